@@ -1,0 +1,23 @@
+"""Where a player finds an item's bytes. Pure: the engine imports it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamsite.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUrl:
+    """A URL whose query is a credential: it never stands in argv, a row or a log."""
+
+    url: Secret
+
+
+Location = LocalFile | SignedUrl

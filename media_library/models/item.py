@@ -1,0 +1,89 @@
+"""A file of the library, and its copies in a house format."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+
+class MediaItem(models.Model):
+    """One file in the storage. Its key is its name there; the rest was read from it."""
+
+    class Status(models.TextChoices):
+        NEW = "new", "New"
+        PROBED = "probed", "Probed"
+        PREPARING = "preparing", "Preparing"
+        READY = "ready", "Ready"
+        FAULT = "fault", "Fault"
+
+    key = models.CharField(max_length=1024, unique=True, help_text="Its name in the storage.")
+    title = models.CharField(max_length=255)
+    status = models.CharField(max_length=16, choices=Status, default=Status.NEW, db_index=True)
+    fault = models.TextField(blank=True, help_text="What is wrong with it, and what to do.")
+
+    size_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    etag = models.CharField(max_length=128, blank=True)
+    duration_seconds = models.FloatField(null=True, blank=True)
+    width = models.PositiveIntegerField(null=True, blank=True)
+    height = models.PositiveIntegerField(null=True, blank=True)
+    fps = models.CharField(max_length=24, blank=True, help_text="As a fraction: 30000/1001.")
+    video_codec = models.CharField(max_length=32, blank=True)
+    pixel_format = models.CharField(max_length=32, blank=True)
+    audio_codec = models.CharField(max_length=32, blank=True)
+    sample_rate = models.PositiveIntegerField(null=True, blank=True)
+
+    added_at = models.DateTimeField(auto_now_add=True)
+    probed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["title", "pk"]
+        verbose_name = "media item"
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=~models.Q(key=""), name="item_has_a_key"),
+            models.CheckConstraint(
+                condition=~models.Q(status="fault") | ~models.Q(fault=""),
+                name="item_fault_is_in_words",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class PreparedCopy(models.Model):
+    """An item conformed to one house format. Made once per content of the original and format."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Running"
+        READY = "ready", "Ready"
+        FAULT = "fault", "Fault"
+
+    item = models.ForeignKey(MediaItem, on_delete=models.CASCADE, related_name="copies")
+    house = models.CharField(max_length=64, help_text="Signature of the house format.")
+    source_etag = models.CharField(max_length=128)
+    key = models.CharField(max_length=1024, blank=True, help_text="Its name in the storage.")
+    frames = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Video frames: a multiple of the format's grid."
+    )
+    status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
+    percent = models.PositiveSmallIntegerField(default=0)
+    fault = models.TextField(blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    made_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "prepared copy"
+        verbose_name_plural = "prepared copies"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["item", "house"], name="one_copy_per_item_and_house"),
+            models.CheckConstraint(
+                condition=~models.Q(status="ready")
+                | (models.Q(frames__gt=0) & ~models.Q(key="")),
+                name="ready_copy_has_key_and_frames",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.item} ({self.house})"

@@ -1,0 +1,38 @@
+"""Playlists: items in an order."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from media_library.models.item import MediaItem
+
+
+class Playlist(models.Model):
+    name = models.CharField(max_length=120, unique=True)
+    items: models.ManyToManyField[MediaItem, PlaylistEntry] = models.ManyToManyField(
+        MediaItem, through="PlaylistEntry", related_name="playlists"
+    )
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PlaylistEntry(models.Model):
+    """One place in a playlist. The same item may stand in several."""
+
+    playlist = models.ForeignKey(Playlist, on_delete=models.CASCADE, related_name="entries")
+    item = models.ForeignKey(MediaItem, on_delete=models.CASCADE, related_name="entries")
+    position = models.PositiveIntegerField(default=0, db_index=True)
+
+    class Meta:
+        ordering: ClassVar = ["position", "pk"]
+        verbose_name = "playlist entry"
+        verbose_name_plural = "playlist entries"
+
+    def __str__(self) -> str:
+        return f"{self.position}. {self.item}"

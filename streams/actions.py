@@ -1,0 +1,98 @@
+"""What people can order, each verb once: called by the admin, the API and the commands alike.
+
+An action writes the order and returns; the node's supervisor carries it out. No action talks to
+a process.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from streams.health.preflight import Finding, findings
+from streams.models import Channel, Run
+from streams.playout.wake import knock
+
+
+class ActionRefusedError(Exception):
+    """An order that can't be taken. `str()` of it is a sentence for the operator."""
+
+
+class AlreadyOnAirError(ActionRefusedError):
+    """Start of a channel whose run is open. HTTP 409."""
+
+
+class NotRunningError(ActionRefusedError):
+    """Stop, restart or skip of a channel that has no open run. HTTP 404."""
+
+
+class CantStartError(ActionRefusedError):
+    """The channel lacks something without which nothing would go on air. HTTP 422."""
+
+    def __init__(self, faults: list[Finding]) -> None:
+        super().__init__(" ".join(fault.sentence for fault in faults))
+        self.faults = faults
+
+
+def start(channel: Channel, *, by: str, now: datetime) -> Run:
+    """Order the channel on and open its run.
+
+    Raises `AlreadyOnAirError`, or `CantStartError` with what is missing; then nothing is written.
+    """
+    refusal = AlreadyOnAirError(f"{channel.name} is already on air.")
+    if (open_run := channel.runs.filter(ended_at=None).first()) is not None:
+        if not Channel.objects.filter(pk=channel.pk, order=Channel.Order.ON).exists():
+            raise AlreadyOnAirError(
+                f"{channel.name} is still stopping (on air since "
+                f"{open_run.started_at:%H:%M:%S} UTC): try again in a few seconds."
+            )
+        raise refusal
+    if faults := [finding for finding in findings(channel) if finding.stops_the_start]:
+        raise CantStartError(faults)
+    try:
+        with transaction.atomic():
+            run = Run.objects.create(channel=channel, started_at=now, started_by=by)
+            Channel.objects.filter(pk=channel.pk).update(
+                order=Channel.Order.ON, ordered_at=now, ordered_by=by
+            )
+            transaction.on_commit(wake_supervisor)
+    except IntegrityError:
+        # Another Start was first: the database refused the second open run.
+        raise refusal from None
+    return run
+
+
+def stop(channel: Channel, *, by: str, now: datetime) -> None:
+    """Order the channel off; the worker closes the run when its processes are gone.
+
+    Raises `NotRunningError`.
+    """
+    _update_running(channel, "stopped", order=Channel.Order.OFF, ordered_at=now, ordered_by=by)
+
+
+def restart(channel: Channel, *, by: str, now: datetime) -> None:
+    """Order the channel off and on again, as a new run. Raises `NotRunningError`."""
+    _update_running(
+        channel, "restarted", restarts=F("restarts") + 1, ordered_at=now, ordered_by=by
+    )
+
+
+def skip(channel: Channel, *, by: str, now: datetime) -> None:
+    """Order the next item at once. Raises `NotRunningError`."""
+    _update_running(channel, "skipped", skips=F("skips") + 1, ordered_at=now, ordered_by=by)
+
+
+def _update_running(channel: Channel, verb: str, **order: object) -> None:
+    with transaction.atomic():
+        changed = Channel.objects.filter(pk=channel.pk, order=Channel.Order.ON).update(**order)
+        if not changed:
+            raise NotRunningError(f"{channel.name} is not running, so it can't be {verb}.")
+        transaction.on_commit(wake_supervisor)
+
+
+def wake_supervisor() -> None:
+    """An order is noticed within a tick anyway; the knock makes it at once."""
+    knock(settings.RUN_DIR)

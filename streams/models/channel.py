@@ -1,0 +1,133 @@
+"""What people want: channels and their outputs. Workers never write these rows."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.urls import reverse
+
+from media_library.house import RATES, House
+from media_library.models import Playlist
+from streams.outputs.platforms import PLATFORMS, Platform, address_fault
+from streamsite.fields import SecretField
+
+
+def _even(value: int) -> None:
+    if value % 2:
+        raise ValidationError(f"{value} is odd: H.264 needs an even number of pixels.")
+
+
+class Channel(models.Model):
+    """A 24/7 linear programme in one house format."""
+
+    class Order(models.TextChoices):
+        OFF = "off", "Off"
+        ON = "on", "On"
+
+    name = models.CharField(max_length=80, unique=True)
+    slug = models.SlugField(max_length=80, unique=True)
+    playlist = models.ForeignKey(
+        Playlist, null=True, blank=True, on_delete=models.PROTECT, related_name="channels"
+    )
+    preview = models.BooleanField(
+        default=True, help_text="Show the picture in the admin. It counts as an output."
+    )
+
+    width = models.PositiveIntegerField(
+        default=1280, validators=[MinValueValidator(64), MaxValueValidator(3840), _even]
+    )
+    height = models.PositiveIntegerField(
+        default=720, validators=[MinValueValidator(64), MaxValueValidator(2160), _even]
+    )
+    fps = models.PositiveSmallIntegerField(
+        "frame rate", default=30, choices=[(rate, f"{rate} fps") for rate in RATES]
+    )
+    video_bitrate = models.PositiveIntegerField(
+        default=3_000_000,
+        validators=[MinValueValidator(50_000), MaxValueValidator(51_000_000)],
+        help_text="bit/s",
+    )
+    audio_bitrate = models.PositiveIntegerField(
+        default=128_000,
+        validators=[MinValueValidator(32_000), MaxValueValidator(320_000)],
+        help_text="bit/s",
+    )
+
+    order = models.CharField(max_length=3, choices=Order, default=Order.OFF, editable=False)
+    ordered_at = models.DateTimeField(null=True, editable=False)
+    ordered_by = models.CharField(max_length=150, blank=True, editable=False)
+    # Counters, not flags: the worker keeps what it has done in its own row (ChannelState), so an
+    # order is never lost and never carried out twice, and neither pen writes in the other's row.
+    restarts = models.PositiveIntegerField(default=0, editable=False)
+    skips = models.PositiveIntegerField(default=0, editable=False)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        permissions: ClassVar = [("operate_channel", "Can start, stop and skip")]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(order__in=["on", "off"]), name="channel_order_is_on_or_off"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(fps__in=list(RATES)), name="channel_rate_has_a_grid"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("admin:streams_channel_change", args=[self.pk])
+
+    @property
+    def house(self) -> House:
+        return House(
+            width=self.width,
+            height=self.height,
+            fps=self.fps,
+            video_bitrate=self.video_bitrate,
+            audio_bitrate=self.audio_bitrate,
+        )
+
+
+class Output(models.Model):
+    """One destination of a channel."""
+
+    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="outputs")
+    name = models.CharField(max_length=80)
+    platform = models.CharField(
+        max_length=24,
+        choices=[(platform.value, PLATFORMS[platform].label) for platform in Platform],
+        default=Platform.YOUTUBE.value,
+    )
+    url = models.CharField(
+        "address",
+        max_length=500,
+        blank=True,
+        help_text="Left empty, the platform's own address is used. Without the key.",
+    )
+    key = SecretField("stream key", blank=True, default="")
+    enabled = models.BooleanField(default=True)
+
+    class Meta:
+        ordering: ClassVar = ["channel", "pk"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["channel", "name"], name="output_name_is_unique_in_its_channel"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel}: {self.name}"
+
+    @property
+    def address(self) -> str:
+        """Where it is sent, without the key."""
+        return self.url or PLATFORMS[Platform(self.platform)].url
+
+    def clean(self) -> None:
+        if fault := address_fault(self.address):
+            raise ValidationError({"url": fault})

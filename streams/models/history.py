@@ -1,0 +1,155 @@
+"""What was: append-only history."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from media_library.models import MediaItem
+from streams.models.channel import Channel, Output
+
+
+class Run(models.Model):
+    """One on-air session of a channel, from Start to Stop."""
+
+    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="runs")
+    started_at = models.DateTimeField(default=timezone.now)
+    started_by = models.CharField(max_length=150, blank=True)
+    on_air_at = models.DateTimeField(null=True, help_text="First seen on air.")
+    ended_at = models.DateTimeField(null=True)
+    ended_by = models.CharField(max_length=150, blank=True)
+    end_reason = models.TextField(blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-started_at", "-pk"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["channel"],
+                condition=models.Q(ended_at__isnull=True),
+                name="one_open_run_per_channel",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel}, {self.started_at:%Y-%m-%d %H:%M:%S}"
+
+    def seconds(self, now: datetime) -> float:
+        return ((self.ended_at or now) - self.started_at).total_seconds()
+
+
+class AsRun(models.Model):
+    """What really played, from when to when."""
+
+    class Kind(models.TextChoices):
+        ITEM = "item", "Item"
+        FILLER = "filler", "Filler"
+        SLATE = "slate", "Slate"
+
+    class Ending(models.TextChoices):
+        WHOLE = "whole", "Whole"
+        CUT = "cut", "Cut"
+        FAILED = "failed", "Failed"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="as_run")
+    item = models.ForeignKey(MediaItem, null=True, on_delete=models.SET_NULL, related_name="+")
+    title = models.CharField(max_length=255)
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.ITEM)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    ending = models.CharField(max_length=8, choices=Ending, blank=True)
+    cause = models.TextField(blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-started_at", "-pk"]
+        verbose_name = "as-run entry"
+        verbose_name_plural = "as-run log"
+        indexes: ClassVar = [models.Index(fields=["run", "-started_at"])]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["run"],
+                condition=models.Q(ended_at__isnull=True),
+                name="one_item_on_air_per_run",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Incident(models.Model):
+    """A stretch of degraded or lost air, with its cause."""
+
+    class Severity(models.TextChoices):
+        DEGRADED = "degraded", "Degraded"
+        LOST = "lost", "Lost"
+
+    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="incidents")
+    output = models.ForeignKey(
+        Output, null=True, blank=True, on_delete=models.SET_NULL, related_name="incidents"
+    )
+    run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="incidents")
+    subject = models.CharField(max_length=80, help_text="What it is about: output-7, programme.")
+    severity = models.CharField(max_length=8, choices=Severity)
+    cause = models.TextField()
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-opened_at", "-pk"]
+        indexes: ClassVar = [models.Index(fields=["channel", "-opened_at"])]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["channel", "subject"],
+                condition=models.Q(closed_at__isnull=True),
+                name="one_open_incident_per_subject",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.cause
+
+    def lasted(self, now: datetime) -> timedelta:
+        return (self.closed_at or now) - self.opened_at
+
+
+class Sample(models.Model):
+    """What one process of a channel did, measured every ten seconds."""
+
+    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="samples")
+    output = models.ForeignKey(Output, null=True, on_delete=models.SET_NULL, related_name="samples")
+    role = models.CharField(max_length=16)
+    at = models.DateTimeField()
+    state = models.CharField(max_length=16)
+    bitrate = models.PositiveBigIntegerField(null=True, help_text="bit/s")
+    fps = models.FloatField(null=True)
+    speed = models.FloatField(null=True)
+    lag_seconds = models.FloatField(null=True, help_text="Behind the wall clock.")
+    cpu_percent = models.FloatField(null=True, help_text="Of one core.")
+    memory_bytes = models.PositiveBigIntegerField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["channel", "-at"]), models.Index(fields=["at"])]
+
+    def __str__(self) -> str:
+        return f"{self.role} at {self.at:%H:%M:%S}"
+
+
+class LogLine(models.Model):
+    """A line of a channel's processes, for the channel's page. A job trims it."""
+
+    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="log_lines")
+    run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="+")
+    at = models.DateTimeField()
+    role = models.CharField(max_length=32)
+    level = models.CharField(max_length=8)
+    text = models.TextField()
+
+    class Meta:
+        ordering: ClassVar = ["pk"]
+        indexes: ClassVar = [models.Index(fields=["channel", "id"])]
+
+    def __str__(self) -> str:
+        return self.text

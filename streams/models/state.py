@@ -1,0 +1,88 @@
+"""What is: rows that only workers write, by conditional update."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from streams.models.channel import Channel, Output
+from streams.models.history import Run
+from streams.playout.states import AirState, OutputAir
+
+
+class Node(models.Model):
+    """A machine whose playout worker has been seen."""
+
+    name = models.CharField(max_length=128, unique=True)
+    pid = models.PositiveIntegerField(null=True)
+    version = models.CharField(max_length=32, blank=True)
+    ffmpeg = models.CharField(max_length=120, blank=True, help_text="Version; empty: not found.")
+    started_at = models.DateTimeField(null=True)
+    seen_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ChannelState(models.Model):
+    """One row a channel: who plays it, and what was measured last."""
+
+    channel = models.OneToOneField(
+        Channel, on_delete=models.CASCADE, primary_key=True, related_name="state"
+    )
+    owner = models.CharField(max_length=128, blank=True, help_text="The node that plays it.")
+    epoch = models.PositiveBigIntegerField(default=0, help_text="Grows at every claim.")
+    lease_until = models.DateTimeField(null=True)
+
+    state = models.CharField(
+        max_length=16, choices=[(s.value, s.label) for s in AirState], default=AirState.OFF.value
+    )
+    since = models.DateTimeField(null=True)
+    cause = models.TextField(blank=True, help_text="Why it is not simply on air.")
+    run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="+")
+    on_air_since = models.DateTimeField(null=True)
+
+    now_title = models.CharField(max_length=255, blank=True)
+    now_kind = models.CharField(max_length=16, blank=True)
+    now_since = models.DateTimeField(null=True)
+    now_until = models.DateTimeField(null=True)
+    next_title = models.CharField(max_length=255, blank=True)
+
+    bitrate = models.PositiveBigIntegerField(null=True, help_text="bit/s, measured at the hub")
+    restarts_done = models.PositiveIntegerField(default=0)
+    skips_done = models.PositiveIntegerField(default=0)
+    last_entry = models.PositiveBigIntegerField(null=True, help_text="Playlist entry played last.")
+    measured_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "channel state"
+
+    def __str__(self) -> str:
+        return f"{self.channel}: {self.state}"
+
+
+class OutputState(models.Model):
+    output = models.OneToOneField(
+        Output, on_delete=models.CASCADE, primary_key=True, related_name="state"
+    )
+    state = models.CharField(
+        max_length=16, choices=[(s.value, s.label) for s in OutputAir], default=OutputAir.OFF.value
+    )
+    since = models.DateTimeField(null=True)
+    cause = models.TextField(blank=True)
+    failures = models.PositiveIntegerField(default=0, help_text="In a row.")
+    retry_at = models.DateTimeField(null=True)
+    bitrate = models.PositiveBigIntegerField(null=True, help_text="bit/s")
+    fps = models.FloatField(null=True)
+    speed = models.FloatField(null=True)
+    measured_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "output state"
+
+    def __str__(self) -> str:
+        return f"{self.output}: {self.state}"

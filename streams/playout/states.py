@@ -1,0 +1,43 @@
+"""The states a channel and an output can be in, as people see them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class AirState(StrEnum):
+    """State of a channel.
+
+    off → starting → on_air ⇄ degraded ⇄ failing → stopping → off. Degraded: something is on
+    air, but not all of it as ordered. Failing: nothing reaches a viewer.
+    """
+
+    OFF = "off"
+    STARTING = "starting"
+    ON_AIR = "on_air"
+    DEGRADED = "degraded"
+    FAILING = "failing"
+    STOPPING = "stopping"
+
+    @property
+    def label(self) -> str:
+        return self.value.replace("_", " ").capitalize()
+
+
+class OutputAir(StrEnum):
+    """State of an output.
+
+    off → connecting → on_air → retrying → on_air, or, after several failures in a row, failing
+    (still retried), or given_up where WORKER_GIVE_UP asks for that.
+    """
+
+    OFF = "off"
+    CONNECTING = "connecting"
+    ON_AIR = "on_air"
+    RETRYING = "retrying"
+    FAILING = "failing"
+    GIVEN_UP = "given_up"
+
+    @property
+    def label(self) -> str:
+        return self.value.replace("_", " ").capitalize()

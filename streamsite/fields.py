@@ -1,0 +1,74 @@
+"""Secrets at rest: a model field that encrypts a `Secret`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.core.exceptions import FieldError, ImproperlyConfigured
+from django.db import models
+
+from streamsite.secret import Secret
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+#: Marks ciphertext of this field, so that a later scheme can tell its own rows from these.
+PREFIX: Final = "f1:"
+
+
+class WrongFieldKeyError(ImproperlyConfigured):
+    """A stored secret can't be read with the present FIELD_KEYS."""
+
+
+@lru_cache
+def _cipher(keys: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in keys])
+
+
+def cipher() -> MultiFernet:
+    """The cipher of FIELD_KEYS: the first key encrypts, all of them decrypt."""
+    return _cipher(tuple(settings.FIELD_KEYS))
+
+
+class SecretField(models.TextField):  # type: ignore[type-arg]
+    """A `Secret`, encrypted at rest. It can be looked up by `isnull` only."""
+
+    description = "A secret, encrypted at rest"
+
+    def from_db_value(
+        self, value: str | None, expression: object, connection: BaseDatabaseWrapper
+    ) -> Secret | None:
+        if value is None:
+            return None
+        if not value:
+            return Secret("")
+        try:
+            return Secret(cipher().decrypt(value.removeprefix(PREFIX).encode()).decode())
+        except InvalidToken:
+            raise WrongFieldKeyError(
+                f"{self.model.__name__}.{self.name} can't be decrypted: FIELD_KEYS lacks the key "
+                "it was stored with. Put the old key back, as the last of the list."
+            ) from None
+
+    def to_python(self, value: object) -> Secret | None:
+        if value is None or isinstance(value, Secret):
+            return value
+        return Secret(str(value))
+
+    def get_prep_value(self, value: Secret | str | None) -> str | None:
+        if value is None:
+            return None
+        plain = value.reveal() if isinstance(value, Secret) else value
+        return PREFIX + cipher().encrypt(plain.encode()).decode() if plain else ""
+
+    def value_to_string(self, obj: models.Model) -> str:
+        """What `dumpdata` writes: the ciphertext, never the secret."""
+        return self.get_prep_value(self.value_from_object(obj)) or ""
+
+    def get_lookup(self, lookup_name: str) -> Any:
+        if lookup_name != "isnull":
+            raise FieldError(f"{self.name} is a secret: it can be looked up by isnull only.")
+        return super().get_lookup(lookup_name)
