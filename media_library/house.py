@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, gcd
-from typing import Final
+from math import ceil
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from media_library.probe import Probe
 
 #: Samples of one AAC-LC frame (ISO/IEC 14496-3).
 AAC_FRAME: Final = 1024
 #: Hz. The only audio rate of the house: what YouTube and Twitch both take, and it has a grid.
 SAMPLE_RATE: Final = 48_000
+#: Stereo.
+CHANNELS: Final = 2
 #: Seconds between keyframes: what YouTube recommends and Twitch requires.
 GOP_SECONDS: Final = 2
 #: Frame rates at which whole video frames and whole AAC frames soon end together.
 RATES: Final = (24, 25, 30, 50, 60)
+
+_SIGNATURE: Final = re.compile(r"(\d+)x(\d+)p(\d+)-(\d+)k-(\d+)k")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,14 @@ class House:
             f"{self.width}x{self.height}p{self.fps}"
             f"-{self.video_bitrate // 1000}k-{self.audio_bitrate // 1000}k"
         )
+
+    @classmethod
+    def of(cls, signature: str) -> House:
+        """The house of that name. Raises `ValueError` where it is no signature."""
+        if (found := _SIGNATURE.fullmatch(signature)) is None:
+            raise ValueError(f"{signature!r} names no house format.")
+        width, height, fps, video, audio = map(int, found.groups())
+        return cls(width, height, fps, video * 1000, audio * 1000)
 
     @property
     def gop(self) -> int:
@@ -58,6 +74,10 @@ class House:
         """Frames of an item of that length, padded up to the grid; one span at least."""
         return max(1, ceil(seconds * self.fps / self.grid)) * self.grid
 
+    def samples(self, frames: int) -> int:
+        """Audio samples that last as long as so many video frames of the grid."""
+        return frames * SAMPLE_RATE // self.fps
+
     def seconds(self, frames: int) -> Fraction:
         return Fraction(frames, self.fps)
 
@@ -67,6 +87,23 @@ class House:
         return (self.video_bitrate + self.audio_bitrate) * 108 // 800
 
 
-def aspect(width: int, height: int) -> tuple[int, int]:
-    common = gcd(width, height)
-    return width // common, height // common
+def lacks(probe: Probe) -> tuple[str, ...]:
+    """Why a file can't be sent as it is, in words; empty when it can be copied.
+
+    Another size or frame rate than the house's is no hindrance: decoders take the change.
+    """
+    faults = []
+    if probe.video_codec != "h264":
+        faults.append(f"its picture is {probe.video_codec or 'missing'}, not H.264")
+    elif probe.pixel_format not in {"yuv420p", "yuvj420p"}:
+        faults.append(f"its picture is {probe.pixel_format}, not 8 bit 4:2:0")
+    if not probe.audio_codec:
+        faults.append("it has no sound")
+        return tuple(faults)
+    if probe.audio_codec != "aac":
+        faults.append(f"its sound is {probe.audio_codec}, not AAC")
+    if probe.sample_rate != SAMPLE_RATE:
+        faults.append(f"its sound has {probe.sample_rate} Hz, not {SAMPLE_RATE}")
+    if probe.channels != CHANNELS:
+        faults.append(f"its sound has {probe.channels} channels, not {CHANNELS}")
+    return tuple(faults)

@@ -164,7 +164,7 @@ if STORAGE_PROVIDER != "local":
             "address R2 shows for your account, https://<ACCOUNT>.r2.cloudflarestorage.com."
         )
 STORAGES = {
-    "default": {"BACKEND": "media_library.storage.DefaultStorage"},
+    "default": {"BACKEND": "media_library.storage.open_storage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG or "test" in sys.argv[0]
