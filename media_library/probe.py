@@ -1,0 +1,185 @@
+"""What a file is: read by ffprobe into values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Final
+
+from media_library import ffmpeg
+from media_library.ffmpeg import Bounds
+from media_library.location import Location, SignedUrl
+
+#: Seconds one look may take: a file with its index at the end, over a slow line, needs some.
+PATIENCE: Final = 30.0
+#: Bytes read to find the streams, first and when that found no picture size.
+READ_FIRST: Final = 10_000_000
+READ_AGAIN: Final = 100_000_000
+#: Bytes of memory ffprobe may ask for. It maps some 400 MB; a hostile index asks for far more.
+MEMORY: Final = 4 << 30
+#: Seconds: a longer item is a damaged header or a mistake. Channels repeat; files end.
+LONGEST: Final = 48 * 3600
+#: Pixels of a picture: 8192 x 4320, the most H.264 and HEVC know at level 6.2.
+LARGEST: Final = 8192 * 4320
+
+
+class ProbeError(Exception):
+    """The file can't be used. `str()` of it is a sentence for the operator."""
+
+
+class NotMediaError(ProbeError):
+    """ffprobe finds no film in it."""
+
+
+class NotReadableError(ProbeError):
+    """It can't be read now: gone, refused, too slow, or ffprobe is missing. May pass."""
+
+
+class OutOfBoundsError(ProbeError):
+    """Larger or longer than the library takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Seconds, pixels, frames/s, Hz. `seconds` is None where no index tells the length.
+
+    `audio_codec` is empty, `sample_rate` and `channels` are 0, where there is no sound.
+    """
+
+    seconds: Fraction | None
+    width: int
+    height: int
+    fps: Fraction | None
+    video_codec: str
+    pixel_format: str
+    audio_codec: str = ""
+    sample_rate: int = 0
+    channels: int = 0
+
+
+def probe(location: Location, *, ffprobe: str = "ffprobe", patience: float = PATIENCE) -> Probe:
+    """Look into a file. `patience` in seconds bounds each of three looks at most.
+
+    Raises a `ProbeError`.
+    """
+    found = _parsed(_look(location, ffprobe, patience, READ_FIRST))
+    if not found.width:
+        found = _parsed(_look(location, ffprobe, patience, READ_AGAIN))
+    if not found.width:
+        raise NotMediaError("No picture was found in it: choose a file with video.")
+    if found.seconds is None and isinstance(location, SignedUrl):
+        found = replace(found, seconds=_end_of(location, ffprobe, patience))
+    if found.width * found.height > LARGEST:
+        raise OutOfBoundsError(
+            f"Its picture is {found.width}x{found.height}: the most is 8192x4320."
+        )
+    if found.seconds is not None and found.seconds > LONGEST:
+        raise OutOfBoundsError(
+            f"It says it lasts {float(found.seconds) / 3600:.0f} hours: the most is "
+            f"{LONGEST // 3600}. Cut it, or repair its header."
+        )
+    return found
+
+
+def _look(location: Location, ffprobe: str, patience: float, read: int) -> dict[str, Any]:
+    with ffmpeg.opened(location) as source:
+        argv = (ffprobe, "-v", "error", "-probesize", str(read), "-analyzeduration", "10M")
+        argv += ("-show_format", "-show_streams", "-of", "json", *source.args)
+        said = _run(argv, source, patience)
+    answer: dict[str, Any] = json.loads(said or "{}")
+    return answer
+
+
+def _end_of(location: SignedUrl, ffprobe: str, patience: float) -> Fraction | None:
+    """The length of a file behind a URL, from its last packets.
+
+    ffconcat does not tell the length of its files. Said to last for ever, it can be sought in
+    beyond the end, which lands on the last keyframe. None where the file can't be sought in.
+    """
+    with ffmpeg.opened(location, f"duration {2 * LONGEST}\n") as source:
+        argv = (ffprobe, "-v", "error", "-read_intervals", f"{2 * LONGEST - 1}%", "-of", "json")
+        argv += ("-show_entries", "packet=pts_time,duration_time", *source.args)
+        try:
+            said = _run(argv, source, patience)
+        except NotMediaError:
+            return None
+    ends = [
+        Fraction(packet["pts_time"]) + Fraction(packet.get("duration_time", 0))
+        for packet in json.loads(said or "{}").get("packets", [])
+        if "pts_time" in packet
+    ]
+    return max(ends, default=None)
+
+
+def _run(argv: tuple[str, ...], source: ffmpeg.Source, patience: float) -> str:
+    bounds = Bounds(seconds=patience, memory_bytes=MEMORY)
+    try:
+        return ffmpeg.run(argv, bounds=bounds, descriptors=source.descriptors)
+    except ffmpeg.ToolFailedError as error:
+        raise _fault(str(error)) from None
+    except ffmpeg.ToolError as error:
+        raise NotReadableError(str(error)) from None
+
+
+#: Words of FFmpeg's errors that speak of the way to the file, not of the file.
+_WAY: Final = (
+    "No such file",
+    "Permission denied",
+    "Server returned",
+    "HTTP error",
+    "Connection",
+    "Input/output error",
+    "timed out",
+    "Failed to resolve",
+)
+
+
+def _fault(words: str) -> ProbeError:
+    if any(word in words for word in _WAY):
+        # The words name the place; a place on a descriptor says nothing, a path may help.
+        return NotReadableError(f"It can't be read: {_bare(words)}.")
+    return NotMediaError(
+        f"It is no film this library knows: {_bare(words)}. Convert it to MP4 first."
+    )
+
+
+def _bare(words: str) -> str:
+    """The reason alone: what stands before the last colon is an address or a path."""
+    return words.rpartition(": ")[2].rstrip(".") or words
+
+
+def _parsed(answer: dict[str, Any]) -> Probe:
+    streams = answer.get("streams", [])
+    # A cover picture is a video stream too.
+    video = next(
+        (
+            stream
+            for stream in streams
+            if stream.get("codec_type") == "video"
+            and not stream.get("disposition", {}).get("attached_pic")
+        ),
+        {},
+    )
+    audio = next((stream for stream in streams if stream.get("codec_type") == "audio"), {})
+    return Probe(
+        seconds=_positive(answer.get("format", {}).get("duration")),
+        width=int(video.get("width", 0)),
+        height=int(video.get("height", 0)),
+        fps=_positive(video.get("avg_frame_rate")) or _positive(video.get("r_frame_rate")),
+        video_codec=video.get("codec_name", ""),
+        pixel_format=video.get("pix_fmt", ""),
+        audio_codec=audio.get("codec_name", ""),
+        sample_rate=int(audio.get("sample_rate", 0)),
+        channels=int(audio.get("channels", 0)),
+    )
+
+
+def _positive(text: str | None) -> Fraction | None:
+    """ffprobe writes 0/0 and N/A for what it does not know."""
+    try:
+        value = Fraction(text or "0")
+    except (ValueError, ZeroDivisionError):
+        return None
+    return value if value > 0 else None
+

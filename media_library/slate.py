@@ -1,0 +1,45 @@
+"""The slate: "We'll be right back", what plays when nothing else can. Made once per house."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+
+from media_library import prepare
+from media_library.house import House
+
+#: Seconds. Short, so that the item that can be played again need not wait.
+LENGTH: Final = Fraction(4)
+#: A picture, not text: no fonts are needed at run time.
+PICTURE: Final = Path(__file__).with_name("assets") / "slate.png"
+
+
+def slate(house: House) -> tuple[Path, int]:
+    """The slate's file and its frames; made at the first call, in a second or two.
+
+    Several may call it at once: each makes its own draft, and the last to be done wins.
+    Raises `PrepareError`.
+    """
+    path = settings.DATA_DIR / "slates" / f"{house.signature}.mp4"
+    frames = house.frames_on_grid(LENGTH)
+    if not path.exists():
+        tools = prepare.Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH)
+        prepare.write(command(tools.ffmpeg, house, frames), house, frames, path, tools=tools)
+    return path, frames
+
+
+def command(program: str, house: House, frames: int) -> tuple[str, ...]:
+    """The command line that makes it, up to the name of its output."""
+    return (
+        *prepare.head(program),
+        *("-loop", "1", "-framerate", str(house.fps), "-i", f"file:{PICTURE}"),
+        *prepare.silent_input(),
+        "-filter_complex",
+        f"[0:v:0]{prepare.picture(house, frames)}[v];"
+        f"[1:a:0]{prepare.audio(house, frames, loud=False)}[a]",
+        *("-map", "[v]", "-map", "[a]"),
+        *prepare.encoder(house),
+    )
