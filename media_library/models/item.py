@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import ClassVar
 
 from django.db import models
+
+from media_library.probe import Probe
 
 
 class MediaItem(models.Model):
@@ -32,6 +35,9 @@ class MediaItem(models.Model):
     pixel_format = models.CharField(max_length=32, blank=True)
     audio_codec = models.CharField(max_length=32, blank=True)
     sample_rate = models.PositiveIntegerField(null=True, blank=True)
+    channels = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Of its sound; empty: not known."
+    )
 
     added_at = models.DateTimeField(auto_now_add=True)
     probed_at = models.DateTimeField(null=True, blank=True)
@@ -49,6 +55,26 @@ class MediaItem(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def probe(self) -> Probe | None:
+        """What was read from the file; None before that."""
+        if self.probed_at is None:
+            return None
+        return Probe(
+            seconds=None
+            if self.duration_seconds is None
+            # The column is a float; a length was measured in microseconds.
+            else Fraction(round(self.duration_seconds * 1_000_000), 1_000_000),
+            width=self.width or 0,
+            height=self.height or 0,
+            fps=Fraction(self.fps) if self.fps else None,
+            video_codec=self.video_codec,
+            pixel_format=self.pixel_format,
+            audio_codec=self.audio_codec,
+            sample_rate=self.sample_rate or 0,
+            channels=self.channels or 0,
+        )
 
 
 class PreparedCopy(models.Model):
@@ -70,7 +96,15 @@ class PreparedCopy(models.Model):
     status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
     percent = models.PositiveSmallIntegerField(default=0)
     fault = models.TextField(blank=True)
+    queued_at = models.DateTimeField(null=True, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True)
+    claim = models.CharField(
+        max_length=32, blank=True, editable=False, help_text="Of the worker that makes it."
+    )
+    heard_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Last sign of life of that worker."
+    )
+    attempts = models.PositiveSmallIntegerField(default=0, editable=False)
     made_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
