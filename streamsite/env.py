@@ -3,77 +3,166 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+from zoneinfo import available_timezones
 
 import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
+from streamsite.secret import Secret
+
 T = TypeVar("T")
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+#: The lines of a .env file that django-environ understands.
+_ENV_LINE: Final = re.compile(r"(export )?[A-Za-z_0-9]+=.*|#.*|")
+DATABASE_SCHEMES: Final = ("sqlite:///", "postgres://", "postgresql://")
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    """The names and values of a .env file; {} where there is none."""
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{path} can't be read: {error}.") from None
+    for number, line in enumerate(lines, 1):
+        if not _ENV_LINE.fullmatch(line):
+            # The line itself is not shown: it may hold a secret.
+            raise ImproperlyConfigured(
+                f"{path}, line {number}: write NAME=value, without spaces around the '='."
+            )
+
+    class File(environ.Env):  # type: ignore[misc]
+        # Not os.environ: what the file says must not reach the environment of any child.
+        ENVIRON: dict[str, str] = {}  # noqa: RUF012 - django-environ's own class attribute
+
+    File.read_env(path)
+    return File.ENVIRON
 
 
 class Environment:
-    """Reads settings from the process's environment, and from `.env` where that says nothing."""
+    """Settings from the process's environment, and from `.env` where that says nothing.
 
-    def __init__(self, base: Path) -> None:
+    Each method raises `ImproperlyConfigured` with a sentence that names the setting. A name that
+    is set, but empty, counts as not set.
+    """
+
+    def __init__(self, base: Path, given: Mapping[str, str] | None = None) -> None:
+        given = os.environ if given is None else given
         self.base = base
-        self._env = environ.Env()
-        dotenv = Path(os.environ.get("ENV_FILE", base / ".env"))
-        if dotenv.is_file():
-            environ.Env.read_env(dotenv)
+        file = base / given.get("ENV_FILE", ".env")
+        self._values = _read_file(file) | {
+            name: value for name, value in given.items() if value
+        }
+        #: Every name that was asked for, with its default as one would type it.
+        self.asked: dict[str, str] = {}
 
-    def _read(self, name: str, read: Callable[[], T], wanted: str) -> T:
+    def _read(self, name: str, default: str, read: Callable[[str], T], wanted: str) -> T:
+        given = self.text(name, default)
         try:
-            return read()
-        except (ValueError, TypeError, KeyError):
-            given = os.environ.get(name, "")
+            return read(given)
+        except (ValueError, KeyError):
             raise ImproperlyConfigured(f"{name} is {given!r}, but must be {wanted}.") from None
 
     def text(self, name: str, default: str = "") -> str:
-        return self._env.str(name, default=default).strip()
+        self.asked[name] = default
+        return self._values.get(name, "").strip() or default
 
-    def secret(self, name: str) -> str:
-        """Like `text`, and taken out of the environment, so that no child inherits it."""
-        value = self.text(name)
-        return value
+    def secret(self, name: str) -> Secret:
+        return Secret(self.text(name))
 
     def flag(self, name: str, *, default: bool) -> bool:
         known = {"true": True, "1": True, "yes": True, "on": True}
-        known |= {"false": False, "0": False, "no": False, "off": False, "": default}
+        known |= {"false": False, "0": False, "no": False, "off": False}
         return self._read(
-            name, lambda: known[self.text(name, "").lower()], "true or false"
+            name, str(default).lower(), lambda given: known[given.lower()], "true or false"
         )
 
     def whole(self, name: str, default: int, least: int, most: int) -> int:
-        def read() -> int:
-            value = int(self.text(name) or default)
+        def read(given: str) -> int:
+            value = int(given)
             if not least <= value <= most:
                 raise ValueError(name)
             return value
 
-        return self._read(name, read, f"a whole number from {least} to {most}")
+        return self._read(name, str(default), read, f"a whole number from {least} to {most}")
 
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
-        def read() -> str:
-            value = self.text(name) or default
-            if value not in choices:
+        def read(given: str) -> str:
+            if given not in choices:
                 raise ValueError(name)
-            return value
+            return given
 
-        return self._read(name, read, "one of " + ", ".join(choices))
+        return self._read(name, default, read, "one of " + ", ".join(choices))
 
-    def words(self, name: str, default: tuple[str, ...] = ()) -> list[str]:
+    def time_zone(self, name: str, default: str) -> str:
+        def read(given: str) -> str:
+            if given not in available_timezones():
+                raise ValueError(name)
+            return given
+
+        return self._read(name, default, read, "a time zone's name, such as Europe/London")
+
+    def url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
+        """An address, which may hold a password: a wrong one is told without its value."""
+        given = self.text(name, default)
+        if given and not given.startswith(schemes):
+            raise ImproperlyConfigured(f"{name} must begin with {' or '.join(schemes)}.")
+        return given
+
+    def words(self, name: str) -> list[str]:
         """A comma-separated list."""
-        given = [word.strip() for word in self.text(name).split(",") if word.strip()]
-        return given or list(default)
+        return [word.strip() for word in self.text(name).split(",") if word.strip()]
 
-    def folder(self, name: str, default: Path) -> Path:
-        path = Path(self.text(name) or default)
-        return path if path.is_absolute() else self.base / path
+    def folder(self, name: str, default: str = "") -> Path:
+        """A folder; a relative one lies in the project's. `.` where it is empty."""
+        return self.base / Path(self.text(name, default)).expanduser()
+
+    def keys(self, name: str, fallback: Callable[[], str]) -> list[str]:
+        """Fernet keys: the first encrypts, all of them decrypt."""
+        keys = self.words(name) or [fallback()]
+        for key in keys:
+            try:
+                Fernet(key)
+            except ValueError:
+                raise ImproperlyConfigured(
+                    f"{name} holds something that is no key: each must be 32 bytes in base64. "
+                    "Make one with: python3 -c 'import base64, os; "
+                    "print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
+                ) from None
+        return keys
+
+    def database(self, name: str, fallback: Path) -> dict[str, Any]:
+        """Django's form of the database's address; an SQLite file at `fallback` without one."""
+        given = self.url(name, "", DATABASE_SCHEMES)
+        database: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": fallback}
+        if given:
+            try:
+                database = dict(environ.Env.db_url_config(given))
+            except ValueError:
+                database = {"NAME": ""}
+        if not database["NAME"]:
+            raise ImproperlyConfigured(
+                f"{name} can't be read: write sqlite:///file or postgres://user:password@host/name,"
+                " and special characters of the password as %XX."
+            )
+        if "sqlite" in database["ENGINE"] and database["NAME"] != ":memory:":
+            file = self.base / database["NAME"]
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ImproperlyConfigured(
+                    f"The database's folder {file.parent} can't be made: {error.strerror}. "
+                    f"Set {name} or DATA_DIR to a place of yours."
+                ) from None
+            database["NAME"] = str(file)
+        return database
 
 
 def kept(path: Path, make: Callable[[], str]) -> str:

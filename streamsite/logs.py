@@ -1,15 +1,94 @@
-"""Logs: one line an event, JSON on stdout, or readable lines on a terminal."""
+"""Logs: one line an event, JSON on stdout, or readable lines on a terminal.
+
+Django, django-q2, gunicorn and structlog's own loggers all pass one formatter. Tracebacks are
+written without the values of variables, and a `Secret` prints as its mask.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import logging.config
+import sys
+from typing import Any, Final
+
+import structlog
+from structlog.typing import Processor
+
+#: What every line gets, whoever wrote it.
+_SHARED: Final[list[Processor]] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.ExtraAdder(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+]
+#: Loggers that come with handlers or levels of their own, which would write a line twice.
+_TAMED: Final = (
+    "django", "django-q", "django.server", "gunicorn.access", "gunicorn.error",
+)  # fmt: skip
 
 
 def logging_config(level: str, form: str) -> dict[str, Any]:
-    return {"version": 1, "disable_existing_loggers": False}
+    """Python's logging configuration; `form` is json, console, or auto: as the output is."""
+    plain = form == "console" or (form == "auto" and sys.stdout.isatty())
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "line": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": _SHARED,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    *(_console() if plain else _json()),
+                ],
+            }
+        },
+        "handlers": {
+            "stdout": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stdout",
+                "formatter": "line",
+            }
+        },
+        "root": {"handlers": ["stdout"], "level": level},
+        "loggers": {
+            **{name: {"handlers": [], "propagate": True} for name in _TAMED},
+            # django-q2 gives its logger a handler of its own unless it finds one.
+            "django-q": {"handlers": ["stdout"], "propagate": False},
+            # django-structlog tells of every failed request, with its id.
+            "django.request": {"level": "CRITICAL"},
+            # At DEBUG these write every query and every byte they send.
+            "django.db.backends": {"level": "INFO"},
+            "boto3": {"level": "INFO"},
+            "botocore": {"level": "INFO"},
+            "urllib3": {"level": "INFO"},
+        },
+    }
+
+
+def _console() -> list[Processor]:
+    # Plain tracebacks: the pretty ones show the values of variables.
+    return [
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+
+
+def _json() -> list[Processor]:
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
 def configure(config: dict[str, Any]) -> None:
-    from logging.config import dictConfig
-
-    dictConfig(config)
+    """Django's LOGGING_CONFIG: sets up both logging and structlog."""
+    logging.config.dictConfig(config)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )

@@ -3,59 +3,65 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
+import logging
 import os
-import shutil
 import socket
-import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from cryptography.fernet import Fernet
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
-from environ import Env
 
 from streamsite import __version__
 from streamsite.env import LOG_LEVELS, Environment, kept, new_django_key, new_field_key
 from streamsite.logs import logging_config
-from streamsite.secret import Secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(BASE_DIR)
 
 # ---- where things are ------------------------------------------------------------------------
-DATA_DIR = env.folder("DATA_DIR", BASE_DIR / "data")
+DATA_DIR = env.folder("DATA_DIR", "data")
 
 
 def _default_run_dir() -> Path:
     # tmpfs: segments are written and deleted every two seconds. The name is the same at every
     # start of this checkout, so that a new supervisor finds what the last one left running.
-    shm = Path("/dev/shm")
+    shm = Path("/dev/shm")  # noqa: S108 - the name below is this user's own
     if not os.access(shm, os.W_OK):
         return DATA_DIR / "run"
     name = hashlib.sha256(str(DATA_DIR).encode()).hexdigest()[:10]
     return shm / f"streamsite-{os.getuid()}-{name}"
 
 
-RUN_DIR = env.folder("RUN_DIR", _default_run_dir())
+RUN_DIR = env.folder("RUN_DIR") if env.text("RUN_DIR") else _default_run_dir()
 NODE_NAME = env.text("NODE_NAME") or socket.gethostname()
+
+# ---- the address -----------------------------------------------------------------------------
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.whole("PORT", 8000, 1, 65535)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+#: True: nobody named the hosts, but other machines are to reach it, so any name is taken.
+ANY_HOST = not env.text("ALLOWED_HOSTS") and not _is_loopback(HOST)
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or (
+    ["*"] if ANY_HOST else ["localhost", "127.0.0.1", "[::1]", socket.gethostname()]
+)
 
 # ---- Django ----------------------------------------------------------------------------------
 DEBUG = env.flag("DEBUG", default=False)
+DEFAULT_EXCEPTION_REPORTER_FILTER = "streamsite.errors.ShowNoValues"
 SECRET_KEY = env.text("SECRET_KEY") or kept(DATA_DIR / "secret_key", new_django_key)
-FIELD_KEYS = env.words("FIELD_KEYS") or [kept(DATA_DIR / "field_key", new_field_key)]
-for _key in FIELD_KEYS:
-    try:
-        Fernet(_key)
-    except ValueError:
-        raise ImproperlyConfigured(
-            "FIELD_KEYS holds something that is no key: each must be 32 bytes in base64. Make one "
-            "with: python -c 'from cryptography.fernet import Fernet as F; "
-            "print(F.generate_key().decode())'"
-        ) from None
-
-ALLOWED_HOSTS = env.words(
-    "ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]", socket.gethostname())
-)
+FIELD_KEYS_GIVEN = bool(env.text("FIELD_KEYS"))
+FIELD_KEYS = env.keys("FIELD_KEYS", lambda: kept(DATA_DIR / "field_key", new_field_key))
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 BEHIND_TLS = env.flag("BEHIND_TLS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
@@ -72,15 +78,20 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_q",
+    "axes",
+    "csp",
+    "django_structlog",
     "ninja",
     "streamsite",
     "media_library",
     "streams",
 ]
 MIDDLEWARE = [
+    "streamsite.middleware.RealAddressMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.middleware.gzip.GZipMiddleware",
+    "streamsite.middleware.CompressTextMiddleware",
+    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -88,6 +99,7 @@ MIDDLEWARE = [
     "django_structlog.middlewares.RequestMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "streamsite.urls"
 WSGI_APPLICATION = "streamsite.wsgi.application"
@@ -116,22 +128,48 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en-gb"
-TIME_ZONE = env.text("TIME_ZONE", "UTC")
+TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 USE_TZ = True
 STATIC_URL = "/static/"
-STATIC_ROOT = env.folder("STATIC_ROOT", DATA_DIR / "static")
+STATIC_ROOT = env.folder("STATIC_ROOT") if env.text("STATIC_ROOT") else DATA_DIR / "static"
 LOGIN_URL = "admin:login"
 
+# ---- who may come in -------------------------------------------------------------------------
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+# Five wrong passwords for one name from one address close that pair for a quarter of an hour;
+# the name stays open from elsewhere, so that nobody can lock the operator out.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+# The address is the one RealAddressMiddleware settled; a header of the visitor's is not asked.
+AXES_IPWARE_PROXY_COUNT = 0
+AXES_IPWARE_META_PRECEDENCE_ORDER = ["REMOTE_ADDR"]
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        # Alpine, which drives unfold's menus, evaluates expressions and sets styles.
+        "script-src": [SELF, UNSAFE_EVAL],
+        "style-src": [SELF, UNSAFE_INLINE],
+        "img-src": [SELF, "data:", "blob:"],
+        # hls.js hands the picture to the browser as a blob, and parses it in a worker from one.
+        "media-src": [SELF, "blob:"],
+        "worker-src": [SELF, "blob:"],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
 # ---- database --------------------------------------------------------------------------------
-# django-environ takes a bare word for an SQLite file; ask for a scheme, so that a slip is told.
-_database_url = env.text("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'streamsite.sqlite3'}"
-if not _database_url.startswith(("sqlite://", "postgres://", "postgresql://")):
-    raise ImproperlyConfigured(
-        "DATABASE_URL must begin with sqlite:/// or postgres://, for example "
-        "postgres://user:password@127.0.0.1:5432/streamsite."
-    )
-_database: dict[str, Any] = dict(Env.db_url_config(_database_url))
+_database = env.database("DATABASE_URL", DATA_DIR / "streamsite.sqlite3")
 _database["CONN_MAX_AGE"] = 60
+_database["CONN_HEALTH_CHECKS"] = True
 if _database["ENGINE"].endswith("sqlite3"):
     # Without IMMEDIATE, 2-8 % of writes fail under load: a transaction that began as a reader
     # can't wait for the writer's lock.
@@ -148,12 +186,16 @@ STORAGE_BUCKET = env.text("STORAGE_BUCKET")
 STORAGE_REGION = env.text("STORAGE_REGION")
 STORAGE_ENDPOINT_URL = env.text("STORAGE_ENDPOINT_URL")
 STORAGE_ACCESS_KEY_ID = env.text("STORAGE_ACCESS_KEY_ID")
-STORAGE_SECRET_ACCESS_KEY = Secret(env.text("STORAGE_SECRET_ACCESS_KEY"))
+STORAGE_SECRET_ACCESS_KEY = env.secret("STORAGE_SECRET_ACCESS_KEY")
 #: The folder of STORAGE_PROVIDER=local.
-MEDIA_ROOT = env.folder("MEDIA_FOLDER", DATA_DIR / "media")
+MEDIA_ROOT = env.folder("MEDIA_FOLDER") if env.text("MEDIA_FOLDER") else DATA_DIR / "media"
 if STORAGE_PROVIDER != "local":
-    for _name in ("STORAGE_BUCKET", "STORAGE_ACCESS_KEY_ID", "STORAGE_SECRET_ACCESS_KEY"):
-        if not env.text(_name):
+    for _name, _value in (
+        ("STORAGE_BUCKET", STORAGE_BUCKET),
+        ("STORAGE_ACCESS_KEY_ID", STORAGE_ACCESS_KEY_ID),
+        ("STORAGE_SECRET_ACCESS_KEY", STORAGE_SECRET_ACCESS_KEY),
+    ):
+        if not _value:
             raise ImproperlyConfigured(
                 f"{_name} is empty, but STORAGE_PROVIDER is {STORAGE_PROVIDER}: set it, or set "
                 "STORAGE_PROVIDER to local to play from a folder."
@@ -167,31 +209,33 @@ STORAGES = {
     "default": {"BACKEND": "media_library.storage.open_storage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG or "test" in sys.argv[0]
+        if DEBUG
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
 
 # ---- playout ---------------------------------------------------------------------------------
-FFMPEG_PATH = env.text("FFMPEG_PATH") or "ffmpeg"
+FFMPEG_PATH = env.text("FFMPEG_PATH", "ffmpeg")
 #: ffprobe comes with FFmpeg: the one beside it, or the one on the path.
-FFPROBE_PATH = (
-    str(Path(FFMPEG_PATH).with_name("ffprobe")) if "/" in FFMPEG_PATH else "ffprobe"
-)
-FFMPEG_FOUND = shutil.which(FFMPEG_PATH) is not None
+FFPROBE_PATH = str(Path(FFMPEG_PATH).with_name("ffprobe")) if "/" in FFMPEG_PATH else "ffprobe"
+#: nginx sends the preview itself, told by X-Accel-Redirect: /_run/ is the run directory there.
+HLS_ACCEL = env.flag("HLS_ACCEL", default=False)
 WORKER_RETRY_DELAY = env.whole("WORKER_RETRY_DELAY", 30, 1, 3600)
 WORKER_MAX_RETRIES = env.whole("WORKER_MAX_RETRIES", 3, 1, 1000)
 WORKER_GIVE_UP = env.flag("WORKER_GIVE_UP", default=False)
-YOUTUBE_RTMP_URL = env.text("YOUTUBE_RTMP_URL") or "rtmps://a.rtmps.youtube.com:443/live2"
-YOUTUBE_STREAM_KEY = Secret(env.text("YOUTUBE_STREAM_KEY"))
+YOUTUBE_RTMP_URL = env.url(
+    "YOUTUBE_RTMP_URL", "rtmps://a.rtmps.youtube.com:443/live2", ("rtmp://", "rtmps://")
+)
+
+# ---- the first run ---------------------------------------------------------------------------
+#: What `setup_demo` uses up: these names are taken out of the environment of all that stays.
+SPENT_NAMES = ("ADMIN_PASSWORD", "YOUTUBE_STREAM_KEY")
+ADMIN_PASSWORD = env.secret("ADMIN_PASSWORD")
+YOUTUBE_STREAM_KEY = env.secret("YOUTUBE_STREAM_KEY")
 
 # ---- queue -----------------------------------------------------------------------------------
 NODE_CLUSTER = f"node-{NODE_NAME}"
-Q_BROKER_URL = env.text("Q_BROKER_URL")
-if Q_BROKER_URL and not Q_BROKER_URL.startswith(("redis://", "rediss://", "unix://")):
-    raise ImproperlyConfigured(
-        "Q_BROKER_URL must begin with redis:// or be empty (the queue then lives in the database)."
-    )
+Q_BROKER_URL = env.url("Q_BROKER_URL", "", ("redis://", "rediss://", "unix://"))
 Q_CLUSTER: dict[str, Any] = {
     "name": "streamsite",
     "workers": 3,
@@ -226,5 +270,22 @@ LOG_FORMAT = env.choice("LOG_FORMAT", "auto", ("auto", "json", "console"))
 LOGGING = logging_config(LOG_LEVEL, LOG_FORMAT)
 LOGGING_CONFIG = "streamsite.logs.configure"
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
+# The control room asks every second: what went well is told at DEBUG only.
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
+DJANGO_STRUCTLOG_STATUS_2XX_LOG_LEVEL = logging.DEBUG
+# It would believe any X-Forwarded-For.
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 
 VERSION = __version__
+
+# ---- the admin's frame -----------------------------------------------------------------------
+UNFOLD = {
+    "SITE_TITLE": "streamsite",
+    "SITE_HEADER": "streamsite",
+    "SITE_SUBHEADER": NODE_NAME,
+    "SITE_SYMBOL": "live_tv",
+    "SITE_URL": None,
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {"show_search": False, "navigation": "streamsite.sidebar.navigation"},
+}

@@ -1,0 +1,10 @@
+"""The project as an app: its checks and commands."""
+
+from django.apps import AppConfig
+
+
+class StreamsiteConfig(AppConfig):
+    name = "streamsite"
+
+    def ready(self) -> None:
+        from streamsite import checks  # noqa: F401, PLC0415 - registers them

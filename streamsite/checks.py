@@ -1,0 +1,91 @@
+"""System checks: what this machine lacks, in sentences. `manage.py check --deploy` asks more."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+#: The oldest FFmpeg that was tried: Debian 12's.
+OLDEST_FFMPEG: Final = (5, 1)
+INSTALL_FFMPEG: Final = "apt-get install --yes ffmpeg"
+_VERSION: Final = re.compile(r"^ffmpeg version (?:n)?((\d+)\.(\d+)\S*)")
+
+
+@lru_cache
+def ffmpeg_version(path: str) -> tuple[str, int, int] | None:
+    """Version as FFmpeg writes it, and its first two numbers; None: it can't be told."""
+    try:
+        said = subprocess.run(
+            [path, "-hide_banner", "-version"],
+            capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL,
+        ).stdout  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = _VERSION.match(said)
+    return (found[1], int(found[2]), int(found[3])) if found else None
+
+
+@register()
+def ffmpeg(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Warnings, not errors: without FFmpeg nothing plays, but the admin can still say so."""
+    path = settings.FFMPEG_PATH
+    if shutil.which(path) is None:
+        return [
+            Warning(
+                f"FFmpeg was not found ({path}): nothing can play.",
+                hint=f"Type, as root: {INSTALL_FFMPEG}",
+                id="streamsite.W001",
+            )
+        ]
+    if shutil.which(settings.FFPROBE_PATH) is None:
+        return [
+            Warning(
+                f"ffprobe was not found ({settings.FFPROBE_PATH}): no file can be read.",
+                hint=f"It comes with FFmpeg. Type, as root: {INSTALL_FFMPEG}",
+                id="streamsite.W002",
+            )
+        ]
+    version = ffmpeg_version(path)
+    if version is not None and version[1:] < OLDEST_FFMPEG:
+        return [
+            Warning(
+                f"FFmpeg {version[0]} is older than {'.'.join(map(str, OLDEST_FFMPEG))}, the "
+                "oldest that was tried: it may not play.",
+                hint="Install a newer one, and set FFMPEG_PATH to it.",
+                id="streamsite.W003",
+            )
+        ]
+    return []
+
+
+@register(Tags.security, deploy=True)
+def field_keys_kept(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """The stored stream keys are lost with the key that encrypts them."""
+    if settings.FIELD_KEYS_GIVEN:
+        return []
+    return [
+        Warning(
+            f"The key that encrypts the stream keys lies beside the data ({settings.DATA_DIR}).",
+            hint="Keep a copy elsewhere, or set FIELD_KEYS: a backup of the database is of no "
+            "use without it, and both together are all a thief needs.",
+            id="streamsite.W004",
+        )
+    ]
+
+
+@register(deploy=True)
+def storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    from media_library.storage import unreachable  # noqa: PLC0415 - checks load before the apps
+
+    sentence = unreachable()
+    return [Error(sentence, id="streamsite.E001")] if sentence else []

@@ -1,0 +1,42 @@
+"""Error pages and reports that show no secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from types import FrameType
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.datastructures import MultiValueDict
+from django.views.debug import SafeExceptionReporterFilter
+
+from streamsite.secret import MASK
+
+
+class ShowNoValues(SafeExceptionReporterFilter):
+    """Django's reports without what was typed in and without the values of local variables.
+
+    Names can't tell which of them holds a key: `value`, `plain` and `args` have all done so.
+    """
+
+    cleansed_substitute = MASK
+    # Django's own list, and addresses: those of databases and brokers hold passwords.
+    hidden_settings = re.compile(
+        "API|AUTH|TOKEN|KEY|SECRET|PASS|SIGNATURE|HTTP_COOKIE|_URL|Q_CLUSTER|QUERY_STRING", re.I
+    )
+
+    def is_active(self, request: HttpRequest | None) -> bool:
+        return True
+
+    def get_post_parameters(self, request: HttpRequest | None) -> dict[str, Any]:
+        if request is None:
+            return {}
+        return MultiValueDict({name: [MASK] for name in request.POST})
+
+    def get_traceback_frame_variables(
+        self, request: HttpRequest | None, tb_frame: FrameType
+    ) -> Iterable[tuple[str, str]]:
+        return [
+            (name, f"<{type(value).__name__}>") for name, value in tb_frame.f_locals.items()
+        ]

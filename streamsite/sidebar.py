@@ -1,0 +1,63 @@
+"""The sidebar of the admin: what is on air first, the machinery last."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.apps import apps
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+
+#: Title, icon (of Material Symbols, which unfold ships) and model of each line, by group. The
+#: control room is the admin's first page and has no model.
+GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
+    "On air": (
+        ("Control room", "monitoring", ""),
+        ("Channels", "live_tv", "streams.Channel"),
+        ("Outputs", "cell_tower", "streams.Output"),
+    ),
+    "Library": (
+        ("Media", "movie", "media_library.MediaItem"),
+        ("Playlists", "playlist_play", "media_library.Playlist"),
+    ),
+    "History": (
+        ("Runs", "history", "streams.Run"),
+        ("As-run log", "receipt_long", "streams.AsRun"),
+        ("Incidents", "warning", "streams.Incident"),
+    ),
+    "System": (
+        ("Users", "person", "auth.User"),
+        ("Groups", "group", "auth.Group"),
+        ("Nodes", "dns", "streams.Node"),
+        ("Queued jobs", "pending_actions", "django_q.OrmQ"),
+        ("Failed jobs", "error", "django_q.Failure"),
+        ("Schedules", "schedule", "django_q.Schedule"),
+        ("Failed logins", "lock", "axes.AccessAttempt"),
+    ),
+}
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """unfold's navigation: the lines whose pages exist and this user may see."""
+    groups = []
+    for title, lines in GROUPS.items():
+        items = [
+            {"title": name, "icon": icon, "link": _link(model)}
+            for name, icon, model in lines
+            if not model or _may_see(request, model)
+        ]
+        if items:
+            groups.append({"title": title, "separator": bool(groups), "items": items})
+    return groups
+
+
+def _may_see(request: HttpRequest, model: str) -> bool:
+    page = admin.site._registry.get(apps.get_model(model))  # noqa: SLF001 - has no public form
+    return page is not None and page.has_view_permission(request)
+
+
+def _link(model: str) -> str:
+    if not model:
+        return reverse("admin:index")
+    return reverse(f"admin:{model.lower().replace('.', '_')}_changelist")

@@ -1,0 +1,33 @@
+"""The settings under test: the defaults, whatever the environment and .env of this machine say.
+
+A process that a test starts joins the test's folders, for it inherits their names.
+"""
+
+import atexit
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+_root = Path(__file__).parents[2]
+_MARK = "streamsite-tests-"
+
+if _MARK not in os.environ.get("DATA_DIR", ""):
+    for _name in re.findall(r"^#?([A-Z_]+)=", (_root / ".env.example").read_text(), re.M):
+        if _name != "FFMPEG_PATH":
+            os.environ.pop(_name, None)
+    _folder = tempfile.mkdtemp(prefix=_MARK)
+    atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+    os.environ.update(ENV_FILE=os.devnull, DATA_DIR=f"{_folder}/data", RUN_DIR=f"{_folder}/run")
+
+from streamsite.settings import *  # noqa: E402, F403
+from streamsite.settings import DATA_DIR, DATABASES, STATIC_ROOT, STORAGES  # noqa: E402
+
+# A file, as in production: clusters that a test starts open the same one.
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+# The real one takes 0.3 s a login on purpose.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,0 +1,46 @@
+"""gunicorn's configuration: `python -m gunicorn --config python:streamsite.web`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from streamsite.lifeline import die_with_parent
+
+if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "streamsite.settings")
+try:
+    from streamsite import settings
+except ImproperlyConfigured as wrong:
+    sys.exit(f"streamsite can't start: {wrong}")
+
+
+def address(host: str, port: int) -> str:
+    """`host:port` as gunicorn and browsers write it."""
+    return f"[{host}]:{port}" if ":" in host.strip("[]") else f"{host}:{port}"
+
+
+wsgi_app = "streamsite.wsgi"
+proc_name = "streamsite-web"
+bind = address(settings.HOST.strip("[]"), settings.PORT)
+worker_class = "gthread"
+workers = 1
+threads = 16
+# Seconds. Open pages ask again by themselves, so nothing is lost by a short grace.
+graceful_timeout = 3
+timeout = 60
+control_socket_disable = True
+# Behind nginx on a unix socket the header is nginx's own; over TCP only this machine is believed.
+forwarded_allow_ips = "127.0.0.1,::1"
+logconfig_dict = settings.LOGGING
+
+
+def post_fork(arbiter: Arbiter, worker: Any) -> None:
+    """A worker whose master was killed would hold the port."""
+    die_with_parent(signal.SIGKILL, parent=arbiter.pid)
