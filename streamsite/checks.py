@@ -1,4 +1,4 @@
-"""System checks: what this machine lacks, in sentences. `manage.py check --deploy` asks more."""
+"""System checks: what this machine lacks, in sentences. `check --deploy` asks more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as Caution
 
 #: The oldest FFmpeg that was tried: Debian 12's.
 OLDEST_FFMPEG: Final = (5, 1)
@@ -39,7 +40,7 @@ def ffmpeg(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Check
     path = settings.FFMPEG_PATH
     if shutil.which(path) is None:
         return [
-            Warning(
+            Caution(
                 f"FFmpeg was not found ({path}): nothing can play.",
                 hint=f"Type, as root: {INSTALL_FFMPEG}",
                 id="streamsite.W001",
@@ -47,7 +48,7 @@ def ffmpeg(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Check
         ]
     if shutil.which(settings.FFPROBE_PATH) is None:
         return [
-            Warning(
+            Caution(
                 f"ffprobe was not found ({settings.FFPROBE_PATH}): no file can be read.",
                 hint=f"It comes with FFmpeg. Type, as root: {INSTALL_FFMPEG}",
                 id="streamsite.W002",
@@ -56,7 +57,7 @@ def ffmpeg(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Check
     version = ffmpeg_version(path)
     if version is not None and version[1:] < OLDEST_FFMPEG:
         return [
-            Warning(
+            Caution(
                 f"FFmpeg {version[0]} is older than {'.'.join(map(str, OLDEST_FFMPEG))}, the "
                 "oldest that was tried: it may not play.",
                 hint="Install a newer one, and set FFMPEG_PATH to it.",
@@ -74,8 +75,8 @@ def field_keys_kept(
     if settings.FIELD_KEYS_GIVEN:
         return []
     return [
-        Warning(
-            f"The key that encrypts the stream keys lies beside the data ({settings.DATA_DIR}).",
+        Caution(
+            f"The key that encrypts stream keys lies beside the data, in {settings.DATA_DIR}.",
             hint="Keep a copy elsewhere, or set FIELD_KEYS: a backup of the database is of no "
             "use without it, and both together are all a thief needs.",
             id="streamsite.W004",

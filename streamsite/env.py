@@ -1,4 +1,4 @@
-"""The environment, read once and judged: every wrong value is a sentence that stops the start."""
+"""The environment, read once and judged: a wrong value is a sentence that stops the start."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def _read_file(path: Path) -> dict[str, str]:
 class Environment:
     """Settings from the process's environment, and from `.env` where that says nothing.
 
-    Each method raises `ImproperlyConfigured` with a sentence that names the setting. A name that
-    is set, but empty, counts as not set.
+    Each method raises `ImproperlyConfigured` with a sentence that names the setting. A name
+    that is set, but empty, counts as not set.
     """
 
     def __init__(self, base: Path, given: Mapping[str, str] | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import ItemsView
 from types import FrameType
 from typing import Any
 
@@ -23,7 +23,8 @@ class ShowNoValues(SafeExceptionReporterFilter):
     cleansed_substitute = MASK
     # Django's own list, and addresses: those of databases and brokers hold passwords.
     hidden_settings = re.compile(
-        "API|AUTH|TOKEN|KEY|SECRET|PASS|SIGNATURE|HTTP_COOKIE|_URL|Q_CLUSTER|QUERY_STRING", re.I
+        "API|AUTH|TOKEN|KEY|SECRET|PASS|SIGNATURE|HTTP_COOKIE|_URL|Q_CLUSTER|QUERY_STRING",
+        re.IGNORECASE,
     )
 
     def is_active(self, request: HttpRequest | None) -> bool:
@@ -36,7 +37,7 @@ class ShowNoValues(SafeExceptionReporterFilter):
 
     def get_traceback_frame_variables(
         self, request: HttpRequest | None, tb_frame: FrameType
-    ) -> Iterable[tuple[str, str]]:
-        return [
-            (name, f"<{type(value).__name__}>") for name, value in tb_frame.f_locals.items()
-        ]
+    ) -> ItemsView[str, Any]:
+        return {
+            name: f"<{type(value).__name__}>" for name, value in tb_frame.f_locals.items()
+        }.items()

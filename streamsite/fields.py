@@ -49,8 +49,8 @@ class SecretField(models.TextField):  # type: ignore[type-arg]
             return Secret(cipher().decrypt(value.removeprefix(PREFIX).encode()).decode())
         except InvalidToken:
             raise WrongFieldKeyError(
-                f"{self.model.__name__}.{self.name} can't be decrypted: FIELD_KEYS lacks the key "
-                "it was stored with. Put the old key back, as the last of the list."
+                f"{self.model.__name__}.{self.name} can't be decrypted: FIELD_KEYS lacks the "
+                "key it was stored with. Put the old key back, as the last of the list."
             ) from None
 
     def to_python(self, value: object) -> Secret | None:

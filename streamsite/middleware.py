@@ -12,8 +12,8 @@ from django.middleware.gzip import GZipMiddleware
 class RealAddressMiddleware:
     """The visitor's address where nginx hands requests on over a unix socket.
 
-    Such a connection has no address of its own, so nginx's word is the only one, and nobody else
-    can reach the socket. Over TCP the header is a stranger's and is not believed.
+    Such a connection has no address of its own, so nginx's word is the only one, and nobody
+    else can reach the socket. Over TCP the header is a stranger's and is not believed.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -33,4 +33,4 @@ class CompressTextMiddleware(GZipMiddleware):
     ) -> HttpResponseBase:
         if response.headers.get("Content-Type", "").startswith(("video/", "audio/", "image/")):
             return response
-        return super().process_response(request, response)  # type: ignore[arg-type, return-value]
+        return super().process_response(request, response)

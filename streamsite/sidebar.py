@@ -39,8 +39,8 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    """unfold's navigation: the lines whose pages exist and this user may see."""
-    groups = []
+    """The lines whose pages exist and this user may see, as unfold takes them."""
+    groups: list[dict[str, Any]] = []
     for title, lines in GROUPS.items():
         items = [
             {"title": name, "icon": icon, "link": _link(model)}

@@ -36,7 +36,7 @@ threads = 16
 graceful_timeout = 3
 timeout = 60
 control_socket_disable = True
-# Behind nginx on a unix socket the header is nginx's own; over TCP only this machine is believed.
+# Whose X-Forwarded-Proto is believed: nginx's, over its socket or from this machine.
 forwarded_allow_ips = "127.0.0.1,::1"
 logconfig_dict = settings.LOGGING
 

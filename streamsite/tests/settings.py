@@ -14,7 +14,8 @@ _root = Path(__file__).parents[2]
 _MARK = "streamsite-tests-"
 
 if _MARK not in os.environ.get("DATA_DIR", ""):
-    for _name in re.findall(r"^#?([A-Z_]+)=", (_root / ".env.example").read_text(), re.M):
+    _example = (_root / ".env.example").read_text()
+    for _name in re.findall(r"^#?([A-Z_]+)=", _example, re.MULTILINE):
         if _name != "FFMPEG_PATH":
             os.environ.pop(_name, None)
     _folder = tempfile.mkdtemp(prefix=_MARK)
