@@ -121,5 +121,5 @@ def _queued(etag: str) -> dict[str, object]:
 
 def enqueue(copy_id: int) -> None:
     """Hand a copy to the jobs cluster. Twice does no harm: the second finds it claimed."""
-    # A long film takes longer than a task may; the work has bounds of its own (-1: no time-out).
+    # A long film takes longer than a task may; the work is bounded by itself (-1: no end).
     async_task("media_library.tasks.prepare_item", copy_id, timeout=-1)

@@ -1,7 +1,7 @@
 """The library's door to FFmpeg and ffprobe: what they may read, how long, and with what limits.
 
-The files come from strangers, so nothing is opened but known containers over known protocols, in
-a process with a minimal environment, little priority, and an end. Imports no Django.
+The files come from strangers, so only known containers over known protocols are opened, in a
+process with a minimal environment, little priority, and an end. Imports no Django.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Final
 
 from media_library.location import LocalFile, Location, SignedUrl
 
-#: Containers a file of the library may be. Without this list an HLS playlist renamed .mp4 makes
-#: FFmpeg open whatever path or address stands in it; a list of protocols alone does not stop that.
+#: Containers a file of the library may be. Without this list an HLS playlist renamed .mp4
+#: makes FFmpeg open whatever stands in it; a list of protocols alone does not stop that.
 CONTAINERS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,mxf,asf,ogg"
 #: Bytes of the last error output that are kept.
 TAIL: Final = 4000
@@ -71,9 +71,9 @@ def opened(location: Location, directives: str = "") -> Iterator[Source]:
     """
     match location:
         case LocalFile(path):
-            limits = ("-protocol_whitelist", "file", "-format_whitelist", CONTAINERS)
+            only = ("-protocol_whitelist", "file", "-format_whitelist", CONTAINERS)
             # The prefix keeps a name such as "-y" or "tcp:x" a name.
-            yield Source((*limits, "-i", f"file:{path}"))
+            yield Source((*only, "-i", f"file:{path}"))
         case SignedUrl(url):
             plain = url.reveal()
             protocols = "file,https,tls,tcp" + (",http" if plain.startswith("http:") else "")
@@ -82,17 +82,20 @@ def opened(location: Location, directives: str = "") -> Iterator[Source]:
             try:
                 with os.fdopen(writer, "w") as out:
                     out.write(f"ffconcat version 1.0\nfile '{quoted}'\n{directives}")
-                limits = ("-protocol_whitelist", protocols)
-                limits += ("-format_whitelist", f"concat,{CONTAINERS}")
-                form = ("-f", "concat", "-safe", "0")
-                yield Source((*form, *limits, "-i", f"/dev/fd/{reader}"), (reader,))
+                limits = ("-protocol_whitelist", protocols, "-format_whitelist")
+                form = ("-f", "concat", "-safe", "0", *limits, f"concat,{CONTAINERS}")
+                yield Source((*form, "-i", f"/dev/fd/{reader}"), (reader,))
             finally:
                 os.close(reader)
 
 
 def environment() -> dict[str, str]:
     """All that a child inherits: no credentials, and English messages."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LC_ALL": "C",
+        "AV_LOG_FORCE_NOCOLOR": "1",
+    }
 
 
 def run(
@@ -129,7 +132,9 @@ def run(
     finally:
         _end(process)
     if status != 0:
-        raise ToolFailedError(_last_words(complaint) or f"{argv[0]} ended with status {status}.")
+        raise ToolFailedError(
+            _last_words(complaint) or f"{argv[0]} ended with status {status}."
+        )
     return said
 
 
@@ -142,7 +147,10 @@ def _prefix() -> tuple[str, ...]:
 
 
 def _limit(pid: int, bounds: Bounds) -> None:
-    wanted = [(resource.RLIMIT_FSIZE, bounds.file_bytes), (resource.RLIMIT_AS, bounds.memory_bytes)]
+    wanted = [
+        (resource.RLIMIT_FSIZE, bounds.file_bytes),
+        (resource.RLIMIT_AS, bounds.memory_bytes),
+    ]
     for what, most in wanted:
         if most is not None:
             try:
@@ -173,9 +181,9 @@ def _listen(
                 limit = min(end, heard + bounds.silent_seconds)
             if now >= limit:
                 raise ToolTooSlowError(
-                    f"{name} was stopped after {bounds.seconds:.0f} s: too slow a source or machine."
+                    f"{name} was stopped: it took more than {bounds.seconds:.0f} s."
                     if limit == end
-                    else f"{name} made no progress for {bounds.silent_seconds:.0f} s and was stopped."
+                    else f"{name} was stopped: no progress for {bounds.silent_seconds:.0f} s."
                 )
             for ready, _ in pipes.select(limit - now):
                 chunk = os.read(ready.fd, 65536)

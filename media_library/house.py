@@ -37,7 +37,7 @@ class House:
 
     @property
     def signature(self) -> str:
-        """Names the format in keys and file names: items of one signature join without a seam."""
+        """Names the format in keys and files: items of one signature join without a seam."""
         return (
             f"{self.width}x{self.height}p{self.fps}"
             f"-{self.video_bitrate // 1000}k-{self.audio_bitrate // 1000}k"

@@ -62,7 +62,7 @@ class Tools:
 
 
 def frames_of(probe: Probe, house: House) -> int:
-    """How long the copy is to be, in frames. Raises `EncodingFailedError` for an unknown length."""
+    """Frames the copy is to have. Raises `EncodingFailedError` for an unknown length."""
     if probe.seconds is None:
         raise EncodingFailedError("It does not say how long it is: convert it to MP4 first.")
     return house.frames_on_grid(max(Fraction(0), probe.seconds - ROUNDING))
@@ -99,18 +99,15 @@ def conforming(
     program: str, source: Source, house: House, frames: int, *, has_audio: bool
 ) -> tuple[str, ...]:
     """The command line that conforms one item in one pass, up to the name of its output."""
-    sound = "0:a:0" if has_audio else "1:a:0"
+    heard = "0:a:0" if has_audio else "1:a:0"
+    sight, sound = picture(house, frames), audio(house, frames, loud=has_audio)
     silence = () if has_audio else silent_input()
     return (
         *head(program),
         *source.args,
         *silence,
-        "-filter_complex",
-        f"[0:v:0]{picture(house, frames)}[v];[{sound}]{audio(house, frames, loud=has_audio)}[a]",
-        "-map",
-        "[v]",
-        "-map",
-        "[a]",
+        *("-filter_complex", f"[0:v:0]{sight}[v];[{heard}]{sound}[a]"),
+        *("-map", "[v]", "-map", "[a]"),
         *encoder(house),
     )
 
@@ -193,7 +190,7 @@ def write(
     descriptors: tuple[int, ...] = (),
     progress: Callable[[int], None] = lambda _percent: None,
 ) -> None:
-    """Run an encoding into a draft, verify it, and put it in its place. Raises `PrepareError`."""
+    """Encode into a draft, verify it, and put it in its place. Raises `PrepareError`."""
     seconds = house.seconds(frames)
     bounds = Bounds(
         seconds=max(600.0, float(seconds) * SLOWEST),
@@ -260,14 +257,19 @@ def verify(path: Path, house: House, frames: int, *, tools: Tools) -> None:
 
 def _counted(path: Path, ffprobe: str, seconds: float) -> dict[str, tuple[int, int, str]]:
     """For each stream: packets, first timestamp in samples, and size or sample rate."""
-    shown = "codec_type,nb_read_packets,start_pts,time_base,width,height,sample_rate"
-    argv = (ffprobe, "-v", "error", "-count_packets", "-show_entries", f"stream={shown}")
-    said = ffmpeg.run(
-        (*argv, "-of", "json", "-i", f"file:{path}"), bounds=Bounds(seconds=60 + seconds)
-    )
+    asked = (ffprobe, "-v", "error", "-of", "json", "-i", f"file:{path}")
+    shown = "stream=codec_type,nb_read_packets,time_base,width,height,sample_rate"
+    every = (*asked, "-count_packets", "-show_entries", shown)
+    # The stream's own start leaves the priming out; its first packet does not.
+    first = (*asked, "-read_intervals", "%+#20", "-show_entries", "packet=codec_type,pts")
+    bounds = Bounds(seconds=60 + seconds)
+    streams = json.loads(ffmpeg.run(every, bounds=bounds))["streams"]
+    packets = json.loads(ffmpeg.run(first, bounds=bounds))["packets"]
     found = {}
-    for stream in json.loads(said)["streams"]:
-        begin = Fraction(stream["time_base"]) * int(stream["start_pts"]) * SAMPLE_RATE
+    for stream in streams:
+        kind = stream["codec_type"]
+        begin = min((int(p["pts"]) for p in packets if p["codec_type"] == kind), default=0)
         size = stream.get("sample_rate") or f"{stream['width']}x{stream['height']}"
-        found[stream["codec_type"]] = (int(stream["nb_read_packets"]), round(begin), size)
+        samples = begin * Fraction(stream["time_base"]) * SAMPLE_RATE
+        found[kind] = (int(stream["nb_read_packets"]), round(samples), size)
     return found

@@ -84,8 +84,9 @@ def probe(location: Location, *, ffprobe: str = "ffprobe", patience: float = PAT
 
 def _look(location: Location, ffprobe: str, patience: float, read: int) -> dict[str, Any]:
     with ffmpeg.opened(location) as source:
-        argv = (ffprobe, "-v", "error", "-probesize", str(read), "-analyzeduration", "10M")
-        argv += ("-show_format", "-show_streams", "-of", "json", *source.args)
+        limits = ("-probesize", str(read), "-analyzeduration", "10M")
+        shown = ("-show_format", "-show_streams", "-of", "json")
+        argv = (ffprobe, "-v", "error", *limits, *shown, *source.args)
         said = _run(argv, source, patience)
     answer: dict[str, Any] = json.loads(said or "{}")
     return answer
@@ -98,8 +99,9 @@ def _end_of(location: SignedUrl, ffprobe: str, patience: float) -> Fraction | No
     beyond the end, which lands on the last keyframe. None where the file can't be sought in.
     """
     with ffmpeg.opened(location, f"duration {2 * LONGEST}\n") as source:
-        argv = (ffprobe, "-v", "error", "-read_intervals", f"{2 * LONGEST - 1}%", "-of", "json")
-        argv += ("-show_entries", "packet=pts_time,duration_time", *source.args)
+        end = ("-read_intervals", f"{2 * LONGEST - 1}%")
+        shown = ("-show_entries", "packet=pts_time,duration_time", "-of", "json")
+        argv = (ffprobe, "-v", "error", *end, *shown, *source.args)
         try:
             said = _run(argv, source, patience)
         except NotMediaError:
@@ -152,7 +154,7 @@ def _bare(words: str) -> str:
 def _parsed(answer: dict[str, Any]) -> Probe:
     streams = answer.get("streams", [])
     # A cover picture is a video stream too.
-    video = next(
+    video: dict[str, Any] = next(
         (
             stream
             for stream in streams
@@ -161,7 +163,9 @@ def _parsed(answer: dict[str, Any]) -> Probe:
         ),
         {},
     )
-    audio = next((stream for stream in streams if stream.get("codec_type") == "audio"), {})
+    audio: dict[str, Any] = next(
+        (stream for stream in streams if stream.get("codec_type") == "audio"), {}
+    )
     return Probe(
         seconds=_positive(answer.get("format", {}).get("duration")),
         width=int(video.get("width", 0)),
@@ -176,10 +180,9 @@ def _parsed(answer: dict[str, Any]) -> Probe:
 
 
 def _positive(text: str | None) -> Fraction | None:
-    """ffprobe writes 0/0 and N/A for what it does not know."""
+    """A number above 0; what is not known stands as 0/0 or N/A."""
     try:
         value = Fraction(text or "0")
     except (ValueError, ZeroDivisionError):
         return None
     return value if value > 0 else None
-

@@ -1,4 +1,4 @@
-"""Three short clips of different size, rate and sound, so that a new channel has a programme."""
+"""Three short clips of different size, rate and sound: a new channel's first programme."""
 
 from __future__ import annotations
 
@@ -68,6 +68,6 @@ def command(program: str, sample: Sample, target: Path, seconds: int) -> tuple[s
     return (
         *(program, "-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-y"),
         *("-f", "lavfi", "-i", sample.picture, "-f", "lavfi", "-i", sample.sound),
-        *("-t", str(seconds), "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"),
+        *("-t", str(seconds), "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"),
         *("-c:a", "aac", "-b:a", "128k", "-movflags", "+faststart", f"file:{target}"),
     )

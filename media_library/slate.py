@@ -33,13 +33,12 @@ def slate(house: House) -> tuple[Path, int]:
 
 def command(program: str, house: House, frames: int) -> tuple[str, ...]:
     """The command line that makes it, up to the name of its output."""
+    sight, sound = prepare.picture(house, frames), prepare.audio(house, frames, loud=False)
     return (
         *prepare.head(program),
         *("-loop", "1", "-framerate", str(house.fps), "-i", f"file:{PICTURE}"),
         *prepare.silent_input(),
-        "-filter_complex",
-        f"[0:v:0]{prepare.picture(house, frames)}[v];"
-        f"[1:a:0]{prepare.audio(house, frames, loud=False)}[a]",
+        *("-filter_complex", f"[0:v:0]{sight}[v];[1:a:0]{sound}[a]"),
         *("-map", "[v]", "-map", "[a]"),
         *prepare.encoder(house),
     )

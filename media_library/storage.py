@@ -92,7 +92,7 @@ def _region() -> str:
     return settings.STORAGE_REGION or "us-east-1"
 
 
-class BucketStorage(S3Storage):
+class BucketStorage(S3Storage):  # type: ignore[misc]
     """A private bucket at R2 or S3. Every URL it hands out is signed."""
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ def _checked(key: str) -> str:
     parts = key.split("/")
     if not key or "\0" in key or key.startswith("/") or ".." in parts or "." in parts:
         raise WrongKeyError(
-            f"{key!r} is no key of the storage: give the file's name in it, such as shows/a.mp4."
+            f"{key!r} is no key of the storage: give a file's name in it, as shows/a.mp4."
         )
     return key
 
@@ -267,8 +267,8 @@ _REFUSALS: Final = {
     "InvalidAccessKeyId": "does not know STORAGE_ACCESS_KEY_ID: copy the key again.",
     "Unauthorized": "refuses the credentials: copy STORAGE_ACCESS_KEY_ID and the secret again.",
     "SignatureDoesNotMatch": "refuses STORAGE_SECRET_ACCESS_KEY: copy the secret again.",
-    "AccessDenied": "denies the access key this bucket: give the key read and write rights to it.",
-    "403": "denies the access key this bucket: give the key read and write rights to it.",
+    "AccessDenied": "denies the key this bucket: give the key read and write rights to it.",
+    "403": "denies the key this bucket: give the key read and write rights to it.",
     "RequestTimeTooSkewed": "says this machine's clock is wrong: set it, by NTP at best.",
     "NoSuchBucket": "has no such bucket: look at STORAGE_BUCKET.",
     "404": "has no such bucket: look at STORAGE_BUCKET.",
@@ -290,7 +290,7 @@ def _folder_fault(folder: Path) -> str:
     if not folder.is_dir():
         return f"The media folder {folder} does not exist: make it, or set MEDIA_FOLDER."
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        return f"The media folder {folder} can't be read and written: give this user rights to it."
+        return f"The media folder {folder} can't be read and written: change its rights."
     return ""
 
 

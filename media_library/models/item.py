@@ -78,7 +78,7 @@ class MediaItem(models.Model):
 
 
 class PreparedCopy(models.Model):
-    """An item conformed to one house format. Made once per content of the original and format."""
+    """An item conformed to one house format, made once per content of the original."""
 
     class Status(models.TextChoices):
         QUEUED = "queued", "Queued"
@@ -111,7 +111,9 @@ class PreparedCopy(models.Model):
         verbose_name = "prepared copy"
         verbose_name_plural = "prepared copies"
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["item", "house"], name="one_copy_per_item_and_house"),
+            models.UniqueConstraint(
+                fields=["item", "house"], name="one_copy_per_item_and_house"
+            ),
             models.CheckConstraint(
                 condition=~models.Q(status="ready")
                 | (models.Q(frames__gt=0) & ~models.Q(key="")),
