@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import logging
 import os
 import socket
@@ -15,6 +14,7 @@ from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
 from streamsite import __version__
+from streamsite.address import is_loopback
 from streamsite.env import LOG_LEVELS, Environment, kept, new_django_key, new_field_key
 from streamsite.logs import logging_config
 
@@ -42,16 +42,8 @@ NODE_NAME = env.text("NODE_NAME") or socket.gethostname()
 HOST = env.text("HOST", "127.0.0.1")
 PORT = env.whole("PORT", 8000, 1, 65535)
 
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 #: True: nobody named the hosts, but other machines are to reach it, so any name is taken.
-ANY_HOST = not env.text("ALLOWED_HOSTS") and not _is_loopback(HOST)
+ANY_HOST = not env.text("ALLOWED_HOSTS") and not is_loopback(HOST)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or (
     ["*"] if ANY_HOST else ["localhost", "127.0.0.1", "[::1]", socket.gethostname()]
 )
@@ -229,7 +221,7 @@ YOUTUBE_RTMP_URL = env.url(
 
 # ---- the first run ---------------------------------------------------------------------------
 #: What `setup_demo` uses up: these names are taken out of the environment of all that stays.
-SPENT_NAMES = ("ADMIN_PASSWORD", "YOUTUBE_STREAM_KEY")
+SPENT_NAMES = frozenset({"ADMIN_PASSWORD", "YOUTUBE_STREAM_KEY"})
 ADMIN_PASSWORD = env.secret("ADMIN_PASSWORD")
 YOUTUBE_STREAM_KEY = env.secret("YOUTUBE_STREAM_KEY")
 

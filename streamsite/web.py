@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from streamsite.address import place, shown
 from streamsite.lifeline import die_with_parent
 
 if TYPE_CHECKING:
@@ -21,24 +22,25 @@ except ImproperlyConfigured as wrong:
     sys.exit(f"streamsite can't start: {wrong}")
 
 
-def address(host: str, port: int) -> str:
-    """`host:port` as gunicorn and browsers write it."""
-    return f"[{host}]:{port}" if ":" in host.strip("[]") else f"{host}:{port}"
-
-
 wsgi_app = "streamsite.wsgi"
 proc_name = "streamsite-web"
-bind = address(settings.HOST.strip("[]"), settings.PORT)
+bind = place(settings.HOST, settings.PORT)
 worker_class = "gthread"
 workers = 1
 threads = 16
 # Seconds. Open pages ask again by themselves, so nothing is lost by a short grace.
-graceful_timeout = 3
+graceful_timeout = 2
 timeout = 60
 control_socket_disable = True
 # Whose X-Forwarded-Proto is believed: nginx's, over its socket or from this machine.
 forwarded_allow_ips = "127.0.0.1,::1"
 logconfig_dict = settings.LOGGING
+
+
+def when_ready(arbiter: Arbiter) -> None:
+    """Told when the port is open: the address works from here on."""
+    if arbiter.address and isinstance(arbiter.address[0], tuple):
+        print(f"streamsite: open {shown(settings.HOST, settings.PORT)}", flush=True)  # noqa: T201
 
 
 def post_fork(arbiter: Arbiter, worker: Any) -> None:

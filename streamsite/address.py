@@ -1,0 +1,29 @@
+"""How the address of the pages is written."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+
+def place(host: str, port: int) -> str:
+    """`host:port`, with brackets where the host is an IPv6 address."""
+    host = host.strip("[]")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def shown(host: str, port: int) -> str:
+    """The admin's address for a browser; this machine's name where it is served everywhere."""
+    try:
+        everywhere = ipaddress.ip_address(host.strip("[]")).is_unspecified
+    except ValueError:
+        everywhere = False
+    return f"http://{place(socket.gethostname() if everywhere else host, port)}/admin/"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

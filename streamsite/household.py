@@ -1,0 +1,130 @@
+"""The processes that make up a running streamsite, and what to do when one ends. Pure.
+
+A child's life: running → ended → (after a pause) running ... until the stop is ordered: then
+running → told to end → (after the grace) killed → gone. When all are gone, the household is.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, replace
+from typing import Final, assert_never
+
+#: Seconds before the first new start of a child that ended; doubled at each end in a row.
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 30.0
+#: A child that ran for so many seconds was well: its next end counts as the first.
+STEADY: Final = 60.0
+#: Seconds the children have to end by themselves. With the 6 s that FFmpeg may take after them
+#: it makes less than the 10 s promised for a stop.
+GRACE: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    name: str
+    #: When it was started last, while it runs.
+    running_since: float | None = None
+    #: When it is started next, while it does not run; None: not any more.
+    due: float | None = 0.0
+    ends_in_a_row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Household:
+    children: tuple[Child, ...]
+    stopping: bool = False
+    #: While stopping: when those that still run are killed; None: they have been.
+    kill_at: float | None = None
+
+    @property
+    def gone(self) -> bool:
+        return self.stopping and not self.running
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.children if c.running_since is not None)
+
+    @property
+    def wakes_at(self) -> float | None:
+        """When there is something to do even if nothing happens until then."""
+        if self.stopping:
+            return self.kill_at
+        return min((c.due for c in self.children if c.due is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopOrdered:
+    """The second one hurries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    pass
+
+
+Event = Ended | StopOrdered | Ticked
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    name: str
+    number: signal.Signals
+
+
+Action = Start | Send
+
+
+def step(house: Household, event: Event, now: float) -> tuple[Household, tuple[Action, ...]]:
+    """What becomes of the household, and what is to be done. `now` in seconds, monotonic."""
+    match event:
+        case Ended(name):
+            children = tuple(
+                _ended(child, now, again=not house.stopping) if child.name == name else child
+                for child in house.children
+            )
+            return replace(house, children=children), ()
+        case StopOrdered():
+            if house.stopping:
+                return _kill(house)
+            stopping = replace(house, stopping=True, kill_at=now + GRACE)
+            return stopping, tuple(Send(name, signal.SIGTERM) for name in house.running)
+        case Ticked():
+            if house.stopping:
+                late = house.kill_at is not None and now >= house.kill_at
+                return _kill(house) if late else (house, ())
+            due = [c.name for c in house.children if c.due is not None and c.due <= now]
+            children = tuple(
+                replace(child, running_since=now, due=None) if child.name in due else child
+                for child in house.children
+            )
+            return replace(house, children=children), tuple(Start(name) for name in due)
+        case _:
+            assert_never(event)
+
+
+def _ended(child: Child, now: float, *, again: bool) -> Child:
+    began = now if child.running_since is None else child.running_since
+    ends = 1 if now - began >= STEADY else child.ends_in_a_row + 1
+    # The exponent is bounded: a float overflows after a thousand ends.
+    pause = min(FIRST_PAUSE * 2.0 ** min(ends - 1, 16), LONGEST_PAUSE)
+    return replace(
+        child, running_since=None, due=now + pause if again else None, ends_in_a_row=ends
+    )
+
+
+def _kill(house: Household) -> tuple[Household, tuple[Action, ...]]:
+    return (
+        replace(house, kill_at=None),
+        tuple(Send(name, signal.SIGKILL) for name in house.running),
+    )

@@ -1,0 +1,167 @@
+"""`manage.py serve`: the pages and both clusters in one foreground process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection, connections
+from django.db.migrations.executor import MigrationExecutor
+from django.db.utils import OperationalError
+
+from streams.playout.process import stop_everything
+from streamsite.household import Child, Ended, Household, Send, Start, StopOrdered, Ticked, step
+from streamsite.lifeline import die_with_parent
+
+logger = structlog.get_logger(__name__)
+
+MANAGE: Final = (sys.executable, str(settings.BASE_DIR / "manage.py"))
+COMMANDS: Final[dict[str, tuple[str, ...]]] = {
+    "playout": (*MANAGE, "run_cluster", "playout"),
+    "jobs": (*MANAGE, "run_cluster", "jobs"),
+    "web": (sys.executable, "-m", "gunicorn", "--config", "python:streamsite.web"),
+}
+#: Seconds to wait for the port: workers of a server that was killed hold it for a moment.
+PORT_PATIENCE: Final = 3.0
+
+
+class Command(BaseCommand):
+    help = "Serves the pages and runs both clusters until Ctrl-C; then stops FFmpeg too."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.SPENT_NAMES.isdisjoint(os.environ):
+            # /proc/PID/environ shows what a program was started with, for as long as it runs.
+            os.execve(sys.executable, sys.orig_argv, lasting_environment())  # noqa: S606
+        self.demand_migrations()
+        demand_port(settings.HOST, settings.PORT)
+        connections.close_all()
+        Steward().run()
+        self.stdout.write("streamsite: the pages and clusters have ended; stopping FFmpeg.")
+        ended = stop_everything(settings.RUN_DIR)
+        self.stdout.write(f"streamsite: stopped; {ended} FFmpeg processes were ended.")
+
+    def demand_migrations(self) -> None:
+        """Raise `CommandError` unless the database is there and has every table."""
+        try:
+            executor = MigrationExecutor(connection)
+        except OperationalError as error:
+            raise CommandError(f"The database can't be opened: {error}") from None
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            raise CommandError("The database is not up to date. Type: manage.py migrate")
+
+
+class Steward:
+    """Does what `streamsite.household` decides. Sleeps until something happens."""
+
+    def __init__(self) -> None:
+        self.house = Household(tuple(Child(name) for name in COMMANDS))
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.selector = selectors.DefaultSelector()
+        self.signals, wakeup = socket.socketpair()
+        for end in (self.signals, wakeup):
+            end.setblocking(False)  # noqa: FBT003
+        signal.set_wakeup_fd(wakeup.detach(), warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # The wake-up descriptor carries it; the handler only keeps the default from acting.
+            signal.signal(number, lambda *_: None)
+        self.selector.register(self.signals, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        self.take(Ticked())
+        while not self.house.gone:
+            wake = self.house.wakes_at
+            timeout = None if wake is None else max(0.0, wake - time.monotonic())
+            for key, _ in self.selector.select(timeout):
+                if key.data is None:
+                    for _ in self.signals.recv(64):
+                        self.take(StopOrdered())
+                else:
+                    self.bury(key.data)
+            self.take(Ticked())
+
+    def take(self, event: Ended | StopOrdered | Ticked) -> None:
+        self.house, actions = step(self.house, event, time.monotonic())
+        for action in actions:
+            match action:
+                case Start(name):
+                    self.start(name)
+                case Send(name, number):
+                    # The whole group: gunicorn's workers and django-q2's too. FFmpeg is in
+                    # sessions of its own.
+                    logger.info("child is told to end", child=name, signal=number.name)
+                    os.killpg(self.processes[name].pid, number)
+
+    def start(self, name: str) -> None:
+        process = subprocess.Popen(
+            COMMANDS[name],
+            stdin=subprocess.DEVNULL,
+            cwd=settings.BASE_DIR,
+            env=lasting_environment(),
+            # A group of its own: Ctrl-C reaches this process alone, which ends them in order.
+            process_group=0,
+            # There is one thread here, so code between fork and exec is safe.
+            preexec_fn=partial(die_with_parent, signal.SIGKILL, parent=os.getpid()),  # noqa: PLW1509
+        )
+        self.processes[name] = process
+        self.selector.register(os.pidfd_open(process.pid), selectors.EVENT_READ, name)
+        logger.info("child started", child=name, pid=process.pid)
+
+    def bury(self, name: str) -> None:
+        process = self.processes.pop(name)
+        code = process.wait()
+        for key in list(self.selector.get_map().values()):
+            if key.data == name:
+                self.selector.unregister(key.fileobj)
+                os.close(key.fd)
+        self.take(Ended(name))
+        if not self.house.stopping:
+            logger.error(
+                "child ended; it is started again", child=name, pid=process.pid, code=code
+            )
+
+
+def lasting_environment() -> dict[str, str]:
+    """The environment of all that stays: without what only the first run needs."""
+    return {k: v for k, v in os.environ.items() if k not in settings.SPENT_NAMES}
+
+
+def demand_port(host: str, port: int) -> None:
+    """Raise `CommandError` with a sentence unless the port can be had."""
+    deadline = time.monotonic() + PORT_PATIENCE
+    while fault := port_fault(host, port):
+        if time.monotonic() > deadline:
+            raise CommandError(fault)
+        time.sleep(0.2)
+
+
+def port_fault(host: str, port: int) -> str:
+    """Why the port can't be had, in a sentence; empty when it can."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except PermissionError:
+        return f"Port {port} needs root's rights: set PORT to one from 1024 on."
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return (
+                f"Port {port} of {host} is in use, perhaps by a streamsite that runs already: "
+                "stop that, or set PORT to another."
+            )
+        return f"Nothing can be served at {host}, port {port}: {error.strerror}. Set HOST."
+    return ""

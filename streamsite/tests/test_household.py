@@ -1,0 +1,97 @@
+"""Which child is started, told to end or killed, and when."""
+
+from __future__ import annotations
+
+import signal
+
+from streamsite.household import (
+    FIRST_PAUSE,
+    GRACE,
+    LONGEST_PAUSE,
+    STEADY,
+    Action,
+    Child,
+    Ended,
+    Event,
+    Household,
+    Send,
+    Start,
+    StopOrdered,
+    Ticked,
+    step,
+)
+
+BOTH = (Send("web", signal.SIGTERM), Send("jobs", signal.SIGTERM))
+
+
+def played(*events: tuple[float, Event]) -> tuple[Household, list[tuple[Action, ...]]]:
+    """What a household of two comes to, and what each event made it do."""
+    house = Household((Child("web"), Child("jobs")))
+    done = []
+    for at, event in events:
+        house, actions = step(house, event, at)
+        done.append(actions)
+    return house, done
+
+
+def test_all_children_are_started_at_once() -> None:
+    house, done = played((0, Ticked()), (1, Ticked()))
+    assert done == [(Start("web"), Start("jobs")), ()]
+    assert house.wakes_at is None
+
+
+def test_child_that_ended_is_started_again_after_a_pause() -> None:
+    house, done = played((0, Ticked()), (5, Ended("web")), (5, Ticked()))
+    assert done[1:] == [(), ()]
+    assert house.wakes_at == 5 + FIRST_PAUSE
+    _, done = played((0, Ticked()), (5, Ended("web")), (5 + FIRST_PAUSE, Ticked()))
+    assert done[-1] == (Start("web"),)
+
+
+def test_pause_doubles_up_to_its_bound() -> None:
+    house = Household((Child("web"),))
+    pauses = []
+    now = 0.0
+    for _ in range(9):
+        house, _ = step(house, Ticked(), now)
+        house, _ = step(house, Ended("web"), now)
+        assert house.wakes_at is not None
+        pauses.append(house.wakes_at - now)
+        now = house.wakes_at
+    assert pauses == [0.5, 1, 2, 4, 8, 16, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
+
+
+def test_child_that_was_steady_starts_its_pauses_anew() -> None:
+    child = Child("web", running_since=100, due=None, ends_in_a_row=9)
+    house, _ = step(Household((child,)), Ended("web"), 100 + STEADY)
+    assert house.wakes_at == 100 + STEADY + FIRST_PAUSE
+
+
+def test_stop_tells_all_and_waits_for_them() -> None:
+    house, done = played((0, Ticked()), (1, StopOrdered()), (2, Ended("web")))
+    assert done[1] == BOTH
+    assert not house.gone
+    house, _ = step(house, Ended("jobs"), 2)
+    assert house.gone
+
+
+def test_stop_kills_after_the_grace_and_only_once() -> None:
+    house, done = played(
+        (0, Ticked()), (1, StopOrdered()), (2, Ended("web")), (1 + GRACE, Ticked())
+    )
+    assert done[-1] == (Send("jobs", signal.SIGKILL),)
+    assert house.wakes_at is None
+    assert step(house, Ticked(), 1e9)[1] == ()
+
+
+def test_second_stop_hurries() -> None:
+    _, done = played((0, Ticked()), (1, StopOrdered()), (1.1, StopOrdered()))
+    assert done[-1] == (Send("web", signal.SIGKILL), Send("jobs", signal.SIGKILL))
+
+
+def test_nothing_is_started_once_the_stop_is_ordered() -> None:
+    house, done = played((0, Ticked()), (1, Ended("web")), (1.1, StopOrdered()), (9, Ticked()))
+    assert done[2] == (Send("jobs", signal.SIGTERM),)
+    assert done[3] == (Send("jobs", signal.SIGKILL),)
+    house, _ = step(house, Ended("jobs"), 9)
+    assert house.gone
