@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media_library.house import AAC_FRAME, RATES, SAMPLE_RATE, House, lacks
+from media_library.probe import Probe
+
+PLAIN = Probe(
+    seconds=Fraction(10),
+    width=1280,
+    height=720,
+    fps=Fraction(30),
+    video_codec="h264",
+    pixel_format="yuv420p",
+    audio_codec="aac",
+    sample_rate=48_000,
+    channels=2,
+)
+
+
+@pytest.mark.parametrize(("fps", "grid"), [(24, 64), (25, 8), (30, 16), (50, 16), (60, 32)])
+def test_the_grid_is_the_shortest_span_of_whole_frames_of_both_kinds(
+    fps: int, grid: int
+) -> None:
+    assert House(fps=fps).grid == grid
+
+
+@given(st.sampled_from(RATES), st.fractions(min_value=0, max_value=100_000))
+def test_a_length_on_the_grid_is_whole_in_picture_and_sound(
+    fps: int, seconds: Fraction
+) -> None:
+    house = House(fps=fps)
+    frames = house.frames_on_grid(seconds)
+    assert Fraction(frames, fps) * SAMPLE_RATE / AAC_FRAME % 1 == 0
+    assert house.samples(frames) == Fraction(frames, fps) * SAMPLE_RATE
+    assert 0 <= house.seconds(frames) - seconds
+    assert frames == house.grid or house.seconds(frames - house.grid) < seconds
+
+
+def test_a_signature_names_its_house() -> None:
+    house = House(640, 360, 25, 800_000, 96_000)
+    assert House.of(house.signature) == house
+
+
+@pytest.mark.parametrize("wrong", ["", "1280x720", "1280x720p30-3000k-128k.mp4", "axbpc-dk-ek"])
+def test_what_is_no_signature_is_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match="no house format"):
+        House.of(wrong)
+
+
+def test_a_file_that_can_be_copied_lacks_nothing_whatever_its_size_and_rate() -> None:
+    assert lacks(PLAIN) == ()
+    assert lacks(replace(PLAIN, width=854, height=480, fps=Fraction(24000, 1001))) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"video_codec": "hevc"}, "its picture is hevc, not H.264"),
+        ({"pixel_format": "yuv420p10le"}, "its picture is yuv420p10le, not 8 bit 4:2:0"),
+        ({"audio_codec": "mp3"}, "its sound is mp3, not AAC"),
+        ({"sample_rate": 44_100}, "its sound has 44100 Hz, not 48000"),
+        ({"channels": 6}, "its sound has 6 channels, not 2"),
+        ({"audio_codec": "", "sample_rate": 0, "channels": 0}, "it has no sound"),
+    ],
+)
+def test_what_a_file_lacks_is_told_in_words(change: dict[str, object], words: str) -> None:
+    assert lacks(replace(PLAIN, **change)) == (words,)  # type: ignore[arg-type]

@@ -1,0 +1,180 @@
+"""Prepared copies join without a seam: made and played here by real FFmpeg."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from media_library import prepare, slate
+from media_library.ffmpeg import Source
+from media_library.house import SAMPLE_RATE, House
+from media_library.location import LocalFile
+from media_library.prepare import EncodingFailedError, NotAsOrderedError, TriedInVainError
+from media_library.probe import probe
+from media_library.tests.clips import lavfi, make, read
+
+TOOLS = prepare.Tools()
+
+
+def small(fps: int = 30) -> House:
+    return House(96, 64, fps, 100_000, 64_000)
+
+
+#: What strangers bring: picture, sound and encoders, none of them the house's.
+ODD = {
+    "wide, mono, 44.1 kHz": (
+        *lavfi("testsrc2=s=160x68:r=25:d=1.9", "sine=r=44100:d=1.9"),
+        *("-c:v", "libx264", "-c:a", "aac", "-ac", "1"),
+    ),
+    "no sound, odd rate": (
+        *lavfi("testsrc2=s=64x96:r=24000/1001:d=1.3"),
+        *("-c:v", "mpeg4"),
+    ),
+    "sound longer than picture, 5.1": (
+        *lavfi("smptebars=s=96x64:r=50:d=0.7", "aevalsrc=0.1*sin(880*t):c=5.1:d=2.2"),
+        *("-c:v", "libx264", "-c:a", "ac3"),
+    ),
+    "picture longer than sound": (
+        *lavfi("testsrc2=s=96x64:r=30:d=2.4", "anoisesrc=r=32000:d=0.4"),
+        *("-c:v", "libx264", "-pix_fmt", "yuv444p", "-c:a", "libmp3lame"),
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=ODD)
+def odd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LocalFile:
+    path = tmp_path_factory.mktemp("odd") / "clip.mkv"
+    return LocalFile(make(path, *ODD[request.param]))
+
+
+def test_whatever_comes_in_the_copy_is_exactly_on_the_grid(
+    odd: LocalFile, tmp_path: Path
+) -> None:
+    house, target = small(), tmp_path / "copy.mp4"
+    found = probe(odd)
+    heard: list[int] = []
+    frames = prepare.conform(odd, found, house, target, tools=TOOLS, progress=heard.append)
+    assert frames % house.grid == 0
+    assert found.seconds is not None
+    assert 0 <= house.seconds(frames) - found.seconds + prepare.ROUNDING
+    assert house.seconds(frames - house.grid) < found.seconds
+    made = read(target)
+    assert made.frames["video"] == frames
+    assert made.sizes == {(96, 64)}
+    assert made.seconds["audio"] == house.seconds(frames)
+    assert all(0 <= percent < 100 for percent in heard)
+    assert [path.name for path in tmp_path.iterdir()] == ["copy.mp4"]
+
+
+def play(items: list[tuple[Path, int]], house: House, target: Path) -> None:
+    """Join items the way the engine's players do: one FFmpeg each, into one transport stream."""
+    offset = Fraction(10)
+    with target.open("wb") as feed:
+        for path, frames in items:
+            subprocess.run(
+                (
+                    *("ffmpeg", "-v", "error", "-nostdin", "-i", path),
+                    *("-map", "0:v:0", "-map", "0:a:0", "-c", "copy"),
+                    *("-bsf:a", "noise=amount=0:drop=not(n)"),
+                    *("-output_ts_offset", f"{float(offset):.6f}"),
+                    *("-muxdelay", "0", "-muxpreload", "0"),
+                    *("-mpegts_flags", "+initial_discontinuity+resend_headers"),
+                    *("-f", "mpegts", "pipe:1"),
+                ),
+                stdout=feed,
+                check=True,
+                timeout=60,
+            )
+            offset += house.seconds(frames)
+
+
+@pytest.mark.parametrize("fps", [24, 25, 30, 50, 60])
+def test_two_copies_and_the_slate_join_without_one_odd_step(fps: int, tmp_path: Path) -> None:
+    house = small(fps)
+    items = []
+    for name, picture, sound in (
+        ("a", "testsrc2=s=160x90:r=30:d=3.1", "sine=440:r=44100:d=3.1"),
+        ("b", "mandelbrot=s=96x96:r=25", "sine=880:d=2"),
+    ):
+        clip = make(tmp_path / f"{name}.mkv", *lavfi(picture, sound), "-t", "2.6")
+        frames = prepare.conform(
+            LocalFile(clip),
+            probe(LocalFile(clip)),
+            house,
+            tmp_path / f"{name}.mp4",
+            tools=TOOLS,
+        )
+        items.append((tmp_path / f"{name}.mp4", frames))
+    frames = house.frames_on_grid(slate.LENGTH)
+    path = tmp_path / "slate.mp4"
+    prepare.write(slate.command("ffmpeg", house, frames), house, frames, path, tools=TOOLS)
+    items.append((path, frames))
+
+    feed = tmp_path / "feed.ts"
+    play(items * 3, house, feed)
+    played = read(feed)
+    # MPEG-TS counts in 1/90000 s.
+    assert set(played.steps["video"]) == {90_000 // fps}
+    assert set(played.steps["audio"]) == {90_000 * 1024 // SAMPLE_RATE}
+    assert played.frames["video"] == 3 * sum(frames for _, frames in items)
+    assert played.sizes == {(96, 64)}
+
+
+def test_a_still_picture_takes_as_many_bytes_as_any_other(tmp_path: Path) -> None:
+    # Else the feed's pipe would hold minutes of it, and a cut would come minutes late.
+    house = House(160, 90, 30, 300_000, 64_000)
+    frames = house.frames_on_grid(Fraction(6))
+    path = tmp_path / "slate.mp4"
+    prepare.write(slate.command("ffmpeg", house, frames), house, frames, path, tools=TOOLS)
+    picture_bits = path.stat().st_size * 8 / float(house.seconds(frames))
+    assert picture_bits > 0.9 * house.video_bitrate
+
+
+def test_a_copy_with_a_frame_too_few_is_thrown_away(tmp_path: Path) -> None:
+    house, target = small(), tmp_path / "copy.mp4"
+    clip = make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:r=30:d=1", "sine=d=1"))
+    one_less = prepare.conforming(
+        "ffmpeg", Source(("-i", str(clip))), house, 31, has_audio=True
+    )
+    with pytest.raises(NotAsOrderedError, match="came out wrong"):
+        prepare.write(one_less, house, 32, target, tools=TOOLS)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]
+
+
+def test_a_damaged_file_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    clip = make(tmp_path / "clip.mp4", *lavfi("testsrc2=s=96x64:r=30:d=1", "sine=d=1"))
+    found = probe(LocalFile(clip))
+    clip.write_bytes(b"\0" * 5000)
+    with pytest.raises(EncodingFailedError, match="FFmpeg could not convert it"):
+        prepare.conform(LocalFile(clip), found, small(), tmp_path / "copy.mp4", tools=TOOLS)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_a_missing_ffmpeg_is_no_fault_of_the_file(tmp_path: Path) -> None:
+    clip = make(tmp_path / "clip.mp4", *lavfi("testsrc2=s=96x64:r=30:d=1", "sine=d=1"))
+    tools = prepare.Tools(ffmpeg="/nowhere/ffmpeg")
+    with pytest.raises(TriedInVainError, match="apt install ffmpeg"):
+        prepare.conform(
+            LocalFile(clip), probe(LocalFile(clip)), small(), tmp_path / "c.mp4", tools=tools
+        )
+
+
+def test_one_who_listens_can_stop_the_work(tmp_path: Path) -> None:
+    clip = make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:r=30:d=60", "sine=d=60"))
+
+    def enough(_: int) -> None:
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        prepare.conform(
+            LocalFile(clip),
+            probe(LocalFile(clip)),
+            small(),
+            tmp_path / "copy.mp4",
+            tools=TOOLS,
+            progress=enough,
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]
