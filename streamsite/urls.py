@@ -1,4 +1,12 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+from django.views.generic import RedirectView
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from streamsite.api import api
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("", include("streams.urls")),
+    path("api/v1/", api.urls),
+    path("admin/", admin.site.urls),
+]

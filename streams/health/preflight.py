@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from django.conf import settings
+from django.db.models import Count, Q
+
+from media_library.models import MediaItem
+from media_library.storage import unreachable
+from streams.outputs.platforms import PLATFORMS, Platform, address_fault
 
 if TYPE_CHECKING:
-    from streams.models import Channel
+    from streams.models import Channel, Output
+
+#: Bytes. A channel's HLS window at 50 Mbit/s is 125 MB; below this the next minutes are at risk.
+LEAST_FREE: Final = 150_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,4 +33,97 @@ class Finding:
 
 
 def findings(channel: Channel) -> list[Finding]:
-    return []
+    """Everything that is wrong, what stops the start first."""
+    found = [
+        *_programme(channel),
+        *_outputs(channel),
+        *_ffmpeg(),
+        *_storage(),
+        *_folders(),
+    ]
+    return sorted(found, key=lambda finding: not finding.stops_the_start)
+
+
+def _programme(channel: Channel) -> Iterator[Finding]:
+    if channel.playlist is None:
+        yield Finding("programme", f"{channel.name} has no playlist: choose one in its settings.")
+        return
+    entries = channel.playlist.entries.aggregate(
+        all=Count("pk"), faulty=Count("pk", filter=Q(item__status=MediaItem.Status.FAULT))
+    )
+    name = channel.playlist.name
+    if not entries["all"]:
+        yield Finding("programme", f"The playlist “{name}” is empty: add items to it.")
+    elif entries["all"] == entries["faulty"]:
+        yield Finding(
+            "programme",
+            f"Nothing in the playlist “{name}” can be played: the library says of each item what "
+            "is wrong with it.",
+        )
+    elif entries["faulty"]:
+        yield Finding(
+            "programme",
+            f"{entries['faulty']} of {entries['all']} entries of the playlist “{name}” can't be "
+            "played and will be skipped: the library says why.",
+            stops_the_start=False,
+        )
+
+
+def _outputs(channel: Channel) -> Iterator[Finding]:
+    enabled = list(channel.outputs.filter(enabled=True))
+    if not enabled and not channel.preview:
+        yield Finding(
+            "outputs",
+            f"{channel.name} goes nowhere: enable an output, or the preview, in its settings.",
+        )
+    for output in enabled:
+        yield from _output(output)
+
+
+def _output(output: Output) -> Iterator[Finding]:
+    preset = PLATFORMS[Platform(output.platform)]
+    if preset.needs_key and not output.key:
+        yield Finding(
+            "outputs",
+            f"Output “{output.name}” has no stream key: {preset.label} shows it on its live "
+            "page. Enter it, or disable the output.",
+        )
+    if fault := address_fault(output.address):
+        yield Finding("outputs", f"Output “{output.name}”: {fault}")
+
+
+def _ffmpeg() -> Iterator[Finding]:
+    if shutil.which(settings.FFMPEG_PATH) is None:
+        yield Finding(
+            "ffmpeg",
+            f"FFmpeg is missing ({settings.FFMPEG_PATH} was not found): type apt install ffmpeg, "
+            "or set FFMPEG_PATH.",
+        )
+
+
+def _storage() -> Iterator[Finding]:
+    if fault := unreachable():
+        yield Finding("storage", fault)
+
+
+def _folders() -> Iterator[Finding]:
+    run_dir: Path = settings.RUN_DIR
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        yield Finding(
+            "folders", f"{run_dir} can't be made ({error.strerror}): set RUN_DIR to a folder of yours."
+        )
+        return
+    if not os.access(run_dir, os.W_OK | os.X_OK):
+        yield Finding(
+            "folders", f"{run_dir} can't be written to: give it to the user that runs the playout."
+        )
+    for folder in (run_dir, settings.DATA_DIR):
+        free = shutil.disk_usage(folder).free
+        if free < LEAST_FREE:
+            yield Finding(
+                "folders",
+                f"The disk of {folder} is nearly full ({free // 1_000_000} MB free): make room "
+                f"until {LEAST_FREE // 1_000_000} MB are free.",
+            )

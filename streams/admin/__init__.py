@@ -1,0 +1,3 @@
+from streams.admin import accounts, channels, history
+
+__all__ = ["accounts", "channels", "history"]

@@ -1,0 +1,145 @@
+"""Channels and outputs: what people set up and order."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db import transaction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin, TabularInline
+
+from streams.actions import wake_supervisor
+from streams.admin.forms import OutputForm
+from streams.health.report import report
+from streams.models import Channel, Output
+from streams.templatetags.monitor import buttons
+
+#: Changing these under a running channel would break its stream.
+HOUSE = ("width", "height", "fps", "video_bitrate", "audio_bitrate")
+#: The form on the list's page that its buttons belong to.
+ORDER_FORM = "sx-order-form"
+#: What is deleted with a channel, as Django's page of deletion names it.
+HISTORY = {"run", "as-run entry", "incident", "sample", "log line", "channel state", "output state"}
+
+
+def _on_air(channel: Channel) -> str:
+    """Why the channel can't be deleted now, or nothing."""
+    if channel.runs.filter(ended_at=None).exists():
+        return f"{channel.name} is on air: stop it first."
+    return ""
+
+
+class OutputInline(TabularInline):  # type: ignore[misc]
+    model = Output
+    form = OutputForm
+    extra = 0
+    show_change_link = True
+
+
+@admin.register(Channel)
+class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ("name", "state", "orders", "live", "playlist", "house_format")
+    list_select_related = ("playlist",)
+    search_fields = ("name", "slug")
+    prepopulated_fields: ClassVar = {"slug": ("name",)}
+    autocomplete_fields = ("playlist",)
+    inlines = (OutputInline,)
+    fieldsets = (
+        (None, {"fields": ("name", "slug", "playlist", "preview")}),
+        (
+            "House format",
+            {
+                "fields": (("width", "height", "fps"), ("video_bitrate", "audio_bitrate")),
+                "description": "Every item is prepared in this format once. It can't be changed "
+                "while the channel is on air.",
+            },
+        ),
+    )
+    # The buttons' form stands outside the list's own form, which would swallow it.
+    list_before_template = "streams/list_before.html"
+    change_form_outer_before_template = "streams/change_before.html"
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The list, each row with its report: one report for all of them."""
+        listed = super().get_changelist_instance(request)
+        told = {one.slug: one for one in report(timezone.now()).channels}
+        may = request.user.has_perm("streams.operate_channel")
+        for channel in listed.result_list:
+            channel.told = told.get(channel.slug)
+            channel.may_operate = may
+        return listed
+
+    # ---- columns -----------------------------------------------------------------------------
+
+    @admin.display(description="Live")
+    def live(self, channel: Channel) -> SafeString:
+        return format_html('<a href="{}">Watch</a>', reverse("monitor", args=[channel.slug]))
+
+    @admin.display(description="State")
+    def state(self, channel: Any) -> str:
+        return render_to_string("streams/badge.html", {"told": channel.told})
+
+    @admin.display(description="House format")
+    def house_format(self, channel: Channel) -> str:
+        return f"{channel.width}×{channel.height}, {channel.fps} fps"
+
+    @admin.display(description="Orders")
+    def orders(self, channel: Any) -> str:
+        context = buttons(channel.told, ORDER_FORM, may=channel.may_operate, quiet=True)
+        return render_to_string("streams/orders.html", context)
+
+    # ---- writing -----------------------------------------------------------------------------
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:
+        return HOUSE if obj is not None and _on_air(obj) else ()
+
+    def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:  # noqa: FBT001
+        # Only what the form holds: an order given meanwhile must not be undone by this save.
+        obj.save(update_fields=list(form.cleaned_data) if change else None)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001
+        super().save_related(request, form, formsets, change)
+        transaction.on_commit(wake_supervisor)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponseBase:
+        channel = self.get_object(request, object_id)
+        if channel is not None and (refusal := _on_air(channel)):
+            messages.error(request, refusal)
+            return redirect(channel.get_absolute_url())
+        return super().delete_view(request, object_id, extra_context)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """For the list's "delete selected": what is on air counts as protected."""
+        listed, counts, needed, protected = super().get_deleted_objects(objs, request)
+        held = [refusal for channel in objs if (refusal := _on_air(channel))]
+        # Its history goes with it; nobody needs the right to delete history rows one by one.
+        return listed, counts, needed - HISTORY, [*protected, *held]
+
+
+@admin.register(Output)
+class OutputAdmin(ModelAdmin):  # type: ignore[misc]
+    form = OutputForm
+    list_display = ("name", "channel", "platform", "address", "has_key", "enabled")
+    list_filter = ("platform", "enabled")
+    list_select_related = ("channel",)
+    search_fields = ("name", "channel__name")
+    fields = ("channel", "name", "platform", "url", "key", "forget_key", "enabled")
+
+    @admin.display(description="Key", boolean=True)
+    def has_key(self, output: Output) -> bool:
+        return bool(output.key)
+
+    def save_model(self, request: HttpRequest, obj: Output, form: Any, change: bool) -> None:  # noqa: FBT001
+        super().save_model(request, obj, form, change)
+        transaction.on_commit(wake_supervisor)

@@ -1,0 +1,104 @@
+"""What was: read-only. The history is append-only, for people as well."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy
+from unfold.admin import ModelAdmin, TabularInline
+
+from streams.health import words
+from streams.models import AsRun, Incident, Node, Run
+
+
+class ReadOnly:
+    """Nobody adds, changes or deletes; what is deleted with its channel goes all the same."""
+
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+class StillOpen(admin.SimpleListFilter):
+    title = gettext_lazy("state")
+    parameter_name = "open"
+    #: The field that is empty while the row is open.
+    ended: ClassVar = "ended_at"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Open"), ("no", "Ended")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(**{f"{self.ended}__isnull": self.value() == "yes"})
+
+
+class OpenIncident(StillOpen):
+    ended: ClassVar = "closed_at"
+
+
+class AsRunInline(ReadOnly, TabularInline):  # type: ignore[misc]
+    model = AsRun
+    fields = ("started_at", "title", "kind", "length", "ending", "cause")
+    readonly_fields = fields
+    per_page = 50
+    extra = 0
+
+    @admin.display(description="Length")
+    def length(self, entry: AsRun) -> str:
+        return words.duration(entry.started_at, entry.ended_at)
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("started_at", "channel", "length", "started_by", "ended_at", "end_reason")
+    list_filter = ("channel", StillOpen)
+    list_select_related = ("channel",)
+    inlines = (AsRunInline,)
+
+    @admin.display(description="Length")
+    def length(self, run: Run) -> str:
+        return words.span(run.seconds(timezone.now()))
+
+
+@admin.register(AsRun)
+class AsRunAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("started_at", "channel", "title", "kind", "length", "ending", "cause")
+    list_filter = ("run__channel", "kind", "ending")
+    list_select_related = ("run__channel",)
+    search_fields = ("title",)
+
+    @admin.display(description="Channel")
+    def channel(self, entry: AsRun) -> str:
+        return entry.run.channel.name
+
+    @admin.display(description="Length")
+    def length(self, entry: AsRun) -> str:
+        return words.duration(entry.started_at, entry.ended_at)
+
+
+@admin.register(Incident)
+class IncidentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("opened_at", "channel", "output", "severity", "cause", "lasted_for", "closed_at")
+    list_filter = ("channel", "severity", OpenIncident)
+    list_select_related = ("channel", "output__channel")
+    search_fields = ("cause", "subject")
+
+    @admin.display(description="Lasted")
+    def lasted_for(self, incident: Incident) -> str:
+        return words.span(incident.lasted(timezone.now()).total_seconds())
+
+
+@admin.register(Node)
+class NodeAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("name", "seen_at", "started_at", "ffmpeg", "version", "pid")

@@ -1,0 +1,77 @@
+"""What the channel's page tells of the recent past."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db.models import QuerySet
+
+from streams.models import AsRun, Channel, Incident, Sample
+
+#: Rows of each table on the channel's page; the admin's lists have the rest.
+ROWS: Final = 12
+#: What the small curves span. Samples are taken every ten seconds.
+SPAN: Final = timedelta(minutes=15)
+#: A process whose last sample is older has ended.
+GONE: Final = timedelta(seconds=30)
+
+#: Units of the curve's drawing area.
+WIDTH: Final = 120
+HEIGHT: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process's last sample and its bit rate over `SPAN`."""
+
+    role: str
+    last: Sample
+    #: Points of an SVG polyline in `WIDTH` × `HEIGHT`; empty where there is no curve to draw.
+    curve: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    incident: Incident
+    seconds: float
+
+
+def of(channel: Channel, now: datetime) -> dict[str, Any]:
+    """The context of `streams/panels.html`."""
+    incidents: QuerySet[Incident] = channel.incidents.select_related("output")
+    return {
+        "processes": processes(channel, now),
+        "as_run": AsRun.objects.filter(run__channel=channel)[:ROWS],
+        "incidents": [
+            Stretch(incident, incident.lasted(now).total_seconds()) for incident in incidents[:ROWS]
+        ],
+        "curve_box": f"0 0 {WIDTH} {HEIGHT}",
+    }
+
+
+def processes(channel: Channel, now: datetime) -> list[Process]:
+    by_role: dict[str, list[Sample]] = {}
+    samples = channel.samples.filter(at__gt=now - SPAN).select_related("output").order_by("at")
+    for sample in samples:
+        role = f"{sample.role} {sample.output.name}" if sample.output else sample.role
+        by_role.setdefault(role, []).append(sample)
+    return [
+        Process(role, taken[-1], curve(taken, now))
+        for role, taken in by_role.items()
+        if now - taken[-1].at < GONE
+    ]
+
+
+def curve(samples: list[Sample], now: datetime) -> str:
+    """The bit rates as points, from zero at the bottom to the highest at the top."""
+    measured = [(sample.at, sample.bitrate) for sample in samples if sample.bitrate is not None]
+    top = max((value for _, value in measured), default=0)
+    if len(measured) < 2 or not top:  # noqa: PLR2004 (a line has two ends)
+        return ""
+    start = now - SPAN
+    return " ".join(
+        f"{(at - start) / SPAN * WIDTH:.1f},{HEIGHT - 1 - value / top * (HEIGHT - 2):.1f}"
+        for at, value in measured
+    )

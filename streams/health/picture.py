@@ -1,0 +1,81 @@
+"""The preview picture: one frame of the newest segment, made when somebody looks."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import time
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+
+from media_library.ffmpeg import Bounds, ToolError, opened, run
+from media_library.location import LocalFile
+
+logger = logging.getLogger(__name__)
+
+#: Seconds for which a picture is shown again rather than made anew.
+KEPT: Final = 10
+#: Seconds. A segment lasts 2 s: an older one belongs to a channel that has stopped.
+STALE: Final = 30
+#: Seconds FFmpeg may take for one frame; measured: 0.1.
+PATIENCE: Final = 5
+#: Pixels.
+WIDTH: Final = 480
+
+
+def folder(channel_pk: int) -> Path:
+    """Where a channel's processes work."""
+    return Path(settings.RUN_DIR) / f"channel-{channel_pk}"
+
+
+def picture(channel_pk: int) -> Path | None:
+    """A JPEG of what is on air, at most `KEPT` seconds old, or None where nothing is."""
+    segment = _newest_segment(folder(channel_pk) / "hls")
+    if segment is None:
+        return None
+    kept = folder(channel_pk) / "picture.jpg"
+    if _age(kept) < KEPT:
+        return kept
+    with (folder(channel_pk) / "picture.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Another request is making it: this one shows the last.
+            return kept if kept.exists() else None
+        _make(segment, kept)
+    return kept if _age(kept) < STALE else None
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _newest_segment(hls: Path) -> Path | None:
+    aged = [(_age(path), path) for path in hls.glob("*.ts")]
+    age, newest = min(aged, default=(float("inf"), None))
+    return newest if age < STALE else None
+
+
+def _make(segment: Path, into: Path) -> None:
+    draft = into.with_suffix(".draft")
+    with opened(LocalFile(segment)) as source:
+        # fmt: off
+        command = [
+            settings.FFMPEG_PATH, "-nostdin", "-v", "error", "-y",
+            "-skip_frame", "nokey", *source.args,
+            "-an", "-frames:v", "1", "-vf", f"scale={WIDTH}:-2", "-q:v", "4",
+            "-f", "image2", "-c:v", "mjpeg", "-update", "1", str(draft),
+        ]
+        # fmt: on
+        try:
+            run(command, bounds=Bounds(seconds=PATIENCE))
+        except ToolError as error:
+            # A segment just deleted, or a machine too busy: the last picture ages and goes.
+            logger.warning("no preview picture of %s: %s", into.parent.name, error)
+            return
+    draft.replace(into)

@@ -1,0 +1,41 @@
+"""Measured values in an operator's words. Pure; monitor.js has the same for live figures."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+NOTHING: Final = "–"
+
+
+def duration(since: datetime | None, until: datetime | None) -> str:
+    """From one moment to another: 4:05, 3:04:05, 2 d 03:04:05."""
+    if since is None or until is None:
+        return NOTHING
+    return span((until - since).total_seconds())
+
+
+def span(seconds: float | None) -> str:
+    """A length in seconds: 4:05, 3:04:05, 2 d 03:04:05."""
+    if seconds is None:
+        return NOTHING
+    minutes, second = divmod(max(0, int(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days} d {hour:02}:{minute:02}:{second:02}"
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def bitrate(value: int | None) -> str:
+    """bit/s as Mbit/s or kbit/s."""
+    if value is None:
+        return NOTHING
+    return f"{value / 1e6:.2f} Mbit/s" if value >= 1_000_000 else f"{value / 1e3:.0f} kbit/s"
+
+
+def size(value: int | None) -> str:
+    """Bytes as MB or GB."""
+    if value is None:
+        return NOTHING
+    return f"{value / 1e9:.1f} GB" if value >= 1_000_000_000 else f"{value / 1e6:.0f} MB"

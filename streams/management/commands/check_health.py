@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand
+from django.utils import timezone
+
+from streams.health.report import Report, report
+
+EXIT_CODE: Final = {"ok": 0, "degraded": 1, "down": 2}
+
+
+class Command(BaseCommand):
+    help = "One line and an exit code: 0 healthy, 1 degraded, 2 down."
+
+    def handle(self, **_: Any) -> None:
+        told = report(timezone.now())
+        self.stdout.write(f"{told.status}: {_line(told)}")
+        if code := EXIT_CODE[told.status]:
+            sys.exit(code)
+
+
+def _line(told: Report) -> str:
+    ill = [
+        f"{channel.slug} is {channel.label.lower()}"
+        + (f" ({channel.cause.rstrip('.')})" if channel.cause else "")
+        for channel in told.channels
+        if not channel.well
+    ]
+    if ill:
+        return "; ".join(ill)
+    on_air = sum(channel.state == "on_air" for channel in told.channels)
+    return f"{on_air} of {len(told.channels)} channels on air, as ordered"

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from streams import actions
+from streams.management.channel_command import ChannelCommand, operator
+
+
+class Command(ChannelCommand):
+    help = "Order a channel off and on again, as a new run."
+
+    def handle(self, *, slug: str | None, **_: Any) -> None:
+        channel = self.channel(slug)
+        try:
+            actions.restart(channel, by=operator(), now=timezone.now())
+        except actions.ActionRefusedError as refusal:
+            raise CommandError(str(refusal)) from None
+        self.stdout.write(f"{channel.name} is ordered to restart.")

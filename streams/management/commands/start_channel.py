@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser
+from typing import Any, Final
+
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from streams import actions
+from streams.health.report import ChannelReport, report
+from streams.management.channel_command import ChannelCommand, operator
+from streams.models import Channel
+
+#: Seconds between looks: a worker writes its rows every 2 s.
+LOOK_EVERY: Final = 0.25
+
+
+class Command(ChannelCommand):
+    help = "Order a channel on. The node's playout worker carries it out."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--wait",
+            type=float,
+            metavar="SECONDS",
+            help="Come back when it is on air; end with status 1 if it isn't by then.",
+        )
+
+    def handle(self, *, slug: str | None, wait: float | None, **_: Any) -> None:
+        channel = self.channel(slug)
+        try:
+            actions.start(channel, by=operator(), now=timezone.now())
+        except actions.ActionRefusedError as refusal:
+            raise CommandError(str(refusal)) from None
+        if wait is not None:
+            self._wait(channel, wait)
+            return
+        self.stdout.write(f"{channel.name} is ordered on.")
+        if not (told := _told(channel)).supervised:
+            self.stderr.write(told.cause)
+
+    def _wait(self, channel: Channel, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (told := _told(channel)).state != "on_air":
+            if time.monotonic() >= deadline:
+                raise CommandError(
+                    f"{channel.name} is not on air after {seconds:g} s but "
+                    f"{told.label.lower()}. {told.cause}".strip()
+                )
+            time.sleep(LOOK_EVERY)
+        self.stdout.write(f"{channel.name} is on air.")
+
+
+def _told(channel: Channel) -> ChannelReport:
+    return report(timezone.now(), slug=channel.slug).channels[0]

@@ -1,0 +1,72 @@
+"""The four orders as people see them: their names, what they cost the air, who gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import AbstractBaseUser
+
+from streams import actions
+from streams.models import Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    verb: str
+    label: str
+    act: Callable[..., object]
+    done: str
+    #: What the viewer will see; empty where nothing is cut and nobody has to be asked.
+    cost: str = ""
+
+
+ORDERS: Final[dict[str, Order]] = {
+    order.verb: order
+    for order in (
+        Order("start", "Start", actions.start, "Start of {} is ordered."),
+        Order(
+            "skip",
+            "Skip",
+            actions.skip,
+            "{} goes on to the next item.",
+            "What is playing is cut off and the next item begins. The stream itself goes on.",
+        ),
+        Order(
+            "restart",
+            "Restart",
+            actions.restart,
+            "Restart of {} is ordered.",
+            "Every output goes off the air for some seconds and viewers may have to reload.",
+        ),
+        Order(
+            "stop",
+            "Stop",
+            actions.stop,
+            "Stop of {} is ordered.",
+            "Every output goes off the air until somebody starts the channel again.",
+        ),
+    )
+}
+
+#: HTTP status of each refusal, the same for pages and API.
+STATUS: Final[dict[type[actions.ActionRefusedError], int]] = {
+    actions.AlreadyOnAirError: 409,
+    actions.NotRunningError: 404,
+    actions.CantStartError: 422,
+}
+
+
+def give(order: Order, channel: Channel, *, user: AbstractBaseUser, now: datetime) -> str:
+    """Order it in the user's name, note it in the admin's history, return a sentence.
+
+    Raises `actions.ActionRefusedError`.
+    """
+    order.act(channel, by=user.get_username(), now=now)
+    LogEntry.objects.log_actions(
+        user.pk, [channel], CHANGE, f"{order.label} ordered.", single_object=True
+    )
+    return order.done.format(channel.name)

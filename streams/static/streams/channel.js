@@ -1,0 +1,133 @@
+// The channel's page: the preview, the log as it is written, and the tables below.
+"use strict";
+
+(() => {
+  const { get, onReport } = window.streamsite;
+
+  // ---- preview -----------------------------------------------------------------------------
+  const video = document.querySelector("video[data-hls]");
+  if (video) {
+    const RETRY = 2000; // ms; the playlist appears some seconds after the start
+    let hls = null;
+    let wanted = false;
+    let timer = 0;
+
+    function close() {
+      clearTimeout(timer);
+      hls?.destroy();
+      hls = null;
+      video.classList.remove("sx-live");
+    }
+    function open() {
+      close();
+      if (!wanted || document.hidden) return;
+      if (!window.Hls?.isSupported()) {
+        video.src = video.dataset.hls; // Safari on a telephone plays it by itself
+        return;
+      }
+      hls = new Hls({ liveSyncDurationCount: 2, maxBufferLength: 12, backBufferLength: 10 });
+      hls.on(Hls.Events.ERROR, (_, error) => {
+        if (!error.fatal) return;
+        if (error.type === Hls.ErrorTypes.MEDIA_ERROR) {
+          hls.recoverMediaError();
+        } else {
+          close();
+          timer = setTimeout(open, RETRY);
+        }
+      });
+      hls.on(Hls.Events.MANIFEST_PARSED, () => video.play().catch(() => (video.controls = true)));
+      hls.loadSource(video.dataset.hls);
+      hls.attachMedia(video);
+    }
+    video.addEventListener("playing", () => video.classList.add("sx-live"));
+    document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+    onReport((report) => {
+      const { state } = report.channels[0];
+      const want = state !== "off" && state !== "stopping";
+      if (want === wanted) return;
+      wanted = want;
+      open();
+    });
+
+    const sound = document.querySelector("[data-sound]");
+    sound.addEventListener("click", () => {
+      video.muted = !video.muted;
+      sound.setAttribute("aria-pressed", String(!video.muted));
+    });
+    document.querySelector("[data-full]").addEventListener("click", () => video.requestFullscreen?.());
+  }
+
+  // ---- log ---------------------------------------------------------------------------------
+  const log = document.querySelector("[data-log]");
+  const newest = document.querySelector("[data-log-newest]");
+  const KEPT = 1000; // lines in the page
+  let last = "";
+
+  const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  function toEnd() {
+    log.scrollTop = log.scrollHeight;
+    newest.hidden = true;
+  }
+  function line({ at, role, level, text }) {
+    const item = document.createElement("li");
+    item.dataset.level = level.toLowerCase();
+    const time = document.createElement("time");
+    time.dateTime = at;
+    time.textContent = new Date(at).toLocaleTimeString("en-GB");
+    const mark = document.createElement("b");
+    mark.textContent = level.toUpperCase();
+    const who = document.createElement("i");
+    who.textContent = role;
+    const words = document.createElement("span");
+    words.textContent = text;
+    item.append(time, mark, who, words);
+    return item;
+  }
+  async function readLog() {
+    try {
+      const answer = await get(`${log.dataset.log}?after=${last}`);
+      const { lines } = await answer.json();
+      if (lines.length) {
+        const follow = atEnd();
+        log.querySelector(".sx-nothing")?.remove();
+        log.append(...lines.map(line));
+        last = lines.at(-1).id;
+        while (log.childElementCount > KEPT) log.firstElementChild.remove();
+        if (follow) toEnd();
+        else newest.hidden = false;
+      }
+    } catch {
+      // The status source tells of a server that doesn't answer; this goes on asking.
+    }
+  }
+  log.addEventListener("scroll", () => atEnd() && (newest.hidden = true));
+  newest.addEventListener("click", toEnd);
+  document.querySelector("[data-log-filter]").addEventListener("change", (event) => {
+    log.classList.toggle("sx-log-loud", event.target.checked);
+    toEnd();
+  });
+
+  // ---- tables ------------------------------------------------------------------------------
+  const panels = document.querySelector("[data-panels]");
+  let etag = "";
+  async function readPanels() {
+    try {
+      const answer = await get(panels.dataset.panels, etag ? { "If-None-Match": etag } : {});
+      if (answer.status === 304) return;
+      etag = answer.headers.get("ETag") || "";
+      panels.innerHTML = await answer.text();
+    } catch {
+      // As above: an old table stays until there is a new one.
+    }
+  }
+
+  function every(ms, read) {
+    async function turn() {
+      if (!document.hidden) await read();
+      setTimeout(turn, ms);
+    }
+    turn();
+  }
+  every(1000, readLog);
+  setTimeout(() => every(10_000, readPanels), 5000);
+})();

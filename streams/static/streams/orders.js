@@ -1,0 +1,73 @@
+// Start, stop, restart and skip without leaving the page. Without this file the same buttons
+// post their form and the server asks back on a page of its own.
+"use strict";
+
+(() => {
+  const { refresh } = window.streamsite;
+  const dialog = document.getElementById("sx-dialog");
+  const told = document.querySelector("[data-told]");
+
+  function tell(kind, sentences) {
+    const note = document.createElement("div");
+    note.className = `sx-note sx-note-${kind}`;
+    for (const sentence of sentences) {
+      const line = document.createElement("p");
+      line.textContent = sentence;
+      note.append(line);
+    }
+    const close = document.createElement("button");
+    close.type = "button";
+    close.textContent = "×";
+    close.setAttribute("aria-label", "Close this message");
+    close.addEventListener("click", () => note.remove());
+    note.append(close);
+    told.replaceChildren(note);
+    // What went well may go by itself; what did not stays until it was read.
+    if (kind === "good") setTimeout(() => note.remove(), 6000);
+  }
+
+  async function send(button) {
+    const token = button.form.querySelector("[name=csrfmiddlewaretoken]").value;
+    button.disabled = true;
+    try {
+      const answer = await fetch(button.formAction, {
+        method: "POST",
+        headers: { Accept: "application/json", "X-CSRFToken": token },
+        body: new URLSearchParams({ confirmed: "1" }),
+        credentials: "same-origin",
+      });
+      const said = await answer.json();
+      tell(answer.ok ? "good" : answer.status === 422 ? "bad" : "warn", said.findings || [said.detail]);
+    } catch {
+      tell("bad", ["The server did not answer. Look at the state before you try again."]);
+    } finally {
+      button.disabled = false;
+      refresh();
+    }
+  }
+
+  function asked(button) {
+    document.getElementById("sx-dialog-title").textContent = button.dataset.title;
+    document.getElementById("sx-dialog-cost").textContent = button.dataset.cost;
+    const yes = dialog.querySelector("[data-answer=yes]");
+    yes.textContent = button.textContent;
+    dialog.returnValue = "no";
+    dialog.showModal();
+    return new Promise((resolve) => {
+      dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    });
+  }
+
+  for (const answer of dialog?.querySelectorAll("[data-answer]") || []) {
+    answer.addEventListener("click", () => dialog.close(answer.dataset.answer));
+  }
+  // A click beside the question is a no.
+  dialog?.addEventListener("click", (event) => event.target === dialog && dialog.close("no"));
+
+  document.addEventListener("submit", async (event) => {
+    const button = event.submitter;
+    if (!button?.dataset.verb || !dialog || !told) return;
+    event.preventDefault();
+    if (!button.dataset.cost || (await asked(button))) await send(button);
+  });
+})();

@@ -1,0 +1,94 @@
+"""Measured values and the report, for templates."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from django import template
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.html import format_html
+
+from streams.health import words
+from streams.health.preflight import Finding, findings
+from streams.health.report import ChannelReport, report
+from streams.models import Channel
+from streams.orders import ORDERS, Order
+
+register = template.Library()
+
+register.filter("bitrate", words.bitrate)
+register.filter("size", words.size)
+register.filter("span", words.span)
+
+
+@register.filter
+def until(since: datetime | None, moment: datetime | None) -> str:
+    return words.duration(since, moment)
+
+
+@register.filter
+def iso(moment: datetime | None) -> str:
+    return moment.isoformat() if moment else ""
+
+
+@register.filter
+def when(moment: datetime | None, form: str = "") -> SafeString | str:
+    """A `<time>` with the second; `date` puts the day before it."""
+    if moment is None:
+        return words.NOTHING
+    told = timezone.localtime(moment)
+    shown = told.strftime("%d %b %H:%M:%S" if form == "date" else "%H:%M:%S")
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), f"{told:%F %T %Z}", shown
+    )
+
+
+@register.simple_tag
+def reports() -> tuple[ChannelReport, ...]:
+    """Every channel, as it is now."""
+    return report(timezone.now()).channels
+
+
+@register.simple_tag
+def report_of(channel: Channel) -> ChannelReport | None:
+    return next(iter(report(timezone.now(), slug=channel.slug).channels), None)
+
+
+@register.simple_tag
+def findings_of(channel: Channel) -> list[Finding]:
+    return findings(channel)
+
+
+@register.simple_tag
+def current_time() -> datetime:
+    return timezone.now()
+
+
+#: The order of the buttons: what cuts the most stands last.
+_BUTTONS: Final = ("start", "skip", "restart", "stop")
+
+
+@register.inclusion_tag("streams/orders.html", takes_context=True)
+def order_buttons(
+    context: dict[str, Any], told: ChannelReport, form: str, *, quiet: bool = False
+) -> dict[str, Any]:
+    """A channel's buttons. They belong to the form of that id, which may stand elsewhere."""
+    may = context["request"].user.has_perm("streams.operate_channel")
+    return buttons(told, form, may=may, quiet=quiet)
+
+
+def buttons(told: ChannelReport, form: str, *, may: bool, quiet: bool) -> dict[str, Any]:
+    """The context of `streams/orders.html`."""
+    return {
+        "told": told,
+        "form": form,
+        "quiet": quiet,
+        "may": may,
+        "buttons": [(ORDERS[verb], _hidden(ORDERS[verb], told)) for verb in _BUTTONS],
+    }
+
+
+def _hidden(order: Order, told: ChannelReport) -> bool:
+    return told.ordered_on == (order.verb == "start")

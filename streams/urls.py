@@ -1,0 +1,20 @@
+from django.urls import path, re_path
+
+from streams import views
+from streams.orders import ORDERS
+
+urlpatterns = [
+    path("health", views.health, name="health"),
+    path("health/", views.health),
+    # Under /admin/monitor/, so that the sidebar marks one entry only.
+    path("admin/monitor/<slug:slug>/", views.monitor, name="monitor"),
+    path("channels/status.json", views.status, name="status"),
+    path("channels/<slug:slug>/status.json", views.status, name="channel-status"),
+    path("channels/<slug:slug>/log.json", views.log, name="channel-log"),
+    path("channels/<slug:slug>/panels", views.panels, name="channel-panels"),
+    path("channels/<slug:slug>/picture.jpg", views.preview_picture, name="channel-picture"),
+    re_path(
+        rf"^channels/(?P<slug>[-\w]+)/(?P<verb>{'|'.join(ORDERS)})/$", views.order, name="order"
+    ),
+    path("hls/<slug:slug>/<str:name>", views.hls, name="hls"),
+]

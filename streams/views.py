@@ -1,0 +1,253 @@
+"""Pages and JSON of the admin side: they read rows and write orders, and talk to no process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import DatabaseError
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from streams import actions
+from streams.health import history
+from streams.health.picture import folder, picture
+from streams.health.preflight import findings
+from streams.health.report import report
+from streams.models import Channel, LogLine
+from streams.orders import ORDERS, STATUS, give
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+
+#: Lines of one answer: what a page shows at first, and at most in one poll.
+LOG_LINES: Final = 300
+#: A player's names only: nothing else in the run directory is anybody's business.
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]+\.ts")
+_PLAYLIST: Final = "live.m3u8"
+#: Where nginx finds the run directory, for X-Accel-Redirect.
+_ACCEL: Final = "/_run/"
+
+
+def wants_json(request: HttpRequest) -> bool:
+    return request.headers.get("Accept", "").startswith("application/json")
+
+
+def staff(permission: str) -> Callable[[View[P]], View[P]]:
+    """Staff with that permission. Others: to the login page, or 401 and 403 for a program."""
+
+    def decorate(view: View[P]) -> View[P]:
+        @wraps(view)
+        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            if not admin.site.has_permission(request):
+                if wants_json(request):
+                    return _told("Log in first.", 401)
+                return redirect_to_login(request.get_full_path(), reverse("admin:login"))
+            if not request.user.has_perm(permission):
+                if wants_json(request):
+                    return _told("You have no permission to do that.", 403)
+                raise PermissionDenied
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
+def _told(sentence: str, status: int, **more: object) -> JsonResponse:
+    return JsonResponse({"detail": sentence, **more}, status=status)
+
+
+def _unless_seen(request: HttpRequest, body: bytes, content_type: str) -> HttpResponse:
+    """The body, or 304 where the caller has this very one."""
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    seen = etag in request.headers.get("If-None-Match", "")
+    answer = HttpResponse(b"" if seen else body, content_type, 304 if seen else 200)
+    answer["ETag"] = etag
+    answer["Cache-Control"] = "no-cache, private"
+    return answer
+
+
+@never_cache
+@require_GET
+def health(request: HttpRequest) -> JsonResponse:
+    """For a watchdog, without login: 200, or 503 when a channel ordered on is not on the air."""
+    try:
+        told = report(timezone.now()).public()
+    except DatabaseError:
+        told = {"status": "down", "channels": [], "cause": "The database can't be read."}
+    return JsonResponse(told, status=503 if told["status"] == "down" else 200)
+
+
+# ---- what is ---------------------------------------------------------------------------------
+
+
+@require_GET
+@staff("streams.view_channel")
+def status(request: HttpRequest, slug: str | None = None) -> HttpResponseBase:
+    """What the tiles show. Polled every second: the same answer costs 304 and no bytes."""
+    told = report(timezone.now(), slug=slug)
+    if slug is not None and not told.channels:
+        raise Http404
+    body = json.dumps(told.detail(), cls=DjangoJSONEncoder, separators=(",", ":"))
+    return _unless_seen(request, body.encode(), "application/json")
+
+
+@require_GET
+@staff("streams.view_channel")
+def log(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """Lines of the channel's processes after the one named, or the last ones."""
+    channel = get_object_or_404(Channel, slug=slug)
+    lines = LogLine.objects.filter(channel=channel)
+    after = request.GET.get("after", "")
+    if after.isdecimal():
+        found = list(lines.filter(pk__gt=int(after)).order_by("pk")[:LOG_LINES])
+    else:
+        found = list(reversed(lines.order_by("-pk")[:LOG_LINES]))
+    told = [
+        {"id": line.pk, "at": line.at, "role": line.role, "level": line.level, "text": line.text}
+        for line in found
+    ]
+    return JsonResponse({"lines": told})
+
+
+@require_GET
+@staff("streams.view_channel")
+def panels(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """The channel page's tables, again, for the page to put in place of the old ones."""
+    channel = get_object_or_404(Channel, slug=slug)
+    page = TemplateResponse(
+        request, "streams/panels.html", history.of(channel, timezone.now())
+    ).rendered_content
+    return _unless_seen(request, page.encode(), "text/html; charset=utf-8")
+
+
+@require_GET
+@staff("streams.view_channel")
+def monitor(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """The channel's page: picture, buttons, log, history."""
+    now = timezone.now()
+    channel = get_object_or_404(Channel, slug=slug)
+    told = report(now, slug=slug).channels[0]
+    context = {
+        **admin.site.each_context(request),
+        **history.of(channel, now),
+        "title": channel.name,
+        "channel": channel,
+        "told": told,
+        "now": now,
+        # What it lacks matters before the start; asking the storage takes its time.
+        "findings": findings(channel) if told.state == "off" else [],
+    }
+    return TemplateResponse(request, "streams/monitor.html", context)
+
+
+# ---- orders ----------------------------------------------------------------------------------
+
+
+@require_POST
+@staff("streams.operate_channel")
+def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
+    """Start, stop, restart or skip. One that cuts the air asks back unless `confirmed`."""
+    channel = get_object_or_404(Channel, slug=slug)
+    wanted = ORDERS[verb]
+    if wanted.cost and request.POST.get("confirmed") != "1":
+        if wants_json(request):
+            return _told(f"{wanted.cost} Send confirmed=1 to do it.", 400)
+        context = {
+            **admin.site.each_context(request),
+            "title": f"{wanted.label} {channel.name}?",
+            "channel": channel,
+            "order": wanted,
+            "back": _back(request, channel),
+        }
+        return TemplateResponse(request, "streams/confirm.html", context)
+    try:
+        sentence = give(wanted, channel, user=request.user, now=timezone.now())
+    except actions.CantStartError as refusal:
+        faults = [fault.sentence for fault in refusal.faults if fault.stops_the_start]
+        if wants_json(request):
+            return _told(str(refusal), 422, findings=faults)
+        for fault in faults:
+            messages.error(request, fault)
+    except actions.ActionRefusedError as refusal:
+        if wants_json(request):
+            return _told(str(refusal), STATUS[type(refusal)])
+        messages.warning(request, str(refusal))
+    else:
+        if wants_json(request):
+            return _told(sentence, 202)
+        messages.success(request, sentence)
+    return redirect(_back(request, channel))
+
+
+def _back(request: HttpRequest, channel: Channel) -> str:
+    wanted = request.POST.get("next", "")
+    if url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    ):
+        return wanted
+    return reverse("monitor", args=[channel.slug])
+
+
+# ---- the picture -----------------------------------------------------------------------------
+
+
+@require_GET
+@staff("streams.view_channel")
+def hls(request: HttpRequest, slug: str, name: str) -> HttpResponseBase:
+    """The preview's playlist and segments, for those who may see the channel."""
+    if name != _PLAYLIST and not _SEGMENT.fullmatch(name):
+        raise Http404
+    channel = get_object_or_404(Channel.objects.only("pk"), slug=slug)
+    path = folder(channel.pk) / "hls" / name
+    is_playlist = name == _PLAYLIST
+    kind = "application/vnd.apple.mpegurl" if is_playlist else "video/mp2t"
+    keep = "no-store" if is_playlist else "private, max-age=60"
+    return _file(path, kind, keep)
+
+
+@require_GET
+@staff("streams.view_channel")
+def preview_picture(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """What is on air, as a JPEG; grey where nothing is."""
+    channel = get_object_or_404(Channel.objects.only("pk"), slug=slug)
+    path = picture(channel.pk) if Path(settings.RUN_DIR).is_dir() else None
+    if path is None:
+        return _file(_NO_PICTURE, "image/jpeg", "no-store", accel=False)
+    return _file(path, "image/jpeg", "no-store")
+
+
+_NO_PICTURE: Final = Path(__file__).parent / "static" / "streams" / "no-picture.jpg"
+
+
+def _file(path: Path, kind: str, keep: str, *, accel: bool = True) -> HttpResponseBase:
+    answer: HttpResponseBase
+    if accel and settings.HLS_ACCEL:
+        answer = HttpResponse(content_type=kind)
+        answer["X-Accel-Redirect"] = _ACCEL + str(path.relative_to(settings.RUN_DIR))
+    else:
+        try:
+            answer = FileResponse(path.open("rb"), content_type=kind)
+        except FileNotFoundError:
+            # The window moved on, or the channel is off.
+            raise Http404 from None
+    answer["Cache-Control"] = keep
+    return answer

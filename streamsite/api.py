@@ -1,0 +1,81 @@
+"""The API's root: what is common to all of it. Errors are problem+json (RFC 9457)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from ninja import NinjaAPI, Swagger
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.security import APIKeyCookie
+
+from django.conf import settings
+from streams.actions import ActionRefusedError, CantStartError
+from streams.api.channels import router
+from streams.orders import STATUS
+
+
+class StaffSession(APIKeyCookie):
+    """The admin's login. Browsers send cookies unasked, so the CSRF token is asked for."""
+
+    param_name = settings.SESSION_COOKIE_NAME
+
+    def authenticate(self, request: HttpRequest, key: str | None) -> AbstractBaseUser | None:
+        user = request.user
+        return user if user.is_active and getattr(user, "is_staff", False) else None
+
+
+def problem(status: int, detail: str, **more: Any) -> HttpResponse:
+    title = HTTPStatus(status).phrase
+    return JsonResponse(
+        {"type": "about:blank", "title": title, "status": status, "detail": detail, **more},
+        status=status,
+        content_type="application/problem+json",
+    )
+
+
+api = NinjaAPI(
+    title="streamsite",
+    version="1",
+    description="Channels: what is on air, and the orders that change it.",
+    auth=StaffSession(),
+    docs=Swagger(),
+    urls_namespace="api-1",
+)
+api.add_router("/channels", router)
+
+
+@api.exception_handler(ActionRefusedError)
+def refused(request: HttpRequest, refusal: ActionRefusedError) -> HttpResponse:
+    more: dict[str, Any] = {}
+    if isinstance(refusal, CantStartError):
+        more["findings"] = [
+            {"check": fault.check, "detail": fault.sentence} for fault in refusal.faults
+        ]
+    return problem(STATUS[type(refusal)], str(refusal), **more)
+
+
+@api.exception_handler(AuthenticationError)
+def not_logged_in(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
+    return problem(401, "Log in first.")
+
+
+@api.exception_handler(Http404)
+def not_found(request: HttpRequest, error: Http404) -> HttpResponse:
+    return problem(404, "There is nothing by that name.")
+
+
+@api.exception_handler(HttpError)
+def told(request: HttpRequest, error: HttpError) -> HttpResponse:
+    return problem(error.status_code, str(error))
+
+
+@api.exception_handler(ValidationError)
+def malformed(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    # Where and what, not the value that was sent: it may be a secret in the wrong place.
+    errors = [{"loc": fault["loc"], "msg": fault["msg"]} for fault in error.errors]
+    return problem(
+        422, "The request is not of the form the documentation gives.", errors=errors
+    )
