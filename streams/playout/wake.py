@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 NAME: Final = "wake.sock"
+Socket = socket.socket
 
 
 def knock(run_dir: Path) -> bool:

@@ -1,0 +1,421 @@
+"""The ledger in the database: a node claims channels, renews its claims and writes what is.
+
+One exchange is one transaction. Everything is a conditional update: a row that another node has
+claimed meanwhile is not touched, and its channel is no longer ours.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, assert_never
+
+import structlog
+from django.conf import settings
+from django.db import close_old_connections, transaction
+from django.db.models import F, Q
+
+from media_library.models import MediaItem
+from media_library.prepare import PrepareError
+from streams import plans
+from streams.models import (
+    AsRun,
+    Channel,
+    ChannelState,
+    Incident,
+    LogLine,
+    Node,
+    OutputState,
+    Run,
+    Sample,
+)
+from streams.playout import ledger
+from streams.playout.plan import Assignment, ChannelPlan, Item
+from streams.playout.states import AirState, OutputAir
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: A claim that was not renewed for so long may be taken by another node.
+LEASE: Final = timedelta(seconds=15)
+#: Seconds for which a playlist is played as it was read. Outputs are read at every exchange.
+PLAYLIST_AGE: Final = 10.0
+
+
+def when(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+def perhaps(seconds: float | None) -> datetime | None:
+    return None if seconds is None else when(seconds)
+
+
+class NodeLedger:
+    """`streams.playout.ledger.Ledger` over Django's models."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self._epochs: dict[int, int] = {}
+        self._items: dict[int, tuple[float, int | None, tuple[Item, ...]]] = {}
+        self._told: dict[int, str] = {}
+
+    def begin(self, at: float) -> None:
+        """Write that this node's supervisor has started."""
+        now = when(at)
+        facts = {
+            "pid": os.getpid(),
+            "version": settings.VERSION,
+            "ffmpeg": ffmpeg_version(settings.FFMPEG_PATH),
+            "started_at": now,
+            "seen_at": now,
+        }
+        Node.objects.update_or_create(name=self.node, defaults=facts)
+
+    def exchange(
+        self, at: float, snapshots: Sequence[ledger.Snapshot], notes: Sequence[ledger.Note]
+    ) -> dict[int, Assignment]:
+        close_old_connections()
+        now = when(at)
+        with transaction.atomic():
+            Node.objects.filter(name=self.node).update(seen_at=now)
+            for snapshot in snapshots:
+                self._write_snapshot(snapshot, now)
+            self._write_notes(notes)
+            return self._assign({snapshot.channel for snapshot in snapshots}, now)
+
+    # ---- what to play
+
+    def _assign(self, playing: set[int], now: datetime) -> dict[int, Assignment]:
+        ordered = list(
+            Channel.objects.filter(order=Channel.Order.ON)
+            .select_related("state")
+            .prefetch_related("outputs__state")
+        )
+        runs = dict(
+            Run.objects.filter(ended_at=None, channel__in=ordered).values_list("channel", "pk")
+        )
+        self._close_stopped(playing, now)
+        assignments = {}
+        for channel in ordered:
+            state = self._claimed(channel, now)
+            if state is None:
+                continue
+            run = runs.get(channel.pk)
+            if run is None:
+                # Ordered on without a run: it was restarted. The order stands, so a new one opens.
+                run = Run.objects.create(
+                    channel=channel, started_at=now, started_by=channel.ordered_by
+                ).pk
+            try:
+                plan = self._plan(channel)
+            except PrepareError as error:
+                self._tell(channel, f"The slate can't be made: {error}")
+                continue
+            assignments[channel.pk] = self._assignment(channel, state, plan, run, playing)
+        return assignments
+
+    def _close_stopped(self, playing: set[int], now: datetime) -> None:
+        """Runs that were stopped while no supervisor was there: nothing of them plays."""
+        open_runs = Run.objects.filter(ended_at=None, channel__order=Channel.Order.OFF)
+        unclaimed = (
+            Q(channel__state__lease_until=None)
+            | Q(channel__state__lease_until__lt=now)
+            | Q(channel__state__owner=self.node)
+        )
+        for run in open_runs.filter(unclaimed).exclude(channel__in=playing):
+            self._end_run(run.channel_id, run.pk, now, "stopped")
+
+    def _claimed(self, channel: Channel, now: datetime) -> ChannelState | None:
+        """The channel's state row, if it is ours now; None: another node plays it."""
+        state, _ = ChannelState.objects.get_or_create(channel=channel)
+        lease = now + LEASE
+        if state.owner == self.node and self._epochs.get(channel.pk) == state.epoch:
+            kept = ChannelState.objects.filter(
+                pk=channel.pk, owner=self.node, epoch=state.epoch
+            ).update(lease_until=lease)
+            return state if kept else None
+        free = state.owner in {"", self.node} or (
+            state.lease_until is None or state.lease_until < now
+        )
+        if not free:
+            self._epochs.pop(channel.pk, None)
+            return None
+        taken = ChannelState.objects.filter(pk=channel.pk, epoch=state.epoch).update(
+            owner=self.node, epoch=F("epoch") + 1, lease_until=lease
+        )
+        if not taken:
+            return None
+        self._epochs[channel.pk] = state.epoch + 1
+        return state
+
+    def _plan(self, channel: Channel) -> ChannelPlan:
+        read, playlist, items = self._items.get(channel.pk, (0.0, None, ()))
+        if playlist != channel.playlist_id or time.monotonic() - read > PLAYLIST_AGE:
+            items = plans.items(channel)
+            self._items[channel.pk] = (time.monotonic(), channel.playlist_id, items)
+        return ChannelPlan(
+            pk=channel.pk,
+            slug=channel.slug,
+            house=channel.house,
+            items=items,
+            outputs=plans.outputs(channel.outputs.all()),
+            slate=plans.slate(channel.house),
+        )
+
+    def _assignment(
+        self,
+        channel: Channel,
+        state: ChannelState,
+        plan: ChannelPlan,
+        run: int,
+        playing: set[int],
+    ) -> Assignment:
+        if state.run_id != run:
+            # A new run: what an earlier one left behind is over.
+            return Assignment(
+                plan,
+                run,
+                restarts=channel.restarts,
+                restarts_done=channel.restarts
+                if channel.pk not in playing
+                else state.restarts_done,
+                skips=channel.skips,
+                skips_done=channel.skips,
+                last_entry=state.last_entry,
+            )
+        incidents: frozenset[str] = frozenset()
+        if channel.pk not in playing:
+            incidents = frozenset(
+                Incident.objects.filter(channel=channel, closed_at=None).values_list(
+                    "subject", flat=True
+                )
+            )
+        return Assignment(
+            plan,
+            run,
+            restarts=channel.restarts,
+            restarts_done=state.restarts_done,
+            skips=channel.skips,
+            skips_done=state.skips_done,
+            last_entry=state.last_entry,
+            measured_at=state.measured_at.timestamp()
+            if state.measured_at and state.on_air_since
+            else None,
+            on_air_since=state.on_air_since.timestamp() if state.on_air_since else None,
+            state=AirState(state.state),
+            since=state.since.timestamp() if state.since else None,
+            open_incidents=incidents,
+        )
+
+    def _tell(self, channel: Channel, cause: str) -> None:
+        """Say on the page why an ordered channel does not start; log it once."""
+        self._ours(channel.pk).update(state=AirState.STARTING.value, cause=cause)
+        if self._told.get(channel.pk) != cause:
+            self._told[channel.pk] = cause
+            log.error("channel.not_started", channel=channel.slug, cause=cause)
+
+    # ---- what is
+
+    def _ours(self, channel: int) -> Any:
+        """The state row, as long as the claim is ours: an update of it changes one row or none."""
+        return ChannelState.objects.filter(
+            pk=channel, owner=self.node, epoch=self._epochs.get(channel, -1)
+        )
+
+    def _write_snapshot(self, snapshot: ledger.Snapshot, now: datetime) -> None:
+        on_air = snapshot.now
+        written = self._ours(snapshot.channel).update(
+            state=snapshot.state.value,
+            since=when(snapshot.since),
+            cause=snapshot.cause,
+            run=snapshot.run,
+            on_air_since=perhaps(snapshot.on_air_since),
+            now_title="" if on_air is None else on_air.title,
+            now_kind="" if on_air is None else on_air.kind.value,
+            now_since=perhaps(snapshot.now_since),
+            now_until=perhaps(snapshot.now_until),
+            next_title="" if snapshot.next is None else snapshot.next.title,
+            bitrate=snapshot.bitrate,
+            restarts_done=snapshot.restarts_done,
+            skips_done=snapshot.skips_done,
+            last_entry=snapshot.last_entry,
+            measured_at=now,
+            lease_until=now + LEASE,
+        )
+        if not written:
+            return
+        for output, shot in snapshot.outputs.items():
+            self._write_output(output, shot, now)
+
+    def _write_output(self, output: int, shot: ledger.OutputSnapshot, now: datetime) -> None:
+        facts: Mapping[str, Any] = {
+            "state": shot.status.state.value,
+            "since": when(shot.since),
+            "cause": shot.status.cause,
+            "failures": shot.status.failures,
+            "retry_at": perhaps(shot.retry_at),
+            "bitrate": shot.bitrate,
+            "fps": shot.fps,
+            "speed": shot.speed,
+            "measured_at": now,
+        }
+        rows = OutputState.objects.filter(output=output)
+        if not rows.update(**facts) and Channel.objects.filter(outputs=output).exists():
+            OutputState.objects.create(output_id=output, **facts)
+
+    # ---- what was
+
+    def _write_notes(self, notes: Sequence[ledger.Note]) -> None:
+        samples, lines = [], []
+        known = set(Channel.objects.values_list("pk", flat=True)) if notes else set()
+        for note in notes:
+            if note.channel not in known:
+                # The channel was deleted while it played.
+                continue
+            match note:
+                case ledger.RunOnAir(_, run, at):
+                    Run.objects.filter(pk=run, on_air_at=None).update(on_air_at=when(at))
+                case ledger.RunEnded(channel, run, at, reason):
+                    if self._ours(channel).exists():
+                        self._end_run(channel, run, when(at), reason)
+                case ledger.Aired():
+                    self._write_aired(note)
+                case ledger.IncidentOpened():
+                    self._open_incident(note)
+                case ledger.IncidentClosed(channel, subject, at):
+                    Incident.objects.filter(
+                        channel=channel, subject=subject, closed_at=None
+                    ).update(closed_at=when(at))
+                case ledger.Logged(channel, run, role, level, text, at):
+                    lines.append(
+                        LogLine(
+                            channel_id=channel,
+                            run_id=run,
+                            at=when(at),
+                            role=role[:32],
+                            level=level[:8],
+                            text=text[:2000],
+                        )
+                    )
+                case ledger.Sampled():
+                    samples.append(_sample(note))
+                case _:
+                    assert_never(note)
+        LogLine.objects.bulk_create(lines)
+        if samples:
+            outputs = set(
+                OutputState.objects.filter(
+                    output__in={sample.output_id for sample in samples if sample.output_id}
+                ).values_list("output", flat=True)
+            )
+            Sample.objects.bulk_create(
+                [row for row in samples if row.output_id is None or row.output_id in outputs]
+            )
+
+    def _end_run(self, channel: int, run: int, at: datetime, reason: str) -> None:
+        by = Channel.objects.filter(pk=channel).values_list("ordered_by", flat=True).first()
+        Run.objects.filter(pk=run, ended_at=None).update(
+            ended_at=at, end_reason=reason, ended_by=by or ""
+        )
+        AsRun.objects.filter(run=run, ended_at=None).update(
+            ended_at=at, ending=AsRun.Ending.CUT, cause=f"The channel was {reason}."
+        )
+        Incident.objects.filter(channel=channel, closed_at=None).update(closed_at=at)
+        ChannelState.objects.filter(pk=channel, owner__in=["", self.node]).update(
+            state=AirState.OFF.value,
+            since=at,
+            cause="",
+            owner="",
+            lease_until=None,
+            run=None,
+            on_air_since=None,
+            now_title="",
+            now_kind="",
+            now_since=None,
+            now_until=None,
+            next_title="",
+            bitrate=None,
+            measured_at=at,
+        )
+        OutputState.objects.filter(output__channel=channel).update(
+            state=OutputAir.OFF.value,
+            since=at,
+            cause="",
+            failures=0,
+            retry_at=None,
+            bitrate=None,
+            fps=None,
+            speed=None,
+        )
+        self._epochs.pop(channel, None)
+        self._items.pop(channel, None)
+
+    def _write_aired(self, note: ledger.Aired) -> None:
+        at = when(note.at)
+        present = AsRun.objects.filter(run=note.run, ended_at=None)
+        slack = timedelta(seconds=1)
+        if present.filter(title=note.item.title, started_at__range=(at - slack, at + slack)):
+            # A new supervisor saw the item that an earlier one has written down.
+            return
+        present.update(
+            ended_at=at, ending=note.previous_ending, cause=note.previous_cause
+        )
+        media = note.item.media
+        AsRun.objects.create(
+            run_id=note.run,
+            item_id=media if _exists(media) else None,
+            title=note.item.title,
+            kind=note.item.kind.value,
+            started_at=at,
+        )
+
+    def _open_incident(self, note: ledger.IncidentOpened) -> None:
+        Incident.objects.get_or_create(
+            channel_id=note.channel,
+            subject=note.subject,
+            closed_at=None,
+            defaults={
+                "run_id": note.run,
+                "output_id": note.output if _has_output(note.output) else None,
+                "severity": note.severity,
+                "cause": note.cause,
+                "opened_at": when(note.at),
+            },
+        )
+
+
+def _exists(media: int | None) -> bool:
+    return media is not None and MediaItem.objects.filter(pk=media).exists()
+
+
+def _has_output(output: int | None) -> bool:
+    return output is not None and Channel.objects.filter(outputs=output).exists()
+
+
+def _sample(note: ledger.Sampled) -> Sample:
+    return Sample(
+        channel_id=note.channel,
+        output_id=note.output,
+        role=note.role,
+        at=when(note.at),
+        state=note.state,
+        bitrate=note.bitrate,
+        fps=note.fps,
+        speed=note.speed,
+        lag_seconds=note.lag,
+        cpu_percent=note.cpu,
+        memory_bytes=note.memory,
+    )
+
+
+def ffmpeg_version(program: str) -> str:
+    """The first words FFmpeg says of itself; empty when it can't be run."""
+    try:
+        answer = subprocess.run(
+            [program, "-version"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.partition(" Copyright")[0][:120]

@@ -1,0 +1,117 @@
+"""Rows become plans: what the engine plays is frozen here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+from media_library import slate as slates
+from media_library import storage
+from media_library.house import SAMPLE_RATE, House
+from media_library.location import LocalFile, Location
+from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
+from streams.models import Channel, Output
+from streams.playout.plan import Item, Kind, Mode, OutputPlan, Policy, SourceError, Tools
+from streamsite.secret import Secret
+
+SLATE_TITLE = "We'll be right back"
+
+
+def policy() -> Policy:
+    return Policy(
+        retry_cap=settings.WORKER_RETRY_DELAY,
+        max_retries=settings.WORKER_MAX_RETRIES,
+        give_up=settings.WORKER_GIVE_UP,
+    )
+
+
+def tools() -> Tools:
+    return Tools(settings.FFMPEG_PATH, settings.RUN_DIR)
+
+
+def items(channel: Channel) -> tuple[Item, ...]:
+    """The channel's playlist as it can be played now: prepared copies where there are some."""
+    if channel.playlist_id is None:
+        return ()
+    house = channel.house
+    entries = list(
+        PlaylistEntry.objects.filter(playlist=channel.playlist_id).select_related("item")
+    )
+    copies = {
+        copy.item_id: copy
+        for copy in PreparedCopy.objects.filter(
+            item__entries__playlist=channel.playlist_id,
+            house=house.signature,
+            status=PreparedCopy.Status.READY,
+        )
+    }
+    return tuple(_item(entry, copies.get(entry.item_id)) for entry in entries)
+
+
+def _item(entry: PlaylistEntry, copy: PreparedCopy | None) -> Item:
+    media = entry.item
+    if copy is not None and copy.source_etag == media.etag:
+        return Item(
+            title=media.title,
+            key=copy.key,
+            mode=Mode.PREPARED,
+            entry=entry.pk,
+            media=media.pk,
+            frames=copy.frames,
+        )
+    return Item(
+        title=media.title,
+        key=media.key,
+        mode=Mode.COPY if can_be_copied(media) else Mode.TRANSCODE,
+        entry=entry.pk,
+        media=media.pk,
+        # What was not looked into yet is taken to have sound, as nearly everything has.
+        has_audio=bool(media.audio_codec) or media.probed_at is None,
+    )
+
+
+def can_be_copied(media: MediaItem) -> bool:
+    """Whether its codecs are those of every house. Size and rate may differ."""
+    return (
+        media.video_codec == "h264"
+        and media.pixel_format in {"yuv420p", "yuvj420p"}
+        and media.audio_codec == "aac"
+        and media.sample_rate == SAMPLE_RATE
+        and media.channels == 2  # noqa: PLR2004 - stereo
+    )
+
+
+def slate(house: House) -> Item:
+    """The house's slate, made now if this is the first time. Raises `PrepareError`."""
+    path, frames = slates.slate(house)
+    return Item(
+        title=SLATE_TITLE, key=str(path), mode=Mode.PREPARED, kind=Kind.SLATE, frames=frames
+    )
+
+
+def outputs(rows: Iterable[Output]) -> tuple[OutputPlan, ...]:
+    return tuple(_output(row) for row in rows if row.enabled)
+
+
+def _output(row: Output) -> OutputPlan:
+    key = row.key or Secret("")
+    return OutputPlan(
+        pk=row.pk,
+        name=row.name,
+        address=row.address,
+        key=key,
+        edition=salted_hmac("output", f"{row.address}\n{key.reveal()}").hexdigest(),
+    )
+
+
+def locate(item: Item) -> Location:
+    """Where the item's bytes are. Raises `SourceError`."""
+    if item.kind is Kind.SLATE:
+        return LocalFile(Path(item.key))
+    try:
+        return storage.locate(item.key)
+    except storage.StorageError as error:
+        raise SourceError(str(error)) from error

@@ -1,0 +1,247 @@
+"""A plan becomes FFmpeg command lines. Pure: they are compared whole in the tests.
+
+The lines were tried and measured; what each option is for stands in DESIGN and beside it here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from media_library.house import SAMPLE_RATE, House
+from media_library.location import LocalFile, Location
+from streams.playout.plan import Item, Mode, OutputPlan, Policy
+from streamsite.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """An argument handed over on a pipe: it becomes /dev/fd/N when the process is started."""
+
+    text: Secret
+
+
+Argument = str | Hidden
+Command = tuple[Argument, ...]
+
+#: Containers a source may have. A playlist renamed .mp4 would otherwise be opened as one, and
+#: read files and addresses of this machine.
+FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,flv,avi,mp3,aac,wav,ogg,concat"
+#: Once a second is enough for the page; exits are noticed by pidfd, cuts measured in the pipe.
+STATS_PERIOD: Final = "1"
+
+
+def _common(ffmpeg: str, port: int) -> tuple[str, ...]:
+    return (
+        ffmpeg,
+        "-hide_banner",
+        "-nostdin",
+        "-nostats",
+        "-loglevel",
+        "level+warning",
+        "-stats_period",
+        STATS_PERIOD,
+        # UDP: with no reader there is no problem, and a new supervisor binds the same port.
+        "-progress",
+        f"udp://127.0.0.1:{port}?pkt_size=1400",
+    )
+
+
+def _source(location: Location) -> Command:
+    if isinstance(location, LocalFile):
+        return (
+            "-protocol_whitelist",
+            "file",
+            "-format_whitelist",
+            FORMATS,
+            "-i",
+            f"file:{location.path}",
+        )
+    # A signed URL is a credential: it goes in a list on a pipe, with its reconnect flags.
+    url = location.url.reveal().replace("'", "%27")
+    listing = (
+        "ffconcat version 1.0\n"
+        f"file '{url}'\n"
+        "option reconnect 1\n"
+        "option reconnect_streamed 1\n"
+        "option reconnect_delay_max 5\n"
+        "option rw_timeout 10000000\n"
+    )
+    return (
+        "-f",
+        "concat",
+        "-safe",
+        "0",
+        "-protocol_whitelist",
+        "file,pipe,http,https,tcp,tls",
+        "-format_whitelist",
+        FORMATS,
+        "-i",
+        Hidden(Secret(listing)),
+    )
+
+
+def seconds(value: Fraction) -> str:
+    """FFmpeg counts offsets in microseconds."""
+    return f"{round(value * 1_000_000) / 1_000_000:.6f}"
+
+
+#: A new player's tables come first and say that its counters start anew; no delay of its own;
+#: audio packets are not collected, so that a cut leaves no more than one out.
+_MPEGTS: Final = (
+    "-muxdelay",
+    "0",
+    "-muxpreload",
+    "0",
+    "-pes_payload_size",
+    "0",
+    "-mpegts_flags",
+    "+initial_discontinuity+resend_headers",
+    "-f",
+    "mpegts",
+    "pipe:1",
+)
+
+
+def player(
+    ffmpeg: str, port: int, item: Item, location: Location, house: House, offset: Fraction
+) -> Command:
+    """Plays one item into the feed, as fast as the pipe takes it."""
+    head = (*_common(ffmpeg, port), *_source(location))
+    tail = (
+        # The first AAC packet is the encoder's priming: without it seams are exact.
+        "-bsf:a",
+        "noise=amount=0:drop=not(n)",
+        "-output_ts_offset",
+        seconds(offset),
+        *_MPEGTS,
+    )
+    if item.mode is not Mode.TRANSCODE:
+        return (*head, "-map", "0:v:0", "-map", "0:a:0", "-c", "copy", *tail)
+    silence = (
+        ()
+        if item.has_audio
+        else ("-f", "lavfi", "-i", f"anullsrc=r={SAMPLE_RATE}:cl=stereo", "-shortest")
+    )
+    return (
+        *head,
+        *silence,
+        "-map",
+        "0:v:0",
+        "-map",
+        "0:a:0" if item.has_audio else "1:a:0",
+        *encode(house),
+        *tail,
+    )
+
+
+def encode(house: House) -> tuple[str, ...]:
+    """The house format in real time."""
+    kbit = house.video_bitrate // 1000
+    return (
+        "-vf",
+        f"scale={house.width}:{house.height}:force_original_aspect_ratio=decrease,"
+        f"pad={house.width}:{house.height}:-1:-1,setsar=1,fps={house.fps},format=yuv420p",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-profile:v",
+        "high",
+        "-b:v",
+        f"{kbit}k",
+        "-maxrate",
+        f"{kbit}k",
+        "-bufsize",
+        f"{2 * kbit}k",
+        "-g",
+        str(house.gop),
+        "-keyint_min",
+        str(house.gop),
+        "-sc_threshold",
+        "0",
+        "-flags",
+        "+cgop",
+        "-bf",
+        "2",
+        "-c:a",
+        "aac",
+        "-b:a",
+        f"{house.audio_bitrate // 1000}k",
+        "-ar",
+        str(SAMPLE_RATE),
+        "-ac",
+        "2",
+    )
+
+
+def hub(ffmpeg: str, port: int, hls: Path, name: str, policy: Policy, *, resume: bool) -> Command:
+    """Paces the feed and writes the rolling HLS window. `resume` goes on in the same playlist."""
+    flags = "temp_file+omit_endlist"
+    if policy.segments:
+        flags = f"delete_segments+{flags}"
+    if resume:
+        flags += "+append_list"
+    return (
+        *_common(ffmpeg, port),
+        *(("-re",) if policy.paced else ()),
+        "-f",
+        "mpegts",
+        "-i",
+        "pipe:0",
+        "-map",
+        "0:v",
+        "-map",
+        "0:a",
+        "-c",
+        "copy",
+        "-f",
+        "hls",
+        "-hls_time",
+        str(policy.segment),
+        "-hls_list_size",
+        str(policy.segments),
+        "-hls_flags",
+        flags,
+        # Named after the run: a browser must not find an older run's segment in its cache.
+        "-hls_segment_filename",
+        str(hls / f"{name}-%08d.ts"),
+        str(hls / "live.m3u8"),
+    )
+
+
+def pusher(ffmpeg: str, port: int, hls: Path, output: OutputPlan, policy: Policy) -> Command:
+    """Sends the channel to one destination. The key stands in a preset on a pipe."""
+    return (
+        *_common(ffmpeg, port),
+        *(("-re",) if policy.paced else ()),
+        "-live_start_index",
+        "-2" if policy.paced else "0",
+        "-i",
+        str(hls / "live.m3u8"),
+        "-map",
+        "0:v",
+        "-map",
+        "0:a",
+        "-c",
+        "copy",
+        *destination(output),
+    )
+
+
+def destination(output: OutputPlan) -> Command:
+    """The output side of a pusher."""
+    key = output.key.reveal()
+    if urlsplit(output.address).scheme == "srt":
+        preset = f"streamid={key}\n"
+        form: tuple[str, ...] = ("-f", "mpegts")
+    else:
+        preset = f"rtmp_playpath={key}\n"
+        # A new sequence header when an item of another encoder begins.
+        form = ("-bsf:v", "extract_extradata", "-f", "flv", "-flvflags", "no_duration_filesize")
+    hidden: Command = ("-fpre", Hidden(Secret(preset))) if key else ()
+    # A destination that takes nothing for 15 s is gone.
+    return (*form, *hidden, "-rw_timeout", "15000000", output.address)

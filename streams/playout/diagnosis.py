@@ -1,0 +1,97 @@
+"""What FFmpeg's last lines mean, in an operator's words. Pure."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+#: What FFmpeg 5 to 9 print, and what to tell the operator; the first that is found counts.
+_PUSHER: Final = (
+    ("Connection refused", "The server refused the connection: it is down, or the port is wrong."),
+    ("Connection timed out", "The server did not answer in time."),
+    ("Failed to resolve hostname", "The server's name can't be resolved: check the address."),
+    ("Network is unreachable", "This machine has no network."),
+    ("No route to host", "There is no way to the server from this machine."),
+    ("Already publishing", "Somebody is publishing with this key already."),
+    ("Server error", "The server refused the stream: check the stream key."),
+    ("certificate", "The server's certificate was not accepted."),
+    ("Connection reset by peer", "The server closed the connection."),
+    ("Broken pipe", "The server closed the connection."),
+    ("End of file", "The server closed the connection."),
+    ("Input/output error", "The connection to the server broke."),
+    ("Operation not permitted", "The server refused the stream: check the stream key."),
+)
+_PLAYER: Final = (
+    ("No such file", "the file is missing"),
+    ("Permission denied", "the file can't be read: check its permissions"),
+    ("403 Forbidden", "the storage refused access"),
+    ("404 Not Found", "the object is missing in the storage"),
+    ("Server returned 5", "the storage has a fault of its own"),
+    ("Connection refused", "the storage refused the connection"),
+    ("Connection timed out", "the storage did not answer in time"),
+    ("Failed to resolve hostname", "the storage's name can't be resolved"),
+    ("moov atom not found", "the file is incomplete"),
+    ("not in whitelist", "this kind of file is not allowed"),
+    ("Invalid data found", "the file is damaged or no video"),
+    ("matches no streams", "it lacks a picture or sound"),
+    ("Unknown encoder", "this FFmpeg lacks the H.264 encoder"),
+)
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"]+", re.IGNORECASE)
+_LINE: Final = re.compile(
+    r"^(?:\[[^\]]* @ 0x[0-9a-f]+\] )*\[(?P<level>panic|fatal|error|warning|info)\] "
+)
+
+
+def pusher(code: int | None, lines: Sequence[str]) -> str:
+    """Why a pusher ended."""
+    return _first(_PUSHER, lines) or f"The connection ended: {_how(code)}."
+
+
+def player(title: str, code: int | None, lines: Sequence[str]) -> str:
+    """Why an item can't be played."""
+    reason = _first(_PLAYER, lines) or f"the player {_how(code)}"
+    return f"{title} was skipped: {reason}."
+
+
+def hub(code: int | None) -> str:
+    return f"The hub {_how(code)} and was started again."
+
+
+def shown(line: str, level: str = "") -> tuple[str, str]:
+    """Level and text of a line for the log, without the queries of URLs.
+
+    A signed URL's query is a credential. It is not searched for: whatever FFmpeg prints as a URL
+    is built anew from its harmless parts.
+    """
+    found = _LINE.match(line)
+    text = _URL.sub(_without_query, line)
+    return (found["level"] if found else level or "info"), text
+
+
+def _without_query(found: re.Match[str]) -> str:
+    try:
+        parts = urlsplit(found[0])
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "(address)"
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
+
+
+def _first(known: Sequence[tuple[str, str]], lines: Sequence[str]) -> str:
+    text = "\n".join(lines[-20:])
+    return next((meaning for mark, meaning in known if mark in text), "")
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "ended while nobody watched"
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = str(-code)
+        return f"was killed ({name})"
+    return "ended by itself" if code == 0 else f"failed (FFmpeg status {code})"

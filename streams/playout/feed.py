@@ -1,0 +1,103 @@
+"""The pipe between players and hub: the one door to it.
+
+Both ends are open in the supervisor and in the hub, so it survives either of them. What waits in
+it can be looked at without taking it out (tee(2)): the end of what a killed player really wrote
+is read from there, to the frame.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import struct
+import termios
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from streams.playout import mpegts
+
+#: What an unprivileged process may ask for (fs.pipe-max-size).
+CAPACITY: Final = 1 << 20
+SPLICE_F_NONBLOCK: Final = 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.tee.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint]
+_libc.tee.restype = ctypes.c_ssize_t
+
+
+@dataclass(slots=True)
+class Feed:
+    """An open feed. `fd` is what a player gets as stdout and a hub as stdin."""
+
+    path: Path
+    fd: int
+
+    @classmethod
+    def open(cls, path: Path) -> Feed:
+        """Open it, making it where it is missing. Raises `OSError`."""
+        if not path.is_fifo():
+            path.unlink(missing_ok=True)
+            os.mkfifo(path, 0o600)
+        # O_RDWR: never waits for the other end, and never sees end of file.
+        fd = os.open(path, os.O_RDWR)
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, CAPACITY)
+        except PermissionError:
+            # The user's share of pipe memory is used up: a shorter buffer still plays.
+            pass
+        return cls(path, fd)
+
+    @property
+    def capacity(self) -> int:
+        """Bytes."""
+        return fcntl.fcntl(self.fd, fcntl.F_GETPIPE_SZ)
+
+    def level(self) -> int:
+        """Bytes that wait to be read."""
+        (count,) = struct.unpack("i", fcntl.ioctl(self.fd, termios.FIONREAD, b"\0" * 4))
+        return int(count)
+
+    def peek(self) -> bytes:
+        """A copy of what waits, oldest first. Empty when the copy can't be made."""
+        reader, writer = os.pipe2(os.O_NONBLOCK)
+        try:
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, self.capacity)
+            if _libc.tee(self.fd, writer, CAPACITY, SPLICE_F_NONBLOCK) <= 0:
+                return b""
+            parts = []
+            while part := os.read(reader, CAPACITY):
+                parts.append(part)
+        except BlockingIOError:
+            pass
+        except PermissionError:
+            return b""
+        finally:
+            os.close(reader)
+            os.close(writer)
+        return b"".join(parts)
+
+    def write_now(self, data: bytes) -> bool:
+        """Write a few bytes without waiting. False: there is no room now.
+
+        Never more than PIPE_BUF, so that it goes in whole or not at all.
+        """
+        try:
+            # Opened anew: O_NONBLOCK on `fd` itself would reach the children that share it.
+            fd = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            return False
+        try:
+            return os.write(fd, data) == len(data)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(fd)
+
+    def nudge(self) -> bool:
+        """Wake a reader that has been asked to end: its read ignores the signal."""
+        return self.write_now(mpegts.NULL_PACKET * 8)
+
+    def close(self) -> None:
+        os.close(self.fd)

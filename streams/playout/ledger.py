@@ -1,0 +1,139 @@
+"""What the engine tells the world, and what it hears: one exchange a tick.
+
+The engine collects notes; the ledger writes them and answers with the assignments, in one
+transaction. When it fails, the notes are kept and the channels play on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from streams.playout.machine import Status
+from streams.playout.plan import Assignment, Item
+from streams.playout.states import AirState
+
+# Times are seconds since the epoch.
+
+
+@dataclass(frozen=True, slots=True)
+class RunOnAir:
+    channel: int
+    run: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """All processes of the run are gone."""
+
+    channel: int
+    run: int
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aired:
+    """An item came on air; what was on air before ended then, in the way told."""
+
+    channel: int
+    run: int
+    item: Item
+    at: float
+    previous_ending: str
+    previous_cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentOpened:
+    channel: int
+    run: int
+    subject: str
+    output: int | None
+    #: "degraded" or "lost".
+    severity: str
+    cause: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentClosed:
+    channel: int
+    subject: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    channel: int
+    run: int
+    role: str
+    level: str
+    text: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Bit rate in bit/s, lag in seconds, CPU in percent of one core, memory in bytes."""
+
+    channel: int
+    output: int | None
+    role: str
+    at: float
+    state: str
+    bitrate: int | None
+    fps: float | None
+    speed: float | None
+    lag: float | None
+    cpu: float | None
+    memory: int | None
+
+
+Note = RunOnAir | RunEnded | Aired | IncidentOpened | IncidentClosed | Logged | Sampled
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSnapshot:
+    status: Status
+    #: Seconds since the epoch.
+    since: float
+    retry_at: float | None
+    bitrate: int | None
+    fps: float | None
+    speed: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A channel as it is now."""
+
+    channel: int
+    run: int
+    state: AirState
+    cause: str
+    since: float
+    on_air_since: float | None
+    now: Item | None
+    now_since: float | None
+    now_until: float | None
+    next: Item | None
+    bitrate: int | None
+    restarts_done: int
+    skips_done: int
+    last_entry: int | None
+    outputs: Mapping[int, OutputSnapshot] = field(default_factory=dict)
+
+
+class Ledger(Protocol):
+    def exchange(
+        self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]
+    ) -> dict[int, Assignment]:
+        """Write the notes and snapshots, renew the claims; answer with what to play.
+
+        Called in a thread of its own, one call at a time. All or nothing: after an exception the
+        same notes come again. A channel that is missing in the answer is to be stopped.
+        """
+        ...

@@ -1,0 +1,104 @@
+"""Just enough of MPEG-TS (ISO/IEC 13818-1) to tell where a cut player's stream ended. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+PACKET: Final = 188
+SYNC: Final = 0x47
+CLOCK: Final = 90_000
+#: Timestamps have 33 bits: they start over every 26.5 hours.
+WRAP: Final = 1 << 33
+NULL_PACKET: Final = bytes([SYNC, 0x1F, 0xFF, 0x10]) + b"\xff" * (PACKET - 4)
+VIDEO_IDS: Final = range(0xE0, 0xF0)
+AUDIO_IDS: Final = range(0xC0, 0xE0)
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of a piece of stream. Timestamps in 90 kHz ticks, as they stand there (wrapped)."""
+
+    #: Of the video frame that began last.
+    video_dts: int | None
+    #: From decoding to showing, of the last keyframe.
+    reorder: int
+    #: Of the audio frame that began last.
+    audio_pts: int | None
+    #: Timestamp of the first video frame in the piece.
+    first_dts: int | None
+    #: Bytes that are missing to make the last packet whole.
+    missing: int
+
+
+def tail(data: bytes) -> Tail:
+    """Look through a piece of stream that may begin and end anywhere."""
+    start = _aligned(data)
+    if start is None:
+        return Tail(None, 0, None, None, 0)
+    video = audio = first = None
+    reorder = 0
+    for at in range(start, len(data) - PACKET + 1, PACKET):
+        if data[at] != SYNC or not data[at + 1] & 0x40:
+            continue
+        head = at + 4
+        keyframe = False
+        if data[at + 3] & 0x20:
+            keyframe = data[at + 4] > 0 and bool(data[at + 5] & 0x40)
+            head += 1 + data[at + 4]
+        if head + 19 > at + PACKET or data[head : head + 3] != b"\0\0\1":
+            continue
+        kind, flags = data[head + 3], data[head + 7]
+        if not flags & 0x80:
+            continue
+        pts = _timestamp(data, head + 9)
+        if kind in VIDEO_IDS:
+            video = _timestamp(data, head + 14) if flags & 0x40 else pts
+            first = video if first is None else first
+            if keyframe:
+                reorder = (pts - video) % WRAP
+        elif kind in AUDIO_IDS:
+            audio = pts
+    missing = -(len(data) - start) % PACKET
+    return Tail(video, reorder, audio, first, missing)
+
+
+def end(found: Tail, near: Fraction, frame: Fraction, audio_frame: Fraction) -> Fraction | None:
+    """Seconds at which the next item may begin: no timestamp before it is taken.
+
+    `near` (seconds) tells which turn of the 33-bit clock is meant.
+    """
+    ends: list[Fraction] = []
+    if found.video_dts is not None:
+        ends.append(
+            unwrap(found.video_dts, near) + frame + Fraction(found.reorder, CLOCK)
+        )
+    if found.audio_pts is not None:
+        ends.append(unwrap(found.audio_pts, near) + audio_frame)
+    return max(ends, default=None)
+
+
+def unwrap(ticks: int, near: Fraction) -> Fraction:
+    """The time of a wrapped timestamp that is closest to `near`, in seconds."""
+    turns = round((near * CLOCK - ticks) / WRAP)
+    return Fraction(ticks + turns * WRAP, CLOCK)
+
+
+def _aligned(data: bytes) -> int | None:
+    """Where the packets begin: three sync bytes in a row are no accident."""
+    for start in range(min(PACKET, len(data))):
+        marks = data[start :: PACKET][:3]
+        if len(marks) == 3 and set(marks) == {SYNC}:
+            return start
+    return None
+
+
+def _timestamp(data: bytes, at: int) -> int:
+    return (
+        (data[at] >> 1 & 7) << 30
+        | data[at + 1] << 22
+        | (data[at + 2] >> 1) << 15
+        | data[at + 3] << 7
+        | data[at + 4] >> 1
+    )

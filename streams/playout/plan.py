@@ -1,0 +1,139 @@
+"""What a channel shall play and where it shall go: frozen values, made from rows elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fractions import Fraction
+from pathlib import Path
+
+from media_library.house import House
+from media_library.location import Location
+from streams.playout.states import AirState
+from streamsite.secret import Secret
+
+
+class Mode(StrEnum):
+    """How a player handles an item."""
+
+    #: Conformed to the house format: copied, its length known to the frame.
+    PREPARED = "prepared"
+    #: Its codecs allow a copy; its length is known when it has played.
+    COPY = "copy"
+    #: Encoded to the house format in real time.
+    TRANSCODE = "transcode"
+
+
+class Kind(StrEnum):
+    ITEM = "item"
+    SLATE = "slate"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something to play. `entry` and `media` are the ledger's names of it."""
+
+    title: str
+    key: str
+    mode: Mode
+    kind: Kind = Kind.ITEM
+    entry: int | None = None
+    media: int | None = None
+    #: Video frames of a prepared item.
+    frames: int | None = None
+    has_audio: bool = True
+
+    def length(self, house: House) -> Fraction | None:
+        """Seconds, where they are known exactly."""
+        return None if self.frames is None else house.seconds(self.frames)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPlan:
+    pk: int
+    name: str
+    #: Without the key.
+    address: str
+    key: Secret = field(default_factory=lambda: Secret(""))
+    #: Differs when address or key differ, and tells nothing of them.
+    edition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPlan:
+    pk: int
+    slug: str
+    house: House
+    items: tuple[Item, ...]
+    outputs: tuple[OutputPlan, ...]
+    slate: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A channel this node plays: the plan, and the orders as they stand."""
+
+    plan: ChannelPlan
+    run: int
+    restarts: int = 0
+    restarts_done: int = 0
+    skips: int = 0
+    skips_done: int = 0
+    #: The playlist entry after which the programme goes on.
+    last_entry: int | None = None
+    # How an earlier supervisor left it; times are seconds since the epoch.
+    #: When the channel was last measured; None: never in this run.
+    measured_at: float | None = None
+    on_air_since: float | None = None
+    state: AirState = AirState.STARTING
+    since: float | None = None
+    open_incidents: frozenset[str] = frozenset()
+
+
+#: Finds an item's bytes. May raise `SourceError`.
+Locate = Callable[[Item], Location]
+
+
+class SourceError(Exception):
+    """An item whose bytes can't be found. `str()` is a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Times in seconds. The defaults are the product's promises; tests shorten them."""
+
+    #: First retry delay after the immediate one; doubled up to `retry_cap`, then 60 and 120.
+    retry_first: float = 1.0
+    retry_cap: float = 30.0
+    #: Failures in a row after which an output is shown as failing.
+    max_retries: int = 3
+    give_up: bool = False
+    #: No progress of a living process for so long is a stall.
+    stall: float = 10.0
+    #: A pusher that held so long is no longer counted as failing in a row.
+    settled: float = 10.0
+    #: What is buffered between player and hub, at most, before the next item is started.
+    lead: float = 3.0
+    #: Below so much in the pipe, a player that gives nothing is replaced.
+    low_water: float = 1.0
+    #: A player that has given nothing at all for so long is replaced.
+    first_byte: float = 2.5
+    #: SIGTERM to SIGKILL.
+    grace: float = 5.0
+    #: Between two samples of every process.
+    sample: float = 10.0
+    #: False leaves out `-re`: the soak test plays days in minutes.
+    paced: bool = True
+    segment: int = 2
+    segments: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the engine needs of the machine."""
+
+    ffmpeg: str
+    run_dir: Path
+    #: Shown in the process list of children, and how strays are recognised.
+    node: str = "node"

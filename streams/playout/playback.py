@@ -1,0 +1,297 @@
+"""The playing side of a channel: one player after the other into the feed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from media_library.house import AAC_FRAME, SAMPLE_RATE
+from streams.playout import commands, diagnosis, mpegts, process
+from streams.playout.feed import Feed
+from streams.playout.plan import (
+    ChannelPlan,
+    Item,
+    Kind,
+    Locate,
+    Mode,
+    Policy,
+    SourceError,
+    Tools,
+)
+from streams.playout.role import Role
+from streams.playout.timeline import HubClock, Timeline, on_frame
+from streams.programme.rota import following
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+AUDIO_FRAME: Final = Fraction(AAC_FRAME, SAMPLE_RATE)
+#: Items tried in a row before the slate is put between. Each costs a process's start.
+TRIES: Final = 4
+#: Seconds in the pipe below which there is no time to try another item.
+NO_TIME: Final = 1.5
+
+#: Tells the channel that the programme is in trouble (a sentence) or well again ("").
+Trouble = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Cut:
+    """Why the present player was asked to end."""
+
+    ending: str
+    cause: str
+
+
+class Playback:
+    """Keeps the feed filled. `beat` is called several times a second."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        policy: Policy,
+        folder: Path,
+        feed: Feed,
+        locate: Locate,
+        trouble: Trouble,
+    ) -> None:
+        self.tools = tools
+        self.policy = policy
+        self.folder = folder
+        self.feed = feed
+        self.locate = locate
+        self.trouble = trouble
+        self.timeline = Timeline()
+        self.player: Role | None = None
+        self.last_entry: int | None = None
+        #: Items that failed in a row since one played, or since the slate.
+        self.failures = 0
+        self.troubled = False
+        self._cut: Cut | None = None
+        self._filled = False
+
+    # ---- what the page asks
+
+    def coming(self, plan: ChannelPlan) -> Item | None:
+        """What will be on air after the item that is on air now."""
+        on_air = self.timeline.on_air
+        for slot in self.timeline.slots:
+            if on_air is not None and slot.start > on_air.start:
+                return slot.item
+        return following(plan.items, self.last_entry)
+
+    def buffered(self, clock: HubClock | None, now: float) -> float | None:
+        """Seconds between what is sent and what was fed; None while the hub has no clock."""
+        return None if clock is None else float(self.timeline.head - clock.position(now))
+
+    # ---- adoption
+
+    def adopt(self, role: Role, item: Item, now: float) -> None:
+        """Take over a player that an earlier supervisor started."""
+        notes = role.process.record.notes
+        self.timeline = Timeline(head=Fraction(notes["offset"])).begin(item)
+        self.player = role
+        self.last_entry = notes["last_entry"]
+        # Its start-up is long over: low water counts at once.
+        self._filled = True
+
+    def resume(self, head: Fraction) -> None:
+        """Go on where the feed ends: an earlier supervisor's player is gone."""
+        self.timeline = Timeline(head=head)
+
+    # ---- the loop
+
+    def beat(self, plan: ChannelPlan, clock: HubClock | None, now: float) -> None:
+        if self.player is not None:
+            self.player.read(now)
+            if self.player.process.exited():
+                self._ended(plan, now)
+            else:
+                self._watch(plan, clock, now)
+        if self.player is None and self._due(clock, now):
+            self._begin(plan, clock, now)
+
+    def cut(self, now: float, ending: str, cause: str) -> None:
+        """End the present item early; the next beat begins another."""
+        if self.player is None:
+            return
+        if self._cut is None:
+            self._cut = Cut(ending, cause)
+        self.player.halt(now, self.policy.grace)
+
+    def _due(self, clock: HubClock | None, now: float) -> bool:
+        if not self.policy.paced:
+            return True
+        buffered = self.buffered(clock, now)
+        # A short or quiet item would otherwise let minutes pile up in the pipe.
+        return buffered is None or buffered <= self.policy.lead
+
+    def _watch(self, plan: ChannelPlan, clock: HubClock | None, now: float) -> None:
+        """A player that gives too little is replaced before the pipe is empty."""
+        player = self.player
+        assert player is not None
+        if self._cut is not None:
+            player.halt(now, self.policy.grace)
+            return
+        low = int(self.policy.low_water * plan.house.bytes_per_second)
+        level = self.feed.level()
+        if level > low:
+            self._filled = True
+            if player.has_moved and self.timeline.slots[-1].item.kind is Kind.ITEM:
+                self._well()
+            return
+        if not self.policy.paced:
+            return
+        waited = now - max(player.since, player.moved)
+        # Where nothing was ever buffered, the source gets its time to start.
+        patience = 0.5 if self._filled and clock is not None else self.policy.first_byte
+        if waited < patience or self._moves(player, level, now):
+            return
+        title = self.timeline.slots[-1].item.title
+        self._filled = False
+        self._failed(f"{title} was cut: its source gives nothing.")
+        # Another stalled source would be one too many: the slate is next.
+        self.failures = TRIES
+        self._cut = Cut("failed", "The source stalled.")
+        # It may wait for the network without looking at signals: there is no time for grace.
+        player.kill(now)
+
+    def _moves(self, player: Role, level: int, now: float) -> bool:
+        """Whether an item of few bytes simply plays on: little in the pipe, but it advances."""
+        return level > 0 and now - player.moved < 1.5
+
+    def _ended(self, plan: ChannelPlan, now: float) -> None:
+        player, cut = self.player, self._cut
+        assert player is not None
+        self.player, self._cut = None, None
+        player.new_lines()
+        code = player.process.code()
+        slot = self.timeline.slots[-1]
+        head = self._head_after(plan, player, code)
+        clean = code == 0 or (code is None and cut is None)
+        if cut is not None:
+            ending, cause = cut.ending, cut.cause
+        elif clean:
+            ending, cause = "whole", ""
+        else:
+            ending = "failed"
+            cause = diagnosis.player(slot.item.title, code, list(player.lines))
+        silent = head <= slot.start
+        if cut is None and (silent or not clean):
+            self._failed(cause or f"{slot.item.title} was skipped: there is nothing in it.")
+        elif cut is None and slot.item.kind is Kind.ITEM:
+            self._well()
+        self.timeline = self.timeline.end(head, ending, cause)
+        process.forget(self.folder, player.name)
+        player.close()
+        self._align()
+
+    def _failed(self, cause: str) -> None:
+        self.failures += 1
+        self.troubled = True
+        self.trouble(cause)
+
+    def _well(self) -> None:
+        self.failures = 0
+        if self.troubled:
+            self.troubled = False
+            self.trouble("")
+
+    def _head_after(self, plan: ChannelPlan, player: Role, code: int | None) -> Fraction:
+        """Where the ended player's stream ends: looked up in the pipe, to the frame."""
+        slot = self.timeline.slots[-1]
+        length = slot.item.length(plan.house)
+        if code == 0 and self._cut is None and length is not None and not player.halted:
+            return slot.start + length
+        near = slot.start + Fraction(player.progress.out_time_us or 0, 1_000_000)
+        found = mpegts.end(mpegts.tail(self.feed.peek()), near, plan.house.frame, AUDIO_FRAME)
+        if found is not None and found > slot.start:
+            return found
+        if player.progress.out_time_us:
+            # The pipe is empty: the hub has had everything.
+            return on_frame(near, plan.house.frame) + plan.house.frame
+        return slot.start
+
+    def _align(self) -> None:
+        """Fill up a packet that a killed player left unfinished, or the next one is misread."""
+        missing = mpegts.tail(self.feed.peek()).missing
+        if missing and not self.feed.write_now(b"\xff" * missing):
+            log.warning("feed.misaligned", missing=missing)
+
+    def _begin(self, plan: ChannelPlan, clock: HubClock | None, now: float) -> None:
+        item = self._choose(plan, self.buffered(clock, now))
+        if clock is not None and self.policy.paced:
+            starved = float(clock.position(now) - self.timeline.head)
+            if starved > self.policy.lead:
+                # The hub keeps wall-clock time: it would rush through the backlog.
+                self.timeline = self.timeline.jump(
+                    on_frame(clock.position(now), plan.house.frame)
+                )
+        if item.kind is Kind.ITEM:
+            self.last_entry = item.entry
+        try:
+            location = self.locate(item)
+            sock = process.progress_socket()
+            started = process.spawn(
+                self.tools,
+                self.folder,
+                process.PLAYER,
+                commands.player(
+                    self.tools.ffmpeg,
+                    sock.getsockname()[1],
+                    item,
+                    location,
+                    plan.house,
+                    self.timeline.head,
+                ),
+                sock=sock,
+                stdout=self.feed.fd,
+                notes=notes_of(item, self.timeline.head, self.last_entry),
+            )
+        except (SourceError, process.SpawnError, OSError) as error:
+            self._failed(f"{item.title} was skipped: {error}")
+            return
+        self.player = Role(started, now)
+        self.timeline = self.timeline.begin(item)
+        log.log(logging.DEBUG, "player.started", item=item.title, at=float(self.timeline.head))
+
+    def _choose(self, plan: ChannelPlan, buffered: float | None) -> Item:
+        item = following(plan.items, self.last_entry)
+        if item is None:
+            if not self.troubled:
+                self._failed("The playlist is empty.")
+            return plan.slate
+        no_time = buffered is not None and buffered < NO_TIME
+        if self.failures >= min(TRIES, len(plan.items)) or (self.failures and no_time):
+            self.failures = 0
+            return plan.slate
+        return item
+
+
+def notes_of(item: Item, offset: Fraction, last_entry: int | None) -> dict[str, Any]:
+    """What the next supervisor must know of a player."""
+    return {
+        "offset": str(offset),
+        "last_entry": last_entry,
+        "item": {
+            "title": item.title,
+            "key": item.key,
+            "mode": item.mode.value,
+            "kind": item.kind.value,
+            "entry": item.entry,
+            "media": item.media,
+            "frames": item.frames,
+            "has_audio": item.has_audio,
+        },
+    }
+
+
+def item_of(notes: dict[str, Any]) -> Item:
+    """The item of a record. Raises `KeyError`, `TypeError` or `ValueError` for another's."""
+    fields = dict(notes["item"])
+    return Item(**fields | {"mode": Mode(fields["mode"]), "kind": Kind(fields["kind"])})

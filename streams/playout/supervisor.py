@@ -1,0 +1,216 @@
+"""The loop of a node: all of its channels, one exchange with the ledger a tick.
+
+The loop never waits for the ledger: that runs in a thread of its own. When the ledger fails,
+the channels play on with the orders they have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from streams.playout import process, wake
+from streams.playout.channel import Channel, Now
+from streams.playout.ledger import Ledger, Note, Snapshot
+from streams.playout.plan import Assignment, Locate, Policy, Tools
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Seconds between two looks at the processes.
+BEAT: Final = 0.25
+#: Seconds between two exchanges with the ledger.
+TICK: Final = 2.0
+#: Touched at every tick, whether the ledger answers or not: the cluster's master looks at it.
+ALIVE: Final = "playout.alive"
+#: Notes kept while the ledger can't be reached: an hour of a bad night, a few megabytes.
+OUTBOX: Final = 20_000
+
+
+class Supervisor:
+    """Keeps the node's channels as the ledger orders. `run` ends when `stop` is called."""
+
+    def __init__(self, tools: Tools, policy: Policy, ledger: Ledger, locate: Locate) -> None:
+        self.tools = tools
+        self.policy = policy
+        self.ledger = ledger
+        self.locate = locate
+        self.channels: dict[int, Channel] = {}
+        self._outbox: list[Note] = []
+        self._wake = asyncio.Event()
+        self._knocked = False
+        self._stopped = False
+        self._watched: set[int] = set()
+        self._swept = False
+
+    def stop(self) -> None:
+        """Leave the loop; what plays, plays on."""
+        self._stopped = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        door = wake.listen(self.tools.run_dir)
+        loop.add_reader(door, self._knock, door)
+        with ThreadPoolExecutor(1, "ledger") as thread:
+            exchange: asyncio.Future[dict[int, Assignment]] | None = None
+            sent: list[Note] = []
+            due = 0.0
+            try:
+                while not self._stopped:
+                    now = Now.read()
+                    if exchange is not None and exchange.done():
+                        self._take(exchange, sent, now)
+                        exchange = None
+                    changed = self._beat(now)
+                    if exchange is None and (now.mono >= due or self._knocked or changed):
+                        self._knocked = False
+                        due = now.mono + TICK
+                        (self.tools.run_dir / ALIVE).touch()
+                        sent, self._outbox = self._outbox, []
+                        snapshots = [channel.snapshot() for channel in self.channels.values()]
+                        exchange = loop.run_in_executor(
+                            thread, self._exchange, now.wall, snapshots, sent
+                        )
+                        exchange.add_done_callback(lambda _: self._wake.set())
+                    await self._rest()
+            finally:
+                loop.remove_reader(door)
+                door.close()
+                for fd in self._watched:
+                    loop.remove_reader(fd)
+                for channel in self.channels.values():
+                    channel.close()
+
+    def _exchange(
+        self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]
+    ) -> dict[int, Assignment]:
+        return self.ledger.exchange(at, snapshots, notes)
+
+    def _take(
+        self, exchange: asyncio.Future[dict[int, Assignment]], sent: list[Note], now: Now
+    ) -> None:
+        """Act on the ledger's answer, or keep the notes for the next exchange."""
+        if (error := exchange.exception()) is not None:
+            log.error("ledger.failed", error=str(error), kept=len(sent))
+            self._outbox = (sent + self._outbox)[-OUTBOX:]
+            return
+        assignments = exchange.result()
+        for pk, channel in list(self.channels.items()):
+            if pk not in assignments:
+                channel.stop("stopped")
+            elif assignments[pk].run == channel.assignment.run:
+                channel.update(assignments[pk])
+        for pk, assignment in assignments.items():
+            if pk not in self.channels:
+                self.channels[pk] = Channel(
+                    self.tools, self.policy, assignment, self.locate, now
+                )
+        if not self._swept:
+            self._swept = True
+            self._sweep()
+
+    def _beat(self, now: Now) -> bool:
+        """Look after every channel. True: something happened that the page should show."""
+        changed = False
+        for pk, channel in list(self.channels.items()):
+            before = channel.state
+            try:
+                channel.beat(now)
+            except OSError as error:
+                # One channel's trouble (disk full, folder gone) must not end the others.
+                log.exception("channel.failed", channel=channel.assignment.plan.slug)
+                channel.cause = f"The machine refuses: {error.strerror}."
+            changed = changed or channel.state is not before or channel.ended
+            self._outbox += channel.notes
+            channel.notes = []
+            if channel.ended:
+                del self.channels[pk]
+        self._watch()
+        return changed
+
+    def _watch(self) -> None:
+        """Be woken by the end of any process."""
+        loop = asyncio.get_running_loop()
+        wanted = {
+            role.process.pidfd for channel in self.channels.values() for role in channel.roles()
+        }
+        for fd in self._watched - wanted:
+            loop.remove_reader(fd)
+        for fd in wanted - self._watched:
+            loop.add_reader(fd, self._ended, fd)
+        self._watched = wanted
+
+    def _ended(self, fd: int) -> None:
+        # Readable for ever from now on: look once, the beat does the rest.
+        asyncio.get_running_loop().remove_reader(fd)
+        self._watched.discard(fd)
+        self._wake.set()
+
+    def _knock(self, door: wake.Socket) -> None:
+        while True:
+            try:
+                door.recv(16)
+            except BlockingIOError:
+                break
+        self._knocked = True
+        self._wake.set()
+
+    async def _rest(self) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), BEAT if self.channels else TICK)
+        except TimeoutError:
+            return
+        finally:
+            self._wake.clear()
+
+    def _sweep(self) -> None:
+        """End what runs for this run directory and belongs to no channel of ours."""
+        known = {
+            role.process.pid for channel in self.channels.values() for role in channel.roles()
+        }
+        strays = [pid for pid in process.marked(self.tools.run_dir) if pid not in known]
+        if strays:
+            log.warning("strays.ended", count=len(strays))
+            process.end_all(strays, [], within=1)
+        for pk, folder in process.channel_folders(self.tools.run_dir).items():
+            if pk not in self.channels:
+                process.remove_folder(folder)
+
+
+@contextmanager
+def node_lock(run_dir: Path) -> Iterator[bool]:
+    """One supervisor per run directory. Yields False where another one holds it."""
+    run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+    fd = os.open(run_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(fd)
+
+
+def supervise(tools: Tools, policy: Policy, ledger: Ledger, locate: Locate) -> bool:
+    """Run a node's supervisor until SIGTERM. False: another one runs already."""
+
+    async def main() -> None:
+        supervisor = Supervisor(tools, policy, ledger, locate)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.stop)
+        await supervisor.run()
+
+    with node_lock(tools.run_dir) as mine:
+        if mine:
+            asyncio.run(main())
+        return mine

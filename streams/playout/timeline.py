@@ -1,0 +1,93 @@
+"""Where items stand on the feed's clock, and what of it is on air. Pure.
+
+The feed's clock counts seconds. An item's player is told where to begin (`Slot.start`); the hub
+sends the feed in real time, so a moment of the feed's clock is a moment of the wall clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from math import ceil
+from typing import Final
+
+from streams.playout.plan import Item
+
+#: B-frames are decoded before they are shown: the first timestamps lie before the start.
+START: Final = Fraction(10)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One item on the feed. `ending` and `cause` are known when its player has ended."""
+
+    item: Item
+    start: Fraction
+    ending: str = ""
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HubClock:
+    """The hub sent `at` (feed's clock) at `when` (monotonic clock)."""
+
+    at: Fraction
+    when: float
+
+    def position(self, now: float) -> Fraction:
+        """What is being sent now."""
+        return self.at + Fraction(round((now - self.when) * 1000), 1000)
+
+    def moment(self, at: Fraction) -> float:
+        """When that point of the feed is sent."""
+        return self.when + float(at - self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The slots that are on air or still to come, oldest first."""
+
+    slots: tuple[Slot, ...] = ()
+    #: Where the next item begins.
+    head: Fraction = START
+    on_air: Slot | None = field(default=None)
+
+    def begin(self, item: Item) -> Timeline:
+        return replace(self, slots=(*self.slots, Slot(item, self.head)))
+
+    def end(self, head: Fraction, ending: str, cause: str = "") -> Timeline:
+        """The newest slot has ended at `head`. One that put nothing out was never there."""
+        *older, last = self.slots
+        if head <= last.start:
+            return replace(self, slots=tuple(older))
+        ended = replace(last, ending=ending, cause=cause)
+        on_air = ended if self.on_air is last else self.on_air
+        return replace(self, slots=(*older, ended), head=head, on_air=on_air)
+
+    def jump(self, head: Fraction) -> Timeline:
+        return replace(self, head=head)
+
+    def air(self, position: Fraction) -> tuple[Timeline, tuple[tuple[Slot | None, Slot], ...]]:
+        """Move to `position`: the slots that came on air since, each with the one before it."""
+        changes: list[tuple[Slot | None, Slot]] = []
+        slots, on_air = list(self.slots), self.on_air
+        while True:
+            later = [slot for slot in slots if on_air is None or slot.start > on_air.start]
+            if not later or later[0].start > position:
+                break
+            changes.append((on_air, later[0]))
+            on_air = later[0]
+        kept = tuple(slot for slot in slots if on_air is None or slot.start >= on_air.start)
+        return replace(self, slots=kept, on_air=on_air), tuple(changes)
+
+    def until(self, slot: Slot) -> Fraction | None:
+        """Where a slot ends, as far as it is known."""
+        later = [other.start for other in self.slots if other.start > slot.start]
+        if later:
+            return later[0]
+        return self.head if slot.ending else None
+
+
+def on_frame(at: Fraction, frame: Fraction) -> Fraction:
+    """The next whole frame of the feed's clock."""
+    return ceil(at / frame) * frame

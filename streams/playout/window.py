@@ -1,0 +1,55 @@
+"""The rolling HLS window, as far as the supervisor looks at it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+_SEGMENT: Final = re.compile(r"#EXTINF:([0-9.]+),[^\n]*\n([^#\n]+)\n")
+
+
+class Window:
+    """`look` reads the playlist when it has changed: once a segment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.playlist = folder / "live.m3u8"
+        #: There is a segment to show.
+        self.ready = False
+        self._seen = 0
+        self._bitrate: int | None = None
+
+    def exists(self) -> bool:
+        return self.playlist.exists()
+
+    def look(self) -> None:
+        try:
+            changed = self.playlist.stat().st_mtime_ns
+            if changed == self._seen:
+                return
+            segments = _SEGMENT.findall(self.playlist.read_text())
+        except OSError:
+            self.ready = False
+            return
+        self._seen = changed
+        self.ready = bool(segments)
+        self._bitrate = self._measure(segments[-3:])
+
+    def bitrate(self) -> int | None:
+        """bit/s of the newest segments; None while there is none."""
+        return self._bitrate if self.ready else None
+
+    def clear(self) -> None:
+        for path in self.folder.iterdir():
+            path.unlink(missing_ok=True)
+        self.ready = False
+
+    def _measure(self, segments: list[tuple[str, str]]) -> int | None:
+        try:
+            size = sum((self.folder / Path(name).name).stat().st_size for _, name in segments)
+        except OSError:
+            # Deleted under our eyes: the next look sees newer ones.
+            return self._bitrate
+        length = sum(float(seconds) for seconds, _ in segments)
+        return round(size * 8 / length) if length else None

@@ -1,0 +1,115 @@
+"""A django-q2 cluster that can be trusted day and night.
+
+Stock `qcluster` hangs on SIGTERM to its group, dies silently when an idle worker is killed while
+it holds the queue's lock, leaves orphans that go on consuming when its sentinel or master is
+killed, and ends with status 0 whatever happened. Here:
+
+- the signal handler sets a flag and does nothing else;
+- every Python child dies with its parent (FFmpeg is started elsewhere, and does not);
+- the master watches the sentinel, and ends with status 1 when that is gone;
+- stopping has a bound, after which it is no longer asked for;
+- a canary tells a cluster that no longer works from one that has nothing to do.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.sharedctypes import RawValue
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from django.conf import settings
+from django_q.cluster import Cluster
+
+from streamsite.lifeline import die_with_parent
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Seconds between two looks of the master at its sentinel.
+LOOK: Final = 0.25
+CANARY_TASK: Final = "streamsite.cluster.canary"
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """How a cluster is looked after. Times in seconds."""
+
+    #: For its workers to finish what they do, when it is stopped.
+    patience: float
+    #: A file that is touched as long as the cluster works.
+    canary: Path
+    #: The canary's silence after which the cluster counts as wedged.
+    silence: float
+
+
+class GuardedCluster(Cluster):  # type: ignore[misc]
+    """`start`, then `guard` until it ends: with 0 after a signal, with 1 when it broke."""
+
+    def __init__(self, care: Care) -> None:
+        # Shared memory, for the handler is inherited by every fork, and made before it is set.
+        self._stop_asked = RawValue("b", 0)
+        self._care = care
+        super().__init__()
+        os.register_at_fork(after_in_child=_die_with_parent)
+
+    def sig_handler(self, signum: int, frame: object) -> None:
+        self._stop_asked.value = 1
+
+    def guard(self) -> int:
+        """Wait for a signal, or for the end of the sentinel. Returns the exit status."""
+        self._touch()
+        while not self._stop_asked.value:
+            wait([self.sentinel.sentinel], timeout=LOOK)
+            if not self.sentinel.is_alive():
+                log.critical("cluster.sentinel_died", code=self.sentinel.exitcode)
+                return 1
+            if self._silent_for() > self._care.silence:
+                log.critical("cluster.wedged", silent_for=round(self._silent_for()))
+                self._end()
+                return 1
+        self._end()
+        return 0
+
+    def _end(self) -> None:
+        """Stop in the ordinary way, but not for ever."""
+        stopping = threading.Thread(target=self.stop, daemon=True)
+        stopping.start()
+        stopping.join(self._care.patience)
+        # What is left dies with the sentinel.
+        self.sentinel.kill()
+
+    def _touch(self) -> None:
+        self._care.canary.parent.mkdir(parents=True, exist_ok=True)
+        self._care.canary.touch()
+
+    def _silent_for(self) -> float:
+        try:
+            return time.time() - self._care.canary.stat().st_mtime
+        except FileNotFoundError:
+            self._touch()
+            return 0.0
+
+
+def _die_with_parent() -> None:
+    """What each forked child does first."""
+    die_with_parent(signal.SIGTERM, parent=os.getppid())
+
+
+def canary() -> str:
+    """The task that shows that the jobs cluster works."""
+    (settings.RUN_DIR / "jobs.alive").touch()
+    return "Alive."
+
+
+def run(care: Care) -> int:
+    """Run the cluster that Q_CLUSTER_NAME selects, to its end."""
+    cluster: Any = GuardedCluster(care)
+    cluster.start()
+    status: int = cluster.guard()
+    return status

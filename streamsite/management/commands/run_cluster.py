@@ -1,0 +1,87 @@
+"""Run one of the two clusters: `playout` (the node's supervisor) or `jobs` (all that ends)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser
+from typing import Any, Final
+
+import structlog
+from django.conf import settings
+from django.core.management import BaseCommand
+from django.db import connections
+from django_q.brokers import get_broker
+from django_q.models import Schedule
+from django_q.signals import post_spawn
+from django_q.tasks import async_task
+
+from streamsite.cluster import CANARY_TASK, Care, run
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: What the jobs cluster does by itself: name, task, minutes between.
+SCHEDULES: Final = (
+    ("canary", CANARY_TASK, 1),
+    ("sweep library", "media_library.tasks.sweep_library", 1),
+    ("prepare playlists", "streams.tasks.prepare_playlists", 1),
+    ("thin samples", "streams.tasks.thin_samples", 60),
+)
+#: Touched by the supervisor at every tick.
+PLAYOUT_CANARY: Final = "playout.alive"
+
+
+class Command(BaseCommand):
+    help = "Run a cluster: playout supervises this node's channels, jobs does everything else."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("cluster", choices=["playout", "jobs"])
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        playout = options["cluster"] == "playout"
+        name = settings.NODE_CLUSTER if playout else settings.Q_CLUSTER["name"]
+        # django-q2 reads this when it is imported, and nothing else selects an alternate.
+        if os.environ.get("Q_CLUSTER_NAME", settings.Q_CLUSTER["name"]) != name:
+            os.environ["Q_CLUSTER_NAME"] = name
+            os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves, once more
+        sys.exit(run(playout_care() if playout else jobs_care()))
+
+
+def playout_care() -> Care:
+    """One worker, which runs the supervisor from its birth to its death."""
+    post_spawn.connect(start_supervisor)
+    # A stop has nothing to wait for: what plays, plays on.
+    return Care(patience=0.5, canary=settings.RUN_DIR / PLAYOUT_CANARY, silence=60)
+
+
+def jobs_care() -> Care:
+    for name, task, minutes in SCHEDULES:
+        Schedule.objects.update_or_create(
+            name=name,
+            defaults={
+                "func": task,
+                "schedule_type": Schedule.MINUTES,
+                "minutes": minutes,
+                "repeats": -1,
+                "cluster": None,
+            },
+        )
+    connections.close_all()
+    # All workers may be busy for as long as a task may take: only then is silence a sign.
+    silence = float(settings.Q_CLUSTER["timeout"]) + 600
+    return Care(patience=5, canary=settings.RUN_DIR / "jobs.alive", silence=silence)
+
+
+def start_supervisor(**_: object) -> None:
+    """Hand this worker its one task. What an earlier worker left in the queue is void."""
+    try:
+        broker = get_broker(settings.NODE_CLUSTER)
+        broker.purge_queue()
+        # timeout=-1: for ever (None crashes django-q2 1.11.1).
+        async_task("streams.tasks.supervise_node", timeout=-1, cluster=settings.NODE_CLUSTER)
+    except Exception:
+        # An exception here would make the sentinel start one worker after the other; without
+        # its task this one idles, the canary falls silent, and the cluster is started anew.
+        log.exception("supervisor.not_enqueued")
+    finally:
+        connections.close_all()
