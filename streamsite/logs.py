@@ -58,6 +58,8 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
             "django-q": {"handlers": ["stdout"], "propagate": False},
             # django-structlog tells of every failed request, with its id.
             "django.request": {"level": "CRITICAL"},
+            # It greets at every start of every command.
+            "axes.apps": {"level": "WARNING"},
             # At DEBUG these write every query and every byte they send.
             "django.db.backends": {"level": "INFO"},
             "boto3": {"level": "INFO"},

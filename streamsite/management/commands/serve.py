@@ -45,6 +45,11 @@ class Command(BaseCommand):
             os.execve(sys.executable, sys.orig_argv, lasting_environment())  # noqa: S606
         self.demand_migrations()
         demand_port(settings.HOST, settings.PORT)
+        if settings.ANY_HOST:
+            self.stdout.write(
+                "streamsite: other machines may reach it, by any name; name those you use in "
+                "ALLOWED_HOSTS, and put HTTPS before it (deploy/README.md)."
+            )
         connections.close_all()
         Steward().run()
         self.stdout.write("streamsite: the pages and clusters have ended; stopping FFmpeg.")

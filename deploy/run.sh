@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Puts a channel on the air: installs what is missing, sets up the Demo channel, and serves until
+# Ctrl-C. Settings come from the environment and from .env (see .env.example).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. deploy/common.sh
+
+want_environment requirements.txt
+# The first to read the settings: a wrong one ends the start here, in one sentence.
+"$python" manage.py migrate --skip-checks --verbosity 0
+ffmpeg=$("$python" -c 'from streamsite.settings import FFMPEG_PATH; print(FFMPEG_PATH)')
+if ! command -v "$ffmpeg" >/dev/null; then
+    [ "$ffmpeg" = ffmpeg ] || die "there is no FFmpeg at $ffmpeg: set FFMPEG_PATH, or leave it out."
+    want_packages ffmpeg
+fi
+"$python" manage.py collectstatic --skip-checks --noinput --verbosity 0
+"$python" manage.py setup_demo
+# What only the first run needs stays in no environment: not in this shell's either.
+exec env -u ADMIN_PASSWORD -u YOUTUBE_STREAM_KEY "$python" manage.py serve
