@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import Any, Final, cast
 
+from boto3.exceptions import S3UploadFailedError
 from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import (
@@ -309,6 +310,12 @@ def _told(key: str) -> Iterator[None]:
         raise StorageError(sentence(error)) from None
     except BotoCoreError as error:
         raise StorageError(sentence(error)) from None
+    except S3UploadFailedError as error:
+        # boto3 wraps what an upload met, for callers of ten years ago.
+        cause = error.__context__
+        if isinstance(cause, ClientError | BotoCoreError):
+            raise StorageError(sentence(cause)) from None
+        raise StorageError(f"{key} could not be uploaded: try again.") from None
     except OSError as error:
         raise StorageError(f"{key}: {error.strerror or error}.") from None
 

@@ -1,0 +1,205 @@
+"""The door to the storage, with a real folder and a real S3 server on this machine."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import boto3
+import pytest
+import requests
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+from django.core.files.storage import storages
+from moto.server import ThreadedMotoServer
+from pytest_django import Settings
+
+from media_library import storage
+from media_library.location import LocalFile, SignedUrl
+from media_library.storage import NotInStorageError, StorageError, WrongKeyError
+from streamsite.secret import MASK, Secret
+
+
+@pytest.fixture
+def folder(settings: Settings, tmp_path: Path) -> Path:
+    settings.STORAGE_PROVIDER = "local"
+    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.MEDIA_ROOT.mkdir()
+    # Set anew, so that Django forgets the storage it opened.
+    settings.STORAGES = dict(settings.STORAGES)
+    return tmp_path / "media"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    s3.start()
+    host, port = s3.get_host_and_port()
+    yield f"http://{host}:{port}"
+    s3.stop()
+
+
+@pytest.fixture
+def bucket(server: str, settings: Settings) -> Iterator[None]:
+    settings.STORAGE_PROVIDER = "cloudflare"
+    settings.STORAGE_ENDPOINT_URL = server
+    settings.STORAGE_BUCKET = "films"
+    settings.STORAGE_ACCESS_KEY_ID = "AKIDEXAMPLE"
+    settings.STORAGE_SECRET_ACCESS_KEY = Secret("s3cr3t")
+    settings.STORAGES = dict(settings.STORAGES)
+    client = boto3.client(
+        "s3",
+        endpoint_url=server,
+        region_name="us-east-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+    )
+    client.create_bucket(Bucket="films")
+    yield
+    for found in client.list_objects_v2(Bucket="films").get("Contents", []):
+        client.delete_object(Bucket="films", Key=found["Key"])
+    client.delete_bucket(Bucket="films")
+    client.close()
+    cast("Any", storages["default"]).connection.meta.client.close()
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def either(request: pytest.FixtureRequest) -> str:
+    request.getfixturevalue(request.param)
+    return str(request.param)
+
+
+def test_what_was_stored_is_there_and_comes_back(either: str, tmp_path: Path) -> None:
+    source = tmp_path / "a.mp4"
+    source.write_bytes(b"film" * 1000)
+    assert not storage.exists("shows/a.mp4")
+    storage.upload(source, "shows/a.mp4")
+    assert storage.exists("shows/a.mp4")
+    assert storage.facts("shows/a.mp4").size_bytes == 4000
+    storage.download("shows/a.mp4", tmp_path / "back" / "a.mp4")
+    assert (tmp_path / "back" / "a.mp4").read_bytes() == source.read_bytes()
+    storage.delete("shows/a.mp4")
+    assert not storage.exists("shows/a.mp4")
+
+
+def test_a_file_given_away_is_gone_and_its_new_content_has_a_new_etag(
+    either: str, tmp_path: Path
+) -> None:
+    etags = set()
+    for content in (b"one", b"two"):
+        source = tmp_path / "a.mp4"
+        source.write_bytes(content)
+        storage.upload(source, "a.mp4", consume=True)
+        assert not source.exists()
+        etags.add(storage.facts("a.mp4").etag)
+    assert len(etags) == 2
+
+
+def test_a_missing_object_is_named(either: str, tmp_path: Path) -> None:
+    with pytest.raises(NotInStorageError, match=r"none\.mp4 is not in"):
+        storage.facts("none.mp4")
+    with pytest.raises(NotInStorageError, match=r"none\.mp4 is not in"):
+        storage.download("none.mp4", tmp_path / "back.mp4")
+    assert not (tmp_path / "back.mp4").exists()
+
+
+@pytest.mark.parametrize("key", ["", "/etc/passwd", "../a", "a/../../b", "a/./b", "a\0b", ".."])
+def test_a_key_that_leaves_the_storage_is_refused(either: str, key: str) -> None:
+    for use in (storage.locate, storage.exists, storage.delete):
+        with pytest.raises(WrongKeyError):
+            use(key)
+
+
+def test_a_file_of_the_folder_is_played_from_where_it_is(folder: Path) -> None:
+    assert storage.locate("shows/a.mp4") == LocalFile(folder / "shows/a.mp4")
+
+
+def test_an_object_is_played_from_a_url_signed_for_a_day(bucket: None, tmp_path: Path) -> None:
+    source = tmp_path / "a.mp4"
+    source.write_bytes(b"film")
+    storage.upload(source, "it's a film.mp4")
+    location = storage.locate("it's a film.mp4")
+    assert isinstance(location, SignedUrl)
+    assert "X-Amz-Expires=86400" in location.url.reveal()
+    assert MASK in repr(location)
+    assert "X-Amz" not in repr(location)
+    answer = requests.get(location.url.reveal(), timeout=10)
+    assert answer.content == b"film"
+
+
+def test_a_storage_in_order_has_nothing_to_say(either: str) -> None:
+    assert storage.unreachable() == ""
+
+
+def test_a_missing_folder_is_told(folder: Path) -> None:
+    folder.rmdir()
+    assert storage.unreachable() == (
+        f"The media folder {folder} does not exist: make it, or set MEDIA_FOLDER."
+    )
+
+
+def test_a_missing_bucket_is_told(bucket: None, settings: Settings) -> None:
+    settings.STORAGE_BUCKET = "flims"
+    assert storage.unreachable().endswith("has no such bucket: look at STORAGE_BUCKET.")
+
+
+def test_a_closed_port_is_told(bucket: None, settings: Settings) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        settings.STORAGE_ENDPOINT_URL = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        assert "can't be reached: look at STORAGE_ENDPOINT_URL" in storage.unreachable()
+
+
+def test_a_server_that_never_answers_is_given_up(
+    bucket: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "BRISK", (1, 1))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.STORAGE_ENDPOINT_URL = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert "does not answer in time" in storage.unreachable()
+
+
+def _refusal(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "m"}}, "ListObjectsV2")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (_refusal("InvalidAccessKeyId"), "does not know STORAGE_ACCESS_KEY_ID"),
+        (_refusal("SignatureDoesNotMatch"), "refuses STORAGE_SECRET_ACCESS_KEY"),
+        (_refusal("AccessDenied"), "give the key read and write rights"),
+        (_refusal("RequestTimeTooSkewed"), "clock is wrong"),
+        (_refusal("PermanentRedirect"), "look at STORAGE_REGION"),
+        (_refusal("Teapot"), "answers Teapot"),
+        (ConnectTimeoutError(endpoint_url="x"), "does not answer in time"),
+        (ReadTimeoutError(endpoint_url="x"), "does not answer in time"),
+        (EndpointConnectionError(endpoint_url="x"), "can't be reached"),
+        (SSLError(endpoint_url="x", error=OSError("e")), "certificate"),
+    ],
+)
+def test_each_error_of_a_bucket_tells_what_to_do(
+    error: ClientError | ConnectTimeoutError, words: str
+) -> None:
+    assert words in storage.sentence(error)
+
+
+def test_an_error_of_a_transfer_holds_no_signature(
+    bucket: None, settings: Settings, tmp_path: Path
+) -> None:
+    settings.STORAGE_BUCKET = "flims"
+    settings.STORAGES = dict(settings.STORAGES)
+    source = tmp_path / "a.mp4"
+    source.write_bytes(b"film")
+    with pytest.raises(StorageError) as refused:
+        storage.upload(source, "a.mp4")
+    assert "look at STORAGE_BUCKET" in str(refused.value)
+    assert refused.value.__cause__ is None
+    cast("Any", storages["default"]).connection.meta.client.close()
