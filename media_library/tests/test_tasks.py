@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.utils import timezone
-from django_q.models import OrmQ, Schedule
+from django_q.models import OrmQ
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from media_library import actions, storage, tasks
@@ -213,12 +213,6 @@ def test_the_sweep_removes_the_workplaces_of_the_dead(
     )
     tasks.sweep_library()
     assert [path.name for path in (settings.DATA_DIR / "work").iterdir()] == ["busy"]
-
-
-def test_the_sweep_is_scheduled_by_the_migration() -> None:
-    assert (
-        Schedule.objects.get(name="sweep_library").func == "media_library.tasks.sweep_library"
-    )
 
 
 def test_probing_a_deleted_item_says_so() -> None:
