@@ -60,9 +60,9 @@ class NodeLedger:
         self._epochs: dict[int, int] = {}
         self._items: dict[int, tuple[float, int | None, tuple[Item, ...]]] = {}
         self._told: dict[int, str] = {}
+        self._begun = False
 
-    def begin(self, at: float) -> None:
-        """Write that this node's supervisor has started."""
+    def _begin(self, at: float) -> None:
         now = when(at)
         facts = {
             "pid": os.getpid(),
@@ -79,11 +79,15 @@ class NodeLedger:
         close_old_connections()
         now = when(at)
         with transaction.atomic():
+            if not self._begun:
+                self._begin(at)
             Node.objects.filter(name=self.node).update(seen_at=now)
             for snapshot in snapshots:
                 self._write_snapshot(snapshot, now)
             self._write_notes(notes)
-            return self._assign({snapshot.channel for snapshot in snapshots}, now)
+            answer = self._assign({snapshot.channel for snapshot in snapshots}, now)
+        self._begun = True
+        return answer
 
     # ---- what to play
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from datetime import timedelta
 from typing import Final
 
@@ -34,9 +33,7 @@ LINES_KEPT: Final = 2000
 def supervise_node() -> str:
     """Supervise this node's channels until SIGTERM. The worker ends with it."""
     book = NodeLedger(settings.NODE_NAME)
-    book.begin(time.time())
-    if not supervise(plans.tools(), plans.policy(), book, plans.locate):
-        return "Another supervisor holds this run directory."
+    supervise(plans.tools(), plans.policy(), book, plans.locate)
     # Told to end: the worker must not wait for another task.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -187,30 +187,28 @@ class Supervisor:
 
 
 @contextmanager
-def node_lock(run_dir: Path) -> Iterator[bool]:
-    """One supervisor per run directory. Yields False where another one holds it."""
+def node_lock(run_dir: Path) -> Iterator[None]:
+    """One supervisor per run directory: waits until an earlier one is gone."""
     run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
     fd = os.open(run_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
-            return
-        yield True
+            log.info("supervisor.waits", reason="another one holds the run directory")
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(fd)
 
 
-def supervise(tools: Tools, policy: Policy, ledger: Ledger, locate: Locate) -> bool:
-    """Run a node's supervisor until SIGTERM. False: another one runs already."""
+def supervise(tools: Tools, policy: Policy, ledger: Ledger, locate: Locate) -> None:
+    """Run a node's supervisor until SIGTERM."""
 
     async def main() -> None:
         supervisor = Supervisor(tools, policy, ledger, locate)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.stop)
         await supervisor.run()
 
-    with node_lock(tools.run_dir) as mine:
-        if mine:
-            asyncio.run(main())
-        return mine
+    with node_lock(tools.run_dir):
+        asyncio.run(main())
