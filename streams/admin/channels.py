@@ -47,7 +47,7 @@ class OutputInline(TabularInline):  # type: ignore[misc]
 
 @admin.register(Channel)
 class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
-    list_display = ("name", "state", "orders", "live", "playlist", "house_format")
+    list_display = ("name", "air", "orders", "live", "playlist", "house_format")
     list_select_related = ("playlist",)
     search_fields = ("name", "slug")
     prepopulated_fields: ClassVar = {"slug": ("name",)}
@@ -82,10 +82,10 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Live")
     def live(self, channel: Channel) -> SafeString:
-        return format_html('<a href="{}">Watch</a>', reverse("monitor", args=[channel.slug]))
+        return format_html('<a class="sx-watch" href="{}">Watch</a>', reverse("monitor", args=[channel.slug]))
 
     @admin.display(description="State")
-    def state(self, channel: Any) -> str:
+    def air(self, channel: Any) -> str:
         return render_to_string("streams/badge.html", {"told": channel.told})
 
     @admin.display(description="House format")

@@ -24,13 +24,16 @@ register.filter("span", words.span)
 
 
 @register.filter
-def until(since: datetime | None, moment: datetime | None) -> str:
-    return words.duration(since, moment)
+def until(since: object, moment: object) -> str:
+    # What a template misses arrives as an empty string.
+    if isinstance(since, datetime) and isinstance(moment, datetime):
+        return words.duration(since, moment)
+    return words.NOTHING
 
 
 @register.filter
-def iso(moment: datetime | None) -> str:
-    return moment.isoformat() if moment else ""
+def iso(moment: object) -> str:
+    return moment.isoformat() if isinstance(moment, datetime) else ""
 
 
 @register.filter

@@ -166,8 +166,8 @@
       } else if (due || image.hidden) {
         const next = new Image();
         next.onload = () => {
-          // The grey stand-in says less than the words behind it.
-          image.hidden = next.naturalHeight < 2;
+          // The grey stand-in (16 pixels wide) says less than the words behind it.
+          image.hidden = next.naturalWidth <= 16;
           image.src = next.src;
         };
         if (due) next.src = `${image.dataset.picture}?${asked}`;
