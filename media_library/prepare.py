@@ -170,7 +170,8 @@ def encoder(house: House) -> tuple[str, ...]:
         # One second of buffer: what the platforms ask for.
         *("-bufsize", f"{kbit}k", "-x264-params", "nal-hrd=cbr:force-cfr=1"),
         *("-g", str(house.gop), "-keyint_min", str(house.gop), "-sc_threshold", "0"),
-        *("-flags", "+cgop", "-bf", "2", "-pix_fmt", "yuv420p"),
+        # No B-frames: with them a cut leaves a hole of their depth in the sound.
+        *("-flags", "+cgop", "-bf", "0", "-pix_fmt", "yuv420p"),
         *("-c:a", "aac", "-profile:a", "aac_low", "-b:a", f"{house.audio_bitrate // 1000}k"),
         *("-ar", str(SAMPLE_RATE), "-ac", str(CHANNELS)),
         *("-map_metadata", "-1", "-map_chapters", "-1"),

@@ -67,6 +67,8 @@ class Channel:
         self.hub: Role | None = None
         self.clock: HubClock | None = None
         self.now = now
+        #: Newest segment when a hub died: until there is another, air is lost.
+        self._hole_after: str | None = None
         self._log = structlog.get_logger(__name__).bind(channel=plan.slug, run=assignment.run)
         self.playback = Playback(
             tools, policy, self.folder, self.feed, locate, self._programme_trouble
@@ -244,6 +246,7 @@ class Channel:
             self._incident("hub", None, "lost", cause, now.at(hub.moved))
             self._drop(hub)
             self.hub = None
+            self._hole_after = self.window.newest
             self._start_hub(now, resume=True)
             return
         if now.mono - hub.moved > self.policy.stall and self.feed.level():
@@ -251,7 +254,8 @@ class Channel:
             hub.kill(now.mono)
             return
         if hub.has_moved:
-            self._close_incident("hub", now.wall)
+            if self.window.newest != self._hole_after:
+                self._close_incident("hub", now.wall)
             self._keep_time(hub, now)
 
     def _start_hub(self, now: Now, *, resume: bool) -> None:
@@ -445,7 +449,7 @@ class Channel:
             self._log_lines(role)
 
     def _log_lines(self, role: Role) -> None:
-        lines = role.new_lines()
+        lines = [line for line in role.new_lines() if not diagnosis.harmless(line)]
         for line in lines[:LINES_PER_SECOND]:
             level, text = diagnosis.shown(line)
             self._say(role.name, level, f"[FFMPEG] {text}")

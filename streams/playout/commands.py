@@ -165,8 +165,9 @@ def encode(house: House) -> tuple[str, ...]:
         "0",
         "-flags",
         "+cgop",
+        # No B-frames: with them a cut leaves a hole of their depth in the sound.
         "-bf",
-        "2",
+        "0",
         "-c:a",
         "aac",
         "-b:a",

@@ -39,6 +39,8 @@ _PLAYER: Final = (
     ("matches no streams", "it lacks a picture or sound"),
     ("Unknown encoder", "this FFmpeg lacks the H.264 encoder"),
 )
+#: What FFmpeg prints at every start, of streams that are in order.
+_HARMLESS: Final = ("non-existing SPS 0 referenced in buffering period",)
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"]+", re.IGNORECASE)
 _LINE: Final = re.compile(
     r"^(?:\[[^\]]* @ 0x[0-9a-f]+\] )*\[(?P<level>panic|fatal|error|warning|info)\] "
@@ -50,17 +52,22 @@ def pusher(code: int | None, lines: Sequence[str]) -> str:
     return _first(_PUSHER, lines) or f"The connection ended: {_how(code)}."
 
 
-def player(title: str, code: int | None, lines: Sequence[str]) -> str:
-    """Why an item can't be played."""
+def player(title: str, code: int | None, lines: Sequence[str], *, begun: bool) -> str:
+    """Why an item was not played, or not to its end."""
     reason = _first(_PLAYER, lines) or f"the player {_how(code)}"
-    return f"{title} was skipped: {reason}."
+    return f"{title} was {'cut short' if begun else 'skipped'}: {reason}."
 
 
 def hub(code: int | None) -> str:
     return f"The hub {_how(code)} and was started again."
 
 
-def shown(line: str, level: str = "") -> tuple[str, str]:
+def harmless(line: str) -> bool:
+    """Whether a line would only frighten the reader of the log."""
+    return any(mark in line for mark in _HARMLESS)
+
+
+def shown(line: str) -> tuple[str, str]:
     """Level and text of a line for the log, without the queries of URLs.
 
     A signed URL's query is a credential. It is not searched for: whatever FFmpeg prints as a URL
@@ -68,7 +75,7 @@ def shown(line: str, level: str = "") -> tuple[str, str]:
     """
     found = _LINE.match(line)
     text = _URL.sub(_without_query, line)
-    return (found["level"] if found else level or "info"), text
+    return (found["level"] if found else "info"), text
 
 
 def _without_query(found: re.Match[str]) -> str:
@@ -87,7 +94,7 @@ def _first(known: Sequence[tuple[str, str]], lines: Sequence[str]) -> str:
 
 def _how(code: int | None) -> str:
     if code is None:
-        return "ended while nobody watched"
+        return "ended without a word"
     if code < 0:
         try:
             name = signal.Signals(-code).name

@@ -173,6 +173,7 @@ class Playback:
         code = player.process.code()
         slot = self.timeline.slots[-1]
         head = self._head_after(plan, player, code)
+        silent = head <= slot.start
         clean = code == 0 or (code is None and cut is None)
         if cut is not None:
             ending, cause = cut.ending, cut.cause
@@ -180,8 +181,9 @@ class Playback:
             ending, cause = "whole", ""
         else:
             ending = "failed"
-            cause = diagnosis.player(slot.item.title, code, list(player.lines))
-        silent = head <= slot.start
+            cause = diagnosis.player(
+                slot.item.title, code, list(player.lines), begun=not silent
+            )
         if cut is None and (silent or not clean):
             self._failed(cause or f"{slot.item.title} was skipped: there is nothing in it.")
         elif cut is None and slot.item.kind is Kind.ITEM:

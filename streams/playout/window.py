@@ -17,6 +17,8 @@ class Window:
         self.playlist = folder / "live.m3u8"
         #: There is a segment to show.
         self.ready = False
+        #: Name of the newest segment.
+        self.newest = ""
         self._seen = 0
         self._bitrate: int | None = None
 
@@ -34,6 +36,7 @@ class Window:
             return
         self._seen = changed
         self.ready = bool(segments)
+        self.newest = segments[-1][1] if segments else ""
         self._bitrate = self._measure(segments[-3:])
 
     def bitrate(self) -> int | None:
