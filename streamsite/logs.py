@@ -54,8 +54,13 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
         "root": {"handlers": ["stdout"], "level": level},
         "loggers": {
             **{name: {"handlers": [], "propagate": True} for name in _TAMED},
-            # django-q2 gives its logger a handler of its own unless it finds one.
-            "django-q": {"handlers": ["stdout"], "propagate": False},
+            # django-q2 gives its logger a handler of its own unless it finds one, and at INFO
+            # writes four lines a job; what a job did is in its row.
+            "django-q": {
+                "handlers": ["stdout"],
+                "propagate": False,
+                "level": "DEBUG" if level == "DEBUG" else "WARNING",
+            },
             # django-structlog tells of every failed request, with its id.
             "django.request": {"level": "CRITICAL"},
             # It greets at every start of every command.

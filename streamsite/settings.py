@@ -246,7 +246,8 @@ Q_CLUSTER: dict[str, Any] = {
         # One worker for the node's supervisor: it runs as long as the node does.
         NODE_CLUSTER: {
             "workers": 1,
-            "timeout": None,
+            # The supervisor's task asks for -1, which is none. Here None brings a warning.
+            "timeout": 2147483646,
             "retry": 2147483647,
             "recycle": 1,
             "queue_limit": 1,

@@ -102,10 +102,15 @@ class Steward:
                 case Start(name):
                     self.start(name)
                 case Send(name, number):
-                    # The whole group: gunicorn's workers and django-q2's too. FFmpeg is in
-                    # sessions of its own.
                     logger.info("child is told to end", child=name, signal=number.name)
-                    os.killpg(self.processes[name].pid, number)
+                    self.send(self.processes[name].pid, number)
+
+    def send(self, pid: int, number: signal.Signals) -> None:
+        """Tell a child; kill it with all of its group. FFmpeg is in sessions of its own."""
+        if number is signal.SIGKILL:
+            os.killpg(pid, number)
+        else:
+            os.kill(pid, number)
 
     def start(self, name: str) -> None:
         process = subprocess.Popen(
