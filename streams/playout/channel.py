@@ -63,7 +63,10 @@ class Channel:
         self.hls = self.folder / "hls"
         self.hls.mkdir(parents=True, exist_ok=True, mode=0o750)
         self.window = Window(self.hls)
-        self.feed = Feed.open(self.folder / "feed.fifo")
+        # Long enough to hide a player's start, short enough for a skip to be seen soon.
+        self.feed = Feed.open(
+            self.folder / "feed.fifo", int(plan.house.bytes_per_second * policy.lead)
+        )
         self.hub: Role | None = None
         self.clock: HubClock | None = None
         self.now = now

@@ -12,14 +12,17 @@ import fcntl
 import os
 import struct
 import termios
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from streams.playout import mpegts
 
-#: What an unprivileged process may ask for (fs.pipe-max-size).
-CAPACITY: Final = 1 << 20
+#: Bytes. What an unprivileged process may ask for (fs.pipe-max-size).
+LARGEST: Final = 1 << 20
+#: Bytes. What a pipe has when nobody asks (pipe(7)).
+SMALLEST: Final = 1 << 16
 SPLICE_F_NONBLOCK: Final = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -35,18 +38,19 @@ class Feed:
     fd: int
 
     @classmethod
-    def open(cls, path: Path) -> Feed:
-        """Open it, making it where it is missing. Raises `OSError`."""
+    def open(cls, path: Path, wanted: int = 0) -> Feed:
+        """Open it, making it where it is missing, for `wanted` bytes. Raises `OSError`."""
         if not path.is_fifo():
             path.unlink(missing_ok=True)
             os.mkfifo(path, 0o600)
         # O_RDWR: never waits for the other end, and never sees end of file.
         fd = os.open(path, os.O_RDWR)
-        try:
-            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, CAPACITY)
-        except PermissionError:
-            # The user's share of pipe memory is used up: a shorter buffer still plays.
-            pass
+        if wanted:
+            # PermissionError: the user's share of pipe memory is used up; EBUSY: more than that
+            # is in it already. A shorter or longer buffer still plays.
+            with suppress(OSError):
+                size = min(max(wanted, SMALLEST), LARGEST)
+                fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
         return cls(path, fd)
 
     @property
@@ -64,19 +68,16 @@ class Feed:
         reader, writer = os.pipe2(os.O_NONBLOCK)
         try:
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, self.capacity)
-            if _libc.tee(self.fd, writer, CAPACITY, SPLICE_F_NONBLOCK) <= 0:
-                return b""
-            parts = []
-            while part := os.read(reader, CAPACITY):
-                parts.append(part)
-        except BlockingIOError:
-            pass
+            copied = _libc.tee(self.fd, writer, LARGEST, SPLICE_F_NONBLOCK)
+            data = b""
+            while len(data) < copied:
+                data += os.read(reader, LARGEST)
         except PermissionError:
             return b""
         finally:
             os.close(reader)
             os.close(writer)
-        return b"".join(parts)
+        return data
 
     def write_now(self, data: bytes) -> bool:
         """Write a few bytes without waiting. False: there is no room now.
