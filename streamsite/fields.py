@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,7 +57,12 @@ class SecretField(models.TextField):  # type: ignore[type-arg]
     def to_python(self, value: object) -> Secret | None:
         if value is None or isinstance(value, Secret):
             return value
-        return Secret(str(value))
+        text = str(value)
+        if text.startswith(PREFIX):
+            # What `dumpdata` wrote comes back through `loaddata`.
+            with suppress(InvalidToken):
+                text = cipher().decrypt(text.removeprefix(PREFIX).encode()).decode()
+        return Secret(text)
 
     def get_prep_value(self, value: Secret | str | None) -> str | None:
         if value is None:

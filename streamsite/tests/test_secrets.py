@@ -1,0 +1,142 @@
+"""A secret shows nowhere: not in print, JSON, the database, an export, a log or an error."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import pickle
+import sys
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from cryptography.fernet import Fernet
+from django.core import serializers
+from django.core.exceptions import FieldError
+from django.db import connection
+from django.test import RequestFactory
+from django.views.debug import ExceptionReporter, get_default_exception_reporter_filter
+from pytest_django import Settings
+
+from streams.models import Channel, Output
+from streamsite.fields import WrongFieldKeyError
+from streamsite.logs import logging_config
+from streamsite.secret import MASK, Secret
+
+HUSH = "hush-hush-1234"
+
+
+@pytest.fixture
+def output(db: None) -> Output:
+    channel = Channel.objects.create(name="One", slug="one")
+    return Output.objects.create(channel=channel, name="YouTube", key=Secret(HUSH))
+
+
+def stored(output: Output) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT key FROM streams_output WHERE id = %s", [output.pk])
+        (value,) = cursor.fetchone()
+    return str(value)
+
+
+@pytest.mark.parametrize("shown", [str, repr, "{}".format, "{:>20}".format, "%s".__mod__])
+def test_secret_prints_as_its_mask(shown: type[str]) -> None:
+    assert shown(Secret(HUSH)).strip() == MASK
+
+
+def test_secret_is_not_pickled() -> None:
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(Secret(HUSH))
+
+
+def test_key_is_encrypted_in_its_row_and_comes_back(output: Output) -> None:
+    assert stored(output).startswith("f1:")
+    assert HUSH not in stored(output)
+    assert Output.objects.get(pk=output.pk).key == Secret(HUSH)
+
+
+def test_new_key_goes_before_the_old_one(output: Output, settings: Settings) -> None:
+    settings.FIELD_KEYS = [Fernet.generate_key().decode(), *settings.FIELD_KEYS]
+    assert Output.objects.get(pk=output.pk).key == Secret(HUSH)
+
+
+def test_wrong_field_key_is_told(output: Output, settings: Settings) -> None:
+    settings.FIELD_KEYS = [Fernet.generate_key().decode()]
+    with pytest.raises(WrongFieldKeyError, match=r"Output\.key can't be decrypted"):
+        Output.objects.get(pk=output.pk)
+
+
+def test_key_can_not_be_searched_for(output: Output) -> None:
+    with pytest.raises(FieldError, match="isnull only"):
+        Output.objects.filter(key=Secret(HUSH))
+    assert Output.objects.filter(key__isnull=False).exists()
+
+
+def test_export_holds_ciphertext_that_can_be_imported(output: Output) -> None:
+    exported = serializers.serialize("json", [output])
+    assert HUSH not in exported
+    for entry in serializers.deserialize("json", exported):
+        entry.save()
+    assert Output.objects.get(pk=output.pk).key == Secret(HUSH)
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What the service would write as JSON."""
+    line = dict(logging_config("INFO", "json")["formatters"]["line"])
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    handler.setFormatter(line.pop("()")(**line))
+    logging.getLogger().addHandler(handler)
+    yield text
+    logging.getLogger().removeHandler(handler)
+    structlog.contextvars.clear_contextvars()
+
+
+def test_both_kinds_of_loggers_write_json_and_mask_secrets(log: io.StringIO) -> None:
+    structlog.contextvars.bind_contextvars(request_id="r-1")
+    logging.getLogger("plain").warning("key %s", Secret(HUSH), extra={"key": Secret(HUSH)})
+    structlog.get_logger("own").warning("key", key=Secret(HUSH), keys=[Secret(HUSH)])
+    plain, own = (json.loads(line) for line in log.getvalue().splitlines())
+    assert plain["event"] == f"key {MASK}"
+    assert (plain["logger"], own["logger"]) == ("plain", "own")
+    for line in (plain, own):
+        assert line["request_id"] == "r-1"
+        assert line["level"] == "warning"
+        assert line["key"] == MASK
+    assert own["keys"] == [MASK]
+
+
+def fail() -> None:
+    key = Secret(HUSH).reveal()
+    raise ValueError(len(key))
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_logged_traceback_shows_no_variables(form: str) -> None:
+    line = dict(logging_config("INFO", form)["formatters"]["line"])
+    formatter = line.pop("()")(**line)
+    try:
+        fail()
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "", 1, "broke", None, sys.exc_info())
+    told = formatter.format(record)
+    assert "in fail" in told
+    assert HUSH not in told
+
+
+def test_error_page_shows_no_variables_forms_or_settings(settings: Settings) -> None:
+    settings.DEBUG = True
+    settings.Q_BROKER_URL = f"redis://:{HUSH}@localhost"
+    settings.DATABASE_URL = f"postgres://u:{HUSH}@localhost/db"
+    request = RequestFactory().post("/", {"url": "rtmp://host", "key": HUSH})
+    request.META["YOUTUBE_STREAM_KEY"] = request.META["Q_BROKER_URL"] = HUSH
+    try:
+        fail()
+    except ValueError:
+        reporter = ExceptionReporter(request, *sys.exc_info())
+    for page in (reporter.get_traceback_html(), reporter.get_traceback_text()):
+        assert "ValueError" in page
+        assert HUSH not in page
+    assert type(get_default_exception_reporter_filter()).__name__ == "ShowNoValues"
