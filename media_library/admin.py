@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -33,9 +34,7 @@ def length(seconds: float | None) -> str:
 def _houses(item: MediaItem) -> Iterable[House]:
     """The formats in which channels play the item; the usual one where none does yet."""
     playlists = Playlist.objects.filter(entries__item=item).distinct()
-    houses = {
-        channel.house for playlist in playlists for channel in playlist.channels.all()
-    }
+    houses = {channel.house for playlist in playlists for channel in playlist.channels.all()}
     return houses or {House()}
 
 
@@ -54,7 +53,15 @@ class PreparedCopyInline(TabularInline):  # type: ignore[misc]
 
 @admin.register(MediaItem)
 class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
-    list_display = ("title", "status_label", "duration", "picture", "sound", "fault", "added_at")
+    list_display = (
+        "title",
+        "status_label",
+        "duration",
+        "picture",
+        "sound",
+        "fault",
+        "added_at",
+    )
     list_filter = ("status",)
     search_fields = ("title", "key")
     inlines = (PreparedCopyInline,)
@@ -84,7 +91,9 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
     def get_fieldsets(self, request: HttpRequest, obj: MediaItem | None = None) -> Any:
         return self.fieldsets[:1] if obj is None else self.fieldsets
 
-    @display(description="Status", ordering="status", label=_COLOURS)
+    @display(  # type: ignore[untyped-decorator]
+        description="Status", ordering="status", label=_COLOURS
+    )
     def status_label(self, item: MediaItem) -> tuple[str, str]:
         return item.status, item.get_status_display()
 
@@ -102,13 +111,15 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
     def sound(self, item: MediaItem) -> str:
         return f"{item.audio_codec} {item.sample_rate or ''}".strip() or "–"
 
-    def save_model(self, request: HttpRequest, obj: MediaItem, form: Any, change: bool) -> None:  # noqa: FBT001
+    def save_model(self, request: HttpRequest, obj: MediaItem, form: Any, change: bool) -> None:
         # Only what the form holds: jobs write the rest of the row at the same time.
         obj.save(update_fields=list(form.cleaned_data) if change else None)
         if not change:
             _look_into([obj])
 
-    @action(description="Prepare for the channels that play it", permissions=["change"])
+    @action(  # type: ignore[untyped-decorator]
+        description="Prepare for the channels that play it", permissions=["change"]
+    )
     def prepare(self, request: HttpRequest, items: QuerySet[MediaItem]) -> None:
         ready = [item for item in items if item.status != MediaItem.Status.FAULT]
         for item in ready:
@@ -116,7 +127,9 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
                 request_prepare(item, house, again=True)
         messages.success(request, f"{len(ready)} of {len(items)} items are queued.")
 
-    @action(description="Look into the file again", permissions=["change"])
+    @action(  # type: ignore[untyped-decorator]
+        description="Look into the file again", permissions=["change"]
+    )
     def look_again(self, request: HttpRequest, items: QuerySet[MediaItem]) -> None:
         _look_into(items)
         messages.success(request, f"{len(items)} files will be looked into.")
@@ -124,7 +137,7 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
 
 def _look_into(items: Iterable[MediaItem]) -> None:
     for item in items:
-        transaction.on_commit(lambda pk=item.pk: async_task("media_library.tasks.probe_item", pk))
+        transaction.on_commit(partial(async_task, "media_library.tasks.probe_item", item.pk))
 
 
 class PlaylistEntryInline(TabularInline):  # type: ignore[misc]
@@ -169,5 +182,7 @@ class PlaylistAdmin(ModelAdmin):  # type: ignore[misc]
     def total(self, playlist: Any) -> str:
         if playlist.pk is None:
             return "–"
-        unmeasured = f" and {playlist.unmeasured} of unknown length" if playlist.unmeasured else ""
+        unmeasured = (
+            f" and {playlist.unmeasured} of unknown length" if playlist.unmeasured else ""
+        )
         return length(playlist.seconds or 0) + unmeasured

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 from streams import actions
 from streams.models import Channel
@@ -60,11 +60,15 @@ STATUS: Final[dict[type[actions.ActionRefusedError], int]] = {
 }
 
 
-def give(order: Order, channel: Channel, *, user: AbstractBaseUser, now: datetime) -> str:
+def give(
+    order: Order, channel: Channel, *, user: AbstractBaseUser | AnonymousUser, now: datetime
+) -> str:
     """Order it in the user's name, note it in the admin's history, return a sentence.
 
     Raises `actions.ActionRefusedError`.
     """
+    if user.pk is None:
+        raise PermissionError("An order is given by somebody.")
     order.act(channel, by=user.get_username(), now=now)
     LogEntry.objects.log_actions(
         user.pk, [channel], CHANGE, f"{order.label} ordered.", single_object=True

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec
+from typing import Concatenate, Final, ParamSpec
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -55,7 +55,9 @@ def staff(permission: str) -> Callable[[View[P]], View[P]]:
 
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
-        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        def guarded(
+            request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponseBase:
             if not admin.site.has_permission(request):
                 if wants_json(request):
                     return _told("Log in first.", 401)
@@ -88,7 +90,7 @@ def _unless_seen(request: HttpRequest, body: bytes, content_type: str) -> HttpRe
 @never_cache
 @require_GET
 def health(request: HttpRequest) -> JsonResponse:
-    """For a watchdog, without login: 200, or 503 when a channel ordered on is not on the air."""
+    """For a watchdog, without login: 200, or 503 when a channel ordered on is off the air."""
     try:
         told = report(timezone.now()).public()
     except DatabaseError:
@@ -122,7 +124,13 @@ def log(request: HttpRequest, slug: str) -> HttpResponseBase:
     else:
         found = list(reversed(lines.order_by("-pk")[:LOG_LINES]))
     told = [
-        {"id": line.pk, "at": line.at, "role": line.role, "level": line.level, "text": line.text}
+        {
+            "id": line.pk,
+            "at": line.at,
+            "role": line.role,
+            "level": line.level,
+            "text": line.text,
+        }
         for line in found
     ]
     return JsonResponse({"lines": told})

@@ -28,7 +28,15 @@ HOUSE = ("width", "height", "fps", "video_bitrate", "audio_bitrate")
 #: The form on the list's page that its buttons belong to.
 ORDER_FORM = "sx-order-form"
 #: What is deleted with a channel, as Django's page of deletion names it.
-HISTORY = {"run", "as-run entry", "incident", "sample", "log line", "channel state", "output state"}
+HISTORY = {
+    "run",
+    "as-run entry",
+    "incident",
+    "sample",
+    "log line",
+    "channel state",
+    "output state",
+}
 
 
 def _on_air(channel: Channel) -> str:
@@ -59,8 +67,8 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
             "House format",
             {
                 "fields": (("width", "height", "fps"), ("video_bitrate", "audio_bitrate")),
-                "description": "Every item is prepared in this format once. It can't be changed "
-                "while the channel is on air.",
+                "description": "Every item is prepared in this format once. It can't be "
+                "changed while the channel is on air.",
             },
         ),
     )
@@ -70,7 +78,7 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """The list, each row with its report: one report for all of them."""
-        listed = super().get_changelist_instance(request)
+        listed: ChangeList = super().get_changelist_instance(request)
         told = {one.slug: one for one in report(timezone.now()).channels}
         may = request.user.has_perm("streams.operate_channel")
         for channel in listed.result_list:
@@ -82,7 +90,9 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Live")
     def live(self, channel: Channel) -> SafeString:
-        return format_html('<a class="sx-watch" href="{}">Watch</a>', reverse("monitor", args=[channel.slug]))
+        return format_html(
+            '<a class="sx-watch" href="{}">Watch</a>', reverse("monitor", args=[channel.slug])
+        )
 
     @admin.display(description="State")
     def air(self, channel: Any) -> str:
@@ -102,11 +112,13 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
     def get_readonly_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:
         return HOUSE if obj is not None and _on_air(obj) else ()
 
-    def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:  # noqa: FBT001
+    def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
         # Only what the form holds: an order given meanwhile must not be undone by this save.
         obj.save(update_fields=list(form.cleaned_data) if change else None)
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001
+    def save_related(
+        self, request: HttpRequest, form: Any, formsets: Any, change: bool
+    ) -> None:
         super().save_related(request, form, formsets, change)
         transaction.on_commit(wake_supervisor)
 
@@ -117,7 +129,8 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
         if channel is not None and (refusal := _on_air(channel)):
             messages.error(request, refusal)
             return redirect(channel.get_absolute_url())
-        return super().delete_view(request, object_id, extra_context)
+        page: HttpResponseBase = super().delete_view(request, object_id, extra_context)
+        return page
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """For the list's "delete selected": what is on air counts as protected."""
@@ -140,6 +153,6 @@ class OutputAdmin(ModelAdmin):  # type: ignore[misc]
     def has_key(self, output: Output) -> bool:
         return bool(output.key)
 
-    def save_model(self, request: HttpRequest, obj: Output, form: Any, change: bool) -> None:  # noqa: FBT001
+    def save_model(self, request: HttpRequest, obj: Output, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         transaction.on_commit(wake_supervisor)

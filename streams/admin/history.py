@@ -89,7 +89,15 @@ class AsRunAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
 @admin.register(Incident)
 class IncidentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
-    list_display = ("opened_at", "channel", "output", "severity", "cause", "lasted_for", "closed_at")
+    list_display = (
+        "opened_at",
+        "channel",
+        "output",
+        "severity",
+        "cause",
+        "lasted_for",
+        "closed_at",
+    )
     list_filter = ("channel", "severity", OpenIncident)
     list_select_related = ("channel", "output__channel")
     search_fields = ("cause", "subject")

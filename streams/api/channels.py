@@ -8,7 +8,7 @@ from typing import Any
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import Router, Schema
+from ninja import Router, Schema, Status
 from ninja.errors import HttpError
 
 from streams.health.report import report
@@ -165,11 +165,11 @@ def status(request: HttpRequest, slug: str) -> dict[str, Any]:
     raise Http404
 
 
-def _give(request: HttpRequest, slug: str, verb: str) -> tuple[int, dict[str, str]]:
+def _give(request: HttpRequest, slug: str, verb: str) -> Status[dict[str, str]]:
     _allowed(request, "streams.operate_channel")
     channel = get_object_or_404(Channel, slug=slug)
     detail = give(ORDERS[verb], channel, user=request.user, now=timezone.now())
-    return 202, {"detail": detail, "status": request.path.rsplit("/", 1)[0] + "/status"}
+    return Status(202, {"detail": detail, "status": f"{request.path.rpartition('/')[0]}/status"})
 
 
 @router.post(
@@ -177,20 +177,20 @@ def _give(request: HttpRequest, slug: str, verb: str) -> tuple[int, dict[str, st
     response={202: Taken, 404: Problem, 409: Problem, 422: CantStart},
     summary="Put it on the air",
 )
-def start(request: HttpRequest, slug: str) -> tuple[int, dict[str, str]]:
+def start(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return _give(request, slug, "start")
 
 
 @router.post("/{slug}/stop", response={202: Taken, 404: Problem}, summary="Take it off the air")
-def stop(request: HttpRequest, slug: str) -> tuple[int, dict[str, str]]:
+def stop(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return _give(request, slug, "stop")
 
 
 @router.post("/{slug}/restart", response={202: Taken, 404: Problem}, summary="Off and on again")
-def restart(request: HttpRequest, slug: str) -> tuple[int, dict[str, str]]:
+def restart(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return _give(request, slug, "restart")
 
 
 @router.post("/{slug}/skip", response={202: Taken, 404: Problem}, summary="To the next item")
-def skip(request: HttpRequest, slug: str) -> tuple[int, dict[str, str]]:
+def skip(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return _give(request, slug, "skip")

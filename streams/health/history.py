@@ -45,7 +45,8 @@ def of(channel: Channel, now: datetime) -> dict[str, Any]:
         "processes": processes(channel, now),
         "as_run": AsRun.objects.filter(run__channel=channel)[:ROWS],
         "incidents": [
-            Stretch(incident, incident.lasted(now).total_seconds()) for incident in incidents[:ROWS]
+            Stretch(incident, incident.lasted(now).total_seconds())
+            for incident in incidents[:ROWS]
         ],
         "curve_box": f"0 0 {WIDTH} {HEIGHT}",
     }

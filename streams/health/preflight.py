@@ -19,7 +19,7 @@ from streams.outputs.platforms import PLATFORMS, Platform, address_fault
 if TYPE_CHECKING:
     from streams.models import Channel, Output
 
-#: Bytes. A channel's HLS window at 50 Mbit/s is 125 MB; below this the next minutes are at risk.
+#: Bytes. A channel's HLS window at 50 Mbit/s is 125 MB: below this it may not fit.
 LEAST_FREE: Final = 150_000_000
 
 
@@ -46,7 +46,9 @@ def findings(channel: Channel) -> list[Finding]:
 
 def _programme(channel: Channel) -> Iterator[Finding]:
     if channel.playlist is None:
-        yield Finding("programme", f"{channel.name} has no playlist: choose one in its settings.")
+        yield Finding(
+            "programme", f"{channel.name} has no playlist: choose one in its settings."
+        )
         return
     entries = channel.playlist.entries.aggregate(
         all=Count("pk"), faulty=Count("pk", filter=Q(item__status=MediaItem.Status.FAULT))
@@ -57,14 +59,14 @@ def _programme(channel: Channel) -> Iterator[Finding]:
     elif entries["all"] == entries["faulty"]:
         yield Finding(
             "programme",
-            f"Nothing in the playlist “{name}” can be played: the library says of each item what "
-            "is wrong with it.",
+            f"Nothing in the playlist “{name}” can be played: the library says of each item "
+            "what is wrong with it.",
         )
     elif entries["faulty"]:
         yield Finding(
             "programme",
-            f"{entries['faulty']} of {entries['all']} entries of the playlist “{name}” can't be "
-            "played and will be skipped: the library says why.",
+            f"{entries['faulty']} of {entries['all']} entries of the playlist “{name}” can't "
+            "be played and will be skipped: the library says why.",
             stops_the_start=False,
         )
 
@@ -96,8 +98,8 @@ def _ffmpeg() -> Iterator[Finding]:
     if shutil.which(settings.FFMPEG_PATH) is None:
         yield Finding(
             "ffmpeg",
-            f"FFmpeg is missing ({settings.FFMPEG_PATH} was not found): type apt install ffmpeg, "
-            "or set FFMPEG_PATH.",
+            f"FFmpeg is missing ({settings.FFMPEG_PATH} was not found): type apt install "
+            "ffmpeg, or set FFMPEG_PATH.",
         )
 
 
@@ -112,12 +114,14 @@ def _folders() -> Iterator[Finding]:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         yield Finding(
-            "folders", f"{run_dir} can't be made ({error.strerror}): set RUN_DIR to a folder of yours."
+            "folders",
+            f"{run_dir} can't be made ({error.strerror}): set RUN_DIR to a folder of yours.",
         )
         return
     if not os.access(run_dir, os.W_OK | os.X_OK):
         yield Finding(
-            "folders", f"{run_dir} can't be written to: give it to the user that runs the playout."
+            "folders",
+            f"{run_dir} can't be written to: give it to the user that runs the playout.",
         )
     for folder in (run_dir, settings.DATA_DIR):
         free = shutil.disk_usage(folder).free

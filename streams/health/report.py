@@ -21,7 +21,7 @@ from streams.models import Channel, ChannelState, Incident, Node, Output, Run
 from streams.outputs.platforms import PLATFORMS, Platform
 from streams.playout.states import AirState, OutputAir
 
-#: A worker renews its rows every 2 s and its lease lasts 15 s: silence for longer is a dead one.
+#: A worker renews its rows every 2 s and its lease lasts 15 s: after that it counts as dead.
 FRESH: Final = timedelta(seconds=15)
 UNKNOWN: Final = "unknown"
 
@@ -179,7 +179,9 @@ def _air(
 ) -> _Air:
     """What may be said of a channel: its row, where a live worker stands behind it."""
     ordered_on = channel.order == Channel.Order.ON
-    worker_seen = seen.get(row.owner) if row and row.owner in seen else max(seen.values(), default=None)
+    worker_seen = (
+        seen.get(row.owner) if row and row.owner in seen else max(seen.values(), default=None)
+    )
     supervised = worker_seen is not None and now - worker_seen <= FRESH
     measured = row.measured_at if row else None
     fresh = supervised and measured is not None and now - measured <= FRESH
@@ -205,7 +207,10 @@ def _air(
         cause = "Waiting for the playout worker to take it up."
         return _Air(AirState.STARTING.value, channel.ordered_at, cause, supervised)
     if not fresh or row is None:
-        cause = f"Unknown: the playout worker lives, but has not measured this channel since {clock(measured)}."
+        cause = (
+            "Unknown: the playout worker lives, but has not measured this channel since "
+            f"{clock(measured)}."
+        )
         return _Air(UNKNOWN, measured, cause, supervised)
     if ordered_on and row.state == AirState.OFF:
         return _Air(AirState.STARTING.value, channel.ordered_at, row.cause, supervised)
@@ -257,7 +262,7 @@ def _incident_report(incident: Incident) -> IncidentReport:
     )
 
 
-def channel_report(  # noqa: PLR0913 (one argument a table)
+def channel_report(
     channel: Channel,
     *,
     row: ChannelState | None,
@@ -267,7 +272,7 @@ def channel_report(  # noqa: PLR0913 (one argument a table)
     seen: Mapping[str, datetime],
     now: datetime,
 ) -> ChannelReport:
-    """`incidents`, newest first: the open ones and the last. `seen`: when each node last spoke."""
+    """`incidents`: the open ones and the last, newest first. `seen`: when each node spoke."""
     air = _air(channel, row, run, seen, now)
     playing = row if row is not None and air.state in _PLAYING else None
     return ChannelReport(
@@ -285,9 +290,7 @@ def channel_report(  # noqa: PLR0913 (one argument a table)
         bitrate=playing.bitrate if playing else None,
         preview=channel.preview,
         run=RunReport(run.pk, run.started_at, run.started_by, run.on_air_at) if run else None,
-        now=NowReport(
-            playing.now_title, playing.now_kind, playing.now_since, playing.now_until
-        )
+        now=NowReport(playing.now_title, playing.now_kind, playing.now_since, playing.now_until)
         if playing and playing.now_title
         else None,
         next=playing.next_title if playing else "",
@@ -325,9 +328,7 @@ def report(now: datetime, *, slug: str | None = None) -> Report:
         | Q(pk__in=[row.newest_incident for row in rows if row.newest_incident])
     ).order_by("-opened_at", "-pk"):
         incidents.setdefault(incident.channel_id, []).append(incident)
-    seen = {
-        node.name: node.seen_at for node in Node.objects.all() if node.seen_at is not None
-    }
+    seen = {node.name: node.seen_at for node in Node.objects.all() if node.seen_at is not None}
     return Report(
         tuple(
             channel_report(

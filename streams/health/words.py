@@ -6,6 +6,9 @@ from datetime import datetime
 from typing import Final
 
 NOTHING: Final = "–"
+KILO: Final = 10**3
+MEGA: Final = 10**6
+GIGA: Final = 10**9
 
 
 def duration(since: datetime | None, until: datetime | None) -> str:
@@ -31,11 +34,11 @@ def bitrate(value: int | None) -> str:
     """bit/s as Mbit/s or kbit/s."""
     if value is None:
         return NOTHING
-    return f"{value / 1e6:.2f} Mbit/s" if value >= 1_000_000 else f"{value / 1e3:.0f} kbit/s"
+    return f"{value / MEGA:.2f} Mbit/s" if value >= MEGA else f"{value / KILO:.0f} kbit/s"
 
 
 def size(value: int | None) -> str:
     """Bytes as MB or GB."""
     if value is None:
         return NOTHING
-    return f"{value / 1e9:.1f} GB" if value >= 1_000_000_000 else f"{value / 1e6:.0f} MB"
+    return f"{value / GIGA:.1f} GB" if value >= GIGA else f"{value / MEGA:.0f} MB"

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from django import template
 from django.utils import timezone
-from django.utils.safestring import SafeString
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from streams.health import words
 from streams.health.preflight import Finding, findings
@@ -44,7 +44,10 @@ def when(moment: datetime | None, form: str = "") -> SafeString | str:
     told = timezone.localtime(moment)
     shown = told.strftime("%d %b %H:%M:%S" if form == "date" else "%H:%M:%S")
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), f"{told:%F %T %Z}", shown
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.isoformat(),
+        f"{told:%F %T %Z}",
+        shown,
     )
 
 

@@ -10,8 +10,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
 from streams.health.report import ChannelReport, Report, clock, report
-from streams.management.channel_command import ChannelCommand
 from streams.health.words import bitrate, duration
+from streams.management.channel_command import ChannelCommand
 
 
 class Command(ChannelCommand):

@@ -1,0 +1,85 @@
+"""Rows for tests: what people would have set up and a worker would have written."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.models import Permission, User
+from django.utils import timezone
+
+from media_library.models import MediaItem, Playlist, PlaylistEntry
+from streams.models import Channel, ChannelState, Node, Output, OutputState, Run
+from streamsite.secret import Secret
+
+#: A key that must be seen nowhere. Long enough to be found in anything by search.
+KEY = "live_secret-key-9f2c77"
+
+
+def playlist(*titles: str, name: str = "Loop") -> Playlist:
+    made = Playlist.objects.create(name=name)
+    for position, title in enumerate(titles or ("First", "Second")):
+        item = MediaItem.objects.create(
+            key=f"{name}/{title}.mp4".lower(), title=title, status="ready", duration_seconds=60
+        )
+        PlaylistEntry.objects.create(playlist=made, item=item, position=position)
+    return made
+
+
+def channel(slug: str = "demo", **fields: Any) -> Channel:
+    """A channel that could start: playlist and preview."""
+    fields.setdefault("name", slug.capitalize())
+    if "playlist" not in fields:
+        fields["playlist"] = playlist(name=f"Loop of {slug}")
+    return Channel.objects.create(slug=slug, **fields)
+
+
+def output(of: Channel, name: str = "YouTube", **fields: Any) -> Output:
+    fields.setdefault("key", Secret(KEY))
+    return Output.objects.create(channel=of, name=name, **fields)
+
+
+def node(seen_at: datetime | None = None, name: str = "here") -> Node:
+    return Node.objects.create(name=name, seen_at=seen_at or timezone.now())
+
+
+def on_air(
+    of: Channel, *, at: datetime | None = None, state: str = "on_air", **row: Any
+) -> Run:
+    """As if the order were given a minute before `at` and measured at `at`."""
+    at = at or timezone.now()
+    begun = at - timedelta(minutes=1)
+    Channel.objects.filter(pk=of.pk).update(order="on", ordered_at=begun, ordered_by="ada")
+    of.refresh_from_db()
+    run = Run.objects.create(channel=of, started_at=begun, started_by="ada", on_air_at=begun)
+    row = {"now_title": "First", "next_title": "Second", "bitrate": 3_000_000} | row
+    ChannelState.objects.create(
+        channel=of,
+        owner="here",
+        state=state,
+        since=begun,
+        run=run,
+        on_air_since=begun,
+        measured_at=at,
+        **row,
+    )
+    for one in of.outputs.filter(enabled=True):
+        OutputState.objects.create(
+            output=one, state="on_air", since=begun, bitrate=2_900_000, measured_at=at
+        )
+    return run
+
+
+def user(*permissions: str, name: str = "ada", staff: bool = True) -> User:
+    made = User.objects.create_user(name, password="correct horse", is_staff=staff)
+    for permission in permissions:
+        app, _, codename = permission.partition(".")
+        made.user_permissions.add(
+            Permission.objects.get(content_type__app_label=app, codename=codename)
+        )
+    return made
+
+
+def operator(name: str = "ada") -> User:
+    """One who sees and operates channels, but sets up nothing."""
+    return user("streams.view_channel", "streams.operate_channel", name=name)

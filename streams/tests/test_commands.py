@@ -1,0 +1,177 @@
+"""The commands: orders and answers at the shell."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from pytest_django import Settings
+
+from streams.models import Channel, ChannelState, Run
+from streams.tests import rows
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def folders(settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = settings.RUN_DIR = settings.DATA_DIR = tmp_path
+
+
+def run(*words: str) -> str:
+    out = StringIO()
+    call_command(*words, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def test_start_orders_and_says_so() -> None:
+    rows.channel()
+    rows.node()
+    assert run("start_channel") == "Demo is ordered on.\n"
+    assert Channel.objects.get().order == "on"
+    assert Run.objects.get().started_by.endswith("(command)")
+
+
+def test_start_says_that_nobody_will_carry_it_out() -> None:
+    rows.channel()
+    assert "no playout worker has ever reported" in run("start_channel")
+
+
+def test_start_twice_says_already_on_air() -> None:
+    rows.channel()
+    run("start_channel", "demo")
+    with pytest.raises(CommandError, match="already on air"):
+        run("start_channel", "demo")
+    assert Run.objects.count() == 1
+
+
+def test_start_says_what_is_missing_and_writes_nothing() -> None:
+    rows.channel(playlist=None)
+    with pytest.raises(CommandError, match="has no playlist"):
+        run("start_channel")
+    assert not Run.objects.exists()
+
+
+def test_start_can_wait_until_it_is_on_air(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = rows.channel()
+    rows.node()
+
+    def worker(seconds: float) -> None:
+        # In place of the pause between two looks: the worker's next tick.
+        ChannelState.objects.update_or_create(
+            channel=channel,
+            defaults={"owner": "here", "state": "on_air", "measured_at": timezone.now()},
+        )
+
+    monkeypatch.setattr("streams.management.commands.start_channel.time.sleep", worker)
+    assert run("start_channel", "--wait", "5") == "Demo is on air.\n"
+
+
+def test_start_that_waited_in_vain_fails() -> None:
+    rows.channel()
+    rows.node()
+    with pytest.raises(CommandError, match=r"not on air after 0 s but starting"):
+        run("start_channel", "--wait", "0")
+
+
+@pytest.mark.parametrize("verb", ["stop", "restart"])
+def test_stop_and_restart_of_what_is_not_running(verb: str) -> None:
+    rows.channel()
+    with pytest.raises(CommandError, match="is not running"):
+        run(f"{verb}_channel")
+
+
+def test_stop_and_restart_are_written_as_orders() -> None:
+    channel = rows.channel()
+    rows.on_air(channel)
+    assert run("restart_channel", "demo") == "Demo is ordered to restart.\n"
+    assert run("stop_channel", "demo") == "Demo is ordered off.\n"
+    channel.refresh_from_db()
+    assert (channel.order, channel.restarts) == ("off", 1)
+
+
+def test_without_a_slug_several_channels_are_a_question() -> None:
+    rows.channel("one")
+    rows.channel("two")
+    with pytest.raises(CommandError, match=r"Which channel\? There are: one, two\."):
+        run("start_channel")
+    with pytest.raises(CommandError, match=r"no channel 'three'. There are: one, two\."):
+        run("stop_channel", "three")
+
+
+def test_without_any_channel() -> None:
+    with pytest.raises(CommandError, match="There is no channel yet"):
+        run("stop_channel")
+    assert run("channel_status").startswith("There is no channel yet")
+
+
+def test_status_as_json_has_the_objects_of_health_and_more() -> None:
+    channel = rows.channel()
+    rows.output(channel)
+    rows.node()
+    rows.on_air(channel)
+    told = json.loads(run("channel_status", "--json"))
+    assert told["status"] == "ok"
+    (one,) = told["channels"]
+    assert (one["slug"], one["order"], one["state"]) == ("demo", "on", "on_air")
+    assert one["outputs"][0]["bitrate"] == 2_900_000
+    assert one["now"]["title"] == "First"
+    assert one["run"]["started_by"] == "ada"
+    assert rows.KEY not in json.dumps(told)
+
+
+def test_status_for_people_is_a_table() -> None:
+    channel = rows.channel()
+    rows.output(channel)
+    rows.node()
+    rows.on_air(channel)
+    lines = run("channel_status", "demo").splitlines()
+    assert lines[0].split() == [
+        "CHANNEL",
+        "ORDER",
+        "STATE",
+        "ON",
+        "AIR",
+        "FOR",
+        "BITRATE",
+        "NOW",
+        "NEXT",
+    ]
+    assert lines[1].split()[:4] == ["demo", "on", "On", "air"]
+    assert lines[0].index("STATE") == lines[1].index("On air")
+    assert any("YouTube" in line and "2.90 Mbit/s" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "line"),
+    [
+        ("on_air", 0, "ok: 1 of 1 channels on air, as ordered\n"),
+        ("degraded", 1, "degraded: demo is degraded (Twitch is off the air)\n"),
+        ("failing", 2, "down: demo is failing (Twitch is off the air)\n"),
+    ],
+)
+def test_check_health_is_a_line_and_an_exit_code(
+    state: str, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows.node()
+    rows.on_air(rows.channel(), state=state, cause="Twitch is off the air.")
+    try:
+        call_command("check_health")
+        ended = 0
+    except SystemExit as end:
+        ended = int(end.code or 0)
+    assert (ended, capsys.readouterr().out) == (code, line)
+
+
+def test_check_health_without_a_worker_is_down() -> None:
+    long_ago = timezone.now() - timedelta(minutes=3)
+    rows.node(long_ago)
+    rows.on_air(rows.channel(), at=long_ago)
+    with pytest.raises(SystemExit) as end:
+        run("check_health")
+    assert end.value.code == 2

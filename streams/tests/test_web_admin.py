@@ -1,0 +1,239 @@
+"""The admin: keys go in and never out, history stays, what is on air is not deleted."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.urls import reverse
+
+from media_library.models import Playlist
+from streams.models import AsRun, Channel, Incident, Node, Output, Run
+from streams.tests import rows
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def browser(admin_client: Client) -> Client:
+    return admin_client
+
+
+def form_of(channel: Channel, *outputs: dict[str, object]) -> dict[str, object]:
+    """What the channel's form sends."""
+    sent: dict[str, object] = {
+        "name": channel.name,
+        "slug": channel.slug,
+        "playlist": channel.playlist_id or "",
+        "preview": "on",
+        "width": 1280,
+        "height": 720,
+        "fps": 30,
+        "video_bitrate": 3_000_000,
+        "audio_bitrate": 128_000,
+        "outputs-TOTAL_FORMS": len(outputs),
+        "outputs-INITIAL_FORMS": sum("id" in output for output in outputs),
+    }
+    for number, output in enumerate(outputs):
+        sent |= {f"outputs-{number}-channel": channel.pk}
+        sent |= {f"outputs-{number}-{name}": value for name, value in output.items()}
+    return sent
+
+
+def url_of(channel: Channel) -> str:
+    return reverse("admin:streams_channel_change", args=[channel.pk])
+
+
+def save(browser: Client, channel: Channel, *outputs: dict[str, object]) -> None:
+    answer = browser.post(url_of(channel), form_of(channel, *outputs))
+    assert answer.status_code == 302, answer.context["errors"]
+
+
+def key_of(channel: Channel) -> str:
+    output = channel.outputs.get()
+    assert output.key is not None
+    return output.key.reveal()
+
+
+NEW = {"name": "YouTube", "platform": "youtube", "url": "", "key": rows.KEY, "enabled": "on"}
+
+
+def test_a_key_is_stored_and_shown_nowhere(browser: Client) -> None:
+    channel = rows.channel()
+    save(browser, channel, NEW)
+    assert key_of(channel) == rows.KEY
+    output = channel.outputs.get()
+    for url in (
+        url_of(channel),
+        reverse("admin:streams_output_change", args=[output.pk]),
+        reverse("admin:streams_output_changelist"),
+        reverse("admin:streams_channel_history", args=[channel.pk]),
+    ):
+        page = browser.get(url).content.decode()
+        assert rows.KEY not in page
+        assert "********" not in page
+    assert "Stored. Leave empty to keep it." in browser.get(url_of(channel)).content.decode()
+    assert not [entry for entry in LogEntry.objects.all() if rows.KEY in entry.change_message]
+
+
+def test_an_empty_key_keeps_the_old_one(browser: Client) -> None:
+    channel = rows.channel()
+    output = rows.output(channel)
+    save(browser, channel, NEW | {"id": output.pk, "key": "", "name": "Main"})
+    assert (channel.outputs.get().name, key_of(channel)) == ("Main", rows.KEY)
+
+
+def test_a_new_key_takes_its_place(browser: Client) -> None:
+    channel = rows.channel()
+    output = rows.output(channel)
+    save(browser, channel, NEW | {"id": output.pk, "key": " other-key "})
+    assert key_of(channel) == "other-key"
+    messages = [entry.change_message for entry in LogEntry.objects.all()]
+    assert any("Stream key" in message for message in messages)
+    assert not any("other-key" in message for message in messages)
+
+
+def test_a_key_can_be_forgotten(browser: Client) -> None:
+    channel = rows.channel()
+    output = rows.output(channel)
+    save(browser, channel, NEW | {"id": output.pk, "key": "", "forget_key": "on"})
+    assert key_of(channel) == ""
+
+
+def test_a_form_with_a_mistake_does_not_send_the_key_back(browser: Client) -> None:
+    channel = rows.channel()
+    answer = browser.post(url_of(channel), form_of(channel, NEW | {"url": "ftp://x"}))
+    page = answer.content.decode()
+    assert "The address must begin with rtmp://" in page
+    assert rows.KEY not in page
+
+
+def test_saving_undoes_no_order_given_meanwhile(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = rows.channel()
+    clean = Channel.full_clean
+
+    def slow_clean(self: Channel, *args: object, **kwargs: object) -> None:
+        # Somebody else presses Start and Skip while this form is being checked.
+        Channel.objects.update(order="on", skips=3)
+        clean(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Channel, "full_clean", slow_clean)
+    channel.name = "Renamed"
+    save(browser, channel)
+    stored = Channel.objects.get()
+    assert (stored.name, stored.order, stored.skips) == ("Renamed", "on", 3)
+
+
+def test_the_house_format_holds_while_on_air(browser: Client) -> None:
+    channel = rows.channel()
+    rows.on_air(channel)
+    answer = browser.post(url_of(channel), form_of(channel) | {"fps": 25})
+    assert answer.status_code == 302
+    assert Channel.objects.get().fps == 30
+
+
+def test_a_channel_on_air_is_not_deleted(browser: Client) -> None:
+    channel = rows.channel()
+    rows.on_air(channel)
+    url = reverse("admin:streams_channel_delete", args=[channel.pk])
+    page = browser.post(url, {"post": "yes"}, follow=True).content.decode()
+    assert "Demo is on air: stop it first." in page
+    chosen = {"action": "delete_selected", "_selected_action": [channel.pk], "post": "yes"}
+    page = browser.post(reverse("admin:streams_channel_changelist"), chosen).content.decode()
+    assert "Demo is on air: stop it first." in page
+    assert Channel.objects.exists()
+
+
+def test_a_channel_off_air_is_deleted_with_its_history(browser: Client) -> None:
+    channel = rows.channel()
+    run = rows.on_air(channel)
+    Run.objects.filter(pk=run.pk).update(ended_at=run.started_at)
+    Channel.objects.update(order="off")
+    answer = browser.post(
+        reverse("admin:streams_channel_delete", args=[channel.pk]), {"post": "yes"}
+    )
+    assert answer.status_code == 302
+    assert not Channel.objects.exists()
+
+
+def test_the_list_and_the_settings_have_the_buttons(browser: Client) -> None:
+    on, off = rows.channel("on"), rows.channel("off")
+    rows.node()
+    rows.on_air(on)
+    listed = browser.get(reverse("admin:streams_channel_changelist")).content.decode()
+    for page in (listed, browser.get(url_of(on)).content.decode()):
+        assert 'formaction="/channels/on/stop/"' in page
+    assert 'formaction="/channels/off/start/"' in listed
+    # A button inside the list's form must post its own.
+    assert listed.index('id="sx-order-form"') < listed.index('id="changelist-form"')
+    assert browser.get(url_of(off)).status_code == 200
+
+
+@pytest.mark.parametrize("model", [Run, AsRun, Incident, Node])
+def test_history_is_read_only(browser: Client, model: type) -> None:
+    channel = rows.channel()
+    run = rows.on_air(channel)
+    rows.node()
+    AsRun.objects.create(run=run, title="First", started_at=run.started_at)
+    Incident.objects.create(
+        channel=channel,
+        subject="programme",
+        severity="lost",
+        cause="Gone.",
+        opened_at=run.started_at,
+    )
+    name = f"admin:streams_{model.__name__.lower()}"
+    assert browser.get(reverse(f"{name}_changelist")).status_code == 200
+    row = model.objects.get()  # type: ignore[attr-defined]
+    assert browser.get(reverse(f"{name}_change", args=[row.pk])).status_code == 200
+    assert browser.get(reverse(f"{name}_add")).status_code == 403
+    assert browser.post(reverse(f"{name}_change", args=[row.pk]), {}).status_code == 403
+    assert (
+        browser.post(reverse(f"{name}_delete", args=[row.pk]), {"post": "yes"}).status_code
+        == 403
+    )
+
+
+def test_the_library_shows_items_and_playlists(browser: Client) -> None:
+    rows.channel()
+    playlist = Playlist.objects.get()
+    items = browser.get(reverse("admin:media_library_mediaitem_changelist")).content.decode()
+    assert "1:00" in items
+    lists = browser.get(reverse("admin:media_library_playlist_changelist")).content.decode()
+    assert "2:00" in lists
+    url = reverse("admin:media_library_playlist_change", args=[playlist.pk])
+    first, second = playlist.entries.all()
+    sent = {
+        "name": "Loop",
+        "entries-TOTAL_FORMS": 2,
+        "entries-INITIAL_FORMS": 2,
+        "entries-0-id": first.pk,
+        "entries-0-playlist": playlist.pk,
+        "entries-0-item": first.item_id,
+        "entries-0-position": 2,
+        "entries-1-id": second.pk,
+        "entries-1-playlist": playlist.pk,
+        "entries-1-item": second.item_id,
+        "entries-1-position": 1,
+    }
+    assert browser.post(url, sent).status_code == 302
+    assert [entry.item.title for entry in playlist.entries.all()] == ["Second", "First"]
+
+
+def test_prepare_queues_the_house_of_every_channel_that_plays_it(browser: Client) -> None:
+    channel = rows.channel(width=640, height=360)
+    item = channel.playlist.items.first()  # type: ignore[union-attr]
+    assert item is not None
+    chosen = {"action": "prepare", "_selected_action": [item.pk]}
+    browser.post(reverse("admin:media_library_mediaitem_changelist"), chosen)
+    assert [copy.house for copy in item.copies.all()] == [channel.house.signature]
+
+
+def test_every_admin_page_opens(browser: Client) -> None:
+    rows.output(rows.channel())
+    for name in ("streams_channel", "streams_output", "media_library_mediaitem", "auth_user"):
+        for page in ("changelist", "add"):
+            assert browser.get(reverse(f"admin:{name}_{page}")).status_code == 200
+    assert Output.objects.count() == 1

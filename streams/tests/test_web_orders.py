@@ -1,0 +1,149 @@
+"""Start, stop, restart and skip from the pages: with and without JavaScript."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from pytest_django import Settings
+
+from streams.models import Channel, Run
+from streams.tests import rows
+
+pytestmark = pytest.mark.django_db
+
+JSON = {"accept": "application/json"}
+CONFIRMED = {"confirmed": "1"}
+
+
+@pytest.fixture(autouse=True)
+def folders(settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = settings.RUN_DIR = settings.DATA_DIR = tmp_path
+
+
+@pytest.fixture
+def browser(client: Client) -> Client:
+    client.force_login(rows.operator())
+    return client
+
+
+def test_start_by_the_form_comes_back_with_a_message(browser: Client) -> None:
+    rows.channel()
+    answer = browser.post("/channels/demo/start/", {"next": "/admin/"}, follow=True)
+    assert answer.redirect_chain == [("/admin/", 302)]
+    assert "Start of Demo is ordered." in answer.content.decode()
+    assert Channel.objects.get().order == "on"
+    assert Run.objects.get().started_by == "ada"
+
+
+def test_it_comes_back_to_this_site_only(browser: Client) -> None:
+    rows.channel()
+    answer = browser.post("/channels/demo/start/", {"next": "https://evil.example/"})
+    assert answer["Location"] == "/admin/monitor/demo/"
+
+
+def test_start_for_a_program(browser: Client) -> None:
+    rows.channel()
+    answer = browser.post("/channels/demo/start/", headers=JSON)
+    assert (answer.status_code, answer.json()["detail"]) == (202, "Start of Demo is ordered.")
+
+
+def test_two_clicks_of_start_make_one_run(browser: Client) -> None:
+    rows.channel()
+    browser.post("/channels/demo/start/", headers=JSON)
+    second = browser.post("/channels/demo/start/", headers=JSON)
+    assert (second.status_code, second.json()["detail"]) == (409, "Demo is already on air.")
+    page = browser.post("/channels/demo/start/", follow=True)
+    assert "Demo is already on air." in page.content.decode()
+    assert Run.objects.count() == 1
+
+
+@pytest.mark.parametrize("verb", ["stop", "restart", "skip"])
+def test_an_order_to_what_is_not_running(browser: Client, verb: str) -> None:
+    rows.channel()
+    answer = browser.post(f"/channels/demo/{verb}/", CONFIRMED, headers=JSON)
+    assert answer.status_code == 404
+    assert "is not running" in answer.json()["detail"]
+
+
+def test_a_start_that_lacks_something_says_what(browser: Client) -> None:
+    rows.channel(playlist=None, preview=False)
+    answer = browser.post("/channels/demo/start/", headers=JSON)
+    assert answer.status_code == 422
+    assert answer.json()["findings"] == [
+        "Demo has no playlist: choose one in its settings.",
+        "Demo goes nowhere: enable an output, or the preview, in its settings.",
+    ]
+    assert not Run.objects.exists()
+    page = browser.post("/channels/demo/start/", follow=True).content.decode()
+    assert "has no playlist" in page
+
+
+@pytest.mark.parametrize("verb", ["stop", "restart", "skip"])
+def test_what_cuts_the_air_asks_back(browser: Client, verb: str) -> None:
+    channel = rows.channel()
+    rows.on_air(channel)
+
+    asked = browser.post(f"/channels/demo/{verb}/", {"next": "/admin/"})
+    assert asked.status_code == 200
+    page = asked.content.decode()
+    assert 'name="confirmed" value="1"' in page
+    assert 'name="next" value="/admin/"' in page
+    assert browser.post(f"/channels/demo/{verb}/", headers=JSON).status_code == 400
+    channel.refresh_from_db()
+    assert (channel.order, channel.restarts, channel.skips) == ("on", 0, 0)
+
+    assert browser.post(f"/channels/demo/{verb}/", CONFIRMED, headers=JSON).status_code == 202
+    channel.refresh_from_db()
+    assert (channel.order, channel.restarts, channel.skips) == {
+        "stop": ("off", 0, 0),
+        "restart": ("on", 1, 0),
+        "skip": ("on", 0, 1),
+    }[verb]
+
+
+def test_each_order_is_in_the_history_with_its_giver(browser: Client) -> None:
+    rows.channel()
+    browser.post("/channels/demo/start/")
+    browser.post("/channels/demo/start/")
+    browser.post("/channels/demo/stop/", CONFIRMED)
+    entries = LogEntry.objects.order_by("pk")
+    assert [(e.user.get_username(), e.change_message) for e in entries] == [
+        ("ada", "Start ordered."),
+        ("ada", "Stop ordered."),
+    ]
+
+
+def test_a_link_orders_nothing(browser: Client) -> None:
+    rows.channel()
+    assert browser.get("/channels/demo/start/").status_code == 405
+    assert not Run.objects.exists()
+
+
+def test_another_site_orders_nothing() -> None:
+    rows.channel()
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(rows.operator())
+    assert browser.post("/channels/demo/start/").status_code == 403
+    assert not Run.objects.exists()
+
+
+def test_who_may_not_operate(client: Client) -> None:
+    rows.channel()
+    assert client.post("/channels/demo/start/", headers=JSON).status_code == 401
+    assert client.post("/channels/demo/start/")["Location"].startswith("/admin/login/")
+
+    client.force_login(rows.user("streams.operate_channel", name="viewer", staff=False))
+    assert client.post("/channels/demo/start/", headers=JSON).status_code == 401
+
+    client.force_login(rows.user("streams.view_channel", name="clerk"))
+    assert client.post("/channels/demo/start/", headers=JSON).status_code == 403
+    assert client.post("/channels/demo/start/").status_code == 403
+    assert "data-verb" not in client.get("/admin/").content.decode()
+    assert not Run.objects.exists()
+
+
+def test_a_channel_that_is_not_there(browser: Client) -> None:
+    assert browser.post("/channels/none/start/").status_code == 404

@@ -1,0 +1,266 @@
+"""Pages and JSON: what an operator and the page's scripts are told."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings as project
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from streams.health import picture
+from streams.models import AsRun, Channel, Incident, LogLine, Sample
+from streams.tests import rows
+
+pytestmark = pytest.mark.django_db
+
+JSON = {"accept": "application/json"}
+
+
+@pytest.fixture(autouse=True)
+def folders(settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = settings.RUN_DIR = settings.DATA_DIR = tmp_path
+
+
+@pytest.fixture
+def browser(client: Client) -> Client:
+    client.force_login(rows.operator())
+    return client
+
+
+@pytest.fixture
+def demo() -> Channel:
+    channel = rows.channel()
+    rows.output(channel)
+    rows.node()
+    return channel
+
+
+# ---- control room and channel's page ---------------------------------------------------------
+
+
+def test_the_first_page_is_the_control_room(browser: Client, demo: Channel) -> None:
+    rows.on_air(demo)
+    Incident.objects.create(
+        channel=demo,
+        subject="output-1",
+        severity="lost",
+        cause="The network was away.",
+        opened_at=timezone.now(),
+    )
+    page = browser.get("/admin/").content.decode()
+    for seen in ("Control room", "On air", "First", "Second", "2.90 Mbit/s", "1:0"):
+        assert seen in page
+    assert "The network was away." in page
+    assert 'data-picture="/channels/demo/picture.jpg"' in page
+    shown = re.findall(r'data-verb="(\w+)"[^>]*?>', page)
+    assert shown == ["start", "skip", "restart", "stop"]
+    assert re.search(r'data-verb="start"[^>]*hidden', page, re.DOTALL)
+
+
+def test_without_a_channel_it_says_how_to_begin(browser: Client) -> None:
+    assert "No channel yet" in browser.get("/admin/").content.decode()
+
+
+def test_no_inline_script_of_ours(browser: Client, demo: Channel) -> None:
+    for url in ("/admin/", "/admin/monitor/demo/"):
+        page = browser.get(url).content.decode()
+        ours = page[
+            page.index('class="sx"') : page.index('id="modal') if 'id="modal' in page else None
+        ]
+        assert "<script" not in ours
+        assert " onclick=" not in page
+
+
+def test_the_channels_page_shows_what_it_lacks(browser: Client) -> None:
+    rows.channel(playlist=None)
+    page = browser.get("/admin/monitor/demo/").content.decode()
+    assert "It can&#x27;t go on air yet" in page or "It can't go on air yet" in page
+    assert "Demo has no playlist" in page
+
+
+def test_the_channels_page_tells_the_recent_past(browser: Client, demo: Channel) -> None:
+    run = rows.on_air(demo)
+    now = timezone.now()
+    AsRun.objects.create(run=run, title="First", started_at=now)
+    AsRun.objects.create(
+        run=run,
+        title="We'll be right back",
+        kind="slate",
+        started_at=now - timedelta(minutes=1),
+        ended_at=now,
+        ending="whole",
+    )
+    Incident.objects.create(
+        channel=demo,
+        subject="programme",
+        severity="degraded",
+        cause="A source was skipped.",
+        opened_at=now - timedelta(minutes=1),
+        closed_at=now,
+    )
+    for seconds in (20, 10):
+        Sample.objects.create(
+            channel=demo,
+            role="hub",
+            at=now - timedelta(seconds=seconds),
+            state="running",
+            bitrate=3_000_000 + seconds,
+            fps=30,
+            speed=1.0,
+            cpu_percent=0.4,
+            memory_bytes=57_000_000,
+        )
+    for url in ("/admin/monitor/demo/", "/channels/demo/panels"):
+        page = browser.get(url).content.decode()
+        for seen in (
+            "We&#x27;ll be right back",
+            "Slate",
+            "A source was skipped.",
+            "57 MB",
+            "<polyline",
+        ):
+            assert seen in page
+
+
+def test_the_key_is_on_no_page(browser: Client, demo: Channel) -> None:
+    rows.on_air(demo)
+    for url in (
+        "/admin/",
+        "/admin/monitor/demo/",
+        "/channels/status.json",
+        "/channels/demo/panels",
+    ):
+        assert rows.KEY not in browser.get(url).content.decode()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/admin/monitor/demo/",
+        "/channels/status.json",
+        "/channels/demo/status.json",
+        "/channels/demo/log.json",
+        "/channels/demo/panels",
+        "/channels/demo/picture.jpg",
+        "/hls/demo/live.m3u8",
+    ],
+)
+def test_nothing_is_shown_to_strangers(client: Client, demo: Channel, url: str) -> None:
+    assert client.get(url)["Location"].startswith("/admin/login/?next=/")
+    assert client.get(url, headers=JSON).status_code == 401
+    client.force_login(rows.user(name="clerk"))
+    assert client.get(url, headers=JSON).status_code == 403
+
+
+# ---- JSON ------------------------------------------------------------------------------------
+
+
+def test_the_same_status_is_not_sent_twice(browser: Client, demo: Channel) -> None:
+    rows.on_air(demo)
+    first = browser.get("/channels/status.json")
+    assert first.json()["channels"][0]["state"] == "on_air"
+    again = browser.get("/channels/status.json", headers={"if-none-match": first["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    Channel.objects.update(order="off")
+    changed = browser.get("/channels/status.json", headers={"if-none-match": first["ETag"]})
+    assert changed.status_code == 200
+    assert browser.get("/channels/none/status.json").status_code == 404
+
+
+def test_the_log_goes_on_where_the_page_is(browser: Client, demo: Channel) -> None:
+    for number in range(3):
+        LogLine.objects.create(
+            channel=demo, at=timezone.now(), role="hub", level="info", text=f"[FFMPEG] {number}"
+        )
+    other = rows.channel("other")
+    LogLine.objects.create(
+        channel=other, at=timezone.now(), role="hub", level="info", text="no"
+    )
+    lines = browser.get("/channels/demo/log.json").json()["lines"]
+    assert [line["text"] for line in lines] == ["[FFMPEG] 0", "[FFMPEG] 1", "[FFMPEG] 2"]
+    later = browser.get(f"/channels/demo/log.json?after={lines[0]['id']}").json()["lines"]
+    assert [line["text"] for line in later] == ["[FFMPEG] 1", "[FFMPEG] 2"]
+    assert browser.get("/channels/demo/log.json?after=x").status_code == 200
+
+
+# ---- preview ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def segment(demo: Channel) -> Path:
+    """A real segment, as the hub writes it."""
+    hls = picture.folder(demo.pk) / "hls"
+    hls.mkdir(parents=True)
+    made = hls / "live0.ts"
+    # fmt: off
+    subprocess.run(
+        [
+            project.FFMPEG_PATH, "-v", "error",
+            "-f", "lavfi", "-i", "testsrc2=s=640x360:d=1:r=25",
+            "-c:v", "libx264", "-preset", "ultrafast", "-f", "mpegts", str(made),
+        ],
+        check=True,
+    )
+    # fmt: on
+    (hls / "live.m3u8").write_text("#EXTM3U\n")
+    (hls / "live.m3u8.tmp").write_text("half")
+    return made
+
+
+def test_the_preview_is_served(browser: Client, segment: Path) -> None:
+    playlist = browser.get("/hls/demo/live.m3u8")
+    assert playlist["Content-Type"] == "application/vnd.apple.mpegurl"
+    assert playlist["Cache-Control"] == "no-store"
+    assert b"".join(playlist.streaming_content) == b"#EXTM3U\n"
+    piece = browser.get("/hls/demo/live0.ts", headers={"accept-encoding": "gzip"})
+    assert piece["Content-Type"] == "video/mp2t"
+    assert b"".join(piece.streaming_content) == segment.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["live.m3u8.tmp", "..%2frecord.json", "../secret_key", ".ts", "a/b.ts", "live9.ts"]
+)
+def test_nothing_else_of_the_run_directory_is(
+    browser: Client, segment: Path, name: str
+) -> None:
+    assert browser.get(f"/hls/demo/{name}").status_code == 404
+
+
+def test_nginx_sends_it_where_it_may(
+    browser: Client, segment: Path, settings: Settings
+) -> None:
+    settings.HLS_ACCEL = True
+    answer = browser.get("/hls/demo/live.m3u8")
+    channel = Channel.objects.get()
+    assert answer["X-Accel-Redirect"] == f"/_run/channel-{channel.pk}/hls/live.m3u8"
+    assert answer.content == b""
+
+
+def test_the_picture_is_made_once_in_ten_seconds(browser: Client, segment: Path) -> None:
+    answer = browser.get("/channels/demo/picture.jpg")
+    first = b"".join(answer.streaming_content)
+    assert answer["Content-Type"] == "image/jpeg"
+    assert first.startswith(b"\xff\xd8")
+    kept = segment.parent.parent / "picture.jpg"
+    assert kept.stat().st_size == len(first)
+    kept.write_bytes(b"as it was")
+    assert b"".join(browser.get("/channels/demo/picture.jpg").streaming_content) == b"as it was"
+
+
+def test_without_a_picture_it_is_grey(browser: Client, demo: Channel) -> None:
+    answer = browser.get("/channels/demo/picture.jpg")
+    grey = Path(project.BASE_DIR / "streams/static/streams/no-picture.jpg").read_bytes()
+    assert b"".join(answer.streaming_content) == grey
+
+
+def test_an_old_segment_is_no_picture(segment: Path, demo: Channel) -> None:
+    hour_ago = timezone.now().timestamp() - 3600
+    os.utime(segment, (hour_ago, hour_ago))
+    assert picture.picture(demo.pk) is None

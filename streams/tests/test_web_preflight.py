@@ -1,0 +1,104 @@
+"""What a channel lacks, in sentences."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from media_library.models import MediaItem
+from streams.health import preflight
+from streams.health.preflight import findings
+from streams.models import Channel
+from streams.tests import rows
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def folders(settings: Settings, tmp_path: Path) -> None:
+    for name in ("DATA_DIR", "RUN_DIR", "MEDIA_ROOT"):
+        folder = tmp_path / name.lower()
+        folder.mkdir()
+        setattr(settings, name, folder)
+
+
+def sentences(channel: Channel) -> list[str]:
+    return [finding.sentence for finding in findings(channel)]
+
+
+def test_a_channel_with_playlist_and_preview_lacks_nothing() -> None:
+    assert findings(rows.channel()) == []
+
+
+def test_no_playlist() -> None:
+    assert sentences(rows.channel(playlist=None)) == [
+        "Demo has no playlist: choose one in its settings."
+    ]
+
+
+def test_an_empty_playlist() -> None:
+    channel = rows.channel()
+    MediaItem.objects.all().delete()
+    assert sentences(channel) == ["The playlist “Loop of demo” is empty: add items to it."]
+
+
+def test_nothing_playable_stops_the_start_one_faulty_item_does_not() -> None:
+    channel = rows.channel()
+    MediaItem.objects.filter(title="First").update(status="fault", fault="Cut short.")
+    (some,) = findings(channel)
+    assert not some.stops_the_start
+    assert some.sentence.startswith("1 of 2 entries")
+    MediaItem.objects.update(status="fault", fault="Cut short.")
+    (all_of_them,) = findings(channel)
+    assert all_of_them.stops_the_start
+
+
+def test_nowhere_to_go() -> None:
+    channel = rows.channel(preview=False)
+    rows.output(channel, enabled=False)
+    assert sentences(channel) == [
+        "Demo goes nowhere: enable an output, or the preview, in its settings."
+    ]
+
+
+def test_an_output_without_its_key() -> None:
+    channel = rows.channel()
+    rows.output(channel, "Main", key="")
+    rows.output(channel, "Server", key="", platform="rtmp", url="rtmp://127.0.0.1/live")
+    (told,) = sentences(channel)
+    assert told.startswith("Output “Main” has no stream key")
+
+
+def test_an_address_that_cannot_be_used() -> None:
+    channel = rows.channel()
+    rows.output(channel, "Server", platform="rtmp", url="http://127.0.0.1/live")
+    (told,) = sentences(channel)
+    assert told.startswith("Output “Server”: The address must begin with rtmp://")
+
+
+def test_ffmpeg_missing_names_the_command(settings: Settings) -> None:
+    settings.FFMPEG_PATH = "/nowhere/ffmpeg"
+    (told,) = sentences(rows.channel())
+    assert "type apt install ffmpeg" in told
+
+
+def test_storage_out_of_reach(settings: Settings) -> None:
+    shutil.rmtree(settings.MEDIA_ROOT)
+    assert [finding.check for finding in findings(rows.channel())] == ["storage"]
+
+
+def test_a_run_directory_that_cannot_be_made(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    settings.RUN_DIR = tmp_path / "file" / "run"
+    (told,) = sentences(rows.channel())
+    assert "set RUN_DIR to a folder of yours" in told
+
+
+def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage(10, 9, 1_000_000))
+    assert "nearly full (1 MB free)" in sentences(rows.channel())[0]

@@ -1,0 +1,161 @@
+"""The report: what may be said of a channel, and what it makes of the whole."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from streams.health.report import report
+from streams.models import Channel, ChannelState, Incident, Run
+from streams.tests import rows
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+OLD = NOW - timedelta(minutes=5)
+
+
+def ordered_on(channel: Channel) -> Run:
+    Channel.objects.filter(pk=channel.pk).update(order="on", ordered_at=NOW)
+    return Run.objects.create(channel=channel, started_at=NOW)
+
+
+def test_a_new_channel_is_off_without_any_worker() -> None:
+    rows.channel()
+    told = report(NOW)
+    assert (told.channels[0].state, told.status) == ("off", "ok")
+
+
+def test_a_measured_channel_is_told_whole() -> None:
+    channel = rows.channel()
+    rows.output(channel)
+    rows.output(channel, "Spare", enabled=False)
+    rows.node(NOW)
+    rows.on_air(channel, at=NOW)
+
+    told = report(NOW)
+    one = told.channels[0]
+
+    assert (told.status, one.state, one.supervised) == ("ok", "on_air", True)
+    assert one.now is not None
+    assert (one.now.title, one.next, one.bitrate) == ("First", "Second", 3_000_000)
+    assert [(o.name, o.state, o.label, o.bitrate) for o in one.outputs] == [
+        ("YouTube", "on_air", "On air", 2_900_000),
+        ("Spare", "off", "Disabled", None),
+    ]
+
+
+def test_what_a_dead_worker_wrote_is_not_repeated() -> None:
+    channel = rows.channel()
+    rows.output(channel)
+    rows.node(OLD)
+    rows.on_air(channel, at=OLD)
+
+    told = report(NOW)
+    one = told.channels[0]
+
+    assert (told.status, one.state) == ("down", "unknown")
+    assert one.cause.startswith(
+        "Unknown: no playout worker has reported since 2026-03-01 02:55"
+    )
+    assert one.now is None
+    assert one.bitrate is None
+    assert one.outputs[0].state == "unknown"
+
+
+def test_a_worker_that_stopped_measuring_one_channel_is_told() -> None:
+    channel = rows.channel()
+    rows.node(NOW)
+    rows.on_air(channel, at=OLD)
+    one = report(NOW).channels[0]
+    assert (one.state, one.supervised) == ("unknown", True)
+    assert "has not measured this channel since" in one.cause
+
+
+def test_the_owner_counts_not_any_node() -> None:
+    channel = rows.channel()
+    rows.node(OLD, "here")
+    rows.node(NOW, "elsewhere")
+    rows.on_air(channel, at=OLD)
+    assert report(NOW).channels[0].state == "unknown"
+
+
+@pytest.mark.parametrize(("worker", "status"), [(True, "degraded"), (False, "down")])
+def test_an_order_nobody_took_up_yet_is_starting(worker: bool, status: str) -> None:  # noqa: FBT001
+    channel = rows.channel()
+    if worker:
+        rows.node(NOW)
+    ordered_on(channel)
+    told = report(NOW)
+    assert (told.channels[0].state, told.status) == ("starting", status)
+
+
+def test_the_state_of_an_earlier_run_is_not_this_runs() -> None:
+    channel = rows.channel()
+    rows.node(NOW)
+    ChannelState.objects.create(channel=channel, owner="here", state="failing", measured_at=OLD)
+    ordered_on(channel)
+    assert report(NOW).channels[0].state == "starting"
+
+
+def test_ordered_off_but_still_on_air_is_stopping() -> None:
+    channel = rows.channel()
+    rows.node(NOW)
+    rows.on_air(channel, at=NOW)
+    Channel.objects.update(order="off", ordered_at=NOW)
+    told = report(NOW)
+    assert (told.channels[0].state, told.status) == ("stopping", "degraded")
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [("on_air", "ok"), ("starting", "degraded"), ("degraded", "degraded"), ("failing", "down")],
+)
+def test_the_worst_channel_makes_the_status(state: str, status: str) -> None:
+    rows.node(NOW)
+    rows.on_air(rows.channel("good"), at=NOW)
+    rows.on_air(rows.channel("other"), at=NOW, state=state)
+    rows.channel("idle")
+    assert report(NOW).status == status
+
+
+def test_incidents_open_and_last() -> None:
+    channel = rows.channel()
+    first = Incident.objects.create(
+        channel=channel, subject="programme", severity="lost", cause="Open.", opened_at=OLD
+    )
+    Incident.objects.create(
+        channel=channel,
+        subject="output-1",
+        severity="degraded",
+        cause="Over.",
+        opened_at=NOW,
+        closed_at=NOW,
+    )
+    one = report(NOW).channels[0]
+    assert [incident.id for incident in one.incidents] == [first.pk]
+    assert one.last_incident is not None
+    assert one.last_incident.cause == "Over."
+
+
+def test_more_channels_cost_no_more_queries_and_no_key_is_read() -> None:
+    def queries() -> list[str]:
+        with CaptureQueriesContext(
+            connection,
+        ) as caught:
+            report(NOW)
+        return [query["sql"] for query in caught.captured_queries]
+
+    rows.node(NOW)
+    for slug in ("one", "two"):
+        channel = rows.channel(slug)
+        rows.output(channel)
+        rows.on_air(channel, at=NOW)
+    few = queries()
+    for slug in ("three", "four", "five"):
+        rows.output(rows.channel(slug))
+    assert len(queries()) == len(few)
+    assert not [sql for sql in few if '"streams_output"."key"' in sql]
