@@ -1,0 +1,38 @@
+"""What every test may ask of the machine. A missing tool skips on a laptop and fails in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+#: Where Debian's libnginx-mod-rtmp puts it.
+RTMP_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
+
+
+def need(present: object, what: str) -> None:
+    """Go on only where the machine has it."""
+    if present:
+        return
+    sentence = f"This machine has no {what}: deploy/test.sh installs it."
+    if os.environ.get("CI", "").lower() in {"1", "true"}:
+        pytest.fail(sentence)
+    pytest.skip(sentence)
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    """FFmpeg and ffprobe are there."""
+    need(shutil.which("ffmpeg") and shutil.which("ffprobe"), "FFmpeg")
+    return "ffmpeg"
+
+
+@pytest.fixture(scope="session")
+def nginx_rtmp() -> Path:
+    """The file of the RTMP module; nginx is there too."""
+    # Debian keeps nginx out of a user's path.
+    need(shutil.which("nginx") or Path("/usr/sbin/nginx").exists(), "nginx")
+    need(RTMP_MODULE.exists(), "RTMP module for nginx")
+    return RTMP_MODULE

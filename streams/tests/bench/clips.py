@@ -1,0 +1,76 @@
+"""Clips whose every picture says which it is, prepared once per test session."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from media_library import prepare
+from media_library.house import House
+from media_library.location import LocalFile
+from media_library.probe import probe
+
+#: Small pictures at a real channel's bit rate: what waits in the feed's pipe is three seconds,
+#: as on air.
+HOUSE: Final = House(160, 90, 30, 2_500_000, 128_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A prepared file. `number` is the mark in its pictures."""
+
+    number: int
+    path: Path
+    frames: int
+    house: House = HOUSE
+
+    @property
+    def title(self) -> str:
+        return f"Clip {self.number}"
+
+    @property
+    def seconds(self) -> float:
+        return float(self.house.seconds(self.frames))
+
+
+def marked(house: House, number: int) -> str:
+    """A lavfi picture in 16 columns: above, the frame's number in bits, below, the clip's."""
+    column = house.width // 16
+    bit = f"floor(X/{column})"
+    bits = f"if(lt(Y,{house.height // 2}),N,{number})"
+    return (
+        f"color=s={house.width}x{house.height}:r={house.fps},format=yuv420p,"
+        f"geq=lum='if(mod(floor(({bits})/pow(2,{bit})),2),235,16)':cb=128:cr=128"
+    )
+
+
+def tone(number: int) -> str:
+    return f"sine=frequency={220 * number}:sample_rate=48000"
+
+
+def prepared(folder: Path, number: int, seconds: float, house: House = HOUSE) -> Clip:
+    """A marked clip, conformed the way the product does it."""
+    source = raw(folder / f"raw-{number}.mkv", house, number, seconds)
+    target = folder / f"clip-{number}.mp4"
+    found = probe(LocalFile(source))
+    frames = prepare.conform(LocalFile(source), found, house, target, tools=prepare.Tools())
+    source.unlink()
+    return Clip(number, target, frames, house)
+
+
+def raw(path: Path, house: House, number: int, seconds: float, *options: str) -> Path:
+    """A marked clip as anybody's encoder might make it."""
+    usual = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "8", "-c:a", "aac", "-ac", "2")
+    run(
+        *("-f", "lavfi", "-i", marked(house, number), "-f", "lavfi", "-i", tone(number)),
+        *("-t", str(float(Fraction(str(seconds)))), *(options or usual), f"file:{path}"),
+    )
+    return path
+
+
+def run(*options: str) -> None:
+    argv = ("ffmpeg", "-v", "error", "-nostdin", "-y", *options)
+    subprocess.run(argv, check=True, timeout=300)

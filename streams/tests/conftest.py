@@ -1,0 +1,54 @@
+"""Fixtures of the playout proofs: clips, a recording server, a node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from streams.tests.bench import clips
+from streams.tests.bench.clips import Clip
+from streams.tests.bench.node import Bench
+from streams.tests.bench.rtmp import RtmpServer
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> dict[int, Clip]:
+    """Prepared clips: 1 to 3 are short and of different length, 4 is long."""
+    folder = tmp_path_factory.mktemp("shelf")
+    lengths = {1: 2.1, 2: 3.0, 3: 2.5, 4: 25}
+    return {number: clips.prepared(folder, number, s) for number, s in lengths.items()}
+
+
+@pytest.fixture
+def server(tmp_path: Path, nginx_rtmp: Path) -> Iterator[RtmpServer]:
+    """A recording RTMP server."""
+    rtmp = RtmpServer(tmp_path / "rtmp", nginx_rtmp)
+    rtmp.start()
+    yield rtmp
+    rtmp.stop()
+
+
+@pytest.fixture
+def bench(
+    transactional_db: None, settings: Settings, tmp_path: Path, ffmpeg: str
+) -> Iterator[Bench]:
+    """A node whose playout cluster is not started yet."""
+    made = Bench(tmp_path / "run", tmp_path / "media", tmp_path)
+    made.run_dir.mkdir()
+    made.media.mkdir()
+    settings.RUN_DIR = made.run_dir
+    settings.MEDIA_ROOT = made.media
+    # Set anew, so that Django forgets the storage it opened.
+    settings.STORAGES = dict(settings.STORAGES)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def node(bench: Bench) -> Bench:
+    """A node whose playout cluster runs."""
+    bench.start()
+    return bench
