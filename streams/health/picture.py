@@ -12,6 +12,7 @@ from django.conf import settings
 
 from media_library.ffmpeg import Bounds, ToolError, opened, run
 from media_library.location import LocalFile
+from streams.playout.process import channel_folder
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ WIDTH: Final = 480
 
 def folder(channel_pk: int) -> Path:
     """Where a channel's processes work."""
-    return Path(settings.RUN_DIR) / f"channel-{channel_pk}"
+    return channel_folder(settings.RUN_DIR, channel_pk)
 
 
 def picture(channel_pk: int) -> Path | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
@@ -19,7 +21,7 @@ def browser(admin_client: Client) -> Client:
     return admin_client
 
 
-def form_of(channel: Channel, *outputs: dict[str, object]) -> dict[str, object]:
+def form_of(channel: Channel, *outputs: Mapping[str, object]) -> dict[str, object]:
     """What the channel's form sends."""
     sent: dict[str, object] = {
         "name": channel.name,
@@ -44,7 +46,7 @@ def url_of(channel: Channel) -> str:
     return reverse("admin:streams_channel_change", args=[channel.pk])
 
 
-def save(browser: Client, channel: Channel, *outputs: dict[str, object]) -> None:
+def save(browser: Client, channel: Channel, *outputs: Mapping[str, object]) -> None:
     answer = browser.post(url_of(channel), form_of(channel, *outputs))
     assert answer.status_code == 302, answer.context["errors"]
 

@@ -10,7 +10,6 @@ import pytest
 from pytest_django import Settings
 
 from media_library.models import MediaItem
-from streams.health import preflight
 from streams.health.preflight import findings
 from streams.models import Channel
 from streams.tests import rows
@@ -100,5 +99,5 @@ def test_a_run_directory_that_cannot_be_made(settings: Settings, tmp_path: Path)
 
 def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage(10, 9, 1_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 9, 1_000_000))
     assert "nearly full (1 MB free)" in sentences(rows.channel())[0]
