@@ -67,6 +67,9 @@ class GuardedCluster(Cluster):  # type: ignore[misc]
         while not self._stop_asked.value:
             wait([self.sentinel.sentinel], timeout=LOOK)
             if not self.sentinel.is_alive():
+                if self._stop_asked.value:
+                    # The signal went to the whole group.
+                    return 0
                 log.critical("cluster.sentinel_died", code=self.sentinel.exitcode)
                 return 1
             if self._silent_for() > self._care.silence:

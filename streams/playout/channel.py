@@ -17,16 +17,19 @@ import structlog
 from streams.playout import air, commands, diagnosis, ledger, mpegts, process
 from streams.playout.feed import Feed
 from streams.playout.machine import Status
-from streams.playout.playback import Playback, item_of
+from streams.playout.playback import AUDIO_FRAME, Playback, item_of
 from streams.playout.plan import Assignment, Locate, OutputPlan, Policy, Tools
 from streams.playout.pushers import Pushers
 from streams.playout.role import Role
 from streams.playout.states import AirState, OutputAir
-from streams.playout.timeline import HubClock
+from streams.playout.timeline import HubClock, on_frame
 from streams.playout.window import Window
 
 #: Seconds without progress after which the hub counts as silent.
 HUB_SILENT: Final = 5.0
+#: Seconds for which the hub may be left without food. After more, FFmpeg takes the step in the
+#: timestamps for a fault (-dts_delta_threshold, 10 s), removes it, and rushes ever after.
+STARVED: Final = 8.0
 #: Lines of the log that one process may add in a second; the rest is counted.
 LINES_PER_SECOND: Final = 20
 
@@ -119,6 +122,7 @@ class Channel:
             self._beat_stopping(now)
         else:
             self._beat_hub(now)
+            self._beat_starved(now)
             self.playback.beat(self.assignment.plan, self.clock, now.mono)
             self.window.look()
             wanted = self.assignment.plan.outputs if self.window.ready else ()
@@ -231,10 +235,12 @@ class Channel:
             return
         position = self.clock.position(now.mono)
         house = self.assignment.plan.house
-        found = mpegts.end(
-            mpegts.tail(self.feed.peek()), position, house.frame, Fraction(1024, 48_000)
-        )
-        self.playback.resume(position if found is None else max(found, position))
+        found = mpegts.end(mpegts.tail(self.feed.peek()), position, house.frame, AUDIO_FRAME)
+        if found is None:
+            # Empty, since about the last segment: told by its age, the wall clock by itself.
+            idle = self.window.age(now.wall)
+            found = position - Fraction(round(idle)) if idle > STARVED else position
+        self.playback.resume(found)
 
     # ---- the hub
 
@@ -245,21 +251,43 @@ class Channel:
             return
         hub.read(now.mono)
         if hub.process.exited():
-            cause = diagnosis.hub(hub.process.code())
-            self._incident("hub", None, "lost", cause, now.at(hub.moved))
+            if not hub.halted:
+                cause = diagnosis.hub(hub.process.code())
+                self._incident("hub", None, "lost", cause, now.at(hub.moved))
             self._drop(hub)
             self.hub = None
             self._hole_after = self.window.newest
             self._start_hub(now, resume=True)
             return
         if now.mono - hub.moved > self.policy.stall and self.feed.level():
-            # There is something to send, and it sends nothing.
+            cause = f"The hub sent nothing for {self.policy.stall:.0f} s and was started again."
+            self._incident("hub", None, "lost", cause, now.at(hub.moved))
             hub.kill(now.mono)
             return
         if hub.has_moved:
             if self.window.newest != self._hole_after:
                 self._close_incident("hub", now.wall)
             self._keep_time(hub, now)
+
+    def _beat_starved(self, now: Now) -> None:
+        """Nobody fed the hub while there was no supervisor: go on with a fresh one."""
+        if self.clock is None or self.hub is None or self.playback.player is not None:
+            return
+        starved = self.playback.buffered(self.clock, now.mono)
+        if not self.policy.paced or starved is None or starved > -STARVED:
+            return
+        head = self.playback.timeline.head
+        self._incident(
+            "channel",
+            None,
+            "lost",
+            "Nothing was playing: an item ended while no supervisor was there.",
+            now.at(self.clock.moment(head)),
+        )
+        frame = self.assignment.plan.house.frame
+        self.playback.resume(on_frame(self.clock.position(now.mono), frame))
+        self.clock = None
+        self.hub.kill(now.mono)
 
     def _start_hub(self, now: Now, *, resume: bool) -> None:
         at = self.playback.timeline.head
@@ -371,6 +399,7 @@ class Channel:
                 )
             )
             self._say("channel", "info", f"On air: {slot.item.title}")
+            self.playback.aired(slot.item)
 
     def _judge(self, now: Now) -> None:
         if now.mono < self._quiet_until and not all(role.has_moved for role in self.roles()):

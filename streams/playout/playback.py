@@ -143,7 +143,7 @@ class Playback:
         if level > low:
             self._filled = True
             if player.has_moved and self.timeline.slots[-1].item.kind is Kind.ITEM:
-                self._well()
+                self.failures = 0
             return
         if not self.policy.paced:
             return
@@ -187,7 +187,7 @@ class Playback:
         if cut is None and (silent or not clean):
             self._failed(cause or f"{slot.item.title} was skipped: there is nothing in it.")
         elif cut is None and slot.item.kind is Kind.ITEM:
-            self._well()
+            self.failures = 0
         self.timeline = self.timeline.end(head, ending, cause)
         process.forget(self.folder, player.name)
         player.close()
@@ -198,9 +198,9 @@ class Playback:
         self.troubled = True
         self.trouble(cause)
 
-    def _well(self) -> None:
-        self.failures = 0
-        if self.troubled:
+    def aired(self, item: Item) -> None:
+        """An item came on air: with that, the programme's trouble is over for the viewer."""
+        if self.troubled and not self.failures and item.kind is Kind.ITEM:
             self.troubled = False
             self.trouble("")
 

@@ -14,6 +14,8 @@ from streams.playout.progress import Progress, parse
 
 #: Lines of stderr kept to tell why a process ended.
 REMEMBERED: Final = 30
+#: Seconds from the first to the second SIGTERM.
+INSIST: Final = 1.0
 #: Seconds over which a pusher's bit rate is measured.
 RATE_WINDOW: Final = 10.0
 
@@ -41,6 +43,7 @@ class Role:
         self._sizes: deque[tuple[float, int]] = deque()
         self._first: tuple[float, int] | None = None
         self._halted: float | None = None
+        self._insisted = False
         self._cpu: tuple[float, float] | None = None
 
     @property
@@ -92,15 +95,18 @@ class Role:
         return round(max(0.0, self.moved - began - sent), 3)
 
     def halt(self, now: float, grace: float) -> None:
-        """Ask it to end; called again after `grace` seconds, make it."""
+        """Ask it to end; called again, insist after a second and kill after `grace` seconds."""
         if self._halted is None:
             self._halted = now
             self.process.signal(signal.SIGTERM)
         elif now - self._halted > grace:
             self.process.signal(signal.SIGKILL)
+        elif now - self._halted > INSIST and not self._insisted:
+            self.again()
 
     def again(self) -> None:
-        """A second SIGTERM: FFmpeg's reads ignore the first."""
+        """A second SIGTERM: FFmpeg's reads and waits ignore the first."""
+        self._insisted = True
         self.process.signal(signal.SIGTERM)
 
     def kill(self, now: float) -> None:

@@ -25,6 +25,13 @@ class Window:
     def exists(self) -> bool:
         return self.playlist.exists()
 
+    def age(self, wall: float) -> float:
+        """Seconds since the newest segment; 0 when there is none."""
+        try:
+            return max(0.0, wall - self.playlist.stat().st_mtime)
+        except OSError:
+            return 0.0
+
     def look(self) -> None:
         try:
             changed = self.playlist.stat().st_mtime_ns
