@@ -16,6 +16,11 @@ from streamsite.secret import Secret
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+if TYPE_CHECKING:
+    _TextField = models.TextField[Secret | str, Secret]
+else:
+    _TextField = models.TextField
+
 #: Marks ciphertext of this field, so that a later scheme can tell its own rows from these.
 PREFIX: Final = "f1:"
 
@@ -34,10 +39,14 @@ def cipher() -> MultiFernet:
     return _cipher(tuple(settings.FIELD_KEYS))
 
 
-class SecretField(models.TextField):  # type: ignore[type-arg]
+class SecretField(_TextField):
     """A `Secret`, encrypted at rest. It can be looked up by `isnull` only."""
 
     description = "A secret, encrypted at rest"
+    if TYPE_CHECKING:
+        # What django-stubs lets be set and got.
+        _pyi_private_set_type: Secret | str  # type: ignore[assignment]
+        _pyi_private_get_type: Secret  # type: ignore[assignment]
 
     def from_db_value(
         self, value: str | None, expression: object, connection: BaseDatabaseWrapper

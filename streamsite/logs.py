@@ -61,7 +61,8 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
                 "propagate": False,
                 "level": "DEBUG" if level == "DEBUG" else "WARNING",
             },
-            # django-structlog tells of every failed request, with its id.
+            # django-structlog tells of every request, with its id.
+            "gunicorn.access": {"level": "CRITICAL"},
             "django.request": {"level": "CRITICAL"},
             # It greets at every start of every command.
             "axes.apps": {"level": "WARNING"},

@@ -75,6 +75,7 @@ def test_nginx_is_believed_on_its_socket_alone(peer: str, expected: str) -> None
 def test_text_is_compressed_and_video_is_not(kind: str, packed: bool) -> None:  # noqa: FBT001
     middleware = CompressTextMiddleware(lambda _: HttpResponse(LONG, content_type=kind))
     response = middleware(RequestFactory().get("/", headers={"accept-encoding": "gzip"}))
+    assert isinstance(response, HttpResponse)
     assert ("Content-Encoding" in response) is packed
 
 
