@@ -364,7 +364,9 @@ class NodeLedger:
             # A new supervisor saw the item that an earlier one has written down.
             return
         present.update(
-            ended_at=at, ending=note.previous_ending, cause=note.previous_cause
+            ended_at=when(note.previous_until) if note.previous_until else at,
+            ending=note.previous_ending,
+            cause=note.previous_cause,
         )
         media = note.item.media
         AsRun.objects.create(

@@ -71,6 +71,8 @@ def thin_samples() -> str:
         Sample.objects.filter(pk__in=surplus[start : start + 500]).delete()
     for channel in Channel.objects.all():
         kept = channel.log_lines.order_by("-pk").values_list("pk", flat=True)[:LINES_KEPT]
-        if oldest := LogLine.objects.filter(pk__in=list(kept)).aggregate(oldest=Min("pk"))["oldest"]:
+        if oldest := LogLine.objects.filter(pk__in=list(kept)).aggregate(oldest=Min("pk"))[
+            "oldest"
+        ]:
             channel.log_lines.filter(pk__lt=oldest).delete()
     return f"{gone + len(surplus)} samples removed."

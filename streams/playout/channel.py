@@ -17,8 +17,8 @@ import structlog
 from streams.playout import air, commands, diagnosis, ledger, mpegts, process
 from streams.playout.feed import Feed
 from streams.playout.machine import Status
-from streams.playout.playback import AUDIO_FRAME, Playback, item_of
 from streams.playout.plan import Assignment, Locate, OutputPlan, Policy, Tools
+from streams.playout.playback import AUDIO_FRAME, Playback, item_of
 from streams.playout.pushers import Pushers
 from streams.playout.role import Role
 from streams.playout.states import AirState, OutputAir
@@ -75,6 +75,8 @@ class Channel:
         self.now = now
         #: Newest segment when a hub died: until there is another, air is lost.
         self._hole_after: str | None = None
+        #: Since when (seconds since the epoch) nothing was played, where that was found out later.
+        self._silent_since: float | None = None
         self._log = structlog.get_logger(__name__).bind(channel=plan.slug, run=assignment.run)
         self.playback = Playback(
             tools, policy, self.folder, self.feed, locate, self._programme_trouble
@@ -218,12 +220,8 @@ class Channel:
             if role.process.record.role == process.PLAYER:
                 role.kill(now.mono)
         if self.assignment.measured_at is not None:
-            self._incident(
-                "channel",
-                None,
-                "lost",
-                "Nothing was playing: the machine or its playout processes had stopped.",
-                self.assignment.measured_at,
+            self._nothing_played(
+                "the machine or its playout processes had stopped.", self.assignment.measured_at
             )
         self.state, self.since = AirState.STARTING, now.wall
         if not self.pushers.roles:
@@ -276,13 +274,9 @@ class Channel:
         starved = self.playback.buffered(self.clock, now.mono)
         if not self.policy.paced or starved is None or starved > -STARVED:
             return
-        head = self.playback.timeline.head
-        self._incident(
-            "channel",
-            None,
-            "lost",
-            "Nothing was playing: an item ended while no supervisor was there.",
-            now.at(self.clock.moment(head)),
+        self._nothing_played(
+            "an item ended while no supervisor was there.",
+            now.at(self.clock.moment(self.playback.timeline.head)),
         )
         frame = self.assignment.plan.house.frame
         self.playback.resume(on_frame(self.clock.position(now.mono), frame))
@@ -322,7 +316,8 @@ class Channel:
 
     def _keep_time(self, hub: Role, now: Now) -> None:
         """Know which moment of the feed is sent when. The hub keeps wall-clock time, so its first
-        report says it; the record keeps it for the next supervisor."""
+        report says it; the record keeps it for the next supervisor.
+        """
         at = Fraction(hub.process.record.notes["at"])
         sent = at + Fraction(hub.progress.out_time_us or 0, 1_000_000)
         if not self.policy.paced:
@@ -396,8 +391,10 @@ class Channel:
                     at=now.at(self.clock.moment(slot.start)),
                     previous_ending="whole" if before is None else before.ending or "whole",
                     previous_cause="" if before is None else before.cause,
+                    previous_until=self._silent_since,
                 )
             )
+            self._silent_since = None
             self._say("channel", "info", f"On air: {slot.item.title}")
             self.playback.aired(slot.item)
 
@@ -414,13 +411,13 @@ class Channel:
         state, cause = air.judge(
             air.Parts(
                 ordered=not self._stopping,
-                hub=hub is not None
-                and hub.has_moved
-                and now.mono - hub.moved < HUB_SILENT,
+                hub=hub is not None and hub.has_moved and now.mono - hub.moved < HUB_SILENT,
                 window=self.window.ready,
                 now=None if slot is None else slot.item.kind,
-                outputs=[self.pushers.statuses.get(output.pk, Status())
-                         for output in self.assignment.plan.outputs],
+                outputs=[
+                    self.pushers.statuses.get(output.pk, Status())
+                    for output in self.assignment.plan.outputs
+                ],
                 been_on_air=self.on_air_since is not None,
                 trouble=self._trouble,
             )
@@ -454,9 +451,7 @@ class Channel:
             self._close_incident(subject, self.now.at(at))
             return
         self._say(subject, "warning", f"{output.name} is off air: {cause}")
-        self._incident(
-            subject, output.pk, "lost", f"{output.name}: {cause}", self.now.at(at)
-        )
+        self._incident(subject, output.pk, "lost", f"{output.name}: {cause}", self.now.at(at))
 
     def _incident(
         self, subject: str, output: int | None, severity: str, cause: str, at: float
@@ -468,6 +463,10 @@ class Channel:
         self.notes.append(
             ledger.IncidentOpened(plan.pk, run, subject, output, severity, cause, at)
         )
+
+    def _nothing_played(self, reason: str, since: float) -> None:
+        self._silent_since = since
+        self._incident("channel", None, "lost", f"Nothing was playing: {reason}", since)
 
     def _close_incident(self, subject: str, at: float) -> None:
         if subject in self._open:
@@ -522,7 +521,6 @@ class Channel:
                 )
             )
 
-
     def _output_snapshot(self, pk: int, status: Status, now: Now) -> ledger.OutputSnapshot:
         role = self.pushers.roles.get(pk)
         on_air = status.state is OutputAir.ON_AIR and role is not None
@@ -534,4 +532,3 @@ class Channel:
             fps=role.progress.fps if on_air and role else None,
             speed=role.progress.speed if on_air and role else None,
         )
-

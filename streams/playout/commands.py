@@ -179,7 +179,9 @@ def encode(house: House) -> tuple[str, ...]:
     )
 
 
-def hub(ffmpeg: str, port: int, hls: Path, name: str, policy: Policy, *, resume: bool) -> Command:
+def hub(
+    ffmpeg: str, port: int, hls: Path, name: str, policy: Policy, *, resume: bool
+) -> Command:
     """Paces the feed and writes the rolling HLS window. `resume` goes on in the same playlist."""
     flags = "temp_file+omit_endlist"
     if policy.segments:

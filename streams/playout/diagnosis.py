@@ -10,7 +10,10 @@ from urllib.parse import urlsplit
 
 #: What FFmpeg 5 to 9 print, and what to tell the operator; the first that is found counts.
 _PUSHER: Final = (
-    ("Connection refused", "The server refused the connection: it is down, or the port is wrong."),
+    (
+        "Connection refused",
+        "The server refused the connection: it is down, or the port is wrong.",
+    ),
     ("Connection timed out", "The server did not answer in time."),
     ("Failed to resolve hostname", "The server's name can't be resolved: check the address."),
     ("Network is unreachable", "This machine has no network."),

@@ -44,6 +44,8 @@ class Aired:
     at: float
     previous_ending: str
     previous_cause: str
+    #: When that ended, if not at the same moment.
+    previous_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,9 +167,7 @@ def _wanted(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
 
 
 def _launched(status: Status, now: float) -> Status:
-    return replace(
-        status, running=True, launched=now, moved=now, on_air=None, retry_at=None
-    )
+    return replace(status, running=True, launched=now, moved=now, on_air=None, retry_at=None)
 
 
 def _unwanted(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:

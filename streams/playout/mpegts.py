@@ -71,9 +71,7 @@ def end(found: Tail, near: Fraction, frame: Fraction, audio_frame: Fraction) -> 
     """
     ends: list[Fraction] = []
     if found.video_dts is not None:
-        ends.append(
-            unwrap(found.video_dts, near) + frame + Fraction(found.reorder, CLOCK)
-        )
+        ends.append(unwrap(found.video_dts, near) + frame + Fraction(found.reorder, CLOCK))
     if found.audio_pts is not None:
         ends.append(unwrap(found.audio_pts, near) + audio_frame)
     return max(ends, default=None)
@@ -88,7 +86,7 @@ def unwrap(ticks: int, near: Fraction) -> Fraction:
 def _aligned(data: bytes) -> int | None:
     """Where the packets begin: three sync bytes in a row are no accident."""
     for start in range(min(PACKET, len(data))):
-        marks = data[start :: PACKET][:3]
+        marks = data[start::PACKET][:3]
         if len(marks) == 3 and set(marks) == {SYNC}:
             return start
     return None

@@ -123,4 +123,3 @@ class Pushers:
             self._step(pk, machine.Exited(str(error)), now)
             return
         self.roles[pk] = Role(started, now)
-
