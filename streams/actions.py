@@ -40,7 +40,7 @@ class CantStartError(ActionRefusedError):
 def start(channel: Channel, *, by: str, now: datetime) -> Run:
     """Order the channel on and open its run.
 
-    Raises `AlreadyOnAirError`, or `CantStartError` with what is missing; then nothing is written.
+    Raises `AlreadyOnAirError`, or `CantStartError` with what is missing: nothing is written.
     """
     refusal = AlreadyOnAirError(f"{channel.name} is already on air.")
     if (open_run := channel.runs.filter(ended_at=None).first()) is not None:

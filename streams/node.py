@@ -10,27 +10,24 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, assert_never
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import structlog
 from django.conf import settings
 from django.db import close_old_connections, transaction
 from django.db.models import F, Q
 
-from media_library.models import MediaItem
 from media_library.prepare import PrepareError
-from streams import plans
+from streams import chronicle, plans
+from streams.chronicle import when
 from streams.models import (
-    AsRun,
     Channel,
     ChannelState,
     Incident,
-    LogLine,
     Node,
     OutputState,
     Run,
-    Sample,
 )
 from streams.playout import ledger
 from streams.playout.plan import Assignment, ChannelPlan, Item
@@ -42,10 +39,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 LEASE: Final = timedelta(seconds=15)
 #: Seconds for which a playlist is played as it was read. Outputs are read at every exchange.
 PLAYLIST_AGE: Final = 10.0
-
-
-def when(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, tz=UTC)
 
 
 def perhaps(seconds: float | None) -> datetime | None:
@@ -108,7 +101,7 @@ class NodeLedger:
                 continue
             run = runs.get(channel.pk)
             if run is None:
-                # Ordered on without a run: it was restarted. The order stands, so a new one opens.
+                # Ordered on without a run: it was restarted, and the order stands.
                 run = Run.objects.create(
                     channel=channel, started_at=now, started_by=channel.ordered_by
                 ).pk
@@ -223,7 +216,7 @@ class NodeLedger:
     # ---- what is
 
     def _ours(self, channel: int) -> Any:
-        """The state row, as long as the claim is ours: an update of it changes one row or none."""
+        """The state row while the claim is ours: an update of it changes one row or none."""
         return ChannelState.objects.filter(
             pk=channel, owner=self.node, epoch=self._epochs.get(channel, -1)
         )
@@ -269,64 +262,14 @@ class NodeLedger:
         if not rows.update(**facts) and Channel.objects.filter(outputs=output).exists():
             OutputState.objects.create(output_id=output, **facts)
 
-    # ---- what was
-
     def _write_notes(self, notes: Sequence[ledger.Note]) -> None:
-        samples, lines = [], []
-        known = set(Channel.objects.values_list("pk", flat=True)) if notes else set()
+        chronicle.write([note for note in notes if not isinstance(note, ledger.RunEnded)])
         for note in notes:
-            if note.channel not in known:
-                # The channel was deleted while it played.
-                continue
-            match note:
-                case ledger.RunOnAir(_, run, at):
-                    Run.objects.filter(pk=run, on_air_at=None).update(on_air_at=when(at))
-                case ledger.RunEnded(channel, run, at, reason):
-                    if self._ours(channel).exists():
-                        self._end_run(channel, run, when(at), reason)
-                case ledger.Aired():
-                    self._write_aired(note)
-                case ledger.IncidentOpened():
-                    self._open_incident(note)
-                case ledger.IncidentClosed(channel, subject, at):
-                    Incident.objects.filter(
-                        channel=channel, subject=subject, closed_at=None
-                    ).update(closed_at=when(at))
-                case ledger.Logged(channel, run, role, level, text, at):
-                    lines.append(
-                        LogLine(
-                            channel_id=channel,
-                            run_id=run,
-                            at=when(at),
-                            role=role[:32],
-                            level=level[:8],
-                            text=text[:2000],
-                        )
-                    )
-                case ledger.Sampled():
-                    samples.append(_sample(note))
-                case _:
-                    assert_never(note)
-        LogLine.objects.bulk_create(lines)
-        if samples:
-            outputs = set(
-                OutputState.objects.filter(
-                    output__in={sample.output_id for sample in samples if sample.output_id}
-                ).values_list("output", flat=True)
-            )
-            Sample.objects.bulk_create(
-                [row for row in samples if row.output_id is None or row.output_id in outputs]
-            )
+            if isinstance(note, ledger.RunEnded) and self._ours(note.channel).exists():
+                self._end_run(note.channel, note.run, when(note.at), note.reason)
 
     def _end_run(self, channel: int, run: int, at: datetime, reason: str) -> None:
-        by = Channel.objects.filter(pk=channel).values_list("ordered_by", flat=True).first()
-        Run.objects.filter(pk=run, ended_at=None).update(
-            ended_at=at, end_reason=reason, ended_by=by or ""
-        )
-        AsRun.objects.filter(run=run, ended_at=None).update(
-            ended_at=at, ending=AsRun.Ending.CUT, cause=f"The channel was {reason}."
-        )
-        Incident.objects.filter(channel=channel, closed_at=None).update(closed_at=at)
+        chronicle.end_run(channel, run, at, reason)
         ChannelState.objects.filter(pk=channel, owner__in=["", self.node]).update(
             state=AirState.OFF.value,
             since=at,
@@ -355,65 +298,6 @@ class NodeLedger:
         )
         self._epochs.pop(channel, None)
         self._items.pop(channel, None)
-
-    def _write_aired(self, note: ledger.Aired) -> None:
-        at = when(note.at)
-        present = AsRun.objects.filter(run=note.run, ended_at=None)
-        slack = timedelta(seconds=1)
-        if present.filter(title=note.item.title, started_at__range=(at - slack, at + slack)):
-            # A new supervisor saw the item that an earlier one has written down.
-            return
-        present.update(
-            ended_at=when(note.previous_until) if note.previous_until else at,
-            ending=note.previous_ending,
-            cause=note.previous_cause,
-        )
-        media = note.item.media
-        AsRun.objects.create(
-            run_id=note.run,
-            item_id=media if _exists(media) else None,
-            title=note.item.title,
-            kind=note.item.kind.value,
-            started_at=at,
-        )
-
-    def _open_incident(self, note: ledger.IncidentOpened) -> None:
-        Incident.objects.get_or_create(
-            channel_id=note.channel,
-            subject=note.subject,
-            closed_at=None,
-            defaults={
-                "run_id": note.run,
-                "output_id": note.output if _has_output(note.output) else None,
-                "severity": note.severity,
-                "cause": note.cause,
-                "opened_at": when(note.at),
-            },
-        )
-
-
-def _exists(media: int | None) -> bool:
-    return media is not None and MediaItem.objects.filter(pk=media).exists()
-
-
-def _has_output(output: int | None) -> bool:
-    return output is not None and Channel.objects.filter(outputs=output).exists()
-
-
-def _sample(note: ledger.Sampled) -> Sample:
-    return Sample(
-        channel_id=note.channel,
-        output_id=note.output,
-        role=note.role,
-        at=when(note.at),
-        state=note.state,
-        bitrate=note.bitrate,
-        fps=note.fps,
-        speed=note.speed,
-        lag_seconds=note.lag,
-        cpu_percent=note.cpu,
-        memory_bytes=note.memory,
-    )
 
 
 def ffmpeg_version(program: str) -> str:

@@ -9,11 +9,10 @@ from typing import Final
 
 import structlog
 from django.conf import settings
-from django.db.models import Min
 from django.utils import timezone
 
 from media_library.actions import request_prepare
-from media_library.models import PreparedCopy
+from media_library.models import MediaItem, PreparedCopy
 from streams import plans
 from streams.models import Channel, LogLine, Sample
 from streams.node import NodeLedger
@@ -43,12 +42,11 @@ def supervise_node() -> str:
 def prepare_playlists() -> str:
     """Queue what the playlists of channels hold and what is not in their house format yet."""
     asked = 0
-    for channel in Channel.objects.exclude(playlist=None).select_related("playlist"):
-        assert channel.playlist is not None
+    for channel in Channel.objects.exclude(playlist=None):
         house = channel.house
         done = PreparedCopy.objects.filter(house=house.signature).values("item")
-        missing = channel.playlist.items.exclude(pk__in=done).exclude(status="fault").distinct()
-        for item in missing:
+        listed = MediaItem.objects.filter(entries__playlist=channel.playlist_id)
+        for item in listed.exclude(pk__in=done).exclude(status="fault").distinct():
             request_prepare(item, house)
             asked += 1
     return f"{asked} asked for."
@@ -69,10 +67,8 @@ def thin_samples() -> str:
             surplus.append(pk)
     for start in range(0, len(surplus), 500):
         Sample.objects.filter(pk__in=surplus[start : start + 500]).delete()
-    for channel in Channel.objects.all():
-        kept = channel.log_lines.order_by("-pk").values_list("pk", flat=True)[:LINES_KEPT]
-        if oldest := LogLine.objects.filter(pk__in=list(kept)).aggregate(oldest=Min("pk"))[
-            "oldest"
-        ]:
-            channel.log_lines.filter(pk__lt=oldest).delete()
+    for each in Channel.objects.all():
+        lines = LogLine.objects.filter(channel=each)
+        newest = lines.order_by("-pk").values_list("pk", flat=True)[:LINES_KEPT]
+        lines.filter(pk__lt=min(newest, default=0)).delete()
     return f"{gone + len(surplus)} samples removed."

@@ -1,8 +1,8 @@
 """A django-q2 cluster that can be trusted day and night.
 
-Stock `qcluster` hangs on SIGTERM to its group, dies silently when an idle worker is killed while
-it holds the queue's lock, leaves orphans that go on consuming when its sentinel or master is
-killed, and ends with status 0 whatever happened. Here:
+Stock `qcluster` hangs on SIGTERM to its group, dies silently when an idle worker is killed
+while it holds the queue's lock, leaves orphans that go on consuming when its sentinel or master
+is killed, and ends with status 0 whatever happened. Here:
 
 - the signal handler sets a flag and does nothing else;
 - every Python child dies with its parent (FFmpeg is started elsewhere, and does not);
@@ -58,7 +58,7 @@ class GuardedCluster(Cluster):  # type: ignore[misc]
         super().__init__()
         os.register_at_fork(after_in_child=_die_with_parent)
 
-    def sig_handler(self, signum: int, frame: object) -> None:
+    def sig_handler(self, *_: object) -> None:
         self._stop_asked.value = 1
 
     def guard(self) -> int:

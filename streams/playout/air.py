@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from streams.playout.machine import Status
 from streams.playout.plan import Kind
 from streams.playout.states import AirState, OutputAir
+
+TROUBLED: Final = {OutputAir.RETRYING, OutputAir.FAILING, OutputAir.GIVEN_UP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +35,29 @@ def judge(parts: Parts) -> tuple[AirState, str]:
     """The channel's state and, where it is not simply on air, the cause in a sentence."""
     if not parts.ordered:
         return AirState.STOPPING, ""
-    good = [status for status in parts.outputs if status.state is OutputAir.ON_AIR]
-    bad = [
-        status
-        for status in parts.outputs
-        if status.state in {OutputAir.RETRYING, OutputAir.FAILING, OutputAir.GIVEN_UP}
-    ]
-    causes = " ".join(dict.fromkeys(status.cause for status in bad if status.cause))
-    picture = parts.hub and parts.window
-    if not picture:
-        if parts.been_on_air:
-            return AirState.FAILING, parts.trouble or "The hub sends nothing."
-        return AirState.STARTING, parts.trouble
-    if parts.outputs and not good:
-        if parts.been_on_air or len(bad) == len(parts.outputs):
-            return AirState.FAILING, causes or "No output has taken any data."
-        return AirState.STARTING, causes
-    if bad:
-        return AirState.DEGRADED, causes
-    if len(good) < len(parts.outputs):
-        return AirState.DEGRADED if parts.been_on_air else AirState.STARTING, "Connecting."
+    waiting = AirState.FAILING if parts.been_on_air else AirState.STARTING
+    if not (parts.hub and parts.window):
+        return waiting, parts.trouble or ("The hub sends nothing." if parts.been_on_air else "")
+    if fault := _outputs(parts, waiting):
+        return fault
     if parts.now is Kind.SLATE:
         return AirState.DEGRADED, parts.trouble or "The slate is on."
     if parts.now is None and not parts.been_on_air:
         return AirState.STARTING, parts.trouble
     return AirState.ON_AIR, ""
+
+
+def _outputs(parts: Parts, waiting: AirState) -> tuple[AirState, str] | None:
+    """What the outputs make of a channel that has a picture; None: nothing is wrong there."""
+    good = [status for status in parts.outputs if status.state is OutputAir.ON_AIR]
+    bad = [status for status in parts.outputs if status.state in TROUBLED]
+    causes = " ".join(dict.fromkeys(status.cause for status in bad if status.cause))
+    if len(good) == len(parts.outputs):
+        return None
+    if not good:
+        if len(bad) == len(parts.outputs):
+            return AirState.FAILING, causes
+        return waiting, causes or "No output has taken any data yet."
+    if bad or parts.been_on_air:
+        return AirState.DEGRADED, causes or "Connecting."
+    return AirState.STARTING, "Connecting."

@@ -6,84 +6,60 @@ what follows.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
 import structlog
 
-from streams.playout import air, commands, diagnosis, ledger, mpegts, process
+from streams.playout import air, ledger, mpegts, process
 from streams.playout.feed import Feed
+from streams.playout.hub import Hub
 from streams.playout.machine import Status
 from streams.playout.plan import Assignment, Locate, OutputPlan, Policy, Tools
 from streams.playout.playback import AUDIO_FRAME, Playback, item_of
 from streams.playout.pushers import Pushers
+from streams.playout.report import Now, Report
 from streams.playout.role import Role
 from streams.playout.states import AirState, OutputAir
-from streams.playout.timeline import HubClock, on_frame
+from streams.playout.timeline import on_frame
 from streams.playout.window import Window
 
-#: Seconds without progress after which the hub counts as silent.
-HUB_SILENT: Final = 5.0
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Seconds for which what was taken over may take to report.
+QUIET: Final = 5.0
 #: Seconds for which the hub may be left without food. After more, FFmpeg takes the step in the
 #: timestamps for a fault (-dts_delta_threshold, 10 s), removes it, and rushes ever after.
 STARVED: Final = 8.0
-#: Lines of the log that one process may add in a second; the rest is counted.
-LINES_PER_SECOND: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Now:
-    """A moment on both clocks: `mono` for spans, `wall` (seconds since the epoch) for history."""
-
-    mono: float
-    wall: float
-
-    @classmethod
-    def read(cls) -> Now:
-        return cls(time.monotonic(), time.time())
-
-    def at(self, mono: float) -> float:
-        """The wall clock's reading of another moment."""
-        return self.wall + (mono - self.mono)
 
 
 class Channel:
-    """Plays one assignment until it is told to stop. `notes` is what the ledger shall hear."""
+    """Plays one assignment until told to stop. The supervisor takes its `report.notes`."""
 
     def __init__(
         self, tools: Tools, policy: Policy, assignment: Assignment, locate: Locate, now: Now
     ) -> None:
         plan = assignment.plan
-        self.tools = tools
         self.policy = policy
         self.assignment = assignment
-        self.notes: list[ledger.Note] = []
+        self.now = now
         self.ended = False
         self.folder = process.channel_folder(tools.run_dir, plan.pk)
-        self.hls = self.folder / "hls"
-        self.hls.mkdir(parents=True, exist_ok=True, mode=0o750)
-        self.window = Window(self.hls)
+        hls = self.folder / "hls"
+        hls.mkdir(parents=True, exist_ok=True, mode=0o750)
+        self.report = Report(plan.pk, plan.slug, assignment.run, assignment.open_incidents)
+        self.window = Window(hls)
         # Long enough to hide a player's start, short enough for a skip to be seen soon.
-        self.feed = Feed.open(
-            self.folder / "feed.fifo", int(plan.house.bytes_per_second * policy.lead)
-        )
-        self.hub: Role | None = None
-        self.clock: HubClock | None = None
-        self.now = now
-        #: Newest segment when a hub died: until there is another, air is lost.
-        self._hole_after: str | None = None
-        #: Since when (seconds since the epoch) nothing was played, where that was found out later.
-        self._silent_since: float | None = None
-        self._log = structlog.get_logger(__name__).bind(channel=plan.slug, run=assignment.run)
+        length = int(plan.house.bytes_per_second * policy.lead)
+        self.feed = Feed.open(self.folder / "feed.fifo", length)
+        self.hub = Hub(tools, policy, self.folder, self.feed, self.window, self.report)
         self.playback = Playback(
-            tools, policy, self.folder, self.feed, locate, self._programme_trouble
+            tools, policy, self.folder, self.feed, locate, self._programme_trouble, self._relay
         )
         self.playback.last_entry = assignment.last_entry
         self.playback.troubled = "programme" in assignment.open_incidents
-        self.pushers = Pushers(tools, policy, self.folder, self.hls, self._output_air)
+        self.pushers = Pushers(tools, policy, self.folder, hls, self._output_air, self._relay)
         self.state = assignment.state
         self.since = now.wall if assignment.since is None else assignment.since
         self.cause = ""
@@ -92,9 +68,9 @@ class Channel:
         self.skips_done = assignment.skips_done
         self._trouble = ""
         self._stopping = ""
-        self._sampled = now.mono
-        self._logged = now.mono
-        self._open = set(assignment.open_incidents)
+        self._sampled = self._relayed = now.mono
+        #: Since when (seconds since the epoch) nothing played, where that was found out later.
+        self._silent_since: float | None = None
         #: Until then nothing is judged: what was taken over has not reported yet.
         self._quiet_until = 0.0
         self._adopt(now)
@@ -114,7 +90,7 @@ class Channel:
         """End the run: pushers first, so that they unpublish, then player and hub."""
         if not self._stopping:
             self._stopping = reason
-            self._say("channel", "info", f"Stopping: {reason}.")
+            self.report.say(self.now, "channel", "info", f"Stopping: {reason}.")
 
     # ---- the loop
 
@@ -123,62 +99,31 @@ class Channel:
         if self._stopping:
             self._beat_stopping(now)
         else:
-            self._beat_hub(now)
+            self.hub.beat(self.playback.timeline.head, now)
             self._beat_starved(now)
-            self.playback.beat(self.assignment.plan, self.clock, now.mono)
+            self.playback.beat(self.assignment.plan, self.hub.clock, now.mono)
             self.window.look()
-            wanted = self.assignment.plan.outputs if self.window.ready else ()
-            if wanted or self.pushers.plans:
+            if self.window.ready or self.pushers.plans:
                 self.pushers.want(self.assignment.plan.outputs, now.mono)
             self.pushers.beat(now.mono)
             self._air(now)
         self._judge(now)
-        if now.mono - self._logged >= 1 or self.ended:
-            self._logged = now.mono
-            self._read_logs()
+        if now.mono - self._relayed >= 1:
+            self._relayed = now.mono
+            for role in self.roles():
+                self._relay(role)
         if now.mono - self._sampled >= self.policy.sample:
             self._sampled = now.mono
-            self._sample(now)
+            for role in self.roles():
+                self.report.note(self._sample(role, now))
 
     def roles(self) -> Iterator[Role]:
         """What runs now."""
-        if self.hub is not None:
-            yield self.hub
+        if self.hub.role is not None:
+            yield self.hub.role
         if self.playback.player is not None:
             yield self.playback.player
         yield from self.pushers.roles.values()
-
-    def snapshot(self) -> ledger.Snapshot:
-        now, timeline = self.now, self.playback.timeline
-        slot = timeline.on_air
-        until = None if slot is None else timeline.until(slot)
-        if slot is not None and until is None:
-            length = slot.item.length(self.assignment.plan.house)
-            until = None if length is None else slot.start + length
-
-        def wall(at: Fraction | None) -> float | None:
-            return None if at is None or self.clock is None else now.at(self.clock.moment(at))
-
-        return ledger.Snapshot(
-            channel=self.assignment.plan.pk,
-            run=self.assignment.run,
-            state=self.state,
-            cause=self.cause,
-            since=self.since,
-            on_air_since=self.on_air_since,
-            now=None if slot is None or self._stopping else slot.item,
-            now_since=None if slot is None else wall(slot.start),
-            now_until=wall(until),
-            next=self.playback.coming(self.assignment.plan),
-            bitrate=self.window.bitrate(),
-            restarts_done=self.restarts_done,
-            skips_done=self.skips_done,
-            last_entry=self.playback.last_entry,
-            outputs={
-                pk: self._output_snapshot(pk, status, now)
-                for pk, status in self.pushers.statuses.items()
-            },
-        )
 
     def close(self) -> None:
         """Let go of a channel whose processes play on (another supervisor adopts them)."""
@@ -189,36 +134,23 @@ class Channel:
     # ---- adoption
 
     def _adopt(self, now: Now) -> None:
-        plans = {output.pk: output for output in self.assignment.plan.outputs}
         adopted = []
         for record in process.records(self.folder):
             found = process.adopt(self.folder, record)
             if found is None:
                 process.forget(self.folder, record.name)
-                continue
-            role = Role(found, now.mono)
-            adopted.append(record.name)
-            if record.role == process.HUB:
-                self.hub = role
-                if "when" in record.notes:
-                    self.clock = HubClock(
-                        Fraction(record.notes["at"]), float(record.notes["when"])
-                    )
-            elif record.role == process.PLAYER:
-                self.playback.adopt(role, item_of(record.notes), now.mono)
             else:
-                pk = int(record.name.partition("-")[2])
-                self.pushers.adopt(pk, role, plans.get(pk), now.mono)
-        if self.hub is not None:
-            self._quiet_until = now.mono + HUB_SILENT
+                adopted.append(record.name)
+                self._take_over(Role(found, now.mono), now)
+        if self.hub.role is not None:
+            self._quiet_until = now.mono + QUIET
             self._resume(now)
-            self._say("channel", "info", f"Took over {', '.join(sorted(adopted))}.")
+            self.report.say(now, "channel", "info", f"Took over {', '.join(adopted)}.")
             return
-        for role in self.roles():
-            # Without a hub there is nothing to take over: begin anew, in the same playlist
-            # where a pusher still reads it.
-            if role.process.record.role == process.PLAYER:
-                role.kill(now.mono)
+        # Without a hub the feed is nobody's: begin anew, in the same window where a pusher
+        # still reads it.
+        if self.playback.player is not None:
+            self.playback.player.kill(now.mono)
         if self.assignment.measured_at is not None:
             self._nothing_played(
                 "the machine or its playout processes had stopped.", self.assignment.measured_at
@@ -227,108 +159,47 @@ class Channel:
         if not self.pushers.roles:
             self.window.clear()
 
+    def _take_over(self, role: Role, now: Now) -> None:
+        record = role.process.record
+        if record.role == process.HUB:
+            self.hub.adopt(role)
+        elif record.role == process.PLAYER:
+            self.playback.adopt(role, item_of(record.notes))
+        else:
+            pk = int(record.name.partition("-")[2])
+            plans = {output.pk: output for output in self.assignment.plan.outputs}
+            self.pushers.adopt(pk, role, plans.get(pk), now.mono)
+
     def _resume(self, now: Now) -> None:
         """The hub plays, but its player ended unseen: go on where the feed ends."""
-        if self.playback.player is not None or self.clock is None:
+        clock = self.hub.clock
+        if self.playback.player is not None or clock is None:
             return
-        position = self.clock.position(now.mono)
-        house = self.assignment.plan.house
-        found = mpegts.end(mpegts.tail(self.feed.peek()), position, house.frame, AUDIO_FRAME)
-        if found is None:
+        position = clock.position(now.mono)
+        frame = self.assignment.plan.house.frame
+        head = mpegts.end(mpegts.tail(self.feed.peek()), position, frame, AUDIO_FRAME)
+        if head is None:
             # Empty, since about the last segment: told by its age, the wall clock by itself.
             idle = self.window.age(now.wall)
-            found = position - Fraction(round(idle)) if idle > STARVED else position
-        self.playback.resume(found)
-
-    # ---- the hub
-
-    def _beat_hub(self, now: Now) -> None:
-        hub = self.hub
-        if hub is None:
-            self._start_hub(now, resume=self.window.exists())
-            return
-        hub.read(now.mono)
-        if hub.process.exited():
-            if not hub.halted:
-                cause = diagnosis.hub(hub.process.code())
-                self._incident("hub", None, "lost", cause, now.at(hub.moved))
-            self._drop(hub)
-            self.hub = None
-            self._hole_after = self.window.newest
-            self._start_hub(now, resume=True)
-            return
-        if now.mono - hub.moved > self.policy.stall and self.feed.level():
-            cause = f"The hub sent nothing for {self.policy.stall:.0f} s and was started again."
-            self._incident("hub", None, "lost", cause, now.at(hub.moved))
-            hub.kill(now.mono)
-            return
-        if hub.has_moved:
-            if self.window.newest != self._hole_after:
-                self._close_incident("hub", now.wall)
-            self._keep_time(hub, now)
+            head = position - round(idle) if idle > STARVED else position
+        self.playback.resume(head)
 
     def _beat_starved(self, now: Now) -> None:
         """Nobody fed the hub while there was no supervisor: go on with a fresh one."""
-        if self.clock is None or self.hub is None or self.playback.player is not None:
+        clock = self.hub.clock
+        if clock is None or self.playback.player is not None or not self.policy.paced:
             return
-        starved = self.playback.buffered(self.clock, now.mono)
-        if not self.policy.paced or starved is None or starved > -STARVED:
-            return
-        self._nothing_played(
-            "an item ended while no supervisor was there.",
-            now.at(self.clock.moment(self.playback.timeline.head)),
-        )
-        frame = self.assignment.plan.house.frame
-        self.playback.resume(on_frame(self.clock.position(now.mono), frame))
-        self.clock = None
-        self.hub.kill(now.mono)
-
-    def _start_hub(self, now: Now, *, resume: bool) -> None:
-        at = self.playback.timeline.head
-        if resume and self.clock is not None:
-            found = mpegts.tail(self.feed.peek())
-            at = self.clock.position(now.mono)
-            if found.first_dts is not None:
-                at = mpegts.unwrap(found.first_dts, at)
-        self.clock = None
-        try:
-            sock = process.progress_socket()
-            started = process.spawn(
-                self.tools,
-                self.folder,
-                process.HUB,
-                commands.hub(
-                    self.tools.ffmpeg,
-                    sock.getsockname()[1],
-                    self.hls,
-                    f"{self.assignment.run}",
-                    self.policy,
-                    resume=resume,
-                ),
-                sock=sock,
-                stdin=self.feed.fd,
-                notes={"at": str(at)},
+        head, position = self.playback.timeline.head, clock.position(now.mono)
+        if position - head > STARVED:
+            self._nothing_played(
+                "an item ended while no supervisor was there.", now.at(clock.moment(head))
             )
-        except (process.SpawnError, OSError) as error:
-            self._trouble = str(error)
-            return
-        self.hub = Role(started, now.mono)
+            self.playback.resume(on_frame(position, self.assignment.plan.house.frame))
+            self.hub.renew(now)
 
-    def _keep_time(self, hub: Role, now: Now) -> None:
-        """Know which moment of the feed is sent when. The hub keeps wall-clock time, so its first
-        report says it; the record keeps it for the next supervisor.
-        """
-        at = Fraction(hub.process.record.notes["at"])
-        sent = at + Fraction(hub.progress.out_time_us or 0, 1_000_000)
-        if not self.policy.paced:
-            self.clock = HubClock(sent, now.mono)
-            return
-        if self.clock is not None:
-            return
-        self.clock = HubClock(sent, now.mono)
-        notes = {"at": str(sent), "when": now.mono}
-        hub.process.record = replace(hub.process.record, notes=notes)
-        process.write_record(self.folder, hub.process.record)
+    def _nothing_played(self, reason: str, since: float) -> None:
+        self._silent_since = since
+        self.report.incident("channel", f"Nothing was playing: {reason}", since)
 
     # ---- stopping
 
@@ -336,82 +207,61 @@ class Channel:
         self.pushers.beat(now.mono)
         if not self.pushers.stop(now.mono):
             return
-        player, hub = self.playback.player, self.hub
-        if player is not None:
-            player.halt(now.mono, 1)
-            if player.process.exited():
-                self._drop(player)
-                self.playback.player = None
-        if hub is not None:
-            if hub.halted:
-                hub.halt(now.mono, self.policy.grace)
-            else:
-                hub.halt(now.mono, self.policy.grace)
-                hub.again()
-            # Its read from the pipe ignores the signal until something comes.
-            self.feed.nudge()
-            if hub.process.exited():
-                self._drop(hub)
-                self.hub = None
-        if self.hub is None and self.playback.player is None:
+        played = self.playback.stop(now.mono)
+        if self.hub.stop(now) and played:
             self._finish(now)
 
     def _finish(self, now: Now) -> None:
-        for subject in list(self._open):
-            self._close_incident(subject, now.wall)
-        run = self.assignment.run
+        for subject in list(self.report.open):
+            self.report.over(subject, now.wall)
         self.restarts_done = self.assignment.restarts
-        self.notes.append(
-            ledger.RunEnded(self.assignment.plan.pk, run, now.wall, self._stopping)
+        self.report.say(now, "channel", "info", "Off air.")
+        self.report.note(
+            ledger.RunEnded(
+                self.assignment.plan.pk, self.assignment.run, now.wall, self._stopping
+            )
         )
-        self._say("channel", "info", "Off air.")
         self.feed.close()
         process.remove_folder(self.folder)
         self.ended = True
 
-    def _drop(self, role: Role) -> None:
-        self._log_lines(role)
-        process.forget(self.folder, role.name)
-        role.close()
-
     # ---- what is on air
 
     def _air(self, now: Now) -> None:
-        if self.clock is None:
+        clock = self.hub.clock
+        if clock is None:
             return
-        position = self.clock.position(now.mono)
-        timeline, changes = self.playback.timeline.air(position)
+        timeline, changes = self.playback.timeline.air(clock.position(now.mono))
         self.playback.timeline = timeline
         for before, slot in changes:
-            self.notes.append(
+            self.report.note(
                 ledger.Aired(
                     channel=self.assignment.plan.pk,
                     run=self.assignment.run,
                     item=slot.item,
-                    at=now.at(self.clock.moment(slot.start)),
+                    at=now.at(clock.moment(slot.start)),
                     previous_ending="whole" if before is None else before.ending or "whole",
                     previous_cause="" if before is None else before.cause,
                     previous_until=self._silent_since,
                 )
             )
             self._silent_since = None
-            self._say("channel", "info", f"On air: {slot.item.title}")
+            self.report.say(now, "channel", "info", f"On air: {slot.item.title}")
             self.playback.aired(slot.item)
 
     def _judge(self, now: Now) -> None:
         if now.mono < self._quiet_until and not all(role.has_moved for role in self.roles()):
             return
         self._quiet_until = 0.0
-        slot = self.playback.timeline.on_air
-        hub = self.hub
         for pk, status in self.pushers.statuses.items():
             if status.state is OutputAir.ON_AIR:
                 # Also one that an earlier supervisor has opened.
-                self._close_incident(f"output-{pk}", now.wall)
-        state, cause = air.judge(
+                self.report.over(f"output-{pk}", now.wall)
+        slot = self.playback.timeline.on_air
+        state, self.cause = air.judge(
             air.Parts(
                 ordered=not self._stopping,
-                hub=hub is not None and hub.has_moved and now.mono - hub.moved < HUB_SILENT,
+                hub=self.hub.sends(now),
                 window=self.window.ready,
                 now=None if slot is None else slot.item.kind,
                 outputs=[
@@ -419,116 +269,116 @@ class Channel:
                     for output in self.assignment.plan.outputs
                 ],
                 been_on_air=self.on_air_since is not None,
-                trouble=self._trouble,
+                trouble=self._trouble or self.hub.trouble,
             )
         )
         if state is not self.state:
-            self._log.info("channel.state", state=state.value, before=self.state.value)
-            self.since = now.wall
-        self.state, self.cause = state, cause
+            log.info(
+                "channel.state",
+                channel=self.assignment.plan.slug,
+                run=self.assignment.run,
+                role="channel",
+                state=state.value,
+                before=self.state.value,
+                cause=self.cause,
+            )
+            self.state, self.since = state, now.wall
         if state in {AirState.ON_AIR, AirState.DEGRADED}:
-            self._close_incident("channel", now.wall)
+            self.report.over("channel", now.wall)
             if self.on_air_since is None:
                 self.on_air_since = now.wall
-                self.notes.append(
+                self.report.note(
                     ledger.RunOnAir(self.assignment.plan.pk, self.assignment.run, now.wall)
                 )
 
-    # ---- incidents
+    # ---- what the parts tell
+
+    def _relay(self, role: Role) -> None:
+        self.report.relay(self.now, role)
 
     def _programme_trouble(self, cause: str) -> None:
         self._trouble = cause
         if cause:
-            self._say("player", "warning", cause)
-            self._incident("programme", None, "degraded", cause, self.now.wall)
+            self.report.say(self.now, "player", "warning", cause)
+            self.report.incident("programme", cause, self.now.wall, severity="degraded")
         else:
-            self._close_incident("programme", self.now.wall)
+            self.report.over("programme", self.now.wall)
 
     def _output_air(self, output: OutputPlan, cause: str | None, at: float) -> None:
-        subject = f"output-{output.pk}"
+        subject, when = f"output-{output.pk}", self.now.at(at)
         if cause is None:
-            self._say(subject, "info", f"{output.name} is on air again.")
-            self._close_incident(subject, self.now.at(at))
-            return
-        self._say(subject, "warning", f"{output.name} is off air: {cause}")
-        self._incident(subject, output.pk, "lost", f"{output.name}: {cause}", self.now.at(at))
+            self.report.say(self.now, subject, "info", f"{output.name} is on air again.")
+            self.report.over(subject, when)
+        else:
+            words = f"{output.name} is off air: {cause}"
+            self.report.say(self.now, subject, "warning", words)
+            self.report.incident(subject, f"{output.name}: {cause}", when, output=output.pk)
 
-    def _incident(
-        self, subject: str, output: int | None, severity: str, cause: str, at: float
-    ) -> None:
-        if subject in self._open:
-            return
-        self._open.add(subject)
-        plan, run = self.assignment.plan, self.assignment.run
-        self.notes.append(
-            ledger.IncidentOpened(plan.pk, run, subject, output, severity, cause, at)
+    # ---- what the page shows
+
+    def snapshot(self) -> ledger.Snapshot:
+        now, clock, timeline = self.now, self.hub.clock, self.playback.timeline
+        slot = None if self._stopping else timeline.on_air
+        until = None
+        if slot is not None:
+            until = timeline.until(slot)
+            length = slot.item.length(self.assignment.plan.house)
+            if until is None and length is not None:
+                until = slot.start + length
+
+        def wall(at: Fraction | None) -> float | None:
+            return None if at is None or clock is None else now.at(clock.moment(at))
+
+        return ledger.Snapshot(
+            channel=self.assignment.plan.pk,
+            run=self.assignment.run,
+            state=self.state,
+            cause=self.cause,
+            since=self.since,
+            on_air_since=self.on_air_since,
+            now=None if slot is None else slot.item,
+            now_since=None if slot is None else wall(slot.start),
+            now_until=wall(until),
+            next=self.playback.coming(self.assignment.plan),
+            bitrate=self.window.bitrate(),
+            restarts_done=self.restarts_done,
+            skips_done=self.skips_done,
+            last_entry=self.playback.last_entry,
+            outputs={
+                pk: self._output_snapshot(pk, status)
+                for pk, status in self.pushers.statuses.items()
+            },
         )
 
-    def _nothing_played(self, reason: str, since: float) -> None:
-        self._silent_since = since
-        self._incident("channel", None, "lost", f"Nothing was playing: {reason}", since)
-
-    def _close_incident(self, subject: str, at: float) -> None:
-        if subject in self._open:
-            self._open.discard(subject)
-            self.notes.append(ledger.IncidentClosed(self.assignment.plan.pk, subject, at))
-
-    # ---- log and samples
-
-    def _read_logs(self) -> None:
-        for role in self.roles():
-            self._log_lines(role)
-
-    def _log_lines(self, role: Role) -> None:
-        lines = [line for line in role.new_lines() if not diagnosis.harmless(line)]
-        for line in lines[:LINES_PER_SECOND]:
-            level, text = diagnosis.shown(line)
-            self._say(role.name, level, f"[FFMPEG] {text}")
-        if len(lines) > LINES_PER_SECOND:
-            more = len(lines) - LINES_PER_SECOND
-            self._say(role.name, "warning", f"[FFMPEG] and {more} lines more")
-
-    def _say(self, role: str, level: str, text: str) -> None:
-        log = self._log.bind(role=role)
-        known = {"warning": log.warning, "error": log.error, "fatal": log.error}
-        known.get(level, log.info)(text)
-        plan, run = self.assignment.plan, self.assignment.run
-        self.notes.append(ledger.Logged(plan.pk, run, role, level, text, self.now.wall))
-
-    def _sample(self, now: Now) -> None:
-        for role in self.roles():
-            load = role.load(now.mono)
-            output = None
-            bitrate = self.window.bitrate()
-            state = self.state.value
-            if role.process.record.role == process.PUSHER:
-                output = int(role.name.partition("-")[2])
-                bitrate = role.bitrate()
-                state = self.pushers.statuses[output].state.value
-            self.notes.append(
-                ledger.Sampled(
-                    channel=self.assignment.plan.pk,
-                    output=output,
-                    role=role.process.record.role,
-                    at=now.wall,
-                    state=state,
-                    bitrate=bitrate,
-                    fps=role.progress.fps,
-                    speed=role.progress.speed,
-                    lag=None if role is self.playback.player else role.lag(),
-                    cpu=load.cpu,
-                    memory=load.memory,
-                )
-            )
-
-    def _output_snapshot(self, pk: int, status: Status, now: Now) -> ledger.OutputSnapshot:
-        role = self.pushers.roles.get(pk)
-        on_air = status.state is OutputAir.ON_AIR and role is not None
+    def _output_snapshot(self, pk: int, status: Status) -> ledger.OutputSnapshot:
+        role = self.pushers.roles.get(pk) if status.state is OutputAir.ON_AIR else None
+        now = self.now
         return ledger.OutputSnapshot(
             status=status,
             since=now.at(status.since),
             retry_at=None if status.retry_at is None else now.at(status.retry_at),
-            bitrate=role.bitrate() if on_air and role else None,
-            fps=role.progress.fps if on_air and role else None,
-            speed=role.progress.speed if on_air and role else None,
+            bitrate=None if role is None else role.bitrate(),
+            fps=None if role is None else role.progress.fps,
+            speed=None if role is None else role.progress.speed,
+        )
+
+    def _sample(self, role: Role, now: Now) -> ledger.Sampled:
+        load = role.load(now.mono)
+        output = None
+        state, bitrate = self.state.value, self.window.bitrate()
+        if role.process.record.role == process.PUSHER:
+            output = int(role.name.partition("-")[2])
+            state, bitrate = self.pushers.statuses[output].state.value, role.bitrate()
+        return ledger.Sampled(
+            channel=self.assignment.plan.pk,
+            output=output,
+            role=role.process.record.role,
+            at=now.wall,
+            state=state,
+            bitrate=bitrate,
+            fps=role.progress.fps,
+            speed=role.progress.speed,
+            lag=None if role is self.playback.player else role.lag(),
+            cpu=load.cpu,
+            memory=load.memory,
         )

@@ -143,8 +143,10 @@ def encode(house: House) -> tuple[str, ...]:
     kbit = house.video_bitrate // 1000
     return (
         "-vf",
-        f"scale={house.width}:{house.height}:force_original_aspect_ratio=decrease,"
-        f"pad={house.width}:{house.height}:-1:-1,setsar=1,fps={house.fps},format=yuv420p",
+        (
+            f"scale={house.width}:{house.height}:force_original_aspect_ratio=decrease,"
+            f"pad={house.width}:{house.height}:-1:-1,setsar=1,fps={house.fps},format=yuv420p"
+        ),
         "-c:v",
         "libx264",
         "-preset",
@@ -182,7 +184,7 @@ def encode(house: House) -> tuple[str, ...]:
 def hub(
     ffmpeg: str, port: int, hls: Path, name: str, policy: Policy, *, resume: bool
 ) -> Command:
-    """Paces the feed and writes the rolling HLS window. `resume` goes on in the same playlist."""
+    """Paces the feed, writes the rolling HLS window. `resume`: goes on in the same playlist."""
     flags = "temp_file+omit_endlist"
     if policy.segments:
         flags = f"delete_segments+{flags}"

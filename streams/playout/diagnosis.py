@@ -73,8 +73,8 @@ def harmless(line: str) -> bool:
 def shown(line: str) -> tuple[str, str]:
     """Level and text of a line for the log, without the queries of URLs.
 
-    A signed URL's query is a credential. It is not searched for: whatever FFmpeg prints as a URL
-    is built anew from its harmless parts.
+    A signed URL's query is a credential. It is not searched for: whatever FFmpeg prints as a
+    URL is built anew from its harmless parts.
     """
     found = _LINE.match(line)
     text = _URL.sub(_without_query, line)

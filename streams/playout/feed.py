@@ -1,8 +1,8 @@
 """The pipe between players and hub: the one door to it.
 
-Both ends are open in the supervisor and in the hub, so it survives either of them. What waits in
-it can be looked at without taking it out (tee(2)): the end of what a killed player really wrote
-is read from there, to the frame.
+Both ends are open in the supervisor and in the hub, so it survives either of them. What waits
+in it can be looked at without taking it out (tee(2)): the end of what a killed player really
+wrote is read from there, to the frame.
 """
 
 from __future__ import annotations

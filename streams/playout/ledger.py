@@ -135,7 +135,7 @@ class Ledger(Protocol):
     ) -> dict[int, Assignment]:
         """Write the notes and snapshots, renew the claims; answer with what to play.
 
-        Called in a thread of its own, one call at a time. All or nothing: after an exception the
-        same notes come again. A channel that is missing in the answer is to be stopped.
+        Called in a thread of its own, one call at a time. All or nothing: after an exception
+        the same notes come again. A channel that is missing in the answer is to be stopped.
         """
         ...

@@ -113,8 +113,8 @@ Action = Launch | Halt | Lost | Regained
 def delay(failures: int, policy: Policy) -> float | None:
     """Seconds to wait after so many failures in a row; None: give up.
 
-    0, 1, 2, 4, ... up to the cap, then 60 and 120 for ever: a channel that runs day and night is
-    not given up, and a destination that is down is not hammered.
+    0, 1, 2, 4, ... up to the cap, then 60 and 120 for ever: a channel that runs day and night
+    is not given up, and a destination that is down is not hammered.
     """
     if policy.give_up and failures > policy.max_retries:
         return None
@@ -122,11 +122,11 @@ def delay(failures: int, policy: Policy) -> float | None:
         return 0.0
     step = failures - 2
     # Bounded before the power is taken: failures can count for months.
-    doubled = policy.retry_first * 2 ** min(step, 20)
+    doubled = policy.retry_first * float(1 << min(step, 20))
     if doubled < policy.retry_cap:
         return doubled
     steps_to_cap = 0
-    while policy.retry_first * 2**steps_to_cap < policy.retry_cap:
+    while policy.retry_first * (1 << steps_to_cap) < policy.retry_cap:
         steps_to_cap += 1
     past = step - steps_to_cap
     if past <= 0:

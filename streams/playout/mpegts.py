@@ -9,8 +9,10 @@ from typing import Final
 PACKET: Final = 188
 SYNC: Final = 0x47
 CLOCK: Final = 90_000
-#: Timestamps have 33 bits: they start over every 26.5 hours.
+#: Timestamps have 33 bits: they start over every 26.5 h.
 WRAP: Final = 1 << 33
+#: Sync bytes in a row that are no accident.
+MARKS: Final = 3
 NULL_PACKET: Final = bytes([SYNC, 0x1F, 0xFF, 0x10]) + b"\xff" * (PACKET - 4)
 VIDEO_IDS: Final = range(0xE0, 0xF0)
 AUDIO_IDS: Final = range(0xC0, 0xE0)
@@ -18,7 +20,7 @@ AUDIO_IDS: Final = range(0xC0, 0xE0)
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The end of a piece of stream. Timestamps in 90 kHz ticks, as they stand there (wrapped)."""
+    """The end of a piece of stream. Timestamps in 90 kHz ticks, as they stand there."""
 
     #: Of the video frame that began last.
     video_dts: int | None
@@ -84,10 +86,10 @@ def unwrap(ticks: int, near: Fraction) -> Fraction:
 
 
 def _aligned(data: bytes) -> int | None:
-    """Where the packets begin: three sync bytes in a row are no accident."""
+    """Where the packets begin."""
     for start in range(min(PACKET, len(data))):
-        marks = data[start::PACKET][:3]
-        if len(marks) == 3 and set(marks) == {SYNC}:
+        marks = data[start::PACKET][:MARKS]
+        if len(marks) == MARKS and set(marks) == {SYNC}:
             return start
     return None
 

@@ -33,11 +33,17 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 AUDIO_FRAME: Final = Fraction(AAC_FRAME, SAMPLE_RATE)
 #: Items tried in a row before the slate is put between. Each costs a process's start.
 TRIES: Final = 4
+#: Seconds a player has to end when the channel stops: it has nothing to finish.
+STOP_GRACE: Final = 1.0
+#: Seconds without a report after which a player no longer counts as advancing.
+ADVANCING: Final = 1.5
 #: Seconds in the pipe below which there is no time to try another item.
 NO_TIME: Final = 1.5
 
 #: Tells the channel that the programme is in trouble (a sentence) or well again ("").
 Trouble = Callable[[str], None]
+#: Hands a process's last words to the log.
+Relay = Callable[[Role], None]
 
 
 @dataclass(slots=True)
@@ -59,6 +65,7 @@ class Playback:
         feed: Feed,
         locate: Locate,
         trouble: Trouble,
+        relay: Relay,
     ) -> None:
         self.tools = tools
         self.policy = policy
@@ -66,6 +73,7 @@ class Playback:
         self.feed = feed
         self.locate = locate
         self.trouble = trouble
+        self.relay = relay
         self.timeline = Timeline()
         self.player: Role | None = None
         self.last_entry: int | None = None
@@ -91,7 +99,7 @@ class Playback:
 
     # ---- adoption
 
-    def adopt(self, role: Role, item: Item, now: float) -> None:
+    def adopt(self, role: Role, item: Item) -> None:
         """Take over a player that an earlier supervisor started."""
         notes = role.process.record.notes
         self.timeline = Timeline(head=Fraction(notes["offset"])).begin(item)
@@ -110,9 +118,9 @@ class Playback:
         if self.player is not None:
             self.player.read(now)
             if self.player.process.exited():
-                self._ended(plan, now)
+                self._ended(plan, self.player)
             else:
-                self._watch(plan, clock, now)
+                self._watch(plan, self.player, clock, now)
         if self.player is None and self._due(clock, now):
             self._begin(plan, clock, now)
 
@@ -124,6 +132,17 @@ class Playback:
             self._cut = Cut(ending, cause)
         self.player.halt(now, self.policy.grace)
 
+    def stop(self, now: float) -> bool:
+        """End the player. True when there is none."""
+        if self.player is None:
+            return True
+        self.player.halt(now, STOP_GRACE)
+        if self.player.process.exited():
+            process.forget(self.folder, self.player.name)
+            self.player.close()
+            self.player = None
+        return self.player is None
+
     def _due(self, clock: HubClock | None, now: float) -> bool:
         if not self.policy.paced:
             return True
@@ -131,10 +150,10 @@ class Playback:
         # A short or quiet item would otherwise let minutes pile up in the pipe.
         return buffered is None or buffered <= self.policy.lead
 
-    def _watch(self, plan: ChannelPlan, clock: HubClock | None, now: float) -> None:
+    def _watch(
+        self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: float
+    ) -> None:
         """A player that gives too little is replaced before the pipe is empty."""
-        player = self.player
-        assert player is not None
         if self._cut is not None:
             player.halt(now, self.policy.grace)
             return
@@ -163,13 +182,12 @@ class Playback:
 
     def _moves(self, player: Role, level: int, now: float) -> bool:
         """Whether an item of few bytes simply plays on: little in the pipe, but it advances."""
-        return level > 0 and now - player.moved < 1.5
+        return level > 0 and now - player.moved < ADVANCING
 
-    def _ended(self, plan: ChannelPlan, now: float) -> None:
-        player, cut = self.player, self._cut
-        assert player is not None
+    def _ended(self, plan: ChannelPlan, player: Role) -> None:
+        cut = self._cut
         self.player, self._cut = None, None
-        player.new_lines()
+        self.relay(player)
         code = player.process.code()
         slot = self.timeline.slots[-1]
         head = self._head_after(plan, player, code)
@@ -208,7 +226,7 @@ class Playback:
         """Where the ended player's stream ends: looked up in the pipe, to the frame."""
         slot = self.timeline.slots[-1]
         length = slot.item.length(plan.house)
-        if code == 0 and self._cut is None and length is not None and not player.halted:
+        if code == 0 and length is not None and not player.halted:
             return slot.start + length
         near = slot.start + Fraction(player.progress.out_time_us or 0, 1_000_000)
         found = mpegts.end(mpegts.tail(self.feed.peek()), near, plan.house.frame, AUDIO_FRAME)

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +32,7 @@ INHERITED: Final = ("PATH", "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 HUB: Final = "hub"
 PLAYER: Final = "player"
 PUSHER: Final = "pusher"
-#: The order in which a channel is stopped: the pushers unpublish while there is still a picture.
+#: The order in which a channel is stopped: pushers unpublish while there is still a picture.
 STOP_ORDER: Final = (PUSHER, PLAYER, HUB)
 #: Bytes of a process's stderr that are kept.
 LOG_LIMIT: Final = 1 << 20
@@ -46,7 +47,7 @@ class Record:
     """What the next supervisor must know of a process. Kept beside the feed as JSON."""
 
     pid: int
-    #: Clock ticks since boot, from /proc/<pid>/stat: with the pid it names one process for ever.
+    #: Clock ticks since boot, from /proc/<pid>/stat: with the pid it names one process.
     born: int
     #: hub, player or pusher-<output>.
     name: str
@@ -201,10 +202,8 @@ def adopt(folder: Path, record: Record) -> Process | None:
         return None
     log = folder / f"{record.name}.log"
     process = Process(record, pidfd, sock, log)
-    try:
+    with suppress(FileNotFoundError):
         process._log_at = log.stat().st_size  # noqa: SLF001 - what is there was read before
-    except OSError:
-        pass
     return process
 
 

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from streams.playout import commands, diagnosis, machine, process
 from streams.playout.plan import OutputPlan, Policy, Tools
+from streams.playout.playback import Relay
 from streams.playout.role import Role
 
 #: Tells the channel of lost (a cause) or regained (None) air: output, cause, monotonic seconds.
@@ -22,13 +23,20 @@ class Pushers:
     """One pusher per output. `beat` is called several times a second."""
 
     def __init__(
-        self, tools: Tools, policy: Policy, folder: Path, hls: Path, report: Report
+        self,
+        tools: Tools,
+        policy: Policy,
+        folder: Path,
+        hls: Path,
+        report: Report,
+        relay: Relay,
     ) -> None:
         self.tools = tools
         self.policy = policy
         self.folder = folder
         self.hls = hls
         self.report = report
+        self.relay = relay
         self.plans: dict[int, OutputPlan] = {}
         self.statuses: dict[int, machine.Status] = {}
         self.roles: dict[int, Role] = {}
@@ -80,7 +88,7 @@ class Pushers:
         return not self.roles
 
     def _exited(self, pk: int, role: Role, now: float) -> None:
-        role.new_lines()
+        self.relay(role)
         cause = diagnosis.pusher(role.process.code(), list(role.lines))
         if role.halted and pk in self.plans and self.statuses[pk].running:
             cause = f"It took no data for {self.policy.stall:.0f} seconds and was started anew."

@@ -81,7 +81,7 @@ class Role:
 
     def bitrate(self) -> int | None:
         """bit/s over the last ten seconds; None while there is too little to tell."""
-        if len(self._sizes) < 2:
+        if not self._sizes:
             return None
         (start, before), (end, after) = self._sizes[0], self._sizes[-1]
         return max(0, round((after - before) * 8 / (end - start))) if end > start else None

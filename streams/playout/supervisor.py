@@ -19,9 +19,10 @@ from typing import Final
 import structlog
 
 from streams.playout import process, wake
-from streams.playout.channel import Channel, Now
+from streams.playout.channel import Channel
 from streams.playout.ledger import Ledger, Note, Snapshot
 from streams.playout.plan import Assignment, Locate, Policy, Tools
+from streams.playout.report import Now
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -130,8 +131,8 @@ class Supervisor:
                 log.exception("channel.failed", channel=channel.assignment.plan.slug)
                 channel.cause = f"The machine refuses: {error.strerror}."
             changed = changed or channel.state is not before or channel.ended
-            self._outbox += channel.notes
-            channel.notes = []
+            self._outbox += channel.report.notes
+            channel.report.notes = []
             if channel.ended:
                 del self.channels[pk]
         self._watch()

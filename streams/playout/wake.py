@@ -11,7 +11,7 @@ Socket = socket.socket
 
 
 def knock(run_dir: Path) -> bool:
-    """Wake this node's supervisor. False: nobody listens; the next one reads the orders anyway."""
+    """Wake this node's supervisor. False: nobody listens; the next one reads the orders."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
         try:
             sock.sendto(b"!", str(run_dir / NAME))

@@ -1,0 +1,118 @@
+"""History as the engine tells it, written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from media_library.models import MediaItem
+from streams.models import AsRun, Channel, Incident, LogLine, Output, Run, Sample
+from streams.playout import ledger
+
+#: Two supervisors may see the same item come on air: so close together, it is the same.
+SAME: Final = timedelta(seconds=1)
+
+
+def when(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+def write(notes: Sequence[ledger.Note]) -> None:
+    """Write notes in their order; those of a channel that was deleted meanwhile are dropped."""
+    known = set(Channel.objects.values_list("pk", flat=True)) if notes else set()
+    kept = [note for note in notes if note.channel in known]
+    for note in kept:
+        match note:
+            case ledger.RunOnAir(_, run, at):
+                Run.objects.filter(pk=run, on_air_at=None).update(on_air_at=when(at))
+            case ledger.Aired():
+                _aired(note)
+            case ledger.IncidentOpened():
+                _opened(note)
+            case ledger.IncidentClosed(channel, subject, at):
+                Incident.objects.filter(
+                    channel=channel, subject=subject, closed_at=None
+                ).update(closed_at=when(at))
+            case _:
+                continue
+    LogLine.objects.bulk_create([_line(n) for n in kept if isinstance(n, ledger.Logged)])
+    samples = [_sample(note) for note in kept if isinstance(note, ledger.Sampled)]
+    outputs = set(Output.objects.values_list("pk", flat=True)) if samples else set()
+    Sample.objects.bulk_create(
+        [row for row in samples if row.output_id is None or row.output_id in outputs]
+    )
+
+
+def end_run(channel: int, run: int, at: datetime, reason: str) -> None:
+    """Close a run and what was open in it."""
+    by = Channel.objects.filter(pk=channel).values_list("ordered_by", flat=True).first()
+    Run.objects.filter(pk=run, ended_at=None).update(
+        ended_at=at, end_reason=reason, ended_by=by or ""
+    )
+    AsRun.objects.filter(run=run, ended_at=None).update(
+        ended_at=at, ending=AsRun.Ending.CUT, cause=f"The channel was {reason}."
+    )
+    Incident.objects.filter(channel=channel, closed_at=None).update(closed_at=at)
+
+
+def _aired(note: ledger.Aired) -> None:
+    at = when(note.at)
+    present = AsRun.objects.filter(run=note.run, ended_at=None)
+    same = (at - SAME, at + SAME)
+    if present.filter(title=note.item.title, started_at__range=same).exists():
+        return
+    present.update(
+        ended_at=when(note.previous_until) if note.previous_until else at,
+        ending=note.previous_ending,
+        cause=note.previous_cause,
+    )
+    AsRun.objects.create(
+        run_id=note.run,
+        item=MediaItem.objects.filter(pk=note.item.media or 0).first(),
+        title=note.item.title,
+        kind=note.item.kind.value,
+        started_at=at,
+    )
+
+
+def _opened(note: ledger.IncidentOpened) -> None:
+    Incident.objects.get_or_create(
+        channel_id=note.channel,
+        subject=note.subject,
+        closed_at=None,
+        defaults={
+            "run_id": note.run,
+            "output": Output.objects.filter(pk=note.output or 0).first(),
+            "severity": note.severity,
+            "cause": note.cause,
+            "opened_at": when(note.at),
+        },
+    )
+
+
+def _line(note: ledger.Logged) -> LogLine:
+    return LogLine(
+        channel_id=note.channel,
+        run_id=note.run,
+        at=when(note.at),
+        role=note.role[:32],
+        level=note.level[:8],
+        text=note.text[:2000],
+    )
+
+
+def _sample(note: ledger.Sampled) -> Sample:
+    return Sample(
+        channel_id=note.channel,
+        output_id=note.output,
+        role=note.role,
+        at=when(note.at),
+        state=note.state,
+        bitrate=note.bitrate,
+        fps=note.fps,
+        speed=note.speed,
+        lag_seconds=note.lag,
+        cpu_percent=note.cpu,
+        memory_bytes=note.memory,
+    )
