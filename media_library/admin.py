@@ -105,11 +105,17 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
     def picture(self, item: MediaItem) -> str:
         if not item.width:
             return "–"
-        return f"{item.width}×{item.height} {item.video_codec} {item.fps}".strip()
+        parts = (
+            f"{item.width}×{item.height}",
+            item.fps and f"{item.fps} fps",
+            item.video_codec,
+        )
+        return ", ".join(part for part in parts if part)
 
     @admin.display(description="Sound")
     def sound(self, item: MediaItem) -> str:
-        return f"{item.audio_codec} {item.sample_rate or ''}".strip() or "–"
+        rate = f", {item.sample_rate / 1000:g} kHz" if item.sample_rate else ""
+        return f"{item.audio_codec}{rate}" if item.audio_codec else "–"
 
     def save_model(self, request: HttpRequest, obj: MediaItem, form: Any, change: bool) -> None:
         # Only what the form holds: jobs write the rest of the row at the same time.

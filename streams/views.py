@@ -24,7 +24,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from streams import actions
 from streams.health import history
@@ -88,7 +88,7 @@ def _unless_seen(request: HttpRequest, body: bytes, content_type: str) -> HttpRe
 
 
 @never_cache
-@require_GET
+@require_safe
 def health(request: HttpRequest) -> JsonResponse:
     """For a watchdog, without login: 200, or 503 when a channel ordered on is off the air."""
     try:

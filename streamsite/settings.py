@@ -12,6 +12,7 @@ from typing import Any
 
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 from streamsite import __version__
 from streamsite.address import is_loopback
@@ -120,6 +121,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en-gb"
+FORMAT_MODULE_PATH = "streamsite.formats"
 TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 USE_TZ = True
 STATIC_URL = "/static/"
@@ -279,6 +281,13 @@ UNFOLD = {
     "SITE_SUBHEADER": NODE_NAME,
     "SITE_SYMBOL": "live_tv",
     "SITE_URL": None,
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda _request: static("streams/favicon.svg"),
+        }
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {"show_search": False, "navigation": "streamsite.sidebar.navigation"},

@@ -49,6 +49,8 @@ def _on_air(channel: Channel) -> str:
 class OutputInline(TabularInline):  # type: ignore[misc]
     model = Output
     form = OutputForm
+    # To forget a key is a rare thing, done on the output's own page.
+    fields = ("name", "platform", "url", "key", "enabled")
     extra = 0
     show_change_link = True
 

@@ -39,7 +39,7 @@ class OutputForm(forms.ModelForm):  # type: ignore[type-arg]
             "Stored. Leave empty to keep it." if stored else "No key is stored."
         )
         if not stored:
-            self.fields["forget_key"].widget = forms.HiddenInput()
+            self.fields["forget_key"].disabled = True
 
     def clean_key(self) -> Secret:
         typed = str(self.cleaned_data["key"]).strip()

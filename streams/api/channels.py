@@ -169,7 +169,8 @@ def _give(request: HttpRequest, slug: str, verb: str) -> Status[dict[str, str]]:
     _allowed(request, "streams.operate_channel")
     channel = get_object_or_404(Channel, slug=slug)
     detail = give(ORDERS[verb], channel, user=request.user, now=timezone.now())
-    return Status(202, {"detail": detail, "status": f"{request.path.rpartition('/')[0]}/status"})
+    status_path = f"{request.path.rpartition('/')[0]}/status"
+    return Status(202, {"detail": detail, "status": status_path})
 
 
 @router.post(

@@ -204,7 +204,9 @@ def _air(
         cause += " FFmpeg may still be playing."
         return _Air(UNKNOWN, worker_seen, cause, supervised)
     if ordered_on and (untouched or row is None):
-        cause = "Waiting for the playout worker to take it up."
+        # A worker that can't make the slate says so before it measures anything.
+        said = row.cause if row is not None and row.state == AirState.STARTING else ""
+        cause = said or "Waiting for the playout worker to take it up."
         return _Air(AirState.STARTING.value, channel.ordered_at, cause, supervised)
     if not fresh or row is None:
         cause = (

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -166,6 +167,19 @@ def test_check_health_is_a_line_and_an_exit_code(
     except SystemExit as end:
         ended = int(end.code or 0)
     assert (ended, capsys.readouterr().out) == (code, line)
+
+
+def test_check_health_without_a_database_is_down(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(now: object) -> None:
+        raise DatabaseError("disk I/O error")
+
+    monkeypatch.setattr("streams.management.commands.check_health.report", broken)
+    with pytest.raises(SystemExit) as end:
+        call_command("check_health")
+    assert end.value.code == 2
+    assert capsys.readouterr().out == "down: the database can't be read (disk I/O error)\n"
 
 
 def test_check_health_without_a_worker_is_down() -> None:

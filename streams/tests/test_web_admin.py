@@ -98,7 +98,11 @@ def test_a_new_key_takes_its_place(browser: Client) -> None:
 def test_a_key_can_be_forgotten(browser: Client) -> None:
     channel = rows.channel()
     output = rows.output(channel)
-    save(browser, channel, NEW | {"id": output.pk, "key": "", "forget_key": "on"})
+    url = reverse("admin:streams_output_change", args=[output.pk])
+    sent = {"channel": channel.pk, "name": "YouTube", "platform": "youtube", "enabled": "on"}
+    assert browser.post(url, sent).status_code == 302
+    assert key_of(channel) == rows.KEY
+    assert browser.post(url, sent | {"forget_key": "on"}).status_code == 302
     assert key_of(channel) == ""
 
 
@@ -239,3 +243,9 @@ def test_every_admin_page_opens(browser: Client) -> None:
         for page in ("changelist", "add"):
             assert browser.get(reverse(f"admin:{name}_{page}")).status_code == 200
     assert Output.objects.count() == 1
+
+
+def test_times_have_seconds(browser: Client) -> None:
+    run = rows.on_air(rows.channel())
+    page = browser.get(reverse("admin:streams_run_changelist")).content.decode()
+    assert f"{run.started_at:%H:%M:%S}" in page

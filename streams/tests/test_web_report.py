@@ -93,6 +93,16 @@ def test_an_order_nobody_took_up_yet_is_starting(worker: bool, status: str) -> N
     assert (told.channels[0].state, told.status) == ("starting", status)
 
 
+def test_a_worker_that_cannot_begin_says_why() -> None:
+    channel = rows.channel()
+    rows.node(NOW)
+    ordered_on(channel)
+    ChannelState.objects.create(
+        channel=channel, owner="here", state="starting", cause="The slate can't be made."
+    )
+    assert report(NOW).channels[0].cause == "The slate can't be made."
+
+
 def test_the_state_of_an_earlier_run_is_not_this_runs() -> None:
     channel = rows.channel()
     rows.node(NOW)

@@ -4,6 +4,7 @@ import sys
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand
+from django.db import DatabaseError
 from django.utils import timezone
 
 from streams.health.report import Report, report
@@ -15,7 +16,12 @@ class Command(BaseCommand):
     help = "One line and an exit code: 0 healthy, 1 degraded, 2 down."
 
     def handle(self, **_: Any) -> None:
-        told = report(timezone.now())
+        try:
+            told = report(timezone.now())
+        except DatabaseError as error:
+            # Python's own status after an exception would read as "degraded".
+            self.stdout.write(f"down: the database can't be read ({error})")
+            sys.exit(EXIT_CODE["down"])
         self.stdout.write(f"{told.status}: {_line(told)}")
         if code := EXIT_CODE[told.status]:
             sys.exit(code)
