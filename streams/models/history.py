@@ -91,7 +91,9 @@ class Incident(models.Model):
         Output, null=True, blank=True, on_delete=models.SET_NULL, related_name="incidents"
     )
     run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="incidents")
-    subject = models.CharField(max_length=80, help_text="What it is about: output-7, programme.")
+    subject = models.CharField(
+        max_length=80, help_text="What it is about: output-7, programme."
+    )
     severity = models.CharField(max_length=8, choices=Severity)
     cause = models.TextField()
     opened_at = models.DateTimeField()
@@ -119,7 +121,9 @@ class Sample(models.Model):
     """What one process of a channel did, measured every ten seconds."""
 
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="samples")
-    output = models.ForeignKey(Output, null=True, on_delete=models.SET_NULL, related_name="samples")
+    output = models.ForeignKey(
+        Output, null=True, on_delete=models.SET_NULL, related_name="samples"
+    )
     role = models.CharField(max_length=16)
     at = models.DateTimeField()
     state = models.CharField(max_length=16)
@@ -131,7 +135,10 @@ class Sample(models.Model):
     memory_bytes = models.PositiveBigIntegerField(null=True)
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["channel", "-at"]), models.Index(fields=["at"])]
+        indexes: ClassVar = [
+            models.Index(fields=["channel", "-at"]),
+            models.Index(fields=["at"]),
+        ]
 
     def __str__(self) -> str:
         return f"{self.role} at {self.at:%H:%M:%S}"

@@ -17,7 +17,9 @@ class Node(models.Model):
     name = models.CharField(max_length=128, unique=True)
     pid = models.PositiveIntegerField(null=True)
     version = models.CharField(max_length=32, blank=True)
-    ffmpeg = models.CharField(max_length=120, blank=True, help_text="Version; empty: not found.")
+    ffmpeg = models.CharField(
+        max_length=120, blank=True, help_text="Version; empty: not found."
+    )
     started_at = models.DateTimeField(null=True)
     seen_at = models.DateTimeField(null=True)
 
@@ -39,7 +41,9 @@ class ChannelState(models.Model):
     lease_until = models.DateTimeField(null=True)
 
     state = models.CharField(
-        max_length=16, choices=[(s.value, s.label) for s in AirState], default=AirState.OFF.value
+        max_length=16,
+        choices=[(s.value, s.label) for s in AirState],
+        default=AirState.OFF.value,
     )
     since = models.DateTimeField(null=True)
     cause = models.TextField(blank=True, help_text="Why it is not simply on air.")
@@ -55,7 +59,9 @@ class ChannelState(models.Model):
     bitrate = models.PositiveBigIntegerField(null=True, help_text="bit/s, measured at the hub")
     restarts_done = models.PositiveIntegerField(default=0)
     skips_done = models.PositiveIntegerField(default=0)
-    last_entry = models.PositiveBigIntegerField(null=True, help_text="Playlist entry played last.")
+    last_entry = models.PositiveBigIntegerField(
+        null=True, help_text="Playlist entry played last."
+    )
     measured_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -70,7 +76,9 @@ class OutputState(models.Model):
         Output, on_delete=models.CASCADE, primary_key=True, related_name="state"
     )
     state = models.CharField(
-        max_length=16, choices=[(s.value, s.label) for s in OutputAir], default=OutputAir.OFF.value
+        max_length=16,
+        choices=[(s.value, s.label) for s in OutputAir],
+        default=OutputAir.OFF.value,
     )
     since = models.DateTimeField(null=True)
     cause = models.TextField(blank=True)

@@ -25,9 +25,11 @@ class Preset:
 
 
 # Addresses: YouTube Live "Stream setup help" and Twitch's ingest list (2026). Plain RTMP for
-# YouTube is kept possible by typing the address; the default is the encrypted one.
+# YouTube is possible by typing the address; the default is the encrypted one.
 PLATFORMS: Final[dict[Platform, Preset]] = {
-    Platform.YOUTUBE: Preset("YouTube", "rtmps://a.rtmps.youtube.com:443/live2", needs_key=True),
+    Platform.YOUTUBE: Preset(
+        "YouTube", "rtmps://a.rtmps.youtube.com:443/live2", needs_key=True
+    ),
     Platform.YOUTUBE_BACKUP: Preset(
         "YouTube backup", "rtmps://b.rtmps.youtube.com:443/live2?backup=1", needs_key=True
     ),

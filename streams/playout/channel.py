@@ -55,7 +55,13 @@ class Channel:
         self.feed = Feed.open(self.folder / "feed.fifo", length)
         self.hub = Hub(tools, policy, self.folder, self.feed, self.window, self.report)
         self.playback = Playback(
-            tools, policy, self.folder, self.feed, locate, self._programme_trouble, self._relay
+            tools,
+            policy,
+            self.folder,
+            self.feed,
+            locate=locate,
+            trouble=self._programme_trouble,
+            relay=self._relay,
         )
         self.playback.last_entry = assignment.last_entry
         self.playback.troubled = "programme" in assignment.open_incidents

@@ -63,6 +63,7 @@ class Playback:
         policy: Policy,
         folder: Path,
         feed: Feed,
+        *,
         locate: Locate,
         trouble: Trouble,
         relay: Relay,

@@ -28,6 +28,7 @@ class Pushers:
         policy: Policy,
         folder: Path,
         hls: Path,
+        *,
         report: Report,
         relay: Relay,
     ) -> None:
