@@ -21,6 +21,7 @@ from django.db.models import F, Q
 from media_library.prepare import PrepareError
 from streams import chronicle, plans
 from streams.chronicle import when
+from streams.health.preflight import ffmpeg_hides_keys
 from streams.models import (
     Channel,
     ChannelState,
@@ -61,6 +62,7 @@ class NodeLedger:
             "pid": os.getpid(),
             "version": settings.VERSION,
             "ffmpeg": ffmpeg_version(settings.FFMPEG_PATH),
+            "hides_keys": ffmpeg_hides_keys(),
             "started_at": now,
             "seen_at": now,
         }

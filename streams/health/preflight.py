@@ -14,6 +14,7 @@ from django.db.models import Count, Q
 
 from media_library.models import MediaItem
 from media_library.storage import unreachable
+from streams.playout.capability import hides_keys
 from streams.outputs.platforms import PLATFORMS, Platform, address_fault
 
 if TYPE_CHECKING:
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 
 #: Bytes. A channel's HLS window at 50 Mbit/s is 125 MB: below this it may not fit.
 LEAST_FREE: Final = 150_000_000
+
+
+UNFIT_FFMPEG: Final = (
+    f"This FFmpeg ({settings.FFMPEG_PATH}) ignores the stream key unless it stands where "
+    "everybody can read it: set FFMPEG_PATH to FFmpeg 5, 6 or 7, such as Debian 12's."
+)
+
+
+def ffmpeg_hides_keys() -> bool | None:
+    """Whether FFmpeg takes the key from a pipe: tried once per build, in a second."""
+    return hides_keys(settings.FFMPEG_PATH, settings.DATA_DIR / "ffmpeg.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +49,7 @@ def findings(channel: Channel) -> list[Finding]:
     found = [
         *_programme(channel),
         *_outputs(channel),
-        *_ffmpeg(),
+        *_ffmpeg(channel),
         *_storage(),
         *_folders(),
     ]
@@ -94,13 +106,17 @@ def _output(output: Output) -> Iterator[Finding]:
         yield Finding("outputs", f"Output “{output.name}”: {fault}")
 
 
-def _ffmpeg() -> Iterator[Finding]:
+def _ffmpeg(channel: Channel) -> Iterator[Finding]:
     if shutil.which(settings.FFMPEG_PATH) is None:
         yield Finding(
             "ffmpeg",
             f"FFmpeg is missing ({settings.FFMPEG_PATH} was not found): type apt install "
             "ffmpeg, or set FFMPEG_PATH.",
         )
+        return
+    keyed = [output for output in channel.outputs.filter(enabled=True) if output.key]
+    if keyed and ffmpeg_hides_keys() is False:
+        yield Finding("ffmpeg", UNFIT_FFMPEG)
 
 
 def _storage() -> Iterator[Finding]:

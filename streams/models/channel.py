@@ -59,8 +59,9 @@ class Channel(models.Model):
     order = models.CharField(max_length=3, choices=Order, default=Order.OFF, editable=False)
     ordered_at = models.DateTimeField(null=True, editable=False)
     ordered_by = models.CharField(max_length=150, blank=True, editable=False)
-    # Counters, not flags: the worker keeps what it has done in its own row (ChannelState), so an
-    # order is never lost and never carried out twice, and neither pen writes in the other's row.
+    # Counters, not flags: the worker keeps what it has done in its own row (ChannelState), so
+    # an order is never lost and never carried out twice, and neither pen writes in the other's
+    # row.
     restarts = models.PositiveIntegerField(default=0, editable=False)
     skips = models.PositiveIntegerField(default=0, editable=False)
 

@@ -20,6 +20,11 @@ class Node(models.Model):
     ffmpeg = models.CharField(
         max_length=120, blank=True, help_text="Version; empty: not found."
     )
+    hides_keys = models.BooleanField(
+        "FFmpeg hides keys",
+        null=True,
+        help_text="Whether this FFmpeg takes stream keys where nobody can read them.",
+    )
     started_at = models.DateTimeField(null=True)
     seen_at = models.DateTimeField(null=True)
 

@@ -65,7 +65,9 @@ class Channel:
         )
         self.playback.last_entry = assignment.last_entry
         self.playback.troubled = "programme" in assignment.open_incidents
-        self.pushers = Pushers(tools, policy, self.folder, hls, self._output_air, self._relay)
+        self.pushers = Pushers(
+            tools, policy, self.folder, hls, report=self._output_air, relay=self._relay
+        )
         self.state = assignment.state
         self.since = now.wall if assignment.since is None else assignment.since
         self.cause = ""

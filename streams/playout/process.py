@@ -16,7 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -140,24 +140,13 @@ def spawn(
     notes: dict[str, Any] | None = None,
 ) -> Process:
     """Start FFmpeg and write its record. Raises `SpawnError`."""
-    pipes: list[int] = []
-    argv: list[str] = []
     log = folder / f"{name}.log"
     try:
-        for argument in command:
-            if isinstance(argument, Hidden):
-                reader, writer = os.pipe()
-                pipes.append(reader)
-                with os.fdopen(writer, "w") as out:
-                    out.write(argument.text.reveal())
-                argv.append(f"/dev/fd/{reader}")
-            else:
-                argv.append(argument)
         environment = {key: os.environ[key] for key in INHERITED if key in os.environ}
         environment[MARK] = str(tools.run_dir)
         with log.open("wb") as fresh:
             fresh.flush()
-        with log.open("ab") as stderr:
+        with log.open("ab") as stderr, hand_over(command) as (argv, pipes):
             child = subprocess.Popen(
                 argv,
                 stdin=stdin,
@@ -172,15 +161,34 @@ def spawn(
             )
     except OSError as error:
         raise SpawnError(f"{tools.ffmpeg} can't be started: {error.strerror}.") from error
-    finally:
-        for pipe in pipes:
-            os.close(pipe)
     port = sock.getsockname()[1]
     record = Record(child.pid, born(child.pid) or 0, name, port, time.time(), notes or {})
     write_record(folder, record)
     process = Process(record, os.pidfd_open(child.pid), sock, log)
     process._child = child  # noqa: SLF001 - born here; adopted ones have none
     return process
+
+
+@contextmanager
+def hand_over(command: Command) -> Iterator[tuple[list[str], list[int]]]:
+    """The command line as it is started, and the pipes to pass on: hidden arguments in them."""
+    pipes: list[int] = []
+    argv: list[str] = []
+    try:
+        for argument in command:
+            if isinstance(argument, Hidden):
+                reader, writer = os.pipe()
+                pipes.append(reader)
+                # It fits into the pipe, so nobody need read yet (64 KiB, pipe(7)).
+                with os.fdopen(writer, "w") as out:
+                    out.write(argument.text.reveal())
+                argv.append(f"/dev/fd/{reader}")
+            else:
+                argv.append(argument)
+        yield argv, pipes
+    finally:
+        for pipe in pipes:
+            os.close(pipe)
 
 
 def adopt(folder: Path, record: Record) -> Process | None:

@@ -1,0 +1,22 @@
+"""System checks of the playout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, register
+from django.core.checks import Warning as Caution
+
+from streams.health.preflight import UNFIT_FFMPEG, ffmpeg_hides_keys
+
+
+@register(deploy=True)
+def keys_stay_hidden(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Asked by `check --deploy` only: it is tried with FFmpeg itself."""
+    if ffmpeg_hides_keys() is False:
+        return [Caution(UNFIT_FFMPEG, id="streams.W001")]
+    return []

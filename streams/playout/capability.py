@@ -1,0 +1,109 @@
+"""Whether this FFmpeg can be given a stream key without anybody seeing it.
+
+The key is handed over in a preset on a pipe (`-fpre`). FFmpeg 5.1 takes it from there; FFmpeg 9
+accepts the option and silently ignores it, and would publish without a key. So it is tried once
+per build: FFmpeg publishes to FFmpeg on the loopback, which says what name it was called by.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+from streams.playout.commands import destination
+from streams.playout.plan import OutputPlan
+from streams.playout.process import hand_over
+from streamsite.secret import Secret
+
+#: Seconds for one try; it takes half a second.
+PATIENCE: Final = 10.0
+
+
+def hides_keys(ffmpeg: str, memory: Path) -> bool | None:
+    """Whether `ffmpeg` takes the key from a pipe; None when it can't be tried.
+
+    `memory`: a file that keeps the answer for this build.
+    """
+    program = shutil.which(ffmpeg)
+    if program is None:
+        return None
+    stat = Path(program).stat()
+    build = f"{program} {stat.st_size} {stat.st_mtime_ns}"
+    try:
+        known = json.loads(memory.read_text())
+        if known["build"] == build:
+            return bool(known["hides_keys"])
+    except (OSError, ValueError, KeyError, TypeError):
+        known = None
+    answer = _try(program)
+    if answer is not None:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        draft = memory.with_name(f"{memory.name}.{secrets.token_hex(4)}")
+        draft.write_text(json.dumps({"build": build, "hides_keys": answer}))
+        draft.replace(memory)
+    return answer
+
+
+def _try(program: str) -> bool | None:
+    key = secrets.token_hex(8)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [
+            *(program, "-hide_banner", "-nostdin", "-loglevel", "warning", "-listen", "1"),
+            *("-timeout", str(round(PATIENCE)), "-f", "flv"),
+            *("-i", f"rtmp://127.0.0.1:{port}/probe/{key}", "-c", "copy", "-f", "null", "-"),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={},
+    )
+    try:
+        if not _published(program, port, key):
+            return None
+        _, said = server.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        server.kill()
+        server.wait()
+    return "Unexpected stream" not in said
+
+
+def _published(program: str, port: int, key: str) -> bool:
+    """Publish one second; again until the server listens."""
+    output = OutputPlan(0, "probe", f"rtmp://127.0.0.1:{port}/probe", Secret(key))
+    source = ("-f", "lavfi", "-i", "color=s=64x64:r=10:d=1", "-f", "lavfi", "-i", "anullsrc")
+    command = (
+        *(program, "-hide_banner", "-nostdin", "-loglevel", "error", *source, "-t", "1"),
+        *("-c:v", "flv1", "-c:a", "aac"),
+        *(word for word in destination(output) if word not in {"-bsf:v", "extract_extradata"}),
+    )
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with hand_over(command) as (argv, pipes):
+            tried = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PATIENCE,
+                pass_fds=pipes,
+                env={},
+                check=False,
+            )
+        if tried.returncode == 0:
+            return True
+        if b"Connection refused" not in tried.stderr:
+            return False
+    return False
+
+
