@@ -154,15 +154,20 @@ class Environment:
             )
         if "sqlite" in database["ENGINE"] and database["NAME"] != ":memory:":
             file = self.base / database["NAME"]
-            try:
-                file.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise ImproperlyConfigured(
-                    f"The database's folder {file.parent} can't be made: {error.strerror}. "
-                    f"Set {name} or DATA_DIR to a place of yours."
-                ) from None
+            made(file.parent, f"{name} or DATA_DIR")
             database["NAME"] = str(file)
         return database
+
+
+def made(folder: Path, name: str) -> Path:
+    """The folder, made if it is missing; `name` is the setting that can move it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{folder} can't be made: {error.strerror}. Set {name} to a place of yours."
+        ) from None
+    return folder
 
 
 def kept(path: Path, make: Callable[[], str]) -> str:

@@ -16,7 +16,7 @@ from django.templatetags.static import static
 
 from streamsite import __version__
 from streamsite.address import is_loopback
-from streamsite.env import LOG_LEVELS, Environment, kept, new_django_key, new_field_key
+from streamsite.env import LOG_LEVELS, Environment, kept, made, new_django_key, new_field_key
 from streamsite.logs import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -59,6 +59,13 @@ CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 BEHIND_TLS = env.flag("BEHIND_TLS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
+# A browser that came by HTTPS comes by HTTPS from then on, for a month from its last visit.
+SECURE_HSTS_SECONDS = 30 * 24 * 3600 if BEHIND_TLS else 0
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # other names of the domain are not ours to bind to HTTPS
+    "security.W008",  # the proxy redirects: Django behind it sees no plain request
+    "security.W021",  # nor is it ours to enter the domain in browsers' lists
+]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
@@ -184,7 +191,11 @@ STORAGE_ACCESS_KEY_ID = env.text("STORAGE_ACCESS_KEY_ID")
 STORAGE_SECRET_ACCESS_KEY = env.secret("STORAGE_SECRET_ACCESS_KEY")
 #: The folder of STORAGE_PROVIDER=local.
 MEDIA_ROOT = env.folder("MEDIA_FOLDER") if env.text("MEDIA_FOLDER") else DATA_DIR / "media"
-if STORAGE_PROVIDER != "local":
+if STORAGE_PROVIDER == "local":
+    # Not one that was named: it may be a disk that is not mounted.
+    if not env.text("MEDIA_FOLDER"):
+        made(MEDIA_ROOT, "DATA_DIR")
+else:
     for _name, _value in (
         ("STORAGE_BUCKET", STORAGE_BUCKET),
         ("STORAGE_ACCESS_KEY_ID", STORAGE_ACCESS_KEY_ID),

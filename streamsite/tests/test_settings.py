@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from streamsite import settings as site
-from streamsite.env import Environment, kept
+from streamsite.env import Environment, kept, made
 
 ROOT = Path(__file__).parents[2]
 WRONG = {
@@ -124,6 +124,12 @@ def test_relative_database_lies_in_the_project(tmp_path: Path) -> None:
     env = Environment(tmp_path, {"DATABASE_URL": "sqlite:///here/my.db"})
     assert env.database("DATABASE_URL", tmp_path)["NAME"] == str(tmp_path / "here/my.db")
     assert (tmp_path / "here").is_dir()
+
+
+def test_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ImproperlyConfigured, match=r"Set DATA_DIR to a place of yours\."):
+        made(tmp_path / "file/folder", "DATA_DIR")
 
 
 def test_kept_value_is_made_once_and_is_its_owners(tmp_path: Path) -> None:
