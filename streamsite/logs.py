@@ -64,6 +64,8 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
             # django-structlog tells of every request, with its id.
             "gunicorn.access": {"level": "CRITICAL"},
             "django.request": {"level": "CRITICAL"},
+            # Scanners ask by any name, all day; the answer is in the request's own line.
+            "django.security.DisallowedHost": {"level": "CRITICAL"},
             # It greets at every start of every command.
             "axes.apps": {"level": "WARNING"},
             # At DEBUG these write every query and every byte they send.
