@@ -14,8 +14,8 @@ from django.db.models import Count, Q
 
 from media_library.models import MediaItem
 from media_library.storage import unreachable
-from streams.playout.capability import hides_keys
 from streams.outputs.platforms import PLATFORMS, Platform, address_fault
+from streams.playout.capability import hides_keys
 
 if TYPE_CHECKING:
     from streams.models import Channel, Output
