@@ -54,7 +54,7 @@ class Command(BaseCommand):
         Steward().run()
         self.stdout.write("streamsite: the pages and clusters have ended; stopping FFmpeg.")
         ended = stop_everything(settings.RUN_DIR)
-        self.stdout.write(f"streamsite: stopped; {ended} FFmpeg processes were ended.")
+        self.stdout.write(f"streamsite: stopped. FFmpeg processes ended: {ended}.")
 
     def demand_migrations(self) -> None:
         """Raise `CommandError` unless the database is there and has every table."""
