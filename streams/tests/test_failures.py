@@ -26,6 +26,11 @@ pytestmark = pytest.mark.slow
 
 KEY = "k-failures"
 BITRATE = HOUSE.video_bitrate + HOUSE.audio_bitrate
+#: An encoder that is not the house's, whose codecs can be copied.
+STRANGE = (
+    *("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "60", "-b:v", "2M"),
+    *("-c:a", "aac", "-ar", "48000", "-ac", "2"),
+)
 #: Seconds: a gap no longer than one frame more than there should be.
 ONE_FRAME = 2 * float(HOUSE.frame) + 0.001
 
@@ -45,7 +50,7 @@ def assert_no_gap(found: Audit) -> None:
 def test_a_server_that_is_away_for_five_seconds_gets_the_channel_back(
     node: Bench, server: RtmpServer, shelf: dict[int, Clip], tmp_path: Path
 ) -> None:
-    """Point 4: back within 3 s of the server, no gap in HLS, the incident as long as the loss."""
+    """Point 4: back within 3 s of the server, no gap in HLS, an incident as long."""
     channel = node.channel(node.item(shelf[1]), node.item(shelf[2]))
     output = node.output(channel, server.address, KEY)
     node.air(channel)
@@ -82,23 +87,25 @@ def test_a_server_that_is_away_for_five_seconds_gets_the_channel_back(
 def test_a_killed_player_is_followed_by_the_next_item_without_a_gap(
     node: Bench, shelf: dict[int, Clip], tmp_path: Path
 ) -> None:
-    """Point 5: the HLS timeline has no gap, another player feeds within a second."""
+    """Point 5: noticed within a second, no gap in HLS, the next item on within a second."""
     channel = node.channel(node.item(shelf[4]), node.item(shelf[2]))
     node.air(channel)
     with HlsRecorder(node.hls(channel), tmp_path / "kept") as kept:
         until(lambda: len(kept.segments()) >= 2, 15, "two segments")
         player = node.records(channel)["player"].pid
         os.kill(player, signal.SIGKILL)
+        noticed = node.hls(channel).parent / "player.json"
         until(
-            lambda: (new := node.records(channel).get("player")) and new.pid != player,
+            lambda: not noticed.exists() or str(player) not in noticed.read_text(),
             1,
-            "another player feeds",
+            "the supervisor has noticed",
         )
         until(lambda: AsRun.objects.filter(title=shelf[2].title).exists(), 10, "the next item")
         segments = len(kept.segments())
         until(lambda: len(kept.segments()) >= segments + 3, 15, "three segments more")
     node.halt(channel)
     assert_no_gap(heard(kept, tmp_path))
+    assert_as_run_has_no_hole(channel)
     assert AsRun.objects.order_by("pk").first().ending == AsRun.Ending.FAILED  # type: ignore[union-attr]
     assert "was skipped" in Incident.objects.get(subject="programme").cause
 
@@ -159,7 +166,7 @@ def test_a_source_that_stalls_is_cut_and_the_slate_is_on_without_a_gap(
     node: Bench, shelf: dict[int, Clip], tmp_path: Path
 ) -> None:
     """A pipe in the place of a file: it gives six seconds and then nothing, for ever."""
-    source = clips.raw(tmp_path / "stalls.ts", HOUSE, 8, 6)
+    source = clips.raw(tmp_path / "stalls.ts", HOUSE, 8, 6, *STRANGE)
     trap = node.media / "stalls.ts"
     os.mkfifo(trap)
     stalling = node.bare_item("stalls.ts", "Stalling reel")
@@ -223,6 +230,7 @@ def test_a_killed_hub_costs_one_hole_and_no_session(
         for before, after in pairwise(shown)
         if after.clip == before.clip and after.frame != before.frame + 1
     ]
+    # None where the hub died just as it had finished a segment.
     assert len(holes) <= 1, holes
     assert all(0 < hole <= 2.5 for hole in holes), holes
     found = audit(recording, HOUSE)

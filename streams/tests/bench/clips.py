@@ -63,7 +63,8 @@ def prepared(folder: Path, number: int, seconds: float, house: House = HOUSE) ->
 
 def raw(path: Path, house: House, number: int, seconds: float, *options: str) -> Path:
     """A marked clip as anybody's encoder might make it."""
-    usual = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "8", "-c:a", "aac", "-ac", "2")
+    # PCM: an encoder with priming would make the picture begin a frame late.
+    usual = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "8", "-c:a", "pcm_s16le")
     run(
         *("-f", "lavfi", "-i", marked(house, number), "-f", "lavfi", "-i", tone(number)),
         *("-t", str(float(Fraction(str(seconds)))), *(options or usual), f"file:{path}"),

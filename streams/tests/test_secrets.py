@@ -1,0 +1,172 @@
+"""Point 7: a stream key shows nowhere while its channel runs."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django.views.debug import ExceptionReporter
+
+from streams import actions, plans
+from streams.models import LogLine, Output
+from streams.playout import commands, process
+from streams.playout.plan import Policy, Tools
+from streams.playout.states import OutputAir
+from streams.tests.bench.clips import Clip
+from streams.tests.bench.node import Bench
+from streams.tests.bench.rtmp import RtmpServer
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def key() -> str:
+    """One that no other test, log or page can hold by chance."""
+    return f"sk-{secrets.token_hex(12)}"
+
+
+@pytest.fixture
+def running(
+    node: Bench, server: RtmpServer, shelf: dict[int, Clip], key: str
+) -> Iterator[Output]:
+    """An output on air, and beside it one with the same key whose server is away."""
+    channel = node.channel(node.item(shelf[1]), node.item(shelf[2]))
+    output = node.output(channel, server.address, key)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nowhere = f"rtmp://127.0.0.1:{closed.getsockname()[1]}/live"
+        dead = node.output(channel, nowhere, key, name="Away")
+        node_start(node, output, dead)
+        yield output
+
+
+def node_start(node: Bench, good: Output, dead: Output) -> None:
+    actions.start(good.channel, by="test", now=timezone.now())
+    node.until_output(good, OutputAir.ON_AIR, 15)
+    node.until_output(dead, OutputAir.FAILING, 15)
+
+
+def processes() -> Iterator[tuple[str, bytes]]:
+    """Command line and environment of every process that may be looked at."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        for name in ("cmdline", "environ"):
+            try:
+                yield f"{folder}/{name}", (folder / name).read_bytes()
+            except OSError:
+                continue
+
+
+def pages(output: Output) -> list[str]:
+    """Every page and answer that has to do with channels and outputs."""
+    channel = output.channel
+    own = ("streams_channel", "streams_output", "streams_incident", "streams_run")
+    return [
+        reverse("admin:index"),
+        *(reverse(f"admin:{name}_changelist") for name in own if _registered(name)),
+        *(
+            reverse(f"admin:{name}_{page}", args=[row.pk])
+            for name, row in (("streams_channel", channel), ("streams_output", output))
+            for page in ("change", "history", "delete")
+            if _registered(name)
+        ),
+        reverse("monitor", args=[channel.slug]),
+        reverse("status"),
+        reverse("channel-status", args=[channel.slug]),
+        reverse("channel-log", args=[channel.slug]),
+        reverse("channel-panels", args=[channel.slug]),
+        reverse("health"),
+        "/api/v1/openapi.json",
+        "/api/v1/channels",
+        f"/api/v1/channels/{channel.slug}",
+        f"/api/v1/channels/{channel.slug}/status",
+    ]
+
+
+def _registered(name: str) -> bool:
+    return any(
+        f"{model._meta.app_label}_{model._meta.model_name}" == name
+        for model in admin.site._registry
+    )
+
+
+def test_the_key_of_a_running_channel_shows_nowhere(
+    running: Output,
+    node: Bench,
+    server: RtmpServer,
+    key: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Looked for in processes, files, database, logs, pages, answers and dumps."""
+    # The key really is in use, so there was something to hide.
+    assert server.sessions(key) == 1
+    seen = dict(processes())
+    pushers = [r for name, r in node.records(running.channel).items() if "pusher" in name]
+    assert all(f"/proc/{record.pid}/cmdline" in seen for record in pushers)
+    assert len(seen) > 10
+    needle = key.encode()
+    assert [name for name, text in seen.items() if needle in text] == []
+
+    logged = "\n".join(LogLine.objects.values_list("text", flat=True))
+    assert "[FFMPEG]" in logged
+    assert key not in logged
+    assert key not in node.logs()
+    files = [path for path in node.run_dir.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".log" for path in files)
+    assert [path for path in files if needle in path.read_bytes()] == []
+    if connection.vendor == "sqlite":
+        database = Path(connection.settings_dict["NAME"])
+        for path in database.parent.glob(f"{database.name}*"):
+            assert needle not in path.read_bytes(), path
+
+    page = Client(raise_request_exception=False)
+    page.force_login(get_user_model().objects.create_superuser("boss", password="x"))
+    for address in pages(running):
+        answer = page.get(address)
+        assert answer.status_code == 200, (address, answer.status_code)
+        assert needle not in answer.getvalue(), address
+    assert needle not in page.get("/api/v1/channels/none").content
+
+    call_command("dumpdata", "streams", stdout=(dump := (tmp_path / "dump").open("w")))
+    dump.close()
+    assert key not in (tmp_path / "dump").read_text()
+    call_command("channel_status", "--json")
+    told = capfd.readouterr()
+    assert key not in told.out + told.err
+
+
+def test_the_key_shows_in_no_traceback(bench: Bench, key: str, tmp_path: Path) -> None:
+    """Not even with every local variable of every frame, as Django's error page has them."""
+    channel = bench.channel()
+    output = bench.output(channel, "rtmp://127.0.0.1/live", key)
+    (plan,) = plans.outputs([output])
+    sock = process.progress_socket()
+    try:
+        process.spawn(
+            Tools("/nowhere/ffmpeg", tmp_path),
+            tmp_path,
+            "pusher-1",
+            commands.pusher("/nowhere/ffmpeg", 1, tmp_path, plan, Policy()),
+            sock=sock,
+        )
+    except process.SpawnError:
+        report = ExceptionReporter(None, *sys.exc_info())
+    else:
+        pytest.fail("FFmpeg was found nowhere")
+    finally:
+        sock.close()
+    html, text = report.get_traceback_html(), report.get_traceback_text()
+    assert "rtmp://127.0.0.1/live" in html
+    assert key not in html
+    assert key not in text

@@ -1,0 +1,93 @@
+"""Point 9: how soon a channel is on air, and what it costs."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+from django.utils import timezone
+
+from streams import actions
+from streams.models import Channel, Output
+from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.node import Bench
+from streams.tests.bench.rtmp import RtmpServer
+from streams.tests.bench.waiting import until
+from streamsite.secret import Secret
+
+pytestmark = pytest.mark.slow
+
+BITRATE = HOUSE.video_bitrate + HOUSE.audio_bitrate
+#: Seconds over which the cost is measured.
+SPAN = 30
+
+
+def test_the_server_has_the_first_byte_within_five_seconds_of_start(
+    node: Bench, server: RtmpServer, shelf: dict[int, Clip]
+) -> None:
+    """The median of ten starts."""
+    channel = node.channel(node.item(shelf[4]))
+    output = node.output(channel, server.address, "k")
+    took = []
+    for number in range(10):
+        Output.objects.filter(pk=output.pk).update(key=Secret(f"k{number}"))
+        began = time.monotonic()
+        actions.start(Channel.objects.get(), by="test", now=timezone.now())
+        took.append(server.seconds_to_first_byte(f"k{number}", began, 20))
+        node.halt(channel)
+    assert statistics.median(took) < 5, took
+
+
+@contextmanager
+def bare(clip: Clip, address: str) -> Iterator[psutil.Process]:
+    """What one would do without streamsite: a loop with gaps and without a watch."""
+    loop = ("-re", "-stream_loop", "-1", "-i", str(clip.path), "-c", "copy", "-f", "flv")
+    process = subprocess.Popen(
+        ("ffmpeg", "-v", "error", "-nostdin", *loop, address), stdin=subprocess.DEVNULL
+    )
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def used(processes: list[psutil.Process]) -> float:
+    """Seconds of CPU, with those of children that have ended."""
+    total = 0.0
+    for process in processes:
+        times = process.cpu_times()
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def test_a_copy_channel_with_its_supervision_costs_little_more_than_a_bare_loop(
+    node: Bench, server: RtmpServer, shelf: dict[int, Clip]
+) -> None:
+    """Below 2.5 times, both measured in the same seconds."""
+    channel = node.channel(node.item(shelf[4]))
+    node.output(channel, server.address, "ours")
+    node.air(channel)
+    with bare(shelf[4], f"{server.address}/bare") as loop:
+        server.until_sent("bare", 3, BITRATE, 15)
+        assert node.cluster is not None
+        cluster = psutil.Process(node.cluster.pid)
+
+        def ours() -> float:
+            supervision = [cluster, *cluster.children(recursive=True)]
+            known = {process.pid for process in supervision}
+            return used(
+                supervision + [psutil.Process(p) for p in node.pids() if p not in known]
+            )
+
+        before, bare_before, began = ours(), used([loop]), time.monotonic()
+        until(lambda: time.monotonic() - began >= SPAN, SPAN + 5, "the span is over")
+        cost, bare_cost = ours() - before, used([loop]) - bare_before
+    node.halt(channel)
+    assert bare_cost > 0
+    assert cost < 2.5 * bare_cost, f"{cost:.2f} s against {bare_cost:.2f} s in {SPAN} s"
