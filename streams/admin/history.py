@@ -109,4 +109,4 @@ class IncidentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
 @admin.register(Node)
 class NodeAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
-    list_display = ("name", "seen_at", "started_at", "ffmpeg", "version", "pid")
+    list_display = ("name", "seen_at", "started_at", "ffmpeg", "hides_keys", "version", "pid")

@@ -37,6 +37,11 @@ def bitrate(value: int | None) -> str:
     return f"{value / MEGA:.2f} Mbit/s" if value >= MEGA else f"{value / KILO:.0f} kbit/s"
 
 
+def label(state: str) -> str:
+    """A state's value as a word: on_air is On air."""
+    return state.replace("_", " ").capitalize()
+
+
 def size(value: int | None) -> str:
     """Bytes as MB or GB."""
     if value is None:

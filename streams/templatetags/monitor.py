@@ -19,6 +19,7 @@ from streams.orders import ORDERS, Order
 register = template.Library()
 
 register.filter("bitrate", words.bitrate)
+register.filter("label", words.label)
 register.filter("size", words.size)
 register.filter("span", words.span)
 
