@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import structlog
 from django.conf import settings
-from django.db import close_old_connections, transaction
+from django.db import close_old_connections, connection, transaction
 from django.db.models import F, Q
 
 from media_library.prepare import PrepareError
@@ -71,7 +71,9 @@ class NodeLedger:
     def exchange(
         self, at: float, snapshots: Sequence[ledger.Snapshot], notes: Sequence[ledger.Note]
     ) -> dict[int, Assignment]:
-        close_old_connections()
+        if not connection.in_atomic_block:
+            # A connection that broke, or is old enough, is opened anew.
+            close_old_connections()
         now = when(at)
         with transaction.atomic():
             if not self._begun:

@@ -108,7 +108,7 @@ def status(request: HttpRequest, slug: str | None = None) -> HttpResponseBase:
     told = report(timezone.now(), slug=slug)
     if slug is not None and not told.channels:
         raise Http404
-    body = json.dumps(told.detail(), cls=DjangoJSONEncoder, separators=(",", ":"))
+    body = json.dumps(told.page(), cls=DjangoJSONEncoder, separators=(",", ":"))
     return _unless_seen(request, body.encode(), "application/json")
 
 

@@ -59,12 +59,13 @@ class NowStatus(Schema):
 
 
 class ChannelStatus(Schema):
-    """state: off, starting, on_air, degraded, failing, stopping, or unknown."""
+    """state: off, starting, on_air, degraded, failing or stopping; presumed where not `known`."""
 
     slug: str
     name: str
     order: str
     state: str
+    known: bool
     since: datetime | None
     cause: str
     supervised: bool

@@ -119,11 +119,17 @@ class ChannelReport:
         return not self.down and self.state in {AirState.OFF.value, AirState.ON_AIR.value}
 
     def public(self) -> dict[str, Any]:
-        """For `/health`, which needs no login."""
+        """For `/health`, which needs no login.
+
+        Programs are promised six states. What nobody measures now is `degraded` to them, and
+        `known` says that it is only presumed.
+        """
+        known = self.state != UNKNOWN
         return {
             "slug": self.slug,
             "order": self.order,
-            "state": self.state,
+            "state": self.state if known else AirState.DEGRADED.value,
+            "known": known,
             "since": self.since,
             "cause": self.cause,
             "on_air_since": self.on_air_since,
@@ -131,7 +137,11 @@ class ChannelReport:
 
     def detail(self) -> dict[str, Any]:
         """The public object with everything an operator may see. No secret is ever loaded."""
-        return self.public() | asdict(self)
+        return asdict(self) | self.public()
+
+    def page(self) -> dict[str, Any]:
+        """For pages, which show what is unknown as unknown."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +160,9 @@ class Report:
 
     def detail(self) -> dict[str, Any]:
         return {"status": self.status, "channels": [c.detail() for c in self.channels]}
+
+    def page(self) -> dict[str, Any]:
+        return {"status": self.status, "channels": [c.page() for c in self.channels]}
 
 
 # ---- pure ------------------------------------------------------------------------------------

@@ -64,6 +64,8 @@ def test_what_a_dead_worker_wrote_is_not_repeated() -> None:
     assert one.now is None
     assert one.bitrate is None
     assert one.outputs[0].state == "unknown"
+    public = one.public()
+    assert (public["state"], public["known"]) == ("degraded", False)
 
 
 def test_a_worker_that_stopped_measuring_one_channel_is_told() -> None:

@@ -1,0 +1,55 @@
+"""What a channel's parts add up to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from streams.playout.air import Parts, judge
+from streams.playout.machine import Status
+from streams.playout.plan import Kind
+from streams.playout.states import AirState, OutputAir
+
+GOOD = Status(OutputAir.ON_AIR)
+BAD = Status(OutputAir.RETRYING, cause="The server is down.")
+NEW = Status(OutputAir.CONNECTING)
+WELL = Parts(
+    ordered=True, hub=True, window=True, now=Kind.ITEM, outputs=[GOOD], been_on_air=True
+)
+
+
+@pytest.mark.parametrize(
+    ("parts", "state", "cause"),
+    [
+        (WELL, AirState.ON_AIR, ""),
+        (replace(WELL, outputs=[]), AirState.ON_AIR, ""),
+        (replace(WELL, ordered=False), AirState.STOPPING, ""),
+        (replace(WELL, outputs=[GOOD, BAD]), AirState.DEGRADED, "The server is down."),
+        (replace(WELL, outputs=[GOOD, NEW]), AirState.DEGRADED, "Connecting."),
+        (replace(WELL, outputs=[BAD, BAD]), AirState.FAILING, "The server is down."),
+        (replace(WELL, outputs=[NEW]), AirState.FAILING, "No output has taken any data yet."),
+        (replace(WELL, hub=False), AirState.FAILING, "The hub sends nothing."),
+        (replace(WELL, window=False, trouble="No file."), AirState.FAILING, "No file."),
+        (replace(WELL, now=Kind.SLATE), AirState.DEGRADED, "The slate is on."),
+        (replace(WELL, hub=False, been_on_air=False), AirState.STARTING, ""),
+        (
+            replace(WELL, outputs=[NEW], been_on_air=False),
+            AirState.STARTING,
+            "No output has taken any data yet.",
+        ),
+        (
+            replace(WELL, outputs=[GOOD, NEW], been_on_air=False),
+            AirState.STARTING,
+            "Connecting.",
+        ),
+        # A start that can't succeed says so at once.
+        (
+            replace(WELL, outputs=[BAD], been_on_air=False),
+            AirState.FAILING,
+            "The server is down.",
+        ),
+    ],
+)
+def test_the_state_and_its_cause(parts: Parts, state: AirState, cause: str) -> None:
+    assert judge(parts) == (state, cause)

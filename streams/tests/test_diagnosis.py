@@ -1,0 +1,63 @@
+"""FFmpeg's last lines in an operator's words, and nothing of a credential."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.playout import diagnosis
+
+SIGNED = (
+    "https://acc.r2.example:8443/bucket/a%20b.mp4?X-Amz-Credential=AK&X-Amz-Signature=deadbeef"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "lines", "words"),
+    [
+        (
+            1,
+            ["[tcp @ 0x55] [error] Connection to tcp://h:1935 failed: Connection refused"],
+            "The server refused the connection: it is down, or the port is wrong.",
+        ),
+        (1, ["[rtmp @ 0x5] [error] Server error: nope"], "check the stream key"),
+        (1, ["[tcp @ 0x5] [error] Failed to resolve hostname x: Name"], "can't be resolved"),
+        (-9, [], "The connection ended: was killed (SIGKILL)."),
+        (0, [], "ended by itself"),
+    ],
+)
+def test_why_a_pusher_ended(code: int, lines: list[str], words: str) -> None:
+    assert words in diagnosis.pusher(code, lines)
+
+
+def test_why_an_item_was_skipped() -> None:
+    lines = ["[error] file:/m/a.mp4: No such file or directory"]
+    assert diagnosis.player("A", 1, lines, begun=False) == "A was skipped: the file is missing."
+    assert diagnosis.player("A", -9, [], begun=True) == (
+        "A was cut short: the player was killed (SIGKILL)."
+    )
+
+
+def test_a_signed_address_loses_its_query_wherever_it_stands() -> None:
+    line = f"[concat @ 0x55d] [error] Impossible to open '{SIGNED}'"
+    level, text = diagnosis.shown(line)
+    assert level == "error"
+    assert "https://acc.r2.example:8443/bucket/a%20b.mp4" in text
+    assert "Signature" not in text
+    assert "deadbeef" not in text
+
+
+def test_an_address_that_can_not_be_read_is_not_shown() -> None:
+    _, text = diagnosis.shown("[error] http://[bad?sig=secret is no address")
+    assert "secret" not in text
+
+
+def test_names_and_passwords_in_an_address_are_not_shown() -> None:
+    _, text = diagnosis.shown("[warning] rtmp://me:hunter2@host/app")
+    assert "hunter2" not in text
+
+
+def test_what_ffmpeg_prints_at_every_start_frightens_nobody() -> None:
+    assert diagnosis.harmless(
+        "[h264 @ 0x1] [error] non-existing SPS 0 referenced in buffering period"
+    )
+    assert not diagnosis.harmless("[h264 @ 0x1] [error] decode_slice_header error")

@@ -1,0 +1,120 @@
+"""The life of a pusher, branch by branch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from streams.playout import machine
+from streams.playout.machine import (
+    Adopted,
+    Exited,
+    Halt,
+    Launch,
+    Lost,
+    Moved,
+    Regained,
+    Status,
+    Ticked,
+    Unwanted,
+    Wanted,
+)
+from streams.playout.plan import Policy
+from streams.playout.states import OutputAir
+
+POLICY = Policy()
+CONNECTING = Status(OutputAir.CONNECTING, since=100, running=True, launched=100, moved=100)
+ON_AIR = replace(CONNECTING, state=OutputAir.ON_AIR, since=101, moved=150, on_air=101)
+RETRYING = Status(
+    OutputAir.RETRYING,
+    since=150,
+    failures=2,
+    retry_at=160,
+    lost=150,
+    cause="The server is down.",
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "event", "now", "state", "actions"),
+    [
+        (Status(), Wanted(), 100, OutputAir.CONNECTING, (Launch(),)),
+        (CONNECTING, Wanted(), 101, OutputAir.CONNECTING, ()),
+        (CONNECTING, Moved(), 101, OutputAir.ON_AIR, ()),
+        (ON_AIR, Moved(), 151, OutputAir.ON_AIR, ()),
+        (Status(), Moved(), 1, OutputAir.OFF, ()),
+        # On air for long enough: the first retry is at once, and air is lost from now on.
+        (ON_AIR, Exited("x"), 150, OutputAir.RETRYING, (Lost(150, "x"), Launch())),
+        # It had stalled before it was ended: air was lost when data stopped.
+        (ON_AIR, Exited("x"), 162, OutputAir.RETRYING, (Lost(150, "x"), Launch())),
+        # It never came on air: air is lost since the first failure.
+        (CONNECTING, Exited("x"), 103, OutputAir.RETRYING, (Lost(103, "x"), Launch())),
+        (RETRYING, Ticked(), 159.9, OutputAir.RETRYING, ()),
+        (RETRYING, Ticked(), 160, OutputAir.RETRYING, (Launch(),)),
+        (replace(RETRYING, running=True), Moved(), 162, OutputAir.ON_AIR, (Regained(162),)),
+        # The third failure in a row; the incident is open already.
+        (replace(RETRYING, running=True), Exited("y"), 161, OutputAir.FAILING, ()),
+        (ON_AIR, Ticked(), 160, OutputAir.ON_AIR, ()),
+        (ON_AIR, Ticked(), 160.1, OutputAir.ON_AIR, (Halt(),)),
+        (ON_AIR, Unwanted(), 160, OutputAir.OFF, (Halt(),)),
+        (RETRYING, Unwanted(), 155, OutputAir.OFF, (Regained(155),)),
+        (Status(running=True), Exited("x"), 1, OutputAir.OFF, ()),
+        (Status(), Adopted(), 5, OutputAir.CONNECTING, ()),
+    ],
+)
+def test_every_branch(
+    before: Status,
+    event: machine.Event,
+    now: float,
+    state: OutputAir,
+    actions: tuple[machine.Action, ...],
+) -> None:
+    after, done = machine.step(before, event, now, POLICY)
+    assert (after.state, done) == (state, actions)
+
+
+def waits(policy: Policy, failures: int) -> list[float | None]:
+    return [machine.delay(count, policy) for count in range(1, failures + 1)]
+
+
+def test_retries_come_fast_then_slow_and_never_end() -> None:
+    expected = [0, 1, 2, 4, 8, 16, 30, 60, 120, 120]
+    assert waits(POLICY, 10) == expected
+    assert machine.delay(1_000_000, POLICY) == 120
+
+
+def test_the_first_design_gave_up_and_can_be_had_again() -> None:
+    assert waits(Policy(give_up=True), 4) == [0, 1, 2, None]
+    status = replace(RETRYING, running=True, failures=3)
+    after, _ = machine.step(status, Exited("x"), 200, Policy(give_up=True))
+    assert (after.state, after.retry_at) == (OutputAir.GIVEN_UP, None)
+    assert machine.step(after, Ticked(), 100_000, Policy(give_up=True)) == (after, ())
+
+
+def test_a_cap_above_the_long_waits_is_kept() -> None:
+    assert machine.delay(50, Policy(retry_cap=600)) == 600
+
+
+def test_a_server_that_takes_and_drops_is_not_hammered() -> None:
+    """On air for a second each time: the failures go on counting."""
+    status, _ = machine.step(Status(), Wanted(), 0, POLICY)
+    now, launches = 0.0, 1
+    for _ in range(6):
+        status, _ = machine.step(status, Moved(), now, POLICY)
+        now += 1
+        status, actions = machine.step(status, Exited("dropped"), now, POLICY)
+        if Launch() not in actions:
+            assert status.retry_at is not None
+            now = status.retry_at
+            status, actions = machine.step(status, Ticked(), now, POLICY)
+        launches += actions.count(Launch())
+    assert (launches, status.failures) == (7, 6)
+    assert now >= 0 + 1 + 2 + 4 + 8 + 16
+
+
+def test_one_that_settled_starts_counting_anew() -> None:
+    status = replace(ON_AIR, failures=7)
+    after, actions = machine.step(status, Exited("x"), 101 + POLICY.settled, POLICY)
+    assert after.failures == 1
+    assert Launch() in actions

@@ -1,0 +1,246 @@
+"""The ledger in the database: claims, fences, and history that is written once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from django.db import IntegrityError
+from django.utils import timezone
+
+from media_library.models import MediaItem, Playlist, PlaylistEntry
+from streams import actions
+from streams.models import AsRun, Channel, ChannelState, Incident, LogLine, Node, Output, Run
+from streams.node import NodeLedger
+from streams.playout import ledger
+from streams.playout.machine import Status
+from streams.playout.plan import Assignment, Item, Mode
+from streams.playout.states import AirState, OutputAir
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def made_slate() -> Iterator[None]:
+    """A slate costs seconds of encoding and is not what is looked at here."""
+    with patch("media_library.slate.slate", return_value=(Path("/slate.mp4"), 128)):
+        yield
+
+
+@pytest.fixture
+def channel() -> Channel:
+    playlist = Playlist.objects.create(name="P")
+    for number in (1, 2):
+        item = MediaItem.objects.create(key=f"{number}.mp4", title=f"Clip {number}")
+        PlaylistEntry.objects.create(playlist=playlist, item=item, position=number)
+    made = Channel.objects.create(name="Demo", slug="demo", playlist=playlist)
+    Output.objects.create(channel=made, name="Y", platform="rtmp", url="rtmp://h/app", key="K1")
+    return made
+
+
+@pytest.fixture
+def run(channel: Channel) -> Run:
+    Channel.objects.filter(pk=channel.pk).update(order="on", ordered_by="me")
+    return Run.objects.create(channel=channel, started_by="me")
+
+
+def shot(assignment: Assignment, state: AirState = AirState.ON_AIR) -> ledger.Snapshot:
+    now = time.time()
+    (output,) = assignment.plan.outputs
+    return ledger.Snapshot(
+        channel=assignment.plan.pk,
+        run=assignment.run,
+        state=state,
+        cause="",
+        since=now,
+        on_air_since=now,
+        now=assignment.plan.items[0],
+        now_since=now,
+        now_until=now + 5,
+        next=assignment.plan.items[1],
+        bitrate=3_000_000,
+        restarts_done=assignment.restarts_done,
+        skips_done=assignment.skips_done,
+        last_entry=assignment.plan.items[0].entry,
+        outputs={
+            output.pk: ledger.OutputSnapshot(
+                Status(OutputAir.ON_AIR), now, None, 2_900_000, 30.0, 1.0
+            )
+        },
+    )
+
+
+def test_what_is_ordered_is_assigned_and_claimed(channel: Channel, run: Run) -> None:
+    book = NodeLedger("a")
+    assignments = book.exchange(time.time(), [], [])
+    plan = assignments[channel.pk].plan
+    assert assignments[channel.pk].run == run.pk
+    assert [item.title for item in plan.items] == ["Clip 1", "Clip 2"]
+    assert plan.outputs[0].key.reveal() == "K1"
+    state = ChannelState.objects.get(channel=channel)
+    assert (state.owner, state.epoch) == ("a", 1)
+    assert Node.objects.get(name="a").seen_at is not None
+
+
+def test_what_is_off_is_not_assigned(channel: Channel) -> None:
+    assert NodeLedger("a").exchange(time.time(), [], []) == {}
+
+
+def test_another_node_takes_over_only_when_the_lease_is_out(channel: Channel, run: Run) -> None:
+    first, second = NodeLedger("a"), NodeLedger("b")
+    now = time.time()
+    assert channel.pk in first.exchange(now, [], [])
+    assert second.exchange(now + 10, [], []) == {}
+    assert channel.pk in second.exchange(now + 16, [], [])
+    state = ChannelState.objects.get(channel=channel)
+    assert (state.owner, state.epoch) == ("b", 2)
+
+
+def test_a_fenced_node_writes_no_state_and_ends_no_run(channel: Channel, run: Run) -> None:
+    first, second = NodeLedger("a"), NodeLedger("b")
+    now = time.time()
+    mine = first.exchange(now, [], [])[channel.pk]
+    second.exchange(now + 16, [], [])
+    late = [ledger.RunEnded(channel.pk, run.pk, now + 17, "stopped")]
+    answer = first.exchange(now + 17, [shot(mine, AirState.FAILING)], late)
+    assert answer == {}
+    run.refresh_from_db()
+    assert run.ended_at is None
+    assert ChannelState.objects.get(channel=channel).state == "off"
+
+
+def test_a_new_supervisor_of_the_same_node_need_not_wait(channel: Channel, run: Run) -> None:
+    now = time.time()
+    NodeLedger("a").exchange(now, [], [])
+    assert channel.pk in NodeLedger("a").exchange(now + 1, [], [])
+
+
+def test_state_is_written_and_handed_to_the_next_supervisor(channel: Channel, run: Run) -> None:
+    book = NodeLedger("a")
+    now = time.time()
+    mine = book.exchange(now, [], [])[channel.pk]
+    opened = ledger.IncidentOpened(channel.pk, run.pk, "hub", None, "lost", "It died.", now)
+    book.exchange(now + 2, [shot(mine)], [opened])
+    state = ChannelState.objects.get(channel=channel)
+    assert (state.state, state.now_title, state.next_title) == ("on_air", "Clip 1", "Clip 2")
+    assert state.run_id == run.pk
+    told = NodeLedger("a").exchange(now + 4, [], [])[channel.pk]
+    assert told.state is AirState.ON_AIR
+    assert told.measured_at == pytest.approx(now + 2)
+    assert told.open_incidents == {"hub"}
+    assert told.last_entry == mine.plan.items[0].entry
+
+
+def test_the_same_notes_twice_are_one_history(channel: Channel, run: Run) -> None:
+    """After an exchange whose answer was lost, the same notes come again."""
+    book = NodeLedger("a")
+    now = time.time()
+    mine = book.exchange(now, [], [])[channel.pk]
+    first, second = mine.plan.items
+    notes: list[ledger.Note] = [
+        ledger.RunOnAir(channel.pk, run.pk, now),
+        ledger.Aired(channel.pk, run.pk, first, now, "whole", ""),
+        ledger.IncidentOpened(channel.pk, run.pk, "hub", None, "lost", "It died.", now),
+    ]
+    for _ in range(2):
+        book.exchange(now + 1, [shot(mine)], notes)
+    assert AsRun.objects.count() == 1
+    assert Incident.objects.count() == 1
+    book.exchange(
+        now + 9, [], [ledger.Aired(channel.pk, run.pk, second, now + 8, "cut", "Skipped.")]
+    )
+    ended = AsRun.objects.get(title="Clip 1")
+    assert (ended.ending, ended.cause) == ("cut", "Skipped.")
+    assert AsRun.objects.get(ended_at=None).title == "Clip 2"
+
+
+def test_the_end_of_a_run_closes_what_is_open(channel: Channel, run: Run) -> None:
+    book = NodeLedger("a")
+    now = time.time()
+    mine = book.exchange(now, [], [])[channel.pk]
+    book.exchange(
+        now + 1,
+        [shot(mine)],
+        [
+            ledger.Aired(channel.pk, run.pk, mine.plan.items[0], now, "whole", ""),
+            ledger.IncidentOpened(channel.pk, run.pk, "hub", None, "lost", "x", now),
+        ],
+    )
+    actions.stop(channel, by="you", now=timezone.now())
+    assert book.exchange(now + 2, [shot(mine, AirState.STOPPING)], []) == {}
+    book.exchange(now + 3, [], [ledger.RunEnded(channel.pk, run.pk, now + 3, "stopped")])
+    run.refresh_from_db()
+    assert (run.ended_by, run.end_reason) == ("you", "stopped")
+    assert not AsRun.objects.filter(ended_at=None).exists()
+    assert not Incident.objects.filter(closed_at=None).exists()
+    state = ChannelState.objects.get(channel=channel)
+    assert (state.state, state.owner, state.run) == ("off", "", None)
+
+
+def test_a_restart_is_a_new_run_and_is_carried_out_once(channel: Channel, run: Run) -> None:
+    book = NodeLedger("a")
+    now = time.time()
+    mine = book.exchange(now, [], [])[channel.pk]
+    actions.restart(channel, by="you", now=timezone.now())
+    asked = book.exchange(now + 1, [shot(mine)], [])[channel.pk]
+    assert asked.restarts == asked.restarts_done + 1
+    ended = [ledger.RunEnded(channel.pk, run.pk, now + 2, "restarted")]
+    book.exchange(now + 2, [], ended)
+    again = book.exchange(now + 3, [], [])[channel.pk]
+    assert again.run != run.pk
+    assert again.restarts == again.restarts_done
+
+
+def test_a_stop_while_nobody_supervised_is_carried_out_by_the_next(
+    channel: Channel, run: Run
+) -> None:
+    now = time.time()
+    book = NodeLedger("a")
+    mine = book.exchange(now, [], [])[channel.pk]
+    book.exchange(now + 1, [shot(mine)], [])
+    actions.stop(channel, by="you", now=timezone.now())
+    assert NodeLedger("a").exchange(now + 2, [], []) == {}
+    run.refresh_from_db()
+    assert run.ended_at is not None
+
+
+def test_notes_of_a_deleted_channel_hurt_nobody(channel: Channel, run: Run) -> None:
+    book = NodeLedger("a")
+    now = time.time()
+    mine = book.exchange(now, [], [])[channel.pk]
+    pk, run_pk = channel.pk, run.pk
+    channel.delete()
+    notes: list[ledger.Note] = [
+        ledger.Logged(pk, run_pk, "hub", "info", "x", now),
+        ledger.Aired(pk, run_pk, mine.plan.items[0], now, "whole", ""),
+    ]
+    assert book.exchange(now + 1, [shot(mine)], notes) == {}
+    assert not LogLine.objects.exists()
+
+
+def test_a_removed_item_leaves_its_name_in_the_log(channel: Channel, run: Run) -> None:
+    book = NodeLedger("a")
+    now = time.time()
+    book.exchange(now, [], [])
+    gone = Item("Gone", "gone.mp4", Mode.COPY, entry=9, media=4711)
+    book.exchange(now, [], [ledger.Aired(channel.pk, run.pk, gone, now, "whole", "")])
+    assert AsRun.objects.get(title="Gone").item is None
+
+
+def test_a_key_that_changes_makes_another_edition(channel: Channel, run: Run) -> None:
+    book = NodeLedger("a")
+    now = time.time()
+    before = book.exchange(now, [], [])[channel.pk].plan.outputs[0]
+    Output.objects.update(key="K2")
+    after = book.exchange(now + 1, [], [])[channel.pk].plan.outputs[0]
+    assert before.edition != after.edition
+    assert replace(before, edition="", key=after.key) == replace(after, edition="")
+
+
+def test_the_database_refuses_a_second_open_run(channel: Channel, run: Run) -> None:
+    with pytest.raises(IntegrityError, match=r"one_open_run_per_channel|channel_id"):
+        Run.objects.create(channel=channel)

@@ -1,0 +1,97 @@
+"""The command lines, compared whole: what they hide is nowhere in them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+from media_library.house import House
+from media_library.location import LocalFile, SignedUrl
+from streams.playout import commands
+from streams.playout.commands import Hidden
+from streams.playout.plan import Item, Mode, OutputPlan, Policy
+from streamsite.secret import Secret
+
+COMMON = (
+    *("ffmpeg", "-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"),
+    *("-stats_period", "1", "-progress", "udp://127.0.0.1:4000?pkt_size=1400"),
+)
+HLS = Path("/run/x/hls")
+
+
+def shown(command: commands.Command) -> str:
+    return " ".join("<hidden>" if isinstance(word, Hidden) else word for word in command)
+
+
+def test_a_prepared_item_is_copied() -> None:
+    item = Item("A", "a.mp4", Mode.PREPARED, frames=64)
+    where = LocalFile(Path("/m/a b.mp4"))
+    made = commands.player("ffmpeg", 4000, item, where, House(), Fraction(154, 15))
+    assert made == (
+        *COMMON,
+        *("-protocol_whitelist", "file", "-format_whitelist", commands.FORMATS),
+        *("-i", "file:/m/a b.mp4", "-map", "0:v:0", "-map", "0:a:0", "-c", "copy"),
+        *("-bsf:a", "noise=amount=0:drop=not(n)", "-output_ts_offset", "10.266667"),
+        *("-muxdelay", "0", "-muxpreload", "0", "-pes_payload_size", "0"),
+        *("-mpegts_flags", "+initial_discontinuity+resend_headers", "-f", "mpegts", "pipe:1"),
+    )
+
+
+def test_a_signed_address_goes_through_a_pipe_with_its_reconnect_flags() -> None:
+    url = "https://h/a'b.mp4?sig=SECRET"
+    item = Item("A", "a.mp4", Mode.COPY)
+    made = commands.player("ffmpeg", 4000, item, SignedUrl(Secret(url)), House(), Fraction(10))
+    assert "SECRET" not in shown(made)
+    (hidden,) = [word for word in made if isinstance(word, Hidden)]
+    assert hidden.text.reveal().splitlines() == [
+        "ffconcat version 1.0",
+        "file 'https://h/a%27b.mp4?sig=SECRET'",
+        "option reconnect 1",
+        "option reconnect_streamed 1",
+        "option reconnect_delay_max 5",
+        "option rw_timeout 10000000",
+    ]
+
+
+def test_what_can_not_be_copied_is_encoded_to_the_house() -> None:
+    item = Item("A", "a.avi", Mode.TRANSCODE, has_audio=False)
+    where = LocalFile(Path("/m/a.avi"))
+    line = shown(commands.player("ffmpeg", 4000, item, where, House(), Fraction(10)))
+    assert "-f lavfi -i anullsrc=r=48000:cl=stereo -shortest -map 0:v:0 -map 1:a:0" in line
+    assert "-c:v libx264 -preset veryfast -profile:v high -b:v 3000k" in line
+    assert "scale=1280:720:force_original_aspect_ratio=decrease" in line
+
+
+def test_the_hub() -> None:
+    fresh = commands.hub("ffmpeg", 4000, HLS, "7", Policy(), resume=False)
+    assert fresh == (
+        *COMMON,
+        *("-re", "-f", "mpegts", "-i", "pipe:0", "-map", "0:v", "-map", "0:a", "-c", "copy"),
+        *("-f", "hls", "-hls_time", "2", "-hls_list_size", "10"),
+        *("-hls_flags", "delete_segments+temp_file+omit_endlist"),
+        *("-hls_segment_filename", "/run/x/hls/7-%08d.ts", "/run/x/hls/live.m3u8"),
+    )
+    again = commands.hub("ffmpeg", 4000, HLS, "7", Policy(), resume=True)
+    assert "delete_segments+temp_file+omit_endlist+append_list" in again
+
+
+def test_a_pusher_hides_its_key() -> None:
+    output = OutputPlan(1, "YouTube", "rtmp://h/live2", Secret("abcd-KEY"))
+    made = commands.pusher("ffmpeg", 4000, HLS, output, Policy())
+    assert made == (
+        *COMMON,
+        *("-re", "-live_start_index", "-2", "-i", "/run/x/hls/live.m3u8"),
+        *("-map", "0:v", "-map", "0:a", "-c", "copy", "-bsf:v", "extract_extradata"),
+        *("-f", "flv", "-flvflags", "no_duration_filesize"),
+        *("-fpre", Hidden(Secret("rtmp_playpath=abcd-KEY\n"))),
+        *("-rw_timeout", "15000000", "rtmp://h/live2"),
+    )
+    assert "KEY" not in shown(made)
+    assert "KEY" not in repr(made)
+
+
+def test_srt_takes_its_key_as_stream_id() -> None:
+    output = OutputPlan(1, "Partner", "srt://h:9000", Secret("publish:x"))
+    made = commands.destination(output)
+    assert Hidden(Secret("streamid=publish:x\n")) in made
+    assert made[:2] == ("-f", "mpegts")

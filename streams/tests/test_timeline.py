@@ -1,0 +1,85 @@
+"""The feed's clock: seams, cuts, and what is on air when."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media_library.house import House
+from streams.playout.plan import Item, Mode
+from streams.playout.timeline import START, HubClock, Timeline, on_frame
+
+
+def item(title: str, frames: int = 64) -> Item:
+    return Item(title, title, Mode.PREPARED, frames=frames)
+
+
+def test_items_stand_end_to_end() -> None:
+    line = Timeline().begin(item("a")).end(START + 5, "whole").begin(item("b"))
+    assert [slot.start for slot in line.slots] == [START, START + 5]
+
+
+def test_an_item_that_put_nothing_out_was_never_there() -> None:
+    line = Timeline().begin(item("a")).end(START + 5, "whole").begin(item("gone"))
+    line = line.end(START + 5, "failed")
+    assert [slot.item.title for slot in line.slots] == ["a"]
+    assert line.head == START + 5
+
+
+def test_what_is_on_air_follows_the_hub_and_not_the_player() -> None:
+    line = Timeline().begin(item("a")).end(START + 5, "whole").begin(item("b"))
+    line, changes = line.air(START + Fraction(1))
+    assert [slot.item.title for _, slot in changes] == ["a"]
+    line, changes = line.air(START + Fraction(4))
+    assert changes == ()
+    line = line.end(START + 7, "cut", "Skipped.")
+    line, changes = line.air(START + Fraction(6))
+    ((before, now),) = changes
+    assert before is not None
+    assert (before.item.title, before.ending, now.item.title) == ("a", "whole", "b")
+    assert line.until(now) == START + 7
+    line = line.begin(item("c"))
+    line, changes = line.air(START + Fraction(8))
+    ((before, now),) = changes
+    assert before is not None
+    assert (before.item.title, before.ending, before.cause) == ("b", "cut", "Skipped.")
+
+
+def test_the_end_of_a_playing_item_is_not_known() -> None:
+    line, _ = Timeline().begin(item("a")).air(START + Fraction(1))
+    assert line.on_air is not None
+    assert line.until(line.on_air) is None
+
+
+def test_the_hub_keeps_wall_clock_time() -> None:
+    clock = HubClock(at=START, when=1000.0)
+    assert clock.position(1002.5) == START + Fraction(5, 2)
+    assert clock.moment(START + Fraction(5, 2)) == 1002.5
+
+
+@given(
+    lengths=st.lists(st.integers(min_value=0, max_value=200), min_size=1, max_size=30),
+    looks=st.lists(st.integers(min_value=0, max_value=6000), max_size=30),
+)
+def test_whatever_the_lengths_each_item_airs_once_and_in_order(
+    lengths: list[int], looks: list[int]
+) -> None:
+    line = Timeline()
+    head = START
+    for number, length in enumerate(lengths):
+        head += Fraction(length)
+        line = line.begin(item(str(number))).end(head, "whole")
+    aired = []
+    for look in [*sorted(looks), 10_000]:
+        line, changes = line.air(START + look)
+        aired += [int(slot.item.title) for _, slot in changes]
+    assert aired == [number for number, length in enumerate(lengths) if length]
+    assert len(line.slots) <= 1
+
+
+def test_the_next_whole_frame() -> None:
+    frame = House().frame
+    assert on_frame(Fraction(1, 60), frame) == frame
+    assert on_frame(frame, frame) == frame
