@@ -59,7 +59,7 @@ class NowStatus(Schema):
 
 
 class ChannelStatus(Schema):
-    """state: off, starting, on_air, degraded, failing or stopping; presumed where not `known`."""
+    """state: off, starting, on_air, degraded, failing, stopping; presumed if not `known`."""
 
     slug: str
     name: str
