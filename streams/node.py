@@ -79,28 +79,29 @@ class NodeLedger:
             if not self._begun:
                 self._begin(at)
             Node.objects.filter(name=self.node).update(seen_at=now)
-            for snapshot in snapshots:
-                self._write_snapshot(snapshot, now)
+            kept = {shot.channel for shot in snapshots if self._write_snapshot(shot, now)}
             self._write_notes(notes)
-            answer = self._assign({snapshot.channel for snapshot in snapshots}, now)
+            answer = self._assign({shot.channel for shot in snapshots}, kept, now)
         self._begun = True
         return answer
 
     # ---- what to play
 
-    def _assign(self, playing: set[int], now: datetime) -> dict[int, Assignment]:
+    def _assign(
+        self, playing: set[int], kept: set[int], now: datetime
+    ) -> dict[int, Assignment]:
+        """`playing`: what the engine has; `kept`: of these, what is ours and renewed."""
         ordered = list(
             Channel.objects.filter(order=Channel.Order.ON)
             .select_related("state")
-            .prefetch_related("outputs__state")
+            .prefetch_related("outputs")
         )
-        runs = dict(
-            Run.objects.filter(ended_at=None, channel__in=ordered).values_list("channel", "pk")
-        )
-        self._close_stopped(playing, now)
+        runs = dict(Run.objects.filter(ended_at=None).values_list("channel", "pk"))
+        if runs.keys() - {channel.pk for channel in ordered} - playing:
+            self._close_stopped(playing, now)
         assignments = {}
         for channel in ordered:
-            state = self._claimed(channel, now)
+            state = channel.state if channel.pk in kept else self._claimed(channel, now)
             if state is None:
                 continue
             run = runs.get(channel.pk)
@@ -225,7 +226,8 @@ class NodeLedger:
             pk=channel, owner=self.node, epoch=self._epochs.get(channel, -1)
         )
 
-    def _write_snapshot(self, snapshot: ledger.Snapshot, now: datetime) -> None:
+    def _write_snapshot(self, snapshot: ledger.Snapshot, now: datetime) -> bool:
+        """Write it, and renew the claim with it. False: the channel is no longer ours."""
         on_air = snapshot.now
         written = self._ours(snapshot.channel).update(
             state=snapshot.state.value,
@@ -245,10 +247,10 @@ class NodeLedger:
             measured_at=now,
             lease_until=now + LEASE,
         )
-        if not written:
-            return
-        for output, shot in snapshot.outputs.items():
-            self._write_output(output, shot, now)
+        if written:
+            for output, shot in snapshot.outputs.items():
+                self._write_output(output, shot, now)
+        return bool(written)
 
     def _write_output(self, output: int, shot: ledger.OutputSnapshot, now: datetime) -> None:
         facts: Mapping[str, Any] = {

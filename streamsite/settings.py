@@ -265,7 +265,7 @@ Q_CLUSTER: dict[str, Any] = {
             "recycle": 1,
             "queue_limit": 1,
             "scheduler": False,
-            "poll": 0.2,
+            "poll": 1,
         }
     },
 }

@@ -105,5 +105,3 @@ def _published(program: str, port: int, key: str) -> bool:
         if b"Connection refused" not in tried.stderr:
             return False
     return False
-
-

@@ -75,6 +75,8 @@ class Channel:
         self.restarts_done = assignment.restarts_done
         self.skips_done = assignment.skips_done
         self._trouble = ""
+        #: State of each output that the log was told last.
+        self._told: dict[int, OutputAir] = {}
         self._stopping = ""
         self._sampled = self._relayed = now.mono
         #: Since when (seconds since the epoch) nothing played, where that was found out later.
@@ -163,7 +165,7 @@ class Channel:
             self._nothing_played(
                 "the machine or its playout processes had stopped.", self.assignment.measured_at
             )
-        self.state, self.since = AirState.STARTING, now.wall
+        self.state, self.since, self.on_air_since = AirState.STARTING, now.wall, None
         if not self.pushers.roles:
             self.window.clear()
 
@@ -261,10 +263,7 @@ class Channel:
         if now.mono < self._quiet_until and not all(role.has_moved for role in self.roles()):
             return
         self._quiet_until = 0.0
-        for pk, status in self.pushers.statuses.items():
-            if status.state is OutputAir.ON_AIR:
-                # Also one that an earlier supervisor has opened.
-                self.report.over(f"output-{pk}", now.wall)
+        self._tell_outputs(now)
         slot = self.playback.timeline.on_air
         state, self.cause = air.judge(
             air.Parts(
@@ -301,6 +300,18 @@ class Channel:
 
     # ---- what the parts tell
 
+    def _tell_outputs(self, now: Now) -> None:
+        for output in self.assignment.plan.outputs:
+            status = self.pushers.statuses.get(output.pk, Status())
+            subject = f"output-{output.pk}"
+            if status.state is OutputAir.ON_AIR:
+                # Also one that an earlier supervisor has opened.
+                self.report.over(subject, now.wall)
+            if self._told.get(output.pk) is not status.state:
+                self._told[output.pk] = status.state
+                words = f"{output.name}: {status.state.label.lower()}, {output.address}"
+                self.report.say(now, subject, "info", words)
+
     def _relay(self, role: Role) -> None:
         self.report.relay(self.now, role)
 
@@ -315,7 +326,6 @@ class Channel:
     def _output_air(self, output: OutputPlan, cause: str | None, at: float) -> None:
         subject, when = f"output-{output.pk}", self.now.at(at)
         if cause is None:
-            self.report.say(self.now, subject, "info", f"{output.name} is on air again.")
             self.report.over(subject, when)
         else:
             words = f"{output.name} is off air: {cause}"

@@ -138,6 +138,7 @@ class Hub:
             self.trouble = str(error)
             return
         self.trouble = ""
+        self.report.say(now, process.HUB, "info", f"Started, process {started.pid}.")
         self.role = Role(started, now.mono)
 
     def _keep_time(self, role: Role, now: Now) -> None:

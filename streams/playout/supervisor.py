@@ -27,7 +27,7 @@ from streams.playout.report import Now
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds between two looks at the processes.
-BEAT: Final = 0.25
+BEAT: Final = 0.5
 #: Seconds between two exchanges with the ledger.
 TICK: Final = 2.0
 #: Touched at every tick, whether the ledger answers or not: the cluster's master looks at it.
