@@ -107,7 +107,7 @@ def test_a_killed_player_is_followed_by_the_next_item_without_a_gap(
     assert_no_gap(heard(kept, tmp_path))
     assert_as_run_has_no_hole(channel)
     assert AsRun.objects.order_by("pk").first().ending == AsRun.Ending.FAILED  # type: ignore[union-attr]
-    assert "was skipped" in Incident.objects.get(subject="programme").cause
+    assert "was killed" in Incident.objects.get(subject="programme").cause
 
 
 def test_a_missing_file_is_skipped_with_an_incident_and_without_a_gap(

@@ -77,7 +77,7 @@ def pages(output: Output) -> list[str]:
         *(
             reverse(f"admin:{name}_{page}", args=[row.pk])
             for name, row in (("streams_channel", channel), ("streams_output", output))
-            for page in ("change", "history", "delete")
+            for page in ("change", "history")
             if _registered(name)
         ),
         reverse("monitor", args=[channel.slug]),
