@@ -116,7 +116,7 @@ class Policy:
     #: What is buffered between player and hub, at most, before the next item is started.
     lead: float = 3.0
     #: Below so much in the pipe, a player that gives nothing is replaced.
-    low_water: float = 1.0
+    low_water: float = 1.5
     #: A player that has given nothing at all for so long is replaced.
     first_byte: float = 2.5
     #: SIGTERM to SIGKILL.

@@ -26,8 +26,10 @@ from streams.playout.report import Now
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds between two looks at the processes.
-BEAT: Final = 0.5
+#: Seconds between two looks at the processes while something is going on ...
+BUSY: Final = 0.25
+#: ... and while all is well. The end of a process wakes us anyway; this is for stalls.
+CALM: Final = 1.0
 #: Seconds between two exchanges with the ledger.
 TICK: Final = 2.0
 #: Touched at every tick, whether the ledger answers or not: the cluster's master looks at it.
@@ -167,7 +169,9 @@ class Supervisor:
 
     async def _rest(self) -> None:
         try:
-            await asyncio.wait_for(self._wake.wait(), BEAT if self.channels else TICK)
+            calm = all(channel.calm for channel in self.channels.values())
+            async with asyncio.timeout(CALM if calm else BUSY):
+                await self._wake.wait()
         except TimeoutError:
             return
         finally:
