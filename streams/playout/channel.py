@@ -127,6 +127,11 @@ class Channel:
             for role in self.roles():
                 self.report.note(self._sample(role, now))
 
+    @property
+    def calm(self) -> bool:
+        """Whether nothing is going on that wants a quick look."""
+        return self.state is AirState.ON_AIR and not self.playback.cutting
+
     def roles(self) -> Iterator[Role]:
         """What runs now."""
         if self.hub.role is not None:
@@ -149,9 +154,18 @@ class Channel:
             found = process.adopt(self.folder, record)
             if found is None:
                 process.forget(self.folder, record.name)
+                continue
+            role = Role(found, now.mono)
+            try:
+                self._take_over(role, now)
+            except (KeyError, TypeError, ValueError):
+                # Another version's: what we can't go on with is ended and begun anew.
+                log.warning("record.unknown", channel=self.assignment.plan.slug, role=role.name)
+                role.kill(now.mono)
+                role.close()
+                process.forget(self.folder, record.name)
             else:
                 adopted.append(record.name)
-                self._take_over(Role(found, now.mono), now)
         if self.hub.role is not None:
             self._quiet_until = now.mono + QUIET
             self._resume(now)

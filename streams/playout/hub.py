@@ -45,10 +45,12 @@ class Hub:
         self._hole_after: str | None = None
 
     def adopt(self, role: Role) -> None:
-        self.role = role
+        """Raises `KeyError`, `TypeError` or `ValueError` where the record is another's."""
         notes = role.process.record.notes
+        at = Fraction(notes["at"])
         if "when" in notes:
-            self.clock = HubClock(Fraction(notes["at"]), float(notes["when"]))
+            self.clock = HubClock(at, float(notes["when"]))
+        self.role = role
 
     def sends(self, now: Now) -> bool:
         """Whether it has moved data lately."""

@@ -98,14 +98,23 @@ class Playback:
         """Seconds between what is sent and what was fed; None while the hub has no clock."""
         return None if clock is None else float(self.timeline.head - clock.position(now))
 
+    @property
+    def cutting(self) -> bool:
+        """Whether a player has been asked to end, and has not yet."""
+        return self._cut is not None
+
     # ---- adoption
 
     def adopt(self, role: Role, item: Item) -> None:
-        """Take over a player that an earlier supervisor started."""
+        """Take over a player that an earlier supervisor started.
+
+        Raises `KeyError`, `TypeError` or `ValueError` where the record is another's.
+        """
         notes = role.process.record.notes
-        self.timeline = Timeline(head=Fraction(notes["offset"])).begin(item)
+        head, last_entry = Fraction(notes["offset"]), notes["last_entry"]
+        self.timeline = Timeline(head=head).begin(item)
         self.player = role
-        self.last_entry = notes["last_entry"]
+        self.last_entry = last_entry
         # Its start-up is long over: low water counts at once.
         self._filled = True
 

@@ -109,6 +109,8 @@ class Process:
     def new_lines(self) -> list[str]:
         """What it wrote to stderr since the last call; the file is kept short."""
         try:
+            if self.log.stat().st_size == self._log_at:
+                return []
             with self.log.open("rb") as log:
                 log.seek(self._log_at)
                 text = log.read(LOG_LIMIT)
@@ -123,7 +125,8 @@ class Process:
         return [line for line in whole.decode("utf-8", "replace").splitlines() if line.strip()]
 
     def close(self) -> None:
-        """Forget it. It must be gone."""
+        """Forget it. One of ours that is gone is reaped."""
+        self.code()
         os.close(self.pidfd)
         self.sock.close()
 
@@ -139,8 +142,9 @@ def spawn(
     stdout: int = subprocess.DEVNULL,
     notes: dict[str, Any] | None = None,
 ) -> Process:
-    """Start FFmpeg and write its record. Raises `SpawnError`."""
+    """Start FFmpeg and write its record. Raises `SpawnError`; then `sock` is closed."""
     log = folder / f"{name}.log"
+    child: subprocess.Popen[bytes] | None = None
     try:
         environment = {key: os.environ[key] for key in INHERITED if key in os.environ}
         environment[MARK] = str(tools.run_dir)
@@ -159,12 +163,17 @@ def spawn(
                 # Our worker ignores SIGINT, and what is ignored is inherited.
                 restore_signals=True,
             )
+        port = sock.getsockname()[1]
+        record = Record(child.pid, born(child.pid) or 0, name, port, time.time(), notes or {})
+        write_record(folder, record)
+        process = Process(record, os.pidfd_open(child.pid), sock, log)
     except OSError as error:
+        if child is not None:
+            # Nobody would ever end it: a full disk would have one more at every try.
+            child.kill()
+            child.wait()
+        sock.close()
         raise SpawnError(f"{tools.ffmpeg} can't be started: {error.strerror}.") from error
-    port = sock.getsockname()[1]
-    record = Record(child.pid, born(child.pid) or 0, name, port, time.time(), notes or {})
-    write_record(folder, record)
-    process = Process(record, os.pidfd_open(child.pid), sock, log)
     process._child = child  # noqa: SLF001 - born here; adopted ones have none
     return process
 

@@ -1,0 +1,163 @@
+"""The engine alone: a supervisor with real FFmpeg and a ledger in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from media_library.location import LocalFile, Location
+from streams.playout import process
+from streams.playout.channel import Channel
+from streams.playout.ledger import (
+    IncidentClosed,
+    IncidentOpened,
+    Logged,
+    Note,
+    RunEnded,
+    Snapshot,
+)
+from streams.playout.plan import (
+    Assignment,
+    ChannelPlan,
+    Item,
+    Kind,
+    Mode,
+    OutputPlan,
+    Policy,
+    SourceError,
+    Tools,
+)
+from streams.playout.supervisor import Supervisor
+from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.waiting import until
+
+
+def item(clip: Clip, entry: int) -> Item:
+    return Item(clip.title, str(clip.path), Mode.PREPARED, entry=entry, frames=clip.frames)
+
+
+def assignment(
+    *clips: Clip, slate: Clip, outputs: tuple[OutputPlan, ...] = (), run: int = 1
+) -> Assignment:
+    """Channel 1 with these clips."""
+    items = tuple(item(clip, entry) for entry, clip in enumerate(clips, 1))
+    still = replace(item(slate, 0), title="Slate", kind=Kind.SLATE, entry=None)
+    return Assignment(ChannelPlan(1, "test", HOUSE, items, outputs, still), run)
+
+
+@dataclass
+class Book:
+    """A ledger in memory: answers with what stands in it, and keeps what it is told."""
+
+    assignments: dict[int, Assignment] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+    snapshots: dict[int, Snapshot] = field(default_factory=dict)
+    #: Called in every exchange, before it answers: it may wait, or raise.
+    trouble: Callable[[], None] = lambda: None
+
+    def exchange(
+        self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]
+    ) -> dict[int, Assignment]:
+        answer = dict(self.assignments)
+        self.trouble()
+        self.notes += notes
+        self.snapshots = {shot.channel: shot for shot in snapshots}
+        for note in notes:
+            if isinstance(note, RunEnded):
+                self.ended(note)
+        return answer
+
+    def ended(self, note: RunEnded) -> None:
+        """What the real one does: an order that stands gets another run."""
+        old = self.assignments.get(note.channel)
+        if old is not None and old.run == note.run:
+            self.assignments[note.channel] = replace(
+                old, run=old.run + 1, restarts_done=old.restarts, measured_at=None
+            )
+
+    def said(self, words: str) -> int:
+        """How many lines of the log hold these words."""
+        return sum(isinstance(n, Logged) and words in n.text for n in list(self.notes))
+
+    def incidents(self) -> set[str]:
+        """Subjects of the open ones."""
+        found: set[str] = set()
+        for note in list(self.notes):
+            if isinstance(note, IncidentOpened):
+                found.add(note.subject)
+            elif isinstance(note, IncidentClosed):
+                found.discard(note.subject)
+        return found
+
+
+class Engine:
+    """Runs a supervisor in a thread until `leave`; what plays, plays on until `end`."""
+
+    def __init__(self, run_dir: Path, book: Book, policy: Policy | None = None) -> None:
+        self.run_dir = run_dir
+        self.book = book
+        self.policy = policy or Policy()
+        self.ffmpeg = "ffmpeg"
+        self.failed: BaseException | None = None
+        #: Keys of items whose bytes can't be found.
+        self.away: set[str] = set()
+        self.supervisor: Supervisor
+        self.thread: threading.Thread | None = None
+        #: What played on when a supervisor left is still a child of this process.
+        self.children: list[subprocess.Popen[bytes] | None] = []
+
+    def start(self) -> None:
+        tools = Tools(self.ffmpeg, self.run_dir)
+        self.supervisor = Supervisor(tools, self.policy, self.book, self.locate)
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self.supervisor.run())
+        except BaseException as error:  # noqa: BLE001 - shown by the test that waits
+            self.failed = error
+
+    def locate(self, item: Item) -> Location:
+        if item.key in self.away:
+            raise SourceError("it is away")
+        return LocalFile(Path(item.key))
+
+    def leave(self) -> None:
+        if self.thread is not None:
+            self.supervisor.stop()
+            self.thread.join(10)
+            self.thread = None
+            for channel in self.supervisor.channels.values():
+                self.children += [role.process._child for role in channel.roles()]
+
+    def end(self) -> None:
+        self.leave()
+        process.stop_everything(self.run_dir)
+        for child in self.children:
+            if child is not None:
+                child.wait(10)
+
+    # ---- what it does
+
+    def alive(self) -> bool:
+        if self.failed is not None:
+            raise AssertionError("The supervisor has ended.") from self.failed
+        return True
+
+    def channel(self) -> Channel | None:
+        return self.supervisor.channels.get(1)
+
+    def until_state(self, state: str, within: float = 15) -> None:
+        until(lambda: self.alive() and self.state() == state, within, f"it is {state}")
+
+    def state(self) -> str:
+        channel = self.channel()
+        return "" if channel is None else channel.state.value
+
+    def pids(self) -> set[int]:
+        return set(process.marked(self.run_dir))

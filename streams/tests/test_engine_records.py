@@ -1,0 +1,62 @@
+"""What one channel may meet without taking the others, or itself, off the air for ever."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.playout import process
+from streams.tests.bench.clips import Clip
+from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.waiting import until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def book(shelf: dict[int, Clip]) -> Book:
+    return Book({1: assignment(shelf[1], shelf[4], slate=shelf[2])})
+
+
+@pytest.fixture
+def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
+    made = Engine(tmp_path / "run", book)
+    made.run_dir.mkdir()
+    yield made
+    made.end()
+
+
+@pytest.mark.parametrize("name", ["player", "hub"])
+def test_a_record_of_another_version_is_replaced(engine: Engine, name: str) -> None:
+    """A deploy may change what records hold: the channel starts that process anew."""
+    engine.start()
+    engine.until_state("on_air")
+    engine.leave()
+    path = process.channel_folder(engine.run_dir, 1) / f"{name}.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"notes": {"somebody": "else's"}}))
+    engine.start()
+    engine.until_state("on_air")
+    until(lambda: engine.alive() and record["pid"] not in engine.pids(), 10, "it is replaced")
+    until(lambda: len(engine.pids()) == 2, 10, "player and hub, nothing else")
+
+
+def test_a_process_whose_record_cannot_be_written_does_not_stay(
+    engine: Engine, book: Book
+) -> None:
+    """A full disk: else there would be another player at every beat."""
+    engine.start()
+    engine.until_state("on_air")
+    folder = process.channel_folder(engine.run_dir, 1)
+    (folder / ".player.draft").mkdir()
+    channel = engine.channel()
+    assert channel is not None and channel.playback.player is not None
+    channel.playback.player.kill(0)
+    until(lambda: book.said("can't be started") > 2, 10, "it was tried again")
+    assert len(engine.pids()) <= 3
+    (folder / ".player.draft").rmdir()
+    until(lambda: len(engine.pids()) == 2, 10, "player and hub, nothing else")
+    engine.until_state("on_air")
