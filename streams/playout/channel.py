@@ -75,6 +75,8 @@ class Channel:
         self.restarts_done = assignment.restarts_done
         self.skips_done = assignment.skips_done
         self._trouble = ""
+        #: What the log was told of the present trouble: at night it may be the same for hours.
+        self._troubles: set[str] = set()
         #: State of each output that the log was told last.
         self._told: dict[int, OutputAir] = {}
         self._stopping = ""
@@ -332,9 +334,12 @@ class Channel:
     def _programme_trouble(self, cause: str) -> None:
         self._trouble = cause
         if cause:
-            self.report.say(self.now, "player", "warning", cause)
+            if cause not in self._troubles:
+                self._troubles.add(cause)
+                self.report.say(self.now, "player", "warning", cause)
             self.report.incident("programme", cause, self.now.wall, severity="degraded")
         else:
+            self._troubles.clear()
             self.report.over("programme", self.now.wall)
 
     def _output_air(self, output: OutputPlan, cause: str | None, at: float) -> None:

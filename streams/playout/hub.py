@@ -17,6 +17,8 @@ from streams.playout.window import Window
 
 #: Seconds without progress after which the hub counts as silent.
 SILENT: Final = 5.0
+#: Seconds between two starts: one that dies at once is not started without a pause.
+PAUSE: Final = 1.0
 
 
 class Hub:
@@ -43,6 +45,7 @@ class Hub:
         self.trouble = ""
         #: Newest segment when a hub died: until there is another, air is lost.
         self._hole_after: str | None = None
+        self._started = float("-inf")
 
     def adopt(self, role: Role) -> None:
         """Raises `KeyError`, `TypeError` or `ValueError` where the record is another's."""
@@ -110,6 +113,9 @@ class Hub:
         self.role = None
 
     def _start(self, head: Fraction, now: Now) -> None:
+        if now.mono - self._started < PAUSE:
+            return
+        self._started = now.mono
         at = head
         if self.clock is not None:
             # It goes on in what waits in the pipe, at the next keyframe.
@@ -119,6 +125,8 @@ class Hub:
                 at = mpegts.unwrap(waiting, at)
         self.clock = None
         try:
+            # Somebody may have cleared the run directory.
+            self.window.folder.mkdir(parents=True, exist_ok=True, mode=0o750)
             sock = process.progress_socket()
             started = process.spawn(
                 self.tools,

@@ -37,6 +37,8 @@ TRIES: Final = 4
 STOP_GRACE: Final = 1.0
 #: Seconds without a report after which a player no longer counts as advancing.
 ADVANCING: Final = 1.5
+#: Seconds to wait where not even the slate plays: else FFmpeg were started without a pause.
+PAUSE: Final = 1.0
 #: Seconds in the pipe below which there is no time to try another item.
 NO_TIME: Final = 1.5
 
@@ -83,6 +85,10 @@ class Playback:
         self.troubled = False
         self._cut: Cut | None = None
         self._filled = False
+        #: The slate was chosen last.
+        self._slated = False
+        #: Nothing is begun before: not even the slate could be played.
+        self._not_before = 0.0
 
     # ---- what the page asks
 
@@ -128,7 +134,7 @@ class Playback:
         if self.player is not None:
             self.player.read(now)
             if self.player.process.exited():
-                self._ended(plan, self.player)
+                self._ended(plan, self.player, now)
             else:
                 self._watch(plan, self.player, clock, now)
         if self.player is None and self._due(clock, now):
@@ -154,6 +160,8 @@ class Playback:
         return self.player is None
 
     def _due(self, clock: HubClock | None, now: float) -> bool:
+        if now < self._not_before:
+            return False
         if not self.policy.paced:
             return True
         buffered = self.buffered(clock, now)
@@ -194,7 +202,7 @@ class Playback:
         """Whether an item of few bytes simply plays on: little in the pipe, but it advances."""
         return level > 0 and now - player.moved < ADVANCING
 
-    def _ended(self, plan: ChannelPlan, player: Role) -> None:
+    def _ended(self, plan: ChannelPlan, player: Role, now: float) -> None:
         cut = self._cut
         self.player, self._cut = None, None
         self.relay(player)
@@ -214,6 +222,8 @@ class Playback:
             )
         if cut is None and (silent or not clean):
             self._failed(cause or f"{slot.item.title} was skipped: there is nothing in it.")
+            if silent and slot.item.kind is Kind.SLATE:
+                self._not_before = now + PAUSE
         elif cut is None and slot.item.kind is Kind.ITEM:
             self.failures = 0
         self.timeline = self.timeline.end(head, ending, cause)
@@ -285,6 +295,8 @@ class Playback:
             )
         except (SourceError, process.SpawnError, OSError) as error:
             self._failed(f"{item.title} was skipped: {error}")
+            if item.kind is Kind.SLATE:
+                self._not_before = now + PAUSE
             return
         self.player = Role(started, now)
         self.timeline = self.timeline.begin(item)
@@ -297,7 +309,10 @@ class Playback:
                 self._failed("The playlist is empty.")
             return plan.slate
         no_time = buffered is not None and buffered < NO_TIME
-        if self.failures >= min(TRIES, len(plan.items)) or (self.failures and no_time):
+        many = self.failures >= min(TRIES, len(plan.items))
+        # Never twice in a row: where the slate itself is at fault, an item may play.
+        self._slated = not self._slated and (many or (self.failures > 0 and no_time))
+        if self._slated:
             self.failures = 0
             return plan.slate
         return item

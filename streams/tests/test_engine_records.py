@@ -53,7 +53,8 @@ def test_a_process_whose_record_cannot_be_written_does_not_stay(
     folder = process.channel_folder(engine.run_dir, 1)
     (folder / ".player.draft").mkdir()
     channel = engine.channel()
-    assert channel is not None and channel.playback.player is not None
+    assert channel is not None
+    assert channel.playback.player is not None
     channel.playback.player.kill(0)
     until(lambda: book.said("can't be started") > 2, 10, "it was tried again")
     assert len(engine.pids()) <= 3

@@ -58,10 +58,13 @@ class Book:
     snapshots: dict[int, Snapshot] = field(default_factory=dict)
     #: Called in every exchange, before it answers: it may wait, or raise.
     trouble: Callable[[], None] = lambda: None
+    at: float = 0.0
+    exchanges: int = 0
 
     def exchange(
         self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]
     ) -> dict[int, Assignment]:
+        self.at, self.exchanges = at, self.exchanges + 1
         answer = dict(self.assignments)
         self.trouble()
         self.notes += notes

@@ -1,0 +1,90 @@
+"""The engine on a bad night: what is missing comes back, and costs little while it is away."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.playout import ledger, process
+from streams.tests.bench.clips import Clip
+from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.waiting import until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def book(shelf: dict[int, Clip]) -> Book:
+    return Book({1: assignment(shelf[1], slate=shelf[2])})
+
+
+@pytest.fixture
+def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
+    made = Engine(tmp_path / "run", book)
+    made.run_dir.mkdir()
+    yield made
+    made.end()
+
+
+def test_items_are_tried_again_where_the_slate_itself_is_missing(
+    engine: Engine, book: Book
+) -> None:
+    plan = book.assignments[1].plan
+    engine.away = {item.key for item in (*plan.items, plan.slate)}
+    engine.start()
+    until(lambda: book.said("it is away") >= 2, 10, "item and slate were tried")
+    engine.away = {plan.slate.key}
+    engine.until_state("on_air")
+    engine.away = {item.key for item in (*plan.items, plan.slate)}
+    engine.until_state("failing")
+    engine.away = {plan.slate.key}
+    engine.until_state("on_air")
+
+
+def test_an_ffmpeg_that_is_missing_for_a_while(engine: Engine, book: Book) -> None:
+    """Nothing is started without a pause, nothing is told again and again, and it comes back."""
+    tool = engine.run_dir.parent / "ffmpeg"
+    engine.ffmpeg = str(tool)
+    engine.start()
+    until(lambda: book.said("can't be started") >= 2, 10, "it was tried")
+    seen = book.exchanges
+    until(lambda: book.exchanges > seen + 2, 15, "some seconds pass")
+    assert book.said("can't be started") <= 4
+    tool.symlink_to("/usr/bin/ffmpeg")
+    engine.until_state("on_air")
+
+
+def test_a_hub_that_dies_at_once_is_not_started_without_a_pause(
+    engine: Engine, book: Book
+) -> None:
+    tool = engine.run_dir.parent / "ffmpeg"
+    tool.write_text('#!/bin/sh\ncase "$*" in *hls_time*) exit 1;; esac\nexec ffmpeg "$@"\n')
+    tool.chmod(0o755)
+    engine.ffmpeg = str(tool)
+    engine.start()
+    until(lambda: book.said("Started, process") >= 4, 20, "it was tried again")
+    starts = [
+        note.at
+        for note in book.notes
+        if isinstance(note, ledger.Logged) and note.text.startswith("Started, process")
+    ]
+    assert starts[3] - starts[0] > 2.5
+    tool.write_text('#!/bin/sh\nexec ffmpeg "$@"\n')
+    engine.until_state("on_air")
+
+
+def test_a_channel_whose_folder_was_cleared_comes_back(engine: Engine) -> None:
+    engine.start()
+    engine.until_state("on_air")
+    folder = process.channel_folder(engine.run_dir, 1)
+    before = engine.pids()
+    shutil.rmtree(folder)
+    until(lambda: engine.alive() and (folder / "hls" / "live.m3u8").exists(), 20, "a new hub")
+    engine.until_state("on_air")
+    until(lambda: not before & engine.pids(), 30, "the old processes are gone")
+    engine.leave()
+    engine.start()
+    engine.until_state("on_air")
