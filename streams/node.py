@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -38,7 +39,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: A claim that was not renewed for so long may be taken by another node.
 LEASE: Final = timedelta(seconds=15)
-#: Seconds for which a playlist is played as it was read. Outputs are read at every exchange.
+#: Seconds for which outputs and houses are taken as they were read. Orders are read every time.
+ORDERS_AGE: Final = 5.0
+#: Seconds for which a playlist is played as it was read.
 PLAYLIST_AGE: Final = 10.0
 
 
@@ -55,6 +58,9 @@ class NodeLedger:
         self._items: dict[int, tuple[float, int | None, tuple[Item, ...]]] = {}
         self._told: dict[int, str] = {}
         self._begun = False
+        self._orders: tuple[tuple[int, int, int], ...] | None = None
+        self._read = 0.0
+        self._answer: dict[int, Assignment] = {}
 
     def _begin(self, at: float) -> None:
         now = when(at)
@@ -81,9 +87,23 @@ class NodeLedger:
             Node.objects.filter(name=self.node).update(seen_at=now)
             kept = {shot.channel for shot in snapshots if self._write_snapshot(shot, now)}
             self._write_notes(notes)
-            answer = self._assign({shot.channel for shot in snapshots}, kept, now)
+            orders = tuple(
+                Channel.objects.filter(order=Channel.Order.ON)
+                .order_by("pk")
+                .values_list("pk", "restarts", "skips")
+            )
+            same = orders == self._orders and kept == {pk for pk, *_ in orders}
+            if not same or at - self._read > ORDERS_AGE:
+                playing = {shot.channel for shot in snapshots}
+                # Forgotten first: should this fail, nothing of it may be answered again.
+                self._orders = None
+                self._answer = self._assign(playing, kept, now)
+                transaction.on_commit(partial(self._remember, orders, at))
         self._begun = True
-        return answer
+        return self._answer
+
+    def _remember(self, orders: tuple[tuple[int, int, int], ...], at: float) -> None:
+        self._orders, self._read = orders, at
 
     # ---- what to play
 

@@ -32,7 +32,7 @@ from streamsite.lifeline import die_with_parent
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds between two looks of the master at its sentinel.
-LOOK: Final = 0.25
+LOOK: Final = 0.5
 CANARY_TASK: Final = "streamsite.cluster.canary"
 
 
