@@ -48,7 +48,9 @@ def bare(clip: Clip, address: str) -> Iterator[psutil.Process]:
     """What one would do without streamsite: a loop with gaps and without a watch."""
     loop = ("-re", "-stream_loop", "-1", "-i", str(clip.path), "-c", "copy", "-f", "flv")
     process = subprocess.Popen(
-        ("ffmpeg", "-v", "error", "-nostdin", *loop, address), stdin=subprocess.DEVNULL
+        ("ffmpeg", "-nostdin", *loop, address),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield psutil.Process(process.pid)
