@@ -85,7 +85,11 @@ class Channel:
         self._silent_since: float | None = None
         #: Until then nothing is judged: what was taken over has not reported yet.
         self._quiet_until = 0.0
-        self._adopt(now)
+        try:
+            self._adopt(now)
+        except BaseException:
+            self.close()
+            raise
 
     # ---- orders
 

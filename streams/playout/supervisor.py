@@ -20,7 +20,7 @@ import structlog
 
 from streams.playout import process, wake
 from streams.playout.channel import Channel
-from streams.playout.ledger import Ledger, Note, Snapshot
+from streams.playout.ledger import Ledger, Logged, Note, Sampled, Snapshot
 from streams.playout.plan import Assignment, Locate, Policy, Tools
 from streams.playout.report import Now
 
@@ -34,8 +34,21 @@ CALM: Final = 1.0
 TICK: Final = 2.0
 #: Touched at every tick, whether the ledger answers or not: the cluster's master looks at it.
 ALIVE: Final = "playout.alive"
-#: Notes kept while the ledger can't be reached: an hour of a bad night, a few megabytes.
+#: Notes kept while the ledger can't be reached: an hour of a bad night, a few megabytes. Of
+#: lines and samples, that is: history is kept whole.
 OUTBOX: Final = 20_000
+
+
+def remembered(notes: Sequence[Note]) -> list[Note]:
+    """What is kept of notes that can't be handed on: the oldest lines and samples go first."""
+    surplus = len(notes) - OUTBOX
+    kept: list[Note] = []
+    for note in notes:
+        if surplus > 0 and isinstance(note, Logged | Sampled):
+            surplus -= 1
+        else:
+            kept.append(note)
+    return kept
 
 
 class Supervisor:
@@ -51,8 +64,12 @@ class Supervisor:
         self._wake = asyncio.Event()
         self._knocked = False
         self._stopped = False
-        self._watched: set[int] = set()
+        self._watched: dict[int, process.Process] = {}
         self._swept = False
+        #: Channels that ended since the ledger was asked: its answer is older than that.
+        self._left: set[int] = set()
+        #: Why each channel fails, as the log was told.
+        self._faults: dict[int, str] = {}
 
     def stop(self) -> None:
         """Leave the loop; what plays, plays on."""
@@ -66,10 +83,13 @@ class Supervisor:
         with ThreadPoolExecutor(1, "ledger") as thread:
             exchange: asyncio.Future[dict[int, Assignment]] | None = None
             sent: list[Note] = []
-            due = 0.0
+            due = touched = 0.0
             try:
                 while not self._stopped:
                     now = Now.read()
+                    if now.mono - touched >= TICK:
+                        touched = now.mono
+                        (self.tools.run_dir / ALIVE).touch()
                     if exchange is not None and exchange.done():
                         self._take(exchange, sent, now)
                         exchange = None
@@ -77,7 +97,7 @@ class Supervisor:
                     if exchange is None and (now.mono >= due or self._knocked or changed):
                         self._knocked = False
                         due = now.mono + TICK
-                        (self.tools.run_dir / ALIVE).touch()
+                        self._left.clear()
                         sent, self._outbox = self._outbox, []
                         snapshots = [channel.snapshot() for channel in self.channels.values()]
                         exchange = loop.run_in_executor(
@@ -104,7 +124,7 @@ class Supervisor:
         """Act on the ledger's answer, or keep the notes for the next exchange."""
         if (error := exchange.exception()) is not None:
             log.error("ledger.failed", error=str(error), kept=len(sent))
-            self._outbox = (sent + self._outbox)[-OUTBOX:]
+            self._outbox = sent + self._outbox
             return
         assignments = exchange.result()
         for pk, channel in list(self.channels.items()):
@@ -112,14 +132,29 @@ class Supervisor:
                 channel.stop("stopped")
             elif assignments[pk].run == channel.assignment.run:
                 channel.update(assignments[pk])
+            else:
+                channel.stop("ended elsewhere")
         for pk, assignment in assignments.items():
-            if pk not in self.channels:
-                self.channels[pk] = Channel(
-                    self.tools, self.policy, assignment, self.locate, now
-                )
+            if pk not in self.channels and pk not in self._left:
+                self._take_up(assignment, now)
         if not self._swept:
             self._swept = True
             self._sweep()
+
+    def _take_up(self, assignment: Assignment, now: Now) -> None:
+        plan = assignment.plan
+        try:
+            channel = Channel(self.tools, self.policy, assignment, self.locate, now)
+        except Exception as error:  # noqa: BLE001 - must not end the other channels
+            self._fault(plan.pk, plan.slug, error)
+        else:
+            self.channels[plan.pk] = channel
+
+    def _fault(self, pk: int, slug: str, error: Exception) -> None:
+        """Log it, once for as long as it stays the same."""
+        if self._faults.get(pk) != repr(error):
+            self._faults[pk] = repr(error)
+            log.error("channel.failed", channel=slug, exc_info=error)
 
     def _beat(self, now: Now) -> bool:
         """Look after every channel. True: something happened that the page should show."""
@@ -130,13 +165,25 @@ class Supervisor:
                 channel.beat(now)
             except OSError as error:
                 # One channel's trouble (disk full, folder gone) must not end the others.
-                log.exception("channel.failed", channel=channel.assignment.plan.slug)
+                self._fault(pk, channel.assignment.plan.slug, error)
                 channel.cause = f"The machine refuses: {error.strerror}."
+            except Exception as error:  # noqa: BLE001 - as little must what nobody thought of
+                self._fault(pk, channel.assignment.plan.slug, error)
+                # Its processes play on. It is taken up anew from their records, if it is still
+                # ordered; if not, they are swept.
+                channel.close()
+                del self.channels[pk]
+                self._swept = False
+            else:
+                self._faults.pop(pk, None)
             changed = changed or channel.state is not before or channel.ended
             self._outbox += channel.report.notes
             channel.report.notes = []
             if channel.ended:
                 del self.channels[pk]
+                self._left.add(pk)
+        if len(self._outbox) > OUTBOX:
+            self._outbox = remembered(self._outbox)
         self._watch()
         return changed
 
@@ -144,18 +191,22 @@ class Supervisor:
         """Be woken by the end of any process."""
         loop = asyncio.get_running_loop()
         wanted = {
-            role.process.pidfd for channel in self.channels.values() for role in channel.roles()
+            role.process.pidfd: role.process
+            for channel in self.channels.values()
+            for role in channel.roles()
         }
-        for fd in self._watched - wanted:
-            loop.remove_reader(fd)
-        for fd in wanted - self._watched:
-            loop.add_reader(fd, self._ended, fd)
+        for fd, known in self._watched.items():
+            # The next process may have the number of the last one's descriptor.
+            if wanted.get(fd) is not known:
+                loop.remove_reader(fd)
+        for fd, role in wanted.items():
+            if self._watched.get(fd) is not role:
+                loop.add_reader(fd, self._ended, fd)
         self._watched = wanted
 
     def _ended(self, fd: int) -> None:
         # Readable for ever from now on: look once, the beat does the rest.
         asyncio.get_running_loop().remove_reader(fd)
-        self._watched.discard(fd)
         self._wake.set()
 
     def _knock(self, door: wake.Socket) -> None:

@@ -45,7 +45,7 @@ def test_items_are_tried_again_where_the_slate_itself_is_missing(
 
 
 def test_an_ffmpeg_that_is_missing_for_a_while(engine: Engine, book: Book) -> None:
-    """Nothing is started without a pause, nothing is told again and again, and it comes back."""
+    """Nothing is started without a pause or told again and again, and it comes back."""
     tool = engine.run_dir.parent / "ffmpeg"
     engine.ffmpeg = str(tool)
     engine.start()

@@ -56,8 +56,8 @@ class Book:
     assignments: dict[int, Assignment] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     snapshots: dict[int, Snapshot] = field(default_factory=dict)
-    #: Called in every exchange, before it answers: it may wait, or raise.
-    trouble: Callable[[], None] = lambda: None
+    #: Called in every exchange, when its answer is known: it may take its time.
+    trouble: Callable[[], object] = lambda: None
     at: float = 0.0
     exchanges: int = 0
 
@@ -65,13 +65,13 @@ class Book:
         self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]
     ) -> dict[int, Assignment]:
         self.at, self.exchanges = at, self.exchanges + 1
-        answer = dict(self.assignments)
-        self.trouble()
         self.notes += notes
         self.snapshots = {shot.channel: shot for shot in snapshots}
         for note in notes:
             if isinstance(note, RunEnded):
                 self.ended(note)
+        answer = dict(self.assignments)
+        self.trouble()
         return answer
 
     def ended(self, note: RunEnded) -> None:
@@ -136,7 +136,10 @@ class Engine:
             self.thread.join(10)
             self.thread = None
             for channel in self.supervisor.channels.values():
-                self.children += [role.process._child for role in channel.roles()]
+                self.keep(channel)
+
+    def keep(self, channel: Channel) -> None:
+        self.children += [role.process._child for role in channel.roles()]
 
     def end(self) -> None:
         self.leave()

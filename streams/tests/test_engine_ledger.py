@@ -1,0 +1,119 @@
+"""The engine and its ledger: one that is slow, gone, or asked at the worst moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.playout import ledger, process
+from streams.playout.supervisor import ALIVE, OUTBOX, remembered
+from streams.tests.bench.clips import Clip
+from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.waiting import until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def book(shelf: dict[int, Clip]) -> Book:
+    return Book({1: assignment(shelf[1], slate=shelf[2])})
+
+
+@pytest.fixture
+def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
+    made = Engine(tmp_path / "run", book)
+    made.run_dir.mkdir()
+    yield made
+    made.end()
+
+
+def test_a_run_that_ended_while_the_ledger_was_asked_does_not_begin_again(
+    engine: Engine, book: Book
+) -> None:
+    """The answer to a slow question is old: the run in it has ended meanwhile."""
+    engine.start()
+    engine.until_state("on_air")
+    gate = threading.Event()
+    asked = threading.Event()
+    first = engine.channel()
+    assert first is not None
+
+    def wait_while_it_stops() -> None:
+        if book.snapshots and engine.state() == "stopping":
+            asked.set()
+            gate.wait(20)
+
+    book.trouble = wait_while_it_stops
+    book.assignments[1] = replace(book.assignments[1], restarts=1)
+    try:
+        until(asked.is_set, 20, "the ledger is asked while it stops")
+        until(lambda: first.ended, 20, "it has stopped")
+    finally:
+        gate.set()
+    until(lambda: (now := engine.channel()) and now is not first, 10, "it begins again")
+    now = engine.channel()
+    assert now is not None
+    assert now.assignment.run == 2
+    engine.until_state("on_air")
+    assert {note.run for note in book.notes if isinstance(note, ledger.Aired)} == {1, 2}
+
+
+def test_one_channel_that_cannot_be_taken_up_does_not_end_the_others(
+    engine: Engine, book: Book, shelf: dict[int, Clip]
+) -> None:
+    other = assignment(shelf[1], slate=shelf[2])
+    book.assignments[2] = replace(other, plan=replace(other.plan, pk=2, slug="other"))
+    in_the_way = process.channel_folder(engine.run_dir, 2)
+    in_the_way.write_text("A file in the place of the folder.")
+    engine.start()
+    engine.until_state("on_air")
+    in_the_way.unlink()
+    until(lambda: engine.alive() and 2 in engine.supervisor.channels, 10, "the other as well")
+
+
+def test_a_fault_in_one_channel_does_not_end_the_others(engine: Engine, book: Book) -> None:
+    """What nobody thought of: it is taken up anew from its records."""
+    engine.start()
+    engine.until_state("on_air")
+    channel = engine.channel()
+    assert channel is not None
+    pids = engine.pids()
+    engine.keep(channel)
+    channel.playback.timeline = replace(channel.playback.timeline, slots=None)  # type: ignore[arg-type]
+    until(lambda: engine.alive() and engine.channel() not in (None, channel), 10, "another")
+    engine.until_state("on_air")
+    assert engine.pids() & pids
+
+
+def test_a_ledger_that_hangs_is_no_reason_to_start_the_cluster_anew(
+    engine: Engine, book: Book
+) -> None:
+    engine.start()
+    engine.until_state("on_air")
+    gate = threading.Event()
+    book.trouble = lambda: gate.wait(30)
+    seen = book.exchanges
+    try:
+        until(lambda: book.exchanges > seen, 10, "it hangs")
+        canary = engine.run_dir / ALIVE
+        touched = canary.stat().st_mtime
+        until(lambda: canary.stat().st_mtime > touched + 3, 10, "it is touched all the same")
+    finally:
+        gate.set()
+
+
+def test_history_outlives_samples_while_the_ledger_is_away() -> None:
+    def line(at: float) -> ledger.Logged:
+        return ledger.Logged(1, 1, "hub", "info", "x", at)
+
+    opened = ledger.IncidentOpened(1, 1, "hub", None, "lost", "x", 0)
+    notes: list[Any] = [opened, *(line(at) for at in range(OUTBOX + 10))]
+    kept = remembered(notes)
+    assert len(kept) == OUTBOX
+    assert kept[0] is opened
+    assert kept[-1] == notes[-1]
