@@ -20,7 +20,11 @@ class MediaItem(models.Model):
         READY = "ready", "Ready"
         FAULT = "fault", "Fault"
 
-    key = models.CharField(max_length=1024, unique=True, help_text="Its name in the storage.")
+    key = models.CharField(
+        max_length=1024,
+        unique=True,
+        help_text="The name of the file in the storage, such as films/a.mp4.",
+    )
     title = models.CharField(max_length=255)
     status = models.CharField(max_length=16, choices=Status, default=Status.NEW, db_index=True)
     fault = models.TextField(blank=True, help_text="What is wrong with it, and what to do.")
