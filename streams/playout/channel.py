@@ -100,6 +100,15 @@ class Channel:
             self.stop("restarted")
         if assignment.skips > self.skips_done:
             self.skips_done = assignment.skips
+            self._skip()
+
+    def _skip(self) -> None:
+        slots, clock = self.playback.timeline.slots, self.hub.clock
+        if slots and clock and slots[-1].start > clock.position(self.now.mono):
+            # A cut would hit the next item instead of the one that is seen.
+            words = f"{slots[-1].item.title} is on its way already."
+            self.report.say(self.now, "player", "info", words)
+        else:
             self.playback.cut(self.now.mono, "cut", "Skipped.")
 
     def stop(self, reason: str) -> None:
@@ -215,17 +224,22 @@ class Channel:
         self.playback.resume(head)
 
     def _beat_starved(self, now: Now) -> None:
-        """Nobody fed the hub while there was no supervisor: go on with a fresh one."""
+        """Nobody has fed the hub for long: go on with a fresh one."""
         clock = self.hub.clock
         if clock is None or self.playback.player is not None or not self.policy.paced:
             return
         head, position = self.playback.timeline.head, clock.position(now.mono)
         if position - head > STARVED:
             self._nothing_played(
-                "an item ended while no supervisor was there.", now.at(clock.moment(head))
+                "an item ended and no other was started.", now.at(clock.moment(head))
             )
-            self.playback.resume(on_frame(position, self.assignment.plan.house.frame))
-            self.hub.renew(now)
+        elif head - position > STARVED + self.policy.lead and not self.feed.level():
+            # By its timestamps the last item should play on; to wait for that were silence.
+            self._nothing_played("an item was shorter than its timestamps told.", now.wall)
+        else:
+            return
+        self.playback.resume(on_frame(position, self.assignment.plan.house.frame))
+        self.hub.renew(now)
 
     def _nothing_played(self, reason: str, since: float) -> None:
         self._silent_since = since
@@ -321,6 +335,11 @@ class Channel:
     # ---- what the parts tell
 
     def _tell_outputs(self, now: Now) -> None:
+        wanted = {f"output-{output.pk}" for output in self.assignment.plan.outputs}
+        for subject in list(self.report.open):
+            if subject.startswith("output-") and subject not in wanted:
+                # Disabled or removed, perhaps while no supervisor was there.
+                self.report.over(subject, now.wall)
         for output in self.assignment.plan.outputs:
             status = self.pushers.statuses.get(output.pk, Status())
             subject = f"output-{output.pk}"

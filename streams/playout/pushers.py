@@ -57,10 +57,14 @@ class Pushers:
         """Bring what runs in line with what is wanted."""
         wanted = {output.pk: output for output in outputs}
         for pk, status in list(self.statuses.items()):
-            changed = pk in self.plans and wanted.get(pk) != self.plans[pk]
-            if changed:
-                self._step(pk, machine.Unwanted(), now)
-                del self.plans[pk]
+            if pk in self.plans:
+                plan = wanted.get(pk)
+                if plan is not None and plan.edition == self.plans[pk].edition:
+                    # Another name, perhaps: no reason to cut it.
+                    self.plans[pk] = plan
+                else:
+                    self._step(pk, machine.Unwanted(), now)
+                    del self.plans[pk]
             if pk not in wanted and not status.running and pk not in self.roles:
                 del self.statuses[pk]
         for pk, plan in wanted.items():

@@ -1,0 +1,115 @@
+"""Orders and edits while a channel is on air: each does what was meant, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from streams.playout import ledger
+from streams.playout.plan import Item, Mode, OutputPlan
+from streams.tests.bench import clips
+from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.rtmp import RtmpServer, free_port
+from streams.tests.bench.waiting import until
+from streamsite.secret import Secret
+
+pytestmark = pytest.mark.slow
+
+KEY = "k-orders"
+
+
+@pytest.fixture
+def book(shelf: dict[int, Clip]) -> Book:
+    return Book({1: assignment(shelf[4], shelf[1], shelf[2], slate=shelf[3])})
+
+
+@pytest.fixture
+def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
+    made = Engine(tmp_path / "run", book)
+    made.run_dir.mkdir()
+    yield made
+    made.end()
+
+
+def edit(book: Book, *outputs: OutputPlan) -> None:
+    old = book.assignments[1]
+    book.assignments[1] = replace(old, plan=replace(old.plan, outputs=outputs))
+
+
+def aired(book: Book) -> list[str]:
+    return [note.item.title for note in list(book.notes) if isinstance(note, ledger.Aired)]
+
+
+def test_another_name_does_not_cut_an_output(
+    engine: Engine, book: Book, server: RtmpServer
+) -> None:
+    output = OutputPlan(7, "Main", server.address, Secret(KEY), "1")
+    edit(book, output)
+    engine.start()
+    engine.until_state("on_air")
+    edit(book, replace(output, name="Renamed"))
+    until(
+        lambda: (now := engine.channel()) and now.assignment.plan.outputs[0].name == "Renamed",
+        10,
+        "the edit is there",
+    )
+    server.until_sent(KEY, 4, HOUSE.video_bitrate, 15)
+    assert server.sessions(KEY) == 1
+
+
+def test_the_incident_of_an_output_that_is_gone_is_closed(engine: Engine, book: Book) -> None:
+    """Also where it was disabled while no supervisor was there."""
+    edit(book, OutputPlan(7, "Main", f"rtmp://127.0.0.1:{free_port()}/live", Secret(KEY), "1"))
+    engine.start()
+    until(lambda: "output-7" in book.incidents(), 20, "an incident")
+    engine.leave()
+    edit(book)
+    book.assignments[1] = replace(
+        book.assignments[1], open_incidents=frozenset(book.incidents())
+    )
+    engine.start()
+    until(lambda: "output-7" not in book.incidents(), 10, "it is closed")
+
+
+def test_a_skip_in_the_last_seconds_of_an_item_cuts_that_and_not_the_next(
+    engine: Engine, book: Book
+) -> None:
+    """The next one is in the pipe already: it is what was asked for."""
+    engine.start()
+    engine.until_state("on_air")
+
+    def next_is_fed() -> bool:
+        channel = engine.channel()
+        assert channel is not None
+        slots, on_air = channel.playback.timeline.slots, channel.playback.timeline.on_air
+        return on_air is not None and len(slots) == 2 and slots[-1].start > on_air.start
+
+    until(next_is_fed, 40, "the next item's player runs")
+    book.assignments[1] = replace(book.assignments[1], skips=1)
+    until(lambda: len(aired(book)) >= 3, 20, "two items more")
+    assert aired(book)[:3] == ["Clip 4", "Clip 1", "Clip 2"]
+
+
+def test_a_jump_in_a_files_timestamps_does_not_silence_the_channel(
+    engine: Engine, book: Book, shelf: dict[int, Clip], tmp_path: Path
+) -> None:
+    """A copied file says it lasts for hours, and is over after seconds."""
+    path = tmp_path / "jumps.mkv"
+    clips.run(
+        *("-i", str(shelf[1].path), "-c", "copy"),
+        *("-bsf:v", "setts=ts=TS+if(gte(N\\,30)\\,3600/TB\\,0)"),
+        *("-bsf:a", "setts=ts=TS+if(gte(N\\,47)\\,3600/TB\\,0)"),
+        str(path),
+    )
+    old = book.assignments[1]
+    jumping = Item("Jumps", str(path), Mode.COPY, entry=1)
+    book.assignments[1] = replace(
+        old, plan=replace(old.plan, items=(jumping, *old.plan.items[1:]))
+    )
+    engine.start()
+    until(lambda: "Clip 2" in aired(book), 30, "an item after it")
+    engine.until_state("on_air")
