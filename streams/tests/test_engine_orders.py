@@ -111,5 +111,5 @@ def test_a_jump_in_a_files_timestamps_does_not_silence_the_channel(
         old, plan=replace(old.plan, items=(jumping, *old.plan.items[1:]))
     )
     engine.start()
-    until(lambda: "Clip 2" in aired(book), 30, "an item after it")
+    until(lambda: len(aired(book)) >= 2, 40, "the programme goes on")
     engine.until_state("on_air")
