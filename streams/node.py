@@ -56,6 +56,8 @@ class NodeLedger:
         self.node = node
         self._epochs: dict[int, int] = {}
         self._items: dict[int, tuple[float, int | None, tuple[Item, ...]]] = {}
+        #: The slate that each channel was given last.
+        self._slates: dict[int, Item] = {}
         self._told: dict[int, str] = {}
         self._begun = False
         self._orders: tuple[tuple[int, int, int], ...] | None = None
@@ -93,17 +95,18 @@ class NodeLedger:
                 .values_list("pk", "restarts", "skips")
             )
             same = orders == self._orders and kept == {pk for pk, *_ in orders}
-            if not same or at - self._read > ORDERS_AGE:
+            if not same or time.monotonic() - self._read > ORDERS_AGE:
                 playing = {shot.channel for shot in snapshots}
                 # Forgotten first: should this fail, nothing of it may be answered again.
                 self._orders = None
                 self._answer = self._assign(playing, kept, now)
-                transaction.on_commit(partial(self._remember, orders, at))
+                transaction.on_commit(partial(self._remember, orders))
         self._begun = True
         return self._answer
 
-    def _remember(self, orders: tuple[tuple[int, int, int], ...], at: float) -> None:
-        self._orders, self._read = orders, at
+    def _remember(self, orders: tuple[tuple[int, int, int], ...]) -> None:
+        # Not by the ledger's time: a wall clock set back would keep old orders for hours.
+        self._orders, self._read = orders, time.monotonic()
 
     # ---- what to play
 
@@ -177,13 +180,19 @@ class NodeLedger:
         if playlist != channel.playlist_id or time.monotonic() - read > PLAYLIST_AGE:
             items = plans.items(channel)
             self._items[channel.pk] = (time.monotonic(), channel.playlist_id, items)
+        try:
+            self._slates[channel.pk] = plans.slate(channel.house)
+        except PrepareError:
+            # No reason to take it off the air: it may never need the slate.
+            if channel.pk not in self._slates:
+                raise
         return ChannelPlan(
             pk=channel.pk,
             slug=channel.slug,
             house=channel.house,
             items=items,
             outputs=plans.outputs(channel.outputs.all()),
-            slate=plans.slate(channel.house),
+            slate=self._slates[channel.pk],
         )
 
     def _assignment(

@@ -1,0 +1,72 @@
+"""The node's ledger on a bad night: a clock that is set back, a slate that can't be made."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from media_library.prepare import PrepareError
+from streams.models import Channel, Output
+from streams.node import NodeLedger
+from streams.playout import ledger
+from streams.playout.plan import Assignment
+from streams.playout.states import AirState
+from streams.tests import rows
+
+pytestmark = pytest.mark.django_db
+SLATE = "media_library.slate.slate"
+
+
+def shot(mine: Assignment) -> ledger.Snapshot:
+    now = time.time()
+    return ledger.Snapshot(
+        channel=mine.plan.pk,
+        run=mine.run,
+        state=AirState.ON_AIR,
+        cause="",
+        since=now,
+        on_air_since=now,
+        now=None,
+        now_since=None,
+        now_until=None,
+        next=None,
+        bitrate=None,
+        restarts_done=0,
+        skips_done=0,
+        last_entry=None,
+    )
+
+
+def on_air(book: NodeLedger, at: float) -> tuple[Channel, Assignment]:
+    channel = rows.channel()
+    Channel.objects.filter(pk=channel.pk).update(order=Channel.Order.ON)
+    with patch(SLATE, return_value=(Path("/slate.mp4"), 128)):
+        mine = book.exchange(at, [], [])[channel.pk]
+        book.exchange(at, [shot(mine)], [])
+    return channel, mine
+
+
+def test_a_channel_whose_slate_is_lost_stays_on_air() -> None:
+    book, now = NodeLedger("a"), time.time()
+    channel, mine = on_air(book, now)
+    with patch(SLATE, side_effect=PrepareError("The disk is full.")):
+        for second in range(3):
+            book._orders = None
+            answer = book.exchange(now + second, [shot(mine)], [])
+            assert answer[channel.pk].plan.slate == mine.plan.slate
+
+
+@pytest.mark.django_db(transaction=True)
+def test_edits_are_seen_though_the_clock_was_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    book, now = NodeLedger("a"), time.time()
+    channel, mine = on_air(book, now)
+    monkeypatch.setattr("streams.node.ORDERS_AGE", 0.0)
+    output: Output = rows.output(channel)
+    with patch(SLATE, return_value=(Path("/slate.mp4"), 128)):
+        told = book.exchange(now - 3600, [shot(mine)], [])[channel.pk]
+    assert [each.pk for each in told.plan.outputs] == [output.pk]
