@@ -182,9 +182,19 @@ def encode(house: House) -> tuple[str, ...]:
 
 
 def hub(
-    ffmpeg: str, port: int, hls: Path, name: str, policy: Policy, *, resume: bool
+    ffmpeg: str,
+    port: int,
+    hls: Path,
+    name: str,
+    policy: Policy,
+    *,
+    at: Fraction,
+    resume: bool,
 ) -> Command:
-    """Paces the feed, writes the rolling HLS window. `resume`: goes on in the same playlist."""
+    """Paces the feed, which begins at `at`, and writes the rolling HLS window.
+
+    `resume`: goes on in the same playlist.
+    """
     flags = "temp_file+omit_endlist"
     if policy.segments:
         flags = f"delete_segments+{flags}"
@@ -203,6 +213,10 @@ def hub(
         "0:a",
         "-c",
         "copy",
+        # FFmpeg begins at 0 by itself. A second hub would jump back, and a pusher that corrects
+        # the jump may shift the last old frames with it: two seconds of hole became four.
+        "-output_ts_offset",
+        seconds(at),
         "-f",
         "hls",
         "-hls_time",

@@ -138,6 +138,7 @@ class Hub:
                     self.window.folder,
                     str(self.report.run),
                     self.policy,
+                    at=at,
                     resume=self.window.exists(),
                 ),
                 sock=sock,

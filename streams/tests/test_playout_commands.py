@@ -63,15 +63,24 @@ def test_what_can_not_be_copied_is_encoded_to_the_house() -> None:
 
 
 def test_the_hub() -> None:
-    fresh = commands.hub("ffmpeg", 4000, HLS, "7", Policy(), resume=False)
+    fresh = commands.hub("ffmpeg", 4000, HLS, "7", Policy(), at=Fraction(10), resume=False)
     assert fresh == (
         *COMMON,
         *("-re", "-f", "mpegts", "-i", "pipe:0", "-map", "0:v", "-map", "0:a", "-c", "copy"),
-        *("-f", "hls", "-hls_time", "2", "-hls_list_size", "10"),
+        *(
+            "-output_ts_offset",
+            "10.000000",
+            "-f",
+            "hls",
+            "-hls_time",
+            "2",
+            "-hls_list_size",
+            "10",
+        ),
         *("-hls_flags", "delete_segments+temp_file+omit_endlist"),
         *("-hls_segment_filename", "/run/x/hls/7-%08d.ts", "/run/x/hls/live.m3u8"),
     )
-    again = commands.hub("ffmpeg", 4000, HLS, "7", Policy(), resume=True)
+    again = commands.hub("ffmpeg", 4000, HLS, "7", Policy(), at=Fraction(10), resume=True)
     assert "delete_segments+temp_file+omit_endlist+append_list" in again
 
 
