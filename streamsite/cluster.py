@@ -55,6 +55,8 @@ class GuardedCluster(Cluster):  # type: ignore[misc]
         # Shared memory, for the handler is inherited by every fork, and made before it is set.
         self._stop_asked = RawValue("b", 0)
         self._care = care
+        self._touched = 0
+        self._heard = 0.0
         super().__init__()
         os.register_at_fork(after_in_child=_die_with_parent)
 
@@ -92,11 +94,16 @@ class GuardedCluster(Cluster):  # type: ignore[misc]
         self._care.canary.touch()
 
     def _silent_for(self) -> float:
+        """Seconds since the canary was seen to move, not its age: the wall clock may jump."""
         try:
-            return time.time() - self._care.canary.stat().st_mtime
+            touched = self._care.canary.stat().st_mtime_ns
         except FileNotFoundError:
             self._touch()
             return 0.0
+        now = time.monotonic()
+        if touched != self._touched:
+            self._touched, self._heard = touched, now
+        return now - self._heard
 
 
 def _die_with_parent() -> None:

@@ -1,0 +1,25 @@
+"""The cluster's master and its canary."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from streams.tests.bench.waiting import until
+from streamsite.cluster import Care, GuardedCluster
+
+
+def test_a_wall_clock_that_jumps_is_no_sign_of_a_wedged_cluster(tmp_path: Path) -> None:
+    canary = tmp_path / "alive"
+    canary.touch()
+    cluster = GuardedCluster.__new__(GuardedCluster)
+    cluster._care = Care(patience=0, canary=canary, silence=60)
+    cluster._touched, cluster._heard = 0, 0.0
+    # As it looks when the clock is set on by an hour.
+    an_hour_ago = time.time() - 3600
+    os.utime(canary, (an_hour_ago, an_hour_ago))
+    assert cluster._silent_for() < 60
+    until(lambda: cluster._silent_for() > 0.2, 5, "silence is counted all the same")
+    canary.touch()
+    assert cluster._silent_for() < 0.2
