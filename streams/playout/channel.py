@@ -29,6 +29,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds for which what was taken over may take to report.
 QUIET: Final = 5.0
+#: Seconds of lost air after which there is an incident, whether its cause was found or not.
+UNTOLD: Final = 5.0
 #: Seconds for which the hub may be left without food. After more, FFmpeg takes the step in the
 #: timestamps for a fault (-dts_delta_threshold, 10 s), removes it, and rushes ever after.
 STARVED: Final = 8.0
@@ -324,7 +326,11 @@ class Channel:
                 cause=self.cause,
             )
             self.state, self.since = state, now.wall
-        if state in {AirState.ON_AIR, AirState.DEGRADED}:
+        if state is AirState.FAILING and now.wall - self.since > UNTOLD:
+            if self.report.open <= {"programme"}:
+                # No part has told of it: the air is lost all the same.
+                self.report.incident("channel", self.cause, self.since)
+        elif state in {AirState.ON_AIR, AirState.DEGRADED}:
             self.report.over("channel", now.wall)
             if self.on_air_since is None:
                 self.on_air_since = now.wall

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from streams.playout import ledger, process
+from streams.playout.plan import Policy
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Book, Engine, assignment
 from streams.tests.bench.waiting import until
@@ -88,3 +91,22 @@ def test_a_channel_whose_folder_was_cleared_comes_back(engine: Engine) -> None:
     engine.leave()
     engine.start()
     engine.until_state("on_air")
+
+
+def test_lost_air_is_an_incident_also_where_no_part_has_told_of_it(
+    engine: Engine, book: Book
+) -> None:
+    """A hub that hangs for some seconds, and goes on before it is replaced."""
+    engine.policy = Policy(stall=60)
+    engine.start()
+    engine.until_state("on_air")
+    channel = engine.channel()
+    assert channel is not None
+    assert channel.hub.role is not None
+    hub = channel.hub.role.process.pid
+    os.kill(hub, signal.SIGSTOP)
+    try:
+        until(lambda: "channel" in book.incidents(), 20, "an incident")
+    finally:
+        os.kill(hub, signal.SIGCONT)
+    until(lambda: "channel" not in book.incidents(), 10, "it is over")
