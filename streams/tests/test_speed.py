@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -14,6 +15,7 @@ from django.utils import timezone
 
 from streams import actions
 from streams.models import Channel, Output
+from streams.tests.bench import clips
 from streams.tests.bench.clips import HOUSE, Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
@@ -24,11 +26,14 @@ pytestmark = pytest.mark.slow
 
 BITRATE = HOUSE.video_bitrate + HOUSE.audio_bitrate
 #: Seconds over which the cost is measured.
-SPAN = 30
+SPAN = 60
 
 
 def test_the_server_has_the_first_byte_within_five_seconds_of_start(
-    node: Bench, server: RtmpServer, shelf: dict[int, Clip]
+    node: Bench,
+    server: RtmpServer,
+    shelf: dict[int, Clip],
+    record_property: Callable[[str, object], None],
 ) -> None:
     """The median of ten starts."""
     channel = node.channel(node.item(shelf[4]))
@@ -40,6 +45,7 @@ def test_the_server_has_the_first_byte_within_five_seconds_of_start(
         actions.start(Channel.objects.get(), by="test", now=timezone.now())
         took.append(server.seconds_to_first_byte(f"k{number}", began, 20))
         node.halt(channel)
+    record_property("seconds_to_first_byte", [round(each, 2) for each in sorted(took)])
     assert statistics.median(took) < 5, took
 
 
@@ -79,13 +85,21 @@ def spent(node: Bench, channel: Channel) -> dict[str, float]:
 
 
 def test_a_copy_channel_with_its_supervision_costs_little_more_than_a_bare_loop(
-    node: Bench, server: RtmpServer, shelf: dict[int, Clip]
+    node: Bench,
+    server: RtmpServer,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    """Below 2.5 times, both measured in the same seconds."""
-    channel = node.channel(node.item(shelf[4]))
+    """Below 2.5 times, both measured in the same seconds.
+
+    The item is longer than the span: each start of a player costs 0.07 s, which is the start of
+    FFmpeg and no copying, and of which a loop of one file has none.
+    """
+    clip = clips.prepared(tmp_path, 1, 2 * SPAN)
+    channel = node.channel(node.item(clip))
     node.output(channel, server.address, "ours")
     node.air(channel)
-    with bare(shelf[4], f"{server.address}/bare") as loop:
+    with bare(clip, f"{server.address}/bare") as loop:
         server.until_sent("bare", 3, BITRATE, 15)
         before, bare_before, began = spent(node, channel), used(loop), time.monotonic()
         until(lambda: time.monotonic() - began >= SPAN, SPAN + 5, "the span is over")
@@ -95,4 +109,5 @@ def test_a_copy_channel_with_its_supervision_costs_little_more_than_a_bare_loop(
     parts = {name: round(now - before.get(name, 0), 2) for name, now in after.items()}
     told = f"{sum(parts.values()):.2f} s {parts} against {bare_cost:.2f} s in {SPAN} s"
     assert bare_cost > 0
+    record_property("times_the_bare_loop", round(sum(parts.values()) / bare_cost, 2))
     assert sum(parts.values()) < 2.5 * bare_cost, told
