@@ -57,16 +57,17 @@ class NodeLedger:
         self._epochs: dict[int, int] = {}
         self._items: dict[int, tuple[float, int | None, tuple[Item, ...]]] = {}
         #: The slate that each channel was given last.
-        self._slates: dict[int, Item] = {}
+        #: Of each channel: its slate, or why there is none.
+        self._slates: dict[int, Item | str] = {}
         self._told: dict[int, str] = {}
         self._begun = False
         self._orders: tuple[tuple[int, int, int], ...] | None = None
         self._read = 0.0
         self._answer: dict[int, Assignment] = {}
 
-    def _begin(self, at: float) -> None:
-        now = when(at)
-        facts = {
+    def _facts(self, now: datetime) -> dict[str, Any]:
+        """What this node says of itself when it begins. Asks FFmpeg: half a second."""
+        return {
             "pid": os.getpid(),
             "version": settings.VERSION,
             "ffmpeg": ffmpeg_version(settings.FFMPEG_PATH),
@@ -74,7 +75,6 @@ class NodeLedger:
             "started_at": now,
             "seen_at": now,
         }
-        Node.objects.update_or_create(name=self.node, defaults=facts)
 
     def exchange(
         self, at: float, snapshots: Sequence[ledger.Snapshot], notes: Sequence[ledger.Note]
@@ -83,19 +83,22 @@ class NodeLedger:
             # A connection that broke, or is old enough, is opened anew.
             close_old_connections()
         now = when(at)
+        # All that takes long comes before the transaction, which holds SQLite's only pen.
+        facts = {"seen_at": now} if self._begun else self._facts(now)
+        orders = tuple(
+            Channel.objects.filter(order=Channel.Order.ON)
+            .order_by("pk")
+            .values_list("pk", "restarts", "skips")
+        )
+        stale = orders != self._orders or time.monotonic() - self._read > ORDERS_AGE
+        if stale:
+            self._make_slates()
         with transaction.atomic():
-            if not self._begun:
-                self._begin(at)
-            Node.objects.filter(name=self.node).update(seen_at=now)
+            if not Node.objects.filter(name=self.node).update(**facts):
+                Node.objects.create(name=self.node, **facts)
             kept = {shot.channel for shot in snapshots if self._write_snapshot(shot, now)}
             self._write_notes(notes)
-            orders = tuple(
-                Channel.objects.filter(order=Channel.Order.ON)
-                .order_by("pk")
-                .values_list("pk", "restarts", "skips")
-            )
-            same = orders == self._orders and kept == {pk for pk, *_ in orders}
-            if not same or time.monotonic() - self._read > ORDERS_AGE:
+            if stale or kept != {pk for pk, *_ in orders}:
                 playing = {shot.channel for shot in snapshots}
                 # Forgotten first: should this fail, nothing of it may be answered again.
                 self._orders = None
@@ -107,6 +110,16 @@ class NodeLedger:
     def _remember(self, orders: tuple[tuple[int, int, int], ...]) -> None:
         # Not by the ledger's time: a wall clock set back would keep old orders for hours.
         self._orders, self._read = orders, time.monotonic()
+
+    def _make_slates(self) -> None:
+        """See to it that each ordered channel has its slate; a new one takes two seconds."""
+        for channel in Channel.objects.filter(order=Channel.Order.ON):
+            try:
+                self._slates[channel.pk] = plans.slate(channel.house)
+            except PrepareError as error:
+                # No reason to take it off the air: it may never need the slate.
+                if not isinstance(self._slates.get(channel.pk), Item):
+                    self._slates[channel.pk] = f"The slate can't be made: {error}"
 
     # ---- what to play
 
@@ -127,17 +140,17 @@ class NodeLedger:
             state = channel.state if channel.pk in kept else self._claimed(channel, now)
             if state is None:
                 continue
+            slate = self._slates.get(channel.pk, "The slate is being made.")
+            if isinstance(slate, str):
+                self._tell(channel, slate)
+                continue
             run = runs.get(channel.pk)
             if run is None:
                 # Ordered on without a run: it was restarted, and the order stands.
                 run = Run.objects.create(
                     channel=channel, started_at=now, started_by=channel.ordered_by
                 ).pk
-            try:
-                plan = self._plan(channel)
-            except PrepareError as error:
-                self._tell(channel, f"The slate can't be made: {error}")
-                continue
+            plan = self._plan(channel, slate)
             assignments[channel.pk] = self._assignment(channel, state, plan, run, playing)
         return assignments
 
@@ -175,24 +188,18 @@ class NodeLedger:
         self._epochs[channel.pk] = state.epoch + 1
         return state
 
-    def _plan(self, channel: Channel) -> ChannelPlan:
+    def _plan(self, channel: Channel, slate: Item) -> ChannelPlan:
         read, playlist, items = self._items.get(channel.pk, (0.0, None, ()))
         if playlist != channel.playlist_id or time.monotonic() - read > PLAYLIST_AGE:
             items = plans.items(channel)
             self._items[channel.pk] = (time.monotonic(), channel.playlist_id, items)
-        try:
-            self._slates[channel.pk] = plans.slate(channel.house)
-        except PrepareError:
-            # No reason to take it off the air: it may never need the slate.
-            if channel.pk not in self._slates:
-                raise
         return ChannelPlan(
             pk=channel.pk,
             slug=channel.slug,
             house=channel.house,
             items=items,
             outputs=plans.outputs(channel.outputs.all()),
-            slate=self._slates[channel.pk],
+            slate=slate,
         )
 
     def _assignment(

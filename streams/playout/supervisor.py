@@ -34,6 +34,8 @@ CALM: Final = 1.0
 TICK: Final = 2.0
 #: Touched at every tick, whether the ledger answers or not: the cluster's master looks at it.
 ALIVE: Final = "playout.alive"
+#: Seconds the ledger has for each of the last two exchanges.
+LAST_WORDS: Final = 1.0
 #: Notes kept while the ledger can't be reached: an hour of a bad night, a few megabytes. Of
 #: lines and samples, that is: history is kept whole.
 OUTBOX: Final = 20_000
@@ -105,6 +107,7 @@ class Supervisor:
                         )
                         exchange.add_done_callback(lambda _: self._wake.set())
                     await self._rest()
+                await self._last_words(thread, exchange, sent)
             finally:
                 loop.remove_reader(door)
                 door.close()
@@ -112,6 +115,27 @@ class Supervisor:
                     loop.remove_reader(fd)
                 for channel in self.channels.values():
                     channel.close()
+
+    async def _last_words(
+        self,
+        thread: ThreadPoolExecutor,
+        exchange: asyncio.Future[dict[int, Assignment]] | None,
+        sent: list[Note],
+    ) -> None:
+        """Hand in what was noted since the last exchange, if the ledger answers soon."""
+        if exchange is not None:
+            await asyncio.wait([exchange], timeout=LAST_WORDS)
+            if not exchange.done():
+                return
+            if exchange.exception() is not None:
+                self._outbox = sent + self._outbox
+        snapshots = [channel.snapshot() for channel in self.channels.values()]
+        last = asyncio.get_running_loop().run_in_executor(
+            thread, self._exchange, Now.read().wall, snapshots, self._outbox
+        )
+        await asyncio.wait([last], timeout=LAST_WORDS)
+        if last.done() and (error := last.exception()) is not None:
+            log.error("ledger.failed", error=str(error), lost=len(self._outbox))
 
     def _exchange(
         self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]
