@@ -101,8 +101,8 @@ def test_a_jump_in_a_files_timestamps_does_not_silence_the_channel(
     path = tmp_path / "jumps.mkv"
     clips.run(
         *("-i", str(shelf[1].path), "-c", "copy"),
-        *("-bsf:v", "pitch=ts=TS+if(gte(N\\,30)\\,3600/TB\\,0)"),
-        *("-bsf:a", "pitch=ts=TS+if(gte(N\\,47)\\,3600/TB\\,0)"),
+        *("-bsf:v", "setts=ts=TS+if(gte(N\\,30)\\,3600/TB\\,0)"),
+        *("-bsf:a", "setts=ts=TS+if(gte(N\\,47)\\,3600/TB\\,0)"),
         str(path),
     )
     old = book.assignments[1]
