@@ -77,6 +77,7 @@ def look_into(item: MediaItem, *, now: datetime) -> None:
             "audio_codec": found.audio_codec,
             "sample_rate": found.sample_rate or None,
             "channels": found.channels or None,
+            "reorder": found.reorder,
             "probed_at": now,
         }
     MediaItem.objects.filter(pk=item.pk).update(**changes)

@@ -56,6 +56,8 @@ class Probe:
     audio_codec: str = ""
     sample_rate: int = 0
     channels: int = 0
+    #: Frames a decoder holds back before it shows one: B-frames.
+    reorder: int = 0
 
 
 def probe(location: Location, *, ffprobe: str = "ffprobe", patience: float = PATIENCE) -> Probe:
@@ -176,6 +178,7 @@ def _parsed(answer: dict[str, Any]) -> Probe:
         audio_codec=audio.get("codec_name", ""),
         sample_rate=int(audio.get("sample_rate", 0)),
         channels=int(audio.get("channels", 0)),
+        reorder=int(video.get("has_b_frames", 0)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 
 from django.conf import settings
@@ -62,14 +63,16 @@ def _item(entry: PlaylistEntry, copy: PreparedCopy | None) -> Item:
             media=media.pk,
             frames=copy.frames,
         )
+    copied = can_be_copied(media)
     return Item(
         title=media.title,
         key=media.key,
-        mode=Mode.COPY if can_be_copied(media) else Mode.TRANSCODE,
+        mode=Mode.COPY if copied else Mode.TRANSCODE,
         entry=entry.pk,
         media=media.pk,
         # What was not looked into yet is taken to have sound, as nearly everything has.
         has_audio=bool(media.audio_codec) or media.probed_at is None,
+        reorder=media.reorder / Fraction(media.fps) if copied and media.fps else Fraction(0),
     )
 
 

@@ -37,6 +37,9 @@ class MediaItem(models.Model):
     fps = models.CharField(max_length=24, blank=True, help_text="As a fraction: 30000/1001.")
     video_codec = models.CharField(max_length=32, blank=True)
     pixel_format = models.CharField(max_length=32, blank=True)
+    reorder = models.PositiveSmallIntegerField(
+        default=0, help_text="Frames that are decoded before they are shown (B-frames)."
+    )
     audio_codec = models.CharField(max_length=32, blank=True)
     sample_rate = models.PositiveIntegerField(null=True, blank=True)
     channels = models.PositiveSmallIntegerField(

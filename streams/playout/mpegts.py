@@ -66,14 +66,18 @@ def tail(data: bytes) -> Tail:
     return Tail(video, reorder, audio, first, missing)
 
 
-def end(found: Tail, near: Fraction, frame: Fraction, audio_frame: Fraction) -> Fraction | None:
+def end(
+    found: Tail, near: Fraction, frame: Fraction, audio_frame: Fraction, *, cut: bool = False
+) -> Fraction | None:
     """Seconds at which the next item may begin: no timestamp before it is taken.
 
-    `near` (seconds) tells which turn of the 33-bit clock is meant.
+    `near` (seconds) tells which turn of the 33-bit clock is meant. Of a stream that was `cut`,
+    frames that were still to be shown are not waited for: their sound is missing.
     """
     ends: list[Fraction] = []
     if found.video_dts is not None:
-        ends.append(unwrap(found.video_dts, near) + frame + Fraction(found.reorder, CLOCK))
+        shown = 0 if cut else found.reorder
+        ends.append(unwrap(found.video_dts, near) + frame + Fraction(shown, CLOCK))
     if found.audio_pts is not None:
         ends.append(unwrap(found.audio_pts, near) + audio_frame)
     return max(ends, default=None)

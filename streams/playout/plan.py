@@ -43,6 +43,8 @@ class Item:
     #: Video frames of a prepared item.
     frames: int | None = None
     has_audio: bool = True
+    #: Seconds from decoding to showing: B-frames. A prepared item has none.
+    reorder: Fraction = Fraction(0)
 
     def length(self, house: House) -> Fraction | None:
         """Seconds, where they are known exactly."""

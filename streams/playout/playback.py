@@ -249,13 +249,21 @@ class Playback:
         if code == 0 and length is not None and not player.halted:
             return slot.start + length
         near = slot.start + Fraction(player.progress.out_time_us or 0, 1_000_000)
-        found = mpegts.end(mpegts.tail(self.feed.peek()), near, plan.house.frame, AUDIO_FRAME)
+        tail = mpegts.tail(self.feed.peek())
+        cut = player.halted or code not in {0, None}
+        found = mpegts.end(tail, near, plan.house.frame, AUDIO_FRAME, cut=cut)
         if found is not None and found > slot.start:
             return found
         if player.progress.out_time_us:
             # The pipe is empty: the hub has had everything.
             return on_frame(near, plan.house.frame) + plan.house.frame
         return slot.start
+
+    def _room_for(self, item: Item) -> Fraction:
+        """Seconds to leave for B-frames: an item's first timestamps lie before its start."""
+        slots = self.timeline.slots
+        taken = slots[-1].item.reorder if slots and slots[-1].ending == "whole" else Fraction(0)
+        return max(Fraction(0), item.reorder - taken)
 
     def _align(self) -> None:
         """Fill up a packet that a killed player left unfinished, or the next one is misread."""
@@ -272,6 +280,7 @@ class Playback:
                 self.timeline = self.timeline.jump(
                     on_frame(clock.position(now), plan.house.frame)
                 )
+        self.timeline = self.timeline.jump(self.timeline.head + self._room_for(item))
         if item.kind is Kind.ITEM:
             self.last_entry = item.entry
         try:
@@ -332,6 +341,7 @@ def notes_of(item: Item, offset: Fraction, last_entry: int | None) -> dict[str, 
             "media": item.media,
             "frames": item.frames,
             "has_audio": item.has_audio,
+            "reorder": str(item.reorder),
         },
     }
 
@@ -339,4 +349,9 @@ def notes_of(item: Item, offset: Fraction, last_entry: int | None) -> dict[str, 
 def item_of(notes: dict[str, Any]) -> Item:
     """The item of a record. Raises `KeyError`, `TypeError` or `ValueError` for another's."""
     fields = dict(notes["item"])
-    return Item(**fields | {"mode": Mode(fields["mode"]), "kind": Kind(fields["kind"])})
+    typed = {
+        "mode": Mode(fields["mode"]),
+        "kind": Kind(fields["kind"]),
+        "reorder": Fraction(fields["reorder"]),
+    }
+    return Item(**fields | typed)

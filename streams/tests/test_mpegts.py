@@ -40,6 +40,14 @@ def test_the_end_is_where_the_last_frame_ends(stream: bytes) -> None:
     assert 12 <= end < 12 + AUDIO_FRAME
 
 
+def test_a_cut_does_not_wait_for_frames_that_were_to_be_shown() -> None:
+    found = mpegts.Tail(12 * mpegts.CLOCK, 6000, None, None, 0)
+    ends = [
+        mpegts.end(found, Fraction(12), FRAME, AUDIO_FRAME, cut=cut) for cut in (False, True)
+    ]
+    assert ends == [12 + FRAME + Fraction(1, 15), 12 + FRAME]
+
+
 def test_it_is_found_from_any_cut_of_the_front(stream: bytes) -> None:
     whole = mpegts.tail(stream)
     for front in (1, 187, 188, 1000, 5_001):

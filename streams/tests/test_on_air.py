@@ -97,6 +97,7 @@ def test_items_of_other_encoders_sizes_and_rates_are_copied_in_one_session(
     assert server.sessions(KEY) == 1
     found = audit(server.recordings(KEY)[0], HOUSE)
     assert found.errors == []
+    assert all(step.seconds > 0 for step in found.video.anomalies + found.audio.anomalies)
     assert {(160, 90), (320, 180), (192, 128), (640, 360)} <= set(found.sizes)
     assert set(AsRun.objects.values_list("ending", flat=True)) <= {"whole", "cut", ""}
     assert found.difference < 0.5

@@ -14,7 +14,9 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
+from media_library.location import LocalFile
 from media_library.models import MediaItem, Playlist, PreparedCopy
+from media_library.probe import probe
 from streams import actions
 from streams.models import Channel, ChannelState, Node, Output, OutputState
 from streams.outputs.platforms import Platform
@@ -174,7 +176,11 @@ class Bench:
     def store(self, path: Path, key: str) -> MediaItem:
         """A file of anybody's making, copied on air as it is."""
         self._store(path, key)
-        return self.bare_item(key, path.stem)
+        item = self.bare_item(key, path.stem)
+        found = probe(LocalFile(path))
+        item.fps, item.reorder = str(found.fps), found.reorder
+        item.save(update_fields=["fps", "reorder"])
+        return item
 
     def channel(self, *items: MediaItem, slug: str = "test") -> Channel:
         playlist = Playlist.objects.create(name=slug)
