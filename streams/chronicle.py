@@ -98,7 +98,8 @@ def _line(note: ledger.Logged) -> LogLine:
         at=when(note.at),
         role=note.role[:32],
         level=note.level[:8],
-        text=note.text[:2000],
+        # PostgreSQL takes no NUL, and one line must not hold up all others.
+        text=note.text.replace("\0", "")[:2000],
     )
 
 

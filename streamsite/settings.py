@@ -37,6 +37,13 @@ def _default_run_dir() -> Path:
 
 
 RUN_DIR = env.folder("RUN_DIR") if env.text("RUN_DIR") else _default_run_dir()
+#: Bytes: what a socket's path (107, unix(7)) leaves beside "/wake.sock".
+LONGEST_RUN_DIR = 97
+if len(os.fsencode(RUN_DIR)) > LONGEST_RUN_DIR:
+    raise ImproperlyConfigured(
+        f"RUN_DIR is too long for a socket in it ({RUN_DIR}): set it to a folder whose path "
+        f"has at most {LONGEST_RUN_DIR} bytes."
+    )
 NODE_NAME = env.text("NODE_NAME") or socket.gethostname()
 
 # ---- the address -----------------------------------------------------------------------------
@@ -180,6 +187,15 @@ if _database["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
+else:
+    # A server that went away without a word is noticed within seconds, not within hours.
+    _database["OPTIONS"] = {
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15_000,
+    } | _database.get("OPTIONS", {})
 DATABASES = {"default": _database}
 
 # ---- storage ---------------------------------------------------------------------------------

@@ -116,8 +116,11 @@ def delay(failures: int, policy: Policy) -> float | None:
     0, 1, 2, 4, ... up to the cap, then 60 and 120 for ever: a channel that runs day and night
     is not given up, and a destination that is down is not hammered.
     """
-    if policy.give_up and failures > policy.max_retries:
-        return None
+    if policy.give_up:
+        # The first design: 30, 60, 120 s, and no more after three.
+        if failures > policy.max_retries:
+            return None
+        return policy.retry_cap * float(1 << min(failures - 1, 20))
     if failures <= 1:
         return 0.0
     step = failures - 2

@@ -21,9 +21,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from streams.playout.commands import Command, Hidden
 from streams.playout.feed import Feed
 from streams.playout.plan import Tools
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: In the environment of every child: by this, one without a record is recognised as ours.
 MARK: Final = "STREAMSITE_RUN_DIR"
@@ -34,6 +38,8 @@ PLAYER: Final = "player"
 PUSHER: Final = "pusher"
 #: The order in which a channel is stopped: pushers unpublish while there is still a picture.
 STOP_ORDER: Final = (PUSHER, PLAYER, HUB)
+#: Seconds after SIGKILL after which a process is no longer waited for.
+UNKILLABLE: Final = 2.0
 #: Bytes of a process's stderr that are kept.
 LOG_LIMIT: Final = 1 << 20
 
@@ -288,9 +294,9 @@ def marked(run_dir: Path) -> Iterator[int]:
 
 
 def end_all(pids: list[int], feeds: list[Feed], within: float) -> None:
-    """End processes that nobody supervises: SIGTERM twice, SIGKILL after `within` seconds."""
-    watched = select.poll()
+    """End processes that nobody supervises: SIGTERM, SIGKILL after `within` seconds."""
     left: dict[int, int] = {}
+    watched = select.poll()
     for pid in pids:
         try:
             pidfd = os.pidfd_open(pid)
@@ -299,21 +305,22 @@ def end_all(pids: list[int], feeds: list[Feed], within: float) -> None:
         left[pidfd] = pid
         watched.register(pidfd, select.POLLIN)
     deadline = time.monotonic() + within
-    number = signal.SIGTERM
-    while left:
+    while left and time.monotonic() < deadline + UNKILLABLE:
+        late = time.monotonic() > deadline
         for pidfd in left:
-            try:
-                signal.pidfd_send_signal(pidfd, number)
-            except ProcessLookupError:
-                continue
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL if late else signal.SIGTERM)
         for feed in feeds:
             feed.nudge()
         for pidfd, _ in watched.poll(200):
             watched.unregister(pidfd)
             os.close(pidfd)
             del left[pidfd]
-        if time.monotonic() > deadline:
-            number = signal.SIGKILL
+    if left:
+        # They wait for a disk that does not answer: the kernel ends them when it comes back.
+        log.error("process.unkillable", pids=sorted(left.values()))
+        for pidfd in left:
+            os.close(pidfd)
 
 
 def stop_everything(run_dir: Path) -> int:

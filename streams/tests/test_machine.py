@@ -85,7 +85,7 @@ def test_retries_come_fast_then_slow_and_never_end() -> None:
 
 
 def test_the_first_design_gave_up_and_can_be_had_again() -> None:
-    assert waits(Policy(give_up=True), 4) == [0, 1, 2, None]
+    assert waits(Policy(give_up=True), 4) == [30, 60, 120, None]
     status = replace(RETRYING, running=True, failures=3)
     after, _ = machine.step(status, Exited("x"), 200, Policy(give_up=True))
     assert (after.state, after.retry_at) == (OutputAir.GIVEN_UP, None)
