@@ -7,12 +7,11 @@ what follows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Final
 
 import structlog
 
-from streams.playout import air, ledger, mpegts, process
+from streams.playout import air, ledger, measure, mpegts, process
 from streams.playout.feed import Feed
 from streams.playout.hub import Hub
 from streams.playout.machine import Status
@@ -142,7 +141,11 @@ class Channel:
         if now.mono - self._sampled >= self.policy.sample:
             self._sampled = now.mono
             for role in self.roles():
-                self.report.note(self._sample(role, now))
+                self.report.note(measure.sample(self, role))
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._stopping)
 
     @property
     def calm(self) -> bool:
@@ -379,72 +382,3 @@ class Channel:
             words = f"{output.name} is off air: {cause}"
             self.report.say(self.now, subject, "warning", words)
             self.report.incident(subject, f"{output.name}: {cause}", when, output=output.pk)
-
-    # ---- what the page shows
-
-    def snapshot(self) -> ledger.Snapshot:
-        now, clock, timeline = self.now, self.hub.clock, self.playback.timeline
-        slot = None if self._stopping else timeline.on_air
-        until = None
-        if slot is not None:
-            until = timeline.until(slot)
-            length = slot.item.length(self.assignment.plan.house)
-            if until is None and length is not None:
-                until = slot.start + length
-
-        def wall(at: Fraction | None) -> float | None:
-            return None if at is None or clock is None else now.at(clock.moment(at))
-
-        return ledger.Snapshot(
-            channel=self.assignment.plan.pk,
-            run=self.assignment.run,
-            state=self.state,
-            cause=self.cause,
-            since=self.since,
-            on_air_since=self.on_air_since,
-            now=None if slot is None else slot.item,
-            now_since=None if slot is None else wall(slot.start),
-            now_until=wall(until),
-            next=self.playback.coming(self.assignment.plan),
-            bitrate=self.window.bitrate(),
-            restarts_done=self.restarts_done,
-            skips_done=self.skips_done,
-            last_entry=self.playback.last_entry,
-            outputs={
-                pk: self._output_snapshot(pk, status)
-                for pk, status in self.pushers.statuses.items()
-            },
-        )
-
-    def _output_snapshot(self, pk: int, status: Status) -> ledger.OutputSnapshot:
-        role = self.pushers.roles.get(pk) if status.state is OutputAir.ON_AIR else None
-        now = self.now
-        return ledger.OutputSnapshot(
-            status=status,
-            since=now.at(status.since),
-            retry_at=None if status.retry_at is None else now.at(status.retry_at),
-            bitrate=None if role is None else role.bitrate(),
-            fps=None if role is None else role.progress.fps,
-            speed=None if role is None else role.progress.speed,
-        )
-
-    def _sample(self, role: Role, now: Now) -> ledger.Sampled:
-        load = role.load(now.mono)
-        output = None
-        state, bitrate = self.state.value, self.window.bitrate()
-        if role.process.record.role == process.PUSHER:
-            output = int(role.name.partition("-")[2])
-            state, bitrate = self.pushers.statuses[output].state.value, role.bitrate()
-        return ledger.Sampled(
-            channel=self.assignment.plan.pk,
-            output=output,
-            role=role.process.record.role,
-            at=now.wall,
-            state=state,
-            bitrate=bitrate,
-            fps=role.progress.fps,
-            speed=role.progress.speed,
-            lag=None if role is self.playback.player else role.lag(),
-            cpu=load.cpu,
-            memory=load.memory,
-        )

@@ -21,6 +21,7 @@ import structlog
 from streams.playout import process, wake
 from streams.playout.channel import Channel
 from streams.playout.ledger import Ledger, Logged, Note, Sampled, Snapshot
+from streams.playout.measure import snapshot
 from streams.playout.plan import Assignment, Locate, Policy, Tools
 from streams.playout.report import Now
 
@@ -101,7 +102,7 @@ class Supervisor:
                         due = now.mono + TICK
                         self._left.clear()
                         sent, self._outbox = self._outbox, []
-                        snapshots = [channel.snapshot() for channel in self.channels.values()]
+                        snapshots = [snapshot(channel) for channel in self.channels.values()]
                         exchange = loop.run_in_executor(
                             thread, self._exchange, now.wall, snapshots, sent
                         )
@@ -129,7 +130,7 @@ class Supervisor:
                 return
             if exchange.exception() is not None:
                 self._outbox = sent + self._outbox
-        snapshots = [channel.snapshot() for channel in self.channels.values()]
+        snapshots = [snapshot(channel) for channel in self.channels.values()]
         last = asyncio.get_running_loop().run_in_executor(
             thread, self._exchange, Now.read().wall, snapshots, self._outbox
         )
