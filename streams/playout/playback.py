@@ -280,7 +280,8 @@ class Playback:
                 self.timeline = self.timeline.jump(
                     on_frame(clock.position(now), plan.house.frame)
                 )
-        self.timeline = self.timeline.jump(self.timeline.head + self._room_for(item))
+        room = self._room_for(item)
+        start = self.timeline.head + room
         if item.kind is Kind.ITEM:
             self.last_entry = item.entry
         try:
@@ -296,11 +297,11 @@ class Playback:
                     item,
                     location,
                     plan.house,
-                    self.timeline.head,
+                    start,
                 ),
                 sock=sock,
                 stdout=self.feed.fd,
-                notes=notes_of(item, self.timeline.head, self.last_entry),
+                notes=notes_of(item, start, self.last_entry),
             )
         except (SourceError, process.SpawnError, OSError) as error:
             self._failed(f"{item.title} was skipped: {error}")
@@ -308,8 +309,8 @@ class Playback:
                 self._not_before = now + PAUSE
             return
         self.player = Role(started, now)
-        self.timeline = self.timeline.begin(item)
-        log.log(logging.DEBUG, "player.started", item=item.title, at=float(self.timeline.head))
+        self.timeline = self.timeline.begin(item, room)
+        log.log(logging.DEBUG, "player.started", item=item.title, at=float(start))
 
     def _choose(self, plan: ChannelPlan, buffered: float | None) -> Item:
         item = following(plan.items, self.last_entry)

@@ -52,8 +52,9 @@ class Timeline:
     head: Fraction = START
     on_air: Slot | None = field(default=None)
 
-    def begin(self, item: Item) -> Timeline:
-        return replace(self, slots=(*self.slots, Slot(item, self.head)))
+    def begin(self, item: Item, room: Fraction = Fraction(0)) -> Timeline:
+        """`room`: seconds left before it; given back if it puts nothing out."""
+        return replace(self, slots=(*self.slots, Slot(item, self.head + room)))
 
     def end(self, head: Fraction, ending: str, cause: str = "") -> Timeline:
         """The newest slot has ended at `head`. One that put nothing out was never there."""

@@ -28,6 +28,14 @@ def test_an_item_that_put_nothing_out_was_never_there() -> None:
     assert line.head == START + 5
 
 
+def test_room_for_an_item_that_put_nothing_out_is_given_back() -> None:
+    """Or each missing file would leave a gap as deep as its B-frames."""
+    line = Timeline().begin(item("a")).end(START + 5, "whole")
+    line = line.begin(item("gone"), Fraction(1, 15))
+    assert line.slots[-1].start == START + 5 + Fraction(1, 15)
+    assert line.end(line.slots[-1].start, "failed").head == START + 5
+
+
 def test_what_is_on_air_follows_the_hub_and_not_the_player() -> None:
     line = Timeline().begin(item("a")).end(START + 5, "whole").begin(item("b"))
     line, changes = line.air(START + Fraction(1))
