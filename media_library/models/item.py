@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from media_library.probe import Probe
+
+
+class KeyField(models.CharField):  # type: ignore[type-arg]
+    """A key of the storage, ordered by its bytes as every bucket lists it.
+
+    SQLite compares so by itself; PostgreSQL has to be told.
+    """
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        parameters: Any = super().db_parameters(connection)
+        if connection.vendor == "postgresql":
+            parameters["collation"] = "C"
+        return parameters
+
+
+class Tag(models.Model):
+    """A word that people give to items to find them again."""
+
+    name = models.CharField(max_length=64, unique=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class MediaItem(models.Model):
@@ -20,7 +46,18 @@ class MediaItem(models.Model):
         READY = "ready", "Ready"
         FAULT = "fault", "Fault"
 
-    key = models.CharField(
+    class Index(models.TextChoices):
+        FRONT = "front", "At the front"
+        END = "end", "At the end"
+
+    class Rating(models.IntegerChoices):
+        ALL = 0, "All ages"
+        SIX = 6, "6 and older"
+        TWELVE = 12, "12 and older"
+        SIXTEEN = 16, "16 and older"
+        EIGHTEEN = 18, "18 and older"
+
+    key = KeyField(
         max_length=1024,
         unique=True,
         help_text="The name of the file in the storage, such as films/a.mp4.",
@@ -46,12 +83,47 @@ class MediaItem(models.Model):
         null=True, blank=True, help_text="Of its sound; empty: not known."
     )
 
+    colour = models.CharField(
+        max_length=32, blank=True, help_text="Its transfer curve; HDR: smpte2084, arib-std-b67."
+    )
+    loudness_lufs = models.FloatField(
+        null=True, blank=True, help_text="Estimated from parts of it. EBU R128."
+    )
+    keyframe_seconds = models.FloatField(
+        null=True, blank=True, help_text="The longest way from one keyframe to the next."
+    )
+    index = models.CharField(
+        max_length=8, choices=Index, blank=True, help_text="Where an MP4 keeps its moov box."
+    )
+    thumbnails = models.CharField(
+        max_length=1024, blank=True, help_text="Key of a strip of three pictures."
+    )
+
+    # What people know of it.
+    tags = models.ManyToManyField(Tag, blank=True, related_name="items")
+    age_rating = models.PositiveSmallIntegerField(
+        choices=Rating, null=True, blank=True, help_text="Empty: nobody has rated it."
+    )
+    source = models.CharField(max_length=500, blank=True, help_text="Where it came from.")
+    rights = models.TextField(blank=True, help_text="Who allows it to be shown, until when.")
+
     added_at = models.DateTimeField(auto_now_add=True)
     probed_at = models.DateTimeField(null=True, blank=True)
+    probe_claimed_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="A worker took it up then."
+    )
+    probe_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    misses = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text="Complete listings in a row without it."
+    )
+    missing_since = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Two listings were without it."
+    )
 
     class Meta:
         ordering: ClassVar = ["title", "pk"]
         verbose_name = "media item"
+        indexes: ClassVar = [models.Index(fields=["title", "id"], name="item_by_title")]
         constraints: ClassVar = [
             models.CheckConstraint(condition=~models.Q(key=""), name="item_has_a_key"),
             models.CheckConstraint(
@@ -92,6 +164,7 @@ class PreparedCopy(models.Model):
         RUNNING = "running", "Running"
         READY = "ready", "Ready"
         FAULT = "fault", "Fault"
+        CANCELLED = "cancelled", "Cancelled"
 
     item = models.ForeignKey(MediaItem, on_delete=models.CASCADE, related_name="copies")
     house = models.CharField(max_length=64, help_text="Signature of the house format.")
@@ -102,6 +175,15 @@ class PreparedCopy(models.Model):
     )
     status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
     percent = models.PositiveSmallIntegerField(default=0)
+    stage = models.CharField(
+        max_length=16, blank=True, help_text="Of the work: fetching, measuring, encoding, ..."
+    )
+    loudness_lufs = models.FloatField(
+        null=True, blank=True, help_text="Of the finished copy, measured. EBU R128."
+    )
+    due_at = models.DateTimeField(
+        null=True, blank=True, db_index=True, help_text="When it may next be on air."
+    )
     fault = models.TextField(blank=True)
     queued_at = models.DateTimeField(null=True, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True)

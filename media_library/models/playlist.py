@@ -14,6 +14,11 @@ class Playlist(models.Model):
     items: models.ManyToManyField[MediaItem, PlaylistEntry] = models.ManyToManyField(
         MediaItem, through="PlaylistEntry", related_name="playlists"
     )
+    version = models.PositiveIntegerField(
+        default=0,
+        editable=False,
+        help_text="Counts the changes of its order: two people must not undo each other's.",
+    )
 
     class Meta:
         ordering: ClassVar = ["name"]

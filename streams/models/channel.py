@@ -32,6 +32,14 @@ class Channel(models.Model):
     playlist = models.ForeignKey(
         Playlist, null=True, blank=True, on_delete=models.PROTECT, related_name="channels"
     )
+    filler = models.ForeignKey(
+        Playlist,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="filled_channels",
+        help_text="Played when the programme can't be: it is kept on this machine's disk.",
+    )
     preview = models.BooleanField(
         default=True, help_text="Show the picture in the admin. It counts as an output."
     )
@@ -54,6 +62,28 @@ class Channel(models.Model):
         default=128_000,
         validators=[MinValueValidator(32_000), MaxValueValidator(320_000)],
         help_text="bit/s",
+    )
+
+    logo = models.CharField(
+        max_length=16,
+        blank=True,
+        editable=False,
+        help_text="Names the picture in the storage by its content: logos/<this>.png.",
+    )
+    logo_corner = models.CharField(
+        max_length=2,
+        default="tr",
+        choices=[
+            ("tl", "Top left"),
+            ("tr", "Top right"),
+            ("bl", "Bottom left"),
+            ("br", "Bottom right"),
+        ],
+    )
+    logo_width = models.PositiveSmallIntegerField(
+        default=12,
+        validators=[MinValueValidator(1), MaxValueValidator(50)],
+        help_text="Percent of the picture's width.",
     )
 
     order = models.CharField(max_length=3, choices=Order, default=Order.OFF, editable=False)

@@ -1,0 +1,61 @@
+"""One comparison of the storage with the library."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+
+class SyncRun(models.Model):
+    """A sync: its progress while it runs, its result after. A worker writes it."""
+
+    class Status(models.TextChoices):
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        BRAKED = "braked", "Stopped by the brake"
+        FAILED = "failed", "Failed"
+
+    status = models.CharField(max_length=8, choices=Status, default=Status.RUNNING)
+    dry = models.BooleanField(default=False, help_text="Nothing is written but this row.")
+    started_at = models.DateTimeField(default=timezone.now)
+    started_by = models.CharField(max_length=150, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    heard_at = models.DateTimeField(
+        default=timezone.now, help_text="Last sign of life of the worker."
+    )
+    claim = models.CharField(max_length=32, blank=True, editable=False)
+    after = models.CharField(
+        max_length=1024, blank=True, help_text="All up to this key is compared and written."
+    )
+    known = models.PositiveIntegerField(
+        default=0, help_text="Items that the library had in the storage when it began."
+    )
+    seen = models.PositiveIntegerField(default=0, help_text="Objects listed so far.")
+    added = models.PositiveIntegerField(default=0)
+    changed = models.PositiveIntegerField(default=0)
+    absent = models.PositiveIntegerField(default=0, help_text="Items not in the listing.")
+    gone = models.PositiveIntegerField(
+        default=0, help_text="Of these, marked as missing: absent for the second time."
+    )
+    unchanged = models.PositiveIntegerField(default=0)
+    fault = models.TextField(blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-started_at", "-pk"]
+        verbose_name = "sync"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["status"],
+                condition=models.Q(status="running"),
+                name="one_sync_at_a_time",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status__in=["failed", "braked"]) | ~models.Q(fault=""),
+                name="sync_fault_is_in_words",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M:%S}"
