@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkstemp
@@ -60,6 +60,12 @@ class WrongKeyError(StorageError):
 
 class NotInStorageError(StorageError):
     """No object has that key."""
+
+    permanent = True
+
+
+class ChangedError(StorageError):
+    """The object is another one than the etag asked for: look at it anew."""
 
     permanent = True
 
@@ -165,18 +171,20 @@ def exists(key: str) -> bool:
     return True
 
 
-def facts(key: str) -> Facts:
-    """Size and etag of an object. Raises `NotInStorageError`, `StorageError`.
+def _folder_etag(stat: os.stat_result) -> str:
+    # A folder has no etags: size and time of change stand in, as in nginx.
+    return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
 
-    A folder has no etags: size and time of change stand in, as in nginx.
-    """
+
+def facts(key: str) -> Facts:
+    """Size and etag of an object. Raises `NotInStorageError`, `StorageError`."""
     if _is_local():
         path = _folder_path(key)
         with _told(key):
             if not path.is_file():
                 raise NotInStorageError(f"{key} is not in the media folder.")
             stat = path.stat()
-        return Facts(stat.st_size, f"{stat.st_mtime_ns:x}-{stat.st_size:x}")
+        return Facts(stat.st_size, _folder_etag(stat))
     with _told(key):
         head = _bucket().Object(_checked(key))
         return Facts(head.content_length, head.e_tag.strip('"'))
@@ -206,6 +214,41 @@ def download(key: str, target: Path) -> None:
         return
     with _draft(target) as draft, _told(key):
         _bucket().download_file(_checked(key), str(draft))
+
+
+def read(key: str, start: int, length: int, *, etag: str = "") -> bytes:
+    """Up to `length` bytes from offset `start`; fewer at the object's end, none behind it.
+
+    With an etag the bytes are of that content: raises `ChangedError` when the object is
+    another one by now. Raises `NotInStorageError`, `StorageError`.
+    """
+    if start < 0 or length <= 0:
+        raise ValueError(f"No range: {length} bytes from {start}.")
+    if _is_local():
+        path = _folder_path(key)
+        with _told(key):
+            if not path.is_file():
+                raise NotInStorageError(f"{key} is not in the media folder.")
+            with path.open("rb") as file:
+                if etag and _folder_etag(os.fstat(file.fileno())) != etag:
+                    raise ChangedError(_CHANGED.format(key=key))
+                file.seek(start)
+                return file.read(length)
+    wanted: dict[str, str] = {"Range": f"bytes={start}-{start + length - 1}"}
+    if etag:
+        wanted["IfMatch"] = f'"{etag}"'
+    with _told(key):
+        try:
+            answer = _bucket().Object(_checked(key)).get(**wanted)
+            with closing(answer["Body"]) as body:
+                return cast("bytes", body.read())
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in {"InvalidRange", "416"}:
+                return b""
+            raise
+
+
+_CHANGED: Final = "{key} was changed in the storage: it has to be looked into again."
 
 
 def delete(key: str) -> None:
@@ -307,6 +350,8 @@ def _told(key: str) -> Iterator[None]:
         code = error.response.get("Error", {}).get("Code", "")
         if code in {"404", "NoSuchKey"}:
             raise NotInStorageError(f"{key} is not in the bucket.") from None
+        if code in {"412", "PreconditionFailed"}:
+            raise ChangedError(_CHANGED.format(key=key)) from None
         raise StorageError(sentence(error)) from None
     except BotoCoreError as error:
         raise StorageError(sentence(error)) from None

@@ -23,7 +23,7 @@ from pytest_django import Settings
 
 from media_library import storage
 from media_library.location import LocalFile, SignedUrl
-from media_library.storage import NotInStorageError, StorageError, WrongKeyError
+from media_library.storage import ChangedError, NotInStorageError, StorageError, WrongKeyError
 from streamsite.secret import MASK, Secret
 
 
@@ -108,6 +108,22 @@ def test_a_missing_object_is_named(either: str, tmp_path: Path) -> None:
     with pytest.raises(NotInStorageError, match=r"none\.mp4 is not in"):
         storage.download("none.mp4", tmp_path / "back.mp4")
     assert not (tmp_path / "back.mp4").exists()
+
+
+def test_a_range_is_read_of_the_content_that_was_asked_for(either: str, tmp_path: Path) -> None:
+    source = tmp_path / "a.mp4"
+    source.write_bytes(b"0123456789")
+    storage.upload(source, "a.mp4")
+    etag = storage.facts("a.mp4").etag
+    assert storage.read("a.mp4", 2, 3, etag=etag) == b"234"
+    assert storage.read("a.mp4", 8, 100) == b"89"
+    assert storage.read("a.mp4", 10, 1) == b""
+    source.write_bytes(b"abcdefghij!")
+    storage.upload(source, "a.mp4")
+    with pytest.raises(ChangedError, match=r"a\.mp4 was changed"):
+        storage.read("a.mp4", 2, 3, etag=etag)
+    with pytest.raises(NotInStorageError):
+        storage.read("b.mp4", 0, 1)
 
 
 @pytest.mark.parametrize("key", ["", "/etc/passwd", "../a", "a/../../b", "a/./b", "a\0b", ".."])
