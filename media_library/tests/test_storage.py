@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-import boto3
 import pytest
 import requests
 from botocore.exceptions import (
@@ -18,62 +16,12 @@ from botocore.exceptions import (
     SSLError,
 )
 from django.core.files.storage import storages
-from moto.server import ThreadedMotoServer
 from pytest_django import Settings
 
 from media_library import storage
 from media_library.location import LocalFile, SignedUrl
 from media_library.storage import ChangedError, NotInStorageError, StorageError, WrongKeyError
-from streamsite.secret import MASK, Secret
-
-
-@pytest.fixture
-def folder(settings: Settings, tmp_path: Path) -> Path:
-    settings.STORAGE_PROVIDER = "local"
-    settings.MEDIA_ROOT = tmp_path / "media"
-    settings.MEDIA_ROOT.mkdir()
-    # Set anew, so that Django forgets the storage it opened.
-    settings.STORAGES = dict(settings.STORAGES)
-    return tmp_path / "media"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    s3.start()
-    host, port = s3.get_host_and_port()
-    yield f"http://{host}:{port}"
-    s3.stop()
-
-
-@pytest.fixture
-def bucket(server: str, settings: Settings) -> Iterator[None]:
-    settings.STORAGE_PROVIDER = "cloudflare"
-    settings.STORAGE_ENDPOINT_URL = server
-    settings.STORAGE_BUCKET = "films"
-    settings.STORAGE_ACCESS_KEY_ID = "AKIDEXAMPLE"
-    settings.STORAGE_SECRET_ACCESS_KEY = Secret("s3cr3t")
-    settings.STORAGES = dict(settings.STORAGES)
-    client = boto3.client(
-        "s3",
-        endpoint_url=server,
-        region_name="us-east-1",
-        aws_access_key_id="a",
-        aws_secret_access_key="b",
-    )
-    client.create_bucket(Bucket="films")
-    yield
-    for found in client.list_objects_v2(Bucket="films").get("Contents", []):
-        client.delete_object(Bucket="films", Key=found["Key"])
-    client.delete_bucket(Bucket="films")
-    client.close()
-    cast("Any", storages["default"]).connection.meta.client.close()
-
-
-@pytest.fixture(params=["folder", "bucket"])
-def either(request: pytest.FixtureRequest) -> str:
-    request.getfixturevalue(request.param)
-    return str(request.param)
+from streamsite.secret import MASK
 
 
 def test_what_was_stored_is_there_and_comes_back(either: str, tmp_path: Path) -> None:

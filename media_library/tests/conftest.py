@@ -1,0 +1,70 @@
+"""A folder and a bucket for the library's tests; the bucket is served over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import boto3
+import pytest
+from django.core.files.storage import storages
+from moto.server import ThreadedMotoServer
+from pytest_django import Settings
+
+from streamsite.secret import Secret
+
+
+@pytest.fixture
+def folder(settings: Settings, tmp_path: Path) -> Path:
+    """The storage is a folder of this test's own."""
+    settings.STORAGE_PROVIDER = "local"
+    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.MEDIA_ROOT.mkdir()
+    # Set anew, so that Django forgets the storage it opened.
+    settings.STORAGES = dict(settings.STORAGES)
+    return tmp_path / "media"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of a real S3 server in this process."""
+    s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    s3.start()
+    host, port = s3.get_host_and_port()
+    yield f"http://{host}:{port}"
+    s3.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, settings: Settings) -> Iterator[None]:
+    """The storage is the bucket "films", empty before and after."""
+    settings.STORAGE_PROVIDER = "cloudflare"
+    settings.STORAGE_ENDPOINT_URL = s3_server
+    settings.STORAGE_BUCKET = "films"
+    settings.STORAGE_ACCESS_KEY_ID = "AKIDEXAMPLE"
+    settings.STORAGE_SECRET_ACCESS_KEY = Secret("s3cr3t")
+    settings.STORAGES = dict(settings.STORAGES)
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3_server,
+        region_name="us-east-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+    )
+    client.create_bucket(Bucket="films")
+    yield
+    while found := client.list_objects_v2(Bucket="films").get("Contents"):
+        client.delete_objects(
+            Bucket="films", Delete={"Objects": [{"Key": each["Key"]} for each in found]}
+        )
+    client.delete_bucket(Bucket="films")
+    client.close()
+    cast("Any", storages["default"]).connection.meta.client.close()
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def either(request: pytest.FixtureRequest) -> str:
+    """Once with the folder, once with the bucket."""
+    request.getfixturevalue(request.param)
+    return str(request.param)
