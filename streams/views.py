@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec
+from typing import Final
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
@@ -33,9 +28,7 @@ from streams.health.preflight import findings
 from streams.health.report import report
 from streams.models import Channel, LogLine
 from streams.orders import ORDERS, STATUS, give
-
-P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+from streamsite.answers import say, staff, unless_seen, wants_json
 
 #: Lines of one answer: what a page shows at first, and at most in one poll.
 LOG_LINES: Final = 300
@@ -44,47 +37,6 @@ _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]+\.ts")
 _PLAYLIST: Final = "live.m3u8"
 #: Where nginx finds the run directory, for X-Accel-Redirect.
 _ACCEL: Final = "/_run/"
-
-
-def wants_json(request: HttpRequest) -> bool:
-    return request.headers.get("Accept", "").startswith("application/json")
-
-
-def staff(permission: str) -> Callable[[View[P]], View[P]]:
-    """Staff with that permission. Others: to the login page, or 401 and 403 for a program."""
-
-    def decorate(view: View[P]) -> View[P]:
-        @wraps(view)
-        def guarded(
-            request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
-        ) -> HttpResponseBase:
-            if not admin.site.has_permission(request):
-                if wants_json(request):
-                    return _told("Log in first.", 401)
-                return redirect_to_login(request.get_full_path(), reverse("admin:login"))
-            if not request.user.has_perm(permission):
-                if wants_json(request):
-                    return _told("You have no permission to do that.", 403)
-                raise PermissionDenied
-            return view(request, *args, **kwargs)
-
-        return guarded
-
-    return decorate
-
-
-def _told(sentence: str, status: int, **more: object) -> JsonResponse:
-    return JsonResponse({"detail": sentence, **more}, status=status)
-
-
-def _unless_seen(request: HttpRequest, body: bytes, content_type: str) -> HttpResponse:
-    """The body, or 304 where the caller has this very one."""
-    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    seen = etag in request.headers.get("If-None-Match", "")
-    answer = HttpResponse(b"" if seen else body, content_type, 304 if seen else 200)
-    answer["ETag"] = etag
-    answer["Cache-Control"] = "no-cache, private"
-    return answer
 
 
 @never_cache
@@ -109,7 +61,7 @@ def status(request: HttpRequest, slug: str | None = None) -> HttpResponseBase:
     if slug is not None and not told.channels:
         raise Http404
     body = json.dumps(told.page(), cls=DjangoJSONEncoder, separators=(",", ":"))
-    return _unless_seen(request, body.encode(), "application/json")
+    return unless_seen(request, body.encode(), "application/json")
 
 
 @require_GET
@@ -144,7 +96,7 @@ def panels(request: HttpRequest, slug: str) -> HttpResponseBase:
     page = TemplateResponse(
         request, "streams/panels.html", history.of(channel, timezone.now())
     ).rendered_content
-    return _unless_seen(request, page.encode(), "text/html; charset=utf-8")
+    return unless_seen(request, page.encode(), "text/html; charset=utf-8")
 
 
 @require_GET
@@ -178,7 +130,7 @@ def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
     wanted = ORDERS[verb]
     if wanted.cost and request.POST.get("confirmed") != "1":
         if wants_json(request):
-            return _told(f"{wanted.cost} Send confirmed=1 to do it.", 400)
+            return say(f"{wanted.cost} Send confirmed=1 to do it.", 400)
         context = {
             **admin.site.each_context(request),
             "title": f"{wanted.label} {channel.name}?",
@@ -192,16 +144,16 @@ def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
     except actions.CantStartError as refusal:
         faults = [fault.sentence for fault in refusal.faults if fault.stops_the_start]
         if wants_json(request):
-            return _told(str(refusal), 422, findings=faults)
+            return say(str(refusal), 422, findings=faults)
         for fault in faults:
             messages.error(request, fault)
     except actions.ActionRefusedError as refusal:
         if wants_json(request):
-            return _told(str(refusal), STATUS[type(refusal)])
+            return say(str(refusal), STATUS[type(refusal)])
         messages.warning(request, str(refusal))
     else:
         if wants_json(request):
-            return _told(sentence, 202)
+            return say(sentence, 202)
         messages.success(request, sentence)
     return redirect(_back(request, channel))
 
