@@ -1,0 +1,82 @@
+"""The one door to the storage: R2, S3 or a local folder.
+
+Nothing else in the project opens a bucket or joins a key to a folder.
+"""
+
+from __future__ import annotations
+
+from media_library.storage.backends import (
+    BRISK,
+    LONGEST_URL_LIFE,
+    PATIENT,
+    URL_LIFE,
+    BucketStorage,
+    FolderStorage,
+    open_storage,
+)
+from media_library.storage.door import (
+    Facts,
+    delete,
+    download,
+    exists,
+    facts,
+    locate,
+    read,
+    upload,
+)
+from media_library.storage.errors import (
+    ChangedError,
+    NotInStorageError,
+    StorageError,
+    WrongKeyError,
+    sentence,
+)
+from media_library.storage.listed import RESERVED, Listed, listing
+from media_library.storage.multipart import (
+    MultipartUpload,
+    abort_stale_uploads,
+    abort_upload,
+    begin_upload,
+    finish_upload,
+    origin,
+    part_url,
+    store_part,
+)
+from media_library.storage.trial import Examined, examine, unreachable
+
+__all__ = [
+    "BRISK",
+    "LONGEST_URL_LIFE",
+    "PATIENT",
+    "RESERVED",
+    "URL_LIFE",
+    "BucketStorage",
+    "ChangedError",
+    "Examined",
+    "Facts",
+    "FolderStorage",
+    "Listed",
+    "MultipartUpload",
+    "NotInStorageError",
+    "StorageError",
+    "WrongKeyError",
+    "abort_stale_uploads",
+    "abort_upload",
+    "begin_upload",
+    "delete",
+    "download",
+    "examine",
+    "exists",
+    "facts",
+    "finish_upload",
+    "listing",
+    "locate",
+    "open_storage",
+    "origin",
+    "part_url",
+    "read",
+    "sentence",
+    "store_part",
+    "unreachable",
+    "upload",
+]

@@ -1,0 +1,290 @@
+"""Uploads in parts, each part by whoever has it: a browser, most of all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from secrets import token_hex
+from typing import BinaryIO, Final
+from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError
+from django.conf import settings
+from django.utils import timezone
+
+from media_library.storage.backends import (
+    LONGEST_KEY,
+    URL_LIFE,
+    checked,
+    client,
+    folder_path,
+    is_local,
+)
+from media_library.storage.door import Facts, content_type, facts, signed
+from media_library.storage.errors import (
+    NotInStorageError,
+    StorageError,
+    WrongKeyError,
+    code_of,
+    told,
+)
+from media_library.storage.listed import UPLOADS
+from streamsite.secret import Secret
+
+MEBIBYTE: Final = 1024 * 1024
+#: Bytes: S3 wants 5 MiB at least; a larger part is one request the less.
+LEAST_PART: Final = 8 * MEBIBYTE
+#: S3 and R2 take no more.
+MOST_PARTS: Final = 10_000
+#: Bytes of an object: the most that S3 and R2 take.
+MOST_BYTES: Final = 5 * 1024**4
+#: An upload that nobody ended or gave up costs room until then.
+STALE: Final = timedelta(days=7)
+#: Its name in a folder is a directory's: nothing else may come from a browser.
+_FOLDER_ID: Final = re.compile(r"[0-9a-f]{32}")
+_CHUNK: Final = MEBIBYTE
+
+
+@dataclass(frozen=True, slots=True)
+class MultipartUpload:
+    """Parts are numbered from 1; all have `part_bytes` but the last, which has what is left."""
+
+    key: str
+    upload_id: str
+    part_bytes: int
+    parts: int
+    size_bytes: int
+
+    def bytes_of(self, number: int) -> int:
+        """Raises `ValueError` where there is no such part."""
+        if not 1 <= number <= self.parts:
+            raise ValueError(f"There is no part {number} of {self.parts}.")
+        return min(self.part_bytes, self.size_bytes - (number - 1) * self.part_bytes)
+
+
+def begin_upload(key: str, size_bytes: int) -> MultipartUpload:
+    """Nothing is under the key until the upload is finished; what is there stays until then.
+
+    Raises `WrongKeyError`, `StorageError`.
+    """
+    if len(checked(key).encode()) > LONGEST_KEY or key.endswith("/"):
+        raise WrongKeyError(f"{key[:80]!r} is too long for a name, or ends in '/'.")
+    if size_bytes <= 0:
+        raise StorageError(f"{key} is empty: there is nothing to upload.")
+    if size_bytes > MOST_BYTES:
+        raise StorageError(f"{key} is larger than 5 TiB: no bucket takes it.")
+    part = max(LEAST_PART, -(-size_bytes // MOST_PARTS // MEBIBYTE) * MEBIBYTE)
+    parts = -(-size_bytes // part)
+    with told(key):
+        if is_local():
+            upload_id = _begin_in_folder(key, size_bytes)
+        else:
+            wanted = {"Bucket": settings.STORAGE_BUCKET, "Key": key, **content_type(key)}
+            upload_id = client().create_multipart_upload(**wanted)["UploadId"]
+    return MultipartUpload(key, upload_id, part, parts, size_bytes)
+
+
+def part_url(upload: MultipartUpload, number: int, *, seconds: int = URL_LIFE) -> Secret:
+    """Where the part is PUT, without any header of ours. Of a bucket only."""
+    upload.bytes_of(number)
+    if is_local():
+        raise StorageError("Parts for a folder are sent to streamsite itself.")
+    wanted = {
+        "Key": checked(upload.key),
+        "UploadId": upload.upload_id,
+        "PartNumber": number,
+    }
+    return signed("upload_part", wanted, seconds)
+
+
+def store_part(upload: MultipartUpload, number: int, content: bytes | BinaryIO) -> None:
+    """Store one part; again is no harm. Raises `StorageError` unless its length is right."""
+    length = upload.bytes_of(number)
+    stream = BytesIO(content) if isinstance(content, bytes) else content
+    with told(upload.key):
+        if is_local():
+            _store_in_folder(upload, number, stream, length)
+            return
+        body = stream.read(length + 1)
+        if len(body) != length:
+            raise _wrong_length(upload, number)
+        client().upload_part(**_named(upload), PartNumber=number, Body=body)
+
+
+def finish_upload(upload: MultipartUpload) -> Facts:
+    """Put the parts together under the key. Raises `StorageError` where one is missing.
+
+    Asked a second time, because the first answer was lost, it answers the same.
+    """
+    if is_local():
+        with told(upload.key):
+            _finish_in_folder(upload)
+        return facts(upload.key)
+    with told(upload.key):
+        _finish_in_bucket(upload)
+    try:
+        found = facts(upload.key)
+    except NotInStorageError:
+        raise StorageError(_UNKNOWN.format(key=upload.key)) from None
+    if found.size_bytes != upload.size_bytes:
+        raise StorageError(
+            f"{upload.key} has {found.size_bytes} bytes in the storage instead of "
+            f"{upload.size_bytes}: upload it again."
+        )
+    return found
+
+
+def abort_upload(upload: MultipartUpload) -> None:
+    """Remove the parts; an upload that is over is no error. Raises `StorageError`."""
+    with told(upload.key):
+        if is_local():
+            shutil.rmtree(_workplace(upload.upload_id), ignore_errors=True)
+            return
+        try:
+            client().abort_multipart_upload(**_named(upload))
+        except ClientError as error:
+            if code_of(error) not in {"NoSuchUpload", "404"}:
+                raise
+
+
+def abort_stale_uploads(older_than: timedelta = STALE) -> int:
+    """Give up what was begun so long ago and never ended; how many. Raises `StorageError`."""
+    stale = 0
+    with told(""):
+        if is_local():
+            limit = time.time() - older_than.total_seconds()
+            home = Path(settings.MEDIA_ROOT) / UPLOADS
+            for folder in list(home.iterdir()) if home.is_dir() else []:
+                if folder.stat().st_mtime < limit:
+                    shutil.rmtree(folder)
+                    stale += 1
+            return stale
+        before = timezone.now() - older_than
+        pages = client().get_paginator("list_multipart_uploads")
+        for page in pages.paginate(Bucket=settings.STORAGE_BUCKET):
+            for each in page.get("Uploads", []):
+                if each["Initiated"] < before:
+                    abort_upload(MultipartUpload(each["Key"], each["UploadId"], 0, 0, 0))
+                    stale += 1
+    return stale
+
+
+def origin() -> str:
+    """Scheme and host that a browser sends parts to, for the page's policy; "": no bucket."""
+    if is_local():
+        return ""
+    address = urlsplit(signed("get_object", {"Key": "a"}, 1).reveal())
+    return f"{address.scheme}://{address.netloc}"
+
+
+# ---- in a bucket -----------------------------------------------------------------------------
+
+
+def _named(upload: MultipartUpload) -> dict[str, str]:
+    return {
+        "Bucket": settings.STORAGE_BUCKET,
+        "Key": checked(upload.key),
+        "UploadId": upload.upload_id,
+    }
+
+
+def _finish_in_bucket(upload: MultipartUpload) -> None:
+    try:
+        parts = list(_stored(upload))
+        _all_there(upload, {number: size for number, size, _ in parts})
+        client().complete_multipart_upload(
+            **_named(upload),
+            MultipartUpload={
+                "Parts": [{"PartNumber": number, "ETag": etag} for number, _, etag in parts]
+            },
+        )
+    except ClientError as error:
+        # Finished before, it seems: the size of what is there will tell.
+        if code_of(error) != "NoSuchUpload":
+            raise
+
+
+def _stored(upload: MultipartUpload) -> Iterator[tuple[int, int, str]]:
+    # Asked of the bucket, so that no browser needs to be shown the ETags (CORS).
+    for page in client().get_paginator("list_parts").paginate(**_named(upload)):
+        for part in page.get("Parts", []):
+            yield part["PartNumber"], part["Size"], part["ETag"]
+
+
+def _all_there(upload: MultipartUpload, sizes: dict[int, int]) -> None:
+    for number in range(1, upload.parts + 1):
+        if number not in sizes:
+            raise StorageError(f"{upload.key}: part {number} is missing. Send it again.")
+        if sizes[number] != upload.bytes_of(number):
+            raise _wrong_length(upload, number)
+
+
+def _wrong_length(upload: MultipartUpload, number: int) -> StorageError:
+    return StorageError(
+        f"{upload.key}: part {number} must have {upload.bytes_of(number)} bytes. Send it again."
+    )
+
+
+# ---- in a folder -----------------------------------------------------------------------------
+
+
+def _workplace(upload_id: str) -> Path:
+    if not _FOLDER_ID.fullmatch(upload_id):
+        raise WrongKeyError("That is no upload of this folder.")
+    return Path(settings.MEDIA_ROOT) / UPLOADS / upload_id
+
+
+def _begin_in_folder(key: str, size_bytes: int) -> str:
+    folder_path(key)
+    if shutil.disk_usage(settings.MEDIA_ROOT).free < size_bytes:
+        raise StorageError(f"The media folder has no room for {key}: make room first.")
+    upload_id = token_hex(16)
+    place = _workplace(upload_id)
+    place.mkdir(parents=True)
+    (place / "content").touch()
+    return upload_id
+
+
+def _store_in_folder(
+    upload: MultipartUpload, number: int, stream: BinaryIO, length: int
+) -> None:
+    place = _workplace(upload.upload_id)
+    try:
+        handle = os.open(place / "content", os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise StorageError(_UNKNOWN.format(key=upload.key)) from None
+    # Several parts are written at once: each at its own place of the one file.
+    with os.fdopen(handle, "wb") as out:
+        out.seek((number - 1) * upload.part_bytes)
+        left = length
+        while left and (chunk := stream.read(min(_CHUNK, left))):
+            out.write(chunk)
+            left -= len(chunk)
+    if left or stream.read(1):
+        raise _wrong_length(upload, number)
+    # An empty file says that the part is whole; its name, which one.
+    (place / str(number)).touch()
+
+
+def _finish_in_folder(upload: MultipartUpload) -> None:
+    place = _workplace(upload.upload_id)
+    target = folder_path(upload.key)
+    if not place.is_dir():
+        if target.is_file() and target.stat().st_size == upload.size_bytes:
+            return
+        raise StorageError(_UNKNOWN.format(key=upload.key))
+    whole = {int(path.name) for path in place.iterdir() if path.name.isdecimal()}
+    _all_there(upload, {number: upload.bytes_of(number) for number in whole})
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (place / "content").replace(target)
+    shutil.rmtree(place)
+
+
+_UNKNOWN: Final = "{key}: this upload is over, or was given up. Begin it again."
