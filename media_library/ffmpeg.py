@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,8 +25,14 @@ from media_library.location import LocalFile, Location, SignedUrl
 CONTAINERS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,mxf,asf,ogg"
 #: Bytes of the last error output that are kept.
 TAIL: Final = 4000
-#: Seconds between a polite and a final signal.
+#: Seconds a killed process may take to be gone.
 GRACE: Final = 5.0
+#: Seconds between two calls of a `watch`.
+WATCH_EVERY: Final = 0.4
+#: Pixels of a picture: 8192 x 4320, the most H.264 and HEVC know at level 6.2.
+LARGEST: Final = 8192 * 4320
+#: Before a source: larger pictures are refused, and memory does not grow with the cores.
+DECODE: Final = ("-max_pixels", str(LARGEST), "-threads", "4")
 
 
 class ToolError(Exception):
@@ -55,26 +61,47 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Seconds by the clock, seconds without a word, bytes written, bytes of memory."""
+    """Seconds by the clock, seconds without a word, bytes in files, of memory, on stdout.
+
+    What all its threads compute is bounded as well: by the seconds on each of the cores.
+    """
 
     seconds: float
     silent_seconds: float | None = None
     file_bytes: int | None = None
     memory_bytes: int | None = None
+    said_bytes: int = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of a file, in seconds."""
+
+    start: float
+    seconds: float
 
 
 @contextmanager
-def opened(location: Location, directives: str = "") -> Iterator[Source]:
+def opened(
+    location: Location, directives: str = "", window: Window | None = None
+) -> Iterator[Source]:
     """How FFmpeg opens a location. A signed URL is written into a pipe, never into argv.
 
     `directives` are further ffconcat lines about the file; they count for signed URLs only.
+    Of a `window` (not for ffprobe) little more is read than itself and the file's index.
     """
     match location:
         case LocalFile(path):
             only = ("-protocol_whitelist", "file", "-format_whitelist", CONTAINERS)
+            if window is not None:
+                only = ("-ss", f"{window.start:.3f}", "-t", f"{window.seconds:.3f}", *only)
             # The prefix keeps a name such as "-y" or "tcp:x" a name.
             yield Source((*only, "-i", f"file:{path}"))
         case SignedUrl(url):
+            if window is not None:
+                # ffconcat can't be sought in without lengths, but its files can.
+                end = window.start + window.seconds
+                directives += f"inpoint {window.start:.3f}\noutpoint {end:.3f}\n"
             plain = url.reveal()
             protocols = "file,https,tls,tcp" + (",http" if plain.startswith("http:") else "")
             quoted = plain.replace("'", r"'\''")
@@ -84,6 +111,8 @@ def opened(location: Location, directives: str = "") -> Iterator[Source]:
                     out.write(f"ffconcat version 1.0\nfile '{quoted}'\n{directives}")
                 limits = ("-protocol_whitelist", protocols, "-format_whitelist")
                 form = ("-f", "concat", "-safe", "0", *limits, f"concat,{CONTAINERS}")
+                if window is not None:
+                    form = ("-t", f"{window.seconds:.3f}", *form)
                 yield Source((*form, "-i", f"/dev/fd/{reader}"), (reader,))
             finally:
                 os.close(reader)
@@ -95,6 +124,8 @@ def environment() -> dict[str, str]:
         "PATH": os.environ.get("PATH", os.defpath),
         "LC_ALL": "C",
         "AV_LOG_FORCE_NOCOLOR": "1",
+        # Each thread would reserve 64 MB of addresses, which count against the bound.
+        "MALLOC_ARENA_MAX": "4",
     }
 
 
@@ -104,10 +135,12 @@ def run(
     bounds: Bounds,
     descriptors: Sequence[int] = (),
     on_line: Callable[[str], None] | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> str:
     """Run to the end and return stdout; with `on_line`, each line of it is handed on instead.
 
-    Raises a `ToolError`; whatever `on_line` raises ends the process and goes on up.
+    `watch` is called about every `WATCH_EVERY` seconds, said or silent. Raises a `ToolError`;
+    whatever `on_line` or `watch` raise ends the process and goes on up.
     """
     if shutil.which(argv[0]) is None:
         raise ToolMissingError(
@@ -125,7 +158,7 @@ def run(
     )
     try:
         _limit(process.pid, bounds)
-        said, complaint = _listen(process, argv[0], bounds, on_line)
+        said, complaint = _listen(process, argv[0], bounds, on_line, watch)
         status = process.wait(GRACE)
     except subprocess.TimeoutExpired:
         raise ToolTooSlowError(f"{argv[0]} closed its output but did not end.") from None
@@ -147,7 +180,9 @@ def _prefix() -> tuple[str, ...]:
 
 
 def _limit(pid: int, bounds: Bounds) -> None:
+    cpu_seconds = max(1, round(bounds.seconds)) * (os.cpu_count() or 1)
     wanted = [
+        (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_FSIZE, bounds.file_bytes),
         (resource.RLIMIT_AS, bounds.memory_bytes),
     ]
@@ -164,28 +199,18 @@ def _listen(
     name: str,
     bounds: Bounds,
     on_line: Callable[[str], None] | None,
+    watch: Callable[[], None] | None,
 ) -> tuple[str, str]:
     """Read both outputs until they close. Silence is measured on stdout, where progress is."""
     assert process.stdout is not None  # noqa: S101 - for the type checker: both are pipes
     assert process.stderr is not None  # noqa: S101
-    end = time.monotonic() + bounds.seconds
-    heard = time.monotonic()
+    clock = _Clock(name, bounds, watch)
     said, complaint, rest = bytearray(), bytearray(), bytearray()
     with selectors.DefaultSelector() as pipes:
         pipes.register(process.stdout, selectors.EVENT_READ)
         pipes.register(process.stderr, selectors.EVENT_READ)
         while pipes.get_map():
-            now = time.monotonic()
-            limit = end
-            if bounds.silent_seconds is not None:
-                limit = min(end, heard + bounds.silent_seconds)
-            if now >= limit:
-                raise ToolTooSlowError(
-                    f"{name} was stopped: it took more than {bounds.seconds:.0f} s."
-                    if limit == end
-                    else f"{name} was stopped: no progress for {bounds.silent_seconds:.0f} s."
-                )
-            for ready, _ in pipes.select(limit - now):
+            for ready, _ in pipes.select(clock.look()):
                 chunk = os.read(ready.fd, 65536)
                 if not chunk:
                     pipes.unregister(ready.fileobj)
@@ -194,24 +219,59 @@ def _listen(
                 elif on_line is None:
                     said += chunk
                 else:
-                    heard = time.monotonic()
+                    clock.heard = time.monotonic()
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
                         on_line(line.decode(errors="replace").strip())
+            if max(len(said), len(rest)) > bounds.said_bytes:
+                raise ToolFailedError(f"{name} said far too much about it.")
     return said.decode(errors="replace"), complaint.decode(errors="replace")
 
 
+class _Clock:
+    """Tells how long to wait for a word, and ends what takes too long."""
+
+    def __init__(self, name: str, bounds: Bounds, watch: Callable[[], None] | None) -> None:
+        self._name = name
+        self._bounds = bounds
+        self._watch = watch
+        self.heard = self._watched = time.monotonic()
+        self._end = self.heard + bounds.seconds
+
+    def look(self) -> float:
+        """Seconds until the next look is due. Raises `ToolTooSlowError`."""
+        now = time.monotonic()
+        silent = self._bounds.silent_seconds
+        if now >= self._end:
+            raise ToolTooSlowError(
+                f"{self._name} was stopped: it took more than {self._bounds.seconds:.0f} s."
+            )
+        if silent is not None and now >= self.heard + silent:
+            raise ToolTooSlowError(
+                f"{self._name} was stopped: no progress for {silent:.0f} s."
+            )
+        wait = self._end - now
+        if silent is not None:
+            wait = min(wait, self.heard + silent - now)
+        if self._watch is None:
+            return wait
+        if now >= self._watched + WATCH_EVERY:
+            self._watched = now
+            self._watch()
+        return min(wait, WATCH_EVERY)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Its whole group is gone when this returns; one that ended by itself is only tidied up."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            break
+    """Its whole group is gone when this returns; one that ended by itself is only tidied up.
+
+    Not politely: asked to end, FFmpeg would first complete its file, which is thrown away.
+    """
+    if process.poll() is None:
         # Not reaped yet, so the number can't be another's.
-        os.killpg(process.pid, number)
-        try:
+        os.killpg(process.pid, signal.SIGKILL)
+        # One that waits in the kernel, for a disk, goes when the kernel lets it.
+        with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            continue
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()

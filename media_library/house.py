@@ -22,7 +22,25 @@ GOP_SECONDS: Final = 2
 #: Frame rates at which whole video frames and whole AAC frames soon end together.
 RATES: Final = (24, 25, 30, 50, 60)
 
-_SIGNATURE: Final = re.compile(r"(\d+)x(\d+)p(\d+)-(\d+)k-(\d+)k")
+_LOGO: Final = r"-([0-9a-f]{16})(tl|tr|bl|br)(\d{1,2})"
+_SIGNATURE: Final = re.compile(rf"(\d+)x(\d+)p(\d+)-(\d+)k-(\d+)k(?:{_LOGO})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Logo:
+    """A picture burnt into every item.
+
+    `digest` names it in the storage (16 hexadecimal digits), `corner` is tl, tr, bl or br,
+    `width` is in percent of the picture's.
+    """
+
+    digest: str
+    corner: str = "tr"
+    width: int = 12
+
+    @property
+    def key(self) -> str:
+        return f"logos/{self.digest}.png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +52,18 @@ class House:
     fps: int = 30
     video_bitrate: int = 3_000_000
     audio_bitrate: int = 128_000
+    logo: Logo | None = None
 
     @property
     def signature(self) -> str:
-        """Names the format in keys and files: items of one signature join without a seam."""
+        """Names the format in keys and files: items of one signature join without a seam.
+
+        At most 64 characters: it is a column.
+        """
         return (
             f"{self.width}x{self.height}p{self.fps}"
             f"-{self.video_bitrate // 1000}k-{self.audio_bitrate // 1000}k"
+            + (f"-{self.logo.digest}{self.logo.corner}{self.logo.width}" if self.logo else "")
         )
 
     @classmethod
@@ -48,8 +71,10 @@ class House:
         """The house of that name. Raises `ValueError` where it is no signature."""
         if (found := _SIGNATURE.fullmatch(signature)) is None:
             raise ValueError(f"{signature!r} names no house format.")
-        width, height, fps, video, audio = map(int, found.groups())
-        return cls(width, height, fps, video * 1000, audio * 1000)
+        *numbers, digest, corner, share = found.groups()
+        width, height, fps, video, audio = map(int, numbers)
+        logo = Logo(digest, corner, int(share)) if digest else None
+        return cls(width, height, fps, video * 1000, audio * 1000, logo)
 
     @property
     def gop(self) -> int:

@@ -20,8 +20,6 @@ READ_AGAIN: Final = 100_000_000
 MEMORY: Final = 4 << 30
 #: Seconds: a longer item is a damaged header or a mistake. Channels repeat; files end.
 LONGEST: Final = 48 * 3600
-#: Pixels of a picture: 8192 x 4320, the most H.264 and HEVC know at level 6.2.
-LARGEST: Final = 8192 * 4320
 
 
 class ProbeError(Exception):
@@ -44,6 +42,7 @@ class OutOfBoundsError(ProbeError):
 class Probe:
     """Seconds, pixels, frames/s, Hz. `seconds` is None where no index tells the length.
 
+    Width and height are those of the picture as shown: a phone's may lie on its side.
     `audio_codec` is empty, `sample_rate` and `channels` are 0, where there is no sound.
     """
 
@@ -58,6 +57,8 @@ class Probe:
     channels: int = 0
     #: Frames a decoder holds back before it shows one: B-frames.
     reorder: int = 0
+    #: Transfer curve of the picture, as ffprobe names it; empty where it is not told.
+    colour: str = ""
 
 
 def probe(location: Location, *, ffprobe: str = "ffprobe", patience: float = PATIENCE) -> Probe:
@@ -72,7 +73,7 @@ def probe(location: Location, *, ffprobe: str = "ffprobe", patience: float = PAT
         raise NotMediaError("No picture was found in it: choose a file with video.")
     if found.seconds is None and isinstance(location, SignedUrl):
         found = replace(found, seconds=_end_of(location, ffprobe, patience))
-    if found.width * found.height > LARGEST:
+    if found.width * found.height > ffmpeg.LARGEST:
         raise OutOfBoundsError(
             f"Its picture is {found.width}x{found.height}: the most is 8192x4320."
         )
@@ -88,7 +89,7 @@ def _look(location: Location, ffprobe: str, patience: float, read: int) -> dict[
     with ffmpeg.opened(location) as source:
         limits = ("-probesize", str(read), "-analyzeduration", "10M")
         shown = ("-show_format", "-show_streams", "-of", "json")
-        argv = (ffprobe, "-v", "error", *limits, *shown, *source.args)
+        argv = (ffprobe, "-v", "error", *ffmpeg.DECODE, *limits, *shown, *source.args)
         said = _run(argv, source, patience)
     answer: dict[str, Any] = json.loads(said or "{}")
     return answer
@@ -168,10 +169,11 @@ def _parsed(answer: dict[str, Any]) -> Probe:
     audio: dict[str, Any] = next(
         (stream for stream in streams if stream.get("codec_type") == "audio"), {}
     )
+    width, height = _as_shown(video)
     return Probe(
         seconds=_positive(answer.get("format", {}).get("duration")),
-        width=int(video.get("width", 0)),
-        height=int(video.get("height", 0)),
+        width=width,
+        height=height,
         fps=_positive(video.get("avg_frame_rate")) or _positive(video.get("r_frame_rate")),
         video_codec=video.get("codec_name", ""),
         pixel_format=video.get("pix_fmt", ""),
@@ -179,7 +181,15 @@ def _parsed(answer: dict[str, Any]) -> Probe:
         sample_rate=int(audio.get("sample_rate", 0)),
         channels=int(audio.get("channels", 0)),
         reorder=int(video.get("has_b_frames", 0)),
+        colour=video.get("color_transfer", "").replace("unknown", ""),
     )
+
+
+def _as_shown(video: dict[str, Any]) -> tuple[int, int]:
+    """Width and height after the turn that a display matrix asks for."""
+    size = int(video.get("width", 0)), int(video.get("height", 0))
+    turns = [int(side.get("rotation", 0)) for side in video.get("side_data_list", [])]
+    return size[::-1] if any(turn % 180 for turn in turns) else size
 
 
 def _positive(text: str | None) -> Fraction | None:

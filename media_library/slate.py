@@ -33,7 +33,7 @@ def slate(house: House) -> tuple[Path, int]:
 
 def command(program: str, house: House, frames: int) -> tuple[str, ...]:
     """The command line that makes it, up to the name of its output."""
-    sight, sound = prepare.picture(house, frames), prepare.audio(house, frames, loud=False)
+    sight, sound = prepare.picture(house, frames), prepare.audio(house, frames)
     return (
         *prepare.head(program),
         *("-loop", "1", "-framerate", str(house.fps), "-i", f"file:{PICTURE}"),

@@ -107,7 +107,9 @@ def _make(copy: PreparedCopy, claim: str) -> tuple[str, int, str]:
         found = probe(source, ffprobe=settings.FFPROBE_PATH, patience=120)
         target = folder / "copy.mp4"
         tell = _Heartbeat(copy.pk, claim)
-        frames = prepare.conform(source, found, house, target, tools=tools, progress=tell)
+        frames = prepare.conform(
+            source, found, house, target, tools=tools, progress=lambda _stage, done: tell(done)
+        ).frames
         storage.upload(target, key, consume=True)
     return key, frames, facts.etag
 

@@ -12,7 +12,13 @@ from media_library import prepare, slate
 from media_library.ffmpeg import Source
 from media_library.house import SAMPLE_RATE, House
 from media_library.location import LocalFile
-from media_library.prepare import EncodingFailedError, NotAsOrderedError, TriedInVainError
+from media_library.loudness import Correction
+from media_library.prepare import (
+    EncodingFailedError,
+    NotAsOrderedError,
+    Stage,
+    TriedInVainError,
+)
 from media_library.probe import probe
 from media_library.tests.clips import lavfi, make, read
 
@@ -55,8 +61,10 @@ def test_whatever_comes_in_the_copy_is_exactly_on_the_grid(
 ) -> None:
     house, target = small(), tmp_path / "copy.mp4"
     found = probe(odd)
-    heard: list[int] = []
-    frames = prepare.conform(odd, found, house, target, tools=TOOLS, progress=heard.append)
+    heard: list[tuple[Stage, int]] = []
+    frames = prepare.conform(
+        odd, found, house, target, tools=TOOLS, progress=lambda *at: heard.append(at)
+    ).frames
     assert frames % house.grid == 0
     assert found.seconds is not None
     assert house.seconds(frames) >= found.seconds - prepare.ROUNDING
@@ -65,7 +73,10 @@ def test_whatever_comes_in_the_copy_is_exactly_on_the_grid(
     assert made.frames["video"] == frames
     assert made.sizes == {(96, 64)}
     assert made.seconds["audio"] == house.seconds(frames)
-    assert all(0 <= percent < 100 for percent in heard)
+    assert all(0 <= percent < 100 for _, percent in heard)
+    stages = list(Stage)
+    assert heard == sorted(heard, key=lambda at: stages.index(at[0]))
+    assert {stage for stage, _ in heard} == {Stage.MEASURING, Stage.ENCODING, Stage.VERIFYING}
     assert [path.name for path in tmp_path.iterdir()] == ["copy.mp4"]
 
 
@@ -106,7 +117,7 @@ def test_two_copies_and_the_slate_join_without_one_odd_step(fps: int, tmp_path: 
             house,
             tmp_path / f"{name}.mp4",
             tools=TOOLS,
-        )
+        ).frames
         items.append((tmp_path / f"{name}.mp4", frames))
     frames = house.frames_on_grid(slate.LENGTH)
     path = tmp_path / "slate.mp4"
@@ -137,7 +148,7 @@ def test_a_copy_with_a_frame_too_few_is_thrown_away(tmp_path: Path) -> None:
     house, target = small(), tmp_path / "copy.mp4"
     clip = make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:r=30:d=1", "sine=d=1"))
     one_less = prepare.conforming(
-        "ffmpeg", Source(("-i", str(clip))), house, 31, has_audio=True
+        "ffmpeg", Source(("-i", str(clip))), house, 31, sound=Correction()
     )
     with pytest.raises(NotAsOrderedError, match="came out wrong"):
         prepare.write(one_less, house, 32, target, tools=TOOLS)
@@ -165,7 +176,7 @@ def test_a_missing_ffmpeg_is_no_fault_of_the_file(tmp_path: Path) -> None:
 def test_one_who_listens_can_stop_the_work(tmp_path: Path) -> None:
     clip = make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:r=30:d=60", "sine=d=60"))
 
-    def enough(_: int) -> None:
+    def enough(*_: object) -> None:
         raise RuntimeError("enough")
 
     with pytest.raises(RuntimeError, match="enough"):

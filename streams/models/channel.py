@@ -9,7 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
 
-from media_library.house import RATES, House
+from media_library.house import RATES, House, Logo
 from media_library.models import Playlist
 from streams.outputs.platforms import PLATFORMS, Platform, address_fault
 from streamsite.fields import SecretField
@@ -121,6 +121,7 @@ class Channel(models.Model):
             fps=self.fps,
             video_bitrate=self.video_bitrate,
             audio_bitrate=self.audio_bitrate,
+            logo=Logo(self.logo, self.logo_corner, self.logo_width) if self.logo else None,
         )
 
 

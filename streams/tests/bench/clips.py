@@ -56,9 +56,9 @@ def prepared(folder: Path, number: int, seconds: float, house: House = HOUSE) ->
     source = raw(folder / f"raw-{number}.mkv", house, number, seconds)
     target = folder / f"clip-{number}.mp4"
     found = probe(LocalFile(source))
-    frames = prepare.conform(LocalFile(source), found, house, target, tools=prepare.Tools())
+    copy = prepare.conform(LocalFile(source), found, house, target, tools=prepare.Tools())
     source.unlink()
-    return Clip(number, target, frames, house)
+    return Clip(number, target, copy.frames, house)
 
 
 def raw(path: Path, house: House, number: int, seconds: float, *options: str) -> Path:
