@@ -10,6 +10,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -34,6 +35,7 @@ from streams.models import (
 from streams.playout import ledger
 from streams.playout.plan import Assignment, ChannelPlan, Item
 from streams.playout.states import AirState, OutputAir
+from streams.sources import Sources
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -49,13 +51,28 @@ def perhaps(seconds: float | None) -> datetime | None:
     return None if seconds is None else when(seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class _Programme:
+    """A channel's lists as they were read: its playlist's and its filler's."""
+
+    read: float
+    lists: tuple[int | None, int | None]
+    items: tuple[Item, ...]
+    fillers: tuple[Item, ...]
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.read
+
+
 class NodeLedger:
     """`streams.playout.ledger.Ledger` over Django's models."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, sources: Sources | None = None) -> None:
         self.node = node
+        self._sources = sources
         self._epochs: dict[int, int] = {}
-        self._items: dict[int, tuple[float, int | None, tuple[Item, ...]]] = {}
+        self._items: dict[int, _Programme] = {}
         #: The slate that each channel was given last.
         #: Of each channel: its slate, or why there is none.
         self._slates: dict[int, Item | str] = {}
@@ -105,6 +122,8 @@ class NodeLedger:
                 self._answer = self._assign(playing, kept, now)
                 transaction.on_commit(partial(self._remember, orders))
         self._begun = True
+        if self._sources is not None:
+            self._sources.prepare(self._answer, snapshots)
         return self._answer
 
     def _remember(self, orders: tuple[tuple[int, int, int], ...]) -> None:
@@ -189,15 +208,19 @@ class NodeLedger:
         return state
 
     def _plan(self, channel: Channel, slate: Item) -> ChannelPlan:
-        read, playlist, items = self._items.get(channel.pk, (0.0, None, ()))
-        if playlist != channel.playlist_id or time.monotonic() - read > PLAYLIST_AGE:
-            items = plans.items(channel)
-            self._items[channel.pk] = (time.monotonic(), channel.playlist_id, items)
+        lists = (channel.playlist_id, channel.filler_id)
+        known = self._items.get(channel.pk)
+        if known is None or known.lists != lists or known.age > PLAYLIST_AGE:
+            known = _Programme(
+                time.monotonic(), lists, plans.items(channel), plans.fillers(channel)
+            )
+            self._items[channel.pk] = known
         return ChannelPlan(
             pk=channel.pk,
             slug=channel.slug,
             house=channel.house,
-            items=items,
+            items=known.items,
+            fillers=known.fillers,
             outputs=plans.outputs(channel.outputs.all()),
             slate=slate,
         )

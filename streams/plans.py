@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
-from pathlib import Path
 
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
 from media_library import slate as slates
-from media_library import storage
 from media_library.house import SAMPLE_RATE, House
-from media_library.location import LocalFile, Location
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams.models import Channel, Output
-from streams.playout.plan import Item, Kind, Mode, OutputPlan, Policy, SourceError, Tools
+from streams.playout.plan import Item, Kind, Mode, OutputPlan, Policy, Tools
 from streamsite.secret import Secret
 
 SLATE_TITLE = "We'll be right back"
@@ -35,44 +32,56 @@ def tools() -> Tools:
 
 def items(channel: Channel) -> tuple[Item, ...]:
     """The channel's playlist as it can be played now: prepared copies where there are some."""
-    if channel.playlist_id is None:
+    return _listed(channel.playlist_id, channel.house, Kind.ITEM)
+
+
+def fillers(channel: Channel) -> tuple[Item, ...]:
+    """What stands in for the programme: all of it prepared, for it must not fail as well."""
+    listed = _listed(channel.filler_id, channel.house, Kind.FILLER)
+    return tuple(item for item in listed if item.mode is Mode.PREPARED)
+
+
+def _listed(playlist: int | None, house: House, kind: Kind) -> tuple[Item, ...]:
+    if playlist is None:
         return ()
-    house = channel.house
-    entries = list(
-        PlaylistEntry.objects.filter(playlist=channel.playlist_id).select_related("item")
-    )
+    entries = list(PlaylistEntry.objects.filter(playlist=playlist).select_related("item"))
     copies = {
         copy.item_id: copy
         for copy in PreparedCopy.objects.filter(
-            item__entries__playlist=channel.playlist_id,
+            item__entries__playlist=playlist,
             house=house.signature,
             status=PreparedCopy.Status.READY,
         )
     }
-    return tuple(_item(entry, copies.get(entry.item_id)) for entry in entries)
+    return tuple(_item(entry, copies.get(entry.item_id), kind) for entry in entries)
 
 
-def _item(entry: PlaylistEntry, copy: PreparedCopy | None) -> Item:
+def _item(entry: PlaylistEntry, copy: PreparedCopy | None, kind: Kind) -> Item:
     media = entry.item
     if copy is not None and copy.source_etag == media.etag:
         return Item(
             title=media.title,
             key=copy.key,
             mode=Mode.PREPARED,
+            kind=kind,
             entry=entry.pk,
             media=media.pk,
             frames=copy.frames,
+            # Made again, it lies under the same key with other bytes.
+            edition="" if copy.made_at is None else copy.made_at.isoformat(),
         )
     copied = can_be_copied(media)
     return Item(
         title=media.title,
         key=media.key,
         mode=Mode.COPY if copied else Mode.TRANSCODE,
+        kind=kind,
         entry=entry.pk,
         media=media.pk,
         # What was not looked into yet is taken to have sound, as nearly everything has.
         has_audio=bool(media.audio_codec) or media.probed_at is None,
         reorder=media.reorder / Fraction(media.fps) if copied and media.fps else Fraction(0),
+        edition=media.etag,
     )
 
 
@@ -108,13 +117,3 @@ def _output(row: Output) -> OutputPlan:
         key=key,
         edition=salted_hmac("output", f"{row.address}\n{key.reveal()}").hexdigest(),
     )
-
-
-def locate(item: Item) -> Location:
-    """Where the item's bytes are. Raises `SourceError`."""
-    if item.kind is Kind.SLATE:
-        return LocalFile(Path(item.key))
-    try:
-        return storage.locate(item.key)
-    except storage.StorageError as error:
-        raise SourceError(str(error)) from error

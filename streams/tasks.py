@@ -17,6 +17,7 @@ from streams import plans
 from streams.models import Channel, LogLine, Sample
 from streams.node import NodeLedger
 from streams.playout.supervisor import supervise
+from streams.sources import open_sources
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -31,8 +32,9 @@ LINES_KEPT: Final = 2000
 
 def supervise_node() -> str:
     """Supervise this node's channels until SIGTERM. The worker ends with it."""
-    book = NodeLedger(settings.NODE_NAME)
-    supervise(plans.tools(), plans.policy(), book, plans.locate)
+    sources = open_sources()
+    book = NodeLedger(settings.NODE_NAME, sources)
+    supervise(plans.tools(), plans.policy(), book, sources)
     # Told to end: the worker must not wait for another task.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)

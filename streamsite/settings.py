@@ -236,6 +236,10 @@ STORAGES = {
     },
 }
 
+#: What is played next is fetched from the bucket to this folder; 0: nothing is.
+CACHE_DIR = env.folder("CACHE_DIR") if env.text("CACHE_DIR") else DATA_DIR / "cache"
+CACHE_SIZE_GB = env.whole("CACHE_SIZE_GB", 10, 0, 1_000_000)
+
 # ---- playout ---------------------------------------------------------------------------------
 FFMPEG_PATH = env.text("FFMPEG_PATH", "ffmpeg")
 #: ffprobe comes with FFmpeg: the one beside it, or the one on the path.

@@ -42,6 +42,8 @@ def judge(parts: Parts) -> tuple[AirState, str]:
         return fault
     if parts.now is Kind.SLATE:
         return AirState.DEGRADED, parts.trouble or "The slate is on."
+    if parts.now is Kind.FILLER:
+        return AirState.DEGRADED, parts.trouble or "The filler is on."
     if parts.now is None and not parts.been_on_air:
         return AirState.STARTING, parts.trouble
     return AirState.ON_AIR, ""

@@ -15,7 +15,7 @@ from streams.playout import air, ledger, measure, mpegts, process
 from streams.playout.feed import Feed
 from streams.playout.hub import Hub
 from streams.playout.machine import Status
-from streams.playout.plan import Assignment, Locate, OutputPlan, Policy, Tools
+from streams.playout.plan import Assignment, OutputPlan, Policy, Sources, Tools
 from streams.playout.playback import AUDIO_FRAME, Playback, item_of
 from streams.playout.pushers import Pushers
 from streams.playout.report import Now, Report
@@ -39,7 +39,7 @@ class Channel:
     """Plays one assignment until told to stop. The supervisor takes its `report.notes`."""
 
     def __init__(
-        self, tools: Tools, policy: Policy, assignment: Assignment, locate: Locate, now: Now
+        self, tools: Tools, policy: Policy, assignment: Assignment, sources: Sources, now: Now
     ) -> None:
         plan = assignment.plan
         self.policy = policy
@@ -60,12 +60,13 @@ class Channel:
             policy,
             self.folder,
             self.feed,
-            locate=locate,
+            sources=sources,
             trouble=self._programme_trouble,
             relay=self._relay,
         )
-        self.playback.last_entry = assignment.last_entry
-        self.playback.troubled = "programme" in assignment.open_incidents
+        self.sources = sources
+        self.playback.choice.last_entry = assignment.last_entry
+        self.playback.choice.troubled = "programme" in assignment.open_incidents
         self.pushers = Pushers(
             tools, policy, self.folder, hls, report=self._output_air, relay=self._relay
         )
@@ -296,13 +297,14 @@ class Channel:
             )
             self._silent_since = None
             self.report.say(now, "channel", "info", f"On air: {slot.item.title}")
-            self.playback.aired(slot.item)
+            self.playback.choice.aired(slot.item)
 
     def _judge(self, now: Now) -> None:
         if now.mono < self._quiet_until and not all(role.has_moved for role in self.roles()):
             return
         self._quiet_until = 0.0
         self._tell_outputs(now)
+        self._tell_storage(now)
         slot = self.playback.timeline.on_air
         state, self.cause = air.judge(
             air.Parts(
@@ -330,7 +332,7 @@ class Channel:
             )
             self.state, self.since = state, now.wall
         if state is AirState.FAILING and now.wall - self.since > UNTOLD:
-            if self.report.open <= {"programme"}:
+            if self.report.open <= {"programme", "storage"}:
                 # No part has told of it: the air is lost all the same.
                 self.report.incident("channel", self.cause, self.since)
         elif state in {AirState.ON_AIR, AirState.DEGRADED}:
@@ -359,6 +361,16 @@ class Channel:
                 self._told[output.pk] = status.state
                 words = f"{output.name}: {status.state.label.lower()}, {output.address}"
                 self.report.say(now, subject, "info", words)
+
+    def _tell_storage(self, now: Now) -> None:
+        match self.sources.fault():
+            case None:
+                # Nobody knows yet: what an earlier supervisor has opened stays open.
+                return
+            case "":
+                self.report.over("storage", now.wall)
+            case fault:
+                self.report.incident("storage", fault, now.wall, severity="degraded")
 
     def _relay(self, role: Role) -> None:
         self.report.relay(self.now, role)

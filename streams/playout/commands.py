@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from media_library.ffmpeg import CONTAINERS
 from media_library.house import SAMPLE_RATE, House
 from media_library.location import LocalFile, Location
 from streams.playout.plan import Item, Mode, OutputPlan, Policy
@@ -27,9 +28,6 @@ class Hidden:
 Argument = str | Hidden
 Command = tuple[Argument, ...]
 
-#: Containers a source may have. A playlist renamed .mp4 would otherwise be opened as one, and
-#: read files and addresses of this machine.
-FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,flv,avi,mp3,aac,wav,ogg,concat"
 #: Once a second is enough for the page; exits are noticed by pidfd, cuts measured in the pipe.
 STATS_PERIOD: Final = "1"
 
@@ -56,7 +54,7 @@ def _source(location: Location) -> Command:
             "-protocol_whitelist",
             "file",
             "-format_whitelist",
-            FORMATS,
+            CONTAINERS,
             "-i",
             f"file:{location.path}",
         )
@@ -78,7 +76,7 @@ def _source(location: Location) -> Command:
         "-protocol_whitelist",
         "file,pipe,http,https,tcp,tls",
         "-format_whitelist",
-        FORMATS,
+        f"concat,{CONTAINERS}",
         "-i",
         Hidden(Secret(listing)),
     )
@@ -110,7 +108,11 @@ def player(
     ffmpeg: str, port: int, item: Item, location: Location, house: House, offset: Fraction
 ) -> Command:
     """Plays one item into the feed, as fast as the pipe takes it."""
-    head = (*_common(ffmpeg, port), *_source(location))
+    # Left alone, FFmpeg takes the priming for the beginning of what it reads through a list,
+    # but not of a file: the same item would lie 21 ms later from the storage than from here.
+    # (Not -copyts: it would make the progress count from the first report.)
+    exact = ("-seek_timestamp", "1") if item.mode is Mode.PREPARED else ()
+    head = (*_common(ffmpeg, port), *exact, *_source(location))
     tail = (
         # The first AAC packet is the encoder's priming: without it seams are exact.
         "-bsf:a",

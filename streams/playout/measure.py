@@ -46,7 +46,7 @@ def snapshot(channel: Channel) -> Snapshot:
         bitrate=channel.window.bitrate(),
         restarts_done=channel.restarts_done,
         skips_done=channel.skips_done,
-        last_entry=channel.playback.last_entry,
+        last_entry=channel.playback.choice.last_entry,
         outputs={
             pk: _output(channel, pk, status) for pk, status in channel.pushers.statuses.items()
         },

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 from media_library.house import House
 from media_library.location import Location
@@ -27,6 +27,8 @@ class Mode(StrEnum):
 
 class Kind(StrEnum):
     ITEM = "item"
+    #: Stands in for items that can't be played.
+    FILLER = "filler"
     SLATE = "slate"
 
 
@@ -45,6 +47,8 @@ class Item:
     has_audio: bool = True
     #: Seconds from decoding to showing: B-frames. A prepared item has none.
     reorder: Fraction = Fraction(0)
+    #: Differs when the bytes under the key do.
+    edition: str = ""
 
     def length(self, house: House) -> Fraction | None:
         """Seconds, where they are known exactly."""
@@ -70,6 +74,8 @@ class ChannelPlan:
     items: tuple[Item, ...]
     outputs: tuple[OutputPlan, ...]
     slate: Item
+    #: What stands in for items that can't be played, before the slate does.
+    fillers: tuple[Item, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +99,28 @@ class Assignment:
     open_incidents: frozenset[str] = frozenset()
 
 
-#: Finds an item's bytes. May raise `SourceError`.
-Locate = Callable[[Item], Location]
-
-
 class SourceError(Exception):
     """An item whose bytes can't be found. `str()` is a sentence."""
+
+
+class Sources(Protocol):
+    """Where items' bytes are. Called in the supervisor's loop: nothing here may wait."""
+
+    def locate(self, item: Item) -> Location:
+        """Raises `SourceError`."""
+        ...
+
+    def at_hand(self, item: Item) -> bool:
+        """Whether its bytes lie on this machine's own disk, so that nothing can stall them."""
+        ...
+
+    def fault(self) -> str | None:
+        """Why the storage can't be reached; empty when it can, None while nobody knows."""
+        ...
+
+    def distrust(self, item: Item) -> None:
+        """It failed: find out whether the storage is there, or its copy here damaged."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

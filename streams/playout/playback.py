@@ -13,15 +13,16 @@ import structlog
 
 from media_library.house import AAC_FRAME, SAMPLE_RATE
 from streams.playout import commands, diagnosis, mpegts, process
+from streams.playout.choice import Choice, Trouble
 from streams.playout.feed import Feed
 from streams.playout.plan import (
     ChannelPlan,
     Item,
     Kind,
-    Locate,
     Mode,
     Policy,
     SourceError,
+    Sources,
     Tools,
 )
 from streams.playout.role import Role
@@ -31,8 +32,6 @@ from streams.programme.rota import following
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 AUDIO_FRAME: Final = Fraction(AAC_FRAME, SAMPLE_RATE)
-#: Items tried in a row before the slate is put between. Each costs a process's start.
-TRIES: Final = 4
 #: Seconds a player has to end when the channel stops: it has nothing to finish.
 STOP_GRACE: Final = 1.0
 #: Seconds without a report after which a player no longer counts as advancing.
@@ -42,8 +41,6 @@ PAUSE: Final = 1.0
 #: Seconds in the pipe below which there is no time to try another item.
 NO_TIME: Final = 1.5
 
-#: Tells the channel that the programme is in trouble (a sentence) or well again ("").
-Trouble = Callable[[str], None]
 #: Hands a process's last words to the log.
 Relay = Callable[[Role], None]
 
@@ -66,7 +63,7 @@ class Playback:
         folder: Path,
         feed: Feed,
         *,
-        locate: Locate,
+        sources: Sources,
         trouble: Trouble,
         relay: Relay,
     ) -> None:
@@ -74,19 +71,13 @@ class Playback:
         self.policy = policy
         self.folder = folder
         self.feed = feed
-        self.locate = locate
-        self.trouble = trouble
+        self.sources = sources
+        self.choice = Choice(sources, trouble)
         self.relay = relay
         self.timeline = Timeline()
         self.player: Role | None = None
-        self.last_entry: int | None = None
-        #: Items that failed in a row since one played, or since the slate.
-        self.failures = 0
-        self.troubled = False
         self._cut: Cut | None = None
         self._filled = False
-        #: The slate was chosen last.
-        self._slated = False
         #: Nothing is begun before: not even the slate could be played.
         self._not_before = 0.0
 
@@ -98,7 +89,7 @@ class Playback:
         for slot in self.timeline.slots:
             if on_air is not None and slot.start > on_air.start:
                 return slot.item
-        return following(plan.items, self.last_entry)
+        return following(plan.items, self.choice.last_entry)
 
     def buffered(self, clock: HubClock | None, now: float) -> float | None:
         """Seconds between what is sent and what was fed; None while the hub has no clock."""
@@ -120,7 +111,7 @@ class Playback:
         head, last_entry = Fraction(notes["offset"]), notes["last_entry"]
         self.timeline = Timeline(head=head).begin(item)
         self.player = role
-        self.last_entry = last_entry
+        self.choice.last_entry = last_entry
         # Its start-up is long over: low water counts at once.
         self._filled = True
 
@@ -179,8 +170,8 @@ class Playback:
         level = self.feed.level()
         if level > low:
             self._filled = True
-            if player.has_moved and self.timeline.slots[-1].item.kind is Kind.ITEM:
-                self.failures = 0
+            if player.has_moved:
+                self.choice.played(self.timeline.slots[-1].item)
             return
         if not self.policy.paced:
             return
@@ -189,11 +180,11 @@ class Playback:
         patience = 0.5 if self._filled and clock is not None else self.policy.first_byte
         if waited < patience or self._moves(player, level, now):
             return
-        title = self.timeline.slots[-1].item.title
+        item = self.timeline.slots[-1].item
         self._filled = False
-        self._failed(f"{title} was cut: its source gives nothing.")
-        # Another stalled source would be one too many: the slate is next.
-        self.failures = TRIES
+        self.sources.distrust(item)
+        # Another stalled source would be one too many: what is next must be at hand.
+        self.choice.failed(f"{item.title} was cut: its source gives nothing.", stalled=True)
         self._cut = Cut("failed", "The source stalled.")
         # It may wait for the network without looking at signals: there is no time for grace.
         player.kill(now)
@@ -221,26 +212,20 @@ class Playback:
                 slot.item.title, code, list(player.lines), begun=not silent
             )
         if cut is None and (silent or not clean):
-            self._failed(cause or f"{slot.item.title} was skipped: there is nothing in it.")
+            self.choice.failed(
+                cause or f"{slot.item.title} was skipped: there is nothing in it."
+            )
+            if code is not None and code > 0:
+                # FFmpeg's own verdict, not somebody's signal.
+                self.sources.distrust(slot.item)
             if silent and slot.item.kind is Kind.SLATE:
                 self._not_before = now + PAUSE
-        elif cut is None and slot.item.kind is Kind.ITEM:
-            self.failures = 0
+        elif cut is None:
+            self.choice.played(slot.item)
         self.timeline = self.timeline.end(head, ending, cause)
         process.forget(self.folder, player.name)
         player.close()
         self._align()
-
-    def _failed(self, cause: str) -> None:
-        self.failures += 1
-        self.troubled = True
-        self.trouble(cause)
-
-    def aired(self, item: Item) -> None:
-        """An item came on air: with that, the programme's trouble is over for the viewer."""
-        if self.troubled and not self.failures and item.kind is Kind.ITEM:
-            self.troubled = False
-            self.trouble("")
 
     def _head_after(self, plan: ChannelPlan, player: Role, code: int | None) -> Fraction:
         """Where the ended player's stream ends: looked up in the pipe, to the frame."""
@@ -272,7 +257,8 @@ class Playback:
             log.warning("feed.misaligned", missing=missing)
 
     def _begin(self, plan: ChannelPlan, clock: HubClock | None, now: float) -> None:
-        item = self._choose(plan, self.buffered(clock, now))
+        buffered = self.buffered(clock, now)
+        item = self.choice.next(plan, hurried=buffered is not None and buffered < NO_TIME)
         if clock is not None and self.policy.paced:
             starved = float(clock.position(now) - self.timeline.head)
             if starved > self.policy.lead:
@@ -282,10 +268,8 @@ class Playback:
                 )
         room = self._room_for(item)
         start = self.timeline.head + room
-        if item.kind is Kind.ITEM:
-            self.last_entry = item.entry
         try:
-            location = self.locate(item)
+            location = self.sources.locate(item)
             sock = process.progress_socket()
             started = process.spawn(
                 self.tools,
@@ -301,31 +285,16 @@ class Playback:
                 ),
                 sock=sock,
                 stdout=self.feed.fd,
-                notes=notes_of(item, start, self.last_entry),
+                notes=notes_of(item, start, self.choice.last_entry),
             )
         except (SourceError, process.SpawnError, OSError) as error:
-            self._failed(f"{item.title} was skipped: {error}")
+            self.choice.failed(f"{item.title} was skipped: {error}")
             if item.kind is Kind.SLATE:
                 self._not_before = now + PAUSE
             return
         self.player = Role(started, now)
         self.timeline = self.timeline.begin(item, room)
         log.log(logging.DEBUG, "player.started", item=item.title, at=float(start))
-
-    def _choose(self, plan: ChannelPlan, buffered: float | None) -> Item:
-        item = following(plan.items, self.last_entry)
-        if item is None:
-            if not self.troubled:
-                self._failed("The playlist is empty.")
-            return plan.slate
-        no_time = buffered is not None and buffered < NO_TIME
-        many = self.failures >= min(TRIES, len(plan.items))
-        # Never twice in a row: where the slate itself is at fault, an item may play.
-        self._slated = not self._slated and (many or (self.failures > 0 and no_time))
-        if self._slated:
-            self.failures = 0
-            return plan.slate
-        return item
 
 
 def notes_of(item: Item, offset: Fraction, last_entry: int | None) -> dict[str, Any]:
@@ -343,6 +312,7 @@ def notes_of(item: Item, offset: Fraction, last_entry: int | None) -> dict[str, 
             "frames": item.frames,
             "has_audio": item.has_audio,
             "reorder": str(item.reorder),
+            "edition": item.edition,
         },
     }
 

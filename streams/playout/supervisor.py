@@ -22,7 +22,7 @@ from streams.playout import process, wake
 from streams.playout.channel import Channel
 from streams.playout.ledger import Ledger, Logged, Note, Sampled, Snapshot
 from streams.playout.measure import snapshot
-from streams.playout.plan import Assignment, Locate, Policy, Tools
+from streams.playout.plan import Assignment, Policy, Sources, Tools
 from streams.playout.report import Now
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -57,11 +57,11 @@ def remembered(notes: Sequence[Note]) -> list[Note]:
 class Supervisor:
     """Keeps the node's channels as the ledger orders. `run` ends when `stop` is called."""
 
-    def __init__(self, tools: Tools, policy: Policy, ledger: Ledger, locate: Locate) -> None:
+    def __init__(self, tools: Tools, policy: Policy, ledger: Ledger, sources: Sources) -> None:
         self.tools = tools
         self.policy = policy
         self.ledger = ledger
-        self.locate = locate
+        self.sources = sources
         self.channels: dict[int, Channel] = {}
         self._outbox: list[Note] = []
         self._wake = asyncio.Event()
@@ -169,7 +169,7 @@ class Supervisor:
     def _take_up(self, assignment: Assignment, now: Now) -> None:
         plan = assignment.plan
         try:
-            channel = Channel(self.tools, self.policy, assignment, self.locate, now)
+            channel = Channel(self.tools, self.policy, assignment, self.sources, now)
         except Exception as error:  # noqa: BLE001 - must not end the other channels
             self._fault(plan.pk, plan.slug, error)
         else:
@@ -283,11 +283,11 @@ def node_lock(run_dir: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def supervise(tools: Tools, policy: Policy, ledger: Ledger, locate: Locate) -> None:
+def supervise(tools: Tools, policy: Policy, ledger: Ledger, sources: Sources) -> None:
     """Run a node's supervisor until SIGTERM."""
 
     async def main() -> None:
-        supervisor = Supervisor(tools, policy, ledger, locate)
+        supervisor = Supervisor(tools, policy, ledger, sources)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.stop)
         await supervisor.run()
 

@@ -12,9 +12,12 @@ def following(items: Sequence[Item], last_entry: int | None) -> Item | None:
 
     An entry that has been removed meanwhile sends the programme back to the top.
     """
-    if not items:
-        return None
+    return next(iter(from_next(items, last_entry)), None)
+
+
+def from_next(items: Sequence[Item], last_entry: int | None) -> Sequence[Item]:
+    """One round of all items, from the one after the entry played last."""
     places = [place for place, item in enumerate(items) if item.entry == last_entry]
     if last_entry is None or not places:
-        return items[0]
-    return items[(places[0] + 1) % len(items)]
+        return items
+    return (*items[places[0] + 1 :], *items[: places[0] + 1])

@@ -29,7 +29,8 @@ def test_a_prepared_item_is_copied() -> None:
     made = commands.player("ffmpeg", 4000, item, where, House(), Fraction(154, 15))
     assert made == (
         *COMMON,
-        *("-protocol_whitelist", "file", "-format_whitelist", commands.FORMATS),
+        *("-seek_timestamp", "1"),
+        *("-protocol_whitelist", "file", "-format_whitelist", commands.CONTAINERS),
         *("-i", "file:/m/a b.mp4", "-map", "0:v:0", "-map", "0:a:0", "-c", "copy"),
         *("-bsf:a", "noise=amount=0:drop=not(n)", "-output_ts_offset", "10.266667"),
         *("-muxdelay", "0", "-muxpreload", "0", "-pes_payload_size", "0"),

@@ -14,7 +14,6 @@ import pytest
 
 from media_library import prepare
 from media_library.house import House
-from media_library.location import LocalFile, Location
 from streams.playout import ledger, process
 from streams.playout.ledger import Note, Snapshot
 from streams.playout.plan import (
@@ -28,6 +27,7 @@ from streams.playout.plan import (
     Tools,
 )
 from streams.playout.supervisor import Supervisor
+from streams.tests.bench.engine import OnDisk
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.secret import Secret
@@ -133,12 +133,9 @@ def test_fifty_eight_hours_end_with_picture_and_sound_in_step(
     # gets hours ahead, so the window holds 22 of them.
     policy = Policy(paced=False, segment=20, segments=4000, stall=60)
 
-    def locate(item: Item) -> Location:
-        return LocalFile(Path(item.key))
-
     run_dir = tmp_path / "run"
     run_dir.mkdir()
-    supervisor = Supervisor(Tools(ffmpeg, run_dir), policy, book, locate)
+    supervisor = Supervisor(Tools(ffmpeg, run_dir), policy, book, OnDisk())
     thread = threading.Thread(target=lambda: asyncio.run(supervisor.run()))
     thread.start()
 

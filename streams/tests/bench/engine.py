@@ -97,6 +97,33 @@ class Book:
         return found
 
 
+class OnDisk:
+    """Items whose keys are paths. Nothing fails unless a test says so."""
+
+    def __init__(self) -> None:
+        #: Keys of items whose bytes can't be found.
+        self.away: set[str] = set()
+        #: Why the storage is out of reach.
+        self.out_of_reach: str | None = ""
+        #: Keys of items that need no storage, and of those that failed all the same.
+        self.kept: set[str] = set()
+        self.distrusted: list[str] = []
+
+    def locate(self, item: Item) -> Location:
+        if item.key in self.away:
+            raise SourceError("it is away")
+        return LocalFile(Path(item.key))
+
+    def at_hand(self, item: Item) -> bool:
+        return item.key in self.kept or item.kind is Kind.SLATE
+
+    def fault(self) -> str | None:
+        return self.out_of_reach
+
+    def distrust(self, item: Item) -> None:
+        self.distrusted.append(item.key)
+
+
 class Engine:
     """Runs a supervisor in a thread until `leave`; what plays, plays on until `end`."""
 
@@ -106,8 +133,7 @@ class Engine:
         self.policy = policy or Policy()
         self.ffmpeg = "ffmpeg"
         self.failed: BaseException | None = None
-        #: Keys of items whose bytes can't be found.
-        self.away: set[str] = set()
+        self.sources = OnDisk()
         self.supervisor: Supervisor
         self.thread: threading.Thread | None = None
         #: What played on when a supervisor left is still a child of this process.
@@ -115,7 +141,7 @@ class Engine:
 
     def start(self) -> None:
         tools = Tools(self.ffmpeg, self.run_dir)
-        self.supervisor = Supervisor(tools, self.policy, self.book, self.locate)
+        self.supervisor = Supervisor(tools, self.policy, self.book, self.sources)
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
@@ -124,11 +150,6 @@ class Engine:
             asyncio.run(self.supervisor.run())
         except BaseException as error:  # noqa: BLE001 - shown by the test that waits
             self.failed = error
-
-    def locate(self, item: Item) -> Location:
-        if item.key in self.away:
-            raise SourceError("it is away")
-        return LocalFile(Path(item.key))
 
     def leave(self) -> None:
         if self.thread is not None:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from django.conf import settings
@@ -38,6 +38,8 @@ class Bench:
     media: Path
     folder: Path
     cluster: subprocess.Popen[bytes] | None = None
+    #: Settings of the cluster beside the usual.
+    extra: dict[str, str] = field(default_factory=dict)
     _starts: int = 0
 
     # ---- the cluster
@@ -51,12 +53,13 @@ class Bench:
             url = (
                 f"postgres://{database['USER']}:{database['PASSWORD']}@{at}/{database['NAME']}"
             )
-        return os.environ | {
+        usual = {
             "DATABASE_URL": url,
             "RUN_DIR": str(self.run_dir),
             "MEDIA_FOLDER": str(self.media),
             "LOG_FORMAT": "json",
         }
+        return os.environ | usual | self.extra
 
     def start(self) -> None:
         """Start the playout cluster and wait until its supervisor is at work."""

@@ -1,0 +1,264 @@
+"""The read-ahead cache over a real S3 server: what it fetches, keeps, drops and notices."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from media_library import cache, storage
+from media_library.cache import KNOWN, LOOK, LOOK_AGAIN, ReadAhead, Wanted
+
+A, B, C = (Wanted(f"{name}.mp4", "1") for name in "abc")
+SIZE = 1000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ahead(bucket: None, tmp_path: Path, clock: Clock) -> ReadAhead:
+    """Room for two files and a half."""
+    for each in (A, B, C):
+        put(tmp_path, each.key, each.key.encode() * (SIZE // 5))
+    return ReadAhead(tmp_path / "cache", SIZE * 5 // 2, clock=clock)
+
+
+def put(folder: Path, key: str, content: bytes) -> None:
+    source = folder / "source"
+    source.write_bytes(content)
+    storage.upload(source, key)
+
+
+def work(ahead: ReadAhead, steps: int = 10) -> None:
+    for _ in range(steps):
+        ahead.step()
+
+
+def here(ahead: ReadAhead, *wanted: Wanted) -> list[bool]:
+    return [ahead.find(each) is not None for each in wanted]
+
+
+def test_what_is_wanted_is_fetched_soonest_first_and_as_far_as_there_is_room(
+    ahead: ReadAhead,
+) -> None:
+    ahead.want([A, B, C])
+    assert ahead.find(A) is None
+    ahead.step()
+    assert here(ahead, A, B, C) == [True, False, False]
+    work(ahead)
+    assert here(ahead, A, B, C) == [True, True, False]
+    path = ahead.find(B)
+    assert path is not None
+    assert path.read_bytes() == b"b.mp4" * (SIZE // 5)
+
+
+def test_what_is_wanted_no_more_makes_room_oldest_first(ahead: ReadAhead) -> None:
+    ahead.want([B, A])
+    work(ahead)
+    os.utime(ahead.folder / B.name, (1, 1))
+    ahead.want([C])
+    work(ahead)
+    assert here(ahead, A, B, C) == [True, False, True]
+
+
+def test_what_is_wanted_later_makes_room_for_what_is_wanted_soon(ahead: ReadAhead) -> None:
+    ahead.want([A, B])
+    work(ahead)
+    ahead.want([C, A, B])
+    work(ahead)
+    assert here(ahead, A, B, C) == [True, False, True]
+
+
+def test_what_is_on_air_is_never_removed(ahead: ReadAhead) -> None:
+    ahead.want([A, B])
+    work(ahead)
+    os.utime(ahead.folder / A.name, (1, 1))
+    ahead.want([C], held=[A])
+    work(ahead)
+    assert here(ahead, A, B, C) == [True, False, True]
+    ahead.want([C, B], held=[A])
+    work(ahead)
+    # There is no room for a third.
+    assert here(ahead, A, B, C) == [True, False, True]
+
+
+def test_the_folder_stays_within_the_limit_at_every_moment(
+    ahead: ReadAhead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "PIECE", 300)
+    for wanted in ([A, B, C], [C, B, A], [B], [C, A]):
+        ahead.want(wanted)
+        for _ in range(20):
+            ahead.step()
+            files = list(ahead.folder.iterdir())
+            assert sum(path.stat().st_size for path in files) <= ahead.limit
+        assert ahead.find(wanted[0])
+
+
+def test_a_file_larger_than_the_limit_holds_up_nothing(
+    ahead: ReadAhead, tmp_path: Path
+) -> None:
+    put(tmp_path, "long.mp4", b"x" * SIZE * 3)
+    ahead.want([Wanted("long.mp4", "1"), A])
+    work(ahead)
+    assert here(ahead, Wanted("long.mp4", "1"), A) == [False, True]
+
+
+def test_a_fetch_is_gone_on_with_after_a_crash(
+    ahead: ReadAhead, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    monkeypatch.setattr(cache, "PIECE", 300)
+    ahead.want([A])
+    work(ahead, 2)
+    (part,) = ahead.folder.iterdir()
+    assert part.stat().st_size == 600
+    again = ReadAhead(ahead.folder, ahead.limit, clock=clock)
+    again.want([A])
+    asked: list[int] = []
+    read = storage.read
+
+    def noted(key: str, start: int, length: int, *, etag: str = "") -> bytes:
+        asked.append(start)
+        return read(key, start, length, etag=etag)
+
+    monkeypatch.setattr(storage, "read", noted)
+    work(again, 3)
+    assert asked == [600, 900]
+    path = again.find(A)
+    assert path is not None
+    assert path.read_bytes() == b"a.mp4" * (SIZE // 5)
+
+
+def test_two_contents_are_never_mixed(
+    ahead: ReadAhead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    monkeypatch.setattr(cache, "PIECE", 300)
+    ahead.want([A])
+    work(ahead, 2)
+    put(tmp_path, A.key, b"other" * (SIZE // 5))
+    work(ahead, 2)
+    # Seen to be another one: left alone for a while, then fetched from its beginning.
+    assert ahead.find(A) is None
+    clock.now += cache.REFUSED
+    work(ahead, 6)
+    path = ahead.find(A)
+    assert path is not None
+    assert path.read_bytes() == b"other" * (SIZE // 5)
+    assert [each.name for each in ahead.folder.iterdir()] == [A.name]
+
+
+def test_a_missing_object_is_passed_over_and_is_no_fault_of_the_storage(
+    ahead: ReadAhead,
+) -> None:
+    ahead.want([Wanted("nowhere.mp4", "1"), A])
+    work(ahead)
+    assert ahead.find(A)
+    assert ahead.fault() == ""
+
+
+def test_a_file_that_failed_is_fetched_anew(ahead: ReadAhead) -> None:
+    ahead.want([A])
+    work(ahead)
+    (ahead.folder / A.name).write_bytes(b"damaged")
+    ahead.distrust(A)
+    assert ahead.find(A) is None
+    work(ahead)
+    path = ahead.find(A)
+    assert path is not None
+    assert path.read_bytes().startswith(b"a.mp4")
+
+
+def test_the_storage_is_known_to_be_away_and_to_be_back(
+    ahead: ReadAhead, settings: Settings, clock: Clock
+) -> None:
+    assert ahead.fault() is None
+    ahead.want([A])
+    work(ahead)
+    assert ahead.fault() == ""
+    there = settings.STORAGE_ENDPOINT_URL
+    settings.STORAGE_ENDPOINT_URL = "http://127.0.0.1:9"
+    # All is here: the storage is asked again after a while, or when something failed.
+    assert 0 < ahead.step() <= LOOK
+    assert ahead.fault() == ""
+    ahead.distrust(B)
+    assert ahead.step() == LOOK_AGAIN
+    assert "can't be reached" in (ahead.fault() or "")
+    settings.STORAGE_ENDPOINT_URL = there
+    ahead.step()
+    assert ahead.fault() == ""
+    clock.now += KNOWN + 1
+    assert ahead.fault() is None
+
+
+def test_a_storage_that_goes_away_in_the_middle_of_a_fetch_is_noticed(
+    ahead: ReadAhead, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "PIECE", 300)
+    ahead.want([A])
+    work(ahead, 2)
+    settings.STORAGE_BUCKET = "gone"
+    settings.STORAGES = dict(settings.STORAGES)
+    assert ahead.step() == LOOK_AGAIN
+    assert "look at STORAGE_BUCKET" in (ahead.fault() or "")
+    settings.STORAGE_BUCKET = "films"
+    settings.STORAGES = dict(settings.STORAGES)
+    work(ahead, 4)
+    assert ahead.fault() == ""
+    assert ahead.find(A)
+
+
+def test_a_full_disk_ends_the_fetching_and_nothing_else(
+    ahead: ReadAhead, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    usage = shutil.disk_usage(ahead.folder.parent)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    ahead.want([A])
+    work(ahead, 3)
+    assert ahead.find(A) is None
+    assert ahead.fault() == ""
+    assert caplog.text.count("can't be written") == 1
+
+
+def test_a_limit_of_nothing_keeps_nothing_but_looks_at_the_storage(
+    bucket: None, tmp_path: Path, ahead: ReadAhead
+) -> None:
+    none = ReadAhead(tmp_path / "none", 0)
+    none.want([A])
+    work(none, 2)
+    assert none.find(A) is None
+    assert none.fault() == ""
+
+
+@pytest.fixture
+def running(ahead: ReadAhead) -> Iterator[ReadAhead]:
+    ahead.start()
+    yield ahead
+    ahead.stop()
+
+
+def test_the_thread_fetches_what_it_is_told_and_ends(running: ReadAhead) -> None:
+    running.want([A, B])
+    deadline, pause = time.monotonic() + 10, threading.Event()
+    while not all(here(running, A, B)):
+        assert time.monotonic() < deadline
+        pause.wait(0.01)
+    running.stop()
+    assert running._thread is not None
+    assert not running._thread.is_alive()

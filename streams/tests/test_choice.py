@@ -1,0 +1,133 @@
+"""What plays next when things fail: the chain of item, filler and slate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from media_library.house import House
+from streams.playout.choice import Choice
+from streams.playout.plan import ChannelPlan, Item, Kind, Mode
+from streams.tests.bench.engine import OnDisk
+
+AWAY = "The storage can't be reached."
+SLATE = Item("Slate", "slate", Mode.PREPARED, Kind.SLATE)
+
+
+def items(names: str, kind: Kind = Kind.ITEM) -> tuple[Item, ...]:
+    return tuple(
+        Item(name, name, Mode.PREPARED, kind, entry=entry)
+        for entry, name in enumerate(names, 1)
+    )
+
+
+@dataclass
+class Scene:
+    """A channel whose items play or fail as a test says."""
+
+    programme: str = "abc"
+    fillers: str = ""
+    sources: OnDisk = field(default_factory=OnDisk)
+    troubles: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.choice = Choice(self.sources, self.troubles.append)
+        self.plan = ChannelPlan(
+            1,
+            "test",
+            House(),
+            items(self.programme),
+            (),
+            SLATE,
+            fillers=items(self.fillers, Kind.FILLER),
+        )
+
+    def play(self, count: int, *broken: str, hurried: bool = False) -> str:
+        """The titles of what is chosen; the broken ones fail, in brackets."""
+        shown = ""
+        for _ in range(count):
+            item = self.choice.next(self.plan, hurried=hurried)
+            if item.title in broken:
+                self.choice.failed(f"{item.title} failed")
+                shown += f"({item.title})"
+            else:
+                self.choice.played(item)
+                self.choice.aired(item)
+                shown += "-" if item is SLATE else item.title
+        return shown
+
+
+def test_the_programme_goes_round() -> None:
+    assert Scene().play(5) == "abcab"
+
+
+def test_a_broken_item_is_skipped_and_the_trouble_ends_with_the_next() -> None:
+    scene = Scene()
+    assert scene.play(4, "b") == "a(b)ca"
+    assert scene.troubles == ["b failed", ""]
+
+
+def test_where_time_is_short_something_stands_in_after_one_failure() -> None:
+    assert Scene().play(4, "a", hurried=True) == "(a)-bc"
+    assert Scene(fillers="x").play(4, "a", hurried=True) == "(a)xbc"
+
+
+def test_where_everything_fails_the_slate_comes_every_fourth_time() -> None:
+    assert Scene("abcde").play(10, *"abcde") == "(a)(b)(c)(d)-(e)(a)(b)(c)-"
+
+
+def test_fillers_follow_each_other_and_a_broken_one_is_followed_by_the_slate() -> None:
+    scene = Scene("a", fillers="xyz")
+    assert scene.play(8, "a", "y") == "(a)x(a)(y)-(a)z(a)"
+
+
+def test_an_empty_programme_is_the_filler_or_the_slate() -> None:
+    assert Scene("").play(2) == "--"
+    scene = Scene("", fillers="xy")
+    assert scene.play(3) == "xyx"
+    assert scene.troubles == ["The playlist is empty."]
+
+
+def test_while_the_storage_is_away_the_programme_plays_on_from_the_disk() -> None:
+    scene = Scene("abcd")
+    scene.sources.kept = {"a", "b"}
+    scene.sources.out_of_reach = AWAY
+    assert scene.play(2) == "ab"
+    # Nothing to tell: the programme is whole. The storage has an incident of its own.
+    assert scene.troubles == []
+
+
+def test_then_the_filler_stands_in_and_the_programme_waits_where_it_was() -> None:
+    scene = Scene("abcd", fillers="xy")
+    scene.sources.kept = {"a", "b", "x", "y"}
+    scene.sources.out_of_reach = AWAY
+    assert scene.play(5) == "abxyx"
+    assert set(scene.troubles) == {f"c has to wait: {AWAY}"}
+    scene.sources.out_of_reach = ""
+    assert scene.play(3) == "cda"
+    assert scene.troubles[-1] == ""
+
+
+def test_without_a_filler_what_is_at_hand_goes_round() -> None:
+    scene = Scene("abcd")
+    scene.sources.kept = {"a", "b"}
+    scene.sources.out_of_reach = AWAY
+    assert scene.play(6) == "ababab"
+    scene.sources.out_of_reach = ""
+    assert scene.play(2) == "cd"
+
+
+def test_with_nothing_at_hand_the_slate_is_on_until_the_storage_is_back() -> None:
+    scene = Scene("ab", fillers="x")
+    scene.sources.out_of_reach = AWAY
+    assert scene.play(3) == "---"
+    scene.sources.out_of_reach = ""
+    assert scene.play(2) == "ab"
+
+
+def test_after_a_stall_what_is_next_must_be_at_hand() -> None:
+    for kept, shown in (((), "-"), (("b",), "b")):
+        scene = Scene()
+        scene.sources.kept = set(kept)
+        assert scene.play(1) == "a"
+        scene.choice.failed("a stalled", stalled=True)
+        assert scene.play(1) == shown

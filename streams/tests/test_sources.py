@@ -1,0 +1,80 @@
+"""Which items are fetched ahead, in which order, and where the engine finds them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from media_library.cache import ReadAhead, Wanted
+from media_library.house import House
+from media_library.location import LocalFile
+from streams.playout.plan import Assignment, ChannelPlan, Item, Kind, Mode
+from streams.sources import Sources, by_turns, line, wanted
+
+SLATE = Item("Slate", "/slate.mp4", Mode.PREPARED, Kind.SLATE)
+
+
+def item(name: str, entry: int, kind: Kind = Kind.ITEM) -> Item:
+    return Item(name, f"{name}.mp4", Mode.PREPARED, kind, entry=entry, edition="1")
+
+
+def assignment(names: str, fillers: str = "", pk: int = 1) -> Assignment:
+    plan = ChannelPlan(
+        pk,
+        f"channel-{pk}",
+        House(),
+        tuple(item(name, entry) for entry, name in enumerate(names, 1)),
+        (),
+        SLATE,
+        fillers=tuple(item(name, e, Kind.FILLER) for e, name in enumerate(fillers, 1)),
+    )
+    return Assignment(plan, run=1)
+
+
+def titles(items: object) -> str:
+    return "".join(each.title for each in items)  # type: ignore[attr-defined]
+
+
+def test_what_plays_next_goes_first_and_the_filler_soon_after() -> None:
+    assert titles(line(assignment("abcd", "xy"), None)) == "abxycd"
+    assert titles(line(assignment("abcd", "xy"), 2)) == "cdxyab"
+
+
+def test_channels_are_served_by_turns() -> None:
+    lines = [list(line(assignment(names), None)) for names in ("abc", "de", "")]
+    assert titles(by_turns(lines)) == "adbec"
+
+
+def test_what_was_fetched_is_played_from_the_disk(tmp_path: Path) -> None:
+    ahead = ReadAhead(tmp_path, 1_000_000)
+    sources = Sources(ahead)
+    film = item("a", 1)
+    assert not sources.at_hand(film)
+    (tmp_path / wanted(film).name).write_bytes(b"film")
+    assert sources.at_hand(film)
+    assert sources.locate(film) == LocalFile(tmp_path / wanted(film).name)
+    sources.distrust(film)
+    assert not sources.at_hand(film)
+
+
+def test_the_slate_is_always_at_hand(tmp_path: Path) -> None:
+    sources = Sources(ReadAhead(tmp_path, 0))
+    assert sources.at_hand(SLATE)
+    assert sources.locate(SLATE) == LocalFile(Path("/slate.mp4"))
+
+
+def test_a_folder_needs_no_cache_and_is_never_away() -> None:
+    sources = Sources(None)
+    assert sources.fault() == ""
+    assert not sources.at_hand(item("a", 1))
+
+
+def test_another_edition_has_another_file() -> None:
+    assert Wanted("a.mp4", "1").name != Wanted("a.mp4", "2").name
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a", "a.ünï", "a." + "x" * 300])
+def test_a_file_of_the_cache_has_a_short_plain_name(name: str) -> None:
+    assert len(Wanted(name, "").name) < 60
+    assert Wanted(name, "").name.isascii()
