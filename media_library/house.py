@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from typing import TYPE_CHECKING, Final
@@ -75,6 +75,11 @@ class House:
         width, height, fps, video, audio = map(int, numbers)
         logo = Logo(digest, corner, int(share)) if digest else None
         return cls(width, height, fps, video * 1000, audio * 1000, logo)
+
+    @property
+    def bare(self) -> House:
+        """The format without its logo. Items of one bare house join without a seam too."""
+        return replace(self, logo=None)
 
     @property
     def gop(self) -> int:

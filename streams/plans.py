@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from django.conf import settings
+from django.db.models import F
 from django.utils.crypto import salted_hmac
 
 from media_library import slate as slates
@@ -45,20 +46,25 @@ def _listed(playlist: int | None, house: House, kind: Kind) -> tuple[Item, ...]:
     if playlist is None:
         return ()
     entries = list(PlaylistEntry.objects.filter(playlist=playlist).select_related("item"))
-    copies = {
-        copy.item_id: copy
-        for copy in PreparedCopy.objects.filter(
-            item__entries__playlist=playlist,
-            house=house.signature,
-            status=PreparedCopy.Status.READY,
-        )
-    }
+    ready = PreparedCopy.objects.filter(
+        item__entries__playlist=playlist,
+        item__etag=F("source_etag"),
+        # While a new logo is burnt in, copies with the old one or none play on.
+        house__startswith=house.bare.signature,
+        status=PreparedCopy.Status.READY,
+    ).order_by("made_at", "pk")
+    copies: dict[int, PreparedCopy] = {}
+    for copy in ready:
+        best = copies.get(copy.item_id)
+        fits = House.of(copy.house).bare == house.bare
+        if fits and (best is None or best.house != house.signature):
+            copies[copy.item_id] = copy
     return tuple(_item(entry, copies.get(entry.item_id), kind) for entry in entries)
 
 
 def _item(entry: PlaylistEntry, copy: PreparedCopy | None, kind: Kind) -> Item:
     media = entry.item
-    if copy is not None and copy.source_etag == media.etag:
+    if copy is not None:
         return Item(
             title=media.title,
             key=copy.key,
@@ -98,7 +104,7 @@ def can_be_copied(media: MediaItem) -> bool:
 
 def slate(house: House) -> Item:
     """The house's slate, made now if this is the first time. Raises `PrepareError`."""
-    path, frames = slates.slate(house)
+    path, frames = slates.slate(house.bare)
     return Item(
         title=SLATE_TITLE, key=str(path), mode=Mode.PREPARED, kind=Kind.SLATE, frames=frames
     )

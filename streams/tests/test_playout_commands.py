@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+from media_library.ffmpeg import CONTAINERS
 from media_library.house import House
 from media_library.location import LocalFile, SignedUrl
 from streams.playout import commands
@@ -30,7 +31,7 @@ def test_a_prepared_item_is_copied() -> None:
     assert made == (
         *COMMON,
         *("-seek_timestamp", "1"),
-        *("-protocol_whitelist", "file", "-format_whitelist", commands.CONTAINERS),
+        *("-protocol_whitelist", "file", "-format_whitelist", CONTAINERS),
         *("-i", "file:/m/a b.mp4", "-map", "0:v:0", "-map", "0:a:0", "-c", "copy"),
         *("-bsf:a", "noise=amount=0:drop=not(n)", "-output_ts_offset", "10.266667"),
         *("-muxdelay", "0", "-muxpreload", "0", "-pes_payload_size", "0"),

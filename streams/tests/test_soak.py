@@ -44,7 +44,7 @@ KEY = "k-soak"
 def clip(folder: Path) -> tuple[Path, int]:
     """An item of twenty minutes, prepared as any other; black and silent, for that is quick."""
     frames = TINY.frames_on_grid(LENGTH)
-    sight, sound = prepare.picture(TINY, frames), prepare.audio(TINY, frames, loud=False)
+    sight, sound = prepare.picture(TINY, frames), prepare.audio(TINY, frames)
     command = (
         *prepare.head("ffmpeg"),
         *("-f", "lavfi", "-i", f"color=s={TINY.width}x{TINY.height}:r={TINY.fps}"),

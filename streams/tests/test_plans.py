@@ -1,0 +1,97 @@
+"""Rows become plans: which copy of an item is played, and what may stand in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from media_library.house import House, Logo
+from media_library.models import MediaItem, Playlist, PreparedCopy
+from streams import plans
+from streams.models import Channel
+from streams.playout.plan import Kind, Mode
+from streams.tests import rows
+
+pytestmark = pytest.mark.django_db
+
+BARE = House()
+BRANDED = replace(BARE, logo=Logo("0123456789abcdef"))
+OLD = replace(BARE, logo=Logo("fedcba9876543210"))
+
+
+@pytest.fixture
+def channel() -> Channel:
+    return rows.channel()
+
+
+@pytest.fixture
+def first(channel: Channel) -> MediaItem:
+    return MediaItem.objects.get(title="First")
+
+
+def copy(item: MediaItem, house: House = BARE, **fields: Any) -> PreparedCopy:
+    facts: dict[str, Any] = {
+        "source_etag": item.etag,
+        "key": f"prepared/{house.signature}/1.mp4",
+        "frames": 64,
+        "status": "ready",
+        "made_at": timezone.now(),
+    }
+    return PreparedCopy.objects.create(item=item, house=house.signature, **facts | fields)
+
+
+def test_an_item_is_played_from_its_copy_where_there_is_one(
+    channel: Channel, first: MediaItem
+) -> None:
+    made = copy(first)
+    one, two = plans.items(channel)
+    assert (one.mode, one.key, one.frames) == (Mode.PREPARED, made.key, 64)
+    assert (two.mode, two.key) == (Mode.TRANSCODE, "loop of demo/second.mp4")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"source_etag": "of another content"}, {"status": "queued"}]
+)
+def test_a_copy_of_another_content_or_in_the_making_is_not_played(
+    channel: Channel, first: MediaItem, fields: dict[str, Any]
+) -> None:
+    copy(first, **fields)
+    assert plans.items(channel)[0].mode is Mode.TRANSCODE
+
+
+def test_a_copy_made_again_is_another_edition(channel: Channel, first: MediaItem) -> None:
+    made = copy(first)
+    before = plans.items(channel)[0].edition
+    PreparedCopy.objects.filter(pk=made.pk).update(made_at=timezone.now())
+    assert plans.items(channel)[0].edition != before
+
+
+def test_while_a_new_logo_is_burnt_in_the_old_copies_play_on(
+    channel: Channel, first: MediaItem
+) -> None:
+    channel.logo = "0123456789abcdef"
+    copy(first)
+    assert plans.items(channel)[0].key == f"prepared/{BARE.signature}/1.mp4"
+    copy(first, OLD)
+    assert plans.items(channel)[0].key == f"prepared/{OLD.signature}/1.mp4"
+    copy(first, BRANDED)
+    assert plans.items(channel)[0].key == f"prepared/{BRANDED.signature}/1.mp4"
+
+
+def test_a_copy_of_a_similar_format_is_not_taken_for_one_of_the_channels(
+    channel: Channel, first: MediaItem
+) -> None:
+    channel.audio_bitrate = 12_000
+    copy(first, replace(BARE, audio_bitrate=128_000))
+    assert plans.items(channel)[0].mode is Mode.TRANSCODE
+
+
+def test_only_what_is_prepared_may_stand_in(channel: Channel) -> None:
+    channel.filler = rows.playlist("Ready", "Not yet", name="Filler")
+    assert isinstance(channel.filler, Playlist)
+    copy(MediaItem.objects.get(title="Ready"))
+    (filler,) = plans.fillers(channel)
+    assert (filler.title, filler.kind) == ("Ready", Kind.FILLER)
