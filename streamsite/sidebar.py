@@ -9,8 +9,8 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
-#: Title, icon (of Material Symbols, which unfold ships) and model of each line, by group. The
-#: control room is the admin's first page and has no model.
+#: Title, icon (of Material Symbols, which unfold ships) and model of each line, by group; or the
+#: name of its page, where that is none of a model's. The control room is the admin's first page.
 GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
     "On air": (
         ("Control room", "monitoring", ""),
@@ -18,8 +18,11 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Outputs", "cell_tower", "streams.Output"),
     ),
     "Library": (
-        ("Media", "movie", "media_library.MediaItem"),
+        ("Items", "movie", "media_library.MediaItem"),
         ("Playlists", "playlist_play", "media_library.Playlist"),
+        ("Upload", "upload", "media-upload"),
+        ("Sync", "sync", "media_library.SyncRun"),
+        ("Tags", "label", "media_library.Tag"),
     ),
     "History": (
         ("Runs", "history", "streams.Run"),
@@ -37,6 +40,9 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
     ),
 }
 
+#: Pages that are none of a model's, and the permission each asks for.
+PAGES: Final = {"media-upload": "media_library.add_mediaitem"}
+
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The lines whose pages exist and this user may see, as unfold takes them."""
@@ -53,6 +59,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def _may_see(request: HttpRequest, model: str) -> bool:
+    if model in PAGES:
+        return request.user.has_perm(PAGES[model])
     page = admin.site._registry.get(apps.get_model(model))  # noqa: SLF001 - has no public form
     return page is not None and page.has_view_permission(request)
 
@@ -60,4 +68,6 @@ def _may_see(request: HttpRequest, model: str) -> bool:
 def _link(model: str) -> str:
     if not model:
         return reverse("admin:index")
+    if model in PAGES:
+        return reverse(model)
     return reverse(f"admin:{model.lower().replace('.', '_')}_changelist")

@@ -7,6 +7,7 @@ from streamsite.api import api
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("", include("streams.urls")),
+    path("", include("media_library.urls")),
     path("api/v1/", api.urls),
     path("admin/", admin.site.urls),
 ]

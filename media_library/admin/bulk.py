@@ -1,0 +1,286 @@
+"""What is done to many items at once. Each verb is a POST, and each has a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, Final
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.actions import delete_selected as delete_after_asking
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django_q.tasks import async_task
+
+from media_library import actions, browse, words
+from media_library.house import House
+from media_library.models import MediaItem, Playlist, PlaylistEntry, PreparedCopy, Tag
+from media_library.playlists import PlaylistError, append
+
+#: Items that one request changes, where a few statements do it.
+MOST: Final = browse.REACH
+#: Items of one request where each is work of its own: some milliseconds each.
+MOST_WORK: Final = 1000
+_BATCH: Final = 2000
+
+Items = QuerySet[MediaItem]
+
+
+def _chosen(request: HttpRequest, items: Items, most: int = MOST) -> list[int]:
+    """The ids, in the list's order. Too many: none, and a sentence."""
+    ids = list(items.values_list("pk", flat=True)[: most + 1])
+    if len(ids) <= most:
+        return ids
+    messages.error(
+        request,
+        f"More than {most:,} items are chosen, and at most {most:,} are done at once: narrow "
+        "the list down, by a folder for instance.",
+    )
+    return []
+
+
+def _batches(ids: Sequence[int], count: int = _BATCH) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), count):
+        yield ids[start : start + count]
+
+
+# ---- work for the jobs cluster ---------------------------------------------------------------
+
+
+def houses(ids: Sequence[int]) -> dict[int, set[House]]:
+    """The formats in which channels play each item; the usual one where none does yet."""
+    found: dict[int, set[House]] = {pk: set() for pk in ids}
+    by_playlist: dict[int, set[House]] = {}
+    played = Playlist.objects.filter(channels__isnull=False).distinct()
+    for playlist in played.prefetch_related("channels"):
+        by_playlist[playlist.pk] = {channel.house for channel in playlist.channels.all()}
+    for batch in _batches(ids):
+        entries = PlaylistEntry.objects.filter(item__in=batch, playlist__in=list(by_playlist))
+        for item, playlist_id in entries.values_list("item", "playlist").distinct():
+            found[item] |= by_playlist[playlist_id]
+    return {pk: wanted or {House()} for pk, wanted in found.items()}
+
+
+@admin.action(description="Prepare for the channels that play it", permissions=["change"])
+def prepare(page: Any, request: HttpRequest, items: Items) -> None:
+    ids = _chosen(request, items, MOST_WORK)
+    wanted = houses(ids)
+    count = 0
+    for item in MediaItem.objects.filter(pk__in=ids).exclude(status=MediaItem.Status.FAULT):
+        for house in wanted[item.pk]:
+            actions.request_prepare(item, house, again=True)
+        count += 1
+    if ids:
+        messages.success(
+            request, f"{count:,} of {words.counted(len(ids), 'item')} will be prepared."
+        )
+
+
+@admin.action(description="Cancel preparing", permissions=["change"])
+def cancel(page: Any, request: HttpRequest, items: Items) -> None:
+    ids = _chosen(request, items, MOST_WORK)
+    waiting = PreparedCopy.objects.filter(
+        item__in=ids, status__in=[PreparedCopy.Status.QUEUED, PreparedCopy.Status.RUNNING]
+    )
+    copies = list(waiting)
+    for copy in copies:
+        actions.cancel_prepare(copy)
+    if ids:
+        messages.success(
+            request,
+            f"{words.counted(len(copies), 'copy', 'copies')} cancelled."
+            if copies
+            else "Nothing of these was being prepared.",
+        )
+
+
+@admin.action(description="Try again what failed", permissions=["change"])
+def retry(page: Any, request: HttpRequest, items: Items) -> None:
+    ids = _chosen(request, items, MOST_WORK)
+    for item in MediaItem.objects.filter(pk__in=ids):
+        actions.retry(item)
+    if ids:
+        messages.success(request, f"{words.counted(len(ids), 'item')} will be tried again.")
+
+
+@admin.action(description="Look into the file again", permissions=["change"])
+def look_again(page: Any, request: HttpRequest, items: Items) -> None:
+    ids = _chosen(request, items, MOST_WORK)
+    for pk in ids:
+        transaction.on_commit(partial(async_task, "media_library.tasks.probe_item", pk))
+    if ids:
+        messages.success(request, f"{words.counted(len(ids), 'file')} will be looked into.")
+
+
+# ---- what asks back --------------------------------------------------------------------------
+
+
+class PlaylistChoice(forms.Form):
+    playlist = forms.ModelChoiceField(
+        Playlist.objects.all(), required=False, empty_label="A new playlist"
+    )
+    name = forms.CharField(
+        max_length=120, required=False, label="Name", help_text="Of the new playlist."
+    )
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        name = str(data.get("name", "")).strip()
+        if data.get("playlist") is None and not name:
+            raise forms.ValidationError("Choose a playlist, or name the new one.")
+        if data.get("playlist") is None and Playlist.objects.filter(name=name).exists():
+            raise forms.ValidationError(f"There is a playlist “{name}” already: choose it.")
+        return data | {"name": name}
+
+
+class TagChoice(forms.Form):
+    tag = forms.CharField(max_length=64)
+
+    def clean_tag(self) -> str:
+        return str(self.cleaned_data["tag"]).strip()
+
+
+class RatingChoice(forms.Form):
+    rating = forms.TypedChoiceField(
+        choices=[("", "Nobody has rated it"), *MediaItem.Rating.choices],
+        required=False,
+        coerce=int,
+        empty_value=None,
+        label="Age rating",
+    )
+
+
+def _asked(
+    page: Any, request: HttpRequest, action: str, form: forms.Form, title: str, count: int
+) -> HttpResponseBase:
+    """The page that asks what an action needs to know, and then sends it once more."""
+    across = request.POST.get("select_across") == "1"
+    context = {
+        **page.admin_site.each_context(request),
+        "title": title,
+        "form": form,
+        "action": action,
+        "count": words.counted(count, "item"),
+        "across": across,
+        "selected": [] if across else request.POST.getlist(ACTION_CHECKBOX_NAME),
+        "checkbox": ACTION_CHECKBOX_NAME,
+        "tags": list(Tag.objects.values_list("name", flat=True)[:500]),
+        "opts": page.model._meta,  # noqa: SLF001 - what the admin's templates call it
+        "back": request.get_full_path(),
+    }
+    return TemplateResponse(request, "media_library/ask.html", context)
+
+
+def _form(kind: type[forms.Form], request: HttpRequest) -> forms.Form:
+    return kind(request.POST if "apply" in request.POST else None)
+
+
+@admin.action(description="Add to a playlist …", permissions=["change"])
+def to_playlist(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase | None:
+    ids = _chosen(request, items)
+    if not ids:
+        return None
+    form = _form(PlaylistChoice, request)
+    if not form.is_valid():
+        return _asked(page, request, "to_playlist", form, "Add to a playlist", len(ids))
+    try:
+        with transaction.atomic():
+            playlist = form.cleaned_data["playlist"]
+            if playlist is None:
+                playlist = Playlist.objects.create(name=form.cleaned_data["name"])
+            append(playlist, ids)
+    except PlaylistError as refusal:
+        messages.error(request, str(refusal))
+        return None
+    messages.success(request, f"{words.counted(len(ids), 'item')} added to “{playlist}”.")
+    return None
+
+
+@admin.action(description="Add a tag …", permissions=["change"])
+def add_tag(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase | None:
+    ids = _chosen(request, items)
+    if not ids:
+        return None
+    form = _form(TagChoice, request)
+    if not form.is_valid():
+        return _asked(page, request, "add_tag", form, "Add a tag", len(ids))
+    tag, _ = Tag.objects.get_or_create(name=form.cleaned_data["tag"])
+    links = MediaItem.tags.through
+    for batch in _batches(ids):
+        links.objects.bulk_create(
+            [links(mediaitem_id=pk, tag_id=tag.pk) for pk in batch], ignore_conflicts=True
+        )
+    messages.success(request, f"{words.counted(len(ids), 'item')} tagged “{tag}”.")
+    return None
+
+
+@admin.action(description="Remove a tag …", permissions=["change"])
+def remove_tag(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase | None:
+    ids = _chosen(request, items)
+    if not ids:
+        return None
+    form = _form(TagChoice, request)
+    if not form.is_valid():
+        return _asked(page, request, "remove_tag", form, "Remove a tag", len(ids))
+    name = form.cleaned_data["tag"]
+    count = 0
+    for batch in _batches(ids):
+        links = MediaItem.tags.through.objects.filter(tag__name=name, mediaitem__in=batch)
+        count += links.delete()[0]
+    messages.success(request, f"“{name}” removed from {words.counted(count, 'item')}.")
+    return None
+
+
+@admin.action(description="Set the age rating …", permissions=["change"])
+def rate(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase | None:
+    ids = _chosen(request, items)
+    if not ids:
+        return None
+    form = _form(RatingChoice, request)
+    if not form.is_valid():
+        return _asked(page, request, "rate", form, "Set the age rating", len(ids))
+    for batch in _batches(ids):
+        MediaItem.objects.filter(pk__in=batch).update(age_rating=form.cleaned_data["rating"])
+    messages.success(request, f"{words.counted(len(ids), 'item')} rated.")
+    return None
+
+
+@admin.action(description="Delete from the library …", permissions=["delete"])
+def delete_selected(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase | None:
+    """Django's own, with a bound, and with a word on what stays."""
+    ids = _chosen(request, items, MOST_WORK)
+    if not ids:
+        return None
+    if "post" not in request.POST:
+        warn_of_deletion(request, ids)
+    answer: HttpResponseBase | None = delete_after_asking(
+        page, request, MediaItem.objects.filter(pk__in=ids)
+    )
+    return answer
+
+
+def warn_of_deletion(request: HttpRequest, ids: Sequence[int]) -> None:
+    """What a deletion does and does not do, above the page that asks for it."""
+    messages.warning(
+        request,
+        "Only the library's entry is deleted. The file stays in the storage, and the next sync "
+        "finds it again: to be rid of it, delete it there.",
+    )
+    on_air = Playlist.objects.filter(entries__item__in=ids, channels__order="on").distinct()
+    for playlist in on_air[:5]:
+        messages.error(
+            request,
+            f"“{playlist}” is played by a channel that is on air: the channel plays on without "
+            "these entries.",
+        )
+
+
+ACTIONS: Final = (
+    *(prepare, cancel, retry, look_again, to_playlist, add_tag, remove_tag, rate),
+    delete_selected,
+)

@@ -1,0 +1,205 @@
+"""Items: a list that a million rows don't slow down, and everything known about each."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+from django.contrib import admin
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django_q.tasks import async_task
+from unfold.admin import ModelAdmin
+
+from media_library import browse, words
+from media_library.admin import bulk
+from media_library.admin.filters import FILTERS
+from media_library.admin.listing import LongChangeList, LongPaginator
+from media_library.models import MediaItem, Playlist, PreparedCopy
+
+#: What people write; workers write the rest of the row at the same time.
+PEOPLES: Final = ("title", "age_rating", "source", "rights")
+#: What was read from the file.
+FACTS: Final = (
+    *("size", "duration", "picture", "colour", "sound", "loudness", "keyframes", "index"),
+    *("etag", "added_at", "probed_at", "missing_since"),
+)
+
+
+@admin.register(MediaItem)
+class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = (
+        *("thumbnail", "named", "state", "duration", "picture", "rating", "added"),
+    )
+    list_display_links = ("named",)
+    list_filter = FILTERS
+    list_per_page = 50
+    list_max_show_all = 50
+    list_before_template = "media_library/list_before.html"
+    paginator = LongPaginator
+    show_full_result_count = False
+    search_fields = ("title", "key")
+    search_help_text = "Words of the title or of the file's name"
+    autocomplete_fields = ("tags",)
+    readonly_fields = FACTS
+    actions = bulk.ACTIONS
+    change_form_outer_before_template = "media_library/item_before.html"
+    change_form_outer_after_template = "media_library/item_after.html"
+    fieldsets = (
+        (None, {"fields": ("title", "key", "tags", "age_rating", "source", "rights")}),
+        ("What it is", {"fields": FACTS}),
+    )
+    add_fieldsets = ((None, {"fields": ("title", "key")}),)
+
+    # ---- the list ----------------------------------------------------------------------------
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LongChangeList]:
+        return LongChangeList
+
+    def get_changelist_instance(self, request: HttpRequest) -> LongChangeList:
+        """The list, each row with the copies that are being made of it."""
+        listed: LongChangeList = super().get_changelist_instance(request)
+        at_work: dict[int, PreparedCopy] = {}
+        if isinstance(listed.result_list, list):
+            running = PreparedCopy.objects.filter(
+                item__in=[item.pk for item in listed.result_list],
+                status=PreparedCopy.Status.RUNNING,
+            )
+            at_work = {copy.item_id: copy for copy in running}
+        now = timezone.now()
+        for item in listed.result_list:
+            copy = at_work.get(item.pk)
+            item.at_work = copy
+            item.left = copy and words.left(copy.percent, copy.claimed_at, now)
+        parent = (request.GET.get("folder") or "").strip("/")
+        listed.folder_path = parent
+        names, listed.more_folders = browse.folders(f"{parent}/" if parent else "")
+        listed.folders = [
+            (name, f"{parent}/{name}" if parent else name) for name in names
+        ]
+        return listed
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[MediaItem], search_term: str
+    ) -> tuple[QuerySet[MediaItem], bool]:
+        return browse.searched(queryset, search_term), False
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        found = super().get_actions(request)
+        if not request.user.has_perm("media_library.change_playlist"):
+            found.pop("to_playlist", None)
+        return found
+
+    @admin.display(description="")
+    def thumbnail(self, item: MediaItem) -> SafeString:
+        return SafeString(render_to_string("media_library/thumb.html", {"item": item}))
+
+    @admin.display(description="Title", ordering="title")
+    def named(self, item: MediaItem) -> SafeString:
+        folder, slash, _ = item.key.rpartition("/")
+        return format_html(
+            '<span class="lib-title">{}</span><span class="lib-key">{}</span>',
+            item.title,
+            folder + slash,
+        )
+
+    @admin.display(description="Status")
+    def state(self, item: Any) -> SafeString:
+        return SafeString(render_to_string("media_library/state.html", {"item": item}))
+
+    @admin.display(description="Length", ordering="duration_seconds")
+    def duration(self, item: MediaItem) -> str:
+        return words.length(item.duration_seconds)
+
+    @admin.display(description="Age")
+    def rating(self, item: MediaItem) -> str:
+        return words.NOTHING if item.age_rating is None else f"{item.age_rating}+"
+
+    @admin.display(description="Added", ordering="added_at")
+    def added(self, item: MediaItem) -> str:
+        return f"{timezone.localtime(item.added_at):%d %b %Y %H:%M}"
+
+    # ---- the item's page ---------------------------------------------------------------------
+
+    @admin.display(description="Size")
+    def size(self, item: MediaItem) -> str:
+        return words.size(item.size_bytes)
+
+    @admin.display(description="Picture")
+    def picture(self, item: MediaItem) -> str:
+        if not item.width:
+            return words.NOTHING
+        rate = item.probe and item.probe.fps
+        parts = (
+            f"{item.width}×{item.height}",
+            rate and f"{float(rate):g} fps",
+            item.video_codec,
+        )
+        return ", ".join(part for part in parts if part)
+
+    @admin.display(description="Sound")
+    def sound(self, item: MediaItem) -> str:
+        if not item.audio_codec:
+            return words.NOTHING if item.probed_at is None else "None"
+        rate = f", {item.sample_rate / 1000:g} kHz" if item.sample_rate else ""
+        count = f", {words.counted(item.channels, 'channel')}" if item.channels else ""
+        return f"{item.audio_codec}{rate}{count}"
+
+    @admin.display(description="Loudness")
+    def loudness(self, item: MediaItem) -> str:
+        level = item.loudness_lufs
+        return words.NOTHING if level is None else f"about {level:.1f} LUFS"
+
+    @admin.display(description="Between keyframes")
+    def keyframes(self, item: MediaItem) -> str:
+        most = item.keyframe_seconds
+        return words.NOTHING if most is None else f"at most {most:.1f} s"
+
+    def get_fieldsets(self, request: HttpRequest, obj: MediaItem | None = None) -> Any:
+        return self.add_fieldsets if obj is None else self.fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: MediaItem | None = None) -> Any:
+        return () if obj is None else ("key", *self.readonly_fields)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponseBase:
+        item = self.get_object(request, object_id)
+        context = {**(extra_context or {}), **(_surroundings(item) if item else {})}
+        page: HttpResponseBase = super().change_view(request, object_id, form_url, context)
+        return page
+
+    def save_model(self, request: HttpRequest, obj: MediaItem, form: Any, change: bool) -> None:
+        if change:
+            obj.save(update_fields=[name for name in PEOPLES if name in form.cleaned_data])
+            return
+        obj.save()
+        transaction.on_commit(partial(async_task, "media_library.tasks.probe_item", obj.pk))
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponseBase:
+        item = self.get_object(request, object_id)
+        if item is not None and request.method == "GET":
+            bulk.warn_of_deletion(request, [item.pk])
+        page: HttpResponseBase = super().delete_view(request, object_id, extra_context)
+        return page
+
+
+def _surroundings(item: MediaItem) -> dict[str, object]:
+    """What the item's page shows beside its form."""
+    now = timezone.now()
+    copies: list[Any] = list(item.copies.order_by("pk"))
+    for copy in copies:
+        copy.left = words.left(copy.percent, copy.claimed_at, now)
+    return {
+        "copies": copies,
+        "playlists": list(Playlist.objects.filter(entries__item=item).distinct()[:50]),
+    }
+

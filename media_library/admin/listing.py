@@ -1,0 +1,78 @@
+"""A change list that answers in bounded time with a million rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Final
+
+from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.views import ChangeList
+
+from media_library import browse
+from media_library.models import MediaItem
+
+#: What the list shows of an item.
+COLUMNS: Final = (
+    *("key", "title", "status", "fault", "thumbnails", "duration_seconds", "width", "height"),
+    *("fps", "video_codec", "audio_codec", "age_rating", "added_at", "missing_since"),
+)
+#: Columns that a list may be ordered by: those with an index that covers the filters.
+ORDERED_BY: Final = {"title", "added_at", "duration_seconds"}
+
+
+class LongPaginator(Paginator):  # type: ignore[type-arg]
+    """The ids of a page first, from the order's index alone; then these rows.
+
+    Of a filtered list only the first `browse.REACH` can be reached; `more` says that there are
+    others.
+    """
+
+    template_name = "media_library/pages.html"
+    more = False
+
+    @property
+    def filtered(self) -> bool:
+        return bool(self._items.query.where)
+
+    @property
+    def _items(self) -> QuerySet[MediaItem]:
+        items = self.object_list
+        assert isinstance(items, QuerySet)  # noqa: S101 - the admin gives no list
+        return items
+
+    @cached_property
+    def _ids(self) -> list[int]:
+        ids = browse.reachable(self._items)
+        self.more = len(ids) > browse.REACH
+        return ids[: browse.REACH]
+
+    @cached_property
+    def count(self) -> int:
+        return len(self._ids) if self.filtered else MediaItem.objects.count()
+
+    def page(self, number: int | str) -> Page:  # type: ignore[type-arg]
+        number = self.validate_number(number)
+        first = (number - 1) * self.per_page
+        last = min(first + self.per_page, self.count)
+        ids = self._ids[first:last] if self.filtered else self._walked(first, last)
+        return self._get_page(browse.rows(ids, *COLUMNS), number, self)
+
+    def _walked(self, first: int, last: int) -> list[int]:
+        """Ids of places in the whole list, reached from its nearer end."""
+        ids = self._items.values_list("pk", flat=True)
+        if first <= self.count // 2:
+            return list(ids[first:last])
+        return list(ids.reverse()[self.count - last : self.count - first])[::-1]
+
+
+class LongChangeList(ChangeList):  # type: ignore[misc]
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[MediaItem]) -> list[str]:
+        """One column and the id, in the same direction: what an index has."""
+        wanted: Sequence[Any] = super().get_ordering(request, queryset)
+        first = next(
+            (name for name in wanted if str(name).lstrip("-") in ORDERED_BY), "-added_at"
+        )
+        return [first, "-pk" if first.startswith("-") else "pk"]

@@ -1,0 +1,55 @@
+"""Syncs: what each did. Read-only; they are ordered by the buttons above the list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from media_library import words
+from media_library.models import SyncRun
+
+_COLOURS = {"running": "info", "done": "success", "braked": "warning", "failed": "danger"}
+
+
+@admin.register(SyncRun)
+class SyncRunAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = (
+        *("started_at", "outcome", "lasted", "seen", "added", "changed", "absent", "gone"),
+        *("unchanged", "started_by"),
+    )
+    list_filter = ("status", "dry")
+    list_per_page = 25
+    list_before_template = "media_library/sync_before.html"
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: Any = None
+    ) -> HttpResponseBase:
+        newest = SyncRun.objects.first()
+        context = {**(extra_context or {}), "newest": newest}
+        page: HttpResponseBase = super().changelist_view(request, context)
+        return page
+
+    @display(description="Result", ordering="status", label=_COLOURS)  # type: ignore[untyped-decorator]
+    def outcome(self, run: SyncRun) -> tuple[str, str]:
+        said = str(run.get_status_display())
+        return run.status, f"{said} (only shown)" if run.dry else said
+
+    @admin.display(description="Lasted")
+    def lasted(self, run: SyncRun) -> str:
+        if run.ended_at is None:
+            return words.NOTHING
+        return words.length((run.ended_at - run.started_at).total_seconds())
+
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False

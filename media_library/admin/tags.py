@@ -1,0 +1,15 @@
+"""Tags: words that people give to items."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from unfold.admin import ModelAdmin
+
+from media_library.models import Tag
+
+
+@admin.register(Tag)
+class TagAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ("name",)
+    search_fields = ("name",)
+    show_full_result_count = False

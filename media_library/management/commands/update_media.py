@@ -1,0 +1,73 @@
+"""`manage.py update_media FILE`: items' titles, tags and notes from an M3U or a CSV."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from media_library import imports, storage
+from media_library.exchange import ExchangeError, read
+from media_library.playlists import PlaylistError
+from media_library.words import counted
+
+
+class Command(BaseCommand):
+    help = (
+        "Writes what an M3U or a CSV says of the library's items (title, tags, age rating, "
+        "source, rights), and makes a playlist of it. A line that is not found is told, and all "
+        "others are taken. The columns of a CSV: key, title, tags, age_rating, source, rights."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", type=Path)
+        parser.add_argument(
+            "--playlist",
+            default="",
+            metavar="NAME",
+            help="make or replace this playlist; an M3U names its own",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="show what would change, and change nothing"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        path: Path = options["file"]
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise CommandError(f"{path} can't be read: {error.strerror}.") from None
+        dry = options["dry_run"]
+        try:
+            outcome = imports.run(
+                read(content, folder=_folder(path), host=urlsplit(storage.origin()).netloc),
+                playlist=options["playlist"],
+                dry=dry,
+            )
+        except (ExchangeError, PlaylistError) as error:
+            raise CommandError(str(error)) from None
+        for problem in outcome.problems:
+            self.stderr.write(str(problem))
+        would = "would be " if dry else ""
+        self.stdout.write(
+            f"{counted(outcome.found, 'line')} found, {counted(outcome.updated, 'item')} "
+            f"{would}changed, {outcome.created:,} {would}added, "
+            f"{counted(len(outcome.problems), 'line')} left out."
+        )
+        if outcome.entries is not None:
+            name = f"“{outcome.playlist}”" if outcome.playlist else "The playlist"
+            self.stdout.write(
+                f"{name} {'would have' if dry else 'has'} {counted(outcome.entries, 'entry', 'entries')}."
+            )
+
+
+def _folder(path: Path) -> str:
+    """Where the file lies in the library's folder, as a prefix of keys; or nothing."""
+    root, parent = Path(settings.MEDIA_ROOT).resolve(), path.resolve().parent
+    if settings.STORAGE_PROVIDER != "local" or not parent.is_relative_to(root):
+        return ""
+    return "" if parent == root else f"{parent.relative_to(root).as_posix()}/"

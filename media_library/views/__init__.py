@@ -1,0 +1,1 @@
+"""Pages and JSON of the library: they read rows and write what people want."""

@@ -1,0 +1,70 @@
+"""A playlist's entries, as the editor reads and writes them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from media_library.models import Playlist, PlaylistEntry
+from media_library.playlists import (
+    ChangedMeanwhileError,
+    Place,
+    PlaylistError,
+    reorder,
+)
+from media_library.views.picker import COLUMNS, brief
+from streamsite.answers import BadRequestError, say, sent, staff
+
+_ITEM: Final = tuple(f"item__{name}" for name in COLUMNS)
+
+
+@never_cache
+@require_GET
+@staff("media_library.view_playlist")
+def entries(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """All entries in their order, and the version that they are of."""
+    playlist = get_object_or_404(Playlist, pk=pk)
+    # The version first: an order that is newer than it is refused, never the other way round.
+    found = PlaylistEntry.objects.filter(playlist=playlist).select_related("item")
+    listed = [
+        {"entry": entry.pk, **brief(entry.item)}
+        for entry in found.only("position", "playlist", "item", *_ITEM)
+    ]
+    return JsonResponse({"version": playlist.version, "entries": listed})
+
+
+@require_POST
+@staff("media_library.change_playlist")
+def save(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """The new order: `{"version": 3, "entries": [[entry or null, item], ...]}`."""
+    playlist = get_object_or_404(Playlist, pk=pk)
+    try:
+        version, places = _order(sent(request))
+    except BadRequestError as error:
+        return say(str(error), 400)
+    try:
+        ids = reorder(playlist, version, places)
+    except ChangedMeanwhileError as refusal:
+        return say(str(refusal), 409)
+    except PlaylistError as refusal:
+        return say(str(refusal), 422)
+    return say("Saved.", 200, version=playlist.version, entries=ids)
+
+
+def _order(body: dict[str, object]) -> tuple[int, list[Place]]:
+    version, listed = body.get("version"), body.get("entries")
+    if not isinstance(version, int) or not isinstance(listed, list):
+        raise BadRequestError("It needs a version and entries.")
+    places = []
+    for pair in listed:
+        match pair:
+            case [int() | None as entry, int(item)]:
+                places.append(Place(entry, item))
+            case _:
+                raise BadRequestError("Each entry is [entry or null, item].")
+    return version, places

@@ -1,0 +1,110 @@
+"""The library for the picker: a page of items behind the one before it, and folders."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import datetime
+from typing import Any, Final
+
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, JsonResponse, QueryDict
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.http import require_GET
+
+from media_library import browse
+from media_library.models import MediaItem
+from streamsite.answers import BadRequestError, say, staff
+
+#: Items of one answer.
+PAGE: Final = 60
+COLUMNS: Final = ("key", "title", "status", "fault", "thumbnails", "duration_seconds")
+
+
+def brief(item: MediaItem) -> dict[str, Any]:
+    """What the picker and the editor show of an item."""
+    return {
+        "item": item.pk,
+        "title": item.title,
+        "folder": item.key.rpartition("/")[0],
+        "seconds": item.duration_seconds,
+        "status": item.status,
+        "label": item.get_status_display(),
+        "fault": item.fault,
+        "thumb": reverse("media-thumb", args=[item.pk]) if item.thumbnails else "",
+    }
+
+
+@require_GET
+@staff("media_library.view_mediaitem")
+def items(request: HttpRequest) -> HttpResponseBase:
+    """Items that match, from behind the cursor `after` on; `next` is the following cursor."""
+    order = browse.ORDERS.get(request.GET.get("order", ""), browse.ORDERS["newest"])
+    try:
+        found = _behind(_wanted(request.GET), order, request.GET.get("after", ""))
+    except BadRequestError as error:
+        return say(str(error), 400)
+    ids = list(found.order_by(*order).values_list("pk", flat=True)[: PAGE + 1])
+    shown = browse.rows(ids[:PAGE], *COLUMNS, order[0].lstrip("-"))
+    following = _cursor(shown[-1], order) if len(ids) > PAGE and shown else None
+    return JsonResponse({"items": [brief(item) for item in shown], "next": following})
+
+
+def _wanted(asked: QueryDict) -> QuerySet[MediaItem]:
+    found = MediaItem.objects.all()
+    order = browse.ORDERS.get(asked.get("order", ""), ())
+    if order and order[0].lstrip("-") == "duration_seconds":
+        # Those of unknown length have no place in this order.
+        found = found.filter(duration_seconds__isnull=False)
+    if asked.get("status") in MediaItem.Status.values:
+        found = browse.with_status(found, asked["status"])
+    for value, _, seconds, below in browse.LENGTHS:
+        if value == asked.get("length"):
+            found = browse.lasting(found, seconds, below)
+    if asked.get("tag"):
+        found = browse.tagged(found, asked["tag"])
+    folder = asked.get("folder", "").strip("/")
+    if folder:
+        found = browse.in_folder(found, f"{folder}/")
+    return browse.searched(found, asked.get("q", ""))
+
+
+def _cursor(item: MediaItem, order: tuple[str, ...]) -> str:
+    place = getattr(item, order[0].lstrip("-"))
+    if isinstance(place, datetime):
+        place = place.isoformat()
+    return urlsafe_b64encode(json.dumps([place, item.pk]).encode()).decode()
+
+
+def _behind(
+    found: QuerySet[MediaItem], order: tuple[str, ...], after: str
+) -> QuerySet[MediaItem]:
+    """Those behind the cursor in the order. Raises `BadRequestError`."""
+    if not after:
+        return found
+    name = order[0].lstrip("-")
+    try:
+        place, pk = json.loads(urlsafe_b64decode(after.encode()))
+        if name == "added_at":
+            place = parse_datetime(place)
+        elif name == "duration_seconds":
+            place = float(place)
+        if place is None or not isinstance(pk, int):
+            raise ValueError  # noqa: TRY301 - one end for all that can be wrong with it
+    except (ValueError, TypeError):
+        raise BadRequestError("The cursor can't be read: begin at the top.") from None
+    to, among = ("lte", "gte") if order[0].startswith("-") else ("gte", "lte")
+    # A range of the index first; the few of the same place are sorted out after that.
+    same = Q(**{name: place, f"pk__{among}": pk})
+    return found.filter(**{f"{name}__{to}": place}).exclude(same)
+
+
+@require_GET
+@staff("media_library.view_mediaitem")
+def folders(request: HttpRequest) -> HttpResponseBase:
+    """Names of the folders in one folder."""
+    parent = request.GET.get("in", "").strip("/")
+    names, more = browse.folders(f"{parent}/" if parent else "")
+    return JsonResponse({"in": parent, "folders": names, "more": more})

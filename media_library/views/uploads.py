@@ -1,0 +1,132 @@
+"""Files from the browser: straight to the bucket, or through here into the folder."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from media_library import incoming, storage
+from media_library.incoming import UploadError
+from media_library.policy import with_storage
+from media_library.storage import MultipartUpload, StorageError
+from streamsite.answers import BadRequestError, say, sent, staff
+
+ADD = "media_library.add_mediaitem"
+
+
+@require_GET
+@staff(ADD)
+@with_storage
+def page(request: HttpRequest) -> TemplateResponse:
+    context = {
+        **admin.site.each_context(request),
+        "title": "Upload",
+        "extensions": ",".join(f".{each.lstrip('.')}" for each in settings.MEDIA_EXTENSIONS),
+        "folder": request.GET.get("folder", ""),
+        "direct": bool(storage.origin()),
+        "origin": storage.origin(),
+    }
+    return TemplateResponse(request, "media_library/upload.html", context)
+
+
+@require_POST
+@staff(ADD)
+def begin(request: HttpRequest) -> HttpResponseBase:
+    """`{"name", "size", "folder"}`: what is sent next is said in the answer."""
+    try:
+        body = sent(request)
+        name, size, folder = body.get("name"), body.get("size"), body.get("folder", "")
+        if not (isinstance(name, str) and isinstance(size, int) and isinstance(folder, str)):
+            raise BadRequestError("It needs name, size and folder.")  # noqa: TRY301
+        upload = incoming.begin(name, size, folder)
+    except BadRequestError as error:
+        return say(str(error), 400)
+    except (UploadError, StorageError) as refusal:
+        return say(str(refusal), 422)
+    return say(
+        "Send the parts.",
+        201,
+        ticket=incoming.ticket(upload, _user(request)),
+        key=upload.key,
+        part_bytes=upload.part_bytes,
+        parts=upload.parts,
+    )
+
+
+@never_cache
+@require_POST
+@staff(ADD)
+def address(request: HttpRequest) -> HttpResponseBase:
+    """Where part `number` is PUT: the bucket, by an address signed for it, or here."""
+    try:
+        body = sent(request)
+        upload, number = _upload(request, str(body.get("ticket"))), body.get("number")
+        if not isinstance(number, int) or not 1 <= number <= upload.parts:
+            raise BadRequestError(f"There is no such part of {upload.parts}.")  # noqa: TRY301
+        if not storage.origin():
+            return say("Here.", 200, url=reverse("media-part", args=[number]), here=True)
+        url = storage.part_url(upload, number)
+    except BadRequestError as error:
+        return say(str(error), 400)
+    except (UploadError, StorageError) as refusal:
+        return say(str(refusal), 422)
+    return say("In the bucket.", 200, url=url.reveal(), here=False)
+
+
+@require_http_methods(["PUT"])
+@staff(ADD)
+def part(request: HttpRequest, number: int) -> HttpResponseBase:
+    """One part for the folder. Its length is known before a byte is read."""
+    try:
+        upload = _upload(request, request.headers.get("X-Upload", ""))
+        if not 1 <= number <= upload.parts:
+            return say(f"There is no part {number} of {upload.parts}.", 400)
+        if request.headers.get("Content-Length") != str(upload.bytes_of(number)):
+            return say(f"Part {number} has {upload.bytes_of(number)} bytes.", 400)
+        # A request can be read like a file: it is not held in memory as a whole.
+        storage.store_part(upload, number, request)  # type: ignore[arg-type]
+    except (UploadError, StorageError) as refusal:
+        return say(str(refusal), 422)
+    return say("Stored.", 200)
+
+
+@require_POST
+@staff(ADD)
+def finish(request: HttpRequest) -> HttpResponseBase:
+    try:
+        item = incoming.finish(_upload(request, str(sent(request).get("ticket"))))
+    except BadRequestError as error:
+        return say(str(error), 400)
+    except (UploadError, StorageError) as refusal:
+        return say(str(refusal), 422)
+    url = reverse("admin:media_library_mediaitem_change", args=[item.pk])
+    return say("It is in the library.", 201, item=item.pk, title=item.title, url=url)
+
+
+@require_POST
+@staff(ADD)
+def abort(request: HttpRequest) -> HttpResponseBase:
+    try:
+        storage.abort_upload(_upload(request, str(sent(request).get("ticket"))))
+    except BadRequestError as error:
+        return say(str(error), 400)
+    except (UploadError, StorageError) as refusal:
+        return say(str(refusal), 422)
+    return say("Cancelled: nothing of it is kept.", 200)
+
+
+def _upload(request: HttpRequest, ticket: str) -> MultipartUpload:
+    return incoming.of_ticket(ticket, _user(request))
+
+
+def _user(request: HttpRequest) -> int:
+    return int(cast("User", request.user).pk)
