@@ -1,5 +1,13 @@
 from media_library.models.item import MediaItem, PreparedCopy, Tag
 from media_library.models.playlist import Playlist, PlaylistEntry
-from media_library.models.sync import SyncRun
+from media_library.models.sync import Absence, SyncRun
 
-__all__ = ["MediaItem", "Playlist", "PlaylistEntry", "PreparedCopy", "SyncRun", "Tag"]
+__all__ = [
+    "Absence",
+    "MediaItem",
+    "Playlist",
+    "PlaylistEntry",
+    "PreparedCopy",
+    "SyncRun",
+    "Tag",
+]

@@ -142,6 +142,11 @@ class MediaItem(models.Model):
                         "audio_codec"],
                 name="item_by_length",
             ),
+            models.Index(
+                fields=["missing_since"],
+                name="item_missing",
+                condition=models.Q(missing_since__isnull=False),
+            ),
         ]  # fmt: skip
         constraints: ClassVar = [
             models.CheckConstraint(condition=~models.Q(key=""), name="item_has_a_key"),

@@ -7,6 +7,8 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
+from media_library.models.item import MediaItem
+
 
 class SyncRun(models.Model):
     """A sync: its progress while it runs, its result after. A worker writes it."""
@@ -19,6 +21,9 @@ class SyncRun(models.Model):
 
     status = models.CharField(max_length=8, choices=Status, default=Status.RUNNING)
     dry = models.BooleanField(default=False, help_text="Nothing is written but this row.")
+    accept_gone = models.BooleanField(
+        default=False, help_text="The brake is off: what is absent is marked at once."
+    )
     started_at = models.DateTimeField(default=timezone.now)
     started_by = models.CharField(max_length=150, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -40,6 +45,9 @@ class SyncRun(models.Model):
         default=0, help_text="Of these, marked as missing: absent for the second time."
     )
     unchanged = models.PositiveIntegerField(default=0)
+    differences = models.JSONField(
+        default=list, blank=True, help_text="The first of them: what happened, and the key."
+    )
     fault = models.TextField(blank=True)
 
     class Meta:
@@ -59,3 +67,21 @@ class SyncRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.started_at:%Y-%m-%d %H:%M:%S}"
+
+
+class Absence(models.Model):
+    """An item that a sync did not find so far. Noted in the batch that moves its cursor.
+
+    What comes of it is decided when the listing is complete.
+    """
+
+    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="absences")
+    item = models.ForeignKey(MediaItem, on_delete=models.CASCADE, related_name="absences")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "item"], name="item_is_absent_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.item_id} in {self.run_id}"

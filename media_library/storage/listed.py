@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import structlog
 from django.conf import settings
 
+from media_library.catalogue import Listed
 from media_library.storage.backends import LONGEST_KEY, PATIENT, is_key, is_local, own_client
 from media_library.storage.door import folder_etag
 from media_library.storage.errors import StorageError, told
@@ -24,12 +25,6 @@ UPLOADS: Final = ".uploads"
 PAGE: Final = 1000
 #: No character comes after this one, so it stands behind all that begins with a prefix.
 _LAST: Final = "\U0010ffff"
-
-
-class Listed(NamedTuple):
-    key: str
-    size_bytes: int
-    etag: str
 
 
 def listing(after: str = "") -> Iterator[Listed]:
