@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import slugify
-from django_q.tasks import async_task
 
-from media_library import storage
+from media_library import bell, preparing, probing, readiness, storage
 from media_library.house import House
 from media_library.models import MediaItem, PreparedCopy
-from media_library.probe import NotReadableError, ProbeError, probe
+from media_library.probe import ProbeError
 from media_library.storage import StorageError
 
 logger = logging.getLogger(__name__)
@@ -52,59 +51,93 @@ def look_into(item: MediaItem, *, now: datetime) -> None:
     What may pass (a storage out of reach) is left as it was: the row keeps what was known.
     """
     try:
-        facts = storage.facts(item.key)
-        found = probe(storage.locate(item.key), ffprobe=settings.FFPROBE_PATH)
+        probing.look_at(item, now=now)
     except (ProbeError, StorageError) as error:
-        if isinstance(error, NotReadableError) or (
-            isinstance(error, StorageError) and not error.permanent
-        ):
-            logger.warning("%s was not looked into: %s", item.key, error)
-            if item.probed_at is not None:
-                return
-        changes: dict[str, object] = {"status": MediaItem.Status.FAULT, "fault": str(error)}
-    else:
-        changes = {
-            "status": MediaItem.Status.PROBED,
-            "fault": "",
-            "size_bytes": facts.size_bytes,
-            "etag": facts.etag,
-            "duration_seconds": None if found.seconds is None else float(found.seconds),
-            "width": found.width,
-            "height": found.height,
-            "fps": "" if found.fps is None else str(found.fps),
-            "video_codec": found.video_codec,
-            "pixel_format": found.pixel_format,
-            "audio_codec": found.audio_codec,
-            "sample_rate": found.sample_rate or None,
-            "channels": found.channels or None,
-            "reorder": found.reorder,
-            "probed_at": now,
-        }
-    MediaItem.objects.filter(pk=item.pk).update(**changes)
+        logger.warning("%s was not looked into: %s", item.key, error)
+        if item.probed_at is None:
+            probing.fault(item.pk, str(error))
     item.refresh_from_db()
 
 
-def request_prepare(item: MediaItem, house: House, *, again: bool = False) -> PreparedCopy:
+class FaultyItemError(Exception):
+    """The item can't be prepared: it is faulty itself. `str()` says why and what to do."""
+
+
+def request_prepare(
+    item: MediaItem, house: House, *, again: bool = False, due_at: datetime | None = None
+) -> PreparedCopy:
     """See to it that the item has a copy in this house; ask as often as you like.
 
-    A copy of other content than the item's present one is made again; one that failed only if
-    a person asks for it (`again`), for it would fail at every round of the playlist.
+    A copy of other content than the item's present one is made again; one that failed or was
+    cancelled only if a person asks for it (`again`), for it would fail at every round of the
+    playlist. The soonest `due_at` is made first. A new item's copy waits until the item has
+    been looked into. Raises `FaultyItemError`.
     """
+    if item.status == MediaItem.Status.FAULT:
+        raise FaultyItemError(f"{item} can't be prepared: {item.fault}")
     with transaction.atomic():
         copy, made = PreparedCopy.objects.get_or_create(
             item=item,
             house=house.signature,
-            defaults={"source_etag": item.etag, "queued_at": timezone.now()},
+            defaults={
+                "source_etag": item.etag,
+                "queued_at": timezone.now(),
+                "due_at": due_at,
+            },
         )
         if not made:
             wanted = ~Q(source_etag=item.etag)
             if again:
-                wanted |= Q(status=PreparedCopy.Status.FAULT)
-            if not PreparedCopy.objects.filter(wanted, pk=copy.pk).update(**_queued(item.etag)):
+                wanted |= Q(status__in=_GIVEN_UP)
+            queued = _queued(item.etag) | {"due_at": due_at}
+            if not PreparedCopy.objects.filter(wanted, pk=copy.pk).update(**queued):
                 return copy
             copy.refresh_from_db()
-        transaction.on_commit(lambda: enqueue(copy.pk))
+        readiness.settle(item.pk)
+        _ring_for(copy)
     return copy
+
+
+_GIVEN_UP: Final = (PreparedCopy.Status.FAULT, PreparedCopy.Status.CANCELLED)
+
+
+def _ring_for(*copies: PreparedCopy) -> None:
+    """Where others wait already, a worker is on its way: each rings for the next."""
+    others = preparing.waiting().exclude(pk__in=[copy.pk for copy in copies])
+    if copies and not others.exists():
+        transaction.on_commit(bell.prepare)
+
+
+def cancel_prepare(copy: PreparedCopy) -> bool:
+    """Stop what is queued or being made; False where it was neither any more.
+
+    Its worker notices within a second, ends its FFmpeg and throws away what it had.
+    """
+    active = (PreparedCopy.Status.QUEUED, PreparedCopy.Status.RUNNING)
+    cancelled = PreparedCopy.objects.filter(pk=copy.pk, status__in=active).update(
+        status=PreparedCopy.Status.CANCELLED, claim="", stage="", percent=0, fault=""
+    )
+    readiness.settle(copy.item_id)
+    copy.refresh_from_db()
+    return bool(cancelled)
+
+
+def retry(item: MediaItem) -> None:
+    """Try again what went wrong with an item: look into it, make its copies.
+
+    Copies of an item that can't be read wait until it could be.
+    """
+    with transaction.atomic():
+        renewed = MediaItem.objects.filter(pk=item.pk, status=MediaItem.Status.FAULT).update(
+            status=MediaItem.Status.NEW, fault="", probe_claimed_at=None, probe_attempts=0
+        )
+        if renewed:
+            transaction.on_commit(bell.probe)
+        copies = list(item.copies.filter(status__in=_GIVEN_UP))
+        item.copies.filter(pk__in=[copy.pk for copy in copies]).update(**_queued(item.etag))
+        readiness.settle(item.pk)
+        _ring_for(*copies)
+    item.refresh_from_db()
 
 
 def _queued(etag: str) -> dict[str, object]:
@@ -115,12 +148,7 @@ def _queued(etag: str) -> dict[str, object]:
         "queued_at": timezone.now(),
         "claim": "",
         "percent": 0,
+        "stage": "",
         "attempts": 0,
         "fault": "",
     }
-
-
-def enqueue(copy_id: int) -> None:
-    """Hand a copy to the jobs cluster. Twice does no harm: the second finds it claimed."""
-    # A long film takes longer than a task may; the work is bounded by itself (-1: no end).
-    async_task("media_library.tasks.prepare_item", copy_id, timeout=-1)

@@ -93,10 +93,9 @@ def opened(
     match location:
         case LocalFile(path):
             only = ("-protocol_whitelist", "file", "-format_whitelist", CONTAINERS)
-            if window is not None:
-                only = ("-ss", f"{window.start:.3f}", "-t", f"{window.seconds:.3f}", *only)
+            part = () if window is None else ("-ss", f"{window.start:.3f}", *_length(window))
             # The prefix keeps a name such as "-y" or "tcp:x" a name.
-            yield Source((*only, "-i", f"file:{path}"))
+            yield Source((*part, *only, "-i", f"file:{path}"))
         case SignedUrl(url):
             if window is not None:
                 # ffconcat can't be sought in without lengths, but its files can.
@@ -111,11 +110,13 @@ def opened(
                     out.write(f"ffconcat version 1.0\nfile '{quoted}'\n{directives}")
                 limits = ("-protocol_whitelist", protocols, "-format_whitelist")
                 form = ("-f", "concat", "-safe", "0", *limits, f"concat,{CONTAINERS}")
-                if window is not None:
-                    form = ("-t", f"{window.seconds:.3f}", *form)
-                yield Source((*form, "-i", f"/dev/fd/{reader}"), (reader,))
+                yield Source((*_length(window), *form, "-i", f"/dev/fd/{reader}"), (reader,))
             finally:
                 os.close(reader)
+
+
+def _length(window: Window | None) -> tuple[str, ...]:
+    return () if window is None else ("-t", f"{window.seconds:.3f}")
 
 
 def environment() -> dict[str, str]:
@@ -247,9 +248,7 @@ class _Clock:
                 f"{self._name} was stopped: it took more than {self._bounds.seconds:.0f} s."
             )
         if silent is not None and now >= self.heard + silent:
-            raise ToolTooSlowError(
-                f"{self._name} was stopped: no progress for {silent:.0f} s."
-            )
+            raise ToolTooSlowError(f"{self._name} was stopped: no progress for {silent:.0f} s.")
         wait = self._end - now
         if silent is not None:
             wait = min(wait, self.heard + silent - now)

@@ -28,7 +28,7 @@ from media_library.probe import Probe
 #: Seconds by which containers round the length of a file up; it must not cost a span of grid.
 ROUNDING: Final = Fraction(1, 1000)
 #: Seconds and share of its length that an item may end early before it counts as cut off.
-CUT_SECONDS: Final = 2
+CUT_SECONDS: Final = Fraction(2)
 CUT_SHARE: Final = Fraction(1, 50)
 #: Seconds of encoding for a second of film: 40 is a 4K source on a busy small machine.
 SLOWEST: Final = 40
@@ -134,10 +134,17 @@ def conform(
             logo=logo,
             hdr=probe.colour if tone_maps(tools.ffmpeg) else "",
         )
-    with written(house, frames, target, tools=tools, tell=tell) as write:
-        draft = write(command)
-        with ffmpeg.opened(LocalFile(draft)) as finished:
-            heard = _measured(finished, house, frames, tools, tell)
+    with written(house, frames, target, tools=tools, tell=tell) as encode:
+        draft = LocalFile(encode(command))
+        for trials_left in reversed(range(loudness.TRIALS)):
+            with ffmpeg.opened(draft) as finished:
+                heard = _measured(finished, house, frames, tools, tell)
+                better = loudness.better(correction, heard)
+                if better is None or not trials_left:
+                    break
+                correction = better
+                with ffmpeg.opened(item) as source:
+                    encode(resounding(tools.ffmpeg, finished, source, house, frames, better))
     return Copy(frames, heard.lufs)
 
 
@@ -171,6 +178,26 @@ def conforming(
         f"{chain},{held(house, frames)}[v];[{heard}]{audio(house, frames, sound)}[a]",
         *("-map", "[v]", "-map", "[a]"),
         *encoder(house),
+    )
+
+
+def resounding(
+    program: str,
+    draft: Source,
+    source: Source,
+    house: House,
+    frames: int,
+    correction: Correction,
+) -> tuple[str, ...]:
+    """The command line that gives a draft the item's sound once more, corrected otherwise."""
+    return (
+        *head(program),
+        *draft.args,
+        *(*ffmpeg.DECODE, *source.args),
+        *("-filter_complex", f"[1:a:0]{audio(house, frames, correction)}[a]"),
+        *("-map", "0:v:0", "-map", "[a]", "-c:v", "copy"),
+        *sound_encoder(house),
+        *container(),
     )
 
 
@@ -297,8 +324,20 @@ def encoder(house: House) -> tuple[str, ...]:
         *("-g", str(house.gop), "-keyint_min", str(house.gop), "-sc_threshold", "0"),
         # No B-frames: with them a cut leaves a hole of their depth in the sound.
         *("-flags", "+cgop", "-bf", "0", "-pix_fmt", "yuv420p"),
+        *sound_encoder(house),
+        *container(),
+    )
+
+
+def sound_encoder(house: House) -> tuple[str, ...]:
+    return (
         *("-c:a", "aac", "-profile:a", "aac_low", "-b:a", f"{house.audio_bitrate // 1000}k"),
         *("-ar", str(SAMPLE_RATE), "-ac", str(CHANNELS)),
+    )
+
+
+def container() -> tuple[str, ...]:
+    return (
         *("-map_metadata", "-1", "-map_chapters", "-1"),
         # Times in samples, which every frame of the grid is a whole number of; in thousandths,
         # the default, the last packet looks shorter than it is.
@@ -450,9 +489,10 @@ def written(
             tell(Stage.ENCODING, int(value) / 1_000_000 / float(seconds))
 
     def encode(command: tuple[str, ...]) -> Path:
-        ffmpeg.run((*command, f"file:{draft}"), bounds=bounds, on_line=line, watch=tell.watch)
+        ffmpeg.run((*command, f"file:{fresh}"), bounds=bounds, on_line=line, watch=tell.watch)
         tell(Stage.VERIFYING, 0)
-        found = verify.faults(draft, house, frames, ffprobe=tools.ffprobe, watch=tell.watch)
+        found = verify.faults(fresh, house, frames, ffprobe=tools.ffprobe, watch=tell.watch)
+        fresh.replace(draft)
         if found:
             raise NotAsOrderedError(
                 f"The copy came out wrong ({'; '.join(found[:3])}): this FFmpeg can't make "
@@ -465,11 +505,14 @@ def written(
         handle, name = mkstemp(dir=target.parent, prefix=".", suffix=".mp4")
         os.close(handle)
         draft = Path(name)
+        # What is encoded may read the draft before it.
+        fresh = draft.with_suffix(".fresh.mp4")
         try:
             yield encode
             draft.chmod(0o644)
             draft.replace(target)
         finally:
+            fresh.unlink(missing_ok=True)
             draft.unlink(missing_ok=True)
 
 

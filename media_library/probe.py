@@ -30,6 +30,10 @@ class NotMediaError(ProbeError):
     """ffprobe finds no film in it."""
 
 
+class CutOffError(ProbeError):
+    """A part of it is missing."""
+
+
 class NotReadableError(ProbeError):
     """It can't be read now: gone, refused, too slow, or ffprobe is missing. May pass."""
 

@@ -259,12 +259,17 @@ SPENT_NAMES = frozenset({"ADMIN_PASSWORD", "YOUTUBE_STREAM_KEY"})
 ADMIN_PASSWORD = env.secret("ADMIN_PASSWORD")
 YOUTUBE_STREAM_KEY = env.secret("YOUTUBE_STREAM_KEY")
 
+# ---- library ---------------------------------------------------------------------------------
+PREPARE_JOBS = env.whole("PREPARE_JOBS", 0, 0, 64) or max(1, (os.cpu_count() or 1) // 2)
+PROBE_JOBS = env.whole("PROBE_JOBS", 2, 1, 64)
+
 # ---- queue -----------------------------------------------------------------------------------
 NODE_CLUSTER = f"node-{NODE_NAME}"
 Q_BROKER_URL = env.url("Q_BROKER_URL", "", ("redis://", "rediss://", "unix://"))
 Q_CLUSTER: dict[str, Any] = {
     "name": "streamsite",
-    "workers": 3,
+    # Two are left for a sync and for the schedules, whatever is being looked into or prepared.
+    "workers": PREPARE_JOBS + PROBE_JOBS + 2,
     "timeout": 3600,
     "retry": 7200,
     "max_attempts": 3,

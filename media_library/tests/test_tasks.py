@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
-from media_library import actions, storage, tasks
+from media_library import actions, preparing, storage, tasks
 from media_library.house import House
 from media_library.location import LocalFile
 from media_library.models import MediaItem, PreparedCopy
@@ -32,7 +32,7 @@ def folders(settings: Settings, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def clip(tmp_path: Path) -> Path:
+def clip(tmp_path: Path, ffmpeg: str) -> Path:
     return make(
         tmp_path / "My Clip.mp4",
         *lavfi("testsrc2=s=96x64:r=30:d=2", "sine=d=2"),
@@ -85,8 +85,9 @@ def test_a_request_is_queued_once_however_often_it_is_made(
         assert actions.request_prepare(item, HOUSE) == copy
     assert OrmQ.objects.count() == 1
     message = OrmQ.objects.get()
-    assert message.func() == "media_library.tasks.prepare_item"
-    assert message.task["args"] == (copy.pk,)
+    assert message.func() == "media_library.tasks.prepare_next"
+    copy.item.refresh_from_db()
+    assert copy.item.status == MediaItem.Status.PREPARING
 
 
 def test_a_prepared_copy_stands_in_the_storage_under_its_content_and_house(
@@ -121,7 +122,7 @@ def test_a_worker_whose_claim_was_taken_leaves_the_row_alone(
         return facts(key)
 
     monkeypatch.setattr(storage, "facts", meanwhile)
-    assert tasks.prepare_item(copy.pk) == "Another worker has it now."
+    assert tasks.prepare_item(copy.pk).startswith("Stopped")
     copy.refresh_from_db()
     assert (copy.status, copy.claim) == (Status.RUNNING, "other")
 
@@ -131,6 +132,8 @@ def test_a_file_that_vanished_is_a_fault_and_is_tried_again_only_when_asked_for(
 ) -> None:
     storage.delete(item.key)
     tasks.prepare_item(copy.pk)
+    item.refresh_from_db()
+    assert item.status == MediaItem.Status.PROBED
     copy.refresh_from_db()
     assert copy.status == Status.FAULT
     assert "is not in the media folder" in copy.fault
@@ -149,8 +152,10 @@ def test_what_may_pass_is_queued_again_with_a_growing_wait(
         assert copy.status == Status.QUEUED
         assert "apt install ffmpeg" in copy.fault
         assert copy.queued_at is not None
-        waits.append(copy.queued_at - timezone.now() + tasks.UNTAKEN)
-    assert waits[0] < waits[1] < waits[2] <= tasks.LONGEST_WAIT
+        waits.append(copy.queued_at - timezone.now())
+        # Nobody takes it before its time.
+        assert tasks.prepare_next() == "Nothing to do."
+    assert waits[0] < waits[1] < waits[2] <= preparing.LONGEST_WAIT
     settings.FFMPEG_PATH = "ffmpeg"
     assert tasks.prepare_item(copy.pk).startswith("Ready")
 
@@ -163,7 +168,7 @@ def test_a_changed_original_is_prepared_again(copy: PreparedCopy, item: MediaIte
 
 def test_the_sweep_queues_again_what_a_dead_worker_left(copy: PreparedCopy) -> None:
     OrmQ.objects.all().delete()
-    long_ago = timezone.now() - tasks.SILENT - timedelta(seconds=1)
+    long_ago = timezone.now() - preparing.SILENT - timedelta(seconds=1)
     PreparedCopy.objects.filter(pk=copy.pk).update(
         status=Status.RUNNING, claim="dead", heard_at=long_ago, attempts=1
     )
@@ -177,14 +182,14 @@ def test_the_sweep_leaves_a_living_worker_alone(copy: PreparedCopy) -> None:
     PreparedCopy.objects.filter(pk=copy.pk).update(
         status=Status.RUNNING, claim="busy", heard_at=timezone.now()
     )
-    assert tasks.sweep_library() == "0 given up, 0 left behind, 0 queued again."
+    assert tasks.sweep_library() == "0 given up, 0 left behind, 0 waiting."
 
 
 def test_a_copy_that_kills_its_workers_is_given_up(copy: PreparedCopy) -> None:
     PreparedCopy.objects.filter(pk=copy.pk).update(
         status=Status.RUNNING,
         heard_at=timezone.now() - timedelta(days=1),
-        attempts=tasks.DEATHS,
+        attempts=preparing.DEATHS,
     )
     tasks.sweep_library()
     copy.refresh_from_db()
@@ -192,14 +197,13 @@ def test_a_copy_that_kills_its_workers_is_given_up(copy: PreparedCopy) -> None:
     assert "died 3 times" in copy.fault
 
 
-def test_the_sweep_sends_a_lost_message_again_once_a_minute(copy: PreparedCopy) -> None:
+def test_the_sweep_rings_for_what_nobody_makes(copy: PreparedCopy, settings: Settings) -> None:
     OrmQ.objects.all().delete()
-    PreparedCopy.objects.filter(pk=copy.pk).update(
-        queued_at=timezone.now() - tasks.UNTAKEN - timedelta(seconds=1)
-    )
-    tasks.sweep_library()
-    tasks.sweep_library()
-    assert OrmQ.objects.count() == 1
+    settings.PREPARE_JOBS = 4
+    assert tasks.sweep_library() == "0 given up, 0 left behind, 1 waiting."
+    assert [message.func() for message in OrmQ.objects.all()] == [
+        "media_library.tasks.prepare_next"
+    ]
 
 
 def test_the_sweep_removes_the_workplaces_of_the_dead(

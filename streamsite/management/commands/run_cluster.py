@@ -23,6 +23,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 #: What the jobs cluster does by itself: name, task, minutes between.
 SCHEDULES: Final = (
     ("canary", CANARY_TASK, 1),
+    ("probe new", "media_library.tasks.probe_new", 1),
     ("sweep library", "media_library.tasks.sweep_library", 1),
     ("prepare playlists", "streams.tasks.prepare_playlists", 1),
     ("thin samples", "streams.tasks.thin_samples", 60),

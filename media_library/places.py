@@ -1,0 +1,34 @@
+"""Places at work: so many may do one thing at once on this machine."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import IO
+
+from django.conf import settings
+
+
+@contextmanager
+def place(work: str, count: int) -> Iterator[bool]:
+    """Take one of `count` places for as long as the block runs; False where none is free.
+
+    A place is a lock on a file: whatever becomes of the worker, the kernel gives it back.
+    """
+    settings.RUN_DIR.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as files:
+        for number in range(count):
+            file = files.enter_context((settings.RUN_DIR / f"{work}-{number}.lock").open("wb"))
+            if _locked(file):
+                yield True
+                return
+        yield False
+
+
+def _locked(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

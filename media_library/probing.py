@@ -1,0 +1,205 @@
+"""Looking into the library's items: one at once, and a pool that takes up all new ones.
+
+An item is taken up by a conditional update of its own row, so there is no queue to lose. One
+that ends its worker every time is given up, in words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from django.conf import settings
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from media_library import bell, readiness, storage
+from media_library.look import Seen, look
+from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
+from media_library.prepare import Tools
+from media_library.probe import NotReadableError, ProbeError
+from media_library.storage import StorageError
+
+logger = logging.getLogger(__name__)
+
+#: Seconds one task works; then another takes its turn.
+TURN: Final = 240.0
+#: A worker that has not come back from an item for so long is dead: a look is bounded by some
+#: five minutes.
+STALE: Final = timedelta(minutes=10)
+#: Times an item is taken up before it is given up.
+ATTEMPTS: Final = 3
+#: Items found at a time.
+BATCH: Final = 50
+
+Status = MediaItem.Status
+
+
+def look_at(item: MediaItem, *, now: datetime) -> None:
+    """Read from the file what it is, and write it into the item's row, a lasting fault too.
+
+    Raises `NotReadableError`, `StorageError` for what may pass; then nothing is written.
+    """
+    try:
+        facts = storage.facts(item.key)
+        seen = look(
+            storage.locate(item.key),
+            lambda start, length: storage.read(item.key, start, length, etag=facts.etag),
+            facts.size_bytes,
+            tools=Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH),
+            name=item.key,
+        )
+    except (ProbeError, StorageError) as error:
+        if may_pass(error):
+            raise
+        fault(item.pk, str(error))
+        return
+    found = seen.probe
+    MediaItem.objects.filter(pk=item.pk).update(
+        status=Status.PROBED,
+        fault="",
+        size_bytes=facts.size_bytes,
+        etag=facts.etag,
+        duration_seconds=None if found.seconds is None else float(found.seconds),
+        width=found.width,
+        height=found.height,
+        fps="" if found.fps is None else str(found.fps)[:24],
+        video_codec=found.video_codec[:32],
+        pixel_format=found.pixel_format[:32],
+        audio_codec=found.audio_codec[:32],
+        sample_rate=found.sample_rate or None,
+        channels=found.channels or None,
+        reorder=found.reorder,
+        colour=found.colour[:32],
+        loudness_lufs=seen.loudness,
+        keyframe_seconds=seen.keyframe_seconds,
+        index=seen.index,
+        thumbnails=_stored(item.key, facts.etag, seen),
+        probed_at=now,
+        probe_claimed_at=None,
+        probe_attempts=0,
+    )
+    readiness.settle(item.pk)
+    if item.copies.filter(status=PreparedCopy.Status.QUEUED).exists():
+        # They waited for this.
+        bell.prepare()
+
+
+def may_pass(error: ProbeError | StorageError) -> bool:
+    """Whether it is the way to the file that failed, not the file."""
+    if isinstance(error, StorageError):
+        return not error.permanent
+    return isinstance(error, NotReadableError)
+
+
+def fault(item_id: int, words: str) -> None:
+    """The item can't be played, and why."""
+    MediaItem.objects.filter(pk=item_id).update(
+        status=Status.FAULT, fault=words, probe_claimed_at=None, probe_attempts=0
+    )
+
+
+def strip_key(source: str, etag: str) -> str:
+    """Where the pictures of that content are kept."""
+    return f"thumbnails/{hashlib.sha256(f'{source}{etag}'.encode()).hexdigest()[:32]}.jpg"
+
+
+def _stored(source: str, etag: str, seen: Seen) -> str:
+    """Store the pictures, and return their key; empty where there are none."""
+    if not seen.strip:
+        return ""
+    key = strip_key(source, etag)
+    with TemporaryDirectory(prefix="streamsite-look-") as folder:
+        path = Path(folder) / "strip.jpg"
+        path.write_bytes(seen.strip)
+        try:
+            storage.upload(path, key)
+        except StorageError as error:
+            logger.warning("%s has no thumbnails: %s", source, error)
+            return ""
+    return key
+
+
+# ---- the pool --------------------------------------------------------------------------------
+
+
+def work() -> int:
+    """Look into new items for a turn, or until none is left; returns how many."""
+    end = time.monotonic() + TURN
+    looked = 0
+    _give_up()
+    while batch := _batch():
+        if len(batch) > 1:
+            # Help, as far as there are places.
+            bell.probe()
+        for pk in batch:
+            if time.monotonic() > end:
+                bell.probe()
+                return looked
+            item = _claimed(pk)
+            if item is None:
+                continue
+            looked += 1
+            if not _looked(item):
+                return looked
+    return looked
+
+
+def _waiting() -> QuerySet[MediaItem]:
+    """Items nobody is at. One taken up long ago counts: its worker is dead."""
+    free = Q(probe_claimed_at=None) | Q(probe_claimed_at__lt=timezone.now() - STALE)
+    return MediaItem.objects.filter(free, status=Status.NEW)
+
+
+def _batch() -> list[int]:
+    """Some items to look into: those of playlists first."""
+    waiting = _waiting().filter(probe_attempts__lt=ATTEMPTS)
+    listed = waiting.filter(pk__in=PlaylistEntry.objects.values("item"))
+    found = listed.order_by("pk").values_list("pk", flat=True)[:BATCH]
+    return list(found) or list(waiting.order_by("pk").values_list("pk", flat=True)[:BATCH])
+
+
+def _claimed(pk: int) -> MediaItem | None:
+    """The item, taken up; None where another worker was first."""
+    taken = (
+        _waiting()
+        .filter(pk=pk)
+        .update(probe_claimed_at=timezone.now(), probe_attempts=F("probe_attempts") + 1)
+    )
+    return MediaItem.objects.filter(pk=pk).first() if taken else None
+
+
+def _looked(item: MediaItem) -> bool:
+    """Look into a claimed item. False: the storage is out of reach, so all the others are."""
+    try:
+        look_at(item, now=timezone.now())
+    except (NotReadableError, StorageError) as error:
+        away = str(error) if isinstance(error, StorageError) else storage.unreachable()
+        mine = MediaItem.objects.filter(
+            pk=item.pk, status=Status.NEW, probe_claimed_at=item.probe_claimed_at
+        )
+        if away:
+            logger.warning("Looking into new items waits: %s", away)
+            mine.update(probe_claimed_at=None, probe_attempts=F("probe_attempts") - 1)
+            return False
+        logger.warning("%s was not looked into: %s", item.key, error)
+        if item.probe_attempts >= ATTEMPTS:
+            fault(item.pk, str(error))
+        # Otherwise it is taken up again when its claim is stale, not over and over now.
+    return True
+
+
+def _give_up() -> None:
+    """Items whose workers died, time after time."""
+    _waiting().filter(probe_attempts__gte=ATTEMPTS).update(
+        status=Status.FAULT,
+        fault=f"The worker that looked into it died {ATTEMPTS} times: convert it to MP4 and "
+        "upload it again.",
+        probe_claimed_at=None,
+        probe_attempts=0,
+    )
