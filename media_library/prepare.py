@@ -482,15 +482,20 @@ def written(
         memory_bytes=MEMORY,
     )
 
+    stage = Stage.ENCODING
+
     def line(said: str) -> None:
         name, _, value = said.partition("=")
         # N/A until the first packet is written.
         if name == "out_time_us" and value.isdigit():
-            tell(Stage.ENCODING, int(value) / 1_000_000 / float(seconds))
+            tell(stage, int(value) / 1_000_000 / float(seconds))
 
     def encode(command: tuple[str, ...]) -> Path:
+        nonlocal stage
         ffmpeg.run((*command, f"file:{fresh}"), bounds=bounds, on_line=line, watch=tell.watch)
-        tell(Stage.VERIFYING, 0)
+        # What is encoded after this is the sound once more, and takes seconds.
+        stage = Stage.VERIFYING
+        tell(stage, 0)
         found = verify.faults(fresh, house, frames, ffprobe=tools.ffprobe, watch=tell.watch)
         fresh.replace(draft)
         if found:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
@@ -12,15 +13,26 @@ from django.conf import settings
 from django.utils import timezone
 
 from media_library.actions import request_prepare
-from media_library.models import MediaItem, PreparedCopy
+from media_library.house import House
+from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams import plans
-from streams.models import Channel, LogLine, Sample
+from streams.models import Channel, ChannelState, LogLine, Sample
 from streams.node import NodeLedger
 from streams.playout.supervisor import supervise
+from streams.programme.due import Slot, due
 from streams.sources import open_sources
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+#: What an item is due earlier or later by before its row is written again: the channel's clock
+#: runs on, and most of a playlist keeps its distance.
+DUE_STEP: Final = timedelta(minutes=1)
+#: Items of one round that are asked for, the soonest first; the rest a minute later.
+MOST_ASKED: Final = 500
+#: Rows in one query.
+CHUNK: Final = 500
+#: Behind all that is due.
+LAST: Final = datetime.max.replace(tzinfo=UTC)
 #: Samples older than this are thinned to one in five minutes ...
 FULL_DETAIL: Final = timedelta(days=1)
 THINNED_TO: Final = 300
@@ -42,16 +54,84 @@ def supervise_node() -> str:
 
 
 def prepare_playlists() -> str:
-    """Queue what the playlists of channels hold and what is not in their house format yet."""
-    asked = 0
-    for channel in Channel.objects.exclude(playlist=None):
-        house = channel.house
-        done = PreparedCopy.objects.filter(house=house.signature).values("item")
-        listed = MediaItem.objects.filter(entries__playlist=channel.playlist_id)
-        for item in listed.exclude(pk__in=done).exclude(status="fault").distinct():
-            request_prepare(item, house)
-            asked += 1
-    return f"{asked} asked for."
+    """Queue what channels play and what is not in their house format yet, by when it is due.
+
+    Also what was changed since it was prepared. Copies that failed or were cancelled are left
+    to people.
+    """
+    now = timezone.now()
+    asked = moved = 0
+    for house, wanted in _wanted(now).items():
+        late: list[PreparedCopy] = []
+        for item, copy in _soonest_first(house, wanted):
+            due_at = wanted[item.pk]
+            if copy is None or copy.source_etag != item.etag:
+                request_prepare(item, house, due_at=due_at)
+                asked += 1
+            elif copy.status == PreparedCopy.Status.QUEUED and _moved(copy.due_at, due_at, now):
+                copy.due_at = due_at
+                late.append(copy)
+            if asked >= MOST_ASKED:
+                break
+        # This column alone: workers write the others.
+        PreparedCopy.objects.bulk_update(late, ["due_at"], batch_size=CHUNK)
+        moved += len(late)
+    return f"{asked} asked for, {moved} due at another time."
+
+
+def _soonest_first(
+    house: House, wanted: dict[int, datetime | None]
+) -> Iterator[tuple[MediaItem, PreparedCopy | None]]:
+    """Those items that are no faulty ones, each with its copy. What is never due comes last."""
+    order = sorted(wanted, key=lambda media: wanted[media] or LAST)
+    for start in range(0, len(order), CHUNK):
+        some = order[start : start + CHUNK]
+        made = PreparedCopy.objects.filter(house=house.signature, item__in=some)
+        copies = {copy.item_id: copy for copy in made}
+        items = MediaItem.objects.exclude(status=MediaItem.Status.FAULT).in_bulk(some)
+        yield from ((items[pk], copies.get(pk)) for pk in some if pk in items)
+
+
+def _wanted(now: datetime) -> dict[House, dict[int, datetime | None]]:
+    """For each house, the items that channels play in it, and when each is due first."""
+    wanted: dict[House, dict[int, datetime | None]] = {}
+    for channel in Channel.objects.select_related("state"):
+        items = wanted.setdefault(channel.house, {})
+        for media, at in _due(channel, now).items():
+            known = items.get(media)
+            items[media] = min(known, at) if known and at else known or at
+    return wanted
+
+
+def _due(channel: Channel, now: datetime) -> dict[int, datetime | None]:
+    """When each item of a channel is due; None where it is off, and nobody knows."""
+    on = channel.order == Channel.Order.ON
+    state: ChannelState | None = getattr(channel, "state", None)
+    begins, last_entry = now, None
+    if state is not None:
+        last_entry = state.last_entry
+        begins = max(now, state.now_until or now)
+    programme = due(_slots(channel.playlist_id), last_entry, begins)
+    # The filler is the safety net: it may be needed at any time.
+    filler = dict.fromkeys((slot.media for slot in _slots(channel.filler_id)), now)
+    return {media: at if on else None for media, at in (programme | filler).items()}
+
+
+def _slots(playlist: int | None) -> tuple[Slot, ...]:
+    if playlist is None:
+        return ()
+    entries = PlaylistEntry.objects.filter(playlist=playlist).values_list(
+        "pk", "item", "item__duration_seconds"
+    )
+    return tuple(Slot(entry, media, seconds) for entry, media, seconds in entries)
+
+
+def _moved(before: datetime | None, after: datetime | None, now: datetime) -> bool:
+    """Whether it is worth a write."""
+    if before is None or after is None:
+        return before != after
+    # What is overdue is urgent enough, by however much.
+    return max(before, after) > now and abs(after - before) > DUE_STEP
 
 
 def thin_samples() -> str:
