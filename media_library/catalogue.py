@@ -51,8 +51,8 @@ class Verdict(IntEnum):
 
 
 def compare(
-    listing: Iterable[tuple[str, int, str]], rows: Iterable[Row]
-) -> Iterator[tuple[Verdict, tuple[str, int, str] | None, Row | None]]:
+    listing: Iterable[Listed], rows: Iterable[Row]
+) -> Iterator[tuple[Verdict, Listed | None, Row | None]]:
     """The verdict on each key that is on either side, in the order of the keys.
 
     The object is None where only the library has the key, the row where only the storage has.

@@ -227,6 +227,16 @@ else:
             "STORAGE_ENDPOINT_URL is empty, but STORAGE_PROVIDER is cloudflare: set it to the "
             "address R2 shows for your account, https://<ACCOUNT>.r2.cloudflarestorage.com."
         )
+#: Minutes from the start of one sync by schedule to the next; 0: never.
+SYNC_MINUTES = env.whole("SYNC_MINUTES", 60, 0, 10080)
+#: Files of other kinds are not taken into the library.
+MEDIA_EXTENSIONS = [
+    word.strip().lower().lstrip(".")
+    for word in env.text(
+        "MEDIA_EXTENSIONS",
+        "3g2,3gp,asf,avi,flv,m2ts,m4v,mkv,mov,mp4,mpeg,mpg,mts,mxf,ogv,ts,webm,wmv",
+    ).split(",")
+]
 STORAGES = {
     "default": {"BACKEND": "media_library.storage.open_storage"},
     "staticfiles": {

@@ -5,6 +5,7 @@ Nothing else in the project opens a bucket or joins a key to a folder.
 
 from __future__ import annotations
 
+from media_library.catalogue import Listed
 from media_library.storage.backends import (
     BRISK,
     LONGEST_URL_LIFE,
@@ -31,7 +32,7 @@ from media_library.storage.errors import (
     WrongKeyError,
     sentence,
 )
-from media_library.storage.listed import RESERVED, Listed, listing
+from media_library.storage.listed import RESERVED, listing
 from media_library.storage.multipart import (
     MultipartUpload,
     abort_stale_uploads,

@@ -25,6 +25,8 @@ SCHEDULES: Final = (
     ("canary", CANARY_TASK, 1),
     ("probe new", "media_library.tasks.probe_new", 1),
     ("sweep library", "media_library.tasks.sweep_library", 1),
+    ("sync library", "media_library.sync.sync_on_schedule", 1),
+    ("tidy library", "media_library.sync.tidy", 60),
     ("prepare playlists", "streams.tasks.prepare_playlists", 1),
     ("thin samples", "streams.tasks.thin_samples", 60),
 )

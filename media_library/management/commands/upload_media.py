@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json as as_json
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError
+
+from media_library import incoming, storage
+from media_library.catalogue import LONGEST_TITLE
+from media_library.incoming import UploadError
+from media_library.models import MediaItem
+from media_library.storage import MultipartUpload, StorageError
+
+
+class Command(BaseCommand):
+    help = "Upload files of this machine to the storage, and take them into the library."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+        parser.add_argument("--folder", default="", help="Of the storage, such as films/1950s.")
+        parser.add_argument("--title", default="", help="Of one file; otherwise its name.")
+        parser.add_argument("--json", action="store_true", help="End with one line of JSON.")
+
+    def handle(
+        self, *, paths: list[Path], folder: str, title: str, json: bool, **_: Any
+    ) -> None:
+        if title and len(paths) > 1:
+            raise CommandError("--title is for one file: leave it out, or upload one by one.")
+        items: list[MediaItem] = []
+        failed: list[str] = []
+        for path in paths:
+            try:
+                item = self._take_in(path, folder, title)
+            except (UploadError, StorageError) as error:
+                failed.append(str(path))
+                self.stderr.write(self.style.ERROR(str(error)))
+                continue
+            items.append(item)
+            if not json:
+                self.stdout.write(f"{path} is {item.key} in the library.")
+        if json:
+            told = [{"id": item.pk, "key": item.key, "title": item.title} for item in items]
+            self.stdout.write(as_json.dumps({"uploaded": told, "failed": failed}))
+        if failed:
+            raise CommandError(f"Not uploaded: {', '.join(failed)}.")
+
+    def _take_in(self, path: Path, folder: str, title: str) -> MediaItem:
+        """Raises `UploadError`, `StorageError`; then nothing of the file is left there."""
+        if not path.is_file():
+            raise UploadError(f"{path} is no file of this machine: look at its name.")
+        size = path.stat().st_size
+        upload = incoming.begin(path.name, size, folder)
+        try:
+            with path.open("rb") as file:
+                self._send(upload, file, path.name)
+            item = incoming.finish(upload)
+        except OSError as error:
+            storage.abort_upload(upload)
+            raise UploadError(f"{path} can't be read: {error.strerror or error}.") from None
+        except BaseException:
+            storage.abort_upload(upload)
+            raise
+        if title:
+            item.title = title[:LONGEST_TITLE]
+            MediaItem.objects.filter(pk=item.pk).update(title=item.title)
+        return item
+
+    def _send(self, upload: MultipartUpload, file: Any, name: str) -> None:
+        for number in range(1, upload.parts + 1):
+            storage.store_part(upload, number, file.read(upload.bytes_of(number)))
+            if sys.stderr.isatty():
+                sys.stderr.write(f"\r{name}: {number * 100 // upload.parts} %")
+                sys.stderr.write("\n" if number == upload.parts else "")
+                sys.stderr.flush()
