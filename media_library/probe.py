@@ -73,6 +73,11 @@ def probe(location: Location, *, ffprobe: str = "ffprobe", patience: float = PAT
     found = _parsed(_look(location, ffprobe, patience, READ_FIRST))
     if not found.width:
         found = _parsed(_look(location, ffprobe, patience, READ_AGAIN))
+    if not found.width and found.video_codec:
+        raise NotMediaError(
+            "Its picture can't be read: it is damaged, or larger than 8192x4320. Convert it "
+            "first."
+        )
     if not found.width:
         raise NotMediaError("No picture was found in it: choose a file with video.")
     if found.seconds is None and isinstance(location, SignedUrl):

@@ -1,0 +1,234 @@
+"""Files that mean harm, or came to harm: a fault in words, and the worker lives."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from media_library import prepare, tasks
+from media_library.house import House
+from media_library.location import LocalFile
+from media_library.models import MediaItem
+from media_library.prepare import EncodingFailedError
+from media_library.probe import probe
+from media_library.tests.clips import lavfi, make
+
+HOUSE = House(96, 64, 25, 100_000, 64_000)
+FILM = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac")
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("ffmpeg")]
+
+
+@pytest.fixture(autouse=True)
+def data(settings: Settings, folder: Path, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path / "data"
+    settings.RUN_DIR = tmp_path / "run"
+
+
+@pytest.fixture
+def bait() -> Iterator[socket.socket]:
+    """A listening socket that nobody may connect to."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0)
+        yield listening
+
+
+def nobody_came(bait: socket.socket) -> bool:
+    try:
+        bait.accept()
+    except BlockingIOError:
+        return True
+    return False
+
+
+def film(path: Path, seconds: float = 4, *options: str) -> Path:
+    picture, sound = f"testsrc2=s=96x64:r=25:d={seconds}", f"sine=d={seconds}"
+    return make(path, *lavfi(picture, sound), *FILM, *options)
+
+
+def shortened(path: Path, share: float) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+
+
+def look_at(*paths: Path) -> dict[str, MediaItem]:
+    """What the pool makes of new items, by the names of their files."""
+    for path in paths:
+        MediaItem.objects.create(key=path.name, title=path.stem)
+    tasks.probe_new()
+    return {item.key: item for item in MediaItem.objects.all()}
+
+
+def playlist_of_files(path: Path, film: Path, address: str) -> None:
+    head = "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n"
+    path.write_text(f"{head}{film}\n#EXTINF:3,\nhttp://{address}/a.ts\n#EXT-X-ENDLIST\n")
+
+
+def concat_script(path: Path, film: Path, address: str) -> None:
+    path.write_text(f"ffconcat version 1.0\nfile '{film}'\nfile 'http://{address}/a.ts'\n")
+
+
+def dash_manifest(path: Path, film: Path, address: str) -> None:
+    path.write_text(
+        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+        'mediaPresentationDuration="PT3S"><Period><AdaptationSet mimeType="video/mp4">'
+        f'<Representation id="1" bandwidth="1"><BaseURL>http://{address}/a.mp4</BaseURL>'
+        "</Representation></AdaptationSet></Period></MPD>"
+    )
+
+
+@pytest.mark.parametrize(
+    "write", [playlist_of_files, concat_script, dash_manifest], ids=lambda write: write.__name__
+)
+@pytest.mark.parametrize("name", ["trap.mp4", "trap.mkv", "trap.m3u8"])
+def test_a_list_that_calls_itself_a_film_reads_nothing(
+    write: Callable[[Path, Path, str], None],
+    name: str,
+    folder: Path,
+    tmp_path: Path,
+    bait: socket.socket,
+) -> None:
+    secret = film(tmp_path / "secret.mp4")
+    write(folder / name, secret, f"127.0.0.1:{bait.getsockname()[1]}")
+    (item,) = look_at(folder / name).values()
+    assert item.status == MediaItem.Status.FAULT
+    assert "It is no film this library knows" in item.fault
+    assert "Convert it to MP4 first" in item.fault
+    assert nobody_came(bait)
+    with pytest.raises(EncodingFailedError):
+        prepare.conform(
+            LocalFile(folder / name), probe(LocalFile(secret)), HOUSE, tmp_path / "c.mp4",
+            tools=prepare.Tools(),
+        )  # fmt: skip
+    assert nobody_came(bait)
+
+
+def cut_in_the_index(path: Path) -> None:
+    film(path)
+    shortened(path, 0.9)
+
+
+def cut_in_the_film(path: Path) -> None:
+    film(path, 4, "-movflags", "+faststart")
+    shortened(path, 0.6)
+
+
+def never_closed(path: Path) -> None:
+    """What a recorder leaves that lost its power: an open mdat, and no index."""
+    path.write_bytes(struct.pack(">I4s", 16, b"ftyp") + b"isom\0\0\2\0" + bytes(4) + b"mdat")
+
+
+def empty(path: Path) -> None:
+    path.touch()
+
+
+def noise(path: Path) -> None:
+    path.write_bytes(bytes((n * n * 31 + n * 7) % 251 for n in range(200_000)))
+
+
+def letter(path: Path) -> None:
+    path.write_text("Dear Sir or Madam, " * 1000)
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def photograph(path: Path) -> None:
+    make(path, *lavfi("testsrc2=s=96x64"), "-frames:v", "1", "-f", "mjpeg")
+
+
+def song(path: Path) -> None:
+    make(path, *lavfi("sine=d=1"), "-c:a", "aac")
+
+
+def hundred_thousand_hours(path: Path) -> None:
+    film(path)
+    whole = path.read_bytes()
+    # Version, flags, two times, then the scale and the length of the whole film.
+    at = whole.index(b"mvhd") + 4 + 12
+    scale = int.from_bytes(whole[at : at + 4], "big")
+    rescaled = struct.pack(">II", 1, 100_000 * 3600)
+    assert scale > 1
+    path.write_bytes(whole[:at] + rescaled + whole[at + 8 :])
+
+
+def enormous_pictures(path: Path) -> None:
+    """Some kilobytes that unfold to 0.4 GB a picture."""
+    picture = ("color=black:s=12000x12000:r=5:d=2",)
+    make(path, *lavfi(*picture), "-c:v", "png", "-pix_fmt", "monob", "-f", "matroska")
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (cut_in_the_index, "It is cut off: "),
+        (cut_in_the_film, "It is cut off: "),
+        (never_closed, "It is cut off|It has no index"),
+        (empty, "It is empty: upload it again"),
+        (noise, "no film this library knows"),
+        (letter, "no film this library knows"),
+        (a_folder, "is not in the media folder"),
+        (photograph, "no film this library knows"),
+        (song, "No picture was found in it"),
+        (hundred_thousand_hours, "It says it lasts 100000 hours"),
+        (enormous_pictures, "it is damaged, or larger than 8192x4320"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_is_no_film_says_so_and_the_worker_goes_on(
+    write: Callable[[Path], None], words: str, folder: Path
+) -> None:
+    bad, good = folder / "a-bad.mp4", folder / "b-good.mp4"
+    write(bad)
+    film(good)
+    items = look_at(bad, good)
+    assert items["a-bad.mp4"].status == MediaItem.Status.FAULT
+    fault = items["a-bad.mp4"].fault
+    assert re.search(words, fault), fault
+    assert items["b-good.mp4"].status == MediaItem.Status.PROBED
+
+
+def test_a_header_that_claims_ten_million_frames_is_bounded(folder: Path) -> None:
+    path = film(folder / "many.mp4", 4, "-movflags", "+faststart")
+    whole = bytearray(path.read_bytes())
+    # Version and flags, one size for all, and how many; then one run of equal durations.
+    sizes, times = whole.index(b"stsz") + 8, whole.index(b"stts") + 12
+    whole[sizes : sizes + 8] = struct.pack(">II", 1, 10_000_000)
+    whole[times : times + 4] = struct.pack(">I", 10_000_000)
+    path.write_bytes(whole)
+    good = film(folder / "z-good.mp4")
+    items = look_at(path, good)
+    assert items["many.mp4"].status in {MediaItem.Status.PROBED, MediaItem.Status.FAULT}
+    assert items["z-good.mp4"].status == MediaItem.Status.PROBED
+
+
+def test_a_thousand_streams_are_bounded(folder: Path) -> None:
+    one = make(folder / "one.mkv", *lavfi("testsrc2=s=32x32:r=5:d=1"), "-c:v", "mpeg4")
+    many = folder / "many.mkv"
+    argv = ("ffmpeg", "-v", "error", "-nostdin", "-y", "-i", str(one))
+    maps = [option for _ in range(1000) for option in ("-map", "0:v:0")]
+    subprocess.run((*argv, *maps, "-c", "copy", str(many)), check=True, timeout=120)
+    items = look_at(many)
+    assert items["many.mkv"].status in {MediaItem.Status.PROBED, MediaItem.Status.FAULT}
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts"])
+def test_preparing_a_file_that_was_cut_ends_and_says_so(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    path = film(folder / name, 30, *(("-movflags", "+faststart") if ".mp4" in name else ()))
+    found = probe(LocalFile(path))
+    shortened(path, 0.5)
+    with pytest.raises(EncodingFailedError, match="cut off on its way"):
+        prepare.conform(
+            LocalFile(path), found, HOUSE, tmp_path / "copy.mp4", tools=prepare.Tools()
+        )
+    assert not (tmp_path / "copy.mp4").exists()
