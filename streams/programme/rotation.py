@@ -1,0 +1,80 @@
+"""The order in which a list is played, round after round. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import lru_cache
+
+from streams.programme.values import Cursor, Entry, Order, Rotation
+
+#: Decides whether an entry may be played.
+Allowed = Callable[[Entry], bool]
+
+
+@lru_cache(maxsize=256)
+def round_of(rotation: Rotation, number: int) -> tuple[Entry, ...]:
+    """The entries in the order of one round.
+
+    Shuffled, what stood in the last third of the round before does not stand in the first third
+    of this one: a third of the list, at least, lies between two plays of an item.
+    """
+    if rotation.order is Order.LOOP or len(rotation.entries) < 3:  # noqa: PLR2004 - no thirds
+        return rotation.entries
+    shuffled = list(rotation.entries)
+    random.Random(f"{rotation.seed} {number}").shuffle(shuffled)  # noqa: S311 - no secret
+    if number == 0:
+        return tuple(shuffled)
+    third = len(shuffled) // 3
+    late = {entry.item.media for entry in round_of(rotation, number - 1)[-third:]}
+    fresh = [entry for entry in shuffled if entry.item.media not in late][:third]
+    rest = [entry for entry in shuffled if entry not in fresh]
+    return (*fresh, *rest)
+
+
+def place(rotation: Rotation, cursor: Cursor) -> int | None:
+    """Where the entry that was played last stands in its round; None: it was removed."""
+    for number, entry in enumerate(round_of(rotation, cursor.round)):
+        if entry.pk == cursor.last:
+            return number
+    return None
+
+
+def following(rotation: Rotation, cursor: Cursor, allowed: Allowed) -> tuple[Entry, int] | None:
+    """The next entry that is allowed, and its round; None: there is none at all.
+
+    An entry that was removed meanwhile sends the list to the top of its round.
+    """
+    if not any(map(allowed, rotation.entries)):
+        return None
+    number = cursor.round
+    order = round_of(rotation, number)
+    last = place(rotation, cursor)
+    left: Sequence[Entry] = order if last is None else order[last + 1 :]
+    while True:
+        for entry in left:
+            if allowed(entry):
+                return entry, number
+        number += 1
+        left = round_of(rotation, number)
+
+
+def advanced(rotation: Rotation, cursor: Cursor, seconds: Fraction, allowed: Allowed) -> Cursor:
+    """The cursor as it were, had the list played on for so long from where it was cut."""
+    entry = next((each for each in rotation.entries if each.pk == cursor.last), None)
+    length = sum((each.seconds for each in rotation.entries if allowed(each)), Fraction(0))
+    if entry is None or cursor.into is None or not length:
+        return Cursor(cursor.last, cursor.round)
+    into = cursor.into + seconds
+    number = cursor.round
+    # Each round lasts as long as any other.
+    if (rounds := (into - entry.seconds) // length) > 0 and rotation.order is Order.LOOP:
+        into, number = into - rounds * length, number + int(rounds)
+    while into >= entry.seconds:
+        into -= entry.seconds
+        found = following(rotation, Cursor(entry.pk, number), allowed)
+        if found is None:
+            return Cursor(cursor.last, cursor.round)
+        entry, number = found
+    return Cursor(entry.pk, number, into)

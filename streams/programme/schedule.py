@@ -1,0 +1,220 @@
+"""What comes next: from the programme, the clock and where its lists stand. Pure.
+
+The same function plays, previews and explains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Final
+
+from streams.programme.hours import next_cut, on_air
+from streams.programme.rotation import advanced, following
+from streams.programme.values import (
+    BASE,
+    FILLER,
+    Cursor,
+    Cursors,
+    Entry,
+    Pick,
+    Programme,
+    Return,
+    Rotation,
+)
+
+#: Seconds for which the slate is on at most before the programme is asked again.
+SLATE: Final = Fraction(60)
+
+
+def moment(at: datetime, seconds: Fraction) -> datetime:
+    return at + timedelta(microseconds=round(seconds * 1_000_000))
+
+
+def between(earlier: datetime, later: datetime) -> Fraction:
+    return Fraction((later - earlier) // timedelta(microseconds=1), 1_000_000)
+
+
+def pick(programme: Programme, at: datetime, cursors: Cursors) -> Pick:
+    """What begins at that moment, up to when, and where the lists stand afterwards."""
+    # Items are cut on the grid, so a block that cuts in is due up to one step before its time.
+    due = moment(at, programme.cut)
+    return _Picker(programme, at, due, cursors).pick()
+
+
+def preview(
+    programme: Programme, at: datetime, until: datetime, cursors: Cursors
+) -> Iterator[Pick]:
+    """All that will be on air from one moment to another, if nothing fails."""
+    while at < until:
+        found = pick(programme, at, cursors)
+        yield found
+        at, cursors = found.ends, found.cursors
+
+
+class _Picker:
+    """One decision."""
+
+    def __init__(
+        self, programme: Programme, at: datetime, due: datetime, cursors: Cursors
+    ) -> None:
+        self.programme = programme
+        self.at = at
+        self.cursors = cursors
+        self.slot = on_air(programme, due)
+        self.due = due
+
+    def pick(self) -> Pick:
+        slot = self.slot
+        rotation = self.programme.base if slot is None else slot.block.rotation
+        rule = BASE if slot is None else slot.block.rule
+        chosen = self._resumed(rotation, rule) or self._next(rotation, rule)
+        if chosen is None:
+            return self._fill(self._limit(SLATE), "nothing in its list may be played")
+        entry, number, start = chosen
+        length = entry.seconds - start
+        limit = self._limit(length)
+        if limit is None:
+            return self._made(entry, number, start, entry.seconds, rule)
+        ends, cause = limit
+        if cause == "fit" and self._filler(between(self.at, ends)) is not None:
+            return self._fill(limit, f"{entry.item.title} does not fit any more")
+        return self._made(entry, number, start, start + self._whole(ends), rule)
+
+    # ---- the list
+
+    def _allowed(self, entry: Entry) -> bool:
+        most = self.programme.max_rating
+        if self.slot is not None and self.slot.block.max_rating is not None:
+            own = self.slot.block.max_rating
+            most = own if most is None else min(most, own)
+        if entry.seconds < self.programme.cut:
+            # Too short to be cut on the grid: it would stand still.
+            return False
+        return most is None or (entry.rating is not None and entry.rating <= most)
+
+    def _next(self, rotation: Rotation, rule: str) -> tuple[Entry, int, Fraction] | None:
+        cursor = self.cursors.get(rule, Cursor())
+        found = following(rotation, cursor, self._allowed)
+        return None if found is None else (*found, Fraction(0))
+
+    def _resumed(self, rotation: Rotation, rule: str) -> tuple[Entry, int, Fraction] | None:
+        """The entry that something else has cut, where the rule is to go on with it."""
+        cursor = self.cursors.get(rule, Cursor())
+        if cursor.into is None or self.programme.on_return is Return.NEXT:
+            return None
+        if self.programme.on_return is Return.WALL_CLOCK and cursor.left is not None:
+            gone = between(cursor.left, self.at)
+            cursor = advanced(rotation, cursor, gone, self._allowed)
+        entry = next((each for each in rotation.entries if each.pk == cursor.last), None)
+        if entry is None or cursor.into is None or not self._allowed(entry):
+            return None
+        if self.programme.on_return is Return.RESTART:
+            return entry, cursor.round, Fraction(0)
+        start = cursor.into // self.programme.resume * self.programme.resume
+        if entry.seconds - start < self.programme.cut:
+            return None
+        return entry, cursor.round, start
+
+    # ---- how long
+
+    def _limit(self, seconds: Fraction) -> tuple[datetime, str] | None:
+        """What ends it early within so many seconds: a block that cuts in, or its own end."""
+        until = moment(self.at, seconds)
+        cut = next_cut(self.programme, self.due, until)
+        ends = None if cut is None else (cut.begins, "cut")
+        if self.slot is None or not self.slot.block.fit or self.slot.ends >= until:
+            return ends
+        return (
+            ends if ends is not None and ends[0] <= self.slot.ends else (self.slot.ends, "fit")
+        )
+
+    def _whole(self, ends: datetime) -> Fraction:
+        """Seconds up to that moment, on the grid."""
+        step = self.programme.cut
+        return max(1, between(self.at, ends) // step) * step
+
+    # ---- what fills
+
+    def _filler(self, seconds: Fraction) -> tuple[Entry, int] | None:
+        """The next filler, if it fits; otherwise the longest that does; otherwise the next."""
+        rotation = self.programme.filler
+        cursor = self.cursors.get(FILLER, Cursor())
+        found = following(rotation, cursor, self._allowed)
+        if found is None or found[0].seconds <= seconds:
+            return found
+        fitting = [
+            entry
+            for entry in rotation.entries
+            if self._allowed(entry) and entry.seconds <= seconds
+        ]
+        best = max(fitting, key=lambda entry: entry.seconds, default=None)
+        return found if best is None else (best, found[1])
+
+    def _fill(self, limit: tuple[datetime, str] | None, because: str) -> Pick:
+        ends = moment(self.at, SLATE) if limit is None else limit[0]
+        found = self._filler(between(self.at, ends))
+        if found is None:
+            length = self._whole(ends)
+            why = f"{self._of()}: {because}, and there is no filler."
+            return Pick(
+                None,
+                self.at,
+                moment(self.at, length),
+                BASE if self.slot is None else self.slot.block.rule,
+                why,
+                end=length,
+                cursors=self.cursors,
+            )
+        entry, number = found
+        end, limit = entry.seconds, limit or self._limit(entry.seconds)
+        if limit is not None:
+            end = min(end, self._whole(limit[0]))
+        return self._made(entry, number, Fraction(0), end, FILLER, because)
+
+    # ---- the answer
+
+    def _made(
+        self,
+        entry: Entry,
+        number: int,
+        start: Fraction,
+        end: Fraction,
+        rule: str,
+        because: str = "",
+    ) -> Pick:
+        end = min(end, entry.seconds)
+        at_end = moment(self.at, end - start)
+        cut = end < entry.seconds
+        cursor = Cursor(entry.pk, number, *((end, at_end) if cut and rule != FILLER else ()))
+        return Pick(
+            entry,
+            self.at,
+            at_end,
+            rule,
+            self._why(rule, start, cut=cut, because=because),
+            start,
+            end,
+            {**self.cursors, rule: cursor},
+        )
+
+    def _of(self) -> str:
+        return "The base playlist" if self.slot is None else f"Block “{self.slot.block.name}”"
+
+    def _why(self, rule: str, start: Fraction, *, cut: bool, because: str) -> str:
+        said = f"{self._of()}: {because}, so filler is on" if rule == FILLER else self._turn()
+        if start:
+            said += f", gone on with at {float(start):.0f} s"
+        if cut:
+            said += ", cut for what comes next"
+        return said + "."
+
+    def _turn(self) -> str:
+        if self.slot is None:
+            return "The base playlist, for no block is on"
+        zone = self.programme.zone
+        span = " to ".join(
+            f"{each.astimezone(zone):%H:%M}" for each in (self.slot.begins, self.slot.ends)
+        )
+        return f"Block “{self.slot.block.name}” is on from {span}"
