@@ -177,6 +177,8 @@ class MediaItem(models.Model):
             audio_codec=self.audio_codec,
             sample_rate=self.sample_rate or 0,
             channels=self.channels or 0,
+            reorder=self.reorder,
+            colour=self.colour,
         )
 
 
