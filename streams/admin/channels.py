@@ -18,13 +18,15 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 
 from streams.actions import wake_supervisor
-from streams.admin.forms import OutputForm
+from streams.admin.forms import ChannelForm, OutputForm
 from streams.health.report import report
 from streams.models import Channel, Output
 from streams.templatetags.monitor import buttons
 
 #: Changing these under a running channel would break its stream.
 HOUSE = ("width", "height", "fps", "video_bitrate", "audio_bitrate")
+#: Fields of its form that are no columns; what becomes of them is in `logo`.
+UPLOAD = {"logo_file", "remove_logo"}
 #: The form on the list's page that its buttons belong to.
 ORDER_FORM = "sx-order-form"
 #: What is deleted with a channel, as Django's page of deletion names it.
@@ -57,20 +59,29 @@ class OutputInline(TabularInline):  # type: ignore[misc]
 
 @admin.register(Channel)
 class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
+    form = ChannelForm
     list_display = ("name", "air", "orders", "live", "playlist", "house_format")
     list_select_related = ("playlist",)
     search_fields = ("name", "slug")
     prepopulated_fields: ClassVar = {"slug": ("name",)}
-    autocomplete_fields = ("playlist",)
+    autocomplete_fields = ("playlist", "filler")
     inlines = (OutputInline,)
     fieldsets = (
-        (None, {"fields": ("name", "slug", "playlist", "preview")}),
+        (None, {"fields": ("name", "slug", "playlist", "filler", "preview")}),
         (
             "House format",
             {
                 "fields": (("width", "height", "fps"), ("video_bitrate", "audio_bitrate")),
                 "description": "Every item is prepared in this format once. It can't be "
                 "changed while the channel is on air.",
+            },
+        ),
+        (
+            "Logo",
+            {
+                "fields": ("logo_file", "remove_logo", ("logo_corner", "logo_width")),
+                "description": "Burnt into every item, which is prepared again for it. Until "
+                "that is done, the item plays on as it was.",
             },
         ),
     )
@@ -116,7 +127,8 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
 
     def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
         # Only what the form holds: an order given meanwhile must not be undone by this save.
-        obj.save(update_fields=list(form.cleaned_data) if change else None)
+        fields = {*form.cleaned_data, "logo"} - UPLOAD
+        obj.save(update_fields=sorted(fields) if change else None)
 
     def save_related(
         self, request: HttpRequest, form: Any, formsets: Any, change: bool

@@ -1,13 +1,19 @@
-"""The stream key in a form: it goes in and never comes out."""
+"""Forms of what people set up: a logo is uploaded, a stream key goes in and never comes out."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django import forms
-from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldBooleanSwitchWidget
+from unfold.widgets import (
+    UnfoldAdminFileFieldWidget,
+    UnfoldAdminPasswordWidget,
+    UnfoldBooleanSwitchWidget,
+)
 
-from streams.models import Output
+from media_library import logos
+from media_library.storage import StorageError
+from streams.models import Channel, Output
 from streamsite.secret import Secret
 
 
@@ -20,6 +26,52 @@ class SecretInput(forms.CharField):
 
     def has_changed(self, initial: object, data: object) -> bool:
         return bool(data)
+
+
+#: Where a logo stands.
+LOGO = {"logo_corner", "logo_width"}
+
+
+class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
+    logo_file = forms.FileField(
+        label="Logo",
+        required=False,
+        widget=UnfoldAdminFileFieldWidget(attrs={"accept": "image/png"}),
+        help_text="A PNG of 2 MB and 4096 pixels at most. It is burnt into every item: all are "
+        "prepared again.",
+    )
+    remove_logo = forms.BooleanField(
+        label="Remove the logo", required=False, widget=UnfoldBooleanSwitchWidget
+    )
+
+    class Meta:
+        model = Channel
+        # The admin's fieldsets choose among them.
+        fields = "__all__"  # noqa: DJ007
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A channel on air shows them as they are, and has no such fields.
+        if not self.instance.logo and "remove_logo" in self.fields:
+            self.fields["remove_logo"].disabled = True
+        for name in LOGO & self.fields.keys():
+            # Left out, they stay as they are.
+            self.fields[name].required = False
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        for name in LOGO & cleaned.keys():
+            cleaned[name] = cleaned[name] or getattr(self.instance, name)
+        uploaded = cleaned.get("logo_file")
+        if uploaded and not self.errors:
+            try:
+                # Kept under its content: nothing is overwritten, whatever becomes of the form.
+                self.instance.logo = logos.keep(uploaded.read(logos.MOST_BYTES + 1))
+            except (logos.LogoError, StorageError) as error:
+                self.add_error("logo_file", str(error))
+        elif cleaned.get("remove_logo"):
+            self.instance.logo = ""
+        return cleaned
 
 
 class OutputForm(forms.ModelForm):  # type: ignore[type-arg]

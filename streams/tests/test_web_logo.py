@@ -1,0 +1,153 @@
+"""A channel's logo: uploaded in its form, kept in the storage, burnt into its items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from media_library import actions, storage, tasks
+from media_library.house import House
+from media_library.location import LocalFile
+from media_library.models import PreparedCopy
+from media_library.tests.clips import lavfi, make
+from streams.models import Channel
+from streams.tests import rows
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("ffmpeg")]
+
+
+@pytest.fixture(autouse=True)
+def folders(settings: Settings, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path / "data"
+    settings.DATA_DIR.mkdir()
+    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.MEDIA_ROOT.mkdir()
+    settings.STORAGES = dict(settings.STORAGES)
+
+
+@pytest.fixture
+def channel() -> Channel:
+    return rows.channel(width=320, height=180, video_bitrate=500_000)
+
+
+def picture(path: Path, size: str = "64x32", *options: str) -> bytes:
+    return make(path, *lavfi(f"color=red:s={size}"), "-frames:v", "1", *options).read_bytes()
+
+
+def post(client: Client, channel: Channel, **fields: object) -> HttpResponse:
+    form: dict[str, object] = {
+        name: getattr(channel, name)
+        for name in ("name", "slug", "width", "height", "fps", "video_bitrate", "audio_bitrate")
+    }
+    form |= {"preview": "on", "logo_corner": "br", "logo_width": "25"}
+    form |= {"outputs-TOTAL_FORMS": "0", "outputs-INITIAL_FORMS": "0"}
+    answer = client.post(
+        reverse("admin:streams_channel_change", args=[channel.pk]), form | fields
+    )
+    assert isinstance(answer, HttpResponse)
+    channel.refresh_from_db()
+    return answer
+
+
+def test_a_logo_is_kept_under_its_content_and_can_be_removed(
+    admin_client: Client, channel: Channel, tmp_path: Path
+) -> None:
+    red = picture(tmp_path / "red.png")
+    answer = post(admin_client, channel, logo_file=SimpleUploadedFile("red.png", red))
+    assert answer.status_code == 302
+    house = channel.house
+    assert house.logo is not None
+    assert (house.logo.corner, house.logo.width) == ("br", 25)
+    assert storage.read(house.logo.key, 0, len(red) + 1) == red
+    # Saved again without another, it stays.
+    post(admin_client, channel)
+    assert channel.house == house
+    post(admin_client, channel, remove_logo="on")
+    assert channel.house == house.bare
+
+
+def test_an_order_given_meanwhile_is_not_undone(
+    admin_client: Client, channel: Channel, tmp_path: Path
+) -> None:
+    rows.on_air(channel)
+    red = picture(tmp_path / "red.png")
+    post(admin_client, channel, logo_file=SimpleUploadedFile("red.png", red))
+    assert channel.logo
+    assert channel.order == "on"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("photo.jpg", "is no PNG"),
+        ("broken.png", "is damaged"),
+        ("huge.png", "has 5000x16 pixels"),
+        ("heavy.png", "more than 2 MB"),
+    ],
+)
+def test_what_is_no_logo_is_refused_in_words(
+    name: str, words: str, admin_client: Client, channel: Channel, tmp_path: Path
+) -> None:
+    match name:
+        case "photo.jpg":
+            given = picture(tmp_path / name)
+        case "broken.png":
+            given = picture(tmp_path / name)[:60]
+        case "huge.png":
+            given = picture(tmp_path / name, "5000x16")
+        case _:
+            given = picture(tmp_path / name) + bytes(2 << 20)
+    answer = post(admin_client, channel, logo_file=SimpleUploadedFile(name, given))
+    assert answer.status_code == 200
+    assert words in answer.content.decode()
+    assert channel.logo == ""
+
+
+def test_the_logo_is_burnt_into_its_corner(
+    admin_client: Client, channel: Channel, tmp_path: Path
+) -> None:
+    red = picture(tmp_path / "red.png")
+    post(admin_client, channel, logo_file=SimpleUploadedFile("red.png", red))
+    clip = make(
+        tmp_path / "clip.mp4",
+        *lavfi("color=blue:s=320x180:r=30:d=2", "sine=d=2"),
+        *("-c:v", "libx264", "-pix_fmt", "yuv420p"),
+    )
+    item = actions.add_file(clip, title="Blue")
+    copy = actions.request_prepare(item, channel.house)
+    assert House.of(copy.house) == channel.house
+    assert tasks.prepare_item(copy.pk).startswith("Ready")
+    copy.refresh_from_db()
+    at = storage.locate(copy.key)
+    assert isinstance(at, LocalFile)
+    with av.open(str(at.path)) as container:
+        shown = list(container.decode(video=0))
+    for frame in (shown[0], shown[-1]):
+        # 25 % of the width, 4 % of the height from the edges: its middle.
+        assert is_red(frame, 320 - 7 - 40, 180 - 7 - 20)
+        assert not is_red(frame, 20, 20)
+        assert not is_red(frame, 160, 90)
+
+
+def is_red(frame: av.VideoFrame, x: int, y: int) -> bool:
+    plane = frame.reformat(format="rgb24").planes[0]
+    red, _, blue = bytes(plane)[y * plane.line_size + 3 * x :][:3]
+    return red > 150 and blue < 100
+
+
+def test_a_logo_that_is_gone_is_told_with_what_to_do(channel: Channel, tmp_path: Path) -> None:
+    clip = make(tmp_path / "clip.mp4", *lavfi("testsrc2=s=96x64:d=1", "sine=d=1"))
+    Channel.objects.filter(pk=channel.pk).update(logo="0123456789abcdef")
+    channel.refresh_from_db()
+    copy = actions.request_prepare(actions.add_file(clip, title="A"), channel.house)
+    tasks.prepare_item(copy.pk)
+    copy.refresh_from_db()
+    assert copy.status == PreparedCopy.Status.FAULT
+    assert "logo is not in the storage: upload it again" in copy.fault
