@@ -8,10 +8,12 @@ taken first instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Exists, F, Func, OuterRef, Q, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 
@@ -59,7 +61,7 @@ def _where(items: Items, column: str, **lookups: object) -> Items:
     """`_where(items, "status", exact="new")`, by the plain column."""
     name = f"plain_{column}"
     found = {f"{name}__{lookup}": value for lookup, value in lookups.items()}
-    field = MediaItem._meta.get_field(column)
+    field: Any = MediaItem._meta.get_field(column)  # noqa: SLF001 - documented, whatever its name
     return items.alias(**{name: Plain(F(column), output_field=field)}).filter(**found)
 
 
@@ -93,7 +95,7 @@ def with_sound(items: Items, *, sound: bool) -> Items:
     """Of those that were looked into."""
     known = _where(items, "duration_seconds", isnull=False)
     name = Q(plain_audio_codec="")
-    column = MediaItem._meta.get_field("audio_codec")
+    column: Any = MediaItem._meta.get_field("audio_codec")  # noqa: SLF001
     plain = known.alias(plain_audio_codec=Plain(F("audio_codec"), output_field=column))
     return plain.filter(~name if sound else name)
 
@@ -164,30 +166,33 @@ def folders(parent: str) -> tuple[list[str], bool]:
     """
     found: list[str] = []
     looked_at = 0
-    start = parent
-    while len(found) < FOLDERS and looked_at < LOOKED_AT:
-        keys = list(_keys(parent, start))
-        looked_at += len(keys)
-        for key in keys:
-            name, slash, _ = key[len(parent) :].partition("/")
-            if slash:
+    with connection.cursor() as cursor:
+        keys = partial(_keys, cursor, _after(parent) if parent else "")
+        start = parent
+        stride = 1
+        while len(found) < FOLDERS and looked_at < LOOKED_AT:
+            read = keys(start, stride)
+            looked_at += len(read)
+            name = next((key[len(parent) :].partition("/")[0] for key in read
+                         if "/" in key[len(parent) :]), None)  # fmt: skip
+            if name is not None:
                 found.append(name)
-                start = _after(f"{parent}{name}/")
-                break
-        else:
-            if len(keys) < STRIDE:
+                start, stride = _after(f"{parent}{name}/"), 1
+            elif len(read) < stride:
                 return found, False
-            start = keys[-1] + "\x01"  # no key has a lower character, which is \0
-    return found, next(_keys(parent, start), None) is not None
+            else:
+                # Files: many at once, up to the next folder. No key has a lower character.
+                start, stride = f"{read[-1]}\x01", STRIDE
+        return found, bool(keys(start, 1))
 
 
-def _keys(parent: str, start: str) -> Iterator[str]:
-    # One first: where folders follow each other it is all that is needed.
-    keys = MediaItem.objects.order_by("key").values_list("key", flat=True)
-    inside = keys.filter(key__lt=_after(parent)) if parent else keys
-    first = inside.filter(key__gte=start).first()
-    if first is None:
-        return
-    yield first
-    if "/" not in first[len(parent) :]:
-        yield from inside.filter(key__gt=first)[: STRIDE - 1]
+def _keys(cursor: CursorWrapper, end: str, start: str, count: int) -> list[str]:
+    """So many keys from `start` on, below `end`.
+
+    Straight to the database: a leap takes 0.03 ms, and building its query ten times that.
+    """
+    table = connection.ops.quote_name(MediaItem._meta.db_table)  # noqa: SLF001
+    below = "AND key < %s" if end else ""
+    statement = f"SELECT key FROM {table} WHERE key >= %s {below} ORDER BY key LIMIT %s"  # noqa: S608
+    cursor.execute(statement, [start, *([end] if end else []), count])
+    return [key for (key,) in cursor.fetchall()]

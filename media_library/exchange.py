@@ -1,7 +1,7 @@
 """M3U and CSV: playlists and what people know of items, as other programs write them. Pure.
 
-An M3U names files, a CSV has columns of the library; both are read line by line, and a line that
-can't be used is told with its number, while all others are.
+An M3U names files, a CSV has columns of the library; both are read line by line, and a line
+that can't be used is told with its number, while all others are.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
+#: Characters of a key: what its column takes.
+LONGEST_KEY: Final = 1024
 #: Lines of one file, its head included.
 MOST_LINES: Final = 20_000
 #: Columns of a CSV that can be read. Others are left alone.
@@ -151,7 +153,7 @@ def _names(line: str, folder: str, host: str) -> tuple[str, ...]:
                 f"{address.scheme}://{address.hostname or ''}/… is another host's: only files "
                 "of the library can be played. Upload it first."
             )
-    return tuple(dict.fromkeys(name for name in found if name and len(name) <= 1024))
+    return tuple(dict.fromkeys(name for name in found if name and len(name) <= LONGEST_KEY))
 
 
 def _within(path: str) -> list[str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
 from django.db import transaction
-from django_q.tasks import async_task
 
-from media_library import playlists, storage
+from media_library import bell, playlists, storage
+from media_library.catalogue import is_media
 from media_library.exchange import Contents, Line, Problem, Row, split_tags
 from media_library.incoming import title_of
 from media_library.models import MediaItem, Playlist, Tag
@@ -20,6 +19,8 @@ from media_library.storage import StorageError
 #: Names that are looked for in the storage itself: each is a request to the bucket.
 MOST_ASKED: Final = 100
 _BATCH: Final = 500
+#: Characters that a column takes; a note may be of any length.
+_LONGEST: Final = {"title": 255, "source": 500}
 
 
 @dataclass
@@ -82,9 +83,7 @@ def _listed(
 # ---- which items are meant -------------------------------------------------------------------
 
 
-def _items(
-    lines: Sequence[Line], outcome: Outcome, *, dry: bool
-) -> dict[int, MediaItem]:
+def _items(lines: Sequence[Line], outcome: Outcome, *, dry: bool) -> dict[int, MediaItem]:
     """The item of each line, by the line's number; what is not found is a problem."""
     names = {name for line in lines for name in line.names}
     known = _by_key(names)
@@ -115,9 +114,8 @@ def _by_key(names: set[str]) -> dict[str, MediaItem]:
 
 def _by_last_name(lines: Sequence[Line], outcome: Outcome) -> dict[int, MediaItem]:
     """The only item whose file has the same name, in whatever folder."""
-    wanted = {_last(line): [] for line in lines} if lines else {}
-    matches: dict[str, list[str]] = wanted
-    if wanted:
+    matches: dict[str, list[str]] = {_last(line): [] for line in lines}
+    if matches:
         # One walk through the keys (two seconds for a million), however many are sought.
         for key in MediaItem.objects.order_by("key").values_list("key", flat=True).iterator():
             name = key.rpartition("/")[2]
@@ -150,10 +148,10 @@ def _from_storage(
     """Items made of objects that no sync has seen yet."""
     found: dict[int, MediaItem] = {}
     made: dict[str, MediaItem] = {}
-    asked = 0
+    asked, extensions = 0, frozenset(settings.MEDIA_EXTENSIONS)
     for line in lines:
         key = line.names[0] if line.names else ""
-        if key not in made and asked < MOST_ASKED and _is_media(key):
+        if key not in made and asked < MOST_ASKED and is_media(key, extensions):
             asked += 1
             try:
                 facts = storage.facts(key)
@@ -173,17 +171,14 @@ def _from_storage(
             found[line.number] = made[key]
         else:
             outcome.problems.append(
-                Problem(line.number, f"{line.text} is not in the library: sync, then try again.")
+                Problem(
+                    line.number, f"{line.text} is not in the library: sync, then try again."
+                )
             )
     outcome.created = len(made)
     if made and not dry:
-        transaction.on_commit(partial(async_task, "media_library.tasks.probe_new"))
+        transaction.on_commit(bell.probe)
     return found
-
-
-def _is_media(key: str) -> bool:
-    extensions = {each.lower().lstrip(".") for each in settings.MEDIA_EXTENSIONS}
-    return key.rpartition(".")[2].lower() in extensions
 
 
 # ---- what is said of them --------------------------------------------------------------------
@@ -192,7 +187,9 @@ def _is_media(key: str) -> bool:
 def _tags(lines: Sequence[Line], *, dry: bool) -> dict[str, Tag]:
     names = {name[:64] for line in lines for name in split_tags(line.said.get("tags", ""))}
     if not dry:
-        Tag.objects.bulk_create([Tag(name=name) for name in sorted(names)], ignore_conflicts=True)
+        Tag.objects.bulk_create(
+            [Tag(name=name) for name in sorted(names)], ignore_conflicts=True
+        )
     known: dict[str, Tag] = {}
     for batch in _batches(sorted(names)):
         known |= {tag.name: tag for tag in Tag.objects.filter(name__in=batch)}
@@ -209,7 +206,7 @@ def _update(
         if value is None or (name == "title" and not value.strip()):
             continue
         value = value.strip() if name == "title" else value
-        value = value[: MediaItem._meta.get_field(name).max_length]  # None: as long as it is
+        value = value[: _LONGEST.get(name)]
         if value != getattr(item, name):
             changes[name] = value
     if "age_rating" in line.said:
@@ -239,8 +236,10 @@ def _retag(item: MediaItem, line: Line, tags: dict[str, Tag], *, dry: bool) -> b
     if "tags" not in line.said:
         return False
     wanted = {name[:64] for name in split_tags(line.said["tags"])}
-    if item.pk is None or wanted == {tag.name for tag in item.tags.all()}:
-        return item.pk is None and bool(wanted)
+    if item._state.adding:  # noqa: SLF001 - documented: a dry run makes no row
+        return bool(wanted)
+    if wanted == {tag.name for tag in item.tags.all()}:
+        return False
     if not dry:
         item.tags.set([tags[name] for name in wanted])
     return True

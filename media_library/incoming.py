@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import partial
 from typing import Final
 
 from django.conf import settings
 from django.core import signing
 from django.db import transaction
-from django_q.tasks import async_task
 
-from media_library import storage
+from media_library import bell, storage
 from media_library.models import MediaItem
 from media_library.storage import MultipartUpload
 
@@ -29,11 +27,11 @@ class UploadError(Exception):
 def begin(name: str, size_bytes: int, folder: str) -> MultipartUpload:
     """Make room for a file of that name. Raises `UploadError`, `StorageError`."""
     stem, dot, extension = _clean(name).rpartition(".")
-    allowed = {each.lower().lstrip(".") for each in settings.MEDIA_EXTENSIONS}
+    allowed = settings.MEDIA_EXTENSIONS
     if not dot or not stem or extension.lower() not in allowed:
         raise UploadError(
             f"“{name}” is no kind of file that the library takes: it takes "
-            f"{', '.join(sorted(allowed))} (MEDIA_EXTENSIONS)."
+            f"{', '.join(allowed)} (MEDIA_EXTENSIONS)."
         )
     return storage.begin_upload(_free_key(_folder(folder), stem, extension), size_bytes)
 
@@ -109,7 +107,7 @@ def finish(upload: MultipartUpload) -> MediaItem:
             },
         )
         if made:
-            transaction.on_commit(partial(async_task, "media_library.tasks.probe_new"))
+            transaction.on_commit(bell.probe)
     return item
 
 

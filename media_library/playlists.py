@@ -52,8 +52,7 @@ def reorder(playlist: Playlist, version: int, places: Sequence[Place]) -> list[i
         there = dict(playlist.entries.values_list("pk", "item"))
         staying = {place.entry for place in places if place.entry is not None}
         if len(staying) != sum(place.entry is not None for place in places) or any(
-            place.entry is not None and there.get(place.entry) != place.item
-            for place in places
+            place.entry is not None and there.get(place.entry) != place.item for place in places
         ):
             raise ChangedMeanwhileError(
                 "An entry of the playlist is not there any more: reload the page."
@@ -66,15 +65,17 @@ def reorder(playlist: Playlist, version: int, places: Sequence[Place]) -> list[i
             PlaylistEntry(pk=place.entry, playlist=playlist, item_id=place.item, position=n)
             for n, place in enumerate(places, 1)
         ]
+        both = list(zip(places, entries, strict=True))
         PlaylistEntry.objects.bulk_create(
-            [entry for entry in entries if entry.pk is not None],
+            [entry for place, entry in both if place.entry is not None],
             batch_size=_BATCH,
             update_conflicts=True,
             unique_fields=["id"],
             update_fields=["position"],
         )
-        new = [entry for entry in entries if entry.pk is None]
-        PlaylistEntry.objects.bulk_create(new, batch_size=_BATCH)
+        PlaylistEntry.objects.bulk_create(
+            [entry for place, entry in both if place.entry is None], batch_size=_BATCH
+        )
     return [entry.pk for entry in entries]
 
 
@@ -123,7 +124,7 @@ def _count_up(playlist: Playlist, version: int | None = None) -> None:
         mine = mine.filter(version=version)
     if not mine.update(version=F("version") + 1):
         raise ChangedMeanwhileError(
-            "Somebody else changed the playlist meanwhile: reload the page, then change it again."
+            "Somebody else changed the playlist meanwhile: reload it, then change it again."
         )
     playlist.refresh_from_db(fields=["version"])
 

@@ -9,8 +9,8 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
-#: Title, icon (of Material Symbols, which unfold ships) and model of each line, by group; or the
-#: name of its page, where that is none of a model's. The control room is the admin's first page.
+#: Title, icon (of Material Symbols, which unfold ships) and model of each line, by group; or
+#: the name of its page, where that is none of a model's. The control room is the first page.
 GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
     "On air": (
         ("Control room", "monitoring", ""),

@@ -87,9 +87,7 @@ def cancel(page: Any, request: HttpRequest, items: Items) -> None:
     waiting = PreparedCopy.objects.filter(
         item__in=ids, status__in=[PreparedCopy.Status.QUEUED, PreparedCopy.Status.RUNNING]
     )
-    copies = list(waiting)
-    for copy in copies:
-        actions.cancel_prepare(copy)
+    copies = [copy for copy in waiting if actions.cancel_prepare(copy)]
     if ids:
         messages.success(
             request,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Final
 
 from django.contrib import admin
@@ -14,10 +13,9 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django_q.tasks import async_task
 from unfold.admin import ModelAdmin
 
-from media_library import browse, words
+from media_library import bell, browse, words
 from media_library.admin import bulk
 from media_library.admin.filters import FILTERS
 from media_library.admin.listing import LongChangeList, LongPaginator
@@ -34,13 +32,11 @@ FACTS: Final = (
 
 @admin.register(MediaItem)
 class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
-    list_display = (
-        *("thumbnail", "named", "state", "duration", "picture", "rating", "added"),
-    )
+    list_display = (*("thumbnail", "named", "state", "duration", "picture", "rating", "added"),)
     list_display_links = ("named",)
     list_filter = FILTERS
+    ordering = ("-added_at", "-pk")
     list_per_page = 50
-    list_max_show_all = 50
     list_before_template = "media_library/list_before.html"
     paginator = LongPaginator
     show_full_result_count = False
@@ -80,9 +76,7 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
         parent = (request.GET.get("folder") or "").strip("/")
         listed.folder_path = parent
         names, listed.more_folders = browse.folders(f"{parent}/" if parent else "")
-        listed.folders = [
-            (name, f"{parent}/{name}" if parent else name) for name in names
-        ]
+        listed.folders = [(name, f"{parent}/{name}" if parent else name) for name in names]
         return listed
 
     def get_search_results(
@@ -168,7 +162,11 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
         return () if obj is None else ("key", *self.readonly_fields)
 
     def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: Any = None,
     ) -> HttpResponseBase:
         item = self.get_object(request, object_id)
         context = {**(extra_context or {}), **(_surroundings(item) if item else {})}
@@ -180,7 +178,7 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
             obj.save(update_fields=[name for name in PEOPLES if name in form.cleaned_data])
             return
         obj.save()
-        transaction.on_commit(partial(async_task, "media_library.tasks.probe_item", obj.pk))
+        transaction.on_commit(bell.probe)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None
@@ -202,4 +200,3 @@ def _surroundings(item: MediaItem) -> dict[str, object]:
         "copies": copies,
         "playlists": list(Playlist.objects.filter(entries__item=item).distinct()[:50]),
     }
-

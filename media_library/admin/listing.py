@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Final
 
-from django.core.paginator import Page, Paginator
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.paginator import InvalidPage, Page, Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.views import ChangeList
@@ -58,7 +59,7 @@ class LongPaginator(Paginator):  # type: ignore[type-arg]
         first = (number - 1) * self.per_page
         last = min(first + self.per_page, self.count)
         ids = self._ids[first:last] if self.filtered else self._walked(first, last)
-        return self._get_page(browse.rows(ids, *COLUMNS), number, self)
+        return Page(browse.rows(ids, *COLUMNS), number, self)
 
     def _walked(self, first: int, last: int) -> list[int]:
         """Ids of places in the whole list, reached from its nearer end."""
@@ -76,3 +77,19 @@ class LongChangeList(ChangeList):  # type: ignore[misc]
             (name for name in wanted if str(name).lstrip("-") in ORDERED_BY), "-added_at"
         )
         return [first, "-pk" if first.startswith("-") else "pk"]
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Always a page of the paginator's: a list of one page would be read as it stands."""
+        paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
+        try:
+            page = paginator.page(self.page_num)
+        except InvalidPage:
+            raise IncorrectLookupParameters from None
+        self.paginator = paginator
+        self.result_count = paginator.count
+        self.full_result_count = None
+        self.show_full_result_count = False
+        self.show_admin_actions = bool(paginator.count)
+        self.result_list = page.object_list
+        self.can_show_all = False
+        self.multi_page = paginator.num_pages > 1

@@ -55,7 +55,11 @@ class PlaylistAdmin(ModelAdmin):  # type: ignore[misc]
         return words.length(playlist.seconds or 0) + unknown
 
     def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: Any = None,
     ) -> HttpResponseBase:
         found = PlaylistEntry.objects.none()
         if object_id.isdecimal():

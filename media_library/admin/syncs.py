@@ -7,6 +7,8 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
@@ -25,6 +27,12 @@ class SyncRunAdmin(ModelAdmin):  # type: ignore[misc]
     list_filter = ("status", "dry")
     list_per_page = 25
     list_before_template = "media_library/sync_before.html"
+    change_form_outer_before_template = "media_library/head.html"
+    fields = (
+        *("started_at", "started_by", "outcome", "lasted", "fault", "known", "seen", "added"),
+        *("changed", "absent", "gone", "unchanged", "found"),
+    )
+    readonly_fields = ("outcome", "lasted", "found")
 
     def changelist_view(
         self, request: HttpRequest, extra_context: Any = None
@@ -44,6 +52,14 @@ class SyncRunAdmin(ModelAdmin):  # type: ignore[misc]
         if run.ended_at is None:
             return words.NOTHING
         return words.length((run.ended_at - run.started_at).total_seconds())
+
+    @admin.display(description="Differences")
+    def found(self, run: SyncRun) -> SafeString | str:
+        """The first of them, each with its key."""
+        lines = format_html_join("", "<li><b>{}</b> {}</li>", run.differences)
+        return (
+            format_html('<ul class="lib-problems">{}</ul>', lines) if lines else words.NOTHING
+        )
 
     def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False

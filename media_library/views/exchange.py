@@ -56,8 +56,8 @@ class ImportForm(forms.Form):
     )
     dry = forms.BooleanField(required=False, label="Only show what would change")
 
-    def clean_file(self) -> UploadedFile:
-        file: UploadedFile = self.cleaned_data["file"]
+    def clean_file(self) -> UploadedFile[bytes]:
+        file: UploadedFile[bytes] = self.cleaned_data["file"]
         if (file.size or 0) > LARGEST:
             raise forms.ValidationError("The file is larger than 8 MiB: split it.")
         return file

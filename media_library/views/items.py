@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.contrib import messages
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
+from django_q.tasks import async_task
 
 from media_library import actions
 from media_library.models import MediaItem, PreparedCopy
 from streamsite.answers import staff
+
+_GIVEN_UP: Final = (PreparedCopy.Status.FAULT, PreparedCopy.Status.CANCELLED)
 
 
 @require_POST
 @staff("media_library.change_mediaitem")
 def cancel(request: HttpRequest, pk: int) -> HttpResponseBase:
     copy = get_object_or_404(PreparedCopy, pk=pk)
-    actions.cancel_prepare(copy)
-    messages.success(request, "Preparing is cancelled.")
+    if actions.cancel_prepare(copy):
+        messages.success(request, "Preparing is cancelled.")
+    else:
+        messages.info(request, "It was over already.")
     return redirect("admin:media_library_mediaitem_change", copy.item_id)
 
 
@@ -26,6 +33,13 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponseBase:
 @staff("media_library.change_mediaitem")
 def retry(request: HttpRequest, pk: int) -> HttpResponseBase:
     item = get_object_or_404(MediaItem, pk=pk)
-    actions.retry(item)
-    messages.success(request, "It will be tried again.")
+    if (
+        item.status == MediaItem.Status.FAULT
+        or item.copies.filter(status__in=_GIVEN_UP).exists()
+    ):
+        actions.retry(item)
+        messages.success(request, "It will be tried again.")
+    else:
+        async_task("media_library.tasks.probe_item", item.pk)
+        messages.success(request, "The file will be looked into.")
     return redirect("admin:media_library_mediaitem_change", item.pk)

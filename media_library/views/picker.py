@@ -58,13 +58,15 @@ def _wanted(asked: QueryDict) -> QuerySet[MediaItem]:
     if order and order[0].lstrip("-") == "duration_seconds":
         # Those of unknown length have no place in this order.
         found = found.filter(duration_seconds__isnull=False)
-    if asked.get("status") in MediaItem.Status.values:
-        found = browse.with_status(found, asked["status"])
+    status = asked.get("status", "")
+    if status in MediaItem.Status.values:
+        found = browse.with_status(found, status)
     for value, _, seconds, below in browse.LENGTHS:
         if value == asked.get("length"):
             found = browse.lasting(found, seconds, below)
-    if asked.get("tag"):
-        found = browse.tagged(found, asked["tag"])
+    tag = asked.get("tag", "")
+    if tag:
+        found = browse.tagged(found, tag)
     folder = asked.get("folder", "").strip("/")
     if folder:
         found = browse.in_folder(found, f"{folder}/")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 from django.http import FileResponse, HttpRequest, HttpResponseRedirect
@@ -32,7 +31,7 @@ def thumb(request: HttpRequest, pk: int) -> HttpResponseBase:
     match storage.locate(item.thumbnails, seconds=LIFE):
         case LocalFile(path):
             try:
-                answer = FileResponse(Path(path).open("rb"), content_type="image/jpeg")
+                answer = FileResponse(path.open("rb"), content_type="image/jpeg")
             except OSError:
                 return _stand_in()
         case SignedUrl(url):

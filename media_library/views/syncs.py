@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from media_library import storage
+from media_library import storage, sync
 from media_library.models import SyncRun
 from streamsite.answers import staff, unless_seen
 
@@ -73,8 +73,6 @@ def accept_gone(request: HttpRequest) -> HttpResponseBase:
 def _start(
     request: HttpRequest, *, dry: bool = False, accept_gone: bool = False
 ) -> HttpResponseBase:
-    from media_library import sync  # noqa: PLC0415
-
     try:
         sync.start(by=request.user.get_username(), dry=dry, accept_gone=accept_gone)
     except sync.SyncError as refusal:

@@ -30,7 +30,8 @@ def page(request: HttpRequest) -> TemplateResponse:
     context = {
         **admin.site.each_context(request),
         "title": "Upload",
-        "extensions": ",".join(f".{each.lstrip('.')}" for each in settings.MEDIA_EXTENSIONS),
+        "extensions": ",".join(f".{each}" for each in settings.MEDIA_EXTENSIONS),
+        "kinds": ", ".join(settings.MEDIA_EXTENSIONS),
         "folder": request.GET.get("folder", ""),
         "direct": bool(storage.origin()),
         "origin": storage.origin(),

@@ -19,8 +19,8 @@ from media_library.words import counted
 class Command(BaseCommand):
     help = (
         "Writes what an M3U or a CSV says of the library's items (title, tags, age rating, "
-        "source, rights), and makes a playlist of it. A line that is not found is told, and all "
-        "others are taken. The columns of a CSV: key, title, tags, age_rating, source, rights."
+        "source, rights), and makes a playlist of it. A line that is not found is told; all "
+        "others are taken. Columns of a CSV: key, title, tags, age_rating, source, rights."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -60,8 +60,9 @@ class Command(BaseCommand):
         )
         if outcome.entries is not None:
             name = f"“{outcome.playlist}”" if outcome.playlist else "The playlist"
+            has = "would have" if dry else "has"
             self.stdout.write(
-                f"{name} {'would have' if dry else 'has'} {counted(outcome.entries, 'entry', 'entries')}."
+                f"{name} {has} {counted(outcome.entries, 'entry', 'entries')} of the file."
             )
 
 

@@ -1,0 +1,178 @@
+// A playlist's order: dragged, moved by keys, saved as a whole with the version it was read in.
+"use strict";
+
+(() => {
+  const root = document.querySelector("[data-editor]");
+  if (!root) return;
+  const { ask, post, make, about, length } = window.library;
+  const list = root.querySelector("[data-order]");
+  const total = root.querySelector("[data-total]");
+  const warning = root.querySelector("[data-warning]");
+  const state = root.querySelector("[data-state]");
+  const save = root.querySelector("[data-save-order]");
+  const undo = root.querySelector("[data-undo]");
+  const may = root.dataset.may === "yes";
+  const LONGEST = Number(root.dataset.longest);
+  const CHUNK = 200; // rows drawn at once: a long playlist must not block the page
+  const rows = new WeakMap(); // row → its entry
+  let version = null;
+  let saved = []; // the entries as the server has them
+  let saving = false;
+  let stale = false;
+
+  const entries = () => [...list.children].map((row) => rows.get(row)).filter(Boolean);
+  const order = () => entries().map((entry) => [entry.entry, entry.item]);
+  const same = (a, b) => a.length === b.length && a.every((entry, n) => entry === b[n]);
+  const changed = () => !same(entries(), saved);
+
+  function tell(text, bad = false) {
+    if (!state) return;
+    state.textContent = text;
+    state.classList.toggle("lib-fault", bad);
+  }
+
+  function row(entry) {
+    const line = make("li", { className: "lib-row" }, make("span", { className: "lib-place" }), ...about(entry));
+    if (may) {
+      const tool = (text, label, work) => {
+        const button = make("button", { type: "button", onclick: () => work(line) }, text);
+        button.setAttribute("aria-label", `${label}: ${entry.title}`);
+        return button;
+      };
+      line.append(make("span", { className: "lib-tools" },
+        tool("↑", "Move up", (it) => move(it, -1)), tool("↓", "Move down", (it) => move(it, 1)), tool("×", "Remove", remove)));
+    }
+    rows.set(line, entry);
+    return line;
+  }
+
+  function move(line, step) {
+    const other = step < 0 ? line.previousElementSibling : line.nextElementSibling;
+    if (!other) return;
+    const held = document.activeElement;
+    if (step < 0) other.before(line);
+    else other.after(line);
+    held.focus();
+    line.scrollIntoView({ block: "nearest" });
+    count();
+  }
+  function remove(line) {
+    const beside = line.nextElementSibling || line.previousElementSibling;
+    line.remove();
+    beside?.querySelector(".lib-tools button:last-child")?.focus();
+    count();
+  }
+
+  function count() {
+    const all = entries();
+    const known = all.filter((entry) => entry.seconds !== null);
+    const seconds = known.reduce((sum, entry) => sum + entry.seconds, 0);
+    const unknown = all.length - known.length;
+    total.textContent = `${all.length} item${all.length === 1 ? "" : "s"}, ${length(seconds)}${unknown ? ` and ${unknown} of unknown length` : ""}`;
+    const faulty = all.filter((entry) => entry.status === "fault").length;
+    warning.hidden = !faulty;
+    warning.textContent = faulty ? `${faulty} item${faulty === 1 ? " has" : "s have"} a fault: they may not play.` : "";
+    if (!may || version === null) return;
+    const differs = changed();
+    save.disabled = !differs || saving || stale;
+    undo.disabled = !differs || saving;
+    if (stale) return;
+    tell(saving ? "Saving …" : differs ? "Not saved yet." : "Saved.");
+  }
+
+  function draw(all) {
+    list.replaceChildren();
+    let at = 0;
+    return new Promise((resolve) => {
+      function chunk() {
+        list.append(...all.slice(at, at + CHUNK).map(row));
+        at += CHUNK;
+        if (at < all.length) setTimeout(chunk);
+        else resolve();
+      }
+      chunk();
+    });
+  }
+
+  async function load() {
+    try {
+      const answer = await ask(root.dataset.entries);
+      saved = answer.entries;
+      await draw(saved);
+      version = answer.version;
+      count();
+    } catch (error) {
+      tell(error.message, true);
+      total.textContent = error.message;
+    }
+  }
+
+  async function store() {
+    if (saving || !changed()) return;
+    saving = true;
+    const sent = entries();
+    count();
+    try {
+      const answer = await post(root.dataset.save, { version, entries: order() });
+      version = answer.version;
+      sent.forEach((entry, n) => (entry.entry = answer.entries[n]));
+      saved = sent;
+      saving = false;
+      count();
+    } catch (error) {
+      saving = false;
+      // What is on the screen stays: it can still be written down, or sent again.
+      stale = error.status === 409;
+      count();
+      tell(error.message, true);
+      if (stale) state.append(" ", make("button", { type: "button", className: "sx-link", onclick: again }, "Reload"));
+    }
+  }
+  async function again() {
+    stale = false;
+    version = null;
+    await load();
+  }
+
+  root.addEventListener("library:add", (event) => insert(event.detail, null));
+  function insert(items, before) {
+    const room = LONGEST - list.children.length;
+    const fresh = items.slice(0, Math.max(0, room)).map((item) => row({ ...item, entry: null }));
+    if (before) before.replaceWith(...fresh);
+    else list.append(...fresh);
+    fresh.at(-1)?.scrollIntoView({ block: "nearest" });
+    count();
+    if (fresh.length < items.length) tell(`A playlist has at most ${LONGEST} entries: make a second one.`, true);
+  }
+
+  if (may) {
+    save.addEventListener("click", store);
+    undo.addEventListener("click", async () => {
+      await draw(saved);
+      count();
+    });
+    new window.Sortable(list, {
+      group: { name: "playlist", pull: false, put: true },
+      handle: ".lib-row",
+      filter: ".lib-tools",
+      preventOnFilter: false,
+      delay: 150,
+      delayOnTouchOnly: true,
+      scroll: true,
+      scrollSensitivity: 60,
+      ghostClass: "lib-ghost",
+      onUpdate: count,
+      onAdd: (event) => {
+        // What came from the library is a copy of its row: an entry takes its place.
+        const item = window.library.found.get(Number(event.item.dataset.item));
+        const chosen = item ? [item] : [];
+        if (chosen.length) insert(chosen, event.item);
+        else event.item.remove();
+      },
+    });
+    addEventListener("beforeunload", (event) => {
+      if (version !== null && changed()) event.preventDefault();
+    });
+  }
+  load();
+})();

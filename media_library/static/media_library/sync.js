@@ -1,0 +1,48 @@
+// The newest sync, as it goes on. Where the figures come from is streams/source.js's business.
+"use strict";
+
+(() => {
+  const { onReport, onLost, now } = window.streamsite;
+  const root = document.querySelector("[data-sync]");
+  const part = (name) => root.querySelector(`[data-f="${name}"]`);
+  const two = (value) => String(value).padStart(2, "0");
+  const number = (value) => value.toLocaleString("en-GB");
+  let first = null;
+  let running = null;
+
+  function lasted() {
+    if (!running) return;
+    const seconds = Math.max(0, Math.floor((now() - Date.parse(running.started_at)) / 1000));
+    part("lasted").textContent = `${Math.floor(seconds / 60)}:${two(seconds % 60)}`;
+  }
+
+  onReport(({ sync }) => {
+    if (!sync) return;
+    root.dataset.status = sync.status;
+    part("label").textContent = sync.dry ? `${sync.label} (only shown)` : sync.label;
+    part("who").textContent = sync.started_by ? `by ${sync.started_by}` : "";
+    for (const name of ["seen", "added", "changed", "absent", "gone", "unchanged"]) part(name).textContent = number(sync[name]);
+    part("fault").textContent = sync.fault;
+    part("fault").hidden = !sync.fault;
+    running = sync.status === "running" ? sync : null;
+    const bar = part("bar");
+    bar.hidden = !running;
+    if (running && sync.percent !== null) bar.value = sync.percent;
+    else bar.removeAttribute("value");
+    if (sync.seconds !== null) part("lasted").textContent = `${Math.floor(sync.seconds / 60)}:${two(sync.seconds % 60)}`;
+    lasted();
+    for (const button of root.querySelectorAll("[data-when=idle]")) button.disabled = Boolean(running);
+    for (const button of root.querySelectorAll("[data-when=braked]")) button.hidden = sync.status !== "braked";
+    // The list below has the sync as it was when the page was made.
+    const known = `${sync.id} ${sync.status}`;
+    if (first !== null && first !== known && !running) location.reload();
+    first = known;
+  });
+
+  onLost((when, sentence) => {
+    const banner = document.querySelector("[data-lost]");
+    banner.hidden = when === null;
+    banner.textContent = when ? sentence : "";
+  });
+  setInterval(lasted, 1000);
+})();

@@ -1,0 +1,236 @@
+"""How long the list and the picker take with many items.
+
+    python -m media_library.tests.bench.pages [--rows 1000000] [--folder /tmp/x]
+
+Each kind of request is made several times through Django's test client, that is with everything
+but the network. Ends with status 1 when one took longer than the bound in `ALLOWED`. A database
+that an earlier run left in the folder is used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+#: Milliseconds: issue 3's bound for an answer with 1,000,000 rows.
+ALLOWED: Final = 300
+TIMES: Final = 5
+WORDS: Final = (
+    *("night", "river", "red", "moon", "city", "dance", "winter", "gold", "story", "last"),
+    *("train", "summer", "blue", "music", "garden", "fire", "ocean", "wild", "horse", "dream"),
+)
+_BATCH: Final = 5000
+#: Shares of each status, added up.
+STATUSES: Final = ((0.8, "ready"), (0.9, "probed"), (0.9995, "new"), (1.0, "fault"))
+
+
+def rows(count: int, now: datetime) -> Iterator[dict[str, Any]]:
+    """Items as a library has them: most are ready, few faulty, series in folders."""
+    dice = random.Random(1)  # noqa: S311 - no secret
+    for n in range(count):
+        one, two, three = (dice.choice(WORDS) for _ in range(3))
+        title = f"{one.title()} {two} {three} {n}"
+        fate = dice.random()
+        status = next(name for below, name in STATUSES if fate < below)
+        known = status != "new"
+        typical = dice.choice([3, 30, 600, 1500, 2700, 5400])
+        yield {
+            "key": f"shows/series {n // 2000:04}/season {n // 200 % 10}/{title.lower()}.mp4",
+            "title": title,
+            "status": status,
+            "fault": "It ends in the middle: upload it again." if status == "fault" else "",
+            "size_bytes": 10**9 + n,
+            "etag": f"{n:032x}",
+            "duration_seconds": typical * dice.uniform(0.8, 1.2) if known else None,
+            "width": 1280 if known else None,
+            "height": 720 if known else None,
+            "fps": "25" if known else "",
+            "video_codec": "h264" if known else "",
+            "pixel_format": "yuv420p" if known else "",
+            "audio_codec": "aac" if known and dice.random() > 0.02 else "",
+            "age_rating": dice.choice([None, None, None, 0, 12, 16]),
+            "added_at": now - timedelta(seconds=(count - n) * 30 * 86400 / count),
+        }
+
+
+def fill(count: int) -> None:
+    """Put the items into the database, with a rare tag and a common one."""
+    from django.db import transaction  # noqa: PLC0415 - the settings are chosen first
+
+    from media_library.models import MediaItem, Playlist, PlaylistEntry, Tag  # noqa: PLC0415
+
+    added = MediaItem._meta.get_field("added_at")
+    added.auto_now_add = False  # rows of different ages
+    with transaction.atomic():
+        batch: list[MediaItem] = []
+        for row in rows(count, datetime.now(UTC)):
+            batch.append(MediaItem(**row))
+            if len(batch) == _BATCH:
+                MediaItem.objects.bulk_create(batch)
+                batch = []
+        MediaItem.objects.bulk_create(batch)
+        links = MediaItem.tags.through
+        for name, step in (("rare", 5000), ("common", 3)):
+            tag = Tag.objects.create(name=name)
+            ids = MediaItem.objects.order_by("pk").values_list("pk", flat=True)[::step]
+            made = [links(mediaitem_id=pk, tag_id=tag.pk) for pk in ids]
+            links.objects.bulk_create(made, batch_size=_BATCH)
+        playlist = Playlist.objects.create(name="Long")
+        ids = MediaItem.objects.order_by("pk").values_list("pk", flat=True)[:5000]
+        PlaylistEntry.objects.bulk_create(
+            PlaylistEntry(playlist=playlist, item_id=pk, position=n)
+            for n, pk in enumerate(ids, 1)
+        )
+
+
+LIST: Final = "/admin/media_library/mediaitem/"
+PICKER: Final = "/media/items.json"
+
+
+def kinds(count: int) -> dict[str, str]:
+    """What is asked for, by its name."""
+    pages = -(-count // 50)
+    deep = "shows/series 0001/season 3"
+    asked = {
+        "list, first page": (LIST, {}),
+        "list, middle page": (LIST, {"p": str(pages // 2)}),
+        "list, last page": (LIST, {"p": str(pages)}),
+        "list, by title, middle page": (LIST, {"o": "2", "p": str(pages // 2)}),
+        "list, longest first": (LIST, {"o": "-4"}),
+        "list, longest first, last page": (LIST, {"o": "-4", "p": str(pages)}),
+        "list, status fault": (LIST, {"status": "fault"}),
+        "list, status ready, page 100": (LIST, {"status": "ready", "p": "100"}),
+        "list, status ready, by title": (LIST, {"status": "ready", "o": "2", "p": "200"}),
+        "list, nothing matches": (LIST, {"status": "new", "length": "long"}),
+        "list, age 16": (LIST, {"rating": "16", "o": "2"}),
+        "list, nobody rated": (LIST, {"rating": "none"}),
+        "list, added in 24 h": (LIST, {"added": "1"}),
+        "list, added in 30 d, longest": (LIST, {"added": "30", "o": "-4"}),
+        "list, 2 h and longer": (LIST, {"length": "long"}),
+        "list, no sound": (LIST, {"sound": "no"}),
+        "list, rare tag": (LIST, {"tag": "rare"}),
+        "list, common tag": (LIST, {"tag": "common"}),
+        "list, without the common tag": (LIST, {"untagged": "common"}),
+        "list, folder of few": (LIST, {"folder": deep}),
+        "list, folder of all": (LIST, {"folder": "shows", "o": "2"}),
+        "list, folder of all, fault": (LIST, {"folder": "shows", "status": "fault"}),
+        "list, search one word": (LIST, {"q": "garden"}),
+        "list, search three words": (LIST, {"q": "garden fire dream"}),
+        "list, search a number": (LIST, {"q": str(count // 2 + 1)}),
+        "list, search nothing": (LIST, {"q": "xylophone"}),
+        "list, search and fault": (LIST, {"q": "garden", "status": "fault"}),
+        "picker, newest": (PICKER, {"order": "newest"}),
+        "picker, title": (PICKER, {"order": "title"}),
+        "picker, longest": (PICKER, {"order": "longest"}),
+        "picker, shortest, ready": (PICKER, {"order": "shortest", "status": "ready"}),
+        "picker, fault": (PICKER, {"status": "fault", "order": "title"}),
+        "picker, folder of all": (PICKER, {"folder": "shows", "order": "title"}),
+        "picker, folder of few": (PICKER, {"folder": deep, "order": "longest"}),
+        "picker, search one word": (PICKER, {"q": "garden", "order": "newest"}),
+        "picker, search three words": (PICKER, {"q": "garden fire dream", "order": "title"}),
+        "picker, search nothing": (PICKER, {"q": "xylophone"}),
+        "picker, folders at the top": ("/media/folders.json", {}),
+        "picker, folders of shows": ("/media/folders.json", {"in": "shows"}),
+        "playlist of 5,000, entries": ("/media/playlists/1/entries.json", {}),
+        "playlist of 5,000, page": ("/admin/media_library/playlist/1/change/", {}),
+        "item, page": (f"{LIST}1/change/", {}),
+    }
+    return {name: f"{path}?{urlencode(query)}" for name, (path, query) in asked.items()}
+
+
+def measure(count: int, times: int = TIMES) -> dict[str, list[float]]:
+    """Milliseconds of each answer, by kind; the first of each kind is not counted."""
+    from django.contrib.auth.models import User  # noqa: PLC0415
+    from django.test import Client  # noqa: PLC0415
+
+    client = Client()
+    client.force_login(
+        User.objects.get_or_create(username="bench", is_staff=True, is_superuser=True)[0]
+    )
+    taken: dict[str, list[float]] = {}
+    for name, url in kinds(count).items():
+        taken[name] = []
+        for turn in range(times + 1):
+            begun = time.perf_counter()
+            answer = client.get(url)
+            spent = (time.perf_counter() - begun) * 1000
+            if answer.status_code != 200:
+                raise SystemExit(f"{name}: {url} answers {answer.status_code}.")
+            if turn:
+                taken[name].append(spent)
+    name = "picker, 100th page on"
+    taken[name] = _walk(client, 100)[-times:]
+    return taken
+
+
+def _walk(client: Any, pages: int) -> list[float]:
+    """The infinite scroll, page after page."""
+    taken, after = [], ""
+    for _ in range(pages):
+        begun = time.perf_counter()
+        found = client.get(f"{PICKER}?{urlencode({'order': 'title', 'after': after})}").json()
+        taken.append((time.perf_counter() - begun) * 1000)
+        after = found["next"]
+        if after is None:
+            break
+    return taken
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    folder: Path = options.folder or Path(tempfile.mkdtemp(prefix="streamsite-bench-"))
+    os.environ.update(
+        ENV_FILE=os.devnull,
+        DATA_DIR=str(folder / "data"),
+        RUN_DIR=str(folder / "run"),
+        DJANGO_SETTINGS_MODULE="streamsite.settings",
+        DEBUG="false",
+        ALLOWED_HOSTS="testserver",
+        LOG_LEVEL="ERROR",
+    )
+    import django  # noqa: PLC0415 - the settings are chosen first
+    from django.core.management import call_command  # noqa: PLC0415
+
+    django.setup()
+    from django.conf import settings  # noqa: PLC0415
+
+    settings.STORAGES["staticfiles"]["BACKEND"] = (
+        "django.contrib.staticfiles.storage.StaticFilesStorage"
+    )
+    call_command("migrate", verbosity=0)
+    from media_library.models import MediaItem  # noqa: PLC0415
+
+    if MediaItem.objects.count() != options.rows:
+        begun = time.perf_counter()
+        MediaItem.objects.all().delete()
+        fill(options.rows)
+        say(f"{options.rows:,} rows in {time.perf_counter() - begun:.0f} s")
+    taken = measure(options.rows)
+    say(f"{'':34} {'median':>9} {'worst':>9}")
+    for name, spent in taken.items():
+        mark = "" if max(spent) <= ALLOWED else f"  more than {ALLOWED} ms"
+        say(f"{name:34} {statistics.median(spent):6.0f} ms {max(spent):6.0f} ms{mark}")
+    slow = [name for name, spent in taken.items() if max(spent) > ALLOWED]
+    say(f"{len(taken) - len(slow)} of {len(taken)} kinds within {ALLOWED} ms")
+    return 1 if slow else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""The library in a real browser: a file goes up, is found, put in order, saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from pytest_django import Settings
+from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from media_library.models import MediaItem, Playlist, PlaylistEntry
+from media_library.tests.clips import lavfi, make
+from streams.tests.bench.waiting import until
+from streams.tests.test_browser import browser, complaints, seen, site
+
+__all__ = ["browser", "site"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def inside(browser: Chrome, site: str) -> Iterator[str]:
+    """Logged in as one who may do everything; the address."""
+    User.objects.create_superuser("ada", password="correct horse")
+    browser.get(f"{site}/admin/login/")
+    seen(browser, "[name=username]").send_keys("ada")
+    seen(browser, "[name=password]").send_keys("correct horse")
+    seen(browser, "[type=submit]").click()
+    seen(browser, ".sx-empty")
+    yield site
+    # An editor with changes asks before it is left, which would hold up the next test.
+    browser.execute_script("window.onbeforeunload = null")
+
+
+def shot(browser: Chrome, name: str) -> None:
+    """Keep a picture where SHOTS says so: for whoever changes the pages."""
+    if folder := os.environ.get("SHOTS"):
+        browser.save_screenshot(f"{folder}/{name}.png")
+
+
+def screen(browser: Chrome, width: int) -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def too_wide(browser: Chrome) -> list[str]:
+    """Elements of ours that run over the right edge."""
+    found: list[str] = browser.execute_script(
+        "return [...document.querySelectorAll('.sx *')].filter((e) => e.checkVisibility() && "
+        "e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.sx-scroll, .sx-vh')"
+        ").map((e) => e.className || e.tagName)"
+    )
+    return found
+
+
+def items(*titles: str, **fields: object) -> list[MediaItem]:
+    return [
+        MediaItem.objects.create(
+            key=f"shows/{title.lower()}.mp4",
+            title=title,
+            **{"status": "ready", "duration_seconds": 60 * n, "audio_codec": "aac"} | fields,
+        )
+        for n, title in enumerate(titles, 1)
+    ]
+
+
+def order(browser: Chrome) -> list[str]:
+    titles: list[str] = browser.execute_script(
+        "return [...document.querySelectorAll('[data-order] .lib-title')]"
+        ".map((e) => e.textContent)"
+    )
+    return titles
+
+
+def picked(browser: Chrome) -> list[str]:
+    titles: list[str] = browser.execute_script(
+        "return [...document.querySelectorAll('[data-found] .lib-title')]"
+        ".map((e) => e.textContent)"
+    )
+    return titles
+
+
+def drag(browser: Chrome, source: WebElement, target: WebElement, below: int = 0) -> None:
+    """As a hand does it: HTML's drag and drop begins only after some way."""
+    actions = ActionChains(browser, duration=60)
+    actions.move_to_element(source).click_and_hold().move_by_offset(0, 8)
+    actions.move_to_element_with_offset(target, 0, below).move_by_offset(0, 2)
+    actions.pause(0.1).release().perform()
+
+
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_a_file_goes_up_and_becomes_an_item(  # noqa: PLR0917 - fixtures
+    request: pytest.FixtureRequest,
+    browser: Chrome,
+    inside: str,
+    settings: Settings,
+    tmp_path: Path,
+    ffmpeg: str,
+    kind: str,
+) -> None:
+    request.getfixturevalue(kind)
+    # 12 MiB of noise: two parts.
+    noise = lavfi("nullsrc=s=640x360:r=25:d=6,geq=random(1)*255:128:128")
+    clip = make(tmp_path / "A long film.mp4", *noise, "-c:v", "mjpeg", "-q:v", "2", "-f", "mov")
+    assert clip.stat().st_size > 9_000_000
+    browser.get(f"{inside}/admin/media/upload/?folder=films")
+    shot(browser, f"upload-{kind}-before")
+    browser.find_element(By.CSS_SELECTOR, "[data-drop] input").send_keys(str(clip))
+    until(
+        lambda: seen(browser, ".lib-file").get_attribute("data-state") in {"done", "fault"},
+        60,
+        "the file is up",
+    )
+    shot(browser, f"upload-{kind}")
+    assert "In the library" in seen(browser, ".lib-file").text
+    item = MediaItem.objects.get()
+    assert (item.key, item.title) == ("films/A long film.mp4", "A long film")
+    assert item.size_bytes == clip.stat().st_size
+    assert complaints(browser) == []
+
+
+def test_items_are_found_put_in_order_and_saved(browser: Chrome, inside: str) -> None:
+    items("Alpha", "Beta", "Gamma", "Delta")
+    broken = items("Broken", status="fault", fault="It ends in the middle: upload it again.")[0]
+    playlist = Playlist.objects.create(name="Evening")
+    first = PlaylistEntry.objects.create(playlist=playlist, item=broken, position=1)
+    browser.get(f"{inside}/admin/media_library/playlist/{playlist.pk}/change/")
+    until(lambda: order(browser) == ["Broken"], 10, "the order is drawn")
+    assert "1 item has a fault" in seen(browser, "[data-warning]").text
+
+    search = seen(browser, "[data-q=q]")
+    search.send_keys("alp")
+    until(lambda: picked(browser) == ["Alpha"], 10, "the search has an answer")
+    ActionChains(browser).double_click(seen(browser, "[data-found] .lib-row")).perform()
+    until(lambda: order(browser) == ["Broken", "Alpha"], 10, "a double click adds it")
+
+    search.send_keys(Keys.CONTROL, "a", Keys.DELETE)
+    until(lambda: len(picked(browser)) == 5, 10, "all are there again")
+    rows = browser.find_elements(By.CSS_SELECTOR, "[data-found] .lib-row")
+    assert picked(browser) == ["Broken", "Delta", "Gamma", "Beta", "Alpha"]
+    rows[1].click()
+    ActionChains(browser).key_down(Keys.SHIFT).click(rows[3]).key_up(Keys.SHIFT).perform()
+    add = seen(browser, "[data-add]")
+    assert add.text == "Add 3"
+    add.click()
+    assert order(browser) == ["Broken", "Alpha", "Delta", "Gamma", "Beta"]
+    # 60 s each of Broken and Alpha, then 240, 180 and 120.
+    assert seen(browser, "[data-total]").text == "5 items, 11:00"
+
+    placed = browser.find_elements(By.CSS_SELECTOR, "[data-order] .lib-row")
+    drag(browser, placed[4], placed[0], -20)
+    until(lambda: order(browser)[0] == "Beta", 10, "it was dragged to the top")
+    from_library = browser.find_elements(By.CSS_SELECTOR, "[data-found] .lib-row")[4]
+    drag(browser, from_library, seen(browser, "[data-order] .lib-row"), -20)
+    wanted = ["Alpha", "Beta", "Broken", "Alpha", "Delta", "Gamma"]
+    until(lambda: order(browser) == wanted, 10, "the same item stands twice")
+    up = browser.find_elements(By.CSS_SELECTOR, "[data-order] [aria-label='Move up: Gamma']")
+    up[0].send_keys(Keys.ENTER)
+    wanted[4:] = ["Gamma", "Delta"]
+    assert order(browser) == wanted
+    shot(browser, "editor-1440")
+
+    seen(browser, "[data-save-order]").click()
+    until(lambda: seen(browser, "[data-state]").text == "Saved.", 10, "it is saved")
+    browser.refresh()
+    until(lambda: order(browser) == wanted, 10, "the order is as it was saved")
+    until(
+        lambda: seen(browser, "[data-total]").text == "6 items, 12:00", 10, "so is the length"
+    )
+    assert [entry.item.title for entry in playlist.entries.all()] == wanted
+    assert playlist.entries.filter(pk=first.pk, item=broken).exists()
+    assert complaints(browser) == []
+
+
+def test_two_who_change_a_playlist_do_not_undo_each_other(browser: Chrome, inside: str) -> None:
+    alpha, _ = items("Alpha", "Beta")
+    playlist = Playlist.objects.create(name="Evening")
+    PlaylistEntry.objects.create(playlist=playlist, item=alpha, position=1)
+    browser.get(f"{inside}/admin/media_library/playlist/{playlist.pk}/change/")
+    until(lambda: order(browser) == ["Alpha"], 10, "the order is drawn")
+    until(lambda: len(picked(browser)) == 2, 10, "the library is there")
+    ActionChains(browser).double_click(seen(browser, "[data-found] .lib-row")).perform()
+    Playlist.objects.filter(pk=playlist.pk).update(version=7)
+    seen(browser, "[data-save-order]").click()
+    until(
+        lambda: "Somebody else changed the playlist" in seen(browser, "[data-state]").text,
+        10,
+        "the page says so",
+    )
+    # What was made is still there to be looked at.
+    assert order(browser) == ["Alpha", "Beta"]
+    assert playlist.entries.count() == 1
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_nothing_of_the_library_runs_over_the_edge(
+    browser: Chrome, inside: str, folder: Path, width: int
+) -> None:
+    long = "A title that goes on for quite a while " * 4
+    item = items(long, status="fault", fault="It ends in the middle. " * 5)[0]
+    items(*(f"Item {n}" for n in range(30)))
+    playlist = Playlist.objects.create(name="Evening")
+    PlaylistEntry.objects.create(playlist=playlist, item=item, position=1)
+    screen(browser, width)
+    pages = {
+        "items": "/admin/media_library/mediaitem/",
+        "folder": "/admin/media_library/mediaitem/?folder=shows&status=fault",
+        "item": f"/admin/media_library/mediaitem/{item.pk}/change/",
+        "playlists": "/admin/media_library/playlist/",
+        "editor": f"/admin/media_library/playlist/{playlist.pk}/change/",
+        "upload": "/admin/media/upload/",
+        "syncs": "/admin/media_library/syncrun/",
+        "import": "/admin/media/import/",
+    }
+    for name, page in pages.items():
+        browser.get(inside + page)
+        seen(browser, ".sx")
+        if name == "editor":
+            until(lambda: len(picked(browser)) > 20, 10, "the library is there")
+        shot(browser, f"{name}-{width}")
+        assert too_wide(browser) == [], name
+    assert complaints(browser) == []
+
+
+def test_a_playlist_of_thousands_stays_usable(browser: Chrome, inside: str) -> None:
+    MediaItem.objects.bulk_create(
+        MediaItem(key=f"{n:05}.mp4", title=f"Item {n}", status="ready", duration_seconds=60)
+        for n in range(5000)
+    )
+    playlist = Playlist.objects.create(name="Long")
+    PlaylistEntry.objects.bulk_create(
+        PlaylistEntry(playlist=playlist, item_id=pk, position=n)
+        for n, pk in enumerate(MediaItem.objects.order_by("key").values_list("pk", flat=True))
+    )
+    browser.get(f"{inside}/admin/media_library/playlist/{playlist.pk}/change/")
+    until(lambda: "5000 items" in seen(browser, "[data-total]").text, 30, "all of it is drawn")
+    down = browser.find_element(
+        By.CSS_SELECTOR, "[data-order] [aria-label='Move down: Item 0']"
+    )
+    down.send_keys(Keys.ENTER)
+    seen(browser, "[data-save-order]").click()
+    until(lambda: seen(browser, "[data-state]").text == "Saved.", 30, "it is saved")
+    assert [entry.item.title for entry in playlist.entries.all()[:2]] == ["Item 1", "Item 0"]
