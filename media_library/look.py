@@ -139,6 +139,8 @@ class _Deep:
                 return
             except ffmpeg.ToolError as error:
                 logger.warning("%s, at %.0f s: %s", name, window.start, error)
+        if not self._pictures:
+            logger.warning("%s: no thumbnails, for no picture was found in it.", name)
 
     def _window(self, window: Window) -> None:
         meter = Meter()
