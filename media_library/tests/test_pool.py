@@ -1,0 +1,121 @@
+"""The pool that looks into new items: whatever becomes of its workers, none is forgotten."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from django_q.models import OrmQ
+from pytest_django import Settings
+
+from media_library import places, probing, tasks
+from media_library.models import MediaItem, Playlist
+from media_library.tests.clips import lavfi, make
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("ffmpeg")]
+Status = MediaItem.Status
+
+
+@pytest.fixture(autouse=True)
+def machine(settings: Settings, tmp_path: Path, folder: Path) -> None:
+    settings.RUN_DIR = tmp_path / "run"
+
+
+def item(name: str, **fields: object) -> MediaItem:
+    return MediaItem.objects.create(key=name, title=name, **fields)
+
+
+def statuses() -> dict[str, str]:
+    return dict(MediaItem.objects.values_list("key", "status"))
+
+
+def test_all_new_items_are_looked_into_and_others_left_alone(folder: Path) -> None:
+    make(folder / "a.mp4", *lavfi("testsrc2=s=96x64:d=1"), "-c:v", "mpeg4")
+    for name in ("a.mp4", "gone.mp4"):
+        item(name)
+    item("ready.mp4", status=Status.READY)
+    assert tasks.probe_new() == "2 looked into."
+    assert statuses() == {"a.mp4": "probed", "gone.mp4": "fault", "ready.mp4": "ready"}
+    assert tasks.probe_new() == "0 looked into."
+
+
+def test_items_of_playlists_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        item(name)
+    Playlist.objects.create(name="P").entries.create(item=MediaItem.objects.get(key="c"))
+    seen: list[str] = []
+
+    def look_at(one: MediaItem, **_: object) -> None:
+        seen.append(one.key)
+        probing.fault(one.pk, "Seen.")
+
+    monkeypatch.setattr(probing, "look_at", look_at)
+    tasks.probe_new()
+    assert seen == ["c", "a", "b"]
+
+
+def test_two_workers_share_the_work_and_a_third_goes_home(settings: Settings) -> None:
+    settings.PROBE_JOBS = 2
+    item("a")
+    item("b")
+    with places.place("probe", 2):
+        tasks.probe_new()
+        # It rang for help.
+        assert [message.func() for message in OrmQ.objects.all()] == [
+            "media_library.tasks.probe_new"
+        ]
+        with places.place("probe", 2):
+            assert tasks.probe_new() == "Enough are at it."
+
+
+def test_what_a_dead_worker_had_is_taken_up_again_but_not_for_ever() -> None:
+    now = timezone.now()
+    stale = now - probing.STALE - timedelta(seconds=1)
+    item("busy", probe_claimed_at=now, probe_attempts=1)
+    item("left", probe_claimed_at=stale, probe_attempts=1)
+    item("deadly", probe_claimed_at=stale, probe_attempts=probing.ATTEMPTS)
+    assert tasks.probe_new() == "1 looked into."
+    assert statuses() == {"busy": "new", "left": "fault", "deadly": "fault"}
+    assert "died 3 times" in MediaItem.objects.get(key="deadly").fault
+    assert "is not in the media folder" in MediaItem.objects.get(key="left").fault
+
+
+def test_a_storage_out_of_reach_stops_the_pool_and_costs_no_attempt(
+    bucket: None, settings: Settings
+) -> None:
+    settings.STORAGE_ENDPOINT_URL = "http://127.0.0.1:9"
+    settings.STORAGES = dict(settings.STORAGES)
+    for name in ("a", "b", "c"):
+        item(name)
+    assert tasks.probe_new() == "1 looked into."
+    rows = set(MediaItem.objects.values_list("status", "probe_attempts", "probe_claimed_at"))
+    assert rows == {("new", 0, None)}
+
+
+def test_a_file_that_can_not_be_read_is_tried_three_times_then_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_at(one: MediaItem, **_: object) -> None:
+        raise probing.NotReadableError("ffprobe was stopped: it took more than 30 s.")
+
+    monkeypatch.setattr(probing, "look_at", look_at)
+    item("tar pit")
+    for attempt in range(1, probing.ATTEMPTS + 1):
+        assert statuses() == {"tar pit": "new"}
+        assert tasks.probe_new() == "1 looked into."
+        # At once it is not tried again, only when its claim is stale.
+        assert tasks.probe_new() == "0 looked into."
+        assert attempt == probing.ATTEMPTS or MediaItem.objects.get().probe_attempts == attempt
+        MediaItem.objects.update(probe_claimed_at=timezone.now() - timedelta(days=1))
+    assert statuses() == {"tar pit": "fault"}
+    assert "took more than 30 s" in MediaItem.objects.get().fault
+
+
+def test_a_turn_ends_and_another_worker_is_rung_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    item("a")
+    monkeypatch.setattr(probing, "TURN", -1)
+    assert tasks.probe_new() == "0 looked into."
+    assert OrmQ.objects.count() == 1
+    assert statuses() == {"a": "new"}

@@ -1,0 +1,367 @@
+"""Which copy is made next, by how many at once, and how it is stopped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+from django.db import connections
+from django.utils import timezone
+from django_q.models import OrmQ
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+
+from media_library import actions, places, preparing, storage, tasks
+from media_library.actions import FaultyItemError
+from media_library.house import House
+from media_library.models import MediaItem, PreparedCopy
+from media_library.prepare import Stage
+from media_library.progress import overall, time_left
+from media_library.tests.clips import lavfi, make
+from streamsite.tests.waiting import until
+
+HOUSE = House(96, 64, 25, 100_000, 64_000)
+FILM = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
+Status = PreparedCopy.Status
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def machine(settings: Settings, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path / "data"
+    settings.RUN_DIR = tmp_path / "run"
+
+
+def queued(title: str, due_at: datetime | None = None, **item: object) -> PreparedCopy:
+    fields = {"status": MediaItem.Status.PROBED, "etag": title} | item
+    made = MediaItem.objects.create(key=f"{title}.mp4", title=title, **fields)
+    return PreparedCopy.objects.create(
+        item=made,
+        house=HOUSE.signature,
+        source_etag=made.etag,
+        due_at=due_at,
+        queued_at=timezone.now(),
+    )
+
+
+# ---- pure ------------------------------------------------------------------------------------
+
+
+def test_progress_goes_over_all_stages_and_ends_below_ready() -> None:
+    assert overall(Stage.FETCHING, 0, fetched=True) == 0
+    assert overall(Stage.FETCHING, 50, fetched=True) == 5
+    assert overall(Stage.MEASURING, 0, fetched=False) == 0
+    assert overall(Stage.ENCODING, 50, fetched=True) == 52
+    assert overall(Stage.STORING, 100, fetched=True) == 99
+    for fetched in (True, False):
+        whole = [overall(stage, p, fetched=fetched) for stage in Stage for p in (0, 50, 99)]
+        assert whole == sorted(whole)
+
+
+def test_time_left_is_told_when_there_is_something_to_go_by() -> None:
+    begun = NOON - timedelta(minutes=1)
+    assert time_left(begun, NOON, 25) == timedelta(minutes=3)
+    assert time_left(begun, NOON, 0) is None
+    assert time_left(begun, NOON, 100) is None
+    assert time_left(NOON - timedelta(seconds=1), NOON, 25) is None
+    assert time_left(None, NOON, 25) is None
+
+
+def test_places_are_counted_and_given_back(settings: Settings) -> None:
+    with places.place("work", 2) as first, places.place("work", 2) as second:
+        assert first
+        assert second
+        with places.place("work", 2) as third, places.place("other", 1) as another:
+            assert not third
+            assert another
+    with places.place("work", 1) as again:
+        assert again
+
+
+# ---- rows ------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_the_most_urgent_copy_is_taken_first() -> None:
+    for title, due_at in (("late", NOON + timedelta(hours=1)), ("never", None), ("soon", NOON)):
+        queued(title, due_at)
+    queued("never either")
+    taken = [preparing.take_next() for _ in range(5)]
+    assert [copy and copy.item.title for copy in taken] == [
+        "soon",
+        "late",
+        "never",
+        "never either",
+        None,
+    ]
+    assert set(PreparedCopy.objects.values_list("status", flat=True)) == {Status.RUNNING}
+
+
+@pytest.mark.django_db
+def test_what_waits_its_time_or_for_its_item_is_left_alone() -> None:
+    queued("new", status=MediaItem.Status.NEW)
+    queued("faulty", status=MediaItem.Status.FAULT, fault="It is no film.")
+    waits = queued("tried in vain")
+    later = timezone.now() + timedelta(minutes=5)
+    PreparedCopy.objects.filter(pk=waits.pk).update(queued_at=later)
+    assert preparing.take_next() is None
+    assert tasks.prepare_next() == "Nothing to do."
+
+
+@pytest.mark.django_db
+def test_no_more_are_made_at_once_than_there_are_places(settings: Settings) -> None:
+    settings.PREPARE_JOBS = 1
+    queued("a")
+    with places.place("prepare", 1):
+        assert tasks.prepare_next() == "Enough are at it."
+    assert PreparedCopy.objects.get().status == Status.QUEUED
+
+
+@pytest.mark.django_db
+def test_a_worker_rings_for_help_and_for_the_next(folder: Path) -> None:
+    for title in ("a", "b", "c"):
+        queued(title)
+    assert "a.mp4 is not in the media folder" in tasks.prepare_next()
+    assert OrmQ.objects.count() == 2
+    tasks.prepare_next()
+    OrmQ.objects.all().delete()
+    tasks.prepare_next()
+    assert OrmQ.objects.count() == 0
+
+
+@pytest.mark.django_db
+def test_many_requests_ring_once(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    items = [
+        MediaItem.objects.create(key=name, title=name, status="probed", etag=name)
+        for name in "abc"
+    ]
+    with django_capture_on_commit_callbacks(execute=True):
+        for item in items:
+            actions.request_prepare(item, HOUSE)
+    assert OrmQ.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_a_faulty_item_is_refused_with_its_fault() -> None:
+    bad = MediaItem.objects.create(key="a", title="A", status="fault", fault="It is no film.")
+    with pytest.raises(FaultyItemError, match="A can't be prepared: It is no film"):
+        actions.request_prepare(bad, HOUSE)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
+def test_what_waits_or_is_made_can_be_cancelled(status: str) -> None:
+    copy = queued("a")
+    PreparedCopy.objects.update(status=status, claim="busy")
+    assert actions.cancel_prepare(copy)
+    assert (copy.status, copy.claim) == (Status.CANCELLED, "")
+    copy.item.refresh_from_db()
+    assert copy.item.status == MediaItem.Status.PROBED
+    assert not actions.cancel_prepare(copy)
+
+
+@pytest.mark.django_db
+def test_what_is_ready_is_not_cancelled() -> None:
+    copy = queued("a")
+    PreparedCopy.objects.update(status=Status.READY, key="prepared/a", frames=16)
+    assert not actions.cancel_prepare(copy)
+    assert copy.status == Status.READY
+
+
+@pytest.mark.django_db
+def test_retry_queues_what_failed_and_what_was_cancelled(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    failed, cancelled, running = queued("a"), queued("b"), queued("c")
+    PreparedCopy.objects.filter(pk=failed.pk).update(
+        status=Status.FAULT, fault="No.", attempts=3
+    )
+    PreparedCopy.objects.filter(pk=cancelled.pk).update(status=Status.CANCELLED)
+    PreparedCopy.objects.filter(pk=running.pk).update(status=Status.RUNNING, claim="busy")
+    for copy in (failed, cancelled, running):
+        with django_capture_on_commit_callbacks(execute=True):
+            actions.retry(copy.item)
+        copy.refresh_from_db()
+    assert (failed.status, failed.attempts, failed.fault) == (Status.QUEUED, 0, "")
+    assert cancelled.status == Status.QUEUED
+    assert (running.status, running.claim) == (Status.RUNNING, "busy")
+    assert failed.item.status == MediaItem.Status.PREPARING
+
+
+@pytest.mark.django_db
+def test_retry_of_a_faulty_item_looks_into_it_first(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    copy = queued("a", status=MediaItem.Status.FAULT, fault="It is cut off.")
+    PreparedCopy.objects.update(status=Status.FAULT, fault="No.")
+    with django_capture_on_commit_callbacks(execute=True):
+        actions.retry(copy.item)
+    assert (copy.item.status, copy.item.fault) == (MediaItem.Status.NEW, "")
+    assert [message.func() for message in OrmQ.objects.all()] == [
+        "media_library.tasks.probe_new",
+        "media_library.tasks.prepare_next",
+    ]
+    # Its copy waits for the look.
+    assert preparing.take_next() is None
+
+
+@pytest.mark.django_db
+def test_an_item_is_preparing_while_any_copy_is_and_ready_by_its_present_content() -> None:
+    def status() -> str:
+        item.refresh_from_db()
+        return item.status
+
+    ready = queued("a")
+    item = ready.item
+    PreparedCopy.objects.update(status=Status.READY, key="prepared/a", frames=16)
+    other = actions.request_prepare(item, House())
+    assert status() == MediaItem.Status.PREPARING
+    actions.cancel_prepare(other)
+    assert status() == MediaItem.Status.READY
+    MediaItem.objects.update(etag="another")
+    preparing.readiness.settle(item.pk)
+    assert status() == MediaItem.Status.PROBED
+
+
+# ---- with real films -------------------------------------------------------------------------
+
+
+def film(path: Path, seconds: int = 2) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return make(path, *lavfi(f"testsrc2=s=96x64:r=30:d={seconds}", f"sine=d={seconds}"), *FILM)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("ffmpeg", "bucket")
+def test_a_film_of_a_bucket_is_fetched_prepared_and_stored(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparing, "PIECE", 10_000)
+    item = actions.add_file(film(tmp_path / "a.mp4"), title="A")
+    copy = actions.request_prepare(item, HOUSE)
+    assert tasks.prepare_next() == "A: Ready: 56 frames."
+    copy.refresh_from_db()
+    assert storage.exists(copy.key)
+    assert copy.loudness_lufs == pytest.approx(-14, abs=1)
+    assert (copy.percent, copy.stage) == (100, "")
+    assert not list((settings.DATA_DIR / "work").iterdir())
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("ffmpeg")
+def test_a_file_that_changed_since_is_looked_into_first(folder: Path) -> None:
+    film(folder / "a.mp4")
+    item = MediaItem.objects.create(key="a.mp4", title="A")
+    tasks.probe_new()
+    item.refresh_from_db()
+    copy = actions.request_prepare(item, HOUSE)
+    film(folder / "a.mp4", 3)
+    assert "it is looked into first" in tasks.prepare_next()
+    item.refresh_from_db()
+    assert item.status == MediaItem.Status.NEW
+    assert tasks.prepare_next() == "Nothing to do."
+    tasks.probe_new()
+    assert tasks.prepare_next() == "A: Ready: 80 frames."
+    copy.refresh_from_db()
+    item.refresh_from_db()
+    assert copy.source_etag == item.etag
+    assert item.status == MediaItem.Status.READY
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("ffmpeg", "folder")
+def test_a_copy_the_storage_did_not_keep_whole_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = actions.request_prepare(actions.add_file(film(tmp_path / "a.mp4"), title="A"), HOUSE)
+    upload = storage.upload
+
+    def half(source: Path, key: str, **options: object) -> None:
+        with source.open("r+b") as file:
+            file.truncate(source.stat().st_size // 2)
+        upload(source, key)
+
+    monkeypatch.setattr(storage, "upload", half)
+    assert "it is tried again" in tasks.prepare_next()
+    copy.refresh_from_db()
+    assert copy.status == Status.QUEUED
+    assert copy.key == ""
+
+
+@contextmanager
+def in_the_background(copy: PreparedCopy) -> Iterator[list[str]]:
+    said: list[str] = []
+
+    def work() -> None:
+        try:
+            said.append(tasks.prepare_item(copy.pk))
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield said
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def encoders(folder: Path) -> list[psutil.Process]:
+    """FFmpeg processes that read or write below the folder."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        # It may end between two questions.
+        with suppress(psutil.NoSuchProcess):
+            if any(str(folder) in word for word in child.cmdline()):
+                found.append(child)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("ffmpeg", "folder")
+def test_cancelling_ends_ffmpeg_and_leaves_nothing(tmp_path: Path, settings: Settings) -> None:
+    house = House(1280, 720, 30)
+    clip = make(
+        tmp_path / "long.mkv", *lavfi("mandelbrot=s=96x64:r=30", "sine"), "-t", "120", *FILM
+    )
+    copy = actions.request_prepare(actions.add_file(clip, title="Long"), house)
+    with in_the_background(copy) as said:
+        until(
+            lambda: PreparedCopy.objects.filter(stage="encoding", percent__gt=5).exists(),
+            60,
+            "it is being encoded",
+        )
+        assert encoders(tmp_path)
+        actions.cancel_prepare(copy)
+        # About a second, on a machine with other work.
+        until(lambda: not encoders(tmp_path), 3, "FFmpeg is gone")
+    assert said == ["Stopped: it was cancelled, or another worker has it now."]
+    copy.refresh_from_db()
+    assert copy.status == Status.CANCELLED
+    assert not list((settings.DATA_DIR / "work").iterdir())
+    assert not list((tmp_path / "media").glob("prepared/**/*.mp4"))
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("ffmpeg")
+def test_what_is_cancelled_when_it_was_stored_is_removed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = actions.request_prepare(actions.add_file(film(tmp_path / "a.mp4"), title="A"), HOUSE)
+    upload = storage.upload
+
+    def meanwhile(source: Path, key: str, **options: object) -> None:
+        upload(source, key)
+        actions.cancel_prepare(copy)
+
+    monkeypatch.setattr(storage, "upload", meanwhile)
+    assert tasks.prepare_item(copy.pk).startswith("Stopped")
+    assert not list(folder.glob("prepared/**/*.mp4"))
+    copy.refresh_from_db()
+    assert copy.status == Status.CANCELLED
