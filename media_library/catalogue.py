@@ -6,7 +6,6 @@ so one walk along both tells it, however long they are.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -15,7 +14,7 @@ from typing import Final, NamedTuple
 LONGEST_TITLE: Final = 255
 #: Of the items that were there, what may vanish at once before the brake is pulled.
 MOST_GONE: Final = 0.2
-_SPACES: Final = re.compile(r"[\s_.\-]+")
+_SPACES: Final = str.maketrans("_.-", "   ")
 
 
 class Listed(NamedTuple):
@@ -105,10 +104,9 @@ def title_of(key: str) -> str:
     """A title to begin with, from the file's name: shows/a_fine-day.mp4 is "a fine day"."""
     name = key.rsplit("/", 1)[-1]
     stem = name.rsplit(".", 1)[0] or name
-    return (_SPACES.sub(" ", stem).strip() or name)[:LONGEST_TITLE]
+    return (" ".join(stem.translate(_SPACES).split()) or name)[:LONGEST_TITLE]
 
 
 def is_media(key: str, extensions: frozenset[str]) -> bool:
     """Whether the name ends as one of the extensions (lower case, without the dot)."""
-    _, dot, extension = key.rpartition(".")
-    return bool(dot) and extension.lower() in extensions
+    return key.rpartition(".")[2].lower() in extensions and "." in key

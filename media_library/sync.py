@@ -251,11 +251,10 @@ class Worker:
         pending, told = 0, time.monotonic()
         for verdict, listed, row in compare(listing, rows):
             pending += 1
-            if listed is not None:
-                run.seen += 1
-                key = listed[0]
-            if verdict is Verdict.SAME:
+            run.seen += listed is not None
+            if verdict is Verdict.SAME and row is not None:
                 run.unchanged += 1
+                key = row[0]
             else:
                 key = self._take(verdict, listed, row)
             if len(batch.added) >= MOST_WRITES or pending % LOOK_EVERY == 0:

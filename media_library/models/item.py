@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from media_library.catalogue import title_of
 from media_library.probe import Probe
 
 
@@ -34,6 +35,14 @@ class Tag(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ItemQuerySet(models.QuerySet["MediaItem"]):
+    def update(self, **values: Any) -> int:
+        """A title that is written this way was given by somebody: see `MediaItem.titled`."""
+        if "title" in values:
+            values.setdefault("titled", True)
+        return super().update(**values)
 
 
 class MediaItem(models.Model):
@@ -63,6 +72,9 @@ class MediaItem(models.Model):
         help_text="The name of the file in the storage, such as films/a.mp4.",
     )
     title = models.CharField(max_length=255)
+    titled = models.BooleanField(
+        default=True, editable=False, help_text="Its title says more than its key."
+    )
     status = models.CharField(max_length=16, choices=Status, default=Status.NEW, db_index=True)
     fault = models.TextField(blank=True, help_text="What is wrong with it, and what to do.")
 
@@ -120,6 +132,8 @@ class MediaItem(models.Model):
         null=True, blank=True, editable=False, help_text="Two listings were without it."
     )
 
+    objects = ItemQuerySet.as_manager()
+
     class Meta:
         ordering: ClassVar = ["title", "pk"]
         verbose_name = "media item"
@@ -142,6 +156,10 @@ class MediaItem(models.Model):
                         "audio_codec"],
                 name="item_by_length",
             ),
+            # A search reads the keys' index for all others.
+            models.Index(
+                fields=["title", "key"], name="item_titled", condition=models.Q(titled=True)
+            ),
             models.Index(
                 fields=["missing_since"],
                 name="item_missing",
@@ -158,6 +176,13 @@ class MediaItem(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    def save(self, *args: Any, **options: Any) -> None:
+        self.titled = self.title != title_of(self.key)
+        fields = options.get("update_fields")
+        if fields is not None and "title" in fields:
+            options["update_fields"] = {*fields, "titled"}
+        super().save(*args, **options)
 
     @property
     def probe(self) -> Probe | None:

@@ -29,8 +29,13 @@ MOST_MEMORY: Final = 150
 LONGEST_WRITE: Final = 1.0
 
 
-def objects(count: int) -> Iterator[Listed]:
-    """A library of series with seasons of fifty, in the order of their keys. Nothing is kept."""
+def objects(count: int, *, scattered: bool = False) -> Iterator[Listed]:
+    """A library of series with seasons of fifty, in the order of their keys. Nothing is kept.
+
+    Its files are named as Plex, Jellyfin and Kodi want it: series, season, episode, title.
+    `scattered` names them by their titles alone, so that each goes elsewhere in the index of
+    titles: the worst that a sync may meet.
+    """
     letters, rates = "etaoinshrdlucmfwypvbgkjqxz", range(26, 0, -1)
     dice = random.Random(1)  # noqa: S311 - the same library at each call
     words = ["".join(dice.choices(letters, rates, k=3 + at % 7)) for at in range(4000)]
@@ -39,20 +44,23 @@ def objects(count: int) -> Iterator[Listed]:
         f"{dice.choice(words)}-{dice.choice(words)}-{place}"
         for place in range(-(-count // per_series))
     )
-    made = 0
+    made, chance = 0, dice.random
     for name in series:
         for place in range(min(per_series, count - made)):
             season, episode = divmod(place, 50)
-            title = f"{dice.choice(words)}_{dice.choice(words)}"
+            title = f"{words[int(chance() * 4000)]}_{words[int(chance() * 4000)]}"
+            if not scattered:
+                title = f"{name}-s{season + 1:02}e{episode:02}-{title}"
+            else:
+                # The keys' order is kept by what the title doesn't show.
+                title = f"{episode:02}/{title}"
             yield Listed(
-                f"shows/{name}/season-{season + 1:02}/episode_{episode:02}_{title}.mp4",
-                1_000_000 + made,
-                f"{made:032x}",
+                f"shows/{name}/season-{season + 1:02}/{title}.mp4", made + 1, f"{made:032x}"
             )
             made += 1
 
 
-def run_pass(count: int) -> dict[str, float]:
+def run_pass(count: int, *, scattered: bool = False) -> dict[str, float]:
     """One sync in this process: what it did, its seconds, peak memory (MB), longest lock."""
     import django  # noqa: PLC0415 - only a pass needs it, and the memory it takes
 
@@ -62,7 +70,9 @@ def run_pass(count: int) -> dict[str, float]:
     began = time.monotonic()
     worker = sync.Worker(
         sync.prepare(by="bench").pk,
-        lambda after: dropwhile(lambda each: each.key <= after, objects(count)),
+        lambda after: dropwhile(
+            lambda each: each.key <= after, objects(count, scattered=scattered)
+        ),
     )
     with sync_rows.many_writes():
         worker.work()
@@ -136,6 +146,6 @@ def main(count: int) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["pass"]:
-        print(json.dumps(run_pass(int(sys.argv[2]))))  # noqa: T201
+        print(json.dumps(run_pass(int(sys.argv[2]), scattered="scattered" in sys.argv)))  # noqa: T201
     else:
         sys.exit(main(int(sys.argv[1]) if sys.argv[1:] else OBJECTS))
