@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media_library.house import AAC_FRAME, RATES, SAMPLE_RATE, House, lacks
+from media_library.house import AAC_FRAME, RATES, SAMPLE_RATE, House, Logo, lacks
 from media_library.probe import Probe
 
 PLAIN = Probe(
@@ -45,6 +45,17 @@ def test_a_length_on_the_grid_is_whole_in_picture_and_sound(
 def test_a_signature_names_its_house() -> None:
     house = House(640, 360, 25, 800_000, 96_000)
     assert House.of(house.signature) == house
+    assert house.signature == "640x360p25-800k-96k"
+
+
+def test_a_logo_is_named_in_the_signature_which_fits_its_column() -> None:
+    for corner, width in (("tl", 1), ("br", 50)):
+        house = House(
+            3840, 2160, 60, 51_000_000, 320_000, Logo("0123456789abcdef", corner, width)
+        )
+        assert House.of(house.signature) == house
+        assert len(house.signature) <= 64
+        assert house.signature != house.bare.signature
 
 
 @pytest.mark.parametrize("wrong", ["", "1280x720", "1280x720p30-3000k-128k.mp4", "axbpc-dk-ek"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -177,7 +177,7 @@ def hour(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Path:
 
 @pytest.mark.slow
 def test_of_an_hour_behind_a_url_a_part_is_read(
-    hour: Path, web: tuple[str, type[_Counting]], record_property: pytest.RecordProperty
+    hour: Path, web: tuple[str, type[_Counting]], record_property: Callable[[str, object], None]
 ) -> None:
     url, handler = web
     handler.file = hour

@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from media_library import places, probing, tasks
 from media_library.models import MediaItem, Playlist
+from media_library.probe import NotReadableError
 from media_library.tests.clips import lavfi, make
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("ffmpeg")]
@@ -98,7 +99,7 @@ def test_a_file_that_can_not_be_read_is_tried_three_times_then_told(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def look_at(one: MediaItem, **_: object) -> None:
-        raise probing.NotReadableError("ffprobe was stopped: it took more than 30 s.")
+        raise NotReadableError("ffprobe was stopped: it took more than 30 s.")
 
     monkeypatch.setattr(probing, "look_at", look_at)
     item("tar pit")

@@ -6,6 +6,7 @@ import subprocess
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
 from media_library import prepare, slate
@@ -23,6 +24,8 @@ from media_library.probe import probe
 from media_library.tests.clips import lavfi, make, read
 
 TOOLS = prepare.Tools()
+
+pytestmark = pytest.mark.usefixtures("ffmpeg")
 
 
 def small(fps: int = 30) -> House:
@@ -188,4 +191,88 @@ def test_one_who_listens_can_stop_the_work(tmp_path: Path) -> None:
             tools=TOOLS,
             progress=enough,
         )
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]
+
+
+def colours(path: Path, x: int, y: int) -> tuple[int, int, int]:
+    """Red, green and blue of a pixel, in a frame of the middle."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    frame = frames[len(frames) // 2].reformat(format="rgb24")
+    plane = frame.planes[0]
+    red, green, blue = bytes(plane)[y * plane.line_size + 3 * x :][:3]
+    return red, green, blue
+
+
+def conformed(clip: Path, tmp_path: Path, house: House) -> Path:
+    target = tmp_path / "copy.mp4"
+    found = probe(LocalFile(clip))
+    prepare.conform(LocalFile(clip), found, house, target, tools=TOOLS)
+    return target
+
+
+def test_what_a_phone_filmed_upright_stands_upright(tmp_path: Path) -> None:
+    # Above red, below blue; the file says that it has to be turned by a quarter.
+    halves = "color=red:s=96x64:r=30:d=1,drawbox=x=48:w=48:h=64:c=blue:t=fill"
+    clip = make(tmp_path / "flat.mp4", *lavfi(halves, "sine=d=1"), "-c:v", "libx264")
+    phone = make(
+        tmp_path / "phone.mp4", "-i", str(clip), "-c", "copy", "-metadata:s:v", "rotate=270"
+    )
+    found = probe(LocalFile(phone))
+    assert (found.width, found.height) == (64, 96)
+    target = conformed(phone, tmp_path, House(192, 96, 30, 200_000, 64_000))
+    top, bottom = colours(target, 96, 20), colours(target, 96, 76)
+    assert {tuple(value > 128 for value in pixel) for pixel in (top, bottom)} == {
+        (True, False, False),
+        (False, False, True),
+    }
+    # Beside it, black.
+    assert max(colours(target, 20, 48)) < 40
+
+
+def test_hdr_is_brought_into_the_range_of_others(tmp_path: Path) -> None:
+    # Half of PQ's scale is some 100 cd/m2, white on everybody's screen: not half as bright.
+    grey = "color=0x828282:s=96x64:r=30:d=1,format=yuv420p10le"
+    clip = make(
+        tmp_path / "hdr.mkv",
+        *lavfi(grey, "sine=d=1"),
+        *("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"),
+        *("-color_trc", "smpte2084", "-color_primaries", "bt2020", "-colorspace", "bt2020nc"),
+    )
+    assert prepare.tone_maps("ffmpeg"), "Debian's FFmpeg has zscale"
+    shown = colours(conformed(clip, tmp_path, small()), 48, 32)
+    assert min(shown) > 150
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        ("-vf", "scale=128:64"),
+        ("-pix_fmt", "yuv444p", "-profile:v", "high444"),
+        ("-g", "7", "-keyint_min", "7"),
+        ("-bf", "2"),
+        ("-color_trc", "smpte170m"),
+        ("-ac", "1"),
+        ("-ar", "44100"),
+    ],
+    ids=" ".join,
+)
+def test_a_copy_that_is_not_as_ordered_is_thrown_away(
+    spoil: tuple[str, ...], tmp_path: Path
+) -> None:
+    house = small()
+    clip = make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:r=30:d=3", "sine=d=3"))
+    ordered = prepare.conforming(
+        "ffmpeg", Source(("-i", str(clip))), house, 96, sound=Correction()
+    )
+    if spoil[0] == "-vf":
+        ordered = tuple(word.replace("pad=96:64", "pad=128:64") for word in ordered)
+    elif spoil[0] == "-color_trc":
+        ordered = tuple(
+            word.replace("color_trc=bt709", "color_trc=smpte170m") for word in ordered
+        )
+    else:
+        ordered = (*ordered, *spoil)
+    with pytest.raises(NotAsOrderedError, match="came out wrong"):
+        prepare.write(ordered, house, 96, tmp_path / "copy.mp4", tools=TOOLS)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
-from media_library import actions, places, preparing, storage, tasks
+from media_library import actions, places, preparing, readiness, storage, tasks
 from media_library.actions import FaultyItemError
 from media_library.house import House
 from media_library.models import MediaItem, PreparedCopy
@@ -225,7 +225,7 @@ def test_an_item_is_preparing_while_any_copy_is_and_ready_by_its_present_content
     actions.cancel_prepare(other)
     assert status() == MediaItem.Status.READY
     MediaItem.objects.update(etag="another")
-    preparing.readiness.settle(item.pk)
+    readiness.settle(item.pk)
     assert status() == MediaItem.Status.PROBED
 
 

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clip(folder: Path) -> Path:
+def clip(folder: Path, ffmpeg: str) -> Path:
     return make(
         folder / "it's a clip.mp4",
         *lavfi("testsrc2=s=96x64:r=30000/1001:d=3", "sine=r=44100:d=3"),

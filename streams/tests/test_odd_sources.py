@@ -45,7 +45,7 @@ SURROUND += "|0.1*sin(3000*t)|0.1*sin(3300*t):c=5.1:d=4"
 ODD: dict[str, tuple[tuple[str, ...], Callable[[Probe], bool]]] = {
     "25-fps-mono.mp4": (
         (*lavfi("testsrc2=s=160x90:r=25:d=4", "sine=440:r=44100:d=4"), *H264, "-ac", "1"),
-        lambda p: (p.fps, p.channels) == (25, 1),
+        lambda p: (p.fps, p.channels) == (Fraction(25), 1),
     ),
     "ntsc-loud.mkv": (
         (

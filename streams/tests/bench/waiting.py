@@ -1,4 +1,4 @@
-"""Waiting for something to become true: the library's tests wait as well, and know no streams."""
+"""Waiting for something to become true. The library's tests wait too, and know no streams."""
 
 from __future__ import annotations
 
