@@ -18,6 +18,7 @@ from django.db.models import Exists, F, Func, OuterRef, Q, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 
 from media_library.models import MediaItem
+from media_library.search import matching
 
 Items = QuerySet[MediaItem]
 
@@ -131,8 +132,6 @@ def not_tagged(items: Items, name: str) -> Items:
 
 def searched(items: Items, text: str) -> Items:
     """Those whose title or key has all words of the text; all for an empty one."""
-    from media_library.search import matching  # noqa: PLC0415
-
     return matching(items, text) if text.strip() else items
 
 

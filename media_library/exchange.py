@@ -23,6 +23,7 @@ COLUMNS: Final = ("key", "title", "tags", "age_rating", "source", "rights", "sec
 #: A spreadsheet takes a cell that begins so for a formula; text that itself begins with
 #: apostrophes before it must not lose one.
 _FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
+_LINE_END: Final = re.compile(r"\r|\n")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _DRIVE: Final = re.compile(r"^[A-Za-z]:[\\/]")
 
@@ -76,12 +77,15 @@ class Row:
 
 
 def decoded(content: bytes) -> str:
-    """Text in UTF-8, with or without its mark, or as Windows wrote it."""
+    """Text in UTF-8, with or without its mark, or as Windows wrote it.
+
+    Raises `ExchangeError`.
+    """
+    if b"\0" in content:
+        raise ExchangeError("This is no text: send an M3U or a CSV in UTF-8.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        if b"\0" in content:
-            raise ExchangeError("This is no text: send an M3U or a CSV in UTF-8.") from None
         return content.decode("cp1252", errors="replace")
 
 
@@ -92,7 +96,7 @@ def read(content: bytes, *, folder: str = "", host: str = "") -> Contents:
     one whose addresses are the library's own. Raises `ExchangeError`.
     """
     text = decoded(content)
-    head = text.lstrip().partition("\n")[0]
+    head = _head(text)
     if head.startswith("#EXTM3U"):
         return read_m3u(text, folder=folder, host=host)
     if _delimiter(head) is not None:
@@ -187,6 +191,10 @@ def _path(key: str) -> str:
 # ---- CSV -------------------------------------------------------------------------------------
 
 
+def _head(text: str) -> str:
+    return _LINE_END.split(text.lstrip(), maxsplit=1)[0]
+
+
 def _delimiter(head: str) -> str | None:
     """What stands between the columns, told by the head that has a "key"."""
     for mark in ",;\t":
@@ -200,7 +208,7 @@ def read_csv(text: str) -> Contents:
     """Columns that are there are meant, an empty cell too. Raises `ExchangeError`."""
     lines: list[Line] = []
     problems: list[Problem] = []
-    mark = _delimiter(text.lstrip().partition("\n")[0])
+    mark = _delimiter(_head(text))
     if mark is None:
         raise ExchangeError("The CSV has no column “key”: name its first line's columns.")
     reader = csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=mark)
@@ -251,7 +259,9 @@ def join_tags(tags: Iterable[str]) -> str:
     listed = list(tags)
     if listed:
         csv.writer(out, delimiter=";", lineterminator="").writerow(listed)
-    return out.getvalue()
+    text = out.getvalue()
+    # One tag with a comma: the semicolon says that it is one.
+    return f"{text};" if "," in text and ";" not in text else text
 
 
 def split_tags(text: str) -> list[str]:

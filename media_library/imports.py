@@ -10,9 +10,8 @@ from django.conf import settings
 from django.db import transaction
 
 from media_library import bell, playlists, storage
-from media_library.catalogue import is_media
+from media_library.catalogue import is_media, title_of
 from media_library.exchange import Contents, Line, Problem, Row, split_tags
-from media_library.incoming import title_of
 from media_library.models import MediaItem, Playlist, Tag
 from media_library.storage import StorageError
 

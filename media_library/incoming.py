@@ -10,6 +10,7 @@ from django.core import signing
 from django.db import transaction
 
 from media_library import bell, storage
+from media_library.catalogue import title_of
 from media_library.models import MediaItem
 from media_library.storage import MultipartUpload
 
@@ -109,9 +110,3 @@ def finish(upload: MultipartUpload) -> MediaItem:
         if made:
             transaction.on_commit(bell.probe)
     return item
-
-
-def title_of(key: str) -> str:
-    """The file's name without its folder and its extension."""
-    name = key.rpartition("/")[2]
-    return (name.rpartition(".")[0] or name)[:255]

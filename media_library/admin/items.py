@@ -20,6 +20,7 @@ from media_library.admin import bulk
 from media_library.admin.filters import FILTERS
 from media_library.admin.listing import LongChangeList, LongPaginator
 from media_library.models import MediaItem, Playlist, PreparedCopy
+from media_library.policy import allow_storage
 
 #: What people write; workers write the rest of the row at the same time.
 PEOPLES: Final = ("title", "age_rating", "source", "rights")
@@ -54,6 +55,12 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
     add_fieldsets = ((None, {"fields": ("title", "key")}),)
 
     # ---- the list ----------------------------------------------------------------------------
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: Any = None
+    ) -> HttpResponseBase:
+        page: HttpResponseBase = super().changelist_view(request, extra_context)
+        return allow_storage(page)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LongChangeList]:
         return LongChangeList
@@ -171,7 +178,7 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
         item = self.get_object(request, object_id)
         context = {**(extra_context or {}), **(_surroundings(item) if item else {})}
         page: HttpResponseBase = super().change_view(request, object_id, form_url, context)
-        return page
+        return allow_storage(page)
 
     def save_model(self, request: HttpRequest, obj: MediaItem, form: Any, change: bool) -> None:
         if change:

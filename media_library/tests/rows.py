@@ -1,0 +1,42 @@
+"""Rows for the library's page tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import Permission, User
+
+from media_library.models import MediaItem, Playlist, PlaylistEntry
+
+
+def item(title: str, **fields: Any) -> MediaItem:
+    """A ready item of a minute; its key is made of the title."""
+    made: dict[str, Any] = {
+        "key": f"shows/{title.lower()}.mp4",
+        "title": title,
+        "status": "ready",
+        "duration_seconds": 60,
+        "audio_codec": "aac",
+    }
+    return MediaItem.objects.create(**made | fields)
+
+
+def playlist(*items: MediaItem, name: str = "Evening") -> Playlist:
+    made = Playlist.objects.create(name=name)
+    for position, each in enumerate(items, 1):
+        PlaylistEntry.objects.create(playlist=made, item=each, position=position)
+    return made
+
+
+def titles(of: Playlist) -> list[str]:
+    return [entry.item.title for entry in of.entries.select_related("item")]
+
+
+def user(*codenames: str, name: str = "ada") -> User:
+    """Staff with these permissions of the library's."""
+    made = User.objects.create_user(name, password="correct horse", is_staff=True)
+    for codename in codenames:
+        made.user_permissions.add(
+            Permission.objects.get(content_type__app_label="media_library", codename=codename)
+        )
+    return made

@@ -1,0 +1,274 @@
+"""The items' list, its actions, an item's page, the thumbnails."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from media_library import browse
+from media_library.admin import bulk
+from media_library.models import MediaItem, Playlist, PreparedCopy, Tag
+from media_library.tests.rows import item, playlist, titles, user
+from streams.models import Channel
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/media_library/mediaitem/"
+
+
+@pytest.fixture
+def browser(admin_client: Client) -> Client:
+    return admin_client
+
+
+def shown(browser: Client, **query: object) -> list[str]:
+    answer = browser.get(LIST, query)
+    assert answer.status_code == 200, answer.headers.get("Location")
+    return [found.title for found in answer.context["cl"].result_list]
+
+
+def act(browser: Client, action: str, *chosen: MediaItem, query: str = "", **more: Any) -> Any:
+    sent = {"action": action, "index": 0, "_selected_action": [each.pk for each in chosen]}
+    return browser.post(LIST + query, sent | more, follow=True)
+
+
+# ---- the list --------------------------------------------------------------------------------
+
+
+def test_the_list_is_ordered_and_paged(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = timezone.now()
+    for n in range(120):
+        made = item(f"Item {n:03}", duration_seconds=1000 - n)
+        MediaItem.objects.filter(pk=made.pk).update(added_at=now - timedelta(hours=n))
+    assert shown(browser)[:2] == ["Item 000", "Item 001"]
+    assert shown(browser, p=3) == [f"Item {n:03}" for n in range(100, 120)]
+    assert shown(browser, o="2", p=2)[0] == "Item 050"
+    assert shown(browser, o="-2")[0] == "Item 119"
+    assert shown(browser, o="4")[0] == "Item 119"
+    assert shown(browser, o="-4", p=3)[-1] == "Item 119"
+    assert browser.get(LIST, {"p": 4}).status_code == 302
+    # Of a filtered list so many can be reached, and the page says so.
+    monkeypatch.setattr(browse, "REACH", 100)
+    answer = browser.get(LIST, {"status": "ready"})
+    assert answer.context["cl"].result_count == 100
+    assert "narrow them down" in answer.content.decode()
+
+
+def test_each_filter_has_a_page(browser: Client) -> None:
+    item("Night")
+    broken = item("Broken", status="fault", fault="It ends in the middle.", age_rating=16)
+    broken.tags.add(Tag.objects.create(name="old"))
+    item("Film", key="films/night/f.mp4", duration_seconds=7000, audio_codec="")
+    assert set(shown(browser, status="fault")) == {"Broken"}
+    assert set(shown(browser, rating="16")) == {"Broken"}
+    assert set(shown(browser, rating="none")) == {"Night", "Film"}
+    assert len(shown(browser, added="7")) == 3
+    assert set(shown(browser, length="film")) == {"Film"}
+    assert set(shown(browser, sound="no")) == {"Film"}
+    assert set(shown(browser, tag="old")) == {"Broken"}
+    assert set(shown(browser, untagged="old")) == {"Night", "Film"}
+    assert set(shown(browser, folder="films")) == {"Film"}
+    assert shown(browser, folder="films", status="fault") == []
+    page = browser.get(LIST, {"folder": "films"}).content.decode()
+    assert "?folder=films%2Fnight" in page
+    assert "It ends in the middle." in browser.get(LIST).content.decode()
+
+
+def test_a_copy_that_is_made_shows_its_progress(browser: Client) -> None:
+    begun = timezone.now() - timedelta(minutes=10)
+    PreparedCopy.objects.create(
+        item=item("A", status="preparing"),
+        house="h",
+        source_etag="",
+        status="running",
+        percent=25,
+        claimed_at=begun,
+    )
+    assert "25 %, 30 min left" in " ".join(browser.get(LIST).content.decode().split())
+
+
+def test_who_may_not_see_or_change(client: Client) -> None:
+    assert client.get(LIST).status_code == 302
+    client.force_login(user("view_tag"))
+    assert client.get(LIST).status_code == 403
+    client.force_login(user("view_mediaitem", name="bob"))
+    a = item("A")
+    assert client.get(LIST).status_code == 200
+    act(client, "rate", a, apply=1, rating=16)
+    act(client, "delete_selected", a, post="yes")
+    a.refresh_from_db()
+    assert a.age_rating is None
+    assert client.post(reverse("media-retry", args=[a.pk])).status_code == 403
+    copy = PreparedCopy.objects.create(item=a, house="h", source_etag="")
+    assert client.post(reverse("media-cancel", args=[copy.pk])).status_code == 403
+    copy.refresh_from_db()
+    assert copy.status == "queued"
+    assert client.get(reverse("media-retry", args=[a.pk])).status_code == 405
+
+
+# ---- actions ---------------------------------------------------------------------------------
+
+
+def test_items_are_added_to_a_new_playlist_and_to_one_there_is(browser: Client) -> None:
+    a, b = item("A"), item("B")
+    asked = act(browser, "to_playlist", a, b)
+    assert "2 items" in asked.content.decode()
+    refused = act(browser, "to_playlist", a, b, apply=1, name="")
+    assert "name the new one" in refused.content.decode()
+    act(browser, "to_playlist", a, b, apply=1, name="Evening", query="?o=2")
+    evening = Playlist.objects.get()
+    assert titles(evening) == ["A", "B"]
+    act(browser, "to_playlist", a, apply=1, playlist=evening.pk)
+    assert titles(evening) == ["A", "B", "A"]
+    taken = act(browser, "to_playlist", a, apply=1, name="Evening")
+    assert "There is a playlist" in taken.content.decode()
+
+
+def test_one_without_that_right_is_not_offered_playlists(client: Client) -> None:
+    client.force_login(user("view_mediaitem", "change_mediaitem"))
+    act(client, "to_playlist", item("A"), apply=1, name="Evening")
+    assert not Playlist.objects.exists()
+
+
+def test_tags_and_ratings_of_all_that_match(browser: Client) -> None:
+    for n in range(60):
+        item(f"A {n}")
+    other = item("B", status="new")
+    act(browser, "add_tag", query="?status=ready", select_across=1, apply=1, tag="night",
+        _selected_action=[0])  # fmt: skip
+    assert Tag.objects.get().items.count() == 60
+    some = list(MediaItem.objects.filter(status="ready")[:2])
+    act(browser, "remove_tag", *some, apply=1, tag="night")
+    assert Tag.objects.get().items.count() == 58
+    act(browser, "rate", other, apply=1, rating="18")
+    other.refresh_from_db()
+    assert other.age_rating == 18
+    act(browser, "rate", other, apply=1, rating="")
+    other.refresh_from_db()
+    assert other.age_rating is None
+
+
+def test_too_many_are_refused_in_words(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "MOST_WORK", 2)
+    chosen = [item(title) for title in "ABC"]
+    answer = act(browser, "prepare", *chosen)
+    assert "More than 2 items are chosen" in answer.content.decode()
+    assert not PreparedCopy.objects.exists()
+
+
+def test_prepare_cancel_and_retry(browser: Client) -> None:
+    a, b = item("A", etag="1"), item("B", status="fault", fault="It is broken.")
+    Channel.objects.create(name="D", slug="d", playlist=playlist(a), width=640, height=360)
+    act(browser, "prepare", a, b)
+    copy = PreparedCopy.objects.get()
+    assert copy.item == a
+    assert copy.house == Channel.objects.get().house.signature
+    act(browser, "cancel", a, b)
+    copy.refresh_from_db()
+    assert copy.status == "cancelled"
+    act(browser, "retry", a, b)
+    copy.refresh_from_db()
+    b.refresh_from_db()
+    assert (copy.status, b.status) == ("queued", "new")
+
+
+def test_a_deletion_says_what_stays_and_what_is_on_air(browser: Client) -> None:
+    a = item("A")
+    Channel.objects.create(name="D", slug="d", playlist=playlist(a), order="on")
+    for page in (
+        act(browser, "delete_selected", a),
+        browser.get(f"{LIST}{a.pk}/delete/"),
+    ):
+        text = page.content.decode()
+        assert "The file stays in the storage" in text
+        assert "played by a channel that is on air" in text
+    assert MediaItem.objects.exists()
+    act(browser, "delete_selected", a, post="yes")
+    assert not MediaItem.objects.exists()
+
+
+# ---- an item's page --------------------------------------------------------------------------
+
+
+def test_a_save_writes_what_people_write_and_nothing_else(browser: Client) -> None:
+    a = item("A", etag="1", source="tape")
+    tag = Tag.objects.create(name="night")
+    MediaItem.objects.filter(pk=a.pk).update(status="preparing")
+    sent = {"title": "B", "tags": [tag.pk], "age_rating": "12", "source": "", "rights": "Ours"}
+    answer = browser.post(f"{LIST}{a.pk}/change/", sent | {"key": "x", "status": "fault"})
+    assert answer.status_code == 302
+    a.refresh_from_db()
+    assert (a.title, a.age_rating, a.source, a.rights) == ("B", 12, "", "Ours")
+    assert (a.key, a.status, a.etag) == ("shows/a.mp4", "preparing", "1")
+    assert [each.name for each in a.tags.all()] == ["night"]
+
+
+def test_the_page_tells_all_that_is_known(browser: Client) -> None:
+    a = item(
+        "A", size_bytes=2_500_000_000, width=1280, height=720, fps="30000/1001",
+        video_codec="h264", sample_rate=48000, channels=2, loudness_lufs=-16.34,
+        keyframe_seconds=2.0, probed_at=timezone.now(),
+    )  # fmt: skip
+    PreparedCopy.objects.create(
+        item=a, house="720p30", source_etag="", status="fault", fault="The disk is full."
+    )
+    evening = playlist(a)
+    page = " ".join(browser.get(f"{LIST}{a.pk}/change/").content.decode().split())
+    for words in (
+        "2.5 GB", "1280×720, 29.97 fps, h264", "aac, 48 kHz, 2 channels", "about -16.3 LUFS",
+        "at most 2.0 s", "720p30", "The disk is full.", evening.name,
+    ):  # fmt: skip
+        assert words in page
+
+
+def test_buttons_of_the_page(browser: Client) -> None:
+    a = item("A")
+    copy = PreparedCopy.objects.create(item=a, house="h", source_etag="")
+    answer = browser.post(reverse("media-cancel", args=[copy.pk]), follow=True)
+    assert "Preparing is cancelled." in answer.content.decode()
+    copy.refresh_from_db()
+    assert copy.status == "cancelled"
+    browser.post(reverse("media-retry", args=[a.pk]))
+    copy.refresh_from_db()
+    assert copy.status == "queued"
+
+
+# ---- thumbnails ------------------------------------------------------------------------------
+
+
+def test_a_thumbnail_of_a_folder(client: Client, folder: Path) -> None:
+    (folder / "thumbnails").mkdir()
+    (folder / "thumbnails/a.jpg").write_bytes(b"\xff\xd8picture")
+    a = item("A", thumbnails="thumbnails/a.jpg")
+    url = reverse("media-thumb", args=[a.pk])
+    assert client.get(url).status_code == 302
+    client.force_login(user("view_mediaitem"))
+    answer = client.get(url)
+    assert b"".join(answer.streaming_content) == b"\xff\xd8picture"
+    assert answer["Content-Type"] == "image/jpeg"
+    assert "private" in answer["Cache-Control"]
+    for other in (item("B"), item("C", thumbnails="thumbnails/gone.jpg")):
+        answer = client.get(reverse("media-thumb", args=[other.pk]))
+        assert answer["Location"].endswith("no-picture.svg")
+
+
+def test_a_thumbnail_of_a_bucket(admin_client: Client, bucket: None, s3_server: str) -> None:
+    a = item("A", thumbnails="thumbnails/a.jpg")
+    answer = admin_client.get(reverse("media-thumb", args=[a.pk]))
+    assert answer.status_code == 302
+    assert answer["Location"].startswith(f"{s3_server}/films/thumbnails/a.jpg?")
+    assert "X-Amz-Expires=3600" in answer["Location"]
+    assert answer["Cache-Control"].startswith("private")
+    page = admin_client.get(LIST)
+    policy = page["Content-Security-Policy"]
+    assert f"img-src 'self' data: blob: {s3_server}" in policy
