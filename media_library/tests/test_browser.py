@@ -16,8 +16,8 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from media_library.models import MediaItem, Playlist, PlaylistEntry
 from media_library.tests.clips import lavfi, make
-from streams.tests.bench.waiting import until
-from streams.tests.test_browser import browser, complaints, seen, site
+from streamsite.tests.browsing import browser, complaints, seen, site
+from streamsite.tests.waiting import until
 
 __all__ = ["browser", "site"]
 

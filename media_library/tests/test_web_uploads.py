@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from media_library import storage, sync
 from media_library.models import MediaItem, SyncRun
-from media_library.storage import multipart
+from media_library.storage.listed import UPLOADS
 from media_library.tests.rows import item, user
 
 pytestmark = pytest.mark.django_db
@@ -149,7 +149,7 @@ def test_a_cancelled_upload_leaves_nothing(browser: Client, folder: Path) -> Non
     begun = begin(browser)
     put(browser, begun["ticket"])
     assert ask(browser, "media-abort", ticket=begun["ticket"]).status_code == 200
-    assert not list((folder / multipart.UPLOADS).iterdir())
+    assert not list((folder / UPLOADS).iterdir())
     assert ask(browser, "media-finish", ticket=begun["ticket"]).status_code == 422
 
 

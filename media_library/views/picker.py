@@ -53,7 +53,7 @@ def items(request: HttpRequest) -> HttpResponseBase:
 
 
 def _wanted(asked: QueryDict) -> QuerySet[MediaItem]:
-    found = MediaItem.objects.all()
+    found: QuerySet[MediaItem] = MediaItem.objects.all()
     order = browse.ORDERS.get(asked.get("order", ""), ())
     if order and order[0].lstrip("-") == "duration_seconds":
         # Those of unknown length have no place in this order.

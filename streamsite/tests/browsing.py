@@ -1,0 +1,79 @@
+"""A real browser for the tests of the pages."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+from conftest import need
+from streamsite.tests.waiting import until
+
+FLAGS = (
+    "--headless=new",
+    # CI runs as root in a container, where Chromium's own sandbox can't be made.
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1440,1000",
+)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chrome]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    need(chromium and driver, "Chromium with chromedriver")
+    options = ChromeOptions()
+    options.binary_location = str(chromium)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = Chrome(options=options, service=ChromeService(str(driver)))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def site(live_server: LiveServer, settings: Settings) -> str:
+    settings.ALLOWED_HOSTS = ["*"]
+    return str(live_server.url)
+
+
+def seen(browser: Chrome, selector: str) -> WebElement:
+    """The element, once there is one that shows."""
+
+    def look() -> WebElement | None:
+        for element in browser.find_elements(By.CSS_SELECTOR, selector):
+            try:
+                if element.is_displayed():
+                    return element
+            except StaleElementReferenceException:
+                # The page was drawn anew between the two questions.
+                continue
+        return None
+
+    found = until(look, 10, f"{selector} shows")
+    assert found is not None
+    return found
+
+
+def complaints(browser: Chrome) -> list[str]:
+    """What the browser found wrong: scripts that failed, policies that were broken."""
+    told = [str(entry["message"]) for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]
+    # The preview asks for a playlist that appears some seconds after the start.
+    expected = ("favicon.ico", "/live.m3u8", "[DOM]")
+    return [line for line in told if not any(word in line for word in expected)]
