@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Tags, register
 from django.core.checks import Warning as Caution
 
 #: The oldest FFmpeg that was tried: Debian 12's.
@@ -82,11 +82,3 @@ def field_keys_kept(
             id="streamsite.W004",
         )
     ]
-
-
-@register(deploy=True)
-def storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    from media_library.storage import unreachable  # noqa: PLC0415 - checks load before the apps
-
-    sentence = unreachable()
-    return [Error(sentence, id="streamsite.E001")] if sentence else []

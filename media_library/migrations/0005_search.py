@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='mediaitem',
-            index=models.Index(condition=models.Q(('titled', True)), fields=['title', 'key'], name='item_titled'),
+            index=models.Index(condition=models.Q(('titled', True)), fields=['title', 'key', 'titled'], name='item_titled'),
         ),
         migrations.RunPython(add_trigrams, drop_trigrams),
     ]

@@ -158,7 +158,9 @@ class MediaItem(models.Model):
             ),
             # A search reads the keys' index for all others.
             models.Index(
-                fields=["title", "key"], name="item_titled", condition=models.Q(titled=True)
+                fields=["title", "key", "titled"],
+                name="item_titled",
+                condition=models.Q(titled=True),
             ),
             models.Index(
                 fields=["missing_since"],

@@ -53,7 +53,7 @@ def test_deploy_check_asks_for_the_key_and_the_storage(
     settings.MEDIA_ROOT = tmp_path / "file"
     settings.MEDIA_ROOT.touch()
     assert found("streamsite.W004", deploy=True)
-    assert found("streamsite.E001", deploy=True)
+    assert found("media_library.E001", deploy=True)
     settings.FIELD_KEYS_GIVEN = True
     assert not found("streamsite.W004", deploy=True)
 
