@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 
 Status = PreparedCopy.Status
 
-#: A worker speaks every second; only the storage may keep it silent for longer.
-SILENT: Final = timedelta(minutes=15)
+#: A worker speaks every second; only a look into the original keeps it silent for minutes.
+SILENT: Final = timedelta(minutes=6)
 #: Tries of a copy whose worker died at it, before it is taken for the copy's fault.
 DEATHS: Final = 3
 #: Tries at what may pass (a full disk, a storage out of reach): five hours of them.

@@ -179,7 +179,8 @@ def _looked(item: MediaItem) -> bool:
     try:
         look_at(item, now=timezone.now())
     except (NotReadableError, StorageError) as error:
-        away = str(error) if isinstance(error, StorageError) else storage.unreachable()
+        # One file may be out of reach alone, and must not hold up the others.
+        away = storage.unreachable()
         mine = MediaItem.objects.filter(
             pk=item.pk, status=Status.NEW, probe_claimed_at=item.probe_claimed_at
         )

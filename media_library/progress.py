@@ -1,8 +1,7 @@
-"""How far the making of a copy is, over all its stages, and how long it takes yet. Pure."""
+"""How far the making of a copy is, over all its stages. Pure."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import Final
 
 from media_library.prepare import Stage
@@ -15,9 +14,6 @@ SHARES: Final = {
     Stage.VERIFYING: 5,
     Stage.STORING: 5,
 }
-#: Before so much has been done in so many seconds, nothing is foretold.
-SOME: Final = 3
-A_WHILE: Final = timedelta(seconds=5)
 
 
 def overall(stage: Stage, percent: int, *, fetched: bool) -> int:
@@ -32,11 +28,3 @@ def overall(stage: Stage, percent: int, *, fetched: bool) -> int:
     before = sum(shares[one] for one in stages[: stages.index(stage)])
     done = before + shares[stage] * percent / 100
     return min(99, int(100 * done / sum(shares.values())))
-
-
-def time_left(claimed_at: datetime | None, now: datetime, percent: int) -> timedelta | None:
-    """Until it is ready, if it goes on as it went; None where that can't be told yet."""
-    if claimed_at is None or percent < SOME or percent >= 100:  # noqa: PLR2004 - percent
-        return None
-    taken = now - claimed_at
-    return taken * (100 - percent) / percent if taken >= A_WHILE else None

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from media_library.actions import request_prepare
@@ -61,7 +62,8 @@ def prepare_playlists() -> str:
     """
     now = timezone.now()
     asked = moved = 0
-    for house, wanted in _wanted(now).items():
+    plan = _wanted(now)
+    for house, wanted in plan.items():
         late: list[PreparedCopy] = []
         for item, copy in _soonest_first(house, wanted):
             due_at = wanted[item.pk]
@@ -76,7 +78,19 @@ def prepare_playlists() -> str:
         # This column alone: workers write the others.
         PreparedCopy.objects.bulk_update(late, ["due_at"], batch_size=CHUNK)
         moved += len(late)
+        moved += _no_longer_due(PreparedCopy.objects.filter(house=house.signature), wanted)
+    used = [house.signature for house in plan]
+    moved += _no_longer_due(PreparedCopy.objects.exclude(house__in=used), {})
     return f"{asked} asked for, {moved} due at another time."
+
+
+def _no_longer_due(copies: QuerySet[PreparedCopy], wanted: dict[int, datetime | None]) -> int:
+    """What no channel plays any more must not come before what one does."""
+    queued = copies.filter(status=PreparedCopy.Status.QUEUED).exclude(due_at=None)
+    stale = [pk for pk, item in queued.values_list("pk", "item") if item not in wanted]
+    for start in range(0, len(stale), CHUNK):
+        queued.filter(pk__in=stale[start : start + CHUNK]).update(due_at=None)
+    return len(stale)
 
 
 def _soonest_first(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from media_library.actions import FaultyItemError
 from media_library.house import House
 from media_library.models import MediaItem, PreparedCopy
 from media_library.prepare import Stage
-from media_library.progress import overall, time_left
+from media_library.progress import overall
 from media_library.tests.clips import lavfi, make
 from streamsite.tests.waiting import until
 
@@ -60,15 +61,6 @@ def test_progress_goes_over_all_stages_and_ends_below_ready() -> None:
     for fetched in (True, False):
         whole = [overall(stage, p, fetched=fetched) for stage in Stage for p in (0, 50, 99)]
         assert whole == sorted(whole)
-
-
-def test_time_left_is_told_when_there_is_something_to_go_by() -> None:
-    begun = NOON - timedelta(minutes=1)
-    assert time_left(begun, NOON, 25) == timedelta(minutes=3)
-    assert time_left(begun, NOON, 0) is None
-    assert time_left(begun, NOON, 100) is None
-    assert time_left(NOON - timedelta(seconds=1), NOON, 25) is None
-    assert time_left(None, NOON, 25) is None
 
 
 def test_places_are_counted_and_given_back(settings: Settings) -> None:
@@ -251,6 +243,22 @@ def test_a_film_of_a_bucket_is_fetched_prepared_and_stored(
     assert copy.loudness_lufs == pytest.approx(-14, abs=1)
     assert (copy.percent, copy.stage) == (100, "")
     assert not list((settings.DATA_DIR / "work").iterdir())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("bucket")
+def test_a_transfer_ends_when_it_is_in_vain(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(bytes(20 << 20))
+
+    def stop(_bytes: int) -> None:
+        raise preparing.ClaimLostError
+
+    with pytest.raises(preparing.ClaimLostError):
+        storage.upload(large, "prepared/large", progress=stop)
+    # boto3 leaves the file to the garbage collector.
+    gc.collect()
+    assert not storage.exists("prepared/large")
 
 
 @pytest.mark.django_db

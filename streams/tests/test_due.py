@@ -103,6 +103,20 @@ def test_what_was_changed_is_asked_for_again_and_what_people_left_is_not(
     assert found == {"a": "queued", "b": "cancelled", "c": "fault"}
 
 
+def test_what_no_channel_plays_any_more_comes_last(channel: Channel) -> None:
+    assert channel.playlist is not None
+    prepare_playlists()
+    channel.playlist.entries.filter(item__title="a").delete()
+    assert prepare_playlists().startswith("0 asked for")
+    assert set(minutes()) == {"b", "c"}
+    # Another logo is another house.
+    Channel.objects.update(logo="0123456789abcdef")
+    assert prepare_playlists().startswith("2 asked for")
+    old = PreparedCopy.objects.filter(house=channel.house.signature)
+    assert set(old.values_list("due_at", flat=True)) == {None}
+    assert set(minutes()) == {"b", "c"}
+
+
 def test_a_faulty_item_is_not_asked_for(channel: Channel) -> None:
     MediaItem.objects.filter(title="a").update(status="fault", fault="It is no film.")
     assert prepare_playlists().startswith("2 asked for")
