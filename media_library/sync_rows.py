@@ -234,7 +234,8 @@ def forget_absences(run: SyncRun) -> None:
 @contextmanager
 def many_writes() -> Iterator[None]:
     """SQLite's settings for a sync, on this connection and until its end only."""
-    if connection.vendor != "sqlite":
+    # Within a caller's transaction the log can't be moved.
+    if connection.vendor != "sqlite" or connection.in_atomic_block:
         yield
         return
     with connection.cursor() as cursor:
@@ -254,6 +255,6 @@ def many_writes() -> Iterator[None]:
 
 def checkpoint() -> None:
     """Move SQLite's log into its file. It holds up no writer."""
-    if connection.vendor == "sqlite":
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -31,7 +31,7 @@ def test_each_key_is_judged_once_in_order_and_rightly(
         for etag, misses, missing in [noted[key]]
     ]
     found = list(compare(objects, rows))
-    keys = [listed.key if listed else row.key for _, listed, row in found if listed or row]
+    keys = [each.key for _, listed, row in found if (each := listed or row)]
     assert keys == in_bytes(dict.fromkeys([*listed, *noted]))
     for key, (verdict, _, _) in zip(keys, found, strict=True):
         assert verdict is expected(key, listed, noted)
