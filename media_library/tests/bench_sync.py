@@ -91,7 +91,7 @@ def run_pass(count: int, *, scattered: bool = False) -> dict[str, float]:
 def migrate() -> None:
     """In a process of its own too: it takes memory that no sync does."""
     argv = (sys.executable, "manage.py", "migrate", "--verbosity", "0")
-    subprocess.run(argv, check=True)
+    subprocess.run(argv, env=os.environ | _SETTINGS, check=True)
 
 
 def in_own_process(count: int) -> dict[str, float]:
@@ -104,7 +104,7 @@ def in_own_process(count: int) -> dict[str, float]:
             "pass",
             str(count),
         ],
-        env=os.environ | {"DJANGO_SETTINGS_MODULE": "streamsite.tests.settings"},
+        env=os.environ | _SETTINGS,
         check=True,
         stdout=subprocess.PIPE,
         text=True,
@@ -114,10 +114,11 @@ def in_own_process(count: int) -> dict[str, float]:
 
 
 _NAME: Final = "media_library.tests.bench_sync"
+_SETTINGS: Final = {"DJANGO_SETTINGS_MODULE": "streamsite.tests.settings"}
 
 
 def main(count: int) -> int:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "streamsite.tests.settings")
+    os.environ.update(_SETTINGS)
     # The folders are made once, here, and both passes find them in the environment.
     import streamsite.tests.settings  # noqa: F401, PLC0415
 
