@@ -106,9 +106,8 @@ def test_files_are_uploaded_and_become_items(either: str, tmp_path: Path) -> Non
     film, other = tmp_path / "My film.mp4", tmp_path / "other.mkv"
     film.write_bytes(os.urandom(9 * 1024 * 1024))
     other.write_bytes(b"film")
-    text = said(
-        "upload_media", str(film), "--folder", "films/1950s", "--title", "Mine", "--json"
-    )
+    folder = ("--folder", "films/1950s")
+    text = said("upload_media", str(film), *folder, "--title", "Mine", "--json")
     (uploaded,) = last_line(text)["uploaded"]
     assert (uploaded["key"], uploaded["title"]) == ("films/1950s/My film.mp4", "Mine")
     assert storage.read(uploaded["key"], 0, 10**8) == film.read_bytes()
