@@ -1,0 +1,35 @@
+"""The pages of a large library take little more time than those of a small one."""
+
+from __future__ import annotations
+
+import pytest
+
+from media_library.models import MediaItem, Playlist, Tag
+from media_library.tests import bench_pages
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
+
+#: deploy/bench.sh measures a million of them against the bound.
+SMALL, LARGE = 1_000, 50_000
+#: A walk through a column of so many rows takes 5 ms, a page 60; another machine at work at the
+#: same time may double one of them.
+MOST = 4.0
+
+
+def test_fifty_times_the_items_do_not_take_four_times_as_long() -> None:
+    best: dict[int, dict[str, float]] = {}
+    for count in (SMALL, LARGE):
+        bench_pages.fill(count)
+        taken = bench_pages.measure(count, times=3)
+        best[count] = {name: min(spent) for name, spent in taken.items()}
+        for model in (Playlist, Tag, MediaItem):
+            model.objects.all().delete()
+    small, large = best[SMALL], best[LARGE]
+    # Folders and the playlist have more to show there.
+    same = [name for name in small if name.startswith("list") or "search" in name]
+    # Of a small library a filter leaves an empty page; and what takes nothing has no ratio.
+    least = {name: max(small[name], small["list, first page"], 20) for name in same}
+    slower = {
+        name: (least[name], large[name]) for name in same if large[name] > MOST * least[name]
+    }
+    assert not slower
