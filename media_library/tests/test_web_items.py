@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -62,6 +64,21 @@ def test_the_list_is_ordered_and_paged(
     answer = browser.get(LIST, {"status": "ready"})
     assert answer.context["cl"].result_count == 100
     assert "narrow them down" in answer.content.decode()
+
+
+def test_a_longer_page_asks_no_more_questions(browser: Client) -> None:
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            shown(browser)
+        return len(queries)
+
+    known = {"width": 1280, "height": 720, "fps": "30000/1001", "video_codec": "h264"}
+    item("A", probed_at=timezone.now(), **known)
+    asked()
+    few = asked()
+    for n in range(20):
+        item(f"B {n}", probed_at=timezone.now(), thumbnails="thumbnails/x.jpg", **known)
+    assert asked() == few
 
 
 def test_each_filter_has_a_page(browser: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import JSONEncoder
 from typing import Final
 
 from django.http import HttpRequest, JsonResponse
@@ -30,12 +31,14 @@ def entries(request: HttpRequest, pk: int) -> HttpResponseBase:
     """All entries in their order, and the version that they are of."""
     playlist = get_object_or_404(Playlist, pk=pk)
     # The version first: an order that is newer than it is refused, never the other way round.
-    found = PlaylistEntry.objects.filter(playlist=playlist).select_related("item")
-    listed = [
-        {"entry": entry.pk, **brief(entry.item)}
-        for entry in found.only("position", "playlist", "item", *_ITEM)
-    ]
-    return JsonResponse({"version": playlist.version, "entries": listed})
+    found = PlaylistEntry.objects.filter(playlist=playlist)
+    listed = []
+    # No objects: of thousands they would take a second.
+    for entry, item, *columns in found.values_list("pk", "item", *_ITEM):
+        told = brief(item, *columns)
+        told["entry"] = entry
+        listed.append(told)
+    return JsonResponse({"version": playlist.version, "entries": listed}, encoder=JSONEncoder)
 
 
 @require_POST

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from django.db.models import Q, QuerySet
@@ -23,18 +24,34 @@ PAGE: Final = 60
 COLUMNS: Final = ("key", "title", "status", "fault", "thumbnails", "duration_seconds")
 
 
-def brief(item: MediaItem) -> dict[str, Any]:
+def brief(  # noqa: PLR0917 - as `COLUMNS` has them
+    pk: int,
+    key: str,
+    title: str,
+    status: str,
+    fault: str,
+    thumbnails: str,
+    seconds: float | None,
+) -> dict[str, Any]:
     """What the picker and the editor show of an item."""
     return {
-        "item": item.pk,
-        "title": item.title,
-        "folder": item.key.rpartition("/")[0],
-        "seconds": item.duration_seconds,
-        "status": item.status,
-        "label": item.get_status_display(),
-        "fault": item.fault,
-        "thumb": reverse("media-thumb", args=[item.pk]) if item.thumbnails else "",
+        "item": pk,
+        "title": title,
+        "folder": key.rpartition("/")[0],
+        "seconds": seconds,
+        "status": status,
+        "label": _LABELS[status],
+        "fault": fault,
+        "thumb": f"{_thumbs()}{pk}.jpg" if thumbnails else "",
     }
+
+
+_LABELS: Final = {status.value: str(status.label) for status in MediaItem.Status}
+
+
+@lru_cache
+def _thumbs() -> str:
+    return reverse("media-thumb", args=[0]).removesuffix("0.jpg")
 
 
 @require_GET
@@ -49,7 +66,8 @@ def items(request: HttpRequest) -> HttpResponseBase:
     ids = list(found.order_by(*order).values_list("pk", flat=True)[: PAGE + 1])
     shown = browse.rows(ids[:PAGE], *COLUMNS, order[0].lstrip("-"))
     following = _cursor(shown[-1], order) if len(ids) > PAGE and shown else None
-    return JsonResponse({"items": [brief(item) for item in shown], "next": following})
+    listed = [brief(item.pk, *(getattr(item, name) for name in COLUMNS)) for item in shown]
+    return JsonResponse({"items": listed, "next": following})
 
 
 def _wanted(asked: QueryDict) -> QuerySet[MediaItem]:
