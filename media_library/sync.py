@@ -17,7 +17,7 @@ from typing import Final
 import psutil
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -73,11 +73,7 @@ def prepare(*, by: str = "", dry: bool = False, accept_gone: bool = False) -> Sy
                 "wait for its end."
             )
         if left.dry == dry and left.heard_at > timezone.now() - RESUMABLE:
-            SyncRun.objects.filter(pk=left.pk).update(
-                accept_gone=left.accept_gone or accept_gone
-            )
-            left.refresh_from_db()
-            return left
+            return _take_up(left, accept_gone=accept_gone)
         _end(left, SyncRun.Status.FAILED, "It was left unfinished: a new one was begun.")
     try:
         with transaction.atomic():
@@ -86,6 +82,19 @@ def prepare(*, by: str = "", dry: bool = False, accept_gone: bool = False) -> Sy
             )
     except IntegrityError:
         raise SyncError("A sync was started a moment ago: wait for its end.") from None
+
+
+def _take_up(left: SyncRun, *, accept_gone: bool) -> SyncRun:
+    """Nobody's, and heard of just now: whoever asks next waits for who asked first."""
+    as_it_was = SyncRun.objects.filter(
+        pk=left.pk, claim=left.claim, heard_at=left.heard_at, status=SyncRun.Status.RUNNING
+    )
+    if not as_it_was.update(
+        claim="", heard_at=timezone.now(), accept_gone=left.accept_gone or accept_gone
+    ):
+        raise SyncError("Another worker took the sync up a moment ago: wait for its end.")
+    left.refresh_from_db()
+    return left
 
 
 def work(run_id: int) -> str:
@@ -197,6 +206,13 @@ def run(run_id: int, *, progress: Callable[[SyncRun], None] | None = None) -> Sy
         log.warning("sync.claim_lost", run=run_id)
     except StorageError as error:
         _end(worker.run, SyncRun.Status.FAILED, str(error))
+    except DatabaseError:
+        # The row can't be written either. It is taken up where it was.
+        raise
+    except Exception as error:
+        fault = f"It was stopped by an error ({type(error).__name__}): look at the jobs' log."
+        _end(worker.run, SyncRun.Status.FAILED, fault)
+        raise
     except KeyboardInterrupt:
         # Not silent for two minutes first: whoever starts the next goes on at once.
         SyncRun.objects.filter(pk=run_id, claim=worker.claim).update(

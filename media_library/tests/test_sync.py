@@ -245,6 +245,29 @@ def test_a_silent_worker_loses_its_sync_and_writes_no_more(folder: Path) -> None
     assert SyncRun.objects.get().added == 3
 
 
+def test_a_sync_that_is_taken_up_is_taken_up_once(folder: Path) -> None:
+    sync.prepare()
+    SyncRun.objects.update(heard_at=timezone.now() - timedelta(minutes=3))
+    taken = sync.prepare()
+    with pytest.raises(SyncError, match="wait for its end"):
+        sync.prepare()
+    assert counts(sync.run(taken.pk)) == (0, 0, 0, 0)
+
+
+def test_an_error_nobody_thought_of_ends_it_in_words(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(after: str) -> Iterator[Listed]:
+        raise IndexError(after)
+
+    monkeypatch.setattr(storage, "listing", broken)
+    with pytest.raises(IndexError):
+        synced()
+    run = SyncRun.objects.get()
+    assert run.status == SyncRun.Status.FAILED
+    assert "(IndexError): look at the jobs' log" in run.fault
+
+
 def test_a_sync_left_for_a_day_is_not_gone_on_with(folder: Path) -> None:
     old = sync.prepare()
     SyncRun.objects.update(heard_at=timezone.now() - timedelta(days=1))
