@@ -18,7 +18,7 @@ from django.db.models import Exists, F, Func, OuterRef, Q, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 
 from media_library.models import MediaItem
-from media_library.search import matching
+from media_library.search import condition, matching
 
 Items = QuerySet[MediaItem]
 
@@ -132,7 +132,15 @@ def not_tagged(items: Items, name: str) -> Items:
 
 def searched(items: Items, text: str) -> Items:
     """Those whose title or key has all words of the text; all for an empty one."""
-    return matching(items, text) if text.strip() else items
+    if not text.strip():
+        return items
+    if items.query.where:
+        found = list(items.order_by().values_list("pk", flat=True)[: REACH + 1])
+        if len(found) <= REACH:
+            # Read these few, rather than walk through the library a second time.
+            those = MediaItem.objects.filter(condition(text), pk__in=found)
+            return those.order_by(*items.query.order_by)
+    return matching(items, text)
 
 
 # ---- pages -----------------------------------------------------------------------------------

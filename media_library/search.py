@@ -32,10 +32,8 @@ def matching(items: QuerySet[MediaItem], text: str) -> QuerySet[MediaItem]:
 
     All for an empty text. The queryset is as good to filter, order and cut as before.
     """
-    words = [word[:LONGEST_WORD] for word in text.split()[:MOST_WORDS]]
-    # PostgreSQL can't store it, so nothing has it.
-    words = [word.replace("\0", "") for word in words]
-    if not any(words):
+    words = _words(text)
+    if not words:
         return items
     by_row = _all(words, "title", "key")
     if connection.vendor != "sqlite" or _many(by_row):
@@ -45,8 +43,20 @@ def matching(items: QuerySet[MediaItem], text: str) -> QuerySet[MediaItem]:
     return items.filter(pk__in=by_key.values("pk").union(by_title.values("pk"), all=True))
 
 
+def condition(text: str) -> Q:
+    """The same of each row by itself: for a part of the library that is small already."""
+    words = _words(text)
+    return _all(words, "title", "key") if words else Q()
+
+
+def _words(text: str) -> list[str]:
+    # PostgreSQL stores no NUL, so nothing has one.
+    words = (word[:LONGEST_WORD].replace("\0", "") for word in text.split()[:MOST_WORDS])
+    return [word for word in words if word]
+
+
 def _all(words: list[str], *columns: str) -> Q:
-    return reduce(and_, (reduce(or_, _any(word, columns)) for word in words if word))
+    return reduce(and_, (reduce(or_, _any(word, columns)) for word in words))
 
 
 def _any(word: str, columns: tuple[str, ...]) -> list[Q]:

@@ -96,6 +96,9 @@ def test_each_filter_has_a_page(browser: Client) -> None:
     assert set(shown(browser, untagged="old")) == {"Night", "Film"}
     assert set(shown(browser, folder="films")) == {"Film"}
     assert shown(browser, folder="films", status="fault") == []
+    assert set(shown(browser, q="n")) == {"Night", "Broken", "Film"}
+    assert set(shown(browser, q="N", status="ready")) == {"Night", "Film"}
+    assert shown(browser, q="night", folder="films") == ["Film"]
     page = browser.get(LIST, {"folder": "films"}).content.decode()
     assert "?folder=films%2Fnight" in page
     assert "It ends in the middle." in browser.get(LIST).content.decode()
