@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 from pytest_django import Settings
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from media_library.models import MediaItem, Playlist, PlaylistEntry
+from media_library.models import MediaItem, Playlist, PlaylistEntry, SyncRun
 from media_library.tests.clips import lavfi, make
 from streamsite.tests.browsing import browser, complaints, seen, site
 from streamsite.tests.waiting import until
@@ -207,6 +208,12 @@ def test_nothing_of_the_library_runs_over_the_edge(
     items(*(f"Item {n}" for n in range(30)))
     playlist = Playlist.objects.create(name="Evening")
     PlaylistEntry.objects.create(playlist=playlist, item=item, position=1)
+    run = SyncRun.objects.create(
+        status="braked",
+        fault="All 31 items would go: the storage is empty, it seems. Look at STORAGE_BUCKET.",
+        differences=[["absent", f"shows/{long}.mp4"]],
+        ended_at=timezone.now(),
+    )
     screen(browser, width)
     pages = {
         "items": "/admin/media_library/mediaitem/",
@@ -216,11 +223,12 @@ def test_nothing_of_the_library_runs_over_the_edge(
         "editor": f"/admin/media_library/playlist/{playlist.pk}/change/",
         "upload": "/admin/media/upload/",
         "syncs": "/admin/media_library/syncrun/",
+        "sync": f"/admin/media_library/syncrun/{run.pk}/change/",
         "import": "/admin/media/import/",
     }
     for name, page in pages.items():
         browser.get(inside + page)
-        seen(browser, ".sx")
+        seen(browser, ".sx, #content-main")
         if name == "editor":
             until(lambda: len(picked(browser)) > 20, 10, "the library is there")
         shot(browser, f"{name}-{width}")
