@@ -29,10 +29,10 @@ class SyncRunAdmin(ModelAdmin):  # type: ignore[misc]
     list_before_template = "media_library/sync_before.html"
     change_form_outer_before_template = "media_library/head.html"
     fields = (
-        *("started_at", "started_by", "outcome", "lasted", "fault", "known", "seen", "added"),
+        *("started_at", "started_by", "result", "lasted", "fault", "known", "seen", "added"),
         *("changed", "absent", "gone", "unchanged", "found"),
     )
-    readonly_fields = ("outcome", "lasted", "found")
+    readonly_fields = ("result", "lasted", "found")
 
     def changelist_view(
         self, request: HttpRequest, extra_context: Any = None
@@ -44,8 +44,12 @@ class SyncRunAdmin(ModelAdmin):  # type: ignore[misc]
 
     @display(description="Result", ordering="status", label=_COLOURS)  # type: ignore[untyped-decorator]
     def outcome(self, run: SyncRun) -> tuple[str, str]:
+        return run.status, self.result(run)
+
+    @admin.display(description="Result")
+    def result(self, run: SyncRun) -> str:
         said = str(run.get_status_display())
-        return run.status, f"{said} (only shown)" if run.dry else said
+        return f"{said} (only shown)" if run.dry else said
 
     @admin.display(description="Lasted")
     def lasted(self, run: SyncRun) -> str:

@@ -225,3 +225,4 @@ def test_a_sync_shows_what_it_found_different(keeper: Client) -> None:
     run = SyncRun.objects.create(status="done", dry=True, differences=[["added", "<a>.mp4"]])
     page = keeper.get(f"/admin/media_library/syncrun/{run.pk}/change/").content.decode()
     assert "&lt;a&gt;.mp4" in page
+    assert "Done (only shown)" in page
