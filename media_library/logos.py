@@ -13,7 +13,7 @@ from django.conf import settings
 from media_library import ffmpeg, storage
 from media_library.ffmpeg import Bounds
 from media_library.house import Logo
-from media_library.prepare import logo_input
+from media_library.recipe import logo_input
 
 #: Bytes of the file, and pixels of its longer side.
 MOST_BYTES: Final = 2 << 20

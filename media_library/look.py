@@ -18,8 +18,9 @@ from media_library import ffmpeg, loudness, moov
 from media_library.ffmpeg import Bounds, Window
 from media_library.location import Location
 from media_library.loudness import Loudness, Meter
-from media_library.prepare import Tools, within
+from media_library.prepare import Tools
 from media_library.probe import CutOffError, NotMediaError, Probe, ProbeError, probe
+from media_library.recipe import within
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from django.conf import settings
 
-from media_library import prepare
+from media_library import prepare, recipe
 from media_library.house import House
 
 #: Seconds. Short, so that the item that can be played again need not wait.
@@ -33,12 +33,12 @@ def slate(house: House) -> tuple[Path, int]:
 
 def command(program: str, house: House, frames: int) -> tuple[str, ...]:
     """The command line that makes it, up to the name of its output."""
-    sight, sound = prepare.picture(house, frames), prepare.audio(house, frames)
+    sight, sound = recipe.picture(house, frames), recipe.audio(house, frames)
     return (
-        *prepare.head(program),
+        *recipe.head(program),
         *("-loop", "1", "-framerate", str(house.fps), "-i", f"file:{PICTURE}"),
-        *prepare.silent_input(),
+        *recipe.silent_input(),
         *("-filter_complex", f"[0:v:0]{sight}[v];[1:a:0]{sound}[a]"),
         *("-map", "[v]", "-map", "[a]"),
-        *prepare.encoder(house),
+        *recipe.encoder(house),
     )

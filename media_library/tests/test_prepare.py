@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import pytest
 
-from media_library import prepare, slate
+from media_library import prepare, recipe, slate
 from media_library.ffmpeg import Source
 from media_library.house import SAMPLE_RATE, House
 from media_library.location import LocalFile
@@ -150,7 +150,7 @@ def test_a_still_picture_takes_as_many_bytes_as_any_other(tmp_path: Path) -> Non
 def test_a_copy_with_a_frame_too_few_is_thrown_away(tmp_path: Path) -> None:
     house, target = small(), tmp_path / "copy.mp4"
     clip = make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:r=30:d=1", "sine=d=1"))
-    one_less = prepare.conforming(
+    one_less = recipe.conforming(
         "ffmpeg", Source(("-i", str(clip))), house, 31, sound=Correction()
     )
     with pytest.raises(NotAsOrderedError, match="came out wrong"):
@@ -239,7 +239,7 @@ def test_hdr_is_brought_into_the_range_of_others(tmp_path: Path) -> None:
         *("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"),
         *("-color_trc", "smpte2084", "-color_primaries", "bt2020", "-colorspace", "bt2020nc"),
     )
-    assert prepare.tone_maps("ffmpeg"), "Debian's FFmpeg has zscale"
+    assert recipe.tone_maps("ffmpeg"), "Debian's FFmpeg has zscale"
     shown = colours(conformed(clip, tmp_path, small()), 48, 32)
     assert min(shown) > 150
 
@@ -262,7 +262,7 @@ def test_a_copy_that_is_not_as_ordered_is_thrown_away(
 ) -> None:
     house = small()
     clip = make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:r=30:d=3", "sine=d=3"))
-    ordered = prepare.conforming(
+    ordered = recipe.conforming(
         "ffmpeg", Source(("-i", str(clip))), house, 96, sound=Correction()
     )
     if spoil[0] == "-vf":

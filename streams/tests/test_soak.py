@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from media_library import prepare
+from media_library import prepare, recipe
 from media_library.house import House
 from streams.playout import ledger, process
 from streams.playout.ledger import Note, Snapshot
@@ -44,13 +44,13 @@ KEY = "k-soak"
 def clip(folder: Path) -> tuple[Path, int]:
     """An item of twenty minutes, prepared as any other; black and silent, for that is quick."""
     frames = TINY.frames_on_grid(LENGTH)
-    sight, sound = prepare.picture(TINY, frames), prepare.audio(TINY, frames)
+    sight, sound = recipe.picture(TINY, frames), recipe.audio(TINY, frames)
     command = (
-        *prepare.head("ffmpeg"),
+        *recipe.head("ffmpeg"),
         *("-f", "lavfi", "-i", f"color=s={TINY.width}x{TINY.height}:r={TINY.fps}"),
-        *prepare.silent_input(),
+        *recipe.silent_input(),
         *("-filter_complex", f"[0:v:0]{sight}[v];[1:a:0]{sound}[a]"),
-        *("-map", "[v]", "-map", "[a]", *prepare.encoder(TINY)),
+        *("-map", "[v]", "-map", "[a]", *recipe.encoder(TINY)),
     )
     path = folder / "clip.mp4"
     prepare.write(command, TINY, frames, path, tools=prepare.Tools())
