@@ -7,7 +7,7 @@ import pytest
 from media_library.models import MediaItem, Playlist, Tag
 from media_library.tests import bench_pages
 
-pytestmark = [pytest.mark.slow, pytest.mark.django_db]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.django_db]
 
 #: deploy/bench.sh measures a million of them against the bound.
 SMALL, LARGE = 1_000, 50_000

@@ -161,6 +161,7 @@ def test_check_deploy_tells_of_a_folder_that_is_not_there(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_an_unchanged_library_is_quick_and_memory_is_flat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,7 @@ from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.secret import Secret
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 #: As few bytes as H.264 and AAC can do with.
 TINY = House(96, 64, 25, 10_000, 16_000)

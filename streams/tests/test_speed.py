@@ -22,7 +22,7 @@ from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.secret import Secret
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 BITRATE = HOUSE.video_bitrate + HOUSE.audio_bitrate
 #: Seconds over which the cost is measured.

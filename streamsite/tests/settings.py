@@ -1,6 +1,7 @@
 """The settings under test: the defaults, whatever the environment and .env of this machine say.
 
-A process that a test starts joins the test's folders, for it inherits their names.
+A process that a test starts joins the test's folders, for it inherits their names. Tests that run
+side by side (pytest-xdist) have folders of their own.
 """
 
 import atexit
@@ -11,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 _root = Path(__file__).parents[2]
-_MARK = "streamsite-tests-"
+_MARK = f"streamsite-tests-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}-"
 
 if _MARK not in os.environ.get("DATA_DIR", ""):
     _example = (_root / ".env.example").read_text()
