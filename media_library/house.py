@@ -127,6 +127,8 @@ def lacks(probe: Probe) -> tuple[str, ...]:
         faults.append(f"its picture is {probe.video_codec or 'missing'}, not H.264")
     elif probe.pixel_format not in {"yuv420p", "yuvj420p"}:
         faults.append(f"its picture is {probe.pixel_format}, not 8 bit 4:2:0")
+    if probe.turned:
+        faults.append("its picture lies on its side")
     if not probe.audio_codec:
         faults.append("it has no sound")
         return tuple(faults)

@@ -61,6 +61,8 @@ class Probe:
     channels: int = 0
     #: Frames a decoder holds back before it shows one: B-frames.
     reorder: int = 0
+    #: It is to be turned before it is shown, by a quarter or a half.
+    turned: bool = False
     #: Transfer curve of the picture, as ffprobe names it; empty where it is not told.
     colour: str = ""
 
@@ -178,7 +180,10 @@ def _parsed(answer: dict[str, Any]) -> Probe:
     audio: dict[str, Any] = next(
         (stream for stream in streams if stream.get("codec_type") == "audio"), {}
     )
-    width, height = _as_shown(video)
+    turn = _turn(video)
+    width, height = int(video.get("width", 0)), int(video.get("height", 0))
+    if turn % 180:
+        width, height = height, width
     return Probe(
         seconds=_positive(answer.get("format", {}).get("duration")),
         width=width,
@@ -190,15 +195,15 @@ def _parsed(answer: dict[str, Any]) -> Probe:
         sample_rate=int(audio.get("sample_rate", 0)),
         channels=int(audio.get("channels", 0)),
         reorder=int(video.get("has_b_frames", 0)),
+        turned=bool(turn),
         colour=video.get("color_transfer", "").replace("unknown", ""),
     )
 
 
-def _as_shown(video: dict[str, Any]) -> tuple[int, int]:
-    """Width and height after the turn that a display matrix asks for."""
-    size = int(video.get("width", 0)), int(video.get("height", 0))
+def _turn(video: dict[str, Any]) -> int:
+    """Degrees by which the display matrix turns the picture."""
     turns = [int(side.get("rotation", 0)) for side in video.get("side_data_list", [])]
-    return size[::-1] if any(turn % 180 for turn in turns) else size
+    return next((turn for turn in turns if turn % 360), 0)
 
 
 def _positive(text: str | None) -> Fraction | None:

@@ -75,6 +75,7 @@ def look_at(item: MediaItem, *, now: datetime) -> None:
         sample_rate=found.sample_rate or None,
         channels=found.channels or None,
         reorder=found.reorder,
+        turned=found.turned,
         colour=found.colour[:32],
         loudness_lufs=seen.loudness,
         keyframe_seconds=seen.keyframe_seconds,

@@ -10,7 +10,7 @@ from django.db.models import F
 from django.utils.crypto import salted_hmac
 
 from media_library import slate as slates
-from media_library.house import SAMPLE_RATE, House
+from media_library.house import House, lacks
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams.models import Channel, Output
 from streams.playout.plan import Item, Kind, Mode, OutputPlan, Policy, Tools
@@ -92,14 +92,8 @@ def _item(entry: PlaylistEntry, copy: PreparedCopy | None, kind: Kind) -> Item:
 
 
 def can_be_copied(media: MediaItem) -> bool:
-    """Whether its codecs are those of every house. Size and rate may differ."""
-    return (
-        media.video_codec == "h264"
-        and media.pixel_format in {"yuv420p", "yuvj420p"}
-        and media.audio_codec == "aac"
-        and media.sample_rate == SAMPLE_RATE
-        and media.channels == 2  # noqa: PLR2004 - stereo
-    )
+    """Whether it can be sent as it is. What was not looked into can't."""
+    return media.probe is not None and not lacks(media.probe)
 
 
 def slate(house: House) -> Item:

@@ -89,6 +89,9 @@ class MediaItem(models.Model):
     reorder = models.PositiveSmallIntegerField(
         default=0, help_text="Frames that are decoded before they are shown (B-frames)."
     )
+    turned = models.BooleanField(
+        default=False, help_text="Filmed upright: it has to be turned before it is shown."
+    )
     audio_codec = models.CharField(max_length=32, blank=True)
     sample_rate = models.PositiveIntegerField(null=True, blank=True)
     channels = models.PositiveSmallIntegerField(
@@ -205,6 +208,7 @@ class MediaItem(models.Model):
             sample_rate=self.sample_rate or 0,
             channels=self.channels or 0,
             reorder=self.reorder,
+            turned=self.turned,
             colour=self.colour,
         )
 

@@ -11,7 +11,7 @@ import pytest
 
 from media_library import prepare, recipe, slate
 from media_library.ffmpeg import Source
-from media_library.house import SAMPLE_RATE, House
+from media_library.house import SAMPLE_RATE, House, lacks
 from media_library.location import LocalFile
 from media_library.loudness import Correction
 from media_library.prepare import (
@@ -219,6 +219,8 @@ def test_what_a_phone_filmed_upright_stands_upright(tmp_path: Path) -> None:
         tmp_path / "phone.mp4", "-i", str(clip), "-c", "copy", "-metadata:s:v", "rotate=270"
     )
     found = probe(LocalFile(phone))
+    assert found.turned
+    assert "lies on its side" in str(lacks(found))
     assert (found.width, found.height) == (64, 96)
     target = conformed(phone, tmp_path, House(192, 96, 30, 200_000, 64_000))
     top, bottom = colours(target, 96, 20), colours(target, 96, 76)

@@ -1,7 +1,7 @@
 """The settings under test: the defaults, whatever the environment and .env of this machine say.
 
-A process that a test starts joins the test's folders, for it inherits their names. Tests that run
-side by side (pytest-xdist) have folders of their own.
+A process that a test starts joins the test's folders, for it inherits their names. Tests that
+run side by side (pytest-xdist) have folders of their own.
 """
 
 import atexit
