@@ -198,7 +198,7 @@ class ReadAhead:
             if now < self._refused.get(each, 0.0):
                 continue
             try:
-                facts = self._facts.get(each) or storage.facts(each.key)
+                facts = self._facts.get(each) or storage.facts(each.key, brisk=True)
             except StorageError as error:
                 if not error.permanent:
                     raise
@@ -226,7 +226,7 @@ class ReadAhead:
             before = all_wanted[: all_wanted.index(wanted) + 1]
             self._make_room(length, {each.name for each in before})
             try:
-                piece = storage.read(wanted.key, have, length, etag=facts.etag)
+                piece = storage.read(wanted.key, have, length, etag=facts.etag, brisk=True)
             except StorageError as error:
                 if not error.permanent:
                     raise

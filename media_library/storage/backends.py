@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -65,6 +66,11 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
             file_overwrite=True,
         )
 
+    @cached_property
+    def brisk(self) -> Any:
+        """A client that soon gives up, for one who has something else to do."""
+        return own_client(BRISK, 1)
+
 
 class FolderStorage(FileSystemStorage):
     """The folder of STORAGE_PROVIDER=local."""
@@ -86,8 +92,10 @@ def bucket() -> Any:
     return cast("BucketStorage", default_storage).bucket
 
 
-def client() -> Any:
+def client(*, brisk: bool = False) -> Any:
     """Takes keys as they are, where django-storages makes "a/b" of "a//b"."""
+    if brisk:
+        return cast("BucketStorage", default_storage).brisk
     return bucket().meta.client
 
 

@@ -72,8 +72,11 @@ def folder_etag(stat: os.stat_result) -> str:
     return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
 
 
-def facts(key: str) -> Facts:
-    """Size and etag of an object. Raises `NotInStorageError`, `StorageError`."""
+def facts(key: str, *, brisk: bool = False) -> Facts:
+    """Size and etag of an object. Raises `NotInStorageError`, `StorageError`.
+
+    `brisk`: one try, 3 s to connect and 6 s for an answer.
+    """
     if is_local():
         path = folder_path(key)
         with told(key):
@@ -82,8 +85,8 @@ def facts(key: str) -> Facts:
             stat = path.stat()
         return Facts(stat.st_size, folder_etag(stat))
     with told(key):
-        head = bucket().Object(checked(key))
-        return Facts(head.content_length, head.e_tag.strip('"'))
+        head = client(brisk=brisk).head_object(Bucket=settings.STORAGE_BUCKET, Key=checked(key))
+        return Facts(head["ContentLength"], head["ETag"].strip('"'))
 
 
 def upload(
@@ -129,11 +132,12 @@ def download(key: str, target: Path) -> None:
         bucket().download_file(checked(key), str(draft))
 
 
-def read(key: str, start: int, length: int, *, etag: str = "") -> bytes:
+def read(key: str, start: int, length: int, *, etag: str = "", brisk: bool = False) -> bytes:
     """Up to `length` bytes from offset `start`; fewer at the object's end, none behind it.
 
     With an etag the bytes are of that content: raises `ChangedError` when the object is
-    another one by now. Raises `NotInStorageError`, `StorageError`.
+    another one by now. `brisk`: one try, given up after 6 s without a byte. Raises
+    `NotInStorageError`, `StorageError`.
     """
     if start < 0 or length <= 0:
         raise ValueError(f"No range: {length} bytes from {start}.")
@@ -152,7 +156,9 @@ def read(key: str, start: int, length: int, *, etag: str = "") -> bytes:
         wanted["IfMatch"] = f'"{etag}"'
     with told(key):
         try:
-            answer = bucket().Object(checked(key)).get(**wanted)
+            answer = client(brisk=brisk).get_object(
+                Bucket=settings.STORAGE_BUCKET, Key=checked(key), **wanted
+            )
             with closing(answer["Body"]) as body:
                 return cast("bytes", body.read())
         except ClientError as error:

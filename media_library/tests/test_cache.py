@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pytest_django import Settings
 
 from media_library import cache, storage
 from media_library.cache import KNOWN, LOOK, LOOK_AGAIN, ReadAhead, Wanted
+from media_library.storage import backends
 
 A, B, C = (Wanted(f"{name}.mp4", "1") for name in "abc")
 SIZE = 1000
@@ -134,9 +136,11 @@ def test_a_fetch_is_gone_on_with_after_a_crash(
     asked: list[int] = []
     read = storage.read
 
-    def noted(key: str, start: int, length: int, *, etag: str = "") -> bytes:
+    def noted(
+        key: str, start: int, length: int, *, etag: str = "", brisk: bool = False
+    ) -> bytes:
         asked.append(start)
-        return read(key, start, length, etag=etag)
+        return read(key, start, length, etag=etag, brisk=brisk)
 
     monkeypatch.setattr(storage, "read", noted)
     work(again, 3)
@@ -222,6 +226,19 @@ def test_a_storage_that_goes_away_in_the_middle_of_a_fetch_is_noticed(
     work(ahead, 4)
     assert ahead.fault() == ""
     assert ahead.find(A)
+
+
+def test_a_storage_that_takes_the_question_and_never_answers_is_noticed_soon(
+    ahead: ReadAhead, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a router that drops everything: no refusal, no end."""
+    monkeypatch.setattr(backends, "BRISK", (1, 1))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.STORAGE_ENDPOINT_URL = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        settings.STORAGES = dict(settings.STORAGES)
+        ahead.want([A])
+        assert ahead.step() == LOOK_AGAIN
+        assert "does not answer in time" in (ahead.fault() or "")
 
 
 def test_a_full_disk_ends_the_fetching_and_nothing_else(

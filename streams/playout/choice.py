@@ -86,6 +86,10 @@ class Choice:
         """Why its bytes are known to be out of reach; empty where they may be had."""
         return "" if self.sources.at_hand(item) else self.sources.fault() or ""
 
+    def _is_sure(self, item: Item) -> bool:
+        """Whether its bytes can be had, as far as anybody knows."""
+        return self.sources.at_hand(item) or self.sources.fault() == ""
+
     def _stand_in_due(self, plan: ChannelPlan, item: Item, hurried: bool) -> bool:  # noqa: FBT001
         if self._stood_in:
             # Never twice in a row: where the slate is at fault, an item may play.
@@ -101,7 +105,7 @@ class Choice:
             self._tell("The playlist is empty.")
         if not self._filler_failed:
             for filler in from_next(plan.fillers, self.last_filler):
-                if not self._away(filler):
+                if self._is_sure(filler):
                     self._wait_for(item, away)
                     return filler
         self._filler_failed = False

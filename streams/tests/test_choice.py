@@ -124,6 +124,14 @@ def test_with_nothing_at_hand_the_slate_is_on_until_the_storage_is_back() -> Non
     assert scene.play(2) == "ab"
 
 
+def test_while_nobody_knows_only_a_filler_at_hand_stands_in() -> None:
+    scene = Scene("ab", fillers="xy")
+    scene.sources.out_of_reach = None
+    assert scene.play(2, "a", hurried=True) == "(a)-"
+    scene.sources.kept = {"y"}
+    assert scene.play(3, "b", hurried=True) == "(b)ya"
+
+
 def test_after_a_stall_what_is_next_must_be_at_hand() -> None:
     for kept, shown in (((), "-"), (("b",), "b")):
         scene = Scene()
