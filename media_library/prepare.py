@@ -147,6 +147,28 @@ def conform(
     return Copy(frames, heard.lufs)
 
 
+def inspect(
+    copy: LocalFile, probe: Probe, house: House, *, tools: Tools, progress: Progress = _unheard
+) -> Copy | None:
+    """What an earlier copy of the item is; None where it is not as one made now would be.
+
+    `probe` is the item's. Raises `PrepareError`.
+    """
+    frames = frames_of(probe, house)
+    tell = _Teller(progress)
+    with _told():
+        tell(Stage.VERIFYING, 0)
+        try:
+            if verify.faults(copy.path, house, frames, ffprobe=tools.ffprobe, watch=tell.watch):
+                return None
+            with ffmpeg.opened(copy) as finished:
+                heard = _measured(finished, house, frames, tools, tell)
+        except ffmpeg.ToolFailedError:
+            # It can't even be read.
+            return None
+    return Copy(frames, heard.lufs)
+
+
 # ---- the work --------------------------------------------------------------------------------
 
 

@@ -155,6 +155,8 @@ def _made(copy: PreparedCopy) -> tuple[str, prepare.Copy, str]:
     at_hand = isinstance(storage.locate(item.key), LocalFile)
     tell = _Heartbeat(copy, fetched=not at_hand)
     with _workplace(copy.claim) as folder:
+        if (kept := _kept(key, copy, folder, tools, tell)) is not None:
+            return key, kept, facts.etag
         source = _fetched(item.key, facts, folder, tell)
         # Not the row: it may have been written by an older version of this program.
         found = probe(source, ffprobe=settings.FFPROBE_PATH, patience=120)
@@ -170,6 +172,25 @@ def _made(copy: PreparedCopy) -> tuple[str, prepare.Copy, str]:
         )
         _store(target, key, tell)
     return key, made, facts.etag
+
+
+def _kept(
+    key: str, copy: PreparedCopy, folder: Path, tools: prepare.Tools, tell: _Heartbeat
+) -> prepare.Copy | None:
+    """The copy that the storage has already, of another database or an earlier life of this.
+
+    None where there is none, or one that is not as it should be.
+    """
+    if (known := copy.item.probe) is None:
+        return None
+    try:
+        facts = storage.facts(key)
+    except NotInStorageError:
+        return None
+    at_hand = _fetched(key, facts, folder, tell)
+    found = prepare.inspect(at_hand, known, House.of(copy.house), tools=tools, progress=tell)
+    logger.info("%s %s", key, "is made again." if found is None else "was there already.")
+    return found
 
 
 def key_of(source: str, etag: str, house: House) -> str:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from django.core.files.storage import default_storage
 from django.db import connections
 from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
-from media_library import actions, places, preparing, readiness, storage, tasks
+from media_library import actions, places, prepare, preparing, readiness, storage, tasks
 from media_library.actions import FaultyItemError
 from media_library.house import House
 from media_library.models import MediaItem, PreparedCopy
@@ -243,6 +244,37 @@ def test_a_film_of_a_bucket_is_fetched_prepared_and_stored(
     assert copy.loudness_lufs == pytest.approx(-14, abs=1)
     assert (copy.percent, copy.stage) == (100, "")
     assert not list((settings.DATA_DIR / "work").iterdir())
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("ffmpeg", "folder")
+def test_a_copy_that_is_in_the_storage_is_not_made_again_unless_it_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the loss of the database: the bucket has all copies still."""
+    item = actions.add_file(film(tmp_path / "a.mp4"), title="A")
+    first = actions.request_prepare(item, HOUSE)
+    tasks.prepare_next()
+    first.refresh_from_db()
+    made = Path(default_storage.path(first.key))
+    content = made.read_bytes()
+
+    def again() -> PreparedCopy:
+        PreparedCopy.objects.all().delete()
+        copy = actions.request_prepare(item, HOUSE)
+        assert tasks.prepare_next() == "A: Ready: 56 frames."
+        copy.refresh_from_db()
+        return copy
+
+    with monkeypatch.context() as patch:
+        patch.delattr(prepare, "conform")
+        copy = again()
+    assert copy.key == first.key
+    assert copy.loudness_lufs == pytest.approx(first.loudness_lufs, abs=0.1)
+    for damaged in (content[: len(content) // 2], b""):
+        made.write_bytes(damaged)
+        again()
+        assert len(made.read_bytes()) > len(content) // 2
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
