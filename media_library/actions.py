@@ -150,5 +150,6 @@ def _queued(etag: str) -> dict[str, object]:
         "percent": 0,
         "stage": "",
         "attempts": 0,
+        "deaths": 0,
         "fault": "",
     }

@@ -336,7 +336,12 @@ def _failed(copy: PreparedCopy, error: Exception) -> str:
 def _look_again(copy: PreparedCopy) -> str:
     """The storage has another file there than the one that was looked into."""
     _mine(copy).update(
-        status=Status.QUEUED, queued_at=timezone.now(), claim="", stage="", attempts=0
+        status=Status.QUEUED,
+        queued_at=timezone.now(),
+        claim="",
+        stage="",
+        attempts=0,
+        deaths=0,
     )
     changed = MediaItem.objects.filter(pk=copy.item_id, etag=copy.item.etag)
     changed.exclude(status=MediaItem.Status.FAULT).update(
@@ -363,14 +368,22 @@ def _discard(copy: PreparedCopy, key: str) -> None:
 def recover() -> tuple[int, int]:
     """Queue again what silent workers had; returns how many were given up, and queued again."""
     now = timezone.now()
+    gone = left = 0
     silent = PreparedCopy.objects.filter(status=Status.RUNNING, heard_at__lt=now - SILENT)
-    gone = silent.filter(attempts__gte=DEATHS).update(
-        status=Status.FAULT,
-        claim="",
-        stage="",
-        fault=f"Its worker died {DEATHS} times at it: look at the jobs' log, then ask again.",
-    )
-    left = silent.update(status=Status.QUEUED, claim="", stage="", queued_at=now)
+    for copy in silent.only("item_id", "claim", "deaths"):
+        last = copy.deaths + 1 >= DEATHS
+        fault = f"Its worker died {DEATHS} times at it: look at the jobs' log, then ask again."
+        changed = silent.filter(pk=copy.pk, claim=copy.claim).update(
+            status=Status.FAULT if last else Status.QUEUED,
+            claim="",
+            stage="",
+            queued_at=now,
+            deaths=F("deaths") + 1,
+            **({"fault": fault} if last else {}),
+        )
+        readiness.settle(copy.item_id)
+        gone += changed * last
+        left += changed * (not last)
     return gone, left
 
 

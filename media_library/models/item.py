@@ -251,6 +251,9 @@ class PreparedCopy(models.Model):
         null=True, blank=True, editable=False, help_text="Last sign of life of that worker."
     )
     attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    deaths = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text="Workers that fell silent at it."
+    )
     made_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

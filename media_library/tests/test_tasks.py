@@ -189,12 +189,34 @@ def test_a_copy_that_kills_its_workers_is_given_up(copy: PreparedCopy) -> None:
     PreparedCopy.objects.filter(pk=copy.pk).update(
         status=Status.RUNNING,
         heard_at=timezone.now() - timedelta(days=1),
-        attempts=preparing.DEATHS,
+        attempts=1,
+        deaths=preparing.DEATHS - 1,
     )
-    tasks.sweep_library()
+    assert tasks.sweep_library() == "1 given up, 0 left behind, 0 waiting."
     copy.refresh_from_db()
+    copy.item.refresh_from_db()
     assert copy.status == Status.FAULT
     assert "died 3 times" in copy.fault
+    # Nothing is under way any more.
+    assert copy.item.status == MediaItem.Status.PROBED
+
+
+def test_only_deaths_are_counted_as_deaths(copy: PreparedCopy) -> None:
+    """A full disk passes; that a worker died once after it is no third death."""
+    silent = timezone.now() - timedelta(days=1)
+    PreparedCopy.objects.filter(pk=copy.pk).update(attempts=preparing.TRIES - 1)
+    for deaths in range(1, preparing.DEATHS):
+        assert preparing.take(copy.pk)
+        PreparedCopy.objects.filter(pk=copy.pk).update(heard_at=silent)
+        assert preparing.recover() == (0, 1)
+        copy.refresh_from_db()
+        assert (copy.status, copy.deaths) == (Status.QUEUED, deaths)
+    assert preparing.take(copy.pk)
+    PreparedCopy.objects.filter(pk=copy.pk).update(heard_at=silent)
+    assert preparing.recover() == (1, 0)
+    actions.retry(copy.item)
+    copy.refresh_from_db()
+    assert (copy.status, copy.deaths) == (Status.QUEUED, 0)
 
 
 def test_the_sweep_rings_for_what_nobody_makes(copy: PreparedCopy, settings: Settings) -> None:
