@@ -30,6 +30,7 @@ from media_library.prepare import PrepareError, Stage, TriedInVainError
 from media_library.probe import ProbeError, probe
 from media_library.progress import overall
 from media_library.storage import ChangedError, NotInStorageError, StorageError
+from media_library.workplace import workplace
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,15 @@ def make(copy: PreparedCopy) -> str:
         return _look_again(copy)
     except (PrepareError, StorageError, ProbeError) as error:
         return _failed(copy, error)
+    except OSError as error:
+        # Its folder: no room, no right to it, or swept away because the claim is lost.
+        return _failed(
+            copy,
+            TriedInVainError(
+                f"{settings.DATA_DIR / 'work'} can't be used: {error.strerror or error}. Make "
+                "room there, it is tried again."
+            ),
+        )
     if not _mine(copy).update(
         status=Status.READY,
         key=key,
@@ -154,7 +164,7 @@ def _made(copy: PreparedCopy) -> tuple[str, prepare.Copy, str]:
     key = key_of(item.key, facts.etag, house)
     at_hand = isinstance(storage.locate(item.key), LocalFile)
     tell = _Heartbeat(copy, fetched=not at_hand)
-    with _workplace(copy.claim) as folder:
+    with workplace(copy.claim) as folder:
         if (kept := _kept(key, copy, folder, tools, tell)) is not None:
             return key, kept, facts.etag
         source = _fetched(item.key, facts, folder, tell)
@@ -197,23 +207,6 @@ def key_of(source: str, etag: str, house: House) -> str:
     """Where the copy of that content in that house is kept."""
     content = hashlib.sha256(f"{source}\n{etag}".encode()).hexdigest()[:32]
     return f"prepared/{house.signature}/{content}.mp4"
-
-
-@contextmanager
-def _workplace(claim: str) -> Iterator[Path]:
-    """A folder of this try alone. What a killed worker leaves behind, the sweep removes."""
-    folder = settings.DATA_DIR / "work" / claim
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    for path in folder.iterdir():
-        path.unlink(missing_ok=True)
-    folder.rmdir()
 
 
 def _fetched(key: str, facts: storage.Facts, folder: Path, tell: _Heartbeat) -> LocalFile:
@@ -385,15 +378,3 @@ def recover() -> tuple[int, int]:
         gone += changed * last
         left += changed * (not last)
     return gone, left
-
-
-def tidy() -> None:
-    """Remove the workplaces of tries that are over."""
-    work = settings.DATA_DIR / "work"
-    if not work.is_dir():
-        return
-    running = PreparedCopy.objects.filter(status=Status.RUNNING)
-    at_work = set(running.values_list("claim", flat=True))
-    for folder in work.iterdir():
-        if folder.is_dir() and folder.name not in at_work:
-            _remove(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.utils import timezone
 
-from media_library import actions, bell, places, preparing, probing
+from media_library import actions, bell, places, preparing, probing, workplace
 from media_library.models import MediaItem
 
 
@@ -57,5 +57,5 @@ def sweep_library() -> str:
     waits = preparing.waiting().count()
     for _ in range(min(waits, settings.PREPARE_JOBS)):
         bell.prepare()
-    preparing.tidy()
+    workplace.tidy()
     return f"{gone} given up, {left} left behind, {waits} waiting."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
-from media_library import actions, preparing, storage, tasks
+from media_library import actions, preparing, storage, tasks, workplace
 from media_library.house import House
 from media_library.location import LocalFile
 from media_library.models import MediaItem, PreparedCopy
@@ -239,6 +240,45 @@ def test_the_sweep_removes_the_workplaces_of_the_dead(
     )
     tasks.sweep_library()
     assert [path.name for path in (settings.DATA_DIR / "work").iterdir()] == ["busy"]
+
+
+def test_a_try_that_begins_during_the_sweep_keeps_its_workplace(
+    settings: Settings, copy: PreparedCopy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = settings.DATA_DIR / "work"
+    (work / "dead").mkdir(parents=True)
+    look = Path.iterdir
+
+    def meanwhile(self: Path) -> Iterator[Path]:
+        """Another worker takes the copy and makes its folder, just before the sweep looks."""
+        if self == work and (taken := preparing.take(copy.pk)):
+            (work / taken.claim).mkdir()
+        return look(self)
+
+    monkeypatch.setattr(Path, "iterdir", meanwhile)
+    tasks.sweep_library()
+    copy.refresh_from_db()
+    assert [path.name for path in look(work)] == [copy.claim]
+
+
+def test_a_workplace_that_is_gone_already_is_no_fault(settings: Settings) -> None:
+    with workplace.workplace("swept") as folder:
+        (folder / "copy.mp4").touch()
+        workplace.tidy()
+        assert not folder.exists()
+
+
+def test_a_disk_without_room_for_a_folder_is_tried_again(
+    copy: PreparedCopy, settings: Settings
+) -> None:
+    settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
+    # No folder can be made there, even by root.
+    (settings.DATA_DIR / "work").unlink(missing_ok=True)
+    (settings.DATA_DIR / "work").touch()
+    assert "it is tried again" in tasks.prepare_item(copy.pk)
+    copy.refresh_from_db()
+    assert (copy.status, copy.claim) == (Status.QUEUED, "")
+    assert "Make room there" in copy.fault
 
 
 def test_probing_a_deleted_item_says_so() -> None:
