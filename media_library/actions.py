@@ -29,8 +29,10 @@ def add_file(path: Path, *, title: str) -> MediaItem:
     """
     key = _free_key(path)
     storage.upload(path, key)
-    item = MediaItem.objects.create(key=key, title=title[:255])
-    look_into(item, now=timezone.now())
+    now = timezone.now()
+    # Taken up from the first: the pool leaves it alone.
+    item = MediaItem.objects.create(key=key, title=title[:255], probe_claimed_at=now)
+    look_into(item, now=now)
     return item
 
 
@@ -55,7 +57,7 @@ def look_into(item: MediaItem, *, now: datetime) -> None:
     except (ProbeError, StorageError) as error:
         logger.warning("%s was not looked into: %s", item.key, error)
         if item.probed_at is None:
-            probing.fault(item.pk, str(error))
+            probing.fault(item, str(error))
     item.refresh_from_db()
 
 

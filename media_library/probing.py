@@ -38,11 +38,15 @@ ATTEMPTS: Final = 3
 BATCH: Final = 50
 
 Status = MediaItem.Status
+#: What nobody has looked into with success since it was added, changed or given up.
+_UNSEEN: Final = (Status.NEW, Status.FAULT)
 
 
 def look_at(item: MediaItem, *, now: datetime) -> None:
     """Read from the file what it is, and write it into the item's row, a lasting fault too.
 
+    An item that was changed meanwhile is left as it is: by a sync that found it gone or newer,
+    by another who looked. Where that made it new again, the pool looks.
     Raises `NotReadableError`, `StorageError` for what may pass; then nothing is written.
     """
     try:
@@ -57,10 +61,10 @@ def look_at(item: MediaItem, *, now: datetime) -> None:
     except (ProbeError, StorageError) as error:
         if may_pass(error):
             raise
-        fault(item.pk, str(error))
+        fault(item, str(error))
         return
     found = seen.probe
-    MediaItem.objects.filter(pk=item.pk).update(
+    if not _as_it_was(item).update(
         status=Status.PROBED,
         fault="",
         size_bytes=facts.size_bytes,
@@ -84,7 +88,13 @@ def look_at(item: MediaItem, *, now: datetime) -> None:
         probed_at=now,
         probe_claimed_at=None,
         probe_attempts=0,
-    )
+        # It is there: it was read.
+        misses=0,
+        missing_since=None,
+    ):
+        logger.info("%s was changed while it was looked into.", item.key)
+        bell.probe()
+        return
     readiness.settle(item.pk)
     if item.copies.filter(status=PreparedCopy.Status.QUEUED).exists():
         # They waited for this.
@@ -98,11 +108,25 @@ def may_pass(error: ProbeError | StorageError) -> bool:
     return isinstance(error, NotReadableError)
 
 
-def fault(item_id: int, words: str) -> None:
-    """The item can't be played, and why."""
-    MediaItem.objects.filter(pk=item_id).update(
+def fault(item: MediaItem, words: str) -> None:
+    """The item can't be played, and why, unless it was changed since it was read."""
+    _as_it_was(item).update(
         status=Status.FAULT, fault=words, probe_claimed_at=None, probe_attempts=0
     )
+
+
+def _as_it_was(item: MediaItem) -> QuerySet[MediaItem]:
+    """The item's row, if it says still of the file what it said when it was read."""
+    same = MediaItem.objects.filter(
+        pk=item.pk,
+        etag=item.etag,
+        missing_since=item.missing_since,
+        probe_claimed_at=item.probe_claimed_at,
+    )
+    if item.status in _UNSEEN:
+        return same.filter(status=item.status)
+    # Which of the others it is follows its copies.
+    return same.exclude(status__in=_UNSEEN)
 
 
 def strip_key(source: str, etag: str) -> str:
@@ -167,12 +191,14 @@ def _batch() -> list[int]:
 
 def _claimed(pk: int) -> MediaItem | None:
     """The item, taken up; None where another worker was first."""
+    now = timezone.now()
     taken = (
         _waiting()
         .filter(pk=pk)
-        .update(probe_claimed_at=timezone.now(), probe_attempts=F("probe_attempts") + 1)
+        .update(probe_claimed_at=now, probe_attempts=F("probe_attempts") + 1)
     )
-    return MediaItem.objects.filter(pk=pk).first() if taken else None
+    mine = MediaItem.objects.filter(pk=pk, status=Status.NEW, probe_claimed_at=now)
+    return mine.first() if taken else None
 
 
 def _looked(item: MediaItem) -> bool:
@@ -191,7 +217,7 @@ def _looked(item: MediaItem) -> bool:
             return False
         logger.warning("%s was not looked into: %s", item.key, error)
         if item.probe_attempts >= ATTEMPTS:
-            fault(item.pk, str(error))
+            fault(item, str(error))
         # Otherwise it is taken up again when its claim is stale, not over and over now.
     return True
 

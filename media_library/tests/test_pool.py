@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from media_library import places, probing, tasks
+from media_library import actions, places, probing, tasks
+from media_library.look import Seen
 from media_library.models import MediaItem, Playlist
 from media_library.probe import NotReadableError
 from media_library.tests.clips import lavfi, make
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("ffmpeg")]
 Status = MediaItem.Status
+Meanwhile = Callable[[], object]
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +54,7 @@ def test_items_of_playlists_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def look_at(one: MediaItem, **_: object) -> None:
         seen.append(one.key)
-        probing.fault(one.pk, "Seen.")
+        probing.fault(one, "Seen.")
 
     monkeypatch.setattr(probing, "look_at", look_at)
     tasks.probe_new()
@@ -120,3 +124,70 @@ def test_a_turn_ends_and_another_worker_is_rung_for(monkeypatch: pytest.MonkeyPa
     assert tasks.probe_new() == "0 looked into."
     assert OrmQ.objects.count() == 1
     assert statuses() == {"a": "new"}
+
+
+# ---- what happens meanwhile ------------------------------------------------------------------
+
+
+def looked_while(monkeypatch: pytest.MonkeyPatch, folder: Path, meanwhile: Meanwhile) -> None:
+    """The file `a.mp4` is a film, and something happens while it is looked into."""
+    make(folder / "a.mp4", *lavfi("testsrc2=s=96x64:d=1"), "-c:v", "mpeg4")
+    look = probing.look
+
+    def slow(*args: Any, **options: Any) -> Seen:
+        seen = look(*args, **options)
+        meanwhile()
+        return seen
+
+    monkeypatch.setattr(probing, "look", slow)
+
+
+@pytest.mark.parametrize("status", [Status.NEW, Status.READY, Status.FAULT])
+def test_what_a_sync_finds_gone_meanwhile_stays_gone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    one = item("a.mp4", status=status, fault="Odd." if status == Status.FAULT else "")
+    gone = {"status": Status.FAULT, "fault": "Gone.", "missing_since": timezone.now()}
+    looked_while(monkeypatch, folder, lambda: MediaItem.objects.update(**gone))
+    actions.look_into(one, now=timezone.now())
+    assert (one.status, one.fault, one.probed_at) == (Status.FAULT, "Gone.", None)
+    assert one.missing_since is not None
+
+
+def test_what_a_sync_finds_changed_meanwhile_is_looked_into_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = item("a.mp4", status=Status.PROBED, etag="old", probed_at=timezone.now())
+    newer = {"status": Status.NEW, "etag": "newer", "probed_at": None}
+    looked_while(monkeypatch, folder, lambda: MediaItem.objects.update(**newer))
+    actions.look_into(one, now=timezone.now())
+    assert (one.status, one.etag) == (Status.NEW, "newer")
+    assert [message.func() for message in OrmQ.objects.all()] == [
+        "media_library.tasks.probe_new"
+    ]
+    monkeypatch.undo()
+    assert tasks.probe_new() == "1 looked into."
+    assert statuses() == {"a.mp4": "probed"}
+
+
+def test_a_fault_of_what_was_there_before_is_not_told_of_what_is_there_now() -> None:
+    one = item("gone.mp4", etag="old")
+    MediaItem.objects.update(etag="newer")
+    actions.look_into(one, now=timezone.now())
+    assert (one.status, one.fault) == (Status.NEW, "")
+
+
+def test_a_copy_that_is_ready_meanwhile_does_not_undo_the_look(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = item("a.mp4", status=Status.PREPARING)
+    looked_while(monkeypatch, folder, lambda: MediaItem.objects.update(status=Status.READY))
+    actions.look_into(one, now=timezone.now())
+    assert one.probed_at is not None
+
+
+def test_a_missing_file_that_was_read_is_not_missing(folder: Path) -> None:
+    make(folder / "a.mp4", *lavfi("testsrc2=s=96x64:d=1"), "-c:v", "mpeg4")
+    one = item("a.mp4", status=Status.FAULT, fault="Gone.", missing_since=timezone.now())
+    actions.look_into(one, now=timezone.now())
+    assert (one.status, one.misses, one.missing_since) == (Status.PROBED, 0, None)
