@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/common.sh
+# The database holds password hashes: what is made here is this user's alone.
+umask 077
 
 want_environment requirements.txt
 # The first to read the settings: a wrong one ends the start here, in one sentence.

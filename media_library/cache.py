@@ -151,16 +151,14 @@ class ReadAhead:
         except StorageError as error:
             return self._unreachable(str(error))
         except OSError as error:
-            complaint = f"The cache can't be written: {error.strerror}."
+            complaint = f"The cache can't be written ({error.strerror}): make room on its disk."
             if complaint != self._complaint:
                 logger.warning("%s", complaint)
             self._complaint = complaint
-        return self._look(wanted)
+        return self._look()
 
-    def _look(self, wanted: Sequence[Wanted]) -> float:
+    def _look(self) -> float:
         """See whether the storage is there. One cheap question."""
-        if not wanted:
-            return LOOK
         doubted, self._doubted = self._doubted, False
         if not doubted and not self._fault and self._known_at is not None:
             since = self._clock() - self._known_at
@@ -200,19 +198,25 @@ class ReadAhead:
             try:
                 facts = self._facts.get(each) or storage.facts(each.key, brisk=True)
             except StorageError as error:
-                if not error.permanent:
-                    raise
-                self._refused[each] = now + REFUSED
+                self._refuse(each, error)
                 continue
             self._facts[each] = facts
-            if facts.size_bytes > room:
-                if facts.size_bytes > self.limit:
-                    # It would never fit; what follows may.
-                    self._refused[each] = now + REFUSED
-                    continue
-                return None
-            return each, facts
+            if facts.size_bytes <= room:
+                return each, facts
+            if facts.size_bytes > self.limit:
+                # It would never fit. Others have to wait until what is before them has played;
+                # what follows may fit meanwhile.
+                self._refused[each] = now + REFUSED
         return None
+
+    def _refuse(self, wanted: Wanted, error: StorageError) -> None:
+        """Leave it alone for a while. Raises `StorageError` where all are out of reach."""
+        if not error.permanent and (fault := storage.unreachable()):
+            raise StorageError(fault)
+        # Archived, denied, gone, another one: its own fault, and no reason to stop the others.
+        logger.warning("The cache leaves %s out: %s", wanted.key, error)
+        self._refused[wanted] = self._clock() + REFUSED
+        self._facts.pop(wanted, None)
 
     def _fetch(self, all_wanted: Sequence[Wanted], wanted: Wanted, facts: Facts) -> int:
         """One more piece of it. Bytes that were fetched."""
@@ -228,12 +232,13 @@ class ReadAhead:
             try:
                 piece = storage.read(wanted.key, have, length, etag=facts.etag, brisk=True)
             except StorageError as error:
-                if not error.permanent:
-                    raise
-                self._forget(wanted, part)
+                self._refuse(wanted, error)
+                if error.permanent:
+                    part.unlink(missing_ok=True)
                 return 0
             if not piece:
-                self._forget(wanted, part)
+                self._facts.pop(wanted, None)
+                part.unlink(missing_ok=True)
                 return 0
             with part.open("ab") as file:
                 file.write(piece)
@@ -243,12 +248,6 @@ class ReadAhead:
         if have >= facts.size_bytes:
             self._finish(wanted, facts, part)
         return len(piece)
-
-    def _forget(self, wanted: Wanted, part: Path) -> None:
-        """It is gone or another one: left alone for a while."""
-        self._refused[wanted] = self._clock() + REFUSED
-        self._facts.pop(wanted, None)
-        part.unlink(missing_ok=True)
 
     def _finish(self, wanted: Wanted, facts: Facts, part: Path) -> None:
         self._facts.pop(wanted, None)
@@ -274,6 +273,9 @@ class ReadAhead:
         }
         total = sum(path.stat().st_size for path in self._files())
         free = shutil.disk_usage(self.folder).free
+        if free + sum(stat.st_size for stat in sizes.values()) - needed < SPARE:
+            # Removing everything would not do: then it stays.
+            raise OSError(ENOSPC, os.strerror(ENOSPC))
         for path in sorted(
             sizes, key=lambda path: (-places.get(path.name, LAST), sizes[path].st_mtime)
         ):
@@ -281,8 +283,6 @@ class ReadAhead:
                 return
             path.unlink()
             total, free = total - sizes[path].st_size, free + sizes[path].st_size
-        if free - needed < SPARE:
-            raise OSError(ENOSPC, f"less than {SPARE >> 30} GiB is free on its disk")
 
     def _files(self) -> list[Path]:
         if not self.folder.is_dir():

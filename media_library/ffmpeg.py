@@ -107,7 +107,9 @@ def opened(
             reader, writer = os.pipe()
             try:
                 with os.fdopen(writer, "w") as out:
-                    out.write(f"ffconcat version 1.0\nfile '{quoted}'\n{directives}")
+                    # The list may be one; what is in it may not.
+                    inner = f"option format_whitelist {CONTAINERS}\n"
+                    out.write(f"ffconcat version 1.0\nfile '{quoted}'\n{inner}{directives}")
                 limits = ("-protocol_whitelist", protocols, "-format_whitelist")
                 form = ("-f", "concat", "-safe", "0", *limits, f"concat,{CONTAINERS}")
                 yield Source((*_length(window), *form, "-i", f"/dev/fd/{reader}"), (reader,))

@@ -80,9 +80,12 @@ def restart(channel: Channel, *, by: str, now: datetime) -> None:
     )
 
 
-def skip(channel: Channel, *, by: str, now: datetime) -> None:
-    """Order the next item at once. Raises `NotRunningError`."""
-    _update_running(channel, "skipped", skips=F("skips") + 1, ordered_at=now, ordered_by=by)
+def skip(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG001 - as all orders
+    """Order the next item at once. Raises `NotRunningError`.
+
+    Who ordered the channel on, and when, stays: the admin's history tells who skipped.
+    """
+    _update_running(channel, "skipped", skips=F("skips") + 1)
 
 
 def _update_running(channel: Channel, verb: str, **order: object) -> None:

@@ -45,7 +45,12 @@ def fillers(channel: Channel) -> tuple[Item, ...]:
 def _listed(playlist: int | None, house: House, kind: Kind) -> tuple[Item, ...]:
     if playlist is None:
         return ()
-    entries = list(PlaylistEntry.objects.filter(playlist=playlist).select_related("item"))
+    # A faulty item is left out, also where a copy of it is there still: it may be missing
+    # because nobody has the right to show it any more.
+    whole = PlaylistEntry.objects.filter(playlist=playlist).exclude(
+        item__status=MediaItem.Status.FAULT
+    )
+    entries = list(whole.select_related("item"))
     ready = PreparedCopy.objects.filter(
         item__entries__playlist=playlist,
         item__etag=F("source_etag"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
@@ -202,7 +204,7 @@ DATABASES = {"default": _database}
 STORAGE_PROVIDER = env.choice("STORAGE_PROVIDER", "local", ("local", "cloudflare", "aws"))
 STORAGE_BUCKET = env.text("STORAGE_BUCKET")
 STORAGE_REGION = env.text("STORAGE_REGION")
-STORAGE_ENDPOINT_URL = env.text("STORAGE_ENDPOINT_URL")
+STORAGE_ENDPOINT_URL = env.url("STORAGE_ENDPOINT_URL", "", ("https://", "http://")).rstrip("/")
 STORAGE_ACCESS_KEY_ID = env.text("STORAGE_ACCESS_KEY_ID")
 STORAGE_SECRET_ACCESS_KEY = env.secret("STORAGE_SECRET_ACCESS_KEY")
 #: The folder of STORAGE_PROVIDER=local.
@@ -222,6 +224,16 @@ else:
                 f"{_name} is empty, but STORAGE_PROVIDER is {STORAGE_PROVIDER}: set it, or set "
                 "STORAGE_PROVIDER to local to play from a folder."
             )
+    if not re.fullmatch(r"[A-Za-z0-9._-]{3,255}", STORAGE_BUCKET):
+        raise ImproperlyConfigured(
+            f"STORAGE_BUCKET is {STORAGE_BUCKET!r}, which is no bucket's name: copy the name "
+            "alone, without spaces, slashes or an address."
+        )
+    if urlsplit(STORAGE_ENDPOINT_URL).path:
+        raise ImproperlyConfigured(
+            "STORAGE_ENDPOINT_URL must end after the host: leave out the bucket's name behind "
+            "it, which belongs in STORAGE_BUCKET."
+        )
     if STORAGE_PROVIDER == "cloudflare" and not STORAGE_ENDPOINT_URL:
         raise ImproperlyConfigured(
             "STORAGE_ENDPOINT_URL is empty, but STORAGE_PROVIDER is cloudflare: set it to the "
@@ -271,7 +283,7 @@ YOUTUBE_STREAM_KEY = env.secret("YOUTUBE_STREAM_KEY")
 
 # ---- library ---------------------------------------------------------------------------------
 PREPARE_JOBS = env.whole("PREPARE_JOBS", 0, 0, 64) or max(1, (os.cpu_count() or 1) // 2)
-PROBE_JOBS = env.whole("PROBE_JOBS", 2, 1, 64)
+PROBE_JOBS = env.whole("PROBE_JOBS", 1, 1, 64)
 
 # ---- queue -----------------------------------------------------------------------------------
 NODE_CLUSTER = f"node-{NODE_NAME}"
@@ -312,7 +324,8 @@ LOG_FORMAT = env.choice("LOG_FORMAT", "auto", ("auto", "json", "console"))
 LOGGING = logging_config(LOG_LEVEL, LOG_FORMAT)
 LOGGING_CONFIG = "streamsite.logs.configure"
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
-# The control room asks every second: what went well is told at DEBUG only.
+# The control room asks every second: what went well (304 too) is told at DEBUG only.
+DJANGO_STRUCTLOG_STATUS_DEFAULT_LOG_LEVEL = logging.DEBUG
 DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
 DJANGO_STRUCTLOG_STATUS_2XX_LOG_LEVEL = logging.DEBUG
 # It would believe any X-Forwarded-For.

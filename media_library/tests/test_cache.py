@@ -228,6 +228,36 @@ def test_a_storage_that_goes_away_in_the_middle_of_a_fetch_is_noticed(
     assert ahead.find(A)
 
 
+def test_an_object_with_a_fault_of_its_own_does_not_hold_up_the_others(
+    ahead: ReadAhead, tmp_path: Path, clock: Clock
+) -> None:
+    """Archived: the bucket is well, but that object can't be read."""
+    source = tmp_path / "source"
+    source.write_bytes(b"old")
+    storage.backends.client().upload_file(
+        str(source), "films", "archived.mp4", ExtraArgs={"StorageClass": "GLACIER"}
+    )
+    ahead.want([Wanted("archived.mp4", "1"), A])
+    work(ahead)
+    assert here(ahead, Wanted("archived.mp4", "1"), A) == [False, True]
+    assert ahead.fault() == ""
+
+
+def test_what_does_not_fit_now_does_not_keep_out_what_does(
+    ahead: ReadAhead, tmp_path: Path
+) -> None:
+    """Two long films and a short filler: the filler is the safety net."""
+    long = [Wanted(f"long-{n}.mp4", "1") for n in (1, 2)]
+    for each in long:
+        put(tmp_path, each.key, b"x" * (SIZE * 3 // 2))
+    ahead.want([*long, A])
+    work(ahead)
+    assert here(ahead, *long, A) == [True, False, True]
+    ahead.want([long[1], A, long[0]])
+    work(ahead)
+    assert here(ahead, *long, A) == [False, True, True]
+
+
 def test_a_storage_that_takes_the_question_and_never_answers_is_noticed_soon(
     ahead: ReadAhead, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +281,18 @@ def test_a_full_disk_ends_the_fetching_and_nothing_else(
     assert ahead.find(A) is None
     assert ahead.fault() == ""
     assert caplog.text.count("can't be written") == 1
+
+
+def test_a_disk_that_others_fill_does_not_cost_what_is_here(
+    ahead: ReadAhead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead.want([A, B])
+    work(ahead)
+    usage = shutil.disk_usage(ahead.folder)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    ahead.want([C, A, B])
+    work(ahead, 3)
+    assert here(ahead, A, B, C) == [True, True, False]
 
 
 def test_a_limit_of_nothing_keeps_nothing_but_looks_at_the_storage(

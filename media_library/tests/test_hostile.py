@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from media_library import prepare, tasks
+from media_library import prepare, storage, tasks
 from media_library.house import House
 from media_library.location import LocalFile
 from media_library.models import MediaItem
 from media_library.prepare import EncodingFailedError
-from media_library.probe import probe
+from media_library.probe import NotMediaError, probe
 from media_library.tests.clips import lavfi, make
 
 HOUSE = House(96, 64, 25, 100_000, 64_000)
@@ -108,6 +108,18 @@ def test_a_list_that_calls_itself_a_film_reads_nothing(
             tools=prepare.Tools(),
         )  # fmt: skip
     assert nobody_came(bait)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_list_in_the_bucket_opens_no_other_object(tmp_path: Path) -> None:
+    """It is read through a list of our own, which must not let another one in."""
+    storage.upload(film(tmp_path / "film.mp4"), "film.mp4")
+    trap = tmp_path / "trap.mp4"
+    trap.write_text("ffconcat version 1.0\nfile 'film.mp4'\n")
+    storage.upload(trap, "trap.mp4")
+    with pytest.raises(NotMediaError):
+        probe(storage.locate("trap.mp4"))
+    assert probe(storage.locate("film.mp4")).width == 96
 
 
 def cut_in_the_index(path: Path) -> None:

@@ -29,6 +29,8 @@ class Parts:
     been_on_air: bool
     #: Why the programme is not playing, if it is not.
     trouble: str = ""
+    #: Why the storage can't be reached, if it can't.
+    storage: str = ""
 
 
 def judge(parts: Parts) -> tuple[AirState, str]:
@@ -46,6 +48,8 @@ def judge(parts: Parts) -> tuple[AirState, str]:
         return AirState.DEGRADED, parts.trouble or "The filler is on."
     if parts.now is None and not parts.been_on_air:
         return AirState.STARTING, parts.trouble
+    if parts.storage:
+        return AirState.DEGRADED, f"{parts.storage} What is on this machine's disk plays on."
     return AirState.ON_AIR, ""
 
 

@@ -318,6 +318,7 @@ class Channel:
                 ],
                 been_on_air=self.on_air_since is not None,
                 trouble=self._trouble or self.hub.trouble,
+                storage=self.sources.fault() or "",
             )
         )
         if state is not self.state:

@@ -86,9 +86,14 @@ class Choice:
         """Why its bytes are known to be out of reach; empty where they may be had."""
         return "" if self.sources.at_hand(item) else self.sources.fault() or ""
 
-    def _is_sure(self, item: Item) -> bool:
-        """Whether its bytes can be had, as far as anybody knows."""
-        return self.sources.at_hand(item) or self.sources.fault() == ""
+    def _filler(self, plan: ChannelPlan) -> Item | None:
+        """The next that is at hand; otherwise the next, if all is well with the storage."""
+        fillers = from_next(plan.fillers, self.last_filler)
+        for filler in fillers:
+            if self.sources.at_hand(filler):
+                return filler
+        well = not self._stalled and self.sources.fault() == ""
+        return fillers[0] if fillers and well else None
 
     def _stand_in_due(self, plan: ChannelPlan, item: Item, hurried: bool) -> bool:  # noqa: FBT001
         if self._stood_in:
@@ -102,12 +107,10 @@ class Choice:
 
     def _stand_in(self, plan: ChannelPlan, item: Item | None, away: str) -> Item:
         if item is None and not self.troubled:
-            self._tell("The playlist is empty.")
-        if not self._filler_failed:
-            for filler in from_next(plan.fillers, self.last_filler):
-                if self._is_sure(filler):
-                    self._wait_for(item, away)
-                    return filler
+            self._tell("Nothing in the playlist can be played.")
+        if not self._filler_failed and (filler := self._filler(plan)) is not None:
+            self._wait_for(item, away)
+            return filler
         self._filler_failed = False
         if away:
             for other in from_next(plan.items, self.last_entry):

@@ -63,6 +63,8 @@ def _source(location: Location) -> Command:
     listing = (
         "ffconcat version 1.0\n"
         f"file '{url}'\n"
+        # The list may be one; what is in it may not.
+        f"option format_whitelist {CONTAINERS}\n"
         "option reconnect 1\n"
         "option reconnect_streamed 1\n"
         "option reconnect_delay_max 5\n"

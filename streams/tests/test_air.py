@@ -32,6 +32,12 @@ WELL = Parts(
         (replace(WELL, hub=False), AirState.FAILING, "The hub sends nothing."),
         (replace(WELL, window=False, trouble="No file."), AirState.FAILING, "No file."),
         (replace(WELL, now=Kind.SLATE), AirState.DEGRADED, "The slate is on."),
+        (replace(WELL, now=Kind.FILLER), AirState.DEGRADED, "The filler is on."),
+        (
+            replace(WELL, storage="No bucket."),
+            AirState.DEGRADED,
+            "No bucket. What is on this machine's disk plays on.",
+        ),
         (replace(WELL, hub=False, been_on_air=False), AirState.STARTING, ""),
         (
             replace(WELL, outputs=[NEW], been_on_air=False),

@@ -84,7 +84,7 @@ def test_an_empty_programme_is_the_filler_or_the_slate() -> None:
     assert Scene("").play(2) == "--"
     scene = Scene("", fillers="xy")
     assert scene.play(3) == "xyx"
-    assert scene.troubles == ["The playlist is empty."]
+    assert scene.troubles == ["Nothing in the playlist can be played."]
 
 
 def test_while_the_storage_is_away_the_programme_plays_on_from_the_disk() -> None:
@@ -130,6 +130,21 @@ def test_while_nobody_knows_only_a_filler_at_hand_stands_in() -> None:
     assert scene.play(2, "a", hurried=True) == "(a)-"
     scene.sources.kept = {"y"}
     assert scene.play(3, "b", hurried=True) == "(b)ya"
+
+
+def test_a_filler_at_hand_goes_before_one_that_is_not() -> None:
+    scene = Scene("ab", fillers="xyz")
+    scene.sources.kept = {"z"}
+    assert scene.play(2, "a", hurried=True) == "(a)z"
+    scene.choice.failed("z stalled", stalled=True)
+    assert scene.play(1) == "-"
+
+
+def test_after_a_stall_no_filler_is_read_from_the_storage() -> None:
+    scene = Scene("ab", fillers="x")
+    assert scene.play(1) == "a"
+    scene.choice.failed("a stalled", stalled=True)
+    assert scene.play(1) == "-"
 
 
 def test_after_a_stall_what_is_next_must_be_at_hand() -> None:

@@ -89,6 +89,14 @@ def test_a_copy_of_a_similar_format_is_not_taken_for_one_of_the_channels(
     assert plans.items(channel)[0].mode is Mode.TRANSCODE
 
 
+def test_a_faulty_or_missing_item_is_left_out_though_its_copy_is_there(
+    channel: Channel, first: MediaItem
+) -> None:
+    copy(first)
+    MediaItem.objects.filter(pk=first.pk).update(status="fault", fault="It is gone.")
+    assert [item.title for item in plans.items(channel)] == ["Second"]
+
+
 def test_only_what_is_prepared_may_stand_in(channel: Channel) -> None:
     channel.filler = rows.playlist("Ready", "Not yet", name="Filler")
     assert isinstance(channel.filler, Playlist)

@@ -48,6 +48,7 @@ def test_a_signed_address_goes_through_a_pipe_with_its_reconnect_flags() -> None
     assert hidden.text.reveal().splitlines() == [
         "ffconcat version 1.0",
         "file 'https://h/a%27b.mp4?sig=SECRET'",
+        f"option format_whitelist {CONTAINERS}",
         "option reconnect 1",
         "option reconnect_streamed 1",
         "option reconnect_delay_max 5",

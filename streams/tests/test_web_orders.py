@@ -94,6 +94,7 @@ def test_what_cuts_the_air_asks_back(browser: Client, verb: str) -> None:
     assert browser.post(f"/channels/demo/{verb}/", headers=JSON).status_code == 400
     channel.refresh_from_db()
     assert (channel.order, channel.restarts, channel.skips) == ("on", 0, 0)
+    ordered_at = channel.ordered_at
 
     assert browser.post(f"/channels/demo/{verb}/", CONFIRMED, headers=JSON).status_code == 202
     channel.refresh_from_db()
@@ -102,6 +103,8 @@ def test_what_cuts_the_air_asks_back(browser: Client, verb: str) -> None:
         "restart": ("on", 1, 0),
         "skip": ("on", 0, 1),
     }[verb]
+    # A skip is not what put the channel on.
+    assert (channel.ordered_at == ordered_at) is (verb == "skip")
 
 
 def test_each_order_is_in_the_history_with_its_giver(browser: Client) -> None:

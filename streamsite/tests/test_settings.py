@@ -22,6 +22,7 @@ WRONG = {
     "LOG_LEVEL": ("loud", "LOG_LEVEL is 'loud', but must be one of DEBUG, INFO"),
     "WORKER_GIVE_UP": ("maybe", "WORKER_GIVE_UP is 'maybe', but must be true or false."),
     "STORAGE_PROVIDER": ("ftp", "STORAGE_PROVIDER is 'ftp', but must be one of local,"),
+    "STORAGE_ENDPOINT_URL": ("h.example", "STORAGE_ENDPOINT_URL must begin with https://"),
     "TIME_ZONE": ("Mars/Base", "TIME_ZONE is 'Mars/Base', but must be a time zone's name"),
     "DATABASE_URL": ("mysql://u:hush@h/db", "DATABASE_URL must begin with sqlite:/// or"),
     "Q_BROKER_URL": ("amqp://u:hush@h", "Q_BROKER_URL must begin with redis://"),
@@ -72,6 +73,22 @@ def test_every_way_to_start_says_it(command: list[str]) -> None:
 def test_a_bucket_needs_its_keys() -> None:
     done = start(["manage.py", "check"], STORAGE_PROVIDER="aws", STORAGE_BUCKET="tapes")
     assert "STORAGE_ACCESS_KEY_ID is empty, but STORAGE_PROVIDER is aws" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"STORAGE_BUCKET": "My Films"}, "is 'My Films', which is no bucket's name"),
+        ({"STORAGE_ENDPOINT_URL": "https://h/films"}, "leave out the bucket's name"),
+    ],
+)
+def test_a_bucket_copied_wrongly_is_told(given: dict[str, str], sentence: str) -> None:
+    usual = {"STORAGE_PROVIDER": "aws", "STORAGE_BUCKET": "tapes"}
+    keys = {"STORAGE_ACCESS_KEY_ID": "k", "STORAGE_SECRET_ACCESS_KEY": "hush"}
+    done = start(["manage.py", "check"], **usual | keys | given)
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hush" not in done.stderr
 
 
 def test_example_lists_every_setting_with_its_default() -> None:
