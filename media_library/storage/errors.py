@@ -32,6 +32,12 @@ class WrongKeyError(StorageError):
     permanent = True
 
 
+class WrongSizeError(StorageError):
+    """No storage takes a file of that size: it is empty, or larger than any may be."""
+
+    permanent = True
+
+
 class NotInStorageError(StorageError):
     """No object has that key."""
 

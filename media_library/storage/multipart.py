@@ -32,6 +32,7 @@ from media_library.storage.errors import (
     NotInStorageError,
     StorageError,
     WrongKeyError,
+    WrongSizeError,
     code_of,
     told,
 )
@@ -72,14 +73,14 @@ class MultipartUpload:
 def begin_upload(key: str, size_bytes: int) -> MultipartUpload:
     """Nothing is under the key until the upload is finished; what is there stays until then.
 
-    Raises `WrongKeyError`, `StorageError`.
+    Raises `WrongKeyError`, `WrongSizeError`, `StorageError`.
     """
     if len(checked(key).encode()) > LONGEST_KEY or key.endswith("/"):
         raise WrongKeyError(f"{key[:80]!r} is too long for a name, or ends in '/'.")
     if size_bytes <= 0:
-        raise StorageError(f"{key} is empty: there is nothing to upload.")
+        raise WrongSizeError(f"{key} is empty: there is nothing to upload.")
     if size_bytes > MOST_BYTES:
-        raise StorageError(f"{key} is larger than 5 TiB: no bucket takes it.")
+        raise WrongSizeError(f"{key} is larger than 5 TiB: no bucket takes it.")
     part = max(LEAST_PART, -(-size_bytes // MOST_PARTS // MEBIBYTE) * MEBIBYTE)
     parts = -(-size_bytes // part)
     with told(key):

@@ -199,6 +199,72 @@ def test_two_who_change_a_playlist_do_not_undo_each_other(browser: Chrome, insid
     assert playlist.entries.count() == 1
 
 
+def opened(browser: Chrome, inside: str, playlist: Playlist, *there: str) -> None:
+    """The editor with its order, and one item more than that."""
+    browser.get(f"{inside}/admin/media_library/playlist/{playlist.pk}/change/")
+    until(lambda: order(browser) == [*there], 10, "the order is drawn")
+    until(lambda: len(picked(browser)) > 0, 10, "the library is there")
+    ActionChains(browser).double_click(seen(browser, "[data-found] .lib-row")).perform()
+
+
+@pytest.mark.parametrize("button", ["_save", "_continue"])
+def test_the_admins_save_stores_the_order_as_well(
+    browser: Chrome, inside: str, button: str
+) -> None:
+    items("Alpha")
+    playlist = Playlist.objects.create(name="Evening")
+    opened(browser, inside, playlist)
+    name = seen(browser, "[name=name]")
+    name.send_keys(" films")
+    # The driver answers a question whether to leave the page: whether there was one is kept.
+    browser.execute_script(
+        "addEventListener('beforeunload', (e) => (sessionStorage.asked = e.defaultPrevented))"
+    )
+    seen(browser, f"[name={button}]").click()
+    until(lambda: "changed successfully" in seen(browser, "body").text, 10, "it is saved")
+    assert browser.execute_script("return sessionStorage.asked") == "false"
+    playlist.refresh_from_db()
+    assert playlist.name == "Evening films"
+    assert [entry.item.title for entry in playlist.entries.all()] == ["Alpha"]
+    assert ("/change/" in browser.current_url) == (button == "_continue")
+    assert complaints(browser) == []
+
+
+def test_the_admins_save_loses_no_order_that_can_not_be_stored(
+    browser: Chrome, inside: str
+) -> None:
+    items("Alpha")
+    playlist = Playlist.objects.create(name="Evening")
+    opened(browser, inside, playlist)
+    Playlist.objects.filter(pk=playlist.pk).update(version=7)
+    seen(browser, "[name=name]").send_keys(" films")
+    seen(browser, "[name=_save]").click()
+    told = "Somebody else changed the playlist"
+    until(lambda: told in seen(browser, "[data-state]").text, 10, "the page says so")
+    shot(browser, "editor-refused")
+    assert order(browser) == ["Alpha"]
+    assert seen(browser, "[name=name]").get_attribute("value") == "Evening films"
+    playlist.refresh_from_db()
+    assert (playlist.name, playlist.entries.count()) == ("Evening", 0)
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_can_not_go_up_is_not_to_be_gone_on_with(
+    browser: Chrome, inside: str, tmp_path: Path
+) -> None:
+    for name in ("empty.mp4", "letter.txt"):
+        (tmp_path / name).write_text("" if name == "empty.mp4" else "Dear Sir or Madam")
+        browser.get(f"{inside}/admin/media/upload/")
+        chosen = browser.find_element(By.CSS_SELECTOR, "[data-drop] input")
+        chosen.send_keys(str(tmp_path / name))
+        until(lambda: seen(browser, ".lib-file .lib-fault").text, 10, "it is refused")
+        shot(browser, f"upload-refused-{name}")
+        shown = [
+            each.text for each in browser.find_elements(By.CSS_SELECTOR, ".lib-file button")
+        ]
+        assert [text for text in shown if text] == ["Cancel"]
+
+
 @pytest.mark.parametrize("width", [1440, 390])
 def test_nothing_of_the_library_runs_over_the_edge(
     browser: Chrome, inside: str, folder: Path, width: int

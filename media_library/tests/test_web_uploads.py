@@ -121,6 +121,22 @@ def test_what_is_not_taken(
         return
     assert answer.status_code == 422
     assert words in answer.json()["detail"]
+    assert answer.json()["hopeless"] is True
+
+
+def test_only_what_can_change_is_to_be_tried_again(
+    browser: Client, folder: Path, settings: Settings
+) -> None:
+    empty = ask(browser, "media-begin", name="a.mp4", size=0, folder="")
+    assert empty.status_code == 422
+    assert "is empty: there is nothing to upload" in empty.json()["detail"]
+    assert empty.json()["hopeless"] is True
+    # A disk that is not mounted may be mounted again.
+    folder.rmdir()
+    folder.touch()
+    away = ask(browser, "media-begin", name="a.mp4", size=4, folder="")
+    assert away.status_code == 422
+    assert away.json()["hopeless"] is False
 
 
 def test_an_upload_is_its_users_alone(browser: Client, client: Client, folder: Path) -> None:

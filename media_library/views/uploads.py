@@ -52,7 +52,7 @@ def begin(request: HttpRequest) -> HttpResponseBase:
     except BadRequestError as error:
         return say(str(error), 400)
     except (UploadError, StorageError) as refusal:
-        return say(str(refusal), 422)
+        return _refused(refusal)
     return say(
         "Send the parts.",
         201,
@@ -79,7 +79,7 @@ def address(request: HttpRequest) -> HttpResponseBase:
     except BadRequestError as error:
         return say(str(error), 400)
     except (UploadError, StorageError) as refusal:
-        return say(str(refusal), 422)
+        return _refused(refusal)
     return say("In the bucket.", 200, url=url.reveal(), here=False)
 
 
@@ -96,7 +96,7 @@ def part(request: HttpRequest, number: int) -> HttpResponseBase:
         # A request can be read like a file: it is not held in memory as a whole.
         storage.store_part(upload, number, request)  # type: ignore[arg-type]
     except (UploadError, StorageError) as refusal:
-        return say(str(refusal), 422)
+        return _refused(refusal)
     return say("Stored.", 200)
 
 
@@ -108,7 +108,7 @@ def finish(request: HttpRequest) -> HttpResponseBase:
     except BadRequestError as error:
         return say(str(error), 400)
     except (UploadError, StorageError) as refusal:
-        return say(str(refusal), 422)
+        return _refused(refusal)
     url = reverse("admin:media_library_mediaitem_change", args=[item.pk])
     return say("It is in the library.", 201, item=item.pk, title=item.title, url=url)
 
@@ -121,8 +121,14 @@ def abort(request: HttpRequest) -> HttpResponseBase:
     except BadRequestError as error:
         return say(str(error), 400)
     except (UploadError, StorageError) as refusal:
-        return say(str(refusal), 422)
+        return _refused(refusal)
     return say("Cancelled: nothing of it is kept.", 200)
+
+
+def _refused(refusal: UploadError | StorageError) -> HttpResponseBase:
+    """What the page says; it offers to go on only where the same may work another time."""
+    hopeless = isinstance(refusal, UploadError) or refusal.permanent
+    return say(str(refusal), 422, hopeless=hopeless)
 
 
 def _upload(request: HttpRequest, ticket: str) -> MultipartUpload:

@@ -17,7 +17,8 @@
   const rows = new WeakMap(); // row → its entry
   let version = null;
   let saved = []; // the entries as the server has them
-  let saving = false;
+  let saving = null; // the save under way: true of it, once the server has the order
+  let loading = null;
   let stale = false;
 
   const entries = () => [...list.children].map((row) => rows.get(row)).filter(Boolean);
@@ -94,7 +95,11 @@
     });
   }
 
-  async function load() {
+  function load() {
+    loading = read().finally(() => (loading = null));
+    return loading;
+  }
+  async function read() {
     try {
       const answer = await ask(root.dataset.entries);
       saved = answer.entries;
@@ -107,25 +112,30 @@
     }
   }
 
-  async function store() {
-    if (saving || !changed()) return;
-    saving = true;
+  function store() {
+    saving ??= send();
+    return saving;
+  }
+  async function send() {
     const sent = entries();
+    await null; // the page has to know first that it is saving
     count();
     try {
       const answer = await post(root.dataset.save, { version, entries: order() });
       version = answer.version;
       sent.forEach((entry, n) => (entry.entry = answer.entries[n]));
       saved = sent;
-      saving = false;
+      saving = null;
       count();
+      return true;
     } catch (error) {
-      saving = false;
+      saving = null;
       // What is on the screen stays: it can still be written down, or sent again.
       stale = error.status === 409;
       count();
       tell(error.message, true);
       if (stale) state.append(" ", make("button", { type: "button", className: "sx-link", onclick: again }, "Reload"));
+      return false;
     }
   }
   async function again() {
@@ -145,8 +155,24 @@
     if (fresh.length < items.length) tell(`A playlist has at most ${LONGEST} entries: make a second one.`, true);
   }
 
+  // The admin's own Save keeps the name only: the order goes first, and where it can't be
+  // stored the page stays with all that is on it.
+  async function storeFirst(event) {
+    if (!loading && !changed()) return;
+    event.preventDefault();
+    const { target, submitter } = event;
+    await loading;
+    while (changed()) {
+      if (await store()) continue;
+      state.scrollIntoView({ block: "center" });
+      return;
+    }
+    target.requestSubmit(submitter);
+  }
+
   if (may) {
     save.addEventListener("click", store);
+    document.getElementById("playlist_form").addEventListener("submit", storeFirst);
     undo.addEventListener("click", async () => {
       await draw(saved);
       count();

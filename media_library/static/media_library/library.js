@@ -17,7 +17,8 @@ window.library = (() => {
     return bytes >= 1e6 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${Math.round(bytes / 1e3)} kB`;
   }
 
-  // The answer's JSON with its status, or an exception with a sentence for the operator.
+  // The answer's JSON with its status, or an exception with a sentence for the operator. It is
+  // passing where the same may work by itself, hopeless where the same can never work.
   async function ask(url, options = {}) {
     let answer;
     try {
@@ -40,7 +41,7 @@ window.library = (() => {
     if (answer.ok) return said;
     const sentence = answer.status === 401 ? "You are no longer logged in: log in again in another tab, then try again."
       : said.detail || `The server answers ${answer.status}. Try again.`;
-    throw Object.assign(new Error(sentence), { status: answer.status, passing: answer.status >= 500 });
+    throw Object.assign(new Error(sentence), { status: answer.status, passing: answer.status >= 500, hopeless: said.hopeless === true });
   }
 
   const token = () => document.querySelector("[name=csrfmiddlewaretoken]").value;

@@ -70,13 +70,13 @@
       this.show("waiting", "Waiting");
     }
 
-    show(state, text) {
+    show(state, text, hopeless = false) {
       this.state = state;
       this.element.dataset.state = state;
       this.note.textContent = text;
       this.note.classList.toggle("lib-fault", state === "fault");
       this.tools.pause.hidden = !["sending", "waiting"].includes(state);
-      this.tools.go.hidden = !["paused", "fault"].includes(state);
+      this.tools.go.hidden = hopeless || !["paused", "fault"].includes(state);
       this.tools.cancel.hidden = ["done", "cancelled", "finishing"].includes(state);
     }
 
@@ -120,7 +120,7 @@
         if (this.state !== "sending") return;
         await this.finish();
       } catch (error) {
-        if (this.state === "sending" || this.state === "finishing") this.show("fault", error.message);
+        if (this.state === "sending" || this.state === "finishing") this.show("fault", error.message, error.hopeless);
         told.textContent = `${this.file.name}: ${error.message}`;
       }
     }
