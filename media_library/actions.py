@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.text import slugify
 
@@ -78,20 +78,22 @@ def request_prepare(
     if item.status == MediaItem.Status.FAULT:
         raise FaultyItemError(f"{item} can't be prepared: {item.fault}")
     with transaction.atomic():
+        # The row's, not the caller's: theirs may have been read before a sync.
+        etag = MediaItem.objects.values_list("etag", flat=True).get(pk=item.pk)
         copy, made = PreparedCopy.objects.get_or_create(
             item=item,
             house=house.signature,
             defaults={
-                "source_etag": item.etag,
+                "source_etag": etag,
                 "queued_at": timezone.now(),
                 "due_at": due_at,
             },
         )
         if not made:
-            wanted = ~Q(source_etag=item.etag)
+            wanted = ~Q(source_etag=F("item__etag"))
             if again:
                 wanted |= Q(status__in=_GIVEN_UP)
-            queued = _queued(item.etag) | {"due_at": due_at}
+            queued = _queued(etag) | {"due_at": due_at}
             if not PreparedCopy.objects.filter(wanted, pk=copy.pk).update(**queued):
                 return copy
             copy.refresh_from_db()

@@ -163,8 +163,22 @@ def test_what_may_pass_is_queued_again_with_a_growing_wait(
 
 def test_a_changed_original_is_prepared_again(copy: PreparedCopy, item: MediaItem) -> None:
     tasks.prepare_item(copy.pk)
-    item.etag = "another"
-    assert actions.request_prepare(item, HOUSE).status == Status.QUEUED
+    # What a caller read before that is as good: the row says what there is now.
+    stale = MediaItem.objects.get(pk=item.pk)
+    MediaItem.objects.filter(pk=item.pk).update(etag="another")
+    again = actions.request_prepare(stale, HOUSE)
+    assert (again.status, again.source_etag) == (Status.QUEUED, "another")
+
+
+def test_who_read_the_item_before_a_change_throws_no_good_copy_away(
+    copy: PreparedCopy, item: MediaItem
+) -> None:
+    stale = MediaItem.objects.get(pk=item.pk)
+    MediaItem.objects.filter(pk=item.pk).update(etag="another")
+    PreparedCopy.objects.filter(pk=copy.pk).update(
+        status=Status.READY, source_etag="another", key="prepared/a", frames=16
+    )
+    assert actions.request_prepare(stale, HOUSE).status == Status.READY
 
 
 def test_the_sweep_queues_again_what_a_dead_worker_left(copy: PreparedCopy) -> None:
