@@ -23,6 +23,8 @@ from media_library.location import LocalFile, Location, SignedUrl
 #: Containers a file of the library may be. Without this list an HLS playlist renamed .mp4
 #: makes FFmpeg open whatever stands in it; a list of protocols alone does not stop that.
 CONTAINERS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,mxf,asf,ogg"
+#: What FFmpeg says of any other container, behind its name in brackets.
+NOT_LISTED: Final = "Format not on whitelist"
 #: Bytes of the last error output that are kept.
 TAIL: Final = 4000
 #: Seconds a killed process may take to be gone.
@@ -279,6 +281,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last_words(complaint: str) -> str:
-    """The last error line; FFmpeg's first lines are often only what led to it."""
+    """The last error line; FFmpeg's first lines are often only what led to it.
+
+    But which container it found and may not open is said there, and not again at the end.
+    """
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    refused = [line for line in lines if NOT_LISTED in line]
+    return (refused or lines)[-1][:300] if lines else ""

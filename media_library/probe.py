@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
@@ -151,7 +152,22 @@ _WAY: Final = (
 )
 
 
+#: Containers, by FFmpeg's names, that hold no film but the addresses of some.
+_LISTS: Final = {
+    "hls": "an HLS playlist",
+    "concat": "a list of files for FFmpeg",
+    "dash": "a DASH manifest",
+}
+_REFUSED: Final = re.compile(rf"\[([\w,]+) @ [^]]*\] {ffmpeg.NOT_LISTED}")
+
+
 def _fault(words: str) -> ProbeError:
+    if refused := _REFUSED.search(words):
+        name = refused[1]
+        what = f"{_LISTS[name]}, which only names other files" if name in _LISTS else name
+        return NotMediaError(
+            f"It is no film this library knows, but {what}. Convert it to MP4 first."
+        )
     if any(word in words for word in _WAY):
         # The words name the place; a place on a descriptor says nothing, a path may help.
         return NotReadableError(f"It can't be read: {_bare(words)}.")

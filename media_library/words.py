@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from media_library.house import House
+
 NOTHING: Final = "–"
 KILO: Final = 10**3
 MEGA: Final = 10**6
@@ -29,6 +31,29 @@ def size(count: int | None) -> str:
     if count >= GIGA:
         return f"{count / GIGA:.1f} GB"
     return f"{count / MEGA:.0f} MB" if count >= MEGA else f"{count / KILO:.0f} kB"
+
+
+def house(signature: str) -> str:
+    """A house format by its signature; one that is none stays as it is."""
+    try:
+        made = House.of(signature)
+    except ValueError:
+        return signature
+    parts = (
+        f"{made.width}×{made.height}",
+        f"{made.fps} fps",
+        f"{made.video_bitrate / MEGA:g} Mbit/s",
+        made.logo and "with logo",
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def copy_length(frames: int | None, signature: str) -> str:
+    """Frames of a copy in that house format as 4:05."""
+    try:
+        return length(frames and float(House.of(signature).seconds(frames)))
+    except ValueError:
+        return NOTHING
 
 
 def left(percent: int, begun: datetime | None, now: datetime) -> str:

@@ -48,6 +48,7 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
     search_help_text = "Words of the title or of the file's name"
     autocomplete_fields = ("tags",)
     readonly_fields = FACTS
+    empty_value_display = words.NOTHING
     actions = bulk.ACTIONS
     change_form_outer_before_template = "media_library/item_before.html"
     change_form_outer_after_template = "media_library/item_after.html"
@@ -170,6 +171,8 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
     @admin.display(description="Loudness")
     def loudness(self, item: MediaItem) -> str:
         level = item.loudness_lufs
+        if item.probed_at is not None and not item.audio_codec:
+            return "None"
         return words.NOTHING if level is None else f"about {level:.1f} LUFS"
 
     @admin.display(description="Between keyframes")
@@ -178,7 +181,12 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
         return words.NOTHING if most is None else f"at most {most:.1f} s"
 
     def get_fieldsets(self, request: HttpRequest, obj: MediaItem | None = None) -> Any:
-        return self.add_fieldsets if obj is None else self.fieldsets
+        if obj is None:
+            return self.add_fieldsets
+        if obj.missing_since is not None:
+            return self.fieldsets
+        facts = tuple(name for name in FACTS if name != "missing_since")
+        return (*self.fieldsets[:-1], ("What it is", {"fields": facts}))
 
     def get_readonly_fields(self, request: HttpRequest, obj: MediaItem | None = None) -> Any:
         return () if obj is None else ("key", *self.readonly_fields)

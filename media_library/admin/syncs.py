@@ -22,17 +22,18 @@ _COLOURS = {"running": "info", "done": "success", "braked": "warning", "failed":
 class SyncRunAdmin(ModelAdmin):  # type: ignore[misc]
     list_display = (
         *("started_at", "outcome", "lasted", "seen", "added", "changed", "absent", "gone"),
-        *("unchanged", "started_by"),
+        *("unchanged", "others", "started_by"),
     )
     list_filter = ("status", "dry")
     list_per_page = 25
+    empty_value_display = words.NOTHING
     list_before_template = "media_library/sync_before.html"
     change_form_outer_before_template = "media_library/head.html"
     fields = (
         *("started_at", "started_by", "result", "lasted", "fault", "known", "seen", "added"),
-        *("changed", "absent", "gone", "unchanged", "found"),
+        *("changed", "absent", "gone", "unchanged", "others", "found"),
     )
-    readonly_fields = ("result", "lasted", "found")
+    readonly_fields = ("result", "lasted", "others", "found")
 
     def changelist_view(
         self, request: HttpRequest, extra_context: Any = None
@@ -56,6 +57,11 @@ class SyncRunAdmin(ModelAdmin):  # type: ignore[misc]
         if run.ended_at is None:
             return words.NOTHING
         return words.length((run.ended_at - run.started_at).total_seconds())
+
+    @admin.display(description="Other kinds")
+    def others(self, run: SyncRun) -> int:
+        """Files that were seen too: subtitles, pictures, notes."""
+        return run.other_kinds
 
     @admin.display(description="Differences")
     def found(self, run: SyncRun) -> SafeString | str:

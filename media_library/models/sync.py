@@ -68,6 +68,11 @@ class SyncRun(models.Model):
     def __str__(self) -> str:
         return f"{self.started_at:%Y-%m-%d %H:%M:%S}"
 
+    @property
+    def other_kinds(self) -> int:
+        """Objects seen that are no films by their extension."""
+        return max(0, self.seen - self.added - self.changed - self.unchanged)
+
 
 class Absence(models.Model):
     """An item that a sync did not find so far. Noted in the batch that moves its cursor.

@@ -13,6 +13,8 @@ register = template.Library()
 
 register.filter("length_of", words.length)
 register.filter("size_of", words.size)
+register.filter("house_of", words.house)
+register.filter("length_in", words.copy_length)
 
 
 @register.filter
@@ -29,9 +31,13 @@ def folder_url(listed: Any, path: str) -> str:
 
 
 @register.filter
-def figures(names: str, run: SyncRun | None) -> list[tuple[str, object]]:
+def figures(names: str, run: SyncRun | None) -> list[tuple[str, str, object]]:
+    """Of each figure its name, its name in words, and what it was."""
     # What a template misses arrives as an empty string.
-    return [(name, getattr(run, name) if run else words.NOTHING) for name in names.split()]
+    return [
+        (name, name.replace("_", " "), getattr(run, name) if run else words.NOTHING)
+        for name in names.split()
+    ]
 
 
 @register.simple_tag

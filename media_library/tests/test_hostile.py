@@ -78,6 +78,7 @@ def concat_script(path: Path, film: Path, address: str) -> None:
 def dash_manifest(path: Path, film: Path, address: str) -> None:
     path.write_text(
         '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+        'profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" '
         'mediaPresentationDuration="PT3S"><Period><AdaptationSet mimeType="video/mp4">'
         f'<Representation id="1" bandwidth="1"><BaseURL>http://{address}/a.mp4</BaseURL>'
         "</Representation></AdaptationSet></Period></MPD>"
@@ -100,7 +101,7 @@ def test_a_list_that_calls_itself_a_film_reads_nothing(
     (item,) = look_at(folder / name).values()
     assert item.status == MediaItem.Status.FAULT
     assert "It is no film this library knows" in item.fault
-    assert "Convert it to MP4 first" in item.fault
+    assert "which only names other files. Convert it to MP4 first" in item.fault
     assert nobody_came(bait)
     with pytest.raises(EncodingFailedError):
         prepare.conform(

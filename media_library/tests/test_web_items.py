@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from media_library import browse
 from media_library.admin import bulk
+from media_library.house import House, Logo
 from media_library.models import MediaItem, Playlist, PreparedCopy, Tag
 from media_library.tests.rows import item, playlist, titles, user
 
@@ -251,6 +252,45 @@ def test_the_page_tells_all_that_is_known(browser: Client) -> None:
         "at most 2.0 s", "720p30", "The disk is full.", evening.name,
     ):  # fmt: skip
         assert words in page
+
+
+def test_a_copy_is_told_in_words(browser: Client) -> None:
+    a = item("A")
+    with_logo = House(logo=Logo("686e0123456789ab")).signature
+    for house, frames in (
+        (with_logo, 912),
+        (House(fps=25, video_bitrate=2_500_000).signature, 0),
+    ):
+        PreparedCopy.objects.create(
+            item=a, house=house, source_etag="", frames=frames or None, key="k",
+            status="ready" if frames else "queued",
+        )  # fmt: skip
+    page = " ".join(browser.get(f"{LIST}{a.pk}/change/").content.decode().split())
+    assert "<td>1280×720, 30 fps, 3 Mbit/s, with logo</td>" in page
+    assert '<td class="sx-n">0:30</td>' in page
+    assert "<td>1280×720, 25 fps, 2.5 Mbit/s</td>" in page
+
+
+def test_what_is_unknown_is_no_none_and_what_is_there_is_not_missing(browser: Client) -> None:
+    def fields(found: MediaItem) -> dict[str, str]:
+        form = browser.get(f"{LIST}{found.pk}/change/").context["adminform"]
+        shown = [
+            field
+            for fieldset in form
+            for line in fieldset
+            for field in line
+            if field.is_readonly
+        ]
+        return {field.field["name"]: str(field.contents()) for field in shown}
+
+    unknown = fields(item("A", audio_codec=""))
+    assert (unknown["sound"], unknown["loudness"]) == ("–", "–")
+    # The columns and the figures that are computed have one dash.
+    assert (unknown["probed_at"], unknown["etag"], unknown["colour"]) == ("–", "–", "–")
+    assert "missing_since" not in unknown
+    silent = fields(item("B", audio_codec="", probed_at=timezone.now()))
+    assert (silent["sound"], silent["loudness"]) == ("None", "None")
+    assert "missing_since" in fields(item("C", missing_since=timezone.now()))
 
 
 def test_buttons_of_the_page(browser: Client) -> None:

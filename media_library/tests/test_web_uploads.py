@@ -181,6 +181,7 @@ def keeper(client: Client) -> Client:
 @pytest.mark.django_db(transaction=True)
 def test_a_sync_is_started_watched_and_listed(keeper: Client, folder: Path) -> None:
     (folder / "a.mp4").write_bytes(FILM)
+    (folder / "a.srt").write_text("Subtitles")
     status = reverse("media-sync-status")
     assert keeper.get(status).json() == {"sync": None}
     assert keeper.get(reverse("media-sync")).status_code == 405
@@ -193,7 +194,8 @@ def test_a_sync_is_started_watched_and_listed(keeper: Client, folder: Path) -> N
     assert keeper.get(status, headers={"if-none-match": told["ETag"]}).status_code == 304
     sync.run(run.pk)
     told = keeper.get(status).json()["sync"]
-    assert (told["status"], told["added"]) == ("done", 1)
+    assert (told["status"], told["seen"], told["added"]) == ("done", 2, 1)
+    assert told["other_kinds"] == 1
     page = keeper.post(reverse("media-sync-dry"), follow=True).content.decode()
     assert "what would change" in page
     assert SyncRun.objects.first().dry  # type: ignore[union-attr]
@@ -210,8 +212,9 @@ def test_what_the_brake_stopped_goes_on_after_a_question(keeper: Client, folder:
     SyncRun.objects.create(status="braked", fault="All 900 items would go.", dry=False)
     page = keeper.get("/admin/media_library/syncrun/").content.decode()
     assert "They are really gone: go on" in page
-    asked = keeper.post(reverse("media-sync-accept"))
-    assert "All 900 items would go." in asked.content.decode()
+    asked = keeper.post(reverse("media-sync-accept")).content.decode()
+    assert "All 900 items would go." in asked
+    assert "<h2>Are they really gone?" not in asked
     assert SyncRun.objects.count() == 1
     keeper.post(reverse("media-sync-accept"), {"confirmed": "1"})
     assert SyncRun.objects.filter(status="running", accept_gone=True).exists()

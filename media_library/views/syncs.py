@@ -39,7 +39,9 @@ def told(run: SyncRun) -> dict[str, Any]:
     }
 
 
-_COUNTS: Final = ("known", "seen", "added", "changed", "absent", "gone", "unchanged")
+_COUNTS: Final = (
+    *("known", "seen", "added", "changed", "absent", "gone", "unchanged", "other_kinds"),
+)
 
 
 @require_GET

@@ -72,7 +72,7 @@
     total.textContent = `${all.length} item${all.length === 1 ? "" : "s"}, ${length(seconds)}${unknown ? ` and ${unknown} of unknown length` : ""}`;
     const faulty = all.filter((entry) => entry.status === "fault").length;
     warning.hidden = !faulty;
-    warning.textContent = faulty ? faulty === 1 ? "1 item has a fault: it may not play." : `${faulty} items have a fault: they may not play.` : "";
+    warning.textContent = faulty ? faulty === 1 ? "1 item has a fault: channels leave it out." : `${faulty} items have a fault: channels leave them out.` : "";
     if (!may || version === null) return;
     const differs = changed();
     save.disabled = !differs || saving || stale;
