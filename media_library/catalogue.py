@@ -36,6 +36,8 @@ class Row(NamedTuple):
     misses: int
     #: It is marked as missing.
     missing: bool
+    #: It was added after the sync began: the listing may have been past its place by then.
+    late: bool = False
 
 
 class Verdict(IntEnum):
@@ -45,7 +47,7 @@ class Verdict(IntEnum):
     #: The same as before, but some listing was without it.
     BACK = 3
     ABSENT = 4
-    #: Absent still: that is known.
+    #: Absent still: that is known. Or too new to be in the listing: that says nothing.
     MISSING = 5
 
 
@@ -61,7 +63,7 @@ def compare(
     for listed in listing:
         key = listed[0]
         while row is not None and row[0] < key:
-            yield Verdict.MISSING if row[5] else Verdict.ABSENT, None, row
+            yield Verdict.MISSING if row[5] or row[6] else Verdict.ABSENT, None, row
             row = next(others, None)
         if row is None or row[0] != key:
             yield Verdict.ADDED, listed, None
@@ -74,7 +76,7 @@ def compare(
             yield Verdict.SAME, listed, row
         row = next(others, None)
     while row is not None:
-        yield Verdict.MISSING if row[5] else Verdict.ABSENT, None, row
+        yield Verdict.MISSING if row[5] or row[6] else Verdict.ABSENT, None, row
         row = next(others, None)
 
 

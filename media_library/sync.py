@@ -17,7 +17,14 @@ from typing import Final
 import psutil
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    transaction,
+)
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -108,9 +115,9 @@ def work(run_id: int) -> str:
 
 def sync_on_schedule() -> str:
     """Start one when SYNC_MINUTES have passed since the last, or one was left. Each minute."""
-    if not settings.SYNC_MINUTES:
-        return "Not by schedule: SYNC_MINUTES is 0."
     last = SyncRun.objects.order_by("-started_at").first()
+    if not settings.SYNC_MINUTES and not _is_to_be_gone_on_with():
+        return "Not by schedule: SYNC_MINUTES is 0."
     every = timedelta(minutes=settings.SYNC_MINUTES)
     if (
         last is not None
@@ -123,6 +130,17 @@ def sync_on_schedule() -> str:
     except SyncError as error:
         return str(error)
     return "Started."
+
+
+def _is_to_be_gone_on_with() -> bool:
+    """Whether one that people asked for was left by its worker. One left for long is ended."""
+    run = SyncRun.objects.filter(status=SyncRun.Status.RUNNING).first()
+    if run is None or not _is_left(run):
+        return False
+    if run.heard_at > timezone.now() - RESUMABLE:
+        return True
+    _end(run, SyncRun.Status.FAILED, "It was left unfinished: start another.")
+    return False
 
 
 def _is_open_and_dry(run: SyncRun) -> bool:
@@ -187,6 +205,7 @@ def _end(run: SyncRun, status: SyncRun.Status, fault: str = "") -> None:
     SyncRun.objects.filter(pk=run.pk, claim=run.claim, status=SyncRun.Status.RUNNING).update(
         status=status, fault=fault, ended_at=now, heard_at=now
     )
+    sync_rows.forget_absences()
     run.refresh_from_db()
 
 
@@ -196,7 +215,8 @@ def _end(run: SyncRun, status: SyncRun.Status, fault: str = "") -> None:
 def run(run_id: int, *, progress: Callable[[SyncRun], None] | None = None) -> SyncRun:
     """Do the run's work, or what is left of it. What came of it stands in the row.
 
-    A storage that can't be listed is such a result too (FAILED). Raises `SyncError`.
+    A storage that can't be listed is such a result too (FAILED). Raises `SyncError`, and what
+    nobody thought of: then the run has FAILED too, or is free to be gone on with.
     """
     worker = Worker(run_id, storage.listing, progress)
     try:
@@ -206,21 +226,34 @@ def run(run_id: int, *, progress: Callable[[SyncRun], None] | None = None) -> Sy
         log.warning("sync.claim_lost", run=run_id)
     except StorageError as error:
         _end(worker.run, SyncRun.Status.FAILED, str(error))
-    except DatabaseError:
-        # The row can't be written either. It is taken up where it was.
+    except (OperationalError, InterfaceError):
+        # The database is gone or busy, which passes: it is gone on with where it was.
+        log.exception("sync.let_go", run=run_id)
+        _let_go(run_id, worker.claim)
         raise
     except Exception as error:
+        log.exception("sync.failed", run=run_id)
         fault = f"It was stopped by an error ({type(error).__name__}): look at the jobs' log."
         _end(worker.run, SyncRun.Status.FAILED, fault)
         raise
-    except KeyboardInterrupt:
-        # Not silent for two minutes first: whoever starts the next goes on at once.
-        SyncRun.objects.filter(pk=run_id, claim=worker.claim).update(
-            claim="", heard_at=timezone.now() - SILENT
-        )
+    except (KeyboardInterrupt, SystemExit):
+        _let_go(run_id, worker.claim)
         raise
     worker.after_all()
     return worker.run
+
+
+def _let_go(run_id: int, claim: str) -> None:
+    """Not silent for two minutes first: whoever starts the next goes on at once."""
+    try:
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+        SyncRun.objects.filter(pk=run_id, claim=claim).update(
+            claim="", heard_at=timezone.now() - SILENT
+        )
+    except (DatabaseError, InterfaceError) as error:
+        # Then it is silent until it is taken for dead.
+        log.warning("sync.not_let_go", run=run_id, error=str(error))
 
 
 class Worker:
@@ -263,7 +296,7 @@ class Worker:
     def _compare(self) -> None:
         run, batch = self.run, self._batch
         listing = self._lister(run.after)
-        rows = sync_rows.rows(run.after)
+        rows = sync_rows.rows(run.after, run.started_at)
         pending, told = 0, time.monotonic()
         for verdict, listed, row in compare(listing, rows):
             pending += 1
@@ -305,7 +338,7 @@ class Worker:
                 run.changed += run.dry
             case Verdict.ABSENT, _, Row(key=key):
                 batch.absent.append(row.pk)
-                run.absent += 1
+                run.absent += run.dry
                 # What a second listing is without is marked, if the brake lets it.
                 run.gone += run.dry and (run.accept_gone or row.misses > 0)
             case _, _, Row(key=key):
@@ -339,7 +372,6 @@ class Worker:
         if fault and not run.accept_gone:
             run.gone = 0
             sync_rows.touch(run, self.claim)
-            sync_rows.forget_absences(run)
             _end(run, SyncRun.Status.BRAKED, fault)
             return
         while not run.dry and (seconds := sync_rows.settle_absences(run, self.claim)):

@@ -57,18 +57,19 @@ class Batch:
         return len(self.added) + len(self.changed) + len(self.back) + len(self.absent)
 
 
-def rows(after: str) -> Iterator[Row]:
-    """The items behind the key `after`, in the order of their keys.
+def rows(after: str, began: datetime) -> Iterator[Row]:
+    """The items behind the key `after`, in the order of their keys, for a sync that `began` so.
 
     Each page is a query of its own: one long cursor would hold SQLite's log, or a snapshot.
     """
     page = (
-        "SELECT key, etag, size_bytes, id, misses, missing_since IS NOT NULL "  # noqa: S608
-        f"FROM {_TABLE} WHERE key > %s ORDER BY key LIMIT {PAGE}"
+        "SELECT key, etag, size_bytes, id, misses, missing_since IS NOT NULL, "  # noqa: S608
+        f"added_at >= %s FROM {_TABLE} WHERE key > %s ORDER BY key LIMIT {PAGE}"
     )
+    at = connection.ops.adapt_datetimefield_value(began)
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(page, [after])
+            cursor.execute(page, [at, after])
             found = cursor.fetchall()
         yield from map(Row._make, found)
         if len(found) < PAGE:
@@ -101,10 +102,22 @@ def write(run: SyncRun, batch: Batch, claim: str) -> float:
         if batch.back:
             run.changed += _welcome_back(batch.back)
         if batch.absent:
-            note = f"INSERT INTO {Absence._meta.db_table} (run_id, item_id) VALUES (%s, %s)"  # noqa: S608, SLF001
-            cursor.executemany(note, [(run.pk, pk) for pk in batch.absent])
+            run.absent += _note(cursor, run, batch.absent)
         touch(run, claim)
     return time.monotonic() - began
+
+
+def _note(cursor: CursorWrapper, run: SyncRun, absent: list[int]) -> int:
+    """Note those items that are still there: people delete some meanwhile."""
+    statement = (
+        f"INSERT INTO {Absence._meta.db_table} (run_id, item_id) "  # noqa: S608, SLF001
+        f"SELECT %s, id FROM {_TABLE} WHERE id = %s"
+    )
+    if connection.vendor == "postgresql":
+        # Nor may they be deleted before this is committed.
+        statement += " FOR KEY SHARE"
+    cursor.executemany(statement, [(run.pk, pk) for pk in absent])
+    return int(cursor.rowcount)
 
 
 def touch(run: SyncRun, claim: str) -> None:
@@ -227,9 +240,10 @@ def settle_absences(run: SyncRun, claim: str) -> float:
     return time.monotonic() - began
 
 
-def forget_absences(run: SyncRun) -> None:
-    """Remove the notes of a run that came to nothing, a batch at a time."""
-    notes = Absence.objects.filter(run=run)
+def forget_absences() -> None:
+    """Remove the notes of syncs that are over and came to nothing, a batch at a time."""
+    over = SyncRun.objects.exclude(status=SyncRun.Status.RUNNING).values("pk")
+    notes = Absence.objects.filter(run__in=over)
     while some := list(notes.values_list("pk", flat=True)[:500]):
         Absence.objects.filter(pk__in=some).delete()
 
