@@ -47,6 +47,7 @@ def assert_no_gap(found: Audit) -> None:
     assert all(step.seconds > 0 for step in found.video.anomalies + found.audio.anomalies)
 
 
+@pytest.mark.alone
 def test_a_server_that_is_away_for_five_seconds_gets_the_channel_back(
     node: Bench, server: RtmpServer, shelf: dict[int, Clip], tmp_path: Path
 ) -> None:
@@ -206,6 +207,7 @@ def test_a_source_that_stalls_is_cut_and_the_slate_is_on_without_a_gap(
     assert "gives nothing" in Incident.objects.filter(subject="programme").earliest("pk").cause
 
 
+@pytest.mark.alone
 def test_a_killed_hub_costs_one_hole_and_no_session(
     node: Bench, server: RtmpServer, shelf: dict[int, Clip]
 ) -> None:
