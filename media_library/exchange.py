@@ -18,6 +18,14 @@ from urllib.parse import quote, unquote, urlsplit
 LONGEST_KEY: Final = 1024
 #: Lines of one file, its head included.
 MOST_LINES: Final = 20_000
+#: Bytes of one file: so many lines with long names, in two bytes each letter.
+LARGEST: Final = 4 * 1024 * 1024
+#: Characters of a line, or of a cell: a key in an address, each of its letters quoted.
+LONGEST_LINE: Final = 4096
+#: Characters of a line of a CSV: some cells as long as that.
+_LONGEST_ROW: Final = 8 * LONGEST_LINE
+#: Folders and file of a path that may be a key.
+DEEPEST: Final = 32
 #: Columns of a CSV that can be read. Others are left alone.
 COLUMNS: Final = ("key", "title", "tags", "age_rating", "source", "rights", "seconds")
 #: A spreadsheet takes a cell that begins so for a formula; text that itself begins with
@@ -34,13 +42,25 @@ class ExchangeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One item of the file. `names`: keys it may mean, the likeliest first."""
+    """One item of the file."""
 
     number: int
     text: str
-    names: tuple[str, ...]
+    #: Keys that it may mean as they stand.
+    whole: tuple[str, ...]
     #: What the file says of it, by column; a column that it does not have is not there.
     said: Mapping[str, str] = field(default_factory=dict)
+    #: Paths that may have a key at their end.
+    paths: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Keys that it may mean, the likeliest first.
+
+        Made when asked for: those of all lines of a file would take hundreds of megabytes.
+        """
+        found = [*self.whole, *(name for path in self.paths for name in _within(path))]
+        return tuple(dict.fromkeys(name for name in found if name and len(name) <= LONGEST_KEY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +115,8 @@ def read(content: bytes, *, folder: str = "", host: str = "") -> Contents:
     `folder` is where the file itself lies in the library, as a prefix of keys; `host` is the
     one whose addresses are the library's own. Raises `ExchangeError`.
     """
+    if len(content) > LARGEST:
+        raise ExchangeError(f"The file is larger than {LARGEST >> 20} MiB: split it.")
     text = decoded(content)
     head = _head(text)
     if head.startswith("#EXTM3U"):
@@ -114,6 +136,10 @@ def read_m3u(text: str, *, folder: str = "", host: str = "") -> Contents:
     problems: list[Problem] = []
     name, title = "", ""
     for number, raw in _numbered(text):
+        if len(raw) > LONGEST_LINE:
+            problems.append(Problem(number, _too_long("It")))
+            title = ""
+            continue
         line = raw.lstrip(" \t")
         if line.startswith("#EXTINF:"):
             title = line.partition(",")[2].strip()
@@ -122,42 +148,51 @@ def read_m3u(text: str, *, folder: str = "", host: str = "") -> Contents:
         if not line.strip() or line.startswith("#"):
             continue
         try:
-            names = _names(raw, folder, host)
+            whole, paths = _meant(raw, folder, host)
         except ExchangeError as error:
             problems.append(Problem(number, str(error)))
         else:
-            lines.append(Line(number, raw, names, {"title": title} if title else {}))
+            said = {"title": title} if title else {}
+            lines.append(Line(number, raw, whole, said, paths))
         title = ""
     return Contents(tuple(lines), tuple(problems), name, is_playlist=True)
 
 
 def _numbered(text: str) -> Iterator[tuple[int, str]]:
-    # Not splitlines(), which also breaks at characters that a name may have.
-    lines = text.replace("\r\n", "\n").split("\n")
-    if len(lines) > MOST_LINES:
+    if text.count("\n") >= MOST_LINES:
         raise ExchangeError(f"The file has more than {MOST_LINES:,} lines: split it.")
-    yield from enumerate(lines, 1)
+    # Not splitlines(), which also breaks at characters that a name may have.
+    for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
+        yield number, line.removesuffix("\r\n").removesuffix("\n")
 
 
-def _names(line: str, folder: str, host: str) -> tuple[str, ...]:
-    """Keys that a line of an M3U may mean. Raises `ExchangeError` for a foreign address."""
+def _too_long(what: str) -> str:
+    return f"{what} is longer than {LONGEST_LINE:,} characters: shorten it."
+
+
+def _meant(line: str, folder: str, host: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Keys that a line of an M3U may be, and paths that may have one at their end.
+
+    Raises `ExchangeError` for a foreign address.
+    """
+    path = line.strip()
     if not _SCHEME.match(line):
-        path = line.strip()
-        found = [line, path, folder + path, *_within(path), *_within(unquote(path))]
-    else:
-        address = urlsplit(line.strip())
-        if address.scheme.lower() == "file":
-            # A "#" or "?" of the name is quoted in a proper address, and meant if not.
-            path = line.strip()[len("file://") :]
-            found = [unquote(path).lstrip("/"), *_within(unquote(path)), *_within(path)]
-        elif host and address.netloc.lower() == host.lower():
-            found = _within(unquote(address.path))
-        else:
-            raise ExchangeError(
-                f"{address.scheme}://{address.hostname or ''}/… is another host's: only files "
-                "of the library can be played. Upload it first."
-            )
-    return tuple(dict.fromkeys(name for name in found if name and len(name) <= LONGEST_KEY))
+        return (line, path, folder + path), (path, unquote(path))
+    try:
+        address = urlsplit(path)
+        asked = address.hostname or ""
+    except ValueError:
+        raise ExchangeError("This is no proper address: look at it.") from None
+    if address.scheme.lower() == "file":
+        # A "#" or "?" of the name is quoted in a proper address, and meant if not.
+        plain = path[len("file://") :]
+        return (unquote(plain).lstrip("/"),), (unquote(plain), plain)
+    if host and address.netloc.lower() == host.lower():
+        return (), (unquote(address.path),)
+    raise ExchangeError(
+        f"{address.scheme}://{asked}/… is another host's: only files of the library can be "
+        "played. Upload it first."
+    )
 
 
 def _within(path: str) -> list[str]:
@@ -165,7 +200,7 @@ def _within(path: str) -> list[str]:
     plain = _DRIVE.sub("", path)
     found = []
     for each in dict.fromkeys((plain, plain.replace("\\", "/"))):
-        parts = [part for part in each.split("/") if part not in {"", "."}]
+        parts = [part for part in each.split("/") if part not in {"", "."}][-DEEPEST:]
         found += ["/".join(parts[start:]) for start in range(len(parts))]
     return found
 
@@ -192,7 +227,8 @@ def _path(key: str) -> str:
 
 
 def _head(text: str) -> str:
-    return _LINE_END.split(text.lstrip(), maxsplit=1)[0]
+    # As much as can be a head: csv takes no longer cell than 128 kB.
+    return _LINE_END.split(text.lstrip(), maxsplit=1)[0][:LONGEST_LINE]
 
 
 def _delimiter(head: str) -> str | None:
@@ -211,12 +247,22 @@ def read_csv(text: str) -> Contents:
     mark = _delimiter(_head(text))
     if mark is None:
         raise ExchangeError("The CSV has no column “key”: name its first line's columns.")
-    reader = csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=mark)
-    head = [name.strip().lower() for name in next(reader)]
+    cut: list[int] = []
+    reader = csv.reader(_rows(text.lstrip(), cut), delimiter=mark)
+    try:
+        head = [name.strip().lower() for name in next(reader)]
+    except csv.Error as error:
+        raise ExchangeError(f"The CSV's first line can't be read: {error}.") from None
+    if cut:
+        raise ExchangeError(_too_long("The CSV's first line"))
     try:
         for cells in reader:
             if len(lines) + len(problems) >= MOST_LINES:
                 raise ExchangeError(f"The file has more than {MOST_LINES:,} lines: split it.")
+            if cut or any(len(cell) > LONGEST_LINE for cell in cells):
+                problems.append(Problem(reader.line_num, _too_long("A cell of it")))
+                cut.clear()
+                continue
             said = {
                 name: _plain(cell)
                 for name, cell in zip(head, cells, strict=False)
@@ -224,13 +270,22 @@ def read_csv(text: str) -> Contents:
             }
             key = said.pop("key", "")
             if key:
-                names = tuple(dict.fromkeys((key, key.strip())))
-                lines.append(Line(reader.line_num, key, names, said))
+                lines.append(Line(reader.line_num, key, (key, key.strip()), said))
             elif any(cells):
                 problems.append(Problem(reader.line_num, "It has no key."))
     except csv.Error as error:
         problems.append(Problem(reader.line_num, f"From here on it can't be read: {error}."))
     return Contents(tuple(lines), tuple(problems))
+
+
+def _rows(text: str, cut: list[int]) -> Iterator[str]:
+    """The lines of a CSV; of one that is far too long only its end, and its number in `cut`."""
+    for number, line in enumerate(io.StringIO(text, newline=""), 1):
+        if len(line) > _LONGEST_ROW:
+            cut.append(number)
+            yield "\n"
+        else:
+            yield line
 
 
 def write_csv(rows: Iterable[Row]) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Final
+from time import monotonic
+from typing import Any, Final, TypeVar
 
 from django.conf import settings
 from django.db import transaction
@@ -13,11 +16,16 @@ from media_library import bell, playlists, storage
 from media_library.catalogue import is_media, title_of
 from media_library.exchange import Contents, Line, Problem, Row, split_tags
 from media_library.models import MediaItem, Playlist, Tag
-from media_library.storage import StorageError
+from media_library.storage import Facts, StorageError
 
 #: Names that are looked for in the storage itself: each is a request to the bucket.
 MOST_ASKED: Final = 100
+#: Seconds after which the storage is asked for no further name: a person waits.
+LONGEST_ASKING: Final = 20.0
 _BATCH: Final = 500
+#: Rows written by one statement.
+_ROWS: Final = 100
+T = TypeVar("T")
 #: Characters that a column takes; a note may be of any length.
 _LONGEST: Final = {"title": 255, "source": 500}
 
@@ -47,17 +55,21 @@ def run(
 
     The playlist is `into`, or the one named `playlist`, or as an M3U names itself; its entries
     are replaced, or followed where `append`. Of a line that is not found nothing is written,
-    all others are. Raises `PlaylistError`; then nothing is written.
+    all others are. Raises `PlaylistError`; then nothing is written. The storage is asked
+    before anything is written: call it outside of a transaction, which would last so long.
     """
     outcome = Outcome(problems=list(contents.problems))
-    with transaction.atomic():
-        items = _items(contents.lines, outcome, dry=dry)
-        tags = _tags(contents.lines, dry=dry)
+    keys, new = _keys(contents.lines, outcome)
+    with nullcontext() if dry else transaction.atomic():
+        items = _items(contents.lines, keys, new, outcome, dry=dry)
+        changes = _Changes()
         for line in contents.lines:
             item = items.get(line.number)
             if item is not None:
                 outcome.found += 1
-                outcome.updated += _update(item, line, tags, outcome, dry=dry)
+                outcome.updated += _change(item, line, changes, outcome)
+        if not dry:
+            changes.write()
         name = playlist.strip() or (contents.name if contents.is_playlist else "")
         if into is not None or name:
             order = [items[line.number].pk for line in contents.lines if line.number in items]
@@ -82,50 +94,57 @@ def _listed(
 # ---- which items are meant -------------------------------------------------------------------
 
 
-def _items(lines: Sequence[Line], outcome: Outcome, *, dry: bool) -> dict[int, MediaItem]:
-    """The item of each line, by the line's number; what is not found is a problem."""
-    names = {name for line in lines for name in line.names}
-    known = _by_key(names)
-    found: dict[int, MediaItem] = {}
-    for line in lines:
-        meant = next((known[name] for name in line.names if name in known), None)
-        if meant is not None:
-            found[line.number] = meant
+def _keys(lines: Sequence[Line], outcome: Outcome) -> tuple[dict[int, str], dict[str, Facts]]:
+    """The key of each line, by the line's number, and what the storage says of new ones.
+
+    What is not found is a problem.
+    """
+    found: dict[int, str] = {}
+    for some in _batches(lines):
+        meant = {line.number: line.names for line in some}
+        known = _known({name for names in meant.values() for name in names})
+        for number, names in meant.items():
+            key = next((name for name in names if name in known), None)
+            if key is not None:
+                found[number] = key
     left = [line for line in lines if line.number not in found]
     found |= _by_last_name(left, outcome)
     told = {problem.number for problem in outcome.problems}
     left = [line for line in left if line.number not in found and line.number not in told]
-    return found | _from_storage(left, outcome, dry=dry)
+    seen, new = _in_storage(left, outcome)
+    return found | seen, new
 
 
-def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def _batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(values), _BATCH):
         yield values[start : start + _BATCH]
 
 
-def _by_key(names: set[str]) -> dict[str, MediaItem]:
-    known: dict[str, MediaItem] = {}
+def _known(names: set[str]) -> set[str]:
+    """Those that are keys of items."""
+    known: set[str] = set()
     for batch in _batches(sorted(names)):
-        for item in MediaItem.objects.filter(key__in=batch).prefetch_related("tags"):
-            known[item.key] = item
+        known.update(
+            MediaItem.objects.filter(key__in=batch).order_by().values_list("key", flat=True)
+        )
     return known
 
 
-def _by_last_name(lines: Sequence[Line], outcome: Outcome) -> dict[int, MediaItem]:
+def _by_last_name(lines: Sequence[Line], outcome: Outcome) -> dict[int, str]:
     """The only item whose file has the same name, in whatever folder."""
-    matches: dict[str, list[str]] = {_last(line): [] for line in lines}
+    last = {line.number: _last(line) for line in lines}
+    matches: dict[str, list[str]] = {name: [] for name in last.values()}
     if matches:
         # One walk through the keys (two seconds for a million), however many are sought.
         for key in MediaItem.objects.order_by("key").values_list("key", flat=True).iterator():
             name = key.rpartition("/")[2]
             if name in matches and len(matches[name]) < 2:  # noqa: PLR2004 - two: not the only
                 matches[name].append(key)
-    known = _by_key({keys[0] for keys in matches.values() if len(keys) == 1})
     found = {}
     for line in lines:
-        keys = matches[_last(line)]
+        keys = matches[last[line.number]]
         if len(keys) == 1:
-            found[line.number] = known[keys[0]]
+            found[line.number] = keys[0]
         elif keys:
             outcome.problems.append(
                 Problem(
@@ -141,76 +160,148 @@ def _last(line: Line) -> str:
     return min((name.rpartition("/")[2] for name in line.names), key=len, default="")
 
 
-def _from_storage(
-    lines: Sequence[Line], outcome: Outcome, *, dry: bool
-) -> dict[int, MediaItem]:
-    """Items made of objects that no sync has seen yet."""
-    found: dict[int, MediaItem] = {}
-    made: dict[str, MediaItem] = {}
-    asked, extensions = 0, frozenset(settings.MEDIA_EXTENSIONS)
+def _in_storage(
+    lines: Sequence[Line], outcome: Outcome
+) -> tuple[dict[int, str], dict[str, Facts]]:
+    """Objects that no sync has seen yet. A storage that is out of order is asked once."""
+    found: dict[int, str] = {}
+    asked: dict[str, Facts | None] = {}
+    extensions = frozenset(settings.MEDIA_EXTENSIONS)
+    until, fault = monotonic() + LONGEST_ASKING, ""
     for line in lines:
-        key = line.names[0] if line.names else ""
-        if key not in made and asked < MOST_ASKED and is_media(key, extensions):
-            asked += 1
+        key = next(iter(line.names), "")
+        may = not fault and len(asked) < MOST_ASKED and monotonic() < until
+        if may and key not in asked and is_media(key, extensions):
+            asked[key] = None
             try:
-                facts = storage.facts(key)
-            except StorageError:
-                # It is not there, or can't be asked for: told below as not found.
-                made.pop(key, None)
-            else:
-                made[key] = MediaItem(
-                    key=key,
-                    title=title_of(key),
-                    size_bytes=facts.size_bytes,
-                    etag=facts.etag,
-                )
-                if not dry:
-                    made[key].save()
-        if key in made:
-            found[line.number] = made[key]
-        else:
-            outcome.problems.append(
-                Problem(
-                    line.number, f"{line.text} is not in the library: sync, then try again."
-                )
-            )
-    outcome.created = len(made)
-    if made and not dry:
+                asked[key] = storage.facts(key, brisk=True)
+            except StorageError as error:
+                # One that is not there is told below as not found.
+                fault = "" if error.permanent else str(error)
+        if asked.get(key) is not None:
+            found[line.number] = key
+            continue
+        sentence = f"{line.text} is not in the library: sync, then try again."
+        outcome.problems.append(
+            Problem(line.number, f"{sentence} {fault}" if fault else sentence)
+        )
+    return found, {key: facts for key, facts in asked.items() if facts is not None}
+
+
+def _items(
+    lines: Sequence[Line],
+    keys: Mapping[int, str],
+    new: Mapping[str, Facts],
+    outcome: Outcome,
+    *,
+    dry: bool,
+) -> dict[int, MediaItem]:
+    """The item of each line, as it is by now; new ones are made."""
+    known = _by_key(set(keys.values()))
+    for key in new.keys() - known.keys():
+        known[key] = MediaItem(
+            key=key, title=title_of(key), size_bytes=new[key].size_bytes, etag=new[key].etag
+        )
+        if not dry:
+            known[key].save(force_insert=True)
+        outcome.created += 1
+    if outcome.created and not dry:
         transaction.on_commit(bell.probe)
-    return found
+    for line in lines:
+        if line.number in keys and keys[line.number] not in known:
+            outcome.problems.append(
+                Problem(line.number, f"{line.text} was taken out of the library just now.")
+            )
+    return {number: known[key] for number, key in keys.items() if key in known}
+
+
+def _by_key(keys: set[str]) -> dict[str, MediaItem]:
+    known: dict[str, MediaItem] = {}
+    for batch in _batches(sorted(keys)):
+        for item in MediaItem.objects.filter(key__in=batch).prefetch_related("tags"):
+            known[item.key] = item
+    return known
 
 
 # ---- what is said of them --------------------------------------------------------------------
 
 
-def _tags(lines: Sequence[Line], *, dry: bool) -> dict[str, Tag]:
-    names = {name[:64] for line in lines for name in split_tags(line.said.get("tags", ""))}
-    if not dry:
-        Tag.objects.bulk_create(
-            [Tag(name=name) for name in sorted(names)], ignore_conflicts=True
-        )
-    known: dict[str, Tag] = {}
-    for batch in _batches(sorted(names)):
-        known |= {tag.name: tag for tag in Tag.objects.filter(name__in=batch)}
-    return known
+@dataclass
+class _Changes:
+    """What is to be written. Row by row, a long file would keep other writers out for long."""
+
+    #: By item: the columns that differ.
+    columns: dict[MediaItem, set[str]] = field(default_factory=dict)
+    #: By item: the names of all its tags.
+    tags: dict[MediaItem, set[str]] = field(default_factory=dict)
+
+    def write(self) -> None:
+        alike: dict[frozenset[str], list[MediaItem]] = defaultdict(list)
+        for item, names in self.columns.items():
+            alike[frozenset(names)].append(item)
+        for columns, items in alike.items():
+            # Django lays out all of its batches at once: of 20,000 rows, 60 MB.
+            for some in _batches(items):
+                MediaItem.objects.bulk_update(some, sorted(columns), batch_size=_ROWS)
+        self._write_tags()
+
+    def _write_tags(self) -> None:
+        wanted = sorted({name for names in self.tags.values() for name in names})
+        Tag.objects.bulk_create([Tag(name=name) for name in wanted], ignore_conflicts=True)
+        known: dict[str, Tag] = {}
+        for batch in _batches(wanted):
+            known |= {tag.name: tag for tag in Tag.objects.filter(name__in=batch)}
+        link = MediaItem.tags.through
+        for items in _batches(list(self.tags)):
+            link._default_manager.filter(mediaitem__in=items).delete()  # noqa: SLF001
+            link._default_manager.bulk_create(  # noqa: SLF001 - documented
+                [
+                    link(mediaitem=item, tag=known[name])
+                    for item in items
+                    for name in sorted(self.tags[item])
+                ],
+                batch_size=_ROWS,
+            )
 
 
-def _update(
-    item: MediaItem, line: Line, tags: dict[str, Tag], outcome: Outcome, *, dry: bool
-) -> bool:
+def _change(item: MediaItem, line: Line, changes: _Changes, outcome: Outcome) -> bool:
     """Whether the line said anything new of the item."""
-    changes: dict[str, Any] = {}
+    columns = _columns(line, outcome)
+    # The same item may stand in the file twice.
+    new = {name: value for name, value in columns.items() if value != getattr(item, name)}
+    for name, value in new.items():
+        setattr(item, name, value)
+    if item._state.adding:  # noqa: SLF001 - documented: a dry run makes no row
+        return bool(new) or bool(_said_tags(line))
+    if new:
+        changes.columns.setdefault(item, set()).update(new)
+    wanted = _said_tags(line)
+    if wanted is None:
+        return bool(new)
+    has = changes.tags.get(item)
+    if wanted == ({tag.name for tag in item.tags.all()} if has is None else has):
+        return bool(new)
+    changes.tags[item] = wanted
+    return True
+
+
+def _said_tags(line: Line) -> set[str] | None:
+    """None: the line says nothing of tags."""
+    text = line.said.get("tags")
+    return None if text is None else {name[:64] for name in split_tags(text)}
+
+
+def _columns(line: Line, outcome: Outcome) -> dict[str, Any]:
+    said: dict[str, Any] = {}
     for name in ("title", "source", "rights"):
         value = line.said.get(name)
         if value is None or (name == "title" and not value.strip()):
             continue
         value = value.strip() if name == "title" else value
-        value = value[: _LONGEST.get(name)]
-        if value != getattr(item, name):
-            changes[name] = value
+        said[name] = value[: _LONGEST.get(name)]
     if "age_rating" in line.said:
         try:
-            rating = _rating(line.said["age_rating"])
+            said["age_rating"] = _rating(line.said["age_rating"])
         except ValueError:
             outcome.problems.append(
                 Problem(
@@ -220,28 +311,7 @@ def _update(
                     "the line is read.",
                 )
             )
-        else:
-            if rating != item.age_rating:
-                changes["age_rating"] = rating
-    for name, value in changes.items():
-        # The same item may stand in the file twice.
-        setattr(item, name, value)
-    if changes and not dry:
-        MediaItem.objects.filter(pk=item.pk).update(**changes)
-    return _retag(item, line, tags, dry=dry) or bool(changes)
-
-
-def _retag(item: MediaItem, line: Line, tags: dict[str, Tag], *, dry: bool) -> bool:
-    if "tags" not in line.said:
-        return False
-    wanted = {name[:64] for name in split_tags(line.said["tags"])}
-    if item._state.adding:  # noqa: SLF001 - documented: a dry run makes no row
-        return bool(wanted)
-    if wanted == {tag.name for tag in item.tags.all()}:
-        return False
-    if not dry:
-        item.tags.set([tags[name] for name in wanted])
-    return True
+    return said
 
 
 def _rating(text: str) -> int | None:

@@ -16,14 +16,12 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_http_methods
 
 from media_library import imports, storage
-from media_library.exchange import ExchangeError, read, write_csv, write_m3u
+from media_library.exchange import LARGEST, ExchangeError, read, write_csv, write_m3u
 from media_library.imports import Outcome
 from media_library.models import Playlist
 from media_library.playlists import PlaylistError
 from streamsite.answers import staff
 
-#: Bytes of a file that is read whole: 20,000 lines with long names.
-LARGEST: Final = 8 * 1024 * 1024
 _KINDS: Final = {"m3u8": "audio/x-mpegurl; charset=utf-8", "csv": "text/csv; charset=utf-8"}
 
 
@@ -59,7 +57,9 @@ class ImportForm(forms.Form):
     def clean_file(self) -> UploadedFile[bytes]:
         file: UploadedFile[bytes] = self.cleaned_data["file"]
         if (file.size or 0) > LARGEST:
-            raise forms.ValidationError("The file is larger than 8 MiB: split it.")
+            raise forms.ValidationError(
+                f"The file is larger than {LARGEST >> 20} MiB: split it."
+            )
         return file
 
 

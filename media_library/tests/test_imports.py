@@ -1,0 +1,211 @@
+"""Imports: what they ask of the storage, what they hold meanwhile, and the largest of them."""
+
+from __future__ import annotations
+
+import sqlite3
+import tracemalloc
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from media_library import imports, storage
+from media_library.exchange import (
+    DEEPEST,
+    LARGEST,
+    LONGEST_LINE,
+    MOST_LINES,
+    ExchangeError,
+    read,
+)
+from media_library.models import MediaItem, Playlist, Tag
+from media_library.storage import Facts, NotInStorageError, StorageError
+from media_library.tests.rows import item
+
+pytestmark = pytest.mark.django_db
+
+
+def others_may_write() -> bool:
+    """Whether another process could write now; asked of SQLite itself where it is the one."""
+    if connection.vendor != "sqlite":
+        return not connection.in_atomic_block
+    name = connection.settings_dict["NAME"]
+    with closing(sqlite3.connect(name, timeout=0.2)) as other:
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        other.rollback()
+    return True
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool, bool]]:
+    """Each question to the storage: the key, whether it was brisk, and who could write then."""
+    found: list[tuple[str, bool, bool]] = []
+    facts = storage.facts
+
+    def noted(key: str, *, brisk: bool = False) -> Facts:
+        found.append((key, brisk, others_may_write()))
+        return facts(key, brisk=brisk)
+
+    monkeypatch.setattr(storage, "facts", noted)
+    return found
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("options", [{"dry": "on"}, {}])
+def test_nobody_waits_while_the_storage_is_asked(
+    folder: Path,
+    asked: list[tuple[str, bool, bool]],
+    admin_client: Client,
+    options: dict[str, str],
+) -> None:
+    (folder / "new.mp4").write_bytes(b"film")
+    file = SimpleUploadedFile("list.m3u", b"#EXTM3U\n#PLAYLIST:A\nnew.mp4\nnone.mp4\n")
+    page = admin_client.post(reverse("media-import-new"), {"file": file, **options})
+    assert "1 line found" in page.content.decode()
+    assert asked == [("new.mp4", True, True), ("none.mp4", True, True)]
+    assert MediaItem.objects.exists() is Playlist.objects.exists() is not bool(options)
+
+
+def failing(error: StorageError) -> Callable[..., Facts]:
+    def facts(key: str, *, brisk: bool = False) -> Facts:
+        calls.append(key)
+        raise error
+
+    calls: list[str] = []
+    facts.calls = calls  # type: ignore[attr-defined]
+    return facts
+
+
+@pytest.mark.parametrize(
+    ("error", "questions"),
+    [(StorageError("It does not answer."), 1), (NotInStorageError("It is not there."), 3)],
+)
+def test_a_storage_that_is_out_of_order_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch, error: StorageError, questions: int
+) -> None:
+    item("A")
+    monkeypatch.setattr(storage, "facts", facts := failing(error))
+    outcome = imports.run(read(b"#EXTM3U\nx.mp4\ny.mp4\na.mp4\nz.mp4\n"))
+    assert len(facts.calls) == questions  # type: ignore[attr-defined]
+    assert outcome.found == 1
+    told = [str(problem) for problem in outcome.problems]
+    assert len(told) == 3
+    assert all(("does not answer" in each) is not error.permanent for each in told)
+
+
+def test_a_slow_storage_is_not_asked_for_ever(
+    folder: Path, asked: list[tuple[str, bool, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 1000, 7))
+    monkeypatch.setattr(imports, "monotonic", lambda: float(next(clock)))
+    outcome = imports.run(read("#EXTM3U\n{0}1.mp4\n{0}2.mp4\n{0}3.mp4\n".format("x").encode()))
+    assert len(asked) == 2
+    assert len(outcome.problems) == 3
+
+
+def test_an_item_that_goes_meanwhile_is_told_and_the_rest_is_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item("A"), item("B")
+
+    def meanwhile(key: str, *, brisk: bool = False) -> Facts:
+        MediaItem.objects.filter(key="shows/a.mp4").delete()
+        item("Came", key=key)
+        return Facts(1, "x")
+
+    monkeypatch.setattr(storage, "facts", meanwhile)
+    outcome = imports.run(read(b"#EXTM3U\n#PLAYLIST:N\na.mp4\nb.mp4\nc.mp4\n"))
+    assert [str(each) for each in outcome.problems] == [
+        "Line 3: a.mp4 was taken out of the library just now."
+    ]
+    assert (outcome.found, outcome.entries, outcome.created) == (2, 2, 0)
+    assert outcome.playlist is not None
+    listed = outcome.playlist.entries.values_list("item__title", flat=True)
+    assert list(listed) == ["B", "Came"]
+
+
+def test_what_a_file_says_twice_is_as_it_says_last(folder: Path) -> None:
+    a, b = item("A"), item("B")
+    b.tags.add(Tag.objects.create(name="old"))
+    outcome = imports.run(
+        read(b"key,title,tags,source\na.mp4,X,n,\nb.mp4,B,,tape\na.mp4,Y,m;n,\na.mp4,Y,n;m,\n")
+    )
+    assert outcome.updated == 3
+    a.refresh_from_db()
+    b.refresh_from_db()
+    assert (a.title, b.title, b.source) == ("Y", "B", "tape")
+    assert {tag.name for tag in a.tags.all()} == {"m", "n"}
+    assert not b.tags.exists()
+
+
+# ---- what is too much ------------------------------------------------------------------------
+
+LONG = "a/" * LONGEST_LINE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"#EXTM3U\n{LONG}b.mp4\na.mp4\n",
+        f"#EXTM3U\n#EXTINF:1,{LONG}\na.mp4\n",
+        f"key,title\n{LONG}b.mp4,B\na.mp4,\n",
+        f"key,title\nb.mp4,{LONG}\na.mp4,\n",
+        f"key,title\nb.mp4,{LONG * 10}\na.mp4,\n",
+        "key,title\nb.mp4" + "," * 1_000_000 + "\na.mp4,\n",
+    ],
+)
+def test_a_line_that_is_too_long_is_told_and_the_rest_is_read(text: str) -> None:
+    found = read(text.encode())
+    assert [line.text for line in found.lines] == ["a.mp4"]
+    (problem,) = found.problems
+    assert str(problem).startswith("Line 2: ")
+    assert "is longer than 4,096 characters: shorten it." in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("#EXTM3U\n" * (MOST_LINES + 1), "more than 20,000 lines"),
+        ("key\n" + "a\n" * (MOST_LINES + 1), "more than 20,000 lines"),
+        ("#EXTM3U\n" + " " * LARGEST, "larger than 4 MiB"),
+        ("key," + "x" * 200_000, "first line"),
+        ('key,"' + "x\n" * 100_000, "first line can't be read"),
+    ],
+)
+def test_a_file_that_is_too_large_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ExchangeError, match=words):
+        read(text.encode())
+
+
+def test_an_address_that_is_none_is_told() -> None:
+    (problem,) = read(b"#EXTM3U\nhttp://[a/b.mp4\n").problems
+    assert "no proper address" in str(problem)
+
+
+@pytest.mark.parametrize("part", ["a/", "abcd%20\\x/", "\U0001f600/"])
+def test_the_largest_file_takes_little_room(part: str) -> None:
+    room = LARGEST // MOST_LINES - 20
+    line = part * (room // len(part.encode()))
+    text = "#EXTM3U\n" + "\n".join(f"{i:05}/{line}x.mp4" for i in range(MOST_LINES - 1))
+    content = text.encode()
+    assert len(content) > 0.8 * LARGEST
+    del text
+    tracemalloc.start()
+    try:
+        found = read(content)
+        names = found.lines[-1].names
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found.lines) == MOST_LINES - 1
+    assert len(names) <= 4 * DEEPEST
+    assert "x.mp4" in names
+    assert peak < 64e6
