@@ -31,6 +31,8 @@ FACTS: Final = (
     *("size", "duration", "picture", "colour", "sound", "loudness", "keyframes", "index"),
     *("etag", "added_at", "probed_at", "missing_since"),
 )
+#: The theme takes "None" for a value that is not there.
+_NO_SOUND: Final = "No sound"
 _NO_THUMB: Final = SafeString('<span class="lib-thumb"></span>')
 
 
@@ -163,7 +165,7 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
     @admin.display(description="Sound")
     def sound(self, item: MediaItem) -> str:
         if not item.audio_codec:
-            return words.NOTHING if item.probed_at is None else "None"
+            return words.NOTHING if item.probed_at is None else _NO_SOUND
         rate = f", {item.sample_rate / 1000:g} kHz" if item.sample_rate else ""
         count = f", {words.counted(item.channels, 'channel')}" if item.channels else ""
         return f"{item.audio_codec}{rate}{count}"
@@ -172,7 +174,7 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
     def loudness(self, item: MediaItem) -> str:
         level = item.loudness_lufs
         if item.probed_at is not None and not item.audio_codec:
-            return "None"
+            return _NO_SOUND
         return words.NOTHING if level is None else f"about {level:.1f} LUFS"
 
     @admin.display(description="Between keyframes")

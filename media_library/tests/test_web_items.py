@@ -13,6 +13,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django_q.models import OrmQ
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from media_library import browse
 from media_library.admin import bulk
@@ -205,6 +207,24 @@ def test_prepare_cancel_and_retry(browser: Client) -> None:
     assert (copy.status, b.status) == ("queued", "new")
 
 
+def test_many_files_are_looked_into_again_by_the_pool(
+    browser: Client, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    """In rows, not in a message for each: no more at once than there are places."""
+    now = timezone.now()
+    a = item("A", probed_at=now, probe_claimed_at=now, probe_attempts=2)
+    b, c = item("B", status="fault", fault="It is broken."), item("C")
+    with django_capture_on_commit_callbacks(execute=True):
+        act(browser, "look_again", a, b)
+    assert [message.func() for message in OrmQ.objects.all()] == [
+        "media_library.tasks.probe_new"
+    ]
+    for each in (a, b, c):
+        each.refresh_from_db()
+    assert [each.status for each in (a, b, c)] == ["new", "new", "ready"]
+    assert (a.probed_at, a.probe_claimed_at, a.probe_attempts) == (now, None, 0)
+
+
 def test_a_deletion_says_what_stays_and_what_is_on_air(browser: Client) -> None:
     a = item("A")
     Channel.objects.create(name="D", slug="d", playlist=playlist(a), order="on")
@@ -281,7 +301,11 @@ def test_what_is_unknown_is_no_none_and_what_is_there_is_not_missing(browser: Cl
             for field in line
             if field.is_readonly
         ]
-        return {field.field["name"]: str(field.contents()) for field in shown}
+        page = browser.get(f"{LIST}{found.pk}/change/").content.decode()
+        told = {field.field["name"]: str(field.contents()) for field in shown}
+        # The theme has its own mind about what is empty: what stands on the page counts.
+        assert page.count("No sound") == [*told.values()].count("No sound")
+        return told
 
     unknown = fields(item("A", audio_codec=""))
     assert (unknown["sound"], unknown["loudness"]) == ("–", "–")
@@ -289,7 +313,7 @@ def test_what_is_unknown_is_no_none_and_what_is_there_is_not_missing(browser: Cl
     assert (unknown["probed_at"], unknown["etag"], unknown["colour"]) == ("–", "–", "–")
     assert "missing_since" not in unknown
     silent = fields(item("B", audio_codec="", probed_at=timezone.now()))
-    assert (silent["sound"], silent["loudness"]) == ("None", "None")
+    assert (silent["sound"], silent["loudness"]) == ("No sound", "No sound")
     assert "missing_since" in fields(item("C", missing_since=timezone.now()))
 
 
