@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -59,6 +60,18 @@ def look_into(item: MediaItem, *, now: datetime) -> None:
         if item.probed_at is None:
             probing.fault(item, str(error))
     item.refresh_from_db()
+
+
+def look_again(ids: Sequence[int]) -> None:
+    """Have these items' files looked into as if they were new, by as many as may at once.
+
+    What is known of them holds until then; their copies stay.
+    """
+    with transaction.atomic():
+        MediaItem.objects.filter(pk__in=ids).update(
+            status=MediaItem.Status.NEW, fault="", probe_claimed_at=None, probe_attempts=0
+        )
+        transaction.on_commit(bell.probe)
 
 
 class FaultyItemError(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any, Final
 
 from django import forms
@@ -15,7 +14,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django_q.tasks import async_task
 
 from media_library import actions, browse, words
 from media_library.house import House
@@ -109,9 +107,8 @@ def retry(page: Any, request: HttpRequest, items: Items) -> None:
 @admin.action(description="Look into the file again", permissions=["change"])
 def look_again(page: Any, request: HttpRequest, items: Items) -> None:
     ids = _chosen(request, items, MOST_WORK)
-    for pk in ids:
-        transaction.on_commit(partial(async_task, "media_library.tasks.probe_item", pk))
     if ids:
+        actions.look_again(ids)
         messages.success(request, f"{words.counted(len(ids), 'file')} will be looked into.")
 
 
