@@ -13,6 +13,7 @@ urlpatterns = [
     path("channels/<slug:slug>/log.json", views.log, name="channel-log"),
     path("channels/<slug:slug>/panels", views.panels, name="channel-panels"),
     path("channels/<slug:slug>/picture.jpg", views.preview_picture, name="channel-picture"),
+    path("channels/<slug:slug>/logo.png", views.logo, name="channel-logo"),
     re_path(
         rf"^channels/(?P<slug>[-\w]+)/(?P<verb>{'|'.join(ORDERS)})/$", views.order, name="order"
     ),

@@ -21,6 +21,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
+from media_library import logos, storage
+from media_library.house import Logo
 from streams import actions
 from streams.health import history
 from streams.health.picture import folder, picture
@@ -193,6 +195,23 @@ def preview_picture(request: HttpRequest, slug: str) -> HttpResponseBase:
     if path is None:
         return _file(_NO_PICTURE, "image/jpeg", "no-store", accel=False)
     return _file(path, "image/jpeg", "no-store")
+
+
+@require_GET
+@staff("streams.view_channel")
+def logo(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """The channel's logo. From a bucket too it comes through here: it is small."""
+    channel = get_object_or_404(Channel.objects.only("logo"), slug=slug)
+    if not channel.logo:
+        raise Http404
+    try:
+        found = storage.read(Logo(channel.logo).key, 0, logos.MOST_BYTES)
+    except storage.StorageError as error:
+        return HttpResponse(str(error), "text/plain; charset=utf-8", 503)
+    answer = HttpResponse(found, "image/png")
+    # Another logo under the same address is to be seen at once.
+    answer["Cache-Control"] = "no-cache, private"
+    return answer
 
 
 _NO_PICTURE: Final = Path(__file__).parent / "static" / "streams" / "no-picture.jpg"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -13,10 +14,12 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from media_library import actions, storage, tasks
-from media_library.house import House
+from media_library.house import House, Logo
 from media_library.location import LocalFile
 from media_library.models import PreparedCopy
+from media_library.storage import StorageError
 from media_library.tests.clips import lavfi, make
+from media_library.tests.rows import others_may_write, user
 from streams.models import Channel
 from streams.tests import rows
 
@@ -73,6 +76,22 @@ def test_a_logo_is_kept_under_its_content_and_can_be_removed(
     assert channel.house == house.bare
 
 
+def test_staff_see_the_logo_that_is_set(
+    admin_client: Client, channel: Channel, tmp_path: Path
+) -> None:
+    address = reverse("channel-logo", args=[channel.slug])
+    assert admin_client.get(address).status_code == 404
+    red = picture(tmp_path / "red.png")
+    post(admin_client, channel, logo_file=SimpleUploadedFile("red.png", red))
+    answer = admin_client.get(address)
+    assert (answer.content, answer["Content-Type"]) == (red, "image/png")
+    assert Client().get(address).status_code == 302
+    storage.delete(Logo(channel.logo).key)
+    away = admin_client.get(address)
+    assert away.status_code == 503
+    assert "is not in the media folder" in away.content.decode()
+
+
 def test_an_order_given_meanwhile_is_not_undone(
     admin_client: Client, channel: Channel, tmp_path: Path
 ) -> None:
@@ -81,6 +100,43 @@ def test_an_order_given_meanwhile_is_not_undone(
     post(admin_client, channel, logo_file=SimpleUploadedFile("red.png", red))
     assert channel.logo
     assert channel.order == "on"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("refused", [False, True])
+def test_others_may_write_while_a_logo_is_checked_and_stored(
+    admin_client: Client,
+    channel: Channel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    refused: bool,
+) -> None:
+    free: list[bool] = []
+    upload = storage.upload
+
+    def noted(source: Path, key: str, **options: Any) -> None:
+        free.append(others_may_write())
+        if refused:
+            raise StorageError("The storage does not answer.")
+        upload(source, key, **options)
+
+    monkeypatch.setattr(storage, "upload", noted)
+    red = picture(tmp_path / "red.png")
+    answer = post(admin_client, channel, logo_file=SimpleUploadedFile("red.png", red))
+    assert free == [True]
+    assert bool(channel.logo) is not refused
+    assert ("The storage does not answer." in answer.content.decode()) is refused
+
+
+def test_who_may_not_change_a_channel_stores_no_logo(
+    client: Client, channel: Channel, tmp_path: Path, settings: Settings
+) -> None:
+    client.force_login(user("view_mediaitem"))
+    red = picture(tmp_path / "red.png")
+    answer = post(client, channel, logo_file=SimpleUploadedFile("red.png", red))
+    assert answer.status_code == 403
+    assert not list(settings.MEDIA_ROOT.iterdir())
 
 
 @pytest.mark.parametrize(
