@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 
 from media_library.models import MediaItem, Playlist, PlaylistEntry
 
@@ -40,3 +43,17 @@ def user(*codenames: str, name: str = "ada") -> User:
             Permission.objects.get(content_type__app_label="media_library", codename=codename)
         )
     return made
+
+
+def others_may_write() -> bool:
+    """Whether another process could write now; asked of SQLite itself where it is the one."""
+    if connection.vendor != "sqlite":
+        return not connection.in_atomic_block
+    name = connection.settings_dict["NAME"]
+    with closing(sqlite3.connect(name, timeout=0.2)) as other:
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        other.rollback()
+    return True

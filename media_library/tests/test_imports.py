@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 import tracemalloc
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -25,23 +22,9 @@ from media_library.exchange import (
 )
 from media_library.models import MediaItem, Playlist, Tag
 from media_library.storage import Facts, NotInStorageError, StorageError
-from media_library.tests.rows import item
+from media_library.tests.rows import item, others_may_write
 
 pytestmark = pytest.mark.django_db
-
-
-def others_may_write() -> bool:
-    """Whether another process could write now; asked of SQLite itself where it is the one."""
-    if connection.vendor != "sqlite":
-        return not connection.in_atomic_block
-    name = connection.settings_dict["NAME"]
-    with closing(sqlite3.connect(name, timeout=0.2)) as other:
-        try:
-            other.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return False
-        other.rollback()
-    return True
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -18,7 +19,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 
 from streams.actions import wake_supervisor
-from streams.admin.forms import ChannelForm, OutputForm
+from streams.admin.forms import ChannelForm, KeptLogo, OutputForm
 from streams.health.report import report
 from streams.models import Channel, Output
 from streams.templatetags.monitor import buttons
@@ -121,6 +122,24 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
         return render_to_string("streams/orders.html", context)
 
     # ---- writing -----------------------------------------------------------------------------
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
+    ) -> HttpResponseBase:
+        # Its parent begins the transaction, and asks only in it who may do this.
+        adds = object_id is None
+        may = self.has_add_permission if adds else self.has_change_permission
+        given = request.FILES.get("logo_file") if request.method == "POST" else None
+        if isinstance(given, UploadedFile) and may(request):
+            request.FILES["logo_file"] = KeptLogo(given)
+        page: HttpResponseBase = super().changeform_view(
+            request, object_id, form_url, extra_context
+        )
+        return page
 
     def get_readonly_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:
         return HOUSE if obj is not None and _on_air(obj) else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.core.files.uploadedfile import UploadedFile
 from unfold.widgets import (
     UnfoldAdminFileFieldWidget,
     UnfoldAdminPasswordWidget,
@@ -26,6 +27,23 @@ class SecretInput(forms.CharField):
 
     def has_changed(self, initial: object, data: object) -> bool:
         return bool(data)
+
+
+class KeptLogo(UploadedFile):  # type: ignore[type-arg]
+    """A logo that is in the storage already, or `fault`: a sentence why it is not.
+
+    To check and to store it takes seconds, so it is done before the admin's transaction begins:
+    in SQLite nobody else could write meanwhile.
+    """
+
+    def __init__(self, uploaded: UploadedFile[bytes]) -> None:
+        super().__init__(uploaded.file, uploaded.name, uploaded.content_type, uploaded.size)
+        self.digest, self.fault = "", ""
+        try:
+            # Kept under its content: nothing is overwritten, whatever becomes of the form.
+            self.digest = logos.keep(uploaded.read(logos.MOST_BYTES + 1))
+        except (logos.LogoError, StorageError) as error:
+            self.fault = str(error)
 
 
 #: Where a logo stands.
@@ -62,13 +80,12 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         cleaned = super().clean() or self.cleaned_data
         for name in LOGO & cleaned.keys():
             cleaned[name] = cleaned[name] or getattr(self.instance, name)
-        uploaded = cleaned.get("logo_file")
-        if uploaded and not self.errors:
-            try:
-                # Kept under its content: nothing is overwritten, whatever becomes of the form.
-                self.instance.logo = logos.keep(uploaded.read(logos.MOST_BYTES + 1))
-            except (logos.LogoError, StorageError) as error:
-                self.add_error("logo_file", str(error))
+        # ChannelAdmin.changeform_view puts it in the place of the file.
+        uploaded: KeptLogo | None = cleaned.get("logo_file")
+        if uploaded and uploaded.fault:
+            self.add_error("logo_file", uploaded.fault)
+        elif uploaded:
+            self.instance.logo = uploaded.digest
         elif cleaned.get("remove_logo"):
             self.instance.logo = ""
         return cleaned
