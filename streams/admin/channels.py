@@ -80,12 +80,14 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
         (
             "Logo",
             {
-                "fields": ("logo_file", "remove_logo", ("logo_corner", "logo_width")),
+                "fields": ("logo_file", ("logo_corner", "logo_width")),
                 "description": "Burnt into every item, which is prepared again for it. Until "
                 "that is done, the item plays on as it was.",
             },
         ),
     )
+    #: Before the others where one is set.
+    logo_fields = ("current_logo", "remove_logo")
     # The buttons' form stands outside the list's own form, which would swallow it.
     list_before_template = "streams/list_before.html"
     change_form_outer_before_template = "streams/change_before.html"
@@ -142,7 +144,21 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
         return page
 
     def get_readonly_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:
-        return HOUSE if obj is not None and _on_air(obj) else ()
+        house = HOUSE if obj is not None and _on_air(obj) else ()
+        return (*house, "current_logo")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Channel | None = None) -> Any:
+        *others, (title, logo) = self.fieldsets
+        if obj is not None and obj.logo:
+            logo = {**logo, "fields": (*self.logo_fields, *logo["fields"])}
+        return (*others, (title, logo))
+
+    @admin.display(description="Logo now")
+    def current_logo(self, channel: Channel) -> SafeString:
+        return format_html(
+            '<img class="sx-brand" src="{}" alt="It can\'t be shown now.">',
+            reverse("channel-logo", args=[channel.slug]),
+        )
 
     def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
         # Only what the form holds: an order given meanwhile must not be undone by this save.

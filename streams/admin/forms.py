@@ -70,8 +70,6 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # A channel on air shows them as they are, and has no such fields.
-        if not self.instance.logo and "remove_logo" in self.fields:
-            self.fields["remove_logo"].disabled = True
         for name in LOGO & self.fields.keys():
             # Left out, they stay as they are.
             self.fields[name].required = False

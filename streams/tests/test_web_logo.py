@@ -80,12 +80,19 @@ def test_staff_see_the_logo_that_is_set(
     admin_client: Client, channel: Channel, tmp_path: Path
 ) -> None:
     address = reverse("channel-logo", args=[channel.slug])
+    form = reverse("admin:streams_channel_change", args=[channel.pk])
     assert admin_client.get(address).status_code == 404
+    before = admin_client.get(form).content.decode()
+    assert address not in before
+    assert "remove_logo" not in before
     red = picture(tmp_path / "red.png")
     post(admin_client, channel, logo_file=SimpleUploadedFile("red.png", red))
     answer = admin_client.get(address)
     assert (answer.content, answer["Content-Type"]) == (red, "image/png")
     assert Client().get(address).status_code == 302
+    after = admin_client.get(form).content.decode()
+    assert f'src="{address}"' in after
+    assert 'name="remove_logo"' in after
     storage.delete(Logo(channel.logo).key)
     away = admin_client.get(address)
     assert away.status_code == 503
