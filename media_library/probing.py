@@ -224,7 +224,10 @@ def _looked(item: MediaItem) -> bool:
 
 def _give_up() -> None:
     """Items whose workers died, time after time."""
-    _waiting().filter(probe_attempts__gte=ATTEMPTS).update(
+    stale = timezone.now() - STALE
+    # A claim stands as long as attempts are counted, and has an index: millions may be new.
+    left = MediaItem.objects.filter(status=Status.NEW, probe_claimed_at__lt=stale)
+    left.filter(probe_attempts__gte=ATTEMPTS).update(
         status=Status.FAULT,
         fault=f"The worker that looked into it died {ATTEMPTS} times: convert it to MP4 and "
         "upload it again.",

@@ -170,6 +170,11 @@ class MediaItem(models.Model):
                 name="item_missing",
                 condition=models.Q(missing_since__isnull=False),
             ),
+            models.Index(
+                fields=["status", "probe_claimed_at"],
+                name="item_looked_into",
+                condition=models.Q(probe_claimed_at__isnull=False),
+            ),
         ]  # fmt: skip
         constraints: ClassVar = [
             models.CheckConstraint(condition=~models.Q(key=""), name="item_has_a_key"),
@@ -239,7 +244,7 @@ class PreparedCopy(models.Model):
         null=True, blank=True, help_text="Of the finished copy, measured. EBU R128."
     )
     due_at = models.DateTimeField(
-        null=True, blank=True, db_index=True, help_text="When it may next be on air."
+        null=True, blank=True, help_text="When it may next be on air."
     )
     fault = models.TextField(blank=True)
     queued_at = models.DateTimeField(null=True, blank=True)
@@ -259,6 +264,19 @@ class PreparedCopy(models.Model):
     class Meta:
         verbose_name = "prepared copy"
         verbose_name_plural = "prepared copies"
+        # Each minute these few are asked for, among all that are ready.
+        indexes: ClassVar = [
+            models.Index(
+                fields=["due_at", "queued_at", "id"],
+                name="copy_queued",
+                condition=models.Q(status="queued"),
+            ),
+            models.Index(
+                fields=["heard_at"],
+                name="copy_running",
+                condition=models.Q(status="running"),
+            ),
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["item", "house"], name="one_copy_per_item_and_house"

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from media_library import actions, places, probing, tasks
+from media_library import actions, places, preparing, probing, tasks
 from media_library.look import Seen
 from media_library.models import MediaItem, Playlist
 from media_library.probe import NotReadableError
@@ -191,3 +193,24 @@ def test_a_missing_file_that_was_read_is_not_missing(folder: Path) -> None:
     one = item("a.mp4", status=Status.FAULT, fault="Gone.", missing_since=timezone.now())
     actions.look_into(one, now=timezone.now())
     assert (one.status, one.misses, one.missing_since) == (Status.PROBED, 0, None)
+
+
+# ---- what each minute costs ------------------------------------------------------------------
+
+
+def test_each_minutes_questions_are_asked_of_indexes_of_what_is_at_hand() -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("It reads SQLite's plans.")
+    with CaptureQueriesContext(connection) as queries:
+        tasks.sweep_library()
+        preparing.take_next()
+        probing._give_up()
+    asked = [each["sql"] for each in queries if "preparedcopy" in each["sql"]]
+    asked += [each["sql"] for each in queries if each["sql"].startswith("UPDATE")]
+    steps = []
+    for sql in asked:
+        steps += connection.cursor().execute("EXPLAIN QUERY PLAN " + sql).fetchall()
+    used = {step[-1].partition("USING INDEX ")[2].split(" ")[0] for step in steps}
+    # The items of those copies are met by their ids ("INTEGER PRIMARY KEY").
+    assert used == {"copy_queued", "copy_running", "item_looked_into", ""}, steps
+    assert not [step for step in steps if "SCAN" in step[-1] and "INDEX" not in step[-1]]
