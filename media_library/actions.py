@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.text import slugify
 
-from media_library import bell, preparing, probing, readiness, storage
+from media_library import bell, incoming, preparing, probing, readiness, storage
 from media_library.house import House
 from media_library.models import MediaItem, PreparedCopy
 from media_library.probe import ProbeError
@@ -28,24 +29,24 @@ def add_file(path: Path, *, title: str) -> MediaItem:
     The item that comes back says in `fault` what is wrong with it, if anything is.
     Raises `StorageError` when the file could not be stored; then there is no item.
     """
-    key = _free_key(path)
-    storage.upload(path, key)
-    now = timezone.now()
-    # Taken up from the first: the pool leaves it alone.
-    item = MediaItem.objects.create(key=key, title=title[:255], probe_claimed_at=now)
+    key = incoming.reserve(_names(path))
+    try:
+        storage.upload(path, key)
+        now = timezone.now()
+        # Taken up from the first: the pool leaves it alone.
+        item = MediaItem.objects.create(key=key, title=title[:255], probe_claimed_at=now)
+    finally:
+        incoming.release(key)
     look_into(item, now=now)
     return item
 
 
-def _free_key(path: Path) -> str:
-    """A key that reads like the file's name and is nobody's yet."""
-    stem = slugify(path.stem) or "item"
-    number = 1
-    key = f"{stem[:200]}{path.suffix.lower()}"
-    while MediaItem.objects.filter(key=key).exists() or storage.exists(key):
-        number += 1
-        key = f"{stem[:200]}-{number}{path.suffix.lower()}"
-    return key
+def _names(path: Path) -> Iterator[str]:
+    """Keys that read like the file's name."""
+    stem, suffix = slugify(path.stem)[:200] or "item", path.suffix.lower()
+    yield f"{stem}{suffix}"
+    for number in count(2):
+        yield f"{stem}-{number}{suffix}"
 
 
 def look_into(item: MediaItem, *, now: datetime) -> None:

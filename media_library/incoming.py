@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from itertools import count
 from typing import Final
 
 from django.conf import settings
 from django.core import signing
 from django.db import transaction
+from django.utils import timezone
 
 from media_library import bell, storage
 from media_library.catalogue import title_of
-from media_library.models import MediaItem
-from media_library.storage import MultipartUpload
+from media_library.models import MediaItem, Reservation
+from media_library.storage import MultipartUpload, TakenError
 
 #: Bytes of a file's name that are kept: a folder's disk takes 255, and a number is added.
 LONGEST_NAME: Final = 200
 #: Seconds after which an upload that was begun can't be gone on with.
 LIFE: Final = 7 * 24 * 3600
+#: How long a name is kept for a file: longer than its upload can be gone on with.
+_KEPT: Final = timedelta(seconds=LIFE) + timedelta(days=1)
 _SALT: Final = "media_library.upload"
 
 
@@ -34,7 +40,14 @@ def begin(name: str, size_bytes: int, folder: str) -> MultipartUpload:
             f"“{name}” is no kind of file that the library takes: it takes "
             f"{', '.join(allowed)} (MEDIA_EXTENSIONS)."
         )
-    return storage.begin_upload(_free_key(_folder(folder), stem, extension), size_bytes)
+    key = reserve(_names(_folder(folder), stem, extension))
+    try:
+        upload = storage.begin_upload(key, size_bytes)
+    except BaseException:
+        release(key)
+        raise
+    Reservation.objects.filter(key=key).update(upload_id=upload.upload_id)
+    return upload
 
 
 def _clean(name: str) -> str:
@@ -52,18 +65,47 @@ def _folder(folder: str) -> str:
     return prefix
 
 
-def _free_key(prefix: str, stem: str, extension: str) -> str:
+def _names(prefix: str, stem: str, extension: str) -> Iterator[str]:
     short = stem.encode()[: LONGEST_NAME - len(extension)].decode(errors="ignore")
-    number = 1
-    key = f"{prefix}{short}.{extension}"
-    while _taken(key):
-        number += 1
-        key = f"{prefix}{short} ({number}).{extension}"
-    return key
+    yield f"{prefix}{short}.{extension}"
+    for number in count(2):
+        yield f"{prefix}{short} ({number}).{extension}"
 
 
-def _taken(key: str) -> bool:
-    return MediaItem.objects.filter(key=key).exists() or storage.exists(key)
+def reserve(keys: Iterable[str]) -> str:
+    """The first key that is nobody's, and now the caller's until `release`.
+
+    Raises `StorageError`.
+    """
+    now = timezone.now()
+    Reservation.objects.filter(until__lt=now).delete()
+    for key in keys:
+        if MediaItem.objects.filter(key=key).exists():
+            continue
+        _, made = Reservation.objects.get_or_create(key=key, defaults={"until": now + _KEPT})
+        if not made:
+            continue
+        # Asked anew: whoever held it a moment ago has an item by now, or an object.
+        try:
+            taken = MediaItem.objects.filter(key=key).exists() or storage.exists(key)
+        except BaseException:
+            release(key)
+            raise
+        if not taken:
+            return key
+        release(key)
+    raise AssertionError("There is always another number.")
+
+
+def release(key: str, upload_id: str = "") -> None:
+    """Give the key back, if it is still that upload's."""
+    Reservation.objects.filter(key=key, upload_id=upload_id).delete()
+
+
+def abort(upload: MultipartUpload) -> None:
+    """Remove what came of it, and free its name. Raises `StorageError`."""
+    storage.abort_upload(upload)
+    release(upload.key, upload.upload_id)
 
 
 def ticket(upload: MultipartUpload, user: int) -> str:
@@ -90,14 +132,15 @@ def finish(upload: MultipartUpload) -> MediaItem:
 
     Asked a second time, because the first answer was lost, it answers the same.
     """
-    if storage.exists(upload.key) and storage.facts(upload.key).size_bytes != upload.size_bytes:
-        # Not this upload, finished by a request whose answer was lost: somebody else's.
-        storage.abort_upload(upload)
-        raise UploadError(
-            f"Another “{upload.key}” came into the storage meanwhile: upload yours again, it "
-            "gets another name."
-        )
-    facts = storage.finish_upload(upload)
+    try:
+        there = storage.exists(upload.key)
+        if there and storage.facts(upload.key).size_bytes != upload.size_bytes:
+            # Not this upload, finished by a request whose answer was lost: somebody else's.
+            raise TakenError(f"Another “{upload.key}” came into the storage meanwhile.")  # noqa: TRY301
+        facts = storage.finish_upload(upload)
+    except TakenError as error:
+        abort(upload)
+        raise UploadError(f"{error} Upload yours again: it gets another name.") from None
     with transaction.atomic():
         item, made = MediaItem.objects.get_or_create(
             key=upload.key,
@@ -109,4 +152,5 @@ def finish(upload: MultipartUpload) -> MediaItem:
         )
         if made:
             transaction.on_commit(bell.probe)
+        release(upload.key, upload.upload_id)
     return item

@@ -29,6 +29,7 @@ from media_library.storage.errors import (
     ChangedError,
     NotInStorageError,
     StorageError,
+    TakenError,
     WrongKeyError,
     sentence,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "MultipartUpload",
     "NotInStorageError",
     "StorageError",
+    "TakenError",
     "WrongKeyError",
     "abort_stale_uploads",
     "abort_upload",

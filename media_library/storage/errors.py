@@ -44,6 +44,12 @@ class NotInStorageError(StorageError):
     permanent = True
 
 
+class TakenError(StorageError):
+    """Something else came under the key while a file was on its way there."""
+
+    permanent = True
+
+
 class ChangedError(StorageError):
     """The object is another one than the etag asked for: look at it anew."""
 

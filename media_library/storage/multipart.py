@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from secrets import token_hex
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
@@ -31,6 +32,7 @@ from media_library.storage.door import Facts, content_type, facts, signed
 from media_library.storage.errors import (
     NotInStorageError,
     StorageError,
+    TakenError,
     WrongKeyError,
     WrongSizeError,
     code_of,
@@ -51,6 +53,8 @@ STALE: Final = timedelta(days=7)
 #: Its name in a folder is a directory's: nothing else may come from a browser.
 _FOLDER_ID: Final = re.compile(r"[0-9a-f]{32}")
 _CHUNK: Final = MEBIBYTE
+#: What a disk without hard links answers: FAT, some of the network's.
+_NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,7 @@ def store_part(upload: MultipartUpload, number: int, content: bytes | BinaryIO) 
 def finish_upload(upload: MultipartUpload) -> Facts:
     """Put the parts together under the key. Raises `StorageError` where one is missing.
 
+    Nothing is overwritten: raises `TakenError` where another object came there meanwhile.
     Asked a second time, because the first answer was lost, it answers the same.
     """
     if is_local():
@@ -200,16 +205,33 @@ def _finish_in_bucket(upload: MultipartUpload) -> None:
     try:
         parts = list(_stored(upload))
         _all_there(upload, {number: size for number, size, _ in parts})
-        client().complete_multipart_upload(
-            **_named(upload),
-            MultipartUpload={
-                "Parts": [{"PartNumber": number, "ETag": etag} for number, _, etag in parts]
-            },
-        )
+        _complete(upload, [{"PartNumber": number, "ETag": etag} for number, _, etag in parts])
     except ClientError as error:
         # Finished before, it seems: the size of what is there will tell.
         if code_of(error) != "NoSuchUpload":
             raise
+
+
+def _complete(upload: MultipartUpload, parts: list[dict[str, Any]]) -> None:
+    wanted = {**_named(upload), "MultipartUpload": {"Parts": parts}}
+    try:
+        client().complete_multipart_upload(**wanted, IfNoneMatch="*")
+    except ClientError as error:
+        match code_of(error):
+            case "NotImplemented" | "501":
+                # A server older than this header (S3 has it since 2024).
+                client().complete_multipart_upload(**wanted)
+            case "PreconditionFailed" | "412":
+                # boto3 may have sent it twice, and met what the first one made; then the
+                # parts are gone, and this raises NoSuchUpload.
+                list(_stored(upload))
+                raise _taken(upload) from None
+            case _:
+                raise
+
+
+def _taken(upload: MultipartUpload) -> TakenError:
+    return TakenError(f"Another “{upload.key}” came into the storage meanwhile.")
 
 
 def _stored(upload: MultipartUpload) -> Iterator[tuple[int, int, str]]:
@@ -284,8 +306,24 @@ def _finish_in_folder(upload: MultipartUpload) -> None:
     whole = {int(path.name) for path in place.iterdir() if path.name.isdecimal()}
     _all_there(upload, {number: upload.bytes_of(number) for number in whole})
     target.parent.mkdir(parents=True, exist_ok=True)
-    (place / "content").replace(target)
+    _move(place / "content", target, upload)
     shutil.rmtree(place)
+
+
+def _move(content: Path, target: Path, upload: MultipartUpload) -> None:
+    """As a link first, which unlike a rename never takes another file's place."""
+    try:
+        os.link(content, target)
+    except FileExistsError:
+        # Ours, where we were killed behind the link.
+        if not target.samefile(content):
+            raise _taken(upload) from None
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if target.exists():
+            raise _taken(upload) from None
+        content.replace(target)
 
 
 _UNKNOWN: Final = "{key}: this upload is over, or was given up. Begin it again."

@@ -95,7 +95,7 @@ def test_of_two_with_one_name_the_second_is_told(browser: Client, folder: Path) 
     (folder / "A film.mp4").write_bytes(b"another")
     answer = ask(browser, "media-finish", ticket=begun["ticket"])
     assert answer.status_code == 422
-    assert "upload yours again" in answer.json()["detail"]
+    assert "Upload yours again" in answer.json()["detail"]
     assert (folder / "A film.mp4").read_bytes() == b"another"
 
 

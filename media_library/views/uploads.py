@@ -117,7 +117,7 @@ def finish(request: HttpRequest) -> HttpResponseBase:
 @staff(ADD)
 def abort(request: HttpRequest) -> HttpResponseBase:
     try:
-        storage.abort_upload(_upload(request, str(sent(request).get("ticket"))))
+        incoming.abort(_upload(request, str(sent(request).get("ticket"))))
     except BadRequestError as error:
         return say(str(error), 400)
     except (UploadError, StorageError) as refusal:

@@ -58,10 +58,10 @@ class Command(BaseCommand):
                 self._send(upload, file, path.name)
             item = incoming.finish(upload)
         except OSError as error:
-            storage.abort_upload(upload)
+            incoming.abort(upload)
             raise UploadError(f"{path} can't be read: {error.strerror or error}.") from None
         except BaseException:
-            storage.abort_upload(upload)
+            incoming.abort(upload)
             raise
         if title:
             item.title = title[:LONGEST_TITLE]

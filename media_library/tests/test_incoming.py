@@ -1,0 +1,156 @@
+"""Files on their way: no two have one name, and none takes the place of another."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from media_library import actions, incoming, storage
+from media_library.incoming import UploadError
+from media_library.models import MediaItem, Reservation
+from media_library.storage import MultipartUpload, StorageError, TakenError, backends, multipart
+
+pytestmark = pytest.mark.django_db
+
+
+def begun(content: bytes, name: str = "clip.mp4") -> MultipartUpload:
+    upload = incoming.begin(name, len(content), "")
+    storage.store_part(upload, 1, content)
+    return upload
+
+
+def put(path: Path, key: str, content: bytes) -> None:
+    path.write_bytes(content)
+    storage.upload(path, key)
+
+
+def test_two_of_one_name_at_once_both_arrive(either: str) -> None:
+    first, second = begun(b"first film"), begun(b"other film")
+    items = [incoming.finish(each) for each in (second, first)]
+    assert [each.key for each in items] == ["clip (2).mp4", "clip.mp4"]
+    assert storage.read("clip.mp4", 0, 99) == b"first film"
+    assert storage.read("clip (2).mp4", 0, 99) == b"other film"
+    assert not Reservation.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_those_who_ask_in_one_moment_get_different_names(folder: Path) -> None:
+    start = Barrier(4)
+
+    def ask(_: int) -> str:
+        try:
+            start.wait(30)
+            return incoming.begin("clip.mp4", 4, "").key
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(ask, range(4)))) == 4
+
+
+def test_a_command_and_another_app_keep_to_it(folder: Path, tmp_path: Path) -> None:
+    held = begun(b"browser")
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"film")
+    call_command("upload_media", path, stdout=StringIO())
+    assert actions.add_file(path, title="Clip").key == "clip-2.mp4"
+    assert incoming.finish(held).key == "clip.mp4"
+    assert storage.read("clip.mp4", 0, 99) == b"browser"
+    assert set(MediaItem.objects.values_list("key", flat=True)) == {
+        "clip.mp4", "clip (2).mp4", "clip-2.mp4",
+    }  # fmt: skip
+    assert not Reservation.objects.exists()
+
+
+def test_a_name_is_free_again_after_its_upload(folder: Path) -> None:
+    stale = begun(b"film")
+    incoming.abort(stale)
+    again = begun(b"film")
+    assert again.key == stale.key
+    # Cancelled a second time, by a click too many: the other's name is kept.
+    incoming.abort(stale)
+    assert begun(b"film").key == "clip (2).mp4"
+    with pytest.raises(StorageError, match="is empty"):
+        incoming.begin("none.mp4", 0, "")
+    assert not Reservation.objects.filter(key="none.mp4").exists()
+
+
+def test_a_name_that_a_crash_left_behind_is_free_in_time(folder: Path) -> None:
+    begun(b"film")
+    Reservation.objects.update(until=timezone.now() + timedelta(minutes=1))
+    assert begun(b"film").key == "clip (2).mp4"
+    Reservation.objects.update(until=timezone.now() - timedelta(minutes=1))
+    assert begun(b"film").key == "clip.mp4"
+
+
+@pytest.fixture
+def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes into the storage comes between the question whether it did and the answer."""
+    monkeypatch.setattr(storage, "exists", lambda _: False)
+
+
+@pytest.mark.usefixtures("blind")
+def test_what_came_from_elsewhere_is_not_overwritten(either: str, tmp_path: Path) -> None:
+    upload = begun(b"mine")
+    put(tmp_path / "x", "clip.mp4", b"them")
+    with pytest.raises(UploadError, match="Upload yours again"):
+        incoming.finish(upload)
+    assert storage.read("clip.mp4", 0, 99) == b"them"
+    assert not MediaItem.objects.exists()
+    assert not Reservation.objects.exists()
+
+
+def test_a_finish_that_was_killed_behind_its_link_is_finished(folder: Path) -> None:
+    upload = begun(b"mine")
+    (folder / "clip.mp4").hardlink_to(folder / ".uploads" / upload.upload_id / "content")
+    assert incoming.finish(upload).size_bytes == 4
+
+
+def test_a_disk_without_hard_links(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    assert incoming.finish(begun(b"mine")).key == "clip.mp4"
+    upload = storage.begin_upload("clip.mp4", 4)
+    storage.store_part(upload, 1, b"them")
+    with pytest.raises(TakenError):
+        storage.finish_upload(upload)
+    assert storage.read("clip.mp4", 0, 99) == b"mine"
+
+
+@pytest.fixture
+def old_server(bucket: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One that does not know the condition: it answers 501, as S3 did before 2024."""
+    refused: list[str] = []
+    real = backends.client()
+    complete = real.complete_multipart_upload
+
+    def answer(**wanted: Any) -> Any:
+        if "IfNoneMatch" in wanted:
+            refused.append(wanted["Key"])
+            told: Any = {"Error": {"Code": "NotImplemented"}}
+            raise ClientError(told, "CompleteMultipartUpload")
+        return complete(**wanted)
+
+    monkeypatch.setattr(real, "complete_multipart_upload", answer)
+    monkeypatch.setattr(multipart, "client", lambda: real)
+    return refused
+
+
+def test_a_server_that_takes_no_condition(old_server: list[str]) -> None:
+    assert incoming.finish(begun(b"mine")).size_bytes == 4
+    assert old_server == ["clip.mp4"]
