@@ -154,8 +154,10 @@ def spawn(
     try:
         environment = {key: os.environ[key] for key in INHERITED if key in os.environ}
         environment[MARK] = str(tools.run_dir)
-        with log.open("wb") as fresh:
-            fresh.flush()
+        # The run directory is the web server's group's to read; FFmpeg may tell a signed URL.
+        log.touch(0o600)
+        log.chmod(0o600)
+        os.truncate(log, 0)
         with log.open("ab") as stderr, hand_over(command) as (argv, pipes):
             child = subprocess.Popen(
                 argv,

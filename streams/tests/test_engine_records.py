@@ -61,3 +61,15 @@ def test_a_process_whose_record_cannot_be_written_does_not_stay(
     (folder / ".player.draft").rmdir()
     until(lambda: len(engine.pids()) == 2, 10, "player and hub, nothing else")
     engine.until_state("on_air")
+
+
+def test_what_ffmpeg_says_is_its_owners_to_read(engine: Engine) -> None:
+    """It may name a signed URL, and the folder is open to the web server's group."""
+    folder = process.channel_folder(engine.run_dir, 1)
+    folder.mkdir()
+    # As an earlier version left it.
+    (folder / "hub.log").touch(0o644)
+    engine.start()
+    engine.until_state("on_air")
+    logs = {path.name: path.stat().st_mode & 0o777 for path in folder.glob("*.log")}
+    assert logs == {"hub.log": 0o600, "player.log": 0o600}
