@@ -15,13 +15,17 @@ from operator import and_, or_
 from typing import Final
 
 from django.db import connection
-from django.db.models import Max, Q, QuerySet
+from django.db.models import F, Max, Q, QuerySet
+from django.db.models.functions import Collate
+from django.db.models.lookups import IContains
 
 from media_library.models import MediaItem
 
 #: More words, or longer ones, find nothing else.
 MOST_WORDS: Final = 10
 LONGEST_WORD: Final = 100
+#: PostgreSQL's collation that knows upper and lower case of every script (ICU's root).
+ANY_SCRIPT: Final = "und-x-icu"
 #: Rows looked at to tell how many match, and the part of them from which that is many.
 SAMPLE: Final = 400
 MANY: Final = 0.15
@@ -60,6 +64,11 @@ def _all(words: list[str], *columns: str) -> Q:
 
 
 def _any(word: str, columns: tuple[str, ...]) -> list[Q]:
+    if connection.vendor == "postgresql":
+        # As migration 0010 indexes them. The word itself is folded here: the database's own
+        # collation may be one that knows ASCII only, as the keys' does.
+        folded = word.upper()
+        return [Q(IContains(Collate(F(column), ANY_SCRIPT), folded)) for column in columns]
     # SQLite's LIKE folds the case of ASCII only.
     forms = {word} if word.isascii() else {word, word.lower(), word.capitalize()}
     return [Q(**{f"{column}__icontains": form}) for column in columns for form in forms]

@@ -44,6 +44,8 @@ def found(text: str) -> list[str]:
         ("wine x/", ["x/1.mp4"]),
         ("ay", ["shows/a_fine_day.mp4"]),
         ("серия", ["кино/Серия_1.mkv"]),
+        ("Кино серия", ["кино/Серия_1.mkv"]),
+        ("Кино/", ["кино/Серия_1.mkv"]),
         ("100%", ["100%_sure.mp4"]),
         ("_sure", ["100%_sure.mp4"]),
         ("it's", ["it's.mp4"]),
@@ -97,3 +99,16 @@ def test_a_rare_word_costs_no_look_at_the_rows() -> None:
     walks = [step for step in steps if step.startswith("SCAN")]
     assert walks
     assert all("COVERING INDEX" in step for step in walks), steps
+
+
+def test_postgresql_asks_the_trigrams() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no trigrams.")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_extension WHERE extname = 'pg_trgm'")
+        if cursor.fetchone() is None:
+            pytest.skip("This PostgreSQL has no pg_trgm.")
+        # A handful of rows would be read whole.
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    plan = matching(MediaItem.objects.order_by(), "серия").explain()
+    assert "item_words" in plan
