@@ -16,6 +16,7 @@ from pytest_django import Settings
 
 from media_library import actions, places, preparing, probing, tasks
 from media_library.look import Seen
+from media_library.look import look as look_into
 from media_library.models import MediaItem, Playlist
 from media_library.probe import NotReadableError
 from media_library.tests.clips import lavfi, make
@@ -134,10 +135,9 @@ def test_a_turn_ends_and_another_worker_is_rung_for(monkeypatch: pytest.MonkeyPa
 def looked_while(monkeypatch: pytest.MonkeyPatch, folder: Path, meanwhile: Meanwhile) -> None:
     """The file `a.mp4` is a film, and something happens while it is looked into."""
     make(folder / "a.mp4", *lavfi("testsrc2=s=96x64:d=1"), "-c:v", "mpeg4")
-    look = probing.look
 
     def slow(*args: Any, **options: Any) -> Seen:
-        seen = look(*args, **options)
+        seen = look_into(*args, **options)
         meanwhile()
         return seen
 
