@@ -52,15 +52,17 @@ def test_a_file_that_is_uploaded_meanwhile_is_not_gone(
     sync.run(sync.prepare().pk)
 
     def upload() -> None:
-        put("films/5b.mp4")
-        facts = storage.facts("films/5b.mp4")
+        put("films/9b.mp4")
+        facts = storage.facts("films/9b.mp4")
         MediaItem.objects.create(
-            key="films/5b.mp4", title="5b", etag=facts.etag, size_bytes=facts.size_bytes
+            key="films/9b.mp4", title="9b", etag=facts.etag, size_bytes=facts.size_bytes
         )
 
+    # So the last page of rows is read after the upload.
+    monkeypatch.setattr(sync_rows, "PAGE", 2)
     run = synced_while(monkeypatch, upload, accept_gone=accept_gone)
     assert (run.status, run.absent, run.gone) == (SyncRun.Status.DONE, 0, 0)
-    new = MediaItem.objects.get(key="films/5b.mp4")
+    new = MediaItem.objects.get(key="films/9b.mp4")
     assert (new.status, new.misses) == (MediaItem.Status.NEW, 0)
     # The next one is sure of it.
     assert sync.run(sync.prepare().pk).unchanged == 11
