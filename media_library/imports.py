@@ -74,10 +74,24 @@ def run(
         if into is not None or name:
             order = [items[line.number].pk for line in contents.lines if line.number in items]
             outcome.entries = len(order)
+            if not order and not append:
+                _spare(into or Playlist.objects.filter(name=name[:120]).first())
             if not dry:
                 outcome.playlist = _listed(into, name[:120], order, append=append)
     outcome.problems.sort(key=lambda problem: problem.number)
     return outcome
+
+
+def _spare(target: Playlist | None) -> None:
+    """A wrong file must not empty a playlist that is there, perhaps on air.
+
+    Raises `NothingFoundError`.
+    """
+    if target is not None and target.entries.exists():
+        raise playlists.NothingFoundError(
+            f"None of its lines was found in the library, so “{target}” stays as it was: see "
+            "if it is the right file. To empty a playlist, remove its items by hand."
+        )
 
 
 def _listed(

@@ -28,6 +28,10 @@ class TooLongError(PlaylistError):
     """More entries than a playlist may have."""
 
 
+class NothingFoundError(PlaylistError):
+    """An import would leave nothing of a playlist."""
+
+
 class UnknownItemError(PlaylistError):
     """An item that the library does not have, any more or at all."""
 

@@ -57,6 +57,20 @@ def test_nobody_waits_while_the_storage_is_asked(
     assert MediaItem.objects.exists() is Playlist.objects.exists() is not bool(options)
 
 
+@pytest.mark.parametrize("options", [{"dry": "on"}, {}])
+@pytest.mark.parametrize("content", [b"# streamsite\n\nKeeps on air.\n", b"gone.mp4\n"])
+def test_a_wrong_file_empties_no_playlist(
+    folder: Path, admin_client: Client, content: bytes, options: dict[str, str]
+) -> None:
+    target = Playlist.objects.create(name="Night")
+    target.entries.create(item=item("A"), position=1)
+    file = SimpleUploadedFile("README.m3u", content)
+    url = reverse("media-import", args=[target.pk])
+    page = admin_client.post(url, {"file": file, **options}).content.decode()
+    assert "so “Night” stays as it was" in page
+    assert target.entries.count() == 1
+
+
 def failing(error: StorageError) -> Callable[..., Facts]:
     def facts(key: str, *, brisk: bool = False) -> Facts:
         calls.append(key)
