@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # How fast the library is compared with a storage of a million objects, and in how much memory;
-# then how long its list and its picker take with as many rows: deploy/bench.sh [OBJECTS]. The figures are this machine's; let nothing else run meanwhile.
+# then how long its list and its picker take with as many rows: deploy/bench.sh [OBJECTS]. The
+# figures are this machine's; let nothing else run meanwhile.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/common.sh
