@@ -49,6 +49,8 @@ LONGEST_WAIT: Final = timedelta(hours=1)
 WRITE_EVERY: Final = 0.7
 #: Seconds between two signs of life while the storage takes the copy.
 BEAT_EVERY: Final = 20.0
+#: Seconds between the tries to store a finished copy: three quarters of an hour in all.
+STORE_AGAIN: Final = (15.0, 60.0, 240.0, 600.0, 900.0, 900.0)
 #: Bytes of the original fetched at a time.
 PIECE: Final = 8 << 20
 
@@ -254,7 +256,17 @@ def _store(copy: Path, key: str, tell: _Heartbeat) -> None:
             if stopped.is_set():
                 raise ClaimLostError
 
-        storage.upload(copy, key, consume=True, progress=piece)
+        for wait in (*STORE_AGAIN, None):
+            try:
+                storage.upload(copy, key, consume=True, progress=piece)
+                break
+            except StorageError as error:
+                if error.permanent or wait is None:
+                    raise
+                # Hours of encoding may lie in it: they are not thrown away for a bad minute.
+                logger.warning("%s waits for the storage: %s", key, error)
+                if stopped.wait(wait):
+                    raise ClaimLostError from None
     kept = storage.facts(key).size_bytes
     if kept != size:
         storage.delete(key)

@@ -7,7 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -23,6 +25,7 @@ from media_library.house import House
 from media_library.models import MediaItem, PreparedCopy
 from media_library.prepare import Stage
 from media_library.progress import overall
+from media_library.storage import StorageError
 from media_library.tests.clips import lavfi, make
 from streamsite.tests.waiting import until
 
@@ -275,6 +278,30 @@ def test_a_copy_that_is_in_the_storage_is_not_made_again_unless_it_is_damaged(
         made.write_bytes(damaged)
         again()
         assert len(made.read_bytes()) > len(content) // 2
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("ffmpeg", "folder")
+@pytest.mark.parametrize(("failures", "status"), [(2, "ready"), (3, "queued")])
+def test_a_finished_copy_waits_for_the_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, status: str
+) -> None:
+    """A bad minute at the bucket does not cost the encoding; after a long one it is queued."""
+    item = actions.add_file(film(tmp_path / "a.mp4"), title="A")
+    copy = actions.request_prepare(item, HOUSE)
+    upload, tries = storage.upload, count(1)
+
+    def away(*args: Any, **kwargs: Any) -> None:
+        if next(tries) <= failures:
+            raise StorageError("The storage can't be reached.")
+        upload(*args, **kwargs)
+
+    monkeypatch.setattr(preparing, "STORE_AGAIN", (0.01, 0.01))
+    monkeypatch.setattr(storage, "upload", away)
+    tasks.prepare_next()
+    copy.refresh_from_db()
+    assert copy.status == status
+    assert next(tries) == 4
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
