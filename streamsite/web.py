@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import get_resolver
 
 from streamsite.address import place, shown
 from streamsite.lifeline import die_with_parent
@@ -46,3 +48,18 @@ def when_ready(arbiter: Arbiter) -> None:
 def post_fork(arbiter: Arbiter, worker: Any) -> None:
     """A worker whose master was killed would hold the port."""
     die_with_parent(signal.SIGKILL, parent=arbiter.pid)
+
+
+def post_worker_init(worker: Any) -> None:
+    settle_memory()
+
+
+def settle_memory() -> None:
+    """Take what is loaded out of the garbage collection: it stays for ever.
+
+    A walk through all of it held up every twentieth page of the library by 0.13 s.
+    """
+    # What the first page would load, the forms and templates of the admin among it.
+    list(get_resolver().url_patterns)
+    gc.collect()
+    gc.freeze()
