@@ -14,6 +14,6 @@ if [ $# -gt 0 ]; then
 fi
 make --no-print-directory check PYTHON="$python"
 status=0
-"$python" -m pytest -n 2 -m "not alone" || status=$?
+"$python" -m pytest -n 2 --dist loadfile -m "not alone" || status=$?
 "$python" -m pytest -m alone || status=$?
 exit $status
