@@ -36,6 +36,8 @@ LOOK: Final = 20.0
 LOOK_AGAIN: Final = 3.0
 #: Seconds for which a look counts: what nobody has measured since is not known.
 KNOWN: Final = 60.0
+#: Characters of a name's ending that is kept: ".matroska".
+LONGEST_SUFFIX: Final = 9
 #: The place of what nobody wants: behind everything.
 LAST: Final = 1 << 30
 #: Seconds for which an object that could not be fetched for its own fault is left alone.
@@ -55,7 +57,8 @@ class Wanted:
         content = hashlib.sha256(f"{self.key}\n{self.edition}".encode()).hexdigest()[:40]
         # FFmpeg takes some formats by the name's ending.
         suffix = PurePosixPath(self.key).suffix
-        return content + (suffix if suffix.isascii() and len(suffix) < 8 else "")  # noqa: PLR2004
+        plain = suffix.isascii() and len(suffix) <= LONGEST_SUFFIX
+        return content + (suffix if plain else "")
 
 
 class ReadAhead:
