@@ -6,14 +6,13 @@ from collections.abc import Callable
 
 import pytest
 from selenium.webdriver import Chrome
-from selenium.webdriver.common.by import By
 
 from streams.models import Channel, LogLine
 from streams.tests import rows
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.waiting import until
-from streamsite.tests.browsing import browser, complaints, seen, site
+from streamsite.tests.browsing import browser, complaints, says, seen, site, words
 
 __all__ = ["browser", "site"]
 
@@ -74,12 +73,10 @@ def test_start_watch_and_stop(
         level="info",
         text="[FFMPEG] seen as it is written",
     )
-    until(
-        lambda: "seen as it is written" in seen(browser, ".sx-log").text, 10, "the log goes on"
-    )
+    says(browser, ".sx-log", "seen as it is written")
 
     seen(browser, "[data-verb=stop]").click()
-    assert "off the air" in seen(browser, "#sx-dialog-cost").text
+    says(browser, "#sx-dialog-cost", "off the air")
     seen(browser, "#sx-dialog [data-answer=no]").click()
     channel.refresh_from_db()
     assert channel.order == Channel.Order.ON
@@ -100,10 +97,10 @@ def test_the_page_says_when_the_server_is_silent(
     browser.execute_cdp_cmd("Network.enable", {})
     offline = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
     browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline | {"offline": True})
-    assert "The server doesn't answer." in seen(browser, "[data-lost]").text
+    says(browser, "[data-lost]", "The server doesn't answer.")
     browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline | {"offline": False})
     until(
-        lambda: not browser.find_element(By.CSS_SELECTOR, "[data-lost]").is_displayed(),
+        lambda: not words(browser, "[data-lost]"),
         10,
         "the warning goes when the server answers",
     )

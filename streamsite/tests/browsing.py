@@ -71,6 +71,24 @@ def seen(browser: Chrome, selector: str) -> WebElement:
     return found
 
 
+def words(browser: Chrome, selector: str) -> str:
+    """The text of the first element that shows, "" for none.
+
+    Asked in one question: between finding an element and reading it a page may be drawn anew.
+    """
+    script = (
+        "for (const e of document.querySelectorAll(arguments[0]))"
+        " if (e.checkVisibility()) return e.innerText;"
+        "return '';"
+    )
+    return str(browser.execute_script(script, selector))
+
+
+def says(browser: Chrome, selector: str, text: str, within: float = 10) -> None:
+    """Wait until what shows there has this text in it."""
+    until(lambda: text in words(browser, selector), within, f"{selector} says: {text}")
+
+
 def complaints(browser: Chrome) -> list[str]:
     """What the browser found wrong: scripts that failed, policies that were broken."""
     told = [str(entry["message"]) for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]
