@@ -33,8 +33,11 @@ from streams.models import (
     Run,
 )
 from streams.playout import ledger
-from streams.playout.plan import Assignment, ChannelPlan, Item
+from streams.playout.item import Item
+from streams.playout.plan import Assignment, ChannelPlan
 from streams.playout.states import AirState, OutputAir
+from streams.programme import memory
+from streams.programme.values import BASE, Cursor
 from streams.sources import Sources
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -244,7 +247,7 @@ class NodeLedger:
                 else state.restarts_done,
                 skips=channel.skips,
                 skips_done=channel.skips,
-                last_entry=state.last_entry,
+                last_entry=plans.stood(state).get(BASE, Cursor()).last,
             )
         incidents: frozenset[str] = frozenset()
         if channel.pk not in playing:
@@ -260,7 +263,7 @@ class NodeLedger:
             restarts_done=state.restarts_done,
             skips=channel.skips,
             skips_done=state.skips_done,
-            last_entry=state.last_entry,
+            last_entry=plans.stood(state).get(BASE, Cursor()).last,
             measured_at=state.measured_at.timestamp()
             if state.measured_at and state.on_air_since
             else None,
@@ -302,7 +305,7 @@ class NodeLedger:
             bitrate=snapshot.bitrate,
             restarts_done=snapshot.restarts_done,
             skips_done=snapshot.skips_done,
-            last_entry=snapshot.last_entry,
+            cursors=memory.written({BASE: Cursor(snapshot.last_entry)}),
             measured_at=now,
             lease_until=now + LEASE,
         )

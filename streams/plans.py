@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
+from typing import Final
+from zoneinfo import ZoneInfo
 
+import structlog
 from django.conf import settings
 from django.db.models import F
 from django.utils.crypto import salted_hmac
@@ -12,10 +15,18 @@ from django.utils.crypto import salted_hmac
 from media_library import slate as slates
 from media_library.house import House, lacks
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
-from streams.models import Channel, Output
-from streams.playout.plan import Item, Kind, Mode, OutputPlan, Policy, Tools
+from streams.models import Block, Channel, ChannelState, Output
+from streams.playout.item import Item, Kind, Mode
+from streams.playout.plan import OutputPlan, Policy, Tools
+from streams.programme import memory
+from streams.programme.values import Block as TimeBlock
+from streams.programme.values import Cursor, Entry, Order, Programme, Return, Rotation, Start
 from streamsite.secret import Secret
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Seconds an item is taken to last whose length nobody knows.
+UNKNOWN: Final = Fraction(60)
 SLATE_TITLE = "We'll be right back"
 
 
@@ -31,18 +42,79 @@ def tools() -> Tools:
     return Tools(settings.FFMPEG_PATH, settings.RUN_DIR)
 
 
+def programme(channel: Channel) -> Programme:
+    """What the channel plays when: its lists as they can be played now.
+
+    Prepared copies where there are some. One query a list, and one for its copies.
+    """
+    house = channel.house
+    blocks = channel.blocks.filter(enabled=True)
+    return Programme(
+        base=Rotation(
+            _listed(channel.playlist_id, house, Kind.ITEM),
+            Order(channel.playlist_order),
+            channel.pk,
+        ),
+        zone=ZoneInfo(channel.time_zone),
+        blocks=tuple(_block(block, house) for block in blocks),
+        filler=Rotation(_fillers(channel)),
+        max_rating=channel.max_rating,
+        on_return=Return(channel.on_return),
+        cut=house.seconds(house.grid),
+        resume=Fraction(house.gop, house.fps),
+        slate=house.seconds(house.frames_on_grid(slates.LENGTH)),
+    )
+
+
+def _block(block: Block, house: House) -> TimeBlock:
+    return TimeBlock(
+        pk=block.pk,
+        name=block.name,
+        rotation=Rotation(
+            _listed(block.playlist_id, house, Kind.ITEM), Order(block.order), block.pk
+        ),
+        starts=block.starts,
+        ends=block.ends,
+        days=block.weekdays,
+        first_day=block.first_day,
+        last_day=block.last_day,
+        priority=block.priority,
+        start=Start(block.start),
+        fit=block.fit,
+        max_rating=block.max_rating,
+    )
+
+
+def _fillers(channel: Channel) -> tuple[Entry, ...]:
+    """What stands in for the programme: all of it prepared, for it must not fail as well."""
+    listed = _listed(channel.filler_id, channel.house, Kind.FILLER)
+    return tuple(entry for entry in listed if entry.item.mode is Mode.PREPARED)
+
+
 def items(channel: Channel) -> tuple[Item, ...]:
-    """The channel's playlist as it can be played now: prepared copies where there are some."""
-    return _listed(channel.playlist_id, channel.house, Kind.ITEM)
+    return tuple(entry.item for entry in _listed(channel.playlist_id, channel.house, Kind.ITEM))
 
 
 def fillers(channel: Channel) -> tuple[Item, ...]:
-    """What stands in for the programme: all of it prepared, for it must not fail as well."""
-    listed = _listed(channel.filler_id, channel.house, Kind.FILLER)
-    return tuple(item for item in listed if item.mode is Mode.PREPARED)
+    return tuple(entry.item for entry in _fillers(channel))
 
 
-def _listed(playlist: int | None, house: House, kind: Kind) -> tuple[Item, ...]:
+def cursors(channel: Channel) -> dict[str, Cursor]:
+    """Where its lists stand, as the worker wrote it last."""
+    state: ChannelState | None = getattr(channel, "state", None)
+    return {} if state is None else stood(state)
+
+
+def stood(state: ChannelState) -> dict[str, Cursor]:
+    try:
+        return memory.read(state.cursors)
+    except (TypeError, ValueError, AttributeError):
+        # Nobody's but the worker's, and yet a programme must not end for it.
+        log.warning("cursors.unreadable", channel=state.pk)
+        return {}
+
+
+def _listed(playlist: int | None, house: House, kind: Kind) -> tuple[Entry, ...]:
     if playlist is None:
         return ()
     # A faulty item is left out, also where a copy of it is there still: it may be missing
@@ -64,7 +136,18 @@ def _listed(playlist: int | None, house: House, kind: Kind) -> tuple[Item, ...]:
         fits = House.of(copy.house).bare == house.bare
         if fits and (best is None or best.house != house.signature):
             copies[copy.item_id] = copy
-    return tuple(_item(entry, copies.get(entry.item_id), kind) for entry in entries)
+    return tuple(_entry(entry, copies.get(entry.item_id), kind, house) for entry in entries)
+
+
+def _entry(entry: PlaylistEntry, copy: PreparedCopy | None, kind: Kind, house: House) -> Entry:
+    item = _item(entry, copy, kind)
+    length = item.length(house)
+    if length is not None:
+        return Entry(item, length, entry.item.age_rating)
+    probed = entry.item.duration_seconds
+    # What nobody knows is taken to be short: the programme looks again when it is over.
+    guess = Fraction(probed).limit_denominator(1000) if probed else UNKNOWN
+    return Entry(item, guess, entry.item.age_rating, exact=False)
 
 
 def _item(entry: PlaylistEntry, copy: PreparedCopy | None, kind: Kind) -> Item:

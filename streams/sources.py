@@ -12,8 +12,9 @@ from django.conf import settings
 from media_library import storage
 from media_library.cache import ReadAhead, Wanted
 from media_library.location import LocalFile, Location
+from streams.playout.item import Item, Kind
 from streams.playout.ledger import Snapshot
-from streams.playout.plan import Assignment, Item, Kind, SourceError
+from streams.playout.plan import Assignment, SourceError
 from streams.programme.rota import from_next
 
 #: Items that are looked ahead for one channel, and of its filler. The limit is the disk's.

@@ -21,6 +21,7 @@ from streams.models import Channel, ChannelState, LogLine, Sample
 from streams.node import NodeLedger
 from streams.playout.supervisor import supervise
 from streams.programme.due import Slot, due
+from streams.programme.values import BASE, Cursor
 from streams.sources import open_sources
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -123,7 +124,7 @@ def _due(channel: Channel, now: datetime) -> dict[int, datetime | None]:
     state: ChannelState | None = getattr(channel, "state", None)
     begins, last_entry = now, None
     if state is not None:
-        last_entry = state.last_entry
+        last_entry = plans.stood(state).get(BASE, Cursor()).last
         begins = max(now, state.now_until or now)
     programme = due(_slots(channel.playlist_id), last_entry, begins)
     # The filler is the safety net: it may be needed at any time.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import ClassVar
+from zoneinfo import available_timezones
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -11,13 +13,27 @@ from django.urls import reverse
 
 from media_library.house import RATES, House, Logo
 from media_library.models import Playlist
-from streams.outputs.platforms import PLATFORMS, Platform, address_fault
+from streams.outputs.platforms import LONGEST_SESSION, PLATFORMS, Platform, address_fault
+from streams.programme.values import Order as PlayOrder
+from streams.programme.values import Return
 from streamsite.fields import SecretField
 
 
 def _even(value: int) -> None:
     if value % 2:
         raise ValidationError(f"{value} is odd: H.264 needs an even number of pixels.")
+
+
+def default_time_zone() -> str:
+    """The site's."""
+    return str(settings.TIME_ZONE)
+
+
+def _known_zone(name: str) -> None:
+    if name not in available_timezones():
+        raise ValidationError(
+            f"There is no time zone {name}: they are named like Europe/Berlin or UTC."
+        )
 
 
 class Channel(models.Model):
@@ -39,6 +55,39 @@ class Channel(models.Model):
         on_delete=models.PROTECT,
         related_name="filled_channels",
         help_text="Played when the programme can't be: it is kept on this machine's disk.",
+    )
+    playlist_order = models.CharField(
+        max_length=8,
+        choices=[
+            (PlayOrder.LOOP.value, "Loop"),
+            (PlayOrder.SHUFFLE.value, "Shuffle, without repeats soon after"),
+        ],
+        default=PlayOrder.LOOP.value,
+    )
+    time_zone = models.CharField(
+        max_length=64,
+        default=default_time_zone,
+        validators=[_known_zone],
+        help_text="Blocks and hours are in its time, as Europe/Berlin.",
+    )
+    max_rating = models.PositiveSmallIntegerField(
+        "maximum age rating",
+        null=True,
+        blank=True,
+        help_text="Years, for the whole channel. Nothing above it is played, and nothing that "
+        "nobody has rated.",
+    )
+    on_return = models.CharField(
+        "after an interruption",
+        max_length=10,
+        choices=[
+            (Return.CONTINUE.value, "Go on where the item was cut"),
+            (Return.WALL_CLOCK.value, "Go on where the list would be by now"),
+            (Return.RESTART.value, "Play the item again from its beginning"),
+            (Return.NEXT.value, "Go on with the item after it"),
+        ],
+        default=Return.CONTINUE.value,
+        help_text="When a block, a failure or a stop has cut an item.",
     )
     preview = models.BooleanField(
         default=True, help_text="Show the picture in the admin. It counts as an output."
@@ -105,6 +154,14 @@ class Channel(models.Model):
             models.CheckConstraint(
                 condition=models.Q(fps__in=list(RATES)), name="channel_rate_has_a_grid"
             ),
+            models.CheckConstraint(
+                condition=models.Q(playlist_order__in=[order.value for order in PlayOrder]),
+                name="channel_playlist_order_is_loop_or_shuffle",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(on_return__in=[rule.value for rule in Return]),
+                name="channel_return_rule_is_known",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -142,6 +199,13 @@ class Output(models.Model):
         help_text="Left empty, the platform's own address is used. Without the key.",
     )
     key = SecretField("stream key", blank=True, default="")
+    roll_over_hours = models.PositiveSmallIntegerField(
+        "new session every",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_SESSION)],
+        help_text="Hours, at an item's end. Left empty: what suits the platform.",
+    )
     enabled = models.BooleanField(default=True)
 
     class Meta:

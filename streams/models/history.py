@@ -61,6 +61,11 @@ class AsRun(models.Model):
     ended_at = models.DateTimeField(null=True)
     ending = models.CharField(max_length=8, choices=Ending, blank=True)
     cause = models.TextField(blank=True)
+    rule = models.CharField(
+        max_length=80, blank=True, help_text="base, block-<number>, filler, or failover."
+    )
+    why = models.TextField(blank=True, help_text="Why it was on air.")
+    in_point = models.FloatField(default=0, help_text="Seconds into the item where it began.")
 
     class Meta:
         ordering: ClassVar = ["-started_at", "-pk"]
@@ -85,6 +90,8 @@ class Incident(models.Model):
     class Severity(models.TextChoices):
         DEGRADED = "degraded", "Degraded"
         LOST = "lost", "Lost"
+        #: Nobody's fault: a session that was rolled over.
+        PLANNED = "planned", "Planned"
 
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="incidents")
     output = models.ForeignKey(

@@ -59,15 +59,24 @@ class ChannelState(models.Model):
     now_kind = models.CharField(max_length=16, blank=True)
     now_since = models.DateTimeField(null=True)
     now_until = models.DateTimeField(null=True)
+    now_rule = models.CharField(max_length=80, blank=True)
+    now_why = models.TextField(blank=True, help_text="Why this is on air.")
     next_title = models.CharField(max_length=255, blank=True)
+    next_kind = models.CharField(max_length=16, blank=True)
 
     bitrate = models.PositiveBigIntegerField(null=True, help_text="bit/s, measured at the hub")
     restarts_done = models.PositiveIntegerField(default=0)
     skips_done = models.PositiveIntegerField(default=0)
-    last_entry = models.PositiveBigIntegerField(
-        null=True, help_text="Playlist entry played last."
+    cursors = models.JSONField(
+        default=dict, help_text="Where each list stands (streams.programme.memory)."
     )
     measured_at = models.DateTimeField(null=True)
+
+    checks = models.JSONField(default=list, help_text="What the last preflight found.")
+    checked_at = models.DateTimeField(null=True)
+    hours_done = models.DateTimeField(
+        null=True, help_text="The last scheduled start or stop that was carried out."
+    )
 
     class Meta:
         verbose_name = "channel state"

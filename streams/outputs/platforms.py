@@ -7,6 +7,9 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
+#: Hours. FLV counts milliseconds in 31 bits, which FFmpeg does not wrap: 24.8 days.
+LONGEST_SESSION: Final = 24 * 24
+
 
 class Platform(StrEnum):
     YOUTUBE = "youtube"
@@ -22,18 +25,37 @@ class Preset:
     #: Without the key; empty where only the operator knows it.
     url: str
     needs_key: bool
+    #: Hours after which a session is rolled over, at an item's end ...
+    session: int = LONGEST_SESSION
+    #: ... or, where no item ends, after so many at the latest.
+    session_limit: float = LONGEST_SESSION + 12
 
 
+# YouTube archives a stream of up to 12 h, Twitch ends one after 48 h (their help pages, 2026).
 # Addresses: YouTube Live "Stream setup help" and Twitch's ingest list (2026). Plain RTMP for
 # YouTube is possible by typing the address; the default is the encrypted one.
 PLATFORMS: Final[dict[Platform, Preset]] = {
     Platform.YOUTUBE: Preset(
-        "YouTube", "rtmps://a.rtmps.youtube.com:443/live2", needs_key=True
+        "YouTube",
+        "rtmps://a.rtmps.youtube.com:443/live2",
+        needs_key=True,
+        session=11,
+        session_limit=11.9,
     ),
     Platform.YOUTUBE_BACKUP: Preset(
-        "YouTube backup", "rtmps://b.rtmps.youtube.com:443/live2?backup=1", needs_key=True
+        "YouTube backup",
+        "rtmps://b.rtmps.youtube.com:443/live2?backup=1",
+        needs_key=True,
+        session=11,
+        session_limit=11.9,
     ),
-    Platform.TWITCH: Preset("Twitch", "rtmps://live.twitch.tv:443/app", needs_key=True),
+    Platform.TWITCH: Preset(
+        "Twitch",
+        "rtmps://live.twitch.tv:443/app",
+        needs_key=True,
+        session=46,
+        session_limit=47.5,
+    ),
     Platform.RTMP: Preset("RTMP server", "", needs_key=False),
     Platform.SRT: Preset("SRT receiver", "", needs_key=False),
 }

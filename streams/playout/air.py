@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from streams.playout.item import Kind
 from streams.playout.machine import Status
-from streams.playout.plan import Kind
 from streams.playout.states import AirState, OutputAir
 
 TROUBLED: Final = {OutputAir.RETRYING, OutputAir.FAILING, OutputAir.GIVEN_UP}

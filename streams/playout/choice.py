@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from streams.playout.plan import ChannelPlan, Item, Kind, Sources
+from streams.playout.item import Item, Kind
+from streams.playout.plan import ChannelPlan, Sources
 from streams.programme.rota import following, from_next
 
 #: Items tried in a row before something stands in. Each costs a process's start.

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from media_library.ffmpeg import CONTAINERS
 from media_library.house import SAMPLE_RATE, House
 from media_library.location import LocalFile, Location
-from streams.playout.plan import Item, Mode, OutputPlan, Policy
+from streams.playout.item import Item, Mode
+from streams.playout.plan import OutputPlan, Policy
 from streamsite.secret import Secret
 
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from streams.playout.item import Item
 from streams.playout.machine import Status
-from streams.playout.plan import Assignment, Item
+from streams.playout.plan import Assignment
 from streams.playout.states import AirState
 
 # Times are seconds since the epoch.

@@ -3,56 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
-from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
 from media_library.house import House
 from media_library.location import Location
+from streams.playout.item import Item
 from streams.playout.states import AirState
 from streamsite.secret import Secret
-
-
-class Mode(StrEnum):
-    """How a player handles an item."""
-
-    #: Conformed to the house format: copied, its length known to the frame.
-    PREPARED = "prepared"
-    #: Its codecs allow a copy; its length is known when it has played.
-    COPY = "copy"
-    #: Encoded to the house format in real time.
-    TRANSCODE = "transcode"
-
-
-class Kind(StrEnum):
-    ITEM = "item"
-    #: Stands in for items that can't be played.
-    FILLER = "filler"
-    SLATE = "slate"
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """Something to play. `entry` and `media` are the ledger's names of it."""
-
-    title: str
-    key: str
-    mode: Mode
-    kind: Kind = Kind.ITEM
-    entry: int | None = None
-    media: int | None = None
-    #: Video frames of a prepared item.
-    frames: int | None = None
-    has_audio: bool = True
-    #: Seconds from decoding to showing: B-frames. A prepared item has none.
-    reorder: Fraction = Fraction(0)
-    #: Differs when the bytes under the key do.
-    edition: str = ""
-
-    def length(self, house: House) -> Fraction | None:
-        """Seconds, where they are known exactly."""
-        return None if self.frames is None else house.seconds(self.frames)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,8 @@ from media_library.house import AAC_FRAME, SAMPLE_RATE
 from streams.playout import commands, diagnosis, mpegts, process
 from streams.playout.choice import Choice, Trouble
 from streams.playout.feed import Feed
-from streams.playout.plan import (
-    ChannelPlan,
-    Item,
-    Kind,
-    Mode,
-    Policy,
-    SourceError,
-    Sources,
-    Tools,
-)
+from streams.playout.item import Item, Kind, Mode
+from streams.playout.plan import ChannelPlan, Policy, SourceError, Sources, Tools
 from streams.playout.role import Role
 from streams.playout.timeline import HubClock, Timeline, on_frame
 from streams.programme.rota import following

@@ -11,7 +11,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Final
 
-from streams.playout.plan import Item
+from streams.playout.item import Item
 
 #: B-frames are decoded before they are shown: the first timestamps lie before the start.
 START: Final = Fraction(10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streams.playout.plan import Item
+from streams.playout.item import Item
 
 
 def following(items: Sequence[Item], last_entry: int | None) -> Item | None:

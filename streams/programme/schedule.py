@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from fractions import Fraction
-from typing import Final
 
 from streams.programme.hours import next_cut, on_air
 from streams.programme.rotation import advanced, following
@@ -23,9 +22,6 @@ from streams.programme.values import (
     Return,
     Rotation,
 )
-
-#: Seconds for which the slate is on at most before the programme is asked again.
-SLATE: Final = Fraction(60)
 
 
 def moment(at: datetime, seconds: Fraction) -> datetime:
@@ -71,7 +67,9 @@ class _Picker:
         rule = BASE if slot is None else slot.block.rule
         chosen = self._resumed(rotation, rule) or self._next(rotation, rule)
         if chosen is None:
-            return self._fill(self._limit(SLATE), "nothing in its list may be played")
+            return self._fill(
+                self._limit(self.programme.slate), "nothing in its list may be played"
+            )
         entry, number, start = chosen
         length = entry.seconds - start
         limit = self._limit(length)
@@ -153,7 +151,7 @@ class _Picker:
         return found if best is None else (best, found[1])
 
     def _fill(self, limit: tuple[datetime, str] | None, because: str) -> Pick:
-        ends = moment(self.at, SLATE) if limit is None else limit[0]
+        ends = moment(self.at, self.programme.slate) if limit is None else limit[0]
         found = self._filler(between(self.at, ends))
         if found is None:
             length = self._whole(ends)

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from streams.playout.plan import Item
+from streams.playout.item import Item
 
 #: The rule that holds where no block does, and the one of what fills gaps.
 BASE: Final = "base"
@@ -51,6 +51,8 @@ class Entry:
     #: Exact where the item is prepared, as probed otherwise.
     seconds: Fraction
     rating: int | None = None
+    #: Whether it lasts just so long. What is not prepared lasts as long as it does.
+    exact: bool = True
 
     @property
     def pk(self) -> int:
@@ -107,6 +109,8 @@ class Programme:
     #: and gone on with at multiples of `resume`, which is the way from keyframe to keyframe.
     cut: Fraction = Fraction(16, 30)
     resume: Fraction = Fraction(2)
+    #: How long the slate is on before the programme is asked again.
+    slate: Fraction = Fraction(60)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from streams.playout.air import Parts, judge
+from streams.playout.item import Kind
 from streams.playout.machine import Status
-from streams.playout.plan import Kind
 from streams.playout.states import AirState, OutputAir
 
 GOOD = Status(OutputAir.ON_AIR)

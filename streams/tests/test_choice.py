@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from media_library.house import House
 from streams.playout.choice import Choice
-from streams.playout.plan import ChannelPlan, Item, Kind, Mode
+from streams.playout.item import Item, Kind, Mode
+from streams.playout.plan import ChannelPlan
 from streams.tests.bench.engine import OnDisk
 
 AWAY = "The storage can't be reached."

@@ -47,7 +47,7 @@ def channel(db: None) -> Channel:
     assert made.playlist is not None
     second = made.playlist.entries.all()[1]
     until = timezone.now() + timedelta(minutes=5)
-    rows.on_air(made, last_entry=second.pk, now_until=until)
+    rows.on_air(made, cursors={"base": [second.pk, 0, None, None]}, now_until=until)
     return made
 
 

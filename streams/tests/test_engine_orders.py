@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from streams.playout import ledger
-from streams.playout.plan import Item, Mode, OutputPlan
+from streams.playout.item import Item, Mode
+from streams.playout.plan import OutputPlan
 from streams.tests.bench import clips
 from streams.tests.bench.clips import HOUSE, Clip
 from streams.tests.bench.engine import Book, Engine, assignment

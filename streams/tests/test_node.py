@@ -17,8 +17,9 @@ from streams import actions
 from streams.models import AsRun, Channel, ChannelState, Incident, LogLine, Node, Output, Run
 from streams.node import NodeLedger
 from streams.playout import ledger
+from streams.playout.item import Item, Mode
 from streams.playout.machine import Status
-from streams.playout.plan import Assignment, Item, Mode
+from streams.playout.plan import Assignment
 from streams.playout.states import AirState, OutputAir
 
 pytestmark = pytest.mark.django_db

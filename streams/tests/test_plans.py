@@ -12,7 +12,7 @@ from media_library.house import House, Logo
 from media_library.models import MediaItem, Playlist, PreparedCopy
 from streams import plans
 from streams.models import Channel
-from streams.playout.plan import Kind, Mode
+from streams.playout.item import Kind, Mode
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db

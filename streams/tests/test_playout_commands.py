@@ -10,7 +10,8 @@ from media_library.house import House
 from media_library.location import LocalFile, SignedUrl
 from streams.playout import commands
 from streams.playout.commands import Hidden
-from streams.playout.plan import Item, Mode, OutputPlan, Policy
+from streams.playout.item import Item, Mode
+from streams.playout.plan import OutputPlan, Policy
 from streamsite.secret import Secret
 
 COMMON = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.playout.plan import Item, Mode
+from streams.playout.item import Item, Mode
 from streams.programme.rota import following
 
 ITEMS = tuple(Item(name, name, Mode.COPY, entry=entry) for entry, name in enumerate("abc", 1))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.playout.plan import Item, Mode
+from streams.playout.item import Item, Mode
 from streams.programme.hours import moment, next_cut, on_air, overlaps, slots
 from streams.programme.rotation import following, round_of
 from streams.programme.schedule import pick, preview

@@ -15,17 +15,9 @@ import pytest
 from media_library import prepare, recipe
 from media_library.house import House
 from streams.playout import ledger, process
+from streams.playout.item import Item, Kind, Mode
 from streams.playout.ledger import Note, Snapshot
-from streams.playout.plan import (
-    Assignment,
-    ChannelPlan,
-    Item,
-    Kind,
-    Mode,
-    OutputPlan,
-    Policy,
-    Tools,
-)
+from streams.playout.plan import Assignment, ChannelPlan, OutputPlan, Policy, Tools
 from streams.playout.supervisor import Supervisor
 from streams.tests.bench.engine import OnDisk
 from streams.tests.bench.rtmp import RtmpServer

@@ -9,7 +9,8 @@ import pytest
 from media_library.cache import ReadAhead, Wanted
 from media_library.house import House
 from media_library.location import LocalFile
-from streams.playout.plan import Assignment, ChannelPlan, Item, Kind, Mode
+from streams.playout.item import Item, Kind, Mode
+from streams.playout.plan import Assignment, ChannelPlan
 from streams.sources import Sources, by_turns, line, wanted
 
 SLATE = Item("Slate", "/slate.mp4", Mode.PREPARED, Kind.SLATE)

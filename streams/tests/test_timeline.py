@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media_library.house import House
-from streams.playout.plan import Item, Mode
+from streams.playout.item import Item, Mode
 from streams.playout.timeline import START, HubClock, Timeline, on_frame
 
 

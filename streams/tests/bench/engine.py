@@ -12,6 +12,7 @@ from pathlib import Path
 from media_library.location import LocalFile, Location
 from streams.playout import process
 from streams.playout.channel import Channel
+from streams.playout.item import Item, Kind, Mode
 from streams.playout.ledger import (
     IncidentClosed,
     IncidentOpened,
@@ -20,17 +21,7 @@ from streams.playout.ledger import (
     RunEnded,
     Snapshot,
 )
-from streams.playout.plan import (
-    Assignment,
-    ChannelPlan,
-    Item,
-    Kind,
-    Mode,
-    OutputPlan,
-    Policy,
-    SourceError,
-    Tools,
-)
+from streams.playout.plan import Assignment, ChannelPlan, OutputPlan, Policy, SourceError, Tools
 from streams.playout.supervisor import Supervisor
 from streams.tests.bench.clips import HOUSE, Clip
 from streams.tests.bench.waiting import until

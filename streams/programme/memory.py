@@ -1,0 +1,36 @@
+"""Where a programme's lists stand, as they are kept in a row or a process's record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+from streams.programme.values import Cursor, Cursors
+
+
+def written(cursors: Cursors) -> dict[str, list[Any]]:
+    """For JSON."""
+    return {
+        rule: [
+            cursor.last,
+            cursor.round,
+            None if cursor.into is None else str(cursor.into),
+            None if cursor.left is None else cursor.left.isoformat(),
+        ]
+        for rule, cursor in cursors.items()
+    }
+
+
+def read(told: Mapping[str, Any]) -> dict[str, Cursor]:
+    """What `written` wrote. Raises `ValueError` or `TypeError` for anything else."""
+    return {
+        rule: Cursor(
+            last,
+            number,
+            None if into is None else Fraction(into),
+            None if left is None else datetime.fromisoformat(left),
+        )
+        for rule, (last, number, into, left) in told.items()
+    }
