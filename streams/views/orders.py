@@ -1,0 +1,63 @@
+"""Start, stop, restart and skip, from a page's buttons."""
+
+from __future__ import annotations
+
+from django.contrib import admin, messages
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST
+
+from streams import actions
+from streams.models import Channel
+from streams.orders import ORDERS, STATUS, give
+from streamsite.answers import say, staff, wants_json
+
+
+@require_POST
+@staff("streams.operate_channel")
+def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
+    """Start, stop, restart or skip. One that cuts the air asks back unless `confirmed`."""
+    channel = get_object_or_404(Channel, slug=slug)
+    wanted = ORDERS[verb]
+    if wanted.cost and request.POST.get("confirmed") != "1":
+        if wants_json(request):
+            return say(f"{wanted.cost} Send confirmed=1 to do it.", 400)
+        context = {
+            **admin.site.each_context(request),
+            "title": f"{wanted.label} {channel.name}?",
+            "channel": channel,
+            "order": wanted,
+            "back": _back(request, channel),
+        }
+        return TemplateResponse(request, "streams/confirm.html", context)
+    try:
+        sentence = give(wanted, channel, user=request.user, now=timezone.now())
+    except actions.CantStartError as refusal:
+        faults = [fault.sentence for fault in refusal.faults if fault.stops_the_start]
+        if wants_json(request):
+            return say(str(refusal), 422, findings=faults)
+        for fault in faults:
+            messages.error(request, fault)
+    except actions.ActionRefusedError as refusal:
+        if wants_json(request):
+            return say(str(refusal), STATUS[type(refusal)])
+        messages.warning(request, str(refusal))
+    else:
+        if wants_json(request):
+            return say(sentence, 202)
+        messages.success(request, sentence)
+    return redirect(_back(request, channel))
+
+
+def _back(request: HttpRequest, channel: Channel) -> str:
+    wanted = request.POST.get("next", "")
+    if url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    ):
+        return wanted
+    return reverse("monitor", args=[channel.slug])

@@ -1,0 +1,85 @@
+"""What is on air as a picture, and the channel's logo."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_GET
+
+from media_library import logos, storage
+from media_library.house import Logo
+from streams.health.picture import folder, picture
+from streams.models import Channel
+from streamsite.answers import staff
+
+#: A player's names only: nothing else in the run directory is anybody's business.
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]+\.ts")
+_PLAYLIST: Final = "live.m3u8"
+#: Where nginx finds the run directory, for X-Accel-Redirect.
+_ACCEL: Final = "/_run/"
+
+
+@require_GET
+@staff("streams.view_channel")
+def hls(request: HttpRequest, slug: str, name: str) -> HttpResponseBase:
+    """The preview's playlist and segments, for those who may see the channel."""
+    if name != _PLAYLIST and not _SEGMENT.fullmatch(name):
+        raise Http404
+    channel = get_object_or_404(Channel.objects.only("pk"), slug=slug)
+    path = folder(channel.pk) / "hls" / name
+    is_playlist = name == _PLAYLIST
+    kind = "application/vnd.apple.mpegurl" if is_playlist else "video/mp2t"
+    keep = "no-store" if is_playlist else "private, max-age=60"
+    return _file(path, kind, keep)
+
+
+@require_GET
+@staff("streams.view_channel")
+def preview_picture(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """What is on air, as a JPEG; grey where nothing is."""
+    channel = get_object_or_404(Channel.objects.only("pk"), slug=slug)
+    path = picture(channel.pk) if Path(settings.RUN_DIR).is_dir() else None
+    if path is None:
+        return _file(_NO_PICTURE, "image/jpeg", "no-store", accel=False)
+    return _file(path, "image/jpeg", "no-store")
+
+
+@require_GET
+@staff("streams.view_channel")
+def logo(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """The channel's logo. From a bucket too it comes through here: it is small."""
+    channel = get_object_or_404(Channel.objects.only("logo"), slug=slug)
+    if not channel.logo:
+        raise Http404
+    try:
+        found = storage.read(Logo(channel.logo).key, 0, logos.MOST_BYTES)
+    except storage.StorageError as error:
+        return HttpResponse(str(error), "text/plain; charset=utf-8", 503)
+    answer = HttpResponse(found, "image/png")
+    # Another logo under the same address is to be seen at once.
+    answer["Cache-Control"] = "no-cache, private"
+    return answer
+
+
+_NO_PICTURE: Final = Path(__file__).parents[1] / "static" / "streams" / "no-picture.jpg"
+
+
+def _file(path: Path, kind: str, keep: str, *, accel: bool = True) -> HttpResponseBase:
+    answer: HttpResponseBase
+    if accel and settings.HLS_ACCEL:
+        answer = HttpResponse(content_type=kind)
+        answer["X-Accel-Redirect"] = _ACCEL + str(path.relative_to(settings.RUN_DIR))
+    else:
+        try:
+            answer = FileResponse(path.open("rb"), content_type=kind)
+        except FileNotFoundError:
+            # The window moved on, or the channel is off.
+            raise Http404 from None
+    answer["Cache-Control"] = keep
+    return answer
