@@ -92,6 +92,11 @@ class Channel(models.Model):
     preview = models.BooleanField(
         default=True, help_text="Show the picture in the admin. It counts as an output."
     )
+    public_guide = models.BooleanField(
+        default=False,
+        help_text="Anybody may read what is on, without a login: the guide for players (XMLTV) "
+        "and what plays now and next, for overlays.",
+    )
 
     width = models.PositiveIntegerField(
         default=1280, validators=[MinValueValidator(64), MaxValueValidator(3840), _even]

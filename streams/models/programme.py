@@ -153,6 +153,10 @@ class Forewarning(models.Model):
 
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="forewarnings")
     item = models.ForeignKey(MediaItem, null=True, on_delete=models.CASCADE, related_name="+")
+    subject = models.CharField(max_length=80, help_text="What it is about: missing-7, filler.")
+    soft = models.BooleanField(
+        default=False, help_text="On air it will be all the same, but not as it should."
+    )
     sentence = models.TextField(help_text="What is wrong and what to do.")
     airs_at = models.DateTimeField(help_text="When it would be on air first.")
     found_at = models.DateTimeField(default=timezone.now)
@@ -166,7 +170,12 @@ class Forewarning(models.Model):
                 fields=["channel", "item"],
                 condition=models.Q(cleared_at__isnull=True),
                 name="one_open_forewarning_per_item_and_channel",
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["channel", "subject"],
+                condition=models.Q(cleared_at__isnull=True),
+                name="one_open_forewarning_per_subject",
+            ),
         ]
 
     def __str__(self) -> str:
