@@ -58,9 +58,10 @@ def end_run(channel: int, run: int, at: datetime, reason: str) -> None:
 
 def _aired(note: ledger.Aired) -> None:
     at = when(note.at)
+    item, turn = note.turn.item, note.turn
     present = AsRun.objects.filter(run=note.run, ended_at=None)
     same = (at - SAME, at + SAME)
-    if present.filter(title=note.item.title, started_at__range=same).exists():
+    if present.filter(title=item.title, started_at__range=same).exists():
         return
     present.update(
         ended_at=when(note.previous_until) if note.previous_until else at,
@@ -69,10 +70,13 @@ def _aired(note: ledger.Aired) -> None:
     )
     AsRun.objects.create(
         run_id=note.run,
-        item=MediaItem.objects.filter(pk=note.item.media or 0).first(),
-        title=note.item.title,
-        kind=note.item.kind.value,
+        item=MediaItem.objects.filter(pk=item.media or 0).first(),
+        title=item.title,
+        kind=item.kind.value,
         started_at=at,
+        rule=turn.rule,
+        why=turn.why,
+        in_point=float(turn.into),
     )
 
 

@@ -36,8 +36,7 @@ from streams.playout import ledger
 from streams.playout.item import Item
 from streams.playout.plan import Assignment, ChannelPlan
 from streams.playout.states import AirState, OutputAir
-from streams.programme import memory
-from streams.programme.values import BASE, Cursor
+from streams.programme.values import Programme
 from streams.sources import Sources
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -55,13 +54,12 @@ def perhaps(seconds: float | None) -> datetime | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Programme:
-    """A channel's lists as they were read: its playlist's and its filler's."""
+class _Read:
+    """A channel's programme as it was read."""
 
     read: float
-    lists: tuple[int | None, int | None]
-    items: tuple[Item, ...]
-    fillers: tuple[Item, ...]
+    lists: tuple[object, ...]
+    programme: Programme
 
     @property
     def age(self) -> float:
@@ -75,7 +73,7 @@ class NodeLedger:
         self.node = node
         self._sources = sources
         self._epochs: dict[int, int] = {}
-        self._items: dict[int, _Programme] = {}
+        self._programmes: dict[int, _Read] = {}
         #: The slate that each channel was given last.
         #: Of each channel: its slate, or why there is none.
         self._slates: dict[int, Item | str] = {}
@@ -211,19 +209,24 @@ class NodeLedger:
         return state
 
     def _plan(self, channel: Channel, slate: Item) -> ChannelPlan:
-        lists = (channel.playlist_id, channel.filler_id)
-        known = self._items.get(channel.pk)
+        # What the channel's own row says of it counts at once.
+        lists = (
+            channel.playlist_id,
+            channel.filler_id,
+            channel.playlist_order,
+            channel.time_zone,
+            channel.max_rating,
+            channel.on_return,
+        )
+        known = self._programmes.get(channel.pk)
         if known is None or known.lists != lists or known.age > PLAYLIST_AGE:
-            known = _Programme(
-                time.monotonic(), lists, plans.items(channel), plans.fillers(channel)
-            )
-            self._items[channel.pk] = known
+            known = _Read(time.monotonic(), lists, plans.programme(channel))
+            self._programmes[channel.pk] = known
         return ChannelPlan(
             pk=channel.pk,
             slug=channel.slug,
             house=channel.house,
-            items=known.items,
-            fillers=known.fillers,
+            programme=known.programme,
             outputs=plans.outputs(channel.outputs.all()),
             slate=slate,
         )
@@ -247,7 +250,7 @@ class NodeLedger:
                 else state.restarts_done,
                 skips=channel.skips,
                 skips_done=channel.skips,
-                last_entry=plans.stood(state).get(BASE, Cursor()).last,
+                cursors=plans.seen(state),
             )
         incidents: frozenset[str] = frozenset()
         if channel.pk not in playing:
@@ -263,7 +266,7 @@ class NodeLedger:
             restarts_done=state.restarts_done,
             skips=channel.skips,
             skips_done=state.skips_done,
-            last_entry=plans.stood(state).get(BASE, Cursor()).last,
+            cursors=plans.seen(state),
             measured_at=state.measured_at.timestamp()
             if state.measured_at and state.on_air_since
             else None,
@@ -297,15 +300,18 @@ class NodeLedger:
             cause=snapshot.cause,
             run=snapshot.run,
             on_air_since=perhaps(snapshot.on_air_since),
-            now_title="" if on_air is None else on_air.title,
-            now_kind="" if on_air is None else on_air.kind.value,
+            now_title="" if on_air is None else on_air.item.title,
+            now_kind="" if on_air is None else on_air.item.kind.value,
             now_since=perhaps(snapshot.now_since),
             now_until=perhaps(snapshot.now_until),
+            now_rule="" if on_air is None else on_air.rule,
+            now_why="" if on_air is None else on_air.why,
             next_title="" if snapshot.next is None else snapshot.next.title,
+            next_kind="" if snapshot.next is None else snapshot.next.kind.value,
             bitrate=snapshot.bitrate,
             restarts_done=snapshot.restarts_done,
             skips_done=snapshot.skips_done,
-            cursors=memory.written({BASE: Cursor(snapshot.last_entry)}),
+            cursors=plans.kept(snapshot.cursors, snapshot.seen),
             measured_at=now,
             lease_until=now + LEASE,
         )
@@ -324,6 +330,7 @@ class NodeLedger:
             "bitrate": shot.bitrate,
             "fps": shot.fps,
             "speed": shot.speed,
+            "session_since": perhaps(shot.session),
             "measured_at": now,
         }
         rows = OutputState.objects.filter(output=output)
@@ -350,7 +357,10 @@ class NodeLedger:
             now_kind="",
             now_since=None,
             now_until=None,
+            now_rule="",
+            now_why="",
             next_title="",
+            next_kind="",
             bitrate=None,
             measured_at=at,
         )
@@ -363,9 +373,10 @@ class NodeLedger:
             bitrate=None,
             fps=None,
             speed=None,
+            session_since=None,
         )
         self._epochs.pop(channel, None)
-        self._items.pop(channel, None)
+        self._programmes.pop(channel, None)
 
 
 def ffmpeg_version(program: str) -> str:

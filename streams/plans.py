@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -20,7 +20,16 @@ from streams.playout.item import Item, Kind, Mode
 from streams.playout.plan import OutputPlan, Policy, Tools
 from streams.programme import memory
 from streams.programme.values import Block as TimeBlock
-from streams.programme.values import Cursor, Entry, Order, Programme, Return, Rotation, Start
+from streams.programme.values import (
+    Cursor,
+    Cursors,
+    Entry,
+    Order,
+    Programme,
+    Return,
+    Rotation,
+    Start,
+)
 from streamsite.secret import Secret
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -91,24 +100,31 @@ def _fillers(channel: Channel) -> tuple[Entry, ...]:
     return tuple(entry for entry in listed if entry.item.mode is Mode.PREPARED)
 
 
-def items(channel: Channel) -> tuple[Item, ...]:
-    return tuple(entry.item for entry in _listed(channel.playlist_id, channel.house, Kind.ITEM))
-
-
-def fillers(channel: Channel) -> tuple[Item, ...]:
-    return tuple(entry.item for entry in _fillers(channel))
-
-
 def cursors(channel: Channel) -> dict[str, Cursor]:
-    """Where its lists stand, as the worker wrote it last."""
+    """Where its lists stand, as the worker wrote it last: when what is on air has played.
+
+    Of a channel that is off, where it goes on.
+    """
     state: ChannelState | None = getattr(channel, "state", None)
-    return {} if state is None else stood(state)
+    if state is None:
+        return {}
+    return _stood(state, "next") if state.now_until is not None else seen(state)
 
 
-def stood(state: ChannelState) -> dict[str, Cursor]:
+def seen(state: ChannelState) -> dict[str, Cursor]:
+    """Where its lists stand, as far as they were seen."""
+    return _stood(state, "seen")
+
+
+def kept(after: Cursors, seen: Cursors) -> dict[str, Any]:
+    """For `ChannelState.cursors`."""
+    return {"next": memory.written(after), "seen": memory.written(seen)}
+
+
+def _stood(state: ChannelState, name: str) -> dict[str, Cursor]:
     try:
-        return memory.read(state.cursors)
-    except (TypeError, ValueError, AttributeError):
+        return memory.read(state.cursors.get(name, {}))
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError):
         # Nobody's but the worker's, and yet a programme must not end for it.
         log.warning("cursors.unreadable", channel=state.pk)
         return {}
@@ -198,10 +214,13 @@ def outputs(rows: Iterable[Output]) -> tuple[OutputPlan, ...]:
 
 def _output(row: Output) -> OutputPlan:
     key = row.key or Secret("")
+    after, by = row.roll_over
     return OutputPlan(
         pk=row.pk,
         name=row.name,
         address=row.address,
         key=key,
         edition=salted_hmac("output", f"{row.address}\n{key.reveal()}").hexdigest(),
+        roll_after=after.total_seconds(),
+        roll_by=by.total_seconds(),
     )

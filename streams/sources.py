@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice, zip_longest
+from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +17,17 @@ from media_library.location import LocalFile, Location
 from streams.playout.item import Item, Kind
 from streams.playout.ledger import Snapshot
 from streams.playout.plan import Assignment, SourceError
-from streams.programme.rota import from_next
+from streams.programme.schedule import preview
+from streams.programme.values import Cursors, Programme
 
 #: Items that are looked ahead for one channel, and of its filler. The limit is the disk's.
 AHEAD: Final = 200
 FILLERS: Final = 50
+#: How far ahead, and how many turns: a list of two items is the same for days.
+FAR: Final = timedelta(days=2)
+LOOKS: Final = 2 * AHEAD
+#: Seconds for which a channel's line is taken as it was worked out.
+LINE_AGE: Final = 30.0
 #: Items of the programme that go before the filler.
 FIRST: Final = 2
 
@@ -30,6 +38,8 @@ class Sources:
     def __init__(self, ahead: ReadAhead | None) -> None:
         #: None: the storage is a folder of this machine.
         self.ahead = ahead
+        #: Of each channel: what its line was made of, until when it holds, and the line.
+        self._lines: dict[int, tuple[object, float, list[Item]]] = {}
 
     def locate(self, item: Item) -> Location:
         if item.kind is Kind.SLATE:
@@ -53,6 +63,19 @@ class Sources:
         if self.ahead is not None and item.kind is not Kind.SLATE:
             self.ahead.distrust(wanted(item))
 
+    def _line(self, assignment: Assignment, shot: Snapshot | None) -> list[Item]:
+        """As it was worked out last, while what is on air is the same."""
+        programme = assignment.plan.programme
+        turn = None if shot is None else shot.now
+        known = self._lines.get(assignment.plan.pk)
+        if known is not None and known[0] == turn and time.monotonic() < known[1]:
+            return known[2]
+        until = None if shot is None else shot.now_until
+        at = datetime.fromtimestamp(time.time() if until is None else until, tz=UTC)
+        found = line(programme, at, assignment.cursors if shot is None else shot.cursors)
+        self._lines[assignment.plan.pk] = turn, time.monotonic() + LINE_AGE, found
+        return found
+
     def prepare(
         self, assignments: Mapping[int, Assignment], snapshots: Iterable[Snapshot]
     ) -> None:
@@ -63,10 +86,11 @@ class Sources:
         lines, held = [], []
         for pk, assignment in assignments.items():
             shot = on_air.get(pk)
-            last = assignment.last_entry if shot is None else shot.last_entry
-            lines.append(list(line(assignment, last)))
-            if shot is not None:
-                held += [item for item in (shot.now, shot.next) if item is not None]
+            lines.append(self._line(assignment, shot))
+            if shot is not None and shot.now is not None:
+                held.append(shot.now.item)
+            if shot is not None and shot.next is not None:
+                held.append(shot.next)
         self.ahead.want(
             [wanted(item) for item in by_turns(lines)],
             [wanted(item) for item in held if item.kind is not Kind.SLATE],
@@ -77,10 +101,17 @@ def wanted(item: Item) -> Wanted:
     return Wanted(item.key, item.edition)
 
 
-def line(assignment: Assignment, last_entry: int | None) -> Iterator[Item]:
+def line(programme: Programme, at: datetime, cursors: Cursors) -> list[Item]:
     """What one channel plays soon, and its filler behind the first of it."""
-    soon = from_next(assignment.plan.items, last_entry)[:AHEAD]
-    return chain(soon[:FIRST], islice(assignment.plan.fillers, FILLERS), soon[FIRST:])
+    soon: dict[Item, None] = {}
+    for number, pick in enumerate(preview(programme, at, at + FAR, cursors)):
+        if pick.entry is not None:
+            soon[pick.entry.item] = None
+        if len(soon) >= AHEAD or number >= LOOKS:
+            break
+    ahead = list(soon)
+    fillers = [entry.item for entry in programme.filler.entries[:FILLERS]]
+    return [*ahead[:FIRST], *fillers, *ahead[FIRST:]]
 
 
 def by_turns(lines: Sequence[Sequence[Item]]) -> Iterator[Item]:

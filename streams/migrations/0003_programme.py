@@ -11,7 +11,8 @@ def keep_the_place(apps, schema_editor):
     """The programme goes on behind the entry that was played last."""
     states = apps.get_model("streams", "ChannelState").objects
     for state in states.exclude(last_entry=None):
-        states.filter(pk=state.pk).update(cursors={"base": [state.last_entry, 0, None, None]})
+        stood = {"base": [state.last_entry, 0, None, None]}
+        states.filter(pk=state.pk).update(cursors={"next": stood, "seen": stood})
 
 
 class Migration(migrations.Migration):

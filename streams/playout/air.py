@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from streams.playout.item import Kind
+from streams.playout.item import Kind, Turn
 from streams.playout.machine import Status
 from streams.playout.states import AirState, OutputAir
 
@@ -23,7 +23,7 @@ class Parts:
     #: The window has a first segment: there is something to see.
     window: bool
     #: What the hub is sending now; None: nothing known.
-    now: Kind | None
+    now: Turn | None
     outputs: Sequence[Status]
     #: It has been on air in this run.
     been_on_air: bool
@@ -42,9 +42,10 @@ def judge(parts: Parts) -> tuple[AirState, str]:
         return waiting, parts.trouble or ("The hub sends nothing." if parts.been_on_air else "")
     if fault := _outputs(parts, waiting):
         return fault
-    if parts.now is Kind.SLATE:
+    kind = parts.now.item.kind if parts.now is not None and parts.now.stands_in else None
+    if kind is Kind.SLATE:
         return AirState.DEGRADED, parts.trouble or "The slate is on."
-    if parts.now is Kind.FILLER:
+    if kind is Kind.FILLER:
         return AirState.DEGRADED, parts.trouble or "The filler is on."
     if parts.now is None and not parts.been_on_air:
         return AirState.STARTING, parts.trouble
@@ -60,6 +61,9 @@ def _outputs(parts: Parts, waiting: AirState) -> tuple[AirState, str] | None:
     causes = " ".join(dict.fromkeys(status.cause for status in bad if status.cause))
     if len(good) == len(parts.outputs):
         return None
+    if any(status.state is OutputAir.ROLLING for status in parts.outputs) and not bad:
+        # A second or two, and planned: nothing has failed.
+        return AirState.DEGRADED, "A new session begins, as planned."
     if not good:
         if len(bad) == len(parts.outputs):
             return AirState.FAILING, causes

@@ -7,25 +7,30 @@ what follows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from fractions import Fraction
+from typing import Final, assert_never
 
 import structlog
 
-from streams.playout import air, ledger, measure, mpegts, process
+from streams.playout import air, ledger, machine, measure, mpegts, process
+from streams.playout.choice import later
 from streams.playout.feed import Feed
 from streams.playout.hub import Hub
 from streams.playout.machine import Status
 from streams.playout.plan import Assignment, OutputPlan, Policy, Sources, Tools
-from streams.playout.playback import AUDIO_FRAME, Playback, item_of
+from streams.playout.playback import AUDIO_FRAME, Playback
 from streams.playout.pushers import Pushers
 from streams.playout.report import Now, Report
 from streams.playout.role import Role
 from streams.playout.states import AirState, OutputAir
 from streams.playout.timeline import on_frame
 from streams.playout.window import Window
+from streams.programme.values import Cursors
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+#: Seconds since the last exchange when a machine goes down: half a tick.
+AGE: Final = Fraction(1)
 #: Seconds for which what was taken over may take to report.
 QUIET: Final = 5.0
 #: Seconds of lost air after which there is an incident, whether its cause was found or not.
@@ -65,7 +70,7 @@ class Channel:
             relay=self._relay,
         )
         self.sources = sources
-        self.playback.choice.last_entry = assignment.last_entry
+        self.playback.choice.cursors = assignment.cursors
         self.playback.choice.troubled = "programme" in assignment.open_incidents
         self.pushers = Pushers(
             tools, policy, self.folder, hls, report=self._output_air, relay=self._relay
@@ -76,6 +81,8 @@ class Channel:
         self.on_air_since = assignment.on_air_since
         self.restarts_done = assignment.restarts_done
         self.skips_done = assignment.skips_done
+        #: Where the lists stood when it was told to stop.
+        self.left: Cursors = assignment.cursors
         self._trouble = ""
         #: What the log was told of the present trouble: at night it may be the same for hours.
         self._troubles: set[str] = set()
@@ -116,6 +123,7 @@ class Channel:
     def stop(self, reason: str) -> None:
         """End the run: pushers first, so that they unpublish, then player and hub."""
         if not self._stopping:
+            self.left = measure.seen(self)
             self._stopping = reason
             self.report.say(self.now, "channel", "info", f"Stopping: {reason}.")
 
@@ -128,7 +136,7 @@ class Channel:
         else:
             self.hub.beat(self.playback.timeline.head, now)
             self._beat_starved(now)
-            self.playback.beat(self.assignment.plan, self.hub.clock, now.mono)
+            self.playback.beat(self.assignment.plan, self.hub.clock, now)
             self.window.look()
             if self.window.ready or self.pushers.plans:
                 self.pushers.want(self.assignment.plan.outputs, now.mono)
@@ -151,7 +159,8 @@ class Channel:
     @property
     def calm(self) -> bool:
         """Whether nothing is going on that wants a quick look."""
-        return self.state is AirState.ON_AIR and not self.playback.cutting
+        busy = self.playback.cutting or self.pushers.ending
+        return self.state is AirState.ON_AIR and not busy
 
     def roles(self) -> Iterator[Role]:
         """What runs now."""
@@ -174,6 +183,8 @@ class Channel:
         for record in process.records(self.folder):
             found = process.adopt(self.folder, record)
             if found is None:
+                if record.role == process.PLAYER:
+                    self.playback.missed(record.notes)
                 process.forget(self.folder, record.name)
                 continue
             role = Role(found, now.mono)
@@ -196,7 +207,13 @@ class Channel:
         # still reads it.
         if self.playback.player is not None:
             self.playback.player.kill(now.mono)
+        self.playback.choice.cursors = self.assignment.cursors
         if self.assignment.measured_at is not None:
+            # It played on for some part of a tick, and goes on at a keyframe: in the middle of
+            # both lies the best guess.
+            self.playback.choice.cursors = later(
+                self.assignment.cursors, AGE + self.assignment.plan.programme.resume / 2
+            )
             self._nothing_played(
                 "the machine or its playout processes had stopped.", self.assignment.measured_at
             )
@@ -209,7 +226,7 @@ class Channel:
         if record.role == process.HUB:
             self.hub.adopt(role)
         elif record.role == process.PLAYER:
-            self.playback.adopt(role, item_of(record.notes))
+            self.playback.adopt(role)
         else:
             pk = int(record.name.partition("-")[2])
             plans = {output.pk: output for output in self.assignment.plan.outputs}
@@ -284,12 +301,13 @@ class Channel:
         timeline, changes = self.playback.timeline.air(clock.position(now.mono))
         self.playback.timeline = timeline
         for before, slot in changes:
+            self.pushers.item_ended(clock.moment(slot.start))
             self.report.note(
                 ledger.Aired(
                     channel=self.assignment.plan.pk,
                     run=self.assignment.run,
-                    item=slot.item,
-                    at=now.at(clock.moment(slot.start)),
+                    turn=slot.turn,
+                    at=self.playback.wall(slot.start, clock, now),
                     previous_ending="whole" if before is None else before.ending or "whole",
                     previous_cause="" if before is None else before.cause,
                     previous_until=self._silent_since,
@@ -297,7 +315,7 @@ class Channel:
             )
             self._silent_since = None
             self.report.say(now, "channel", "info", f"On air: {slot.item.title}")
-            self.playback.choice.aired(slot.item)
+            self.playback.choice.aired(slot.turn)
 
     def _judge(self, now: Now) -> None:
         if now.mono < self._quiet_until and not all(role.has_moved for role in self.roles()):
@@ -311,7 +329,7 @@ class Channel:
                 ordered=not self._stopping,
                 hub=self.hub.sends(now),
                 window=self.window.ready,
-                now=None if slot is None else slot.item.kind,
+                now=None if slot is None else slot.turn,
                 outputs=[
                     self.pushers.statuses.get(output.pk, Status())
                     for output in self.assignment.plan.outputs
@@ -347,9 +365,10 @@ class Channel:
     # ---- what the parts tell
 
     def _tell_outputs(self, now: Now) -> None:
-        wanted = {f"output-{output.pk}" for output in self.assignment.plan.outputs}
+        wanted = {str(output.pk) for output in self.assignment.plan.outputs}
         for subject in list(self.report.open):
-            if subject.startswith("output-") and subject not in wanted:
+            part, _, output_pk = subject.partition("-")
+            if part in {"output", "session"} and output_pk not in wanted:
                 # Disabled or removed, perhaps while no supervisor was there.
                 self.report.over(subject, now.wall)
         for output in self.assignment.plan.outputs:
@@ -358,6 +377,7 @@ class Channel:
             if status.state is OutputAir.ON_AIR:
                 # Also one that an earlier supervisor has opened.
                 self.report.over(subject, now.wall)
+                self.report.over(f"session-{output.pk}", now.wall)
             if self._told.get(output.pk) is not status.state:
                 self._told[output.pk] = status.state
                 words = f"{output.name}: {status.state.label.lower()}, {output.address}"
@@ -387,11 +407,22 @@ class Channel:
             self._troubles.clear()
             self.report.over("programme", self.now.wall)
 
-    def _output_air(self, output: OutputPlan, cause: str | None, at: float) -> None:
-        subject, when = f"output-{output.pk}", self.now.at(at)
-        if cause is None:
-            self.report.over(subject, when)
-        else:
-            words = f"{output.name} is off air: {cause}"
-            self.report.say(self.now, subject, "warning", words)
-            self.report.incident(subject, f"{output.name}: {cause}", when, output=output.pk)
+    def _output_air(self, output: OutputPlan, told: machine.Told) -> None:
+        subject, session = f"output-{output.pk}", f"session-{output.pk}"
+        when = self.now.at(told.at)
+        match told:
+            case machine.Regained():
+                self.report.over(session, when)
+                self.report.over(subject, when)
+            case machine.Rolled(at, began):
+                hours = (at - began) / 3600
+                words = f"{output.name}: a new session begins, as planned, after {hours:.1f} h."
+                self.report.say(self.now, subject, "info", words)
+                self.report.incident(session, words, when, severity="planned", output=output.pk)
+            case machine.Lost(_, cause):
+                words = f"{output.name} is off air: {cause}"
+                self.report.say(self.now, subject, "warning", words)
+                self.report.over(session, when)
+                self.report.incident(subject, f"{output.name}: {cause}", when, output=output.pk)
+            case _:
+                assert_never(told)

@@ -7,14 +7,20 @@ disk is played on, and the programme waits where it was for the rest.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
+from fractions import Fraction
 from typing import Final
 
-from streams.playout.item import Item, Kind
+from streams.playout.item import FAILOVER, Item, Kind, Turn
 from streams.playout.plan import ChannelPlan, Sources
-from streams.programme.rota import following, from_next
+from streams.programme import schedule
+from streams.programme.values import FILLER, Cursor, Cursors, Entry, Pick
 
 #: Items tried in a row before something stands in. Each costs a process's start.
 TRIES: Final = 4
+#: Seconds that an item has to give before it is gone on with where it broke off. One that gives
+#: less may be broken just there, and would be tried for ever.
+WORTH_IT: Final = 10
 
 #: Tells the channel that the programme is in trouble (a sentence) or well again ("").
 Trouble = Callable[[str], None]
@@ -26,8 +32,8 @@ class Choice:
     def __init__(self, sources: Sources, trouble: Trouble) -> None:
         self.sources = sources
         self.trouble = trouble
-        self.last_entry: int | None = None
-        self.last_filler: int | None = None
+        #: Where the lists stand when what was chosen last has played.
+        self.cursors: Cursors = {}
         self.troubled = False
         #: Items that failed in a row since one played, or since something stood in.
         self.failures = 0
@@ -37,6 +43,7 @@ class Choice:
         self._stood_in = False
         self._chosen = Kind.ITEM
         self._filler_failed = False
+        self._cause = ""
 
     # ---- how it went
 
@@ -48,53 +55,80 @@ class Choice:
         self._tell(cause)
 
     def _tell(self, cause: str) -> None:
-        self.troubled = True
+        self.troubled, self._cause = True, cause
         self.trouble(cause)
 
-    def played(self, item: Item) -> None:
+    def broken_off(self, turn: Turn, fed: Fraction, at: datetime) -> None:
+        """It gave so many seconds: by the rule of return its list may go on with it."""
+        if fed >= WORTH_IT:
+            self.cursors = cut_at(turn, fed, at)
+
+    def played(self, turn: Turn) -> None:
         """It gives data, or has played to its end."""
-        if item.kind is Kind.ITEM:
+        if not turn.stands_in:
             self.failures, self._stalled = 0, False
-        elif item.kind is Kind.FILLER:
+        elif turn.item.kind is Kind.FILLER:
             self._filler_failed = False
 
-    def aired(self, item: Item) -> None:
+    def aired(self, turn: Turn) -> None:
         """An item came on air: with that, the programme's trouble is over for the viewer."""
-        if self.troubled and not self.failures and item.kind is Kind.ITEM:
+        if self.troubled and not self.failures and not turn.stands_in:
             self.troubled = False
             self.trouble("")
 
     # ---- what next
 
-    def next(self, plan: ChannelPlan, *, hurried: bool) -> Item:
+    def next(self, plan: ChannelPlan, at: datetime, *, hurried: bool) -> Turn:
         """`hurried`: there is no time to find out that another item does not play."""
-        item = following(plan.items, self.last_entry)
-        away = "" if item is None else self._away(item)
-        if item is not None and not away and not self._stand_in_due(plan, item, hurried):
+        pick = schedule.pick(plan.programme, at, self.cursors)
+        if pick.wanting and not self.troubled:
+            self._tell(pick.why)
+        away = "" if pick.entry is None else self._away(pick.entry.item)
+        if (
+            pick.entry is not None
+            and not away
+            and not self._stand_in_due(plan, pick.entry.item, hurried)
+        ):
             self._stood_in = False
+            turn = self._wanted(plan, pick, pick.entry)
         else:
-            item = self._stand_in(plan, item, away)
+            turn = self._stand_in(plan, pick, away)
             self._stood_in = True
             self.failures, self._stalled = 0, False
-        self._chosen = item.kind
-        if item.kind is Kind.ITEM:
-            self.last_entry = item.entry
-        elif item.kind is Kind.FILLER:
-            self.last_filler = item.entry
-        return item
+        self._chosen = turn.item.kind
+        self.cursors = turn.cursors
+        return turn
+
+    def well_again(self, plan: ChannelPlan, at: datetime) -> bool:
+        """Whether what the programme wants can be had, for which something stands in."""
+        pick = schedule.pick(plan.programme, at, self.cursors)
+        if pick.entry is None or pick.wanting or self.failures:
+            return False
+        return not self._away(pick.entry.item)
+
+    def coming(self, plan: ChannelPlan, at: datetime) -> Item | None:
+        """What the programme wants next."""
+        entry = schedule.pick(plan.programme, at, self.cursors).entry
+        return None if entry is None else entry.item
+
+    def _wanted(self, plan: ChannelPlan, pick: Pick, entry: Entry) -> Turn:
+        limit = pick.end - pick.start if pick.end < entry.seconds else None
+        if not entry.exact and (room := schedule.room(plan.programme, pick.begins)) is not None:
+            # It may be longer than it is believed to be.
+            limit = room if limit is None else min(limit, room)
+        return Turn(
+            entry.item,
+            FAILOVER if pick.wanting else pick.rule,
+            pick.why,
+            into=pick.start,
+            limit=limit,
+            seconds=pick.end - pick.start,
+            cursors=pick.cursors,
+        )
 
     def _away(self, item: Item) -> str:
         """Why its bytes are known to be out of reach; empty where they may be had."""
         return "" if self.sources.at_hand(item) else self.sources.fault() or ""
-
-    def _filler(self, plan: ChannelPlan) -> Item | None:
-        """The next that is at hand; otherwise the next, if all is well with the storage."""
-        fillers = from_next(plan.fillers, self.last_filler)
-        for filler in fillers:
-            if self.sources.at_hand(filler):
-                return filler
-        well = not self._stalled and self.sources.fault() == ""
-        return fillers[0] if fillers and well else None
 
     def _stand_in_due(self, plan: ChannelPlan, item: Item, hurried: bool) -> bool:  # noqa: FBT001
         if self._stood_in:
@@ -104,22 +138,75 @@ class Choice:
             return False
         if self.failures == 1 and self.sources.at_hand(item):
             return False
-        return hurried or self._stalled or self.failures >= min(TRIES, len(plan.items))
+        tries = min(TRIES, len(plan.programme.base.entries) or TRIES)
+        return hurried or self._stalled or self.failures >= tries
 
-    def _stand_in(self, plan: ChannelPlan, item: Item | None, away: str) -> Item:
-        if item is None and not self.troubled:
-            self._tell("Nothing in the playlist can be played.")
-        if not self._filler_failed and (filler := self._filler(plan)) is not None:
-            self._wait_for(item, away)
-            return filler
+    # ---- what stands in
+
+    def _stand_in(self, plan: ChannelPlan, pick: Pick, away: str) -> Turn:
+        at, cursors = pick.begins, self.cursors
+        if not self._filler_failed and (filler := self._filler(plan, at)) is not None:
+            self._wait_for(pick.entry, away)
+            place = Cursor(filler.pk, cursors.get(FILLER, Cursor()).round)
+            return self._instead(plan, pick, filler, {**cursors, FILLER: place})
         self._filler_failed = False
         if away:
-            for other in from_next(plan.items, self.last_entry):
-                if self.sources.at_hand(other):
-                    return other
-        self._wait_for(item, away)
-        return plan.slate
+            for rule, other, number in schedule.in_turn(plan.programme, at, cursors):
+                if self.sources.at_hand(other.item):
+                    place = Cursor(other.pk, number)
+                    return self._instead(plan, pick, other, {**cursors, rule: place}, rule)
+        self._wait_for(pick.entry, away)
+        slate = Entry(plan.slate, plan.programme.slate)
+        return self._instead(plan, pick, slate, cursors)
 
-    def _wait_for(self, item: Item | None, away: str) -> None:
-        if item is not None and away:
-            self._tell(f"{item.title} has to wait: {away}")
+    def _filler(self, plan: ChannelPlan, at: datetime) -> Entry | None:
+        """The next that is at hand; otherwise the next, if all is well with the storage."""
+        fillers = list(schedule.fillers(plan.programme, at, self.cursors))
+        for filler in fillers:
+            if self.sources.at_hand(filler.item):
+                return filler
+        well = not self._stalled and self.sources.fault() == ""
+        return fillers[0] if fillers and well else None
+
+    def _instead(
+        self,
+        plan: ChannelPlan,
+        pick: Pick,
+        entry: Entry,
+        cursors: Cursors,
+        rule: str = FAILOVER,
+    ) -> Turn:
+        room = schedule.room(plan.programme, pick.begins)
+        limit = room if room is not None and room < entry.seconds else None
+        return Turn(
+            entry.item,
+            rule,
+            self._cause or pick.why,
+            limit=limit,
+            seconds=entry.seconds if limit is None else limit,
+            cursors=cursors,
+        )
+
+    def _wait_for(self, entry: Entry | None, away: str) -> None:
+        if entry is not None and away:
+            self._tell(f"{entry.item.title} has to wait: {away}")
+
+
+def later(cursors: Cursors, seconds: Fraction) -> Cursors:
+    """As if what was cut last had been cut so many seconds later."""
+    cut = [(place.left, rule) for rule, place in cursors.items() if place.left is not None]
+    if not cut:
+        return cursors
+    _, rule = max(cut)
+    place = cursors[rule]
+    into = None if place.into is None else place.into + seconds
+    return {**cursors, rule: Cursor(place.last, place.round, into, place.left)}
+
+
+def cut_at(turn: Turn, fed: Fraction, at: datetime) -> Cursors:
+    """Where the lists stand if a turn is cut after so many seconds."""
+    place = turn.cursors.get(turn.rule)
+    if place is None or turn.rule in {FAILOVER, FILLER}:
+        return turn.cursors
+    cut = Cursor(place.last, place.round, turn.into + max(fed, Fraction(0)), at)
+    return {**turn.cursors, turn.rule: cut}

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from media_library.ffmpeg import CONTAINERS
 from media_library.house import SAMPLE_RATE, House
 from media_library.location import LocalFile, Location
-from streams.playout.item import Item, Mode
+from streams.playout.item import Mode, Turn
 from streams.playout.plan import OutputPlan, Policy
 from streamsite.secret import Secret
 
@@ -107,19 +107,27 @@ _MPEGTS: Final = (
 )
 
 
+#: Seconds in which whole AAC frames end together with whole seconds: 375 frames.
+AUDIO_SPAN: Final = 8
+
+
 def player(
-    ffmpeg: str, port: int, item: Item, location: Location, house: House, offset: Fraction
+    ffmpeg: str, port: int, turn: Turn, location: Location, house: House, offset: Fraction
 ) -> Command:
-    """Plays one item into the feed, as fast as the pipe takes it."""
+    """Plays one turn into the feed, as fast as the pipe takes it."""
+    item = turn.item
     # Left alone, FFmpeg takes the priming for the beginning of what it reads through a list,
     # but not of a file: the same item would lie 21 ms later from the storage than from here.
     # (Not -copyts: it would make the progress count from the first report.)
     exact = ("-seek_timestamp", "1") if item.mode is Mode.PREPARED else ()
-    head = (*_common(ffmpeg, port), *exact, *_source(location))
+    begin = ("-ss", seconds(turn.into)) if turn.into else ()
+    head = (*_common(ffmpeg, port), *exact, *begin, *_source(location))
+    # The first AAC packet is the encoder's priming: without it seams are exact. Further in, the
+    # first one is sound, to be left out where it began before the picture does.
+    primed = not turn.into or turn.into % AUDIO_SPAN
     tail = (
-        # The first AAC packet is the encoder's priming: without it seams are exact.
-        "-bsf:a",
-        "noise=amount=0:drop=not(n)",
+        *(("-bsf:a", "noise=amount=0:drop=not(n)") if primed else ()),
+        *(() if turn.limit is None else ("-t", seconds(turn.limit))),
         "-output_ts_offset",
         seconds(offset),
         *_MPEGTS,
@@ -237,13 +245,18 @@ def hub(
     )
 
 
+#: Segments behind the newest at which a pusher begins. With one it runs dry whenever a segment
+#: is late; FFmpeg's own three are later on air for nothing.
+SEGMENTS_BEHIND: Final = 2
+
+
 def pusher(ffmpeg: str, port: int, hls: Path, output: OutputPlan, policy: Policy) -> Command:
     """Sends the channel to one destination. The key stands in a preset on a pipe."""
     return (
         *_common(ffmpeg, port),
         *(("-re",) if policy.paced else ()),
         "-live_start_index",
-        "-2" if policy.paced else "0",
+        f"-{SEGMENTS_BEHIND}" if policy.paced else "0",
         "-i",
         str(hls / "live.m3u8"),
         "-map",

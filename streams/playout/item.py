@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from media_library.house import House
+
+if TYPE_CHECKING:
+    from streams.programme.values import Cursor
+
+#: The rule by which something stands in for what can't be played.
+FAILOVER = "failover"
 
 
 class Mode(StrEnum):
@@ -48,3 +56,34 @@ class Item:
     def length(self, house: House) -> Fraction | None:
         """Seconds, where they are known exactly."""
         return None if self.frames is None else house.seconds(self.frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An item's turn on air, as the programme wants it, or what stands in for that."""
+
+    item: Item
+    #: By which rule: the programme's (streams.programme.values), or `FAILOVER`.
+    rule: str = ""
+    #: A sentence for people.
+    why: str = ""
+    #: Seconds into the item at which it begins.
+    into: Fraction = Fraction(0)
+    #: Seconds after which it is cut; None: it plays to its end.
+    limit: Fraction | None = None
+    #: Seconds it will last, as far as is known.
+    seconds: Fraction | None = None
+    #: Where the lists stand when it has played.
+    cursors: Mapping[str, Cursor] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def stands_in(self) -> bool:
+        return self.rule == FAILOVER
+
+    def length(self, house: House) -> Fraction | None:
+        """Seconds, where they are known exactly."""
+        whole = self.item.length(house)
+        if whole is None:
+            return None
+        left = whole - self.into
+        return left if self.limit is None else min(left, self.limit)

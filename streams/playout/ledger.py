@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from streams.playout.item import Item
+from streams.playout.item import Item, Turn
 from streams.playout.machine import Status
 from streams.playout.plan import Assignment
 from streams.playout.states import AirState
+from streams.programme.values import Cursors
 
 # Times are seconds since the epoch.
 
@@ -41,7 +42,7 @@ class Aired:
 
     channel: int
     run: int
-    item: Item
+    turn: Turn
     at: float
     previous_ending: str
     previous_cause: str
@@ -55,7 +56,7 @@ class IncidentOpened:
     run: int
     subject: str
     output: int | None
-    #: "degraded" or "lost".
+    #: "degraded", "lost" or "planned".
     severity: str
     cause: str
     at: float
@@ -107,6 +108,8 @@ class OutputSnapshot:
     bitrate: int | None
     fps: float | None
     speed: float | None
+    #: Since when (seconds since the epoch) its present session runs.
+    session: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +122,17 @@ class Snapshot:
     cause: str
     since: float
     on_air_since: float | None
-    now: Item | None
+    now: Turn | None
     now_since: float | None
     now_until: float | None
     next: Item | None
     bitrate: int | None
     restarts_done: int
     skips_done: int
-    last_entry: int | None
+    #: Where the lists stand when what is on air now has played ...
+    cursors: Cursors
+    #: ... and as far as it was seen by now.
+    seen: Cursors
     outputs: Mapping[int, OutputSnapshot] = field(default_factory=dict)
 
 

@@ -6,9 +6,12 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from streams.playout import process
+from streams.playout.choice import cut_at
 from streams.playout.ledger import OutputSnapshot, Sampled, Snapshot
 from streams.playout.machine import Status
+from streams.playout.playback import when
 from streams.playout.states import OutputAir
+from streams.programme.values import Cursors
 
 if TYPE_CHECKING:
     from streams.playout.channel import Channel
@@ -22,15 +25,11 @@ def snapshot(channel: Channel) -> Snapshot:
         channel.playback.timeline,
     )
     slot = None if channel.stopping else timeline.on_air
-    until = None
-    if slot is not None:
-        until = timeline.until(slot)
-        length = slot.item.length(plan.house)
-        if until is None and length is not None:
-            until = slot.start + length
+    until = None if slot is None else timeline.until(slot)
 
     def wall(at: Fraction | None) -> float | None:
-        return None if at is None or clock is None else channel.now.at(clock.moment(at))
+        known = at is not None and clock is not None
+        return channel.playback.wall(at, clock, channel.now) if known else None
 
     return Snapshot(
         channel=plan.pk,
@@ -39,18 +38,30 @@ def snapshot(channel: Channel) -> Snapshot:
         cause=channel.cause,
         since=channel.since,
         on_air_since=channel.on_air_since,
-        now=None if slot is None else slot.item,
+        now=None if slot is None else slot.turn,
         now_since=None if slot is None else wall(slot.start),
         now_until=wall(until),
-        next=channel.playback.coming(plan),
+        next=channel.playback.coming(plan, clock, channel.now),
         bitrate=channel.window.bitrate(),
         restarts_done=channel.restarts_done,
         skips_done=channel.skips_done,
-        last_entry=channel.playback.choice.last_entry,
+        cursors=channel.playback.choice.cursors if slot is None else slot.turn.cursors,
+        seen=channel.left if channel.stopping else seen(channel),
         outputs={
             pk: _output(channel, pk, status) for pk, status in channel.pushers.statuses.items()
         },
     )
+
+
+def seen(channel: Channel) -> Cursors:
+    """Where the lists stand, as far as viewers have seen them."""
+    slot, clock = channel.playback.timeline.on_air, channel.hub.clock
+    if slot is None or clock is None or not channel.policy.paced:
+        return channel.playback.choice.cursors
+    # A pusher follows the hub two segments behind.
+    behind = 2 * channel.policy.segment if channel.pushers.plans else 0
+    fed = clock.position(channel.now.mono) - slot.start - behind
+    return cut_at(slot.turn, fed, when(channel.now.wall))
 
 
 def _output(channel: Channel, pk: int, status: Status) -> OutputSnapshot:
@@ -60,6 +71,7 @@ def _output(channel: Channel, pk: int, status: Status) -> OutputSnapshot:
         status=status,
         since=at(status.since),
         retry_at=None if status.retry_at is None else at(status.retry_at),
+        session=at(status.launched) if status.state is OutputAir.ON_AIR else None,
         bitrate=None if role is None else role.bitrate(),
         fps=None if role is None else role.progress.fps,
         speed=None if role is None else role.progress.speed,

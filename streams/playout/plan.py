@@ -10,6 +10,7 @@ from media_library.house import House
 from media_library.location import Location
 from streams.playout.item import Item
 from streams.playout.states import AirState
+from streams.programme.values import Cursors, Programme
 from streamsite.secret import Secret
 
 
@@ -22,6 +23,10 @@ class OutputPlan:
     key: Secret = field(default_factory=lambda: Secret(""))
     #: Differs when address or key differ, and tells nothing of them.
     edition: str = ""
+    #: Seconds after which its session is rolled over, at an item's end ...
+    roll_after: float = 0.0
+    #: ... and at the latest; 0: never.
+    roll_by: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +34,9 @@ class ChannelPlan:
     pk: int
     slug: str
     house: House
-    items: tuple[Item, ...]
+    programme: Programme
     outputs: tuple[OutputPlan, ...]
     slate: Item
-    #: What stands in for items that can't be played, before the slate does.
-    fillers: tuple[Item, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,8 @@ class Assignment:
     restarts_done: int = 0
     skips: int = 0
     skips_done: int = 0
-    #: The playlist entry after which the programme goes on.
-    last_entry: int | None = None
+    #: Where the programme goes on.
+    cursors: Cursors = field(default_factory=dict)
     # How an earlier supervisor left it; times are seconds since the epoch.
     #: When the channel was last measured; None: never in this run.
     measured_at: float | None = None
@@ -101,6 +104,8 @@ class Policy:
     low_water: float = 1.5
     #: A player that has given nothing at all for so long is replaced.
     first_byte: float = 2.5
+    #: Between the roll-overs of two outputs: one is on air and settled before the other goes.
+    apart: float = 60.0
     #: SIGTERM to SIGKILL.
     grace: float = 5.0
     #: Between two samples of every process.
@@ -109,6 +114,8 @@ class Policy:
     paced: bool = True
     segment: int = 2
     segments: int = 10
+    #: Seconds since the epoch at the feed's start, where a day is not played in a day.
+    began: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

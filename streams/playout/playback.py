@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +17,13 @@ from media_library.house import AAC_FRAME, SAMPLE_RATE
 from streams.playout import commands, diagnosis, mpegts, process
 from streams.playout.choice import Choice, Trouble
 from streams.playout.feed import Feed
-from streams.playout.item import Item, Kind, Mode
+from streams.playout.item import Item, Kind, Mode, Turn
 from streams.playout.plan import ChannelPlan, Policy, SourceError, Sources, Tools
+from streams.playout.report import Now
 from streams.playout.role import Role
-from streams.playout.timeline import HubClock, Timeline, on_frame
-from streams.programme.rota import following
+from streams.playout.timeline import START, HubClock, Timeline, on_frame
+from streams.programme import memory, schedule
+from streams.programme.values import Programme
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -33,16 +37,24 @@ PAUSE: Final = 1.0
 #: Seconds in the pipe below which there is no time to try another item.
 NO_TIME: Final = 1.5
 
+#: Seconds between two looks whether the programme has other plans by now.
+LOOK: Final = 1.0
+#: Seconds for which a stand-in plays at least: no flapping.
+HOLD: Final = 10
+#: Seconds by which a turn may end behind its time: clocks, and the grid.
+TOLERANCE: Final = 2
+
 #: Hands a process's last words to the log.
 Relay = Callable[[Role], None]
 
 
 @dataclass(slots=True)
 class Cut:
-    """Why the present player was asked to end."""
+    """Why the present player was asked to end, and whether its list may go on with the item."""
 
     ending: str
     cause: str
+    resumes: bool = False
 
 
 class Playback:
@@ -72,16 +84,28 @@ class Playback:
         self._filled = False
         #: Nothing is begun before: not even the slate could be played.
         self._not_before = 0.0
+        #: The programme as it was when the present turn was last held against it.
+        self._programme: Programme | None = None
+        #: Where on the feed the present turn has to end, should the programme have changed.
+        self._must_end: Fraction | None = None
+        self._looked = 0.0
 
     # ---- what the page asks
 
-    def coming(self, plan: ChannelPlan) -> Item | None:
+    def coming(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> Item | None:
         """What will be on air after the item that is on air now."""
         on_air = self.timeline.on_air
         for slot in self.timeline.slots:
             if on_air is not None and slot.start > on_air.start:
                 return slot.item
-        return following(plan.items, self.choice.last_entry)
+        until = None if on_air is None else self.timeline.until(on_air)
+        return self.choice.coming(plan, when(self.wall(until, clock, now)))
+
+    def wall(self, at: Fraction | None, clock: HubClock | None, now: Now) -> float:
+        """When that point of the feed is on air; now, where nobody knows. Since the epoch."""
+        if at is not None and self.policy.began is not None:
+            return self.policy.began + float(at - START)
+        return now.wall if at is None or clock is None else now.at(clock.moment(at))
 
     def buffered(self, clock: HubClock | None, now: float) -> float | None:
         """Seconds between what is sent and what was fed; None while the hub has no clock."""
@@ -94,18 +118,23 @@ class Playback:
 
     # ---- adoption
 
-    def adopt(self, role: Role, item: Item) -> None:
+    def adopt(self, role: Role) -> None:
         """Take over a player that an earlier supervisor started.
 
         Raises `KeyError`, `TypeError` or `ValueError` where the record is another's.
         """
         notes = role.process.record.notes
-        head, last_entry = Fraction(notes["offset"]), notes["last_entry"]
-        self.timeline = Timeline(head=head).begin(item)
+        turn, head = turn_of(notes), Fraction(notes["offset"])
+        self.timeline = Timeline(head=head).begin(turn)
         self.player = role
-        self.choice.last_entry = last_entry
+        self.choice.cursors = turn.cursors
         # Its start-up is long over: low water counts at once.
         self._filled = True
+
+    def missed(self, notes: dict[str, Any]) -> None:
+        """An earlier supervisor's player has ended unseen: what follows it is next."""
+        with suppress(KeyError, TypeError, ValueError):
+            self.choice.cursors = turn_of(notes).cursors
 
     def resume(self, head: Fraction) -> None:
         """Go on where the feed ends: an earlier supervisor's player is gone."""
@@ -113,22 +142,26 @@ class Playback:
 
     # ---- the loop
 
-    def beat(self, plan: ChannelPlan, clock: HubClock | None, now: float) -> None:
+    def beat(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
         if self.player is not None:
-            self.player.read(now)
+            self.player.read(now.mono)
             if self.player.process.exited():
-                self._ended(plan, self.player, now)
+                self._ended(plan, self.player, clock, now)
             else:
-                self._watch(plan, self.player, clock, now)
-        if self.player is None and self._due(clock, now):
+                self._hold_to(plan, clock, now)
+                self._watch(plan, self.player, clock, now.mono)
+        if self.player is None and self._due(clock, now.mono):
             self._begin(plan, clock, now)
 
-    def cut(self, now: float, ending: str, cause: str) -> None:
-        """End the present item early; the next beat begins another."""
+    def cut(self, now: float, ending: str, cause: str, *, resumes: bool = False) -> None:
+        """End the present item early; the next beat begins another.
+
+        `resumes`: by the rule of return its list may go on with it.
+        """
         if self.player is None:
             return
         if self._cut is None:
-            self._cut = Cut(ending, cause)
+            self._cut = Cut(ending, cause, resumes)
         self.player.halt(now, self.policy.grace)
 
     def stop(self, now: float) -> bool:
@@ -151,6 +184,27 @@ class Playback:
         # A short or quiet item would otherwise let minutes pile up in the pipe.
         return buffered is None or buffered <= self.policy.lead
 
+    def _hold_to(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
+        """End a turn that the programme, as it is by now, would not let go on for so long."""
+        if clock is None or not self.policy.paced or now.mono - self._looked < LOOK:
+            return
+        self._looked = now.mono
+        slot, position = self.timeline.slots[-1], clock.position(now.mono)
+        if slot.turn.stands_in and position - slot.start > HOLD:
+            if slot.item.kind is Kind.FILLER and self.choice.well_again(plan, when(now.wall)):
+                self.cut(now.mono, "cut", "Back to the programme.")
+            return
+        if plan.programme is not self._programme:
+            self._programme, self._must_end = plan.programme, None
+            room = schedule.room(plan.programme, when(now.wall))
+            until = self.timeline.until(slot)
+            if room is not None and (until is None or position + room < until - TOLERANCE):
+                self._must_end = position + room
+        # What is in the pipe is on its way already.
+        if self._must_end is not None and position + round(self.policy.lead) >= self._must_end:
+            self._must_end = None
+            self.cut(now.mono, "cut", "The programme was changed.", resumes=True)
+
     def _watch(
         self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: float
     ) -> None:
@@ -163,7 +217,7 @@ class Playback:
         if level > low:
             self._filled = True
             if player.has_moved:
-                self.choice.played(self.timeline.slots[-1].item)
+                self.choice.played(self.timeline.slots[-1].turn)
             return
         if not self.policy.paced:
             return
@@ -185,7 +239,7 @@ class Playback:
         """Whether an item of few bytes simply plays on: little in the pipe, but it advances."""
         return level > 0 and now - player.moved < ADVANCING
 
-    def _ended(self, plan: ChannelPlan, player: Role, now: float) -> None:
+    def _ended(self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: Now) -> None:
         cut = self._cut
         self.player, self._cut = None, None
         self.relay(player)
@@ -194,6 +248,10 @@ class Playback:
         head = self._head_after(plan, player, code)
         silent = head <= slot.start
         clean = code == 0 or (code is None and cut is None)
+        length = slot.turn.length(plan.house)
+        if code is None and length is not None and head < slot.start + length - 1:
+            # Adopted, so nobody has its status; but there was more to come.
+            clean = False
         if cut is not None:
             ending, cause = cut.ending, cut.cause
         elif clean:
@@ -211,9 +269,14 @@ class Playback:
                 # FFmpeg's own verdict, not somebody's signal.
                 self.sources.distrust(slot.item)
             if silent and slot.item.kind is Kind.SLATE:
-                self._not_before = now + PAUSE
+                self._not_before = now.mono + PAUSE
         elif cut is None:
-            self.choice.played(slot.item)
+            self.choice.played(slot.turn)
+        if ending == "failed" or (cut is not None and cut.resumes):
+            at = when(self.wall(head, clock, now))
+            self.choice.broken_off(slot.turn, head - slot.start, at)
+        if ending == "whole" and slot.turn.limit is not None:
+            ending, cause = "cut", "As the programme has it."
         self.timeline = self.timeline.end(head, ending, cause)
         process.forget(self.folder, player.name)
         player.close()
@@ -222,7 +285,7 @@ class Playback:
     def _head_after(self, plan: ChannelPlan, player: Role, code: int | None) -> Fraction:
         """Where the ended player's stream ends: looked up in the pipe, to the frame."""
         slot = self.timeline.slots[-1]
-        length = slot.item.length(plan.house)
+        length = slot.turn.length(plan.house)
         if code == 0 and length is not None and not player.halted:
             return slot.start + length
         near = slot.start + Fraction(player.progress.out_time_us or 0, 1_000_000)
@@ -248,16 +311,19 @@ class Playback:
         if missing and not self.feed.write_now(b"\xff" * missing):
             log.warning("feed.misaligned", missing=missing)
 
-    def _begin(self, plan: ChannelPlan, clock: HubClock | None, now: float) -> None:
-        buffered = self.buffered(clock, now)
-        item = self.choice.next(plan, hurried=buffered is not None and buffered < NO_TIME)
+    def _begin(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
+        buffered = self.buffered(clock, now.mono)
         if clock is not None and self.policy.paced:
-            starved = float(clock.position(now) - self.timeline.head)
+            starved = float(clock.position(now.mono) - self.timeline.head)
             if starved > self.policy.lead:
                 # The hub keeps wall-clock time: it would rush through the backlog.
                 self.timeline = self.timeline.jump(
-                    on_frame(clock.position(now), plan.house.frame)
+                    on_frame(clock.position(now.mono), plan.house.frame)
                 )
+        at = when(self.wall(self.timeline.head, clock, now))
+        hurried = buffered is not None and buffered < NO_TIME
+        turn = self.choice.next(plan, at, hurried=hurried)
+        item, self._programme, self._must_end = turn.item, plan.programme, None
         room = self._room_for(item)
         start = self.timeline.head + room
         try:
@@ -270,30 +336,42 @@ class Playback:
                 commands.player(
                     self.tools.ffmpeg,
                     sock.getsockname()[1],
-                    item,
+                    turn,
                     location,
                     plan.house,
                     start,
                 ),
                 sock=sock,
                 stdout=self.feed.fd,
-                notes=notes_of(item, start, self.choice.last_entry),
+                notes=notes_of(turn, start),
             )
         except (SourceError, process.SpawnError, OSError) as error:
             self.choice.failed(f"{item.title} was skipped: {error}")
             if item.kind is Kind.SLATE:
-                self._not_before = now + PAUSE
+                self._not_before = now.mono + PAUSE
             return
-        self.player = Role(started, now)
-        self.timeline = self.timeline.begin(item, room)
+        self.player = Role(started, now.mono)
+        self.timeline = self.timeline.begin(turn, room)
         log.log(logging.DEBUG, "player.started", item=item.title, at=float(start))
 
 
-def notes_of(item: Item, offset: Fraction, last_entry: int | None) -> dict[str, Any]:
+def when(wall: float) -> datetime:
+    return datetime.fromtimestamp(wall, tz=UTC)
+
+
+def notes_of(turn: Turn, offset: Fraction) -> dict[str, Any]:
     """What the next supervisor must know of a player."""
+    item = turn.item
     return {
         "offset": str(offset),
-        "last_entry": last_entry,
+        "turn": {
+            "rule": turn.rule,
+            "why": turn.why,
+            "into": str(turn.into),
+            "limit": None if turn.limit is None else str(turn.limit),
+            "seconds": None if turn.seconds is None else str(turn.seconds),
+        },
+        "cursors": memory.written(turn.cursors),
         "item": {
             "title": item.title,
             "key": item.key,
@@ -309,9 +387,26 @@ def notes_of(item: Item, offset: Fraction, last_entry: int | None) -> dict[str, 
     }
 
 
-def item_of(notes: dict[str, Any]) -> Item:
-    """The item of a record. Raises `KeyError`, `TypeError` or `ValueError` for another's."""
-    fields = dict(notes["item"])
+def turn_of(notes: dict[str, Any]) -> Turn:
+    """The turn of a record. Raises `KeyError`, `TypeError` or `ValueError` for another's."""
+    told = notes["turn"]
+    into, limit, seconds = (
+        None if told[name] is None else Fraction(told[name])
+        for name in ("into", "limit", "seconds")
+    )
+    return Turn(
+        _item_of(notes["item"]),
+        told["rule"],
+        told["why"],
+        into or Fraction(0),
+        limit,
+        seconds,
+        memory.read(notes["cursors"]),
+    )
+
+
+def _item_of(told: dict[str, Any]) -> Item:
+    fields = dict(told)
     typed = {
         "mode": Mode(fields["mode"]),
         "kind": Kind(fields["kind"]),

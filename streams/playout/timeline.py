@@ -11,7 +11,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Final
 
-from streams.playout.item import Item
+from streams.playout.item import Item, Turn
 
 #: B-frames are decoded before they are shown: the first timestamps lie before the start.
 START: Final = Fraction(10)
@@ -19,12 +19,16 @@ START: Final = Fraction(10)
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One item on the feed. `ending` and `cause` are known when its player has ended."""
+    """A turn on the feed. `ending` and `cause` are known when its player has ended."""
 
-    item: Item
+    turn: Turn
     start: Fraction
     ending: str = ""
     cause: str = ""
+
+    @property
+    def item(self) -> Item:
+        return self.turn.item
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,9 @@ class Timeline:
     head: Fraction = START
     on_air: Slot | None = field(default=None)
 
-    def begin(self, item: Item, room: Fraction = Fraction(0)) -> Timeline:
+    def begin(self, turn: Turn, room: Fraction = Fraction(0)) -> Timeline:
         """`room`: seconds left before it; given back if it puts nothing out."""
-        return replace(self, slots=(*self.slots, Slot(item, self.head + room)))
+        return replace(self, slots=(*self.slots, Slot(turn, self.head + room)))
 
     def end(self, head: Fraction, ending: str, cause: str = "") -> Timeline:
         """The newest slot has ended at `head`. One that put nothing out was never there."""
@@ -86,7 +90,9 @@ class Timeline:
         later = [other.start for other in self.slots if other.start > slot.start]
         if later:
             return later[0]
-        return self.head if slot.ending else None
+        if slot.ending:
+            return self.head
+        return None if slot.turn.seconds is None else slot.start + slot.turn.seconds
 
 
 def on_frame(at: Fraction, frame: Fraction) -> Fraction:

@@ -6,10 +6,12 @@ The same function plays, previews and explains.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
+from typing import Final
 
-from streams.programme.hours import next_cut, on_air
+from streams.programme.hours import DAY, next_cut, on_air
 from streams.programme.rotation import advanced, following
 from streams.programme.values import (
     BASE,
@@ -22,6 +24,9 @@ from streams.programme.values import (
     Return,
     Rotation,
 )
+
+#: Seconds: as far as is looked ahead for what cuts in.
+LONG: Final = Fraction(DAY // timedelta(seconds=1))
 
 
 def moment(at: datetime, seconds: Fraction) -> datetime:
@@ -37,6 +42,38 @@ def pick(programme: Programme, at: datetime, cursors: Cursors) -> Pick:
     # Items are cut on the grid, so a block that cuts in is due up to one step before its time.
     due = moment(at, programme.cut)
     return _Picker(programme, at, due, cursors).pick()
+
+
+def room(programme: Programme, at: datetime) -> Fraction | None:
+    """Seconds, on the grid, until something is to be cut for; None: nothing within a day.
+
+    For what does not end when the programme says: a stand-in, or an item of unknown length.
+    """
+    limit = _Picker(programme, at, moment(at, programme.cut), {}).limit(LONG)
+    return None if limit is None else on_grid(programme, between(at, limit[0]))
+
+
+def on_grid(programme: Programme, seconds: Fraction) -> Fraction:
+    """The most that can be played of so many seconds; one step at least."""
+    return max(1, seconds // programme.cut) * programme.cut
+
+
+def in_turn(
+    programme: Programme, at: datetime, cursors: Cursors
+) -> Iterator[tuple[str, Entry, int]]:
+    """What the list whose turn it is has to play: rule, entry, number of the round.
+
+    One round, from the next.
+    """
+    picker = _Picker(programme, at, moment(at, programme.cut), cursors)
+    for entry, number in picker.round(picker.rotation, picker.rule):
+        yield picker.rule, entry, number
+
+
+def fillers(programme: Programme, at: datetime, cursors: Cursors) -> Iterator[Entry]:
+    """The fillers that may be played now: one round from the next."""
+    picker = _Picker(programme, at, moment(at, programme.cut), cursors)
+    return (entry for entry, _ in picker.round(programme.filler, FILLER))
 
 
 def preview(
@@ -58,21 +95,21 @@ class _Picker:
         self.programme = programme
         self.at = at
         self.cursors = cursors
-        self.slot = on_air(programme, due)
+        self.slot = slot = on_air(programme, due)
         self.due = due
+        self.rotation = programme.base if slot is None else slot.block.rotation
+        self.rule = BASE if slot is None else slot.block.rule
 
     def pick(self) -> Pick:
-        slot = self.slot
-        rotation = self.programme.base if slot is None else slot.block.rotation
-        rule = BASE if slot is None else slot.block.rule
+        rotation, rule = self.rotation, self.rule
         chosen = self._resumed(rotation, rule) or self._next(rotation, rule)
         if chosen is None:
-            return self._fill(
-                self._limit(self.programme.slate), "nothing in its list may be played"
-            )
+            limit = self.limit(self.programme.slate)
+            found = self._fill(limit, "nothing in its list may be played")
+            return replace(found, wanting=True)
         entry, number, start = chosen
         length = entry.seconds - start
-        limit = self._limit(length)
+        limit = self.limit(length)
         if limit is None:
             return self._made(entry, number, start, entry.seconds, rule)
         ends, cause = limit
@@ -81,6 +118,15 @@ class _Picker:
         return self._made(entry, number, start, start + self._whole(ends), rule)
 
     # ---- the list
+
+    def round(self, rotation: Rotation, rule: str) -> Iterator[tuple[Entry, int]]:
+        cursor = self.cursors.get(rule, Cursor())
+        for _ in rotation.entries:
+            found = following(rotation, cursor, self._allowed)
+            if found is None:
+                return
+            yield found
+            cursor = Cursor(found[0].pk, found[1])
 
     def _allowed(self, entry: Entry) -> bool:
         most = self.programme.max_rating
@@ -117,7 +163,7 @@ class _Picker:
 
     # ---- how long
 
-    def _limit(self, seconds: Fraction) -> tuple[datetime, str] | None:
+    def limit(self, seconds: Fraction) -> tuple[datetime, str] | None:
         """What ends it early within so many seconds: a block that cuts in, or its own end."""
         until = moment(self.at, seconds)
         cut = next_cut(self.programme, self.due, until)
@@ -130,8 +176,7 @@ class _Picker:
 
     def _whole(self, ends: datetime) -> Fraction:
         """Seconds up to that moment, on the grid."""
-        step = self.programme.cut
-        return max(1, between(self.at, ends) // step) * step
+        return on_grid(self.programme, between(self.at, ends))
 
     # ---- what fills
 
@@ -160,13 +205,13 @@ class _Picker:
                 None,
                 self.at,
                 moment(self.at, length),
-                BASE if self.slot is None else self.slot.block.rule,
+                self.rule,
                 why,
                 end=length,
                 cursors=self.cursors,
             )
         entry, number = found
-        end, limit = entry.seconds, limit or self._limit(entry.seconds)
+        end, limit = entry.seconds, limit or self.limit(entry.seconds)
         if limit is not None:
             end = min(end, self._whole(limit[0]))
         return self._made(entry, number, Fraction(0), end, FILLER, because)

@@ -142,6 +142,8 @@ class Pick:
     #: Seconds into the item.
     start: Fraction = Fraction(0)
     end: Fraction = Fraction(0)
+    #: The list whose turn it is has nothing that may be played.
+    wanting: bool = False
     cursors: Cursors = field(default_factory=dict, compare=False, repr=False)
 
     @property

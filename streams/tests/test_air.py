@@ -7,15 +7,27 @@ from dataclasses import replace
 import pytest
 
 from streams.playout.air import Parts, judge
-from streams.playout.item import Kind
+from streams.playout.item import FAILOVER, Item, Kind, Mode, Turn
 from streams.playout.machine import Status
 from streams.playout.states import AirState, OutputAir
+from streams.programme.values import BASE, FILLER
 
 GOOD = Status(OutputAir.ON_AIR)
 BAD = Status(OutputAir.RETRYING, cause="The server is down.")
 NEW = Status(OutputAir.CONNECTING)
+
+
+def turn(kind: Kind, rule: str) -> Turn:
+    return Turn(Item("A", "a.mp4", Mode.PREPARED, kind), rule)
+
+
 WELL = Parts(
-    ordered=True, hub=True, window=True, now=Kind.ITEM, outputs=[GOOD], been_on_air=True
+    ordered=True,
+    hub=True,
+    window=True,
+    now=turn(Kind.ITEM, BASE),
+    outputs=[GOOD],
+    been_on_air=True,
 )
 
 
@@ -31,8 +43,18 @@ WELL = Parts(
         (replace(WELL, outputs=[NEW]), AirState.FAILING, "No output has taken any data yet."),
         (replace(WELL, hub=False), AirState.FAILING, "The hub sends nothing."),
         (replace(WELL, window=False, trouble="No file."), AirState.FAILING, "No file."),
-        (replace(WELL, now=Kind.SLATE), AirState.DEGRADED, "The slate is on."),
-        (replace(WELL, now=Kind.FILLER), AirState.DEGRADED, "The filler is on."),
+        (
+            replace(WELL, now=turn(Kind.SLATE, FAILOVER)),
+            AirState.DEGRADED,
+            "The slate is on.",
+        ),
+        (
+            replace(WELL, now=turn(Kind.FILLER, FAILOVER)),
+            AirState.DEGRADED,
+            "The filler is on.",
+        ),
+        # Filler that the programme itself wants, at the end of a block.
+        (replace(WELL, now=turn(Kind.FILLER, FILLER)), AirState.ON_AIR, ""),
         (
             replace(WELL, storage="No bucket."),
             AirState.DEGRADED,

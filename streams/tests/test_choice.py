@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from media_library.house import House
 from streams.playout.choice import Choice
 from streams.playout.item import Item, Kind, Mode
 from streams.playout.plan import ChannelPlan
-from streams.tests.bench.engine import OnDisk
+from streams.tests.bench.engine import OnDisk, programme
 
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 AWAY = "The storage can't be reached."
 SLATE = Item("Slate", "slate", Mode.PREPARED, Kind.SLATE)
 
@@ -36,23 +38,23 @@ class Scene:
             1,
             "test",
             House(),
-            items(self.programme),
+            programme(*items(self.programme), filler=items(self.fillers, Kind.FILLER)),
             (),
             SLATE,
-            fillers=items(self.fillers, Kind.FILLER),
         )
 
     def play(self, count: int, *broken: str, hurried: bool = False) -> str:
         """The titles of what is chosen; the broken ones fail, in brackets."""
         shown = ""
         for _ in range(count):
-            item = self.choice.next(self.plan, hurried=hurried)
+            turn = self.choice.next(self.plan, NOON, hurried=hurried)
+            item = turn.item
             if item.title in broken:
                 self.choice.failed(f"{item.title} failed")
                 shown += f"({item.title})"
             else:
-                self.choice.played(item)
-                self.choice.aired(item)
+                self.choice.played(turn)
+                self.choice.aired(turn)
                 shown += "-" if item is SLATE else item.title
         return shown
 
@@ -85,7 +87,9 @@ def test_an_empty_programme_is_the_filler_or_the_slate() -> None:
     assert Scene("").play(2) == "--"
     scene = Scene("", fillers="xy")
     assert scene.play(3) == "xyx"
-    assert scene.troubles == ["Nothing in the playlist can be played."]
+    assert scene.troubles == [
+        "The base playlist: nothing in its list may be played, so filler is on."
+    ]
 
 
 def test_while_the_storage_is_away_the_programme_plays_on_from_the_disk() -> None:

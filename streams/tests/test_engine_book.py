@@ -36,7 +36,8 @@ def shot(mine: Assignment) -> ledger.Snapshot:
         bitrate=None,
         restarts_done=0,
         skips_done=0,
-        last_entry=None,
+        cursors={},
+        seen={},
     )
 
 

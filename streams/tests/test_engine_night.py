@@ -36,12 +36,13 @@ def test_items_are_tried_again_where_the_slate_itself_is_missing(
     engine: Engine, book: Book
 ) -> None:
     plan = book.assignments[1].plan
-    engine.sources.away = {item.key for item in (*plan.items, plan.slate)}
+    item = plan.programme.base.entries[0].item
+    engine.sources.away = {item.key, plan.slate.key}
     engine.start()
     until(lambda: book.said("it is away") >= 2, 10, "item and slate were tried")
     engine.sources.away = {plan.slate.key}
     engine.until_state("on_air")
-    engine.sources.away = {item.key for item in (*plan.items, plan.slate)}
+    engine.sources.away = {item.key, plan.slate.key}
     engine.until_state("failing")
     engine.sources.away = {plan.slate.key}
     engine.until_state("on_air")

@@ -13,7 +13,7 @@ from streams.playout.item import Item, Mode
 from streams.playout.plan import OutputPlan
 from streams.tests.bench import clips
 from streams.tests.bench.clips import HOUSE, Clip
-from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.engine import Book, Engine, assignment, programme
 from streams.tests.bench.rtmp import RtmpServer, free_port
 from streams.tests.bench.waiting import until
 from streamsite.secret import Secret
@@ -42,7 +42,7 @@ def edit(book: Book, *outputs: OutputPlan) -> None:
 
 
 def aired(book: Book) -> list[str]:
-    return [note.item.title for note in list(book.notes) if isinstance(note, ledger.Aired)]
+    return [note.turn.item.title for note in list(book.notes) if isinstance(note, ledger.Aired)]
 
 
 def test_another_name_does_not_cut_an_output(
@@ -108,8 +108,9 @@ def test_a_jump_in_a_files_timestamps_does_not_silence_the_channel(
     )
     old = book.assignments[1]
     jumping = Item("Jumps", str(path), Mode.COPY, entry=1)
+    items = [entry.item for entry in old.plan.programme.base.entries]
     book.assignments[1] = replace(
-        old, plan=replace(old.plan, items=(jumping, *old.plan.items[1:]))
+        old, plan=replace(old.plan, programme=programme(jumping, *items[1:]))
     )
     engine.start()
     until(lambda: len(aired(book)) >= 2, 40, "the programme goes on")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from unittest.mock import patch
 
@@ -13,16 +15,19 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from media_library.models import MediaItem, Playlist, PlaylistEntry
-from streams import actions
+from streams import actions, plans
 from streams.models import AsRun, Channel, ChannelState, Incident, LogLine, Node, Output, Run
 from streams.node import NodeLedger
 from streams.playout import ledger
-from streams.playout.item import Item, Mode
+from streams.playout.item import Item, Mode, Turn
 from streams.playout.machine import Status
 from streams.playout.plan import Assignment
 from streams.playout.states import AirState, OutputAir
+from streams.programme.values import BASE, Cursor
 
 pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +54,10 @@ def run(channel: Channel) -> Run:
     return Run.objects.create(channel=channel, started_by="me")
 
 
+def items(assignment: Assignment) -> list[Item]:
+    return [entry.item for entry in assignment.plan.programme.base.entries]
+
+
 def shot(assignment: Assignment, state: AirState = AirState.ON_AIR) -> ledger.Snapshot:
     now = time.time()
     (output,) = assignment.plan.outputs
@@ -59,14 +68,15 @@ def shot(assignment: Assignment, state: AirState = AirState.ON_AIR) -> ledger.Sn
         cause="",
         since=now,
         on_air_since=now,
-        now=assignment.plan.items[0],
+        now=Turn(items(assignment)[0], BASE, "The base playlist."),
         now_since=now,
         now_until=now + 5,
-        next=assignment.plan.items[1],
+        next=items(assignment)[1],
         bitrate=3_000_000,
         restarts_done=assignment.restarts_done,
         skips_done=assignment.skips_done,
-        last_entry=assignment.plan.items[0].entry,
+        cursors={BASE: Cursor(items(assignment)[0].entry)},
+        seen={BASE: Cursor(items(assignment)[0].entry, 0, Fraction(3, 2), NOON)},
         outputs={
             output.pk: ledger.OutputSnapshot(
                 Status(OutputAir.ON_AIR), now, None, 2_900_000, 30.0, 1.0
@@ -80,7 +90,7 @@ def test_what_is_ordered_is_assigned_and_claimed(channel: Channel, run: Run) -> 
     assignments = book.exchange(time.time(), [], [])
     plan = assignments[channel.pk].plan
     assert assignments[channel.pk].run == run.pk
-    assert [item.title for item in plan.items] == ["Clip 1", "Clip 2"]
+    assert [item.title for item in items(assignments[channel.pk])] == ["Clip 1", "Clip 2"]
     assert plan.outputs[0].key.reveal() == "K1"
     state = ChannelState.objects.get(channel=channel)
     assert (state.owner, state.epoch) == ("a", 1)
@@ -133,7 +143,12 @@ def test_state_is_written_and_handed_to_the_next_supervisor(channel: Channel, ru
     assert told.state is AirState.ON_AIR
     assert told.measured_at == pytest.approx(now + 2)
     assert told.open_incidents == {"hub"}
-    assert told.last_entry == mine.plan.items[0].entry
+    # It goes on where it was seen; the preview, behind what is on air.
+    entry = items(mine)[0].entry
+    assert told.cursors == {BASE: Cursor(entry, 0, Fraction(3, 2), NOON)}
+    seen = Channel.objects.select_related("state").get()
+    assert plans.cursors(seen) == {BASE: Cursor(entry)}
+    assert (state.now_rule, state.now_why) == (BASE, "The base playlist.")
 
 
 def test_the_same_notes_twice_are_one_history(channel: Channel, run: Run) -> None:
@@ -141,7 +156,7 @@ def test_the_same_notes_twice_are_one_history(channel: Channel, run: Run) -> Non
     book = NodeLedger("a")
     now = time.time()
     mine = book.exchange(now, [], [])[channel.pk]
-    first, second = mine.plan.items
+    first, second = map(Turn, items(mine))
     notes: list[ledger.Note] = [
         ledger.RunOnAir(channel.pk, run.pk, now),
         ledger.Aired(channel.pk, run.pk, first, now, "whole", ""),
@@ -167,7 +182,7 @@ def test_the_end_of_a_run_closes_what_is_open(channel: Channel, run: Run) -> Non
         now + 1,
         [shot(mine)],
         [
-            ledger.Aired(channel.pk, run.pk, mine.plan.items[0], now, "whole", ""),
+            ledger.Aired(channel.pk, run.pk, Turn(items(mine)[0]), now, "whole", ""),
             ledger.IncidentOpened(channel.pk, run.pk, "hub", None, "lost", "x", now),
         ],
     )
@@ -217,7 +232,7 @@ def test_notes_of_a_deleted_channel_hurt_nobody(channel: Channel, run: Run) -> N
     channel.delete()
     notes: list[ledger.Note] = [
         ledger.Logged(pk, run_pk, "hub", "info", "x", now),
-        ledger.Aired(pk, run_pk, mine.plan.items[0], now, "whole", ""),
+        ledger.Aired(pk, run_pk, Turn(items(mine)[0]), now, "whole", ""),
     ]
     assert book.exchange(now + 1, [shot(mine)], notes) == {}
     assert not LogLine.objects.exists()
@@ -227,7 +242,7 @@ def test_a_removed_item_leaves_its_name_in_the_log(channel: Channel, run: Run) -
     book = NodeLedger("a")
     now = time.time()
     book.exchange(now, [], [])
-    gone = Item("Gone", "gone.mp4", Mode.COPY, entry=9, media=4711)
+    gone = Turn(Item("Gone", "gone.mp4", Mode.COPY, entry=9, media=4711))
     book.exchange(now, [], [ledger.Aired(channel.pk, run.pk, gone, now, "whole", "")])
     assert AsRun.objects.get(title="Gone").item is None
 

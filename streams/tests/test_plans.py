@@ -12,7 +12,7 @@ from media_library.house import House, Logo
 from media_library.models import MediaItem, Playlist, PreparedCopy
 from streams import plans
 from streams.models import Channel
-from streams.playout.item import Kind, Mode
+from streams.playout.item import Item, Kind, Mode
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db
@@ -43,11 +43,15 @@ def copy(item: MediaItem, house: House = BARE, **fields: Any) -> PreparedCopy:
     return PreparedCopy.objects.create(item=item, house=house.signature, **facts | fields)
 
 
+def items(channel: Channel) -> list[Item]:
+    return [entry.item for entry in plans.programme(channel).base.entries]
+
+
 def test_an_item_is_played_from_its_copy_where_there_is_one(
     channel: Channel, first: MediaItem
 ) -> None:
     made = copy(first)
-    one, two = plans.items(channel)
+    one, two = items(channel)
     assert (one.mode, one.key, one.frames) == (Mode.PREPARED, made.key, 64)
     assert (two.mode, two.key) == (Mode.TRANSCODE, "loop of demo/second.mp4")
 
@@ -59,14 +63,14 @@ def test_a_copy_of_another_content_or_in_the_making_is_not_played(
     channel: Channel, first: MediaItem, fields: dict[str, Any]
 ) -> None:
     copy(first, **fields)
-    assert plans.items(channel)[0].mode is Mode.TRANSCODE
+    assert items(channel)[0].mode is Mode.TRANSCODE
 
 
 def test_a_copy_made_again_is_another_edition(channel: Channel, first: MediaItem) -> None:
     made = copy(first)
-    before = plans.items(channel)[0].edition
+    before = items(channel)[0].edition
     PreparedCopy.objects.filter(pk=made.pk).update(made_at=timezone.now())
-    assert plans.items(channel)[0].edition != before
+    assert items(channel)[0].edition != before
 
 
 def test_while_a_new_logo_is_burnt_in_the_old_copies_play_on(
@@ -74,11 +78,11 @@ def test_while_a_new_logo_is_burnt_in_the_old_copies_play_on(
 ) -> None:
     channel.logo = "0123456789abcdef"
     copy(first)
-    assert plans.items(channel)[0].key == f"prepared/{BARE.signature}/1.mp4"
+    assert items(channel)[0].key == f"prepared/{BARE.signature}/1.mp4"
     copy(first, OLD)
-    assert plans.items(channel)[0].key == f"prepared/{OLD.signature}/1.mp4"
+    assert items(channel)[0].key == f"prepared/{OLD.signature}/1.mp4"
     copy(first, BRANDED)
-    assert plans.items(channel)[0].key == f"prepared/{BRANDED.signature}/1.mp4"
+    assert items(channel)[0].key == f"prepared/{BRANDED.signature}/1.mp4"
 
 
 def test_a_copy_of_a_similar_format_is_not_taken_for_one_of_the_channels(
@@ -86,7 +90,7 @@ def test_a_copy_of_a_similar_format_is_not_taken_for_one_of_the_channels(
 ) -> None:
     channel.audio_bitrate = 12_000
     copy(first, replace(BARE, audio_bitrate=128_000))
-    assert plans.items(channel)[0].mode is Mode.TRANSCODE
+    assert items(channel)[0].mode is Mode.TRANSCODE
 
 
 def test_a_faulty_or_missing_item_is_left_out_though_its_copy_is_there(
@@ -94,12 +98,12 @@ def test_a_faulty_or_missing_item_is_left_out_though_its_copy_is_there(
 ) -> None:
     copy(first)
     MediaItem.objects.filter(pk=first.pk).update(status="fault", fault="It is gone.")
-    assert [item.title for item in plans.items(channel)] == ["Second"]
+    assert [item.title for item in items(channel)] == ["Second"]
 
 
 def test_only_what_is_prepared_may_stand_in(channel: Channel) -> None:
     channel.filler = rows.playlist("Ready", "Not yet", name="Filler")
     assert isinstance(channel.filler, Playlist)
     copy(MediaItem.objects.get(title="Ready"))
-    (filler,) = plans.fillers(channel)
+    (filler,) = [entry.item for entry in plans.programme(channel).filler.entries]
     assert (filler.title, filler.kind) == ("Ready", Kind.FILLER)

@@ -10,7 +10,7 @@ from media_library.house import House
 from media_library.location import LocalFile, SignedUrl
 from streams.playout import commands
 from streams.playout.commands import Hidden
-from streams.playout.item import Item, Mode
+from streams.playout.item import Item, Mode, Turn
 from streams.playout.plan import OutputPlan, Policy
 from streamsite.secret import Secret
 
@@ -26,7 +26,7 @@ def shown(command: commands.Command) -> str:
 
 
 def test_a_prepared_item_is_copied() -> None:
-    item = Item("A", "a.mp4", Mode.PREPARED, frames=64)
+    item = Turn(Item("A", "a.mp4", Mode.PREPARED, frames=64))
     where = LocalFile(Path("/m/a b.mp4"))
     made = commands.player("ffmpeg", 4000, item, where, House(), Fraction(154, 15))
     assert made == (
@@ -42,7 +42,7 @@ def test_a_prepared_item_is_copied() -> None:
 
 def test_a_signed_address_goes_through_a_pipe_with_its_reconnect_flags() -> None:
     url = "https://h/a'b.mp4?sig=SECRET"
-    item = Item("A", "a.mp4", Mode.COPY)
+    item = Turn(Item("A", "a.mp4", Mode.COPY))
     made = commands.player("ffmpeg", 4000, item, SignedUrl(Secret(url)), House(), Fraction(10))
     assert "SECRET" not in shown(made)
     (hidden,) = [word for word in made if isinstance(word, Hidden)]
@@ -58,7 +58,7 @@ def test_a_signed_address_goes_through_a_pipe_with_its_reconnect_flags() -> None
 
 
 def test_what_can_not_be_copied_is_encoded_to_the_house() -> None:
-    item = Item("A", "a.avi", Mode.TRANSCODE, has_audio=False)
+    item = Turn(Item("A", "a.avi", Mode.TRANSCODE, has_audio=False))
     where = LocalFile(Path("/m/a.avi"))
     line = shown(commands.player("ffmpeg", 4000, item, where, House(), Fraction(10)))
     assert "-f lavfi -i anullsrc=r=48000:cl=stereo -shortest -map 0:v:0 -map 1:a:0" in line

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -19,6 +20,7 @@ from streams.playout.item import Item, Kind, Mode
 from streams.playout.ledger import Note, Snapshot
 from streams.playout.plan import Assignment, ChannelPlan, OutputPlan, Policy, Tools
 from streams.playout.supervisor import Supervisor
+from streams.programme.values import Entry, Programme, Rotation
 from streams.tests.bench.engine import OnDisk
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
@@ -120,7 +122,9 @@ def test_fifty_eight_hours_end_with_picture_and_sound_in_step(
     media = Item("Clip", str(path), Mode.PREPARED, entry=1, frames=frames)
     slate = Item("Slate", str(path), Mode.PREPARED, kind=Kind.SLATE, frames=frames)
     output = OutputPlan(1, "Main", server.address, Secret(KEY), "1")
-    book = Book(Assignment(ChannelPlan(1, "soak", TINY, (media,), (output,), slate), run=1))
+    loop = Rotation((Entry(media, TINY.seconds(frames)),))
+    plan = ChannelPlan(1, "soak", TINY, Programme(loop, ZoneInfo("UTC")), (output,), slate)
+    book = Book(Assignment(plan, run=1))
     # The pusher waits for a segment's length when it has sent all there is; meanwhile the hub
     # gets hours ahead, so the window holds 22 of them.
     policy = Policy(paced=False, segment=20, segments=4000, stall=60)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from media_library.cache import ReadAhead, Wanted
-from media_library.house import House
 from media_library.location import LocalFile
 from streams.playout.item import Item, Kind, Mode
-from streams.playout.plan import Assignment, ChannelPlan
+from streams.programme.values import BASE, Cursor
 from streams.sources import Sources, by_turns, line, wanted
+from streams.tests.bench.engine import programme
 
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SLATE = Item("Slate", "/slate.mp4", Mode.PREPARED, Kind.SLATE)
 
 
@@ -20,17 +22,12 @@ def item(name: str, entry: int, kind: Kind = Kind.ITEM) -> Item:
     return Item(name, f"{name}.mp4", Mode.PREPARED, kind, entry=entry, edition="1")
 
 
-def assignment(names: str, fillers: str = "", pk: int = 1) -> Assignment:
-    plan = ChannelPlan(
-        pk,
-        f"channel-{pk}",
-        House(),
-        tuple(item(name, entry) for entry, name in enumerate(names, 1)),
-        (),
-        SLATE,
-        fillers=tuple(item(name, e, Kind.FILLER) for e, name in enumerate(fillers, 1)),
+def soon(names: str, fillers: str = "", after: int | None = None) -> list[Item]:
+    of = programme(
+        *(item(name, entry) for entry, name in enumerate(names, 1)),
+        filler=tuple(item(name, e, Kind.FILLER) for e, name in enumerate(fillers, 1)),
     )
-    return Assignment(plan, run=1)
+    return line(of, NOON, {BASE: Cursor(after)})
 
 
 def titles(items: object) -> str:
@@ -38,12 +35,12 @@ def titles(items: object) -> str:
 
 
 def test_what_plays_next_goes_first_and_the_filler_soon_after() -> None:
-    assert titles(line(assignment("abcd", "xy"), None)) == "abxycd"
-    assert titles(line(assignment("abcd", "xy"), 2)) == "cdxyab"
+    assert titles(soon("abcd", "xy")) == "abxycd"
+    assert titles(soon("abcd", "xy", after=2)) == "cdxyab"
 
 
 def test_channels_are_served_by_turns() -> None:
-    lines = [list(line(assignment(names), None)) for names in ("abc", "de", "")]
+    lines = [soon(names) for names in ("abc", "de", "")]
     assert titles(by_turns(lines)) == "adbec"
 
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media_library.house import House
-from streams.playout.item import Item, Mode
+from streams.playout.item import Item, Mode, Turn
 from streams.playout.timeline import START, HubClock, Timeline, on_frame
 
 
-def item(title: str, frames: int = 64) -> Item:
-    return Item(title, title, Mode.PREPARED, frames=frames)
+def item(title: str, frames: int = 64) -> Turn:
+    return Turn(Item(title, title, Mode.PREPARED, frames=frames))
 
 
 def test_items_stand_end_to_end() -> None:

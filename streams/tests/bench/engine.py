@@ -7,7 +7,9 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from media_library.location import LocalFile, Location
 from streams.playout import process
@@ -23,6 +25,7 @@ from streams.playout.ledger import (
 )
 from streams.playout.plan import Assignment, ChannelPlan, OutputPlan, Policy, SourceError, Tools
 from streams.playout.supervisor import Supervisor
+from streams.programme.values import Entry, Programme, Rotation
 from streams.tests.bench.clips import HOUSE, Clip
 from streams.tests.bench.waiting import until
 
@@ -31,13 +34,28 @@ def item(clip: Clip, entry: int) -> Item:
     return Item(clip.title, str(clip.path), Mode.PREPARED, entry=entry, frames=clip.frames)
 
 
+def programme(*items: Item, filler: tuple[Item, ...] = (), seconds: int = 10) -> Programme:
+    """These items in a loop. `seconds`: how long each is where its frames don't tell."""
+
+    def rotation(some: tuple[Item, ...]) -> Rotation:
+        lengths = [item.length(HOUSE) for item in some]
+        return Rotation(
+            tuple(
+                Entry(item, length or Fraction(seconds), exact=length is not None)
+                for item, length in zip(some, lengths, strict=True)
+            )
+        )
+
+    return Programme(rotation(items), ZoneInfo("UTC"), filler=rotation(filler))
+
+
 def assignment(
     *clips: Clip, slate: Clip, outputs: tuple[OutputPlan, ...] = (), run: int = 1
 ) -> Assignment:
     """Channel 1 with these clips."""
     items = tuple(item(clip, entry) for entry, clip in enumerate(clips, 1))
     still = replace(item(slate, 0), title="Slate", kind=Kind.SLATE, entry=None)
-    return Assignment(ChannelPlan(1, "test", HOUSE, items, outputs, still), run)
+    return Assignment(ChannelPlan(1, "test", HOUSE, programme(*items), outputs, still), run)
 
 
 @dataclass
