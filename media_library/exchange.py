@@ -297,11 +297,12 @@ def write_csv(rows: Iterable[Row]) -> str:
         seconds = "" if row.seconds is None else f"{row.seconds:.3f}"
         tags = join_tags(row.tags)
         cells = (row.key, row.title, tags, rating, row.source, row.rights, seconds)
-        writer.writerow([_safe(cell) for cell in cells])
+        writer.writerow([harmless(cell) for cell in cells])
     return out.getvalue()
 
 
-def _safe(cell: str) -> str:
+def harmless(cell: str) -> str:
+    """The cell as text that no spreadsheet runs."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 

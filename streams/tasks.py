@@ -16,16 +16,17 @@ from django.utils import timezone
 from media_library.actions import request_prepare
 from media_library.house import House
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
-from streams import plans
-from streams.models import Channel, ChannelState, LogLine, Sample
+from streams import forecast, forewarn, plans
+from streams.models import Channel, LogLine, Sample
 from streams.node import NodeLedger
 from streams.playout.supervisor import supervise
-from streams.programme.due import Slot, due
-from streams.programme.values import BASE, Cursor
+from streams.programme.due import due
 from streams.sources import open_sources
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+#: As far as the programme is computed to tell when its items are due.
+LOOKED_AHEAD: Final = timedelta(days=1)
 #: What an item is due earlier or later by before its row is written again: the channel's clock
 #: runs on, and most of a playlist keeps its distance.
 DUE_STEP: Final = timedelta(minutes=1)
@@ -120,25 +121,14 @@ def _wanted(now: datetime) -> dict[House, dict[int, datetime | None]]:
 
 def _due(channel: Channel, now: datetime) -> dict[int, datetime | None]:
     """When each item of a channel is due; None where it is off, and nobody knows."""
-    on = channel.order == Channel.Order.ON
-    state: ChannelState | None = getattr(channel, "state", None)
-    begins, last_entry = now, None
-    if state is not None:
-        last_entry = plans.stood(state).get(BASE, Cursor()).last
-        begins = max(now, state.now_until or now)
-    programme = due(_slots(channel.playlist_id), last_entry, begins)
-    # The filler is the safety net: it may be needed at any time.
-    filler = dict.fromkeys((slot.media for slot in _slots(channel.filler_id)), now)
-    return {media: at if on else None for media, at in (programme | filler).items()}
-
-
-def _slots(playlist: int | None) -> tuple[Slot, ...]:
-    if playlist is None:
-        return ()
-    entries = PlaylistEntry.objects.filter(playlist=playlist).values_list(
-        "pk", "item", "item__duration_seconds"
-    )
-    return tuple(Slot(entry, media, seconds) for entry, media, seconds in entries)
+    coming = forecast.of(channel, now, now + LOOKED_AHEAD)
+    programme = due(coming.programme, coming.picks(), coming.until, coming.cursors)
+    # The filler is the safety net: it may be needed at any time. What is not prepared of it is
+    # in no programme, and needed all the more.
+    fillers = PlaylistEntry.objects.filter(playlist=channel.filler_id).values_list("item")
+    found = programme | {media: now for (media,) in fillers}
+    knows = channel.order == Channel.Order.ON or bool(coming.spans)
+    return {media: at if knows else None for media, at in found.items()}
 
 
 def _moved(before: datetime | None, after: datetime | None, now: datetime) -> bool:
@@ -147,6 +137,11 @@ def _moved(before: datetime | None, after: datetime | None, now: datetime) -> bo
         return before != after
     # What is overdue is urgent enough, by however much.
     return max(before, after) > now and abs(after - before) > DUE_STEP
+
+
+def verify_ahead() -> str:
+    """Look for what will go wrong on air within the next day, and tell of it."""
+    return forewarn.verify(timezone.now())
 
 
 def thin_samples() -> str:

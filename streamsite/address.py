@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from urllib.parse import urlsplit
 
 
 def place(host: str, port: int) -> str:
@@ -27,3 +28,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_address(url: str) -> bool:
+    """Whether a program can ask for it: it has a host, its port is a number, nothing is odd."""
+    try:
+        parts = urlsplit(url)
+        known = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+    return known and url.isascii() and url.isprintable() and " " not in url

@@ -17,9 +17,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
 from streamsite import __version__
-from streamsite.address import is_loopback
+from streamsite.address import is_address, is_loopback
 from streamsite.env import LOG_LEVELS, Environment, kept, made, new_django_key, new_field_key
 from streamsite.logs import logging_config
+from streamsite.secret import Secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(BASE_DIR)
@@ -274,6 +275,26 @@ WORKER_GIVE_UP = env.flag("WORKER_GIVE_UP", default=False)
 YOUTUBE_RTMP_URL = env.url(
     "YOUTUBE_RTMP_URL", "rtmps://a.rtmps.youtube.com:443/live2", ("rtmp://", "rtmps://")
 )
+
+# ---- alerts ----------------------------------------------------------------------------------
+#: Who is told the day before of what will go wrong on air. Both empty: the pages alone say it.
+ALERT_EMAIL = env.words("ALERT_EMAIL")
+#: Whoever knows the address may write there.
+ALERT_WEBHOOK = Secret(env.url("ALERT_WEBHOOK", "", ("https://", "http://")))
+if ALERT_WEBHOOK and not is_address(ALERT_WEBHOOK.reveal()):
+    raise ImproperlyConfigured(
+        "ALERT_WEBHOOK can't be read: copy the whole address that the receiver shows."
+    )
+EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
+EMAIL_PORT = env.whole("EMAIL_PORT", 25, 1, 65535)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
+#: Only streamsite.alerts shows it, to the connection.
+EMAIL_HOST_PASSWORD = env.secret("EMAIL_HOST_PASSWORD")
+EMAIL_SECURITY = env.choice("EMAIL_SECURITY", "none", ("none", "starttls", "tls"))
+EMAIL_USE_TLS = EMAIL_SECURITY == "starttls"
+EMAIL_USE_SSL = EMAIL_SECURITY == "tls"
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM") or f"streamsite@{socket.gethostname()}"
 
 # ---- the first run ---------------------------------------------------------------------------
 #: What `setup_demo` uses up: these names are taken out of the environment of all that stays.

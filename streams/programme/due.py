@@ -1,35 +1,49 @@
-"""When each item of a playlist is on air next. Pure."""
+"""When each item is on air next. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from collections.abc import Iterable
+from datetime import datetime
 
-#: Seconds an item is taken to last whose length nobody knows: too soon rather than too late.
-UNKNOWN: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A place in a playlist: its entry, its item, and the item's seconds."""
-
-    entry: int
-    media: int
-    seconds: float | None
+from streams.programme.rotation import place, round_of
+from streams.programme.schedule import moment
+from streams.programme.values import BASE, Cursor, Cursors, Entry, Pick, Programme
 
 
-def due(slots: Sequence[Slot], last_entry: int | None, begins: datetime) -> dict[int, datetime]:
-    """When each item comes next, by its id, if the programme goes on at `begins`.
+def due(
+    programme: Programme, found: Iterable[Pick], until: datetime, cursors: Cursors
+) -> dict[int, datetime]:
+    """When each item of the programme comes next, by its id.
 
-    It goes on after `last_entry`, the entry played last or playing now; from the top where that
-    is gone. An item that stands in several places is due at the first of them.
+    `found` is what will be on air up to `until`, `cursors` where the lists stand before it.
+    What is not among it comes behind it, each list in its order from where it stands then: too
+    soon rather than too late, for each is taken to play on alone. Filler is none of it.
     """
-    after = next((n + 1 for n, slot in enumerate(slots) if slot.entry == last_entry), 0)
-    found: dict[int, datetime] = {}
-    at = begins
-    for slot in (*slots[after:], *slots[:after]):
-        found.setdefault(slot.media, at)
-        at += timedelta(seconds=UNKNOWN if slot.seconds is None else slot.seconds)
-    return found
+    lists = [(BASE, programme.base)]
+    lists += [(block.rule, block.rotation) for block in programme.blocks]
+    left = {entry.item.media for _, rotation in lists for entry in rotation.entries}
+    items: dict[int, datetime] = {}
+    for pick in found:
+        if pick.entry is not None:
+            _soonest(items, pick.entry, pick.begins)
+            left.discard(pick.entry.item.media)
+        if not left:
+            # Each has its time: the same over again tells nothing new.
+            return items
+        until, cursors = max(until, pick.ends), pick.cursors
+    for rule, rotation in lists:
+        cursor = cursors.get(rule, Cursor())
+        order = round_of(rotation, cursor.round)
+        last = place(rotation, cursor)
+        after = 0 if last is None else last + 1
+        at = until
+        for entry in (*order[after:], *order[:after]):
+            _soonest(items, entry, at)
+            at = moment(at, entry.seconds)
+    return items
+
+
+def _soonest(items: dict[int, datetime], entry: Entry, at: datetime) -> None:
+    media = entry.item.media
+    if media is not None and at < items.get(media, at.max.replace(tzinfo=at.tzinfo)):
+        items[media] = at

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
+from fractions import Fraction
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import timezone
@@ -10,31 +12,59 @@ from pytest_django import DjangoAssertNumQueries
 
 from media_library.models import MediaItem, PreparedCopy
 from streams.models import Channel, ChannelState
-from streams.programme.due import UNKNOWN, Slot, due
+from streams.plans import kept
+from streams.playout.item import Item, Mode
+from streams.programme.due import due
+from streams.programme.schedule import preview
+from streams.programme.values import Block, Cursor, Cursors, Entry, Programme, Rotation, Start
 from streams.tasks import prepare_playlists
 from streams.tests import rows
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-SLOTS = (Slot(1, 11, 60), Slot(2, 22, None), Slot(3, 11, 60), Slot(4, 44, 30.5))
 
 
-def seconds(last_entry: int | None) -> dict[int, float]:
-    found = due(SLOTS, last_entry, NOON)
+def entry(number: int, media: int, seconds: int = 64) -> Entry:
+    item = Item(f"{media}", f"{media}.mp4", Mode.PREPARED, entry=number, media=media)
+    return Entry(item, Fraction(seconds))
+
+
+LIST = Rotation((entry(1, 11), entry(2, 22, 80), entry(3, 11), entry(4, 44, 32)))
+
+
+def seconds(programme: Programme, cursors: Cursors, ahead: int) -> dict[int, float]:
+    until = NOON + timedelta(seconds=ahead)
+    found = due(programme, preview(programme, NOON, until, cursors), until, cursors)
     return {media: (at - NOON).total_seconds() for media, at in found.items()}
 
 
-def test_a_programme_goes_on_after_the_last_entry_and_round() -> None:
-    assert seconds(None) == {11: 0, 22: 60, 44: 120 + UNKNOWN}
-    assert seconds(2) == {11: 0, 44: 60, 22: 150.5}
-    assert seconds(4) == {11: 0, 22: 60, 44: 120 + UNKNOWN}
+@pytest.mark.parametrize("ahead", [0, 100, 10_000])
+def test_a_programme_goes_on_after_the_last_entry_and_round(ahead: int) -> None:
+    """What lies behind the preview comes in the list's order, from the preview's end."""
+    programme = Programme(LIST, ZoneInfo("UTC"))
+    assert seconds(programme, {}, ahead) == {11: 0, 22: 64, 44: 208}
+    assert seconds(programme, {"base": Cursor(2)}, ahead) == {11: 0, 44: 64, 22: 160}
 
 
 def test_after_a_removed_entry_it_begins_at_the_top() -> None:
-    assert seconds(77) == seconds(None)
+    programme = Programme(LIST, ZoneInfo("UTC"))
+    assert seconds(programme, {"base": Cursor(77)}, 500) == seconds(programme, {}, 500)
 
 
-def test_an_empty_playlist_has_nothing_due() -> None:
-    assert due((), 1, NOON) == {}
+def test_what_a_block_plays_is_due_at_its_time_and_the_list_is_held_up_by_it() -> None:
+    evening = Block(
+        7, "Evening", Rotation((entry(9, 99),)), time(12, 2), time(12, 4), start=Start.HARD
+    )
+    programme = Programme(LIST, ZoneInfo("UTC"), (evening,))
+    told = seconds(programme, {}, 600)
+    assert told[99] == pytest.approx(120, abs=1)
+    # After the block the second item is gone on with, and 44 comes behind it and the third.
+    assert told[44] > 208 + 120
+    later = Block(7, "Evening", evening.rotation, time(18), time(19))
+    assert seconds(Programme(LIST, ZoneInfo("UTC"), (later,)), {}, 600)[99] >= 600
+
+
+def test_an_empty_programme_has_nothing_due() -> None:
+    assert seconds(Programme(Rotation(()), ZoneInfo("UTC")), {}, 600) == {}
 
 
 # ---- rows ------------------------------------------------------------------------------------
@@ -47,7 +77,7 @@ def channel(db: None) -> Channel:
     assert made.playlist is not None
     second = made.playlist.entries.all()[1]
     until = timezone.now() + timedelta(minutes=5)
-    rows.on_air(made, cursors={"base": [second.pk, 0, None, None]}, now_until=until)
+    rows.on_air(made, cursors=kept({"base": Cursor(second.pk)}, {}), now_until=until)
     return made
 
 

@@ -3,15 +3,19 @@
 from streams.views.orders import order
 from streams.views.pages import health, log, monitor, panels, status
 from streams.views.pictures import hls, logo, preview_picture
+from streams.views.public import as_run_csv, now_next, xmltv
 
 __all__ = [
+    "as_run_csv",
     "health",
     "hls",
     "log",
     "logo",
     "monitor",
+    "now_next",
     "order",
     "panels",
     "preview_picture",
     "status",
+    "xmltv",
 ]

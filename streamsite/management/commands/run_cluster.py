@@ -28,6 +28,7 @@ SCHEDULES: Final = (
     ("sync library", "media_library.sync.sync_on_schedule", 1),
     ("tidy library", "media_library.sync.tidy", 60),
     ("prepare playlists", "streams.tasks.prepare_playlists", 1),
+    ("verify ahead", "streams.tasks.verify_ahead", 15),
     ("thin samples", "streams.tasks.thin_samples", 60),
 )
 #: Touched by the supervisor at every tick.

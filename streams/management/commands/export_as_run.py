@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from streams import as_run
+from streams.management.channel_command import ChannelCommand
+
+
+class Command(ChannelCommand):
+    help = "What a channel aired, as CSV on the standard output."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        written = "a day (2026-03-01) or a moment (2026-03-01T20:15) in the channel's time zone"
+        parser.add_argument(
+            "--from", dest="since", default="", help=f"{written}; else 7 days before the end."
+        )
+        parser.add_argument(
+            "--to", dest="until", default="", help=f"{written}; a day counts whole; else now."
+        )
+
+    def handle(self, *, slug: str | None, since: str, until: str, **_: Any) -> None:
+        channel = self.channel(slug)
+        try:
+            begins, ends = as_run.span(
+                since, until, now=timezone.now(), zone=ZoneInfo(channel.time_zone)
+            )
+        except as_run.SpanError as error:
+            raise CommandError(str(error)) from None
+        for line in as_run.lines(channel, begins, ends):
+            self.stdout.write(line, ending="")

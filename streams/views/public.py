@@ -1,0 +1,87 @@
+"""What goes out: the guide, what is on now and next, and the as-run log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from zoneinfo import ZoneInfo
+
+from django.contrib import admin
+from django.core.serializers.json import DjangoJSONEncoder
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_safe
+
+from streams import as_run, guide
+from streams.models import Channel
+from streamsite.answers import say, staff, unless_seen
+
+
+@require_safe
+def xmltv(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """The channel's guide for players and aggregators."""
+    channel = _told_of(request, slug)
+    answer = unless_seen(
+        request, guide.xmltv(channel, timezone.now()), "application/xml; charset=utf-8"
+    )
+    return _kept(answer, channel, guide.KEPT)
+
+
+@require_safe
+def now_next(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """What is on now and next, for overlays, which run on pages of other sites."""
+    channel = _told_of(request, slug)
+    answer = JsonResponse(guide.now_next(channel, timezone.now()), encoder=DjangoJSONEncoder)
+    if channel.public_guide:
+        answer["Access-Control-Allow-Origin"] = "*"
+    return _kept(answer, channel, 1)
+
+
+def _told_of(request: HttpRequest, slug: str) -> Channel:
+    """The channel, where its guide is public or the one who asks is staff. Raises `Http404`."""
+    channels = Channel.objects.select_related("state")
+    channel = get_object_or_404(channels, slug=slug)
+    # Nobody's session is looked at where everybody may read: proxies can keep such an answer.
+    if channel.public_guide:
+        return channel
+    if admin.site.has_permission(request) and request.user.has_perm("streams.view_channel"):
+        return channel
+    raise Http404
+
+
+def _kept(answer: HttpResponse, channel: Channel, seconds: int) -> HttpResponse:
+    answer["Cache-Control"] = (
+        f"public, max-age={seconds}" if channel.public_guide else "no-cache, private"
+    )
+    return answer
+
+
+@require_GET
+@staff("streams.view_asrun")
+def as_run_csv(request: HttpRequest) -> HttpResponseBase:
+    """A channel's as-run log of a span, as a file. It may be a year's: it is not held whole."""
+    channel = get_object_or_404(Channel, slug=request.GET.get("channel", ""))
+    try:
+        since, until = as_run.span(
+            request.GET.get("from", ""),
+            request.GET.get("to", ""),
+            now=timezone.now(),
+            zone=ZoneInfo(channel.time_zone),
+        )
+    except as_run.SpanError as error:
+        return say(str(error), 400)
+    answer = StreamingHttpResponse(
+        # Excel takes a CSV without the mark for the local code page.
+        _marked(as_run.lines(channel, since, until)),
+        content_type="text/csv; charset=utf-8",
+    )
+    name = f"as-run-{channel.slug}-{since:%Y%m%d}-{until:%Y%m%d}.csv"
+    answer["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
+
+
+def _marked(lines: Iterable[str]) -> Iterator[bytes]:
+    yield b"\xef\xbb\xbf"
+    for line in lines:
+        yield line.encode()
