@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar
 from zoneinfo import available_timezones
 
@@ -13,7 +14,14 @@ from django.urls import reverse
 
 from media_library.house import RATES, House, Logo
 from media_library.models import Playlist
-from streams.outputs.platforms import LONGEST_SESSION, PLATFORMS, Platform, address_fault
+from streams.outputs.platforms import (
+    LONGEST_SESSION,
+    PLATFORMS,
+    Platform,
+    address_fault,
+    session,
+    session_fault,
+)
 from streams.programme.values import Order as PlayOrder
 from streams.programme.values import Return
 from streamsite.fields import SecretField
@@ -229,6 +237,15 @@ class Output(models.Model):
         """Where it is sent, without the key."""
         return self.url or PLATFORMS[Platform(self.platform)].url
 
+    @property
+    def roll_over(self) -> tuple[timedelta, timedelta]:
+        """After how long its session is rolled over: at an item's end, and at the latest."""
+        return session(Platform(self.platform), self.roll_over_hours)
+
     def clean(self) -> None:
-        if fault := address_fault(self.address):
-            raise ValidationError({"url": fault})
+        faults = {
+            "url": address_fault(self.address),
+            "roll_over_hours": session_fault(Platform(self.platform), self.roll_over_hours),
+        }
+        if told := {field: fault for field, fault in faults.items() if fault}:
+            raise ValidationError(told)

@@ -101,6 +101,7 @@ class OutputState(models.Model):
     bitrate = models.PositiveBigIntegerField(null=True, help_text="bit/s")
     fps = models.FloatField(null=True)
     speed = models.FloatField(null=True)
+    session_since = models.DateTimeField(null=True, help_text="When its present session began.")
     measured_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
@@ -25,9 +26,9 @@ class Preset:
     #: Without the key; empty where only the operator knows it.
     url: str
     needs_key: bool
-    #: Hours after which a session is rolled over, at an item's end ...
+    #: Hours after which a session is rolled over, at an item's end; 0: never ...
     session: int = LONGEST_SESSION
-    #: ... or, where no item ends, after so many at the latest.
+    #: ... or, where no item ends, after so many at the latest; 0: no limit.
     session_limit: float = LONGEST_SESSION + 12
 
 
@@ -57,8 +58,31 @@ PLATFORMS: Final[dict[Platform, Preset]] = {
         session_limit=47.5,
     ),
     Platform.RTMP: Preset("RTMP server", "", needs_key=False),
-    Platform.SRT: Preset("SRT receiver", "", needs_key=False),
+    # MPEG-TS, which SRT carries, counts on for ever: it wraps by design (ISO 13818-1).
+    Platform.SRT: Preset("SRT receiver", "", needs_key=False, session=0, session_limit=0),
 }
+
+
+def session(platform: Platform, hours: int | None) -> tuple[timedelta, timedelta]:
+    """After how long a session is rolled over: at an item's end, and at the latest; 0: never.
+
+    `hours`: what the operator wants; None: what suits the platform.
+    """
+    preset = PLATFORMS[platform]
+    after = preset.session if hours is None else hours
+    return timedelta(hours=after), timedelta(hours=preset.session_limit)
+
+
+def session_fault(platform: Platform, hours: int | None) -> str:
+    """What is wrong with the operator's hours, in a sentence; empty when they can be had."""
+    preset = PLATFORMS[platform]
+    if hours is None or not preset.session_limit or hours <= preset.session_limit:
+        return ""
+    return (
+        f"{preset.label} takes no session of {hours} hours: type "
+        f"{int(preset.session_limit)} or less, or leave it empty."
+    )
+
 
 SCHEMES: Final = ("rtmp", "rtmps", "srt")
 

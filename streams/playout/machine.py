@@ -6,14 +6,23 @@
                      (Launch) ◀──Ticked── RETRYING ──max_retries in a row──▶ FAILING
                                                                    (still retried, or GIVEN_UP)
 
+    ON_AIR ──ItemSent, session.after over──▶ ROLLING ──Exited──▶ ROLLING ──Moved──▶ ON_AIR
+           ──Ticked, session.by over───────▶ (Halt)   (Launch)      │ Exited
+                                                                    ▼
+                                                                RETRYING
+
 A process that exists but moves no data is halted after `policy.stall` seconds; its exit is then
 a failure like any other.
+
+Servers refuse a second publisher of one key, so a session is rolled over by stop, then start.
+That is no failure: nothing is counted and nobody waits. A first try that fails is an ordinary
+loss.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from streams.playout.plan import Policy
 from streams.playout.states import OutputAir
@@ -30,6 +39,8 @@ class Status:
     since: float = 0.0
     #: Whether a process exists.
     running: bool = False
+    #: When its process was started, which is when its session began: a second too early, and
+    #: known of an adopted one too.
     launched: float = 0.0
     #: When data last moved.
     moved: float = 0.0
@@ -40,7 +51,22 @@ class Status:
     retry_at: float | None = None
     #: When air was lost; None: it is not.
     lost: float | None = None
+    #: When the old session ended, while the new one connects.
+    rolled: float | None = None
     cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """How long one may last, in seconds; 0: as long as it likes."""
+
+    #: It ends with the item that is on air then.
+    after: float = 0.0
+    #: At the latest, wherever the item is.
+    by: float = 0.0
+
+
+ENDLESS: Final = Session()
 
 
 # ---- events
@@ -70,13 +96,20 @@ class Exited:
 class Adopted:
     """A pusher of an earlier supervisor runs."""
 
+    launched: float
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSent:
+    """The destination has all of an item, and no other output is being rolled over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
     pass
 
 
-Event = Wanted | Unwanted | Moved | Exited | Adopted | Ticked
+Event = Wanted | Unwanted | Moved | Exited | Adopted | ItemSent | Ticked
 
 
 # ---- actions
@@ -101,13 +134,23 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Rolled:
+    """The session that began at `began` has ended at `at`, as planned; another follows."""
+
+    at: float
+    began: float
+
+
+@dataclass(frozen=True, slots=True)
 class Regained:
     """Air is back since `at`, or no longer wanted: close the incident."""
 
     at: float
 
 
-Action = Launch | Halt | Lost | Regained
+#: What the channel must hear of.
+Told = Lost | Rolled | Regained
+Action = Launch | Halt | Told
 
 
 def delay(failures: int, policy: Policy) -> float | None:
@@ -138,7 +181,7 @@ def delay(failures: int, policy: Policy) -> float | None:
 
 
 def step(
-    status: Status, event: Event, now: float, policy: Policy
+    status: Status, event: Event, now: float, policy: Policy, session: Session = ENDLESS
 ) -> tuple[Status, tuple[Action, ...]]:
     match event:
         case Wanted():
@@ -147,14 +190,16 @@ def step(
             return _unwanted(status, now)
         case Moved():
             return _moved(status, now)
-        case Adopted():
+        case Adopted(launched):
             # It may be on air or hang: its next report, or the stall bound, tells.
-            adopted = replace(status, running=True, launched=now, moved=now)
+            adopted = replace(status, running=True, launched=launched, moved=now)
             return _enter(adopted, OutputAir.CONNECTING, now), ()
+        case ItemSent():
+            return _roll_over(status, now, session.after)
         case Exited(cause):
             return _exited(status, cause, now, policy)
         case Ticked():
-            return _ticked(status, now, policy)
+            return _ticked(status, now, policy, session)
         case _:
             assert_never(event)
 
@@ -175,18 +220,22 @@ def _launched(status: Status, now: float) -> Status:
 
 def _unwanted(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
     actions: tuple[Action, ...] = (Halt(),) if status.running else ()
-    if status.lost is not None:
+    if status.lost is not None or status.rolled is not None:
         actions += (Regained(now),)
-    off = replace(status, failures=0, retry_at=None, lost=None, cause="")
+    off = replace(status, failures=0, retry_at=None, lost=None, rolled=None, cause="")
     return _enter(off, OutputAir.OFF, now), actions
 
 
 def _moved(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
     if not status.running or status.state is OutputAir.OFF:
         return status, ()
-    actions: tuple[Action, ...] = () if status.lost is None else (Regained(now),)
+    if status.state is OutputAir.ROLLING and status.rolled is None:
+        # The old session, on its way out.
+        return replace(status, moved=now), ()
+    gap = status.lost is not None or status.rolled is not None
+    actions: tuple[Action, ...] = (Regained(now),) if gap else ()
     on_air = now if status.on_air is None else status.on_air
-    moved = replace(status, moved=now, on_air=on_air, lost=None, cause="")
+    moved = replace(status, moved=now, on_air=on_air, lost=None, rolled=None, cause="")
     return _enter(moved, OutputAir.ON_AIR, now), actions
 
 
@@ -196,6 +245,9 @@ def _exited(
     gone = replace(status, running=False, on_air=None)
     if status.state is OutputAir.OFF:
         return gone, ()
+    if status.state is OutputAir.ROLLING and status.rolled is None:
+        begun = _launched(replace(gone, rolled=now, failures=0), now)
+        return begun, (Rolled(now, status.launched), Launch())
     settled = status.on_air is not None and now - status.on_air >= policy.settled
     failures = 1 if settled else status.failures + 1
     actions: tuple[Action, ...] = ()
@@ -209,6 +261,7 @@ def _exited(
         gone,
         failures=failures,
         lost=lost,
+        rolled=None,
         cause=cause,
         retry_at=None if wait is None else now + wait,
     )
@@ -222,13 +275,22 @@ def _exited(
     return failed, actions
 
 
-def _ticked(status: Status, now: float, policy: Policy) -> tuple[Status, tuple[Action, ...]]:
+def _ticked(
+    status: Status, now: float, policy: Policy, session: Session
+) -> tuple[Status, tuple[Action, ...]]:
     if status.running:
         if now - status.moved > policy.stall:
             # Asked again at each tick until it is gone: `moved` stays where it is, so that the
             # incident begins where the data stopped.
             return status, (Halt(),)
-        return status, ()
+        return _roll_over(status, now, session.by)
     if status.retry_at is not None and now >= status.retry_at:
         return _launched(status, now), (Launch(),)
     return status, ()
+
+
+def _roll_over(status: Status, now: float, after: float) -> tuple[Status, tuple[Action, ...]]:
+    """End the session if it has lasted for so many seconds; 0: never."""
+    if status.state is not OutputAir.ON_AIR or not after or now - status.launched < after:
+        return status, ()
+    return _enter(status, OutputAir.ROLLING, now), (Halt(),)

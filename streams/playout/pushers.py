@@ -1,18 +1,35 @@
-"""The outputs of a channel: carries out what `machine.step` decides for each."""
+"""The outputs of a channel: carries out what `machine.step` decides for each.
+
+A pusher lags behind the hub: it begins two segments behind the newest, and its own start takes
+time. So an item that has ended at the hub ends at a destination some seconds later, and a
+session that is rolled over with an item must wait for that. The lag is known: how far behind it
+began, and how much of the time since then it has sent.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import assert_never
+from typing import Final, assert_never
 
-from streams.playout import commands, diagnosis, machine, process
+from streams.playout import commands, diagnosis, machine, process, window
+from streams.playout.machine import Session
 from streams.playout.plan import OutputPlan, Policy, Tools
 from streams.playout.playback import Relay
 from streams.playout.role import Role
+from streams.playout.states import OutputAir
 
-#: Tells the channel of lost (a cause) or regained (None) air: output, cause, monotonic seconds.
-Report = Callable[[OutputPlan, str | None, float], None]
+#: Tells the channel of air that an output has lost, regained, or left for a new session.
+Report = Callable[[OutputPlan, machine.Told], None]
+#: Seconds for which the end of an item is remembered: no pusher lags behind by more than the
+#: hub's window, which is 20 s.
+REMEMBERED: Final = 30.0
+#: Seconds that a pusher of an earlier version, which did not note it, is taken to have begun
+#: behind the hub.
+USUAL: Final = 5.0
+#: Seconds: rather a few pictures of the next item than the last ones of this lost.
+MARGIN: Final = 0.2
 
 
 def role_name(output: int) -> str:
@@ -41,6 +58,10 @@ class Pushers:
         self.plans: dict[int, OutputPlan] = {}
         self.statuses: dict[int, machine.Status] = {}
         self.roles: dict[int, Role] = {}
+        #: When items ended at the hub.
+        self._ended: list[float] = []
+        #: Of each output, the last of these that its destination has.
+        self._sent: dict[int, float] = {}
 
     def adopt(self, output: int, role: Role, plan: OutputPlan | None, now: float) -> None:
         """Take over a running pusher; one whose output is gone is ended."""
@@ -51,7 +72,10 @@ class Pushers:
             role.halt(now, self.policy.grace)
             return
         self.plans[output] = plan
-        self._step(output, machine.Adopted(), now)
+        # By the machine's own clock: another deploy begins no new session, nor does a wall
+        # clock that jumps.
+        launched = now - process.age(role.process.record)
+        self._step(output, machine.Adopted(launched), now)
 
     def want(self, outputs: tuple[OutputPlan, ...], now: float) -> None:
         """Bring what runs in line with what is wanted."""
@@ -82,8 +106,70 @@ class Pushers:
                 self._exited(pk, role, now)
             elif role.halted:
                 role.halt(now, self.policy.grace)
+        self._ended = [at for at in self._ended if now - at < REMEMBERED]
         for pk in list(self.plans):
+            if self._item_sent(pk, now) and self._free(pk, now):
+                self._step(pk, machine.ItemSent(), now)
             self._step(pk, machine.Ticked(), now)
+
+    def item_ended(self, at: float) -> None:
+        """An item has ended at the hub, and another has begun."""
+        self._ended.append(at)
+
+    @property
+    def ending(self) -> bool:
+        """Whether an item is about to end at a destination whose session is due."""
+        return any(
+            self._sent.get(pk, 0.0) < at
+            for at in self._ended
+            for pk, plan in self.plans.items()
+            if plan.roll_after and self._due(pk, at)
+        )
+
+    def _due(self, pk: int, now: float) -> bool:
+        status, after = self.statuses[pk], self.plans[pk].roll_after
+        return status.state is OutputAir.ON_AIR and now - status.launched >= after - REMEMBERED
+
+    def _item_sent(self, pk: int, now: float) -> bool:
+        """Whether an item has ended at the destination since the last look.
+
+        Measured with nginx-rtmp and FFmpeg 5.1.9: a session ends 0 to 0.4 s behind the item's
+        last picture, the next one begins 0.3 to 0.7 s later, and with a whole segment, so up
+        to two seconds before or behind the next item's first picture.
+        """
+        role = self.roles.get(pk)
+        sent = None if role is None else role.sent(now)
+        if role is None or sent is None:
+            return False
+        began = float(role.process.record.notes.get("behind", USUAL))
+        lag = began + now - self.statuses[pk].launched - sent + MARGIN
+        before = self._sent.get(pk, now - lag)
+        self._sent[pk] = max(before, now - lag)
+        return any(before < at <= now - lag for at in self._ended)
+
+    def _free(self, pk: int, now: float) -> bool:
+        """Whether the channel's other outputs carry it, or can't be waited for."""
+        return all(
+            self._carries(status, now)
+            for other, status in self.statuses.items()
+            if other != pk and other in self.plans
+        )
+
+    def _carries(self, status: machine.Status, now: float) -> bool:
+        match status.state:
+            case OutputAir.ON_AIR:
+                return status.on_air is not None and now - status.on_air >= self.policy.apart
+            case OutputAir.CONNECTING | OutputAir.ROLLING | OutputAir.RETRYING:
+                return False
+            case _:
+                return True
+
+    def _session(self, pk: int) -> Session:
+        """The latest end comes at another time for each output: one must be on air."""
+        plan = self.plans[pk]
+        place = sorted(self.plans).index(pk)
+        by = max(plan.roll_after, plan.roll_by - place * self.policy.apart)
+        return Session(plan.roll_after, by if plan.roll_by else 0.0)
 
     def stop(self, now: float) -> bool:
         """End them all. True when none is left."""
@@ -103,7 +189,8 @@ class Pushers:
         self._step(pk, machine.Exited(cause), now)
 
     def _step(self, pk: int, event: machine.Event, now: float) -> None:
-        status, actions = machine.step(self.statuses[pk], event, now, self.policy)
+        session = self._session(pk) if pk in self.plans else machine.ENDLESS
+        status, actions = machine.step(self.statuses[pk], event, now, self.policy, session)
         self.statuses[pk] = status
         for action in actions:
             match action:
@@ -112,15 +199,14 @@ class Pushers:
                 case machine.Halt():
                     if pk in self.roles:
                         self.roles[pk].halt(now, self.policy.grace)
-                case machine.Lost(at, cause):
-                    self.report(self.plans[pk], cause, at)
-                case machine.Regained(at):
-                    self.report(self.plans[pk], None, at)
+                case machine.Lost() | machine.Rolled() | machine.Regained():
+                    self.report(self.plans[pk], action)
                 case _:
                     assert_never(action)
 
     def _launch(self, pk: int, now: float) -> None:
         plan = self.plans[pk]
+        behind = window.behind(self.hls / "live.m3u8", time.time(), commands.SEGMENTS_BEHIND)
         try:
             sock = process.progress_socket()
             port = sock.getsockname()[1]
@@ -130,9 +216,10 @@ class Pushers:
                 role_name(pk),
                 commands.pusher(self.tools.ffmpeg, port, self.hls, plan, self.policy),
                 sock=sock,
-                notes={"edition": plan.edition},
+                notes={"edition": plan.edition, "behind": round(behind, 3)},
             )
         except (process.SpawnError, OSError) as error:
             self._step(pk, machine.Exited(str(error)), now)
             return
         self.roles[pk] = Role(started, now)
+        self._sent.pop(pk, None)

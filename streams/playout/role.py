@@ -42,6 +42,8 @@ class Role:
         self.lines: deque[str] = deque(maxlen=REMEMBERED)
         self._sizes: deque[tuple[float, int]] = deque()
         self._first: tuple[float, int] | None = None
+        #: When it reported, and how many seconds its output was ahead of our clock then.
+        self._leads: deque[tuple[float, float]] = deque()
         self._halted: float | None = None
         self._insisted = False
         self._cpu: tuple[float, float] | None = None
@@ -68,6 +70,9 @@ class Role:
                 advanced = self.has_moved = True
                 self.moved = now
                 self._first = self._first or (now, report.out_time_us)
+                self._leads.append((now, report.out_time_us / 1_000_000 - now))
+                while now - self._leads[0][0] > RATE_WINDOW:
+                    self._leads.popleft()
             self.progress = report
             if report.total_size is not None:
                 self._sizes.append((now, report.total_size))
@@ -85,6 +90,15 @@ class Role:
             return None
         (start, before), (end, after) = self._sizes[0], self._sizes[-1]
         return max(0, round((after - before) * 8 / (end - start))) if end > start else None
+
+    def sent(self, now: float) -> float | None:
+        """Seconds of air that it has put out by now, by its reports of the last ten seconds.
+
+        A report is read up to a second late, so the best of them is the truest.
+        """
+        if not self._leads:
+            return None
+        return now + max(lead for _, lead in self._leads)
 
     def lag(self) -> float | None:
         """Seconds that its output fell behind the wall clock since its first report."""

@@ -28,12 +28,14 @@ class OutputAir(StrEnum):
     """State of an output.
 
     off → connecting → on_air → retrying → on_air, or, after several failures in a row, failing
-    (still retried), or given_up where WORKER_GIVE_UP asks for that.
+    (still retried), or given_up where WORKER_GIVE_UP asks for that. Rolling: between two
+    sessions, as planned.
     """
 
     OFF = "off"
     CONNECTING = "connecting"
     ON_AIR = "on_air"
+    ROLLING = "rolling"
     RETRYING = "retrying"
     FAILING = "failing"
     GIVEN_UP = "given_up"

@@ -9,6 +9,19 @@ from typing import Final
 _SEGMENT: Final = re.compile(r"#EXTINF:([0-9.]+),[^\n]*\n([^#\n]+)\n")
 
 
+def behind(playlist: Path, wall: float, segments: int) -> float:
+    """Seconds of air from the start of the last so many segments to what the hub sends now.
+
+    That is how far behind the hub a reader is that begins there. 0 without a playlist.
+    """
+    try:
+        age = wall - playlist.stat().st_mtime
+        found = _SEGMENT.findall(playlist.read_text())
+    except OSError:
+        return 0.0
+    return max(0.0, age) + sum(float(seconds) for seconds, _ in found[-segments:])
+
+
 class Window:
     """`look` reads the playlist when it has changed: once a segment."""
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams.playout import machine
 from streams.playout.machine import (
     Adopted,
     Exited,
     Halt,
+    ItemSent,
     Launch,
     Lost,
     Moved,
     Regained,
+    Rolled,
+    Session,
     Status,
     Ticked,
     Unwanted,
@@ -26,6 +31,13 @@ from streams.playout.states import OutputAir
 POLICY = Policy()
 CONNECTING = Status(OutputAir.CONNECTING, since=100, running=True, launched=100, moved=100)
 ON_AIR = replace(CONNECTING, state=OutputAir.ON_AIR, since=101, moved=150, on_air=101)
+MOVING = replace(ON_AIR, moved=179)
+#: Being rolled over: the old session ends, the new one begins.
+ENDING = replace(ON_AIR, state=OutputAir.ROLLING, since=160, moved=160)
+BEGINNING = Status(
+    OutputAir.ROLLING, since=160, running=True, launched=161, moved=161, rolled=161
+)
+SESSION = Session(after=60, by=80)
 RETRYING = Status(
     OutputAir.RETRYING,
     since=150,
@@ -60,7 +72,24 @@ RETRYING = Status(
         (ON_AIR, Unwanted(), 160, OutputAir.OFF, (Halt(),)),
         (RETRYING, Unwanted(), 155, OutputAir.OFF, (Regained(155),)),
         (Status(running=True), Exited("x"), 1, OutputAir.OFF, ()),
-        (Status(), Adopted(), 5, OutputAir.CONNECTING, ()),
+        (Status(), Adopted(2), 5, OutputAir.CONNECTING, ()),
+        # A session that is due ends with the item, and at its limit wherever the item is.
+        (ON_AIR, ItemSent(), 159.9, OutputAir.ON_AIR, ()),
+        (ON_AIR, ItemSent(), 160, OutputAir.ROLLING, (Halt(),)),
+        (MOVING, Ticked(), 179.9, OutputAir.ON_AIR, ()),
+        (MOVING, Ticked(), 180, OutputAir.ROLLING, (Halt(),)),
+        (CONNECTING, ItemSent(), 500, OutputAir.CONNECTING, ()),
+        # The old process may still report; its end is no failure.
+        (ENDING, Moved(), 160.1, OutputAir.ROLLING, ()),
+        (ENDING, ItemSent(), 160.1, OutputAir.ROLLING, ()),
+        (ENDING, Exited("x"), 161, OutputAir.ROLLING, (Rolled(161, 100), Launch())),
+        (ENDING, Ticked(), 170.1, OutputAir.ROLLING, (Halt(),)),
+        (ENDING, Unwanted(), 161, OutputAir.OFF, (Halt(),)),
+        (BEGINNING, Moved(), 163, OutputAir.ON_AIR, (Regained(163),)),
+        (BEGINNING, Unwanted(), 163, OutputAir.OFF, (Halt(), Regained(163))),
+        # A first try that fails is a loss like any other.
+        (BEGINNING, Exited("x"), 163, OutputAir.RETRYING, (Lost(163, "x"), Launch())),
+        (BEGINNING, Ticked(), 171.1, OutputAir.ROLLING, (Halt(),)),
     ],
 )
 def test_every_branch(
@@ -70,7 +99,7 @@ def test_every_branch(
     state: OutputAir,
     actions: tuple[machine.Action, ...],
 ) -> None:
-    after, done = machine.step(before, event, now, POLICY)
+    after, done = machine.step(before, event, now, POLICY, SESSION)
     assert (after.state, done) == (state, actions)
 
 
@@ -118,3 +147,67 @@ def test_one_that_settled_starts_counting_anew() -> None:
     after, actions = machine.step(status, Exited("x"), 101 + POLICY.settled, POLICY)
     assert after.failures == 1
     assert Launch() in actions
+
+
+def test_a_session_that_was_rolled_over_counts_no_failure_and_lasts_as_long_again() -> None:
+    status, _ = machine.step(replace(ENDING, failures=2), Exited("x"), 161, POLICY, SESSION)
+    assert (status.failures, status.launched, status.cause) == (0, 161, "")
+    status, _ = machine.step(status, Moved(), 162, POLICY, SESSION)
+    assert machine.step(status, ItemSent(), 220.9, POLICY, SESSION) == (status, ())
+    status, actions = machine.step(status, ItemSent(), 221, POLICY, SESSION)
+    assert actions == (Halt(),)
+
+
+def test_an_adopted_session_is_as_old_as_its_process() -> None:
+    status, _ = machine.step(Status(), Adopted(100), 155, POLICY, SESSION)
+    status, _ = machine.step(status, Moved(), 156, POLICY, SESSION)
+    _, actions = machine.step(status, ItemSent(), 160, POLICY, SESSION)
+    assert actions == (Halt(),)
+
+
+def test_without_a_limit_nothing_is_rolled_over() -> None:
+    for event in (ItemSent(), Ticked()):
+        status = replace(ON_AIR, moved=1e9)
+        assert machine.step(status, event, 1e9, POLICY) == (status, ())
+
+
+EVENTS = st.sampled_from(
+    [Wanted(), Unwanted(), Moved(), Exited("x"), ItemSent(), Ticked(), Ticked(), Moved()]
+)
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 30), EVENTS), max_size=60))
+def test_whatever_happens_one_process_at_most_and_each_gap_is_closed_once(
+    story: list[tuple[float, machine.Event]],
+) -> None:
+    """Stop, then start: a server refuses a second publisher on one key."""
+    status, now, running, gap = Status(), 0.0, False, ""
+    for wait, event in story:
+        now += wait
+        if isinstance(event, Exited | Moved) and not running:
+            # No process, nothing to tell.
+            continue
+        running = running and not isinstance(event, Exited)
+        status, done = machine.step(status, event, now, POLICY, SESSION)
+        for action in done:
+            match action:
+                case Launch():
+                    assert not running
+                    running = True
+                case Halt():
+                    assert running
+                case Rolled():
+                    assert not gap
+                    gap = "planned"
+                case Lost():
+                    # In the place of a planned one, or of none.
+                    assert gap != "lost"
+                    gap = "lost"
+                case Regained():
+                    assert gap
+                    gap = ""
+        assert status.running == running
+        assert (status.lost is not None, status.rolled is not None) == (
+            gap == "lost",
+            gap == "planned",
+        )

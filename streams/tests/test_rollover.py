@@ -1,0 +1,185 @@
+"""A session that is rolled over: another one follows, at an item's end, and nobody failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from streams.playout.ledger import IncidentClosed, IncidentOpened
+from streams.playout.plan import OutputPlan, Policy
+from streams.tests.bench.audit import Marked, audit, marks
+from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.rtmp import RtmpServer
+from streams.tests.bench.waiting import until
+from streamsite.secret import Secret
+
+pytestmark = pytest.mark.slow
+
+#: Seconds. Sessions of half a day, in short.
+SESSION = 9.0
+APART = 4.0
+
+
+def output(server: RtmpServer, pk: int = 1, **limits: float) -> OutputPlan:
+    key = Secret(f"k-{pk}")
+    return OutputPlan(pk, f"Output {pk}", server.address, key, f"edition-{pk}", **limits)
+
+
+@pytest.fixture
+def book(shelf: dict[int, Clip]) -> Book:
+    return Book({1: assignment(shelf[1], shelf[2], shelf[3], slate=shelf[4])})
+
+
+@pytest.fixture
+def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
+    made = Engine(tmp_path / "run", book, Policy(apart=APART))
+    made.run_dir.mkdir()
+    yield made
+    made.end()
+
+
+def send(book: Book, *outputs: OutputPlan) -> None:
+    plan = book.assignments[1].plan
+    book.assignments[1] = replace(book.assignments[1], plan=replace(plan, outputs=outputs))
+
+
+def launched(engine: Engine) -> float:
+    channel = engine.channel()
+    assert channel is not None
+    return channel.pushers.statuses[1].launched
+
+
+def opened(book: Book) -> list[IncidentOpened]:
+    return [note for note in list(book.notes) if isinstance(note, IncidentOpened)]
+
+
+def closed(book: Book, subject: str) -> list[float]:
+    return [
+        note.at
+        for note in list(book.notes)
+        if isinstance(note, IncidentClosed) and note.subject == subject
+    ]
+
+
+def ends(server: RtmpServer, key: str) -> list[tuple[Marked, Marked]]:
+    """First and last picture of each session of a key."""
+    found = []
+    for path in server.recordings(key):
+        shown = list(marks(path))
+        found.append((shown[0], shown[-1]))
+    return found
+
+
+def from_seam(mark: Marked, shelf: dict[int, Clip]) -> float:
+    """Seconds from a picture to the nearest beginning of an item: less than 0 before it."""
+    frames = mark.frame if mark.frame < shelf[mark.clip].frames / 2 else None
+    if frames is None:
+        frames = mark.frame + 1 - shelf[mark.clip].frames
+    return frames / shelf[mark.clip].house.fps
+
+
+def test_a_session_ends_with_its_item_and_another_follows(
+    engine: Engine, book: Book, server: RtmpServer, shelf: dict[int, Clip]
+) -> None:
+    send(book, output(server, roll_after=SESSION, roll_by=SESSION * 10))
+    engine.start()
+    until(lambda: server.sessions("k-1") == 4, 60, "it was rolled over three times")
+    until(lambda: not book.incidents(), 15, "it is back")
+    engine.end()
+
+    planned = opened(book)
+    assert {(found.severity, found.subject, found.output) for found in planned} == {
+        ("planned", "session-1", 1)
+    }
+    assert "a new session begins, as planned" in planned[0].cause
+    assert book.said("Output 1: retrying") == 0
+    sessions = ends(server, "k-1")
+    for _, last in sessions[:-1]:
+        assert abs(from_seam(last, shelf)) <= 1, sessions
+
+
+def test_where_no_item_ends_the_limit_holds(
+    engine: Engine, book: Book, server: RtmpServer, shelf: dict[int, Clip]
+) -> None:
+    book.assignments[1] = assignment(shelf[4], slate=shelf[1])
+    send(book, output(server, roll_after=2, roll_by=6))
+    engine.start()
+    until(lambda: server.sessions("k-1") == 2, 20, "it was rolled over within the item")
+    engine.end()
+    ((_, last), _) = ends(server, "k-1")
+    assert last.clip == 4
+    assert last.frame < shelf[4].frames / 2
+
+
+def test_primary_and_backup_never_roll_over_at_the_same_time(
+    engine: Engine, book: Book, server: RtmpServer
+) -> None:
+    limits = {"roll_after": SESSION, "roll_by": SESSION * 10}
+    send(book, output(server, 1, **limits), output(server, 2, **limits))
+    engine.start()
+    until(
+        lambda: all(server.sessions(key) >= 3 for key in ("k-1", "k-2")),
+        90,
+        "both were rolled over twice",
+    )
+    until(lambda: not book.incidents(), 15, "both are on air")
+    engine.end()
+    gaps = sorted((note.at, note.subject) for note in opened(book))
+    for (at, subject), (later, other) in pairwise(gaps):
+        if subject != other:
+            back = min(end for end in closed(book, subject) if end >= at)
+            assert later - back >= APART, gaps
+
+
+def test_the_other_output_is_not_touched(
+    engine: Engine, book: Book, server: RtmpServer
+) -> None:
+    send(book, output(server, 1, roll_after=SESSION, roll_by=99), output(server, 2))
+    engine.start()
+    until(lambda: server.sessions("k-1") == 3, 60, "one was rolled over twice")
+    engine.end()
+    (recording,) = server.recordings("k-2")
+    audit(recording, HOUSE).assert_unbroken()
+
+
+def test_a_deploy_does_not_begin_a_session_anew(
+    engine: Engine, book: Book, server: RtmpServer
+) -> None:
+    send(book, output(server, roll_after=SESSION, roll_by=99))
+    engine.start()
+    engine.until_state("on_air")
+    before = launched(engine)
+    engine.leave()
+    engine.start()
+    engine.until_state("on_air")
+    assert launched(engine) == pytest.approx(before, abs=1)
+    assert server.sessions("k-1") == 1
+    until(lambda: server.sessions("k-1") == 2, SESSION * 2, "it was rolled over")
+    until(lambda: "session-1" in {note.subject for note in opened(book)}, 5, "it is told")
+
+
+def test_one_that_does_not_come_back_is_a_loss_like_any_other(
+    engine: Engine, book: Book, server: RtmpServer, tmp_path: Path
+) -> None:
+    fault = tmp_path / "fault"
+    program = tmp_path / "ffmpeg"
+    # The real one, but for pushers that are started while the fault is there.
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *rtmp:*) [ -e {fault} ] && exit 1;; esac\nexec ffmpeg "$@"\n'
+    )
+    program.chmod(0o755)
+    engine.ffmpeg = str(program)
+    send(book, output(server, roll_after=SESSION, roll_by=99))
+    engine.start()
+    engine.until_state("on_air")
+    fault.touch()
+    until(lambda: "output-1" in book.incidents(), 30, "it is lost")
+    assert book.incidents() == {"output-1"}
+    assert [note.severity for note in opened(book)] == ["planned", "lost"]
+    fault.unlink()
+    until(lambda: not book.incidents(), 30, "it is back")
