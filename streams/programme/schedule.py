@@ -25,6 +25,8 @@ from streams.programme.values import (
     Rotation,
 )
 
+#: Seconds that count as none: moments are rounded, and the hub's clock is read.
+SLACK: Final = Fraction(1, 100)
 #: Seconds: as far as is looked ahead for what cuts in.
 LONG: Final = Fraction(DAY // timedelta(seconds=1))
 
@@ -55,7 +57,7 @@ def room(programme: Programme, at: datetime) -> Fraction | None:
 
 def on_grid(programme: Programme, seconds: Fraction) -> Fraction:
     """The most that can be played of so many seconds; one step at least."""
-    return max(1, seconds // programme.cut) * programme.cut
+    return max(1, (seconds + SLACK) // programme.cut) * programme.cut
 
 
 def in_turn(
@@ -156,7 +158,7 @@ class _Picker:
             return None
         if self.programme.on_return is Return.RESTART:
             return entry, cursor.round, Fraction(0)
-        start = cursor.into // self.programme.resume * self.programme.resume
+        start = (cursor.into + SLACK) // self.programme.resume * self.programme.resume
         if entry.seconds - start < self.programme.cut:
             return None
         return entry, cursor.round, start
@@ -165,7 +167,7 @@ class _Picker:
 
     def limit(self, seconds: Fraction) -> tuple[datetime, str] | None:
         """What ends it early within so many seconds: a block that cuts in, or its own end."""
-        until = moment(self.at, seconds)
+        until = moment(self.at, seconds - SLACK)
         cut = next_cut(self.programme, self.due, until)
         ends = None if cut is None else (cut.begins, "cut")
         if self.slot is None or not self.slot.block.fit or self.slot.ends >= until:
@@ -185,6 +187,7 @@ class _Picker:
         rotation = self.programme.filler
         cursor = self.cursors.get(FILLER, Cursor())
         found = following(rotation, cursor, self._allowed)
+        seconds += SLACK
         if found is None or found[0].seconds <= seconds:
             return found
         fitting = [

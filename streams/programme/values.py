@@ -142,9 +142,9 @@ class Pick:
     #: Seconds into the item.
     start: Fraction = Fraction(0)
     end: Fraction = Fraction(0)
+    cursors: Cursors = field(default_factory=dict, compare=False, repr=False)
     #: The list whose turn it is has nothing that may be played.
     wanting: bool = False
-    cursors: Cursors = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def whole(self) -> bool:
