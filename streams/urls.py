@@ -2,12 +2,19 @@ from django.urls import path, re_path
 
 from streams import views
 from streams.orders import ORDERS
+from streams.views import calendar
 
 urlpatterns = [
     path("health", views.health, name="health"),
     path("health/", views.health),
     # Under /admin/monitor/, so that the sidebar marks one entry only.
     path("admin/monitor/<slug:slug>/", views.monitor, name="monitor"),
+    path("admin/calendar/<slug:slug>/", calendar.page, name="calendar"),
+    path("admin/calendar/<slug:slug>/week.json", calendar.week, name="calendar-week"),
+    path("admin/calendar/<slug:slug>/move/", calendar.move, name="calendar-move"),
+    path("admin/calendar/<slug:slug>/copy/", calendar.copy_week, name="calendar-copy"),
+    path("admin/calendar/<slug:slug>/preview/", calendar.coming, name="calendar-preview"),
+    path("admin/calendar/<slug:slug>/why/", calendar.why, name="calendar-why"),
     path("channels/status.json", views.status, name="status"),
     path("channels/<slug:slug>/status.json", views.status, name="channel-status"),
     path("channels/<slug:slug>/guide.xml", views.xmltv, name="guide"),

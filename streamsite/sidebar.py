@@ -16,6 +16,8 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Control room", "monitoring", ""),
         ("Channels", "live_tv", "streams.Channel"),
         ("Outputs", "cell_tower", "streams.Output"),
+        ("Forewarnings", "event_busy", "streams.Forewarning"),
+        ("Blocks", "calendar_month", "streams.Block"),
     ),
     "Library": (
         ("Items", "movie", "media_library.MediaItem"),

@@ -16,12 +16,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import ModelAdmin, StackedInline, TabularInline
 
 from streams.actions import wake_supervisor
-from streams.admin.forms import ChannelForm, KeptLogo, OutputForm
+from streams.admin.forms import ChannelForm, HoursForm, KeptLogo, OutputForm
 from streams.health.report import report
-from streams.models import Channel, Output
+from streams.models import Channel, OnAirHours, Output
 from streams.templatetags.monitor import buttons
 
 #: Changing these under a running channel would break its stream.
@@ -39,6 +39,7 @@ HISTORY = {
     "log line",
     "channel state",
     "output state",
+    "forewarning",
 }
 
 
@@ -58,17 +59,37 @@ class OutputInline(TabularInline):  # type: ignore[misc]
     show_change_link = True
 
 
+class HoursInline(StackedInline):  # type: ignore[misc]
+    model = OnAirHours
+    form = HoursForm
+    fields = ("days", ("starts", "ends"), ("first_day", "last_day"))
+    extra = 0
+
+
 @admin.register(Channel)
 class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
     form = ChannelForm
-    list_display = ("name", "air", "orders", "live", "playlist", "house_format")
+    list_display = ("name", "air", "orders", "live", "programme", "playlist", "house_format")
     list_select_related = ("playlist",)
     search_fields = ("name", "slug")
     prepopulated_fields: ClassVar = {"slug": ("name",)}
     autocomplete_fields = ("playlist", "filler")
-    inlines = (OutputInline,)
+    inlines = (OutputInline, HoursInline)
     fieldsets = (
-        (None, {"fields": ("name", "slug", "playlist", "filler", "preview")}),
+        (None, {"fields": ("name", "slug", "preview", "public_guide")}),
+        (
+            "Programme",
+            {
+                "fields": (
+                    ("playlist", "playlist_order"),
+                    "filler",
+                    ("time_zone", "max_rating"),
+                    "on_return",
+                ),
+                "description": "The playlist plays where no block is on. Blocks are made in "
+                "the channel's calendar.",
+            },
+        ),
         (
             "House format",
             {
@@ -108,6 +129,13 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
     def live(self, channel: Channel) -> SafeString:
         return format_html(
             '<a class="sx-watch" href="{}">Watch</a>', reverse("monitor", args=[channel.slug])
+        )
+
+    @admin.display(description="Programme")
+    def programme(self, channel: Channel) -> SafeString:
+        return format_html(
+            '<a class="sx-watch" href="{}">Calendar</a>',
+            reverse("calendar", args=[channel.slug]),
         )
 
     @admin.display(description="State")

@@ -1,20 +1,25 @@
-"""Forms of what people set up: a logo is uploaded, a stream key goes in and never comes out."""
+"""Forms of what people set up: days are ticked, a stream key goes in and never comes out."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Final
+from zoneinfo import available_timezones
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminFileFieldWidget,
     UnfoldAdminPasswordWidget,
+    UnfoldAdminSelect2Widget,
     UnfoldBooleanSwitchWidget,
 )
 
 from media_library import logos
 from media_library.storage import StorageError
-from streams.models import Channel, Output
+from streams.models import Block, Channel, OnAirHours, Output
+from streams.models.channel import default_time_zone
+from streams.models.programme import EVERY_DAY, WEEKDAYS, Span
 from streamsite.secret import Secret
 
 
@@ -46,6 +51,74 @@ class KeptLogo(UploadedFile):  # type: ignore[type-arg]
             self.fault = str(error)
 
 
+class WeekdaysInput(UnfoldAdminCheckboxSelectMultipleWidget):  # type: ignore[misc]
+    def get_context(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context(*args, **kwargs)
+        # In a row: the theme's word for it.
+        return context | {"radio_style": 1}
+
+
+class WeekdaysField(forms.MultipleChoiceField):
+    """Seven boxes for the number in which a row keeps its weekdays."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            choices=[(str(day), name) for day, name in enumerate(WEEKDAYS)],
+            widget=WeekdaysInput,
+            error_messages={"required": "Choose one day at least."},
+            **options,
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        # The row's number, or the same as text in an address; what was ticked is a list.
+        if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
+            return [str(day) for day in range(7) if int(value) >> day & 1]
+        return value
+
+    def clean(self, value: Any) -> Any:
+        return Span.of_weekdays(int(day) for day in super().clean(value))
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(self.prepare_value(initial), data)
+
+
+_DAYS: Final = "On each of these days, unless the dates below leave it out."
+_DATES: Final = "Left empty: no limit. For a single day, put the same day into both."
+
+
+class SpanForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Days, times and dates of a block, or of a channel's hours."""
+
+    days = WeekdaysField(initial=EVERY_DAY, help_text=_DAYS)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in {"first_day", "last_day"} & self.fields.keys():
+            self.fields[name].help_text = _DATES if name == "first_day" else "Included."
+
+
+class HoursForm(SpanForm):
+    class Meta:
+        model = OnAirHours
+        fields = ("days", "starts", "ends", "first_day", "last_day")
+
+
+class BlockForm(SpanForm):
+    class Meta:
+        model = Block
+        # The admin's fieldsets choose among them.
+        fields = "__all__"  # noqa: DJ007
+        help_texts: ClassVar = {
+            "playlist": "Plays in place of the channel's own while the block is on.",
+            "order": "Shuffle plays every item once a round, none again soon after.",
+            "enabled": "Off: it is kept, but not played.",
+            "starts": "On a day when clocks go forward, a time that is left out is played an "
+            "hour later.",
+            "ends": "A time that is not after the start is on the next day.",
+            "start": "Soft never cuts an item short, so the block may begin late by one item.",
+        }
+
+
 #: Where a logo stands.
 LOGO = {"logo_corner", "logo_width"}
 
@@ -62,6 +135,12 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         label="Remove the logo", required=False, widget=UnfoldBooleanSwitchWidget
     )
 
+    time_zone = forms.ChoiceField(
+        choices=sorted((name, name) for name in available_timezones()),
+        widget=UnfoldAdminSelect2Widget,
+        help_text="Blocks and hours are in its time. Type to search.",
+    )
+
     class Meta:
         model = Channel
         # The admin's fieldsets choose among them.
@@ -69,6 +148,8 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "time_zone" in self.fields:
+            self.fields["time_zone"].initial = default_time_zone()
         # A channel on air shows them as they are, and has no such fields.
         for name in LOGO & self.fields.keys():
             # Left out, they stay as they are.

@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin, TabularInline
 
 from streams.health import words
-from streams.models import AsRun, Incident, Node, Run
+from streams.models import AsRun, Channel, Forewarning, Incident, Node, Run
 
 
 class ReadOnly:
@@ -47,6 +48,10 @@ class OpenIncident(StillOpen):
     ended: ClassVar = "closed_at"
 
 
+class OpenForewarning(StillOpen):
+    ended: ClassVar = "cleared_at"
+
+
 class AsRunInline(ReadOnly, TabularInline):  # type: ignore[misc]
     model = AsRun
     fields = ("started_at", "title", "kind", "length", "ending", "cause")
@@ -77,6 +82,19 @@ class AsRunAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     list_filter = ("run__channel", "kind", "ending")
     list_select_related = ("run__channel",)
     search_fields = ("title",)
+    list_before_template = "streams/as_run_before.html"
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponseBase:
+        chosen = request.GET.get("run__channel__id__exact", "")
+        context = {
+            "export_channels": Channel.objects.only("slug", "name"),
+            "export_chosen": int(chosen) if chosen.isdecimal() else None,
+            **(extra_context or {}),
+        }
+        page: HttpResponseBase = super().changelist_view(request, context)
+        return page
 
     @admin.display(description="Channel")
     def channel(self, entry: AsRun) -> str:
@@ -105,6 +123,22 @@ class IncidentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     @admin.display(description="Lasted")
     def lasted_for(self, incident: Incident) -> str:
         return words.span(incident.lasted(timezone.now()).total_seconds())
+
+
+@admin.register(Forewarning)
+class ForewarningAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = (
+        "airs_at",
+        "channel",
+        "sentence",
+        "soft",
+        "found_at",
+        "told_at",
+        "cleared_at",
+    )
+    list_filter = ("channel", OpenForewarning, "soft")
+    list_select_related = ("channel",)
+    search_fields = ("sentence",)
 
 
 @admin.register(Node)

@@ -77,6 +77,7 @@ class NowReport:
     kind: str
     since: datetime | None
     until: datetime | None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +306,13 @@ def channel_report(
         bitrate=playing.bitrate if playing else None,
         preview=channel.preview,
         run=RunReport(run.pk, run.started_at, run.started_by, run.on_air_at) if run else None,
-        now=NowReport(playing.now_title, playing.now_kind, playing.now_since, playing.now_until)
+        now=NowReport(
+            playing.now_title,
+            playing.now_kind,
+            playing.now_since,
+            playing.now_until,
+            playing.now_why,
+        )
         if playing and playing.now_title
         else None,
         next=playing.next_title if playing else "",

@@ -51,6 +51,18 @@ class Span(models.Model):
             return "every day"
         return ", ".join(WEEKDAYS[day] for day in sorted(self.weekdays))
 
+    @property
+    def dates_in_words(self) -> str:
+        """Empty: at all times."""
+        first, last = (
+            f"{day.day} {day:%b %Y}" if day else "" for day in (self.first_day, self.last_day)
+        )
+        if first and first == last:
+            return f"only on {first}"
+        return " ".join(
+            word for word in (first and f"from {first}", last and f"until {last}") if word
+        )
+
     def clean(self) -> None:
         if self.first_day and self.last_day and self.last_day < self.first_day:
             raise ValidationError({"last_day": "It is before the first day."})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
 from media_library.models import MediaItem, Playlist, PlaylistEntry
-from streams.models import Channel, ChannelState, Node, Output, OutputState, Run
+from streams.models import Block, Channel, ChannelState, Node, Output, OutputState, Run
 from streamsite.secret import Secret
 
 #: A key that must be seen nowhere. Long enough to be found in anything by search.
@@ -32,6 +32,14 @@ def channel(slug: str = "demo", **fields: Any) -> Channel:
     if "playlist" not in fields:
         fields["playlist"] = playlist(name=f"Loop of {slug}")
     return Channel.objects.create(slug=slug, **fields)
+
+
+def block(of: Channel, name: str = "Evening", **fields: Any) -> Block:
+    """From 20:00 to 22:00 every day, unless told otherwise."""
+    if "playlist" not in fields:
+        fields["playlist"] = playlist(f"{name} 1", f"{name} 2", name=name)
+    times = {"starts": time(20), "ends": time(22)}
+    return Block.objects.create(channel=of, name=name, **times | fields)
 
 
 def output(of: Channel, name: str = "YouTube", **fields: Any) -> Output:

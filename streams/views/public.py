@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from zoneinfo import ZoneInfo
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.serializers.json import DjangoJSONEncoder
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_safe
 
 from streams import as_run, guide
 from streams.models import Channel
-from streamsite.answers import say, staff, unless_seen
+from streamsite.answers import say, staff, unless_seen, wants_json
 
 
 @require_safe
@@ -70,7 +70,10 @@ def as_run_csv(request: HttpRequest) -> HttpResponseBase:
             zone=ZoneInfo(channel.time_zone),
         )
     except as_run.SpanError as error:
-        return say(str(error), 400)
+        if wants_json(request):
+            return say(str(error), 400)
+        messages.error(request, str(error))
+        return redirect("admin:streams_asrun_changelist")
     answer = StreamingHttpResponse(
         # Excel takes a CSV without the mark for the local code page.
         _marked(as_run.lines(channel, since, until)),

@@ -26,6 +26,9 @@
     if (kind === "good") setTimeout(() => note.remove(), 6000);
   }
 
+  // The calendar tells its sentences in the same place.
+  window.streamsite.tell = tell;
+
   async function send(button) {
     const token = button.form.querySelector("[name=csrfmiddlewaretoken]").value;
     button.disabled = true;

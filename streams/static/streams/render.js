@@ -63,6 +63,8 @@
     const playing = channel.now;
     put(root, "now", playing ? playing.title : NOTHING);
     put(root, "next", channel.next || NOTHING);
+    put(root, "why", (playing && playing.why) || "");
+    for (const why of root.querySelectorAll('[data-f="why"]')) why.hidden = !why.textContent;
     since(root, "now-clock", playing && playing.since);
     if (!playing) put(root, "now-clock", NOTHING);
     const length = playing && playing.since && playing.until ? new Date(playing.until) - new Date(playing.since) : 0;

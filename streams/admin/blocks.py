@@ -1,0 +1,126 @@
+"""Blocks: what stands over the base playlist, and when."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from unfold.admin import ModelAdmin
+
+from streams.actions import wake_supervisor
+from streams.admin.forms import BlockForm
+from streams.models import Block
+from streams.models.programme import WEEKDAYS
+
+
+class OnWeekday(admin.SimpleListFilter):
+    title = "weekday"
+    parameter_name = "weekday"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(day), name) for day, name in enumerate(WEEKDAYS)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Block]) -> QuerySet[Block]:
+        if self.value() not in {str(day) for day in range(7)}:
+            return queryset
+        bit = 1 << int(self.value() or 0)
+        return queryset.annotate(on_it=F("days").bitand(bit)).filter(on_it=bit)
+
+
+@admin.register(Block)
+class BlockAdmin(ModelAdmin):  # type: ignore[misc]
+    form = BlockForm
+    list_display = (
+        "name",
+        "channel",
+        "when",
+        "dates",
+        "playlist",
+        "priority",
+        "start",
+        "fit",
+        "enabled",
+        "calendar",
+    )
+    list_filter = ("channel", OnWeekday, "start", "fit", "enabled")
+    list_select_related = ("channel", "playlist")
+    search_fields = ("name", "channel__name", "playlist__name")
+    autocomplete_fields = ("channel", "playlist")
+    list_before_template = "streams/blocks_before.html"
+    change_form_outer_before_template = "streams/block_before.html"
+    fieldsets: ClassVar = (
+        (None, {"fields": ("channel", "name", ("playlist", "order"), "enabled")}),
+        (
+            "When",
+            {
+                "fields": ("days", ("starts", "ends"), ("first_day", "last_day")),
+                "description": "In the channel's time zone.",
+            },
+        ),
+        (
+            "How",
+            {"fields": (("start", "fit"), ("priority", "max_rating"))},
+        ),
+    )
+
+    # ---- columns -----------------------------------------------------------------------------
+
+    @admin.display(description="When", ordering="starts")
+    def when(self, block: Block) -> SafeString:
+        return format_html(
+            "{}<br>{}",
+            capfirst(block.days_in_words),
+            f"{block.starts:%H:%M} to {block.ends:%H:%M}",
+        )
+
+    @admin.display(description="Dates", ordering="first_day")
+    def dates(self, block: Block) -> str:
+        return block.dates_in_words or "–"
+
+    @admin.display(description="Calendar")
+    def calendar(self, block: Block) -> SafeString:
+        return format_html(
+            '<a class="sx-watch" href="{}">Show</a>',
+            reverse("calendar", args=[block.channel.slug]),
+        )
+
+    # ---- writing -----------------------------------------------------------------------------
+
+    def save_model(self, request: HttpRequest, obj: Block, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        transaction.on_commit(wake_supervisor)
+
+    def delete_model(self, request: HttpRequest, obj: Block) -> None:
+        super().delete_model(request, obj)
+        transaction.on_commit(wake_supervisor)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Block]) -> None:
+        super().delete_queryset(request, queryset)
+        transaction.on_commit(wake_supervisor)
+
+    # ---- where it goes on: back to the calendar for who came from there
+
+    def response_post_save_add(self, request: HttpRequest, obj: Block) -> HttpResponseBase:
+        page: HttpResponseBase = super().response_post_save_add(request, obj)
+        return _back(request, obj) or page
+
+    def response_post_save_change(self, request: HttpRequest, obj: Block) -> HttpResponseBase:
+        page: HttpResponseBase = super().response_post_save_change(request, obj)
+        return _back(request, obj) or page
+
+
+def _back(request: HttpRequest, block: Block) -> HttpResponseBase | None:
+    if "calendar" not in request.GET:
+        return None
+    page = reverse("calendar", args=[block.channel.slug])
+    return redirect(f"{page}?{urlencode({'week': request.GET['calendar']})}")

@@ -1,0 +1,202 @@
+"""What will be on air, and why: the answer of the code that plays, in people's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.core.exceptions import ObjectDoesNotExist
+
+from streams import agenda, plans
+from streams.agenda import Claim
+from streams.models import AsRun, Channel, ChannelState
+from streams.playout.states import AirState
+from streams.programme import schedule
+from streams.programme.values import BASE, FILLER, Pick, Start
+
+#: As far as the preview reaches.
+REACH: Final = timedelta(days=7)
+
+
+def playing(channel: Channel) -> ChannelState | None:
+    """The state of a channel that plays something now, as its worker wrote it last."""
+    try:
+        state: ChannelState = channel.state
+    except ObjectDoesNotExist:
+        return None
+    on = state.state in {AirState.ON_AIR.value, AirState.DEGRADED.value}
+    return state if on and state.now_title and state.now_since else None
+
+
+def begins(channel: Channel, now: datetime) -> datetime:
+    """When the next item begins: at the end of the present one, where that is known."""
+    state = playing(channel)
+    known = state.now_until if state is not None else None
+    return known if known is not None and known > now else now
+
+
+def picks(channel: Channel, now: datetime, until: datetime) -> Iterator[Pick]:
+    """What will be on air up to that moment, if nothing fails and nothing is changed."""
+    return schedule.preview(
+        plans.programme(channel), begins(channel, now), until, plans.cursors(channel)
+    )
+
+
+# ---- in words --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One stretch on air, for a page. `start` and `seconds`: into the item, and on air."""
+
+    begins: datetime
+    ends: datetime | None
+    title: str
+    rule: str
+    why: str
+    start: float
+    seconds: float | None
+    #: whole, cut, resumed; empty where that is not known yet, and for the slate.
+    how: str
+    #: What is not prepared is over when it is over.
+    exact: bool = True
+
+
+def lines(found: Iterable[Pick], names: Mapping[int, str]) -> list[Line]:
+    """`names`: those of the channel's blocks, by their number."""
+    return [line(pick, names) for pick in found]
+
+
+def line(pick: Pick, names: Mapping[int, str]) -> Line:
+    entry = pick.entry
+    return Line(
+        begins=pick.begins,
+        ends=pick.ends,
+        title=plans.SLATE_TITLE if entry is None else entry.item.title,
+        rule="Slate" if entry is None else in_words(pick.rule, names),
+        why=pick.why,
+        start=float(pick.start),
+        seconds=(pick.ends - pick.begins).total_seconds(),
+        how=_how(pick),
+        exact=entry is None or entry.exact,
+    )
+
+
+def _how(pick: Pick) -> str:
+    if pick.entry is None:
+        return ""
+    resumed, cut = pick.start > 0, pick.end < pick.entry.seconds
+    words = [word for word, holds in (("Resumed", resumed), ("cut", cut)) if holds]
+    return ", ".join(words).capitalize() or "Whole"
+
+
+def in_words(rule: str, names: Mapping[int, str]) -> str:
+    """A rule as people know it; a block that was deleted has its number only."""
+    kind, _, number = rule.partition("-")
+    if kind == "block" and number.isdecimal():
+        return names.get(int(number), f"A block that was deleted (number {number})")
+    return {BASE: "Base playlist", FILLER: "Filler", "": "–"}.get(rule, rule.capitalize())
+
+
+def on_air(channel: Channel, now: datetime, names: Mapping[int, str]) -> Line | None:
+    """What is on air now, as the worker wrote it last."""
+    state = playing(channel)
+    return None if state is None or begins(channel, now) <= now else _now(state, names)
+
+
+# ---- why is this on air? ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was, is or will be on air at a moment; `line` is None where that is nothing."""
+
+    at: datetime
+    #: was, is, or will be
+    tense: str
+    line: Line | None
+    #: The blocks that want the moment, as they are set up now.
+    claims: list[Claim]
+    notes: tuple[str, ...] = ()
+
+
+def why(channel: Channel, at: datetime, now: datetime) -> Answer:
+    """The past is in the as-run log, the present in the state; the rest is the preview's."""
+    names = dict(channel.blocks.values_list("pk", "name"))
+    claims = agenda.claims(agenda.outline(channel), at)
+    if at < now:
+        return _was(channel, at, claims, names)
+    state = playing(channel)
+    if state is not None and at < begins(channel, now):
+        found = _now(state, names)
+        return Answer(at, "is", found, claims, _waiting(found, state.now_rule, claims))
+    if at >= now + REACH:
+        note = f"The preview reaches {REACH.days} days from now."
+        return Answer(at, "will be", None, claims, (note,))
+    for pick in picks(channel, now, at + timedelta(microseconds=1)):
+        if pick.begins <= at < pick.ends:
+            found = line(pick, names)
+            notes = _waiting(found, pick.rule, claims)
+            if channel.order != Channel.Order.ON:
+                notes += ("The channel is off: this holds if it is started now.",)
+            return Answer(at, "will be", found, claims, notes)
+    return Answer(at, "will be", None, claims)
+
+
+def _was(
+    channel: Channel, at: datetime, claims: list[Claim], names: Mapping[int, str]
+) -> Answer:
+    log = AsRun.objects.filter(run__channel=channel, started_at__lte=at)
+    entry = log.order_by("-started_at", "-pk").first()
+    if entry is None or (entry.ended_at is not None and entry.ended_at <= at):
+        # Between two entries of one run nothing is written down; without a run it was off.
+        runs = channel.runs.filter(started_at__lte=at).exclude(ended_at__lte=at)
+        note = (
+            "The channel was ordered on, but nothing is written down for that moment: the "
+            "incidents may say why."
+            if runs.exists()
+            else "The channel was off."
+        )
+        return Answer(at, "was", None, claims, (note,))
+    ended = entry.ended_at
+    found = Line(
+        begins=entry.started_at,
+        ends=ended,
+        title=entry.title,
+        rule=in_words(entry.rule, names),
+        why=" ".join(filter(None, (entry.why, entry.cause))) or "The log does not say.",
+        start=entry.in_point,
+        seconds=(ended - entry.started_at).total_seconds() if ended else None,
+        how=entry.get_ending_display(),
+    )
+    return Answer(at, "was", found, claims, _waiting(found, entry.rule, claims))
+
+
+def _now(state: ChannelState, names: Mapping[int, str]) -> Line:
+    if state.now_since is None:
+        raise ValueError("Nothing is on air.")
+    until = state.now_until
+    return Line(
+        begins=state.now_since,
+        ends=until,
+        title=state.now_title,
+        rule=in_words(state.now_rule, names),
+        why=state.now_why or "The worker has not said so far.",
+        start=0.0,
+        seconds=(until - state.now_since).total_seconds() if until else None,
+        how="",
+    )
+
+
+def _waiting(found: Line, rule: str, claims: list[Claim]) -> tuple[str, ...]:
+    """Why the block whose turn it is is not on, where it is another rule's item that plays."""
+    best = claims[0].slot if claims else None
+    if best is None or best.block.start is Start.HARD or best.block.rule == rule:
+        return ()
+    if found.begins >= best.begins:
+        return ()
+    return (
+        f"“{best.block.name}” is due, but starts softly: it waits for the end of what is on.",
+    )

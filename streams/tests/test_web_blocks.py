@@ -1,0 +1,119 @@
+"""The forms of blocks, and of a channel's programme and hours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from streams.models import Block, Channel
+from streams.programme.values import Order
+from streams.tests import rows
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def berlin() -> Channel:
+    return rows.channel(time_zone="Europe/Berlin")
+
+
+def form(channel: Channel, **fields: Any) -> dict[str, Any]:
+    playlist = rows.playlist(name="For a block")
+    return {
+        "channel": channel.pk,
+        "name": "Matinee",
+        "playlist": playlist.pk,
+        "order": Order.SHUFFLE.value,
+        "enabled": "on",
+        "days": ["5", "6"],
+        "starts": "14:00",
+        "ends": "16:00",
+        "priority": "0",
+        "start": "soft",
+    } | fields
+
+
+def test_a_block_is_made_in_its_form(admin_client: Client, berlin: Channel) -> None:
+    answer = admin_client.post("/admin/streams/block/add/?calendar=2026-03-23", form(berlin))
+    assert answer.status_code == 302
+    assert answer["Location"] == "/admin/calendar/demo/?week=2026-03-23"
+    made = Block.objects.get()
+    assert (made.weekdays, made.order) == (frozenset({5, 6}), "shuffle")
+    page = admin_client.get(f"/admin/streams/block/{made.pk}/change/").content.decode()
+    assert page.count("checked") >= 3
+    listed = admin_client.get("/admin/streams/block/?weekday=5").content.decode()
+    assert "Sat, Sun" in listed
+    assert "Matinee" not in admin_client.get("/admin/streams/block/?weekday=0").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"days": []}, "Choose one day at least."),
+        ({"first_day": "2026-03-03", "last_day": "2026-03-02"}, "It is before the first day."),
+    ],
+)
+def test_a_block_that_is_never_on_is_refused(
+    admin_client: Client, berlin: Channel, wrong: dict[str, Any], sentence: str
+) -> None:
+    page = admin_client.post("/admin/streams/block/add/", form(berlin, **wrong))
+    assert sentence in page.content.decode()
+    assert not Block.objects.exists()
+
+
+def test_the_add_form_is_filled_in_from_the_calendar(
+    admin_client: Client, berlin: Channel
+) -> None:
+    page = admin_client.get(
+        f"/admin/streams/block/add/?channel={berlin.pk}&starts=20:00&ends=21:30&days=4"
+    )
+    bound = page.context["adminform"].form
+    assert bound["days"].value() == ["2"]
+    assert 'value="20:00"' in page.content.decode()
+
+
+def channel_form(channel: Channel, **fields: Any) -> dict[str, Any]:
+    return {
+        "name": channel.name,
+        "slug": channel.slug,
+        "playlist": channel.playlist_id,
+        "playlist_order": "shuffle",
+        "time_zone": "America/New_York",
+        "max_rating": "12",
+        "on_return": "restart",
+        "preview": "on",
+        "width": "1280",
+        "height": "720",
+        "fps": "30",
+        "video_bitrate": "3000000",
+        "audio_bitrate": "128000",
+        "logo_corner": "tr",
+        "logo_width": "12",
+        "outputs-TOTAL_FORMS": "0",
+        "outputs-INITIAL_FORMS": "0",
+        "hours-TOTAL_FORMS": "1",
+        "hours-INITIAL_FORMS": "0",
+        "hours-0-days": ["0", "1"],
+        "hours-0-starts": "08:00",
+        "hours-0-ends": "22:00",
+    } | fields
+
+
+def test_a_channels_programme_and_hours_are_set_in_its_form(
+    admin_client: Client, berlin: Channel
+) -> None:
+    # An order given while the form was open stays.
+    Channel.objects.filter(pk=berlin.pk).update(order="on")
+    page = f"/admin/streams/channel/{berlin.pk}/change/"
+    answer = admin_client.post(page, channel_form(berlin))
+    assert answer.status_code == 302, answer.context["errors"]
+    berlin.refresh_from_db()
+    assert (berlin.playlist_order, berlin.time_zone, berlin.max_rating, berlin.on_return) == (
+        *("shuffle", "America/New_York", 12, "restart"),
+    )
+    assert berlin.order == "on"
+    assert berlin.hours.get().weekdays == {0, 1}
+    wrong = admin_client.post(page, channel_form(berlin, time_zone="Mars/Olympus"))
+    assert "not one of the available choices" in wrong.content.decode()

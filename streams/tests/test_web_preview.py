@@ -1,0 +1,151 @@
+"""What will be on air in the next days, and why something is on air at all."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from streams.models import AsRun, Channel
+from streams.tests import rows
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def berlin() -> Channel:
+    return rows.channel(time_zone="Europe/Berlin")
+
+
+@pytest.fixture
+def viewer(client: Client) -> Client:
+    client.force_login(rows.user("streams.view_channel"))
+    return client
+
+
+def test_the_preview_tells_each_item_its_rule_and_why(viewer: Client, berlin: Channel) -> None:
+    rows.block(berlin, starts=time(0), ends=time(0))
+    page = viewer.get("/admin/calendar/demo/preview/").content.decode()
+    assert "Evening 1" in page
+    assert "Block “Evening” is on from 00:00 to 00:00." in page
+    assert "The channel is off: this is what would play" in page
+
+
+def test_the_preview_begins_at_the_end_of_the_item_on_air(
+    viewer: Client, berlin: Channel
+) -> None:
+    now = timezone.now()
+    until = now + timedelta(seconds=40)
+    rows.on_air(
+        berlin,
+        at=now,
+        now_title="Now this",
+        now_since=now - timedelta(seconds=20),
+        now_until=until,
+        now_rule="base",
+        now_why="The base playlist, for no block is on.",
+    )
+    answer = viewer.get("/admin/calendar/demo/preview/")
+    lines = answer.context["lines"]
+    assert answer.context["now_line"].title == "Now this"
+    assert lines[0].begins == until
+    assert all(one.ends == other.begins for one, other in pairwise(lines))
+
+
+def test_each_of_the_next_days_goes_on_where_the_last_one_ends(
+    viewer: Client, berlin: Channel
+) -> None:
+    rows.on_air(
+        berlin, now_since=timezone.now(), now_until=timezone.now() + timedelta(minutes=1)
+    )
+    first = viewer.get("/admin/calendar/demo/preview/").context
+    second = viewer.get(f"/admin/calendar/demo/preview/?day={first['days'][1]}").context
+    assert second["now_line"] is None
+    # The item that lies over midnight is in both days.
+    last, following = first["lines"][-1], second["lines"][0]
+    assert following == last or following.begins == last.ends
+
+
+# ---- why -------------------------------------------------------------------------------------
+
+
+def why(client: Client, at: str = "") -> Any:
+    answer = client.get("/admin/calendar/demo/why/", {"at": at} if at else {})
+    assert answer.status_code == 200
+    return answer
+
+
+def test_why_of_the_past_is_in_the_as_run_log(viewer: Client, berlin: Channel) -> None:
+    began = datetime(2026, 3, 2, 19, tzinfo=UTC)
+    run = berlin.runs.create(started_at=began, ended_at=began + timedelta(hours=1))
+    AsRun.objects.create(
+        run=run,
+        title="An old film",
+        started_at=began,
+        ended_at=began + timedelta(minutes=30),
+        ending="cut",
+        rule="base",
+        why="The base playlist, for no block was on.",
+        in_point=12,
+    )
+    page = why(viewer, "2026-03-02T20:15").content.decode()
+    for text in ("An old film", "The base playlist, for no block was on.", "from 20:00:00"):
+        assert text in page
+    after = why(viewer, "2026-03-02T20:45").context["answer"]
+    assert "nothing is written down" in after.notes[0]
+    assert why(viewer, "2026-03-02T23:00").context["answer"].notes == ("The channel was off.",)
+
+
+def test_why_of_now_is_what_the_worker_wrote(viewer: Client, berlin: Channel) -> None:
+    now = timezone.now()
+    rows.on_air(
+        berlin,
+        now_since=now - timedelta(seconds=20),
+        now_until=now + timedelta(minutes=9),
+        now_rule="base",
+        now_why="Because the worker says so.",
+    )
+    rows.block(berlin, starts=time(0), ends=time(0))
+    answer = why(viewer).context["answer"]
+    assert (answer.tense, answer.line.why) == ("is", "Because the worker says so.")
+    assert answer.claims[0].because == "No other block wants this moment."
+
+
+def test_why_of_the_future_is_the_previews(viewer: Client, berlin: Channel) -> None:
+    rows.block(berlin, starts=time(0), ends=time(0))
+    rows.block(berlin, "Above", starts=time(0), ends=time(0), priority=3)
+    tomorrow = (timezone.now() + timedelta(days=1)).isoformat(timespec="seconds")
+    answer = why(viewer, tomorrow).context["answer"]
+    assert answer.tense == "will be"
+    assert answer.line.rule == "Above"
+    assert [(claim.slot.block.name, claim.because) for claim in answer.claims] == [
+        ("Above", "It has more priority than “Evening”."),
+        ("Evening", "It has less priority than “Above”."),
+    ]
+    far = (timezone.now() + timedelta(days=8)).isoformat(timespec="seconds")
+    assert "reaches 7 days" in why(viewer, far).context["answer"].notes[0]
+
+
+def test_an_hour_that_comes_twice_can_be_asked_for_twice(
+    viewer: Client, berlin: Channel
+) -> None:
+    first = why(viewer, "2025-10-26T02:30").context
+    assert first["answer"].at == datetime(2025, 10, 26, 0, 30, tzinfo=UTC)
+    second = why(viewer, first["other"]).context
+    assert second["answer"].at == datetime(2025, 10, 26, 1, 30, tzinfo=UTC)
+
+
+def test_a_moment_that_is_none_is_said(viewer: Client, berlin: Channel) -> None:
+    assert "is no date and time" in why(viewer, "yesterday").content.decode()
+
+
+def test_the_channels_page_says_why(viewer: Client, berlin: Channel) -> None:
+    rows.node()
+    rows.on_air(berlin, now_why="The base playlist, for no block is on.")
+    page = viewer.get("/admin/monitor/demo/").content.decode()
+    assert "The base playlist, for no block is on." in page
+    assert "/admin/calendar/demo/" in page

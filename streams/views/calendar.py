@@ -1,0 +1,317 @@
+"""A channel's calendar: its blocks week by week, what they will put on air, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from django.contrib import admin
+from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET, require_POST
+
+from streams import agenda, blocks, preview
+from streams.agenda import DAY, Occurrence
+from streams.models import Block, Channel
+from streams.programme.hours import moment
+from streams.templatetags.programme import colour
+from streamsite.answers import BadRequestError, say, sent, staff
+
+#: Days that a page may ask for at once: a month's view has six weeks.
+MOST_DAYS: Final = 42
+#: Milliseconds and more are no times of day: a shift lasts a day at most, either way.
+_MOST_SECONDS: Final = 7 * 24 * 3600
+
+
+def _channel(slug: str) -> Channel:
+    found: Channel = get_object_or_404(Channel.objects.select_related("state"), slug=slug)
+    return found
+
+
+def _context(request: HttpRequest, channel: Channel, tab: str, **more: Any) -> dict[str, Any]:
+    return {
+        **admin.site.each_context(request),
+        "title": channel.name,
+        "channel": channel,
+        "tab": tab,
+        **more,
+    }
+
+
+def _day(text: str, otherwise: date) -> date:
+    try:
+        return date.fromisoformat(text[:10])
+    except ValueError:
+        return otherwise
+
+
+def _monday(day: date) -> date:
+    return day - day.weekday() * DAY
+
+
+# ---- the calendar ----------------------------------------------------------------------------
+
+
+@require_GET
+@staff("streams.view_channel")
+def page(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """The calendar; `?week=` is any day of the week to begin with."""
+    channel = _channel(slug)
+    zone = ZoneInfo(channel.time_zone)
+    local = agenda.wall(timezone.now(), zone)
+    week = _monday(_day(request.GET.get("week", ""), local.date()))
+    rows = channel.blocks.select_related("playlist").order_by("starts", "pk")
+    context = _context(
+        request,
+        channel,
+        "calendar",
+        local=local.isoformat(timespec="seconds"),
+        week=week.isoformat(),
+        blocks=[{"row": row, "url": _form(row, week)} for row in rows],
+        add=reverse("admin:streams_block_add")
+        + f"?{urlencode({'channel': str(channel.pk), 'calendar': str(week)})}",
+    )
+    return TemplateResponse(request, "streams/calendar.html", context)
+
+
+@require_GET
+@staff("streams.view_channel")
+def week(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """The blocks of some days for the calendar, `start` up to `end`, in the channel's time."""
+    channel = _channel(slug)
+    try:
+        first, last = (date.fromisoformat(request.GET[name][:10]) for name in ("start", "end"))
+    except (KeyError, ValueError):
+        return say("Give start and end as dates, like 2026-03-02.", 400)
+    if not 0 < (last - first).days <= MOST_DAYS:
+        return say(f"Ask for {MOST_DAYS} days at most, and end after the start.", 400)
+    programme = agenda.outline(channel)
+    days = (last - first).days
+    begins, ends = agenda.span(first, days, programme.zone)
+    may = request.user.has_perm("streams.change_block")
+    seen = {row.pk: blocks.times_of(row).token for row in channel.blocks.all()}
+    return JsonResponse(
+        {
+            "events": [
+                _event(each, seen.get(each.slot.block.pk, ""), may=may)
+                for each in agenda.occurrences(programme, begins, ends)
+            ],
+            "overlaps": agenda.overlaps(programme, begins, ends),
+            "clock": agenda.clock_changes(first, days, programme.zone),
+            "dated": [block.name for block in blocks.in_week(channel, _monday(first))],
+        }
+    )
+
+
+def _event(occurrence: Occurrence, seen: str, *, may: bool) -> dict[str, Any]:
+    """As FullCalendar takes it. Without offsets, so that it shows the channel's own clock."""
+    block = occurrence.slot.block
+    told = ["Cuts in" if block.start.value == "hard" else "Waits for the item's end"]
+    if block.fit:
+        told.append("ends on time")
+    if block.priority:
+        told.append(f"priority {block.priority}")
+    return {
+        "id": f"{block.pk}-{occurrence.day}",
+        "title": block.name,
+        "start": occurrence.begins.isoformat(),
+        "end": occurrence.ends.isoformat(),
+        "url": _form(block, _monday(occurrence.day)),
+        "classNames": [f"cal-{colour(block.pk)}", *["cal-clash"] * occurrence.clashes],
+        "editable": may,
+        "block": block.pk,
+        "day": occurrence.day.isoformat(),
+        "told": ", ".join(told),
+        "clashes": occurrence.clashes,
+        "seen": seen,
+    }
+
+
+def _form(block: Any, monday: date) -> str:
+    query = urlencode({"calendar": monday.isoformat()})
+    return f"{reverse('admin:streams_block_change', args=[block.pk])}?{query}"
+
+
+# ---- changes ---------------------------------------------------------------------------------
+
+
+def _answered(act: Callable[[], JsonResponse]) -> JsonResponse:
+    try:
+        return act()
+    except BadRequestError as error:
+        return say(str(error), 400)
+    except blocks.ChangedMeanwhileError as refusal:
+        return say(str(refusal), 409)
+    except blocks.BlockRefusedError as refusal:
+        return say(str(refusal), 422)
+
+
+@require_POST
+@staff("streams.change_block")
+def move(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """Move a block or its edges; one that is on several days asks back unless `confirmed`."""
+    return _answered(lambda: _move(request, _channel(slug)))
+
+
+def _move(request: HttpRequest, channel: Channel) -> JsonResponse:
+    asked = sent(request)
+    block = channel.blocks.filter(pk=_whole(asked, "block")).first()
+    if block is None:
+        return say("There is no such block any more: load the page again.", 404)
+    day = _date(asked, "day")
+    starts_by, ends_by = (
+        timedelta(seconds=_whole(asked, name)) for name in ("starts_by", "ends_by")
+    )
+    times = blocks.times_of(block)
+    then = blocks.moved(times, day, starts_by, ends_by)
+    if times.occurrences != [day] and asked.get("confirmed") is not True:
+        return JsonResponse({"ask": _question(block, then)})
+    before = _spoken(block)
+    blocks.move(block, then, seen=str(asked.get("seen", "")))
+    block.refresh_from_db()
+    note = f"Moved in the calendar from {before} to {_spoken(block)}."
+    _note(request, [block], CHANGE, note)
+    return say(f"“{block.name}” is on {_spoken(block)}.", 200)
+
+
+def _question(block: Block, then: blocks.Times) -> str:
+    after = Block(
+        starts=then.starts,
+        ends=then.ends,
+        days=Block.of_weekdays(then.days),
+        first_day=then.first_day,
+        last_day=then.last_day,
+    )
+    return (
+        f"“{block.name}” has one time for all its days, so all of them change: it was on "
+        f"{_spoken(block)}, and would be on {_spoken(after)}. To change a single day, add a "
+        "block for that day alone, with a higher priority."
+    )
+
+
+def _spoken(block: Block) -> str:
+    times = f"{block.days_in_words}, {block.starts:%H:%M} to {block.ends:%H:%M}"
+    return f"{times}, {block.dates_in_words}" if block.dates_in_words else times
+
+
+@require_POST
+@staff("streams.add_block")
+def copy_week(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """Copy the blocks whose dates lie in the week of `week` to the week of `to`."""
+    return _answered(lambda: _copy_week(request, _channel(slug)))
+
+
+def _copy_week(request: HttpRequest, channel: Channel) -> JsonResponse:
+    asked = sent(request)
+    to = _monday(_date(asked, "to"))
+    made = blocks.copy_week(channel, _monday(_date(asked, "week")), to)
+    _note(request, made, ADDITION, "Copied from another week in the calendar.")
+    count = f"{len(made)} block{'' if len(made) == 1 else 's'}"
+    said = f"{count} copied." if made else "All of them are in that week already."
+    return say(said, 200, week=to.isoformat())
+
+
+def _note(request: HttpRequest, rows: list[Block], flag: int, text: str) -> None:
+    user = request.user.pk
+    if user is None:
+        return
+    for row in rows:
+        LogEntry.objects.log_actions(user, [row], flag, text, single_object=True)
+
+
+def _whole(asked: dict[str, Any], name: str) -> int:
+    value = asked.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise BadRequestError(f"{name} is no whole number.")
+    if name != "block" and abs(value) > _MOST_SECONDS:
+        raise BadRequestError(f"{name} is more than a week.")
+    return value
+
+
+def _date(asked: dict[str, Any], name: str) -> date:
+    try:
+        return date.fromisoformat(str(asked.get(name)))
+    except ValueError:
+        raise BadRequestError(f"{name} is no date like 2026-03-02.") from None
+
+
+# ---- what will be on air, and why ------------------------------------------------------------
+
+
+@require_GET
+@staff("streams.view_channel")
+def coming(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """One day of the next seven, as the channel's clock counts them."""
+    channel = _channel(slug)
+    zone, now = ZoneInfo(channel.time_zone), timezone.now()
+    first = now.astimezone(zone).date()
+    days = [first + number * DAY for number in range(preview.REACH.days)]
+    day = _day(request.GET.get("day", ""), first)
+    day = day if day in days else first
+    begins, ends = agenda.span(day, 1, zone)
+    found = [pick for pick in preview.picks(channel, now, ends) if pick.ends > begins]
+    names = dict(channel.blocks.values_list("pk", "name"))
+    context = _context(
+        request,
+        channel,
+        "preview",
+        days=days,
+        day=day,
+        lines=preview.lines(found, names),
+        now_line=preview.on_air(channel, now, names) if day == first else None,
+        clock=agenda.clock_changes(day, 1, zone),
+        zone=zone,
+        off=channel.order != Channel.Order.ON,
+    )
+    return TemplateResponse(request, "streams/preview.html", context)
+
+
+@require_GET
+@staff("streams.view_channel")
+def why(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """Why something was, is or will be on air at `?at=`, in the channel's time."""
+    channel = _channel(slug)
+    zone, now = ZoneInfo(channel.time_zone), timezone.now()
+    asked, fault, at = request.GET.get("at", ""), "", now
+    if asked:
+        try:
+            at = _moment(asked, zone)
+        except (ValueError, OverflowError):
+            fault = f"“{asked}” is no date and time like 2026-03-02T20:15."
+    local = at.astimezone(zone)
+    second = local.replace(fold=1 - local.fold)
+    context = _context(
+        request,
+        channel,
+        "why",
+        zone=zone,
+        fault=fault,
+        asked=local.replace(tzinfo=None).isoformat(timespec="seconds"),
+        answer=None if fault else preview.why(channel, at, now),
+        # In the hour that comes twice, the other one can be asked for too.
+        other=second.isoformat(timespec="seconds") if _twice(local) else "",
+        fold=local.fold,
+    )
+    return TemplateResponse(request, "streams/why.html", context)
+
+
+def _moment(text: str, zone: ZoneInfo) -> datetime:
+    """A moment as a form or a link tells it. Raises `ValueError`."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is not None:
+        return at
+    return moment(at.date(), at.time(), zone)
+
+
+def _twice(local: datetime) -> bool:
+    """Whether the channel's clock shows this time twice."""
+    first, second = (local.replace(fold=fold).utcoffset() for fold in (0, 1))
+    return first is not None and second is not None and first > second
