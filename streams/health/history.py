@@ -41,7 +41,13 @@ class Stretch:
 def of(channel: Channel, now: datetime) -> dict[str, Any]:
     """The context of `streams/panels.html`."""
     incidents: QuerySet[Incident] = channel.incidents.select_related("output")
+    # What is on air all the same comes behind what is not.
+    open_ones = channel.forewarnings.filter(cleared_at=None).order_by("soft", "airs_at", "pk")
+    forewarnings = list(open_ones[: ROWS + 1])
     return {
+        "channel": channel,
+        "forewarnings": forewarnings[:ROWS],
+        "forewarnings_left": open_ones.count() - ROWS if len(forewarnings) > ROWS else 0,
         "processes": processes(channel, now),
         "as_run": AsRun.objects.filter(run__channel=channel)[:ROWS],
         "incidents": [
