@@ -17,7 +17,6 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Channels", "live_tv", "streams.Channel"),
         ("Outputs", "cell_tower", "streams.Output"),
         ("Forewarnings", "event_busy", "streams.Forewarning"),
-        ("Forewarnings", "event_busy", "streams.Forewarning"),
         ("Blocks", "calendar_month", "streams.Block"),
     ),
     "Library": (
