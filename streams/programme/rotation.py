@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
@@ -22,23 +22,41 @@ def round_of(rotation: Rotation, number: int) -> tuple[Entry, ...]:
     """
     if rotation.order is Order.LOOP or len(rotation.entries) < 3:  # noqa: PLR2004 - no thirds
         return rotation.entries
+    shuffled = _shuffled(rotation, number)
+    if number % 2 == 0:
+        # As it fell. Each round between two of these is put in order by both, so that none
+        # hangs on all that went before: a channel may be in its millionth round.
+        return shuffled
+    third = len(shuffled) // 3
+    late = {entry.item.media for entry in _shuffled(rotation, number - 1)[-third:]}
+    early = {entry.item.media for entry in _shuffled(rotation, number + 1)[:third]}
+    first = [entry for entry in shuffled if entry.item.media not in late][:third]
+    taken = {entry.pk for entry in first}
+    last = [
+        entry
+        for entry in reversed(shuffled)
+        if entry.item.media not in early and entry.pk not in taken
+    ][:third]
+    taken |= {entry.pk for entry in last}
+    middle = [entry for entry in shuffled if entry.pk not in taken]
+    return (*first, *middle, *reversed(last))
+
+
+def _shuffled(rotation: Rotation, number: int) -> tuple[Entry, ...]:
     shuffled = list(rotation.entries)
     random.Random(f"{rotation.seed} {number}").shuffle(shuffled)  # noqa: S311 - no secret
-    if number == 0:
-        return tuple(shuffled)
-    third = len(shuffled) // 3
-    late = {entry.item.media for entry in round_of(rotation, number - 1)[-third:]}
-    fresh = [entry for entry in shuffled if entry.item.media not in late][:third]
-    rest = [entry for entry in shuffled if entry not in fresh]
-    return (*fresh, *rest)
+    return tuple(shuffled)
+
+
+@lru_cache(maxsize=256)
+def _places(rotation: Rotation, number: int) -> dict[int, int]:
+    """Where each entry stands in a round."""
+    return {entry.pk: at for at, entry in enumerate(round_of(rotation, number))}
 
 
 def place(rotation: Rotation, cursor: Cursor) -> int | None:
     """Where the entry that was played last stands in its round; None: it was removed."""
-    for number, entry in enumerate(round_of(rotation, cursor.round)):
-        if entry.pk == cursor.last:
-            return number
-    return None
+    return None if cursor.last is None else _places(rotation, cursor.round).get(cursor.last)
 
 
 def following(rotation: Rotation, cursor: Cursor, allowed: Allowed) -> tuple[Entry, int] | None:
@@ -51,13 +69,13 @@ def following(rotation: Rotation, cursor: Cursor, allowed: Allowed) -> tuple[Ent
     number = cursor.round
     order = round_of(rotation, number)
     last = place(rotation, cursor)
-    left: Sequence[Entry] = order if last is None else order[last + 1 :]
+    begin = 0 if last is None else last + 1
     while True:
-        for entry in left:
-            if allowed(entry):
-                return entry, number
-        number += 1
-        left = round_of(rotation, number)
+        for at in range(begin, len(order)):
+            if allowed(order[at]):
+                return order[at], number
+        number, begin = number + 1, 0
+        order = round_of(rotation, number)
 
 
 def advanced(rotation: Rotation, cursor: Cursor, seconds: Fraction, allowed: Allowed) -> Cursor:

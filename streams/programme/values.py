@@ -66,6 +66,16 @@ class Rotation:
     entries: tuple[Entry, ...]
     order: Order = Order.LOOP
     seed: int = 0
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Rounds are remembered by their rotation, which is asked for at every item; to hash
+        # thousands of entries each time took longer than all the rest.
+        places = tuple(entry.pk for entry in self.entries)
+        object.__setattr__(self, "_hash", hash((places, self.order, self.seed)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

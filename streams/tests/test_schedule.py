@@ -121,6 +121,11 @@ def test_shuffling_plays_all_once_a_round_and_nothing_again_soon(
     assert min(apart) >= size // 3
 
 
+def test_a_list_may_be_in_any_round() -> None:
+    shuffled = replace(rotation(*([1] * 9)), order=Order.SHUFFLE)
+    assert sorted(entry.pk for entry in round_of(shuffled, 1_000_001)) == [*range(1, 10)]
+
+
 def test_two_lists_are_shuffled_differently() -> None:
     one = replace(rotation(*([1] * 20), order=Order.SHUFFLE), seed=1)
     assert round_of(one, 0) != round_of(replace(one, seed=2), 0)
