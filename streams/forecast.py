@@ -34,7 +34,7 @@ def of(channel: Channel, now: datetime, until: datetime) -> Forecast:
     state: ChannelState | None = getattr(channel, "state", None)
     plays_until = None if state is None or not on else state.now_until
     begins = now if plays_until is None else max(now, plays_until)
-    hours = [(slot.begins, slot.ends) for slot in slots(_hours(channel), now, until)]
+    hours = [(slot.begins, slot.ends) for slot in slots(hours_of(channel), now, until)]
     return Forecast(
         programme,
         plans.cursors(channel),
@@ -43,7 +43,7 @@ def of(channel: Channel, now: datetime, until: datetime) -> Forecast:
     )
 
 
-def _hours(channel: Channel) -> Programme:
+def hours_of(channel: Channel) -> Programme:
     """The channel's hours as blocks, whose occurrences are computed already."""
     empty = Rotation(())
     return Programme(
