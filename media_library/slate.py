@@ -8,7 +8,7 @@ from typing import Final
 
 from django.conf import settings
 
-from media_library import prepare, recipe
+from media_library import prepare, recipe, verify
 from media_library.house import House
 
 #: Seconds. Short, so that the item that can be played again need not wait.
@@ -23,12 +23,33 @@ def slate(house: House) -> tuple[Path, int]:
     Several may call it at once: each makes its own draft, and the last to be done wins.
     Raises `PrepareError`.
     """
-    path = settings.DATA_DIR / "slates" / f"{house.signature}.mp4"
-    frames = house.frames_on_grid(LENGTH)
+    path, frames = _place(house)
     if not path.exists():
-        tools = prepare.Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH)
-        prepare.write(command(tools.ffmpeg, house, frames), house, frames, path, tools=tools)
+        _make(house, frames, path)
     return path, frames
+
+
+def tested(house: House) -> None:
+    """See to it that the slate is what it should be: a broken one is made anew.
+
+    Takes 0.2 s, or a second or two. Raises `PrepareError`, or `ToolError` where ffprobe can't
+    be asked.
+    """
+    path, frames = _place(house)
+    if not path.exists() or verify.faults(path, house, frames, ffprobe=settings.FFPROBE_PATH):
+        _make(house, frames, path)
+
+
+def _place(house: House) -> tuple[Path, int]:
+    return (
+        settings.DATA_DIR / "slates" / f"{house.signature}.mp4",
+        house.frames_on_grid(LENGTH),
+    )
+
+
+def _make(house: House, frames: int, path: Path) -> None:
+    tools = prepare.Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH)
+    prepare.write(command(tools.ffmpeg, house, frames), house, frames, path, tools=tools)
 
 
 def command(program: str, house: House, frames: int) -> tuple[str, ...]:

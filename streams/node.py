@@ -36,6 +36,7 @@ from streams.playout import ledger
 from streams.playout.item import Item
 from streams.playout.plan import Assignment, ChannelPlan
 from streams.playout.states import AirState, OutputAir
+from streams.preflighting import Preflights, runs_already
 from streams.programme.values import Programme
 from streams.sources import Sources
 
@@ -69,9 +70,15 @@ class _Read:
 class NodeLedger:
     """`streams.playout.ledger.Ledger` over Django's models."""
 
-    def __init__(self, node: str, sources: Sources | None = None) -> None:
+    def __init__(
+        self,
+        node: str,
+        sources: Sources | None = None,
+        preflights: Preflights | None = None,
+    ) -> None:
         self.node = node
         self._sources = sources
+        self._preflights = preflights
         self._epochs: dict[int, int] = {}
         self._programmes: dict[int, _Read] = {}
         #: The slate that each channel was given last.
@@ -157,6 +164,8 @@ class NodeLedger:
             self._close_stopped(playing, now)
         assignments = {}
         for channel in ordered:
+            if channel.pk not in playing and self._held(channel):
+                continue
             state = channel.state if channel.pk in kept else self._claimed(channel, now)
             if state is None:
                 continue
@@ -275,6 +284,18 @@ class NodeLedger:
             since=state.since.timestamp() if state.since else None,
             open_incidents=incidents,
         )
+
+    def _held(self, channel: Channel) -> bool:
+        """Whether its preflight keeps it from being started here. What plays, plays on."""
+        if self._preflights is None or runs_already(channel.pk):
+            return False
+        cause = self._preflights.held(channel)
+        if cause:
+            # Not claimed either: another node may have what this one lacks.
+            ChannelState.objects.filter(pk=channel.pk, owner__in=["", self.node]).update(
+                state=AirState.STARTING.value, cause=cause
+            )
+        return bool(cause)
 
     def _tell(self, channel: Channel, cause: str) -> None:
         """Say on the page why an ordered channel does not start; log it once."""

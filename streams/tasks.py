@@ -17,6 +17,7 @@ from media_library.actions import request_prepare
 from media_library.house import House
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams import forecast, forewarn, plans
+from streams.attendant import attended
 from streams.models import Channel, LogLine, Sample
 from streams.node import NodeLedger
 from streams.playout.supervisor import supervise
@@ -48,8 +49,9 @@ LINES_KEPT: Final = 2000
 def supervise_node() -> str:
     """Supervise this node's channels until SIGTERM. The worker ends with it."""
     sources = open_sources()
-    book = NodeLedger(settings.NODE_NAME, sources)
-    supervise(plans.tools(), plans.policy(), book, sources)
+    with attended() as preflights:
+        book = NodeLedger(settings.NODE_NAME, sources, preflights)
+        supervise(plans.tools(), plans.policy(), book, sources)
     # Told to end: the worker must not wait for another task.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)

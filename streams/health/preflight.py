@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -44,16 +44,48 @@ class Finding:
     stops_the_start: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check's result, well or not, in a sentence. `stops`: nothing starts without it."""
+
+    check: str
+    ok: bool
+    sentence: str
+    stops: bool = True
+
+
+#: What is said of a check that found nothing wrong.
+WELL: Final = {
+    "programme": "The playlist has something to play.",
+    "outputs": "Every output has an address, and a stream key where it needs one.",
+    "ffmpeg": "FFmpeg is there, and takes stream keys where nobody can read them.",
+    "folders": "The disks have room.",
+}
+
+
 def findings(channel: Channel) -> list[Finding]:
     """Everything that is wrong, what stops the start first."""
-    found = [
-        *_programme(channel),
-        *_outputs(channel),
-        *_ffmpeg(channel),
-        *_storage(),
-        *_folders(),
-    ]
+    found = [*local_findings(channel), *_storage()]
     return sorted(found, key=lambda finding: not finding.stops_the_start)
+
+
+def local_findings(channel: Channel) -> list[Finding]:
+    """What is wrong in the rows and on this machine: nothing is asked that may be away."""
+    return [*_programme(channel), *_outputs(channel), *_ffmpeg(channel), *_folders()]
+
+
+def checked(found: Iterable[Finding]) -> Iterator[Check]:
+    """Findings as checks, with those that went well."""
+    faults: dict[str, list[Finding]] = {name: [] for name in WELL}
+    for finding in found:
+        faults[finding.check].append(finding)
+    for name, well in WELL.items():
+        yield from (
+            Check(name, ok=False, sentence=bad.sentence, stops=bad.stops_the_start)
+            for bad in faults[name]
+        )
+        if not faults[name]:
+            yield Check(name, ok=True, sentence=well)
 
 
 def _programme(channel: Channel) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ def spans(begins: datetime, until: datetime, hours: Iterable[Span], *, on: bool)
     """
     found: list[Span] = []
     since = begins if on else None
-    for opens, ends in joined(hours):
+    for opens, ends in merged(hours):
         if since is None and begins < opens < until:
             since = opens
         if since is not None and since < ends <= until:
@@ -32,7 +32,7 @@ def spans(begins: datetime, until: datetime, hours: Iterable[Span], *, on: bool)
     return [*found, (since, until)] if since is not None and since < until else found
 
 
-def joined(hours: Iterable[Span]) -> list[Span]:
+def merged(hours: Iterable[Span]) -> list[Span]:
     """Without overlaps: hours that touch are one."""
     joined: list[Span] = []
     for opens, ends in sorted(hours):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from streams.programme.ahead import Span, joined
+from streams.programme.ahead import Span, merged
 from streams.programme.hours import slots
 from streams.programme.values import Programme
 
@@ -29,12 +29,12 @@ class Edge:
 
 
 def spans(hours: Programme, begins: datetime, ends: datetime) -> list[Span]:
-    """The hours that touch the span from `begins` to `ends`; those that touch are one.
+    """All hours from `begins` to `ends`, and some around them; those that touch are one.
 
     `hours`: as blocks (`streams.forecast.hours_of`).
     """
     found = slots(hours, begins - MARGIN, ends + MARGIN)
-    return joined((slot.begins, slot.ends) for slot in found)
+    return merged((slot.begins, slot.ends) for slot in found)
 
 
 def edges(hours: Programme, after: datetime, until: datetime) -> list[Edge]:

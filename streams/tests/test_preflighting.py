@@ -1,0 +1,298 @@
+"""The preflight on the node: what keeps a channel from the start, and what is only told."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from media_library import slate
+from media_library.models import MediaItem
+from streams import preflighting
+from streams.health import reach
+from streams.models import Channel, ChannelState, Output
+from streams.node import NodeLedger
+from streams.preflighting import AGAIN, Preflights, in_the_world, on_this_machine
+from streams.tests import rows
+from streams.tests.bench.rtmp import free_port
+from streams.tests.bench.waiting import until
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def folders(settings: Settings, tmp_path: Path, ffmpeg: str) -> None:
+    for name in ("DATA_DIR", "RUN_DIR", "MEDIA_ROOT"):
+        folder = tmp_path / name.lower()
+        folder.mkdir()
+        setattr(settings, name, folder)
+    settings.STORAGES = dict(settings.STORAGES)
+
+
+@pytest.fixture
+def channel(settings: Settings) -> Channel:
+    made = rows.channel(width=160, height=90, video_bitrate=200_000)
+    for item in MediaItem.objects.all():
+        path = Path(settings.MEDIA_ROOT) / item.key
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"a film")
+    return made
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    """The port of somebody who takes connections."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def faults(channel: Channel) -> dict[str, str]:
+    checks = [*on_this_machine(channel), *in_the_world(channel, timezone.now())]
+    return {check.check: check.sentence for check in checks if not check.ok}
+
+
+def stops(channel: Channel) -> list[str]:
+    return [c.check for c in on_this_machine(channel) if c.stops and not c.ok]
+
+
+def server(channel: Channel, port: int, **fields: str) -> Output:
+    given = {"name": "Main", "url": f"rtmp://127.0.0.1:{port}/live", "platform": "rtmp"}
+    return rows.output(channel, **(given | fields))
+
+
+def test_every_check_says_something_when_all_is_well(channel: Channel, listener: int) -> None:
+    output = server(channel, listener)
+    checks = [*on_this_machine(channel), *in_the_world(channel, timezone.now())]
+    assert [check.check for check in checks if not check.ok] == []
+    assert [check.check for check in checks] == [
+        "programme",
+        "outputs",
+        "ffmpeg",
+        "folders",
+        "slate",
+        "storage",
+        "items",
+        f"output-{output.pk}",
+    ]
+    said = {check.check: check.sentence for check in checks}
+    assert said["items"] == "The next 2 items are there."
+    assert said[f"output-{output.pk}"].endswith("/live can be reached.")
+    assert rows.KEY not in str(checks)
+
+
+def test_what_is_away_is_told_and_stops_nothing(channel: Channel, settings: Settings) -> None:
+    output = server(channel, free_port())
+    shutil.rmtree(settings.MEDIA_ROOT)
+    found = faults(channel)
+    assert set(found) == {"storage", "items", f"output-{output.pk}"}
+    assert "takes no connection" in found[f"output-{output.pk}"]
+    assert "the storage does not say" in found["items"]
+    assert stops(channel) == []
+
+
+def test_an_item_that_is_missing_is_named(channel: Channel, settings: Settings) -> None:
+    (Path(settings.MEDIA_ROOT) / MediaItem.objects.get(title="Second").key).unlink()
+    assert "Not in the storage: “Second”." in faults(channel)["items"]
+
+
+def test_without_ffmpeg_nothing_starts(channel: Channel, settings: Settings) -> None:
+    slate.tested(channel.house.bare)
+    settings.FFMPEG_PATH = "/nowhere/ffmpeg"
+    assert stops(channel) == ["ffmpeg"]
+
+
+def test_a_missing_key_and_nowhere_to_go_stop_the_start(channel: Channel) -> None:
+    rows.output(channel, "YouTube", key="")
+    assert stops(channel) == ["outputs"]
+    Output.objects.all().delete()
+    Channel.objects.update(preview=False)
+    channel.refresh_from_db()
+    assert stops(channel) == ["outputs"]
+
+
+def test_with_filler_or_blocks_an_empty_playlist_stops_nothing(channel: Channel) -> None:
+    MediaItem.objects.update(status="fault", fault="Cut short.")
+    assert stops(channel) == ["programme"]
+    other = rows.playlist("Third", name="Other")
+    block = channel.blocks.create(name="B", playlist=other, starts="08:00", ends="09:00")
+    assert stops(channel) == []
+    assert "programme" in faults(channel)
+    block.delete()
+    assert stops(channel) == ["programme"]
+
+
+def test_a_broken_slate_is_made_anew(channel: Channel) -> None:
+    house = channel.house.bare
+    path, _ = slate.slate(house)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert "slate" not in faults(channel)
+    assert path.stat().st_size == pytest.approx(len(whole), rel=0.1)
+    made = path.stat().st_mtime_ns
+    slate.tested(house)
+    assert path.stat().st_mtime_ns == made
+
+
+# ---- destinations ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("rtmp://no-such-host.invalid/live", "there is no no-such-host.invalid"),
+        ("srt://no-such-host.invalid:9000", "there is no no-such-host.invalid"),
+        ("rtmps://127.0.0.1:1/app", "127.0.0.1 takes no connection at port 1"),
+        # UDP: nobody can tell whether somebody listens.
+        ("srt://127.0.0.1:1", ""),
+    ],
+)
+def test_a_destination(address: str, told: str) -> None:
+    said = reach.fault("Main", address)
+    assert told in said
+    assert bool(told) == bool(said)
+
+
+def test_one_that_never_answers_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "PATIENCE", 0.2)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        waiting = [socket.socket() for _ in range(3)]
+        for each in waiting:
+            # Fills the queue of those that nobody has taken.
+            each.settimeout(0)
+            each.connect_ex(("127.0.0.1", port))
+        began = time.monotonic()
+        assert "it does not answer" in reach.fault("Main", f"rtmp://127.0.0.1:{port}/live")
+        assert time.monotonic() - began < reach.PATIENCE * 10
+        for each in waiting:
+            each.close()
+
+
+# ---- on the node -----------------------------------------------------------------------------
+
+
+class Pad:
+    """Preflights of a node, with the checks in the world made where the test stands."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.knocks = 0
+        self.flights = Preflights("a", self.knock)
+        monkeypatch.setattr(preflighting, "connection", Quiet())
+        monkeypatch.setattr(self.flights, "_world", self)
+        self.mono = 1000.0
+
+    def knock(self) -> None:
+        self.knocks += 1
+
+    def submit(self, act: Callable[..., None], *args: object) -> None:
+        act(*args)
+
+    def look(self) -> None:
+        self.flights.look(timezone.now(), self.mono)
+
+
+class Quiet:
+    """The test's connection stays open."""
+
+    def close(self) -> None:
+        return
+
+
+@pytest.fixture
+def pad(monkeypatch: pytest.MonkeyPatch) -> Pad:
+    return Pad(monkeypatch)
+
+
+def ordered(channel: Channel, at: datetime | None = None) -> Channel:
+    Channel.objects.filter(pk=channel.pk).update(order="on", ordered_at=at or timezone.now())
+    channel.refresh_from_db()
+    return channel
+
+
+def told(channel: Channel) -> dict[str, bool]:
+    row = ChannelState.objects.get(channel=channel)
+    return {check["check"]: check["ok"] for check in row.checks}
+
+
+def test_a_fault_comes_and_goes(pad: Pad, channel: Channel, listener: int) -> None:
+    port = free_port()
+    output = server(channel, port)
+    ordered(channel)
+    assert pad.flights.held(channel) == "The preflight is under way."
+    pad.look()
+    assert told(channel)[f"output-{output.pk}"] is False
+    # It is told and keeps nothing off the air.
+    assert pad.flights.held(channel) == ""
+    with socket.create_server(("127.0.0.1", port)):
+        pad.mono += AGAIN - 1
+        pad.look()
+        assert told(channel)[f"output-{output.pk}"] is False
+        pad.mono += 1
+        pad.look()
+    assert all(told(channel).values())
+    # All is well: it is not asked again, until somebody orders it anew.
+    checked = ChannelState.objects.get().checked_at
+    pad.mono += AGAIN * 10
+    pad.look()
+    assert ChannelState.objects.get().checked_at == checked
+    ordered(channel)
+    assert pad.flights.held(channel) == "The preflight is under way."
+    pad.look()
+    assert ChannelState.objects.get().checked_at != checked
+
+
+def test_what_stops_the_start_holds_it_until_it_is_well(
+    pad: Pad, channel: Channel, settings: Settings
+) -> None:
+    ordered(channel)
+    well, settings.FFMPEG_PATH = settings.FFMPEG_PATH, "/nowhere/ffmpeg"
+    ledger = NodeLedger("a", preflights=pad.flights)
+    pad.look()
+    assert ledger.exchange(time.time(), [], []) == {}
+    row = ChannelState.objects.get()
+    assert (row.state, row.owner) == ("starting", "")
+    assert row.cause.startswith("FFmpeg is missing")
+    settings.FFMPEG_PATH = well
+    pad.mono += AGAIN
+    pad.look()
+    assert pad.knocks == 2
+    assert channel.pk in ledger.exchange(time.time(), [], [])
+
+
+def test_what_plays_is_taken_over_whatever_the_preflight_says(
+    pad: Pad, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordered(channel)
+    slate.tested(channel.house.bare)
+    ledger = NodeLedger("a", preflights=pad.flights)
+    assert ledger.exchange(time.time(), [], []) == {}
+    monkeypatch.setattr("streams.node.runs_already", lambda _: True)
+    assert channel.pk in ledger.exchange(time.time(), [], [])
+
+
+def test_another_nodes_channel_is_its_own_matter(pad: Pad, channel: Channel) -> None:
+    ordered(channel)
+    ChannelState.objects.create(
+        channel=channel, owner="b", lease_until=timezone.now() + timedelta(minutes=1)
+    )
+    pad.look()
+    assert ChannelState.objects.get().checked_at is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_world_is_asked_in_a_thread_of_its_own(channel: Channel) -> None:
+    ordered(channel)
+    flights = Preflights("a", lambda: None)
+    flights.look(timezone.now(), time.monotonic())
+    assert flights.held(channel) == ""
+    until(lambda: told(channel).get("storage"), 20, "the storage is asked")
+    flights.close()
