@@ -27,6 +27,11 @@ WRONG = {
     "DATABASE_URL": ("mysql://u:hush@h/db", "DATABASE_URL must begin with sqlite:/// or"),
     "Q_BROKER_URL": ("amqp://u:hush@h", "Q_BROKER_URL must begin with redis://"),
     "YOUTUBE_RTMP_URL": ("http://h/hush", "YOUTUBE_RTMP_URL must begin with rtmp://"),
+    "ALERT_WEBHOOK": ("https://hush:hush/", "ALERT_WEBHOOK can't be read: copy the whole"),
+    "EMAIL_SECURITY": (
+        "ssl",
+        "EMAIL_SECURITY is 'ssl', but must be one of none, starttls, tls.",
+    ),
     "FIELD_KEYS": ("hush", "FIELD_KEYS holds something that is no key"),
 }
 COMMANDS = {

@@ -1,0 +1,391 @@
+"""What will go wrong on air is found before its time, told once, and cleared by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from fractions import Fraction
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.test import Client
+from django.utils.module_loading import import_string
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
+from streams import forewarn
+from streams.models import Block, Channel, Forewarning, OnAirHours
+from streams.playout.item import Item, Mode
+from streams.programme import faults
+from streams.programme.faults import Copy, Fillers, Known, look
+from streams.programme.schedule import preview
+from streams.programme.values import Block as TimeBlock
+from streams.programme.values import Entry, Pick, Programme, Rotation
+from streams.tasks import verify_ahead
+from streams.tests import rows
+from streamsite.management.commands.run_cluster import SCHEDULES
+from streamsite.secret import Secret
+from streamsite.tests.receiving import Hook
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+UTC_ZONE = ZoneInfo("UTC")
+FINE = Known(there=True)
+
+# ---- what is wrong ---------------------------------------------------------------------------
+
+
+def entry(number: int, rating: int | None = None, mode: Mode = Mode.PREPARED) -> Entry:
+    item = Item(f"Item {number}", f"{number}.mp4", mode, entry=number, media=number)
+    return Entry(item, Fraction(1600), rating)
+
+
+def picks(programme: Programme, hours: int = 36) -> list[Pick]:
+    return list(preview(programme, NOON, NOON + timedelta(hours=hours), {}))
+
+
+THREE = Programme(Rotation((entry(1), entry(2), entry(3))), UTC_ZONE)
+
+
+@pytest.mark.parametrize(
+    ("known", "subject", "says", "soft"),
+    [
+        (Known(there=False), "missing-2", "is not in the storage any more (2.mp4)", False),
+        (
+            Known(Copy.LEFT, "No space.", there=True),
+            "unprepared-2",
+            "could not be prepared and will be encoded while it is on air, which takes",
+            False,
+        ),
+        (Known(Copy.COMING, there=True), "waiting-2", "is not prepared yet", True),
+        (Known(Copy.COMING, looked_into=False), "new-2", "was not looked into yet", True),
+        # The gravest alone.
+        (Known(Copy.LEFT, "x", looked_into=False, there=False), "missing-2", "", False),
+    ],
+)
+def test_each_fault_of_an_item_has_a_sentence(
+    known: Known,
+    subject: str,
+    says: str,
+    soft: bool,  # noqa: FBT001
+) -> None:
+    programme = replace(THREE, base=Rotation((entry(1), entry(2, mode=Mode.TRANSCODE))))
+    (fault,) = look(programme, picks(programme), {1: FINE, 2: known}).faults
+    assert (fault.subject, fault.media, fault.soft) == (subject, 2, soft)
+    assert says in fault.sentence
+    # At the first of its many times.
+    assert fault.airs_at == NOON + timedelta(seconds=1600)
+
+
+def test_what_is_copied_is_not_said_to_be_encoded() -> None:
+    programme = replace(THREE, base=Rotation((entry(1, mode=Mode.COPY),)))
+    (fault,) = look(programme, picks(programme), {1: Known(Copy.COMING, there=True)}).faults
+    assert "sent as it is" in fault.sentence
+
+
+def test_a_storage_that_cannot_say_makes_no_fault() -> None:
+    found = look(THREE, picks(THREE), {1: FINE, 2: Known(there=None)})
+    assert found.faults == ()
+    # What nothing is known of at all is as unsure.
+    assert found.unsure == {2, 3}
+
+
+def test_a_stretch_with_nothing_to_play_says_where_and_why() -> None:
+    block = TimeBlock(7, "Kids", Rotation((entry(9, 12),)), time(20), time(21), max_rating=6)
+    known = dict.fromkeys((1, 2, 3, 9), FINE)
+    alone = replace(THREE, blocks=(block,))
+    (fault,) = look(alone, picks(alone), known).faults
+    assert fault.subject == "nothing-block-7"
+    assert NOON + timedelta(hours=8) <= fault.airs_at < NOON + timedelta(hours=8, minutes=27)
+    assert fault.sentence.startswith(
+        "Block “Kids” has nothing to play, none of its 1 entries is rated 6 or younger"
+    )
+    assert fault.sentence.endswith("min there is no filler, so the slate is on.")
+    filled = replace(alone, filler=Rotation((entry(50, 0),)))
+    (fault,) = look(filled, picks(filled), {**known, 50: FINE}).faults
+    assert fault.sentence.endswith("min filler is on.")
+    empty = Programme(Rotation(()), UTC_ZONE)
+    (fault,) = look(empty, picks(empty), {}).faults
+    assert (fault.subject, fault.airs_at) == ("nothing-base", NOON)
+    assert "The base playlist has nothing to play, its playlist is empty" in fault.sentence
+    assert "For 2160 min" in fault.sentence
+
+
+def test_filler_that_fits_a_gap_is_no_fault() -> None:
+    block = TimeBlock(7, "News", Rotation((entry(9),)), time(20), time(21), fit=True)
+    programme = replace(THREE, blocks=(block,), filler=Rotation((entry(50),)))
+    found = picks(programme)
+    assert any(pick.rule == "filler" for pick in found)
+    assert look(programme, found, dict.fromkeys((1, 2, 3, 9, 50), FINE)).faults == ()
+
+
+@pytest.mark.parametrize(
+    ("fillers", "says"),
+    [
+        (Fillers("Net", 0), "The filler “Net” can't stand in for anything: it is empty"),
+        (Fillers("Net", 3), "none of its 3 entries is prepared yet"),
+    ],
+)
+def test_a_filler_that_would_not_fill_is_told(fillers: Fillers, says: str) -> None:
+    known = dict.fromkeys((1, 2, 3), FINE)
+    (fault,) = look(THREE, picks(THREE), known, fillers=fillers).faults
+    assert says in fault.sentence
+    ready = replace(THREE, filler=Rotation((entry(50),)))
+    assert look(ready, picks(ready), known, fillers=fillers).faults == ()
+
+
+def test_a_faulty_item_is_told_at_the_time_of_what_comes_in_its_place() -> None:
+    listed = [(1, 1, "A", ""), (8, 8, "B", "It is no film."), (2, 2, "C", ""), (3, 3, "D", "")]
+    left_out = list(faults.passed_over(listed))
+    (fault,) = look(THREE, picks(THREE), dict.fromkeys((1, 2, 3), FINE), left_out).faults
+    assert (fault.subject, fault.media) == ("fault-8", 8)
+    assert fault.airs_at == NOON + timedelta(seconds=1600)
+    assert fault.sentence == "“B” can't be played and will be left out: It is no film."
+    # The last one of a list is stood in for by the first; a list of such alone by nothing.
+    assert [each.instead for each in faults.passed_over([*listed[1:], listed[1]])] == [2, 2]
+    assert list(faults.passed_over([listed[1]])) == []
+    # Of a block that is not on there is nothing to tell.
+    elsewhere = list(faults.passed_over(listed, "block-9"))
+    assert look(THREE, picks(THREE), dict.fromkeys((1, 2, 3), FINE), elsewhere).faults == ()
+
+
+KNOWN = st.builds(
+    Known,
+    st.sampled_from(Copy),
+    st.sampled_from(["", "No space."]),
+    looked_into=st.booleans(),
+    there=st.sampled_from([True, False, None]),
+)
+
+
+@hypothesis_settings(deadline=None)
+@given(st.dictionaries(st.integers(1, 3), KNOWN), st.booleans(), st.integers(0, 2))
+def test_each_matter_is_told_once_and_within_what_was_looked_at(
+    known: dict[int, Known],
+    bare: bool,  # noqa: FBT001
+    fillers: int,
+) -> None:
+    programme = Programme(Rotation(()), UTC_ZONE) if bare else THREE
+    found = look(programme, picks(programme, 5), known, (), Fillers("Net", fillers))
+    subjects = [fault.subject for fault in found.faults]
+    assert len(subjects) == len(set(subjects))
+    media = [fault.media for fault in found.faults if fault.media is not None]
+    assert len(media) == len(set(media))
+    assert all(NOON <= fault.airs_at < NOON + timedelta(hours=5) for fault in found.faults)
+    # What is known to be fine is not complained of.
+    assert not {n for n, each in known.items() if each == FINE} & set(media)
+
+
+# ---- rows ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def media(settings: Settings, tmp_path: Path) -> Path:
+    """The folder of the storage, with the two items of the channel in it."""
+    settings.MEDIA_ROOT = tmp_path
+    # Set anew, so that Django forgets the storage it opened.
+    settings.STORAGES = dict(settings.STORAGES)
+    folder = tmp_path / "loop of demo"
+    folder.mkdir()
+    for name in ("first", "second"):
+        (folder / f"{name}.mp4").write_bytes(b"x")
+    return folder
+
+
+@pytest.fixture
+def channel(db: None, media: Path) -> Channel:
+    made = rows.channel()
+    rows.on_air(made)
+    for item in MediaItem.objects.all():
+        PreparedCopy.objects.create(
+            item=item, house=made.house.signature, key=item.key, frames=1600, status="ready"
+        )
+    return made
+
+
+def told() -> dict[str, str]:
+    return {row.subject: row.sentence for row in Forewarning.objects.filter(cleared_at=None)}
+
+
+def test_a_sound_channel_has_no_warning(channel: Channel) -> None:
+    assert verify_ahead() == "0 found, 0 cleared, 0 told."
+    assert told() == {}
+
+
+def test_a_file_that_is_gone_is_found_and_cleared_when_it_is_back(
+    channel: Channel, media: Path
+) -> None:
+    second = MediaItem.objects.get(title="Second")
+    (media / "second.mp4").rename(media / "elsewhere")
+    assert verify_ahead() == "1 found, 0 cleared, 0 told."
+    assert list(told()) == [f"missing-{second.pk}"]
+    row = Forewarning.objects.get()
+    assert (row.item, row.soft, row.channel) == (second, False, channel)
+    # Found again it is the same, at the time at which it airs now.
+    assert verify_ahead() == "0 found, 0 cleared, 0 told."
+    assert Forewarning.objects.get().found_at == row.found_at
+    (media / "elsewhere").rename(media / "second.mp4")
+    assert verify_ahead() == "0 found, 1 cleared, 0 told."
+    assert told() == {}
+    assert Forewarning.objects.get().cleared_at is not None
+
+
+def test_a_storage_out_of_reach_neither_warns_nor_clears(
+    channel: Channel, media: Path, settings: Settings
+) -> None:
+    (media / "second.mp4").unlink()
+    verify_ahead()
+    before = told()
+    assert len(before) == 1
+    # The disk is not mounted.
+    settings.MEDIA_ROOT = media / "nowhere"
+    settings.STORAGES = dict(settings.STORAGES)
+    assert verify_ahead() == "0 found, 0 cleared, 0 told."
+    assert told() == before
+
+
+def test_the_time_for_asking_the_storage_is_bounded(media: Path) -> None:
+    keys = [f"loop of demo/{name}.mp4" for name in ("first", "second", "third")]
+    assert forewarn.in_storage(keys) == dict(zip(keys, (True, True, False), strict=True))
+    assert set(forewarn.in_storage(keys, patience=0).values()) == {None}
+    # What no object can be called is not there.
+    assert forewarn.in_storage(["../x"]) == {"../x": False}
+
+
+def test_what_is_not_prepared_is_told_by_what_becomes_of_it(channel: Channel) -> None:
+    first, second = MediaItem.objects.order_by("title")
+    PreparedCopy.objects.filter(item=first).update(status="queued")
+    PreparedCopy.objects.filter(item=second).update(status="fault", fault="No space.")
+    verify_ahead()
+    found = told()
+    assert set(found) == {f"waiting-{first.pk}", f"unprepared-{second.pk}"}
+    assert found[f"unprepared-{second.pk}"].endswith("No space.")
+    assert Forewarning.objects.get(item=first).soft
+    # It fails: another matter, of the same item.
+    PreparedCopy.objects.filter(item=first).update(status="cancelled")
+    assert verify_ahead() == "1 found, 1 cleared, 0 told."
+    assert f"unprepared-{first.pk}" in told()
+    # Of a new file a new copy will be made.
+    MediaItem.objects.filter(pk=first.pk).update(etag="another", status="new")
+    verify_ahead()
+    assert f"new-{first.pk}" in told()
+
+
+def test_a_faulty_item_a_block_and_an_empty_filler_are_told(channel: Channel) -> None:
+    second = MediaItem.objects.get(title="Second")
+    MediaItem.objects.filter(pk=second.pk).update(status="fault", fault="It is no film.")
+    Channel.objects.update(filler=rows.playlist("Net", name="Net"))
+    block = Block.objects.create(
+        channel=channel, name="Kids", playlist=rows.playlist("Grim", name="Grim"),
+        starts=time(0), ends=time(0), max_rating=6, priority=1,
+    )  # fmt: skip
+    verify_ahead()
+    found = told()
+    # The base playlist, with its faulty item, has no turn.
+    assert set(found) == {f"nothing-block-{block.pk}", "filler"}
+    assert "none of its 1 entries is prepared" in found["filler"]
+    block.delete()
+    verify_ahead()
+    assert set(told()) == {f"fault-{second.pk}", "filler"}
+
+
+def test_channels_that_are_off_are_let_alone_but_for_their_hours(
+    channel: Channel, media: Path
+) -> None:
+    (media / "second.mp4").unlink()
+    verify_ahead()
+    Channel.objects.update(order="off")
+    assert verify_ahead() == "0 found, 1 cleared, 0 told."
+    OnAirHours.objects.create(channel=channel, starts=time(20), ends=time(22))
+    assert verify_ahead() == "1 found, 0 cleared, 0 told."
+    assert Forewarning.objects.filter(cleared_at=None).get().airs_at.hour == 20
+
+
+def test_an_item_that_was_deleted_takes_its_warning_along(
+    channel: Channel, media: Path
+) -> None:
+    (media / "second.mp4").unlink()
+    verify_ahead()
+    found = forewarn.look_ahead(channel, datetime.now(tz=UTC))
+    PlaylistEntry.objects.filter(item__title="Second").delete()
+    MediaItem.objects.filter(title="Second").delete()
+    assert told() == {}
+    # A look that is older than that.
+    assert forewarn.settle(channel, found, datetime.now(tz=UTC)) == (0, 0)
+
+
+# ---- telling ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hook(settings: Settings) -> Iterator[Hook]:
+    made = Hook("x")
+    settings.ALERT_WEBHOOK = Secret(made.address)
+    yield made
+    made.close()
+
+
+def test_each_warning_is_told_once_and_again_only_where_nobody_took_it(
+    channel: Channel, media: Path, hook: Hook
+) -> None:
+    PreparedCopy.objects.filter(item__title="First").update(status="queued")
+    (media / "second.mp4").unlink()
+    hook.status = 500
+    # What will be on air all the same is no reason to wake anybody.
+    assert verify_ahead() == "2 found, 0 cleared, 0 told."
+    hook.status = 204
+    assert verify_ahead() == "0 found, 0 cleared, 1 told."
+    assert verify_ahead() == "0 found, 0 cleared, 0 told."
+    (media / "first.mp4").unlink()
+    assert verify_ahead() == "1 found, 1 cleared, 1 told."
+    sent = [body["content"].split("\n") for body in hook.bodies]
+    assert [lines[0] for lines in sent] == ["A warning of what is on air next"] * 3
+    assert [len(lines) for lines in sent] == [2, 2, 2]
+    assert sent[1] == sent[0]
+    assert sent[1][1].startswith("• Demo, ")
+    assert "“Second” is not in the storage any more" in sent[1][1]
+    assert "“First”" in sent[2][1]
+
+
+def test_the_job_runs_every_quarter_of_an_hour() -> None:
+    (minutes,) = [
+        minutes for _, task, minutes in SCHEDULES if import_string(task) is verify_ahead
+    ]
+    assert minutes == 15
+
+
+# ---- pages -----------------------------------------------------------------------------------
+
+
+def test_the_channels_page_and_the_list_show_what_is_open(
+    channel: Channel, media: Path, client: Client
+) -> None:
+    client.force_login(rows.user("streams.view_channel", "streams.view_forewarning"))
+    assert "nobody sees to it" not in client.get("/admin/monitor/demo/").content.decode()
+    (media / "second.mp4").unlink()
+    verify_ahead()
+    for address in (
+        "/admin/monitor/demo/",
+        "/channels/demo/panels",
+        "/admin/streams/forewarning/",
+    ):
+        assert "“Second” is not in the storage" in client.get(address).content.decode()
+    row = Forewarning.objects.get()
+    form = client.get(f"/admin/streams/forewarning/{row.pk}/change/")
+    assert form.status_code == 200
+    assert 'name="_save"' not in form.content.decode()
+
+
+def test_more_than_a_page_holds_are_counted(channel: Channel, client: Client) -> None:
+    Forewarning.objects.bulk_create(
+        Forewarning(channel=channel, subject=f"x{n}", sentence=f"Matter {n}.", airs_at=NOON)
+        for n in range(20)
+    )
+    client.force_login(rows.operator())
+    page = client.get("/channels/demo/panels").content.decode()
+    assert page.count("Matter ") == 12
+    assert "8 more" in page

@@ -1,0 +1,171 @@
+"""Alerts reach a real mail server and a real webhook, and show no secret on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, Envelope
+from pytest_django import Settings
+
+from streams.tests.bench.rtmp import free_port
+from streamsite import alerts
+from streamsite.address import is_address
+from streamsite.secret import Secret
+from streamsite.tests.receiving import Hook
+
+#: The server asks for a password in the clear, which it may on this machine.
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+
+HUSH = "hush-hush-5678"
+LINES = ("Demo, Sun 01 Mar 14:05 CET: “A” is not in the storage.", "Two.")
+
+
+@pytest.fixture
+def hook(settings: Settings) -> Iterator[Hook]:
+    made = Hook(HUSH)
+    settings.ALERT_WEBHOOK = Secret(made.address)
+    yield made
+    made.close()
+
+
+class Post:
+    """A mail server that takes mail from whoever knows the password."""
+
+    def __init__(self) -> None:
+        self.taken: list[EmailMessage] = []
+        self.port = free_port()
+        self.controller = Controller(
+            self,
+            hostname="127.0.0.1",
+            port=self.port,
+            authenticator=self._known,
+            auth_required=True,
+            auth_require_tls=False,
+        )
+        self.controller.start()
+
+    @staticmethod
+    def _known(*told: Any) -> AuthResult:
+        return AuthResult(success=told[-1].password == HUSH.encode())
+
+    async def handle_DATA(self, *told: Any) -> str:  # noqa: N802 - aiosmtpd's own name
+        envelope: Envelope = told[-1]
+        assert isinstance(envelope.content, bytes)
+        found = message_from_bytes(envelope.content, policy=policy.default)
+        assert isinstance(found, EmailMessage)
+        self.taken.append(found)
+        return "250 OK"
+
+
+@pytest.fixture
+def post(settings: Settings) -> Iterator[Post]:
+    made = Post()
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST = "127.0.0.1"
+    settings.EMAIL_PORT = made.port
+    settings.EMAIL_HOST_USER = "tv"
+    settings.EMAIL_HOST_PASSWORD = Secret(HUSH)
+    settings.ALERT_EMAIL = ["ada@example.org", "eve@example.org"]
+    yield made
+    made.controller.stop()
+
+
+def test_nothing_set_is_nothing_sent() -> None:
+    assert not alerts.configured()
+    assert not alerts.send("Two warnings", LINES)
+
+
+def test_a_webhook_gets_one_message(hook: Hook, caplog: pytest.LogCaptureFixture) -> None:
+    assert alerts.configured()
+    assert alerts.send("Two warnings", LINES)
+    (body,) = hook.bodies
+    assert body["content"] == "\n".join(["Two warnings", *(f"• {line}" for line in LINES)])
+    assert body["text"] == body["content"]
+    assert HUSH not in caplog.text
+
+
+@pytest.mark.parametrize("status", [302, 404, 500])
+def test_a_webhook_that_refuses_was_not_told(
+    hook: Hook, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    hook.status = status
+    assert not alerts.send("Two warnings", LINES)
+    # A redirection is not followed: another host would learn of it.
+    assert hook.paths == [f"/{HUSH}"]
+    assert "alert.not_posted" in caplog.text
+    assert str(status) in caplog.text
+    assert HUSH not in caplog.text
+
+
+def test_a_webhook_that_is_gone_was_not_told(
+    hook: Hook, caplog: pytest.LogCaptureFixture, settings: Settings
+) -> None:
+    settings.ALERT_WEBHOOK = Secret(f"http://127.0.0.1:1/{HUSH}")
+    assert not alerts.send("Two warnings", LINES)
+    assert "alert.not_posted" in caplog.text
+    assert HUSH not in caplog.text
+
+
+def test_no_title_calls_anybody() -> None:
+    told = alerts.payload("x", ["<!channel> @everyone & <@U1>"])
+    assert told["text"].endswith("&lt;!channel&gt; @everyone &amp; &lt;@U1&gt;")
+    assert told["allowed_mentions"] == {"parse": []}
+
+
+@pytest.mark.parametrize(("lines", "length"), [(3, 10_000), (500, 200), (2000, 1), (1, 1)])
+def test_a_long_message_says_how_much_it_leaves_out(lines: int, length: int) -> None:
+    told = alerts.payload("x" * 3000, ["y" * length] * lines)["content"]
+    assert len(told) <= alerts.LONGEST
+    shown = told.count("\n• ")
+    assert shown >= 1
+    left = f"… and {lines - shown} more" if shown < lines else ""
+    assert left in told
+    assert ("more: see" in told) == bool(left)
+
+
+def test_mail_goes_to_all_who_are_named(post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    assert alerts.send("Two\nwarnings", LINES)
+    (mail,) = post.taken
+    assert (mail["Subject"], mail["To"]) == (
+        "Two warnings",
+        "ada@example.org, eve@example.org",
+    )
+    assert mail["From"].startswith("streamsite@")
+    assert [line for line in mail.get_content().splitlines() if line] == list(LINES)
+    assert HUSH not in caplog.text
+
+
+def test_a_mail_server_that_refuses_was_not_told(
+    post: Post, caplog: pytest.LogCaptureFixture, settings: Settings
+) -> None:
+    settings.EMAIL_HOST_PASSWORD = Secret(f"wrong-{HUSH}")
+    assert not alerts.send("Two warnings", LINES)
+    assert post.taken == []
+    assert "alert.not_mailed" in caplog.text
+    assert HUSH not in caplog.text
+
+
+def test_one_way_that_works_is_enough(post: Post, hook: Hook) -> None:
+    hook.status = 500
+    assert alerts.send("Two warnings", LINES)
+    assert (len(post.taken), len(hook.bodies)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("address", "fine"),
+    [
+        ("https://hooks.example.org/T/B/x", True),
+        ("http://127.0.0.1:8080/", True),
+        ("https:///nowhere", False),
+        ("https://h:port/x", False),
+        ("https://h/a b", False),
+        ("https://h/\n", False),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_told_at_the_start(address: str, fine: bool) -> None:  # noqa: FBT001
+    assert is_address(address) is fine
