@@ -8,12 +8,13 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from streams.models import Channel
+from streams.models.programme import WEEKDAYS
 from streams.programme import hours
 from streams.programme.hours import Slot
 from streams.programme.values import Block, Programme, Rotation, Start
 
 DAY: Final = timedelta(days=1)
-#: Overlaps of one week that are written out.
+#: Sentences on overlaps of one week.
 MOST_OVERLAPS: Final = 30
 _NO_LIST: Final = Rotation(())
 
@@ -86,28 +87,38 @@ def occurrences(programme: Programme, begins: datetime, ends: datetime) -> list[
 
 
 def overlaps(programme: Programme, begins: datetime, ends: datetime) -> list[str]:
-    """A sentence for each pair of blocks that want the same time with the same priority."""
+    """Sentences on blocks that want the same time with the same priority, and on who wins.
+
+    What is the same on several days is told once.
+    """
     zone = programme.zone
-    found = hours.overlaps(programme, begins, ends)
-    told = [_overlap(programme, one, other, zone) for one, other in found[:MOST_OVERLAPS]]
-    if len(found) > MOST_OVERLAPS:
-        told.append(f"And {len(found) - MOST_OVERLAPS} more.")
-    return told
+    told: dict[str, list[datetime]] = {}
+    for one, other in hours.overlaps(programme, begins, ends):
+        since = max(one.begins, other.begins)
+        told.setdefault(_overlap(programme, one, other), []).append(since.astimezone(zone))
+    return [f"{_days(at)} {sentence}" for sentence, at in list(told.items())[:MOST_OVERLAPS]]
 
 
-def _overlap(programme: Programme, one: Slot, other: Slot, zone: ZoneInfo) -> str:
+def _overlap(programme: Programme, one: Slot, other: Slot) -> str:
     begins, ends = max(one.begins, other.begins), min(one.ends, other.ends)
     wins = hours.on_air(programme, begins)
     priority = one.block.priority
-    said = (
-        f"{spoken(begins, zone)} to {ends.astimezone(zone):%H:%M}: "
-        f"“{one.block.name}” and “{other.block.name}” both have priority {priority}."
-    )
+    span = " to ".join(f"{at.astimezone(programme.zone):%H:%M}" for at in (begins, ends))
+    said = f"{span}: “{one.block.name}” and “{other.block.name}” both have priority {priority}."
     if wins is not None and wins.block.priority > priority:
         return f"{said} Neither is on while “{wins.block.name}” is, which has more."
     first = max(one, other, key=lambda slot: slot.rank)
     why = "it was made first" if one.begins == other.begins else "it begins later"
     return f"{said} “{first.block.name}” wins, for {why}."
+
+
+def _days(found: list[datetime]) -> str:
+    if len(found) == 1:
+        return f"{found[0]:%a} {found[0].day} {found[0]:%b}"
+    days = sorted({at.weekday() for at in found})
+    return (
+        "Every day" if len(days) == len(WEEKDAYS) else ", ".join(WEEKDAYS[day] for day in days)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +154,6 @@ def _because(slot: Slot, others: list[Slot]) -> str:
 
 def _order(later: bool) -> str:  # noqa: FBT001 - the word's own question
     return "later" if later else "earlier"
-
-
-def spoken(at: datetime, zone: ZoneInfo) -> str:
-    local = at.astimezone(zone)
-    return f"{local:%a} {local.day} {local:%b %H:%M}"
 
 
 def clock_changes(first: date, days: int, zone: ZoneInfo) -> list[str]:

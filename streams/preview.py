@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Final
 
 from django.core.exceptions import ObjectDoesNotExist
 
-from streams import agenda, plans
+from streams import agenda, forecast, plans
 from streams.agenda import Claim
 from streams.models import AsRun, Channel, ChannelState
 from streams.playout.states import AirState
@@ -38,10 +39,20 @@ def begins(channel: Channel, now: datetime) -> datetime:
 
 
 def picks(channel: Channel, now: datetime, until: datetime) -> Iterator[Pick]:
-    """What will be on air up to that moment, if nothing fails and nothing is changed."""
-    return schedule.preview(
-        plans.programme(channel), begins(channel, now), until, plans.cursors(channel)
-    )
+    """What will be on air up to that moment, if nothing fails and nothing is changed.
+
+    Of a channel that is off and has no hours that start it: as if it were started now.
+    """
+    # A forecast is cut where it ends; what is asked for here is not.
+    ahead = forecast.of(channel, now, until + agenda.DAY)
+    if not ahead.spans and presumed(channel):
+        return schedule.preview(ahead.programme, now, until, ahead.cursors)
+    return takewhile(lambda pick: pick.begins < until, ahead.picks())
+
+
+def presumed(channel: Channel) -> bool:
+    """Whether the preview presumes that somebody starts the channel now."""
+    return channel.order != Channel.Order.ON and not channel.hours.exists()
 
 
 # ---- in words --------------------------------------------------------------------------------
@@ -64,9 +75,34 @@ class Line:
     exact: bool = True
 
 
-def lines(found: Iterable[Pick], names: Mapping[int, str]) -> list[Line]:
-    """`names`: those of the channel's blocks, by their number."""
-    return [line(pick, names) for pick in found]
+def lines(
+    found: Iterable[Pick], begins: datetime, ends: datetime, names: Mapping[int, str]
+) -> list[Line]:
+    """From one moment to another, with a line for each time in which the channel is off.
+
+    `names`: those of the channel's blocks, by their number.
+    """
+    told: list[Line] = []
+    at = begins
+    for pick in found:
+        if pick.begins > at:
+            told.append(_off(at, pick.begins))
+        told.append(line(pick, names))
+        at = pick.ends
+    return [*told, _off(at, ends)] if at < ends else told
+
+
+def _off(since: datetime, until: datetime) -> Line:
+    return Line(
+        begins=since,
+        ends=until,
+        title="Off the air",
+        rule="On-air hours",
+        why="The channel is stopped and started by its hours.",
+        start=0.0,
+        seconds=(until - since).total_seconds(),
+        how="",
+    )
 
 
 def line(pick: Pick, names: Mapping[int, str]) -> Line:
@@ -139,10 +175,11 @@ def why(channel: Channel, at: datetime, now: datetime) -> Answer:
         if pick.begins <= at < pick.ends:
             found = line(pick, names)
             notes = _waiting(found, pick.rule, claims)
-            if channel.order != Channel.Order.ON:
+            if presumed(channel):
                 notes += ("The channel is off: this holds if it is started now.",)
             return Answer(at, "will be", found, claims, notes)
-    return Answer(at, "will be", None, claims)
+    note = "The channel is off at that time, as its on-air hours have it."
+    return Answer(at, "will be", None, claims, (note,))
 
 
 def _was(

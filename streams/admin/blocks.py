@@ -59,7 +59,7 @@ class BlockAdmin(ModelAdmin):  # type: ignore[misc]
     list_before_template = "streams/blocks_before.html"
     change_form_outer_before_template = "streams/block_before.html"
     fieldsets: ClassVar = (
-        (None, {"fields": ("channel", "name", ("playlist", "order"), "enabled")}),
+        (None, {"fields": ("channel", "name", "playlist", "order", "enabled")}),
         (
             "When",
             {

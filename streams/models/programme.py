@@ -63,6 +63,14 @@ class Span(models.Model):
             word for word in (first and f"from {first}", last and f"until {last}") if word
         )
 
+    @property
+    def in_words(self) -> str:
+        """Days, times and dates; of a single day the date says it all."""
+        times = f"{self.starts:%H:%M} to {self.ends:%H:%M}"
+        if self.first_day and self.first_day == self.last_day:
+            return f"{self.dates_in_words}, {times}"
+        return ", ".join(filter(None, (self.days_in_words, times, self.dates_in_words)))
+
     def clean(self) -> None:
         if self.first_day and self.last_day and self.last_day < self.first_day:
             raise ValidationError({"last_day": "It is before the first day."})

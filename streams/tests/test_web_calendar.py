@@ -186,12 +186,12 @@ def test_a_single_day_is_moved_at_once(planner: Client, berlin: Channel) -> None
     )
     assert (status, said["detail"]) == (
         200,
-        "“Evening” is on Tue, 21:30 to 23:30, only on 24 Mar 2026.",
+        "“Evening” is moved: only on 24 Mar 2026, 21:30 to 23:30.",
     )
     of.refresh_from_db()
     assert (of.starts, of.ends, of.weekdays) == (time(21, 30), time(23, 30), frozenset({1}))
     assert of.first_day == of.last_day == date(2026, 3, 24)
-    assert "Moved in the calendar from Mon, 20:00" in LogEntry.objects.get().change_message
+    assert "Moved in the calendar: it was only on 23" in LogEntry.objects.get().change_message
 
 
 def test_a_series_asks_back_and_moves_as_a_whole(planner: Client, berlin: Channel) -> None:
@@ -199,7 +199,7 @@ def test_a_series_asks_back_and_moves_as_a_whole(planner: Client, berlin: Channe
     asked = change(planner, of, "2026-03-25", starts_by=86400, ends_by=86400)
     status, said = post(planner, "move", asked)
     assert status == 200
-    assert "it was on Mon, Wed, 20:00 to 22:00, and would be on Mon, Thu" in said["ask"]
+    assert "it was Mon, Wed, 20:00 to 22:00, and would be Mon, Thu" in said["ask"]
     of.refresh_from_db()
     assert of.weekdays == {0, 2}
     assert post(planner, "move", asked | {"confirmed": True})[0] == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
@@ -149,3 +150,19 @@ def test_the_channels_page_says_why(viewer: Client, berlin: Channel) -> None:
     page = viewer.get("/admin/monitor/demo/").content.decode()
     assert "The base playlist, for no block is on." in page
     assert "/admin/calendar/demo/" in page
+
+
+def test_a_channel_that_is_off_for_some_hours_says_so(viewer: Client, berlin: Channel) -> None:
+    berlin.hours.create(starts=time(8), ends=time(20))
+    page = viewer.get("/admin/calendar/demo/preview/")
+    tomorrow = page.context["days"][1]
+    lines = viewer.get(f"/admin/calendar/demo/preview/?day={tomorrow}").context["lines"]
+    zone = ZoneInfo("Europe/Berlin")
+    shown = [(one.title, f"{one.begins.astimezone(zone):%H:%M}") for one in lines]
+    # Its hours start it and stop it.
+    assert shown[:2] == [("Off the air", "00:00"), ("First", "08:00")]
+    assert shown[-1] == ("Off the air", "20:00")
+    at = f"{tomorrow}T22:00"
+    assert why(viewer, at).context["answer"].notes == (
+        "The channel is off at that time, as its on-air hours have it.",
+    )

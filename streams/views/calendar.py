@@ -7,6 +7,8 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from csp.constants import SELF
+from csp.decorators import csp_update
 from django.contrib import admin
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.http import HttpRequest, JsonResponse
@@ -60,6 +62,8 @@ def _monday(day: date) -> date:
 # ---- the calendar ----------------------------------------------------------------------------
 
 
+# FullCalendar brings the font of its arrows in its style sheet.
+@csp_update({"font-src": [SELF, "data:"]})  # type: ignore[arg-type] # knows no arguments
 @require_GET
 @staff("streams.view_channel")
 def page(request: HttpRequest, slug: str) -> HttpResponseBase:
@@ -174,12 +178,12 @@ def _move(request: HttpRequest, channel: Channel) -> JsonResponse:
     then = blocks.moved(times, day, starts_by, ends_by)
     if times.occurrences != [day] and asked.get("confirmed") is not True:
         return JsonResponse({"ask": _question(block, then)})
-    before = _spoken(block)
+    before = block.in_words
     blocks.move(block, then, seen=str(asked.get("seen", "")))
     block.refresh_from_db()
-    note = f"Moved in the calendar from {before} to {_spoken(block)}."
+    note = f"Moved in the calendar: it was {before}, and is {block.in_words}."
     _note(request, [block], CHANGE, note)
-    return say(f"“{block.name}” is on {_spoken(block)}.", 200)
+    return say(f"“{block.name}” is moved: {block.in_words}.", 200)
 
 
 def _question(block: Block, then: blocks.Times) -> str:
@@ -191,15 +195,10 @@ def _question(block: Block, then: blocks.Times) -> str:
         last_day=then.last_day,
     )
     return (
-        f"“{block.name}” has one time for all its days, so all of them change: it was on "
-        f"{_spoken(block)}, and would be on {_spoken(after)}. To change a single day, add a "
+        f"“{block.name}” has one time for all its days, so all of them change: it was "
+        f"{block.in_words}, and would be {after.in_words}. To change a single day, add a "
         "block for that day alone, with a higher priority."
     )
-
-
-def _spoken(block: Block) -> str:
-    times = f"{block.days_in_words}, {block.starts:%H:%M} to {block.ends:%H:%M}"
-    return f"{times}, {block.dates_in_words}" if block.dates_in_words else times
 
 
 @require_POST
@@ -259,17 +258,18 @@ def coming(request: HttpRequest, slug: str) -> HttpResponseBase:
     begins, ends = agenda.span(day, 1, zone)
     found = [pick for pick in preview.picks(channel, now, ends) if pick.ends > begins]
     names = dict(channel.blocks.values_list("pk", "name"))
+    since = max(begins, preview.begins(channel, now))
     context = _context(
         request,
         channel,
         "preview",
         days=days,
         day=day,
-        lines=preview.lines(found, names),
+        lines=preview.lines(found, since, ends, names),
         now_line=preview.on_air(channel, now, names) if day == first else None,
         clock=agenda.clock_changes(day, 1, zone),
         zone=zone,
-        off=channel.order != Channel.Order.ON,
+        off=preview.presumed(channel),
     )
     return TemplateResponse(request, "streams/preview.html", context)
 

@@ -91,8 +91,8 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function content({ event, timeText }) {
     const { told, clashes } = event.extendedProps;
-    const parts = [["cal-time", timeText], ["cal-name", event.title], ["cal-told", told]];
-    if (clashes) parts.splice(1, 0, ["cal-warn", "Overlap"]);
+    const parts = [["cal-name", event.title], ["cal-time", timeText], ["cal-told", told]];
+    if (clashes) parts.unshift(["cal-warn", "Overlap"]);
     return {
       domNodes: parts.filter(([, text]) => text).map(([name, text]) => {
         const part = document.createElement("span");
@@ -184,6 +184,8 @@ document.addEventListener("DOMContentLoaded", () => {
       moved(info, info.event.start - info.oldEvent.start, info.event.end - info.oldEvent.end),
   });
   calendar.render();
+  // The menu beside the page comes and goes, which no window tells of.
+  new ResizeObserver(() => calendar.updateSize()).observe(root.parentElement);
 
   for (const button of document.querySelectorAll("[data-turn]")) {
     button.addEventListener("click", () => calendar[button.dataset.turn]());
