@@ -257,6 +257,7 @@ def test_a_week_is_copied_and_its_overlap_is_seen(
     says(browser, "[data-told]", "1 block copied.")
     says(browser, "[data-title]", "9 – 15 Mar 2026")
     says(browser, ".fc", "Gala, 9 Mar 2026")
+    says(browser, "[data-blocks]", "Gala, 9 Mar 2026")
     assert Block.objects.filter(first_day=MONDAY + timedelta(days=7)).count() == 1
     assert complaints(browser) == []
 

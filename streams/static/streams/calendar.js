@@ -103,6 +103,19 @@ document.addEventListener("DOMContentLoaded", () => {
     };
   }
 
+  // The list below the calendar is the server's: it draws it anew.
+  async function redrawn() {
+    calendar.refetchEvents();
+    try {
+      const answer = await fetch(location.href, { credentials: "same-origin" });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const there = page.querySelector("[data-blocks]");
+      if (there) document.querySelector("[data-blocks]").replaceWith(there);
+    } catch {
+      tell("warn", ["The list of blocks may be out of date: load the page again."]);
+    }
+  }
+
   // ---- what is changed
 
   async function moved(info, startsBy, endsBy) {
@@ -118,7 +131,7 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     tell(ok ? "good" : "bad", [said.detail]);
     if (!ok) info.revert();
-    calendar.refetchEvents();
+    redrawn();
   }
 
   async function drawn(info) {
@@ -212,6 +225,7 @@ document.addEventListener("DOMContentLoaded", () => {
     copyDialog.returnValue = "";
     copyDialog.showModal();
   });
+  document.querySelector("[data-copy-no]").addEventListener("click", () => copyDialog.close(""));
   copyDialog.addEventListener("close", async () => {
     if (copyDialog.returnValue !== "copy") return;
     const week = dayOf(mondayOf(calendar.getDate()));
@@ -219,7 +233,7 @@ document.addEventListener("DOMContentLoaded", () => {
     tell(ok ? "good" : "bad", [said.detail]);
     if (ok) {
       calendar.gotoDate(said.week);
-      calendar.refetchEvents();
+      redrawn();
     }
   });
 });
