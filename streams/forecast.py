@@ -9,8 +9,7 @@ from zoneinfo import ZoneInfo
 
 from streams import plans
 from streams.models import Channel, ChannelState
-from streams.programme import ahead
-from streams.programme.hours import slots
+from streams.programme import ahead, airtime
 from streams.programme.values import Block, Cursors, Pick, Programme, Rotation
 
 
@@ -34,11 +33,15 @@ def of(channel: Channel, now: datetime, until: datetime) -> Forecast:
     state: ChannelState | None = getattr(channel, "state", None)
     plays_until = None if state is None or not on else state.now_until
     begins = now if plays_until is None else max(now, plays_until)
-    hours = [(slot.begins, slot.ends) for slot in slots(hours_of(channel), now, until)]
+    hours = hours_of(channel)
+    if hours.blocks:
+        # They may be about to give an order.
+        edge = airtime.due(hours, None if state is None else state.hours_done, now)
+        on = on if edge is None else edge.on
     return Forecast(
         programme,
         plans.cursors(channel),
-        tuple(ahead.spans(begins, until, hours, on=on)),
+        tuple(ahead.spans(begins, until, airtime.spans(hours, begins, until), on=on)),
         until,
     )
 

@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
-from django.utils.module_loading import import_string
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -28,7 +27,6 @@ from streams.programme.values import Block as TimeBlock
 from streams.programme.values import Entry, Pick, Programme, Rotation
 from streams.tasks import verify_ahead
 from streams.tests import rows
-from streamsite.management.commands.run_cluster import SCHEDULES
 from streamsite.secret import Secret
 from streamsite.tests.receiving import Hook
 
@@ -349,13 +347,6 @@ def test_each_warning_is_told_once_and_again_only_where_nobody_took_it(
     assert sent[1][1].startswith("• Demo, ")
     assert "“Second” is not in the storage any more" in sent[1][1]
     assert "“First”" in sent[2][1]
-
-
-def test_the_job_runs_every_quarter_of_an_hour() -> None:
-    (minutes,) = [
-        minutes for _, task, minutes in SCHEDULES if import_string(task) is verify_ahead
-    ]
-    assert minutes == 15
 
 
 # ---- pages -----------------------------------------------------------------------------------

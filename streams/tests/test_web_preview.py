@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from streams.models import AsRun, Channel
+from streams.models import AsRun, Channel, ChannelState
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db
@@ -154,6 +154,8 @@ def test_the_channels_page_says_why(viewer: Client, berlin: Channel) -> None:
 
 def test_a_channel_that_is_off_for_some_hours_says_so(viewer: Client, berlin: Channel) -> None:
     berlin.hours.create(starts=time(8), ends=time(20))
+    # They are no new ones, which would start it at once, were it day.
+    ChannelState.objects.create(channel=berlin, hours_done=timezone.now())
     page = viewer.get("/admin/calendar/demo/preview/")
     tomorrow = page.context["days"][1]
     lines = viewer.get(f"/admin/calendar/demo/preview/?day={tomorrow}").context["lines"]

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope
+from django.utils.module_loading import import_string
 from pytest_django import Settings
 
+from streams.tasks import verify_ahead
 from streams.tests.bench.rtmp import free_port
 from streamsite import alerts
 from streamsite.address import is_address
+from streamsite.management.commands.run_cluster import SCHEDULES
 from streamsite.secret import Secret
 from streamsite.tests.receiving import Hook
 
@@ -169,3 +172,10 @@ def test_one_way_that_works_is_enough(post: Post, hook: Hook) -> None:
 )
 def test_an_address_that_cannot_be_read_is_told_at_the_start(address: str, fine: bool) -> None:  # noqa: FBT001
     assert is_address(address) is fine
+
+
+def test_what_is_ahead_is_looked_at_every_quarter_of_an_hour() -> None:
+    (minutes,) = [
+        minutes for _, task, minutes in SCHEDULES if import_string(task) is verify_ahead
+    ]
+    assert minutes == 15

@@ -1,0 +1,74 @@
+"""What is ahead of a channel, from its rows: its order, its hours, and where it stands."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from fractions import Fraction
+
+import pytest
+
+from streams import forecast
+from streams.models import Channel, ChannelState
+from streams.plans import kept
+from streams.programme.values import Cursor
+from streams.tests import rows
+
+#: A Monday.
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def channel(db: None) -> Channel:
+    return rows.channel()
+
+
+def spans(channel: Channel) -> list[tuple[float, float]]:
+    """Hours from noon."""
+    again = Channel.objects.select_related("state").get(pk=channel.pk)
+    found = forecast.of(again, NOON, NOON + DAY).spans
+    return [((b - NOON) / DAY * 24, (e - NOON) / DAY * 24) for b, e in found]
+
+
+def test_a_channel_goes_on_where_what_is_on_air_ends(channel: Channel) -> None:
+    assert channel.playlist is not None
+    first = channel.playlist.entries.all()[0]
+    left = {"base": Cursor(first.pk, 0, Fraction(30), NOON)}
+    rows.on_air(channel, at=NOON, now_until=NOON + timedelta(hours=1), cursors=kept(left, {}))
+    assert spans(channel) == [(1, 24)]
+    channel.refresh_from_db()
+    pick = next(forecast.of(channel, NOON, NOON + DAY).picks())
+    assert (pick.begins, pick.start) == (NOON + timedelta(hours=1), Fraction(30))
+    # What a worker wrote long ago is no future.
+    ChannelState.objects.update(now_until=NOON - DAY)
+    assert spans(channel) == [(0, 24)]
+    Channel.objects.update(order="off")
+    assert spans(channel) == []
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "order", "done", "expected"),
+    [
+        # New hours start at once what they are there for, and stop nothing.
+        (10, 14, "off", None, [(0, 2), (22, 24)]),
+        (20, 22, "off", None, [(8, 10)]),
+        (20, 22, "on", None, [(0, 10)]),
+        # A start that failed is tried again; whoever stopped it since has it stopped.
+        (10, 14, "off", NOON - timedelta(hours=3), [(0, 2), (22, 24)]),
+        (10, 14, "off", NOON - timedelta(hours=1), [(22, 24)]),
+        # Of a downtime the last that was missed is made up for.
+        (8, 10, "on", NOON - timedelta(hours=3), [(20, 22)]),
+    ],
+)
+def test_hours_count_as_they_will_be_carried_out(
+    channel: Channel,
+    starts: int,
+    ends: int,
+    order: str,
+    done: datetime | None,
+    expected: list[tuple[float, float]],
+) -> None:
+    Channel.objects.update(order=order)
+    ChannelState.objects.create(channel=channel, hours_done=done)
+    channel.hours.create(starts=time(starts), ends=time(ends))
+    assert spans(channel) == expected
