@@ -5,17 +5,36 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from fractions import Fraction
-from functools import lru_cache
+from typing import Final
 
-from streams.programme.values import Cursor, Entry, Order, Rotation
+from streams.programme.values import Cursor, Entry, Order, Rotation, Round
 
 #: Decides whether an entry may be played.
 Allowed = Callable[[Entry], bool]
 
 
-@lru_cache(maxsize=256)
+#: Rounds that a rotation remembers: the one that is played, and some that it came from.
+_REMEMBERED: Final = 16
+
+
 def round_of(rotation: Rotation, number: int) -> tuple[Entry, ...]:
-    """The entries in the order of one round.
+    """The entries in the order of one round."""
+    return _remembered(rotation, number).entries
+
+
+def _remembered(rotation: Rotation, number: int) -> Round:
+    found = rotation.rounds.get(number)
+    if found is None:
+        order = _ordered(rotation, number)
+        found = Round(order, {entry.pk: at for at, entry in enumerate(order)})
+        if len(rotation.rounds) >= _REMEMBERED:
+            rotation.rounds.clear()
+        rotation.rounds[number] = found
+    return found
+
+
+def _ordered(rotation: Rotation, number: int) -> tuple[Entry, ...]:
+    """The order of a round.
 
     Shuffled, what stood in the last third of the round before does not stand in the first third
     of this one: a third of the list, at least, lies between two plays of an item.
@@ -48,15 +67,11 @@ def _shuffled(rotation: Rotation, number: int) -> tuple[Entry, ...]:
     return tuple(shuffled)
 
 
-@lru_cache(maxsize=256)
-def _places(rotation: Rotation, number: int) -> dict[int, int]:
-    """Where each entry stands in a round."""
-    return {entry.pk: at for at, entry in enumerate(round_of(rotation, number))}
-
-
 def place(rotation: Rotation, cursor: Cursor) -> int | None:
     """Where the entry that was played last stands in its round; None: it was removed."""
-    return None if cursor.last is None else _places(rotation, cursor.round).get(cursor.last)
+    if cursor.last is None:
+        return None
+    return _remembered(rotation, cursor.round).places.get(cursor.last)
 
 
 def following(rotation: Rotation, cursor: Cursor, allowed: Allowed) -> tuple[Entry, int] | None:

@@ -60,22 +60,25 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Round:
+    """The entries in the order of one round, and where each of them stands in it."""
+
+    entries: tuple[Entry, ...]
+    places: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Rotation:
     """A playlist in an order. `seed` makes its shuffling its own."""
 
     entries: tuple[Entry, ...]
     order: Order = Order.LOOP
     seed: int = 0
-    _hash: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        # Rounds are remembered by their rotation, which is asked for at every item; to hash
-        # thousands of entries each time took longer than all the rest.
-        places = tuple(entry.pk for entry in self.entries)
-        object.__setattr__(self, "_hash", hash((places, self.order, self.seed)))
-
-    def __hash__(self) -> int:
-        return self._hash
+    #: Its rounds, as `rotation.round_of` works them out: remembered here and not by value, for
+    #: to hash and to compare thousands of entries at every item takes longer than all the rest.
+    rounds: dict[int, Round] = field(
+        default_factory=dict, init=False, repr=False, compare=False, hash=False
+    )
 
 
 @dataclass(frozen=True, slots=True)
