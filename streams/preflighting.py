@@ -26,6 +26,7 @@ from media_library.prepare import PrepareError
 from streams import forewarn, plans
 from streams.health import reach
 from streams.health.preflight import Check, checked, local_findings
+from streams.health.report import RETRIED
 from streams.models import Channel, ChannelState
 from streams.playout import process
 from streams.programme.schedule import preview
@@ -34,7 +35,7 @@ from streams.programme.values import Entry
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds after which what failed is checked again.
-AGAIN: Final = 60.0
+AGAIN: Final = RETRIED.total_seconds()
 #: Items that are looked for before the start: what is wrong further ahead is forewarned of.
 NEXT: Final = 5
 #: How far these are looked for.
@@ -176,8 +177,12 @@ def on_this_machine(channel: Channel) -> Iterator[Check]:
 def _slate(channel: Channel) -> Check:
     try:
         slate.tested(channel.house.bare)
-    except (PrepareError, ToolError) as error:
+    except PrepareError as error:
         return Check("slate", ok=False, sentence=f"The slate can't be made: {error}")
+    except ToolError as error:
+        # It is there, and may be as good as it ever was.
+        said = f"The slate can't be tested: {error}"
+        return Check("slate", ok=False, sentence=said, stops=False)
     return Check("slate", ok=True, sentence="The slate is on this machine's disk, and plays.")
 
 

@@ -224,7 +224,16 @@ class OutputAdmin(ModelAdmin):  # type: ignore[misc]
     list_filter = ("platform", "enabled")
     list_select_related = ("channel",)
     search_fields = ("name", "channel__name")
-    fields = ("channel", "name", "platform", "url", "key", "forget_key", "enabled")
+    fields = (
+        "channel",
+        "name",
+        "platform",
+        "url",
+        "key",
+        "forget_key",
+        "roll_over_hours",
+        "enabled",
+    )
 
     @admin.display(description="Key", boolean=True)
     def has_key(self, output: Output) -> bool:

@@ -23,6 +23,8 @@ from streams.playout.states import AirState, OutputAir
 
 #: A worker renews its rows every 2 s and its lease lasts 15 s: after that it counts as dead.
 FRESH: Final = timedelta(seconds=15)
+#: A preflight that fails is tried again so often.
+RETRIED: Final = timedelta(seconds=60)
 UNKNOWN: Final = "unknown"
 
 _LABELS: Final[dict[str, str]] = {
@@ -51,6 +53,9 @@ class OutputReport:
     bitrate: int | None
     fps: float | None
     speed: float | None
+    #: When its session began, and after when it is rolled over; None: it never is.
+    session_since: datetime | None
+    session_due: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +210,8 @@ def _air(
         since = row.since if row and row.state == AirState.OFF else channel.ordered_at
         return _Air(AirState.OFF.value, since, "", supervised)
 
+    if ordered_on and row and row.state == AirState.STARTING and _held(row, now):
+        return _Air(AirState.STARTING.value, channel.ordered_at, row.cause, supervised)
     untouched = run is not None and (measured is None or measured < run.started_at)
     if not supervised:
         cause = (
@@ -235,6 +242,12 @@ def _air(
     return _Air(row.state, row.since, row.cause, supervised)
 
 
+def _held(row: ChannelState, now: datetime) -> bool:
+    """Whether a preflight, which is tried each minute, keeps it from the start."""
+    failed = any(check["stops"] and not check["ok"] for check in row.checks)
+    return failed and row.checked_at is not None and now - row.checked_at < 2 * RETRIED
+
+
 def _state_of(output: Output) -> Any:
     try:
         return output.state
@@ -250,6 +263,8 @@ def _output_report(output: Output, air: _Air) -> OutputReport:
     elif air.state != AirState.OFF and row is not None:
         state, told = row.state, True
     measured = told and state != OutputAir.OFF
+    since = row.session_since if measured else None
+    lasts, _ = output.roll_over
     return OutputReport(
         id=output.pk,
         name=output.name,
@@ -264,6 +279,8 @@ def _output_report(output: Output, air: _Air) -> OutputReport:
         bitrate=row.bitrate if measured else None,
         fps=row.fps if measured else None,
         speed=row.speed if measured else None,
+        session_since=since,
+        session_due=since + lasts if since and lasts else None,
     )
 
 

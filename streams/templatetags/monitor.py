@@ -12,7 +12,8 @@ from django.utils.safestring import SafeString
 
 from streams.health import words
 from streams.health.preflight import Finding, findings
-from streams.health.report import ChannelReport, report
+from streams.health.report import RETRIED, ChannelReport, report
+from streams.hours import outlook
 from streams.models import Channel
 from streams.orders import ORDERS, Order
 
@@ -66,6 +67,25 @@ def report_of(channel: Channel) -> ChannelReport | None:
 @register.simple_tag
 def findings_of(channel: Channel) -> list[Finding]:
     return findings(channel)
+
+
+@register.inclusion_tag("streams/checks.html")
+def checks_of(channel: Channel) -> dict[str, Any]:
+    """What the last preflight found, what stops the start first, and what the hours do next."""
+    now = timezone.now()
+    channel = Channel.objects.select_related("state").get(pk=channel.pk)
+    state = getattr(channel, "state", None)
+    on = channel.order == Channel.Order.ON
+    checks: list[dict[str, Any]] = []
+    if on and state is not None and state.checked_at is not None:
+        checks = sorted(state.checks, key=lambda check: (check["ok"], not check["stops"]))
+    fails = any(not check["ok"] for check in checks)
+    return {
+        "checks": checks,
+        "checked_at": state.checked_at if checks and state else None,
+        "again": state.checked_at + RETRIED if fails and state else None,
+        "hours": outlook(channel, now),
+    }
 
 
 @register.simple_tag

@@ -104,8 +104,9 @@ def test_an_item_that_is_missing_is_named(channel: Channel, settings: Settings) 
 
 def test_without_ffmpeg_nothing_starts(channel: Channel, settings: Settings) -> None:
     slate.tested(channel.house.bare)
-    settings.FFMPEG_PATH = "/nowhere/ffmpeg"
+    settings.FFMPEG_PATH, settings.FFPROBE_PATH = "/nowhere/ffmpeg", "/nowhere/ffprobe"
     assert stops(channel) == ["ffmpeg"]
+    assert faults(channel)["slate"].startswith("The slate can't be tested: /nowhere/ffprobe")
 
 
 def test_a_missing_key_and_nowhere_to_go_stop_the_start(channel: Channel) -> None:

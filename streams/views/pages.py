@@ -77,9 +77,8 @@ def log(request: HttpRequest, slug: str) -> HttpResponseBase:
 def panels(request: HttpRequest, slug: str) -> HttpResponseBase:
     """The channel page's tables, again, for the page to put in place of the old ones."""
     channel = get_object_or_404(Channel, slug=slug)
-    page = TemplateResponse(
-        request, "streams/panels.html", history.of(channel, timezone.now())
-    ).rendered_content
+    context = {**history.of(channel, timezone.now()), "channel": channel}
+    page = TemplateResponse(request, "streams/panels.html", context).rendered_content
     return unless_seen(request, page.encode(), "text/html; charset=utf-8")
 
 

@@ -57,6 +57,11 @@
     const retry = output.retry_at && new Date(output.retry_at) > now() ? ` Next try at ${clock(output.retry_at).slice(-8)}.` : "";
     why.textContent = output.cause ? output.cause + retry : "";
     why.hidden = !output.cause;
+    const session = element.querySelector('[data-f="session"]');
+    if (!session) return;
+    const due = output.session_due ? `, a new one after ${clock(output.session_due)}` : "";
+    session.textContent = output.session_since ? `Session since ${clock(output.session_since)}${due}` : "";
+    session.hidden = !output.session_since;
   }
 
   function showNow(root, channel) {

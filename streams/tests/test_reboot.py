@@ -1,0 +1,97 @@
+"""A machine that was switched off: what was ordered on comes back without a hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from django.utils import timezone
+
+from streams.models import ChannelState, Incident, Run
+from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.node import Bench
+from streams.tests.bench.rtmp import RtmpServer
+from streams.tests.bench.waiting import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
+KEY = "k-reboot"
+#: Seconds from the start of the services to the picture: the issue's bound.
+BOUND = 60
+
+
+def power_cut(node: Bench) -> None:
+    """Everything ends at once, and what lay in memory is gone: the run directory is tmpfs."""
+    pids = node.pids()
+    node.kill_cluster()
+    for pid in pids | node.pids():
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not node.pids(), 10, "nothing runs")
+    shutil.rmtree(node.run_dir)
+
+
+def test_after_a_reboot_it_is_on_air_within_a_minute(
+    node: Bench,
+    server: RtmpServer,
+    shelf: dict[int, Clip],
+    record_property: Callable[[str, object], None],
+) -> None:
+    channel = node.channel(node.item(shelf[1]), node.item(shelf[2]))
+    node.output(channel, server.address, KEY)
+    node.air(channel)
+    run = Run.objects.get()
+    power_cut(node)
+    assert server.sessions(KEY) == 1
+
+    booted, began = timezone.now(), time.monotonic()
+    node.start()
+    back = ChannelState.objects.filter(measured_at__gt=booted, state="on_air")
+    until(back.exists, BOUND, "it is on air")
+    until(lambda: server.sessions(KEY) == 2, BOUND, "its destination is told")
+    took = time.monotonic() - began
+    record_property("seconds_from_boot_to_air", round(took, 1))
+    assert took < BOUND
+    server.until_sent(KEY, 2, HOUSE.video_bitrate, 15)
+
+    # The run goes on, and the gap is in the history with its cause.
+    assert Run.objects.get() == run
+    gap = Incident.objects.get(subject="channel")
+    assert "the machine or its playout processes had stopped" in gap.cause
+    assert gap.opened_at < booted
+    until(lambda: Incident.objects.filter(closed_at=None).count() == 0, 15, "it is over")
+    checks = {check["check"]: check["ok"] for check in ChannelState.objects.get().checks}
+    assert checks.pop("storage") is True
+    assert all(checks.values()), checks
+    node.halt(channel)
+
+
+def test_a_preflight_that_fails_after_the_reboot_is_tried_until_it_is_well(
+    node: Bench, shelf: dict[int, Clip]
+) -> None:
+    channel = node.channel(node.item(shelf[1]))
+    node.air(channel)
+    power_cut(node)
+    missing = node.folder / "ffmpeg"
+    node.extra["FFMPEG_PATH"] = str(missing)
+    node.start()
+
+    def cause() -> str:
+        return ChannelState.objects.get(channel=channel).cause
+
+    until(lambda: "FFmpeg is missing" in cause(), 30, "it is told")
+    assert ChannelState.objects.get(channel=channel).state == "starting"
+    for name in ("ffmpeg", "ffprobe"):
+        program = shutil.which(name)
+        assert program
+        (node.folder / name).symlink_to(program)
+    fixed = timezone.now()
+    until(
+        lambda: ChannelState.objects.filter(state="on_air", measured_at__gt=fixed).exists(),
+        90,
+        "it is on air",
+    )
+    node.halt(channel)

@@ -1,0 +1,161 @@
+"""What the channel's page says of the preflight, of its hours and of its outputs' sessions."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from streams.health.report import report
+from streams.models import Channel, ChannelState, OnAirHours, Output, OutputState, Run
+from streams.tests import rows
+
+pytestmark = pytest.mark.django_db
+
+PANELS = "/channels/demo/panels"
+
+
+@pytest.fixture(autouse=True)
+def folders(settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = settings.RUN_DIR = settings.DATA_DIR = tmp_path
+
+
+@pytest.fixture
+def browser(client: Client) -> Client:
+    client.force_login(rows.operator())
+    return client
+
+
+def page(browser: Client, path: str = PANELS) -> str:
+    return " ".join(browser.get(path).content.decode().split())
+
+
+def check(
+    name: str, sentence: str, *, ok: bool = True, stops: bool = True
+) -> dict[str, object]:
+    return {"check": name, "ok": ok, "sentence": sentence, "stops": stops}
+
+
+def checked(channel: Channel, *checks: dict[str, object], at: datetime | None = None) -> None:
+    Channel.objects.filter(pk=channel.pk).update(order="on", ordered_at=timezone.now())
+    ChannelState.objects.update_or_create(
+        channel=channel,
+        defaults={
+            "checks": list(checks),
+            "checked_at": at or timezone.now(),
+            "state": "starting",
+        },
+    )
+
+
+def test_each_check_is_shown_with_its_result_what_fails_first(browser: Client) -> None:
+    channel = rows.channel()
+    well = check("ffmpeg", "FFmpeg is there.")
+    away = check("storage", "The bucket does not answer.", ok=False, stops=False)
+    full = check("folders", "The disk is nearly full.", ok=False)
+    checked(channel, well, away, full, at=timezone.now())
+    shown = page(browser)
+    places = [shown.index(text) for text in ("nearly full", "does not answer", "is there.")]
+    assert places == sorted(places)
+    assert "✓" in shown
+    assert "✗" in shown
+    assert "Checked again at" in shown
+    checked(channel, well)
+    shown = page(browser)
+    assert "FFmpeg is there." in shown
+    assert "Checked again at" not in shown
+
+
+def test_a_channel_that_is_off_shows_no_old_preflight(browser: Client) -> None:
+    channel = rows.channel()
+    checked(channel, check("ffmpeg", "FFmpeg is there."))
+    Channel.objects.update(order="off")
+    assert "Preflight" not in page(browser)
+    assert "By its hours" not in page(browser, "/admin/monitor/demo/")
+
+
+def test_the_hours_are_told(browser: Client) -> None:
+    channel = rows.channel()
+    OnAirHours.objects.create(channel=channel, starts=time(8), ends=time(23))
+    ChannelState.objects.create(channel=channel, hours_done=timezone.now())
+    assert "By its hours it goes o" in page(browser, "/admin/monitor/demo/")
+
+
+def test_a_preflight_that_holds_the_start_is_the_channels_cause() -> None:
+    """Also after a reboot, when the run is open and was measured long ago."""
+    channel = rows.channel()
+    rows.node()
+    long_ago = timezone.now() - timedelta(hours=3)
+    Run.objects.create(channel=channel, started_at=long_ago)
+    checked(channel, check("folders", "The disk is nearly full.", ok=False))
+    ChannelState.objects.update(cause="The disk is nearly full.", measured_at=long_ago)
+    (told,) = report(timezone.now()).channels
+    assert (told.state, told.cause) == ("starting", "The disk is nearly full.")
+    # Nobody retries it any more.
+    ChannelState.objects.update(checked_at=long_ago)
+    (told,) = report(timezone.now()).channels
+    assert told.state == "unknown"
+
+
+# ---- sessions --------------------------------------------------------------------------------
+
+
+def test_an_outputs_session_is_told_with_its_end(browser: Client) -> None:
+    channel = rows.channel()
+    youtube = rows.output(channel)
+    receiver = rows.output(channel, "SRT", platform="srt", url="srt://127.0.0.1:9000", key="")
+    rows.node()
+    rows.on_air(channel)
+    since = timezone.now() - timedelta(hours=2)
+    OutputState.objects.update(session_since=since)
+    told = {one.id: one for one in report(timezone.now()).channels[0].outputs}
+    assert told[youtube.pk].session_due == since + timedelta(hours=11)
+    assert told[receiver.pk].session_since == since
+    # MPEG-TS goes on for ever.
+    assert told[receiver.pk].session_due is None
+    shown = page(browser, "/admin/monitor/demo/")
+    assert shown.count("Session since") == 2
+    assert shown.count("a new one after") == 1
+
+
+@pytest.mark.parametrize(
+    ("platform", "hours", "fault"),
+    [
+        ("youtube", 11, ""),
+        ("youtube", 12, "YouTube takes no session of 12 hours: type 11 or less"),
+        ("youtube_backup", 24, "type 11 or less"),
+        ("twitch", 47, ""),
+        ("twitch", 48, "Twitch takes no session of 48 hours: type 47 or less"),
+        ("rtmp", 576, ""),
+        ("srt", 576, ""),
+        ("youtube", None, ""),
+    ],
+)
+def test_hours_beyond_the_platforms_limit_are_refused(
+    platform: str, hours: int | None, fault: str
+) -> None:
+    output = Output(platform=platform, url="rtmp://127.0.0.1/live", roll_over_hours=hours)
+    if not fault:
+        output.clean()
+        return
+    with pytest.raises(ValidationError, match=fault):
+        output.clean()
+
+
+def test_what_an_output_lasts() -> None:
+    def lasts(platform: str, hours: int | None = None) -> tuple[float, float]:
+        after, by = Output(platform=platform, roll_over_hours=hours).roll_over
+        return after / timedelta(hours=1), by / timedelta(hours=1)
+
+    assert lasts("youtube") == (11, 11.9)
+    assert lasts("youtube", 6) == (6, 11.9)
+    assert lasts("twitch") == (46, 47.5)
+    # FLV's milliseconds end after 2^31: 596.5 h.
+    assert lasts("rtmp") == (576, 588)
+    assert lasts("srt") == (0, 0)
+    assert lasts("srt", 24) == (24, 0)
