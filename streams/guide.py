@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import chain, islice
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from django.core.cache import cache
@@ -35,20 +35,27 @@ SOON: Final = timedelta(days=1)
 #: Rows in one query.
 CHUNK: Final = 500
 
-#: One guide is computed at a time: those who ask meanwhile get the same one.
-_computing: Final = Lock()
+#: One is computed at a time: those who ask meanwhile get the same.
+_guides: Final = Lock()
+_nexts: Final = Lock()
+
+T = TypeVar("T")
 
 
 def xmltv(channel: Channel, now: datetime) -> bytes:
     """The channel's guide, at most `KEPT` seconds old."""
-    name = f"guide-{channel.pk}"
-    known: bytes | None = cache.get(name)
+    return _kept(f"guide-{channel.pk}", _guides, lambda: _made(channel, now))
+
+
+def _kept(name: str, lock: Lock, make: Callable[[], T]) -> T:
+    """What was made a while ago, or else is made now, by one of those who ask for it."""
+    known: T | None = cache.get(name)
     if known is not None:
         return known
-    with _computing:
+    with lock:
         known = cache.get(name)
         if known is None:
-            known = _made(channel, now)
+            known = make()
             cache.set(name, known, KEPT)
     return known
 
@@ -67,7 +74,8 @@ def _made(channel: Channel, now: datetime) -> bytes:
 def programme(channel: Channel, now: datetime) -> list[Airing]:
     """What was on air in the last day, what is, and what will be in the next seven."""
     coming = forecast.of(channel, now, now + AHEAD)
-    until = coming.spans[0][0] if coming.spans else now
+    on = channel.order == Channel.Order.ON
+    until = coming.spans[0][0] if on and coming.spans else now
     return list(joined(chain(_aired(channel, now, until), airings(coming.picks()))))
 
 
@@ -175,13 +183,14 @@ def coming(channel: Channel, told: ChannelReport, now: datetime) -> Sequence[Air
     since, until = (told.now.since, told.now.until) if told.now else (None, None)
     moments = [at.timestamp() if at else None for at in (since, until)]
     name = f"next-{channel.pk}-{told.order}-{moments}".replace(" ", "")
-    known: list[Airing] | None = cache.get(name)
-    if known is None:
-        ahead = forecast.of(channel, now, now + SOON)
-        known = list(islice(airings(ahead.picks()), 1 + AFTER_NEXT))
-        cache.set(name, known, KEPT)
+    known = _kept(name, _nexts, lambda: _next(channel, now))
     # Of one that was computed a while ago, the first may have begun.
     return [each for each in known if each.ends > now]
+
+
+def _next(channel: Channel, now: datetime) -> list[Airing]:
+    ahead = forecast.of(channel, now, now + SOON)
+    return list(islice(airings(ahead.picks()), 1 + AFTER_NEXT))
 
 
 def _later(airing: Airing, names: dict[str, str], channel: Channel) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from streams.programme.values import Block as TimeBlock
 from streams.programme.values import Entry, Pick, Programme, Rotation
 from streams.tasks import verify_ahead
 from streams.tests import rows
+from streams.tests.bench.bucket import BUCKET, BucketServer
 from streamsite.secret import Secret
 from streamsite.tests.receiving import Hook
 
@@ -380,3 +381,40 @@ def test_more_than_a_page_holds_are_counted(channel: Channel, client: Client) ->
     page = client.get("/channels/demo/panels").content.decode()
     assert page.count("Matter ") == 12
     assert "8 more" in page
+
+
+# ---- with a bucket ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, settings: Settings) -> Iterator[BucketServer]:
+    """With one object, `there.mp4`."""
+    server = BucketServer(tmp_path)
+    server.start()
+    file = tmp_path / "there.mp4"
+    file.write_bytes(b"x")
+    server.put(file, "there.mp4")
+    for name, value in server.settings().items():
+        secret = name == "STORAGE_SECRET_ACCESS_KEY"
+        setattr(settings, name, Secret(value) if secret else value)
+    # Set anew, so that Django forgets the storage it opened.
+    settings.STORAGES = dict(settings.STORAGES)
+    yield server
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_bucket_says_what_it_has_and_one_out_of_reach_says_nothing(
+    bucket: BucketServer, settings: Settings
+) -> None:
+    keys = ["there.mp4", *(f"gone/{number}.mp4" for number in range(30))]
+    found = forewarn.in_storage(keys)
+    assert (found.pop("there.mp4"), set(found.values())) == (True, {False})
+    # Another bucket has none of them either, and is not believed.
+    settings.STORAGE_BUCKET = "another"
+    settings.STORAGES = dict(settings.STORAGES)
+    assert set(forewarn.in_storage(keys).values()) == {None}
+    settings.STORAGE_BUCKET = BUCKET
+    settings.STORAGES = dict(settings.STORAGES)
+    bucket.kill()
+    assert set(forewarn.in_storage(keys).values()) == {None}
