@@ -178,7 +178,15 @@ class OutputForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Output
-        fields = ("name", "platform", "url", "key", "forget_key", "enabled")
+        fields = (
+            "name",
+            "platform",
+            "url",
+            "key",
+            "forget_key",
+            "roll_over_hours",
+            "enabled",
+        )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -243,9 +243,8 @@ class Output(models.Model):
         return session(Platform(self.platform), self.roll_over_hours)
 
     def clean(self) -> None:
-        faults = {
-            "url": address_fault(self.address),
-            "roll_over_hours": session_fault(Platform(self.platform), self.roll_over_hours),
-        }
-        if told := {field: fault for field, fault in faults.items() if fault}:
-            raise ValidationError(told)
+        if fault := address_fault(self.address):
+            raise ValidationError({"url": fault})
+        if fault := session_fault(Platform(self.platform), self.roll_over_hours):
+            # Of no field: the hours are not in every form in which the platform is chosen.
+            raise ValidationError(fault)

@@ -79,8 +79,8 @@ def session_fault(platform: Platform, hours: int | None) -> str:
     if hours is None or not preset.session_limit or hours <= preset.session_limit:
         return ""
     return (
-        f"{preset.label} takes no session of {hours} hours: type "
-        f"{int(preset.session_limit)} or less, or leave it empty."
+        f"{preset.label} takes no session of {hours} hours: have a new one every "
+        f"{int(preset.session_limit)} hours or oftener, or leave it empty."
     )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, time, timedelta
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
@@ -127,10 +128,10 @@ def test_an_outputs_session_is_told_with_its_end(browser: Client) -> None:
     ("platform", "hours", "fault"),
     [
         ("youtube", 11, ""),
-        ("youtube", 12, "YouTube takes no session of 12 hours: type 11 or less"),
-        ("youtube_backup", 24, "type 11 or less"),
+        ("youtube", 12, "YouTube takes no session of 12 hours: have a new one every 11"),
+        ("youtube_backup", 24, "every 11 hours or oftener"),
         ("twitch", 47, ""),
-        ("twitch", 48, "Twitch takes no session of 48 hours: type 47 or less"),
+        ("twitch", 48, "Twitch takes no session of 48 hours: have a new one every 47"),
         ("rtmp", 576, ""),
         ("srt", 576, ""),
         ("youtube", None, ""),
@@ -159,3 +160,31 @@ def test_what_an_output_lasts() -> None:
     assert lasts("rtmp") == (576, 588)
     assert lasts("srt") == (0, 0)
     assert lasts("srt", 24) == (24, 0)
+
+
+@pytest.mark.parametrize("page", ["output", "channel"])
+def test_the_forms_refuse_it_in_words(client: Client, page: str) -> None:
+    client.force_login(User.objects.create_superuser("boss", password="x"))
+    channel = rows.channel()
+    output = rows.output(channel, platform="rtmp", url="rtmp://127.0.0.1/live")
+    Output.objects.update(roll_over_hours=24)
+    if page == "output":
+        path = f"/admin/streams/output/{output.pk}/change/"
+        data = {"channel": channel.pk, "name": "YouTube", "roll_over_hours": 24}
+        data |= {"platform": "youtube", "enabled": "on"}
+    else:
+        path = f"/admin/streams/channel/{channel.pk}/change/"
+        shown = client.get(path).context
+        data = {
+            field.html_name: field.value() or ""
+            for form in [shown["adminform"].form, *shown["inline_admin_formsets"][0].formset]
+            for field in form
+        }
+        for formset in shown["inline_admin_formsets"]:
+            for field in formset.formset.management_form:
+                data[field.html_name] = field.value()
+        data["outputs-0-platform"] = "youtube"
+    answer = client.post(path, data)
+    assert answer.status_code == 200
+    assert "YouTube takes no session of 24 hours" in answer.content.decode()
+    assert Output.objects.get().platform == "rtmp"
