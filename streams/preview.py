@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Final
@@ -17,6 +17,7 @@ from streams.playout.states import AirState
 from streams.programme import schedule
 from streams.programme.values import BASE, FILLER, Pick, Start
 
+SLATE: Final = "Slate"
 #: As far as the preview reaches.
 REACH: Final = timedelta(days=7)
 
@@ -87,9 +88,17 @@ def lines(
     for pick in found:
         if pick.begins > at:
             told.append(_off(at, pick.begins))
-        told.append(line(pick, names))
+        if pick.entry is None and told and told[-1].rule == SLATE and told[-1].why == pick.why:
+            # The programme is asked again each minute, and has the same answer.
+            told[-1] = _longer(told[-1], pick.ends)
+        else:
+            told.append(line(pick, names))
         at = pick.ends
     return [*told, _off(at, ends)] if at < ends else told
+
+
+def _longer(one: Line, ends: datetime) -> Line:
+    return replace(one, ends=ends, seconds=(ends - one.begins).total_seconds())
 
 
 def _off(since: datetime, until: datetime) -> Line:
@@ -111,7 +120,7 @@ def line(pick: Pick, names: Mapping[int, str]) -> Line:
         begins=pick.begins,
         ends=pick.ends,
         title=plans.SLATE_TITLE if entry is None else entry.item.title,
-        rule="Slate" if entry is None else in_words(pick.rule, names),
+        rule=SLATE if entry is None else in_words(pick.rule, names),
         why=pick.why,
         start=float(pick.start),
         seconds=(pick.ends - pick.begins).total_seconds(),

@@ -113,6 +113,7 @@ def test_nothing_runs_over_the_edge(
     rows.block(berlin, "Late", starts=time(21), ends=time(23, 30), priority=3)
     rows.block(berlin, "Night", starts=time(23), ends=time(4), days=0b1100000)
     rows.block(berlin, "Off", starts=time(10), ends=time(11), enabled=False)
+    berlin.hours.create(starts=time(0), ends=time(0))
     now = timezone.now()
     rows.node()
     rows.on_air(
@@ -143,6 +144,8 @@ def test_nothing_runs_over_the_edge(
             says(browser, "[data-overlaps]", "“Late” wins, for it begins later.")
         shot(browser, f"{name}-{width}")
         assert too_wide(browser) == [], name
+        inner = "return document.documentElement.scrollWidth - innerWidth"
+        assert browser.execute_script(inner) <= 0, name
     assert complaints(browser) == []
 
 

@@ -101,7 +101,8 @@ def test_changes_without_a_token_are_refused(berlin: Channel) -> None:
 def test_who_may_not_change_blocks_gets_no_handles(client: Client, berlin: Channel) -> None:
     rows.block(berlin)
     as_user(client)
-    assert {event["editable"] for event in week(client)["events"]} == {False}
+    shown = week(client)["events"]
+    assert {(event["editable"], event["url"]) for event in shown} == {(False, "")}
     page = client.get("/admin/calendar/demo/").content.decode()
     assert "data-copy>" not in page
     assert 'data-add=""' in page
@@ -153,7 +154,13 @@ def test_the_week_of_the_change_to_winter_time_shows_what_plays(
 
 @pytest.mark.parametrize(
     "query",
-    ["", "start=x&end=y", "start=2026-03-23&end=2026-03-23", "start=2026-01-01&end=2027-01-01"],
+    [
+        "",
+        "start=x&end=y",
+        "start=2026-03-23&end=2026-03-23",
+        "start=2026-01-01&end=2027-01-01",
+        "start=9999-12-30&end=9999-12-31",
+    ],
 )
 def test_a_span_that_is_none_is_refused(planner: Client, berlin: Channel, query: str) -> None:
     assert planner.get(f"/admin/calendar/demo/week.json?{query}").status_code == 400
@@ -277,6 +284,7 @@ def test_what_somebody_else_changed_is_not_overwritten(
         {"starts_by": 10**9},
         {"ends_by": True},
         {"day": "soon"},
+        {"day": "9999-12-31"},
         {"block": None},
     ],
 )

@@ -140,8 +140,15 @@ def test_an_hour_that_comes_twice_can_be_asked_for_twice(
     assert second["answer"].at == datetime(2025, 10, 26, 1, 30, tzinfo=UTC)
 
 
-def test_a_moment_that_is_none_is_said(viewer: Client, berlin: Channel) -> None:
-    assert "is no date and time" in why(viewer, "yesterday").content.decode()
+@pytest.mark.parametrize("text", ["yesterday", "0001-01-01T00:00", "9999-12-31T23:59"])
+def test_a_moment_that_is_none_is_said(viewer: Client, berlin: Channel, text: str) -> None:
+    assert "is no date and time" in why(viewer, text).content.decode()
+
+
+def test_a_slate_that_stays_is_one_line(viewer: Client) -> None:
+    rows.channel(playlist=None)
+    lines = viewer.get("/admin/calendar/demo/preview/").context["lines"]
+    assert [one.rule for one in lines] == ["Slate"]
 
 
 def test_the_channels_page_says_why(viewer: Client, berlin: Channel) -> None:

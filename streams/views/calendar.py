@@ -27,6 +27,8 @@ from streams.programme.hours import moment
 from streams.templatetags.programme import colour
 from streamsite.answers import BadRequestError, say, sent, staff
 
+#: Others are slips of the pen, and the first and the last bring arithmetic to its end.
+YEARS: Final = range(1970, 2200)
 #: Days that a page may ask for at once: a month's view has six weeks.
 MOST_DAYS: Final = 42
 #: Milliseconds and more are no times of day: a shift lasts a day at most, either way.
@@ -48,9 +50,17 @@ def _context(request: HttpRequest, channel: Channel, tab: str, **more: Any) -> d
     }
 
 
+def _date(text: str) -> date:
+    """Raises `ValueError`, also for years in which nobody plans a channel."""
+    day = date.fromisoformat(text[:10])
+    if day.year not in YEARS:
+        raise ValueError(f"{day.year} is out of reach.")
+    return day
+
+
 def _day(text: str, otherwise: date) -> date:
     try:
-        return date.fromisoformat(text[:10])
+        return _date(text)
     except ValueError:
         return otherwise
 
@@ -79,7 +89,7 @@ def page(request: HttpRequest, slug: str) -> HttpResponseBase:
         "calendar",
         local=local.isoformat(timespec="seconds"),
         week=week.isoformat(),
-        blocks=[{"row": row, "url": _form(row, week)} for row in rows],
+        blocks=[{"row": row, "url": _form(request, row.pk, week)} for row in rows],
         add=reverse("admin:streams_block_add")
         + f"?{urlencode({'channel': str(channel.pk), 'calendar': str(week)})}",
     )
@@ -92,7 +102,7 @@ def week(request: HttpRequest, slug: str) -> HttpResponseBase:
     """The blocks of some days for the calendar, `start` up to `end`, in the channel's time."""
     channel = _channel(slug)
     try:
-        first, last = (date.fromisoformat(request.GET[name][:10]) for name in ("start", "end"))
+        first, last = (_date(request.GET[name]) for name in ("start", "end"))
     except (KeyError, ValueError):
         return say("Give start and end as dates, like 2026-03-02.", 400)
     if not 0 < (last - first).days <= MOST_DAYS:
@@ -100,12 +110,11 @@ def week(request: HttpRequest, slug: str) -> HttpResponseBase:
     programme = agenda.outline(channel)
     days = (last - first).days
     begins, ends = agenda.span(first, days, programme.zone)
-    may = request.user.has_perm("streams.change_block")
     seen = {row.pk: blocks.times_of(row).token for row in channel.blocks.all()}
     return JsonResponse(
         {
             "events": [
-                _event(each, seen.get(each.slot.block.pk, ""), may=may)
+                _event(request, each, seen.get(each.slot.block.pk, ""))
                 for each in agenda.occurrences(programme, begins, ends)
             ],
             "overlaps": agenda.overlaps(programme, begins, ends),
@@ -115,7 +124,7 @@ def week(request: HttpRequest, slug: str) -> HttpResponseBase:
     )
 
 
-def _event(occurrence: Occurrence, seen: str, *, may: bool) -> dict[str, Any]:
+def _event(request: HttpRequest, occurrence: Occurrence, seen: str) -> dict[str, Any]:
     """As FullCalendar takes it. Without offsets, so that it shows the channel's own clock."""
     block = occurrence.slot.block
     told = ["Cuts in" if block.start.value == "hard" else "Waits for the item's end"]
@@ -128,9 +137,9 @@ def _event(occurrence: Occurrence, seen: str, *, may: bool) -> dict[str, Any]:
         "title": block.name,
         "start": occurrence.begins.isoformat(),
         "end": occurrence.ends.isoformat(),
-        "url": _form(block, _monday(occurrence.day)),
+        "url": _form(request, block.pk, _monday(occurrence.day)),
         "classNames": [f"cal-{colour(block.pk)}", *["cal-clash"] * occurrence.clashes],
-        "editable": may,
+        "editable": request.user.has_perm("streams.change_block"),
         "block": block.pk,
         "day": occurrence.day.isoformat(),
         "told": ", ".join(told),
@@ -139,9 +148,12 @@ def _event(occurrence: Occurrence, seen: str, *, may: bool) -> dict[str, Any]:
     }
 
 
-def _form(block: Any, monday: date) -> str:
-    query = urlencode({"calendar": monday.isoformat()})
-    return f"{reverse('admin:streams_block_change', args=[block.pk])}?{query}"
+def _form(request: HttpRequest, block: int, monday: date) -> str:
+    """The address of the block's form, or nothing for those who may not open it."""
+    if not any(request.user.has_perm(f"streams.{do}_block") for do in ("view", "change")):
+        return ""
+    page = reverse("admin:streams_block_change", args=[block])
+    return f"{page}?{urlencode({'calendar': monday.isoformat()})}"
 
 
 # ---- changes ---------------------------------------------------------------------------------
@@ -170,7 +182,7 @@ def _move(request: HttpRequest, channel: Channel) -> JsonResponse:
     block = channel.blocks.filter(pk=_whole(asked, "block")).first()
     if block is None:
         return say("There is no such block any more: load the page again.", 404)
-    day = _date(asked, "day")
+    day = _sent_date(asked, "day")
     starts_by, ends_by = (
         timedelta(seconds=_whole(asked, name)) for name in ("starts_by", "ends_by")
     )
@@ -210,8 +222,8 @@ def copy_week(request: HttpRequest, slug: str) -> HttpResponseBase:
 
 def _copy_week(request: HttpRequest, channel: Channel) -> JsonResponse:
     asked = sent(request)
-    to = _monday(_date(asked, "to"))
-    made = blocks.copy_week(channel, _monday(_date(asked, "week")), to)
+    to = _monday(_sent_date(asked, "to"))
+    made = blocks.copy_week(channel, _monday(_sent_date(asked, "week")), to)
     _note(request, made, ADDITION, "Copied from another week in the calendar.")
     count = f"{len(made)} block{'' if len(made) == 1 else 's'}"
     said = f"{count} copied." if made else "All of them are in that week already."
@@ -235,9 +247,9 @@ def _whole(asked: dict[str, Any], name: str) -> int:
     return value
 
 
-def _date(asked: dict[str, Any], name: str) -> date:
+def _sent_date(asked: dict[str, Any], name: str) -> date:
     try:
-        return date.fromisoformat(str(asked.get(name)))
+        return _date(str(asked.get(name)))
     except ValueError:
         raise BadRequestError(f"{name} is no date like 2026-03-02.") from None
 
@@ -284,7 +296,7 @@ def why(request: HttpRequest, slug: str) -> HttpResponseBase:
     if asked:
         try:
             at = _moment(asked, zone)
-        except (ValueError, OverflowError):
+        except ValueError:
             fault = f"“{asked}” is no date and time like 2026-03-02T20:15."
     local = at.astimezone(zone)
     second = local.replace(fold=1 - local.fold)
@@ -306,6 +318,8 @@ def why(request: HttpRequest, slug: str) -> HttpResponseBase:
 def _moment(text: str, zone: ZoneInfo) -> datetime:
     """A moment as a form or a link tells it. Raises `ValueError`."""
     at = datetime.fromisoformat(text)
+    if at.year not in YEARS:
+        raise ValueError(f"{at.year} is out of reach.")
     if at.tzinfo is not None:
         return at
     return moment(at.date(), at.time(), zone)
