@@ -130,8 +130,8 @@ class ForewarningAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     list_display = (
         "airs_at",
         "channel",
+        "urgency",
         "sentence",
-        "soft",
         "found_at",
         "told_at",
         "cleared_at",
@@ -139,6 +139,10 @@ class ForewarningAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     list_filter = ("channel", OpenForewarning, "soft")
     list_select_related = ("channel",)
     search_fields = ("sentence",)
+
+    @admin.display(description="Urgency", ordering="soft")
+    def urgency(self, warning: Forewarning) -> str:
+        return "On air all the same" if warning.soft else "Urgent"
 
 
 @admin.register(Node)
