@@ -58,9 +58,8 @@ def seen(channel: Channel) -> Cursors:
     slot, clock = channel.playback.timeline.on_air, channel.hub.clock
     if slot is None or clock is None or not channel.policy.paced:
         return channel.playback.choice.cursors
-    # A pusher follows the hub two segments behind.
-    behind = 2 * channel.policy.segment if channel.pushers.plans else 0
-    fed = clock.position(channel.now.mono) - slot.start - behind
+    behind = channel.pushers.lag(channel.now.mono)
+    fed = clock.position(channel.now.mono) - slot.start - round(Fraction(behind), 3)
     return cut_at(slot.turn, fed, when(channel.now.wall))
 
 

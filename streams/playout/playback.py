@@ -196,10 +196,11 @@ class Playback:
             return
         if plan.programme is not self._programme:
             self._programme, self._must_end = plan.programme, None
-            room = schedule.room(plan.programme, when(now.wall))
+            begins = max(position, slot.start)
+            room = schedule.room(plan.programme, when(self.wall(begins, clock, now)))
             until = self.timeline.until(slot)
-            if room is not None and (until is None or position + room < until - TOLERANCE):
-                self._must_end = position + room
+            if room is not None and (until is None or begins + room < until - TOLERANCE):
+                self._must_end = begins + room
         # What is in the pipe is on its way already.
         if self._must_end is not None and position + round(self.policy.lead) >= self._must_end:
             self._must_end = None

@@ -137,15 +137,25 @@ class Pushers:
         last picture, the next one begins 0.3 to 0.7 s later, and with a whole segment, so up
         to two seconds before or behind the next item's first picture.
         """
-        role = self.roles.get(pk)
-        sent = None if role is None else role.sent(now)
-        if role is None or sent is None:
+        lag = self._lag(pk, now)
+        if lag is None:
             return False
-        began = float(role.process.record.notes.get("behind", USUAL))
-        lag = began + now - self.statuses[pk].launched - sent + MARGIN
+        lag += MARGIN
         before = self._sent.get(pk, now - lag)
         self._sent[pk] = max(before, now - lag)
         return any(before < at <= now - lag for at in self._ended)
+
+    def _lag(self, pk: int, now: float) -> float | None:
+        role = self.roles.get(pk)
+        sent = None if role is None else role.sent(now)
+        if role is None or sent is None:
+            return None
+        began = float(role.process.record.notes.get("behind", USUAL))
+        return began + now - self.statuses[pk].launched - sent
+
+    def lag(self, now: float) -> float:
+        """Seconds that the last of the destinations is behind the hub; 0 where there is none."""
+        return max((lag for pk in self.plans if (lag := self._lag(pk, now))), default=0.0)
 
     def _free(self, pk: int, now: float) -> bool:
         """Whether the channel's other outputs carry it, or can't be waited for."""
