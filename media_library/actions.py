@@ -158,6 +158,20 @@ def retry(item: MediaItem) -> None:
     item.refresh_from_db()
 
 
+def remake(copy: PreparedCopy) -> bool:
+    """Have a copy made again whose file is gone; False where it is no finished one any more.
+
+    Until then the original plays.
+    """
+    with transaction.atomic():
+        finished = PreparedCopy.objects.filter(pk=copy.pk, status=PreparedCopy.Status.READY)
+        if not finished.update(**_queued(copy.item.etag)):
+            return False
+        readiness.settle(copy.item_id)
+        _ring_for(copy)
+    return True
+
+
 def _queued(etag: str) -> dict[str, object]:
     """What a row looks like before its first try."""
     return {

@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo
 
 import structlog
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from media_library import storage
+from media_library import actions, storage
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams import forecast
-from streams.models import Channel, Forewarning
+from streams.models import Channel, Forewarning, OnAirHours
 from streams.playout.item import Mode
 from streams.programme.faults import (
     Copy,
@@ -36,8 +36,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: A day ahead, whenever in it somebody reads of it.
 AHEAD: Final = timedelta(hours=36)
-#: Seconds the storage may be asked about one channel, and questions at once.
+#: Seconds the storage may be asked about one channel, and about all of them.
 PATIENCE: Final = 120.0
+LONGEST: Final = 600.0
+#: Questions at once.
 AT_ONCE: Final = 8
 #: Rows in one query.
 CHUNK: Final = 500
@@ -45,12 +47,13 @@ CHUNK: Final = 500
 
 def verify(now: datetime) -> str:
     """Look at what all channels play next, write down what is wrong, and tell of it."""
-    watched = Channel.objects.filter(
-        Q(order=Channel.Order.ON) | Q(hours__isnull=False)
-    ).distinct()
+    has_hours = Exists(OnAirHours.objects.filter(channel=OuterRef("pk")))
+    watched = Channel.objects.filter(Q(order=Channel.Order.ON) | has_hours)
     opened = cleared = 0
-    for channel in watched.select_related("state", "playlist", "filler"):
-        found = look_ahead(channel, now)
+    ends = time.monotonic() + LONGEST
+    # Where there is no time for all, it is not always the same that are left out.
+    for channel in watched.select_related("state", "playlist", "filler").order_by("?"):
+        found = look_ahead(channel, now, min(PATIENCE, max(0.0, ends - time.monotonic())))
         more, fewer = settle(channel, found, now)
         opened, cleared = opened + more, cleared + fewer
     idle = _open().exclude(channel__in=watched.values("pk"))
@@ -66,30 +69,48 @@ def _open() -> QuerySet[Forewarning]:
 # ---- looking ---------------------------------------------------------------------------------
 
 
-def look_ahead(channel: Channel, now: datetime) -> Look:
+def look_ahead(channel: Channel, now: datetime, patience: float = PATIENCE) -> Look:
+    """What is wrong ahead. `patience`: seconds in which the storage may be asked."""
     coming = forecast.of(channel, now, now + AHEAD)
     picks = list(coming.picks())
     return look(
         coming.programme,
         picks,
-        _known(channel, picks),
+        _known(channel, picks, patience),
         list(_left_out(channel)) if picks else [],
         _fillers(channel),
     )
 
 
-def _known(channel: Channel, picks: Iterable[Pick]) -> dict[int, Known]:
+def _known(channel: Channel, picks: Iterable[Pick], patience: float) -> dict[int, Known]:
     """What is known of each item that will be on air."""
     entries: dict[int, Entry] = {}
     for pick in picks:
         if pick.entry is not None and pick.entry.item.media is not None:
             entries.setdefault(pick.entry.item.media, pick.entry)
-    there = in_storage([entry.item.key for entry in entries.values()])
+    there = in_storage([entry.item.key for entry in entries.values()], patience)
+    remade = _remade(entry for entry in entries.values() if there[entry.item.key] is False)
     rows = _rows(channel, list(entries))
     return {
-        media: _of_item(entry, rows.get(media), there.get(entry.item.key))
+        media: Known(Copy.COMING, there=True)
+        if media in remade
+        else _of_item(entry, rows.get(media), there.get(entry.item.key))
         for media, entry in entries.items()
     }
+
+
+def _remade(entries: Iterable[Entry]) -> set[int]:
+    """Items whose prepared copy is gone, but not the original: it is being made again."""
+    keys = [entry.item.key for entry in entries if entry.item.mode is Mode.PREPARED]
+    copies: list[PreparedCopy] = []
+    for start in range(0, len(keys), CHUNK):
+        some = PreparedCopy.objects.filter(key__in=keys[start : start + CHUNK])
+        copies += some.select_related("item")
+    there = in_storage([copy.item.key for copy in copies])
+    again = [copy for copy in copies if there[copy.item.key] and actions.remake(copy)]
+    for copy in again:
+        log.warning("forewarn.copy_is_gone", item=copy.item_id, key=copy.key)
+    return {copy.item_id for copy in again}
 
 
 #: Of an item: whether it was looked into, and its copy in the channel's house format.

@@ -233,6 +233,22 @@ def test_a_file_that_is_gone_is_found_and_cleared_when_it_is_back(
     assert Forewarning.objects.get().cleared_at is not None
 
 
+def test_a_prepared_copy_that_is_gone_is_made_again(channel: Channel, media: Path) -> None:
+    second = MediaItem.objects.get(title="Second")
+    copies = PreparedCopy.objects.filter(item=second)
+    copies.update(key="prepared/second.mp4")
+    assert verify_ahead() == "1 found, 0 cleared, 0 told."
+    assert list(told()) == [f"waiting-{second.pk}"]
+    assert copies.get().status == PreparedCopy.Status.QUEUED
+    assert MediaItem.objects.get(pk=second.pk).status == MediaItem.Status.PREPARING
+    # Without the original there is nothing to make it of.
+    copies.update(status="ready")
+    (media / "second.mp4").unlink()
+    verify_ahead()
+    assert list(told()) == [f"missing-{second.pk}"]
+    assert copies.get().status == PreparedCopy.Status.READY
+
+
 def test_a_storage_out_of_reach_neither_warns_nor_clears(
     channel: Channel, media: Path, settings: Settings
 ) -> None:
