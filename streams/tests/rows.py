@@ -42,6 +42,17 @@ def block(of: Channel, name: str = "Evening", **fields: Any) -> Block:
     return Block.objects.create(channel=of, name=name, **times | fields)
 
 
+def channel_form(of: Channel) -> dict[str, object]:
+    """What the channel's form sends when nothing is changed, with no output and no hours."""
+    names = ("name", "slug", "playlist_order", "time_zone", "on_return", "width", "height")
+    form: dict[str, object] = {
+        name: getattr(of, name) for name in (*names, "fps", "video_bitrate", "audio_bitrate")
+    }
+    for inline in ("outputs", "hours"):
+        form |= {f"{inline}-TOTAL_FORMS": 0, f"{inline}-INITIAL_FORMS": 0}
+    return form | {"playlist": of.playlist_id or "", "preview": "on"}
+
+
 def output(of: Channel, name: str = "YouTube", **fields: Any) -> Output:
     fields.setdefault("key", Secret(KEY))
     return Output.objects.create(channel=of, name=name, **fields)

@@ -23,16 +23,7 @@ def browser(admin_client: Client) -> Client:
 
 def form_of(channel: Channel, *outputs: Mapping[str, object]) -> dict[str, object]:
     """What the channel's form sends."""
-    sent: dict[str, object] = {
-        "name": channel.name,
-        "slug": channel.slug,
-        "playlist": channel.playlist_id or "",
-        "preview": "on",
-        "width": 1280,
-        "height": 720,
-        "fps": 30,
-        "video_bitrate": 3_000_000,
-        "audio_bitrate": 128_000,
+    sent = rows.channel_form(channel) | {
         "outputs-TOTAL_FORMS": len(outputs),
         "outputs-INITIAL_FORMS": sum("id" in output for output in outputs),
     }

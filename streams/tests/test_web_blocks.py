@@ -74,31 +74,21 @@ def test_the_add_form_is_filled_in_from_the_calendar(
     assert 'value="20:00"' in page.content.decode()
 
 
-def channel_form(channel: Channel, **fields: Any) -> dict[str, Any]:
-    return {
-        "name": channel.name,
-        "slug": channel.slug,
-        "playlist": channel.playlist_id,
-        "playlist_order": "shuffle",
-        "time_zone": "America/New_York",
-        "max_rating": "12",
-        "on_return": "restart",
-        "preview": "on",
-        "width": "1280",
-        "height": "720",
-        "fps": "30",
-        "video_bitrate": "3000000",
-        "audio_bitrate": "128000",
-        "logo_corner": "tr",
-        "logo_width": "12",
-        "outputs-TOTAL_FORMS": "0",
-        "outputs-INITIAL_FORMS": "0",
-        "hours-TOTAL_FORMS": "1",
-        "hours-INITIAL_FORMS": "0",
-        "hours-0-days": ["0", "1"],
-        "hours-0-starts": "08:00",
-        "hours-0-ends": "22:00",
-    } | fields
+def programme_form(channel: Channel, **fields: Any) -> dict[str, Any]:
+    return (
+        rows.channel_form(channel)
+        | {
+            "playlist_order": "shuffle",
+            "time_zone": "America/New_York",
+            "max_rating": "12",
+            "on_return": "restart",
+            "hours-TOTAL_FORMS": "1",
+            "hours-0-days": ["0", "1"],
+            "hours-0-starts": "08:00",
+            "hours-0-ends": "22:00",
+        }
+        | fields
+    )
 
 
 def test_a_channels_programme_and_hours_are_set_in_its_form(
@@ -107,7 +97,7 @@ def test_a_channels_programme_and_hours_are_set_in_its_form(
     # An order given while the form was open stays.
     Channel.objects.filter(pk=berlin.pk).update(order="on")
     page = f"/admin/streams/channel/{berlin.pk}/change/"
-    answer = admin_client.post(page, channel_form(berlin))
+    answer = admin_client.post(page, programme_form(berlin))
     assert answer.status_code == 302, answer.context["errors"]
     berlin.refresh_from_db()
     assert (berlin.playlist_order, berlin.time_zone, berlin.max_rating, berlin.on_return) == (
@@ -115,5 +105,5 @@ def test_a_channels_programme_and_hours_are_set_in_its_form(
     )
     assert berlin.order == "on"
     assert berlin.hours.get().weekdays == {0, 1}
-    wrong = admin_client.post(page, channel_form(berlin, time_zone="Mars/Olympus"))
+    wrong = admin_client.post(page, programme_form(berlin, time_zone="Mars/Olympus"))
     assert "not one of the available choices" in wrong.content.decode()

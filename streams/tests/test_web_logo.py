@@ -45,12 +45,7 @@ def picture(path: Path, size: str = "64x32", *options: str) -> bytes:
 
 
 def post(client: Client, channel: Channel, **fields: object) -> HttpResponse:
-    form: dict[str, object] = {
-        name: getattr(channel, name)
-        for name in ("name", "slug", "width", "height", "fps", "video_bitrate", "audio_bitrate")
-    }
-    form |= {"preview": "on", "logo_corner": "br", "logo_width": "25"}
-    form |= {"outputs-TOTAL_FORMS": "0", "outputs-INITIAL_FORMS": "0"}
+    form = rows.channel_form(channel) | {"logo_corner": "br", "logo_width": "25"}
     answer = client.post(
         reverse("admin:streams_channel_change", args=[channel.pk]), form | fields
     )
