@@ -27,9 +27,16 @@ from streams.tests.bench.waiting import until
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keeps the slate, which takes seconds to make."""
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest.fixture(autouse=True)
-def folders(settings: Settings, tmp_path: Path, ffmpeg: str) -> None:
-    for name in ("DATA_DIR", "RUN_DIR", "MEDIA_ROOT"):
+def folders(settings: Settings, tmp_path: Path, data: Path, ffmpeg: str) -> None:
+    settings.DATA_DIR = data
+    for name in ("RUN_DIR", "MEDIA_ROOT"):
         folder = tmp_path / name.lower()
         folder.mkdir()
         setattr(settings, name, folder)
