@@ -49,9 +49,10 @@ def _common(ffmpeg: str, port: int) -> tuple[str, ...]:
     )
 
 
-def _source(location: Location) -> Command:
+def _source(location: Location, into: Fraction) -> Command:
     if isinstance(location, LocalFile):
         return (
+            *(("-ss", seconds(into)) if into else ()),
             "-protocol_whitelist",
             "file",
             "-format_whitelist",
@@ -61,9 +62,12 @@ def _source(location: Location) -> Command:
         )
     # A signed URL is a credential: it goes in a list on a pipe, with its reconnect flags.
     url = location.url.reveal().replace("'", "%27")
+    # Not -ss, which leads to another keyframe here: a list has no index of what is in it.
+    begin = f"inpoint {seconds(into)}\n" if into else ""
     listing = (
         "ffconcat version 1.0\n"
         f"file '{url}'\n"
+        f"{begin}"
         # The list may be one; what is in it may not.
         f"option format_whitelist {CONTAINERS}\n"
         "option reconnect 1\n"
@@ -120,8 +124,7 @@ def player(
     # but not of a file: the same item would lie 21 ms later from the storage than from here.
     # (Not -copyts: it would make the progress count from the first report.)
     exact = ("-seek_timestamp", "1") if item.mode is Mode.PREPARED else ()
-    begin = ("-ss", seconds(turn.into)) if turn.into else ()
-    head = (*_common(ffmpeg, port), *exact, *begin, *_source(location))
+    head = (*_common(ffmpeg, port), *exact, *_source(location, turn.into))
     # The first AAC packet is the encoder's priming: without it seams are exact. Further in, the
     # first one is sound, to be left out where it began before the picture does.
     primed = not turn.into or turn.into % AUDIO_SPAN

@@ -14,6 +14,7 @@ import boto3
 from botocore.config import Config
 
 from streams.tests.bench.waiting import until
+from streamsite.secret import Secret
 
 BUCKET = "films"
 ACCESS_KEY = "AKIDEXAMPLE"
@@ -76,6 +77,12 @@ class BucketServer:
         self.files[key] = path
         with closing(self._client()) as client:
             client.upload_file(str(path), BUCKET, key)
+
+    def sign(self, key: str) -> Secret:
+        """A URL for an hour."""
+        with closing(self._client()) as client:
+            wanted = {"Bucket": BUCKET, "Key": key}
+            return Secret(client.generate_presigned_url("get_object", Params=wanted))
 
     def _client(self) -> Any:  # boto3 makes its classes at run time
         return boto3.client(
