@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import cache, partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -57,15 +58,14 @@ def programme(channel: Channel) -> Programme:
     Prepared copies where there are some. One query a list, and one for its copies.
     """
     house = channel.house
+    # Several blocks may play the same list.
+    listed = cache(partial(_listed, house=house, kind=Kind.ITEM))
+    base = Rotation(listed(channel.playlist_id), Order(channel.playlist_order), channel.pk)
     blocks = channel.blocks.filter(enabled=True)
     return Programme(
-        base=Rotation(
-            _listed(channel.playlist_id, house, Kind.ITEM),
-            Order(channel.playlist_order),
-            channel.pk,
-        ),
-        zone=ZoneInfo(channel.time_zone),
-        blocks=tuple(_block(block, house) for block in blocks),
+        base=base,
+        zone=_zone(channel),
+        blocks=tuple(_block(block, listed(block.playlist_id)) for block in blocks),
         filler=Rotation(_fillers(channel)),
         max_rating=channel.max_rating,
         on_return=Return(channel.on_return),
@@ -75,13 +75,20 @@ def programme(channel: Channel) -> Programme:
     )
 
 
-def _block(block: Block, house: House) -> TimeBlock:
+def _zone(channel: Channel) -> ZoneInfo:
+    try:
+        return ZoneInfo(channel.time_zone)
+    except (KeyError, ValueError):
+        # No form lets it in; but one channel's wrong row must not hold up all others.
+        log.warning("time_zone.unknown", channel=channel.slug, name=channel.time_zone)
+        return ZoneInfo("UTC")
+
+
+def _block(block: Block, entries: tuple[Entry, ...]) -> TimeBlock:
     return TimeBlock(
         pk=block.pk,
         name=block.name,
-        rotation=Rotation(
-            _listed(block.playlist_id, house, Kind.ITEM), Order(block.order), block.pk
-        ),
+        rotation=Rotation(entries, Order(block.order), block.pk),
         starts=block.starts,
         ends=block.ends,
         days=block.weekdays,

@@ -154,7 +154,7 @@ class Pushers:
         return began + now - self.statuses[pk].launched - sent
 
     def lag(self, now: float) -> float:
-        """Seconds that the last of the destinations is behind the hub; 0 where there is none."""
+        """Seconds that the last of the destinations is behind the hub; 0 without any."""
         return max((lag for pk in self.plans if (lag := self._lag(pk, now))), default=0.0)
 
     def _free(self, pk: int, now: float) -> bool:

@@ -46,7 +46,7 @@ def played(turn: Turn, location: Location, path: Path) -> Path:
 @pytest.mark.parametrize("place", ["disk", "bucket"])
 @pytest.mark.parametrize("into", [0, 8, 14, 16])
 @pytest.mark.parametrize("limit", [None, 9 * STEP])
-def test_a_turn_shows_its_part_of_the_item_and_no_more(  # noqa: PLR0917 - fixtures
+def test_a_turn_shows_its_part_of_the_item_and_no_more(
     places: dict[str, Location],
     shelf: dict[int, Clip],
     tmp_path: Path,
