@@ -13,6 +13,9 @@ from media_library.house import House
 
 #: Seconds. Short, so that the item that can be played again need not wait.
 LENGTH: Final = Fraction(4)
+#: Slates that this process has tested, each with the time of its last change: twenty channels in
+#: one house have one slate.
+_TESTED: Final[set[tuple[Path, int]]] = set()
 #: A picture, not text: no fonts are needed at run time.
 PICTURE: Final = Path(__file__).with_name("assets") / "slate.png"
 
@@ -36,8 +39,11 @@ def tested(house: House) -> None:
     be asked.
     """
     path, frames = _place(house)
+    if path.exists() and (path, path.stat().st_mtime_ns) in _TESTED:
+        return
     if not path.exists() or verify.faults(path, house, frames, ffprobe=settings.FFPROBE_PATH):
         _make(house, frames, path)
+    _TESTED.add((path, path.stat().st_mtime_ns))
 
 
 def _place(house: House) -> tuple[Path, int]:

@@ -15,6 +15,8 @@ from streams.programme.values import BASE, FILLER
 GOOD = Status(OutputAir.ON_AIR)
 BAD = Status(OutputAir.RETRYING, cause="The server is down.")
 NEW = Status(OutputAir.CONNECTING)
+ROLLING = Status(OutputAir.ROLLING, running=True)
+PLANNED = "A new session begins, as planned."
 
 
 def turn(kind: Kind, rule: str) -> Turn:
@@ -38,6 +40,10 @@ WELL = Parts(
         (replace(WELL, outputs=[]), AirState.ON_AIR, ""),
         (replace(WELL, ordered=False), AirState.STOPPING, ""),
         (replace(WELL, outputs=[GOOD, BAD]), AirState.DEGRADED, "The server is down."),
+        # Planned: the channel is not down, be it the only output.
+        (replace(WELL, outputs=[ROLLING]), AirState.DEGRADED, PLANNED),
+        (replace(WELL, outputs=[ROLLING, GOOD]), AirState.DEGRADED, PLANNED),
+        (replace(WELL, outputs=[ROLLING, BAD]), AirState.FAILING, "The server is down."),
         (replace(WELL, outputs=[GOOD, NEW]), AirState.DEGRADED, "Connecting."),
         (replace(WELL, outputs=[BAD, BAD]), AirState.FAILING, "The server is down."),
         (replace(WELL, outputs=[NEW]), AirState.FAILING, "No output has taken any data yet."),

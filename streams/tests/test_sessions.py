@@ -1,0 +1,121 @@
+"""What a session's end is decided by: how far behind a pusher is, and what the others do."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from streams import chronicle, plans
+from streams.models import Incident, OutputState
+from streams.node import NodeLedger
+from streams.playout import ledger, process, window
+from streams.playout.machine import Session, Status
+from streams.playout.plan import OutputPlan, Policy, Tools
+from streams.playout.pushers import Pushers
+from streams.playout.states import OutputAir
+from streams.tests import rows
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def pushers(tmp_path: Path) -> Pushers:
+    made = Pushers(
+        Tools("ffmpeg", tmp_path),
+        Policy(),
+        tmp_path,
+        tmp_path,
+        report=lambda *_: None,
+        relay=lambda _: None,
+    )
+    for pk in (1, 2, 3):
+        made.plans[pk] = OutputPlan(
+            pk, f"Output {pk}", "rtmp://h/a", roll_after=10, roll_by=300
+        )
+        made.statuses[pk] = Status(OutputAir.ON_AIR, running=True, on_air=0)
+    return made
+
+
+def test_the_limit_comes_at_another_time_for_each_output(pushers: Pushers) -> None:
+    """Where no item ends, nothing else would keep primary and backup apart."""
+    assert [pushers._session(pk).by for pk in (1, 2, 3)] == [300, 240, 180]
+    pushers.plans[3] = replace(pushers.plans[3], roll_after=200)
+    # Never before it is due at an item's end.
+    assert pushers._session(3) == Session(200, 200)
+    pushers.plans[1] = replace(pushers.plans[1], roll_by=0)
+    assert pushers._session(1) == Session(10, 0)
+
+
+@pytest.mark.parametrize(
+    ("other", "free"),
+    [
+        (Status(OutputAir.ON_AIR, running=True, on_air=0), True),
+        # It has just come back: viewers of the first are still on their way to it.
+        (Status(OutputAir.ON_AIR, running=True, on_air=941), False),
+        (Status(OutputAir.ROLLING, running=True), False),
+        (Status(OutputAir.CONNECTING, running=True), False),
+        (Status(OutputAir.RETRYING), False),
+        # Nobody knows when it comes back: that can't be waited for.
+        (Status(OutputAir.FAILING), True),
+        (Status(OutputAir.GIVEN_UP), True),
+    ],
+)
+def test_an_output_is_rolled_over_while_the_others_carry_the_channel(
+    pushers: Pushers, other: Status, *, free: bool
+) -> None:
+    pushers.statuses[2] = other
+    assert pushers._free(1, 1000) == free
+
+
+def test_how_far_behind_the_hub_a_pusher_begins(tmp_path: Path) -> None:
+    playlist = tmp_path / "live.m3u8"
+    assert window.behind(playlist, 0, 2) == 0
+    lines = "".join(f"#EXTINF:{seconds},\n1-{n}.ts\n" for n, seconds in enumerate((3, 2.5, 2)))
+    playlist.write_text(f"#EXTM3U\n{lines}")
+    os.utime(playlist, (1000, 1000))
+    assert window.behind(playlist, 1001.5, 2) == pytest.approx(6)
+    # A wall clock that was set back.
+    assert window.behind(playlist, 900, 2) == pytest.approx(4.5)
+
+
+def test_a_process_is_as_old_as_the_machine_says() -> None:
+    born = process.born(os.getpid())
+    assert born is not None
+    record = process.Record(os.getpid(), born, "pusher-1", 0, started=time.time() + 5000)
+    assert 0 < process.age(record) < 24 * HOUR
+
+
+@pytest.mark.django_db
+def test_a_session_and_its_planned_gap_are_written_down() -> None:
+    channel = rows.channel()
+    output = rows.output(channel)
+    run = rows.on_air(channel)
+    now = timezone.now()
+    shot = ledger.OutputSnapshot(
+        Status(OutputAir.ON_AIR), now.timestamp(), None, 1, 30.0, 1.0, now.timestamp() - HOUR
+    )
+    NodeLedger("here")._write_output(output.pk, shot, now)
+    since = OutputState.objects.get().session_since
+    assert since is not None
+    assert (now - since).total_seconds() == pytest.approx(HOUR)
+    subject = f"session-{output.pk}"
+    gap = ledger.IncidentOpened(
+        channel.pk, run.pk, subject, output.pk, "planned", "A new session.", now.timestamp()
+    )
+    chronicle.write([gap, ledger.IncidentClosed(channel.pk, subject, now.timestamp() + 1)])
+    told = Incident.objects.get()
+    assert (told.get_severity_display(), told.output) == ("Planned", output)
+    assert told.closed_at is not None
+
+
+@pytest.mark.django_db
+def test_an_outputs_hours_become_its_plan() -> None:
+    channel = rows.channel()
+    rows.output(channel, roll_over_hours=6)
+    (plan,) = plans.outputs(channel.outputs.all())
+    assert (plan.roll_after, plan.roll_by) == (6 * HOUR, pytest.approx(11.9 * HOUR))
