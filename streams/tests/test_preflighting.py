@@ -109,8 +109,11 @@ def test_an_item_that_is_missing_is_named(channel: Channel, settings: Settings) 
     assert "Not in the storage: “Second”." in faults(channel)["items"]
 
 
-def test_without_ffmpeg_nothing_starts(channel: Channel, settings: Settings) -> None:
+def test_without_ffmpeg_nothing_starts(
+    channel: Channel, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slate.tested(channel.house.bare)
+    monkeypatch.setattr(slate, "_TESTED", set())
     settings.FFMPEG_PATH, settings.FFPROBE_PATH = "/nowhere/ffmpeg", "/nowhere/ffprobe"
     assert stops(channel) == ["ffmpeg"]
     assert faults(channel)["slate"].startswith("The slate can't be tested: /nowhere/ffprobe")
