@@ -132,7 +132,7 @@ def test_blocks_cut_in_are_filled_up_and_the_list_goes_on(
 def test_a_restart_in_the_middle_of_an_item_finds_its_place(
     node: Bench, server: RtmpServer, shelf: dict[int, Clip], way: str
 ) -> None:
-    """ "Continue": within 2 s of the point where viewers were cut off."""
+    """By the rule “continue”: within 2 s of the point where viewers were cut off."""
     channel = node.channel(node.item(shelf[4]), node.item(shelf[2]))
     node.output(channel, server.address, KEY)
     node.air(channel)
