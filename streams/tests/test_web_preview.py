@@ -10,11 +10,18 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.test import Client
 from django.utils import timezone
+from time_machine import TimeMachineFixture
 
 from streams.models import AsRun, Channel, ChannelState
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def midday(time_machine: TimeMachineFixture) -> None:
+    """Far from the end of a day, and from any change of the clock."""
+    time_machine.move_to(datetime(2026, 11, 21, 12, tzinfo=UTC))
 
 
 @pytest.fixture
