@@ -13,8 +13,8 @@ from media_library.house import House
 
 #: Seconds. Short, so that the item that can be played again need not wait.
 LENGTH: Final = Fraction(4)
-#: Slates that this process has tested, each with the time of its last change: twenty channels in
-#: one house have one slate.
+#: Slates that this process has tested, each with the time of its last change: twenty channels
+#: in one house have one slate.
 _TESTED: Final[set[tuple[Path, int]]] = set()
 #: A picture, not text: no fonts are needed at run time.
 PICTURE: Final = Path(__file__).with_name("assets") / "slate.png"

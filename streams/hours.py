@@ -53,7 +53,14 @@ class Timetable:
         )
         channels = Channel.objects.exclude(hours=None).select_related("state").distinct()
         for channel in channels.prefetch_related("hours"):
-            self._look_at(channel, now, mono)
+            try:
+                self._look_at(channel, now, mono)
+            except Exception as error:
+                # One channel's trouble must not keep the others from their hours.
+                text = f"Its hours can't be followed: {error!r}"
+                if self._told.get(channel.pk) != text:
+                    self._told[channel.pk] = text
+                    log.exception("channel.hours", channel=channel.slug)
 
     def _look_at(self, channel: Channel, now: datetime, mono: float) -> None:
         hours = forecast.hours_of(channel)

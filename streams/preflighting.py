@@ -9,6 +9,7 @@ are better than no channel. Whatever fails is tried again until it is well.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -36,6 +37,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds after which what failed is checked again.
 AGAIN: Final = RETRIED.total_seconds()
+#: Seconds that a start waits for what is checked on this machine.
+LONGEST: Final = 15.0
 #: Items that are looked for before the start: what is wrong further ahead is forewarned of.
 NEXT: Final = 5
 #: How far these are looked for.
@@ -71,18 +74,23 @@ class Preflights:
         #: The ledger waits for a channel's preflight.
         self.wanted = threading.Event()
         self._flights: dict[int, _Flight] = {}
+        #: Since when the ledger waits.
+        self._asked: dict[tuple[int, _Order], float] = {}
         self._lock = threading.Lock()
         # A thread of its own: while a storage is waited for, the next Start is not.
         self._world = ThreadPoolExecutor(1, "preflight")
 
     def held(self, channel: Channel) -> str:
         """Why the channel must not be taken up; empty when it may."""
+        order = _order(channel)
         with self._lock:
             flight = self._flights.get(channel.pk)
-        if flight is None or flight.order != _order(channel):
-            self.wanted.set()
-            return "The preflight is under way."
-        return " ".join(c.sentence for c in flight.checks if c.stops and not c.ok)
+            if flight is not None and flight.order == order:
+                return " ".join(c.sentence for c in flight.checks if c.stops and not c.ok)
+            since = self._asked.setdefault((channel.pk, order), time.monotonic())
+        self.wanted.set()
+        # A disk that hangs must not keep it off the air: FFmpeg may need nothing of it.
+        return "" if time.monotonic() - since > LONGEST else "The preflight is under way."
 
     def look(self, now: datetime, mono: float) -> None:
         """Check what is ordered on and was not checked, or not found well."""
@@ -95,6 +103,8 @@ class Preflights:
         with self._lock:
             for pk in self._flights.keys() - channels.keys():
                 del self._flights[pk]
+            waiting = {(channel.pk, _order(channel)) for channel in channels.values()}
+            self._asked = {key: at for key, at in self._asked.items() if key in waiting}
         due = [channel for channel in channels.values() if self._due(channel, mono)]
         for channel in due:
             self._check(channel, now, mono)
@@ -109,7 +119,13 @@ class Preflights:
         return not flight.well and mono - flight.at >= AGAIN
 
     def _check(self, channel: Channel, now: datetime, mono: float) -> None:
-        here = tuple(on_this_machine(channel))
+        try:
+            here = tuple(on_this_machine(channel))
+        except Exception:
+            # Nothing that was thought of. It must hold up neither this channel nor the others.
+            log.exception("preflight.failed", channel=channel.slug)
+            said = "The preflight itself has failed: the log says why."
+            here = (Check("preflight", ok=False, sentence=said, stops=False),)
         flight = _Flight(_order(channel), mono, here)
         with self._lock:
             before = self._flights.get(channel.pk)

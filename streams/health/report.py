@@ -210,8 +210,6 @@ def _air(
         since = row.since if row and row.state == AirState.OFF else channel.ordered_at
         return _Air(AirState.OFF.value, since, "", supervised)
 
-    if ordered_on and row and row.state == AirState.STARTING and _held(row, now):
-        return _Air(AirState.STARTING.value, channel.ordered_at, row.cause, supervised)
     untouched = run is not None and (measured is None or measured < run.started_at)
     if not supervised:
         cause = (
@@ -224,8 +222,8 @@ def _air(
             return _Air(AirState.STARTING.value, channel.ordered_at, cause, supervised)
         cause += " FFmpeg may still be playing."
         return _Air(UNKNOWN, worker_seen, cause, supervised)
-    if ordered_on and (untouched or row is None):
-        # A worker that can't make the slate says so before it measures anything.
+    if ordered_on and (untouched or row is None or _held(row, now)):
+        # A worker that can't start it says so before it measures anything.
         said = row.cause if row is not None and row.state == AirState.STARTING else ""
         cause = said or "Waiting for the playout worker to take it up."
         return _Air(AirState.STARTING.value, channel.ordered_at, cause, supervised)
@@ -244,6 +242,8 @@ def _air(
 
 def _held(row: ChannelState, now: datetime) -> bool:
     """Whether a preflight, which is tried each minute, keeps it from the start."""
+    if row.state != AirState.STARTING:
+        return False
     failed = any(check["stops"] and not check["ok"] for check in row.checks)
     return failed and row.checked_at is not None and now - row.checked_at < 2 * RETRIED
 

@@ -195,3 +195,10 @@ def test_a_channel_without_a_state_row_is_looked_after(channel: Channel) -> None
     assert not ChannelState.objects.exists()
     Node().look(clock(12))
     assert ChannelState.objects.get().state == AirState.OFF.value
+
+
+def test_one_channels_wrong_row_holds_up_no_other(channel: Channel) -> None:
+    other = rows.channel("another", name="Aaa", time_zone="Nowhere/Land")
+    OnAirHours.objects.create(channel=other, starts=time(8), ends=time(23))
+    Node().look(clock(12))
+    assert Channel.objects.get(pk=channel.pk).order == "on"

@@ -290,6 +290,23 @@ def test_what_plays_is_taken_over_whatever_the_preflight_says(
     assert channel.pk in ledger.exchange(time.time(), [], [])
 
 
+def test_a_preflight_that_fails_itself_or_hangs_keeps_nothing_off_the_air(
+    pad: Pad, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordered(channel)
+    monkeypatch.setattr(preflighting, "LONGEST", 0.05)
+    assert pad.flights.held(channel) != ""
+    until(lambda: pad.flights.held(channel) == "", 5, "nobody waits any longer")
+
+    def fails(_: Channel) -> Iterator[None]:
+        raise OSError("The disk is gone.")
+
+    monkeypatch.setattr(preflighting, "on_this_machine", fails)
+    pad.look()
+    assert pad.flights.held(channel) == ""
+    assert told(channel)["preflight"] is False
+
+
 def test_another_nodes_channel_is_its_own_matter(pad: Pad, channel: Channel) -> None:
     ordered(channel)
     ChannelState.objects.create(
