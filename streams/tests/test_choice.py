@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
 from media_library.house import House
 from streams.playout.choice import Choice
 from streams.playout.item import Item, Kind, Mode
 from streams.playout.plan import ChannelPlan
+from streams.programme.values import Return, Rotation
 from streams.tests.bench.engine import OnDisk, programme
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -29,6 +31,7 @@ class Scene:
 
     programme: str = "abc"
     fillers: str = ""
+    seconds: int = 10
     sources: OnDisk = field(default_factory=OnDisk)
     troubles: list[str] = field(default_factory=list)
 
@@ -38,7 +41,11 @@ class Scene:
             1,
             "test",
             House(),
-            programme(*items(self.programme), filler=items(self.fillers, Kind.FILLER)),
+            programme(
+                *items(self.programme),
+                filler=items(self.fillers, Kind.FILLER),
+                seconds=self.seconds,
+            ),
             (),
             SLATE,
         )
@@ -159,3 +166,68 @@ def test_after_a_stall_what_is_next_must_be_at_hand() -> None:
         assert scene.play(1) == "a"
         scene.choice.failed("a stalled", stalled=True)
         assert scene.play(1) == shown
+
+
+# ---- rules of return
+
+
+def test_what_broke_off_is_gone_on_with_by_the_rule() -> None:
+    for way, shown in (
+        (Return.CONTINUE, ("a", 40)),
+        (Return.RESTART, ("a", 0)),
+        (Return.NEXT, ("b", 0)),
+    ):
+        scene = Scene(seconds=100)
+        scene.plan = replace(scene.plan, programme=replace(scene.plan.programme, on_return=way))
+        turn = scene.choice.next(scene.plan, NOON, hurried=False)
+        scene.choice.failed("a stalled", stalled=False)
+        scene.choice.broken_off(turn, Fraction(41), NOON)
+        again = scene.choice.next(scene.plan, NOON, hurried=False)
+        assert (again.item.title, again.into) == shown
+
+
+def test_by_the_wall_clock_it_is_where_it_would_be() -> None:
+    scene = Scene(seconds=100)
+    programme = replace(scene.plan.programme, on_return=Return.WALL_CLOCK)
+    scene.plan = replace(scene.plan, programme=programme)
+    turn = scene.choice.next(scene.plan, NOON, hurried=False)
+    scene.choice.broken_off(turn, Fraction(41), NOON)
+    later = NOON + timedelta(seconds=70)
+    again = scene.choice.next(scene.plan, later, hurried=False)
+    assert (again.item.title, again.into) == ("b", 10)
+
+
+def test_what_breaks_off_at_once_is_not_tried_for_ever() -> None:
+    scene = Scene(seconds=100)
+    turn = scene.choice.next(scene.plan, NOON, hurried=False)
+    scene.choice.broken_off(turn, Fraction(41), NOON)
+    again = scene.choice.next(scene.plan, NOON, hurried=False)
+    assert again.into == 40
+    scene.choice.failed("a is broken there")
+    scene.choice.broken_off(again, Fraction(3), NOON)
+    assert scene.play(2) == "bc"
+
+
+def test_a_filler_gives_way_when_the_programme_can_be_had_again() -> None:
+    scene = Scene("ab", fillers="x")
+    scene.sources.kept = {"x"}
+    scene.sources.out_of_reach = AWAY
+    assert scene.play(1) == "x"
+    assert not scene.choice.well_again(scene.plan, NOON)
+    scene.sources.out_of_reach = ""
+    assert scene.choice.well_again(scene.plan, NOON)
+
+
+def test_nothing_above_the_rating_stands_in() -> None:
+    scene = Scene("a", fillers="xy")
+    programme = scene.plan.programme
+    rated = [
+        replace(entry, rating=age)
+        for entry, age in zip(programme.filler.entries, (18, 6), strict=True)
+    ]
+    scene.plan = replace(
+        scene.plan,
+        programme=replace(programme, filler=Rotation(tuple(rated)), max_rating=12),
+    )
+    # Nobody has rated the item, and one of the fillers is for adults.
+    assert scene.play(3) == "yyy"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ import pytest
 from streams.playout import ledger
 from streams.playout.item import Item, Mode
 from streams.playout.plan import OutputPlan
+from streams.programme.values import Block, Entry, Rotation, Start
 from streams.tests.bench import clips
 from streams.tests.bench.clips import HOUSE, Clip
-from streams.tests.bench.engine import Book, Engine, assignment, programme
+from streams.tests.bench.engine import Book, Engine, assignment, item, programme
 from streams.tests.bench.rtmp import RtmpServer, free_port
 from streams.tests.bench.waiting import until
 from streamsite.secret import Secret
@@ -93,6 +95,41 @@ def test_a_skip_in_the_last_seconds_of_an_item_cuts_that_and_not_the_next(
     book.assignments[1] = replace(book.assignments[1], skips=1)
     until(lambda: len(aired(book)) >= 3, 20, "two items more")
     assert aired(book)[:3] == ["Clip 4", "Clip 1", "Clip 2"]
+
+
+def test_a_block_that_is_added_cuts_into_the_item_that_is_on_air(
+    engine: Engine, book: Book, shelf: dict[int, Clip]
+) -> None:
+    engine.start()
+    engine.until_state("on_air")
+    due = (datetime.now(UTC) + timedelta(seconds=8)).replace(microsecond=0)
+    old = book.assignments[1]
+    news = Entry(replace(item(shelf[2], 9), title="News"), HOUSE.seconds(shelf[2].frames))
+    added = Block(
+        1,
+        "News",
+        Rotation((news,)),
+        due.time(),
+        (due + timedelta(seconds=4)).time(),
+        start=Start.HARD,
+    )
+    changed = replace(old.plan.programme, blocks=(added,))
+    book.assignments[1] = replace(old, plan=replace(old.plan, programme=changed))
+    until(lambda: "News" in aired(book), 20, "the block is on")
+    begun = next(
+        note.at
+        for note in book.notes
+        if isinstance(note, ledger.Aired) and note.turn.item.title == "News"
+    )
+    # What was in the pipe could not be taken back: some seconds either way.
+    assert abs(begun - due.timestamp()) < engine.policy.lead + 1
+    until(lambda: aired(book)[-1] != "News", 20, "the block is over")
+    back = next(
+        note.turn
+        for note in reversed(book.notes)
+        if isinstance(note, ledger.Aired) and note.turn.item.title != "News"
+    )
+    assert (back.item.title, back.into > 0) == ("Clip 4", True)
 
 
 def test_a_jump_in_a_files_timestamps_does_not_silence_the_channel(
