@@ -112,7 +112,7 @@ class Preflights:
         flight = self._flights.get(channel.pk)
         if flight is None or flight.order != _order(channel):
             return True
-        # Where the whole world is away, twenty channels take minutes: they are not queued twice.
+        # With the whole world away, twenty channels take minutes: none is queued twice.
         fails = not flight.asking and any(not check.ok for check in flight.checks)
         return fails and mono - flight.at >= AGAIN
 
