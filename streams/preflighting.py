@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -26,7 +26,7 @@ from media_library.ffmpeg import ToolError
 from media_library.prepare import PrepareError
 from streams import forewarn, plans
 from streams.health import reach
-from streams.health.preflight import Check, checked, local_findings
+from streams.health.preflight import Check, checked, goes_somewhere, local_findings
 from streams.health.report import RETRIED
 from streams.models import Channel, ChannelState
 from streams.playout import process
@@ -178,13 +178,11 @@ def runs_already(channel: int) -> bool:
 
 def on_this_machine(channel: Channel) -> Iterator[Check]:
     """What decides. Quick: nothing is waited for but a slate that is made anew."""
-    programme = plans.programme(channel)
-    rotations = (programme.base, programme.filler, *(b.rotation for b in programme.blocks))
-    playable = any(rotation.entries for rotation in rotations)
     for check in checked(local_findings(channel)):
-        # An empty playlist is no reason to stay off the air where blocks or filler are there.
-        stops = check.stops and not (check.check == "programme" and playable)
-        yield Check(check.check, check.ok, check.sentence, stops)
+        # At the button a person is asked to complete an output, or to disable it. At night the
+        # others must not wait for that.
+        stops = check.stops and not (check.check == "outputs" and goes_somewhere(channel))
+        yield replace(check, stops=stops)
     yield _slate(channel)
 
 

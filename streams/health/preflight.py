@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from django.conf import settings
 from django.db.models import Count, Q
 
-from media_library.models import MediaItem
+from media_library.models import MediaItem, Playlist
 from media_library.storage import unreachable
 from streams.outputs.platforms import PLATFORMS, Platform, address_fault
 from streams.playout.capability import hides_keys
@@ -89,22 +89,24 @@ def checked(found: Iterable[Finding]) -> Iterator[Check]:
 
 
 def _programme(channel: Channel) -> Iterator[Finding]:
+    """With blocks or filler to play, a base playlist that gives nothing stops no start."""
+    stops = not any(map(_plays, _other_lists(channel)))
     if channel.playlist is None:
-        yield Finding(
-            "programme", f"{channel.name} has no playlist: choose one in its settings."
-        )
+        said = f"{channel.name} has no playlist: choose one in its settings."
+        yield Finding("programme", said, stops)
         return
     entries = channel.playlist.entries.aggregate(
         all=Count("pk"), faulty=Count("pk", filter=Q(item__status=MediaItem.Status.FAULT))
     )
     name = channel.playlist.name
     if not entries["all"]:
-        yield Finding("programme", f"The playlist “{name}” is empty: add items to it.")
+        yield Finding("programme", f"The playlist “{name}” is empty: add items to it.", stops)
     elif entries["all"] == entries["faulty"]:
         yield Finding(
             "programme",
             f"Nothing in the playlist “{name}” can be played: the library says of each item "
             "what is wrong with it.",
+            stops,
         )
     elif entries["faulty"]:
         yield Finding(
@@ -113,6 +115,23 @@ def _programme(channel: Channel) -> Iterator[Finding]:
             "be played and will be skipped: the library says why.",
             stops_the_start=False,
         )
+
+
+def _other_lists(channel: Channel) -> Iterator[Playlist]:
+    yield from Playlist.objects.filter(blocks__channel=channel, blocks__enabled=True).distinct()
+    if channel.filler is not None:
+        yield channel.filler
+
+
+def _plays(playlist: Playlist) -> bool:
+    return playlist.entries.exclude(item__status=MediaItem.Status.FAULT).exists()
+
+
+def goes_somewhere(channel: Channel) -> bool:
+    """Whether one of its outputs lacks nothing; of a channel without any: the preview."""
+    enabled = list(channel.outputs.filter(enabled=True))
+    complete = [output for output in enabled if not list(_output(output))]
+    return bool(complete or (channel.preview and not enabled))
 
 
 def _outputs(channel: Channel) -> Iterator[Finding]:

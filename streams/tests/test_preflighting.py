@@ -122,6 +122,10 @@ def test_without_ffmpeg_nothing_starts(
 def test_a_missing_key_and_nowhere_to_go_stop_the_start(channel: Channel) -> None:
     rows.output(channel, "YouTube", key="")
     assert stops(channel) == ["outputs"]
+    # The others do not wait for the one that lacks something.
+    rows.output(channel, "Twitch")
+    assert stops(channel) == []
+    assert "no stream key" in faults(channel)["outputs"]
     Output.objects.all().delete()
     Channel.objects.update(preview=False)
     channel.refresh_from_db()

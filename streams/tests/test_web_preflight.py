@@ -56,6 +56,18 @@ def test_nothing_playable_stops_the_start_one_faulty_item_does_not() -> None:
     assert all_of_them.stops_the_start
 
 
+def test_a_channel_of_blocks_needs_no_playlist() -> None:
+    channel = rows.channel(playlist=None)
+    other = rows.playlist("Third", name="Other")
+    block = channel.blocks.create(name="B", playlist=other, starts="08:00", ends="09:00")
+    (told,) = findings(channel)
+    assert not told.stops_the_start
+    block.enabled = False
+    block.save(update_fields=["enabled"])
+    (told,) = findings(channel)
+    assert told.stops_the_start
+
+
 def test_nowhere_to_go() -> None:
     channel = rows.channel(preview=False)
     rows.output(channel, enabled=False)
