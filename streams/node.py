@@ -117,7 +117,9 @@ class NodeLedger:
         )
         stale = orders != self._orders or time.monotonic() - self._read > ORDERS_AGE
         if stale:
-            self._make_slates()
+            for channel in Channel.objects.filter(order=Channel.Order.ON):
+                self._make_slate(channel)
+                self._programme(channel)
         with transaction.atomic():
             if not Node.objects.filter(name=self.node).update(**facts):
                 Node.objects.create(name=self.node, **facts)
@@ -138,15 +140,14 @@ class NodeLedger:
         # Not by the ledger's time: a wall clock set back would keep old orders for hours.
         self._orders, self._read = orders, time.monotonic()
 
-    def _make_slates(self) -> None:
-        """See to it that each ordered channel has its slate; a new one takes two seconds."""
-        for channel in Channel.objects.filter(order=Channel.Order.ON):
-            try:
-                self._slates[channel.pk] = plans.slate(channel.house)
-            except PrepareError as error:
-                # No reason to take it off the air: it may never need the slate.
-                if not isinstance(self._slates.get(channel.pk), Item):
-                    self._slates[channel.pk] = f"The slate can't be made: {error}"
+    def _make_slate(self, channel: Channel) -> None:
+        """See to it that an ordered channel has its slate; a new one takes two seconds."""
+        try:
+            self._slates[channel.pk] = plans.slate(channel.house)
+        except PrepareError as error:
+            # No reason to take it off the air: it may never need the slate.
+            if not isinstance(self._slates.get(channel.pk), Item):
+                self._slates[channel.pk] = f"The slate can't be made: {error}"
 
     # ---- what to play
 
@@ -217,7 +218,8 @@ class NodeLedger:
         self._epochs[channel.pk] = state.epoch + 1
         return state
 
-    def _plan(self, channel: Channel, slate: Item) -> ChannelPlan:
+    def _programme(self, channel: Channel) -> Programme:
+        """As it was read some seconds ago: lists of thousands of items take their time."""
         # What the channel's own row says of it counts at once.
         lists = (
             channel.playlist_id,
@@ -231,11 +233,14 @@ class NodeLedger:
         if known is None or known.lists != lists or known.age > PLAYLIST_AGE:
             known = _Read(time.monotonic(), lists, plans.programme(channel))
             self._programmes[channel.pk] = known
+        return known.programme
+
+    def _plan(self, channel: Channel, slate: Item) -> ChannelPlan:
         return ChannelPlan(
             pk=channel.pk,
             slug=channel.slug,
             house=channel.house,
-            programme=known.programme,
+            programme=self._programme(channel),
             outputs=plans.outputs(channel.outputs.all()),
             slate=slate,
         )
