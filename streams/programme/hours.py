@@ -52,15 +52,17 @@ def _slot(block: Block, day: date, zone: ZoneInfo) -> Slot | None:
         return None
     if (block.first_day and day < block.first_day) or (block.last_day and day > block.last_day):
         return None
-    begins, ends = _span(day, block.starts, block.ends, zone)
-    # A block around the change of the clock may end before it begins.
-    return Slot(block, begins, ends) if ends > begins else None
+    return Slot(block, *_span(day, block.starts, block.ends, zone))
 
 
 @lru_cache(maxsize=4096)
 def _span(day: date, starts: time, ends: time, zone: ZoneInfo) -> tuple[datetime, datetime]:
     last = day if ends > starts else day + DAY
-    return moment(day, starts, zone), moment(last, ends, zone)
+    begin, end = moment(day, starts, zone), moment(last, ends, zone)
+    if end <= begin:
+        # It lies in the hour that is left out: it comes an hour later, whole.
+        end = begin + (datetime.combine(last, ends) - datetime.combine(day, starts))
+    return begin, end
 
 
 def on_air(programme: Programme, at: datetime) -> Slot | None:
@@ -79,7 +81,21 @@ def next_cut(programme: Programme, after: datetime, until: datetime) -> Slot | N
         ),
         key=lambda slot: slot.begins,
     )
-    return next((slot for slot in coming if on_air(programme, slot.begins) == slot), None)
+    return next((slot for slot in coming if cuts_in(programme, slot)), None)
+
+
+def cuts_in(programme: Programme, slot: Slot) -> bool:
+    """Whether it has its turn when it begins, and had it not just before."""
+    before = on_air(programme, slot.begins - timedelta(microseconds=1))
+    goes_on = before is not None and before.block.pk == slot.block.pk
+    return not goes_on and on_air(programme, slot.begins) == slot
+
+
+def next_edge(programme: Programme, after: datetime, until: datetime) -> datetime:
+    """When a block begins or ends next; `until` where none does before."""
+    there = slots(programme, after, until)
+    edges = (edge for slot in there for edge in (slot.begins, slot.ends))
+    return min((edge for edge in edges if after < edge < until), default=until)
 
 
 def overlaps(programme: Programme, begins: datetime, ends: datetime) -> list[tuple[Slot, Slot]]:

@@ -95,19 +95,18 @@ def following(rotation: Rotation, cursor: Cursor, allowed: Allowed) -> tuple[Ent
 
 def advanced(rotation: Rotation, cursor: Cursor, seconds: Fraction, allowed: Allowed) -> Cursor:
     """The cursor as it were, had the list played on for so long from where it was cut."""
-    entry = next((each for each in rotation.entries if each.pk == cursor.last), None)
-    length = sum((each.seconds for each in rotation.entries if allowed(each)), Fraction(0))
-    if entry is None or cursor.into is None or not length:
+    begin = place(rotation, cursor)
+    left = [] if begin is None else round_of(rotation, cursor.round)[begin:]
+    if cursor.into is None or not left or not allowed(left[0]):
         return Cursor(cursor.last, cursor.round)
-    into = cursor.into + seconds
-    number = cursor.round
-    # Each round lasts as long as any other.
-    if (rounds := (into - entry.seconds) // length) > 0 and rotation.order is Order.LOOP:
-        into, number = into - rounds * length, number + int(rounds)
-    while into >= entry.seconds:
-        into -= entry.seconds
-        found = following(rotation, Cursor(entry.pk, number), allowed)
-        if found is None:
-            return Cursor(cursor.last, cursor.round)
-        entry, number = found
-    return Cursor(entry.pk, number, into)
+    number, into = cursor.round, cursor.into + seconds
+    while True:
+        for entry in filter(allowed, left):
+            if into < entry.seconds:
+                return Cursor(entry.pk, number, into)
+            into -= entry.seconds
+        # Each round lasts as long as any other: months may have passed.
+        length = sum((each.seconds for each in rotation.entries if allowed(each)), Fraction(0))
+        number += 1 + int(into // length)
+        into %= length
+        left = round_of(rotation, number)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final
 
-from streams.programme.hours import DAY, next_cut, on_air
+from streams.programme.hours import DAY, next_cut, next_edge, on_air
 from streams.programme.rotation import advanced, following
 from streams.programme.values import (
     BASE,
@@ -84,6 +84,10 @@ def preview(
     """All that will be on air from one moment to another, if nothing fails."""
     while at < until:
         found = pick(programme, at, cursors)
+        if found.entry is None:
+            # On air it is asked again every few seconds, and has the same answer until then.
+            ends = max(found.ends, next_edge(programme, at, min(until, at + DAY)))
+            found = replace(found, ends=ends, end=between(at, ends))
         yield found
         at, cursors = found.ends, found.cursors
 
@@ -124,17 +128,29 @@ class _Picker:
     def round(self, rotation: Rotation, rule: str) -> Iterator[tuple[Entry, int]]:
         cursor = self.cursors.get(rule, Cursor())
         for _ in rotation.entries:
-            found = following(rotation, cursor, self._allowed)
+            found = self._following(rotation, cursor)
             if found is None:
                 return
             yield found
             cursor = Cursor(found[0].pk, found[1])
 
-    def _allowed(self, entry: Entry) -> bool:
+    @property
+    def _most(self) -> int | None:
         most = self.programme.max_rating
         if self.slot is not None and self.slot.block.max_rating is not None:
             own = self.slot.block.max_rating
             most = own if most is None else min(most, own)
+        return most
+
+    def _following(self, rotation: Rotation, cursor: Cursor) -> tuple[Entry, int] | None:
+        if (most := self._most) is not None:
+            mildest = rotation.mildest
+            if mildest is None or mildest > most:
+                return None
+        return following(rotation, cursor, self._allowed)
+
+    def _allowed(self, entry: Entry) -> bool:
+        most = self._most
         if entry.seconds < self.programme.cut:
             # Too short to be cut on the grid: it would stand still.
             return False
@@ -142,7 +158,7 @@ class _Picker:
 
     def _next(self, rotation: Rotation, rule: str) -> tuple[Entry, int, Fraction] | None:
         cursor = self.cursors.get(rule, Cursor())
-        found = following(rotation, cursor, self._allowed)
+        found = self._following(rotation, cursor)
         return None if found is None else (*found, Fraction(0))
 
     def _resumed(self, rotation: Rotation, rule: str) -> tuple[Entry, int, Fraction] | None:
@@ -151,7 +167,8 @@ class _Picker:
         if cursor.into is None or self.programme.on_return is Return.NEXT:
             return None
         if self.programme.on_return is Return.WALL_CLOCK and cursor.left is not None:
-            gone = between(cursor.left, self.at)
+            # A clock may be set back.
+            gone = max(Fraction(0), between(cursor.left, self.at))
             cursor = advanced(rotation, cursor, gone, self._allowed)
         entry = next((each for each in rotation.entries if each.pk == cursor.last), None)
         if entry is None or cursor.into is None or not self._allowed(entry):
@@ -172,6 +189,10 @@ class _Picker:
         ends = None if cut is None else (cut.begins, "cut")
         if self.slot is None or not self.slot.block.fit or self.slot.ends >= until:
             return ends
+        then = on_air(self.programme, self.slot.ends)
+        if then is not None and then.block.pk == self.slot.block.pk:
+            # All day, every day: it does not end at midnight.
+            return ends
         return (
             ends if ends is not None and ends[0] <= self.slot.ends else (self.slot.ends, "fit")
         )
@@ -182,13 +203,14 @@ class _Picker:
 
     # ---- what fills
 
-    def _filler(self, seconds: Fraction) -> tuple[Entry, int] | None:
+    def _filler(self, seconds: Fraction | None) -> tuple[Entry, int] | None:
         """The next filler, if it fits; otherwise the longest that does; otherwise the next."""
         rotation = self.programme.filler
-        cursor = self.cursors.get(FILLER, Cursor())
-        found = following(rotation, cursor, self._allowed)
+        found = self._following(rotation, self.cursors.get(FILLER, Cursor()))
+        if found is None or seconds is None:
+            return found
         seconds += SLACK
-        if found is None or found[0].seconds <= seconds:
+        if found[0].seconds <= seconds:
             return found
         fitting = [
             entry
@@ -199,9 +221,11 @@ class _Picker:
         return found if best is None else (best, found[1])
 
     def _fill(self, limit: tuple[datetime, str] | None, because: str) -> Pick:
-        ends = moment(self.at, self.programme.slate) if limit is None else limit[0]
-        found = self._filler(between(self.at, ends))
+        found = self._filler(None if limit is None else between(self.at, limit[0]))
+        if found is not None and limit is None and (cut := self.limit(found[0].seconds)):
+            limit, found = cut, self._filler(between(self.at, cut[0]))
         if found is None:
+            ends = moment(self.at, self.programme.slate) if limit is None else limit[0]
             length = self._whole(ends)
             why = f"{self._of()}: {because}, and there is no filler."
             return Pick(
@@ -214,9 +238,7 @@ class _Picker:
                 cursors=self.cursors,
             )
         entry, number = found
-        end, limit = entry.seconds, limit or self.limit(entry.seconds)
-        if limit is not None:
-            end = min(end, self._whole(limit[0]))
+        end = entry.seconds if limit is None else min(entry.seconds, self._whole(limit[0]))
         return self._made(entry, number, Fraction(0), end, FILLER, because)
 
     # ---- the answer
@@ -259,8 +281,8 @@ class _Picker:
     def _turn(self) -> str:
         if self.slot is None:
             return "The base playlist, for no block is on"
-        zone = self.programme.zone
-        span = " to ".join(
-            f"{each.astimezone(zone):%H:%M}" for each in (self.slot.begins, self.slot.ends)
-        )
+        local = [
+            each.astimezone(self.programme.zone) for each in (self.slot.begins, self.slot.ends)
+        ]
+        span = " to ".join(f"{each:%H:%M:%S}".removesuffix(":00") for each in local)
         return f"Block “{self.slot.block.name}” is on from {span}"

@@ -80,6 +80,13 @@ class Rotation:
         default_factory=dict, init=False, repr=False, compare=False, hash=False
     )
 
+    #: The lowest rating in it; None: nobody has rated anything.
+    mildest: int | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rated = (entry.rating for entry in self.entries if entry.rating is not None)
+        object.__setattr__(self, "mildest", min(rated, default=None))
+
 
 @dataclass(frozen=True, slots=True)
 class Block:

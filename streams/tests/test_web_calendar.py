@@ -135,9 +135,10 @@ def test_the_week_of_the_change_to_summer_time_shows_what_plays(
     rows.block(berlin, "Lost", starts=time(2, 15), ends=time(3), days=1 << 6)
     rows.block(berlin, "Over", starts=time(1), ends=time(5), days=1 << 6)
     told = week(planner)
-    # 02:30 does not come: it is played at 03:30; from 02:15 to 03:00 is no time at all.
+    # 02:30 does not come: it is played at 03:30. What lies between 02:00 and 03:00 comes later.
     assert shown(told) == [
         ("Over", "2026-03-29T01:00:00", "2026-03-29T05:00:00"),
+        ("Lost", "2026-03-29T03:15:00", "2026-03-29T04:00:00"),
         ("Gap", "2026-03-29T03:30:00", "2026-03-29T04:00:00"),
     ]
     assert told["clock"][0].startswith("On Sun 29 Mar the clock goes forward by 60 minutes")
