@@ -63,6 +63,10 @@ def _aired(note: ledger.Aired) -> None:
     same = (at - SAME, at + SAME)
     if present.filter(title=item.title, started_at__range=same).exists():
         return
+    slate = AsRun.Kind.SLATE.value
+    if item.kind.value == slate and present.filter(kind=slate, rule=turn.rule).exists():
+        # It is a few seconds long, and may be on for hours.
+        return
     present.update(
         ended_at=when(note.previous_until) if note.previous_until else at,
         ending=note.previous_ending,

@@ -18,7 +18,7 @@ from streams.playout.feed import Feed
 from streams.playout.hub import Hub
 from streams.playout.machine import Status
 from streams.playout.plan import Assignment, OutputPlan, Policy, Sources, Tools
-from streams.playout.playback import AUDIO_FRAME, Playback
+from streams.playout.playback import AUDIO_FRAME, WHOLE, Cut, Playback
 from streams.playout.pushers import Pushers
 from streams.playout.report import Now, Report
 from streams.playout.role import Role
@@ -29,6 +29,7 @@ from streams.programme.values import Cursors
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+WENT_DOWN: Final = "the machine or its playout processes had stopped."
 #: Seconds since the last exchange when a machine goes down: half a tick.
 AGE: Final = Fraction(1)
 #: Seconds for which what was taken over may take to report.
@@ -92,6 +93,8 @@ class Channel:
         self._sampled = self._relayed = now.mono
         #: Since when (seconds since the epoch) nothing played, where that was found out later.
         self._silent_since: float | None = None
+        #: How what an earlier supervisor left on air ended, and why.
+        self._before = WHOLE
         #: Until then nothing is judged: what was taken over has not reported yet.
         self._quiet_until = 0.0
         try:
@@ -214,9 +217,8 @@ class Channel:
             self.playback.choice.cursors = later(
                 self.assignment.cursors, AGE + self.assignment.plan.programme.resume / 2
             )
-            self._nothing_played(
-                "the machine or its playout processes had stopped.", self.assignment.measured_at
-            )
+            self._nothing_played(WENT_DOWN, self.assignment.measured_at)
+            self._before = Cut("cut", f"Nothing was playing: {WENT_DOWN}")
         self.state, self.since, self.on_air_since = AirState.STARTING, now.wall, None
         if not self.pushers.roles:
             self.window.clear()
@@ -245,6 +247,7 @@ class Channel:
             idle = self.window.age(now.wall)
             head = position - round(idle) if idle > STARVED else position
         self.playback.resume(head)
+        self._before = self.playback.fate(self.assignment.plan, now.at(clock.moment(head)))
 
     def _beat_starved(self, now: Now) -> None:
         """Nobody has fed the hub for long: go on with a fresh one."""
@@ -308,8 +311,8 @@ class Channel:
                     run=self.assignment.run,
                     turn=slot.turn,
                     at=self.playback.wall(slot.start, clock, now),
-                    previous_ending="whole" if before is None else before.ending or "whole",
-                    previous_cause="" if before is None else before.cause,
+                    previous_ending=self._before.ending if before is None else before.ending,
+                    previous_cause=self._before.cause if before is None else before.cause,
                     previous_until=self._silent_since,
                 )
             )

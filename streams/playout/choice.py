@@ -14,13 +14,16 @@ from typing import Final
 from streams.playout.item import FAILOVER, Item, Kind, Turn
 from streams.playout.plan import ChannelPlan, Sources
 from streams.programme import schedule
-from streams.programme.values import FILLER, Cursor, Cursors, Entry, Pick
+from streams.programme.values import BASE, FILLER, Cursor, Cursors, Entry, Pick
 
 #: Items tried in a row before something stands in. Each costs a process's start.
 TRIES: Final = 4
 #: Seconds that an item has to give before it is gone on with where it broke off. One that gives
 #: less may be broken just there, and would be tried for ever.
 WORTH_IT: Final = 10
+
+#: Lists whose place is remembered, those of blocks that are gone among them.
+PLACES: Final = 100
 
 #: Tells the channel that the programme is in trouble (a sentence) or well again ("").
 Trouble = Callable[[str], None]
@@ -44,11 +47,14 @@ class Choice:
         self._chosen = Kind.ITEM
         self._filler_failed = False
         self._cause = ""
+        #: What broke off last: the rule, the entry, the second.
+        self._broken: tuple[str, int | None, Fraction] = ("", None, Fraction(0))
 
     # ---- how it went
 
-    def failed(self, cause: str, *, stalled: bool = False) -> None:
-        """What was chosen did not play, or not to its end."""
+    def failed(self, cause: str, turn: Turn, *, stalled: bool = False) -> None:
+        """What was chosen did not play, or not to its end: its list goes on with the next."""
+        self.passed_over(turn)
         self.failures += 1
         self._stalled = stalled
         self._filler_failed = self._chosen is Kind.FILLER
@@ -58,10 +64,22 @@ class Choice:
         self.troubled, self._cause = True, cause
         self.trouble(cause)
 
+    def cut_off(self, turn: Turn, fed: Fraction, at: datetime) -> None:
+        """It was cut after so many seconds: by the rule of return its list goes on with it."""
+        self.cursors = cut_at(turn, fed, at)
+
     def broken_off(self, turn: Turn, fed: Fraction, at: datetime) -> None:
-        """It gave so many seconds: by the rule of return its list may go on with it."""
-        if fed >= WORTH_IT:
-            self.cursors = cut_at(turn, fed, at)
+        """It failed after so many seconds: its list goes on with it, unless it is at fault."""
+        place = turn.cursors.get(turn.rule, Cursor())
+        before, self._broken = self._broken, (turn.rule, place.last, turn.into + fed)
+        again = before[:2] == self._broken[:2] and abs(before[2] - turn.into - fed) < WORTH_IT
+        if fed >= WORTH_IT and not again:
+            self.cut_off(turn, fed, at)
+
+    def passed_over(self, turn: Turn) -> None:
+        """It was skipped, or not to be had: its list goes on with the next."""
+        if (place := self.cursors.get(turn.rule)) is not None:
+            self.cursors = {**self.cursors, turn.rule: Cursor(place.last, place.round)}
 
     def played(self, turn: Turn) -> None:
         """It gives data, or has played to its end."""
@@ -97,6 +115,9 @@ class Choice:
             self.failures, self._stalled = 0, False
         self._chosen = turn.item.kind
         self.cursors = turn.cursors
+        if len(self.cursors) > PLACES:
+            rules = {BASE, FILLER, *(block.rule for block in plan.programme.blocks)}
+            self.cursors = {r: at for r, at in self.cursors.items() if r in rules}
         return turn
 
     def well_again(self, plan: ChannelPlan, at: datetime) -> bool:
@@ -118,12 +139,13 @@ class Choice:
             limit = room if limit is None else min(limit, room)
         return Turn(
             entry.item,
-            FAILOVER if pick.wanting else pick.rule,
+            pick.rule,
             pick.why,
             into=pick.start,
             limit=limit,
             seconds=pick.end - pick.start,
             cursors=pick.cursors,
+            stands_in=pick.wanting,
         )
 
     def _away(self, item: Item) -> str:
@@ -157,7 +179,8 @@ class Choice:
                     return self._instead(plan, pick, other, {**cursors, rule: place}, rule)
         self._wait_for(pick.entry, away)
         slate = Entry(plan.slate, plan.programme.slate)
-        return self._instead(plan, pick, slate, cursors)
+        rule = pick.rule if pick.wanting else FAILOVER
+        return self._instead(plan, pick, slate, cursors, rule)
 
     def _filler(self, plan: ChannelPlan, at: datetime) -> Entry | None:
         """The next that is at hand; otherwise the next, if all is well with the storage."""
@@ -185,6 +208,7 @@ class Choice:
             limit=limit,
             seconds=entry.seconds if limit is None else limit,
             cursors=cursors,
+            stands_in=entry.item.kind is not Kind.ITEM,
         )
 
     def _wait_for(self, entry: Entry | None, away: str) -> None:
@@ -206,7 +230,7 @@ def later(cursors: Cursors, seconds: Fraction) -> Cursors:
 def cut_at(turn: Turn, fed: Fraction, at: datetime) -> Cursors:
     """Where the lists stand if a turn is cut after so many seconds."""
     place = turn.cursors.get(turn.rule)
-    if place is None or turn.rule in {FAILOVER, FILLER}:
+    if place is None or turn.item.kind is not Kind.ITEM:
         return turn.cursors
     cut = Cursor(place.last, place.round, turn.into + max(fed, Fraction(0)), at)
     return {**turn.cursors, turn.rule: cut}

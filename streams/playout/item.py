@@ -75,10 +75,12 @@ class Turn:
     seconds: Fraction | None = None
     #: Where the lists stand when it has played.
     cursors: Mapping[str, Cursor] = field(default_factory=dict, compare=False, repr=False)
+    #: It is on for want of what should be.
+    stands_in: bool = False
 
-    @property
-    def stands_in(self) -> bool:
-        return self.rule == FAILOVER
+    def was_cut(self, played: Fraction, frame: Fraction) -> bool:
+        """Whether so many seconds of it end at its limit, and not with the item."""
+        return self.limit is not None and played > self.limit - frame
 
     def length(self, house: House) -> Fraction | None:
         """Seconds, where they are known exactly."""

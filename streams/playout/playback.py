@@ -17,12 +17,13 @@ from media_library.house import AAC_FRAME, SAMPLE_RATE
 from streams.playout import commands, diagnosis, mpegts, process
 from streams.playout.choice import Choice, Trouble
 from streams.playout.feed import Feed
-from streams.playout.item import Item, Kind, Mode, Turn
+from streams.playout.item import Item, Kind, Turn
+from streams.playout.notes import notes_of, turn_of
 from streams.playout.plan import ChannelPlan, Policy, SourceError, Sources, Tools
 from streams.playout.report import Now
 from streams.playout.role import Role
 from streams.playout.timeline import START, HubClock, Timeline, on_frame
-from streams.programme import memory, schedule
+from streams.programme import schedule
 from streams.programme.values import Programme
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -48,13 +49,17 @@ TOLERANCE: Final = 2
 Relay = Callable[[Role], None]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Cut:
-    """Why the present player was asked to end, and whether its list may go on with the item."""
+    """How and why a turn ends, and whether its list may go on with the item."""
 
     ending: str
     cause: str
     resumes: bool = False
+
+
+WHOLE: Final = Cut("whole", "")
+BY_PLAN: Final = Cut("cut", "As the programme has it.")
 
 
 class Playback:
@@ -89,6 +94,8 @@ class Playback:
         #: Where on the feed the present turn has to end, should the programme have changed.
         self._must_end: Fraction | None = None
         self._looked = 0.0
+        #: What an earlier supervisor's player played, and from where, that ended unseen.
+        self._missed: tuple[Turn, Fraction] | None = None
 
     # ---- what the page asks
 
@@ -134,11 +141,28 @@ class Playback:
     def missed(self, notes: dict[str, Any]) -> None:
         """An earlier supervisor's player has ended unseen: what follows it is next."""
         with suppress(KeyError, TypeError, ValueError):
-            self.choice.cursors = turn_of(notes).cursors
+            turn, offset = turn_of(notes), Fraction(notes["offset"])
+            self._missed = turn, offset
+            self.choice.cursors = turn.cursors
 
     def resume(self, head: Fraction) -> None:
         """Go on where the feed ends: an earlier supervisor's player is gone."""
         self.timeline = Timeline(head=head)
+
+    def fate(self, plan: ChannelPlan, at: float) -> Cut:
+        """How it ended that was missed; where it had more to give, its list goes on with it.
+
+        `at`: when the feed ends.
+        """
+        missed, self._missed = self._missed, None
+        if missed is None:
+            return WHOLE
+        turn, offset = missed
+        played, length = self.timeline.head - offset, turn.length(plan.house)
+        if length is not None and played < length - 1:
+            self.choice.cut_off(turn, played, when(at))
+            return Cut("cut", "Its player ended while nobody supervised.")
+        return BY_PLAN if turn.was_cut(played, plan.house.frame) else WHOLE
 
     # ---- the loop
 
@@ -231,7 +255,8 @@ class Playback:
         self._filled = False
         self.sources.distrust(item)
         # Another stalled source would be one too many: what is next must be at hand.
-        self.choice.failed(f"{item.title} was cut: its source gives nothing.", stalled=True)
+        fault = f"{item.title} was cut: its source gives nothing."
+        self.choice.failed(fault, self.timeline.slots[-1].turn, stalled=True)
         self._cut = Cut("failed", "The source stalled.")
         # It may wait for the network without looking at signals: there is no time for grace.
         player.kill(now)
@@ -241,47 +266,42 @@ class Playback:
         return level > 0 and now - player.moved < ADVANCING
 
     def _ended(self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: Now) -> None:
-        cut = self._cut
-        self.player, self._cut = None, None
+        cut, self.player, self._cut = self._cut, None, None
         self.relay(player)
-        code = player.process.code()
         slot = self.timeline.slots[-1]
+        turn, code = slot.turn, player.process.code()
         head = self._head_after(plan, player, code)
-        silent = head <= slot.start
-        clean = code == 0 or (code is None and cut is None)
-        length = slot.turn.length(plan.house)
-        if code is None and length is not None and head < slot.start + length - 1:
-            # Adopted, so nobody has its status; but there was more to come.
-            clean = False
-        if cut is not None:
-            ending, cause = cut.ending, cut.cause
-        elif clean:
-            ending, cause = "whole", ""
-        else:
-            ending = "failed"
-            cause = diagnosis.player(
-                slot.item.title, code, list(player.lines), begun=not silent
-            )
-        if cut is None and (silent or not clean):
-            self.choice.failed(
-                cause or f"{slot.item.title} was skipped: there is nothing in it."
-            )
+        played, at = head - slot.start, when(self.wall(head, clock, now))
+        if cut is None and (fault := self._fault(plan, player, turn, played)):
+            cut = Cut("failed", fault)
+            self.choice.failed(fault, turn)
             if code is not None and code > 0:
                 # FFmpeg's own verdict, not somebody's signal.
-                self.sources.distrust(slot.item)
-            if silent and slot.item.kind is Kind.SLATE:
+                self.sources.distrust(turn.item)
+            if played <= 0 and turn.item.kind is Kind.SLATE:
                 self._not_before = now.mono + PAUSE
-        elif cut is None:
-            self.choice.played(slot.turn)
-        if ending == "failed" or (cut is not None and cut.resumes):
-            at = when(self.wall(head, clock, now))
-            self.choice.broken_off(slot.turn, head - slot.start, at)
-        if ending == "whole" and slot.turn.limit is not None:
-            ending, cause = "cut", "As the programme has it."
-        self.timeline = self.timeline.end(head, ending, cause)
+        if cut is None:
+            self.choice.played(turn)
+            cut = BY_PLAN if turn.was_cut(played, plan.house.frame) else WHOLE
+        elif cut.ending == "failed":
+            self.choice.broken_off(turn, played, at)
+        elif cut.resumes:
+            self.choice.cut_off(turn, played, at)
+        else:
+            self.choice.passed_over(turn)
+        self.timeline = self.timeline.end(head, cut.ending, cut.cause)
         process.forget(self.folder, player.name)
         player.close()
         self._align()
+
+    def _fault(self, plan: ChannelPlan, player: Role, turn: Turn, played: Fraction) -> str:
+        """Why it ended badly; empty when it ended well."""
+        code, length = player.process.code(), turn.length(plan.house)
+        # Of an adopted one nobody has the status, but there may have been more to come.
+        short = code is None and length is not None and played < length - 1
+        if code not in {0, None} or short:
+            return diagnosis.player(turn.item.title, code, list(player.lines), begun=played > 0)
+        return "" if played > 0 else f"{turn.item.title} was skipped: there is nothing in it."
 
     def _head_after(self, plan: ChannelPlan, player: Role, code: int | None) -> Fraction:
         """Where the ended player's stream ends: looked up in the pipe, to the frame."""
@@ -347,7 +367,7 @@ class Playback:
                 notes=notes_of(turn, start),
             )
         except (SourceError, process.SpawnError, OSError) as error:
-            self.choice.failed(f"{item.title} was skipped: {error}")
+            self.choice.failed(f"{item.title} was skipped: {error}", turn)
             if item.kind is Kind.SLATE:
                 self._not_before = now.mono + PAUSE
             return
@@ -358,59 +378,3 @@ class Playback:
 
 def when(wall: float) -> datetime:
     return datetime.fromtimestamp(wall, tz=UTC)
-
-
-def notes_of(turn: Turn, offset: Fraction) -> dict[str, Any]:
-    """What the next supervisor must know of a player."""
-    item = turn.item
-    return {
-        "offset": str(offset),
-        "turn": {
-            "rule": turn.rule,
-            "why": turn.why,
-            "into": str(turn.into),
-            "limit": None if turn.limit is None else str(turn.limit),
-            "seconds": None if turn.seconds is None else str(turn.seconds),
-        },
-        "cursors": memory.written(turn.cursors),
-        "item": {
-            "title": item.title,
-            "key": item.key,
-            "mode": item.mode.value,
-            "kind": item.kind.value,
-            "entry": item.entry,
-            "media": item.media,
-            "frames": item.frames,
-            "has_audio": item.has_audio,
-            "reorder": str(item.reorder),
-            "edition": item.edition,
-        },
-    }
-
-
-def turn_of(notes: dict[str, Any]) -> Turn:
-    """The turn of a record. Raises `KeyError`, `TypeError` or `ValueError` for another's."""
-    told = notes["turn"]
-    into, limit, seconds = (
-        None if told[name] is None else Fraction(told[name])
-        for name in ("into", "limit", "seconds")
-    )
-    return Turn(
-        _item_of(notes["item"]),
-        told["rule"],
-        told["why"],
-        into or Fraction(0),
-        limit,
-        seconds,
-        memory.read(notes["cursors"]),
-    )
-
-
-def _item_of(told: dict[str, Any]) -> Item:
-    fields = dict(told)
-    typed = {
-        "mode": Mode(fields["mode"]),
-        "kind": Kind(fields["kind"]),
-        "reorder": Fraction(fields["reorder"]),
-    }
-    return Item(**fields | typed)

@@ -102,7 +102,7 @@ class Supervisor:
                         due = now.mono + TICK
                         self._left.clear()
                         sent, self._outbox = self._outbox, []
-                        snapshots = [snapshot(channel) for channel in self.channels.values()]
+                        snapshots = self._snapshots()
                         exchange = loop.run_in_executor(
                             thread, self._exchange, now.wall, snapshots, sent
                         )
@@ -130,13 +130,22 @@ class Supervisor:
                 return
             if exchange.exception() is not None:
                 self._outbox = sent + self._outbox
-        snapshots = [snapshot(channel) for channel in self.channels.values()]
+        snapshots = self._snapshots()
         last = asyncio.get_running_loop().run_in_executor(
             thread, self._exchange, Now.read().wall, snapshots, self._outbox
         )
         await asyncio.wait([last], timeout=LAST_WORDS)
         if last.done() and (error := last.exception()) is not None:
             log.error("ledger.failed", error=str(error), lost=len(self._outbox))
+
+    def _snapshots(self) -> list[Snapshot]:
+        found = []
+        for pk, channel in self.channels.items():
+            try:
+                found.append(snapshot(channel))
+            except Exception as error:  # noqa: BLE001 - one channel must not end the others
+                self._fault(pk, channel.assignment.plan.slug, error)
+        return found
 
     def _exchange(
         self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]

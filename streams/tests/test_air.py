@@ -20,7 +20,8 @@ PLANNED = "A new session begins, as planned."
 
 
 def turn(kind: Kind, rule: str) -> Turn:
-    return Turn(Item("A", "a.mp4", Mode.PREPARED, kind), rule)
+    item = Item("A", "a.mp4", Mode.PREPARED, kind)
+    return Turn(item, rule, stands_in=rule == FAILOVER)
 
 
 WELL = Parts(

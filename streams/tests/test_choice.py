@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
 
 from media_library.house import House
 from streams.playout.choice import Choice
-from streams.playout.item import Item, Kind, Mode
+from streams.playout.item import Item, Kind, Mode, Turn
 from streams.playout.plan import ChannelPlan
-from streams.programme.values import Return, Rotation
+from streams.programme.values import BASE, Block, Cursor, Return, Rotation, Start
 from streams.tests.bench.engine import OnDisk, programme
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -36,6 +36,7 @@ class Scene:
     troubles: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.turn: Turn
         self.choice = Choice(self.sources, self.troubles.append)
         self.plan = ChannelPlan(
             1,
@@ -54,10 +55,10 @@ class Scene:
         """The titles of what is chosen; the broken ones fail, in brackets."""
         shown = ""
         for _ in range(count):
-            turn = self.choice.next(self.plan, NOON, hurried=hurried)
+            turn = self.turn = self.choice.next(self.plan, NOON, hurried=hurried)
             item = turn.item
             if item.title in broken:
-                self.choice.failed(f"{item.title} failed")
+                self.choice.failed(f"{item.title} failed", turn)
                 shown += f"({item.title})"
             else:
                 self.choice.played(turn)
@@ -148,14 +149,14 @@ def test_a_filler_at_hand_goes_before_one_that_is_not() -> None:
     scene = Scene("ab", fillers="xyz")
     scene.sources.kept = {"z"}
     assert scene.play(2, "a", hurried=True) == "(a)z"
-    scene.choice.failed("z stalled", stalled=True)
+    scene.choice.failed("z stalled", scene.turn, stalled=True)
     assert scene.play(1) == "-"
 
 
 def test_after_a_stall_no_filler_is_read_from_the_storage() -> None:
     scene = Scene("ab", fillers="x")
     assert scene.play(1) == "a"
-    scene.choice.failed("a stalled", stalled=True)
+    scene.choice.failed("a stalled", scene.turn, stalled=True)
     assert scene.play(1) == "-"
 
 
@@ -164,7 +165,7 @@ def test_after_a_stall_what_is_next_must_be_at_hand() -> None:
         scene = Scene()
         scene.sources.kept = set(kept)
         assert scene.play(1) == "a"
-        scene.choice.failed("a stalled", stalled=True)
+        scene.choice.failed("a stalled", scene.turn, stalled=True)
         assert scene.play(1) == shown
 
 
@@ -180,7 +181,7 @@ def test_what_broke_off_is_gone_on_with_by_the_rule() -> None:
         scene = Scene(seconds=100)
         scene.plan = replace(scene.plan, programme=replace(scene.plan.programme, on_return=way))
         turn = scene.choice.next(scene.plan, NOON, hurried=False)
-        scene.choice.failed("a stalled", stalled=False)
+        scene.choice.failed("a was cut", turn)
         scene.choice.broken_off(turn, Fraction(41), NOON)
         again = scene.choice.next(scene.plan, NOON, hurried=False)
         assert (again.item.title, int(again.into)) == shown
@@ -203,7 +204,7 @@ def test_what_breaks_off_at_once_is_not_tried_for_ever() -> None:
     scene.choice.broken_off(turn, Fraction(41), NOON)
     again = scene.choice.next(scene.plan, NOON, hurried=False)
     assert again.into == 40
-    scene.choice.failed("a is broken there")
+    scene.choice.failed("a is broken there", again)
     scene.choice.broken_off(again, Fraction(3), NOON)
     assert scene.play(2) == "bc"
 
@@ -231,3 +232,54 @@ def test_nothing_above_the_rating_stands_in() -> None:
     )
     # Nobody has rated the item, and one of the fillers is for adults.
     assert scene.play(3) == "yyy"
+
+
+def test_what_is_missing_is_passed_over_although_it_was_to_be_cut() -> None:
+    """A block that cuts in ahead gives the item a place to go on with: not if it failed."""
+    news = Block(
+        1, "News", programme(*items("n")).base, time(12, 1), time(13), start=Start.HARD
+    )
+    for way in Return:
+        scene = Scene(seconds=100)
+        scene.plan = replace(
+            scene.plan,
+            programme=replace(scene.plan.programme, blocks=(news,), on_return=way),
+        )
+        assert scene.play(2, "a") == "(a)b"
+        scene.choice.cursors = {}
+        turn = scene.choice.next(scene.plan, NOON, hurried=False)
+        assert turn.limit == 60 // Fraction(16, 30) * Fraction(16, 30)
+        scene.choice.passed_over(turn)
+        assert scene.play(1) == "b"
+
+
+def test_what_is_broken_in_the_middle_is_not_begun_again_for_ever() -> None:
+    scene = Scene(seconds=3600)
+    programme = replace(scene.plan.programme, on_return=Return.RESTART)
+    scene.plan = replace(scene.plan, programme=programme)
+    shown = ""
+    for _ in range(4):
+        turn = scene.choice.next(scene.plan, NOON, hurried=False)
+        shown += turn.item.title
+        if turn.item.title == "a":
+            scene.choice.failed("a is broken there", turn)
+            scene.choice.broken_off(turn, Fraction(1800), NOON)
+        else:
+            scene.choice.played(turn)
+    assert shown == "aabc"
+
+
+def test_places_of_blocks_that_are_gone_are_forgotten() -> None:
+    scene = Scene()
+    scene.choice.cursors = {f"block-{number}": Cursor(1) for number in range(200)}
+    assert scene.play(1) == "a"
+    assert scene.choice.cursors == {BASE: Cursor(1)}
+
+
+def test_only_what_ends_at_its_limit_was_cut() -> None:
+    """What is not prepared may not play past a block; mostly it ends long before."""
+    frame = Fraction(1, 30)
+    turn = Turn(items("a")[0], limit=Fraction(21_600))
+    assert not turn.was_cut(Fraction(2), frame)
+    assert turn.was_cut(Fraction(21_600), frame)
+    assert not Turn(items("a")[0]).was_cut(Fraction(2), frame)

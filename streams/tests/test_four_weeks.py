@@ -122,9 +122,8 @@ def play(channel: Channel, begins: datetime, until: datetime) -> Run:
             )
             chronicle.write([note])
             choice.aired(slot.turn)
-        timeline = timeline.end(
-            timeline.head + length, "whole" if turn.limit is None else "cut"
-        )
+        ending = "cut" if turn.was_cut(length, HOUSE.frame) else "whole"
+        timeline = timeline.end(timeline.head + length, ending)
         choice.played(turn)
     return run
 

@@ -154,7 +154,11 @@ def test_a_restart_in_the_middle_of_an_item_finds_its_place(
     assert (cut[0], resumed[0]) == (4, 4)
     assert resumed[1] > 0
     assert abs(cut[2] - resumed[1]) <= 2 * HOUSE.fps, (cut, resumed)
-    assert AsRun.objects.filter(in_point__gt=0).count() == 1
+    (row,) = AsRun.objects.filter(in_point__gt=0)
+    (told,) = AsRun.objects.filter(title="Clip 4", in_point=0)
+    assert told.ending == "cut"
+    assert told.cause
+    assert row.started_at > told.started_at
 
 
 def test_a_player_that_dies_in_the_middle_is_gone_on_with(
