@@ -13,6 +13,7 @@ from django.conf import settings
 
 from media_library import storage
 from media_library.cache import ReadAhead, Wanted
+from media_library.folder_watch import FolderWatch
 from media_library.location import LocalFile, Location
 from streams.playout.item import Item, Kind
 from streams.playout.ledger import Snapshot
@@ -35,9 +36,10 @@ FIRST: Final = 2
 class Sources:
     """`streams.playout.plan.Sources` over the storage, with the read-ahead cache in front."""
 
-    def __init__(self, ahead: ReadAhead | None) -> None:
+    def __init__(self, ahead: ReadAhead | None, folder: FolderWatch | None = None) -> None:
         #: None: the storage is a folder of this machine.
         self.ahead = ahead
+        self.folder = folder
         #: Of each channel: what its line was made of, until when it holds, and the line.
         self._lines: dict[int, tuple[object, float, list[Item]]] = {}
 
@@ -57,11 +59,17 @@ class Sources:
         return self.ahead is not None and self.ahead.find(wanted(item)) is not None
 
     def fault(self) -> str | None:
-        return "" if self.ahead is None else self.ahead.fault()
+        if self.ahead is not None:
+            return self.ahead.fault()
+        return "" if self.folder is None else self.folder.fault()
 
     def distrust(self, item: Item) -> None:
-        if self.ahead is not None and item.kind is not Kind.SLATE:
+        if item.kind is Kind.SLATE:
+            return
+        if self.ahead is not None:
             self.ahead.distrust(wanted(item))
+        elif self.folder is not None:
+            self.folder.doubt()
 
     def _line(self, assignment: Assignment, shot: Snapshot | None) -> list[Item]:
         """As it was worked out last, while what is on air is the same."""
@@ -121,9 +129,11 @@ def by_turns(lines: Sequence[Sequence[Item]]) -> Iterator[Item]:
 
 
 def open_sources() -> Sources:
-    """The sources of this node. For a bucket, the cache's thread is started with them."""
+    """The sources of this node, and with them the thread that looks after the storage."""
     if settings.STORAGE_PROVIDER == "local":
-        return Sources(None)
+        folder = FolderWatch(settings.MEDIA_ROOT)
+        folder.start()
+        return Sources(None, folder)
     ahead = ReadAhead(settings.CACHE_DIR, settings.CACHE_SIZE_GB * 1_000_000_000)
     ahead.start()
     return Sources(ahead)

@@ -1,0 +1,71 @@
+"""The media folder's disk goes away on air, and comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from media_library.folder_watch import FolderWatch, gone
+from streams.models import AsRun, ChannelState, Incident
+from streams.playout.states import AirState
+from streams.tests.bench.clips import Clip
+from streams.tests.bench.node import Bench
+from streams.tests.bench.rtmp import RtmpServer
+from streams.tests.bench.waiting import until
+
+KEY = "k-folder"
+
+
+def test_a_folder_that_is_gone_or_empty_is_told_from_one_with_films(tmp_path: Path) -> None:
+    folder = tmp_path / "media"
+    assert "is not there: is its disk mounted?" in gone(folder)
+    folder.mkdir()
+    assert "is empty: is its disk mounted?" in gone(folder)
+    (folder / "film.mp4").touch()
+    assert gone(folder) == ""
+    assert "can't be read" in gone(folder / "film.mp4")
+
+
+def test_until_it_has_looked_nobody_knows(tmp_path: Path) -> None:
+    watch = FolderWatch(tmp_path)
+    assert watch.fault() is None
+    watch.look()
+    assert "is empty" in (watch.fault() or "")
+
+
+@pytest.mark.slow
+def test_the_slate_is_on_while_the_disk_is_away_and_the_page_says_why(
+    node: Bench, server: RtmpServer, shelf: dict[int, Clip]
+) -> None:
+    channel = node.channel(node.item(shelf[1]), node.item(shelf[2]))
+    node.output(channel, server.address, KEY)
+    node.air(channel)
+    away = node.media.with_name("away")
+    node.media.rename(away)
+    until(
+        lambda: Incident.objects.filter(subject="storage", closed_at=None).exists(),
+        20,
+        "an incident of the storage",
+    )
+    until(lambda: AsRun.objects.filter(kind="slate").exists(), 20, "the slate is on")
+    cause = ChannelState.objects.get(channel=channel).cause
+    assert "is not there: is its disk mounted?" in cause
+    # Longer than the slate itself, which begins anew every four seconds.
+    began = AsRun.objects.get(kind="slate").started_at
+    until(
+        lambda: (
+            (at := ChannelState.objects.get(channel=channel).measured_at) is not None
+            and (at - began).total_seconds() > 10
+        ),
+        20,
+        "some slates were played",
+    )
+    away.rename(node.media)
+    node.until_state(channel, AirState.ON_AIR, 20)
+    until(lambda: not Incident.objects.filter(closed_at=None).exists(), 20, "all is over")
+    node.halt(channel)
+    # One line of the log, however long it lasted.
+    slate = AsRun.objects.get(kind="slate")
+    assert slate.ended_at is not None
+    assert server.sessions(KEY) == 1
