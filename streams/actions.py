@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from streams.health.preflight import Finding, findings
+from streams.health.preflight import Finding, findings, local_findings
 from streams.models import Channel, Run
 from streams.playout.wake import knock
 
@@ -37,8 +37,12 @@ class CantStartError(ActionRefusedError):
         self.faults = faults
 
 
-def start(channel: Channel, *, by: str, now: datetime) -> Run:
+def start(channel: Channel, *, by: str, now: datetime, attended: bool = True) -> Run:
     """Order the channel on and open its run.
+
+    `attended`: a person waits for the answer, and can do something about a storage that is
+    away or an output that lacks its key. Without one, only that refuses which the node's own
+    preflight would hold the channel back for, and nothing is asked that may be away.
 
     Raises `AlreadyOnAirError`, or `CantStartError` with what is missing: nothing is written.
     """
@@ -50,13 +54,14 @@ def start(channel: Channel, *, by: str, now: datetime) -> Run:
                 f"{open_run.started_at:%H:%M:%S} UTC): try again in a few seconds."
             )
         raise refusal
-    if faults := [finding for finding in findings(channel) if finding.stops_the_start]:
+    found = findings(channel) if attended else local_findings(channel, attended=False)
+    if faults := [finding for finding in found if finding.stops_the_start]:
         raise CantStartError(faults)
     try:
         with transaction.atomic():
             run = Run.objects.create(channel=channel, started_at=now, started_by=by)
             Channel.objects.filter(pk=channel.pk).update(
-                order=Channel.Order.ON, ordered_at=now, ordered_by=by
+                order=Channel.Order.ON, ordered_at=now, ordered_by=by, switched_at=now
             )
             transaction.on_commit(wake_supervisor)
     except IntegrityError:
@@ -70,7 +75,8 @@ def stop(channel: Channel, *, by: str, now: datetime) -> None:
 
     Raises `NotRunningError`.
     """
-    _update_running(channel, "stopped", order=Channel.Order.OFF, ordered_at=now, ordered_by=by)
+    order = {"order": Channel.Order.OFF, "ordered_at": now, "ordered_by": by}
+    _update_running(channel, "stopped", **order, switched_at=now)
 
 
 def restart(channel: Channel, *, by: str, now: datetime) -> None:

@@ -23,7 +23,7 @@ def outline(channel: Channel) -> Programme:
     """The channel's blocks without what they play: for when, not for what. One query."""
     return Programme(
         base=_NO_LIST,
-        zone=ZoneInfo(channel.time_zone),
+        zone=channel.zone,
         blocks=tuple(
             Block(
                 pk=row.pk,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from streams import plans
 from streams.models import Channel, ChannelState
 from streams.programme import ahead, airtime
+from streams.programme.airtime import Edge
 from streams.programme.values import Block, Cursors, Pick, Programme, Rotation
 
 
@@ -28,15 +28,15 @@ class Forecast:
 
 def of(channel: Channel, now: datetime, until: datetime) -> Forecast:
     """From the end of what is on air, or from now where nothing is. Its `state` is read too."""
-    programme = plans.programme(channel)
+    programme = plans.programme(channel, now)
     on = channel.order == Channel.Order.ON
-    state: ChannelState | None = getattr(channel, "state", None)
+    state = _state(channel)
     plays_until = None if state is None or not on else state.now_until
     begins = now if plays_until is None else max(now, plays_until)
     hours = hours_of(channel)
     if hours.blocks:
         # They may be about to give an order.
-        edge = airtime.due(hours, None if state is None else state.hours_done, now)
+        edge = due(channel, hours, now)
         on = on if edge is None else edge.on
     return Forecast(
         programme,
@@ -46,12 +46,29 @@ def of(channel: Channel, now: datetime, until: datetime) -> Forecast:
     )
 
 
+def _state(channel: Channel) -> ChannelState | None:
+    return getattr(channel, "state", None)
+
+
+def due(channel: Channel, hours: Programme, now: datetime) -> Edge | None:
+    """What its hours order now; None: nothing. `hours`: as `hours_of` has them.
+
+    Whoever changes the hours of a channel that plays does not want to lose it at that moment:
+    only an end that comes after the change stops it.
+    """
+    state, changed = _state(channel), channel.hours_changed_at
+    edge = airtime.due(hours, None if state is None else state.hours_done, now)
+    if edge is None or edge.on or changed is None or edge.at > changed:
+        return edge
+    return None
+
+
 def hours_of(channel: Channel) -> Programme:
     """The channel's hours as blocks, whose occurrences are computed already."""
     empty = Rotation(())
     return Programme(
         empty,
-        ZoneInfo(channel.time_zone),
+        channel.zone,
         tuple(
             Block(
                 pk=row.pk,

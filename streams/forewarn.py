@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import structlog
 from django.db import transaction
@@ -53,8 +52,13 @@ def verify(now: datetime) -> str:
     ends = time.monotonic() + LONGEST
     # Where there is no time for all, it is not always the same that are left out.
     for channel in watched.select_related("state", "playlist", "filler").order_by("?"):
-        found = look_ahead(channel, now, min(PATIENCE, max(0.0, ends - time.monotonic())))
-        more, fewer = settle(channel, found, now)
+        try:
+            found = look_ahead(channel, now, min(PATIENCE, max(0.0, ends - time.monotonic())))
+            more, fewer = settle(channel, found, now)
+        except Exception:
+            # One channel's trouble must not keep the others from being looked at.
+            log.exception("forewarn.failed", channel=channel.slug)
+            continue
         opened, cleared = opened + more, cleared + fewer
     idle = _open().exclude(channel__in=watched.values("pk"))
     cleared += idle.update(cleared_at=now)
@@ -290,5 +294,5 @@ def tell(now: datetime) -> int:
 
 
 def _line(row: Forewarning) -> str:
-    at = row.airs_at.astimezone(ZoneInfo(row.channel.time_zone))
+    at = row.airs_at.astimezone(row.channel.zone)
     return f"{row.channel.name}, {at:%a %d %b %H:%M %Z}: {row.sentence}"

@@ -1,14 +1,14 @@
 """Channels go on the air and off it by their hours: the orders that are due are given.
 
-Every node looks. An order given twice is refused the second time, and one that was given since
-the hour struck, by a person or another node, stands.
+Every node looks. An order given twice is refused the second time, and a Start or Stop that was
+given since the hour struck, by a person or another node, stands. A storage that is away holds
+up no start: the node's preflight tells of it, and there is filler.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -67,7 +67,7 @@ class Timetable:
         state = getattr(channel, "state", None)
         if state is None:
             state, _ = ChannelState.objects.get_or_create(channel=channel)
-        edge = airtime.due(hours, state.hours_done, now)
+        edge = forecast.due(channel, hours, now)
         if edge is not None:
             refused = self._refused.get(channel.pk)
             tried = refused is not None and mono - refused < AGAIN
@@ -81,12 +81,13 @@ class Timetable:
 
     def _carried_out(self, channel: Channel, edge: Edge, now: datetime, mono: float) -> bool:
         """Give the order. False: it is to be tried again."""
-        given = Channel.objects.values_list("ordered_at", flat=True).get(pk=channel.pk)
+        # A restart since then says nothing of whether it shall be on the air.
+        given = Channel.objects.values_list("switched_at", flat=True).get(pk=channel.pk)
         if given is not None and given >= edge.at:
             return True
         try:
             if edge.on:
-                actions.start(channel, by=BY, now=now)
+                actions.start(channel, by=BY, now=now, attended=False)
             else:
                 actions.stop(channel, by=BY, now=now)
         except actions.NotRunningError:
@@ -101,7 +102,7 @@ class Timetable:
         self._refused.pop(channel.pk, None)
         self._told.pop(channel.pk, None)
         verb = "started" if edge.on else "stopped"
-        at = edge.at.astimezone(ZoneInfo(channel.time_zone))
+        at = edge.at.astimezone(channel.zone)
         self._tell(channel, now, "info", f"It was {verb} by its hours ({at:%H:%M %Z}).")
         return True
 
@@ -122,17 +123,31 @@ def _remember(state: ChannelState, done: datetime) -> None:
     )
 
 
+def overrun(channel: Channel, now: datetime) -> str:
+    """A sentence on a channel that plays although its hours are over; empty where it does not.
+
+    For whoever has just changed them.
+    """
+    hours = forecast.hours_of(channel)
+    inside = any(begins <= now < ends for begins, ends in airtime.spans(hours, now, now))
+    if channel.order != Channel.Order.ON or not hours.blocks or inside:
+        return ""
+    return (
+        f"By its new hours {channel.name} would be off the air now. It plays on until they end "
+        "the next time: stop it, if it should not."
+    )
+
+
 def outlook(channel: Channel, now: datetime) -> str:
     """What the hours do next with a channel, in a sentence; empty: nothing within a week."""
     hours = forecast.hours_of(channel)
-    state = getattr(channel, "state", None)
-    edge = airtime.due(hours, None if state is None else state.hours_done, now)
+    edge = forecast.due(channel, hours, now)
     if edge is not None and edge.on and channel.order == Channel.Order.OFF:
         return "By its hours it should be on the air: the start is tried every minute."
     coming = airtime.coming(hours, now)
     if coming is None:
         return ""
-    zone = ZoneInfo(channel.time_zone)
+    zone = channel.zone
     at = coming.at.astimezone(zone)
     day = "" if at.date() == now.astimezone(zone).date() else f"{at:%a %d %b}, "
     verb = "goes on the air" if coming.on else "goes off the air"

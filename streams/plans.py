@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import cache, partial
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import structlog
 from django.conf import settings
 from django.db.models import F
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from media_library import slate as slates
@@ -52,8 +53,8 @@ def tools() -> Tools:
     return Tools(settings.FFMPEG_PATH, settings.RUN_DIR)
 
 
-def programme(channel: Channel) -> Programme:
-    """What the channel plays when: its lists as they can be played now.
+def programme(channel: Channel, since: datetime | None = None) -> Programme:
+    """What the channel plays when, from `since` (now) on: its lists as they can be played now.
 
     Prepared copies where there are some. One query a list, and one for its copies.
     """
@@ -61,10 +62,12 @@ def programme(channel: Channel) -> Programme:
     # Several blocks may play the same list.
     listed = cache(partial(_listed, house=house, kind=Kind.ITEM))
     base = Rotation(listed(channel.playlist_id), Order(channel.playlist_order), channel.pk)
-    blocks = channel.blocks.filter(enabled=True)
+    # What ended yesterday may be on until today; all older ones would be asked at every item.
+    yesterday = timezone.localdate(since, channel.zone) - timedelta(days=1)
+    blocks = channel.blocks.filter(enabled=True).exclude(last_day__lt=yesterday)
     return Programme(
         base=base,
-        zone=_zone(channel),
+        zone=channel.zone,
         blocks=tuple(_block(block, listed(block.playlist_id)) for block in blocks),
         filler=Rotation(_fillers(channel)),
         max_rating=channel.max_rating,
@@ -73,15 +76,6 @@ def programme(channel: Channel) -> Programme:
         resume=Fraction(house.gop, house.fps),
         slate=house.seconds(house.frames_on_grid(slates.LENGTH)),
     )
-
-
-def _zone(channel: Channel) -> ZoneInfo:
-    try:
-        return ZoneInfo(channel.time_zone)
-    except (KeyError, ValueError):
-        # No form lets it in; but one channel's wrong row must not hold up all others.
-        log.warning("time_zone.unknown", channel=channel.slug, name=channel.time_zone)
-        return ZoneInfo("UTC")
 
 
 def _block(block: Block, entries: tuple[Entry, ...]) -> TimeBlock:

@@ -3,7 +3,8 @@
 What lies on this machine is checked first, for it decides: without FFmpeg, with a full disk or
 with nothing to play a start can't succeed. What lies out in the world is checked afterwards and
 only told: for a storage or a destination that is away there are failover and retries, and they
-are better than no channel. Whatever fails is tried again until it is well.
+are better than no channel. Whatever fails is tried again until it is well, or until the channel
+plays all the same.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -26,7 +27,7 @@ from media_library.ffmpeg import ToolError
 from media_library.prepare import PrepareError
 from streams import forewarn, plans
 from streams.health import reach
-from streams.health.preflight import Check, checked, goes_somewhere, local_findings
+from streams.health.preflight import Check, checked, local_findings
 from streams.health.report import RETRIED
 from streams.models import Channel, ChannelState
 from streams.playout import process
@@ -101,20 +102,22 @@ class Preflights:
                 del self._flights[pk]
             waiting = {(channel.pk, _order(channel)) for channel in channels.values()}
             self._asked = {key: at for key, at in self._asked.items() if key in waiting}
-        due = [channel for channel in channels.values() if self._due(channel, mono)]
+        due = [channel for channel in channels.values() if self._due(channel, now, mono)]
         for channel in due:
             self._check(channel, now, mono)
 
     def close(self) -> None:
         self._world.shutdown(wait=False, cancel_futures=True)
 
-    def _due(self, channel: Channel, mono: float) -> bool:
+    def _due(self, channel: Channel, now: datetime, mono: float) -> bool:
         flight = self._flights.get(channel.pk)
         if flight is None or flight.order != _order(channel):
             return True
         # With the whole world away, twenty channels take minutes: none is queued twice.
         fails = not flight.asking and any(not check.ok for check in flight.checks)
-        return fails and mono - flight.at >= AGAIN
+        # What plays tells of its outputs and items by itself; and its destinations have had
+        # their connections.
+        return fails and not _plays(channel, now) and mono - flight.at >= AGAIN
 
     def _check(self, channel: Channel, now: datetime, mono: float) -> None:
         try:
@@ -157,6 +160,11 @@ class Preflights:
             log.warning("preflight.faults", channel=channel.slug, faults=faults)
 
 
+def _plays(channel: Channel, now: datetime) -> bool:
+    state: ChannelState | None = getattr(channel, "state", None)
+    return state is not None and state.plays(now)
+
+
 def _order(channel: Channel) -> _Order:
     return channel.ordered_at, channel.restarts
 
@@ -178,11 +186,7 @@ def runs_already(channel: int) -> bool:
 
 def on_this_machine(channel: Channel) -> Iterator[Check]:
     """What decides. Quick: nothing is waited for but a slate that is made anew."""
-    for check in checked(local_findings(channel)):
-        # At the button a person is asked to complete an output, or to disable it. At night the
-        # others must not wait for that.
-        stops = check.stops and not (check.check == "outputs" and goes_somewhere(channel))
-        yield replace(check, stops=stops)
+    yield from checked(local_findings(channel, attended=False))
     yield _slate(channel)
 
 
@@ -209,7 +213,7 @@ def in_the_world(channel: Channel, now: datetime) -> Iterator[Check]:
 
 
 def _items(channel: Channel, now: datetime, *, away: bool) -> Check:
-    coming = preview(plans.programme(channel), now, now + FAR, plans.cursors(channel))
+    coming = preview(plans.programme(channel, now), now, now + FAR, plans.cursors(channel))
     entries: dict[str, Entry] = {}
     # A list may be shorter, and the same item over and over.
     for pick in islice(coming, NEXT * 4):

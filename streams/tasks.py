@@ -18,7 +18,7 @@ from media_library.house import House
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams import forecast, forewarn, plans
 from streams.attendant import attended
-from streams.models import Channel, LogLine, Sample
+from streams.models import Channel, Forewarning, LogLine, Sample
 from streams.node import NodeLedger
 from streams.playout.supervisor import supervise
 from streams.programme.due import due
@@ -42,6 +42,8 @@ FULL_DETAIL: Final = timedelta(days=1)
 THINNED_TO: Final = 300
 #: ... and removed after this.
 SAMPLES_KEPT: Final = timedelta(days=30)
+#: Forewarnings are removed so long after they were cleared.
+FOREWARNINGS_KEPT: Final = timedelta(days=30)
 #: Log lines kept of each channel.
 LINES_KEPT: Final = 2000
 
@@ -66,7 +68,7 @@ def prepare_playlists() -> str:
     """
     now = timezone.now()
     asked = moved = 0
-    plan = _wanted(now)
+    plan, unsure = _wanted(now)
     for house, wanted in plan.items():
         late: list[PreparedCopy] = []
         for item, copy in _soonest_first(house, wanted):
@@ -82,7 +84,8 @@ def prepare_playlists() -> str:
         # This column alone: workers write the others.
         PreparedCopy.objects.bulk_update(late, ["due_at"], batch_size=CHUNK)
         moved += len(late)
-        moved += _no_longer_due(PreparedCopy.objects.filter(house=house.signature), wanted)
+        if house not in unsure:
+            moved += _no_longer_due(PreparedCopy.objects.filter(house=house.signature), wanted)
     used = [house.signature for house in plan]
     moved += _no_longer_due(PreparedCopy.objects.exclude(house__in=used), {})
     return f"{asked} asked for, {moved} due at another time."
@@ -110,15 +113,26 @@ def _soonest_first(
         yield from ((items[pk], copies.get(pk)) for pk in some if pk in items)
 
 
-def _wanted(now: datetime) -> dict[House, dict[int, datetime | None]]:
-    """For each house, the items that channels play in it, and when each is due first."""
+def _wanted(now: datetime) -> tuple[dict[House, dict[int, datetime | None]], set[House]]:
+    """For each house, the items that channels play in it, and when each is due first.
+
+    And the houses of which that is not all: a channel's programme could not be computed.
+    """
+    unsure: set[House] = set()
     wanted: dict[House, dict[int, datetime | None]] = {}
     for channel in Channel.objects.select_related("state"):
         items = wanted.setdefault(channel.house, {})
-        for media, at in _due(channel, now).items():
+        try:
+            found = _due(channel, now)
+        except Exception:
+            # One channel's trouble must not keep the others' items from being prepared.
+            log.exception("prepare.programme_failed", channel=channel.slug)
+            unsure.add(channel.house)
+            continue
+        for media, at in found.items():
             known = items.get(media)
             items[media] = min(known, at) if known and at else known or at
-    return wanted
+    return wanted, unsure
 
 
 def _due(channel: Channel, now: datetime) -> dict[int, datetime | None]:
@@ -147,8 +161,12 @@ def verify_ahead() -> str:
 
 
 def thin_samples() -> str:
-    """Keep a day of samples whole, a month of them thinned, and the newest log lines."""
+    """Keep a day of samples whole, a month of them thinned, and the newest log lines.
+
+    And a month of the forewarnings that were cleared.
+    """
     now = timezone.now()
+    Forewarning.objects.filter(cleared_at__lt=now - FOREWARNINGS_KEPT).delete()
     gone, _ = Sample.objects.filter(at__lt=now - SAMPLES_KEPT).delete()
     old = Sample.objects.filter(at__lt=now - FULL_DETAIL).order_by("pk")
     first: dict[tuple[int, int | None, str, int], int] = {}

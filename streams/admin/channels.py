@@ -21,6 +21,7 @@ from unfold.admin import ModelAdmin, StackedInline, TabularInline
 from streams.actions import wake_supervisor
 from streams.admin.forms import ChannelForm, HoursForm, KeptLogo, OutputForm
 from streams.health.report import report
+from streams.hours import overrun
 from streams.models import Channel, OnAirHours, Output
 from streams.templatetags.monitor import buttons
 
@@ -197,7 +198,16 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
         self, request: HttpRequest, form: Any, formsets: Any, change: bool
     ) -> None:
         super().save_related(request, form, formsets, change)
+        hours = [formset for formset in formsets if formset.model is OnAirHours]
+        if "time_zone" in form.changed_data or any(each.has_changed() for each in hours):
+            self._hours_changed(request, form.instance)
         transaction.on_commit(wake_supervisor)
+
+    def _hours_changed(self, request: HttpRequest, channel: Channel) -> None:
+        now = timezone.now()
+        Channel.objects.filter(pk=channel.pk).update(hours_changed_at=now)
+        if told := overrun(Channel.objects.get(pk=channel.pk), now):
+            messages.warning(request, told)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None

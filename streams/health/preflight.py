@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -65,13 +65,20 @@ WELL: Final = {
 
 def findings(channel: Channel) -> list[Finding]:
     """Everything that is wrong, what stops the start first."""
-    found = [*local_findings(channel), *_storage()]
+    found = [*local_findings(channel, attended=True), *_storage()]
     return sorted(found, key=lambda finding: not finding.stops_the_start)
 
 
-def local_findings(channel: Channel) -> list[Finding]:
-    """What is wrong in the rows and on this machine: nothing is asked that may be away."""
-    return [*_programme(channel), *_outputs(channel), *_ffmpeg(channel), *_folders()]
+def local_findings(channel: Channel, *, attended: bool) -> list[Finding]:
+    """What is wrong in the rows and on this machine: nothing is asked that may be away.
+
+    `attended`: a person at the button is asked to complete an output, or to disable it. Where
+    nobody is, the others must not wait for that.
+    """
+    outputs = list(_outputs(channel))
+    if not attended and goes_somewhere(channel):
+        outputs = [replace(finding, stops_the_start=False) for finding in outputs]
+    return [*_programme(channel), *outputs, *_ffmpeg(channel), *_folders()]
 
 
 def checked(found: Iterable[Finding]) -> Iterator[Check]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 from typing import ClassVar
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
+import structlog
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -26,6 +28,8 @@ from streams.programme.values import Order as PlayOrder
 from streams.programme.values import Return
 from streamsite.fields import SecretField
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
 
 def _even(value: int) -> None:
     if value % 2:
@@ -42,6 +46,16 @@ def _known_zone(name: str) -> None:
         raise ValidationError(
             f"There is no time zone {name}: they are named like Europe/Berlin or UTC."
         )
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        # No form lets it in; but one channel's wrong row must not hold up all others.
+        log.warning("time_zone.unknown", name=name)
+        return ZoneInfo("UTC")
 
 
 class Channel(models.Model):
@@ -151,6 +165,12 @@ class Channel(models.Model):
     order = models.CharField(max_length=3, choices=Order, default=Order.OFF, editable=False)
     ordered_at = models.DateTimeField(null=True, editable=False)
     ordered_by = models.CharField(max_length=150, blank=True, editable=False)
+    switched_at = models.DateTimeField(
+        null=True, editable=False, help_text="When it was ordered on or off: no restart counts."
+    )
+    hours_changed_at = models.DateTimeField(
+        null=True, editable=False, help_text="Its hours stop it from then on, not before."
+    )
     # Counters, not flags: the worker keeps what it has done in its own row (ChannelState), so
     # an order is never lost and never carried out twice, and neither pen writes in the other's
     # row.
@@ -182,6 +202,11 @@ class Channel(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("admin:streams_channel_change", args=[self.pk])
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of its blocks and hours; UTC where there is none of that name."""
+        return _zone(self.time_zone)
 
     @property
     def house(self) -> House:

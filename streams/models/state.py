@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 from django.db import models
@@ -83,6 +84,11 @@ class ChannelState(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel}: {self.state}"
+
+    def plays(self, now: datetime) -> bool:
+        """Whether it has come on air, and the worker that plays it has lately said so."""
+        claimed = self.lease_until is not None and self.lease_until > now
+        return claimed and self.on_air_since is not None and self.state != AirState.STARTING
 
 
 class OutputState(models.Model):

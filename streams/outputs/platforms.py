@@ -28,7 +28,8 @@ class Preset:
     needs_key: bool
     #: Hours after which a session is rolled over, at an item's end; 0: never ...
     session: int = LONGEST_SESSION
-    #: ... or, where no item ends, after so many at the latest; 0: no limit.
+    #: ... or, where no item ends, after so many; 0: no limit. While another output is not on
+    #: air it waits for that, for ten minutes more at the most (`Policy.late`).
     session_limit: float = LONGEST_SESSION + 12
 
 
@@ -41,14 +42,14 @@ PLATFORMS: Final[dict[Platform, Preset]] = {
         "rtmps://a.rtmps.youtube.com:443/live2",
         needs_key=True,
         session=11,
-        session_limit=11.9,
+        session_limit=11.75,
     ),
     Platform.YOUTUBE_BACKUP: Preset(
         "YouTube backup",
         "rtmps://b.rtmps.youtube.com:443/live2?backup=1",
         needs_key=True,
         session=11,
-        session_limit=11.9,
+        session_limit=11.75,
     ),
     Platform.TWITCH: Preset(
         "Twitch",

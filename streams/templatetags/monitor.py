@@ -79,11 +79,11 @@ def checks_of(channel: Channel) -> dict[str, Any]:
     checks: list[dict[str, Any]] = []
     if on and state is not None and state.checked_at is not None:
         checks = sorted(state.checks, key=lambda check: (check["ok"], not check["stops"]))
-    fails = any(not check["ok"] for check in checks)
+    again = any(not check["ok"] for check in checks) and state and not state.plays(now)
     return {
         "checks": checks,
         "checked_at": state.checked_at if checks and state else None,
-        "again": state.checked_at + RETRIED if fails and state else None,
+        "again": state.checked_at + RETRIED if again and state else None,
         "hours": outlook(channel, now),
     }
 

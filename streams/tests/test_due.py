@@ -11,6 +11,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from media_library.models import MediaItem, PreparedCopy
+from streams import forecast
 from streams.models import Channel, ChannelState
 from streams.plans import kept
 from streams.playout.item import Item, Mode
@@ -172,3 +173,26 @@ def test_a_long_playlist_costs_few_queries(
         assert prepare_playlists() == "3 asked for, 2000 due at another time."
     with django_assert_max_num_queries(20):
         assert prepare_playlists() == "0 asked for, 0 due at another time."
+
+
+def test_one_channels_trouble_keeps_no_other_from_being_prepared(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor are its own items put behind all others."""
+    other = rows.channel(
+        "other", playlist=rows.playlist("z", name="Other"), time_zone="Nowhere/Land"
+    )
+    rows.on_air(other)
+    # A zone that nobody knows is no trouble at all.
+    assert prepare_playlists() == "4 asked for, 0 due at another time."
+    PreparedCopy.objects.filter(item__title="a").delete()
+    forecast_of = forecast.of
+
+    def fails(of: Channel, now: datetime, until: datetime) -> forecast.Forecast:
+        if of == other:
+            raise ArithmeticError("Nobody thought of it.")
+        return forecast_of(of, now, until)
+
+    monkeypatch.setattr(forecast, "of", fails)
+    assert prepare_playlists() == "1 asked for, 0 due at another time."
+    assert minutes()["z"] == 0

@@ -98,7 +98,9 @@ def channel() -> Channel:
 def play(channel: Channel, begins: datetime, until: datetime) -> Run:
     """Play it in no time: each player ends when its turn is over."""
     run = Run.objects.create(channel=channel, started_at=begins)
-    plan = ChannelPlan(channel.pk, channel.slug, HOUSE, plans.programme(channel), (), SLATE)
+    plan = ChannelPlan(
+        channel.pk, channel.slug, HOUSE, plans.programme(channel, begins), (), SLATE
+    )
     choice = Choice(OnDisk(), lambda cause: pytest.fail(cause) if cause else None)
     timeline = Timeline()
 
@@ -156,7 +158,7 @@ def test_the_as_run_log_of_four_weeks_equals_the_preview(
     channel.save(update_fields=["on_return"])
     run = play(channel, begins, begins + WEEKS)
     rows = list(AsRun.objects.filter(run=run).order_by("started_at"))
-    picks = list(preview(plans.programme(channel), begins, begins + WEEKS, {}))
+    picks = list(preview(plans.programme(channel, begins), begins, begins + WEEKS, {}))
 
     # What is on air last has no end yet.
     *ended, _ = rows

@@ -9,10 +9,11 @@ import pytest
 from pytest_django import Settings
 
 from media_library.models import MediaItem
-from streams import actions, hours
+from streams import actions, forecast, hours
 from streams.hours import AGAIN, READ_AGE, Timetable
 from streams.models import Channel, ChannelState, LogLine, OnAirHours, Run
 from streams.playout.states import AirState
+from streams.programme.values import Programme
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db
@@ -201,4 +202,87 @@ def test_one_channels_wrong_row_holds_up_no_other(channel: Channel) -> None:
     other = rows.channel("another", name="Aaa", time_zone="Nowhere/Land")
     OnAirHours.objects.create(channel=other, starts=time(8), ends=time(23))
     Node().look(clock(12))
-    assert Channel.objects.get(pk=channel.pk).order == "on"
+    assert [one.order for one in Channel.objects.all()] == ["on", "on"]
+
+
+def test_one_channels_trouble_holds_up_no_other(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = rows.channel("another", name="Aaa", time_zone="UTC")
+    OnAirHours.objects.create(channel=other, starts=time(8), ends=time(23))
+    hours_of = forecast.hours_of
+
+    def fails(of: Channel) -> Programme:
+        if of == other:
+            raise ArithmeticError("Nobody thought of it.")
+        return hours_of(of)
+
+    monkeypatch.setattr(forecast, "hours_of", fails)
+    Node().look(clock(12))
+    assert [one.order for one in Channel.objects.order_by("name")] == ["off", "on"]
+
+
+def test_a_storage_that_is_away_holds_up_no_start(
+    channel: Channel, settings: Settings, tmp_path: Path
+) -> None:
+    settings.MEDIA_ROOT = tmp_path / "not mounted"
+    settings.STORAGES = dict(settings.STORAGES)
+    # A person at the button is told, and can do something about it.
+    with pytest.raises(actions.CantStartError, match="not mounted"):
+        actions.start(channel, by="ada", now=clock(7))
+    Node().look(clock(8))
+    assert order() == "on"
+
+
+def test_one_output_that_lacks_its_key_holds_up_no_start(channel: Channel) -> None:
+    output = rows.output(channel, "Twitch", key="")
+    node = Node()
+    node.look(clock(8))
+    # It is the only one: nobody would see anything.
+    assert order() == "off"
+    rows.output(channel, "YouTube")
+    with pytest.raises(actions.CantStartError, match=output.name):
+        actions.start(channel, by="ada", now=clock(8))
+    node.mono += AGAIN
+    node.look(clock(8, 1))
+    assert order() == "on"
+
+
+def test_a_restart_after_the_hour_struck_does_not_undo_it(channel: Channel) -> None:
+    Node().look(clock(12))
+    actions.restart(channel, by="ada", now=clock(23, 1))
+    Node().look(clock(23, 2))
+    assert order() == "off"
+
+
+def test_changed_hours_do_not_stop_what_plays_until_they_end_again(channel: Channel) -> None:
+    node = Node()
+    node.look(clock(12))
+    OnAirHours.objects.update(ends=time(20))
+    Channel.objects.update(hours_changed_at=clock(21))
+    node.look(clock(21, 1))
+    assert order() == "on"
+    channel = Channel.objects.select_related("state").get()
+    assert hours.overrun(channel, clock(21, 1)).startswith(
+        "By its new hours Demo would be off the air now. It plays on"
+    )
+    assert hours.overrun(channel, clock(19) + timedelta(days=1)) == ""
+    # Nor does the forecast say so.
+    assert forecast.of(channel, clock(21, 1), clock(23)).spans == ((clock(21, 1), clock(23)),)
+    tomorrow = clock(20) + timedelta(days=1)
+    node.look(tomorrow - timedelta(minutes=1))
+    assert order() == "on"
+    node.look(tomorrow)
+    assert order() == "off"
+
+
+def test_changed_hours_start_what_should_be_on(channel: Channel) -> None:
+    node = Node()
+    OnAirHours.objects.update(ends=time(20))
+    node.look(clock(12))
+    actions.stop(channel, by="ada", now=clock(13))
+    ends(channel, clock(13))
+    OnAirHours.objects.update(starts=time(14))
+    Channel.objects.update(hours_changed_at=clock(15))
+    node.look(clock(15))
+    assert order() == "on"

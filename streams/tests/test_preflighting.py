@@ -311,6 +311,42 @@ def test_a_preflight_that_fails_itself_or_hangs_keeps_nothing_off_the_air(
     assert told(channel)["preflight"] is False
 
 
+def checked_at() -> datetime:
+    at = ChannelState.objects.get().checked_at
+    assert at is not None
+    return at
+
+
+def test_once_it_plays_the_world_is_not_asked_again(pad: Pad, channel: Channel) -> None:
+    server(channel, free_port())
+    ordered(channel)
+    pad.look()
+    first = ChannelState.objects.get()
+    assert not all(told(channel).values())
+    now = timezone.now()
+    claim = {"owner": "a", "on_air_since": now, "lease_until": now + timedelta(minutes=1)}
+    ChannelState.objects.update(state="degraded", **claim)
+    pad.mono += AGAIN
+    pad.look()
+    # What was found stays, with its time.
+    again = ChannelState.objects.get()
+    assert (again.checks, again.checked_at) == (first.checks, first.checked_at)
+    # After another order it is asked; and as long as it has not come on air again.
+    ordered(channel)
+    pad.look()
+    second = checked_at()
+    ChannelState.objects.update(state="starting")
+    pad.mono += AGAIN
+    pad.look()
+    third = checked_at()
+    assert now < second < third
+    # After a crash its row says that it plays, but nobody stands behind it.
+    ChannelState.objects.update(state="on_air", lease_until=now - timedelta(minutes=1))
+    pad.mono += AGAIN
+    pad.look()
+    assert checked_at() > third
+
+
 def test_another_nodes_channel_is_its_own_matter(pad: Pad, channel: Channel) -> None:
     ordered(channel)
     ChannelState.objects.create(

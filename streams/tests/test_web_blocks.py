@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from streams.models import Block, Channel
 from streams.programme.values import Order
@@ -107,3 +109,37 @@ def test_a_channels_programme_and_hours_are_set_in_its_form(
     assert berlin.hours.get().weekdays == {0, 1}
     wrong = admin_client.post(page, programme_form(berlin, time_zone="Mars/Olympus"))
     assert "not one of the available choices" in wrong.content.decode()
+
+
+def test_whoever_changes_hours_so_that_they_are_over_is_told(
+    admin_client: Client, berlin: Channel
+) -> None:
+    rows.on_air(berlin)
+    Channel.objects.update(time_zone="UTC")
+    page = f"/admin/streams/channel/{berlin.pk}/change/"
+    now = timezone.now()
+    over = (now - timedelta(minutes=5)).strftime("%H:%M:%S")
+    begun = (now - timedelta(hours=2)).strftime("%H:%M:%S")
+    hours = {
+        "time_zone": "UTC",
+        "hours-0-days": [str(day) for day in range(7)],
+        "hours-0-starts": begun,
+        "hours-0-ends": over,
+    }
+    answer = admin_client.post(page, programme_form(berlin, **hours), follow=True)
+    assert "Demo would be off the air now. It plays on" in answer.content.decode()
+    berlin.refresh_from_db()
+    changed = berlin.hours_changed_at
+    assert changed is not None
+    assert changed >= now
+    # What leaves the hours as they are is no change of them.
+    same = {
+        "hours-INITIAL_FORMS": "1",
+        "hours-0-id": berlin.hours.get().pk,
+        "hours-0-channel": berlin.pk,
+        "max_rating": "16",
+    }
+    answer = admin_client.post(page, programme_form(berlin, **hours, **same), follow=True)
+    assert "would be off the air" not in answer.content.decode()
+    berlin.refresh_from_db()
+    assert (berlin.max_rating, berlin.hours_changed_at) == (16, changed)

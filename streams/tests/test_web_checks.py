@@ -72,6 +72,17 @@ def test_each_check_is_shown_with_its_result_what_fails_first(browser: Client) -
     assert "Checked again at" not in shown
 
 
+def test_what_plays_is_not_said_to_be_checked_again(browser: Client) -> None:
+    channel = rows.channel()
+    checked(channel, check("storage", "The bucket does not answer.", ok=False, stops=False))
+    now = timezone.now()
+    claim = {"on_air_since": now, "lease_until": now + timedelta(minutes=1)}
+    ChannelState.objects.update(state="on_air", **claim)
+    shown = page(browser)
+    assert "The bucket does not answer." in shown
+    assert "Checked again at" not in shown
+
+
 def test_a_channel_that_is_off_shows_no_old_preflight(browser: Client) -> None:
     channel = rows.channel()
     checked(channel, check("ffmpeg", "FFmpeg is there."))
@@ -153,8 +164,8 @@ def test_what_an_output_lasts() -> None:
         after, by = Output(platform=platform, roll_over_hours=hours).roll_over
         return after / timedelta(hours=1), by / timedelta(hours=1)
 
-    assert lasts("youtube") == (11, 11.9)
-    assert lasts("youtube", 6) == (6, 11.9)
+    assert lasts("youtube") == (11, 11.75)
+    assert lasts("youtube", 6) == (6, 11.75)
     assert lasts("twitch") == (46, 47.5)
     # FLV's milliseconds end after 2^31: 596.5 h.
     assert lasts("rtmp") == (576, 588)

@@ -79,7 +79,7 @@ def _monday(day: date) -> date:
 def page(request: HttpRequest, slug: str) -> HttpResponseBase:
     """The calendar; `?week=` is any day of the week to begin with."""
     channel = _channel(slug)
-    zone = ZoneInfo(channel.time_zone)
+    zone = channel.zone
     local = agenda.wall(timezone.now(), zone)
     week = _monday(_day(request.GET.get("week", ""), local.date()))
     rows = channel.blocks.select_related("playlist").order_by("starts", "pk")
@@ -262,7 +262,7 @@ def _sent_date(asked: dict[str, Any], name: str) -> date:
 def coming(request: HttpRequest, slug: str) -> HttpResponseBase:
     """One day of the next seven, as the channel's clock counts them."""
     channel = _channel(slug)
-    zone, now = ZoneInfo(channel.time_zone), timezone.now()
+    zone, now = channel.zone, timezone.now()
     first = now.astimezone(zone).date()
     days = [first + number * DAY for number in range(preview.REACH.days)]
     day = _day(request.GET.get("day", ""), first)
@@ -291,7 +291,7 @@ def coming(request: HttpRequest, slug: str) -> HttpResponseBase:
 def why(request: HttpRequest, slug: str) -> HttpResponseBase:
     """Why something was, is or will be on air at `?at=`, in the channel's time."""
     channel = _channel(slug)
-    zone, now = ZoneInfo(channel.time_zone), timezone.now()
+    zone, now = channel.zone, timezone.now()
     asked, fault, at = request.GET.get("at", ""), "", now
     if asked:
         try:

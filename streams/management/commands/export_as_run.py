@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.core.management.base import CommandError
 from django.utils import timezone
@@ -27,9 +26,7 @@ class Command(ChannelCommand):
     def handle(self, *, slug: str | None, since: str, until: str, **_: Any) -> None:
         channel = self.channel(slug)
         try:
-            begins, ends = as_run.span(
-                since, until, now=timezone.now(), zone=ZoneInfo(channel.time_zone)
-            )
+            begins, ends = as_run.span(since, until, now=timezone.now(), zone=channel.zone)
         except as_run.SpanError as error:
             raise CommandError(str(error)) from None
         for line in as_run.lines(channel, begins, ends):
