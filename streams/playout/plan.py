@@ -106,6 +106,8 @@ class Policy:
     first_byte: float = 2.5
     #: Between the roll-overs of two outputs: one is on air and settled before the other goes.
     apart: float = 60.0
+    #: So long after its limit, a session that waits for the other outputs waits no more.
+    late: float = 600.0
     #: SIGTERM to SIGKILL.
     grace: float = 5.0
     #: Between two samples of every process.

@@ -174,12 +174,18 @@ class Pushers:
             case _:
                 return True
 
-    def _session(self, pk: int) -> Session:
-        """The latest end comes at another time for each output: one must be on air."""
+    def _session(self, pk: int, now: float) -> Session:
+        """The latest end comes at another time for each output, and waits for the others.
+
+        One must be on air. But where one of them comes and goes all the time, none waits for
+        longer than its platform lets it.
+        """
         plan = self.plans[pk]
+        if not plan.roll_by:
+            return Session(plan.roll_after)
         place = sorted(self.plans).index(pk)
         by = max(plan.roll_after, plan.roll_by - place * self.policy.apart)
-        return Session(plan.roll_after, by if plan.roll_by else 0.0)
+        return Session(plan.roll_after, by if self._free(pk, now) else by + self.policy.late)
 
     def stop(self, now: float) -> bool:
         """End them all. True when none is left."""
@@ -199,7 +205,7 @@ class Pushers:
         self._step(pk, machine.Exited(cause), now)
 
     def _step(self, pk: int, event: machine.Event, now: float) -> None:
-        session = self._session(pk) if pk in self.plans else machine.ENDLESS
+        session = self._session(pk, now) if pk in self.plans else machine.ENDLESS
         status, actions = machine.step(self.statuses[pk], event, now, self.policy, session)
         self.statuses[pk] = status
         for action in actions:
