@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from django.db import close_old_connections, connection, transaction
 from django.db.models import F, Q
 
 from media_library.prepare import PrepareError
-from streams import chronicle, plans
+from streams import chronicle, measured, plans
 from streams.chronicle import when
 from streams.health.preflight import ffmpeg_hides_keys
 from streams.models import (
@@ -29,13 +29,12 @@ from streams.models import (
     ChannelState,
     Incident,
     Node,
-    OutputState,
     Run,
 )
 from streams.playout import ledger
 from streams.playout.item import Item
 from streams.playout.plan import Assignment, ChannelPlan
-from streams.playout.states import AirState, OutputAir
+from streams.playout.states import AirState
 from streams.preflighting import Preflights, runs_already
 from streams.programme.values import Programme
 from streams.sources import Sources
@@ -48,10 +47,6 @@ LEASE: Final = timedelta(seconds=15)
 ORDERS_AGE: Final = 5.0
 #: Seconds for which a playlist is played as it was read.
 PLAYLIST_AGE: Final = 10.0
-
-
-def perhaps(seconds: float | None) -> datetime | None:
-    return None if seconds is None else when(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +76,6 @@ class NodeLedger:
         self._preflights = preflights
         self._epochs: dict[int, int] = {}
         self._programmes: dict[int, _Read] = {}
-        #: The slate that each channel was given last.
         #: Of each channel: its slate, or why there is none.
         self._slates: dict[int, Item | str] = {}
         self._told: dict[int, str] = {}
@@ -319,49 +313,7 @@ class NodeLedger:
 
     def _write_snapshot(self, snapshot: ledger.Snapshot, now: datetime) -> bool:
         """Write it, and renew the claim with it. False: the channel is no longer ours."""
-        on_air = snapshot.now
-        written = self._ours(snapshot.channel).update(
-            state=snapshot.state.value,
-            since=when(snapshot.since),
-            cause=snapshot.cause,
-            run=snapshot.run,
-            on_air_since=perhaps(snapshot.on_air_since),
-            now_title="" if on_air is None else on_air.item.title,
-            now_kind="" if on_air is None else on_air.item.kind.value,
-            now_since=perhaps(snapshot.now_since),
-            now_until=perhaps(snapshot.now_until),
-            now_rule="" if on_air is None else on_air.rule,
-            now_why="" if on_air is None else on_air.why,
-            next_title="" if snapshot.next is None else snapshot.next.title,
-            next_kind="" if snapshot.next is None else snapshot.next.kind.value,
-            bitrate=snapshot.bitrate,
-            restarts_done=snapshot.restarts_done,
-            skips_done=snapshot.skips_done,
-            cursors=plans.kept(snapshot.cursors, snapshot.seen),
-            measured_at=now,
-            lease_until=now + LEASE,
-        )
-        if written:
-            for output, shot in snapshot.outputs.items():
-                self._write_output(output, shot, now)
-        return bool(written)
-
-    def _write_output(self, output: int, shot: ledger.OutputSnapshot, now: datetime) -> None:
-        facts: Mapping[str, Any] = {
-            "state": shot.status.state.value,
-            "since": when(shot.since),
-            "cause": shot.status.cause,
-            "failures": shot.status.failures,
-            "retry_at": perhaps(shot.retry_at),
-            "bitrate": shot.bitrate,
-            "fps": shot.fps,
-            "speed": shot.speed,
-            "session_since": perhaps(shot.session),
-            "measured_at": now,
-        }
-        rows = OutputState.objects.filter(output=output)
-        if not rows.update(**facts) and Channel.objects.filter(outputs=output).exists():
-            OutputState.objects.create(output_id=output, **facts)
+        return measured.write(self._ours(snapshot.channel), snapshot, now, now + LEASE)
 
     def _write_notes(self, notes: Sequence[ledger.Note]) -> None:
         chronicle.write([note for note in notes if not isinstance(note, ledger.RunEnded)])
@@ -371,36 +323,8 @@ class NodeLedger:
 
     def _end_run(self, channel: int, run: int, at: datetime, reason: str) -> None:
         chronicle.end_run(channel, run, at, reason)
-        ChannelState.objects.filter(pk=channel, owner__in=["", self.node]).update(
-            state=AirState.OFF.value,
-            since=at,
-            cause="",
-            owner="",
-            lease_until=None,
-            run=None,
-            on_air_since=None,
-            now_title="",
-            now_kind="",
-            now_since=None,
-            now_until=None,
-            now_rule="",
-            now_why="",
-            next_title="",
-            next_kind="",
-            bitrate=None,
-            measured_at=at,
-        )
-        OutputState.objects.filter(output__channel=channel).update(
-            state=OutputAir.OFF.value,
-            since=at,
-            cause="",
-            failures=0,
-            retry_at=None,
-            bitrate=None,
-            fps=None,
-            speed=None,
-            session_since=None,
-        )
+        rows = ChannelState.objects.filter(pk=channel, owner__in=["", self.node])
+        measured.write_off(rows, channel, at)
         self._epochs.pop(channel, None)
         self._programmes.pop(channel, None)
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from streams import chronicle, plans
+from streams import chronicle, measured, plans
 from streams.models import Incident, OutputState
-from streams.node import NodeLedger
-from streams.playout import ledger, process, window
+from streams.outputs.platforms import Platform, session
+from streams.playout import ledger, machine, process, window
 from streams.playout.machine import Session, Status
 from streams.playout.plan import OutputPlan, Policy, Tools
 from streams.playout.pushers import Pushers
 from streams.playout.states import OutputAir
 from streams.tests import rows
 
-HOUR = 3600.0
+MINUTE, HOUR = 60.0, 3600.0
 
 
 @pytest.fixture
@@ -43,12 +43,60 @@ def pushers(tmp_path: Path) -> Pushers:
 
 def test_the_limit_comes_at_another_time_for_each_output(pushers: Pushers) -> None:
     """Where no item ends, nothing else would keep primary and backup apart."""
-    assert [pushers._session(pk).by for pk in (1, 2, 3)] == [300, 240, 180]
+    assert [pushers._session(pk, 1000).by for pk in (1, 2, 3)] == [300, 240, 180]
     pushers.plans[3] = replace(pushers.plans[3], roll_after=200)
     # Never before it is due at an item's end.
-    assert pushers._session(3) == Session(200, 200)
+    assert pushers._session(3, 1000) == Session(200, 200)
     pushers.plans[1] = replace(pushers.plans[1], roll_by=0)
-    assert pushers._session(1) == Session(10, 0)
+    assert pushers._session(1, 1000) == Session(10, 0)
+
+
+def test_the_limit_waits_while_another_is_not_on_air_but_not_for_ever(
+    pushers: Pushers,
+) -> None:
+    pushers.statuses[2] = Status(OutputAir.ROLLING, running=True)
+    assert pushers._session(1, 1000).by == 300 + pushers.policy.late
+    assert pushers._session(3, 1000).by == 180 + pushers.policy.late
+
+
+@pytest.mark.parametrize("platform", [Platform.YOUTUBE, Platform.TWITCH])
+@pytest.mark.parametrize("apart", [0.0, 60.0, 61.0])
+def test_primary_and_backup_are_not_ended_at_once_where_no_item_ends(
+    pushers: Pushers, platform: Platform, apart: float
+) -> None:
+    """The second was started so much later that both reach their limits together."""
+    after, by = (limit.total_seconds() for limit in session(platform, None))
+    del pushers.plans[3], pushers.statuses[3]
+    for pk, begun in ((1, 0.0), (2, apart)):
+        pushers.plans[pk] = replace(pushers.plans[pk], roll_after=after, roll_by=by)
+        pushers.statuses[pk] = Status(
+            OutputAir.ON_AIR, running=True, launched=begun, on_air=begun
+        )
+    ended: dict[int, float] = {}
+    back: dict[int, float] = {}
+    now = by - 600
+    while len(back) < 2:
+        now += 0.25
+        assert now < by + 600
+        for pk in (1, 2):
+            status = replace(pushers.statuses[pk], moved=now)
+            limits = pushers._session(pk, now)
+            status, acts = machine.step(status, machine.Ticked(), now, Policy(), limits)
+            if machine.Halt() in acts:
+                ended[pk] = now
+            elif pk in ended and pk not in back:
+                status, _ = machine.step(status, machine.Exited(""), now, Policy())
+                status, _ = machine.step(status, machine.Moved(), now, Policy())
+                back[pk] = now
+            pushers.statuses[pk] = status
+    first, second = sorted(ended, key=lambda pk: ended[pk])
+    assert ended[second] - back[first] >= Policy().apart
+
+
+def test_every_session_ends_before_its_platform_ends_it() -> None:
+    for platform, hours in ((Platform.YOUTUBE, 12), (Platform.TWITCH, 48)):
+        _, by = session(platform, None)
+        assert by.total_seconds() + Policy().late + MINUTE <= hours * HOUR
 
 
 @pytest.mark.parametrize(
@@ -99,7 +147,7 @@ def test_a_session_and_its_planned_gap_are_written_down() -> None:
     shot = ledger.OutputSnapshot(
         Status(OutputAir.ON_AIR), now.timestamp(), None, 1, 30.0, 1.0, now.timestamp() - HOUR
     )
-    NodeLedger("here")._write_output(output.pk, shot, now)
+    measured.write_output(output.pk, shot, now)
     since = OutputState.objects.get().session_since
     assert since is not None
     assert (now - since).total_seconds() == pytest.approx(HOUR)
@@ -119,4 +167,4 @@ def test_an_outputs_hours_become_its_plan() -> None:
     rows.output(channel, roll_over_hours=6)
     (plan,) = plans.outputs(channel.outputs.all())
     assert plan.roll_after == 6 * HOUR
-    assert plan.roll_by == pytest.approx(11.9 * HOUR)
+    assert plan.roll_by == pytest.approx(11.75 * HOUR)
