@@ -6,10 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from fractions import Fraction
 
 from streams.playout.item import Mode
+from streams.programme.hours import Slot, on_air
+from streams.programme.schedule import between, in_turn, moment
+from streams.programme.schedule import fillers as allowed_fillers
 from streams.programme.schedule import pick as decide
-from streams.programme.values import BASE, FILLER, Entry, Pick, Programme, Rotation
+from streams.programme.values import (
+    BASE,
+    FILLER,
+    Cursor,
+    Entry,
+    Pick,
+    Programme,
+    Rotation,
+)
 
 
 class Copy(StrEnum):
@@ -94,6 +106,7 @@ def look(
     first = _first(found)
     faults = [
         *_empty(programme, found),
+        *_too_long(programme, found),
         *_no_filler(programme, found, fillers),
         *_left_out(found, left_out),
     ]
@@ -193,6 +206,46 @@ def _empty(programme: Programme, found: Iterable[Pick]) -> Iterator[Fault]:
         yield Fault(f"nothing-{rule}", _nothing(programme, rule, stretch), stretch.first)
 
 
+def _too_long(programme: Programme, found: Sequence[Pick]) -> Iterator[Fault]:
+    """Exact-fit blocks that are filler throughout: what is next in them is longer than they.
+
+    It stays next, so that goes on for ever.
+    """
+    played = {(pick.rule, slot.begins) for pick, slot in _within(programme, found)}
+    told: set[int] = set()
+    for pick, slot in _within(programme, found):
+        block = slot.block
+        if pick.rule != FILLER or pick.wanting or not block.fit or block.pk in told:
+            continue
+        cursor = pick.cursors.get(block.rule, Cursor())
+        if (block.rule, slot.begins) in played or cursor.into is not None:
+            continue
+        _, entry, _ = next(in_turn(programme, pick.begins, pick.cursors))
+        length = between(slot.begins, slot.ends)
+        if entry.seconds > length:
+            told.add(block.pk)
+            yield Fault(
+                f"too-long-{block.rule}",
+                f"“{entry.item.title}” is next in block “{block.name}” and never fits: it "
+                f"lasts {_minutes(entry.seconds)}, the block {_minutes(length)}. Filler is on "
+                "in its place, each time: make the block longer, take the item out of its "
+                "playlist, or let the block end with its item.",
+                pick.begins,
+            )
+
+
+def _within(programme: Programme, found: Iterable[Pick]) -> Iterator[tuple[Pick, Slot]]:
+    """What is on air in blocks, each with the occurrence whose turn it is."""
+    for pick in found:
+        slot = on_air(programme, moment(pick.begins, programme.cut))
+        if slot is not None:
+            yield pick, slot
+
+
+def _minutes(seconds: Fraction) -> str:
+    return f"{max(1, round(seconds / 60))} min"
+
+
 def _nothing(programme: Programme, rule: str, stretch: _Empty) -> str:
     block = next((each for each in programme.blocks if each.rule == rule), None)
     if block is None:
@@ -218,7 +271,10 @@ def _no_filler(
     programme: Programme, found: Sequence[Pick], fillers: Fillers | None
 ) -> Iterator[Fault]:
     """A filler list that would not fill. It may be needed at any time."""
-    if fillers is None or programme.filler.entries or not found:
+    if fillers is None or not found:
+        return
+    if programme.filler.entries:
+        yield from _unfit_filler(programme, found, fillers)
         return
     if fillers.entries:
         because = (
@@ -231,6 +287,41 @@ def _no_filler(
         "filler",
         f"The filler “{fillers.name}” can't stand in for anything: {because}.",
         found[0].begins,
+    )
+
+
+def _unfit_filler(
+    programme: Programme, found: Sequence[Pick], fillers: Fillers
+) -> Iterator[Fault]:
+    """None of it may be played: at all, or in a block that is meant for younger ones."""
+    at, everywhere = found[0].begins, replace(programme, blocks=())
+    if next(allowed_fillers(everywhere, at, {}), None) is None:
+        because = _unfit(programme, programme.max_rating)
+        said = f"The filler “{fillers.name}” can't stand in for anything: {because}."
+        yield Fault("filler", said, at)
+        return
+    seen: set[int] = set()
+    for pick, slot in _within(programme, found):
+        block = slot.block
+        if block.pk in seen:
+            continue
+        seen.add(block.pk)
+        if next(allowed_fillers(programme, pick.begins, {}), None) is None:
+            yield Fault(
+                f"filler-{block.rule}",
+                f"The filler “{fillers.name}” can't stand in for anything in block "
+                f"“{block.name}”: {_unfit(programme, block.max_rating)}.",
+                pick.begins,
+            )
+
+
+def _unfit(programme: Programme, age: int | None) -> str:
+    number = len(programme.filler.entries)
+    if age is None:
+        return f"each of its {number} prepared entries is too short: add longer ones"
+    return (
+        f"none of its {number} prepared entries is rated {age} or younger: rate them, or raise "
+        "the maximum age rating"
     )
 
 

@@ -25,7 +25,7 @@ from streams.programme.faults import Copy, Fillers, Known, look
 from streams.programme.schedule import preview
 from streams.programme.values import Block as TimeBlock
 from streams.programme.values import Entry, Pick, Programme, Rotation
-from streams.tasks import verify_ahead
+from streams.tasks import thin_samples, verify_ahead
 from streams.tests import rows
 from streams.tests.bench.bucket import BUCKET, BucketServer
 from streamsite.secret import Secret
@@ -135,6 +135,51 @@ def test_a_filler_that_would_not_fill_is_told(fillers: Fillers, says: str) -> No
     assert says in fault.sentence
     ready = replace(THREE, filler=Rotation((entry(50),)))
     assert look(ready, picks(ready), known, fillers=fillers).faults == ()
+
+
+def test_a_block_whose_next_item_never_fits_is_told() -> None:
+    """It would be filler for ever."""
+    # The item lasts 27 minutes.
+    block = TimeBlock(7, "News", Rotation((entry(9),)), time(20), time(20, 15), fit=True)
+    programme = replace(THREE, blocks=(block,), filler=Rotation((entry(50),)))
+    known = dict.fromkeys((1, 2, 3, 9, 50), FINE)
+    (fault,) = look(programme, picks(programme), known).faults
+    assert fault.subject == "too-long-block-7"
+    assert NOON + timedelta(hours=8) <= fault.airs_at < NOON + timedelta(hours=8, minutes=15)
+    assert fault.sentence.startswith(
+        "“Item 9” is next in block “News” and never fits: it lasts 27 min, the block 15 min. "
+        "Filler is on in its place, each time:"
+    )
+    # One that is late today fits tomorrow.
+    longer = replace(programme, blocks=(replace(block, ends=time(20, 28)),))
+    found = picks(longer)
+    assert any(pick.rule == "filler" for pick in found)
+    assert look(longer, found, known).faults == ()
+    # Without an exact fit it plays, and is not cut.
+    played = replace(programme, blocks=(replace(block, fit=False),))
+    assert look(played, picks(played), known).faults == ()
+
+
+def test_a_filler_that_nobody_has_rated_is_told() -> None:
+    known = dict.fromkeys((1, 2, 3, 9, 50, 51), FINE)
+    rated = [entry(1, 6), entry(2, 6), entry(3, 6)]
+    filler = Rotation((entry(50), entry(51, 16)))
+    programme = replace(THREE, base=Rotation(tuple(rated)), filler=filler, max_rating=12)
+    told = look(programme, picks(programme), known, fillers=Fillers("Net", 2)).faults
+    assert [(fault.subject, fault.airs_at) for fault in told] == [("filler", NOON)]
+    assert (
+        "The filler “Net” can't stand in for anything: none of its 2 prepared entries is rated "
+        "12 or younger: rate them" in told[0].sentence
+    )
+    well = replace(programme, max_rating=16)
+    assert look(well, picks(well), known, fillers=Fillers("Net", 2)).faults == ()
+    # In a block for younger ones alone.
+    block = TimeBlock(7, "Kids", Rotation((entry(9, 0),)), time(20), time(21), max_rating=6)
+    kids = replace(well, blocks=(block,))
+    (fault,) = look(kids, picks(kids), known, fillers=Fillers("Net", 2)).faults
+    assert fault.subject == "filler-block-7"
+    assert fault.airs_at >= NOON + timedelta(hours=8)
+    assert "in block “Kids”: none of its 2 prepared entries is rated 6" in fault.sentence
 
 
 def test_a_faulty_item_is_told_at_the_time_of_what_comes_in_its_place() -> None:
@@ -434,3 +479,37 @@ def test_a_bucket_says_what_it_has_and_one_out_of_reach_says_nothing(
     settings.STORAGES = dict(settings.STORAGES)
     bucket.kill()
     assert set(forewarn.in_storage(keys).values()) == {None}
+
+
+# ---- keeping house ---------------------------------------------------------------------------
+
+
+def test_what_was_cleared_long_ago_is_removed(channel: Channel) -> None:
+    now = datetime.now(tz=UTC)
+    for subject, days in (("old", 31), ("new", 29), ("open", None)):
+        cleared = None if days is None else now - timedelta(days=days)
+        Forewarning.objects.create(
+            channel=channel, subject=subject, sentence="x", airs_at=NOON, cleared_at=cleared
+        )
+    thin_samples()
+    assert set(Forewarning.objects.values_list("subject", flat=True)) == {"new", "open"}
+
+
+def test_one_channels_trouble_keeps_no_other_from_being_looked_at(
+    channel: Channel, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = rows.channel("other", order="on", time_zone="Nowhere/Land")
+    look_ahead = forewarn.look_ahead
+
+    def fails(of: Channel, now: datetime, patience: float) -> faults.Look:
+        if of == other:
+            raise ArithmeticError("Nobody thought of it.")
+        return look_ahead(of, now, patience)
+
+    monkeypatch.setattr(forewarn, "look_ahead", fails)
+    (media / "second.mp4").unlink()
+    assert verify_ahead().startswith("1 found")
+    # A zone that nobody knows is no such trouble.
+    monkeypatch.undo()
+    verify_ahead()
+    assert Forewarning.objects.filter(channel=other).exists()
