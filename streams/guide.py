@@ -9,7 +9,6 @@ from fractions import Fraction
 from itertools import chain, islice
 from threading import Lock
 from typing import Any, Final, TypeVar
-from zoneinfo import ZoneInfo
 
 from django.core.cache import cache
 from django.db.models import Q
@@ -29,35 +28,52 @@ BACK: Final = timedelta(days=1)
 AHEAD: Final = timedelta(days=7)
 #: Seconds for which a guide is not computed again.
 KEPT: Final = 60
+#: While it is computed, the one before is told, until it is so many times as old.
+OLDEST: Final = 5
 #: After what is next, so many more are told to overlays, if they come this soon.
 AFTER_NEXT: Final = 3
 SOON: Final = timedelta(days=1)
 #: Rows in one query.
 CHUNK: Final = 500
 
-#: One is computed at a time: those who ask meanwhile get the same.
-_guides: Final = Lock()
-_nexts: Final = Lock()
+#: Of all that is ahead no more is computed: a guide of very short items ends earlier.
+MOST_PICKS: Final = 12_000
+#: Seconds for which what is on now is not looked up again: as often as overlays may ask.
+KEPT_NOW: Final = 1
+
+#: Of each channel and purpose: one is computed at a time.
+_locks: Final[dict[str, Lock]] = {}
 
 T = TypeVar("T")
 
 
 def xmltv(channel: Channel, now: datetime) -> bytes:
-    """The channel's guide, at most `KEPT` seconds old."""
-    return _kept(f"guide-{channel.pk}", _guides, lambda: _made(channel, now))
+    """The channel's guide, hardly older than `KEPT` seconds."""
+    name = f"guide-{channel.pk}"
+    return _kept(name, name, KEPT, lambda: _made(channel, now))
 
 
-def _kept(name: str, lock: Lock, make: Callable[[], T]) -> T:
-    """What was made a while ago, or else is made now, by one of those who ask for it."""
-    known: T | None = cache.get(name)
-    if known is not None:
-        return known
-    with lock:
-        known = cache.get(name)
-        if known is None:
-            known = make()
-            cache.set(name, known, KEPT)
-    return known
+def _kept(name: str, lock: str, seconds: int, make: Callable[[], T]) -> T:
+    """What was made a while ago, or else is made now, by one of those who ask for it.
+
+    The others get the old one meanwhile, and wait only where there is none.
+    """
+    both = {name, f"{name}-fresh"}
+    known = cache.get_many(both)
+    if both > known.keys():
+        guard = _locks.setdefault(lock, Lock())
+        if guard.acquire(blocking=name not in known):
+            try:
+                # Whoever had to wait finds it made.
+                known = cache.get_many(both)
+                if both > known.keys():
+                    known[name] = make()
+                    cache.set(name, known[name], seconds * OLDEST)
+                    cache.set(f"{name}-fresh", "yes", seconds)
+            finally:
+                guard.release()
+    kept: T = known[name]
+    return kept
 
 
 def _made(channel: Channel, now: datetime) -> bytes:
@@ -67,7 +83,7 @@ def _made(channel: Channel, now: datetime) -> bytes:
         f"{channel.slug}.streamsite",
         channel.name,
         (_listing(each, items, channel.name) for each in told),
-        ZoneInfo(channel.time_zone),
+        channel.zone,
     )
 
 
@@ -76,7 +92,8 @@ def programme(channel: Channel, now: datetime) -> list[Airing]:
     coming = forecast.of(channel, now, now + AHEAD)
     on = channel.order == Channel.Order.ON
     until = coming.spans[0][0] if on and coming.spans else now
-    return list(joined(chain(_aired(channel, now, until), airings(coming.picks()))))
+    ahead = islice(coming.picks(), MOST_PICKS)
+    return list(joined(chain(_aired(channel, now, until), airings(ahead))))
 
 
 def _aired(channel: Channel, now: datetime, until: datetime) -> Iterator[Airing]:
@@ -147,8 +164,13 @@ def now_next(channel: Channel, now: datetime) -> dict[str, Any]:
     """What is on air, as measured, and what comes next, for programs.
 
     `now` is null where nothing is on air and where nobody knows: `state` says which. Moments
-    are ISO 8601 in UTC, `in_point` is in seconds.
+    are ISO 8601 in UTC, `in_point` is in seconds. Looked up once in `KEPT_NOW` seconds.
     """
+    name = f"now-{channel.pk}"
+    return _kept(name, name, KEPT_NOW, lambda: _now_next(channel, now))
+
+
+def _now_next(channel: Channel, now: datetime) -> dict[str, Any]:
     told = report(now, slug=channel.slug).channels[0]
     names = {BASE: "Base playlist", FILLER: "Filler", FAILOVER: "Failover"}
     names |= {f"block-{block.pk}": block.name for block in channel.blocks.all()}
@@ -183,14 +205,16 @@ def coming(channel: Channel, told: ChannelReport, now: datetime) -> Sequence[Air
     since, until = (told.now.since, told.now.until) if told.now else (None, None)
     moments = [at.timestamp() if at else None for at in (since, until)]
     name = f"next-{channel.pk}-{told.order}-{moments}".replace(" ", "")
-    known = _kept(name, _nexts, lambda: _next(channel, now))
+    lock = f"next-{channel.pk}"
+    known = _kept(name, lock, KEPT, lambda: _next(channel, now))
     # Of one that was computed a while ago, the first may have begun.
     return [each for each in known if each.ends > now]
 
 
 def _next(channel: Channel, now: datetime) -> list[Airing]:
     ahead = forecast.of(channel, now, now + SOON)
-    return list(islice(airings(ahead.picks()), 1 + AFTER_NEXT))
+    found = islice(ahead.picks(), MOST_PICKS)
+    return list(islice(airings(found), 1 + AFTER_NEXT))
 
 
 def _later(airing: Airing, names: dict[str, str], channel: Channel) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, time, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +15,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,12 +23,13 @@ from lxml import etree
 from pytest_django import DjangoAssertNumQueries
 
 from media_library.models import MediaItem, Tag
-from streams import guide
+from streams import forecast, guide
 from streams.models import AsRun, Block, Channel, ChannelState, Node, OnAirHours
 from streams.plans import kept
 from streams.programme.values import Cursor
 from streams.programme.xmltv import Listing, document
 from streams.tests import rows
+from streams.tests.bench.waiting import until
 
 DTD = etree.DTD(str(Path(__file__).parent / "xmltv.dtd"))
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -280,3 +284,77 @@ def test_an_overlay_may_ask_every_second(
     asked(client)
     with django_assert_max_num_queries(9):
         asked(client)
+
+
+# ---- what it costs ---------------------------------------------------------------------------
+
+
+def test_who_asks_while_a_guide_is_computed_gets_the_old_one() -> None:
+    """And nobody waits for another channel's."""
+    begun, end = Event(), Event()
+
+    def slowly() -> str:
+        begun.set()
+        assert end.wait(20)
+        return "new"
+
+    assert guide._kept("a", "a", 60, lambda: "old") == "old"
+    cache.delete("a-fresh")
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(guide._kept, "a", "a", 60, slowly)
+        assert begun.wait(20)
+        assert guide._kept("a", "a", 60, lambda: "not this") == "old"
+        assert guide._kept("b", "b", 60, lambda: "other") == "other"
+        end.set()
+        assert made.result(20) == "new"
+    assert guide._kept("a", "a", 60, lambda: "not this") == "new"
+
+
+def test_a_guide_of_very_short_items_ends_earlier(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guide, "MOST_PICKS", 5)
+    told = guide.programme(channel, timezone.now())
+    # The one on air, and five more.
+    assert len(told) == 6
+
+
+def test_blocks_of_the_past_cost_nothing(channel: Channel) -> None:
+    now = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    today = date(2026, 6, 1)
+    for ago in range(4):
+        rows.block(
+            channel,
+            f"Block {ago}",
+            last_day=today - ago * timedelta(days=1),
+            starts=time(22),
+            ends=time(2),
+        )
+    names = {block.name for block in forecast.of(channel, now, now).programme.blocks}
+    # Yesterday's ends today.
+    assert names == {"Block 0", "Block 1"}
+    # What today is, its own clock says: there it is the 2nd of June already.
+    Channel.objects.update(time_zone="Pacific/Kiritimati")
+    there = Channel.objects.get()
+    names = {block.name for block in forecast.of(there, now, now).programme.blocks}
+    assert names == {"Block 0"}
+
+
+def test_what_is_on_now_is_looked_up_once_a_second(
+    channel: Channel, client: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    before = asked(client)
+    ChannelState.objects.update(now_title="Changed")
+    # The channel alone is looked up.
+    with django_assert_num_queries(1):
+        assert asked(client) == before
+    until(lambda: asked(client)["now"]["title"] == "Changed", 10, "it is looked up again")
+
+
+def test_a_zone_that_nobody_knows_is_taken_for_utc(channel: Channel, client: Client) -> None:
+    Channel.objects.update(time_zone="Nowhere/Land")
+    root = valid(guide.xmltv(Channel.objects.get(), timezone.now()))
+    assert root.findall("programme")[0].get("start", "").endswith(" +0000")
+    client.force_login(rows.user("streams.view_channel", "streams.view_asrun"))
+    for name in ("calendar", "calendar-preview", "calendar-why"):
+        assert client.get(reverse(name, args=["demo"])).status_code == 200

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from zoneinfo import ZoneInfo
 
 from django.contrib import admin, messages
 from django.core.serializers.json import DjangoJSONEncoder
@@ -35,7 +34,7 @@ def now_next(request: HttpRequest, slug: str) -> HttpResponseBase:
     answer = JsonResponse(guide.now_next(channel, timezone.now()), encoder=DjangoJSONEncoder)
     if channel.public_guide:
         answer["Access-Control-Allow-Origin"] = "*"
-    return _kept(answer, channel, 1)
+    return _kept(answer, channel, guide.KEPT_NOW)
 
 
 def _told_of(request: HttpRequest, slug: str) -> Channel:
@@ -67,7 +66,7 @@ def as_run_csv(request: HttpRequest) -> HttpResponseBase:
             request.GET.get("from", ""),
             request.GET.get("to", ""),
             now=timezone.now(),
-            zone=ZoneInfo(channel.time_zone),
+            zone=channel.zone,
         )
     except as_run.SpanError as error:
         if wants_json(request):
