@@ -29,7 +29,7 @@ def test_hours_put_a_channel_on_the_air_and_take_it_off(
 
     # As if it had been on for half an hour, and its end had been missed.
     now = timezone.now()
-    Channel.objects.update(ordered_at=now - timedelta(minutes=25))
+    Channel.objects.update(switched_at=now - timedelta(minutes=25))
     ChannelState.objects.update(hours_done=now - timedelta(minutes=20))
     hours.starts = (now - timedelta(minutes=30)).time()
     hours.ends = (now - timedelta(minutes=5)).time()
