@@ -5,17 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from pathlib import Path
 from typing import Final
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks while all is well, and while it is not.
-CALM: Final = 10.0
-ANXIOUS: Final = 2.0
-#: Seconds for which an answer holds: after that nobody knows.
-KNOWN: Final = 60.0
+#: Seconds between two looks while it is gone.
+AGAIN: Final = 2.0
 
 
 def gone(folder: Path) -> str:
@@ -35,12 +31,15 @@ def gone(folder: Path) -> str:
 
 
 class FolderWatch:
-    """Looks again and again; `fault` has the last answer and never waits."""
+    """Looks when something could not be played, and then until all is well again.
+
+    `fault` has the last answer and never waits.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._fault = ""
-        self._known_at: float | None = None
+        self._doubted = False
         self._call = threading.Event()
 
     def start(self) -> None:
@@ -48,22 +47,21 @@ class FolderWatch:
 
     def doubt(self) -> None:
         """Something in it could not be played: look now."""
+        self._doubted = True
         self._call.set()
 
     def fault(self) -> str | None:
         """What `gone` said last; None while nobody knows."""
-        if self._known_at is None or time.monotonic() - self._known_at > KNOWN:
-            return None
-        return self._fault
+        return None if self._doubted else self._fault
 
     def look(self) -> None:
         found = gone(self.folder)
         if found != self._fault:
             logger.warning(found or f"The media folder {self.folder} is there again.")
-        self._fault, self._known_at = found, time.monotonic()
+        self._fault, self._doubted = found, False
 
     def _run(self) -> None:
         while True:
-            self.look()
-            self._call.wait(ANXIOUS if self._fault else CALM)
+            self._call.wait(AGAIN if self._fault else None)
             self._call.clear()
+            self.look()

@@ -27,8 +27,10 @@ def test_a_folder_that_is_gone_or_empty_is_told_from_one_with_films(tmp_path: Pa
     assert "can't be read" in gone(folder / "film.mp4")
 
 
-def test_until_it_has_looked_nobody_knows(tmp_path: Path) -> None:
+def test_it_is_looked_at_when_something_fails(tmp_path: Path) -> None:
     watch = FolderWatch(tmp_path)
+    assert watch.fault() == ""
+    watch.doubt()
     assert watch.fault() is None
     watch.look()
     assert "is empty" in (watch.fault() or "")
