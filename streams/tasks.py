@@ -18,6 +18,7 @@ from media_library.house import House
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams import forecast, forewarn, plans
 from streams.attendant import attended
+from streams.ingest.reconciler import reconciled
 from streams.models import Channel, Forewarning, LogLine, Sample
 from streams.node import NodeLedger
 from streams.playout.supervisor import supervise
@@ -51,7 +52,7 @@ LINES_KEPT: Final = 2000
 def supervise_node() -> str:
     """Supervise this node's channels until SIGTERM. The worker ends with it."""
     sources = open_sources()
-    with attended() as preflights:
+    with reconciled(), attended() as preflights:
         book = NodeLedger(settings.NODE_NAME, sources, preflights)
         supervise(plans.tools(), plans.policy(), book, sources)
     # Told to end: the worker must not wait for another task.

@@ -98,6 +98,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "streamsite.middleware.RealAddressMiddleware",
+    "streams.views.callbacks.CallbackMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "streamsite.middleware.CompressTextMiddleware",
@@ -275,6 +276,46 @@ WORKER_GIVE_UP = env.flag("WORKER_GIVE_UP", default=False)
 YOUTUBE_RTMP_URL = env.url(
     "YOUTUBE_RTMP_URL", "rtmps://a.rtmps.youtube.com:443/live2", ("rtmp://", "rtmps://")
 )
+
+# ---- live: the ingest server -----------------------------------------------------------------
+INGEST_SERVER = env.choice("INGEST_SERVER", "none", ("none", "mediamtx", "nginx-rtmp"))
+#: Empty: where deploy/ puts it on this machine.
+INGEST_API_URL = env.url("INGEST_API_URL", "", ("http://", "https://"))
+#: The ingest server shows it with what it tells; nginx-rtmp has it in the address.
+INGEST_TOKEN = env.secret("INGEST_TOKEN")
+#: Who watches from another machine shows it. Empty: nobody does.
+INGEST_READ_TOKEN = env.secret("INGEST_READ_TOKEN")
+#: Where broadcasters publish; srt:// and http:// addresses are made with its host.
+PUBLIC_INGEST_URL = env.url("PUBLIC_INGEST_URL", "rtmp://127.0.0.1", ("rtmp://", "rtmps://"))
+#: Where viewers watch.
+PUBLIC_PLAYBACK_URL = env.url(
+    "PUBLIC_PLAYBACK_URL", "http://127.0.0.1:8888", ("http://", "https://")
+)
+for _name, _url in (
+    ("INGEST_API_URL", INGEST_API_URL),
+    ("PUBLIC_INGEST_URL", PUBLIC_INGEST_URL),
+    ("PUBLIC_PLAYBACK_URL", PUBLIC_PLAYBACK_URL),
+):
+    if _url and (not is_address(_url) or set(_url) & set(";,?#@'\"")):
+        raise ImproperlyConfigured(
+            f"{_name} can't be read: write scheme, host and port, without the stream's path."
+        )
+PUBLIC_INGEST_URL = PUBLIC_INGEST_URL.rstrip("/")
+PUBLIC_PLAYBACK_URL = PUBLIC_PLAYBACK_URL.rstrip("/")
+for _name, _secret in (
+    ("INGEST_TOKEN", INGEST_TOKEN),
+    ("INGEST_READ_TOKEN", INGEST_READ_TOKEN),
+):
+    if _secret and not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", _secret.reveal()):
+        raise ImproperlyConfigured(
+            f"{_name} must have 16 to 128 letters, digits, - and _. Make one with: "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(24))'"
+        )
+if INGEST_SERVER != "none" and not INGEST_TOKEN:
+    raise ImproperlyConfigured(
+        f"INGEST_TOKEN is empty, but INGEST_SERVER is {INGEST_SERVER}: set it to what stands "
+        "in that server's configuration (deploy/live.md)."
+    )
 
 # ---- alerts ----------------------------------------------------------------------------------
 #: Who is told the day before of what will go wrong on air. Both empty: the pages alone say it.

@@ -1,15 +1,19 @@
 from streams.models.channel import Channel, Output
 from streams.models.history import AsRun, Incident, LogLine, Run, Sample
+from streams.models.ingest import Broadcaster, IngestServer, LiveStream, StreamKey
 from streams.models.programme import Block, Forewarning, OnAirHours
 from streams.models.state import ChannelState, Node, OutputState
 
 __all__ = [
     "AsRun",
     "Block",
+    "Broadcaster",
     "Channel",
     "ChannelState",
     "Forewarning",
     "Incident",
+    "IngestServer",
+    "LiveStream",
     "LogLine",
     "Node",
     "OnAirHours",
@@ -17,4 +21,5 @@ __all__ = [
     "OutputState",
     "Run",
     "Sample",
+    "StreamKey",
 ]

@@ -1,0 +1,1 @@
+"""Live streams of broadcasters: what the ingest server asks and tells, and what it is asked."""

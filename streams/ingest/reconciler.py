@@ -1,0 +1,180 @@
+"""What the ingest server really has, every two seconds: callbacks get lost.
+
+It is a thread beside the node's supervisor, as the attendant is: the queue's schedules can't
+come every two seconds, and a takeover is decided on this node by what is found here. Where
+several nodes share a database, a lease on the server's row lets one of them ask.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from django.conf import settings
+from django.db import close_old_connections, connection
+from django.db.models import Q
+from django.utils import timezone
+
+from streams.ingest import leases
+from streams.ingest.callbacks import Told, slug_of
+from streams.ingest.servers import Door, Listed, ServerError, door, source_of
+from streams.models import IngestServer, LiveStream
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Seconds between two looks.
+TICK: Final = 2.0
+#: A node that has not looked for so long has given its place away.
+LEASE: Final = timedelta(seconds=10)
+#: Seconds that the end of the node waits for the look that is under way.
+LAST: Final = 1.0
+
+
+def look(server: Door, owner: str) -> None:
+    """Ask the server once and put the rows right. Does nothing where another node does it."""
+    now = timezone.now()
+    if not _mine(server.kind, owner, now):
+        return
+    try:
+        listed = server.streams()
+    except ServerError as error:
+        out_of_reach(server.kind, str(error))
+        return
+    IngestServer.objects.filter(kind=server.kind).update(reached_at=timezone.now(), fault="")
+    settle(server.kind, listed, asked_at=now, now=timezone.now())
+    enforce(server)
+
+
+def _mine(kind: str, owner: str, now: datetime) -> bool:
+    IngestServer.objects.get_or_create(kind=kind)
+    free = Q(owner=owner) | Q(lease_until=None) | Q(lease_until__lte=now)
+    rows = IngestServer.objects.filter(free, kind=kind)
+    return bool(rows.update(owner=owner, lease_until=now + LEASE))
+
+
+def out_of_reach(kind: str, fault: str) -> None:
+    """Nothing is known: what was live may be so still. Leases lapse by themselves."""
+    IngestServer.objects.filter(kind=kind).update(fault=fault)
+    live = LiveStream.objects.filter(server=kind, ended_at=None, unknown=False)
+    if live.update(unknown=True, bitrate=None):
+        log.warning("ingest.out_of_reach", server=kind, fault=fault)
+
+
+def settle(kind: str, listed: Sequence[Listed], *, asked_at: datetime, now: datetime) -> None:
+    """Make the rows say what the server's list of `asked_at` says."""
+    rows = {row.path: row for row in LiveStream.objects.filter(server=kind, ended_at=None)}
+    stale = leases.ended_lately(kind, (one.path for one in listed), asked_at - leases.SETTLING)
+    for one in listed:
+        row = rows.pop(one.path, None)
+        if row is not None and row.source_id == one.source_id:
+            _measure(row, one, now)
+        elif (one.path, one.source_id) not in stale:
+            _begin(kind, one, now)
+    for row in rows.values():
+        # A callback may have told of it after the list was made.
+        if row.seen_at < asked_at - leases.SETTLING and leases.ended(
+            kind, row.path, row.source_id, now
+        ):
+            log.info("ingest.ended_unseen", path=row.path, source=row.source_id)
+
+
+def _begin(kind: str, one: Listed, now: datetime) -> None:
+    told = Told(one.path, slug_of(one.path), one.source_type, one.source_id, one.address)
+    row = leases.began(
+        kind,
+        told,
+        now,
+        started_at=min(one.since or now, now),
+        bytes_in=one.bytes_in,
+        tracks=list(one.tracks),
+    )
+    if row is not None:
+        log.info("ingest.began_unseen", path=one.path, source=one.source_id)
+        _hold(row, now)
+
+
+def _measure(row: LiveStream, one: Listed, now: datetime) -> None:
+    grown = row.bytes_in is None or one.bytes_in > row.bytes_in
+    bitrate = None
+    if row.bytes_in is not None and not row.unknown and now > row.seen_at:
+        gained = max(0, one.bytes_in - row.bytes_in)
+        bitrate = round(gained * 8 / (now - row.seen_at).total_seconds())
+    still = LiveStream.objects.filter(pk=row.pk, ended_at=None)
+    still.update(
+        seen_at=now,
+        bytes_in=one.bytes_in,
+        bitrate=bitrate,
+        unknown=False,
+        tracks=list(one.tracks) or row.tracks,
+        source_type=one.source_type or row.source_type,
+        **({"grown_at": now} if grown else {}),
+    )
+    if grown:
+        # Only then: a connection that is half open must not keep its owner out.
+        _hold(row, now)
+
+
+def _hold(row: LiveStream, now: datetime) -> None:
+    if row.key_id is not None:
+        leases.renew(row.key_id, row.source_id, row.address, now)
+
+
+def enforce(server: Door) -> None:
+    """End what must not be live: a key was revoked, or its broadcaster disabled."""
+    forbidden = LiveStream.objects.filter(server=server.kind, ended_at=None).filter(
+        Q(key__revoked_at__isnull=False) | Q(broadcaster__enabled=False)
+    )
+    for row in forbidden:
+        try:
+            server.kick(source_of(row))
+        except ServerError as error:
+            log.warning("ingest.not_ended", path=row.path, fault=str(error))
+        else:
+            log.info("ingest.kicked", path=row.path, source=row.source_id)
+
+
+class Reconciler(threading.Thread):
+    """A daemon: the end of the process does not wait for it."""
+
+    def __init__(self, server: Door, owner: str) -> None:
+        super().__init__(name="reconciler", daemon=True)
+        self.server = server
+        self.owner = owner
+        self._stopped = threading.Event()
+        self._fault = ""
+
+    def run(self) -> None:
+        while not self._stopped.wait(TICK):
+            try:
+                close_old_connections()
+                look(self.server, self.owner)
+                self._fault = ""
+            except Exception as error:
+                # Whatever it is, the next look may go well; and it is told once.
+                if self._fault != repr(error):
+                    self._fault = repr(error)
+                    log.exception("reconciler.failed")
+        connection.close()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+@contextmanager
+def reconciled() -> Iterator[None]:
+    """Ask the ingest server while the block runs, where there is one."""
+    server = door()
+    if server is None:
+        yield
+        return
+    reconciler = Reconciler(server, settings.NODE_NAME)
+    reconciler.start()
+    try:
+        yield
+    finally:
+        reconciler.stop()
+        reconciler.join(LAST)

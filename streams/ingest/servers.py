@@ -1,0 +1,294 @@
+"""The one door to an ingest server: what is live there, and the end of it.
+
+Every call is bounded in time and size. What fails is a `ServerError` whose `str()` tells the
+operator what to do; it means that nothing is known, not that nothing is live.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from http.client import HTTPException
+from typing import Any, Final, Protocol
+from urllib.error import HTTPError
+from urllib.parse import quote, urlencode
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+)
+from xml.etree import ElementTree as ET
+
+from django.conf import settings
+
+from streams.ingest.callbacks import slug_of
+from streams.models import LiveStream
+
+#: Seconds for each answer of the server, which is on this machine.
+PATIENCE: Final = 3.0
+#: Bytes of one answer: some 10,000 streams.
+_MOST: Final = 16 * 2**20
+_PAGE: Final = 100
+#: Pages of one list: more would take longer than the time between two lists.
+_MOST_PAGES: Final = 100
+#: Seconds between two looks whether a stream is gone.
+_LOOK: Final = 0.2
+
+
+class ServerError(Exception):
+    """The server can't be asked, or its answer can't be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who publishes at a path, by the server's own name for the connection."""
+
+    path: str
+    type: str
+    id: str
+
+
+def source_of(row: LiveStream) -> Source:
+    return Source(row.path, row.source_type, row.source_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A source that is live at the server now."""
+
+    path: str
+    source_type: str
+    source_id: str
+    bytes_in: int
+    address: str = ""
+    since: datetime | None = None
+    tracks: tuple[str, ...] = ()
+
+
+class Door(Protocol):
+    kind: str
+
+    def streams(self) -> list[Listed]:
+        """All that is published at paths of broadcasters. Raises `ServerError`."""
+
+    def kick(self, source: Source) -> None:
+        """End that source; one that is gone already is well. Raises `ServerError`."""
+
+    def end(self, source: Source, *, within: float) -> bool:
+        """Kick it and see that it is gone. Raises `ServerError`."""
+
+
+class _Http:
+    """What both doors have in common."""
+
+    kind = ""
+
+    def __init__(self, base: str) -> None:
+        self.base = base.rstrip("/")
+        self._opener = OpenerDirector()
+        # Neither proxies of the environment nor redirects: the address is the operator's own.
+        for handler in (
+            *(ProxyHandler({}), HTTPHandler(), HTTPSHandler()),
+            *(HTTPDefaultErrorHandler(), HTTPErrorProcessor()),
+        ):
+            self._opener.add_handler(handler)
+
+    def _ask(
+        self, path: str, query: dict[str, str] | None = None, *, post: bool = False
+    ) -> bytes:
+        address = f"{self.base}{path}" + (f"?{urlencode(query)}" if query else "")
+        request = Request(address, data=b"" if post else None)  # noqa: S310 - settings judge it
+        try:
+            with self._opener.open(request, timeout=PATIENCE) as answer:
+                body: bytes = answer.read(_MOST + 1)
+        except HTTPError as error:
+            with error:
+                if error.code == 404:  # noqa: PLR2004 - as HTTP has it
+                    raise _GoneError from None
+            raise ServerError(
+                f"The ingest server answers {error.code}: look at its API's settings."
+            ) from None
+        except (OSError, HTTPException, ValueError) as error:
+            raise ServerError(
+                f"The ingest server does not answer at INGEST_API_URL "
+                f"({getattr(error, 'reason', None) or type(error).__name__}): is it running?"
+            ) from None
+        if len(body) > _MOST:
+            raise ServerError("The ingest server's answer is too long to be read.")
+        return body
+
+    def streams(self) -> list[Listed]:
+        raise NotImplementedError
+
+    def kick(self, source: Source) -> None:
+        raise NotImplementedError
+
+    def end(self, source: Source, *, within: float) -> bool:
+        deadline = time.monotonic() + within
+        self.kick(source)
+        while any((s.path, s.source_id) == (source.path, source.id) for s in self.streams()):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK)
+        return True
+
+
+class _GoneError(ServerError):
+    """404: there is no such thing, or not any more."""
+
+    def __init__(self) -> None:
+        super().__init__("The ingest server knows no such address: look at INGEST_API_URL.")
+
+
+# ---- MediaMTX --------------------------------------------------------------------------------
+#: Where each type of source is kicked. Other types are not published by anybody.
+_KICKED: Final = {
+    "rtmpConn": "rtmpconns",
+    "rtmpsConn": "rtmpsconns",
+    "rtspSession": "rtspsessions",
+    "rtspsSession": "rtspssessions",
+    "srtConn": "srtconns",
+    "webRTCSession": "webrtcsessions",
+}
+
+
+class MediaMtx(_Http):
+    """MediaMTX's API, v3. Names of fields changed in 1.16: both are read."""
+
+    kind = "mediamtx"
+
+    def streams(self) -> list[Listed]:
+        try:
+            return self._pages()
+        except (LookupError, AttributeError, TypeError, ValueError):
+            raise ServerError(
+                "The ingest server's list of paths can't be read: is it MediaMTX, v1?"
+            ) from None
+
+    def _pages(self) -> list[Listed]:
+        found: list[Listed] = []
+        for page in range(_MOST_PAGES):
+            query = {"page": str(page), "itemsPerPage": str(_PAGE)}
+            answer = json.loads(self._ask("/v3/paths/list", query))
+            items = answer["items"]
+            found += filter(None, map(_mediamtx_listed, items))
+            if page + 1 >= int(answer.get("pageCount") or 0):
+                break
+        return found
+
+    def kick(self, source: Source) -> None:
+        kind = _KICKED.get(source.type)
+        if kind is None:
+            raise ServerError(f"Sources of the type {source.type!r} can't be ended from here.")
+        try:
+            self._ask(f"/v3/{kind}/kick/{quote(source.id, safe='')}", post=True)
+        except _GoneError:
+            return
+
+
+def _mediamtx_listed(item: Any) -> Listed | None:
+    """One path of the list; None where nobody publishes there."""
+    source = item.get("source") if isinstance(item, dict) else None
+    if not isinstance(source, dict) or not slug_of(str(item.get("name", ""))):
+        return None
+    # `available` can be true of a path without a publisher, `online` can't.
+    if not next(
+        (item[name] for name in ("online", "available", "ready") if name in item), False
+    ):
+        return None
+    tracks = item.get("tracks2") or item.get("tracks") or []
+    since = next((item[n] for n in ("onlineTime", "readyTime") if item.get(n)), None)
+    return Listed(
+        path=str(item["name"]),
+        source_type=str(source.get("type", "")),
+        source_id=str(source.get("id", "")),
+        bytes_in=int(item.get("inboundBytes", item.get("bytesReceived")) or 0),
+        since=_moment(since),
+        tracks=tuple(_track(track) for track in tracks),
+    )
+
+
+def _track(track: Any) -> str:
+    return str(track.get("codec", "")) if isinstance(track, dict) else str(track)
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        # Go writes nanoseconds, of which Python reads six digits.
+        moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(text)))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+# ---- nginx-rtmp ------------------------------------------------------------------------------
+#: What XML 1.0 has no place for. The module escapes markup in what clients send, but not these.
+_CONTROLS: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+
+
+class NginxRtmp(_Http):
+    """nginx-rtmp's `/stat` and `/control`."""
+
+    kind = "nginx-rtmp"
+
+    def streams(self) -> list[Listed]:
+        body = _CONTROLS.sub(b"", self._ask("/stat"))
+        try:
+            # Clients can't put a DTD into it, without which XML has no bombs.
+            root = ET.fromstring(body.decode(errors="replace"))  # noqa: S314
+        except (ET.ParseError, ValueError):
+            raise ServerError("The ingest server's /stat is no XML.") from None
+        return list(_nginx_listed(root))
+
+    def kick(self, source: Source) -> None:
+        app, _, name = source.path.partition("/")
+        # It answers how many it has dropped; none means that it is gone.
+        self._ask("/control/drop/publisher", {"app": app, "name": name, "clientid": source.id})
+
+
+def _nginx_listed(root: ET.Element) -> Iterator[Listed]:
+    for application in root.iter("application"):
+        for stream in application.iter("stream"):
+            path = f"{application.findtext('name', '')}/{stream.findtext('name', '')}"
+            publisher = next(
+                (c for c in stream.iter("client") if c.find("publishing") is not None), None
+            )
+            if publisher is None or not slug_of(path):
+                continue
+            codecs = (stream.findtext(f"meta/{kind}/codec", "") for kind in ("video", "audio"))
+            yield Listed(
+                path=path,
+                source_type="rtmp",
+                source_id=publisher.findtext("id", ""),
+                bytes_in=_whole(stream.findtext("bytes_in")),
+                address=publisher.findtext("address", ""),
+                tracks=tuple(filter(None, codecs)),
+            )
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0
+
+
+# ---- the configured one ----------------------------------------------------------------------
+_DOORS: Final[dict[str, tuple[type[MediaMtx] | type[NginxRtmp], str]]] = {
+    "mediamtx": (MediaMtx, "http://127.0.0.1:9997"),
+    "nginx-rtmp": (NginxRtmp, "http://127.0.0.1:8090"),
+}
+
+
+def door() -> Door | None:
+    """To the server of the settings; None where there is none."""
+    known = _DOORS.get(settings.INGEST_SERVER)
+    if known is None:
+        return None
+    make, usual = known
+    return make(settings.INGEST_API_URL or usual)

@@ -1,0 +1,269 @@
+"""What the servers say is read right, and what they are answered, without a database."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.ingest import callbacks
+from streams.ingest.callbacks import Action, Asked, KeyFacts, UnreadableError, Verdict
+from streamsite.secret import Secret
+
+KEY = "k3y_abcdefghijklmnopqrstuvwxyz-0"
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LEASE, GRACE = timedelta(seconds=15), timedelta(seconds=60)
+UUID = "5b1a4ee1-6f0f-4d63-9f0c-6b1f4a2d9a10"
+
+#: As MediaMTX 1.20 sends them (its documentation, "Authentication", and facts recorded from its
+#: source): fields that a protocol has not are empty, and `id` may be null.
+MEDIAMTX = {
+    "RTMP, OBS": {
+        "protocol": "rtmp",
+        "id": UUID,
+        "query": f"token={KEY}",
+    },
+    "RTMP, user and pass": {"protocol": "rtmp", "id": UUID, "user": "u", "password": KEY},
+    "RTSP, after 401": {"protocol": "rtsp", "id": UUID, "user": "u", "password": KEY},
+    "SRT, streamid publish:live/ada:u:KEY": {
+        "protocol": "srt",
+        "id": UUID,
+        "user": "u",
+        "password": KEY,
+    },
+    "WHIP, bearer": {"protocol": "webrtc", "id": UUID, "token": KEY},
+    "WHIP, bearer that was split at its colon": {
+        "protocol": "webrtc",
+        "id": UUID,
+        "user": "u",
+        "password": KEY,
+    },
+    "WHIP, in the query, no name yet": {
+        "protocol": "webrtc",
+        "id": None,
+        "query": f"token={KEY}",
+    },
+}
+
+
+def question(**fields: object) -> bytes:
+    said: dict[str, Any] = {
+        "ip": "203.0.113.7",
+        "user": "",
+        "password": "",
+        "token": "",
+        "action": "publish",
+        "path": "live/ada",
+        "protocol": "rtmp",
+        "id": UUID,
+        "query": "",
+        "userAgent": "",
+    }
+    return json.dumps(said | fields).encode()
+
+
+@pytest.mark.parametrize("form", MEDIAMTX)
+def test_mediamtx_brings_the_key_in_many_forms(form: str) -> None:
+    fields = MEDIAMTX[form]
+    asked = callbacks.mediamtx_asked(question(**fields))
+    assert asked == Asked(
+        action=Action.PUBLISH,
+        slug="ada",
+        protocol=str(fields["protocol"]),
+        source_id=str(fields["id"] or ""),
+        address="203.0.113.7",
+        credential=Secret(KEY),
+    )
+    assert KEY not in repr(asked)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{", b"\xff", b"null", b'{"action": "fly"}', b'{"action": 3}', b"[" * 10_000],
+)
+def test_what_is_no_question_is_unreadable(body: bytes) -> None:
+    with pytest.raises(UnreadableError):
+        callbacks.mediamtx_asked(body)
+
+
+@pytest.mark.parametrize("path", ["", "live", "live/", "live/a/b", "other/ada", "live/ad\n"])
+def test_other_paths_are_nobodys(path: str) -> None:
+    assert callbacks.mediamtx_asked(question(path=path)).slug == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (
+            f"path=live%2Fada&source_type=rtmpConn&source_id={UUID}".encode(),
+            "application/x-www-form-urlencoded",
+        ),
+        (
+            json.dumps(
+                {"path": "live/ada", "source_type": "rtmpConn", "source_id": UUID}
+            ).encode(),
+            "application/json; charset=utf-8",
+        ),
+    ],
+)
+def test_hooks_come_as_form_and_as_json(body: bytes, kind: str) -> None:
+    told = callbacks.mediamtx_told(body, kind)
+    assert (told.path, told.slug, told.source_type, told.source_id) == (
+        *("live/ada", "ada", "rtmpConn", UUID),
+    )
+
+
+#: As nginx-rtmp 1.2.2 sent it when FFmpeg published `ada?token=...`.
+NGINX = (
+    "app=live&flashver=FMLE/3.0%20(compatible%3B%20Lavf59.27.100)&swfurl=&tcurl=rtmp%3A//"
+    "127.0.0.1%3A1935/live&pageurl=&addr=127.0.0.1&clientid=7&call=publish&name=ada&type=live"
+)
+
+
+def test_nginx_rtmp_appends_what_the_client_made_up() -> None:
+    """Its own fields come first, so the first value is the one that it wrote."""
+    forged = f"{NGINX}&token={KEY}&name=eve&clientid=99&addr=10.0.0.1&app=other&token=second"
+    asked = callbacks.nginx_asked(forged.encode())
+    assert (asked.slug, asked.source_id, asked.address) == ("ada", "7", "127.0.0.1")
+    assert asked.credential == Secret(KEY)
+    told = callbacks.nginx_told(forged.encode())
+    assert (told.path, told.source_id) == ("live/ada", "7")
+
+
+@pytest.mark.parametrize("body", [b"", b"app=live&name=ada", b"clientid=-1", b"clientid=x"])
+def test_a_form_without_its_client_is_unreadable(body: bytes) -> None:
+    with pytest.raises(UnreadableError):
+        callbacks.nginx_asked(body)
+
+
+def test_a_form_of_very_many_fields_is_not_read() -> None:
+    with pytest.raises(UnreadableError):
+        callbacks.nginx_asked(NGINX.encode() + b"&a=1" * 100)
+
+
+@given(st.binary(max_size=300))
+def test_no_body_breaks_the_reading(body: bytes) -> None:
+    for read in (
+        callbacks.mediamtx_asked,
+        callbacks.nginx_asked,
+        callbacks.nginx_told,
+        lambda it: callbacks.mediamtx_told(it, "application/json"),
+        lambda it: callbacks.mediamtx_told(it, "text/plain"),
+    ):
+        with suppress(UnreadableError):
+            read(body)
+
+
+_TEXT = st.text(st.sampled_from("aé/: \n\x00\ud800\U0001f600"), max_size=20)
+_ANYTHING = st.none() | st.booleans() | st.integers() | _TEXT
+_FIELDS = ("ip", "user", "password", "token", "path", "protocol", "id", "query")
+
+
+@given(
+    st.fixed_dictionaries(
+        {"action": st.sampled_from(list(Action))}, optional=dict.fromkeys(_FIELDS, _ANYTHING)
+    )
+)
+def test_whatever_the_fields_hold_can_be_kept_in_a_row(said: dict[str, Any]) -> None:
+    asked = callbacks.mediamtx_asked(json.dumps(said).encode())
+    for text in (asked.slug, asked.source_id, asked.address, asked.protocol):
+        assert len(text) <= 64
+        assert "\x00" not in text
+        assert text.encode().decode() == text
+
+
+# ---- decisions -------------------------------------------------------------------------------
+ASKED = callbacks.mediamtx_asked(question(token=KEY))
+FREE = KeyFacts("ada", enabled=True)
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+HELD = replace(FREE, source_id="other", source_address="203.0.113.7", lease_seen_at=ago(14))
+ONCE = replace(FREE, single_use=True, last_used_at=ago(59), last_address="203.0.113.7")
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        (FREE, ""),
+        (None, "unknown key"),
+        (replace(FREE, slug="eve"), "another's path"),
+        (replace(FREE, enabled=False), "broadcaster disabled"),
+        (replace(FREE, revoked=True), "revoked"),
+        (replace(FREE, expires_at=NOW), "expired"),
+        (replace(FREE, expires_at=NOW + timedelta(seconds=1)), ""),
+        (HELD, "in use"),
+        (replace(HELD, lease_seen_at=ago(15)), ""),
+        (replace(HELD, source_id=UUID), ""),
+        (replace(HELD, source_id=""), ""),
+        (replace(HELD, source_id="", source_address="198.51.100.1"), "in use"),
+        (replace(FREE, single_use=True), ""),
+        (ONCE, ""),
+        (replace(ONCE, last_used_at=ago(60)), "used up"),
+        (replace(ONCE, last_address="198.51.100.1"), "used up"),
+    ],
+)
+def test_who_may_publish(key: KeyFacts | None, reason: str) -> None:
+    decision = callbacks.may_publish(ASKED, key, NOW, lease=LEASE, grace=GRACE)
+    assert decision.reason == reason
+    assert decision.verdict is (Verdict.REFUSE if reason else Verdict.ACCEPT)
+
+
+def test_who_brings_nothing_is_asked_for_it() -> None:
+    asked = callbacks.mediamtx_asked(question(user="u"))
+    decision = callbacks.may_publish(asked, None, NOW, lease=LEASE, grace=GRACE)
+    assert decision.verdict is Verdict.ASK
+
+
+@given(
+    st.builds(
+        KeyFacts,
+        slug=st.sampled_from(["ada", "eve"]),
+        enabled=st.booleans(),
+        revoked=st.booleans(),
+        expires_at=st.none() | st.datetimes(timezones=st.just(UTC)),
+        single_use=st.booleans(),
+        last_used_at=st.none() | st.sampled_from([ago(1), ago(100)]),
+        last_address=st.sampled_from(["203.0.113.7", "198.51.100.1"]),
+        source_id=st.sampled_from(["", UUID, "other"]),
+        source_address=st.sampled_from(["203.0.113.7", "198.51.100.1"]),
+        lease_seen_at=st.none() | st.sampled_from([ago(1), ago(16)]),
+    )
+)
+def test_nobody_is_accepted_with_a_key_that_was_withdrawn(key: KeyFacts) -> None:
+    decision = callbacks.may_publish(ASKED, key, NOW, lease=LEASE, grace=GRACE)
+    withdrawn = key.revoked or not key.enabled or key.slug != "ada"
+    withdrawn |= key.expires_at is not None and key.expires_at <= NOW
+    if withdrawn:
+        assert decision.verdict is Verdict.REFUSE
+    assert decision.verdict is not Verdict.ASK
+
+
+READ = "read-token-of-sixteen"
+
+
+@pytest.mark.parametrize(
+    ("address", "given_", "token", "verdict"),
+    [
+        ("127.0.0.1", "", "", Verdict.ACCEPT),
+        ("::1", "", "", Verdict.ACCEPT),
+        ("::ffff:127.0.0.1", "", "", Verdict.ACCEPT),
+        ("203.0.113.7", "", READ, Verdict.ASK),
+        ("203.0.113.7", READ, READ, Verdict.ACCEPT),
+        ("203.0.113.7", "another", READ, Verdict.REFUSE),
+        ("203.0.113.7", KEY, "", Verdict.REFUSE),
+        ("", READ, "", Verdict.REFUSE),
+    ],
+)
+def test_who_may_watch(address: str, given_: str, token: str, verdict: Verdict) -> None:
+    asked = callbacks.mediamtx_asked(question(action="read", ip=address, token=given_))
+    assert callbacks.may_read(asked, Secret(token)).verdict is verdict
