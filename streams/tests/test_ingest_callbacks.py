@@ -23,7 +23,7 @@ UUID = "5b1a4ee1-6f0f-4d63-9f0c-6b1f4a2d9a10"
 
 #: As MediaMTX 1.20 sends them (its documentation, "Authentication", and facts recorded from its
 #: source): fields that a protocol has not are empty, and `id` may be null.
-MEDIAMTX = {
+MEDIAMTX: dict[str, dict[str, Any]] = {
     "RTMP, OBS": {
         "protocol": "rtmp",
         "id": UUID,

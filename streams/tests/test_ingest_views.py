@@ -289,4 +289,4 @@ def test_the_key_is_in_no_row_and_no_log(
     assert "ingest.refused" in caplog.text
     assert key not in caplog.text
     for model in (StreamKey, LiveStream, LogEntry):
-        assert key not in repr(list(model.objects.values()))  # type: ignore[attr-defined]
+        assert key not in repr(list(model.objects.values()))

@@ -1,0 +1,123 @@
+"""A real nginx-rtmp with the configuration of deploy/, and publishers with FFmpeg."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+
+from streams.tests.bench.rtmp import free_port
+from streams.tests.bench.waiting import until
+
+_CONFIG: Final = "deploy/nginx/rtmp.conf"
+
+
+class NginxIngest:
+    """`start`, `kill` and `stop` as often as you like: the ports stay."""
+
+    def __init__(self, folder: Path, module: Path, site: str, token: str) -> None:
+        self.folder = folder
+        (folder / "hls/live").mkdir(parents=True)
+        self.rtmp, self.api, self.hls = free_port(), free_port(), free_port()
+        config = (settings.BASE_DIR / _CONFIG).read_text()
+        for old, new in (
+            (r"/usr/lib/nginx/modules/ngx_rtmp_module.so", str(module)),
+            # The test's folder is its user's own; and one process dies at one SIGKILL.
+            (r"user www-data;", "user root;\nmaster_process off;"),
+            (r"/run/streamsite-ingest", str(folder)),
+            (r"/var/log/nginx/streamsite-ingest.log", str(folder / "log")),
+            (r"listen 1935;", f"listen 127.0.0.1:{self.rtmp};"),
+            (r"127.0.0.1:8090", f"127.0.0.1:{self.api}"),
+            (r"127.0.0.1:8888", f"127.0.0.1:{self.hls}"),
+            (r"http://127.0.0.1:8000", site),
+            (r"CHANGE/", f"{token}/"),
+        ):
+            config, times = re.subn(re.escape(old), new, config)
+            assert times, f"{old} is not in {_CONFIG}"
+        (folder / "nginx.conf").write_text(config)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.api}"
+
+    @property
+    def hls_url(self) -> str:
+        return f"http://127.0.0.1:{self.hls}"
+
+    @property
+    def address(self) -> str:
+        return f"rtmp://127.0.0.1:{self.rtmp}"
+
+    def start(self) -> None:
+        nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+        self._process = subprocess.Popen(
+            (nginx, "-p", self.folder, "-c", self.folder / "nginx.conf"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until(self._answers, 5, "nginx listens")
+
+    def _answers(self) -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.rtmp)) == 0
+
+    def kill(self) -> None:
+        """As a crash would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(10)
+            self._process = None
+
+    def log(self) -> str:
+        path = self.folder / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+
+class Publisher:
+    """FFmpeg, sending a small picture with sound in real time until it is ended."""
+
+    def __init__(self, address: str) -> None:
+        self.process = subprocess.Popen(
+            (
+                *("ffmpeg", "-nostdin", "-loglevel", "error", "-re"),
+                *("-f", "lavfi", "-i", "testsrc=size=160x90:rate=10"),
+                *("-f", "lavfi", "-i", "sine=sample_rate=44100"),
+                *("-c:v", "libx264", "-preset", "ultrafast", "-g", "20", "-pix_fmt", "yuv420p"),
+                *("-b:v", "200k", "-minrate", "200k", "-maxrate", "200k", "-bufsize", "100k"),
+                *("-nal-hrd", "cbr", "-c:a", "aac", "-b:a", "64k", "-f", "flv", address),
+            ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    @property
+    def sends(self) -> bool:
+        return self.process.poll() is None
+
+    def until_ended(self, within: float, what: str) -> None:
+        until(lambda: not self.sends, within, what)
+
+    def end(self) -> None:
+        """It unpublishes as it goes."""
+        if self.sends:
+            self.process.terminate()
+            self.process.wait(10)
+
+
+Publish = Callable[[str, str], Publisher]

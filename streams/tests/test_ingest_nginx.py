@@ -1,0 +1,272 @@
+"""Live streams with a real nginx-rtmp, run by the configuration of deploy/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from streams.ingest import keys
+from streams.ingest.reconciler import reconciled
+from streams.ingest.servers import Door, door
+from streams.models import Broadcaster, IngestServer, LiveStream, StreamKey
+from streams.tests.bench.ingest import NginxIngest, Publish, Publisher
+from streams.tests.bench.waiting import steadily, until
+from streamsite.secret import Secret
+
+pytestmark = pytest.mark.slow
+
+TOKEN = "shared-token-of-the-test"
+
+
+@pytest.fixture
+def ingest(
+    live_server: LiveServer,
+    transactional_db: None,
+    settings: Settings,
+    tmp_path: Path,
+    nginx_rtmp: Path,
+) -> Iterator[NginxIngest]:
+    """The server, and the site that it asks. Nobody reconciles."""
+    settings.INGEST_SERVER = "nginx-rtmp"
+    settings.INGEST_TOKEN = Secret(TOKEN)
+    made = NginxIngest(tmp_path / "ingest", nginx_rtmp, live_server.url, TOKEN)
+    settings.INGEST_API_URL = made.api_url
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def reconciler(ingest: NginxIngest) -> Iterator[None]:
+    with reconciled():
+        yield
+
+
+@pytest.fixture
+def publish(ingest: NginxIngest, ffmpeg: str) -> Iterator[Publish]:
+    made: list[Publisher] = []
+
+    def publish(slug: str, key: str) -> Publisher:
+        query = f"?token={key}" if key else ""
+        made.append(Publisher(f"{ingest.address}/live/{slug}{query}"))
+        return made[-1]
+
+    yield publish
+    for one in made:
+        one.end()
+
+
+@pytest.fixture
+def ada(transactional_db: None) -> Broadcaster:
+    return Broadcaster.objects.create(name="Ada", slug="ada")
+
+
+def mint(ada: Broadcaster, **fields: Any) -> tuple[StreamKey, str]:
+    row, key = keys.mint(ada, by="test", now=timezone.now(), **fields)
+    return row, key.reveal()
+
+
+def the_door() -> Door:
+    found = door()
+    assert found is not None
+    return found
+
+
+def listed() -> list[str]:
+    """What the server itself says."""
+    return [one.path for one in the_door().streams()]
+
+
+def live() -> LiveStream | None:
+    return LiveStream.objects.filter(ended_at=None).first()
+
+
+def until_live(within: float = 10) -> LiveStream:
+    found = until(live, within, "it is live")
+    assert found is not None
+    return found
+
+
+def until_over(within: float = 10) -> None:
+    until(lambda: live() is None, within, "nothing is live")
+
+
+def test_the_right_key_goes_live_and_wrong_ones_do_not(
+    ingest: NginxIngest, publish: Publish, ada: Broadcaster
+) -> None:
+    row, key = mint(ada)
+    gone, revoked = mint(ada)
+    keys.revoke(gone, by="test", now=timezone.now(), door=door())
+    _, expired = mint(ada, expires_at=timezone.now())
+    for wrong in ("", "x" * 32, revoked, expired):
+        publish("ada", wrong).until_ended(15, "FFmpeg is refused")
+    publish("eve", key).until_ended(15, "FFmpeg is refused at another's path")
+    assert LiveStream.objects.count() == 0
+    assert listed() == []
+
+    right = publish("ada", key)
+    stream = until_live()
+    assert (stream.key, stream.broadcaster, stream.address) == (row, ada, "127.0.0.1")
+    until(lambda: listed() == ["live/ada"], 10, "the server has it")
+
+    publish("ada", key).until_ended(15, "the second with the same key is refused")
+    stream.refresh_from_db()
+    assert (stream.ended_at, right.sends) == (None, True)
+
+    right.end()
+    until_over()
+    row.refresh_from_db()
+    assert row.lease_seen_at is None
+    # Nowhere on the way was it written down.
+    for secret in (key, TOKEN, revoked):
+        assert secret not in ingest.log()
+
+
+def test_the_second_of_two_keys_is_refused_by_the_server_and_the_first_lives_on(
+    ingest: NginxIngest, publish: Publish, ada: Broadcaster
+) -> None:
+    """nginx-rtmp tells of the end of the one it refused, under the same name."""
+    _, first = mint(ada)
+    other, second = mint(ada)
+    right = publish("ada", first)
+    stream = until_live()
+    until(lambda: listed() == ["live/ada"], 10, "the server has it")
+    publish("ada", second).until_ended(15, "the server refuses it")
+    until(
+        lambda: StreamKey.objects.filter(
+            pk=other.pk, last_used_at__isnull=False, lease_seen_at=None
+        ).exists(),
+        10,
+        "its end was told",
+    )
+    stream.refresh_from_db()
+    assert (stream.ended_at, right.sends) == (None, True)
+
+
+def test_a_revoked_key_goes_off_the_air_and_stays_off(
+    reconciler: None, publish: Publish, ada: Broadcaster
+) -> None:
+    row, key = mint(ada)
+    sends = publish("ada", key)
+    until_live()
+    until(lambda: listed() == ["live/ada"], 10, "the server has it")
+    done = keys.revoke(row, by="ada", now=timezone.now(), door=door())
+    assert (done.was_live, done.fault) == (True, "")
+    assert (listed(), live()) == ([], None)
+    sends.until_ended(10, "FFmpeg is cut off")
+    publish("ada", key).until_ended(15, "and refused when it comes again")
+    assert LiveStream.objects.count() == 1
+
+
+def test_a_broadcaster_who_is_disabled_goes_off_the_air(
+    reconciler: None, publish: Publish, ada: Broadcaster
+) -> None:
+    _, key = mint(ada)
+    sends = publish("ada", key)
+    until_live()
+    until(lambda: listed() == ["live/ada"], 10, "the server has it")
+    Broadcaster.objects.update(enabled=False)
+    sends.until_ended(15, "FFmpeg is cut off")
+    until_over()
+
+
+def test_a_key_for_one_use_survives_a_reconnect(
+    ingest: NginxIngest, publish: Publish, ada: Broadcaster
+) -> None:
+    row, key = mint(ada, single_use=True)
+    for _ in range(2):
+        sends = publish("ada", key)
+        until_live()
+        sends.end()
+        until_over()
+    StreamKey.objects.update(last_used_at=timezone.now() - timedelta(seconds=61))
+    publish("ada", key).until_ended(15, "FFmpeg is refused after the grace")
+    row.refresh_from_db()
+    assert row.state(timezone.now()) is StreamKey.State.USED_UP
+
+
+def test_figures_are_measured_and_the_lease_is_kept(
+    reconciler: None, publish: Publish, ada: Broadcaster
+) -> None:
+    row, key = mint(ada)
+    publish("ada", key)
+
+    def measured() -> LiveStream | None:
+        found = live()
+        return found if found and found.bitrate and found.tracks else None
+
+    stream = until(measured, 15, "it is measured")
+    assert stream is not None
+    assert stream.tracks == ["H264", "AAC"]
+    # Sent are 200 + 64 kbit/s in real time; FLV adds a little.
+    assert stream.bitrate is not None
+    assert 150_000 < stream.bitrate < 500_000
+    StreamKey.objects.filter(pk=row.pk).update(
+        lease_seen_at=timezone.now() - timedelta(seconds=16)
+    )
+    until(
+        lambda: StreamKey.objects.get(pk=row.pk).leased(timezone.now()), 10, "it is held again"
+    )
+
+
+def test_what_callbacks_lost_is_found(
+    reconciler: None, publish: Publish, ada: Broadcaster
+) -> None:
+    row, key = mint(ada)
+    sends = publish("ada", key)
+    until_live()
+    until(lambda: listed() == ["live/ada"], 10, "the server has it")
+
+    # As if its beginning had been told to nobody.
+    LiveStream.objects.all().delete()
+    assert until_live().key == row
+
+    # As if its end had: a row of a source that the server never had.
+    other = Broadcaster.objects.create(name="Eve", slug="eve")
+    past = timezone.now() - timedelta(seconds=5)
+    LiveStream.objects.create(
+        server="nginx-rtmp",
+        path="live/eve",
+        source_id="99",
+        broadcaster=other,
+        started_at=past,
+        seen_at=past,
+    )
+    until(
+        lambda: not LiveStream.objects.filter(path="live/eve", ended_at=None).exists(),
+        15,
+        "its end is found",
+    )
+    assert sends.sends
+    assert live() is not None
+
+
+def test_a_killed_server_is_unknown_until_it_answers_again(
+    reconciler: None, ingest: NginxIngest, publish: Publish, ada: Broadcaster
+) -> None:
+    row, key = mint(ada)
+    publish("ada", key)
+    until_live()
+    until(lambda: listed() == ["live/ada"], 10, "the server has it")
+    ingest.kill()
+    until(lambda: LiveStream.objects.filter(unknown=True).exists(), 15, "it is unknown")
+    assert live() is not None
+    assert "does not answer" in IngestServer.objects.get().fault
+
+    ingest.start()
+    until_over(15)
+    until(lambda: not IngestServer.objects.get().fault, 15, "the fault is over")
+    # The owner is not locked out.
+    row.refresh_from_db()
+    assert not row.leased(timezone.now())
+    publish("ada", key)
+    until_live()
+    until(lambda: listed() == ["live/ada"], 10, "the server has it")
+    steadily(live, 3, "it stays")
