@@ -157,6 +157,7 @@ _KICKED: Final = {
     "rtspsSession": "rtspssessions",
     "srtConn": "srtconns",
     "webRTCSession": "webrtcsessions",
+    "moqSession": "moqsessions",
 }
 
 

@@ -1,0 +1,365 @@
+"""The contract with MediaMTX, held against a fake with its semantics, and its configuration."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from django.conf import settings as conf
+from django.utils import timezone
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from conftest import need
+from streams.ingest import keys, reconciler
+from streams.ingest.servers import Door, ServerError, Source, door
+from streams.models import Broadcaster, IngestServer, LiveStream, StreamKey
+from streams.tests.bench.mediamtx import FakeMediaMtx, Session
+from streams.tests.bench.waiting import until
+from streamsite.secret import Secret
+
+TOKEN = "shared-token-of-the-test"
+
+
+@pytest.fixture
+def fake(
+    live_server: LiveServer, transactional_db: None, settings: Settings
+) -> Iterator[FakeMediaMtx]:
+    made = FakeMediaMtx(live_server.url, TOKEN)
+    settings.INGEST_SERVER = "mediamtx"
+    settings.INGEST_TOKEN = Secret(TOKEN)
+    settings.INGEST_API_URL = made.api_url
+    yield made
+    made.hooks_done()
+    made.close()
+
+
+@pytest.fixture
+def ada(transactional_db: None) -> Broadcaster:
+    return Broadcaster.objects.create(name="Ada", slug="ada")
+
+
+def mint(ada: Broadcaster, **fields: Any) -> tuple[StreamKey, str]:
+    row, key = keys.mint(ada, by="test", now=timezone.now(), **fields)
+    return row, key.reveal()
+
+
+def the_door() -> Door:
+    found = door()
+    assert found is not None
+    return found
+
+
+def look(owner: str = "here") -> None:
+    reconciler.look(the_door(), owner)
+
+
+def live() -> list[LiveStream]:
+    return list(LiveStream.objects.filter(ended_at=None).order_by("path"))
+
+
+def published(fake: FakeMediaMtx, key: str, path: str = "live/ada") -> Session:
+    session = fake.publish(path, "rtmp", query=f"token={key}", token=key)
+    assert session is not None
+    fake.hooks_done()
+    return session
+
+
+def age(seconds: float) -> None:
+    """As if all that was heard had been heard so long ago."""
+    past = timezone.now() - timedelta(seconds=seconds)
+    LiveStream.objects.update(seen_at=past, started_at=past)
+    StreamKey.objects.exclude(lease_seen_at=None).update(lease_seen_at=past)
+
+
+# ---- publishing ------------------------------------------------------------------------------
+@pytest.mark.parametrize("protocol", ["rtmp", "rtsp", "srt", "webrtc"])
+def test_every_protocol_goes_live_by_its_own_form(
+    fake: FakeMediaMtx, ada: Broadcaster, protocol: str
+) -> None:
+    row, key = mint(ada)
+    # The real one puts what it takes for the token into `token`, wherever it came from.
+    forms: dict[str, dict[str, str]] = {
+        "rtmp": {"query": f"token={key}", "token": key},
+        "rtsp": {"user": "u", "password": key, "token": key},
+        "srt": {"user": "u", "password": key, "token": key},
+        "webrtc": {"token": key},
+    }
+    wrong = {name: value.replace(key, "x" * 32) for name, value in forms[protocol].items()}
+    assert fake.publish("live/ada", protocol, **wrong) is None
+    session = fake.publish("live/ada", protocol, **forms[protocol])
+    assert session is not None
+    fake.hooks_done()
+    (stream,) = live()
+    assert (stream.key, stream.source_id, stream.source_type) == (row, session.id, session.type)
+    assert fake.publish("live/ada", protocol, **forms[protocol]) is None
+
+    look()
+    done = keys.revoke(row, by="ada", now=timezone.now(), door=door())
+    assert (done.was_live, done.fault, session.ended) == (True, "", True)
+    fake.hooks_done()
+    assert live() == []
+    assert fake.publish("live/ada", protocol, **forms[protocol]) is None
+
+
+def test_a_second_key_takes_the_place_of_the_first(
+    fake: FakeMediaMtx, ada: Broadcaster
+) -> None:
+    """The hooks of both come in any order."""
+    first, one = mint(ada)
+    second, two = mint(ada)
+    old = published(fake, one)
+    new = published(fake, two)
+    assert old.ended
+    look()
+    (stream,) = live()
+    assert (stream.source_id, stream.key) == (new.id, second)
+    first.refresh_from_db()
+    assert first.lease_seen_at is None
+
+
+def test_who_lost_the_connection_is_let_in_again_when_no_bytes_come(
+    fake: FakeMediaMtx, ada: Broadcaster
+) -> None:
+    """A half-open connection is online still; nothing comes through it, so its lease lapses."""
+    _, key = mint(ada)
+    session = published(fake, key)
+    session.received = 1000
+    look()
+    age(16)
+    look()
+    assert live()[0].source_id == session.id
+    again = published(fake, key)
+    assert session.ended
+    look()
+    assert [one.source_id for one in live()] == [again.id]
+
+
+# ---- the reconciler --------------------------------------------------------------------------
+@pytest.mark.parametrize("fields", ["old", "new"])
+def test_figures_are_read_from_both_generations_of_fields(
+    fake: FakeMediaMtx, ada: Broadcaster, fields: Any
+) -> None:
+    fake.fields = fields
+    row, key = mint(ada)
+    session = published(fake, key)
+    look()
+    age(8)
+    session.received = 1_000_000
+    look()
+    (stream,) = live()
+    assert stream.tracks == ["H264", "MPEG-4 Audio"]
+    assert stream.bytes_in == 1_000_000
+    assert stream.bitrate is not None
+    # 8 Mbit in the 8 s and a little that passed since the last look.
+    assert 800_000 < stream.bitrate <= 1_000_000
+    row.refresh_from_db()
+    assert row.leased(timezone.now())
+
+
+def test_a_beginning_that_was_never_told_is_found(fake: FakeMediaMtx, ada: Broadcaster) -> None:
+    fake.lost = {"ready"}
+    row, key = mint(ada)
+    session = published(fake, key)
+    assert live() == []
+    look()
+    (stream,) = live()
+    assert (stream.key, stream.source_id) == (row, session.id)
+    assert stream.started_at == datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def test_an_end_that_was_never_told_is_found_and_locks_nobody_out(
+    fake: FakeMediaMtx, ada: Broadcaster
+) -> None:
+    fake.lost = {"not-ready"}
+    _, key = mint(ada)
+    session = published(fake, key)
+    fake.leave(session)
+    look()
+    # It was heard of just now: the list may be older.
+    assert len(live()) == 1
+    age(3)
+    look()
+    assert live() == []
+    published(fake, key)
+
+
+def test_a_list_older_than_the_end_brings_nothing_back(
+    fake: FakeMediaMtx, ada: Broadcaster
+) -> None:
+    _, key = mint(ada)
+    session = published(fake, key)
+    asked_at = timezone.now()
+    old = the_door().streams()
+    fake.leave(session)
+    fake.hooks_done()
+    reconciler.settle("mediamtx", old, asked_at=asked_at, now=timezone.now())
+    assert live() == []
+
+
+def test_out_of_reach_is_unknown_and_not_ended(fake: FakeMediaMtx, ada: Broadcaster) -> None:
+    row, key = mint(ada)
+    published(fake, key)
+    look()
+    fake.close()
+    age(60)
+    look()
+    (stream,) = live()
+    assert (stream.unknown, stream.bitrate) == (True, None)
+    server = IngestServer.objects.get()
+    assert "does not answer" in server.fault
+    row.refresh_from_db()
+    assert not row.leased(timezone.now())
+
+    fake.open()
+    look()
+    (stream,) = live()
+    assert not stream.unknown
+    assert IngestServer.objects.get().fault == ""
+    fake.crash()
+    fake.open()
+    age(3)
+    look()
+    assert live() == []
+
+
+def test_many_pages_are_read(fake: FakeMediaMtx, ada: Broadcaster) -> None:
+    for number in range(90):
+        fake.appear(Session(f"live/s{number}", "srt"))
+    look()
+    assert len(live()) == 90
+    assert fake.lists == 5
+    assert {stream.broadcaster for stream in live()} == {None}
+
+
+def test_a_server_that_hangs_holds_nobody_up_for_long(
+    fake: FakeMediaMtx, ada: Broadcaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.ingest.servers.PATIENCE", 0.5)
+    _, key = mint(ada)
+    published(fake, key)
+    fake.stuck.set()
+    begun = time.monotonic()
+    look()
+    assert time.monotonic() - begun < 5
+    assert live()[0].unknown
+
+
+def test_what_was_revoked_without_the_server_is_ended_when_it_is_back(
+    fake: FakeMediaMtx, ada: Broadcaster
+) -> None:
+    row, key = mint(ada)
+    session = published(fake, key)
+    fake.close()
+    done = keys.revoke(row, by="ada", now=timezone.now(), door=door())
+    assert "as soon as it answers" in done.fault
+    assert not session.ended
+    fake.open()
+    look()
+    assert session.ended
+
+
+def test_one_node_asks_at_a_time(fake: FakeMediaMtx, ada: Broadcaster) -> None:
+    look("one")
+    look("other")
+    assert fake.lists == 1
+    IngestServer.objects.update(lease_until=timezone.now())
+    look("other")
+    look("one")
+    assert fake.lists == 2
+    assert IngestServer.objects.get().owner == "other"
+
+
+def test_the_thread_outlives_errors(
+    fake: FakeMediaMtx, ada: Broadcaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "TICK", 0.05)
+    real, failed = reconciler.look, []
+
+    def fails_once(server: Door, owner: str) -> None:
+        if not failed:
+            failed.append(owner)
+            raise RuntimeError("Something that nobody thought of.")
+        real(server, owner)
+
+    monkeypatch.setattr(reconciler, "look", fails_once)
+    fake.appear(Session("live/ada", "srt"))
+    with reconciler.reconciled():
+        until(live, 10, "it looks again")
+    assert failed
+
+
+# ---- the API ---------------------------------------------------------------------------------
+def test_who_is_gone_already_is_kicked_well(fake: FakeMediaMtx) -> None:
+    the_door().kick(Source("live/ada", "rtmpConn", "gone"))
+    with pytest.raises(ServerError, match="can't be ended"):
+        the_door().kick(Source("live/ada", "hlsSource", "x"))
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"[]", b'{"items": 3}', b'{"items": [{"source": {}}]}']
+)
+def test_an_odd_answer_is_a_fault_or_nothing(
+    fake: FakeMediaMtx, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    server = the_door()
+    monkeypatch.setattr(server, "_ask", lambda *_, **__: answer)
+    if b"source" in answer:
+        assert server.streams() == []
+    else:
+        with pytest.raises(ServerError):
+            server.streams()
+
+
+# ---- its configuration -----------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def configuration() -> dict[str, Any]:
+    text = (conf.BASE_DIR / "deploy/mediamtx/mediamtx.yml").read_text()
+    read: dict[str, Any] = yaml.safe_load(text)
+    return read
+
+
+def test_the_shipped_configuration_keeps_its_api_to_this_machine(
+    configuration: dict[str, Any],
+) -> None:
+    assert configuration["authMethod"] == "http"
+    assert urlsplit(configuration["authHTTPAddress"]).path == "/auth"
+    excluded = {one["action"] for one in configuration["authHTTPExclude"]}
+    assert excluded == {"api", "metrics", "pprof"}
+    for name in ("apiAddress", "metricsAddress", "rtspAddress"):
+        assert configuration[name].startswith("127.0.0.1:")
+    assert configuration["pathDefaults"]["overridePublisher"] is True
+
+
+@pytest.mark.parametrize(("hook", "left"), [("runOnReady", 1), ("runOnNotReady", 0)])
+def test_the_shipped_hooks_are_understood(
+    fake: FakeMediaMtx, ada: Broadcaster, configuration: dict[str, Any], hook: str, left: int
+) -> None:
+    """Run as the server runs them: words are split, then names are put in, without a shell."""
+    need(shutil.which("curl"), "curl")
+    fake.lost = {"ready", "not-ready"}
+    _, key = mint(ada)
+    session = published(fake, key)
+    look()
+    known = {
+        "$MTX_PATH": session.path,
+        "$MTX_SOURCE_TYPE": session.type,
+        "$MTX_SOURCE_ID": session.id,
+        "CHANGE": TOKEN,
+        "http://127.0.0.1:8000": fake.site,
+    }
+    # The header alone is quoted.
+    command = configuration["pathDefaults"][hook]
+    before, header, after = command.split('"')
+    words = [*before.split(), header, *after.split()]
+    for name, value in known.items():
+        words = [word.replace(name, value) for word in words]
+    subprocess.run(words, check=True, timeout=20)
+    assert len(live()) == left
