@@ -19,6 +19,11 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Forewarnings", "event_busy", "streams.Forewarning"),
         ("Blocks", "calendar_month", "streams.Block"),
     ),
+    "Live": (
+        ("Live now", "sensors", "live-streams"),
+        ("Broadcasters", "podcasts", "streams.Broadcaster"),
+        ("Stream keys", "key", "streams.StreamKey"),
+    ),
     "Library": (
         ("Items", "movie", "media_library.MediaItem"),
         ("Playlists", "playlist_play", "media_library.Playlist"),
@@ -30,6 +35,7 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Runs", "history", "streams.Run"),
         ("As-run log", "receipt_long", "streams.AsRun"),
         ("Incidents", "warning", "streams.Incident"),
+        ("Live streams", "settings_input_antenna", "streams.LiveStream"),
     ),
     "System": (
         ("Users", "person", "auth.User"),
@@ -43,7 +49,10 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
 }
 
 #: Pages that are none of a model's, and the permission each asks for.
-PAGES: Final = {"media-upload": "media_library.add_mediaitem"}
+PAGES: Final = {
+    "live-streams": "streams.view_livestream",
+    "media-upload": "media_library.add_mediaitem",
+}
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:

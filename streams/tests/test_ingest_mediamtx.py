@@ -281,7 +281,8 @@ def test_the_thread_outlives_errors(
     fake: FakeMediaMtx, ada: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconciler, "TICK", 0.05)
-    real, failed = reconciler.look, []
+    real = reconciler.look
+    failed: list[str] = []
 
     def fails_once(server: Door, owner: str) -> None:
         if not failed:

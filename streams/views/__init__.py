@@ -1,5 +1,6 @@
 """Pages and JSON of the admin side: they read rows and write orders, and talk to no process."""
 
+from streams.views.live import live_streams, mint_key, revoke_key, stream, streams
 from streams.views.orders import order
 from streams.views.pages import health, log, monitor, panels, status
 from streams.views.pictures import hls, logo, preview_picture
@@ -9,13 +10,18 @@ __all__ = [
     "as_run_csv",
     "health",
     "hls",
+    "live_streams",
     "log",
     "logo",
+    "mint_key",
     "monitor",
     "now_next",
     "order",
     "panels",
     "preview_picture",
+    "revoke_key",
     "status",
+    "stream",
+    "streams",
     "xmltv",
 ]

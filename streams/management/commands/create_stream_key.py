@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from streams.ingest import addresses, keys
+from streams.models import Broadcaster
+
+
+class Command(BaseCommand):
+    help = "Mints a stream key for a broadcaster. The key is the last line; it is shown once."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("slug", help="The broadcaster's path, without live/.")
+        parser.add_argument("--create", action="store_true", help="Make them if missing.")
+        parser.add_argument("--label", default="", help="Such as: OBS at home.")
+        parser.add_argument("--hours", type=float, help="It expires after so many hours.")
+        parser.add_argument("--once", action="store_true", help="It is for one use.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        now = timezone.now()
+        broadcaster = self.broadcaster(options["slug"], create=options["create"])
+        try:
+            expires = now + timedelta(hours=options["hours"]) if options["hours"] else None
+        except OverflowError:
+            raise CommandError(
+                "--hours is too many: leave it out for a key for good."
+            ) from None
+        row, key = keys.mint(
+            broadcaster,
+            by="create_stream_key",
+            now=now,
+            label=options["label"][:80],
+            expires_at=expires,
+            single_use=options["once"],
+        )
+        self.stdout.write(f"Stream key {row} of {broadcaster.name}:")
+        for field in addresses.publish(
+            settings.INGEST_SERVER, settings.PUBLIC_INGEST_URL, broadcaster.path, key
+        ):
+            self.stdout.write(f"{field.program}, {field.name.lower()}: {field.value}")
+        self.stdout.write(key.reveal())
+
+    def broadcaster(self, slug: str, *, create: bool) -> Broadcaster:
+        found = Broadcaster.objects.filter(slug=slug).first()
+        if found is not None:
+            return found
+        if not create:
+            raise CommandError(f"There is no broadcaster {slug}: add --create to make them.")
+        made = Broadcaster(name=slug, slug=slug)
+        try:
+            made.full_clean()
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from None
+        made.save()
+        return made

@@ -1,0 +1,153 @@
+"""Live streams for people and programs, and the keys of broadcasters."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, Final
+
+from csp.constants import SELF
+from csp.decorators import csp_update
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.serializers.json import DjangoJSONEncoder
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from streams.ingest import addresses, keys, report
+from streams.ingest.servers import door
+from streams.models import Broadcaster, LiveStream, StreamKey
+from streamsite.answers import staff, unless_seen
+
+SEE: Final = "streams.view_livestream"
+
+
+# ---- what is live ----------------------------------------------------------------------------
+@require_GET
+@staff(SEE)
+def streams(request: HttpRequest) -> HttpResponseBase:
+    """All that is live now. `fault` says why that may be out of date."""
+    said = {"streams": [report.told(row) for row in report.live()], "fault": report.fault()}
+    return _json(request, said)
+
+
+@require_GET
+@staff(SEE)
+def stream(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """One stream, also after its end."""
+    rows = LiveStream.objects.select_related("broadcaster", "key")
+    return _json(request, report.told(get_object_or_404(rows, pk=pk)))
+
+
+def _json(request: HttpRequest, said: dict[str, Any]) -> HttpResponseBase:
+    body = json.dumps(said, cls=DjangoJSONEncoder, separators=(",", ":"))
+    return unless_seen(request, body.encode(), "application/json")
+
+
+@require_GET
+@staff(SEE)
+def live_streams(request: HttpRequest) -> HttpResponseBase:
+    """The page. On it alone the browser may fetch from where viewers watch."""
+    place = addresses.origin(settings.PUBLIC_PLAYBACK_URL)
+
+    def page(request: HttpRequest) -> HttpResponseBase:
+        context = {
+            **admin.site.each_context(request),
+            "title": "Live now",
+            "streams": [report.told(row) for row in report.live()],
+            "fault": report.fault(),
+            "now": timezone.now(),
+            # Who may see the page may watch: the server takes it from the player's requests.
+            "read_token": settings.INGEST_READ_TOKEN.reveal(),
+        }
+        return TemplateResponse(request, "streams/live.html", context).render()
+
+    policy = {"connect-src": [SELF, place], "media-src": [place]}
+    return csp_update(policy)(never_cache(page))(request)
+
+
+# ---- keys ------------------------------------------------------------------------------------
+class MintForm(forms.Form):
+    label = forms.CharField(max_length=80, required=False)
+    expires_at = forms.DateTimeField(required=False)
+    single_use = forms.BooleanField(required=False)
+
+    def clean_expires_at(self) -> datetime | None:
+        chosen: datetime | None = self.cleaned_data["expires_at"]
+        if chosen and chosen <= timezone.now():
+            raise forms.ValidationError("That moment has passed.")
+        return chosen
+
+
+@never_cache
+@require_POST
+@staff("streams.add_streamkey")
+@sensitive_post_parameters()
+def mint_key(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """A new key, shown on the page that answers and never again."""
+    broadcaster = get_object_or_404(Broadcaster, pk=pk)
+    form = MintForm(request.POST)
+    if not form.is_valid():
+        for faults in form.errors.values():
+            messages.error(request, str(faults[0]))
+        return redirect(broadcaster)
+    row, key = keys.mint(
+        broadcaster,
+        by=request.user.get_username(),
+        now=timezone.now(),
+        **form.cleaned_data,
+    )
+    _noted(request, broadcaster, f"Stream key {row} minted.")
+    context = {
+        **admin.site.each_context(request),
+        "title": f"A stream key for {broadcaster.name}",
+        "broadcaster": broadcaster,
+        "row": row,
+        "settings": addresses.publish(
+            settings.INGEST_SERVER, settings.PUBLIC_INGEST_URL, broadcaster.path, key
+        ),
+        "key": key.reveal(),
+    }
+    answer = TemplateResponse(request, "streams/key_minted.html", context).render()
+    answer["Cache-Control"] = "no-store"
+    return answer
+
+
+@require_http_methods(["GET", "POST"])
+@staff("streams.change_streamkey")
+def revoke_key(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """Asks back, then revokes and ends what is live with it."""
+    row = get_object_or_404(StreamKey.objects.select_related("broadcaster"), pk=pk)
+    if request.method == "GET":
+        context = {
+            **admin.site.each_context(request),
+            "title": f"Revoke the key {row}?",
+            "row": row,
+            "live": LiveStream.objects.filter(key=row, ended_at=None).exists(),
+        }
+        return TemplateResponse(request, "streams/key_revoke.html", context)
+    if row.revoked_at is None:
+        done = keys.revoke(row, by=request.user.get_username(), now=timezone.now(), door=door())
+        _noted(request, row.broadcaster, f"Stream key {row} revoked.")
+        if done.fault:
+            messages.warning(request, f"The key {row} is revoked. {done.fault}")
+        elif done.was_live:
+            messages.success(request, f"The key {row} is revoked, and its stream has ended.")
+        else:
+            messages.success(request, f"The key {row} is revoked.")
+    return redirect(row.broadcaster)
+
+
+def _noted(request: HttpRequest, broadcaster: Broadcaster, sentence: str) -> None:
+    if request.user.pk is not None:
+        LogEntry.objects.log_actions(
+            request.user.pk, [broadcaster], CHANGE, sentence, single_object=True
+        )
