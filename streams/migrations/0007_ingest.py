@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=80, unique=True)),
-                ('slug', models.CharField(help_text='They publish to live/<this>. It shows in playback addresses.', max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9_-]{1,64}\\Z', 'Use letters, digits, - and _ only.')], verbose_name='path')),
+                ('slug', models.CharField(help_text='They publish to live/ and this. It shows in playback addresses.', max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9_-]{1,64}\\Z', 'Use letters, digits, - and _ only.')], verbose_name='path')),
                 ('enabled', models.BooleanField(default=True, help_text='Without it no key is accepted, and what is live is ended within seconds.')),
                 ('note', models.TextField(blank=True)),
             ],

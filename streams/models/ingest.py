@@ -34,7 +34,7 @@ class Broadcaster(models.Model):
         max_length=64,
         unique=True,
         validators=[RegexValidator(rf"^{SLUG}\Z", "Use letters, digits, - and _ only.")],
-        help_text="They publish to live/<this>. It shows in playback addresses.",
+        help_text="They publish to live/ and this. It shows in playback addresses.",
     )
     enabled = models.BooleanField(
         default=True,

@@ -115,6 +115,7 @@ def mint_key(request: HttpRequest, pk: int) -> HttpResponseBase:
             settings.INGEST_SERVER, settings.PUBLIC_INGEST_URL, broadcaster.path, key
         ),
         "key": key.reveal(),
+        "whip": settings.INGEST_SERVER != "nginx-rtmp",
     }
     answer = TemplateResponse(request, "streams/key_minted.html", context).render()
     answer["Cache-Control"] = "no-store"
