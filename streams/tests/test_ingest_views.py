@@ -268,7 +268,7 @@ def test_a_wrong_secret_in_the_address_is_refused_and_logged_nowhere(
     for verb in ("publish", "publish-done", "fly"):
         answer = client.post(f"/ingest/nginx/{wrong}/{verb}", f"name=ada&token={key}", FORM)
         assert answer.status_code == (404 if verb == "fly" else 403)
-    assert client.post(f"/ingest/nginx/{TOKEN}/publsh").status_code == 404
+    assert client.post(f"/ingest/nginx/{TOKEN}/elsewhere").status_code == 404
     assert "ingest.wrong_token" in caplog.text
     for secret in (wrong, key, TOKEN):
         assert secret not in caplog.text
