@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from media_library import actions, storage
+from media_library.emptied import emptied
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams import forecast
 from streams.models import Channel, Forewarning, OnAirHours
@@ -166,7 +167,7 @@ def in_storage(keys: Sequence[str], patience: float = PATIENCE) -> dict[str, boo
                 # The others would wait as long, for as little.
                 break
     # A disk that is not mounted, and a bucket that is gone, have none of them.
-    if False in found.values() and (fault := storage.unreachable()):
+    if False in found.values() and (fault := storage.unreachable() or emptied()):
         log.warning("forewarn.storage_unreachable", fault=fault)
         return dict.fromkeys(found)
     return found

@@ -23,6 +23,7 @@ from django.db import connection
 from django.db.models import Q
 
 from media_library import slate, storage
+from media_library.emptied import emptied
 from media_library.ffmpeg import ToolError
 from media_library.prepare import PrepareError
 from streams import forewarn, plans
@@ -204,7 +205,7 @@ def _slate(channel: Channel) -> Check:
 
 def in_the_world(channel: Channel, now: datetime) -> Iterator[Check]:
     """What is told. Bounded: some 20 s where everything is away."""
-    fault = storage.unreachable()
+    fault = storage.unreachable() or emptied()
     yield Check("storage", not fault, fault or "The storage answers.", stops=False)
     yield _items(channel, now, away=bool(fault))
     for output, trouble in reach.outputs(list(channel.outputs.filter(enabled=True))):

@@ -33,6 +33,9 @@ FACTS: Final = (
 )
 #: The theme takes "None" for a value that is not there.
 _NO_SOUND: Final = "No sound"
+#: What workers have written about an item, as Django's page of deletion names it. It goes with
+#: the item; nobody may delete it by itself.
+GOES_ALONG: Final = {"forewarning"}
 _NO_THUMB: Final = SafeString('<span class="lib-thumb"></span>')
 
 
@@ -212,6 +215,10 @@ class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
             return
         obj.save()
         transaction.on_commit(bell.probe)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        listed, counts, needed, protected = super().get_deleted_objects(objs, request)
+        return listed, counts, needed - GOES_ALONG, protected
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None

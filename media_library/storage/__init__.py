@@ -44,7 +44,7 @@ from media_library.storage.multipart import (
     part_url,
     store_part,
 )
-from media_library.storage.trial import Examined, examine, unreachable
+from media_library.storage.trial import Examined, examine, holds_nothing, unreachable
 
 __all__ = [
     "BRISK",
@@ -72,6 +72,7 @@ __all__ = [
     "exists",
     "facts",
     "finish_upload",
+    "holds_nothing",
     "listing",
     "locate",
     "open_storage",

@@ -14,7 +14,7 @@ from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import FileSystemStorage, Storage, default_storage
 from storages.backends.s3 import S3Storage
 
-from media_library.storage.errors import WrongKeyError
+from media_library.storage.errors import StorageError, WrongKeyError
 
 #: Seconds a signed URL is good for: longer than an item plays, shorter than the week below.
 URL_LIFE: Final = 24 * 3600
@@ -130,6 +130,21 @@ def checked(key: str) -> str:
             f"{key!r} is no key of the storage: give a file's name in it, as shows/a.mp4."
         )
     return key
+
+
+def made_in_folder(folder: Path) -> None:
+    """Make a folder; where it lies in the media folder, never that itself: its disk may be away.
+
+    What is written into a mount point lies hidden under the disk when that is back. Raises
+    `StorageError`.
+    """
+    root = Path(settings.MEDIA_ROOT).absolute()
+    if folder.is_relative_to(root) and not root.is_dir():
+        raise StorageError(
+            f"The media folder {root} does not exist: is its disk mounted? Make it, or set "
+            "MEDIA_FOLDER."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def folder_path(key: str) -> Path:

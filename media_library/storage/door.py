@@ -24,6 +24,7 @@ from media_library.storage.backends import (
     client,
     folder_path,
     is_local,
+    made_in_folder,
 )
 from media_library.storage.errors import ChangedError, NotInStorageError, code_of, told
 from streamsite.secret import Secret
@@ -180,7 +181,7 @@ def delete(key: str) -> None:
 @contextmanager
 def _draft(target: Path) -> Iterator[Path]:
     """A new file beside the target that takes its place when the block ends well."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    made_in_folder(target.parent)
     handle, name = mkstemp(dir=target.parent, prefix=".", suffix=".part")
     os.close(handle)
     draft = Path(name)

@@ -27,6 +27,7 @@ from media_library.storage.backends import (
     client,
     folder_path,
     is_local,
+    made_in_folder,
 )
 from media_library.storage.door import Facts, content_type, facts, signed
 from media_library.storage.errors import (
@@ -270,7 +271,7 @@ def _begin_in_folder(key: str, size_bytes: int) -> str:
         raise StorageError(f"The media folder has no room for {key}: make room first.")
     upload_id = token_hex(16)
     place = _workplace(upload_id)
-    place.mkdir(parents=True)
+    made_in_folder(place)
     (place / "content").touch()
     return upload_id
 
@@ -305,7 +306,7 @@ def _finish_in_folder(upload: MultipartUpload) -> None:
         raise StorageError(_UNKNOWN.format(key=upload.key))
     whole = {int(path.name) for path in place.iterdir() if path.name.isdecimal()}
     _all_there(upload, {number: upload.bytes_of(number) for number in whole})
-    target.parent.mkdir(parents=True, exist_ok=True)
+    made_in_folder(target.parent)
     _move(place / "content", target, upload)
     shutil.rmtree(place)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -16,7 +16,8 @@ from django.conf import settings
 
 from media_library.storage import backends
 from media_library.storage.backends import is_local, own_client
-from media_library.storage.errors import sentence
+from media_library.storage.errors import sentence, told
+from media_library.storage.listed import RESERVED, UPLOADS, listing
 
 #: Where the trial's object lies for a moment: no listing shows it.
 PLACE: Final = "prepared/"
@@ -49,6 +50,30 @@ def unreachable() -> str:
     finally:
         client.close()
     return ""
+
+
+def holds_nothing() -> bool:
+    """Whether the storage can be listed, and has no original in it.
+
+    So does a mount point whose disk is away: of an empty folder nothing follows. Raises
+    `StorageError`.
+    """
+    if is_local():
+        root = Path(settings.MEDIA_ROOT)
+        with told(f"The media folder {root}"):
+            return not _has_file(root, {name.rstrip("/") for name in (*RESERVED, UPLOADS)})
+    return next(listing(), None) is None
+
+
+def _has_file(folder: Path, left_out: Collection[str]) -> bool:
+    """Found at the first one: the folder may hold a million."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name in left_out or entry.name.startswith("."):
+                continue
+            if not entry.is_dir() or _has_file(Path(entry.path), ()):
+                return True
+    return False
 
 
 def examine() -> list[Examined]:
@@ -132,10 +157,10 @@ _WELL: Final = {
 }
 
 
-def clock(told: str, now: datetime) -> Examined:
-    """How far this machine's clock is from the storage's, which told the time so."""
+def clock(date: str, now: datetime) -> Examined:
+    """How far this machine's clock is from the storage's, which tells the time by its `date`."""
     try:
-        theirs = parsedate_to_datetime(told)
+        theirs = parsedate_to_datetime(date)
     except ValueError:
         return Examined("Clock", ok=True, sentence="The storage does not tell the time.")
     skew = now - theirs

@@ -16,10 +16,14 @@ from botocore.exceptions import (
     SSLError,
 )
 from django.core.files.storage import storages
+from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from media_library import storage
+from media_library.emptied import emptied
 from media_library.location import LocalFile, SignedUrl
+from media_library.models import MediaItem
 from media_library.storage import (
     ChangedError,
     NotInStorageError,
@@ -27,6 +31,7 @@ from media_library.storage import (
     WrongKeyError,
     backends,
 )
+from media_library.tests import rows
 from streamsite.secret import MASK
 
 
@@ -173,3 +178,43 @@ def test_an_error_of_a_transfer_holds_no_signature(
     assert "look at STORAGE_BUCKET" in str(refused.value)
     assert refused.value.__cause__ is None
     cast("Any", storages["default"]).connection.meta.client.close()
+
+
+def test_a_media_folder_that_vanished_is_not_made_anew(folder: Path, tmp_path: Path) -> None:
+    """Its disk is away: what is written into the mount point lies hidden when that is back."""
+    source = tmp_path / "a.mp4"
+    source.write_bytes(b"film")
+    folder.rmdir()
+    with pytest.raises(StorageError, match="does not exist: is its disk mounted"):
+        storage.upload(source, "prepared/a.mp4")
+    assert not folder.exists()
+
+
+def test_a_storage_that_holds_nothing_but_our_own_work_is_empty(
+    either: str, tmp_path: Path
+) -> None:
+    assert storage.holds_nothing()
+    source = tmp_path / "a.mp4"
+    source.write_bytes(b"film")
+    storage.upload(source, "prepared/a.mp4")
+    assert storage.holds_nothing()
+    storage.upload(source, "shows/tv/a.mp4")
+    assert not storage.holds_nothing()
+
+
+@pytest.mark.django_db
+def test_an_empty_storage_is_told_only_beside_a_library_with_items(
+    either: str, client: Client
+) -> None:
+    client.force_login(rows.user("view_syncrun"))
+    assert emptied() == ""
+    item = rows.item("A")
+    said = "The media folder is empty: is its disk mounted?"
+    if either == "bucket":
+        said = "The bucket is empty: is STORAGE_BUCKET the right one?"
+    assert emptied() == said
+    page = client.post("/admin/media/connection/")
+    assert said in page.content.decode()
+    # As after a sync that was told to believe it.
+    MediaItem.objects.filter(pk=item.pk).update(missing_since=timezone.now())
+    assert emptied() == ""

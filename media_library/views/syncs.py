@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, Final
 
 from django.contrib import admin, messages
@@ -15,6 +16,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from media_library import storage, sync
+from media_library.emptied import emptied
 from media_library.models import SyncRun
 from streamsite.answers import staff, unless_seen
 
@@ -93,6 +95,11 @@ def test_connection(request: HttpRequest) -> HttpResponseBase:
     context = {
         **admin.site.each_context(request),
         "title": "Connection to the storage",
-        "results": storage.examine(),
+        "results": [*storage.examine(), *_emptied()],
     }
     return TemplateResponse(request, "media_library/connection.html", context)
+
+
+def _emptied() -> Iterator[storage.Examined]:
+    if fault := emptied():
+        yield storage.Examined("Content", ok=False, sentence=fault)

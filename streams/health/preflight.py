@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from django.conf import settings
 from django.db.models import Count, Q
 
+from media_library.emptied import emptied
 from media_library.models import MediaItem, Playlist
 from media_library.storage import unreachable
 from streams.outputs.platforms import PLATFORMS, Platform, address_fault
@@ -180,6 +181,8 @@ def _ffmpeg(channel: Channel) -> Iterator[Finding]:
 def _storage() -> Iterator[Finding]:
     if fault := unreachable():
         yield Finding("storage", fault)
+    elif fault := emptied():
+        yield Finding("storage", fault, stops_the_start=False)
 
 
 def _folders() -> Iterator[Finding]:

@@ -18,13 +18,15 @@ from pytest_django import Settings
 
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams import forewarn
+from streams.health.preflight import findings
 from streams.models import Block, Channel, Forewarning, OnAirHours
 from streams.playout.item import Item, Mode
+from streams.preflighting import in_the_world
 from streams.programme import faults
 from streams.programme.faults import Copy, Fillers, Known, look
 from streams.programme.schedule import preview
 from streams.programme.values import Block as TimeBlock
-from streams.programme.values import Entry, Pick, Programme, Rotation
+from streams.programme.values import Entry, Pick, Programme, Rotation, Start
 from streams.tasks import thin_samples, verify_ahead
 from streams.tests import rows
 from streams.tests.bench.bucket import BUCKET, BucketServer
@@ -224,6 +226,47 @@ def test_each_matter_is_told_once_and_within_what_was_looked_at(
     assert not {n for n, each in known.items() if each == FINE} & set(media)
 
 
+NEWS = TimeBlock(3, "News", Rotation((entry(9),)), time(20), time(20, 5))
+#: From 12:00: an item of eight hours and a half, over the whole of “News”.
+LONG = Entry(replace(entry(1).item, title="Long"), Fraction(int(8.5 * 3600)))
+
+
+def unseen(*blocks: TimeBlock, base: tuple[Entry, ...] = (LONG,)) -> list[str]:
+    programme = Programme(Rotation(base), UTC_ZONE, blocks)
+    found = look(programme, picks(programme, 12), dict.fromkeys((1, 2, 3, 9), FINE)).faults
+    return [fault.sentence for fault in found if fault.subject.startswith("unseen-")]
+
+
+def test_a_soft_block_within_an_item_is_told() -> None:
+    (said,) = unseen(NEWS)
+    assert said == (
+        "Block “News” (20:00 to 20:05) won't be on air: it starts softly, and “Long” plays from "
+        "12:00 to 20:30. Let it cut in (hard), move it, or make it longer."
+    )
+    programme = Programme(Rotation((LONG,)), UTC_ZONE, (NEWS,))
+    (fault,) = look(programme, picks(programme, 12), dict.fromkeys((1, 9), FINE)).faults
+    assert (fault.airs_at, fault.soft) == (NOON + timedelta(hours=8), False)
+
+
+def test_a_block_that_gets_on_air_or_has_no_turn_is_not_told() -> None:
+    # It cuts in; an item ends within it; another stands over it all the time.
+    assert unseen(replace(NEWS, start=Start.HARD)) == []
+    assert unseen(NEWS, base=(entry(1), entry(2))) == []
+    assert unseen(replace(NEWS, ends=time(21))) == []
+    over = replace(NEWS, pk=4, name="Gala", priority=1, start=Start.HARD, ends=time(21))
+    assert unseen(NEWS, over) == []
+    # Beyond what is looked at, and while the channel is off, nobody knows.
+    assert unseen(replace(NEWS, starts=time(23, 59), ends=time(0, 30))) == []
+    assert unseen(replace(NEWS, starts=time(11), ends=time(11, 30))) == []
+
+
+def test_what_fills_a_blocks_time_is_its_own() -> None:
+    empty = replace(NEWS, rotation=Rotation(()), ends=time(21))
+    programme = Programme(Rotation((LONG,)), UTC_ZONE, (empty,), Rotation((entry(2),)))
+    (fault,) = look(programme, picks(programme, 12), dict.fromkeys((1, 2), FINE)).faults
+    assert fault.subject == "nothing-block-3"
+
+
 # ---- rows ------------------------------------------------------------------------------------
 
 
@@ -308,6 +351,59 @@ def test_a_storage_out_of_reach_neither_warns_nor_clears(
     assert told() == before
 
 
+def test_an_empty_mount_point_proves_nothing(channel: Channel, media: Path) -> None:
+    """The folder is there, and its disk is not: as the sync's brake has it."""
+    mounted = {path: path.read_bytes() for path in media.iterdir()}
+    for path in mounted:
+        path.unlink()
+    assert verify_ahead() == "0 found, 0 cleared, 0 told."
+    assert told() == {}
+    (storage,) = [check for check in in_the_world(channel, NOON) if check.check == "storage"]
+    assert (storage.ok, storage.stops) == (False, False)
+    assert storage.sentence == "The media folder is empty: is its disk mounted?"
+    assert storage.sentence in [fault.sentence for fault in findings(channel)]
+    # With one file in it, the other is gone.
+    first, content = next(iter(sorted(mounted.items())))
+    first.write_bytes(content)
+    verify_ahead()
+    assert list(told()) == [f"missing-{MediaItem.objects.get(title='Second').pk}"]
+
+
+@pytest.mark.parametrize("of", ["item", "channel"])
+def test_what_was_forewarned_of_can_be_deleted_all_the_same(
+    channel: Channel, admin_client: Client, of: str
+) -> None:
+    item = MediaItem.objects.get(title="Second")
+    Forewarning.objects.create(
+        channel=channel, item=item, subject="x", sentence="Gone.", airs_at=NOON
+    )
+    channel.runs.update(ended_at=NOON)
+    Channel.objects.update(order="off")
+    page = f"/admin/streams/channel/{channel.pk}/delete/"
+    if of == "item":
+        page = f"/admin/media_library/mediaitem/{item.pk}/delete/"
+    asked = admin_client.get(page)
+    assert not asked.context["perms_lacking"]
+    assert admin_client.post(page, {"post": "yes"}).status_code == 302
+    assert not Forewarning.objects.exists()
+    assert not (MediaItem if of == "item" else Channel).objects.filter(
+        pk=item.pk if of == "item" else channel.pk
+    ).exists()
+
+
+def test_the_lists_deletion_takes_forewarnings_along(
+    channel: Channel, admin_client: Client
+) -> None:
+    item = MediaItem.objects.get(title="Second")
+    Forewarning.objects.create(
+        channel=channel, item=item, subject="x", sentence="Gone.", airs_at=NOON
+    )
+    chosen = {"action": "delete_selected", "_selected_action": item.pk, "post": "yes"}
+    admin_client.post("/admin/media_library/mediaitem/", chosen)
+    assert not MediaItem.objects.filter(pk=item.pk).exists()
+
+
+@pytest.mark.django_db
 def test_the_time_for_asking_the_storage_is_bounded(media: Path) -> None:
     keys = [f"loop of demo/{name}.mp4" for name in ("first", "second", "third")]
     assert forewarn.in_storage(keys) == dict(zip(keys, (True, True, False), strict=True))
@@ -400,6 +496,8 @@ def test_each_warning_is_told_once_and_again_only_where_nobody_took_it(
     hook.status = 204
     assert verify_ahead() == "0 found, 0 cleared, 1 told."
     assert verify_ahead() == "0 found, 0 cleared, 0 told."
+    # Not the last of all, or the folder would prove nothing.
+    (media / "other.mp4").write_bytes(b"x")
     (media / "first.mp4").unlink()
     assert verify_ahead() == "1 found, 1 cleared, 1 told."
     sent = [body["content"].split("\n") for body in hook.bodies]
@@ -465,6 +563,7 @@ def bucket(tmp_path: Path, settings: Settings) -> Iterator[BucketServer]:
 
 
 @pytest.mark.slow
+@pytest.mark.django_db
 def test_a_bucket_says_what_it_has_and_one_out_of_reach_says_nothing(
     bucket: BucketServer, settings: Settings
 ) -> None:

@@ -23,6 +23,8 @@ def folders(settings: Settings, tmp_path: Path) -> None:
         folder = tmp_path / name.lower()
         folder.mkdir()
         setattr(settings, name, folder)
+    # An empty one would be taken for a mount point whose disk is away.
+    (tmp_path / "media_root" / "a.mp4").write_bytes(b"x")
 
 
 def sentences(channel: Channel) -> list[str]:
