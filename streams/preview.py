@@ -243,6 +243,7 @@ def _waiting(found: Line, rule: str, claims: list[Claim]) -> tuple[str, ...]:
         return ()
     if found.begins >= best.begins:
         return ()
-    return (
-        f"“{best.block.name}” is due, but starts softly: it waits for the end of what is on.",
-    )
+    due = f"“{best.block.name}” is due, but starts softly:"
+    if found.ends is not None and found.ends >= best.ends:
+        return (f"{due} what is on ends later than its time does, so it is not on at all.",)
+    return (f"{due} it waits for the end of what is on.",)

@@ -13,6 +13,7 @@ from streams.programme.hours import Slot, on_air
 from streams.programme.schedule import between, in_turn, moment
 from streams.programme.schedule import fillers as allowed_fillers
 from streams.programme.schedule import pick as decide
+from streams.programme.unseen import unseen
 from streams.programme.values import (
     BASE,
     FILLER,
@@ -109,6 +110,7 @@ def look(
         *_too_long(programme, found),
         *_no_filler(programme, found, fillers),
         *_left_out(found, left_out),
+        *_unseen(programme, found),
     ]
     told = {fault.media for fault in faults}
     unsure: set[int] = set()
@@ -323,6 +325,30 @@ def _unfit(programme: Programme, age: int | None) -> str:
         f"none of its {number} prepared entries is rated {age} or younger: rate them, or raise "
         "the maximum age rating"
     )
+
+
+def _unseen(programme: Programme, found: Sequence[Pick]) -> Iterator[Fault]:
+    """Soft blocks that are never on, each once."""
+    told: set[str] = set()
+    for each in unseen(programme, found):
+        block = each.slot.block
+        if block.rule in told:
+            continue
+        told.add(block.rule)
+        span, over = (
+            " to ".join(f"{at.astimezone(programme.zone):%H:%M}" for at in times)
+            for times in (
+                (each.slot.begins, each.slot.ends),
+                (each.over.begins, each.over.ends),
+            )
+        )
+        title = each.over.entry.item.title if each.over.entry else "The slate"
+        yield Fault(
+            f"unseen-{block.rule}",
+            f"Block “{block.name}” ({span}) won't be on air: it starts softly, and “{title}” "
+            f"plays from {over}. Let it cut in (hard), move it, or make it longer.",
+            each.due,
+        )
 
 
 def passed_over(

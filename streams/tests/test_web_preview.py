@@ -64,6 +64,27 @@ def test_the_preview_begins_at_the_end_of_the_item_on_air(
     assert all(one.ends == other.begins for one, other in pairwise(lines))
 
 
+def test_a_soft_block_that_never_gets_on_is_not_said_to_wait(
+    viewer: Client, berlin: Channel
+) -> None:
+    now = timezone.now()
+    rows.block(berlin, starts=time(12, 55), ends=time(13, 5))
+    ChannelState.objects.all().delete()
+    rows.on_air(
+        berlin,
+        at=now,
+        now_title="Film",
+        now_since=now - timedelta(minutes=30),
+        now_until=now + timedelta(minutes=30),
+        now_rule="base",
+    )
+    page = viewer.get("/admin/calendar/demo/why/").content.decode()
+    assert "“Evening” is due, but starts softly: what is on ends later than its time" in page
+    ChannelState.objects.update(now_until=now + timedelta(minutes=2))
+    page = viewer.get("/admin/calendar/demo/why/").content.decode()
+    assert "“Evening” is due, but starts softly: it waits for the end" in page
+
+
 def test_each_of_the_next_days_goes_on_where_the_last_one_ends(
     viewer: Client, berlin: Channel
 ) -> None:
