@@ -8,7 +8,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from streams.models import Channel
-from streams.models.programme import WEEKDAYS
+from streams.models.programme import WEEKDAYS, clock
 from streams.programme import hours
 from streams.programme.hours import Slot
 from streams.programme.values import Block, Programme, Rotation, Start
@@ -103,7 +103,7 @@ def _overlap(programme: Programme, one: Slot, other: Slot) -> str:
     begins, ends = max(one.begins, other.begins), min(one.ends, other.ends)
     wins = hours.on_air(programme, begins)
     priority = one.block.priority
-    span = " to ".join(f"{at.astimezone(programme.zone):%H:%M}" for at in (begins, ends))
+    span = " to ".join(clock(at.astimezone(programme.zone).time()) for at in (begins, ends))
     said = f"{span}: “{one.block.name}” and “{other.block.name}” both have priority {priority}."
     if wins is not None and wins.block.priority > priority:
         return f"{said} Neither is on while “{wins.block.name}” is, which has more."

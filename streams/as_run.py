@@ -35,6 +35,8 @@ def span(begins: str, ends: str, *, now: datetime, zone: ZoneInfo) -> tuple[date
     """
     until = _moment(ends, zone, late=True) if ends else now
     since = _moment(begins, zone, late=False) if begins else until - SPAN
+    if not ends and since >= now:
+        raise SpanError("The beginning lies in the future: nothing was aired then so far.")
     if until <= since:
         raise SpanError("The end is not after the beginning: swap them.")
     return since, until

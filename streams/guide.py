@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from threading import Lock
 from typing import Any, Final, TypeVar
 
@@ -89,10 +89,12 @@ def _made(channel: Channel, now: datetime) -> bytes:
 
 def programme(channel: Channel, now: datetime) -> list[Airing]:
     """What was on air in the last day, what is, and what will be in the next seven."""
-    coming = forecast.of(channel, now, now + AHEAD)
+    # A forecast is cut where it ends; the last programme of the guide is not.
+    coming = forecast.of(channel, now, now + AHEAD + SOON)
     on = channel.order == Channel.Order.ON
     until = coming.spans[0][0] if on and coming.spans else now
-    ahead = islice(coming.picks(), MOST_PICKS)
+    begun = takewhile(lambda pick: pick.begins < now + AHEAD, coming.picks())
+    ahead = islice(begun, MOST_PICKS)
     return list(joined(chain(_aired(channel, now, until), airings(ahead))))
 
 

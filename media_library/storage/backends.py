@@ -133,7 +133,7 @@ def checked(key: str) -> str:
 
 
 def made_in_folder(folder: Path) -> None:
-    """Make a folder; where it lies in the media folder, never that itself: its disk may be away.
+    """Make a folder, but never the media folder that it lies in: its disk may be away.
 
     What is written into a mount point lies hidden under the disk when that is back. Raises
     `StorageError`.

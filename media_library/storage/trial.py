@@ -158,7 +158,7 @@ _WELL: Final = {
 
 
 def clock(date: str, now: datetime) -> Examined:
-    """How far this machine's clock is from the storage's, which tells the time by its `date`."""
+    """How far this machine's clock is from the storage's, which tells its `date`."""
     try:
         theirs = parsedate_to_datetime(date)
     except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
@@ -20,7 +20,7 @@ from unfold.admin import ModelAdmin
 from streams.actions import wake_supervisor
 from streams.admin.forms import BlockForm
 from streams.models import Block
-from streams.models.programme import WEEKDAYS
+from streams.models.programme import WEEKDAYS, clock
 
 
 class OnWeekday(admin.SimpleListFilter):
@@ -58,6 +58,7 @@ class BlockAdmin(ModelAdmin):  # type: ignore[misc]
     autocomplete_fields = ("channel", "playlist")
     list_before_template = "streams/blocks_before.html"
     change_form_outer_before_template = "streams/block_before.html"
+    change_form_before_template = "streams/seen.html"
     fieldsets: ClassVar = (
         (None, {"fields": ("channel", "name", "playlist", "order", "enabled")}),
         (
@@ -80,7 +81,7 @@ class BlockAdmin(ModelAdmin):  # type: ignore[misc]
         return format_html(
             "{}<br>{}",
             capfirst(block.days_in_words),
-            f"{block.starts:%H:%M} to {block.ends:%H:%M}",
+            block.times_in_words,
         )
 
     @admin.display(description="Dates", ordering="first_day")
@@ -98,6 +99,12 @@ class BlockAdmin(ModelAdmin):  # type: ignore[misc]
 
     def save_model(self, request: HttpRequest, obj: Block, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
+        if obj.starts == obj.ends:
+            messages.warning(
+                request,
+                f"“{obj.name}” is on for 24 hours, from {clock(obj.starts)} to the same time "
+                "of the next day.",
+            )
         transaction.on_commit(wake_supervisor)
 
     def delete_model(self, request: HttpRequest, obj: Block) -> None:

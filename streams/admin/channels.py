@@ -28,7 +28,7 @@ from streams.templatetags.monitor import buttons
 #: Changing these under a running channel would break its stream.
 HOUSE = ("width", "height", "fps", "video_bitrate", "audio_bitrate")
 #: Fields of its form that are no columns; what becomes of them is in `logo`.
-UPLOAD = {"logo_file", "remove_logo"}
+UPLOAD = {"logo_file", "remove_logo", "seen"}
 #: The form on the list's page that its buttons belong to.
 ORDER_FORM = "sx-order-form"
 #: What is deleted with a channel, as Django's page of deletion names it.
@@ -113,6 +113,7 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
     # The buttons' form stands outside the list's own form, which would swallow it.
     list_before_template = "streams/list_before.html"
     change_form_outer_before_template = "streams/change_before.html"
+    change_form_before_template = "streams/seen.html"
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """The list, each row with its report: one report for all of them."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, ClassVar, Final
 from zoneinfo import available_timezones
 
 from django import forms
+from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
@@ -83,7 +85,55 @@ class WeekdaysField(forms.MultipleChoiceField):
 
 
 _DAYS: Final = "On each of these days, unless the dates below leave it out."
+_ENDS: Final = (
+    "A time that is not after the start is on the next day: from 03:00 to 03:00 is 24 hours."
+)
 _DATES: Final = "Left empty: no limit. For a single day, put the same day into both."
+
+
+class SeenForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Carries what it showed, so that one page does not silently undo what another has changed.
+
+    What was changed meanwhile is refused once, and what was typed is kept: whoever saves again
+    has read of it.
+    """
+
+    #: The fields of the row that nobody else may have changed.
+    seen_fields: ClassVar[tuple[str, ...]] = ()
+
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            self.fields["seen"].initial = self._token(self.instance)
+
+    def _token(self, row: Any) -> str:
+        values = "/".join(str(getattr(row, name)) for name in self.seen_fields)
+        return hashlib.sha256(values.encode()).hexdigest()[:16]
+
+    def _now(self, row: Any) -> str:
+        """What it is by now, for the operator."""
+        return str(row)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        seen = cleaned.pop("seen", "")
+        if not (self.instance.pk and seen):
+            return cleaned
+        # The admin's page is a transaction: nobody changes it between here and the save.
+        rows = type(self.instance)._default_manager.select_for_update()  # noqa: SLF001
+        row = rows.filter(pk=self.instance.pk).first()
+        if row is not None and (token := self._token(row)) != seen:
+            self.data = self.data.copy()
+            self.data[self.add_prefix("seen")] = token
+            self.add_error(
+                None,
+                "Somebody else has changed it since this page was opened: it is now "
+                f"{self._now(row)}. Nothing was saved. Save again to have it as it stands "
+                "below instead.",
+            )
+        return cleaned
 
 
 class SpanForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -100,10 +150,22 @@ class SpanForm(forms.ModelForm):  # type: ignore[type-arg]
 class HoursForm(SpanForm):
     class Meta:
         model = OnAirHours
+        help_texts: ClassVar = {"ends": _ENDS}
         fields = ("days", "starts", "ends", "first_day", "last_day")
 
 
-class BlockForm(SpanForm):
+class BlockForm(SeenForm, SpanForm):
+    seen_fields = (
+        *("channel_id", "name", "playlist_id", "order", "enabled", "days", "starts", "ends"),
+        *("first_day", "last_day", "start", "fit", "priority", "max_rating"),
+    )
+
+    def _now(self, row: Block) -> str:
+        how = "" if row.enabled else ", off"
+        return (
+            f"“{row.name}”, {row.in_words}, of “{row.playlist}”, priority {row.priority}{how}"
+        )
+
     class Meta:
         model = Block
         # The admin's fieldsets choose among them.
@@ -114,7 +176,7 @@ class BlockForm(SpanForm):
             "enabled": "Off: it is kept, but not played.",
             "starts": "On a day when clocks go forward, a time that is left out is played an "
             "hour later.",
-            "ends": "A time that is not after the start is on the next day.",
+            "ends": _ENDS,
             "start": "Soft never cuts an item short, so the block may begin late by one item.",
         }
 
@@ -123,7 +185,19 @@ class BlockForm(SpanForm):
 LOGO = {"logo_corner", "logo_width"}
 
 
-class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
+class ChannelForm(SeenForm):
+    seen_fields = (
+        *("name", "slug", "playlist_id", "playlist_order", "filler_id", "time_zone"),
+        *("max_rating", "on_return", "preview", "public_guide"),
+    )
+
+    def _now(self, row: Channel) -> str:
+        return (
+            f"“{row.name}”, playing “{row.playlist or 'nothing'}” "
+            f"({row.get_playlist_order_display().lower()}), filler “{row.filler or 'none'}”, "
+            f"in the time of {row.time_zone}"
+        )
+
     logo_file = forms.FileField(
         label="Logo",
         required=False,
@@ -150,6 +224,12 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         if "time_zone" in self.fields:
             self.fields["time_zone"].initial = default_time_zone()
+        if "filler" in self.fields and settings.STORAGE_PROVIDER == "local":
+            # It can't be kept anywhere else, and a copy on the same disk would help nobody.
+            self.fields["filler"].help_text = (
+                "Played when the programme can't be. It lies in the media folder, as "
+                "everything does: while that is away, the slate is shown."
+            )
         # A channel on air shows them as they are, and has no such fields.
         for name in LOGO & self.fields.keys():
             # Left out, they stay as they are.

@@ -49,6 +49,7 @@ def of(channel: Channel, now: datetime) -> dict[str, Any]:
         "forewarnings": forewarnings[:ROWS],
         "forewarnings_left": open_ones.count() - ROWS if len(forewarnings) > ROWS else 0,
         "processes": processes(channel, now),
+        "block_names": dict(channel.blocks.values_list("pk", "name")),
         "as_run": AsRun.objects.filter(run__channel=channel)[:ROWS],
         "incidents": [
             Stretch(incident, incident.lasted(now).total_seconds())

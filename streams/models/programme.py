@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import time, timedelta
 from typing import ClassVar, Final
 
 from django.core.exceptions import ValidationError
@@ -16,6 +17,12 @@ from streams.programme.values import Order, Start
 #: Monday is the first bit of `days`.
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 EVERY_DAY: Final = 0b111_1111
+_DAY: Final = timedelta(days=1)
+
+
+def clock(at: time) -> str:
+    """A time of day, with seconds where it has any."""
+    return f"{at:%H:%M:%S}" if at.second else f"{at:%H:%M}"
 
 
 class Span(models.Model):
@@ -66,16 +73,33 @@ class Span(models.Model):
     @property
     def in_words(self) -> str:
         """Days, times and dates; of a single day the date says it all."""
-        times = f"{self.starts:%H:%M} to {self.ends:%H:%M}"
-        if self.first_day and self.first_day == self.last_day:
-            return f"{self.dates_in_words}, {times}"
-        return ", ".join(filter(None, (self.days_in_words, times, self.dates_in_words)))
+        if self.first_day and self.first_day == self.last_day and self.has_a_day:
+            return f"{self.dates_in_words}, {self.times_in_words}"
+        told = (self.days_in_words, self.times_in_words, self.dates_in_words)
+        return ", ".join(filter(None, told)) + ("" if self.has_a_day else ": never")
+
+    @property
+    def times_in_words(self) -> str:
+        return f"{clock(self.starts)} to {clock(self.ends)}"
+
+    @property
+    def has_a_day(self) -> bool:
+        """Whether any of its weekdays lies within its dates."""
+        if self.first_day is None or self.last_day is None:
+            return bool(self.weekdays)
+        first, days = self.first_day, (self.last_day - self.first_day).days + 1
+        within = {(first + number * _DAY).weekday() for number in range(min(days, 7))}
+        return bool(within & self.weekdays)
 
     def clean(self) -> None:
         if self.first_day and self.last_day and self.last_day < self.first_day:
             raise ValidationError({"last_day": "It is before the first day."})
         if not 0 < self.days <= EVERY_DAY:
             raise ValidationError({"days": "Choose one day at least."})
+        if not self.has_a_day:
+            raise ValidationError(
+                {"days": "None of these days lies within the dates below: change one of both."}
+            )
 
 
 class Block(Span):
@@ -165,7 +189,7 @@ class OnAirHours(Span):
         ]
 
     def __str__(self) -> str:
-        return f"{self.days_in_words}, {self.starts:%H:%M} to {self.ends:%H:%M}"
+        return f"{self.days_in_words}, {self.times_in_words}"
 
 
 class Forewarning(models.Model):

@@ -7,6 +7,9 @@ from datetime import datetime
 from django import template
 from django.utils import timezone
 
+from streams import preview
+from streams.models import programme
+
 register = template.Library()
 
 #: Blocks are told apart by so many colours: `cal-0` and so on in calendar.css.
@@ -16,6 +19,17 @@ COLOURS = 8
 @register.filter
 def colour(block: int) -> int:
     return block % COLOURS
+
+
+@register.filter
+def rule_in_words(rule: str, names: dict[int, str]) -> str:
+    return preview.in_words(rule, names)
+
+
+@register.filter
+def clock(moment: datetime) -> str:
+    """In the zone that the template is in, with seconds where there are any."""
+    return programme.clock(timezone.localtime(moment).time())
 
 
 @register.filter

@@ -183,6 +183,8 @@ def test_a_span_is_days_or_moments_in_the_channels_time(
         ("yesterday", "", "'yesterday' is no time"),
         ("9999-12-31", "9999-12-31", "is no time"),
         ("2026-03-02", "2026-03-01", "swap them"),
+        ("2026-11-22", "", "lies in the future"),
+        ("2026-11-22", "2026-02-01", "swap them"),
     ],
 )
 def test_a_span_that_is_none_is_told(begins: str, ends: str, sentence: str) -> None:

@@ -240,8 +240,8 @@ def unseen(*blocks: TimeBlock, base: tuple[Entry, ...] = (LONG,)) -> list[str]:
 def test_a_soft_block_within_an_item_is_told() -> None:
     (said,) = unseen(NEWS)
     assert said == (
-        "Block “News” (20:00 to 20:05) won't be on air: it starts softly, and “Long” plays from "
-        "12:00 to 20:30. Let it cut in (hard), move it, or make it longer."
+        "Block “News” (20:00 to 20:05) won't be on air: it starts softly, and “Long” plays "
+        "from 12:00 to 20:30. Let it cut in (hard), move it, or make it longer."
     )
     programme = Programme(Rotation((LONG,)), UTC_ZONE, (NEWS,))
     (fault,) = look(programme, picks(programme, 12), dict.fromkeys((1, 9), FINE)).faults
@@ -386,9 +386,11 @@ def test_what_was_forewarned_of_can_be_deleted_all_the_same(
     assert not asked.context["perms_lacking"]
     assert admin_client.post(page, {"post": "yes"}).status_code == 302
     assert not Forewarning.objects.exists()
-    assert not (MediaItem if of == "item" else Channel).objects.filter(
-        pk=item.pk if of == "item" else channel.pk
-    ).exists()
+    assert (
+        not (MediaItem if of == "item" else Channel)
+        .objects.filter(pk=item.pk if of == "item" else channel.pk)
+        .exists()
+    )
 
 
 def test_the_lists_deletion_takes_forewarnings_along(

@@ -181,6 +181,16 @@ def test_parts_that_a_block_cuts_are_programmes_of_their_own(channel: Channel) -
     assert (parts[2][1] or "").startswith("Goes on at ")
 
 
+def test_the_last_programme_ends_when_it_ends(channel: Channel) -> None:
+    MediaItem.objects.update(duration_seconds=5 * 3600)
+    now = timezone.now()
+    told = guide.programme(Channel.objects.select_related("state").get(), now)
+    last = told[-1]
+    assert last.begins < now + guide.AHEAD < last.ends
+    # It lasts as long as all of them, up to the rounding of a moment.
+    assert abs((last.ends - last.begins) - timedelta(hours=5)) < timedelta(seconds=1)
+
+
 def test_a_channel_that_is_off_promises_nothing_but_its_hours(channel: Channel) -> None:
     Channel.objects.update(order="off")
     AsRun.objects.all().delete()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
+from datetime import date, time, timedelta
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
-from streams.models import Block, Channel
+from streams.models import Block, Channel, OnAirHours
 from streams.programme.values import Order
 from streams.tests import rows
 
@@ -55,6 +57,10 @@ def test_a_block_is_made_in_its_form(admin_client: Client, berlin: Channel) -> N
     [
         ({"days": []}, "Choose one day at least."),
         ({"first_day": "2026-03-03", "last_day": "2026-03-02"}, "It is before the first day."),
+        (
+            {"first_day": "2026-03-23", "last_day": "2026-03-23"},
+            "None of these days lies within the dates below",
+        ),
     ],
 )
 def test_a_block_that_is_never_on_is_refused(
@@ -63,6 +69,85 @@ def test_a_block_that_is_never_on_is_refused(
     page = admin_client.post("/admin/streams/block/add/", form(berlin, **wrong))
     assert sentence in page.content.decode()
     assert not Block.objects.exists()
+
+
+def test_a_block_of_no_day_is_not_said_to_have_one() -> None:
+    monday = date(2026, 3, 23)
+    block = Block(days=1 << 5, starts=time(14), ends=time(16), first_day=monday)
+    block.last_day = monday
+    assert block.in_words == "Sat, 14:00 to 16:00, only on 23 Mar 2026: never"
+    block.last_day = date(2026, 3, 28)
+    assert block.in_words == "Sat, 14:00 to 16:00, from 23 Mar 2026 until 28 Mar 2026"
+    block.clean()
+    with pytest.raises(ValidationError, match="None of these days"):
+        OnAirHours(
+            days=1, starts=time(8), ends=time(9), first_day=date(2026, 3, 24),
+            last_day=date(2026, 3, 29),
+        ).clean()  # fmt: skip
+
+
+def test_seconds_are_shown_where_there_are_any() -> None:
+    block = Block(starts=time(20, 26), ends=time(20, 26, 30))
+    assert block.in_words == "every day, 20:26 to 20:26:30"
+
+
+def test_the_same_time_twice_is_24_hours_and_said_so(
+    admin_client: Client, berlin: Channel
+) -> None:
+    wanted = form(berlin, starts="03:00", ends="03:00")
+    answer = admin_client.post("/admin/streams/block/add/", wanted, follow=True)
+    assert "“Matinee” is on for 24 hours, from 03:00 to the same" in answer.content.decode()
+    assert "from 03:00 to 03:00 is 24 hours" in (
+        admin_client.get("/admin/streams/block/add/").content.decode()
+    )
+
+
+def shown(client: Client, path: str) -> str:
+    """The token of the form as a browser would send it back."""
+    found = re.search(r'name="seen" value="(\w+)"', client.get(path).content.decode())
+    assert found is not None
+    return found[1]
+
+
+def test_a_form_does_not_undo_what_was_changed_meanwhile(
+    admin_client: Client, berlin: Channel
+) -> None:
+    wanted = form(berlin)
+    block = rows.block(berlin, "Matinee")
+    page = f"/admin/streams/block/{block.pk}/change/"
+    wanted["seen"] = shown(admin_client, page)
+    # Meanwhile it is dragged in another browser's calendar.
+    Block.objects.update(starts=time(9), ends=time(11))
+    refused = admin_client.post(page, wanted)
+    assert refused.status_code == 200
+    said = refused.content.decode()
+    assert "Somebody else has changed it since this page was opened" in said
+    assert "every day, 09:00 to 11:00" in said
+    # What was typed is kept, and nothing written.
+    assert 'value="14:00"' in said
+    assert Block.objects.get().starts == time(9)
+    # Whoever saves again has read of it.
+    wanted["seen"] = refused.context["adminform"].form["seen"].value()
+    assert admin_client.post(page, wanted).status_code == 302
+    assert Block.objects.get().starts == time(14)
+
+
+def test_nobody_refuses_a_form_that_was_overtaken_by_nobody(
+    admin_client: Client, berlin: Channel
+) -> None:
+    block = rows.block(berlin, "Matinee")
+    page = f"/admin/streams/block/{block.pk}/change/"
+    wanted = form(berlin) | {"seen": shown(admin_client, page)}
+    assert admin_client.post(page, wanted).status_code == 302
+
+
+def test_who_may_only_look_sees_no_token(client: Client, berlin: Channel) -> None:
+    block = rows.block(berlin)
+    client.force_login(rows.user("streams.view_block", "streams.view_channel"))
+    for page in (f"block/{block.pk}", f"channel/{berlin.pk}"):
+        answer = client.get(f"/admin/streams/{page}/change/")
+        assert answer.status_code == 200
+        assert ">Seen<" not in answer.content.decode()
 
 
 def test_the_add_form_is_filled_in_from_the_calendar(
@@ -107,6 +192,12 @@ def test_a_channels_programme_and_hours_are_set_in_its_form(
     )
     assert berlin.order == "on"
     assert berlin.hours.get().weekdays == {0, 1}
+    stale = shown(admin_client, page)
+    Channel.objects.update(on_return="next")
+    refused = admin_client.post(page, programme_form(berlin, seen=stale))
+    assert "Somebody else has changed it since" in refused.content.decode()
+    berlin.refresh_from_db()
+    assert berlin.on_return == "next"
     wrong = admin_client.post(page, programme_form(berlin, time_zone="Mars/Olympus"))
     assert "not one of the available choices" in wrong.content.decode()
 

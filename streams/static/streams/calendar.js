@@ -38,11 +38,11 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   // Resolves to the value of the button that was pressed; "" for none.
-  function ask(heading, text, answers) {
+  function ask(heading, text, answers, none = "Leave it as it is") {
     const dialog = document.querySelector("[data-ask]");
     document.getElementById("ask-title").textContent = heading;
     document.getElementById("ask-text").textContent = text;
-    const buttons = [["", "Leave it as it is"], ...answers].map(([value, label]) => {
+    const buttons = [["", none], ...answers].map(([value, label]) => {
       const button = document.createElement("button");
       button.type = "button";
       button.className = "sx-button";
@@ -89,9 +89,18 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 
-  function content({ event, timeText }) {
+  // With seconds where there are any. FullCalendar has one form for all, and cuts what lies over
+  // midnight in two.
+  const shownTime = (date) => date.toISOString().slice(11, date.getUTCSeconds() ? 19 : 16);
+  function times({ event, isStart, isEnd, timeText }) {
+    const exact = isStart && isEnd && event.end && (event.start.getUTCSeconds() || event.end.getUTCSeconds());
+    return exact ? `${shownTime(event.start)} - ${shownTime(event.end)}` : timeText;
+  }
+
+  function content(shown) {
+    const { event } = shown;
     const { told, clashes } = event.extendedProps;
-    const parts = [["cal-name", event.title], ["cal-time", timeText], ["cal-told", told]];
+    const parts = [["cal-name", event.title], ["cal-time", times(shown)], ["cal-told", told]];
     if (clashes) parts.unshift(["cal-warn", "Overlap"]);
     return {
       domNodes: parts.filter(([, text]) => text).map(([name, text]) => {
@@ -147,7 +156,7 @@ document.addEventListener("DOMContentLoaded", () => {
       ["once", `Only on ${spoken(info.start)}`],
       ["weekly", `Every ${DAYS[day]}`],
       ["daily", "Every day"],
-    ]);
+    ], "Cancel");
     if (!answer) return;
     const fields = { starts: timeOf(info.start), ends: timeOf(info.end), calendar: dayOf(calendar.getDate()) };
     fields.days = answer === "daily" ? 127 : 1 << day;
@@ -179,12 +188,18 @@ document.addEventListener("DOMContentLoaded", () => {
     eventResizableFromStart: true,
     events,
     eventContent: content,
+    eventDidMount: (shown) => {
+      const cell = shown.el.querySelector(".fc-list-event-time");
+      if (cell) cell.textContent = times({ ...shown, timeText: cell.textContent });
+    },
     selectable: Boolean(root.dataset.add),
     selectMirror: true,
     selectMinDistance: 5,
     select: drawn,
     datesSet: ({ view }) => {
       title.textContent = view.title;
+      // Nothing is dragged or drawn in a list.
+      for (const hint of document.querySelectorAll("[data-drag-hint]")) hint.hidden = view.type === "listWeek";
       for (const button of document.querySelectorAll("[data-view]")) {
         button.setAttribute("aria-pressed", button.dataset.view === view.type);
       }
