@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.conf import settings
+
 from media_library import storage
 from media_library.models import MediaItem
 from media_library.storage.backends import is_local
@@ -21,5 +23,5 @@ def emptied() -> str:
     except storage.StorageError:
         return ""
     if is_local():
-        return "The media folder is empty: is its disk mounted?"
+        return f"The media folder {settings.MEDIA_ROOT} is empty: is its disk mounted?"
     return "The bucket is empty: is STORAGE_BUCKET the right one?"

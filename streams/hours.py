@@ -7,6 +7,7 @@ up no start: the node's preflight tells of it, and there is filler.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,6 +17,7 @@ from streams import actions, forecast
 from streams.models import Channel, ChannelState, LogLine
 from streams.programme import airtime
 from streams.programme.airtime import Edge
+from streams.programme.values import Programme
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -144,11 +146,47 @@ def outlook(channel: Channel, now: datetime) -> str:
     edge = forecast.due(channel, hours, now)
     if edge is not None and edge.on and channel.order == Channel.Order.OFF:
         return "By its hours it should be on the air: the start is tried every minute."
-    coming = airtime.coming(hours, now)
+    # What the other edges order is so already: a channel that was stopped by hand is off.
+    goes_on = channel.order != Channel.Order.ON
+    coming = _next(hours, now, on=goes_on)
     if coming is None:
         return ""
-    zone = channel.zone
-    at = coming.at.astimezone(zone)
-    day = "" if at.date() == now.astimezone(zone).date() else f"{at:%a %d %b}, "
     verb = "goes on the air" if coming.on else "goes off the air"
-    return f"By its hours it {verb} at {day}{at:%H:%M %Z}."
+    return f"By its hours it {verb} at {_moment(channel, coming.at, now)}."
+
+
+def _next(hours: Programme, now: datetime, *, on: bool) -> Edge | None:
+    found = airtime.edges(hours, now, now + airtime.AHEAD)
+    return next((edge for edge in found if edge.on is on), None)
+
+
+def _moment(channel: Channel, moment: datetime, now: datetime) -> str:
+    """In the channel's zone, which is named; another day than today with its date."""
+    zone = channel.zone
+    at = moment.astimezone(zone)
+    day = "" if at.date() == now.astimezone(zone).date() else f"{at:%a %d %b}, "
+    return f"{day}{at:%H:%M %Z}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a channel's hours do next, for pages."""
+
+    #: As `outlook` says it.
+    sentence: str = ""
+    #: When they start it the next time: a moment in words; empty: not within a week.
+    start: str = ""
+
+
+def outlooks(now: datetime, *, slug: str | None = None) -> dict[str, Outlook]:
+    """Of the channels that have hours, by slug; or of that one. Two queries."""
+    channels = Channel.objects.exclude(hours=None).select_related("state").distinct()
+    if slug is not None:
+        channels = channels.filter(slug=slug)
+    told = {}
+    for channel in channels.prefetch_related("hours"):
+        start = _next(forecast.hours_of(channel), now, on=True)
+        told[channel.slug] = Outlook(
+            outlook(channel, now), "" if start is None else _moment(channel, start.at, now)
+        )
+    return told

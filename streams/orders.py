@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -11,6 +11,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 from streams import actions
+from streams.hours import Outlook
 from streams.models import Channel
 
 
@@ -22,6 +23,16 @@ class Order:
     done: str
     #: What the viewer will see; empty where nothing is cut and nobody has to be asked.
     cost: str = ""
+
+    def with_hours(self, outlook: Outlook | None) -> Order:
+        """The same for a channel whose hours start it again by themselves."""
+        if self.verb != "stop" or outlook is None or not outlook.start:
+            return self
+        return replace(
+            self,
+            cost="Every output goes off the air until somebody starts the channel again, or its "
+            f"hours do, at {outlook.start}.",
+        )
 
 
 ORDERS: Final[dict[str, Order]] = {

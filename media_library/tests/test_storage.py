@@ -204,12 +204,12 @@ def test_a_storage_that_holds_nothing_but_our_own_work_is_empty(
 
 @pytest.mark.django_db
 def test_an_empty_storage_is_told_only_beside_a_library_with_items(
-    either: str, client: Client
+    either: str, client: Client, settings: Settings
 ) -> None:
     client.force_login(rows.user("view_syncrun"))
     assert emptied() == ""
     item = rows.item("A")
-    said = "The media folder is empty: is its disk mounted?"
+    said = f"The media folder {settings.MEDIA_ROOT} is empty: is its disk mounted?"
     if either == "bucket":
         said = "The bucket is empty: is STORAGE_BUCKET the right one?"
     assert emptied() == said

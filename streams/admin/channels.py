@@ -21,7 +21,7 @@ from unfold.admin import ModelAdmin, StackedInline, TabularInline
 from streams.actions import wake_supervisor
 from streams.admin.forms import ChannelForm, HoursForm, KeptLogo, OutputForm
 from streams.health.report import report
-from streams.hours import overrun
+from streams.hours import outlooks, overrun
 from streams.models import Channel, OnAirHours, Output
 from streams.templatetags.monitor import buttons
 
@@ -119,10 +119,12 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
         """The list, each row with its report: one report for all of them."""
         listed: ChangeList = super().get_changelist_instance(request)
         told = {one.slug: one for one in report(timezone.now()).channels}
+        hours = outlooks(timezone.now())
         may = request.user.has_perm("streams.operate_channel")
         for channel in listed.result_list:
             channel.told = told.get(channel.slug)
             channel.may_operate = may
+            channel.outlook = hours.get(channel.slug)
         return listed
 
     # ---- columns -----------------------------------------------------------------------------
@@ -150,7 +152,13 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Orders")
     def orders(self, channel: Any) -> str:
-        context = buttons(channel.told, ORDER_FORM, may=channel.may_operate, quiet=True)
+        context = buttons(
+            channel.told,
+            ORDER_FORM,
+            may=channel.may_operate,
+            quiet=True,
+            outlook=channel.outlook,
+        )
         return render_to_string("streams/orders.html", context)
 
     # ---- writing -----------------------------------------------------------------------------

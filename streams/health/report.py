@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -182,11 +182,11 @@ class _Air:
     supervised: bool
 
 
-def clock(moment: datetime | None) -> str:
-    """A moment in an operator's sentence."""
+def clock(moment: datetime | None, zone: tzinfo | None = None) -> str:
+    """A moment in an operator's sentence, in that zone; without one, in the site's."""
     if moment is None:
         return "the start"
-    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S %Z")
+    return timezone.localtime(moment, zone).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def _air(
@@ -197,6 +197,7 @@ def _air(
     now: datetime,
 ) -> _Air:
     """What may be said of a channel: its row, where a live worker stands behind it."""
+    zone = channel.zone
     ordered_on = channel.order == Channel.Order.ON
     worker_seen = (
         seen.get(row.owner) if row and row.owner in seen else max(seen.values(), default=None)
@@ -213,7 +214,7 @@ def _air(
     untouched = run is not None and (measured is None or measured < run.started_at)
     if not supervised:
         cause = (
-            f"Unknown: no playout worker has reported since {clock(worker_seen)}."
+            f"Unknown: no playout worker has reported since {clock(worker_seen, zone)}."
             if worker_seen
             else "Unknown: no playout worker has ever reported."
         )
@@ -230,7 +231,7 @@ def _air(
     if not fresh or row is None:
         cause = (
             "Unknown: the playout worker lives, but has not measured this channel since "
-            f"{clock(measured)}."
+            f"{clock(measured, zone)}."
         )
         return _Air(UNKNOWN, measured, cause, supervised)
     if ordered_on and row.state == AirState.OFF:

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from streams.health import words
 from streams.health.preflight import Finding, findings
 from streams.health.report import RETRIED, ChannelReport, report
-from streams.hours import outlook
+from streams.hours import Outlook, outlook, outlooks
 from streams.models import Channel
 from streams.orders import ORDERS, Order
 
@@ -53,6 +53,17 @@ def when(moment: datetime | None, form: str = "") -> SafeString | str:
     )
 
 
+@register.simple_tag(name="outlooks")
+def all_outlooks() -> dict[str, Outlook]:
+    """What the hours of each channel do next, by slug."""
+    return outlooks(timezone.now())
+
+
+@register.filter
+def outlook_of(known: dict[str, Outlook], slug: str) -> str:
+    return known[slug].sentence if slug in known else ""
+
+
 @register.simple_tag
 def reports() -> tuple[ChannelReport, ...]:
     """Every channel, as it is now."""
@@ -79,11 +90,15 @@ def checks_of(channel: Channel) -> dict[str, Any]:
     checks: list[dict[str, Any]] = []
     if on and state is not None and state.checked_at is not None:
         checks = sorted(state.checks, key=lambda check: (check["ok"], not check["stops"]))
-    again = any(not check["ok"] for check in checks) and state and not state.plays(now)
+    # Then these results are of their time: what has happened since is told elsewhere on the page.
+    plays = bool(checks and state and state.plays(now))
+    again = any(not check["ok"] for check in checks) and not plays
     return {
         "checks": checks,
         "checked_at": state.checked_at if checks and state else None,
         "again": state.checked_at + RETRIED if again and state else None,
+        "plays": plays,
+        "before": plays and state is not None and state.on_air_since >= state.checked_at,
         "hours": outlook(channel, now),
     }
 
@@ -103,17 +118,23 @@ def order_buttons(
 ) -> dict[str, Any]:
     """A channel's buttons. They belong to the form of that id, which may stand elsewhere."""
     may = context["request"].user.has_perm("streams.operate_channel")
-    return buttons(told, form, may=may, quiet=quiet)
+    known = context.get("outlooks")
+    if known is None:
+        known = outlooks(timezone.now(), slug=told.slug)
+    return buttons(told, form, may=may, quiet=quiet, outlook=known.get(told.slug))
 
 
-def buttons(told: ChannelReport, form: str, *, may: bool, quiet: bool) -> dict[str, Any]:
+def buttons(
+    told: ChannelReport, form: str, *, may: bool, quiet: bool, outlook: Outlook | None
+) -> dict[str, Any]:
     """The context of `streams/orders.html`."""
+    orders = [ORDERS[verb].with_hours(outlook) for verb in _BUTTONS]
     return {
         "told": told,
         "form": form,
         "quiet": quiet,
         "may": may,
-        "buttons": [(ORDERS[verb], _hidden(ORDERS[verb], told)) for verb in _BUTTONS],
+        "buttons": [(order, _hidden(order, told)) for order in orders],
     }
 
 

@@ -360,7 +360,7 @@ def test_an_empty_mount_point_proves_nothing(channel: Channel, media: Path) -> N
     assert told() == {}
     (storage,) = [check for check in in_the_world(channel, NOON) if check.check == "storage"]
     assert (storage.ok, storage.stops) == (False, False)
-    assert storage.sentence == "The media folder is empty: is its disk mounted?"
+    assert storage.sentence == f"The media folder {media.parent} is empty: is its disk mounted?"
     assert storage.sentence in [fault.sentence for fault in findings(channel)]
     # With one file in it, the other is gone.
     first, content = next(iter(sorted(mounted.items())))

@@ -13,6 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from streams import actions
+from streams.hours import outlooks
 from streams.models import Channel
 from streams.orders import ORDERS, STATUS, give
 from streamsite.answers import say, staff, wants_json
@@ -25,6 +26,7 @@ def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
     channel = get_object_or_404(Channel, slug=slug)
     wanted = ORDERS[verb]
     if wanted.cost and request.POST.get("confirmed") != "1":
+        wanted = wanted.with_hours(outlooks(timezone.now(), slug=slug).get(slug))
         if wants_json(request):
             return say(f"{wanted.cost} Send confirmed=1 to do it.", 400)
         context = {

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET, require_safe
 from streams.health import history
 from streams.health.preflight import findings
 from streams.health.report import report
+from streams.hours import outlooks
 from streams.models import Channel, LogLine
 from streamsite.answers import staff, unless_seen
 
@@ -44,7 +45,12 @@ def status(request: HttpRequest, slug: str | None = None) -> HttpResponseBase:
     told = report(timezone.now(), slug=slug)
     if slug is not None and not told.channels:
         raise Http404
-    body = json.dumps(told.page(), cls=DjangoJSONEncoder, separators=(",", ":"))
+    page = told.page()
+    hours = outlooks(timezone.now(), slug=slug)
+    for channel in page["channels"]:
+        known = hours.get(channel["slug"])
+        channel["outlook"] = known.sentence if known else ""
+    body = json.dumps(page, cls=DjangoJSONEncoder, separators=(",", ":"))
     return unless_seen(request, body.encode(), "application/json")
 
 

@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { get, onReport } = window.streamsite;
+  const { get, onReport, zone } = window.streamsite;
 
   // ---- preview -----------------------------------------------------------------------------
   const video = document.querySelector("video[data-hls]");
@@ -73,7 +73,7 @@
     item.dataset.level = level.toLowerCase();
     const time = document.createElement("time");
     time.dateTime = at;
-    time.textContent = new Date(at).toLocaleTimeString("en-GB");
+    time.textContent = new Date(at).toLocaleTimeString("en-GB", { timeZone: zone });
     const mark = document.createElement("b");
     mark.textContent = level.toUpperCase();
     const who = document.createElement("i");

@@ -3,7 +3,7 @@
 "use strict";
 
 (() => {
-  const { now, onReport, onLost } = window.streamsite;
+  const { now, onReport, onLost, zone } = window.streamsite;
   const NOTHING = "–";
   const PICTURE_EVERY = 10_000; // ms; the server makes none oftener
 
@@ -22,7 +22,7 @@
     return value >= 1e6 ? `${(value / 1e6).toFixed(2)} Mbit/s` : `${Math.round(value / 1e3)} kbit/s`;
   }
   const clock = (iso) =>
-    new Date(iso).toLocaleString("en-GB", { day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+    new Date(iso).toLocaleString("en-GB", { timeZone: zone, day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
   function put(root, name, text) {
     for (const element of root.querySelectorAll(`[data-f="${name}"]`)) {
@@ -111,6 +111,10 @@
     }
     cause(root, channel.cause);
     put(root, "screen", channel.state === "off" ? "Off air" : channel.preview ? "No picture" : "The preview is switched off");
+    put(root, "outlook", channel.outlook || "");
+    for (const line of root.querySelectorAll('[data-f="outlook"]')) {
+      line.hidden = channel.state !== "off" || !channel.outlook;
+    }
     since(root, "on-air", channel.on_air_since);
     if (!channel.on_air_since) put(root, "on-air", "");
     for (const figure of root.querySelectorAll('[data-f="bitrate"]')) {

@@ -77,7 +77,20 @@ window.streamsite = (() => {
   // Deferred scripts have all run by then, so every listener is there.
   document.addEventListener("DOMContentLoaded", () => root && ask());
 
+  // The page's own zone, as the server draws it; one that the browser does not know is no reason
+  // to show nothing.
+  function known(name) {
+    try {
+      new Intl.DateTimeFormat("en-GB", { timeZone: name });
+      return name;
+    } catch {
+      return undefined;
+    }
+  }
+  const named = document.querySelector("[data-zone]")?.dataset.zone;
+
   return {
+    zone: named && known(named),
     get,
     now,
     refresh: ask,
