@@ -30,8 +30,8 @@ class Order:
             return self
         return replace(
             self,
-            cost="Every output goes off the air until somebody starts the channel again, or its "
-            f"hours do, at {outlook.start}.",
+            cost="Every output goes off the air until somebody starts the channel again, or "
+            f"its hours do, at {outlook.start}.",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, Final
 from zoneinfo import ZoneInfo, available_timezones
 
 import structlog
@@ -29,6 +29,16 @@ from streams.programme.values import Return
 from streamsite.fields import SecretField
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+#: Years: no country's ratings of films go beyond.
+OLDEST: Final = 21
+
+
+def checked_age(age: int | None) -> None:
+    """Raises `ValidationError` for a maximum that nobody can mean."""
+    if age is not None and age > OLDEST:
+        raise ValidationError({"max_rating": f"Choose an age of {OLDEST} years at most."})
 
 
 def _even(value: int) -> None:
@@ -202,6 +212,9 @@ class Channel(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("admin:streams_channel_change", args=[self.pk])
+
+    def clean(self) -> None:
+        checked_age(self.max_rating)
 
     @property
     def zone(self) -> ZoneInfo:

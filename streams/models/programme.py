@@ -11,12 +11,14 @@ from django.db import models
 from django.utils import timezone
 
 from media_library.models import MediaItem, Playlist
-from streams.models.channel import Channel
+from streams.models.channel import Channel, checked_age
 from streams.programme.values import Order, Start
 
 #: Monday is the first bit of `days`.
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 EVERY_DAY: Final = 0b111_1111
+#: Either way: a slip of the pen is not the one block that nothing stands over any more.
+MOST_PRIORITY: Final = 100
 _DAY: Final = timedelta(days=1)
 
 
@@ -165,6 +167,14 @@ class Block(Span):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        super().clean()
+        if self.priority is not None and abs(self.priority) > MOST_PRIORITY:
+            raise ValidationError(
+                {"priority": f"Choose one from -{MOST_PRIORITY} to {MOST_PRIORITY}."}
+            )
+        checked_age(self.max_rating)
 
 
 class OnAirHours(Span):

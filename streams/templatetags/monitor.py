@@ -90,7 +90,7 @@ def checks_of(channel: Channel) -> dict[str, Any]:
     checks: list[dict[str, Any]] = []
     if on and state is not None and state.checked_at is not None:
         checks = sorted(state.checks, key=lambda check: (check["ok"], not check["stops"]))
-    # Then these results are of their time: what has happened since is told elsewhere on the page.
+    # Then they are of their time: what has happened since stands above on the page.
     plays = bool(checks and state and state.plays(now))
     again = any(not check["ok"] for check in checks) and not plays
     return {

@@ -108,6 +108,28 @@ def test_after_a_downtime_the_last_hour_counts(channel: Channel) -> None:
     assert (order(), Run.objects.count()) == ("on", 1)
 
 
+def test_what_was_stopped_by_hand_is_not_said_to_go_off(channel: Channel) -> None:
+    node = Node()
+    node.look(clock(7))
+    node.look(clock(8))
+    channel.refresh_from_db()
+    assert hours.outlook(channel, clock(9)) == (
+        "By its hours it goes off the air at 23:00 UTC."
+    )
+    actions.stop(channel, by="ada", now=clock(9))
+    ends(channel, clock(9))
+    node.look(clock(9, 1))
+    channel.refresh_from_db()
+    assert hours.outlook(channel, clock(10)) == (
+        "By its hours it goes on the air at Tue 05 May, 08:00 UTC."
+    )
+    # As one that somebody has started before its time stays on until the end.
+    Channel.objects.update(order="on")
+    channel.refresh_from_db()
+    early = clock(7) + timedelta(days=1)
+    assert hours.outlook(channel, early) == "By its hours it goes off the air at 23:00 UTC."
+
+
 def test_several_nodes_give_one_order(channel: Channel) -> None:
     one, other = Node(), Node()
     one.look(clock(7))
@@ -187,6 +209,7 @@ def test_the_page_says_what_comes(channel: Channel) -> None:
     channel.time_zone, channel.order = "Europe/Berlin", "on"
     told = hours.outlook(channel, datetime(2026, 5, 4, 12, tzinfo=UTC))
     assert told == "By its hours it goes off the air at 23:00 CEST."
+    channel.order = "off"
     told = hours.outlook(channel, datetime(2026, 5, 8, 22, tzinfo=UTC))
     assert told == "By its hours it goes on the air at Mon 11 May, 08:00 CEST."
     assert hours.outlook(rows.channel("other"), clock(12)) == ""

@@ -57,13 +57,16 @@ def test_a_block_is_made_in_its_form(admin_client: Client, berlin: Channel) -> N
     [
         ({"days": []}, "Choose one day at least."),
         ({"first_day": "2026-03-03", "last_day": "2026-03-02"}, "It is before the first day."),
+        ({"priority": "101"}, "Choose one from -100 to 100."),
+        ({"priority": "-101"}, "Choose one from -100 to 100."),
+        ({"max_rating": "22"}, "Choose an age of 21 years at most."),
         (
             {"first_day": "2026-03-23", "last_day": "2026-03-23"},
             "None of these days lies within the dates below",
         ),
     ],
 )
-def test_a_block_that_is_never_on_is_refused(
+def test_a_block_that_makes_no_sense_is_refused(
     admin_client: Client, berlin: Channel, wrong: dict[str, Any], sentence: str
 ) -> None:
     page = admin_client.post("/admin/streams/block/add/", form(berlin, **wrong))
@@ -198,6 +201,8 @@ def test_a_channels_programme_and_hours_are_set_in_its_form(
     assert "Somebody else has changed it since" in refused.content.decode()
     berlin.refresh_from_db()
     assert berlin.on_return == "next"
+    old = admin_client.post(page, programme_form(berlin, max_rating="22"))
+    assert "Choose an age of 21 years at most." in old.content.decode()
     wrong = admin_client.post(page, programme_form(berlin, time_zone="Mars/Olympus"))
     assert "not one of the available choices" in wrong.content.decode()
 

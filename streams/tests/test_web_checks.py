@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+import re
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,77 @@ def test_the_hours_are_told(browser: Client) -> None:
     OnAirHours.objects.create(channel=channel, starts=time(8), ends=time(23))
     ChannelState.objects.create(channel=channel, hours_done=timezone.now())
     assert "By its hours it goes o" in page(browser, "/admin/monitor/demo/")
+
+
+def test_results_of_a_channel_that_plays_are_of_before_its_start(browser: Client) -> None:
+    channel = rows.channel(time_zone="Europe/Berlin")
+    begun = datetime(2026, 11, 21, 19, 34, tzinfo=UTC)
+    storage = check("storage", "The storage answers.", stops=False)
+    checked(channel, storage, at=begun - timedelta(minutes=1))
+    assert "Checked <time" in page(browser)
+    playing = {"state": "degraded", "on_air_since": begun}
+    ChannelState.objects.update(**playing, lease_until=timezone.now() + timedelta(minutes=1))
+    shown = page(browser)
+    assert "Checked <time" not in shown
+    assert re.search(
+        r"Before the start, at <time[^>]*>21 Nov 20:33:00</time>\. What has happened", shown
+    )
+    ChannelState.objects.update(checked_at=begun + timedelta(minutes=1))
+    assert "As it was at <time" in page(browser)
+
+
+def test_a_tile_that_is_off_says_when_its_hours_start_it(browser: Client) -> None:
+    channel = rows.channel(time_zone="Europe/Berlin")
+    ChannelState.objects.create(channel=channel, hours_done=timezone.now())
+    hours = OnAirHours.objects.create(channel=channel, starts=time(8), ends=time(8, 1))
+    tile = re.compile(r'data-f="outlook"(?P<hidden> hidden)?>(?P<told>[^<]*)<')
+    found = tile.search(page(browser, "/admin/"))
+    assert found is not None
+    assert found["hidden"] is None
+    assert found["told"].startswith("By its hours it goes on the air at ")
+    (told,) = browser.get("/channels/status.json").json()["channels"]
+    assert told["outlook"] == found["told"]
+    hours.delete()
+    found = tile.search(page(browser, "/admin/"))
+    assert found is not None
+    assert found["hidden"]
+
+
+def test_the_stop_of_a_channel_with_hours_says_that_they_start_it_again(
+    browser: Client,
+) -> None:
+    channel = rows.channel(time_zone="UTC")
+    rows.node()
+    rows.on_air(channel)
+    assert "until somebody starts the channel again." in page(browser, "/admin/monitor/demo/")
+    OnAirHours.objects.create(channel=channel, starts=time(8), ends=time(23))
+    said = "until somebody starts the channel again, or its hours do, at "
+    for address in ("/admin/monitor/demo/", "/admin/"):
+        assert said in page(browser, address)
+    asked = browser.post("/channels/demo/stop/").content.decode()
+    assert said in " ".join(asked.split())
+
+
+def test_the_channels_page_has_one_zone_and_names_it(browser: Client) -> None:
+    channel = rows.channel(time_zone="Asia/Tokyo")
+    noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    rows.node(noon)
+    Channel.objects.update(order="on", ordered_at=noon, ordered_by="ada")
+    channel.incidents.create(
+        subject="x", severity="lost", cause="Away.", opened_at=noon, closed_at=noon
+    )
+    shown = page(browser, "/admin/monitor/demo/")
+    assert "All times on this page are in Asia/Tokyo." in shown
+    assert 'data-zone="Asia/Tokyo"' in shown
+    assert "no playout worker has reported since 2026-11-21 21:00:00 JST" in shown
+    assert "21 Nov 21:00:00" in page(browser)
+    assert "12:00:00<" not in shown
+    # What programs read stays in UTC; the control room is in the site's zone, and says so.
+    (told,) = browser.get("/channels/status.json").json()["channels"]
+    assert told["ordered_at"] == "2026-11-21T12:00:00Z"
+    room = page(browser, "/admin/")
+    assert 'data-zone="UTC"' in room
+    assert "Times without a zone are in UTC." in room
 
 
 def test_a_preflight_that_holds_the_start_is_the_channels_cause() -> None:

@@ -85,6 +85,30 @@ def test_the_channels_page_shows_what_it_lacks(browser: Client) -> None:
     assert "Demo has no playlist" in page
 
 
+def test_what_was_gone_on_with_says_from_where_and_by_which_rule(
+    browser: Client, demo: Channel
+) -> None:
+    run = rows.on_air(demo)
+    block = rows.block(demo, "Matinee")
+    now = timezone.now()
+    AsRun.objects.create(
+        run=run,
+        title="Film",
+        started_at=now - timedelta(minutes=2),
+        ended_at=now,
+        ending="whole",
+        in_point=36.4,
+        rule=f"block-{block.pk}",
+    )
+    shown = " ".join(browser.get("/channels/demo/panels").content.decode().split())
+    assert 'Film <span class="sx-tag">from 0:36</span>' in shown
+    assert '<span class="sx-rule">Matinee</span>' in shown
+    browser.force_login(rows.user("streams.view_asrun", name="bob"))
+    listed = browser.get("/admin/streams/asrun/").content.decode()
+    assert "Matinee" in listed
+    assert "0:36" in listed
+
+
 def test_the_channels_page_tells_the_recent_past(browser: Client, demo: Channel) -> None:
     run = rows.on_air(demo)
     now = timezone.now()
