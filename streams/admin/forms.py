@@ -9,6 +9,7 @@ from zoneinfo import available_timezones
 from django import forms
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
+from django.http import QueryDict
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminFileFieldWidget,
@@ -125,8 +126,10 @@ class SeenForm(forms.ModelForm):  # type: ignore[type-arg]
         rows = type(self.instance)._default_manager.select_for_update()  # noqa: SLF001
         row = rows.filter(pk=self.instance.pk).first()
         if row is not None and (token := self._token(row)) != seen:
-            self.data = self.data.copy()
-            self.data[self.add_prefix("seen")] = token
+            if isinstance(self.data, QueryDict):
+                typed = self.data.copy()
+                typed[self.add_prefix("seen")] = token
+                self.data = typed
             self.add_error(
                 None,
                 "Somebody else has changed it since this page was opened: it is now "

@@ -170,7 +170,7 @@ class Block(Span):
 
     def clean(self) -> None:
         super().clean()
-        if self.priority is not None and abs(self.priority) > MOST_PRIORITY:
+        if abs(self.priority) > MOST_PRIORITY:
             raise ValidationError(
                 {"priority": f"Choose one from -{MOST_PRIORITY} to {MOST_PRIORITY}."}
             )
