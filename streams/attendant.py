@@ -23,8 +23,10 @@ from streams.preflighting import Preflights
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds between two looks.
+#: Seconds between two looks at the hours, which are kept to the second ...
 TICK: Final = 1.0
+#: ... and at what may want a preflight, unless the ledger asks for one.
+REST: Final = 5.0
 #: Seconds that the end of the node waits for the look that is under way.
 LAST: Final = 1.0
 
@@ -38,13 +40,14 @@ class Attendant(threading.Thread):
         self.timetable = Timetable()
         self._stopped = False
         self._fault = ""
+        self._looked = float("-inf")
 
     def run(self) -> None:
         while not self._stopped:
-            self.preflights.wanted.wait(TICK)
+            asked = self.preflights.wanted.wait(TICK)
             try:
                 close_old_connections()
-                self.look()
+                self.look(asked=asked)
                 self._fault = ""
             except Exception as error:
                 # Whatever it is, the next look may go well; and it is told once.
@@ -53,10 +56,12 @@ class Attendant(threading.Thread):
                     log.exception("attendant.failed")
         connection.close()
 
-    def look(self) -> None:
+    def look(self, *, asked: bool) -> None:
         now, mono = timezone.now(), time.monotonic()
         self.timetable.look(now, mono)
-        self.preflights.look(now, mono)
+        if asked or mono - self._looked >= REST:
+            self._looked = mono
+            self.preflights.look(now, mono)
 
     def stop(self) -> None:
         self._stopped = True
