@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from datetime import date, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from streams.models import Block, Channel
+from streams.models import Block, Channel, ChannelState
 from streams.tests import rows
 from streamsite.tests.browsing import browser, complaints, says, seen, site
 from streamsite.tests.waiting import until
@@ -227,6 +227,8 @@ def test_an_empty_time_becomes_a_block(browser: Chrome, inside: str, berlin: Cha
     actions.click_and_hold().move_by_offset(0, round(1.8 * hour(browser))).pause(0.1)
     actions.release().perform()
     says(browser, "[data-ask]", "A block from 09:00 to 11:00")
+    # There is nothing yet that could be left as it is.
+    assert seen(browser, "[data-ask] [data-answer='']").text == "Cancel"
     seen(browser, "[data-ask] [data-answer=once]").click()
     seen(browser, "[name=name]").send_keys("Drawn")
     filled = {
@@ -262,6 +264,51 @@ def test_a_week_is_copied_and_its_overlap_is_seen(
     says(browser, ".fc", "Gala, 9 Mar 2026")
     says(browser, "[data-blocks]", "Gala, 9 Mar 2026")
     assert Block.objects.filter(first_day=MONDAY + timedelta(days=7)).count() == 1
+    assert complaints(browser) == []
+
+
+def test_seconds_are_shown_and_the_list_promises_no_dragging(
+    browser: Chrome, inside: str, berlin: Channel
+) -> None:
+    rows.block(berlin, starts=time(20, 26), ends=time(20, 26, 30), days=1)
+    opened(browser, inside)
+    says(browser, ".fc-timegrid-event", "20:26 - 20:26:30")
+    says(browser, ".cal-foot", "Drag a block to move it")
+    seen(browser, "[data-view=listWeek]").click()
+    says(browser, ".fc-list-event-time", "20:26 - 20:26:30")
+    foot = seen(browser, ".cal-foot").text
+    assert "In the channel's time" in foot
+    assert "Drag" not in foot
+    assert "Draw" not in foot
+    assert complaints(browser) == []
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_times_are_in_the_zone_that_the_page_names(
+    browser: Chrome, inside: str, width: int
+) -> None:
+    """Also those that a script writes: the browser's own zone is no matter."""
+    screen(browser, width)
+    browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "America/New_York"})
+    tokyo = rows.channel(time_zone="Asia/Tokyo")
+    noon = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    tokyo.incidents.create(
+        subject="x", severity="lost", cause="Away.", opened_at=noon, closed_at=noon
+    )
+    tokyo.log_lines.create(at=noon, role="hub", level="info", text="Hello.")
+    tokyo.hours.create(starts=time(8), ends=time(8, 1))
+    ChannelState.objects.create(channel=tokyo, hours_done=timezone.now())
+    browser.get(f"{inside}/admin/monitor/demo/")
+    says(browser, "[data-log]", "21:00:00")
+    says(browser, "[data-panels]", "05 Jan 21:00:00")
+    says(browser, ".sx-side", "All times on this page are in Asia/Tokyo.")
+    shot(browser, f"zone-monitor-{width}")
+    browser.get(f"{inside}/admin/")
+    says(browser, "[data-f=incident]", "Last incident 05 Jan, 12:00:00")
+    says(browser, "[data-f=outlook]", "By its hours it goes on the air at ")
+    says(browser, ".sx-zone", "Times without a zone are in UTC.")
+    shot(browser, f"zone-room-{width}")
+    assert too_wide(browser) == []
     assert complaints(browser) == []
 
 
