@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.test import Client
+from django.contrib.auth.models import User
+from django.db.models import CASCADE, Model
+from django.test import Client, RequestFactory
 from django.urls import reverse
+from pytest_django import Settings
 
-from media_library.models import Playlist
-from streams.models import AsRun, Channel, Incident, Node, Output, Run
+from media_library.admin import items
+from media_library.models import MediaItem, Playlist
+from streams.admin import channels
+from streams.admin.forms import ChannelForm
+from streams.models import AsRun, Block, Channel, Incident, Node, Output, Run
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db
@@ -153,6 +160,48 @@ def test_a_channel_off_air_is_deleted_with_its_history(browser: Client) -> None:
     )
     assert answer.status_code == 302
     assert not Channel.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("deleted", "along"),
+    [
+        (Channel, channels.HISTORY),
+        (MediaItem, items.GOES_ALONG),
+        (Playlist, set()),
+        (Block, set()),
+        (Output, set()),
+    ],
+)
+def test_nothing_read_only_keeps_people_from_deleting(
+    deleted: type[Model], along: set[str]
+) -> None:
+    """Whatever goes with a row, and may not be deleted by itself, is named by its page."""
+    request = RequestFactory().get("/")
+    request.user = User(is_superuser=True, is_active=True)
+    seen, left = set[type[Model]](), [deleted]
+    while left:
+        model = left.pop()
+        seen.add(model)
+        left += [
+            relation.related_model
+            for relation in model._meta.related_objects
+            if relation.on_delete is CASCADE and relation.related_model not in seen
+        ]
+    held = {
+        model._meta.verbose_name
+        for model in seen - {deleted}
+        if (page := admin.site._registry.get(model)) and not page.has_delete_permission(request)
+    }
+    assert held <= along
+
+
+def test_the_filler_is_said_to_lie_where_it_lies(browser: Client, settings: Settings) -> None:
+    page = f"/admin/streams/channel/{rows.channel().pk}/change/"
+    assert "It lies in the media folder, as everything" in browser.get(page).content.decode()
+    settings.STORAGE_PROVIDER = "cloudflare"
+    settings.STORAGES = dict(settings.STORAGES)
+    form = ChannelForm()
+    assert form.fields["filler"].help_text.endswith("kept on this machine's disk.")
 
 
 def test_the_list_and_the_settings_have_the_buttons(browser: Client) -> None:
