@@ -32,6 +32,10 @@ WRONG = {
         "ssl",
         "EMAIL_SECURITY is 'ssl', but must be one of none, starttls, tls.",
     ),
+    "INGEST_SERVER": ("mediamtx", "INGEST_TOKEN is empty, but INGEST_SERVER is mediamtx"),
+    "INGEST_TOKEN": ("hush", "INGEST_TOKEN must have 16 to 128 letters, digits, - and _."),
+    "PUBLIC_PLAYBACK_URL": ("https://h; hush", "PUBLIC_PLAYBACK_URL can't be read: write"),
+    "PUBLIC_INGEST_URL": ("http://h", "PUBLIC_INGEST_URL must begin with rtmp://"),
     "FIELD_KEYS": ("hush", "FIELD_KEYS holds something that is no key"),
 }
 COMMANDS = {
