@@ -27,7 +27,7 @@ _COLOURS = {
     StreamKey.State.REVOKED.value: "danger",
 }
 #: What is deleted with a broadcaster, as Django's page of deletion names it.
-_THEIRS = {"stream key"}
+GOES_ALONG = {"stream key"}
 
 
 def _is_live(broadcaster: Broadcaster) -> str:
@@ -102,7 +102,7 @@ class BroadcasterAdmin(ModelAdmin):  # type: ignore[misc]
         """For the list's "delete selected": who is live counts as protected."""
         listed, counts, needed, protected = super().get_deleted_objects(objs, request)
         held = [refusal for one in objs if (refusal := _is_live(one))]
-        return listed, counts, needed - _THEIRS, [*protected, *held]
+        return listed, counts, needed - GOES_ALONG, [*protected, *held]
 
 
 @admin.register(StreamKey)

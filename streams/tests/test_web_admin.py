@@ -15,9 +15,9 @@ from pytest_django import Settings
 
 from media_library.admin import items
 from media_library.models import MediaItem, Playlist
-from streams.admin import channels
+from streams.admin import channels, ingest
 from streams.admin.forms import ChannelForm
-from streams.models import AsRun, Block, Channel, Incident, Node, Output, Run
+from streams.models import AsRun, Block, Broadcaster, Channel, Incident, Node, Output, Run
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db
@@ -169,6 +169,7 @@ def test_a_channel_off_air_is_deleted_with_its_history(browser: Client) -> None:
         (MediaItem, items.GOES_ALONG),
         (Playlist, set()),
         (Block, set()),
+        (Broadcaster, ingest.GOES_ALONG),
         (Output, set()),
     ],
 )
