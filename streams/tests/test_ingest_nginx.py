@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +19,7 @@ from streams.ingest.reconciler import reconciled
 from streams.ingest.servers import Door, door
 from streams.models import Broadcaster, IngestServer, LiveStream, StreamKey
 from streams.tests.bench.ingest import NginxIngest, Publish, Publisher
+from streams.tests.bench.node import Bench
 from streams.tests.bench.waiting import steadily, until
 from streamsite.secret import Secret
 
@@ -270,3 +273,28 @@ def test_a_killed_server_is_unknown_until_it_answers_again(
     until_live()
     until(lambda: listed() == ["live/ada"], 10, "the server has it")
     steadily(live, 3, "it stays")
+
+
+def test_the_node_itself_reconciles_and_does_so_again_after_its_worker_was_killed(
+    bench: Bench, ingest: NginxIngest, publish: Publish, ada: Broadcaster
+) -> None:
+    """The whole way: the cluster's own worker, in its own process."""
+    bench.extra |= {
+        "INGEST_SERVER": "nginx-rtmp",
+        "INGEST_TOKEN": TOKEN,
+        "INGEST_API_URL": ingest.api_url,
+    }
+    bench.start()
+    _, key = mint(ada)
+    publish("ada", key)
+    until_live()
+    until(lambda: LiveStream.objects.filter(bitrate__gt=0).exists(), 20, "it is measured")
+    os.kill(bench.worker(), signal.SIGKILL)
+    LiveStream.objects.all().delete()
+    until_live(15)
+    ingest.kill()
+    until(lambda: LiveStream.objects.filter(unknown=True).exists(), 15, "it is unknown")
+    ingest.start()
+    until_over(15)
+    assert TOKEN not in bench.logs()
+    assert key not in bench.logs()
