@@ -73,8 +73,15 @@ def opened(browser: Chrome, inside: str, week: date = MONDAY) -> None:
     browser.get(f"{inside}/admin/calendar/demo/?week={week}")
 
 
+def settled(browser: Chrome) -> None:
+    """Wait until the calendar shows what the server has: nothing is drawn anew any more."""
+    script = "return document.querySelector('[aria-busy=false]') !== null"
+    until(lambda: browser.execute_script(script), 10, "the calendar is drawn")
+
+
 def event(browser: Chrome, title: str) -> WebElement:
     """The block's first occurrence on the page."""
+    settled(browser)
     seen(browser, ".fc-event")
     found = [
         each

@@ -127,20 +127,33 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // ---- what is changed
 
+  // What is asked of the server and not yet drawn.
+  let pending = 0;
+  function busy(on) {
+    pending += on ? 1 : -1;
+    root.setAttribute("aria-busy", String(pending > 0));
+  }
+
   async function moved(info, startsBy, endsBy) {
+    busy(true);
+    await change(info, startsBy, endsBy);
+    await redrawn();
+    busy(false);
+  }
+
+  async function change(info, startsBy, endsBy) {
     const { block, day, seen } = info.event.extendedProps;
-    const change = { block, day, seen, starts_by: startsBy / 1000, ends_by: endsBy / 1000 };
-    let { ok, said } = await post(root.dataset.move, change);
+    const wanted = { block, day, seen, starts_by: startsBy / 1000, ends_by: endsBy / 1000 };
+    let { ok, said } = await post(root.dataset.move, wanted);
     if (ok && said.ask) {
       if (!(await ask("All its days change", said.ask, [["yes", "Change all its days"]]))) {
         info.revert();
         return;
       }
-      ({ ok, said } = await post(root.dataset.move, { ...change, confirmed: true }));
+      ({ ok, said } = await post(root.dataset.move, { ...wanted, confirmed: true }));
     }
     tell(ok ? "good" : "bad", [said.detail]);
     if (!ok) info.revert();
-    redrawn();
   }
 
   async function drawn(info) {
@@ -187,6 +200,7 @@ document.addEventListener("DOMContentLoaded", () => {
     slotEventOverlap: false,
     eventResizableFromStart: true,
     events,
+    loading: busy,
     eventContent: content,
     eventDidMount: (shown) => {
       const cell = shown.el.querySelector(".fc-list-event-time");
