@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.test import Client
 from django.utils import timezone
-from time_machine import TimeMachineFixture
 
 from streams.models import AsRun, Channel, ChannelState
 from streams.tests import rows
@@ -19,9 +18,10 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def midday(time_machine: TimeMachineFixture) -> None:
+def midday(monkeypatch: pytest.MonkeyPatch) -> None:
     """Far from the end of a day, and from any change of the clock."""
-    time_machine.move_to(datetime(2026, 11, 21, 12, tzinfo=UTC))
+    noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: noon)
 
 
 @pytest.fixture
