@@ -46,6 +46,8 @@ class Choice:
         self._stood_in = False
         self._chosen = Kind.ITEM
         self._filler_failed = False
+        #: What was chosen last stands in for the programme.
+        self._standing = False
         self._cause = ""
         #: What broke off last: the rule, the entry, the second.
         self._broken: tuple[str, int | None, Fraction] = ("", None, Fraction(0))
@@ -90,7 +92,9 @@ class Choice:
 
     def aired(self, turn: Turn) -> None:
         """An item came on air: with that, the programme's trouble is over for the viewer."""
-        if self.troubled and not self.failures and not turn.stands_in:
+        # What is on air was fed seconds ago: by now something else may stand in.
+        well = not self.failures and not self._standing
+        if self.troubled and well and not turn.stands_in:
             self.troubled = False
             self.trouble("")
 
@@ -113,7 +117,7 @@ class Choice:
             turn = self._stand_in(plan, pick, away)
             self._stood_in = True
             self.failures, self._stalled = 0, False
-        self._chosen = turn.item.kind
+        self._chosen, self._standing = turn.item.kind, turn.stands_in
         self.cursors = turn.cursors
         if len(self.cursors) > PLACES:
             rules = {BASE, FILLER, *(block.rule for block in plan.programme.blocks)}

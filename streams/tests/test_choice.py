@@ -283,3 +283,20 @@ def test_only_what_ends_at_its_limit_was_cut() -> None:
     assert not turn.was_cut(Fraction(2), frame)
     assert turn.was_cut(Fraction(21_600), frame)
     assert not Turn(items("a")[0]).was_cut(Fraction(2), frame)
+
+
+def test_an_item_that_was_fed_before_it_does_not_end_the_trouble() -> None:
+    """What is on air is seconds behind what is chosen."""
+    scene = Scene("ab")
+    before = scene.choice.next(scene.plan, NOON, hurried=False)
+    scene.choice.played(before)
+    gone = scene.choice.next(scene.plan, NOON, hurried=False)
+    scene.choice.failed("b is missing", gone, stalled=True)
+    slate = scene.choice.next(scene.plan, NOON, hurried=False)
+    assert slate.stands_in
+    scene.choice.aired(before)
+    assert scene.troubles == ["b is missing"]
+    scene.choice.aired(slate)
+    again = scene.choice.next(scene.plan, NOON, hurried=False)
+    scene.choice.aired(again)
+    assert scene.troubles == ["b is missing", ""]

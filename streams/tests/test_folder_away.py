@@ -51,8 +51,11 @@ def test_the_slate_is_on_while_the_disk_is_away_and_the_page_says_why(
         "an incident of the storage",
     )
     until(lambda: AsRun.objects.filter(kind="slate").exists(), 20, "the slate is on")
-    cause = ChannelState.objects.get(channel=channel).cause
-    assert "is not there: is its disk mounted?" in cause
+    until(
+        lambda: "is not there: is its disk mounted?" in ChannelState.objects.get().cause,
+        10,
+        "the page says why",
+    )
     # Longer than the slate itself, which begins anew every four seconds.
     began = AsRun.objects.get(kind="slate").started_at
     until(
