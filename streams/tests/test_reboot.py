@@ -40,7 +40,13 @@ def test_after_a_reboot_it_is_on_air_within_a_minute(
     shelf: dict[int, Clip],
     record_property: Callable[[str, object], None],
 ) -> None:
-    channel = node.channel(node.item(shelf[1]), node.item(shelf[2]))
+    items = (node.item(shelf[1]), node.item(shelf[2]))
+    # A storage with nothing but prepared copies in it is taken for one that was emptied.
+    for item in items:
+        original = node.media / item.key
+        original.parent.mkdir(exist_ok=True)
+        original.touch()
+    channel = node.channel(*items)
     node.output(channel, server.address, KEY)
     node.air(channel)
     run = Run.objects.get()
