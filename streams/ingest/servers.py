@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -86,7 +87,7 @@ class Door(Protocol):
         """Kick it and see that it is gone. Raises `ServerError`."""
 
 
-class _Http:
+class _Http(ABC):
     """What both doors have in common."""
 
     kind = ""
@@ -125,11 +126,11 @@ class _Http:
             raise ServerError("The ingest server's answer is too long to be read.")
         return body
 
-    def streams(self) -> list[Listed]:
-        raise NotImplementedError
+    @abstractmethod
+    def streams(self) -> list[Listed]: ...
 
-    def kick(self, source: Source) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def kick(self, source: Source) -> None: ...
 
     def end(self, source: Source, *, within: float) -> bool:
         deadline = time.monotonic() + within
