@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -459,9 +460,11 @@ def test_channels_that_are_off_are_let_alone_but_for_their_hours(
     verify_ahead()
     Channel.objects.update(order="off")
     assert verify_ahead() == "0 found, 1 cleared, 0 told."
-    OnAirHours.objects.create(channel=channel, starts=time(20), ends=time(22))
+    # Whatever time of the day it is, they begin later.
+    opens = (timezone.now() + timedelta(hours=3)).hour
+    OnAirHours.objects.create(channel=channel, starts=time(opens), ends=time((opens + 2) % 24))
     assert verify_ahead() == "1 found, 0 cleared, 0 told."
-    assert Forewarning.objects.filter(cleared_at=None).get().airs_at.hour == 20
+    assert Forewarning.objects.filter(cleared_at=None).get().airs_at.hour == opens
 
 
 def test_an_item_that_was_deleted_takes_its_warning_along(
