@@ -72,16 +72,24 @@ STATUS: Final[dict[type[actions.ActionRefusedError], int]] = {
 
 
 def give(
-    order: Order, channel: Channel, *, user: AbstractBaseUser | AnonymousUser, now: datetime
+    order: Order,
+    channel: Channel,
+    *,
+    user: AbstractBaseUser | AnonymousUser | None,
+    now: datetime,
+    by: str = "",
 ) -> str:
     """Order it in the user's name, note it in the admin's history, return a sentence.
 
+    `by`: who it is where there is no user, such as a key of the API; that history is of users.
     Raises `actions.ActionRefusedError`.
     """
-    if user.pk is None:
+    name = user.get_username() if user is not None else by
+    if not name:
         raise PermissionError("An order is given by somebody.")
-    order.act(channel, by=user.get_username(), now=now)
-    LogEntry.objects.log_actions(
-        user.pk, [channel], CHANGE, f"{order.label} ordered.", single_object=True
-    )
+    order.act(channel, by=name, now=now)
+    if user is not None and user.pk is not None:
+        LogEntry.objects.log_actions(
+            user.pk, [channel], CHANGE, f"{order.label} ordered.", single_object=True
+        )
     return order.done.format(channel.name)

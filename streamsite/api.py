@@ -5,26 +5,15 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI, Swagger
 from ninja.errors import AuthenticationError, HttpError, ValidationError
-from ninja.security import APIKeyCookie
 
 from streams.actions import ActionRefusedError, CantStartError
 from streams.api.channels import router
 from streams.orders import STATUS
-
-
-class StaffSession(APIKeyCookie):
-    """The admin's login. Browsers send cookies unasked, so the CSRF token is asked for."""
-
-    param_name = settings.SESSION_COOKIE_NAME
-
-    def authenticate(self, request: HttpRequest, key: str | None) -> AbstractBaseUser | None:
-        user = request.user
-        return user if user.is_active and getattr(user, "is_staff", False) else None
+from streamsite.access import AUTH
+from streamsite.keys import KeyRefusedError
 
 
 def problem(status: int, detail: str, **more: Any) -> HttpResponse:
@@ -40,7 +29,7 @@ api = NinjaAPI(
     title="streamsite",
     version="1",
     description="Channels: what is on air, and the orders that change it.",
-    auth=StaffSession(),
+    auth=AUTH,
     docs=Swagger(),
     urls_namespace="api-1",
 )
@@ -59,7 +48,12 @@ def refused(request: HttpRequest, refusal: ActionRefusedError) -> HttpResponse:
 
 @api.exception_handler(AuthenticationError)
 def not_logged_in(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
-    return problem(401, "Log in first.")
+    return problem(401, "Send a key (Authorization: Bearer KEY), or log in first.")
+
+
+@api.exception_handler(KeyRefusedError)
+def key_refused(request: HttpRequest, refusal: KeyRefusedError) -> HttpResponse:
+    return problem(403 if refusal.reason == "address" else 401, str(refusal))
 
 
 @api.exception_handler(Http404)

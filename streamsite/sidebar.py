@@ -40,6 +40,7 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
     "System": (
         ("Users", "person", "auth.User"),
         ("Groups", "group", "auth.Group"),
+        ("API keys", "vpn_key", "streamsite.ApiKey"),
         ("Nodes", "dns", "streams.Node"),
         ("Queued jobs", "pending_actions", "django_q.OrmQ"),
         ("Failed jobs", "error", "django_q.Failure"),

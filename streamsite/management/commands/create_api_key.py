@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from streamsite import keys
+from streamsite.levels import Level
+
+
+class Command(BaseCommand):
+    help = "Mints a key of the API. The key is the last line; it is shown once."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", help="Who or what uses it.")
+        parser.add_argument(
+            "--level",
+            choices=[level.value for level in Level],
+            default=Level.READ_ONLY.value,
+            help="What it may do: deploy/api.md has the table.",
+        )
+        parser.add_argument("--days", type=float, help="It expires after so many days.")
+        parser.add_argument(
+            "--address",
+            action="append",
+            default=[],
+            help="It is taken from this address or network only. Several may be given.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        now = timezone.now()
+        try:
+            expires = now + timedelta(days=options["days"]) if options["days"] else None
+            row, key = keys.mint(
+                options["name"],
+                Level(options["level"]),
+                by="create_api_key",
+                now=now,
+                expires_at=expires,
+                allowed_addresses=options["address"],
+            )
+        except OverflowError:
+            raise CommandError("--days is too many: leave it out for a key for good.") from None
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from None
+        until = f"until {row.expires_at:%Y-%m-%d %H:%M} UTC" if row.expires_at else "for good"
+        self.stdout.write(f"API key {row}, level {row.level}, {until}:")
+        self.stdout.write(key.reveal())
