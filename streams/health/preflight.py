@@ -79,7 +79,7 @@ def local_findings(channel: Channel, *, attended: bool) -> list[Finding]:
     outputs = list(_outputs(channel))
     if not attended and goes_somewhere(channel):
         outputs = [replace(finding, stops_the_start=False) for finding in outputs]
-    return [*_programme(channel), *outputs, *_ffmpeg(channel), *_folders()]
+    return [*_programme(channel), *outputs, *_ffmpeg(channel), *folders()]
 
 
 def checked(found: Iterable[Finding]) -> Iterator[Check]:
@@ -185,7 +185,8 @@ def _storage() -> Iterator[Finding]:
         yield Finding("storage", fault, stops_the_start=False)
 
 
-def _folders() -> Iterator[Finding]:
+def folders() -> Iterator[Finding]:
+    """What is wrong with the folders in which channels work, and with their disks."""
     run_dir: Path = settings.RUN_DIR
     try:
         run_dir.mkdir(parents=True, exist_ok=True)

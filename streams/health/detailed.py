@@ -1,0 +1,164 @@
+"""Each part of the machinery, with a sentence: what works, and what to do about the rest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import DatabaseError, connection
+from django.db.models import Q
+from django_q.models import OrmQ, Task
+
+from media_library.storage import unreachable
+from streams.health import preflight
+from streams.health.report import FRESH, clock, report
+from streams.health.words import span
+from streams.models import Channel, Node
+from streamsite.cluster import CANARY_TASK
+
+#: The jobs cluster runs its canary once a minute: after this nobody does.
+SILENCE: Final = timedelta(minutes=5)
+#: A node that was silent for longer was taken away rather than lost.
+TAKEN_AWAY: Final = timedelta(days=1)
+#: Seconds for which the storage's answer is told again: watchdogs ask often, and it may be far.
+STORAGE_KEPT: Final = 15
+#: Without these nothing is known or played.
+VITAL: Final = frozenset({"database", "nodes"})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    name: str
+    ok: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detailed:
+    """status: ok; degraded: a part has a fault; down: nothing can be known or played."""
+
+    status: str
+    parts: tuple[Part, ...]
+    channels: tuple[dict[str, Any], ...]
+
+    def told(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def detailed(now: datetime) -> Detailed:
+    """Asks everything there is, the storage too: 9 s at most where that is far or away."""
+    parts = [_part(name, look, now) for name, look in PARTS.items()]
+    try:
+        air = report(now)
+    except DatabaseError:
+        return Detailed("down", tuple(parts), ())
+    faulty = {part.name for part in parts if not part.ok}
+    down = air.status == "down" or faulty & VITAL
+    well = air.status == "ok" and not faulty
+    status = "down" if down else "ok" if well else "degraded"
+    return Detailed(status, tuple(parts), tuple(air.public()["channels"]))
+
+
+def _part(name: str, look: Callable[[datetime], tuple[bool, str]], now: datetime) -> Part:
+    try:
+        return Part(name, *look(now))
+    except DatabaseError:
+        return Part(name, ok=False, sentence="It can't be told: the database can't be read.")
+
+
+def _database(now: datetime) -> tuple[bool, str]:
+    names = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+    name = names.get(connection.vendor, connection.vendor)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return False, f"{name} can't be read: see that it runs, and that DATABASE_URL is right."
+    return True, f"{name} answers."
+
+
+def _queue(now: datetime) -> tuple[bool, str]:
+    waiting = OrmQ.objects.filter(key=settings.Q_CLUSTER["name"]).count()
+    last = (
+        Task.objects.filter(func=CANARY_TASK)
+        .order_by("-stopped")
+        .values_list("stopped", flat=True)
+        .first()
+    )
+    jobs = f"{waiting} {'job waits' if waiting == 1 else 'jobs wait'}."
+    if last is not None and now - last <= SILENCE:
+        return True, f"The jobs cluster works; {jobs}"
+    since = f"since {clock(last)}" if last else "yet"
+    return False, (
+        f"No job has been done {since}; {jobs} Start the jobs cluster (manage.py run_cluster "
+        "jobs); where it runs, all its workers may be busy."
+    )
+
+
+def _storage(now: datetime) -> tuple[bool, str]:
+    fault = cache.get_or_set("health-storage", unreachable, STORAGE_KEPT)
+    return (False, fault) if fault else (True, "The storage can be read.")
+
+
+def _ffmpeg(now: datetime) -> tuple[bool, str]:
+    """As the nodes that play found it when they began; without one, as this machine has it."""
+    found = list(Node.objects.filter(seen_at__gte=now - FRESH))
+    if not found:
+        path = settings.FFMPEG_PATH
+        if shutil.which(path) is None:
+            return False, (
+                f"FFmpeg can't be run ({path}): type apt-get install ffmpeg, or set FFMPEG_PATH."
+            )
+        return True, "FFmpeg is on this machine; no node tells which it plays with."
+    if lacking := [node.name for node in found if not node.ffmpeg]:
+        return False, (
+            f"FFmpeg can't be run on {', '.join(lacking)}: type apt-get install ffmpeg there, "
+            "or set FFMPEG_PATH; then start its playout worker again."
+        )
+    if any(node.hides_keys is False for node in found):
+        return False, preflight.UNFIT_FFMPEG
+    return True, f"Every node has it: {', '.join(sorted({node.ffmpeg for node in found}))}."
+
+
+def _disk(now: datetime) -> tuple[bool, str]:
+    faults = [finding.sentence for finding in preflight.folders()]
+    if faults:
+        return False, " ".join(faults)
+    free = shutil.disk_usage(settings.DATA_DIR).free
+    return True, f"The disks have room: {free / 1e9:.1f} GB are free for the data."
+
+
+def _nodes(now: datetime) -> tuple[bool, str]:
+    there = Node.objects.exclude(seen_at=None)
+    fresh = there.filter(seen_at__gte=now - FRESH).count()
+    # One that still plays something is missed, however long ago it was seen.
+    playing = Q(name__in=Channel.objects.filter(order=Channel.Order.ON).values("state__owner"))
+    lost = there.filter(seen_at__lt=now - FRESH).filter(
+        Q(seen_at__gte=now - TAKEN_AWAY) | playing
+    )
+    if silent := [f"{node.name} since {clock(node.seen_at)}" for node in lost]:
+        return False, (
+            f"Silent: {', '.join(silent)}. See that the machine runs, and its playout worker "
+            "(manage.py run_cluster playout)."
+        )
+    if not fresh:
+        return False, (
+            "No playout worker has reported: start one (manage.py run_cluster playout)."
+        )
+    said = "1 node reports" if fresh == 1 else f"{fresh} nodes report"
+    return True, f"{said}; after {span(FRESH.total_seconds())} of silence it is missed."
+
+
+PARTS: Final[dict[str, Callable[[datetime], tuple[bool, str]]]] = {
+    "database": _database,
+    "queue": _queue,
+    "storage": _storage,
+    "ffmpeg": _ffmpeg,
+    "disk": _disk,
+    "nodes": _nodes,
+}
