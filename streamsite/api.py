@@ -11,6 +11,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from streams.actions import ActionRefusedError, CantStartError
 from streams.api.channels import router
+from streams.api.health import router as health
 from streams.orders import STATUS
 from streamsite.access import AUTH
 from streamsite.keys import KeyRefusedError
@@ -34,6 +35,16 @@ api = NinjaAPI(
     urls_namespace="api-1",
 )
 api.add_router("/channels", router)
+api.add_router("/health", health)
+#: Paths of the first designs that go on working; the canonical ones are documented.
+early = NinjaAPI(
+    title="streamsite, early paths",
+    auth=AUTH,
+    docs_url=None,
+    openapi_url=None,
+    urls_namespace="api-early",
+)
+early.add_router("/health", health)
 
 
 @api.exception_handler(ActionRefusedError)
@@ -46,26 +57,31 @@ def refused(request: HttpRequest, refusal: ActionRefusedError) -> HttpResponse:
     return problem(STATUS[type(refusal)], str(refusal), **more)
 
 
+@early.exception_handler(AuthenticationError)
 @api.exception_handler(AuthenticationError)
 def not_logged_in(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
     return problem(401, "Send a key (Authorization: Bearer KEY), or log in first.")
 
 
+@early.exception_handler(KeyRefusedError)
 @api.exception_handler(KeyRefusedError)
 def key_refused(request: HttpRequest, refusal: KeyRefusedError) -> HttpResponse:
     return problem(403 if refusal.reason == "address" else 401, str(refusal))
 
 
+@early.exception_handler(Http404)
 @api.exception_handler(Http404)
 def not_found(request: HttpRequest, error: Http404) -> HttpResponse:
     return problem(404, "There is nothing by that name.")
 
 
+@early.exception_handler(HttpError)
 @api.exception_handler(HttpError)
 def told(request: HttpRequest, error: HttpError) -> HttpResponse:
     return problem(error.status_code, str(error))
 
 
+@early.exception_handler(ValidationError)
 @api.exception_handler(ValidationError)
 def malformed(request: HttpRequest, error: ValidationError) -> HttpResponse:
     # Where and what, not the value that was sent: it may be a secret in the wrong place.

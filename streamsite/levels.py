@@ -45,6 +45,22 @@ def _rows(
 
 #: A route that is not in it can't be called at all.
 TABLE: Final[dict[str, Rule]] = {
+    # ---- health
+    **_rows(
+        Level.READ_ONLY,
+        "streams.view_channel",
+        "GET health/detailed",
+        "GET health/metrics",
+        "GET health/uptime",
+    ),
+    **_rows(
+        Level.READ_ONLY,
+        "streams.view_channel",
+        "GET health/detailed",
+        "GET health/metrics",
+        "GET health/uptime",
+        prefix="/",
+    ),
     # ---- what is on air
     **_rows(
         Level.READ_ONLY,

@@ -71,7 +71,7 @@ def _part(name: str, look: Callable[[datetime], tuple[bool, str]], now: datetime
         return Part(name, ok=False, sentence="It can't be told: the database can't be read.")
 
 
-def _database(now: datetime) -> tuple[bool, str]:
+def _database(_now: datetime) -> tuple[bool, str]:
     names = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
     name = names.get(connection.vendor, connection.vendor)
     try:
@@ -100,7 +100,7 @@ def _queue(now: datetime) -> tuple[bool, str]:
     )
 
 
-def _storage(now: datetime) -> tuple[bool, str]:
+def _storage(_now: datetime) -> tuple[bool, str]:
     fault = cache.get_or_set("health-storage", unreachable, STORAGE_KEPT)
     return (False, fault) if fault else (True, "The storage can be read.")
 
@@ -111,9 +111,7 @@ def _ffmpeg(now: datetime) -> tuple[bool, str]:
     if not found:
         path = settings.FFMPEG_PATH
         if shutil.which(path) is None:
-            return False, (
-                f"FFmpeg can't be run ({path}): type apt-get install ffmpeg, or set FFMPEG_PATH."
-            )
+            return False, f"FFmpeg is not there ({path}): install it, or set FFMPEG_PATH."
         return True, "FFmpeg is on this machine; no node tells which it plays with."
     if lacking := [node.name for node in found if not node.ffmpeg]:
         return False, (
@@ -125,7 +123,7 @@ def _ffmpeg(now: datetime) -> tuple[bool, str]:
     return True, f"Every node has it: {', '.join(sorted({node.ffmpeg for node in found}))}."
 
 
-def _disk(now: datetime) -> tuple[bool, str]:
+def _disk(_now: datetime) -> tuple[bool, str]:
     faults = [finding.sentence for finding in preflight.folders()]
     if faults:
         return False, " ".join(faults)

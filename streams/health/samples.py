@@ -11,8 +11,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Avg, BigIntegerField, Count, F, Func, IntegerField, Max, Min
-from django.db.models.functions import Cast, Mod
+from django.db.models import (
+    Avg,
+    BigIntegerField,
+    Count,
+    ExpressionWrapper,
+    F,
+    Func,
+    Max,
+    Min,
+)
 
 from streams.models import Sample
 
@@ -33,7 +41,7 @@ class _Epoch(Func):
     output_field = BigIntegerField()
 
     def as_sqlite(self, compiler: Any, connection: BaseDatabaseWrapper, **more: Any) -> Any:
-        template = "CAST(strftime('%%s', %(expressions)s) AS INTEGER)"
+        template = "CAST(strftime('%%%%s', %(expressions)s) AS INTEGER)"
         return self.as_sql(compiler, connection, template=template, **more)
 
     def as_postgresql(self, compiler: Any, connection: BaseDatabaseWrapper, **more: Any) -> Any:
@@ -98,11 +106,10 @@ def series(
         rows = rows.filter(channel__slug=slug)
     if output is not None:
         rows = rows.filter(output=output)
-    epoch = _Epoch(F("at"))
+    # Whole numbers: both databases divide them without a rest.
+    begun = _Epoch(F("at")) / size * size
     grouped = (
-        rows.annotate(
-            place=Cast(epoch - Mod(epoch, size, output_field=IntegerField()), BigIntegerField())
-        )
+        rows.annotate(place=ExpressionWrapper(begun, output_field=BigIntegerField()))
         .values("channel__slug", "output", "role", "place")
         .annotate(
             samples=Count("pk"),
