@@ -1,7 +1,8 @@
-"""The slate: "We'll be right back", what plays when nothing else can. Made once per house."""
+"""Slates: for when nothing else can be played, and for live feeds. Made once per house."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -16,19 +17,28 @@ LENGTH: Final = Fraction(4)
 #: Slates that this process has tested, each with the time of its last change: twenty channels
 #: in one house have one slate.
 _TESTED: Final[set[tuple[Path, int]]] = set()
-#: A picture, not text: no fonts are needed at run time.
-PICTURE: Final = Path(__file__).with_name("assets") / "slate.png"
+#: Pictures, not text: no fonts are needed at run time.
+PICTURES: Final = Path(__file__).with_name("assets")
 
 
-def slate(house: House) -> tuple[Path, int]:
-    """The slate's file and its frames; made at the first call, in a second or two.
+class Slate(StrEnum):
+    #: "We'll be right back"
+    PAUSE = "slate"
+    #: "Going live soon"
+    SOON = "soon"
+    #: "Technical difficulties"
+    TROUBLE = "trouble"
+
+
+def slate(house: House, which: Slate = Slate.PAUSE) -> tuple[Path, int]:
+    """A slate's file and its frames; made at the first call, in a second or two.
 
     Several may call it at once: each makes its own draft, and the last to be done wins.
     Raises `PrepareError`.
     """
-    path, frames = _place(house)
+    path, frames = _place(house, which)
     if not path.exists():
-        _make(house, frames, path)
+        _make(house, frames, path, which)
     return path, frames
 
 
@@ -38,32 +48,33 @@ def tested(house: House) -> None:
     Takes 0.2 s, or a second or two. Raises `PrepareError`, or `ToolError` where ffprobe can't
     be asked.
     """
-    path, frames = _place(house)
+    path, frames = _place(house, Slate.PAUSE)
     if path.exists() and (path, path.stat().st_mtime_ns) in _TESTED:
         return
     if not path.exists() or verify.faults(path, house, frames, ffprobe=settings.FFPROBE_PATH):
-        _make(house, frames, path)
+        _make(house, frames, path, Slate.PAUSE)
     _TESTED.add((path, path.stat().st_mtime_ns))
 
 
-def _place(house: House) -> tuple[Path, int]:
-    return (
-        settings.DATA_DIR / "slates" / f"{house.signature}.mp4",
-        house.frames_on_grid(LENGTH),
-    )
+def _place(house: House, which: Slate) -> tuple[Path, int]:
+    name = house.signature if which is Slate.PAUSE else f"{house.signature}-{which}"
+    return settings.DATA_DIR / "slates" / f"{name}.mp4", house.frames_on_grid(LENGTH)
 
 
-def _make(house: House, frames: int, path: Path) -> None:
+def _make(house: House, frames: int, path: Path, which: Slate) -> None:
     tools = prepare.Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH)
-    prepare.write(command(tools.ffmpeg, house, frames), house, frames, path, tools=tools)
+    made = command(tools.ffmpeg, house, frames, which)
+    prepare.write(made, house, frames, path, tools=tools)
 
 
-def command(program: str, house: House, frames: int) -> tuple[str, ...]:
+def command(
+    program: str, house: House, frames: int, which: Slate = Slate.PAUSE
+) -> tuple[str, ...]:
     """The command line that makes it, up to the name of its output."""
     sight, sound = recipe.picture(house, frames), recipe.audio(house, frames)
     return (
         *recipe.head(program),
-        *("-loop", "1", "-framerate", str(house.fps), "-i", f"file:{PICTURE}"),
+        *("-loop", "1", "-framerate", str(house.fps), "-i", f"file:{PICTURES / which}.png"),
         *recipe.silent_input(),
         *("-filter_complex", f"[0:v:0]{sight}[v];[1:a:0]{sound}[a]"),
         *("-map", "[v]", "-map", "[a]"),

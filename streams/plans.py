@@ -17,6 +17,7 @@ from django.utils.crypto import salted_hmac
 from media_library import slate as slates
 from media_library.house import House, lacks
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
+from media_library.slate import Slate
 from streams.models import Block, Channel, ChannelState, Output
 from streams.playout.item import Item, Kind, Mode
 from streams.playout.plan import OutputPlan, Policy, Tools
@@ -38,7 +39,11 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds an item is taken to last whose length nobody knows.
 UNKNOWN: Final = Fraction(60)
-SLATE_TITLE = "We'll be right back"
+TITLES: Final = {
+    Slate.PAUSE: "We'll be right back",
+    Slate.SOON: "Going live soon",
+    Slate.TROUBLE: "Technical difficulties",
+}
 
 
 def policy() -> Policy:
@@ -201,11 +206,11 @@ def can_be_copied(media: MediaItem) -> bool:
     return media.probe is not None and not lacks(media.probe)
 
 
-def slate(house: House) -> Item:
-    """The house's slate, made now if this is the first time. Raises `PrepareError`."""
-    path, frames = slates.slate(house.bare)
+def slate(house: House, which: Slate = Slate.PAUSE) -> Item:
+    """A slate in the house's format, made now if it is the first. Raises `PrepareError`."""
+    path, frames = slates.slate(house.bare, which)
     return Item(
-        title=SLATE_TITLE, key=str(path), mode=Mode.PREPARED, kind=Kind.SLATE, frames=frames
+        title=TITLES[which], key=str(path), mode=Mode.PREPARED, kind=Kind.SLATE, frames=frames
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from django.core.exceptions import ObjectDoesNotExist
 
+from media_library.slate import Slate
 from streams import agenda, forecast, plans
 from streams.agenda import Claim
 from streams.models import AsRun, Channel, ChannelState
@@ -119,7 +120,7 @@ def line(pick: Pick, names: Mapping[int, str]) -> Line:
     return Line(
         begins=pick.begins,
         ends=pick.ends,
-        title=plans.SLATE_TITLE if entry is None else entry.item.title,
+        title=plans.TITLES[Slate.PAUSE] if entry is None else entry.item.title,
         rule=SLATE if entry is None else in_words(pick.rule, names),
         why=pick.why,
         start=float(pick.start),
