@@ -12,6 +12,7 @@ import fcntl
 import os
 import struct
 import termios
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,41 @@ class Feed:
             os.close(reader)
             os.close(writer)
         return data
+
+    def skip(self, find: Callable[[bytes], int | None]) -> bool:
+        """Take out what waits before the place that `find` tells; None: leave everything.
+
+        For a pipe that only one process writes and nobody else reads now. True: there was one.
+        """
+        before = find(self.peek())
+        if before is None:
+            return False
+        fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            while before > 0:
+                before -= len(os.read(fd, before))
+        finally:
+            os.close(fd)
+        return True
+
+    def shorten(self, keep: Callable[[bytes], bytes]) -> bytes:
+        """Take out all that waits but its beginning, as `keep` tells. Returns what is kept.
+
+        For a pipe that nobody writes now; whoever reads it goes on reading. One read takes all
+        (the kernel holds the pipe meanwhile), so that nothing can come between.
+        """
+        # Opened anew, as in `write_now`; and the reader may take it all before us.
+        fd = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            kept = keep(os.read(fd, LARGEST))
+            rest = memoryview(kept)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+        except BlockingIOError:
+            return b""
+        finally:
+            os.close(fd)
+        return kept
 
     def write_now(self, data: bytes) -> bool:
         """Write a few bytes without waiting. False: there is no room now.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -14,6 +15,8 @@ WRAP: Final = 1 << 33
 #: Sync bytes in a row that are no accident.
 MARKS: Final = 3
 NULL_PACKET: Final = bytes([SYNC, 0x1F, 0xFF, 0x10]) + b"\xff" * (PACKET - 4)
+#: Of the tables as FFmpeg numbers them: what there is (0), and the programme's own.
+TABLES: Final = {0, 17, 0x1000}
 VIDEO_IDS: Final = range(0xE0, 0xF0)
 AUDIO_IDS: Final = range(0xC0, 0xE0)
 
@@ -34,6 +37,17 @@ class Tail:
     missing: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A frame's beginning: where it stands, and its timestamps in ticks."""
+
+    at: int
+    kind: int
+    pts: int
+    dts: int
+    keyframe: bool
+
+
 def tail(data: bytes) -> Tail:
     """Look through a piece of stream that may begin and end anywhere."""
     start = _aligned(data)
@@ -41,6 +55,47 @@ def tail(data: bytes) -> Tail:
         return Tail(None, 0, None, None, 0)
     video = audio = first = None
     reorder = 0
+    for frame in _frames(data, start):
+        if frame.kind in VIDEO_IDS:
+            video = frame.dts
+            first = video if first is None else first
+            if frame.keyframe:
+                reorder = (frame.pts - frame.dts) % WRAP
+        elif frame.kind in AUDIO_IDS:
+            audio = frame.pts
+    missing = -(len(data) - start) % PACKET
+    return Tail(video, reorder, audio, first, missing)
+
+
+def keyframe(data: bytes) -> int | None:
+    """Where the last keyframe begins, with the tables before it; None: there is none."""
+    start = _aligned(data)
+    if start is None:
+        return None
+    found = [f.at for f in _frames(data, start) if f.keyframe and f.kind in VIDEO_IDS]
+    if not found:
+        return None
+    at = found[-1]
+    while at - PACKET >= start and _table(data, at - PACKET):
+        at -= PACKET
+    return at
+
+
+def head(data: bytes, seconds: Fraction) -> bytes:
+    """The beginning of a piece of stream: so many seconds, to the end of a whole frame.
+
+    Less, where there is not so much; nothing, where no frame ends in it.
+    """
+    start = _aligned(data)
+    pictures = [] if start is None else [f for f in _frames(data, start) if f.kind in VIDEO_IDS]
+    for frame in pictures:
+        if Fraction((frame.dts - pictures[0].dts) % WRAP, CLOCK) >= seconds:
+            return data[: frame.at]
+    # The last one may not be whole.
+    return data[: pictures[-1].at] if pictures else b""
+
+
+def _frames(data: bytes, start: int) -> Iterator[_Frame]:
     for at in range(start, len(data) - PACKET + 1, PACKET):
         if data[at] != SYNC or not data[at + 1] & 0x40:
             continue
@@ -55,15 +110,12 @@ def tail(data: bytes) -> Tail:
         if not flags & 0x80:
             continue
         pts = _timestamp(data, head + 9)
-        if kind in VIDEO_IDS:
-            video = _timestamp(data, head + 14) if flags & 0x40 else pts
-            first = video if first is None else first
-            if keyframe:
-                reorder = (pts - video) % WRAP
-        elif kind in AUDIO_IDS:
-            audio = pts
-    missing = -(len(data) - start) % PACKET
-    return Tail(video, reorder, audio, first, missing)
+        dts = _timestamp(data, head + 14) if flags & 0x40 else pts
+        yield _Frame(at, kind, pts, dts, keyframe)
+
+
+def _table(data: bytes, at: int) -> bool:
+    return ((data[at + 1] & 0x1F) << 8 | data[at + 2]) in TABLES
 
 
 def end(
