@@ -7,18 +7,18 @@ what follows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Final, assert_never
 
 import structlog
 
-from streams.playout import air, ledger, machine, measure, mpegts, process
-from streams.playout.choice import later
+from streams.playout import adoption, air, ledger, machine, measure, process
 from streams.playout.feed import Feed
 from streams.playout.hub import Hub
+from streams.playout.item import TAKEOVER
+from streams.playout.live import Live
 from streams.playout.machine import Status
 from streams.playout.plan import Assignment, OutputPlan, Policy, Sources, Tools
-from streams.playout.playback import AUDIO_FRAME, WHOLE, Cut, Playback
+from streams.playout.playback import WHOLE, Playback
 from streams.playout.pushers import Pushers
 from streams.playout.report import Now, Report
 from streams.playout.role import Role
@@ -29,16 +29,8 @@ from streams.programme.values import Cursors
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-WENT_DOWN: Final = "the machine or its playout processes had stopped."
-#: Seconds since the last exchange when a machine goes down: half a tick.
-AGE: Final = Fraction(1)
-#: Seconds for which what was taken over may take to report.
-QUIET: Final = 5.0
 #: Seconds of lost air after which there is an incident, whether its cause was found or not.
 UNTOLD: Final = 5.0
-#: Seconds for which the hub may be left without food. After more, FFmpeg takes the step in the
-#: timestamps for a fault (-dts_delta_threshold, 10 s), removes it, and rushes ever after.
-STARVED: Final = 8.0
 
 
 class Channel:
@@ -73,6 +65,7 @@ class Channel:
         self.sources = sources
         self.playback.choice.cursors = assignment.cursors
         self.playback.choice.troubled = "programme" in assignment.open_incidents
+        self.live = Live(tools, policy, self.folder, plan, self.report)
         self.pushers = Pushers(
             tools, policy, self.folder, hls, report=self._output_air, relay=self._relay
         )
@@ -94,11 +87,11 @@ class Channel:
         #: Since when (seconds since the epoch) nothing played, where that was found out later.
         self._silent_since: float | None = None
         #: How what an earlier supervisor left on air ended, and why.
-        self._before = WHOLE
+        self.before = WHOLE
         #: Until then nothing is judged: what was taken over has not reported yet.
-        self._quiet_until = 0.0
+        self.quiet_until = 0.0
         try:
-            self._adopt(now)
+            adoption.adopt(self, now)
         except BaseException:
             self.close()
             raise
@@ -115,6 +108,10 @@ class Channel:
             self._skip()
 
     def _skip(self) -> None:
+        if (turn := self.playback.turn) is not None and turn.rule == TAKEOVER:
+            words = "There is nothing to skip while somebody is live: return to the programme."
+            self.report.say(self.now, "player", "info", words)
+            return
         slots, clock = self.playback.timeline.slots, self.hub.clock
         if slots and clock and slots[-1].start > clock.position(self.now.mono):
             # A cut would hit the next item instead of the one that is seen.
@@ -139,7 +136,9 @@ class Channel:
         else:
             self.hub.beat(self.playback.timeline.head, now)
             self._beat_starved(now)
+            self._beat_live(now)
             self.playback.beat(self.assignment.plan, self.hub.clock, now)
+            self.live.relayed(self.playback.turn)
             self.window.look()
             if self.window.ready or self.pushers.plans:
                 self.pushers.want(self.assignment.plan.outputs, now.mono)
@@ -162,7 +161,7 @@ class Channel:
     @property
     def calm(self) -> bool:
         """Whether nothing is going on that wants a quick look."""
-        busy = self.playback.cutting or self.pushers.ending
+        busy = self.playback.cutting or self.pushers.ending or self.live.busy
         return self.state is AirState.ON_AIR and not busy
 
     def roles(self) -> Iterator[Role]:
@@ -171,83 +170,17 @@ class Channel:
             yield self.hub.role
         if self.playback.player is not None:
             yield self.playback.player
+        yield from self.live.roles()
         yield from self.pushers.roles.values()
 
     def close(self) -> None:
         """Let go of a channel whose processes play on (another supervisor adopts them)."""
         for role in self.roles():
             role.close()
+        self.live.close()
         self.feed.close()
 
-    # ---- adoption
-
-    def _adopt(self, now: Now) -> None:
-        adopted = []
-        for record in process.records(self.folder):
-            found = process.adopt(self.folder, record)
-            if found is None:
-                if record.role == process.PLAYER:
-                    self.playback.missed(record.notes)
-                process.forget(self.folder, record.name)
-                continue
-            role = Role(found, now.mono)
-            try:
-                self._take_over(role, now)
-            except (KeyError, TypeError, ValueError):
-                # Another version's: what we can't go on with is ended and begun anew.
-                log.warning("record.unknown", channel=self.assignment.plan.slug, role=role.name)
-                role.kill(now.mono)
-                role.close()
-                process.forget(self.folder, record.name)
-            else:
-                adopted.append(record.name)
-        if self.hub.role is not None:
-            self._quiet_until = now.mono + QUIET
-            self._resume(now)
-            self.report.say(now, "channel", "info", f"Took over {', '.join(adopted)}.")
-            return
-        # Without a hub the feed is nobody's: begin anew, in the same window where a pusher
-        # still reads it.
-        if self.playback.player is not None:
-            self.playback.player.kill(now.mono)
-        self.playback.choice.cursors = self.assignment.cursors
-        if self.assignment.measured_at is not None:
-            # It played on for some part of a tick, and goes on at a keyframe: in the middle of
-            # both lies the best guess.
-            self.playback.choice.cursors = later(
-                self.assignment.cursors, AGE + self.assignment.plan.programme.resume / 2
-            )
-            self._nothing_played(WENT_DOWN, self.assignment.measured_at)
-            self._before = Cut("cut", f"Nothing was playing: {WENT_DOWN}")
-        self.state, self.since, self.on_air_since = AirState.STARTING, now.wall, None
-        if not self.pushers.roles:
-            self.window.clear()
-
-    def _take_over(self, role: Role, now: Now) -> None:
-        record = role.process.record
-        if record.role == process.HUB:
-            self.hub.adopt(role)
-        elif record.role == process.PLAYER:
-            self.playback.adopt(role)
-        else:
-            pk = int(record.name.partition("-")[2])
-            plans = {output.pk: output for output in self.assignment.plan.outputs}
-            self.pushers.adopt(pk, role, plans.get(pk), now.mono)
-
-    def _resume(self, now: Now) -> None:
-        """The hub plays, but its player ended unseen: go on where the feed ends."""
-        clock = self.hub.clock
-        if self.playback.player is not None or clock is None:
-            return
-        position = clock.position(now.mono)
-        frame = self.assignment.plan.house.frame
-        head = mpegts.end(mpegts.tail(self.feed.peek()), position, frame, AUDIO_FRAME)
-        if head is None:
-            # Empty, since about the last segment: told by its age, the wall clock by itself.
-            idle = self.window.age(now.wall)
-            head = position - round(idle) if idle > STARVED else position
-        self.playback.resume(head)
-        self._before = self.playback.fate(self.assignment.plan, now.at(clock.moment(head)))
+    # ---- what plays now
 
     def _beat_starved(self, now: Now) -> None:
         """Nobody has fed the hub for long: go on with a fresh one."""
@@ -255,19 +188,26 @@ class Channel:
         if clock is None or self.playback.player is not None or not self.policy.paced:
             return
         head, position = self.playback.timeline.head, clock.position(now.mono)
-        if position - head > STARVED:
-            self._nothing_played(
+        if position - head > adoption.STARVED:
+            self.nothing_played(
                 "an item ended and no other was started.", now.at(clock.moment(head))
             )
-        elif head - position > STARVED + self.policy.lead and not self.feed.level():
+        elif head - position > adoption.STARVED + self.policy.lead and not self.feed.level():
             # By its timestamps the last item should play on; to wait for that were silence.
-            self._nothing_played("an item was shorter than its timestamps told.", now.wall)
+            self.nothing_played("an item was shorter than its timestamps told.", now.wall)
         else:
             return
         self.playback.resume(on_frame(position, self.assignment.plan.house.frame))
         self.hub.renew(now)
 
-    def _nothing_played(self, reason: str, since: float) -> None:
+    def _beat_live(self, now: Now) -> None:
+        if self.hub.clock is None:
+            # Nothing is on air yet that could be taken over.
+            return
+        self.live.beat(self.assignment.plan, self.assignment.wish, now)
+        self.playback.show(self.live.instead(), self.live.state.why, now.mono)
+
+    def nothing_played(self, reason: str, since: float) -> None:
         self._silent_since = since
         self.report.incident("channel", f"Nothing was playing: {reason}", since)
 
@@ -277,8 +217,8 @@ class Channel:
         self.pushers.beat(now.mono)
         if not self.pushers.stop(now.mono):
             return
-        played = self.playback.stop(now.mono)
-        if self.hub.stop(now) and played:
+        ended = self.playback.stop(now.mono), self.live.stop(now), self.hub.stop(now)
+        if all(ended):
             self._finish(now)
 
     def _finish(self, now: Now) -> None:
@@ -311,19 +251,20 @@ class Channel:
                     run=self.assignment.run,
                     turn=slot.turn,
                     at=self.playback.wall(slot.start, clock, now),
-                    previous_ending=self._before.ending if before is None else before.ending,
-                    previous_cause=self._before.cause if before is None else before.cause,
+                    previous_ending=self.before.ending if before is None else before.ending,
+                    previous_cause=self.before.cause if before is None else before.cause,
                     previous_until=self._silent_since,
                 )
             )
             self._silent_since = None
             self.report.say(now, "channel", "info", f"On air: {slot.item.title}")
             self.playback.choice.aired(slot.turn)
+            self.live.aired(slot.turn, self.playback.wall(slot.start, clock, now))
 
     def _judge(self, now: Now) -> None:
-        if now.mono < self._quiet_until and not all(role.has_moved for role in self.roles()):
+        if now.mono < self.quiet_until and not all(role.has_moved for role in self.roles()):
             return
-        self._quiet_until = 0.0
+        self.quiet_until = 0.0
         self._tell_outputs(now)
         self._tell_storage(now)
         slot = self.playback.timeline.on_air
@@ -354,7 +295,7 @@ class Channel:
             )
             self.state, self.since = state, now.wall
         if state is AirState.FAILING and now.wall - self.since > UNTOLD:
-            if self.report.open <= {"programme", "storage"}:
+            if self.report.open <= {"programme", "storage", "live"}:
                 # No part has told of it: the air is lost all the same.
                 self.report.incident("channel", self.cause, self.since)
         elif state in {AirState.ON_AIR, AirState.DEGRADED}:

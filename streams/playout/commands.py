@@ -16,6 +16,7 @@ from media_library.house import SAMPLE_RATE, House
 from media_library.location import LocalFile, Location
 from streams.playout.item import Mode, Turn
 from streams.playout.plan import OutputPlan, Policy
+from streams.playout.takeover import LOST, LiveFeed
 from streamsite.secret import Secret
 
 
@@ -127,7 +128,7 @@ def player(
     head = (*_common(ffmpeg, port), *exact, *_source(location, turn.into))
     # The first AAC packet is the encoder's priming: without it seams are exact. Further in, the
     # first one is sound, to be left out where it began before the picture does.
-    primed = not turn.into or turn.into % AUDIO_SPAN
+    primed = turn.fade or not turn.into or turn.into % AUDIO_SPAN
     tail = (
         *(("-bsf:a", "noise=amount=0:drop=not(n)") if primed else ()),
         *(() if turn.limit is None else ("-t", seconds(turn.limit))),
@@ -136,7 +137,8 @@ def player(
         *_MPEGTS,
     )
     if item.mode is not Mode.TRANSCODE:
-        return (*head, "-map", "0:v:0", "-map", "0:a:0", "-c", "copy", *tail)
+        handled = _faded(house) if turn.fade else ("-c", "copy")
+        return (*head, "-map", "0:v:0", "-map", "0:a:0", *handled, *tail)
     silence = (
         ()
         if item.has_audio
@@ -151,6 +153,67 @@ def player(
         "0:a:0" if item.has_audio else "1:a:0",
         *encode(house),
         *tail,
+    )
+
+
+#: Seconds in which the sound comes up where a live feed begins, or the programme is back.
+FADE: Final = 0.5
+
+
+def _faded(house: House) -> tuple[str, ...]:
+    """The picture as it is, the sound faded in: it has to be encoded anew."""
+    return ("-c:v", "copy", "-af", f"afade=t=in:d={FADE}", *_sound(house))
+
+
+def conformer(ffmpeg: str, port: int, feed: LiveFeed, house: House) -> Command:
+    """Reads a live feed and encodes it to the house format, into a pipe of its own."""
+    return (
+        *_common(ffmpeg, port),
+        # Without these two it looks for the frame rate for seconds, or misses the first
+        # keyframe; five seconds are for encoders with few of them.
+        *("-fpsprobesize", "0", "-analyzeduration", LOOK),
+        *("-f", "concat", "-safe", "0"),
+        *("-protocol_whitelist", "file,pipe,rtmp,rtmps,tcp,tls"),
+        *("-i", Hidden(Secret(_listing(feed)))),
+        *(() if feed.has_audio else SILENCE),
+        *("-map", "0:v:0", "-map", "0:a:0" if feed.has_audio else "1:a:0"),
+        *encode(house),
+        # What is lost on its way is filled up: sound and picture stay together.
+        *("-af", "aresample=async=1"),
+        # A relay may begin at any keyframe: it finds the tables before it.
+        *("-muxdelay", "0", "-muxpreload", "0", "-pes_payload_size", "0"),
+        *("-mpegts_flags", "+resend_headers+pat_pmt_at_frames", "-f", "mpegts", "pipe:1"),
+    )
+
+
+#: Microseconds for which FFmpeg looks for picture and sound; found earlier, it begins earlier.
+LOOK: Final = "5000000"
+SILENCE: Final = ("-f", "lavfi", "-i", f"anullsrc=r={SAMPLE_RATE}:cl=stereo")
+
+
+def _listing(feed: LiveFeed) -> str:
+    """The address may hold a token, so it goes in a list on a pipe, as signed URLs do."""
+    url = feed.url.reveal().replace("'", "%27")
+    return (
+        "ffconcat version 1.0\n"
+        f"file '{url}'\n"
+        # nginx-rtmp never hangs up on who reads a stream that has ended.
+        f"option rw_timeout {round(LOST * 1_000_000)}\n"
+        f"option analyzeduration {LOOK}\n"
+        "option fpsprobesize 0\n"
+    )
+
+
+def relay(ffmpeg: str, port: int, house: House, offset: Fraction) -> Command:
+    """Plays what a conformer makes into the feed, from a keyframe on."""
+    return (
+        *_common(ffmpeg, port),
+        *("-fpsprobesize", "0", "-f", "mpegts", "-i", "pipe:0"),
+        *("-map", "0:v:0", "-map", "0:a:0"),
+        *_faded(house),
+        *("-bsf:a", "noise=amount=0:drop=not(n)"),
+        *("-output_ts_offset", seconds(offset)),
+        *_MPEGTS,
     )
 
 
@@ -186,15 +249,13 @@ def encode(house: House) -> tuple[str, ...]:
         # No B-frames: with them a cut leaves a hole of their depth in the sound.
         "-bf",
         "0",
-        "-c:a",
-        "aac",
-        "-b:a",
-        f"{house.audio_bitrate // 1000}k",
-        "-ar",
-        str(SAMPLE_RATE),
-        "-ac",
-        "2",
+        *_sound(house),
     )
+
+
+def _sound(house: House) -> tuple[str, ...]:
+    rate = f"{house.audio_bitrate // 1000}k"
+    return ("-c:a", "aac", "-b:a", rate, "-ar", str(SAMPLE_RATE), "-ac", "2")
 
 
 def hub(

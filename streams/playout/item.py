@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: The rule by which something stands in for what can't be played.
 FAILOVER = "failover"
+#: The rule by which a live feed is on, or a slate that tells of it.
+TAKEOVER = "takeover"
 
 
 class Mode(StrEnum):
@@ -33,6 +35,8 @@ class Kind(StrEnum):
     #: Stands in for items that can't be played.
     FILLER = "filler"
     SLATE = "slate"
+    #: A broadcaster's feed, already in the house format.
+    LIVE = "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ class Turn:
     cursors: Mapping[str, Cursor] = field(default_factory=dict, compare=False, repr=False)
     #: It is on for want of what should be.
     stands_in: bool = False
+    #: Its sound is faded in.
+    fade: bool = False
 
     def was_cut(self, played: Fraction, frame: Fraction) -> bool:
         """Whether so many seconds of it end at its limit, and not with the item."""

@@ -51,6 +51,34 @@ class Aired:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeoverAsked:
+    """A feed is about to be on, or its broadcaster is announced."""
+
+    channel: int
+    run: int
+    stream: int
+    broadcaster: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TakeoverAired:
+    channel: int
+    stream: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TakeoverEnded:
+    """Another feed or the programme is on; or the feed never came on."""
+
+    channel: int
+    stream: int
+    at: float
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class IncidentOpened:
     channel: int
     run: int
@@ -96,7 +124,18 @@ class Sampled:
     memory: int | None
 
 
-Note = RunOnAir | RunEnded | Aired | IncidentOpened | IncidentClosed | Logged | Sampled
+Note = (
+    RunOnAir
+    | RunEnded
+    | Aired
+    | TakeoverAsked
+    | TakeoverAired
+    | TakeoverEnded
+    | IncidentOpened
+    | IncidentClosed
+    | Logged
+    | Sampled
+)
 
 
 @dataclass(frozen=True, slots=True)

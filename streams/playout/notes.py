@@ -21,6 +21,7 @@ def notes_of(turn: Turn, offset: Fraction) -> dict[str, Any]:
             "limit": None if turn.limit is None else str(turn.limit),
             "seconds": None if turn.seconds is None else str(turn.seconds),
             "stands_in": turn.stands_in,
+            "fade": turn.fade,
         },
         "cursors": memory.written(turn.cursors),
         "item": {
@@ -54,6 +55,7 @@ def turn_of(notes: dict[str, Any]) -> Turn:
         seconds,
         memory.read(notes["cursors"]),
         told["stands_in"],
+        told.get("fade", False),
     )
 
 

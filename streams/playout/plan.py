@@ -10,6 +10,7 @@ from media_library.house import House
 from media_library.location import Location
 from streams.playout.item import Item
 from streams.playout.states import AirState
+from streams.playout.takeover import Wish
 from streams.programme.values import Cursors, Programme
 from streamsite.secret import Secret
 
@@ -37,6 +38,9 @@ class ChannelPlan:
     programme: Programme
     outputs: tuple[OutputPlan, ...]
     slate: Item
+    #: What says that somebody goes live soon, and that there are technical difficulties.
+    soon: Item | None = None
+    trouble: Item | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Assignment:
     skips_done: int = 0
     #: Where the programme goes on.
     cursors: Cursors = field(default_factory=dict)
+    #: Who may take it over now.
+    wish: Wish = field(default_factory=Wish)
     # How an earlier supervisor left it; times are seconds since the epoch.
     #: When the channel was last measured; None: never in this run.
     measured_at: float | None = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -13,11 +14,11 @@ from typing import Any, Final
 
 import structlog
 
-from media_library.house import AAC_FRAME, SAMPLE_RATE
-from streams.playout import commands, diagnosis, mpegts, process
+from streams.playout import commands, diagnosis, mpegts, process, seam
 from streams.playout.choice import Choice, Trouble
 from streams.playout.feed import Feed
-from streams.playout.item import Item, Kind, Turn
+from streams.playout.item import TAKEOVER, Item, Kind, Turn
+from streams.playout.live import Instead, fits
 from streams.playout.notes import notes_of, turn_of
 from streams.playout.plan import ChannelPlan, Policy, SourceError, Sources, Tools
 from streams.playout.report import Now
@@ -28,7 +29,6 @@ from streams.programme.values import Programme
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-AUDIO_FRAME: Final = Fraction(AAC_FRAME, SAMPLE_RATE)
 #: Seconds a player has to end when the channel stops: it has nothing to finish.
 STOP_GRACE: Final = 1.0
 #: Seconds without a report after which a player no longer counts as advancing.
@@ -56,6 +56,8 @@ class Cut:
     ending: str
     cause: str
     resumes: bool = False
+    #: What was fed of it and not sent is taken back, all but a rest.
+    sharp: bool = False
 
 
 WHOLE: Final = Cut("whole", "")
@@ -94,6 +96,10 @@ class Playback:
         #: Where on the feed the present turn has to end, should the programme have changed.
         self._must_end: Fraction | None = None
         self._looked = 0.0
+        #: What plays in place of the programme; None: nothing does.
+        self._instead: Instead | None = None
+        #: What the present player reads, if that is a pipe.
+        self._source: Feed | None = None
         #: What an earlier supervisor's player played, and from where, that ended unseen.
         self._missed: tuple[Turn, Fraction] | None = None
 
@@ -117,6 +123,11 @@ class Playback:
     def buffered(self, clock: HubClock | None, now: float) -> float | None:
         """Seconds between what is sent and what was fed; None while the hub has no clock."""
         return None if clock is None else float(self.timeline.head - clock.position(now))
+
+    @property
+    def turn(self) -> Turn | None:
+        """What the present player plays; None: there is none."""
+        return None if self.player is None else self.timeline.slots[-1].turn
 
     @property
     def cutting(self) -> bool:
@@ -177,16 +188,38 @@ class Playback:
         if self.player is None and self._due(clock, now.mono):
             self._begin(plan, clock, now)
 
+    def show(self, instead: Instead | None, why: str, now: float) -> None:
+        """Play that in place of the programme; None: play the programme."""
+        self._instead = instead
+        if self.player is None or self._cut is not None:
+            return
+        if self._source is None and instead is not None:
+            # An earlier supervisor started it.
+            self._source = instead.pipe
+        if not fits(self.timeline.slots[-1].turn, instead):
+            live = instead is not None and instead.pipe is not None
+            self._end_turn(self.player, Cut("cut", why, resumes=True, sharp=live), now)
+
     def cut(self, now: float, ending: str, cause: str, *, resumes: bool = False) -> None:
         """End the present item early; the next beat begins another.
 
         `resumes`: by the rule of return its list may go on with it.
         """
-        if self.player is None:
+        if self.player is not None:
+            self._end_turn(self.player, self._cut or Cut(ending, cause, resumes), now)
+
+    def _end_turn(self, player: Role, cut: Cut, now: float) -> None:
+        self._cut = cut
+        if cut.sharp:
+            # It would wait for room in the pipe, and nothing more of it is wanted.
+            player.kill(now)
             return
-        if self._cut is None:
-            self._cut = Cut(ending, cause, resumes)
-        self.player.halt(now, self.policy.grace)
+        player.halt(now, self.policy.grace)
+        if self.timeline.slots[-1].item.kind is Kind.LIVE:
+            # A read from a pipe ignores the first signal, and wakes when something comes.
+            player.again()
+            if self._source is not None:
+                self._source.nudge()
 
     def stop(self, now: float) -> bool:
         """End the player. True when there is none."""
@@ -214,6 +247,8 @@ class Playback:
             return
         self._looked = now.mono
         slot, position = self.timeline.slots[-1], clock.position(now.mono)
+        if slot.turn.rule == TAKEOVER:
+            return
         if slot.turn.stands_in and position - slot.start > HOLD:
             if slot.item.kind is Kind.FILLER and self.choice.well_again(plan, when(now.wall)):
                 self.cut(now.mono, "cut", "Back to the programme.")
@@ -252,6 +287,9 @@ class Playback:
         if waited < patience or self._moves(player, level, now):
             return
         item = self.timeline.slots[-1].item
+        if item.kind is Kind.LIVE:
+            # What comes of it is measured at its conformer.
+            return
         self._filled = False
         self.sources.distrust(item)
         # Another stalled source would be one too many: what is next must be at hand.
@@ -270,9 +308,12 @@ class Playback:
         self.relay(player)
         slot = self.timeline.slots[-1]
         turn, code = slot.turn, player.process.code()
-        head = self._head_after(plan, player, code)
+        sharp = cut is not None and cut.sharp
+        head = seam.end_of(self.feed, slot, player, plan.house, sharp=sharp)
         played, at = head - slot.start, when(self.wall(head, clock, now))
-        if cut is None and (fault := self._fault(plan, player, turn, played)):
+        if cut is None and turn.item.kind is Kind.LIVE:
+            cut = Cut("failed", "Its relay ended, and is started again.")
+        elif cut is None and (fault := self._fault(plan, player, turn, played)):
             cut = Cut("failed", fault)
             self.choice.failed(fault, turn)
             if code is not None and code > 0:
@@ -283,6 +324,9 @@ class Playback:
         if cut is None:
             self.choice.played(turn)
             cut = BY_PLAN if turn.was_cut(played, plan.house.frame) else WHOLE
+        elif turn.rule == TAKEOVER:
+            # No list has to go on with it.
+            log.debug("takeover.cut", item=turn.item.title, cause=cut.cause)
         elif cut.ending == "failed":
             self.choice.broken_off(turn, played, at)
         elif cut.resumes:
@@ -292,7 +336,7 @@ class Playback:
         self.timeline = self.timeline.end(head, cut.ending, cut.cause)
         process.forget(self.folder, player.name)
         player.close()
-        self._align()
+        seam.align(self.feed)
 
     def _fault(self, plan: ChannelPlan, player: Role, turn: Turn, played: Fraction) -> str:
         """Why it ended badly; empty when it ended well."""
@@ -303,34 +347,11 @@ class Playback:
             return diagnosis.player(turn.item.title, code, list(player.lines), begun=played > 0)
         return "" if played > 0 else f"{turn.item.title} was skipped: there is nothing in it."
 
-    def _head_after(self, plan: ChannelPlan, player: Role, code: int | None) -> Fraction:
-        """Where the ended player's stream ends: looked up in the pipe, to the frame."""
-        slot = self.timeline.slots[-1]
-        length = slot.turn.length(plan.house)
-        if code == 0 and length is not None and not player.halted:
-            return slot.start + length
-        near = slot.start + Fraction(player.progress.out_time_us or 0, 1_000_000)
-        tail = mpegts.tail(self.feed.peek())
-        cut = player.halted or code not in {0, None}
-        found = mpegts.end(tail, near, plan.house.frame, AUDIO_FRAME, cut=cut)
-        if found is not None and found > slot.start:
-            return found
-        if player.progress.out_time_us:
-            # The pipe is empty: the hub has had everything.
-            return on_frame(near, plan.house.frame) + plan.house.frame
-        return slot.start
-
     def _room_for(self, item: Item) -> Fraction:
         """Seconds to leave for B-frames: an item's first timestamps lie before its start."""
         slots = self.timeline.slots
         taken = slots[-1].item.reorder if slots and slots[-1].ending == "whole" else Fraction(0)
         return max(Fraction(0), item.reorder - taken)
-
-    def _align(self) -> None:
-        """Fill up a packet that a killed player left unfinished, or the next one is misread."""
-        missing = mpegts.tail(self.feed.peek()).missing
-        if missing and not self.feed.write_now(b"\xff" * missing):
-            log.warning("feed.misaligned", missing=missing)
 
     def _begin(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
         buffered = self.buffered(clock, now.mono)
@@ -343,37 +364,55 @@ class Playback:
                 )
         at = when(self.wall(self.timeline.head, clock, now))
         hurried = buffered is not None and buffered < NO_TIME
-        turn = self.choice.next(plan, at, hurried=hurried)
+        turn = self._next(plan, at, hurried=hurried)
         item, self._programme, self._must_end = turn.item, plan.programme, None
         room = self._room_for(item)
         start = self.timeline.head + room
         try:
-            location = self.sources.locate(item)
-            sock = process.progress_socket()
-            started = process.spawn(
-                self.tools,
-                self.folder,
-                process.PLAYER,
-                commands.player(
-                    self.tools.ffmpeg,
-                    sock.getsockname()[1],
-                    turn,
-                    location,
-                    plan.house,
-                    start,
-                ),
-                sock=sock,
-                stdout=self.feed.fd,
-                notes=notes_of(turn, start),
-            )
+            started = self._started(plan, turn, start)
         except (SourceError, process.SpawnError, OSError) as error:
             self.choice.failed(f"{item.title} was skipped: {error}", turn)
-            if item.kind is Kind.SLATE:
+            if turn.rule == TAKEOVER or item.kind is Kind.SLATE:
                 self._not_before = now.mono + PAUSE
             return
         self.player = Role(started, now.mono)
         self.timeline = self.timeline.begin(turn, room)
         log.log(logging.DEBUG, "player.started", item=item.title, at=float(start))
+
+    def _next(self, plan: ChannelPlan, at: datetime, *, hurried: bool) -> Turn:
+        slots = self.timeline.slots
+        if self._instead is not None:
+            # The lists stay where they are.
+            return replace(self._instead.turn, cursors=self.choice.cursors)
+        turn = self.choice.next(plan, at, hurried=hurried)
+        back = bool(slots) and slots[-1].turn.rule == TAKEOVER
+        return replace(turn, fade=True) if back and turn.item.kind is Kind.ITEM else turn
+
+    def _started(self, plan: ChannelPlan, turn: Turn, start: Fraction) -> process.Process:
+        """A player of that turn, or a relay. Raises `SourceError`, `SpawnError`, `OSError`."""
+        self._source = None if self._instead is None else self._instead.pipe
+        location = None if self._source is not None else self.sources.locate(turn.item)
+        sock = process.progress_socket()
+        port = sock.getsockname()[1]
+        if location is None:
+            command = commands.relay(self.tools.ffmpeg, port, plan.house, start)
+        else:
+            command = commands.player(
+                self.tools.ffmpeg, port, turn, location, plan.house, start
+            )
+        if self._source is not None:
+            # What came while nobody read is old.
+            self._source.skip(mpegts.keyframe)
+        return process.spawn(
+            self.tools,
+            self.folder,
+            process.PLAYER,
+            command,
+            sock=sock,
+            stdin=subprocess.DEVNULL if self._source is None else self._source.fd,
+            stdout=self.feed.fd,
+            notes=notes_of(turn, start),
+        )
 
 
 def when(wall: float) -> datetime:

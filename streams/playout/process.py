@@ -36,8 +36,9 @@ INHERITED: Final = ("PATH", "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 HUB: Final = "hub"
 PLAYER: Final = "player"
 PUSHER: Final = "pusher"
+CONFORMER: Final = "conformer"
 #: The order in which a channel is stopped: pushers unpublish while there is still a picture.
-STOP_ORDER: Final = (PUSHER, PLAYER, HUB)
+STOP_ORDER: Final = (PUSHER, PLAYER, CONFORMER, HUB)
 #: Seconds after SIGKILL after which a process is no longer waited for.
 UNKILLABLE: Final = 2.0
 #: Bytes of a process's stderr that are kept.
@@ -55,7 +56,7 @@ class Record:
     pid: int
     #: Clock ticks since boot, from /proc/<pid>/stat: with the pid it names one process.
     born: int
-    #: hub, player or pusher-<output>.
+    #: hub, player, pusher-<output> or conformer-<stream>.
     name: str
     #: Of its progress socket.
     port: int

@@ -1,0 +1,107 @@
+"""What an earlier supervisor left running of a channel is taken over, or begun anew."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from streams.playout import mpegts, process
+from streams.playout.choice import later
+from streams.playout.item import TAKEOVER
+from streams.playout.playback import Cut
+from streams.playout.report import Now
+from streams.playout.role import Role
+from streams.playout.seam import AUDIO_FRAME
+from streams.playout.states import AirState
+
+if TYPE_CHECKING:
+    from streams.playout.channel import Channel
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+WENT_DOWN: Final = "the machine or its playout processes had stopped."
+#: Seconds since the last exchange when a machine goes down: half a tick.
+AGE: Final = Fraction(1)
+#: Seconds for which what was taken over may take to report.
+QUIET: Final = 5.0
+#: Seconds for which the hub may be left without food. After more, FFmpeg takes the step in the
+#: timestamps for a fault (-dts_delta_threshold, 10 s), removes it, and rushes ever after.
+STARVED: Final = 8.0
+
+
+def adopt(channel: Channel, now: Now) -> None:
+    """Take over what runs, or begin anew in the same window."""
+    adopted = []
+    for record in process.records(channel.folder):
+        found = process.adopt(channel.folder, record)
+        if found is None:
+            if record.role == process.PLAYER:
+                channel.playback.missed(record.notes)
+            process.forget(channel.folder, record.name)
+            continue
+        role = Role(found, now.mono)
+        try:
+            _take_over(channel, role, now)
+        except (KeyError, TypeError, ValueError):
+            # Another version's: what we can't go on with is ended and begun anew.
+            log.warning("record.unknown", channel=channel.assignment.plan.slug, role=role.name)
+            role.kill(now.mono)
+            role.close()
+            process.forget(channel.folder, record.name)
+        else:
+            adopted.append(record.name)
+    if channel.hub.role is not None:
+        channel.quiet_until = now.mono + QUIET
+        _resume(channel, now)
+        channel.report.say(now, "channel", "info", f"Took over {', '.join(adopted)}.")
+        return
+    # Without a hub the feed is nobody's: begin anew, in the same window where a pusher
+    # still reads it.
+    if channel.playback.player is not None:
+        channel.playback.player.kill(now.mono)
+    channel.playback.choice.cursors = channel.assignment.cursors
+    if channel.assignment.measured_at is not None:
+        # It played on for some part of a tick, and goes on at a keyframe: in the middle of
+        # both lies the best guess.
+        channel.playback.choice.cursors = later(
+            channel.assignment.cursors, AGE + channel.assignment.plan.programme.resume / 2
+        )
+        channel.nothing_played(WENT_DOWN, channel.assignment.measured_at)
+        channel.before = Cut("cut", f"Nothing was playing: {WENT_DOWN}")
+    channel.state, channel.since, channel.on_air_since = AirState.STARTING, now.wall, None
+    if not channel.pushers.roles:
+        channel.window.clear()
+
+
+def _take_over(channel: Channel, role: Role, now: Now) -> None:
+    record = role.process.record
+    if record.role == process.HUB:
+        channel.hub.adopt(role)
+    elif record.role == process.PLAYER:
+        channel.playback.adopt(role)
+    elif record.role == process.CONFORMER:
+        channel.live.adopt(role, now)
+    else:
+        pk = int(record.name.partition("-")[2])
+        plans = {output.pk: output for output in channel.assignment.plan.outputs}
+        channel.pushers.adopt(pk, role, plans.get(pk), now.mono)
+
+
+def _resume(channel: Channel, now: Now) -> None:
+    """Where the hub plays, but its player ended unseen: go on where the feed ends."""
+    clock, turn = channel.hub.clock, channel.playback.turn
+    if turn is not None and turn.rule == TAKEOVER:
+        channel.live.resume(turn, now)
+    if channel.playback.player is not None or clock is None:
+        return
+    position = clock.position(now.mono)
+    frame = channel.assignment.plan.house.frame
+    head = mpegts.end(mpegts.tail(channel.feed.peek()), position, frame, AUDIO_FRAME)
+    if head is None:
+        # Empty, since about the last segment: told by its age, the wall clock by itchannel.
+        idle = channel.window.age(now.wall)
+        head = position - round(idle) if idle > STARVED else position
+    channel.playback.resume(head)
+    channel.before = channel.playback.fate(channel.assignment.plan, now.at(clock.moment(head)))
