@@ -6,8 +6,21 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from django.db.models import QuerySet
+
 from media_library.models import MediaItem
-from streams.models import AsRun, Channel, Incident, LogLine, Output, Run, Sample
+from streams.models import (
+    AsRun,
+    Broadcaster,
+    Channel,
+    Incident,
+    LiveStream,
+    LogLine,
+    Output,
+    Run,
+    Sample,
+    Takeover,
+)
 from streams.playout import ledger
 
 #: Two supervisors may see the same item come on air: so close together, it is the same.
@@ -28,6 +41,12 @@ def write(notes: Sequence[ledger.Note]) -> None:
                 Run.objects.filter(pk=run, on_air_at=None).update(on_air_at=when(at))
             case ledger.Aired():
                 _aired(note)
+            case ledger.TakeoverAsked():
+                _asked(note)
+            case ledger.TakeoverAired(channel, stream, at):
+                _open(channel, stream).filter(on_air_at=None).update(on_air_at=when(at))
+            case ledger.TakeoverEnded(channel, stream, at, cause):
+                _open(channel, stream).update(ended_at=when(at), cause=cause)
             case ledger.IncidentOpened():
                 _opened(note)
             case ledger.IncidentClosed(channel, subject, at):
@@ -54,6 +73,9 @@ def end_run(channel: int, run: int, at: datetime, reason: str) -> None:
         ended_at=at, ending=AsRun.Ending.CUT, cause=f"The channel was {reason}."
     )
     Incident.objects.filter(channel=channel, closed_at=None).update(closed_at=at)
+    Takeover.objects.filter(channel=channel, ended_at=None).update(
+        ended_at=at, cause=f"The channel was {reason}."
+    )
 
 
 def _aired(note: ledger.Aired) -> None:
@@ -82,6 +104,23 @@ def _aired(note: ledger.Aired) -> None:
         why=turn.why,
         in_point=float(turn.into),
     )
+
+
+def _asked(note: ledger.TakeoverAsked) -> None:
+    Takeover.objects.get_or_create(
+        channel_id=note.channel,
+        stream=LiveStream.objects.filter(pk=note.stream).first(),
+        ended_at=None,
+        defaults={
+            "run_id": note.run,
+            "broadcaster": Broadcaster.objects.filter(pk=note.broadcaster).first(),
+            "asked_at": when(note.at),
+        },
+    )
+
+
+def _open(channel: int, stream: int) -> QuerySet[Takeover]:
+    return Takeover.objects.filter(channel=channel, stream=stream, ended_at=None)
 
 
 def _opened(note: ledger.IncidentOpened) -> None:

@@ -18,7 +18,7 @@ from streams import forecast
 from streams.health import words
 from streams.health.report import ChannelReport, report
 from streams.models import AsRun, Channel
-from streams.playout.item import FAILOVER, Kind
+from streams.playout.item import FAILOVER, TAKEOVER, Kind
 from streams.programme.ahead import Airing, airings, joined
 from streams.programme.values import BASE, FILLER
 from streams.programme.xmltv import Listing, document
@@ -174,7 +174,12 @@ def now_next(channel: Channel, now: datetime) -> dict[str, Any]:
 
 def _now_next(channel: Channel, now: datetime) -> dict[str, Any]:
     told = report(now, slug=channel.slug).channels[0]
-    names = {BASE: "Base playlist", FILLER: "Filler", FAILOVER: "Failover"}
+    names = {
+        BASE: "Base playlist",
+        FILLER: "Filler",
+        FAILOVER: "Failover",
+        TAKEOVER: "Takeover",
+    }
     names |= {f"block-{block.pk}": block.name for block in channel.blocks.all()}
     later = [_later(each, names, channel) for each in coming(channel, told, now)]
     return {

@@ -10,7 +10,7 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -18,10 +18,11 @@ from typing import Any, Final
 import structlog
 from django.conf import settings
 from django.db import close_old_connections, connection, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from media_library.prepare import PrepareError
-from streams import chronicle, measured, plans
+from media_library.slate import Slate
+from streams import chronicle, measured, plans, takeovers
 from streams.chronicle import when
 from streams.health.preflight import ffmpeg_hides_keys
 from streams.models import (
@@ -30,11 +31,13 @@ from streams.models import (
     Incident,
     Node,
     Run,
+    TakeoverRight,
 )
 from streams.playout import ledger
 from streams.playout.item import Item
 from streams.playout.plan import Assignment, ChannelPlan
 from streams.playout.states import AirState
+from streams.playout.takeover import Wish
 from streams.preflighting import Preflights, runs_already
 from streams.programme.values import Programme
 from streams.sources import Sources
@@ -45,6 +48,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 LEASE: Final = timedelta(seconds=15)
 #: Seconds for which outputs and houses are taken as they were read. Orders are read every time.
 ORDERS_AGE: Final = 5.0
+NOBODY: Final = Wish()
 #: Seconds for which a playlist is played as it was read.
 PLAYLIST_AGE: Final = 10.0
 
@@ -78,6 +82,8 @@ class NodeLedger:
         self._programmes: dict[int, _Read] = {}
         #: Of each channel: its slate, or why there is none.
         self._slates: dict[int, Item | str] = {}
+        #: Of those that somebody may take over: what tells of it.
+        self._live_slates: dict[int, tuple[Item, Item]] = {}
         self._told: dict[int, str] = {}
         self._begun = False
         self._orders: tuple[tuple[int, int, int], ...] | None = None
@@ -111,8 +117,11 @@ class NodeLedger:
         )
         stale = orders != self._orders or time.monotonic() - self._read > ORDERS_AGE
         if stale:
-            for channel in Channel.objects.filter(order=Channel.Order.ON):
+            owned = Exists(TakeoverRight.objects.filter(channel=OuterRef("pk")))
+            for channel in Channel.objects.filter(order=Channel.Order.ON).annotate(live=owned):
                 self._make_slate(channel)
+                if channel.live:
+                    self._make_live_slates(channel)
                 self._programme(channel)
         with transaction.atomic():
             if not Node.objects.filter(name=self.node).update(**facts):
@@ -126,6 +135,7 @@ class NodeLedger:
                 self._answer = self._assign(playing, kept, now)
                 transaction.on_commit(partial(self._remember, orders))
         self._begun = True
+        self._answer = self._with_wishes(self._answer, now)
         if self._sources is not None:
             self._sources.prepare(self._answer, snapshots)
         return self._answer
@@ -142,6 +152,27 @@ class NodeLedger:
             # No reason to take it off the air: it may never need the slate.
             if not isinstance(self._slates.get(channel.pk), Item):
                 self._slates[channel.pk] = f"The slate can't be made: {error}"
+
+    def _make_live_slates(self, channel: Channel) -> None:
+        try:
+            self._live_slates[channel.pk] = (
+                plans.slate(channel.house, Slate.SOON),
+                plans.slate(channel.house, Slate.TROUBLE),
+            )
+        except PrepareError as error:
+            # The common slate stands in.
+            log.warning("slate.not_made", channel=channel.slug, fault=str(error))
+
+    def _with_wishes(
+        self, answer: dict[int, Assignment], now: datetime
+    ) -> dict[int, Assignment]:
+        """Who may take over now: asked every time, since a live feed is not waited for."""
+        channels = list(Channel.objects.filter(pk__in=answer))
+        wishes = takeovers.wishes(channels, now)
+        return {
+            pk: replace(assignment, wish=wishes.get(pk, NOBODY))
+            for pk, assignment in answer.items()
+        }
 
     # ---- what to play
 
@@ -230,6 +261,7 @@ class NodeLedger:
         return known.programme
 
     def _plan(self, channel: Channel, slate: Item) -> ChannelPlan:
+        soon, trouble = self._live_slates.get(channel.pk, (None, None))
         return ChannelPlan(
             pk=channel.pk,
             slug=channel.slug,
@@ -237,6 +269,8 @@ class NodeLedger:
             programme=self._programme(channel),
             outputs=plans.outputs(channel.outputs.all()),
             slate=slate,
+            soon=soon,
+            trouble=trouble,
         )
 
     def _assignment(

@@ -285,6 +285,8 @@ INGEST_API_URL = env.url("INGEST_API_URL", "", ("http://", "https://"))
 INGEST_TOKEN = env.secret("INGEST_TOKEN")
 #: Who watches from another machine shows it. Empty: nobody does.
 INGEST_READ_TOKEN = env.secret("INGEST_READ_TOKEN")
+#: Where this machine reads what is live, to put it on a channel.
+INGEST_RTMP_URL = env.url("INGEST_RTMP_URL", "rtmp://127.0.0.1", ("rtmp://", "rtmps://"))
 #: Where broadcasters publish; srt:// and http:// addresses are made with its host.
 PUBLIC_INGEST_URL = env.url("PUBLIC_INGEST_URL", "rtmp://127.0.0.1", ("rtmp://", "rtmps://"))
 #: Where viewers watch.
@@ -293,6 +295,7 @@ PUBLIC_PLAYBACK_URL = env.url(
 )
 for _name, _url in (
     ("INGEST_API_URL", INGEST_API_URL),
+    ("INGEST_RTMP_URL", INGEST_RTMP_URL),
     ("PUBLIC_INGEST_URL", PUBLIC_INGEST_URL),
     ("PUBLIC_PLAYBACK_URL", PUBLIC_PLAYBACK_URL),
 ):
@@ -300,6 +303,7 @@ for _name, _url in (
         raise ImproperlyConfigured(
             f"{_name} can't be read: write scheme, host and port, without the stream's path."
         )
+INGEST_RTMP_URL = INGEST_RTMP_URL.rstrip("/")
 PUBLIC_INGEST_URL = PUBLIC_INGEST_URL.rstrip("/")
 PUBLIC_PLAYBACK_URL = PUBLIC_PLAYBACK_URL.rstrip("/")
 for _name, _secret in (

@@ -13,6 +13,7 @@ from typing import Any, Final
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 
+from streams.actions import wake_supervisor
 from streams.ingest.callbacks import (
     Asked,
     Decision,
@@ -91,6 +92,8 @@ def began(server: str, told: Told, now: datetime, **measured: Any) -> LiveStream
             for old in open_rows:
                 ended(server, told.path, old.source_id, now)
             key = _key_of(told, now)
+            # A channel may wait for it.
+            transaction.on_commit(wake_supervisor)
             return LiveStream.objects.create(
                 server=server,
                 path=told.path,
@@ -149,6 +152,8 @@ def ended(server: str, path: str, source_id: str, now: datetime) -> bool:
     StreamKey.objects.filter(
         broadcaster__slug=slug_of(path), source_id=source_id, lease_seen_at__isnull=False
     ).update(lease_seen_at=None, last_used_at=now)
+    if changed:
+        transaction.on_commit(wake_supervisor)
     return bool(changed)
 
 

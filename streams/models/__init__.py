@@ -3,6 +3,7 @@ from streams.models.history import AsRun, Incident, LogLine, Run, Sample
 from streams.models.ingest import Broadcaster, IngestServer, LiveStream, StreamKey
 from streams.models.programme import Block, Forewarning, OnAirHours
 from streams.models.state import ChannelState, Node, OutputState
+from streams.models.takeover import Takeover, TakeoverRight
 
 __all__ = [
     "AsRun",
@@ -22,4 +23,6 @@ __all__ = [
     "Run",
     "Sample",
     "StreamKey",
+    "Takeover",
+    "TakeoverRight",
 ]

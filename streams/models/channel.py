@@ -75,6 +75,11 @@ class Channel(models.Model):
         OFF = "off", "Off"
         ON = "on", "On"
 
+    class Live(models.TextChoices):
+        AUTO = "auto", "By itself"
+        TAKE = "take", "Taken by hand"
+        RETURN = "return", "Returned by hand"
+
     name = models.CharField(max_length=80, unique=True)
     slug = models.SlugField(max_length=80, unique=True)
     playlist = models.ForeignKey(
@@ -181,6 +186,29 @@ class Channel(models.Model):
     hours_changed_at = models.DateTimeField(
         null=True, editable=False, help_text="Its hours stop it from then on, not before."
     )
+    live_debounce = models.PositiveSmallIntegerField(
+        "goes over after",
+        default=3,
+        validators=[MaxValueValidator(30)],
+        help_text="Seconds for which a live feed must have come. If there is no picture two "
+        "seconds later, viewers see that somebody goes live soon.",
+    )
+    live_hold = models.PositiveSmallIntegerField(
+        "waits for a lost feed",
+        default=20,
+        validators=[MaxValueValidator(600)],
+        help_text="Seconds, with a slate on. Then the programme goes on.",
+    )
+    live_order = models.CharField(max_length=6, choices=Live, default=Live.AUTO, editable=False)
+    live_ordered_at = models.DateTimeField(null=True, editable=False)
+    live_broadcaster = models.ForeignKey(
+        "streams.Broadcaster",
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        editable=False,
+        help_text="Who was taken by hand.",
+    )
     # Counters, not flags: the worker keeps what it has done in its own row (ChannelState), so
     # an order is never lost and never carried out twice, and neither pen writes in the other's
     # row.
@@ -204,6 +232,10 @@ class Channel(models.Model):
             models.CheckConstraint(
                 condition=models.Q(on_return__in=[rule.value for rule in Return]),
                 name="channel_return_rule_is_known",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(live_order__in=["auto", "take", "return"]),
+                name="channel_live_order_is_known",
             ),
         ]
 

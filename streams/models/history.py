@@ -47,6 +47,7 @@ class AsRun(models.Model):
         ITEM = "item", "Item"
         FILLER = "filler", "Filler"
         SLATE = "slate", "Slate"
+        LIVE = "live", "Live"
 
     class Ending(models.TextChoices):
         WHOLE = "whole", "Whole"
@@ -62,7 +63,9 @@ class AsRun(models.Model):
     ending = models.CharField(max_length=8, choices=Ending, blank=True)
     cause = models.TextField(blank=True)
     rule = models.CharField(
-        max_length=80, blank=True, help_text="base, block-<number>, filler, or failover."
+        max_length=80,
+        blank=True,
+        help_text="base, block-<number>, filler, failover, or takeover.",
     )
     why = models.TextField(blank=True, help_text="Why it was on air.")
     in_point = models.FloatField(default=0, help_text="Seconds into the item where it began.")

@@ -1,0 +1,133 @@
+"""Who may be on a channel now instead of its programme: rows become the engine's wish."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+
+from streams.models import Channel, LiveStream, TakeoverRight
+from streams.playout.takeover import LiveFeed, Wish
+from streamsite.secret import Secret
+
+#: What was chosen by hand holds until nobody was live for so long: OBS reconnects by itself,
+#: and tomorrow's show is another one.
+LATCH: Final = timedelta(seconds=60)
+#: Streams after a choice by hand that are looked at. One that comes and goes more often has no
+#: choice that holds.
+LOOKED_AT: Final = 100
+#: Names of codecs of sound, as MediaMTX and nginx-rtmp tell them.
+_SOUND: Final = (
+    "aac",
+    "mpeg-4 audio",
+    "mp3",
+    "mpeg-1/2 audio",
+    "opus",
+    "ac-3",
+    "speex",
+    "g711",
+)
+
+
+def wishes(channels: Sequence[Channel], now: datetime) -> dict[int, Wish]:
+    """Of each channel that somebody may take over.
+
+    Two queries, whatever their number, and one for each where something was chosen by hand.
+    """
+    rights: dict[int, list[TakeoverRight]] = defaultdict(list)
+    rows = TakeoverRight.objects.filter(channel__in=channels, broadcaster__enabled=True)
+    for right in rows.order_by("rank", "pk"):
+        rights[right.channel_id].append(right)
+    if not rights:
+        return {}
+    people = {right.broadcaster_id for mine in rights.values() for right in mine}
+    streams: dict[int, list[LiveStream]] = defaultdict(list)
+    for row in _live(people):
+        if row.broadcaster_id is not None:
+            streams[row.broadcaster_id].append(row)
+    return {
+        channel.pk: _wish(channel, rights[channel.pk], streams, now)
+        for channel in channels
+        if channel.pk in rights
+    }
+
+
+def _live(people: Iterable[int]) -> QuerySet[LiveStream]:
+    rows = LiveStream.objects.filter(
+        server=settings.INGEST_SERVER, broadcaster__in=people, ended_at=None
+    )
+    allowed = rows.exclude(key__revoked_at__isnull=False)
+    return allowed.select_related("broadcaster").order_by("started_at", "pk")
+
+
+def _wish(
+    channel: Channel,
+    rights: Sequence[TakeoverRight],
+    streams: Mapping[int, Sequence[LiveStream]],
+    now: datetime,
+) -> Wish:
+    open_rows = [row for right in rights for row in streams.get(right.broadcaster_id, ())]
+    order = in_force(channel, [right.broadcaster_id for right in rights], now)
+    chosen = [
+        row
+        for row in open_rows
+        if order is Channel.Live.AUTO
+        or (order is Channel.Live.TAKE and row.broadcaster_id == channel.live_broadcaster_id)
+    ]
+    asked = channel.live_ordered_at if order is Channel.Live.TAKE else None
+    return Wish(
+        feeds=tuple(_feed(row, asked) for row in chosen),
+        present=frozenset(row.pk for row in open_rows),
+        returned=order is Channel.Live.RETURN,
+        debounce=float(channel.live_debounce),
+        hold=float(channel.live_hold),
+    )
+
+
+def in_force(channel: Channel, people: Iterable[int], now: datetime) -> Channel.Live:
+    """What was chosen by hand, for as long as it holds. `people`: who may take over."""
+    order, at = Channel.Live(channel.live_order), channel.live_ordered_at
+    if order is Channel.Live.AUTO or at is None:
+        return Channel.Live.AUTO
+    if order is Channel.Live.TAKE:
+        people = [channel.live_broadcaster_id or 0]
+    since = LiveStream.objects.filter(broadcaster__in=people, server=settings.INGEST_SERVER)
+    # It may be months ago: the first that were live since then tell it.
+    spans = since.filter(Q(ended_at=None) | Q(ended_at__gte=at)).order_by("started_at")
+    first = spans.values_list("started_at", "ended_at")[:LOOKED_AT]
+    return order if holds(at, [(a, b or now) for a, b in first], now) else Channel.Live.AUTO
+
+
+def holds(at: datetime, spans: Iterable[tuple[datetime, datetime]], now: datetime) -> bool:
+    """Whether somebody has been live ever since, but for pauses shorter than the latch."""
+    covered = at
+    for began, ended in sorted(spans):
+        if began > covered + LATCH:
+            return False
+        covered = max(covered, ended)
+    return now <= covered + LATCH
+
+
+def _feed(row: LiveStream, asked: datetime | None) -> LiveFeed:
+    tracks = [str(track).lower() for track in row.tracks]
+    silent = bool(tracks) and not any(name in t for t in tracks for name in _SOUND)
+    since = row.started_at if asked is None else max(row.started_at, asked)
+    return LiveFeed(
+        stream=row.pk,
+        broadcaster=row.broadcaster_id or 0,
+        name=row.broadcaster.name if row.broadcaster else row.path,
+        url=_address(row.path),
+        asked=since.timestamp(),
+        has_audio=not silent,
+    )
+
+
+def _address(path: str) -> Secret:
+    """Where the ingest server gives it to this machine."""
+    token = settings.INGEST_READ_TOKEN.reveal()
+    query = f"?token={token}" if token and settings.INGEST_SERVER == "mediamtx" else ""
+    return Secret(f"{settings.INGEST_RTMP_URL}/{path}{query}")
