@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from streams.health.preflight import Finding, findings, local_findings
-from streams.models import Channel, Run
+from streams.models import Broadcaster, Channel, LiveStream, Run
 from streams.playout.wake import knock
 
 
@@ -27,6 +27,10 @@ class AlreadyOnAirError(ActionRefusedError):
 
 class NotRunningError(ActionRefusedError):
     """Stop, restart or skip of a channel that has no open run. HTTP 404."""
+
+
+class NobodyLiveError(ActionRefusedError):
+    """Take where nobody is live who may take over. HTTP 409."""
 
 
 class CantStartError(ActionRefusedError):
@@ -92,6 +96,62 @@ def skip(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG001 -
     Who ordered the channel on, and when, stays: the admin's history tells who skipped.
     """
     _update_running(channel, "skipped", skips=F("skips") + 1)
+
+
+def take(
+    channel: Channel,
+    *,
+    by: str,  # noqa: ARG001 - as all orders
+    now: datetime,
+    broadcaster: Broadcaster | None = None,
+) -> None:
+    """Put a live feed on the channel: the broadcaster's, or that of the highest rank.
+
+    It holds until `give_back` or `release`, or until they have not been live for a minute.
+    Raises `NotRunningError` or `NobodyLiveError`.
+    """
+    live = LiveStream.objects.filter(server=settings.INGEST_SERVER, ended_at=None)
+    rights = channel.takeover_rights.filter(
+        broadcaster__enabled=True, broadcaster__in=live.values("broadcaster")
+    )
+    if broadcaster is not None:
+        rights = rights.filter(broadcaster=broadcaster)
+    right = rights.order_by("rank", "pk").first()
+    if right is None:
+        who = "Nobody who may take it over" if broadcaster is None else "Nobody of that name"
+        raise NobodyLiveError(f"{who} is live now: {channel.name} goes on as it is.")
+    _update_running(
+        channel,
+        "taken over",
+        live_order=Channel.Live.TAKE,
+        live_broadcaster=right.broadcaster_id,
+        live_ordered_at=now,
+    )
+
+
+def give_back(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG001 - as all orders
+    """Return to the programme, and stay there for as long as somebody is live.
+
+    Raises `NotRunningError`.
+    """
+    _update_running(
+        channel,
+        "returned to its programme",
+        live_order=Channel.Live.RETURN,
+        live_broadcaster=None,
+        live_ordered_at=now,
+    )
+
+
+def release(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG001 - as all orders
+    """Let live feeds come and go by themselves again. Raises `NotRunningError`."""
+    _update_running(
+        channel,
+        "left to itself",
+        live_order=Channel.Live.AUTO,
+        live_broadcaster=None,
+        live_ordered_at=now,
+    )
 
 
 def _update_running(channel: Channel, verb: str, **order: object) -> None:

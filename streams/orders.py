@@ -1,4 +1,4 @@
-"""The four orders as people see them: their names, what they cost the air, who gave them."""
+"""The orders as people see them: their names, what they cost the air, who gave them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 from streams import actions
 from streams.hours import Outlook
-from streams.models import Channel
+from streams.models import Broadcaster, Channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,26 @@ ORDERS: Final[dict[str, Order]] = {
             "What is playing is cut off and the next item begins. The stream itself goes on.",
         ),
         Order(
+            "take",
+            "Take",
+            actions.take,
+            "{} goes over to the live feed.",
+            "The live feed replaces the programme, until you return or it ends.",
+        ),
+        Order(
+            "return",
+            "Return",
+            actions.give_back,
+            "{} returns to its programme.",
+            "The programme goes on, and no live feed replaces it while somebody is live.",
+        ),
+        Order(
+            "release",
+            "By itself",
+            actions.release,
+            "On {} live feeds come and go by themselves again.",
+        ),
+        Order(
             "restart",
             "Restart",
             actions.restart,
@@ -67,6 +87,7 @@ ORDERS: Final[dict[str, Order]] = {
 STATUS: Final[dict[type[actions.ActionRefusedError], int]] = {
     actions.AlreadyOnAirError: 409,
     actions.NotRunningError: 404,
+    actions.NobodyLiveError: 409,
     actions.CantStartError: 422,
 }
 
@@ -78,16 +99,19 @@ def give(
     user: AbstractBaseUser | AnonymousUser | None,
     now: datetime,
     by: str = "",
+    whose: Broadcaster | None = None,
 ) -> str:
     """Order it in the user's name, note it in the admin's history, return a sentence.
 
     `by`: who it is where there is no user, such as a key of the API; that history is of users.
+    `whose`: of Take, whose live feed; None: that of the highest rank.
     Raises `actions.ActionRefusedError`.
     """
     name = user.get_username() if user is not None else by
     if not name:
         raise PermissionError("An order is given by somebody.")
-    order.act(channel, by=name, now=now)
+    wanted = {} if whose is None or order.verb != "take" else {"broadcaster": whose}
+    order.act(channel, by=name, now=now, **wanted)
     if user is not None and user.pk is not None:
         LogEntry.objects.log_actions(
             user.pk, [channel], CHANGE, f"{order.label} ordered.", single_object=True

@@ -36,6 +36,7 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("As-run log", "receipt_long", "streams.AsRun"),
         ("Incidents", "warning", "streams.Incident"),
         ("Live streams", "settings_input_antenna", "streams.LiveStream"),
+        ("Takeovers", "co_present", "streams.Takeover"),
     ),
     "System": (
         ("Users", "person", "auth.User"),

@@ -22,7 +22,7 @@ from streams.actions import wake_supervisor
 from streams.admin.forms import ChannelForm, HoursForm, KeptLogo, OutputForm
 from streams.health.report import report
 from streams.hours import outlooks, overrun
-from streams.models import Channel, OnAirHours, Output
+from streams.models import Channel, OnAirHours, Output, TakeoverRight
 from streams.templatetags.monitor import buttons
 
 #: Changing these under a running channel would break its stream.
@@ -41,6 +41,7 @@ HISTORY = {
     "channel state",
     "output state",
     "forewarning",
+    "takeover",
 }
 
 
@@ -60,6 +61,13 @@ class OutputInline(TabularInline):  # type: ignore[misc]
     show_change_link = True
 
 
+class TakeoverInline(TabularInline):  # type: ignore[misc]
+    model = TakeoverRight
+    fields = ("broadcaster", "rank")
+    autocomplete_fields = ("broadcaster",)
+    extra = 0
+
+
 class HoursInline(StackedInline):  # type: ignore[misc]
     model = OnAirHours
     form = HoursForm
@@ -75,7 +83,7 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
     search_fields = ("name", "slug")
     prepopulated_fields: ClassVar = {"slug": ("name",)}
     autocomplete_fields = ("playlist", "filler")
-    inlines = (OutputInline, HoursInline)
+    inlines = (OutputInline, TakeoverInline, HoursInline)
     fieldsets = (
         (None, {"fields": ("name", "slug", "preview", "public_guide")}),
         (
@@ -89,6 +97,13 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
                 ),
                 "description": "The playlist plays where no block is on. Blocks are made in "
                 "the channel's calendar.",
+            },
+        ),
+        (
+            "Live takeover",
+            {
+                "fields": (("live_debounce", "live_hold"),),
+                "description": "Below stands who may take the channel over when they go live.",
             },
         ),
         (

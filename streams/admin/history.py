@@ -15,7 +15,7 @@ from unfold.admin import ModelAdmin, TabularInline
 
 from streams import preview
 from streams.health import words
-from streams.models import AsRun, Block, Channel, Forewarning, Incident, Node, Run
+from streams.models import AsRun, Block, Channel, Forewarning, Incident, Node, Run, Takeover
 
 
 class ReadOnly:
@@ -144,6 +144,26 @@ class IncidentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     @admin.display(description="Lasted")
     def lasted_for(self, incident: Incident) -> str:
         return words.span(incident.lasted(timezone.now()).total_seconds())
+
+
+@admin.register(Takeover)
+class TakeoverAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = (
+        *("asked_at", "channel", "broadcaster", "on_air_after", "lasted", "ended_at", "cause"),
+    )
+    list_filter = ("channel", "broadcaster")
+    list_select_related = ("channel", "broadcaster")
+
+    @admin.display(description="On air after")
+    def on_air_after(self, takeover: Takeover) -> str:
+        seconds = takeover.transition
+        return words.NOTHING if seconds is None else f"{seconds:.1f} s"
+
+    @admin.display(description="Lasted")
+    def lasted(self, takeover: Takeover) -> str:
+        if takeover.on_air_at is None:
+            return words.NOTHING
+        return words.duration(takeover.on_air_at, takeover.ended_at)
 
 
 @admin.register(Forewarning)

@@ -10,10 +10,12 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from streams import takeovers
 from streams.health import words
 from streams.health.preflight import Finding, findings
 from streams.health.report import RETRIED, ChannelReport, report
 from streams.hours import Outlook, outlook, outlooks
+from streams.ingest.report import live
 from streams.models import Channel
 from streams.orders import ORDERS, Order
 
@@ -103,11 +105,36 @@ def checks_of(channel: Channel) -> dict[str, Any]:
     }
 
 
+@register.inclusion_tag("streams/takeover.html", takes_context=True)
+def takeover_of(context: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Who may take the channel over, who is live, and how it went the last times."""
+    now = timezone.now()
+    rights = list(channel.takeover_rights.select_related("broadcaster"))
+    streams = {row.broadcaster_id: row for row in live()}
+    order = takeovers.in_force(channel, [right.broadcaster_id for right in rights], now)
+    last = channel.takeovers.select_related("broadcaster")[:TAKEOVERS]
+    return {
+        "channel": channel,
+        "told": context.get("told"),
+        "may": context["request"].user.has_perm("streams.operate_channel"),
+        "rights": [(right, streams.get(right.broadcaster_id)) for right in rights],
+        "anybody": any(right.broadcaster_id in streams for right in rights),
+        "running": channel.order == Channel.Order.ON,
+        "by_hand": order is not Channel.Live.AUTO,
+        "order": order,
+        "last": last,
+        "orders": ORDERS,
+        "form": "sx-order-form",
+    }
+
+
 @register.simple_tag
 def current_time() -> datetime:
     return timezone.now()
 
 
+#: Takeovers on the channel's page; the admin's list has the rest.
+TAKEOVERS: Final = 6
 #: The order of the buttons: what cuts the most stands last.
 _BUTTONS: Final = ("start", "skip", "restart", "stop")
 

@@ -1,4 +1,4 @@
-"""Start, stop, restart and skip, from a page's buttons."""
+"""Start, stop, skip and the other orders, from a page's buttons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 
 from streams import actions
 from streams.hours import outlooks
-from streams.models import Channel
+from streams.models import Broadcaster, Channel
 from streams.orders import ORDERS, STATUS, give
 from streamsite.answers import say, staff, wants_json
 
@@ -22,7 +22,7 @@ from streamsite.answers import say, staff, wants_json
 @require_POST
 @staff("streams.operate_channel")
 def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
-    """Start, stop, restart or skip. One that cuts the air asks back unless `confirmed`."""
+    """Start, stop, take over and so on. One that cuts the air asks back unless `confirmed`."""
     channel = get_object_or_404(Channel, slug=slug)
     wanted = ORDERS[verb]
     if wanted.cost and request.POST.get("confirmed") != "1":
@@ -35,10 +35,13 @@ def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
             "channel": channel,
             "order": wanted,
             "back": _back(request, channel),
+            "broadcaster": request.POST.get("broadcaster", ""),
         }
         return TemplateResponse(request, "streams/confirm.html", context)
     try:
-        sentence = give(wanted, channel, user=request.user, now=timezone.now())
+        sentence = give(
+            wanted, channel, user=request.user, now=timezone.now(), whose=_whose(request)
+        )
     except actions.CantStartError as refusal:
         faults = [fault.sentence for fault in refusal.faults if fault.stops_the_start]
         if wants_json(request):
@@ -54,6 +57,12 @@ def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
             return say(sentence, 202)
         messages.success(request, sentence)
     return redirect(_back(request, channel))
+
+
+def _whose(request: HttpRequest) -> Broadcaster | None:
+    """Whose live feed is to be taken, where the button names one."""
+    slug = request.POST.get("broadcaster", "")
+    return get_object_or_404(Broadcaster, slug=slug) if slug else None
 
 
 def _back(request: HttpRequest, channel: Channel) -> str:

@@ -36,7 +36,7 @@
       const answer = await fetch(button.formAction, {
         method: "POST",
         headers: { Accept: "application/json", "X-CSRFToken": token },
-        body: new URLSearchParams({ confirmed: "1" }),
+        body: new URLSearchParams({ confirmed: "1", ...(button.name && { [button.name]: button.value }) }),
         credentials: "same-origin",
       });
       const said = await answer.json();

@@ -88,18 +88,26 @@ class NginxIngest:
         return path.read_text(errors="replace") if path.exists() else ""
 
 
-class Publisher:
-    """FFmpeg, sending a small picture with sound in real time until it is ended."""
+#: A small picture with sound.
+_SMALL: Final = (
+    *("-re", "-f", "lavfi", "-i", "testsrc=size=160x90:rate=10"),
+    *("-f", "lavfi", "-i", "sine=sample_rate=44100"),
+    *("-c:v", "libx264", "-preset", "ultrafast", "-g", "20", "-pix_fmt", "yuv420p"),
+    *("-b:v", "200k", "-minrate", "200k", "-maxrate", "200k", "-bufsize", "100k"),
+    *("-nal-hrd", "cbr", "-c:a", "aac", "-b:a", "64k"),
+)
 
-    def __init__(self, address: str) -> None:
+
+class Publisher:
+    """FFmpeg, sending in real time until it is ended: a file for ever, or a small picture."""
+
+    def __init__(self, address: str, file: Path | None = None) -> None:
+        looped = ("-re", "-stream_loop", "-1", "-i", str(file), "-c", "copy")
         self.process = subprocess.Popen(
             (
-                *("ffmpeg", "-nostdin", "-loglevel", "error", "-re"),
-                *("-f", "lavfi", "-i", "testsrc=size=160x90:rate=10"),
-                *("-f", "lavfi", "-i", "sine=sample_rate=44100"),
-                *("-c:v", "libx264", "-preset", "ultrafast", "-g", "20", "-pix_fmt", "yuv420p"),
-                *("-b:v", "200k", "-minrate", "200k", "-maxrate", "200k", "-bufsize", "100k"),
-                *("-nal-hrd", "cbr", "-c:a", "aac", "-b:a", "64k", "-f", "flv", address),
+                *("ffmpeg", "-nostdin", "-loglevel", "error"),
+                *(_SMALL if file is None else looped),
+                *("-f", "flv", address),
             ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

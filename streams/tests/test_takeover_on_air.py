@@ -1,0 +1,229 @@
+"""The owner takes the channel over: real publishers, a real nginx-rtmp on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from streams import actions
+from streams.ingest import keys
+from streams.models import AsRun, Broadcaster, Channel, Incident, Takeover, TakeoverRight
+from streams.tests.bench import clips
+from streams.tests.bench.audit import Marked, audit, marks
+from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.ingest import NginxIngest, Publisher
+from streams.tests.bench.node import Bench
+from streams.tests.bench.rtmp import RtmpServer
+from streams.tests.bench.waiting import until
+from streams.tests.bench.watch import Watch
+from streamsite.secret import Secret
+
+pytestmark = pytest.mark.slow
+
+KEY = "k-takeover"
+TOKEN = "shared-token-of-the-test"
+#: The mark in the owner's pictures.
+OWNER = 9
+
+#: Seconds of an AAC frame.
+AAC = 1024 / 48_000
+
+GoLive = Callable[[], Publisher]
+
+
+@pytest.fixture(scope="session")
+def show(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Path:
+    """What the owner sends: another size, another rate of sound."""
+    folder = tmp_path_factory.mktemp("show")
+    return clips.raw(
+        folder / "show.flv",
+        HOUSE,
+        OWNER,
+        60,
+        *("-c:v", "libx264", "-preset", "ultrafast", "-g", "60", "-sc_threshold", "0"),
+        *("-b:v", "800k", "-c:a", "aac", "-ar", "44100", "-f", "flv"),
+    )
+
+
+@pytest.fixture
+def ingest(
+    live_server: LiveServer, bench: Bench, settings: Settings, tmp_path: Path, nginx_rtmp: Path
+) -> Iterator[NginxIngest]:
+    made = NginxIngest(tmp_path / "ingest", nginx_rtmp, live_server.url, TOKEN)
+    told = {
+        "INGEST_SERVER": "nginx-rtmp",
+        "INGEST_TOKEN": TOKEN,
+        "INGEST_API_URL": made.api_url,
+        "INGEST_RTMP_URL": made.address,
+    }
+    bench.extra |= told
+    for name, value in told.items():
+        setattr(settings, name, Secret(value) if name == "INGEST_TOKEN" else value)
+    made.start()
+    bench.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def ada(transactional_db: None) -> Broadcaster:
+    return Broadcaster.objects.create(name="Ada", slug="ada")
+
+
+@pytest.fixture
+def go_live(ingest: NginxIngest, ada: Broadcaster, show: Path) -> Iterator[GoLive]:
+    made: list[Publisher] = []
+    _, key = keys.mint(ada, by="test", now=timezone.now())
+
+    def go_live() -> Publisher:
+        address = f"{ingest.address}/live/ada?token={key.reveal()}"
+        made.append(Publisher(address, show))
+        return made[-1]
+
+    yield go_live
+    for one in made:
+        one.end()
+
+
+@pytest.fixture
+def channel(
+    ingest: NginxIngest,
+    bench: Bench,
+    server: RtmpServer,
+    shelf: dict[int, Clip],
+    ada: Broadcaster,
+) -> Channel:
+    made = bench.channel(bench.item(shelf[4]), bench.item(shelf[2]))
+    Channel.objects.filter(pk=made.pk).update(live_hold=5)
+    TakeoverRight.objects.create(channel=made, broadcaster=ada)
+    bench.output(made, server.address, KEY)
+    bench.air(made, 40)
+    return made
+
+
+def on_air(kind: str, title: str = "") -> bool:
+    rows = AsRun.objects.filter(ended_at=None, kind=kind)
+    return rows.filter(title=title).exists() if title else rows.exists()
+
+
+def until_on_air(kind: str, within: float, title: str = "") -> None:
+    until(lambda: on_air(kind, title), within, f"{title or kind} is on air")
+
+
+def conformers(bench: Bench, channel: Channel) -> list[str]:
+    return [name for name in bench.records(channel) if name.startswith("conformer")]
+
+
+def assert_no_gap(recording: Path) -> None:
+    """Neither picture nor sound is missing for as long as a frame, and all can be decoded."""
+    found = audit(recording, HOUSE)
+    assert found.errors == []
+    assert found.video.longest < 2 * HOUSE.frame, found.video.anomalies
+    assert found.audio.longest < AAC + HOUSE.frame, found.audio.anomalies
+
+
+def stretches(recording: Path) -> list[tuple[int, list[Marked]]]:
+    """What was seen, one after the other: the clip's mark, and its pictures."""
+    return [(clip, list(seen)) for clip, seen in groupby(marks(recording), lambda m: m.clip)]
+
+
+def test_the_owner_takes_over_and_the_programme_goes_on(
+    bench: Bench, server: RtmpServer, channel: Channel, go_live: GoLive
+) -> None:
+    with Watch(server, KEY) as watch:
+        watch.until_more(3)
+        owner = go_live()
+        until_on_air("live", 20)
+        watch.until_more(6)
+        owner.end()
+        until_on_air("slate", 20, "Technical difficulties")
+        assert Incident.objects.filter(subject="live", closed_at=None).exists()
+        until_on_air("item", 20)
+        watch.until_more(6)
+    bench.halt(channel)
+
+    assert server.sessions(KEY) == 1
+    (recording,) = server.recordings(KEY)
+    assert_no_gap(recording)
+    before, live, slate, after = stretches(recording)
+    assert [before[0], live[0], slate[0], after[0]] == [4, OWNER, 0, 4]
+    # The owner's pictures, one after the other: not one is missing, and none comes twice.
+    frames = [mark.frame for mark in live[1]]
+    assert frames == list(range(frames[0], frames[0] + len(frames)))
+    # At the last keyframe that was seen.
+    last, first = before[1][-1].frame, after[1][0].frame
+    assert 0 <= last + 1 - first <= HOUSE.gop
+    row = AsRun.objects.get(in_point__gt=0)
+    assert row.in_point * HOUSE.fps == first
+
+    takeover = Takeover.objects.get()
+    assert (takeover.broadcaster, takeover.channel) == (Broadcaster.objects.get(), channel)
+    assert takeover.on_air_at is not None
+    assert takeover.ended_at is not None
+    assert takeover.asked_at < takeover.on_air_at < takeover.ended_at
+    assert "did not come back" in takeover.cause
+    assert not Incident.objects.filter(subject="live", closed_at=None).exists()
+
+
+def test_who_is_on_goes_by_rank_and_by_hand(
+    bench: Bench,
+    server: RtmpServer,
+    channel: Channel,
+    ingest: NginxIngest,
+    go_live: GoLive,
+    show: Path,
+) -> None:
+    eve = Broadcaster.objects.create(name="Eve", slug="eve")
+    TakeoverRight.objects.create(channel=channel, broadcaster=eve, rank=2)
+    _, key = keys.mint(eve, by="test", now=timezone.now())
+    second = Publisher(f"{ingest.address}/live/eve?token={key.reveal()}", show)
+    try:
+        until_on_air("live", 20, "Live: Eve")
+        go_live()
+        until_on_air("live", 20, "Live: Ada")
+        actions.take(channel, by="test", now=timezone.now(), broadcaster=eve)
+        until_on_air("live", 20, "Live: Eve")
+        actions.give_back(channel, by="test", now=timezone.now())
+        until_on_air("item", 20)
+        until(lambda: not conformers(bench, channel), 10, "nobody is read any more")
+        actions.release(channel, by="test", now=timezone.now())
+        until_on_air("live", 20, "Live: Ada")
+    finally:
+        second.end()
+    bench.halt(channel)
+    assert server.sessions(KEY) == 1
+    (recording,) = server.recordings(KEY)
+    assert_no_gap(recording)
+    assert Takeover.objects.filter(ended_at=None).count() == 0
+
+
+def test_a_feed_without_a_picture_is_announced_and_given_up(
+    bench: Bench,
+    server: RtmpServer,
+    channel: Channel,
+    ingest: NginxIngest,
+    ada: Broadcaster,
+    tmp_path: Path,
+) -> None:
+    sound = tmp_path / "sound.flv"
+    clips.run(*("-f", "lavfi", "-i", clips.tone(3), "-t", "60", "-c:a", "aac", str(sound)))
+    _, key = keys.mint(ada, by="test", now=timezone.now())
+    owner = Publisher(f"{ingest.address}/live/ada?token={key.reveal()}", sound)
+    try:
+        until_on_air("slate", 20, "Going live soon")
+        until_on_air("item", 50)
+    finally:
+        owner.end()
+    takeover = Takeover.objects.get()
+    assert takeover.on_air_at is None
+    assert "no picture" in takeover.cause
+    bench.halt(channel)
+    assert server.sessions(KEY) == 1
+    (recording,) = server.recordings(KEY)
+    assert_no_gap(recording)
