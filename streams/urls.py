@@ -27,9 +27,8 @@ urlpatterns = [
     re_path(
         rf"^channels/(?P<slug>[-\w]+)/(?P<verb>{'|'.join(ORDERS)})/$", views.order, name="order"
     ),
-    path("streams", views.streams, name="streams"),
-    path("streams/<int:pk>", views.stream, name="stream"),
     path("admin/live/", views.live_streams, name="live-streams"),
+    path("admin/live/streams.json", views.streams, name="streams"),
     path("admin/live/broadcasters/<int:pk>/mint/", views.mint_key, name="mint-key"),
     path("admin/live/keys/<int:pk>/revoke/", views.revoke_key, name="revoke-key"),
     path("hls/<slug:slug>/<str:name>", views.hls, name="hls"),

@@ -10,12 +10,14 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.http import HttpRequest
 from django.utils import timezone
-from ninja.errors import AuthorizationError
 from ninja.security import APIKeyCookie, APIKeyHeader, HttpBearer
+from ninja.utils import check_csrf
 
 from streamsite import keys
+from streamsite.keys import KeyRefusedError
 from streamsite.levels import Rule, rule_of
 from streamsite.models import ApiKey
+from streamsite.problems import Kind, ProblemError
 from streamsite.secret import Secret
 
 #: As Django writes a parameter of a route.
@@ -37,17 +39,11 @@ class Caller:
         return self.user.get_username() if self.user is not None else ""
 
     def may(self, rule: Rule) -> bool:
+        if rule.level is None:
+            return True
         if self.key is not None:
             return self.key.may.includes(rule.level)
         return self.user is not None and self.user.has_perm(rule.permission)  # type: ignore[attr-defined]
-
-
-class ForbiddenError(AuthorizationError):
-    """Known, but not allowed to do that. HTTP 403."""
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(403, sentence)
-        self.reason = reason
 
 
 def caller(request: HttpRequest) -> Caller:
@@ -67,23 +63,28 @@ def route_of(request: HttpRequest) -> str:
 
 
 def _let_in(request: HttpRequest, who: Caller) -> Caller:
-    """The caller, where the table allows it. Raises `ForbiddenError`."""
+    """The caller, where the table allows it. Raises `ProblemError`."""
     rule = rule_of(request.method or "", route_of(request))
     if rule is None:
-        raise ForbiddenError("level", "Nobody may call this route.")
+        raise ProblemError(Kind.LEVEL, "Nobody may call this route.")
     if who.may(rule):
         return who
     if who.key is not None:
-        raise ForbiddenError(
-            "level", f"The key's level is {who.key.level}; this takes {rule.level.value}."
+        raise ProblemError(
+            Kind.LEVEL, f"The key's level is {who.key.level}; this takes {rule.level}."
         )
-    raise ForbiddenError("permission", f"You need the permission {rule.permission} to do that.")
+    raise ProblemError(
+        Kind.PERMISSION, f"You need the permission {rule.permission} to do that."
+    )
 
 
 def _with_key(request: HttpRequest, text: str) -> Caller:
-    """Raises `KeyRefusedError`, `ForbiddenError`."""
+    """Raises `ProblemError`."""
     address = request.META.get("REMOTE_ADDR", "")
-    key = keys.authenticate(Secret(text), address=address, now=timezone.now())
+    try:
+        key = keys.authenticate(Secret(text), address=address, now=timezone.now())
+    except KeyRefusedError as refusal:
+        raise ProblemError(Kind(f"key-{refusal.reason}"), str(refusal)) from None
     return _let_in(request, Caller(key=key))
 
 
@@ -112,8 +113,11 @@ class StaffSession(APIKeyCookie):
         # Without a login no token is asked for: what is missing is the key.
         if self.param_name not in request.COOKIES:
             return None
-        found: Caller | None = super().__call__(request)
-        return found
+        if check_csrf(request):
+            raise ProblemError(
+                Kind.CSRF, "Send the CSRF token (X-CSRFToken) with a session, or use a key."
+            )
+        return self.authenticate(request, request.COOKIES[self.param_name])
 
     def authenticate(self, request: HttpRequest, key: str | None) -> Caller | None:
         user: AbstractBaseUser | AnonymousUser = request.user

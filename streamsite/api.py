@@ -1,91 +1,247 @@
-"""The API's root: what is common to all of it. Errors are problem+json (RFC 9457)."""
+"""The API's root: what is common to all of it, and which router stands where."""
 
 from __future__ import annotations
 
-from http import HTTPStatus
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+import structlog
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db import IntegrityError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI, Swagger
-from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.errors import AuthenticationError, HttpError
+from ninja.errors import ValidationError as MalformedError
+from ninja.openapi.schema import OpenAPISchema
 
-from streams.actions import ActionRefusedError, CantStartError
-from streams.api.channels import router
-from streams.api.health import router as health
-from streams.orders import STATUS
+from media_library.actions import FaultyItemError
+from media_library.api import media, playlists, uploads
+from media_library.incoming import UploadError
+from media_library.playlists import ChangedMeanwhileError, PlaylistError
+from media_library.storage import StorageError
+from streams.actions import (
+    ActionRefusedError,
+    AlreadyOnAirError,
+    CantStartError,
+    NotRunningError,
+)
+from streams.api import (
+    air,
+    channels,
+    first_designs,
+    health,
+    library,
+    live,
+    outputs,
+    programme,
+    runs,
+)
+from streamsite import key_routes, levels, problems
 from streamsite.access import AUTH
-from streamsite.keys import KeyRefusedError
+from streamsite.middleware import request_id
+from streamsite.problems import KINDS, MEDIA_TYPE, PREFIX, Kind, ProblemError
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+DESCRIPTION: Final = """
+All that the admin can do, for programs. Moments are ISO 8601 in UTC, bit rates in bit/s,
+lengths in seconds. Lists come in pages: `next_cursor` of one answer is `cursor` of the next
+question.
+
+Send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`. `x-level` of a route says what
+level it takes. Errors are RFC 9457 problems: `type` stays, `detail` is for people, and the log
+tells of the request under `request_id`.
+"""
+
+#: What each refusal of the apps' own is to a program.
+REFUSALS: Final[dict[type[Exception], Kind]] = {
+    AlreadyOnAirError: Kind.ALREADY_ON_AIR,
+    NotRunningError: Kind.NOT_RUNNING,
+    CantStartError: Kind.CANT_START,
+    ActionRefusedError: Kind.CONFLICT,
+    ChangedMeanwhileError: Kind.CHANGED_MEANWHILE,
+    PlaylistError: Kind.REFUSED,
+    FaultyItemError: Kind.REFUSED,
+    UploadError: Kind.REFUSED,
+    StorageError: Kind.UNAVAILABLE,
+}
 
 
-def problem(status: int, detail: str, **more: Any) -> HttpResponse:
-    title = HTTPStatus(status).phrase
-    return JsonResponse(
-        {"type": "about:blank", "title": title, "status": status, "detail": detail, **more},
-        status=status,
-        content_type="application/problem+json",
+_PROBLEM: Final = "#/components/schemas/Problem"
+
+
+class Api(NinjaAPI):
+    """Its document tells of each route which level it takes, and what its errors look like."""
+
+    def get_openapi_schema(
+        self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
+    ) -> OpenAPISchema:
+        told = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
+        for path, methods in told["paths"].items():
+            for method, operation in methods.items():
+                rule = levels.rule_of(method.upper(), path)
+                if rule is not None and rule.level is not None:
+                    operation["x-level"] = rule.level.value
+                operation["responses"]["default"] = {
+                    "description": "A problem (RFC 9457).",
+                    "content": {
+                        MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}
+                    },
+                }
+        told["components"].setdefault("schemas", {})["Problem"] = PROBLEM
+        return told
+
+
+PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "title": "Problem",
+    "required": ["type", "title", "status", "detail", "request_id"],
+    "properties": {
+        "type": {"enum": ["about:blank", *(PREFIX + kind for kind in KINDS)]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "description": "Of `invalid`: which field, and why.",
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["loc", "msg"],
+                "properties": {
+                    "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
+                    "msg": {"type": "string"},
+                },
+            },
+        },
+        "findings": {
+            "description": "Of `cant-start`: what the channel lacks.",
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["check", "detail"],
+                "properties": {"check": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def problem(request: HttpRequest, kind: Kind, detail: str, **more: Any) -> HttpResponse:
+    return problems.answer(problems.document(kind, detail, request_id(request), **more))
+
+
+def _refused(request: HttpRequest, refusal: Exception) -> HttpResponse:
+    kind = next(REFUSALS[each] for each in type(refusal).__mro__ if each in REFUSALS)
+    if isinstance(refusal, CantStartError):
+        findings = [{"check": each.check, "detail": each.sentence} for each in refusal.faults]
+        return problem(request, kind, str(refusal), findings=findings)
+    return problem(request, kind, str(refusal))
+
+
+def _told(request: HttpRequest, error: ProblemError) -> HttpResponse:
+    return problem(request, error.kind, str(error), **error.more)
+
+
+def _unknown(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
+    return problem(
+        request, Kind.NO_KEY, "Send a key (Authorization: Bearer KEY), or log in first."
     )
 
 
-api = NinjaAPI(
+def _not_found(request: HttpRequest, error: Http404) -> HttpResponse:
+    return problem(request, Kind.NOT_FOUND, "There is nothing by that name.")
+
+
+def _of_ninja(request: HttpRequest, error: HttpError) -> HttpResponse:
+    detail = f"{str(error).rstrip('.')}."
+    return problems.answer(problems.of_status(error.status_code, detail, request_id(request)))
+
+
+def _malformed(request: HttpRequest, error: MalformedError) -> HttpResponse:
+    # Where and what, not the value that was sent: it may be a secret in the wrong place.
+    errors = [{"loc": list(fault["loc"]), "msg": fault["msg"]} for fault in error.errors]
+    detail = "The request is not of the form the documentation gives."
+    return problem(request, Kind.INVALID, detail, errors=errors)
+
+
+def _invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    whole = {NON_FIELD_ERRORS: error.messages}
+    fields = error.message_dict if hasattr(error, "error_dict") else whole
+    errors = [
+        {"loc": ["body"] if name == NON_FIELD_ERRORS else ["body", name], "msg": sentence}
+        for name, sentences in fields.items()
+        for sentence in sentences
+    ]
+    detail = " ".join(error.messages)
+    return problem(request, Kind.INVALID, detail, errors=errors)
+
+
+def _clash(request: HttpRequest, error: IntegrityError) -> HttpResponse:
+    # Looked at first, so only a race comes here: the database's own words hold values.
+    log.info("api.clash", error=type(error).__name__)
+    return problem(
+        request, Kind.CONFLICT, "Somebody else made the like of it at this moment: look again."
+    )
+
+
+def _no_database(request: HttpRequest, error: OperationalError) -> HttpResponse:
+    log.error("api.no_database", error=type(error).__name__)
+    return problem(request, Kind.UNAVAILABLE, "The database can't be used now: try again.")
+
+
+#: All that may be raised in a route is answered as a problem.
+HANDLERS: Final[dict[type[Exception], Callable[..., HttpResponse]]] = {
+    **dict.fromkeys(REFUSALS, _refused),
+    ProblemError: _told,
+    AuthenticationError: _unknown,
+    Http404: _not_found,
+    HttpError: _of_ninja,
+    MalformedError: _malformed,
+    ValidationError: _invalid,
+    IntegrityError: _clash,
+    OperationalError: _no_database,
+}
+
+api = Api(
     title="streamsite",
     version="1",
-    description="Channels: what is on air, and the orders that change it.",
+    description=DESCRIPTION,
     auth=AUTH,
     docs=Swagger(),
     urls_namespace="api-1",
 )
-api.add_router("/channels", router)
-api.add_router("/health", health)
-#: Paths of the first designs that go on working; the canonical ones are documented.
-early = NinjaAPI(
-    title="streamsite, early paths",
-    auth=AUTH,
-    docs_url=None,
-    openapi_url=None,
-    urls_namespace="api-early",
+#: The paths of the first designs, over the same functions. The document tells of the others.
+first = Api(auth=AUTH, openapi_url=None, docs_url=None, urls_namespace="first")
+
+_ROUTERS: Final = (
+    ("/channels", channels.router),
+    ("/channels", air.router),
+    ("/channels", programme.hours),
+    ("/outputs", outputs.router),
+    ("/blocks", programme.blocks),
+    ("/playlists", playlists.router),
+    # Before the items, whose ids are no words.
+    ("/media/uploads", uploads.router),
+    ("/media", media.router),
+    ("/media", library.router),
+    ("/runs", runs.router),
+    ("/broadcasters", live.broadcasters),
+    ("/stream-keys", live.stream_keys),
+    ("/streams", live.streams),
+    ("/api-keys", key_routes.router),
+    ("/health", health.router),
 )
-early.add_router("/health", health)
+_FIRST_ROUTERS: Final = (
+    # Before the streams, whose ids are no words.
+    ("/streams", first_designs.router),
+    ("/broadcasters", live.broadcasters),
+    ("/stream-keys", live.stream_keys),
+    ("/health", health.router),
+)
 
-
-@api.exception_handler(ActionRefusedError)
-def refused(request: HttpRequest, refusal: ActionRefusedError) -> HttpResponse:
-    more: dict[str, Any] = {}
-    if isinstance(refusal, CantStartError):
-        more["findings"] = [
-            {"check": fault.check, "detail": fault.sentence} for fault in refusal.faults
-        ]
-    return problem(STATUS[type(refusal)], str(refusal), **more)
-
-
-@early.exception_handler(AuthenticationError)
-@api.exception_handler(AuthenticationError)
-def not_logged_in(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
-    return problem(401, "Send a key (Authorization: Bearer KEY), or log in first.")
-
-
-@early.exception_handler(KeyRefusedError)
-@api.exception_handler(KeyRefusedError)
-def key_refused(request: HttpRequest, refusal: KeyRefusedError) -> HttpResponse:
-    return problem(403 if refusal.reason == "address" else 401, str(refusal))
-
-
-@early.exception_handler(Http404)
-@api.exception_handler(Http404)
-def not_found(request: HttpRequest, error: Http404) -> HttpResponse:
-    return problem(404, "There is nothing by that name.")
-
-
-@early.exception_handler(HttpError)
-@api.exception_handler(HttpError)
-def told(request: HttpRequest, error: HttpError) -> HttpResponse:
-    return problem(error.status_code, str(error))
-
-
-@early.exception_handler(ValidationError)
-@api.exception_handler(ValidationError)
-def malformed(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    # Where and what, not the value that was sent: it may be a secret in the wrong place.
-    errors = [{"loc": fault["loc"], "msg": fault["msg"]} for fault in error.errors]
-    return problem(
-        422, "The request is not of the form the documentation gives.", errors=errors
-    )
+for _api, _routers in ((api, _ROUTERS), (first, _FIRST_ROUTERS)):
+    for _path, _router in _routers:
+        _api.add_router(_path, _router)
+    for _error, _handler in HANDLERS.items():
+        _api.exception_handler(_error)(_handler)

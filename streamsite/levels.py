@@ -27,48 +27,95 @@ _RANK: Final = {level: rank for rank, level in enumerate(Level)}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who may call a route: keys of that level and above, and staff with that permission."""
+    """Who may call a route: keys of that level and above, and staff with that permission.
 
-    level: Level
+    Without a level: everybody, also without a key. Such a route has `auth=None`.
+    """
+
+    level: Level | None
     permission: str
 
 
+#: Where the API stands; the paths of the first designs stand at the site's root.
+API: Final = "/api/v1/"
+FIRST: Final = "/"
+
+
 def _rows(
-    level: Level, permission: str, *routes: str, prefix: str = "/api/v1/"
+    level: Level | None, permission: str, *routes: str, root: str = API
 ) -> dict[str, Rule]:
-    """Routes as `GET channels/{slug}`."""
+    """Rows of one rule. Routes as `GET channels/{slug}`, below the root."""
     rule = Rule(level, permission)
+    told = (route.partition(" ") for route in routes)
+    return {f"{method} {root}{path}": rule for method, _, path in told}
+
+
+def _crud(thing: str, path: str, one: str = "{id}", root: str = API) -> dict[str, Rule]:
+    """Rows of a kind of thing that is made, changed and deleted."""
+    app, _, model = thing.partition(".")
     return {
-        f"{verb} {prefix}{path}": rule for verb, path in (route.split(" ") for route in routes)
+        **_rows(
+            Level.READ_ONLY,
+            f"{app}.view_{model}",
+            f"GET {path}",
+            f"GET {path}/{one}",
+            root=root,
+        ),
+        **_rows(Level.ADMIN, f"{app}.add_{model}", f"POST {path}", root=root),
+        **_rows(Level.ADMIN, f"{app}.change_{model}", f"PATCH {path}/{one}", root=root),
+        **_rows(Level.ADMIN, f"{app}.delete_{model}", f"DELETE {path}/{one}", root=root),
+    }
+
+
+def _live(root: str) -> dict[str, Rule]:
+    """Rows of broadcasters, their keys and what is live, which stand in two places."""
+    key = "GET stream-keys", "GET stream-keys/{id}"
+    return {
+        **_crud("streams.broadcaster", "broadcasters", root=root),
+        **_rows(Level.READ_ONLY, "streams.view_streamkey", *key, root=root),
+        **_rows(Level.ADMIN, "streams.add_streamkey", "POST stream-keys", root=root),
+        **_rows(Level.ADMIN, "streams.change_streamkey", "DELETE stream-keys/{id}", root=root),
+        **_rows(
+            Level.READ_ONLY,
+            "streams.view_livestream",
+            "GET streams",
+            "GET streams/{id}",
+            root=root,
+        ),
+    }
+
+
+def _health(root: str) -> dict[str, Rule]:
+    """Rows of health, which stand in two places."""
+    return {
+        **_rows(None, "", "GET health", root=root),
+        **_rows(
+            Level.READ_ONLY,
+            "streams.view_channel",
+            "GET health/detailed",
+            "GET health/metrics",
+            "GET health/uptime",
+            root=root,
+        ),
     }
 
 
 #: A route that is not in it can't be called at all.
 TABLE: Final[dict[str, Rule]] = {
-    # ---- health
+    # ---- channels
+    **_crud("streams.channel", "channels", "{slug}"),
     **_rows(
         Level.READ_ONLY,
         "streams.view_channel",
-        "GET health/detailed",
-        "GET health/metrics",
-        "GET health/uptime",
-    ),
-    **_rows(
-        Level.READ_ONLY,
-        "streams.view_channel",
-        "GET health/detailed",
-        "GET health/metrics",
-        "GET health/uptime",
-        prefix="/",
-    ),
-    # ---- what is on air
-    **_rows(
-        Level.READ_ONLY,
-        "streams.view_channel",
-        "GET channels",
-        "GET channels/{slug}",
         "GET channels/{slug}/status",
+        "GET channels/{slug}/now",
+        "GET channels/{slug}/preview.m3u8",
+        "GET channels/{slug}/preview/{name}",
+        "GET channels/{slug}/hours",
     ),
+    **_rows(Level.READ_ONLY, "streams.view_asrun", "GET channels/{slug}/as-run"),
+    **_rows(Level.READ_ONLY, "streams.view_incident", "GET channels/{slug}/incidents"),
+    **_rows(Level.READ_ONLY, "streams.view_run", "GET runs", "GET runs/{id}"),
     **_rows(
         Level.ADMIN,
         "streams.operate_channel",
@@ -77,6 +124,53 @@ TABLE: Final[dict[str, Rule]] = {
         "POST channels/{slug}/restart",
         "POST channels/{slug}/skip",
     ),
+    **_rows(Level.ADMIN, "streams.change_channel", "PUT channels/{slug}/hours"),
+    **_crud("streams.output", "outputs"),
+    **_crud("streams.block", "blocks"),
+    # ---- the library
+    **_crud("media_library.playlist", "playlists"),
+    **_rows(Level.READ_ONLY, "media_library.view_playlist", "GET playlists/{id}/entries"),
+    **_rows(
+        Level.ADMIN,
+        "media_library.change_playlist",
+        "PUT playlists/{id}/entries",
+        "POST playlists/{id}/entries",
+    ),
+    **_rows(Level.READ_ONLY, "media_library.view_mediaitem", "GET media", "GET media/{id}"),
+    **_rows(
+        Level.ADMIN,
+        "media_library.change_mediaitem",
+        "PATCH media/{id}",
+        "POST media/{id}/prepare",
+        "POST media/{id}/retry",
+    ),
+    **_rows(
+        Level.ADMIN,
+        "media_library.add_mediaitem",
+        "POST media/uploads",
+        "POST media/uploads/part-url",
+        "PUT media/uploads/parts/{number}",
+        "POST media/uploads/finish",
+        "POST media/uploads/abort",
+    ),
+    # ---- live
+    **_live(API),
+    **_health(API),
+    # ---- keys of the API: who may mint them may do everything
+    **_rows(Level.FULL_ACCESS, "streamsite.view_apikey", "GET api-keys", "GET api-keys/{id}"),
+    **_rows(Level.FULL_ACCESS, "streamsite.add_apikey", "POST api-keys"),
+    **_rows(Level.FULL_ACCESS, "streamsite.change_apikey", "DELETE api-keys/{id}"),
+    # ---- paths of the first designs
+    **_rows(
+        Level.ADMIN,
+        "streams.operate_channel",
+        "POST streams/start",
+        "POST streams/stop",
+        root=FIRST,
+    ),
+    **_rows(Level.READ_ONLY, "streams.view_channel", "GET streams/status", root=FIRST),
+    **_live(FIRST),
+    **_health(FIRST),
 }
 
 
@@ -90,8 +184,9 @@ def as_markdown() -> str:
     head = ["Route", *(level.value for level in Level), "Staff need"]
     lines = [head, ["---", *(":-:" for _ in Level), "---"]]
     for route, rule in TABLE.items():
-        marks = ("✓" if level.includes(rule.level) else "" for level in Level)
-        lines.append([f"`{route}`", *marks, f"`{rule.permission}`"])
+        least = rule.level
+        marks = ("✓" if least is None or level.includes(least) else "" for level in Level)
+        lines.append([f"`{route}`", *marks, f"`{rule.permission}`" if least else "no key"])
     return "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines)
 
 

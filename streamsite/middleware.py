@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
+
+from streamsite import problems
+
+#: What is taken over as a request's id: the log is full of it.
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
+#: Headers of an answer that are of its body.
+_OF_BODY: Final = {"content-type", "content-length", "content-encoding", "etag"}
 
 
 class RealAddressMiddleware:
@@ -23,6 +34,60 @@ class RealAddressMiddleware:
         if not request.META.get("REMOTE_ADDR"):
             request.META["REMOTE_ADDR"] = request.META.get("HTTP_X_REAL_IP", "")
         return self.get_response(request)
+
+
+class RequestIdMiddleware:
+    """Each request has an id, which the log tells and the answer's `X-Request-ID` too.
+
+    A proxy or a program may choose it, in that same header; what is odd is not taken over.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not _ID.fullmatch(request.META.get("HTTP_X_REQUEST_ID", "")):
+            # There django-structlog looks for it.
+            request.META["HTTP_X_REQUEST_ID"] = str(uuid.uuid4())
+        answer = self.get_response(request)
+        answer["X-Request-ID"] = request.META["HTTP_X_REQUEST_ID"]
+        return answer
+
+
+def request_id(request: HttpRequest) -> str:
+    return str(request.META.get("HTTP_X_REQUEST_ID", ""))
+
+
+class ProblemMiddleware:
+    """Errors that Django or a middleware answered with a page, as problems for programs.
+
+    Those ask below `/api/`, at the paths of the first designs, or say that they want JSON.
+    """
+
+    #: What those paths begin with.
+    FIRST: Final = frozenset({"api", "health", "streams", "broadcasters", "stream-keys"})
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        answer = self.get_response(request)
+        if answer.status_code < HTTPStatus.BAD_REQUEST or not self._for_a_program(request):
+            return answer
+        if answer.headers.get("Content-Type", "").startswith("application/"):
+            return answer
+        told = problems.of_status(answer.status_code, "", request_id(request))
+        problem = problems.answer(told)
+        for name, value in answer.items():
+            if name.lower() not in _OF_BODY:
+                problem[name] = value
+        problem.cookies = answer.cookies
+        return problem
+
+    def _for_a_program(self, request: HttpRequest) -> bool:
+        if request.META.get("HTTP_ACCEPT", "").startswith("application/json"):
+            return True
+        return request.path_info.lstrip("/").partition("/")[0] in self.FIRST
 
 
 class CompressTextMiddleware(GZipMiddleware):

@@ -98,6 +98,8 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "streamsite.middleware.RealAddressMiddleware",
+    "streamsite.middleware.RequestIdMiddleware",
+    "streamsite.middleware.ProblemMiddleware",
     "streams.views.callbacks.CallbackMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

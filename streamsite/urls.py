@@ -2,13 +2,14 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from streamsite.api import api, early
+from streamsite.api import api, first
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("", include("streams.urls")),
     path("", include("media_library.urls")),
     path("api/v1/", api.urls),
-    path("", early.urls),
     path("admin/", admin.site.urls),
+    # Last, for it stands at the root: the paths of the first designs.
+    path("", first.urls),
 ]

@@ -1,23 +1,47 @@
-"""Channels in the API: the report that every page shows, and the four orders."""
+"""Channels in the API: how they are set up, and the report that every page shows."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from django.http import Http404, HttpRequest
+from django.contrib.admin.models import ADDITION, DELETION
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import Router, Schema, Status
+from ninja import Query, Router, Schema, Status
+from pydantic import Field, StringConstraints
 
+from streams.actions import wake_supervisor
 from streams.health.report import report
 from streams.models import Channel
-from streams.orders import ORDERS, give
-from streamsite.access import caller
+from streams.programme.values import Order, Return
+from streamsite.problems import Kind, ProblemError
+from streamsite.rest import (
+    Body,
+    Id,
+    Page,
+    Paging,
+    Slug,
+    Small,
+    changed,
+    deleted,
+    made,
+    may_be_left_out,
+    noted,
+    paged,
+)
 
 router = Router(tags=["channels"])
 
+#: Changing these under a running channel would break its stream.
+HOUSE = {"width", "height", "fps", "video_bitrate", "audio_bitrate"}
+Name = Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)]
 
+
+# ---- what is told ----------------------------------------------------------------------------
 class OutputStatus(Schema):
     """bitrate in bit/s; failures in a row."""
 
@@ -83,11 +107,18 @@ class OutputDetail(Schema):
     """The stream key is told by no answer: `has_key` says whether one is stored."""
 
     id: int
+    channel: str
     name: str
     platform: str
+    url: str
     address: str
+    roll_over_hours: int | None
     enabled: bool
     has_key: bool
+
+    @staticmethod
+    def resolve_channel(output: Any) -> str:
+        return str(output.channel.slug)
 
     @staticmethod
     def resolve_has_key(output: Any) -> bool:
@@ -95,96 +126,159 @@ class OutputDetail(Schema):
 
 
 class ChannelDetail(Schema):
-    """Bit rates in bit/s, sizes in pixels."""
+    """Bit rates in bit/s, sizes in pixels, `max_rating` in years, `logo_width` in percent."""
 
     slug: str
     name: str
+    order: str
+    playlist_id: int | None
     playlist: str | None
+    playlist_order: str
+    filler_id: int | None
+    time_zone: str
+    max_rating: int | None
+    on_return: str
     preview: bool
+    public_guide: bool
     width: int
     height: int
     fps: int
     video_bitrate: int
     audio_bitrate: int
+    logo: str
+    logo_corner: str
+    logo_width: int
     outputs: list[OutputDetail]
+    status: ChannelStatus
 
     @staticmethod
     def resolve_playlist(channel: Any) -> str | None:
         return channel.playlist.name if channel.playlist else None
 
 
-class Taken(Schema):
-    """The order is written; the playout worker carries it out. `status` tells how it went."""
+# ---- what is asked ---------------------------------------------------------------------------
+class ChannelChange(Body):
+    """What is left out stays as it is."""
 
-    detail: str
-    status: str
-
-
-class Finding(Schema):
-    check: str
-    detail: str
-
-
-class Problem(Schema):
-    """RFC 9457."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-
-
-class CantStart(Problem):
-    findings: list[Finding]
+    name: Name = may_be_left_out()
+    slug: Slug = may_be_left_out()
+    playlist_id: Id | None = may_be_left_out()
+    filler_id: Id | None = may_be_left_out()
+    playlist_order: Order = may_be_left_out()
+    time_zone: str = may_be_left_out()
+    max_rating: Small | None = may_be_left_out()
+    on_return: Return = may_be_left_out()
+    preview: bool = may_be_left_out()
+    public_guide: bool = may_be_left_out()
+    width: Small = may_be_left_out()
+    height: Small = may_be_left_out()
+    fps: Small = may_be_left_out()
+    video_bitrate: int = may_be_left_out(ge=50_000, le=51_000_000)
+    audio_bitrate: int = may_be_left_out(ge=32_000, le=320_000)
+    logo_corner: Literal["tl", "tr", "bl", "br"] = may_be_left_out()
+    logo_width: Small = may_be_left_out()
 
 
-@router.get("", response=list[ChannelStatus], summary="What is on air, on every channel")
-def channels(request: HttpRequest) -> list[dict[str, Any]]:
-    return [channel.detail() for channel in report(timezone.now()).channels]
+class NewChannel(ChannelChange):
+    """What is left out is as on the admin's form."""
+
+    name: Name
+    slug: Slug
 
 
-@router.get("/{slug}", response={200: ChannelDetail, 404: Problem}, summary="How it is set up")
+class ChannelFilter(Paging):
+    order: Literal["on", "off"] | None = Field(None, description="What people want it to be.")
+    q: str = Field("", max_length=80, description="In its name or slug.")
+
+
+# ---- routes ----------------------------------------------------------------------------------
+def channels_known() -> QuerySet[Channel]:
+    return Channel.objects.select_related("playlist").prefetch_related("outputs")
+
+
+def the_channel(slug: str) -> Channel:
+    """Raises `Http404`."""
+    return get_object_or_404(channels_known(), slug=slug)
+
+
+def _with_status(rows: list[Channel]) -> list[Channel]:
+    """Each with its report: one report for all of them."""
+    slug = rows[0].slug if len(rows) == 1 else None
+    told = {each.slug: each.detail() for each in report(timezone.now(), slug=slug).channels}
+    for row in rows:
+        row.status = told[row.slug]  # type: ignore[attr-defined]  # the schema's field
+    return rows
+
+
+def _detail(slug: str) -> Channel:
+    """Raises `Http404`."""
+    return _with_status([the_channel(slug)])[0]
+
+
+def refuse_on_air(channel: Channel, what: str) -> None:
+    """Raises `ProblemError`."""
+    if channel.runs.filter(ended_at=None).exists():
+        raise ProblemError(
+            Kind.ON_AIR, f"{channel.name} is on air: stop it first, then {what}."
+        )
+
+
+@router.get("", response=Page[ChannelDetail], summary="All channels, by name")
+def channels(request: HttpRequest, asked: Query[ChannelFilter]) -> dict[str, Any]:
+    rows = channels_known()
+    if asked.order:
+        rows = rows.filter(order=asked.order)
+    if asked.q:
+        rows = rows.filter(name__icontains=asked.q) | rows.filter(slug__icontains=asked.q)
+    found = paged(rows, "name", asked)
+    return found | {"items": _with_status(found["items"])}
+
+
+@router.post("", response={201: ChannelDetail}, summary="A new channel")
+def create(request: HttpRequest, asked: NewChannel) -> Status[Channel]:
+    with transaction.atomic():
+        channel = made(Channel(**asked.given()))
+        noted(request, channel, "Added.", ADDITION)
+        transaction.on_commit(wake_supervisor)
+    return Status(201, _detail(channel.slug))
+
+
+@router.get("/{slug:slug}", response=ChannelDetail, summary="How it is set up")
 def channel(request: HttpRequest, slug: str) -> Channel:
-    known = Channel.objects.select_related("playlist").prefetch_related("outputs")
-    return get_object_or_404(known, slug=slug)
+    return _detail(slug)
 
 
-@router.get(
-    "/{slug}/status", response={200: ChannelStatus, 404: Problem}, summary="What is on air"
-)
+@router.patch("/{slug:slug}", response=ChannelDetail, summary="Change how it is set up")
+def change(request: HttpRequest, slug: str, asked: ChannelChange) -> Channel:
+    fields = asked.given()
+    with transaction.atomic():
+        row = get_object_or_404(Channel.objects.select_for_update(), slug=slug)
+        if any(getattr(row, name) != fields[name] for name in HOUSE & fields.keys()):
+            refuse_on_air(row, "change its house format")
+        if "time_zone" in fields and fields["time_zone"] != row.time_zone:
+            # Its hours are other ones by that: they stop it from now on, not before.
+            fields["hours_changed_at"] = timezone.now()
+        changed(row, fields)
+        noted(request, row, f"Changed {', '.join(sorted(fields)) or 'nothing'}.")
+        transaction.on_commit(wake_supervisor)
+    return _detail(row.slug)
+
+
+@router.delete("/{slug:slug}", response={204: None}, summary="Delete it, with its history")
+def delete(request: HttpRequest, slug: str) -> Status[None]:
+    with transaction.atomic():
+        row = get_object_or_404(Channel.objects.select_for_update(), slug=slug)
+        refuse_on_air(row, "delete it")
+        noted(request, row, "Deleted.", DELETION)
+        deleted(row)
+        transaction.on_commit(wake_supervisor)
+    return Status(204, None)
+
+
+@router.get("/{slug:slug}/status", response=ChannelStatus, summary="What is on air")
 def status(request: HttpRequest, slug: str) -> dict[str, Any]:
-    for told in report(timezone.now(), slug=slug).channels:
-        return told.detail()
-    raise Http404
+    return status_of(the_channel(slug))
 
 
-def _give(request: HttpRequest, slug: str, verb: str) -> Status[dict[str, str]]:
-    who = caller(request)
-    channel = get_object_or_404(Channel, slug=slug)
-    detail = give(ORDERS[verb], channel, user=who.user, by=who.name, now=timezone.now())
-    status_path = f"{request.path.rpartition('/')[0]}/status"
-    return Status(202, {"detail": detail, "status": status_path})
-
-
-@router.post(
-    "/{slug}/start",
-    response={202: Taken, 404: Problem, 409: Problem, 422: CantStart},
-    summary="Put it on the air",
-)
-def start(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
-    return _give(request, slug, "start")
-
-
-@router.post("/{slug}/stop", response={202: Taken, 404: Problem}, summary="Take it off the air")
-def stop(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
-    return _give(request, slug, "stop")
-
-
-@router.post("/{slug}/restart", response={202: Taken, 404: Problem}, summary="Off and on again")
-def restart(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
-    return _give(request, slug, "restart")
-
-
-@router.post("/{slug}/skip", response={202: Taken, 404: Problem}, summary="To the next item")
-def skip(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
-    return _give(request, slug, "skip")
+def status_of(channel: Channel) -> dict[str, Any]:
+    return report(timezone.now(), slug=channel.slug).channels[0].detail()

@@ -12,7 +12,6 @@ from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 from ninja.errors import HttpError
 
-from streams.api.channels import Problem
 from streams.health import detailed as parts
 from streams.health import samples, uptime
 from streams.health.report import report
@@ -204,7 +203,7 @@ def detailed(request: HttpRequest) -> Status[dict[str, Any]]:
 
 @router.get(
     "/metrics",
-    response={200: Metrics, 404: Problem, 422: Problem},
+    response=Metrics,
     summary="What was measured, in buckets",
 )
 def metrics(request: HttpRequest, asked: Query[AskedMetrics]) -> dict[str, Any]:
@@ -228,7 +227,7 @@ def metrics(request: HttpRequest, asked: Query[AskedMetrics]) -> dict[str, Any]:
 
 @router.get(
     "/uptime",
-    response={200: Uptimes, 404: Problem, 422: Problem},
+    response=Uptimes,
     summary="How much of the ordered time was on the air",
 )
 def uptimes(request: HttpRequest, asked: Query[AskedUptime]) -> dict[str, Any]:

@@ -33,8 +33,9 @@ def test_channels_with_their_status(program: Client) -> None:
     rows.output(channel)
     rows.node()
     rows.on_air(channel)
-    (told,) = program.get("/api/v1/channels").json()
-    assert (told["slug"], told["state"], told["outputs"][0]["state"]) == (
+    (listed,) = program.get("/api/v1/channels").json()["items"]
+    told = listed["status"]
+    assert (listed["slug"], told["state"], told["outputs"][0]["state"]) == (
         "demo",
         "on_air",
         "on_air",
@@ -49,9 +50,12 @@ def test_how_a_channel_is_set_up(program: Client) -> None:
     assert told["outputs"] == [
         {
             "id": told["outputs"][0]["id"],
+            "channel": "demo",
             "name": "YouTube",
             "platform": "youtube",
+            "url": "",
             "address": "rtmps://a.rtmps.youtube.com:443/live2",
+            "roll_over_hours": None,
             "enabled": True,
             "has_key": True,
         }
@@ -68,10 +72,11 @@ def test_start_is_taken_once(program: Client) -> None:
     second = program.post("/api/v1/channels/demo/start")
     assert (second.status_code, second["Content-Type"]) == (409, PROBLEM)
     assert second.json() == {
-        "type": "about:blank",
+        "type": "urn:streamsite:problem:already-on-air",
         "title": "Conflict",
         "status": 409,
         "detail": "Demo is already on air.",
+        "request_id": second["X-Request-ID"],
     }
     assert Run.objects.count() == 1
     assert LogEntry.objects.count() == 1

@@ -1,6 +1,6 @@
 """Pages and JSON of the admin side: they read rows and write orders, and talk to no process."""
 
-from streams.views.live import live_streams, mint_key, revoke_key, stream, streams
+from streams.views.live import live_streams, mint_key, revoke_key, streams
 from streams.views.orders import order
 from streams.views.pages import health, log, monitor, panels, status
 from streams.views.pictures import hls, logo, preview_picture
@@ -21,7 +21,6 @@ __all__ = [
     "preview_picture",
     "revoke_key",
     "status",
-    "stream",
     "streams",
     "xmltv",
 ]

@@ -39,14 +39,6 @@ def streams(request: HttpRequest) -> HttpResponseBase:
     return _json(request, said)
 
 
-@require_GET
-@staff(SEE)
-def stream(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """One stream, also after its end."""
-    rows = LiveStream.objects.select_related("broadcaster", "key")
-    return _json(request, report.told(get_object_or_404(rows, pk=pk)))
-
-
 def _json(request: HttpRequest, said: dict[str, Any]) -> HttpResponseBase:
     body = json.dumps(said, cls=DjangoJSONEncoder, separators=(",", ":"))
     return unless_seen(request, body.encode(), "application/json")

@@ -21,6 +21,7 @@ from streamsite.answers import staff
 #: A player's names only: nothing else in the run directory is anybody's business.
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]+\.ts")
 _PLAYLIST: Final = "live.m3u8"
+PLAYLIST_TYPE: Final = "application/vnd.apple.mpegurl"
 #: Where nginx finds the run directory, for X-Accel-Redirect.
 _ACCEL: Final = "/_run/"
 
@@ -29,14 +30,25 @@ _ACCEL: Final = "/_run/"
 @staff("streams.view_channel")
 def hls(request: HttpRequest, slug: str, name: str) -> HttpResponseBase:
     """The preview's playlist and segments, for those who may see the channel."""
+    return preview(get_object_or_404(Channel.objects.only("pk"), slug=slug), name)
+
+
+def preview(channel: Channel, name: str) -> HttpResponseBase:
+    """A file of the preview. Raises `Http404`."""
     if name != _PLAYLIST and not _SEGMENT.fullmatch(name):
         raise Http404
-    channel = get_object_or_404(Channel.objects.only("pk"), slug=slug)
-    path = folder(channel.pk) / "hls" / name
     is_playlist = name == _PLAYLIST
-    kind = "application/vnd.apple.mpegurl" if is_playlist else "video/mp2t"
+    kind = PLAYLIST_TYPE if is_playlist else "video/mp2t"
     keep = "no-store" if is_playlist else "private, max-age=60"
-    return _file(path, kind, keep)
+    return _file(folder(channel.pk) / "hls" / name, kind, keep)
+
+
+def preview_playlist(channel: Channel) -> bytes:
+    """The preview's playlist. Raises `Http404`."""
+    try:
+        return (folder(channel.pk) / "hls" / _PLAYLIST).read_bytes()
+    except FileNotFoundError:
+        raise Http404 from None
 
 
 @require_GET

@@ -130,7 +130,7 @@ def test_levels_include_those_below() -> None:
         assert [level.includes(other) for other in levels] == [
             other <= rank for other in range(len(levels))
         ]
-    assert {rule.level for rule in TABLE.values()} <= set(levels)
+    assert {rule.level for rule in TABLE.values()} <= {None, *levels}
 
 
 # ---- the command -----------------------------------------------------------------------------

@@ -1,0 +1,173 @@
+"""Playlists in the API. Whoever changes an order shows which one they have seen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from django.contrib.admin.models import ADDITION, DELETION
+from django.db import transaction
+from django.db.models import Count, QuerySet, Sum
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from ninja import Query, Router, Schema, Status
+from pydantic import Field, StringConstraints
+
+from media_library import playlists
+from media_library.models import Playlist, PlaylistEntry
+from media_library.playlists import LONGEST, Place
+from streamsite.rest import (
+    Body,
+    Id,
+    Page,
+    Paging,
+    changed,
+    deleted,
+    made,
+    noted,
+    paged,
+)
+from streamsite.rest import (
+    Count as Version,
+)
+
+router = Router(tags=["playlists"])
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True)]
+
+
+class PlaylistDetail(Schema):
+    """`seconds` of all entries whose length is known. `version` counts changes of its order."""
+
+    id: int
+    name: str
+    version: int
+    entry_count: int
+    seconds: float
+
+    @staticmethod
+    def resolve_seconds(row: Any) -> float:
+        return row.seconds or 0.0
+
+
+class EntryDetail(Schema):
+    """The same item may stand in several places: each is an entry of its own."""
+
+    id: int
+    item_id: int
+    title: str
+    status: str
+    duration_seconds: float | None
+
+
+class PlaylistEntries(Schema):
+    version: int
+    entries: list[EntryDetail]
+
+
+class Named(Body):
+    name: Name
+
+
+class PlaceAsked(Body):
+    """`id` of an entry that stays: what is on air goes on behind it. Null: a new entry."""
+
+    id: Id | None = None
+    item_id: Id
+
+
+class NewOrder(Body):
+    """The whole order. 409 unless `version` is the playlist's."""
+
+    version: Version
+    entries: list[PlaceAsked] = Field(max_length=LONGEST)
+
+
+class Appended(Body):
+    item_ids: list[Id] = Field(min_length=1, max_length=LONGEST)
+
+
+class PlaylistFilter(Paging):
+    q: str = Field("", max_length=120, description="In its name.")
+
+
+def _measured() -> QuerySet[Playlist]:
+    return Playlist.objects.annotate(
+        entry_count=Count("entries"), seconds=Sum("entries__item__duration_seconds")
+    )
+
+
+def _playlist(pk: int) -> Playlist:
+    return get_object_or_404(_measured(), pk=pk)
+
+
+@router.get("", response=Page[PlaylistDetail], summary="Playlists, by name")
+def listed(request: HttpRequest, asked: Query[PlaylistFilter]) -> dict[str, Any]:
+    rows = _measured()
+    if asked.q:
+        rows = rows.filter(name__icontains=asked.q)
+    return paged(rows, "name", asked)
+
+
+@router.post("", response={201: PlaylistDetail}, summary="A new playlist")
+def create(request: HttpRequest, asked: Named) -> Status[Playlist]:
+    with transaction.atomic():
+        row = made(Playlist(name=asked.name))
+        noted(request, row, "Added.", ADDITION)
+    return Status(201, _playlist(row.pk))
+
+
+@router.get("/{id}", response=PlaylistDetail, summary="One playlist")
+def playlist(request: HttpRequest, id: Id) -> Playlist:
+    return _playlist(id)
+
+
+@router.patch("/{id}", response=PlaylistDetail, summary="Another name")
+def change(request: HttpRequest, id: Id, asked: Named) -> Playlist:
+    with transaction.atomic():
+        row = get_object_or_404(Playlist, pk=id)
+        changed(row, asked.given())
+        noted(request, row, "Changed name.")
+    return _playlist(id)
+
+
+@router.delete("/{id}", response={204: None}, summary="Delete it; its items stay")
+def delete(request: HttpRequest, id: Id) -> Status[None]:
+    with transaction.atomic():
+        row = get_object_or_404(Playlist, pk=id)
+        noted(request, row, "Deleted.", DELETION)
+        deleted(row)
+    return Status(204, None)
+
+
+def _order(row: Playlist) -> dict[str, Any]:
+    # The version first: an order that is newer than it is refused, never the other way round.
+    version = Playlist.objects.values_list("version", flat=True).get(pk=row.pk)
+    found = PlaylistEntry.objects.filter(playlist=row).values(
+        "id", "item_id", "item__title", "item__status", "item__duration_seconds"
+    )
+    entries = [
+        {name.removeprefix("item__"): value for name, value in entry.items()} for entry in found
+    ]
+    return {"version": version, "entries": entries}
+
+
+@router.get("/{id}/entries", response=PlaylistEntries, summary="All entries, in their order")
+def entries(request: HttpRequest, id: Id) -> dict[str, Any]:
+    return _order(get_object_or_404(Playlist, pk=id))
+
+
+@router.put("/{id}/entries", response=PlaylistEntries, summary="Another order, the whole of it")
+def reorder(request: HttpRequest, id: Id, asked: NewOrder) -> dict[str, Any]:
+    row = get_object_or_404(Playlist, pk=id)
+    places = [Place(entry.id, entry.item_id) for entry in asked.entries]
+    playlists.reorder(row, asked.version, places)
+    noted(request, row, "Changed its order.")
+    return _order(row)
+
+
+@router.post("/{id}/entries", response={201: PlaylistEntries}, summary="Items at the end")
+def append(request: HttpRequest, id: Id, asked: Appended) -> Status[dict[str, Any]]:
+    row = get_object_or_404(Playlist, pk=id)
+    playlists.append(row, asked.item_ids)
+    noted(request, row, f"Appended {len(asked.item_ids)} items.")
+    return Status(201, _order(row))

@@ -1,0 +1,145 @@
+"""Uploads in the API: to the bucket by signed addresses, or through here into the folder.
+
+begin, then for each part its address and a PUT to it, then finish. The ticket of `begin` is
+shown with each step.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from django.http import HttpRequest
+from ninja import Header, Router, Schema, Status
+from pydantic import Field, StringConstraints
+
+from media_library import incoming, storage
+from media_library.api.media import ItemDetail
+from media_library.models import MediaItem
+from media_library.storage import MultipartUpload
+from streamsite.access import caller
+from streamsite.problems import Kind, ProblemError
+from streamsite.rest import Body, noted
+
+router = Router(tags=["media"])
+
+Ticket = Annotated[str, StringConstraints(max_length=8192)]
+#: What S3 and R2 take.
+Number = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class NewUpload(Body):
+    """`size_bytes` of the whole file. The folder is made where there is none."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    size_bytes: Annotated[int, Field(ge=1, le=5 * 1024**4)]
+    folder: Annotated[str, StringConstraints(max_length=500)] = ""
+
+
+class UploadDetail(Schema):
+    """Each part has `part_bytes`, the last what is left. The ticket is good for a week."""
+
+    ticket: str
+    key: str
+    part_bytes: int
+    parts: int
+
+
+class WantedPart(Body):
+    ticket: Ticket
+    number: Number
+
+
+class PartAddress(Schema):
+    """PUT the part there; with `here`, with the key and the ticket as X-Upload-Ticket."""
+
+    url: str
+    here: bool
+
+
+class Shown(Body):
+    ticket: Ticket
+
+
+class Done(Schema):
+    detail: str
+
+
+def _owner(request: HttpRequest) -> int:
+    """Whose tickets are whose: a user's are of their id, a key's of its own, below zero."""
+    who = caller(request)
+    if who.key is not None:
+        return -who.key.pk
+    return int(who.user.pk) if who.user is not None else 0
+
+
+def _upload(request: HttpRequest, ticket: str) -> MultipartUpload:
+    return incoming.of_ticket(ticket, _owner(request))
+
+
+@router.post("", response={201: UploadDetail}, summary="Begin an upload")
+def begin(request: HttpRequest, asked: NewUpload) -> Status[dict[str, Any]]:
+    upload = incoming.begin(asked.name, asked.size_bytes, asked.folder)
+    return Status(
+        201,
+        {
+            "ticket": incoming.ticket(upload, _owner(request)),
+            "key": upload.key,
+            "part_bytes": upload.part_bytes,
+            "parts": upload.parts,
+        },
+    )
+
+
+@router.post("/part-url", response=PartAddress, summary="Where a part is PUT")
+def address(request: HttpRequest, asked: WantedPart) -> dict[str, Any]:
+    upload = _upload(request, asked.ticket)
+    _part_exists(upload, asked.number)
+    if not storage.origin():
+        return {"url": f"/api/v1/media/uploads/parts/{asked.number}", "here": True}
+    return {"url": storage.part_url(upload, asked.number).reveal(), "here": False}
+
+
+@router.put(
+    "/parts/{number}",
+    response=Done,
+    summary="One part, where the media lie in a folder",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
+            },
+        }
+    },
+)
+def part(
+    request: HttpRequest, number: Number, x_upload_ticket: Header[Ticket]
+) -> dict[str, str]:
+    upload = _upload(request, x_upload_ticket)
+    _part_exists(upload, number)
+    if request.headers.get("Content-Length") != str(upload.bytes_of(number)):
+        raise ProblemError(
+            Kind.REFUSED, f"Part {number} has {upload.bytes_of(number)} bytes, and no others."
+        )
+    # A request can be read like a file: it is not held in memory as a whole.
+    storage.store_part(upload, number, request)  # type: ignore[arg-type]
+    return {"detail": "Stored."}
+
+
+@router.post("/finish", response={201: ItemDetail}, summary="Put the parts together")
+def finish(request: HttpRequest, asked: Shown) -> Status[MediaItem]:
+    item = incoming.finish(_upload(request, asked.ticket))
+    noted(request, item, "Uploaded.")
+    return Status(201, item)
+
+
+@router.post("/abort", response=Done, summary="Give it up: nothing of it is kept")
+def abort(request: HttpRequest, asked: Shown) -> dict[str, str]:
+    incoming.abort(_upload(request, asked.ticket))
+    return {"detail": "Nothing of it is kept."}
+
+
+def _part_exists(upload: MultipartUpload, number: int) -> None:
+    """Raises `ProblemError`."""
+    if number > upload.parts:
+        raise ProblemError(Kind.REFUSED, f"There is no part {number} of {upload.parts}.")

@@ -1,0 +1,114 @@
+"""Outputs in the API: where channels are sent. A key goes in and never comes out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from django.contrib.admin.models import ADDITION, DELETION
+from django.db import transaction
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from ninja import Query, Router, Status
+from pydantic import Field, StringConstraints
+
+from streams.actions import wake_supervisor
+from streams.api.channels import Name, OutputDetail
+from streams.models import Channel, Output
+from streams.outputs.platforms import LONGEST_SESSION, Platform
+from streamsite.rest import (
+    Body,
+    Id,
+    Page,
+    Paging,
+    Slug,
+    changed,
+    deleted,
+    made,
+    may_be_left_out,
+    noted,
+    paged,
+)
+from streamsite.secret import Secret
+
+router = Router(tags=["outputs"])
+
+#: No platform's key is nearly as long.
+Key = Annotated[str, StringConstraints(max_length=500, strip_whitespace=True)]
+Hours = Annotated[int, Field(ge=1, le=LONGEST_SESSION)]
+
+
+class OutputChange(Body):
+    """What is left out stays as it is. An empty `key` forgets the one that is stored."""
+
+    name: Name = may_be_left_out()
+    platform: Platform = may_be_left_out()
+    url: Annotated[str, StringConstraints(max_length=500)] = may_be_left_out()
+    key: Key = may_be_left_out()
+    roll_over_hours: Hours | None = may_be_left_out()
+    enabled: bool = may_be_left_out()
+
+    def given(self) -> dict[str, Any]:
+        fields = super().given()
+        if "key" in fields:
+            fields["key"] = Secret(fields["key"])
+        return fields
+
+
+class NewOutput(OutputChange):
+    channel: Slug
+    name: Name
+
+
+class OutputFilter(Paging):
+    channel: str = Field("", max_length=80, description="A channel's slug.")
+    platform: Platform | None = None
+    enabled: bool | None = None
+
+
+@router.get("", response=Page[OutputDetail], summary="Outputs, by id")
+def outputs(request: HttpRequest, asked: Query[OutputFilter]) -> dict[str, Any]:
+    rows = Output.objects.select_related("channel")
+    if asked.channel:
+        rows = rows.filter(channel__slug=asked.channel)
+    if asked.platform:
+        rows = rows.filter(platform=asked.platform.value)
+    if asked.enabled is not None:
+        rows = rows.filter(enabled=asked.enabled)
+    return paged(rows, "id", asked)
+
+
+@router.post("", response={201: OutputDetail}, summary="A new output of a channel")
+def create(request: HttpRequest, asked: NewOutput) -> Status[Output]:
+    fields = asked.given()
+    with transaction.atomic():
+        fields["channel"] = get_object_or_404(Channel, slug=fields["channel"])
+        output = made(Output(**fields))
+        noted(request, output, "Added.", ADDITION)
+        transaction.on_commit(wake_supervisor)
+    return Status(201, output)
+
+
+@router.get("/{id}", response=OutputDetail, summary="One output")
+def output(request: HttpRequest, id: Id) -> Output:
+    return get_object_or_404(Output.objects.select_related("channel"), pk=id)
+
+
+@router.patch("/{id}", response=OutputDetail, summary="Change it")
+def change(request: HttpRequest, id: Id, asked: OutputChange) -> Output:
+    fields = asked.given()
+    with transaction.atomic():
+        row = get_object_or_404(Output.objects.select_for_update(), pk=id)
+        changed(row, fields)
+        noted(request, row, f"Changed {', '.join(sorted(fields)) or 'nothing'}.")
+        transaction.on_commit(wake_supervisor)
+    return row
+
+
+@router.delete("/{id}", response={204: None}, summary="Delete it")
+def delete(request: HttpRequest, id: Id) -> Status[None]:
+    with transaction.atomic():
+        row = get_object_or_404(Output.objects.select_for_update(), pk=id)
+        noted(request, row, "Deleted.", DELETION)
+        deleted(row)
+        transaction.on_commit(wake_supervisor)
+    return Status(204, None)

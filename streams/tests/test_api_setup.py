@@ -1,0 +1,362 @@
+"""What the API sets up and looks back on: all but the library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from streams.ingest import keys as stream_keys
+from streams.models import AsRun, Block, Broadcaster, Channel, Incident, LiveStream, Output, Run
+from streams.playout.process import channel_folder
+from streams.tests import rows
+from streamsite import keys
+from streamsite.levels import Level
+from streamsite.secret import Secret
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+#: Asks the API with a key that may do everything: status and body.
+Ask = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture(autouse=True)
+def folders(settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = settings.RUN_DIR = settings.DATA_DIR = tmp_path
+    settings.INGEST_SERVER = "mediamtx"
+    # Nobody listens at port 9.
+    settings.INGEST_API_URL = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def ask(client: Client) -> Ask:
+    _, key = keys.mint("Robot", Level.FULL_ACCESS, by="ada", now=timezone.now())
+    headers = {"Authorization": f"Bearer {key.reveal()}"}
+
+    def call(method: str, path: str, body: object = None) -> tuple[int, Any]:
+        sent = {"data": body, "content_type": "application/json"} if body is not None else {}
+        url = path if path.startswith("/") else f"/api/v1/{path}"
+        send = getattr(client, method.lower())
+        answer = send(url, headers=headers, **sent)
+        return answer.status_code, answer.json() if answer.content else None
+
+    return call
+
+
+# ---- channels --------------------------------------------------------------------------------
+def test_a_channel_is_made_changed_and_deleted(ask: Ask) -> None:
+    playlist = rows.playlist()
+    status, made = ask("POST", "channels", {"name": "News", "slug": "news", "fps": 25})
+    assert status == 201
+    assert (made["fps"], made["width"], made["order"]) == (25, 1280, "off")
+    assert made["status"]["state"] == "off"
+    change = {"playlist_id": playlist.pk, "max_rating": 12, "time_zone": "Europe/Berlin"}
+    status, changed = ask("PATCH", "channels/news", change)
+    assert (status, changed["playlist"], changed["max_rating"]) == (200, "Loop", 12)
+    row = Channel.objects.get()
+    assert row.hours_changed_at is not None
+    assert ask("PATCH", "channels/news", {"playlist_id": None})[1]["playlist"] is None
+    assert ask("GET", "channels/news") == ask("PATCH", "channels/news", {})
+    assert ask("DELETE", "channels/news") == (204, None)
+    assert ask("GET", "channels/news")[0] == 404
+
+
+def test_a_change_undoes_no_order_given_meanwhile(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows.channel()
+    clean = Channel.full_clean
+
+    def ordered_meanwhile(channel: Channel, *args: Any, **kwargs: Any) -> None:
+        Channel.objects.update(order="on", skips=7)
+        clean(channel, *args, **kwargs)
+
+    monkeypatch.setattr(Channel, "full_clean", ordered_meanwhile)
+    assert ask("PATCH", "channels/demo", {"name": "Renamed"})[0] == 200
+    row = Channel.objects.get()
+    assert (row.name, row.order, row.skips) == ("Renamed", "on", 7)
+
+
+def test_on_air_its_house_format_stays(ask: Ask) -> None:
+    channel = rows.channel()
+    rows.on_air(channel)
+    status, refused = ask("PATCH", "channels/demo", {"width": 1920})
+    assert (status, refused["type"]) == (409, "urn:streamsite:problem:on-air")
+    assert ask("PATCH", "channels/demo", {"width": 1280, "name": "Other"})[0] == 200
+    assert ask("DELETE", "channels/demo")[0] == 409
+    assert Channel.objects.get().width == 1280
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"playlist_id": 999}, "playlist"),
+        ({"time_zone": "Mars/Base"}, "time_zone"),
+        ({"width": 1281}, "width"),
+        ({"preview": None}, "preview"),
+        ({"name": "A\0B"}, "name"),
+        ({"order": "on"}, "order"),
+        ({"max_rating": 99}, "max_rating"),
+    ],
+)
+def test_what_a_channel_can_t_be(ask: Ask, wrong: dict[str, Any], field: str) -> None:
+    rows.channel()
+    status, refused = ask("PATCH", "channels/demo", wrong)
+    assert (status, refused["type"]) == (422, "urn:streamsite:problem:invalid")
+    assert [error["loc"][-1] for error in refused["errors"]] == [field]
+
+
+def test_who_did_it_is_written_down(client: Client, ask: Ask) -> None:
+    ask("POST", "channels", {"name": "News", "slug": "news"})
+    assert not LogEntry.objects.exists()
+    client.force_login(rows.user("streams.change_channel"))
+    sent = {"name": "Other"}
+    client.patch("/api/v1/channels/news", sent, content_type="application/json")
+    assert LogEntry.objects.get().change_message == "Changed name."
+
+
+def test_orders_by_key_name_the_key(ask: Ask) -> None:
+    rows.channel()
+    assert ask("POST", "channels/demo/start")[0] == 202
+    assert Run.objects.get().started_by == "API key Robot"
+
+
+# ---- outputs ---------------------------------------------------------------------------------
+def test_an_outputs_key_goes_in_and_never_comes_out(ask: Ask) -> None:
+    rows.channel()
+    new = {"channel": "demo", "name": "Main", "platform": "youtube", "key": rows.KEY}
+    status, made = ask("POST", "outputs", new)
+    assert (status, made["has_key"], "key" in made) == (201, True, False)
+    where = f"outputs/{made['id']}"
+    output = Output.objects.get()
+    assert output.key == Secret(rows.KEY)
+    assert ask("PATCH", where, {"name": "Other", "platform": "twitch"})[1]["has_key"]
+    told = [ask("GET", where), ask("GET", "outputs?channel=demo&platform=twitch")]
+    assert rows.KEY not in str(told)
+    assert told[1][1]["items"] == [told[0][1]]
+    assert not ask("PATCH", where, {"key": ""})[1]["has_key"]
+    assert ask("DELETE", where)[0] == 204
+    assert ask("GET", "outputs")[1]["items"] == []
+
+
+def test_what_an_output_can_t_be(ask: Ask) -> None:
+    rows.channel()
+    new = {"channel": "demo", "name": "Main"}
+    assert ask("POST", "outputs", new | {"platform": "myspace"})[0] == 422
+    assert ask("POST", "outputs", new | {"url": "ftp://x"})[0] == 422
+    assert ask("POST", "outputs", new | {"channel": "none"})[0] == 404
+    assert ask("POST", "outputs", new | {"roll_over_hours": 0})[0] == 422
+    assert not Output.objects.exists()
+
+
+# ---- blocks and hours ------------------------------------------------------------------------
+def test_a_block_is_made_changed_and_deleted(ask: Ask) -> None:
+    channel = rows.channel()
+    assert channel.playlist is not None
+    new = {
+        "channel": "demo",
+        "name": "Night",
+        "playlist_id": channel.playlist.pk,
+        "starts": "22:00",
+        "ends": "02:30:15",
+        "days": ["fri", "sat"],
+    }
+    status, made = ask("POST", "blocks", new)
+    assert status == 201
+    assert made.items() >= new.items()
+    assert Block.objects.get().weekdays == {4, 5}
+    where = f"blocks/{made['id']}"
+    change = {"days": ["sun"], "first_day": "2026-03-01", "start": "hard", "priority": -3}
+    status, changed = ask("PATCH", where, change)
+    assert status == 200
+    assert changed.items() >= change.items()
+    assert ask("GET", where) == (200, changed)
+    refused: tuple[dict[str, Any], ...] = (
+        {"days": []},
+        {"days": ["someday"]},
+        {"starts": "24:00"},
+        {"starts": "20:00Z"},
+        {"last_day": "2026-02-01"},
+        {"first_day": "0001-01-01"},
+        {"priority": 101},
+        {"playlist_id": 999},
+        {"start": "later"},
+    )
+    for wrong in refused:
+        assert ask("PATCH", where, wrong)[0] == 422, wrong
+    assert ask("GET", "blocks?channel=demo&enabled=true")[1]["items"] == [changed]
+    assert ask("DELETE", where)[0] == 204
+
+
+def test_hours_are_replaced_as_a_whole(ask: Ask) -> None:
+    rows.channel()
+    told = {"hours": [{"days": ["mon"], "starts": "08:00", "ends": "20:00"}]}
+    status, made = ask("PUT", "channels/demo/hours", told)
+    assert (status, made["hours"][0]["days"]) == (200, ["mon"])
+    assert Channel.objects.get().hours_changed_at is not None
+    wrong = {"hours": [*told["hours"], {"starts": "08:00"}]}
+    assert ask("PUT", "channels/demo/hours", wrong)[0] == 422
+    assert ask("GET", "channels/demo/hours") == (200, made)
+    assert ask("PUT", "channels/demo/hours", {"hours": []}) == (200, {"hours": []})
+
+
+# ---- what was --------------------------------------------------------------------------------
+def test_history_comes_in_pages_without_a_gap(ask: Ask) -> None:
+    channel = rows.channel()
+    run = Run.objects.create(channel=channel, started_at=NOW, ended_at=NOW)
+    # Two begin at the same moment each: the cursor tells them apart.
+    for number in range(7):
+        at = NOW + timedelta(minutes=number // 2)
+        AsRun.objects.create(run=run, title=str(number), started_at=at, ended_at=at)
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        _, page = ask("GET", f"channels/demo/as-run?limit=3&cursor={cursor}")
+        seen += [entry["title"] for entry in page["items"]]
+        cursor = page["next_cursor"]
+        # One that comes meanwhile moves no other.
+        late = NOW + timedelta(hours=1)
+        AsRun.objects.create(run=run, title="new", started_at=late, ended_at=late)
+    assert seen == ["6", "5", "4", "3", "2", "1", "0"]
+    since = "2026-03-01T12:01:00Z"
+    _, page = ask("GET", f"channels/demo/as-run?since={since}&until=2026-03-01T12:02:00Z")
+    assert [entry["title"] for entry in page["items"]] == ["3", "2"]
+
+
+def test_runs_and_incidents_are_filtered(ask: Ask) -> None:
+    channel, other = rows.channel(), rows.channel("other")
+    run = Run.objects.create(channel=channel, started_at=NOW, ended_at=NOW)
+    running = Run.objects.create(channel=other, started_at=NOW)
+    fields = {"channel": channel, "severity": "lost", "cause": "x", "opened_at": NOW}
+    ended = Incident.objects.create(subject="a", closed_at=NOW, **fields)
+    still = Incident.objects.create(subject="b", **fields)
+
+    def ids(path: str) -> list[int]:
+        return [row["id"] for row in ask("GET", path)[1]["items"]]
+
+    assert ids("runs?channel=demo") == [run.pk]
+    assert ids("runs?open=true") == [running.pk]
+    assert ids("runs?until=2026-03-01T12:00:00Z") == []
+    assert ask("GET", f"runs/{run.pk}")[1]["ended_at"] == "2026-03-01T12:00:00Z"
+    assert ids("channels/demo/incidents") == [still.pk, ended.pk]
+    assert ids("channels/demo/incidents?open=false&severity=lost") == [ended.pk]
+    assert ids("channels/demo/incidents?severity=planned") == []
+    assert ids("channels/other/incidents") == []
+
+
+def test_now_and_the_preview(ask: Ask, client: Client, settings: Settings) -> None:
+    channel = rows.channel()
+    assert ask("GET", "channels/demo/now")[1]["now"] is None
+    assert ask("GET", "channels/demo/preview.m3u8")[0] == 404
+    hls = channel_folder(Path(settings.RUN_DIR), channel.pk) / "hls"
+    hls.mkdir(parents=True)
+    (hls / "live.m3u8").write_text("#EXTM3U\n#EXTINF:2.0,\nlive7.ts\n")
+    (hls / "live7.ts").write_bytes(b"segment")
+    _, key = keys.mint("Eye", Level.READ_ONLY, by="ada", now=timezone.now())
+    headers = {"X-API-Key": key.reveal()}
+    listed = client.get("/api/v1/channels/demo/preview.m3u8", headers=headers)
+    assert listed["Content-Type"] == "application/vnd.apple.mpegurl"
+    assert listed.content.decode() == "#EXTM3U\n#EXTINF:2.0,\npreview/live7.ts\n"
+    part = client.get("/api/v1/channels/demo/preview/live7.ts", headers=headers)
+    assert b"".join(part) == b"segment"
+    for name in ("live8.ts", "..%2Flive.m3u8", "live.log"):
+        gone = client.get(f"/api/v1/channels/demo/preview/{name}", headers=headers)
+        assert gone.status_code == 404
+
+
+# ---- live ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("root", ["/api/v1", ""])
+def test_broadcasters_and_their_keys(ask: Ask, root: str) -> None:
+    status, ada = ask("POST", f"{root}/broadcasters", {"name": "Ada", "slug": "ada"})
+    assert (status, ada["path"]) == (201, "live/ada")
+    where = f"{root}/broadcasters/{ada['id']}"
+    assert ask("PATCH", where, {"note": "At home"})[1]["note"] == "At home"
+    assert ask("GET", f"{root}/broadcasters")[1]["items"] == [ask("GET", where)[1]]
+
+    status, minted = ask("POST", f"{root}/stream-keys", {"broadcaster_id": ada["id"]})
+    assert status == 201
+    value = minted.pop("key_value")
+    assert minted["prefix"] == value[:6]
+    one = f"{root}/stream-keys/{minted['id']}"
+    assert ask("GET", one) == (200, minted)
+    assert ask("GET", f"{root}/stream-keys?broadcaster_id={ada['id']}")[1]["items"] == [minted]
+    assert value not in str([ask("GET", one), ask("GET", f"{root}/stream-keys")])
+    assert ask("DELETE", one) == (204, None)
+    assert ask("GET", one)[1]["state"] == "revoked"
+    assert ask("GET", f"{root}/stream-keys?revoked=false")[1]["items"] == []
+    assert ask("DELETE", where)[0] == 204
+
+
+def test_who_is_live_keeps_path_and_row(ask: Ask) -> None:
+    ada = Broadcaster.objects.create(name="Ada", slug="ada")
+    row, _ = stream_keys.mint(ada, by="ada", now=timezone.now())
+    live = LiveStream.objects.create(
+        broadcaster=ada, key=row, server="mediamtx", path="live/ada", source_id="s1"
+    )
+    where = f"broadcasters/{ada.pk}"
+    assert ask("PATCH", where, {"slug": "eve"})[0] == 409
+    assert ask("DELETE", where)[0] == 409
+    told = ask("GET", f"streams/{live.pk}")[1]
+    assert (told["state"], told["key"]) == ("live", row.prefix)
+    assert ask("GET", "streams")[1]["items"] == [told]
+    assert ask("GET", "/streams")[1]["streams"] == [told]
+    assert ask("GET", f"/streams/{live.pk}")[1] == told
+    assert ask("GET", "streams?state=ended")[1]["items"] == []
+    past = {"broadcaster_id": ada.pk, "expires_at": "2020-01-01T00:00:00Z"}
+    assert ask("POST", "stream-keys", past)[0] == 422
+
+
+# ---- API keys --------------------------------------------------------------------------------
+def test_keys_mint_and_revoke_keys(ask: Ask, client: Client) -> None:
+    new = {"name": "Eye", "level": "READ_ONLY", "allowed_addresses": ["127.0.0.0/8"]}
+    status, minted = ask("POST", "api-keys", new)
+    assert (status, minted["created_by"]) == (201, "API key Robot")
+    value = minted.pop("key_value")
+    sent = {"X-API-Key": value}
+    assert client.get("/api/v1/channels", headers=sent).status_code == 200
+    assert client.get("/api/v1/api-keys", headers=sent).status_code == 403
+    where = f"api-keys/{minted['id']}"
+    told = ask("GET", where)[1]
+    assert (told["state"], told["last_address"]) == ("active", "127.0.0.1")
+    assert value not in str([told, ask("GET", "api-keys")])
+    assert len(ask("GET", "api-keys?level=READ_ONLY")[1]["items"]) == 1
+    assert ask("DELETE", where) == (204, None)
+    assert client.get("/api/v1/channels", headers=sent).status_code == 401
+    assert ask("GET", where)[1]["state"] == "revoked"
+    assert ask("POST", "api-keys", new | {"allowed_addresses": ["home"]})[0] == 422
+    assert ask("POST", "api-keys", new | {"level": "ROOT"})[0] == 422
+
+
+# ---- the first designs -----------------------------------------------------------------------
+def test_start_status_and_stop_of_the_only_channel(ask: Ask) -> None:
+    assert ask("GET", "/streams/status")[0] == 404
+    channel = rows.channel()
+    rows.output(channel)
+    status, taken = ask("POST", "/streams/start")
+    assert (status, taken["detail"]) == (202, "Start of Demo is ordered.")
+    assert ask("POST", "/streams/start")[0] == 409
+    status, told = ask("GET", "/streams/status")
+    assert (status, told["slug"], told["order"]) == (200, "demo", "on")
+    assert told["rtmp_addresses"] == ["rtmps://a.rtmps.youtube.com:443/live2"]
+    assert rows.KEY not in str(told)
+    assert ask("POST", "/streams/stop")[0] == 202
+    assert ask("POST", "/streams/stop")[0] == 404
+
+
+def test_among_several_channels_one_is_named(ask: Ask) -> None:
+    rows.channel()
+    rows.channel("other")
+    status, refused = ask("POST", "/streams/start")
+    assert (status, "?channel=" in refused["detail"]) == (422, True)
+    assert ask("POST", "/streams/start?channel=other")[0] == 202
+    assert ask("GET", "/streams/status?channel=other")[1]["order"] == "on"
+    assert ask("GET", "/streams/status?channel=demo")[1]["order"] == "off"
+    assert ask("GET", "/streams/status?channel=none")[0] == 404

@@ -1,0 +1,146 @@
+"""Who may call which route: every route with every kind of caller, as the table says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from streams.tests import rows
+from streamsite import keys, levels, problems
+from streamsite.api import api, first
+from streamsite.levels import TABLE, Level
+from streamsite.models import ApiKey
+from streamsite.problems import MEDIA_TYPE, PREFIX
+
+pytestmark = pytest.mark.django_db
+
+ROUTES = sorted(TABLE)
+#: What stands for the parameters of a route: nothing that exists.
+_EXAMPLES = {"slug": "none", "id": "987654", "number": "1", "name": "none.ts"}
+
+
+@pytest.fixture(autouse=True)
+def folders(settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = settings.RUN_DIR = settings.DATA_DIR = tmp_path
+
+
+def served() -> Iterator[str]:
+    for root in (api, first):
+        for path, methods in root.get_openapi_schema()["paths"].items():
+            for method in methods:
+                yield f"{method.upper()} {path}"
+
+
+def call(client: Client, route: str, **sent: Any) -> tuple[int, str]:
+    """Status, and the kind of the problem if it is one."""
+    method, _, path = route.partition(" ")
+    filled = re.sub(r"{(\w+)}", lambda found: _EXAMPLES.get(found[1], "987654"), path)
+    answer = client.generic(method, filled, "{}", content_type="application/json", **sent)
+    if answer.get("Content-Type") != MEDIA_TYPE:
+        return answer.status_code, ""
+    told = answer.json()
+    assert told["status"] == answer.status_code
+    assert told["request_id"] == answer["X-Request-ID"]
+    return answer.status_code, told["type"].removeprefix(PREFIX)
+
+
+def minted(level: Level, **fields: Any) -> tuple[ApiKey, dict[str, str]]:
+    row, key = keys.mint("Robot", level, by="ada", now=timezone.now(), **fields)
+    return row, {"Authorization": f"Bearer {key.reveal()}"}
+
+
+def test_every_route_has_a_row_and_every_row_a_route() -> None:
+    assert sorted(served()) == ROUTES
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_without_a_key(client: Client, route: str) -> None:
+    told = call(client, route)
+    if TABLE[route].level is None:
+        assert told[0] not in {401, 403, 405, 500}
+    else:
+        assert told == (401, "no-key")
+
+
+@pytest.mark.parametrize("level", Level)
+@pytest.mark.parametrize("route", ROUTES)
+def test_with_a_key(client: Client, route: str, level: Level) -> None:
+    _, headers = minted(level)
+    told = call(client, route, headers=headers)
+    least = TABLE[route].level
+    if least is None or level.includes(least):
+        assert told[0] not in {401, 403, 405, 500}
+    else:
+        assert told == (403, "level")
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_with_a_key_that_is_not_taken(client: Client, route: str) -> None:
+    everybody = TABLE[route].level is None
+    past = timezone.now() - timedelta(seconds=1)
+    expired, headers = minted(Level.FULL_ACCESS)
+    ApiKey.objects.filter(pk=expired.pk).update(expires_at=past)
+    revoked, of_revoked = minted(Level.FULL_ACCESS)
+    keys.revoke(revoked, by="ada", now=past)
+    _, elsewhere = minted(Level.FULL_ACCESS, allowed_addresses=["203.0.113.0/24"])
+    unknown = {"X-API-Key": "ssk_" + "a" * 43}
+    for sent, refusal in (
+        (headers, (401, "key-expired")),
+        (of_revoked, (401, "key-revoked")),
+        (elsewhere, (403, "key-address")),
+        (unknown, (401, "key-unknown")),
+    ):
+        told = call(client, route, headers=sent)
+        assert everybody or told == refusal
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_as_staff(client: Client, route: str) -> None:
+    rule = TABLE[route]
+    client.force_login(rows.user(name="clerk"))
+    if rule.level is not None:
+        assert call(client, route) == (403, "permission")
+    client.force_login(rows.user(*filter(None, [rule.permission]), name="boss"))
+    assert call(client, route)[0] not in {401, 403, 405, 500}
+    client.force_login(
+        rows.user(rule.permission or "streams.view_channel", name="viewer", staff=False)
+    )
+    if rule.level is not None:
+        assert call(client, route) == (401, "no-key")
+
+
+def test_a_session_without_the_token_changes_nothing() -> None:
+    rows.channel()
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(rows.operator())
+    assert call(browser, "POST /api/v1/channels/{slug}/start") == (403, "csrf")
+    assert call(browser, "GET /api/v1/channels")[0] == 200
+
+
+def test_a_key_goes_before_a_cookie(client: Client) -> None:
+    client.force_login(rows.operator())
+    unknown = {"X-API-Key": "ssk_" + "a" * 43}
+    assert call(client, "GET /api/v1/channels", headers=unknown) == (401, "key-unknown")
+
+
+def test_a_route_without_a_row_is_closed(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, headers = minted(Level.FULL_ACCESS)
+    others = {route: rule for route, rule in TABLE.items() if route != "GET /api/v1/channels"}
+    monkeypatch.setattr(levels, "TABLE", others)
+    assert call(client, "GET /api/v1/channels", headers=headers) == (403, "level")
+
+
+def test_the_documentation_has_the_table() -> None:
+    page = (Path(__file__).parents[2] / "deploy" / "api.md").read_text()
+    assert levels.as_markdown() in page, "Put in what `python -m streamsite.levels` prints."
+    assert problems.as_markdown() in page, "And `python -m streamsite.problems`."

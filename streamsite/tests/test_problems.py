@@ -1,0 +1,123 @@
+"""Errors are problems wherever a program asks, whoever answers: ninja, Django, a middleware."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.db import OperationalError
+from django.test import Client
+from pytest_django import Settings
+
+from streams.api import channels
+from streams.tests import rows
+from streamsite.problems import KINDS, MEDIA_TYPE, PREFIX, Kind, of_status
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def program(client: Client) -> Client:
+    client.force_login(rows.user("streams.view_channel", "streams.add_channel"))
+    client.raise_request_exception = False
+    return client
+
+
+def kind(answer: object) -> str:
+    """The kind of a problem that is whole."""
+    assert answer["Content-Type"] == MEDIA_TYPE  # type: ignore[index]
+    told = answer.json()  # type: ignore[attr-defined]
+    assert told["status"] == answer.status_code  # type: ignore[attr-defined]
+    assert told["request_id"] == answer["X-Request-ID"]  # type: ignore[index]
+    assert told["title"]
+    assert told["detail"].endswith(".")
+    return str(told["type"]).removeprefix(PREFIX)
+
+
+def test_pages_of_djangos_own(program: Client) -> None:
+    assert kind(program.get("/api/v1/nothing")) == "not-found"
+    assert kind(program.get("/api/")) == "not-found"
+    assert kind(program.get("/api/v1/channels/no such slug")) == "not-found"
+    assert kind(program.get("/streams/none/of/that")) == "not-found"
+    answer = program.delete("/api/v1/channels")
+    assert kind(answer) == "method"
+    assert "GET" in answer["Allow"]
+    assert (
+        kind(program.get("/api/v1/channels", headers={"Host": "evil.example"})) == "malformed"
+    )
+
+
+def test_a_page_is_a_page_for_people_and_a_problem_for_programs(client: Client) -> None:
+    page = client.get("/nothing")
+    assert (page.status_code, page["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert kind(client.get("/nothing", headers={"Accept": "application/json"})) == "not-found"
+
+
+def test_what_breaks_says_nothing_of_itself(
+    program: Client, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise RuntimeError(rows.KEY)
+
+    monkeypatch.setattr(channels, "channels_known", broken)
+    for debug in (False, True):
+        settings.DEBUG = debug
+        answer = program.get("/api/v1/channels")
+        assert kind(answer) == "internal"
+        assert rows.KEY not in answer.content.decode()
+
+
+def test_a_database_that_is_away(program: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*args: object, **kwargs: object) -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(channels, "channels_known", away)
+    assert kind(program.get("/api/v1/channels")) == "unavailable"
+
+
+def test_what_is_sent_wrong_is_told_by_field_and_never_repeated(program: Client) -> None:
+    wrong = {"name": "X", "slug": "x y", "fps": rows.KEY, "nmae": rows.KEY}
+    answer = program.post("/api/v1/channels", wrong, content_type="application/json")
+    assert kind(answer) == "invalid"
+    fields = [error["loc"][-1] for error in answer.json()["errors"]]
+    assert sorted(fields) == ["fps", "nmae", "slug"]
+    assert rows.KEY not in answer.content.decode()
+    body = program.post("/api/v1/channels", "{", content_type="application/json")
+    assert kind(body) == "malformed"
+    assert kind(program.get("/api/v1/channels?limit=0")) == "invalid"
+    assert kind(program.get("/api/v1/channels?cursor=x")) == "malformed"
+
+
+def test_what_the_rows_refuse_is_told_by_field(program: Client) -> None:
+    rows.channel()
+    wrong = {"name": "Demo", "slug": "other", "fps": 29, "time_zone": "Mars/Base"}
+    answer = program.post("/api/v1/channels", wrong, content_type="application/json")
+    assert kind(answer) == "invalid"
+    fields = {error["loc"][-1] for error in answer.json()["errors"]}
+    assert {"name", "fps", "time_zone"} <= fields
+
+
+def test_the_requests_id(client: Client) -> None:
+    made = client.get("/health")["X-Request-ID"]
+    assert re.fullmatch(r"[0-9a-f-]{36}", made)
+    assert client.get("/health")["X-Request-ID"] != made
+    chosen = client.get("/health", headers={"X-Request-ID": "job-42.retry_1"})
+    assert chosen["X-Request-ID"] == "job-42.retry_1"
+    for odd in ("short", "with space", "x" * 65, "line\tfeed"):
+        answer = client.get("/health", headers={"X-Request-ID": odd})
+        assert answer["X-Request-ID"] != odd
+
+
+def test_the_login_is_asked_for_by_name(client: Client) -> None:
+    answer = client.get("/api/v1/channels")
+    assert kind(answer) == "no-key"
+    assert answer["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_each_kind_has_a_status_and_words() -> None:
+    assert KINDS.keys() == set(Kind)
+    for told, (status, when) in KINDS.items():
+        assert 400 <= status < 600, told
+        assert when.endswith(".")
+    assert of_status(418, "", "id")["type"] == "about:blank"
+    assert of_status(404, "", "id")["type"] == f"{PREFIX}not-found"
