@@ -76,11 +76,11 @@ def test_a_database_that_is_away(program: Client, monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_is_sent_wrong_is_told_by_field_and_never_repeated(program: Client) -> None:
-    wrong = {"name": "X", "slug": "x y", "fps": rows.KEY, "nmae": rows.KEY}
+    wrong = {"name": "X", "slug": "x y", "fps": rows.KEY, "nam3": rows.KEY}
     answer = program.post("/api/v1/channels", wrong, content_type="application/json")
     assert kind(answer) == "invalid"
     fields = [error["loc"][-1] for error in answer.json()["errors"]]
-    assert sorted(fields) == ["fps", "nmae", "slug"]
+    assert sorted(fields) == ["fps", "nam3", "slug"]
     assert rows.KEY not in answer.content.decode()
     body = program.post("/api/v1/channels", "{", content_type="application/json")
     assert kind(body) == "malformed"
