@@ -23,6 +23,7 @@ from streams.actions import (
     ActionRefusedError,
     AlreadyOnAirError,
     CantStartError,
+    NobodyLiveError,
     NotRunningError,
 )
 from streams.api import (
@@ -35,6 +36,7 @@ from streams.api import (
     outputs,
     programme,
     runs,
+    takeover,
 )
 from streamsite import key_routes, levels, problems
 from streamsite.access import AUTH
@@ -57,6 +59,7 @@ tells of the request under `request_id`.
 REFUSALS: Final[dict[type[Exception], Kind]] = {
     AlreadyOnAirError: Kind.ALREADY_ON_AIR,
     NotRunningError: Kind.NOT_RUNNING,
+    NobodyLiveError: Kind.NOBODY_LIVE,
     CantStartError: Kind.CANT_START,
     ActionRefusedError: Kind.CONFLICT,
     ChangedMeanwhileError: Kind.CHANGED_MEANWHILE,
@@ -218,6 +221,7 @@ _ROUTERS: Final = (
     ("/channels", channels.router),
     ("/channels", air.router),
     ("/channels", programme.hours),
+    ("/channels", takeover.router),
     ("/outputs", outputs.router),
     ("/blocks", programme.blocks),
     ("/playlists", playlists.router),

@@ -35,6 +35,7 @@ class Kind(StrEnum):
     CONFLICT = "conflict"
     ALREADY_ON_AIR = "already-on-air"
     ON_AIR = "on-air"
+    NOBODY_LIVE = "nobody-live"
     CHANGED_MEANWHILE = "changed-meanwhile"
     IN_USE = "in-use"
     TOO_LARGE = "too-large"
@@ -66,6 +67,7 @@ KINDS: Final[dict[Kind, tuple[int, str]]] = {
     Kind.CONFLICT: (409, "It clashes with what is there."),
     Kind.ALREADY_ON_AIR: (409, "The channel is on air already."),
     Kind.ON_AIR: (409, "That can't be changed while the channel is on air."),
+    Kind.NOBODY_LIVE: (409, "Nobody who may take the channel over is live."),
     Kind.CHANGED_MEANWHILE: (409, "Somebody else has changed it since it was read."),
     Kind.IN_USE: (409, "It is in use, so it can't be deleted."),
     Kind.TOO_LARGE: (413, "The body is too large."),

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from streams import guide
 from streams.api.channels import the_channel
-from streams.models import AsRun, Incident
+from streams.models import AsRun, Broadcaster, Incident
 from streams.orders import ORDERS, give
 from streams.views.pictures import PLAYLIST_TYPE, preview, preview_playlist
 from streamsite.access import caller
@@ -30,11 +30,14 @@ class Taken(Schema):
     status: str
 
 
-def order(request: HttpRequest, slug: str, verb: str) -> Status[dict[str, str]]:
-    """Raises `ActionRefusedError`, `Http404`."""
+def order(
+    request: HttpRequest, slug: str, verb: str, *, whose: Broadcaster | None = None
+) -> Status[dict[str, str]]:
+    """`whose`: of Take. Raises `ActionRefusedError`, `Http404`."""
     who = caller(request)
     channel = the_channel(slug)
-    detail = give(ORDERS[verb], channel, user=who.user, by=who.name, now=timezone.now())
+    now = timezone.now()
+    detail = give(ORDERS[verb], channel, user=who.user, by=who.name, now=now, whose=whose)
     path = f"/api/v1/channels/{channel.slug}/status"
     return Status(202, {"detail": detail, "status": path})
 
@@ -129,7 +132,7 @@ class IncidentDetail(Schema):
 class AsRunFilter(Paging):
     since: Moment | None = Field(None, description="Begun then or later.")
     until: Moment | None = Field(None, description="Begun before.")
-    kind: Literal["item", "filler", "slate"] | None = None
+    kind: AsRun.Kind | None = None
 
 
 class IncidentFilter(Paging):
@@ -154,7 +157,7 @@ def as_run(request: HttpRequest, slug: str, asked: Query[AsRunFilter]) -> dict[s
     if asked.until:
         rows = rows.filter(started_at__lt=asked.until)
     if asked.kind:
-        rows = rows.filter(kind=asked.kind)
+        rows = rows.filter(kind=asked.kind.value)
     return paged(rows, "-started_at", asked)
 
 

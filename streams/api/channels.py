@@ -126,7 +126,10 @@ class OutputDetail(Schema):
 
 
 class ChannelDetail(Schema):
-    """Bit rates in bit/s, sizes in pixels, `max_rating` in years, `logo_width` in percent."""
+    """Bit rates in bit/s, sizes in pixels, `max_rating` in years, `logo_width` in percent.
+
+    `live_debounce` and `live_hold` are seconds: of a takeover.
+    """
 
     slug: str
     name: str
@@ -148,6 +151,9 @@ class ChannelDetail(Schema):
     logo: str
     logo_corner: str
     logo_width: int
+    live_debounce: int
+    live_hold: int
+    live_order: str
     outputs: list[OutputDetail]
     status: ChannelStatus
 
@@ -177,6 +183,8 @@ class ChannelChange(Body):
     audio_bitrate: int = may_be_left_out(ge=32_000, le=320_000)
     logo_corner: Literal["tl", "tr", "bl", "br"] = may_be_left_out()
     logo_width: Small = may_be_left_out()
+    live_debounce: Small = may_be_left_out()
+    live_hold: Small = may_be_left_out()
 
 
 class NewChannel(ChannelChange):

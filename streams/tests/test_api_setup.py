@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,17 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from streams.ingest import keys as stream_keys
-from streams.models import AsRun, Block, Broadcaster, Channel, Incident, LiveStream, Output, Run
+from streams.models import (
+    AsRun,
+    Block,
+    Broadcaster,
+    Channel,
+    Incident,
+    LiveStream,
+    Output,
+    Run,
+    Takeover,
+)
 from streams.playout.process import channel_folder
 from streams.tests import rows
 from streamsite import keys
@@ -42,10 +53,9 @@ def ask(client: Client) -> Ask:
     headers = {"Authorization": f"Bearer {key.reveal()}"}
 
     def call(method: str, path: str, body: object = None) -> tuple[int, Any]:
-        sent = {"data": body, "content_type": "application/json"} if body is not None else {}
         url = path if path.startswith("/") else f"/api/v1/{path}"
-        send = getattr(client, method.lower())
-        answer = send(url, headers=headers, **sent)
+        sent = "" if body is None else json.dumps(body)
+        answer = client.generic(method, url, sent, "application/json", headers=headers)
         return answer.status_code, answer.json() if answer.content else None
 
     return call
@@ -312,6 +322,34 @@ def test_who_is_live_keeps_path_and_row(ask: Ask) -> None:
     assert ask("GET", "streams?state=ended")[1]["items"] == []
     past = {"broadcaster_id": ada.pk, "expires_at": "2020-01-01T00:00:00Z"}
     assert ask("POST", "stream-keys", past)[0] == 422
+
+
+def test_a_live_feed_is_taken_and_given_back(ask: Ask) -> None:
+    ada = Broadcaster.objects.create(name="Ada", slug="ada")
+    channel = rows.channel()
+    rows.on_air(channel)
+    status, refused = ask("POST", "channels/demo/take")
+    assert (status, refused["type"]) == (409, "urn:streamsite:problem:nobody-live")
+    right = {"broadcaster_id": ada.pk, "rank": 2}
+    status, told = ask("PUT", "channels/demo/takeover-rights", {"rights": [right]})
+    assert (status, told["rights"]) == (200, [right | {"broadcaster": "Ada"}])
+    assert ask("PUT", "channels/demo/takeover-rights", {"rights": [right, right]})[0] == 422
+    assert ask("GET", "channels/demo/takeover-rights") == (200, told)
+    live = LiveStream.objects.create(
+        broadcaster=ada, server="mediamtx", path="live/ada", source_id="s1"
+    )
+    assert ask("POST", "channels/demo/take", {"broadcaster_id": 999})[0] == 404
+    assert ask("POST", "channels/demo/take", {"broadcaster_id": ada.pk})[0] == 202
+    assert ask("GET", "channels/demo")[1]["live_order"] == "take"
+    assert ask("POST", "channels/demo/return")[0] == 202
+    assert ask("GET", "channels/demo")[1]["live_order"] == "return"
+    assert ask("POST", "channels/demo/release")[0] == 202
+    assert ask("GET", "channels/demo")[1]["live_order"] == "auto"
+    one = Takeover.objects.create(
+        channel=channel, broadcaster=ada, stream=live, asked_at=NOW, on_air_at=NOW
+    )
+    (seen,) = ask("GET", "channels/demo/takeovers")[1]["items"]
+    assert (seen["id"], seen["transition"]) == (one.pk, 0)
 
 
 # ---- API keys --------------------------------------------------------------------------------
