@@ -89,6 +89,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_q",
     "axes",
+    "corsheaders",
     "csp",
     "django_structlog",
     "ninja",
@@ -103,6 +104,7 @@ MIDDLEWARE = [
     "streams.views.callbacks.CallbackMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "streamsite.middleware.CompressTextMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -180,6 +182,21 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
+
+#: Sites whose pages may call the API with a key. Nobody's cookie is taken from there.
+CORS_ALLOWED_ORIGINS = env.words("CORS_ALLOWED_ORIGINS")
+for _origin in CORS_ALLOWED_ORIGINS:
+    if not re.fullmatch(r"https?://[^/?#@\s]+", _origin):
+        raise ImproperlyConfigured(
+            f"CORS_ALLOWED_ORIGINS holds {_origin!r}: write scheme and host of each, such as "
+            "https://tv.example.org, with nothing behind."
+        )
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = ("accept", "authorization", "content-type", "idempotency-key", "x-api-key")
+CORS_EXPOSE_HEADERS = (
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"),
+    "X-Request-ID",
+)
 
 # ---- database --------------------------------------------------------------------------------
 _database = env.database("DATABASE_URL", DATA_DIR / "streamsite.sqlite3")

@@ -24,15 +24,16 @@ except ImproperlyConfigured as wrong:
     sys.exit(f"streamsite can't start: {wrong}")
 
 
-wsgi_app = "streamsite.wsgi"
+wsgi_app = "streamsite.asgi:application"
 proc_name = "streamsite-web"
 bind = place(settings.HOST, settings.PORT)
-worker_class = "gthread"
+worker_class = "asgi"
 workers = 1
-threads = 16
 # Seconds. Open pages ask again by themselves, so nothing is lost by a short grace.
 graceful_timeout = 2
 timeout = 60
+# Bytes of what a WebSocket says to us, which nobody listens to.
+websocket_max_message_size = 65536
 control_socket_disable = True
 # Whose X-Forwarded-Proto is believed: nginx's, over its socket or from this machine.
 forwarded_allow_ips = "127.0.0.1,::1"

@@ -223,7 +223,11 @@ def main() -> int:
             until_open(port)
             until_calm(site.pid)
             asyncio.run(load(port, requests[:WARMING], rate=20))
+            tree = psutil.Process(site.pid)
+            before = spent(tree)
             taken, wrong = asyncio.run(load(port, requests[WARMING:], given.rate))
+            each = (spent(tree) - before) / (given.rate * given.seconds)
+            print(f"CPU of the site: {1000 * each:.2f} ms an answer")  # noqa: T201
         finally:
             site.send_signal(signal.SIGTERM)
             site.wait(30)

@@ -1,0 +1,27 @@
+"""What WebSockets and event streams tell of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from streams.health.report import report
+from streamsite.levels import Level, Rule
+from streamsite.live import Topic
+
+
+def _snapshots(keys: Collection[str], now: datetime) -> Mapping[str, Mapping[str, Any]]:
+    # The report of all takes as many queries as that of one.
+    slug = next(iter(keys)) if len(keys) == 1 else None
+    told = report(now, slug=slug).channels
+    return {channel.slug: channel.detail() for channel in told if channel.slug in keys}
+
+
+#: `/ws/channels/<slug>`, `/api/v1/channels/<slug>/events`: the object of its `status`.
+CHANNELS: Final = Topic(
+    name="channels",
+    place="channels",
+    rule=Rule(Level.READ_ONLY, "streams.view_channel"),
+    snapshots=_snapshots,
+)
