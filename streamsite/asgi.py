@@ -7,13 +7,14 @@ connections to the database are kept. Streams run on the event loop and hold no 
 from __future__ import annotations
 
 import json
-from http import HTTPStatus
+import uuid
 from typing import Any, Final, cast
 
 # First, for it sets Django up: what comes after has models.
 from streamsite.wsgi import application as django_pages  # isort: split
 
 from streams.topics import CHANNELS
+from streamsite import problems
 from streamsite.bridge import Bridge
 from streamsite.doors import Doors, Receive, RefusedError, Scope, Send
 from streamsite.live import Hub
@@ -52,18 +53,13 @@ async def _live(receive: Receive, send: Send) -> None:
 
 async def _refuse(refusal: RefusedError, send: Send) -> None:
     """As the API has it: RFC 9457."""
-    told = {
-        "type": "about:blank",
-        "title": HTTPStatus(refusal.status).phrase,
-        "status": refusal.status,
-        "detail": str(refusal),
-    }
+    told = problems.document(refusal.kind, str(refusal), str(uuid.uuid4()))
     body = json.dumps(told).encode()
     headers = [
-        (b"content-type", b"application/problem+json"),
+        (b"content-type", problems.MEDIA_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
     ]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.start", "status": told["status"], "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -26,6 +26,7 @@ from streamsite import keys
 from streamsite.access import Caller
 from streamsite.levels import Rule
 from streamsite.live import Hub, Subscription
+from streamsite.problems import Kind
 from streamsite.secret import Secret
 
 Scope = MutableMapping[str, Any]
@@ -51,9 +52,9 @@ _EVENTS: Final = re.compile(r"/api/v1/(?P<place>[a-z-]+)/(?P<key>[-\w.]{1,128})/
 class RefusedError(Exception):
     """Whoever asks may not listen. `str()` of it is a sentence for them."""
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, kind: Kind, sentence: str) -> None:
         super().__init__(sentence)
-        self.status = status
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ class Doors:
     async def _admitted(self, scope: Scope, wanted: Wanted, *, browser_must_say: bool) -> None:
         """Raises `RefusedError` unless the caller may listen."""
         if self.hub.open >= MOST:
-            raise RefusedError(503, "Too many streams are open: try again later.")
+            raise RefusedError(Kind.UNAVAILABLE, "Too many streams are open: try again later.")
         rule = self.hub.topics[wanted.topic].rule
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(
@@ -212,17 +213,22 @@ def admit(scope: Scope, rule: Rule, *, browser_must_say: bool) -> Caller:
     host = headers.get("host", "")
     domain, _ = split_domain_port(host)
     if not validate_host(domain, settings.ALLOWED_HOSTS):
-        raise RefusedError(400, "This is not served by that name: see ALLOWED_HOSTS.")
+        raise RefusedError(
+            Kind.MALFORMED, "This is not served by that name: see ALLOWED_HOSTS."
+        )
     close_old_connections()
     try:
         who = _caller(scope, headers, host, browser_must_say=browser_must_say)
         allowed = who.may(rule)
     except keys.KeyRefusedError as refusal:
-        raise RefusedError(403 if refusal.reason == "address" else 401, str(refusal)) from None
+        raise RefusedError(Kind(f"key-{refusal.reason}"), str(refusal)) from None
     except DatabaseError:
-        raise RefusedError(503, "The database can't be read: try again later.") from None
+        raise RefusedError(
+            Kind.UNAVAILABLE, "The database can't be read: try again later."
+        ) from None
     if not allowed:
-        raise RefusedError(403, f"It takes the level {rule.level.value}, or {rule.permission}.")
+        kind = Kind.LEVEL if who.key is not None else Kind.PERMISSION
+        raise RefusedError(kind, "That key, or that user, may not listen to it.")
     return who
 
 
@@ -235,10 +241,12 @@ def _caller(
         return Caller(key=_known(scope, headers, key))
     user = _staff(headers.get("cookie", ""))
     if user is None:
-        raise RefusedError(401, "Send a key (Authorization: Bearer KEY), or log in first.")
+        raise RefusedError(
+            Kind.NO_KEY, "Send a key (Authorization: Bearer KEY), or log in first."
+        )
     origin = headers.get("origin", "")
     if (origin or browser_must_say) and urlsplit(origin).netloc.lower() != host.lower():
-        raise RefusedError(403, "A page of another site may not listen with your login.")
+        raise RefusedError(Kind.CSRF, "A page of another site may not listen with your login.")
     return Caller(user=user)
 
 
