@@ -217,8 +217,10 @@ class Channel:
         self.pushers.beat(now.mono)
         if not self.pushers.stop(now.mono):
             return
-        ended = self.playback.stop(now.mono), self.live.stop(now), self.hub.stop(now)
-        if all(ended):
+        played = self.playback.stop(now.mono)
+        self.live.relayed(self.playback.turn)
+        ended = self.live.stop(now), self.hub.stop(now)
+        if played and all(ended):
             self._finish(now)
 
     def _finish(self, now: Now) -> None:

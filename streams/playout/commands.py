@@ -208,7 +208,8 @@ def relay(ffmpeg: str, port: int, house: House, offset: Fraction) -> Command:
     """Plays what a conformer makes into the feed, from a keyframe on."""
     return (
         *_common(ffmpeg, port),
-        *("-fpsprobesize", "0", "-f", "mpegts", "-i", "pipe:0"),
+        # By itself it would look at five seconds of it first.
+        *("-fpsprobesize", "0", "-analyzeduration", "500000", "-f", "mpegts", "-i", "pipe:0"),
         *("-map", "0:v:0", "-map", "0:a:0"),
         *_faded(house),
         *("-bsf:a", "noise=amount=0:drop=not(n)"),

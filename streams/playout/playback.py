@@ -214,8 +214,12 @@ class Playback:
             # It would wait for room in the pipe, and nothing more of it is wanted.
             player.kill(now)
             return
+        self._halt(player, now)
+
+    def _halt(self, player: Role, now: float) -> None:
+        insist = player.halted and self.timeline.slots[-1].item.kind is Kind.LIVE
         player.halt(now, self.policy.grace)
-        if self.timeline.slots[-1].item.kind is Kind.LIVE:
+        if insist:
             # A read from a pipe ignores the first signal, and wakes when something comes.
             player.again()
             if self._source is not None:
@@ -270,7 +274,7 @@ class Playback:
     ) -> None:
         """A player that gives too little is replaced before the pipe is empty."""
         if self._cut is not None:
-            player.halt(now, self.policy.grace)
+            self._halt(player, now)
             return
         low = int(self.policy.low_water * plan.house.bytes_per_second)
         level = self.feed.level()

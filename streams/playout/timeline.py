@@ -63,10 +63,10 @@ class Timeline:
     def end(self, head: Fraction, ending: str, cause: str = "") -> Timeline:
         """The newest slot has ended at `head`. One that put nothing out was never there."""
         *older, last = self.slots
-        if head <= last.start:
-            return replace(self, slots=tuple(older))
         ended = replace(last, ending=ending, cause=cause)
         on_air = ended if self.on_air is last else self.on_air
+        if head <= last.start:
+            return replace(self, slots=tuple(older), on_air=on_air)
         return replace(self, slots=(*older, ended), head=head, on_air=on_air)
 
     def jump(self, head: Fraction) -> Timeline:
@@ -77,7 +77,8 @@ class Timeline:
         changes: list[tuple[Slot | None, Slot]] = []
         slots, on_air = list(self.slots), self.on_air
         while True:
-            later = [slot for slot in slots if on_air is None or slot.start > on_air.start]
+            # At the same place: what was taken for on air there put nothing out.
+            later = [slot for slot in slots if on_air is None or _follows(slot, on_air)]
             if not later or later[0].start > position:
                 break
             changes.append((on_air, later[0]))
@@ -93,6 +94,10 @@ class Timeline:
         if slot.ending:
             return self.head
         return None if slot.turn.seconds is None else slot.start + slot.turn.seconds
+
+
+def _follows(slot: Slot, on_air: Slot) -> bool:
+    return slot.start > on_air.start or (slot.start == on_air.start and slot != on_air)
 
 
 def on_frame(at: Fraction, frame: Fraction) -> Fraction:
