@@ -1,0 +1,268 @@
+"""What is shown of live feeds: the step by itself, and the rows that become its wish."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from streams import actions
+from streams.models import Broadcaster, Channel, LiveStream, Run, TakeoverRight
+from streams.playout.takeover import (
+    DWELL,
+    GRACE,
+    LOST,
+    SOON,
+    LiveFeed,
+    Shown,
+    Signal,
+    State,
+    Wish,
+    conformed,
+    decide,
+)
+from streams.takeovers import LATCH, holds, wishes
+from streamsite.secret import Secret
+
+ADA = LiveFeed(1, 10, "Ada", Secret("rtmp://127.0.0.1/live/ada"), asked=0)
+EVE = LiveFeed(2, 20, "Eve", Secret("rtmp://127.0.0.1/live/eve"), asked=0)
+LIVE = State(Shown.LIVE, since=0, stream=1)
+NOW = datetime(2026, 3, 1, 20, tzinfo=UTC)
+
+
+def wish(*feeds: LiveFeed, **other: Any) -> Wish:
+    return Wish(feeds, frozenset(feed.stream for feed in feeds), **other)
+
+
+def good(began: float = 0, moved: float = 100) -> Signal:
+    return Signal(began, picture=True, moved=moved)
+
+
+def test_a_feed_is_on_after_the_debounce_and_not_before() -> None:
+    signals = {1: good(moved=3)}
+    assert decide(State(), wish(ADA), signals, 2.9).shown is Shown.PROGRAMME
+    state = decide(State(), wish(ADA), signals, 3)
+    assert (state.shown, state.stream) == (Shown.LIVE, 1)
+
+
+def test_one_that_has_no_picture_is_announced_and_given_up() -> None:
+    dark = {1: Signal(0, picture=False, moved=0)}
+    due = 3 + GRACE
+    assert decide(State(), wish(ADA), dark, due - 0.1).shown is Shown.PROGRAMME
+    soon = decide(State(), wish(ADA), dark, due)
+    assert soon.shown is Shown.SOON
+    assert decide(soon, wish(ADA), dark, due + SOON - 0.1) == soon
+    tired = decide(soon, wish(ADA), dark, due + SOON)
+    assert (tired.shown, tired.given_up) == (Shown.PROGRAMME, frozenset({1}))
+    # Nobody is told twice; but it may come all the same.
+    later = due + SOON + DWELL + 1
+    assert decide(tired, wish(ADA), dark, later).shown is Shown.PROGRAMME
+    assert decide(tired, wish(ADA), {1: good(moved=later)}, later).shown is Shown.LIVE
+    # It ended: the next one is announced again.
+    assert decide(tired, wish(), {}, later).given_up == frozenset()
+
+
+def test_an_announced_feed_that_ends_gives_the_programme_back() -> None:
+    soon = State(Shown.SOON, since=0, stream=1)
+    assert decide(soon, wish(), {}, 1).shown is Shown.PROGRAMME
+
+
+def test_a_lost_feed_is_waited_for_and_then_the_programme_goes_on() -> None:
+    signals = {1: good(moved=100)}
+    assert decide(LIVE, wish(ADA), signals, 100 + LOST - 0.1) == LIVE
+    trouble = decide(LIVE, wish(ADA), signals, 100 + LOST)
+    assert trouble.shown is Shown.TROUBLE
+    again = {1: good(moved=110)}
+    assert decide(trouble, wish(ADA), again, 110).shown is Shown.LIVE
+    assert decide(trouble, wish(ADA), signals, 102.9 + 20).shown is Shown.TROUBLE
+    assert decide(trouble, wish(ADA), signals, 103.1 + 20).shown is Shown.PROGRAMME
+
+
+def test_one_that_ended_is_missed_at_once() -> None:
+    assert decide(LIVE, wish(), {1: good()}, 100).shown is Shown.TROUBLE
+
+
+def test_an_ingest_server_that_can_not_be_asked_changes_nothing() -> None:
+    """Its streams stay in the wish, and what comes is measured here."""
+    assert decide(LIVE, wish(ADA), {1: good(moved=100)}, 101) == LIVE
+
+
+def test_a_higher_rank_takes_over_after_the_dwell() -> None:
+    eve = State(Shown.LIVE, since=98, stream=2)
+    both, signals = wish(ADA, EVE), {1: good(), 2: good()}
+    assert decide(eve, both, signals, 98 + DWELL - 0.1) == eve
+    assert decide(eve, both, signals, 98 + DWELL - 0.1).stream == 2
+    assert decide(replace(eve, since=90), both, signals, 101).stream == 1
+    # And stays: a lower one does not.
+    assert decide(replace(LIVE, since=90), both, signals, 101).stream == 1
+
+
+def test_the_programme_is_on_for_a_while_before_the_next() -> None:
+    back = State(Shown.PROGRAMME, since=100)
+    assert decide(back, wish(ADA), {1: good()}, 100 + DWELL - 0.1) == back
+    assert decide(back, wish(ADA), {1: good(moved=105)}, 100 + DWELL).shown is Shown.LIVE
+
+
+@pytest.mark.parametrize("shown", [Shown.SOON, Shown.LIVE, Shown.TROUBLE])
+def test_by_hand_the_programme_returns_at_once(shown: Shown) -> None:
+    state = State(shown, since=99.9, stream=1)
+    back = decide(state, replace(wish(ADA), returned=True), {1: good()}, 100)
+    assert (back.shown, back.stream, back.why) == (Shown.PROGRAMME, None, "Returned by hand.")
+
+
+def test_no_more_is_encoded_than_may_be_on() -> None:
+    dark, bright = Signal(0, picture=False, moved=0), good()
+    assert list(conformed(State(), wish(ADA, EVE), {1: bright})) == [1]
+    assert list(conformed(State(), wish(ADA, EVE), {1: dark})) == [1, 2]
+    eve = State(Shown.LIVE, stream=2)
+    assert list(conformed(eve, wish(ADA, EVE), {1: bright, 2: bright})) == [2, 1]
+    assert list(conformed(LIVE, wish(ADA, EVE), {1: bright})) == [1]
+    assert list(conformed(LIVE, wish(EVE), {1: bright})) == [2]
+    assert list(conformed(State(), replace(wish(ADA), returned=True), {})) == []
+
+
+@given(
+    looks=st.lists(
+        st.tuples(
+            st.sampled_from([(), (ADA,), (EVE,), (ADA, EVE)]),
+            st.booleans(),
+            st.booleans(),
+            st.floats(0.25, 40),
+        ),
+        max_size=40,
+    )
+)
+def test_whatever_comes_nothing_flickers(
+    looks: list[tuple[tuple[LiveFeed, ...], bool, bool, float]],
+) -> None:
+    """No feed is left for another, nor begun after the programme, within the dwell."""
+    state, now = State(), 0.0
+    for feeds, picture, returned, passed in looks:
+        now += passed
+        signals = {f.stream: Signal(now - 10, picture=picture, moved=now) for f in feeds}
+        after = decide(state, replace(wish(*feeds), returned=returned), signals, now)
+        if (after.shown, after.stream) != (state.shown, state.stream):
+            assert after.since == now
+            if after.shown is Shown.LIVE and state.shown in {Shown.LIVE, Shown.PROGRAMME}:
+                assert now - state.since >= DWELL
+            if after.shown is Shown.LIVE:
+                assert after.stream in {feed.stream for feed in feeds}
+        state = after
+
+
+# ---- rows ------------------------------------------------------------------------------------
+@pytest.fixture
+def channel(db: None, settings: Settings) -> Channel:
+    settings.INGEST_SERVER = "nginx-rtmp"
+    made = Channel.objects.create(name="Demo", slug="demo", order=Channel.Order.ON)
+    Run.objects.create(channel=made)
+    for rank, name in ((2, "eve"), (1, "ada")):
+        owner = Broadcaster.objects.create(name=name.capitalize(), slug=name)
+        TakeoverRight.objects.create(channel=made, broadcaster=owner, rank=rank)
+    return made
+
+
+def live(slug: str, began: datetime, ended: datetime | None = None) -> LiveStream:
+    owner = Broadcaster.objects.get(slug=slug)
+    return LiveStream.objects.create(
+        broadcaster=owner,
+        server="nginx-rtmp",
+        path=owner.path,
+        source_id=f"{slug}-{began:%H%M%S}",
+        started_at=began,
+        ended_at=ended,
+    )
+
+
+def wished(channel: Channel, now: datetime = NOW) -> Wish:
+    channel.refresh_from_db()
+    return wishes([channel], now)[channel.pk]
+
+
+def test_feeds_come_by_rank_and_only_of_those_who_may(channel: Channel) -> None:
+    eve, ada = live("eve", NOW), live("ada", NOW)
+    Broadcaster.objects.create(name="Mallory", slug="mallory")
+    live("mallory", NOW)
+    found = wished(channel)
+    assert [feed.stream for feed in found.feeds] == [ada.pk, eve.pk]
+    assert found.present == {ada.pk, eve.pk}
+    assert found.feeds[0].url.reveal() == "rtmp://127.0.0.1/live/ada"
+    Broadcaster.objects.filter(slug="ada").update(enabled=False)
+    assert [feed.stream for feed in wished(channel).feeds] == [eve.pk]
+
+
+def test_a_channel_that_nobody_may_take_over_has_no_wish(channel: Channel) -> None:
+    channel.takeover_rights.all().delete()
+    live("ada", NOW)
+    assert wishes([channel], NOW) == {}
+
+
+def test_silence_is_known_by_the_tracks(channel: Channel) -> None:
+    row = live("ada", NOW)
+    for tracks, sound in (
+        ([], True),
+        (["H264", "MPEG-4 Audio"], True),
+        (["H264", "AAC"], True),
+        (["H264"], False),
+    ):
+        LiveStream.objects.filter(pk=row.pk).update(tracks=tracks)
+        assert wished(channel).feeds[0].has_audio is sound
+
+
+def test_what_is_chosen_by_hand_holds_until_nobody_was_live_for_a_minute(
+    channel: Channel,
+) -> None:
+    ada, eve = live("ada", NOW), live("eve", NOW)
+    actions.give_back(channel, by="me", now=NOW)
+    assert wished(channel, NOW + timedelta(hours=3)).returned
+    who = Broadcaster.objects.get(slug="eve")
+    actions.take(channel, by="me", now=NOW, broadcaster=who)
+    found = wished(channel, NOW + timedelta(hours=3))
+    assert [feed.stream for feed in found.feeds] == [eve.pk]
+    assert found.present == {ada.pk, eve.pk}
+    assert found.feeds[0].asked == NOW.timestamp()
+    # Eve ends; Ada alone does not keep the choice.
+    over = NOW + timedelta(hours=4)
+    LiveStream.objects.filter(pk=eve.pk).update(ended_at=over)
+    assert wished(channel, over + LATCH).feeds == ()
+    later = over + LATCH + timedelta(seconds=1)
+    assert [feed.stream for feed in wished(channel, later).feeds] == [ada.pk]
+    # Tomorrow's show is another one.
+    live("eve", later)
+    assert wished(channel, later).feeds[0].broadcaster != who.pk
+
+
+def test_take_is_refused_where_nobody_is_live(channel: Channel) -> None:
+    with pytest.raises(actions.NobodyLiveError, match="Nobody who may take it over is live"):
+        actions.take(channel, by="me", now=NOW)
+    live("ada", NOW - timedelta(hours=1), NOW)
+    with pytest.raises(actions.NobodyLiveError):
+        actions.take(channel, by="me", now=NOW)
+    live("eve", NOW)
+    actions.take(channel, by="me", now=NOW)
+    channel.refresh_from_db()
+    assert channel.live_broadcaster == Broadcaster.objects.get(slug="eve")
+    Channel.objects.update(order=Channel.Order.OFF)
+    with pytest.raises(actions.NotRunningError):
+        actions.take(channel, by="me", now=NOW)
+
+
+@given(
+    gaps=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 7200)), max_size=8),
+    idle=st.integers(0, 60),
+)
+def test_a_choice_holds_over_pauses(gaps: list[tuple[int, int]], idle: int) -> None:
+    at, spans = NOW, []
+    for pause, length in gaps:
+        began = at + timedelta(seconds=pause)
+        at = began + timedelta(seconds=length)
+        spans.append((began, at))
+    assert holds(NOW, spans, at + timedelta(seconds=idle))
+    assert not holds(NOW, spans, at + timedelta(seconds=61))
+    late = at + timedelta(seconds=61)
+    assert not holds(NOW, [*spans, (late, late)], late)
