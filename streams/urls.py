@@ -3,10 +3,12 @@ from django.urls import path, re_path
 from streams import views
 from streams.orders import ORDERS
 from streams.views import calendar
+from streams.views.metrics import metrics
 
 urlpatterns = [
     path("health", views.health, name="health"),
     path("health/", views.health),
+    path("metrics", metrics, name="metrics"),
     # Under /admin/monitor/, so that the sidebar marks one entry only.
     path("admin/monitor/<slug:slug>/", views.monitor, name="monitor"),
     path("admin/calendar/<slug:slug>/", calendar.page, name="calendar"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import logging
 import os
 import re
@@ -101,12 +102,13 @@ MIDDLEWARE = [
     "streamsite.middleware.RealAddressMiddleware",
     "streamsite.middleware.RequestIdMiddleware",
     "streamsite.middleware.ProblemMiddleware",
+    "streamsite.security.BodySizeMiddleware",
     "streams.views.callbacks.CallbackMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "streamsite.middleware.CompressTextMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "streamsite.security.PolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -169,9 +171,8 @@ AXES_IPWARE_META_PRECEDENCE_ORDER = ["REMOTE_ADDR"]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
-        # Alpine, which drives unfold's menus, evaluates expressions and sets styles.
-        "script-src": [SELF, UNSAFE_EVAL],
-        "style-src": [SELF, UNSAFE_INLINE],
+        "script-src": [SELF],
+        "style-src": [SELF],
         "img-src": [SELF, "data:", "blob:"],
         # hls.js hands the picture to the browser as a blob, and parses it in a worker from one.
         "media-src": [SELF, "blob:"],
@@ -182,7 +183,14 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
-
+#: For pages of the admin's theme: Alpine, which drives unfold's menus, evaluates expressions
+#: and sets styles.
+THEME_POLICY = CONTENT_SECURITY_POLICY["DIRECTIVES"] | {
+    "script-src": [SELF, UNSAFE_EVAL],
+    "style-src": [SELF, UNSAFE_INLINE],
+}
+#: Bytes of a form or of JSON, which is held in memory whole.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 #: Sites whose pages may call the API with a key. Nobody's cookie is taken from there.
 CORS_ALLOWED_ORIGINS = env.words("CORS_ALLOWED_ORIGINS")
 for _origin in CORS_ALLOWED_ORIGINS:
@@ -417,6 +425,20 @@ DJANGO_STRUCTLOG_STATUS_2XX_LOG_LEVEL = logging.DEBUG
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 
 VERSION = __version__
+
+# ---- metrics for Prometheus ------------------------------------------------------------------
+#: Who shows it as a bearer token may read /metrics.
+METRICS_TOKEN = env.secret("METRICS_TOKEN")
+#: Who asks from there needs no token. Both empty: nobody reads it.
+METRICS_ADDRESSES = env.words("METRICS_ADDRESSES")
+for _network in METRICS_ADDRESSES:
+    try:
+        ipaddress.ip_network(_network)
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"METRICS_ADDRESSES holds {_network!r}: write addresses such as 127.0.0.1, or "
+            "networks such as 10.0.0.0/8."
+        ) from None
 
 # ---- the admin's frame -----------------------------------------------------------------------
 UNFOLD = {

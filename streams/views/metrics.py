@@ -1,0 +1,51 @@
+"""`/metrics`, for Prometheus."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+
+from django.conf import settings
+from django.core.cache import cache
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
+from streams import prometheus
+
+#: Seconds for which an answer is given again: counting a library of a million takes its time.
+KEPT = 5
+
+
+@never_cache
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """With METRICS_TOKEN, or from METRICS_ADDRESSES. Where neither is set it is not there."""
+    if not settings.METRICS_TOKEN and not settings.METRICS_ADDRESSES:
+        raise Http404
+    if not (_has_token(request) or _is_from(request.META.get("REMOTE_ADDR", ""))):
+        answer = HttpResponse("Send METRICS_TOKEN as a bearer token.\n", "text/plain", 401)
+        answer["WWW-Authenticate"] = 'Bearer realm="metrics"'
+        return answer
+    now = timezone.now()
+    told = cache.get_or_set("metrics", lambda: prometheus.text(now), KEPT)
+    return HttpResponse(told, CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _has_token(request: HttpRequest) -> bool:
+    wanted = settings.METRICS_TOKEN.reveal()
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    same = hmac.compare_digest(given.strip().encode(), wanted.encode())
+    return bool(wanted) and scheme.lower() == "bearer" and same
+
+
+def _is_from(address: str) -> bool:
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped:
+        known = known.ipv4_mapped
+    return any(known in ipaddress.ip_network(each) for each in settings.METRICS_ADDRESSES)

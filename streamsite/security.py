@@ -1,0 +1,66 @@
+"""What browsers are told to forbid themselves, and what is too large to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from csp.middleware import CSPMiddleware, PolicyParts
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+#: Bytes of any request: one part of an upload, with nginx's `client_max_body_size`.
+LARGEST: Final = 100 * 1024 * 1024
+#: None of these is asked of a browser, so no page may ask, nor what was smuggled into one.
+PERMISSIONS: Final = ", ".join(
+    f"{name}=()"
+    for name in (
+        *("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "hid"),
+        *("magnetometer", "microphone", "midi", "payment", "serial", "usb"),
+    )
+)
+
+
+class PolicyMiddleware(CSPMiddleware):
+    """The strict policy for all but the pages of the admin's theme, which gets along with less.
+
+    Those are all that is HTML, but the API's documentation.
+    """
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        response.headers.setdefault("Permissions-Policy", PERMISSIONS)
+        told: HttpResponseBase = super().process_response(request, response)
+        return told
+
+    def get_policy_parts(
+        self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
+    ) -> PolicyParts:
+        parts: PolicyParts = super().get_policy_parts(request, response, report_only)
+        html = response.headers.get("Content-Type", "").startswith("text/html")
+        if html and not report_only and not request.path_info.startswith("/api/"):
+            parts.config = parts.config or settings.THEME_POLICY
+        return parts
+
+
+class BodySizeMiddleware:
+    """413 for a body that is too large, by what its length is said to be. Unread.
+
+    One without a length is none: it is not read at all.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        data = request.content_type == "application/json"
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE if data else LARGEST
+        if not length.isdecimal():
+            return HttpResponse(status=HTTPStatus.BAD_REQUEST)
+        if int(length) > most:
+            return HttpResponse(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return self.get_response(request)
