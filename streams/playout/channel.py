@@ -65,7 +65,7 @@ class Channel:
         self.sources = sources
         self.playback.choice.cursors = assignment.cursors
         self.playback.choice.troubled = "programme" in assignment.open_incidents
-        self.live = Live(tools, policy, self.folder, plan, self.report)
+        self.live = Live(tools, self.folder, plan, self.report)
         self.pushers = Pushers(
             tools, policy, self.folder, hls, report=self._output_air, relay=self._relay
         )
@@ -138,7 +138,7 @@ class Channel:
             self._beat_starved(now)
             self._beat_live(now)
             self.playback.beat(self.assignment.plan, self.hub.clock, now)
-            self.live.relayed(self.playback.turn)
+            self.live.relayed(self.playback.source)
             self.window.look()
             if self.window.ready or self.pushers.plans:
                 self.pushers.want(self.assignment.plan.outputs, now.mono)
@@ -218,7 +218,7 @@ class Channel:
         if not self.pushers.stop(now.mono):
             return
         played = self.playback.stop(now.mono)
-        self.live.relayed(self.playback.turn)
+        self.live.relayed(self.playback.source)
         ended = self.live.stop(now), self.hub.stop(now)
         if played and all(ended):
             self._finish(now)

@@ -165,8 +165,16 @@ def _faded(house: House) -> tuple[str, ...]:
     return ("-c:v", "copy", "-af", f"afade=t=in:d={FADE}", *_sound(house))
 
 
-def conformer(ffmpeg: str, port: int, feed: LiveFeed, house: House) -> Command:
-    """Reads a live feed and encodes it to the house format, into a pipe of its own."""
+def conformer(ffmpeg: str, port: int, feed: LiveFeed, house: House | None) -> Command:
+    """Reads a live feed into a pipe of its own, encoded to the house format.
+
+    `house`: None: as it comes. FFmpeg then says what it is.
+    """
+    if house is None:
+        handled: Command = ("-c", "copy", "-loglevel", "level+info")
+    else:
+        # What is lost on its way is filled up: sound and picture stay together.
+        handled = (*encode(house), "-af", "aresample=async=1")
     return (
         *_common(ffmpeg, port),
         # Without these two it looks for the frame rate for seconds, or misses the first
@@ -177,9 +185,7 @@ def conformer(ffmpeg: str, port: int, feed: LiveFeed, house: House) -> Command:
         *("-i", Hidden(Secret(_listing(feed)))),
         *(() if feed.has_audio else SILENCE),
         *("-map", "0:v:0", "-map", "0:a:0" if feed.has_audio else "1:a:0"),
-        *encode(house),
-        # What is lost on its way is filled up: sound and picture stay together.
-        *("-af", "aresample=async=1"),
+        *handled,
         # A relay may begin at any keyframe: it finds the tables before it.
         *("-muxdelay", "0", "-muxpreload", "0", "-pes_payload_size", "0"),
         *("-mpegts_flags", "+resend_headers+pat_pmt_at_frames", "-f", "mpegts", "pipe:1"),

@@ -1,30 +1,28 @@
 """The owner's live feeds: what reads them, and what is shown of them on the channel.
 
 A conformer reads a feed and encodes it to the house format into a pipe of its own, while the
-programme plays on. Once the feed may be on, a relay plays that pipe into the channel's feed.
+programme plays on; another reads it as it comes, should it be in the house format already.
+Once the feed may be on, a relay plays one of these pipes into the channel's feed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from media_library.house import House
-from streams.playout import commands, ledger, mpegts, process, takeover
+from streams.playout import ledger, process, takeover
 from streams.playout.feed import Feed
 from streams.playout.item import TAKEOVER, Item, Kind, Mode, Turn
-from streams.playout.plan import ChannelPlan, Policy, Tools
+from streams.playout.plan import ChannelPlan, Tools
+from streams.playout.reader import DEPTH, Reader
 from streams.playout.report import Now, Report
 from streams.playout.role import Role
 from streams.playout.takeover import LiveFeed, Shown, Signal, State, Wish
 from streamsite.secret import Secret
 
-#: Seconds between two starts of the same feed's conformer.
-PAUSE: Final = 1.0
-#: Seconds of the feed for which its pipe has room: two keyframes, and a late look.
-DEPTH: Final = 5
 #: What an item of a live feed is called, and the incident where one is lost.
 LIVE: Final = "live"
 _SLATES: Final = {Shown.SOON: "soon", Shown.TROUBLE: "trouble"}
@@ -32,23 +30,31 @@ _SLATES: Final = {Shown.SOON: "soon", Shown.TROUBLE: "trouble"}
 
 @dataclass(slots=True)
 class Conformer:
-    """What reads one feed. Without a role it could not be started, or has ended."""
+    """What reads one feed."""
 
     feed: LiveFeed
-    pipe: Feed
-    #: When its feed was seen first. On the monotonic clock, as all times here.
+    #: When its feed was seen first, on the monotonic clock.
     began: float
-    moved: float
-    role: Role | None = None
-    #: A keyframe has come since the role was started.
-    picture: bool = False
-    started: float = float("-inf")
-    #: A relay reads its pipe.
-    relayed: bool = False
+    readers: dict[Mode, Reader] = field(default_factory=dict)
 
     @property
-    def signal(self) -> Signal:
-        return Signal(self.began, self.picture and self.role is not None, self.moved)
+    def relayed(self) -> Reader | None:
+        return next((reader for reader in self.readers.values() if reader.relayed), None)
+
+    def best(self, house: House) -> Reader | None:
+        """What a relay reads, or would."""
+        copied = self.readers.get(Mode.COPY)
+        if self.relayed is not None:
+            return self.relayed
+        if copied is not None and copied.is_house(house):
+            return copied
+        return self.readers.get(Mode.TRANSCODE)
+
+    def signal(self, house: House) -> Signal:
+        reader = self.best(house)
+        if reader is None:
+            return Signal(self.began, picture=False, moved=self.began)
+        return Signal(self.began, picture=reader.alive, moved=reader.moved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +68,8 @@ class Instead:
 class Live:
     """Keeps the conformers of a channel, and decides by what they give. `beat` never waits."""
 
-    def __init__(
-        self, tools: Tools, policy: Policy, folder: Path, plan: ChannelPlan, report: Report
-    ) -> None:
+    def __init__(self, tools: Tools, folder: Path, plan: ChannelPlan, report: Report) -> None:
         self.tools = tools
-        self.policy = policy
         self.folder = folder
         self.report = report
         self.plan = plan
@@ -84,9 +87,13 @@ class Live:
         return bool(self.conformers) or self.state.shown is not Shown.PROGRAMME
 
     def roles(self) -> Iterator[Role]:
+        for reader in self._readers():
+            if reader.role is not None:
+                yield reader.role
+
+    def _readers(self) -> Iterator[Reader]:
         for conformer in self.conformers.values():
-            if conformer.role is not None:
-                yield conformer.role
+            yield from conformer.readers.values()
 
     def instead(self) -> Instead | None:
         """What plays instead of the programme now; None: nothing does."""
@@ -94,10 +101,12 @@ class Live:
         if state.shown is Shown.PROGRAMME:
             return None
         if state.shown is Shown.LIVE:
-            if (conformer := self.conformers.get(state.stream or 0)) is None:
+            conformer = self.conformers.get(state.stream or 0)
+            reader = None if conformer is None else conformer.best(self.plan.house)
+            if conformer is None or reader is None:
                 return None
-            item = _item(conformer.feed)
-            return Instead(Turn(item, TAKEOVER, state.why, fade=True), conformer.pipe)
+            item = _item(conformer.feed, reader.mode)
+            return Instead(Turn(item, TAKEOVER, state.why, fade=True), reader.pipe)
         slate = getattr(self.plan, _SLATES[state.shown]) or self.plan.slate
         trouble = state.shown is Shown.TROUBLE
         return Instead(Turn(slate, TAKEOVER, state.why, stands_in=trouble))
@@ -107,40 +116,40 @@ class Live:
     def adopt(self, role: Role, now: Now) -> None:
         """Raises `KeyError`, `TypeError` or `ValueError` where the record is another's."""
         notes = role.process.record.notes
-        stream, name = int(notes["stream"]), str(notes["name"])
+        stream, name, mode = int(notes["stream"]), str(notes["name"]), Mode(notes["mode"])
         feed = LiveFeed(stream, int(notes["broadcaster"]), name, Secret(""), now.wall)
-        conformer = Conformer(feed, self._pipe(stream), now.mono, now.mono, role)
-        conformer.began -= float(notes["debounce"])
-        conformer.started = now.mono
-        conformer.picture = True
-        self.conformers[stream] = conformer
+        # It was seen before: how long it has lasted need not be waited for again.
+        known = self.conformers.setdefault(stream, Conformer(feed, float("-inf")))
+        known.readers[mode] = reader = self._reader(stream, mode, now)
+        reader.role, reader.picture, reader.started = role, True, now.mono
 
     def resume(self, turn: Turn, now: Now) -> None:
         """That was shown when the earlier supervisor ended, and is still."""
-        shown = {
-            self.plan.soon and self.plan.soon.key: Shown.SOON,
-            self.plan.trouble and self.plan.trouble.key: Shown.TROUBLE,
-        }.get(turn.item.key, Shown.TROUBLE)
-        if (stream := stream_of(turn.item)) is not None:
+        shown, stream = Shown.TROUBLE, stream_of(turn.item)
+        if self.plan.soon is not None and turn.item.key == self.plan.soon.key:
+            shown = Shown.SOON
+        if stream is not None:
             shown = Shown.LIVE
+            conformer = self.conformers.get(stream)
+            if conformer is not None and turn.item.mode in conformer.readers:
+                conformer.readers[turn.item.mode].relayed = True
         self.state = State(shown, now.mono, stream, turn.why)
 
     # ---- the loop
 
     def beat(self, plan: ChannelPlan, wish: Wish, now: Now) -> None:
         self.plan = plan
-        signals = {pk: conformer.signal for pk, conformer in self.conformers.items()}
-        wanted = list(takeover.conformed(self.state, wish, signals))
+        wanted = list(takeover.conformed(self.state, wish, self._signals()))
         feeds = {feed.stream: feed for feed in wish.feeds}
         for stream in [pk for pk in self.conformers if pk not in wanted]:
             self._end(self.conformers[stream], now)
         for stream in wanted:
             if stream in feeds:
-                self._keep(feeds[stream], plan.house, wish, now)
-        for conformer in self.conformers.values():
-            self._read(conformer, now)
-        signals = {pk: conformer.signal for pk, conformer in self.conformers.items()}
-        before, self.state = self.state, takeover.decide(self.state, wish, signals, now.mono)
+                self._keep(feeds[stream], now)
+        for reader in self._readers():
+            reader.read(self.folder, self.report, now)
+        before, signals = self.state, self._signals()
+        self.state = takeover.decide(before, wish, signals, now.mono)
         if before != self.state:
             self._tell(before, feeds, now)
 
@@ -151,84 +160,60 @@ class Live:
         return not self.conformers
 
     def close(self) -> None:
-        for conformer in self.conformers.values():
-            conformer.pipe.close()
+        for reader in self._readers():
+            reader.close()
 
-    def _keep(self, feed: LiveFeed, house: House, wish: Wish, now: Now) -> None:
-        conformer = self.conformers.get(feed.stream)
-        if conformer is None:
-            pipe = self._pipe(feed.stream, house.bytes_per_second * DEPTH)
-            conformer = Conformer(feed, pipe, now.mono, now.mono)
-            self.conformers[feed.stream] = conformer
+    def relayed(self, pipe: Feed | None) -> None:
+        """What is read by what plays now: it is not ours to read."""
+        for reader in self._readers():
+            reader.relayed = reader.pipe is pipe
+
+    def _signals(self) -> dict[int, Signal]:
+        house = self.plan.house
+        return {pk: conformer.signal(house) for pk, conformer in self.conformers.items()}
+
+    def _keep(self, feed: LiveFeed, now: Now) -> None:
+        conformer = self.conformers.setdefault(feed.stream, Conformer(feed, now.mono))
         conformer.feed = feed
-        if conformer.role is not None or now.mono - conformer.started < PAUSE:
-            return
-        conformer.started, conformer.picture = now.mono, False
-        # What an earlier one left is older than what comes.
-        conformer.pipe.skip(len)
-        try:
-            sock = process.progress_socket()
-            started = process.spawn(
-                self.tools,
-                self.folder,
-                f"{process.CONFORMER}-{feed.stream}",
-                commands.conformer(self.tools.ffmpeg, sock.getsockname()[1], feed, house),
-                sock=sock,
-                stdout=conformer.pipe.fd,
-                notes=_notes(feed, wish),
-            )
-        except (process.SpawnError, OSError) as error:
-            self.report.say(now, process.CONFORMER, "error", f"{feed.name}: {error}")
-            return
-        conformer.role = Role(started, now.mono)
+        # Once it is known which of the two is on, the other one only costs.
+        chosen = conformer.relayed
+        modes = [chosen.mode] if chosen else [Mode.TRANSCODE, *_copied(feed)]
+        for mode in [mode for mode in conformer.readers if mode not in modes]:
+            self._end_reader(conformer, mode, now)
+        for mode in modes:
+            reader = conformer.readers.get(mode)
+            if reader is None:
+                reader = conformer.readers[mode] = self._reader(feed.stream, mode, now)
+            name = f"{process.CONFORMER}-{feed.stream}-{mode}"
+            try:
+                reader.start(self.tools, self.folder, name, feed, self.plan.house, now.mono)
+            except (process.SpawnError, OSError) as error:
+                self.report.say(now, process.CONFORMER, "error", f"{feed.name}: {error}")
 
-    def _read(self, conformer: Conformer, now: Now) -> None:
-        role = conformer.role
-        if role is None:
-            return
-        if role.read(now.mono):
-            conformer.moved = now.mono
-        if not conformer.relayed and conformer.pipe.skip(_newest(conformer.pipe)):
-            # Older pictures are of no use: who goes on air is seen at once.
-            conformer.picture = True
-        if role.process.exited():
-            self.report.relay(now, role)
-            process.forget(self.folder, role.name)
-            role.close()
-            conformer.role = None
+    def _reader(self, stream: int, mode: Mode, now: Now) -> Reader:
+        length = self.plan.house.bytes_per_second * DEPTH
+        path = self.folder / f"{LIVE}-{stream}-{mode}.fifo"
+        return Reader(mode, Feed.open(path, int(length)), now.mono)
 
     def _end(self, conformer: Conformer, now: Now) -> None:
-        role = conformer.role
-        if role is not None:
-            # It has nothing to finish, and may wait for the network.
-            role.kill(now.mono)
-            if not role.process.exited():
-                return
-            process.forget(self.folder, role.name)
-            role.close()
-            conformer.role = None
-        if conformer.relayed:
-            # Who reads it has still to be woken through it.
-            return
-        conformer.pipe.close()
-        conformer.pipe.path.unlink(missing_ok=True)
-        del self.conformers[conformer.feed.stream]
+        for mode in list(conformer.readers):
+            self._end_reader(conformer, mode, now)
+        if not conformer.readers:
+            del self.conformers[conformer.feed.stream]
 
-    def _pipe(self, stream: int, length: int = 0) -> Feed:
-        return Feed.open(self.folder / f"live-{stream}.fifo", length)
+    def _end_reader(self, conformer: Conformer, mode: Mode, now: Now) -> None:
+        reader = conformer.readers[mode]
+        if reader.end(self.folder, now.mono):
+            reader.close()
+            reader.pipe.path.unlink(missing_ok=True)
+            del conformer.readers[mode]
 
     # ---- what is told
 
-    def relayed(self, turn: Turn | None) -> None:
-        """What plays now: of a feed that does, the pipe is not ours to read."""
-        stream = None if turn is None else stream_of(turn.item)
-        for pk, conformer in self.conformers.items():
-            conformer.relayed = pk == stream
-
     def _tell(self, before: State, feeds: dict[int, LiveFeed], now: Now) -> None:
-        state, told = self.state, LIVE
+        state = self.state
         if state.shown is not before.shown or state.stream != before.stream:
-            self.report.say(now, told, "info", f"{_WORDS[state.shown]}: {state.why}")
+            self.report.say(now, LIVE, "info", f"{_WORDS[state.shown]}: {state.why}")
         feed = feeds.get(state.stream or 0)
         if feed is not None and feed.stream not in self._asked:
             self._asked.add(feed.stream)
@@ -239,9 +224,9 @@ class Live:
                 )
             )
         if state.shown is Shown.TROUBLE:
-            self.report.incident(told, state.why, now.wall, severity="degraded")
+            self.report.incident(LIVE, state.why, now.wall, severity="degraded")
         else:
-            self.report.over(told, now.wall)
+            self.report.over(LIVE, now.wall)
         if state.shown is Shown.PROGRAMME and before.stream not in {None, self._aired}:
             self._over(before.stream, state.why, now.wall)
 
@@ -271,21 +256,13 @@ _WORDS: Final = {
 }
 
 
-def _newest(pipe: Feed) -> Callable[[bytes], int | None]:
-    """Where a relay may begin in what waits; all of it is left out that leaves no room."""
-    most = pipe.capacity * 3 // 4
-
-    def find(data: bytes) -> int | None:
-        at = mpegts.keyframe(data)
-        if len(data) - (at or 0) > most:
-            return len(data) - len(data) % mpegts.PACKET
-        return at
-
-    return find
+def _copied(feed: LiveFeed) -> tuple[Mode, ...]:
+    # Without sound it is not the house format, whatever its picture.
+    return (Mode.COPY,) if feed.has_audio else ()
 
 
-def _item(feed: LiveFeed) -> Item:
-    return Item(f"Live: {feed.name}", f"{LIVE}-{feed.stream}", Mode.COPY, Kind.LIVE)
+def _item(feed: LiveFeed, mode: Mode) -> Item:
+    return Item(f"Live: {feed.name}", f"{LIVE}-{feed.stream}", mode, Kind.LIVE)
 
 
 def fits(turn: Turn, wanted: Instead | None) -> bool:
@@ -298,12 +275,3 @@ def fits(turn: Turn, wanted: Instead | None) -> bool:
 def stream_of(item: Item) -> int | None:
     """The stream that a live item shows; None: it is no live item."""
     return int(item.key.removeprefix(f"{LIVE}-")) if item.kind is Kind.LIVE else None
-
-
-def _notes(feed: LiveFeed, wish: Wish) -> dict[str, Any]:
-    return {
-        "stream": feed.stream,
-        "broadcaster": feed.broadcaster,
-        "name": feed.name,
-        "debounce": wish.debounce,
-    }

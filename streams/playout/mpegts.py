@@ -38,7 +38,7 @@ class Tail:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class Frame:
     """A frame's beginning: where it stands, and its timestamps in ticks."""
 
     at: int
@@ -86,16 +86,22 @@ def head(data: bytes, seconds: Fraction) -> bytes:
 
     Less, where there is not so much; nothing, where no frame ends in it.
     """
-    start = _aligned(data)
-    pictures = [] if start is None else [f for f in _frames(data, start) if f.kind in VIDEO_IDS]
-    for frame in pictures:
-        if Fraction((frame.dts - pictures[0].dts) % WRAP, CLOCK) >= seconds:
+    found = list(pictures(data))
+    for frame in found:
+        if Fraction((frame.dts - found[0].dts) % WRAP, CLOCK) >= seconds:
             return data[: frame.at]
     # The last one may not be whole.
-    return data[: pictures[-1].at] if pictures else b""
+    return data[: found[-1].at] if found else b""
 
 
-def _frames(data: bytes, start: int) -> Iterator[_Frame]:
+def pictures(data: bytes) -> Iterator[Frame]:
+    """The video frames that begin in a piece of stream."""
+    start = _aligned(data)
+    if start is not None:
+        yield from (frame for frame in _frames(data, start) if frame.kind in VIDEO_IDS)
+
+
+def _frames(data: bytes, start: int) -> Iterator[Frame]:
     for at in range(start, len(data) - PACKET + 1, PACKET):
         if data[at] != SYNC or not data[at + 1] & 0x40:
             continue
@@ -111,7 +117,7 @@ def _frames(data: bytes, start: int) -> Iterator[_Frame]:
             continue
         pts = _timestamp(data, head + 9)
         dts = _timestamp(data, head + 14) if flags & 0x40 else pts
-        yield _Frame(at, kind, pts, dts, keyframe)
+        yield Frame(at, kind, pts, dts, keyframe)
 
 
 def _table(data: bytes, at: int) -> bool:

@@ -99,7 +99,7 @@ class Playback:
         #: What plays in place of the programme; None: nothing does.
         self._instead: Instead | None = None
         #: What the present player reads, if that is a pipe.
-        self._source: Feed | None = None
+        self.source: Feed | None = None
         #: What an earlier supervisor's player played, and from where, that ended unseen.
         self._missed: tuple[Turn, Fraction] | None = None
 
@@ -193,9 +193,9 @@ class Playback:
         self._instead = instead
         if self.player is None or self._cut is not None:
             return
-        if self._source is None and instead is not None:
+        if self.source is None and instead is not None:
             # An earlier supervisor started it.
-            self._source = instead.pipe
+            self.source = instead.pipe
         if not fits(self.timeline.slots[-1].turn, instead):
             live = instead is not None and instead.pipe is not None
             self._end_turn(self.player, Cut("cut", why, resumes=True, sharp=live), now)
@@ -222,8 +222,8 @@ class Playback:
         if insist:
             # A read from a pipe ignores the first signal, and wakes when something comes.
             player.again()
-            if self._source is not None:
-                self._source.nudge()
+            if self.source is not None:
+                self.source.nudge()
 
     def stop(self, now: float) -> bool:
         """End the player. True when there is none."""
@@ -233,7 +233,7 @@ class Playback:
         if self.player.process.exited():
             process.forget(self.folder, self.player.name)
             self.player.close()
-            self.player = None
+            self.player = self.source = None
         return self.player is None
 
     def _due(self, clock: HubClock | None, now: float) -> bool:
@@ -308,7 +308,7 @@ class Playback:
         return level > 0 and now - player.moved < ADVANCING
 
     def _ended(self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: Now) -> None:
-        cut, self.player, self._cut = self._cut, None, None
+        cut, self.player, self._cut, self.source = self._cut, None, None, None
         self.relay(player)
         slot = self.timeline.slots[-1]
         turn, code = slot.turn, player.process.code()
@@ -394,8 +394,8 @@ class Playback:
 
     def _started(self, plan: ChannelPlan, turn: Turn, start: Fraction) -> process.Process:
         """A player of that turn, or a relay. Raises `SourceError`, `SpawnError`, `OSError`."""
-        self._source = None if self._instead is None else self._instead.pipe
-        location = None if self._source is not None else self.sources.locate(turn.item)
+        self.source = None if self._instead is None else self._instead.pipe
+        location = None if self.source is not None else self.sources.locate(turn.item)
         sock = process.progress_socket()
         port = sock.getsockname()[1]
         if location is None:
@@ -404,16 +404,16 @@ class Playback:
             command = commands.player(
                 self.tools.ffmpeg, port, turn, location, plan.house, start
             )
-        if self._source is not None:
+        if self.source is not None:
             # What came while nobody read is old.
-            self._source.skip(mpegts.keyframe)
+            self.source.skip(mpegts.keyframe)
         return process.spawn(
             self.tools,
             self.folder,
             process.PLAYER,
             command,
             sock=sock,
-            stdin=subprocess.DEVNULL if self._source is None else self._source.fd,
+            stdin=subprocess.DEVNULL if self.source is None else self.source.fd,
             stdout=self.feed.fd,
             notes=notes_of(turn, start),
         )

@@ -176,8 +176,10 @@ def _live(
     signal = None if state.stream is None else signals.get(state.stream)
     if state.stream not in wish.present:
         return replace(state, shown=Shown.TROUBLE, since=now, why="The feed has ended.")
-    if signal is not None and now - signal.moved >= LOST:
+    if signal is not None and (not signal.picture or now - signal.moved >= LOST):
         why = f"Nothing has come from the feed for {LOST:.0f} s."
+        if not signal.picture:
+            why = "The connection to the feed broke."
         return replace(state, shown=Shown.TROUBLE, since=now, why=why)
     if ready is None or ready.stream == state.stream or now - state.since < DWELL:
         return state

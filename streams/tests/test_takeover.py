@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
+from media_library.house import House
 from streams import actions
 from streams.models import Broadcaster, Channel, LiveStream, Run, TakeoverRight
+from streams.playout.reader import is_described
 from streams.playout.takeover import (
     DWELL,
     GRACE,
@@ -153,6 +155,35 @@ def test_whatever_comes_nothing_flickers(
             if after.shown is Shown.LIVE:
                 assert after.stream in {feed.stream for feed in feeds}
         state = after
+
+
+@pytest.mark.parametrize(
+    ("picture", "sound", "house"),
+    [
+        (
+            "h264 (High), yuv420p, 1280x720 [SAR 1:1 DAR 16:9], 2499 kb/s, 30 fps, 30 tbr",
+            "",
+            True,
+        ),
+        ("h264 (Main), yuv420p(tv, bt709, progressive), 1280x720, 30 fps, 30 tbr", "", True),
+        ("h264 (High), yuv420p, 1920x1080 [SAR 1:1 DAR 16:9], 30 fps, 30 tbr", "", False),
+        ("h264 (High), yuv420p, 1280x720, 29.97 fps, 30 tbr", "", False),
+        ("h264 (High 4:4:4 Predictive), yuv444p, 1280x720, 30 fps, 30 tbr", "", False),
+        ("hevc (Main), yuv420p(tv), 1280x720, 30 fps, 30 tbr", "", False),
+        ("h264 (High), yuv420p, 1280x720, 30 fps, 30 tbr", "44100 Hz, stereo", False),
+        ("h264 (High), yuv420p, 1280x720, 30 fps, 30 tbr", "48000 Hz, mono", False),
+    ],
+)
+def test_the_house_format_is_known_by_its_description(
+    picture: str, sound: str, *, house: bool
+) -> None:
+    said = [
+        "[info] Input #0, concat, from '/dev/fd/3':",
+        f"[info]   Stream #0:0: Audio: aac (LC), {sound or '48000 Hz, stereo'}, fltp, 128 kb/s",
+        f"[info]   Stream #0:1: Video: {picture}, 1k tbn",
+    ]
+    assert is_described(said, House(1280, 720, 30, 3_000_000, 128_000)) is house
+    assert not is_described(said[:2], House(1280, 720, 30, 3_000_000, 128_000))
 
 
 # ---- rows ------------------------------------------------------------------------------------

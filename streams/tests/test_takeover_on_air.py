@@ -227,6 +227,44 @@ def test_who_is_on_goes_by_rank_and_by_hand(
     assert Takeover.objects.filter(ended_at=None).count() == 0
 
 
+def test_a_feed_in_the_house_format_is_sent_as_it_comes(
+    bench: Bench,
+    server: RtmpServer,
+    channel: Channel,
+    ingest: NginxIngest,
+    ada: Broadcaster,
+    tmp_path: Path,
+) -> None:
+    ready = clips.raw(
+        tmp_path / "ready.flv",
+        HOUSE,
+        OWNER,
+        60,
+        *("-c:v", "libx264", "-profile:v", "high", "-bf", "0", "-g", "30", "-b:v", "800k"),
+        *("-sc_threshold", "0", "-c:a", "aac", "-ac", "2", "-ar", "48000", "-f", "flv"),
+    )
+    _, key = keys.mint(ada, by="test", now=timezone.now())
+    with Watch(server, KEY) as watch:
+        owner = Publisher(f"{ingest.address}/live/ada?token={key.reveal()}", ready)
+        try:
+            until_on_air("live", 20)
+            until(lambda: len(conformers(bench, channel)) == 1, 10, "one of two is left")
+            assert conformers(bench, channel)[0].endswith("-copy")
+            watch.until_more(4)
+        finally:
+            owner.end()
+        until_on_air("item", 20)
+        watch.until_more(4)
+    bench.halt(channel)
+    assert server.sessions(KEY) == 1
+    (recording,) = server.recordings(KEY)
+    assert_no_gap(recording)
+    frames = [
+        mark.frame for clip, seen in stretches(recording) if clip == OWNER for mark in seen
+    ]
+    assert frames == list(range(frames[0], frames[0] + len(frames)))
+
+
 def test_a_feed_without_a_picture_is_announced_and_given_up(
     bench: Bench,
     server: RtmpServer,

@@ -1,0 +1,171 @@
+"""What reads one live feed into a pipe: encoded to the house format, or as it comes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from media_library.house import SAMPLE_RATE, House
+from streams.playout import commands, mpegts, process
+from streams.playout.feed import Feed
+from streams.playout.item import Mode
+from streams.playout.plan import Tools
+from streams.playout.report import Now, Report
+from streams.playout.role import Role
+from streams.playout.takeover import LiveFeed
+
+#: Seconds between two starts.
+PAUSE: Final = 1.0
+#: Seconds of the feed for which its pipe has room: two keyframes, and a late look.
+DEPTH: Final = 5
+#: What a feed may have of the house's bit rate and still be sent as it comes.
+MOST: Final = 1.5
+#: As FFmpeg 5 to 9 describe what they read.
+_PICTURE: Final = re.compile(
+    r"Video: h264 \([^)]*\), yuv420p[^x]*?, (?P<width>\d+)x(?P<height>\d+)\b.*?"
+    r" (?P<fps>\d+(?:\.\d+)?) fps,"
+)
+_SOUND: Final = f"Audio: aac (LC), {SAMPLE_RATE} Hz, stereo"
+
+
+@dataclass(slots=True)
+class Reader:
+    """Times are seconds of the monotonic clock."""
+
+    mode: Mode
+    pipe: Feed
+    moved: float
+    role: Role | None = None
+    #: A keyframe has come since the role was started.
+    picture: bool = False
+    started: float = float("-inf")
+    #: A relay reads its pipe, so nobody else may.
+    relayed: bool = False
+    #: What FFmpeg said of the feed, and how its pictures came.
+    _said: list[str] = field(default_factory=list)
+    _reordered: bool = False
+    _last: int | None = None
+    _longest: Fraction | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.role is not None and self.picture
+
+    def start(
+        self, tools: Tools, folder: Path, name: str, feed: LiveFeed, house: House, now: float
+    ) -> None:
+        """Raises `SpawnError` or `OSError`."""
+        if self.role is not None or self.relayed or now - self.started < PAUSE:
+            return
+        self.started, self.picture = now, False
+        self._said, self._reordered, self._last, self._longest = [], False, None, None
+        # What an earlier one left is older than what comes.
+        self.pipe.skip(len)
+        sock = process.progress_socket()
+        port = sock.getsockname()[1]
+        copied = self.mode is Mode.COPY
+        started = process.spawn(
+            tools,
+            folder,
+            name,
+            commands.conformer(tools.ffmpeg, port, feed, None if copied else house),
+            sock=sock,
+            stdout=self.pipe.fd,
+            notes={
+                "stream": feed.stream,
+                "broadcaster": feed.broadcaster,
+                "name": feed.name,
+                "mode": self.mode.value,
+            },
+        )
+        self.role = Role(started, now)
+
+    def read(self, folder: Path, report: Report, now: Now) -> None:
+        role = self.role
+        if role is None:
+            return
+        if role.read(now.mono):
+            self.moved = now.mono
+        if self.mode is Mode.COPY:
+            self._said += role.new_lines()
+        if not self.relayed and self.pipe.skip(self._newest):
+            # Older pictures are of no use: who goes on air is seen at once.
+            self.picture = True
+        if role.process.exited():
+            if self.mode is not Mode.COPY:
+                report.relay(now, role)
+            self._drop(folder, role)
+
+    def end(self, folder: Path, now: float) -> bool:
+        """It has nothing to finish, and may wait for the network. True when it is gone."""
+        role = self.role
+        if role is not None:
+            role.kill(now)
+            if not role.process.exited():
+                return False
+            self._drop(folder, role)
+        # Who reads it has still to be woken through it.
+        return not self.relayed
+
+    def close(self) -> None:
+        self.pipe.close()
+
+    def _drop(self, folder: Path, role: Role) -> None:
+        process.forget(folder, role.name)
+        role.close()
+        self.role = None
+
+    # ---- what comes
+
+    def is_house(self, house: House) -> bool:
+        """Whether the feed has been seen to be in the house format already.
+
+        A keyframe must have come twice, no farther apart than the house's: only then is it
+        known that they do.
+        """
+        rate = None if self.role is None else self.role.bitrate()
+        if rate is None or self._longest is None or self._reordered or not self.alive:
+            return False
+        most = MOST * (house.video_bitrate + house.audio_bitrate)
+        return (
+            is_described(self._said, house)
+            and self._longest <= Fraction(house.gop + 1, house.fps)
+            and rate <= most
+        )
+
+    @property
+    def _newest(self) -> Callable[[bytes], int | None]:
+        """Where a relay may begin in what waits; all of it is left out that leaves no room."""
+        most = self.pipe.capacity * 3 // 4
+
+        def find(data: bytes) -> int | None:
+            self._learn(data)
+            at = mpegts.keyframe(data)
+            if len(data) - (at or 0) > most:
+                return len(data) - len(data) % mpegts.PACKET
+            return at
+
+        return find
+
+    def _learn(self, data: bytes) -> None:
+        for picture in mpegts.pictures(data):
+            self._reordered = self._reordered or picture.pts != picture.dts
+            if picture.keyframe and picture.dts != self._last:
+                if self._last is not None:
+                    apart = Fraction((picture.dts - self._last) % mpegts.WRAP, mpegts.CLOCK)
+                    self._longest = max(self._longest or apart, apart)
+                self._last = picture.dts
+
+
+def is_described(said: Iterable[str], house: House) -> bool:
+    """Whether FFmpeg describes what it reads as the house format."""
+    lines = [line for line in said if "Stream #0:" in line]
+    found = next(filter(None, map(_PICTURE.search, lines)), None)
+    if found is None or not any(_SOUND in line for line in lines):
+        return False
+    size = (int(found["width"]), int(found["height"]))
+    return size == (house.width, house.height) and Fraction(found["fps"]) == house.fps
