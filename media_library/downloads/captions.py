@@ -1,0 +1,126 @@
+"""Subtitles: read VTT and SRT, take out what automatic ones repeat, write three forms. Pure.
+
+Automatic captions roll: each cue shows the last line once more above the new one, and between
+two such cues lies one of 10 ms with the old line alone. A player makes a scroll of that; a
+reader and a translator meet every line three times (yt-dlp issue 1734).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+_TIMES: Final = re.compile(
+    r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})\s*-->\s*(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
+)
+_TAG: Final = re.compile(r"<[^>]*>|\{\\[^}]*\}")
+#: Milliseconds: a cue so short only carries the scroll on.
+_FLASH: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """Milliseconds from the start."""
+
+    start: int
+    end: int
+    lines: tuple[str, ...]
+
+
+def parse(text: str) -> list[Cue]:
+    """The cues of a VTT or SRT, without their markup; what is no cue is left out."""
+    lines = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    times = [
+        (at, found) for at, line in enumerate(lines) if (found := _TIMES.match(line.strip()))
+    ]
+    ends = [at for at, _ in times[1:]] + [len(lines)]
+    cues = []
+    for (at, found), last in zip(times, ends, strict=True):
+        shown = lines[at + 1 : last]
+        # An empty line ends a cue; one of a space is part of it, in automatic captions.
+        if "" in shown:
+            shown = shown[: shown.index("")]
+        elif last < len(lines) and shown and shown[-1].strip().isdecimal():
+            # The number of the next cue.
+            shown = shown[:-1]
+        kept = tuple(plain for line in shown if (plain := _plain(line)))
+        start, end = _milliseconds(found.groups()[:4]), _milliseconds(found.groups()[4:])
+        if end > start:
+            cues.append(Cue(start, end, kept))
+    return sorted(cues, key=lambda cue: cue.start)
+
+
+def _plain(line: str) -> str:
+    return " ".join(html.unescape(_TAG.sub("", line)).split())
+
+
+def _milliseconds(parts: Sequence[str | None]) -> int:
+    hours, minutes, seconds, fraction = parts
+    whole = (int(hours or 0) * 60 + int(minutes or 0)) * 60 + int(seconds or 0)
+    return whole * 1000 + int((fraction or "0").ljust(3, "0"))
+
+
+def unrolled(cues: Sequence[Cue]) -> list[Cue]:
+    """Each line once, when it came; cues that said nothing new prolong the one before."""
+    kept: list[Cue] = []
+    shown: tuple[str, ...] = ()
+    for cue in cues:
+        rolling = bool(kept) and cue.start <= kept[-1].end + _FLASH
+        new = cue.lines
+        if rolling:
+            # What the last cue ended with, this one begins with.
+            for count in range(min(len(shown), len(cue.lines)), 0, -1):
+                if shown[-count:] == cue.lines[:count]:
+                    new = cue.lines[count:]
+                    break
+        if new:
+            if kept and kept[-1].end > cue.start:
+                kept[-1] = replace(kept[-1], end=max(kept[-1].start + 1, cue.start))
+            kept.append(replace(cue, lines=new))
+        elif rolling and cue.end - cue.start > _FLASH:
+            kept[-1] = replace(kept[-1], end=max(kept[-1].end, cue.end))
+        if cue.lines:
+            shown = cue.lines
+    return kept
+
+
+def srt(cues: Sequence[Cue]) -> str:
+    blocks = (
+        f"{number}\n{_time(cue.start, ',')} --> {_time(cue.end, ',')}\n" + "\n".join(cue.lines)
+        for number, cue in enumerate(cues, 1)
+    )
+    return "\n\n".join(blocks) + "\n"
+
+
+def vtt(cues: Sequence[Cue]) -> str:
+    blocks = (
+        f"{_time(cue.start, '.')} --> {_time(cue.end, '.')}\n"
+        + "\n".join(html.escape(line, quote=False) for line in cue.lines)
+        for cue in cues
+    )
+    return "\n\n".join(["WEBVTT", *blocks]) + "\n"
+
+
+def txt(cues: Sequence[Cue]) -> str:
+    """The words alone: a new paragraph where nothing was said for three seconds."""
+    return "\n".join(_paragraphs(cues)) + "\n"
+
+
+def _paragraphs(cues: Sequence[Cue]) -> Iterator[str]:
+    end, words = 0, ""
+    for cue in cues:
+        if words and cue.start - end > 3000:  # noqa: PLR2004 - three seconds
+            yield words
+            words = ""
+        words = " ".join(filter(None, (words, *cue.lines)))
+        end = cue.end
+    if words:
+        yield words
+
+
+def _time(milliseconds: int, point: str) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{point}{rest:03}"

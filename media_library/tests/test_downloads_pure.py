@@ -1,0 +1,323 @@
+"""What is decided without a network: options, errors, progress, captions, addresses."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from media_library.downloads import captions, cookies, options
+from media_library.downloads.addresses import RefusedError, Rules, judged, may_reach, networks
+from media_library.downloads.captions import Cue, parse, unrolled
+from media_library.downloads.errors import POLICIES, Code, classify, plain, verdict
+from media_library.downloads.options import Options, OptionsError, Place, Quality, Sound
+from media_library.downloads.progress import Pass, Whole, share_of
+from media_library.downloads.proxy import answer, parsed, request
+
+PLACE = Place("/work/7", "http://job:s3cr3t@127.0.0.1:9", "/usr/bin/ffmpeg")
+OPEN = Rules(frozenset({80, 443}))
+
+# ---- options ---------------------------------------------------------------------------------
+
+
+def test_what_is_asked_for_becomes_a_sort_that_degrades() -> None:
+    made = options.parameters(Options(quality=Quality.P720), PLACE)
+    assert made["format"] == "bv*+ba/b"
+    assert made["format_sort"] == ["res:720", "vcodec:h264", "acodec:aac", "ext:mp4:m4a"]
+    assert made["merge_output_format"] == "mp4/mkv"
+    assert made["outtmpl"] == {"default": "media.%(ext)s"}
+    assert made["allowed_extractors"] == ["default", "-generic"]
+
+
+def test_nothing_that_reads_or_runs_what_is_not_the_jobs() -> None:
+    for made in (
+        options.parameters(Options(), PLACE),
+        options.subtitle_parameters(Options(subtitles=options.Subtitles.MANUAL), PLACE) or {},
+        options.look_parameters(PLACE, cap=5),
+    ):
+        assert made["proxy"] == PLACE.proxy
+        assert made["external_downloader"] == {"default": "native"}
+        assert made["usenetrc"] is False
+        assert made["enable_file_urls"] is False
+        assert made["cachedir"] is False
+        assert made["cookiefile"] is None
+        assert not made.keys() & {"exec_cmd", "cookiesfrombrowser", "netrc_location"}
+
+
+def test_ffmpeg_opens_films_alone() -> None:
+    args = options.parameters(Options(), PLACE)["postprocessor_args"]["ffmpeg_i"]
+    assert args[:2] == ["-protocol_whitelist", "file,pipe"]
+    assert not set(args[3].split(",")) & {"hls", "concat", "dash", "image2"}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"quality": 721},
+        {"quality": "best; rm"},
+        {"container": "exe"},
+        {"sound": "mp4"},
+        {"languages": ["en", "--exec"]},
+        {"languages": "en"},
+        {"languages": ["en"] * 11},
+        {"thumbnail": "yes"},
+        {"exec": "rm"},
+    ],
+)
+def test_options_that_are_none(told: dict[str, Any]) -> None:
+    with pytest.raises(OptionsError):
+        Options.of(told)
+
+
+def test_options_survive_json_and_name_their_profile() -> None:
+    wanted = Options(quality=Quality.P480, languages=("de", "pt-BR"))
+    assert Options.of(wanted.told()) == wanted
+    assert Options.of(wanted.told()).profile == wanted.profile
+    assert Options(sound=Sound.MP3).profile != Options().profile
+
+
+# ---- errors ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Sign in to confirm you’re not a bot. Use --cookies-from-browser", Code.BOT),
+        ("ERROR: [youtube] x: Sign in to confirm your age", Code.LOGIN),
+        ("This video is only available for registered users", Code.LOGIN),
+        ("HTTP Error 429: Too Many Requests", Code.RATE),
+        ("The uploader has not made this video available in your country", Code.GEO),
+        ("This video is DRM protected", Code.DRM),
+        ("Premieres in 5 hours", Code.LATER),
+        ("This live event will begin in 3 days.", Code.LATER),
+        ("Private video. Sign in if you've been granted access", Code.LOGIN),
+        ("Video unavailable. This video has been removed by the uploader", Code.UNAVAILABLE),
+        ("HTTP Error 404: Not Found", Code.UNAVAILABLE),
+        ("HTTP Error 403: Forbidden", Code.HTTP),
+        ("HTTP Error 503: Service Unavailable", Code.NETWORK),
+        ("Unsupported URL: https://example.org/", Code.UNSUPPORTED),
+        ("No suitable extractor (x) found for URL", Code.UNSUPPORTED),
+        ("Requested format is not available", Code.FORMAT),
+        ("<urlopen error [Errno 111] Connection refused>", Code.NETWORK),
+        ("Read timed out.", Code.NETWORK),
+        ("[Errno 28] No space left on device", Code.DISK),
+        ("Postprocessing: Conversion failed!", Code.MEDIA),
+        ("Unable to extract player version; please report this issue on", Code.TOOL),
+        ("HTTP Error 403: Refused by streamsite", Code.REFUSED),
+        ("something else", Code.INTERNAL),
+    ],
+)
+def test_what_the_tool_says_has_a_code(text: str, code: Code) -> None:
+    assert classify(text).code == code
+
+
+def test_each_code_has_a_sentence_that_ends() -> None:
+    assert POLICIES.keys() == set(Code)
+    for code in Code:
+        said = verdict(code, "x")
+        assert said.sentence
+        assert "{" not in said.sentence
+        assert said.pause is None or code in {Code.BOT, Code.RATE}
+
+
+def test_a_refusal_of_the_proxys_explains_what_the_tool_could_not() -> None:
+    said = classify("HTTP Error 403: Forbidden", refused="10.0.0.1")
+    assert said.code == Code.REFUSED
+    assert "10.0.0.1" in said.sentence
+    # A page may name a tracker inside, and fail for another reason.
+    assert classify("This video is DRM protected", refused="10.0.0.1").code == Code.DRM
+
+
+def test_a_warning_explains_an_error_that_says_nothing() -> None:
+    said = classify("nothing known", warnings=("x", "Sign in to confirm you're not a bot"))
+    assert said.code == Code.BOT
+
+
+def test_addresses_are_left_out_of_sentences() -> None:
+    line = plain("ERROR: can't get https://cdn.example/a.mp4?sig=s3cr3t; please report this")
+    assert "s3cr3t" not in line
+
+
+# ---- progress --------------------------------------------------------------------------------
+
+
+def test_two_passes_weigh_what_they_are() -> None:
+    whole = Whole()
+    whole.planned([Pass("v", 90, picture=True), Pass("a", 10, picture=False)])
+    seen = [whole.fetched("v", 0.5), whole.fetched("v", 1.0), whole.fetched("a", 1.0)]
+    assert seen == [40, 79, 88]
+    assert whole.processed() == 88
+    assert whole.stored(1.0) == 99
+
+
+def test_without_sizes_the_picture_weighs_most() -> None:
+    whole = Whole()
+    whole.planned([Pass("v", None, picture=True), Pass("a", 10, picture=False)])
+    assert whole.fetched("v", 1.0) == 2 + int(86 * 0.9)
+
+
+def test_a_bar_never_goes_back() -> None:
+    whole = Whole()
+    whole.planned([Pass("v", None, picture=True)])
+    assert whole.fetched("v", 0.6) == whole.fetched("v", 0.2)
+
+
+def test_shares() -> None:
+    assert share_of(5, 10) == 0.5
+    assert share_of(5, None) == 0.0
+    # The size of all fragments is guessed from the first: their count is not.
+    assert share_of(5, 6, 1, 4) == 0.25
+
+
+# ---- captions --------------------------------------------------------------------------------
+
+#: As a large site sends automatic captions.
+ROLLING = """WEBVTT
+Kind: captions
+Language: en
+
+00:00:00.080 --> 00:00:02.389 align:start position:0%
+ 
+hello<00:00:00.400><c> and</c><00:00:00.600><c> welcome</c>
+
+00:00:02.389 --> 00:00:02.399 align:start position:0%
+hello and welcome
+ 
+
+00:00:02.399 --> 00:00:04.500 align:start position:0%
+hello and welcome
+to<00:00:02.800><c> the</c><00:00:03.000><c> show</c>
+
+00:00:04.500 --> 00:00:04.510 align:start position:0%
+to the show
+ 
+
+00:00:04.510 --> 00:00:06.000 align:start position:0%
+to the show
+tom &amp; jerry
+"""  # noqa: W293 - so they come
+
+
+def test_what_rolls_is_said_once() -> None:
+    cues = unrolled(parse(ROLLING))
+    assert [cue.lines for cue in cues] == [
+        ("hello and welcome",),
+        ("to the show",),
+        ("tom & jerry",),
+    ]
+    assert (cues[0].start, cues[0].end) == (80, 2389)
+    assert captions.txt(cues) == "hello and welcome to the show tom & jerry\n"
+    assert "tom &amp; jerry" in captions.vtt(cues)
+
+
+def test_what_is_said_twice_on_purpose_stays() -> None:
+    cues = [Cue(0, 1000, ("no",)), Cue(5000, 6000, ("no",))]
+    assert unrolled(cues) == cues
+
+
+def test_srt_and_vtt_are_read_alike() -> None:
+    srt = "1\r\n00:00:01,5 --> 00:00:02,000\r\n{\\an8}<i>a</i> b\r\n\r\n2\nno times\n"
+    assert parse(srt) == [Cue(1500, 2000, ("a b",))]
+    assert captions.srt(parse(srt)) == "1\n00:00:01,500 --> 00:00:02,000\na b\n"
+    assert parse(captions.vtt(parse(srt))) == parse(srt)
+
+
+def test_silence_makes_a_paragraph() -> None:
+    cues = [Cue(0, 1000, ("a",)), Cue(1000, 2000, ("b",)), Cue(9000, 9500, ("c",))]
+    assert captions.txt(cues) == "a b\nc\n"
+
+
+# ---- addresses -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254"),
+        "0.0.0.0",  # noqa: S104 - nothing is bound to it
+        *("100.64.0.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "192.0.2.1"),
+        *("::1", "::", "fe80::1", "fc00::1", "ff02::1", "2001:db8::1"),
+        # IPv4 in IPv6's clothes: mapped, compatible, 6to4, Teredo, NAT64.
+        *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "2002:7f00:1::"),
+        *("2002:a00:1::", "2001:0:4136:e378:8000:63bf:80ff:fffe", "64:ff9b::7f00:1"),
+        *("64:ff9b::a9fe:a9fe", "64:ff9b:1::7f00:1"),
+    ],
+)
+def test_addresses_that_are_refused(address: str) -> None:
+    assert not may_reach(ip_address(address), OPEN)
+    with pytest.raises(RefusedError):
+        judged("name.example", 443, [address], OPEN)
+
+
+@pytest.mark.parametrize(
+    "address", ["93.184.216.34", "2606:4700::1111", "64:ff9b::5db8:d822", "::ffff:8.8.8.8"]
+)
+def test_addresses_of_the_open_internet(address: str) -> None:
+    assert judged("name.example", 443, [address], OPEN) == [address]
+
+
+def test_one_bad_address_of_several_is_enough() -> None:
+    with pytest.raises(RefusedError, match=r"name\.example, which is 10\.0\.0\.1"):
+        judged("name.example", 80, ["93.184.216.34", "10.0.0.1"], OPEN)
+
+
+def test_ports_are_those_of_the_list() -> None:
+    with pytest.raises(RefusedError, match=r"port 22 of name\.example"):
+        judged("name.example", 22, ["93.184.216.34"], OPEN)
+
+
+def test_networks_of_the_operators_own() -> None:
+    rules = Rules(frozenset({80}), networks(["10.1.0.0/16", "fd00::/8"]))
+    assert judged("nas", 80, ["10.1.2.3", "fd00::5", "::ffff:10.1.2.3"], rules)
+    with pytest.raises(RefusedError):
+        judged("nas", 80, ["10.2.0.1"], rules)
+
+
+def test_a_scope_is_never_asked_for() -> None:
+    with pytest.raises(RefusedError):
+        judged("x", 80, ["fe80::1%eth0"], OPEN)
+
+
+# ---- the proxy's words -----------------------------------------------------------------------
+
+
+def test_a_request_is_made_anew_for_its_server() -> None:
+    head = (
+        b"GET http://Example.org:8080/a?b=c HTTP/1.1\r\nHost: evil.example\r\nAccept: */*\r\n"
+        b"Proxy-Authorization: Basic abc\r\nConnection: keep-alive\r\nCookie: a=b"
+    )
+    target = parsed(head)
+    assert (target.host, target.port, target.path) == ("example.org", 8080, "/a?b=c")
+    assert request(target) == (
+        b"GET /a?b=c HTTP/1.1\r\nHost: example.org:8080\r\nConnection: close\r\n"
+        b"accept: */*\r\ncookie: a=b\r\n\r\n"
+    )
+
+
+def test_an_answer_says_that_it_is_the_only_one() -> None:
+    head = b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2"
+    assert answer(head, b"ab") == (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab"
+    )
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(b"GET /a HTTP/1.1", b"GET ftp://x/a HTTP/1.1", b"GET file:///etc HTTP/1.1", b"x"),
+        *(b"GET http:///a HTTP/1.1", b"CONNECT :443 HTTP/1.1", b"GET http://x:y/ HTTP/1.1"),
+    ],
+)
+def test_requests_that_are_none(head: bytes) -> None:
+    with pytest.raises(Exception, match=r"Only http|Not a request|No host"):
+        parsed(head)
+
+
+# ---- cookies ---------------------------------------------------------------------------------
+
+
+def test_cookies_are_of_one_site() -> None:
+    mine = "#HttpOnly_.example.org\tTRUE\t/\tTRUE\t0\ta\tb"
+    other = ".notexample.org\tTRUE\t/\tTRUE\t0\ta\tb"
+    assert cookies.of_domain(f"# head\n{mine}\n{other}\nrubbish", "example.org") == [mine]
