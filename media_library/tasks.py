@@ -6,6 +6,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from media_library import actions, bell, places, preparing, probing, workplace
+from media_library.downloads import jobs, worker
 from media_library.models import MediaItem
 
 
@@ -59,3 +60,32 @@ def sweep_library() -> str:
         bell.prepare()
     workplace.tidy()
     return f"{gone} given up, {left} left behind, {waits} waiting."
+
+
+# ---- downloads -------------------------------------------------------------------------------
+
+
+def download_next() -> str:
+    """Do the download that waits longest, and ring for the next."""
+    worker.sing()
+    job = jobs.take_next(timezone.now())
+    if job is None:
+        return "Nothing to do."
+    if jobs.waiting(timezone.now()).exists():
+        # Help, as far as there are workers.
+        jobs.ring()
+    said = f"{job}: {worker.work(job)}"
+    if jobs.waiting(timezone.now()).exists():
+        jobs.ring()
+    return said
+
+
+def sweep_downloads() -> str:
+    """Queue again what dead workers left, and ring for what nobody does. Every minute."""
+    now = timezone.now()
+    gone, left = jobs.recover(now)
+    waits = jobs.waiting(now).count()
+    for _ in range(max(1, min(waits, settings.DOWNLOAD_JOBS))):
+        # Once at least: it is also the canary of the downloads' cluster.
+        jobs.ring()
+    return f"{gone} given up, {left} left behind, {waits} waiting, {jobs.tidy(now)} tidied up."

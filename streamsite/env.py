@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from zoneinfo import available_timezones
@@ -119,6 +120,22 @@ class Environment:
     def words(self, name: str) -> list[str]:
         """A comma-separated list."""
         return [word.strip() for word in self.text(name).split(",") if word.strip()]
+
+    def ports(self, name: str, default: str) -> tuple[int, ...]:
+        def read(given: str) -> tuple[int, ...]:
+            ports = tuple(int(word) for word in given.split(","))
+            if not all(0 < port < 65536 for port in ports):  # noqa: PLR2004 - the last port
+                raise ValueError(name)
+            return ports
+
+        return self._read(name, default, read, "port numbers with commas between")
+
+    def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+        def read(given: str) -> tuple[IPv4Network | IPv6Network, ...]:
+            words = [word.strip() for word in given.split(",") if word.strip()]
+            return tuple(ip_network(word) for word in words)
+
+        return self._read(name, "", read, "networks with commas between, such as 10.1.0.0/16")
 
     def folder(self, name: str, default: str = "") -> Path:
         """A folder; a relative one lies in the project's. `.` where it is empty."""

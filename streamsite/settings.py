@@ -378,8 +378,20 @@ YOUTUBE_STREAM_KEY = env.secret("YOUTUBE_STREAM_KEY")
 PREPARE_JOBS = env.whole("PREPARE_JOBS", 0, 0, 64) or max(1, (os.cpu_count() or 1) // 2)
 PROBE_JOBS = env.whole("PROBE_JOBS", 1, 1, 64)
 
+# ---- downloads -------------------------------------------------------------------------------
+#: Downloads at once on this machine.
+DOWNLOAD_JOBS = env.whole("DOWNLOAD_JOBS", 2, 1, 16)
+DOWNLOAD_MAX_GB = env.whole("DOWNLOAD_MAX_GB", 20, 1, 10_000)
+#: Of each user and each key, in 30 days; 0: as much as there is room for.
+DOWNLOAD_QUOTA_GB = env.whole("DOWNLOAD_QUOTA_GB", 0, 0, 1_000_000)
+DOWNLOAD_PORTS = env.ports("DOWNLOAD_PORTS", "80,443,8080,8443")
+#: Networks that downloads may reach though they are not of the open internet.
+DOWNLOAD_NETWORKS = env.networks("DOWNLOAD_NETWORKS")
+
 # ---- queue -----------------------------------------------------------------------------------
 NODE_CLUSTER = f"node-{NODE_NAME}"
+#: Shared by all nodes: whichever has a free worker takes the next download.
+DOWNLOADS_CLUSTER = "downloads"
 Q_BROKER_URL = env.url("Q_BROKER_URL", "", ("redis://", "rediss://", "unix://"))
 Q_CLUSTER: dict[str, Any] = {
     "name": "streamsite",
@@ -406,7 +418,17 @@ Q_CLUSTER: dict[str, Any] = {
             "queue_limit": 1,
             "scheduler": False,
             "poll": 1,
-        }
+        },
+        # A download is bounded by itself, and holds no message that could be handed on.
+        DOWNLOADS_CLUSTER: {
+            "workers": DOWNLOAD_JOBS,
+            "timeout": 2147483646,
+            "retry": 2147483647,
+            "recycle": 50,
+            "queue_limit": DOWNLOAD_JOBS,
+            "scheduler": False,
+            "poll": 0.5,
+        },
     },
 }
 Q_CLUSTER |= {"redis": Q_BROKER_URL} if Q_BROKER_URL else {"orm": "default"}

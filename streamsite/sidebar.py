@@ -29,6 +29,8 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Playlists", "playlist_play", "media_library.Playlist"),
         ("Upload", "upload", "media-upload"),
         ("Sync", "sync", "media_library.SyncRun"),
+        ("Downloads", "download", "media_library.DownloadJob"),
+        ("Site cookies", "cookie", "media_library.SiteCookies"),
         ("Tags", "label", "media_library.Tag"),
     ),
     "History": (

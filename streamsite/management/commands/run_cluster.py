@@ -1,10 +1,11 @@
-"""Run one of the two clusters: `playout` (the node's supervisor) or `jobs` (all that ends)."""
+"""Run a cluster: `playout` (the node's supervisor), `downloads`, or `jobs` (the rest)."""
 
 from __future__ import annotations
 
 import os
 import sys
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -16,6 +17,8 @@ from django_q.models import Schedule
 from django_q.signals import post_spawn
 from django_q.tasks import async_task
 
+from media_library.downloads import worker
+from media_library.tasks import sweep_downloads
 from streamsite.cluster import CANARY_TASK, Care, run
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -25,6 +28,7 @@ SCHEDULES: Final = (
     ("canary", CANARY_TASK, 1),
     ("probe new", "media_library.tasks.probe_new", 1),
     ("sweep library", "media_library.tasks.sweep_library", 1),
+    ("sweep downloads", "media_library.tasks.sweep_downloads", 1),
     ("sync library", "media_library.sync.sync_on_schedule", 1),
     ("tidy library", "media_library.sync.tidy", 60),
     ("prepare playlists", "streams.tasks.prepare_playlists", 1),
@@ -33,22 +37,29 @@ SCHEDULES: Final = (
 )
 #: Touched by the supervisor at every tick.
 PLAYOUT_CANARY: Final = "playout.alive"
+#: Seconds; rung for each minute, and touched by each download as it goes on.
+DOWNLOADS_SILENCE: Final = 3600.0
 
 
 class Command(BaseCommand):
-    help = "Run a cluster: playout supervises this node's channels, jobs does everything else."
+    help = (
+        "Run a cluster: playout supervises channels, downloads downloads, jobs does the rest."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("cluster", choices=["playout", "jobs"])
+        parser.add_argument("cluster", choices=[*CARES])
 
     def handle(self, *args: Any, **options: Any) -> None:
-        playout = options["cluster"] == "playout"
-        name = settings.NODE_CLUSTER if playout else settings.Q_CLUSTER["name"]
+        name = {
+            "playout": settings.NODE_CLUSTER,
+            "downloads": settings.DOWNLOADS_CLUSTER,
+            "jobs": settings.Q_CLUSTER["name"],
+        }[options["cluster"]]
         # django-q2 reads this when it is imported, and nothing else selects an alternate.
         if os.environ.get("Q_CLUSTER_NAME", settings.Q_CLUSTER["name"]) != name:
             os.environ["Q_CLUSTER_NAME"] = name
             os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves, once more
-        sys.exit(run(playout_care() if playout else jobs_care()))
+        sys.exit(run(CARES[options["cluster"]]()))
 
 
 def playout_care() -> Care:
@@ -76,6 +87,15 @@ def jobs_care() -> Care:
     return Care(patience=5, canary=settings.RUN_DIR / "jobs.alive", silence=silence)
 
 
+def downloads_care() -> Care:
+    # What a worker that was killed left is taken up at once, not at the next sweep.
+    sweep_downloads()
+    connections.close_all()
+    # A download that is stopped goes on from its part files.
+    canary = settings.RUN_DIR / worker.CANARY
+    return Care(patience=2, canary=canary, silence=DOWNLOADS_SILENCE)
+
+
 def start_supervisor(**_: object) -> None:
     """Hand this worker its one task. What an earlier worker left in the queue is void."""
     try:
@@ -89,3 +109,10 @@ def start_supervisor(**_: object) -> None:
         log.exception("supervisor.not_enqueued")
     finally:
         connections.close_all()
+
+
+CARES: Final[dict[str, Callable[[], Care]]] = {
+    "playout": playout_care,
+    "downloads": downloads_care,
+    "jobs": jobs_care,
+}

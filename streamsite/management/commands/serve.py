@@ -1,4 +1,4 @@
-"""`manage.py serve`: the pages and both clusters in one foreground process."""
+"""`manage.py serve`: the pages and the clusters in one foreground process."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ MANAGE: Final = (sys.executable, str(settings.BASE_DIR / "manage.py"))
 COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "playout": (*MANAGE, "run_cluster", "playout"),
     "jobs": (*MANAGE, "run_cluster", "jobs"),
+    "downloads": (*MANAGE, "run_cluster", "downloads"),
     "web": (sys.executable, "-m", "gunicorn", "--config", "python:streamsite.web"),
 }
 #: Seconds to wait for the port: workers of a server that was killed hold it for a moment.
@@ -37,7 +38,7 @@ PORT_PATIENCE: Final = 3.0
 
 
 class Command(BaseCommand):
-    help = "Serves the pages and runs both clusters until Ctrl-C; then stops FFmpeg too."
+    help = "Serves the pages and runs the clusters until Ctrl-C; then stops FFmpeg too."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.SPENT_NAMES.isdisjoint(os.environ):

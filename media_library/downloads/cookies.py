@@ -1,0 +1,85 @@
+"""Cookies of a site's account: a copy for the job, and back what the site changed in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from django.utils import timezone
+
+from media_library.downloads.options import COOKIES
+from media_library.models import SiteCookies
+
+HEAD: Final = "# Netscape HTTP Cookie File"
+#: Fields of a line: domain, for subdomains too, path, TLS alone, end, name, value.
+FIELDS: Final = 7
+#: A browser marks so what scripts may not read; the format knows it as a comment.
+_HTTP_ONLY: Final = "#HttpOnly_"
+
+
+class CookiesError(ValueError):
+    """That is no cookies.txt of that site. `str()` says what to do."""
+
+
+def checked(text: str, domain: str) -> str:
+    """The lines of that site alone, as yt-dlp reads them. Raises `CookiesError`."""
+    kept = of_domain(text, domain)
+    if not kept:
+        raise CookiesError(
+            f"No cookie of {domain} is in it: export the site's cookies in Netscape's form "
+            "(cookies.txt) while you are logged in there."
+        )
+    return "\n".join([HEAD, *kept, ""])
+
+
+def of_domain(text: str, domain: str) -> list[str]:
+    lines = []
+    for line in text.replace("\r\n", "\n").split("\n"):
+        plain = line.removeprefix(_HTTP_ONLY)
+        fields = plain.split("\t")
+        if plain.startswith("#") or len(fields) != FIELDS:
+            continue
+        if within(fields[0].lstrip("."), domain):
+            lines.append(line)
+    return lines
+
+
+def within(host: str, domain: str) -> bool:
+    return host == domain or host.endswith(f".{domain}")
+
+
+def for_site(site: str) -> SiteCookies | None:
+    """Those of the nearest domain above the site."""
+    parts = site.split(".")
+    above = [".".join(parts[at:]) for at in range(len(parts))]
+    found = SiteCookies.objects.filter(domain__in=above)
+    return max(found, key=lambda each: len(each.domain), default=None)
+
+
+@contextmanager
+def lent(site: str, folder: Path) -> Iterator[bool]:
+    """A copy in the job's folder while the block runs; True where there are any.
+
+    What the site changed is written back, unless somebody put others there meanwhile.
+    """
+    mine = for_site(site)
+    if mine is None:
+        yield False
+        return
+    file = folder / COOKIES
+    before = mine.text.reveal()
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "w") as out:
+        out.write(before)
+    try:
+        yield True
+        after = "\n".join([HEAD, *of_domain(file.read_text(), mine.domain), ""])
+        same = SiteCookies.objects.filter(pk=mine.pk, set_at=mine.set_at)
+        same.update(used_at=timezone.now())
+        if after != before and of_domain(after, mine.domain):
+            same.update(text=after)
+    finally:
+        file.unlink(missing_ok=True)

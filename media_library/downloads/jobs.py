@@ -1,0 +1,392 @@
+"""Downloads: what people order, who takes them up, and what dead workers leave.
+
+A job is taken by a conditional update that writes a claim of this try alone; who takes the
+claim away stops the work within a second. Waiting jobs hold no message of the queue: one that
+is lost costs a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import psutil
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from media_library.downloads.errors import Code, Verdict, verdict
+from media_library.downloads.options import Options, Sound
+from media_library.downloads.process import sweep
+from media_library.models import DownloadBatch, DownloadJob, DownloadSchedule, SitePause
+
+Status = DownloadJob.Status
+
+#: A worker speaks every second or two; one that is silent for so long is dead.
+SILENT: Final = timedelta(seconds=45)
+#: Tries of a job whose worker died at it, before it is taken for the job's fault.
+DEATHS: Final = 3
+#: Tries at what may pass.
+TRIES: Final = 5
+#: Part files of a failed download are kept for so long, for a retry that goes on.
+KEPT: Final = timedelta(days=7)
+LONGEST_URL: Final = 2000
+#: Addresses of one batch.
+MOST_AT_ONCE: Final = 500
+
+
+class OrderError(Exception):
+    """The order can't be taken. `str()` of it is a sentence for whoever gave it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Who wants it, and on what terms."""
+
+    by: str
+    #: Whose quota it counts to: user:1, key:7.
+    owner: str
+    any_site: bool = False
+    again: bool = False
+    rights: str = ""
+
+
+class NotNowError(OrderError):
+    """The job is in no state in which that can be done."""
+
+
+# ---- orders ----------------------------------------------------------------------------------
+
+
+def cleaned(url: str) -> str:
+    """The address, if it is one that may be asked for. Raises `OrderError`."""
+    url = url.strip()
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise OrderError("The address can't be read: copy it from the browser.") from None
+    if parts.scheme not in {"http", "https"} or not host:
+        raise OrderError("The address must begin with https:// or http://.")
+    if "@" in parts.netloc:
+        raise OrderError(
+            "Leave the name and password out of the address: put cookies under “Site cookies”."
+        )
+    if len(url) > LONGEST_URL or "__youtubedl_smuggle" in url or not url.isprintable():
+        raise OrderError("The address can't be used: copy it from the browser.")
+    return url
+
+
+def site_of(url: str) -> str:
+    host = urlsplit(url).hostname or ""
+    return host.removeprefix("www.").removeprefix("m.")[:253]
+
+
+def fits(options: Options) -> None:
+    """Raises `OrderError` where the library would not take what comes of it."""
+    if options.sound is Sound.NO and options.extension not in settings.MEDIA_EXTENSIONS:
+        raise OrderError(
+            f"The library takes no .{options.extension} (MEDIA_EXTENSIONS): choose another "
+            "form."
+        )
+
+
+def add(
+    url: str,
+    options: Options,
+    order: Order,
+    *,
+    batch: DownloadBatch | None = None,
+    schedule: DownloadSchedule | None = None,
+    asked_key: str = "",
+) -> DownloadJob:
+    """Order one download. Asked again with the same `asked_key`, it is the same job.
+
+    Raises `OrderError`.
+    """
+    url = cleaned(url)
+    fits(options)
+    if asked_key:
+        known = DownloadJob.objects.filter(owner=order.owner, asked_key=asked_key).first()
+        if known is not None:
+            return _the_same(known, url, options)
+    try:
+        with transaction.atomic():
+            job = DownloadJob.objects.create(
+                url=url,
+                site=site_of(url),
+                options=options.told(),
+                profile=options.profile,
+                any_site=order.any_site,
+                again=order.again,
+                rights=order.rights,
+                batch=batch,
+                schedule=schedule,
+                owner=order.owner,
+                asked_by=order.by,
+                asked_key=asked_key,
+            )
+            transaction.on_commit(ring)
+    except IntegrityError:
+        # The same order came twice at once.
+        known = DownloadJob.objects.filter(owner=order.owner, asked_key=asked_key).first()
+        if known is None:
+            raise
+        return _the_same(known, url, options)
+    return job
+
+
+def _the_same(known: DownloadJob, url: str, options: Options) -> DownloadJob:
+    if (known.url, known.profile) != (url, options.profile):
+        raise OrderError("That Idempotency-Key was used for another download: make a new one.")
+    return known
+
+
+def add_many(
+    urls: Sequence[str],
+    options: Options,
+    order: Order,
+    *,
+    name: str = "",
+) -> DownloadBatch:
+    """Order many, all or none. Raises `OrderError`."""
+    wanted = list(dict.fromkeys(cleaned(url) for url in urls if url.strip()))
+    if not wanted:
+        raise OrderError("Give at least one address, each on a line of its own.")
+    if len(wanted) > MOST_AT_ONCE:
+        raise OrderError(f"Those are {len(wanted)} addresses: {MOST_AT_ONCE} at once at most.")
+    with transaction.atomic():
+        batch = DownloadBatch.objects.create(name=(name or wanted[0])[:255], made_by=order.by)
+        for url in wanted:
+            add(url, options, order, batch=batch)
+    return batch
+
+
+def cancel(job: DownloadJob) -> bool:
+    """Stop what waits or runs; False where it is over. Its worker notices within a second."""
+    jobs = DownloadJob.objects.filter(pk=job.pk)
+    now = timezone.now()
+    stopped = jobs.filter(status=Status.QUEUED).update(
+        status=Status.CANCELLED, ended_at=now, note="", code="", fault=""
+    )
+    asked = 0
+    if not stopped:
+        asked = jobs.filter(status__in=DownloadJob.RUNNING).update(cancel_asked=True)
+        # It may have been given back between the two.
+        asked += jobs.filter(status=Status.QUEUED).update(
+            status=Status.CANCELLED, ended_at=now, note="", code="", fault=""
+        )
+    job.refresh_from_db()
+    return bool(stopped or asked)
+
+
+def cancel_batch(batch: DownloadBatch) -> int:
+    """All of it that is not over; returns how many."""
+    return sum(cancel(job) for job in batch.jobs.exclude(status__in=DownloadJob.OVER))
+
+
+def retry(job: DownloadJob) -> None:
+    """Try again now what failed, was cancelled, or waits. Raises `NotNowError`."""
+    renewed = DownloadJob.objects.filter(
+        pk=job.pk, status__in=[Status.FAILED, Status.CANCELLED, Status.QUEUED]
+    ).update(
+        status=Status.QUEUED,
+        due_at=timezone.now(),
+        ended_at=None,
+        cancel_asked=False,
+        attempts=0,
+        deaths=0,
+        percent=0,
+        note="",
+        code="",
+        fault="",
+    )
+    if not renewed:
+        raise NotNowError("It runs, or is done already: there is nothing to try again.")
+    # A person knows better than the pause.
+    SitePause.objects.filter(site=job.site).delete()
+    job.refresh_from_db()
+    transaction.on_commit(ring)
+
+
+def ring() -> None:
+    """One more worker of the downloads' cluster looks for work."""
+    from django_q.tasks import async_task  # noqa: PLC0415 - opens the queue's broker
+
+    async_task(
+        "media_library.tasks.download_next", cluster=settings.DOWNLOADS_CLUSTER, timeout=-1
+    )
+
+
+# ---- who takes what up -----------------------------------------------------------------------
+
+
+def waiting(now: datetime) -> QuerySet[DownloadJob]:
+    """Those that may be taken up now, the oldest first; sites that are left alone are not."""
+    paused = SitePause.objects.filter(until__gt=now).values("site")
+    return (
+        DownloadJob.objects.filter(status=Status.QUEUED, due_at__lte=now)
+        .exclude(site__in=paused)
+        .order_by("due_at", "pk")
+    )
+
+
+def take_next(now: datetime) -> DownloadJob | None:
+    """The next job, claimed; None where nothing waits."""
+    while (pk := waiting(now).values_list("pk", flat=True).first()) is not None:
+        if (job := take(pk, now)) is not None:
+            return job
+    return None
+
+
+def take(job_id: int, now: datetime) -> DownloadJob | None:
+    """That job, claimed; None where it is not queued any more."""
+    claim = token_hex(16)
+    taken = DownloadJob.objects.filter(pk=job_id, status=Status.QUEUED).update(
+        status=Status.EXTRACTING,
+        claim=claim,
+        worker=this_worker(),
+        session=None,
+        heard_at=now,
+        started_at=now,
+        ended_at=None,
+        attempts=F("attempts") + 1,
+        percent=0,
+        note="",
+        speed=None,
+        seconds_left=None,
+        bytes_done=0,
+        bytes_total=None,
+        code="",
+        fault="",
+        video_id="",
+    )
+    if not taken:
+        return None
+    return DownloadJob.objects.filter(pk=job_id, claim=claim).first()
+
+
+def mine(job: DownloadJob) -> QuerySet[DownloadJob]:
+    """The row, as long as the claim is this worker's."""
+    return DownloadJob.objects.filter(pk=job.pk, claim=job.claim)
+
+
+def this_worker() -> str:
+    me = psutil.Process(os.getpid())
+    return f"{settings.NODE_NAME}:{me.pid}:{me.create_time():.2f}"
+
+
+def lives(worker: str) -> bool | None:
+    """Whether it still runs; None: it is another machine's, who knows."""
+    node, _, rest = worker.rpartition(":")[0].rpartition(":")
+    if node != settings.NODE_NAME:
+        return None
+    try:
+        found = psutil.Process(int(rest))
+        if found.status() == psutil.STATUS_ZOMBIE:
+            return False
+        there = found.create_time()
+    except (psutil.Error, ValueError):
+        return False
+    return f"{there:.2f}" == worker.rpartition(":")[2]
+
+
+def released(**more: Any) -> dict[str, Any]:
+    """What a row looks like that no worker holds any more."""
+    return {
+        "claim": "",
+        "worker": "",
+        "session": None,
+        "speed": None,
+        "seconds_left": None,
+        "reserved_bytes": 0,
+        "note": "",
+        **more,
+    }
+
+
+def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[str]) -> None:
+    """Write down why; what may pass is queued again, and the site left alone if it asks so."""
+    again = why.again is not None and job.attempts < TRIES
+    if why.pause is not None:
+        SitePause.objects.update_or_create(
+            site=job.site, defaults={"until": now + why.pause, "why": why.sentence}
+        )
+    wait = (why.again or timedelta()) * 2 ** max(0, job.attempts - 1)
+    mine(job).update(
+        **released(
+            status=Status.QUEUED if again else Status.FAILED,
+            due_at=now + min(wait, timedelta(hours=12)),
+            ended_at=None if again else now,
+            code=why.code.value,
+            fault=why.sentence,
+            warnings=list(warnings),
+        )
+    )
+
+
+# ---- what dead workers leave -----------------------------------------------------------------
+
+
+def recover(now: datetime) -> tuple[int, int]:
+    """Take the jobs of dead workers from them; how many were given up, and queued again.
+
+    What such a worker left running on this machine is ended first.
+    """
+    gone = left = 0
+    for job in DownloadJob.objects.filter(status__in=DownloadJob.RUNNING):
+        alive = lives(job.worker)
+        silent = job.heard_at is None or job.heard_at < now - SILENT
+        if alive or (alive is None and not silent):
+            continue
+        if alive is False and job.session:
+            sweep(job.session, folder_of(job))
+        if job.cancel_asked:
+            mine(job).update(**released(status=Status.CANCELLED, ended_at=now))
+            continue
+        last = job.deaths + 1 >= DEATHS
+        why = verdict(Code.WORKER, str(DEATHS))
+        mine(job).update(
+            **released(
+                status=Status.FAILED if last else Status.QUEUED,
+                deaths=F("deaths") + 1,
+                due_at=now,
+                ended_at=now if last else None,
+                **({"code": why.code.value, "fault": why.sentence} if last else {}),
+            )
+        )
+        gone += last
+        left += not last
+    return gone, left
+
+
+def folder_of(job: DownloadJob) -> Path:
+    """The same at each try, so that part files are found again."""
+    folder: Path = settings.DATA_DIR / "downloads" / str(job.pk)
+    return folder
+
+
+def tidy(now: datetime) -> int:
+    """Remove folders that no try will need; how many."""
+    home: Path = settings.DATA_DIR / "downloads"
+    folders = (
+        [each for each in home.iterdir() if each.name.isdecimal()] if home.is_dir() else []
+    )
+    needed = ~Q(status__in=DownloadJob.OVER) | Q(status=Status.FAILED, ended_at__gt=now - KEPT)
+    kept = set(
+        DownloadJob.objects.filter(needed, pk__in=[int(each.name) for each in folders])
+        .order_by()
+        .values_list("pk", flat=True)
+    )
+    left = [each for each in folders if int(each.name) not in kept]
+    for each in left:
+        shutil.rmtree(each, ignore_errors=True)
+    return len(left)

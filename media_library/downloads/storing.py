@@ -1,0 +1,275 @@
+"""What was downloaded goes into the storage and becomes an item of the library."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+from django.db import connections, transaction
+from django.utils import timezone
+from django.utils.text import slugify
+
+from media_library import bell, ffmpeg, incoming, storage
+from media_library.catalogue import LONGEST_TITLE
+from media_library.downloads import captions, jobs
+from media_library.downloads.errors import (
+    CancelledError,
+    ClaimLostError,
+    Code,
+    GivenUpError,
+    verdict,
+)
+from media_library.downloads.options import Options, Sound
+from media_library.ffmpeg import Bounds, ToolError
+from media_library.location import LocalFile
+from media_library.models import DownloadJob, MediaItem
+from media_library.probe import NotReadableError, ProbeError, probe
+from media_library.storage import StorageError
+
+logger = logging.getLogger(__name__)
+
+#: Where downloads lie in the storage.
+HOME: Final = "downloads/"
+#: Seconds between two words about the progress while the storage takes the file.
+TELL: Final = 0.5
+#: Kinds of pictures that are kept beside a film.
+PICTURES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+#: Bytes of subtitles that are read: ten hours of talk are one megabyte.
+LONGEST_SUBTITLES: Final = 20_000_000
+
+Tell = Callable[..., None]
+
+
+@dataclass
+class Outcome:
+    """What the runner said it did."""
+
+    #: The name of the file in the job's folder.
+    file: str = ""
+    got: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+
+def short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def store(job: DownloadJob, outcome: Outcome, tell: Tell) -> MediaItem | None:
+    """Verify, store, and make the item; None for sound alone, which no channel can play.
+
+    `tell` is called about the progress, and raises what ends the job. Raises `GivenUpError`.
+    """
+    options = Options.of(job.options)
+    folder = jobs.folder_of(job)
+    film = options.sound is Sound.NO
+    source = _verified(folder, outcome, film=film)
+    tell(DownloadJob.Status.STORING, percent=93, note="", speed=None, seconds_left=None)
+    size = source.stat().st_size
+    try:
+        key = _key(job, source)
+        _upload(source, key, size, tell)
+        kept = _whole(key, size)
+        extras = _extras(folder, key, outcome)
+    except StorageError as error:
+        raise GivenUpError(verdict(Code.STORAGE, str(error))) from None
+    with transaction.atomic():
+        item = _item(job, key, kept) if film else None
+        done = jobs.mine(job).update(
+            **jobs.released(
+                status=DownloadJob.Status.DONE,
+                percent=100,
+                ended_at=timezone.now(),
+                key=key,
+                size_bytes=size,
+                bytes_done=size,
+                got=outcome.got,
+                extras=extras,
+                warnings=outcome.warnings,
+                item=item,
+                code="",
+                fault="",
+            )
+        )
+        if not done:
+            raise ClaimLostError
+        incoming.release(key)
+    return item
+
+
+def _verified(folder: Path, outcome: Outcome, *, film: bool) -> Path:
+    """The file, if it is what was asked for: yt-dlp may end well without any."""
+    source = folder / Path(outcome.file).name
+    if not outcome.file or source.is_symlink() or not source.is_file():
+        raise GivenUpError(verdict(Code.MEDIA, "yt-dlp ended without a file."))
+    if not source.stat().st_size:
+        raise GivenUpError(verdict(Code.MEDIA, "it is empty."))
+    extension = source.suffix.lower().lstrip(".")
+    known = settings.MEDIA_EXTENSIONS if film else [each.value for each in Sound if each]
+    if extension not in known:
+        raise GivenUpError(verdict(Code.MEDIA, f"the library takes no .{extension[:16]}."))
+    try:
+        if film:
+            probe(LocalFile(source), ffprobe=settings.FFPROBE_PATH, patience=60)
+        else:
+            _heard(source)
+    except NotReadableError as error:
+        raise GivenUpError(verdict(Code.INTERNAL, str(error))) from None
+    except (ProbeError, ToolError) as error:
+        raise GivenUpError(verdict(Code.MEDIA, str(error))) from None
+    return source
+
+
+def _heard(source: Path) -> None:
+    """Raises `ToolError` unless there is sound in it."""
+    only = ("-protocol_whitelist", "file", "-format_whitelist", "mov,mp3,ogg,wav,flac,matroska")
+    said = ffmpeg.run(
+        (
+            *(settings.FFPROBE_PATH, "-v", "error", *only, "-select_streams", "a"),
+            *("-show_entries", "stream=codec_name", "-of", "json", f"file:{source}"),
+        ),
+        bounds=Bounds(60),
+    )
+    if not json.loads(said or "{}").get("streams"):
+        raise ToolError("no sound was found in it.")
+
+
+def _key(job: DownloadJob, source: Path) -> str:
+    """Its name in the storage, this job's alone. Nothing of the site's is in it as it came."""
+    held = DownloadJob.objects.values_list("key", flat=True).get(pk=job.pk)
+    suffix = source.suffix.lower()
+    if held.endswith(suffix) and held:
+        # Reserved at an earlier try, whose worker died while it was stored.
+        return held
+    incoming.release(held)
+    site = slugify(job.site.replace(".", "-"))[:60] or "site"
+    stem = slugify(job.title)[:100].strip("-") or "video"
+    key = incoming.reserve(_names(f"{HOME}{site}/{stem}", suffix))
+    if not jobs.mine(job).update(key=key):
+        incoming.release(key)
+        raise ClaimLostError
+    return key
+
+
+def _names(stem: str, suffix: str) -> Iterator[str]:
+    yield f"{stem}{suffix}"
+    for number in count(2):
+        yield f"{stem}-{number}{suffix}"
+
+
+def _upload(source: Path, key: str, size: int, tell: Tell) -> None:
+    sent = 0
+    lock = threading.Lock()
+    with _telling(tell, lambda: sent / size) as stopped:
+
+        def piece(count: int) -> None:
+            nonlocal sent
+            # Called by the transfer's threads: what is raised ends the transfer.
+            if stopped:
+                raise ClaimLostError
+            with lock:
+                sent += count
+
+        try:
+            storage.upload(source, key, progress=piece)
+        except ClaimLostError:
+            storage.delete(key)
+    if stopped:
+        storage.delete(key)
+        raise stopped[0]
+
+
+def _whole(key: str, size: int) -> storage.Facts:
+    kept = storage.facts(key)
+    if kept.size_bytes != size:
+        storage.delete(key)
+        raise StorageError(
+            f"The storage kept {kept.size_bytes:,} of {size:,} bytes: it is tried again."
+        )
+    return kept
+
+
+@contextmanager
+def _telling(tell: Tell, share: Callable[[], float]) -> Iterator[list[Exception]]:
+    """Words about the progress from a thread; what that raised is in the list."""
+    done, raised = threading.Event(), list[Exception]()
+
+    def beat() -> None:
+        try:
+            while not done.wait(TELL):
+                tell(percent=93 + int(6 * min(1.0, share())))
+        except (CancelledError, ClaimLostError, GivenUpError) as error:
+            raised.append(error)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=beat, name="storing")
+    thread.start()
+    try:
+        yield raised
+    finally:
+        done.set()
+        thread.join()
+
+
+def _item(job: DownloadJob, key: str, kept: storage.Facts) -> MediaItem:
+    """A sync may have seen the file first: then it is that item."""
+    rights = "\n".join(filter(None, (job.rights, job.licence and f"Licence: {job.licence}")))
+    about = {
+        "title": (job.title or Path(key).stem)[:LONGEST_TITLE],
+        "source": (job.page or job.url)[:500],
+        "rights": rights,
+    }
+    item, made = MediaItem.objects.get_or_create(
+        key=key, defaults={**about, "size_bytes": kept.size_bytes, "etag": kept.etag}
+    )
+    if not made:
+        MediaItem.objects.filter(pk=item.pk).update(**about)
+    # Looked into and prepared like any other.
+    transaction.on_commit(bell.probe)
+    return item
+
+
+# ---- beside the film -------------------------------------------------------------------------
+
+
+def _extras(folder: Path, key: str, outcome: Outcome) -> list[dict[str, str]]:
+    """Subtitles and picture, stored beside the film; what can't be is told as a warning."""
+    stem = key.rpartition(".")[0]
+    extras = []
+    for file in sorted(folder.glob("media*")):
+        if file.is_symlink() or not file.is_file():
+            continue
+        suffix = file.suffix.lower()
+        if suffix in PICTURES:
+            extras.append({"kind": "picture", "language": "", "key": f"{stem}{suffix}"})
+            storage.upload(file, extras[-1]["key"])
+        elif suffix in {".vtt", ".srt"}:
+            language = file.stem.rpartition(".")[2]
+            extras += _subtitles(file, f"{stem}.{language}", language, outcome)
+    return extras
+
+
+def _subtitles(
+    file: Path, stem: str, language: str, outcome: Outcome
+) -> Iterator[dict[str, str]]:
+    if file.stat().st_size > LONGEST_SUBTITLES:
+        outcome.warnings.append(f"The subtitles ({language}) are too long: they are left out.")
+        return
+    cues = captions.unrolled(captions.parse(file.read_text(errors="replace")))
+    if not cues:
+        outcome.warnings.append(f"The subtitles ({language}) are empty: they are left out.")
+        return
+    for form, write in (("srt", captions.srt), ("vtt", captions.vtt), ("txt", captions.txt)):
+        made = file.with_name(f"stored.{form}")
+        made.write_text(write(cues))
+        storage.upload(made, f"{stem}.{form}", consume=True)
+        yield {"kind": form, "language": language, "key": f"{stem}.{form}"}

@@ -1,0 +1,266 @@
+"""A download from the web: its job, what it belongs to, and what is known of its site."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from media_library.models.item import MediaItem
+from streamsite.fields import SecretField
+
+
+class DownloadBatch(models.Model):
+    """Downloads that were asked for together: many addresses, or a playlist's videos."""
+
+    name = models.CharField(max_length=255)
+    made_at = models.DateTimeField(default=timezone.now)
+    made_by = models.CharField(max_length=150, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-pk"]
+        verbose_name = "batch of downloads"
+        verbose_name_plural = "batches of downloads"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DownloadSchedule(models.Model):
+    """An address that is looked at again and again; what is new there is downloaded."""
+
+    name = models.CharField(max_length=120, unique=True)
+    url = models.URLField("address", max_length=2000)
+    options = models.JSONField(default=dict, blank=True)
+    enabled = models.BooleanField(default=True)
+    every_hours = models.PositiveSmallIntegerField(
+        default=24, help_text="0: once. Only what is new is downloaded, each time."
+    )
+    cap = models.PositiveSmallIntegerField(
+        default=10, help_text="The newest so many are looked at."
+    )
+    rights = models.TextField(blank=True, help_text="Who allows it to be shown, until when.")
+    any_site = models.BooleanField(default=False, editable=False)
+    owner = models.CharField(max_length=64, blank=True, editable=False)
+    made_by = models.CharField(max_length=150, blank=True, editable=False)
+
+    # A worker's.
+    next_at = models.DateTimeField(default=timezone.now)
+    looked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    found = models.PositiveIntegerField(default=0, editable=False)
+    fault = models.TextField(blank=True, editable=False)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(cap__gte=1, cap__lte=500), name="schedule_looks_at_1_to_500"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DownloadJob(models.Model):
+    """One video on its way into the library. A worker writes the state, people the order.
+
+    queued ─▶ extracting ─▶ downloading ─▶ processing ─▶ storing ─▶ done
+      ▲            └──────────────┴──────────────┴──────────┴──▶ failed, cancelled
+      └── what may pass, or a dead worker: after `due_at` it is tried again
+    """
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        EXTRACTING = "extracting", "Looking at the page"
+        DOWNLOADING = "downloading", "Downloading"
+        PROCESSING = "processing", "Processing"
+        STORING = "storing", "Storing"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    RUNNING: ClassVar = (
+        *(Status.EXTRACTING, Status.DOWNLOADING, Status.PROCESSING, Status.STORING),
+    )
+    OVER: ClassVar = (Status.DONE, Status.FAILED, Status.CANCELLED)
+
+    # The order: people's.
+    url = models.URLField("address", max_length=2000)
+    site = models.CharField(max_length=253, help_text="The host of the address.")
+    options = models.JSONField(default=dict)
+    profile = models.CharField(max_length=16, help_text="Of its options: alike, the same.")
+    any_site = models.BooleanField(
+        default=False, help_text="Sites that yt-dlp does not know may be tried."
+    )
+    again = models.BooleanField(
+        default=False, help_text="Even where the library has the same already."
+    )
+    rights = models.TextField(blank=True, help_text="Who allows it to be shown, until when.")
+    batch = models.ForeignKey(
+        DownloadBatch, on_delete=models.SET_NULL, null=True, blank=True, related_name="jobs"
+    )
+    schedule = models.ForeignKey(
+        DownloadSchedule, on_delete=models.SET_NULL, null=True, blank=True, related_name="jobs"
+    )
+    owner = models.CharField(
+        max_length=64, blank=True, help_text="Whose quota it counts to, such as user:1."
+    )
+    asked_by = models.CharField(max_length=150, blank=True)
+    asked_key = models.CharField(
+        max_length=128, blank=True, help_text="The caller's own name for this order."
+    )
+    cancel_asked = models.BooleanField(default=False)
+    made_at = models.DateTimeField(default=timezone.now)
+
+    # The state: a worker's.
+    status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
+    due_at = models.DateTimeField(default=timezone.now, help_text="Not before.")
+    claim = models.CharField(max_length=32, blank=True, editable=False)
+    worker = models.CharField(
+        max_length=255, blank=True, editable=False, help_text="Node, pid and its start."
+    )
+    session = models.PositiveIntegerField(
+        null=True, blank=True, editable=False, help_text="Of the job's processes."
+    )
+    heard_at = models.DateTimeField(null=True, blank=True, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    deaths = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text="Workers that fell silent at it."
+    )
+    percent = models.PositiveSmallIntegerField(default=0)
+    note = models.CharField(
+        max_length=255, blank=True, help_text="What it does at the moment, or waits for."
+    )
+    speed = models.PositiveBigIntegerField(null=True, blank=True, help_text="Bytes a second.")
+    seconds_left = models.PositiveIntegerField(null=True, blank=True)
+    bytes_done = models.PositiveBigIntegerField(default=0)
+    bytes_total = models.PositiveBigIntegerField(null=True, blank=True)
+    reserved_bytes = models.PositiveBigIntegerField(
+        default=0, help_text="Room on the disk and of the quota that is kept for it."
+    )
+    code = models.CharField(max_length=16, blank=True, help_text="Of what went wrong.")
+    fault = models.TextField(blank=True, help_text="What went wrong, and what to do.")
+    warnings = models.JSONField(default=list, blank=True)
+    tool_version = models.CharField(max_length=32, blank=True)
+
+    # What was found and what came of it.
+    extractor = models.CharField(max_length=64, blank=True)
+    video_id = models.CharField(max_length=255, blank=True)
+    title = models.CharField(max_length=500, blank=True)
+    uploader = models.CharField(max_length=255, blank=True)
+    page = models.CharField(max_length=2000, blank=True)
+    licence = models.CharField(max_length=255, blank=True)
+    seconds = models.FloatField(null=True, blank=True)
+    got = models.CharField(max_length=500, blank=True, help_text="The formats that came.")
+    key = models.CharField(max_length=1024, blank=True, help_text="Its name in the storage.")
+    size_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    extras = models.JSONField(
+        default=list, blank=True, help_text="Subtitles and pictures: kind, language, key."
+    )
+    item = models.ForeignKey(
+        MediaItem, on_delete=models.SET_NULL, null=True, blank=True, related_name="downloads"
+    )
+    duplicate = models.BooleanField(
+        default=False, help_text="It was in the library already: nothing was downloaded."
+    )
+
+    class Meta:
+        ordering: ClassVar = ["-pk"]
+        verbose_name = "download"
+        permissions: ClassVar = [
+            ("download_from_any_site", "Can download from sites that yt-dlp does not know")
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["due_at", "id"], name="download_queued", condition=Q(status="queued")
+            ),
+            models.Index(fields=["heard_at"], name="download_running", condition=~Q(claim="")),
+            models.Index(fields=["owner", "made_at"], name="download_of_owner"),
+            models.Index(fields=["site", "ended_at"], name="download_of_site"),
+            models.Index(
+                fields=["extractor", "video_id", "profile"],
+                name="download_of_video",
+                condition=Q(status="done"),
+            ),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["owner", "asked_key"],
+                condition=~Q(asked_key=""),
+                name="one_download_per_order",
+            ),
+            models.UniqueConstraint(
+                fields=["extractor", "video_id", "profile"],
+                condition=Q(
+                    status__in=["extracting", "downloading", "processing", "storing"],
+                )
+                & ~Q(video_id=""),
+                name="one_download_of_a_video_at_a_time",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="failed") | (~Q(fault="") & ~Q(code="")),
+                name="download_fault_is_in_words",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="done") | ~Q(key=""),
+                name="done_download_has_a_key",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    status__in=["extracting", "downloading", "processing", "storing"],
+                    claim__gt="",
+                )
+                | Q(status__in=["queued", "done", "failed", "cancelled"], claim=""),
+                name="running_download_has_a_claim",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.url
+
+    @property
+    def running(self) -> bool:
+        return self.status in self.RUNNING
+
+    @property
+    def over(self) -> bool:
+        return self.status in self.OVER
+
+
+class SiteCookies(models.Model):
+    """Cookies of an account at a site, for downloads from there. Each job gets a copy."""
+
+    domain = models.CharField(
+        max_length=253, unique=True, help_text="Such as youtube.com; its subdomains too."
+    )
+    text = SecretField(
+        "cookies",
+        help_text="As a browser's add-on exports them (Netscape's cookies.txt). Better an "
+        "account of its own than yours: sites close accounts that download much.",
+    )
+    set_at = models.DateTimeField(default=timezone.now, editable=False)
+    used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering: ClassVar = ["domain"]
+        verbose_name = "site cookies"
+        verbose_name_plural = "site cookies"
+
+    def __str__(self) -> str:
+        return self.domain
+
+
+class SitePause(models.Model):
+    """A site that is left alone for a while, because it asked for that."""
+
+    site = models.CharField(max_length=253, unique=True)
+    until = models.DateTimeField()
+    why = models.TextField()
+
+    def __str__(self) -> str:
+        return self.site

@@ -1,0 +1,315 @@
+"""Downloads that are cancelled, and whose workers are killed: nothing of them stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from django.conf import settings as configured
+from django.db import connection, connections
+from django.utils import timezone
+from pytest_django import Settings
+
+from media_library.downloads import jobs, worker
+from media_library.downloads.addresses import networks
+from media_library.downloads.jobs import Order
+from media_library.downloads.options import Options
+from media_library.models import DownloadJob, MediaItem
+from media_library.tests import web as sites
+from media_library.tests.web import Web, web_site
+from streamsite.tests.waiting import until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("ffmpeg"),
+]
+Status = DownloadJob.Status
+ADMIN = Order(by="ada", owner="user:1", any_site=True)
+MANAGE = Path(configured.BASE_DIR) / "manage.py"
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    sites.films(folder)
+    return folder
+
+
+@pytest.fixture
+def site(films: Path, settings: Settings, tmp_path: Path) -> Iterator[Web]:
+    settings.RUN_DIR = tmp_path / "run"
+    settings.DATA_DIR = tmp_path / "data"
+    settings.DATA_DIR.mkdir()
+    settings.DOWNLOAD_NETWORKS = networks(["127.0.0.1/32"])
+    with web_site(films) as served:
+        settings.DOWNLOAD_PORTS = (served.port,)
+        yield served
+
+
+def started(url: str) -> tuple[DownloadJob, threading.Thread]:
+    """A job that a worker in a thread is at."""
+    job = jobs.add(url, Options(), ADMIN)
+    taken = jobs.take(job.pk, timezone.now())
+    assert taken is not None
+
+    def do() -> None:
+        try:
+            worker.work(taken)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=do)
+    thread.start()
+    return job, thread
+
+
+def in_status(job: DownloadJob, *wanted: str, share: int = 0) -> bool:
+    job.refresh_from_db()
+    assert not job.over, job.fault
+    return job.status in wanted and job.percent >= share
+
+
+def running() -> list[psutil.Process]:
+    """What this process started: the runner and its FFmpeg."""
+    return psutil.Process().children(recursive=True)
+
+
+def cancelled_within(job: DownloadJob, thread: threading.Thread) -> float:
+    """Seconds from the order to the end of the last process, all of it gone."""
+    began = time.monotonic()
+    assert jobs.cancel(job)
+    until(lambda: not running(), 15, "its processes are gone")
+    took = time.monotonic() - began
+    thread.join(15)
+    job.refresh_from_db()
+    assert (job.status, job.claim, job.reserved_bytes) == (Status.CANCELLED, "", 0)
+    assert not jobs.folder_of(job).exists()
+    assert not MediaItem.objects.exists()
+    return took
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("path", ["film.mp4", "hls/film.m3u8", "dash/film.mpd"])
+def test_cancel_ends_a_download_within_a_second(
+    path: str, folder: Path, site: Web, record_property: pytest.FixtureRequest
+) -> None:
+    site.pace = 20_000
+    job, thread = started(site.url(path))
+    until(lambda: in_status(job, Status.DOWNLOADING, share=3), 30, "it downloads")
+    took = cancelled_within(job, thread)
+    record_property("seconds", took)  # type: ignore[operator]
+    # Promised in issue 7: within 1 s for ordinary downloads.
+    assert took < 1.0
+
+
+@pytest.mark.alone
+def test_cancel_ends_a_merge_within_a_second(
+    folder: Path, site: Web, settings: Settings, tmp_path: Path
+) -> None:
+    """FFmpeg is at work then, as slowly as a stopped process: it is killed with the rest."""
+    slow = tmp_path / "bin" / "ffmpeg"
+    slow.parent.mkdir()
+    # The real one, but as slow as with a film of hours: it reads at the film's own speed.
+    slow.write_text(
+        '#!/bin/sh\ncase "$*" in *-bsfs*|*-version*) exec ffmpeg "$@";; esac\n'
+        'for each; do shift; [ "$each" = -i ] && set -- "$@" -readrate 0.2; '
+        'set -- "$@" "$each"; done\nexec ffmpeg "$@"\n'
+    )
+    slow.chmod(0o755)
+    (slow.parent / "ffprobe").symlink_to("/usr/bin/ffprobe")
+    settings.FFMPEG_PATH = str(slow)
+    job, thread = started(site.url("dash/film.mpd"))
+    until(
+        lambda: (
+            in_status(job, Status.PROCESSING)
+            and any(each.name() == "ffmpeg" for each in running())
+        ),
+        30,
+        "FFmpeg puts picture and sound together",
+    )
+    assert cancelled_within(job, thread) < 1.0
+
+
+def test_what_waits_is_cancelled_at_once(folder: Path, site: Web) -> None:
+    job = jobs.add(site.url("film.mp4"), Options(), ADMIN)
+    assert jobs.cancel(job)
+    assert job.status == Status.CANCELLED
+    assert not jobs.cancel(job)
+    assert jobs.take(job.pk, timezone.now()) is None
+
+
+def test_one_cancel_ends_a_whole_batch(folder: Path, site: Web) -> None:
+    urls = [site.url(f"film.mp4?{number}") for number in range(5)]
+    batch = jobs.add_many(urls, Options(), ADMIN)
+    site.pace = 20_000
+    taken = jobs.take_next(timezone.now())
+    assert taken is not None
+
+    def do() -> None:
+        try:
+            worker.work(taken)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=do)
+    thread.start()
+    until(lambda: in_status(taken, Status.DOWNLOADING), 30, "the first downloads")
+    assert jobs.cancel_batch(batch) == 5
+    thread.join(15)
+    assert {each.status for each in batch.jobs.all()} == {Status.CANCELLED}
+
+
+# ---- a worker that is killed -----------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster(site: Web, folder: Path, tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(site, folder, tmp_path)
+    yield made
+    made.kill()
+
+
+class Cluster:
+    """The downloads' cluster as `run_cluster downloads` runs it, on the tests' database."""
+
+    def __init__(self, site: Web, folder: Path, tmp_path: Path) -> None:
+        database = connection.settings_dict
+        url = f"sqlite:///{database['NAME']}"
+        if connection.vendor != "sqlite":
+            at = f"{database['HOST'] or '127.0.0.1'}:{database['PORT'] or 5432}"
+            url = (
+                f"postgres://{database['USER']}:{database['PASSWORD']}@{at}/{database['NAME']}"
+            )
+        self._environment = os.environ | {
+            "DATABASE_URL": url,
+            "DATA_DIR": str(tmp_path / "data"),
+            "RUN_DIR": str(tmp_path / "run"),
+            "MEDIA_FOLDER": str(folder),
+            "DOWNLOAD_PORTS": str(site.port),
+            "DOWNLOAD_NETWORKS": "127.0.0.1/32",
+            "DOWNLOAD_JOBS": "1",
+            # It signs the messages of the queue.
+            "SECRET_KEY": configured.SECRET_KEY,
+            "FIELD_KEYS": ",".join(configured.FIELD_KEYS),
+            "LOG_FORMAT": "json",
+            "DJANGO_SETTINGS_MODULE": "streamsite.settings",
+        }
+        self._log = tmp_path / "cluster.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                (sys.executable, MANAGE, "run_cluster", "downloads"),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+    def runner(self) -> psutil.Process | None:
+        assert self.process is not None
+        below = psutil.Process(self.process.pid).children(recursive=True)
+        return next((each for each in below if "runner.py" in " ".join(each.cmdline())), None)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10)
+            self.process = None
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+@pytest.mark.parametrize(
+    "who", ["the worker", "the whole cluster", "worker and runner at once"]
+)
+def test_a_worker_is_killed_and_the_job_is_done_all_the_same(
+    who: str, site: Web, cluster: Cluster
+) -> None:
+    site.pace = 60_000
+    job = jobs.add(site.url("film.mp4"), Options(), ADMIN)
+    cluster.start()
+    until(lambda: in_status(job, Status.DOWNLOADING, share=10), 60, "it downloads")
+    runner = cluster.runner()
+    assert runner is not None
+    session = job.session
+    assert session == runner.pid
+    if who == "the whole cluster":
+        cluster.kill()
+    else:
+        os.kill(runner.ppid(), signal.SIGKILL)
+    if who == "worker and runner at once":
+        runner.kill()
+    until(lambda: not runner.is_running() or runner.status() == "zombie", 10, "no orphan")
+    assert not [each for each in psutil.process_iter() if _session(each) == session]
+    site.pace = 0
+    if cluster.process is None:
+        cluster.start()
+    else:
+        # As the jobs' cluster does each minute.
+        assert jobs.recover(timezone.now()) == (0, 1)
+        jobs.ring()
+    until(lambda: DownloadJob.objects.get(pk=job.pk).over, 60, f"it ends ({cluster.log})")
+    job.refresh_from_db()
+    assert (job.status, job.fault, job.deaths) == (Status.DONE, "", 1)
+    # It went on where it had stopped.
+    assert job.item is not None
+    assert job.attempts == 2
+
+
+def _session(process: psutil.Process) -> int:
+    try:
+        return 0 if process.status() == "zombie" else os.getsid(process.pid)
+    except (psutil.Error, OSError):
+        return 0
+
+
+def test_a_job_that_kills_its_worker_is_given_up(folder: Path, site: Web) -> None:
+    job = jobs.add(site.url("film.mp4"), Options(), ADMIN)
+    for death in range(1, jobs.DEATHS + 1):
+        assert jobs.take(job.pk, timezone.now()) is not None
+        DownloadJob.objects.filter(pk=job.pk).update(
+            worker=f"{configured.NODE_NAME}:999999999:1.00"
+        )
+        last = death == jobs.DEATHS
+        assert jobs.recover(timezone.now()) == ((1, 0) if last else (0, 1))
+    job.refresh_from_db()
+    assert (job.status, job.code) == (Status.FAILED, "worker")
+    assert "died 3 times" in job.fault
+
+
+def test_another_machines_worker_is_given_its_time(folder: Path, site: Web) -> None:
+    job = jobs.add(site.url("film.mp4"), Options(), ADMIN)
+    now = timezone.now()
+    jobs.take(job.pk, now)
+    DownloadJob.objects.filter(pk=job.pk).update(worker="elsewhere:1:1.00")
+    assert jobs.recover(now + jobs.SILENT) == (0, 0)
+    assert jobs.recover(now + 1.01 * jobs.SILENT) == (0, 1)
+
+
+def test_folders_that_nobody_needs_are_removed(folder: Path, site: Web) -> None:
+    now = timezone.now()
+    kept = [jobs.add(site.url(f"film.mp4?{number}"), Options(), ADMIN) for number in range(3)]
+    DownloadJob.objects.filter(pk=kept[1].pk).update(
+        status=Status.FAILED, code="http", fault="404", ended_at=now
+    )
+    jobs.cancel(kept[2])
+    for name in (*(str(each.pk) for each in kept), "987654321"):
+        (configured.DATA_DIR / "downloads" / name).mkdir(parents=True)
+    assert jobs.tidy(now) == 2
+    assert jobs.folder_of(kept[0]).exists()
+    assert jobs.folder_of(kept[1]).exists()
+    assert jobs.tidy(now + 2 * jobs.KEPT) == 1
