@@ -1,6 +1,15 @@
 from django.urls import path
 
-from media_library.views import editor, exchange, items, picker, pictures, syncs, uploads
+from media_library.views import (
+    downloads,
+    editor,
+    exchange,
+    items,
+    picker,
+    pictures,
+    syncs,
+    uploads,
+)
 
 urlpatterns = [
     path("media/thumb/<int:pk>.jpg", pictures.thumb, name="media-thumb"),
@@ -20,6 +29,15 @@ urlpatterns = [
     path("media/uploads/part/<int:number>/", uploads.part, name="media-part"),
     path("media/uploads/finish/", uploads.finish, name="media-finish"),
     path("media/uploads/abort/", uploads.abort, name="media-abort"),
+    path("admin/media/download/", downloads.page, name="media-download"),
+    path("media/downloads/status.json", downloads.status, name="media-downloads-status"),
+    path("media/downloads/<int:pk>/cancel/", downloads.cancel, name="media-download-cancel"),
+    path("media/downloads/<int:pk>/retry/", downloads.retry, name="media-download-retry"),
+    path(
+        "media/downloads/batches/<int:pk>/cancel/",
+        downloads.cancel_batch,
+        name="media-download-batch-cancel",
+    ),
     path("media/sync/status.json", syncs.status, name="media-sync-status"),
     path("media/sync/start/", syncs.start, {"dry": False}, name="media-sync"),
     path("media/sync/dry/", syncs.start, {"dry": True}, name="media-sync-dry"),

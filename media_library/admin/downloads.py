@@ -1,0 +1,197 @@
+"""Downloads: the list with what is under way above it, batches, and cookies of sites."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from media_library import words
+from media_library.downloads import cookies
+from media_library.models import DownloadBatch, DownloadJob, SiteCookies
+from media_library.views.downloads import shown
+from media_library.views.downloads import told as told_of
+
+_COLOURS = {
+    "queued": "default",
+    **{each.value: "info" for each in DownloadJob.RUNNING},
+    "done": "success",
+    "failed": "danger",
+    "cancelled": "warning",
+}
+
+
+class _ReadOnly(ModelAdmin):  # type: ignore[misc]
+    """Rows that only workers write."""
+
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(DownloadJob)
+class DownloadJobAdmin(_ReadOnly):
+    list_display = ("named", "state", "site", "size", "asked_by", "made_at")
+    list_filter = ("status", "code", "site")
+    search_fields = ("title", "url")
+    list_per_page = 30
+    list_select_related = ("batch", "item")
+    empty_value_display = words.NOTHING
+    list_before_template = "media_library/downloads_before.html"
+    change_form_outer_before_template = "media_library/download_job_before.html"
+    fields = (
+        *("url", "page", "state", "note", "fault", "warned", "percent", "got", "size"),
+        *("item_link", "kept", "extractor", "video_id", "uploader", "licence", "rights"),
+        *("batch", "schedule", "asked_by", "made_at", "started_at", "ended_at", "attempts"),
+        *("tool_version", "options"),
+    )
+    readonly_fields = ("state", "warned", "size", "item_link", "kept")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: Any = None
+    ) -> HttpResponseBase:
+        context = {**(extra_context or {}), "under_way": [told_of(job) for job in shown()]}
+        page: HttpResponseBase = super().changelist_view(request, context)
+        return page
+
+    @admin.display(description="Video", ordering="title")
+    def named(self, job: DownloadJob) -> SafeString:
+        return format_html(
+            '<span class="lib-title">{}</span><span class="lib-key">{}</span>', job, job.url
+        )
+
+    @display(description="State", ordering="status", label=_COLOURS)  # type: ignore[untyped-decorator]
+    def state(self, job: DownloadJob) -> tuple[str, str]:
+        said = str(job.get_status_display())
+        return job.status, f"{said} (was there)" if job.duplicate else said
+
+    @admin.display(description="Size", ordering="size_bytes")
+    def size(self, job: DownloadJob) -> str:
+        return words.size(job.size_bytes)
+
+    @admin.display(description="Item")
+    def item_link(self, job: DownloadJob) -> SafeString | str:
+        if job.item is None:
+            return words.NOTHING
+        url = reverse("admin:media_library_mediaitem_change", args=[job.item.pk])
+        return format_html('<a href="{}">{}</a>', url, job.item)
+
+    @admin.display(description="In the storage")
+    def kept(self, job: DownloadJob) -> SafeString | str:
+        names = [(job.key,), *((each["key"],) for each in job.extras)]
+        if not job.key:
+            return words.NOTHING
+        return format_html(
+            '<ul class="lib-problems">{}</ul>', format_html_join("", "<li>{}</li>", names)
+        )
+
+    @admin.display(description="Warnings")
+    def warned(self, job: DownloadJob) -> SafeString | str:
+        lines = format_html_join("", "<li>{}</li>", ((each,) for each in job.warnings))
+        if not lines:
+            return words.NOTHING
+        return format_html('<ul class="lib-problems">{}</ul>', lines)
+
+    def has_delete_permission(
+        self, request: HttpRequest, obj: DownloadJob | None = None
+    ) -> bool:
+        allowed: bool = super().has_delete_permission(request, obj)
+        # One that runs is cancelled first: its worker would lose the row.
+        return allowed and (obj is None or obj.over)
+
+
+@admin.register(DownloadBatch)
+class DownloadBatchAdmin(_ReadOnly):
+    list_display = ("name", "progress", "made_by", "made_at")
+    fields = ("name", "made_by", "made_at", "progress", "videos")
+    readonly_fields = ("progress", "videos")
+    change_form_outer_before_template = "media_library/download_batch_before.html"
+
+    @admin.display(description="Over")
+    def progress(self, batch: DownloadBatch) -> str:
+        over = batch.jobs.filter(status__in=DownloadJob.OVER).count()
+        return f"{over:,} of {batch.jobs.count():,}"
+
+    @admin.display(description="Videos")
+    def videos(self, batch: DownloadBatch) -> SafeString:
+        rows = (
+            (
+                reverse("admin:media_library_downloadjob_change", args=[job.pk]),
+                job,
+                job.get_status_display(),
+            )
+            for job in batch.jobs.order_by("pk")
+        )
+        lines = format_html_join("", '<li><a href="{}">{}</a> {}</li>', rows)
+        return format_html('<ul class="lib-problems">{}</ul>', lines)
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+class SiteCookiesForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The cookies go in and never come out: an empty field keeps those that are there."""
+
+    new = forms.CharField(
+        label="Cookies",
+        required=False,
+        max_length=1_000_000,
+        strip=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 6, "autocomplete": "off"}),
+        help_text="As a browser's add-on exports them (Netscape's cookies.txt). Better of an "
+        "account made for this: sites close accounts that download much. Empty: as they are.",
+    )
+
+    class Meta:
+        model = SiteCookies
+        fields = ("domain",)
+
+    def clean_domain(self) -> str:
+        return str(self.cleaned_data["domain"]).strip().lower().lstrip(".")
+
+    def clean(self) -> dict[str, Any]:
+        told = super().clean() or {}
+        new, domain = told.get("new", ""), told.get("domain", "")
+        if not new and not self.instance.pk:
+            self.add_error("new", "Paste the site's cookies here.")
+        if new and domain:
+            try:
+                told["new"] = cookies.checked(new, domain)
+            except cookies.CookiesError as error:
+                self.add_error("new", str(error))
+        return told
+
+
+@admin.register(SiteCookies)
+class SiteCookiesAdmin(ModelAdmin):  # type: ignore[misc]
+    form = SiteCookiesForm
+    list_display = ("domain", "set_at", "used_at")
+    fields = ("domain", "new", "set_at", "used_at")
+    readonly_fields = ("set_at", "used_at")
+    empty_value_display = words.NOTHING
+
+    def save_model(
+        self, request: HttpRequest, obj: SiteCookies, form: Any, change: bool
+    ) -> None:
+        changed: dict[str, Any] = {"domain": obj.domain}
+        if form.cleaned_data["new"]:
+            obj.text = form.cleaned_data["new"]
+            obj.set_at = timezone.now()
+            changed |= {"text": obj.text, "set_at": obj.set_at}
+        if not change:
+            obj.save(force_insert=True)
+            return
+        # A worker writes into the same row what the site changed in them.
+        SiteCookies.objects.filter(pk=obj.pk).update(**changed)

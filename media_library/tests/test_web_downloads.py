@@ -1,0 +1,276 @@
+"""The pages of downloads: order, look, watch, cancel, try again, cookies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import Settings
+
+from media_library.downloads import jobs
+from media_library.downloads.addresses import networks
+from media_library.downloads.errors import Code, verdict
+from media_library.downloads.jobs import Order
+from media_library.downloads.options import Options
+from media_library.models import DownloadBatch, DownloadJob, SiteCookies
+from media_library.tests import rows
+from media_library.tests import web as sites
+from media_library.tests.web import Web, web_site
+
+pytestmark = pytest.mark.django_db
+Status = DownloadJob.Status
+COOKIE = ".example.org\tTRUE\t/\tTRUE\t0\tsession\ts3cr3t"
+LIST = "/admin/media_library/downloadjob/"
+
+
+@pytest.fixture
+def client() -> Client:
+    client = Client()
+    client.force_login(rows.user("add_downloadjob", "view_downloadjob", "change_downloadjob"))
+    return client
+
+
+def form(**more: Any) -> dict[str, Any]:
+    usual = {"quality": "0", "container": "mp4", "sound": "", "subtitles": "none"}
+    return usual | {"languages": "en", "cap": "5"} | more
+
+
+def job(**fields: Any) -> DownloadJob:
+    made = jobs.add("https://example.org/a", Options(), Order(by="ada", owner="user:1"))
+    DownloadJob.objects.filter(pk=made.pk).update(**fields)
+    made.refresh_from_db()
+    return made
+
+
+def test_addresses_become_one_batch(client: Client) -> None:
+    urls = "https://example.org/a\n\nhttps://example.org/b\nhttps://example.org/a\n"
+    answer = client.post(
+        reverse("media-download"),
+        form(urls=urls, quality="720", rights="By contract.", thumbnail="on"),
+        follow=True,
+    )
+    assert "2 downloads ordered." in answer.content.decode()
+    batch = DownloadBatch.objects.get()
+    made = list(batch.jobs.order_by("pk"))
+    assert [each.url for each in made] == ["https://example.org/a", "https://example.org/b"]
+    assert {each.rights for each in made} == {"By contract."}
+    assert {each.asked_by for each in made} == {"ada"}
+    assert not any(each.any_site for each in made)
+    wanted = Options.of(made[0].options)
+    assert (wanted.quality, wanted.thumbnail, wanted.chapters) == (720, True, False)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"urls": "ftp://example.org/a"}, "must begin with https:// or http://"),
+        ({"urls": "https://u:p@example.org/"}, "Leave the name and password out"),
+        ({"urls": "https://example.org/", "languages": "en; rm"}, "A language is written as"),
+        ({"urls": "https://example.org/", "quality": "721"}, "721"),
+    ],
+)
+def test_what_is_wrong_is_told_in_the_form(
+    client: Client, wrong: dict[str, Any], sentence: str
+) -> None:
+    answer = client.post(reverse("media-download"), form(**wrong))
+    assert answer.status_code == 200
+    assert sentence in answer.content.decode()
+    assert not DownloadJob.objects.exists()
+
+
+def test_only_those_who_may(client: Client) -> None:
+    others = Client()
+    others.force_login(rows.user("view_downloadjob", name="eve"))
+    one = job()
+    assert others.get(reverse("media-download")).status_code == 403
+    assert others.post(reverse("media-download-cancel", args=[one.pk])).status_code == 403
+    assert others.get(reverse("media-downloads-status")).status_code == 200
+    assert client.get(reverse("media-download-cancel", args=[one.pk])).status_code == 405
+    assert Client().get(reverse("media-downloads-status")).status_code == 302
+
+
+def test_only_the_root_of_permissions_opens_any_site() -> None:
+    client = Client()
+    client.force_login(
+        rows.user("add_downloadjob", "view_downloadjob", "download_from_any_site")
+    )
+    client.post(reverse("media-download"), form(urls="https://example.org/a"))
+    assert DownloadJob.objects.get().any_site
+
+
+def test_what_is_under_way_is_shown_and_polled(client: Client) -> None:
+    running = job(
+        status=Status.DOWNLOADING, claim="c", title="Nosferatu", percent=42, speed=2_000_000,
+        seconds_left=75, note="No data for 40 s, try 2 of 5.", session=1,
+    )  # fmt: skip
+    waiting = job(code="rate", fault="The site says that it is asked too often.")
+    job(status=Status.CANCELLED)
+    told = client.get(reverse("media-downloads-status"))
+    assert [each["id"] for each in told.json()["jobs"]] == [running.pk, waiting.pk]
+    first, second = told.json()["jobs"]
+    assert (first["percent"], first["speed"], first["left"]) == (42, "2 MB/s", "1:15")
+    assert first["note"] == "No data for 40 s, try 2 of 5."
+    assert second["can_retry"]
+    assert not first["can_retry"]
+    again = client.get(
+        reverse("media-downloads-status"), headers={"If-None-Match": told["ETag"]}
+    )
+    assert again.status_code == 304
+    page = client.get(LIST).content.decode()
+    assert '<progress max="100" value="42">' in page
+    assert "Nosferatu" in page
+
+
+def test_cancel_and_try_again(client: Client) -> None:
+    one = job()
+    client.post(reverse("media-download-cancel", args=[one.pk]))
+    one.refresh_from_db()
+    assert one.status == Status.CANCELLED
+    client.post(reverse("media-download-retry", args=[one.pk]))
+    one.refresh_from_db()
+    assert one.status == Status.QUEUED
+    DownloadJob.objects.filter(pk=one.pk).update(status=Status.DONE, key="a.mp4")
+    answer = client.post(reverse("media-download-retry", args=[one.pk]), follow=True)
+    assert "there is nothing to try again" in answer.content.decode()
+
+
+def test_a_batch_is_cancelled_as_one(client: Client) -> None:
+    order = Order(by="ada", owner="user:1")
+    batch = jobs.add_many(["https://example.org/a", "https://example.org/b"], Options(), order)
+    page = client.get(f"/admin/media_library/downloadbatch/{batch.pk}/change/")
+    assert page.status_code == 403
+    client.post(reverse("media-download-batch-cancel", args=[batch.pk]))
+    assert {each.status for each in batch.jobs.all()} == {Status.CANCELLED}
+
+
+@pytest.mark.parametrize("status", Status.values)
+def test_each_state_has_its_page(client: Client, status: str) -> None:
+    more = {"claim": "c"} if status in DownloadJob.RUNNING else {}
+    one = job(
+        status=status, key="downloads/a.mp4", fault="It broke.", code="http",
+        warnings=["<b>careful</b>"], **more,
+    )  # fmt: skip
+    page = client.get(f"{LIST}{one.pk}/change/").content.decode()
+    assert "It broke." in page
+    assert "<b>careful</b>" not in page
+    assert ("Try again" in page) == (status in {"queued", "failed", "cancelled"})
+    assert ("sx-stop" in page) == (status not in DownloadJob.OVER)
+
+
+# ---- cookies ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keeper() -> Client:
+    client = Client()
+    names = ("add_sitecookies", "view_sitecookies", "change_sitecookies")
+    client.force_login(rows.user(*names, name="keeper"))
+    return client
+
+
+def test_cookies_go_in_and_never_come_out(keeper: Client) -> None:
+    url = "/admin/media_library/sitecookies/add/"
+    other = COOKIE.replace("example.org", "other.example")
+    answer = keeper.post(url, {"domain": "Example.org", "new": f"{COOKIE}\n{other}\n"})
+    assert answer.status_code == 302
+    kept = SiteCookies.objects.get()
+    assert kept.domain == "example.org"
+    # Of that site alone.
+    assert kept.text.reveal() == f"# Netscape HTTP Cookie File\n{COOKIE}\n"
+    page = keeper.get(f"/admin/media_library/sitecookies/{kept.pk}/change/").content.decode()
+    assert "s3cr3t" not in page
+    keeper.post(
+        f"/admin/media_library/sitecookies/{kept.pk}/change/",
+        {"domain": "example.org", "new": ""},
+    )
+    kept.refresh_from_db()
+    assert "s3cr3t" in kept.text.reveal()
+    assert "s3cr3t" not in keeper.get("/admin/media_library/sitecookies/").content.decode()
+
+
+def test_what_is_no_cookies_file_is_told(keeper: Client) -> None:
+    url = "/admin/media_library/sitecookies/add/"
+    answer = keeper.post(url, {"domain": "example.org", "new": "session=s3cr3t"})
+    page = answer.content.decode()
+    assert "No cookie of example.org is in it" in page
+    assert not SiteCookies.objects.exists()
+
+
+# ---- a look ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def site(settings: Settings, tmp_path: Path) -> Iterator[Web]:
+    settings.RUN_DIR = tmp_path / "run"
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+                                   "LOCATION": str(tmp_path)}}  # fmt: skip
+    settings.DOWNLOAD_NETWORKS = networks(["127.0.0.1/32"])
+    (tmp_path / "site").mkdir()
+    with web_site(tmp_path / "site") as served:
+        settings.DOWNLOAD_PORTS = (served.port,)
+        yield served
+
+
+@pytest.fixture
+def admin() -> Client:
+    client = Client()
+    client.force_login(
+        rows.user(
+            *("add_downloadjob", "view_downloadjob", "download_from_any_site"), name="root"
+        )
+    )
+    return client
+
+
+@pytest.mark.slow
+def test_a_list_is_looked_at_first_and_chosen_from(admin: Client, site: Web) -> None:
+    sites.feed(site.folder, site, 30)
+    wanted = form(urls=site.url("feed.xml"), cap="7")
+    page = admin.post(reverse("media-download"), wanted | {"look": "1"}).content.decode()
+    assert page.count('name="entry"') == 7
+    assert "All parts" in page
+    assert "Part 7" in page
+    assert "Part 8" not in page
+    assert not DownloadJob.objects.exists()
+    # Asked again within five minutes, the site is left in peace.
+    admin.post(reverse("media-download"), wanted | {"look": "1"})
+    assert site.count("feed.xml") <= 2
+    chosen = [site.url("film.mp4?part=2"), site.url("film.mp4?part=5")]
+    more = {"entry": chosen, "list_title": "All parts"}
+    admin.post(reverse("media-download"), wanted | more)
+    batch = DownloadBatch.objects.get()
+    assert batch.name == "All parts"
+    assert [each.url for each in batch.jobs.order_by("pk")] == chosen
+
+
+@pytest.mark.slow
+def test_a_look_that_finds_nothing_says_why(admin: Client, client: Client, site: Web) -> None:
+    wanted = form(urls=site.url("nothing.html")) | {"look": "1"}
+    assert "gone, private" in admin.post(reverse("media-download"), wanted).content.decode()
+    inner = form(urls=f"http://10.0.0.1:{site.port}/") | {"look": "1"}
+    assert "may not reach" in admin.post(reverse("media-download"), inner).content.decode()
+    # Others may not look where they may not download from.
+    page = client.post(reverse("media-download"), wanted).content.decode()
+    assert "site is not known" in page
+
+
+def test_times_of_tries(client: Client) -> None:
+    """Each try waits twice as long as the one before."""
+    one, now = job(), timezone.now()
+    waits = []
+    for attempt in range(1, jobs.TRIES + 1):
+        DownloadJob.objects.filter(pk=one.pk).update(
+            status=Status.EXTRACTING, claim="c", attempts=attempt
+        )
+        one.refresh_from_db()
+        jobs.failed(one, verdict(Code.NETWORK), now, warnings=())
+        one.refresh_from_db()
+        waits.append(one.due_at - now)
+    assert waits[:3] == [timedelta(minutes=minutes) for minutes in (5, 10, 20)]
+    assert (one.status, one.code) == (Status.FAILED, "network")
