@@ -62,7 +62,7 @@ class Bounded(yt_dlp.YoutubeDL):  # type: ignore[misc]
 class GatePP(PostProcessor):  # type: ignore[misc]
     """Looks at what was found before anything is chosen."""
 
-    def __init__(self, protocols: Sequence[str], tell: Tell) -> None:
+    def __init__(self, protocols: Sequence[str], tell: Any) -> None:
         super().__init__()
         self._protocols = protocols
         self._tell = tell
@@ -78,14 +78,14 @@ class GatePP(PostProcessor):  # type: ignore[misc]
             raise Stop("refused", f"{_scheme(str(info['url']))}: addresses")
         for kind in ("subtitles", "automatic_captions"):
             info[kind] = _subtitles_of(info.get(kind) or {})
-        self._tell("found", **_about(info))
+        self._tell.ask("found", **_about(info))
         return [], info
 
 
 class ChosenPP(PostProcessor):  # type: ignore[misc]
     """Tells which files will be fetched, and how large they are."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: Any) -> None:
         super().__init__()
         self._tell = tell
 
@@ -98,7 +98,7 @@ class ChosenPP(PostProcessor):  # type: ignore[misc]
             }
             for each in info.get("requested_formats") or [info]
         ]
-        self._tell("chosen", passes=passes)
+        self._tell.ask("chosen", passes=passes)
         return [], info
 
 

@@ -91,12 +91,20 @@ class Runner:
         os.set_blocking(reader, False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(reader, selectors.EVENT_READ)
-        assert self.process.stdin is not None  # noqa: S101 - for the type checker: a pipe
-        with suppress(BrokenPipeError):
-            # The proxy's secret is in it: it goes this way and no other.
-            self.process.stdin.write(json.dumps(self._job).encode())
-            self.process.stdin.close()
+        # The proxy's secret is in it: it goes this way and no other.
+        self._say(json.dumps(self._job))
         return self
+
+    def go_on(self) -> None:
+        """The answer to what it asks."""
+        self._say("")
+
+    def _say(self, line: str) -> None:
+        assert self.process.stdin is not None  # noqa: S101 - for the type checker: a pipe
+        # One that is gone is found to have ended.
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(f"{line}\n".encode())
+            self.process.stdin.flush()
 
     def __exit__(
         self,
@@ -105,6 +113,9 @@ class Runner:
         trace: TracebackType | None,
     ) -> None:
         self.end(grace=0.0)
+        assert self.process.stdin is not None  # noqa: S101 - for the type checker: a pipe
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         self._selector.close()
         os.close(self._reader)
 

@@ -1,8 +1,9 @@
 """One download in a process of its own: `python -I runner.py PARENT MESSAGES < job.json`.
 
 It imports nothing of streamsite, so that any virtual environment with yt-dlp can run it. The
-job comes as JSON on stdin: what yt-dlp's parameters are was decided before. What happens is
-told as JSON lines on the descriptor MESSAGES. SIGINT and SIGTERM end it within a second, part
+job comes as a line of JSON on stdin: what yt-dlp's parameters are was decided before. What
+happens is told as JSON lines on the descriptor MESSAGES; to what is asked there ("found",
+"chosen") an empty line on stdin is the answer. SIGINT and SIGTERM end it within a second, part
 files kept; it dies with the thread that started it (PARENT is the pid of that).
 """
 
@@ -77,6 +78,12 @@ class Teller:
         with self._lock, contextlib.suppress(BrokenPipeError):
             os.write(self._descriptor, line)
 
+    def ask(self, kind: str, **what: Any) -> None:
+        """Tell, and wait until the worker says that it may go on."""
+        self(kind, **what)
+        if not sys.stdin.readline():
+            raise KeyboardInterrupt
+
     def now_and_then(self, kind: str, **what: Any) -> None:
         now = time.monotonic()
         if now >= self._next:
@@ -113,7 +120,7 @@ class Log:
 def main() -> int:
     parent, messages = int(sys.argv[1]), int(sys.argv[2])
     tell = Teller(messages)
-    job: dict[str, Any] = json.load(sys.stdin)
+    job: dict[str, Any] = json.loads(sys.stdin.readline())
     live_and_die(parent, job["limits"])
     os.chdir(job["folder"])
     log = Log(tell)

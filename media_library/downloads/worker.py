@@ -223,6 +223,9 @@ class _Task:
             ended = runner.ended
             for message in runner.messages(0.0 if ended else LOOK):
                 self._hear(message)
+                if message["kind"] in {"found", "chosen"}:
+                    # It waited: nothing is fetched that is here, or that there is no room for.
+                    runner.go_on()
             if ended:
                 return
             try:
