@@ -15,10 +15,11 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from media_library import bell, readiness, storage
+from media_library import announce, bell, readiness, storage
 from media_library.look import Seen, look
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from media_library.prepare import Tools
@@ -110,9 +111,11 @@ def may_pass(error: ProbeError | StorageError) -> bool:
 
 def fault(item: MediaItem, words: str) -> None:
     """The item can't be played, and why, unless it was changed since it was read."""
-    _as_it_was(item).update(
-        status=Status.FAULT, fault=words, probe_claimed_at=None, probe_attempts=0
-    )
+    with transaction.atomic():
+        if _as_it_was(item).update(
+            status=Status.FAULT, fault=words, probe_claimed_at=None, probe_attempts=0
+        ):
+            announce.faults([item.pk], words)
 
 
 def _as_it_was(item: MediaItem) -> QuerySet[MediaItem]:
@@ -227,10 +230,14 @@ def _give_up() -> None:
     stale = timezone.now() - STALE
     # A claim stands as long as attempts are counted, and has an index: millions may be new.
     left = MediaItem.objects.filter(status=Status.NEW, probe_claimed_at__lt=stale)
-    left.filter(probe_attempts__gte=ATTEMPTS).update(
-        status=Status.FAULT,
-        fault=f"The worker that looked into it died {ATTEMPTS} times: convert it to MP4 and "
-        "upload it again.",
-        probe_claimed_at=None,
-        probe_attempts=0,
+    words = (
+        f"The worker that looked into it died {ATTEMPTS} times: convert it to MP4 and "
+        "upload it again."
     )
+    with transaction.atomic():
+        given_up = left.filter(probe_attempts__gte=ATTEMPTS)
+        lost = list(given_up.values_list("pk", flat=True))
+        given_up.filter(pk__in=lost).update(
+            status=Status.FAULT, fault=words, probe_claimed_at=None, probe_attempts=0
+        )
+        announce.faults(lost, words)

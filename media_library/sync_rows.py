@@ -19,6 +19,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import Case, Exists, F, OuterRef, Value, When
 from django.utils import timezone
 
+from media_library import announce
 from media_library.catalogue import Listed, Row, title_of
 from media_library.models import Absence, MediaItem, PreparedCopy, SyncRun
 
@@ -232,9 +233,11 @@ def settle_absences(run: SyncRun, claim: str) -> float:
             )
             items.update(misses=F("misses") + 1)
             enough = items if run.accept_gone else items.filter(misses__gte=2)
-            run.gone += enough.update(
+            lost = list(enough.values_list("pk", flat=True))
+            run.gone += MediaItem.objects.filter(pk__in=lost).update(
                 status=MediaItem.Status.FAULT, fault=FAULT, missing_since=timezone.now()
             )
+            announce.faults(lost, FAULT)
             Absence.objects.filter(pk__in=[pk for pk, _ in some]).delete()
         touch(run, claim)
     return time.monotonic() - began

@@ -9,6 +9,7 @@ from typing import Final
 from django.db.models import QuerySet
 
 from media_library.models import MediaItem
+from streams import announce
 from streams.models import (
     AsRun,
     Broadcaster,
@@ -38,21 +39,20 @@ def write(notes: Sequence[ledger.Note]) -> None:
     for note in kept:
         match note:
             case ledger.RunOnAir(_, run, at):
-                Run.objects.filter(pk=run, on_air_at=None).update(on_air_at=when(at))
+                if Run.objects.filter(pk=run, on_air_at=None).update(on_air_at=when(at)):
+                    announce.on_air(run, when(at))
             case ledger.Aired():
                 _aired(note)
             case ledger.TakeoverAsked():
                 _asked(note)
             case ledger.TakeoverAired(channel, stream, at):
-                _open(channel, stream).filter(on_air_at=None).update(on_air_at=when(at))
+                _taken(_open(channel, stream).filter(on_air_at=None), at, on_air_at=when(at))
             case ledger.TakeoverEnded(channel, stream, at, cause):
-                _open(channel, stream).update(ended_at=when(at), cause=cause)
+                _taken(_open(channel, stream), at, ended_at=when(at), cause=cause)
             case ledger.IncidentOpened():
                 _opened(note)
             case ledger.IncidentClosed(channel, subject, at):
-                Incident.objects.filter(
-                    channel=channel, subject=subject, closed_at=None
-                ).update(closed_at=when(at))
+                _close(Incident.objects.filter(channel=channel, subject=subject), when(at))
             case _:
                 continue
     LogLine.objects.bulk_create([_line(n) for n in kept if isinstance(n, ledger.Logged)])
@@ -66,16 +66,38 @@ def write(notes: Sequence[ledger.Note]) -> None:
 def end_run(channel: int, run: int, at: datetime, reason: str) -> None:
     """Close a run and what was open in it."""
     by = Channel.objects.filter(pk=channel).values_list("ordered_by", flat=True).first()
-    Run.objects.filter(pk=run, ended_at=None).update(
+    ended = Run.objects.filter(pk=run, ended_at=None).update(
         ended_at=at, end_reason=reason, ended_by=by or ""
     )
     AsRun.objects.filter(run=run, ended_at=None).update(
         ended_at=at, ending=AsRun.Ending.CUT, cause=f"The channel was {reason}."
     )
-    Incident.objects.filter(channel=channel, closed_at=None).update(closed_at=at)
-    Takeover.objects.filter(channel=channel, ended_at=None).update(
-        ended_at=at, cause=f"The channel was {reason}."
+    _close(Incident.objects.filter(channel=channel), at)
+    _taken(
+        Takeover.objects.filter(channel=channel, ended_at=None),
+        at.timestamp(),
+        ended_at=at,
+        cause=f"The channel was {reason}.",
     )
+    if ended:
+        announce.off_air(run, at)
+
+
+def _close(incidents: QuerySet[Incident], at: datetime) -> None:
+    still_open = list(incidents.filter(closed_at=None).select_related("channel"))
+    Incident.objects.filter(pk__in=[row.pk for row in still_open], closed_at=None).update(
+        closed_at=at
+    )
+    for row in still_open:
+        row.closed_at = at
+        announce.incident(row, at)
+
+
+def _taken(takeovers: QuerySet[Takeover], at: float, **news: object) -> None:
+    changed = [row.pk for row in takeovers]
+    Takeover.objects.filter(pk__in=changed).update(**news)
+    rows = Takeover.objects.filter(pk__in=changed).select_related("channel", "broadcaster")
+    announce.takeovers(rows, when(at))
 
 
 def _aired(note: ledger.Aired) -> None:
@@ -124,7 +146,7 @@ def _open(channel: int, stream: int) -> QuerySet[Takeover]:
 
 
 def _opened(note: ledger.IncidentOpened) -> None:
-    Incident.objects.get_or_create(
+    row, new = Incident.objects.get_or_create(
         channel_id=note.channel,
         subject=note.subject,
         closed_at=None,
@@ -136,6 +158,8 @@ def _opened(note: ledger.IncidentOpened) -> None:
             "opened_at": when(note.at),
         },
     )
+    if new:
+        announce.incident(row, when(note.at))
 
 
 def _line(note: ledger.Logged) -> LogLine:

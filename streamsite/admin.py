@@ -22,6 +22,9 @@ from streamsite import keys
 from streamsite.levels import Level
 from streamsite.models import ApiKey, checked_networks
 from streamsite.secret import Secret
+from streamsite.webhooks import admin as webhooks
+
+__all__ = ["ApiKeyAdmin", "webhooks"]
 
 _COLOURS = {
     ApiKey.State.ACTIVE.value: "success",

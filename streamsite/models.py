@@ -11,6 +11,9 @@ from django.db import models
 from django.utils import timezone
 
 from streamsite.levels import Level
+from streamsite.webhooks.models import Delivery, Endpoint
+
+__all__ = ["ApiKey", "Delivery", "Endpoint"]
 
 #: Requests a minute that a key is good for where nobody says otherwise: ten a second.
 REQUESTS_PER_MINUTE: Final = 600

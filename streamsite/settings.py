@@ -357,6 +357,8 @@ if ALERT_WEBHOOK and not is_address(ALERT_WEBHOOK.reveal()):
     raise ImproperlyConfigured(
         "ALERT_WEBHOOK can't be read: copy the whole address that the receiver shows."
     )
+#: Endpoints of webhooks may be in this machine's own networks.
+WEBHOOK_PRIVATE_TARGETS = env.flag("WEBHOOK_PRIVATE_TARGETS", default=False)
 EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
 EMAIL_PORT = env.whole("EMAIL_PORT", 25, 1, 65535)
 EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")

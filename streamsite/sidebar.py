@@ -41,6 +41,8 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Takeovers", "co_present", "streams.Takeover"),
     ),
     "System": (
+        ("Webhooks", "webhook", "streamsite.Endpoint"),
+        ("Webhooks sent", "outgoing_mail", "streamsite.Delivery"),
         ("Users", "person", "auth.User"),
         ("Groups", "group", "auth.Group"),
         ("API keys", "vpn_key", "streamsite.ApiKey"),

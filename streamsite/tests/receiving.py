@@ -15,12 +15,18 @@ class Hook:
         self.status = 204
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
+        #: As they came, to the byte; and the headers with them, names in lower case.
+        self.raw: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 length = int(self.headers["Content-Length"])
-                hook.bodies.append(json.loads(self.rfile.read(length)))
+                body = self.rfile.read(length)
+                hook.raw.append(body)
+                hook.headers.append({n.lower(): v for n, v in self.headers.items()})
+                hook.bodies.append(json.loads(body))
                 hook.paths.append(self.path)
                 self.send_response(hook.status)
                 if hook.status == 302:

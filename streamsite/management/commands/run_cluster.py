@@ -33,6 +33,8 @@ SCHEDULES: Final = (
     ("tidy library", "media_library.sync.tidy", 60),
     ("prepare playlists", "streams.tasks.prepare_playlists", 1),
     ("verify ahead", "streams.tasks.verify_ahead", 15),
+    ("send webhooks", "streamsite.webhooks.sender.send_due", 1),
+    ("tidy webhooks", "streamsite.webhooks.sender.tidy", 60),
     ("thin samples", "streams.tasks.thin_samples", 60),
 )
 #: Touched by the supervisor at every tick.

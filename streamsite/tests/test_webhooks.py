@@ -1,0 +1,407 @@
+"""Webhooks out: what is written, how it is signed and sent, and where it may go."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from media_library import probing
+from media_library.models import MediaItem
+from streams import chronicle
+from streams.models import Broadcaster, Incident, LiveStream
+from streams.playout import ledger
+from streams.tests import rows
+from streams.tests.bench.rtmp import free_port
+from streamsite.management.commands.run_cluster import SCHEDULES
+from streamsite.secret import Secret
+from streamsite.tests.receiving import Hook
+from streamsite.webhooks import outbox, sender, target
+from streamsite.webhooks.models import Delivery, Endpoint, Event
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ALL = list(Event.values)
+
+
+@pytest.fixture
+def hook(settings: Settings) -> Iterator[Hook]:
+    settings.WEBHOOK_PRIVATE_TARGETS = True
+    receiver = Hook("inbox")
+    yield receiver
+    receiver.close()
+
+
+def endpoint(url: str, events: list[str] = ALL, name: str = "CRM", **fields: Any) -> Endpoint:
+    return Endpoint.objects.create(
+        name=name, url=url, events=events, secret=sender.new_secret(), **fields
+    )
+
+
+def tell(event: Event = Event.ON_AIR, **data: Any) -> Delivery:
+    outbox.emit(event, data or {"channel": "demo"}, at=NOW)
+    return Delivery.objects.latest("pk")
+
+
+# ---- what is written -------------------------------------------------------------------------
+
+
+def test_only_what_was_chosen_is_written_and_with_the_event_itself() -> None:
+    chosen = endpoint("https://a.example", [Event.ON_AIR.value])
+    endpoint("https://b.example", [Event.OFF_AIR.value], "other")
+    endpoint("https://c.example", name="off", enabled=False)
+    row = tell(Event.ON_AIR)
+    assert [each.endpoint for each in Delivery.objects.all()] == [chosen]
+    assert json.loads(row.body) == {
+        "id": str(row.message_id),
+        "type": "channel.on_air",
+        "timestamp": "2026-03-01T12:00:00Z",
+        "data": {"channel": "demo"},
+    }
+    with transaction.atomic():
+        tell(Event.ON_AIR)
+        transaction.set_rollback(True)
+    assert Delivery.objects.count() == 1
+
+
+def told() -> list[tuple[str, dict[str, Any]]]:
+    found = Delivery.objects.order_by("pk").values_list("event", "body")
+    return [(event, json.loads(body)["data"]) for event, body in found]
+
+
+def test_history_of_a_channel_is_told() -> None:
+    endpoint("https://a.example")
+    channel = rows.channel()
+    run = channel.runs.create(started_at=NOW, started_by="ada")
+    who = Broadcaster.objects.create(name="Ada", slug="ada")
+    stream = LiveStream.objects.create(
+        broadcaster=who, path="live/ada", server="mediamtx", source_id="1", started_at=NOW
+    )
+    at = NOW.timestamp()
+    pk = channel.pk
+    chronicle.write(
+        [
+            ledger.RunOnAir(pk, run.pk, at),
+            ledger.RunOnAir(pk, run.pk, at + 1),  # told once
+            ledger.IncidentOpened(pk, run.pk, "hub", None, "lost", "It died.", at + 2),
+            ledger.IncidentOpened(pk, run.pk, "hub", None, "lost", "It died.", at + 3),
+            ledger.IncidentClosed(pk, "hub", at + 4),
+            ledger.IncidentClosed(pk, "hub", at + 5),
+            ledger.TakeoverAsked(pk, run.pk, stream.pk, who.pk, at + 6),
+            ledger.TakeoverAired(pk, stream.pk, at + 7),
+            ledger.TakeoverEnded(pk, stream.pk, at + 8, "The feed ended."),
+            ledger.IncidentOpened(pk, run.pk, "channel", None, "lost", "Silence.", at + 9),
+        ]
+    )
+    chronicle.end_run(pk, run.pk, NOW + timedelta(seconds=10), "stopped")
+    events = told()
+    assert [event for event, _ in events] == [
+        "channel.on_air",
+        "incident.opened",
+        "incident.closed",
+        "takeover.started",
+        "takeover.ended",
+        "incident.opened",
+        "incident.closed",
+        "channel.off_air",
+    ]
+    assert all(data["channel"]["slug"] == "demo" for _, data in events)
+    assert events[1][1]["cause"] == "It died."
+    assert events[2][1]["closed_at"] == "2026-03-01T12:00:04Z"
+    assert events[4][1]["broadcaster"] == "ada"
+    assert events[-1][1]["end_reason"] == "stopped"
+    assert Incident.objects.filter(closed_at=None).count() == 0
+
+
+def test_faulty_item_is_told() -> None:
+    endpoint("https://a.example")
+    item = MediaItem.objects.create(key="a.mp4", title="A")
+    probing.fault(item, "It is cut off: upload it again.")
+    ((event, data),) = told()
+    assert event == "library.fault"
+    assert data["count"] == 1
+    assert data["items"] == [{"id": item.pk, "key": "a.mp4", "title": "A"}]
+    assert data["fault"] == "It is cut off: upload it again."
+
+
+# ---- how it is sent --------------------------------------------------------------------------
+
+
+def test_signed_so_that_the_receiver_of_the_docs_takes_it(hook: Hook) -> None:
+    there = endpoint(hook.address)
+    row = tell()
+    assert sender.send_due() == "1 delivered, 0 not."
+    headers = hook.headers[0]
+    assert headers["webhook-id"] == headers["idempotency-key"] == str(row.message_id)
+    row.refresh_from_db()
+    assert (row.state, row.status, row.attempts) == ("delivered", 204, 1)
+    # The ten lines of deploy/webhooks.md, run.
+    check = documented()["check"]
+    secret = there.secret.reveal()
+    assert check(headers, hook.raw[0], secret)["type"] == "channel.on_air"
+    for wrong in (
+        {"webhook-signature": "v1,AAAA"},
+        {"webhook-id": "another"},
+        {"webhook-timestamp": str(int(headers["webhook-timestamp"]) - 301)},
+    ):
+        with pytest.raises(ValueError, match=r"signature|old"):
+            check(headers | wrong, hook.raw[0], secret)
+    with pytest.raises(ValueError, match="signature"):
+        check(headers, hook.raw[0] + b" ", secret)
+
+
+def documented() -> dict[str, Any]:
+    page = (Path(__file__).parents[2] / "deploy" / "webhooks.md").read_text()
+    block = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert block is not None
+    code = block[1]
+    assert len(code.strip().splitlines()) <= 20
+    scope: dict[str, Any] = {}
+    exec(compile(code, "webhooks.md", "exec"), scope)  # noqa: S102 - our own page
+    return scope
+
+
+def test_signature_is_that_of_standard_webhooks() -> None:
+    """The example of the specification's own libraries."""
+    secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    body = b'{"test": 2432232314}'
+    assert (
+        sender.signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
+        == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    )
+
+
+def test_failed_attempt_comes_again_later_each_time_until_it_is_given_up(hook: Hook) -> None:
+    endpoint(hook.address)
+    row = tell()
+    hook.status = 500
+    waits = []
+    for attempt in range(1, len(sender.PAUSES) + 2):
+        Delivery.objects.update(next_at=timezone.now())
+        assert sender.send_due() == "0 delivered, 1 not."
+        row.refresh_from_db()
+        assert (row.attempts, row.status) == (attempt, 500)
+        assert "answered 500" in row.fault
+        waits.append(row.next_at - timezone.now())
+        # Before its time nothing is sent.
+        if row.state == "waiting":
+            assert sender.send_due() == "0 delivered, 0 not."
+    assert row.state == "failed"
+    assert waits[:-1] == sorted(waits[:-1])
+    assert waits[-2] > timedelta(hours=11)
+    assert len(hook.bodies) == len(sender.PAUSES) + 1
+    # Every one of them was the same message.
+    assert len({headers["webhook-id"] for headers in hook.headers}) == 1
+    assert outbox.replay([row.pk], timezone.now()) == 1
+    hook.status = 204
+    assert sender.send_due() == "1 delivered, 0 not."
+    assert hook.headers[-1]["webhook-id"] == str(row.message_id)
+
+
+@pytest.mark.parametrize("status", [302, 404, 410])
+def test_only_success_counts_and_nothing_is_followed(hook: Hook, status: int) -> None:
+    endpoint(hook.address)
+    hook.status = status
+    tell()
+    assert sender.send_due() == "0 delivered, 1 not."
+    assert hook.paths == ["/inbox"]
+
+
+def test_sender_that_died_loses_nothing(hook: Hook) -> None:
+    endpoint(hook.address)
+    tell()
+    (mine,) = sender._claimed(timezone.now())
+    assert sender._claimed(timezone.now()) == []
+    assert sender._claimed(timezone.now() + sender.CLAIMED)[0].pk == mine.pk
+    # The one that was thought dead comes back: its word counts no more.
+    assert sender._written(mine, target.Answer(204, ""), timezone.now())
+    assert Delivery.objects.get().state == "waiting"
+
+
+def test_nobody_is_there() -> None:
+    answer = target.post(f"http://127.0.0.1:{free_port()}/", b"{}", {}, private=True)
+    assert answer == target.Answer(
+        None, "127.0.0.1 could not be told (ConnectionRefusedError)."
+    )
+
+
+def test_receiver_that_trickles_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target, "WHOLE", 0.5)
+    stop = threading.Event()
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+
+        def trickle() -> None:
+            line, _ = server.accept()
+            with closing(line):
+                while not stop.wait(0.05):
+                    try:
+                        line.sendall(b"H")
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        port = server.getsockname()[1]
+        answer = target.post(f"http://127.0.0.1:{port}/", b"{}", {}, private=True)
+        stop.set()
+        thread.join()
+    assert answer.status is None
+    assert answer.fault
+
+
+# ---- where it may go -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700::1111", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("0.0.0.0", False),  # noqa: S104
+        ("224.0.1.1", False),
+        ("255.255.255.255", False),
+        ("::1", False),
+        ("::", False),
+        ("fd00::1", False),
+        ("fe80::1%eth0", False),
+        ("ff02::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:8.8.8.8", True),
+        ("2002:7f00:1::", False),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b::808:808", True),
+        ("::127.0.0.1", False),
+    ],
+)
+def test_what_is_on_the_open_internet(address: str, public: bool) -> None:  # noqa: FBT001
+    assert target.is_public(address) is public
+
+
+def test_private_targets_are_refused_unless_meant(hook: Hook, settings: Settings) -> None:
+    settings.WEBHOOK_PRIVATE_TARGETS = False
+    endpoint(hook.address)
+    tell()
+    assert sender.send_due() == "0 delivered, 1 not."
+    assert hook.bodies == []
+    fault = Delivery.objects.get().fault
+    assert "127.0.0.1, which is not on the open internet" in fault
+    assert "WEBHOOK_PRIVATE_TARGETS" in fault
+
+
+def test_each_address_of_a_name_is_judged_and_it_is_asked_for_once(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(hook.address.rsplit(":", 1)[1].split("/")[0])
+    asked: list[str] = []
+    answers = [["93.184.216.34", "10.0.0.1"], ["127.0.0.1"]]
+    real = socket.getaddrinfo
+
+    def names(host: str, *args: Any, **more: Any) -> Any:
+        if host != "two.example":
+            return real(host, *args, **more)
+        asked.append(host)
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in answers[0]
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", names)
+    url = f"http://two.example:{port}/inbox"
+    mixed = target.post(url, b"{}", {}, private=False)
+    assert "10.0.0.1" in mixed.fault
+    assert hook.bodies == []
+    # What was judged is what is connected to: the name is not asked again.
+    answers.pop(0)
+    asked.clear()
+    assert target.post(url, b"{}", {}, private=True).status == 204
+    assert asked == ["two.example"]
+    assert hook.headers[0]["host"] == f"two.example:{port}"
+
+
+# ---- the admin -------------------------------------------------------------------------------
+
+
+def test_secret_is_shown_once_and_kept_encrypted(admin_client: Client) -> None:
+    form = {"name": "CRM", "url": "https://crm.example/in", "events": ALL[:2], "enabled": "on"}
+    page = admin_client.post("/admin/streamsite/endpoint/add/", form)
+    (row,) = Endpoint.objects.all()
+    secret = row.secret.reveal()
+    assert secret in page.content.decode()
+    assert "no-store" in page["Cache-Control"]
+    change = f"/admin/streamsite/endpoint/{row.pk}/change/"
+    for path in (change, "/admin/streamsite/endpoint/", f"{change[:-8]}/history/"):
+        assert secret not in admin_client.get(path).content.decode()
+    admin_client.post(change, form | {"name": "New", "events": [ALL[3]]})
+    row.refresh_from_db()
+    assert (row.name, row.events, row.secret.reveal()) == ("New", [ALL[3]], secret)
+    admin_client.post(
+        "/admin/streamsite/endpoint/", {"action": "renew_secret", "_selected_action": [row.pk]}
+    )
+    row.refresh_from_db()
+    assert row.secret.reveal() != secret
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://a.example", "https://", "https://ada:pw@a.example/", "nonsense"]
+)
+def test_addresses_that_no_request_can_go_to(admin_client: Client, url: str) -> None:
+    form = {"name": "CRM", "url": url, "events": ALL, "enabled": "on"}
+    assert admin_client.post("/admin/streamsite/endpoint/add/", form).status_code == 200
+    assert not Endpoint.objects.exists()
+
+
+def test_test_and_replay_by_button(admin_client: Client, hook: Hook) -> None:
+    row = endpoint(hook.address, [])
+    action = {"action": "send_ping", "_selected_action": [row.pk]}
+    admin_client.post("/admin/streamsite/endpoint/", action)
+    sender.send_due()
+    assert hook.bodies[0]["type"] == "ping"
+    (delivery,) = Delivery.objects.all()
+    page = admin_client.get("/admin/streamsite/delivery/").content.decode()
+    assert "Replay the selected deliveries" in page
+    action = {"action": "replay", "_selected_action": [delivery.pk]}
+    admin_client.post("/admin/streamsite/delivery/", action)
+    sender.send_due()
+    assert [body["id"] for body in hook.bodies] == [str(delivery.message_id)] * 2
+
+
+def test_who_only_looks_replays_nothing(client: Client, hook: Hook) -> None:
+    viewer: User = rows.user("streamsite.view_delivery")
+    client.force_login(viewer)
+    endpoint(hook.address)
+    row = tell()
+    sender.send_due()
+    action = {"action": "replay", "_selected_action": [row.pk]}
+    client.post("/admin/streamsite/delivery/", action)
+    row.refresh_from_db()
+    assert row.state == "delivered"
+
+
+def test_sender_is_scheduled_and_old_deliveries_go() -> None:
+    tasks = {task for _, task, _ in SCHEDULES}
+    assert {outbox.SEND, "streamsite.webhooks.sender.tidy"} <= tasks
+    endpoint("https://a.example")
+    old, waiting = tell(), tell()
+    long_ago = timezone.now() - sender.KEPT - timedelta(days=1)
+    Delivery.objects.update(created_at=long_ago)
+    Delivery.objects.filter(pk=old.pk).update(state="failed")
+    assert sender.tidy() == "1 removed."
+    assert list(Delivery.objects.all()) == [waiting]

@@ -1,0 +1,66 @@
+"""What is to be told, written in the transaction in which it happens: nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import transaction
+from django_q.tasks import async_task
+
+from streamsite.webhooks.models import PING, Delivery, Endpoint, Event
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+SEND: Final = "streamsite.webhooks.sender.send_due"
+
+
+def emit(event: Event, data: Mapping[str, Any], *, at: datetime) -> None:
+    """Tell it to every endpoint that chose such events. `at`: when it happened.
+
+    Call it inside the transaction that makes it true. `data` must hold no secret.
+    """
+    endpoints = Endpoint.objects.filter(enabled=True).defer("secret")
+    listening = [endpoint for endpoint in endpoints if event.value in endpoint.events]
+    if listening:
+        _write(listening, event.value, data, at)
+
+
+def ping(endpoint: Endpoint, now: datetime) -> None:
+    """Try the endpoint, whatever it chose."""
+    _write([endpoint], PING, {"name": endpoint.name}, now)
+
+
+def replay(deliveries: Sequence[int], now: datetime) -> int:
+    """Send them again, with the same id: a receiver that has one already can tell."""
+    rows = Delivery.objects.filter(pk__in=deliveries).exclude(state=Delivery.State.WAITING)
+    again = rows.update(
+        state=Delivery.State.WAITING, attempts=0, next_at=now, delivered_at=None, fault=""
+    )
+    transaction.on_commit(_knock, robust=True)
+    return again
+
+
+def _write(
+    endpoints: Sequence[Endpoint], event: str, data: Mapping[str, Any], at: datetime
+) -> None:
+    message_id = uuid.uuid4()
+    told = {"id": str(message_id), "type": event, "timestamp": at, "data": data}
+    body = json.dumps(told, cls=DjangoJSONEncoder, separators=(",", ":"))
+    Delivery.objects.bulk_create(
+        Delivery(endpoint=endpoint, event=event, message_id=message_id, body=body)
+        for endpoint in endpoints
+    )
+    transaction.on_commit(_knock, robust=True)
+
+
+def _knock() -> None:
+    """A knock that is lost costs a minute: the schedule looks as well."""
+    # Named, for the playout worker's own queue is another.
+    async_task(SEND, cluster=settings.Q_CLUSTER["name"])

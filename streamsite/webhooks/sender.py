@@ -1,0 +1,138 @@
+"""Sends what waits in the outbox: signed, tried again with growing pauses, written down.
+
+The form is that of Standard Webhooks (standardwebhooks.com), for which receivers find
+libraries: `webhook-id` is the idempotency key, and the signature covers id, time and body.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from django.conf import settings
+from django.utils import timezone
+
+from streamsite import __version__
+from streamsite.secret import Secret
+from streamsite.webhooks import target
+from streamsite.webhooks.models import Delivery, Endpoint
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: What follows each failed attempt; after the last, the delivery has failed: a day in all.
+PAUSES: Final = tuple(
+    timedelta(seconds=seconds)
+    for seconds in (10, 60, 300, 900, 3600, 2 * 3600, 4 * 3600, 6 * 3600, 12 * 3600)
+)
+#: A claim whose sender died is free again: longer than an attempt can take.
+CLAIMED: Final = timedelta(minutes=2)
+#: Sent at a time: a slow receiver holds up few others.
+AT_ONCE: Final = 8
+#: Seconds for which one task goes on; the next begins within a minute.
+SHIFT: Final = 50.0
+#: Deliveries that are over are removed after this.
+KEPT: Final = timedelta(days=30)
+#: 256 bits, as HMAC-SHA256 has use for.
+_SECRET_BYTES: Final = 32
+_MARK: Final = "whsec_"
+
+
+def new_secret() -> Secret:
+    return Secret(_MARK + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode())
+
+
+def signature(secret: Secret, message_id: str, timestamp: int, body: bytes) -> str:
+    """`v1,` and HMAC-SHA256 over `id.timestamp.body`, in base64."""
+    key = base64.b64decode(secret.reveal().removeprefix(_MARK))
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+
+
+def send_due() -> str:
+    """The queue's task: everything that is due, for some time."""
+    done = failed = 0
+    begun = time.monotonic()
+    with ThreadPoolExecutor(AT_ONCE, "webhooks") as pool:
+        while time.monotonic() - begun < SHIFT:
+            mine = _claimed(timezone.now())
+            if not mine:
+                break
+            for row, answer in zip(mine, pool.map(_attempt, mine), strict=True):
+                told = _written(row, answer, timezone.now())
+                done, failed = done + told, failed + (not told)
+    return f"{done} delivered, {failed} not."
+
+
+def tidy() -> str:
+    """Remove what is over and old."""
+    over = Delivery.objects.exclude(state=Delivery.State.WAITING)
+    gone, _ = over.filter(created_at__lt=timezone.now() - KEPT).delete()
+    return f"{gone} removed."
+
+
+def _claimed(now: datetime) -> list[Delivery]:
+    """Some that are due, taken so that no other sender has them too."""
+    due = Delivery.objects.filter(
+        state=Delivery.State.WAITING, next_at__lte=now, endpoint__enabled=True
+    )
+    mine = []
+    for row in due.select_related("endpoint").order_by("next_at", "pk")[:AT_ONCE]:
+        claim = Delivery.objects.filter(
+            pk=row.pk, state=Delivery.State.WAITING, next_at=row.next_at
+        )
+        if claim.update(next_at=now + CLAIMED, attempts=row.attempts + 1):
+            row.attempts, row.next_at = row.attempts + 1, now + CLAIMED
+            mine.append(row)
+    return mine
+
+
+def _attempt(row: Delivery) -> target.Answer:
+    """In a thread: it asks no database."""
+    endpoint: Endpoint = row.endpoint
+    body, sent_at = row.body.encode(), int(time.time())
+    message_id = str(row.message_id)
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": f"streamsite/{__version__}",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(sent_at),
+        "webhook-signature": signature(endpoint.secret, message_id, sent_at, body),
+        "Idempotency-Key": message_id,
+    }
+    return target.post(endpoint.url, body, headers, private=settings.WEBHOOK_PRIVATE_TARGETS)
+
+
+def _written(row: Delivery, answer: target.Answer, now: datetime) -> bool:
+    """Write how it went. Whether it was delivered."""
+    # Ours alone, unless it was replayed meanwhile.
+    mine = Delivery.objects.filter(
+        pk=row.pk, state=Delivery.State.WAITING, attempts=row.attempts, next_at=row.next_at
+    )
+    if not answer.fault:
+        mine.update(
+            state=Delivery.State.DELIVERED, status=answer.status, fault="", delivered_at=now
+        )
+        return True
+    over = row.attempts > len(PAUSES)
+    mine.update(
+        state=Delivery.State.FAILED if over else Delivery.State.WAITING,
+        status=answer.status,
+        fault=answer.fault,
+        next_at=now if over else now + PAUSES[row.attempts - 1],
+    )
+    log.warning(
+        "webhook.not_delivered",
+        endpoint=row.endpoint.name,
+        webhook_event=row.event,
+        attempt=row.attempts,
+        status=answer.status,
+        given_up=over,
+    )
+    return False
