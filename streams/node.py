@@ -10,6 +10,7 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,6 +21,7 @@ from django.conf import settings
 from django.db import close_old_connections, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 
+from media_library.house import House
 from media_library.prepare import PrepareError
 from media_library.slate import Slate
 from streams import chronicle, measured, plans, takeovers
@@ -82,8 +84,9 @@ class NodeLedger:
         self._programmes: dict[int, _Read] = {}
         #: Of each channel: its slate, or why there is none.
         self._slates: dict[int, Item | str] = {}
-        #: Of those that somebody may take over: what tells of it.
-        self._live_slates: dict[int, tuple[Item, Item]] = {}
+        #: Of those that somebody may take over: the house, and what tells of it in its format.
+        self._live_slates: dict[int, tuple[House, Future[tuple[Item, Item]]]] = {}
+        self._maker = ThreadPoolExecutor(1, "slates")
         self._told: dict[int, str] = {}
         self._begun = False
         self._orders: tuple[tuple[int, int, int], ...] | None = None
@@ -154,14 +157,21 @@ class NodeLedger:
                 self._slates[channel.pk] = f"The slate can't be made: {error}"
 
     def _make_live_slates(self, channel: Channel) -> None:
-        try:
-            self._live_slates[channel.pk] = (
-                plans.slate(channel.house, Slate.SOON),
-                plans.slate(channel.house, Slate.TROUBLE),
-            )
-        except PrepareError as error:
-            # The common slate stands in.
+        """Made beside all this: it takes seconds, in which somebody may go live."""
+        house, (known, making) = channel.house, self._live_slates.get(channel.pk, (None, None))
+        if making is None or known != house:
+            made = self._maker.submit(_live_slates, house)
+            self._live_slates[channel.pk] = house, made
+        elif making.done() and (error := making.exception()) is not None:
+            # The common slate stands in, until the next try.
             log.warning("slate.not_made", channel=channel.slug, fault=str(error))
+            del self._live_slates[channel.pk]
+
+    def _live_slates_of(self, channel: Channel) -> tuple[Item | None, Item | None]:
+        _, making = self._live_slates.get(channel.pk, (None, None))
+        if making is None or not making.done() or making.exception() is not None:
+            return None, None
+        return making.result()
 
     def _with_wishes(
         self, answer: dict[int, Assignment], now: datetime
@@ -261,7 +271,7 @@ class NodeLedger:
         return known.programme
 
     def _plan(self, channel: Channel, slate: Item) -> ChannelPlan:
-        soon, trouble = self._live_slates.get(channel.pk, (None, None))
+        soon, trouble = self._live_slates_of(channel)
         return ChannelPlan(
             pk=channel.pk,
             slug=channel.slug,
@@ -361,6 +371,11 @@ class NodeLedger:
         measured.write_off(rows, channel, at)
         self._epochs.pop(channel, None)
         self._programmes.pop(channel, None)
+
+
+def _live_slates(house: House) -> tuple[Item, Item]:
+    """Raises `PrepareError`."""
+    return plans.slate(house, Slate.SOON), plans.slate(house, Slate.TROUBLE)
 
 
 def ffmpeg_version(program: str) -> str:

@@ -311,9 +311,13 @@ class Playback:
         cut, self.player, self._cut, self.source = self._cut, None, None, None
         self.relay(player)
         slot = self.timeline.slots[-1]
-        turn, code = slot.turn, player.process.code()
         sharp = cut is not None and cut.sharp
         head = seam.end_of(self.feed, slot, player, plan.house, sharp=sharp)
+        if sharp:
+            # The next item may have been begun already.
+            self.timeline = self.timeline.back_to(head)
+            slot = self.timeline.slots[-1]
+        turn, code = slot.turn, player.process.code()
         played, at = head - slot.start, when(self.wall(head, clock, now))
         if cut is None and turn.item.kind is Kind.LIVE:
             cut = Cut("failed", "Its relay ended, and is started again.")
@@ -329,8 +333,8 @@ class Playback:
             self.choice.played(turn)
             cut = BY_PLAN if turn.was_cut(played, plan.house.frame) else WHOLE
         elif turn.rule == TAKEOVER:
-            # No list has to go on with it.
-            log.debug("takeover.cut", item=turn.item.title, cause=cut.cause)
+            # No list has to go on with it: they stand where they stood.
+            self.choice.cursors = turn.cursors
         elif cut.ending == "failed":
             self.choice.broken_off(turn, played, at)
         elif cut.resumes:

@@ -26,7 +26,8 @@ ALL: Final = Fraction(1 << 20)
 def end_of(feed: Feed, slot: Slot, player: Role, house: House, *, sharp: bool) -> Fraction:
     """Where the ended player's stream ends on the feed's clock: looked up in the pipe.
 
-    `sharp`: all but a rest of what waits is taken back.
+    `sharp`: all but a rest of what waits is taken back. That may be more than the player put
+    in: then it ends before its start.
     """
     length, code = slot.turn.length(house), player.process.code()
     if code == 0 and length is not None and not player.halted:
@@ -35,7 +36,7 @@ def end_of(feed: Feed, slot: Slot, player: Role, house: House, *, sharp: bool) -
     cut = player.halted or code not in {0, None}
     tail = mpegts.tail(_left(feed, slot, sharp=sharp))
     found = mpegts.end(tail, near, house.frame, AUDIO_FRAME, cut=cut)
-    if found is not None and found > slot.start:
+    if found is not None and (sharp or found > slot.start):
         return found
     if player.progress.out_time_us:
         # The pipe is empty: the hub has had everything.

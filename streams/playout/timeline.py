@@ -69,6 +69,11 @@ class Timeline:
             return replace(self, slots=tuple(older), on_air=on_air)
         return replace(self, slots=(*older, ended), head=head, on_air=on_air)
 
+    def back_to(self, head: Fraction) -> Timeline:
+        """What begins there or later was taken back, but for what is alone."""
+        kept = tuple(slot for slot in self.slots if slot.start < head)
+        return replace(self, slots=kept or self.slots[:1])
+
     def jump(self, head: Fraction) -> Timeline:
         return replace(self, head=head)
 

@@ -91,3 +91,29 @@ def test_the_next_whole_frame() -> None:
     frame = House().frame
     assert on_frame(Fraction(1, 60), frame) == frame
     assert on_frame(frame, frame) == frame
+
+
+def test_what_was_taken_back_was_never_there() -> None:
+    one, two, three = (item(name) for name in ("one", "two", "three"))
+    timeline = Timeline().begin(one).end(START + 5, "whole").begin(two).end(START + 7, "whole")
+    timeline, _ = timeline.begin(three).air(START + 1)
+    back = timeline.back_to(START + 4)
+    assert [slot.turn for slot in back.slots] == [one]
+    cut = back.end(START + 4, "cut", "Ada is live.")
+    assert (cut.head, cut.on_air, cut.on_air and cut.on_air.ending) == (
+        START + 4,
+        cut.slots[0],
+        "cut",
+    )
+    # Alone, it stays, whatever was taken back of it.
+    assert Timeline().begin(one).back_to(START).slots[0].turn == one
+
+
+def test_what_follows_at_the_same_place_comes_on_air() -> None:
+    """What was thought to be on air there has put nothing out."""
+    live, after = item("live"), item("after")
+    timeline, _ = Timeline().begin(live).air(START + 1)
+    timeline = timeline.end(START, "cut", "Returned by hand.").begin(after)
+    timeline, changes = timeline.air(START + 1)
+    assert [(a and a.ending, b.turn) for a, b in changes] == [("cut", after)]
+    assert timeline.air(START + 2)[1] == ()
