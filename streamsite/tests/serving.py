@@ -35,8 +35,11 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, **environment: str) -> Iterator[Served]:
-    """Ends it with SIGTERM. The test must have written for others to see: transactional_db."""
+def served(folder: Path, bind: str = "port") -> Iterator[Served]:
+    """Ends it with SIGTERM. The test must have written for others to see: transactional_db.
+
+    `bind`: port, or unix: the socket `web.sock` in the folder.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
@@ -46,15 +49,20 @@ def served(folder: Path, **environment: str) -> Iterator[Served]:
         "TEST_DATABASE": str(connection.settings_dict["NAME"]),
         "PORT": str(port),
         "PYTHONPATH": str(ROOT),
-        **environment,
     }
+    place = folder / "web.sock"
+    more = ("--bind", f"unix:{place}") if bind == "unix" else ()
     with log.open("ab") as out:
         process = subprocess.Popen(
-            (sys.executable, "-m", "gunicorn", "--config", "python:streamsite.web"),
+            (sys.executable, "-m", "gunicorn", "--config", "python:streamsite.web", *more),
             cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
         )  # fmt: skip
     try:
-        until(lambda: _open(port) or process.poll() is not None, 30, "the port is open")
+        until(
+            lambda: place.exists() or is_open(port) or process.poll() is not None,
+            30,
+            "the port is open",
+        )
         assert process.poll() is None, log.read_text()
         yield Served(port, process, log)
     finally:
@@ -62,6 +70,6 @@ def served(folder: Path, **environment: str) -> Iterator[Served]:
         process.wait(20)
 
 
-def _open(port: int) -> bool:
+def is_open(port: int) -> bool:
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) == 0
