@@ -193,10 +193,11 @@ class Playback:
         self._instead = instead
         if self.player is None or self._cut is not None:
             return
-        if self.source is None and instead is not None:
-            # An earlier supervisor started it.
-            self.source = instead.pipe
-        if not fits(self.timeline.slots[-1].turn, instead):
+        if fits(self.timeline.slots[-1].turn, instead):
+            if instead is not None:
+                # An earlier supervisor may have started it.
+                self.source = instead.pipe
+        else:
             live = instead is not None and instead.pipe is not None
             self._end_turn(self.player, Cut("cut", why, resumes=True, sharp=live), now)
 
@@ -210,20 +211,12 @@ class Playback:
 
     def _end_turn(self, player: Role, cut: Cut, now: float) -> None:
         self._cut = cut
-        if cut.sharp:
-            # It would wait for room in the pipe, and nothing more of it is wanted.
+        if cut.sharp or self.timeline.slots[-1].item.kind is Kind.LIVE:
+            # Asked to end, a relay waits for what it reads and throws away what it was about to
+            # write, so that a piece is missing in the middle; killed, it ends where it is.
             player.kill(now)
-            return
-        self._halt(player, now)
-
-    def _halt(self, player: Role, now: float) -> None:
-        insist = player.halted and self.timeline.slots[-1].item.kind is Kind.LIVE
-        player.halt(now, self.policy.grace)
-        if insist:
-            # A read from a pipe ignores the first signal, and wakes when something comes.
-            player.again()
-            if self.source is not None:
-                self.source.nudge()
+        else:
+            player.halt(now, self.policy.grace)
 
     def stop(self, now: float) -> bool:
         """End the player. True when there is none."""
@@ -274,7 +267,7 @@ class Playback:
     ) -> None:
         """A player that gives too little is replaced before the pipe is empty."""
         if self._cut is not None:
-            self._halt(player, now)
+            player.halt(now, self.policy.grace)
             return
         low = int(self.policy.low_water * plan.house.bytes_per_second)
         level = self.feed.level()

@@ -108,7 +108,7 @@ class Reader:
             if not role.process.exited():
                 return False
             self._drop(folder, role)
-        # Who reads it has still to be woken through it.
+        # Who reads it is on its way out.
         return not self.relayed
 
     def close(self) -> None:
