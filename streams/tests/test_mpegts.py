@@ -75,3 +75,43 @@ def test_timestamps_are_unwrapped_to_the_turn_that_is_meant() -> None:
 def test_a_null_packet_is_one() -> None:
     assert len(mpegts.NULL_PACKET) == mpegts.PACKET
     assert mpegts.tail(mpegts.NULL_PACKET * 10).video_dts is None
+
+
+def test_a_relay_begins_at_the_last_keyframe_and_its_tables(stream: bytes) -> None:
+    """One a second: in two seconds there are two."""
+    at = mpegts.keyframe(stream)
+    assert at is not None
+    first = next(mpegts.pictures(stream[at:]))
+    assert (first.keyframe, first.dts) == (True, 11 * mpegts.CLOCK)
+    before = mpegts.keyframe(stream[:at])
+    assert before is not None
+    assert next(mpegts.pictures(stream[before:])).dts == 10 * mpegts.CLOCK
+    assert mpegts.keyframe(stream[at + mpegts.PACKET * 20 :]) is None
+    assert mpegts.keyframe(b"") is None
+
+
+@pytest.mark.parametrize("seconds", [Fraction(1, 2), Fraction(3, 4), Fraction(1)])
+@pytest.mark.parametrize("front", [0, 188, 1000])
+def test_the_beginning_ends_with_a_whole_frame(
+    stream: bytes, seconds: Fraction, front: int
+) -> None:
+    kept = mpegts.head(stream[front:], seconds)
+    assert stream[front:].startswith(kept)
+    shown = [picture.dts for picture in mpegts.pictures(kept)]
+    (start, *_), end = shown, shown[-1]
+    assert seconds <= Fraction(end - start, mpegts.CLOCK) + FRAME < seconds + FRAME
+    found = mpegts.tail(kept)
+    assert found.missing == 0
+    last = mpegts.end(found, Fraction(10), FRAME, AUDIO_FRAME)
+    assert last is not None
+    # Picture and sound end within a frame of each other.
+    assert abs(last - Fraction(end, mpegts.CLOCK) - FRAME) < FRAME
+
+
+def test_of_less_than_is_asked_for_the_last_frame_is_left_out(stream: bytes) -> None:
+    """It may not be whole."""
+    kept = mpegts.head(stream[:-188], Fraction(60))
+    *others, last = mpegts.pictures(stream)
+    assert [picture.dts for picture in mpegts.pictures(kept)] == [p.dts for p in others]
+    assert len(kept) == last.at
+    assert mpegts.head(b"", Fraction(1)) == b""
