@@ -7,7 +7,7 @@ from typing import Final
 
 from django.utils import timezone
 
-from media_library.models import MediaItem
+from media_library.models import DownloadJob, MediaItem
 from streamsite.webhooks.models import Event
 from streamsite.webhooks.outbox import emit
 
@@ -26,3 +26,30 @@ def faults(items: Collection[int], fault: str) -> None:
         "fault": fault,
     }
     emit(Event.LIBRARY_FAULT, data, at=timezone.now())
+
+
+def download(job: int) -> None:
+    """It is done, or has failed for good; of one that goes on nothing is told.
+
+    Not its address: that may hold a key of whoever asked for it.
+    """
+    row = DownloadJob.objects.select_related("item").get(pk=job)
+    if row.status == DownloadJob.Status.DONE:
+        event = Event.DOWNLOAD_FINISHED
+    elif row.status == DownloadJob.Status.FAILED:
+        event = Event.DOWNLOAD_FAILED
+    else:
+        return
+    data = {
+        "job": row.pk,
+        "site": row.site,
+        "title": row.title,
+        "asked_by": row.asked_by,
+        "item": row.item_id,
+        "key": row.key,
+        "duplicate": row.duplicate,
+        "code": row.code,
+        "fault": row.fault,
+        "ended_at": row.ended_at,
+    }
+    emit(event, data, at=row.ended_at or timezone.now())

@@ -23,6 +23,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
+from media_library import announce
 from media_library.downloads.errors import Code, Verdict, verdict
 from media_library.downloads.options import Options, Sound
 from media_library.downloads.process import sweep
@@ -321,16 +322,19 @@ def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[
             site=job.site, defaults={"until": now + why.pause, "why": why.sentence}
         )
     wait = (why.again or timedelta()) * 2 ** max(0, job.attempts - 1)
-    mine(job).update(
-        **released(
-            status=Status.QUEUED if again else Status.FAILED,
-            due_at=now + min(wait, timedelta(hours=12)),
-            ended_at=None if again else now,
-            code=why.code.value,
-            fault=why.sentence,
-            warnings=list(warnings),
+    with transaction.atomic():
+        ours = mine(job).update(
+            **released(
+                status=Status.QUEUED if again else Status.FAILED,
+                due_at=now + min(wait, timedelta(hours=12)),
+                ended_at=None if again else now,
+                code=why.code.value,
+                fault=why.sentence,
+                warnings=list(warnings),
+            )
         )
-    )
+        if ours:
+            announce.download(job.pk)
 
 
 # ---- what dead workers leave -----------------------------------------------------------------
@@ -354,15 +358,18 @@ def recover(now: datetime) -> tuple[int, int]:
             continue
         last = job.deaths + 1 >= DEATHS
         why = verdict(Code.WORKER, str(DEATHS))
-        mine(job).update(
-            **released(
-                status=Status.FAILED if last else Status.QUEUED,
-                deaths=F("deaths") + 1,
-                due_at=now,
-                ended_at=now if last else None,
-                **({"code": why.code.value, "fault": why.sentence} if last else {}),
+        with transaction.atomic():
+            ours = mine(job).update(
+                **released(
+                    status=Status.FAILED if last else Status.QUEUED,
+                    deaths=F("deaths") + 1,
+                    due_at=now,
+                    ended_at=now if last else None,
+                    **({"code": why.code.value, "fault": why.sentence} if last else {}),
+                )
             )
-        )
+            if ours:
+                announce.download(job.pk)
         gone += last
         left += not last
     return gone, left

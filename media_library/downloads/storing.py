@@ -18,7 +18,7 @@ from django.db import connections, transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
-from media_library import bell, ffmpeg, incoming, storage
+from media_library import announce, bell, ffmpeg, incoming, storage
 from media_library.catalogue import LONGEST_TITLE
 from media_library.downloads import captions, jobs
 from media_library.downloads.errors import (
@@ -102,6 +102,7 @@ def store(job: DownloadJob, outcome: Outcome, tell: Tell) -> MediaItem | None:
         if not done:
             raise ClaimLostError
         incoming.release(key)
+        announce.download(job.pk)
     return item
 
 

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from media_library import incoming
+from media_library import announce, incoming
 from media_library.downloads import cookies, jobs, room, storing
 from media_library.downloads.addresses import Rules
 from media_library.downloads.errors import (
@@ -139,19 +139,22 @@ def _duplicate(job: DownloadJob, done: DownloadJob | None) -> str:
             )
         )
         return "Waits: another job is downloading the same."
-    jobs.mine(job).update(
-        **jobs.released(
-            status=Status.DONE,
-            duplicate=True,
-            percent=100,
-            ended_at=now,
-            key=done.key,
-            item=done.item,
-            size_bytes=done.size_bytes,
-            got=done.got,
-            extras=done.extras,
+    with transaction.atomic():
+        ours = jobs.mine(job).update(
+            **jobs.released(
+                status=Status.DONE,
+                duplicate=True,
+                percent=100,
+                ended_at=now,
+                key=done.key,
+                item=done.item,
+                size_bytes=done.size_bytes,
+                got=done.got,
+                extras=done.extras,
+            )
         )
-    )
+        if ours:
+            announce.download(job.pk)
     return "Done: it was in the library already."
 
 

@@ -19,8 +19,10 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from media_library import probing
-from media_library.models import MediaItem
+from media_library import announce, probing
+from media_library.downloads import jobs
+from media_library.downloads.errors import Code, verdict
+from media_library.models import DownloadJob, MediaItem
 from streams import chronicle
 from streams.models import Broadcaster, Incident, LiveStream
 from streams.playout import ledger
@@ -135,6 +137,28 @@ def test_faulty_item_is_told() -> None:
     assert data["count"] == 1
     assert data["items"] == [{"id": item.pk, "key": "a.mp4", "title": "A"}]
     assert data["fault"] == "It is cut off: upload it again."
+
+
+def test_downloads_that_end_are_told_and_those_that_go_on_are_not() -> None:
+    endpoint("https://a.example")
+    url = "https://site.example/v?token=k3y"
+
+    job = DownloadJob.objects.create(
+        url=url, site="site.example", profile="x", status="downloading", claim="mine"
+    )
+    jobs.failed(job, verdict(Code.DRM), NOW, warnings=[])
+    ((event, data),) = told()
+    assert (event, data["site"], data["code"]) == ("download.failed", "site.example", "drm")
+    assert data["fault"]
+    assert "k3y" not in json.dumps(data)
+    DownloadJob.objects.filter(pk=job.pk).update(
+        status="done", title="A film", key="a.mp4", code="", fault=""
+    )
+    announce.download(job.pk)
+    assert told()[1][0] == "download.finished"
+    DownloadJob.objects.filter(pk=job.pk).update(status="queued", ended_at=None)
+    announce.download(job.pk)
+    assert len(told()) == 2
 
 
 # ---- how it is sent --------------------------------------------------------------------------
