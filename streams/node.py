@@ -126,6 +126,8 @@ class NodeLedger:
                 if channel.live:
                     self._make_live_slates(channel)
                 self._programme(channel)
+        # Who may take over now: asked every time, since a live feed is not waited for.
+        wishes = takeovers.wishes(list(Channel.objects.filter(order=Channel.Order.ON)), now)
         with transaction.atomic():
             if not Node.objects.filter(name=self.node).update(**facts):
                 Node.objects.create(name=self.node, **facts)
@@ -138,7 +140,10 @@ class NodeLedger:
                 self._answer = self._assign(playing, kept, now)
                 transaction.on_commit(partial(self._remember, orders))
         self._begun = True
-        self._answer = self._with_wishes(self._answer, now)
+        self._answer = {
+            pk: replace(assignment, wish=wishes.get(pk, NOBODY))
+            for pk, assignment in self._answer.items()
+        }
         if self._sources is not None:
             self._sources.prepare(self._answer, snapshots)
         return self._answer
@@ -172,17 +177,6 @@ class NodeLedger:
         if making is None or not making.done() or making.exception() is not None:
             return None, None
         return making.result()
-
-    def _with_wishes(
-        self, answer: dict[int, Assignment], now: datetime
-    ) -> dict[int, Assignment]:
-        """Who may take over now: asked every time, since a live feed is not waited for."""
-        channels = list(Channel.objects.filter(pk__in=answer))
-        wishes = takeovers.wishes(channels, now)
-        return {
-            pk: replace(assignment, wish=wishes.get(pk, NOBODY))
-            for pk, assignment in answer.items()
-        }
 
     # ---- what to play
 

@@ -18,8 +18,9 @@ from streams.playout.report import Now, Report
 from streams.playout.role import Role
 from streams.playout.takeover import LiveFeed
 
-#: Seconds between two starts.
+#: Seconds between two starts: doubled for each that showed no picture, up to the longest.
 PAUSE: Final = 1.0
+LONGEST: Final = 10.0
 #: Seconds of the feed for which its pipe has room: two keyframes, and a late look.
 DEPTH: Final = 5
 #: What a feed may have of the house's bit rate and still be sent as it comes.
@@ -45,6 +46,8 @@ class Reader:
     started: float = float("-inf")
     #: A relay reads its pipe, so nobody else may.
     relayed: bool = False
+    #: Starts in a row that have shown no picture.
+    _failures: int = 0
     #: What FFmpeg said of the feed, and how its pictures came.
     _said: list[str] = field(default_factory=list)
     _reordered: bool = False
@@ -59,9 +62,11 @@ class Reader:
         self, tools: Tools, folder: Path, name: str, feed: LiveFeed, house: House, now: float
     ) -> None:
         """Raises `SpawnError` or `OSError`."""
-        if self.role is not None or self.relayed or now - self.started < PAUSE:
+        pause = min(LONGEST, PAUSE * (1 << min(self._failures, 8)))
+        if self.role is not None or self.relayed or now - self.started < pause:
             return
         self.started, self.picture = now, False
+        self._failures += 1
         self._said, self._reordered, self._last, self._longest = [], False, None, None
         # What an earlier one left is older than what comes.
         self.pipe.skip(len)
@@ -94,7 +99,7 @@ class Reader:
             self._said += role.new_lines()
         if not self.relayed and self.pipe.skip(self._newest):
             # Older pictures are of no use: who goes on air is seen at once.
-            self.picture = True
+            self.picture, self._failures = True, 0
         if role.process.exited():
             if self.mode is not Mode.COPY:
                 report.relay(now, role)
