@@ -15,7 +15,8 @@ from ninja.errors import ValidationError as MalformedError
 from ninja.openapi.schema import OpenAPISchema
 
 from media_library.actions import FaultyItemError
-from media_library.api import media, playlists, uploads
+from media_library.api import downloads, media, playlists, uploads
+from media_library.downloads.jobs import NotNowError, OrderError
 from media_library.incoming import UploadError
 from media_library.playlists import ChangedMeanwhileError, PlaylistError
 from media_library.storage import StorageError
@@ -67,6 +68,8 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
     FaultyItemError: Kind.REFUSED,
     UploadError: Kind.REFUSED,
     StorageError: Kind.UNAVAILABLE,
+    OrderError: Kind.REFUSED,
+    NotNowError: Kind.CONFLICT,
 }
 
 
@@ -229,6 +232,7 @@ _ROUTERS: Final = (
     ("/media/uploads", uploads.router),
     ("/media", media.router),
     ("/media", library.router),
+    ("", downloads.router),
     ("/runs", runs.router),
     ("/broadcasters", live.broadcasters),
     ("/stream-keys", live.stream_keys),

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 # First, for it sets Django up: what comes after has models.
 from streamsite.wsgi import application as django_pages  # isort: split
 
+from media_library.topics import PROGRESS
 from streams.topics import CHANNELS
 from streamsite import problems
 from streamsite.bridge import Bridge
@@ -24,7 +25,7 @@ THREADS: Final = 16
 
 # Django's handler answers with what can be iterated over, though its type does not say so.
 pages: Final = Bridge(cast("Any", django_pages), THREADS)
-doors: Final = Doors(Hub([CHANNELS]))
+doors: Final = Doors(Hub([CHANNELS, PROGRESS]))
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -163,6 +163,22 @@ TABLE: Final[dict[str, Rule]] = {
         "POST media/uploads/finish",
         "POST media/uploads/abort",
     ),
+    # ---- downloads: a key of level DOWNLOAD has its own, others have all
+    **_rows(
+        Level.DOWNLOAD,
+        "media_library.view_downloadjob",
+        "GET status/{id}",
+        "GET jobs",
+        "GET jobs/{id}/file",
+        "GET statistics",
+    ),
+    **_rows(Level.DOWNLOAD, "media_library.add_downloadjob", "POST download", "GET info"),
+    **_rows(
+        Level.DOWNLOAD,
+        "media_library.change_downloadjob",
+        "POST retry/{id}",
+        "POST cancel/{id}",
+    ),
     # ---- live
     **_live(API),
     **_health(API),

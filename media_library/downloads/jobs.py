@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import psutil
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.utils import timezone
 
 from media_library import announce
@@ -28,6 +28,7 @@ from media_library.downloads.errors import Code, Verdict, verdict
 from media_library.downloads.options import Options, Sound
 from media_library.downloads.process import sweep
 from media_library.models import DownloadBatch, DownloadJob, DownloadSchedule, SitePause
+from streamsite.models import ApiKey
 
 Status = DownloadJob.Status
 
@@ -236,8 +237,20 @@ def waiting(now: datetime) -> QuerySet[DownloadJob]:
     return (
         DownloadJob.objects.filter(status=Status.QUEUED, due_at__lte=now)
         .exclude(site__in=paused)
+        .exclude(owner__in=_at_their_limit())
         .order_by("due_at", "pk")
     )
+
+
+def _at_their_limit() -> list[str]:
+    """Keys that have as many downloads running as they may."""
+    running = DownloadJob.objects.filter(
+        status__in=DownloadJob.RUNNING, owner__startswith="key:"
+    )
+    counts = dict(running.order_by().values_list("owner").annotate(Count("pk")))
+    keys = [owner.partition(":")[2] for owner in counts]
+    limits = ApiKey.objects.filter(pk__in=keys).values_list("pk", "concurrent_downloads")
+    return [f"key:{pk}" for pk, most in limits if counts[f"key:{pk}"] >= most]
 
 
 def take_next(now: datetime) -> DownloadJob | None:

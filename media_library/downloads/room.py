@@ -15,6 +15,7 @@ from django.utils import timezone
 from media_library.downloads import jobs
 from media_library.downloads.errors import Code, GivenUpError, Verdict, verdict
 from media_library.models import DownloadJob
+from streamsite.models import ApiKey
 
 #: What the system says of a disk that is full.
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -22,8 +23,9 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 FLOOR: Final = 1_000_000_000
 #: A film of two passes is there twice while they are put together.
 TWICE: Final = 2
-#: What a quota counts.
+#: What DOWNLOAD_QUOTA_GB counts, and what a key's quota does.
 PERIOD: Final = timedelta(days=30)
+DAY: Final = timedelta(days=1)
 
 
 def demand(job: DownloadJob) -> None:
@@ -75,23 +77,33 @@ def _left(job: DownloadJob) -> int:
 
 def _over_quota(job: DownloadJob, least: int) -> Verdict | None:
     """`least`: bytes that must be left of it."""
+    if not job.owner:
+        return None
     most = settings.DOWNLOAD_QUOTA_GB * 10**9
-    if not most or not job.owner:
-        return None
-    used, kept = used_by(job.owner)
-    if used + kept + least <= most:
-        return None
-    return verdict(
-        Code.QUOTA,
-        f"{used / 10**9:.1f} of {settings.DOWNLOAD_QUOTA_GB} GB in 30 days. Wait, or raise "
-        "DOWNLOAD_QUOTA_GB.",
-    )
+    used, kept = used_by(job.owner, PERIOD)
+    if most and used + kept + least > most:
+        said = f"{used / 10**9:.1f} of {settings.DOWNLOAD_QUOTA_GB} GB in 30 days"
+        return verdict(Code.QUOTA, f"{said}. Wait, or raise DOWNLOAD_QUOTA_GB.")
+    daily = _daily(job.owner)
+    used, kept = used_by(job.owner, DAY)
+    if daily is not None and used + kept + least > daily:
+        said = f"{used / 10**9:.1f} of {daily / 10**9:.1f} GB in 24 hours"
+        return verdict(Code.QUOTA, f"{said}. Wait, or raise the key's quota on its page.")
+    return None
 
 
-def used_by(owner: str) -> tuple[int, int]:
-    """Bytes that an owner downloaded in the last 30 days, and those kept for running jobs."""
+def _daily(owner: str) -> int | None:
+    """Bytes that an API key may download in 24 hours; None: as many as fit."""
+    kind, _, pk = owner.partition(":")
+    if kind != "key":
+        return None
+    return ApiKey.objects.filter(pk=pk).values_list("bytes_per_day", flat=True).first()
+
+
+def used_by(owner: str, period: timedelta) -> tuple[int, int]:
+    """Bytes that an owner downloaded in that time, and those kept for running jobs."""
     theirs = DownloadJob.objects.filter(owner=owner)
-    since = timezone.now() - PERIOD
+    since = timezone.now() - period
     done = theirs.filter(status=DownloadJob.Status.DONE, duplicate=False, ended_at__gt=since)
     used = done.aggregate(sum=Sum("size_bytes"))["sum"] or 0
     kept = theirs.aggregate(sum=Sum("reserved_bytes"))["sum"] or 0

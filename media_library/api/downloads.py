@@ -1,0 +1,314 @@
+"""Downloads in the API: ordered, watched, cancelled, tried again, fetched.
+
+A key of level DOWNLOAD sees its own downloads; ADMIN and staff see all.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from django.db.models import Avg, Count, F, Q, QuerySet, Sum
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from ninja import Header, Query, Router, Schema, Status
+from pydantic import ConfigDict, Field, StringConstraints
+
+from media_library import storage
+from media_library.downloads import jobs, preview
+from media_library.downloads.errors import GivenUpError
+from media_library.downloads.jobs import Order
+from media_library.downloads.options import (
+    MOST_LANGUAGES,
+    Container,
+    Options,
+    OptionsError,
+    Quality,
+    Sound,
+    Subtitles,
+)
+from media_library.downloads.preview import BusyError
+from media_library.location import LocalFile
+from media_library.models import DownloadJob
+from streamsite.access import Caller, caller
+from streamsite.levels import Level
+from streamsite.problems import Kind, ProblemError
+from streamsite.rest import Asked, Body, Id, Moment, Page, Paging, noted, paged
+
+router = Router(tags=["downloads"])
+
+Url = Annotated[str, StringConstraints(min_length=8, max_length=jobs.LONGEST_URL)]
+Language = Annotated[str, StringConstraints(min_length=2, max_length=35)]
+#: Staff may download from any site with it; keys from level ADMIN on.
+ANY_SITE = "media_library.download_from_any_site"
+
+
+class WantedOptions(Body):
+    """`quality`: lines of the picture at most, 0 for the best; `sound`: that alone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    quality: Quality = Quality.BEST
+    container: Container = Container.MP4
+    sound: Sound = Sound.NO
+    subtitles: Subtitles = Subtitles.NONE
+    languages: list[Language] = Field(["en"], max_length=MOST_LANGUAGES)
+    thumbnail: bool = True
+    metadata: bool = True
+    chapters: bool = True
+
+
+class Wanted(WantedOptions):
+    """One address. `again`: also where the library has the same already."""
+
+    url: Url
+    rights: str = Field("", max_length=10_000)
+    again: bool = False
+
+
+class Extra(Schema):
+    """Subtitles (srt, vtt, txt) or a picture, beside the film."""
+
+    kind: str
+    language: str
+    key: str
+
+
+class JobDetail(Schema):
+    """Sizes in bytes, `speed` in bytes a second, `percent` of all the work.
+
+    `code` and `fault` say what went wrong; of a queued job, what it waits for. `duplicate`: the
+    library had it already.
+    """
+
+    id: int
+    url: str
+    status: DownloadJob.Status
+    percent: int
+    note: str
+    speed: int | None
+    seconds_left: int | None
+    bytes_done: int
+    bytes_total: int | None
+    code: str
+    fault: str
+    warnings: list[str]
+    attempts: int
+    title: str
+    extractor: str
+    video_id: str
+    uploader: str
+    licence: str
+    duration_seconds: float | None = Field(None, alias="seconds")
+    got: str
+    key: str
+    size_bytes: int | None
+    extras: list[Extra]
+    item: int | None = Field(None, alias="item_id")
+    batch: int | None = Field(None, alias="batch_id")
+    duplicate: bool
+    options: dict[str, Any]
+    asked_by: str
+    made_at: datetime
+    due_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    tool_version: str
+
+
+class JobFilter(Paging):
+    """All that is given must hold. The newest first."""
+
+    status: DownloadJob.Status | None = None
+    site: str = Field("", max_length=253)
+    batch: Id | None = None
+    made_since: Moment | None = None
+
+
+class InfoAsked(Asked):
+    """Of a list at most `cap` entries."""
+
+    url: Url
+    cap: int = Field(20, ge=1, le=preview.MOST_ENTRIES)
+
+
+class Entry(Schema):
+    """A video of a list."""
+
+    id: str
+    title: str
+    page: str
+    seconds: float | None
+
+
+class Info(Entry):
+    """What is at an address: a video, or a list (`playlist`) with its first entries."""
+
+    playlist: bool
+    extractor: str
+    uploader: str
+    licence: str
+    heights: list[int] = Field(default_factory=list)
+    subtitles: list[str] = Field(default_factory=list)
+    count: int | None = None
+    entries: list[Entry]
+
+
+class SiteStatistics(Schema):
+    """`success`: of those that are over, from 0 to 1; those that were cancelled left out."""
+
+    site: str
+    done: int
+    failed: int
+    success: float | None
+
+
+class Statistics(Schema):
+    """Of the last `days`. `bytes_per_second`: from start to end, on average."""
+
+    days: int
+    queued: int
+    running: int
+    done: int
+    failed: int
+    cancelled: int
+    bytes: int
+    seconds_each: float | None
+    sites: list[SiteStatistics]
+
+
+def order_of(who: Caller, *, again: bool = False, rights: str = "") -> Order:
+    if who.key is not None:
+        owner, any_site = f"key:{who.key.pk}", who.key.may.includes(Level.ADMIN)
+    elif who.user is not None:
+        owner = f"user:{who.user.pk}"
+        any_site = who.user.has_perm(ANY_SITE)  # type: ignore[attr-defined]
+    else:
+        raise TypeError("Nobody asks.")
+    return Order(by=who.name, owner=owner, any_site=any_site, again=again, rights=rights)
+
+
+def seen_by(who: Caller) -> QuerySet[DownloadJob]:
+    if who.key is not None and not who.key.may.includes(Level.ADMIN):
+        return DownloadJob.objects.filter(owner=f"key:{who.key.pk}")
+    return DownloadJob.objects.all()
+
+
+@router.post(
+    "/download", response={202: JobDetail, 200: JobDetail}, summary="Download one video"
+)
+def download(
+    request: HttpRequest,
+    asked: Wanted,
+    idempotency_key: Annotated[str, Header(max_length=128)] = "",
+) -> Status[DownloadJob]:
+    """With an `Idempotency-Key` of yours, asking again is answered with the same job (200)."""
+    told = asked.model_dump(mode="json")
+    url, rights, again = told.pop("url"), told.pop("rights"), told.pop("again")
+    try:
+        options = Options.of(told)
+    except OptionsError as error:
+        raise ProblemError(Kind.REFUSED, str(error)) from None
+    if "\0" in idempotency_key:
+        raise ProblemError(Kind.MALFORMED, "A NUL character is in the Idempotency-Key.")
+    order = order_of(caller(request), again=again, rights=rights)
+    known = bool(idempotency_key) and (
+        DownloadJob.objects.filter(owner=order.owner, asked_key=idempotency_key).exists()
+    )
+    job = jobs.add(url, options, order, asked_key=idempotency_key)
+    if not known:
+        noted(request, job, "Ordered.")
+    return Status(200 if known else 202, job)
+
+
+@router.get("/status/{id}", response=JobDetail, summary="How far a download is")
+def status(request: HttpRequest, id: Id) -> DownloadJob:
+    return get_object_or_404(seen_by(caller(request)), pk=id)
+
+
+@router.get("/jobs", response=Page[JobDetail], summary="Downloads, the newest first")
+def listed(request: HttpRequest, asked: Query[JobFilter]) -> dict[str, Any]:
+    found = seen_by(caller(request))
+    if asked.status is not None:
+        found = found.filter(status=asked.status.value)
+    if asked.site:
+        found = found.filter(site=asked.site)
+    if asked.batch is not None:
+        found = found.filter(batch=asked.batch)
+    if asked.made_since is not None:
+        found = found.filter(made_at__gte=asked.made_since)
+    return paged(found, "-made_at", asked)
+
+
+@router.get("/info", response=Info, summary="What is at an address")
+def info(request: HttpRequest, asked: Query[InfoAsked]) -> dict[str, Any]:
+    """Asked again within five minutes, the answer is the same and the site is not asked."""
+    order = order_of(caller(request))
+    try:
+        return preview.look(asked.url, cap=asked.cap, any_site=order.any_site)
+    except GivenUpError as error:
+        raise ProblemError(Kind.REFUSED, error.why.sentence, code=error.why.code) from None
+    except BusyError as error:
+        raise ProblemError(Kind.UNAVAILABLE, str(error)) from None
+
+
+@router.post("/retry/{id}", response={202: JobDetail}, summary="Try again, from where it was")
+def retry(request: HttpRequest, id: Id) -> Status[DownloadJob]:
+    job = get_object_or_404(seen_by(caller(request)), pk=id)
+    jobs.retry(job)
+    noted(request, job, "Another try ordered.")
+    return Status(202, job)
+
+
+@router.post("/cancel/{id}", response={202: JobDetail}, summary="Stop it")
+def cancel(request: HttpRequest, id: Id) -> Status[DownloadJob]:
+    """What runs is gone within a second; nothing of it is kept."""
+    job = get_object_or_404(seen_by(caller(request)), pk=id)
+    if not jobs.cancel(job):
+        raise ProblemError(Kind.CONFLICT, "It is over: there is nothing to cancel.")
+    noted(request, job, "Cancelled.")
+    return Status(202, job)
+
+
+@router.get("/jobs/{id}/file", summary="The file that came", response={200: None, 302: None})
+def file(request: HttpRequest, id: Id) -> HttpResponse | FileResponse:
+    """The bytes, or where they are: an address of the bucket, good for an hour."""
+    job = get_object_or_404(seen_by(caller(request)), pk=id, status=DownloadJob.Status.DONE)
+    if not storage.exists(job.key):
+        raise Http404
+    place = storage.locate(job.key, seconds=3600)
+    if isinstance(place, LocalFile):
+        name = job.key.rpartition("/")[2]
+        return FileResponse(place.path.open("rb"), as_attachment=True, filename=name)
+    answer = HttpResponseRedirect(place.url.reveal())
+    # Whoever has the address has the film: no proxy keeps it.
+    answer["Cache-Control"] = "no-store"
+    return answer
+
+
+@router.get("/statistics", response=Statistics, summary="How many, how much, how well")
+def statistics(request: HttpRequest, days: Annotated[int, Query(ge=1, le=366)] = 30) -> Any:
+    seen = seen_by(caller(request))
+    found = seen.filter(made_at__gte=timezone.now() - timedelta(days=days))
+    counts = dict(found.order_by().values_list("status").annotate(Count("pk")))
+    done = found.filter(status=DownloadJob.Status.DONE, duplicate=False)
+    whole = done.aggregate(bytes=Sum("size_bytes"), each=Avg(F("ended_at") - F("started_at")))
+    over = Count("pk", filter=Q(status=DownloadJob.Status.DONE))
+    wrong = Count("pk", filter=Q(status=DownloadJob.Status.FAILED))
+    sites = found.order_by().values("site").annotate(done=over, failed=wrong)
+    return {
+        "days": days,
+        **{name: counts.get(name, 0) for name in ("queued", "done", "failed", "cancelled")},
+        "running": sum(counts.get(each.value, 0) for each in DownloadJob.RUNNING),
+        "bytes": whole["bytes"] or 0,
+        "seconds_each": whole["each"] and whole["each"].total_seconds(),
+        "sites": [
+            each | {"success": _share(each["done"], each["failed"])}
+            for each in sites.order_by("-done", "site")[:100]
+        ],
+    }
+
+
+def _share(done: int, failed: int) -> float | None:
+    return round(done / (done + failed), 3) if done + failed else None
