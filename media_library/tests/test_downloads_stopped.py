@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from django.conf import settings as configured
-from django.db import connection, connections
+from django.db import connections
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -24,6 +22,7 @@ from media_library.downloads.jobs import Order
 from media_library.downloads.options import Options
 from media_library.models import DownloadJob, MediaItem
 from media_library.tests import web as sites
+from media_library.tests.downloading import Cluster
 from media_library.tests.web import Web, web_site
 from streamsite.tests.waiting import until
 
@@ -176,61 +175,6 @@ def cluster(site: Web, folder: Path, tmp_path: Path) -> Iterator[Cluster]:
     made = Cluster(site, folder, tmp_path)
     yield made
     made.kill()
-
-
-class Cluster:
-    """The downloads' cluster as `run_cluster downloads` runs it, on the tests' database."""
-
-    def __init__(self, site: Web, folder: Path, tmp_path: Path) -> None:
-        database = connection.settings_dict
-        url = f"sqlite:///{database['NAME']}"
-        if connection.vendor != "sqlite":
-            at = f"{database['HOST'] or '127.0.0.1'}:{database['PORT'] or 5432}"
-            url = (
-                f"postgres://{database['USER']}:{database['PASSWORD']}@{at}/{database['NAME']}"
-            )
-        self._environment = os.environ | {
-            "DATABASE_URL": url,
-            "DATA_DIR": str(tmp_path / "data"),
-            "RUN_DIR": str(tmp_path / "run"),
-            "MEDIA_FOLDER": str(folder),
-            "DOWNLOAD_PORTS": str(site.port),
-            "DOWNLOAD_NETWORKS": "127.0.0.1/32",
-            "DOWNLOAD_JOBS": "1",
-            # It signs the messages of the queue.
-            "SECRET_KEY": configured.SECRET_KEY,
-            "FIELD_KEYS": ",".join(configured.FIELD_KEYS),
-            "LOG_FORMAT": "json",
-            "DJANGO_SETTINGS_MODULE": "streamsite.settings",
-        }
-        self._log = tmp_path / "cluster.log"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                (sys.executable, MANAGE, "run_cluster", "downloads"),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environment,
-                start_new_session=True,
-            )
-
-    def runner(self) -> psutil.Process | None:
-        assert self.process is not None
-        below = psutil.Process(self.process.pid).children(recursive=True)
-        return next((each for each in below if "runner.py" in " ".join(each.cmdline())), None)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(10)
-            self.process = None
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
 
 
 @pytest.mark.parametrize(
