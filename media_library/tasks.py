@@ -6,7 +6,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from media_library import actions, bell, places, preparing, probing, workplace
-from media_library.downloads import jobs, worker
+from media_library.downloads import jobs, schedules, worker
 from media_library.models import MediaItem
 
 
@@ -89,3 +89,15 @@ def sweep_downloads() -> str:
         # Once at least: it is also the canary of the downloads' cluster.
         jobs.ring()
     return f"{gone} given up, {left} left behind, {waits} waiting, {jobs.tidy(now)} tidied up."
+
+
+def look_at_schedules() -> str:
+    """Look at the addresses whose time has come, one after the other. Every minute."""
+    with places.place("schedules", 1) as free:
+        if not free:
+            return "Another worker is at it."
+        looked = 0
+        while (schedule := schedules.due(timezone.now())) is not None:
+            schedules.look(schedule, timezone.now())
+            looked += 1
+        return f"{looked} looked at."

@@ -30,6 +30,7 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Upload", "upload", "media-upload"),
         ("Sync", "sync", "media_library.SyncRun"),
         ("Downloads", "download", "media_library.DownloadJob"),
+        ("Download schedules", "event_repeat", "media_library.DownloadSchedule"),
         ("Site cookies", "cookie", "media_library.SiteCookies"),
         ("Tags", "label", "media_library.Tag"),
     ),

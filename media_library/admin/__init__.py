@@ -1,3 +1,3 @@
-from media_library.admin import downloads, items, playlists, syncs, tags
+from media_library.admin import download_schedules, downloads, items, playlists, syncs, tags
 
-__all__ = ["downloads", "items", "playlists", "syncs", "tags"]
+__all__ = ["download_schedules", "downloads", "items", "playlists", "syncs", "tags"]

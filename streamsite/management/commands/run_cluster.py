@@ -29,6 +29,7 @@ SCHEDULES: Final = (
     ("probe new", "media_library.tasks.probe_new", 1),
     ("sweep library", "media_library.tasks.sweep_library", 1),
     ("sweep downloads", "media_library.tasks.sweep_downloads", 1),
+    ("download schedules", "media_library.tasks.look_at_schedules", 1),
     ("sync library", "media_library.sync.sync_on_schedule", 1),
     ("tidy library", "media_library.sync.tidy", 60),
     ("prepare playlists", "streams.tasks.prepare_playlists", 1),

@@ -1,0 +1,112 @@
+"""Schedules: what is new at an address is ordered, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from media_library import tasks
+from media_library.downloads import schedules
+from media_library.downloads.addresses import networks
+from media_library.models import DownloadJob, DownloadSchedule
+from media_library.tests import rows
+from media_library.tests import web as sites
+from media_library.tests.web import Web, web_site
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def site(settings: Settings, tmp_path: Path) -> Iterator[Web]:
+    settings.RUN_DIR = tmp_path / "run"
+    settings.DOWNLOAD_NETWORKS = networks(["127.0.0.1/32"])
+    (tmp_path / "site").mkdir()
+    with web_site(tmp_path / "site") as served:
+        settings.DOWNLOAD_PORTS = (served.port,)
+        yield served
+
+
+def schedule(url: str, **fields: object) -> DownloadSchedule:
+    usual = {"name": "Parts", "url": url, "any_site": True, "owner": "user:1"}
+    return DownloadSchedule.objects.create(**usual | fields)
+
+
+def ordered() -> list[str]:
+    return [job.url.rpartition("=")[2] for job in DownloadJob.objects.order_by("pk")]
+
+
+@pytest.mark.slow
+def test_only_what_is_new_is_ordered_and_at_most_the_cap(site: Web) -> None:
+    sites.feed(site.folder, site, 3)
+    made = schedule(site.url("feed.xml"), cap=2)
+    assert tasks.look_at_schedules() == "1 looked at."
+    # The list begins with the newest: they come in the order in which they were made.
+    assert ordered() == ["2", "1"]
+    made.refresh_from_db()
+    assert (made.found, made.fault, made.enabled) == (2, "", True)
+    assert timedelta(hours=23) < made.next_at - timezone.now() <= timedelta(hours=24)
+    assert tasks.look_at_schedules() == "0 looked at."
+    cache.clear()
+    DownloadSchedule.objects.update(next_at=timezone.now(), cap=3)
+    tasks.look_at_schedules()
+    assert ordered() == ["2", "1", "3"]
+
+
+@pytest.mark.slow
+def test_once_is_once(site: Web) -> None:
+    sites.feed(site.folder, site, 1)
+    made = schedule(site.url("feed.xml"), every_hours=0)
+    tasks.look_at_schedules()
+    made.refresh_from_db()
+    assert not made.enabled
+    assert ordered() == ["1"]
+
+
+@pytest.mark.slow
+def test_a_look_that_fails_says_why_and_is_tried_again(site: Web) -> None:
+    made = schedule(site.url("gone.xml"))
+    tasks.look_at_schedules()
+    made.refresh_from_db()
+    assert "gone, private" in made.fault
+    assert made.next_at - timezone.now() <= schedules.AGAIN
+
+
+def test_two_workers_never_take_the_same() -> None:
+    schedule("https://example.org/")
+    now = timezone.now()
+    assert schedules.due(now) is not None
+    assert schedules.due(now) is None
+
+
+def test_a_schedule_is_made_and_changed_in_the_admin() -> None:
+    client = Client()
+    names = ("add_downloadschedule", "change_downloadschedule", "view_downloadschedule")
+    client.force_login(rows.user(*names))
+    form = {
+        "name": "Parts", "url": "https://example.org/c", "every_hours": "6", "cap": "5",
+        "enabled": "on", "rights": "CC BY", "quality": "720", "container": "mp4", "sound": "",
+        "subtitles": "none", "languages": "en", "thumbnail": "on",
+    }  # fmt: skip
+    url = "/admin/media_library/downloadschedule/"
+    wrong = client.post(f"{url}add/", form | {"url": "https://u:p@example.org/"})
+    assert "Leave the name and password out" in wrong.content.decode()
+    wrong = client.post(f"{url}add/", form | {"languages": "--all"})
+    assert "A language is written as" in wrong.content.decode()
+    assert client.post(f"{url}add/", form).status_code == 302
+    made = DownloadSchedule.objects.get()
+    assert (made.options["quality"], made.options["chapters"]) == (720, False)
+    assert (made.made_by, made.any_site) == ("ada", False)
+    # A worker has looked meanwhile: what it wrote stays.
+    page = client.get(f"{url}{made.pk}/change/").content.decode()
+    assert 'value="720" selected' in page
+    DownloadSchedule.objects.update(found=7)
+    client.post(f"{url}{made.pk}/change/", form | {"cap": "9"})
+    made.refresh_from_db()
+    assert (made.cap, made.found) == (9, 7)
