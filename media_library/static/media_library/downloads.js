@@ -53,7 +53,7 @@
     if (job.moving) bar.removeAttribute("value");
     else bar.value = job.percent;
     const parts = [
-      job.cancelling ? "Cancelling" : `${job.label} ${job.percent} %`,
+      job.cancelling ? "Cancelling" : job.percent ? `${job.label} ${job.percent} %` : job.label,
       job.size,
       job.speed,
       job.left && `${job.left} left`,
