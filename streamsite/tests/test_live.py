@@ -103,14 +103,14 @@ def test_channel_that_is_deleted_ends_the_stream(site: Served) -> None:
 
 def test_worker_that_falls_silent_is_told_though_nobody_writes(site: Served) -> None:
     channel = rows.channel()
-    # It counts as dead 15 s after its last word.
-    nearly = timezone.now() - timedelta(seconds=12)
+    # It counts as dead 15 s after its last word: a slow machine needs some to connect.
+    nearly = timezone.now() - timedelta(seconds=3)
     rows.node(nearly)
     rows.on_air(channel, at=nearly)
     _, key = a_key()
     with listen(site, "/ws/channels/demo", **key) as mine:
         assert told(mine)["data"]["known"] is True
-        assert told(mine, within=15)["data"]["known"] is False
+        assert told(mine, within=30)["data"]["known"] is False
 
 
 def test_nobody_listens_who_may_not(site: Served) -> None:
