@@ -107,8 +107,8 @@ def _aired(note: ledger.Aired) -> None:
     same = (at - SAME, at + SAME)
     if present.filter(title=item.title, started_at__range=same).exists():
         return
-    slate = AsRun.Kind.SLATE.value
-    if item.kind.value == slate and present.filter(kind=slate, rule=turn.rule).exists():
+    slate = present.filter(kind=AsRun.Kind.SLATE, rule=turn.rule, title=item.title)
+    if item.kind.value == AsRun.Kind.SLATE and slate.exists():
         # It is a few seconds long, and may be on for hours.
         return
     present.update(

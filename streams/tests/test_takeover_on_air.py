@@ -12,6 +12,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
+from media_library.slate import Slate, slate
 from streams import actions
 from streams.ingest import keys
 from streams.models import (
@@ -126,6 +127,9 @@ def channel(
     made = bench.channel(bench.item(shelf[4]), bench.item(shelf[2]))
     Channel.objects.filter(pk=made.pk).update(live_hold=5)
     TakeoverRight.objects.create(channel=made, broadcaster=ada)
+    for which in Slate:
+        # Else they were made in the seconds in which they are to be on.
+        slate(HOUSE, which)
     bench.output(made, server.address, KEY)
     bench.air(made, 40)
     return made
