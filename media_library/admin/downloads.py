@@ -52,12 +52,12 @@ class DownloadJobAdmin(_ReadOnly):
     list_before_template = "media_library/downloads_before.html"
     change_form_outer_before_template = "media_library/download_job_before.html"
     fields = (
-        *("url", "page", "state", "note", "fault", "warned", "percent", "got", "size"),
+        *("url", "page", "became", "note", "fault", "warned", "percent", "got", "size"),
         *("item_link", "kept", "extractor", "video_id", "uploader", "licence", "rights"),
         *("batch", "schedule", "asked_by", "made_at", "started_at", "ended_at", "attempts"),
         *("tool_version", "options"),
     )
-    readonly_fields = ("state", "warned", "size", "item_link", "kept")
+    readonly_fields = ("became", "warned", "size", "item_link", "kept")
 
     def changelist_view(
         self, request: HttpRequest, extra_context: Any = None
@@ -74,8 +74,12 @@ class DownloadJobAdmin(_ReadOnly):
 
     @display(description="State", ordering="status", label=_COLOURS)  # type: ignore[untyped-decorator]
     def state(self, job: DownloadJob) -> tuple[str, str]:
+        return job.status, self.became(job)
+
+    @admin.display(description="State")
+    def became(self, job: DownloadJob) -> str:
         said = str(job.get_status_display())
-        return job.status, f"{said} (was there)" if job.duplicate else said
+        return f"{said} (was there)" if job.duplicate else said
 
     @admin.display(description="Size", ordering="size_bytes")
     def size(self, job: DownloadJob) -> str:

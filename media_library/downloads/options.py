@@ -68,8 +68,6 @@ class Options:
     sound: Sound = Sound.NO
     subtitles: Subtitles = Subtitles.NONE
     languages: tuple[str, ...] = field(default=("en",))
-    #: The server's languages into which the first subtitles are translated as well.
-    translate: tuple[str, ...] = ()
     thumbnail: bool = True
     metadata: bool = True
     chapters: bool = True
@@ -86,7 +84,6 @@ class Options:
             sound=_one_of(Sound, told, "sound", Sound.NO),
             subtitles=_one_of(Subtitles, told, "subtitles", Subtitles.NONE),
             languages=_languages(told.get("languages", ("en",))),
-            translate=_languages(told.get("translate", ())),
             **{name: _flag(told, name) for name in ("thumbnail", "metadata", "chapters")},
         )
 

@@ -20,9 +20,10 @@ from media_library.downloads.addresses import networks
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import Options, Sound, Subtitles
 from media_library.downloads.proxy import Proxy
-from media_library.models import DownloadJob, MediaItem, SitePause
+from media_library.models import DownloadJob, MediaItem, SiteCookies, SitePause
 from media_library.tests import web as sites
 from media_library.tests.web import INNER, Web, web_site
+from streamsite.secret import Secret
 
 pytestmark = [
     pytest.mark.slow,
@@ -452,6 +453,34 @@ def test_nothing_secret_is_in_command_lines_or_environments(
     assert secrets
     assert not any(secret in each for secret in secrets for each in seen)
     assert "SECRET_KEY" not in " ".join(seen)
+
+
+def test_cookies_of_the_site_are_lent_and_what_it_changed_comes_back(
+    folder: Path, site: Web
+) -> None:
+    line = "127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\t{}"
+    text = "# Netscape HTTP Cookie File\n" + line.format("s3cr3t") + "\n"
+    SiteCookies.objects.create(domain="127.0.0.1", text=Secret(text))
+    film = site.folder / "film.mp4"
+    shown: list[str] = []
+
+    def door(ask: Any) -> None:
+        shown.append(ask.headers.get("Cookie", ""))
+        ask.file(film, Set_Cookie="session=renewed; Path=/; Max-Age=999999")
+
+    site.doors["/members.mp4"] = door
+    job = worked(order(site.url("members.mp4")))
+    assert (job.status, job.fault) == (Status.DONE, "")
+    assert shown[0] == "session=s3cr3t"
+    kept = SiteCookies.objects.get()
+    assert "renewed" in kept.text.reveal()
+    assert kept.used_at is not None
+    assert "s3cr3t" not in str(DownloadJob.objects.values().get())
+    # Whose job fails has no cookies left lying in its folder, which is kept for a retry.
+    site.doors["/away.mp4"] = sites.redirect("http://10.0.0.1/")
+    failed = worked(order(site.url("away.mp4")))
+    assert failed.code == "refused"
+    assert files_of(failed) == []
 
 
 def test_a_pause_is_lifted_by_a_person(folder: Path, site: Web) -> None:

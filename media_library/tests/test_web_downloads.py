@@ -158,6 +158,7 @@ def test_each_state_has_its_page(client: Client, status: str) -> None:
     )  # fmt: skip
     page = client.get(f"{LIST}{one.pk}/change/").content.decode()
     assert "It broke." in page
+    assert f"(&#x27;{status}" not in page
     assert "<b>careful</b>" not in page
     assert ("Try again" in page) == (status in {"queued", "failed", "cancelled"})
     assert ("sx-stop" in page) == (status not in DownloadJob.OVER)
