@@ -13,7 +13,7 @@ from django.utils import timezone
 from ninja.security import APIKeyCookie, APIKeyHeader, HttpBearer
 from ninja.utils import check_csrf
 
-from streamsite import keys
+from streamsite import keys, throttle
 from streamsite.keys import KeyRefusedError
 from streamsite.levels import Rule, rule_of
 from streamsite.models import ApiKey
@@ -64,6 +64,7 @@ def route_of(request: HttpRequest) -> str:
 
 def _let_in(request: HttpRequest, who: Caller) -> Caller:
     """The caller, where the table allows it. Raises `ProblemError`."""
+    _count(request, who)
     rule = rule_of(request.method or "", route_of(request))
     if rule is None:
         raise ProblemError(Kind.LEVEL, "Nobody may call this route.")
@@ -73,19 +74,53 @@ def _let_in(request: HttpRequest, who: Caller) -> Caller:
         raise ProblemError(
             Kind.LEVEL, f"The key's level is {who.key.level}; this takes {rule.level}."
         )
-    raise ProblemError(
-        Kind.PERMISSION, f"You need the permission {rule.permission} to do that."
-    )
+    raise ProblemError(Kind.PERMISSION, f"That takes the permission {rule.permission}.")
+
+
+def _count(request: HttpRequest, who: Caller) -> None:
+    """Raises `ProblemError` where the minute's requests are used up."""
+    limits = {f"address {throttle.source(_address(request))}": settings.API_REQUESTS_PER_MINUTE}
+    if who.key is not None:
+        limits[f"key {who.key.pk}"] = who.key.requests_per_minute
+    left = throttle.count(limits, timezone.now())
+    # AllowanceMiddleware tells it.
+    request.allowance = left  # type: ignore[attr-defined]
+    if left.exceeded:
+        raise ProblemError(
+            Kind.TOO_MANY_REQUESTS,
+            f"{left.limit} requests a minute are allowed: ask again in {left.reset} seconds.",
+        )
+
+
+def _address(request: HttpRequest) -> str:
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def known_key(text: str, address: str) -> ApiKey:
+    """The key that was sent from there, if it is good. Raises `ProblemError`.
+
+    Whoever tries keys is held up: after some wrong ones none is looked at for a while.
+    """
+    now = timezone.now()
+    failures = f"wrong {throttle.source(address)}"
+    left = throttle.look(failures, throttle.WRONG_KEYS, now)
+    if left.exceeded:
+        raise ProblemError(
+            Kind.TOO_MANY_FAILURES,
+            f"Too many wrong keys came from {address}: try again in {left.reset} seconds.",
+            retry_after=left.reset,
+        )
+    try:
+        return keys.authenticate(Secret(text), address=address, now=now)
+    except KeyRefusedError as refusal:
+        if refusal.reason == "unknown":
+            throttle.count({failures: throttle.WRONG_KEYS}, now)
+        raise ProblemError(Kind(f"key-{refusal.reason}"), str(refusal)) from None
 
 
 def _with_key(request: HttpRequest, text: str) -> Caller:
     """Raises `ProblemError`."""
-    address = request.META.get("REMOTE_ADDR", "")
-    try:
-        key = keys.authenticate(Secret(text), address=address, now=timezone.now())
-    except KeyRefusedError as refusal:
-        raise ProblemError(Kind(f"key-{refusal.reason}"), str(refusal)) from None
-    return _let_in(request, Caller(key=key))
+    return _let_in(request, Caller(key=known_key(text, _address(request))))
 
 
 class BearerKey(HttpBearer):

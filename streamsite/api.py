@@ -108,6 +108,7 @@ PROBLEM: Final[dict[str, Any]] = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "request_id": {"type": "string"},
+        "retry_after": {"type": "integer", "description": "Seconds."},
         "errors": {
             "description": "Of `invalid`: which field, and why.",
             "type": "array",

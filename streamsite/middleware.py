@@ -58,6 +58,21 @@ def request_id(request: HttpRequest) -> str:
     return str(request.META.get("HTTP_X_REQUEST_ID", ""))
 
 
+class AllowanceMiddleware:
+    """Tells a caller of the API how many requests are left, if they were counted."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        answer = self.get_response(request)
+        left = getattr(request, "allowance", None)
+        if left is not None:
+            for name, value in left.headers.items():
+                answer[name] = value
+        return answer
+
+
 class ProblemMiddleware:
     """Errors that Django or a middleware answered with a page, as problems for programs.
 

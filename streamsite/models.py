@@ -1,4 +1,7 @@
-"""Keys of programs. People mint and revoke them; the API writes when each was used last."""
+"""Keys of programs, and how often each came.
+
+People mint and revoke keys; the API writes when each was used last, and counts.
+"""
 
 from __future__ import annotations
 
@@ -115,3 +118,14 @@ class ApiKey(models.Model):
         if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped:
             known = known.ipv4_mapped
         return any(known in ipaddress.ip_network(each) for each in self.allowed_addresses)
+
+
+class Tally(models.Model):
+    """Requests counted under a name in one minute of the clock: see `streamsite.throttle`."""
+
+    name = models.CharField(max_length=80, unique=True)
+    minute = models.BigIntegerField(db_index=True, help_text="Since 1970, in UTC.")
+    count = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.count}"

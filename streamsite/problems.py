@@ -120,6 +120,8 @@ def of_status(status: int, detail: str, request_id: str) -> dict[str, Any]:
 
 def answer(told: dict[str, Any]) -> JsonResponse:
     found = JsonResponse(told, status=told["status"], content_type=MEDIA_TYPE)
+    if "retry_after" in told:
+        found["Retry-After"] = str(told["retry_after"])
     if told["status"] == HTTPStatus.UNAUTHORIZED:
         found["WWW-Authenticate"] = 'Bearer realm="streamsite"'
     return found

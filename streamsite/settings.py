@@ -101,6 +101,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "streamsite.middleware.RealAddressMiddleware",
     "streamsite.middleware.RequestIdMiddleware",
+    "streamsite.middleware.AllowanceMiddleware",
     "streamsite.middleware.ProblemMiddleware",
     "streamsite.security.BodySizeMiddleware",
     "streams.views.callbacks.CallbackMiddleware",
@@ -167,6 +168,9 @@ AXES_RESET_ON_SUCCESS = True
 # The address is the one RealAddressMiddleware settled; a header of the visitor's is not asked.
 AXES_IPWARE_PROXY_COUNT = 0
 AXES_IPWARE_META_PRECEDENCE_ORDER = ["REMOTE_ADDR"]
+
+#: Requests to the API from one address; each key has a limit of its own besides.
+API_REQUESTS_PER_MINUTE = env.whole("API_REQUESTS_PER_MINUTE", 1200, 1, 10_000_000)
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

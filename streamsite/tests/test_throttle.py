@@ -1,0 +1,180 @@
+"""How often somebody may ask, and what becomes of who tries keys and passwords."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import Settings
+
+from streams.tests import rows
+from streamsite import keys, throttle
+from streamsite.levels import Level
+from streamsite.models import ApiKey, Tally
+from streamsite.throttle import Allowance, count, look, source
+
+NOW = datetime(2026, 3, 1, 12, 0, 15, tzinfo=UTC)
+LIST = "/api/v1/channels"
+UNKNOWN = {"X-API-Key": "ssk_" + "a" * 43}
+
+
+class Clock:
+    """Stands, so that no test falls into two minutes."""
+
+    now = NOW
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    stopped = Clock()
+    monkeypatch.setattr(timezone, "now", lambda: stopped.now)
+    return stopped
+
+
+def minted(requests_per_minute: int = 600) -> dict[str, str]:
+    _, key = keys.mint(
+        "Robot",
+        Level.READ_ONLY,
+        by="ada",
+        now=NOW,
+        requests_per_minute=requests_per_minute,
+    )
+    return {"X-API-Key": key.reveal()}
+
+
+# ---- counting --------------------------------------------------------------------------------
+@pytest.mark.django_db
+def test_the_tightest_limit_is_told() -> None:
+    limits = {"address a": 3, "key 1": 2}
+    assert count(limits, NOW) == Allowance(2, 1, 45)
+    assert count(limits, NOW) == Allowance(2, 0, 45)
+    assert count(limits, NOW) == Allowance(2, 0, 45, exceeded=True)
+    # Another key from there: the address is the tighter one by now.
+    assert count({"address a": 3, "key 2": 2}, NOW) == Allowance(3, 0, 45, exceeded=True)
+    assert count(limits, NOW + timedelta(seconds=44.5)).reset == 1
+    assert count(limits, NOW + timedelta(seconds=45)) == Allowance(2, 1, 60)
+
+
+@pytest.mark.django_db
+def test_looking_counts_nothing() -> None:
+    assert look("wrong a", 1, NOW) == Allowance(1, 0, 45)
+    count({"wrong a": 1}, NOW)
+    assert look("wrong a", 1, NOW).exceeded
+    assert look("wrong a", 1, NOW).exceeded
+    assert not look("wrong a", 1, NOW + timedelta(minutes=1)).exceeded
+
+
+@pytest.mark.django_db
+def test_old_counts_are_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(throttle._swept, "minute", 0)
+    count({"address a": 3}, NOW)
+    late = NOW + timedelta(minutes=throttle.KEPT + 1)
+    count({"address b": 3}, late)
+    assert list(Tally.objects.values_list("name", flat=True)) == ["address b"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_at_once_are_all_counted() -> None:
+    def one(_: int) -> int:
+        try:
+            return count({"address a": 1000, "key 1": 1000}, NOW).remaining
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        told = sorted(pool.map(one, range(200)))
+    # Each saw another number.
+    assert told == list(range(800, 1000))
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("", "unknown"),
+    ],
+)
+def test_whose_address_it_is(address: str, told: str) -> None:
+    assert source(address) == told
+
+
+# ---- the API ---------------------------------------------------------------------------------
+@pytest.mark.django_db
+def test_a_keys_requests_are_used_up_and_come_back(client: Client, clock: Clock) -> None:
+    headers = minted(requests_per_minute=2)
+    first = client.get(LIST, headers=headers)
+    told = {name: first[name] for name in first.headers if name.startswith("RateLimit-")}
+    assert told == {
+        "RateLimit-Limit": "2",
+        "RateLimit-Remaining": "1",
+        "RateLimit-Reset": "45",
+    }
+    assert "Retry-After" not in first
+    # What the level refuses counts as well, and says how many are left.
+    assert client.post(LIST, headers=headers)["RateLimit-Remaining"] == "0"
+    refused = client.get(LIST, headers=headers)
+    assert (refused.status_code, refused["Retry-After"]) == (429, "45")
+    assert refused.json()["type"] == "urn:streamsite:problem:too-many-requests"
+    assert client.get(LIST, headers=minted()).status_code == 200
+    clock.now += timedelta(seconds=45)
+    assert client.get(LIST, headers=headers).status_code == 200
+
+
+@pytest.mark.django_db
+def test_an_address_has_a_limit_over_all_its_keys(
+    client: Client, clock: Clock, settings: Settings
+) -> None:
+    settings.API_REQUESTS_PER_MINUTE = 3
+    client.force_login(rows.operator())
+    assert client.get(LIST)["RateLimit-Remaining"] == "2"
+    assert client.get(LIST, headers=minted()).status_code == 200
+    assert client.get(LIST, headers=minted()).status_code == 200
+    assert client.get(LIST).status_code == 429
+    assert client.get(LIST, headers=minted(), REMOTE_ADDR="203.0.113.9").status_code == 200
+
+
+@pytest.mark.django_db
+def test_who_tries_keys_is_held_up(client: Client, clock: Clock) -> None:
+    good = minted()
+    for _ in range(throttle.WRONG_KEYS):
+        assert client.get(LIST, headers=UNKNOWN).status_code == 401
+    for headers in (UNKNOWN, good):
+        refused = client.get(LIST, headers=headers)
+        assert (refused.status_code, refused["Retry-After"]) == (429, "45")
+        assert refused.json()["type"] == "urn:streamsite:problem:too-many-failures"
+    assert client.get(LIST, headers=good, REMOTE_ADDR="203.0.113.9").status_code == 200
+    clock.now += timedelta(minutes=1)
+    assert client.get(LIST, headers=good).status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_key_that_expired_holds_nobody_up(client: Client, clock: Clock) -> None:
+    expired, good = minted(), minted()
+    ApiKey.objects.filter(pk=ApiKey.objects.earliest("pk").pk).update(expires_at=NOW)
+    for _ in range(throttle.WRONG_KEYS + 1):
+        assert client.get(LIST, headers=expired).status_code == 401
+    assert client.get(LIST, headers=good).status_code == 200
+
+
+# ---- the login -------------------------------------------------------------------------------
+@pytest.mark.django_db
+def test_who_tries_passwords_is_locked_out_from_there() -> None:
+    rows.operator()
+    login = reverse("admin:login")
+
+    def tried(password: str, address: str) -> int:
+        form = {"username": "ada", "password": password}
+        return Client().post(login, form, REMOTE_ADDR=address).status_code
+
+    told = [tried(f"wrong {number}", "203.0.113.7") for number in range(6)]
+    assert told == [200, 200, 200, 200, 429, 429]
+    assert tried("correct horse", "203.0.113.7") == 429
+    # The operator's own address is another one.
+    assert tried("correct horse", "203.0.113.8") == 302
