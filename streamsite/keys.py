@@ -96,7 +96,7 @@ def authenticate(key: Secret, *, address: str, now: datetime) -> ApiKey:
 
     That it was used is noted in the row, at most once in `USED`.
     """
-    row = ApiKey.objects.filter(digest=digest(key)).first()
+    row = ApiKey.objects.order_by().filter(digest=digest(key)).first()
     if row is None:
         raise KeyRefusedError("unknown", "The API key is not known: check that it is whole.")
     match row.state(now):

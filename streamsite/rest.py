@@ -122,11 +122,11 @@ def page(found: list[Row], order: str, asked: Paging) -> dict[str, Any]:
     """The answer, from what `window` told."""
     shown = found[: asked.limit]
     more = len(found) > asked.limit
-    following = _cursor(shown[-1], order.lstrip("-")) if more else None
+    following = cursor_of(shown[-1], order.lstrip("-")) if more else None
     return {"items": shown, "next_cursor": following}
 
 
-def _cursor(row: Model, name: str) -> str:
+def cursor_of(row: Model, name: str) -> str:
     field = row._meta.get_field(name)  # noqa: SLF001 - documented, whatever its name
     place = [field.value_to_string(row), row.pk]  # type: ignore[union-attr]  # a column has it
     return urlsafe_b64encode(json.dumps(place).encode()).decode()

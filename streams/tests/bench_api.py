@@ -1,0 +1,249 @@
+"""How fast the API answers with many rows.
+
+    python -m streams.tests.bench_api [ROWS] [--rate 100] [--seconds 30]
+
+`manage.py serve` is started with a database of its own on SQLite. Questions are sent at their
+times whether or not the earlier ones have been answered; an answer's time counts from the
+moment at which its question was due. Each has a connection of its own. They go round the lists
+(with filters, and far into them), single rows, and keys that are good and wrong. A search reads
+the whole library, so it is told apart. Ends with status 1 when `ALLOWED` is passed or an answer
+is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from streams.tests.bench_auth import ROOT, ask, free_port, until_calm, until_open
+
+#: Milliseconds, of the 99th percentile: issue 6's bound.
+ALLOWED: Final = 50
+#: Questions before those that count: each thread opens its database.
+WARMING: Final = 100
+#: Of one channel's runs.
+RUNS: Final = 100
+#: Keys that ask: the load is a site's, not one program's.
+KEYS: Final = 50
+
+
+def fill(count: int) -> list[str]:
+    """So many items, as-run entries, incidents, stream keys and API keys; some of the keys."""
+    from datetime import timedelta  # noqa: PLC0415 - the settings are chosen first
+
+    from django.db import transaction  # noqa: PLC0415
+    from django.utils import timezone  # noqa: PLC0415
+
+    from media_library.models import MediaItem  # noqa: PLC0415
+    from streams.models import (  # noqa: PLC0415
+        AsRun,
+        Broadcaster,
+        Channel,
+        Incident,
+        Run,
+        StreamKey,
+    )
+    from streamsite import keys  # noqa: PLC0415
+    from streamsite.levels import Level  # noqa: PLC0415
+    from streamsite.models import ApiKey  # noqa: PLC0415
+
+    now = timezone.now()
+    numbers = range(count)
+    with transaction.atomic():
+        channel = Channel.objects.create(name="Demo", slug="demo")
+        runs = [
+            Run.objects.create(channel=channel, started_at=now, ended_at=now)
+            for _ in range(RUNS)
+        ]
+        owner = Broadcaster.objects.create(name="Ada", slug="ada")
+        rows: list[tuple[type, Callable[[int], object]]] = [
+            (
+                MediaItem,
+                lambda n: MediaItem(
+                    key=f"films/{n % 100}/film {n}.mp4",
+                    title=f"Film {n}",
+                    status="ready",
+                    duration_seconds=n % 7200,
+                ),
+            ),
+            (
+                AsRun,
+                lambda n: AsRun(
+                    run=runs[n % RUNS],
+                    title=f"Film {n}",
+                    started_at=now - timedelta(seconds=n),
+                    ended_at=now,
+                ),
+            ),
+            (
+                Incident,
+                lambda n: Incident(
+                    channel=channel,
+                    subject=f"output-{n % 9}",
+                    severity="lost",
+                    cause="It went away.",
+                    opened_at=now - timedelta(seconds=n),
+                    closed_at=now,
+                ),
+            ),
+            (
+                StreamKey,
+                lambda n: StreamKey(broadcaster=owner, prefix=f"{n:06}"[:6], digest=f"{n:064}"),
+            ),
+            (
+                ApiKey,
+                lambda n: ApiKey(name=f"Key {n}", prefix="ssk_", digest=f"{n:064}"),
+            ),
+        ]
+        for model, make in rows:
+            model.objects.bulk_create(map(make, numbers), batch_size=5000)  # type: ignore[attr-defined]
+        return [
+            keys.mint(
+                f"Bench {n}",
+                Level.FULL_ACCESS,
+                by="bench",
+                now=now,
+                # They are counted, and refuse nobody.
+                requests_per_minute=1_000_000,
+            )[1].reveal()
+            for n in range(KEYS)
+        ]
+
+
+
+def routes(count: int) -> list[tuple[str, str]]:
+    """Name and address of each question."""
+    from media_library.models import MediaItem  # noqa: PLC0415
+    from streams.models import AsRun  # noqa: PLC0415
+    from streamsite.rest import cursor_of  # noqa: PLC0415
+
+    middle = count // 2
+    far = cursor_of(AsRun.objects.order_by("-started_at")[middle], "started_at")
+    item = cursor_of(MediaItem.objects.order_by("title")[middle], "title")
+    return [
+        ("channels", "channels"),
+        ("media", "media"),
+        ("media, far", f"media?order=title&cursor={item}"),
+        ("media, folder", "media?folder=films/7&order=longest"),
+        ("media, search", f"media?q=film+{middle}"),
+        ("media, one", f"media/{middle}"),
+        ("as-run", "channels/demo/as-run"),
+        ("as-run, far", f"channels/demo/as-run?cursor={far}"),
+        ("incidents", "channels/demo/incidents?open=false"),
+        ("runs", "runs?channel=demo"),
+        ("stream keys", "stream-keys?revoked=false"),
+        ("api keys", "api-keys?level=READ_ONLY"),
+        ("status", "channels/demo/status"),
+    ]
+
+
+def request(path: str, key: str) -> bytes:
+    head = (
+        f"GET /api/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: {key}\r\n"
+        "Accept: application/json\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode()
+
+
+async def load(
+    port: int, questions: list[tuple[str, bytes, int]], rate: int
+) -> tuple[dict[str, list[float]], Counter[str]]:
+    """Milliseconds of each answer by its question, and how many were wrong, by kind."""
+    taken: dict[str, list[float]] = {}
+    wrong: Counter[str] = Counter()
+    begun = time.perf_counter() + 0.5
+
+    async def one(number: int) -> None:
+        due = begun + number / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        taken.setdefault("sent late by", []).append((time.perf_counter() - due) * 1000)
+        name, sent, wanted = questions[number]
+        try:
+            status = await asyncio.wait_for(ask(port, sent), 10)
+        except (OSError, TimeoutError, IndexError, ValueError) as error:
+            wrong[type(error).__name__] += 1
+            return
+        taken.setdefault(name, []).append((time.perf_counter() - due) * 1000)
+        if status != wanted:
+            wrong[f"{name}: {status} instead of {wanted}"] += 1
+
+    await asyncio.gather(*(one(number) for number in range(len(questions))))
+    return taken, wrong
+
+
+def main() -> int:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("rows", nargs="?", type=int, default=100_000)
+    asked.add_argument("--rate", type=int, default=100, help="questions a second")
+    asked.add_argument("--seconds", type=int, default=30)
+    given = asked.parse_args()
+    dice = random.Random(1)  # noqa: S311 - no secret
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        os.environ |= {
+            "ENV_FILE": os.devnull,
+            "DJANGO_SETTINGS_MODULE": "streamsite.settings",
+            "DATA_DIR": f"{folder}/data",
+            "RUN_DIR": f"{folder}/run",
+            "PORT": str(port),
+            "API_REQUESTS_PER_MINUTE": "1000000",
+        }
+        import django  # noqa: PLC0415 - after the environment is set
+
+        django.setup()
+        from django.core.management import call_command  # noqa: PLC0415
+
+        call_command("migrate", verbosity=0)
+        call_command("collectstatic", verbosity=0, interactive=False)
+        good = fill(given.rows)
+        known = routes(given.rows)
+        questions = []
+        for number in range(given.rate * given.seconds + WARMING):
+            name, path = known[number % len(known)]
+            questions.append((name, request(path, dice.choice(good)), 200))
+            if number % 400 == WARMING:
+                # Few enough for their address not to be held up.
+                questions[-1] = ("wrong key", request(path, f"ssk_{number}"), 401)
+        site = subprocess.Popen(
+            (sys.executable, str(ROOT / "manage.py"), "serve"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            until_open(port)
+            until_calm(site.pid)
+            asyncio.run(load(port, questions[:WARMING], rate=20))
+            taken, wrong = asyncio.run(load(port, questions[WARMING:], given.rate))
+        finally:
+            site.send_signal(signal.SIGTERM)
+            site.wait(30)
+    return told(taken, wrong, given.rows, given.rate)
+
+
+def told(taken: dict[str, list[float]], wrong: Counter[str], rows: int, rate: int) -> int:
+    late = taken.pop("sent late by")
+    every = [each for answers in taken.values() for each in answers]
+    print(f"{rows} rows of a kind, {rate} questions a second, {len(every)} answers")  # noqa: T201
+    for name, times in [("all", every), *sorted(taken.items()), ("sent late by", late)]:
+        cuts = statistics.quantiles(times, n=1000) if len(times) > 1 else times * 999
+        figures = {"p50": cuts[499], "p95": cuts[949], "p99": cuts[989], "most": max(times)}
+        shown = ", ".join(f"{figure} {value:.1f} ms" for figure, value in figures.items())
+        print(f"{name}: {shown}")  # noqa: T201
+    print(f"wrong: {dict(wrong) or 'none'}; load average {os.getloadavg()[0]:.1f}")  # noqa: T201
+    print(f"allowed: p99 {ALLOWED} ms")  # noqa: T201
+    return int(bool(wrong) or statistics.quantiles(every, n=1000)[989] > ALLOWED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""The API does what its OpenAPI document says, whatever it is asked: tried by schemathesis."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from http import HTTPStatus
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from django.core.wsgi import get_wsgi_application
+from django.utils import timezone
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
+from pytest_django import Settings
+from schemathesis.checks import CheckFunction
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from media_library.models import MediaItem
+from streams.ingest import keys as stream_keys
+from streams.models import AsRun, Broadcaster, Incident, LiveStream, Run
+from streams.tests import rows
+from streamsite import keys
+from streamsite.api import api
+from streamsite.levels import Level
+
+#: Requests to each route.
+EXAMPLES = 15
+
+
+def nothing_broke(ctx: Any, response: Any, case: Any) -> None:
+    """503 is an answer, as of health; 500 is none."""
+    if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise AssertionError(f"{case.as_curl_command()} broke it.")
+
+
+CHECKS: list[CheckFunction] = [
+    nothing_broke,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.fixture
+def document(transactional_db: None, settings: Settings, tmp_path: Path) -> Any:
+    """The document, and a site with one row of each kind, and some more, behind it."""
+    settings.MEDIA_ROOT = settings.RUN_DIR = settings.DATA_DIR = tmp_path
+    settings.STORAGES = dict(settings.STORAGES)
+    settings.API_REQUESTS_PER_MINUTE = 1_000_000
+    now = timezone.now()
+    channel = rows.channel()
+    rows.block(channel)
+    rows.output(channel)
+    rows.node()
+    run = rows.on_air(channel)
+    for number in range(3):
+        at = now + timedelta(seconds=number)
+        AsRun.objects.create(run=run, title=f"{number}", started_at=at, ended_at=at)
+        Incident.objects.create(
+            channel=channel, subject=f"{number}", severity="lost", cause="x", opened_at=at
+        )
+        Run.objects.create(channel=channel, started_at=at, ended_at=at)
+        MediaItem.objects.create(key=f"{number}.mp4", title=f"{number}", etag="e")
+        ada = Broadcaster.objects.create(name=f"Ada {number}", slug=f"ada{number}")
+        row, _ = stream_keys.mint(ada, by="ada", now=now)
+        LiveStream.objects.create(
+            broadcaster=ada, key=row, server="mediamtx", path=ada.path, source_id=f"{number}"
+        )
+        keys.mint(f"Spare {number}", Level.READ_ONLY, by="ada", now=now)
+    found = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_application())
+    # Keys made up would be refused, and soon no other be looked at: see streamsite.throttle.
+    found.config.generation.update(with_security_parameters=False)
+    return found
+
+
+@pytest.fixture
+def headers(document: Any) -> dict[str, str]:
+    """Of a key that may do everything, and is none of the first three, which may be revoked."""
+    _, key = keys.mint(
+        "Schemathesis",
+        Level.FULL_ACCESS,
+        by="ada",
+        now=timezone.now(),
+        requests_per_minute=1_000_000,
+    )
+    # Its way to the site does not unpack answers.
+    return {"X-API-Key": key.reveal(), "Accept-Encoding": "identity"}
+
+
+def ask(operation: Any, headers: dict[str, str]) -> tuple[set[int], str]:
+    """The statuses of its answers, and what was wrong with them, if anything."""
+    statuses: set[int] = set()
+
+    @given(case=operation.as_strategy())
+    @effort(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    def tried(case: Any) -> None:
+        # Most questions are about what is there.
+        of = case.path_parameters or {}
+        if isinstance(of.get("id"), int) and of["id"] % 4:
+            of["id"] = of["id"] % 3 + 1
+        if len(str(of.get("slug", ""))) % 4:
+            of["slug"] = "demo"
+        statuses.add(case.call_and_validate(headers=headers, checks=CHECKS).status_code)
+
+    try:
+        tried()
+    except FailureGroup as wrong:
+        return statuses, "\n".join(str(each) for each in wrong.exceptions)
+    return statuses, ""
+
+
+@pytest.mark.slow
+def test_every_answer_is_as_the_document_says(document: Any, headers: dict[str, str]) -> None:
+    operations = [found.ok() for found in document.get_all_operations()]
+    # What is deleted or off can't be asked for any more.
+    operations.sort(key=lambda each: each.label.startswith("DELETE") or "stop" in each.label)
+    wrong: dict[str, str] = {}
+    answered: dict[str, set[int]] = {}
+    for operation in operations:
+        answered[operation.label], told = ask(operation, headers)
+        if told:
+            wrong[operation.label] = told
+    assert not wrong, "\n\n".join(f"{label}\n{told}" for label, told in wrong.items())
+    # All were let in, and most were asked something that they could do.
+    assert not {401, 403, 429}.intersection(chain.from_iterable(answered.values()))
+    done = {each for each, told in answered.items() if min(told) < HTTPStatus.BAD_REQUEST}
+    assert len(done) > len(answered) * 2 // 3, sorted(answered.keys() - done)
+    assert answered.keys() == {
+        f"{method.upper()} {path}"
+        for path, methods in api.get_openapi_schema()["paths"].items()
+        for method in methods
+    }
+
+
+def test_the_document_is_openapi_31_and_names_are_unique() -> None:
+    told = api.get_openapi_schema()
+    assert told["openapi"] == "3.1.0"
+    operations = [one for methods in told["paths"].values() for one in methods.values()]
+    ids = [one["operationId"] for one in operations]
+    assert len(ids) == len(set(ids))
+    for one in operations:
+        assert one["summary"]
+        assert "default" in one["responses"]
+        assert one.get("x-level") in {None, *(level.value for level in Level)}
