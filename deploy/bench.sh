@@ -12,3 +12,4 @@ export ENV_FILE=/dev/null
 "$python" -m media_library.tests.bench_sync "$@"
 "$python" -m media_library.tests.bench_pages "$@"
 "$python" -m streams.tests.bench_auth
+"$python" -m streams.tests.bench_api

@@ -20,13 +20,12 @@ from django.contrib.auth import get_user
 from django.db import DatabaseError, close_old_connections
 from django.http import HttpRequest
 from django.http.request import split_domain_port, validate_host
-from django.utils import timezone
 
 from streamsite import keys
-from streamsite.access import Caller
+from streamsite.access import Caller, known_key
 from streamsite.levels import Rule
 from streamsite.live import Hub, Subscription
-from streamsite.problems import Kind
+from streamsite.problems import Kind, ProblemError
 from streamsite.secret import Secret
 
 Scope = MutableMapping[str, Any]
@@ -220,8 +219,8 @@ def admit(scope: Scope, rule: Rule, *, browser_must_say: bool) -> Caller:
     try:
         who = _caller(scope, headers, host, browser_must_say=browser_must_say)
         allowed = who.may(rule)
-    except keys.KeyRefusedError as refusal:
-        raise RefusedError(Kind(f"key-{refusal.reason}"), str(refusal)) from None
+    except ProblemError as refusal:
+        raise RefusedError(refusal.kind, str(refusal)) from None
     except DatabaseError:
         raise RefusedError(
             Kind.UNAVAILABLE, "The database can't be read: try again later."
@@ -251,11 +250,11 @@ def _caller(
 
 
 def _known(scope: Scope, headers: dict[str, str], key: Secret) -> Any:
-    """The key's row. Raises `keys.KeyRefusedError`."""
+    """The key's row. Raises `ProblemError`, also where too many wrong ones came from there."""
     client = scope.get("client")
     # As RealAddressMiddleware has it: over nginx's socket there is no address but nginx's word.
     address = client[0] if client else headers.get("x-real-ip", "")
-    return keys.authenticate(key, address=address, now=timezone.now())
+    return known_key(key.reveal(), address)
 
 
 def _staff(cookie: str) -> Any:

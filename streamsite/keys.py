@@ -96,9 +96,11 @@ def authenticate(key: Secret, *, address: str, now: datetime) -> ApiKey:
 
     That it was used is noted in the row, at most once in `USED`.
     """
-    row = ApiKey.objects.order_by().filter(digest=digest(key)).first()
-    if row is None:
-        raise KeyRefusedError("unknown", "The API key is not known: check that it is whole.")
+    try:
+        row = ApiKey.objects.get(digest=digest(key))
+    except ApiKey.DoesNotExist:
+        sentence = "The API key is not known: check that it is whole."
+        raise KeyRefusedError("unknown", sentence) from None
     match row.state(now):
         case ApiKey.State.REVOKED:
             raise KeyRefusedError("revoked", "The API key has been revoked: ask for a new one.")

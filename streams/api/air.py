@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
+from media_library.browse import Plain
 from streams import guide
 from streams.api.channels import the_channel
-from streams.models import AsRun, Broadcaster, Incident
+from streams.models import AsRun, Broadcaster, Channel, Incident, Run
 from streams.orders import ORDERS, give
 from streams.views.pictures import PLAYLIST_TYPE, preview, preview_playlist
 from streamsite.access import caller
@@ -147,11 +149,27 @@ def now(request: HttpRequest, slug: str) -> dict[str, Any]:
     return guide.now_next(the_channel(slug), timezone.now())
 
 
+def _aired(channel: Channel, *, behind_a_cursor: bool) -> QuerySet[AsRun]:
+    """Read along the index of time, from the cursor or the end of its last run on.
+
+    Run by run all that a channel has played would be read, to be sorted. Of two bounds SQLite
+    looks for the first one only.
+    """
+    runs = Run.objects.filter(channel=channel)
+    last = None if behind_a_cursor else runs.first()
+    rows = AsRun.objects.alias(plain_run=Plain(F("run"))).filter(
+        plain_run__in=runs.values("pk")
+    )
+    if last is not None and last.ended_at is not None:
+        rows = rows.filter(started_at__lte=last.ended_at)
+    return rows
+
+
 @router.get(
     "/{slug:slug}/as-run", response=Page[AsRunEntry], summary="What was aired, the latest first"
 )
 def as_run(request: HttpRequest, slug: str, asked: Query[AsRunFilter]) -> dict[str, Any]:
-    rows = AsRun.objects.filter(run__channel=the_channel(slug))
+    rows = _aired(the_channel(slug), behind_a_cursor=bool(asked.cursor))
     if asked.since:
         rows = rows.filter(started_at__gte=asked.since)
     if asked.until:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, tzinfo
+from itertools import chain
 from typing import Any, Final
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.db.models import OuterRef, Prefetch, Q, Subquery
+from django.db.models import OuterRef, Prefetch, Subquery
 from django.utils import timezone
 
 from streams.models import Channel, ChannelState, Incident, Node, Output, Run
@@ -348,7 +349,7 @@ def channel_report(
 
 
 def report(now: datetime, *, slug: str | None = None) -> Report:
-    """The report of all channels, or of one. Six queries, however many channels there are."""
+    """The report of all channels, or of one. Seven queries, however many channels there are."""
     newest = Incident.objects.filter(channel=OuterRef("pk")).order_by("-opened_at", "-pk")
     channels = (
         Channel.objects.select_related("state")
@@ -363,10 +364,7 @@ def report(now: datetime, *, slug: str | None = None) -> Report:
     rows = list(channels)
     runs = {run.channel_id: run for run in Run.objects.filter(channel__in=rows, ended_at=None)}
     incidents: dict[int, list[Incident]] = {}
-    for incident in Incident.objects.filter(
-        Q(channel__in=rows, closed_at=None)
-        | Q(pk__in=[row.newest_incident for row in rows if row.newest_incident])
-    ).order_by("-opened_at", "-pk"):
+    for incident in _incidents([row.newest_incident for row in rows if row.newest_incident]):
         incidents.setdefault(incident.channel_id, []).append(incident)
     seen = {node.name: node.seen_at for node in Node.objects.all() if node.seen_at is not None}
     return Report(
@@ -383,6 +381,19 @@ def report(now: datetime, *, slug: str | None = None) -> Report:
             for row in rows
         )
     )
+
+
+def _incidents(newest: list[int]) -> list[Incident]:
+    """Those with these ids, and all that are open; the latest first.
+
+    Asked for apart: for both at once SQLite reads all that a channel ever had, and for the open
+    ones of one channel as well.
+    """
+    found = chain(
+        Incident.objects.filter(closed_at=None), Incident.objects.filter(pk__in=newest)
+    )
+    by_pk = {incident.pk: incident for incident in found}
+    return sorted(by_pk.values(), key=lambda each: (each.opened_at, each.pk), reverse=True)
 
 
 def _channel_state(channel: Channel) -> ChannelState | None:

@@ -74,7 +74,10 @@ class AsRun(models.Model):
         ordering: ClassVar = ["-started_at", "-pk"]
         verbose_name = "as-run entry"
         verbose_name_plural = "as-run log"
-        indexes: ClassVar = [models.Index(fields=["run", "-started_at"])]
+        indexes: ClassVar = [
+            models.Index(fields=["run", "-started_at"]),
+            models.Index(fields=["started_at", "id"], name="as_run_by_time"),
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["run"],

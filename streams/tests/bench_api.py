@@ -26,7 +26,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from streams.tests.bench_auth import ROOT, ask, free_port, until_calm, until_open
+import psutil
+
+from streams.tests.bench_auth import ROOT, ask, free_port, spent, until_calm, until_open
 
 #: Milliseconds, of the 99th percentile: issue 6's bound.
 ALLOWED: Final = 50
@@ -34,6 +36,7 @@ ALLOWED: Final = 50
 WARMING: Final = 100
 #: Of one channel's runs.
 RUNS: Final = 100
+SEARCHES: Final = 20
 #: Keys that ask: the load is a site's, not one program's.
 KEYS: Final = 50
 
@@ -121,7 +124,6 @@ def fill(count: int) -> list[str]:
         ]
 
 
-
 def routes(count: int) -> list[tuple[str, str]]:
     """Name and address of each question."""
     from media_library.models import MediaItem  # noqa: PLC0415
@@ -136,7 +138,6 @@ def routes(count: int) -> list[tuple[str, str]]:
         ("media", "media"),
         ("media, far", f"media?order=title&cursor={item}"),
         ("media, folder", "media?folder=films/7&order=longest"),
-        ("media, search", f"media?q=film+{middle}"),
         ("media, one", f"media/{middle}"),
         ("as-run", "channels/demo/as-run"),
         ("as-run, far", f"channels/demo/as-run?cursor={far}"),
@@ -224,11 +225,20 @@ def main() -> int:
             until_open(port)
             until_calm(site.pid)
             asyncio.run(load(port, questions[:WARMING], rate=20))
+            tree = psutil.Process(site.pid)
+            before = spent(tree)
             taken, wrong = asyncio.run(load(port, questions[WARMING:], given.rate))
+            each = (spent(tree) - before) * 1000 / (len(questions) - WARMING)
+            search = f"media?q=film+{given.rows // 2}"
+            searches = [("search", request(search, dice.choice(good)), 200)] * SEARCHES
+            apart, wrong_apart = asyncio.run(load(port, searches, rate=2))
         finally:
             site.send_signal(signal.SIGTERM)
             site.wait(30)
-    return told(taken, wrong, given.rows, given.rate)
+    print(f"CPU of the site: {each:.1f} ms a question")  # noqa: T201
+    figures = ", ".join(f"{ms:.0f}" for ms in sorted(apart["search"]))
+    print(f"searches apart, two a second: {figures} ms")  # noqa: T201
+    return told(taken, wrong + wrong_apart, given.rows, given.rate)
 
 
 def told(taken: dict[str, list[float]], wrong: Counter[str], rows: int, rate: int) -> int:

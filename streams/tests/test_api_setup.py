@@ -221,7 +221,8 @@ def test_hours_are_replaced_as_a_whole(ask: Ask) -> None:
 # ---- what was --------------------------------------------------------------------------------
 def test_history_comes_in_pages_without_a_gap(ask: Ask) -> None:
     channel = rows.channel()
-    run = Run.objects.create(channel=channel, started_at=NOW, ended_at=NOW)
+    day = timedelta(days=1)
+    run = Run.objects.create(channel=channel, started_at=NOW, ended_at=NOW + day)
     # Two begin at the same moment each: the cursor tells them apart.
     for number in range(7):
         at = NOW + timedelta(minutes=number // 2)
