@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # How fast the library is compared with a storage of a million objects, and in how much memory;
 # then how long its list and its picker take with as many rows: deploy/bench.sh [OBJECTS]. At last,
-# how fast the ingest server is answered with 100,000 keys. The figures are this machine's; let
-# nothing else run meanwhile.
+# how fast the ingest server is answered with 100,000 keys, and the API with as many rows. The
+# figures are this machine's; let nothing else run meanwhile.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/common.sh

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('streamsite', '0001_api_keys'),
+        ('streamsite', '0002_webhooks'),
     ]
 
     operations = [
