@@ -9,6 +9,7 @@ costs next to nothing.
 
 from __future__ import annotations
 
+import fcntl
 import hmac
 import os
 import socket
@@ -228,8 +229,6 @@ class Proxy:
 
 
 def _widen(pipe: int) -> None:
-    import fcntl  # noqa: PLC0415 - one use
-
     with suppress(OSError):
         fcntl.fcntl(pipe, _F_SETPIPE_SZ, PIECE)
 
