@@ -45,10 +45,12 @@ def block(of: Channel, name: str = "Evening", **fields: Any) -> Block:
 def channel_form(of: Channel) -> dict[str, object]:
     """What the channel's form sends when nothing is changed, with no output and no hours."""
     names = ("name", "slug", "playlist_order", "time_zone", "on_return", "width", "height")
+    live = ("live_debounce", "live_hold")
     form: dict[str, object] = {
-        name: getattr(of, name) for name in (*names, "fps", "video_bitrate", "audio_bitrate")
+        name: getattr(of, name)
+        for name in (*names, "fps", "video_bitrate", "audio_bitrate", *live)
     }
-    for inline in ("outputs", "hours"):
+    for inline in ("outputs", "takeover_rights", "hours"):
         form |= {f"{inline}-TOTAL_FORMS": 0, f"{inline}-INITIAL_FORMS": 0}
     return form | {"playlist": of.playlist_id or "", "preview": "on"}
 
