@@ -10,7 +10,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import Query, Router, Schema, Status
+from ninja import Query, Router, Status
 from pydantic import Field, StringConstraints
 
 from streamsite import keys
@@ -18,19 +18,19 @@ from streamsite.access import caller
 from streamsite.levels import Level
 from streamsite.models import CONCURRENT_DOWNLOADS, REQUESTS_PER_MINUTE, ApiKey
 from streamsite.problems import Kind, ProblemError
-from streamsite.rest import Body, Id, Moment, Page, Paging, noted, paged
+from streamsite.rest import Body, Id, Moment, Page, Paging, StateNow, Told, noted, paged
 
 router = Router(tags=["api keys"])
 
 
-class KeyDetail(Schema):
+class KeyDetail(Told):
     """state: active, expired, revoked. The key itself is told once."""
 
     id: int
     name: str
     level: Level
     prefix: str
-    state: str
+    state: StateNow
     allowed_addresses: list[str]
     expires_at: datetime | None
     requests_per_minute: int
@@ -41,10 +41,6 @@ class KeyDetail(Schema):
     revoked_at: datetime | None
     last_used_at: datetime | None
     last_address: str
-
-    @staticmethod
-    def resolve_state(row: Any) -> str:
-        return str(row.state(timezone.now()).value)
 
 
 class MintedApiKey(KeyDetail):

@@ -12,10 +12,13 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import ValidationError
 from django.db.models import Model, ProtectedError, Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from ninja import Schema
 from pydantic import (
     AfterValidator,
     AwareDatetime,
+    BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -91,6 +94,23 @@ class Paging(Asked):
 
 
 # ---- what goes out ---------------------------------------------------------------------------
+class Told(BaseModel):
+    """A row of a list. It is read as it is, in half the time that ninja's schemas take.
+
+    So it has no `resolve_...`: what is no column is found by `validation_alias`.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+def _state_now(of: Any) -> Any:
+    """Of a row whose `state` is asked of a moment."""
+    return of(timezone.now()).value if callable(of) else of
+
+
+StateNow = Annotated[str, BeforeValidator(_state_now)]
+
+
 class Page(Schema, Generic[T]):
     """`next_cursor` is null on the last page."""
 

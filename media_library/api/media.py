@@ -20,6 +20,7 @@ from streamsite.rest import (
     Moment,
     Page,
     Paging,
+    Told,
     changed,
     may_be_left_out,
     noted,
@@ -44,7 +45,7 @@ class CopyDetail(Schema):
     made_at: datetime | None
 
 
-class ItemBrief(Schema):
+class ItemBrief(Told):
     """Lengths in seconds, sizes in bytes, ages in years."""
 
     id: int
@@ -59,8 +60,19 @@ class ItemBrief(Schema):
     missing_since: datetime | None
 
 
-class ItemDetail(ItemBrief):
+class ItemDetail(Schema):
     """`fps` is a fraction, as 30000/1001."""
+
+    id: int
+    key: str
+    title: str
+    status: str
+    fault: str
+    duration_seconds: float | None
+    size_bytes: int | None
+    age_rating: int | None
+    added_at: datetime
+    missing_since: datetime | None
 
     width: int | None
     height: int | None

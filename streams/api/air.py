@@ -19,7 +19,7 @@ from streams.models import AsRun, Broadcaster, Channel, Incident, Run
 from streams.orders import ORDERS, give
 from streams.views.pictures import PLAYLIST_TYPE, preview, preview_playlist
 from streamsite.access import caller
-from streamsite.rest import Moment, Page, Paging, paged
+from streamsite.rest import Moment, Page, Paging, Told, paged
 
 router = Router(tags=["air"])
 
@@ -103,7 +103,7 @@ class NowNext(Schema):
     later: list[Coming]
 
 
-class AsRunEntry(Schema):
+class AsRunEntry(Told):
     """`in_point` in seconds: where in the item it began."""
 
     id: int
@@ -120,7 +120,7 @@ class AsRunEntry(Schema):
     in_point: float
 
 
-class IncidentDetail(Schema):
+class IncidentDetail(Told):
     id: int
     run_id: int | None
     output_id: int | None

@@ -26,6 +26,8 @@ from streamsite.rest import (
     Moment,
     Page,
     Paging,
+    StateNow,
+    Told,
     changed,
     deleted,
     made,
@@ -44,7 +46,7 @@ Label = Annotated[str, StringConstraints(max_length=80)]
 
 
 # ---- broadcasters ----------------------------------------------------------------------------
-class BroadcasterDetail(Schema):
+class BroadcasterDetail(Told):
     """They publish to `path`."""
 
     id: int
@@ -128,14 +130,14 @@ def delete(request: HttpRequest, id: Id) -> Status[None]:
 
 
 # ---- stream keys -----------------------------------------------------------------------------
-class StreamKeyDetail(Schema):
+class StreamKeyDetail(Told):
     """state: active, in_use, used_up, expired, revoked. The key itself is told once."""
 
     id: int
     broadcaster_id: int
     label: str
     prefix: str
-    state: str
+    state: StateNow
     expires_at: datetime | None
     single_use: bool
     created_at: datetime
@@ -143,10 +145,6 @@ class StreamKeyDetail(Schema):
     revoked_at: datetime | None
     last_used_at: datetime | None
     last_address: str
-
-    @staticmethod
-    def resolve_state(row: Any) -> str:
-        return str(row.state(timezone.now()).value)
 
 
 class MintedKey(StreamKeyDetail):

@@ -7,28 +7,24 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Query, Router, Schema
-from pydantic import Field
+from ninja import Query, Router
+from pydantic import AliasPath, Field
 
 from streams.models import Run
-from streamsite.rest import Id, Moment, Page, Paging, paged
+from streamsite.rest import Id, Moment, Page, Paging, Told, paged
 
 router = Router(tags=["runs"])
 
 
-class RunDetail(Schema):
+class RunDetail(Told):
     id: int
-    channel: str
+    channel: str = Field(validation_alias=AliasPath("channel", "slug"))
     started_at: datetime
     started_by: str
     on_air_at: datetime | None
     ended_at: datetime | None
     ended_by: str
     end_reason: str
-
-    @staticmethod
-    def resolve_channel(run: Any) -> str:
-        return str(run.channel.slug)
 
 
 class RunFilter(Paging):
