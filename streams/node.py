@@ -33,6 +33,7 @@ from streams.models import (
     Incident,
     Node,
     Run,
+    Takeover,
     TakeoverRight,
 )
 from streams.playout import ledger
@@ -299,7 +300,12 @@ class NodeLedger:
                 cursors=plans.seen(state),
             )
         incidents: frozenset[str] = frozenset()
+        taken: frozenset[int] = frozenset()
         if channel.pk not in playing:
+            open_rows = Takeover.objects.filter(channel=channel, ended_at=None)
+            taken = frozenset(
+                open_rows.exclude(stream=None).values_list("stream_id", flat=True)
+            )
             incidents = frozenset(
                 Incident.objects.filter(channel=channel, closed_at=None).values_list(
                     "subject", flat=True
@@ -320,6 +326,7 @@ class NodeLedger:
             state=AirState(state.state),
             since=state.since.timestamp() if state.since else None,
             open_incidents=incidents,
+            open_takeovers=taken,
         )
 
     def _held(self, channel: Channel) -> bool:

@@ -65,7 +65,7 @@ class Channel:
         self.sources = sources
         self.playback.choice.cursors = assignment.cursors
         self.playback.choice.troubled = "programme" in assignment.open_incidents
-        self.live = Live(tools, self.folder, plan, self.report)
+        self.live = Live(tools, self.folder, plan, self.report, assignment.open_takeovers)
         self.pushers = Pushers(
             tools, policy, self.folder, hls, report=self._output_air, relay=self._relay
         )

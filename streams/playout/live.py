@@ -7,7 +7,7 @@ Once the feed may be on, a relay plays one of these pipes into the channel's fee
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -68,16 +68,24 @@ class Instead:
 class Live:
     """Keeps the conformers of a channel, and decides by what they give. `beat` never waits."""
 
-    def __init__(self, tools: Tools, folder: Path, plan: ChannelPlan, report: Report) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        folder: Path,
+        plan: ChannelPlan,
+        report: Report,
+        asked: Iterable[int] = (),
+    ) -> None:
+        """`asked`: streams whose takeover an earlier supervisor has told of, but no end."""
         self.tools = tools
         self.folder = folder
         self.report = report
         self.plan = plan
         self.state = State()
         self.conformers: dict[int, Conformer] = {}
-        #: The stream whose takeover is on air, and those that were asked for.
+        #: The stream whose takeover is on air, and those that were asked for and are not over.
         self._aired: int | None = None
-        self._asked: set[int] = set()
+        self._asked = set(asked)
 
     # ---- what the channel asks
 
@@ -125,11 +133,13 @@ class Live:
 
     def resume(self, turn: Turn, now: Now) -> None:
         """That was shown when the earlier supervisor ended, and is still."""
-        shown, stream = Shown.TROUBLE, stream_of(turn.item)
-        if self.plan.soon is not None and turn.item.key == self.plan.soon.key:
-            shown = Shown.SOON
-        if stream is not None:
-            shown = Shown.LIVE
+        shown, stream = Shown.LIVE, stream_of(turn.item)
+        if stream is None:
+            # A slate: its plan may not be made yet, but only one of the two stands in.
+            shown = Shown.TROUBLE if turn.stands_in else Shown.SOON
+            stream = max(self._asked, default=None)
+            self._aired = stream if shown is Shown.TROUBLE else None
+        else:
             conformer = self.conformers.get(stream)
             if conformer is not None and turn.item.mode in conformer.readers:
                 conformer.readers[turn.item.mode].relayed = True
@@ -152,6 +162,11 @@ class Live:
         self.state = takeover.decide(before, wish, signals, now.mono)
         if before != self.state:
             self._tell(before, feeds, now)
+        # Not at the change alone: an earlier supervisor may have opened it, or not come to it.
+        if self.state.shown is Shown.TROUBLE:
+            self.report.incident(LIVE, self.state.why, now.wall, severity="degraded")
+        else:
+            self.report.over(LIVE, now.wall)
 
     def stop(self, now: Now) -> bool:
         """End them all. True when they are gone."""
@@ -223,12 +238,8 @@ class Live:
                     feed.asked,
                 )
             )
-        if state.shown is Shown.TROUBLE:
-            self.report.incident(LIVE, state.why, now.wall, severity="degraded")
-        else:
-            self.report.over(LIVE, now.wall)
-        if state.shown is Shown.PROGRAMME and before.stream not in {None, self._aired}:
-            self._over(before.stream, state.why, now.wall)
+        if state.shown is Shown.PROGRAMME:
+            self._over(self._asked - {self._aired}, now.wall)
 
     def aired(self, turn: Turn, at: float) -> None:
         """A turn came on air at that moment (since the epoch)."""
@@ -236,16 +247,18 @@ class Live:
         if stream is None and turn.rule == TAKEOVER:
             # A slate: the takeover is not over yet.
             return
-        if self._aired is not None and stream != self._aired:
-            self._over(self._aired, self.state.why, at)
         self._aired = stream
+        # Whatever else was asked for is over, unless it is on its way.
+        self._over(self._asked - {stream, self.state.stream}, at)
         if stream is not None:
             self.report.note(ledger.TakeoverAired(self.report.channel, stream, at))
 
-    def _over(self, stream: int | None, cause: str, at: float) -> None:
-        if stream is not None:
-            self._asked.discard(stream)
-            self.report.note(ledger.TakeoverEnded(self.report.channel, stream, at, cause))
+    def _over(self, streams: Iterable[int | None], at: float) -> None:
+        cause = self.state.why or "It ended while nobody supervised."
+        for stream in streams:
+            if stream is not None:
+                self._asked.discard(stream)
+                self.report.note(ledger.TakeoverEnded(self.report.channel, stream, at, cause))
 
 
 _WORDS: Final = {

@@ -64,6 +64,8 @@ class Assignment:
     state: AirState = AirState.STARTING
     since: float | None = None
     open_incidents: frozenset[str] = frozenset()
+    #: Streams whose takeover is written down and has not ended.
+    open_takeovers: frozenset[int] = frozenset()
 
 
 class SourceError(Exception):

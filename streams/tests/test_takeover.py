@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,12 @@ from pytest_django import Settings
 from media_library.house import House
 from streams import actions
 from streams.models import Broadcaster, Channel, LiveStream, Run, TakeoverRight
+from streams.playout import ledger
+from streams.playout.item import TAKEOVER, Item, Kind, Mode, Turn
+from streams.playout.live import Live
+from streams.playout.plan import ChannelPlan, Tools
 from streams.playout.reader import is_described
+from streams.playout.report import Now, Report
 from streams.playout.takeover import (
     DWELL,
     GRACE,
@@ -29,6 +35,7 @@ from streams.playout.takeover import (
     decide,
 )
 from streams.takeovers import LATCH, holds, wishes
+from streams.tests.bench.engine import programme
 from streamsite.secret import Secret
 
 ADA = LiveFeed(1, 10, "Ada", Secret("rtmp://127.0.0.1/live/ada"), asked=0)
@@ -184,6 +191,77 @@ def test_the_house_format_is_known_by_its_description(
     ]
     assert is_described(said, House(1280, 720, 30, 3_000_000, 128_000)) is house
     assert not is_described(said[:2], House(1280, 720, 30, 3_000_000, 128_000))
+
+
+# ---- what is told ----------------------------------------------------------------------------
+SLATE = Item("Slate", "slate", Mode.PREPARED, Kind.SLATE)
+FILM = Item("Film", "film", Mode.PREPARED, entry=1)
+BEGUN = Now(mono=1000, wall=50_000)
+
+
+def after(seconds: float) -> Now:
+    return Now(BEGUN.mono + seconds, BEGUN.wall + seconds)
+
+
+class Told:
+    """A channel's live feeds, without a process, and what is told of them."""
+
+    def __init__(self, folder: Path, *asked: int, incidents: tuple[str, ...] = ()) -> None:
+        self.report = Report(1, "demo", 1, incidents)
+        self.plan = ChannelPlan(1, "demo", House(), programme(FILM), (), SLATE)
+        self.live = Live(Tools("ffmpeg", folder), folder, self.plan, self.report, asked)
+
+    def beat(self, now: Now, wished: Wish | None = None) -> None:
+        self.live.beat(self.plan, wished or Wish(), now)
+
+    def notes(self, *kinds: type) -> list[ledger.Note]:
+        return [note for note in self.report.notes if isinstance(note, kinds)]
+
+
+def test_a_takeover_ends_with_the_slate_that_an_earlier_supervisor_left(tmp_path: Path) -> None:
+    told = Told(tmp_path, 7, incidents=("live",))
+    slate = Turn(SLATE, TAKEOVER, "The feed has ended.", stands_in=True)
+    told.live.resume(slate, BEGUN)
+    told.live.aired(slate, BEGUN.wall)
+    told.beat(after(19.9))
+    assert told.notes(ledger.TakeoverEnded, ledger.IncidentClosed) == []
+    told.beat(after(20))
+    told.live.aired(Turn(FILM, "base"), after(22).wall)
+    closed, over = told.notes(ledger.TakeoverEnded, ledger.IncidentClosed)
+    assert closed == ledger.IncidentClosed(1, "live", after(20).wall)
+    why = "The feed did not come back within 20 s."
+    assert over == ledger.TakeoverEnded(1, 7, after(22).wall, why)
+
+
+def test_what_ended_while_nobody_supervised_is_told_when_the_programme_is_on(
+    tmp_path: Path,
+) -> None:
+    """The machine went down, or the last words of a supervisor were lost."""
+    told = Told(tmp_path, 7, incidents=("live",))
+    told.beat(BEGUN)
+    told.live.aired(Turn(FILM, "base"), BEGUN.wall)
+    closed, over = told.notes(ledger.TakeoverEnded, ledger.IncidentClosed)
+    assert closed == ledger.IncidentClosed(1, "live", BEGUN.wall)
+    assert isinstance(over, ledger.TakeoverEnded)
+    assert over.cause == "It ended while nobody supervised."
+
+
+def test_an_announced_feed_that_another_forestalls_is_over(tmp_path: Path) -> None:
+    told = Told(tmp_path, 1)
+    told.live.state = replace(LIVE, stream=2, why="Eve is live.")
+    live = Item("Live: Eve", "live-2", Mode.TRANSCODE, Kind.LIVE)
+    told.live.aired(Turn(live, TAKEOVER), BEGUN.wall)
+    over, aired = told.notes(ledger.TakeoverEnded, ledger.TakeoverAired)
+    assert over == ledger.TakeoverEnded(1, 1, BEGUN.wall, "Eve is live.")
+    assert aired == ledger.TakeoverAired(1, 2, BEGUN.wall)
+
+
+def test_a_slate_taken_over_is_known_by_what_it_stands_for(tmp_path: Path) -> None:
+    """Also before it is made again: only one of the two stands in for something."""
+    for stands_in, shown in ((True, Shown.TROUBLE), (False, Shown.SOON)):
+        told = Told(tmp_path, 7)
+        told.live.resume(Turn(SLATE, TAKEOVER, stands_in=stands_in), BEGUN)
+        assert (told.live.state.shown, told.live.state.stream) == (shown, 7)
 
 
 # ---- rows ------------------------------------------------------------------------------------
