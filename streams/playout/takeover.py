@@ -93,7 +93,7 @@ class State:
     stream: int | None = None
     #: A sentence for people.
     why: str = ""
-    #: Feeds that had no picture for so long that nobody is told of them any more.
+    #: Feeds that had no picture, or none any more, for so long that nobody is told of them.
     given_up: frozenset[int] = frozenset()
 
 
@@ -116,7 +116,7 @@ def decide(state: State, wish: Wish, signals: Mapping[int, Signal], now: float) 
                 return _on(state, ready, now)
             if now - state.since >= wish.hold:
                 why = f"The feed did not come back within {wish.hold:.0f} s."
-                return _back(state, why, now)
+                return _back(_tired(state), why, now)
             return state
 
 
@@ -165,8 +165,7 @@ def _soon(state: State, wish: Wish, ready: LiveFeed | None, now: float) -> State
     if state.stream not in {feed.stream for feed in wish.feeds}:
         return _back(state, "The feed ended before there was a picture.", now)
     if now - state.since >= SOON and state.stream is not None:
-        tired = replace(state, given_up=state.given_up | {state.stream})
-        return _back(tired, f"The feed has had no picture for {SOON:.0f} s.", now)
+        return _back(_tired(state), f"The feed has had no picture for {SOON:.0f} s.", now)
     return state
 
 
@@ -176,10 +175,12 @@ def _live(
     signal = None if state.stream is None else signals.get(state.stream)
     if state.stream not in wish.present:
         return replace(state, shown=Shown.TROUBLE, since=now, why="The feed has ended.")
-    if signal is not None and (not signal.picture or now - signal.moved >= LOST):
+    if signal is None or not signal.picture:
+        # None: who read it ended while nobody supervised.
+        why = "The connection to the feed broke."
+        return replace(state, shown=Shown.TROUBLE, since=now, why=why)
+    if now - signal.moved >= LOST:
         why = f"Nothing has come from the feed for {LOST:.0f} s."
-        if not signal.picture:
-            why = "The connection to the feed broke."
         return replace(state, shown=Shown.TROUBLE, since=now, why=why)
     if ready is None or ready.stream == state.stream or now - state.since < DWELL:
         return state
@@ -190,6 +191,13 @@ def _live(
 def _on(state: State, feed: LiveFeed, now: float) -> State:
     why = f"{feed.name} is live."
     return replace(state, shown=Shown.LIVE, since=now, stream=feed.stream, why=why)
+
+
+def _tired(state: State) -> State:
+    """Nobody is told of this feed again; with a picture it may be on all the same."""
+    if state.stream is None:
+        return state
+    return replace(state, given_up=state.given_up | {state.stream})
 
 
 def _back(state: State, why: str, now: float) -> State:

@@ -92,6 +92,24 @@ def test_a_lost_feed_is_waited_for_and_then_the_programme_goes_on() -> None:
     assert decide(trouble, wish(ADA), signals, 103.1 + 20).shown is Shown.PROGRAMME
 
 
+def test_one_that_was_waited_for_in_vain_is_not_announced_as_if_it_were_new() -> None:
+    """The server may take a frozen connection for a stream for longer than it is waited for."""
+    frozen = wish(ADA, hold=0)
+    trouble = State(Shown.TROUBLE, since=100, stream=1)
+    dark = {1: Signal(0, picture=False, moved=97)}
+    back = decide(trouble, frozen, dark, 100)
+    assert back.shown is Shown.PROGRAMME
+    later = 100 + DWELL + SOON
+    assert decide(back, frozen, dark, later).shown is Shown.PROGRAMME
+    assert decide(back, frozen, {1: good(moved=later)}, later).shown is Shown.LIVE
+
+
+def test_one_that_nobody_reads_any_more_is_missed() -> None:
+    """Another was taken by hand while no supervisor was there."""
+    both = Wish((EVE,), frozenset({1, 2}))
+    assert decide(LIVE, both, {}, 100).shown is Shown.TROUBLE
+
+
 def test_one_that_ended_is_missed_at_once() -> None:
     assert decide(LIVE, wish(), {1: good()}, 100).shown is Shown.TROUBLE
 
