@@ -305,7 +305,8 @@ class Playback:
         self.relay(player)
         slot = self.timeline.slots[-1]
         sharp = cut is not None and cut.sharp
-        head = seam.end_of(self.feed, slot, player, plan.house, sharp=sharp)
+        sent = None if clock is None else clock.position(now.mono)
+        head = seam.end_of(self.feed, slot, player, plan.house, sharp=sharp, sent=sent)
         if sharp:
             # The next item may have been begun already.
             self.timeline = self.timeline.back_to(head)

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from media_library.house import AAC_FRAME, SAMPLE_RATE, House
-from streams.playout import mpegts
+from streams.playout import commands, mpegts
 from streams.playout.feed import Feed
 from streams.playout.item import Kind
 from streams.playout.role import Role
@@ -20,28 +20,41 @@ AUDIO_FRAME: Final = Fraction(AAC_FRAME, SAMPLE_RATE)
 #: Seconds of a cut turn that are still sent where what follows is wanted at once: a relay takes
 #: a third of one to begin.
 REST: Final = Fraction(3, 4)
+#: Seconds that a player may have played since it reported last.
+UNTOLD: Final = Fraction(commands.STATS_PERIOD)
 ALL: Final = Fraction(1 << 20)
 
 
-def end_of(feed: Feed, slot: Slot, player: Role, house: House, *, sharp: bool) -> Fraction:
+def end_of(
+    feed: Feed,
+    slot: Slot,
+    player: Role,
+    house: House,
+    *,
+    sharp: bool = False,
+    sent: Fraction | None = None,
+) -> Fraction:
     """Where the ended player's stream ends on the feed's clock: looked up in the pipe.
 
     `sharp`: all but a rest of what waits is taken back. That may be more than the player put
-    in: then it ends before its start.
+    in: then it ends before its start. `sent`: what the hub sends now, if that is known.
     """
     length, code = slot.turn.length(house), player.process.code()
     if code == 0 and length is not None and not player.halted:
         return slot.start + length
-    near = slot.start + Fraction(player.progress.out_time_us or 0, 1_000_000)
+    told = Fraction(player.progress.out_time_us or 0, 1_000_000)
+    near = slot.start + told
     cut = player.halted or code not in {0, None}
     tail = mpegts.tail(_left(feed, slot, sharp=sharp))
     found = mpegts.end(tail, near, house.frame, AUDIO_FRAME, cut=cut)
     if found is not None and (sharp or found > slot.start):
         return found
-    if player.progress.out_time_us:
-        # The pipe is empty: the hub has had everything.
-        return on_frame(near, house.frame) + house.frame
-    return slot.start
+    # The pipe is empty: the hub has had everything.
+    if slot.item.kind is Kind.LIVE and sent is not None and (told or code is None):
+        # Of a relay that is killed the last report is old, and an adopted one whose feed is
+        # frozen makes none: but nothing is sent before its time.
+        near = max(near, min(sent, near + UNTOLD) if told else sent)
+    return on_frame(near, house.frame) + house.frame if near > slot.start else slot.start
 
 
 def _left(feed: Feed, slot: Slot, *, sharp: bool) -> bytes:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
+from media_library.house import House
+from streams.playout import process
 from streams.playout.feed import LARGEST, Feed
+from streams.playout.item import TAKEOVER, Item, Kind, Mode, Turn
+from streams.playout.plan import Tools
+from streams.playout.progress import Progress
+from streams.playout.role import Role
+from streams.playout.seam import end_of
+from streams.playout.timeline import Slot
+from streams.tests.bench.waiting import until
 
 
 @pytest.fixture
@@ -39,3 +49,42 @@ def test_what_is_kept_is_what_is_read_next(feed: Feed, size: int) -> None:
     assert kept == data[: size // 2]
     assert feed.peek() == kept
     assert feed.level() == size // 2
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[Role]:
+    """Stands for a relay that was killed: of FFmpeg only its reports are of interest here."""
+    tools, sock = Tools("sleep", tmp_path), process.progress_socket()
+    made = Role(
+        process.spawn(tools, tmp_path, process.PLAYER, ("sleep", "60"), sock=sock), now=0
+    )
+    made.kill(0)
+    until(made.process.exited, 10, "it is gone")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("told", "sent", "end"),
+    [
+        # It played on after its last report ...
+        (5, Fraction(31, 2), Fraction(31, 2)),
+        # ... but not for longer than until the next.
+        (5, Fraction(60), Fraction(16)),
+        # What it told of waits at the hub.
+        (5, Fraction(14), Fraction(15)),
+        (5, None, Fraction(15)),
+    ],
+)
+def test_a_killed_relay_whose_pipe_is_empty_ends_behind_all_that_was_sent(
+    feed: Feed, relay: Role, told: int, sent: Fraction | None, end: Fraction
+) -> None:
+    """Otherwise what follows had timestamps that were sent already."""
+    slot = Slot(Turn(Item("Live", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER), Fraction(10))
+    relay.progress = Progress(out_time_us=told * 1_000_000)
+    assert end_of(feed, slot, relay, House(), sent=sent) == end + House().frame
+
+
+def test_a_killed_relay_that_gave_nothing_was_never_there(feed: Feed, relay: Role) -> None:
+    slot = Slot(Turn(Item("Live", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER), Fraction(10))
+    assert end_of(feed, slot, relay, House(), sent=Fraction(12)) == slot.start
