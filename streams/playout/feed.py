@@ -92,6 +92,9 @@ class Feed:
         try:
             while before > 0:
                 before -= len(os.read(fd, before))
+        except BlockingIOError:
+            # One that is on its way out has read on: what waited is gone.
+            return False
         finally:
             os.close(fd)
         return True

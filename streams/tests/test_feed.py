@@ -36,6 +36,12 @@ def test_the_front_is_skipped_and_the_rest_stays(feed: Feed) -> None:
     assert feed.peek() == b"new"
 
 
+def test_what_another_has_taken_meanwhile_is_not_waited_for(feed: Feed) -> None:
+    os.write(feed.fd, b"old")
+    assert not feed.skip(lambda data: 2 * len(data))
+    assert feed.level() == 0
+
+
 def test_nothing_is_waited_for_in_an_empty_pipe(feed: Feed) -> None:
     assert feed.skip(len)
     assert feed.shorten(lambda data: data) == b""
