@@ -129,9 +129,12 @@ def _aired(note: ledger.Aired) -> None:
 
 
 def _asked(note: ledger.TakeoverAsked) -> None:
+    if not LiveStream.objects.filter(pk=note.stream).exists():
+        # Deleted meanwhile: nothing could tell its takeover from another's, nor end it.
+        return
     Takeover.objects.get_or_create(
         channel_id=note.channel,
-        stream=LiveStream.objects.filter(pk=note.stream).first(),
+        stream_id=note.stream,
         ended_at=None,
         defaults={
             "run_id": note.run,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from media_library.house import House
-from streams import actions
-from streams.models import Broadcaster, Channel, LiveStream, Run, TakeoverRight
+from streams import actions, chronicle
+from streams.models import Broadcaster, Channel, LiveStream, Run, Takeover, TakeoverRight
 from streams.playout import ledger
 from streams.playout.item import TAKEOVER, Item, Kind, Mode, Turn
 from streams.playout.live import Live
@@ -393,3 +393,14 @@ def test_a_choice_holds_over_pauses(gaps: list[tuple[int, int]], idle: int) -> N
     assert not holds(NOW, spans, at + timedelta(seconds=61))
     late = at + timedelta(seconds=61)
     assert not holds(NOW, [*spans, (late, late)], late)
+
+
+def test_a_stream_that_was_deleted_holds_up_no_history(channel: Channel) -> None:
+    run, row = Run.objects.get(), live("ada", NOW)
+    asked = [
+        ledger.TakeoverAsked(channel.pk, run.pk, stream, row.broadcaster_id or 0, 0)
+        for stream in (row.pk, row.pk + 1, row.pk + 2)
+    ]
+    chronicle.write(asked)
+    chronicle.write(asked)
+    assert [one.stream for one in Takeover.objects.all()] == [row]
