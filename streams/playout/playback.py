@@ -215,6 +215,8 @@ class Playback:
             # Asked to end, a relay waits for what it reads and throws away what it was about to
             # write, so that a piece is missing in the middle; killed, it ends where it is.
             player.kill(now)
+            # Little is left in the pipe: what follows gets its time to start.
+            self._filled = False
         else:
             player.halt(now, self.policy.grace)
 
