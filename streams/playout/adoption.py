@@ -93,7 +93,7 @@ def _resume(channel: Channel, now: Now) -> None:
     """Where the hub plays, but its player ended unseen: go on where the feed ends."""
     clock, turn = channel.hub.clock, channel.playback.turn
     if turn is not None and turn.rule == TAKEOVER:
-        channel.live.resume(turn, now)
+        channel.playback.source = channel.live.resume(turn, now)
     if channel.playback.player is not None or clock is None:
         return
     position = clock.position(now.mono)

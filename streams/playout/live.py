@@ -131,9 +131,13 @@ class Live:
         known.readers[mode] = reader = self._reader(stream, mode, now)
         reader.role, reader.picture, reader.started = role, True, now.mono
 
-    def resume(self, turn: Turn, now: Now) -> None:
-        """That was shown when the earlier supervisor ended, and is still."""
+    def resume(self, turn: Turn, now: Now) -> Feed | None:
+        """That was shown when the earlier supervisor ended, and is still.
+
+        Returns the pipe that is read for it, if there is one.
+        """
         shown, stream = Shown.LIVE, stream_of(turn.item)
+        pipe = None
         if stream is None:
             # A slate: its plan may not be made yet, but only one of the two stands in.
             shown = Shown.TROUBLE if turn.stands_in else Shown.SOON
@@ -142,8 +146,10 @@ class Live:
         else:
             conformer = self.conformers.get(stream)
             if conformer is not None and turn.item.mode in conformer.readers:
-                conformer.readers[turn.item.mode].relayed = True
+                reader = conformer.readers[turn.item.mode]
+                reader.relayed, pipe = True, reader.pipe
         self.state = State(shown, now.mono, stream, turn.why)
+        return pipe
 
     # ---- the loop
 
