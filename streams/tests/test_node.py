@@ -16,7 +16,18 @@ from django.utils import timezone
 
 from media_library.models import MediaItem, Playlist, PlaylistEntry
 from streams import actions, plans
-from streams.models import AsRun, Channel, ChannelState, Incident, LogLine, Node, Output, Run
+from streams.models import (
+    AsRun,
+    Broadcaster,
+    Channel,
+    ChannelState,
+    Incident,
+    LiveStream,
+    LogLine,
+    Node,
+    Output,
+    Run,
+)
 from streams.node import NodeLedger
 from streams.playout import ledger
 from streams.playout.item import Item, Mode, Turn
@@ -135,7 +146,10 @@ def test_state_is_written_and_handed_to_the_next_supervisor(channel: Channel, ru
     now = time.time()
     mine = book.exchange(now, [], [])[channel.pk]
     opened = ledger.IncidentOpened(channel.pk, run.pk, "hub", None, "lost", "It died.", now)
-    book.exchange(now + 2, [shot(mine)], [opened])
+    ada = Broadcaster.objects.create(name="Ada", slug="ada")
+    stream = LiveStream.objects.create(broadcaster=ada, server="mediamtx", path=ada.path)
+    asked = ledger.TakeoverAsked(channel.pk, run.pk, stream.pk, ada.pk, now)
+    book.exchange(now + 2, [shot(mine)], [opened, asked])
     state = ChannelState.objects.get(channel=channel)
     assert (state.state, state.now_title, state.next_title) == ("on_air", "Clip 1", "Clip 2")
     assert state.run_id == run.pk
@@ -143,6 +157,7 @@ def test_state_is_written_and_handed_to_the_next_supervisor(channel: Channel, ru
     assert told.state is AirState.ON_AIR
     assert told.measured_at == pytest.approx(now + 2)
     assert told.open_incidents == {"hub"}
+    assert told.open_takeovers == {stream.pk}
     # It goes on where it was seen; the preview, behind what is on air.
     entry = items(mine)[0].entry
     assert told.cursors == {BASE: Cursor(entry, 0, Fraction(3, 2), NOON)}
