@@ -25,6 +25,8 @@ LONGEST: Final = 10.0
 DEPTH: Final = 5
 #: What a feed may have of the house's bit rate and still be sent as it comes.
 MOST: Final = 1.5
+#: What the lines have in which FFmpeg describes what it reads (and writes).
+DESCRIBED: Final = "Stream #0:"
 #: As FFmpeg 5 to 9 describe what they read.
 _PICTURE: Final = re.compile(
     r"Video: h264 \([^)]*\), yuv420p[^x]*?, (?P<width>\d+)x(?P<height>\d+)\b.*?"
@@ -96,7 +98,10 @@ class Reader:
         if role.read(now.mono):
             self.moved = now.mono
         if self.mode is Mode.COPY:
-            self._said += role.new_lines()
+            # With the last lines of all, since the log may have been quicker. No more is kept
+            # than is of use: FFmpeg may have a warning for each picture of a night.
+            lines = [line for line in (*role.new_lines(), *role.lines) if DESCRIBED in line]
+            self._said += [line for line in dict.fromkeys(lines) if line not in self._said]
         if not self.relayed and self.pipe.skip(self._newest):
             # Older pictures are of no use: who goes on air is seen at once.
             self.picture, self._failures = True, 0
@@ -168,7 +173,7 @@ class Reader:
 
 def is_described(said: Iterable[str], house: House) -> bool:
     """Whether FFmpeg describes what it reads as the house format."""
-    lines = [line for line in said if "Stream #0:" in line]
+    lines = [line for line in said if DESCRIBED in line]
     found = next(filter(None, map(_PICTURE.search, lines)), None)
     if found is None or not any(_SOUND in line for line in lines):
         return False
