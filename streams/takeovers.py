@@ -78,9 +78,8 @@ def _wish(
         if order is Channel.Live.AUTO
         or (order is Channel.Live.TAKE and row.broadcaster_id == channel.live_broadcaster_id)
     ]
-    asked = channel.live_ordered_at if order is Channel.Live.TAKE else None
     return Wish(
-        feeds=tuple(_feed(row, asked) for row in chosen),
+        feeds=tuple(_feed(row, channel.live_ordered_at) for row in chosen),
         present=frozenset(row.pk for row in open_rows),
         returned=order is Channel.Live.RETURN,
         debounce=float(channel.live_debounce),
@@ -112,10 +111,11 @@ def holds(at: datetime, spans: Iterable[tuple[datetime, datetime]], now: datetim
     return now <= covered + LATCH
 
 
-def _feed(row: LiveStream, asked: datetime | None) -> LiveFeed:
+def _feed(row: LiveStream, ordered: datetime | None) -> LiveFeed:
+    """`ordered`: when something was chosen by hand, or left to itself again."""
     tracks = [str(track).lower() for track in row.tracks]
     silent = bool(tracks) and not any(name in t for t in tracks for name in _SOUND)
-    since = row.started_at if asked is None else max(row.started_at, asked)
+    since = row.started_at if ordered is None else max(row.started_at, ordered)
     return LiveFeed(
         stream=row.pk,
         broadcaster=row.broadcaster_id or 0,

@@ -86,6 +86,8 @@ class Live:
         #: The stream whose takeover is on air, and those that were asked for and are not over.
         self._aired: int | None = None
         self._asked = set(asked)
+        #: Why one can't be read, as the log was told.
+        self._fault = ""
 
     # ---- what the channel asks
 
@@ -202,14 +204,18 @@ class Live:
         for mode in [mode for mode in conformer.readers if mode not in modes]:
             self._end_reader(conformer, mode, now)
         for mode in modes:
-            reader = conformer.readers.get(mode)
-            if reader is None:
-                reader = conformer.readers[mode] = self._reader(feed.stream, mode, now)
             name = f"{process.CONFORMER}-{feed.stream}-{mode}"
             try:
+                reader = conformer.readers.get(mode)
+                if reader is None:
+                    reader = conformer.readers[mode] = self._reader(feed.stream, mode, now)
                 reader.start(self.tools, self.folder, name, feed, self.plan.house, now.mono)
             except (process.SpawnError, OSError) as error:
-                self.report.say(now, process.CONFORMER, "error", f"{feed.name}: {error}")
+                words = f"{feed.name}: {error}"
+                if words != self._fault:
+                    # Whatever becomes of a feed, the programme plays on.
+                    self._fault = words
+                    self.report.say(now, process.CONFORMER, "error", words)
 
     def _reader(self, stream: int, mode: Mode, now: Now) -> Reader:
         length = self.plan.house.bytes_per_second * DEPTH
@@ -238,10 +244,13 @@ class Live:
         feed = feeds.get(state.stream or 0)
         if feed is not None and feed.stream not in self._asked:
             self._asked.add(feed.stream)
+            # It may have been live before, and on, or waited for one of a higher rank to end.
+            idle = before.shown in {Shown.PROGRAMME, Shown.TROUBLE}
+            free = before.since if idle else float("-inf")
             self.report.note(
                 ledger.TakeoverAsked(
                     *(self.report.channel, self.report.run, feed.stream, feed.broadcaster),
-                    feed.asked,
+                    max(feed.asked, now.at(free)),
                 )
             )
         if state.shown is Shown.PROGRAMME:

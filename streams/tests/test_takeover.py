@@ -274,6 +274,30 @@ def test_an_announced_feed_that_another_forestalls_is_over(tmp_path: Path) -> No
     assert aired == ledger.TakeoverAired(1, 2, BEGUN.wall)
 
 
+def test_asked_is_when_it_could_have_been_on(tmp_path: Path) -> None:
+    """Not when it went live, an hour before: another was on, or the programme taken back."""
+    told = Told(tmp_path)
+    feed = replace(ADA, asked=BEGUN.wall - 3600)
+    for shown in (Shown.PROGRAMME, Shown.TROUBLE):
+        told.live.state = State(Shown.LIVE, BEGUN.mono, stream=1)
+        told.live._asked.clear()
+        told.live._tell(State(shown, BEGUN.mono - 4, stream=2), {1: feed}, BEGUN)
+    told.live._asked.clear()
+    told.live._tell(State(), {1: feed}, BEGUN)
+    found = told.notes(ledger.TakeoverAsked)
+    asked = [note.at for note in found if isinstance(note, ledger.TakeoverAsked)]
+    assert asked == [BEGUN.wall - 4, BEGUN.wall - 4, feed.asked]
+
+
+def test_a_feed_that_can_not_be_read_is_told_of_once_and_stops_nothing(tmp_path: Path) -> None:
+    told = Told(tmp_path / "gone")
+    for seconds in range(3):
+        told.beat(after(seconds), wish(ADA))
+    (line,) = told.notes(ledger.Logged)
+    assert isinstance(line, ledger.Logged)
+    assert line.text.startswith("Ada: ")
+
+
 def test_a_slate_taken_over_is_known_by_what_it_stands_for(tmp_path: Path) -> None:
     """Also before it is made again: only one of the two stands in for something."""
     for stands_in, shown in ((True, Shown.TROUBLE), (False, Shown.SOON)):
