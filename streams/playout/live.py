@@ -169,7 +169,8 @@ class Live:
         before, signals = self.state, self._signals()
         self.state = takeover.decide(before, wish, signals, now.mono)
         if before != self.state:
-            self._tell(before, feeds, now)
+            self._tell(before, now)
+        self._ask(before, feeds, now)
         # Not at the change alone: an earlier supervisor may have opened it, or not come to it.
         if self.state.shown is Shown.TROUBLE:
             self.report.incident(LIVE, self.state.why, now.wall, severity="degraded")
@@ -237,11 +238,16 @@ class Live:
 
     # ---- what is told
 
-    def _tell(self, before: State, feeds: dict[int, LiveFeed], now: Now) -> None:
+    def _tell(self, before: State, now: Now) -> None:
         state = self.state
         if state.shown is not before.shown or state.stream != before.stream:
             self.report.say(now, LIVE, "info", f"{_WORDS[state.shown]}: {state.why}")
-        feed = feeds.get(state.stream or 0)
+        if state.shown is Shown.PROGRAMME:
+            self._over(self._asked - {self._aired}, now.wall)
+
+    def _ask(self, before: State, feeds: dict[int, LiveFeed], now: Now) -> None:
+        """Tell of the feed's takeover, unless that was done: perhaps not by who put it on."""
+        feed = feeds.get(self.state.stream or 0)
         if feed is not None and feed.stream not in self._asked:
             self._asked.add(feed.stream)
             # It may have been live before, and on, or waited for one of a higher rank to end.
@@ -253,8 +259,6 @@ class Live:
                     max(feed.asked, now.at(free)),
                 )
             )
-        if state.shown is Shown.PROGRAMME:
-            self._over(self._asked - {self._aired}, now.wall)
 
     def aired(self, turn: Turn, at: float) -> None:
         """A turn came on air at that moment (since the epoch)."""

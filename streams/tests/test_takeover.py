@@ -281,12 +281,23 @@ def test_asked_is_when_it_could_have_been_on(tmp_path: Path) -> None:
     for shown in (Shown.PROGRAMME, Shown.TROUBLE):
         told.live.state = State(Shown.LIVE, BEGUN.mono, stream=1)
         told.live._asked.clear()
-        told.live._tell(State(shown, BEGUN.mono - 4, stream=2), {1: feed}, BEGUN)
+        told.live._ask(State(shown, BEGUN.mono - 4, stream=2), {1: feed}, BEGUN)
     told.live._asked.clear()
-    told.live._tell(State(), {1: feed}, BEGUN)
+    told.live._ask(State(), {1: feed}, BEGUN)
     found = told.notes(ledger.TakeoverAsked)
     asked = [note.at for note in found if isinstance(note, ledger.TakeoverAsked)]
     assert asked == [BEGUN.wall - 4, BEGUN.wall - 4, feed.asked]
+
+
+def test_a_takeover_that_was_on_before_it_was_told_of_is_told_of(tmp_path: Path) -> None:
+    """Its supervisor was killed between the two."""
+    told = Told(tmp_path / "gone")
+    live = Turn(Item("Live: Ada", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER)
+    told.live.resume(live, BEGUN)
+    for seconds in (0, 1):
+        told.beat(after(seconds), wish(ADA))
+    (asked,) = told.notes(ledger.TakeoverAsked)
+    assert asked == ledger.TakeoverAsked(1, 1, ADA.stream, ADA.broadcaster, ADA.asked)
 
 
 def test_a_feed_that_can_not_be_read_is_told_of_once_and_stops_nothing(tmp_path: Path) -> None:
