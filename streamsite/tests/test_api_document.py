@@ -52,7 +52,7 @@ CHECKS: list[CheckFunction] = [
 
 
 @pytest.fixture
-def document(transactional_db: None, settings: Settings, tmp_path: Path) -> Any:
+def document(django_db_reset_sequences: None, settings: Settings, tmp_path: Path) -> Any:
     """The document, and a site with one row of each kind, and some more, behind it."""
     settings.MEDIA_ROOT = settings.RUN_DIR = settings.DATA_DIR = tmp_path
     settings.STORAGES = dict(settings.STORAGES)
