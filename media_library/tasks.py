@@ -6,7 +6,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from media_library import actions, bell, places, preparing, probing, workplace
-from media_library.downloads import jobs, schedules, worker
+from media_library.downloads import jobs, schedules, tool, worker
+from media_library.downloads.tool import UpdateError
 from media_library.models import MediaItem
 
 
@@ -89,6 +90,14 @@ def sweep_downloads() -> str:
         # Once at least: it is also the canary of the downloads' cluster.
         jobs.ring()
     return f"{gone} given up, {left} left behind, {waits} waiting, {jobs.tidy(now)} tidied up."
+
+
+def update_downloader() -> str:
+    """Fetch a newer yt-dlp and try it; what came of it is told on its page too."""
+    try:
+        return tool.update(timezone.now())
+    except UpdateError as error:
+        return str(error)
 
 
 def look_at_schedules() -> str:

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from media_library.views import (
+    download_tool,
     downloads,
     editor,
     exchange,
@@ -30,6 +31,7 @@ urlpatterns = [
     path("media/uploads/finish/", uploads.finish, name="media-finish"),
     path("media/uploads/abort/", uploads.abort, name="media-abort"),
     path("admin/media/download/", downloads.page, name="media-download"),
+    path("admin/media/download-tool/", download_tool.page, name="media-download-tool"),
     path("media/downloads/status.json", downloads.status, name="media-downloads-status"),
     path("media/downloads/<int:pk>/cancel/", downloads.cancel, name="media-download-cancel"),
     path("media/downloads/<int:pk>/retry/", downloads.retry, name="media-download-retry"),

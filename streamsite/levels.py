@@ -173,6 +173,8 @@ TABLE: Final[dict[str, Rule]] = {
         "GET statistics",
     ),
     **_rows(Level.DOWNLOAD, "media_library.add_downloadjob", "POST download", "GET info"),
+    # Of all sites and everybody's downloads.
+    **_rows(Level.ADMIN, "media_library.view_downloadjob", "GET downloads/health"),
     **_rows(
         Level.DOWNLOAD,
         "media_library.change_downloadjob",

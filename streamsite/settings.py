@@ -393,6 +393,8 @@ DOWNLOAD_QUOTA_GB = env.whole("DOWNLOAD_QUOTA_GB", 0, 0, 1_000_000)
 DOWNLOAD_PORTS = env.ports("DOWNLOAD_PORTS", "80,443,8080,8443")
 #: Networks that downloads may reach though they are not of the open internet.
 DOWNLOAD_NETWORKS = env.networks("DOWNLOAD_NETWORKS")
+#: Updates of yt-dlp take what its makers finished last night.
+YTDLP_NIGHTLY = env.flag("YTDLP_NIGHTLY", default=False)
 
 # ---- queue -----------------------------------------------------------------------------------
 NODE_CLUSTER = f"node-{NODE_NAME}"

@@ -32,6 +32,7 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Downloads", "download", "media_library.DownloadJob"),
         ("Download schedules", "event_repeat", "media_library.DownloadSchedule"),
         ("Site cookies", "cookie", "media_library.SiteCookies"),
+        ("Download tool", "build", "media-download-tool"),
         ("Tags", "label", "media_library.Tag"),
     ),
     "History": (
@@ -58,6 +59,7 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
 #: Pages that are none of a model's, and the permission each asks for.
 PAGES: Final = {
     "live-streams": "streams.view_livestream",
+    "media-download-tool": "media_library.view_downloadjob",
     "media-upload": "media_library.add_mediaitem",
 }
 

@@ -16,7 +16,7 @@ from ninja import Header, Query, Router, Schema, Status
 from pydantic import ConfigDict, Field, StringConstraints
 
 from media_library import storage
-from media_library.downloads import jobs, preview
+from media_library.downloads import health, jobs, preview
 from media_library.downloads.errors import GivenUpError
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import (
@@ -178,6 +178,48 @@ class Statistics(Schema):
     sites: list[SiteStatistics]
 
 
+class FindingTold(Schema):
+    """`value`: what was found; `sentence`: what that means, and what to do."""
+
+    name: str
+    state: health.State
+    value: str
+    sentence: str
+
+
+class SiteTold(SiteStatistics):
+    """`sentence`: why the last download failed, or why the site is left alone."""
+
+    state: health.State
+    sentence: str
+
+
+class CookiesTold(Schema):
+    """Of one domain. The cookies themselves are told to nobody."""
+
+    domain: str
+    age_days: int
+    used_at: datetime | None
+    state: health.State
+    sentence: str
+
+
+class DownloaderHealth(Schema):
+    """`state` is the worst of all. `updated`: an update brought this yt-dlp."""
+
+    state: health.State
+    version: str
+    age_days: int | None
+    runtime: str
+    updated: bool
+    can_roll_back: bool
+    last_order: str
+    days: int
+    findings: list[FindingTold]
+    sites: list[SiteTold]
+    cookies: list[CookiesTold]
+
+
 def order_of(who: Caller, *, again: bool = False, rights: str = "") -> Order:
     if who.key is not None:
         owner, any_site = f"key:{who.key.pk}", who.key.may.includes(Level.ADMIN)
@@ -251,6 +293,14 @@ def info(request: HttpRequest, asked: Query[InfoAsked]) -> dict[str, Any]:
         raise ProblemError(Kind.REFUSED, error.why.sentence, code=error.why.code) from None
     except BusyError as error:
         raise ProblemError(Kind.UNAVAILABLE, str(error)) from None
+
+
+@router.get("/downloads/health", response=DownloaderHealth, summary="Can downloads work?")
+def downloads_health(
+    request: HttpRequest, days: Annotated[int, Query(ge=1, le=90)] = 7
+) -> health.Report:
+    """yt-dlp as it really runs on this machine, and how sites took it in the last `days`."""
+    return health.report(timezone.now(), days=days)
 
 
 @router.post("/retry/{id}", response={202: JobDetail}, summary="Try again, from where it was")

@@ -7,8 +7,12 @@ carries a code of ours.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from platform import python_version
 from re import compile as pattern
+from shutil import which
+from subprocess import SubprocessError, check_output
 from typing import Any, Final
 
 import yt_dlp
@@ -170,6 +174,9 @@ def run(job: Mapping[str, Any], tell: Any, log: Any) -> None:
     all_plugins_loaded.value = True
     for module in (hls, dash, external, yt_dlp.downloader):
         module.FFmpegFD = NoFFmpeg
+    if job["mode"] == "about":
+        tell("about", **_itself())
+        return
     tell("version", version=yt_dlp.version.__version__)
     base = {"logger": log, **job["parameters"]}
     if job["mode"] == "look":
@@ -188,6 +195,21 @@ def run(job: Mapping[str, Any], tell: Any, log: Any) -> None:
         warnings=log.warnings,
         **_about(info),
     )
+
+
+def _itself() -> dict[str, str]:
+    """Which yt-dlp this is, and the deno that it would find, as that tells it itself."""
+    found = which("deno")
+    runtime = ""
+    if found is not None:
+        with suppress(OSError, SubprocessError):
+            said = check_output((found, "--version"), text=True, timeout=20)
+            runtime = " ".join(said.split()[:2])
+    return {
+        "version": yt_dlp.version.__version__,
+        "python": python_version(),
+        "runtime": runtime,
+    }
 
 
 def _film(job: Mapping[str, Any], base: Mapping[str, Any], tell: Any) -> dict[str, Any]:

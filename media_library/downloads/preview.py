@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -13,7 +12,7 @@ from django.conf import settings
 from django.core.cache import cache
 
 from media_library import places
-from media_library.downloads import cookies, jobs
+from media_library.downloads import cookies, jobs, tool
 from media_library.downloads.addresses import Rules
 from media_library.downloads.errors import Code, GivenUpError, classify, plain, verdict
 from media_library.downloads.options import PROTOCOLS, Place, look_parameters
@@ -80,11 +79,13 @@ def _looked(url: str, cap: int, *, any_site: bool) -> dict[str, Any]:
             "parameters": look_parameters(place, cap=cap),
         }
         try:
-            with Runner(order, folder=folder) as runner:
-                end = _end_of(runner)
+            with Runner(order, folder=folder, python=tool.python()) as runner:
+                end = runner.conclusion(PATIENCE)
         except RunnerError as error:
             raise GivenUpError(verdict(Code.INTERNAL, str(error))) from None
         refused = proxy.seen.refused
+    if end is None:
+        raise GivenUpError(verdict(Code.TOO_LONG, f"{PATIENCE:.0f} s"))
     if end.get("kind") == "looked":
         return end
     if end.get("code"):
@@ -92,17 +93,3 @@ def _looked(url: str, cap: int, *, any_site: bool) -> dict[str, Any]:
     warnings = tuple(end.get("warnings", ()))
     said = f"{end.get('type', '')}: {end.get('text', '')}"
     raise GivenUpError(classify(said, refused=refused, warnings=warnings))
-
-
-def _end_of(runner: Runner) -> dict[str, Any]:
-    """Its last message. Raises `GivenUpError` when it takes too long."""
-    until = time.monotonic() + PATIENCE
-    while True:
-        ended = runner.ended
-        for message in runner.messages(0.0 if ended else 0.2):
-            if message["kind"] in {"looked", "failed", "cancelled"}:
-                return message
-        if ended:
-            return {}
-        if time.monotonic() > until:
-            raise GivenUpError(verdict(Code.TOO_LONG, f"{PATIENCE:.0f} s"))

@@ -26,6 +26,9 @@ MEMORY: Final = 2 << 30
 SLACK: Final = 64 << 20
 #: Bytes of one message: a playlist's entries are the longest.
 LONGEST_MESSAGE: Final = 16 << 20
+#: Messages that wait for an answer, and those after which nothing comes.
+QUESTIONS: Final = frozenset({"found", "chosen"})
+LAST_WORDS: Final = frozenset({"looked", "about", "done", "failed", "cancelled"})
 
 
 class RunnerError(Exception):
@@ -44,9 +47,10 @@ def limits(most_bytes: int) -> dict[str, int]:
 
 def environment(folder: Path, python: str) -> dict[str, str]:
     """All that it inherits. Its home is its folder: no configuration of anyone's is found."""
-    beside = str(Path(python).parent)
+    # A newer environment goes before streamsite's own, whose deno serves where it has none.
+    beside = dict.fromkeys(str(Path(each).parent) for each in (python, sys.executable))
     return {
-        "PATH": os.pathsep.join((beside, os.environ.get("PATH", os.defpath))),
+        "PATH": os.pathsep.join((*beside, os.environ.get("PATH", os.defpath))),
         "HOME": str(folder),
         "TMPDIR": str(folder),
         "XDG_CONFIG_HOME": str(folder),
@@ -143,6 +147,24 @@ class Runner:
                 raise RunnerError("It says what can't be read.") from None
             self.silent_since = time.monotonic()
             yield message
+
+    def conclusion(self, within: float) -> dict[str, Any] | None:
+        """Its last word, where nobody watches how far it is; {} if it ends without one.
+
+        What it asks is granted. None: it takes longer than `within` seconds.
+        """
+        until = time.monotonic() + within
+        while True:
+            ended = self.ended
+            for message in self.messages(0.0 if ended else 0.2):
+                if message["kind"] in LAST_WORDS:
+                    return message
+                if message["kind"] in QUESTIONS:
+                    self.go_on()
+            if ended:
+                return {}
+            if time.monotonic() > until:
+                return None
 
     @property
     def ended(self) -> bool:

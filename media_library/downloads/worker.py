@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from media_library import announce, incoming
-from media_library.downloads import cookies, jobs, room, storing
+from media_library.downloads import cookies, jobs, room, storing, tool
 from media_library.downloads.addresses import Rules
 from media_library.downloads.errors import (
     CancelledError,
@@ -37,7 +36,7 @@ from media_library.downloads.options import (
     parameters,
     subtitle_parameters,
 )
-from media_library.downloads.process import Runner, RunnerError, limits
+from media_library.downloads.process import QUESTIONS, Runner, RunnerError, limits
 from media_library.downloads.progress import Pass, Whole, share_of
 from media_library.downloads.proxy import Proxy
 from media_library.models import DownloadJob
@@ -214,7 +213,7 @@ class _Task:
                 "parameters": parameters(options, place),
                 "subtitles": subtitle_parameters(options, place),
             }
-            with Runner(order, folder=self.folder, python=sys.executable) as runner:
+            with Runner(order, folder=self.folder, python=tool.python()) as runner:
                 self._row["session"] = runner.pid
                 self._listen(runner, proxy)
         if self._end.get("kind") != "done":
@@ -226,7 +225,7 @@ class _Task:
             ended = runner.ended
             for message in runner.messages(0.0 if ended else LOOK):
                 self._hear(message)
-                if message["kind"] in {"found", "chosen"}:
+                if message["kind"] in QUESTIONS:
                     # It waited: nothing is fetched that is here, or that there is no room for.
                     runner.go_on()
             if ended:

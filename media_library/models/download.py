@@ -173,7 +173,8 @@ class DownloadJob(models.Model):
         ordering: ClassVar = ["-pk"]
         verbose_name = "download"
         permissions: ClassVar = [
-            ("download_from_any_site", "Can download from sites that yt-dlp does not know")
+            ("download_from_any_site", "Can download from sites that yt-dlp does not know"),
+            ("update_downloader", "Can update yt-dlp"),
         ]
         indexes: ClassVar = [
             models.Index(

@@ -1,0 +1,291 @@
+"""Whether downloads can work: yt-dlp, what it needs, and how the sites took it. With remedies.
+
+`findings` and its like are pure; `report` asks the rows and, once in five minutes, yt-dlp.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from django.core.cache import cache
+from django.db.models import Count, Q
+
+from media_library.downloads import canary, tool
+from media_library.downloads.canary import About, CanaryError
+from media_library.downloads.cookies import within
+from media_library.downloads.errors import Code
+from media_library.models import DownloadJob, SiteCookies, SitePause
+
+#: Days after which a yt-dlp is old: sites change every few weeks. From the second on it warns
+#: of itself (`warn_when_outdated`).
+AGEING: Final = 30
+OLD: Final = 90
+#: The first deno that yt-dlp works with (utils/_jsruntime.py of 2026.8).
+LEAST_DENO: Final = (2, 3, 0)
+#: Days after which most sites' sessions have ended.
+STALE: Final = 60
+#: Of all that was tried at a site, so much must come.
+WELL: Final = 0.9
+POORLY: Final = 0.5
+#: Seconds that what yt-dlp said of itself is kept.
+KEPT: Final = 300
+#: Sites that are told of.
+MOST_SITES: Final = 50
+_UPDATE: Final = "update it here, or with the command update_downloader"
+
+
+class State(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    FAILING = "failing"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`value`: what was found; `sentence`: what that means, and what to do."""
+
+    name: str
+    state: State
+    value: str
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    site: str
+    done: int
+    failed: int
+    #: Of those that are over, from 0 to 1.
+    success: float
+    state: State
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cookies:
+    domain: str
+    age_days: int
+    used_at: datetime | None
+    state: State
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Of this machine; sites and cookies of all."""
+
+    state: State
+    version: str
+    age_days: int | None
+    runtime: str
+    #: True: an environment of its own, made by an update.
+    updated: bool
+    can_roll_back: bool
+    #: What came of the last update or roll-back.
+    last_order: str
+    days: int
+    findings: list[Finding]
+    sites: list[Site]
+    cookies: list[Cookies]
+
+
+def report(now: datetime, *, days: int = 7) -> Report:
+    choice = tool.chosen()
+    about = _about(tool.python())
+    since = now - timedelta(days=days)
+    found = findings(about, now.astimezone(UTC).date(), lost=tool.lost(choice))
+    sites, cookies = _sites(now, since), _cookies(now)
+    return Report(
+        state=worst(
+            [
+                *(each.state for each in found),
+                *(each.state for each in sites),
+                *(each.state for each in cookies),
+            ]
+        ),
+        version=about.version if isinstance(about, About) else "",
+        age_days=age(about.version, now.date()) if isinstance(about, About) else None,
+        runtime=about.runtime if isinstance(about, About) else "",
+        updated=bool(choice.current) and not tool.lost(choice),
+        can_roll_back=not choice.untouched,
+        last_order=choice.said,
+        days=days,
+        findings=found,
+        sites=sites,
+        cookies=cookies,
+    )
+
+
+def _about(interpreter: str) -> About | str:
+    """What it says of itself; or why it says nothing, which is asked again each time."""
+    name = f"downloader-{hashlib.sha256(interpreter.encode()).hexdigest()}"
+    known: About | None = cache.get(name)
+    if known is None:
+        try:
+            known = canary.about(interpreter)
+        except CanaryError as error:
+            return str(error)
+        cache.set(name, known, KEPT)
+    return known
+
+
+# ---- the tool --------------------------------------------------------------------------------
+
+
+def findings(about: About | str, today: date, *, lost: bool = False) -> list[Finding]:
+    """`about`: what yt-dlp says of itself, or why it does not. Pure."""
+    if isinstance(about, str):
+        sentence = (
+            f"It can't be started, and no download works: {about} Roll back here, or install "
+            "streamsite's requirements anew."
+        )
+        return [Finding("yt-dlp", State.FAILING, "", sentence)]
+    itself = Finding("yt-dlp", State.OK, about.version)
+    if lost:
+        sentence = (
+            "The newer one was made for another Python, and streamsite's own is used: update "
+            "it again."
+        )
+        itself = Finding("yt-dlp", State.WARNING, about.version, sentence)
+    return [itself, _of_age(about.version, today), _of_runtime(about.runtime)]
+
+
+def age(version: str, today: date) -> int | None:
+    """Days since it was released: its version is that date."""
+    try:
+        return (today - date(*tool.numbers(version)[:3])).days
+    except (TypeError, ValueError):
+        return None
+
+
+def _of_age(version: str, today: date) -> Finding:
+    days = age(version, today)
+    if days is None:
+        return Finding("Age", State.UNKNOWN, "", "Its version is no date.")
+    told = f"{max(days, 0)} days"
+    if days > OLD:
+        return Finding("Age", State.FAILING, told, f"Many sites have changed since: {_UPDATE}.")
+    if days > AGEING:
+        return Finding("Age", State.WARNING, told, f"Some sites have changed since: {_UPDATE}.")
+    return Finding("Age", State.OK, told)
+
+
+def _of_runtime(runtime: str) -> Finding:
+    if not runtime:
+        sentence = (
+            "There is no deno, which solves YouTube's riddles: downloads from there fail or "
+            "come in poor quality. Install streamsite's requirements anew; they have it."
+        )
+        return Finding("JavaScript", State.FAILING, "none", sentence)
+    version = tool.numbers(runtime.rpartition(" ")[2])
+    if version < LEAST_DENO:
+        least = ".".join(map(str, LEAST_DENO))
+        sentence = f"yt-dlp needs deno {least} or newer: {_UPDATE}."
+        return Finding("JavaScript", State.FAILING, runtime, sentence)
+    return Finding("JavaScript", State.OK, runtime)
+
+
+def worst(states: Iterable[State]) -> State:
+    ranked = (State.OK, State.UNKNOWN, State.WARNING, State.FAILING)
+    return max(states, key=ranked.index, default=State.OK)
+
+
+# ---- the sites -------------------------------------------------------------------------------
+
+
+def of_site(site: str, done: int, failed: int, *, fault: str = "", paused: str = "") -> Site:
+    """`fault`: why the last failed; `paused`: why it is left alone. Pure."""
+    success = round(done / (done + failed), 3) if done + failed else 1.0
+    state = State.OK
+    if success < WELL:
+        state = State.FAILING if success < POORLY else State.WARNING
+    if paused:
+        state = worst((state, State.WARNING))
+    return Site(site, done, failed, success, state, paused or (fault if failed else ""))
+
+
+def _sites(now: datetime, since: datetime) -> list[Site]:
+    over = DownloadJob.objects.filter(ended_at__gte=since).order_by()
+    done = Q(status=DownloadJob.Status.DONE, duplicate=False)
+    failed = Q(status=DownloadJob.Status.FAILED)
+    counts = {
+        each["site"]: each
+        for each in over.filter(done | failed)
+        .values("site")
+        .annotate(
+            done=Count("pk", filter=done),
+            failed=Count("pk", filter=failed),
+            tried=Count("pk"),
+        )
+        .order_by("-failed", "-tried", "site")[:MOST_SITES]
+    }
+    last = dict(
+        over.filter(failed, site__in=list(counts))
+        .order_by("ended_at")
+        .values_list("site", "fault")
+    )
+    paused = dict(SitePause.objects.filter(until__gt=now).values_list("site", "why"))
+    none = {"done": 0, "failed": 0}
+    return [
+        of_site(
+            site,
+            counts.get(site, none)["done"],
+            counts.get(site, none)["failed"],
+            fault=last.get(site, ""),
+            paused=paused.get(site, ""),
+        )
+        for site in dict.fromkeys((*paused, *counts))
+    ]
+
+
+# ---- cookies ---------------------------------------------------------------------------------
+
+
+def of_cookies(
+    domain: str, now: datetime, set_at: datetime, *, used_at: datetime | None, refused: bool
+) -> Cookies:
+    """`refused`: the site asked for a login though it got them. Pure."""
+    days = max(0, (now - set_at).days)
+    state, sentence = State.OK, ""
+    if refused:
+        state = State.FAILING
+        sentence = (
+            "The site asks for a login in spite of them: log in there with a browser, and "
+            "export them anew."
+        )
+    elif days > STALE:
+        state = State.WARNING
+        sentence = "Most sites' sessions end after some weeks: export them anew in time."
+    return Cookies(domain, days, used_at, state, sentence)
+
+
+def _cookies(now: datetime) -> list[Cookies]:
+    """The text of them is not even read."""
+    asked = list(
+        DownloadJob.objects.filter(
+            status=DownloadJob.Status.FAILED,
+            code__in=[Code.LOGIN.value, Code.BOT.value],
+            ended_at__gt=now - timedelta(days=STALE),
+        )
+        .order_by()
+        .values_list("site", "ended_at")
+    )
+    return [
+        of_cookies(
+            each.domain,
+            now,
+            each.set_at,
+            used_at=each.used_at,
+            refused=any(
+                within(site, each.domain) and ended is not None and ended > each.set_at
+                for site, ended in asked
+            ),
+        )
+        for each in SiteCookies.objects.defer("text")
+    ]

@@ -1,0 +1,60 @@
+"""`manage.py update_downloader`: a newer yt-dlp beside the old one, tried, then used."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from media_library.downloads import tool
+from media_library.downloads.tool import UpdateError
+
+
+class Command(BaseCommand):
+    help = (
+        "Installs the newest yt-dlp into an environment of its own, tries it with a download "
+        "from this machine, and uses it from then on. Downloads that run keep theirs. On each "
+        "machine that downloads."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument(
+            "--rollback", action="store_true", help="use the one that was used before"
+        )
+        what.add_argument(
+            "--check", action="store_true", help="tell which is used and which is the newest"
+        )
+        parser.add_argument(
+            "--from",
+            dest="source",
+            type=Path,
+            metavar="FOLDER",
+            help="take wheels from this folder, instead of the package index",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        source: Path | None = options["source"]
+        if source is not None and not source.is_dir():
+            raise CommandError(f"{source} is no folder: give one with wheels in it.")
+        try:
+            self.stdout.write(self._done(source, options))
+        except UpdateError as error:
+            raise CommandError(str(error)) from None
+
+    def _done(self, source: Path | None, options: dict[str, Any]) -> str:
+        if options["rollback"]:
+            return tool.roll_back(timezone.now())
+        if not options["check"]:
+            return tool.update(timezone.now(), source=source)
+        used, newest = tool.about(), tool.newest(source=source)
+        if used is None:
+            raise CommandError(
+                f"The yt-dlp that is used can't be started. Newest: {newest}. Update it."
+            )
+        if tool.numbers(newest) <= tool.numbers(used.version):
+            return f"yt-dlp {used.version} is used, which is the newest."
+        return f"yt-dlp {used.version} is used; {newest} can be had: update_downloader."

@@ -1,0 +1,210 @@
+"""Can downloads work? Judged in words, and told on the page and in the API."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from html import unescape
+from pathlib import Path
+
+import pytest
+import yt_dlp
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django_q.models import OrmQ
+from pytest_django import Settings
+
+from media_library.downloads import health, jobs, tool
+from media_library.downloads.canary import About
+from media_library.downloads.health import State
+from media_library.downloads.jobs import Order
+from media_library.downloads.options import Options
+from media_library.models import DownloadJob, SiteCookies, SitePause
+from media_library.tests import rows
+from streamsite import keys
+from streamsite.levels import Level
+
+NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
+TODAY = date(2026, 9, 1)
+COOKIES = ".example.org\tTRUE\t/\tTRUE\t0\tsession\ts3cr3t-cookie"
+PAGE = "/admin/media/download-tool/"
+
+
+@pytest.fixture(autouse=True)
+def home(settings: Settings, tmp_path: Path) -> None:
+    settings.RUN_DIR = tmp_path / "run"
+    settings.DATA_DIR = tmp_path / "data"
+
+
+def about(version: str = "2026.08.19", runtime: str = "deno 2.9.8") -> About:
+    return About(version, "3.11.7", runtime, "/venv/bin/python")
+
+
+@pytest.mark.parametrize(
+    ("told", "states", "words"),
+    [
+        (about(), ["ok", "ok", "ok"], ""),
+        (about("2026.08.02"), ["ok", "ok", "ok"], ""),
+        (about("2026.08.01"), ["ok", "warning", "ok"], "update it here"),
+        (about("2026.06.02.232323"), ["ok", "failing", "ok"], "Many sites have changed"),
+        (about("2026.09.02"), ["ok", "ok", "ok"], ""),
+        (about("strange"), ["ok", "unknown", "ok"], "no date"),
+        (about("2026.99.99"), ["ok", "unknown", "ok"], "no date"),
+        (about(runtime=""), ["ok", "ok", "failing"], "There is no deno"),
+        (about(runtime="deno 2.2.9"), ["ok", "ok", "failing"], "deno 2.3.0 or newer"),
+        (about(runtime="deno 2.3.0"), ["ok", "ok", "ok"], ""),
+        ("it ended without a word.", ["failing"], "it ended without a word. Roll back here"),
+    ],
+)
+def test_the_tool_is_judged(told: About | str, states: list[str], words: str) -> None:
+    found = health.findings(told, TODAY)
+    assert [each.state for each in found] == states
+    assert words in " ".join(each.sentence for each in found)
+    # Whatever is not well has a remedy in words; what is well has nothing to say.
+    assert all(bool(each.sentence) == (each.state is not State.OK) for each in found)
+
+
+def test_an_environment_that_is_lost_is_told() -> None:
+    (itself, *_) = health.findings(about(), TODAY, lost=True)
+    assert (itself.state, "update it again" in itself.sentence) == (State.WARNING, True)
+
+
+@pytest.mark.parametrize(
+    ("done", "failed", "state"),
+    [(10, 0, "ok"), (9, 1, "ok"), (8, 1, "warning"), (5, 5, "warning"), (4, 5, "failing")],
+)
+def test_a_site_is_judged_by_what_came(done: int, failed: int, state: str) -> None:
+    told = health.of_site("example.org", done, failed, fault="It broke.")
+    assert (told.state, told.sentence) == (state, "It broke." if failed else "")
+
+
+def test_a_site_that_is_left_alone_says_why() -> None:
+    told = health.of_site("example.org", 3, 0, paused="Asked too often.")
+    assert (told.state, told.sentence) == (State.WARNING, "Asked too often.")
+
+
+@pytest.mark.parametrize(
+    ("days", "refused", "state"),
+    [(0, False, "ok"), (60, False, "ok"), (61, False, "warning"), (1, True, "failing")],
+)
+def test_cookies_are_judged(*, days: int, refused: bool, state: str) -> None:
+    set_at = NOW - timedelta(days=days, hours=1)
+    told = health.of_cookies("example.org", NOW, set_at, used_at=None, refused=refused)
+    assert (told.age_days, told.state) == (days, state)
+    assert bool(told.sentence) == (state != "ok")
+
+
+# ---- as it is told ---------------------------------------------------------------------------
+
+
+def over(url: str, ended: datetime, status: str, **more: object) -> None:
+    job = jobs.add(url, Options(), Order(by="ada", owner="user:1"))
+    DownloadJob.objects.filter(pk=job.pk).update(
+        status=status, ended_at=ended, key="downloads/a.mp4", **more
+    )
+
+
+@pytest.fixture
+def history(db: None) -> datetime:
+    now = timezone.now()
+    for hours in (1, 2, 3):
+        over("https://good.example/a", now - timedelta(hours=hours), "done")
+    over("https://www.example.org/a", now - timedelta(hours=2), "done")
+    refused = {"code": "login", "fault": "The site wants somebody who is logged in."}
+    over("https://example.org/b", now - timedelta(hours=1), "failed", **refused)
+    over("https://example.org/c", now - timedelta(hours=3), "failed", code="rate", fault="Old.")
+    # Of no account: too long ago, cancelled, was there already.
+    over("https://good.example/b", now - timedelta(days=8), "failed", code="http", fault="x")
+    over("https://good.example/c", now, "cancelled")
+    over("https://good.example/d", now, "done", duplicate=True)
+    SitePause.objects.create(
+        site="robots.example", until=now + timedelta(hours=1), why="Taken for a robot."
+    )
+    SiteCookies.objects.create(
+        domain="example.org", text=COOKIES, set_at=now - timedelta(days=2, hours=1)
+    )
+    return now
+
+
+def test_the_api_tells_it_to_administrators(history: datetime) -> None:
+    _, key = keys.mint("Robot", Level.ADMIN, by="ada", now=history)
+    client = Client(headers={"Authorization": f"Bearer {key.reveal()}"})
+    answer = client.get("/api/v1/downloads/health")
+    told = answer.json()
+    assert answer.status_code == 200, told
+    assert told["version"] == yt_dlp.version.__version__
+    assert told["runtime"].startswith("deno ")
+    assert (told["state"], told["days"], told["updated"]) == ("failing", 7, False)
+    assert [each["name"] for each in told["findings"]] == ["yt-dlp", "Age", "JavaScript"]
+    sites = {each.pop("site"): each for each in told["sites"]}
+    assert sites == {
+        "robots.example": {
+            "done": 0, "failed": 0, "success": 1.0, "state": "warning",
+            "sentence": "Taken for a robot.",
+        },
+        "example.org": {
+            "done": 1, "failed": 2, "success": 0.333, "state": "failing",
+            "sentence": "The site wants somebody who is logged in.",
+        },
+        "good.example": {
+            "done": 3, "failed": 0, "success": 1.0, "state": "ok", "sentence": "",
+        },
+    }  # fmt: skip
+    (cookies,) = told["cookies"]
+    assert (cookies["domain"], cookies["age_days"]) == ("example.org", 2)
+    assert (cookies["state"], "export them anew" in cookies["sentence"]) == ("failing", True)
+    assert "s3cr3t" not in answer.content.decode()
+    longer = client.get("/api/v1/downloads/health", {"days": 30}).json()
+    assert {each["failed"] for each in longer["sites"]} == {0, 1, 2}
+    assert client.get("/api/v1/downloads/health", {"days": 91}).status_code == 422
+
+
+def viewer(*names: str) -> Client:
+    client = Client()
+    client.force_login(rows.user("view_downloadjob", *names, name="-".join(("ada", *names))))
+    return client
+
+
+def test_the_page_tells_it_in_words(history: datetime) -> None:
+    page = viewer().get(PAGE).content.decode()
+    assert yt_dlp.version.__version__ in page
+    assert "It is the one that came with streamsite." in page
+    assert "The site wants somebody who is logged in." in page
+    assert "s3cr3t" not in page
+    assert 'value="update"' not in page
+    page = viewer("update_downloader").get(PAGE).content.decode()
+    assert 'value="update"' in page
+    # There is nothing to go back to.
+    assert 'value="rollback"' not in page
+
+
+@pytest.mark.django_db
+def test_the_button_is_for_those_who_may() -> None:
+    assert viewer().post(PAGE, {"order": "update"}).status_code == 403
+    assert not OrmQ.objects.exists()
+    answer = viewer("update_downloader").post(PAGE, {"order": "update"}, follow=True)
+    assert "The update begins." in answer.content.decode()
+    (queued,) = OrmQ.objects.all()
+    assert queued.func() == "media_library.tasks.update_downloader"
+
+
+@pytest.mark.django_db
+def test_going_back_by_the_button() -> None:
+    client = viewer("update_downloader")
+    answer = client.post(PAGE, {"order": "rollback"}, follow=True)
+    assert "there is nothing to go back to" in answer.content.decode()
+    # One whose interpreter is gone: streamsite's own is what was before it.
+    tool._write(tool.Choice("20260901T120000-aa", "", untouched=False))
+    answer = client.post(reverse("media-download-tool"), {"order": "rollback"}, follow=True)
+    assert f"yt-dlp {yt_dlp.version.__version__} is used from now on." in (
+        answer.content.decode()
+    )
+    assert tool.chosen().current == ""
+
+
+@pytest.mark.django_db
+def test_what_cant_be_started_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool, "python", lambda: str(tmp_path / "gone"))
+    told = health.report(timezone.now())
+    assert (told.state, told.version, told.age_days) == (State.FAILING, "", None)
+    assert "can't be started" in unescape(viewer().get(PAGE).content.decode())

@@ -1,0 +1,194 @@
+"""The downloader's environments: a newer one is tried, used, and left again."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import pytest
+import yt_dlp
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from media_library import places
+from media_library.downloads import canary, tool
+from media_library.downloads.process import Runner, limits
+from media_library.downloads.tool import UpdateError
+from media_library.tests.wheels import BROKEN, wheel
+
+NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
+OURS = yt_dlp.version.__version__
+
+
+@pytest.fixture(autouse=True)
+def home(settings: Settings, tmp_path: Path) -> Path:
+    settings.RUN_DIR = tmp_path / "run"
+    settings.DATA_DIR = tmp_path / "data"
+    return tmp_path / "data" / "tools" / "yt-dlp"
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheels of one version that works."""
+    folder = tmp_path_factory.mktemp("index")
+    wheel(folder, "2099.1.2")
+    return folder
+
+
+def environments(home: Path) -> list[str]:
+    return sorted(each.name for each in home.iterdir() if each.is_dir())
+
+
+def test_streamsites_own_is_asked_what_it_is() -> None:
+    assert tool.python() == sys.executable
+    found = tool.about()
+    assert found is not None
+    assert found.version == OURS
+    assert found.python == ".".join(map(str, sys.version_info[:3]))
+    assert found.runtime.startswith("deno 2.")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ffmpeg")
+def test_a_newer_one_is_used_and_left_again(home: Path, index: Path, tmp_path: Path) -> None:
+    with Runner(
+        {"mode": "look", "folder": str(tmp_path), "limits": limits(0)}, folder=tmp_path
+    ) as running:
+        began_with = psutil.Process(running.pid).cmdline()[0]
+        said = tool.update(NOW, source=index)
+        # A job that runs keeps the environment that it began with.
+        assert began_with == sys.executable != tool.python()
+    assert said == f"yt-dlp 2099.1.2 is used from now on, instead of {OURS}."
+    found = tool.about()
+    assert found is not None
+    assert (found.version, found.interpreter) == ("2099.1.2", tool.python())
+    assert found.runtime.startswith("deno "), "streamsite's own serves where it has none"
+    assert tool.chosen().said == said
+
+    # Back, and forth again.
+    assert tool.roll_back(NOW) == f"yt-dlp {OURS} is used from now on."
+    assert tool.python() == sys.executable
+    assert tool.roll_back(NOW) == "yt-dlp 2099.1.2 is used from now on."
+    assert tool.python() == found.interpreter
+    # What is there is not installed again.
+    assert tool.update(NOW, source=index) == (
+        "yt-dlp 2099.1.2 is the newest there is: it stays."
+    )
+    assert len(environments(home)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ffmpeg")
+def test_one_that_fails_its_trial_is_not_used(home: Path, tmp_path: Path) -> None:
+    wheel(tmp_path / "index", "2099.2.1", content=BROKEN)
+    with pytest.raises(UpdateError, match=r"failed its trial.*: ImportError: made"):
+        tool.update(NOW, source=tmp_path / "index")
+    assert tool.python() == sys.executable
+    assert environments(home) == []
+    assert "made for another Python" in tool.chosen().said
+
+
+@pytest.mark.slow
+def test_an_index_without_it_changes_nothing(home: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "index"
+    empty.mkdir()
+    with pytest.raises(UpdateError, match="can't be fetched: see whether this machine reaches"):
+        tool.update(NOW, source=empty)
+    assert environments(home) == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ffmpeg")
+def test_the_trial_is_a_whole_download() -> None:
+    assert canary.try_out(sys.executable).version == OURS
+
+
+def test_an_interpreter_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(canary.CanaryError, match="can't be started"):
+        canary.about(str(tmp_path / "python"))
+    with pytest.raises(canary.CanaryError, match="ended without a word"):
+        canary.about(shutil.which("false") or "")
+
+
+def test_nothing_to_go_back_to() -> None:
+    with pytest.raises(CommandError, match="there is nothing to go back to"):
+        call_command("update_downloader", "--rollback")
+
+
+def test_one_update_at_a_time() -> None:
+    with places.place("downloader", 1):
+        with pytest.raises(UpdateError, match="Another update is under way"):
+            tool.update(NOW)
+        with pytest.raises(UpdateError, match="Another update is under way"):
+            tool.roll_back(NOW)
+
+
+def environment(home: Path, name: str) -> Path:
+    """As `venv` makes them, without what is installed."""
+    folder = home / name
+    for each in (folder / "bin", folder / "lib" / f"python3.{sys.version_info.minor}"):
+        each.mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(sys.executable)
+    return folder
+
+
+def choose(home: Path, current: str, previous: str = "") -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    tool._write(tool.Choice(current, previous, untouched=False))
+
+
+@pytest.mark.parametrize("gone", ["bin/python", f"lib/python3.{sys.version_info.minor}"])
+def test_after_an_upgrade_of_python_streamsites_own_is_used(home: Path, gone: str) -> None:
+    folder = environment(home, "one")
+    choose(home, "one")
+    assert tool.python() == str(folder / "bin" / "python")
+    assert not tool.lost(tool.chosen())
+    (folder / gone).rename(folder / "elsewhere")
+    assert tool.python() == sys.executable
+    assert tool.lost(tool.chosen())
+
+
+@pytest.mark.parametrize("written", ["", "{", "[]", '{"other": 1}', "\xff"])
+def test_a_choice_that_cant_be_read_stops_no_download(home: Path, written: str) -> None:
+    home.mkdir(parents=True)
+    (home / "choice.json").write_text(written, encoding="latin-1")
+    assert tool.python() == sys.executable
+
+
+def test_what_is_at_work_is_not_removed(home: Path) -> None:
+    for name in ("old", "older", "now", "before"):
+        environment(home, name)
+    choose(home, "now", "before")
+    with subprocess.Popen(
+        (str(home / "old" / "bin" / "python"), "-c", "input()"), stdin=subprocess.PIPE
+    ):
+        tool._tidy()
+        assert environments(home) == ["before", "now", "old"]
+    tool._tidy()
+    assert environments(home) == ["before", "now"]
+
+
+@pytest.mark.slow
+def test_the_command_tells_what_can_be_had(
+    index: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    call_command("update_downloader", "--check", f"--from={index}")
+    assert capsys.readouterr().out == (
+        f"yt-dlp {OURS} is used; 2099.1.2 can be had: update_downloader.\n"
+    )
+    with pytest.raises(CommandError, match="is no folder"):
+        call_command("update_downloader", f"--from={tmp_path / 'none'}")
+
+
+def test_versions_are_compared_as_numbers() -> None:
+    assert tool.numbers("2026.08.19") == tool.numbers("2026.8.19") == (2026, 8, 19)
+    assert tool.numbers("2026.10.1") > tool.numbers("2026.9.30.232323")
+
+
+def test_pip_learns_no_secret() -> None:
+    ours = {"SECRET_KEY": "s3cr3t", "PATH": "/bin", "PIP_INDEX_URL": "x", "https_proxy": "y"}
+    assert tool._environment(ours).keys() == ours.keys() - {"SECRET_KEY"}
