@@ -393,6 +393,11 @@ DOWNLOAD_QUOTA_GB = env.whole("DOWNLOAD_QUOTA_GB", 0, 0, 1_000_000)
 DOWNLOAD_PORTS = env.ports("DOWNLOAD_PORTS", "80,443,8080,8443")
 #: Networks that downloads may reach though they are not of the open internet.
 DOWNLOAD_NETWORKS = env.networks("DOWNLOAD_NETWORKS")
+#: What is announced for later than that is not waited for.
+DOWNLOAD_WAIT_DAYS = env.whole("DOWNLOAD_WAIT_DAYS", 30, 0, 365)
+#: A server that speaks LibreTranslate's API: translates subtitles, where people ask for it.
+LIBRETRANSLATE_URL = env.url("LIBRETRANSLATE_URL", "", ("https://", "http://"))
+LIBRETRANSLATE_KEY = env.secret("LIBRETRANSLATE_KEY")
 #: Updates of yt-dlp take what its makers finished last night.
 YTDLP_NIGHTLY = env.flag("YTDLP_NIGHTLY", default=False)
 

@@ -43,7 +43,8 @@ class ScheduleForm(OptionsForm, forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         wanted = Options.of(self.instance.options).told()
-        wanted["languages"] = " ".join(wanted["languages"])
+        for name in ("languages", "translate"):
+            wanted[name] = " ".join(wanted.get(name, ()))
         for name in WANTED:
             self.initial.setdefault(name, wanted[name])
             field = self.fields[name]

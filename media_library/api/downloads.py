@@ -45,7 +45,11 @@ ANY_SITE = "media_library.download_from_any_site"
 
 
 class WantedOptions(Body):
-    """`quality`: lines of the picture at most, 0 for the best; `sound`: that alone."""
+    """`quality`: lines of the picture at most, 0 for the best; `sound`: that alone.
+
+    `translate`: languages into which the subtitles are translated, where a server for that is
+    configured.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,6 +58,7 @@ class WantedOptions(Body):
     sound: Sound = Sound.NO
     subtitles: Subtitles = Subtitles.NONE
     languages: list[Language] = Field(["en"], max_length=MOST_LANGUAGES)
+    translate: list[Language] = Field(default_factory=list, max_length=MOST_LANGUAGES)
     thumbnail: bool = True
     metadata: bool = True
     chapters: bool = True
@@ -68,11 +73,15 @@ class Wanted(WantedOptions):
 
 
 class Extra(Schema):
-    """Subtitles (srt, vtt, txt) or a picture, beside the film."""
+    """Subtitles (srt, vtt, txt) or a picture, beside the film.
+
+    `translated_from`: a machine made them, out of those in that language.
+    """
 
     kind: str
     language: str
     key: str
+    translated_from: str = ""
 
 
 class JobDetail(Schema):

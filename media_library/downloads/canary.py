@@ -21,7 +21,7 @@ from typing import Any, Final
 from django.conf import settings
 
 from media_library.downloads.addresses import Rules
-from media_library.downloads.errors import plain
+from media_library.downloads.errors import UPCOMING, plain
 from media_library.downloads.options import PROTOCOLS, Options, Place, parameters
 from media_library.downloads.process import Runner, RunnerError, limits
 from media_library.downloads.proxy import Proxy
@@ -79,6 +79,7 @@ def try_out(interpreter: str) -> About:
                 "limits": limits(len(FILM)),
                 "most_bytes": len(FILM),
                 "protocols": PROTOCOLS,
+                "upcoming": UPCOMING,
                 "parameters": parameters(plainest, place),
                 "subtitles": None,
             }

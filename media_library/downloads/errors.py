@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -49,6 +49,8 @@ class Verdict:
     again: timedelta | None = None
     #: No other job asks this site until then.
     pause: timedelta | None = None
+    #: It is known when it begins: it is tried then, and what was tried before does not count.
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,11 @@ POLICIES: Final[dict[Code, Policy]] = {
     Code.INTERNAL: Policy("Something unexpected went wrong ({what}): look at the log."),
 }
 
+#: What sites say of a film that is announced; the runner asks then when it begins.
+UPCOMING: Final = (
+    r"premieres? in|will begin in|live event will|not yet (started|available)|"
+    r"is upcoming|has not started|scheduled for"
+)
 #: In this order, for the first that is found counts. All in small letters.
 _SIGNS: Final[tuple[tuple[Code, str], ...]] = (
     # The proxy's own answer, and what no way leads to.
@@ -146,13 +153,7 @@ _SIGNS: Final[tuple[tuple[Code, str], ...]] = (
     (Code.DRM, r"drm protected|\bdrm\b|widevine|fairplay"),
     (Code.BOT, r"not a bot|captcha|cloudflare anti-bot|unusual traffic|automated queries"),
     (Code.RATE, r"http error 429|too many requests|rate.?limit|content isn't available, try"),
-    (
-        Code.LATER,
-        (
-            r"premieres? in|will begin in|live event will|not yet (started|available)|"
-            r"is upcoming|has not started|scheduled for"
-        ),
-    ),
+    (Code.LATER, UPCOMING),
     (
         Code.GEO,
         r"geo.?restrict|not available (in|from) your (country|location|region)|in your ",
@@ -200,6 +201,34 @@ LONGEST: Final = 200
 def verdict(code: Code, what: str = "") -> Verdict:
     policy = POLICIES[code]
     return Verdict(code, policy.sentence.format(what=what), policy.again, policy.pause)
+
+
+#: What began so lately and is live will be over: no broadcast with a plan takes longer.
+_DAY: Final = timedelta(days=1)
+
+
+def planned(code: Code, begins: datetime | None, now: datetime, *, most: timedelta) -> Verdict:
+    """Of what is announced (LATER) or live (LIVE): tried when it begins, or is over by then.
+
+    `begins` as the site tells it, in the time zone of the sentence; what begins after `most`
+    is not waited for.
+    """
+    usual = verdict(code)
+    if begins is None:
+        return usual
+    told = f"{begins:%-d %B %Y, %H:%M %Z}"
+    if code is Code.LIVE and timedelta() <= now - begins < _DAY:
+        sentence = f"It is live since {told}: it is tried again until it is over."
+        return Verdict(code, sentence, again=_HOUR)
+    if code is not Code.LATER or begins <= now:
+        return usual
+    if begins - now > most:
+        return Verdict(
+            code,
+            f"It begins on {told}, and is waited for {most.days} days at most "
+            "(DOWNLOAD_WAIT_DAYS): try again when it is nearer.",
+        )
+    return Verdict(code, f"It begins on {told}: it is tried then.", at=begins)
 
 
 def classify(text: str, *, refused: str = "", warnings: tuple[str, ...] = ()) -> Verdict:

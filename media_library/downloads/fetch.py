@@ -19,7 +19,7 @@ import yt_dlp
 from yt_dlp.downloader import dash, external, hls
 from yt_dlp.globals import all_plugins_loaded, plugin_dirs
 from yt_dlp.postprocessor.common import PostProcessor
-from yt_dlp.utils import DownloadCancelled
+from yt_dlp.utils import DownloadCancelled, YoutubeDLError
 
 SCHEMES: Final = ("http://", "https://")
 #: Characters of a title, of an error.
@@ -35,9 +35,11 @@ Tell = Callable[..., None]
 class Stop(DownloadCancelled):  # type: ignore[misc]
     """Ends the whole job: this alone passes all of yt-dlp's own patience."""
 
-    def __init__(self, code: str, what: str) -> None:
+    def __init__(self, code: str, what: str, *, begins: float | None = None) -> None:
         super().__init__(what)
         self.code_of_ours = code
+        #: Seconds since 1970.
+        self.begins = begins
 
 
 class NoFFmpeg(external.FFmpegFD):  # type: ignore[misc]
@@ -72,8 +74,11 @@ class GatePP(PostProcessor):  # type: ignore[misc]
         self._tell = tell
 
     def run(self, info: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        begins = info.get("release_timestamp")
+        if info.get("live_status") == "is_upcoming":
+            raise Stop("not_yet_live", "It has not begun.", begins=begins)
         if info.get("is_live") or info.get("live_status") == "is_live":
-            raise Stop("live", "It is live.")
+            raise Stop("live", "It is live.", begins=begins)
         if info.get("formats"):
             info["formats"] = usable(info["formats"], self._protocols)
             if not info["formats"]:
@@ -222,10 +227,24 @@ def _film(job: Mapping[str, Any], base: Mapping[str, Any], tell: Any) -> dict[st
     with Bounded(parameters) as ydl:
         ydl.add_post_processor(GatePP(job["protocols"], tell), when="pre_process")
         ydl.add_post_processor(ChosenPP(tell), when="before_dl")
-        found = _one(ydl.extract_info(job["url"], download=False, process=False))
-        # Behind a first address may be a list still: yt-dlp follows it only here.
-        info: dict[str, Any] = _one(ydl.process_ie_result(found, download=True))
+        try:
+            found = _one(ydl.extract_info(job["url"], download=False, process=False))
+            # Behind a first address may be a list still: yt-dlp follows it only here.
+            info: dict[str, Any] = _one(ydl.process_ie_result(found, download=True))
+        except YoutubeDLError as error:
+            if pattern(job["upcoming"]).search(str(error).lower()):
+                raise Stop("not_yet_live", str(error), begins=_begins(job, base)) from None
+            raise
         return dict(ydl.sanitize_info(info))
+
+
+def _begins(job: Mapping[str, Any], base: Mapping[str, Any]) -> float | None:
+    """When it is announced for, if the site tells: yt-dlp's error alone does not hold it."""
+    with suppress(YoutubeDLError), Bounded({**base, "ignore_no_formats_error": True}) as ydl:
+        info = ydl.extract_info(job["url"], download=False) or {}
+        begins: float | None = info.get("release_timestamp")
+        return begins
+    return None
 
 
 def _one(info: Any) -> Any:

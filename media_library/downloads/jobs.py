@@ -99,6 +99,10 @@ def fits(options: Options) -> None:
             f"The library takes no .{options.extension} (MEDIA_EXTENSIONS): choose another "
             "form."
         )
+    if options.translate and not settings.LIBRETRANSLATE_URL:
+        raise OrderError(
+            "No server translates here: set LIBRETRANSLATE_URL, or ask for no translation."
+        )
 
 
 def add(
@@ -329,7 +333,7 @@ def released(**more: Any) -> dict[str, Any]:
 
 def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[str]) -> None:
     """Write down why; what may pass is queued again, and the site left alone if it asks so."""
-    again = why.again is not None and job.attempts < TRIES
+    again = why.at is not None or (why.again is not None and job.attempts < TRIES)
     if why.pause is not None:
         SitePause.objects.update_or_create(
             site=job.site, defaults={"until": now + why.pause, "why": why.sentence}
@@ -339,7 +343,8 @@ def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[
         ours = mine(job).update(
             **released(
                 status=Status.QUEUED if again else Status.FAILED,
-                due_at=now + min(wait, timedelta(hours=12)),
+                due_at=why.at or now + min(wait, timedelta(hours=12)),
+                **({"attempts": 0} if why.at else {}),
                 ended_at=None if again else now,
                 code=why.code.value,
                 fault=why.sentence,

@@ -68,6 +68,8 @@ class Options:
     sound: Sound = Sound.NO
     subtitles: Subtitles = Subtitles.NONE
     languages: tuple[str, ...] = field(default=("en",))
+    #: Into which the subtitles are translated too.
+    translate: tuple[str, ...] = ()
     thumbnail: bool = True
     metadata: bool = True
     chapters: bool = True
@@ -84,12 +86,17 @@ class Options:
             sound=_one_of(Sound, told, "sound", Sound.NO),
             subtitles=_one_of(Subtitles, told, "subtitles", Subtitles.NONE),
             languages=_languages(told.get("languages", ("en",))),
+            translate=_languages(told.get("translate", ())),
             **{name: _flag(told, name) for name in ("thumbnail", "metadata", "chapters")},
         )
 
     def told(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return asdict(self)
+        told = asdict(self)
+        if not self.translate:
+            # Jobs from before there were translations have the same profile as those without.
+            del told["translate"]
+        return told
 
     @property
     def profile(self) -> str:

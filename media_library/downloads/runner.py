@@ -142,6 +142,7 @@ def _told(error: BaseException, log: Log) -> dict[str, Any]:
     text = str(cause) or str(error) or type(cause).__name__
     return {
         "code": getattr(error, "code_of_ours", ""),
+        "begins": getattr(error, "begins", None),
         "type": type(cause).__name__,
         "text": f"{text} {log.error_said}"[: 4 * LONGEST] if log.error_said else text,
         "warnings": log.warnings,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -21,6 +21,7 @@ from django.utils.text import slugify
 from media_library import announce, bell, ffmpeg, incoming, storage
 from media_library.catalogue import LONGEST_TITLE
 from media_library.downloads import captions, jobs
+from media_library.downloads.captions import Cue
 from media_library.downloads.errors import (
     CancelledError,
     ClaimLostError,
@@ -29,6 +30,7 @@ from media_library.downloads.errors import (
     verdict,
 )
 from media_library.downloads.options import Options, Sound
+from media_library.downloads.translating import Server, TranslateError
 from media_library.ffmpeg import Bounds, ToolError
 from media_library.location import LocalFile
 from media_library.models import DownloadJob, MediaItem
@@ -57,6 +59,8 @@ class Outcome:
     file: str = ""
     got: str = ""
     warnings: list[str] = field(default_factory=list)
+    #: Those that came, by language.
+    subtitles: dict[str, list[Cue]] = field(default_factory=dict)
 
 
 def short(text: str) -> str:
@@ -79,6 +83,7 @@ def store(job: DownloadJob, outcome: Outcome, tell: Tell) -> MediaItem | None:
         _upload(source, key, size, tell)
         kept = _whole(key, size)
         extras = _extras(folder, key, outcome)
+        extras += _translations(folder, key, options.translate, outcome, extras, tell)
     except StorageError as error:
         raise GivenUpError(verdict(Code.STORAGE, str(error))) from None
     with transaction.atomic():
@@ -269,8 +274,69 @@ def _subtitles(
     if not cues:
         outcome.warnings.append(f"The subtitles ({language}) are empty: they are left out.")
         return
+    outcome.subtitles[language] = cues
+    yield from _in_three_forms(cues, file.parent, stem, language)
+
+
+def _in_three_forms(
+    cues: Sequence[Cue], folder: Path, stem: str, language: str
+) -> Iterator[dict[str, str]]:
     for form, write in (("srt", captions.srt), ("vtt", captions.vtt), ("txt", captions.txt)):
-        made = file.with_name(f"stored.{form}")
+        made = folder / f"stored.{form}"
         made.write_text(write(cues))
         storage.upload(made, f"{stem}.{form}", consume=True)
         yield {"kind": form, "language": language, "key": f"{stem}.{form}"}
+
+
+def _translations(
+    folder: Path,
+    key: str,
+    wanted: Sequence[str],
+    outcome: Outcome,
+    extras: Sequence[dict[str, str]],
+    tell: Tell,
+) -> list[dict[str, str]]:
+    """Subtitles in more languages; what can't be had is a warning.
+
+    Where the job ends meanwhile, all that was stored of it is removed.
+    """
+    stored = [key, *(each["key"] for each in extras)]
+    made: list[dict[str, str]] = []
+    try:
+        for language in wanted:
+            if language not in outcome.subtitles:
+                made += _translated(folder, key, language, outcome, tell)
+    except (CancelledError, ClaimLostError, GivenUpError):
+        for each in (*stored, *(one["key"] for one in made)):
+            storage.delete(each)
+        raise
+    return made
+
+
+def _translated(
+    folder: Path, key: str, language: str, outcome: Outcome, tell: Tell
+) -> list[dict[str, str]]:
+    def pulse() -> None:
+        tell(note=f"Translating the subtitles into {language}")
+
+    server = Server(settings.LIBRETRANSLATE_URL, settings.LIBRETRANSLATE_KEY)
+    source, cues = next(iter(outcome.subtitles.items()), ("", []))
+    why = ""
+    if not server.url:
+        # It was taken away since the order.
+        why = "no server is set (LIBRETRANSLATE_URL)."
+    elif not cues:
+        why = "none came that could be translated."
+    else:
+        try:
+            cues = server.translate(cues, source, language, pulse)
+        except TranslateError as error:
+            why = str(error)
+    if why:
+        outcome.warnings.append(f"No subtitles in {language}: {why}")
+        return []
+    stem = f"{key.rpartition('.')[0]}.{language}"
+    return [
+        each | {"translated_from": source}
+        for each in _in_three_forms(cues, folder, stem, language)
+    ]

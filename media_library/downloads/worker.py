@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from media_library import announce, incoming
 from media_library.downloads import cookies, jobs, room, storing, tool
 from media_library.downloads.addresses import Rules
 from media_library.downloads.errors import (
+    UPCOMING,
     CancelledError,
     ClaimLostError,
     Code,
@@ -26,6 +27,7 @@ from media_library.downloads.errors import (
     Verdict,
     classify,
     plain,
+    planned,
     verdict,
 )
 from media_library.downloads.options import (
@@ -176,6 +178,8 @@ class _Task:
     _written: float = 0.0
     _retry: str = ""
     _quiet: bool = False
+    #: When something of the film came last, monotonic.
+    _moved: float = 0.0
     _end: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -210,6 +214,7 @@ class _Task:
                 "limits": limits(most),
                 "most_bytes": most,
                 "protocols": PROTOCOLS,
+                "upcoming": UPCOMING,
                 "parameters": parameters(options, place),
                 "subtitles": subtitle_parameters(options, place),
             }
@@ -251,6 +256,10 @@ class _Task:
             )
         if self.status is Status.DOWNLOADING:
             self._judge_silence(silent)
+            # Bytes come, and nothing of the film: a list that never ends.
+            if now - self._moved > self.patience.silent:
+                said = f"{self.patience.silent:.0f} s without any of the film"
+                raise GivenUpError(verdict(Code.TOO_LONG, said))
         most = settings.DOWNLOAD_MAX_GB * 10**9
         if proxy.seen.bytes_down > 2 * most:
             raise GivenUpError(verdict(Code.TOO_LARGE, f"more than {most:,} bytes"))
@@ -331,9 +340,11 @@ class _Task:
         if (why := room.reserve(self.job, total)) is not None:
             raise GivenUpError(why)
         self._row |= {"bytes_total": total, "percent": self.whole.percent}
+        self._moved = time.monotonic()
         self._move_on(Status.DOWNLOADING)
 
     def _progress(self, message: dict[str, Any]) -> None:
+        self._moved = time.monotonic()
         done, total = message["done"], message["total"]
         share = 1.0
         if not message["finished"]:
@@ -357,6 +368,9 @@ class _Task:
             return verdict(Code.INTERNAL, "yt-dlp ended without a word")
         if end["kind"] == "cancelled":
             return verdict(Code.INTERNAL, "yt-dlp was ended by somebody else")
+        if end["code"] in {Code.LATER, Code.LIVE}:
+            most = timedelta(days=settings.DOWNLOAD_WAIT_DAYS)
+            return planned(Code(end["code"]), _moment(end["begins"]), timezone.now(), most=most)
         if end["code"]:
             return verdict(Code(end["code"]), plain(end["text"]))
         if end["type"] == "MemoryError":
@@ -392,6 +406,16 @@ class _Task:
         if not jobs.mine(self.job).update(status=self.status, heard_at=timezone.now(), **row):
             raise ClaimLostError
         sing()
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    """In the installation's time zone; None for what is no date, as a page may well hold."""
+    if seconds is None:
+        return None
+    try:
+        return timezone.localtime(datetime.fromtimestamp(seconds, UTC))
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
 
 
 def _whole(number: float | None) -> int | None:

@@ -75,6 +75,12 @@ class OptionsForm(forms.Form):
     languages = forms.CharField(
         initial="en", required=False, max_length=100, help_text="Such as: en, pt-BR, zh-Hans"
     )
+    translate = forms.CharField(
+        label="Translate the subtitles into",
+        required=False,
+        max_length=100,
+        help_text="Such as: de, fr. By a machine, beside those that came.",
+    )
     thumbnail = forms.BooleanField(initial=True, required=False, label="Picture beside it")
     metadata = forms.BooleanField(initial=True, required=False, label="Title and date in it")
     chapters = forms.BooleanField(initial=True, required=False, label="Chapters in it")
@@ -89,10 +95,15 @@ class OptionsForm(forms.Form):
                     **{name: told[name] for name in ("quality", "container", "sound")},
                     "subtitles": told["subtitles"],
                     "languages": told["languages"].replace(",", " ").split(),
+                    "translate": told["translate"].replace(",", " ").split(),
                     **{name: told[name] for name in ("thumbnail", "metadata", "chapters")},
                 }
             )
         except OptionsError as error:
+            raise forms.ValidationError(str(error)) from None
+        try:
+            jobs.fits(told["options"])
+        except OrderError as error:
             raise forms.ValidationError(str(error)) from None
         return told
 
