@@ -61,8 +61,8 @@ class Site:
     site: str
     done: int
     failed: int
-    #: Of those that are over, from 0 to 1.
-    success: float
+    #: Of those that are over, from 0 to 1; None: there are none.
+    success: float | None
     state: State
     sentence: str
 
@@ -201,9 +201,9 @@ def worst(states: Iterable[State]) -> State:
 
 def of_site(site: str, done: int, failed: int, *, fault: str = "", paused: str = "") -> Site:
     """`fault`: why the last failed; `paused`: why it is left alone. Pure."""
-    success = round(done / (done + failed), 3) if done + failed else 1.0
+    success = round(done / (done + failed), 3) if done + failed else None
     state = State.OK
-    if success < WELL:
+    if success is not None and success < WELL:
         state = State.FAILING if success < POORLY else State.WARNING
     if paused:
         state = worst((state, State.WARNING))

@@ -136,7 +136,9 @@ def update(now: datetime, *, source: Path | None = None) -> str:
             shutil.rmtree(folder, ignore_errors=True)
             return _say(f"yt-dlp {before.version} is the newest there is: it stays.")
         said = f"yt-dlp {new.version} is used from now on, instead of {_named(before)}."
-        _write(Choice(name, chosen().current, untouched=False, changed_at=_at(now), said=said))
+        # One that is lost is none to go back to: streamsite's own was used in its place.
+        old = "" if lost(chosen()) else chosen().current
+        _write(Choice(name, old, untouched=False, changed_at=_at(now), said=said))
         _tidy()
         return said
 

@@ -139,7 +139,7 @@ def test_the_api_tells_it_to_administrators(history: datetime) -> None:
     sites = {each.pop("site"): each for each in told["sites"]}
     assert sites == {
         "robots.example": {
-            "done": 0, "failed": 0, "success": 1.0, "state": "warning",
+            "done": 0, "failed": 0, "success": None, "state": "warning",
             "sentence": "Taken for a robot.",
         },
         "example.org": {

@@ -79,6 +79,13 @@ def test_a_newer_one_is_used_and_left_again(home: Path, index: Path, tmp_path: P
         "yt-dlp 2099.1.2 is the newest there is: it stays."
     )
     assert len(environments(home)) == 1
+    # By an upgrade of Python it is lost: the next leads back to streamsite's own.
+    shutil.rmtree(home / environments(home)[0])
+    assert tool.python() == sys.executable
+    tool.update(NOW, source=index)
+    assert tool.python() != sys.executable
+    tool.roll_back(NOW)
+    assert tool.python() == sys.executable
 
 
 @pytest.mark.slow
