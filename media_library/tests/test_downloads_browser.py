@@ -77,7 +77,7 @@ def test_a_list_is_chosen_from_watched_and_cancelled(
     shot(browser, "download-list")
     seen(browser, ".sx-start").click()
     says(browser, "body", "2 downloads ordered.")
-    until(lambda: len(browser.find_elements(By.CSS_SELECTOR, ".dl-job")) == 2, 10, "two wait")
+    until(lambda: len(browser.find_elements(By.CSS_SELECTOR, ".dl-job")) == 2, 30, "two wait")
 
     taken = jobs.take_next(timezone.now())
     assert taken is not None
@@ -100,8 +100,8 @@ def test_a_list_is_chosen_from_watched_and_cancelled(
     seen(browser, f"{running} .sx-stop").click()
     says(browser, "body", "is cancelled")
     thread.join(15)
-    until(lambda: not browser.find_elements(By.CSS_SELECTOR, running), 10, "it is gone")
-    until(lambda: "CANCELLED" in words(browser, "#result_list").upper(), 10, "the list has it")
+    until(lambda: not browser.find_elements(By.CSS_SELECTOR, running), 30, "it is gone")
+    until(lambda: "CANCELLED" in words(browser, "#result_list").upper(), 30, "the list has it")
     assert DownloadJob.objects.get(pk=taken.pk).status == Status.CANCELLED
     assert not complaints(browser)
     browser.get(f"{inside}/admin/media_library/downloadjob/{taken.pk}/change/")

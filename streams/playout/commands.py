@@ -186,6 +186,8 @@ def conformer(ffmpeg: str, port: int, feed: LiveFeed, house: House | None) -> Co
         *(() if feed.has_audio else SILENCE),
         *("-map", "0:v:0", "-map", "0:a:0" if feed.has_audio else "1:a:0"),
         *handled,
+        # Silence alone would go on for ever.
+        *(() if feed.has_audio else ("-shortest",)),
         # A relay may begin at any keyframe: it finds the tables before it.
         *("-muxdelay", "0", "-muxpreload", "0", "-pes_payload_size", "0"),
         *("-mpegts_flags", "+resend_headers+pat_pmt_at_frames", "-f", "mpegts", "pipe:1"),
@@ -194,7 +196,8 @@ def conformer(ffmpeg: str, port: int, feed: LiveFeed, house: House | None) -> Co
 
 #: Microseconds for which FFmpeg looks for picture and sound; found earlier, it begins earlier.
 LOOK: Final = "5000000"
-SILENCE: Final = ("-f", "lavfi", "-i", f"anullsrc=r={SAMPLE_RATE}:cl=stereo")
+#: No faster than the feed: it would rush ahead as soon as that pauses.
+SILENCE: Final = ("-re", "-f", "lavfi", "-i", f"anullsrc=r={SAMPLE_RATE}:cl=stereo")
 
 
 def _listing(feed: LiveFeed) -> str:
