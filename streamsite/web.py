@@ -28,7 +28,9 @@ wsgi_app = "streamsite.asgi:application"
 proc_name = "streamsite-web"
 bind = place(settings.HOST, settings.PORT)
 worker_class = "asgi"
-workers = 1
+# Pages and API run in Python threads, of which one at a time computes: with one worker the
+# ingest server's question waits behind a page (p99 89 ms instead of 15 at 200 a second).
+workers = 2
 # Seconds. Open pages ask again by themselves, so nothing is lost by a short grace.
 graceful_timeout = 2
 timeout = 60
