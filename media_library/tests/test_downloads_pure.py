@@ -15,7 +15,7 @@ from media_library.downloads.options import Options, OptionsError, Place, Qualit
 from media_library.downloads.progress import Pass, Whole, share_of
 from media_library.downloads.proxy import answer, parsed, request
 
-PLACE = Place("/work/7", "http://job:s3cr3t@127.0.0.1:9", "/usr/bin/ffmpeg")
+PLACE = Place("/srv/jobs/7", "http://job:s3cr3t@127.0.0.1:9", "/usr/bin/ffmpeg")
 OPEN = Rules(frozenset({80, 443}))
 
 # ---- options ---------------------------------------------------------------------------------
