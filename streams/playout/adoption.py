@@ -100,7 +100,7 @@ def _resume(channel: Channel, now: Now) -> None:
     frame = channel.assignment.plan.house.frame
     head = mpegts.end(mpegts.tail(channel.feed.peek()), position, frame, AUDIO_FRAME)
     if head is None:
-        # Empty, since about the last segment: told by its age, the wall clock by itchannel.
+        # Empty, since about the last segment: told by its age, the wall clock by itself.
         idle = channel.window.age(now.wall)
         head = position - round(idle) if idle > STARVED else position
     channel.playback.resume(head)
