@@ -132,17 +132,17 @@ def test_items_are_found_put_in_order_and_saved(browser: Chrome, inside: str) ->
     playlist = Playlist.objects.create(name="Evening")
     first = PlaylistEntry.objects.create(playlist=playlist, item=broken, position=1)
     browser.get(f"{inside}/admin/media_library/playlist/{playlist.pk}/change/")
-    until(lambda: order(browser) == ["Broken"], 10, "the order is drawn")
+    until(lambda: order(browser) == ["Broken"], 60, "the order is drawn")
     says(browser, "[data-warning]", "1 item has a fault")
 
     search = seen(browser, "[data-q=q]")
     search.send_keys("alp")
-    until(lambda: picked(browser) == ["Alpha"], 10, "the search has an answer")
+    until(lambda: picked(browser) == ["Alpha"], 60, "the search has an answer")
     ActionChains(browser).double_click(seen(browser, "[data-found] .lib-row")).perform()
-    until(lambda: order(browser) == ["Broken", "Alpha"], 10, "a double click adds it")
+    until(lambda: order(browser) == ["Broken", "Alpha"], 60, "a double click adds it")
 
     search.send_keys(Keys.CONTROL, "a", Keys.DELETE)
-    until(lambda: len(picked(browser)) == 5, 10, "all are there again")
+    until(lambda: len(picked(browser)) == 5, 60, "all are there again")
     rows = browser.find_elements(By.CSS_SELECTOR, "[data-found] .lib-row")
     assert picked(browser) == ["Broken", "Delta", "Gamma", "Beta", "Alpha"]
     rows[1].click()
@@ -156,11 +156,11 @@ def test_items_are_found_put_in_order_and_saved(browser: Chrome, inside: str) ->
 
     placed = browser.find_elements(By.CSS_SELECTOR, "[data-order] .lib-row")
     drag(browser, placed[4], placed[0], -20)
-    until(lambda: order(browser)[0] == "Beta", 10, "it was dragged to the top")
+    until(lambda: order(browser)[0] == "Beta", 60, "it was dragged to the top")
     from_library = browser.find_elements(By.CSS_SELECTOR, "[data-found] .lib-row")[4]
     drag(browser, from_library, seen(browser, "[data-order] .lib-row"), -20)
     wanted = ["Alpha", "Beta", "Broken", "Alpha", "Delta", "Gamma"]
-    until(lambda: order(browser) == wanted, 10, "the same item stands twice")
+    until(lambda: order(browser) == wanted, 60, "the same item stands twice")
     up = browser.find_elements(By.CSS_SELECTOR, "[data-order] [aria-label='Move up: Gamma']")
     up[0].send_keys(Keys.ENTER)
     wanted[4:] = ["Gamma", "Delta"]
@@ -170,7 +170,7 @@ def test_items_are_found_put_in_order_and_saved(browser: Chrome, inside: str) ->
     seen(browser, "[data-save-order]").click()
     says(browser, "[data-state]", "Saved.")
     browser.refresh()
-    until(lambda: order(browser) == wanted, 10, "the order is as it was saved")
+    until(lambda: order(browser) == wanted, 60, "the order is as it was saved")
     says(browser, "[data-total]", "6 items, 12:00")
     assert [entry.item.title for entry in playlist.entries.all()] == wanted
     assert playlist.entries.filter(pk=first.pk, item=broken).exists()
@@ -182,8 +182,8 @@ def test_two_who_change_a_playlist_do_not_undo_each_other(browser: Chrome, insid
     playlist = Playlist.objects.create(name="Evening")
     PlaylistEntry.objects.create(playlist=playlist, item=alpha, position=1)
     browser.get(f"{inside}/admin/media_library/playlist/{playlist.pk}/change/")
-    until(lambda: order(browser) == ["Alpha"], 10, "the order is drawn")
-    until(lambda: len(picked(browser)) == 2, 10, "the library is there")
+    until(lambda: order(browser) == ["Alpha"], 60, "the order is drawn")
+    until(lambda: len(picked(browser)) == 2, 60, "the library is there")
     ActionChains(browser).double_click(seen(browser, "[data-found] .lib-row")).perform()
     Playlist.objects.filter(pk=playlist.pk).update(version=7)
     seen(browser, "[data-save-order]").click()
@@ -196,8 +196,8 @@ def test_two_who_change_a_playlist_do_not_undo_each_other(browser: Chrome, insid
 def opened(browser: Chrome, inside: str, playlist: Playlist, *there: str) -> None:
     """The editor with its order, and one item more than that."""
     browser.get(f"{inside}/admin/media_library/playlist/{playlist.pk}/change/")
-    until(lambda: order(browser) == [*there], 10, "the order is drawn")
-    until(lambda: len(picked(browser)) > 0, 10, "the library is there")
+    until(lambda: order(browser) == [*there], 60, "the order is drawn")
+    until(lambda: len(picked(browser)) > 0, 60, "the library is there")
     ActionChains(browser).double_click(seen(browser, "[data-found] .lib-row")).perform()
 
 
@@ -251,7 +251,7 @@ def test_what_can_not_go_up_is_not_to_be_gone_on_with(
         browser.get(f"{inside}/admin/media/upload/")
         chosen = browser.find_element(By.CSS_SELECTOR, "[data-drop] input")
         chosen.send_keys(str(tmp_path / name))
-        until(lambda: words(browser, ".lib-file .lib-fault"), 10, "it is refused")
+        until(lambda: words(browser, ".lib-file .lib-fault"), 60, "it is refused")
         shot(browser, f"upload-refused-{name}")
         shown = [
             each.text for each in browser.find_elements(By.CSS_SELECTOR, ".lib-file button")
@@ -290,7 +290,7 @@ def test_nothing_of_the_library_runs_over_the_edge(
         browser.get(inside + page)
         seen(browser, ".sx, #content-main")
         if name == "editor":
-            until(lambda: len(picked(browser)) > 20, 10, "the library is there")
+            until(lambda: len(picked(browser)) > 20, 60, "the library is there")
         shot(browser, f"{name}-{width}")
         assert too_wide(browser) == [], name
     assert complaints(browser) == []

@@ -94,7 +94,7 @@ def test_a_list_is_chosen_from_watched_and_cancelled(
     says(browser, running, "Downloading", within=30)
     # The bar moves without the page being loaded anew.
     first = bar(browser, running)
-    until(lambda: bar(browser, running) > first, 20, "its bar goes on")
+    until(lambda: bar(browser, running) > first, 60, "its bar goes on")
     assert "/s" in words(browser, running)
     shot(browser, "download-running")
     seen(browser, f"{running} .sx-stop").click()

@@ -49,7 +49,7 @@ def test_start_watch_and_stop(
     assert showing() == "Off"
 
     seen(browser, "[data-verb=start]").click()
-    until(lambda: showing() == "On air", 20, "the tile says that it is on air")
+    until(lambda: showing() == "On air", 60, "the tile says that it is on air")
     # No question is asked and no page is loaded: the tile changes where it stands.
     assert browser.current_url == f"{site}/admin/"
     until(
@@ -57,15 +57,15 @@ def test_start_watch_and_stop(
             "const i = document.querySelector('[data-picture]');"
             "return !i.hidden && i.naturalWidth === 480"
         ),
-        25,
+        60,
         "the tile shows the picture",
     )
 
     browser.get(f"{site}/admin/monitor/demo/")
     played = "return document.querySelector('video').currentTime"
-    until(lambda: browser.execute_script(played) > 0, 20, "the preview begins to play")
+    until(lambda: browser.execute_script(played) > 0, 60, "the preview begins to play")
     begun = float(browser.execute_script(played))
-    until(lambda: browser.execute_script(played) > begun + 1, 20, "the preview goes on")
+    until(lambda: browser.execute_script(played) > begun + 1, 60, "the preview goes on")
     LogLine.objects.create(
         channel=channel,
         at=channel.runs.get().started_at,
@@ -83,7 +83,7 @@ def test_start_watch_and_stop(
 
     seen(browser, "[data-verb=stop]").click()
     seen(browser, "#sx-dialog [data-answer=yes]").click()
-    until(lambda: state(browser)() == "Off", 20, "the page says that it is off")
+    until(lambda: state(browser)() == "Off", 60, "the page says that it is off")
     seen(browser, "[data-verb=start]")
     assert complaints(browser) == []
     assert node.records(channel) == {}
@@ -101,7 +101,7 @@ def test_the_page_says_when_the_server_is_silent(
     browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline | {"offline": False})
     until(
         lambda: not words(browser, "[data-lost]"),
-        10,
+        60,
         "the warning goes when the server answers",
     )
 

@@ -76,7 +76,7 @@ def opened(browser: Chrome, inside: str, week: date = MONDAY) -> None:
 def settled(browser: Chrome) -> None:
     """Wait until the calendar shows what the server has: nothing is drawn anew any more."""
     script = "return document.querySelector('[aria-busy=false]') !== null"
-    until(lambda: browser.execute_script(script), 10, "the calendar is drawn")
+    until(lambda: browser.execute_script(script), 60, "the calendar is drawn")
 
 
 def event(browser: Chrome, title: str) -> WebElement:
@@ -184,7 +184,7 @@ def test_a_block_is_moved_and_resized(browser: Chrome, inside: str, berlin: Chan
     drag(
         browser, shown.find_element(By.CSS_SELECTOR, ".fc-event-resizer-end"), 0, hour(browser)
     )
-    until(lambda: minutes(of) != (begins, ends), 10, "its end is moved")
+    until(lambda: minutes(of) != (begins, ends), 60, "its end is moved")
     shows(browser, of)
     assert minutes(of)[0] == begins
     assert abs(minutes(of)[1] - ends - 60) <= 30

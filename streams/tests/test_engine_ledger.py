@@ -51,11 +51,11 @@ def test_a_run_that_ended_while_the_ledger_was_asked_does_not_begin_again(
     book.trouble = wait_while_it_stops
     book.assignments[1] = replace(book.assignments[1], restarts=1)
     try:
-        until(asked.is_set, 20, "the ledger is asked while it stops")
-        until(lambda: first.ended, 20, "it has stopped")
+        until(asked.is_set, 60, "the ledger is asked while it stops")
+        until(lambda: first.ended, 60, "it has stopped")
     finally:
         gate.set()
-    until(lambda: (now := engine.channel()) and now is not first, 10, "it begins again")
+    until(lambda: (now := engine.channel()) and now is not first, 60, "it begins again")
     now = engine.channel()
     assert now is not None
     assert now.assignment.run == 2
@@ -73,7 +73,7 @@ def test_one_channel_that_cannot_be_taken_up_does_not_end_the_others(
     engine.start()
     engine.until_state("on_air")
     in_the_way.unlink()
-    until(lambda: engine.alive() and 2 in engine.supervisor.channels, 10, "the other as well")
+    until(lambda: engine.alive() and 2 in engine.supervisor.channels, 60, "the other as well")
 
 
 def test_a_fault_in_one_channel_does_not_end_the_others(engine: Engine, book: Book) -> None:
@@ -85,7 +85,7 @@ def test_a_fault_in_one_channel_does_not_end_the_others(engine: Engine, book: Bo
     pids = engine.pids()
     engine.keep(channel)
     channel.playback.timeline = replace(channel.playback.timeline, slots=None)  # type: ignore[arg-type]
-    until(lambda: engine.alive() and engine.channel() not in (None, channel), 10, "another")
+    until(lambda: engine.alive() and engine.channel() not in (None, channel), 60, "another")
     engine.until_state("on_air")
     assert engine.pids() & pids
 
@@ -99,10 +99,10 @@ def test_a_ledger_that_hangs_is_no_reason_to_start_the_cluster_anew(
     book.trouble = lambda: gate.wait(30)
     seen = book.exchanges
     try:
-        until(lambda: book.exchanges > seen, 10, "it hangs")
+        until(lambda: book.exchanges > seen, 60, "it hangs")
         canary = engine.run_dir / ALIVE
         touched = canary.stat().st_mtime
-        until(lambda: canary.stat().st_mtime > touched + 3, 10, "it is touched all the same")
+        until(lambda: canary.stat().st_mtime > touched + 3, 60, "it is touched all the same")
     finally:
         gate.set()
 

@@ -40,8 +40,8 @@ def test_a_record_of_another_version_is_replaced(engine: Engine, name: str) -> N
     path.write_text(json.dumps(record | {"notes": {"somebody": "else's"}}))
     engine.start()
     engine.until_state("on_air")
-    until(lambda: engine.alive() and record["pid"] not in engine.pids(), 10, "it is replaced")
-    until(lambda: len(engine.pids()) == 2, 10, "player and hub, nothing else")
+    until(lambda: engine.alive() and record["pid"] not in engine.pids(), 60, "it is replaced")
+    until(lambda: len(engine.pids()) == 2, 60, "player and hub, nothing else")
 
 
 def test_a_process_whose_record_cannot_be_written_does_not_stay(
@@ -56,10 +56,10 @@ def test_a_process_whose_record_cannot_be_written_does_not_stay(
     assert channel is not None
     assert channel.playback.player is not None
     channel.playback.player.kill(0)
-    until(lambda: book.said("can't be started") > 2, 10, "it was tried again")
+    until(lambda: book.said("can't be started") > 2, 60, "it was tried again")
     assert len(engine.pids()) <= 3
     (folder / ".player.draft").rmdir()
-    until(lambda: len(engine.pids()) == 2, 10, "player and hub, nothing else")
+    until(lambda: len(engine.pids()) == 2, 60, "player and hub, nothing else")
     engine.until_state("on_air")
 
 

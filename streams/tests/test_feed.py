@@ -65,7 +65,7 @@ def relay(tmp_path: Path) -> Iterator[Role]:
         process.spawn(tools, tmp_path, process.PLAYER, ("sleep", "60"), sock=sock), now=0
     )
     made.kill(0)
-    until(made.process.exited, 10, "it is gone")
+    until(made.process.exited, 60, "it is gone")
     yield made
     made.close()
 

@@ -47,13 +47,13 @@ def test_the_slate_is_on_while_the_disk_is_away_and_the_page_says_why(
     node.media.rename(away)
     until(
         lambda: Incident.objects.filter(subject="storage", closed_at=None).exists(),
-        20,
+        60,
         "an incident of the storage",
     )
-    until(lambda: AsRun.objects.filter(kind="slate").exists(), 20, "the slate is on")
+    until(lambda: AsRun.objects.filter(kind="slate").exists(), 60, "the slate is on")
     until(
         lambda: "is not there: is its disk mounted?" in ChannelState.objects.get().cause,
-        10,
+        60,
         "the page says why",
     )
     # Longer than the slate itself, which begins anew every four seconds.
@@ -63,12 +63,12 @@ def test_the_slate_is_on_while_the_disk_is_away_and_the_page_says_why(
             (at := ChannelState.objects.get(channel=channel).measured_at) is not None
             and (at - began).total_seconds() > 10
         ),
-        20,
+        60,
         "some slates were played",
     )
     away.rename(node.media)
-    node.until_state(channel, AirState.ON_AIR, 20)
-    until(lambda: not Incident.objects.filter(closed_at=None).exists(), 20, "all is over")
+    node.until_state(channel, AirState.ON_AIR, 60)
+    until(lambda: not Incident.objects.filter(closed_at=None).exists(), 60, "all is over")
     node.halt(channel)
     # One line of the log, however long it lasted.
     slate = AsRun.objects.get(kind="slate")

@@ -358,7 +358,7 @@ def test_what_is_on_now_is_looked_up_once_a_second(
     # The channel alone is looked up.
     with django_assert_num_queries(1):
         assert asked(client) == before
-    until(lambda: asked(client)["now"]["title"] == "Changed", 10, "it is looked up again")
+    until(lambda: asked(client)["now"]["title"] == "Changed", 60, "it is looked up again")
 
 
 def test_a_zone_that_nobody_knows_is_taken_for_utc(channel: Channel, client: Client) -> None:

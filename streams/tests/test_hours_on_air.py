@@ -37,4 +37,4 @@ def test_hours_put_a_channel_on_the_air_and_take_it_off(
     until(lambda: not Run.objects.filter(ended_at=None).exists(), 40, "it is off the air")
     run.refresh_from_db()
     assert (run.ended_by, run.end_reason) == ("schedule", "stopped")
-    until(lambda: not node.pids(), 10, "nothing runs any more")
+    until(lambda: not node.pids(), 60, "nothing runs any more")

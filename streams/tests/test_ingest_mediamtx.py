@@ -293,7 +293,7 @@ def test_the_thread_outlives_errors(
     monkeypatch.setattr(reconciler, "look", fails_once)
     fake.appear(Session("live/ada", "srt"))
     with reconciler.reconciled():
-        until(live, 10, "it looks again")
+        until(live, 60, "it looks again")
     assert failed
 
 

@@ -92,10 +92,10 @@ def test_mint_go_live_watch_and_revoke(
         says(browser, "[data-f=name]", "Ada Lovelace")
         says(browser, "[data-f=bitrate]", "bit/s", 20)
         says(browser, "[data-f=tracks]", "H264, AAC", 20)
-        until((ingest.folder / "hls/live/ada/index.m3u8").exists, 20, "there is a picture")
+        until((ingest.folder / "hls/live/ada/index.m3u8").exists, 60, "there is a picture")
         seen(browser, "[data-watch]").click()
         played = "return document.querySelector('[data-stream] video').currentTime"
-        until(lambda: browser.execute_script(played) > 1, 20, "the picture plays")
+        until(lambda: browser.execute_script(played) > 1, 60, "the picture plays")
         look(browser, "live")
 
         browser.get(f"{site}{ada.get_absolute_url()}")

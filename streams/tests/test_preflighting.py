@@ -300,7 +300,7 @@ def test_a_preflight_that_fails_itself_or_hangs_keeps_nothing_off_the_air(
     ordered(channel)
     monkeypatch.setattr(preflighting, "LONGEST", 0.05)
     assert pad.flights.held(channel) != ""
-    until(lambda: pad.flights.held(channel) == "", 5, "nobody waits any longer")
+    until(lambda: pad.flights.held(channel) == "", 60, "nobody waits any longer")
 
     def fails(_: Channel) -> Iterator[None]:
         raise OSError("The disk is gone.")
@@ -362,5 +362,5 @@ def test_the_world_is_asked_in_a_thread_of_its_own(channel: Channel) -> None:
     flights = Preflights("a", lambda: None)
     flights.look(timezone.now(), time.monotonic())
     assert flights.held(channel) == ""
-    until(lambda: told(channel).get("storage"), 20, "the storage is asked")
+    until(lambda: told(channel).get("storage"), 60, "the storage is asked")
     flights.close()

@@ -82,8 +82,8 @@ def test_blocks_cut_in_are_filled_up_and_the_list_goes_on(
     node.output(channel, server.address, KEY)
     node.air(channel)
     until(lambda: soft in {row.rule for row in aired(channel)}, 60, "the soft block is on")
-    until(lambda: aired(channel)[-1].rule == "base", 20, "the soft block is over")
-    server.until_sent(KEY, 6, BITRATE, 20)
+    until(lambda: aired(channel)[-1].rule == "base", 60, "the soft block is over")
+    server.until_sent(KEY, 6, BITRATE, 60)
     node.halt(channel)
 
     first, *rows = aired(channel)
@@ -136,7 +136,7 @@ def test_a_restart_in_the_middle_of_an_item_finds_its_place(
     channel = node.channel(node.item(shelf[4]), node.item(shelf[2]))
     node.output(channel, server.address, KEY)
     node.air(channel)
-    server.until_sent(KEY, 9, BITRATE, 30)
+    server.until_sent(KEY, 9, BITRATE, 60)
     if way == "killed":
         # As the power goes: everything at once.
         node.kill_cluster()
@@ -145,8 +145,8 @@ def test_a_restart_in_the_middle_of_an_item_finds_its_place(
     else:
         node.halt(channel)
         node.air(channel)
-    until(lambda: server.sessions(KEY) == 2, 20, "it is on air again")
-    server.until_sent(KEY, 4, BITRATE, 20)
+    until(lambda: server.sessions(KEY) == 2, 60, "it is on air again")
+    server.until_sent(KEY, 4, BITRATE, 60)
     node.halt(channel)
 
     before, after = (stretches(path) for path in server.recordings(KEY))
@@ -167,10 +167,10 @@ def test_a_player_that_dies_in_the_middle_is_gone_on_with(
     channel = node.channel(node.item(shelf[4]), node.item(shelf[2]))
     node.output(channel, server.address, KEY)
     node.air(channel)
-    server.until_sent(KEY, 11, BITRATE, 30)
+    server.until_sent(KEY, 11, BITRATE, 60)
     process.end_all([node.records(channel)[process.PLAYER].pid], [], within=0)
-    until(lambda: AsRun.objects.filter(in_point__gt=0).exists(), 10, "it goes on")
-    server.until_sent(KEY, 6, BITRATE, 20)
+    until(lambda: AsRun.objects.filter(in_point__gt=0).exists(), 60, "it goes on")
+    server.until_sent(KEY, 6, BITRATE, 60)
     node.halt(channel)
     (recording,) = server.recordings(KEY)
     cut, resumed = stretches(recording)[:2]

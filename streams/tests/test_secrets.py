@@ -53,8 +53,8 @@ def running(
 
 def node_start(node: Bench, good: Output, dead: Output) -> None:
     actions.start(good.channel, by="test", now=timezone.now())
-    node.until_output(good, OutputAir.ON_AIR, 15)
-    node.until_output(dead, OutputAir.FAILING, 15)
+    node.until_output(good, OutputAir.ON_AIR, 60)
+    node.until_output(dead, OutputAir.FAILING, 60)
 
 
 def processes() -> Iterator[tuple[str, bytes]]:

@@ -66,7 +66,7 @@ def seen(browser: Chrome, selector: str) -> WebElement:
                 continue
         return None
 
-    found = until(look, 10, f"{selector} shows")
+    found = until(look, 60, f"{selector} shows")
     assert found is not None
     return found
 

@@ -43,7 +43,7 @@ def site(transactional_db: None, tmp_path: Path) -> Iterator[Served]:
                 stderr=out,
             )
         try:
-            until(lambda: is_open(port) or nginx.poll() is not None, 10, "nginx is open")
+            until(lambda: is_open(port) or nginx.poll() is not None, 60, "nginx is open")
             assert nginx.poll() is None, log.read_text()
             yield Served(port, running.process, running.log)
         finally:
@@ -94,12 +94,12 @@ def test_streams_pages_and_addresses(site: Served) -> None:
             line.request("GET", "/api/v1/channels/demo/events", headers=here)
             with line.getresponse() as stream:
                 assert stream.status == 200
-                until(lambda: stream.readline().startswith(b"data: "), 5, "its first event")
+                until(lambda: stream.readline().startswith(b"data: "), 60, "its first event")
                 Channel.objects.filter(pk=channel.pk).update(order="on")
                 assert json.loads(mine.recv(timeout=5))["data"]["order"] == "on"
                 # nginx keeps nothing back.
                 event = until(
-                    lambda: stream.readline().removeprefix(b"data: ").strip(), 5, "it"
+                    lambda: stream.readline().removeprefix(b"data: ").strip(), 60, "it"
                 )
                 assert json.loads(event)["data"]["order"] == "on"
     # nginx's word is the visitor's address, and a visitor can't put another into its mouth.

@@ -173,7 +173,7 @@ class TestRun:
         parent = running.process.pid
         web = child(parent, "gunicorn")
         web.kill()
-        until(lambda: child(parent, "gunicorn").pid != web.pid, 20, "a new web")
+        until(lambda: child(parent, "gunicorn").pid != web.pid, 60, "a new web")
         until(running.on_air, 30, "the pages again")
 
     def test_after_sigkill_ffmpeg_plays_on_and_is_adopted(
@@ -227,4 +227,4 @@ def child(parent: int, word: str) -> psutil.Process:
                     found.append(process)
         return found
 
-    return until(look, 20, f"a child with {word} in its command line")[0]
+    return until(look, 60, f"a child with {word} in its command line")[0]

@@ -57,7 +57,7 @@ class BucketServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        until(self._answers, 20, "the bucket's server answers")
+        until(self._answers, 60, "the bucket's server answers")
         with closing(self._client()) as client:
             client.create_bucket(Bucket=BUCKET)
             for key, path in self.files.items():

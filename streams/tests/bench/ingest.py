@@ -64,7 +64,7 @@ class NginxIngest:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        until(self._answers, 5, "nginx listens")
+        until(self._answers, 60, "nginx listens")
 
     def _answers(self) -> bool:
         with socket.socket() as sock:
