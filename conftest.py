@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,16 @@ def need(present: object, what: str) -> None:
     if os.environ.get("CI", "").lower() in {"1", "true"}:
         pytest.fail(sentence)
     pytest.skip(sentence)
+
+
+@pytest.fixture(autouse=True)
+def no_requests_in_hand() -> Iterator[None]:
+    """What a process holds of a limit was drawn from the database of the test before."""
+    yield
+    # After the settings are chosen, which a test of pytest's options is not.
+    from streamsite import throttle  # noqa: PLC0415
+
+    throttle.forget()
 
 
 @pytest.fixture(scope="session")

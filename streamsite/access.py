@@ -114,7 +114,7 @@ def known_key(text: str, address: str) -> ApiKey:
         return keys.authenticate(Secret(text), address=address, now=now)
     except KeyRefusedError as refusal:
         if refusal.reason == "unknown":
-            throttle.count({failures: throttle.WRONG_KEYS}, now)
+            throttle.note(failures, now)
         raise ProblemError(Kind(f"key-{refusal.reason}"), str(refusal)) from None
 
 

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from pytest_django import Settings
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from streams.tests import rows
 from streamsite import keys, throttle
@@ -19,6 +19,7 @@ from streamsite.models import ApiKey, Tally
 from streamsite.throttle import Allowance, count, look, source
 
 NOW = datetime(2026, 3, 1, 12, 0, 15, tzinfo=UTC)
+NOW_MINUTE = throttle._minute(NOW)
 LIST = "/api/v1/channels"
 UNKNOWN = {"X-API-Key": "ssk_" + "a" * 43}
 
@@ -63,7 +64,7 @@ def test_the_tightest_limit_is_told() -> None:
 @pytest.mark.django_db
 def test_looking_counts_nothing() -> None:
     assert look("wrong a", 1, NOW) == Allowance(1, 0, 45)
-    count({"wrong a": 1}, NOW)
+    throttle.note("wrong a", NOW)
     assert look("wrong a", 1, NOW).exceeded
     assert look("wrong a", 1, NOW).exceeded
     assert not look("wrong a", 1, NOW + timedelta(minutes=1)).exceeded
@@ -79,17 +80,37 @@ def test_old_counts_are_swept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_at_once_are_all_counted() -> None:
-    def one(_: int) -> int:
+def test_of_many_at_once_no_more_are_let_in_than_the_limit() -> None:
+    def one(_: int) -> bool:
         try:
-            return count({"address a": 1000, "key 1": 1000}, NOW).remaining
+            return count({"address a": 150, "key 1": 1000}, NOW).exceeded
         finally:
             connection.close()
 
     with ThreadPoolExecutor(8) as pool:
-        told = sorted(pool.map(one, range(200)))
-    # Each saw another number.
-    assert told == list(range(800, 1000))
+        exceeded = list(pool.map(one, range(200)))
+    assert exceeded.count(False) == 150
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("limit", [1, 7, 60, 1200])
+def test_processes_share_a_limit_with_few_writes(
+    limit: int, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    throttle._sweep(NOW_MINUTE)
+    two = [throttle._Shares(), throttle._Shares()]
+    asked = [two[number % 3 == 0] for number in range(limit * 2)]
+    # Each also asks once to learn that nothing is left.
+    with django_assert_max_num_queries(min(limit + len(two), 60)):
+        told = [each.take("address a", limit, NOW_MINUTE) for each in asked]
+    let_in = [left for left in told if left is not None]
+    assert len(let_in) == limit
+    assert told[0] == limit - 1
+    assert let_in[-1] == 0
+    # Once it is used up, nothing is written any more.
+    with django_assert_max_num_queries(0):
+        assert {each.take("address a", limit, NOW_MINUTE) for each in two} == {None}
+        assert two[0].take("address a", limit, NOW_MINUTE) is None
 
 
 @pytest.mark.parametrize(
