@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from media_library.location import LocalFile, Location, SignedUrl
+from streamsite.priority import session_steps_back
 
 #: Containers a file of the library may be. Without this list an HLS playlist renamed .mp4
 #: makes FFmpeg open whatever stands in it; a list of protocols alone does not stop that.
@@ -162,6 +163,7 @@ def run(
         start_new_session=True,
     )
     try:
+        session_steps_back(process.pid)
         _limit(process.pid, bounds)
         said, complaint = _listen(process, argv[0], bounds, on_line, watch)
         status = process.wait(GRACE)

@@ -20,6 +20,7 @@ from django_q.tasks import async_task
 from media_library.downloads import worker
 from media_library.tasks import sweep_downloads
 from streamsite.cluster import CANARY_TASK, Care, run
+from streamsite.priority import step_back
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -73,6 +74,7 @@ def playout_care() -> Care:
 
 
 def jobs_care() -> Care:
+    step_back()
     for name, task, minutes in SCHEDULES:
         Schedule.objects.update_or_create(
             name=name,
@@ -91,6 +93,7 @@ def jobs_care() -> Care:
 
 
 def downloads_care() -> Care:
+    step_back()
     # What a worker that was killed left is taken up at once, not at the next sweep.
     sweep_downloads()
     connections.close_all()
