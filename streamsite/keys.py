@@ -10,6 +10,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Final
 
 from django.db.models import Q
@@ -26,6 +27,7 @@ _MARK: Final = "ssk_"
 _SHOWN: Final = len(_MARK) + 6
 #: When a key was used last is written once in so long: a row a request would be dear.
 USED: Final = timedelta(minutes=1)
+_noting: Final = Lock()
 
 
 class KeyRefusedError(Exception):
@@ -113,8 +115,18 @@ def authenticate(key: Secret, *, address: str, now: datetime) -> ApiKey:
             "address", f"The API key is not taken from {address or 'there'}: see its addresses."
         )
     if row.last_used_at is None or row.last_used_at <= now - USED:
+        _note_use(row, address, now)
+    return row
+
+
+def _note_use(row: ApiKey, address: str, now: datetime) -> None:
+    """Where another thread is at it, the key's next request will do it."""
+    if not _noting.acquire(blocking=False):
+        return
+    try:
         # Another process may have noted it meanwhile: one write a minute is enough for both.
         stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USED)
         noted = ApiKey.objects.filter(stale, pk=row.pk)
         noted.update(last_used_at=now, last_address=address[:64])
-    return row
+    finally:
+        _noting.release()

@@ -38,6 +38,7 @@ _MOST: Final = 100
 
 _swept: Final = {"minute": 0}
 _sweeping: Final = Lock()
+_writing: Final = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,9 @@ def _add(name: str, portion: int, minute: int) -> int:
         f"count = excluded.count + CASE WHEN {table}.minute = excluded.minute "
         f"THEN {table}.count ELSE 0 END RETURNING count"
     )
-    with connection.cursor() as cursor:
+    # One thread after the other: at a new minute all write at once, and SQLite lets who finds
+    # it busy sleep longer and longer.
+    with _writing, connection.cursor() as cursor:
         cursor.execute(statement, [name, minute, portion])
         (counted,) = cursor.fetchone()
     _sweep(minute)
