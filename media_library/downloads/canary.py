@@ -20,11 +20,11 @@ from typing import Any, Final
 
 from django.conf import settings
 
-from media_library.downloads.addresses import Rules
 from media_library.downloads.errors import UPCOMING, plain
 from media_library.downloads.options import PROTOCOLS, Options, Place, parameters
 from media_library.downloads.process import Runner, RunnerError, limits
 from media_library.downloads.proxy import Proxy
+from streamsite.addresses import Rules
 
 #: Seconds for the question and for the trial; both take two on an idle machine.
 ASKED: Final = 60.0

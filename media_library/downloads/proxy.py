@@ -24,10 +24,11 @@ from secrets import token_urlsafe
 from typing import Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
-from media_library.downloads.addresses import (
+from streamsite.addresses import (
     NotFoundError,
     RefusedError,
     Rules,
+    connected,
     judged,
     resolve,
 )
@@ -158,7 +159,7 @@ class Proxy:
             addresses = judged(
                 target.host, target.port, self._find(target.host, target.port), self._rules
             )
-            server = _connected(addresses, target.port)
+            server = connected(addresses, target.port, CONNECT)
         except _BadRequestError as fault:
             _say(client, f"400 {fault}")
         except RefusedError as refusal:
@@ -287,16 +288,6 @@ def answer(head: bytes, rest: bytes) -> bytes:
     first, *lines = head.split(b"\r\n")
     kept = [line for line in lines if line.split(b":")[0].strip().lower() not in _OF_A_LEG]
     return b"\r\n".join([first, *kept, b"Connection: close", b"", rest])
-
-
-def _connected(addresses: list[str], port: int) -> socket.socket:
-    fault: OSError = ConnectionError("No address")
-    for each in addresses:
-        try:
-            return socket.create_connection((each, port), timeout=CONNECT)
-        except OSError as error:
-            fault = error
-    raise fault
 
 
 def _say(client: socket.socket, status: str) -> None:

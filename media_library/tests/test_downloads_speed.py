@@ -14,13 +14,13 @@ import pytest
 from pytest_django import Settings
 
 from media_library.downloads import jobs
-from media_library.downloads.addresses import networks
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import Options
 from media_library.models import DownloadJob
 from media_library.tests import web as sites
 from media_library.tests.downloading import Cluster
 from media_library.tests.web import Web, web_site
+from streamsite.addresses import networks
 from streamsite.tests.waiting import until
 
 pytestmark = [

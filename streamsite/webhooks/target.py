@@ -1,13 +1,11 @@
 """The one door to endpoints: where they may be, and one POST there.
 
 A name is resolved once, each of its addresses is judged, and one of those very addresses is
-connected to: a name that changes its mind between two questions gains nothing. Redirections
-are not followed, and no proxy is asked.
+connected to (streamsite.addresses). Redirections are not followed, and no proxy is asked.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
@@ -17,15 +15,12 @@ from threading import Timer
 from typing import Final
 from urllib.parse import urlsplit
 
+from streamsite.addresses import NotFoundError, connected, is_public, resolve
+
 #: Seconds to connect, and for each part of the answer.
 PATIENCE: Final = 10.0
 #: Seconds of a whole attempt: a receiver that answers a byte at a time is cut off.
 WHOLE: Final = 20.0
-#: RFC 6052, and RFC 4291's IPv4-compatible addresses: IPv4 in the last four bytes.
-_IPV4_WITHIN: Final = (
-    ipaddress.IPv6Network("64:ff9b::/96"),
-    ipaddress.IPv6Network("::/96"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +31,6 @@ class Answer:
     fault: str
 
 
-def is_public(address: str) -> bool:
-    """Whether it is on the open internet, whatever form it is written in."""
-    known: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(
-        address.partition("%")[0]
-    )
-    if isinstance(known, ipaddress.IPv6Address):
-        known = _ipv4_of(known) or known
-    # Python counts multicast as global.
-    return known.is_global and not known.is_multicast and not known.is_reserved
-
-
-def _ipv4_of(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that is reached in the end."""
-    if address.ipv4_mapped or address.sixtofour:
-        return address.ipv4_mapped or address.sixtofour
-    if address.teredo:
-        return address.teredo[1]
-    if any(address in network for network in _IPV4_WITHIN) and int(address) > 1:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return None
-
-
 def post(url: str, body: bytes, headers: Mapping[str, str], *, private: bool) -> Answer:
     """One attempt. `private`: addresses that are not of the open internet may be asked."""
     parts = urlsplit(url)
@@ -65,10 +38,9 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, private: bool) ->
     tls = parts.scheme == "https"
     port = parts.port or (443 if tls else 80)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+        addresses = resolve(host, port)
+    except NotFoundError:
         return Answer(None, f"No name server says where {host} is.")
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not private and (inside := [each for each in addresses if not is_public(each)]):
         return Answer(
             None,
@@ -110,19 +82,9 @@ class _Pinned(HTTPConnection):
         self._tls = ssl.create_default_context() if tls else None
 
     def connect(self) -> None:
-        self.sock = self._connected()
+        self.sock = connected(self._addresses, self.port, PATIENCE)
         if self._tls is not None:
             self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
-
-    def _connected(self) -> socket.socket:
-        """To the first that takes it. Raises `OSError`."""
-        fault: OSError = OSError("It has no address.")
-        for address in self._addresses:
-            try:
-                return socket.create_connection((address, self.port), PATIENCE)
-            except OSError as error:
-                fault = error
-        raise fault
 
     def cut(self) -> None:
         if self.sock is not None:

@@ -1,4 +1,9 @@
-"""Which addresses a download may reach. Pure; `resolve` alone asks the machine's resolver."""
+"""Which addresses the site itself may ask for others: endpoints of webhooks, films, pages.
+
+Pure; `resolve` alone asks the machine's resolver. Whoever connects does so to the very
+addresses that were judged: a name that answers otherwise a moment later (DNS rebinding) gains
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +23,17 @@ from typing import Final
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-#: RFC 6052: an IPv4 address in its last 32 bits, translated by whoever is on the way.
-_NAT64: Final = IPv6Network("64:ff9b::/96")
-#: RFC 4291, 2.5.5.1: obsolete, but some systems still connect to what is in it.
-_COMPATIBLE: Final = IPv6Network("::/96")
+#: IPv4 in the last 32 bits: translated by whoever is on the way (RFC 6052), or, as RFC 4291
+#: had it in 2.5.5.1, obsolete, connected to by some systems still.
+_IPV4_WITHIN: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
+#: Of a site's own, and global to some releases of Python: translated as that site likes
+#: (RFC 8215), and what RFC 3879 took out of use.
+_LOCAL: Final = (IPv6Network("64:ff9b:1::/48"), IPv6Network("fec0::/10"))
 _LOW: Final = 0xFFFFFFFF
 
 
 class RefusedError(Exception):
-    """A download may not go there. `str()` names the address, without a path."""
+    """Nobody may go there. `str()` names the address, without a path."""
 
 
 class NotFoundError(Exception):
@@ -46,7 +53,7 @@ def networks(words: Sequence[str]) -> tuple[Network, ...]:
 
 
 def unwrap(address: Address) -> Address:
-    """The address that is reached in the end: IPv6 has four ways of naming an IPv4 one."""
+    """The address that is reached in the end: IPv6 has many ways of naming an IPv4 one."""
     if isinstance(address, IPv4Address):
         return address
     if address.ipv4_mapped is not None:
@@ -55,18 +62,32 @@ def unwrap(address: Address) -> Address:
         return address.sixtofour
     if address.teredo is not None:
         return address.teredo[1]
-    loopback_or_none = int(address) <= 1
-    if address in _NAT64 or (address in _COMPATIBLE and not loopback_or_none):
+    # Loopback and none at all are the first two of ::/96.
+    if int(address) > 1 and any(address in each for each in _IPV4_WITHIN):
         return IPv4Address(int(address) & _LOW)
     return address
 
 
-def may_reach(address: Address, rules: Rules) -> bool:
-    inner = unwrap(address)
-    if any(inner.version == each.version and inner in each for each in rules.also):
-        return True
+def is_public(address: str) -> bool:
+    """Whether it is on the open internet, whatever form it is written in."""
+    # A scope, as in fe80::1%eth0, is of this machine's links.
+    return "%" not in address and _is_public(unwrap(ip_address(address)))
+
+
+def _is_public(inner: Address) -> bool:
+    if isinstance(inner, IPv6Address) and any(inner in each for each in _LOCAL):
+        return False
     # Python counts multicast as global.
     return inner.is_global and not inner.is_multicast and not inner.is_reserved
+
+
+def may_reach(address: str, rules: Rules) -> bool:
+    if "%" in address:
+        return False
+    inner = unwrap(ip_address(address))
+    if any(inner.version == each.version and inner in each for each in rules.also):
+        return True
+    return _is_public(inner)
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -86,7 +107,17 @@ def judged(host: str, port: int, addresses: Sequence[str], rules: Rules) -> list
     if port not in rules.ports:
         raise RefusedError(f"port {port} of {host}")
     for each in addresses:
-        # A scope, as in fe80::1%eth0, is of this machine's links.
-        if "%" in each or not may_reach(ip_address(each), rules):
+        if not may_reach(each, rules):
             raise RefusedError(host if host == each else f"{host}, which is {each}")
     return list(addresses)
+
+
+def connected(addresses: Sequence[str], port: int, patience: float) -> socket.socket:
+    """To the first that takes it, within so many seconds each. Raises `OSError`."""
+    fault: OSError = ConnectionError("It has no address.")
+    for each in addresses:
+        try:
+            return socket.create_connection((each, port), patience)
+        except OSError as error:
+            fault = error
+    raise fault
