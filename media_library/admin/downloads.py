@@ -19,8 +19,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from media_library import words
 from media_library.downloads import cookies
 from media_library.models import DownloadBatch, DownloadJob, SiteCookies
-from media_library.views.downloads import shown
-from media_library.views.downloads import told as told_of
+from media_library.views.downloads import under_way
 
 _COLOURS = {
     "queued": "default",
@@ -62,8 +61,19 @@ class DownloadJobAdmin(_ReadOnly):
     def changelist_view(
         self, request: HttpRequest, extra_context: Any = None
     ) -> HttpResponseBase:
-        context = {**(extra_context or {}), "under_way": [told_of(job) for job in shown()]}
+        context = {**(extra_context or {}), "under_way": under_way()}
         page: HttpResponseBase = super().changelist_view(request, context)
+        return page
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: Any = None,
+    ) -> HttpResponseBase:
+        context = {**(extra_context or {}), "under_way": under_way(object_id)}
+        page: HttpResponseBase = super().change_view(request, object_id, form_url, context)
         return page
 
     @admin.display(description="Video", ordering="title")

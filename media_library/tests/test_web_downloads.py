@@ -14,14 +14,14 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from media_library.downloads import jobs
-from media_library.downloads.addresses import networks
 from media_library.downloads.errors import Code, verdict
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import Options
-from media_library.models import DownloadBatch, DownloadJob, SiteCookies
+from media_library.models import DownloadBatch, DownloadJob, SiteCookies, SitePause
 from media_library.tests import rows
 from media_library.tests import web as sites
 from media_library.tests.web import Web, web_site
+from streamsite.addresses import networks
 
 pytestmark = pytest.mark.django_db
 Status = DownloadJob.Status
@@ -127,6 +127,29 @@ def test_what_is_under_way_is_shown_and_polled(client: Client) -> None:
     assert "Nosferatu" in page
 
 
+def test_why_one_waits_is_told(client: Client) -> None:
+    paused, later, soon = (job() for _ in range(3))
+    DownloadJob.objects.filter(pk=paused.pk).update(site="busy.example")
+    until = timezone.now() + timedelta(hours=2)
+    SitePause.objects.create(site="busy.example", until=until, why="429")
+    DownloadJob.objects.filter(pk=later.pk).update(due_at=until, fault="It broke.")
+    told = client.get(reverse("media-downloads-status")).json()["jobs"]
+    notes = {each["id"]: each["note"] for each in told}
+    at = f"{timezone.localtime(until):%-d %B, %H:%M}."
+    assert notes == {
+        paused.pk: f"busy.example wants to be left alone until {at}",
+        later.pk: f"It broke. Next try: {at}",
+        soon.pk: "",
+    }
+    assert {each["id"] for each in told if each["can_retry"]} == {paused.pk, later.pk}
+    one = client.get(reverse("media-downloads-status"), {"job": str(later.pk)}).json()
+    assert [each["id"] for each in one["jobs"]] == [later.pk]
+    for none in ("x", "9" * 30):
+        assert client.get(reverse("media-downloads-status"), {"job": none}).json() == {
+            "jobs": []
+        }
+
+
 def test_cancel_and_try_again(client: Client) -> None:
     one = job()
     client.post(reverse("media-download-cancel", args=[one.pk]))
@@ -160,7 +183,10 @@ def test_each_state_has_its_page(client: Client, status: str) -> None:
     assert "It broke." in page
     assert f"(&#x27;{status}" not in page
     assert "<b>careful</b>" not in page
-    assert ("Try again" in page) == (status in {"queued", "failed", "cancelled"})
+    assert ("Try again" in page) == (status in {"failed", "cancelled"})
+    assert ("Try now" in page) == (status == "queued")
+    # As it goes on, with a bar.
+    assert ("<progress" in page) == (status not in DownloadJob.OVER)
     assert ("sx-stop" in page) == (status not in DownloadJob.OVER)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -20,6 +19,7 @@ from streamsite.answers import staff
 
 VIEW: Final = "media_library.view_downloadjob"
 UPDATE: Final = "media_library.update_downloader"
+_Judged = health.Finding | health.Site | health.Cookies
 
 
 @require_http_methods(["GET", "POST"])
@@ -30,12 +30,52 @@ def page(request: HttpRequest) -> HttpResponseBase:
             raise PermissionDenied
         _order(request)
         return redirect("media-download-tool")
+    report = health.report(timezone.now())
     context = {
         **admin.site.each_context(request),
         "title": "Download tool",
-        "report": asdict(health.report(timezone.now())),
+        "report": report,
+        "tables": tables(report),
     }
     return TemplateResponse(request, "media_library/download_tool.html", context)
+
+
+def tables(report: health.Report) -> list[dict[str, Any]]:
+    """What the page shows: each row has a name, cells, a state, and what that means."""
+    return [
+        {
+            "name": "tool",
+            "title": "yt-dlp on this machine",
+            "heads": ("What", "Found"),
+            "rows": [_row(each, each.name, each.value) for each in report.findings],
+        },
+        {
+            "name": "sites",
+            "title": f"Sites in the last {report.days} days",
+            "heads": ("Site", "Came", "Failed"),
+            "rows": [_row(each, each.site, each.done, each.failed) for each in report.sites],
+            "empty": "Nothing was downloaded.",
+        },
+        {
+            "name": "cookies",
+            "title": "Site cookies",
+            "heads": ("Site", "Age in days", "Used"),
+            "rows": [
+                _row(each, each.domain, each.age_days, each.used_at or "never")
+                for each in report.cookies
+            ],
+            "empty": "There are none: sites that want a login refuse.",
+        },
+    ]
+
+
+def _row(found: _Judged, name: str, *cells: object) -> dict[str, object]:
+    return {
+        "name": name,
+        "cells": cells,
+        "state": found.state,
+        "sentence": found.sentence,
+    }
 
 
 def _order(request: HttpRequest) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
 from django import forms
@@ -15,6 +16,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from media_library import words
@@ -30,7 +32,7 @@ from media_library.downloads.options import (
     Subtitles,
 )
 from media_library.downloads.preview import BusyError
-from media_library.models import DownloadBatch, DownloadJob
+from media_library.models import DownloadBatch, DownloadJob, SitePause
 from streamsite.answers import staff, unless_seen
 
 ADD: Final = "media_library.add_downloadjob"
@@ -40,6 +42,8 @@ CHANGE: Final = "media_library.change_downloadjob"
 ANY_SITE: Final = "media_library.download_from_any_site"
 #: Jobs that the page shows at once.
 SHOWN: Final = 40
+#: 2^63 has so many digits.
+_DIGITS: Final = 19
 LIST: Final = "admin:media_library_downloadjob_changelist"
 
 _QUALITIES: Final = [
@@ -195,8 +199,37 @@ def _ordered(request: HttpRequest, form: AddForm) -> HttpResponseBase:
 # ---- watched ---------------------------------------------------------------------------------
 
 
-def told(job: DownloadJob) -> dict[str, Any]:
-    """What the page shows of a job."""
+def under_way(job: str | None = None) -> list[dict[str, Any]]:
+    """All that is not over, the running ones first; or the one with that number alone."""
+    now = timezone.now()
+    left_alone = dict(SitePause.objects.filter(until__gt=now).values_list("site", "until"))
+    return [told(each, now, left_alone.get(each.site)) for each in _going(job)]
+
+
+def _going(job: str | None) -> list[DownloadJob]:
+    going = DownloadJob.objects.exclude(status__in=DownloadJob.OVER).select_related("batch")
+    if job is not None:
+        going = going.filter(pk=job if job.isdecimal() and len(job) < _DIGITS else 0)
+    # Those that wait have no process.
+    return list(going.order_by(F("session").asc(nulls_last=True), "due_at", "pk")[:SHOWN])
+
+
+def _waits(job: DownloadJob, now: datetime, left_alone_until: datetime | None) -> str:
+    """Why one that is queued is not begun."""
+    until = max(filter(None, (job.due_at, left_alone_until)))
+    if job.status != DownloadJob.Status.QUEUED or until <= now + timedelta(minutes=1):
+        return ""
+    when = f"{timezone.localtime(until):%-d %B, %H:%M}"
+    if left_alone_until == until:
+        return f"{job.site} wants to be left alone until {when}."
+    return f"Next try: {when}."
+
+
+def told(
+    job: DownloadJob, now: datetime, left_alone_until: datetime | None = None
+) -> dict[str, Any]:
+    """What the page shows of a job; its site may have to be left alone for a while."""
+    why = (job.note or job.fault, _waits(job, now, left_alone_until))
     return {
         "id": job.pk,
         "title": str(job),
@@ -206,7 +239,7 @@ def told(job: DownloadJob) -> dict[str, Any]:
         "percent": job.percent,
         # A merge tells no progress: a bar without an end, instead of one that stands still.
         "moving": job.status in {"extracting", "processing"},
-        "note": job.note or job.fault,
+        "note": " ".join(filter(None, why)),
         "speed": f"{words.size(job.speed)}/s" if job.speed else "",
         "left": words.length(job.seconds_left) if job.seconds_left is not None else "",
         "size": words.size(job.bytes_total) if job.bytes_total else "",
@@ -214,24 +247,17 @@ def told(job: DownloadJob) -> dict[str, Any]:
         "cancelling": job.cancel_asked and job.running,
         "over": job.over,
         "can_retry": job.status in {"failed", "cancelled"}
-        or (job.status == "queued" and bool(job.fault)),
+        or (job.status == "queued" and any(why)),
     }
 
 
 @require_GET
 @staff(VIEW)
 def status(request: HttpRequest) -> HttpResponseBase:
-    """All that is not over, the running ones first; the same answer costs 304 and no bytes."""
-    body = json.dumps(
-        {"jobs": [told(job) for job in shown()]}, cls=DjangoJSONEncoder, separators=(",", ":")
-    )
+    """What is under way, or one job of it; the same answer costs 304 and no bytes."""
+    found = {"jobs": under_way(request.GET.get("job"))}
+    body = json.dumps(found, cls=DjangoJSONEncoder, separators=(",", ":"))
     return unless_seen(request, body.encode(), "application/json")
-
-
-def shown() -> list[DownloadJob]:
-    going = DownloadJob.objects.exclude(status__in=DownloadJob.OVER).select_related("batch")
-    # Those that wait have no process.
-    return list(going.order_by(F("session").asc(nulls_last=True), "due_at", "pk")[:SHOWN])
 
 
 @require_POST
@@ -249,7 +275,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponseBase:
 @staff(CHANGE)
 def retry(request: HttpRequest, pk: int) -> HttpResponseBase:
     job = get_object_or_404(DownloadJob, pk=pk)
-    _try(request, lambda: jobs.retry(job), f"{job} is tried again.")
+    _try(request, lambda: jobs.retry(job, lift=True), f"{job} is tried again.")
     return redirect(LIST)
 
 

@@ -6,7 +6,7 @@
   const root = document.querySelector("[data-downloads]");
   const list = root.querySelector("[data-jobs]");
   const may = list.dataset.may === "yes";
-  let known = null;
+  let known = new Set([...list.children].map((each) => each.dataset.id));
 
   function button(text, kind, address, id) {
     const made = document.createElement("button");
@@ -76,10 +76,11 @@
     }
     const here = new Set(jobs.map((job) => String(job.id)));
     for (const [id, each] of rows) if (!here.has(id)) each.remove();
-    // The list below has those that are over as they were when the page was made.
-    const over = known && [...known].some((id) => !here.has(id));
+    // What is below has those that are over as they were when the page was made. Nothing that
+    // somebody is ticking there is taken from under the hand.
+    const over = [...known].some((id) => !here.has(id));
     known = here;
-    if (over) location.reload();
+    if (over && !document.querySelector(".action-select:checked")) location.reload();
   });
 
   onLost((when, sentence) => {
