@@ -6,7 +6,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from media_library import actions, bell, places, preparing, probing, workplace
-from media_library.downloads import jobs, schedules, tool, worker
+from media_library.downloads import attempt, jobs, recovery, schedules, tool, worker
 from media_library.downloads.tool import UpdateError
 from media_library.models import MediaItem
 
@@ -68,7 +68,7 @@ def sweep_library() -> str:
 
 def download_next() -> str:
     """Do the download that waits longest, and ring for the next."""
-    worker.sing()
+    attempt.sing()
     job = jobs.take_next(timezone.now())
     if job is None:
         return "Nothing to do."
@@ -84,12 +84,13 @@ def download_next() -> str:
 def sweep_downloads() -> str:
     """Queue again what dead workers left, and ring for what nobody does. Every minute."""
     now = timezone.now()
-    gone, left = jobs.recover(now)
+    gone, left = recovery.recover(now)
     waits = jobs.waiting(now).count()
     for _ in range(max(1, min(waits, settings.DOWNLOAD_JOBS))):
         # Once at least: it is also the canary of the downloads' cluster.
         jobs.ring()
-    return f"{gone} given up, {left} left behind, {waits} waiting, {jobs.tidy(now)} tidied up."
+    tidied = recovery.tidy(now)
+    return f"{gone} given up, {left} left behind, {waits} waiting, {tidied} tidied up."
 
 
 def update_downloader() -> str:

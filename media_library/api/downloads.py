@@ -314,8 +314,9 @@ def downloads_health(
 
 @router.post("/retry/{id}", response={202: JobDetail}, summary="Try again, from where it was")
 def retry(request: HttpRequest, id: Id) -> Status[DownloadJob]:
+    """Of a key, it waits until its site may be asked again, if that wants to be left alone."""
     job = get_object_or_404(seen_by(caller(request)), pk=id)
-    jobs.retry(job)
+    jobs.retry(job, lift=caller(request).key is None)
     noted(request, job, "Another try ordered.")
     return Status(202, job)
 

@@ -6,8 +6,9 @@ carries a code of ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from platform import python_version
 from re import compile as pattern
@@ -29,6 +30,10 @@ _SILENT_STEPS: Final = frozenset({"Gate", "Chosen", "MoveFiles"})
 _LANGUAGE: Final = pattern(r"[A-Za-z0-9-]{2,35}")
 _SUBTITLES: Final = frozenset({"vtt", "srt"})
 _LISTS: Final = frozenset({"playlist", "multi_video"})
+#: Whose addresses in a list are lists: a channel's videos, its shorts.
+_OF_LISTS: Final = frozenset({"YoutubeTab", "YoutubePlaylist"})
+#: Lists in lists that are followed.
+DEEPEST: Final = 2
 Tell = Callable[..., None]
 
 
@@ -74,6 +79,10 @@ class GatePP(PostProcessor):  # type: ignore[misc]
         self._tell = tell
 
     def run(self, info: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        for name, said in info.items():
+            if isinstance(said, str):
+                # Lone halves of a character (surrogates) go into no command line of FFmpeg's.
+                info[name] = said.encode(errors="replace").decode()
         begins = info.get("release_timestamp")
         if info.get("live_status") == "is_upcoming":
             raise Stop("not_yet_live", "It has not begun.", begins=begins)
@@ -187,7 +196,8 @@ def run(job: Mapping[str, Any], tell: Any, log: Any) -> None:
     if job["mode"] == "look":
         with Bounded(base) as ydl:
             found = ydl.extract_info(job["url"], download=False)
-            tell("looked", **_looked(found or {}, job["cap"]))
+            entries = list(islice(_entries(ydl, found or {}), job["cap"]))
+            tell("looked", **_looked(found or {}, entries))
         return
     info = _film(job, base, tell)
     if job.get("subtitles"):
@@ -278,7 +288,21 @@ def _about(info: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _looked(found: Mapping[str, Any], cap: int) -> dict[str, Any]:
+def _entries(ydl: Any, found: Mapping[str, Any], *, depth: int = 0) -> Iterator[Any]:
+    """The videos of a list, and of lists in it; each as it is asked for."""
+    for each in found.get("entries") or ():
+        if not each:
+            continue
+        inner = each
+        if each.get("ie_key") in _OF_LISTS and depth < DEEPEST:
+            inner = ydl.extract_info(each["url"], download=False) or {}
+        if inner.get("_type") in _LISTS:
+            yield from _entries(ydl, inner, depth=depth + 1)
+        else:
+            yield each
+
+
+def _looked(found: Mapping[str, Any], listed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What a look tells: of a playlist its entries, of a video its formats."""
     about = _about(found)
     if found.get("_type") not in _LISTS:
@@ -292,12 +316,12 @@ def _looked(found: Mapping[str, Any], cap: int) -> dict[str, Any]:
             "subtitles": sorted(str(each) for each in languages),
             "entries": [],
         }
-    entries: list[dict[str, Any]] = []
-    for each in found.get("entries") or ():
-        if len(entries) >= cap:
-            break
-        if each:
-            url = str(each.get("webpage_url") or each.get("url") or "")
-            entries.append({**_about(each), "page": url[:2000]})
+    entries = [
+        {**_about(each), "page": str(each.get("webpage_url") or each.get("url") or "")[:2000]}
+        for each in listed
+    ]
     total = found.get("playlist_count")
+    if total is not None and total < len(entries):
+        # It is a list of lists.
+        total = None
     return {**about, "playlist": True, "count": total, "entries": entries}

@@ -1,4 +1,4 @@
-"""Downloads: what people order, who takes them up, and what dead workers leave.
+"""Downloads: what people order, who takes them up, and how they are given back.
 
 A job is taken by a conditional update that writes a claim of this try alone; who takes the
 claim away stops the work within a second. Waiting jobs hold no message of the queue: one that
@@ -8,7 +8,6 @@ is lost costs a minute.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,26 +19,19 @@ from urllib.parse import urlsplit
 import psutil
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, F, QuerySet
 from django.utils import timezone
 
 from media_library import announce
-from media_library.downloads.errors import Code, Verdict, verdict
+from media_library.downloads.errors import Verdict
 from media_library.downloads.options import Options, Sound
-from media_library.downloads.process import sweep
 from media_library.models import DownloadBatch, DownloadJob, DownloadSchedule, SitePause
 from streamsite.models import ApiKey
 
 Status = DownloadJob.Status
 
-#: A worker speaks every second or two; one that is silent for so long is dead.
-SILENT: Final = timedelta(seconds=45)
-#: Tries of a job whose worker died at it, before it is taken for the job's fault.
-DEATHS: Final = 3
 #: Tries at what may pass.
 TRIES: Final = 5
-#: Part files of a failed download are kept for so long, for a retry that goes on.
-KEPT: Final = timedelta(days=7)
 LONGEST_URL: Final = 2000
 #: Addresses of one batch.
 MOST_AT_ONCE: Final = 500
@@ -87,9 +79,20 @@ def cleaned(url: str) -> str:
     return url
 
 
+#: Hosts of one site: its cookies serve there, and if it wants to be left alone, so do they.
+_SAME: Final = {
+    **dict.fromkeys(("youtu.be", "music.youtube.com", "youtube-nocookie.com"), "youtube.com"),
+    "player.vimeo.com": "vimeo.com",
+    "dai.ly": "dailymotion.com",
+    "fb.watch": "facebook.com",
+    "clips.twitch.tv": "twitch.tv",
+    "twitter.com": "x.com",
+}
+
+
 def site_of(url: str) -> str:
-    host = urlsplit(url).hostname or ""
-    return host.removeprefix("www.").removeprefix("m.")[:253]
+    host = (urlsplit(url).hostname or "").removeprefix("www.").removeprefix("m.")
+    return _SAME.get(host, host)[:253]
 
 
 def fits(options: Options) -> None:
@@ -199,8 +202,12 @@ def cancel_batch(batch: DownloadBatch) -> int:
     return sum(cancel(job) for job in batch.jobs.exclude(status__in=DownloadJob.OVER))
 
 
-def retry(job: DownloadJob) -> None:
-    """Try again now what failed, was cancelled, or waits. Raises `NotNowError`."""
+def retry(job: DownloadJob, *, lift: bool) -> None:
+    """Try again what failed, was cancelled, or waits. Raises `NotNowError`.
+
+    `lift`: although its site wants to be left alone. A person knows better than that pause;
+    a program that tries again and again would have the site close its doors.
+    """
     renewed = DownloadJob.objects.filter(
         pk=job.pk, status__in=[Status.FAILED, Status.CANCELLED, Status.QUEUED]
     ).update(
@@ -217,8 +224,8 @@ def retry(job: DownloadJob) -> None:
     )
     if not renewed:
         raise NotNowError("It runs, or is done already: there is nothing to try again.")
-    # A person knows better than the pause.
-    SitePause.objects.filter(site=job.site).delete()
+    if lift:
+        SitePause.objects.filter(site=job.site).delete()
     job.refresh_from_db()
     transaction.on_commit(ring)
 
@@ -257,6 +264,19 @@ def _at_their_limit() -> list[str]:
     return [f"key:{pk}" for pk, most in limits if counts[f"key:{pk}"] >= most]
 
 
+def _within_limit(job: DownloadJob) -> bool:
+    """Those that were taken first stay: of two that look at once, one goes on."""
+    kind, _, pk = job.owner.partition(":")
+    most = None
+    if kind == "key":
+        keys = ApiKey.objects.filter(pk=pk)
+        most = keys.values_list("concurrent_downloads", flat=True).first()
+    if most is None:
+        return True
+    running = DownloadJob.objects.filter(status__in=DownloadJob.RUNNING, owner=job.owner)
+    return job.pk in running.order_by("started_at", "pk").values_list("pk", flat=True)[:most]
+
+
 def take_next(now: datetime) -> DownloadJob | None:
     """The next job, claimed; None where nothing waits."""
     while (pk := waiting(now).values_list("pk", flat=True).first()) is not None:
@@ -266,7 +286,7 @@ def take_next(now: datetime) -> DownloadJob | None:
 
 
 def take(job_id: int, now: datetime) -> DownloadJob | None:
-    """That job, claimed; None where it is not queued any more."""
+    """That job, claimed; None where it is not queued any more, or its key has enough."""
     claim = token_hex(16)
     taken = DownloadJob.objects.filter(pk=job_id, status=Status.QUEUED).update(
         status=Status.EXTRACTING,
@@ -287,9 +307,12 @@ def take(job_id: int, now: datetime) -> DownloadJob | None:
         fault="",
         video_id="",
     )
-    if not taken:
-        return None
-    return DownloadJob.objects.filter(pk=job_id, claim=claim).first()
+    job = DownloadJob.objects.filter(pk=job_id, claim=claim).first() if taken else None
+    if job is None or _within_limit(job):
+        return job
+    # Two workers took one each at the same moment.
+    given_back(job, now, attempts=F("attempts") - 1)
+    return None
 
 
 def mine(job: DownloadJob) -> QuerySet[DownloadJob]:
@@ -300,21 +323,6 @@ def mine(job: DownloadJob) -> QuerySet[DownloadJob]:
 def this_worker() -> str:
     me = psutil.Process(os.getpid())
     return f"{settings.NODE_NAME}:{me.pid}:{me.create_time():.2f}"
-
-
-def lives(worker: str) -> bool | None:
-    """Whether it still runs; None: it is another machine's, who knows."""
-    node, _, rest = worker.rpartition(":")[0].rpartition(":")
-    if node != settings.NODE_NAME:
-        return None
-    try:
-        found = psutil.Process(int(rest))
-        if found.status() == psutil.STATUS_ZOMBIE:
-            return False
-        there = found.create_time()
-    except (psutil.Error, ValueError):
-        return False
-    return f"{there:.2f}" == worker.rpartition(":")[2]
 
 
 def released(**more: Any) -> dict[str, Any]:
@@ -331,6 +339,18 @@ def released(**more: Any) -> dict[str, Any]:
     }
 
 
+def given_back(job: DownloadJob, now: datetime, **more: Any) -> int:
+    """Let another take it up; 0 where it is this worker's no more.
+
+    If its end was ordered meanwhile, it ends.
+    """
+    ours = mine(job).update(**released(status=Status.QUEUED, **more))
+    DownloadJob.objects.filter(pk=job.pk, status=Status.QUEUED, cancel_asked=True).update(
+        status=Status.CANCELLED, ended_at=now, note="", code="", fault=""
+    )
+    return ours
+
+
 def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[str]) -> None:
     """Write down why; what may pass is queued again, and the site left alone if it asks so."""
     again = why.at is not None or (why.again is not None and job.attempts < TRIES)
@@ -338,80 +358,23 @@ def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[
         SitePause.objects.update_or_create(
             site=job.site, defaults={"until": now + why.pause, "why": why.sentence}
         )
-    wait = (why.again or timedelta()) * 2 ** max(0, job.attempts - 1)
+    said: dict[str, Any] = {
+        "code": why.code.value,
+        "fault": why.sentence,
+        "warnings": list(warnings),
+    }
+    if again:
+        wait = (why.again or timedelta()) * 2 ** max(0, job.attempts - 1)
+        if why.at is not None:
+            said["attempts"] = 0
+        given_back(job, now, due_at=why.at or now + min(wait, timedelta(hours=12)), **said)
+        return
     with transaction.atomic():
-        ours = mine(job).update(
-            **released(
-                status=Status.QUEUED if again else Status.FAILED,
-                due_at=why.at or now + min(wait, timedelta(hours=12)),
-                **({"attempts": 0} if why.at else {}),
-                ended_at=None if again else now,
-                code=why.code.value,
-                fault=why.sentence,
-                warnings=list(warnings),
-            )
-        )
-        if ours:
+        if mine(job).update(**released(status=Status.FAILED, ended_at=now, **said)):
             announce.download(job.pk)
-
-
-# ---- what dead workers leave -----------------------------------------------------------------
-
-
-def recover(now: datetime) -> tuple[int, int]:
-    """Take the jobs of dead workers from them; how many were given up, and queued again.
-
-    What such a worker left running on this machine is ended first.
-    """
-    gone = left = 0
-    for job in DownloadJob.objects.filter(status__in=DownloadJob.RUNNING):
-        alive = lives(job.worker)
-        silent = job.heard_at is None or job.heard_at < now - SILENT
-        if alive or (alive is None and not silent):
-            continue
-        if alive is False and job.session:
-            sweep(job.session, folder_of(job))
-        if job.cancel_asked:
-            mine(job).update(**released(status=Status.CANCELLED, ended_at=now))
-            continue
-        last = job.deaths + 1 >= DEATHS
-        why = verdict(Code.WORKER, str(DEATHS))
-        with transaction.atomic():
-            ours = mine(job).update(
-                **released(
-                    status=Status.FAILED if last else Status.QUEUED,
-                    deaths=F("deaths") + 1,
-                    due_at=now,
-                    ended_at=now if last else None,
-                    **({"code": why.code.value, "fault": why.sentence} if last else {}),
-                )
-            )
-            if ours:
-                announce.download(job.pk)
-        gone += last
-        left += not last
-    return gone, left
 
 
 def folder_of(job: DownloadJob) -> Path:
     """The same at each try, so that part files are found again."""
     folder: Path = settings.DATA_DIR / "downloads" / str(job.pk)
     return folder
-
-
-def tidy(now: datetime) -> int:
-    """Remove folders that no try will need; how many."""
-    home: Path = settings.DATA_DIR / "downloads"
-    folders = (
-        [each for each in home.iterdir() if each.name.isdecimal()] if home.is_dir() else []
-    )
-    needed = ~Q(status__in=DownloadJob.OVER) | Q(status=Status.FAILED, ended_at__gt=now - KEPT)
-    kept = set(
-        DownloadJob.objects.filter(needed, pk__in=[int(each.name) for each in folders])
-        .order_by()
-        .values_list("pk", flat=True)
-    )
-    left = [each for each in folders if int(each.name) not in kept]
-    for each in left:
-        shutil.rmtree(each, ignore_errors=True)
-    return len(left)

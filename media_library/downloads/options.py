@@ -188,6 +188,8 @@ def parameters(options: Options, place: Place) -> dict[str, Any]:
         "postprocessors": _postprocessors(options),
         "postprocessor_args": {"ffmpeg_i": list(_FFMPEG_IN)},
         "noplaylist": True,
+        # Where an address leads to a list after all: none of it.
+        "playlist_items": "0",
         "fixup": "detect_or_warn",
     }
 

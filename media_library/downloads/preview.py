@@ -13,11 +13,11 @@ from django.core.cache import cache
 
 from media_library import places
 from media_library.downloads import cookies, jobs, tool
-from media_library.downloads.addresses import Rules
 from media_library.downloads.errors import Code, GivenUpError, classify, plain, verdict
 from media_library.downloads.options import PROTOCOLS, Place, look_parameters
 from media_library.downloads.process import Runner, RunnerError, limits
 from media_library.downloads.proxy import Proxy
+from streamsite.addresses import Rules
 
 #: Seconds that a look may take: somebody waits for it.
 PATIENCE: Final = 60.0
@@ -27,6 +27,9 @@ AT_ONCE: Final = 2
 KEPT: Final = 300
 #: Bytes that a look may fetch: pages, not films.
 MOST: Final = 200_000_000
+#: Begins the name of a look's folder, beside those of jobs: what a dead process left there,
+#: cookies perhaps, is removed as theirs is.
+LOOK: Final = "look-"
 #: Entries of a list that are shown at most.
 MOST_ENTRIES: Final = 500
 
@@ -56,8 +59,10 @@ def look(url: str, *, cap: int = 50, any_site: bool = False) -> dict[str, Any]:
 
 def _looked(url: str, cap: int, *, any_site: bool) -> dict[str, Any]:
     rules = Rules(frozenset(settings.DOWNLOAD_PORTS), settings.DOWNLOAD_NETWORKS)
+    home = settings.DATA_DIR / "downloads"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
-        TemporaryDirectory(prefix="streamsite-look-") as name,
+        TemporaryDirectory(prefix=LOOK, dir=home) as name,
         Proxy(rules, most_bytes=MOST) as proxy,
         cookies.lent(jobs.site_of(url), Path(name)) as have_cookies,
     ):

@@ -142,7 +142,8 @@ class Runner:
         *lines, self._buffer = self._buffer.split(b"\n")
         for line in lines:
             try:
-                message = json.loads(line)
+                # Neither NaN nor Infinity is a number to a database.
+                message = _storable(json.loads(line, parse_constant=lambda _: None))
             except ValueError:
                 raise RunnerError("It says what can't be read.") from None
             self.silent_since = time.monotonic()
@@ -191,6 +192,22 @@ class Runner:
         if not self.ended:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
+
+
+def _storable(told: Any) -> Any:
+    """Without what no database takes: NUL, and lone halves of a character (surrogates).
+
+    Titles are the sites': one of theirs in a title must not cost the job.
+    """
+    match told:
+        case str():
+            return told.replace("\0", "").encode(errors="replace").decode()
+        case list():
+            return [_storable(each) for each in told]
+        case dict():
+            return {name: _storable(each) for name, each in told.items()}
+        case _:
+            return told
 
 
 def sweep(session: int, folder: Path) -> int:

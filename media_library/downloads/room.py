@@ -23,6 +23,10 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 FLOOR: Final = 1_000_000_000
 #: A film of two passes is there twice while they are put together.
 TWICE: Final = 2
+#: Where no size was told, room is kept for so many bytes more than came; and so many may come
+#: above what was told: pages, pictures, subtitles.
+STEP: Final = 256_000_000
+SLACK: Final = 64_000_000
 #: What DOWNLOAD_QUOTA_GB counts, and what a key's quota does.
 PERIOD: Final = timedelta(days=30)
 DAY: Final = timedelta(days=1)
@@ -36,20 +40,18 @@ def demand(job: DownloadJob) -> None:
         raise GivenUpError(why)
 
 
-def reserve(job: DownloadJob, expected: int | None) -> Verdict | None:
-    """Keep room for so many bytes; why that can't be done, or None.
+def reserve(job: DownloadJob, expected: int, *, come: int = 0) -> Verdict | None:
+    """Keep room for so many bytes in all, `come` of them on the disk already.
 
-    None bytes: the site does not tell; then the disk is watched while they come.
+    Returns why that can't be done, or None.
     """
-    if not expected:
-        return None
     if expected > settings.DOWNLOAD_MAX_GB * 10**9:
         return verdict(Code.TOO_LARGE, f"{expected / 10**9:.1f} GB")
     # Its own is kept first: of two that look at once both may find no room, and try again; but
     # never do both find the same room.
     jobs.mine(job).update(reserved_bytes=TWICE * expected)
     why = _over_quota(job, 0)
-    if why is None and _left(job) < TWICE * expected:
+    if why is None and _left(job) < TWICE * expected - come:
         why = verdict(Code.DISK)
     if why is not None:
         jobs.mine(job).update(reserved_bytes=0)

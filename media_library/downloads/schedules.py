@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -48,18 +49,7 @@ def look(schedule: DownloadSchedule, now: datetime) -> str:
         found = preview.look(schedule.url, cap=schedule.cap, any_site=schedule.any_site)
         pages = [each["page"] for each in found["entries"] if each["page"]]
         new = _new(schedule, pages if found["playlist"] else [schedule.url])
-        for url in new:
-            jobs.add(
-                url,
-                Options.of(schedule.options),
-                Order(
-                    by=schedule.made_by,
-                    owner=schedule.owner,
-                    any_site=schedule.any_site,
-                    rights=schedule.rights,
-                ),
-                schedule=schedule,
-            )
+        refused = _ordered(schedule, new)
     except BusyError as error:
         rows.update(next_at=now + SOON)
         return str(error)
@@ -68,12 +58,29 @@ def look(schedule: DownloadSchedule, now: datetime) -> str:
         logger.warning("schedule %s: %s", schedule, error)
         return str(error)
     rows.update(
-        fault="",
-        found=F("found") + len(new),
+        fault=refused[0] if refused else "",
+        found=F("found") + len(new) - len(refused),
         # One that looks once has looked.
         **({"enabled": False} if schedule.every_hours == 0 else {}),
     )
-    return f"{len(new)} new of {len(pages) or 1}."
+    return f"{len(new) - len(refused)} new of {len(pages) or 1}."
+
+
+def _ordered(schedule: DownloadSchedule, urls: Sequence[str]) -> list[str]:
+    """Order each; why those that can't be were not. One of them holds up no other."""
+    order = Order(
+        by=schedule.made_by,
+        owner=schedule.owner,
+        any_site=schedule.any_site,
+        rights=schedule.rights,
+    )
+    refused = []
+    for url in urls:
+        try:
+            jobs.add(url, Options.of(schedule.options), order, schedule=schedule)
+        except OrderError as error:
+            refused.append(f"{url[:100]}: {error}")
+    return refused
 
 
 def _new(schedule: DownloadSchedule, urls: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -63,6 +63,38 @@ class Outcome:
     subtitles: dict[str, list[Cue]] = field(default_factory=dict)
 
 
+@dataclass
+class _Put:
+    """What of a job is in the storage by now, and the end that was ordered meanwhile."""
+
+    keys: list[str] = field(default_factory=list)
+    #: Bytes of the film.
+    size: int = 0
+    sent: int = 0
+    ended: Exception | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def share(self) -> float:
+        return min(1.0, self.sent / self.size) if self.size else 0.0
+
+    def file(self, source: Path, key: str, *, consume: bool = False) -> None:
+        """Raises `StorageError`, and what ended the job meanwhile."""
+        self.check()
+        self.keys.append(key)
+        storage.upload(source, key, consume=consume, progress=self._piece)
+
+    def check(self) -> None:
+        if self.ended is not None:
+            raise self.ended
+
+    def _piece(self, count: int) -> None:
+        # Called by the transfer's threads: what is raised ends the transfer.
+        self.check()
+        with self._lock:
+            self.sent += count
+
+
 def short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -75,17 +107,24 @@ def store(job: DownloadJob, outcome: Outcome, tell: Tell) -> MediaItem | None:
     options = Options.of(job.options)
     folder = jobs.folder_of(job)
     film = options.sound is Sound.NO
-    source = _verified(folder, outcome, film=film)
     tell(DownloadJob.Status.STORING, percent=93, note="", speed=None, seconds_left=None)
-    size = source.stat().st_size
+    put = _Put()
     try:
-        key = _key(job, source)
-        _upload(source, key, size, tell)
-        kept = _whole(key, size)
-        extras = _extras(folder, key, outcome)
-        extras += _translations(folder, key, options.translate, outcome, extras, tell)
+        with _telling(tell, put):
+            source = _verified(folder, outcome, film=film)
+            put.size = size = source.stat().st_size
+            key = _key(job, source)
+            put.file(source, key)
+            kept = _whole(key, size)
+            extras = _extras(folder, key, outcome, put)
+        extras += _translations(folder, key, options.translate, outcome, put, tell)
     except StorageError as error:
         raise GivenUpError(verdict(Code.STORAGE, str(error))) from None
+    except (CancelledError, GivenUpError):
+        # After a claim that was lost they are another worker's.
+        for each in put.keys:
+            storage.delete(each)
+        raise
     with transaction.atomic():
         item = _item(job, key, kept) if film else None
         done = jobs.mine(job).update(
@@ -166,31 +205,11 @@ def _key(job: DownloadJob, source: Path) -> str:
 
 
 def _names(stem: str, suffix: str) -> Iterator[str]:
-    yield f"{stem}{suffix}"
-    for number in count(2):
-        yield f"{stem}-{number}{suffix}"
-
-
-def _upload(source: Path, key: str, size: int, tell: Tell) -> None:
-    sent = 0
-    lock = threading.Lock()
-    with _telling(tell, lambda: sent / size) as stopped:
-
-        def piece(count: int) -> None:
-            nonlocal sent
-            # Called by the transfer's threads: what is raised ends the transfer.
-            if stopped:
-                raise ClaimLostError
-            with lock:
-                sent += count
-
-        try:
-            storage.upload(source, key, progress=piece)
-        except ClaimLostError:
-            storage.delete(key)
-    if stopped:
-        storage.delete(key)
-        raise stopped[0]
+    """Names whose subtitles and picture are nobody's either, whatever his film's form."""
+    for number in count(1):
+        name = f"{stem}-{number}" if number > 1 else stem
+        if not DownloadJob.objects.filter(key__startswith=f"{name}.").exists():
+            yield f"{name}{suffix}"
 
 
 def _whole(key: str, size: int) -> storage.Facts:
@@ -204,26 +223,27 @@ def _whole(key: str, size: int) -> storage.Facts:
 
 
 @contextmanager
-def _telling(tell: Tell, share: Callable[[], float]) -> Iterator[list[Exception]]:
-    """Words about the progress from a thread; what that raised is in the list."""
-    done, raised = threading.Event(), list[Exception]()
+def _telling(tell: Tell, put: _Put) -> Iterator[None]:
+    """Words about the progress from a thread; raises at the end what that raised."""
+    done = threading.Event()
 
     def beat() -> None:
         try:
             while not done.wait(TELL):
-                tell(percent=93 + int(6 * min(1.0, share())))
+                tell(percent=93 + int(6 * put.share))
         except (CancelledError, ClaimLostError, GivenUpError) as error:
-            raised.append(error)
+            put.ended = error
         finally:
             connections.close_all()
 
     thread = threading.Thread(target=beat, name="storing")
     thread.start()
     try:
-        yield raised
+        yield
     finally:
         done.set()
         thread.join()
+    put.check()
 
 
 def _item(job: DownloadJob, key: str, kept: storage.Facts) -> MediaItem:
@@ -244,10 +264,19 @@ def _item(job: DownloadJob, key: str, kept: storage.Facts) -> MediaItem:
     return item
 
 
+def forget(job: DownloadJob) -> None:
+    """Of a job that nobody wants any more: what an earlier try stored, and its name there."""
+    if not job.key:
+        return
+    with suppress(StorageError):
+        storage.delete(job.key)
+    incoming.release(job.key)
+
+
 # ---- beside the film -------------------------------------------------------------------------
 
 
-def _extras(folder: Path, key: str, outcome: Outcome) -> list[dict[str, str]]:
+def _extras(folder: Path, key: str, outcome: Outcome, put: _Put) -> list[dict[str, str]]:
     """Subtitles and picture, stored beside the film; what can't be is told as a warning."""
     stem = key.rpartition(".")[0]
     extras = []
@@ -257,15 +286,15 @@ def _extras(folder: Path, key: str, outcome: Outcome) -> list[dict[str, str]]:
         suffix = file.suffix.lower()
         if suffix in PICTURES:
             extras.append({"kind": "picture", "language": "", "key": f"{stem}{suffix}"})
-            storage.upload(file, extras[-1]["key"])
+            put.file(file, extras[-1]["key"])
         elif suffix in {".vtt", ".srt"}:
             language = file.stem.rpartition(".")[2]
-            extras += _subtitles(file, f"{stem}.{language}", language, outcome)
+            extras += _subtitles(file, f"{stem}.{language}", language, outcome, put)
     return extras
 
 
 def _subtitles(
-    file: Path, stem: str, language: str, outcome: Outcome
+    file: Path, stem: str, language: str, outcome: Outcome, put: _Put
 ) -> Iterator[dict[str, str]]:
     if file.stat().st_size > LONGEST_SUBTITLES:
         outcome.warnings.append(f"The subtitles ({language}) are too long: they are left out.")
@@ -275,16 +304,16 @@ def _subtitles(
         outcome.warnings.append(f"The subtitles ({language}) are empty: they are left out.")
         return
     outcome.subtitles[language] = cues
-    yield from _in_three_forms(cues, file.parent, stem, language)
+    yield from _in_three_forms(cues, file.parent, stem, language, put)
 
 
 def _in_three_forms(
-    cues: Sequence[Cue], folder: Path, stem: str, language: str
+    cues: Sequence[Cue], folder: Path, stem: str, language: str, put: _Put
 ) -> Iterator[dict[str, str]]:
     for form, write in (("srt", captions.srt), ("vtt", captions.vtt), ("txt", captions.txt)):
         made = folder / f"stored.{form}"
         made.write_text(write(cues))
-        storage.upload(made, f"{stem}.{form}", consume=True)
+        put.file(made, f"{stem}.{form}", consume=True)
         yield {"kind": form, "language": language, "key": f"{stem}.{form}"}
 
 
@@ -293,28 +322,19 @@ def _translations(
     key: str,
     wanted: Sequence[str],
     outcome: Outcome,
-    extras: Sequence[dict[str, str]],
+    put: _Put,
     tell: Tell,
 ) -> list[dict[str, str]]:
-    """Subtitles in more languages; what can't be had is a warning.
-
-    Where the job ends meanwhile, all that was stored of it is removed.
-    """
-    stored = [key, *(each["key"] for each in extras)]
+    """Subtitles in more languages; what can't be had is a warning."""
     made: list[dict[str, str]] = []
-    try:
-        for language in wanted:
-            if language not in outcome.subtitles:
-                made += _translated(folder, key, language, outcome, tell)
-    except (CancelledError, ClaimLostError, GivenUpError):
-        for each in (*stored, *(one["key"] for one in made)):
-            storage.delete(each)
-        raise
+    for language in wanted:
+        if language not in outcome.subtitles:
+            made += _translated(folder, key, language, outcome, put, tell)
     return made
 
 
 def _translated(
-    folder: Path, key: str, language: str, outcome: Outcome, tell: Tell
+    folder: Path, key: str, language: str, outcome: Outcome, put: _Put, tell: Tell
 ) -> list[dict[str, str]]:
     def pulse() -> None:
         tell(note=f"Translating the subtitles into {language}")
@@ -338,5 +358,5 @@ def _translated(
     stem = f"{key.rpartition('.')[0]}.{language}"
     return [
         each | {"translated_from": source}
-        for each in _in_three_forms(cues, folder, stem, language)
+        for each in _in_three_forms(cues, folder, stem, language, put)
     ]

@@ -29,7 +29,7 @@ from media_library.downloads.errors import plain
 from streamsite.secret import Secret
 
 #: Seconds for one answer, and for a film's subtitles in one language. While an answer is waited
-#: for the job is not heard of: less than jobs.SILENT.
+#: for the job is not heard of: less than recovery.SILENT.
 ANSWER: Final = 30.0
 PATIENCE: Final = 900.0
 #: Characters and texts of one question: what public servers take.

@@ -12,6 +12,9 @@ from django.core.files.storage import storages
 from moto.server import ThreadedMotoServer
 from pytest_django import Settings
 
+from media_library.tests import web as sites
+from media_library.tests.web import Web, web_site
+from streamsite.addresses import networks
 from streamsite.secret import Secret
 
 
@@ -68,3 +71,23 @@ def either(request: pytest.FixtureRequest) -> str:
     """Once with the folder, once with the bucket."""
     request.getfixturevalue(request.param)
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with films, for a site to download from."""
+    folder = tmp_path_factory.mktemp("site")
+    sites.films(folder)
+    return folder
+
+
+@pytest.fixture
+def site(films: Path, settings: Settings, tmp_path: Path) -> Iterator[Web]:
+    """A site on this machine that downloads may reach."""
+    settings.RUN_DIR = tmp_path / "run"
+    settings.DATA_DIR = tmp_path / "data"
+    settings.DATA_DIR.mkdir()
+    settings.DOWNLOAD_NETWORKS = networks(["127.0.0.1/32"])
+    with web_site(films) as served:
+        settings.DOWNLOAD_PORTS = (served.port,)
+        yield served

@@ -1,4 +1,4 @@
-"""The downloads' cluster for tests, as it runs in production."""
+"""Downloads for tests: one try here, and the cluster as it runs in production."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 from django.conf import settings as configured
 from django.db import connection
+from django.utils import timezone
 
+from media_library.downloads import attempt, jobs, worker
+from media_library.downloads.jobs import Order
+from media_library.downloads.options import Options
+from media_library.models import DownloadJob
 from media_library.tests.web import Web
 
 MANAGE = Path(configured.BASE_DIR) / "manage.py"
+#: Who may name any site.
+ADMIN = Order(by="ada", owner="user:1", any_site=True)
 
 
 class Cluster:
@@ -70,3 +78,41 @@ class Cluster:
     @property
     def log(self) -> str:
         return self._log.read_text()
+
+
+def order(url: str, *, terms: Order = ADMIN, **wanted: Any) -> DownloadJob:
+    return jobs.add(url, Options(**wanted), terms)
+
+
+def worked(job: DownloadJob, **patience: float) -> DownloadJob:
+    """The job after one try, and nothing left running or lying about."""
+    now = timezone.now()
+    taken = jobs.take(job.pk, now)
+    assert taken is not None
+    worker.work(taken, patience=attempt.Patience(**patience))
+    assert not at_work()
+    job.refresh_from_db()
+    assert job.reserved_bytes == 0
+    assert not job.claim
+    return job
+
+
+def at_work() -> list[str]:
+    """Command lines of runners that this process started, and of FFmpeg."""
+    return [" ".join(each.cmdline()) for each in psutil.Process().children(recursive=True)]
+
+
+def outside(tmp_path: Path, media: Path, job: DownloadJob) -> list[str]:
+    """All files but those of the job's folder and those in the storage."""
+    return sorted(
+        str(each.relative_to(tmp_path))
+        for each in tmp_path.rglob("*")
+        if each.is_file()
+        and jobs.folder_of(job) not in each.parents
+        and media not in each.parents
+        and each.name != attempt.CANARY
+    )
+
+
+def files_of(job: DownloadJob) -> list[Path]:
+    return [each for each in jobs.folder_of(job).rglob("*") if each.is_file()]

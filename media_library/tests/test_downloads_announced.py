@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,14 +13,15 @@ from django.utils import timezone
 from pytest_django import Settings
 from yt_dlp.extractor.common import InfoExtractor
 
-from media_library.downloads import fetch, jobs, worker
-from media_library.downloads.addresses import networks
+from media_library.downloads import attempt, fetch, jobs, worker
 from media_library.downloads.errors import UPCOMING, Code, planned
 from media_library.downloads.jobs import Order
-from media_library.downloads.options import Options
+from media_library.downloads.options import Options, Place, look_parameters, parameters
 from media_library.models import DownloadJob
+from media_library.tests import announcing
 from media_library.tests import web as sites
 from media_library.tests.web import Web, web_site
+from streamsite.addresses import networks
 
 Status = DownloadJob.Status
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -69,7 +71,7 @@ def test_what_is_live_is_tried_until_it_is_over(
 
 @pytest.mark.parametrize("told", [1e30, float("nan"), "soon", -1e20])
 def test_a_date_that_is_none(told: Any) -> None:
-    assert worker._moment(told) is None
+    assert attempt._moment(told) is None
 
 
 @pytest.mark.django_db
@@ -138,6 +140,111 @@ class _Silent:
     info = warning = error = debug
 
 
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_an_announced_film_is_scheduled_and_comes_when_it_has_begun(site: Web) -> None:
+    announcing.use()
+    sites.films(site.folder)
+    begins = timezone.now().replace(microsecond=0) + timedelta(days=3)
+    (site.folder / "announced").mkdir()
+    page = site.folder / "announced" / "7.json"
+    page.write_text(json.dumps({"error": "Premieres in 3 days", "begins": begins.timestamp()}))
+    # A site that is known: nobody's right to any site is needed.
+    job = jobs.add(site.url("announced/7"), Options(), Order(by="ada", owner="user:1"))
+    job = tried(job)
+    assert (job.status, job.code, job.attempts) == (Status.QUEUED, "not_yet_live", 0)
+    assert job.due_at == begins
+    assert job.fault.startswith("It begins on ")
+    assert job.fault.endswith(": it is tried then.")
+    assert not jobs.waiting(begins - timedelta(seconds=1)).exists()
+    assert site.count("film.mp4") == 0
+
+    # Its moment has come, but the site takes its time: it is asked by the hour.
+    page.write_text(
+        json.dumps({"error": "Premieres in 3 days", "begins": job.made_at.timestamp()})
+    )
+    job = tried(job)
+    assert (job.status, job.code) == (Status.QUEUED, "not_yet_live")
+    assert timedelta(minutes=59) < job.due_at - timezone.now() <= HOUR
+
+    page.write_text(json.dumps({"film": site.url("film.mp4")}))
+    assert jobs.take_next(job.due_at - timedelta(seconds=1)) is None
+    job = tried(job)
+    assert (job.status, job.fault) == (Status.DONE, "")
+    assert job.item is not None
+    assert (job.item.title, job.extractor) == ("Nosferatu", "Announced")
+
+
+def tried(job: DownloadJob) -> DownloadJob:
+    taken = jobs.take_next(job.due_at)
+    assert taken == job
+    worker.work(taken)
+    taken.refresh_from_db()
+    return taken
+
+
+class NestedIE(InfoExtractor):  # type: ignore[misc]
+    """A channel of two lists, as YouTube's are; and an address that leads to it."""
+
+    _VALID_URL = r"https?://nested\.example/(?P<id>\w+)"
+
+    def _real_extract(self, url: str) -> dict[str, Any]:
+        name = self._match_id(url)
+        if name == "short":
+            return dict(self.url_result("http://nested.example/channel"))
+        if name == "channel":
+            tabs = [
+                self.url_result(f"http://nested.example/{tab}", ie="YoutubeTab")
+                for tab in ("videos", "shorts")
+            ]
+            return dict(self.playlist_result(tabs, "channel", "Channel"))
+        parts = [
+            self.url_result(f"http://nested.example/watch{name}{n}", video_title=f"{name} {n}")
+            for n in range(2)
+        ]
+        return dict(self.playlist_result(parts, name, name))
+
+
+@pytest.fixture
+def nested(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Knowing(fetch.Bounded):
+        def __init__(self, parameters: dict[str, Any]) -> None:
+            super().__init__(parameters)
+            self._ies.clear()
+            self.add_info_extractor(NestedIE())
+            self._ies["YoutubeTab"] = self._ies["Nested"]
+            self._ies_instances["YoutubeTab"] = self._ies_instances["Nested"]
+
+    monkeypatch.setattr(fetch, "Bounded", Knowing)
+
+
+@pytest.mark.parametrize(("cap", "titles"), [(3, 3), (50, 4)])
+@pytest.mark.usefixtures("nested")
+def test_a_channel_is_looked_at_through_its_lists(cap: int, titles: int) -> None:
+    told: dict[str, Any] = {}
+    job = {"mode": "look", "url": "http://nested.example/channel", "cap": cap}
+    parameters = look_parameters(Place("/nowhere", "", ""), cap=cap)
+    parameters |= {"cookiefile": None, "ffmpeg_location": None}
+    fetch.run(job | {"parameters": parameters}, lambda _, **said: told.update(said), _Silent())
+    assert told["playlist"]
+    found = [each["title"] for each in told["entries"]]
+    assert found == ["videos 0", "videos 1", "shorts 0", "shorts 1"][:titles]
+    assert told["count"] is None
+
+
+@pytest.mark.usefixtures("nested")
+def test_nothing_of_a_list_is_fetched_behind_an_address_that_leads_to_it() -> None:
+    said: list[str] = []
+    job = {"url": "http://nested.example/short", "most_bytes": 0, "protocols": ()}
+    made = parameters(Options(), Place("/nowhere", "", ""))
+    base = {"logger": _Silent(), **made, "ffmpeg_location": None}
+    with pytest.raises(fetch.Stop) as stopped:
+        fetch._film(job | {"upcoming": UPCOMING}, base, lambda kind, **_: said.append(kind))
+    assert stopped.value.code_of_ours == "playlist"
+    # No video of it was even looked at.
+    assert said == []
+
+
 def test_one_that_has_formats_already_is_announced_still() -> None:
     gate = fetch.GatePP((), lambda *_, **__: None)
     with pytest.raises(fetch.Stop) as stopped:
@@ -167,7 +274,7 @@ def worked(url: str, **patience: float) -> DownloadJob:
     order = Order(by="ada", owner="user:1", any_site=True)
     job = jobs.take(jobs.add(url, Options(), order).pk, timezone.now())
     assert job is not None
-    worker.work(job, patience=worker.Patience(**patience))
+    worker.work(job, patience=attempt.Patience(**patience))
     job.refresh_from_db()
     return job
 

@@ -14,11 +14,11 @@ from pytest_django import Settings
 
 from media_library import tasks
 from media_library.downloads import schedules
-from media_library.downloads.addresses import networks
 from media_library.models import DownloadJob, DownloadSchedule
 from media_library.tests import rows
 from media_library.tests import web as sites
 from media_library.tests.web import Web, web_site
+from streamsite.addresses import networks
 
 pytestmark = pytest.mark.django_db
 
@@ -67,6 +67,20 @@ def test_once_is_once(site: Web) -> None:
     made.refresh_from_db()
     assert not made.enabled
     assert ordered() == ["1"]
+
+
+@pytest.mark.slow
+def test_one_address_that_is_none_holds_up_no_other(site: Web) -> None:
+    sites.feed(site.folder, site, 2)
+    page = site.folder / "feed.xml"
+    bad = "<item><title>Bad</title><link>ftp://example.org/a.mp4</link></item>"
+    page.write_text(page.read_text().replace("</channel>", f"{bad}</channel>"))
+    made = schedule(site.url("feed.xml"))
+    tasks.look_at_schedules()
+    assert ordered() == ["2", "1"]
+    made.refresh_from_db()
+    assert made.found == 2
+    assert made.fault.startswith("ftp://example.org/a.mp4: The address must begin with")
 
 
 @pytest.mark.slow

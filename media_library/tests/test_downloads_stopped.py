@@ -16,14 +16,11 @@ from django.db import connections
 from django.utils import timezone
 from pytest_django import Settings
 
-from media_library.downloads import jobs, worker
-from media_library.downloads.addresses import networks
-from media_library.downloads.jobs import Order
+from media_library.downloads import jobs, recovery, worker
 from media_library.downloads.options import Options
 from media_library.models import DownloadJob, MediaItem
-from media_library.tests import web as sites
-from media_library.tests.downloading import Cluster
-from media_library.tests.web import Web, web_site
+from media_library.tests.downloading import ADMIN, Cluster
+from media_library.tests.web import Web
 from streamsite.tests.waiting import until
 
 pytestmark = [
@@ -32,26 +29,6 @@ pytestmark = [
     pytest.mark.usefixtures("ffmpeg"),
 ]
 Status = DownloadJob.Status
-ADMIN = Order(by="ada", owner="user:1", any_site=True)
-MANAGE = Path(configured.BASE_DIR) / "manage.py"
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    sites.films(folder)
-    return folder
-
-
-@pytest.fixture
-def site(films: Path, settings: Settings, tmp_path: Path) -> Iterator[Web]:
-    settings.RUN_DIR = tmp_path / "run"
-    settings.DATA_DIR = tmp_path / "data"
-    settings.DATA_DIR.mkdir()
-    settings.DOWNLOAD_NETWORKS = networks(["127.0.0.1/32"])
-    with web_site(films) as served:
-        settings.DOWNLOAD_PORTS = (served.port,)
-        yield served
 
 
 def started(url: str) -> tuple[DownloadJob, threading.Thread]:
@@ -204,7 +181,7 @@ def test_a_worker_is_killed_and_the_job_is_done_all_the_same(
         cluster.start()
     else:
         # As the jobs' cluster does each minute.
-        assert jobs.recover(timezone.now()) == (0, 1)
+        assert recovery.recover(timezone.now()) == (0, 1)
         jobs.ring()
     until(lambda: DownloadJob.objects.get(pk=job.pk).over, 60, f"it ends ({cluster.log})")
     job.refresh_from_db()
@@ -223,13 +200,13 @@ def _session(process: psutil.Process) -> int:
 
 def test_a_job_that_kills_its_worker_is_given_up(folder: Path, site: Web) -> None:
     job = jobs.add(site.url("film.mp4"), Options(), ADMIN)
-    for death in range(1, jobs.DEATHS + 1):
+    for death in range(1, recovery.DEATHS + 1):
         assert jobs.take(job.pk, timezone.now()) is not None
         DownloadJob.objects.filter(pk=job.pk).update(
             worker=f"{configured.NODE_NAME}:999999999:1.00"
         )
-        last = death == jobs.DEATHS
-        assert jobs.recover(timezone.now()) == ((1, 0) if last else (0, 1))
+        last = death == recovery.DEATHS
+        assert recovery.recover(timezone.now()) == ((1, 0) if last else (0, 1))
     job.refresh_from_db()
     assert (job.status, job.code) == (Status.FAILED, "worker")
     assert "died 3 times" in job.fault
@@ -240,8 +217,8 @@ def test_another_machines_worker_is_given_its_time(folder: Path, site: Web) -> N
     now = timezone.now()
     jobs.take(job.pk, now)
     DownloadJob.objects.filter(pk=job.pk).update(worker="elsewhere:1:1.00")
-    assert jobs.recover(now + jobs.SILENT) == (0, 0)
-    assert jobs.recover(now + 1.01 * jobs.SILENT) == (0, 1)
+    assert recovery.recover(now + recovery.SILENT) == (0, 0)
+    assert recovery.recover(now + 1.01 * recovery.SILENT) == (0, 1)
 
 
 def test_folders_that_nobody_needs_are_removed(folder: Path, site: Web) -> None:
@@ -253,7 +230,7 @@ def test_folders_that_nobody_needs_are_removed(folder: Path, site: Web) -> None:
     jobs.cancel(kept[2])
     for name in (*(str(each.pk) for each in kept), "987654321"):
         (configured.DATA_DIR / "downloads" / name).mkdir(parents=True)
-    assert jobs.tidy(now) == 2
+    assert recovery.tidy(now) == 2
     assert jobs.folder_of(kept[0]).exists()
     assert jobs.folder_of(kept[1]).exists()
-    assert jobs.tidy(now + 2 * jobs.KEPT) == 1
+    assert recovery.tidy(now + 2 * recovery.KEPT) == 1

@@ -17,7 +17,6 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from media_library.downloads import captions, jobs, translating, worker
-from media_library.downloads.addresses import networks
 from media_library.downloads.captions import Cue
 from media_library.downloads.jobs import Order, OrderError
 from media_library.downloads.options import Options, Subtitles
@@ -26,6 +25,7 @@ from media_library.models import DownloadJob
 from media_library.tests import rows
 from media_library.tests import web as sites
 from media_library.tests.web import Web, web_site
+from streamsite.addresses import networks
 from streamsite.secret import Secret
 
 Status = DownloadJob.Status

@@ -17,7 +17,7 @@ from django_q.models import Schedule
 from django_q.signals import post_spawn
 from django_q.tasks import async_task
 
-from media_library.downloads import worker
+from media_library.downloads import attempt
 from media_library.tasks import sweep_downloads
 from streamsite.cluster import CANARY_TASK, Care, run
 from streamsite.priority import step_back
@@ -98,7 +98,7 @@ def downloads_care() -> Care:
     sweep_downloads()
     connections.close_all()
     # A download that is stopped goes on from its part files.
-    canary = settings.RUN_DIR / worker.CANARY
+    canary = settings.RUN_DIR / attempt.CANARY
     return Care(patience=2, canary=canary, silence=DOWNLOADS_SILENCE)
 
 

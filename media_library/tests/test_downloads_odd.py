@@ -1,0 +1,258 @@
+"""Odd sites and odd moments: a job is done or failed all the same, and no other is harmed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from media_library import incoming, storage
+from media_library.downloads import attempt, jobs, recovery, room, storing
+from media_library.downloads.errors import Code, verdict
+from media_library.downloads.jobs import Order
+from media_library.downloads.options import COOKIES, Container, Options, Subtitles
+from media_library.downloads.process import _storable
+from media_library.models import DownloadJob, MediaItem, SitePause
+from media_library.tests.downloading import ADMIN, order, worked
+from media_library.tests.web import Web
+from streamsite import keys
+from streamsite.levels import Level
+from streamsite.tests.waiting import until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("ffmpeg", "folder"),
+]
+Status = DownloadJob.Status
+
+
+def taken(url: str = "https://example.org/a", **fields: Any) -> DownloadJob:
+    job = jobs.take(jobs.add(url, Options(), ADMIN).pk, timezone.now())
+    assert job is not None
+    DownloadJob.objects.filter(pk=job.pk).update(**fields)
+    job.refresh_from_db()
+    return job
+
+
+# ---- what sites say --------------------------------------------------------------------------
+
+
+def test_a_title_that_no_database_takes(site: Web) -> None:
+    (site.folder / "page.html").write_text(
+        '<html><script type="application/ld+json">{"@context": "https://schema.org", '
+        '"@type": "VideoObject", "name": "Nos\\u0000feratu \\ud83d", '
+        f'"contentUrl": "{site.url("film.mp4")}"}}</script></html>'
+    )
+    job = worked(order(site.url("page.html")))
+    assert (job.status, job.fault) == (Status.DONE, "")
+    assert job.title == "Nosferatu ?"
+
+
+def test_what_is_said_is_made_storable_however_deep() -> None:
+    said = {"title": "a\0b\ud83d", "entries": [{"id": "\udc00"}], "n": 1, "none": None}
+    assert _storable(said) == {"title": "ab?", "entries": [{"id": "?"}], "n": 1, "none": None}
+
+
+def progress(**said: Any) -> dict[str, Any]:
+    usual = {"kind": "progress", "format_id": "0", "done": 1, "total": 2, "fragment": None}
+    return usual | {"fragments": None, "speed": 1.0, "eta": 1, "finished": False} | said
+
+
+def test_numbers_that_no_column_holds(site: Web) -> None:
+    """A byte a second makes centuries of a film; PostgreSQL's columns end before."""
+    job = taken()
+    at_work = attempt.Attempt(job, attempt.Patience())
+    at_work._chosen([{"format_id": "0", "size": -5, "picture": True}])
+    at_work._progress(progress(total=1e30, done=-1, speed=1e30, eta=20e9))
+    at_work._write()
+    job.refresh_from_db()
+    assert (job.bytes_done, job.seconds_left) == (0, 2**31 - 1)
+    assert job.bytes_total == job.speed == 2**63 - 1
+
+
+def test_a_fault_that_nobody_foresaw_ends_the_job(
+    site: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> None:
+        raise KeyError("s3cr3t")
+
+    monkeypatch.setattr(storing, "_extras", breaks)
+    job = worked(order(site.url("film.mp4")))
+    assert (job.status, job.code) == (Status.FAILED, "internal")
+    assert job.fault == "Something unexpected went wrong (KeyError): look at the log."
+
+
+# ---- workers ---------------------------------------------------------------------------------
+
+
+def test_a_job_that_its_living_worker_forgot_is_given_to_another() -> None:
+    """Its database was away when it ended: nobody wrote that down."""
+    now = timezone.now()
+    job = taken(heard_at=now - recovery.FORGOTTEN + timedelta(seconds=1))
+    assert recovery.lives(job.worker)
+    assert recovery.recover(now) == (0, 0)
+    assert recovery.recover(now + timedelta(seconds=2)) == (0, 1)
+    job.refresh_from_db()
+    assert (job.status, job.claim) == (Status.QUEUED, "")
+
+
+def test_what_is_cancelled_while_it_is_given_back_is_not_tried_again() -> None:
+    job = taken()
+    # The worker has looked at the order for the last time, and the download failed.
+    assert jobs.cancel(job)
+    jobs.failed(job, verdict(Code.NETWORK), timezone.now(), warnings=())
+    job.refresh_from_db()
+    assert (job.status, job.fault) == (Status.CANCELLED, "")
+    other = taken(cancel_asked=True, worker="elsewhere:1:1.00", heard_at=None)
+    recovery.recover(timezone.now())
+    other.refresh_from_db()
+    assert other.status == Status.CANCELLED
+
+
+def test_cookies_of_a_dead_worker_are_removed(site: Web) -> None:
+    job = taken(worker=jobs.this_worker().rpartition(":")[0] + ":1.00")
+    left = jobs.folder_of(job) / COOKIES
+    left.parent.mkdir(parents=True)
+    left.write_text("s3cr3t")
+    part = left.with_name("media.mp4.part")
+    part.write_text("half")
+    assert recovery.recover(timezone.now()) == (0, 1)
+    assert not left.exists()
+    assert part.exists()
+
+
+def test_what_a_dead_process_looked_with_is_removed(settings: Settings, site: Web) -> None:
+    look = settings.DATA_DIR / "downloads" / "look-x"
+    look.mkdir(parents=True)
+    (look / COOKIES).write_text("s3cr3t")
+    assert recovery.tidy(timezone.now()) == 0
+    assert recovery.tidy(timezone.now() + timedelta(seconds=recovery.LOOKED + 1)) == 1
+    assert not look.exists()
+
+
+def test_what_was_stored_before_a_worker_died_goes_with_a_cancel(
+    site: Web, tmp_path: Path
+) -> None:
+    key = incoming.reserve(["downloads/example-org/a.mp4"])
+    (tmp_path / "a.mp4").write_bytes(b"film")
+    storage.upload(tmp_path / "a.mp4", key)
+    taken(key=key, cancel_asked=True, worker="elsewhere:1:1.00", heard_at=None)
+    recovery.recover(timezone.now())
+    assert not storage.exists(key)
+    assert incoming.reserve([key]) == key
+
+
+def test_a_cancel_while_subtitles_are_stored_leaves_nothing(
+    site: Web, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = storing._in_three_forms
+    put: list[Any] = []
+
+    def slowly(*args: Any) -> Any:
+        job = DownloadJob.objects.get()
+        assert storage.exists(job.key)
+        assert jobs.cancel(job)
+        put.append(args[-1])
+        until(lambda: put[0].ended, 10, "its end is heard of")
+        yield from store(*args)
+
+    monkeypatch.setattr(storing, "_in_three_forms", slowly)
+    job = worked(order(site.url("hls/master.m3u8"), subtitles=Subtitles.MANUAL))
+    assert put
+    assert (job.status, job.key) == (Status.CANCELLED, "")
+    assert not [each for each in folder.rglob("*") if each.is_file()]
+
+
+# ---- the same twice --------------------------------------------------------------------------
+
+
+def test_one_that_is_here_while_another_fetches_it_anew(site: Web) -> None:
+    here = worked(order(site.url("film.mp4")))
+    anew = taken(site.url("film.mp4"))
+    DownloadJob.objects.filter(pk=anew.pk).update(
+        extractor=here.extractor, video_id=here.video_id
+    )
+    third = worked(order(site.url("film.mp4")))
+    assert (third.status, third.duplicate, third.item) == (Status.DONE, True, here.item)
+
+
+def test_waiting_for_another_is_no_try(site: Web) -> None:
+    first = worked(order(site.url("film.mp4")))
+    MediaItem.objects.all().delete()
+    DownloadJob.objects.filter(pk=first.pk).update(status=Status.DOWNLOADING, claim="c")
+    job = order(site.url("film.mp4"))
+    for _ in range(2):
+        waits = worked(job)
+        assert (waits.status, waits.attempts) == (Status.QUEUED, 0)
+        assert waits.note == "Another job is downloading the same."
+
+
+def test_subtitles_of_one_film_never_take_the_place_of_anothers(
+    site: Web, folder: Path
+) -> None:
+    url, manual = site.url("hls/master.m3u8"), Subtitles.MANUAL
+    one = worked(order(url, subtitles=manual))
+    two = worked(order(url, subtitles=manual, container=Container.MKV))
+    assert [each.status for each in (one, two)] == [Status.DONE, Status.DONE]
+    assert two.key == "downloads/127-0-0-1/master-2.mkv"
+    extras = [each["key"] for job in (one, two) for each in job.extras]
+    assert len(set(extras)) == len(extras) == 6
+
+
+# ---- quotas ----------------------------------------------------------------------------------
+
+
+def test_a_film_that_tells_no_size_ends_where_the_quota_does(
+    site: Web, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DOWNLOAD_QUOTA_GB = 1
+    monkeypatch.setattr(room, "STEP", 100_000)
+    monkeypatch.setattr(room, "SLACK", 10_000)
+    before = worked(order(site.url("film.mp4")))
+    DownloadJob.objects.filter(pk=before.pk).update(size_bytes=10**9 - 200_000)
+    site.pace = 50_000
+    job = worked(order(site.url("hls/film.m3u8")))
+    assert (job.status, job.code) == (Status.FAILED, "quota")
+    assert "1.0 of 1 GB in 30 days" in job.fault
+
+
+def test_of_two_that_are_taken_at_once_a_key_keeps_one() -> None:
+    key, _ = keys.mint(
+        "Robot", Level.DOWNLOAD, by="ada", now=timezone.now(), concurrent_downloads=1
+    )
+    terms = Order(by="Robot", owner=f"key:{key.pk}")
+    one, two = (jobs.add(f"https://example.org/{n}", Options(), terms) for n in range(2))
+    now = timezone.now()
+    # Both workers have seen that none is running.
+    assert jobs.take(one.pk, now) is not None
+    assert jobs.take(two.pk, now) is None
+    two.refresh_from_db()
+    assert (two.status, two.claim, two.attempts) == (Status.QUEUED, "", 0)
+
+
+def test_a_program_lifts_no_pause() -> None:
+    job = taken()
+    jobs.failed(job, verdict(Code.BOT), timezone.now(), warnings=())
+    jobs.retry(job, lift=False)
+    assert jobs.take_next(timezone.now()) is None
+    assert SitePause.objects.exists()
+    jobs.retry(job, lift=True)
+    assert jobs.take_next(timezone.now()) == job
+
+
+@pytest.mark.parametrize(
+    ("url", "site"),
+    [
+        ("https://youtu.be/abc", "youtube.com"),
+        ("https://m.youtube.com/watch?v=abc", "youtube.com"),
+        ("https://www.example.org/a", "example.org"),
+        ("https://music.example.org/a", "music.example.org"),
+    ],
+)
+def test_short_addresses_are_of_their_site(url: str, site: str) -> None:
+    assert jobs.site_of(url) == site
