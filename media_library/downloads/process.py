@@ -17,6 +17,8 @@ from typing import Any, Final, Self
 
 import psutil
 
+from streamsite.priority import session_steps_back
+
 RUNNER: Final = Path(__file__).with_name("runner.py")
 #: Seconds between SIGINT and SIGKILL. The runner itself takes less than one.
 GRACE: Final = 10.0
@@ -91,6 +93,8 @@ class Runner:
             raise RunnerError(f"{self._python} can't be started: {error.strerror}.") from None
         finally:
             os.close(writer)
+        # FFmpeg works in it.
+        session_steps_back(self.process.pid)
         self._reader = reader
         os.set_blocking(reader, False)
         self._selector = selectors.DefaultSelector()
