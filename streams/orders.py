@@ -103,7 +103,7 @@ def give(
 ) -> str:
     """Order it in the user's name, note it in the admin's history, return a sentence.
 
-    `by`: who it is where there is no user, such as a key of the API; that history is of users.
+    `by`: who it is where there is no user, such as the API, which notes it itself.
     `whose`: of Take, whose live feed; None: that of the highest rank.
     Raises `actions.ActionRefusedError`.
     """

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from streams.health.report import report
-from streamsite.levels import Level, Rule
+from streams.models import Channel
+from streamsite.access import Caller
 from streamsite.live import Topic
 
 
@@ -18,10 +19,15 @@ def _snapshots(keys: Collection[str], now: datetime) -> Mapping[str, Mapping[str
     return {channel.slug: channel.detail() for channel in told if channel.slug in keys}
 
 
-#: `/ws/channels/<slug>`, `/api/v1/channels/<slug>/events`: the object of its `status`.
+def _exists(_who: Caller, slug: str) -> bool:
+    return Channel.objects.filter(slug=slug).exists()
+
+
 CHANNELS: Final = Topic(
     name="channels",
     place="channels",
-    rule=Rule(Level.READ_ONLY, "streams.view_channel"),
+    parameter="slug",
+    data="What `GET /api/v1/channels/{slug}/status` answers.",
+    exists=_exists,
     snapshots=_snapshots,
 )

@@ -19,6 +19,7 @@ from streamsite.levels import Rule, rule_of
 from streamsite.models import ApiKey
 from streamsite.problems import Kind, ProblemError
 from streamsite.secret import Secret
+from streamsite.throttle import Allowance
 
 #: As Django writes a parameter of a route.
 _PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
@@ -79,16 +80,27 @@ def _let_in(request: HttpRequest, who: Caller) -> Caller:
 
 def _count(request: HttpRequest, who: Caller) -> None:
     """Raises `ProblemError` where the minute's requests are used up."""
-    limits = {f"address {throttle.source(_address(request))}": settings.API_REQUESTS_PER_MINUTE}
-    if who.key is not None:
-        limits[f"key {who.key.pk}"] = who.key.requests_per_minute
-    left = throttle.count(limits, timezone.now())
+    left = counted(who, _address(request))
     # AllowanceMiddleware tells it.
     request.allowance = left  # type: ignore[attr-defined]
+    demand(left)
+
+
+def counted(who: Caller, address: str) -> Allowance:
+    """Count one request of theirs, from there: to a route, or to listen."""
+    limits = {f"address {throttle.source(address)}": settings.API_REQUESTS_PER_MINUTE}
+    if who.key is not None:
+        limits[f"key {who.key.pk}"] = who.key.requests_per_minute
+    return throttle.count(limits, timezone.now())
+
+
+def demand(left: Allowance) -> None:
+    """Raises `ProblemError` where the minute's requests are used up."""
     if left.exceeded:
         raise ProblemError(
             Kind.TOO_MANY_REQUESTS,
             f"{left.limit} requests a minute are allowed: ask again in {left.reset} seconds.",
+            retry_after=left.reset,
         )
 
 

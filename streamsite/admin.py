@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -19,12 +19,13 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from streamsite import keys
+from streamsite.history import WithKeys
 from streamsite.levels import Level
-from streamsite.models import ApiKey, checked_networks
+from streamsite.models import ApiKey, KeyChange, checked_networks
 from streamsite.secret import Secret
-from streamsite.webhooks import admin as webhooks
+from streamsite.webhook_admin import DeliveryAdmin, EndpointAdmin
 
-__all__ = ["ApiKeyAdmin", "webhooks"]
+__all__ = ["ApiKeyAdmin", "DeliveryAdmin", "EndpointAdmin", "KeyChangeAdmin"]
 
 _COLOURS = {
     ApiKey.State.ACTIVE.value: "success",
@@ -70,7 +71,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
+class ApiKeyAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     form = ApiKeyForm
     list_display = (
         *("shown", "name", "level", "condition", "expires_at", "addresses"),
@@ -141,9 +142,13 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
             "title": f"An API key for {obj.name}",
             "row": obj,
             "key": key.reveal(),
+            "may": f"may do what {obj.level} allows",
             "back": reverse("admin:streamsite_apikey_changelist"),
+            "back_name": "the keys",
         }
-        return TemplateResponse(request, "streamsite/key_minted.html", context).render()
+        answer = TemplateResponse(request, "streamsite/key_minted.html", context).render()
+        answer["Cache-Control"] = "no-store"
+        return answer
 
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """Asks back, then revokes."""
@@ -164,3 +169,35 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
             self.log_change(request, row, "Revoked.")
             messages.success(request, f"The key {row} is revoked.")
         return back
+
+
+@admin.register(KeyChange)
+class KeyChangeAdmin(ModelAdmin):  # type: ignore[misc]
+    """What was changed by which key; each thing's own history has it too. Append-only."""
+
+    list_display = ("at", "key", "content_type", "named", "sentence")
+    list_display_links = None
+    list_filter = ("key", ("content_type", admin.RelatedOnlyFieldListFilter))
+    list_select_related = ("key", "content_type")
+    search_fields = ("object_name", "sentence")
+    show_full_result_count = False
+
+    @admin.display(description="What", ordering="object_name")
+    def named(self, change: KeyChange) -> SafeString | str:
+        kind = change.content_type
+        try:
+            url = reverse(
+                f"admin:{kind.app_label}_{kind.model}_change", args=[change.object_id]
+            )
+        except NoReverseMatch:
+            return change.object_name
+        return format_html('<a class="sx-link" href="{}">{}</a>', url, change.object_name)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import structlog
@@ -15,11 +15,15 @@ from ninja.errors import ValidationError as MalformedError
 from ninja.openapi.schema import OpenAPISchema
 
 from media_library.actions import FaultyItemError
-from media_library.api import downloads, media, playlists, uploads
+from media_library.api import downloads, exchange, media, playlists, syncs, tags, uploads
 from media_library.downloads.jobs import NotNowError, OrderError
+from media_library.exchange import ExchangeError
 from media_library.incoming import UploadError
+from media_library.logos import LogoError
 from media_library.playlists import ChangedMeanwhileError, PlaylistError
 from media_library.storage import StorageError
+from media_library.sync import SyncError
+from media_library.topics import PROGRESS
 from streams.actions import (
     ActionRefusedError,
     AlreadyOnAirError,
@@ -28,19 +32,25 @@ from streams.actions import (
     NotRunningError,
 )
 from streams.api import (
+    ahead,
     air,
     channels,
     first_designs,
     health,
     library,
     live,
+    machines,
     outputs,
+    pictures,
     programme,
     runs,
     takeover,
 )
-from streamsite import key_routes, levels, problems
+from streams.blocks import BlockRefusedError
+from streams.topics import CHANNELS
+from streamsite import key_routes, levels, problems, webhook_routes
 from streamsite.access import AUTH
+from streamsite.live import Topic
 from streamsite.middleware import request_id
 from streamsite.problems import KINDS, MEDIA_TYPE, PREFIX, Kind, ProblemError
 
@@ -54,7 +64,13 @@ question.
 Send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`. `x-level` of a route says what
 level it takes. Errors are RFC 9457 problems: `type` stays, `detail` is for people, and the log
 tells of the request under `request_id`.
+
+`GET .../events` is told as it changes, as server-sent events; `x-websockets` of this document
+names the WebSockets that tell the same.
 """
+
+#: What is told as it changes, by WebSocket and as server-sent events.
+TOPICS: Final = (CHANNELS, PROGRESS)
 
 #: What each refusal of the apps' own is to a program.
 REFUSALS: Final[dict[type[Exception], Kind]] = {
@@ -68,21 +84,35 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
     FaultyItemError: Kind.REFUSED,
     UploadError: Kind.REFUSED,
     StorageError: Kind.UNAVAILABLE,
+    BlockRefusedError: Kind.REFUSED,
+    ExchangeError: Kind.REFUSED,
+    LogoError: Kind.REFUSED,
+    SyncError: Kind.CONFLICT,
     OrderError: Kind.REFUSED,
     NotNowError: Kind.CONFLICT,
 }
 
 
-_PROBLEM: Final = "#/components/schemas/Problem"
+_SCHEMAS: Final = "#/components/schemas/"
 
 
 class Api(NinjaAPI):
-    """Its document tells of each route which level it takes, and what its errors look like."""
+    """Its document tells of each route which level it takes, and what its errors look like.
+
+    And of streams, which `streamsite.doors` serves: those of its topics.
+    """
+
+    topics: Sequence[Topic] = ()
 
     def get_openapi_schema(
         self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
     ) -> OpenAPISchema:
         told = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
+        told["components"].setdefault("schemas", {})["Problem"] = PROBLEM
+        if self.topics:
+            told["paths"] |= {each.events: {"get": _events(each)} for each in self.topics}
+            told["x-websockets"] = {each.socket: _socket(each) for each in self.topics}
+            told["components"]["schemas"]["Message"] = MESSAGE
         for path, methods in told["paths"].items():
             for method, operation in methods.items():
                 rule = levels.rule_of(method.upper(), path)
@@ -90,12 +120,58 @@ class Api(NinjaAPI):
                     operation["x-level"] = rule.level.value
                 operation["responses"]["default"] = {
                     "description": "A problem (RFC 9457).",
-                    "content": {
-                        MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}
-                    },
+                    "content": {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMAS}Problem"}}},
                 }
-        told["components"].setdefault("schemas", {})["Problem"] = PROBLEM
         return told
+
+
+MESSAGE: Final[dict[str, Any]] = {
+    "type": "object",
+    "title": "Message",
+    "description": "snapshot: on connect; update: something has changed, all of it again; "
+    "gone: it is no more, and nothing follows; alive: nothing is new, on WebSockets alone.",
+    "required": ["type"],
+    "properties": {
+        "type": {"enum": ["snapshot", "update", "gone", "alive"]},
+        "topic": {"type": "string"},
+        "key": {"type": "string", "description": "The channel's slug, the job's id."},
+        "at": {"type": "string", "format": "date-time"},
+        "data": {"type": "object"},
+    },
+}
+
+
+def _events(topic: Topic) -> dict[str, Any]:
+    return {
+        "operationId": f"events_of_{topic.name}",
+        "summary": "As it changes, as server-sent events",
+        "description": f"Each event's data is a Message. Its `data`: {topic.data}",
+        "tags": ["as it changes"],
+        "parameters": _of_path(topic),
+        "responses": {
+            "200": {
+                "description": "It goes on until you leave, or it is gone.",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            }
+        },
+        "security": [{auth.__class__.__name__: []} for auth in AUTH],
+        "x-message": {"$ref": f"{_SCHEMAS}Message"},
+    }
+
+
+def _socket(topic: Topic) -> dict[str, Any]:
+    rule = levels.rule_of("GET", topic.socket)
+    return {
+        "description": f"The same as {topic.events}.",
+        "parameters": _of_path(topic),
+        "x-level": rule.level.value if rule and rule.level else None,
+        "x-message": {"$ref": f"{_SCHEMAS}Message"},
+    }
+
+
+def _of_path(topic: Topic) -> list[dict[str, Any]]:
+    place = {"in": "path", "name": topic.parameter, "required": True}
+    return [place | {"schema": {"type": "string", "maxLength": 128}}]
 
 
 PROBLEM: Final[dict[str, Any]] = {
@@ -218,6 +294,7 @@ api = Api(
     docs=Swagger(),
     urls_namespace="api-1",
 )
+api.topics = TOPICS
 #: The paths of the first designs, over the same functions. The document tells of the others.
 first = Api(auth=AUTH, openapi_url=None, docs_url=None, urls_namespace="first")
 
@@ -226,9 +303,19 @@ _ROUTERS: Final = (
     ("/channels", air.router),
     ("/channels", programme.hours),
     ("/channels", takeover.router),
+    ("/channels", ahead.channel),
+    ("/channels", pictures.router),
+    ("/channels", machines.log),
+    ("/forewarnings", ahead.forewarnings),
+    ("/nodes", machines.nodes),
     ("/outputs", outputs.router),
     ("/blocks", programme.blocks),
+    # Before the playlists, whose ids are no words.
+    ("/playlists", exchange.router),
     ("/playlists", playlists.router),
+    ("/tags", tags.router),
+    ("/syncs", syncs.router),
+    ("/storage", syncs.trial),
     # Before the items, whose ids are no words.
     ("/media/uploads", uploads.router),
     ("/media", media.router),
@@ -238,6 +325,8 @@ _ROUTERS: Final = (
     ("/broadcasters", live.broadcasters),
     ("/stream-keys", live.stream_keys),
     ("/streams", live.streams),
+    ("/webhooks", webhook_routes.endpoints),
+    ("/deliveries", webhook_routes.deliveries),
     ("/api-keys", key_routes.router),
     ("/health", health.router),
 )

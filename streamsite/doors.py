@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -21,20 +21,23 @@ from django.db import DatabaseError, close_old_connections
 from django.http import HttpRequest
 from django.http.request import split_domain_port, validate_host
 
-from streamsite import keys
-from streamsite.access import Caller, known_key
-from streamsite.levels import Rule
-from streamsite.live import Hub, Subscription
+from streamsite import keys, problems
+from streamsite.access import Caller, counted, demand, known_key
+from streamsite.levels import rule_of
+from streamsite.live import Hub, Subscription, Topic
+from streamsite.middleware import request_id_of
 from streamsite.problems import Kind, ProblemError
-from streamsite.secret import Secret
+from streamsite.throttle import Allowance
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+T = TypeVar("T")
 
-#: Seconds of silence after which a listener is told that the line is alive, and asked again
-#: whether it may listen: its key may have been revoked. nginx hangs up after 70 s.
+#: Seconds after which it is looked at again whether a listener still may listen: its key may
+#: have been revoked. One that was told nothing meanwhile is told that the line is alive. nginx
+#: hangs up after 70 s.
 BEAT: Final = 45.0
 #: Seconds that one message may take to be taken.
 PATIENCE: Final = 60.0
@@ -43,23 +46,23 @@ MOST: Final = 2000
 #: A WebSocket's close codes: 4000 and above are the application's (RFC 6455, 7.4.2).
 FORBIDDEN: Final = 4403
 GONE: Final = 4404
+#: Refusals that say nothing of whoever listens already: they listen on.
+_PASSING: Final = frozenset({Kind.UNAVAILABLE, Kind.TOO_MANY_FAILURES})
 
 _SOCKET: Final = re.compile(r"/ws/(?P<name>[a-z-]+)/(?P<key>[-\w.]{1,128})/?")
 _EVENTS: Final = re.compile(r"/api/v1/(?P<place>[a-z-]+)/(?P<key>[-\w.]{1,128})/events/?")
 
 
-class RefusedError(Exception):
-    """Whoever asks may not listen. `str()` of it is a sentence for them."""
-
-    def __init__(self, kind: Kind, sentence: str) -> None:
-        super().__init__(sentence)
-        self.kind = kind
-
-
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    topic: str
+    """What a path names. `route`: as the table of levels has it."""
+
+    topic: Topic
     key: str
+    route: str
+    #: With a cookie, Origin must be there: no browser keeps the pages of others from opening a
+    #: WebSocket here.
+    browser_must_say: bool
 
 
 class Doors:
@@ -67,21 +70,24 @@ class Doors:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self._places = {topic.place: topic.name for topic in hub.topics.values()}
+        self._places = {topic.place: topic for topic in hub.topics.values()}
         self._thread = ThreadPoolExecutor(2, "doors")
 
     def socket(self, scope: Scope) -> Wanted | None:
         """What a WebSocket's path names; None: nothing."""
         found = _SOCKET.fullmatch(scope["path"])
-        known = found is not None and found["name"] in self.hub.topics
-        return Wanted(found["name"], found["key"]) if found and known else None
+        topic = self.hub.topics.get(found["name"]) if found else None
+        if found is None or topic is None:
+            return None
+        return Wanted(topic, found["key"], topic.socket, browser_must_say=True)
 
     def events(self, scope: Scope) -> Wanted | None:
         """What an event stream's path names; None: it is some page's."""
         found = _EVENTS.fullmatch(scope["path"])
-        if scope["method"] != "GET" or found is None or found["place"] not in self._places:
+        topic = self._places.get(found["place"]) if found else None
+        if scope["method"] != "GET" or found is None or topic is None:
             return None
-        return Wanted(self._places[found["place"]], found["key"])
+        return Wanted(topic, found["key"], topic.events, browser_must_say=False)
 
     # ---- WebSocket
 
@@ -111,14 +117,24 @@ class Doors:
     async def tell_events(
         self, scope: Scope, wanted: Wanted, receive: Receive, send: Send
     ) -> None:
-        """`wanted`: what the path names. Raises `RefusedError` before a word is sent."""
-        await self._admitted(scope, wanted, browser_must_say=False)
+        """`wanted`: what the path names. A refusal is a problem, as the API has it."""
+        ours = [
+            *_cross_origin(scope),
+            (b"x-content-type-options", b"nosniff"),
+            (b"x-request-id", (asked_as := _request_id(scope)).encode()),
+        ]
+        try:
+            allowed = await self._admitted(scope, wanted)
+        except ProblemError as refusal:
+            for said in _problem(refusal, asked_as, ours):
+                await send(said)
+            return
         headers = [
             (b"content-type", b"text/event-stream; charset=utf-8"),
             (b"cache-control", b"no-store"),
             (b"x-accel-buffering", b"no"),
-            (b"x-content-type-options", b"nosniff"),
-            *_cross_origin(scope),
+            *_encoded(allowed.headers),
+            *ours,
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 
@@ -148,7 +164,7 @@ class Doors:
         """Tell until the client leaves (None), or what it listens to is over (a code)."""
         leaving = asyncio.ensure_future(left)
         try:
-            async with self.hub.subscribed(wanted.topic, wanted.key) as mine:
+            async with self.hub.subscribed(wanted.topic.name, wanted.key) as mine:
                 telling = asyncio.ensure_future(
                     self._tell_on(scope, wanted, mine, one, alive=alive)
                 )
@@ -172,13 +188,15 @@ class Doors:
         *,
         alive: str,
     ) -> int:
+        clock = asyncio.get_running_loop().time
+        due = clock() + BEAT
         while True:
-            text = await mine.next(BEAT)
-            if text is None:
-                try:
-                    await self._admitted(scope, wanted, browser_must_say=False)
-                except RefusedError:
+            text = await mine.next(max(0.0, due - clock()))
+            # Also where there is always news: a key that was revoked is to be heard no more.
+            if clock() >= due:
+                if not await self._may_stay(scope, wanted):
                     return FORBIDDEN
+                due = clock() + BEAT
             async with asyncio.timeout(PATIENCE):
                 await one(alive if text is None else text)
             if text is not None and mine.over:
@@ -186,48 +204,65 @@ class Doors:
 
     async def _welcome(self, scope: Scope, wanted: Wanted) -> bool:
         try:
-            await self._admitted(scope, wanted, browser_must_say=True)
-        except RefusedError:
+            await self._admitted(scope, wanted)
+        except ProblemError:
             return False
         return True
 
-    async def _admitted(self, scope: Scope, wanted: Wanted, *, browser_must_say: bool) -> None:
-        """Raises `RefusedError` unless the caller may listen."""
+    async def _admitted(self, scope: Scope, wanted: Wanted) -> Allowance:
+        """What is left of their requests. Raises `ProblemError` unless they may listen."""
         if self.hub.open >= MOST:
-            raise RefusedError(Kind.UNAVAILABLE, "Too many streams are open: try again later.")
-        rule = self.hub.topics[wanted.topic].rule
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(
-            self._thread, lambda: admit(scope, rule, browser_must_say=browser_must_say)
-        )
+            raise ProblemError(Kind.UNAVAILABLE, "Too many streams are open: try again later.")
+        return await self._asked(admit, scope, wanted)
+
+    async def _may_stay(self, scope: Scope, wanted: Wanted) -> bool:
+        try:
+            await self._asked(known, scope, wanted)
+        except ProblemError as refusal:
+            return refusal.kind in _PASSING
+        return True
+
+    async def _asked(
+        self, ask: Callable[[Scope, Wanted], T], scope: Scope, wanted: Wanted
+    ) -> T:
+        """The database is asked in a thread. Raises `ProblemError`."""
+
+        def asked() -> T:
+            close_old_connections()
+            try:
+                return ask(scope, wanted)
+            except DatabaseError:
+                raise ProblemError(
+                    Kind.UNAVAILABLE, "The database can't be read: try again later."
+                ) from None
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, asked)
 
 
-def admit(scope: Scope, rule: Rule, *, browser_must_say: bool) -> Caller:
-    """Who asks, by key or as staff logged in, where they may. Raises `RefusedError`.
+def admit(scope: Scope, wanted: Wanted) -> Allowance:
+    """Let them listen, counted as one request. Raises `ProblemError`."""
+    who = known(scope, wanted)
+    left = counted(who, _address(scope))
+    demand(left)
+    if not wanted.topic.exists(who, wanted.key):
+        raise ProblemError(Kind.NOT_FOUND, "There is nothing by that name.")
+    return left
 
-    `browser_must_say`: with a cookie, Origin must be there, since no browser keeps the pages of
-    others from opening a WebSocket here.
-    """
+
+def known(scope: Scope, wanted: Wanted) -> Caller:
+    """Who asks, by key or as staff logged in, where they may. Raises `ProblemError`."""
     headers = _headers(scope)
     host = headers.get("host", "")
     domain, _ = split_domain_port(host)
     if not validate_host(domain, settings.ALLOWED_HOSTS):
-        raise RefusedError(
+        raise ProblemError(
             Kind.MALFORMED, "This is not served by that name: see ALLOWED_HOSTS."
         )
-    close_old_connections()
-    try:
-        who = _caller(scope, headers, host, browser_must_say=browser_must_say)
-        allowed = who.may(rule)
-    except ProblemError as refusal:
-        raise RefusedError(refusal.kind, str(refusal)) from None
-    except DatabaseError:
-        raise RefusedError(
-            Kind.UNAVAILABLE, "The database can't be read: try again later."
-        ) from None
-    if not allowed:
+    who = _caller(scope, headers, host, browser_must_say=wanted.browser_must_say)
+    rule = rule_of("GET", wanted.route)
+    if rule is None or not who.may(rule):
         kind = Kind.LEVEL if who.key is not None else Kind.PERMISSION
-        raise RefusedError(kind, "That key, or that user, may not listen to it.")
+        raise ProblemError(kind, "That key, or that user, may not listen to it.")
     return who
 
 
@@ -237,24 +272,22 @@ def _caller(
     named = {"Authorization": headers.get("authorization", "")}
     named["X-API-Key"] = headers.get("x-api-key", "")
     if (key := keys.sent(named)) is not None:
-        return Caller(key=_known(scope, headers, key))
+        return Caller(key=known_key(key.reveal(), _address(scope)))
     user = _staff(headers.get("cookie", ""))
     if user is None:
-        raise RefusedError(
+        raise ProblemError(
             Kind.NO_KEY, "Send a key (Authorization: Bearer KEY), or log in first."
         )
     origin = headers.get("origin", "")
     if (origin or browser_must_say) and urlsplit(origin).netloc.lower() != host.lower():
-        raise RefusedError(Kind.CSRF, "A page of another site may not listen with your login.")
+        raise ProblemError(Kind.CSRF, "A page of another site may not listen with your login.")
     return Caller(user=user)
 
 
-def _known(scope: Scope, headers: dict[str, str], key: Secret) -> Any:
-    """The key's row. Raises `ProblemError`, also where too many wrong ones came from there."""
+def _address(scope: Scope) -> str:
+    """As RealAddressMiddleware has it: over nginx's socket there is only nginx's word."""
     client = scope.get("client")
-    # As RealAddressMiddleware has it: over nginx's socket there is no address but nginx's word.
-    address = client[0] if client else headers.get("x-real-ip", "")
-    return known_key(key.reveal(), address)
+    return str(client[0] if client else "") or _headers(scope).get("x-real-ip", "")
 
 
 def _staff(cookie: str) -> Any:
@@ -287,6 +320,28 @@ def _cross_origin(scope: Scope) -> list[tuple[bytes, bytes]]:
     if origin not in settings.CORS_ALLOWED_ORIGINS:
         return []
     return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"origin")]
+
+
+def _request_id(scope: Scope) -> str:
+    return request_id_of(_headers(scope).get("x-request-id", ""))
+
+
+def _problem(
+    refusal: ProblemError, request_id: str, more: list[tuple[bytes, bytes]]
+) -> tuple[Message, Message]:
+    told = problems.document(refusal.kind, str(refusal), request_id, **refusal.more)
+    answer = problems.answer(told)
+    body = answer.content
+    headers = [*_encoded(dict(answer.items())), *more, (b"cache-control", b"no-store")]
+    headers.append((b"content-length", str(len(body)).encode()))
+    return (
+        {"type": "http.response.start", "status": answer.status_code, "headers": headers},
+        {"type": "http.response.body", "body": body},
+    )
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers.items()]
 
 
 def _chunk(text: str) -> Message:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from django.contrib.admin.models import ADDITION
@@ -17,30 +16,20 @@ from streamsite import keys
 from streamsite.access import caller
 from streamsite.levels import Level
 from streamsite.models import CONCURRENT_DOWNLOADS, REQUESTS_PER_MINUTE, ApiKey
-from streamsite.problems import Kind, ProblemError
-from streamsite.rest import Body, Id, Moment, Page, Paging, StateNow, Told, noted, paged
+from streamsite.rest import Body, Id, KeyTold, Later, Page, Paging, noted, paged
 
 router = Router(tags=["api keys"])
 
 
-class KeyDetail(Told):
+class KeyDetail(KeyTold):
     """state: active, expired, revoked. The key itself is told once."""
 
-    id: int
     name: str
     level: Level
-    prefix: str
-    state: StateNow
     allowed_addresses: list[str]
-    expires_at: datetime | None
     requests_per_minute: int
     concurrent_downloads: int
     bytes_per_day: int | None
-    created_at: datetime
-    created_by: str
-    revoked_at: datetime | None
-    last_used_at: datetime | None
-    last_address: str
 
 
 class MintedApiKey(KeyDetail):
@@ -54,7 +43,7 @@ class NewKey(Body):
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)]
     level: Level = Level.READ_ONLY
-    expires_at: Moment | None = None
+    expires_at: Later | None = None
     allowed_addresses: list[Annotated[str, StringConstraints(max_length=64)]] = Field(
         default_factory=list, max_length=100
     )
@@ -80,16 +69,13 @@ def listed(request: HttpRequest, asked: Query[KeyFilter]) -> dict[str, Any]:
 
 @router.post("", response={201: MintedApiKey}, summary="A new key, told once")
 def mint(request: HttpRequest, asked: NewKey) -> Status[ApiKey]:
-    now = timezone.now()
-    if asked.expires_at is not None and asked.expires_at <= now:
-        raise ProblemError(Kind.REFUSED, "expires_at has passed: choose a later moment.")
     fields = asked.model_dump()
     with transaction.atomic():
         row, key = keys.mint(
             fields.pop("name"),
             Level(fields.pop("level")),
             by=caller(request).name,
-            now=now,
+            now=timezone.now(),
             **fields,
         )
         noted(request, row, "Minted.", ADDITION)

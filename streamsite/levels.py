@@ -113,6 +113,14 @@ TABLE: Final[dict[str, Rule]] = {
         "GET channels/{slug}/preview/{name}",
         "GET channels/{slug}/hours",
         "GET channels/{slug}/takeover-rights",
+        "GET channels/{slug}/events",
+        "GET channels/{slug}/programme",
+        "GET channels/{slug}/why",
+        "GET channels/{slug}/guide.xml",
+        "GET channels/{slug}/preflight",
+        "GET channels/{slug}/picture.jpg",
+        "GET channels/{slug}/logo",
+        "GET channels/{slug}/log",
     ),
     **_rows(Level.READ_ONLY, "streams.view_asrun", "GET channels/{slug}/as-run"),
     **_rows(Level.READ_ONLY, "streams.view_incident", "GET channels/{slug}/incidents"),
@@ -134,25 +142,38 @@ TABLE: Final[dict[str, Rule]] = {
         "streams.change_channel",
         "PUT channels/{slug}/hours",
         "PUT channels/{slug}/takeover-rights",
+        "PUT channels/{slug}/logo",
+        "DELETE channels/{slug}/logo",
     ),
+    **_rows(Level.ADMIN, "streams.add_block", "POST channels/{slug}/copy-week"),
+    **_rows(Level.READ_ONLY, "streams.view_forewarning", "GET forewarnings"),
+    **_rows(Level.READ_ONLY, "streams.view_node", "GET nodes"),
     **_crud("streams.output", "outputs"),
     **_crud("streams.block", "blocks"),
     # ---- the library
     **_crud("media_library.playlist", "playlists"),
-    **_rows(Level.READ_ONLY, "media_library.view_playlist", "GET playlists/{id}/entries"),
+    **_rows(
+        Level.READ_ONLY,
+        "media_library.view_playlist",
+        "GET playlists/{id}/entries",
+        "GET playlists/{id}/export",
+    ),
     **_rows(
         Level.ADMIN,
         "media_library.change_playlist",
         "PUT playlists/{id}/entries",
         "POST playlists/{id}/entries",
     ),
-    **_rows(Level.READ_ONLY, "media_library.view_mediaitem", "GET media", "GET media/{id}"),
+    **_crud("media_library.mediaitem", "media"),
+    **_rows(Level.READ_ONLY, "media_library.view_mediaitem", "GET media/{id}/thumb.jpg"),
     **_rows(
         Level.ADMIN,
         "media_library.change_mediaitem",
-        "PATCH media/{id}",
         "POST media/{id}/prepare",
         "POST media/{id}/retry",
+        "POST media/{id}/cancel",
+        "POST media/{id}/look-again",
+        "POST playlists/import",
     ),
     **_rows(
         Level.ADMIN,
@@ -163,6 +184,10 @@ TABLE: Final[dict[str, Rule]] = {
         "POST media/uploads/finish",
         "POST media/uploads/abort",
     ),
+    **_crud("media_library.tag", "tags"),
+    **_rows(Level.READ_ONLY, "media_library.view_syncrun", "GET syncs", "GET syncs/{id}"),
+    **_rows(Level.ADMIN, "media_library.add_syncrun", "POST syncs"),
+    **_rows(Level.ADMIN, "media_library.view_syncrun", "POST storage/test"),
     # ---- downloads: a key of level DOWNLOAD has its own, others have all
     **_rows(
         Level.DOWNLOAD,
@@ -170,6 +195,7 @@ TABLE: Final[dict[str, Rule]] = {
         "GET status/{id}",
         "GET jobs",
         "GET jobs/{id}/file",
+        "GET jobs/{id}/events",
         "GET statistics",
     ),
     **_rows(Level.DOWNLOAD, "media_library.add_downloadjob", "POST download", "GET info"),
@@ -184,6 +210,18 @@ TABLE: Final[dict[str, Rule]] = {
     # ---- live
     **_live(API),
     **_health(API),
+    # ---- webhooks
+    **_crud("streamsite.endpoint", "webhooks"),
+    **_rows(
+        Level.ADMIN,
+        "streamsite.change_endpoint",
+        "POST webhooks/{id}/secret",
+        "POST webhooks/{id}/ping",
+    ),
+    **_rows(
+        Level.READ_ONLY, "streamsite.view_delivery", "GET deliveries", "GET deliveries/{id}"
+    ),
+    **_rows(Level.ADMIN, "streamsite.change_delivery", "POST deliveries/{id}/replay"),
     # ---- keys of the API: who may mint them may do everything
     **_rows(Level.FULL_ACCESS, "streamsite.view_apikey", "GET api-keys", "GET api-keys/{id}"),
     **_rows(Level.FULL_ACCESS, "streamsite.add_apikey", "POST api-keys"),
@@ -199,6 +237,11 @@ TABLE: Final[dict[str, Rule]] = {
     **_rows(Level.READ_ONLY, "streams.view_channel", "GET streams/status", root=FIRST),
     **_live(FIRST),
     **_health(FIRST),
+    # ---- WebSockets: a handshake is a GET
+    **_rows(Level.READ_ONLY, "streams.view_channel", "GET ws/channels/{slug}", root=FIRST),
+    **_rows(
+        Level.DOWNLOAD, "media_library.view_downloadjob", "GET ws/progress/{id}", root=FIRST
+    ),
 }
 
 

@@ -27,7 +27,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
-from streamsite.levels import Rule
+from streamsite.access import Caller
+from streamsite.levels import API, FIRST
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -46,15 +47,29 @@ AWAY: Final = 2.0
 class Topic:
     """`/ws/<name>/<key>`, and its events at `/api/v1/<place>/<key>/events`.
 
-    `snapshots` tells of each key what is now, as JSON has it; a key that is missing in the
-    answer names nothing (any more). It is called in a thread, with all keys that are listened
-    to. `rule`: who may listen.
+    Who may listen is in the table of levels, where the key is called `parameter`. `exists`: is
+    there such a thing, for that caller. `snapshots` tells of each key what is now, as JSON has
+    it; a key that is missing in the answer names nothing (any more). Both are called in a
+    thread, the latter with all keys that are listened to. `data` says what is told, for the
+    documentation.
     """
 
     name: str
     place: str
-    rule: Rule
+    parameter: str
+    data: str
+    exists: Callable[[Caller, str], bool]
     snapshots: Callable[[Collection[str], datetime], Mapping[str, Mapping[str, Any]]]
+
+    @property
+    def socket(self) -> str:
+        """The WebSocket's route, as the table of levels has it."""
+        return f"{FIRST}ws/{self.name}/{{{self.parameter}}}"
+
+    @property
+    def events(self) -> str:
+        """The event stream's."""
+        return f"{API}{self.place}/{{{self.parameter}}}/events"
 
 
 @dataclass(eq=False, slots=True)

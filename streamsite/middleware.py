@@ -46,12 +46,18 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if not _ID.fullmatch(request.META.get("HTTP_X_REQUEST_ID", "")):
-            # There django-structlog looks for it.
-            request.META["HTTP_X_REQUEST_ID"] = str(uuid.uuid4())
+        # There django-structlog looks for it.
+        request.META["HTTP_X_REQUEST_ID"] = request_id_of(
+            request.META.get("HTTP_X_REQUEST_ID", "")
+        )
         answer = self.get_response(request)
         answer["X-Request-ID"] = request.META["HTTP_X_REQUEST_ID"]
         return answer
+
+
+def request_id_of(chosen: str) -> str:
+    """The id that was chosen, or a new one where none was or it is odd."""
+    return chosen if _ID.fullmatch(chosen) else str(uuid.uuid4())
 
 
 def request_id(request: HttpRequest) -> str:

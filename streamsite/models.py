@@ -9,6 +9,7 @@ import ipaddress
 from datetime import datetime
 from typing import ClassVar, Final
 
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
@@ -118,6 +119,30 @@ class ApiKey(models.Model):
         if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped:
             known = known.ipv4_mapped
         return any(known in ipaddress.ip_network(each) for each in self.allowed_addresses)
+
+
+class KeyChange(models.Model):
+    """What was changed with a key. The admin's own history knows users alone."""
+
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="changes")
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+    content_type = models.ForeignKey(
+        ContentType, on_delete=models.CASCADE, verbose_name="kind", related_name="+"
+    )
+    object_id = models.CharField(max_length=64)
+    object_name = models.CharField("what", max_length=200, help_text="As it was called then.")
+    sentence = models.TextField("done", help_text="What was done to it.")
+
+    class Meta:
+        ordering: ClassVar = ["-pk"]
+        verbose_name = "change by API key"
+        verbose_name_plural = "changes by API keys"
+        indexes: ClassVar = [
+            models.Index(fields=["content_type", "object_id"], name="key_changes_of_a_row")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.object_name}: {self.sentence}"
 
 
 class Tally(models.Model):

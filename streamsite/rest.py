@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import date
+from collections.abc import Callable
+from datetime import date, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import structlog
-from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import Model, ProtectedError, Q, QuerySet
 from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from ninja import Schema
 from pydantic import (
@@ -25,6 +28,7 @@ from pydantic import (
     field_validator,
 )
 
+from streamsite import history
 from streamsite.access import caller
 from streamsite.problems import Kind, ProblemError
 
@@ -52,7 +56,16 @@ def _near(value: date) -> date:
 
 _FIRST: Final = 1970
 _LAST: Final = 2199
+
+
+def _ahead(moment: datetime) -> datetime:
+    if moment <= timezone.now():
+        raise ValueError("That has passed: choose a later moment.")
+    return moment
+
+
 Moment = Annotated[AwareDatetime, AfterValidator(_near)]
+Later = Annotated[Moment, AfterValidator(_ahead)]
 Day = Annotated[date, AfterValidator(_near)]
 #: Rows of a page.
 PAGE: Final = 50
@@ -109,6 +122,20 @@ def _state_now(of: Any) -> Any:
 
 
 StateNow = Annotated[str, BeforeValidator(_state_now)]
+
+
+class KeyTold(Told):
+    """A key without itself: it is told once, in the answer that minted it."""
+
+    id: int
+    prefix: str
+    state: StateNow
+    expires_at: datetime | None
+    created_at: datetime
+    created_by: str
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    last_address: str
 
 
 class Page(Schema, Generic[T]):
@@ -202,9 +229,69 @@ def deleted(row: Model) -> None:
 
 
 def noted(request: HttpRequest, row: Model, sentence: str, flag: int = CHANGE) -> None:
-    """Who did it: a user in the admin's history, and any caller in the log."""
+    """Who did it, in the admin's history and in the log."""
     who = caller(request)
-    if who.user is not None and who.user.pk is not None:
-        LogEntry.objects.log_actions(who.user.pk, [row], flag, sentence, single_object=True)
+    history.write(who, row, sentence, flag)
     what = row._meta.label_lower  # noqa: SLF001
     log.info("api.changed", by=who.name, what=what, pk=row.pk, done=sentence)
+
+
+# ---- a row's life, each step with a note of who took it --------------------------------------
+Then = Callable[[], object]
+
+
+def added(request: HttpRequest, row: Row, *, then: Then | None = None) -> Row:
+    """Insert it; `then`, when that is certain. Raises `ValidationError`."""
+    with transaction.atomic():
+        made(row)
+        _finished(request, row, "Added.", ADDITION, then)
+    return row
+
+
+def edited(
+    request: HttpRequest,
+    rows: QuerySet[Row],
+    pk: int,
+    fields: dict[str, Any],
+    *,
+    demand: Callable[[Row], object] | None = None,
+    then: Then | None = None,
+) -> Row:
+    """Write these fields of one of the rows, and no others.
+
+    `demand` raises where that may not be, with the row as it is. Raises `Http404`,
+    `ValidationError`.
+    """
+    with transaction.atomic():
+        row = get_object_or_404(rows.select_for_update(), pk=pk)
+        if demand is not None:
+            demand(row)
+        changed(row, fields)
+        sentence = f"Changed {', '.join(sorted(fields)) or 'nothing'}."
+        _finished(request, row, sentence, CHANGE, then)
+    return row
+
+
+def removed(
+    request: HttpRequest,
+    rows: QuerySet[Row],
+    *,
+    demand: Callable[[Row], object] | None = None,
+    then: Then | None = None,
+    **which: Any,
+) -> None:
+    """Delete one of the rows. Raises `Http404`, and `ProblemError` where something needs it."""
+    with transaction.atomic():
+        row = get_object_or_404(rows.select_for_update(), **which)
+        if demand is not None:
+            demand(row)
+        _finished(request, row, "Deleted.", DELETION, then)
+        deleted(row)
+
+
+def _finished(
+    request: HttpRequest, row: Model, sentence: str, flag: int, then: Then | None
+) -> None:
+    noted(request, row, sentence, flag)
+    if then is not None:
+        transaction.on_commit(then)

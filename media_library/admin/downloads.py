@@ -20,6 +20,7 @@ from media_library import words
 from media_library.downloads import cookies
 from media_library.models import DownloadBatch, DownloadJob, SiteCookies
 from media_library.views.downloads import under_way
+from streamsite.history import WithKeys
 
 _COLOURS = {
     "queued": "default",
@@ -41,7 +42,7 @@ class _ReadOnly(ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(DownloadJob)
-class DownloadJobAdmin(_ReadOnly):
+class DownloadJobAdmin(WithKeys, _ReadOnly):
     list_display = ("named", "state", "site", "size", "asked_by", "made_at")
     list_filter = ("status", "code", "site")
     search_fields = ("title", "url")

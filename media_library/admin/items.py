@@ -23,6 +23,7 @@ from media_library.admin.filters import FILTERS
 from media_library.admin.listing import LongChangeList, LongPaginator
 from media_library.models import MediaItem, Playlist, PreparedCopy
 from media_library.policy import allow_storage
+from streamsite.history import WithKeys
 
 #: What people write; workers write the rest of the row at the same time.
 PEOPLES: Final = ("title", "age_rating", "source", "rights")
@@ -40,7 +41,7 @@ _NO_THUMB: Final = SafeString('<span class="lib-thumb"></span>')
 
 
 @admin.register(MediaItem)
-class MediaItemAdmin(ModelAdmin):  # type: ignore[misc]
+class MediaItemAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     list_display = (*("thumbnail", "named", "state", "duration", "picture", "rating", "added"),)
     list_display_links = ("named",)
     list_filter = FILTERS

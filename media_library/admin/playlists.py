@@ -15,6 +15,7 @@ from media_library import words
 from media_library.models import Playlist, PlaylistEntry
 from media_library.playlists import LONGEST
 from media_library.policy import allow_storage
+from streamsite.history import WithKeys
 
 #: Entries that are listed for a browser without JavaScript.
 PLAIN = 500
@@ -27,7 +28,7 @@ def _of(name: str, value: Any) -> Subquery:
 
 
 @admin.register(Playlist)
-class PlaylistAdmin(ModelAdmin):  # type: ignore[misc]
+class PlaylistAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     list_display = ("name", "count", "total")
     search_fields = ("name",)
     fields = ("name",)

@@ -14,12 +14,13 @@ from unfold.decorators import display
 
 from media_library import words
 from media_library.models import SyncRun
+from streamsite.history import WithKeys
 
 _COLOURS = {"running": "info", "done": "success", "braked": "warning", "failed": "danger"}
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(ModelAdmin):  # type: ignore[misc]
+class SyncRunAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     list_display = (
         *("started_at", "outcome", "lasted", "seen", "added", "changed", "absent", "gone"),
         *("unchanged", "others", "started_by"),

@@ -6,10 +6,11 @@ from django.contrib import admin
 from unfold.admin import ModelAdmin
 
 from media_library.models import Tag
+from streamsite.history import WithKeys
 
 
 @admin.register(Tag)
-class TagAdmin(ModelAdmin):  # type: ignore[misc]
+class TagAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     list_display = ("name",)
     search_fields = ("name",)
     show_full_result_count = False

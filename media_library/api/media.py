@@ -7,13 +7,16 @@ from typing import Annotated, Any, Literal
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Schema, Status
 from pydantic import Field, StringConstraints
 
-from media_library import actions, browse
+from media_library import actions, bell, browse
 from media_library.models import MediaItem, PreparedCopy, Tag
+from media_library.views.pictures import thumbnails
+from streamsite.problems import Kind, ProblemError
 from streamsite.rest import (
     Body,
     Id,
@@ -21,10 +24,12 @@ from streamsite.rest import (
     Page,
     Paging,
     Told,
+    added,
     changed,
     may_be_left_out,
     noted,
     page,
+    removed,
     window,
 )
 
@@ -100,7 +105,8 @@ class ItemFilter(Paging):
     """All that is given must hold."""
 
     q: str = Field("", max_length=400, description="Words in the title or key.")
-    status: MediaItem.Status | None = None
+    #: As `MediaItem.Status` has them.
+    status: Literal["new", "probed", "preparing", "ready", "fault"] | None = None
     tag: str = Field("", max_length=64)
     folder: str = Field("", max_length=1024, description="As films/series.")
     longer: float | None = Field(None, ge=0, le=1e9, description="Seconds, at least.")
@@ -121,6 +127,15 @@ class ItemChange(Body):
     tags: list[Word] = may_be_left_out(max_length=50)
 
 
+class NewItem(Body):
+    """`key`: the file's name in the storage, such as films/a.mp4."""
+
+    key: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    title: Annotated[
+        str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)
+    ]
+
+
 class Accepted(Schema):
     detail: str
 
@@ -131,7 +146,7 @@ def _wanted(asked: ItemFilter) -> QuerySet[MediaItem]:
         # Those of unknown length have no place in this order.
         found = found.filter(duration_seconds__isnull=False)
     if asked.status is not None:
-        found = browse.with_status(found, asked.status.value)
+        found = browse.with_status(found, asked.status)
     if asked.longer is not None or asked.shorter is not None:
         found = browse.lasting(found, asked.longer, asked.shorter)
     if asked.added_since is not None:
@@ -153,6 +168,13 @@ def items(request: HttpRequest, asked: Query[ItemFilter]) -> dict[str, Any]:
     return page([found[pk] for pk in ids if pk in found], order, asked)
 
 
+@router.post("", response={201: ItemDetail}, summary="A file that is in the storage already")
+def add(request: HttpRequest, asked: NewItem) -> Status[MediaItem]:
+    """It is looked into at once. A sync finds such files by itself."""
+    item = added(request, MediaItem(key=asked.key, title=asked.title), then=bell.probe)
+    return Status(201, item)
+
+
 @router.get("/{id}", response=ItemDetail, summary="One item, with its copies")
 def item(request: HttpRequest, id: Id) -> MediaItem:
     return get_object_or_404(MediaItem, pk=id)
@@ -169,6 +191,44 @@ def change(request: HttpRequest, id: Id, asked: ItemChange) -> MediaItem:
             row.tags.set([Tag.objects.get_or_create(name=name)[0] for name in tags])
         noted(request, row, f"Changed {', '.join(sorted(asked.given())) or 'nothing'}.")
     return row
+
+
+@router.delete("/{id}", response={204: None}, summary="Forget it; its file stays")
+def delete(request: HttpRequest, id: Id) -> Status[None]:
+    """Channels play on without it. The next sync finds its file again, if it is still there."""
+    removed(request, MediaItem.objects.all(), pk=id)
+    return Status(204, None)
+
+
+@router.get(
+    "/{id}/thumb.jpg",
+    summary="Three pictures of it, side by side",
+    description="Or where they are: an address of the bucket, good for an hour.",
+    response={200: None, 302: None},
+)
+def thumb(request: HttpRequest, id: Id) -> HttpResponseBase:
+    found = thumbnails(get_object_or_404(MediaItem.objects.only("thumbnails"), pk=id))
+    if found is None:
+        raise Http404
+    return found
+
+
+@router.post("/{id}/cancel", response={202: Accepted}, summary="Stop preparing it")
+def cancel(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
+    row = get_object_or_404(MediaItem, pk=id)
+    cancelled = [copy for copy in row.copies.all() if actions.cancel_prepare(copy)]
+    if not cancelled:
+        raise ProblemError(Kind.CONFLICT, "Nothing of it is being prepared.")
+    noted(request, row, "Preparing cancelled.")
+    return Status(202, {"detail": "Preparing is cancelled."})
+
+
+@router.post("/{id}/look-again", response={202: Accepted}, summary="Look into its file again")
+def look_again(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
+    row = get_object_or_404(MediaItem, pk=id)
+    actions.look_again([row.pk])
+    noted(request, row, "Another look ordered.")
+    return Status(202, {"detail": "The file will be looked into."})
 
 
 @router.post("/{id}/retry", response={202: Accepted}, summary="Try again what went wrong")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from django.contrib.admin.models import ADDITION, DELETION
-from django.db import transaction
 from django.db.models import Count, QuerySet, Sum
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
@@ -20,11 +18,11 @@ from streamsite.rest import (
     Id,
     Page,
     Paging,
-    changed,
-    deleted,
-    made,
+    added,
+    edited,
     noted,
     paged,
+    removed,
 )
 from streamsite.rest import (
     Count as Version,
@@ -110,10 +108,7 @@ def listed(request: HttpRequest, asked: Query[PlaylistFilter]) -> dict[str, Any]
 
 @router.post("", response={201: PlaylistDetail}, summary="A new playlist")
 def create(request: HttpRequest, asked: Named) -> Status[Playlist]:
-    with transaction.atomic():
-        row = made(Playlist(name=asked.name))
-        noted(request, row, "Added.", ADDITION)
-    return Status(201, _playlist(row.pk))
+    return Status(201, _playlist(added(request, Playlist(name=asked.name)).pk))
 
 
 @router.get("/{id}", response=PlaylistDetail, summary="One playlist")
@@ -123,19 +118,13 @@ def playlist(request: HttpRequest, id: Id) -> Playlist:
 
 @router.patch("/{id}", response=PlaylistDetail, summary="Another name")
 def change(request: HttpRequest, id: Id, asked: Named) -> Playlist:
-    with transaction.atomic():
-        row = get_object_or_404(Playlist, pk=id)
-        changed(row, asked.given())
-        noted(request, row, "Changed name.")
+    edited(request, Playlist.objects.all(), id, asked.given())
     return _playlist(id)
 
 
 @router.delete("/{id}", response={204: None}, summary="Delete it; its items stay")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
-    with transaction.atomic():
-        row = get_object_or_404(Playlist, pk=id)
-        noted(request, row, "Deleted.", DELETION)
-        deleted(row)
+    removed(request, Playlist.objects.all(), pk=id)
     return Status(204, None)
 
 

@@ -24,16 +24,21 @@ _KEEP: Final = f"private, max-age={LIFE - 60}"
 @staff("media_library.view_mediaitem")
 def thumb(request: HttpRequest, pk: int) -> HttpResponseBase:
     """The strip of three pictures; a grey stand-in where there is none."""
-    item = get_object_or_404(MediaItem.objects.only("thumbnails"), pk=pk)
+    found = thumbnails(get_object_or_404(MediaItem.objects.only("thumbnails"), pk=pk))
+    return found or _stand_in()
+
+
+def thumbnails(item: MediaItem) -> HttpResponseBase | None:
+    """The strip, or where it is; None where there is none."""
     if not item.thumbnails:
-        return _stand_in()
+        return None
     answer: HttpResponseBase
     match storage.locate(item.thumbnails, seconds=LIFE):
         case LocalFile(path):
             try:
                 answer = FileResponse(path.open("rb"), content_type="image/jpeg")
             except OSError:
-                return _stand_in()
+                return None
         case SignedUrl(url):
             answer = HttpResponseRedirect(url.reveal())
     answer["Cache-Control"] = _KEEP

@@ -21,6 +21,7 @@ from streams.actions import wake_supervisor
 from streams.admin.forms import BlockForm
 from streams.models import Block
 from streams.models.programme import WEEKDAYS, clock
+from streamsite.history import WithKeys
 
 
 class OnWeekday(admin.SimpleListFilter):
@@ -38,7 +39,7 @@ class OnWeekday(admin.SimpleListFilter):
 
 
 @admin.register(Block)
-class BlockAdmin(ModelAdmin):  # type: ignore[misc]
+class BlockAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     form = BlockForm
     list_display = (
         "name",

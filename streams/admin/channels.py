@@ -24,6 +24,7 @@ from streams.health.report import report
 from streams.hours import outlooks, overrun
 from streams.models import Channel, OnAirHours, Output, TakeoverRight
 from streams.templatetags.monitor import buttons
+from streamsite.history import WithKeys
 
 #: Changing these under a running channel would break its stream.
 HOUSE = ("width", "height", "fps", "video_bitrate", "audio_bitrate")
@@ -76,7 +77,7 @@ class HoursInline(StackedInline):  # type: ignore[misc]
 
 
 @admin.register(Channel)
-class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
+class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     form = ChannelForm
     list_display = ("name", "air", "orders", "live", "programme", "playlist", "house_format")
     list_select_related = ("playlist",)
@@ -252,7 +253,7 @@ class ChannelAdmin(ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(Output)
-class OutputAdmin(ModelAdmin):  # type: ignore[misc]
+class OutputAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     form = OutputForm
     list_display = ("name", "channel", "platform", "address", "has_key", "enabled")
     list_filter = ("platform", "enabled")

@@ -18,6 +18,7 @@ from unfold.decorators import display
 from streams.admin.history import ReadOnly, StillOpen
 from streams.health import words
 from streams.models import Broadcaster, LiveStream, StreamKey
+from streamsite.history import WithKeys
 
 _COLOURS = {
     StreamKey.State.ACTIVE.value: "success",
@@ -38,7 +39,7 @@ def _is_live(broadcaster: Broadcaster) -> str:
 
 
 @admin.register(Broadcaster)
-class BroadcasterAdmin(ModelAdmin):  # type: ignore[misc]
+class BroadcasterAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     list_display = ("name", "path", "live", "keys_active", "enabled")
     list_filter = ("enabled",)
     search_fields = ("name", "slug")

@@ -19,7 +19,7 @@ from streams.models import AsRun, Broadcaster, Channel, Incident, Run
 from streams.orders import ORDERS, give
 from streams.views.pictures import PLAYLIST_TYPE, preview, preview_playlist
 from streamsite.access import caller
-from streamsite.rest import Moment, Page, Paging, Told, paged
+from streamsite.rest import Moment, Page, Paging, Told, noted, paged
 
 router = Router(tags=["air"])
 
@@ -39,7 +39,8 @@ def order(
     who = caller(request)
     channel = the_channel(slug)
     now = timezone.now()
-    detail = give(ORDERS[verb], channel, user=who.user, by=who.name, now=now, whose=whose)
+    detail = give(ORDERS[verb], channel, user=None, by=who.name, now=now, whose=whose)
+    noted(request, channel, f"{ORDERS[verb].label} ordered.")
     path = f"/api/v1/channels/{channel.slug}/status"
     return Status(202, {"detail": detail, "status": path})
 

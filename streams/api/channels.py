@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from django.contrib.admin.models import ADDITION, DELETION
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -26,12 +25,12 @@ from streamsite.rest import (
     Paging,
     Slug,
     Small,
+    added,
     changed,
-    deleted,
-    made,
     may_be_left_out,
     noted,
     paged,
+    removed,
 )
 
 router = Router(tags=["channels"])
@@ -218,7 +217,7 @@ def _with_status(rows: list[Channel]) -> list[Channel]:
     return rows
 
 
-def _detail(slug: str) -> Channel:
+def detail(slug: str) -> Channel:
     """Raises `Http404`."""
     return _with_status([get_object_or_404(channels_known(), slug=slug)])[0]
 
@@ -244,16 +243,13 @@ def channels(request: HttpRequest, asked: Query[ChannelFilter]) -> dict[str, Any
 
 @router.post("", response={201: ChannelDetail}, summary="A new channel")
 def create(request: HttpRequest, asked: NewChannel) -> Status[Channel]:
-    with transaction.atomic():
-        channel = made(Channel(**asked.given()))
-        noted(request, channel, "Added.", ADDITION)
-        transaction.on_commit(wake_supervisor)
-    return Status(201, _detail(channel.slug))
+    channel = added(request, Channel(**asked.given()), then=wake_supervisor)
+    return Status(201, detail(channel.slug))
 
 
 @router.get("/{slug:slug}", response=ChannelDetail, summary="How it is set up")
 def channel(request: HttpRequest, slug: str) -> Channel:
-    return _detail(slug)
+    return detail(slug)
 
 
 @router.patch("/{slug:slug}", response=ChannelDetail, summary="Change how it is set up")
@@ -269,17 +265,18 @@ def change(request: HttpRequest, slug: str, asked: ChannelChange) -> Channel:
         changed(row, fields)
         noted(request, row, f"Changed {', '.join(sorted(fields)) or 'nothing'}.")
         transaction.on_commit(wake_supervisor)
-    return _detail(row.slug)
+    return detail(row.slug)
 
 
 @router.delete("/{slug:slug}", response={204: None}, summary="Delete it, with its history")
 def delete(request: HttpRequest, slug: str) -> Status[None]:
-    with transaction.atomic():
-        row = get_object_or_404(Channel.objects.select_for_update(), slug=slug)
-        refuse_on_air(row, "delete it")
-        noted(request, row, "Deleted.", DELETION)
-        deleted(row)
-        transaction.on_commit(wake_supervisor)
+    removed(
+        request,
+        Channel.objects.all(),
+        slug=slug,
+        demand=lambda row: refuse_on_air(row, "delete it"),
+        then=wake_supervisor,
+    )
     return Status(204, None)
 
 

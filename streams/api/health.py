@@ -6,7 +6,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from django.db import DatabaseError
 from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Query, Router, Schema, Status
@@ -14,8 +13,9 @@ from ninja.errors import HttpError
 
 from streams.health import detailed as parts
 from streams.health import samples, uptime
-from streams.health.report import report
 from streams.models import Channel, Output
+from streams.views.pages import in_public
+from streamsite.rest import Asked as Plain
 
 router = Router(tags=["health"])
 
@@ -122,7 +122,7 @@ class Uptimes(Schema):
     channels: list[UptimeOfChannel]
 
 
-class Asked(Schema):
+class Asked(Plain):
     """Moments without a zone are UTC."""
 
     channel: Annotated[str | None, Query(description="A channel's slug.", max_length=50)] = None
@@ -183,11 +183,7 @@ def _demand(asked: Asked) -> None:
 @router.get("", response={200: Health, 503: Health}, auth=None, summary="Is it on the air")
 def health(request: HttpRequest) -> Status[dict[str, Any]]:
     """Needs no key. 503 where a channel that was ordered on is off the air."""
-    try:
-        told = report(timezone.now()).public()
-    except DatabaseError:
-        told = {"status": "down", "channels": [], "cause": "The database can't be read."}
-    return Status(503 if told["status"] == "down" else 200, told)
+    return Status(*in_public())
 
 
 @router.get(

@@ -15,7 +15,7 @@ from streamsite.rest import Body, Id, Slug, noted
 router = Router(tags=["media"])
 
 
-class Wanted(Body):
+class HouseWanted(Body):
     """For which channel's house format."""
 
     channel: Slug
@@ -27,7 +27,7 @@ class Wanted(Body):
     summary="Have a copy made in a channel's house format",
     description="Ask again to see how far it is; what failed or was cancelled is tried again.",
 )
-def prepare(request: HttpRequest, id: Id, asked: Wanted) -> Status[PreparedCopy]:
+def prepare(request: HttpRequest, id: Id, asked: HouseWanted) -> Status[PreparedCopy]:
     row = get_object_or_404(MediaItem, pk=id)
     house = the_channel(asked.channel).house
     copy = actions.request_prepare(row, house, again=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from django.contrib.admin.models import ADDITION, DELETION
 from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
@@ -23,17 +22,17 @@ from streamsite.problems import Kind, ProblemError
 from streamsite.rest import (
     Body,
     Id,
-    Moment,
+    KeyTold,
+    Later,
     Page,
     Paging,
-    StateNow,
     Told,
-    changed,
-    deleted,
-    made,
+    added,
+    edited,
     may_be_left_out,
     noted,
     paged,
+    removed,
 )
 
 broadcasters = Router(tags=["live"])
@@ -96,10 +95,7 @@ def listed(request: HttpRequest, asked: Query[BroadcasterFilter]) -> dict[str, A
 
 @broadcasters.post("", response={201: BroadcasterDetail}, summary="A new broadcaster")
 def create(request: HttpRequest, asked: NewBroadcaster) -> Status[Broadcaster]:
-    with transaction.atomic():
-        row = made(Broadcaster(**asked.given()))
-        noted(request, row, "Added.", ADDITION)
-    return Status(201, row)
+    return Status(201, added(request, Broadcaster(**asked.given())))
 
 
 @broadcasters.get("/{id}", response=BroadcasterDetail, summary="One broadcaster")
@@ -110,41 +106,27 @@ def broadcaster(request: HttpRequest, id: Id) -> Broadcaster:
 @broadcasters.patch("/{id}", response=BroadcasterDetail, summary="Change them")
 def change(request: HttpRequest, id: Id, asked: BroadcasterChange) -> Broadcaster:
     fields = asked.given()
-    with transaction.atomic():
-        row = get_object_or_404(Broadcaster.objects.select_for_update(), pk=id)
+
+    def demand(row: Broadcaster) -> None:
         if fields.get("slug", row.slug) != row.slug:
             _refuse_live(row)
-        changed(row, fields)
-        noted(request, row, f"Changed {', '.join(sorted(fields)) or 'nothing'}.")
-    return row
+
+    return edited(request, Broadcaster.objects.all(), id, fields, demand=demand)
 
 
 @broadcasters.delete("/{id}", response={204: None}, summary="Delete them, with their keys")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
-    with transaction.atomic():
-        row = get_object_or_404(Broadcaster.objects.select_for_update(), pk=id)
-        _refuse_live(row)
-        noted(request, row, "Deleted.", DELETION)
-        deleted(row)
+    removed(request, Broadcaster.objects.all(), pk=id, demand=_refuse_live)
     return Status(204, None)
 
 
 # ---- stream keys -----------------------------------------------------------------------------
-class StreamKeyDetail(Told):
+class StreamKeyDetail(KeyTold):
     """state: active, in_use, used_up, expired, revoked. The key itself is told once."""
 
-    id: int
     broadcaster_id: int
     label: str
-    prefix: str
-    state: StateNow
-    expires_at: datetime | None
     single_use: bool
-    created_at: datetime
-    created_by: str
-    revoked_at: datetime | None
-    last_used_at: datetime | None
-    last_address: str
 
 
 class MintedKey(StreamKeyDetail):
@@ -156,7 +138,7 @@ class MintedKey(StreamKeyDetail):
 class NewStreamKey(Body):
     broadcaster_id: Id
     label: Label = ""
-    expires_at: Moment | None = None
+    expires_at: Later | None = None
     single_use: bool = False
 
 
@@ -177,15 +159,12 @@ def stream_key_list(request: HttpRequest, asked: Query[StreamKeyFilter]) -> dict
 
 @stream_keys.post("", response={201: MintedKey}, summary="A new key, told once")
 def mint(request: HttpRequest, asked: NewStreamKey) -> Status[StreamKey]:
-    now = timezone.now()
-    if asked.expires_at is not None and asked.expires_at <= now:
-        raise ProblemError(Kind.REFUSED, "expires_at has passed: choose a later moment.")
     with transaction.atomic():
         owner = get_object_or_404(Broadcaster, pk=asked.broadcaster_id)
         row, key = keys.mint(
             owner,
             by=caller(request).name,
-            now=now,
+            now=timezone.now(),
             label=asked.label,
             expires_at=asked.expires_at,
             single_use=asked.single_use,

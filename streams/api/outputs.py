@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from django.contrib.admin.models import ADDITION, DELETION
-from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Status
 from pydantic import Field, StringConstraints
 
 from streams.actions import wake_supervisor
-from streams.api.channels import Name, OutputDetail
-from streams.models import Channel, Output
+from streams.api.channels import Name, OutputDetail, the_channel
+from streams.models import Output
 from streams.outputs.platforms import LONGEST_SESSION, Platform
 from streamsite.rest import (
     Body,
@@ -21,12 +19,11 @@ from streamsite.rest import (
     Page,
     Paging,
     Slug,
-    changed,
-    deleted,
-    made,
+    added,
+    edited,
     may_be_left_out,
-    noted,
     paged,
+    removed,
 )
 from streamsite.secret import Secret
 
@@ -80,12 +77,8 @@ def outputs(request: HttpRequest, asked: Query[OutputFilter]) -> dict[str, Any]:
 @router.post("", response={201: OutputDetail}, summary="A new output of a channel")
 def create(request: HttpRequest, asked: NewOutput) -> Status[Output]:
     fields = asked.given()
-    with transaction.atomic():
-        fields["channel"] = get_object_or_404(Channel, slug=fields["channel"])
-        output = made(Output(**fields))
-        noted(request, output, "Added.", ADDITION)
-        transaction.on_commit(wake_supervisor)
-    return Status(201, output)
+    fields["channel"] = the_channel(fields["channel"])
+    return Status(201, added(request, Output(**fields), then=wake_supervisor))
 
 
 @router.get("/{id}", response=OutputDetail, summary="One output")
@@ -95,20 +88,10 @@ def output(request: HttpRequest, id: Id) -> Output:
 
 @router.patch("/{id}", response=OutputDetail, summary="Change it")
 def change(request: HttpRequest, id: Id, asked: OutputChange) -> Output:
-    fields = asked.given()
-    with transaction.atomic():
-        row = get_object_or_404(Output.objects.select_for_update(), pk=id)
-        changed(row, fields)
-        noted(request, row, f"Changed {', '.join(sorted(fields)) or 'nothing'}.")
-        transaction.on_commit(wake_supervisor)
-    return row
+    return edited(request, Output.objects.all(), id, asked.given(), then=wake_supervisor)
 
 
 @router.delete("/{id}", response={204: None}, summary="Delete it")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
-    with transaction.atomic():
-        row = get_object_or_404(Output.objects.select_for_update(), pk=id)
-        noted(request, row, "Deleted.", DELETION)
-        deleted(row)
-        transaction.on_commit(wake_supervisor)
+    removed(request, Output.objects.all(), pk=id, then=wake_supervisor)
     return Status(204, None)

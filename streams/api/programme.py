@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date, time
+from datetime import date, time, timedelta
 from enum import StrEnum
 from typing import Any
 
-from django.contrib.admin.models import ADDITION, DELETION
+from django.contrib.admin.models import ADDITION
 from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
@@ -14,6 +14,7 @@ from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
+from streams import blocks as weeks
 from streams.actions import wake_supervisor
 from streams.api.channels import Name, the_channel
 from streams.models import Block, Channel, OnAirHours
@@ -28,12 +29,13 @@ from streamsite.rest import (
     Paging,
     Slug,
     Small,
-    changed,
-    deleted,
+    added,
+    edited,
     made,
     may_be_left_out,
     noted,
     paged,
+    removed,
 )
 
 blocks = Router(tags=["programme"])
@@ -160,12 +162,8 @@ def listed(request: HttpRequest, asked: Query[BlockFilter]) -> dict[str, Any]:
 @blocks.post("", response={201: BlockDetail}, summary="A new block of a channel")
 def create(request: HttpRequest, asked: NewBlock) -> Status[Block]:
     fields = asked.given()
-    with transaction.atomic():
-        fields["channel"] = get_object_or_404(Channel, slug=fields["channel"])
-        block = made(Block(**fields))
-        noted(request, block, "Added.", ADDITION)
-        transaction.on_commit(wake_supervisor)
-    return Status(201, block)
+    fields["channel"] = the_channel(fields["channel"])
+    return Status(201, added(request, Block(**fields), then=wake_supervisor))
 
 
 @blocks.get("/{id}", response=BlockDetail, summary="One block")
@@ -175,23 +173,42 @@ def block(request: HttpRequest, id: Id) -> Block:
 
 @blocks.patch("/{id}", response=BlockDetail, summary="Change it")
 def change(request: HttpRequest, id: Id, asked: BlockChange) -> Block:
-    fields = asked.given()
-    with transaction.atomic():
-        row = get_object_or_404(Block.objects.select_for_update(), pk=id)
-        changed(row, fields)
-        noted(request, row, f"Changed {', '.join(sorted(fields)) or 'nothing'}.")
-        transaction.on_commit(wake_supervisor)
-    return row
+    return edited(request, Block.objects.all(), id, asked.given(), then=wake_supervisor)
 
 
 @blocks.delete("/{id}", response={204: None}, summary="Delete it")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
-    with transaction.atomic():
-        row = get_object_or_404(Block.objects.select_for_update(), pk=id)
-        noted(request, row, "Deleted.", DELETION)
-        deleted(row)
-        transaction.on_commit(wake_supervisor)
+    removed(request, Block.objects.all(), pk=id, then=wake_supervisor)
     return Status(204, None)
+
+
+# ---- a week of blocks ------------------------------------------------------------------------
+class WeekAsked(Body):
+    """Any day of the week to copy, and of the week to copy it to; weeks begin on Monday."""
+
+    week: Day
+    to: Day
+
+
+class CopiedWeek(Schema):
+    """Those that were made: what was in that week already is not made twice."""
+
+    blocks: list[BlockDetail]
+
+
+@hours.post(
+    "/{slug:slug}/copy-week",
+    response={201: CopiedWeek},
+    summary="The blocks of one week in another",
+    description="Those whose dates lie inside the week; others are in every week anyway.",
+)
+def copy_week(request: HttpRequest, slug: str, asked: WeekAsked) -> Status[dict[str, Any]]:
+    week, to = (day - timedelta(days=day.weekday()) for day in (asked.week, asked.to))
+    with transaction.atomic():
+        rows = weeks.copy_week(the_channel(slug), week, to)
+        for row in rows:
+            noted(request, row, "Copied from another week.", ADDITION)
+    return Status(201, {"blocks": rows})
 
 
 # ---- hours -----------------------------------------------------------------------------------

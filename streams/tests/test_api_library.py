@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 from pytest_django import Settings
 
-from media_library.models import MediaItem, Playlist, PreparedCopy, Tag
+from media_library.models import MediaItem, Playlist, PreparedCopy, SyncRun, Tag
 from streams.tests import rows
-from streamsite import keys
 from streamsite.levels import Level
+from streamsite.tests.asking import Ask, asking
 
 pytestmark = pytest.mark.django_db
-
-Ask = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture(autouse=True)
@@ -28,25 +24,9 @@ def folders(settings: Settings, tmp_path: Path) -> None:
     settings.STORAGES = dict(settings.STORAGES)
 
 
-def asking(client: Client, level: Level = Level.ADMIN) -> Ask:
-    """Asks the API with a new key of that level: status and body."""
-    _, key = keys.mint("Robot", level, by="ada", now=timezone.now())
-
-    def call(method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
-        sent: dict[str, Any] = {"headers": {"X-API-Key": key.reveal(), **headers}}
-        if isinstance(body, bytes):
-            sent |= {"data": body, "content_type": "application/octet-stream"}
-        elif body is not None:
-            sent |= {"data": body, "content_type": "application/json"}
-        answer = getattr(client, method.lower())(f"/api/v1/{path}", **sent)
-        return answer.status_code, answer.json() if answer.content else None
-
-    return call
-
-
 @pytest.fixture
 def ask(client: Client) -> Ask:
-    return asking(client)
+    return asking(client, Level.ADMIN)
 
 
 def item(key: str, **fields: Any) -> MediaItem:
@@ -133,6 +113,54 @@ def test_preparing_and_trying_again(ask: Ask) -> None:
     assert ask("POST", f"media/{one.pk}/prepare", {"channel": "none"})[0] == 404
 
 
+def test_an_item_is_entered_looked_into_and_forgotten(ask: Ask) -> None:
+    status, made = ask("POST", "media", {"key": "films/new.mp4", "title": "New"})
+    assert (status, made["status"]) == (201, "new")
+    where = f"media/{made['id']}"
+    assert ask("POST", "media", {"key": "films/new.mp4", "title": "Twice"})[0] == 422
+    assert ask("GET", f"{where}/thumb.jpg")[0] == 404
+    status, refused = ask("POST", f"{where}/cancel")
+    assert (status, refused["type"]) == (409, "urn:streamsite:problem:conflict")
+    PreparedCopy.objects.create(item_id=made["id"], house="h", source_etag="e")
+    assert ask("POST", f"{where}/cancel")[0] == 202
+    assert PreparedCopy.objects.get().status == "cancelled"
+    MediaItem.objects.update(status="probed")
+    assert ask("POST", f"{where}/look-again")[0] == 202
+    assert MediaItem.objects.get().status == "new"
+    assert ask("DELETE", where) == (204, None)
+    assert ask("GET", where)[0] == 404
+
+
+def test_tags_are_renamed_and_deleted(ask: Ask) -> None:
+    one = item("films/alien.mp4")
+    ask("PATCH", f"media/{one.pk}", {"tags": ["horor"]})
+    (tag,) = ask("GET", "tags?q=HOR")[1]["items"]
+    assert ask("PATCH", f"tags/{tag['id']}", {"name": "horror"})[1]["name"] == "horror"
+    assert ask("GET", f"media/{one.pk}")[1]["tags"] == ["horror"]
+    assert ask("POST", "tags", {"name": "horror"})[0] == 422
+    assert ask("DELETE", f"tags/{tag['id']}")[0] == 204
+    assert ask("GET", f"media/{one.pk}")[1]["tags"] == []
+
+
+# ---- the storage -----------------------------------------------------------------------------
+def test_a_sync_is_ordered_and_told(ask: Ask) -> None:
+    status, made = ask("POST", "syncs", {"dry": True})
+    assert (status, made["status"], made["dry"]) == (202, "running", True)
+    assert made["started_by"] == "API key Robot"
+    assert ask("GET", f"syncs/{made['id']}") == (200, made)
+    assert ask("GET", "syncs?status=running")[1]["items"] == [made]
+    status, refused = ask("POST", "syncs", {})
+    assert (status, refused["type"]) == (409, "urn:streamsite:problem:conflict")
+    SyncRun.objects.update(differences=[["added", "films/a.mp4"]], status="done")
+    assert ask("GET", "syncs")[1]["items"][0]["differences"] == [["added", "films/a.mp4"]]
+
+
+def test_the_storage_is_tried(ask: Ask, tmp_path: Path) -> None:
+    status, told = ask("POST", "storage/test")
+    assert (status, told["ok"]) == (200, True)
+    assert all(each["sentence"] for each in told["checks"])
+
+
 # ---- uploads ---------------------------------------------------------------------------------
 def test_a_file_is_uploaded_through_here(client: Client, ask: Ask, tmp_path: Path) -> None:
     content = b"a film" * 1000
@@ -146,7 +174,7 @@ def test_a_file_is_uploaded_through_here(client: Client, ask: Ask, tmp_path: Pat
     ticket = {"X-Upload-Ticket": upload["ticket"]}
     assert ask("PUT", where, content[:-1], **ticket)[0] == 422
     # Another key's ticket is nothing to this one.
-    other = asking(client)
+    other = asking(client, Level.ADMIN)
     assert other("PUT", where, content, **ticket)[0] == 422
     assert ask("PUT", where, content, **ticket)[0] == 200
     assert ask("PUT", where, content)[0] == 422
@@ -205,3 +233,36 @@ def test_a_playlist_in_use_stays(ask: Ask) -> None:
     assert Playlist.objects.exists()
     name = {"name": Playlist.objects.get().name}
     assert ask("POST", "playlists", name)[0] == 422
+
+
+# ---- out and in ------------------------------------------------------------------------------
+def test_a_playlist_goes_out_and_comes_in(ask: Ask) -> None:
+    first, second = item("1.mp4", title="One"), item("2.mp4", title="Two")
+    night = ask("POST", "playlists", {"name": "Night"})[1]["id"]
+    ask("POST", f"playlists/{night}/entries", {"item_ids": [second.pk, first.pk]})
+    status, m3u = ask("GET", f"playlists/{night}/export")
+    assert (status, m3u.decode().splitlines()[0]) == (200, "#EXTM3U")
+    assert "1.mp4" in ask("GET", f"playlists/{night}/export?form=csv")[1].decode()
+    assert ask("GET", f"playlists/{night}/export?form=doc")[0] == 422
+    wanted = {"content": m3u.decode() + "lost.mp4\n", "name": "Copy"}
+    status, told = ask("POST", "playlists/import", wanted | {"dry": True})
+    assert (status, told["found"], told["playlist_id"]) == (200, 2, None)
+    assert not Playlist.objects.filter(name="Copy").exists()
+    status, told = ask("POST", "playlists/import", wanted)
+    assert (status, told["entries"]) == (200, 2)
+    assert [problem["line"] for problem in told["problems"]] == [7]
+    copied = ask("GET", f"playlists/{told['playlist_id']}/entries")[1]["entries"]
+    assert [entry["title"] for entry in copied] == ["Two", "One"]
+    assert ask("POST", "playlists/import", {"content": "x", "into": 999_999})[0] == 404
+    assert ask("POST", "playlists/import", {"content": "a.mp4\n" * 20_001})[0] == 422
+
+
+def test_who_may_not_make_playlists_brings_none_in(client: Client) -> None:
+    client.force_login(rows.user("media_library.change_mediaitem"))
+    answer = client.post(
+        "/api/v1/playlists/import", {"content": "1.mp4"}, content_type="application/json"
+    )
+    assert (answer.status_code, answer.json()["type"]) == (
+        403,
+        "urn:streamsite:problem:permission",
+    )

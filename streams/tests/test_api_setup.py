@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,12 +29,11 @@ from streams.tests import rows
 from streamsite import keys
 from streamsite.levels import Level
 from streamsite.secret import Secret
+from streamsite.tests.asking import Ask, asking
 
 pytestmark = pytest.mark.django_db
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-#: Asks the API with a key that may do everything: status and body.
-Ask = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture(autouse=True)
@@ -49,16 +46,7 @@ def folders(settings: Settings, tmp_path: Path) -> None:
 
 @pytest.fixture
 def ask(client: Client) -> Ask:
-    _, key = keys.mint("Robot", Level.FULL_ACCESS, by="ada", now=timezone.now())
-    headers = {"Authorization": f"Bearer {key.reveal()}"}
-
-    def call(method: str, path: str, body: object = None) -> tuple[int, Any]:
-        url = path if path.startswith("/") else f"/api/v1/{path}"
-        sent = "" if body is None else json.dumps(body)
-        answer = client.generic(method, url, sent, "application/json", headers=headers)
-        return answer.status_code, answer.json() if answer.content else None
-
-    return call
+    return asking(client)
 
 
 # ---- channels --------------------------------------------------------------------------------

@@ -101,7 +101,9 @@ def mint_key(request: HttpRequest, pk: int) -> HttpResponseBase:
     context = {
         **admin.site.each_context(request),
         "title": f"A stream key for {broadcaster.name}",
-        "broadcaster": broadcaster,
+        "may": f"goes live as {broadcaster.name}",
+        "back": broadcaster.get_absolute_url(),
+        "back_name": broadcaster.name,
         "row": row,
         "settings": addresses.publish(
             settings.INGEST_SERVER, settings.PUBLIC_INGEST_URL, broadcaster.path, key

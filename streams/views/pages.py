@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
 from django.contrib import admin
 from django.core.serializers.json import DjangoJSONEncoder
@@ -30,12 +30,18 @@ LOG_LINES: Final = 300
 @never_cache
 @require_safe
 def health(request: HttpRequest) -> JsonResponse:
-    """For a watchdog, without login: 200, or 503 when a channel ordered on is off the air."""
+    """For a watchdog, without login; HEAD too, which some of them send."""
+    status, told = in_public()
+    return JsonResponse(told, status=status)
+
+
+def in_public() -> tuple[int, dict[str, Any]]:
+    """What everybody may know: 200, or 503 when a channel ordered on is off the air."""
     try:
-        told = report(timezone.now()).public()
+        told = {"cause": "", **report(timezone.now()).public()}
     except DatabaseError:
         told = {"status": "down", "channels": [], "cause": "The database can't be read."}
-    return JsonResponse(told, status=503 if told["status"] == "down" else 200)
+    return 503 if told["status"] == "down" else 200, told
 
 
 @require_GET

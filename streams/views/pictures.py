@@ -55,11 +55,14 @@ def preview_playlist(channel: Channel) -> bytes:
 @staff("streams.view_channel")
 def preview_picture(request: HttpRequest, slug: str) -> HttpResponseBase:
     """What is on air, as a JPEG; grey where nothing is."""
-    channel = get_object_or_404(Channel.objects.only("pk"), slug=slug)
+    found = shown(get_object_or_404(Channel.objects.only("pk"), slug=slug))
+    return found or _file(_NO_PICTURE, "image/jpeg", "no-store", accel=False)
+
+
+def shown(channel: Channel) -> HttpResponseBase | None:
+    """What is on air, as a JPEG; None where nothing is."""
     path = picture(channel.pk) if Path(settings.RUN_DIR).is_dir() else None
-    if path is None:
-        return _file(_NO_PICTURE, "image/jpeg", "no-store", accel=False)
-    return _file(path, "image/jpeg", "no-store")
+    return None if path is None else _file(path, "image/jpeg", "no-store")
 
 
 @require_GET

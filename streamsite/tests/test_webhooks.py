@@ -1,23 +1,16 @@
-"""Webhooks out: what is written, how it is signed and sent, and where it may go."""
+"""Webhooks out: what is written, how it is signed and sent."""
 
 from __future__ import annotations
 
 import json
 import re
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import transaction
-from django.test import Client
 from django.utils import timezone
-from pytest_django import Settings
 
 from media_library import announce, probing
 from media_library.downloads import jobs
@@ -27,35 +20,16 @@ from streams import chronicle
 from streams.models import Broadcaster, Incident, LiveStream
 from streams.playout import ledger
 from streams.tests import rows
-from streams.tests.bench.rtmp import free_port
 from streamsite.management.commands.run_cluster import SCHEDULES
 from streamsite.secret import Secret
+from streamsite.tests.hooking import NOW, endpoint, hook, tell
 from streamsite.tests.receiving import Hook
 from streamsite.webhooks import outbox, sender, target
-from streamsite.webhooks.models import Delivery, Endpoint, Event
+from streamsite.webhooks.models import Delivery, Event
+
+__all__ = ["hook"]
 
 pytestmark = pytest.mark.django_db
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ALL = list(Event.values)
-
-
-@pytest.fixture
-def hook(settings: Settings) -> Iterator[Hook]:
-    settings.WEBHOOK_PRIVATE_TARGETS = True
-    receiver = Hook("inbox")
-    yield receiver
-    receiver.close()
-
-
-def endpoint(url: str, events: list[str] = ALL, name: str = "CRM", **fields: Any) -> Endpoint:
-    return Endpoint.objects.create(
-        name=name, url=url, events=events, secret=sender.new_secret(), **fields
-    )
-
-
-def tell(event: Event = Event.ON_AIR, **data: Any) -> Delivery:
-    outbox.emit(event, data or {"channel": "demo"}, at=NOW)
-    return Delivery.objects.latest("pk")
 
 
 # ---- what is written -------------------------------------------------------------------------
@@ -253,139 +227,6 @@ def test_sender_that_died_loses_nothing(hook: Hook) -> None:
     # The one that was thought dead comes back: its word counts no more.
     assert sender._written(mine, target.Answer(204, ""), timezone.now())
     assert Delivery.objects.get().state == "waiting"
-
-
-def test_nobody_is_there() -> None:
-    answer = target.post(f"http://127.0.0.1:{free_port()}/", b"{}", {}, private=True)
-    assert answer == target.Answer(
-        None, "127.0.0.1 could not be told (ConnectionRefusedError)."
-    )
-
-
-def test_receiver_that_trickles_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target, "WHOLE", 0.5)
-    stop = threading.Event()
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-
-        def trickle() -> None:
-            line, _ = server.accept()
-            with closing(line):
-                while not stop.wait(0.05):
-                    try:
-                        line.sendall(b"H")
-                    except OSError:
-                        return
-
-        thread = threading.Thread(target=trickle)
-        thread.start()
-        port = server.getsockname()[1]
-        answer = target.post(f"http://127.0.0.1:{port}/", b"{}", {}, private=True)
-        stop.set()
-        thread.join()
-    assert answer.status is None
-    assert answer.fault
-
-
-# ---- where it may go -------------------------------------------------------------------------
-
-
-def test_private_targets_are_refused_unless_meant(hook: Hook, settings: Settings) -> None:
-    settings.WEBHOOK_PRIVATE_TARGETS = False
-    endpoint(hook.address)
-    tell()
-    assert sender.send_due() == "0 delivered, 1 not."
-    assert hook.bodies == []
-    fault = Delivery.objects.get().fault
-    assert "127.0.0.1, which is not on the open internet" in fault
-    assert "WEBHOOK_PRIVATE_TARGETS" in fault
-
-
-def test_each_address_of_a_name_is_judged_and_it_is_asked_for_once(
-    hook: Hook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    port = int(hook.address.rsplit(":", 1)[1].split("/")[0])
-    asked: list[str] = []
-    answers = [["93.184.216.34", "10.0.0.1"], ["127.0.0.1"]]
-    real = socket.getaddrinfo
-
-    def names(host: str, *args: Any, **more: Any) -> Any:
-        if host != "two.example":
-            return real(host, *args, **more)
-        asked.append(host)
-        return [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in answers[0]
-        ]
-
-    monkeypatch.setattr(socket, "getaddrinfo", names)
-    url = f"http://two.example:{port}/inbox"
-    mixed = target.post(url, b"{}", {}, private=False)
-    assert "10.0.0.1" in mixed.fault
-    assert hook.bodies == []
-    # What was judged is what is connected to: the name is not asked again.
-    answers.pop(0)
-    asked.clear()
-    assert target.post(url, b"{}", {}, private=True).status == 204
-    assert asked == ["two.example"]
-    assert hook.headers[0]["host"] == f"two.example:{port}"
-
-
-# ---- the admin -------------------------------------------------------------------------------
-
-
-def test_secret_is_shown_once_and_kept_encrypted(admin_client: Client) -> None:
-    form = {"name": "CRM", "url": "https://crm.example/in", "events": ALL[:2], "enabled": "on"}
-    page = admin_client.post("/admin/streamsite/endpoint/add/", form)
-    (row,) = Endpoint.objects.all()
-    secret = row.secret.reveal()
-    assert secret in page.content.decode()
-    assert "no-store" in page["Cache-Control"]
-    change = f"/admin/streamsite/endpoint/{row.pk}/change/"
-    for path in (change, "/admin/streamsite/endpoint/", f"{change[:-8]}/history/"):
-        assert secret not in admin_client.get(path).content.decode()
-    admin_client.post(change, form | {"name": "New", "events": [ALL[3]]})
-    row.refresh_from_db()
-    assert (row.name, row.events, row.secret.reveal()) == ("New", [ALL[3]], secret)
-    admin_client.post(
-        "/admin/streamsite/endpoint/", {"action": "renew_secret", "_selected_action": [row.pk]}
-    )
-    row.refresh_from_db()
-    assert row.secret.reveal() != secret
-
-
-@pytest.mark.parametrize(
-    "url", ["ftp://a.example", "https://", "https://ada:pw@a.example/", "nonsense"]
-)
-def test_addresses_that_no_request_can_go_to(admin_client: Client, url: str) -> None:
-    form = {"name": "CRM", "url": url, "events": ALL, "enabled": "on"}
-    assert admin_client.post("/admin/streamsite/endpoint/add/", form).status_code == 200
-    assert not Endpoint.objects.exists()
-
-
-def test_test_and_replay_by_button(admin_client: Client, hook: Hook) -> None:
-    row = endpoint(hook.address, [])
-    action = {"action": "send_ping", "_selected_action": [row.pk]}
-    admin_client.post("/admin/streamsite/endpoint/", action)
-    sender.send_due()
-    assert hook.bodies[0]["type"] == "ping"
-    (delivery,) = Delivery.objects.all()
-    page = admin_client.get("/admin/streamsite/delivery/").content.decode()
-    assert "Replay the selected deliveries" in page
-    action = {"action": "replay", "_selected_action": [delivery.pk]}
-    admin_client.post("/admin/streamsite/delivery/", action)
-    sender.send_due()
-    assert [body["id"] for body in hook.bodies] == [str(delivery.message_id)] * 2
-
-
-def test_who_only_looks_replays_nothing(client: Client, hook: Hook) -> None:
-    viewer: User = rows.user("streamsite.view_delivery")
-    client.force_login(viewer)
-    endpoint(hook.address)
-    row = tell()
-    sender.send_due()
-    action = {"action": "replay", "_selected_action": [row.pk]}
-    client.post("/admin/streamsite/delivery/", action)
-    row.refresh_from_db()
-    assert row.state == "delivered"
 
 
 def test_sender_is_scheduled_and_old_deliveries_go() -> None:

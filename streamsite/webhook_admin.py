@@ -16,6 +16,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
+from streamsite.history import WithKeys
 from streamsite.webhooks import outbox
 from streamsite.webhooks.models import Delivery, Endpoint, Event
 from streamsite.webhooks.sender import new_secret
@@ -38,7 +39,7 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(ModelAdmin):  # type: ignore[misc]
+class EndpointAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     form = EndpointForm
     list_display = ("name", "url", "told_of", "enabled", "created_at")
     actions = ("send_ping", "renew_secret")
@@ -95,7 +96,7 @@ class EndpointAdmin(ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ModelAdmin):  # type: ignore[misc]
+class DeliveryAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     list_display = (
         *("created_at", "event", "endpoint", "condition", "attempts", "status", "fault"),
         *("next_attempt", "delivered_at"),

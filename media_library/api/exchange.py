@@ -1,0 +1,97 @@
+"""Playlists out of the library and into it, as M3U and CSV, in the API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from ninja import Query, Router, Schema
+from pydantic import Field, StringConstraints
+
+from media_library import imports, storage
+from media_library.exchange import LARGEST, read, write_csv, write_m3u
+from media_library.models import Playlist
+from streamsite.access import caller
+from streamsite.problems import Kind, ProblemError
+from streamsite.rest import Asked, Body, Id, noted
+
+router = Router(tags=["playlists"])
+
+TYPES = {"m3u8": "audio/x-mpegurl; charset=utf-8", "csv": "text/csv; charset=utf-8"}
+
+
+class Form(Asked):
+    form: Literal["m3u8", "csv"] = "m3u8"
+
+
+class NewImport(Body):
+    """`content`: the file itself. `into`: a playlist's id; else it is the one of that name.
+
+    Without both an M3U is the playlist it names itself, and a CSV none. `append`: at the end,
+    instead of replacing what is there. `dry`: only tell what would change.
+    """
+
+    content: Annotated[str, StringConstraints(min_length=1, max_length=LARGEST)]
+    name: Annotated[str, StringConstraints(max_length=120, strip_whitespace=True)] = ""
+    into: Id | None = None
+    append: bool = False
+    dry: bool = False
+
+
+class LeftOut(Schema):
+    """`line` 0: the file as a whole."""
+
+    line: int = Field(alias="number")
+    sentence: str
+
+
+class Imported(Schema):
+    """Lines that were found, items that were changed and made; `problems`: lines left out."""
+
+    found: int
+    updated: int
+    created: int
+    entries: int | None
+    playlist_id: int | None
+    problems: list[LeftOut]
+
+    @staticmethod
+    def resolve_playlist_id(outcome: Any) -> int | None:
+        return outcome.playlist.pk if outcome.playlist else None
+
+
+@router.get(
+    "/{id}/export",
+    summary="As M3U or CSV",
+    openapi_extra={
+        "responses": {200: {"content": {kind.partition(";")[0]: {} for kind in TYPES.values()}}}
+    },
+)
+def export(request: HttpRequest, id: Id, asked: Query[Form]) -> HttpResponse:
+    row = get_object_or_404(Playlist, pk=id)
+    found = imports.rows(row)
+    text = write_csv(found) if asked.form == "csv" else write_m3u(row.name, found)
+    return HttpResponse(text.encode(), content_type=TYPES[asked.form])
+
+
+@router.post("/import", response=Imported, summary="A file into the library, or a playlist")
+def bring(request: HttpRequest, asked: NewImport) -> imports.Outcome:
+    """What the file says of items is written, and its order made a playlist's."""
+    user = caller(request).user
+    change = "add" if asked.into is None else "change"
+    permission = f"media_library.{change}_playlist"
+    if user is not None and not user.has_perm(permission):  # type: ignore[attr-defined]
+        raise ProblemError(Kind.PERMISSION, f"That takes the permission {permission}.")
+    into = None if asked.into is None else get_object_or_404(Playlist, pk=asked.into)
+    outcome = imports.run(
+        read(asked.content.encode(), host=urlsplit(storage.origin()).netloc),
+        playlist=asked.name,
+        into=into,
+        append=asked.append,
+        dry=asked.dry,
+    )
+    if outcome.playlist is not None:
+        noted(request, outcome.playlist, f"Imported {outcome.entries} entries.")
+    return outcome

@@ -1,0 +1,104 @@
+"""Syncs with the storage in the API, and the trial of the storage."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from ninja import Query, Router, Schema, Status
+from pydantic import Field
+
+from media_library import storage, sync
+from media_library.emptied import emptied
+from media_library.models import SyncRun
+from streamsite.access import caller
+from streamsite.rest import Body, Id, Page, Paging, Told, noted, paged
+
+router = Router(tags=["media"])
+trial = Router(tags=["media"])
+
+#: As `SyncRun.Status` has them.
+Outcome = Literal["running", "done", "braked", "failed"]
+
+
+class SyncDetail(Told):
+    """`known`: items before it; `seen`: objects listed so far; `gone`: missed twice.
+
+    `differences`: the first of them, each with what happened and the key.
+    """
+
+    id: int
+    status: Outcome
+    dry: bool
+    started_at: datetime
+    started_by: str
+    ended_at: datetime | None
+    known: int
+    seen: int
+    added: int
+    changed: int
+    absent: int
+    gone: int
+    unchanged: int
+    fault: str
+    differences: list[list[str]]
+
+
+class NewSync(Body):
+    """`dry`: only tell what would change. `accept_gone`: what is missing is really gone."""
+
+    dry: bool = False
+    accept_gone: bool = False
+
+
+class SyncFilter(Paging):
+    status: Outcome | None = None
+
+
+class ExaminedTold(Schema):
+    check: str
+    ok: bool
+    sentence: str
+
+
+class Trial(Schema):
+    ok: bool
+    checks: list[ExaminedTold] = Field(
+        description="Each thing that the storage must let us do."
+    )
+
+
+@router.get("", response=Page[SyncDetail], summary="Syncs, the latest first")
+def listed(request: HttpRequest, asked: Query[SyncFilter]) -> dict[str, Any]:
+    rows = SyncRun.objects.all()
+    if asked.status is not None:
+        rows = rows.filter(status=asked.status)
+    return paged(rows, "-id", asked)
+
+
+@router.post(
+    "",
+    response={202: SyncDetail},
+    summary="Compare the storage with the library",
+    description="409 while one is running.",
+)
+def start(request: HttpRequest, asked: NewSync) -> Status[SyncRun]:
+    run = sync.start(by=caller(request).name, dry=asked.dry, accept_gone=asked.accept_gone)
+    noted(request, run, "Ordered.")
+    return Status(202, run)
+
+
+@router.get("/{id}", response=SyncDetail, summary="One sync")
+def one(request: HttpRequest, id: Id) -> SyncRun:
+    return get_object_or_404(SyncRun, pk=id)
+
+
+@trial.post("/test", response=Trial, summary="Try the storage now")
+def test(request: HttpRequest) -> dict[str, Any]:
+    """Each thing that it must let us do is tried, which takes some seconds."""
+    checks = list(storage.examine())
+    if fault := emptied():
+        checks.append(storage.Examined("Content", ok=False, sentence=fault))
+    return {"ok": all(each.ok for each in checks), "checks": checks}

@@ -1,0 +1,54 @@
+"""Tags in the API: words that people give to items."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from ninja import Query, Router, Status
+from pydantic import Field, StringConstraints
+
+from media_library.models import Tag
+from streamsite.rest import Body, Id, Page, Paging, Told, added, edited, paged, removed
+
+router = Router(tags=["media"])
+
+
+class TagDetail(Told):
+    id: int
+    name: str
+
+
+class TagNamed(Body):
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
+
+
+class TagFilter(Paging):
+    q: str = Field("", max_length=64, description="In its name.")
+
+
+@router.get("", response=Page[TagDetail], summary="Tags, by name")
+def listed(request: HttpRequest, asked: Query[TagFilter]) -> dict[str, Any]:
+    return paged(Tag.objects.filter(name__icontains=asked.q), "name", asked)
+
+
+@router.post("", response={201: TagDetail}, summary="A new tag")
+def create(request: HttpRequest, asked: TagNamed) -> Status[Tag]:
+    return Status(201, added(request, Tag(name=asked.name)))
+
+
+@router.get("/{id}", response=TagDetail, summary="One tag")
+def tag(request: HttpRequest, id: Id) -> Tag:
+    return get_object_or_404(Tag, pk=id)
+
+
+@router.patch("/{id}", response=TagDetail, summary="Another name, on all its items")
+def change(request: HttpRequest, id: Id, asked: TagNamed) -> Tag:
+    return edited(request, Tag.objects.all(), id, asked.given())
+
+
+@router.delete("/{id}", response={204: None}, summary="Delete it; its items stay")
+def delete(request: HttpRequest, id: Id) -> Status[None]:
+    removed(request, Tag.objects.all(), pk=id)
+    return Status(204, None)

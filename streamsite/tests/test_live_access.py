@@ -1,0 +1,276 @@
+"""Who may listen, by WebSocket and to events: as the table of levels says, and as often."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from media_library.models import DownloadJob
+from streams.models import ChannelState
+from streams.tests import rows
+from streamsite import doors, keys
+from streamsite.api import TOPICS
+from streamsite.doors import Doors, Message
+from streamsite.levels import TABLE, Level
+from streamsite.live import Hub, Topic
+from streamsite.models import ApiKey
+from streamsite.problems import MEDIA_TYPE, PREFIX
+from streamsite.tests.serving import Served, served
+from streamsite.tests.waiting import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+
+Headers = dict[str, str]
+#: Of a WebSocket: open, or why not. Of events: 200, or a problem's status and kind.
+Met = tuple[int, str]
+
+
+@pytest.fixture
+def site(transactional_db: None, tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path) as running:
+        yield running
+    assert "Traceback" not in running.log.read_text()
+
+
+def minted(level: Level, **fields: Any) -> tuple[ApiKey, Headers]:
+    row, key = keys.mint("Robot", level, by="ada", now=timezone.now(), **fields)
+    return row, {"X-API-Key": key.reveal()}
+
+
+def listen(site: Served, path: str, headers: Headers) -> int:
+    """101, or the status of the refusal."""
+    try:
+        with connect(f"{site.ws}{path}", additional_headers=headers, open_timeout=10):
+            return 101
+    except InvalidStatus as refused:
+        return refused.response.status_code
+
+
+def ask(site: Served, path: str, headers: Headers) -> tuple[Met, Headers]:
+    """Status, and the kind of the problem if it is one; and the answer's headers."""
+    line = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
+    try:
+        line.request("GET", path, headers=headers)
+        answer = line.getresponse()
+        told = {name.lower(): value for name, value in answer.getheaders()}
+        if told["content-type"] != MEDIA_TYPE:
+            return (answer.status, ""), told
+        problem = json.load(answer)
+        assert problem["status"] == answer.status
+        assert problem["request_id"] == told["x-request-id"]
+        return (answer.status, problem["type"].removeprefix(PREFIX)), told
+    finally:
+        line.close()
+
+
+def session(site: Served, name: str, *permissions: str, staff: bool = True) -> Headers:
+    client = Client()
+    client.force_login(rows.user(*permissions, name=name, staff=staff))
+    cookie = f"sessionid={client.cookies['sessionid'].value}"
+    return {"Cookie": cookie, "Origin": f"http://127.0.0.1:{site.port}"}
+
+
+def callers(site: Served, topic: Topic) -> Iterator[tuple[str, Headers, Met]]:
+    """Every kind of caller, and what the table says of it."""
+    rule = TABLE[f"GET {topic.events}"]
+    least = rule.level
+    assert least is not None
+    past = timezone.now() - timedelta(seconds=1)
+    yield "no key", {}, (401, "no-key")
+    yield "unknown", {"X-API-Key": "ssk_" + "a" * 43}, (401, "key-unknown")
+    for level in Level:
+        _, headers = minted(level)
+        # A key of level DOWNLOAD has its own downloads, and this is another's.
+        own = topic.name != "progress" or level.includes(Level.ADMIN)
+        let_in = (200, "") if own else (404, "not-found")
+        yield level, headers, let_in if level.includes(least) else (403, "level")
+    row, headers = minted(Level.FULL_ACCESS)
+    ApiKey.objects.filter(pk=row.pk).update(expires_at=past)
+    yield "expired", headers, (401, "key-expired")
+    row, headers = minted(Level.FULL_ACCESS)
+    keys.revoke(row, by="ada", now=past)
+    yield "revoked", headers, (401, "key-revoked")
+    _, headers = minted(Level.FULL_ACCESS, allowed_addresses=["203.0.113.0/24"])
+    yield "wrong address", headers, (403, "key-address")
+    boss = session(site, "boss", rule.permission)
+    yield "staff", boss, (200, "")
+    yield "another site's page", boss | {"Origin": "https://evil.example"}, (403, "csrf")
+    yield "staff without", session(site, "clerk"), (403, "permission")
+    viewer = session(site, "viewer", rule.permission, staff=False)
+    yield "no staff", viewer, (401, "no-key")
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
+def test_who_may_listen(site: Served, topic: Topic) -> None:
+    rows.channel()
+    job = DownloadJob.objects.create(url="https://example.org/", site="example.org")
+    name = {"slug": "demo", "id": str(job.pk)}[topic.parameter]
+    events = topic.events.format(**{topic.parameter: name})
+    socket = topic.socket.format(**{topic.parameter: name})
+    assert TABLE[f"GET {topic.socket}"] == TABLE[f"GET {topic.events}"]
+    wrong = []
+    for who, headers, met in callers(site, topic):
+        answered, _ = ask(site, events, headers)
+        opened = listen(site, socket, headers)
+        if (answered, opened) != (met, 101 if met[0] == 200 else 403):
+            wrong.append((who, met, answered, opened))
+    assert not wrong
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
+def test_what_is_not_there(site: Served, topic: Topic) -> None:
+    _, headers = minted(Level.FULL_ACCESS)
+    for name in ("none", "9" * 30):
+        events = topic.events.format(**{topic.parameter: name})
+        assert ask(site, events, headers)[0] == (404, "not-found")
+        assert listen(site, topic.socket.format(**{topic.parameter: name}), headers) == 403
+
+
+def test_a_key_hears_of_its_own_download(site: Served) -> None:
+    row, headers = minted(Level.DOWNLOAD)
+    job = DownloadJob.objects.create(
+        url="https://example.org/", site="example.org", owner=f"key:{row.pk}"
+    )
+    assert ask(site, f"/api/v1/jobs/{job.pk}/events", headers)[0] == (200, "")
+    assert listen(site, f"/ws/progress/{job.pk}", headers) == 101
+
+
+def test_each_connection_counts_as_a_request(site: Served) -> None:
+    rows.channel()
+    # More than two, should the minute of the clock end in between.
+    _, headers = minted(Level.READ_ONLY, requests_per_minute=2)
+    events, page = "/api/v1/channels/demo/events", "/api/v1/channels"
+    told = [ask(site, path, headers) for path in (events, page, events) * 2]
+    refused = [(met, sent) for met, sent in told if met != (200, "")]
+    assert refused
+    for met, sent in refused:
+        assert met == (429, "too-many-requests")
+        assert int(sent["retry-after"]) <= 60
+    assert [sent["ratelimit-limit"] for met, sent in told if met[0] == 200] == ["2"] * (
+        len(told) - len(refused)
+    )
+    _, headers = minted(Level.READ_ONLY, requests_per_minute=2)
+    assert 403 in [listen(site, "/ws/channels/demo", headers) for _ in range(6)]
+
+
+def test_who_tries_keys_is_held_up(site: Served) -> None:
+    rows.channel()
+    _, good = minted(Level.READ_ONLY)
+
+    def held_up() -> bool:
+        listen(site, "/ws/channels/demo", {"X-API-Key": "ssk_wrong"})
+        met, _ = ask(site, "/api/v1/channels/demo/events", good)
+        return met == (429, "too-many-failures")
+
+    # Counts begin anew with each minute of the clock.
+    until(held_up, 60, "no key is looked at any more")
+
+
+def test_a_wrong_host_is_refused(site: Served) -> None:
+    met, _ = ask(site, "/api/v1/channels/demo/events", {"Host": "evil.example"})
+    assert met == (400, "malformed")
+
+
+# ---- what changes while somebody listens -----------------------------------------------------
+async def until_closed(headers: Headers, meanwhile: Callable[[int], None]) -> tuple[int, int]:
+    """Listen to a channel that always has news: the close code, and the messages before it."""
+    scope = {
+        "type": "websocket",
+        "path": "/ws/channels/demo",
+        "client": ("127.0.0.1", 1),
+        "headers": [
+            (b"host", b"127.0.0.1"),
+            *((n.lower().encode(), v.encode()) for n, v in headers.items()),
+        ],
+    }
+    incoming: asyncio.Queue[Message] = asyncio.Queue()
+    sent: asyncio.Queue[Message] = asyncio.Queue()
+    await incoming.put({"type": "websocket.connect"})
+    ours = Doors(Hub(TOPICS))
+    listening = asyncio.ensure_future(ours.tell_socket(scope, incoming.get, sent.put))
+    count = 0
+    async with asyncio.timeout(30):
+        assert (await sent.get())["type"] == "websocket.accept"
+        while (message := await sent.get())["type"] == "websocket.send":
+            count += 1
+            await asyncio.to_thread(apart, meanwhile, count)
+        await listening
+    # Both threads at once, for each has a connection of its own.
+    both = threading.Barrier(2, timeout=10)
+    list(ours._thread.map(hang_up, [both] * 2))
+    return message["code"], count
+
+
+def hang_up(together: threading.Barrier) -> None:
+    together.wait()
+    connection.close()
+
+
+def apart(act: Callable[[int], None], count: int) -> None:
+    """In a thread of its own, with a connection of its own."""
+    try:
+        act(count)
+    finally:
+        connection.close()
+
+
+def busy(count: int) -> None:
+    """News, sooner than it is looked at again whether the listener may stay."""
+    ChannelState.objects.update(now_title=f"Item {count}")
+
+
+@pytest.mark.parametrize("ended", ["revoked", "expired"])
+def test_a_key_that_is_good_no_more_hears_no_more_however_much_happens(
+    monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    monkeypatch.setattr(doors, "BEAT", 1.5)
+    channel = rows.channel()
+    rows.node()
+    rows.on_air(channel)
+    row, headers = minted(Level.READ_ONLY)
+
+    def meanwhile(count: int) -> None:
+        if count == 2 and ended == "revoked":
+            keys.revoke(row, by="ada", now=timezone.now())
+        elif count == 2:
+            ApiKey.objects.filter(pk=row.pk).update(expires_at=timezone.now())
+        busy(count)
+
+    code, count = asyncio.run(until_closed(headers, meanwhile))
+    assert code == doors.FORBIDDEN
+    assert count >= 2
+
+
+def test_a_full_house_and_strangers_wrong_keys_send_nobody_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doors, "BEAT", 0.5)
+    channel = rows.channel()
+    rows.node()
+    rows.on_air(channel)
+    row, headers = minted(Level.READ_ONLY)
+
+    def meanwhile(count: int) -> None:
+        if count == 1:
+            monkeypatch.setattr(doors, "MOST", 1)
+            monkeypatch.setattr("streamsite.throttle.WRONG_KEYS", 0)
+        elif count == 8:
+            monkeypatch.setattr("streamsite.throttle.WRONG_KEYS", 20)
+            keys.revoke(row, by="ada", now=timezone.now())
+        busy(count)
+
+    code, count = asyncio.run(until_closed(headers, meanwhile))
+    assert (code, count >= 8) == (doors.FORBIDDEN, True)

@@ -1,0 +1,125 @@
+"""Webhooks out: set up, tried and sent again, in the admin and by the API."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from streams.tests import rows
+from streamsite.tests.asking import asking
+from streamsite.tests.hooking import ALL, endpoint, hook, tell
+from streamsite.tests.receiving import Hook
+from streamsite.webhooks import sender
+from streamsite.webhooks.models import Delivery, Endpoint
+
+__all__ = ["hook"]
+
+pytestmark = pytest.mark.django_db
+
+
+# ---- the admin -------------------------------------------------------------------------------
+def test_secret_is_shown_once_and_kept_encrypted(admin_client: Client) -> None:
+    form = {"name": "CRM", "url": "https://crm.example/in", "events": ALL[:2], "enabled": "on"}
+    page = admin_client.post("/admin/streamsite/endpoint/add/", form)
+    (row,) = Endpoint.objects.all()
+    secret = row.secret.reveal()
+    assert secret in page.content.decode()
+    assert "no-store" in page["Cache-Control"]
+    change = f"/admin/streamsite/endpoint/{row.pk}/change/"
+    for path in (change, "/admin/streamsite/endpoint/", f"{change[:-8]}/history/"):
+        assert secret not in admin_client.get(path).content.decode()
+    admin_client.post(change, form | {"name": "New", "events": [ALL[3]]})
+    row.refresh_from_db()
+    assert (row.name, row.events, row.secret.reveal()) == ("New", [ALL[3]], secret)
+    admin_client.post(
+        "/admin/streamsite/endpoint/", {"action": "renew_secret", "_selected_action": [row.pk]}
+    )
+    row.refresh_from_db()
+    assert row.secret.reveal() != secret
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://a.example", "https://", "https://ada:pw@a.example/", "nonsense"]
+)
+def test_addresses_that_no_request_can_go_to(admin_client: Client, url: str) -> None:
+    form = {"name": "CRM", "url": url, "events": ALL, "enabled": "on"}
+    assert admin_client.post("/admin/streamsite/endpoint/add/", form).status_code == 200
+    assert not Endpoint.objects.exists()
+
+
+def test_test_and_replay_by_button(admin_client: Client, hook: Hook) -> None:
+    row = endpoint(hook.address, [])
+    action = {"action": "send_ping", "_selected_action": [row.pk]}
+    admin_client.post("/admin/streamsite/endpoint/", action)
+    sender.send_due()
+    assert hook.bodies[0]["type"] == "ping"
+    (delivery,) = Delivery.objects.all()
+    page = admin_client.get("/admin/streamsite/delivery/").content.decode()
+    assert "Replay the selected deliveries" in page
+    action = {"action": "replay", "_selected_action": [delivery.pk]}
+    admin_client.post("/admin/streamsite/delivery/", action)
+    sender.send_due()
+    assert [body["id"] for body in hook.bodies] == [str(delivery.message_id)] * 2
+
+
+def test_who_only_looks_replays_nothing(client: Client, hook: Hook) -> None:
+    viewer: User = rows.user("streamsite.view_delivery")
+    client.force_login(viewer)
+    endpoint(hook.address)
+    row = tell()
+    sender.send_due()
+    action = {"action": "replay", "_selected_action": [row.pk]}
+    client.post("/admin/streamsite/delivery/", action)
+    row.refresh_from_db()
+    assert row.state == "delivered"
+
+
+# ---- the API ---------------------------------------------------------------------------------
+def test_a_program_sets_up_its_own_webhook(client: Client, hook: Hook) -> None:
+    ask = asking(client)
+    new = {"name": "CRM", "url": hook.address, "events": ["channel.on_air"]}
+    status, made = ask("POST", "webhooks", new)
+    assert (status, made["events"], made["enabled"]) == (201, ["channel.on_air"], True)
+    secret = made.pop("secret_value")
+    assert Endpoint.objects.get().secret.reveal() == secret
+    where = f"webhooks/{made['id']}"
+    assert ask("GET", where) == (200, made)
+    assert secret not in str([ask("GET", "webhooks"), ask("PATCH", where, {"enabled": True})])
+    assert ask("POST", f"{where}/ping")[0] == 202
+    (waiting,) = ask("GET", "deliveries?state=waiting")[1]["items"]
+    one = f"deliveries/{waiting['id']}"
+    assert ask("POST", f"{one}/replay")[0] == 409
+    sender.send_due()
+    told = ask("GET", one)[1]
+    assert (told["event"], told["state"], told["webhook_id"]) == (
+        "ping",
+        "delivered",
+        made["id"],
+    )
+    assert ask("POST", f"{one}/replay")[0] == 202
+    sender.send_due()
+    assert [body["id"] for body in hook.bodies] == [told["message_id"]] * 2
+    status, renewed = ask("POST", f"{where}/secret")
+    assert (status, renewed["secret_value"] != secret) == (200, True)
+    assert ask("DELETE", where) == (204, None)
+    assert ask("GET", "deliveries")[1]["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"url": "ftp://a.example/"}, "url"),
+        ({"url": "https://ada:pw@a.example/"}, "url"),
+        ({"events": ["channel.exploded"]}, "events"),
+        ({"name": ""}, "name"),
+        ({"secret": "mine"}, "secret"),
+    ],
+)
+def test_what_a_webhook_can_t_be(client: Client, wrong: dict[str, object], field: str) -> None:
+    ask = asking(client)
+    new = {"name": "CRM", "url": "https://a.example/", "events": ALL} | wrong
+    status, refused = ask("POST", "webhooks", new)
+    assert (status, refused["type"]) == (422, "urn:streamsite:problem:invalid")
+    assert field in refused["errors"][0]["loc"]
+    assert not Endpoint.objects.exists()

@@ -1,0 +1,95 @@
+"""Webhooks out: where they may go, and what is made of a receiver that is none."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import closing
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from streams.tests.bench.rtmp import free_port
+from streamsite.tests.hooking import endpoint, hook, tell
+from streamsite.tests.receiving import Hook
+from streamsite.webhooks import sender, target
+from streamsite.webhooks.models import Delivery
+
+__all__ = ["hook"]
+
+pytestmark = pytest.mark.django_db
+
+
+def test_nobody_is_there() -> None:
+    answer = target.post(f"http://127.0.0.1:{free_port()}/", b"{}", {}, private=True)
+    assert answer == target.Answer(
+        None, "127.0.0.1 could not be told (ConnectionRefusedError)."
+    )
+
+
+def test_receiver_that_trickles_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target, "WHOLE", 0.5)
+    stop = threading.Event()
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+
+        def trickle() -> None:
+            line, _ = server.accept()
+            with closing(line):
+                while not stop.wait(0.05):
+                    try:
+                        line.sendall(b"H")
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        port = server.getsockname()[1]
+        answer = target.post(f"http://127.0.0.1:{port}/", b"{}", {}, private=True)
+        stop.set()
+        thread.join()
+    assert answer.status is None
+    assert answer.fault
+
+
+# ---- where it may go -------------------------------------------------------------------------
+
+
+def test_private_targets_are_refused_unless_meant(hook: Hook, settings: Settings) -> None:
+    settings.WEBHOOK_PRIVATE_TARGETS = False
+    endpoint(hook.address)
+    tell()
+    assert sender.send_due() == "0 delivered, 1 not."
+    assert hook.bodies == []
+    fault = Delivery.objects.get().fault
+    assert "127.0.0.1, which is not on the open internet" in fault
+    assert "WEBHOOK_PRIVATE_TARGETS" in fault
+
+
+def test_each_address_of_a_name_is_judged_and_it_is_asked_for_once(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(hook.address.rsplit(":", 1)[1].split("/")[0])
+    asked: list[str] = []
+    answers = [["93.184.216.34", "10.0.0.1"], ["127.0.0.1"]]
+    real = socket.getaddrinfo
+
+    def names(host: str, *args: Any, **more: Any) -> Any:
+        if host != "two.example":
+            return real(host, *args, **more)
+        asked.append(host)
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in answers[0]
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", names)
+    url = f"http://two.example:{port}/inbox"
+    mixed = target.post(url, b"{}", {}, private=False)
+    assert "10.0.0.1" in mixed.fault
+    assert hook.bodies == []
+    # What was judged is what is connected to: the name is not asked again.
+    answers.pop(0)
+    asked.clear()
+    assert target.post(url, b"{}", {}, private=True).status == 204
+    assert asked == ["two.example"]
+    assert hook.headers[0]["host"] == f"two.example:{port}"
