@@ -198,7 +198,13 @@ TABLE: Final[dict[str, Rule]] = {
         "GET jobs/{id}/events",
         "GET statistics",
     ),
-    **_rows(Level.DOWNLOAD, "media_library.add_downloadjob", "POST download", "GET info"),
+    **_rows(
+        Level.DOWNLOAD,
+        "media_library.add_downloadjob",
+        "POST download",
+        "POST download/batch",
+        "GET info",
+    ),
     # Of all sites and everybody's downloads.
     **_rows(Level.ADMIN, "media_library.view_downloadjob", "GET downloads/health"),
     **_rows(
@@ -206,6 +212,7 @@ TABLE: Final[dict[str, Rule]] = {
         "media_library.change_downloadjob",
         "POST retry/{id}",
         "POST cancel/{id}",
+        "POST cancel/batch/{id}",
     ),
     # ---- live
     **_live(API),

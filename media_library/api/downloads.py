@@ -30,7 +30,7 @@ from media_library.downloads.options import (
 )
 from media_library.downloads.preview import BusyError
 from media_library.location import LocalFile
-from media_library.models import DownloadJob
+from media_library.models import DownloadBatch, DownloadJob
 from streamsite.access import Caller, caller
 from streamsite.levels import Level
 from streamsite.problems import Kind, ProblemError
@@ -70,6 +70,29 @@ class Wanted(WantedOptions):
     url: Url
     rights: str = Field("", max_length=10_000)
     again: bool = False
+
+
+class WantedMany(WantedOptions):
+    """Many addresses, such as those that `/info` tells of a list. All are taken, or none."""
+
+    urls: list[Url] = Field(min_length=1, max_length=jobs.MOST_AT_ONCE)
+    name: str = Field("", max_length=255)
+    rights: str = Field("", max_length=10_000)
+    again: bool = False
+
+
+class BatchDetail(Schema):
+    """`jobs`: ids, in the order of the addresses."""
+
+    id: int
+    name: str
+    jobs: list[int]
+
+
+class Cancelled(Schema):
+    """How many of them were not over yet."""
+
+    cancelled: int
 
 
 class Extra(Schema):
@@ -255,22 +278,36 @@ def download(
     idempotency_key: Annotated[str, Header(max_length=128)] = "",
 ) -> Status[DownloadJob]:
     """With an `Idempotency-Key` of yours, asking again is answered with the same job (200)."""
-    told = asked.model_dump(mode="json")
-    url, rights, again = told.pop("url"), told.pop("rights"), told.pop("again")
-    try:
-        options = Options.of(told)
-    except OptionsError as error:
-        raise ProblemError(Kind.REFUSED, str(error)) from None
+    options = _options(asked)
     if "\0" in idempotency_key:
         raise ProblemError(Kind.MALFORMED, "A NUL character is in the Idempotency-Key.")
-    order = order_of(caller(request), again=again, rights=rights)
+    order = order_of(caller(request), again=asked.again, rights=asked.rights)
     known = bool(idempotency_key) and (
         DownloadJob.objects.filter(owner=order.owner, asked_key=idempotency_key).exists()
     )
-    job = jobs.add(url, options, order, asked_key=idempotency_key)
+    job = jobs.add(asked.url, options, order, asked_key=idempotency_key)
     if not known:
         noted(request, job, "Ordered.")
     return Status(200 if known else 202, job)
+
+
+@router.post("/download/batch", response={202: BatchDetail}, summary="Download many videos")
+def download_many(request: HttpRequest, asked: WantedMany) -> Status[dict[str, Any]]:
+    """`/jobs?batch=` tells how far they are; one call cancels them all."""
+    options = _options(asked)
+    order = order_of(caller(request), again=asked.again, rights=asked.rights)
+    batch = jobs.add_many(asked.urls, options, order, name=asked.name)
+    noted(request, batch, "Ordered.")
+    ids = list(batch.jobs.order_by("pk").values_list("pk", flat=True))
+    return Status(202, {"id": batch.pk, "name": batch.name, "jobs": ids})
+
+
+def _options(asked: WantedOptions) -> Options:
+    told = asked.model_dump(mode="json", include=set(WantedOptions.model_fields))
+    try:
+        return Options.of(told)
+    except OptionsError as error:
+        raise ProblemError(Kind.REFUSED, str(error)) from None
 
 
 @router.get("/status/{id}", response=JobDetail, summary="How far a download is")
@@ -329,6 +366,16 @@ def cancel(request: HttpRequest, id: Id) -> Status[DownloadJob]:
         raise ProblemError(Kind.CONFLICT, "It is over: there is nothing to cancel.")
     noted(request, job, "Cancelled.")
     return Status(202, job)
+
+
+@router.post("/cancel/batch/{id}", response={202: Cancelled}, summary="Stop many at once")
+def cancel_batch(request: HttpRequest, id: Id) -> Status[dict[str, int]]:
+    """All of it that is not over."""
+    seen = seen_by(caller(request)).filter(batch=id)
+    batch = get_object_or_404(DownloadBatch.objects.filter(jobs__in=seen).distinct(), pk=id)
+    count = jobs.cancel_batch(batch)
+    noted(request, batch, "Cancelled.")
+    return Status(202, {"cancelled": count})
 
 
 @router.get("/jobs/{id}/file", summary="The file that came", response={200: None, 302: None})

@@ -103,6 +103,32 @@ def test_cancel_and_try_again() -> None:
     assert post(client, f"retry/{job}").status_code == 409
 
 
+def test_many_are_ordered_and_cancelled_at_once() -> None:
+    client, key = program()
+    other, _ = program()
+    urls = [f"https://example.org/{n}" for n in (2, 1, 2)]
+    told = post(client, "download/batch", {"urls": urls, "name": "Parts", "quality": 480})
+    assert told.status_code == 202
+    batch = told.json()
+    assert (batch["name"], len(batch["jobs"])) == ("Parts", 2)
+    found = client.get(f"/api/v1/jobs?batch={batch['id']}").json()["items"]
+    assert [each["id"] for each in found] == batch["jobs"][::-1]
+    made = DownloadJob.objects.order_by("pk")
+    assert [(each.url, each.owner) for each in made] == [
+        (url, f"key:{key.pk}") for url in urls[:2]
+    ]
+    assert {each.options["quality"] for each in made} == {480}
+    # One that can't be taken: none is.
+    wrong = post(client, "download/batch", {"urls": [*urls, "ftp://example.org/a"]})
+    assert wrong.status_code == 422
+    assert post(client, "download/batch", {"urls": []}).status_code == 422
+    assert DownloadJob.objects.count() == 2
+    jobs.cancel(made[0])
+    assert post(other, f"cancel/batch/{batch['id']}").status_code == 404
+    assert post(client, f"cancel/batch/{batch['id']}").json() == {"cancelled": 1}
+    assert {each.status for each in made.all()} == {Status.CANCELLED}
+
+
 def test_lists_come_in_pages_and_are_narrowed() -> None:
     client, _ = program()
     made = [
