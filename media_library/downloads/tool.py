@@ -128,13 +128,15 @@ def update(now: datetime, *, source: Path | None = None) -> str:
             _make(folder)
             _pip(folder, "install", "--quiet", WANTED, source=source)
             new = _tried(str(folder / "bin" / "python"))
+            stays = before is not None and numbers(new.version) <= numbers(before.version)
+            last = _newest(folder, source) if stays else ""
         except UpdateError as error:
             shutil.rmtree(folder, ignore_errors=True)
             _say(str(error))
             raise
-        if before is not None and numbers(new.version) <= numbers(before.version):
+        if before is not None and stays:
             shutil.rmtree(folder, ignore_errors=True)
-            return _say(f"yt-dlp {before.version} is the newest there is: it stays.")
+            return _say(_why_it_stays(before.version, last))
         said = f"yt-dlp {new.version} is used from now on, instead of {_named(before)}."
         # One that is lost is none to go back to: streamsite's own was used in its place.
         old = "" if lost(chosen()) else chosen().current
@@ -174,15 +176,26 @@ def newest(*, source: Path | None = None) -> str:
     with TemporaryDirectory(prefix="streamsite-tool-") as name:
         folder = Path(name) / "environment"
         _make(folder)
-        said = _pip(
-            folder,
-            *("install", "--quiet", "--dry-run", "--no-deps", "--report", "-", "yt-dlp"),
-            source=source,
-        )
+        return _newest(folder, source)
+
+
+def _newest(folder: Path, source: Path | None) -> str:
+    report = ("--dry-run", "--ignore-installed", "--no-deps", "--report", "-")
+    said = _pip(folder, "install", "--quiet", *report, "yt-dlp", source=source)
     try:
         return str(json.loads(said)["install"][0]["metadata"]["version"])
     except (ValueError, LookupError, TypeError):
         raise UpdateError("pip's answer can't be read: look at the log.") from None
+
+
+def _why_it_stays(version: str, newest: str) -> str:
+    if numbers(newest) <= numbers(version):
+        return f"yt-dlp {version} is the newest there is: it stays."
+    # pip takes an older one then, without a word.
+    return (
+        f"yt-dlp {newest} can't be installed yet, for the package index lacks what it needs: "
+        f"{version} stays. Try again tomorrow."
+    )
 
 
 def about() -> About | None:

@@ -100,6 +100,22 @@ def test_one_that_fails_its_trial_is_not_used(home: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ffmpeg")
+def test_a_newer_one_that_lacks_what_it_needs_is_no_reason_to_be_silent(
+    home: Path, tmp_path: Path
+) -> None:
+    """An older one is what pip takes then: it must not be called the newest there is."""
+    wheel(tmp_path / "index", OURS)
+    wheel(tmp_path / "index", "2099.3.1", needs="there-is-no-such-package")
+    said = tool.update(NOW, source=tmp_path / "index")
+    assert said.startswith(
+        "yt-dlp 2099.3.1 can't be installed yet, for the package index lacks"
+    )
+    assert tool.python() == sys.executable
+    assert environments(home) == []
+
+
+@pytest.mark.slow
 def test_an_index_without_it_changes_nothing(home: Path, tmp_path: Path) -> None:
     empty = tmp_path / "index"
     empty.mkdir()

@@ -12,14 +12,20 @@ import yt_dlp
 BROKEN = {"yt_dlp/__init__.py": b"raise ImportError('made for another Python')\n"}
 
 
-def wheel(folder: Path, version: str, *, content: dict[str, bytes] | None = None) -> None:
-    """The yt-dlp that is installed here, under another version; or `content` instead."""
+def wheel(
+    folder: Path, version: str, *, content: dict[str, bytes] | None = None, needs: str = ""
+) -> None:
+    """The yt-dlp that is installed here, under another version; or `content` instead.
+
+    `needs`: another package that it can't do without.
+    """
     files = dict(_installed() if content is None else content)
     files["yt_dlp/version.py"] = f"__version__ = {version!r}\n".encode() + _VERSION
     about = f"yt_dlp-{version}.dist-info"
     files[f"{about}/METADATA"] = (
         f"Metadata-Version: 2.1\nName: yt-dlp\nVersion: {version}\nProvides-Extra: default\n"
         "Provides-Extra: curl-cffi\nProvides-Extra: deno\n"
+        + (f"Requires-Dist: {needs}\n" if needs else "")
     ).encode()
     files[f"{about}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
