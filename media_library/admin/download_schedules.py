@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -39,6 +39,7 @@ class ScheduleForm(OptionsForm, forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = DownloadSchedule
         fields = PEOPLES
+        labels: ClassVar = {"every_hours": "Hours between two looks", "cap": "Videos"}
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -78,6 +79,10 @@ class DownloadScheduleAdmin(ModelAdmin):  # type: ignore[misc]
         ("Of each video", {"fields": WANTED}),
         ("What came of it", {"fields": ("looked_at", "next_at", "found", "fault")}),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: DownloadSchedule | None = None) -> Any:
+        """Of a new one nothing can have come yet."""
+        return self.fieldsets if obj is not None else self.fieldsets[:-1]
 
     @admin.display(description="Every", ordering="every_hours")
     def every(self, schedule: DownloadSchedule) -> str:

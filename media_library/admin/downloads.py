@@ -18,8 +18,9 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from media_library import words
 from media_library.downloads import cookies
+from media_library.downloads.options import Options
 from media_library.models import DownloadBatch, DownloadJob, SiteCookies
-from media_library.views.downloads import under_way
+from media_library.views.downloads import in_words, under_way
 from streamsite.history import WithKeys
 
 _COLOURS = {
@@ -55,9 +56,9 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
         *("url", "page", "became", "note", "fault", "warned", "percent", "got", "size"),
         *("item_link", "kept", "extractor", "video_id", "uploader", "licence", "rights"),
         *("batch", "schedule", "asked_by", "made_at", "started_at", "ended_at", "attempts"),
-        *("tool_version", "options"),
+        *("tool_version", "wanted"),
     )
-    readonly_fields = ("became", "warned", "size", "item_link", "kept")
+    readonly_fields = ("became", "warned", "size", "item_link", "kept", "wanted")
 
     def changelist_view(
         self, request: HttpRequest, extra_context: Any = None
@@ -77,11 +78,26 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
         page: HttpResponseBase = super().change_view(request, object_id, form_url, context)
         return page
 
+    def get_fields(self, request: HttpRequest, obj: DownloadJob | None = None) -> Any:
+        """What is known of it: most jobs have neither warnings nor a licence."""
+        return [name for name in self.fields if obj is None or self._known(obj, name)]
+
+    def _known(self, job: DownloadJob, name: str) -> bool:
+        said = getattr(self, name)(job) if name in self.readonly_fields else getattr(job, name)
+        return bool(said) and said != words.NOTHING
+
+    @admin.display(description="Asked for")
+    def wanted(self, job: DownloadJob) -> str:
+        return in_words(Options.of(job.options))
+
     @admin.display(description="Video", ordering="title")
     def named(self, job: DownloadJob) -> SafeString:
-        return format_html(
-            '<span class="lib-title">{}</span><span class="lib-key">{}</span>', job, job.url
+        # Without a title its address is its name; and why it failed is what people look for.
+        lines = (job.url if job.title else "", job.fault)
+        more = format_html_join(
+            "", '<span class="lib-key">{}</span>', ((line,) for line in lines if line)
         )
+        return format_html('<span class="lib-title">{}</span>{}', job, more)
 
     @display(description="State", ordering="status", label=_COLOURS)  # type: ignore[untyped-decorator]
     def state(self, job: DownloadJob) -> tuple[str, str]:
@@ -196,6 +212,9 @@ class SiteCookiesAdmin(ModelAdmin):  # type: ignore[misc]
     fields = ("domain", "new", "set_at", "used_at")
     readonly_fields = ("set_at", "used_at")
     empty_value_display = words.NOTHING
+
+    def get_fields(self, request: HttpRequest, obj: SiteCookies | None = None) -> Any:
+        return self.fields if obj is not None else ("domain", "new")
 
     def save_model(
         self, request: HttpRequest, obj: SiteCookies, form: Any, change: bool

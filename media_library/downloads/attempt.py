@@ -316,7 +316,8 @@ class Attempt:
         if end["type"] == "MemoryError":
             return verdict(Code.TOO_LARGE, "the page needs more memory than a job may take")
         warnings = tuple(str(each) for each in end["warnings"])
-        return classify(f"{end['type']}: {end['text']}", refused=refused, warnings=warnings)
+        more = f"{end['type']}: {end['said']}"
+        return classify(end["text"], more=more, refused=refused, warnings=warnings)
 
     # ---- the row -----------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ downloaders, and its networking, version 2026.8.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -83,7 +83,8 @@ POLICIES: Final[dict[Code, Policy]] = {
         "sites that yt-dlp does not know are open to administrators alone."
     ),
     Code.PLAYLIST: Policy(
-        "That is a playlist, and one video was asked for: open its preview and choose."
+        "That is a playlist, and one video was asked for: “Look first” (or GET /api/v1/info) "
+        "shows what is in it, to choose from."
     ),
     Code.UNAVAILABLE: Policy("The video is gone, private, or was never there."),
     Code.LOGIN: Policy(
@@ -110,10 +111,7 @@ POLICIES: Final[dict[Code, Policy]] = {
         "It is live now, without an end: take it when it is over, or as a live source.",
     ),
     Code.FORMAT: Policy("The site has no such format of it: choose another quality."),
-    Code.REFUSED: Policy(
-        "It leads to an address that downloads may not reach ({what}). If it is meant so, add "
-        "the network to DOWNLOAD_NETWORKS or the port to DOWNLOAD_PORTS."
-    ),
+    Code.REFUSED: Policy("It leads to what downloads may not reach ({what})."),
     Code.NETWORK: Policy(
         "The site can't be reached, or breaks off: it is tried again in some minutes.",
         again=timedelta(minutes=5),
@@ -231,19 +229,31 @@ def planned(code: Code, begins: datetime | None, now: datetime, *, most: timedel
     return Verdict(code, f"It begins on {told}: it is tried then.", at=begins)
 
 
-def classify(text: str, *, refused: str = "", warnings: tuple[str, ...] = ()) -> Verdict:
+def classify(
+    text: str, *, more: str = "", refused: str = "", warnings: tuple[str, ...] = ()
+) -> Verdict:
     """What yt-dlp's last words mean. `refused`: the address the proxy refused last, if any.
 
-    The warnings are asked where the error says nothing that is known.
+    `more` is looked through as well, but told to nobody. The warnings are asked where the
+    error says nothing that is known.
     """
-    code = _code(text)
-    if code is Code.REFUSED or (refused and code in _BEHIND_REFUSAL):
-        return verdict(Code.REFUSED, refused or plain(text))
+    code = _code(f"{text} {more}")
+    if refused and (code is Code.REFUSED or code in _BEHIND_REFUSAL):
+        return _refusal(refused)
     if code is Code.INTERNAL:
         code = next((found for each in warnings if (found := _code(each)) in _TELLING), code)
-    status = _STATUS.search(text)
+    status = _STATUS.search(f"{text} {more}")
     what = f"HTTP {status[1]}" if status else plain(text)
     return verdict(code, what)
+
+
+def _refusal(what: str) -> Verdict:
+    """By the proxy, with what opens the way where it is meant."""
+    why = verdict(Code.REFUSED, what)
+    where = (
+        "port to DOWNLOAD_PORTS" if what.startswith("port ") else "network to DOWNLOAD_NETWORKS"
+    )
+    return replace(why, sentence=f"{why.sentence} If it is meant so, add the {where}.")
 
 
 #: What yt-dlp makes of an answer of the proxy's.
@@ -260,7 +270,7 @@ def _code(text: str) -> Code:
 
 
 def plain(text: str) -> str:
-    """One line without addresses: one may hold a signature or a password."""
-    line = " ".join(text.split()).removeprefix("ERROR: ")
+    """One line without addresses, which may hold a signature or a password, and paths."""
+    line = " ".join(text.split()).removeprefix("ERROR: ").removeprefix("Postprocessing: ")
     line = re.sub(r"; please report this issue.*", "", line)
-    return re.sub(r"\b\w+://\S+", "…", line)[:LONGEST]
+    return re.sub(r"\b\w+://\S+|\bfile:/[^\s:]+|(?<!\S)/[^\s:]+", "…", line)[:LONGEST]

@@ -96,5 +96,6 @@ def _looked(url: str, cap: int, *, any_site: bool) -> dict[str, Any]:
     if end.get("code"):
         raise GivenUpError(verdict(Code(end["code"]), plain(end["text"])))
     warnings = tuple(end.get("warnings", ()))
-    said = f"{end.get('type', '')}: {end.get('text', '')}"
-    raise GivenUpError(classify(said, refused=refused, warnings=warnings))
+    more = f"{end.get('type', '')}: {end.get('said', '')}"
+    text = end.get("text") or "yt-dlp ended without a word"
+    raise GivenUpError(classify(text, more=more, refused=refused, warnings=warnings))

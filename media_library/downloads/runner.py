@@ -144,7 +144,9 @@ def _told(error: BaseException, log: Log) -> dict[str, Any]:
         "code": getattr(error, "code_of_ours", ""),
         "begins": getattr(error, "begins", None),
         "type": type(cause).__name__,
-        "text": f"{text} {log.error_said}"[: 4 * LONGEST] if log.error_said else text,
+        "text": text[: 4 * LONGEST],
+        # As yt-dlp put it, with the step that failed.
+        "said": log.error_said,
         "warnings": log.warnings,
     }
 

@@ -126,6 +126,26 @@ def test_a_refusal_of_the_proxys_explains_what_the_tool_could_not() -> None:
     assert classify("This video is DRM protected", refused="10.0.0.1").code == Code.DRM
 
 
+def test_a_sentence_names_neither_paths_nor_the_tools_own_errors() -> None:
+    said = classify(
+        "file:/srv/data/downloads/9/media.mp4: Invalid data found when processing input",
+        more="FFmpegPostProcessorError: ERROR: Postprocessing: file:/srv/data/downloads/9/x",
+    )
+    assert said.sentence == (
+        "What came is no film that can be read: …: Invalid data found when processing input"
+    )
+    assert plain("[Errno 13] Permission denied: /srv/data/a b") == (
+        "[Errno 13] Permission denied: … b"
+    )
+
+
+def test_what_the_proxy_refused_has_a_remedy() -> None:
+    assert "add the network to DOWNLOAD_NETWORKS" in classify("x", refused="10.0.0.1").sentence
+    assert "add the port to DOWNLOAD_PORTS" in classify("x", refused="port 22 of a").sentence
+    # Nothing opens the way to a file.
+    assert "DOWNLOAD_" not in verdict(Code.REFUSED, "file: addresses").sentence
+
+
 def test_a_warning_explains_an_error_that_says_nothing() -> None:
     said = classify("nothing known", warnings=("x", "Sign in to confirm you're not a bot"))
     assert said.code == Code.BOT

@@ -56,6 +56,20 @@ _SUBTITLES: Final = [
 ]
 
 
+def in_words(wanted: Options) -> str:
+    """What was asked for, in a line."""
+    parts = [f"{wanted.quality.value}p at most" if wanted.quality else "the best there is"]
+    parts.append(f"{wanted.sound} alone" if wanted.sound else wanted.container.upper())
+    if wanted.subtitles is not Subtitles.NONE:
+        parts.append(f"{wanted.subtitles} subtitles in {', '.join(wanted.languages)}")
+    if wanted.translate:
+        parts.append(f"translated into {', '.join(wanted.translate)}")
+    beside = ("picture", "metadata", "chapters")
+    chosen = (wanted.thumbnail, wanted.metadata, wanted.chapters)
+    parts += [name for name, given in zip(beside, chosen, strict=True) if given]
+    return ", ".join(parts)
+
+
 class OptionsForm(forms.Form):
     """What is wanted of each video."""
 
@@ -220,7 +234,7 @@ def _waits(job: DownloadJob, now: datetime, left_alone_until: datetime | None) -
     if job.status != DownloadJob.Status.QUEUED or until <= now + timedelta(minutes=1):
         return ""
     when = f"{timezone.localtime(until):%-d %B, %H:%M}"
-    if left_alone_until == until:
+    if left_alone_until == until and not job.fault:
         return f"{job.site} wants to be left alone until {when}."
     return f"Next try: {when}."
 
