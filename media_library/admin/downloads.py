@@ -83,6 +83,8 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
         return [name for name in self.fields if obj is None or self._known(obj, name)]
 
     def _known(self, job: DownloadJob, name: str) -> bool:
+        if name == "page" and job.page == job.url:
+            return False
         said = getattr(self, name)(job) if name in self.readonly_fields else getattr(job, name)
         return bool(said) and said != words.NOTHING
 
@@ -117,7 +119,7 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
         if job.item is None:
             return words.NOTHING
         url = reverse("admin:media_library_mediaitem_change", args=[job.item.pk])
-        return format_html('<a href="{}">{}</a>', url, job.item)
+        return format_html('<a class="dl-to" href="{}">{}</a>', url, job.item)
 
     @admin.display(description="In the storage")
     def kept(self, job: DownloadJob) -> SafeString | str:
@@ -152,8 +154,8 @@ class DownloadBatchAdmin(_ReadOnly):
 
     @admin.display(description="Over")
     def progress(self, batch: DownloadBatch) -> str:
-        over = batch.jobs.filter(status__in=DownloadJob.OVER).count()
-        return f"{over:,} of {batch.jobs.count():,}"
+        count = batch.jobs.count()
+        return f"{count - batch.left:,} of {count:,}"
 
     @admin.display(description="Videos")
     def videos(self, batch: DownloadBatch) -> SafeString:
@@ -161,11 +163,12 @@ class DownloadBatchAdmin(_ReadOnly):
             (
                 reverse("admin:media_library_downloadjob_change", args=[job.pk]),
                 job,
-                job.get_status_display(),
+                str(job.get_status_display()).lower(),
+                f" {job.fault}" if job.fault else "",
             )
             for job in batch.jobs.order_by("pk")
         )
-        lines = format_html_join("", '<li><a href="{}">{}</a> {}</li>', rows)
+        lines = format_html_join("", '<li><a class="dl-to" href="{}">{}</a>: {}.{}</li>', rows)
         return format_html('<ul class="lib-problems">{}</ul>', lines)
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:

@@ -107,8 +107,9 @@ class Attempt:
     _quiet: bool = False
     #: When something of the film came last, monotonic.
     _moved: float = 0.0
-    #: Bytes that room is kept for.
+    #: Bytes that room is kept for; and of each pass what the site said.
     _kept: int = 0
+    _sizes: dict[str, int] = field(default_factory=dict)
     _end: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -291,6 +292,11 @@ class Attempt:
         share = 1.0
         if not message["finished"]:
             share = share_of(done, total, message["fragment"], message["fragments"])
+        if total and message["sure"]:
+            # Of a plain file the size is known only when its first bytes come.
+            self._sizes[message["format_id"]] = total
+            if (whole := sum(self._sizes.values())) > self._kept:
+                self._keep(whole)
         percent = self.whole.fetched(message["format_id"], share)
         self._row |= {
             "percent": percent,

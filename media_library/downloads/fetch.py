@@ -168,6 +168,7 @@ class Hooks:
             format_id=str((status.get("info_dict") or {}).get("format_id")),
             done=done,
             total=known or status.get("total_bytes_estimate"),
+            sure=bool(known),
             fragment=status.get("fragment_index"),
             fragments=status.get("fragment_count"),
             speed=status.get("speed"),

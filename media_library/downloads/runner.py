@@ -33,6 +33,8 @@ EVERY: Final = 0.25
 #: Warnings that are kept, and characters of each.
 WARNINGS: Final = 20
 LONGEST: Final = 500
+#: Of each page of a site that yt-dlp does not know: whoever asked for it knows.
+_NOTHING_NEW: Final = "Falling back on generic information extractor"
 _RETRYING: Final = re.compile(r"Retrying.*?\((\d+)/(\d+)\)")
 
 
@@ -107,6 +109,8 @@ class Log:
 
     def warning(self, message: str, **_: object) -> None:
         self._retry(message)
+        if _NOTHING_NEW in message:
+            return
         self.warnings = [*self.warnings, message[:LONGEST]][-WARNINGS:]
 
     def error(self, message: str) -> None:

@@ -27,6 +27,11 @@ class DownloadBatch(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def left(self) -> int:
+        """Those of it that are not over."""
+        return self.jobs.exclude(status__in=DownloadJob.OVER).count()
+
 
 class DownloadSchedule(models.Model):
     """An address that is looked at again and again; what is new there is downloaded."""

@@ -101,8 +101,7 @@ def test_a_list_is_chosen_from_watched_and_cancelled(
     says(browser, "body", "is cancelled")
     thread.join(15)
     until(lambda: not browser.find_elements(By.CSS_SELECTOR, running), 30, "it is gone")
-    # The bars are live; the list below them is as it was when the page was opened.
-    browser.refresh()
+    # The list below the bars follows by itself.
     until(lambda: "CANCELLED" in words(browser, "#result_list").upper(), 30, "the list has it")
     assert DownloadJob.objects.get(pk=taken.pk).status == Status.CANCELLED
     assert not complaints(browser)

@@ -60,7 +60,8 @@ def test_what_is_said_is_made_storable_however_deep() -> None:
 
 def progress(**said: Any) -> dict[str, Any]:
     usual = {"kind": "progress", "format_id": "0", "done": 1, "total": 2, "fragment": None}
-    return usual | {"fragments": None, "speed": 1.0, "eta": 1, "finished": False} | said
+    usual |= {"fragments": None, "speed": 1.0, "eta": 1, "finished": False, "sure": False}
+    return usual | said
 
 
 def test_numbers_that_no_column_holds(site: Web) -> None:
@@ -219,6 +220,38 @@ def test_a_film_that_tells_no_size_ends_where_the_quota_does(
     job = worked(order(site.url("hls/film.m3u8")))
     assert (job.status, job.code) == (Status.FAILED, "quota")
     assert "1.0 of 1 GB in 30 days" in job.fault
+
+
+def test_a_plain_file_ends_at_its_first_bytes_where_the_quota_does(
+    site: Web, settings: Settings
+) -> None:
+    settings.DOWNLOAD_QUOTA_GB = 1
+    before = worked(order(site.url("film.mp4")))
+    size = before.size_bytes or 0
+    DownloadJob.objects.filter(pk=before.pk).update(size_bytes=10**9 - size // 2)
+    site.pace = 20_000
+    job = worked(order(site.url("film.mp4?again")))
+    assert (job.status, job.code) == (Status.FAILED, "quota")
+    assert job.bytes_done < size // 2
+
+
+def test_a_disk_that_runs_full_meanwhile_keeps_the_part_file(
+    site: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.pace = 40_000
+    hear = attempt.Attempt._progress
+
+    def full(task: attempt.Attempt, message: dict[str, Any]) -> None:
+        hear(task, message)
+        if message["done"] > 100_000:
+            # Somebody else has filled it.
+            monkeypatch.setattr(room, "FLOOR", 10**18)
+
+    monkeypatch.setattr(attempt.Attempt, "_progress", full)
+    job = worked(order(site.url("film.mp4")))
+    assert (job.status, job.code) == (Status.QUEUED, "disk")
+    assert "make room in DATA_DIR, it is tried again in an hour" in job.fault
+    assert (jobs.folder_of(job) / "media.mp4.part").stat().st_size > 100_000
 
 
 def test_of_two_that_are_taken_at_once_a_key_keeps_one() -> None:

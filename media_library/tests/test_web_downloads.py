@@ -163,6 +163,32 @@ def test_cancel_and_try_again(client: Client) -> None:
     assert "there is nothing to try again" in answer.content.decode()
 
 
+def test_a_batch_shows_what_became_of_it(client: Client) -> None:
+    reader = Client()
+    reader.force_login(rows.user("view_downloadbatch", "change_downloadjob", name="reader"))
+    batch = jobs.add_many(
+        ["https://example.org/a", "https://example.org/b"],
+        Options(),
+        Order(by="ada", owner="user:1"),
+    )
+    made = batch.jobs.order_by("pk")
+    DownloadJob.objects.filter(pk=made[0].pk).update(
+        status=Status.FAILED, code="http", fault="It broke.", ended_at=timezone.now()
+    )
+    url = f"/admin/media_library/downloadbatch/{batch.pk}/change/"
+    page = reader.get(url).content.decode()
+    assert "1 of 2" in page
+    assert "failed. It broke." in page
+    assert "Cancel all that is not over" in page
+    jobs.cancel_batch(batch)
+    assert "Cancel all that is not over" not in reader.get(url).content.decode()
+
+
+def test_the_list_says_why_one_failed(client: Client) -> None:
+    job(status=Status.FAILED, code="http", fault="It broke.", ended_at=timezone.now())
+    assert "It broke." in client.get(LIST).content.decode()
+
+
 def test_a_batch_is_cancelled_as_one(client: Client) -> None:
     order = Order(by="ada", owner="user:1")
     batch = jobs.add_many(["https://example.org/a", "https://example.org/b"], Options(), order)
