@@ -64,10 +64,20 @@ def served(folder: Path, bind: str = "port") -> Iterator[Served]:
             "the port is open",
         )
         assert process.poll() is None, log.read_text()
+        # It is open before a worker has loaded the site, which on a busy machine takes long.
+        until(lambda: _answers(place if bind == "unix" else port), 60, "it answers")
         yield Served(port, process, log)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
+
+
+def _answers(where: Path | int) -> bool:
+    with socket.socket(socket.AF_UNIX if isinstance(where, Path) else socket.AF_INET) as sock:
+        sock.settimeout(30)
+        sock.connect(str(where) if isinstance(where, Path) else ("127.0.0.1", where))
+        sock.sendall(b"GET /health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+        return sock.recv(5) == b"HTTP/"
 
 
 def is_open(port: int) -> bool:

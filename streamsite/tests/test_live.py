@@ -54,7 +54,7 @@ def told(socket: ClientConnection, within: float = 5) -> dict[str, Any]:
 
 
 def listen(site: Served, path: str, **headers: str) -> ClientConnection:
-    return connect(f"{site.ws}{path}", additional_headers=headers, open_timeout=10)
+    return connect(f"{site.ws}{path}", additional_headers=headers, open_timeout=30)
 
 
 def title(channel: Channel, name: str) -> None:
@@ -188,7 +188,7 @@ def test_large_message_of_a_client_closes_the_line(site: Served) -> None:
 
 @contextmanager
 def events(site: Served, path: str, **headers: str) -> Iterator[http.client.HTTPResponse]:
-    line = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
     line.request("GET", path, headers=headers)
     with line.getresponse() as answer:
         yield answer
@@ -249,7 +249,7 @@ def test_open_streams_starve_no_page(site: Served) -> None:
 
 def test_requests_keep_their_own_answers(site: Served) -> None:
     """Connections are kept and shared; bodies and answers are not mixed up."""
-    with closing(http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)) as line:
+    with closing(http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)) as line:
         for number in range(20):
             line.request("POST", "/admin/login/", f"username=u{number}".encode())
             with line.getresponse() as answer:

@@ -53,7 +53,7 @@ def minted(level: Level, **fields: Any) -> tuple[ApiKey, Headers]:
 def listen(site: Served, path: str, headers: Headers) -> int:
     """101, or the status of the refusal."""
     try:
-        with connect(f"{site.ws}{path}", additional_headers=headers, open_timeout=10):
+        with connect(f"{site.ws}{path}", additional_headers=headers, open_timeout=30):
             return 101
     except InvalidStatus as refused:
         return refused.response.status_code
@@ -61,7 +61,7 @@ def listen(site: Served, path: str, headers: Headers) -> int:
 
 def ask(site: Served, path: str, headers: Headers) -> tuple[Met, Headers]:
     """Status, and the kind of the problem if it is one; and the answer's headers."""
-    line = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
     try:
         line.request("GET", path, headers=headers)
         answer = line.getresponse()
@@ -202,7 +202,7 @@ async def until_closed(headers: Headers, meanwhile: Callable[[int], None]) -> tu
     ours = Doors(Hub(TOPICS))
     listening = asyncio.ensure_future(ours.tell_socket(scope, incoming.get, sent.put))
     count = 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert (await sent.get())["type"] == "websocket.accept"
         while (message := await sent.get())["type"] == "websocket.send":
             count += 1
