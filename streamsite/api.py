@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from json import JSONDecodeError
 from typing import Any, Final
 
 import structlog
-from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, RequestDataTooBig, ValidationError
 from django.db import IntegrityError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI, Swagger
 from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as MalformedError
 from ninja.openapi.schema import OpenAPISchema
+from ninja.parser import Parser
 
 from media_library.actions import FaultyItemError
 from media_library.api import downloads, exchange, media, playlists, syncs, tags, uploads
@@ -236,16 +239,42 @@ def _not_found(request: HttpRequest, error: Http404) -> HttpResponse:
     return problem(request, Kind.NOT_FOUND, "There is nothing by that name.")
 
 
+class JsonParser(Parser):
+    """Says what is wrong with a body."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        """Raises `ProblemError`, which ninja wraps: see `_of_ninja`."""
+        if request.content_type != "application/json":
+            raise ProblemError(
+                Kind.MEDIA_TYPE, "Send the body as JSON, with Content-Type: application/json."
+            )
+        try:
+            return json.loads(request.body)
+        except JSONDecodeError as error:
+            raise ProblemError(Kind.MALFORMED, f"The body is no JSON: {error}.") from None
+
+
 def _of_ninja(request: HttpRequest, error: HttpError) -> HttpResponse:
+    if isinstance(error.__cause__, ProblemError):
+        return _told(request, error.__cause__)
     detail = f"{str(error).rstrip('.')}."
     return problems.answer(problems.of_status(error.status_code, detail, request_id(request)))
 
 
 def _malformed(request: HttpRequest, error: MalformedError) -> HttpResponse:
     # Where and what, not the value that was sent: it may be a secret in the wrong place.
-    errors = [{"loc": list(fault["loc"]), "msg": fault["msg"]} for fault in error.errors]
+    errors = [{"loc": _place(fault["loc"]), "msg": fault["msg"]} for fault in error.errors]
     detail = "The request is not of the form the documentation gives."
     return problem(request, Kind.INVALID, detail, errors=errors)
+
+
+def _place(loc: Sequence[int | str]) -> list[int | str]:
+    """As the caller knows it: ninja names our own parameter behind the body."""
+    return [*loc[:1], *loc[2:]] if loc[0] == "body" else list(loc)
+
+
+def _too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+    return problem(request, Kind.TOO_LARGE, KINDS[Kind.TOO_LARGE][1])
 
 
 def _invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
@@ -280,6 +309,7 @@ HANDLERS: Final[dict[type[Exception], Callable[..., HttpResponse]]] = {
     AuthenticationError: _unknown,
     Http404: _not_found,
     HttpError: _of_ninja,
+    RequestDataTooBig: _too_large,
     MalformedError: _malformed,
     ValidationError: _invalid,
     IntegrityError: _clash,
@@ -291,12 +321,15 @@ api = Api(
     version="1",
     description=DESCRIPTION,
     auth=AUTH,
+    parser=JsonParser(),
     docs=Swagger(),
     urls_namespace="api-1",
 )
 api.topics = TOPICS
 #: The paths of the first designs, over the same functions. The document tells of the others.
-first = Api(auth=AUTH, openapi_url=None, docs_url=None, urls_namespace="first")
+first = Api(
+    auth=AUTH, parser=JsonParser(), openapi_url=None, docs_url=None, urls_namespace="first"
+)
 
 _ROUTERS: Final = (
     ("/channels", channels.router),

@@ -86,7 +86,7 @@ class ProblemMiddleware:
     """
 
     #: What those paths begin with.
-    FIRST: Final = frozenset({"api", "health", "streams", "broadcasters", "stream-keys"})
+    FIRST: Final = frozenset({"api", "health", "streams", "broadcasters", "stream-keys", "ws"})
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     """What can go wrong, as `type` says it behind `PREFIX`."""
 
     MALFORMED = "malformed"
+    NO_LENGTH = "no-length"
     NO_KEY = "no-key"
     KEY_UNKNOWN = "key-unknown"
     KEY_EXPIRED = "key-expired"
@@ -70,8 +71,9 @@ KINDS: Final[dict[Kind, tuple[int, str]]] = {
     Kind.NOBODY_LIVE: (409, "Nobody who may take the channel over is live."),
     Kind.CHANGED_MEANWHILE: (409, "Somebody else has changed it since it was read."),
     Kind.IN_USE: (409, "It is in use, so it can't be deleted."),
+    Kind.NO_LENGTH: (411, "A body came without Content-Length: it was not read."),
     Kind.TOO_LARGE: (413, "The body is too large."),
-    Kind.MEDIA_TYPE: (415, "The body is of a kind that is not taken."),
+    Kind.MEDIA_TYPE: (415, "The body was not sent as application/json."),
     Kind.REFUSED: (422, "It can't be done; the sentence says why."),
     Kind.INVALID: (422, "A field is wrong: `errors` says which and why."),
     Kind.CANT_START: (422, "The channel lacks something: `findings` says what."),

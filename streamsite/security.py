@@ -49,7 +49,7 @@ class PolicyMiddleware(CSPMiddleware):
 class BodySizeMiddleware:
     """413 for a body that is too large, by what its length is said to be. Unread.
 
-    One without a length is none: it is not read at all.
+    411 for one whose length is not said, which would be taken for none.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -57,6 +57,8 @@ class BodySizeMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         length = request.META.get("CONTENT_LENGTH") or "0"
+        if length == "0" and "HTTP_TRANSFER_ENCODING" in request.META:
+            return HttpResponse(status=HTTPStatus.LENGTH_REQUIRED)
         data = request.content_type == "application/json"
         most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE if data else LARGEST
         if not length.isdecimal():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 
 import pytest
 from django.db import OperationalError
@@ -79,13 +80,35 @@ def test_what_is_sent_wrong_is_told_by_field_and_never_repeated(program: Client)
     wrong = {"name": "X", "slug": "x y", "fps": rows.KEY, "nam3": rows.KEY}
     answer = program.post("/api/v1/channels", wrong, content_type="application/json")
     assert kind(answer) == "invalid"
-    fields = [error["loc"][-1] for error in answer.json()["errors"]]
-    assert sorted(fields) == ["fps", "nam3", "slug"]
+    places = [error["loc"] for error in answer.json()["errors"]]
+    assert sorted(places) == [["body", "fps"], ["body", "nam3"], ["body", "slug"]]
     assert rows.KEY not in answer.content.decode()
     body = program.post("/api/v1/channels", "{", content_type="application/json")
     assert kind(body) == "malformed"
+    assert "line 1 column 2" in body.json()["detail"]
+    assert kind(program.post("/api/v1/channels", "", content_type="application/json")) == (
+        "invalid"
+    )
     assert kind(program.get("/api/v1/channels?limit=0")) == "invalid"
     assert kind(program.get("/api/v1/channels?cursor=x")) == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({"content_type": "application/x-www-form-urlencoded"}, 415),
+        ({"content_type": "text/plain"}, 415),
+        ({"content_type": "text/plain", "data": "x" * 3_000_000}, 413),
+        ({"content_type": "application/json", "data": "x" * 3_000_000}, 413),
+        ({"content_type": "application/json", "HTTP_TRANSFER_ENCODING": "chunked"}, 411),
+    ],
+)
+def test_bodies_that_are_not_taken(program: Client, sent: dict[str, str], status: int) -> None:
+    if status == HTTPStatus.LENGTH_REQUIRED:
+        sent = sent | {"CONTENT_LENGTH": ""}
+    answer = program.generic("POST", "/api/v1/channels", **({"data": "{}"} | sent))  # type: ignore[arg-type]
+    assert answer.status_code == status
+    assert kind(answer) in {"media-type", "too-large", "no-length"}
 
 
 def test_what_the_rows_refuse_is_told_by_field(program: Client) -> None:
