@@ -80,6 +80,7 @@ class ApiKeyAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     list_filter = ("level",)
     search_fields = ("name", "prefix")
     show_full_result_count = False
+    list_before_template = "streamsite/head.html"
     exclude = ("digest",)
     fields: ClassVar = list(ApiKeyForm.Meta.fields)
 
@@ -180,6 +181,7 @@ class KeyChangeAdmin(ModelAdmin):  # type: ignore[misc]
     list_filter = ("key", ("content_type", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("key", "content_type")
     search_fields = ("object_name", "sentence")
+    list_before_template = "streamsite/head.html"
     show_full_result_count = False
 
     @admin.display(description="What", ordering="object_name")

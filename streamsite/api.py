@@ -148,7 +148,7 @@ def _events(topic: Topic) -> dict[str, Any]:
     return {
         "operationId": f"events_of_{topic.name}",
         "summary": "As it changes, as server-sent events",
-        "description": f"Each event's data is a Message. Its `data`: {topic.data}",
+        "description": f"Each event's data is a Message. What its `data` is: {topic.data}",
         "tags": ["as it changes"],
         "parameters": _of_path(topic),
         "responses": {
@@ -322,7 +322,8 @@ api = Api(
     description=DESCRIPTION,
     auth=AUTH,
     parser=JsonParser(),
-    docs=Swagger(),
+    # They tell the level of each route.
+    docs=Swagger(settings={"showExtensions": True}),
     urls_namespace="api-1",
 )
 api.topics = TOPICS

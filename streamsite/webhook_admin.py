@@ -110,10 +110,6 @@ class DeliveryAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     def condition(self, delivery: Delivery) -> tuple[str, str]:
         return delivery.state, str(Delivery.State(delivery.state).label)
 
-    @admin.display(description="Next attempt")
-    def next_attempt(self, delivery: Delivery) -> Any:
-        return delivery.next_at if delivery.state == Delivery.State.WAITING else None
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

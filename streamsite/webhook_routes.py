@@ -86,7 +86,7 @@ class DeliveryDetail(Told):
     state: Outcome
     attempts: int
     created_at: datetime
-    next_at: datetime
+    next_at: datetime | None = Field(validation_alias="next_attempt")
     delivered_at: datetime | None
     status: int | None
     fault: str

@@ -89,6 +89,7 @@ def test_a_program_sets_up_its_own_webhook(client: Client, hook: Hook) -> None:
     assert ask("POST", f"{where}/ping")[0] == 202
     (waiting,) = ask("GET", "deliveries?state=waiting")[1]["items"]
     one = f"deliveries/{waiting['id']}"
+    assert waiting["next_at"]
     assert ask("POST", f"{one}/replay")[0] == 409
     sender.send_due()
     told = ask("GET", one)[1]
@@ -97,6 +98,7 @@ def test_a_program_sets_up_its_own_webhook(client: Client, hook: Hook) -> None:
         "delivered",
         made["id"],
     )
+    assert told["next_at"] is None
     assert ask("POST", f"{one}/replay")[0] == 202
     sender.send_due()
     assert [body["id"] for body in hook.bodies] == [told["message_id"]] * 2

@@ -6,6 +6,7 @@ conditional update.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -108,3 +109,8 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} to {self.endpoint}"
+
+    @property
+    def next_attempt(self) -> datetime | None:
+        """Of one that is over, `next_at` means nothing."""
+        return self.next_at if self.state == self.State.WAITING else None
