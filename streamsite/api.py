@@ -18,8 +18,18 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.parser import Parser
 
 from media_library.actions import FaultyItemError
-from media_library.api import downloads, exchange, media, playlists, syncs, tags, uploads
+from media_library.api import (
+    download_setup,
+    downloads,
+    exchange,
+    media,
+    playlists,
+    syncs,
+    tags,
+    uploads,
+)
 from media_library.downloads.jobs import NotNowError, OrderError
+from media_library.downloads.tool import UpdateError
 from media_library.exchange import ExchangeError
 from media_library.incoming import UploadError
 from media_library.logos import LogoError
@@ -93,6 +103,7 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
     SyncError: Kind.CONFLICT,
     OrderError: Kind.REFUSED,
     NotNowError: Kind.CONFLICT,
+    UpdateError: Kind.CONFLICT,
 }
 
 
@@ -355,6 +366,9 @@ _ROUTERS: Final = (
     ("/media", media.router),
     ("/media", library.router),
     ("", downloads.router),
+    ("", download_setup.rest),
+    ("/download-schedules", download_setup.schedules),
+    ("/site-cookies", download_setup.site_cookies),
     ("/runs", runs.router),
     ("/broadcasters", live.broadcasters),
     ("/stream-keys", live.stream_keys),

@@ -67,6 +67,17 @@ def _crud(thing: str, path: str, one: str = "{id}", root: str = API) -> dict[str
     }
 
 
+def _managed(thing: str, path: str, *, change: str) -> dict[str, Rule]:
+    """Rows of what only ADMIN sees."""
+    app, _, model = thing.partition(".")
+    return {
+        **_rows(Level.ADMIN, f"{app}.view_{model}", f"GET {path}"),
+        **_rows(Level.ADMIN, f"{app}.add_{model}", f"POST {path}"),
+        **_rows(Level.ADMIN, f"{app}.change_{model}", f"{change} {path}/{{id}}"),
+        **_rows(Level.ADMIN, f"{app}.delete_{model}", f"DELETE {path}/{{id}}"),
+    }
+
+
 def _live(root: str) -> dict[str, Rule]:
     """Rows of broadcasters, their keys and what is live, which stand in two places."""
     key = "GET stream-keys", "GET stream-keys/{id}"
@@ -213,6 +224,17 @@ TABLE: Final[dict[str, Rule]] = {
         "POST retry/{id}",
         "POST cancel/{id}",
         "POST cancel/batch/{id}",
+    ),
+    # How they are set up: whose quota, which accounts, which yt-dlp.
+    **_managed("media_library.downloadschedule", "download-schedules", change="PATCH"),
+    **_managed("media_library.sitecookies", "site-cookies", change="PUT"),
+    **_rows(Level.ADMIN, "media_library.view_downloadschedule", "GET download-schedules/{id}"),
+    **_rows(Level.ADMIN, "media_library.delete_downloadjob", "DELETE jobs/{id}"),
+    **_rows(
+        Level.ADMIN,
+        "media_library.update_downloader",
+        "POST downloads/update",
+        "POST downloads/roll-back",
     ),
     # ---- live
     **_live(API),

@@ -20,6 +20,7 @@ from media_library.downloads import jobs
 from media_library.downloads.options import Options
 from media_library.models import DownloadSchedule
 from media_library.views.downloads import OptionsForm, order_of
+from streamsite.history import WithKeys
 
 #: What people write; a worker writes the rest of the row at the same time.
 PEOPLES = ("name", "url", "every_hours", "cap", "enabled", "rights")
@@ -68,7 +69,7 @@ WANTED = tuple(OptionsForm.base_fields)
 
 
 @admin.register(DownloadSchedule)
-class DownloadScheduleAdmin(ModelAdmin):  # type: ignore[misc]
+class DownloadScheduleAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     form = ScheduleForm
     list_display = ("name", "url", "every", "enabled", "looked_at", "next_at", "found", "fault")
     list_filter = ("enabled",)

@@ -209,7 +209,7 @@ class SiteCookiesForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(SiteCookies)
-class SiteCookiesAdmin(ModelAdmin):  # type: ignore[misc]
+class SiteCookiesAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     form = SiteCookiesForm
     list_display = ("domain", "set_at", "used_at")
     fields = ("domain", "new", "set_at", "used_at")

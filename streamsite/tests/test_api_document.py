@@ -7,6 +7,7 @@ from http import HTTPStatus
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import schemathesis
@@ -25,13 +26,23 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from media_library.models import MediaItem
+from media_library.models import (
+    DownloadJob,
+    DownloadSchedule,
+    MediaItem,
+    SiteCookies,
+    SyncRun,
+    Tag,
+)
 from streams.ingest import keys as stream_keys
 from streams.models import AsRun, Broadcaster, Incident, LiveStream, Run
 from streams.tests import rows
 from streamsite import keys
 from streamsite.api import TOPICS, api
 from streamsite.levels import Level
+from streamsite.secret import Secret
+from streamsite.webhooks.models import Delivery, Endpoint
+from streamsite.webhooks.sender import new_secret
 
 #: Requests to each route.
 EXAMPLES = 15
@@ -78,10 +89,22 @@ def document(django_db_reset_sequences: None, settings: Settings, tmp_path: Path
             broadcaster=ada, key=row, server="mediamtx", path=ada.path, source_id=f"{number}"
         )
         keys.mint(f"Spare {number}", Level.READ_ONLY, by="ada", now=now)
+        more_rows(number)
     found = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_application())
     # Keys made up would be refused, and soon no other be looked at: see streamsite.throttle.
     found.config.generation.update(with_security_parameters=False)
     return found
+
+
+def more_rows(number: int) -> None:
+    url = f"https://example.org/{number}"
+    Tag.objects.create(name=f"Tag {number}")
+    SyncRun.objects.create(status="done")
+    DownloadSchedule.objects.create(name=f"{number}", url=url)
+    DownloadJob.objects.create(url=url, site="example.org", status="cancelled")
+    SiteCookies.objects.create(domain=f"{number}.example.org", text=Secret("x"))
+    hook = Endpoint.objects.create(name=f"{number}", url=url, secret=new_secret())
+    Delivery.objects.create(endpoint=hook, event="ping", message_id=uuid4(), state="failed")
 
 
 @pytest.fixture

@@ -1,0 +1,210 @@
+"""How downloads are set up, in the API: schedules, cookies of sites, and yt-dlp itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from ninja import Query, Router, Schema, Status
+from pydantic import Field, StringConstraints
+
+from media_library.api.downloads import Url, WantedOptions, order_of, seen_by
+from media_library.downloads import cookies, jobs, tool
+from media_library.downloads.cookies import CookiesError
+from media_library.downloads.options import Options, OptionsError
+from media_library.models import DownloadJob, DownloadSchedule, SiteCookies
+from streamsite.access import caller
+from streamsite.problems import Kind, ProblemError
+from streamsite.rest import (
+    Body,
+    Id,
+    Page,
+    Paging,
+    Small,
+    Told,
+    added,
+    edited,
+    may_be_left_out,
+    paged,
+    removed,
+)
+from streamsite.secret import Secret
+
+schedules = Router(tags=["downloads"])
+site_cookies = Router(tags=["downloads"])
+rest = Router(tags=["downloads"])
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True)]
+Domain = Annotated[
+    str, StringConstraints(pattern=r"^\.?[A-Za-z0-9][A-Za-z0-9.-]*$", max_length=253)
+]
+CookiesText = Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)]
+
+
+# ---- schedules -------------------------------------------------------------------------------
+class ScheduleDetail(Told):
+    """`every_hours` 0: once. Of the newest `cap` videos those are taken that are new.
+
+    `made_by` changed it last: their quota is used. `found`: videos ordered so far.
+    """
+
+    id: int
+    name: str
+    url: str
+    every_hours: int
+    cap: int
+    enabled: bool
+    rights: str
+    options: dict[str, Any]
+    made_by: str
+    next_at: datetime
+    looked_at: datetime | None
+    found: int
+    fault: str
+
+
+class ScheduleChange(Body):
+    """What is left out stays as it is; `options` are all of its options."""
+
+    name: Name = may_be_left_out()
+    url: Url = may_be_left_out()
+    every_hours: Small = may_be_left_out()
+    cap: int = may_be_left_out(ge=1, le=500)
+    enabled: bool = may_be_left_out()
+    rights: Annotated[str, StringConstraints(max_length=10_000)] = may_be_left_out()
+    options: WantedOptions = may_be_left_out()
+
+
+class NewSchedule(ScheduleChange):
+    name: Name
+    url: Url
+
+
+def _written(request: HttpRequest, asked: ScheduleChange) -> dict[str, Any]:
+    """The columns. Raises `ProblemError`, `OrderError`."""
+    fields = asked.given()
+    if "url" in fields:
+        fields["url"] = jobs.cleaned(fields["url"])
+    if "options" in fields:
+        try:
+            options = Options.of(asked.options.model_dump(mode="json"))
+        except OptionsError as error:
+            raise ProblemError(Kind.REFUSED, str(error)) from None
+        jobs.fits(options)
+        fields["options"] = options.told()
+    # Whoever changes it answers for it: their quota, and their right to any site.
+    order = order_of(caller(request))
+    return fields | {"owner": order.owner, "made_by": order.by, "any_site": order.any_site}
+
+
+@schedules.get("", response=Page[ScheduleDetail], summary="Schedules of downloads, by name")
+def listed(request: HttpRequest, asked: Query[Paging]) -> dict[str, Any]:
+    return paged(DownloadSchedule.objects.all(), "name", asked)
+
+
+@schedules.post("", response={201: ScheduleDetail}, summary="A new schedule")
+def create(request: HttpRequest, asked: NewSchedule) -> Status[DownloadSchedule]:
+    return Status(201, added(request, DownloadSchedule(**_written(request, asked))))
+
+
+@schedules.get("/{id}", response=ScheduleDetail, summary="One schedule")
+def schedule(request: HttpRequest, id: Id) -> DownloadSchedule:
+    return get_object_or_404(DownloadSchedule, pk=id)
+
+
+@schedules.patch("/{id}", response=ScheduleDetail, summary="Change it")
+def change(request: HttpRequest, id: Id, asked: ScheduleChange) -> DownloadSchedule:
+    return edited(request, DownloadSchedule.objects.all(), id, _written(request, asked))
+
+
+@schedules.delete("/{id}", response={204: None}, summary="Delete it; its downloads stay")
+def delete(request: HttpRequest, id: Id) -> Status[None]:
+    removed(request, DownloadSchedule.objects.all(), pk=id)
+    return Status(204, None)
+
+
+# ---- cookies ---------------------------------------------------------------------------------
+class SiteCookiesDetail(Told):
+    """The cookies themselves are told to nobody."""
+
+    id: int
+    domain: str
+    set_at: datetime
+    used_at: datetime | None
+
+
+class OtherCookies(Body):
+    """`text`: a cookies.txt, as a browser's add-on exports it."""
+
+    text: CookiesText
+
+
+class NewCookies(OtherCookies):
+    """For the domain and those below it."""
+
+    domain: Domain
+
+
+def _checked(text: str, domain: str) -> str:
+    """Raises `ProblemError`, without a word of the cookies."""
+    try:
+        return cookies.checked(text, domain)
+    except CookiesError as error:
+        raise ProblemError(Kind.REFUSED, str(error)) from None
+
+
+@site_cookies.get("", response=Page[SiteCookiesDetail], summary="Sites with cookies, by domain")
+def cookies_listed(request: HttpRequest, asked: Query[Paging]) -> dict[str, Any]:
+    return paged(SiteCookies.objects.defer("text"), "domain", asked)
+
+
+@site_cookies.post("", response={201: SiteCookiesDetail}, summary="Cookies of a site")
+def lend(request: HttpRequest, asked: NewCookies) -> Status[SiteCookies]:
+    domain = asked.domain.lower().lstrip(".")
+    row = SiteCookies(domain=domain, text=Secret(_checked(asked.text, domain)))
+    return Status(201, added(request, row))
+
+
+@site_cookies.put("/{id}", response=SiteCookiesDetail, summary="Others in their place")
+def replace(request: HttpRequest, id: Id, asked: OtherCookies) -> SiteCookies:
+    row = get_object_or_404(SiteCookies.objects.defer("text"), pk=id)
+    fields = {"text": Secret(_checked(asked.text, row.domain)), "set_at": timezone.now()}
+    return edited(request, SiteCookies.objects.all(), id, fields)
+
+
+@site_cookies.delete("/{id}", response={204: None}, summary="Delete them")
+def forget(request: HttpRequest, id: Id) -> Status[None]:
+    removed(request, SiteCookies.objects.all(), pk=id)
+    return Status(204, None)
+
+
+# ---- one download, and the tool --------------------------------------------------------------
+class ToolOrder(Schema):
+    detail: str = Field(description="What came of it, or where that will be told.")
+
+
+def _refuse_running(job: DownloadJob) -> None:
+    """Raises `ProblemError`: its worker would lose the row."""
+    if not job.over:
+        raise ProblemError(Kind.CONFLICT, "It is not over: cancel it first.")
+
+
+@rest.delete("/jobs/{id}", response={204: None}, summary="Forget it; what came of it stays")
+def forget_job(request: HttpRequest, id: Id) -> Status[None]:
+    removed(request, seen_by(caller(request)), pk=id, demand=_refuse_running)
+    return Status(204, None)
+
+
+@rest.post("/downloads/update", response={202: ToolOrder}, summary="A newer yt-dlp")
+def update(request: HttpRequest) -> Status[dict[str, str]]:
+    """Installed beside the old one, tried, then used: `downloads/health` tells."""
+    tool.order()
+    return Status(202, {"detail": "The update begins: /api/v1/downloads/health tells of it."})
+
+
+@rest.post("/downloads/roll-back", response=ToolOrder, summary="The yt-dlp before")
+def roll_back(request: HttpRequest) -> dict[str, str]:
+    return {"detail": tool.roll_back(timezone.now())}

@@ -1,0 +1,102 @@
+"""How downloads are set up in the API: schedules, cookies, and yt-dlp itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from media_library.downloads import tool
+from media_library.models import DownloadJob, DownloadSchedule, SiteCookies
+from streamsite.levels import Level
+from streamsite.models import KeyChange
+from streamsite.tests.asking import Ask, asking
+
+pytestmark = pytest.mark.django_db
+
+COOKIE = ".example.org\tTRUE\t/\tTRUE\t0\tsession\ts3cret-c00kie\n"
+
+
+@pytest.fixture(autouse=True)
+def folders(settings: Settings, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+
+
+@pytest.fixture
+def ask(client: Client) -> Ask:
+    return asking(client, Level.ADMIN)
+
+
+def test_a_schedule_is_made_changed_and_deleted(ask: Ask) -> None:
+    new = {"name": "News", "url": "https://example.org/channel", "every_hours": 6, "cap": 5}
+    status, made = ask("POST", "download-schedules", new | {"options": {"quality": 720}})
+    assert status == 201
+    assert made.items() >= new.items()
+    assert (made["options"]["quality"], made["made_by"]) == (720, "API key Robot")
+    row = DownloadSchedule.objects.get()
+    assert row.owner.startswith("key:")
+    assert row.any_site
+    where = f"download-schedules/{made['id']}"
+    status, changed = ask("PATCH", where, {"enabled": False, "options": {"sound": "mp3"}})
+    assert (status, changed["enabled"], changed["cap"]) == (200, False, 5)
+    assert (changed["options"]["sound"], changed["options"]["quality"]) == ("mp3", 0)
+    assert ask("GET", where) == (200, changed)
+    assert ask("GET", "download-schedules")[1]["items"] == [changed]
+    assert ask("DELETE", where) == (204, None)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"url": "ftp://example.org/"},
+        {"url": "https://ada:pw@example.org/"},
+        {"cap": 501},
+        {"options": {"quality": 721}},
+        {"options": {"languages": ["--all"]}},
+        {"options": {"translate": ["de"]}},
+        {"owner": "user:1"},
+    ],
+)
+def test_what_a_schedule_can_t_be(ask: Ask, wrong: dict[str, Any]) -> None:
+    new = {"name": "News", "url": "https://example.org/channel"} | wrong
+    assert ask("POST", "download-schedules", new)[0] == 422
+    assert not DownloadSchedule.objects.exists()
+
+
+def test_cookies_go_in_and_never_come_out(ask: Ask) -> None:
+    status, made = ask("POST", "site-cookies", {"domain": ".Example.org", "text": COOKIE})
+    assert (status, made["domain"]) == (201, "example.org")
+    where = f"site-cookies/{made['id']}"
+    other = COOKIE.replace("s3cret", "other")
+    told = [made, ask("GET", "site-cookies"), ask("PUT", where, {"text": other})]
+    assert "c00kie" not in str(told)
+    assert "other-c00kie" in SiteCookies.objects.get().text.reveal()
+    status, refused = ask("PUT", where, {"text": COOKIE.replace("example.org", "else.net")})
+    assert (status, refused["type"]) == (422, "urn:streamsite:problem:refused")
+    assert "c00kie" not in str([refused, *KeyChange.objects.values_list("sentence")])
+    assert ask("POST", "site-cookies", {"domain": "example.org", "text": COOKIE})[0] == 422
+    assert ask("DELETE", where) == (204, None)
+
+
+def test_a_download_that_is_over_is_forgotten(ask: Ask) -> None:
+    job = ask("POST", "download", {"url": "https://example.org/a"})[1]
+    status, refused = ask("DELETE", f"jobs/{job['id']}")
+    assert (status, refused["type"]) == (409, "urn:streamsite:problem:conflict")
+    ask("POST", f"cancel/{job['id']}")
+    assert ask("DELETE", f"jobs/{job['id']}") == (204, None)
+    assert not DownloadJob.objects.exists()
+
+
+def test_the_tool_is_updated_and_left_again(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    ordered: list[str] = []
+    monkeypatch.setattr(tool, "order", lambda: ordered.append("update"))
+    assert ask("POST", "downloads/update")[0] == 202
+    assert ordered == ["update"]
+    status, refused = ask("POST", "downloads/roll-back")
+    assert (status, refused["detail"]) == (
+        409,
+        "Nothing was updated yet: there is nothing to go back to.",
+    )
