@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import cache
 from json import JSONDecodeError
 from typing import Any, Final
 
@@ -11,10 +12,9 @@ import structlog
 from django.core.exceptions import NON_FIELD_ERRORS, RequestDataTooBig, ValidationError
 from django.db import IntegrityError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
-from ninja import NinjaAPI, Swagger
+from ninja import Swagger
 from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as MalformedError
-from ninja.openapi.schema import OpenAPISchema
 from ninja.parser import Parser
 
 from media_library.actions import FaultyItemError
@@ -61,11 +61,11 @@ from streams.api import (
 )
 from streams.blocks import BlockRefusedError
 from streams.topics import CHANNELS
-from streamsite import key_routes, levels, problems, webhook_routes
-from streamsite.access import AUTH
-from streamsite.live import Topic
+from streamsite import key_routes, problems, webhook_routes
+from streamsite.access import AUTH, route_of
+from streamsite.document import Api
 from streamsite.middleware import request_id
-from streamsite.problems import KINDS, MEDIA_TYPE, PREFIX, Kind, ProblemError
+from streamsite.problems import KINDS, Kind, ProblemError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -107,123 +107,6 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
 }
 
 
-_SCHEMAS: Final = "#/components/schemas/"
-
-
-class Api(NinjaAPI):
-    """Its document tells of each route which level it takes, and what its errors look like.
-
-    And of streams, which `streamsite.doors` serves: those of its topics.
-    """
-
-    topics: Sequence[Topic] = ()
-
-    def get_openapi_schema(
-        self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
-    ) -> OpenAPISchema:
-        told = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
-        told["components"].setdefault("schemas", {})["Problem"] = PROBLEM
-        if self.topics:
-            told["paths"] |= {each.events: {"get": _events(each)} for each in self.topics}
-            told["x-websockets"] = {each.socket: _socket(each) for each in self.topics}
-            told["components"]["schemas"]["Message"] = MESSAGE
-        for path, methods in told["paths"].items():
-            for method, operation in methods.items():
-                rule = levels.rule_of(method.upper(), path)
-                if rule is not None and rule.level is not None:
-                    operation["x-level"] = rule.level.value
-                operation["responses"]["default"] = {
-                    "description": "A problem (RFC 9457).",
-                    "content": {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMAS}Problem"}}},
-                }
-        return told
-
-
-MESSAGE: Final[dict[str, Any]] = {
-    "type": "object",
-    "title": "Message",
-    "description": "snapshot: on connect; update: something has changed, all of it again; "
-    "gone: it is no more, and nothing follows; alive: nothing is new, on WebSockets alone.",
-    "required": ["type"],
-    "properties": {
-        "type": {"enum": ["snapshot", "update", "gone", "alive"]},
-        "topic": {"type": "string"},
-        "key": {"type": "string", "description": "The channel's slug, the job's id."},
-        "at": {"type": "string", "format": "date-time"},
-        "data": {"type": "object"},
-    },
-}
-
-
-def _events(topic: Topic) -> dict[str, Any]:
-    return {
-        "operationId": f"events_of_{topic.name}",
-        "summary": "As it changes, as server-sent events",
-        "description": f"Each event's data is a Message. What its `data` is: {topic.data}",
-        "tags": ["as it changes"],
-        "parameters": _of_path(topic),
-        "responses": {
-            "200": {
-                "description": "It goes on until you leave, or it is gone.",
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
-            }
-        },
-        "security": [{auth.__class__.__name__: []} for auth in AUTH],
-        "x-message": {"$ref": f"{_SCHEMAS}Message"},
-    }
-
-
-def _socket(topic: Topic) -> dict[str, Any]:
-    rule = levels.rule_of("GET", topic.socket)
-    return {
-        "description": f"The same as {topic.events}.",
-        "parameters": _of_path(topic),
-        "x-level": rule.level.value if rule and rule.level else None,
-        "x-message": {"$ref": f"{_SCHEMAS}Message"},
-    }
-
-
-def _of_path(topic: Topic) -> list[dict[str, Any]]:
-    place = {"in": "path", "name": topic.parameter, "required": True}
-    return [place | {"schema": {"type": "string", "maxLength": 128}}]
-
-
-PROBLEM: Final[dict[str, Any]] = {
-    "type": "object",
-    "title": "Problem",
-    "required": ["type", "title", "status", "detail", "request_id"],
-    "properties": {
-        "type": {"enum": ["about:blank", *(PREFIX + kind for kind in KINDS)]},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "request_id": {"type": "string"},
-        "retry_after": {"type": "integer", "description": "Seconds."},
-        "errors": {
-            "description": "Of `invalid`: which field, and why.",
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["loc", "msg"],
-                "properties": {
-                    "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
-                    "msg": {"type": "string"},
-                },
-            },
-        },
-        "findings": {
-            "description": "Of `cant-start`: what the channel lacks.",
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["check", "detail"],
-                "properties": {"check": {"type": "string"}, "detail": {"type": "string"}},
-            },
-        },
-    },
-}
-
-
 def problem(request: HttpRequest, kind: Kind, detail: str, **more: Any) -> HttpResponse:
     return problems.answer(problems.document(kind, detail, request_id(request), **more))
 
@@ -250,8 +133,30 @@ def _not_found(request: HttpRequest, error: Http404) -> HttpResponse:
     return problem(request, Kind.NOT_FOUND, "There is nothing by that name.")
 
 
-class JsonParser(Parser):
-    """Says what is wrong with a body."""
+class StrictParser(Parser):
+    """Says what is wrong with a body, and which parameter there is not.
+
+    ninja takes a misspelt filter for none at all: the list would be of everything.
+    """
+
+    def parse_querydict(
+        self, data: Any, list_fields: list[str], request: HttpRequest
+    ) -> dict[str, Any]:
+        """Raises `ProblemError`."""
+        known = _parameters().get(f"{request.method} {route_of(request)}")
+        # A path of the first designs is in no document.
+        unknown = sorted(data.keys() - known) if known is not None else []
+        if unknown:
+            raise ProblemError(
+                Kind.INVALID,
+                f"There is no such parameter: {', '.join(unknown)[:200]}.",
+                errors=[
+                    {"loc": ["query", name[:200]], "msg": "There is no such parameter."}
+                    for name in unknown[:20]
+                ],
+            )
+        told: dict[str, Any] = super().parse_querydict(data, list_fields, request)
+        return told
 
     def parse_body(self, request: HttpRequest) -> Any:
         """Raises `ProblemError`, which ninja wraps: see `_of_ninja`."""
@@ -263,6 +168,18 @@ class JsonParser(Parser):
             return json.loads(request.body)
         except JSONDecodeError as error:
             raise ProblemError(Kind.MALFORMED, f"The body is no JSON: {error}.") from None
+
+
+@cache
+def _parameters() -> dict[str, set[str]]:
+    """The parameters of each route's query, as the document tells them."""
+    return {
+        f"{method.upper()} {path}": {
+            each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"
+        }
+        for path, methods in api.get_openapi_schema()["paths"].items()
+        for method, operation in methods.items()
+    }
 
 
 def _of_ninja(request: HttpRequest, error: HttpError) -> HttpResponse:
@@ -332,7 +249,7 @@ api = Api(
     version="1",
     description=DESCRIPTION,
     auth=AUTH,
-    parser=JsonParser(),
+    parser=StrictParser(),
     # They tell the level of each route.
     docs=Swagger(settings={"showExtensions": True}),
     urls_namespace="api-1",
@@ -340,7 +257,7 @@ api = Api(
 api.topics = TOPICS
 #: The paths of the first designs, over the same functions. The document tells of the others.
 first = Api(
-    auth=AUTH, parser=JsonParser(), openapi_url=None, docs_url=None, urls_namespace="first"
+    auth=AUTH, parser=StrictParser(), openapi_url=None, docs_url=None, urls_namespace="first"
 )
 
 _ROUTERS: Final = (

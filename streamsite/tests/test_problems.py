@@ -93,6 +93,16 @@ def test_what_is_sent_wrong_is_told_by_field_and_never_repeated(program: Client)
     assert kind(program.get("/api/v1/channels?cursor=x")) == "malformed"
 
 
+def test_a_parameter_that_there_is_not_is_told(program: Client) -> None:
+    answer = program.get("/api/v1/channels?oder=on&limit=5")
+    assert kind(answer) == "invalid"
+    assert [error["loc"] for error in answer.json()["errors"]] == [["query", "oder"]]
+    assert program.get("/api/v1/channels?order=on&limit=5&q=").status_code == 200
+    # Programs of the first designs may send what they like.
+    assert program.get("/health?now=1").status_code == 200
+    assert program.get("/streams/status?now=1").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
