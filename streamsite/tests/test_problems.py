@@ -94,9 +94,9 @@ def test_what_is_sent_wrong_is_told_by_field_and_never_repeated(program: Client)
 
 
 def test_a_parameter_that_there_is_not_is_told(program: Client) -> None:
-    answer = program.get("/api/v1/channels?oder=on&limit=5")
+    answer = program.get("/api/v1/channels?orders=on&limit=5")
     assert kind(answer) == "invalid"
-    assert [error["loc"] for error in answer.json()["errors"]] == [["query", "oder"]]
+    assert [error["loc"] for error in answer.json()["errors"]] == [["query", "orders"]]
     assert program.get("/api/v1/channels?order=on&limit=5&q=").status_code == 200
     # Programs of the first designs may send what they like.
     assert program.get("/health?now=1").status_code == 200
