@@ -27,7 +27,7 @@ from typing import Any, Final
 #: From linux/prctl.h.
 PR_SET_PDEATHSIG: Final = 1
 #: Seconds that yt-dlp has for an orderly end after a signal. Its threads may take far longer.
-GRACE: Final = 0.6
+GRACE: Final = 0.4
 #: Seconds between two words about the progress.
 EVERY: Final = 0.25
 #: Warnings that are kept, and characters of each.

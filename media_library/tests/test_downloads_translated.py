@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -271,6 +272,8 @@ def test_cancelled_while_it_is_translated_nothing_is_left(
 
     def meanwhile() -> Answer:
         jobs.cancel(DownloadJob.objects.get(pk=job.pk))
+        # The translator answers in a thread of its own.
+        connections.close_all()
         return 200, {"translatedText": ["eins", "zwei"]}
 
     fake.instead = meanwhile
