@@ -14,11 +14,12 @@ from platform import python_version
 from re import compile as pattern
 from shutil import which
 from subprocess import SubprocessError, check_output
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import yt_dlp
 from yt_dlp.downloader import dash, external, hls
 from yt_dlp.globals import all_plugins_loaded, plugin_dirs
+from yt_dlp.postprocessor import ffmpeg
 from yt_dlp.postprocessor.common import PostProcessor
 from yt_dlp.utils import DownloadCancelled, YoutubeDLError
 
@@ -54,6 +55,18 @@ class NoFFmpeg(external.FFmpegFD):  # type: ignore[misc]
         if info_dict.get("is_live"):
             raise Stop("live", "It is live.")
         raise Stop("drm", "It is encrypted in a way that is not downloaded.")
+
+
+class Bound(ffmpeg.Popen):  # type: ignore[misc]
+    """yt-dlp hands FFmpeg what it may open, but not ffprobe, which looks into films before."""
+
+    #: Arguments that name protocols and formats.
+    may_open: ClassVar[Sequence[str]] = ()
+
+    def __init__(self, args: Sequence[str], *more: Any, **named: Any) -> None:
+        if Path(args[0]).name == "ffprobe":
+            args = [args[0], *self.may_open, *args[1:]]
+        super().__init__(args, *more, **named)
 
 
 class Bounded(yt_dlp.YoutubeDL):  # type: ignore[misc]
@@ -189,6 +202,7 @@ def run(job: Mapping[str, Any], tell: Any, log: Any) -> None:
     all_plugins_loaded.value = True
     for module in (hls, dash, external, yt_dlp.downloader):
         module.FFmpegFD = NoFFmpeg
+    ffmpeg.Popen = Bound
     if job["mode"] == "about":
         tell("about", **_itself())
         return
@@ -229,6 +243,7 @@ def _itself() -> dict[str, str]:
 
 
 def _film(job: Mapping[str, Any], base: Mapping[str, Any], tell: Any) -> dict[str, Any]:
+    Bound.may_open = base.get("postprocessor_args", {}).get("ffmpeg_i", ())
     hooks = Hooks(job["most_bytes"], tell)
     parameters = {
         **base,

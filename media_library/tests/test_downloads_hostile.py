@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -11,7 +12,7 @@ from pytest_django import Settings
 
 from media_library.downloads import attempt, jobs
 from media_library.downloads.jobs import Order
-from media_library.downloads.options import Options
+from media_library.downloads.options import Options, Sound
 from media_library.downloads.proxy import Proxy
 from media_library.models import DownloadJob, MediaItem
 from media_library.tests import web as sites
@@ -201,3 +202,18 @@ def test_a_playlist_that_calls_itself_a_film_opens_nothing(
     job = worked(order(site.url("disguise.mkv")))
     assert (job.status, job.code) == (Status.FAILED, "media")
     assert not MediaItem.objects.exists()
+
+
+def test_nor_is_it_looked_into_for_its_sound(folder: Path, site: Web, tmp_path: Path) -> None:
+    """Ffprobe asks which codec it has; one that opened this would wait for ever."""
+    waits = tmp_path / "private.mp4"
+    os.mkfifo(waits)
+    sites.hls_of(site.folder, "disguise.bin", f"file://{waits}")
+    disguise = site.folder / "disguise.bin"
+
+    def answer(ask: Any) -> None:
+        ask.say(200, disguise.read_bytes(), Content_Type="video/mp4")
+
+    site.doors["/disguise.mp4"] = answer
+    job = worked(order(site.url("disguise.mp4"), sound=Sound.MP3), whole=30.0)
+    assert (job.status, job.code) == (Status.FAILED, "media")
