@@ -11,7 +11,8 @@ from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 from pydantic import Field, StringConstraints
 
-from media_library.api.downloads import Url, WantedOptions, order_of, seen_by
+from media_library.api.download_told import Url, WantedOptions
+from media_library.api.downloads import order_of, seen_by
 from media_library.downloads import cookies, jobs, tool
 from media_library.downloads.cookies import CookiesError
 from media_library.downloads.options import Options, OptionsError

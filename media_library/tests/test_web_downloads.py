@@ -300,6 +300,9 @@ def test_a_list_is_looked_at_first_and_chosen_from(admin: Client, site: Web) -> 
     batch = DownloadBatch.objects.get()
     assert batch.name == "All parts"
     assert [each.url for each in batch.jobs.order_by("pk")] == chosen
+    none = admin.post(reverse("media-download"), wanted | {"list_title": "All parts"})
+    assert "Nothing of the list was ticked" in none.content.decode()
+    assert DownloadBatch.objects.count() == 1
 
 
 @pytest.mark.slow

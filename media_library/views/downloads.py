@@ -202,6 +202,8 @@ def _ordered(request: HttpRequest, form: AddForm) -> HttpResponseBase:
     order = order_of(request, again=told["again"], rights=told["rights"])
     # What was ticked in a list that was looked at goes before the addresses above.
     chosen = request.POST.getlist("entry")
+    if not chosen and "list_title" in request.POST:
+        raise OrderError("Nothing of the list was ticked: look again, and choose.")
     urls = chosen or told["urls"].splitlines()
     name = request.POST.get("list_title", "") if chosen else ""
     batch = jobs.add_many(urls, told["options"], order, name=name)
