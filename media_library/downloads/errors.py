@@ -273,4 +273,5 @@ def plain(text: str) -> str:
     """One line without addresses, which may hold a signature or a password, and paths."""
     line = " ".join(text.split()).removeprefix("ERROR: ").removeprefix("Postprocessing: ")
     line = re.sub(r"; please report this issue.*", "", line)
-    return re.sub(r"\b\w+://\S+|\bfile:/[^\s:]+|(?<!\S)/[^\s:]+", "…", line)[:LONGEST]
+    line = re.sub(r"\b\w+://\S+|\bfile:/[^\s:]+|(?<!\S)/[^\s:]+", "…", line)
+    return line.removeprefix("…: ")[:LONGEST]
