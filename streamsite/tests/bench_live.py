@@ -77,7 +77,8 @@ async def listen(
         await asyncio.to_thread(change)
         took = []
         for line in lines[:: max(1, sockets // 20)]:
-            while json.loads(await line.recv())["data"]["order"] != "on":
+            # Among the messages is that the line is alive, without data.
+            while json.loads(await line.recv()).get("data", {}).get("order") != "on":
                 continue
             took.append((time.monotonic() - written) * 1000)
     return {"share": share, "slowest": max(took), "memory": memory / 1e6}
