@@ -143,7 +143,7 @@ class StrictParser(Parser):
         self, data: Any, list_fields: list[str], request: HttpRequest
     ) -> dict[str, Any]:
         """Raises `ProblemError`."""
-        known = _parameters().get(f"{request.method} {route_of(request)}")
+        known = parameters().get(f"{request.method} {route_of(request)}")
         # A path of the first designs is in no document.
         unknown = sorted(data.keys() - known) if known is not None else []
         if unknown:
@@ -171,7 +171,7 @@ class StrictParser(Parser):
 
 
 @cache
-def _parameters() -> dict[str, set[str]]:
+def parameters() -> dict[str, set[str]]:
     """The parameters of each route's query, as the document tells them."""
     return {
         f"{method.upper()} {path}": {
