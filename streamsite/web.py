@@ -64,10 +64,6 @@ def settle_memory() -> None:
     """
     # What the first page would load, the forms and templates of the admin among it.
     list(get_resolver().url_patterns)
-    from streamsite.api import parameters  # noqa: PLC0415 - Django is set up by now
-
-    # The API's first questions would make it, each in its own thread: 5 s, together.
-    parameters()
     gc.collect()
     gc.freeze()
     # A page of a list makes some ten thousand objects that are gone with it: the usual 700 make
