@@ -55,6 +55,9 @@ def post_fork(arbiter: Arbiter, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     settle_memory()
+    # Seconds. A loop that waits for the interpreter's lock gets it from a page that computes
+    # after so long, and each answer passes through the loop three times.
+    sys.setswitchinterval(0.001)
 
 
 def settle_memory() -> None:
