@@ -32,9 +32,13 @@ Command = tuple[Argument, ...]
 
 #: Once a second is enough for the page; exits are noticed by pidfd, cuts measured in the pipe.
 STATS_PERIOD: Final = "1"
+#: Of a relay: its pipe runs empty while it waits for a feed that is over, and where it ended
+#: is known by its reports alone. Less than a frame, and not so little that FFmpeg 7, which
+#: reports by the clock, keeps a core busy.
+RELAY_STATS_PERIOD: Final = "0.02"
 
 
-def _common(ffmpeg: str, port: int) -> tuple[str, ...]:
+def _common(ffmpeg: str, port: int, period: str = STATS_PERIOD) -> tuple[str, ...]:
     return (
         ffmpeg,
         "-hide_banner",
@@ -43,7 +47,7 @@ def _common(ffmpeg: str, port: int) -> tuple[str, ...]:
         "-loglevel",
         "level+warning",
         "-stats_period",
-        STATS_PERIOD,
+        period,
         # UDP: with no reader there is no problem, and a new supervisor binds the same port.
         "-progress",
         f"udp://127.0.0.1:{port}?pkt_size=1400",
@@ -216,7 +220,7 @@ def _listing(feed: LiveFeed) -> str:
 def relay(ffmpeg: str, port: int, house: House, offset: Fraction) -> Command:
     """Plays what a conformer makes into the feed, from a keyframe on."""
     return (
-        *_common(ffmpeg, port),
+        *_common(ffmpeg, port, RELAY_STATS_PERIOD),
         # By itself it would look at five seconds of it first.
         *("-fpsprobesize", "0", "-analyzeduration", "500000", "-f", "mpegts", "-i", "pipe:0"),
         *("-map", "0:v:0", "-map", "0:a:0"),

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from media_library.house import AAC_FRAME, SAMPLE_RATE, House
-from streams.playout import commands, mpegts
+from streams.playout import mpegts
 from streams.playout.feed import Feed
 from streams.playout.item import Kind
 from streams.playout.role import Role
@@ -20,8 +20,6 @@ AUDIO_FRAME: Final = Fraction(AAC_FRAME, SAMPLE_RATE)
 #: Seconds of a cut turn that are still sent where what follows is wanted at once: a relay takes
 #: a third of one to begin.
 REST: Final = Fraction(3, 4)
-#: Seconds that a player may have played since it reported last.
-UNTOLD: Final = Fraction(commands.STATS_PERIOD)
 ALL: Final = Fraction(1 << 20)
 
 
@@ -50,10 +48,13 @@ def end_of(
     if found is not None and (sharp or found > slot.start):
         return found
     # The pipe is empty: the hub has had everything.
-    if slot.item.kind is Kind.LIVE and sent is not None and (told or code is None):
-        # Of a relay that is killed the last report is old, and an adopted one whose feed is
-        # frozen makes none: but nothing is sent before its time.
-        near = max(near, min(sent, near + UNTOLD) if told else sent)
+    if slot.item.kind is Kind.LIVE and told:
+        # A relay reports what it has put out before the next frame comes.
+        return near
+    if slot.item.kind is Kind.LIVE and sent is not None and code is None:
+        # An adopted one whose feed is frozen reports nothing: but nothing is sent before its
+        # time.
+        near = max(near, sent)
     return on_frame(near, house.frame) + house.frame if near > slot.start else slot.start
 
 

@@ -71,24 +71,22 @@ def relay(tmp_path: Path) -> Iterator[Role]:
 
 
 @pytest.mark.parametrize(
-    ("told", "sent", "end"),
+    ("told", "sent"),
     [
-        # It played on after its last report ...
-        (5, Fraction(31, 2), Fraction(31, 2)),
-        # ... but not for longer than until the next.
-        (5, Fraction(60), Fraction(16)),
+        # The hub has waited for more.
+        (5_010_000, Fraction(60)),
         # What it told of waits at the hub.
-        (5, Fraction(14), Fraction(15)),
-        (5, None, Fraction(15)),
+        (5_010_000, Fraction(14)),
+        (5_010_000, None),
     ],
 )
-def test_a_killed_relay_whose_pipe_is_empty_ends_behind_all_that_was_sent(
-    feed: Feed, relay: Role, told: int, sent: Fraction | None, end: Fraction
+def test_a_killed_relay_whose_pipe_is_empty_ends_where_it_reported_last(
+    feed: Feed, relay: Role, told: int, sent: Fraction | None
 ) -> None:
-    """Otherwise what follows had timestamps that were sent already."""
+    """It reports each frame. Behind it there were a gap, before it timestamps sent already."""
     slot = Slot(Turn(Item("Live", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER), Fraction(10))
-    relay.progress = Progress(out_time_us=told * 1_000_000)
-    assert end_of(feed, slot, relay, House(), sent=sent) == end + House().frame
+    relay.progress = Progress(out_time_us=told)
+    assert end_of(feed, slot, relay, House(), sent=sent) == slot.start + Fraction("5.01")
 
 
 def test_a_killed_relay_that_gave_nothing_was_never_there(feed: Feed, relay: Role) -> None:

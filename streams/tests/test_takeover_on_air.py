@@ -347,6 +347,24 @@ def test_whatever_is_killed_during_a_takeover_the_state_is_right_again(
     assert TOKEN not in bench.logs()
 
 
+def test_of_a_feed_that_freezes_nothing_is_missing_before_what_follows(
+    bench: Bench, server: RtmpServer, channel: Channel, go_live: GoLive
+) -> None:
+    """The pipe runs empty before it is known: where the feed ended is known to the frame."""
+    with Watch(server, KEY) as watch:
+        owner = go_live()
+        until_on_air("live", 20)
+        watch.until_more(3)
+        owner.freeze()
+        until_on_air("slate", 20, "Technical difficulties")
+        until_on_air("item", 20)
+        watch.until_more(3)
+    bench.halt(channel)
+    assert server.sessions(KEY) == 1
+    (recording,) = server.recordings(KEY)
+    assert_no_gap(recording)
+
+
 def state(channel: Channel) -> tuple[str, str]:
     row = ChannelState.objects.get(pk=channel.pk)
     return row.state, row.now_kind

@@ -121,9 +121,15 @@ class Publisher:
     def until_ended(self, within: float, what: str) -> None:
         until(lambda: not self.sends, within, what)
 
+    def freeze(self) -> None:
+        """Send nothing more, and keep the connection."""
+        self.process.send_signal(signal.SIGSTOP)
+
     def end(self) -> None:
         """It unpublishes as it goes."""
         if self.sends:
+            # It may be frozen.
+            self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
             self.process.wait(10)
 
