@@ -70,5 +70,6 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     # A page of a list makes some ten thousand objects that are gone with it: the usual 700 make
-    # the collector walk through them a dozen times on the way.
-    gc.set_threshold(20_000, 20, 20)
+    # the collector walk through them a dozen times on the way. But a request leaves some 200 in
+    # cycles, and who takes away 20,000 of them at once holds up all others for 15 to 70 ms.
+    gc.set_threshold(5_000, 20, 20)
