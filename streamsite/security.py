@@ -23,27 +23,38 @@ PERMISSIONS: Final = ", ".join(
 )
 
 
-class PolicyMiddleware(CSPMiddleware):
-    """The strict policy for all but the pages of the admin's theme, which gets along with less.
+#: Of what is no page: opened in a browser all the same, it may load nothing.
+NO_PAGE: Final = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
-    Those are all that is HTML, but the API's documentation.
+
+class PolicyMiddleware(CSPMiddleware):
+    """What a page may load.
+
+    The admin's theme, which is all that is HTML but the API's documentation, gets along with
+    less strictness.
     """
 
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
         response.headers.setdefault("Permissions-Policy", PERMISSIONS)
-        told: HttpResponseBase = super().process_response(request, response)
-        return told
+        if _is_page(response):
+            told: HttpResponseBase = super().process_response(request, response)
+            return told
+        response.headers.setdefault("Content-Security-Policy", NO_PAGE)
+        return response
 
     def get_policy_parts(
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
     ) -> PolicyParts:
         parts: PolicyParts = super().get_policy_parts(request, response, report_only)
-        html = response.headers.get("Content-Type", "").startswith("text/html")
-        if html and not report_only and not request.path_info.startswith("/api/"):
+        if not report_only and not request.path_info.startswith("/api/"):
             parts.config = parts.config or settings.THEME_POLICY
         return parts
+
+
+def _is_page(response: HttpResponseBase) -> bool:
+    return response.headers.get("Content-Type", "").startswith("text/html")
 
 
 class BodySizeMiddleware:
