@@ -63,7 +63,7 @@ from streams.blocks import BlockRefusedError
 from streams.topics import CHANNELS
 from streamsite import key_routes, problems, webhook_routes
 from streamsite.access import AUTH, route_of
-from streamsite.document import Api
+from streamsite.document import Api, Json
 from streamsite.middleware import request_id
 from streamsite.problems import KINDS, Kind, ProblemError
 
@@ -250,6 +250,7 @@ api = Api(
     description=DESCRIPTION,
     auth=AUTH,
     parser=StrictParser(),
+    renderer=Json(),
     # They tell the level of each route.
     docs=Swagger(settings={"showExtensions": True}),
     urls_namespace="api-1",
@@ -257,7 +258,12 @@ api = Api(
 api.topics = TOPICS
 #: The paths of the first designs, over the same functions. The document tells of the others.
 first = Api(
-    auth=AUTH, parser=StrictParser(), openapi_url=None, docs_url=None, urls_namespace="first"
+    auth=AUTH,
+    parser=StrictParser(),
+    renderer=Json(),
+    openapi_url=None,
+    docs_url=None,
+    urls_namespace="first",
 )
 
 _ROUTERS: Final = (

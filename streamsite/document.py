@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from django.http import HttpRequest
 from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
+from ninja.renderers import BaseRenderer
+from pydantic_core import to_json
 
 from streamsite import levels
 from streamsite.access import AUTH
@@ -14,6 +17,15 @@ from streamsite.live import Topic
 from streamsite.problems import KINDS, MEDIA_TYPE, PREFIX
 
 _SCHEMAS: Final = "#/components/schemas/"
+
+
+class Json(BaseRenderer):
+    """What pydantic has validated it also writes, in a fifth of the time json takes."""
+
+    media_type = "application/json"
+
+    def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:  # noqa: ARG002
+        return to_json(data)
 
 
 class Api(NinjaAPI):

@@ -164,7 +164,7 @@ def items(request: HttpRequest, asked: Query[ItemFilter]) -> dict[str, Any]:
     # Their ids first, from the index of the order alone: see media_library.browse.
     narrow = window(_wanted(asked), order, asked).values_list("pk", flat=True)
     ids = list(narrow)
-    found = MediaItem.objects.in_bulk(ids)
+    found = MediaItem.objects.order_by().in_bulk(ids)
     return page([found[pk] for pk in ids if pk in found], order, asked)
 
 

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from media_library.browse import Plain
 from streams import guide
-from streams.api.channels import the_channel
-from streams.models import AsRun, Broadcaster, Channel, Incident, Run
+from streams.api.channels import id_of, the_channel
+from streams.models import AsRun, Broadcaster, Incident, Run
 from streams.orders import ORDERS, give
 from streams.views.pictures import PLAYLIST_TYPE, preview, preview_playlist
 from streamsite.access import caller
@@ -150,7 +150,7 @@ def now(request: HttpRequest, slug: str) -> dict[str, Any]:
     return guide.now_next(the_channel(slug), timezone.now())
 
 
-def _aired(channel: Channel, *, behind_a_cursor: bool) -> QuerySet[AsRun]:
+def _aired(channel: int, *, behind_a_cursor: bool) -> QuerySet[AsRun]:
     """Read along the index of time, from the cursor or the end of its last run on.
 
     Run by run all that a channel has played would be read, to be sorted. Of two bounds SQLite
@@ -170,7 +170,7 @@ def _aired(channel: Channel, *, behind_a_cursor: bool) -> QuerySet[AsRun]:
     "/{slug:slug}/as-run", response=Page[AsRunEntry], summary="What was aired, the latest first"
 )
 def as_run(request: HttpRequest, slug: str, asked: Query[AsRunFilter]) -> dict[str, Any]:
-    rows = _aired(the_channel(slug), behind_a_cursor=bool(asked.cursor))
+    rows = _aired(id_of(slug), behind_a_cursor=bool(asked.cursor))
     if asked.since:
         rows = rows.filter(started_at__gte=asked.since)
     if asked.until:
@@ -186,7 +186,7 @@ def as_run(request: HttpRequest, slug: str, asked: Query[AsRunFilter]) -> dict[s
     summary="Degraded and lost air, the latest first",
 )
 def incidents(request: HttpRequest, slug: str, asked: Query[IncidentFilter]) -> dict[str, Any]:
-    rows = Incident.objects.filter(channel=the_channel(slug))
+    rows = Incident.objects.filter(channel=id_of(slug))
     if asked.since:
         rows = rows.filter(opened_at__gte=asked.since)
     if asked.until:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from ninja import Query, Router, Schema, Status
@@ -208,6 +208,13 @@ def the_channel(slug: str) -> Channel:
     return get_object_or_404(Channel, slug=slug)
 
 
+def id_of(slug: str) -> int:
+    """Raises `Http404`."""
+    for pk in Channel.objects.filter(slug=slug).order_by().values_list("pk", flat=True):
+        return pk
+    raise Http404
+
+
 def _with_status(rows: list[Channel]) -> list[Channel]:
     """Each with its report: one report for all of them."""
     slug = rows[0].slug if len(rows) == 1 else None
@@ -282,8 +289,12 @@ def delete(request: HttpRequest, slug: str) -> Status[None]:
 
 @router.get("/{slug:slug}/status", response=ChannelStatus, summary="What is on air")
 def status(request: HttpRequest, slug: str) -> dict[str, Any]:
-    return status_of(the_channel(slug))
+    return status_of(slug)
 
 
-def status_of(channel: Channel) -> dict[str, Any]:
-    return report(timezone.now(), slug=channel.slug).channels[0].detail()
+def status_of(slug: str) -> dict[str, Any]:
+    """Raises `Http404`."""
+    told = report(timezone.now(), slug=slug).channels
+    if not told:
+        raise Http404
+    return told[0].detail()

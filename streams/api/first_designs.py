@@ -61,7 +61,7 @@ def stop(request: HttpRequest, which: Query[Which]) -> Status[dict[str, str]]:
 def status(request: HttpRequest, which: Query[Which]) -> dict[str, Any]:
     channel = the_channel(which.slug())
     sent_to = [output.address for output in channel.outputs.all() if output.enabled]
-    return status_of(channel) | {"rtmp_addresses": sent_to}
+    return status_of(channel.slug) | {"rtmp_addresses": sent_to}
 
 
 @router.get("", response=FirstStreams)

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from ninja import Query, Router
 from pydantic import Field
 
-from streams.api.channels import the_channel
+from streams.api.channels import id_of
 from streams.models import LogLine, Node
 from streamsite.rest import Page, Paging, Told, paged
 
@@ -55,7 +55,7 @@ def listed(request: HttpRequest, asked: Query[Paging]) -> dict[str, Any]:
     summary="What its processes said, the latest first",
 )
 def lines(request: HttpRequest, slug: str, asked: Query[LineFilter]) -> dict[str, Any]:
-    rows = LogLine.objects.filter(channel=the_channel(slug))
+    rows = LogLine.objects.filter(channel=id_of(slug))
     if asked.level:
         rows = rows.filter(level=asked.level)
     return paged(rows, "-id", asked)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.db.models import F, QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import Query, Router
-from pydantic import AliasPath, Field
+from pydantic import Field
 
 from streams.models import Run
 from streamsite.rest import Id, Moment, Page, Paging, Told, paged
@@ -18,7 +19,7 @@ router = Router(tags=["runs"])
 
 class RunDetail(Told):
     id: int
-    channel: str = Field(validation_alias=AliasPath("channel", "slug"))
+    channel: str = Field(validation_alias="slug")
     started_at: datetime
     started_by: str
     on_air_at: datetime | None
@@ -34,9 +35,13 @@ class RunFilter(Paging):
     until: Moment | None = Field(None, description="Started before.")
 
 
+def _known() -> QuerySet[Run]:
+    return Run.objects.annotate(slug=F("channel__slug"))
+
+
 @router.get("", response=Page[RunDetail], summary="Runs, the latest first")
 def runs(request: HttpRequest, asked: Query[RunFilter]) -> dict[str, Any]:
-    rows = Run.objects.select_related("channel")
+    rows = _known()
     if asked.channel:
         rows = rows.filter(channel__slug=asked.channel)
     if asked.open is not None:
@@ -50,4 +55,4 @@ def runs(request: HttpRequest, asked: Query[RunFilter]) -> dict[str, Any]:
 
 @router.get("/{id}", response=RunDetail, summary="One run")
 def run(request: HttpRequest, id: Id) -> Run:
-    return get_object_or_404(Run.objects.select_related("channel"), pk=id)
+    return get_object_or_404(_known(), pk=id)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from streams.actions import wake_supervisor
 from streams.api.air import Taken, order
-from streams.api.channels import the_channel
+from streams.api.channels import id_of, the_channel
 from streams.models import Broadcaster, Channel, Takeover, TakeoverRight
 from streamsite.rest import Body, Id, Page, Paging, made, noted, paged
 
@@ -99,7 +99,7 @@ def release(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
 
 @router.get("/{slug:slug}/takeovers", response=Page[TakeoverDetail], summary="Each time")
 def takeovers(request: HttpRequest, slug: str, asked: Query[Paging]) -> dict[str, Any]:
-    return paged(Takeover.objects.filter(channel=the_channel(slug)), "-asked_at", asked)
+    return paged(Takeover.objects.filter(channel=id_of(slug)), "-asked_at", asked)
 
 
 def _rights(channel: Channel) -> dict[str, Any]:

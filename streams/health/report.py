@@ -351,22 +351,23 @@ def channel_report(
 def report(now: datetime, *, slug: str | None = None) -> Report:
     """The report of all channels, or of one. Seven queries, however many channels there are."""
     newest = Incident.objects.filter(channel=OuterRef("pk")).order_by("-opened_at", "-pk")
+    # The key stays in the database: what is never loaded can't be shown.
+    outputs = Output.objects.defer("key").select_related("state")
     channels = (
         Channel.objects.select_related("state")
         .annotate(newest_incident=Subquery(newest.values("pk")[:1]))
-        # The key stays in the database: what is never loaded can't be shown.
-        .prefetch_related(
-            Prefetch("outputs", Output.objects.defer("key").select_related("state"))
-        )
+        .prefetch_related(Prefetch("outputs", outputs.order_by("name")))
     )
     if slug is not None:
         channels = channels.filter(slug=slug)
     rows = list(channels)
-    runs = {run.channel_id: run for run in Run.objects.filter(channel__in=rows, ended_at=None)}
+    open_runs = Run.objects.filter(channel__in=rows, ended_at=None).order_by()
+    runs = {run.channel_id: run for run in open_runs}
     incidents: dict[int, list[Incident]] = {}
     for incident in _incidents([row.newest_incident for row in rows if row.newest_incident]):
         incidents.setdefault(incident.channel_id, []).append(incident)
-    seen = {node.name: node.seen_at for node in Node.objects.all() if node.seen_at is not None}
+    nodes = Node.objects.order_by().values_list("name", "seen_at")
+    seen = {name: at for name, at in nodes if at is not None}
     return Report(
         tuple(
             channel_report(
@@ -390,7 +391,8 @@ def _incidents(newest: list[int]) -> list[Incident]:
     ones of one channel as well.
     """
     found = chain(
-        Incident.objects.filter(closed_at=None), Incident.objects.filter(pk__in=newest)
+        Incident.objects.filter(closed_at=None).order_by(),
+        Incident.objects.filter(pk__in=newest).order_by(),
     )
     by_pk = {incident.pk: incident for incident in found}
     return sorted(by_pk.values(), key=lambda each: (each.opened_at, each.pk), reverse=True)
