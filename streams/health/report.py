@@ -356,7 +356,7 @@ def report(now: datetime, *, slug: str | None = None) -> Report:
     channels = (
         Channel.objects.select_related("state")
         .annotate(newest_incident=Subquery(newest.values("pk")[:1]))
-        .prefetch_related(Prefetch("outputs", outputs.order_by("name")))
+        .prefetch_related(Prefetch("outputs", outputs.order_by("pk")))
     )
     if slug is not None:
         channels = channels.filter(slug=slug)

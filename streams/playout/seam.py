@@ -49,8 +49,8 @@ def end_of(
         return found
     # The pipe is empty: the hub has had everything.
     if slot.item.kind is Kind.LIVE and told:
-        # A relay reports what it has put out before the next frame comes.
-        return near
+        # A relay reports each frame; the last of its sound may not have left the muxer.
+        return near - AUDIO_FRAME
     if slot.item.kind is Kind.LIVE and sent is not None and code is None:
         # An adopted one whose feed is frozen reports nothing: but nothing is sent before its
         # time.
