@@ -17,6 +17,10 @@ MARKS: Final = 3
 NULL_PACKET: Final = bytes([SYNC, 0x1F, 0xFF, 0x10]) + b"\xff" * (PACKET - 4)
 #: Of the tables as FFmpeg numbers them: what there is (0), and the programme's own.
 TABLES: Final = {0, 17, 0x1000}
+#: Pictures more among which a place to cut is chosen, and ticks from the beginning of the last
+#: frame of sound to there, at most: such a frame has 1,920, so a quarter of one is missing.
+CHOICE: Final = 6
+BEHIND: Final = 2_400
 VIDEO_IDS: Final = range(0xE0, 0xF0)
 AUDIO_IDS: Final = range(0xC0, 0xE0)
 
@@ -82,14 +86,29 @@ def keyframe(data: bytes) -> int | None:
 
 
 def head(data: bytes, seconds: Fraction) -> bytes:
-    """The beginning of a piece of stream: so many seconds, to the end of a whole frame.
+    """The beginning of a piece of stream: so many seconds, to the end of a whole picture.
 
-    Less, where there is not so much; nothing, where no frame ends in it.
+    Up to `CHOICE` pictures more, where the sound is behind at the first of them: what follows
+    begins after both. Less, where there is not so much; nothing, where no picture ends in it.
     """
-    found = list(pictures(data))
-    for frame in found:
-        if Fraction((frame.dts - found[0].dts) % WRAP, CLOCK) >= seconds:
-            return data[: frame.at]
+    start = _aligned(data)
+    found: list[Frame] = []
+    enough: list[Frame] = []
+    heard: int | None = None
+    for frame in [] if start is None else _frames(data, start):
+        if frame.kind in AUDIO_IDS:
+            heard = frame.pts
+        elif frame.kind in VIDEO_IDS:
+            found.append(frame)
+            if Fraction((frame.dts - found[0].dts) % WRAP, CLOCK) < seconds:
+                continue
+            enough.append(frame)
+            if heard is None or (frame.dts - heard) % WRAP <= BEHIND:
+                return data[: frame.at]
+            if len(enough) > CHOICE:
+                break
+    if enough:
+        return data[: enough[0].at]
     # The last one may not be whole.
     return data[: found[-1].at] if found else b""
 
