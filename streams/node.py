@@ -52,6 +52,10 @@ LEASE: Final = timedelta(seconds=15)
 #: Seconds for which outputs and houses are taken as they were read. Orders are read every time.
 ORDERS_AGE: Final = 5.0
 NOBODY: Final = Wish()
+#: What is asked of each channel that is ordered on: what people count up, and whether somebody
+#: may take it over.
+_ORDER: Final = ("pk", "restarts", "skips", "live")
+_Order = tuple[int, int, int, bool]
 #: Seconds for which a playlist is played as it was read.
 PLAYLIST_AGE: Final = 10.0
 
@@ -90,7 +94,7 @@ class NodeLedger:
         self._maker = ThreadPoolExecutor(1, "slates")
         self._told: dict[int, str] = {}
         self._begun = False
-        self._orders: tuple[tuple[int, int, int], ...] | None = None
+        self._orders: tuple[_Order, ...] | None = None
         self._read = 0.0
         self._answer: dict[int, Assignment] = {}
 
@@ -114,21 +118,19 @@ class NodeLedger:
         now = when(at)
         # All that takes long comes before the transaction, which holds SQLite's only pen.
         facts = {"seen_at": now} if self._begun else self._facts(now)
-        orders = tuple(
-            Channel.objects.filter(order=Channel.Order.ON)
-            .order_by("pk")
-            .values_list("pk", "restarts", "skips")
-        )
+        owned = Exists(TakeoverRight.objects.filter(channel=OuterRef("pk")))
+        ordered = Channel.objects.filter(order=Channel.Order.ON).order_by("pk")
+        orders = tuple(ordered.annotate(live=owned).values_list(*_ORDER))
         stale = orders != self._orders or time.monotonic() - self._read > ORDERS_AGE
         if stale:
-            owned = Exists(TakeoverRight.objects.filter(channel=OuterRef("pk")))
-            for channel in Channel.objects.filter(order=Channel.Order.ON).annotate(live=owned):
+            for channel in ordered.annotate(live=owned):
                 self._make_slate(channel)
                 if channel.live:
                     self._make_live_slates(channel)
                 self._programme(channel)
         # Who may take over now: asked every time, since a live feed is not waited for.
-        wishes = takeovers.wishes(list(Channel.objects.filter(order=Channel.Order.ON)), now)
+        live = [pk for pk, *_, live in orders if live]
+        wishes = takeovers.wishes(list(ordered.filter(pk__in=live)), now) if live else {}
         with transaction.atomic():
             if not Node.objects.filter(name=self.node).update(**facts):
                 Node.objects.create(name=self.node, **facts)
@@ -149,7 +151,7 @@ class NodeLedger:
             self._sources.prepare(self._answer, snapshots)
         return self._answer
 
-    def _remember(self, orders: tuple[tuple[int, int, int], ...]) -> None:
+    def _remember(self, orders: tuple[_Order, ...]) -> None:
         # Not by the ledger's time: a wall clock set back would keep old orders for hours.
         self._orders, self._read = orders, time.monotonic()
 

@@ -19,7 +19,6 @@ import threading
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,8 +30,9 @@ from streamsite.lifeline import die_with_parent
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds between two looks of the master at its sentinel.
-LOOK: Final = 0.5
+#: Seconds between two looks of the master at the canary. A signal, or the end of the sentinel,
+#: wakes it at once.
+LOOK: Final = 5.0
 CANARY_TASK: Final = "streamsite.cluster.canary"
 
 
@@ -52,8 +52,8 @@ class GuardedCluster(Cluster):  # type: ignore[misc]
     """`start`, then `guard` until it ends: with 0 after a signal, with 1 when it broke."""
 
     def __init__(self, care: Care) -> None:
-        # Shared memory, for the handler is inherited by every fork, and made before it is set.
-        self._stop_asked = RawValue("b", 0)
+        # Shared by every fork, for each inherits the handler, and made before that is set.
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._care = care
         self._touched = 0
         self._heard = 0.0
@@ -61,15 +61,15 @@ class GuardedCluster(Cluster):  # type: ignore[misc]
         os.register_at_fork(after_in_child=_die_with_parent)
 
     def sig_handler(self, *_: object) -> None:
-        self._stop_asked.value = 1
+        os.eventfd_write(self._bell, 1)
 
     def guard(self) -> int:
         """Wait for a signal, or for the end of the sentinel. Returns the exit status."""
         self._touch()
-        while not self._stop_asked.value:
-            wait([self.sentinel.sentinel], timeout=LOOK)
+        while not self._asked():
+            wait([self._bell, self.sentinel.sentinel], timeout=LOOK)
             if not self.sentinel.is_alive():
-                if self._stop_asked.value:
+                if self._asked():
                     # The signal went to the whole group.
                     return 0
                 log.critical("cluster.sentinel_died", code=self.sentinel.exitcode)
@@ -80,6 +80,10 @@ class GuardedCluster(Cluster):  # type: ignore[misc]
                 return 1
         self._end()
         return 0
+
+    def _asked(self) -> bool:
+        """Whether it has been told to stop."""
+        return bool(wait([self._bell], timeout=0))
 
     def _end(self) -> None:
         """Stop in the ordinary way, but not for ever."""
