@@ -99,6 +99,9 @@ def test_with_everything_at_hand_the_programme_plays_on(
     """No gap, no other item, one session; an incident that ends with the trouble."""
     bench.air(channel)
     until(lambda: len(cached(bench)) == 4, 60, "all is in the cache")
+    # What was begun before that is read from the bucket to its end, and its copy is not asked.
+    begun = AsRun.objects.count()
+    until(lambda: AsRun.objects.count() >= begun + 2, 60, "what is on air is from the cache")
     with HlsRecorder(bench.hls(channel), tmp_path / "kept") as kept:
         bucket.kill()
         until(Incident.objects.filter(subject="storage").exists, LOOK + 10, "an incident")

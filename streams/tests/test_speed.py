@@ -25,8 +25,8 @@ from streamsite.secret import Secret
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 BITRATE = HOUSE.video_bitrate + HOUSE.audio_bitrate
-#: Seconds over which the cost is measured.
-SPAN = 60
+#: Spans over which the cost is measured, and their length in seconds.
+SPANS, SPAN = 5, 30
 
 
 def test_the_server_has_the_first_byte_within_five_seconds_of_start(
@@ -90,24 +90,32 @@ def test_a_copy_channel_with_its_supervision_costs_little_more_than_a_bare_loop(
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Below 2.5 times, both measured in the same seconds.
+    """Below 2.5 times, both measured in the same seconds: the median of five spans.
 
-    The item is longer than the span: each start of a player costs 0.07 s, which is the start of
-    FFmpeg and no copying, and of which a loop of one file has none.
+    A machine has bad minutes: a cluster that mostly sleeps has been billed four times its usual
+    CPU in one, and the loop, which is always awake, a fifth more.
+
+    The item is longer than the spans: each start of a player costs 0.07 s, which is the start
+    of FFmpeg and no copying, and of which a loop of one file has none.
     """
-    clip = clips.prepared(tmp_path, 1, 2 * SPAN)
+    clip = clips.prepared(tmp_path, 1, (SPANS + 1) * SPAN)
     channel = node.channel(node.item(clip))
     node.output(channel, server.address, "ours")
     node.air(channel)
     with bare(clip, f"{server.address}/bare") as loop:
         server.until_sent("bare", 3, BITRATE, 15)
-        before, bare_before, began = spent(node, channel), used(loop), time.monotonic()
-        until(lambda: time.monotonic() - began >= SPAN, SPAN + 5, "the span is over")
-        after, bare_cost = spent(node, channel), used(loop) - bare_before
+        costs = [cost(node, channel, loop) for _ in range(SPANS)]
     node.halt(channel)
-    # A player that ended meanwhile is in its parent's account.
-    parts = {name: round(now - before.get(name, 0), 2) for name, now in after.items()}
-    told = f"{sum(parts.values()):.2f} s {parts} against {bare_cost:.2f} s in {SPAN} s"
+    times = [round(sum(parts.values()) / plain, 2) for parts, plain in costs]
+    record_property("times_the_bare_loop", times)
+    assert statistics.median(times) < 2.5, (times, costs)
+
+
+def cost(node: Bench, channel: Channel, loop: psutil.Process) -> tuple[dict[str, float], float]:
+    """Seconds of CPU in one span: of each part of the node, and of the bare loop."""
+    before, bare_before, began = spent(node, channel), used(loop), time.monotonic()
+    until(lambda: time.monotonic() - began >= SPAN, SPAN + 5, "the span is over")
+    after, bare_cost = spent(node, channel), used(loop) - bare_before
     assert bare_cost > 0
-    record_property("times_the_bare_loop", round(sum(parts.values()) / bare_cost, 2))
-    assert sum(parts.values()) < 2.5 * bare_cost, told
+    # A player that ended meanwhile is in its parent's account.
+    return {name: round(now - before.get(name, 0), 2) for name, now in after.items()}, bare_cost
