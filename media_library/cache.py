@@ -100,11 +100,13 @@ class ReadAhead:
         self._call.set()
 
     def distrust(self, wanted: Wanted) -> None:
-        """It failed to play: its file here is fetched anew, or else the storage seen to."""
-        if (self.folder / wanted.name).exists():
-            self._spoiled.add(wanted)
-        else:
-            self._doubted = True
+        """Its file here failed to play: it is fetched anew."""
+        self._spoiled.add(wanted)
+        self._call.set()
+
+    def doubt(self) -> None:
+        """Something failed to play: the storage is seen to at once."""
+        self._doubted = True
         self._call.set()
 
     def fault(self) -> str | None:

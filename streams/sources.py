@@ -63,11 +63,13 @@ class Sources:
             return self.ahead.fault()
         return "" if self.folder is None else self.folder.fault()
 
-    def distrust(self, item: Item) -> None:
+    def distrust(self, item: Item, *, local: bool) -> None:
         if item.kind is Kind.SLATE:
             return
-        if self.ahead is not None:
+        if self.ahead is not None and local:
             self.ahead.distrust(wanted(item))
+        elif self.ahead is not None:
+            self.ahead.doubt()
         elif self.folder is not None:
             self.folder.doubt()
 

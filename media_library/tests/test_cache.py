@@ -201,7 +201,7 @@ def test_the_storage_is_known_to_be_away_and_to_be_back(
     # All is here: the storage is asked again after a while, or when something failed.
     assert 0 < ahead.step() <= LOOK
     assert ahead.fault() == ""
-    ahead.distrust(B)
+    ahead.doubt()
     assert ahead.step() == LOOK_AGAIN
     assert "can't be reached" in (ahead.fault() or "")
     settings.STORAGE_ENDPOINT_URL = there

@@ -87,8 +87,11 @@ class Sources(Protocol):
         """Why the storage can't be reached; empty when it can, None while nobody knows."""
         ...
 
-    def distrust(self, item: Item) -> None:
-        """It failed: find out whether the storage is there, or its copy here damaged."""
+    def distrust(self, item: Item, *, local: bool) -> None:
+        """It failed: find out whether the storage is there, or its copy here damaged.
+
+        `local`: it was read from this machine's disk, wherever it would be read from by now.
+        """
         ...
 
 

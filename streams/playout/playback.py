@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import structlog
 
+from media_library.location import LocalFile
 from streams.playout import commands, diagnosis, mpegts, process, seam
 from streams.playout.choice import Choice, Trouble
 from streams.playout.feed import Feed
@@ -290,7 +291,7 @@ class Playback:
             # What comes of it is measured at its conformer.
             return
         self._filled = False
-        self.sources.distrust(item)
+        self._distrust(player, item)
         # Another stalled source would be one too many: what is next must be at hand.
         fault = f"{item.title} was cut: its source gives nothing."
         self.choice.failed(fault, self.timeline.slots[-1].turn, stalled=True)
@@ -322,7 +323,7 @@ class Playback:
             self.choice.failed(fault, turn)
             if code is not None and code > 0:
                 # FFmpeg's own verdict, not somebody's signal.
-                self.sources.distrust(turn.item)
+                self._distrust(player, turn.item)
             if played <= 0 and turn.item.kind is Kind.SLATE:
                 self._not_before = now.mono + PAUSE
         if cut is None:
@@ -341,6 +342,10 @@ class Playback:
         process.forget(self.folder, player.name)
         player.close()
         seam.align(self.feed)
+
+    def _distrust(self, player: Role, item: Item) -> None:
+        # Where it is read from now says nothing: it may have been fetched while it played.
+        self.sources.distrust(item, local=bool(player.process.record.notes.get("local")))
 
     def _fault(self, plan: ChannelPlan, player: Role, turn: Turn, played: Fraction) -> str:
         """Why it ended badly; empty when it ended well."""
@@ -415,7 +420,7 @@ class Playback:
             sock=sock,
             stdin=subprocess.DEVNULL if self.source is None else self.source.fd,
             stdout=self.feed.fd,
-            notes=notes_of(turn, start),
+            notes={**notes_of(turn, start), "local": isinstance(location, LocalFile)},
         )
 
 

@@ -10,9 +10,12 @@ import pytest
 from django.utils import timezone
 
 from media_library.cache import LOOK, Wanted
+from media_library.house import GOP_SECONDS
 from media_library.models import MediaItem, Playlist, PreparedCopy
 from streams.models import AsRun, Channel, Incident
+from streams.playout.choice import WORTH_IT
 from streams.playout.states import AirState
+from streams.tests.bench import clips
 from streams.tests.bench.bucket import BucketServer
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.hls import HlsRecorder
@@ -123,6 +126,40 @@ def test_with_everything_at_hand_the_programme_plays_on(
         ("item", "cut"),  # by the stop
     }
     assert not Incident.objects.exclude(subject="storage").exists()
+
+
+def test_what_was_fetched_while_it_played_goes_on_from_here(
+    bench: Bench, bucket: BucketServer, server: RtmpServer, tmp_path: Path
+) -> None:
+    """The first item of the day is read from the bucket: no filler when that is killed."""
+    # Longer than all that waits in sockets once the bucket is gone.
+    item = stored(bucket, clips.prepared(tmp_path, 5, 100))
+    bench.extra = bucket.settings()
+    channel = bench.channel(item)
+    filler = Playlist.objects.create(name="Filler")
+    filler.entries.create(item=stored(bucket, clips.prepared(tmp_path, 3, 2.5)), position=1)
+    Channel.objects.filter(pk=channel.pk).update(filler=filler)
+    bench.output(channel, server.address, KEY)
+    bench.start()
+    bench.air(channel)
+    with HlsRecorder(bench.hls(channel), tmp_path / "kept") as kept:
+        until(lambda: len(cached(bench)) == 2, 60, "all is in the cache")
+        server.until_sent(KEY, WORTH_IT, BITRATE, 40)
+        bucket.kill()
+        until(lambda: AsRun.objects.count() == 2, 90, "it broke off, and something follows")
+        segments = len(kept.segments())
+        until(lambda: len(kept.segments()) >= segments + 3, 15, "that is in the window")
+    assert len(cached(bench)) == 2
+    bench.halt(channel)
+
+    assert_no_gap(heard(kept, tmp_path))
+    assert server.sessions(KEY) == 1
+    broke, went_on = AsRun.objects.order_by("pk")
+    assert (broke.kind, broke.ending) == ("item", "failed")
+    assert went_on.kind == "item"
+    assert broke.ended_at is not None
+    on_air = (broke.ended_at - broke.started_at).total_seconds()
+    assert abs(went_on.in_point - on_air) < 2 * GOP_SECONDS
 
 
 def test_what_is_not_at_hand_gives_way_to_the_filler_and_comes_back(

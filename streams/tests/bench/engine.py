@@ -129,7 +129,8 @@ class OnDisk:
     def fault(self) -> str | None:
         return self.out_of_reach
 
-    def distrust(self, item: Item) -> None:
+    def distrust(self, item: Item, *, local: bool) -> None:
+        assert local
         self.distrusted.append(item.key)
 
 
