@@ -169,10 +169,24 @@ def test_check_health_is_a_line_and_an_exit_code(
     assert (ended, capsys.readouterr().out) == (code, line)
 
 
+def test_check_health_of_one_channel_leaves_the_others_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows.node()
+    rows.on_air(rows.channel("well"))
+    rows.on_air(rows.channel("ill"), state="failing", cause="It has no source.")
+    call_command("check_health", "well")
+    assert capsys.readouterr().out == "ok: 1 of 1 channels on air, as ordered\n"
+    # Neither "degraded" nor "down": a watchdog restarts nothing for a name that was mistyped.
+    with pytest.raises(CommandError, match="There is no channel 'nobody'") as wrong:
+        call_command("check_health", "nobody")
+    assert wrong.value.returncode == 3
+
+
 def test_check_health_without_a_database_is_down(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(now: object) -> None:
+    def broken(now: object, slug: str | None = None) -> None:
         raise DatabaseError("disk I/O error")
 
     monkeypatch.setattr("streams.management.commands.check_health.report", broken)

@@ -334,8 +334,11 @@ def test_the_shipped_configuration_keeps_its_api_to_this_machine(
     assert urlsplit(configuration["authHTTPAddress"]).path == "/auth"
     excluded = {one["action"] for one in configuration["authHTTPExclude"]}
     assert excluded == {"api", "metrics", "pprof"}
-    for name in ("apiAddress", "metricsAddress", "rtspAddress"):
+    for name in ("apiAddress", "metricsAddress"):
         assert configuration[name].startswith("127.0.0.1:")
+    # This machine may always watch: who comes through its proxy must not be taken for it.
+    for name in ("hlsTrustedProxies", "webrtcTrustedProxies"):
+        assert configuration[name] == ["127.0.0.1", "::1"]
     assert configuration["pathDefaults"]["overridePublisher"] is True
 
 

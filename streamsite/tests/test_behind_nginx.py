@@ -111,6 +111,9 @@ def test_streams_pages_and_addresses(site: Served) -> None:
             pass
         assert caught.value.response.status_code == 403
         with closing(http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)) as line:
-            line.request("GET", "/api/v1/channels", headers=wrong)
+            line.request(
+                "GET", "/api/v1/channels", headers=wrong | {"X-Request-ID": "mine-4711"}
+            )
             with line.getresponse() as answer:
                 assert answer.status == 403
+                assert answer.headers["X-Request-ID"] == "mine-4711"

@@ -3,21 +3,28 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
 from streams.health.report import Report, report
+from streams.management.channel_command import ChannelCommand
 
 EXIT_CODE: Final = {"ok": 0, "degraded": 1, "down": 2}
+#: There is no such channel: neither "degraded" nor "down".
+ASKED_WRONGLY: Final = 3
 
 
-class Command(BaseCommand):
-    help = "One line and an exit code: 0 healthy, 1 degraded, 2 down."
+class Command(ChannelCommand):
+    help = "One line and an exit code: 0 healthy, 1 degraded, 2 down. Of a channel, or of all."
 
-    def handle(self, **_: Any) -> None:
+    def handle(self, *, slug: str | None, **_: Any) -> None:
         try:
-            told = report(timezone.now())
+            wanted = None if slug is None else self.channel(slug).slug
+            told = report(timezone.now(), slug=wanted)
+        except CommandError as error:
+            error.returncode = ASKED_WRONGLY
+            raise
         except DatabaseError as error:
             # Python's own status after an exception would read as "degraded".
             self.stdout.write(f"down: the database can't be read ({error})")
