@@ -21,6 +21,8 @@ T = TypeVar("T")
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 #: The lines of a .env file that django-environ understands.
 _ENV_LINE: Final = re.compile(r"(export )?[A-Za-z_0-9]+=.*|#.*|")
+#: A comment behind a value that is not quoted: it would be a part of it.
+_COMMENTED: Final = re.compile(r"(export )?[A-Za-z_0-9]+=([^'\"].*)?\s#.*")
 DATABASE_SCHEMES: Final = ("sqlite:///", "postgres://", "postgresql://")
 
 
@@ -37,6 +39,11 @@ def _read_file(path: Path) -> dict[str, str]:
             # The line itself is not shown: it may hold a secret.
             raise ImproperlyConfigured(
                 f"{path}, line {number}: write NAME=value, without spaces around the '='."
+            )
+        if _COMMENTED.fullmatch(line):
+            raise ImproperlyConfigured(
+                f"{path}, line {number}: a comment stands on a line of its own. Where the '#' "
+                "is a part of the value, put quotes around that."
             )
 
     class File(environ.Env):  # type: ignore[misc]

@@ -116,6 +116,31 @@ def test_file_speaks_where_the_environment_is_silent(tmp_path: Path) -> None:
     assert env.text("NODE_NAME") == "a b"
 
 
+def test_a_comment_behind_a_value_is_told_before_it_becomes_a_part_of_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / ".env"
+    path.write_text("LOG_LEVEL=DEBUG\nPORT=9000  # as the others\n")
+    with pytest.raises(ImproperlyConfigured, match="line 2: a comment stands on a line"):
+        Environment(tmp_path, {})
+    path.write_text("ADMIN_PASSWORD='a # b'\nNODE_NAME=a#b\nSTORAGE_BUCKET=\n")
+    env = Environment(tmp_path, {})
+    assert (env.text("ADMIN_PASSWORD"), env.text("NODE_NAME")) == ("a # b", "a#b")
+
+
+@pytest.mark.parametrize("document", ["README.md", *sorted(
+    str(path.relative_to(ROOT)) for path in (ROOT / "deploy").glob("*.md")
+)])  # fmt: skip
+def test_settings_in_the_documents_can_be_copied(document: str, tmp_path: Path) -> None:
+    text = (ROOT / document).read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        lines = block.splitlines()
+        if all(re.match(r"#|[A-Z_]+=", line) for line in lines):
+            (tmp_path / ".env").write_text(block)
+            Environment(tmp_path, {})
+
+
 def test_file_reaches_no_child(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("YOUTUBE_STREAM_KEY=hush\n")
     env = Environment(tmp_path, {})
