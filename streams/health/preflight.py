@@ -180,9 +180,18 @@ def _ffmpeg(channel: Channel) -> Iterator[Finding]:
 
 def _storage() -> Iterator[Finding]:
     if fault := unreachable():
-        yield Finding("storage", fault)
+        # With what was fetched before, and filler, a channel goes through a night without it.
+        yield Finding("storage", fault, stops_the_start=not _fetched())
     elif fault := emptied():
         yield Finding("storage", fault, stops_the_start=False)
+
+
+def _fetched() -> bool:
+    """Whether anything of a bucket lies on this machine's disk."""
+    folder: Path = settings.CACHE_DIR
+    if settings.STORAGE_PROVIDER == "local" or not folder.is_dir():
+        return False
+    return any(path.suffix != ".part" for path in folder.iterdir())
 
 
 def folders() -> Iterator[Finding]:

@@ -47,6 +47,24 @@ def test_an_empty_playlist() -> None:
     assert sentences(channel) == ["The playlist “Loop of demo” is empty: add items to it."]
 
 
+def test_a_storage_out_of_reach_stops_a_start_that_has_nothing_else(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.STORAGE_PROVIDER, settings.CACHE_DIR = "cloudflare", tmp_path / "cache"
+    monkeypatch.setattr("streams.health.preflight.unreachable", lambda: "It can't be reached.")
+    channel = rows.channel()
+    (told,) = findings(channel)
+    assert (told.check, told.stops_the_start) == ("storage", True)
+    settings.CACHE_DIR.mkdir()
+    (settings.CACHE_DIR / "a.mp4.0123.part").write_bytes(b"half")
+    (told,) = findings(channel)
+    assert told.stops_the_start
+    # Who stopped it in the outage may start it again: it plays what was fetched.
+    (settings.CACHE_DIR / "a.mp4").write_bytes(b"whole")
+    (told,) = findings(channel)
+    assert not told.stops_the_start
+
+
 def test_nothing_playable_stops_the_start_one_faulty_item_does_not() -> None:
     channel = rows.channel()
     MediaItem.objects.filter(title="First").update(status="fault", fault="Cut short.")
