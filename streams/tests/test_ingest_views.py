@@ -274,6 +274,17 @@ def test_a_wrong_secret_in_the_address_is_refused_and_logged_nowhere(
         assert secret not in caplog.text
 
 
+def test_a_key_that_was_forgotten_is_told_in_the_log(
+    client: Client, ada: Broadcaster, caplog: pytest.LogCaptureFixture
+) -> None:
+    # By RTSP and WHIP everybody asks without a key at first: that is no news.
+    assert ask(client, protocol="webrtc") == ask(client, protocol="rtsp") == 401
+    assert "ingest.refused" not in caplog.text
+    # The key was pasted into OBS by itself, and became the path's name.
+    assert ask(client) == 401
+    assert "no credentials" in caplog.text
+
+
 # ---- secrets ---------------------------------------------------------------------------------
 def test_the_key_is_in_no_row_and_no_log(
     client: Client, ada: Broadcaster, caplog: pytest.LogCaptureFixture

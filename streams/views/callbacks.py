@@ -28,6 +28,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Bytes of a callback. The longest address that FFmpeg takes for RTMP has 1,024.
 MOST: Final = 16 * 1024
+#: Who publishes by these shows the key at once, or never: in OBS it is NAME?token=KEY.
+_ASK_ONCE: Final = ("rtmp", "rtmps", "srt")
 _STATUS: Final = {Verdict.ACCEPT: 204, Verdict.ASK: 401, Verdict.REFUSE: 403}
 
 
@@ -100,7 +102,8 @@ def _decide(asked: Asked) -> Decision:
             decision = callbacks.may_read(asked, settings.INGEST_READ_TOKEN)
         case Action.API | Action.METRICS | Action.PPROF:
             decision = callbacks.may_operate(asked)
-    if decision.verdict is Verdict.REFUSE:
+    asks_once = asked.action is Action.PUBLISH and asked.protocol in _ASK_ONCE
+    if decision.verdict is Verdict.REFUSE or (decision.verdict is Verdict.ASK and asks_once):
         # Not the path: somebody may have put a key there.
         log.info(
             "ingest.refused",
