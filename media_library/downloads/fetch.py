@@ -29,6 +29,16 @@ LONGEST: Final = 500
 #: Steps that are none of yt-dlp's own, or over at once.
 _SILENT_STEPS: Final = frozenset({"Gate", "Chosen", "MoveFiles"})
 _LANGUAGE: Final = pattern(r"[A-Za-z0-9-]{2,35}")
+#: A script from its input, without network and without what lies around it.
+_DENO: Final = (
+    "run",
+    "--ext=js",
+    "--no-prompt",
+    "--no-remote",
+    "--no-lock",
+    "--no-config",
+    "-",
+)
 _SUBTITLES: Final = frozenset({"vtt", "srt"})
 _LISTS: Final = frozenset({"playlist", "multi_video"})
 #: Whose addresses in a list are lists: a channel's videos, its shorts.
@@ -228,13 +238,14 @@ def run(job: Mapping[str, Any], tell: Any, log: Any) -> None:
 
 
 def _itself() -> dict[str, str]:
-    """Which yt-dlp this is, and the deno that it would find, as that tells it itself."""
+    """Which yt-dlp this is, and the deno that it would find, as a script run by that tells."""
     found = which("deno")
     runtime = ""
     if found is not None:
         with suppress(OSError, SubprocessError):
-            said = check_output((found, "--version"), text=True, timeout=20)
-            runtime = " ".join(said.split()[:2])
+            # Not --version: that works where the engine itself is killed by a sandbox.
+            script = "console.log(`deno ${Deno.version.deno}`)"
+            runtime = check_output((found, *_DENO), input=script, text=True, timeout=20).strip()
     return {
         "version": yt_dlp.version.__version__,
         "python": python_version(),

@@ -179,8 +179,9 @@ def _of_age(version: str, today: date) -> Finding:
 def _of_runtime(runtime: str) -> Finding:
     if not runtime:
         sentence = (
-            "There is no deno, which solves YouTube's riddles: downloads from there fail or "
-            "come in poor quality. Install streamsite's requirements anew; they have it."
+            "There is no deno that runs, and it solves YouTube's riddles: downloads from there "
+            "fail or come in poor quality. Install streamsite's requirements anew, which have "
+            "it, and deploy's systemd units, which let it run."
         )
         return Finding("JavaScript", State.FAILING, "none", sentence)
     version = tool.numbers(runtime.rpartition(" ")[2])

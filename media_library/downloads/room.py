@@ -90,7 +90,7 @@ def _over_quota(job: DownloadJob, least: int) -> Verdict | None:
     used, kept = used_by(job.owner, DAY)
     if daily is not None and used + kept + least > daily:
         said = f"{used / 10**9:.1f} of {daily / 10**9:.1f} GB in 24 hours"
-        return verdict(Code.QUOTA, f"{said}. Wait, or raise the key's quota on its page.")
+        return verdict(Code.QUOTA, f"{said}. Wait, or mint a key with a larger quota.")
     return None
 
 

@@ -179,6 +179,11 @@ def clock(date: str, now: datetime) -> Examined:
 def _folder_fault(folder: Path) -> str:
     if not folder.is_dir():
         return f"The media folder {folder} does not exist: make it, or set MEDIA_FOLDER."
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return (
+            f"The media folder {folder} is read-only for this process: mount it for writing. A "
+            "service of systemd needs ReadWritePaths=, see deploy/README.md."
+        )
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return f"The media folder {folder} can't be read and written: change its rights."
     return ""

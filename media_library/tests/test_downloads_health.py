@@ -50,7 +50,7 @@ def about(version: str = "2026.08.19", runtime: str = "deno 2.9.8") -> About:
         (about("2026.09.02"), ["ok", "ok", "ok"], ""),
         (about("strange"), ["ok", "unknown", "ok"], "no date"),
         (about("2026.99.99"), ["ok", "unknown", "ok"], "no date"),
-        (about(runtime=""), ["ok", "ok", "failing"], "There is no deno"),
+        (about(runtime=""), ["ok", "ok", "failing"], "There is no deno that runs"),
         (about(runtime="deno 2.2.9"), ["ok", "ok", "failing"], "deno 2.3.0 or newer"),
         (about(runtime="deno 2.3.0"), ["ok", "ok", "ok"], ""),
         ("it ended without a word.", ["failing"], "it ended without a word. Roll back here"),

@@ -52,6 +52,20 @@ def test_streamsites_own_is_asked_what_it_is() -> None:
     assert found.runtime.startswith("deno 2.")
 
 
+def test_a_deno_that_starts_and_runs_nothing_counts_as_none(tmp_path: Path) -> None:
+    """As under a sandbox that kills its engine."""
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    for name in ("pyvenv.cfg", "lib"):
+        (tmp_path / name).symlink_to(Path(sys.prefix) / name)
+    deno = python.with_name("deno")
+    deno.write_text('#!/bin/sh\n[ "$1" = --version ] && echo deno 2.9.8 || kill -SYS $$\n')
+    deno.chmod(0o755)
+    found = canary.about(str(python))
+    assert (found.version, found.runtime) == (OURS, "")
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("ffmpeg")
 def test_a_newer_one_is_used_and_left_again(home: Path, index: Path, tmp_path: Path) -> None:
