@@ -88,8 +88,9 @@ class ReadAhead:
 
     def find(self, wanted: Wanted) -> Path | None:
         """The whole file, if it is here."""
-        if wanted in self._spoiled:
+        if wanted in self._spoiled and not self._fault:
             return None
+        # With the storage away, one that may be damaged is better than none.
         path = self.folder / wanted.name
         return path if path.is_file() else None
 
@@ -144,9 +145,9 @@ class ReadAhead:
     def step(self) -> float:
         """Do one thing: remove, look or fetch a piece. Seconds to rest after it."""
         began = self._clock()
-        self._remove_spoiled()
         wanted = self._wanted
         try:
+            self._remove_spoiled()
             if (missing := self._next_missing(wanted)) is not None:
                 size = self._fetch(wanted, *missing)
                 self._reached()
@@ -156,11 +157,14 @@ class ReadAhead:
         except StorageError as error:
             return self._unreachable(str(error))
         except OSError as error:
-            complaint = f"The cache can't be written ({error.strerror}): make room on its disk."
-            if complaint != self._complaint:
-                logger.warning("%s", complaint)
-            self._complaint = complaint
+            self._complain(error)
         return self._look()
+
+    def _complain(self, error: OSError) -> None:
+        complaint = f"The cache can't be written ({error.strerror}): make room on its disk."
+        if complaint != self._complaint:
+            logger.warning("%s", complaint)
+        self._complaint = complaint
 
     def _look(self) -> float:
         """See whether the storage is there. One cheap question."""
@@ -305,6 +309,14 @@ class ReadAhead:
                 del known[each]
 
     def _remove_spoiled(self) -> None:
+        """Remove what is to be fetched anew. Raises `StorageError` where that can't be had."""
+        if self._spoiled and (fault := storage.unreachable()):
+            raise StorageError(fault)
         for each in list(self._spoiled):
-            (self.folder / each.name).unlink(missing_ok=True)
-            self._spoiled.discard(each)
+            try:
+                (self.folder / each.name).unlink(missing_ok=True)
+            except OSError as error:
+                # It stays spoiled, and the others are seen to.
+                self._complain(error)
+            else:
+                self._spoiled.discard(each)

@@ -8,7 +8,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from errno import EROFS
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from pytest_django import Settings
@@ -187,6 +189,38 @@ def test_a_file_that_failed_is_fetched_anew(ahead: ReadAhead) -> None:
     path = ahead.find(A)
     assert path is not None
     assert path.read_bytes().startswith(b"a.mp4")
+
+
+def test_a_file_that_failed_is_better_than_none(ahead: ReadAhead, settings: Settings) -> None:
+    """The machine may have been at fault; and with the storage away nothing takes its place."""
+    ahead.want([A])
+    work(ahead)
+    there = settings.STORAGE_ENDPOINT_URL
+    settings.STORAGE_ENDPOINT_URL = "http://127.0.0.1:9"
+    ahead.distrust(A)
+    assert ahead.step() == LOOK_AGAIN
+    assert ahead.find(A) is not None
+    settings.STORAGE_ENDPOINT_URL = there
+    (ahead.folder / A.name).write_bytes(b"damaged")
+    work(ahead)
+    path = ahead.find(A)
+    assert path is not None
+    assert path.read_bytes().startswith(b"a.mp4")
+
+
+def test_a_disk_that_takes_nothing_more_does_not_end_the_cache(
+    ahead: ReadAhead, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead.want([A])
+    work(ahead)
+    # As ext4 does after an error of reading.
+    monkeypatch.setattr(Path, "unlink", Mock(side_effect=OSError(EROFS, os.strerror(EROFS))))
+    ahead.distrust(A)
+    clock.now += KNOWN + 1
+    assert ahead.fault() is None
+    ahead.step()
+    assert ahead.fault() == "", "the storage is still looked at"
+    assert ahead.find(A) is None
 
 
 def test_the_storage_is_known_to_be_away_and_to_be_back(
