@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -131,7 +132,7 @@ class NodeLedger:
         # Who may take over now: asked every time, since a live feed is not waited for.
         live = [pk for pk, *_, live in orders if live]
         wishes = takeovers.wishes(list(ordered.filter(pk__in=live)), now) if live else {}
-        with transaction.atomic():
+        with self._as_committed(), transaction.atomic():
             if not Node.objects.filter(name=self.node).update(**facts):
                 Node.objects.create(name=self.node, **facts)
             kept = {shot.channel for shot in snapshots if self._write_snapshot(shot, now)}
@@ -150,6 +151,16 @@ class NodeLedger:
         if self._sources is not None:
             self._sources.prepare(self._answer, snapshots)
         return self._answer
+
+    @contextmanager
+    def _as_committed(self) -> Iterator[None]:
+        """What the database takes back is not known either."""
+        epochs = dict(self._epochs)
+        try:
+            yield
+        except BaseException:
+            self._epochs = epochs
+            raise
 
     def _remember(self, orders: tuple[_Order, ...]) -> None:
         # Not by the ledger's time: a wall clock set back would keep old orders for hours.

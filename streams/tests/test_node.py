@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError
 from django.utils import timezone
 
 from media_library.models import MediaItem, Playlist, PlaylistEntry
@@ -224,6 +224,21 @@ def test_a_restart_is_a_new_run_and_is_carried_out_once(channel: Channel, run: R
     again = book.exchange(now + 3, [], [])[channel.pk]
     assert again.run != run.pk
     assert again.restarts == again.restarts_done
+
+
+def test_what_the_database_took_back_is_told_again(channel: Channel, run: Run) -> None:
+    """The end of a run, in an exchange that did not come to its end."""
+    book, now = NodeLedger("a"), time.time()
+    book.exchange(now, [], [])
+    ended = ledger.RunEnded(channel.pk, run.pk, now, "restarted")
+    with (
+        patch.object(book, "_assign", side_effect=OperationalError("gone")),
+        pytest.raises(OperationalError),
+    ):
+        book.exchange(now, [], [ended])
+    assert Run.objects.filter(pk=run.pk, ended_at=None).exists()
+    book.exchange(now, [], [ended])
+    assert not Run.objects.filter(pk=run.pk, ended_at=None).exists()
 
 
 def test_a_stop_while_nobody_supervised_is_carried_out_by_the_next(
