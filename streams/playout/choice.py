@@ -62,6 +62,11 @@ class Choice:
         self._filler_failed = self._chosen is Kind.FILLER
         self._tell(cause)
 
+    def not_begun(self, cause: str, cursors: Cursors) -> None:
+        """It could not be started, and nothing else could: the lists stay where they were."""
+        self.cursors = cursors
+        self._tell(cause)
+
     def _tell(self, cause: str) -> None:
         self.troubled, self._cause = True, cause
         self.trouble(cause)

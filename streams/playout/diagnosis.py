@@ -42,6 +42,11 @@ _PLAYER: Final = (
     ("matches no streams", "it lacks a picture or sound"),
     ("Unknown encoder", "this FFmpeg lacks the H.264 encoder"),
 )
+#: What it says of a file that is damaged, and not of its storage or of this machine.
+_DAMAGED: Final = ("moov atom not found", "Invalid data found", "matches no streams")
+#: Exit statuses of a program that could not be run: while it is being replaced, for one
+#: (POSIX; ld.so ends with 127 where a library is missing).
+NOT_RUN: Final = frozenset({126, 127})
 #: What FFmpeg prints at every start, of streams that are in order.
 _HARMLESS: Final = ("non-existing SPS 0 referenced in buffering period",)
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"]+", re.IGNORECASE)
@@ -59,6 +64,11 @@ def player(title: str, code: int | None, lines: Sequence[str], *, begun: bool) -
     """Why an item was not played, or not to its end."""
     reason = _first(_PLAYER, lines) or f"the player {_how(code)}"
     return f"{title} was {'cut short' if begun else 'skipped'}: {reason}."
+
+
+def damaged(lines: Sequence[str]) -> bool:
+    """Whether an item was not played because its file is damaged."""
+    return any(mark in line for line in lines for mark in _DAMAGED)
 
 
 def hub(code: int | None) -> str:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 FAILOVER = "failover"
 #: The rule by which a live feed is on, or a slate that tells of it.
 TAKEOVER = "takeover"
+#: By how much a file may be shorter than what it tells of itself, in seconds, and as a part of
+#: it: a sound may be longer than its picture.
+UNSURE_SECONDS = Fraction(5)
+UNSURE_PART = Fraction(1, 50)
 
 
 class Mode(StrEnum):
@@ -87,6 +91,14 @@ class Turn:
     def was_cut(self, played: Fraction, frame: Fraction) -> bool:
         """Whether so many seconds of it end at its limit, and not with the item."""
         return self.limit is not None and played > self.limit - frame
+
+    def least(self, house: House) -> Fraction:
+        """Seconds that it gives at least, if all is well with it."""
+        exact = self.length(house)
+        if exact is not None:
+            return exact - 1
+        seconds = self.seconds or Fraction(0)
+        return seconds - max(UNSURE_SECONDS, seconds * UNSURE_PART)
 
     def length(self, house: House) -> Fraction | None:
         """Seconds, where they are known exactly."""

@@ -26,7 +26,7 @@ from streams.playout.report import Now
 from streams.playout.role import Role
 from streams.playout.timeline import START, HubClock, Timeline, on_frame
 from streams.programme import schedule
-from streams.programme.values import Programme
+from streams.programme.values import Cursors, Programme
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -94,6 +94,8 @@ class Playback:
         self._not_before = 0.0
         #: The programme as it was when the present turn was last held against it.
         self._programme: Programme | None = None
+        #: Where the lists stood before the present turn was chosen.
+        self._before: Cursors = {}
         #: Where on the feed the present turn has to end, should the programme have changed.
         self._must_end: Fraction | None = None
         self._looked = 0.0
@@ -291,7 +293,8 @@ class Playback:
             # What comes of it is measured at its conformer.
             return
         self._filled = False
-        self._distrust(player, item)
+        # That says nothing of a file on this machine's disk.
+        self.sources.distrust(item, local=False)
         # Another stalled source would be one too many: what is next must be at hand.
         fault = f"{item.title} was cut: its source gives nothing."
         self.choice.failed(fault, self.timeline.slots[-1].turn, stalled=True)
@@ -320,11 +323,12 @@ class Playback:
             cut = Cut("failed", "Its relay ended, and is started again.")
         elif cut is None and (fault := self._fault(plan, player, turn, played)):
             cut = Cut("failed", fault)
-            self.choice.failed(fault, turn)
-            if code is not None and code > 0:
-                # FFmpeg's own verdict, not somebody's signal.
+            if code in diagnosis.NOT_RUN:
+                self.choice.not_begun(fault, self._before)
+            else:
+                self.choice.failed(fault, turn)
                 self._distrust(player, turn.item)
-            if played <= 0 and turn.item.kind is Kind.SLATE:
+            if code in diagnosis.NOT_RUN or (played <= 0 and turn.item.kind is Kind.SLATE):
                 self._not_before = now.mono + PAUSE
         if cut is None:
             self.choice.played(turn)
@@ -344,14 +348,18 @@ class Playback:
         seam.align(self.feed)
 
     def _distrust(self, player: Role, item: Item) -> None:
-        # Where it is read from now says nothing: it may have been fetched while it played.
-        self.sources.distrust(item, local=bool(player.process.record.notes.get("local")))
+        """By FFmpeg's own verdict. Somebody's signal says nothing of the item."""
+        code = player.process.code()
+        if code is not None and code >= 0:
+            # Where it is read from now says nothing: it may have been fetched while it played.
+            local = bool(player.process.record.notes.get("local"))
+            self.sources.distrust(item, local=local and diagnosis.damaged(player.lines))
 
     def _fault(self, plan: ChannelPlan, player: Role, turn: Turn, played: Fraction) -> str:
         """Why it ended badly; empty when it ended well."""
-        code, length = player.process.code(), turn.length(plan.house)
-        # Of an adopted one nobody has the status, but there may have been more to come.
-        short = code is None and length is not None and played < length - 1
+        code = player.process.code()
+        # Nobody has the status of an adopted one, and FFmpeg's is 0 after an error of reading.
+        short = code in {0, None} and played < turn.least(plan.house)
         if code not in {0, None} or short:
             return diagnosis.player(turn.item.title, code, list(player.lines), begun=played > 0)
         return "" if played > 0 else f"{turn.item.title} was skipped: there is nothing in it."
@@ -373,16 +381,20 @@ class Playback:
                 )
         at = when(self.wall(self.timeline.head, clock, now))
         hurried = buffered is not None and buffered < NO_TIME
+        self._before = self.choice.cursors
         turn = self._next(plan, at, hurried=hurried)
         item, self._programme, self._must_end = turn.item, plan.programme, None
         room = self._room_for(item)
         start = self.timeline.head + room
         try:
             started = self._started(plan, turn, start)
-        except (SourceError, process.SpawnError, OSError) as error:
+        except SourceError as error:
             self.choice.failed(f"{item.title} was skipped: {error}", turn)
-            if turn.rule == TAKEOVER or item.kind is Kind.SLATE:
-                self._not_before = now.mono + PAUSE
+            return
+        except (process.SpawnError, OSError) as error:
+            # No fault of the item: a night of these would run through the whole programme.
+            self.choice.not_begun(f"Nothing can be played: {error}", self._before)
+            self._not_before = now.mono + PAUSE
             return
         self.player = Role(started, now.mono)
         self.timeline = self.timeline.begin(turn, room)

@@ -38,9 +38,9 @@ def end_of(
     in: then it ends before its start. `sent`: what the hub sends now, if that is known.
     """
     length, code = slot.turn.length(house), player.process.code()
-    if code == 0 and length is not None and not player.halted:
-        return slot.start + length
     told = Fraction(player.progress.out_time_us or 0, 1_000_000)
+    if code == 0 and length is not None and told > length - 1 and not player.halted:
+        return slot.start + length
     near = slot.start + told
     cut = player.halted or code not in {0, None}
     tail = mpegts.tail(_left(feed, slot, sharp=sharp))

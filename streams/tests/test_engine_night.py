@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from streams.playout import ledger, process
 from streams.playout.plan import Policy
+from streams.programme.values import Cursors
 from streams.tests.bench.clips import Clip
-from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.engine import Book, Engine, assignment, programme
 from streams.tests.bench.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -53,12 +55,95 @@ def test_an_ffmpeg_that_is_missing_for_a_while(engine: Engine, book: Book) -> No
     tool = engine.run_dir.parent / "ffmpeg"
     engine.ffmpeg = str(tool)
     engine.start()
-    until(lambda: book.said("can't be started") >= 2, 60, "it was tried")
+    until(lambda: book.said("can't be started"), 60, "it was tried")
     seen = book.exchanges
     until(lambda: book.exchanges > seen + 2, 60, "some seconds pass")
     assert book.said("can't be started") <= 4
+    # It was no fault of the items: the programme begins where it would have.
+    assert cursors(engine) == {}
     tool.symlink_to("/usr/bin/ffmpeg")
     engine.until_state("on_air")
+
+
+@pytest.fixture
+def tool(engine: Engine) -> Callable[[str], Path]:
+    """Has something else run in the place of each player; tells where it notes its starts."""
+    starts = engine.run_dir.parent / "starts"
+    starts.touch()
+
+    def replaced(command: str) -> Path:
+        script = engine.run_dir.parent / "ffmpeg"
+        script.write_text(
+            f'#!/bin/sh\ncase "$*" in *hls_time*) exec ffmpeg "$@";; esac\n'
+            f"echo start >>{starts}\n{command}\n"
+        )
+        script.chmod(0o755)
+        engine.ffmpeg = str(script)
+        return starts
+
+    return replaced
+
+
+def cursors(engine: Engine) -> Cursors:
+    channel = engine.channel()
+    assert channel is not None
+    return channel.playback.choice.cursors
+
+
+def begun(starts: Path, number: int) -> None:
+    until(lambda: starts.read_text().count("start") >= number, 60, f"{number} were started")
+
+
+def test_an_ffmpeg_that_is_being_replaced_costs_neither_programme_nor_cache(
+    engine: Engine, tool: Callable[[str], Path]
+) -> None:
+    starts = tool("exit 127")
+    engine.start()
+    begun(starts, 5)
+    assert cursors(engine) == {}
+    assert not any(local for _, local in engine.sources.distrusted)
+    tool('exec ffmpeg "$@"')
+    engine.until_state("on_air")
+
+
+def test_a_player_that_gives_nothing_says_nothing_of_its_file(
+    engine: Engine, tool: Callable[[str], Path]
+) -> None:
+    tool("exec tail -f /dev/null")
+    engine.start()
+    until(lambda: engine.sources.distrusted, 60, "it was given up")
+    assert not any(local for _, local in engine.sources.distrusted)
+
+
+def test_a_file_that_is_damaged_is_told(engine: Engine, book: Book) -> None:
+    mine = book.assignments[1]
+    damaged = engine.run_dir.parent / "damaged.mp4"
+    damaged.write_bytes(b"no film" * 1000)
+    item = replace(mine.plan.programme.base.entries[0].item, key=str(damaged))
+    plan = replace(mine.plan, programme=programme(item))
+    book.assignments[1] = replace(mine, plan=plan)
+    engine.start()
+    until(lambda: engine.sources.distrusted, 60, "it was tried")
+    assert engine.sources.distrusted[0] == (str(damaged), True)
+
+
+def test_an_item_that_ends_too_early_is_no_whole_one(
+    engine: Engine, book: Book, tool: Callable[[str], Path], shelf: dict[int, Clip]
+) -> None:
+    """FFmpeg's status is 0 after an error of reading."""
+    book.assignments[1] = assignment(shelf[4], slate=shelf[2])
+    tool('exec ffmpeg -t 2 "$@"')
+    engine.start()
+    until(
+        lambda: [
+            note
+            for note in book.notes
+            if isinstance(note, ledger.IncidentOpened) and "was cut short" in note.cause
+        ],
+        60,
+        "it is an incident",
+    )
+    assert (str(shelf[4].path), False) in engine.sources.distrusted
 
 
 def test_a_hub_that_dies_at_once_is_not_started_without_a_pause(

@@ -56,7 +56,9 @@ def test_a_process_whose_record_cannot_be_written_does_not_stay(
     assert channel is not None
     assert channel.playback.player is not None
     channel.playback.player.kill(0)
-    until(lambda: book.said("can't be started") > 2, 60, "it was tried again")
+    until(lambda: book.said("can't be started"), 60, "it was tried")
+    seen = book.exchanges
+    until(lambda: book.exchanges > seen + 2, 60, "some seconds pass, and tries")
     assert len(engine.pids()) <= 3
     (folder / ".player.draft").rmdir()
     until(lambda: len(engine.pids()) == 2, 60, "player and hub, nothing else")

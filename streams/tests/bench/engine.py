@@ -116,7 +116,8 @@ class OnDisk:
         self.out_of_reach: str | None = ""
         #: Keys of items that need no storage, and of those that failed all the same.
         self.kept: set[str] = set()
-        self.distrusted: list[str] = []
+        #: Each with whether it counts as damaged.
+        self.distrusted: list[tuple[str, bool]] = []
 
     def locate(self, item: Item) -> Location:
         if item.key in self.away:
@@ -130,8 +131,7 @@ class OnDisk:
         return self.out_of_reach
 
     def distrust(self, item: Item, *, local: bool) -> None:
-        assert local
-        self.distrusted.append(item.key)
+        self.distrusted.append((item.key, local))
 
 
 class Engine:
