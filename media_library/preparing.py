@@ -26,6 +26,7 @@ from media_library import bell, prepare, readiness, storage
 from media_library.house import House
 from media_library.location import LocalFile
 from media_library.models import MediaItem, PreparedCopy
+from media_library.outage import SignsOfLife
 from media_library.prepare import PrepareError, Stage, TriedInVainError
 from media_library.probe import ProbeError, probe
 from media_library.progress import overall
@@ -303,6 +304,7 @@ class _Heartbeat:
 
     def __init__(self, copy: PreparedCopy, *, fetched: bool) -> None:
         self._mine = _mine(copy)
+        self._signs = SignsOfLife(copy.item.key)
         self._fetched = fetched
         self._next = 0.0
         self._percent = 0
@@ -313,6 +315,9 @@ class _Heartbeat:
         self._next = time.monotonic() + WRITE_EVERY
         # A second try at the sound goes back a stage; what people see does not.
         self._percent = max(self._percent, overall(stage, percent, fetched=self._fetched))
+        self._signs.give(lambda: self._write(stage))
+
+    def _write(self, stage: Stage) -> None:
         if not self._mine.update(
             percent=self._percent, stage=stage.value, heard_at=timezone.now()
         ):

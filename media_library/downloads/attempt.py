@@ -39,6 +39,7 @@ from media_library.downloads.process import QUESTIONS, Runner, RunnerError, limi
 from media_library.downloads.progress import Pass, Whole, share_of
 from media_library.downloads.proxy import Proxy
 from media_library.models import DownloadJob
+from media_library.outage import SignsOfLife
 from streamsite.addresses import Rules
 
 Status = DownloadJob.Status
@@ -101,6 +102,7 @@ class Attempt:
     whole: Whole = field(default_factory=Whole)
     outcome: storing.Outcome = field(default_factory=storing.Outcome)
     status: DownloadJob.Status = Status.EXTRACTING
+    #: What is new and not written yet: it waits for a database that is away.
     _row: dict[str, Any] = field(default_factory=dict)
     _written: float = 0.0
     _retry: str = ""
@@ -111,6 +113,9 @@ class Attempt:
     _kept: int = 0
     _sizes: dict[str, int] = field(default_factory=dict)
     _end: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._signs = SignsOfLife(f"download {self.job.pk}")
 
     @property
     def folder(self) -> Path:
@@ -330,13 +335,17 @@ class Attempt:
     def _move_on(self, status: DownloadJob.Status) -> None:
         if status is not self.status:
             self.status = status
-            self._write()
+            # It is told at once.
+            self._written = 0.0
 
     def told(self, status: DownloadJob.Status | None = None, **row: Any) -> None:
         """Write what is new, not too often. Raises `CancelledError`, `ClaimLostError`."""
         self._row |= row
         if status is not None:
             self._move_on(status)
+        self._signs.give(self._tell)
+
+    def _tell(self) -> None:
         order = jobs.mine(self.job).values_list("cancel_asked", flat=True).first()
         if order is None:
             raise ClaimLostError
@@ -349,9 +358,11 @@ class Attempt:
     def _write(self) -> None:
         room.watch()
         self._written = time.monotonic()
-        row, self._row = self._row, {}
-        if not jobs.mine(self.job).update(status=self.status, heard_at=timezone.now(), **row):
+        if not jobs.mine(self.job).update(
+            status=self.status, heard_at=timezone.now(), **self._row
+        ):
             raise ClaimLostError
+        self._row = {}
         sing()
 
 
