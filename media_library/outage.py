@@ -1,4 +1,4 @@
-"""What a worker does while the database is away: its work goes on.
+"""What a worker does while the database is away: its work goes on, and its last word is kept.
 
 PostgreSQL is started anew, or somebody writes into SQLite for long: neither may cost hours of
 encoding, nor look like the death of whoever was at it.
@@ -9,15 +9,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from django.db import InterfaceError, OperationalError, connection
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 AWAY: Final = (OperationalError, InterfaceError)
 #: Seconds from a sign of life that failed to the next: far below any SILENT.
 BEAT_AGAIN: Final = 5.0
+#: Seconds between the tries at what must be written: two minutes in all.
+WRITE_AGAIN: Final = (1.0, 4.0, 10.0, 15.0, 30.0, 60.0)
 
 
 class SignsOfLife:
@@ -40,6 +43,20 @@ class SignsOfLife:
         except AWAY as error:
             _missed(self._whose, error)
             self._next = time.monotonic() + BEAT_AGAIN
+
+
+def insist(whose: str, write: Callable[[], T]) -> T:
+    """What `write` returns, once the database is back. Raises its error after two minutes.
+
+    The last try may have been written although its answer got lost: `write` has to bear that.
+    """
+    for wait in WRITE_AGAIN:
+        try:
+            return write()
+        except AWAY as error:
+            _missed(whose, error)
+            time.sleep(wait)
+    return write()
 
 
 def _missed(whose: str, error: Exception) -> None:

@@ -26,7 +26,7 @@ from media_library import bell, prepare, readiness, storage
 from media_library.house import House
 from media_library.location import LocalFile
 from media_library.models import MediaItem, PreparedCopy
-from media_library.outage import SignsOfLife
+from media_library.outage import SignsOfLife, insist
 from media_library.prepare import PrepareError, Stage, TriedInVainError
 from media_library.probe import ProbeError, probe
 from media_library.progress import overall
@@ -135,21 +135,26 @@ def make(copy: PreparedCopy) -> str:
                 "room there, it is tried again."
             ),
         )
-    if not _mine(copy).update(
-        status=Status.READY,
-        key=key,
-        frames=made.frames,
-        loudness_lufs=made.loudness,
-        source_etag=etag,
-        percent=100,
-        stage="",
-        fault="",
-        claim="",
-        made_at=timezone.now(),
-    ):
+    ready = insist(
+        copy.item.key,
+        lambda: _mine(copy).update(
+            status=Status.READY,
+            key=key,
+            frames=made.frames,
+            loudness_lufs=made.loudness,
+            source_etag=etag,
+            percent=100,
+            stage="",
+            fault="",
+            claim="",
+            made_at=timezone.now(),
+        ),
+    )
+    # Before anything is made of `ready`: it may have been written by a try that got no answer.
+    insist(copy.item.key, lambda: readiness.settle(copy.item_id))
+    if not ready:
         _discard(copy, key)
         return "Stopped: it was cancelled, or another worker has it now."
-    readiness.settle(copy.item_id)
     return f"Ready: {made.frames} frames."
 
 

@@ -34,6 +34,7 @@ from media_library.downloads.translating import Server, TranslateError
 from media_library.ffmpeg import Bounds, ToolError
 from media_library.location import LocalFile
 from media_library.models import DownloadJob, MediaItem
+from media_library.outage import insist
 from media_library.probe import NotReadableError, ProbeError, probe
 from media_library.storage import StorageError
 
@@ -125,29 +126,33 @@ def store(job: DownloadJob, outcome: Outcome, tell: Tell) -> MediaItem | None:
         for each in put.keys:
             storage.delete(each)
         raise
-    with transaction.atomic():
-        item = _item(job, key, kept) if film else None
-        done = jobs.mine(job).update(
-            **jobs.released(
-                status=DownloadJob.Status.DONE,
-                percent=100,
-                ended_at=timezone.now(),
-                key=key,
-                size_bytes=size,
-                bytes_done=size,
-                got=outcome.got,
-                extras=extras,
-                warnings=outcome.warnings,
-                item=item,
-                code="",
-                fault="",
+
+    def finish() -> MediaItem | None:
+        with transaction.atomic():
+            item = _item(job, key, kept) if film else None
+            done = jobs.mine(job).update(
+                **jobs.released(
+                    status=DownloadJob.Status.DONE,
+                    percent=100,
+                    ended_at=timezone.now(),
+                    key=key,
+                    size_bytes=size,
+                    bytes_done=size,
+                    got=outcome.got,
+                    extras=extras,
+                    warnings=outcome.warnings,
+                    item=item,
+                    code="",
+                    fault="",
+                )
             )
-        )
-        if not done:
-            raise ClaimLostError
-        incoming.release(key)
-        announce.download(job.pk)
-    return item
+            if not done:
+                raise ClaimLostError
+            incoming.release(key)
+            announce.download(job.pk)
+        return item
+
+    return insist(f"download {job.pk}", finish)
 
 
 def _verified(folder: Path, outcome: Outcome, *, film: bool) -> Path:

@@ -25,8 +25,8 @@ from streamsite.tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-#: A column that is written with each sign of life.
-LIVES = "heard_at"
+#: A column that is written with each sign of life, and those of the last word alone.
+LIVES, COPY_IS_MADE, DOWNLOAD_IS_OVER = "heard_at", "made_at", "ended_at"
 
 
 @pytest.fixture(autouse=True)
@@ -34,14 +34,20 @@ def machine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     settings.DATA_DIR = tmp_path / "data"
     settings.RUN_DIR = tmp_path / "run"
     monkeypatch.setattr(outage, "BEAT_AGAIN", 0.0)
+    monkeypatch.setattr(outage, "WRITE_AGAIN", (0.0, 0.0))
     monkeypatch.setattr(preparing, "WRITE_EVERY", 0.0)
     monkeypatch.setattr(preparing, "BEAT_EVERY", 0.01)
     monkeypatch.setattr(storing, "TELL", 0.01)
 
 
 @contextmanager
-def away(model: type[Model], column: str, times: int) -> Iterator[list[dict[str, Any]]]:
-    """So many writes of the column fail in any thread; the list tells of them."""
+def away(
+    model: type[Model], column: str, times: int, *, written: bool = False
+) -> Iterator[list[dict[str, Any]]]:
+    """So many writes of the column fail in any thread; the list tells of them.
+
+    `written`: it is the answer that gets lost.
+    """
     failed: list[dict[str, Any]] = []
     update = QuerySet.update
 
@@ -49,6 +55,8 @@ def away(model: type[Model], column: str, times: int) -> Iterator[list[dict[str,
         if rows.model is not model or column not in values or len(failed) >= times:
             return update(rows, **values)
         failed.append(values)
+        if written:
+            update(rows, **values)
         raise OperationalError("the connection is closed")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -90,6 +98,17 @@ def test_signs_are_not_given_over_and_over_while_the_database_is_away(
     assert len(tries) == 1
 
 
+def test_a_database_that_stays_away_is_told_in_the_end() -> None:
+    def broken() -> None:
+        tries.append(1)
+        raise OperationalError("connection refused")
+
+    tries: list[int] = []
+    with pytest.raises(OperationalError):
+        outage.insist("a.mp4", broken)
+    assert len(tries) == 3
+
+
 # ---- copies ----------------------------------------------------------------------------------
 
 
@@ -108,6 +127,22 @@ def test_a_copy_is_made_although_its_signs_of_life_fail(tmp_path: Path) -> None:
     assert len(failed) == 3
     copy.refresh_from_db()
     assert (copy.status, copy.deaths) == (PreparedCopy.Status.READY, 0)
+
+
+@pytest.mark.usefixtures("ffmpeg", "folder")
+@pytest.mark.parametrize("written", [False, True])
+def test_that_a_copy_is_made_is_written_when_the_database_is_back(
+    tmp_path: Path, *, written: bool
+) -> None:
+    copy = taken(tmp_path)
+    with away(PreparedCopy, COPY_IS_MADE, 1, written=written) as failed:
+        preparing.make(copy)
+    assert len(failed) == 1
+    copy.refresh_from_db()
+    assert copy.status == PreparedCopy.Status.READY
+    assert storage.exists(copy.key)
+    copy.item.refresh_from_db()
+    assert copy.item.status == MediaItem.Status.READY
 
 
 @pytest.mark.usefixtures("ffmpeg", "folder")
@@ -147,11 +182,14 @@ def begun(url: str) -> DownloadJob:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ffmpeg", "folder")
-def test_a_download_is_done_although_the_database_was_away(site: Web) -> None:
+@pytest.mark.parametrize(("column", "times"), [(LIVES, 2), (DOWNLOAD_IS_OVER, 1)])
+def test_a_download_is_done_although_the_database_was_away(
+    column: str, times: int, site: Web
+) -> None:
     job = begun(site.url("film.mp4"))
-    with away(DownloadJob, LIVES, 2) as failed:
+    with away(DownloadJob, column, times) as failed:
         assert worker.work(job).startswith("Done")
-    assert len(failed) == 2
+    assert len(failed) == times
     job.refresh_from_db()
     assert (job.status, job.deaths, job.attempts) == (DownloadJob.Status.DONE, 0, 1)
     # It was told once, when nothing could be written.
