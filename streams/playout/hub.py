@@ -41,6 +41,9 @@ class Hub:
         self.report = report
         self.role: Role | None = None
         self.clock: HubClock | None = None
+        #: Where on the feed it began, or about where the next one goes on in what waits. None:
+        #: that one begins with the next item.
+        self.near: Fraction | None = None
         #: Why it can't be started; empty when it can.
         self.trouble = ""
         #: Newest segment when a hub died: until there is another, air is lost.
@@ -53,6 +56,7 @@ class Hub:
         at = Fraction(notes["at"])
         if "when" in notes:
             self.clock = HubClock(at, float(notes["when"]))
+        self.near = at
         self.role = role
 
     def sends(self, now: Now) -> bool:
@@ -86,7 +90,7 @@ class Hub:
 
     def renew(self, now: Now) -> None:
         """Have a fresh one, whose time begins with the next item."""
-        self.clock = None
+        self.clock = self.near = None
         if self.role is not None:
             self.role.kill(now.mono)
 
@@ -116,13 +120,8 @@ class Hub:
         if now.mono - self._started < PAUSE:
             return
         self._started = now.mono
-        at = head
-        if self.clock is not None:
-            # It goes on in what waits in the pipe, at the next keyframe.
-            at = self.clock.position(now.mono)
-            waiting = mpegts.tail(self.feed.peek()).first_dts
-            if waiting is not None:
-                at = mpegts.unwrap(waiting, at)
+        # Kept for the next one, should this one die before it reports.
+        at = self.near = self._place(head, now)
         self.clock = None
         try:
             # Somebody may have cleared the run directory.
@@ -151,6 +150,15 @@ class Hub:
         self.trouble = ""
         self.report.say(now, process.HUB, "info", f"Started, process {started.pid}.")
         self.role = Role(started, now.mono)
+
+    def _place(self, head: Fraction, now: Now) -> Fraction:
+        """Where on the feed the next one begins: at the first picture that waits there."""
+        near = self.near if self.clock is None else self.clock.position(now.mono)
+        if near is None:
+            return head
+        waiting = mpegts.tail(self.feed.peek()).first_dts
+        # An empty one: all that was fed was taken, at least to where the present item began.
+        return max(near, head) if waiting is None else mpegts.unwrap(waiting, near)
 
     def _keep_time(self, role: Role, now: Now) -> None:
         """Learn from its first report which moment of the feed it sends when.

@@ -1,0 +1,90 @@
+"""A hub that dies, and the next ones too: the last of them knows what it sends when."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from streams.playout import mpegts, process
+from streams.playout.channel import Channel
+from streams.tests.bench.clips import Clip
+from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.waiting import until
+
+pytestmark = pytest.mark.slow
+
+#: Seconds of the first item that are on air before the hub dies ...
+PLAYED = 10
+#: ... and by which what waits in the pipe may lie ahead of what is sent: less, so that a clock
+#: that starts over with the item is found out.
+AHEAD = 6
+
+
+@pytest.fixture
+def book(shelf: dict[int, Clip]) -> Book:
+    return Book({1: assignment(shelf[4], shelf[1], slate=shelf[2])})
+
+
+@pytest.fixture
+def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
+    made = Engine(tmp_path / "run", book)
+    made.run_dir.mkdir()
+    yield made
+    made.end()
+
+
+def position(engine: Engine) -> Fraction | None:
+    """What the hub sends by its clock; None: it has none."""
+    engine.alive()
+    channel = engine.channel()
+    clock = None if channel is None else channel.hub.clock
+    return None if clock is None else clock.position(time.monotonic())
+
+
+def play(engine: Engine) -> Channel:
+    """The channel when some of its first item has played."""
+    engine.start()
+    until(lambda: (at := position(engine)) and at > 10 + PLAYED, 60, "some of it is played")
+    channel = engine.channel()
+    assert channel is not None
+    return channel
+
+
+def kill_hub(channel: Channel) -> None:
+    assert channel.hub.role is not None
+    pid = channel.hub.role.process.pid
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: process.born(pid) is None, 60, "it is dead")
+
+
+def assert_in_time(engine: Engine) -> None:
+    """What waits in the pipe is what the hub's clock says is sent soon."""
+    sent = until(lambda: position(engine), 60, "the hub has a clock")
+    channel = engine.channel()
+    assert channel is not None
+    assert sent is not None
+    waiting = mpegts.tail(channel.feed.peek()).first_dts
+    assert waiting is not None
+    assert abs(mpegts.unwrap(waiting, sent) - sent) < AHEAD
+
+
+def test_the_clock_outlives_hubs_that_die_before_they_report(
+    engine: Engine, book: Book
+) -> None:
+    tool = engine.run_dir.parent / "ffmpeg"
+    tool.write_text('#!/bin/sh\nexec ffmpeg "$@"\n')
+    tool.chmod(0o755)
+    engine.ffmpeg = str(tool)
+    channel = play(engine)
+    started = book.said("Started, process")
+    tool.write_text('#!/bin/sh\ncase "$*" in *hls_time*) exit 1;; esac\nexec ffmpeg "$@"\n')
+    kill_hub(channel)
+    until(lambda: book.said("Started, process") >= started + 2, 60, "the next died too")
+    tool.write_text('#!/bin/sh\nexec ffmpeg "$@"\n')
+    assert_in_time(engine)
