@@ -30,6 +30,7 @@ from media_library.outage import SignsOfLife, insist
 from media_library.prepare import PrepareError, Stage, TriedInVainError
 from media_library.probe import ProbeError, probe
 from media_library.progress import overall
+from media_library.stopping import given_back
 from media_library.storage import ChangedError, NotInStorageError, StorageError
 from media_library.workplace import workplace
 
@@ -118,6 +119,11 @@ def take(copy_id: int) -> PreparedCopy | None:
 
 def make(copy: PreparedCopy) -> str:
     """Make a claimed copy; returns what became of it, in words."""
+    with given_back(lambda: _give_back(copy)):
+        return _work(copy)
+
+
+def _work(copy: PreparedCopy) -> str:
     try:
         key, made, etag = _made(copy)
     except ClaimLostError:
@@ -346,6 +352,11 @@ def _failed(copy: PreparedCopy, error: Exception) -> str:
     readiness.settle(copy.item_id)
     logger.warning("%s was not prepared: %s", copy.item.key, error)
     return str(error)
+
+
+def _give_back(copy: PreparedCopy) -> None:
+    """It was begun in vain, which is no try; it keeps its place among those that wait."""
+    _mine(copy).update(status=Status.QUEUED, claim="", stage="", attempts=F("attempts") - 1)
 
 
 def _look_again(copy: PreparedCopy) -> str:

@@ -25,6 +25,7 @@ from media_library.downloads.errors import (
 )
 from media_library.downloads.process import RunnerError
 from media_library.models import DownloadJob
+from media_library.stopping import given_back
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,11 @@ USUAL: Final = Patience()
 
 def work(job: DownloadJob, *, patience: Patience = USUAL) -> str:
     """Do a claimed job; returns what became of it, in words."""
+    with given_back(lambda: _give_back(job)):
+        return _work(job, patience)
+
+
+def _work(job: DownloadJob, patience: Patience) -> str:
     task = Attempt(job, patience)
     try:
         task.download()
@@ -59,6 +65,11 @@ def work(job: DownloadJob, *, patience: Patience = USUAL) -> str:
         return _failed(job, verdict(Code.INTERNAL, type(error).__name__), task)
     shutil.rmtree(task.folder, ignore_errors=True)
     return f"Done: {item or job.key}."
+
+
+def _give_back(job: DownloadJob) -> None:
+    """It keeps its place among those that wait, and goes on from its part files: no new try."""
+    jobs.given_back(job, timezone.now(), attempts=F("attempts") - 1)
 
 
 def _cancelled(job: DownloadJob) -> str:

@@ -69,6 +69,13 @@ class Cluster:
         below = psutil.Process(self.process.pid).children(recursive=True)
         return next((each for each in below if "runner.py" in " ".join(each.cmdline())), None)
 
+    def stop(self) -> None:
+        """SIGTERM to all of it, as systemd sends it."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait(15)
+        self.process = None
+
     def kill(self) -> None:
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)

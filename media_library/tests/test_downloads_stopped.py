@@ -191,6 +191,24 @@ def test_a_worker_is_killed_and_the_job_is_done_all_the_same(
     assert job.attempts == 2
 
 
+def test_a_stop_of_the_service_gives_its_downloads_back(site: Web, cluster: Cluster) -> None:
+    site.pace = 60_000
+    job = jobs.add(site.url("film.mp4"), Options(), ADMIN)
+    cluster.start()
+    until(lambda: in_status(job, Status.DOWNLOADING, share=10), 60, "it downloads")
+    session = job.session
+    # To all of it, as systemd does.
+    cluster.stop()
+    until(lambda: not in_status(job, *DownloadJob.RUNNING), 10, f"given back ({cluster.log})")
+    assert (job.status, job.deaths, job.attempts) == (Status.QUEUED, 0, 0)
+    assert not [each for each in psutil.process_iter() if _session(each) == session]
+    site.pace = 0
+    cluster.start()
+    until(lambda: DownloadJob.objects.get(pk=job.pk).over, 60, f"it ends ({cluster.log})")
+    job.refresh_from_db()
+    assert (job.status, job.deaths, job.attempts) == (Status.DONE, 0, 1)
+
+
 def _session(process: psutil.Process) -> int:
     try:
         return 0 if process.status() == "zombie" else os.getsid(process.pid)

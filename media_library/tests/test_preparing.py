@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -432,3 +434,30 @@ def test_what_is_cancelled_when_it_was_stored_is_removed(
     assert not list(folder.glob("prepared/**/*.mp4"))
     copy.refresh_from_db()
     assert copy.status == Status.CANCELLED
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("ffmpeg", "folder")
+def test_a_stop_of_the_service_gives_the_copy_back(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, progress: Callable[[Stage, int], None], **__: object) -> None:
+        progress(Stage.ENCODING, 50)
+        os.kill(os.getpid(), signal.SIGTERM)
+        # What follows the first: not even that ends the worker before it gave the copy back.
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    copy = actions.request_prepare(actions.add_file(film(tmp_path / "a.mp4"), title="A"), HOUSE)
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "conform", stop)
+        with pytest.raises(SystemExit):
+            tasks.prepare_next()
+    # It would end a process that does not end by itself.
+    assert signal.alarm(0)
+    assert signal.getsignal(signal.SIGTERM) == before
+    copy.refresh_from_db()
+    assert (copy.status, copy.claim, copy.stage) == (Status.QUEUED, "", "")
+    assert (copy.attempts, copy.deaths) == (0, 0)
+    assert not list((settings.DATA_DIR / "work").iterdir())
+    assert tasks.prepare_next() == "A: Ready: 56 frames."
