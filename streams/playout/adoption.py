@@ -56,11 +56,19 @@ def adopt(channel: Channel, now: Now) -> None:
         channel.quiet_until = now.mono + QUIET
         _resume(channel, now)
         channel.report.say(now, "channel", "info", f"Took over {', '.join(adopted)}.")
-        return
-    # Without a hub the feed is nobody's: begin anew, in the same window where a pusher
-    # still reads it.
-    if channel.playback.player is not None:
-        channel.playback.player.kill(now.mono)
+    else:
+        _begin_anew(channel, now)
+
+
+def _begin_anew(channel: Channel, now: Now) -> None:
+    """Without a hub the feed is nobody's; in the same window where a pusher still reads it."""
+    if (player := channel.playback.player) is not None:
+        if channel.feed.level():
+            # The next hub goes on with what waits, which this one fed: about as far from its
+            # beginning as it is old.
+            age = round(process.age(player.process.record))
+            channel.hub.near = channel.playback.timeline.head + age
+        player.kill(now.mono)
     channel.playback.choice.cursors = channel.assignment.cursors
     if channel.assignment.measured_at is not None:
         # It played on for some part of a tick, and goes on at a keyframe: in the middle of

@@ -246,13 +246,17 @@ class Channel:
         timeline, changes = self.playback.timeline.air(clock.position(now.mono))
         self.playback.timeline = timeline
         for before, slot in changes:
+            start = slot.start
+            if self._silent_since is not None:
+                # What silence has cut and goes on in the pipe is on again since the hub is.
+                start = max(start, self.hub.near or start)
             self.pushers.item_ended(clock.moment(slot.start))
             self.report.note(
                 ledger.Aired(
                     channel=self.assignment.plan.pk,
                     run=self.assignment.run,
                     turn=slot.turn,
-                    at=self.playback.wall(slot.start, clock, now),
+                    at=self.playback.wall(start, clock, now),
                     previous_ending=self.before.ending if before is None else before.ending,
                     previous_cause=self.before.cause if before is None else before.cause,
                     previous_until=self._silent_since,
@@ -261,7 +265,7 @@ class Channel:
             self._silent_since = None
             self.report.say(now, "channel", "info", f"On air: {slot.item.title}")
             self.playback.choice.aired(slot.turn)
-            self.live.aired(slot.turn, self.playback.wall(slot.start, clock, now))
+            self.live.aired(slot.turn, self.playback.wall(start, clock, now))
 
     def _judge(self, now: Now) -> None:
         if now.mono < self.quiet_until and not all(role.has_moved for role in self.roles()):

@@ -6,12 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from streams.playout import mpegts, process
+from streams.playout import ledger, mpegts, process
 from streams.playout.channel import Channel
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Book, Engine, assignment
@@ -88,3 +89,24 @@ def test_the_clock_outlives_hubs_that_die_before_they_report(
     until(lambda: book.said("Started, process") >= started + 2, 60, "the next died too")
     tool.write_text('#!/bin/sh\nexec ffmpeg "$@"\n')
     assert_in_time(engine)
+
+
+def test_a_hub_that_died_unseen_is_followed_in_what_its_player_fed(
+    engine: Engine, book: Book
+) -> None:
+    channel = play(engine)
+    engine.leave()
+    kill_hub(channel)
+    died = time.time()
+    book.assignments[1] = replace(
+        book.assignments[1], measured_at=died, cursors=book.snapshots[1].seen
+    )
+    before = len(book.notes)
+    engine.start()
+    assert_in_time(engine)
+
+    def aired() -> list[float]:
+        return [note.at for note in book.notes[before:] if isinstance(note, ledger.Aired)]
+
+    # What nobody saw meanwhile was not on air.
+    assert until(aired, 60, "it is on air")[0] >= died
