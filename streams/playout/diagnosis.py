@@ -38,12 +38,22 @@ _PLAYER: Final = (
     ("Failed to resolve hostname", "the storage's name can't be resolved"),
     ("moov atom not found", "the file is incomplete"),
     ("not in whitelist", "this kind of file is not allowed"),
+    ("Input/output error", "it could not be read to its end"),
+    ("ends prematurely", "it could not be read to its end"),
     ("Invalid data found", "the file is damaged or no video"),
     ("matches no streams", "it lacks a picture or sound"),
     ("Unknown encoder", "this FFmpeg lacks the H.264 encoder"),
 )
 #: What it says of a file that is damaged, and not of its storage or of this machine.
 _DAMAGED: Final = ("moov atom not found", "Invalid data found", "matches no streams")
+#: What it says where it can't read on, which it may take for the end and end with 0.
+_BROKEN_OFF: Final = (
+    "Input/output error",
+    "Connection refused",
+    "Connection timed out",
+    "Connection reset",
+    "ends prematurely",
+)
 #: Exit statuses of a program that could not be run: while it is being replaced, for one
 #: (POSIX; ld.so ends with 127 where a library is missing).
 NOT_RUN: Final = frozenset({126, 127})
@@ -69,6 +79,11 @@ def player(title: str, code: int | None, lines: Sequence[str], *, begun: bool) -
 def damaged(lines: Sequence[str]) -> bool:
     """Whether an item was not played because its file is damaged."""
     return any(mark in line for line in lines for mark in _DAMAGED)
+
+
+def broke_off(lines: Sequence[str]) -> bool:
+    """Whether an item may have ended early because it could not be read on."""
+    return any(mark in line for line in lines for mark in _BROKEN_OFF)
 
 
 def hub(code: int | None) -> str:

@@ -92,11 +92,8 @@ class Turn:
         """Whether so many seconds of it end at its limit, and not with the item."""
         return self.limit is not None and played > self.limit - frame
 
-    def least(self, house: House) -> Fraction:
-        """Seconds that it gives at least, if all is well with it."""
-        exact = self.length(house)
-        if exact is not None:
-            return exact - 1
+    def least(self) -> Fraction:
+        """Seconds that it gives at least, by what is known or guessed of its length."""
         seconds = self.seconds or Fraction(0)
         return seconds - max(UNSURE_SECONDS, seconds * UNSURE_PART)
 

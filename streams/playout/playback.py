@@ -357,9 +357,12 @@ class Playback:
 
     def _fault(self, plan: ChannelPlan, player: Role, turn: Turn, played: Fraction) -> str:
         """Why it ended badly; empty when it ended well."""
-        code = player.process.code()
+        code, length = player.process.code(), turn.length(plan.house)
         # Nobody has the status of an adopted one, and FFmpeg's is 0 after an error of reading.
-        short = code in {0, None} and played < turn.least(plan.house)
+        if length is None:
+            short = diagnosis.broke_off(player.lines) and played < turn.least()
+        else:
+            short = played < length - 1
         if code not in {0, None} or short:
             return diagnosis.player(turn.item.title, code, list(player.lines), begun=played > 0)
         return "" if played > 0 else f"{turn.item.title} was skipped: there is nothing in it."

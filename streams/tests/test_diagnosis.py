@@ -37,6 +37,16 @@ def test_why_an_item_was_skipped() -> None:
     )
 
 
+def test_what_may_have_broken_off_and_what_is_damaged() -> None:
+    eio = ["[matroska @ 0x5] [error] Read error", "[error] file:a.mkv: Input/output error"]
+    assert diagnosis.broke_off(eio)
+    assert not diagnosis.damaged(eio)
+    assert diagnosis.damaged(["[mov @ 0x5] [error] moov atom not found"])
+    assert not diagnosis.broke_off(["[h264 @ 0x5] [error] Invalid data found"])
+    told = diagnosis.player("A", 0, eio, begun=True)
+    assert told == "A was cut short: it could not be read to its end."
+
+
 def test_a_signed_address_loses_its_query_wherever_it_stands() -> None:
     line = f"[concat @ 0x55d] [error] Impossible to open '{SIGNED}'"
     level, text = diagnosis.shown(line)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from streams.playout import ledger, process
+from streams.playout.item import Mode
 from streams.playout.plan import Policy
 from streams.programme.values import Cursors
 from streams.tests.bench.clips import Clip
@@ -127,12 +128,18 @@ def test_a_file_that_is_damaged_is_told(engine: Engine, book: Book) -> None:
     assert engine.sources.distrusted[0] == (str(damaged), True)
 
 
+@pytest.mark.parametrize("mode", [Mode.PREPARED, Mode.COPY])
 def test_an_item_that_ends_too_early_is_no_whole_one(
-    engine: Engine, book: Book, tool: Callable[[str], Path], shelf: dict[int, Clip]
+    engine: Engine, book: Book, tool: Callable[[str], Path], shelf: dict[int, Clip], mode: Mode
 ) -> None:
     """FFmpeg's status is 0 after an error of reading."""
-    book.assignments[1] = assignment(shelf[4], slate=shelf[2])
-    tool('exec ffmpeg -t 2 "$@"')
+    mine = assignment(shelf[4], slate=shelf[2])
+    whole = mine.plan.programme.base.entries[0].item
+    frames = shelf[4].frames if mode is Mode.PREPARED else None
+    film = programme(replace(whole, mode=mode, frames=frames), seconds=25)
+    book.assignments[1] = replace(mine, plan=replace(mine.plan, programme=film))
+    # What FFmpeg 5.1 prints when a disk can't be read.
+    tool('ffmpeg -t 2 "$@"; echo "[error] file:a.mkv: Input/output error" >&2')
     engine.start()
     until(
         lambda: [
