@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -21,6 +22,7 @@ from streams.attendant import attended
 from streams.ingest.reconciler import reconciled
 from streams.models import Channel, Forewarning, LogLine, Sample
 from streams.node import NodeLedger
+from streams.playout.capability import reports_by_clock
 from streams.playout.supervisor import supervise
 from streams.programme.due import due
 from streams.sources import open_sources
@@ -52,9 +54,11 @@ LINES_KEPT: Final = 2000
 def supervise_node() -> str:
     """Supervise this node's channels until SIGTERM. The worker ends with it."""
     sources = open_sources()
+    tools = plans.tools()
+    tools = replace(tools, by_clock=reports_by_clock(tools.ffmpeg))
     with reconciled(), attended() as preflights:
         book = NodeLedger(settings.NODE_NAME, sources, preflights)
-        supervise(plans.tools(), plans.policy(), book, sources)
+        supervise(tools, plans.policy(), book, sources)
     # Told to end: the worker must not wait for another task.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)

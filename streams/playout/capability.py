@@ -1,4 +1,4 @@
-"""Whether this FFmpeg can be given a stream key without anybody seeing it.
+"""What this FFmpeg can do: above all, whether nobody sees a stream key that it is given.
 
 The key is handed over in a preset on a pipe (`-fpre`). FFmpeg 5.1 takes it from there; FFmpeg 9
 accepts the option and silently ignores it, and would publish without a key. So it is tried once
@@ -8,6 +8,7 @@ per build: FFmpeg publishes to FFmpeg on the loopback, which says what name it w
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shutil
 import socket
@@ -23,6 +24,8 @@ from streamsite.secret import Secret
 
 #: Seconds for one try; it takes half a second.
 PATIENCE: Final = 10.0
+#: The first version of FFmpeg whose reports come by the clock.
+BY_CLOCK: Final = 7
 
 
 def hides_keys(ffmpeg: str, memory: Path) -> bool | None:
@@ -48,6 +51,21 @@ def hides_keys(ffmpeg: str, memory: Path) -> bool | None:
         draft.write_text(json.dumps({"build": build, "hides_keys": answer}))
         draft.replace(memory)
     return answer
+
+
+def reports_by_clock(ffmpeg: str) -> bool:
+    """Whether it reports its progress by the clock, as from version 7 on (its scheduler).
+
+    Earlier ones do so between two packets. A build without a version is taken for a new one.
+    """
+    try:
+        said = subprocess.run(
+            [ffmpeg, "-version"], capture_output=True, text=True, timeout=PATIENCE, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return True
+    found = re.match(r"ffmpeg version n?(\d+)\.", said)
+    return found is None or int(found[1]) >= BY_CLOCK
 
 
 def _try(program: str) -> bool | None:

@@ -33,9 +33,11 @@ Command = tuple[Argument, ...]
 #: Once a second is enough for the page; exits are noticed by pidfd, cuts measured in the pipe.
 STATS_PERIOD: Final = "1"
 #: Of a relay: its pipe runs empty while it waits for a feed that is over, and where it ended
-#: is known by its reports alone. Less than a frame, and not so little that FFmpeg 7, which
-#: reports by the clock, keeps a core busy.
-RELAY_STATS_PERIOD: Final = "0.02"
+#: is known by its reports alone. FFmpeg up to 6 reports between two packets: one after each, or the
+#: last of a burst, as when a feed ends, are told of by nobody.
+EACH_PACKET: Final = "0.000001"
+#: FFmpeg 7 reports by the clock: so often it would keep a core busy. Less than a frame.
+EACH_FRAME: Final = "0.02"
 
 
 def _common(ffmpeg: str, port: int, period: str = STATS_PERIOD) -> tuple[str, ...]:
@@ -217,10 +219,15 @@ def _listing(feed: LiveFeed) -> str:
     )
 
 
-def relay(ffmpeg: str, port: int, house: House, offset: Fraction) -> Command:
-    """Plays what a conformer makes into the feed, from a keyframe on."""
+def relay(
+    ffmpeg: str, port: int, house: House, offset: Fraction, *, by_clock: bool = False
+) -> Command:
+    """Plays what a conformer makes into the feed, from a keyframe on.
+
+    `by_clock`: this FFmpeg reports by the clock.
+    """
     return (
-        *_common(ffmpeg, port, RELAY_STATS_PERIOD),
+        *_common(ffmpeg, port, EACH_FRAME if by_clock else EACH_PACKET),
         # By itself it would look at five seconds of it first.
         *("-fpsprobesize", "0", "-analyzeduration", "500000", "-f", "mpegts", "-i", "pipe:0"),
         *("-map", "0:v:0", "-map", "0:a:0"),

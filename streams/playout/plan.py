@@ -139,3 +139,5 @@ class Tools:
     run_dir: Path
     #: Shown in the process list of children, and how strays are recognised.
     node: str = "node"
+    #: This FFmpeg reports by the clock, not between two packets.
+    by_clock: bool = False

@@ -419,7 +419,10 @@ class Playback:
         sock = process.progress_socket()
         port = sock.getsockname()[1]
         if location is None:
-            command = commands.relay(self.tools.ffmpeg, port, plan.house, start)
+            by_clock = self.tools.by_clock
+            command = commands.relay(
+                self.tools.ffmpeg, port, plan.house, start, by_clock=by_clock
+            )
         else:
             command = commands.player(
                 self.tools.ffmpeg, port, turn, location, plan.house, start

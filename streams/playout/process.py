@@ -43,6 +43,8 @@ STOP_ORDER: Final = (PUSHER, PLAYER, CONFORMER, HUB)
 UNKILLABLE: Final = 2.0
 #: Bytes of a process's stderr that are kept.
 LOG_LIMIT: Final = 1 << 20
+#: Bytes of reports that wait to be read. Linux gives as much as net.core.rmem_max allows.
+REPORTS: Final = 1 << 20
 
 
 class SpawnError(Exception):
@@ -243,6 +245,8 @@ def progress_socket(port: int = 0) -> socket.socket:
     """Where a process reports. Port 0: a free one. Raises `OSError`."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
+        # A relay's reports of some seconds: of what does not fit the newest were lost.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, REPORTS)
         sock.bind(("127.0.0.1", port))
     except OSError:
         sock.close()
