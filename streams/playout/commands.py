@@ -33,8 +33,8 @@ Command = tuple[Argument, ...]
 #: Once a second is enough for the page; exits are noticed by pidfd, cuts measured in the pipe.
 STATS_PERIOD: Final = "1"
 #: Of a relay: its pipe runs empty while it waits for a feed that is over, and where it ended
-#: is known by its reports alone. FFmpeg up to 6 reports between two packets: one after each, or the
-#: last of a burst, as when a feed ends, are told of by nobody.
+#: is known by its reports alone. FFmpeg up to 6 reports between two packets: one after each, or
+#: the last of a burst, as when a feed ends, are told of by nobody.
 EACH_PACKET: Final = "0.000001"
 #: FFmpeg 7 reports by the clock: so often it would keep a core busy. Less than a frame.
 EACH_FRAME: Final = "0.02"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from media_library.house import House
-from streams.playout import process
+from streams.playout import commands, process
+from streams.playout.capability import reports_by_clock
 from streams.playout.feed import LARGEST, Feed
 from streams.playout.item import TAKEOVER, Item, Kind, Mode, Turn
 from streams.playout.plan import Tools
@@ -18,6 +19,7 @@ from streams.playout.progress import Progress
 from streams.playout.role import Role
 from streams.playout.seam import AUDIO_FRAME, end_of
 from streams.playout.timeline import Slot
+from streams.tests.bench import clips
 from streams.tests.bench.waiting import until
 
 
@@ -88,6 +90,49 @@ def test_a_killed_relay_whose_pipe_is_empty_ends_where_it_reported_last(
     relay.progress = Progress(out_time_us=told)
     told_of = slot.start + Fraction("5.01")
     assert end_of(feed, slot, relay, House(), sent=sent) == told_of - AUDIO_FRAME
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ffmpeg")
+def test_a_relay_tells_of_a_burst_to_its_end(feed: Feed, tmp_path: Path) -> None:
+    """As when a conformer ends, and gives away what it held back: nothing comes after it."""
+    film = tmp_path / "film.ts"
+    sound = ("-c:a", "aac", "-ar", "48000", "-f", "mpegts")
+    clips.raw(film, clips.HOUSE, 5, 3, "-c:v", "libx264", "-tune", "zerolatency", *sound)
+    source = Feed.open(tmp_path / "live.fifo", LARGEST)
+    sock = process.progress_socket()
+    told = commands.relay(
+        "ffmpeg",
+        sock.getsockname()[1],
+        clips.HOUSE,
+        Fraction(0),
+        by_clock=reports_by_clock("ffmpeg"),
+    )
+    role = Role(
+        process.spawn(
+            Tools("ffmpeg", tmp_path),
+            tmp_path,
+            process.PLAYER,
+            told,
+            sock=sock,
+            stdin=source.fd,
+            stdout=feed.fd,
+        ),
+        now=0,
+    )
+    try:
+        assert source.write_now(film.read_bytes())
+
+        def end() -> bool:
+            role.read(0)
+            return (role.progress.out_time_us or 0) > 2_900_000
+
+        until(end, 20, "its last pictures are told of")
+    finally:
+        role.kill(0)
+        until(role.process.exited, 60, "it is gone")
+        role.close()
+        source.close()
 
 
 def test_a_killed_relay_that_gave_nothing_was_never_there(feed: Feed, relay: Role) -> None:
