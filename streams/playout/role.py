@@ -39,6 +39,9 @@ class Role:
         self.moved = now
         #: Whether it has put anything out since we know it.
         self.has_moved = False
+        #: Microseconds of output when its bytes grew last: its muxer keeps pictures back until
+        #: their sound is there.
+        self.written = 0
         self.lines: deque[str] = deque(maxlen=REMEMBERED)
         self._sizes: deque[tuple[float, int]] = deque()
         self._first: tuple[float, int] | None = None
@@ -73,6 +76,8 @@ class Role:
                 self._leads.append((now, report.out_time_us / 1_000_000 - now))
                 while now - self._leads[0][0] > RATE_WINDOW:
                     self._leads.popleft()
+            if (report.total_size or 0) > (self.progress.total_size or 0):
+                self.written = report.out_time_us or 0
             self.progress = report
             if report.total_size is not None:
                 self._sizes.append((now, report.total_size))

@@ -48,9 +48,9 @@ def end_of(
     if found is not None and (sharp or found > slot.start):
         return found
     # The pipe is empty: the hub has had everything.
-    if slot.item.kind is Kind.LIVE and told:
+    if slot.item.kind is Kind.LIVE and player.written:
         # A relay reports each frame; the last of its sound may not have left the muxer.
-        return near - AUDIO_FRAME
+        return slot.start + Fraction(player.written, 1_000_000) - AUDIO_FRAME
     if slot.item.kind is Kind.LIVE and sent is not None and code is None:
         # An adopted one whose feed is frozen reports nothing: but nothing is sent before its
         # time.
