@@ -32,11 +32,10 @@ migrations:
 	$(PYTHON) manage.py makemigrations --check --dry-run --settings streamsite.tests.settings
 
 test:
-	$(PYTHON) -m pytest -n 2 --dist loadfile -m "not alone"
-	$(PYTHON) -m pytest -m alone
+	$(PYTHON) -m pytest -n 6 --dist worksteal
 
 quick:
-	$(PYTHON) -m pytest -n 2 --dist loadfile -m "not slow"
+	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow"
 
 format:
 	$(PYTHON) -m ruff check --fix .

@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from streamsite.tests.figures import Figures
+from streamsite.tests.waiting import Patience
+
 #: Where Debian's libnginx-mod-rtmp puts it.
 RTMP_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--measure",
+        action="store_true",
+        help="Runs measured tests at full length and holds them to their exact bounds.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    Patience.exact = bool(config.getoption("--measure"))
+
+
+@pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Figures:
+    """The length, the bounds and the figures of a measured test."""
+    return Figures(Patience.exact, record_property)
 
 
 def need(present: object, what: str) -> None:

@@ -1,15 +1,28 @@
 #!/usr/bin/env bash
-# How fast the library is compared with a storage of a million objects, and in how much memory;
-# then how long its list and its picker take with as many rows: deploy/bench.sh [OBJECTS]. At last,
-# how fast the ingest server is answered with 100,000 keys, and the API with as many rows. The
-# figures are this machine's; let nothing else run meanwhile.
+# Measures, with nothing else at work on this machine: deploy/bench.sh [OBJECTS].
+# First the tests that have figures, at full length and with their exact bounds: twenty takeovers,
+# the cost of a channel, 58 hours of timestamps, downloads beside plain yt-dlp. Then how fast the
+# library is compared with a storage of a million objects (or OBJECTS), how long its list and its
+# picker take with as many rows, how fast the ingest server is answered with 100,000 keys, and the
+# API with as many rows.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/common.sh
 
+want_packages ffmpeg nginx libnginx-mod-rtmp
 want_environment requirements-dev.txt
+status=0
+"$python" -m pytest --measure -m measured --junit-xml data/bench.xml \
+    media_library/tests streams/tests media_library/tests/bench_downloads.py || status=$?
+"$python" -c '
+import sys, xml.etree.ElementTree as tree
+for case in tree.parse("data/bench.xml").iter("testcase"):
+    for figure in case.iter("property"):
+        print(case.get("name"), figure.get("name"), figure.get("value"))
+'
 export ENV_FILE=/dev/null
 "$python" -m media_library.tests.bench_sync "$@"
 "$python" -m media_library.tests.bench_pages "$@"
 "$python" -m streams.tests.bench_auth
 "$python" -m streams.tests.bench_api
+exit $status

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Sets up what the tests need and runs them. Arguments go to pytest: deploy/test.sh -m "not slow".
-# Without any, the linters run first, then every test: two side by side, for most of the time they
-# wait for a channel to play, and those that measure by themselves at the end.
+# Sets up what the tests need and runs them. Without arguments the linters run first, then every
+# test, six at a time: most of the time they wait for a channel to play. Other arguments than
+# --postgres go to pytest: deploy/test.sh -m "not slow". With --postgres the tests run on a
+# PostgreSQL server that is started for them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/common.sh
@@ -13,7 +14,4 @@ if [ $# -gt 0 ]; then
     exec "$python" -m pytest "$@"
 fi
 make --no-print-directory check PYTHON="$python"
-status=0
-"$python" -m pytest -n 2 --dist loadfile -m "not alone" || status=$?
-"$python" -m pytest -m alone || status=$?
-exit $status
+exec "$python" -m pytest -n 6 --dist worksteal

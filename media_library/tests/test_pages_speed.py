@@ -6,17 +6,21 @@ import pytest
 
 from media_library.models import MediaItem, Playlist, Tag
 from media_library.tests import bench_pages
+from streamsite.tests.figures import Figures
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.django_db]
+pytestmark = [pytest.mark.slow, pytest.mark.measured, pytest.mark.django_db]
 
 #: deploy/bench.sh measures a million of them against the bound.
 SMALL, LARGE = 1_000, 50_000
-#: A walk through a column of so many rows takes 5 ms, a page 60; another machine at work at the
-#: same time may double one of them.
-MOST = 4.0
+#: A walk through a column of so many rows takes 5 ms, a page 60; another program at work at the
+#: same time may double one of them, or five of them by more.
+MOST, MOST_IN_NOISE = 4.0, 12.0
 
 
-def test_fifty_times_the_items_do_not_take_four_times_as_long() -> None:
+def test_fifty_times_the_items_do_not_take_four_times_as_long(
+    figures: Figures,
+) -> None:
+    most = MOST if figures.exact else MOST_IN_NOISE
     best: dict[int, dict[str, float]] = {}
     for count in (SMALL, LARGE):
         bench_pages.fill(count)
@@ -30,6 +34,6 @@ def test_fifty_times_the_items_do_not_take_four_times_as_long() -> None:
     # Of a small library a filter leaves an empty page; and what takes nothing has no ratio.
     least = {name: max(small[name], small["list, first page"], 20) for name in same}
     slower = {
-        name: (least[name], large[name]) for name in same if large[name] > MOST * least[name]
+        name: (least[name], large[name]) for name in same if large[name] > most * least[name]
     }
     assert not slower

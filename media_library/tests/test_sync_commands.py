@@ -16,6 +16,7 @@ from media_library import storage, sync
 from media_library.models import MediaItem, SyncRun
 from media_library.tests import bench_sync
 from media_library.tests.test_listing import put
+from streamsite.tests.figures import Figures
 from streamsite.tests.settings import DATA_DIR
 
 pytestmark = pytest.mark.django_db
@@ -161,9 +162,11 @@ def test_check_deploy_tells_of_a_folder_that_is_not_there(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.measured
 def test_an_unchanged_library_is_quick_and_memory_is_flat(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    figures: Figures,
 ) -> None:
     """Ratios only; deploy/bench.sh has the figures of a million."""
     found = {}
@@ -176,7 +179,8 @@ def test_an_unchanged_library_is_quick_and_memory_is_flat(
         found[count] = [bench_sync.in_own_process(count) for _ in range(2)]
         assert found[count][0]["added"] == found[count][1]["unchanged"] == count
     first, second = found[100_000]
-    assert second["seconds"] * 2 < first["seconds"]
+    if figures.exact:
+        assert second["seconds"] * 2 < first["seconds"]
     for few, many in zip(found[10_000], found[100_000], strict=True):
         # MB: SQLite's page cache may be fuller.
         assert many["memory"] < few["memory"] + 30

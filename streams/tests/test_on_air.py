@@ -103,7 +103,7 @@ def test_items_of_other_encoders_sizes_and_rates_are_copied_in_one_session(
     assert found.difference < 0.5
 
 
-@pytest.mark.alone
+@pytest.mark.measured
 def test_the_supervisor_and_then_the_whole_cluster_are_killed_in_mid_item(
     node: Bench, server: RtmpServer, shelf: dict[int, Clip]
 ) -> None:

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
 
 import pytest
 from django.utils import timezone
@@ -16,8 +15,9 @@ from streams.tests.bench.clips import HOUSE, Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
+from streamsite.tests.figures import Figures
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 KEY = "k-reboot"
 #: Seconds from the start of the services to the picture: the issue's bound.
@@ -34,11 +34,12 @@ def power_cut(node: Bench) -> None:
     shutil.rmtree(node.run_dir)
 
 
+@pytest.mark.measured
 def test_after_a_reboot_it_is_on_air_within_a_minute(
     node: Bench,
     server: RtmpServer,
     shelf: dict[int, Clip],
-    record_property: Callable[[str, object], None],
+    figures: Figures,
 ) -> None:
     items = (node.item(shelf[1]), node.item(shelf[2]))
     # A storage with nothing but prepared copies in it is taken for one that was emptied.
@@ -59,8 +60,8 @@ def test_after_a_reboot_it_is_on_air_within_a_minute(
     until(back.exists, BOUND, "it is on air")
     until(lambda: server.sessions(KEY) == 2, BOUND, "its destination is told")
     took = time.monotonic() - began
-    record_property("seconds_from_boot_to_air", round(took, 1))
-    assert took < BOUND
+    figures.record("seconds_from_boot_to_air", round(took, 1))
+    assert took < figures.within(BOUND)
     server.until_sent(KEY, 2, HOUSE.video_bitrate, 15)
 
     # The run goes on, and the gap is in the history with its cause.

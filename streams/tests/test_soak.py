@@ -1,4 +1,7 @@
-"""Point 6: 58 hours over both wraps of MPEG-TS's clock, played as fast as the machine can."""
+"""Hours over the wraps of MPEG-TS's clock, played as fast as the machine can.
+
+It wraps after 26.5 h: the suite plays over the first wrap, deploy/bench.sh over two.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,9 @@ from streams.tests.bench.engine import OnDisk
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.secret import Secret
+from streamsite.tests.figures import Figures
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.measured]
 
 #: As few bytes as H.264 and AAC can do with.
 TINY = House(96, 64, 25, 10_000, 16_000)
@@ -115,9 +119,13 @@ def tracks(path: Path) -> tuple[Track, Track]:
     return picture, sound
 
 
-def test_fifty_eight_hours_end_with_picture_and_sound_in_step(
-    server: RtmpServer, tmp_path: Path, ffmpeg: str
+def test_hours_of_playout_end_with_picture_and_sound_in_step(
+    server: RtmpServer,
+    tmp_path: Path,
+    ffmpeg: str,
+    figures: Figures,
 ) -> None:
+    hours = 58 if figures.exact else 27
     path, frames = clip(tmp_path)
     media = Item("Clip", str(path), Mode.PREPARED, entry=1, frames=frames)
     slate = Item("Slate", str(path), Mode.PREPARED, kind=Kind.SLATE, frames=frames)
@@ -144,7 +152,7 @@ def test_fifty_eight_hours_end_with_picture_and_sound_in_step(
 
     try:
         until(lambda: book.aired() > 1, 60, "the first items")
-        until(lambda: sent() >= 58, 500, "58 hours are sent")
+        until(lambda: sent() >= hours, 500, f"{hours} hours are sent")
         book.assignment = None
         until(book.ended, 30, "the run is closed")
     finally:
@@ -154,7 +162,7 @@ def test_fifty_eight_hours_end_with_picture_and_sound_in_step(
 
     assert server.sessions(KEY) == 1
     picture, sound = tracks(server.recordings(KEY)[0])
-    assert min(picture.last, sound.last) > 58 * 3_600_000
+    assert min(picture.last, sound.last) > hours * 3_600_000
     assert (picture.odd, sound.odd) == ([], [])
     # The end is a cut in full flight, where one of them is ahead in the interleaving. So each
     # is held against its own count of frames, from a beginning that they had in common.

@@ -1,11 +1,11 @@
-"""Point 9: how soon a channel is on air, and what it costs."""
+"""How soon a channel is on air, and what it costs."""
 
 from __future__ import annotations
 
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,32 +21,36 @@ from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.secret import Secret
+from streamsite.tests.figures import Figures
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.measured]
 
 BITRATE = HOUSE.video_bitrate + HOUSE.audio_bitrate
-#: Spans over which the cost is measured, and their length in seconds.
-SPANS, SPAN = 5, 30
+#: Seconds over which the cost is measured at a time.
+SPAN = 30
+#: How many times a bare loop a channel may cost: alone on a machine, and beside other tests,
+#: where sleeping processes have been billed four times their usual CPU.
+MOST, MOST_IN_NOISE = 2.5, 8
 
 
 def test_the_server_has_the_first_byte_within_five_seconds_of_start(
     node: Bench,
     server: RtmpServer,
     shelf: dict[int, Clip],
-    record_property: Callable[[str, object], None],
+    figures: Figures,
 ) -> None:
-    """The median of ten starts."""
+    """The median of ten starts; the suite tries three."""
     channel = node.channel(node.item(shelf[4]))
     output = node.output(channel, server.address, "k")
     took = []
-    for number in range(10):
+    for number in range(10 if figures.exact else 3):
         Output.objects.filter(pk=output.pk).update(key=Secret(f"k{number}"))
         began = time.monotonic()
         actions.start(Channel.objects.get(), by="test", now=timezone.now())
-        took.append(server.seconds_to_first_byte(f"k{number}", began, 20))
+        took.append(server.seconds_to_first_byte(f"k{number}", began, figures.within(20)))
         node.halt(channel)
-    record_property("seconds_to_first_byte", [round(each, 2) for each in sorted(took)])
-    assert statistics.median(took) < 5, took
+    figures.record("seconds_to_first_byte", [round(each, 2) for each in sorted(took)])
+    assert statistics.median(took) < figures.within(5), took
 
 
 @contextmanager
@@ -88,9 +92,11 @@ def test_a_copy_channel_with_its_supervision_costs_little_more_than_a_bare_loop(
     node: Bench,
     server: RtmpServer,
     tmp_path: Path,
-    record_property: Callable[[str, object], None],
+    figures: Figures,
 ) -> None:
     """Below 2.5 times, both measured in the same seconds: the median of five spans.
+
+    The suite takes one.
 
     A machine has bad minutes: a cluster that mostly sleeps has been billed four times its usual
     CPU in one, and the loop, which is always awake, a fifth more.
@@ -98,17 +104,18 @@ def test_a_copy_channel_with_its_supervision_costs_little_more_than_a_bare_loop(
     The item is longer than the spans: each start of a player costs 0.07 s, which is the start
     of FFmpeg and no copying, and of which a loop of one file has none.
     """
-    clip = clips.prepared(tmp_path, 1, (SPANS + 1) * SPAN)
+    spans = 5 if figures.exact else 1
+    clip = clips.prepared(tmp_path, 1, (spans + 1) * SPAN)
     channel = node.channel(node.item(clip))
     node.output(channel, server.address, "ours")
     node.air(channel)
     with bare(clip, f"{server.address}/bare") as loop:
         server.until_sent("bare", 3, BITRATE, 15)
-        costs = [cost(node, channel, loop) for _ in range(SPANS)]
+        costs = [cost(node, channel, loop) for _ in range(spans)]
     node.halt(channel)
     times = [round(sum(parts.values()) / plain, 2) for parts, plain in costs]
-    record_property("times_the_bare_loop", times)
-    assert statistics.median(times) < 2.5, (times, costs)
+    figures.record("times_the_bare_loop", times)
+    assert statistics.median(times) < (MOST if figures.exact else MOST_IN_NOISE), (times, costs)
 
 
 def cost(node: Bench, channel: Channel, loop: psutil.Process) -> tuple[dict[str, float], float]:

@@ -25,7 +25,7 @@ from streamsite.tests.waiting import until
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.alone,
+    pytest.mark.measured,
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("ffmpeg"),
 ]
@@ -62,7 +62,7 @@ def test_three_at_once_are_within_a_tenth_of_plain_yt_dlp(
     record_property("plain_seconds", plain)
     record_property("our_seconds", ours)
     record_property("megabytes_per_second", 3 * SIZE / 1e6 / ours)
-    # Promised in issue 7. Ours also looks into each film and stores it.
+    # Ours also looks into each film and stores it.
     assert ours < 1.1 * plain
 
 
