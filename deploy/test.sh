@@ -10,6 +10,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # The server that records, the browser that clicks, and the tools `make check` calls.
 want_packages ffmpeg nginx libnginx-mod-rtmp chromium chromium-driver git make shellcheck
 want_environment requirements-dev.txt
+if [ "${1:-}" = --postgres ]; then
+    shift
+    . deploy/postgres.sh
+    start_postgres "$python"
+    "$python" -m pytest -n 6 --dist worksteal "$@"
+    exit
+fi
 if [ $# -gt 0 ]; then
     exec "$python" -m pytest "$@"
 fi

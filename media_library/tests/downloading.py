@@ -11,7 +11,6 @@ from typing import Any
 
 import psutil
 from django.conf import settings as configured
-from django.db import connection
 from django.utils import timezone
 
 from media_library.downloads import attempt, jobs, worker
@@ -19,6 +18,7 @@ from media_library.downloads.jobs import Order
 from media_library.downloads.options import Options
 from media_library.models import DownloadJob
 from media_library.tests.web import Web
+from streamsite.tests.database import database_url
 
 MANAGE = Path(configured.BASE_DIR) / "manage.py"
 #: Who may name any site.
@@ -29,15 +29,8 @@ class Cluster:
     """The downloads' cluster as `run_cluster downloads` runs it, on the tests' database."""
 
     def __init__(self, site: Web, folder: Path, tmp_path: Path, *, at_once: int = 1) -> None:
-        database = connection.settings_dict
-        url = f"sqlite:///{database['NAME']}"
-        if connection.vendor != "sqlite":
-            at = f"{database['HOST'] or '127.0.0.1'}:{database['PORT'] or 5432}"
-            url = (
-                f"postgres://{database['USER']}:{database['PASSWORD']}@{at}/{database['NAME']}"
-            )
         self._environment = os.environ | {
-            "DATABASE_URL": url,
+            "DATABASE_URL": database_url(),
             "DATA_DIR": str(tmp_path / "data"),
             "RUN_DIR": str(tmp_path / "run"),
             "MEDIA_FOLDER": str(folder),

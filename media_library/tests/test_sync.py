@@ -24,6 +24,7 @@ from media_library.models import Absence, MediaItem, PreparedCopy, SyncRun
 from media_library.storage import listed
 from media_library.sync import SyncError
 from media_library.tests.test_listing import ODD, put
+from streamsite.tests.database import database_url
 
 pytestmark = pytest.mark.django_db
 
@@ -365,6 +366,7 @@ import sys, django
 django.setup()
 from media_library import sync
 from media_library.storage import listed
+from streamsite.tests.database import database_url
 listed.PAGE, sync.TELL_EVERY, sync.LOOK_EVERY = 50, 0.0, 25
 run = sync.prepare(by="test")
 done = sync.run(run.pk, progress=lambda run: print(run.seen, flush=True))
@@ -410,18 +412,13 @@ def test_a_sync_that_is_killed_goes_on_where_it_was(bucket: None, s3_server: str
 
 def started(s3_server: str) -> subprocess.Popen[str]:
     """A sync in a process of its own, on this test's bucket and database."""
-    database = connection.settings_dict
-    url = f"sqlite:///{database['NAME']}"
-    if connection.vendor != "sqlite":
-        at = f"{database['HOST'] or '127.0.0.1'}:{database['PORT'] or 5432}"
-        url = f"postgres://{database['USER']}:{database['PASSWORD']}@{at}/{database['NAME']}"
     return subprocess.Popen(
         [sys.executable, "-c", RUNNER],
         cwd=site.BASE_DIR,
         env=os.environ
         | {
             "DJANGO_SETTINGS_MODULE": "streamsite.tests.settings",
-            "DATABASE_URL": url,
+            "DATABASE_URL": database_url(),
             "STORAGE_PROVIDER": "cloudflare",
             "STORAGE_ENDPOINT_URL": s3_server,
             "STORAGE_BUCKET": "films",

@@ -21,6 +21,9 @@ if _MARK not in os.environ.get("DATA_DIR", ""):
             os.environ.pop(_name, None)
     _folder = tempfile.mkdtemp(prefix=_MARK)
     atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+    # PostgreSQL in the place of a file: deploy/test.sh --postgres starts one.
+    if _url := os.environ.get("TEST_DATABASE_URL"):
+        os.environ["DATABASE_URL"] = _url
     os.environ.update(ENV_FILE=os.devnull, DATA_DIR=f"{_folder}/data", RUN_DIR=f"{_folder}/run")
 
 from streamsite.settings import *  # noqa: E402, F403

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
 from media_library.location import LocalFile
@@ -26,6 +25,7 @@ from streams.playout.states import AirState, OutputAir
 from streams.tests.bench.clips import HOUSE, Clip
 from streams.tests.bench.waiting import until
 from streamsite.secret import Secret
+from streamsite.tests.database import database_url
 
 MANAGE = Path(settings.BASE_DIR) / "manage.py"
 
@@ -46,15 +46,8 @@ class Bench:
 
     def environment(self) -> dict[str, str]:
         """Of what is started here: the test's own folders and database."""
-        database = connection.settings_dict
-        url = f"sqlite:///{database['NAME']}"
-        if connection.vendor != "sqlite":
-            at = f"{database['HOST'] or '127.0.0.1'}:{database['PORT'] or 5432}"
-            url = (
-                f"postgres://{database['USER']}:{database['PASSWORD']}@{at}/{database['NAME']}"
-            )
         usual = {
-            "DATABASE_URL": url,
+            "DATABASE_URL": database_url(),
             "RUN_DIR": str(self.run_dir),
             "MEDIA_FOLDER": str(self.media),
             "LOG_FORMAT": "json",
