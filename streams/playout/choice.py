@@ -7,6 +7,7 @@ disk is played on, and the programme waits where it was for the rest.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from typing import Final
@@ -86,7 +87,8 @@ class Choice:
     def passed_over(self, turn: Turn) -> None:
         """It was skipped, or not to be had: its list goes on with the next."""
         if (place := self.cursors.get(turn.rule)) is not None:
-            self.cursors = {**self.cursors, turn.rule: Cursor(place.last, place.round)}
+            place = replace(place, into=None, left=None)
+            self.cursors = {**self.cursors, turn.rule: place}
 
     def played(self, turn: Turn) -> None:
         """It gives data, or has played to its end."""
@@ -178,24 +180,23 @@ class Choice:
         at, cursors = pick.begins, self.cursors
         if not self._filler_failed and (filler := self._filler(plan, at)) is not None:
             self._wait_for(pick.entry, away)
-            place = Cursor(filler.pk, cursors.get(FILLER, Cursor()).round)
-            return self._instead(plan, pick, filler, {**cursors, FILLER: place})
+            entry, place = filler
+            return self._instead(plan, pick, entry, {**cursors, FILLER: place})
         self._filler_failed = False
         if away:
-            for rule, other, number in schedule.in_turn(plan.programme, at, cursors):
+            for rule, other, place in schedule.in_turn(plan.programme, at, cursors):
                 if self.sources.at_hand(other.item):
-                    place = Cursor(other.pk, number)
                     return self._instead(plan, pick, other, {**cursors, rule: place}, rule)
         self._wait_for(pick.entry, away)
         slate = Entry(plan.slate, plan.programme.slate)
         rule = pick.rule if pick.wanting else FAILOVER
         return self._instead(plan, pick, slate, cursors, rule)
 
-    def _filler(self, plan: ChannelPlan, at: datetime) -> Entry | None:
+    def _filler(self, plan: ChannelPlan, at: datetime) -> tuple[Entry, Cursor] | None:
         """The next that is at hand; otherwise the next, if all is well with the storage."""
         fillers = list(schedule.fillers(plan.programme, at, self.cursors))
         for filler in fillers:
-            if self.sources.at_hand(filler.item):
+            if self.sources.at_hand(filler[0].item):
                 return filler
         well = not self._stalled and self.sources.fault() == ""
         return fillers[0] if fillers and well else None
@@ -233,7 +234,7 @@ def later(cursors: Cursors, seconds: Fraction) -> Cursors:
     _, rule = max(cut)
     place = cursors[rule]
     into = None if place.into is None else place.into + seconds
-    return {**cursors, rule: Cursor(place.last, place.round, into, place.left)}
+    return {**cursors, rule: replace(place, into=into)}
 
 
 def cut_at(turn: Turn, fed: Fraction, at: datetime) -> Cursors:
@@ -241,5 +242,5 @@ def cut_at(turn: Turn, fed: Fraction, at: datetime) -> Cursors:
     place = turn.cursors.get(turn.rule)
     if place is None or turn.item.kind is not Kind.ITEM:
         return turn.cursors
-    cut = Cursor(place.last, place.round, turn.into + max(fed, Fraction(0)), at)
+    cut = replace(place, into=turn.into + max(fed, Fraction(0)), left=at)
     return {**turn.cursors, turn.rule: cut}

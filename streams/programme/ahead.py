@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from streams.playout.item import Kind
 from streams.programme.schedule import between, preview
-from streams.programme.values import FILLER, Cursor, Cursors, Pick, Programme
+from streams.programme.values import FILLER, Cursors, Pick, Programme
 
 #: From one moment to another.
 Span = tuple[datetime, datetime]
@@ -56,7 +56,7 @@ def _stopped(pick: Pick, ends: datetime) -> Pick:
     end = pick.start + between(pick.begins, ends)
     cursors = pick.cursors
     if pick.entry is not None and pick.rule != FILLER:
-        cursor = Cursor(pick.entry.pk, cursors[pick.rule].round, end, ends)
+        cursor = replace(cursors[pick.rule], into=end, left=ends)
         cursors = {**cursors, pick.rule: cursor}
     return replace(pick, ends=ends, end=end, cursors=cursors)
 

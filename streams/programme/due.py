@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from streams.programme.rotation import place, round_of
+from streams.programme.rotation import upcoming
 from streams.programme.schedule import moment
 from streams.programme.values import BASE, Cursor, Cursors, Entry, Pick, Programme
 
@@ -32,12 +32,8 @@ def due(
             return items
         until, cursors = max(until, pick.ends), pick.cursors
     for rule, rotation in lists:
-        cursor = cursors.get(rule, Cursor())
-        order = round_of(rotation, cursor.round)
-        last = place(rotation, cursor)
-        after = 0 if last is None else last + 1
         at = until
-        for entry in (*order[after:], *order[:after]):
+        for entry in upcoming(rotation, cursors.get(rule, Cursor())):
             _soonest(items, entry, at)
             at = moment(at, entry.seconds)
     return items

@@ -62,20 +62,25 @@ def on_grid(programme: Programme, seconds: Fraction) -> Fraction:
 
 def in_turn(
     programme: Programme, at: datetime, cursors: Cursors
-) -> Iterator[tuple[str, Entry, int]]:
-    """What the list whose turn it is has to play: rule, entry, number of the round.
+) -> Iterator[tuple[str, Entry, Cursor]]:
+    """What the list whose turn it is has to play: rule, entry, where it stands behind that.
 
     One round, from the next.
     """
     picker = _Picker(programme, at, moment(at, programme.cut), cursors)
-    for entry, number in picker.round(picker.rotation, picker.rule):
-        yield picker.rule, entry, number
+    for entry, cursor in picker.round(picker.rotation, picker.rule):
+        yield picker.rule, entry, cursor
 
 
-def fillers(programme: Programme, at: datetime, cursors: Cursors) -> Iterator[Entry]:
-    """The fillers that may be played now: one round from the next."""
+def fillers(
+    programme: Programme, at: datetime, cursors: Cursors
+) -> Iterator[tuple[Entry, Cursor]]:
+    """The fillers that may be played now, each with where its list stands behind it.
+
+    One round, from the next.
+    """
     picker = _Picker(programme, at, moment(at, programme.cut), cursors)
-    return (entry for entry, _ in picker.round(programme.filler, FILLER))
+    return picker.round(programme.filler, FILLER)
 
 
 def preview(
@@ -113,26 +118,26 @@ class _Picker:
             limit = self.limit(self.programme.slate)
             found = self._fill(limit, "nothing in its list may be played")
             return replace(found, wanting=True)
-        entry, number, start = chosen
+        entry, cursor, start = chosen
         length = entry.seconds - start
         limit = self.limit(length)
         if limit is None:
-            return self._made(entry, number, start, entry.seconds, rule)
+            return self._made(entry, cursor, start, entry.seconds, rule)
         ends, cause = limit
         if cause == "fit" and self._filler(between(self.at, ends)) is not None:
             return self._fill(limit, f"{entry.item.title} does not fit any more")
-        return self._made(entry, number, start, start + self._whole(ends), rule)
+        return self._made(entry, cursor, start, start + self._whole(ends), rule)
 
     # ---- the list
 
-    def round(self, rotation: Rotation, rule: str) -> Iterator[tuple[Entry, int]]:
+    def round(self, rotation: Rotation, rule: str) -> Iterator[tuple[Entry, Cursor]]:
         cursor = self.cursors.get(rule, Cursor())
         for _ in rotation.entries:
             found = self._following(rotation, cursor)
             if found is None:
                 return
             yield found
-            cursor = Cursor(found[0].pk, found[1])
+            cursor = found[1]
 
     @property
     def _most(self) -> int | None:
@@ -142,7 +147,7 @@ class _Picker:
             most = own if most is None else min(most, own)
         return most
 
-    def _following(self, rotation: Rotation, cursor: Cursor) -> tuple[Entry, int] | None:
+    def _following(self, rotation: Rotation, cursor: Cursor) -> tuple[Entry, Cursor] | None:
         if (most := self._most) is not None:
             mildest = rotation.mildest
             if mildest is None or mildest > most:
@@ -156,12 +161,12 @@ class _Picker:
             return False
         return most is None or (entry.rating is not None and entry.rating <= most)
 
-    def _next(self, rotation: Rotation, rule: str) -> tuple[Entry, int, Fraction] | None:
+    def _next(self, rotation: Rotation, rule: str) -> tuple[Entry, Cursor, Fraction] | None:
         cursor = self.cursors.get(rule, Cursor())
         found = self._following(rotation, cursor)
         return None if found is None else (*found, Fraction(0))
 
-    def _resumed(self, rotation: Rotation, rule: str) -> tuple[Entry, int, Fraction] | None:
+    def _resumed(self, rotation: Rotation, rule: str) -> tuple[Entry, Cursor, Fraction] | None:
         """The entry that something else has cut, where the rule is to go on with it."""
         cursor = self.cursors.get(rule, Cursor())
         if cursor.into is None or self.programme.on_return is Return.NEXT:
@@ -174,11 +179,11 @@ class _Picker:
         if entry is None or cursor.into is None or not self._allowed(entry):
             return None
         if self.programme.on_return is Return.RESTART:
-            return entry, cursor.round, Fraction(0)
+            return entry, cursor, Fraction(0)
         start = (cursor.into + SLACK) // self.programme.resume * self.programme.resume
         if entry.seconds - start < self.programme.cut:
             return None
-        return entry, cursor.round, start
+        return entry, cursor, start
 
     # ---- how long
 
@@ -203,7 +208,7 @@ class _Picker:
 
     # ---- what fills
 
-    def _filler(self, seconds: Fraction | None) -> tuple[Entry, int] | None:
+    def _filler(self, seconds: Fraction | None) -> tuple[Entry, Cursor] | None:
         """The next filler, if it fits; otherwise the longest that does; otherwise the next."""
         rotation = self.programme.filler
         found = self._following(rotation, self.cursors.get(FILLER, Cursor()))
@@ -218,7 +223,7 @@ class _Picker:
             if self._allowed(entry) and entry.seconds <= seconds
         ]
         best = max(fitting, key=lambda entry: entry.seconds, default=None)
-        return found if best is None else (best, found[1])
+        return found if best is None else (best, replace(found[1], last=best.pk))
 
     def _fill(self, limit: tuple[datetime, str] | None, because: str) -> Pick:
         found = self._filler(None if limit is None else between(self.at, limit[0]))
@@ -237,16 +242,16 @@ class _Picker:
                 end=length,
                 cursors=self.cursors,
             )
-        entry, number = found
+        entry, cursor = found
         end = entry.seconds if limit is None else min(entry.seconds, self._whole(limit[0]))
-        return self._made(entry, number, Fraction(0), end, FILLER, because)
+        return self._made(entry, cursor, Fraction(0), end, FILLER, because)
 
     # ---- the answer
 
     def _made(
         self,
         entry: Entry,
-        number: int,
+        cursor: Cursor,
         start: Fraction,
         end: Fraction,
         rule: str,
@@ -255,7 +260,10 @@ class _Picker:
         end = min(end, entry.seconds)
         at_end = moment(self.at, end - start)
         cut = end < entry.seconds
-        cursor = Cursor(entry.pk, number, *((end, at_end) if cut and rule != FILLER else ()))
+        resumes = cut and rule != FILLER
+        cursor = replace(
+            cursor, into=end if resumes else None, left=at_end if resumes else None
+        )
         return Pick(
             entry,
             self.at,

@@ -58,6 +58,11 @@ class Entry:
     def pk(self) -> int:
         return self.item.entry or 0
 
+    @property
+    def media(self) -> int:
+        """The same for two entries of one item."""
+        return -self.pk if self.item.media is None else self.item.media
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -65,6 +70,8 @@ class Round:
 
     entries: tuple[Entry, ...]
     places: Mapping[int, int]
+    #: What a shuffled round is sorted by.
+    keys: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +89,13 @@ class Rotation:
 
     #: The lowest rating in it; None: nobody has rated anything.
     mildest: int | None = field(init=False, repr=False, compare=False)
+    #: How many different items are in it.
+    items: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         rated = (entry.rating for entry in self.entries if entry.rating is not None)
         object.__setattr__(self, "mildest", min(rated, default=None))
+        object.__setattr__(self, "items", len({entry.media for entry in self.entries}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +153,16 @@ class Cursor:
     into: Fraction | None = None
     #: When it was cut.
     left: datetime | None = None
+    # What follows lets a list go on where it stood, however it is edited meanwhile. Of a loop:
+    #: The index of that entry.
+    place: int = field(default=0, compare=False)
+    #: Entries behind it; of a shuffled list those that have to wait, passed over in this round.
+    waiting: tuple[int, ...] = field(default=(), compare=False)
+    # Of a shuffled list:
+    #: The entry up to which it has come in this round, if that is not the last.
+    mark: int | None = field(default=None, compare=False)
+    #: The items that were played last, the latest at the end.
+    recent: tuple[int, ...] = field(default=(), compare=False)
 
 
 #: Of each rule, where its list stands.

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from streams.playout.item import Item, Mode
 from streams.programme.hours import moment, next_cut, on_air, overlaps, slots
 from streams.programme.rotation import following, round_of
-from streams.programme.schedule import pick, preview
+from streams.programme.schedule import preview
 from streams.programme.values import (
     BASE,
     Block,
@@ -97,33 +97,6 @@ def test_an_empty_programme_is_the_slate_and_says_so() -> None:
         first.why
         == "The base playlist: nothing in its list may be played, and there is no filler."
     )
-
-
-def test_a_removed_entry_sends_the_list_to_the_top() -> None:
-    found = pick(programme(rotation(1, 1)), MONDAY, {BASE: Cursor(last=99)})
-    assert found.entry is not None
-    assert found.entry.pk == 1
-
-
-@given(st.integers(3, 40), st.integers(0, 5), st.integers(0, 10_000))
-def test_shuffling_plays_all_once_a_round_and_nothing_again_soon(
-    size: int, number: int, seed: int
-) -> None:
-    shuffled = replace(rotation(*([1] * size), order=Order.SHUFFLE), seed=seed)
-    one, two = round_of(shuffled, number), round_of(shuffled, number + 1)
-    assert sorted(e.pk for e in one) == sorted(e.pk for e in two) == list(range(1, size + 1))
-    played = [e.pk for e in (*one, *two)]
-    apart = [
-        later - earlier
-        for earlier, pk in enumerate(played[:size])
-        for later in [played.index(pk, size)]
-    ]
-    assert min(apart) >= size // 3
-
-
-def test_a_list_may_be_in_any_round() -> None:
-    shuffled = replace(rotation(*([1] * 9)), order=Order.SHUFFLE)
-    assert sorted(entry.pk for entry in round_of(shuffled, 1_000_001)) == [*range(1, 10)]
 
 
 def test_two_lists_are_shuffled_differently() -> None:
