@@ -23,7 +23,7 @@ from media_library.tests.test_preparing import HOUSE, film
 from media_library.tests.web import Web
 from streamsite.tests.waiting import until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 #: A column that is written with each sign of life, and those of the last word alone.
 LIVES, COPY_IS_MADE, DOWNLOAD_IS_OVER = "heard_at", "made_at", "ended_at"

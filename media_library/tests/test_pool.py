@@ -21,7 +21,7 @@ from media_library.models import MediaItem, Playlist
 from media_library.probe import NotReadableError
 from media_library.tests.clips import lavfi, make
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("ffmpeg")]
+pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.usefixtures("ffmpeg")]
 Status = MediaItem.Status
 Meanwhile = Callable[[], object]
 

@@ -19,7 +19,7 @@ from streams.ingest import keys
 from streams.models import Broadcaster, LiveStream, StreamKey
 from streamsite.secret import Secret
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 FORM = "application/x-www-form-urlencoded"
 TOKEN = "shared-token-of-the-test"

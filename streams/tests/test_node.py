@@ -36,7 +36,7 @@ from streams.playout.plan import Assignment
 from streams.playout.states import AirState, OutputAir
 from streams.programme.values import BASE, Cursor
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

@@ -148,6 +148,7 @@ def test_the_supervisor_and_then_the_whole_cluster_are_killed_in_mid_item(
     audit(server.recordings(KEY)[0], HOUSE).assert_unbroken()
 
 
+@pytest.mark.database
 def test_two_starts_make_one_run(node: Bench, shelf: dict[int, Clip]) -> None:
     channel = node.channel(node.item(shelf[1]))
     actions.start(channel, by="one", now=timezone.now())

@@ -24,7 +24,7 @@ from streams.tests import rows
 from streams.tests.bench.rtmp import free_port
 from streams.tests.bench.waiting import until
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
 
 
 @pytest.fixture(scope="session")

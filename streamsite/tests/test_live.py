@@ -26,7 +26,11 @@ from streamsite.levels import Level
 from streamsite.models import ApiKey
 from streamsite.tests.serving import Served, served
 
-pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.database,
+    pytest.mark.django_db(transaction=True),
+]
 
 
 @pytest.fixture
