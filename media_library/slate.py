@@ -42,18 +42,28 @@ def slate(house: House, which: Slate = Slate.PAUSE) -> tuple[Path, int]:
     return path, frames
 
 
-def tested(house: House) -> None:
-    """See to it that the slate is what it should be: a broken one is made anew.
+def made(house: House, which: Slate = Slate.PAUSE) -> tuple[Path, int] | None:
+    """As `slate`, if it is there."""
+    path, frames = _place(house, which)
+    return (path, frames) if path.exists() else None
 
-    Takes 0.2 s, or a second or two. Raises `PrepareError`, or `ToolError` where ffprobe can't
-    be asked.
+
+def tested(house: House) -> bool:
+    """Whether the slate is there, and what it should be: a broken one is removed.
+
+    Takes 0.2 s. Raises `ToolError` where ffprobe can't be asked.
     """
     path, frames = _place(house, Slate.PAUSE)
-    if path.exists() and (path, path.stat().st_mtime_ns) in _TESTED:
-        return
-    if not path.exists() or verify.faults(path, house, frames, ffprobe=settings.FFPROBE_PATH):
-        _make(house, frames, path, Slate.PAUSE)
-    _TESTED.add((path, path.stat().st_mtime_ns))
+    try:
+        version = path, path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
+    if version not in _TESTED:
+        if verify.faults(path, house, frames, ffprobe=settings.FFPROBE_PATH):
+            path.unlink(missing_ok=True)
+            return False
+        _TESTED.add(version)
+    return True
 
 
 def _place(house: House, which: Slate) -> tuple[Path, int]:

@@ -6,11 +6,11 @@ claimed meanwhile is not touched, and its channel is no longer ours.
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,8 +22,6 @@ from django.conf import settings
 from django.db import close_old_connections, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 
-from media_library.house import House
-from media_library.prepare import PrepareError
 from media_library.slate import Slate
 from streams import chronicle, measured, plans, takeovers
 from streams.chronicle import when
@@ -44,6 +42,7 @@ from streams.playout.states import AirState
 from streams.playout.takeover import Wish
 from streams.preflighting import Preflights, runs_already
 from streams.programme.values import Programme
+from streams.slate_maker import BEING_MADE, SlateMaker
 from streams.sources import Sources
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -82,7 +81,9 @@ class NodeLedger:
         node: str,
         sources: Sources | None = None,
         preflights: Preflights | None = None,
+        wake: Callable[[], object] = lambda: None,
     ) -> None:
+        """`wake`: called, in another thread, when there is reason for an exchange."""
         self.node = node
         self._sources = sources
         self._preflights = preflights
@@ -90,9 +91,9 @@ class NodeLedger:
         self._programmes: dict[int, _Read] = {}
         #: Of each channel: its slate, or why there is none.
         self._slates: dict[int, Item | str] = {}
-        #: Of those that somebody may take over: the house, and what tells of it in its format.
-        self._live_slates: dict[int, tuple[House, Future[tuple[Item, Item]]]] = {}
-        self._maker = ThreadPoolExecutor(1, "slates")
+        self._maker = SlateMaker(self._slate_made)
+        self._slates_changed = False
+        self._wake = wake
         self._told: dict[int, str] = {}
         self._begun = False
         self._orders: tuple[_Order, ...] | None = None
@@ -122,12 +123,12 @@ class NodeLedger:
         owned = Exists(TakeoverRight.objects.filter(channel=OuterRef("pk")))
         ordered = Channel.objects.filter(order=Channel.Order.ON).order_by("pk")
         orders = tuple(ordered.annotate(live=owned).values_list(*_ORDER))
-        stale = orders != self._orders or time.monotonic() - self._read > ORDERS_AGE
+        age = time.monotonic() - self._read
+        stale = orders != self._orders or age > ORDERS_AGE or self._slates_changed
         if stale:
+            self._slates_changed = False
             for channel in ordered.annotate(live=owned):
-                self._make_slate(channel)
-                if channel.live:
-                    self._make_live_slates(channel)
+                self._find_slates(channel, live=channel.live)
                 self._programme(channel)
         # Who may take over now: asked every time, since a live feed is not waited for.
         live = [pk for pk, *_, live in orders if live]
@@ -166,31 +167,19 @@ class NodeLedger:
         # Not by the ledger's time: a wall clock set back would keep old orders for hours.
         self._orders, self._read = orders, time.monotonic()
 
-    def _make_slate(self, channel: Channel) -> None:
-        """See to it that an ordered channel has its slate; a new one takes two seconds."""
-        try:
-            self._slates[channel.pk] = plans.slate(channel.house)
-        except PrepareError as error:
-            # No reason to take it off the air: it may never need the slate.
-            if not isinstance(self._slates.get(channel.pk), Item):
-                self._slates[channel.pk] = f"The slate can't be made: {error}"
+    def _find_slates(self, channel: Channel, *, live: bool) -> None:
+        """Have them made where they are missing: nothing here waits for that."""
+        found = self._maker.find(channel.house)
+        # While a new one is made, or can't be, what plays keeps the old one.
+        if isinstance(found, Item) or not isinstance(self._slates.get(channel.pk), Item):
+            self._slates[channel.pk] = found
+        if live:
+            for which in (Slate.SOON, Slate.TROUBLE):
+                self._maker.find(channel.house, which)
 
-    def _make_live_slates(self, channel: Channel) -> None:
-        """Made beside all this: it takes seconds, in which somebody may go live."""
-        house, (known, making) = channel.house, self._live_slates.get(channel.pk, (None, None))
-        if making is None or known != house:
-            made = self._maker.submit(_live_slates, house)
-            self._live_slates[channel.pk] = house, made
-        elif making.done() and (error := making.exception()) is not None:
-            # The common slate stands in, until the next try.
-            log.warning("slate.not_made", channel=channel.slug, fault=str(error))
-            del self._live_slates[channel.pk]
-
-    def _live_slates_of(self, channel: Channel) -> tuple[Item | None, Item | None]:
-        _, making = self._live_slates.get(channel.pk, (None, None))
-        if making is None or not making.done() or making.exception() is not None:
-            return None, None
-        return making.result()
+    def _slate_made(self) -> None:
+        self._slates_changed = True
+        self._wake()
 
     # ---- what to play
 
@@ -213,7 +202,7 @@ class NodeLedger:
             state = channel.state if channel.pk in kept else self._claimed(channel, now)
             if state is None:
                 continue
-            slate = self._slates.get(channel.pk, "The slate is being made.")
+            slate = self._slates.get(channel.pk, BEING_MADE)
             if isinstance(slate, str):
                 self._tell(channel, slate)
                 continue
@@ -279,7 +268,6 @@ class NodeLedger:
         return known.programme
 
     def _plan(self, channel: Channel, slate: Item) -> ChannelPlan:
-        soon, trouble = self._live_slates_of(channel)
         return ChannelPlan(
             pk=channel.pk,
             slug=channel.slug,
@@ -287,8 +275,8 @@ class NodeLedger:
             programme=self._programme(channel),
             outputs=plans.outputs(channel.outputs.all()),
             slate=slate,
-            soon=soon,
-            trouble=trouble,
+            soon=plans.made_slate(channel.house, Slate.SOON),
+            trouble=plans.made_slate(channel.house, Slate.TROUBLE),
         )
 
     def _assignment(
@@ -359,7 +347,8 @@ class NodeLedger:
         self._ours(channel.pk).update(state=AirState.STARTING.value, cause=cause)
         if self._told.get(channel.pk) != cause:
             self._told[channel.pk] = cause
-            log.error("channel.not_started", channel=channel.slug, cause=cause)
+            level = logging.INFO if cause == BEING_MADE else logging.ERROR
+            log.log(level, "channel.not_started", channel=channel.slug, cause=cause)
 
     # ---- what is
 
@@ -385,11 +374,6 @@ class NodeLedger:
         measured.write_off(rows, channel, at)
         self._epochs.pop(channel, None)
         self._programmes.pop(channel, None)
-
-
-def _live_slates(house: House) -> tuple[Item, Item]:
-    """Raises `PrepareError`."""
-    return plans.slate(house, Slate.SOON), plans.slate(house, Slate.TROUBLE)
 
 
 def ffmpeg_version(program: str) -> str:

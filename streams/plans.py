@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -208,7 +209,16 @@ def can_be_copied(media: MediaItem) -> bool:
 
 def slate(house: House, which: Slate = Slate.PAUSE) -> Item:
     """A slate in the house's format, made now if it is the first. Raises `PrepareError`."""
-    path, frames = slates.slate(house.bare, which)
+    return _slate(which, *slates.slate(house.bare, which))
+
+
+def made_slate(house: House, which: Slate = Slate.PAUSE) -> Item | None:
+    """The same, if it is there."""
+    found = slates.made(house.bare, which)
+    return None if found is None else _slate(which, *found)
+
+
+def _slate(which: Slate, path: Path, frames: int) -> Item:
     return Item(
         title=TITLES[which], key=str(path), mode=Mode.PREPARED, kind=Kind.SLATE, frames=frames
     )

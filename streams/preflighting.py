@@ -25,7 +25,6 @@ from django.db.models import Q
 from media_library import slate, storage
 from media_library.emptied import emptied
 from media_library.ffmpeg import ToolError
-from media_library.prepare import PrepareError
 from streams import forewarn, plans
 from streams.health import reach
 from streams.health.preflight import Check, checked, local_findings
@@ -34,6 +33,7 @@ from streams.models import Channel, ChannelState
 from streams.playout import process
 from streams.programme.schedule import preview
 from streams.programme.values import Entry
+from streams.slate_maker import BEING_MADE
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -186,16 +186,16 @@ def runs_already(channel: int) -> bool:
 
 
 def on_this_machine(channel: Channel) -> Iterator[Check]:
-    """What decides. Quick: nothing is waited for but a slate that is made anew."""
+    """What decides. Quick: nothing is made or waited for."""
     yield from checked(local_findings(channel, attended=False))
     yield _slate(channel)
 
 
 def _slate(channel: Channel) -> Check:
     try:
-        slate.tested(channel.house.bare)
-    except PrepareError as error:
-        return Check("slate", ok=False, sentence=f"The slate can't be made: {error}")
+        if not slate.tested(channel.house.bare):
+            # The ledger has it made, which takes seconds, and waits for it.
+            return Check("slate", ok=False, sentence=BEING_MADE, stops=False)
     except ToolError as error:
         # It is there, and may be as good as it ever was.
         said = f"The slate can't be tested: {error}"

@@ -18,6 +18,7 @@ from media_library.actions import request_prepare
 from media_library.house import House
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams import forecast, forewarn, plans
+from streams.actions import wake_supervisor
 from streams.attendant import attended
 from streams.ingest.reconciler import reconciled
 from streams.models import Channel, Forewarning, LogLine, Sample
@@ -57,7 +58,7 @@ def supervise_node() -> str:
     tools = plans.tools()
     tools = replace(tools, by_clock=reports_by_clock(tools.ffmpeg))
     with reconciled(), attended() as preflights:
-        book = NodeLedger(settings.NODE_NAME, sources, preflights)
+        book = NodeLedger(settings.NODE_NAME, sources, preflights, wake_supervisor)
         supervise(tools, plans.policy(), book, sources)
     # Told to end: the worker must not wait for another task.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -11,7 +11,7 @@ from media_library import browse
 from media_library.models import MediaItem, Tag
 from media_library.tests.rows import item
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def titles(items: browse.Items) -> list[str]:

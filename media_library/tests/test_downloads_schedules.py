@@ -20,7 +20,7 @@ from media_library.tests import web as sites
 from media_library.tests.web import Web, web_site
 from streamsite.addresses import networks
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from media_library.playlists import (
 )
 from media_library.tests.rows import item, playlist, titles
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture

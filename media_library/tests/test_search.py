@@ -10,7 +10,7 @@ from media_library import search
 from media_library.models import MediaItem
 from media_library.search import matching
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture(params=["few match", "many match"])

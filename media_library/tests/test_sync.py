@@ -26,7 +26,7 @@ from media_library.sync import SyncError
 from media_library.tests.test_listing import ODD, put
 from streamsite.tests.database import database_url
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 Status = MediaItem.Status
 

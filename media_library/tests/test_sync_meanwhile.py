@@ -17,7 +17,7 @@ from media_library.models import Absence, MediaItem, SyncRun
 from media_library.storage import StorageError
 from media_library.tests.test_listing import put
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 FILMS = [f"films/{place}.mp4" for place in range(10)]
 

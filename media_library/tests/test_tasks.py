@@ -21,7 +21,7 @@ from media_library.tests.clips import lavfi, make, read
 HOUSE = House(96, 64, 25, 100_000, 64_000)
 Status = PreparedCopy.Status
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture(autouse=True)

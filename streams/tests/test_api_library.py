@@ -14,7 +14,7 @@ from streams.tests import rows
 from streamsite.levels import Level
 from streamsite.tests.asking import Ask, asking
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,8 @@ from streams.playout.states import AirState
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db
-SLATE = "media_library.slate.slate"
+SLATE = "media_library.slate.made"
+MAKE = "media_library.slate.slate"
 
 
 def shot(mine: Assignment) -> ledger.Snapshot:
@@ -53,7 +54,8 @@ def on_air(book: NodeLedger, at: float) -> tuple[Channel, Assignment]:
 def test_a_channel_whose_slate_is_lost_stays_on_air() -> None:
     book, now = NodeLedger("a"), time.time()
     channel, mine = on_air(book, now)
-    with patch(SLATE, side_effect=PrepareError("The disk is full.")):
+    failing = PrepareError("The disk is full.")
+    with patch(SLATE, return_value=None), patch(MAKE, side_effect=failing):
         for second in range(3):
             book._orders = None
             answer = book.exchange(now + second, [shot(mine)], [])

@@ -16,7 +16,7 @@ from streams.playout.states import AirState
 from streams.programme.values import Programme
 from streams.tests import rows
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 MORNING = datetime(2026, 5, 4, 6, 0, tzinfo=UTC)
 

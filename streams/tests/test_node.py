@@ -36,7 +36,7 @@ from streams.playout.plan import Assignment
 from streams.playout.states import AirState, OutputAir
 from streams.programme.values import BASE, Cursor
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -44,7 +44,7 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def made_slate() -> Iterator[None]:
     """A slate costs seconds of encoding and is not what is looked at here."""
-    with patch("media_library.slate.slate", return_value=(Path("/slate.mp4"), 128)):
+    with patch("media_library.slate.made", return_value=(Path("/slate.mp4"), 128)):
         yield
 
 

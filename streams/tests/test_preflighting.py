@@ -20,11 +20,12 @@ from streams.health import reach
 from streams.models import Channel, ChannelState, Output
 from streams.node import NodeLedger
 from streams.preflighting import AGAIN, Preflights, in_the_world, on_this_machine
+from streams.slate_maker import BEING_MADE
 from streams.tests import rows
 from streams.tests.bench.rtmp import free_port
 from streams.tests.bench.waiting import until
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +51,7 @@ def channel(settings: Settings) -> Channel:
         path = Path(settings.MEDIA_ROOT) / item.key
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"a film")
+    slate.slate(made.house.bare)
     return made
 
 
@@ -112,7 +114,6 @@ def test_an_item_that_is_missing_is_named(channel: Channel, settings: Settings) 
 def test_without_ffmpeg_nothing_starts(
     channel: Channel, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slate.tested(channel.house.bare)
     monkeypatch.setattr(slate, "_TESTED", set())
     settings.FFMPEG_PATH, settings.FFPROBE_PATH = "/nowhere/ffmpeg", "/nowhere/ffprobe"
     assert stops(channel) == ["ffmpeg"]
@@ -143,16 +144,18 @@ def test_with_filler_or_blocks_an_empty_playlist_stops_nothing(channel: Channel)
     assert stops(channel) == ["programme"]
 
 
-def test_a_broken_slate_is_made_anew(channel: Channel) -> None:
+def test_a_broken_slate_is_removed_and_stops_nothing(channel: Channel) -> None:
+    """The ledger has it made anew."""
     house = channel.house.bare
     path, _ = slate.slate(house)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    assert "slate" not in faults(channel)
+    assert faults(channel)["slate"] == BEING_MADE
+    assert stops(channel) == []
+    assert not path.exists()
+    slate.slate(house)
     assert path.stat().st_size == pytest.approx(len(whole), rel=0.1)
-    made = path.stat().st_mtime_ns
-    slate.tested(house)
-    assert path.stat().st_mtime_ns == made
+    assert "slate" not in faults(channel)
 
 
 # ---- destinations ----------------------------------------------------------------------------
@@ -287,7 +290,6 @@ def test_what_plays_is_taken_over_whatever_the_preflight_says(
     pad: Pad, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ordered(channel)
-    slate.tested(channel.house.bare)
     ledger = NodeLedger("a", preflights=pad.flights)
     assert ledger.exchange(time.time(), [], []) == {}
     monkeypatch.setattr("streams.node.runs_already", lambda _: True)

@@ -22,7 +22,7 @@ from streamsite.levels import TABLE, Level
 from streamsite.models import ApiKey
 from streamsite.secret import Secret
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HERE = "203.0.113.7"

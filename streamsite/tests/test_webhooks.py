@@ -29,7 +29,7 @@ from streamsite.webhooks.models import Delivery, Event
 
 __all__ = ["hook"]
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 # ---- what is written -------------------------------------------------------------------------

@@ -1,0 +1,129 @@
+"""Slates are made in the background: nothing that serves many channels waits for one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from media_library.house import House
+from media_library.prepare import PrepareError
+from media_library.slate import Slate
+from streams import slate_maker
+from streams.models import Channel, ChannelState
+from streams.node import NodeLedger
+from streams.playout.item import Item
+from streams.slate_maker import BEING_MADE, SlateMaker
+from streams.tests import rows
+from streams.tests.bench.waiting import until
+
+SLOW = House(320, 180, 25, 300_000, 64_000)
+QUICK = House(640, 360, 25, 300_000, 64_000)
+
+
+class Kitchen:
+    """Makes slates as `media_library.slate` does, but those of `SLOW` when it is let."""
+
+    def __init__(self) -> None:
+        self.let = threading.Event()
+        self.begun = threading.Event()
+        self.fault: Exception | None = None
+        self.there: set[tuple[House, Slate]] = set()
+        self.made_count = 0
+
+    def made(self, house: House, which: Slate = Slate.PAUSE) -> tuple[Path, int] | None:
+        return (Path("/slate.mp4"), 100) if (house, which) in self.there else None
+
+    def slate(self, house: House, which: Slate = Slate.PAUSE) -> tuple[Path, int]:
+        self.made_count += 1
+        if house == SLOW:
+            self.begun.set()
+            assert self.let.wait(30)
+        if self.fault is not None:
+            raise self.fault
+        self.there.add((house, which))
+        return Path("/slate.mp4"), 100
+
+
+@pytest.fixture
+def kitchen() -> Iterator[Kitchen]:
+    made = Kitchen()
+    with (
+        patch("media_library.slate.made", made.made),
+        patch("media_library.slate.slate", made.slate),
+    ):
+        yield made
+        made.let.set()
+
+
+def test_a_slow_slate_holds_up_neither_the_caller_nor_another(kitchen: Kitchen) -> None:
+    woken = threading.Event()
+    maker = SlateMaker(woken.set)
+    assert maker.find(SLOW) == BEING_MADE
+    assert kitchen.begun.wait(10)
+    assert maker.find(SLOW) == BEING_MADE
+    assert maker.find(QUICK) == BEING_MADE
+    assert woken.wait(10)
+    assert isinstance(maker.find(QUICK), Item)
+    assert maker.find(SLOW) == BEING_MADE
+    woken.clear()
+    kitchen.let.set()
+    assert woken.wait(10)
+    assert isinstance(maker.find(SLOW), Item)
+    # Asked for three times, it was made once.
+    assert kitchen.made_count == 2
+    maker.close()
+
+
+def test_one_that_cant_be_made_says_why_and_is_tried_again(
+    kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slate_maker, "RETRY_S", 0.0)
+    kitchen.fault = PrepareError("The disk is full.")
+    woken = threading.Event()
+    maker = SlateMaker(woken.set)
+    assert maker.find(QUICK) == BEING_MADE
+    assert woken.wait(10)
+    until(lambda: maker.find(QUICK) == "The slate can't be made: The disk is full.", 10, "told")
+    kitchen.fault = None
+    until(lambda: isinstance(maker.find(QUICK), Item), 10, "made")
+    maker.close()
+
+
+def test_one_that_was_deleted_is_made_anew(kitchen: Kitchen) -> None:
+    maker = SlateMaker()
+    maker.find(QUICK)
+    until(lambda: isinstance(maker.find(QUICK), Item), 10, "made")
+    kitchen.there.clear()
+    assert maker.find(QUICK) == BEING_MADE
+    until(lambda: isinstance(maker.find(QUICK), Item), 10, "made again")
+    maker.close()
+
+
+@pytest.mark.django_db
+def test_while_one_channel_s_slate_is_made_another_is_taken_up(kitchen: Kitchen) -> None:
+    waits = rows.channel(slug="slow")
+    plays = rows.channel(slug="quick")
+    for channel, house in ((waits, SLOW), (plays, QUICK)):
+        Channel.objects.filter(pk=channel.pk).update(
+            order=Channel.Order.ON,
+            width=house.width,
+            height=house.height,
+            fps=house.fps,
+            video_bitrate=house.video_bitrate,
+            audio_bitrate=house.audio_bitrate,
+        )
+    kitchen.there.add((QUICK, Slate.PAUSE))
+    woken = threading.Event()
+    book = NodeLedger("a", wake=woken.set)
+    assert set(book.exchange(time.time(), [], [])) == {plays.pk}
+    state = ChannelState.objects.get(channel=waits)
+    assert (state.state, state.cause) == ("starting", BEING_MADE)
+    kitchen.let.set()
+    assert woken.wait(10)
+    # At once, and not only when the orders are read again.
+    assert set(book.exchange(time.time(), [], [])) == {plays.pk, waits.pk}
