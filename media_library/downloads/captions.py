@@ -36,9 +36,9 @@ def parse(text: str) -> list[Cue]:
     times = [
         (at, found) for at, line in enumerate(lines) if (found := _TIMES.match(line.strip()))
     ]
-    ends = [at for at, _ in times[1:]] + [len(lines)]
+    ends = [*(at for at, _ in times), len(lines)]
     cues = []
-    for (at, found), last in zip(times, ends, strict=True):
+    for (at, found), last in zip(times, ends[1:], strict=True):
         shown = lines[at + 1 : last]
         # An empty line ends a cue; one of a space is part of it, in automatic captions.
         if "" in shown:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
@@ -89,6 +89,13 @@ class _Put:
         if self.ended is not None:
             raise self.ended
 
+    def take_back(self, since: int = 0) -> None:
+        """Remove from the storage what was put there since the first so many files."""
+        for key in self.keys[since:]:
+            with suppress(StorageError):
+                storage.delete(key)
+        del self.keys[since:]
+
     def _piece(self, count: int) -> None:
         # Called by the transfer's threads: what is raised ends the transfer.
         self.check()
@@ -104,28 +111,35 @@ def store(job: DownloadJob, outcome: Outcome, tell: Tell) -> MediaItem | None:
     """Verify, store, and make the item; None for sound alone, which no channel can play.
 
     `tell` is called about the progress, and raises what ends the job. Raises `GivenUpError`.
+    Whatever else it raises, nothing of the job stays in the storage, unless the job is another
+    worker's now or will be.
     """
-    options = Options.of(job.options)
-    folder = jobs.folder_of(job)
-    film = options.sound is Sound.NO
     tell(DownloadJob.Status.STORING, percent=93, note="", speed=None, seconds_left=None)
     put = _Put()
     try:
-        with _telling(tell, put):
-            source = _verified(folder, outcome, film=film)
-            put.size = size = source.stat().st_size
-            key = _key(job, source)
-            put.file(source, key)
-            kept = _whole(key, size)
-            extras = _extras(folder, key, outcome, put)
-        extras += _translations(folder, key, options.translate, outcome, put, tell)
-    except StorageError as error:
-        raise GivenUpError(verdict(Code.STORAGE, str(error))) from None
-    except (CancelledError, GivenUpError):
-        # After a claim that was lost they are another worker's.
-        for each in put.keys:
-            storage.delete(each)
+        return _store(job, outcome, tell, put)
+    except (ClaimLostError, OperationalError, InterfaceError):
         raise
+    except StorageError as error:
+        put.take_back()
+        raise GivenUpError(verdict(Code.STORAGE, str(error))) from None
+    except BaseException:
+        put.take_back()
+        raise
+
+
+def _store(job: DownloadJob, outcome: Outcome, tell: Tell, put: _Put) -> MediaItem | None:
+    options = Options.of(job.options)
+    folder = jobs.folder_of(job)
+    film = options.sound is Sound.NO
+    with _telling(tell, put):
+        source = _verified(folder, outcome, film=film)
+        put.size = size = source.stat().st_size
+        key = _key(job, source)
+        put.file(source, key)
+        kept = _whole(key, size)
+        extras = _extras(folder, key, outcome, put)
+    extras += _translations(folder, key, options.translate, outcome, put, tell)
 
     def finish() -> MediaItem | None:
         with transaction.atomic():
@@ -288,14 +302,32 @@ def _extras(folder: Path, key: str, outcome: Outcome, put: _Put) -> list[dict[st
     for file in sorted(folder.glob("media*")):
         if file.is_symlink() or not file.is_file():
             continue
-        suffix = file.suffix.lower()
+        suffix, language = file.suffix.lower(), file.stem.rpartition(".")[2]
         if suffix in PICTURES:
-            extras.append({"kind": "picture", "language": "", "key": f"{stem}{suffix}"})
-            put.file(file, extras[-1]["key"])
+            with _beside(f"The picture ({suffix})", outcome, put):
+                put.file(file, f"{stem}{suffix}")
+                extras.append({"kind": "picture", "language": "", "key": f"{stem}{suffix}"})
         elif suffix in {".vtt", ".srt"}:
-            language = file.stem.rpartition(".")[2]
-            extras += _subtitles(file, f"{stem}.{language}", language, outcome, put)
+            with _beside(f"The subtitles ({language})", outcome, put):
+                extras += list(_subtitles(file, f"{stem}.{language}", language, outcome, put))
     return extras
+
+
+@contextmanager
+def _beside(what: str, outcome: Outcome, put: _Put) -> Iterator[None]:
+    """Whatever goes wrong with a by-product is a warning: the film is here, and stays."""
+    before = len(put.keys)
+    try:
+        yield
+    except (CancelledError, ClaimLostError, GivenUpError, OperationalError, InterfaceError):
+        raise
+    except StorageError as error:
+        put.take_back(before)
+        outcome.warnings.append(f"{what} could not be stored: {error}")
+    except Exception as error:
+        logger.exception("download: %s", what)
+        put.take_back(before)
+        outcome.warnings.append(f"{what} could not be read ({type(error).__name__}): left out.")
 
 
 def _subtitles(
@@ -334,7 +366,8 @@ def _translations(
     made: list[dict[str, str]] = []
     for language in wanted:
         if language not in outcome.subtitles:
-            made += _translated(folder, key, language, outcome, put, tell)
+            with _beside(f"The subtitles translated into {language}", outcome, put):
+                made += _translated(folder, key, language, outcome, put, tell)
     return made
 
 

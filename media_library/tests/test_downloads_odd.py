@@ -169,6 +169,75 @@ def test_a_cancel_while_subtitles_are_stored_leaves_nothing(
     assert not [each for each in folder.rglob("*") if each.is_file()]
 
 
+# ---- by-products -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "captions",
+    [
+        "WEBVTT\n\n",
+        "WEBVTT",
+        "WEBVTT\n\nNOTE nobody speaks\n\n",
+        "WEBVTT\n\n00:99:99.999 --> nowhere\nHello\n",
+    ],
+)
+def test_subtitles_with_nothing_in_them_cost_no_film(site: Web, captions: str) -> None:
+    file = site.folder / "hls" / "en.vtt"
+    whole = file.read_text()
+    file.write_text(captions)
+    try:
+        job = worked(order(site.url("hls/master.m3u8"), subtitles=Subtitles.MANUAL))
+    finally:
+        # The site is the module's.
+        file.write_text(whole)
+    assert (job.status, job.fault) == (Status.DONE, "")
+    assert job.item is not None
+    assert job.extras == []
+
+
+def test_a_by_product_that_fails_is_a_warning(
+    site: Web, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of three forms can't be stored: none of them stays, and the film does."""
+    upload = storage.upload
+
+    def failing(source: Path, key: str, **more: Any) -> None:
+        if key.endswith(".vtt"):
+            raise storage.StorageError("The disk is full.")
+        upload(source, key, **more)
+
+    monkeypatch.setattr(storage, "upload", failing)
+    job = worked(order(site.url("hls/master.m3u8"), subtitles=Subtitles.MANUAL))
+    assert (job.status, job.extras) == (Status.DONE, [])
+    assert job.warnings == ["The subtitles (en) could not be stored: The disk is full."]
+    kept = [each.name for each in folder.rglob("*") if each.is_file()]
+    assert kept == [Path(job.key).name]
+
+
+def test_a_by_product_that_nobody_thought_of_is_a_warning(
+    site: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("media_library.downloads.captions.unrolled", broken)
+    job = worked(order(site.url("hls/master.m3u8"), subtitles=Subtitles.MANUAL))
+    assert job.status == Status.DONE
+    assert "could not be read (ZeroDivisionError)" in job.warnings[0]
+
+
+def test_after_an_error_that_nobody_thought_of_nothing_stays(
+    site: Web, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(storing, "_item", broken)
+    job = worked(order(site.url("film.mp4")))
+    assert (job.status, job.code) == (Status.FAILED, Code.INTERNAL)
+    assert not [each for each in folder.rglob("*") if each.is_file()]
+
+
 # ---- the same twice --------------------------------------------------------------------------
 
 
