@@ -104,7 +104,8 @@ def request_prepare(
             },
         )
         if not made:
-            wanted = ~Q(source_etag=F("item__etag"))
+            # A changed item is inspected first: its content may be the same.
+            wanted = ~Q(source_etag=F("item__etag")) & ~Q(item__status=MediaItem.Status.NEW)
             if again:
                 wanted |= Q(status__in=_GIVEN_UP)
             queued = _queued(etag) | {"due_at": due_at}

@@ -14,6 +14,9 @@ from typing import Final, NamedTuple
 LONGEST_TITLE: Final = 255
 #: Of the items that were there, what may vanish at once before the brake is pulled.
 MOST_GONE: Final = 0.2
+#: And what may change at once, unless it is only a few.
+MOST_CHANGED: Final = 0.2
+FEW: Final = 20
 _SPACES: Final = str.maketrans("_.-", "   ")
 
 
@@ -23,6 +26,22 @@ class Listed(NamedTuple):
     key: str
     size_bytes: int
     etag: str
+    #: LEFT_OUT, GROWING, or empty: an object like any other.
+    state: str = ""
+
+
+#: Hidden, in a trash, or an operating system's own: no media of anybody's.
+LEFT_OUT: Final = "left out"
+#: It was changed just now: it may be half of what is being copied there.
+GROWING: Final = "growing"
+#: Folders that servers and file systems keep for themselves, in lower case: Synology's
+#: thumbnails and trash, QNAP's, Windows', ext4's. All others of the kind begin with a dot.
+_SYSTEM_FOLDERS: Final = frozenset(
+    {
+        *("@eadir", "#recycle", "#snapshot", "@tmp", "@recycle", "@recently-snapshot"),
+        *("$recycle.bin", "recycler", "system volume information", "lost+found", "__macosx"),
+    }
+)
 
 
 class Row(NamedTuple):
@@ -49,6 +68,8 @@ class Verdict(IntEnum):
     ABSENT = 4
     #: Absent still: that is known. Or too new to be in the listing: that says nothing.
     MISSING = 5
+    #: New or changed, and still growing: the next sync sees.
+    WAITING = 6
 
 
 def compare(
@@ -66,10 +87,10 @@ def compare(
             yield Verdict.MISSING if row[5] or row[6] else Verdict.ABSENT, None, row
             row = next(others, None)
         if row is None or row[0] != key:
-            yield Verdict.ADDED, listed, None
+            yield Verdict.WAITING if listed[3] else Verdict.ADDED, listed, None
             continue
         if row[1] != listed[2] or row[2] != listed[1]:
-            yield Verdict.CHANGED, listed, row
+            yield Verdict.WAITING if listed[3] else Verdict.CHANGED, listed, row
         elif row[4] or row[5]:
             yield Verdict.BACK, listed, row
         else:
@@ -80,16 +101,25 @@ def compare(
         row = next(others, None)
 
 
-def brake(*, seen: int, known: int, absent: int) -> str:
-    """Why nothing may be marked as gone after this listing; empty: it may.
+def brake(*, seen: int, known: int, absent: int, changed: int = 0) -> str:
+    """Why nothing may be written of this listing but what is new; empty: it may.
 
-    `known` items were there before, `absent` of them are not in the listing of `seen` objects.
+    `known` items were there before; `absent` of them are not in the listing of `seen` objects,
+    `changed` have another version there.
     """
+    if known and changed >= FEW and changed > known * MOST_CHANGED:
+        return (
+            f"{changed} of {known} items have another version in the storage, which is more "
+            f"than {MOST_CHANGED:.0%}. Nothing was written: the library goes on with what it "
+            "has. If the files were replaced, or copied to another storage, accept it "
+            "(sync_media --accept, or the button): each is read again, and prepared again only "
+            "if its content differs."
+        )
     if not known or not absent:
         return ""
     way_out = (
         "Nothing was marked. If they were deleted on purpose, accept it (sync_media "
-        "--accept-gone, or the button); otherwise look at the bucket's name, the folder, or "
+        "--accept, or the button); otherwise look at the bucket's name, the folder, or "
         "what emptied it."
     )
     if not seen:
@@ -107,6 +137,14 @@ def title_of(key: str) -> str:
     name = key.rsplit("/", 1)[-1]
     stem = name.rsplit(".", 1)[0] or name
     return (" ".join(stem.translate(_SPACES).split()) or name)[:LONGEST_TITLE]
+
+
+def is_left_out(key: str) -> bool:
+    """Whether it is hidden, in a trash, or an operating system's own."""
+    return any(
+        (name.startswith(".") and name.strip(".")) or name.lower() in _SYSTEM_FOLDERS
+        for name in key.split("/")
+    )
 
 
 def is_media(key: str, extensions: frozenset[str]) -> bool:

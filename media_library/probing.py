@@ -20,6 +20,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from media_library import announce, bell, readiness, storage
+from media_library.fingerprint import fingerprint
 from media_library.look import Seen, look
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from media_library.prepare import Tools
@@ -52,9 +53,17 @@ def look_at(item: MediaItem, *, now: datetime) -> None:
     """
     try:
         facts = storage.facts(item.key)
+
+        def read(start: int, length: int) -> bytes:
+            return storage.read(item.key, start, length, etag=facts.etag)
+
+        content = fingerprint(facts.size_bytes, read) if facts.size_bytes else ""
+        if _is_known(item, facts, content):
+            _keep_known(item, facts, now)
+            return
         seen = look(
             storage.locate(item.key),
-            lambda start, length: storage.read(item.key, start, length, etag=facts.etag),
+            read,
             facts.size_bytes,
             tools=Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH),
             name=item.key,
@@ -70,6 +79,8 @@ def look_at(item: MediaItem, *, now: datetime) -> None:
         fault="",
         size_bytes=facts.size_bytes,
         etag=facts.etag,
+        fingerprint=content,
+        fingerprint_etag=facts.etag,
         duration_seconds=None if found.seconds is None else float(found.seconds),
         width=found.width,
         height=found.height,
@@ -102,6 +113,37 @@ def look_at(item: MediaItem, *, now: datetime) -> None:
         bell.prepare()
 
 
+def _is_known(item: MediaItem, facts: storage.Facts, content: str) -> bool:
+    """Whether the content was inspected before, under another etag."""
+    inspected = item.duration_seconds is not None and item.video_codec
+    renamed = item.fingerprint_etag != facts.etag
+    return bool(inspected and renamed and content and item.fingerprint == content)
+
+
+def _keep_known(item: MediaItem, facts: storage.Facts, now: datetime) -> None:
+    """What was inspected and prepared of the content holds for its new etag too."""
+    with transaction.atomic():
+        kept = _as_it_was(item).update(
+            status=Status.PROBED,
+            fault="",
+            size_bytes=facts.size_bytes,
+            etag=facts.etag,
+            fingerprint_etag=facts.etag,
+            probed_at=now,
+            probe_claimed_at=None,
+            probe_attempts=0,
+            misses=0,
+            missing_since=None,
+        )
+        if kept:
+            copies = PreparedCopy.objects.filter(item=item, source_etag=item.fingerprint_etag)
+            copies.update(source_etag=facts.etag)
+    if kept:
+        readiness.settle(item.pk)
+    else:
+        bell.probe()
+
+
 def may_pass(error: ProbeError | StorageError) -> bool:
     """Whether it is the way to the file that failed, not the file."""
     if isinstance(error, StorageError):
@@ -113,7 +155,12 @@ def fault(item: MediaItem, words: str) -> None:
     """The item can't be played, and why, unless it was changed since it was read."""
     with transaction.atomic():
         if _as_it_was(item).update(
-            status=Status.FAULT, fault=words, probe_claimed_at=None, probe_attempts=0
+            status=Status.FAULT,
+            fault=words,
+            # Under whatever name it comes again, it is inspected anew.
+            fingerprint="",
+            probe_claimed_at=None,
+            probe_attempts=0,
         ):
             announce.faults([item.pk], words)
 

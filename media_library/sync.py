@@ -29,7 +29,15 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from media_library import storage, sync_rows
-from media_library.catalogue import Listed, Row, Verdict, brake, compare, is_media
+from media_library.catalogue import (
+    LEFT_OUT,
+    Listed,
+    Row,
+    Verdict,
+    brake,
+    compare,
+    is_media,
+)
 from media_library.models import SyncRun
 from media_library.storage import StorageError
 from media_library.sync_rows import MOST_WRITES, Batch, ClaimLostError
@@ -45,8 +53,11 @@ MOST_COMPARED: Final = 20_000
 #: Seconds between two signs of life, and looks at the clock in objects.
 TELL_EVERY: Final = 1.0
 LOOK_EVERY: Final = 256
-#: Differences kept to be shown.
+#: Differences kept to be shown, and of these what is no media at all.
 SHOWN: Final = 100
+SHOWN_LEFT_OUT: Final = 10
+#: After a sync that saw files grow, the next one.
+GROWN_AFTER: Final = timedelta(seconds=45)
 #: Runs older than this are removed.
 KEPT: Final = timedelta(days=90)
 
@@ -116,13 +127,15 @@ def work(run_id: int) -> str:
 def sync_on_schedule() -> str:
     """Start one when SYNC_MINUTES have passed since the last, or one was left. Each minute."""
     last = SyncRun.objects.order_by("-started_at").first()
-    if not settings.SYNC_MINUTES and not _is_to_be_gone_on_with():
+    settled = last is not None and _has_settled(last)
+    if not settings.SYNC_MINUTES and not settled and not _is_to_be_gone_on_with():
         return "Not by schedule: SYNC_MINUTES is 0."
     every = timedelta(minutes=settings.SYNC_MINUTES)
     if (
         last is not None
         and last.status != SyncRun.Status.RUNNING
         and last.started_at > timezone.now() - every
+        and not settled
     ):
         return "Not yet."
     try:
@@ -141,6 +154,15 @@ def _is_to_be_gone_on_with() -> bool:
         return True
     _end(run, SyncRun.Status.FAILED, "It was left unfinished: start another.")
     return False
+
+
+def _has_settled(run: SyncRun) -> bool:
+    """Whether files that grew when it saw them are to be looked for again."""
+    if not run.growing or run.ended_at is None or run.dry:
+        return False
+    # A recording may grow for hours, and a large library take minutes.
+    pause = max(GROWN_AFTER, 10 * (run.ended_at - run.started_at))
+    return run.ended_at < timezone.now() - pause
 
 
 def _is_open_and_dry(run: SyncRun) -> bool:
@@ -295,7 +317,7 @@ class Worker:
 
     def _compare(self) -> None:
         run, batch = self.run, self._batch
-        listing = self._lister(run.after)
+        listing = self._media(self._lister(run.after))
         rows = sync_rows.rows(run.after, run.started_at)
         pending, told = 0, time.monotonic()
         for verdict, listed, row in compare(listing, rows):
@@ -304,6 +326,9 @@ class Worker:
             if verdict is Verdict.SAME and row is not None:
                 run.unchanged += 1
                 key = row[0]
+            elif verdict is Verdict.WAITING and listed is not None:
+                run.growing += row is not None or is_media(listed.key, self._extensions)
+                key = listed.key
             else:
                 key = self._take(verdict, listed, row)
             if len(batch.added) >= MOST_WRITES or pending % LOOK_EVERY == 0:
@@ -317,6 +342,16 @@ class Worker:
                     batch, pending, told = self._batch, 0, now
         if pending:
             self._flush(key)
+
+    def _media(self, listing: Iterator[Listed]) -> Iterator[Listed]:
+        """Without what is hidden, in a trash or the like, which is counted."""
+        for listed in listing:
+            if listed.state != LEFT_OUT:
+                yield listed
+                continue
+            self.run.left_out += 1
+            if self.run.left_out <= SHOWN_LEFT_OUT and len(self.run.differences) < SHOWN:
+                self.run.differences.append([LEFT_OUT, listed.key])
 
     def _take(self, verdict: Verdict, listed: Listed | None, row: Row | None) -> str:
         """Into the batch, and the key of it. A dry run counts only."""
@@ -368,7 +403,8 @@ class Worker:
     def _settle(self) -> None:
         """The listing is complete: only now is anything said of what was not in it."""
         run = self.run
-        fault = brake(seen=run.seen, known=run.known, absent=run.absent)
+        changed = run.changed if run.dry else sync_rows.noted_changes(run)
+        fault = brake(seen=run.seen, known=run.known, absent=run.absent, changed=changed)
         if fault and not run.accept_gone:
             run.gone = 0
             sync_rows.touch(run, self.claim)

@@ -99,7 +99,7 @@ def write(run: SyncRun, batch: Batch, claim: str) -> float:
         if batch.added:
             run.added += _add(cursor, batch.added, timezone.now())
         if batch.changed:
-            run.changed += _change(cursor, batch.changed)
+            run.changed += _note_changed(cursor, run, batch.changed)
         if batch.back:
             run.changed += _welcome_back(batch.back)
         if batch.absent:
@@ -111,8 +111,8 @@ def write(run: SyncRun, batch: Batch, claim: str) -> float:
 def _note(cursor: CursorWrapper, run: SyncRun, absent: list[int]) -> int:
     """Note those items that are still there: people delete some meanwhile."""
     statement = (
-        f"INSERT INTO {Absence._meta.db_table} (run_id, item_id) "  # noqa: S608, SLF001
-        f"SELECT %s, id FROM {_TABLE} WHERE id = %s"
+        f"INSERT INTO {Absence._meta.db_table} (run_id, item_id, before, etag) "  # noqa: S608, SLF001
+        f"SELECT %s, id, '', '' FROM {_TABLE} WHERE id = %s"
     )
     if connection.vendor == "postgresql":
         # Nor may they be deleted before this is committed.
@@ -121,10 +121,35 @@ def _note(cursor: CursorWrapper, run: SyncRun, absent: list[int]) -> int:
     return int(cursor.rowcount)
 
 
+def _note_changed(
+    cursor: CursorWrapper, run: SyncRun, changed: list[tuple[Listed, Row]]
+) -> int:
+    """Note what the storage has another version of."""
+    statement = (
+        f"INSERT INTO {Absence._meta.db_table} "  # noqa: S608, SLF001
+        "(run_id, item_id, before, etag, size_bytes) "
+        f"SELECT %s, id, %s, %s, %s FROM {_TABLE} WHERE id = %s"
+    )
+    if connection.vendor == "postgresql":
+        statement = statement.replace(", %s FROM", ", %s::bigint FROM") + " FOR KEY SHARE"
+    values = [
+        (run.pk, row.etag, listed.etag, listed.size_bytes, row.pk) for listed, row in changed
+    ]
+    cursor.executemany(statement, values)
+    return int(cursor.rowcount)
+
+
+def noted_changes(run: SyncRun) -> int:
+    return Absence.objects.filter(run=run).exclude(etag="").count()
+
+
 def touch(run: SyncRun, claim: str) -> None:
     """Write the run's progress, which is a sign of life too. Raises `ClaimLostError`."""
     run.heard_at = timezone.now()
-    names = ("after", "seen", "added", "changed", "absent", "gone", "unchanged", "heard_at")
+    names = (
+        *("after", "seen", "added", "changed", "absent", "gone", "unchanged"),
+        *("left_out", "growing", "heard_at"),
+    )
     mine = SyncRun.objects.filter(pk=run.pk, claim=claim, status=SyncRun.Status.RUNNING)
     values = {name: getattr(run, name) for name in names}
     if not mine.update(**values, differences=run.differences):
@@ -133,7 +158,7 @@ def touch(run: SyncRun, claim: str) -> None:
 
 def _add(cursor: CursorWrapper, listed: list[Listed], now: datetime) -> int:
     added_at = connection.ops.adapt_datetimefield_value(now)
-    new = [(key, title_of(key), size, etag) for key, size, etag in listed]
+    new = [(one.key, title_of(one.key), one.size_bytes, one.etag) for one in listed]
     # Each page of the titles' index is visited once: a tenth less time than in the keys' order.
     new.sort(key=itemgetter(1))
     if connection.vendor == "postgresql":
@@ -180,15 +205,20 @@ def _literal(default: object) -> str:
     return f"'{text}'"
 
 
-def _change(cursor: CursorWrapper, changed: list[tuple[Listed, Row]]) -> int:
-    """Only rows that are as they were read: who changed one meanwhile knew it better."""
-    cursor.executemany(
-        f"UPDATE {_TABLE} SET size_bytes = %s, etag = %s, status = 'new', fault = '', "  # noqa: S608
-        "probed_at = NULL, probe_claimed_at = NULL, probe_attempts = 0, misses = 0, "
-        "missing_since = NULL WHERE id = %s AND etag = %s",
-        [(size, etag, row.pk, row.etag) for (_, size, etag), row in changed],
-    )
-    return int(cursor.rowcount)
+def _change(changed: list[Absence]) -> int:
+    """Have them inspected. What is prepared of them plays on until that is done.
+
+    Only rows that are as they were read: who changed one meanwhile knew it better. Returns
+    how many.
+    """
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"UPDATE {_TABLE} SET size_bytes = %s, etag = %s, status = 'new', "  # noqa: S608
+            "fault = '', probed_at = NULL, probe_claimed_at = NULL, probe_attempts = 0, "
+            "misses = 0, missing_since = NULL WHERE id = %s AND etag = %s",
+            [(note.size_bytes, note.etag, note.item_id, note.before) for note in changed],
+        )
+        return int(cursor.rowcount) if changed else 0
 
 
 def _welcome_back(found: list[int]) -> int:
@@ -214,22 +244,24 @@ def _welcome_back(found: list[int]) -> int:
 
 
 def settle_absences(run: SyncRun, claim: str) -> float:
-    """Count the run's absences as misses, and mark whom two listings missed: one batch of them.
+    """Carry out what the run noted, one batch of it.
 
-    A note is removed in the transaction that heeds it, so a resumed run heeds none twice.
+    Changed items are to be inspected. Absences count as misses, and whom two listings missed is
+    marked. A note is removed in the transaction that heeds it: a resumed run heeds none twice.
     Seconds it took; 0 when no note was left. Raises `ClaimLostError`.
     """
     with transaction.atomic():
         began = time.monotonic()
-        notes = list(
-            Absence.objects.filter(run=run).order_by("pk").values_list("pk", "item")[:1000]
-        )
+        notes = list(Absence.objects.filter(run=run).order_by("pk")[:1000])
         if not notes:
             return 0.0
         for start in range(0, len(notes), 500):
             some = notes[start : start + 500]
+            changed = [note for note in some if note.etag]
+            # Others changed the rest meanwhile.
+            run.changed -= len(changed) - _change(changed)
             items = MediaItem.objects.filter(
-                pk__in=[item for _, item in some], missing_since=None
+                pk__in=[note.item_id for note in some if not note.etag], missing_since=None
             )
             items.update(misses=F("misses") + 1)
             enough = items if run.accept_gone else items.filter(misses__gte=2)
@@ -238,7 +270,7 @@ def settle_absences(run: SyncRun, claim: str) -> float:
                 status=MediaItem.Status.FAULT, fault=FAULT, missing_since=timezone.now()
             )
             announce.faults(lost, FAULT)
-            Absence.objects.filter(pk__in=[pk for pk, _ in some]).delete()
+            Absence.objects.filter(pk__in=[note.pk for note in some]).delete()
         touch(run, claim)
     return time.monotonic() - began
 

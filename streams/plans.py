@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import structlog
 from django.conf import settings
-from django.db.models import F
+from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -137,6 +137,14 @@ def _stood(state: ChannelState, name: str) -> dict[str, Cursor]:
         return {}
 
 
+#: Of copies that were made once: what a worker is at is replaced when the new one is whole.
+_PLAYABLE: Final = (
+    PreparedCopy.Status.READY,
+    PreparedCopy.Status.QUEUED,
+    PreparedCopy.Status.RUNNING,
+)
+
+
 def _listed(playlist: int | None, house: House, kind: Kind) -> tuple[Entry, ...]:
     if playlist is None:
         return ()
@@ -146,19 +154,22 @@ def _listed(playlist: int | None, house: House, kind: Kind) -> tuple[Entry, ...]
         item__status=MediaItem.Status.FAULT
     )
     entries = list(whole.select_related("item"))
-    ready = PreparedCopy.objects.filter(
+    made = PreparedCopy.objects.filter(
         item__entries__playlist=playlist,
-        item__etag=F("source_etag"),
         # While a new logo is burnt in, copies with the old one or none play on.
         house__startswith=house.bare.signature,
-        status=PreparedCopy.Status.READY,
-    ).order_by("made_at", "pk")
-    copies: dict[int, PreparedCopy] = {}
-    for copy in ready:
-        best = copies.get(copy.item_id)
-        fits = House.of(copy.house).bare == house.bare
-        if fits and (best is None or best.house != house.signature):
-            copies[copy.item_id] = copy
+        # While the file's new content is prepared, the copy of the old one plays on.
+        status__in=_PLAYABLE,
+        frames__gt=0,
+    ).exclude(key="")
+    exact, current = Q(house=house.signature), Q(source_etag=F("item__etag"))
+    best_last = made.alias(
+        is_exact=Case(When(exact, then=Value(1)), default=Value(0)),
+        is_current=Case(When(current, then=Value(1)), default=Value(0)),
+    ).order_by("is_current", "is_exact", "made_at", "pk")
+    copies = {
+        copy.item_id: copy for copy in best_last if House.of(copy.house).bare == house.bare
+    }
     return tuple(_entry(entry, copies.get(entry.item_id), kind, house) for entry in entries)
 
 

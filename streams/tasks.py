@@ -79,7 +79,8 @@ def prepare_playlists() -> str:
         late: list[PreparedCopy] = []
         for item, copy in _soonest_first(house, wanted):
             due_at = wanted[item.pk]
-            if copy is None or copy.source_etag != item.etag:
+            changed = copy is not None and copy.source_etag != item.etag
+            if copy is None or (changed and item.status != MediaItem.Status.NEW):
                 request_prepare(item, house, due_at=due_at)
                 asked += 1
             elif copy.status == PreparedCopy.Status.QUEUED and _moved(copy.due_at, due_at, now):

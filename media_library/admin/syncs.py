@@ -32,7 +32,7 @@ class SyncRunAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     change_form_outer_before_template = "media_library/head.html"
     fields = (
         *("started_at", "started_by", "result", "lasted", "fault", "known", "seen", "added"),
-        *("changed", "absent", "gone", "unchanged", "others", "found"),
+        *("changed", "absent", "gone", "unchanged", "others", "left_out", "growing", "found"),
     )
     readonly_fields = ("result", "lasted", "others", "found")
 

@@ -26,7 +26,8 @@ Outcome = Literal["running", "done", "braked", "failed"]
 class SyncDetail(Told):
     """`known`: items before it; `seen`: objects listed so far; `gone`: missed twice.
 
-    `differences`: the first of them, each with what happened and the key.
+    `left_out`: hidden, in a trash or the like; `growing`: changed within half a minute, to be
+    taken up once they rest. `differences`: the first, each with what happened and the key.
     """
 
     id: int
@@ -42,12 +43,14 @@ class SyncDetail(Told):
     absent: int
     gone: int
     unchanged: int
+    left_out: int
+    growing: int
     fault: str
     differences: list[list[str]]
 
 
 class NewSync(Body):
-    """`dry`: only tell what would change. `accept_gone`: what is missing is really gone."""
+    """`dry`: only tell what would change. `accept_gone`: believe what is gone or changed."""
 
     dry: bool = False
     accept_gone: bool = False

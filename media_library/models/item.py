@@ -80,6 +80,15 @@ class MediaItem(models.Model):
 
     size_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     etag = models.CharField(max_length=128, blank=True)
+    fingerprint = models.CharField(
+        max_length=64,
+        blank=True,
+        editable=False,
+        help_text="Of the content that was inspected last, whatever the storage calls it.",
+    )
+    fingerprint_etag = models.CharField(
+        max_length=128, blank=True, editable=False, help_text="What it was called then."
+    )
     duration_seconds = models.FloatField(null=True, blank=True)
     width = models.PositiveIntegerField(null=True, blank=True)
     height = models.PositiveIntegerField(null=True, blank=True)

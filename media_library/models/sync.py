@@ -45,6 +45,12 @@ class SyncRun(models.Model):
         default=0, help_text="Of these, marked as missing: absent for the second time."
     )
     unchanged = models.PositiveIntegerField(default=0)
+    left_out = models.PositiveIntegerField(
+        default=0, help_text="Hidden files, trash folders and the like, which are no media."
+    )
+    growing = models.PositiveIntegerField(
+        default=0, help_text="Files changed within half a minute: taken up once they rest."
+    )
     differences = models.JSONField(
         default=list, blank=True, help_text="The first of them: what happened, and the key."
     )
@@ -71,17 +77,23 @@ class SyncRun(models.Model):
     @property
     def other_kinds(self) -> int:
         """Objects seen that are no films by their extension."""
-        return max(0, self.seen - self.added - self.changed - self.unchanged)
+        known = self.added + self.changed + self.unchanged + self.growing
+        return max(0, self.seen - known)
 
 
 class Absence(models.Model):
-    """An item that a sync did not find so far. Noted in the batch that moves its cursor.
+    """An item that a sync did not find so far, or not as it was.
 
-    What comes of it is decided when the listing is complete.
+    Noted in the batch that moves its cursor. What comes of it is decided when the listing is
+    complete.
     """
 
     run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="absences")
     item = models.ForeignKey(MediaItem, on_delete=models.CASCADE, related_name="absences")
+    # Of one that was found changed: what it was, and what it is.
+    before = models.CharField(max_length=128, blank=True)
+    etag = models.CharField(max_length=128, blank=True)
+    size_bytes = models.PositiveBigIntegerField(null=True, blank=True)
 
     class Meta:
         constraints: ClassVar = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 import structlog
 from django.conf import settings
 
-from media_library.catalogue import Listed
+from media_library.catalogue import GROWING, LEFT_OUT, Listed, is_left_out
 from media_library.storage.backends import LONGEST_KEY, PATIENT, is_key, is_local, own_client
 from media_library.storage.door import folder_etag
 from media_library.storage.errors import StorageError, told
@@ -23,6 +24,11 @@ RESERVED: Final = ("logos/", "prepared/", "thumbnails/")
 UPLOADS: Final = ".uploads"
 #: Keys of one page: the most that S3 and R2 give.
 PAGE: Final = 1000
+#: Seconds for which a file has to be as it is before it counts as whole: copying writes all the
+#: time.
+SETTLED_AFTER_S: Final = 30.0
+#: Seconds by which a file server's clock may be ahead of ours.
+CLOCKS_DIFFER_S: Final = 600.0
 #: No character comes after this one, so it stands behind all that begins with a prefix.
 _LAST: Final = "\U0010ffff"
 
@@ -30,12 +36,17 @@ _LAST: Final = "\U0010ffff"
 def listing(after: str = "") -> Iterator[Listed]:
     """All objects behind the key `after`, in the order of their keys' UTF-8 bytes.
 
-    That is also the order of Python's strings. Left out are what streamsite keeps there itself,
+    That is also the order of Python's strings. What is hidden or in a trash comes as LEFT_OUT,
+    in a folder as one for all that is below, and a file that may still grow as GROWING. Not
+    among them are what streamsite keeps there itself,
     folders' own objects, and names that the door would refuse: those are counted in the log.
     Raises `StorageError`, also in the middle: what came until then is no complete listing.
     """
     odd = 0
     for listed in _walk(after) if is_local() else _pages(after):
+        if is_left_out(listed.key):
+            yield listed._replace(state=LEFT_OUT)
+            continue
         if not is_key(listed.key) or len(listed.key.encode()) > LONGEST_KEY:
             odd += 1
             continue
@@ -93,21 +104,31 @@ class _Walk:
         self.root = Path(settings.MEDIA_ROOT).resolve()
         self.after = after
         self.unreadable = 0
+        self.now = time.time()
 
     def below(self, folder: Path, prefix: str) -> Iterator[Listed]:
         for key, path in self._entries(folder, prefix):
             if key.endswith("/"):
                 if key in RESERVED or key == f"{UPLOADS}/":
                     continue
+                if is_left_out(key):
+                    if key > self.after:
+                        yield Listed(key, 0, "")
                 # All of it may lie before the key where the listing begins.
-                if key + _LAST > self.after:
+                elif key + _LAST > self.after:
                     yield from self.below(path, key)
             elif key > self.after:
                 try:
                     stat = path.stat()
                 except FileNotFoundError:
                     continue
-                yield Listed(key, stat.st_size, folder_etag(stat))
+                state = GROWING if self._may_grow(stat) else ""
+                yield Listed(key, stat.st_size, folder_etag(stat), state)
+
+    def _may_grow(self, stat: os.stat_result) -> bool:
+        # A clock of a file server's own may be ahead; one of a camera's may be years ahead.
+        age = self.now - stat.st_mtime
+        return -CLOCKS_DIFFER_S < age < SETTLED_AFTER_S
 
     def _entries(self, folder: Path, prefix: str) -> list[tuple[str, Path]]:
         """Keys and paths in order. A directory's key ends in "/", as its files' keys go on."""

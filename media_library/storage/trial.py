@@ -14,6 +14,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 
+from media_library.catalogue import LEFT_OUT, is_left_out
 from media_library.storage import backends
 from media_library.storage.backends import is_local, own_client
 from media_library.storage.errors import sentence, told
@@ -62,14 +63,14 @@ def holds_nothing() -> bool:
         root = Path(settings.MEDIA_ROOT)
         with told(f"The media folder {root}"):
             return not _has_file(root, {name.rstrip("/") for name in (*RESERVED, UPLOADS)})
-    return next(listing(), None) is None
+    return all(listed.state == LEFT_OUT for listed in listing())
 
 
 def _has_file(folder: Path, left_out: Collection[str]) -> bool:
     """Found at the first one: the folder may hold a million."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name in left_out or entry.name.startswith("."):
+            if entry.name in left_out or is_left_out(entry.name):
                 continue
             if not entry.is_dir() or _has_file(Path(entry.path), ()):
                 return True

@@ -18,6 +18,12 @@ from streamsite.addresses import networks
 from streamsite.secret import Secret
 
 
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that a test has just written count as whole."""
+    monkeypatch.setattr("media_library.storage.listed.SETTLED_AFTER_S", 0.0)
+
+
 @pytest.fixture
 def folder(settings: Settings, tmp_path: Path) -> Path:
     """The storage is a folder of this test's own."""

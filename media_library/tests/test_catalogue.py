@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media_library.catalogue import Listed, Row, Verdict, brake, compare, is_media, title_of
+from media_library.catalogue import (
+    GROWING,
+    Listed,
+    Row,
+    Verdict,
+    brake,
+    compare,
+    is_left_out,
+    is_media,
+    title_of,
+)
 
 #: Few letters, so that both sides meet; the last two sort otherwise in UTF-16 than in UTF-8.
 NAMES = st.text("a/é\uffee😀", min_size=1, max_size=4)
@@ -86,7 +96,64 @@ def test_the_brake(seen: int, known: int, absent: int, words: str) -> None:
     said = brake(seen=seen, known=known, absent=absent)
     assert said.startswith(words)
     assert bool(said) == bool(words)
-    assert not said or "--accept-gone" in said
+    assert not said or "--accept, or" in said
+
+
+@pytest.mark.parametrize(
+    ("known", "changed", "stops"),
+    [
+        (1300, 1300, True),
+        (100, 21, True),
+        (100, 20, False),
+        # A few may change in a small library: somebody replaced them.
+        (5, 5, False),
+        (19, 19, False),
+        (0, 50, False),
+    ],
+)
+def test_the_brake_knows_a_change_of_everything(
+    known: int, changed: int, *, stops: bool
+) -> None:
+    said = brake(seen=known, known=known, absent=0, changed=changed)
+    assert bool(said) is stops
+    assert not stops or said.startswith(f"{changed} of {known} items have another version")
+
+
+@pytest.mark.parametrize(
+    ("key", "left_out"),
+    [
+        ("._x.mp4", True),
+        (".hidden", True),
+        ("shows/._x.mp4", True),
+        (".Trash-1000/files/x.mp4", True),
+        ("films/@eaDir/x.mp4/SYNO.mp4", True),
+        ("#recycle/x.mp4", True),
+        ("lost+found/x.mp4", True),
+        (".stversions/x.mp4", True),
+        ("$RECYCLE.BIN/S-1-5/x.mp4", True),
+        ("System Volume Information/x.mp4", True),
+        ("films/", False),
+        ("films/x.mp4", False),
+        ("a.b/x..mp4", False),
+        ("recycle/lost and found.mp4", False),
+        ("#1/@home/$100.mp4", False),
+        # Names that no storage takes are another matter.
+        ("a/../b.mp4", False),
+    ],
+)
+def test_what_is_hidden_or_in_a_trash_is_left_out(key: str, *, left_out: bool) -> None:
+    assert is_left_out(key) is left_out
+
+
+def test_a_growing_file_waits_and_says_nothing_of_what_was_there() -> None:
+    new = Listed("a.mp4", 10, "e1", GROWING)
+    old = Listed("b.mp4", 10, "e2", GROWING)
+    row = Row("b.mp4", "e1", 9, 7, 0, missing=False)
+    found = list(compare([new, old], [row]))
+    assert found == [(Verdict.WAITING, new, None), (Verdict.WAITING, old, row)]
+    # One that only was touched a moment ago, and is as it was.
+    same = row._replace(etag="e2", size_bytes=10)
+    assert list(compare([old], [same])) == [(Verdict.SAME, old, same)]
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_the_brake_ends_it_with_a_sentence_and_accepting_lets_it_through(either:
     put("a.mp4", "b.mp4")
     said("sync_media")
     storage.delete("a.mp4")
-    text = said("sync_media", "--json", fails="1 of 2 items .* --accept-gone")
+    text = said("sync_media", "--json", fails="1 of 2 items .* --accept")
     assert last_line(text)["gone"] == 0
     assert last_line(said("sync_media", "--json", "--accept-gone"))["gone"] == 1
 

@@ -43,6 +43,7 @@ def told(run: SyncRun) -> dict[str, Any]:
 
 _COUNTS: Final = (
     *("known", "seen", "added", "changed", "absent", "gone", "unchanged", "other_kinds"),
+    *("left_out", "growing"),
 )
 
 
@@ -66,10 +67,10 @@ def start(request: HttpRequest, dry: bool) -> HttpResponseBase:
 @require_POST
 @staff(ADD)
 def accept_gone(request: HttpRequest) -> HttpResponseBase:
-    """After a brake: what is missing is really gone. Asks back unless `confirmed`."""
+    """After a brake: take what is gone or changed for true. Asks back unless `confirmed`."""
     if request.POST.get("confirmed") == "1":
         return _start(request, accept_gone=True)
-    context = {**admin.site.each_context(request), "title": "Are they really gone?"}
+    context = {**admin.site.each_context(request), "title": "Accept what the storage has now?"}
     context["run"] = SyncRun.objects.filter(status=SyncRun.Status.BRAKED).first()
     return TemplateResponse(request, "media_library/sync_confirm.html", context)
 

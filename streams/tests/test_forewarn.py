@@ -172,7 +172,7 @@ def test_the_time_for_asking_the_storage_is_bounded(media: Path) -> None:
 
 def test_what_is_not_prepared_is_told_by_what_becomes_of_it(channel: Channel) -> None:
     first, second = MediaItem.objects.order_by("title")
-    PreparedCopy.objects.filter(item=first).update(status="queued")
+    PreparedCopy.objects.filter(item=first).update(status="queued", key="", frames=None)
     PreparedCopy.objects.filter(item=second).update(status="fault", fault="No space.")
     verify_ahead()
     found = told()
@@ -248,7 +248,9 @@ def hook(settings: Settings) -> Iterator[Hook]:
 def test_each_warning_is_told_once_and_again_only_where_nobody_took_it(
     channel: Channel, media: Path, hook: Hook
 ) -> None:
-    PreparedCopy.objects.filter(item__title="First").update(status="queued")
+    PreparedCopy.objects.filter(item__title="First").update(
+        status="queued", key="", frames=None
+    )
     (media / "second.mp4").unlink()
     hook.status = 500
     # What will be on air all the same is no reason to wake anybody.

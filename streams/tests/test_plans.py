@@ -57,13 +57,46 @@ def test_an_item_is_played_from_its_copy_where_there_is_one(
 
 
 @pytest.mark.parametrize(
-    "fields", [{"source_etag": "of another content"}, {"status": "queued"}]
+    "fields",
+    [
+        {"status": "queued", "key": "", "frames": None},
+        {"status": "running", "key": "", "frames": None},
+        {"status": "fault"},
+        {"status": "cancelled", "source_etag": "of another content"},
+    ],
 )
-def test_a_copy_of_another_content_or_in_the_making_is_not_played(
+def test_a_copy_that_was_never_made_or_failed_is_not_played(
     channel: Channel, first: MediaItem, fields: dict[str, Any]
 ) -> None:
     copy(first, **fields)
     assert items(channel)[0].mode is Mode.TRANSCODE
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"source_etag": "of the content before"},
+        {"status": "queued"},
+        {"status": "running", "source_etag": "of the content before"},
+    ],
+)
+def test_the_old_copy_plays_until_the_new_one_is_ready(
+    channel: Channel, first: MediaItem, fields: dict[str, Any]
+) -> None:
+    made = copy(first, **fields)
+    MediaItem.objects.filter(pk=first.pk).update(status=MediaItem.Status.NEW)
+    found = items(channel)[0]
+    assert (found.mode, found.key) == (Mode.PREPARED, made.key)
+
+
+def test_a_copy_of_the_present_content_goes_before_one_with_the_logo(
+    channel: Channel, first: MediaItem
+) -> None:
+    channel.logo = "0123456789abcdef"
+    channel.save()
+    copy(first, BRANDED, source_etag="of the content before")
+    current = copy(first)
+    assert items(channel)[0].key == current.key
 
 
 def test_a_copy_made_again_is_another_edition(channel: Channel, first: MediaItem) -> None:

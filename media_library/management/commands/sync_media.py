@@ -23,9 +23,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="Only show the difference.")
         parser.add_argument(
+            "--accept",
             "--accept-gone",
+            dest="accept_gone",
             action="store_true",
-            help="Mark all that is not there any more at once, however much it is.",
+            help="Take what is gone or changed for true, however much it is.",
         )
         parser.add_argument("--json", action="store_true", help="End with one line of JSON.")
 
@@ -55,6 +57,10 @@ class Command(BaseCommand):
             waiting = run.absent - run.gone if run.status == SyncRun.Status.DONE else 0
             missed = f" {waiting} absent: marked if the next sync does not find them either."
             self.stdout.write(f"{words}.{missed if waiting else ''}")
+            if run.left_out:
+                self.stdout.write(f"{run.left_out} left out: hidden, in a trash or the like.")
+            if run.growing:
+                self.stdout.write(f"{run.growing} still growing: taken up once they rest.")
         if run.status != SyncRun.Status.DONE:
             raise CommandError(run.fault)
 

@@ -21,7 +21,7 @@
     root.dataset.status = sync.status;
     part("label").textContent = sync.dry ? `${sync.label} (only shown)` : sync.label;
     part("who").textContent = sync.started_by ? `by ${sync.started_by}` : "";
-    for (const name of ["seen", "added", "changed", "absent", "gone", "unchanged", "other_kinds"]) part(name).textContent = number(sync[name]);
+    for (const name of ["seen", "added", "changed", "absent", "gone", "unchanged", "other_kinds", "left_out", "growing"]) part(name).textContent = number(sync[name]);
     part("fault").textContent = sync.fault;
     part("fault").hidden = !sync.fault;
     running = sync.status === "running" ? sync : null;
