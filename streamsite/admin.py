@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser, PermissionsMixin
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
@@ -20,12 +22,21 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from streamsite import keys
 from streamsite.history import WithKeys
-from streamsite.levels import Level
+from streamsite.levels import Level, permissions_of
 from streamsite.models import ApiKey, KeyChange, checked_networks
+from streamsite.queue_admin import QueueAdmin, ScheduleAdmin, TaskAdmin
 from streamsite.secret import Secret
 from streamsite.webhook_admin import DeliveryAdmin, EndpointAdmin
 
-__all__ = ["ApiKeyAdmin", "DeliveryAdmin", "EndpointAdmin", "KeyChangeAdmin"]
+__all__ = [
+    "ApiKeyAdmin",
+    "DeliveryAdmin",
+    "EndpointAdmin",
+    "KeyChangeAdmin",
+    "QueueAdmin",
+    "ScheduleAdmin",
+    "TaskAdmin",
+]
 
 _COLOURS = {
     ApiKey.State.ACTIVE.value: "success",
@@ -62,6 +73,22 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
             "concurrent_downloads",
             "bytes_per_day",
         )
+
+    #: Who mints; set by the admin.
+    user: AbstractBaseUser | AnonymousUser | None = None
+
+    def clean_level(self) -> str:
+        """Nobody mints a key that may more than he may himself."""
+        chosen = Level(self.cleaned_data["level"])
+        lacking = set[str]()
+        if isinstance(self.user, PermissionsMixin):
+            lacking = {each for each in permissions_of(chosen) if not self.user.has_perm(each)}
+        if lacking:
+            raise forms.ValidationError(
+                f"A key of {chosen} may do what you may not: {', '.join(sorted(lacking)[:3])}"
+                f"{' and more' if len(lacking) > 3 else ''}. Choose a lower level."  # noqa: PLR2004
+            )
+        return chosen.value
 
     def clean_expires_at(self) -> Any:
         chosen = self.cleaned_data["expires_at"]
@@ -119,6 +146,11 @@ class ApiKeyAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         revoke = self.admin_site.admin_view(self.revoke_view)
         own = path("<int:pk>/revoke/", revoke, name="streamsite_apikey_revoke")
         return [own, *super().get_urls()]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, **kwargs)
+        form.user = request.user
+        return form
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         typed = dict(form.cleaned_data)

@@ -279,6 +279,16 @@ def rule_of(method: str, path: str) -> Rule | None:
     return TABLE.get(f"{method} {path}")
 
 
+def permissions_of(level: Level) -> frozenset[str]:
+    """What staff would need to do all that a key of this level may do."""
+    rules = (rule for rule in TABLE.values() if rule.level is not None)
+    return frozenset(
+        rule.permission
+        for rule in rules
+        if rule.permission and rule.level is not None and level.includes(rule.level)
+    )
+
+
 def as_markdown() -> str:
     """The table for people: a line a route, a mark under each level that may call it."""
     head = ["Route", *(level.value for level in Level), "Staff need"]

@@ -1,15 +1,41 @@
-"""Users and groups in the theme's clothes."""
+"""Users and groups in the theme's clothes. Nobody gives what is not his to give.
+
+Only superusers say what somebody may: whoever else has the permissions on users keeps names and
+passwords of those who may no more than he may himself. Otherwise `change_user` alone would be
+as much as superuser: by the tick, by a group, or by another's password.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
+
+#: What says what somebody may.
+_RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+def is_superuser(request: HttpRequest) -> bool:
+    return bool(getattr(request.user, "is_superuser", False))
+
+
+def may_no_more(user: User, request: HttpRequest) -> bool:
+    """Whether that user may nothing that the visitor may not."""
+    if is_superuser(request):
+        return True
+    if user.is_superuser or not isinstance(request.user, User):
+        return False
+    # Of one who is switched off too: he may be switched on again.
+    everything = User(pk=user.pk, is_active=True)
+    return everything.get_all_permissions() <= request.user.get_all_permissions()
 
 
 @admin.register(User)
@@ -18,7 +44,33 @@ class ThemedUserAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        return fields if is_superuser(request) else (*fields, *_RIGHTS)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        may = super().has_change_permission(request, obj)
+        return may and (obj is None or may_no_more(obj, request))
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        may = super().has_delete_permission(request, obj)
+        return may and (obj is None or may_no_more(obj, request))
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Deleting many asks for no single one's rights."""
+        actions = super().get_actions(request)
+        if not is_superuser(request):
+            actions.pop("delete_selected", None)
+        return actions
+
 
 @admin.register(Group)
 class ThemedGroupAdmin(GroupAdmin, ModelAdmin):  # type: ignore[misc]
-    pass
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return is_superuser(request)

@@ -39,6 +39,18 @@ SCHEDULES: Final = (
     ("tidy webhooks", "streamsite.webhooks.sender.tidy", 60),
     ("thin samples", "streams.tasks.thin_samples", 60),
 )
+#: All that runs in a cluster: what is scheduled, and what pages, API and jobs ask for.
+TASKS: Final = frozenset(
+    {
+        *(task for _, task, _ in SCHEDULES),
+        "media_library.sync.work",
+        "media_library.tasks.download_next",
+        "media_library.tasks.prepare_next",
+        "media_library.tasks.probe_item",
+        "media_library.tasks.update_downloader",
+        "streams.tasks.supervise_node",
+    }
+)
 #: Touched by the supervisor at every tick.
 PLAYOUT_CANARY: Final = "playout.alive"
 #: Seconds; rung for each minute, and touched by each download as it goes on.
@@ -63,7 +75,7 @@ class Command(BaseCommand):
         if os.environ.get("Q_CLUSTER_NAME", settings.Q_CLUSTER["name"]) != name:
             os.environ["Q_CLUSTER_NAME"] = name
             os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves, once more
-        sys.exit(run(CARES[options["cluster"]]()))
+        sys.exit(run(CARES[options["cluster"]](), TASKS))
 
 
 def playout_care() -> Care:

@@ -1,0 +1,69 @@
+"""The queue's tables in the admin: to be read, never written.
+
+django-q's own pages take the name of any function and run it, and send a task again without
+asking for a permission. What runs is written in `run_cluster`; jobs are ordered and repeated on
+the pages of what they are about.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.template.defaultfilters import truncatechars
+from django_q.models import Failure, OrmQ, Schedule, Success, Task
+from unfold.admin import ModelAdmin
+
+for model in (Failure, OrmQ, Schedule, Success):
+    admin.site.unregister(model)
+
+
+class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
+    """Nobody adds, changes or deletes, and there are no actions."""
+
+    show_full_result_count = False
+    list_per_page = 50
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        # unfold does not heed `actions = None`.
+        return {}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(Success, Failure)
+class TaskAdmin(ReadOnlyAdmin):
+    """What the clusters have done, and what came of it."""
+
+    list_display = ("name", "func", "cluster", "started", "stopped", "outcome")
+    list_filter = ("cluster",)
+    search_fields = ("name", "func")
+    fields = ("name", "func", "cluster", "started", "stopped", "success", "attempt_count")
+
+    @admin.display(description="Result")
+    def outcome(self, task: Task) -> str:
+        return truncatechars(str(task.result or ""), 100)
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(ReadOnlyAdmin):
+    """What the jobs cluster starts by itself."""
+
+    list_display = ("name", "func", "minutes", "cluster", "next_run")
+    fields = ("name", "func", "schedule_type", "minutes", "repeats", "cluster", "next_run")
+
+
+@admin.register(OrmQ)
+class QueueAdmin(ReadOnlyAdmin):
+    """Messages that wait for a worker."""
+
+    list_display = ("key", "func", "lock")
+    fields = ("key", "func", "lock")
