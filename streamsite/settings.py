@@ -163,7 +163,10 @@ AUTHENTICATION_BACKENDS = [
 # the name stays open from elsewhere, so that nobody can lock the operator out.
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
+# What a success forgives; what locks stands in the handler.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_HANDLER = "streamsite.login_limits.LimitsHandler"
+AXES_CLIENT_IP_CALLABLE = "streamsite.login_limits.client_network"
 AXES_RESET_ON_SUCCESS = True
 # The address is the one RealAddressMiddleware settled; a header of the visitor's is not asked.
 AXES_IPWARE_PROXY_COUNT = 0
