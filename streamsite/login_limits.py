@@ -6,7 +6,6 @@ django-axes counts; here is what it holds the counts against. A network is an IP
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
 from axes.attempts import get_cool_off_threshold
@@ -17,6 +16,8 @@ from django.conf import settings
 from django.db.models import QuerySet, Sum
 from django.http import HttpRequest
 
+from streamsite import throttle
+
 #: Wrong passwords from one network, whatever the names: several people may sit behind one.
 NETWORK_LIMIT: Final = 20
 #: Wrong passwords for one name, wherever from. More than for a network, or anybody could lock
@@ -26,16 +27,8 @@ ACCOUNT_LIMIT: Final = 50
 
 def client_network(request: HttpRequest) -> str:
     """What counts as one visitor: his IPv4 address, or the /64 of his IPv6 one."""
-    said = str(request.META.get("REMOTE_ADDR", ""))
-    try:
-        address = ip_address(said.partition("%")[0])
-    except ValueError:
-        return ""
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(IPv6Address(int(address) >> 64 << 64))
+    network = throttle.source(str(request.META.get("REMOTE_ADDR", "")))
+    return "" if network == throttle.UNKNOWN else network.partition("/")[0]
 
 
 class LimitsHandler(AxesDatabaseHandler):  # type: ignore[misc]

@@ -27,6 +27,8 @@ WINDOW: Final = 60
 KEPT: Final = 10
 #: Wrong keys in a minute, from one address, after which no key is looked at any more.
 WRONG_KEYS: Final = 20
+#: What is no address.
+UNKNOWN: Final = "unknown"
 #: Whoever has IPv6 has this much of it.
 _OWN_IPV6: Final = 64
 
@@ -65,7 +67,7 @@ def source(address: str) -> str:
     try:
         known = ipaddress.ip_address(address)
     except ValueError:
-        return "unknown"
+        return UNKNOWN
     if isinstance(known, ipaddress.IPv6Address):
         if known.ipv4_mapped:
             return str(known.ipv4_mapped)
