@@ -1,6 +1,6 @@
 """Which addresses the site itself may ask for others: endpoints of webhooks, films, pages.
 
-Pure; `resolve` alone asks the machine's resolver. Whoever connects does so to the very
+Pure; `resolve` and `own_addresses` alone ask this machine. Whoever connects does so to the very
 addresses that were judged: a name that answers otherwise a moment later (DNS rebinding) gains
 nothing.
 """
@@ -19,6 +19,8 @@ from ipaddress import (
     ip_network,
 )
 from typing import Final
+
+import psutil
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -45,6 +47,8 @@ class Rules:
     ports: frozenset[int]
     #: Networks that may be reached though they are not of the open internet.
     also: tuple[Network, ...] = ()
+    #: This machine's own addresses: behind a public one stands what only it may reach.
+    own: frozenset[Address] = frozenset()
 
 
 def networks(words: Sequence[str]) -> tuple[Network, ...]:
@@ -87,7 +91,27 @@ def may_reach(address: str, rules: Rules) -> bool:
     inner = unwrap(ip_address(address))
     if any(inner.version == each.version and inner in each for each in rules.also):
         return True
-    return _is_public(inner)
+    return inner not in rules.own and _is_public(inner)
+
+
+def own_addresses(names: Sequence[str] = ()) -> frozenset[Address]:
+    """Of this machine's interfaces, and what the site's own names resolve to.
+
+    Behind a router of the provider's the public address is on no interface: the site's name
+    leads to it. Asks the resolver; a name that has no address adds nothing.
+    """
+    found = {
+        str(each.address)
+        for listed in psutil.net_if_addrs().values()
+        for each in listed
+        if each.family in {socket.AF_INET, socket.AF_INET6}
+    }
+    for name in names:
+        try:
+            found.update(resolve(name.lstrip("."), 443) if name != "*" else ())
+        except NotFoundError:
+            continue
+    return frozenset(unwrap(ip_address(each.partition("%")[0])) for each in found)
 
 
 def resolve(host: str, port: int) -> list[str]:

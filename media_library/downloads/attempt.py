@@ -40,7 +40,7 @@ from media_library.downloads.progress import Pass, Whole, share_of
 from media_library.downloads.proxy import Proxy
 from media_library.models import DownloadJob
 from media_library.outage import SignsOfLife
-from streamsite.addresses import Rules
+from streamsite.addresses import Rules, own_addresses
 
 Status = DownloadJob.Status
 
@@ -129,7 +129,11 @@ class Attempt:
         room.demand(self.job)
         options = Options.of(self.job.options)
         most = settings.DOWNLOAD_MAX_GB * 10**9
-        rules = Rules(frozenset(settings.DOWNLOAD_PORTS), settings.DOWNLOAD_NETWORKS)
+        rules = Rules(
+            frozenset(settings.DOWNLOAD_PORTS),
+            settings.DOWNLOAD_NETWORKS,
+            own_addresses(settings.ALLOWED_HOSTS),
+        )
         with (
             # Both passes, and something for pages.
             Proxy(rules, most_bytes=2 * most) as proxy,

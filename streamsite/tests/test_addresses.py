@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+from ipaddress import ip_address
+from types import SimpleNamespace
+
 import pytest
 
-from streamsite.addresses import RefusedError, Rules, is_public, judged, may_reach, networks
+from streamsite import addresses as module
+from streamsite.addresses import (
+    RefusedError,
+    Rules,
+    is_public,
+    judged,
+    may_reach,
+    networks,
+    own_addresses,
+)
 
 OPEN = Rules(frozenset({80, 443}))
 
@@ -59,3 +72,51 @@ def test_networks_of_the_operators_own() -> None:
 def test_a_scope_is_never_asked_for() -> None:
     with pytest.raises(RefusedError):
         judged("x", 80, ["fe80::1%eth0"], OPEN)
+
+
+# ---- this machine's own ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "asked"),
+    [
+        ("93.184.216.34", "93.184.216.34"),
+        ("93.184.216.34", "::ffff:93.184.216.34"),
+        ("2606:2800:220:1::1", "2606:2800:220:1:0:0:0:1"),
+    ],
+)
+def test_a_public_address_of_this_machine_s_own_is_refused(
+    own: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On whatever port: the database and the ingest server's API may listen there."""
+    family = socket.AF_INET6 if ":" in own else socket.AF_INET
+    found = {"eth0": [SimpleNamespace(family=family, address=own)]}
+    monkeypatch.setattr("psutil.net_if_addrs", lambda: found)
+    rules = Rules(OPEN.ports, own=own_addresses())
+    assert may_reach(asked, OPEN)
+    assert not may_reach(asked, rules)
+    with pytest.raises(RefusedError):
+        judged("me.example", 443, [asked], rules)
+    # Unless an operator named it.
+    assert may_reach(asked, Rules(OPEN.ports, networks([own]), rules.own))
+
+
+def test_what_the_site_s_names_lead_to_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a provider's router the public address is on no interface."""
+    names = {"tv.example.org": ["93.184.216.34"], "example.org": ["93.184.216.35"]}
+
+    def resolve(host: str, _: int) -> list[str]:
+        if host not in names:
+            raise module.NotFoundError(host)
+        return names[host]
+
+    monkeypatch.setattr(module, "resolve", resolve)
+    own = own_addresses(["tv.example.org", ".example.org", "*", "gone.example"])
+    rules = Rules(OPEN.ports, own=own)
+    assert not may_reach("93.184.216.34", rules)
+    assert not may_reach("93.184.216.35", rules)
+    assert may_reach("93.184.216.36", rules)
+
+
+def test_this_machine_has_addresses() -> None:
+    assert ip_address("127.0.0.1") in own_addresses()

@@ -62,7 +62,7 @@ def test_private_targets_are_refused_unless_meant(hook: Hook, settings: Settings
     assert sender.send_due() == "0 delivered, 1 not."
     assert hook.bodies == []
     fault = Delivery.objects.get().fault
-    assert "127.0.0.1, which is not on the open internet" in fault
+    assert "127.0.0.1, which is this machine or not on the open" in fault
     assert "WEBHOOK_PRIVATE_TARGETS" in fault
 
 

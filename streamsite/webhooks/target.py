@@ -15,7 +15,16 @@ from threading import Timer
 from typing import Final
 from urllib.parse import urlsplit
 
-from streamsite.addresses import NotFoundError, connected, is_public, resolve
+from django.conf import settings
+
+from streamsite.addresses import (
+    NotFoundError,
+    Rules,
+    connected,
+    may_reach,
+    own_addresses,
+    resolve,
+)
 
 #: Seconds to connect, and for each part of the answer.
 PATIENCE: Final = 10.0
@@ -41,11 +50,12 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, private: bool) ->
         addresses = resolve(host, port)
     except NotFoundError:
         return Answer(None, f"No name server says where {host} is.")
-    if not private and (inside := [each for each in addresses if not is_public(each)]):
+    own = Rules(frozenset(), own=own_addresses(settings.ALLOWED_HOSTS))
+    if not private and (inside := [each for each in addresses if not may_reach(each, own)]):
         return Answer(
             None,
-            f"{host} is at {inside[0]}, which is not on the open internet. Where that is "
-            "meant, set WEBHOOK_PRIVATE_TARGETS=true.",
+            f"{host} is at {inside[0]}, which is this machine or not on the open internet. "
+            "Where that is meant, set WEBHOOK_PRIVATE_TARGETS=true.",
         )
     connection = _Pinned(host, addresses, port, tls=tls)
     path = parts.path or "/"
