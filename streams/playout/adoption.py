@@ -9,8 +9,11 @@ import structlog
 
 from streams.playout import mpegts, process
 from streams.playout.choice import later
+from streams.playout.ending import Cut
 from streams.playout.item import TAKEOVER
-from streams.playout.playback import Cut
+from streams.playout.notes import turn_of
+from streams.playout.process import Record
+from streams.playout.queued import Queued, State
 from streams.playout.report import Now
 from streams.playout.role import Role
 from streams.playout.seam import AUDIO_FRAME
@@ -34,7 +37,15 @@ STARVED: Final = 8.0
 def adopt(channel: Channel, now: Now) -> None:
     """Take over what runs, or begin anew in the same window."""
     adopted = []
-    for record in process.records(channel.folder):
+    known = process.records(channel.folder)
+    players = {record.pid for record in known if record.role == process.PLAYER}
+    queued = sorted((record for record in known if record.role == process.QUEUED), key=_number)
+    for record in known:
+        if record.role == process.QUEUED:
+            if record.pid in players:
+                # Taken from the queue just then: its other record counts.
+                process.forget(channel.folder, record.name)
+            continue
         found = process.adopt(channel.folder, record)
         if found is None:
             if record.role == process.PLAYER:
@@ -52,12 +63,70 @@ def adopt(channel: Channel, now: Now) -> None:
             process.forget(channel.folder, record.name)
         else:
             adopted.append(record.name)
+    _adopt_queue(channel, [record for record in queued if record.pid not in players], now)
     if channel.hub.role is not None:
         channel.quiet_until = now.mono + QUIET
         _resume(channel, now)
         channel.report.say(now, "channel", "info", f"Took over {', '.join(adopted)}.")
     else:
         _begin_anew(channel, now)
+
+
+def _number(record: Record) -> int:
+    number = record.name.partition("-")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def _adopt_queue(channel: Channel, records: list[Record], now: Now) -> None:
+    """What waited behind the player waits on; one of them that plays by now is the player."""
+    playback = channel.playback
+    found = [_found(channel, record, now) for record in records]
+    if playback.player is None:
+        begun = [
+            place
+            for place, (_, queued) in enumerate(found)
+            if queued is not None and queued.state(now.mono) is State.BEGUN
+        ]
+        # Where none plays any more, the last one that did is found in the feed.
+        place = begun[-1] if begun else len(found)
+        for record, queued in found[:place]:
+            if queued is None:
+                playback.missed(record.notes)
+            _leave(channel, record, queued)
+        if begun and (playing := found[place][1]) is not None:
+            playback.adopt_next(playing.role, now.mono)
+        found = found[place + 1 :]
+    linked = playback.player is not None
+    for record, queued in found:
+        # Behind one that is missing the gate stays shut.
+        linked = linked and queued is not None
+        if linked and queued is not None:
+            playback.queue.waiting.append(queued)
+        else:
+            _leave(channel, record, queued)
+
+
+def _found(channel: Channel, record: Record, now: Now) -> tuple[Record, Queued | None]:
+    """A queued player that is there still; None: it is gone, or another version's."""
+    launcher = channel.playback.launcher
+    launcher.serial = max(launcher.serial, _number(record))
+    if (alive := process.adopt(channel.folder, record)) is None:
+        return record, None
+    role = Role(alive, now.mono)
+    try:
+        turn, start = turn_of(record.notes), Fraction(record.notes["offset"])
+    except (KeyError, TypeError, ValueError):
+        log.warning("record.unknown", channel=channel.assignment.plan.slug, role=role.name)
+        channel.playback.queue.end(role)
+        return record, None
+    return record, Queued(role, turn, start, now.mono)
+
+
+def _leave(channel: Channel, record: Record, queued: Queued | None) -> None:
+    if queued is None:
+        channel.playback.launcher.forget(record)
+    else:
+        channel.playback.queue.end(queued.role)
 
 
 def _begin_anew(channel: Channel, now: Now) -> None:

@@ -12,13 +12,14 @@ from typing import Final, assert_never
 import structlog
 
 from streams.playout import adoption, air, ledger, machine, measure, process
+from streams.playout.ending import WHOLE
 from streams.playout.feed import Feed
 from streams.playout.hub import Hub
 from streams.playout.item import TAKEOVER
 from streams.playout.live import Live
 from streams.playout.machine import Status
 from streams.playout.plan import Assignment, OutputPlan, Policy, Sources, Tools
-from streams.playout.playback import WHOLE, Playback
+from streams.playout.playback import Playback
 from streams.playout.pushers import Pushers
 from streams.playout.report import Now, Report
 from streams.playout.role import Role
@@ -173,9 +174,14 @@ class Channel:
         yield from self.live.roles()
         yield from self.pushers.roles.values()
 
+    def processes(self) -> Iterator[Role]:
+        """What has a process: what runs, and what waits to run."""
+        yield from self.roles()
+        yield from self.playback.queue.roles()
+
     def close(self) -> None:
         """Let go of a channel whose processes play on (another supervisor adopts them)."""
-        for role in self.roles():
+        for role in self.processes():
             role.close()
         self.live.close()
         self.feed.close()

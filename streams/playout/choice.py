@@ -118,18 +118,38 @@ class Choice:
             and not away
             and not self._stand_in_due(plan, pick.entry.item, hurried)
         ):
-            self._stood_in = False
-            turn = self._wanted(plan, pick, pick.entry)
+            turn, self._stood_in = self._wanted(plan, pick, pick.entry), False
         else:
             turn = self._stand_in(plan, pick, away)
             self._stood_in = True
             self.failures, self._stalled = 0, False
+        self._chose(plan, turn)
+        return turn
+
+    def ahead(self, plan: ChannelPlan, at: datetime, cursors: Cursors) -> Turn | None:
+        """What `next` would choose at that moment, with the lists at `cursors`.
+
+        None: it can't be said, for something fails now or would have to stand in. Nothing is
+        changed: `took` follows when it has begun.
+        """
+        if self.failures or self._stood_in:
+            return None
+        pick = schedule.pick(plan.programme, at, cursors)
+        if pick.entry is None or pick.wanting or self._away(pick.entry.item):
+            return None
+        return self._wanted(plan, pick, pick.entry)
+
+    def took(self, plan: ChannelPlan, turn: Turn) -> None:
+        """What was chosen ahead has begun."""
+        self._stood_in = False
+        self._chose(plan, turn)
+
+    def _chose(self, plan: ChannelPlan, turn: Turn) -> None:
         self._chosen, self._standing = turn.item.kind, turn.stands_in
         self.cursors = turn.cursors
         if len(self.cursors) > PLACES:
             rules = {BASE, FILLER, *(block.rule for block in plan.programme.blocks)}
             self.cursors = {r: at for r, at in self.cursors.items() if r in rules}
-        return turn
 
     def well_again(self, plan: ChannelPlan, at: datetime) -> bool:
         """Whether what the programme wants can be had, for which something stands in."""

@@ -162,6 +162,48 @@ def player(
     )
 
 
+def witnessed(command: Command, turn: Turn, descriptor: int, frames: int) -> Command:
+    """A player of so many video frames that writes a line there when it has fed the last one.
+
+    It does so when it closes its outputs, in their order: when all of the item is in the feed.
+    Where it ends early, there is no line.
+    """
+    return (
+        *command,
+        *("-map", "0:v:0", "-c", "copy"),
+        *("-bsf:v", f"noise=amount=0:drop=lt(n\\,{frames - 1})"),
+        *(() if turn.limit is None else ("-t", seconds(turn.limit))),
+        *("-f", "framecrc", f"pipe:{descriptor}"),
+    )
+
+
+#: Name of the shell in which a player waits, as the process list has it.
+WAITING: Final = "streamsite-waiting"
+#: Exit status of that shell where the player before it did not end whole.
+SHUT: Final = 75
+#: A line of framecrc that begins with "0," is a frame; a comment is none.
+_WAIT: Final = f"""\
+while read -r line; do
+  case $line in 0,*) whole=yes ;; esac
+done
+[ -n "$whole" ] || exit {SHUT}
+begin=$1
+shift
+while read -r up idle </proc/uptime && [ "${{up%%.*}}" -lt "$begin" ]; do
+  sleep 1
+done
+exec "$@" </dev/null
+"""
+
+
+def waiting(command: Command, begin: int) -> Command:
+    """That command, once standard input has told of a whole item, to its end.
+
+    `begin`: second of the machine's uptime before which it does not begin.
+    """
+    return ("/bin/sh", "-c", _WAIT, WAITING, str(begin), *command)
+
+
 #: Seconds in which the sound comes up where a live feed begins, or the programme is back.
 FADE: Final = 0.5
 

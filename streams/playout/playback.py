@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -14,17 +13,20 @@ from typing import Any, Final
 
 import structlog
 
-from media_library.location import LocalFile
-from streams.playout import commands, diagnosis, mpegts, process, seam
+from streams.playout import diagnosis, ending, process, seam
 from streams.playout.choice import Choice, Trouble
+from streams.playout.ending import WHOLE, Cut
 from streams.playout.feed import Feed
 from streams.playout.item import TAKEOVER, Item, Kind, Turn
+from streams.playout.launcher import Launcher
 from streams.playout.live import Instead, fits
-from streams.playout.notes import notes_of, turn_of
+from streams.playout.notes import turn_of
 from streams.playout.plan import ChannelPlan, Policy, SourceError, Sources, Tools
+from streams.playout.queued import Moment, Queue, State
 from streams.playout.report import Now
 from streams.playout.role import Role
-from streams.playout.timeline import START, HubClock, Timeline, on_frame
+from streams.playout.supply import Supply
+from streams.playout.timeline import START, HubClock, Slot, Timeline, on_frame
 from streams.programme import schedule
 from streams.programme.values import Cursors, Programme
 
@@ -32,8 +34,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds a player has to end when the channel stops: it has nothing to finish.
 STOP_GRACE: Final = 1.0
-#: Seconds without a report after which a player no longer counts as advancing.
-ADVANCING: Final = 1.5
 #: Seconds to wait where not even the slate plays: else FFmpeg were started without a pause.
 PAUSE: Final = 1.0
 #: Seconds in the pipe below which there is no time to try another item.
@@ -50,21 +50,6 @@ TOLERANCE: Final = 2
 Relay = Callable[[Role], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """How and why a turn ends, and whether its list may go on with the item."""
-
-    ending: str
-    cause: str
-    resumes: bool = False
-    #: What was fed of it and not sent is taken back, all but a rest.
-    sharp: bool = False
-
-
-WHOLE: Final = Cut("whole", "")
-BY_PLAN: Final = Cut("cut", "As the programme has it.")
-
-
 class Playback:
     """Keeps the feed filled. `beat` is called several times a second."""
 
@@ -79,17 +64,17 @@ class Playback:
         trouble: Trouble,
         relay: Relay,
     ) -> None:
-        self.tools = tools
         self.policy = policy
-        self.folder = folder
         self.feed = feed
         self.sources = sources
         self.choice = Choice(sources, trouble)
+        self.launcher = Launcher(tools, folder, feed, sources)
+        self.queue = Queue(self.launcher, self.choice)
+        self.supply = Supply(feed, policy)
         self.relay = relay
         self.timeline = Timeline()
         self.player: Role | None = None
         self._cut: Cut | None = None
-        self._filled = False
         #: Nothing is begun before: not even the slate could be played.
         self._not_before = 0.0
         #: The programme as it was when the present turn was last held against it.
@@ -103,8 +88,8 @@ class Playback:
         self._instead: Instead | None = None
         #: What the present player reads, if that is a pipe.
         self.source: Feed | None = None
-        #: What an earlier supervisor's player played, and from where, that ended unseen.
-        self._missed: tuple[Turn, Fraction] | None = None
+        #: What an earlier supervisor's players played, and from where, that ended unseen.
+        self._missed: list[Slot] = []
 
     # ---- what the page asks
 
@@ -134,8 +119,9 @@ class Playback:
 
     @property
     def cutting(self) -> bool:
-        """Whether a player has been asked to end, and has not yet."""
-        return self._cut is not None
+        """Whether a player ends: it has been asked to, or what waits behind it begins."""
+        ended = self.player is not None and self.player.process.exited()
+        return ended or self._cut is not None
 
     # ---- adoption
 
@@ -150,14 +136,26 @@ class Playback:
         self.player = role
         self.choice.cursors = turn.cursors
         # Its start-up is long over: low water counts at once.
-        self._filled = True
+        self.supply.filled = True
 
     def missed(self, notes: dict[str, Any]) -> None:
         """An earlier supervisor's player has ended unseen: what follows it is next."""
         with suppress(KeyError, TypeError, ValueError):
-            turn, offset = turn_of(notes), Fraction(notes["offset"])
-            self._missed = turn, offset
-            self.choice.cursors = turn.cursors
+            slot = Slot(turn_of(notes), Fraction(notes["offset"]))
+            self._missed.append(slot)
+            self.choice.cursors = slot.turn.cursors
+
+    def adopt_next(self, role: Role, now: float) -> None:
+        """Take over the player that waited behind those that were missed: these are whole.
+
+        Raises `KeyError`, `TypeError` or `ValueError` where the record is another's.
+        """
+        self.launcher.promote(role.process)
+        missed, self._missed = self._missed, []
+        self.adopt(role)
+        slots = tuple(replace(slot, ending=WHOLE.ending) for slot in missed)
+        self.timeline = replace(self.timeline, slots=(*slots, *self.timeline.slots))
+        role.since = now
 
     def resume(self, head: Fraction) -> None:
         """Go on where the feed ends: an earlier supervisor's player is gone."""
@@ -168,15 +166,26 @@ class Playback:
 
         `at`: when the feed ends.
         """
-        missed, self._missed = self._missed, None
-        if missed is None:
+        head = self.timeline.head
+        # What waited behind it has played as well, as far as the feed goes.
+        played = [slot for slot in self._missed if slot.start < head] or self._missed[:1]
+        self._missed = []
+        if not played:
             return WHOLE
-        turn, offset = missed
-        played, length = self.timeline.head - offset, turn.length(plan.house)
-        if length is not None and played < length - 1:
-            self.choice.cut_off(turn, played, when(at))
-            return Cut("cut", "Its player ended while nobody supervised.")
-        return BY_PLAN if turn.was_cut(played, plan.house.frame) else WHOLE
+        *whole, last = played
+        self.choice.cursors = last.turn.cursors
+        seconds, length = head - last.start, last.turn.length(plan.house)
+        if length is not None and seconds < length - 1:
+            self.choice.cut_off(last.turn, seconds, when(at))
+            cut = Cut("cut", "Its player ended while nobody supervised.")
+        else:
+            cut = ending.as_planned(last.turn, seconds, plan.house)
+        if not whole:
+            return cut
+        slots = tuple(replace(slot, ending=WHOLE.ending) for slot in whole)
+        last = replace(last, ending=cut.ending, cause=cut.cause)
+        self.timeline = replace(self.timeline, slots=(*slots, last))
+        return WHOLE
 
     # ---- the loop
 
@@ -184,12 +193,70 @@ class Playback:
         if self.player is not None:
             self.player.read(now.mono)
             if self.player.process.exited():
-                self._ended(plan, self.player, clock, now)
+                self._follow(plan, self.player, clock, now)
             else:
                 self._hold_to(plan, clock, now)
                 self._watch(plan, self.player, clock, now.mono)
-        if self.player is None and self._due(clock, now.mono):
+                self._queue(plan, self.player, clock, now)
+        if self.player is None and self.queue.cleared() and self._due(clock, now.mono):
             self._begin(plan, clock, now)
+
+    def _follow(
+        self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: Now
+    ) -> None:
+        """The player has ended: what waits behind it is on, or it is judged."""
+        if self.queue.waiting:
+            match self.queue.waiting[0].state(now.mono):
+                case State.BEGUN:
+                    self._handed_over(plan, player, now.mono)
+                    return
+                case State.WAITING if self._may_wait(clock, now.mono):
+                    return
+                case _:
+                    self.queue.revoke()
+        self._ended(plan, player, clock, now)
+
+    def _may_wait(self, clock: HubClock | None, now: float) -> bool:
+        """Whether there is air enough to wait for a player that is about to begin."""
+        buffered = self.buffered(clock, now)
+        return buffered is not None and buffered > NO_TIME / 2
+
+    def _handed_over(self, plan: ChannelPlan, player: Role, now: float) -> None:
+        """It has ended whole, for what waited behind it has begun."""
+        self.relay(player)
+        # Before the other one takes its name.
+        self._gone(player)
+        slot, queued = self.timeline.slots[-1], self.queue.take(now)
+        head = slot.start + (slot.turn.length(plan.house) or Fraction(0))
+        cut = ending.as_planned(slot.turn, head - slot.start, plan.house)
+        self.choice.played(slot.turn)
+        self._before = self.choice.cursors
+        self.timeline = self.timeline.end(head, cut.ending, cut.cause)
+        self._cut = None
+        self.player = queued.role
+        self.choice.took(plan, queued.turn)
+        # Held against the programme as it was when it was checked last.
+        self._programme, self._must_end = self.queue.programme, None
+        self.timeline = self.timeline.begin(queued.turn, queued.start - head)
+        self.supply.begin()
+
+    def _queue(self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: Now) -> None:
+        """Have the next items wait behind the present one, while that may play to its end."""
+        slot = self.timeline.slots[-1]
+        if self._cut is not None or self._must_end is not None or self._instead is not None:
+            self.queue.revoke()
+        elif self.policy.paced and clock is not None and not slot.turn.stands_in:
+
+            def at(head: Fraction) -> datetime:
+                return when(self.wall(head, clock, now))
+
+            moment = Moment(now.mono, clock, at, self.policy.lead)
+            self.queue.keep(plan, player, slot, moment)
+
+    def _gone(self, player: Role) -> None:
+        """Forget a player that has ended."""
+        self.launcher.forget(player.process.record)
+        player.close()
 
     def show(self, instead: Instead | None, why: str, now: float) -> None:
         """Play that in place of the programme; None: play the programme."""
@@ -213,26 +280,26 @@ class Playback:
             self._end_turn(self.player, self._cut or Cut(ending, cause, resumes), now)
 
     def _end_turn(self, player: Role, cut: Cut, now: float) -> None:
+        # First of all: what waits must not take its end for a whole one.
+        self.queue.revoke()
         self._cut = cut
         if cut.sharp or self.timeline.slots[-1].item.kind is Kind.LIVE:
             # Asked to end, a relay waits for what it reads and throws away what it was about to
             # write, so that a piece is missing in the middle; killed, it ends where it is.
             player.kill(now)
-            # Little is left in the pipe: what follows gets its time to start.
-            self._filled = False
+            self.supply.drained()
         else:
             player.halt(now, self.policy.grace)
 
     def stop(self, now: float) -> bool:
         """End the player. True when there is none."""
-        if self.player is None:
-            return True
-        self.player.halt(now, STOP_GRACE)
-        if self.player.process.exited():
-            process.forget(self.folder, self.player.name)
-            self.player.close()
-            self.player = self.source = None
-        return self.player is None
+        self.queue.revoke()
+        if self.player is not None:
+            self.player.halt(now, STOP_GRACE)
+            if self.player.process.exited():
+                self._gone(self.player)
+                self.player = self.source = None
+        return self.queue.cleared() and self.player is None
 
     def _due(self, clock: HubClock | None, now: float) -> bool:
         if now < self._not_before:
@@ -274,37 +341,24 @@ class Playback:
         if self._cut is not None:
             player.halt(now, self.policy.grace)
             return
-        low = int(self.policy.low_water * plan.house.bytes_per_second)
-        level = self.feed.level()
-        if level > low:
-            self._filled = True
-            if player.has_moved:
-                self.choice.played(self.timeline.slots[-1].turn)
+        slot = self.timeline.slots[-1]
+        stalled = self.supply.stalled(slot, player, clock, plan.house, now)
+        if stalled is None and player.has_moved:
+            self.choice.played(slot.turn)
+        item = slot.item
+        # What comes of a live feed is measured at its conformer.
+        if not stalled or not self.policy.paced or item.kind is Kind.LIVE:
             return
-        if not self.policy.paced:
-            return
-        waited = now - max(player.since, player.moved)
-        # Where nothing was ever buffered, the source gets its time to start.
-        patience = 0.5 if self._filled and clock is not None else self.policy.first_byte
-        if waited < patience or self._moves(player, level, now):
-            return
-        item = self.timeline.slots[-1].item
-        if item.kind is Kind.LIVE:
-            # What comes of it is measured at its conformer.
-            return
-        self._filled = False
+        self.queue.revoke()
+        self.supply.drained()
         # That says nothing of a file on this machine's disk.
         self.sources.distrust(item, local=False)
         # Another stalled source would be one too many: what is next must be at hand.
         fault = f"{item.title} was cut: its source gives nothing."
-        self.choice.failed(fault, self.timeline.slots[-1].turn, stalled=True)
+        self.choice.failed(fault, slot.turn, stalled=True)
         self._cut = Cut("failed", "The source stalled.")
         # It may wait for the network without looking at signals: there is no time for grace.
         player.kill(now)
-
-    def _moves(self, player: Role, level: int, now: float) -> bool:
-        """Whether an item of few bytes simply plays on: little in the pipe, but it advances."""
-        return level > 0 and now - player.moved < ADVANCING
 
     def _ended(self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: Now) -> None:
         cut, self.player, self._cut, self.source = self._cut, None, None, None
@@ -321,7 +375,7 @@ class Playback:
         played, at = head - slot.start, when(self.wall(head, clock, now))
         if cut is None and turn.item.kind is Kind.LIVE:
             cut = Cut("failed", "Its relay ended, and is started again.")
-        elif cut is None and (fault := self._fault(plan, player, turn, played)):
+        elif cut is None and (fault := ending.fault(player, turn, played, plan.house)):
             cut = Cut("failed", fault)
             if code in diagnosis.NOT_RUN:
                 self.choice.not_begun(fault, self._before)
@@ -332,7 +386,7 @@ class Playback:
                 self._not_before = now.mono + PAUSE
         if cut is None:
             self.choice.played(turn)
-            cut = BY_PLAN if turn.was_cut(played, plan.house.frame) else WHOLE
+            cut = ending.as_planned(turn, played, plan.house)
         elif turn.rule == TAKEOVER:
             # No list has to go on with it: they stand where they stood.
             self.choice.cursors = turn.cursors
@@ -343,8 +397,7 @@ class Playback:
         else:
             self.choice.passed_over(turn)
         self.timeline = self.timeline.end(head, cut.ending, cut.cause)
-        process.forget(self.folder, player.name)
-        player.close()
+        self._gone(player)
         seam.align(self.feed)
 
     def _distrust(self, player: Role, item: Item) -> None:
@@ -354,18 +407,6 @@ class Playback:
             # Where it is read from now says nothing: it may have been fetched while it played.
             local = bool(player.process.record.notes.get("local"))
             self.sources.distrust(item, local=local and diagnosis.damaged(player.lines))
-
-    def _fault(self, plan: ChannelPlan, player: Role, turn: Turn, played: Fraction) -> str:
-        """Why it ended badly; empty when it ended well."""
-        code, length = player.process.code(), turn.length(plan.house)
-        # Nobody has the status of an adopted one, and FFmpeg's is 0 after an error of reading.
-        if length is None:
-            short = diagnosis.broke_off(player.lines) and played < turn.least()
-        else:
-            short = played < length - 1
-        if code not in {0, None} or short:
-            return diagnosis.player(turn.item.title, code, list(player.lines), begun=played > 0)
-        return "" if played > 0 else f"{turn.item.title} was skipped: there is nothing in it."
 
     def _room_for(self, item: Item) -> Fraction:
         """Seconds to leave for B-frames: an item's first timestamps lie before its start."""
@@ -400,6 +441,7 @@ class Playback:
             self._not_before = now.mono + PAUSE
             return
         self.player = Role(started, now.mono)
+        self.supply.begin()
         self.timeline = self.timeline.begin(turn, room)
         log.log(logging.DEBUG, "player.started", item=item.title, at=float(start))
 
@@ -415,31 +457,9 @@ class Playback:
     def _started(self, plan: ChannelPlan, turn: Turn, start: Fraction) -> process.Process:
         """A player of that turn, or a relay. Raises `SourceError`, `SpawnError`, `OSError`."""
         self.source = None if self._instead is None else self._instead.pipe
-        location = None if self.source is not None else self.sources.locate(turn.item)
-        sock = process.progress_socket()
-        port = sock.getsockname()[1]
-        if location is None:
-            by_clock = self.tools.by_clock
-            command = commands.relay(
-                self.tools.ffmpeg, port, plan.house, start, by_clock=by_clock
-            )
-        else:
-            command = commands.player(
-                self.tools.ffmpeg, port, turn, location, plan.house, start
-            )
         if self.source is not None:
-            # What came while nobody read is old.
-            self.source.skip(mpegts.keyframe)
-        return process.spawn(
-            self.tools,
-            self.folder,
-            process.PLAYER,
-            command,
-            sock=sock,
-            stdin=subprocess.DEVNULL if self.source is None else self.source.fd,
-            stdout=self.feed.fd,
-            notes={**notes_of(turn, start), "local": isinstance(location, LocalFile)},
-        )
+            return self.launcher.relay(turn, start, plan.house, self.source)
+        return self.launcher.player(turn, start, plan.house)
 
 
 def when(wall: float) -> datetime:

@@ -15,9 +15,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,10 +35,12 @@ MARK: Final = "STREAMSITE_RUN_DIR"
 INHERITED: Final = ("PATH", "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 HUB: Final = "hub"
 PLAYER: Final = "player"
+#: A player that waits until the one before it has ended.
+QUEUED: Final = "queued"
 PUSHER: Final = "pusher"
 CONFORMER: Final = "conformer"
 #: The order in which a channel is stopped: pushers unpublish while there is still a picture.
-STOP_ORDER: Final = (PUSHER, PLAYER, CONFORMER, HUB)
+STOP_ORDER: Final = (PUSHER, QUEUED, PLAYER, CONFORMER, HUB)
 #: Seconds after SIGKILL after which a process is no longer waited for.
 UNKILLABLE: Final = 2.0
 #: Bytes of a process's stderr that are kept.
@@ -58,7 +60,7 @@ class Record:
     pid: int
     #: Clock ticks since boot, from /proc/<pid>/stat: with the pid it names one process.
     born: int
-    #: hub, player, pusher-<output> or conformer-<stream>.
+    #: hub, player, queued-<number>, pusher-<output> or conformer-<stream>.
     name: str
     #: Of its progress socket.
     port: int
@@ -146,7 +148,7 @@ class Process:
         self.sock.close()
 
 
-def spawn(
+def spawn(  # noqa: PLR0913 - what a process is made of
     tools: Tools,
     folder: Path,
     name: str,
@@ -156,8 +158,12 @@ def spawn(
     stdin: int = subprocess.DEVNULL,
     stdout: int = subprocess.DEVNULL,
     notes: dict[str, Any] | None = None,
+    handed: Sequence[int] = (),
 ) -> Process:
-    """Start FFmpeg and write its record. Raises `SpawnError`; then `sock` is closed."""
+    """Start FFmpeg and write its record. Raises `SpawnError`; then `sock` is closed.
+
+    `handed`: descriptors that it inherits.
+    """
     log = folder / f"{name}.log"
     child: subprocess.Popen[bytes] | None = None
     try:
@@ -175,7 +181,7 @@ def spawn(
                 stderr=stderr,
                 env=environment,
                 cwd="/",
-                pass_fds=pipes,
+                pass_fds=(*pipes, *handed),
                 start_new_session=True,
                 # Our worker ignores SIGINT, and what is ignored is inherited.
                 restore_signals=True,
@@ -263,6 +269,17 @@ def write_record(folder: Path, record: Record) -> None:
 
 def forget(folder: Path, name: str) -> None:
     (folder / f"{name}.json").unlink(missing_ok=True)
+
+
+def rename(folder: Path, process: Process, name: str) -> None:
+    """Give a process another name, in its record and its log; it writes on into the log."""
+    before, process.record = process.record, replace(process.record, name=name)
+    write_record(folder, process.record)
+    forget(folder, before.name)
+    log = folder / f"{name}.log"
+    with suppress(OSError):
+        process.log.replace(log)
+        process.log = log
 
 
 def records(folder: Path) -> list[Record]:

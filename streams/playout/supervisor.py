@@ -227,7 +227,7 @@ class Supervisor:
         wanted = {
             role.process.pidfd: role.process
             for channel in self.channels.values()
-            for role in channel.roles()
+            for role in channel.processes()
         }
         for fd, known in self._watched.items():
             # The next process may have the number of the last one's descriptor.
@@ -265,7 +265,9 @@ class Supervisor:
     def _sweep(self) -> None:
         """End what runs for this run directory and belongs to no channel of ours."""
         known = {
-            role.process.pid for channel in self.channels.values() for role in channel.roles()
+            role.process.pid
+            for channel in self.channels.values()
+            for role in channel.processes()
         }
         strays = [pid for pid in process.marked(self.tools.run_dir) if pid not in known]
         if strays:

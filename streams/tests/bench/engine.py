@@ -12,7 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from media_library.location import LocalFile, Location
-from streams.playout import process
+from streams.playout import launcher, process
 from streams.playout.channel import Channel
 from streams.playout.item import Item, Kind, Mode
 from streams.playout.ledger import (
@@ -170,7 +170,7 @@ class Engine:
                 self.keep(channel)
 
     def keep(self, channel: Channel) -> None:
-        self.children += [role.process._child for role in channel.roles()]
+        self.children += [role.process._child for role in channel.processes()]
 
     def end(self) -> None:
         self.leave()
@@ -197,4 +197,5 @@ class Engine:
         return "" if channel is None else channel.state.value
 
     def pids(self) -> set[int]:
-        return set(process.marked(self.run_dir))
+        """What runs: not what waits to run."""
+        return {pid for pid in process.marked(self.run_dir) if not launcher.waits(pid)}

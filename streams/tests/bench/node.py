@@ -119,12 +119,14 @@ class Bench:
         return process.channel_folder(self.run_dir, channel.pk) / "hls"
 
     def records(self, channel: Channel) -> dict[str, Record]:
-        """What runs for a channel, by name: hub, player, pusher-<output>."""
+        """What runs for a channel, by name: hub, player, pusher-<output>. Not what waits."""
         folder = process.channel_folder(self.run_dir, channel.pk)
         return {
             record.name: record
             for path in folder.glob("*.json")
-            if (record := _record(path)) and process.born(record.pid) == record.born
+            if (record := _record(path))
+            and process.born(record.pid) == record.born
+            and record.role != process.QUEUED
         }
 
     def pids(self) -> set[int]:

@@ -1,0 +1,125 @@
+"""Judges whether a player's source gives nothing: in seconds of air, not in bytes.
+
+A player that is short of air is at fault only where it does nothing about it. One that waits
+for a CPU, computes or reads a file of this machine is slow because the machine is busy: another
+player would be slower still. `step` is pure; `work_of` reads /proc.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+#: Share of the time that a process must have run, or waited for a CPU, to count as at work.
+AT_WORK_SHARE: Final = 0.1
+#: Seconds of air below which the pipe counts as empty: less than a source's start takes.
+EMPTY_S: Final = 0.25
+#: A pipe that is filled so far holds its player back: what is missing is not the source's.
+FULL_SHARE: Final = 0.75
+_NS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a process has done since its start."""
+
+    #: Seconds on a CPU, of all its threads.
+    ran_s: float
+    #: Seconds ready to run and waiting for a CPU.
+    waited_s: float
+    #: Bytes read from files.
+    read: int
+    #: It waits for a disk now.
+    on_disk: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A player at a moment (`now`, monotonic seconds)."""
+
+    now: float
+    #: Seconds of air between what is sent and what was fed; None where that is unknown.
+    buffered: float | None
+    #: Seconds on the feed's clock up to which it was fed.
+    fed: Fraction
+    work: Work | None
+    #: It reads a regular file of this machine.
+    local: bool
+    #: There was enough in the pipe before.
+    filled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A player that is short of air: since when it has done nothing, from what on."""
+
+    since: float
+    fed: Fraction
+    work: Work | None
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds. `low`: of air, below which a player is short. The others: of doing nothing."""
+
+    low: float
+    #: Where there was enough before, and where nothing was ever buffered.
+    running: float
+    starting: float
+    #: Of a regular file of this machine.
+    local: float
+
+
+def step(short: Short | None, seen: Seen, patience: Patience) -> tuple[Short | None, bool]:
+    """What is to be remembered for the next step, and whether the source has stalled."""
+    if seen.buffered is not None and seen.buffered >= patience.low:
+        return None, False
+    if short is None:
+        return Short(seen.now, seen.fed, seen.work), False
+    elapsed = seen.now - short.since
+    busy = _at_work(short.work, seen.work, elapsed, files=seen.local)
+    if seen.local:
+        if busy or seen.fed > short.fed:
+            return Short(seen.now, seen.fed, seen.work), False
+        return short, elapsed > patience.local
+    if busy:
+        return Short(seen.now, seen.fed, seen.work), False
+    if seen.fed > short.fed and (seen.buffered is None or seen.buffered > EMPTY_S):
+        return Short(seen.now, seen.fed, seen.work), False
+    bound = patience.running if seen.filled else patience.starting
+    return short, elapsed > bound
+
+
+def _at_work(before: Work | None, after: Work | None, elapsed: float, *, files: bool) -> bool:
+    """Whether a process has worked, or would have but for the machine.
+
+    `files`: reading from files and waiting for a disk count.
+    """
+    if before is None or after is None or elapsed <= 0:
+        return False
+    if files and (after.read > before.read or after.on_disk):
+        return True
+    used = after.ran_s - before.ran_s + after.waited_s - before.waited_s
+    return used >= AT_WORK_SHARE * elapsed
+
+
+def work_of(pid: int) -> Work | None:
+    """What a living process has done, from proc(5); None where that can't be read."""
+    ran = waited = 0.0
+    on_disk = False
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            times = (task / "schedstat").read_text().split()
+            ran += int(times[0]) / _NS
+            waited += int(times[1]) / _NS
+            stat = (task / "stat").read_text()
+            on_disk = on_disk or stat[stat.rindex(")") + 2] == "D"
+        counts = Path(f"/proc/{pid}/io").read_text()
+    except (OSError, ValueError, IndexError):
+        return None
+    read = next(
+        (int(line.split()[1]) for line in counts.splitlines() if line.startswith("rchar:")), 0
+    )
+    return Work(ran, waited, read, on_disk)

@@ -1,0 +1,87 @@
+"""A supervisor that is away while items end: what reached the destination meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from streams.playout.item import Kind
+from streams.playout.ledger import Aired
+from streams.playout.plan import OutputPlan
+from streams.tests.bench.audit import Audit, audit
+from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.rtmp import RtmpServer
+from streams.tests.bench.waiting import until
+from streamsite.secret import Secret
+
+KEY = "k-away"
+
+
+@dataclass
+class Away:
+    """One channel to a recording server, under a supervisor that comes and goes."""
+
+    engine: Engine
+    book: Book
+    server: RtmpServer
+
+    @classmethod
+    def of(cls, folder: Path, server: RtmpServer, *clips: Clip, slate: Clip) -> Away:
+        run_dir = folder / "run"
+        run_dir.mkdir()
+        output = OutputPlan(1, "Main", server.address, Secret(KEY), edition="1")
+        book = Book({1: assignment(*clips, slate=slate, outputs=(output,))})
+        return cls(Engine(run_dir, book), book, server)
+
+    def start(self) -> None:
+        self.engine.start()
+        self.engine.until_state("on_air", 30)
+        until(lambda: self.server.bytes_of(KEY), 30, "the server gets data")
+
+    def left(self) -> float:
+        """Seconds until what is fed now ends, as far as is known; a large number without."""
+        channel = self.engine.channel()
+        if channel is None or channel.hub.clock is None or not channel.playback.timeline.slots:
+            return float("inf")
+        slot = channel.playback.timeline.slots[-1]
+        ends = slot.start + (slot.turn.length(HOUSE) or 0)
+        return float(ends - channel.hub.clock.position(channel.now.mono))
+
+    def aired(self) -> list[str]:
+        """Titles of what was on air, in their order; a new supervisor tells the first anew."""
+        found: list[Aired] = []
+        for note in self.book.notes:
+            if isinstance(note, Aired) and not (
+                found
+                and found[-1].turn.item == note.turn.item
+                and abs(found[-1].at - note.at) < 1
+            ):
+                found.append(note)
+        return [note.turn.item.title for note in found]
+
+    def audited(self) -> Audit:
+        (recording,) = self.server.recordings(KEY)
+        return audit(recording, HOUSE)
+
+    def slates(self) -> int:
+        return sum(
+            isinstance(note, Aired) and note.turn.item.kind is Kind.SLATE
+            for note in self.book.notes
+        )
+
+    def stop(self) -> None:
+        """End the run, so that the recording is whole."""
+        self.book.assignments = {}
+        until(lambda: not self.engine.pids(), 30, "everything has ended")
+
+    def restart(self) -> None:
+        """The next supervisor carries on with what the ledger knows."""
+        channel = self.book.snapshots[1]
+        old = self.book.assignments[1]
+        self.book.assignments[1] = replace(
+            old, cursors=channel.cursors, on_air_since=channel.on_air_since, state=channel.state
+        )
+        self.engine.start()
+        seen = self.book.exchanges
+        until(lambda: self.book.exchanges > seen + 1, 30, "the supervisor is at work")
