@@ -64,6 +64,8 @@ def adopt(channel: Channel, now: Now) -> None:
         else:
             adopted.append(record.name)
     _adopt_queue(channel, [record for record in queued if record.pid not in players], now)
+    if channel.playback.player is not None and process.PLAYER not in adopted:
+        adopted.append(process.PLAYER)
     if channel.hub.role is not None:
         channel.quiet_until = now.mono + QUIET
         _resume(channel, now)

@@ -218,8 +218,9 @@ class Playback:
 
     def _may_wait(self, clock: HubClock | None, now: float) -> bool:
         """Whether there is air enough to wait for a player that is about to begin."""
-        buffered = self.buffered(clock, now)
-        return buffered is not None and buffered > NO_TIME / 2
+        if clock is None:
+            return False
+        return self.queue.waiting[0].start - clock.position(now) > NO_TIME / 2
 
     def _handed_over(self, plan: ChannelPlan, player: Role, now: float) -> None:
         """It has ended whole, for what waited behind it has begun."""

@@ -4,7 +4,7 @@
 
 A channel with items of 10 to 16 s plays to a recording server; TIMES (20) times its supervisor
 leaves at a random moment and comes back after SECONDS (20). Printed is what a decoder found in
-the recording: odd steps in the timestamps, sessions, and whether each item was noted in its turn.
+the recording, and whether each item was noted in its turn.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(times: int = 20, seconds: float = 20.0) -> int:
         finally:
             away.engine.end()
             server.stop()
-        order = [title for title in ("Clip 1", "Clip 2", "Clip 3")]
+        order = [item.title for item in items]
         out_of_turn = sum(
             order[(order.index(before) + 1) % 3] != after for before, after in pairwise(aired)
         )

@@ -1,0 +1,220 @@
+"""Items that end while no supervisor is there: the next ones wait behind them already."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from media_library.location import LocalFile
+from streams.playout import commands, launcher, process
+from streams.playout.feed import Feed
+from streams.playout.item import Item, Kind, Mode, Turn
+from streams.playout.launcher import Launcher, frames_of
+from streams.playout.plan import Tools
+from streams.playout.process import Process
+from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.engine import OnDisk, item, programme
+from streams.tests.bench.restarts import KEY, Away
+from streams.tests.bench.rtmp import RtmpServer
+from streams.tests.bench.waiting import until
+
+#: Uptime in seconds that has passed.
+AT_ONCE = 0
+
+
+# ---- whose end is waited for
+
+
+@pytest.mark.parametrize(
+    ("change", "frames"),
+    [
+        ({}, 64),
+        ({"kind": Kind.FILLER}, 64),
+        # What stands in may be wanted no more when it ends; a feed has no length.
+        ({"kind": Kind.SLATE}, None),
+        ({"kind": Kind.LIVE, "mode": Mode.COPY, "frames": None}, None),
+        ({"mode": Mode.COPY, "frames": None}, None),
+        ({"mode": Mode.TRANSCODE, "frames": None}, None),
+    ],
+)
+def test_only_an_exact_end_can_be_waited_for(
+    change: dict[str, object], frames: int | None
+) -> None:
+    made = Item("A", "a", Mode.PREPARED, frames=64)
+    assert frames_of(Turn(replace(made, **change)), HOUSE) == frames  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("into", "limit", "frames"),
+    [
+        (Fraction(0), Fraction(1), 30),
+        (Fraction(2), None, 4),
+        # Up to a moment between two frames, both are sent.
+        (Fraction(0), Fraction(61, 60), 31),
+    ],
+)
+def test_the_last_frame_of_a_part(into: Fraction, limit: Fraction | None, frames: int) -> None:
+    turn = Turn(Item("A", "a", Mode.PREPARED, frames=64), into=into, limit=limit)
+    assert frames_of(turn, HOUSE) == frames
+
+
+# ---- how one waits
+
+
+@pytest.fixture
+def starter(tmp_path: Path, ffmpeg: str) -> Iterator[Launcher]:
+    feed = Feed.open(tmp_path / "feed.fifo", 1 << 20)
+    yield Launcher(Tools(ffmpeg, tmp_path), tmp_path, feed, OnDisk())
+    feed.close()
+
+
+@pytest.fixture
+def started() -> Iterator[list[Process]]:
+    found: list[Process] = []
+    yield found
+    for each in found:
+        each.signal(signal.SIGKILL)
+        until(each.exited, 30, "it is gone")
+        each.close()
+
+
+def of(clip: Clip) -> Turn:
+    return Turn(item(clip, 1))
+
+
+def test_one_that_waits_begins_when_the_one_before_it_has_ended_whole(
+    starter: Launcher, started: list[Process], shelf: dict[int, Clip]
+) -> None:
+    first = starter.player(of(shelf[1]), Fraction(10), HOUSE)
+    second = starter.behind(first, of(shelf[1]), Fraction(12), HOUSE, AT_ONCE)
+    started += [first, second]
+    until(first.exited, 30, "the first has ended")
+    assert first.code() == 0
+    whole = starter.feed.level()
+    until(lambda: not launcher.waits(second.pid), 30, "the second has begun")
+    until(lambda: starter.feed.level() > whole, 30, "the second is fed")
+
+
+def test_one_that_waits_ends_when_the_one_before_it_is_killed(
+    starter: Launcher, started: list[Process], shelf: dict[int, Clip]
+) -> None:
+    # Longer than the pipe: it can't have ended.
+    first = starter.player(of(shelf[4]), Fraction(10), HOUSE)
+    second = starter.behind(first, of(shelf[1]), Fraction(35), HOUSE, AT_ONCE)
+    third = starter.behind(second, of(shelf[1]), Fraction(37), HOUSE, AT_ONCE)
+    started += [first, second, third]
+    until(starter.feed.level, 30, "the first plays")
+    assert launcher.waits(second.pid)
+    first.signal(signal.SIGKILL)
+    until(lambda: second.exited() and third.exited(), 30, "none waits")
+    assert (second.code(), third.code()) == (commands.SHUT, commands.SHUT)
+
+
+def test_one_that_waits_ends_when_the_one_before_it_breaks_off(
+    starter: Launcher, started: list[Process], shelf: dict[int, Clip], tmp_path: Path
+) -> None:
+    """FFmpeg ends with 0 where a file is shorter than it should be."""
+    turn = of(shelf[1])
+    longer = replace(turn, item=replace(turn.item, frames=shelf[1].frames + 16))
+    first = starter.player(longer, Fraction(10), HOUSE)
+    second = starter.behind(first, turn, Fraction(13), HOUSE, AT_ONCE)
+    started += [first, second]
+    until(second.exited, 30, "none waits")
+    assert (first.code(), second.code()) == (0, commands.SHUT)
+
+
+def test_who_comes_too_late_does_not_wait(
+    starter: Launcher, started: list[Process], shelf: dict[int, Clip]
+) -> None:
+    first = starter.player(of(shelf[1]), Fraction(10), HOUSE)
+    started.append(first)
+    until(first.exited, 30, "the first has ended")
+    second = starter.behind(first, of(shelf[1]), Fraction(12), HOUSE, AT_ONCE)
+    started.append(second)
+    until(second.exited, 30, "it does not wait")
+    assert second.code() == commands.SHUT
+
+
+def test_a_quiet_item_is_followed_at_its_time(
+    starter: Launcher, started: list[Process], shelf: dict[int, Clip]
+) -> None:
+    first = starter.player(of(shelf[1]), Fraction(10), HOUSE)
+    begin = int(launcher.uptime()) + 5
+    second = starter.behind(first, of(shelf[1]), Fraction(12), HOUSE, begin)
+    started += [first, second]
+    until(lambda: not launcher.waits(second.pid), 60, "the second has begun")
+    assert launcher.uptime() >= begin
+
+
+def test_nothing_of_a_signed_url_is_to_be_seen(shelf: dict[int, Clip]) -> None:
+    """What waits has the command line of what it becomes, and no secret is in that."""
+    turn = of(shelf[1])
+    place = LocalFile(shelf[1].path)
+    command = commands.player("ffmpeg", 1, turn, place, HOUSE, Fraction(10))
+    waiting = commands.waiting(commands.witnessed(command, turn, 7, 64), AT_ONCE)
+    assert waiting[3:6] == (commands.WAITING, "0", "ffmpeg")
+    assert waiting[-2:] == ("framecrc", "pipe:7")
+    assert command == waiting[5 : 5 + len(command)]
+
+
+# ---- on air
+
+
+@pytest.fixture
+def away(tmp_path: Path, server: RtmpServer, shelf: dict[int, Clip]) -> Iterator[Away]:
+    made = Away.of(tmp_path, server, shelf[1], shelf[2], shelf[3], slate=shelf[4])
+    yield made
+    made.engine.end()
+
+
+def waiting(away: Away) -> int:
+    channel = away.engine.channel()
+    return 0 if channel is None else len(channel.playback.queue.waiting)
+
+
+@pytest.mark.slow
+def test_a_supervisor_that_is_away_while_items_end_leaves_no_trace(away: Away) -> None:
+    """Once as an item is about to end, once as one has begun: no step, nothing left out."""
+    away.start()
+    for near in (True, False):
+        until(lambda: waiting(away) >= 4, 60, "some items wait")
+        until(lambda near=near: (away.left() < 3.2) is near, 60, "the moment")  # type: ignore[misc]
+        away.engine.leave()
+        time.sleep(8)  # the absence: three items end in it
+        away.restart()
+    until(lambda: waiting(away) >= 4, 60, "the queue is filled again")
+    away.stop()
+    assert away.server.sessions(KEY) == 1
+    away.audited().assert_unbroken()
+    aired = away.aired()
+    assert away.book.incidents() == set()
+    assert aired == [f"Clip {number % 3 + 1}" for number in range(len(aired))]
+
+
+@pytest.mark.slow
+def test_what_waits_gives_way_to_a_skip_and_to_another_programme(
+    away: Away, shelf: dict[int, Clip]
+) -> None:
+    away.start()
+    until(lambda: waiting(away) >= 4, 60, "some items wait")
+    before = {p.pid for p in process.records(away.engine.run_dir / "channel-1")}
+    plan = away.book.assignments[1].plan
+    other = programme(replace(item(shelf[4], 9), title="Other"))
+    away.book.assignments[1] = replace(
+        away.book.assignments[1], plan=replace(plan, programme=other), skips=1
+    )
+    until(lambda: "Other" in away.aired(), 60, "the other programme is on")
+    until(lambda: waiting(away) >= 1, 60, "another one waits")
+    # What waited for the old programme is gone, and has not played.
+    kept = {p.pid for p in process.records(away.engine.run_dir / "channel-1")}
+    assert len(before & kept) <= 2, "hub and pusher"
+    away.stop()
+    aired = away.aired()
+    assert aired[aired.index("Other") :] == ["Other"] * (len(aired) - aired.index("Other"))
+    away.audited().assert_unbroken()
