@@ -19,6 +19,10 @@ SAMPLE_RATE: Final = 48_000
 CHANNELS: Final = 2
 #: Seconds between keyframes: what YouTube recommends and Twitch requires.
 GOP_SECONDS: Final = 2
+#: Seconds between keyframes up to which a file may be sent as it is. The live window grows by
+#: whole groups of pictures, and a destination is sent some 5 s behind it: with longer groups it
+#: would have nothing to send in between. What the large platforms hand out has up to 5.4 s.
+MAX_KEYFRAMES_S: Final = 5.5
 #: Frame rates at which whole video frames and whole AAC frames soon end together.
 RATES: Final = (24, 25, 30, 50, 60)
 
@@ -127,6 +131,13 @@ def lacks(probe: Probe) -> tuple[str, ...]:
         faults.append(f"its picture is {probe.video_codec or 'missing'}, not H.264")
     elif probe.pixel_format not in {"yuv420p", "yuvj420p"}:
         faults.append(f"its picture is {probe.pixel_format}, not 8 bit 4:2:0")
+    if probe.keyframe_seconds is None:
+        faults.append("the distance of its keyframes is not known")
+    elif probe.keyframe_seconds > MAX_KEYFRAMES_S:
+        apart = f"{probe.keyframe_seconds:.1f} s apart"
+        faults.append(f"its keyframes are {apart}, more than {MAX_KEYFRAMES_S:g} s")
+    if probe.trimmed:
+        faults.append("its first frames are not to be shown")
     if probe.turned:
         faults.append("its picture lies on its side")
     if not probe.audio_codec:

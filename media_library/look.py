@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -84,7 +84,7 @@ def look(
     deep = _Deep(location, probed, tools)
     deep.look(name)
     return Seen(
-        probe=probed,
+        probe=replace(probed, keyframe_seconds=deep.keyframe_seconds),
         index=found.index if found is not None else "",
         loudness=loudness.estimate(deep.heard),
         keyframe_seconds=deep.keyframe_seconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
@@ -19,6 +20,11 @@ READ_FIRST: Final = 10_000_000
 READ_AGAIN: Final = 100_000_000
 #: Bytes of memory ffprobe may ask for. It maps some 400 MB; a hostile index asks for far more.
 MEMORY: Final = 4 << 30
+#: Packets read at a file's beginning. Trimmed at a keyframe, all of the first are left out.
+FIRST_PACKETS: Final = 16
+#: Seconds of audio that may be left out at the beginning: encoders' priming has 1,024 to 3,072
+#: samples (0.14 s at 22,050 Hz).
+MAX_PRIMING_S: Final = 0.15
 #: Seconds: a longer item is a damaged header or a mistake. Channels repeat; files end.
 LONGEST: Final = 48 * 3600
 
@@ -66,6 +72,10 @@ class Probe:
     turned: bool = False
     #: Transfer curve of the picture, as ffprobe names it; empty where it is not told.
     colour: str = ""
+    #: It holds video or audio that is not to be shown: it was trimmed without encoding it anew.
+    trimmed: bool = False
+    #: The longest way between keyframes, in seconds; None: not known. An inspection finds it.
+    keyframe_seconds: float | None = None
 
 
 def probe(location: Location, *, ffprobe: str = "ffprobe", patience: float = PATIENCE) -> Probe:
@@ -101,7 +111,12 @@ def _look(location: Location, ffprobe: str, patience: float, read: int) -> dict[
     with ffmpeg.opened(location) as source:
         limits = ("-probesize", str(read), "-analyzeduration", "10M")
         shown = ("-show_format", "-show_streams", "-of", "json")
-        argv = (ffprobe, "-v", "error", *ffmpeg.DECODE, *limits, *shown, *source.args)
+        first = ("-read_intervals", f"%+#{FIRST_PACKETS}")
+        packets = ("-show_entries", "packet=codec_type,pts_time,flags")
+        argv = (
+            *(ffprobe, "-v", "error", *ffmpeg.DECODE, *limits),
+            *(*shown, *first, *packets, *source.args),
+        )
         said = _run(argv, source, patience)
     answer: dict[str, Any] = json.loads(said or "{}")
     return answer
@@ -213,7 +228,27 @@ def _parsed(answer: dict[str, Any]) -> Probe:
         reorder=int(video.get("has_b_frames", 0)),
         turned=bool(turn),
         colour=video.get("color_transfer", "").replace("unknown", ""),
+        trimmed=_trimmed(answer.get("packets", [])),
     )
+
+
+def _trimmed(packets: Iterable[dict[str, Any]]) -> bool:
+    """Whether the first packets are left out (by an edit list), or lie before the beginning."""
+    for packet in packets:
+        begins = _number(packet.get("pts_time"))
+        if packet.get("codec_type") == "video":
+            if "D" in packet.get("flags", "") or (begins is not None and begins < 0):
+                return True
+        elif begins is not None and begins < -MAX_PRIMING_S:
+            return True
+    return False
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:
+        return None
 
 
 def _turn(video: dict[str, Any]) -> int:

@@ -92,6 +92,7 @@ def look_at(item: MediaItem, *, now: datetime) -> None:
         channels=found.channels or None,
         reorder=found.reorder,
         turned=found.turned,
+        trimmed=found.trimmed,
         colour=found.colour[:32],
         loudness_lufs=seen.loudness,
         keyframe_seconds=seen.keyframe_seconds,

@@ -101,6 +101,10 @@ class MediaItem(models.Model):
     turned = models.BooleanField(
         default=False, help_text="Filmed upright: it has to be turned before it is shown."
     )
+    trimmed = models.BooleanField(
+        default=False,
+        help_text="It holds more than is to be shown: it was trimmed without encoding it anew.",
+    )
     audio_codec = models.CharField(max_length=32, blank=True)
     sample_rate = models.PositiveIntegerField(null=True, blank=True)
     channels = models.PositiveSmallIntegerField(
@@ -224,6 +228,8 @@ class MediaItem(models.Model):
             reorder=self.reorder,
             turned=self.turned,
             colour=self.colour,
+            trimmed=self.trimmed,
+            keyframe_seconds=self.keyframe_seconds,
         )
 
 

@@ -20,6 +20,7 @@ PLAIN = Probe(
     audio_codec="aac",
     sample_rate=48_000,
     channels=2,
+    keyframe_seconds=5.4,
 )
 
 
@@ -78,6 +79,11 @@ def test_a_file_that_can_be_copied_lacks_nothing_whatever_its_size_and_rate() ->
         ({"sample_rate": 44_100}, "its sound has 44100 Hz, not 48000"),
         ({"channels": 6}, "its sound has 6 channels, not 2"),
         ({"audio_codec": "", "sample_rate": 0, "channels": 0}, "it has no sound"),
+        # x264's default at 5 and at 25 frames a second, as far as one window shows it.
+        ({"keyframe_seconds": 20.4}, "its keyframes are 20.4 s apart, more than 5.5 s"),
+        ({"keyframe_seconds": 10.0}, "its keyframes are 10.0 s apart, more than 5.5 s"),
+        ({"keyframe_seconds": None}, "the distance of its keyframes is not known"),
+        ({"trimmed": True}, "its first frames are not to be shown"),
     ],
 )
 def test_what_a_file_lacks_is_told_in_words(change: dict[str, object], words: str) -> None:

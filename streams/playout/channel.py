@@ -162,7 +162,12 @@ class Channel:
     @property
     def calm(self) -> bool:
         """Whether nothing is going on that wants a quick look."""
-        busy = self.playback.cutting or self.pushers.ending or self.live.busy
+        busy = (
+            self.playback.cutting
+            or self.playback.supply.in_doubt
+            or self.pushers.ending
+            or self.live.busy
+        )
         return self.state is AirState.ON_AIR and not busy
 
     def roles(self) -> Iterator[Role]:

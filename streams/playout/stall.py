@@ -40,9 +40,9 @@ class Seen:
     """A player at a moment (`now`, monotonic seconds)."""
 
     now: float
-    #: Seconds of air between what is sent and what was fed; None where that is unknown.
-    buffered: float | None
-    #: Seconds on the feed's clock up to which it was fed.
+    #: Seconds of air between what is sent and what was fed.
+    buffered: float
+    #: Seconds on the feed's clock up to which it has reported to have fed, once a second.
     fed: Fraction
     work: Work | None
     #: It reads a regular file of this machine.
@@ -52,8 +52,8 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Short:
-    """A player that is short of air: since when it has done nothing, from what on."""
+class Idle:
+    """Since when a player that is not held back by a full pipe has done nothing."""
 
     since: float
     fed: Fraction
@@ -62,7 +62,7 @@ class Short:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds. `low`: of air, below which a player is short. The others: of doing nothing."""
+    """Seconds. `low`: of air, below which a player may be at fault. The others: of idleness."""
 
     low: float
     #: Where there was enough before, and where nothing was ever buffered.
@@ -72,24 +72,22 @@ class Patience:
     local: float
 
 
-def step(short: Short | None, seen: Seen, patience: Patience) -> tuple[Short | None, bool]:
+def step(idle: Idle | None, seen: Seen, patience: Patience) -> tuple[Idle, bool]:
     """What is to be remembered for the next step, and whether the source has stalled."""
-    if seen.buffered is not None and seen.buffered >= patience.low:
-        return None, False
-    if short is None:
-        return Short(seen.now, seen.fed, seen.work), False
-    elapsed = seen.now - short.since
-    busy = _at_work(short.work, seen.work, elapsed, files=seen.local)
+    fresh = Idle(seen.now, seen.fed, seen.work)
+    if idle is None:
+        return fresh, False
+    elapsed = seen.now - idle.since
+    if _at_work(idle.work, seen.work, elapsed, files=seen.local):
+        return fresh, False
+    if seen.fed > idle.fed:
+        # A source that gives less than is sent is as good as none once the pipe is empty.
+        return fresh, not seen.local and seen.filled and seen.buffered <= EMPTY_S
     if seen.local:
-        if busy or seen.fed > short.fed:
-            return Short(seen.now, seen.fed, seen.work), False
-        return short, elapsed > patience.local
-    if busy:
-        return Short(seen.now, seen.fed, seen.work), False
-    if seen.fed > short.fed and (seen.buffered is None or seen.buffered > EMPTY_S):
-        return Short(seen.now, seen.fed, seen.work), False
-    bound = patience.running if seen.filled else patience.starting
-    return short, elapsed > bound
+        bound = patience.local
+    else:
+        bound = patience.running if seen.filled else patience.starting
+    return idle, elapsed > bound and seen.buffered < patience.low
 
 
 def _at_work(before: Work | None, after: Work | None, elapsed: float, *, files: bool) -> bool:

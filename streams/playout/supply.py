@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
 from media_library.house import House
 from streams.playout import mpegts, stall
@@ -13,6 +14,9 @@ from streams.playout.plan import Policy
 from streams.playout.role import Role
 from streams.playout.seam import AUDIO_FRAME
 from streams.playout.timeline import HubClock, Slot
+
+#: Seconds of idleness after which a source is at fault: a player reports once a second.
+RUNNING_S: Final = 1.5
 
 
 class Supply:
@@ -23,32 +27,32 @@ class Supply:
         self.policy = policy
         #: There was enough in the pipe since the last reset: low water counts at once.
         self.filled = False
-        self._short: stall.Short | None = None
+        self._idle: stall.Idle | None = None
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the pipe is not full, so that a quick look is wanted."""
+        return self._idle is not None
 
     def begin(self) -> None:
         """Another player is on."""
-        self._short = None
+        self._idle = None
 
     def drained(self) -> None:
         """Little is left in the pipe by intent: what follows gets its time to start."""
-        self.filled = False
-        self._short = None
+        self.filled, self._idle = False, None
 
     def stalled(
         self, slot: Slot, player: Role, clock: HubClock | None, house: House, now: float
     ) -> bool | None:
         """Whether the player's source gives nothing; None: there is enough of it."""
         if self._full():
-            self.filled, self._short = True, None
+            self.filled, self._idle = True, None
             return None
-        buffered, fed = self._buffered(slot, player, clock, house, now)
+        fed = slot.start + Fraction(player.progress.out_time_us or 0, 1_000_000)
+        buffered = self._buffered(fed, clock, house, now)
         low = self.policy.low_water
-        if buffered >= low:
-            self.filled, self._short = True, None
-            return None
-        patience = stall.Patience(
-            low, running=0.5, starting=self.policy.first_byte, local=self.policy.stall
-        )
+        self.filled = self.filled or buffered >= low
         seen = stall.Seen(
             now,
             buffered,
@@ -57,29 +61,30 @@ class Supply:
             local=_reads_file(player),
             filled=self.filled and clock is not None,
         )
-        self._short, stalled = stall.step(self._short, seen, patience)
-        return stalled
+        patience = stall.Patience(
+            low, RUNNING_S, starting=self.policy.first_byte, local=self.policy.stall
+        )
+        self._idle, stalled = stall.step(self._idle, seen, patience)
+        return None if buffered >= low else stalled
 
     def _full(self) -> bool:
         return self.feed.level() >= stall.FULL_SHARE * self.feed.capacity
 
     def _buffered(
-        self, slot: Slot, player: Role, clock: HubClock | None, house: House, now: float
-    ) -> tuple[float, Fraction]:
-        """Seconds of air that wait, and up to where on the feed's clock it was fed."""
-        told = slot.start + Fraction(player.progress.out_time_us or 0, 1_000_000)
+        self, told: Fraction, clock: HubClock | None, house: House, now: float
+    ) -> float:
+        """Seconds of air that wait. `told`: up to where it has reported to have fed."""
         sent = None if clock is None else clock.position(now)
         if sent is not None and told - sent >= self.policy.low_water:
             # It reports once a second: there is more by now.
-            return float(told - sent), told
+            return float(told - sent)
         tail = mpegts.tail(self.feed.peek())
-        fed = mpegts.end(tail, told, house.frame, AUDIO_FRAME)
-        if fed is None:
-            return (0.0 if sent is None else float(told - sent)), told
-        fed = max(fed, told)
-        if sent is None and tail.first_dts is not None:
-            sent = mpegts.unwrap(tail.first_dts, told)
-        return (0.0 if sent is None else float(fed - sent)), fed
+        fed = max(told, mpegts.end(tail, told, house.frame, AUDIO_FRAME) or told)
+        if sent is None:
+            # Nothing is sent yet: all that is there waits.
+            first = tail.first_dts
+            sent = fed if first is None else mpegts.unwrap(first, told)
+        return float(fed - sent)
 
 
 def _reads_file(player: Role) -> bool:

@@ -11,62 +11,64 @@ from fractions import Fraction
 import pytest
 
 from streams.playout import stall
-from streams.playout.stall import Patience, Seen, Short, Work
+from streams.playout.stall import Idle, Patience, Seen, Work
 from streams.tests.bench.waiting import until
 
-PATIENCE = Patience(low=1.5, running=0.5, starting=2.5, local=10)
-IDLE = Work(ran_s=1.0, waited_s=0.5, read=4096)
-#: A second ago it was short, and had done as much as now.
-BEFORE = Short(99.0, Fraction(20), IDLE)
-REMOTE = Seen(100.0, 1.0, Fraction(20), IDLE, local=False, filled=True)
+PATIENCE = Patience(low=1.5, running=1.5, starting=2.5, local=10)
+DID = Work(ran_s=1.0, waited_s=0.5, read=4096)
+#: Two seconds ago it had done as much as now.
+BEFORE = Idle(98.0, Fraction(20), DID)
+REMOTE = Seen(100.0, 1.0, Fraction(20), DID, local=False, filled=True)
 LOCAL = replace(REMOTE, local=True)
 
 
 @pytest.mark.parametrize(
-    ("seen", "since", "stalled"),
+    ("seen", "idle_since", "stalled"),
     [
-        # There is enough, whatever it does: nothing to remember.
-        (replace(REMOTE, buffered=1.5), None, False),
-        (replace(LOCAL, buffered=200.0), None, False),
-        # A source that gives nothing for half a second, where there was enough before ...
-        (REMOTE, 99.0, True),
+        # There is enough to send, whatever it does.
+        (replace(REMOTE, buffered=1.5), 98.0, False),
+        # A source that gives nothing, where there was enough before ...
+        (REMOTE, 98.0, True),
+        (replace(REMOTE, now=99.4), 98.0, False),
         # ... or is about to begin: that takes its time, but not for ever.
-        (replace(REMOTE, filled=False), 99.0, False),
-        (replace(REMOTE, filled=False, now=101.6), 99.0, True),
+        (replace(REMOTE, filled=False), 98.0, False),
+        (replace(REMOTE, filled=False, now=100.6), 98.0, True),
         # It gives, if little: as long as there is something to send.
         (replace(REMOTE, fed=Fraction(21)), 100.0, False),
-        (replace(REMOTE, fed=Fraction(21), buffered=0.1), 99.0, True),
-        # Nobody knows what the hub sends yet.
-        (replace(REMOTE, fed=Fraction(21), buffered=None, filled=False), 100.0, False),
+        (replace(REMOTE, fed=Fraction(21), buffered=0.1), 100.0, True),
+        (replace(REMOTE, fed=Fraction(21), buffered=0.1, filled=False), 100.0, False),
         # It waits for a CPU, or computes: another one would have to wait as well.
-        (replace(REMOTE, work=replace(IDLE, waited_s=0.7)), 100.0, False),
-        (replace(REMOTE, work=replace(IDLE, ran_s=1.2)), 100.0, False),
+        (replace(REMOTE, work=replace(DID, waited_s=0.8)), 100.0, False),
+        (replace(REMOTE, work=replace(DID, ran_s=1.3), buffered=0.0), 100.0, False),
         # To look for the network ten times a second is no work.
-        (replace(REMOTE, work=replace(IDLE, ran_s=1.01)), 99.0, True),
+        (replace(REMOTE, work=replace(DID, ran_s=1.01)), 98.0, True),
         # Files read and disks waited for are no excuse for a source elsewhere.
-        (replace(REMOTE, work=replace(IDLE, read=9000, on_disk=True)), 99.0, True),
+        (replace(REMOTE, work=replace(DID, read=9000, on_disk=True)), 98.0, True),
         # A file of this machine has ten seconds in which it does nothing at all ...
-        (LOCAL, 99.0, False),
-        (replace(LOCAL, now=109.1), 99.0, True),
+        (LOCAL, 98.0, False),
+        (replace(LOCAL, now=108.1), 98.0, True),
         # ... and all the time it needs while it does something.
-        (replace(LOCAL, now=109.1, work=replace(IDLE, read=9000)), 109.1, False),
-        (replace(LOCAL, now=109.1, work=replace(IDLE, on_disk=True)), 109.1, False),
-        (replace(LOCAL, now=109.1, fed=Fraction(21), buffered=0.0), 109.1, False),
-        (replace(LOCAL, now=109.1, work=replace(IDLE, waited_s=2.0)), 109.1, False),
+        (replace(LOCAL, now=108.1, work=replace(DID, read=9000)), 108.1, False),
+        (replace(LOCAL, now=108.1, work=replace(DID, on_disk=True)), 108.1, False),
+        (replace(LOCAL, now=108.1, fed=Fraction(21), buffered=0.0), 108.1, False),
+        (replace(LOCAL, now=108.1, work=replace(DID, waited_s=2.0)), 108.1, False),
+        # A small one has played for minutes by its timestamps: it is not held back by bytes.
+        (replace(LOCAL, now=300.0, buffered=200.0), 98.0, False),
         # What can't be seen is no excuse.
-        (replace(REMOTE, work=None), 99.0, True),
+        (replace(REMOTE, work=None), 98.0, True),
     ],
 )
-def test_who_is_at_fault(seen: Seen, since: float | None, stalled: bool) -> None:  # noqa: FBT001
-    short, found = stall.step(BEFORE, seen, PATIENCE)
+def test_who_is_at_fault(seen: Seen, idle_since: float, stalled: bool) -> None:  # noqa: FBT001
+    idle, found = stall.step(BEFORE, seen, PATIENCE)
     assert found is stalled
-    assert (None if short is None else short.since) == since
+    assert idle.since == idle_since
 
 
-def test_the_first_sight_of_a_short_player_judges_nothing() -> None:
-    short, stalled = stall.step(None, REMOTE, PATIENCE)
-    assert not stalled
-    assert short == Short(100.0, Fraction(20), IDLE)
+def test_the_first_sight_of_a_player_judges_nothing() -> None:
+    assert stall.step(None, replace(REMOTE, buffered=0.0), PATIENCE) == (
+        Idle(100.0, Fraction(20), DID),
+        False,
+    )
 
 
 def test_what_a_process_does_is_read_from_the_kernel() -> None:

@@ -162,6 +162,7 @@ class Bench:
             audio_codec="aac",
             sample_rate=48_000,
             channels=2,
+            keyframe_seconds=2,
             probed_at=timezone.now(),
         )
 
