@@ -121,6 +121,19 @@ class House:
         return (self.video_bitrate + self.audio_bitrate) * 108 // 800
 
 
+def _lacks_for_joining(probe: Probe) -> list[str]:
+    """What of its timestamps and keyframes stands in the way."""
+    faults = []
+    if probe.keyframe_seconds is None:
+        faults.append("the distance of its keyframes is not known")
+    elif probe.keyframe_seconds > MAX_KEYFRAMES_S:
+        apart = f"{probe.keyframe_seconds:.1f} s apart"
+        faults.append(f"its keyframes are {apart}, more than {MAX_KEYFRAMES_S:g} s")
+    if probe.trimmed:
+        faults.append("its first frames are not to be shown")
+    return faults
+
+
 def lacks(probe: Probe) -> tuple[str, ...]:
     """Why a file can't be sent as it is, in words; empty when it can be copied.
 
@@ -131,15 +144,9 @@ def lacks(probe: Probe) -> tuple[str, ...]:
         faults.append(f"its picture is {probe.video_codec or 'missing'}, not H.264")
     elif probe.pixel_format not in {"yuv420p", "yuvj420p"}:
         faults.append(f"its picture is {probe.pixel_format}, not 8 bit 4:2:0")
-    if probe.keyframe_seconds is None:
-        faults.append("the distance of its keyframes is not known")
-    elif probe.keyframe_seconds > MAX_KEYFRAMES_S:
-        apart = f"{probe.keyframe_seconds:.1f} s apart"
-        faults.append(f"its keyframes are {apart}, more than {MAX_KEYFRAMES_S:g} s")
-    if probe.trimmed:
-        faults.append("its first frames are not to be shown")
     if probe.turned:
         faults.append("its picture lies on its side")
+    faults += _lacks_for_joining(probe)
     if not probe.audio_codec:
         faults.append("it has no sound")
         return tuple(faults)

@@ -49,10 +49,8 @@ def write(notes: Sequence[ledger.Note]) -> None:
                 _taken(_open(channel, stream).filter(on_air_at=None), at, on_air_at=when(at))
             case ledger.TakeoverEnded(channel, stream, at, cause):
                 _taken(_open(channel, stream), at, ended_at=when(at), cause=cause)
-            case ledger.IncidentOpened():
-                _opened(note)
-            case ledger.IncidentClosed(channel, subject, at):
-                _close(Incident.objects.filter(channel=channel, subject=subject), when(at))
+            case ledger.IncidentOpened() | ledger.IncidentExplained() | ledger.IncidentClosed():
+                _incident(note)
             case _:
                 continue
     LogLine.objects.bulk_create([_line(n) for n in kept if isinstance(n, ledger.Logged)])
@@ -163,6 +161,19 @@ def _opened(note: ledger.IncidentOpened) -> None:
     )
     if new:
         announce.incident(row, when(note.at))
+
+
+def _incident(
+    note: ledger.IncidentOpened | ledger.IncidentExplained | ledger.IncidentClosed,
+) -> None:
+    rows = Incident.objects.filter(channel=note.channel, subject=note.subject)
+    match note:
+        case ledger.IncidentOpened():
+            _opened(note)
+        case ledger.IncidentExplained():
+            rows.filter(closed_at=None).update(cause=note.cause)
+        case ledger.IncidentClosed():
+            _close(rows, when(note.at))
 
 
 def _line(note: ledger.Logged) -> LogLine:

@@ -31,6 +31,8 @@ class Parts:
     trouble: str = ""
     #: Why the storage can't be reached, if it can't.
     storage: str = ""
+    #: Why it is not sent in real time, if it is not.
+    slow: str = ""
 
 
 def judge(parts: Parts) -> tuple[AirState, str]:
@@ -49,9 +51,11 @@ def judge(parts: Parts) -> tuple[AirState, str]:
         return AirState.DEGRADED, parts.trouble or "The filler is on."
     if parts.now is None and not parts.been_on_air:
         return AirState.STARTING, parts.trouble
-    if parts.storage:
-        return AirState.DEGRADED, f"{parts.storage} What is on this machine's disk plays on."
-    return AirState.ON_AIR, ""
+    storage = (
+        f"{parts.storage} What is on this machine's disk plays on." if parts.storage else ""
+    )
+    worse = parts.slow or storage
+    return (AirState.DEGRADED, worse) if worse else (AirState.ON_AIR, "")
 
 
 def _outputs(parts: Parts, waiting: AirState) -> tuple[AirState, str] | None:

@@ -18,18 +18,21 @@ from streams.playout.hub import Hub
 from streams.playout.item import TAKEOVER
 from streams.playout.live import Live
 from streams.playout.machine import Status
+from streams.playout.pace import PACE, Pacing
 from streams.playout.plan import Assignment, OutputPlan, Policy, Sources, Tools
 from streams.playout.playback import Playback
 from streams.playout.pushers import Pushers
 from streams.playout.report import Now, Report
 from streams.playout.role import Role
 from streams.playout.states import AirState, OutputAir
-from streams.playout.timeline import on_frame
+from streams.playout.timeline import Slot, on_frame
 from streams.playout.window import Window
 from streams.programme.values import Cursors
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+#: Seconds by which an item may be on air for longer than it lasts.
+LATE_S: Final = 1.0
 #: Seconds of lost air after which there is an incident, whether its cause was found or not.
 UNTOLD: Final = 5.0
 
@@ -85,6 +88,9 @@ class Channel:
         self._told: dict[int, OutputAir] = {}
         self._stopping = ""
         self._sampled = self._relayed = now.mono
+        self._pacing = Pacing()
+        #: Why it is not sent in real time; empty where it is, or where that is not known yet.
+        self.slow = ""
         #: Since when (seconds since the epoch) nothing played, where that was found out later.
         self._silent_since: float | None = None
         #: How what an earlier supervisor left on air ended, and why.
@@ -140,9 +146,11 @@ class Channel:
             self._beat_live(now)
             self.playback.beat(self.assignment.plan, self.hub.clock, now)
             self.live.relayed(self.playback.source)
-            self.window.look()
+            grown = self.window.look()
             if self.window.ready or self.pushers.plans:
                 self.pushers.want(self.assignment.plan.outputs, now.mono)
+            if grown:
+                self.pushers.offer(now.mono)
             self.pushers.beat(now.mono)
             self._air(now)
         self._judge(now)
@@ -154,6 +162,7 @@ class Channel:
             self._sampled = now.mono
             for role in self.roles():
                 self.report.note(measure.sample(self, role))
+            self._tell_pace(now)
 
     @property
     def stopping(self) -> bool:
@@ -162,12 +171,7 @@ class Channel:
     @property
     def calm(self) -> bool:
         """Whether nothing is going on that wants a quick look."""
-        busy = (
-            self.playback.cutting
-            or self.playback.supply.in_doubt
-            or self.pushers.ending
-            or self.live.busy
-        )
+        busy = self.playback.busy or self.pushers.ending or self.live.busy
         return self.state is AirState.ON_AIR and not busy
 
     def roles(self) -> Iterator[Role]:
@@ -269,7 +273,7 @@ class Channel:
                     turn=slot.turn,
                     at=self.playback.wall(start, clock, now),
                     previous_ending=self.before.ending if before is None else before.ending,
-                    previous_cause=self.before.cause if before is None else before.cause,
+                    previous_cause=self.before.cause if before is None else sent(before, slot),
                     previous_until=self._silent_since,
                 )
             )
@@ -298,6 +302,7 @@ class Channel:
                 been_on_air=self.on_air_since is not None,
                 trouble=self._trouble or self.hub.trouble,
                 storage=self.sources.fault() or "",
+                slow=self.slow,
             )
         )
         if state is not self.state:
@@ -312,7 +317,7 @@ class Channel:
             )
             self.state, self.since = state, now.wall
         if state is AirState.FAILING and now.wall - self.since > UNTOLD:
-            if self.report.open <= {"programme", "storage", "live"}:
+            if set(self.report.open) <= {"programme", "storage", "live", PACE}:
                 # No part has told of it: the air is lost all the same.
                 self.report.incident("channel", self.cause, self.since)
         elif state in {AirState.ON_AIR, AirState.DEGRADED}:
@@ -343,6 +348,21 @@ class Channel:
                 self._told[output.pk] = status.state
                 words = f"{output.name}: {status.state.label.lower()}, {output.address}"
                 self.report.say(now, subject, "info", words)
+
+    def _tell_pace(self, now: Now) -> None:
+        if not self.policy.paced or self._stopping:
+            return
+        names = {
+            f"{process.PUSHER}-{each.pk}": each.name for each in self.assignment.plan.outputs
+        }
+        names[process.HUB] = "The preview"
+        self.slow = self._pacing.sample(self.roles(), names, now.mono)
+        if self.slow:
+            if PACE not in self.report.open:
+                self.report.say(now, "channel", "warning", self.slow)
+            self.report.incident(PACE, self.slow, now.wall, severity="degraded")
+        else:
+            self.report.over(PACE, now.wall)
 
     def _tell_storage(self, now: Now) -> None:
         match self.sources.fault():
@@ -380,10 +400,20 @@ class Channel:
                 words = f"{output.name}: a new session begins, as planned, after {hours:.1f} h."
                 self.report.say(self.now, subject, "info", words)
                 self.report.incident(session, words, when, severity="planned", output=output.pk)
-            case machine.Lost(_, cause):
+            case machine.Lost(_, cause) | machine.Explained(_, cause):
                 words = f"{output.name} is off air: {cause}"
                 self.report.say(self.now, subject, "warning", words)
                 self.report.over(session, when)
                 self.report.incident(subject, f"{output.name}: {cause}", when, output=output.pk)
             case _:
                 assert_never(told)
+
+
+def sent(before: Slot, after: Slot) -> str:
+    """What the as-run log says of how an item ended: also that it took too long."""
+    took = after.start - before.start
+    lasted = took if before.end is None else before.end - before.start
+    if took <= lasted + LATE_S:
+        return before.cause
+    late = f"It took {float(took):.1f} s to send {float(lasted):.1f} s of it."
+    return f"{before.cause} {late}".strip()

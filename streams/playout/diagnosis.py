@@ -54,6 +54,15 @@ _BROKEN_OFF: Final = (
     "Connection reset",
     "ends prematurely",
 )
+#: What it says where a connection that stood was ended by the other side.
+_HUNG_UP: Final = (
+    "Connection reset by peer",
+    "Broken pipe",
+    "End of file",
+    "Input/output error",
+)
+#: Of a destination that took data twice, and both times ended the session within seconds.
+ENDS_EACH_SESSION: Final = "The address answers, but ends each session: check the stream key."
 #: Exit statuses of a program that could not be run: while it is being replaced, for one
 #: (POSIX; ld.so ends with 127 where a library is missing).
 NOT_RUN: Final = frozenset({126, 127})
@@ -68,6 +77,11 @@ _LINE: Final = re.compile(
 def pusher(code: int | None, lines: Sequence[str]) -> str:
     """Why a pusher ended."""
     return _first(_PUSHER, lines) or f"The connection ended: {_how(code)}."
+
+
+def hung_up(lines: Sequence[str]) -> bool:
+    """Whether a connection that stood was ended by the other side."""
+    return any(mark in line for line in lines for mark in _HUNG_UP)
 
 
 def player(title: str, code: int | None, lines: Sequence[str], *, begun: bool) -> str:

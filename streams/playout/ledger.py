@@ -91,6 +91,16 @@ class IncidentOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class IncidentExplained:
+    """By now the open one of that subject has another cause."""
+
+    channel: int
+    subject: str
+    cause: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class IncidentClosed:
     channel: int
     subject: str
@@ -132,6 +142,7 @@ Note = (
     | TakeoverAired
     | TakeoverEnded
     | IncidentOpened
+    | IncidentExplained
     | IncidentClosed
     | Logged
     | Sampled

@@ -11,8 +11,9 @@
                                                                     ▼
                                                                 RETRYING
 
-A process that exists but moves no data is halted after `policy.stall` seconds; its exit is then
-a failure like any other.
+A process that moves no data, though there was something to send, is halted after `policy.stall`
+seconds; its exit is then a failure like any other. Where the window itself got nothing new,
+another session would have as little to send.
 
 Servers refuse a second publisher of one key, so a session is rolled over by stop, then start.
 That is no failure: nothing is counted and nobody waits. A first try that fails is an ordinary
@@ -44,6 +45,8 @@ class Status:
     launched: float = 0.0
     #: When data last moved.
     moved: float = 0.0
+    #: Since when there is something that it has not sent; None: it has sent all there is.
+    offered: float | None = None
     #: When it came on air last; None: this process has not.
     on_air: float | None = None
     #: In a row.
@@ -88,6 +91,11 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
+class Offered:
+    """There is something new to send."""
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     cause: str
 
@@ -109,7 +117,7 @@ class Ticked:
     pass
 
 
-Event = Wanted | Unwanted | Moved | Exited | Adopted | ItemSent | Ticked
+Event = Wanted | Unwanted | Moved | Offered | Exited | Adopted | ItemSent | Ticked
 
 
 # ---- actions
@@ -148,8 +156,16 @@ class Regained:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Air is still lost, and by now for another cause."""
+
+    at: float
+    cause: str
+
+
 #: What the channel must hear of.
-Told = Lost | Rolled | Regained
+Told = Lost | Explained | Rolled | Regained
 Action = Launch | Halt | Told
 
 
@@ -190,9 +206,12 @@ def step(
             return _unwanted(status, now)
         case Moved():
             return _moved(status, now)
+        case Offered():
+            first = now if status.offered is None else status.offered
+            return replace(status, offered=first), ()
         case Adopted(launched):
             # It may be on air or hang: its next report, or the stall bound, tells.
-            adopted = replace(status, running=True, launched=launched, moved=now)
+            adopted = replace(status, running=True, launched=launched, moved=now, offered=now)
             return _enter(adopted, OutputAir.CONNECTING, now), ()
         case ItemSent():
             return _roll_over(status, now, session.after)
@@ -215,7 +234,16 @@ def _wanted(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
 
 
 def _launched(status: Status, now: float) -> Status:
-    return replace(status, running=True, launched=now, moved=now, on_air=None, retry_at=None)
+    # A new session has a part of the window to send.
+    return replace(
+        status,
+        running=True,
+        launched=now,
+        moved=now,
+        offered=now,
+        on_air=None,
+        retry_at=None,
+    )
 
 
 def _unwanted(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
@@ -231,11 +259,13 @@ def _moved(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
         return status, ()
     if status.state is OutputAir.ROLLING and status.rolled is None:
         # The old session, on its way out.
-        return replace(status, moved=now), ()
+        return replace(status, moved=now, offered=None), ()
     gap = status.lost is not None or status.rolled is not None
     actions: tuple[Action, ...] = (Regained(now),) if gap else ()
     on_air = now if status.on_air is None else status.on_air
-    moved = replace(status, moved=now, on_air=on_air, lost=None, rolled=None, cause="")
+    moved = replace(
+        status, moved=now, offered=None, on_air=on_air, lost=None, rolled=None, cause=""
+    )
     return _enter(moved, OutputAir.ON_AIR, now), actions
 
 
@@ -256,6 +286,8 @@ def _exited(
         # A stalled pusher lost its air when data stopped, not when we noticed.
         lost = now if status.on_air is None else min(now, status.moved)
         actions = (Lost(lost, cause),)
+    elif cause != status.cause:
+        actions = (Explained(now, cause),)
     wait = delay(failures, policy)
     failed = replace(
         gone,
@@ -279,7 +311,7 @@ def _ticked(
     status: Status, now: float, policy: Policy, session: Session
 ) -> tuple[Status, tuple[Action, ...]]:
     if status.running:
-        if now - status.moved > policy.stall:
+        if status.offered is not None and now - status.offered > policy.stall:
             # Asked again at each tick until it is gone: `moved` stays where it is, so that the
             # incident begins where the data stopped.
             return status, (Halt(),)

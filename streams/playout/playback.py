@@ -118,10 +118,10 @@ class Playback:
         return None if self.player is None else self.timeline.slots[-1].turn
 
     @property
-    def cutting(self) -> bool:
-        """Whether a player ends: it has been asked to, or what waits behind it begins."""
+    def busy(self) -> bool:
+        """Whether a quick look is wanted: a player ends, or leaves room in the pipe."""
         ended = self.player is not None and self.player.process.exited()
-        return ended or self._cut is not None
+        return ended or self._cut is not None or self.supply.in_doubt
 
     # ---- adoption
 

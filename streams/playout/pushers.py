@@ -28,6 +28,8 @@ REMEMBERED: Final = 30.0
 #: Seconds that a pusher of an earlier version, which did not note it, is taken to have begun
 #: behind the hub.
 USUAL: Final = 5.0
+#: Seconds that a session lasts at most which the destination ends as soon as it has begun.
+ENDS_AT_ONCE_S: Final = 10.0
 #: Seconds: rather a few pictures of the next item than the last ones of this lost.
 MARGIN: Final = 0.2
 
@@ -97,6 +99,11 @@ class Pushers:
                 self.plans[pk] = plan
                 self.statuses.setdefault(pk, machine.Status())
                 self._step(pk, machine.Wanted(), now)
+
+    def offer(self, now: float) -> None:
+        """There is a new segment in the window."""
+        for pk in list(self.plans):
+            self._step(pk, machine.Offered(), now)
 
     def beat(self, now: float) -> None:
         for pk, role in list(self.roles.items()):
@@ -196,7 +203,12 @@ class Pushers:
 
     def _exited(self, pk: int, role: Role, now: float) -> None:
         self.relay(role)
-        cause = diagnosis.pusher(role.process.code(), list(role.lines))
+        lines = list(role.lines)
+        cause = diagnosis.pusher(role.process.code(), lines)
+        status = self.statuses[pk]
+        again = status.failures > 0 and role.has_moved and now - role.since < ENDS_AT_ONCE_S
+        if again and diagnosis.hung_up(lines):
+            cause = diagnosis.ENDS_EACH_SESSION
         if role.halted and pk in self.plans and self.statuses[pk].running:
             cause = f"It took no data for {self.policy.stall:.0f} seconds and was started anew."
         process.forget(self.folder, role.name)
@@ -215,7 +227,9 @@ class Pushers:
                 case machine.Halt():
                     if pk in self.roles:
                         self.roles[pk].halt(now, self.policy.grace)
-                case machine.Lost() | machine.Rolled() | machine.Regained():
+                case (
+                    machine.Lost() | machine.Explained() | machine.Rolled() | machine.Regained()
+                ):
                     self.report(self.plans[pk], action)
                 case _:
                     assert_never(action)

@@ -41,7 +41,8 @@ class Report:
         self.channel = channel
         self.run = run
         self.notes: list[ledger.Note] = []
-        self.open = set(open_incidents)
+        #: Causes by subject; None: an earlier supervisor's, which is not known.
+        self.open: dict[str, str | None] = dict.fromkeys(open_incidents)
         self._log = structlog.get_logger(__name__).bind(channel=slug, run=run)
 
     def note(self, note: ledger.Note) -> None:
@@ -73,17 +74,21 @@ class Report:
         severity: str = "lost",
         output: int | None = None,
     ) -> None:
-        """Open an incident at `at` (since the epoch), if none is open of that subject."""
-        if subject not in self.open:
-            self.open.add(subject)
+        """Open an incident at `at` (since the epoch). Of an open one the cause follows."""
+        known = self.open.get(subject, "")
+        new = subject not in self.open
+        self.open[subject] = cause
+        if new:
             self.note(
                 ledger.IncidentOpened(
                     self.channel, self.run, subject, output, severity, cause, at
                 )
             )
+        elif known != cause:
+            self.note(ledger.IncidentExplained(self.channel, subject, cause, at))
 
     def over(self, subject: str, at: float) -> None:
         """Close the subject's incident, if one is open: also an earlier supervisor's."""
         if subject in self.open:
-            self.open.discard(subject)
+            del self.open[subject]
             self.note(ledger.IncidentClosed(self.channel, subject, at))

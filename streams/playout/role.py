@@ -16,6 +16,8 @@ from streams.playout.progress import Progress, parse
 REMEMBERED: Final = 30
 #: Seconds from the first to the second SIGTERM.
 INSIST: Final = 1.0
+#: Seconds over which the pace of a process is measured.
+PACE_SPAN_S: Final = 30.0
 #: Seconds over which a pusher's bit rate is measured.
 RATE_WINDOW: Final = 10.0
 
@@ -45,6 +47,8 @@ class Role:
         self.lines: deque[str] = deque(maxlen=REMEMBERED)
         self._sizes: deque[tuple[float, int]] = deque()
         self._first: tuple[float, int] | None = None
+        #: When it reported, and its output in seconds then: as long as the pace is measured.
+        self._reports: deque[tuple[float, float]] = deque()
         #: When it reported, and how many seconds its output was ahead of our clock then.
         self._leads: deque[tuple[float, float]] = deque()
         self._halted: float | None = None
@@ -73,6 +77,9 @@ class Role:
                 advanced = self.has_moved = True
                 self.moved = now
                 self._first = self._first or (now, report.out_time_us)
+                self._reports.append((now, report.out_time_us / 1_000_000))
+                while now - self._reports[0][0] > PACE_SPAN_S:
+                    self._reports.popleft()
                 self._leads.append((now, report.out_time_us / 1_000_000 - now))
                 while now - self._leads[0][0] > RATE_WINDOW:
                     self._leads.popleft()
@@ -104,6 +111,16 @@ class Role:
         if not self._leads:
             return None
         return now + max(lead for _, lead in self._leads)
+
+    def pace(self, now: float) -> float | None:
+        """Seconds of output a second over the last `PACE_SPAN_S`; None while it is younger."""
+        if now - self.since < PACE_SPAN_S or not self._reports:
+            return None
+        began, first = self._reports[0]
+        _, last = self._reports[-1]
+        # It reports once a second: what is missing for longer is missing.
+        elapsed = max(self._reports[-1][0], now - 1) - began
+        return (last - first) / elapsed if elapsed > PACE_SPAN_S / 2 else None
 
     def lag(self) -> float | None:
         """Seconds that its output fell behind the wall clock since its first report."""

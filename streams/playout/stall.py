@@ -7,7 +7,7 @@ player would be slower still. `step` is pure; `work_of` reads /proc.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -40,6 +40,8 @@ class Seen:
     """A player at a moment (`now`, monotonic seconds)."""
 
     now: float
+    #: When it has fed something last, as it reports it.
+    moved: float
     #: Seconds of air between what is sent and what was fed.
     buffered: float
     #: Seconds on the feed's clock up to which it has reported to have fed, once a second.
@@ -57,7 +59,9 @@ class Idle:
 
     since: float
     fed: Fraction
+    #: What it had done at that moment.
     work: Work | None
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,12 @@ class Patience:
 
 def step(idle: Idle | None, seen: Seen, patience: Patience) -> tuple[Idle, bool]:
     """What is to be remembered for the next step, and whether the source has stalled."""
-    fresh = Idle(seen.now, seen.fed, seen.work)
+    fresh = Idle(seen.now, seen.fed, seen.work, seen.now)
     if idle is None:
+        return replace(fresh, since=min(seen.moved, seen.now)), False
+    if _at_work(idle.work, seen.work, seen.now - idle.at, files=seen.local):
         return fresh, False
     elapsed = seen.now - idle.since
-    if _at_work(idle.work, seen.work, elapsed, files=seen.local):
-        return fresh, False
     if seen.fed > idle.fed:
         # A source that gives less than is sent is as good as none once the pipe is empty.
         return fresh, not seen.local and seen.filled and seen.buffered <= EMPTY_S

@@ -55,6 +55,7 @@ class Supply:
         self.filled = self.filled or buffered >= low
         seen = stall.Seen(
             now,
+            max(player.since, player.moved),
             buffered,
             fed,
             stall.work_of(player.process.pid),

@@ -25,6 +25,8 @@ class Slot:
     start: Fraction
     ending: str = ""
     cause: str = ""
+    #: Where it ended on the feed; None: it has not, or nobody saw it.
+    end: Fraction | None = None
 
     @property
     def item(self) -> Item:
@@ -63,7 +65,7 @@ class Timeline:
     def end(self, head: Fraction, ending: str, cause: str = "") -> Timeline:
         """The newest slot has ended at `head`. One that put nothing out was never there."""
         *older, last = self.slots
-        ended = replace(last, ending=ending, cause=cause)
+        ended = replace(last, ending=ending, cause=cause, end=head)
         on_air = ended if self.on_air is last else self.on_air
         if head <= last.start:
             return replace(self, slots=tuple(older), on_air=on_air)

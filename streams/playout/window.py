@@ -45,7 +45,13 @@ class Window:
         except OSError:
             return 0.0
 
-    def look(self) -> None:
+    def look(self) -> bool:
+        """True: there is a new segment."""
+        before = self.newest
+        self._read()
+        return self.newest != before
+
+    def _read(self) -> None:
         try:
             changed = self.playlist.stat().st_mtime_ns
             if changed == self._seen:

@@ -12,11 +12,13 @@ from streams.playout import machine
 from streams.playout.machine import (
     Adopted,
     Exited,
+    Explained,
     Halt,
     ItemSent,
     Launch,
     Lost,
     Moved,
+    Offered,
     Regained,
     Rolled,
     Session,
@@ -33,9 +35,11 @@ CONNECTING = Status(OutputAir.CONNECTING, since=100, running=True, launched=100,
 ON_AIR = replace(CONNECTING, state=OutputAir.ON_AIR, since=101, moved=150, on_air=101)
 MOVING = replace(ON_AIR, moved=179)
 #: Being rolled over: the old session ends, the new one begins.
-ENDING = replace(ON_AIR, state=OutputAir.ROLLING, since=160, moved=160)
+ENDING = replace(ON_AIR, state=OutputAir.ROLLING, since=160, moved=160, offered=160)
+#: Data moved last at 150, and since then there is more to send.
+OFFERED = replace(ON_AIR, offered=150)
 BEGINNING = Status(
-    OutputAir.ROLLING, since=160, running=True, launched=161, moved=161, rolled=161
+    OutputAir.ROLLING, since=160, running=True, launched=161, moved=161, offered=161, rolled=161
 )
 SESSION = Session(after=60, by=80)
 RETRYING = Status(
@@ -66,9 +70,20 @@ RETRYING = Status(
         (RETRYING, Ticked(), 160, OutputAir.RETRYING, (Launch(),)),
         (replace(RETRYING, running=True), Moved(), 162, OutputAir.ON_AIR, (Regained(162),)),
         # The third failure in a row; the incident is open already.
-        (replace(RETRYING, running=True), Exited("y"), 161, OutputAir.FAILING, ()),
-        (ON_AIR, Ticked(), 160, OutputAir.ON_AIR, ()),
-        (ON_AIR, Ticked(), 160.1, OutputAir.ON_AIR, (Halt(),)),
+        (
+            replace(RETRYING, running=True),
+            Exited("y"),
+            161,
+            OutputAir.FAILING,
+            (Explained(161, "y"),),
+        ),
+        # ... where another cause is seen by now, that is told.
+        (replace(RETRYING, running=True), Exited(RETRYING.cause), 161, OutputAir.FAILING, ()),
+        (OFFERED, Ticked(), 160, OutputAir.ON_AIR, ()),
+        (OFFERED, Ticked(), 160.1, OutputAir.ON_AIR, (Halt(),)),
+        # The window got nothing new: another session would have as little to send.
+        (ON_AIR, Ticked(), 179, OutputAir.ON_AIR, ()),
+        (ON_AIR, Offered(), 160, OutputAir.ON_AIR, ()),
         (ON_AIR, Unwanted(), 160, OutputAir.OFF, (Halt(),)),
         (RETRYING, Unwanted(), 155, OutputAir.OFF, (Regained(155),)),
         (Status(running=True), Exited("x"), 1, OutputAir.OFF, ()),
@@ -142,6 +157,28 @@ def test_a_server_that_takes_and_drops_is_not_hammered() -> None:
     assert now >= 0 + 1 + 2 + 4 + 8 + 16
 
 
+def test_a_window_that_gives_little_is_no_stalled_destination() -> None:
+    """A segment each 50 s, sent at once: no session ends for that."""
+    status, now = MOVING, 200.0
+    for _ in range(5):
+        status, _ = machine.step(status, Offered(), now, POLICY)
+        status, _ = machine.step(status, Moved(), now + 9, POLICY)
+        for later in (15.0, 30.0, 49.0):
+            assert machine.step(status, Ticked(), now + later, POLICY)[1] == ()
+        now += 50
+
+
+def test_a_destination_that_takes_nothing_is_left_ten_seconds_after_the_offer() -> None:
+    status, _ = machine.step(MOVING, Offered(), 185, POLICY)
+    status, _ = machine.step(status, Offered(), 194, POLICY)
+    assert machine.step(status, Ticked(), 195, POLICY)[1] == ()
+    assert machine.step(status, Ticked(), 195.1, POLICY)[1] == (Halt(),)
+    # And so is one that never takes anything.
+    assert machine.step(machine.step(Status(), Wanted(), 0, POLICY)[0], Ticked(), 10.1, POLICY)[
+        1
+    ] == (Halt(),)
+
+
 def test_one_that_settled_starts_counting_anew() -> None:
     status = replace(ON_AIR, failures=7)
     after, actions = machine.step(status, Exited("x"), 101 + POLICY.settled, POLICY)
@@ -172,7 +209,10 @@ def test_without_a_limit_nothing_is_rolled_over() -> None:
 
 
 EVENTS = st.sampled_from(
-    [Wanted(), Unwanted(), Moved(), Exited("x"), ItemSent(), Ticked(), Ticked(), Moved()]
+    [
+        *(Wanted(), Unwanted(), Moved(), Exited("x"), Exited("y"), ItemSent(), Offered()),
+        *(Ticked(), Ticked(), Moved()),
+    ]
 )
 
 
@@ -196,6 +236,8 @@ def test_whatever_happens_one_process_at_most_and_each_gap_is_closed_once(
                     running = True
                 case Halt():
                     assert running
+                case Explained():
+                    assert gap == "lost"
                 case Rolled():
                     assert not gap
                     gap = "planned"

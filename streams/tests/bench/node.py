@@ -207,7 +207,7 @@ class Bench:
 
     # ---- orders and what comes of them
 
-    def air(self, channel: Channel, within: float = 15) -> None:
+    def air(self, channel: Channel, within: float = 60) -> None:
         """Start and wait until it is on air."""
         actions.start(channel, by="test", now=timezone.now())
         self.until_state(channel, AirState.ON_AIR, within)

@@ -1,0 +1,66 @@
+"""Whether a channel is sent in real time, and what may be said of the cause."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from streams.playout.channel import sent
+from streams.playout.item import Item, Mode, Turn
+from streams.playout.pace import Sending, Strain, judge
+from streams.playout.timeline import Slot, Timeline
+
+WELL = Sending("The preview", 1.0, 0.0)
+SLOW = Sending("Main", 0.6, 55.4)
+
+
+@pytest.mark.parametrize(
+    ("senders", "strain", "words"),
+    [
+        ([], Strain(1.0, 1.0), ""),
+        ([WELL, Sending("Main", 0.97, 0.4)], Strain(waited=0.9), ""),
+        # The destination takes it slowly, perhaps: nobody has measured why.
+        ([WELL, SLOW], Strain(), "Main sends at 0.60 of real time, 55 s behind."),
+        ([SLOW], Strain(busy=0.5, waited=0.1), "Main sends at 0.60 of real time, 55 s behind."),
+    ],
+)
+def test_only_what_was_measured_is_said(
+    senders: list[Sending], strain: Strain, words: str
+) -> None:
+    assert judge(senders, strain) == words
+
+
+@pytest.mark.parametrize(
+    ("strain", "reason"),
+    [
+        (Strain(waited=0.4), "waited for a CPU for 40% of the time"),
+        (Strain(busy=1.5), "kept a CPU busy for 150% of the time"),
+    ],
+)
+def test_a_machine_that_is_too_slow_is_called_so_with_what_helps(
+    strain: Strain, reason: str
+) -> None:
+    words = judge([SLOW], strain)
+    assert words.startswith(
+        "Main sends at 0.60 of real time, 55 s behind. This machine is too slow"
+    )
+    assert reason in words
+    assert words.endswith("use a machine with more cores.")
+
+
+def of(title: str) -> Turn:
+    return Turn(Item(title, title, Mode.PREPARED, frames=600))
+
+
+@pytest.mark.parametrize(
+    ("took", "cause"),
+    [(20, ""), (Fraction(209, 10), ""), (46, "It took 46.0 s to send 20.0 s of it.")],
+)
+def test_the_as_run_log_tells_of_an_item_that_took_too_long(took: Fraction, cause: str) -> None:
+    line = Timeline().begin(of("a")).end(Fraction(30), "whole")
+    assert sent(line.slots[0], Slot(of("b"), 10 + Fraction(took))) == cause
+
+
+def test_what_nobody_saw_end_is_not_said_to_be_late() -> None:
+    assert sent(Slot(of("a"), Fraction(10), "whole"), Slot(of("b"), Fraction(99))) == ""
