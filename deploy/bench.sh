@@ -25,4 +25,7 @@ export ENV_FILE=/dev/null
 "$python" -m media_library.tests.bench_pages "$@"
 "$python" -m streams.tests.bench_auth
 "$python" -m streams.tests.bench_api
+# Fifty channels started at once, and twenty absences of the supervisor: a quarter of an hour.
+"$python" -m streams.tests.bench_channels || status=$?
+"$python" -m streams.tests.bench_restarts || status=$?
 exit $status

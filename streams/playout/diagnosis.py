@@ -54,14 +54,12 @@ _BROKEN_OFF: Final = (
     "Connection reset",
     "ends prematurely",
 )
-#: What it says where a connection that stood was ended by the other side.
+#: What is told where a connection that stood was ended by the other side.
 _HUNG_UP: Final = (
-    "Connection reset by peer",
-    "Broken pipe",
-    "End of file",
-    "Input/output error",
+    "The server closed the connection.",
+    "The connection to the server broke.",
 )
-#: Of a destination that took data twice, and both times ended the session within seconds.
+#: Of a destination that ended the last sessions within seconds, each time.
 ENDS_EACH_SESSION: Final = "The address answers, but ends each session: check the stream key."
 #: Exit statuses of a program that could not be run: while it is being replaced, for one
 #: (POSIX; ld.so ends with 127 where a library is missing).
@@ -79,9 +77,9 @@ def pusher(code: int | None, lines: Sequence[str]) -> str:
     return _first(_PUSHER, lines) or f"The connection ended: {_how(code)}."
 
 
-def hung_up(lines: Sequence[str]) -> bool:
-    """Whether a connection that stood was ended by the other side."""
-    return any(mark in line for line in lines for mark in _HUNG_UP)
+def hung_up(cause: str) -> bool:
+    """Whether that cause of a pusher's end is that the other side ended its connection."""
+    return cause in _HUNG_UP
 
 
 def player(title: str, code: int | None, lines: Sequence[str], *, begun: bool) -> str:

@@ -367,7 +367,9 @@ class Playback:
         slot = self.timeline.slots[-1]
         sharp = cut is not None and cut.sharp
         sent = None if clock is None else clock.position(now.mono)
-        head = seam.end_of(self.feed, slot, player, plan.house, sharp=sharp, sent=sent)
+        head = seam.end_of(
+            self.feed, slot, player, plan.house, sharp=sharp, sent=sent, seen=self.supply.tail
+        )
         if sharp:
             # The next item may have been begun already.
             self.timeline = self.timeline.back_to(head)

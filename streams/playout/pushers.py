@@ -203,11 +203,9 @@ class Pushers:
 
     def _exited(self, pk: int, role: Role, now: float) -> None:
         self.relay(role)
-        lines = list(role.lines)
-        cause = diagnosis.pusher(role.process.code(), lines)
-        status = self.statuses[pk]
-        again = status.failures > 0 and role.has_moved and now - role.since < ENDS_AT_ONCE_S
-        if again and diagnosis.hung_up(lines):
+        cause = diagnosis.pusher(role.process.code(), list(role.lines))
+        again = self.statuses[pk].failures > 0 and now - role.since < ENDS_AT_ONCE_S
+        if again and diagnosis.hung_up(cause):
             cause = diagnosis.ENDS_EACH_SESSION
         if role.halted and pk in self.plans and self.statuses[pk].running:
             cause = f"It took no data for {self.policy.stall:.0f} seconds and was started anew."

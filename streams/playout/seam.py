@@ -31,11 +31,13 @@ def end_of(
     *,
     sharp: bool = False,
     sent: Fraction | None = None,
+    seen: mpegts.Tail | None = None,
 ) -> Fraction:
     """Where the ended player's stream ends on the feed's clock: looked up in the pipe.
 
     `sharp`: all but a rest of what waits is taken back. That may be more than the player put
-    in: then it ends before its start. `sent`: what the hub sends now, if that is known.
+    in: then it ends before its start. `sent`: what the hub sends now, if that is known. `seen`:
+    what was seen of its end before.
     """
     length, code = slot.turn.length(house), player.process.code()
     told = Fraction(player.progress.out_time_us or 0, 1_000_000)
@@ -48,6 +50,9 @@ def end_of(
     if found is not None and (sharp or found > slot.start):
         return found
     # The pipe is empty: the hub has had everything.
+    before = None if seen is None else mpegts.end(seen, near, house.frame, AUDIO_FRAME, cut=cut)
+    if before is not None and before > near and slot.item.kind is not Kind.LIVE:
+        return before
     if slot.item.kind is Kind.LIVE and player.written:
         # A relay reports each frame; the last of its sound may not have left the muxer.
         return slot.start + Fraction(player.written, 1_000_000) - AUDIO_FRAME

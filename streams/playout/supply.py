@@ -17,6 +17,9 @@ from streams.playout.timeline import HubClock, Slot
 
 #: Seconds of idleness after which a source is at fault: a player reports once a second.
 RUNNING_S: Final = 1.5
+#: Seconds that one may take to its first report while there is little in the pipe: FFmpeg's own
+#: start takes a tenth of one, and what a busy machine takes longer does not count.
+FIRST_S: Final = 0.5
 
 
 class Supply:
@@ -27,6 +30,9 @@ class Supply:
         self.policy = policy
         #: There was enough in the pipe since the last reset: low water counts at once.
         self.filled = False
+        #: The end of what the present player was seen to have put in. The hub takes out more
+        #: than it sends: of a quiet item the pipe may be empty seconds before the end.
+        self.tail: mpegts.Tail | None = None
         self._idle: stall.Idle | None = None
 
     @property
@@ -36,7 +42,7 @@ class Supply:
 
     def begin(self) -> None:
         """Another player is on."""
-        self._idle = None
+        self._idle = self.tail = None
 
     def drained(self) -> None:
         """Little is left in the pipe by intent: what follows gets its time to start."""
@@ -50,7 +56,7 @@ class Supply:
             self.filled, self._idle = True, None
             return None
         fed = slot.start + Fraction(player.progress.out_time_us or 0, 1_000_000)
-        buffered = self._buffered(fed, clock, house, now)
+        buffered = self._buffered(fed, player.moved, clock, house, now)
         low = self.policy.low_water
         self.filled = self.filled or buffered >= low
         seen = stall.Seen(
@@ -63,7 +69,10 @@ class Supply:
             filled=self.filled and clock is not None,
         )
         patience = stall.Patience(
-            low, RUNNING_S, starting=self.policy.first_byte, local=self.policy.stall
+            low,
+            running=RUNNING_S if player.has_moved else FIRST_S,
+            starting=self.policy.first_byte,
+            local=self.policy.stall,
         )
         self._idle, stalled = stall.step(self._idle, seen, patience)
         return None if buffered >= low else stalled
@@ -72,15 +81,21 @@ class Supply:
         return self.feed.level() >= stall.FULL_SHARE * self.feed.capacity
 
     def _buffered(
-        self, told: Fraction, clock: HubClock | None, house: House, now: float
+        self, told: Fraction, moved: float, clock: HubClock | None, house: House, now: float
     ) -> float:
         """Seconds of air that wait. `told`: up to where it has reported to have fed."""
         sent = None if clock is None else clock.position(now)
-        if sent is not None and told - sent >= self.policy.low_water:
+        fresh = now - moved < RUNNING_S
+        if fresh and sent is not None and told - sent >= self.policy.low_water:
             # It reports once a second: there is more by now.
             return float(told - sent)
         tail = mpegts.tail(self.feed.peek())
-        fed = max(told, mpegts.end(tail, told, house.frame, AUDIO_FRAME) or told)
+        end = mpegts.end(tail, told, house.frame, AUDIO_FRAME)
+        if end is not None and end > told:
+            self.tail = tail
+        elif self.tail is not None:
+            end = mpegts.end(self.tail, told, house.frame, AUDIO_FRAME)
+        fed = max(told, end or told)
         if sent is None:
             # Nothing is sent yet: all that is there waits.
             first = tail.first_dts

@@ -29,6 +29,22 @@ def test_why_a_pusher_ended(code: int, lines: list[str], words: str) -> None:
     assert words in diagnosis.pusher(code, lines)
 
 
+@pytest.mark.parametrize(
+    ("line", "ended"),
+    [
+        ("[error] av_interleaved_write_frame(): Broken pipe", True),
+        ("[error] Error writing trailer of rtmp://h/app: End of file", True),
+        ("[error] rtmp://h/app: Input/output error", True),
+        # It did not come to a session, or the server has said more.
+        ("[error] Connection to tcp://h failed: Connection refused, Input/output error", False),
+        ("[error] Server error: no; Input/output error", False),
+        ("", False),
+    ],
+)
+def test_who_has_ended_the_connection(line: str, ended: bool) -> None:  # noqa: FBT001
+    assert diagnosis.hung_up(diagnosis.pusher(1, [line])) is ended
+
+
 def test_why_an_item_was_skipped() -> None:
     lines = ["[error] file:/m/a.mp4: No such file or directory"]
     assert diagnosis.player("A", 1, lines, begun=False) == "A was skipped: the file is missing."

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('media_library', '0012_update_downloader'),
+        ('media_library', '0013_sync_changes'),
     ]
 
     operations = [

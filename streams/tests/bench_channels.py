@@ -1,0 +1,73 @@
+"""Many channels started at once: whether a healthy item is cut for its source.
+
+    python -m streams.tests.bench_channels [CHANNELS [SECONDS [LENGTH]]]
+
+CHANNELS (50) channels are started in the same moment on this machine, with prepared items of
+LENGTH (120) s, and play for SECONDS (300). Printed is how many items were on air, how many of
+them were cut or failed, how often something stood in, and how long the start took.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from streams.playout.item import Kind
+from streams.playout.ledger import Aired, IncidentOpened, RunOnAir
+from streams.tests.bench import clips
+from streams.tests.bench.engine import Book, Engine, assignment, programme
+from streams.tests.bench.waiting import until
+
+
+def main(channels: int = 50, seconds: int = 300, length: int = 120) -> int:
+    """Returns the number of items that were cut or failed, or stood in for."""
+    with tempfile.TemporaryDirectory(prefix="bench-channels-") as name:
+        folder = Path(name)
+        (folder / "run").mkdir()
+        made = [clips.prepared(folder, number, length) for number in (1, 2)]
+        slate = clips.prepared(folder, 3, 5)
+        one = assignment(*made, slate=slate)
+        items = [entry.item for entry in one.plan.programme.base.entries]
+        book = Book()
+        for pk in range(1, channels + 1):
+            # Not all in the same order, nor ending in the same second.
+            listed = items if pk % 2 else items[::-1]
+            plan = replace(one.plan, pk=pk, slug=f"c{pk}", programme=programme(*listed))
+            book.assignments[pk] = replace(one, plan=plan, run=pk)
+        engine = Engine(folder / "run", book)
+        began, load = time.monotonic(), os.getloadavg()[0]
+
+        def on_air() -> int:
+            return sum(isinstance(note, RunOnAir) for note in list(book.notes))
+
+        try:
+            engine.start()
+            until(lambda: engine.alive() and on_air() == channels, 240, "all are on air")
+            started = time.monotonic() - began
+            time.sleep(seconds)  # the span that is looked at
+            engine.alive()
+            notes = list(book.notes)
+        finally:
+            engine.end()
+    aired = [note for note in notes if isinstance(note, Aired)]
+    endings = Counter(note.previous_ending for note in aired if note.previous_ending)
+    stood_in = sum(note.turn.item.kind is not Kind.ITEM for note in aired)
+    causes = Counter(note.cause for note in notes if isinstance(note, IncidentOpened))
+    for line in (
+        f"{channels} channels on {os.cpu_count()} cores, load {load:.1f} before",
+        f"on air after {started:.1f} s, then watched for {seconds} s",
+        f"items on air: {len(aired) - stood_in}, stood in: {stood_in}",
+        f"endings: {dict(endings)}",
+        f"incidents: {dict(causes)}",
+    ):
+        print(line)  # noqa: T201
+    return sum(number for ending, number in endings.items() if ending != "whole") + stood_in
+
+
+if __name__ == "__main__":
+    sys.exit(main(*(int(argument) for argument in sys.argv[1:])) > 0)

@@ -1,0 +1,88 @@
+"""A destination that answers and ends each session, as one does that does not know the key."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from streams.playout import diagnosis
+from streams.playout.ledger import IncidentExplained, IncidentOpened
+from streams.playout.plan import OutputPlan
+from streams.tests.bench.clips import Clip
+from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.rtmp import RtmpServer
+from streams.tests.bench.waiting import until
+from streamsite.secret import Secret
+
+pytestmark = pytest.mark.slow
+
+
+class Cutter:
+    """Passes bytes on to a real server, and hangs up after so many of each connection."""
+
+    def __init__(self, port: int, most: int) -> None:
+        self._to, self._most = port, most
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        serving = asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = asyncio.run_coroutine_threadsafe(serving, self._loop).result(10)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, to = await asyncio.open_connection("127.0.0.1", self._to)
+        back = asyncio.ensure_future(self._pass(there, writer, 1 << 40))
+        await self._pass(reader, to, self._most)
+        back.cancel()
+        writer.close()
+        to.close()
+
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int
+    ) -> None:
+        with suppress(ConnectionError):
+            while most > 0 and (data := await reader.read(min(most, 4096))):
+                most -= len(data)
+                writer.write(data)
+                await writer.drain()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._server.close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+
+@pytest.fixture(params=[4_000, 600_000], ids=["at once", "after some seconds"])
+def cutter(request: pytest.FixtureRequest, server: RtmpServer) -> Iterator[Cutter]:
+    made = Cutter(server.port, request.param)
+    yield made
+    made.close()
+
+
+def test_each_session_is_ended(tmp_path: Path, shelf: dict[int, Clip], cutter: Cutter) -> None:
+    """The incident says so by its second try, whatever the first one looked like."""
+    address = f"rtmp://127.0.0.1:{cutter.port}/live"
+    output = OutputPlan(1, "Main", address, Secret("k-wrong"), edition="1")
+    book = Book({1: assignment(shelf[4], slate=shelf[2], outputs=(output,))})
+    engine = Engine(tmp_path / "run", book)
+    engine.run_dir.mkdir()
+    try:
+        engine.start()
+        wanted = f"Main: {diagnosis.ENDS_EACH_SESSION}"
+
+        def causes() -> list[str]:
+            return [
+                note.cause
+                for note in list(book.notes)
+                if isinstance(note, IncidentOpened | IncidentExplained)
+                and note.subject == "output-1"
+            ]
+
+        until(lambda: engine.alive() and causes()[-1:] == [wanted], 60, "the cause is told")
+    finally:
+        engine.end()
