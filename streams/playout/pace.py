@@ -18,6 +18,8 @@ PACE: Final = "pace"
 
 #: Seconds of air a second below which the channel falls behind: FFmpeg's own jitter is smaller.
 SLOW: Final = 0.97
+#: Seconds behind from which it counts: reports come and are read a second late.
+MIN_BEHIND_S: Final = 2.0
 #: Share of the time for which a process waited for a CPU, or kept one busy, that tells of a
 #: machine which is too slow.
 WAITED_SHARE: Final = 0.15
@@ -46,7 +48,7 @@ class Sending:
 
 def judge(senders: list[Sending], strain: Strain) -> str:
     """Why the channel is slow, in sentences; empty where it is not."""
-    slow = [sender for sender in senders if sender.pace < SLOW]
+    slow = [each for each in senders if each.pace < SLOW and each.behind >= MIN_BEHIND_S]
     if not slow:
         return ""
     words = [

@@ -16,6 +16,8 @@ from streams.playout.progress import Progress, parse
 REMEMBERED: Final = 30
 #: Seconds from the first to the second SIGTERM.
 INSIST: Final = 1.0
+#: Seconds within which a process that is well has reported, and that was read.
+REPORT_S: Final = 2.5
 #: Seconds over which the pace of a process is measured.
 PACE_SPAN_S: Final = 30.0
 #: Seconds over which a pusher's bit rate is measured.
@@ -118,8 +120,8 @@ class Role:
             return None
         began, first = self._reports[0]
         _, last = self._reports[-1]
-        # It reports once a second: what is missing for longer is missing.
-        elapsed = max(self._reports[-1][0], now - 1) - began
+        # It reports once a second, read up to a second late: what is missing longer is missing.
+        elapsed = max(self._reports[-1][0], now - REPORT_S) - began
         return (last - first) / elapsed if elapsed > PACE_SPAN_S / 2 else None
 
     def lag(self) -> float | None:

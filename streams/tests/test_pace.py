@@ -19,7 +19,9 @@ SLOW = Sending("Main", 0.6, 55.4)
     ("senders", "strain", "words"),
     [
         ([], Strain(1.0, 1.0), ""),
-        ([WELL, Sending("Main", 0.97, 0.4)], Strain(waited=0.9), ""),
+        ([WELL, Sending("Main", 0.97, 40)], Strain(waited=0.9), ""),
+        # A report that was read late.
+        ([Sending("The preview", 0.95, 1.4)], Strain(waited=0.9), ""),
         # The destination takes it slowly, perhaps: nobody has measured why.
         ([WELL, SLOW], Strain(), "Main sends at 0.60 of real time, 55 s behind."),
         ([SLOW], Strain(busy=0.5, waited=0.1), "Main sends at 0.60 of real time, 55 s behind."),
