@@ -32,6 +32,14 @@ def as_planned(turn: Turn, played: Fraction, house: House) -> Cut:
     return BY_PLAN if turn.was_cut(played, house.frame) else WHOLE
 
 
+def unseen(turn: Turn, played: Fraction, house: House) -> Cut:
+    """The ending of a turn whose player ended after so many seconds while nobody was there."""
+    length = turn.length(house)
+    if length is not None and played < length - 1:
+        return Cut("cut", "Its player ended while nobody supervised.", resumes=True)
+    return as_planned(turn, played, house)
+
+
 def fault(player: Role, turn: Turn, played: Fraction, house: House) -> str:
     """Why it ended badly, after so many seconds; empty when it ended well."""
     code, length = player.process.code(), turn.length(house)

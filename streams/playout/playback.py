@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -20,13 +19,14 @@ from streams.playout.feed import Feed
 from streams.playout.item import TAKEOVER, Item, Kind, Turn
 from streams.playout.launcher import Launcher
 from streams.playout.live import Instead, fits
+from streams.playout.missed import Missed
 from streams.playout.notes import turn_of
 from streams.playout.plan import ChannelPlan, Policy, SourceError, Sources, Tools
 from streams.playout.queued import Moment, Queue, State
 from streams.playout.report import Now
 from streams.playout.role import Role
 from streams.playout.supply import Supply
-from streams.playout.timeline import START, HubClock, Slot, Timeline, on_frame
+from streams.playout.timeline import START, HubClock, Timeline, on_frame
 from streams.programme import schedule
 from streams.programme.values import Cursors, Programme
 
@@ -89,7 +89,7 @@ class Playback:
         #: What the present player reads, if that is a pipe.
         self.source: Feed | None = None
         #: What an earlier supervisor's players played, and from where, that ended unseen.
-        self._missed: list[Slot] = []
+        self._missed = Missed()
 
     # ---- what the page asks
 
@@ -140,9 +140,7 @@ class Playback:
 
     def missed(self, notes: dict[str, Any]) -> None:
         """An earlier supervisor's player has ended unseen: what follows it is next."""
-        with suppress(KeyError, TypeError, ValueError):
-            slot = Slot(turn_of(notes), Fraction(notes["offset"]))
-            self._missed.append(slot)
+        if (slot := self._missed.add(notes)) is not None:
             self.choice.cursors = slot.turn.cursors
 
     def adopt_next(self, role: Role, now: float) -> None:
@@ -151,10 +149,9 @@ class Playback:
         Raises `KeyError`, `TypeError` or `ValueError` where the record is another's.
         """
         self.launcher.promote(role.process)
-        missed, self._missed = self._missed, []
         self.adopt(role)
-        slots = tuple(replace(slot, ending=WHOLE.ending) for slot in missed)
-        self.timeline = replace(self.timeline, slots=(*slots, *self.timeline.slots))
+        slots = (*self._missed.whole(), *self.timeline.slots)
+        self.timeline = replace(self.timeline, slots=slots)
         role.since = now
 
     def resume(self, head: Fraction) -> None:
@@ -167,24 +164,17 @@ class Playback:
         `at`: when the feed ends.
         """
         head = self.timeline.head
-        # What waited behind it has played as well, as far as the feed goes.
-        played = [slot for slot in self._missed if slot.start < head] or self._missed[:1]
-        self._missed = []
-        if not played:
+        *whole, last = self._missed.played(head) or (None,)
+        if last is None:
             return WHOLE
-        *whole, last = played
         self.choice.cursors = last.turn.cursors
-        seconds, length = head - last.start, last.turn.length(plan.house)
-        if length is not None and seconds < length - 1:
-            self.choice.cut_off(last.turn, seconds, when(at))
-            cut = Cut("cut", "Its player ended while nobody supervised.")
-        else:
-            cut = ending.as_planned(last.turn, seconds, plan.house)
+        cut = ending.unseen(last.turn, head - last.start, plan.house)
+        if cut.resumes:
+            self.choice.cut_off(last.turn, head - last.start, when(at))
         if not whole:
             return cut
-        slots = tuple(replace(slot, ending=WHOLE.ending) for slot in whole)
-        last = replace(last, ending=cut.ending, cause=cut.cause)
-        self.timeline = replace(self.timeline, slots=(*slots, last))
+        last = replace(last, ending=cut.ending, cause=cut.cause, end=head)
+        self.timeline = replace(self.timeline, slots=(*filter(None, whole), last))
         return WHOLE
 
     # ---- the loop
@@ -411,12 +401,6 @@ class Playback:
             local = bool(player.process.record.notes.get("local"))
             self.sources.distrust(item, local=local and diagnosis.damaged(player.lines))
 
-    def _room_for(self, item: Item) -> Fraction:
-        """Seconds to leave for B-frames: an item's first timestamps lie before its start."""
-        slots = self.timeline.slots
-        taken = slots[-1].item.reorder if slots and slots[-1].ending == "whole" else Fraction(0)
-        return max(Fraction(0), item.reorder - taken)
-
     def _begin(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
         buffered = self.buffered(clock, now.mono)
         if clock is not None and self.policy.paced:
@@ -431,7 +415,7 @@ class Playback:
         self._before = self.choice.cursors
         turn = self._next(plan, at, hurried=hurried)
         item, self._programme, self._must_end = turn.item, plan.programme, None
-        room = self._room_for(item)
+        room = self.timeline.room_for(item)
         start = self.timeline.head + room
         try:
             started = self._started(plan, turn, start)

@@ -58,6 +58,12 @@ class Timeline:
     head: Fraction = START
     on_air: Slot | None = field(default=None)
 
+    def room_for(self, item: Item) -> Fraction:
+        """Seconds to leave for B-frames: an item's first timestamps lie before its start."""
+        slots = self.slots
+        taken = slots[-1].item.reorder if slots and slots[-1].ending == "whole" else Fraction(0)
+        return max(Fraction(0), item.reorder - taken)
+
     def begin(self, turn: Turn, room: Fraction = Fraction(0)) -> Timeline:
         """`room`: seconds left before it; given back if it puts nothing out."""
         return replace(self, slots=(*self.slots, Slot(turn, self.head + room)))
