@@ -280,7 +280,8 @@ class Channel:
             self._silent_since = None
             self.report.say(now, "channel", "info", f"On air: {slot.item.title}")
             self.playback.choice.aired(slot.turn)
-            self.live.aired(slot.turn, self.playback.wall(start, clock, now))
+            wall = self.playback.wall(start, clock, now)
+            self.live.aired(slot.turn, wall, self.pushers.lag(now.mono))
 
     def _judge(self, now: Now) -> None:
         if now.mono < self.quiet_until and not all(role.has_moved for role in self.roles()):

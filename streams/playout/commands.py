@@ -16,7 +16,7 @@ from media_library.house import SAMPLE_RATE, House
 from media_library.location import LocalFile, Location
 from streams.playout.item import Mode, Turn
 from streams.playout.plan import OutputPlan, Policy
-from streams.playout.takeover import LOST, LiveFeed
+from streams.playout.takeover import LiveFeed
 from streamsite.secret import Secret
 
 
@@ -209,8 +209,12 @@ FADE: Final = 0.5
 
 
 def _faded(house: House) -> tuple[str, ...]:
-    """The picture as it is, the sound faded in: it has to be encoded anew."""
-    return ("-c:v", "copy", "-af", f"afade=t=in:d={FADE}", *_sound(house))
+    """The picture as it is, the sound faded in: it has to be encoded anew.
+
+    Silence stands before a sound that begins after the picture: they begin together.
+    """
+    together = f"aresample=async=1:first_pts=0,afade=t=in:d={FADE}"
+    return ("-c:v", "copy", "-af", together, *_sound(house))
 
 
 def conformer(ffmpeg: str, port: int, feed: LiveFeed, house: House | None) -> Command:
@@ -224,12 +228,12 @@ def conformer(ffmpeg: str, port: int, feed: LiveFeed, house: House | None) -> Co
         # What is lost on its way is filled up: sound and picture stay together.
         handled = (*encode(house), "-af", "aresample=async=1")
     return (
-        *_common(ffmpeg, port),
+        *_common(ffmpeg, port, PULSE),
         # Without these two it looks for the frame rate for seconds, or misses the first
         # keyframe; five seconds are for encoders with few of them.
-        *("-fpsprobesize", "0", "-analyzeduration", LOOK),
+        *("-fpsprobesize", "0", "-analyzeduration", LOOK if feed.has_audio else LOOK_SILENT),
         *("-f", "concat", "-safe", "0"),
-        *("-protocol_whitelist", "file,pipe,rtmp,rtmps,tcp,tls"),
+        *("-protocol_whitelist", "file,pipe,rtmp,rtmps,rtsp,rtsps,rtp,tcp,tls,udp"),
         *("-i", Hidden(Secret(_listing(feed)))),
         *(() if feed.has_audio else SILENCE),
         *("-map", "0:v:0", "-map", "0:a:0" if feed.has_audio else "1:a:0"),
@@ -244,6 +248,13 @@ def conformer(ffmpeg: str, port: int, feed: LiveFeed, house: House | None) -> Co
 
 #: Microseconds for which FFmpeg looks for picture and sound; found earlier, it begins earlier.
 LOOK: Final = "5000000"
+#: Where there is no sound, it would wait for one that long by RTMP, which announces none.
+LOOK_SILENT: Final = "1000000"
+#: Seconds between two reports of a reader: that its pictures stop is seen by them.
+PULSE: Final = "0.25"
+#: Microseconds without data after which a reader gives up. Longer than the ingest servers wait
+#: for a publisher that pauses (10 s): its readers go on with it.
+GIVE_UP: Final = 15_000_000
 #: No faster than the feed: it would rush ahead as soon as that pauses.
 SILENCE: Final = ("-re", "-f", "lavfi", "-i", f"anullsrc=r={SAMPLE_RATE}:cl=stereo")
 
@@ -251,12 +262,18 @@ SILENCE: Final = ("-re", "-f", "lavfi", "-i", f"anullsrc=r={SAMPLE_RATE}:cl=ster
 def _listing(feed: LiveFeed) -> str:
     """The address may hold a token, so it goes in a list on a pipe, as signed URLs do."""
     url = feed.url.reveal().replace("'", "%27")
+    # MediaMTX is read by RTSP: by RTMP FFmpeg 5 knows neither H.265 nor Opus, and waits for a
+    # sound that may not be there.
+    limit = (
+        f"option rtsp_transport tcp\noption timeout {GIVE_UP}\n"
+        if urlsplit(feed.url.reveal()).scheme in {"rtsp", "rtsps"}
+        else f"option rw_timeout {GIVE_UP}\n"
+    )
     return (
         "ffconcat version 1.0\n"
         f"file '{url}'\n"
-        # nginx-rtmp never hangs up on who reads a stream that has ended.
-        f"option rw_timeout {round(LOST * 1_000_000)}\n"
-        f"option analyzeduration {LOOK}\n"
+        f"{limit}"
+        f"option analyzeduration {LOOK if feed.has_audio else LOOK_SILENT}\n"
         "option fpsprobesize 0\n"
     )
 

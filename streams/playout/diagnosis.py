@@ -102,6 +102,32 @@ def hub(code: int | None) -> str:
     return f"The hub {_how(code)} and was started again."
 
 
+#: What FFmpeg 5 to 8 say of a picture that they can't decode.
+_NO_DECODER: Final = re.compile(
+    r"(?:Video|Unknown): none\b|Decoder \(codec (?P<a>\w+)\) not found"
+    r"|no decoder found for: (?P<b>\w+)|[Vv]ideo codec \((?P<c>\w+)\)"
+)
+
+
+def without_sound(lines: Sequence[str]) -> bool:
+    """Whether a feed was not read because it has no sound, or one that can't be decoded."""
+    # FFmpeg 7 does not name the map.
+    missing = any("matches no streams" in line and "0:v" not in line for line in lines)
+    return missing or any("Audio: none" in line for line in lines)
+
+
+def unreadable(lines: Sequence[str]) -> str:
+    """Why a feed can never be shown: this FFmpeg does not know its codec. Empty: it may be."""
+    found = next(filter(None, map(_NO_DECODER.search, lines)), None)
+    if found is None:
+        return ""
+    codec = next(filter(None, found.groups()), "")
+    return (
+        f"This server's FFmpeg can't read its video codec{f' ({codec})' if codec else ''}: "
+        "send H.264 or H.265."
+    )
+
+
 def harmless(line: str) -> bool:
     """Whether a line would only frighten the reader of the log."""
     return any(mark in line for mark in _HARMLESS)

@@ -8,7 +8,7 @@ Once the feed may be on, a relay plays one of these pipes into the channel's fee
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from streams.playout.plan import ChannelPlan, Tools
 from streams.playout.reader import DEPTH, Reader
 from streams.playout.report import Now, Report
 from streams.playout.role import Role
-from streams.playout.takeover import LiveFeed, Shown, Signal, State, Wish
+from streams.playout.takeover import LiveFeed, Shown, Signal, State, Wish, is_sound
 from streamsite.secret import Secret
 
 #: What an item of a live feed is called, and the incident where one is lost.
@@ -54,7 +54,13 @@ class Conformer:
         reader = self.best(house)
         if reader is None:
             return Signal(self.began, picture=False, moved=self.began)
-        return Signal(self.began, picture=reader.alive, moved=reader.moved)
+        return Signal(
+            self.began,
+            picture=reader.alive,
+            moved=reader.moved,
+            since=reader.since,
+            fault=reader.fault,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,8 @@ class Live:
         #: The stream whose takeover is on air, and those that were asked for and are not over.
         self._aired: int | None = None
         self._asked = set(asked)
+        #: What the hub has sent, and no destination has yet.
+        self._leaving: list[ledger.TakeoverAired | ledger.TakeoverEnded] = []
         #: Why one can't be read, as the log was told.
         self._fault = ""
 
@@ -157,6 +165,7 @@ class Live:
 
     def beat(self, plan: ChannelPlan, wish: Wish, now: Now) -> None:
         self.plan = plan
+        self._tell_left(now.wall)
         wanted = list(takeover.conformed(self.state, wish, self._signals()))
         feeds = {feed.stream: feed for feed in wish.feeds}
         for stream in [pk for pk in self.conformers if pk not in wanted]:
@@ -164,8 +173,11 @@ class Live:
         for stream in wanted:
             if stream in feeds:
                 self._keep(feeds[stream], now)
-        for reader in self._readers():
-            reader.read(self.folder, self.report, now)
+        for conformer in self.conformers.values():
+            for reader in conformer.readers.values():
+                reader.read(self.folder, self.report, now)
+                if reader.fault:
+                    self._unreadable(conformer.feed, reader, now)
         before, signals = self.state, self._signals()
         self.state = takeover.decide(before, wish, signals, now.mono)
         if before != self.state:
@@ -179,6 +191,8 @@ class Live:
 
     def stop(self, now: Now) -> bool:
         """End them all. True when they are gone."""
+        # What has not left by now never will.
+        self._tell_left(float("inf"))
         for conformer in list(self.conformers.values()):
             self._end(conformer, now)
         return not self.conformers
@@ -198,10 +212,14 @@ class Live:
 
     def _keep(self, feed: LiveFeed, now: Now) -> None:
         conformer = self.conformers.setdefault(feed.stream, Conformer(feed, now.mono))
+        known = conformer.readers.get(Mode.TRANSCODE)
+        if known is not None and known.silent:
+            feed = replace(feed, has_audio=False)
         conformer.feed = feed
         # Once it is known which of the two is on, the other one only costs.
         chosen = conformer.relayed
-        modes = [chosen.mode] if chosen else [Mode.TRANSCODE, *_copied(feed)]
+        lost = known is not None and bool(known.fault)
+        modes = [chosen.mode] if chosen else [Mode.TRANSCODE, *(() if lost else _copied(feed))]
         for mode in [mode for mode in conformer.readers if mode not in modes]:
             self._end_reader(conformer, mode, now)
         for mode in modes:
@@ -217,6 +235,16 @@ class Live:
                     # Whatever becomes of a feed, the programme plays on.
                     self._fault = words
                     self.report.say(now, process.CONFORMER, "error", words)
+
+    def _unreadable(self, feed: LiveFeed, reader: Reader, now: Now) -> None:
+        """Say so once, with the name that the ingest server has for the codec."""
+        video = next((name for name in feed.tracks if not is_sound(name)), "")
+        words = f"{feed.name}: {reader.fault}" + (
+            f" The server calls it {video}." if video else ""
+        )
+        if words != self._fault:
+            self._fault = words
+            self.report.say(now, process.CONFORMER, "error", words)
 
     def _reader(self, stream: int, mode: Mode, now: Now) -> Reader:
         length = self.plan.house.bytes_per_second * DEPTH
@@ -260,24 +288,41 @@ class Live:
                 )
             )
 
-    def aired(self, turn: Turn, at: float) -> None:
-        """A turn came on air at that moment (since the epoch)."""
+    def aired(self, turn: Turn, at: float, behind: float = 0.0) -> None:
+        """The hub began to send a turn at that moment (since the epoch).
+
+        `behind`: seconds until it leaves for the destinations. It is told of then.
+        """
         stream = stream_of(turn.item)
         if stream is None and turn.rule == TAKEOVER:
             # A slate: the takeover is not over yet.
             return
         self._aired = stream
         # Whatever else was asked for is over, unless it is on its way.
-        self._over(self._asked - {stream, self.state.stream}, at)
+        self._over(self._asked - {stream, self.state.stream}, at, behind)
         if stream is not None:
-            self.report.note(ledger.TakeoverAired(self.report.channel, stream, at))
+            note = ledger.TakeoverAired(self.report.channel, stream, at + behind)
+            self._note(note, behind)
 
-    def _over(self, streams: Iterable[int | None], at: float) -> None:
+    def _over(self, streams: Iterable[int | None], at: float, behind: float = 0.0) -> None:
         cause = self.state.why or "It ended while nobody supervised."
         for stream in streams:
             if stream is not None:
                 self._asked.discard(stream)
-                self.report.note(ledger.TakeoverEnded(self.report.channel, stream, at, cause))
+                channel = self.report.channel
+                note = ledger.TakeoverEnded(channel, stream, at + behind, cause)
+                self._note(note, behind)
+
+    def _note(self, note: ledger.TakeoverAired | ledger.TakeoverEnded, behind: float) -> None:
+        """Tell of it when it leaves; in their order."""
+        if behind > 0 or self._leaving:
+            self._leaving.append(note)
+        else:
+            self.report.note(note)
+
+    def _tell_left(self, wall: float) -> None:
+        while self._leaving and self._leaving[0].at <= wall:
+            self.report.note(self._leaving.pop(0))
 
 
 _WORDS: Final = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Final
 
 PACKET: Final = 188
@@ -17,10 +18,14 @@ MARKS: Final = 3
 NULL_PACKET: Final = bytes([SYNC, 0x1F, 0xFF, 0x10]) + b"\xff" * (PACKET - 4)
 #: Of the tables as FFmpeg numbers them: what there is (0), and the programme's own.
 TABLES: Final = {0, 17, 0x1000}
-#: Pictures more among which a place to cut is chosen, and ticks from the beginning of the last
-#: frame of sound to there, at most: such a frame has 1,920, so a quarter of one is missing.
-CHOICE: Final = 6
-BEHIND: Final = 2_400
+#: Pictures more among which a place to cut is chosen, and ticks without sound that it may
+#: leave: at 25 and 30 frames a second, the sound of one in seven ends within 4 ms before it
+#: does. A feed that breaks may have given a second of picture without its sound.
+CHOICE: Final = 30
+SHORT: Final = 400
+#: Ticks of an AAC frame of 1,024 samples at 48 kHz, and by which one may end too late.
+AAC: Final = 1_920
+LATE: Final = 90
 VIDEO_IDS: Final = range(0xE0, 0xF0)
 AUDIO_IDS: Final = range(0xC0, 0xE0)
 
@@ -39,6 +44,15 @@ class Tail:
     first_dts: int | None
     #: Bytes that are missing to make the last packet whole.
     missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The beginning of a piece of stream, cut before a picture."""
+
+    data: bytes
+    #: When the next picture is due, in ticks. None: there was none.
+    end: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,32 +99,57 @@ def keyframe(data: bytes) -> int | None:
     return at
 
 
-def head(data: bytes, seconds: Fraction) -> bytes:
+def head(data: bytes, seconds: Fraction) -> Head:
     """The beginning of a piece of stream: so many seconds, to the end of a whole picture.
 
-    Up to `CHOICE` pictures more, where the sound is behind at the first of them: what follows
-    begins after both. Less, where there is not so much; nothing, where no picture ends in it.
+    Up to `CHOICE` pictures more, or less where there are not so many: where picture and sound
+    end together. Sound that lasts longer than the last picture is left out. Nothing, where no
+    picture begins in it.
     """
     start = _aligned(data)
-    found: list[Frame] = []
-    enough: list[Frame] = []
-    heard: int | None = None
+    shown: list[Frame] = []
+    heard: list[Frame] = []
     for frame in [] if start is None else _frames(data, start):
         if frame.kind in AUDIO_IDS:
-            heard = frame.pts
+            heard.append(frame)
         elif frame.kind in VIDEO_IDS:
-            found.append(frame)
-            if Fraction((frame.dts - found[0].dts) % WRAP, CLOCK) < seconds:
-                continue
-            enough.append(frame)
-            if heard is None or (frame.dts - heard) % WRAP <= BEHIND:
-                return data[: frame.at]
-            if len(enough) > CHOICE:
-                break
-    if enough:
-        return data[: enough[0].at]
-    # The last one may not be whole.
-    return data[: found[-1].at] if found else b""
+            shown.append(frame)
+    # Cut is before a picture: the last one may not be whole. Where the next one is due is told
+    # by the one before it: what an ended reader gave away at last may have holes.
+    steps = [(two.dts - one.dts) % WRAP for one, two in pairwise(shown)]
+    ends = [(one.dts + min(steps)) % WRAP for one in shown[:-1]] if steps else []
+    cuts = [(one.at, end) for one, end in zip(shown[1:], ends, strict=True)]
+    enough = [
+        (at, end) for at, end in cuts if Fraction((end - shown[0].dts) % WRAP, CLOCK) >= seconds
+    ]
+    # Of the first picture it is not known how the one before it ended, but for where it began.
+    places = enough[: CHOICE + 1] or cuts[: -2 - CHOICE : -1]
+    places = places or [(one.at, one.dts) for one in shown[:1]]
+    if not places:
+        return Head(b"", None)
+    quiet = [(_silence(at, end, heard), at, end) for at, end in places]
+    least = min(ticks for ticks, _, _ in quiet)
+    _, cut, end = next(place for place in quiet if place[0] <= max(SHORT, least))
+    late = next((one for one in heard if _over(one, end) > LATE), None)
+    if late is None or late.at >= cut:
+        return Head(data[:cut], end)
+    kept = data[: late.at] + b"".join(
+        data[at : at + PACKET]
+        for at in range(late.at, cut, PACKET)
+        if _pid(data, at) != _pid(data, late.at)
+    )
+    return Head(kept, end)
+
+
+def _over(sound: Frame, end: int) -> int:
+    """Ticks by which a frame of sound ends after that; negative where it ends before."""
+    return (sound.pts + AAC - end + WRAP // 2) % WRAP - WRAP // 2
+
+
+def _silence(cut: int, end: int, heard: list[Frame]) -> int:
+    """Ticks without sound before `end`, should the stream be cut at that place."""
+    before = [-_over(sound, end) for sound in heard if sound.at < cut]
+    return min((max(0, ticks) for ticks in before if ticks >= -LATE), default=WRAP)
 
 
 def pictures(data: bytes) -> Iterator[Frame]:
@@ -139,8 +178,12 @@ def _frames(data: bytes, start: int) -> Iterator[Frame]:
         yield Frame(at, kind, pts, dts, keyframe)
 
 
+def _pid(data: bytes, at: int) -> int:
+    return (data[at + 1] & 0x1F) << 8 | data[at + 2]
+
+
 def _table(data: bytes, at: int) -> bool:
-    return ((data[at + 1] & 0x1F) << 8 | data[at + 2]) in TABLES
+    return _pid(data, at) in TABLES
 
 
 def end(

@@ -39,6 +39,11 @@ PAUSE: Final = 1.0
 #: Seconds in the pipe below which there is no time to try another item.
 NO_TIME: Final = 1.5
 
+#: Seconds for which the feed may have been dry while what follows still joins on to it: the hub
+#: sends it at once until it has caught up, well within its window. After more it begins where
+#: the hub's clock is.
+DRY: Final = 7.0
+
 #: Seconds between two looks whether the programme has other plans by now.
 LOOK: Final = 1.0
 #: Seconds for which a stand-in plays at least: no flapping.
@@ -88,6 +93,8 @@ class Playback:
         self._instead: Instead | None = None
         #: What the present player reads, if that is a pipe.
         self.source: Feed | None = None
+        #: Where the live feed that plays ended when that was seen last.
+        self._seen: seam.Seen | None = None
         #: What an earlier supervisor's players played, and from where, that ended unseen.
         self._missed = Missed()
 
@@ -185,6 +192,10 @@ class Playback:
             if self.player.process.exited():
                 self._follow(plan, self.player, clock, now)
             else:
+                slot = self.timeline.slots[-1]
+                if slot.item.kind is Kind.LIVE:
+                    found = seam.look(self.feed, slot, self.player, plan.house)
+                    self._seen = found or self._seen
                 self._hold_to(plan, clock, now)
                 self._watch(plan, self.player, clock, now.mono)
                 self._queue(plan, self.player, clock, now)
@@ -358,8 +369,13 @@ class Playback:
         sharp = cut is not None and cut.sharp
         sent = None if clock is None else clock.position(now.mono)
         head = seam.end_of(
-            self.feed, slot, player, plan.house, sharp=sharp, sent=sent, seen=self.supply.tail
+            *(self.feed, slot, player, plan.house),
+            sharp=sharp,
+            sent=sent,
+            tail=self.supply.tail,
+            seen=self._seen,
         )
+        self._seen = None
         if sharp:
             # The next item may have been begun already.
             self.timeline = self.timeline.back_to(head)
@@ -405,7 +421,7 @@ class Playback:
         buffered = self.buffered(clock, now.mono)
         if clock is not None and self.policy.paced:
             starved = float(clock.position(now.mono) - self.timeline.head)
-            if starved > self.policy.lead:
+            if starved > DRY:
                 # The hub keeps wall-clock time: it would rush through the backlog.
                 self.timeline = self.timeline.jump(
                     on_frame(clock.position(now.mono), plan.house.frame)

@@ -11,6 +11,8 @@ class Progress:
 
     out_time_us: int | None = None
     total_size: int | None = None
+    #: Pictures put out.
+    frame: int | None = None
     fps: float | None = None
     speed: float | None = None
     end: bool = False
@@ -26,6 +28,7 @@ def parse(datagram: bytes) -> Progress:
     return Progress(
         out_time_us=_whole(fields.get("out_time_us")),
         total_size=_whole(fields.get("total_size")),
+        frame=_whole(fields.get("frame")),
         fps=_decimal(fields.get("fps")),
         speed=_decimal(fields.get("speed", "").removesuffix("x")),
         end=fields.get("progress") == "end",

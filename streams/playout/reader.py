@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Final
 
 from media_library.house import SAMPLE_RATE, House
-from streams.playout import commands, mpegts, process
+from streams.playout import commands, diagnosis, mpegts, process
 from streams.playout.feed import Feed
 from streams.playout.item import Mode
 from streams.playout.plan import Tools
 from streams.playout.report import Now, Report
 from streams.playout.role import Role
-from streams.playout.takeover import LiveFeed
+from streams.playout.takeover import LOST, LiveFeed
 
 #: Seconds between two starts: doubled for each that showed no picture, up to the longest.
 PAUSE: Final = 1.0
 LONGEST: Final = 10.0
+#: Seconds without a picture after which those that follow have not come steadily.
+BREAK: Final = 1.5
 #: Seconds of the feed for which its pipe has room: two keyframes, and a late look.
 DEPTH: Final = 5
 #: What a feed may have of the house's bit rate and still be sent as it comes.
@@ -46,8 +48,17 @@ class Reader:
     #: A keyframe has come since the role was started.
     picture: bool = False
     started: float = float("-inf")
+    #: Since when pictures have come without a break.
+    since: float = float("-inf")
     #: A relay reads its pipe, so nobody else may.
     relayed: bool = False
+    #: The feed has no sound, or none that can be read: it gets silence.
+    silent: bool = False
+    #: Why it is not read any more, in a sentence.
+    fault: str = ""
+    #: Pictures that the role has put out, and whether it is to put out the feed's sound.
+    _frames: int = 0
+    _sound: bool = True
     #: Starts in a row that have shown no picture.
     _failures: int = 0
     #: What FFmpeg said of the feed, and how its pictures came.
@@ -65,10 +76,17 @@ class Reader:
     ) -> None:
         """Raises `SpawnError` or `OSError`."""
         pause = min(LONGEST, PAUSE * (1 << min(self._failures, 8)))
-        if self.role is not None or self.relayed or now - self.started < pause:
+        if self.role is not None:
+            if self._sound and not feed.has_audio and not self.picture and not self.relayed:
+                # It waits for a sound that will not come: the server knows the tracks by now.
+                self._retry()
+                self.role.kill(now)
             return
-        self.started, self.picture = now, False
+        if self.relayed or self.fault or now - self.started < pause:
+            return
+        self.started, self.picture, self._frames = now, False, 0
         self._failures += 1
+        self._sound = feed.has_audio
         self._said, self._reordered, self._last, self._longest = [], False, None, None
         # What an earlier one left is older than what comes.
         self.pipe.skip(len)
@@ -95,20 +113,49 @@ class Reader:
         role = self.role
         if role is None:
             return
-        if role.read(now.mono):
-            self.moved = now.mono
+        # First of all: what a reader that has ended gave away at last is no sign of life.
+        ended = role.process.exited()
+        role.read(now.mono)
         if self.mode is Mode.COPY:
             # With the last lines of all, since the log may have been quicker. No more is kept
             # than is of use: FFmpeg may have a warning for each picture of a night.
             lines = [line for line in (*role.new_lines(), *role.lines) if DESCRIBED in line]
             self._said += [line for line in dict.fromkeys(lines) if line not in self._said]
+        if ended:
+            if self.mode is not Mode.COPY:
+                report.relay(now, role)
+                self._learn_why(list(role.lines))
+            self._drop(folder, role)
+            return
+        if (role.progress.frame or 0) > self._frames:
+            self._moved(now.mono, first=not self._frames)
+            self._frames = role.progress.frame or 0
         if not self.relayed and self.pipe.skip(self._newest):
             # Older pictures are of no use: who goes on air is seen at once.
             self.picture, self._failures = True, 0
-        if role.process.exited():
-            if self.mode is not Mode.COPY:
-                report.relay(now, role)
-            self._drop(folder, role)
+
+    def _moved(self, now: float, *, first: bool) -> None:
+        if first or now - self.moved > BREAK:
+            self.since = now
+        if not first and now - self.moved > LOST and not self.relayed:
+            # What waits is older than the break: a relay begins at a keyframe that came later.
+            self.picture = False
+            self.pipe.skip(len)
+        self.moved = now
+
+    def _learn_why(self, lines: list[str]) -> None:
+        """What an ended reader says of the feed, should it have shown nothing of it."""
+        if self.picture:
+            return
+        if self._sound and diagnosis.without_sound(lines):
+            self.silent = True
+            self._retry()
+        else:
+            self.fault = diagnosis.unreadable(lines)
+
+    def _retry(self) -> None:
+        """Start again at once: another way."""
+        self._failures, self.started = 0, float("-inf")
 
     def end(self, folder: Path, now: float) -> bool:
         """It has nothing to finish, and may wait for the network. True when it is gone."""
@@ -128,6 +175,7 @@ class Reader:
         process.forget(folder, role.name)
         role.close()
         self.role = None
+        self.picture = False
 
     # ---- what comes
 

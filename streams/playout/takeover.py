@@ -1,14 +1,20 @@
 """When the owner's live feed replaces the programme, and when that comes back. Pure.
 
-    PROGRAMME ──a feed is ready──▶ LIVE ──it ended, or gives nothing for 3 s──▶ TROUBLE
+    PROGRAMME ──a feed is ready──▶ LIVE ──it broke, or gives nothing for 3 s──▶ TROUBLE
         │  ▲                       ▲ │                                           │  │
-        │  └───returned by hand────┼─┘◀───────────────a feed is ready────────────┘  │
+        │  ├─its publisher ended it┼─┤◀───────────────a feed is ready────────────┘  │
+        │  ├───returned by hand────┼─┘                                              │
         │  └───────────────────────┼────the hold is over, or returned by hand───────┘
         │                          │
         └──it has no picture──▶ SOON ──it ended, or 30 s went by──▶ PROGRAMME
 
-A feed is ready when it has lasted for the debounce and its picture comes. What comes is
-measured at the conformer, not taken from what the ingest server says: unknown is not offline.
+A feed is ready when it has lasted for the debounce and its picture comes, steadily: a reader
+that ends gives away the last pictures it held back. What comes is measured at the conformer,
+not taken from what the ingest server says: unknown is not offline.
+
+A stream that is gone was ended by its publisher where the server says so. Where it can't say
+(MediaMTX), the way the data stopped decides: a connection that is closed while pictures come
+was closed by the publisher's side; one that breaks is silent first.
 """
 
 from __future__ import annotations
@@ -22,6 +28,10 @@ from streamsite.secret import Secret
 
 #: Seconds without data after which a feed is lost.
 LOST: Final = 3.0
+#: Seconds for which a feed's pictures must have come before it is on, and since the last of
+#: them at most: what a reader gives away as it ends takes less.
+STEADY: Final = 1.0
+FRESH: Final = 1.0
 #: Seconds that a feed without a picture is given beyond the debounce before viewers are told.
 GRACE: Final = 2.0
 #: Seconds for which they are told that somebody goes live soon.
@@ -29,6 +39,14 @@ SOON: Final = 30.0
 #: Seconds for which a feed or the programme is on at least before another feed replaces it: one
 #: that comes and goes must not make the channel flicker.
 DWELL: Final = 5.0
+
+
+#: In names of codecs of sound, as MediaMTX and nginx-rtmp have them, in small letters.
+_SOUND: Final = (
+    *("aac", "mpeg-4 audio", "mp3", "mpeg-1/2 audio", "opus", "ac-3", "ac3", "vorbis"),
+    *("speex", "g711", "g722", "g726", "lpcm", "nellymoser"),
+)
+ENDED: Final = "The publisher has ended the stream."
 
 
 class Shown(StrEnum):
@@ -54,6 +72,8 @@ class LiveFeed:
     asked: float
     #: False: it is known to have none.
     has_audio: bool = True
+    #: Names of its codecs, as the ingest server has them; empty: they are not known.
+    tracks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +84,10 @@ class Wish:
     feeds: tuple[LiveFeed, ...] = ()
     #: Streams that are there, also those which may not be on now.
     present: frozenset[int] = frozenset()
+    #: Of those which are gone: the publisher ended it, or its connection broke. In neither: the
+    #: server does not know.
+    finished: frozenset[int] = frozenset()
+    broken: frozenset[int] = frozenset()
     #: The programme was taken back by hand.
     returned: bool = False
     #: Seconds that a feed has to last before it is on.
@@ -80,8 +104,12 @@ class Signal:
     began: float
     #: Whether its picture comes.
     picture: bool
-    #: When data came last.
+    #: When pictures came last.
     moved: float
+    #: Since when they have come without a break.
+    since: float = float("-inf")
+    #: Why it can't be read, in a sentence; empty: it can, or nobody knows.
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +136,14 @@ def decide(state: State, wish: Wish, signals: Mapping[int, Signal], now: float) 
         case Shown.PROGRAMME:
             return _programme(state, wish, signals, ready, now)
         case Shown.SOON:
-            return _soon(state, wish, ready, now)
+            return _soon(state, wish, signals, ready, now)
         case Shown.LIVE:
             return _live(state, wish, signals, ready, now)
         case Shown.TROUBLE:
             if ready is not None:
                 return _on(state, ready, now)
+            if state.stream in wish.finished:
+                return _back(state, ENDED, now)
             if now - state.since >= wish.hold:
                 why = f"The feed did not come back within {wish.hold:.0f} s."
                 return _back(_tired(state), why, now)
@@ -139,7 +169,8 @@ def is_ready(feed: LiveFeed, wish: Wish, signals: Mapping[int, Signal], now: flo
     signal = signals.get(feed.stream)
     if signal is None or not signal.picture:
         return False
-    return now - signal.moved < LOST and now - signal.began >= wish.debounce
+    comes = now - signal.moved < FRESH and now - signal.since >= STEADY
+    return comes and now - signal.began >= wish.debounce
 
 
 def _programme(
@@ -153,18 +184,26 @@ def _programme(
         signal = signals.get(feed.stream)
         if signal is None or signal.picture or feed.stream in state.given_up:
             continue
+        if signal.fault:
+            # Viewers are not told of what will not come.
+            return replace(state, given_up=state.given_up | {feed.stream})
         if now - signal.began >= wish.debounce + GRACE:
             why = f"{feed.name} goes live: the picture is not there yet."
             return replace(state, shown=Shown.SOON, since=now, stream=feed.stream, why=why)
     return state
 
 
-def _soon(state: State, wish: Wish, ready: LiveFeed | None, now: float) -> State:
+def _soon(
+    state: State, wish: Wish, signals: Mapping[int, Signal], ready: LiveFeed | None, now: float
+) -> State:
     if ready is not None:
         return _on(state, ready, now)
-    if state.stream not in {feed.stream for feed in wish.feeds}:
+    if state.stream is None or state.stream not in {feed.stream for feed in wish.feeds}:
         return _back(state, "The feed ended before there was a picture.", now)
-    if now - state.since >= SOON and state.stream is not None:
+    signal = signals.get(state.stream)
+    if signal is not None and signal.fault:
+        return _back(_tired(state), signal.fault, now)
+    if now - state.since >= SOON:
         return _back(_tired(state), f"The feed has had no picture for {SOON:.0f} s.", now)
     return state
 
@@ -173,13 +212,21 @@ def _live(
     state: State, wish: Wish, signals: Mapping[int, Signal], ready: LiveFeed | None, now: float
 ) -> State:
     signal = None if state.stream is None else signals.get(state.stream)
+    if state.stream in wish.finished:
+        return _back(state, ENDED, now)
     if state.stream not in wish.present:
-        return replace(state, shown=Shown.TROUBLE, since=now, why="The feed has ended.")
-    if signal is None or not signal.picture:
-        # None: who read it ended while nobody supervised.
+        if state.stream in wish.broken or wish.feeds:
+            # Or the publisher has come again, by another connection.
+            why = "The connection to the feed broke."
+            return replace(state, shown=Shown.TROUBLE, since=now, why=why)
+        # It was not silent before, or it would not be on.
+        return _back(state, ENDED, now)
+    if signal is None:
+        # Who read it ended while nobody supervised.
         why = "The connection to the feed broke."
         return replace(state, shown=Shown.TROUBLE, since=now, why=why)
     if now - signal.moved >= LOST:
+        # One whose reader has ended is waited for as long: the server may say why.
         why = f"Nothing has come from the feed for {LOST:.0f} s."
         return replace(state, shown=Shown.TROUBLE, since=now, why=why)
     if ready is None or ready.stream == state.stream or now - state.since < DWELL:
@@ -202,3 +249,8 @@ def _tired(state: State) -> State:
 
 def _back(state: State, why: str, now: float) -> State:
     return replace(state, shown=Shown.PROGRAMME, since=now, stream=None, why=why)
+
+
+def is_sound(track: str) -> bool:
+    """Whether a codec is one of sound, by the ingest server's name for it."""
+    return any(name in track.lower() for name in _SOUND)

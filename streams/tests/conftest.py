@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,22 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> dict[int, Cl
     folder = tmp_path_factory.mktemp("shelf")
     lengths = {1: 2.1, 2: 3.0, 3: 2.5, 4: 25}
     return {number: clips.prepared(folder, number, s) for number, s in lengths.items()}
+
+
+@pytest.fixture(scope="session")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Two seconds at 30 fps from 10 s on, without B-frames, as the house has it."""
+    path: Path = tmp_path_factory.mktemp("mpegts") / "two.ts"
+    subprocess.run(
+        [
+            *("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=96x64:r=30:d=2"),
+            *("-f", "lavfi", "-i", "sine=r=48000:d=2", "-c:v", "libx264", "-bf", "0"),
+            *("-g", "30", "-c:a", "aac", "-output_ts_offset", "10", "-muxdelay", "0"),
+            *("-muxpreload", "0", "-pes_payload_size", "0", "-f", "mpegts", str(path)),
+        ],
+        check=True,
+    )
+    return path.read_bytes()
 
 
 @pytest.fixture

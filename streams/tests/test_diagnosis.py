@@ -87,3 +87,45 @@ def test_what_ffmpeg_prints_at_every_start_frightens_nobody() -> None:
         "[h264 @ 0x1] [error] non-existing SPS 0 referenced in buffering period"
     )
     assert not diagnosis.harmless("[h264 @ 0x1] [error] decode_slice_header error")
+
+
+NO_MAP = "[fatal] Stream map '{}' matches no streams."
+NO_PICTURE = "[concat @ 0x5] [warning] Could not find codec parameters for stream 0 ({}): {}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "silent"),
+    [
+        # As FFmpeg 5.1.9 printed them of RTSP feeds; 7.1 names no map.
+        ([NO_MAP.format("0:a:0")], True),
+        ([NO_MAP.format("")], True),
+        ([NO_PICTURE.format("Audio: none", "unknown codec"), NO_MAP.format("0:a:0")], True),
+        ([NO_MAP.format("0:v:0")], False),
+        (["[error] /dev/fd/19: Input/output error"], False),
+        ([], False),
+    ],
+)
+def test_a_feed_without_sound_is_known_by_what_ffmpeg_says(
+    lines: list[str], *, silent: bool
+) -> None:
+    assert diagnosis.without_sound(lines) is silent
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([NO_PICTURE.format("Unknown: none", "unknown codec")], "its video codec:"),
+        ([NO_PICTURE.format("Video: none, none", "unknown codec")], "its video codec:"),
+        (["[fatal] Decoder (codec av1) not found for input stream #0:0"], "codec (av1):"),
+        (["[dec @ 0x5] Decoding requested, but no decoder found for: av1"], "codec (av1):"),
+        (["[flv @ 0x5] [warning] Video codec (d) is not implemented."], "codec (d):"),
+        # It may come yet: H.264 of which nothing has been seen, a connection that broke.
+        ([NO_PICTURE.format("Video: h264, none", "unspecified size")], ""),
+        (["[error] /dev/fd/19: Connection timed out"], ""),
+        ([NO_MAP.format("0:v:0")], ""),
+    ],
+)
+def test_a_codec_that_can_not_be_read_is_named(lines: list[str], words: str) -> None:
+    found = diagnosis.unreadable(lines)
+    assert words in found
+    assert bool(found) is bool(words)

@@ -17,8 +17,8 @@ from streams.playout.item import TAKEOVER, Item, Kind, Mode, Turn
 from streams.playout.plan import Tools
 from streams.playout.progress import Progress
 from streams.playout.role import Role
-from streams.playout.seam import AUDIO_FRAME, end_of
-from streams.playout.timeline import Slot
+from streams.playout.seam import AUDIO_FRAME, end_of, look
+from streams.playout.timeline import Slot, on_frame
 from streams.tests.bench import clips
 from streams.tests.bench.waiting import until
 
@@ -90,8 +90,27 @@ def test_a_killed_relay_whose_pipe_is_empty_ends_where_it_reported_last(
     relay.written = told
     # Pictures whose sound never came: they are in the muxer still.
     relay.progress = Progress(out_time_us=told + 500_000)
-    told_of = slot.start + Fraction("5.01")
-    assert end_of(feed, slot, relay, House(), sent=sent) == told_of - AUDIO_FRAME
+    # The first whole picture behind what it told of, less a sound that may not have come.
+    end = slot.start + on_frame(Fraction("5.01") - AUDIO_FRAME, House().frame)
+    assert end_of(feed, slot, relay, House(), sent=sent) == end
+
+
+def test_where_a_relay_ended_is_known_once_its_end_was_seen_in_the_pipe(
+    feed: Feed, relay: Role, stream: bytes
+) -> None:
+    """What it reported then is still true, and no more was written."""
+    slot = Slot(Turn(Item("Live", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER), Fraction(9))
+    relay.written, relay.progress = 5_000_000, Progress(out_time_us=3_500_000, total_size=900)
+    assert look(feed, slot, relay, House()) is None
+    os.write(feed.fd, stream)
+    seen = look(feed, slot, relay, House())
+    # Two seconds from the tenth on.
+    assert seen is not None
+    assert abs(seen.end - 12) < House().frame
+    assert feed.skip(len)
+    assert end_of(feed, slot, relay, House(), seen=seen) == seen.end
+    relay.progress = Progress(out_time_us=3_600_000, total_size=901)
+    assert end_of(feed, slot, relay, House(), seen=seen) > slot.start + 4
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from media_library.ffmpeg import CONTAINERS
 from media_library.house import House
@@ -12,6 +13,7 @@ from streams.playout import commands
 from streams.playout.commands import Hidden
 from streams.playout.item import Item, Mode, Turn
 from streams.playout.plan import OutputPlan, Policy
+from streams.playout.takeover import LiveFeed
 from streamsite.secret import Secret
 
 COMMON = (
@@ -108,3 +110,39 @@ def test_srt_takes_its_key_as_stream_id() -> None:
     made = commands.destination(output)
     assert Hidden(Secret("streamid=publish:x\n")) in made
     assert made[:2] == ("-f", "mpegts")
+
+
+# ---- live feeds ------------------------------------------------------------------------------
+def listing(url: str, **fields: Any) -> tuple[list[str], str]:
+    """What is hidden of a reader's line, and the line."""
+    feed = LiveFeed(1, 2, "Ada", Secret(url), asked=0, **fields)
+    made = commands.conformer("ffmpeg", 4000, feed, House())
+    (hidden,) = [word for word in made if isinstance(word, Hidden)]
+    assert "SECRET" not in shown(made)
+    return hidden.text.reveal().splitlines(), shown(made)
+
+
+def test_mediamtx_is_read_by_rtsp_over_tcp() -> None:
+    """For longer than the server waits for a publisher that pauses."""
+    hidden, line = listing("rtsp://h:8554/live/ada?token=SECRET")
+    assert hidden == [
+        "ffconcat version 1.0",
+        "file 'rtsp://h:8554/live/ada?token=SECRET'",
+        "option rtsp_transport tcp",
+        "option timeout 15000000",
+        "option analyzeduration 5000000",
+        "option fpsprobesize 0",
+    ]
+    assert "-protocol_whitelist file,pipe,rtmp,rtmps,rtsp,rtsps,rtp,tcp,tls,udp" in line
+
+
+def test_nginx_is_read_by_rtmp() -> None:
+    hidden, _ = listing("rtmp://h/live/ada")
+    assert "option rw_timeout 15000000" in hidden
+    assert not any("rtsp" in line for line in hidden)
+
+
+def test_a_sound_that_is_known_to_be_missing_is_not_waited_for() -> None:
+    hidden, line = listing("rtmp://h/live/ada", has_audio=False)
+    assert "option analyzeduration 1000000" in hidden
+    assert "-map 0:v:0 -map 1:a:0" in line

@@ -1,0 +1,176 @@
+"""What reads a live feed: what it takes for a sign of life, and what it learns of the feed.
+
+FFmpeg is a shell script here that says what the real one was seen to say.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from media_library.house import House
+from streams.playout import process
+from streams.playout.feed import LARGEST, Feed
+from streams.playout.item import Mode
+from streams.playout.plan import Tools
+from streams.playout.reader import Reader
+from streams.playout.report import Now, Report
+from streams.playout.takeover import LOST, LiveFeed
+from streams.tests.bench.waiting import until
+from streamsite.secret import Secret
+
+ADA = LiveFeed(1, 10, "Ada", Secret("rtsp://127.0.0.1/live/ada"), asked=0)
+
+
+class Bed:
+    """A reader, and the clock that it is shown."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.program = folder / "ffmpeg"
+        self.says("exec sleep 60")
+        self.report = Report(1, "demo", 1, ())
+        pipe = Feed.open(folder / "live.fifo", LARGEST)
+        self.reader = Reader(Mode.TRANSCODE, pipe, moved=0)
+        self.now = 100.0
+
+    def says(self, script: str) -> None:
+        self.program.write_text(f"#!/bin/sh\n{script}\n")
+        self.program.chmod(0o755)
+
+    def start(self, feed: LiveFeed = ADA) -> None:
+        tools = Tools(str(self.program), self.folder)
+        self.reader.start(tools, self.folder, "conformer-1", feed, House(), self.now)
+
+    def read(self, passed: float = 0.25) -> None:
+        self.now += passed
+        self.reader.read(self.folder, self.report, Now(self.now, self.now))
+
+    def gives(self, data: bytes, frames: int) -> None:
+        """FFmpeg puts out so much, and reports it."""
+        role = self.reader.role
+        assert role is not None
+        os.write(self.reader.pipe.fd, data)
+        with process.progress_socket() as sock:
+            port = role.process.record.port
+            sock.sendto(f"frame={frames}\nprogress=continue\n".encode(), ("127.0.0.1", port))
+
+    def until_gone(self) -> None:
+        role = self.reader.role
+        assert role is not None
+        until(role.process.exited, 30, "it is gone")
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    made = Bed(tmp_path)
+    yield made
+    until(lambda: made.reader.end(tmp_path, time.monotonic()), 30, "it is ended")
+    made.reader.close()
+
+
+def test_pictures_that_come_are_a_sign_of_life(bed: Bed, stream: bytes) -> None:
+    bed.start()
+    bed.read()
+    assert (bed.reader.alive, bed.reader.moved) == (False, 0)
+    bed.gives(stream, 30)
+    bed.read()
+    assert bed.reader.alive
+    assert (bed.reader.moved, bed.reader.since) == (bed.now, bed.now)
+    began = bed.now
+    bed.gives(stream, 60)
+    bed.read()
+    assert (bed.reader.moved, bed.reader.since) == (bed.now, began)
+
+
+def test_what_it_gave_away_as_it_ended_is_none(bed: Bed, stream: bytes) -> None:
+    bed.start()
+    bed.gives(stream, 30)
+    bed.read()
+    moved = bed.reader.moved
+    bed.gives(stream, 45)
+    role = bed.reader.role
+    assert role is not None
+    role.kill(bed.now)
+    bed.until_gone()
+    bed.read(10)
+    assert (bed.reader.alive, bed.reader.moved) == (False, moved)
+
+
+def test_sound_alone_is_none(bed: Bed, stream: bytes) -> None:
+    """Of a feed without sound, the silence that is added goes on when the picture stops."""
+    bed.start(replace(ADA, has_audio=False))
+    bed.gives(stream, 30)
+    bed.read()
+    moved = bed.reader.moved
+    bed.gives(b"", 30)
+    bed.read(LOST)
+    assert bed.reader.moved == moved
+
+
+def test_after_a_break_a_relay_begins_with_what_came_later(bed: Bed, stream: bytes) -> None:
+    bed.start()
+    bed.gives(stream, 30)
+    bed.read()
+    bed.read(LOST + 1)
+    bed.gives(b"", 31)
+    bed.read()
+    assert not bed.reader.alive
+    assert bed.reader.pipe.level() == 0
+    bed.gives(stream, 90)
+    bed.read()
+    assert bed.reader.alive
+
+
+@pytest.mark.parametrize("named", ["0:a:0", ""])
+def test_one_without_sound_is_read_with_silence_at_once(bed: Bed, named: str) -> None:
+    bed.says(f"echo \"[fatal] Stream map '{named}' matches no streams.\" >&2; exit 1")
+    bed.start()
+    bed.until_gone()
+    bed.read()
+    assert bed.reader.silent
+    assert not bed.reader.fault
+    bed.says('echo "$@" >args; exec sleep 60'.replace("args", str(bed.folder / "args")))
+    bed.start(replace(ADA, has_audio=False))
+    assert bed.reader.role is not None
+    until((bed.folder / "args").exists, 30, "it is started")
+    until(lambda: "anullsrc" in (bed.folder / "args").read_text(), 30, "with silence")
+
+
+def test_one_whose_tracks_become_known_is_not_waited_for(bed: Bed) -> None:
+    """By RTMP it looks for a sound for five seconds."""
+    bed.start()
+    bed.start(replace(ADA, has_audio=False))
+    bed.until_gone()
+    bed.read()
+    bed.start(replace(ADA, has_audio=False))
+    assert bed.reader.role is not None
+
+
+def test_one_that_can_not_be_read_is_tried_no_more(bed: Bed) -> None:
+    bed.says('echo "Decoder (codec av1) not found for input stream #0:0" >&2; exit 1')
+    bed.start()
+    bed.until_gone()
+    bed.read()
+    assert "(av1)" in bed.reader.fault
+    bed.now += 3600
+    bed.start()
+    assert bed.reader.role is None
+
+
+def test_one_that_broke_is_tried_again_after_a_pause(bed: Bed) -> None:
+    bed.says('echo "[error] /dev/fd/3: Connection refused" >&2; exit 1')
+    bed.start()
+    bed.until_gone()
+    bed.read()
+    assert (bed.reader.fault, bed.reader.silent) == ("", False)
+    bed.start()
+    assert bed.reader.role is None
+    bed.now += 10
+    bed.start()
+    assert bed.reader.role is not None
