@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,7 +12,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from streams.models import Channel, LiveStream, TakeoverRight
-from streams.playout.takeover import LiveFeed, Wish
+from streams.playout.takeover import LiveFeed, Wish, is_sound
 from streamsite.secret import Secret
 
 #: What was chosen by hand holds until nobody was live for so long: OBS reconnects by itself,
@@ -20,23 +21,17 @@ LATCH: Final = timedelta(seconds=60)
 #: Streams after a choice by hand that are looked at. One that comes and goes more often has no
 #: choice that holds.
 LOOKED_AT: Final = 100
-#: Names of codecs of sound, as MediaMTX and nginx-rtmp tell them.
-_SOUND: Final = (
-    "aac",
-    "mpeg-4 audio",
-    "mp3",
-    "mpeg-1/2 audio",
-    "opus",
-    "ac-3",
-    "speex",
-    "g711",
-)
+#: For so long it is told how a stream ended: longer than a lost feed is ever waited for.
+TOLD: Final = timedelta(minutes=15)
+#: For so long nginx-rtmp's second call at the end of a stream is waited for: it comes at once,
+#: unless the publisher keeps its connection.
+SECOND_CALL: Final = timedelta(seconds=1)
 
 
 def wishes(channels: Sequence[Channel], now: datetime) -> dict[int, Wish]:
     """Of each channel that somebody may take over.
 
-    Two queries, whatever their number, and one for each where something was chosen by hand.
+    Three queries, whatever their number, and one for each where something was chosen by hand.
     """
     rights: dict[int, list[TakeoverRight]] = defaultdict(list)
     rows = TakeoverRight.objects.filter(channel__in=channels, broadcaster__enabled=True)
@@ -49,8 +44,9 @@ def wishes(channels: Sequence[Channel], now: datetime) -> dict[int, Wish]:
     for row in _live(people):
         if row.broadcaster_id is not None:
             streams[row.broadcaster_id].append(row)
+    endings = _endings(people, now)
     return {
-        channel.pk: _wish(channel, rights[channel.pk], streams, now)
+        channel.pk: _wish(channel, rights[channel.pk], streams, endings, now)
         for channel in channels
         if channel.pk in rights
     }
@@ -64,10 +60,55 @@ def _live(people: Iterable[int]) -> QuerySet[LiveStream]:
     return allowed.select_related("broadcaster").order_by("started_at", "pk")
 
 
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """Streams that are gone: ended by their publishers, or by a connection that broke.
+
+    In none of these: the server can't tell. `open`: it will, in a moment.
+    """
+
+    finished: frozenset[int]
+    broken: frozenset[int]
+    open: frozenset[int]
+
+
+def _endings(people: Iterable[int], now: datetime) -> Endings:
+    rows = LiveStream.objects.filter(broadcaster__in=people, server=settings.INGEST_SERVER)
+    # What was ended from here is finished, also where the server has not carried it out yet.
+    recent = Q(ended_at__gt=now - TOLD) | Q(ended_at=None, key__revoked_at__isnull=False)
+    found: dict[str, set[int]] = defaultdict(set)
+    for row in rows.filter(recent).select_related("key"):
+        found[ending(row, now)].add(row.pk)
+    return Endings(
+        frozenset(found["finished"]), frozenset(found["broken"]), frozenset(found["open"])
+    )
+
+
+def ending(row: LiveStream, now: datetime) -> str:
+    """How a stream ended: "finished", "broken", "open" or, where nobody can know, empty.
+
+    nginx-rtmp numbers its calls: where a publisher unpublishes, its connection is closed later;
+    where a connection breaks, that is told of first. MediaMTX tells of both alike.
+    """
+    if row.key is not None and row.key.revoked_at is not None:
+        return "finished"
+    if row.server != "nginx-rtmp":
+        return ""
+    done, gone = row.unpublished_call, row.disconnected_call
+    if done is None:
+        # It was found out later, or the configuration is an older one.
+        return "broken"
+    if gone is None:
+        known = row.ended_at is None or now - row.ended_at > SECOND_CALL
+        return "finished" if known else "open"
+    return "finished" if done < gone else "broken"
+
+
 def _wish(
     channel: Channel,
     rights: Sequence[TakeoverRight],
     streams: Mapping[int, Sequence[LiveStream]],
+    endings: Endings,
     now: datetime,
 ) -> Wish:
     open_rows = [row for right in rights for row in streams.get(right.broadcaster_id, ())]
@@ -80,7 +121,9 @@ def _wish(
     ]
     return Wish(
         feeds=tuple(_feed(row, channel.live_ordered_at) for row in chosen),
-        present=frozenset(row.pk for row in open_rows),
+        present=frozenset(row.pk for row in open_rows) | endings.open,
+        finished=endings.finished,
+        broken=endings.broken,
         returned=order is Channel.Live.RETURN,
         debounce=float(channel.live_debounce),
         hold=float(channel.live_hold),
@@ -113,8 +156,8 @@ def holds(at: datetime, spans: Iterable[tuple[datetime, datetime]], now: datetim
 
 def _feed(row: LiveStream, ordered: datetime | None) -> LiveFeed:
     """`ordered`: when something was chosen by hand, or left to itself again."""
-    tracks = [str(track).lower() for track in row.tracks]
-    silent = bool(tracks) and not any(name in t for t in tracks for name in _SOUND)
+    tracks = tuple(str(track) for track in row.tracks)
+    silent = bool(tracks) and not any(map(is_sound, tracks))
     since = row.started_at if ordered is None else max(row.started_at, ordered)
     return LiveFeed(
         stream=row.pk,
@@ -123,11 +166,14 @@ def _feed(row: LiveStream, ordered: datetime | None) -> LiveFeed:
         url=_address(row.path),
         asked=since.timestamp(),
         has_audio=not silent,
+        tracks=tracks,
     )
 
 
 def _address(path: str) -> Secret:
     """Where the ingest server gives it to this machine."""
+    if settings.INGEST_SERVER != "mediamtx":
+        return Secret(f"{settings.INGEST_RTMP_URL}/{path}")
     token = settings.INGEST_READ_TOKEN.reveal()
-    query = f"?token={token}" if token and settings.INGEST_SERVER == "mediamtx" else ""
-    return Secret(f"{settings.INGEST_RTMP_URL}/{path}{query}")
+    query = f"?token={token}" if token else ""
+    return Secret(f"{settings.INGEST_RTSP_URL}/{path}{query}")

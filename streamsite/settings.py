@@ -319,8 +319,16 @@ INGEST_API_URL = env.url("INGEST_API_URL", "", ("http://", "https://"))
 INGEST_TOKEN = env.secret("INGEST_TOKEN")
 #: Who watches from another machine shows it. Empty: nobody does.
 INGEST_READ_TOKEN = env.secret("INGEST_READ_TOKEN")
-#: Where this machine reads what is live, to put it on a channel.
+#: Where this machine reads what is live, to put it on a channel: MediaMTX by RTSP, nginx-rtmp
+#: by RTMP.
 INGEST_RTMP_URL = env.url("INGEST_RTMP_URL", "rtmp://127.0.0.1", ("rtmp://", "rtmps://"))
+INGEST_RTSP_URL = env.url("INGEST_RTSP_URL", "rtsp://127.0.0.1:8554", ("rtsp://", "rtsps://"))
+#: MediaMTX's ports, as its addresses are shown.
+INGEST_SRT_PORT = env.whole("INGEST_SRT_PORT", 8890, 1, 65535)
+INGEST_WEBRTC_PORT = env.whole("INGEST_WEBRTC_PORT", 8889, 1, 65535)
+#: Whoever publishes with another key of a broadcaster's takes the place of who is live, instead
+#: of being refused.
+INGEST_REPLACE = env.flag("INGEST_REPLACE", default=False)
 #: Where broadcasters publish; srt:// and http:// addresses are made with its host.
 PUBLIC_INGEST_URL = env.url("PUBLIC_INGEST_URL", "rtmp://127.0.0.1", ("rtmp://", "rtmps://"))
 #: Where viewers watch.
@@ -330,6 +338,7 @@ PUBLIC_PLAYBACK_URL = env.url(
 for _name, _url in (
     ("INGEST_API_URL", INGEST_API_URL),
     ("INGEST_RTMP_URL", INGEST_RTMP_URL),
+    ("INGEST_RTSP_URL", INGEST_RTSP_URL),
     ("PUBLIC_INGEST_URL", PUBLIC_INGEST_URL),
     ("PUBLIC_PLAYBACK_URL", PUBLIC_PLAYBACK_URL),
 ):
@@ -338,6 +347,7 @@ for _name, _url in (
             f"{_name} can't be read: write scheme, host and port, without the stream's path."
         )
 INGEST_RTMP_URL = INGEST_RTMP_URL.rstrip("/")
+INGEST_RTSP_URL = INGEST_RTSP_URL.rstrip("/")
 PUBLIC_INGEST_URL = PUBLIC_INGEST_URL.rstrip("/")
 PUBLIC_PLAYBACK_URL = PUBLIC_PLAYBACK_URL.rstrip("/")
 for _name, _secret in (

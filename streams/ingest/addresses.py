@@ -1,7 +1,4 @@
-"""Where broadcasters publish and viewers watch, as addresses to copy. Pure.
-
-Ports are MediaMTX's own (bluenviron/mediamtx, mediamtx.yml).
-"""
+"""Where broadcasters publish and viewers watch, as addresses to copy. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +9,25 @@ from urllib.parse import urlsplit
 from streamsite.address import place
 from streamsite.secret import Secret
 
+#: Where MediaMTX serves HLS and RTSP by itself (bluenviron/mediamtx, mediamtx.yml).
 _HLS: Final = 8888
-_WEBRTC: Final = 8889
 _RTSP: Final = 8554
-_SRT: Final = 8890
 #: Bytes of one SRT packet: seven packets of MPEG-TS.
 _PACKET: Final = 1316
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """MediaMTX's, by protocol; the defaults are its own."""
+
+    srt: int = 8890
+    webrtc: int = 8889
+    rtsp: int = _RTSP
+
+    @classmethod
+    def of(cls, rtsp: str, srt: int, webrtc: int) -> Ports:
+        """`rtsp`: the address at which it is read by RTSP."""
+        return cls(srt, webrtc, urlsplit(rtsp).port or 554)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +39,7 @@ class Field:
     value: str
 
 
-def publish(kind: str, base: str, path: str, key: Secret) -> list[Field]:
+def publish(kind: str, base: str, path: str, key: Secret, ports: Ports) -> list[Field]:
     """Settings for OBS and others. They hold the key: shown once, kept nowhere."""
     application, _, slug = path.partition("/")
     host = urlsplit(base).hostname or ""
@@ -47,28 +57,28 @@ def publish(kind: str, base: str, path: str, key: Secret) -> list[Field]:
         Field(
             "SRT",
             "Address",
-            f"srt://{place(host, _SRT)}?streamid={streamid}&pkt_size={_PACKET}",
+            f"srt://{place(host, ports.srt)}?streamid={streamid}&pkt_size={_PACKET}",
         ),
-        Field("WHIP", "Server", f"http://{place(host, _WEBRTC)}/{path}/whip"),
+        Field("WHIP", "Server", f"http://{place(host, ports.webrtc)}/{path}/whip"),
         Field("WHIP", "Bearer token", secret),
     ]
 
 
-def playback(kind: str, ingest: str, base: str, path: str) -> dict[str, str]:
+def playback(kind: str, ingest: str, base: str, path: str, ports: Ports) -> dict[str, str]:
     """Where the stream of a path is watched, by protocol. No secret is in them."""
     host = urlsplit(ingest).hostname or ""
     found = {"hls": f"{base}/{path}/index.m3u8", "rtmp": f"{ingest}/{path}"}
     if kind == "nginx-rtmp":
         return found
     parts = urlsplit(base)
-    # With MediaMTX's own port WHEP is at the next; behind a proxy it is at the same address.
+    # With MediaMTX's own port WHEP is at another; behind a proxy it is at the same address.
     whep = base
     if parts.port == _HLS:
-        whep = f"{parts.scheme}://{place(parts.hostname or '', _WEBRTC)}"
+        whep = f"{parts.scheme}://{place(parts.hostname or '', ports.webrtc)}"
     return found | {
         "webrtc": f"{whep}/{path}/whep",
-        "rtsp": f"rtsp://{place(host, _RTSP)}/{path}",
-        "srt": f"srt://{place(host, _SRT)}?streamid=read:{path}",
+        "rtsp": f"rtsp://{place(host, ports.rtsp)}/{path}",
+        "srt": f"srt://{place(host, ports.srt)}?streamid=read:{path}",
     }
 
 

@@ -12,7 +12,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -26,6 +26,8 @@ _PATH: Final = re.compile(r"live/([A-Za-z0-9_-]{1,64})")
 KEY: Final = re.compile(r"[A-Za-z0-9_-]{22,128}")
 #: Fields of one form: nginx-rtmp sends ten, and the client's own arguments behind them.
 _MOST_FIELDS: Final = 64
+#: Digits of a number that the database has room for.
+_LONGEST_NUMBER: Final = 19
 #: Characters of what is kept of a caller's words.
 _LONGEST: Final = 64
 
@@ -69,6 +71,8 @@ class Told:
     source_type: str
     source_id: str
     address: str = ""
+    #: The number of the call: a later one has a higher. None: the server does not number them.
+    call: int | None = None
 
 
 def slug_of(path: str) -> str:
@@ -125,9 +129,11 @@ def nginx_asked(body: bytes) -> Asked:
     )
 
 
-def nginx_told(body: bytes) -> Told:
-    """Its `on_publish_done`. Raises `UnreadableError`."""
-    return _nginx_source(_first_values(_decoded(body)))
+def nginx_told(body: bytes, call: str = "") -> Told:
+    """Its `on_publish_done` or `on_disconnect`. Raises `UnreadableError`."""
+    told = _nginx_source(_first_values(_decoded(body)))
+    known = call.isascii() and call.isdecimal() and len(call) < _LONGEST_NUMBER
+    return replace(told, call=int(call) if known else None)
 
 
 def _nginx_source(said: Mapping[str, str]) -> Told:
@@ -200,6 +206,8 @@ class KeyFacts:
     source_id: str = ""
     source_address: str = ""
     lease_seen_at: datetime | None = None
+    #: Another key of the broadcaster's is held by another source.
+    other_in_use: bool = False
 
 
 def readable(credential: Secret) -> bool:
@@ -227,6 +235,7 @@ def _fault(
         "revoked": key.revoked,
         "expired": key.expires_at is not None and key.expires_at <= now,
         "in use": in_use(asked, key, now, lease),
+        "the broadcaster is live with another key": key.other_in_use,
         "used up": key.single_use and not _again(asked, key, now, grace),
     }
     return next((reason for reason, holds in faults.items() if holds), "")

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from streams.actions import wake_supervisor
 from streams.ingest.callbacks import (
@@ -41,13 +42,18 @@ SETTLING: Final = timedelta(seconds=2)
 def claim(asked: Asked, digest: str, now: datetime) -> Decision:
     """May they publish? If so, the key is theirs from now on. Two queries at most."""
     # Without an order: it is one row at most, and the order would cost as much as the look.
-    rows = StreamKey.objects.filter(digest=digest).order_by().values_list(*_FACTS)
+    known = StreamKey.objects.filter(digest=digest).order_by()
+    if not settings.INGEST_REPLACE:
+        known = known.annotate(other_in_use=Exists(_others(asked, now)))
+    facts = _FACTS if settings.INGEST_REPLACE else (*_FACTS, "other_in_use")
+    rows = known.values_list(*facts)
     row = next(iter(rows), None) if digest else None
     decision = may_publish(asked, _facts(row), now, lease=LEASE, grace=GRACE)
     if decision.verdict is not Verdict.ACCEPT or row is None:
         return decision
     # Another may have claimed or revoked it since it was read: the database decides.
-    as_read = StreamKey.objects.filter(pk=row[0], revoked_at=None, lease_seen_at=row[-1])
+    seen = row[len(_FACTS) - 1]
+    as_read = StreamKey.objects.filter(pk=row[0], revoked_at=None, lease_seen_at=seen)
     claimed = as_read.update(
         source_id=asked.source_id,
         source_address=asked.address,
@@ -57,6 +63,19 @@ def claim(asked: Asked, digest: str, now: datetime) -> Decision:
         last_address=asked.address,
     )
     return decision if claimed else Decision(Verdict.REFUSE, "in use")
+
+
+def _others(asked: Asked, now: datetime) -> QuerySet[StreamKey]:
+    """The broadcaster's other keys that another source holds.
+
+    They share one path: MediaMTX would let one throw the other out, and both come again.
+    """
+    others = StreamKey.objects.filter(
+        broadcaster=OuterRef("broadcaster"), lease_seen_at__gt=now - LEASE
+    ).exclude(pk=OuterRef("pk"))
+    if asked.source_id:
+        return others.exclude(source_id=asked.source_id)
+    return others.exclude(source_address=asked.address)
 
 
 def _facts(row: tuple[Any, ...] | None) -> KeyFacts | None:
@@ -139,15 +158,21 @@ def superseded(server: str, told: Told, now: datetime) -> bool:
     return bool(held) and not held & {told.source_id, ""}
 
 
-def ended(server: str, path: str, source_id: str, now: datetime) -> bool:
-    """This source is not live any more. False: it was not anyhow, and nothing has changed."""
+def ended(
+    server: str, path: str, source_id: str, now: datetime, *, call: int | None = None
+) -> bool:
+    """This source is not live any more. False: it was not anyhow, and nothing has changed.
+
+    `call`: the number of the server's call that told of it.
+    """
     rows = LiveStream.objects.filter(
         server=server, path=path, source_id=source_id, ended_at=None
     )
     # Moments are read from several clocks; an end before the beginning is none.
-    changed = rows.filter(started_at__lte=now).update(
-        ended_at=now, bitrate=None, unknown=False
-    ) or rows.update(ended_at=F("started_at"), bitrate=None, unknown=False)
+    fields: dict[str, Any] = {"bitrate": None, "unknown": False, "unpublished_call": call}
+    changed = rows.filter(started_at__lte=now).update(ended_at=now, **fields) or rows.update(
+        ended_at=F("started_at"), **fields
+    )
     # Also where its beginning was never told of.
     StreamKey.objects.filter(
         broadcaster__slug=slug_of(path), source_id=source_id, lease_seen_at__isnull=False
@@ -155,6 +180,18 @@ def ended(server: str, path: str, source_id: str, now: datetime) -> bool:
     if changed:
         transaction.on_commit(wake_supervisor)
     return bool(changed)
+
+
+def disconnected(server: str, source_id: str, now: datetime, call: int | None) -> None:
+    """The source's connection is closed, which nginx-rtmp calls about before or after its end.
+
+    Its number tells a stream that was ended by its publisher from one whose connection broke:
+    one of these is disconnected first.
+    """
+    lately = Q(ended_at=None) | Q(ended_at__gt=now - SETTLING)
+    rows = LiveStream.objects.filter(lately, server=server, source_id=source_id)
+    if call is not None and rows.update(disconnected_call=call):
+        transaction.on_commit(wake_supervisor)
 
 
 def ended_lately(server: str, paths: Iterable[str], since: datetime) -> set[tuple[str, str]]:

@@ -19,6 +19,7 @@ from django.db import close_old_connections, connection
 from django.db.models import Q
 from django.utils import timezone
 
+from streams.actions import wake_supervisor
 from streams.ingest import leases
 from streams.ingest.callbacks import Told, slug_of
 from streams.ingest.servers import Door, Listed, ServerError, door, source_of
@@ -113,6 +114,9 @@ def _measure(row: LiveStream, one: Listed, now: datetime) -> None:
         source_type=one.source_type or row.source_type,
         **({"grown_at": now} if grown else {}),
     )
+    if one.tracks and not row.tracks:
+        # Whoever reads it may wait for a sound that it does not have.
+        wake_supervisor()
     if grown:
         # Only then: a connection that is half open must not keep its owner out.
         _hold(row, now)

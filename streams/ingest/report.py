@@ -38,9 +38,19 @@ def told(row: LiveStream) -> dict[str, Any]:
     }
 
 
+def ports() -> addresses.Ports:
+    return addresses.Ports.of(
+        settings.INGEST_RTSP_URL, settings.INGEST_SRT_PORT, settings.INGEST_WEBRTC_PORT
+    )
+
+
 def urls(row: LiveStream) -> dict[str, str]:
     return addresses.playback(
-        row.server, settings.PUBLIC_INGEST_URL, settings.PUBLIC_PLAYBACK_URL, row.path
+        row.server,
+        settings.PUBLIC_INGEST_URL,
+        settings.PUBLIC_PLAYBACK_URL,
+        row.path,
+        ports(),
     )
 
 

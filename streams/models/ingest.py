@@ -144,6 +144,9 @@ class LiveStream(models.Model):
     unknown = models.BooleanField(
         default=False, help_text="The server can't be asked, so it may have ended."
     )
+    # nginx-rtmp calls twice at the end of a stream: numbers of these calls, in their order.
+    unpublished_call = models.PositiveBigIntegerField(null=True, editable=False)
+    disconnected_call = models.PositiveBigIntegerField(null=True, editable=False)
 
     class Meta:
         ordering: ClassVar = ["-started_at", "-pk"]

@@ -199,6 +199,8 @@ ONCE = replace(FREE, single_use=True, last_used_at=ago(59), last_address="203.0.
         (replace(FREE, slug="eve"), "another's path"),
         (replace(FREE, enabled=False), "broadcaster disabled"),
         (replace(FREE, revoked=True), "revoked"),
+        (replace(FREE, other_in_use=True), "the broadcaster is live with another key"),
+        (replace(HELD, other_in_use=True), "in use"),
         (replace(FREE, expires_at=NOW), "expired"),
         (replace(FREE, expires_at=NOW + timedelta(seconds=1)), ""),
         (HELD, "in use"),

@@ -109,10 +109,46 @@ def test_every_protocol_goes_live_by_its_own_form(
     assert fake.publish("live/ada", protocol, **forms[protocol]) is None
 
 
-def test_a_second_key_takes_the_place_of_the_first(
+def test_two_clients_of_one_broadcaster_do_not_throw_each_other_out(
     fake: FakeMediaMtx, ada: Broadcaster
 ) -> None:
+    """They reconnect by themselves, each with a key of its own. Another broadcaster is free."""
+    _, one = mint(ada)
+    _, two = mint(ada)
+    eve = Broadcaster.objects.create(name="Eve", slug="eve")
+    _, hers = mint(eve)
+    session = published(fake, one)
+    for protocol in ("rtmp", "srt", "webrtc"):
+        assert fake.publish("live/ada", protocol, token=two, query="") is None
+    published(fake, hers, "live/eve")
+    assert not session.ended
+    assert next(row.source_id for row in live()) == session.id
+    # It ends: the other one is let in, and the first is refused now.
+    fake.leave(session)
+    fake.hooks_done()
+    other = published(fake, two)
+    assert fake.publish("live/ada", "rtmp", token=one, query="") is None
+    assert not other.ended
+
+
+def test_a_half_open_connection_keeps_the_other_key_out_for_no_longer_than_its_own(
+    fake: FakeMediaMtx, ada: Broadcaster
+) -> None:
+    _, one = mint(ada)
+    _, two = mint(ada)
+    published(fake, one)
+    look()
+    assert fake.publish("live/ada", "rtmp", token=two, query="") is None
+    age(16)
+    look()
+    published(fake, two)
+
+
+def test_where_it_may_a_second_key_takes_the_place_of_the_first(
+    fake: FakeMediaMtx, ada: Broadcaster, settings: Settings
+) -> None:
     """The hooks of both come in any order."""
+    settings.INGEST_REPLACE = True
     first, one = mint(ada)
     second, two = mint(ada)
     old = published(fake, one)
@@ -342,7 +378,7 @@ def test_the_shipped_configuration_keeps_its_api_to_this_machine(
     assert configuration["pathDefaults"]["overridePublisher"] is True
 
 
-@pytest.mark.parametrize(("hook", "left"), [("runOnReady", 1), ("runOnNotReady", 0)])
+@pytest.mark.parametrize(("hook", "left"), [("runOnAvailable", 1), ("runOnUnavailable", 0)])
 def test_the_shipped_hooks_are_understood(
     fake: FakeMediaMtx, ada: Broadcaster, configuration: dict[str, Any], hook: str, left: int
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from streams.ingest import keys
 from streams.ingest.reconciler import reconciled
 from streams.ingest.servers import Door, door
 from streams.models import Broadcaster, IngestServer, LiveStream, StreamKey
+from streams.takeovers import ending
 from streams.tests.bench.ingest import NginxIngest, Publish, Publisher
 from streams.tests.bench.node import Bench
 from streams.tests.bench.waiting import steadily, until
@@ -101,6 +102,32 @@ def until_over(within: float = 10) -> None:
     until(lambda: live() is None, within, "nothing is live")
 
 
+@pytest.mark.parametrize(
+    ("leave", "how"),
+    [
+        (Publisher.end, "finished"),
+        (Publisher.kill, "broken"),
+        (Publisher.freeze, "broken"),
+    ],
+)
+def test_an_end_by_the_publisher_is_told_from_a_connection_that_broke(
+    leave: Callable[[Publisher], None], how: str, publish: Publish, ada: Broadcaster
+) -> None:
+    """FFmpeg unpublishes on SIGTERM as OBS does on Stop; killed, its connection is closed."""
+    _, key = mint(ada)
+    owner = publish("ada", key)
+    row = until_live()
+    leave(owner)
+    until_over(30)
+
+    def told() -> bool:
+        row.refresh_from_db()
+        return row.disconnected_call is not None
+
+    until(told, 10, "nginx has called twice")
+    assert ending(row, timezone.now()) == how
+
+
 def test_the_right_key_goes_live_and_wrong_ones_do_not(
     ingest: NginxIngest, publish: Publish, ada: Broadcaster
 ) -> None:
@@ -132,10 +159,24 @@ def test_the_right_key_goes_live_and_wrong_ones_do_not(
         assert secret not in ingest.log()
 
 
-def test_the_second_of_two_keys_is_refused_by_the_server_and_the_first_lives_on(
-    ingest: NginxIngest, publish: Publish, ada: Broadcaster
+def test_the_second_of_two_keys_is_refused_and_the_first_lives_on(
+    publish: Publish, ada: Broadcaster
+) -> None:
+    _, first = mint(ada)
+    other, second = mint(ada)
+    right = publish("ada", first)
+    stream = until_live()
+    publish("ada", second).until_ended(15, "it is refused")
+    stream.refresh_from_db()
+    other.refresh_from_db()
+    assert (stream.ended_at, right.sends, other.last_used_at) == (None, True, None)
+
+
+def test_where_a_second_publisher_may_replace_the_first_the_server_refuses_it(
+    ingest: NginxIngest, publish: Publish, ada: Broadcaster, settings: Settings
 ) -> None:
     """nginx-rtmp tells of the end of the one it refused, under the same name."""
+    settings.INGEST_REPLACE = True
     _, first = mint(ada)
     other, second = mint(ada)
     right = publish("ada", first)

@@ -245,9 +245,10 @@ def test_nginx_rtmp_goes_live_and_ends(nginx: None, client: Client, ada: Broadca
 
 
 def test_the_done_of_a_refused_second_publisher_changes_nothing(
-    nginx: None, client: Client, ada: Broadcaster
+    nginx: None, client: Client, ada: Broadcaster, settings: Settings
 ) -> None:
-    """With two keys both are accepted here, and nginx-rtmp itself refuses the second."""
+    """Where both keys are accepted here, nginx-rtmp itself refuses the second."""
+    settings.INGEST_REPLACE = True
     _, first = mint(ada)
     other, second = mint(ada)
     assert publish(client, first) == 204

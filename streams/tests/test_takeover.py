@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from media_library.house import House
 from streams import actions, chronicle
+from streams.ingest import keys
 from streams.models import Broadcaster, Channel, LiveStream, Run, Takeover, TakeoverRight
 from streams.playout import ledger
 from streams.playout.item import TAKEOVER, Item, Kind, Mode, Turn
@@ -23,6 +24,7 @@ from streams.playout.reader import is_described
 from streams.playout.report import Now, Report
 from streams.playout.takeover import (
     DWELL,
+    ENDED,
     GRACE,
     LOST,
     SOON,
@@ -110,8 +112,89 @@ def test_one_that_nobody_reads_any_more_is_missed() -> None:
     assert decide(LIVE, both, {}, 100).shown is Shown.TROUBLE
 
 
-def test_one_that_ended_is_missed_at_once() -> None:
-    assert decide(LIVE, wish(), {1: good()}, 100).shown is Shown.TROUBLE
+@pytest.mark.parametrize("shown", [Shown.LIVE, Shown.TROUBLE])
+def test_of_one_that_its_publisher_ended_nobody_waits(shown: Shown) -> None:
+    over = wish(finished=frozenset({1}), broken=frozenset({2}))
+    back = decide(replace(LIVE, shown=shown), over, {1: good()}, 100)
+    assert (back.shown, back.why) == (Shown.PROGRAMME, ENDED)
+
+
+def test_one_whose_connection_broke_is_waited_for() -> None:
+    trouble = decide(LIVE, wish(broken=frozenset({1})), {1: good()}, 100)
+    assert trouble.shown is Shown.TROUBLE
+    # Also where another one is there: perhaps the same publisher, by another connection.
+    assert decide(LIVE, wish(EVE), {1: good(), 2: good(98)}, 100).shown is Shown.TROUBLE
+
+
+def test_where_the_server_can_not_tell_silence_tells_a_connection_that_broke() -> None:
+    """It is closed while pictures come: by the publisher's side. Silent first: it broke."""
+    closed = {1: Signal(0, picture=False, moved=99)}
+    assert decide(LIVE, wish(ADA), closed, 100) == LIVE
+    assert decide(LIVE, wish(), closed, 100).shown is Shown.PROGRAMME
+    trouble = decide(LIVE, wish(ADA), {1: good(moved=97)}, 100)
+    assert trouble.shown is Shown.TROUBLE
+    assert decide(trouble, wish(), {}, 107).shown is Shown.TROUBLE
+    assert decide(trouble, wish(), {}, 100 + 20).shown is Shown.PROGRAMME
+
+
+def test_what_a_dying_reader_gives_away_is_no_feed() -> None:
+    """It holds back a second of pictures, and gives them away within one."""
+    trouble = State(Shown.TROUBLE, since=100, stream=1)
+    for passed in (0.0, 0.3, 0.9):
+        flush = {1: Signal(0, picture=True, moved=105 + passed, since=105)}
+        assert decide(trouble, wish(ADA), flush, 105 + passed) == trouble
+    # The reader is gone, or still there: nothing comes any more.
+    for picture in (False, True):
+        over = {1: Signal(0, picture=picture, moved=105.9, since=105)}
+        assert decide(trouble, wish(ADA), over, 107) == trouble
+    back = {1: Signal(0, picture=True, moved=106.2, since=105)}
+    assert decide(trouble, wish(ADA), back, 106.2).shown is Shown.LIVE
+
+
+def test_one_that_can_not_be_read_is_given_up_at_once() -> None:
+    fault = "This server's FFmpeg can't read its video codec (av1): send H.264 or H.265."
+    dark = {1: Signal(0, picture=False, moved=0, fault=fault)}
+    quiet = decide(State(), wish(ADA), dark, 10)
+    assert (quiet.shown, quiet.given_up) == (Shown.PROGRAMME, frozenset({1}))
+    back = decide(State(Shown.SOON, since=8, stream=1), wish(ADA), dark, 10)
+    assert (back.shown, back.why) == (Shown.PROGRAMME, fault)
+
+
+#: Seconds that a publisher pauses; the ingest servers cut it off after ten.
+PAUSES = [1, 2, 2.9, 3, 4, 5, 7, 9.9, 10, 14, 30]
+
+
+@pytest.mark.parametrize(
+    ("pause", "times"),
+    [*((one, 1) for one in PAUSES), *((one, 5) for one in PAUSES if one < 10)],
+)
+def test_a_publisher_that_pauses(pause: float, times: int) -> None:
+    """Event by event: pictures stop, the reader gives away what it held back, all goes on."""
+    state, now = replace(LIVE, since=90.0), 100.0
+    shown: list[Shown] = []
+    for _ in range(times):
+        stopped = now
+        cut_off = stopped + 10
+        resumes = stopped + pause
+        while now < resumes + 8:
+            now += 0.25
+            gone = pause >= 10 and now >= cut_off
+            # The last pictures of a reader that is hung up: half a second of them.
+            flushes = gone and now < cut_off + 0.5
+            comes = not gone and now >= resumes
+            moved = now if comes or flushes else cut_off if gone else stopped
+            since = resumes if comes else cut_off if gone else 0
+            known = wish() if gone and not flushes else wish(ADA)
+            signal = Signal(0, picture=not gone or flushes, moved=moved, since=since)
+            state = decide(state, known, {1: signal}, now)
+            shown += [state.shown] if shown[-1:] != [state.shown] else []
+    if pause <= LOST:
+        assert shown == [Shown.LIVE]
+    elif pause < 10:
+        assert shown == [Shown.LIVE, *[Shown.TROUBLE, Shown.LIVE] * times]
+    else:
+        assert shown[:2] == [Shown.LIVE, Shown.TROUBLE]
+        assert Shown.LIVE not in shown[1:]
 
 
 def test_an_ingest_server_that_can_not_be_asked_changes_nothing() -> None:
@@ -121,7 +204,7 @@ def test_an_ingest_server_that_can_not_be_asked_changes_nothing() -> None:
 
 def test_a_higher_rank_takes_over_after_the_dwell() -> None:
     eve = State(Shown.LIVE, since=98, stream=2)
-    both, signals = wish(ADA, EVE), {1: good(), 2: good()}
+    both, signals = wish(ADA, EVE), {1: good(moved=100.5), 2: good(moved=100.5)}
     assert decide(eve, both, signals, 98 + DWELL - 0.1) == eve
     assert decide(eve, both, signals, 98 + DWELL - 0.1).stream == 2
     assert decide(replace(eve, since=90), both, signals, 101).stream == 1
@@ -264,6 +347,33 @@ def test_what_ended_while_nobody_supervised_is_told_when_the_programme_is_on(
     assert over.cause == "It ended while nobody supervised."
 
 
+def test_a_takeover_is_told_of_when_it_leaves_for_the_destinations(tmp_path: Path) -> None:
+    """The hub sends it some seconds before."""
+    told = Told(tmp_path, 1)
+    told.live.state = LIVE
+    live = Item("Live: Ada", "live-1", Mode.TRANSCODE, Kind.LIVE)
+    told.live.aired(Turn(live, TAKEOVER), BEGUN.wall, behind=3.5)
+    told.live.state = State(why="The publisher has ended the stream.")
+    told.live.aired(Turn(FILM, "base"), after(10).wall, behind=4)
+    kinds = ledger.TakeoverAired, ledger.TakeoverEnded
+    told.beat(after(3.4))
+    assert told.notes(*kinds) == []
+    told.beat(after(3.5))
+    aired = ledger.TakeoverAired(1, 1, after(3.5).wall)
+    assert told.notes(*kinds) == [aired]
+    told.beat(after(14))
+    why = "The publisher has ended the stream."
+    assert told.notes(*kinds) == [aired, ledger.TakeoverEnded(1, 1, after(14).wall, why)]
+
+
+def test_what_has_not_left_when_the_channel_stops_is_told_of_then(tmp_path: Path) -> None:
+    told = Told(tmp_path, 1)
+    live = Item("Live: Ada", "live-1", Mode.TRANSCODE, Kind.LIVE)
+    told.live.aired(Turn(live, TAKEOVER), BEGUN.wall, behind=3.5)
+    assert told.live.stop(after(1))
+    assert len(told.notes(ledger.TakeoverAired)) == 1
+
+
 def test_an_announced_feed_that_another_forestalls_is_over(tmp_path: Path) -> None:
     told = Told(tmp_path, 1)
     told.live.state = replace(LIVE, stream=2, why="Eve is live.")
@@ -356,6 +466,59 @@ def test_feeds_come_by_rank_and_only_of_those_who_may(channel: Channel) -> None:
     assert found.feeds[0].url.reveal() == "rtmp://127.0.0.1/live/ada"
     Broadcaster.objects.filter(slug="ada").update(enabled=False)
     assert [feed.stream for feed in wished(channel).feeds] == [eve.pk]
+
+
+@pytest.mark.parametrize(
+    ("server", "calls", "ago", "how"),
+    [
+        # nginx-rtmp: unpublished, then disconnected; the other way round; only the first yet.
+        ("nginx-rtmp", (10, 13), 5, "finished"),
+        ("nginx-rtmp", (22, 21), 5, "broken"),
+        ("nginx-rtmp", (22, None), 0.2, "present"),
+        ("nginx-rtmp", (22, None), 5, "finished"),
+        # Found out by the reconciler, or told of by an older configuration.
+        ("nginx-rtmp", (None, None), 5, "broken"),
+        ("nginx-rtmp", (None, 21), 5, "broken"),
+        ("mediamtx", (None, None), 5, ""),
+    ],
+)
+def test_how_a_stream_ended_is_known_by_the_servers_calls(
+    channel: Channel,
+    settings: Settings,
+    server: str,
+    calls: tuple[int | None, int | None],
+    ago: float,
+    how: str,
+) -> None:
+    settings.INGEST_SERVER = server
+    row = live("ada", NOW - timedelta(minutes=5), NOW - timedelta(seconds=ago))
+    LiveStream.objects.filter(pk=row.pk).update(
+        server=server, unpublished_call=calls[0], disconnected_call=calls[1]
+    )
+    found = wished(channel)
+    for name in ("finished", "broken", "present"):
+        assert (row.pk in getattr(found, name)) is (name == how)
+    assert found.feeds == ()
+
+
+def test_what_is_ended_from_here_is_not_waited_for(channel: Channel) -> None:
+    key, _ = keys.mint(Broadcaster.objects.get(slug="ada"), by="me", now=NOW)
+    row = live("ada", NOW)
+    LiveStream.objects.filter(pk=row.pk).update(key=key)
+    keys.revoke(key, by="me", now=NOW, door=None)
+    found = wished(channel)
+    assert found.finished == {row.pk}
+    assert found.feeds == ()
+
+
+def test_mediamtx_is_read_by_rtsp(channel: Channel, settings: Settings) -> None:
+    settings.INGEST_SERVER, settings.INGEST_RTSP_URL = "mediamtx", "rtsp://10.0.0.7:9554"
+    settings.INGEST_READ_TOKEN = Secret("t" * 24)
+    row = live("ada", NOW)
+    LiveStream.objects.filter(pk=row.pk).update(server="mediamtx", tracks=["H265", "Opus"])
+    (feed,) = wished(channel).feeds
+    assert feed.url.reveal() == f"rtsp://10.0.0.7:9554/live/ada?token={'t' * 24}"
+    assert (feed.tracks, feed.has_audio) == (("H265", "Opus"), True)
 
 
 def test_a_channel_that_nobody_may_take_over_has_no_wish(channel: Channel) -> None:

@@ -15,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from streams.ingest import addresses, keys
+from streams.ingest import addresses, keys, report
 from streams.models import Broadcaster, IngestServer, LiveStream, StreamKey
 from streams.tests import rows
 from streamsite.secret import Secret
@@ -264,12 +264,35 @@ def test_the_page_alone_may_fetch_from_where_viewers_watch(
 
 def test_addresses_of_the_servers_own_ports() -> None:
     found = addresses.playback(
-        "mediamtx", "rtmp://[2001:db8::1]:1936", "http://10.0.0.1:8888", "live/ada"
+        *("mediamtx", "rtmp://[2001:db8::1]:1936", "http://10.0.0.1:8888", "live/ada"),
+        addresses.Ports(),
     )
     assert found["webrtc"] == "http://10.0.0.1:8889/live/ada/whep"
     assert found["rtsp"] == "rtsp://[2001:db8::1]:8554/live/ada"
-    nginx = addresses.playback("nginx-rtmp", "rtmp://h", "http://h:8888", "live/ada")
+    nginx = addresses.playback(
+        "nginx-rtmp", "rtmp://h", "http://h:8888", "live/ada", addresses.Ports()
+    )
     assert nginx == {"hls": "http://h:8888/live/ada/index.m3u8", "rtmp": "rtmp://h/live/ada"}
+
+
+def test_addresses_have_the_ports_of_the_settings(ada: Broadcaster, settings: Settings) -> None:
+    settings.INGEST_RTSP_URL = "rtsp://127.0.0.1:9554"
+    settings.INGEST_SRT_PORT, settings.INGEST_WEBRTC_PORT = 9890, 9889
+    settings.PUBLIC_INGEST_URL = "rtmp://tv.example.org:9935"
+    settings.PUBLIC_PLAYBACK_URL = "http://tv.example.org:8888"
+    found = report.urls(LiveStream(server="mediamtx", path="live/ada"))
+    assert found == {
+        "hls": "http://tv.example.org:8888/live/ada/index.m3u8",
+        "rtmp": "rtmp://tv.example.org:9935/live/ada",
+        "webrtc": "http://tv.example.org:9889/live/ada/whep",
+        "rtsp": "rtsp://tv.example.org:9554/live/ada",
+        "srt": "srt://tv.example.org:9890?streamid=read:live/ada",
+    }
+    forms = addresses.publish(
+        "mediamtx", settings.PUBLIC_INGEST_URL, "live/ada", Secret("k" * 32), report.ports()
+    )
+    assert ":9890?" in next(form.value for form in forms if form.program == "SRT")
+    assert ":9889/" in next(form.value for form in forms if form.program == "WHIP")
 
 
 # ---- the terminal ----------------------------------------------------------------------------

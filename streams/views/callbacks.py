@@ -30,6 +30,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 MOST: Final = 16 * 1024
 #: Who publishes by these shows the key at once, or never: in OBS it is NAME?token=KEY.
 _ASK_ONCE: Final = ("rtmp", "rtmps", "srt")
+#: The number of nginx's own connection by which it calls.
+_CALL: Final = "X-Ingest-Call"
 _STATUS: Final = {Verdict.ACCEPT: 204, Verdict.ASK: 401, Verdict.REFUSE: 403}
 
 
@@ -58,9 +60,9 @@ def not_ready(request: HttpRequest) -> HttpResponse:
 
 
 # ---- nginx-rtmp ------------------------------------------------------------------------------
-def nginx_publish(request: HttpRequest, secret: str) -> HttpResponse:
+def nginx_publish(request: HttpRequest, secret: str = "") -> HttpResponse:
     """Its `on_publish`: who is accepted is live at once, for nothing tells of it later."""
-    _demand(secret)
+    _demand(secret or request.headers.get("X-Ingest-Token", ""))
     asked = callbacks.nginx_asked(request.body)
     decision = _decide(asked)
     if decision.verdict is Verdict.ACCEPT:
@@ -73,10 +75,18 @@ def nginx_publish(request: HttpRequest, secret: str) -> HttpResponse:
     return _answer(decision)
 
 
-def nginx_publish_done(request: HttpRequest, secret: str) -> HttpResponse:
+def nginx_publish_done(request: HttpRequest, secret: str = "") -> HttpResponse:
     """Its `on_publish_done`. It comes for a refused second publisher as well."""
-    _demand(secret)
-    _end("nginx-rtmp", callbacks.nginx_told(request.body))
+    _demand(secret or request.headers.get("X-Ingest-Token", ""))
+    _end("nginx-rtmp", callbacks.nginx_told(request.body, request.headers.get(_CALL, "")))
+    return HttpResponse(status=204)
+
+
+def nginx_disconnect(request: HttpRequest) -> HttpResponse:
+    """Its `on_disconnect`, of publishers and of others."""
+    _demand(request.headers.get("X-Ingest-Token", ""))
+    told = callbacks.nginx_told(request.body, request.headers.get(_CALL, ""))
+    leases.disconnected("nginx-rtmp", told.source_id, timezone.now(), told.call)
     return HttpResponse(status=204)
 
 
@@ -120,7 +130,7 @@ def _answer(decision: Decision) -> HttpResponse:
 
 
 def _end(server: str, told: Told) -> None:
-    if leases.ended(server, told.path, told.source_id, timezone.now()):
+    if leases.ended(server, told.path, told.source_id, timezone.now(), call=told.call):
         log.info("ingest.ended", path=told.path, source=told.source_id)
 
 
@@ -128,6 +138,10 @@ PATTERNS: Final = (
     path("auth", auth),
     path("webhook/ready", ready),
     path("webhook/not-ready", not_ready),
+    path("ingest/nginx/publish", nginx_publish),
+    path("ingest/nginx/publish-done", nginx_publish_done),
+    path("ingest/nginx/disconnect", nginx_disconnect),
+    # For configurations that call without nginx's own numbers, with the token in the address.
     path("ingest/nginx/<str:secret>/publish", nginx_publish),
     path("ingest/nginx/<str:secret>/publish-done", nginx_publish_done),
 )

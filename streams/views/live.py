@@ -106,7 +106,11 @@ def mint_key(request: HttpRequest, pk: int) -> HttpResponseBase:
         "back_name": broadcaster.name,
         "row": row,
         "settings": addresses.publish(
-            settings.INGEST_SERVER, settings.PUBLIC_INGEST_URL, broadcaster.path, key
+            settings.INGEST_SERVER,
+            settings.PUBLIC_INGEST_URL,
+            broadcaster.path,
+            key,
+            report.ports(),
         ),
         "key": key.reveal(),
         "whip": settings.INGEST_SERVER != "nginx-rtmp",

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from streams.ingest import addresses, keys
+from streams.ingest import addresses, keys, report
 from streams.models import Broadcaster
 
 
@@ -42,7 +42,11 @@ class Command(BaseCommand):
         )
         self.stdout.write(f"Stream key {row} of {broadcaster.name}:")
         for field in addresses.publish(
-            settings.INGEST_SERVER, settings.PUBLIC_INGEST_URL, broadcaster.path, key
+            settings.INGEST_SERVER,
+            settings.PUBLIC_INGEST_URL,
+            broadcaster.path,
+            key,
+            report.ports(),
         ):
             self.stdout.write(f"{field.program}, {field.name.lower()}: {field.value}")
         self.stdout.write(key.reveal())

@@ -37,7 +37,7 @@ class NginxIngest:
             (r"127.0.0.1:8090", f"127.0.0.1:{self.api}"),
             (r"127.0.0.1:8888", f"127.0.0.1:{self.hls}"),
             (r"http://127.0.0.1:8000", site),
-            (r"CHANGE/", f"{token}/"),
+            (r"X-Ingest-Token CHANGE;", f"X-Ingest-Token {token};"),
         ):
             config, times = re.subn(re.escape(old), new, config)
             assert times, f"{old} is not in {_CONFIG}"
@@ -101,13 +101,13 @@ _SMALL: Final = (
 class Publisher:
     """FFmpeg, sending in real time until it is ended: a file for ever, or a small picture."""
 
-    def __init__(self, address: str, file: Path | None = None) -> None:
+    def __init__(self, address: str, file: Path | None = None, form: str = "flv") -> None:
         looped = ("-re", "-stream_loop", "-1", "-i", str(file), "-c", "copy")
         self.process = subprocess.Popen(
             (
                 *("ffmpeg", "-nostdin", "-loglevel", "error"),
                 *(_SMALL if file is None else looped),
-                *("-f", "flv", address),
+                *("-f", form, address),
             ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -124,6 +124,14 @@ class Publisher:
     def freeze(self) -> None:
         """Send nothing more, and keep the connection."""
         self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """As a crash would: its system closes the connection, and nothing is unpublished."""
+        self.process.kill()
+        self.process.wait(10)
 
     def end(self) -> None:
         """It unpublishes as it goes."""
