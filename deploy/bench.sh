@@ -4,12 +4,14 @@
 # the cost of a channel, 58 hours of timestamps, downloads beside plain yt-dlp. Then how fast the
 # library is compared with a storage of a million objects (or OBJECTS), how long its list and its
 # picker take with as many rows, how fast the ingest server is answered with 100,000 keys, and the
-# API with as many rows.
+# API with as many rows. At last, what reaches a destination when a publisher on air pauses.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/common.sh
 
-want_packages ffmpeg nginx libnginx-mod-rtmp
+# The last four are an RTSP server in MediaMTX's place.
+want_packages ffmpeg nginx libnginx-mod-rtmp \
+    python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 want_environment requirements-dev.txt
 status=0
 "$python" -m pytest --measure -m measured --junit-xml data/bench.xml \
@@ -28,4 +30,5 @@ export ENV_FILE=/dev/null
 # Fifty channels started at once, and twenty absences of the supervisor: a quarter of an hour.
 "$python" -m streams.tests.bench_channels || status=$?
 "$python" -m streams.tests.bench_restarts || status=$?
+"$python" -m streams.tests.bench_pauses || status=$?
 exit $status

@@ -25,7 +25,7 @@ from streams.models import (
     Takeover,
     TakeoverRight,
 )
-from streams.playout.takeover import DWELL
+from streams.playout.takeover import DWELL, ENDED
 from streams.tests.bench import clips
 from streams.tests.bench.audit import Marked, audit, marks
 from streams.tests.bench.clips import HOUSE, Clip
@@ -169,7 +169,7 @@ def test_the_owner_takes_over_and_the_programme_goes_on(
         owner = go_live()
         until_on_air("live", 20)
         watch.until_more(6)
-        owner.end()
+        owner.kill()
         until_on_air("slate", 20, "Technical difficulties")
         assert Incident.objects.filter(subject="live", closed_at=None).exists()
         until_on_air("item", 20)
@@ -197,6 +197,36 @@ def test_the_owner_takes_over_and_the_programme_goes_on(
     assert takeover.asked_at < takeover.on_air_at < takeover.ended_at
     assert "did not come back" in takeover.cause
     assert not Incident.objects.filter(subject="live", closed_at=None).exists()
+
+
+def test_where_the_owner_ends_the_stream_the_programme_is_back_at_once(
+    bench: Bench, server: RtmpServer, channel: Channel, go_live: GoLive
+) -> None:
+    """As Stop in OBS does. Its seconds are those that the destination has."""
+    with Watch(server, KEY) as watch:
+        watch.until_more(3)
+        owner = go_live()
+        until_on_air("live", 20)
+        watch.until_more(5)
+        owner.end()
+        until_on_air("item", 20)
+        watch.until_more(6)
+    bench.halt(channel)
+    assert server.sessions(KEY) == 1
+    (recording,) = server.recordings(KEY)
+    assert_no_gap(recording)
+    before, live, after = stretches(recording)
+    assert [before[0], live[0], after[0]] == [4, OWNER, 4]
+    assert not Incident.objects.filter(subject="live").exists()
+    takeover = Takeover.objects.get()
+    assert takeover.cause == ENDED
+    assert takeover.on_air_at is not None
+    assert takeover.ended_at is not None
+    told = (takeover.ended_at - takeover.on_air_at).total_seconds()
+    assert abs(told - len(live[1]) / HOUSE.fps) < 1
+    # It began when the destination got it, not when the hub did.
+    since = time.time() - time.monotonic()
+    assert abs(takeover.on_air_at.timestamp() - since - watch.arrived(live[1][0].at)) < 2.5
 
 
 def test_who_is_on_goes_by_rank_and_by_hand(
