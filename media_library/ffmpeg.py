@@ -26,6 +26,8 @@ from streamsite.priority import session_steps_back
 CONTAINERS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,mxf,asf,ogg"
 #: What FFmpeg says of any other container, behind its name in brackets.
 NOT_LISTED: Final = "Format not on whitelist"
+#: From 7.1 on, of an HLS playlist that does not call itself one: the same, said earlier.
+NOT_NAMED: Final = "Not detecting m3u8/hls"
 #: Bytes of the last error output that are kept.
 TAIL: Final = 4000
 #: Seconds a killed process may take to be gone.
@@ -96,7 +98,11 @@ def opened(
     match location:
         case LocalFile(path):
             only = ("-protocol_whitelist", "file", "-format_whitelist", CONTAINERS)
-            part = () if window is None else ("-ss", f"{window.start:.3f}", *_length(window))
+            part = (
+                ()
+                if window is None
+                else ("-ss", f"{window.start:.3f}", "-t", f"{window.seconds:.3f}")
+            )
             # The prefix keeps a name such as "-y" or "tcp:x" a name.
             yield Source((*part, *only, "-i", f"file:{path}"))
         case SignedUrl(url):
@@ -115,13 +121,11 @@ def opened(
                     out.write(f"ffconcat version 1.0\nfile '{quoted}'\n{inner}{directives}")
                 limits = ("-protocol_whitelist", protocols, "-format_whitelist")
                 form = ("-f", "concat", "-safe", "0", *limits, f"concat,{CONTAINERS}")
-                yield Source((*_length(window), *form, "-i", f"/dev/fd/{reader}"), (reader,))
+                # No -t: FFmpeg 7 counts it from the keyframe before the window, 5 from the
+                # window. The outpoint ends it in both.
+                yield Source((*form, "-i", f"/dev/fd/{reader}"), (reader,))
             finally:
                 os.close(reader)
-
-
-def _length(window: Window | None) -> tuple[str, ...]:
-    return () if window is None else ("-t", f"{window.seconds:.3f}")
 
 
 def environment() -> dict[str, str]:
@@ -288,5 +292,5 @@ def _last_words(complaint: str) -> str:
     But which container it found and may not open is said there, and not again at the end.
     """
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
-    refused = [line for line in lines if NOT_LISTED in line]
+    refused = [line for line in lines if NOT_LISTED in line or NOT_NAMED in line]
     return (refused or lines)[-1][:300] if lines else ""

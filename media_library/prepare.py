@@ -324,8 +324,8 @@ def written(
         fresh.replace(draft)
         if found:
             raise NotAsOrderedError(
-                f"The copy came out wrong ({'; '.join(found[:3])}): this FFmpeg can't make "
-                "prepared copies. Debian's 5.1 and later can."
+                f"The copy came out wrong ({'; '.join(found[:3])}), and was thrown away. "
+                "FFmpeg 5.1 and 7.1, Debian's, write it right: is another one in use here?"
             )
         return draft
 

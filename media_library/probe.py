@@ -177,8 +177,9 @@ _REFUSED: Final = re.compile(rf"\[([\w,]+) @ [^]]*\] {ffmpeg.NOT_LISTED}")
 
 
 def _fault(words: str) -> ProbeError:
-    if refused := _REFUSED.search(words):
-        name = refused[1]
+    refused = _REFUSED.search(words)
+    if refused or ffmpeg.NOT_NAMED in words:
+        name = refused[1] if refused else "hls"
         what = f"{_LISTS[name]}, which only names other files" if name in _LISTS else name
         return NotMediaError(
             f"It is no film this library knows, but {what}. Convert it to MP4 first."

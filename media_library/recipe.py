@@ -141,11 +141,13 @@ def held(house: House, frames: int) -> str:
         (
             # One colour description for all items: a change of it is a change of the sequence.
             "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709",
-            # From 0, so that a picture that begins late stays in step with its sound.
+            # From 0, so that a picture that begins late stays in step with its sound. No setpts
+            # after it: from FFmpeg 6.1 on that takes each frame's length away, and the file
+            # ends before its last frame.
             f"fps={house.fps}:start_time=0",
             # The last frame is held: the cut at the grid comes from `trim`. Not from -frames:v,
             # which ends the sound together with the picture, before its last packets.
-            f"tpad=stop=-1:stop_mode=clone,trim=end_frame={frames},setpts=PTS-STARTPTS",
+            f"tpad=stop=-1:stop_mode=clone,trim=end_frame={frames}",
         )
     )
 

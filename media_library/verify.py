@@ -44,7 +44,8 @@ def faults(
 
     The picture begins at 0 with a keyframe, has one each GOP, and so many frames; the sound has
     one AAC packet for each 1024 samples of that length, and one more in front, the encoder's
-    priming, which the player drops. No packet of either is early, late or missing.
+    priming, which the player drops. No packet of either is early, late or missing. That is also
+    the frame rate: what ffprobe itself makes of it differs between its versions.
     """
     asked = (ffprobe, "-v", "error", "-protocol_whitelist", "file", "-format_whitelist", "mov")
     bounds = Bounds(seconds=120 + float(house.seconds(frames)))
@@ -55,7 +56,8 @@ def faults(
     if [stream.get("codec_type") for stream in streams] != ["video", "audio"]:
         return ["it has not one picture and one sound"]
     video, audio = streams
-    found = _differences(video, _VIDEO | _rate(house), "picture")
+    size = {"width": house.width, "height": house.height}
+    found = _differences(video, _VIDEO | size, "picture")
     found += _differences(audio, _AUDIO, "sound")
     walks = (
         _Walk("picture", video, house.frame, frames, first=Fraction(0), gop=house.gop),
@@ -80,16 +82,6 @@ def faults(
     shown = ("-show_entries", "packet=stream_index,pts,duration,flags", "-of", "csv=p=0")
     ffmpeg.run((*asked, *shown, f"file:{path}"), bounds=bounds, on_line=packet, watch=watch)
     return found + [fault for walk in walks for fault in walk.faults()]
-
-
-def _rate(house: House) -> dict[str, Any]:
-    rate = f"{house.fps}/1"
-    return {
-        "width": house.width,
-        "height": house.height,
-        "r_frame_rate": rate,
-        "avg_frame_rate": rate,
-    }
 
 
 def _differences(stream: dict[str, Any], wanted: dict[str, Any], what: str) -> list[str]:
@@ -132,6 +124,9 @@ class _Walk:
                 self._odd = f"lasts {duration}, not {round(self._step / self._tick)}"
             elif ("K" in flags) != (self._packets % self._gop == 0):
                 self._odd = "is a keyframe or is none where it should not"
+            elif "D" in flags and int(pts) >= 0:
+                # The priming comes before 0, and is meant to be.
+                self._odd = "lies outside of the file's edit list"
             if self._odd:
                 self._odd = f"packet {self._packets} of the {self._what} {self._odd}"
         self._packets += 1

@@ -26,6 +26,32 @@ def lavfi(picture: str, sound: str = "") -> tuple[str, ...]:
     )
 
 
+def hdr(curve: str) -> tuple[str, ...]:
+    """Options that make the picture HDR: FFmpeg 7 reads the frames, 5 the encoder's options."""
+    said = f"color_trc={curve}:color_primaries=bt2020:colorspace=bt2020nc"
+    words = (word for each in said.split(":") for word in f"-{each}".split("="))
+    return ("-vf", f"setparams={said}", *words)
+
+
+#: The matrix of a quarter turn in a track's header (16.16 fixed point), and of none.
+_UPRIGHT = b"".join(n.to_bytes(4, "big") for n in (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
+_QUARTER = b"".join(
+    n.to_bytes(4, "big", signed=True) for n in (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+)
+
+
+def turned(clip: Path, path: Path) -> Path:
+    """The MP4 clip as a telephone writes it: its header says that it lies on its side.
+
+    FFmpeg 5 has another option for that than 6 and 7.
+    """
+    whole = clip.read_bytes()
+    # The first is the movie's own, the second the picture's.
+    at = whole.index(_UPRIGHT, whole.index(b"tkhd"))
+    path.write_bytes(whole[:at] + _QUARTER + whole[at + len(_UPRIGHT) :])
+    return path
+
+
 @dataclass
 class Read:
     """What a demuxer and decoder find in a file. Steps in the stream's time base."""

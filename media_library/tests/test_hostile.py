@@ -163,14 +163,12 @@ def song(path: Path) -> None:
 
 
 def hundred_thousand_hours(path: Path) -> None:
-    film(path)
+    picture = ("testsrc2=s=96x64:d=1", "sine=d=1")
+    make(path, *lavfi(*picture), "-c:v", "libx264", "-c:a", "aac", "-f", "matroska")
     whole = path.read_bytes()
-    # Version, flags, two times, then the scale and the length of the whole film.
-    at = whole.index(b"mvhd") + 4 + 12
-    scale = int.from_bytes(whole[at : at + 4], "big")
-    rescaled = struct.pack(">II", 1, 100_000 * 3600)
-    assert scale > 1
-    path.write_bytes(whole[:at] + rescaled + whole[at + 8 :])
+    # The length's number and size; then milliseconds, as a float of eight bytes.
+    at = whole.index(b"\x44\x89\x88") + 3
+    path.write_bytes(whole[:at] + struct.pack(">d", 1000 * 3600 * 1e5) + whole[at + 8 :])
 
 
 def enormous_pictures(path: Path) -> None:

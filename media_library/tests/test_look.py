@@ -19,7 +19,7 @@ from media_library.loudness import Loudness
 from media_library.models import MediaItem
 from media_library.moov import Layout
 from media_library.prepare import Tools
-from media_library.tests.clips import lavfi, make
+from media_library.tests.clips import hdr, lavfi, make
 from streamsite.secret import Secret
 
 FILM = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac")
@@ -230,13 +230,13 @@ def test_three_pictures_stand_side_by_side(tmp_path: Path, ffmpeg: str) -> None:
 
 
 def test_hdr_is_told_and_silence_has_no_loudness(tmp_path: Path, ffmpeg: str) -> None:
-    hdr = make(
+    path = make(
         tmp_path / "hdr.mkv",
         *lavfi("testsrc2=s=96x64:d=2", "anullsrc=r=48000:d=2"),
         *("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"),
-        *("-pix_fmt", "yuv420p10le", "-color_trc", "arib-std-b67", "-shortest"),
+        *("-pix_fmt", "yuv420p10le", *hdr("arib-std-b67"), "-shortest"),
     )
-    found = seen(hdr)
+    found = seen(path)
     assert found.probe.colour == "arib-std-b67"
     assert found.loudness is None
 

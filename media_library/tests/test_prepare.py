@@ -21,7 +21,7 @@ from media_library.prepare import (
     TriedInVainError,
 )
 from media_library.probe import probe
-from media_library.tests.clips import lavfi, make, read
+from media_library.tests.clips import hdr, lavfi, make, read, turned
 
 TOOLS = prepare.Tools()
 
@@ -215,9 +215,7 @@ def test_what_a_phone_filmed_upright_stands_upright(tmp_path: Path) -> None:
     # Above red, below blue; the file says that it has to be turned by a quarter.
     halves = "color=red:s=96x64:r=30:d=1,drawbox=x=48:w=48:h=64:c=blue:t=fill"
     clip = make(tmp_path / "flat.mp4", *lavfi(halves, "sine=d=1"), "-c:v", "libx264")
-    phone = make(
-        tmp_path / "phone.mp4", "-i", str(clip), "-c", "copy", "-metadata:s:v", "rotate=270"
-    )
+    phone = turned(clip, tmp_path / "phone.mp4")
     found = probe(LocalFile(phone))
     assert found.turned
     assert "lies on its side" in str(lacks(found))
@@ -239,7 +237,7 @@ def test_hdr_is_brought_into_the_range_of_others(tmp_path: Path) -> None:
         tmp_path / "hdr.mkv",
         *lavfi(grey, "sine=d=1"),
         *("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"),
-        *("-color_trc", "smpte2084", "-color_primaries", "bt2020", "-colorspace", "bt2020nc"),
+        *hdr("smpte2084"),
     )
     assert recipe.tone_maps("ffmpeg"), "Debian's FFmpeg has zscale"
     shown = colours(conformed(clip, tmp_path, small()), 48, 32)

@@ -11,7 +11,7 @@ import pytest
 from media_library import actions, loudness, tasks
 from media_library.models import MediaItem, PreparedCopy
 from media_library.probe import Probe
-from media_library.tests.clips import lavfi, make
+from media_library.tests.clips import hdr, lavfi, make
 from streams.models import AsRun
 from streams.tests.bench.audit import audit
 from streams.tests.bench.node import Bench
@@ -92,8 +92,7 @@ ODD: dict[str, tuple[tuple[str, ...], Callable[[Probe], bool]]] = {
     "hevc-hdr.mkv": (
         (
             *lavfi("testsrc2=s=160x90:r=50:d=3.1", peaks(3.1)),
-            *(*HEVC, "-pix_fmt", "yuv420p10le", "-color_trc", "smpte2084"),
-            *("-color_primaries", "bt2020", "-colorspace", "bt2020nc", "-c:a", "flac"),
+            *(*HEVC, "-pix_fmt", "yuv420p10le", *hdr("smpte2084"), "-c:a", "flac"),
         ),
         lambda p: (p.video_codec, p.colour) == ("hevc", "smpte2084"),
     ),
