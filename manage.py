@@ -7,8 +7,11 @@ import sys
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
+from streamsite.modes import narrow_umask
+
 
 def main() -> None:
+    narrow_umask()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "streamsite.settings")
     try:
         execute_from_command_line(sys.argv)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 from functools import lru_cache
+from grp import getgrgid
+from pathlib import Path
+from pwd import getpwuid
 from typing import Any, Final
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, register
 from django.core.checks import Warning as Caution
+
+from streamsite import modes
+from streamsite.settings import env
 
 #: The oldest FFmpeg that was tried: Debian 12's.
 OLDEST_FFMPEG: Final = (5, 1)
@@ -80,5 +87,45 @@ def field_keys_kept(
             hint="Keep a copy elsewhere, or set FIELD_KEYS: a backup of the database is of no "
             "use without it, and both together are all a thief needs.",
             id="streamsite.W004",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def closed_to_others(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """What holds password hashes, sessions and keys is its owner's alone."""
+    wanted: list[tuple[Path, int]] = [(settings.DATA_DIR, modes.FOLDER)]
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3") and database["NAME"] != ":memory:":
+        file = Path(database["NAME"])
+        wanted += [(path, modes.FILE) for path in (file, *modes.lies_beside(file))]
+    wanted += [(settings.DATA_DIR / name, modes.FILE) for name in ("secret_key", "field_key")]
+    # Of a server's settings the service's group reads, and nobody writes but root.
+    wanted.append((env.file, modes.SETTINGS))
+    return [
+        Caution(
+            f"Others may do more with {path} than they should.",
+            hint=f"Type: chmod {most:o} {path}",
+            id="streamsite.W005",
+        )
+        for path, most in wanted
+        if path.is_file() | path.is_dir() and modes.too_open(path, most)
+    ]
+
+
+@register(deploy=True)
+def preview_group(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Only a member can give a folder to its group."""
+    group = settings.HLS_GROUP
+    if group is None or group in {os.getegid(), *os.getgroups()} or os.geteuid() == 0:
+        return []
+    user, name = getpwuid(os.geteuid()).pw_name, getgrgid(group).gr_name
+    return [
+        Caution(
+            f"{user} is no member of HLS_GROUP, {name}: nginx can't read the preview.",
+            hint=f"Type, as root: adduser {user} {name}; then restart the services.",
+            id="streamsite.W006",
         )
     ]

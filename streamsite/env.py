@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import re
 import secrets
@@ -15,6 +16,7 @@ import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
+from streamsite.modes import private_database, private_folder
 from streamsite.secret import Secret
 
 T = TypeVar("T")
@@ -64,8 +66,8 @@ class Environment:
     def __init__(self, base: Path, given: Mapping[str, str] | None = None) -> None:
         given = os.environ if given is None else given
         self.base = base
-        file = base / given.get("ENV_FILE", ".env")
-        self._values = _read_file(file) | {
+        self.file = base / given.get("ENV_FILE", ".env")
+        self._values = _read_file(self.file) | {
             name: value for name, value in given.items() if value
         }
         #: Every name that was asked for, with its default as one would type it.
@@ -144,6 +146,17 @@ class Environment:
 
         return self._read(name, "", read, "networks with commas between, such as 10.1.0.0/16")
 
+    def group(self, name: str) -> int | None:
+        """The number of a group of this machine; None where none is named."""
+        given = self.text(name)
+        try:
+            return grp.getgrnam(given).gr_gid if given else None
+        except KeyError:
+            raise ImproperlyConfigured(
+                f"{name} is {given!r}, and this machine has no such group: addgroup --system "
+                f"{given}"
+            ) from None
+
     def folder(self, name: str, default: str = "") -> Path:
         """A folder; a relative one lies in the project's. `.` where it is empty."""
         return self.base / Path(self.text(name, default)).expanduser()
@@ -179,8 +192,26 @@ class Environment:
         if "sqlite" in database["ENGINE"] and database["NAME"] != ":memory:":
             file = self.base / database["NAME"]
             made(file.parent, f"{name} or DATA_DIR")
+            try:
+                private_database(file)
+            except OSError as error:
+                raise ImproperlyConfigured(
+                    f"{file} can't be opened: {error.strerror}. Give it to the user that runs "
+                    f"streamsite, or set {name} or DATA_DIR to a place of yours."
+                ) from None
             database["NAME"] = str(file)
         return database
+
+
+def private(folder: Path, name: str) -> Path:
+    """As `made`, and closed to all others."""
+    try:
+        private_folder(folder)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{folder} can't be made: {error.strerror}. Set {name} to a place of yours."
+        ) from None
+    return folder
 
 
 def made(folder: Path, name: str) -> Path:
