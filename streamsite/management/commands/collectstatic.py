@@ -1,0 +1,30 @@
+"""`manage.py collectstatic`: Django's, but done only where something changed."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from django.contrib.staticfiles.management.commands import collectstatic
+
+from streamsite import statics
+
+
+class Command(collectstatic.Command):
+    help = "Collects the static files where they have changed since the last time."
+
+    def handle(self, **options: Any) -> str | None:
+        if options["dry_run"] or options["link"]:
+            return super().handle(**options)
+        wanted = statics.fingerprint()
+        if not options["clear"] and statics.collected() == wanted:
+            return "The static files have not changed."
+        statics.stamp("")
+        # What is packed beside each file takes its mode from here.
+        before = os.umask(0o777 & ~statics.FOLDER_MODE)
+        try:
+            said: str | None = super().handle(**options)
+            statics.stamp(wanted)
+        finally:
+            os.umask(before)
+        return said
