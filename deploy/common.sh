@@ -57,6 +57,7 @@ want_environment() {
     find_python
     version=$("$base" -c 'import platform; print(platform.python_version())')
     if ! [ "$("$python" -c 'import platform; print(platform.python_version())' 2>/dev/null)" = "$version" ]; then
+        say "making .venv with Python $version"
         # Debian keeps venv's other half in a package of its own.
         "$base" -c 'import ensurepip' 2>/dev/null || want_packages python3-venv
         "$base" -m venv --clear .venv || die "$base can't make a virtual environment: see above."

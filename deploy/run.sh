@@ -7,15 +7,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # The database holds password hashes: what is made here is this user's alone.
 umask 077
 
+say "looking at what this machine has"
 want_environment requirements.txt
 # The first to read the settings: a wrong one ends the start here, in one sentence.
-"$python" manage.py migrate --skip-checks --verbosity 0
+"$python" manage.py set_up
 ffmpeg=$("$python" -c 'from streamsite.settings import FFMPEG_PATH; print(FFMPEG_PATH)')
 if ! command -v "$ffmpeg" >/dev/null; then
     [ "$ffmpeg" = ffmpeg ] || die "there is no FFmpeg at $ffmpeg: set FFMPEG_PATH, or leave it out."
     want_packages ffmpeg
 fi
-"$python" manage.py collectstatic --skip-checks --noinput --verbosity 0
-"$python" manage.py setup_demo
+say "starting"
 # What only the first run needs stays in no environment: not in this shell's either.
 exec env -u ADMIN_PASSWORD -u YOUTUBE_STREAM_KEY "$python" manage.py serve

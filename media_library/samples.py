@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from django_q.models import Schedule
+
 from media_library import ffmpeg
 from media_library.ffmpeg import Bounds
 
+#: What makes them in the jobs cluster, once a minute until all are there.
+TASK: Final = "streams.tasks.make_samples"
 #: Seconds.
 LENGTH: Final = 20
 
@@ -47,21 +51,21 @@ SAMPLES: Final = (
 )
 
 
-def make_samples(folder: Path, program: str = "ffmpeg", seconds: int = LENGTH) -> list[Path]:
-    """Write the clips into the folder, those that are missing, and return all of them.
+def being_made() -> bool:
+    """Whether the jobs cluster is to make them, or is at it."""
+    found: bool = Schedule.objects.filter(func=TASK).exists()
+    return found
 
-    Raises `ToolError`.
-    """
+
+def make(sample: Sample, folder: Path, program: str = "ffmpeg", seconds: int = LENGTH) -> Path:
+    """The clip in the folder, made where it is missing. Raises `ToolError`."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = []
-    for sample in SAMPLES:
-        path = folder / f"{sample.name}.mp4"
-        if not path.exists():
-            draft = path.with_suffix(".part.mp4")
-            ffmpeg.run(command(program, sample, draft, seconds), bounds=Bounds(seconds=600))
-            draft.replace(path)
-        made.append(path)
-    return made
+    path = folder / f"{sample.name}.mp4"
+    if not path.exists():
+        draft = path.with_suffix(".part.mp4")
+        ffmpeg.run(command(program, sample, draft, seconds), bounds=Bounds(seconds=600))
+        draft.replace(path)
+    return path
 
 
 def command(program: str, sample: Sample, target: Path, seconds: int) -> tuple[str, ...]:

@@ -14,10 +14,11 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from media_library import places
 from media_library.actions import request_prepare
 from media_library.house import House
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
-from streams import forecast, forewarn, plans
+from streams import demo, forecast, forewarn, plans
 from streams.actions import wake_supervisor
 from streams.attendant import attended
 from streams.ingest.reconciler import reconciled
@@ -50,6 +51,12 @@ SAMPLES_KEPT: Final = timedelta(days=30)
 FOREWARNINGS_KEPT: Final = timedelta(days=30)
 #: Log lines kept of each channel.
 LINES_KEPT: Final = 2000
+
+
+def make_samples() -> str:
+    """Make the Demo channel's programme. Once a minute, until it is there."""
+    with places.place("samples", 1) as free:
+        return demo.make() if free else "Another worker is at it."
 
 
 def supervise_node() -> str:

@@ -14,6 +14,7 @@ from django.db.models import Count, Q
 
 from media_library.emptied import emptied
 from media_library.models import MediaItem, Playlist
+from media_library.samples import being_made
 from media_library.storage import unreachable
 from streams.outputs.platforms import PLATFORMS, Platform, address_fault
 from streams.playout.capability import hides_keys
@@ -27,7 +28,13 @@ LEAST_FREE: Final = 150_000_000
 
 UNFIT_FFMPEG: Final = (
     f"This FFmpeg ({settings.FFMPEG_PATH}) ignores the stream key unless it stands where "
-    "everybody can read it: set FFMPEG_PATH to FFmpeg 5, 6 or 7, such as Debian 12's."
+    "everybody can read it: set FFMPEG_PATH to FFmpeg 5, 6 or 7, such as Debian's."
+)
+
+
+MAKING_SAMPLES: Final = (
+    "The sample clips are being made, which takes a minute or two: the Demo channel starts by "
+    "itself when the first is ready."
 )
 
 
@@ -107,7 +114,9 @@ def _programme(channel: Channel) -> Iterator[Finding]:
         all=Count("pk"), faulty=Count("pk", filter=Q(item__status=MediaItem.Status.FAULT))
     )
     name = channel.playlist.name
-    if not entries["all"]:
+    if not entries["all"] and being_made():
+        yield Finding("programme", MAKING_SAMPLES, stops)
+    elif not entries["all"]:
         yield Finding("programme", f"The playlist “{name}” is empty: add items to it.", stops)
     elif entries["all"] == entries["faulty"]:
         yield Finding(

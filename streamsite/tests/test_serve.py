@@ -151,6 +151,12 @@ class TestRun:
 
     def test_first_run_tells_address_and_account(self, running: Site) -> None:
         assert f"streamsite: open http://127.0.0.1:{running.port}/admin/" in running.log
+        steps = ("looking at what this machine has", "bringing the database up to date")
+        steps += ("collecting the static files", "looking for account", "clips are made in the")
+        said = [running.log.index(step) for step in (*steps, "starting", "streamsite: open")]
+        assert said == sorted(said)
+        # The pages were there before there was anything to play.
+        assert said[-1] < running.log.index("On air: ")
         told = r"Account +operator\n +Password +the one in ADMIN_PASSWORD"
         assert re.search(told, running.log)
 
@@ -190,6 +196,7 @@ class TestRun:
         until(running.on_air, 90, "on air again")
         youtube.until_sent(KEY, seconds=3, bitrate=3_000_000, within=20)
         assert youtube.sessions(KEY) == 1
+        assert "The static files have not changed." in running.log
         # Neither a second Demo nor a new password.
         assert running.log.count("Account ") == 1
         assert len(running.health()["channels"]) == 1

@@ -23,6 +23,7 @@ from django.db.utils import OperationalError
 from streams.playout.process import stop_everything
 from streamsite.household import Child, Ended, Household, Send, Start, StopOrdered, Ticked, step
 from streamsite.lifeline import die_with_parent
+from streamsite.priority import BEHIND
 
 logger = structlog.get_logger(__name__)
 
@@ -33,6 +34,8 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "downloads": (*MANAGE, "run_cluster", "downloads"),
     "web": (sys.executable, "-m", "gunicorn", "--config", "python:streamsite.web"),
 }
+#: These let the others go first.
+LATER: Final = frozenset({"jobs", "downloads"})
 #: Seconds to wait for the port: workers of a server that was killed hold it for a moment.
 PORT_PATIENCE: Final = 3.0
 
@@ -122,7 +125,7 @@ class Steward:
             # A group of its own: Ctrl-C reaches this process alone, which ends them in order.
             process_group=0,
             # There is one thread here, so code between fork and exec is safe.
-            preexec_fn=partial(die_with_parent, signal.SIGKILL, parent=os.getpid()),  # noqa: PLW1509
+            preexec_fn=partial(_begin, name, os.getpid()),  # noqa: PLW1509
         )
         self.processes[name] = process
         self.selector.register(os.pidfd_open(process.pid), selectors.EVENT_READ, name)
@@ -140,6 +143,14 @@ class Steward:
             logger.error(
                 "child ended; it is started again", child=name, pid=process.pid, code=code
             )
+
+
+def _begin(name: str, parent: int) -> None:
+    """What a child does before it is its program."""
+    die_with_parent(signal.SIGKILL, parent=parent)
+    if name in LATER:
+        # Loading takes seconds of CPU: the pages and what is on air come first at a start too.
+        os.nice(BEHIND)
 
 
 def lasting_environment() -> dict[str, str]:
