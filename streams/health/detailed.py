@@ -16,6 +16,7 @@ from django_q.models import OrmQ, Task
 
 from media_library.storage import unreachable
 from streams.health import preflight
+from streams.health.jobs import failing
 from streams.health.report import FRESH, clock, report
 from streams.health.words import span
 from streams.models import Channel, Node
@@ -23,6 +24,8 @@ from streamsite.cluster import CANARY_TASK
 
 #: The jobs cluster runs its canary once a minute: after this nobody does.
 SILENCE: Final = timedelta(minutes=5)
+#: Kinds of failing job that are told one by one.
+MOST_JOBS: Final = 3
 #: A node that was silent for longer was taken away rather than lost.
 TAKEN_AWAY: Final = timedelta(days=1)
 #: Seconds for which the storage's answer is told again: watchdogs ask often, and it may be far.
@@ -100,6 +103,15 @@ def _queue(now: datetime) -> tuple[bool, str]:
     )
 
 
+def _jobs(now: datetime) -> tuple[bool, str]:
+    found = failing(now)
+    if not found:
+        return True, "No job has failed within the last hour without going well since."
+    said = " ".join(each.sentence for each in found[:MOST_JOBS])
+    more = len(found) - MOST_JOBS
+    return False, f"{said} {more} more kinds fail." if more > 0 else said
+
+
 def _storage(_now: datetime) -> tuple[bool, str]:
     fault = cache.get_or_set("health-storage", unreachable, STORAGE_KEPT)
     return (False, fault) if fault else (True, "The storage can be read.")
@@ -155,6 +167,7 @@ def _nodes(now: datetime) -> tuple[bool, str]:
 PARTS: Final[dict[str, Callable[[datetime], tuple[bool, str]]]] = {
     "database": _database,
     "queue": _queue,
+    "jobs": _jobs,
     "storage": _storage,
     "ffmpeg": _ffmpeg,
     "disk": _disk,

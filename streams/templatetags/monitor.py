@@ -10,9 +10,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from media_library.samples import being_made
 from streams import takeovers
 from streams.health import words
-from streams.health.preflight import Finding, findings
+from streams.health.jobs import failing
+from streams.health.preflight import MAKING_SAMPLES, Finding, findings
 from streams.health.report import RETRIED, ChannelReport, report
 from streams.hours import Outlook, outlook, outlooks
 from streams.ingest.report import live
@@ -64,6 +66,13 @@ def all_outlooks() -> dict[str, Outlook]:
 @register.filter
 def outlook_of(known: dict[str, Outlook], slug: str) -> str:
     return known[slug].sentence if slug in known else ""
+
+
+@register.simple_tag
+def notices() -> list[str]:
+    """What everybody in the control room should know and no channel's tile says."""
+    making = [MAKING_SAMPLES] if being_made() else []
+    return making + [each.sentence for each in failing(timezone.now())]
 
 
 @register.simple_tag

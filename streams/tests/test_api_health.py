@@ -80,7 +80,7 @@ def test_all_is_well(get: Callable[..., Any]) -> None:
     told = answer.json()
     assert (answer.status_code, told["status"]) == (200, "ok")
     assert [part["name"] for part in told["parts"]] == [
-        *("database", "queue", "storage", "ffmpeg", "disk", "nodes")
+        *("database", "queue", "jobs", "storage", "ffmpeg", "disk", "nodes")
     ]
     assert all(part["ok"] and part["sentence"].endswith(".") for part in told["parts"])
 

@@ -1,0 +1,74 @@
+"""Jobs that fail are told: in detailed health and in the control room."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import count
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from django_q.models import Task
+
+from streams.health.detailed import PARTS
+from streams.health.jobs import failing
+
+pytestmark = pytest.mark.django_db
+_NUMBERS = count()
+PROBE = "media_library.tasks.probe_new"
+TRACE = (
+    "No usable temporary directory : Traceback (most recent call last):\n  File ...\n"
+    "FileNotFoundError: [Errno 2] No usable temporary directory found in ['/tmp']\n"
+)
+
+
+def done(minutes_ago: float, *, success: bool, func: str = PROBE, result: str = TRACE) -> None:
+    at = timezone.now() - timedelta(minutes=minutes_ago)
+    number = next(_NUMBERS)
+    Task.objects.create(
+        id=str(number), name=str(number), func=func, started=at, stopped=at,
+        success=success, result=result,
+    )  # fmt: skip
+
+
+def test_what_fails_again_and_again_is_told_with_its_cause() -> None:
+    for minute in range(1, 6):
+        done(minute, success=False)
+    done(7, success=True)
+    (found,) = failing(timezone.now())
+    assert found.times == 5
+    assert found.sentence == (
+        "The job “probe new” has failed 5 times within the last hour: FileNotFoundError: "
+        "[Errno 2] No usable temporary directory found in ['/tmp']"
+    )
+    assert PARTS["jobs"](timezone.now()) == (False, found.sentence)
+
+
+@pytest.mark.parametrize(
+    ("ago", "success"),
+    [([(3, False), (1, True)], True), ([(90, False)], True), ([], True), ([(1, False)], False)],
+)
+def test_what_went_well_since_or_failed_long_ago_is_not(
+    ago: list[tuple[float, bool]],
+    success: bool,  # noqa: FBT001
+) -> None:
+    for minutes, well in ago:
+        done(minutes, success=well)
+    assert PARTS["jobs"](timezone.now())[0] is success
+
+
+def test_kinds_are_told_apart_and_a_missing_cause_is_no_error() -> None:
+    done(2, success=False, func="a.b.first", result="")
+    done(1, success=False, func="a.b.second")
+    done(0.5, success=True, func="a.b.third")
+    assert [each.func for each in failing(timezone.now())] == ["a.b.second", "a.b.first"]
+    assert "it left no word" in failing(timezone.now())[1].sentence
+
+
+def test_the_control_room_shows_it(admin_client: Client) -> None:
+    page = admin_client.get("/admin/").content.decode()
+    assert "has failed" not in page
+    done(1, success=False)
+    page = admin_client.get("/admin/").content.decode()
+    assert "The job “probe new” has failed once" in page
+    assert "/admin/django_q/failure/" in page
