@@ -56,7 +56,7 @@ def policy() -> Policy:
 
 
 def tools() -> Tools:
-    return Tools(settings.FFMPEG_PATH, settings.RUN_DIR)
+    return Tools(settings.FFMPEG_PATH, settings.RUN_DIR, hls_group=settings.HLS_GROUP)
 
 
 def programme(channel: Channel, since: datetime | None = None) -> Programme:

@@ -36,7 +36,7 @@ def picture(channel_pk: int) -> Path | None:
     segment = _newest_segment(folder(channel_pk) / "hls")
     if segment is None:
         return None
-    kept = folder(channel_pk) / "picture.jpg"
+    kept = folder(channel_pk) / "hls" / "picture.jpg"
     if _age(kept) < KEPT:
         return kept
     with (folder(channel_pk) / "picture.lock").open("w") as lock:
@@ -79,4 +79,6 @@ def _make(segment: Path, into: Path) -> None:
             # A segment just deleted, or a machine too busy: the last picture ages and goes.
             logger.warning("no preview picture of %s: %s", into.parent.name, error)
             return
+    # As the segments: who may enter the folder may read it.
+    draft.chmod(0o644)
     draft.replace(into)

@@ -11,7 +11,7 @@ from typing import Final, assert_never
 
 import structlog
 
-from streams.playout import adoption, air, ledger, machine, measure, process
+from streams.playout import adoption, air, ledger, machine, measure, process, window
 from streams.playout.ending import WHOLE
 from streams.playout.feed import Feed
 from streams.playout.hub import Hub
@@ -49,8 +49,7 @@ class Channel:
         self.now = now
         self.ended = False
         self.folder = process.channel_folder(tools.run_dir, plan.pk)
-        hls = self.folder / "hls"
-        hls.mkdir(parents=True, exist_ok=True, mode=0o750)
+        hls = window.made(self.folder / "hls", tools.hls_group)
         self.report = Report(plan.pk, plan.slug, assignment.run, assignment.open_incidents)
         self.window = Window(hls)
         # Long enough to hide a player's start, short enough for a skip to be seen soon.

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from streams.playout import commands, diagnosis, mpegts, process
+from streams.playout import commands, diagnosis, mpegts, process, window
 from streams.playout.feed import Feed
 from streams.playout.plan import Policy, Tools
 from streams.playout.report import Now, Report
@@ -125,7 +125,7 @@ class Hub:
         self.clock = None
         try:
             # Somebody may have cleared the run directory.
-            self.window.folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+            window.made(self.window.folder, self.tools.hls_group)
             sock = process.progress_socket()
             started = process.spawn(
                 self.tools,

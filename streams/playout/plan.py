@@ -141,3 +141,5 @@ class Tools:
     node: str = "node"
     #: This FFmpeg reports by the clock, not between two packets.
     by_clock: bool = False
+    #: Number of the group that may read the HLS folders; None: the process's own.
+    hls_group: int | None = None

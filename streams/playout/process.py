@@ -183,6 +183,8 @@ def spawn(  # noqa: PLR0913 - what a process is made of
                 cwd="/",
                 pass_fds=(*pipes, *handed),
                 start_new_session=True,
+                # Only the hub writes files, and their folder says who may read them.
+                umask=0o022,
                 # Our worker ignores SIGINT, and what is ignored is inherited.
                 restore_signals=True,
             )

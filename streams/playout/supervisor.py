@@ -93,6 +93,12 @@ class Supervisor:
                     if now.mono - touched >= TICK:
                         touched = now.mono
                         (self.tools.run_dir / ALIVE).touch()
+                        if not wake.heard(self.tools.run_dir):
+                            # Somebody has cleared the run directory.
+                            loop.remove_reader(door)
+                            door.close()
+                            door = wake.listen(self.tools.run_dir)
+                            loop.add_reader(door, self._knock, door)
                     if exchange is not None and exchange.done():
                         self._take(exchange, sent, now)
                         exchange = None

@@ -20,6 +20,11 @@ def knock(run_dir: Path) -> bool:
     return True
 
 
+def heard(run_dir: Path) -> bool:
+    """Whether there is a socket to knock at."""
+    return (run_dir / NAME).is_socket()
+
+
 def listen(run_dir: Path) -> socket.socket:
     """The supervisor's end. Held by one process at a time: the caller has the node's lock."""
     path = run_dir / NAME

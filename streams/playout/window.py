@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
+
+import structlog
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _SEGMENT: Final = re.compile(r"#EXTINF:([0-9.]+),[^\n]*\n([^#\n]+)\n")
 
@@ -20,6 +25,23 @@ def behind(playlist: Path, wall: float, segments: int) -> float:
     except OSError:
         return 0.0
     return max(0.0, age) + sum(float(seconds) for seconds, _ in found[-segments:])
+
+
+def made(folder: Path, group: int | None) -> Path:
+    """The folder, made where it is missing; `group` may read it besides its owner.
+
+    Who may enter the folder may read what is in it: FFmpeg writes for everybody. The group
+    passes through the channel's folder, and reads nothing else of it. Raises `OSError`.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    if group is not None and folder.stat().st_gid != group:
+        try:
+            os.chown(folder, -1, group)
+            folder.parent.chmod(0o711)
+        except PermissionError:
+            # Its picture is not seen, but it plays.
+            log.warning("hls.group", folder=str(folder), group=group, reason="no member of it")
+    return folder
 
 
 class Window:

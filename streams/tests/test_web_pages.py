@@ -272,7 +272,7 @@ def test_the_picture_is_made_once_in_ten_seconds(browser: Client, segment: Path)
     first = answer.getvalue()
     assert answer["Content-Type"] == "image/jpeg"
     assert first.startswith(b"\xff\xd8")
-    kept = segment.parent.parent / "picture.jpg"
+    kept = segment.parent / "picture.jpg"
     assert kept.stat().st_size == len(first)
     kept.write_bytes(b"as it was")
     assert browser.get("/channels/demo/picture.jpg").getvalue() == b"as it was"

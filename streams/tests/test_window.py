@@ -1,0 +1,66 @@
+"""The HLS window's folder: who may read it, and that it comes back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from streams.playout import wake, window
+
+
+def other_group() -> int:
+    """A group that this user may give a folder to."""
+    if os.geteuid() == 0:
+        return 12
+    others = [group for group in os.getgroups() if group != os.getegid()]
+    return others[0] if others else pytest.skip("this user is in no second group")
+
+
+def test_the_group_reads_the_window_and_only_passes_through_the_rest(tmp_path: Path) -> None:
+    group, hls = other_group(), tmp_path / "channel-1" / "hls"
+    for _ in range(2):
+        window.made(hls, group)
+        found = hls.stat()
+        assert (found.st_gid, stat.S_IMODE(found.st_mode) & 0o777) == (group, 0o750)
+        assert stat.S_IMODE(hls.parent.stat().st_mode) == 0o711
+        assert hls.parent.stat().st_gid != group
+        # Somebody clears the run directory.
+        shutil.rmtree(hls.parent)
+
+
+def test_without_a_group_nobody_else_gets_in(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        hls = window.made(tmp_path / "channel-1" / "hls", None)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o007 for path in (hls, hls.parent)} == {0}
+
+
+def test_a_group_of_which_it_is_no_member_stops_no_channel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refused)
+    hls = window.made(tmp_path / "channel-1" / "hls", os.getegid() + 1)
+    assert hls.is_dir()
+
+
+def test_the_supervisors_socket_is_missed(tmp_path: Path) -> None:
+    door = wake.listen(tmp_path)
+    assert wake.heard(tmp_path)
+    assert wake.knock(tmp_path)
+    (tmp_path / wake.NAME).unlink()
+    assert not wake.heard(tmp_path)
+    assert not wake.knock(tmp_path)
+    door.close()
+    again = wake.listen(tmp_path)
+    assert wake.knock(tmp_path)
+    assert again.recv(16) == b"!"
+    again.close()
