@@ -19,7 +19,15 @@ from django.templatetags.static import static
 
 from streamsite import __version__
 from streamsite.address import is_address, is_loopback
-from streamsite.env import LOG_LEVELS, Environment, kept, made, new_django_key, new_field_key
+from streamsite.env import (
+    LOG_LEVELS,
+    Environment,
+    kept,
+    made,
+    new_django_key,
+    new_field_key,
+    private,
+)
 from streamsite.logs import logging_config
 from streamsite.secret import Secret
 
@@ -27,7 +35,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(BASE_DIR)
 
 # ---- where things are ------------------------------------------------------------------------
-DATA_DIR = env.folder("DATA_DIR", "data")
+DATA_DIR = private(env.folder("DATA_DIR", "data"), "DATA_DIR")
 
 
 def _default_run_dir() -> Path:
@@ -87,6 +95,8 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    # Before staticfiles, for its collectstatic.
+    "streamsite",
     "django.contrib.staticfiles",
     "django_q",
     "axes",
@@ -94,7 +104,6 @@ INSTALLED_APPS = [
     "csp",
     "django_structlog",
     "ninja",
-    "streamsite",
     "media_library",
     "streams",
 ]
@@ -290,7 +299,7 @@ STORAGES = {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
-        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        else "streamsite.statics.Storage"
     },
 }
 
@@ -304,6 +313,8 @@ FFMPEG_PATH = env.text("FFMPEG_PATH", "ffmpeg")
 FFPROBE_PATH = str(Path(FFMPEG_PATH).with_name("ffprobe")) if "/" in FFMPEG_PATH else "ffprobe"
 #: nginx sends the preview itself, told by X-Accel-Redirect: /_run/ is the run directory there.
 HLS_ACCEL = env.flag("HLS_ACCEL", default=False)
+#: The number of the group that may read the preview's folders, for nginx; None: no other group.
+HLS_GROUP = env.group("HLS_GROUP")
 WORKER_RETRY_DELAY = env.whole("WORKER_RETRY_DELAY", 30, 1, 3600)
 WORKER_MAX_RETRIES = env.whole("WORKER_MAX_RETRIES", 3, 1, 1000)
 WORKER_GIVE_UP = env.flag("WORKER_GIVE_UP", default=False)

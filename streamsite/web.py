@@ -13,10 +13,12 @@ from django.urls import get_resolver
 
 from streamsite.address import place, shown
 from streamsite.lifeline import die_with_parent
+from streamsite.modes import narrow_umask
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
 
+narrow_umask()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "streamsite.settings")
 try:
     from streamsite import settings
@@ -44,7 +46,8 @@ logconfig_dict = settings.LOGGING
 
 def when_ready(arbiter: Arbiter) -> None:
     """Told when the port is open: the address works from here on."""
-    if arbiter.address and isinstance(arbiter.address[0], tuple):
+    # systemd may have opened another one for us.
+    if any(isinstance(listener.cfg_addr, tuple) for listener in arbiter.LISTENERS):
         print(f"streamsite: open {shown(settings.HOST, settings.PORT)}", flush=True)  # noqa: T201
 
 

@@ -58,7 +58,7 @@ def configured(folder: Path, port: int, inner: int) -> str:
     shutil.copy(ROOT / "deploy/nginx/streamsite-proxy.conf", proxy)
     text = (ROOT / "deploy/nginx/streamsite.conf").read_text()
     for there, here in {
-        "/run/streamsite/web.sock": str(folder / "web.sock"),
+        "/run/streamsite-web.sock": str(folder / "web.sock"),
         "/etc/nginx/snippets/streamsite-proxy.conf": str(proxy),
         "listen 80;": f"listen 127.0.0.1:{port};",
         "    listen [::]:80;\n": "",
