@@ -42,7 +42,7 @@ SERVICES: Final = ("web", "jobs", "downloads", "playout")
 CANNOT: Final = 77
 #: Seconds. Generous: the machine may be busy with other tests.
 BOOT: Final = 120.0
-ON_AIR: Final = 420.0
+ON_AIR: Final = 900.0
 #: Seconds without a byte after which the session counts as broken.
 SILENCE: Final = 20.0
 
@@ -532,6 +532,8 @@ def uploaded(site: Site, clip: Path) -> int:
 
 def upgrade(machine: Machine, found: dict[str, list[str]], site: Site) -> None:
     """A new version by the document's commands, while pages are asked for without a pause."""
+    with (machine.repository / "CHANGELOG.md").open("a") as changes:
+        changes.write("- A new version.\n")
     commit(machine.repository, "a new version")
     asked: list[int] = []
     process = subprocess.Popen(
@@ -541,6 +543,8 @@ def upgrade(machine: Machine, found: dict[str, list[str]], site: Site) -> None:
     while process.poll() is None:
         asked.append(site.ask("GET", "/admin/login/")[0])
     said = process.stdout.read() if process.stdout else ""
+    told = machine.run("tail -1 /srv/streamsite/CHANGELOG.md").strip()
+    must(told == "- A new version.", "the new version is there")
     must(process.returncode == 0, f"the commands of “A new version” end well {said[-800:]}")
     must(asked and set(asked) == {200}, f"each of {len(asked)} pages asked for meanwhile came")
 
