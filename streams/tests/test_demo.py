@@ -14,6 +14,7 @@ from django_q.models import OrmQ, Schedule
 
 from media_library import samples
 from media_library.actions import add_file
+from media_library.ffmpeg import ToolError
 from media_library.models import MediaItem, Playlist
 from streams import demo
 from streams.health.preflight import MAKING_SAMPLES, findings
@@ -66,8 +67,11 @@ def test_who_removed_the_channel_wants_no_clips() -> None:
 
 
 def test_a_job_that_fails_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise ToolError("No such file: ffmpeg")
+
     demo.order()
-    monkeypatch.setattr("streams.demo.settings.FFMPEG_PATH", "/nowhere/ffmpeg")
-    with pytest.raises(Exception, match="nowhere"):
+    monkeypatch.setattr("streams.demo.samples.make", refused)
+    with pytest.raises(ToolError):
         make_samples()
     assert Schedule.objects.get().next_run <= timezone.now() + timedelta(minutes=1)
