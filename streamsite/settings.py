@@ -299,7 +299,7 @@ STORAGES = {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
-        else "streamsite.statics.Storage"
+        else "streamsite.static_files.Storage"
     },
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.staticfiles.management.commands import collectstatic
 
-from streamsite import statics
+from streamsite import static_files
 
 
 class Command(collectstatic.Command):
@@ -16,15 +16,15 @@ class Command(collectstatic.Command):
     def handle(self, **options: Any) -> str | None:
         if options["dry_run"] or options["link"]:
             return super().handle(**options)
-        wanted = statics.fingerprint()
-        if not options["clear"] and statics.collected() == wanted:
+        wanted = static_files.fingerprint()
+        if not options["clear"] and static_files.collected() == wanted:
             return "The static files have not changed."
-        statics.stamp("")
+        static_files.stamp("")
         # What is packed beside each file takes its mode from here.
-        before = os.umask(0o777 & ~statics.FOLDER_MODE)
+        before = os.umask(0o777 & ~static_files.FOLDER_MODE)
         try:
             said: str | None = super().handle(**options)
-            statics.stamp(wanted)
+            static_files.stamp(wanted)
         finally:
             os.umask(before)
         return said

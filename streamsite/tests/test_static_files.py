@@ -10,7 +10,7 @@ from django.contrib.staticfiles.finders import get_finder
 from django.core.management import call_command
 from pytest_django import Settings
 
-from streamsite import statics
+from streamsite import static_files
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def source(tmp_path: Path, settings: Settings) -> Path:
     settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
     settings.STATIC_ROOT = tmp_path / "root"
     settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "streamsite.statics.Storage"}
+        "staticfiles": {"BACKEND": "streamsite.static_files.Storage"}
     }
     get_finder.cache_clear()  # type: ignore[attr-defined]
     return folder
@@ -56,10 +56,10 @@ def test_nothing_is_done_twice_and_everything_that_changed_is(
 
 def test_what_was_broken_off_is_done_again(source: Path, settings: Settings) -> None:
     collect()
-    statics.stamp("")
+    static_files.stamp("")
     before = collected(settings)
     collect()
-    assert statics.collected() == statics.fingerprint()
+    assert static_files.collected() == static_files.fingerprint()
     assert before.keys() < collected(settings).keys()
 
 
@@ -68,6 +68,8 @@ def test_everybody_may_read_them(source: Path, settings: Settings) -> None:
     (source / "inner" / "a.css").write_text("a { color: red }\n" * 50)
     collect()
     root = Path(settings.STATIC_ROOT)
-    files = [path for path in root.rglob("*") if path.is_file() and path.name != statics.STAMP]
+    files = [
+        path for path in root.rglob("*") if path.is_file() and path.name != static_files.STAMP
+    ]
     assert {stat.S_IMODE(path.stat().st_mode) & 0o044 for path in files} == {0o044}
     assert stat.S_IMODE((root / "inner").stat().st_mode) & 0o055 == 0o055
