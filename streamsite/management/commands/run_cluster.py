@@ -48,6 +48,7 @@ TASKS: Final = frozenset(
         "media_library.tasks.prepare_next",
         "media_library.tasks.probe_item",
         "media_library.tasks.update_downloader",
+        "streams.tasks.make_samples",
         "streams.tasks.supervise_node",
     }
 )
