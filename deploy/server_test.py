@@ -602,16 +602,16 @@ def on_air(machine: Machine, found: dict[str, list[str]], site: Site, work: Path
         say("a cleared run directory")
         machine.run("find /run/streamsite -mindepth 1 -delete")
         until(site.health, 30, "the pages are there again")
-        until(lambda: site.state() == "on_air", 180, "the channel is on the air again")
         seen = "cat /run/streamsite/channel-1/hls/*.ts"
         until(lambda: machine.may("www-data", seen), 60, "nginx can read the preview again")
         held = "held" if lives() else "was begun anew"
-        say(f"  well: pages, channel and preview are there; the session {held}")
+        say(f"  well: pages and preview are there; the session {held}")
     with sink(machine, "/tmp/second.ts") as lives:
         received = Path(f"/proc/{machine.leader}/root/tmp/second.ts")
         until(
             lambda: received.exists() and received.stat().st_size > 0, 180, "the output sends"
         )
+        until(lambda: site.state() == "on_air", 180, "the channel is on the air again")
         say("a new version while on air")
         upgrade(machine, found, site)
         grows(received)

@@ -95,15 +95,15 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    # Before staticfiles, for its collectstatic.
-    "streamsite",
-    "django.contrib.staticfiles",
     "django_q",
     "axes",
     "corsheaders",
     "csp",
     "django_structlog",
     "ninja",
+    "streamsite",
+    # After streamsite, whose collectstatic goes before its own.
+    "django.contrib.staticfiles",
     "media_library",
     "streams",
 ]
