@@ -352,7 +352,7 @@ def _told() -> Iterator[None]:
         yield
     except ffmpeg.ToolFailedError as error:
         if "No space left" in str(error):
-            raise TriedInVainError("The disk is full: make room, it is tried again.") from None
+            raise TriedInVainError("The disk is full: make room.") from None
         raise EncodingFailedError(f"FFmpeg could not convert it: {error}") from None
     except ffmpeg.ToolError as error:
         raise TriedInVainError(str(error)) from None

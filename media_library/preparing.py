@@ -138,7 +138,7 @@ def _work(copy: PreparedCopy) -> str:
             copy,
             TriedInVainError(
                 f"{settings.DATA_DIR / 'work'} can't be used: {error.strerror or error}. Make "
-                "room there, it is tried again."
+                "room there."
             ),
         )
     ready = insist(
@@ -239,7 +239,7 @@ def _fetched(key: str, facts: storage.Facts, folder: Path, tell: _Heartbeat) -> 
                 file.write(piece)
     except OSError as error:
         raise TriedInVainError(
-            f"The original can't be fetched: {error.strerror}. Make room, it is tried again."
+            f"The original can't be fetched: {error.strerror}. Make room."
         ) from None
     return LocalFile(target)
 
@@ -282,9 +282,7 @@ def _store(copy: Path, key: str, tell: _Heartbeat) -> None:
     kept = storage.facts(key).size_bytes
     if kept != size:
         storage.delete(key)
-        raise TriedInVainError(
-            f"The storage kept {kept:,} of the copy's {size:,} bytes: it is tried again."
-        )
+        raise TriedInVainError(f"The storage kept {kept:,} of the copy's {size:,} bytes.")
 
 
 @contextmanager
@@ -341,17 +339,23 @@ def _failed(copy: PreparedCopy, error: Exception) -> str:
     )
     again = passing and copy.attempts < TRIES
     wait = min(SHORTEST_WAIT * 2 ** (copy.attempts - 1), LONGEST_WAIT)
+    due_at = timezone.now() + wait
+    fault = str(error)
+    if again:
+        fault = f"{error} It is tried again at {timezone.localtime(due_at):%H:%M}."
+    elif passing:
+        fault = f"{error} It was tried {copy.attempts} times and is not tried again by itself."
     _mine(copy).update(
         status=Status.QUEUED if again else Status.FAULT,
-        queued_at=timezone.now() + wait,
+        queued_at=due_at,
         claim="",
         stage="",
-        fault=str(error),
+        fault=fault,
     )
     # The item itself may still play: copied or transcoded on the way.
     readiness.settle(copy.item_id)
     logger.warning("%s was not prepared: %s", copy.item.key, error)
-    return str(error)
+    return fault
 
 
 def _give_back(copy: PreparedCopy) -> None:

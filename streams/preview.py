@@ -15,7 +15,7 @@ from streams import agenda, forecast, plans
 from streams.agenda import Claim
 from streams.models import AsRun, Channel, ChannelState
 from streams.playout.states import AirState
-from streams.programme import schedule
+from streams.programme import airtime, schedule
 from streams.programme.values import BASE, FILLER, Pick, Start
 
 SLATE: Final = "Slate"
@@ -188,8 +188,20 @@ def why(channel: Channel, at: datetime, now: datetime) -> Answer:
             if presumed(channel):
                 notes += ("The channel is off: this holds if it is started now.",)
             return Answer(at, "will be", found, claims, notes)
-    note = "The channel is off at that time, as its on-air hours have it."
-    return Answer(at, "will be", None, claims, (note,))
+    return Answer(at, "will be", None, claims, (_why_off(channel, at),))
+
+
+def _why_off(channel: Channel, at: datetime) -> str:
+    """Why a channel will be off: outside its hours, or ordered off within them."""
+    within = airtime.spans(forecast.hours_of(channel), at, at + timedelta(seconds=1))
+    if any(opens <= at < ends for opens, ends in within):
+        return (
+            "The channel is ordered off, though it is within its on-air hours at that time: "
+            "it starts when the next of them begin."
+        )
+    if channel.hours.exists():
+        return "The channel is off at that time: none of its on-air hours holds then."
+    return "The channel is off at that time."
 
 
 def _was(

@@ -97,8 +97,7 @@ POLICIES: Final[dict[Code, Policy]] = {
         pause=timedelta(hours=6),
     ),
     Code.RATE: Policy(
-        "The site says that it is asked too often: it is left alone for an hour, then this is "
-        "tried again.",
+        "The site says that it is asked too often: it is left alone for an hour.",
         again=_HOUR,
         pause=_HOUR,
     ),
@@ -106,18 +105,18 @@ POLICIES: Final[dict[Code, Policy]] = {
         "The site shows it in other countries only: it can't be had from this machine."
     ),
     Code.DRM: Policy("It is encrypted (DRM): nobody may download it. Ask for the file itself."),
-    Code.LATER: Policy("It has not begun yet: it is tried again in an hour.", again=_HOUR),
+    Code.LATER: Policy("It has not begun yet.", again=_HOUR),
     Code.LIVE: Policy(
         "It is live now, without an end: take it when it is over, or as a live source.",
     ),
     Code.FORMAT: Policy("The site has no such format of it: choose another quality."),
     Code.REFUSED: Policy("It leads to what downloads may not reach ({what})."),
     Code.NETWORK: Policy(
-        "The site can't be reached, or breaks off: it is tried again in some minutes.",
+        "The site can't be reached, or breaks off.",
         again=timedelta(minutes=5),
     ),
     Code.STALLED: Policy(
-        "No data came for minutes: it goes on from where it stopped in some minutes.",
+        "No data came for minutes. What has come is kept, to go on from there.",
         again=timedelta(minutes=5),
     ),
     Code.HTTP: Policy("The site answers with an error ({what}): look whether it plays there."),
@@ -127,8 +126,7 @@ POLICIES: Final[dict[Code, Policy]] = {
     ),
     Code.MEDIA: Policy("What came is no film that can be read: {what}"),
     Code.DISK: Policy(
-        "There is no room for it on the disk: make room in DATA_DIR, it is tried again in an "
-        "hour.",
+        "There is no room for it on the disk: make room in DATA_DIR.",
         again=_HOUR,
     ),
     Code.QUOTA: Policy("The quota is used up: {what}"),

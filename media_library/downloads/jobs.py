@@ -351,6 +351,15 @@ def given_back(job: DownloadJob, now: datetime, **more: Any) -> int:
     return ours
 
 
+def retry_sentence(due_at: datetime) -> str:
+    """When it is tried again, in the installation's time zone."""
+    return f"It is tried again at {timezone.localtime(due_at):%H:%M}."
+
+
+def given_up_sentence(tries: int) -> str:
+    return f"It was tried {tries} times and is not tried again by itself."
+
+
 def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[str]) -> None:
     """Write down why; what may pass is queued again, and the site left alone if it asks so."""
     again = why.at is not None or (why.again is not None and job.attempts < TRIES)
@@ -365,10 +374,15 @@ def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[
     }
     if again:
         wait = (why.again or timedelta()) * 2 ** max(0, job.attempts - 1)
+        due_at = why.at or now + min(wait, timedelta(hours=12))
         if why.at is not None:
             said["attempts"] = 0
-        given_back(job, now, due_at=why.at or now + min(wait, timedelta(hours=12)), **said)
+        else:
+            said["fault"] = f"{why.sentence} {retry_sentence(due_at)}"
+        given_back(job, now, due_at=due_at, **said)
         return
+    if why.again is not None:
+        said["fault"] = f"{why.sentence} {given_up_sentence(job.attempts)}"
     with transaction.atomic():
         if mine(job).update(**released(status=Status.FAILED, ended_at=now, **said)):
             announce.download(job.pk)

@@ -235,9 +235,7 @@ def _whole(key: str, size: int) -> storage.Facts:
     kept = storage.facts(key)
     if kept.size_bytes != size:
         storage.delete(key)
-        raise StorageError(
-            f"The storage kept {kept.size_bytes:,} of {size:,} bytes: it is tried again."
-        )
+        raise StorageError(f"The storage kept {kept.size_bytes:,} of {size:,} bytes.")
     return kept
 
 

@@ -169,6 +169,22 @@ def test_a_cancel_while_subtitles_are_stored_leaves_nothing(
     assert not [each for each in folder.rglob("*") if each.is_file()]
 
 
+def test_the_last_try_promises_no_other() -> None:
+    job = taken()
+    jobs.failed(job, verdict(Code.NETWORK), timezone.now(), warnings=())
+    job.refresh_from_db()
+    assert job.status == Status.QUEUED
+    due = timezone.localtime(job.due_at)
+    assert job.fault.endswith(f"breaks off. It is tried again at {due:%H:%M}.")
+    last = taken("https://example.org/b", attempts=jobs.TRIES)
+    jobs.failed(last, verdict(Code.NETWORK), timezone.now(), warnings=())
+    last.refresh_from_db()
+    assert last.status == Status.FAILED
+    assert last.fault.endswith(
+        f"It was tried {jobs.TRIES} times and is not tried again by itself."
+    )
+
+
 # ---- by-products -----------------------------------------------------------------------------
 
 
@@ -319,7 +335,7 @@ def test_a_disk_that_runs_full_meanwhile_keeps_the_part_file(
     monkeypatch.setattr(attempt.Attempt, "_progress", full)
     job = worked(order(site.url("film.mp4")))
     assert (job.status, job.code) == (Status.QUEUED, "disk")
-    assert "make room in DATA_DIR, it is tried again in an hour" in job.fault
+    assert "make room in DATA_DIR. It is tried again at " in job.fault
     assert (jobs.folder_of(job) / "media.mp4.part").stat().st_size > 100_000
 
 

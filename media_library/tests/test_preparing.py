@@ -357,7 +357,7 @@ def test_a_copy_the_storage_did_not_keep_whole_is_made_again(
         upload(source, key)
 
     monkeypatch.setattr(storage, "upload", half)
-    assert "it is tried again" in tasks.prepare_next()
+    assert "It is tried again at " in tasks.prepare_next()
     copy.refresh_from_db()
     assert copy.status == Status.QUEUED
     assert copy.key == ""

@@ -289,10 +289,18 @@ def test_a_disk_without_room_for_a_folder_is_tried_again(
     # No folder can be made there, even by root.
     (settings.DATA_DIR / "work").unlink(missing_ok=True)
     (settings.DATA_DIR / "work").touch()
-    assert "it is tried again" in tasks.prepare_item(copy.pk)
+    assert "It is tried again at " in tasks.prepare_item(copy.pk)
     copy.refresh_from_db()
     assert (copy.status, copy.claim) == (Status.QUEUED, "")
     assert "Make room there" in copy.fault
+    # The last try promises nothing.
+    PreparedCopy.objects.filter(pk=copy.pk).update(attempts=preparing.TRIES - 1)
+    said = tasks.prepare_item(copy.pk)
+    assert said.endswith(
+        f"It was tried {preparing.TRIES} times and is not tried again by itself."
+    )
+    copy.refresh_from_db()
+    assert (copy.status, copy.fault) == (Status.FAULT, said)
 
 
 def test_probing_a_deleted_item_says_so() -> None:

@@ -201,5 +201,16 @@ def test_a_channel_that_is_off_for_some_hours_says_so(viewer: Client, berlin: Ch
     assert shown[-1] == ("Off the air", "20:00")
     at = f"{tomorrow}T22:00"
     assert why(viewer, at).context["answer"].notes == (
-        "The channel is off at that time, as its on-air hours have it.",
+        "The channel is off at that time: none of its on-air hours holds then.",
     )
+
+
+def test_one_that_was_ordered_off_within_its_hours_says_so(
+    viewer: Client, berlin: Channel
+) -> None:
+    """The hours are no reason for it: a person is."""
+    berlin.hours.create(starts=time(0), ends=time(0))
+    ChannelState.objects.create(channel=berlin, hours_done=timezone.now())
+    at = timezone.localtime(timezone.now() + timedelta(hours=1), ZoneInfo("Europe/Berlin"))
+    (note,) = why(viewer, f"{at:%Y-%m-%dT%H:%M}").context["answer"].notes
+    assert note.startswith("The channel is ordered off, though it is within its on-air hours")
