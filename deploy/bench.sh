@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Measures, with nothing else at work on this machine: deploy/bench.sh [OBJECTS].
 # First the tests that have figures, at full length and with their exact bounds: twenty takeovers,
-# the cost of a channel, 58 hours of timestamps, downloads beside plain yt-dlp. Then how fast the
+# the cost of a channel, 58 hours of timestamps, downloads beside plain yt-dlp, /health while large
+# answers are aborted. Then how fast the
 # library is compared with a storage of a million objects (or OBJECTS), how long its list and its
 # picker take with as many rows, how fast the ingest server is answered with 100,000 keys, and the
 # API with as many rows. At last, what reaches a destination when a publisher on air pauses.
@@ -15,7 +16,7 @@ want_packages ffmpeg nginx libnginx-mod-rtmp \
 want_environment requirements-dev.txt
 status=0
 "$python" -m pytest --measure -m measured --junit-xml data/bench.xml \
-    media_library/tests streams/tests media_library/tests/bench_downloads.py || status=$?
+    media_library/tests streams/tests streamsite/tests media_library/tests/bench_downloads.py || status=$?
 "$python" -c '
 import sys, xml.etree.ElementTree as tree
 for case in tree.parse("data/bench.xml").iter("testcase"):

@@ -11,16 +11,21 @@ from typing import Any, Final, cast
 # First, for it sets Django up: what comes after has models.
 from streamsite.wsgi import application as django_pages  # isort: split
 
+from django.conf import settings
+
 from streamsite.api import TOPICS, parameters
 from streamsite.bridge import Bridge
 from streamsite.doors import Doors, Receive, Scope, Send
 from streamsite.live import Hub
+from streamsite.security import LARGEST
 
 #: Pages and calls that are answered at a time; others wait for these.
 THREADS: Final = 16
 
 # Django's handler answers with what can be iterated over, though its type does not say so.
-pages: Final = Bridge(cast("Any", django_pages), THREADS)
+pages: Final = Bridge(
+    cast("Any", django_pages), THREADS, largest=LARGEST, folder=settings.DATA_DIR
+)
 # The API's first questions would make it, each in its own thread: 5 s, together.
 parameters()
 doors: Final = Doors(Hub(TOPICS))

@@ -74,6 +74,7 @@ class BodySizeMiddleware:
         most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE if data else LARGEST
         if not length.isdecimal():
             return HttpResponse(status=HTTPStatus.BAD_REQUEST)
-        if int(length) > most:
+        # int() refuses more than 4300 digits.
+        if len(length) > len(str(LARGEST)) or int(length) > most:
             return HttpResponse(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         return self.get_response(request)

@@ -29,13 +29,15 @@ except ImproperlyConfigured as wrong:
 wsgi_app = "streamsite.asgi:application"
 proc_name = "streamsite-web"
 bind = place(settings.HOST, settings.PORT)
-worker_class = "asgi"
+worker_class = "streamsite.connections.Worker"
 # Pages and API run in Python threads, of which one at a time computes: with one worker the
 # ingest server's question waits behind a page (p99 89 ms instead of 15 at 200 a second).
 workers = 2
 # Seconds. Open pages ask again by themselves, so nothing is lost by a short grace.
 graceful_timeout = 2
 timeout = 60
+# Of one worker; more are closed at once. Open streams have 2,000 of them.
+worker_connections = 3000
 # Bytes of what a WebSocket says to us, which nobody listens to.
 websocket_max_message_size = 65536
 control_socket_disable = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from django.db import connection
 
+from conftest import need
+from streams.tests.bench.rtmp import free_port
 from streamsite.tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +73,53 @@ def served(folder: Path, bind: str = "port") -> Iterator[Served]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
+
+
+@contextmanager
+def behind_nginx(folder: Path, running: Served) -> Iterator[Served]:
+    """Starts nginx as deploy/nginx has it, before what the folder's socket serves."""
+    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+    need(program, "nginx")
+    port, inner = free_port(), free_port()
+    config = folder / "nginx.conf"
+    config.write_text(configured(folder, port, inner))
+    log = folder / "nginx.log"
+    with log.open("wb") as out:
+        nginx = subprocess.Popen(
+            (str(program), "-p", str(folder), "-c", str(config), "-e", "stderr"), stderr=out
+        )
+    try:
+        until(lambda: is_open(port) or nginx.poll() is not None, 60, "nginx is open")
+        assert nginx.poll() is None, log.read_text()
+        yield Served(port, running.process, running.log)
+    finally:
+        nginx.terminate()
+        nginx.wait(10)
+
+
+def configured(folder: Path, port: int, inner: int) -> str:
+    """deploy/nginx's own files, with the places of this test."""
+    proxy = folder / "proxy.conf"
+    shutil.copy(ROOT / "deploy/nginx/streamsite-proxy.conf", proxy)
+    text = (ROOT / "deploy/nginx/streamsite.conf").read_text()
+    for there, here in {
+        "/run/streamsite-web.sock": str(folder / "web.sock"),
+        "/etc/nginx/snippets/streamsite-proxy.conf": str(proxy),
+        "listen 80;": f"listen 127.0.0.1:{port};",
+        "    listen [::]:80;\n": "",
+        "listen 127.0.0.1:8000;": f"listen 127.0.0.1:{inner};",
+        "tv.example.org": "127.0.0.1",
+    }.items():
+        assert there in text
+        text = text.replace(there, here)
+    # As root, nginx's worker would be nobody, who may not open the socket.
+    return (
+        f"daemon off; master_process off; pid {folder}/nginx.pid; worker_processes 1;\n"
+        "events {}\n"
+        f"http {{ access_log off; client_body_temp_path {folder}/body;"
+        f" proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;"
+        f" uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n{text}}}\n"
+    )
 
 
 def _answers(where: Path | int) -> bool:
