@@ -34,7 +34,10 @@ def span(begins: str, ends: str, *, now: datetime, zone: ZoneInfo) -> tuple[date
     Empty: up to now, and `SPAN` long. Raises `SpanError`.
     """
     until = _moment(ends, zone, late=True) if ends else now
-    since = _moment(begins, zone, late=False) if begins else until - SPAN
+    try:
+        since = _moment(begins, zone, late=False) if begins else until - SPAN
+    except OverflowError:
+        raise SpanError(f"{ends!r} is too early: nothing was aired then.") from None
     if not ends and since >= now:
         raise SpanError("The beginning lies in the future: nothing was aired then so far.")
     if until <= since:

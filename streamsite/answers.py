@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
@@ -14,6 +13,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+
+from streamsite.untrusted import json_of
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
@@ -67,7 +68,7 @@ def unless_seen(request: HttpRequest, body: bytes, content_type: str) -> HttpRes
 def sent(request: HttpRequest) -> dict[str, Any]:
     """The JSON object of a request's body. Raises `BadRequestError`."""
     try:
-        body = json.loads(request.body)
+        body = json_of(request.body)
     except ValueError:
         raise BadRequestError("The body is no JSON.") from None
     if not isinstance(body, dict):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import cache
-from json import JSONDecodeError
 from typing import Any, Final
 
 import structlog
@@ -66,6 +64,7 @@ from streamsite.access import AUTH, route_of
 from streamsite.document import Api, Json
 from streamsite.middleware import request_id
 from streamsite.problems import KINDS, Kind, ProblemError
+from streamsite.untrusted import json_of
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -165,8 +164,8 @@ class StrictParser(Parser):
                 Kind.MEDIA_TYPE, "Send the body as JSON, with Content-Type: application/json."
             )
         try:
-            return json.loads(request.body)
-        except JSONDecodeError as error:
+            return json_of(request.body)
+        except ValueError as error:
             raise ProblemError(Kind.MALFORMED, f"The body is no JSON: {error}.") from None
 
 

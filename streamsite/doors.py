@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from importlib import import_module
@@ -43,6 +45,8 @@ BEAT: Final = 45.0
 PATIENCE: Final = 60.0
 #: Streams open at a time, in one worker.
 MOST: Final = 2000
+#: ... of one key or one user: a wall of monitors has a stream for each of its pages.
+MOST_EACH: Final = 50
 #: A WebSocket's close codes: 4000 and above are the application's (RFC 6455, 7.4.2).
 FORBIDDEN: Final = 4403
 GONE: Final = 4404
@@ -72,6 +76,7 @@ class Doors:
         self.hub = hub
         self._places = {topic.place: topic for topic in hub.topics.values()}
         self._thread = ThreadPoolExecutor(2, "doors")
+        self._streams: Counter[str] = Counter()
 
     def socket(self, scope: Scope) -> Wanted | None:
         """What a WebSocket's path names; None: nothing."""
@@ -94,10 +99,18 @@ class Doors:
     async def tell_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         wanted = self.socket(scope)
         await receive()  # websocket.connect
-        if wanted is None or not await self._welcome(scope, wanted):
+        try:
+            admitted = await self._admitted(scope, wanted) if wanted is not None else None
+        except ProblemError:
+            admitted = None
+        if wanted is None or admitted is None:
             # Before the handshake: the server makes it HTTP 403.
             await send({"type": "websocket.close"})
             return
+        with self._counted(admitted.whose):
+            await self._talk(scope, wanted, receive, send)
+
+    async def _talk(self, scope: Scope, wanted: Wanted, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept"})
 
         async def one(text: str) -> None:
@@ -133,9 +146,20 @@ class Doors:
             (b"content-type", b"text/event-stream; charset=utf-8"),
             (b"cache-control", b"no-store"),
             (b"x-accel-buffering", b"no"),
-            *_encoded(allowed.headers),
+            *_encoded(allowed.left.headers),
             *ours,
         ]
+        with self._counted(allowed.whose):
+            await self._stream(scope, wanted, receive, send, headers)
+
+    async def _stream(
+        self,
+        scope: Scope,
+        wanted: Wanted,
+        receive: Receive,
+        send: Send,
+        headers: list[tuple[bytes, bytes]],
+    ) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 
         async def one(text: str) -> None:
@@ -202,18 +226,28 @@ class Doors:
             if text is not None and mine.over:
                 return GONE
 
-    async def _welcome(self, scope: Scope, wanted: Wanted) -> bool:
-        try:
-            await self._admitted(scope, wanted)
-        except ProblemError:
-            return False
-        return True
-
-    async def _admitted(self, scope: Scope, wanted: Wanted) -> Allowance:
-        """What is left of their requests. Raises `ProblemError` unless they may listen."""
+    async def _admitted(self, scope: Scope, wanted: Wanted) -> Admitted:
+        """Raises `ProblemError` unless they may listen. `_counted` is to follow at once."""
         if self.hub.open >= MOST:
             raise ProblemError(Kind.UNAVAILABLE, "Too many streams are open: try again later.")
-        return await self._asked(admit, scope, wanted)
+        admitted = await self._asked(admit, scope, wanted)
+        if self._streams[admitted.whose] >= MOST_EACH:
+            raise ProblemError(
+                Kind.TOO_MANY_REQUESTS,
+                f"{MOST_EACH} streams are open with that key or login: close one first.",
+                retry_after=int(BEAT),
+            )
+        return admitted
+
+    @contextmanager
+    def _counted(self, whose: str) -> Iterator[None]:
+        self._streams[whose] += 1
+        try:
+            yield
+        finally:
+            self._streams[whose] -= 1
+            if not self._streams[whose]:
+                del self._streams[whose]
 
     async def _may_stay(self, scope: Scope, wanted: Wanted) -> bool:
         try:
@@ -239,14 +273,23 @@ class Doors:
         return await asyncio.get_running_loop().run_in_executor(self._thread, asked)
 
 
-def admit(scope: Scope, wanted: Wanted) -> Allowance:
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Somebody who may listen. `whose`: the key or the user; `left`: of their requests."""
+
+    whose: str
+    left: Allowance
+
+
+def admit(scope: Scope, wanted: Wanted) -> Admitted:
     """Let them listen, counted as one request. Raises `ProblemError`."""
     who = known(scope, wanted)
     left = counted(who, _address(scope))
     demand(left)
     if not wanted.topic.exists(who, wanted.key):
         raise ProblemError(Kind.NOT_FOUND, "There is nothing by that name.")
-    return left
+    named = f"key {who.key.pk}" if who.key is not None else f"user {who.name}"
+    return Admitted(named, left)
 
 
 def known(scope: Scope, wanted: Wanted) -> Caller:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import structlog
@@ -28,7 +28,7 @@ from pydantic import (
     field_validator,
 )
 
-from streamsite import history
+from streamsite import history, untrusted
 from streamsite.access import caller
 from streamsite.problems import Kind, ProblemError
 
@@ -179,13 +179,22 @@ def cursor_of(row: Model, name: str) -> str:
     return urlsafe_b64encode(json.dumps(place).encode()).decode()
 
 
+def in_range(value: Any) -> Any:
+    """A cursor's value that a database can compare. Raises `ValueError`, `OverflowError`."""
+    if isinstance(value, datetime):
+        # Another zone's first or last day has no moment in UTC.
+        aware = value if value.tzinfo else timezone.make_aware(value, UTC)
+        return aware.astimezone(UTC)
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("A NUL character is in it.")
+    return value
+
+
 def _behind(rows: QuerySet[Row], name: str, sign: str, cursor: str) -> QuerySet[Row]:
     field = rows.model._meta.get_field(name)  # noqa: SLF001
     try:
-        place, pk = json.loads(urlsafe_b64decode(cursor.encode()))
-        value = field.to_python(place)  # type: ignore[union-attr]
-        if value is None or not isinstance(pk, int) or not 0 < pk < 2**63:
-            raise ValueError  # noqa: TRY301 - one end for all that can be wrong with it
+        place, pk = untrusted.place_of(cursor)
+        value = in_range(field.to_python(place))  # type: ignore[union-attr]
     except (ValueError, TypeError, OverflowError, ValidationError):
         raise ProblemError(
             Kind.MALFORMED, "The cursor can't be read: begin without one."

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from media_library import browse
 from media_library.models import MediaItem, Tag
+from streamsite.untrusted import number_or_none
 
 Items = QuerySet[MediaItem]
 
@@ -40,7 +41,7 @@ class RatingFilter(admin.SimpleListFilter):
         value = self.value()
         if value is None:
             return queryset
-        return browse.rated(queryset, int(value) if value.isdecimal() else None)
+        return browse.rated(queryset, number_or_none(value))
 
 
 class AddedFilter(admin.SimpleListFilter):

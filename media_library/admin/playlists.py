@@ -16,6 +16,7 @@ from media_library.models import Playlist, PlaylistEntry
 from media_library.playlists import LONGEST
 from media_library.policy import allow_storage
 from streamsite.history import WithKeys
+from streamsite.untrusted import number_or_none
 
 #: Entries that are listed for a browser without JavaScript.
 PLAIN = 500
@@ -63,8 +64,8 @@ class PlaylistAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         extra_context: Any = None,
     ) -> HttpResponseBase:
         found = PlaylistEntry.objects.none()
-        if object_id.isdecimal():
-            found = PlaylistEntry.objects.filter(playlist=int(object_id))
+        if (pk := number_or_none(object_id)) is not None:
+            found = PlaylistEntry.objects.filter(playlist=pk)
         context = {
             **(extra_context or {}),
             "plain_entries": found.select_related("item")[:PLAIN],

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from threading import Lock
 from typing import Final
 
 from django.core.cache import cache
@@ -32,8 +35,16 @@ STALE: Final = 60
 #: Of all that was tried at a site, so much must come.
 WELL: Final = 0.9
 POORLY: Final = 0.5
-#: Seconds that what yt-dlp said of itself is kept.
+#: Seconds after which yt-dlp is asked about itself again.
 KEPT: Final = 300
+#: Seconds that its last answer is shown meanwhile.
+REMEMBERED: Final = 86_400
+#: Seconds that a page waits for its first answer.
+PATIENCE: Final = 10
+#: Asks it, one process at a time.
+_background: Final = ThreadPoolExecutor(1, "about-ytdlp")
+_asking: Final = Lock()
+_asked: Final[dict[str, Future[About | str]]] = {}
 #: Sites that are told of.
 MOST_SITES: Final = 50
 _UPDATE: Final = "update it here, or with the command update_downloader"
@@ -123,16 +134,35 @@ def report(now: datetime, *, days: int = 7) -> Report:
 
 
 def _about(interpreter: str) -> About | str:
-    """What it says of itself; or why it says nothing, which is asked again each time."""
+    """What it says of itself, or why it says nothing: as it was found last.
+
+    That starts a process, for seconds. It is done in the background once the last answer is
+    old, and one at a time; only the first answer is waited for.
+    """
     name = f"downloader-{hashlib.sha256(interpreter.encode()).hexdigest()}"
-    known: About | None = cache.get(name)
-    if known is None:
-        try:
-            known = canary.about(interpreter)
-        except CanaryError as error:
-            return str(error)
-        cache.set(name, known, KEPT)
-    return known
+    known: tuple[About | str, float] | None = cache.get(name)
+    if known is not None and time.time() - known[1] < KEPT:
+        return known[0]
+    with _asking:
+        asked = _asked.get(name)
+        if asked is None or asked.done():
+            asked = _asked[name] = _background.submit(_ask, name, interpreter)
+    if known is not None:
+        return known[0]
+    try:
+        return asked.result(PATIENCE)
+    except TimeoutError:
+        return "It is being asked, and has not answered so far: look again in a minute."
+
+
+def _ask(name: str, interpreter: str) -> About | str:
+    found: About | str
+    try:
+        found = canary.about(interpreter)
+    except CanaryError as error:
+        found = str(error)
+    cache.set(name, (found, time.time() if isinstance(found, About) else 0.0), REMEMBERED)
+    return found
 
 
 # ---- the tool --------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -18,6 +18,8 @@ from django.views.decorators.http import require_GET
 from media_library import browse
 from media_library.models import MediaItem
 from streamsite.answers import BadRequestError, say, staff
+from streamsite.rest import in_range
+from streamsite.untrusted import place_of
 
 #: Items of one answer.
 PAGE: Final = 60
@@ -106,14 +108,16 @@ def _behind(
         return found
     name = order[0].lstrip("-")
     try:
-        place, pk = json.loads(urlsafe_b64decode(after.encode()))
+        place, pk = place_of(after)
         if name == "added_at":
-            place = parse_datetime(place)
+            place = in_range(parse_datetime(place))
         elif name == "duration_seconds":
             place = float(place)
-        if place is None or not isinstance(pk, int):
+        elif not isinstance(place, str):
             raise ValueError  # noqa: TRY301 - one end for all that can be wrong with it
-    except (ValueError, TypeError):
+        if place is None:
+            raise ValueError  # noqa: TRY301
+    except (ValueError, TypeError, OverflowError):
         raise BadRequestError("The cursor can't be read: begin at the top.") from None
     to, among = ("lte", "gte") if order[0].startswith("-") else ("gte", "lte")
     # A range of the index first; the few of the same place are sorted out after that.

@@ -26,11 +26,21 @@ from streams.models.programme import EVERY_DAY, WEEKDAYS, Span
 from streamsite.secret import Secret
 
 
+class SecretWidget(UnfoldAdminPasswordWidget):  # type: ignore[misc]
+    """Shows nothing that is stored. What was typed stays, if another field is wrong."""
+
+    def get_context(self, name: str, value: object, attrs: Any) -> dict[str, Any]:
+        # What was typed is text; what is stored is a `Secret`.
+        self.render_value = isinstance(value, str)
+        context: dict[str, Any] = super().get_context(name, value, attrs)
+        return context
+
+
 class SecretInput(forms.CharField):
-    """A field that shows nothing and, left empty, changes nothing."""
+    """A field that shows nothing that is stored and, left empty, changes nothing."""
 
     def __init__(self, **options: Any) -> None:
-        widget = UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"})
+        widget = SecretWidget(attrs={"autocomplete": "new-password"})
         super().__init__(required=False, widget=widget, **options)
 
     def has_changed(self, initial: object, data: object) -> bool:

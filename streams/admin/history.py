@@ -16,6 +16,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from streams import preview
 from streams.health import words
 from streams.models import AsRun, Block, Channel, Forewarning, Incident, Node, Run, Takeover
+from streamsite.untrusted import number_or_none
 
 
 class ReadOnly:
@@ -95,7 +96,7 @@ class AsRunAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         chosen = request.GET.get("run__channel__id__exact", "")
         context = {
             "export_channels": Channel.objects.only("slug", "name"),
-            "export_chosen": int(chosen) if chosen.isdecimal() else None,
+            "export_chosen": number_or_none(chosen),
             **(extra_context or {}),
         }
         page: HttpResponseBase = super().changelist_view(request, context)

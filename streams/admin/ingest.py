@@ -19,6 +19,7 @@ from streams.admin.history import ReadOnly, StillOpen
 from streams.health import words
 from streams.models import Broadcaster, LiveStream, StreamKey
 from streamsite.history import WithKeys
+from streamsite.untrusted import number_or_none
 
 _COLOURS = {
     StreamKey.State.ACTIVE.value: "success",
@@ -68,8 +69,8 @@ class BroadcasterAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponseBase:
         rows = (
-            StreamKey.objects.filter(broadcaster=int(object_id))
-            if object_id.isdecimal()
+            StreamKey.objects.filter(broadcaster=pk)
+            if (pk := number_or_none(object_id)) is not None
             else ()
         )
         now = timezone.now()

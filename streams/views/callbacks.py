@@ -23,6 +23,7 @@ from django.utils import timezone
 from streams.ingest import callbacks, keys, leases
 from streams.ingest.callbacks import Action, Asked, Decision, Told, UnreadableError, Verdict
 from streams.models import LiveStream
+from streamsite.untrusted import number_or_none
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -172,7 +173,8 @@ def _guarded(
         return HttpResponse(status=405, headers={"Allow": "POST"})
     if settings.INGEST_SERVER == "none":
         return HttpResponse(status=404)
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MOST:
+    length = number_or_none(request.META.get("CONTENT_LENGTH") or "0")
+    if length is None or length > MOST:
         return HttpResponse(status=413)
     try:
         return view(request, **kwargs)

@@ -21,7 +21,8 @@ from streams.health.preflight import findings
 from streams.health.report import report
 from streams.hours import outlooks
 from streams.models import Channel, LogLine
-from streamsite.answers import staff, unless_seen
+from streamsite.answers import say, staff, unless_seen
+from streamsite.untrusted import number
 
 #: Lines of one answer: what a page shows at first, and at most in one poll.
 LOG_LINES: Final = 300
@@ -67,8 +68,12 @@ def log(request: HttpRequest, slug: str) -> HttpResponseBase:
     channel = get_object_or_404(Channel, slug=slug)
     lines = LogLine.objects.filter(channel=channel)
     after = request.GET.get("after", "")
-    if after.isdecimal():
-        found = list(lines.filter(pk__gt=int(after)).order_by("pk")[:LOG_LINES])
+    if after:
+        try:
+            behind = number(after)
+        except ValueError:
+            return say("“after” is the number of a line.", 400)
+        found = list(lines.filter(pk__gt=behind).order_by("pk")[:LOG_LINES])
     else:
         found = list(reversed(lines.order_by("-pk")[:LOG_LINES]))
     told = [

@@ -47,7 +47,7 @@ def requests_of_much() -> tuple[bytes, ...]:
     hls = channel_folder(channel.pk) / "hls"
     hls.mkdir(parents=True, exist_ok=True)
     (hls / "large.ts").write_bytes(bytes(LARGE))
-    (hls / "live.m3u8").write_bytes(b"#" + b"x" * LARGE)
+    (hls / "live.m3u8").write_bytes(b"#" + b"x" * 1_000_000)
     _, key = keys.mint(
         "tests", Level.READ_ONLY, by="ada", now=timezone.now(), requests_per_minute=100_000
     )

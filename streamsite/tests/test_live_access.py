@@ -7,6 +7,7 @@ import http.client
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -274,3 +275,24 @@ def test_a_full_house_and_strangers_wrong_keys_send_nobody_away(
 
     code, count = asyncio.run(until_closed(headers, meanwhile))
     assert (code, count >= 8) == (doors.FORBIDDEN, True)
+
+
+def test_one_key_has_a_bound_of_streams(site: Served) -> None:
+    rows.channel()
+    row, headers = minted(Level.READ_ONLY)
+    ApiKey.objects.filter(pk=row.pk).update(requests_per_minute=100_000)
+    _, other = minted(Level.READ_ONLY)
+    path, refused = f"{site.ws}/ws/channels/demo", 0
+    # Each of the two workers counts its own.
+    most = 2 * doors.MOST_EACH
+    with ExitStack() as stack:
+        for _ in range(most + 20):
+            try:
+                stack.enter_context(connect(path, additional_headers=headers, open_timeout=60))
+            except InvalidStatus as error:
+                assert error.response.status_code == 403
+                refused += 1
+        assert refused >= 20
+        assert listen(site, "/ws/channels/demo", other) == 101
+    # Those that were closed make room.
+    until(lambda: listen(site, "/ws/channels/demo", headers) == 101, 30, "room for another")

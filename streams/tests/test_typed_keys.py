@@ -1,0 +1,100 @@
+"""A stream key that was typed survives a fault of another field; one that is stored never shows."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from streams.models import Channel, Output
+from streams.tests import rows
+from streamsite.secret import Secret
+
+TYPED = 'typed-"key"-4711'
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("ada"))
+    return client
+
+
+def inputs(page: str, name: str) -> list[str]:
+    return [each for each in re.findall(r"<input[^>]*>", page) if f'name="{name}"' in each]
+
+
+def posted(**fields: str) -> dict[str, str]:
+    empty = {
+        f"{prefix}-{name}": "0"
+        for prefix in ("outputs", "takeover_rights", "hours")
+        for name in ("TOTAL_FORMS", "INITIAL_FORMS")
+    }
+    return empty | fields
+
+
+def test_key_in_an_inline_of_the_channels_form(staff: Client) -> None:
+    channel = rows.channel()
+    stored = Output.objects.create(
+        channel=channel, name="Old", url="rtmp://127.0.0.1/live", key=Secret(rows.KEY)
+    )
+    url = reverse("admin:streams_channel_change", args=[channel.pk])
+    fields = posted(
+        name="",  # the fault
+        **{
+            "outputs-TOTAL_FORMS": "2", "outputs-INITIAL_FORMS": "1",
+            "outputs-0-id": str(stored.pk), "outputs-0-name": "Old",
+            "outputs-0-url": stored.url, "outputs-0-channel": str(channel.pk),
+            "outputs-1-name": "New", "outputs-1-platform": "custom",
+            "outputs-1-url": "rtmp://127.0.0.1/live", "outputs-1-key": TYPED,
+            "outputs-1-channel": str(channel.pk),
+        },
+    )  # fmt: skip
+    answer = staff.post(url, fields)
+    assert answer.status_code == 200
+    page = answer.content.decode()
+    (again,) = inputs(page, "outputs-1-key")
+    assert 'type="password"' in again
+    assert 'value="typed-&quot;key&quot;-4711"' in again
+    assert page.count("typed-") == 1
+    assert "no-store" in answer["Cache-Control"]
+    # Neither is the one that is stored put into the page, nor the mask that stands for it.
+    (kept,) = inputs(page, "outputs-0-key")
+    assert "value=" not in kept
+    assert rows.KEY not in page
+    assert Channel.objects.get().name == channel.name
+
+
+@pytest.mark.parametrize("field", ["name", "url"])
+def test_key_in_the_outputs_own_form(staff: Client, field: str) -> None:
+    channel = rows.channel()
+    fields = {
+        "channel": str(channel.pk), "name": "New", "platform": "custom",
+        "url": "rtmp://127.0.0.1/live", "key": TYPED,
+    }  # fmt: skip
+    answer = staff.post(reverse("admin:streams_output_add"), fields | {field: ""})
+    assert answer.status_code == 200
+    (again,) = inputs(answer.content.decode(), "key")
+    assert 'type="password"' in again
+    assert "typed-" in again
+
+
+def test_stored_key_does_not_show(staff: Client) -> None:
+    channel = rows.channel()
+    output = Output.objects.create(
+        channel=channel, name="Old", url="rtmp://127.0.0.1/live", key=Secret(rows.KEY)
+    )
+    for url in (output_url(output), reverse("admin:streams_channel_change", args=[channel.pk])):
+        page = staff.get(url).content.decode()
+        (shown,) = [
+            each for each in re.findall(r"<input[^>]*-?key\"[^>]*>", page) if "password" in each
+        ][:1]
+        assert "value=" not in shown
+        assert rows.KEY not in page
+
+
+def output_url(output: Output) -> str:
+    return reverse("admin:streams_output_change", args=[output.pk])

@@ -1,0 +1,59 @@
+"""Reads values that strangers send. Every error is a `ValueError`, to become 400 or 422. Pure.
+
+`int()` refuses more than 4300 digits, `json` recurses and takes NaN, and no database stores a
+lone surrogate, a NUL or a number beyond 64 bits.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import urlsafe_b64decode
+from typing import Any, Final
+
+#: The largest number of a row.
+MOST: Final = 2**63 - 1
+#: A NUL as JSON has it: an even number of backslashes before it are characters of their own.
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def number(text: str) -> int:
+    """A row's number, written in ASCII digits."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST))):
+        raise ValueError("It is no number.")
+    found = int(text)
+    if found > MOST:
+        raise ValueError("The number is too large.")
+    return found
+
+
+def number_or_none(text: str) -> int | None:
+    """As `number`; None for anything else."""
+    try:
+        return number(text)
+    except ValueError:
+        return None
+
+
+def json_of(text: str | bytes) -> Any:
+    """JSON that can be stored, and written again."""
+    try:
+        found = json.loads(text)
+        written = json.dumps(found, ensure_ascii=False, allow_nan=False)
+    except RecursionError:
+        raise ValueError("It is nested too deeply.") from None
+    # Raises for a lone surrogate.
+    if _NUL.search(written.encode()):
+        raise ValueError("A NUL character is in it.")
+    return found
+
+
+def place_of(cursor: str) -> tuple[Any, int]:
+    """Where a list goes on: the value of its order's column, and the row's number."""
+    found = json_of(urlsafe_b64decode(cursor.encode()))
+    match found:
+        case [str() | int() | float() as value, int(pk)] if not isinstance(pk, bool):
+            if not 0 < pk <= MOST or (isinstance(value, int) and abs(value) > MOST):
+                raise ValueError("A number is out of range.")
+            return value, pk
+    raise ValueError("It is no place in a list.")
