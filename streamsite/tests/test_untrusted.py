@@ -19,11 +19,14 @@ from django.test import Client
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
+from media_library import browse
 from media_library.models import MediaItem
 from media_library.views import picker
 from streams.tests import rows
 from streamsite import rest, untrusted
+from streamsite.answers import BadRequestError
 from streamsite.api import api
+from streamsite.problems import ProblemError
 from streamsite.rest import Paging, paged
 from streamsite.tests.asking import asking
 
@@ -139,14 +142,14 @@ def test_tampered_cursors_of_each_kind_of_column() -> None:
         for text in (*CURSORS, *(tampered(dice, good) for _ in range(200))):
             asked = Paging.model_construct(limit=5, cursor=text)
             # Any other error fails the test.
-            with suppress(rest.ProblemError):
+            with suppress(ProblemError):
                 paged(MediaItem.objects.all(), order, asked)
-    for order in picker.browse.ORDERS.values():
+    for order in browse.ORDERS.values():
         item = MediaItem.objects.all()[0]
         item.duration_seconds = 7.5
         good = picker._cursor(item, order)
         for text in (*CURSORS, *(tampered(dice, good) for _ in range(200))):
-            with suppress(picker.BadRequestError):
+            with suppress(BadRequestError):
                 list(picker._behind(MediaItem.objects.all(), order, text))
 
 
