@@ -8,11 +8,17 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
+import structlog
+from django.contrib.admin.views.main import ERROR_FLAG
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
+from django.shortcuts import redirect
 
 from streamsite import problems
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: What is taken over as a request's id: the log is full of it.
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -109,6 +115,33 @@ class ProblemMiddleware:
         if request.META.get("HTTP_ACCEPT", "").startswith("application/json"):
             return True
         return request.path_info.lstrip("/").partition("/")[0] in self.FIRST
+
+
+class OddFilterMiddleware:
+    """A filter of an admin's list that no row can match is left out, with a word about it.
+
+    Django does so for what it finds odd itself; a year of 99999 or a number too large for the
+    database it finds only while it reads the rows.
+    """
+
+    ODD: Final = (ValueError, OverflowError, DataError)
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(
+        self, request: HttpRequest, exception: Exception
+    ) -> HttpResponseBase | None:
+        match = request.resolver_match
+        listing = match is not None and (match.url_name or "").endswith("_changelist")
+        asked = request.method == "GET" and bool(request.GET) and ERROR_FLAG not in request.GET
+        if not (listing and asked and isinstance(exception, self.ODD)):
+            return None
+        log.warning("admin.odd_filter", path=request.path, error=type(exception).__name__)
+        return redirect(f"{request.path}?{ERROR_FLAG}=1")
 
 
 class CompressTextMiddleware(GZipMiddleware):

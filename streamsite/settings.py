@@ -126,6 +126,7 @@ MIDDLEWARE = [
     "django_structlog.middlewares.RequestMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "streamsite.middleware.OddFilterMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "streamsite.urls"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 import re
@@ -65,12 +64,9 @@ BODIES = (
 )
 
 
-_turns = itertools.cycle(ODD)
-
-
-def some(count: int) -> list[str]:
-    """So many of the odd values: the routes take turns, so that each value meets many."""
-    return list(itertools.islice(_turns, count))
+def some(count: int, place: str) -> list[str]:
+    """So many of the odd values: others in each place, the same ones each time."""
+    return random.Random(place).sample(ODD, count)  # noqa: S311 - the same each time
 
 
 def cursor(*place: Any) -> str:
@@ -144,13 +140,13 @@ def test_tampered_cursors_of_each_kind_of_column() -> None:
             # Any other error fails the test.
             with suppress(ProblemError):
                 paged(MediaItem.objects.all(), order, asked)
-    for order in browse.ORDERS.values():
+    for columns in browse.ORDERS.values():
         item = MediaItem.objects.all()[0]
         item.duration_seconds = 7.5
-        good = picker._cursor(item, order)
+        good = picker._cursor(item, columns)
         for text in (*CURSORS, *(tampered(dice, good) for _ in range(200))):
             with suppress(BadRequestError):
-                list(picker._behind(MediaItem.objects.all(), order, text))
+                list(picker._behind(MediaItem.objects.all(), columns, text))
 
 
 def routes() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -179,9 +175,9 @@ def _odd_urls(path: str, operation: dict[str, Any]) -> Iterator[str]:
     asked = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
     there = _filled(path, "demo" if "slug" in path else "1")
     for name in asked:
-        yield from (f"{there}?{name}={quote(value)}" for value in some(5))
+        yield from (f"{there}?{name}={quote(value)}" for value in some(5, f"{path} {name}"))
     if "{" in path:
-        yield from (_filled(path, quote(value)) for value in some(3))
+        yield from (_filled(path, quote(value)) for value in some(3, path))
     if "cursor" in asked:
         yield from (f"{there}?cursor={quote(text)}" for text in CURSORS[::4])
 
@@ -262,7 +258,7 @@ def test_no_value_makes_a_page_fail(staff: Client) -> None:
     urls = [
         page.replace("{}", quote(value))
         for page in PAGES
-        for value in (*some(5), *(CURSORS if "items.json?after" in page else ()))
+        for value in (*some(5, page), *(CURSORS if "items.json?after" in page else ()))
     ]
     assert failed(lambda url: staff.get(url).status_code, urls) == []
 
@@ -284,10 +280,12 @@ def _lists() -> Iterator[str]:
             if plain:
                 parameters |= {plain, f"{plain}__exact", f"{plain}__id__exact"}
         for parameter in sorted(parameters):
-            for value in (*some(1), "99999"):
+            for value in (*some(1, f"{listed} {parameter}"), "99999"):
                 yield f"{listed}?{parameter}={quote(value)}"
-        yield from (f"{listed}{quote(value)}/change/" for value in some(3))
+        yield from (f"{listed}{quote(value)}/change/" for value in some(3, listed))
 
 
+# Django's own filter hands on a moment at the ends of the calendar without a zone.
+@pytest.mark.filterwarnings("ignore:DateTimeField .* received a naive datetime:RuntimeWarning")
 def test_no_filter_makes_a_list_of_the_admin_fail(staff: Client) -> None:
     assert failed(lambda url: staff.get(url).status_code, _lists()) == []
