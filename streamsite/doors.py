@@ -48,6 +48,7 @@ MOST: Final = 2000
 #: ... of one key or one user: a wall of monitors has a stream for each of its pages.
 MOST_EACH: Final = 50
 #: A WebSocket's close codes: 4000 and above are the application's (RFC 6455, 7.4.2).
+RESTART: Final = 1012
 FORBIDDEN: Final = 4403
 GONE: Final = 4404
 #: Refusals that say nothing of whoever listens already: they listen on.
@@ -77,6 +78,11 @@ class Doors:
         self._places = {topic.place: topic for topic in hub.topics.values()}
         self._thread = ThreadPoolExecutor(2, "doors")
         self._streams: Counter[str] = Counter()
+        self._closed = asyncio.Event()
+
+    def close(self) -> None:
+        """End every stream: the server shuts down, and the clients connect to the next one."""
+        self._closed.set()
 
     def socket(self, scope: Scope) -> Wanted | None:
         """What a WebSocket's path names; None: nothing."""
@@ -185,16 +191,21 @@ class Doors:
         *,
         alive: str,
     ) -> int | None:
-        """Tell until the client leaves (None), or what it listens to is over (a code)."""
+        """Tell until the client leaves (None), or the stream is over (a code)."""
         leaving = asyncio.ensure_future(left)
+        closing = asyncio.ensure_future(self._closed.wait())
         try:
             async with self.hub.subscribed(wanted.topic.name, wanted.key) as mine:
                 telling = asyncio.ensure_future(
                     self._tell_on(scope, wanted, mine, one, alive=alive)
                 )
                 try:
-                    await asyncio.wait({leaving, telling}, return_when=asyncio.FIRST_COMPLETED)
-                    return telling.result() if telling.done() else None
+                    await asyncio.wait(
+                        {leaving, telling, closing}, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    if telling.done():
+                        return telling.result()
+                    return RESTART if closing.done() else None
                 finally:
                     telling.cancel()
         except OSError:
@@ -202,6 +213,7 @@ class Doors:
             return None
         finally:
             leaving.cancel()
+            closing.cancel()
 
     async def _tell_on(
         self,

@@ -33,8 +33,9 @@ worker_class = "streamsite.connections.Worker"
 # Pages and API run in Python threads, of which one at a time computes: with one worker the
 # ingest server's question waits behind a page (p99 89 ms instead of 15 at 200 a second).
 workers = 2
-# Seconds. Open pages ask again by themselves, so nothing is lost by a short grace.
-graceful_timeout = 2
+# Seconds that requests in progress have to finish at a stop: a busy machine takes longer than
+# two for a page. Streams are ended at once, so that the next server need not wait for them.
+graceful_timeout = 10
 timeout = 60
 # Of one worker; more are closed at once. Open streams have 2,000 of them.
 worker_connections = 3000
@@ -60,6 +61,14 @@ def post_fork(arbiter: Arbiter, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     settle_memory()
+    # Loaded by now; an import at the top would load the site into the master.
+    from streamsite.asgi import doors  # noqa: PLC0415
+
+    def stop() -> None:
+        worker.handle_exit_signal()
+        doors.close()
+
+    worker.loop.add_signal_handler(signal.SIGTERM, stop)
     # Seconds. A loop that waits for the interpreter's lock gets it from a page that computes
     # after so long, and each answer passes through the loop three times.
     sys.setswitchinterval(0.001)

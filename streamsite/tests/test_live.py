@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -276,3 +278,29 @@ def test_sigterm_ends_open_streams_within_seconds(site: Served) -> None:
         site.process.wait(5)
         with pytest.raises(ConnectionClosed):
             mine.recv(timeout=5)
+
+
+def test_a_stop_waits_for_the_request_that_is_being_made(site: Served) -> None:
+    """And ends the streams at once: the next server would wait for them."""
+    rows.channel()
+    _, key = a_key()
+    with (
+        listen(site, "/ws/channels/demo", **key) as mine,
+        events(site, "/api/v1/channels/demo/events", **key) as stream,
+        socket.create_connection(("127.0.0.1", site.port), timeout=30) as slow,
+    ):
+        told(mine)
+        assert next_event(stream)["type"] == "snapshot"
+        slow.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        began = time.monotonic()
+        site.process.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed) as caught:
+            mine.recv(timeout=20)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1012
+        assert stream.read().strip() == b""
+        # A request that takes four seconds: its length is the input.
+        time.sleep(max(0.0, began + 4 - time.monotonic()))
+        slow.sendall(b"\r\n")
+        assert slow.recv(12) == b"HTTP/1.1 200"
+    site.process.wait(20)
