@@ -155,6 +155,8 @@ class Channel:
         self._judge(now)
         if now.mono - self._relayed >= 1:
             self._relayed = now.mono
+            if not self._stopping:
+                self._keep_records(now)
             for role in self.roles():
                 self._relay(role)
         if now.mono - self._sampled >= self.policy.sample:
@@ -162,6 +164,15 @@ class Channel:
             for role in self.roles():
                 self.report.note(measure.sample(self, role))
             self._tell_pace(now)
+
+    def _keep_records(self, now: Now) -> None:
+        """Restore what the next supervisor needs, if the run directory was cleared."""
+        # Before the hub's next segment, if it is in time: then the hub plays on.
+        window.made(self.window.folder, self.hub.tools.hls_group)
+        kept = [process.keep_record(self.folder, r.process.record) for r in self.processes()]
+        if any(kept):
+            text = "The run directory was cleared; the records of the processes were restored."
+            self.report.say(now, process.HUB, "warning", text)
 
     @property
     def stopping(self) -> bool:

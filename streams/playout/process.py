@@ -269,6 +269,14 @@ def write_record(folder: Path, record: Record) -> None:
     draft.replace(folder / f"{record.name}.json")
 
 
+def keep_record(folder: Path, record: Record) -> bool:
+    """Write the record again where somebody has deleted it. True: it was missing."""
+    if (folder / f"{record.name}.json").exists():
+        return False
+    write_record(folder, record)
+    return True
+
+
 def forget(folder: Path, name: str) -> None:
     (folder / f"{name}.json").unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,3 +77,27 @@ def test_what_ffmpeg_says_is_its_owners_to_read(engine: Engine) -> None:
     logs = {path.name: path.stat().st_mode & 0o777 for path in folder.glob("*.log")}
     assert {"hub.log", "player.log"} <= set(logs)
     assert set(logs.values()) == {0o600}
+
+
+def test_records_return_after_the_run_directory_was_cleared(engine: Engine, book: Book) -> None:
+    """Else the next supervisor would end what plays as strays."""
+    engine.start()
+    engine.until_state("on_air")
+    folder = process.channel_folder(engine.run_dir, 1)
+    shutil.rmtree(folder)
+
+    def recorded() -> bool:
+        found = {record.pid for record in process.records(folder)}
+        return len(found) >= 2 and found == engine.pids()
+
+    until(recorded, 60, "each process has its record again")
+    assert book.said("The run directory was cleared")
+    until((folder / "hls/live.m3u8").exists, 60, "the preview is there again")
+    until(recorded, 60, "nothing runs without a record")
+    before = {record.role: record.pid for record in process.records(folder)}
+    engine.leave()
+    engine.start()
+    engine.until_state("on_air")
+    assert {record.role: record.pid for record in process.records(folder)}["hub"] == before[
+        "hub"
+    ]

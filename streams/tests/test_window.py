@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.playout import wake, window
+from streams.playout import process, wake, window
 
 
 def other_group() -> int:
@@ -64,3 +64,14 @@ def test_the_supervisors_socket_is_missed(tmp_path: Path) -> None:
     assert wake.knock(tmp_path)
     assert again.recv(16) == b"!"
     again.close()
+
+
+def test_a_record_that_was_deleted_is_written_again(tmp_path: Path) -> None:
+    record = process.Record(os.getpid(), 1, "hub", 9, 2.0, {"at": "3/2"})
+    process.write_record(tmp_path, record)
+    assert not process.keep_record(tmp_path, record)
+    shutil.rmtree(tmp_path)
+    tmp_path.mkdir()
+    assert process.records(tmp_path) == []
+    assert process.keep_record(tmp_path, record)
+    assert process.records(tmp_path) == [record]
