@@ -20,7 +20,7 @@ from typing import Any, Final
 import structlog
 from django.conf import settings
 from django.db import close_old_connections, connection, transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef
 
 from media_library.slate import Slate
 from streams import chronicle, measured, plans, takeovers
@@ -35,7 +35,9 @@ from streams.models import (
     Takeover,
     TakeoverRight,
 )
+from streams.observed import Observed
 from streams.playout import ledger
+from streams.playout.fence import LEASE_S, Claims
 from streams.playout.item import Item
 from streams.playout.plan import Assignment, ChannelPlan
 from streams.playout.states import AirState
@@ -48,7 +50,10 @@ from streams.sources import Sources
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: A claim that was not renewed for so long may be taken by another node.
-LEASE: Final = timedelta(seconds=15)
+LEASE: Final = timedelta(seconds=LEASE_S)
+#: Seconds for which another node that was seen is taken to be there. While the database is away
+#: nothing changes in that.
+PEER_S: Final = 600.0
 #: Seconds for which outputs and houses are taken as they were read. Orders are read every time.
 ORDERS_AGE: Final = 5.0
 NOBODY: Final = Wish()
@@ -82,8 +87,13 @@ class NodeLedger:
         sources: Sources | None = None,
         preflights: Preflights | None = None,
         wake: Callable[[], object] = lambda: None,
+        mono: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`wake`: called, in another thread, when there is reason for an exchange."""
+        """`wake`: called, in another thread, when there is reason for an exchange.
+
+        `mono`: this machine's own clock, in seconds, by which claims of others run out.
+        """
+        self._mono = mono
         self.node = node
         self._sources = sources
         self._preflights = preflights
@@ -99,6 +109,10 @@ class NodeLedger:
         self._orders: tuple[_Order, ...] | None = None
         self._read = 0.0
         self._answer: dict[int, Assignment] = {}
+        self.claims = Claims()
+        self._peers = Observed[str]()
+        self._leases = Observed[int]()
+        self._exchanged = float("-inf")
 
     def _facts(self, now: datetime) -> dict[str, Any]:
         """What this node says of itself when it begins. Asks FFmpeg: half a second."""
@@ -118,6 +132,9 @@ class NodeLedger:
             # A connection that broke, or is old enough, is opened anew.
             close_old_connections()
         now = when(at)
+        if self._mono() - self._exchanged > LEASE_S / 2:
+            # What nobody watched may have been renewed meanwhile.
+            self._leases.clear()
         # All that takes long comes before the transaction, which holds SQLite's only pen.
         facts = {"seen_at": now} if self._begun else self._facts(now)
         owned = Exists(TakeoverRight.objects.filter(channel=OuterRef("pk")))
@@ -138,6 +155,7 @@ class NodeLedger:
                 Node.objects.create(name=self.node, **facts)
             kept = {shot.channel for shot in snapshots if self._write_snapshot(shot, now)}
             self._write_notes(notes)
+            shared = self._shared(now)
             if stale or kept != {pk for pk, *_ in orders}:
                 playing = {shot.channel for shot in snapshots}
                 # Forgotten first: should this fail, nothing of it may be answered again.
@@ -145,6 +163,8 @@ class NodeLedger:
                 self._answer = self._assign(playing, kept, now)
                 transaction.on_commit(partial(self._remember, orders))
         self._begun = True
+        self._exchanged = self._mono()
+        self.claims = Claims(shared, frozenset({shot.channel for shot in snapshots} - kept))
         self._answer = {
             pk: replace(assignment, wish=wishes.get(pk, NOBODY))
             for pk, assignment in self._answer.items()
@@ -219,13 +239,30 @@ class NodeLedger:
     def _close_stopped(self, playing: set[int], now: datetime) -> None:
         """Runs that were stopped while no supervisor was there: nothing of them plays."""
         open_runs = Run.objects.filter(ended_at=None, channel__order=Channel.Order.OFF)
-        unclaimed = (
-            Q(channel__state__lease_until=None)
-            | Q(channel__state__lease_until__lt=now)
-            | Q(channel__state__owner=self.node)
-        )
-        for run in open_runs.filter(unclaimed).exclude(channel__in=playing):
-            self._end_run(run.channel_id, run.pk, now, "stopped")
+        for run in open_runs.exclude(channel__in=playing).select_related("channel__state"):
+            state = getattr(run.channel, "state", None)
+            if state is not None and self._free(state):
+                self._end_run(run.channel_id, run.pk, now, "stopped")
+
+    def _shared(self, now: datetime) -> bool:
+        """Whether other nodes use the database: any that has lately said that it runs."""
+        rows = Node.objects.exclude(name=self.node).exclude(seen_at=None)
+        for name, seen in rows.values_list("name", "seen_at"):
+            known = seen is not None and abs((now - seen).total_seconds()) < PEER_S
+            self._peers.see(name, seen, self._mono(), age=0.0 if known else PEER_S)
+        return any(age < PEER_S for age in self._peers.ages(self._mono()))
+
+    def _free(self, state: ChannelState) -> bool:
+        """Whether it may be claimed: it is nobody's, ours, or was not renewed for `LEASE`.
+
+        By this node's own clock, from when it saw the last renewal: the clocks of two nodes
+        are never compared.
+        """
+        if state.owner in {"", self.node} or state.lease_until is None:
+            return True
+        renewal = (state.owner, state.epoch, state.lease_until)
+        # Read after the row was: it was written before.
+        return self._leases.see(state.pk, renewal, self._mono()) > LEASE_S
 
     def _claimed(self, channel: Channel, now: datetime) -> ChannelState | None:
         """The channel's state row, if it is ours now; None: another node plays it."""
@@ -236,15 +273,13 @@ class NodeLedger:
                 pk=channel.pk, owner=self.node, epoch=state.epoch
             ).update(lease_until=lease)
             return state if kept else None
-        free = state.owner in {"", self.node} or (
-            state.lease_until is None or state.lease_until < now
-        )
-        if not free:
+        if not self._free(state):
             self._epochs.pop(channel.pk, None)
             return None
-        taken = ChannelState.objects.filter(pk=channel.pk, epoch=state.epoch).update(
-            owner=self.node, epoch=F("epoch") + 1, lease_until=lease
-        )
+        # The lease as well: a renewal since it was read leaves the epoch as it is.
+        taken = ChannelState.objects.filter(
+            pk=channel.pk, epoch=state.epoch, lease_until=state.lease_until
+        ).update(owner=self.node, epoch=F("epoch") + 1, lease_until=lease)
         if not taken:
             return None
         self._epochs[channel.pk] = state.epoch + 1

@@ -33,6 +33,12 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds by which an item may be on air for longer than it lasts.
 LATE_S: Final = 1.0
+#: Subject of the incident while nothing is sent for want of the database, and its cause.
+FENCED: Final = "database"
+FENCED_CAUSE: Final = (
+    "This node could not reach the database for 12 seconds and stopped sending, because "
+    "another node may send the channel."
+)
 #: Seconds of lost air after which there is an incident, whether its cause was found or not.
 UNTOLD: Final = 5.0
 
@@ -86,6 +92,8 @@ class Channel:
         #: State of each output that the log was told last.
         self._told: dict[int, OutputAir] = {}
         self._stopping = ""
+        #: Whether nothing may be sent, since another node may do so.
+        self.fenced = False
         self._sampled = self._relayed = now.mono
         self._pacing = Pacing()
         #: Why it is not sent in real time; empty where it is, or where that is not known yet.
@@ -133,6 +141,11 @@ class Channel:
             self._stopping = reason
             self.report.say(self.now, "channel", "info", f"Stopping: {reason}.")
 
+    def lose(self, now: Now) -> None:
+        """Another node has claimed the channel: nothing is sent from here any more."""
+        self.pushers.kill(now.mono)
+        self.stop("claimed by another node")
+
     # ---- the loop
 
     def beat(self, now: Now) -> None:
@@ -146,7 +159,9 @@ class Channel:
             self.playback.beat(self.assignment.plan, self.hub.clock, now)
             self.live.relayed(self.playback.source)
             grown = self.window.look()
-            if self.window.ready or self.pushers.plans:
+            if self.fenced:
+                self._fence(now)
+            elif self.window.ready or self.pushers.plans:
                 self.pushers.want(self.assignment.plan.outputs, now.mono)
             if grown:
                 self.pushers.offer(now.mono)
@@ -236,9 +251,17 @@ class Channel:
         self._silent_since = since
         self.report.incident("channel", f"Nothing was playing: {reason}", since)
 
+    def _fence(self, now: Now) -> None:
+        """The programme plays on here; nothing is sent."""
+        if self.assignment.plan.outputs:
+            self.report.incident(FENCED, FENCED_CAUSE, now.wall)
+        self.pushers.kill(now.mono)
+
     # ---- stopping
 
     def _beat_stopping(self, now: Now) -> None:
+        if self.fenced:
+            self.pushers.kill(now.mono)
         self.pushers.beat(now.mono)
         if not self.pushers.stop(now.mono):
             return
@@ -333,11 +356,21 @@ class Channel:
                 self.report.incident("channel", self.cause, self.since)
         elif state in {AirState.ON_AIR, AirState.DEGRADED}:
             self.report.over("channel", now.wall)
+            if not self.fenced and self._all_told():
+                self.report.over(FENCED, now.wall)
             if self.on_air_since is None:
                 self.on_air_since = now.wall
                 self.report.note(
                     ledger.RunOnAir(self.assignment.plan.pk, self.assignment.run, now.wall)
                 )
+
+    def _all_told(self) -> bool:
+        """Whether each output is on air, or has an incident of its own."""
+        return all(
+            self.pushers.statuses.get(output.pk, Status()).state is OutputAir.ON_AIR
+            or f"output-{output.pk}" in self.report.open
+            for output in self.assignment.plan.outputs
+        )
 
     # ---- what the parts tell
 

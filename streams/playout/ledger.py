@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from streams.playout.fence import Claims
 from streams.playout.item import Item, Turn
 from streams.playout.machine import Status
 from streams.playout.plan import Assignment
@@ -187,6 +188,9 @@ class Snapshot:
 
 
 class Ledger(Protocol):
+    #: What the last exchange that succeeded has found of the claims.
+    claims: Claims
+
     def exchange(
         self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]
     ) -> dict[int, Assignment]:

@@ -383,6 +383,8 @@ def stop_everything(run_dir: Path) -> int:
         end_all(by_role[role], feeds, within=2)
     strays = list(marked(run_dir))
     end_all(strays, feeds, within=0)
+    # There is nothing left to guard (`fence`).
+    (run_dir / "fence").unlink(missing_ok=True)
     for feed in feeds:
         feed.close()
     return count + len(strays)

@@ -201,6 +201,12 @@ class Pushers:
             role.halt(now, self.policy.grace)
         return not self.roles
 
+    def kill(self, now: float) -> None:
+        """End them all at once: another node may be about to send."""
+        self.want((), now)
+        for role in self.roles.values():
+            role.kill(now)
+
     def _exited(self, pk: int, role: Role, now: float) -> None:
         self.relay(role)
         cause = diagnosis.pusher(role.process.code(), list(role.lines))

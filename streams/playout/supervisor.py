@@ -1,7 +1,8 @@
 """The loop of a node: all of its channels, one exchange with the ledger a tick.
 
 The loop never waits for the ledger: that runs in a thread of its own. When the ledger fails,
-the channels play on with the orders they have.
+the channels play on with the orders they have; where other nodes may take them, they are not
+sent from here any more (`fence`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import structlog
 
 from streams.playout import process, wake
 from streams.playout.channel import Channel
+from streams.playout.fence import Fence, clock
 from streams.playout.ledger import Ledger, Logged, Note, Sampled, Snapshot
 from streams.playout.measure import snapshot
 from streams.playout.plan import Assignment, Policy, Sources, Tools
@@ -73,6 +75,7 @@ class Supervisor:
         self._left: set[int] = set()
         #: Why each channel fails, as the log was told.
         self._faults: dict[int, str] = {}
+        self.fence = Fence(tools.run_dir)
 
     def stop(self) -> None:
         """Leave the loop; what plays, plays on."""
@@ -86,7 +89,7 @@ class Supervisor:
         with ThreadPoolExecutor(1, "ledger") as thread:
             exchange: asyncio.Future[dict[int, Assignment]] | None = None
             sent: list[Note] = []
-            due = touched = 0.0
+            due = touched = began = 0.0
             try:
                 while not self._stopped:
                     now = Now.read()
@@ -100,13 +103,14 @@ class Supervisor:
                             door = wake.listen(self.tools.run_dir)
                             loop.add_reader(door, self._knock, door)
                     if exchange is not None and exchange.done():
-                        self._take(exchange, sent, now)
+                        self._take(exchange, sent, now, began)
                         exchange = None
                     changed = self._beat(now)
                     if exchange is None and (now.mono >= due or self._knocked or changed):
                         self._knocked = False
                         due = now.mono + TICK
                         self._left.clear()
+                        began = clock()
                         sent, self._outbox = self._outbox, []
                         snapshots = self._snapshots()
                         exchange = loop.run_in_executor(
@@ -159,16 +163,27 @@ class Supervisor:
         return self.ledger.exchange(at, snapshots, notes)
 
     def _take(
-        self, exchange: asyncio.Future[dict[int, Assignment]], sent: list[Note], now: Now
+        self,
+        exchange: asyncio.Future[dict[int, Assignment]],
+        sent: list[Note],
+        now: Now,
+        began: float,
     ) -> None:
-        """Act on the ledger's answer, or keep the notes for the next exchange."""
+        """Act on the ledger's answer, or keep the notes for the next exchange.
+
+        `began`: when the exchange began, by the fence's clock.
+        """
         if (error := exchange.exception()) is not None:
             log.error("ledger.failed", error=str(error), kept=len(sent))
             self._outbox = sent + self._outbox
             return
         assignments = exchange.result()
+        claims = self.ledger.claims
+        self.fence.renewed(began, shared=claims.shared)
         for pk, channel in list(self.channels.items()):
-            if pk not in assignments:
+            if pk in claims.lost:
+                channel.lose(now)
+            elif pk not in assignments:
                 channel.stop("stopped")
             elif assignments[pk].run == channel.assignment.run:
                 channel.update(assignments[pk])
@@ -199,8 +214,10 @@ class Supervisor:
     def _beat(self, now: Now) -> bool:
         """Look after every channel. True: something happened that the page should show."""
         changed = False
+        closed = self.fence.closed
         for pk, channel in list(self.channels.items()):
             before = channel.state
+            channel.fenced = closed
             try:
                 channel.beat(now)
             except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from unittest.mock import patch
@@ -30,6 +30,7 @@ from streams.models import (
 )
 from streams.node import NodeLedger
 from streams.playout import ledger
+from streams.playout.fence import Claims
 from streams.playout.item import Item, Mode, Turn
 from streams.playout.machine import Status
 from streams.playout.plan import Assignment
@@ -96,6 +97,25 @@ def shot(assignment: Assignment, state: AirState = AirState.ON_AIR) -> ledger.Sn
     )
 
 
+class Watching(NodeLedger):
+    """A node whose own clock the test sets."""
+
+    def __init__(self, name: str) -> None:
+        self.clock = 0.0
+        super().__init__(name, mono=lambda: self.clock)
+
+    def after(self, seconds: float) -> dict[int, Assignment]:
+        """Its next exchange, so much later."""
+        self.clock += seconds
+        return self.exchange(time.time(), [], [])
+
+    def takes_over(self) -> None:
+        self.after(0)
+        self.after(7)
+        self.after(7)
+        assert self.after(2)
+
+
 def test_what_is_ordered_is_assigned_and_claimed(channel: Channel, run: Run) -> None:
     book = NodeLedger("a")
     assignments = book.exchange(time.time(), [], [])
@@ -113,20 +133,77 @@ def test_what_is_off_is_not_assigned(channel: Channel) -> None:
 
 
 def test_another_node_takes_over_only_when_the_lease_is_out(channel: Channel, run: Run) -> None:
-    first, second = NodeLedger("a"), NodeLedger("b")
-    now = time.time()
-    assert channel.pk in first.exchange(now, [], [])
-    assert second.exchange(now + 10, [], []) == {}
-    assert channel.pk in second.exchange(now + 16, [], [])
+    first, second = NodeLedger("a"), Watching("b")
+    assert channel.pk in first.exchange(time.time(), [], [])
+    assert second.after(0) == second.after(7) == second.after(7.5) == {}
+    assert channel.pk in second.after(1)
     state = ChannelState.objects.get(channel=channel)
     assert (state.owner, state.epoch) == ("b", 2)
 
 
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_wrong_clock_of_another_node_takes_no_channel(
+    channel: Channel, run: Run, hours: int
+) -> None:
+    first, second = NodeLedger("a"), Watching("b")
+    mine = first.exchange(time.time(), [], [])[channel.pk]
+    for _ in range(8):
+        second.clock += 5
+        assert second.exchange(time.time() + hours * 3600, [], []) == {}
+        first.exchange(time.time(), [shot(mine)], [])
+    assert first.claims.shared is second.claims.shared is True
+
+
+def test_a_node_that_was_away_itself_watches_anew(channel: Channel, run: Run) -> None:
+    first, second = NodeLedger("a"), Watching("b")
+    first.exchange(time.time(), [], [])
+    second.after(0)
+    assert second.after(60) == second.after(7) == second.after(7) == {}
+    assert channel.pk in second.after(2)
+
+
+def test_a_claim_that_was_renewed_since_it_was_read_is_not_taken(
+    channel: Channel, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that froze between reading and claiming."""
+    first, second = NodeLedger("a"), Watching("b")
+    mine = first.exchange(time.time(), [], [])[channel.pk]
+    second.after(0)
+    second.after(7)
+    second.after(7)
+    free = second._free
+
+    def frozen(state: ChannelState) -> bool:
+        found = free(state)
+        ChannelState.objects.update(lease_until=timezone.now())
+        return found
+
+    monkeypatch.setattr(second, "_free", frozen)
+    assert second.after(2) == {}
+    first.exchange(time.time(), [shot(mine)], [])
+    assert first.claims == Claims(shared=True)
+
+
+def test_a_node_alone_knows_that_it_is_alone(channel: Channel, run: Run) -> None:
+    Node.objects.create(name="gone", seen_at=timezone.now() - timedelta(hours=1))
+    book = NodeLedger("a")
+    book.exchange(time.time(), [], [])
+    assert not book.claims.shared
+
+
+def test_a_lost_claim_is_reported(channel: Channel, run: Run) -> None:
+    first, second = NodeLedger("a"), Watching("b")
+    mine = first.exchange(time.time(), [], [])[channel.pk]
+    second.takes_over()
+    first.exchange(time.time(), [shot(mine)], [])
+    assert first.claims == Claims(shared=True, lost=frozenset({channel.pk}))
+
+
 def test_a_fenced_node_writes_no_state_and_ends_no_run(channel: Channel, run: Run) -> None:
-    first, second = NodeLedger("a"), NodeLedger("b")
+    first, second = NodeLedger("a"), Watching("b")
     now = time.time()
     mine = first.exchange(now, [], [])[channel.pk]
-    second.exchange(now + 16, [], [])
+    second.takes_over()
     late = [ledger.RunEnded(channel.pk, run.pk, now + 17, "stopped")]
     answer = first.exchange(now + 17, [shot(mine, AirState.FAILING)], late)
     assert answer == {}

@@ -19,6 +19,7 @@ import pytest
 from media_library import prepare, recipe
 from media_library.house import House
 from streams.playout import ledger, process
+from streams.playout.fence import Claims
 from streams.playout.item import Item, Kind, Mode
 from streams.playout.ledger import Note, Snapshot
 from streams.playout.plan import Assignment, ChannelPlan, OutputPlan, Policy, Tools
@@ -62,6 +63,7 @@ class Book:
         self.assignment: Assignment | None = assignment
         self.notes: list[Note] = []
         self.told = (0.0, 0)
+        self.claims = Claims()
 
     def exchange(
         self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]

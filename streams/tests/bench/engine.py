@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from media_library.location import LocalFile, Location
 from streams.playout import launcher, process
 from streams.playout.channel import Channel
+from streams.playout.fence import Claims
 from streams.playout.item import Item, Kind, Mode
 from streams.playout.ledger import (
     IncidentClosed,
@@ -69,6 +70,7 @@ class Book:
     trouble: Callable[[], object] = lambda: None
     at: float = 0.0
     exchanges: int = 0
+    claims: Claims = field(default_factory=Claims)
 
     def exchange(
         self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]

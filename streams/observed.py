@@ -1,0 +1,27 @@
+"""Measures how long a value stays the same, by this machine's own clock."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+
+
+class Observed(Generic[K]):
+    """Values by key, and since when (seconds, monotonic) each is as it is."""
+
+    def __init__(self) -> None:
+        self._seen: dict[K, tuple[object, float]] = {}
+
+    def see(self, key: K, value: object, now: float, *, age: float = 0.0) -> float:
+        """How long it has had that value. `age`: of one that is seen for the first time."""
+        known = self._seen.get(key)
+        if known is None or known[0] != value:
+            self._seen[key] = (value, now - (age if known is None else 0.0))
+        return now - self._seen[key][1]
+
+    def ages(self, now: float) -> list[float]:
+        return [now - since for _, since in self._seen.values()]
+
+    def clear(self) -> None:
+        self._seen.clear()

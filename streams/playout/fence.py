@@ -1,0 +1,141 @@
+"""Keeps two nodes from sending one channel: a node without its ledger stops its pushers.
+
+A node owns a channel by a claim that it renews at every exchange with the ledger. Another node
+may claim the channel when it has seen no renewal for `LEASE_S` by its own clock. So the owner
+stops its pushers earlier, by its own clock as well: no wall clock is compared with another.
+Both count from the beginning of the last exchange that succeeded: whatever was written was
+written later.
+
+Two parts do it. The supervisor fences after `FENCE_S`. A guard, which is a small shell in a
+session of its own, does so after `GUARD_S`, for a supervisor that is gone or frozen: it reads
+the deadline from a file. On a node without others there is neither fence nor guard.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Seconds without a renewal after which another node may claim a channel.
+LEASE_S: Final = 15.0
+#: Seconds without a renewal after which the supervisor kills its pushers. Its loop looks once a
+#: second.
+FENCE_S: Final = 12.0
+#: Seconds after which the guard does, which looks once a second as well.
+GUARD_S: Final = 13.0
+#: Holds the guard's deadline in seconds of uptime, and the name of the guard that reads it.
+FILE: Final = "fence"
+#: Kills the pushers of a run directory at the deadline. Arguments: the folder, its name. It
+#: ends when the file is gone or names another guard. A pid counts only with its start time,
+#: field 22 of /proc/<pid>/stat (proc(5)).
+_GUARD: Final = """\
+while sleep 1; do
+  read -r deadline name <"$1/fence" || exit 0
+  [ "$name" = "$2" ] || exit 0
+  read -r up idle </proc/uptime
+  [ "${up%%.*}" -ge "$deadline" ] || continue
+  for record in "$1"/channel-*/pusher-*.json; do
+    read -r line <"$record" || [ -n "$line" ] || continue
+    pid=${line#*'"pid": '} pid=${pid%%,*}
+    born=${line#*'"born": '} born=${born%%,*}
+    read -r stat <"/proc/$pid/stat" || continue
+    set -- "$1" "$2" ${stat##*) }
+    [ "${22}" = "$born" ] && kill -9 "$pid"
+    set -- "$1" "$2"
+  done
+done 2>/dev/null
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What an exchange has found of this node's claims."""
+
+    #: Whether other nodes use the same ledger.
+    shared: bool = False
+    #: Channels that were reported as playing, and belong to another node by now.
+    lost: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The last exchange that succeeded. `began`: by the clock that counts while asleep."""
+
+    began: float
+    shared: bool
+
+
+def fenced(renewal: Renewal, now: float) -> bool:
+    """Whether nothing may be sent. `now`: seconds by the same clock as `Renewal.began`."""
+    return renewal.shared and now - renewal.began >= FENCE_S
+
+
+def clock() -> float:
+    """Seconds since boot, as /proc/uptime counts them: nobody sets it, sleep counts."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Fence:
+    """The fence of one node, and its guard."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.name = f"{os.getpid()}-{time.monotonic_ns()}"
+        #: Its pid while it is a child of ours that runs; another supervisor's ends by itself.
+        self._guard: int | None = None
+        self.renewal = self._left()
+
+    def _left(self) -> Renewal:
+        """As an earlier supervisor left it: what that knew of other nodes still holds."""
+        try:
+            deadline = int((self.run_dir / FILE).read_text().split()[0])
+        except FileNotFoundError:
+            return Renewal(clock(), shared=False)
+        except (OSError, ValueError, IndexError):
+            return Renewal(clock() - FENCE_S, shared=True)
+        return Renewal(deadline - GUARD_S, shared=True)
+
+    @property
+    def closed(self) -> bool:
+        return fenced(self.renewal, clock())
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the guard runs."""
+        if self._guard is not None and os.waitpid(self._guard, os.WNOHANG) != (0, 0):
+            self._guard = None
+        return self._guard is not None
+
+    def renewed(self, began: float, *, shared: bool) -> None:
+        """The exchange that began then has renewed the claims."""
+        self.renewal = Renewal(began, shared)
+        try:
+            if shared:
+                self._watch()
+            else:
+                (self.run_dir / FILE).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("fence.failed", error=str(error))
+
+    def _watch(self) -> None:
+        # A guard that is about to begin must find its name.
+        draft = self.run_dir / f".{FILE}"
+        draft.write_text(f"{int(self.renewal.began + GUARD_S)} {self.name}\n")
+        draft.replace(self.run_dir / FILE)
+        if not self.guarded:
+            null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in range(3)]
+            # It outlives us: nobody waits for its end.
+            self._guard = os.posix_spawn(
+                "/bin/sh",
+                ["/bin/sh", "-c", _GUARD, "streamsite-fence", str(self.run_dir), self.name],
+                {"PATH": os.environ.get("PATH", os.defpath)},
+                file_actions=null,
+                setsid=True,
+            )
