@@ -32,4 +32,6 @@ export ENV_FILE=/dev/null
 "$python" -m streams.tests.bench_channels || status=$?
 "$python" -m streams.tests.bench_restarts || status=$?
 "$python" -m streams.tests.bench_pauses || status=$?
+# Two nodes in network namespaces, as root: twenty times one loses the database.
+"$python" -m streams.tests.bench_fence || status=$?
 exit $status

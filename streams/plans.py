@@ -20,6 +20,7 @@ from media_library.house import House, lacks
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from media_library.slate import Slate
 from streams.models import Block, Channel, ChannelState, Output
+from streams.outputs.platforms import address_fault, secret_fault
 from streams.playout.item import Item, Kind, Mode
 from streams.playout.plan import OutputPlan, Policy, Tools
 from streams.programme import memory
@@ -34,7 +35,7 @@ from streams.programme.values import (
     Rotation,
     Start,
 )
-from streamsite.secret import Secret
+from streamsite.secret import Secret, Unreadable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -241,13 +242,16 @@ def outputs(rows: Iterable[Output]) -> tuple[OutputPlan, ...]:
 
 def _output(row: Output) -> OutputPlan:
     key = row.key or Secret("")
+    fault = secret_fault(key) or address_fault(row.address)
+    known = key.stored if isinstance(key, Unreadable) else key.reveal()
     after, by = row.roll_over
     return OutputPlan(
         pk=row.pk,
         name=row.name,
         address=row.address,
-        key=key,
-        edition=salted_hmac("output", f"{row.address}\n{key.reveal()}").hexdigest(),
+        key=Secret("") if fault else key,
+        fault=fault,
+        edition=salted_hmac("output", f"{row.address}\n{known}").hexdigest(),
         roll_after=after.total_seconds(),
         roll_by=by.total_seconds(),
     )

@@ -17,8 +17,10 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, register
 from django.core.checks import Warning as Caution
+from django.db import DatabaseError
 
 from streamsite import modes
+from streamsite.fields import unreadable_rows
 from streamsite.settings import env
 
 #: The oldest FFmpeg that was tried: Debian 12's.
@@ -127,5 +129,30 @@ def preview_group(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
             f"{user} is no member of HLS_GROUP, {name}: nginx can't read the preview.",
             hint=f"Type, as root: adduser {user} {name}; then restart the services.",
             id="streamsite.W006",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def secrets_readable(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Stored secrets that the present FIELD_KEYS do not decrypt."""
+    try:
+        unreadable = list(unreadable_rows())
+    except DatabaseError as error:
+        return [
+            Caution(
+                f"Whether the stored secrets can be decrypted is unknown: {error}.",
+                id="streamsite.W008",
+            )
+        ]
+    if not unreadable:
+        return []
+    return [
+        Caution(
+            f"{len(unreadable)} stored secrets can't be decrypted: {'; '.join(unreadable)}.",
+            hint="Put the old key back, as the last of FIELD_KEYS, or type them again.",
+            id="streamsite.W007",
         )
     ]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.apps import apps
 from django.conf import settings
-from django.core.exceptions import FieldError, ImproperlyConfigured
+from django.core.exceptions import FieldError
 from django.db import models
 
-from streamsite.secret import Secret
+from streamsite.secret import Secret, Unreadable
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -23,10 +25,6 @@ else:
 
 #: Marks ciphertext of this field, so that a later scheme can tell its own rows from these.
 PREFIX: Final = "f1:"
-
-
-class WrongFieldKeyError(ImproperlyConfigured):
-    """A stored secret can't be read with the present FIELD_KEYS."""
 
 
 @lru_cache
@@ -58,10 +56,8 @@ class SecretField(_TextField):
         try:
             return Secret(cipher().decrypt(value.removeprefix(PREFIX).encode()).decode())
         except InvalidToken:
-            raise WrongFieldKeyError(
-                f"{self.model.__name__}.{self.name} can't be decrypted: FIELD_KEYS lacks the "
-                "key it was stored with. Put the old key back, as the last of the list."
-            ) from None
+            # One that can't be read must not keep everything else from being read.
+            return Unreadable(value)
 
     def to_python(self, value: object) -> Secret | None:
         if value is None or isinstance(value, Secret):
@@ -76,6 +72,8 @@ class SecretField(_TextField):
     def get_prep_value(self, value: Secret | str | None) -> str | None:
         if value is None:
             return None
+        if isinstance(value, Unreadable):
+            return value.stored
         plain = value.reveal() if isinstance(value, Secret) else value
         return PREFIX + cipher().encrypt(plain.encode()).decode() if plain else ""
 
@@ -87,3 +85,19 @@ class SecretField(_TextField):
         if lookup_name != "isnull":
             raise FieldError(f"{self.name} is a secret: it can be looked up by isnull only.")
         return super().get_lookup(lookup_name)
+
+
+def secret_fields() -> Iterator[tuple[type[models.Model], SecretField]]:
+    """All secret fields of all models."""
+    for model in apps.get_models():
+        for field in model._meta.concrete_fields:  # noqa: SLF001
+            if isinstance(field, SecretField):
+                yield model, field
+
+
+def unreadable_rows() -> Iterator[str]:
+    """Each stored secret that no key decrypts, as "Model 7, field"."""
+    for model, field in secret_fields():
+        for pk, value in model._base_manager.values_list("pk", field.name).iterator():  # noqa: SLF001
+            if isinstance(value, Unreadable):
+                yield f"{model._meta.verbose_name} {pk}, {field.verbose_name}"  # noqa: SLF001

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Iterable
 from typing import Final, Never
+from urllib.parse import quote, quote_plus
 
 MASK: Final = "********"
 
@@ -40,3 +43,57 @@ class Secret:
 
     def __reduce__(self) -> Never:
         raise TypeError("A secret is not pickled: hand it on in memory, or encrypt it.")
+
+
+class UnreadableSecretError(Exception):
+    """The secret can't be decrypted. `str()` is a sentence."""
+
+
+class Unreadable(Secret):
+    """A stored secret that no present key decrypts. It keeps its ciphertext."""
+
+    __slots__ = ()
+
+    @property
+    def stored(self) -> str:
+        return self._value
+
+    def reveal(self) -> Never:
+        raise UnreadableSecretError(
+            "The stored secret can't be decrypted: put the old key back into FIELD_KEYS, or "
+            "type the secret again."
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unreadable) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Unreadable, self._value))
+
+
+#: Characters: a shorter part of a secret is no secret, and would mask common words.
+SHORTEST_PART: Final = 6
+
+
+def masked(text: str, secrets: Iterable[Secret]) -> str:
+    """The text without the secrets, whole or in parts, also URL-encoded or in base64."""
+    found: set[str] = set()
+    for secret in secrets:
+        if isinstance(secret, Unreadable) or not secret:
+            continue
+        value = secret.reveal()
+        parts = value.replace("?", " ").replace("&", " ").replace("=", " ").replace("/", " ")
+        # Whole it is masked however short it is.
+        for part in {value, *(p for p in parts.split() if len(p) >= SHORTEST_PART)}:
+            raw = part.encode()
+            code = (base64.b64encode(raw), base64.urlsafe_b64encode(raw))
+            found |= {part, quote(part), quote(part, safe=""), quote_plus(part)}
+            found |= {quote(part, safe="").lower(), *(c.decode().rstrip("=") for c in code)}
+    for shown in sorted(found, key=len, reverse=True):
+        text = text.replace(shown, MASK)
+    return text
+
+
+def has_control_characters(text: str) -> bool:
+    """Whether it holds what begins a new line or option where it is handed to a process."""
+    return any(not char.isprintable() for char in text)

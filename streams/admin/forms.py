@@ -23,7 +23,7 @@ from media_library.storage import StorageError
 from streams.models import Block, Channel, OnAirHours, Output
 from streams.models.channel import default_time_zone
 from streams.models.programme import EVERY_DAY, WEEKDAYS, Span
-from streamsite.secret import Secret
+from streamsite.secret import Secret, Unreadable
 
 
 class SecretWidget(UnfoldAdminPasswordWidget):  # type: ignore[misc]
@@ -285,7 +285,11 @@ class OutputForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         stored = bool(self.instance.pk and self.instance.key)
         self.fields["key"].widget.attrs["placeholder"] = (
-            "Stored. Leave empty to keep it." if stored else "No key is stored."
+            "Stored, but it can't be read: type it again."
+            if isinstance(self.instance.key, Unreadable)
+            else "Stored. Leave empty to keep it."
+            if stored
+            else "No key is stored."
         )
         if not stored:
             self.fields["forget_key"].disabled = True

@@ -16,8 +16,9 @@ from media_library.emptied import emptied
 from media_library.models import MediaItem, Playlist
 from media_library.samples import being_made
 from media_library.storage import unreachable
-from streams.outputs.platforms import PLATFORMS, Platform, address_fault
+from streams.outputs.platforms import PLATFORMS, Platform, address_fault, secret_fault
 from streams.playout.capability import hides_keys
+from streamsite.secret import Secret
 
 if TYPE_CHECKING:
     from streams.models import Channel, Output
@@ -170,6 +171,8 @@ def _output(output: Output) -> Iterator[Finding]:
             f"Output “{output.name}” has no stream key: {preset.label} shows it on its live "
             "page. Enter it, or disable the output.",
         )
+    if fault := secret_fault(output.key or Secret("")):
+        yield Finding("outputs", f"Output “{output.name}”: {fault}")
     if fault := address_fault(output.address):
         yield Finding("outputs", f"Output “{output.name}”: {fault}")
 

@@ -21,12 +21,14 @@ from streams.outputs.platforms import (
     PLATFORMS,
     Platform,
     address_fault,
+    secret_fault,
     session,
     session_fault,
 )
 from streams.programme.values import Order as PlayOrder
 from streams.programme.values import Return
 from streamsite.fields import SecretField
+from streamsite.secret import Secret, Unreadable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -315,6 +317,10 @@ class Output(models.Model):
     def clean(self) -> None:
         if fault := address_fault(self.address):
             raise ValidationError({"url": fault})
+        key = Secret(self.key) if isinstance(self.key, str) else self.key
+        # One that can't be read was not typed here, and stays as it is stored.
+        if not isinstance(key, Unreadable) and (fault := secret_fault(key)):
+            raise ValidationError({"key": fault})
         if fault := session_fault(Platform(self.platform), self.roll_over_hours):
             # Of no field: the hours are not in every form in which the platform is chosen.
             raise ValidationError(fault)

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
+from streamsite.secret import Secret, Unreadable, has_control_characters
+
 #: Hours. FLV counts milliseconds in 31 bits, which FFmpeg does not wrap: 24.8 days.
 LONGEST_SESSION: Final = 24 * 24
 
@@ -85,6 +87,18 @@ def session_fault(platform: Platform, hours: int | None) -> str:
     )
 
 
+def secret_fault(key: Secret) -> str:
+    """What is wrong with a stream key, in a sentence; empty when it can be used."""
+    if isinstance(key, Unreadable):
+        return (
+            "The stored stream key can't be decrypted: type it again, or put the old key back "
+            "into FIELD_KEYS."
+        )
+    if has_control_characters(key.reveal()):
+        return "The stream key holds a line break or a control character: type it again."
+    return ""
+
+
 SCHEMES: Final = ("rtmp", "rtmps", "srt")
 
 
@@ -92,6 +106,9 @@ def address_fault(address: str) -> str:
     """What is wrong with an output's address, in a sentence; empty when it can be used."""
     if not address:
         return "This platform has no address of its own: type one, such as rtmp://host/app."
+    if has_control_characters(address):
+        # urlsplit() leaves some of them out.
+        return "The address holds a line break or a control character."
     try:
         parts = urlsplit(address)
         has_host = bool(parts.hostname)

@@ -15,9 +15,9 @@ from media_library.ffmpeg import CONTAINERS
 from media_library.house import SAMPLE_RATE, House
 from media_library.location import LocalFile, Location
 from streams.playout.item import Mode, Turn
-from streams.playout.plan import OutputPlan, Policy
+from streams.playout.plan import OutputPlan, Policy, SourceError
 from streams.playout.takeover import LiveFeed
-from streamsite.secret import Secret
+from streamsite.secret import Secret, has_control_characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,8 @@ def _source(location: Location, into: Fraction) -> Command:
         )
     # A signed URL is a credential: it goes in a list on a pipe, with its reconnect flags.
     url = location.url.reveal().replace("'", "%27")
+    if has_control_characters(url):
+        raise SourceError("its address holds control characters")
     # Not -ss, which leads to another keyframe here: a list has no index of what is in it.
     begin = f"inpoint {seconds(into)}\n" if into else ""
     listing = (
@@ -416,6 +418,8 @@ def pusher(ffmpeg: str, port: int, hls: Path, output: OutputPlan, policy: Policy
 def destination(output: OutputPlan) -> Command:
     """The output side of a pusher."""
     key = output.key.reveal()
+    if has_control_characters(key):
+        raise ValueError("A stream key holds control characters.")
     if urlsplit(output.address).scheme == "srt":
         preset = f"streamid={key}\n"
         form: tuple[str, ...] = ("-f", "mpegts")

@@ -28,6 +28,8 @@ class OutputPlan:
     roll_after: float = 0.0
     #: ... and at the latest; 0: never.
     roll_by: float = 0.0
+    #: Why it can't be sent there, in a sentence; empty when it can.
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,9 +71,12 @@ class Pushers:
         self.statuses[output] = machine.Status()
         if plan is None or role.process.record.notes.get("edition") != plan.edition:
             self.statuses[output] = machine.Status(running=True)
+            # It was started with a key that nobody knows any more.
+            role.secrets = None
             role.halt(now, self.policy.grace)
             return
         self.plans[output] = plan
+        role.secrets = (plan.key,)
         # By the machine's own clock: another deploy begins no new session, nor does a wall
         # clock that jumps.
         launched = now - process.age(role.process.record)
@@ -240,6 +243,9 @@ class Pushers:
 
     def _launch(self, pk: int, now: float) -> None:
         plan = self.plans[pk]
+        if plan.fault:
+            self._step(pk, machine.Exited(plan.fault), now)
+            return
         behind = window.behind(self.hls / "live.m3u8", time.time(), commands.SEGMENTS_BEHIND)
         try:
             sock = process.progress_socket()
@@ -255,5 +261,5 @@ class Pushers:
         except (process.SpawnError, OSError) as error:
             self._step(pk, machine.Exited(str(error)), now)
             return
-        self.roles[pk] = Role(started, now)
+        self.roles[pk] = Role(started, now, (plan.key,))
         self._sent.pop(pk, None)

@@ -11,6 +11,7 @@ import psutil
 
 from streams.playout.process import Process
 from streams.playout.progress import Progress, parse
+from streamsite.secret import Secret, masked
 
 #: Lines of stderr kept to tell why a process ended.
 REMEMBERED: Final = 30
@@ -35,8 +36,12 @@ class Load:
 class Role:
     """Reads the progress, the log and the load of one process, and ends it when told."""
 
-    def __init__(self, process: Process, now: float) -> None:
+    def __init__(
+        self, process: Process, now: float, secrets: tuple[Secret, ...] | None = ()
+    ) -> None:
+        """`secrets`: what its lines must not show. None: unknown, so it shows no line."""
         self.process = process
+        self.secrets = secrets
         self.since = now
         self.progress = Progress()
         #: When output last advanced.
@@ -94,7 +99,10 @@ class Role:
                     self._sizes.popleft()
 
     def new_lines(self) -> list[str]:
-        lines = self.process.new_lines()
+        # A server may quote what it was sent.
+        found = self.process.new_lines()
+        secrets = self.secrets
+        lines = [] if secrets is None else [masked(line, secrets) for line in found]
         self.lines.extend(lines)
         return lines
 

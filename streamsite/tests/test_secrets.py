@@ -13,16 +13,20 @@ import pytest
 import structlog
 from cryptography.fernet import Fernet
 from django.core import serializers
-from django.core.exceptions import FieldError
+from django.core.exceptions import FieldError, ValidationError
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter, get_default_exception_reporter_filter
 from pytest_django import Settings
 
+from streams import plans
 from streams.models import Channel, Output
-from streamsite.fields import WrongFieldKeyError
+from streams.playout.commands import destination
+from streams.playout.plan import OutputPlan
+from streamsite.checks import secrets_readable
 from streamsite.logs import logging_config
-from streamsite.secret import MASK, Secret
+from streamsite.secret import MASK, Secret, Unreadable, masked
 
 HUSH = "hush-hush-1234"
 
@@ -61,10 +65,64 @@ def test_new_key_goes_before_the_old_one(output: Output, settings: Settings) -> 
     assert Output.objects.get(pk=output.pk).key == Secret(HUSH)
 
 
-def test_wrong_field_key_is_told(output: Output, settings: Settings) -> None:
+def test_a_key_that_cannot_be_decrypted_ends_nothing_else(
+    output: Output, settings: Settings
+) -> None:
+    before, old = stored(output), settings.FIELD_KEYS
     settings.FIELD_KEYS = [Fernet.generate_key().decode()]
-    with pytest.raises(WrongFieldKeyError, match=r"Output\.key can't be decrypted"):
-        Output.objects.get(pk=output.pk)
+    row = Output.objects.get(pk=output.pk)
+    assert isinstance(row.key, Unreadable)
+    assert str(row.key) == MASK
+    # Saved for another reason, it stays as it is stored.
+    row.name = "Other"
+    row.full_clean()
+    row.save()
+    assert stored(output) == before
+    (plan,) = plans.outputs([row])
+    assert "type it again" in plan.fault
+    with pytest.raises(CommandError, match=f"1 can't be decrypted: output {output.pk}"):
+        call_command("reencrypt_secrets")
+    (found,) = secrets_readable(None)
+    assert found.id == "streamsite.W007"
+    settings.FIELD_KEYS = [*settings.FIELD_KEYS, *old]
+    call_command("reencrypt_secrets")
+    assert secrets_readable(None) == []
+    settings.FIELD_KEYS = settings.FIELD_KEYS[:1]
+    assert Output.objects.get(pk=output.pk).key == Secret(HUSH)
+
+
+@pytest.mark.parametrize("typed", ["K\nrtmp_app=x", "K\r", "K\x00", "K\u2028x", "\x1b[2J"])
+def test_a_key_with_control_characters_is_refused(output: Output, typed: str) -> None:
+    output.key = Secret(typed)
+    with pytest.raises(ValidationError, match="control character"):
+        output.full_clean()
+    (plan,) = plans.outputs([output])
+    assert plan.fault
+    with pytest.raises(ValueError, match="control characters"):
+        destination(OutputPlan(1, "Main", "rtmp://h/app", Secret(typed)))
+
+
+def test_an_address_with_a_line_break_is_refused(output: Output) -> None:
+    output.platform, output.url = "rtmp", "rtmp://host/a\npp"
+    with pytest.raises(ValidationError, match="line break"):
+        output.full_clean()
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "Server error: bad key abcd-efgh-1234/5?t=to%ken99",
+        "no such stream 'abcd-efgh-1234%2F5%3Ft%3Dto%25ken99'",
+        "denied: YWJjZC1lZmdoLTEyMzQvNT90PXRvJWtlbjk5",
+        "app live/to%ken99 is unknown",
+        "abcd-efgh-1234 is in use",
+    ],
+)
+def test_what_a_server_quotes_is_masked(quoted: str) -> None:
+    shown = masked(quoted, [Secret("abcd-efgh-1234/5?t=to%ken99"), Secret("")])
+    assert MASK in shown
+    for part in ("abcd-efgh", "ken99", "YWJj"):
+        assert part not in shown
 
 
 def test_key_can_not_be_searched_for(output: Output) -> None:

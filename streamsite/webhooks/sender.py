@@ -20,7 +20,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from streamsite import __version__
-from streamsite.secret import Secret
+from streamsite.secret import Secret, Unreadable
 from streamsite.webhooks import target
 from streamsite.webhooks.models import Delivery, Endpoint
 
@@ -96,6 +96,8 @@ def _claimed(now: datetime) -> list[Delivery]:
 def _attempt(row: Delivery) -> target.Answer:
     """In a thread: it asks no database."""
     endpoint: Endpoint = row.endpoint
+    if isinstance(endpoint.secret, Unreadable):
+        return target.Answer(None, "The secret can't be decrypted: renew it.")
     body, sent_at = row.body.encode(), int(time.time())
     message_id = str(row.message_id)
     headers = {
