@@ -28,7 +28,7 @@ from streams.outputs.platforms import (
 from streams.programme.values import Order as PlayOrder
 from streams.programme.values import Return
 from streamsite.fields import SecretField
-from streamsite.secret import Secret, Unreadable
+from streamsite.secret import Unreadable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -317,7 +317,7 @@ class Output(models.Model):
     def clean(self) -> None:
         if fault := address_fault(self.address):
             raise ValidationError({"url": fault})
-        key = Secret(self.key) if isinstance(self.key, str) else self.key
+        key = self._meta.get_field("key").to_python(self.key)
         # One that can't be read was not typed here, and stays as it is stored.
         if not isinstance(key, Unreadable) and (fault := secret_fault(key)):
             raise ValidationError({"key": fault})

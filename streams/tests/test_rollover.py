@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ SESSION = 9.0
 APART = 4.0
 
 
-def output(server: RtmpServer, pk: int = 1, **limits: float) -> OutputPlan:
+def output(server: RtmpServer, pk: int = 1, **limits: Any) -> OutputPlan:
     key = Secret(f"k-{pk}")
     return OutputPlan(pk, f"Output {pk}", server.address, key, f"edition-{pk}", **limits)
 
