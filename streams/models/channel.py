@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import cache
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo, available_timezones
 
 import structlog
@@ -317,7 +317,8 @@ class Output(models.Model):
     def clean(self) -> None:
         if fault := address_fault(self.address):
             raise ValidationError({"url": fault})
-        key = self._meta.get_field("key").to_python(self.key)
+        key: Any = self.key
+        key = Secret(key) if isinstance(key, str) else key
         # One that can't be read was not typed here, and stays as it is stored.
         if not isinstance(key, Unreadable) and (fault := secret_fault(key)):
             raise ValidationError({"key": fault})
