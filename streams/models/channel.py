@@ -28,7 +28,7 @@ from streams.outputs.platforms import (
 from streams.programme.values import Order as PlayOrder
 from streams.programme.values import Return
 from streamsite.fields import SecretField
-from streamsite.secret import Unreadable
+from streamsite.secret import Secret, Unreadable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
