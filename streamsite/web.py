@@ -62,7 +62,7 @@ def post_fork(arbiter: Arbiter, worker: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     settle_memory()
     # Loaded by now; an import at the top would load the site into the master.
-    from streamsite.asgi import doors  # noqa: PLC0415
+    doors = sys.modules["streamsite.asgi"].doors
 
     def stop() -> None:
         worker.handle_exit_signal()

@@ -132,7 +132,9 @@ def test_the_supervisor_and_then_the_whole_cluster_are_killed_in_mid_item(
         5,
         "the new cluster tells what is on air",
     )
-    assert {name: record.pid for name, record in node.records(channel).items()} == before
+    # The player may have come to its end meanwhile.
+    after = {name: record.pid for name, record in node.records(channel).items()}
+    assert after | {"player": 0} == before | {"player": 0}
     until(lambda: AsRun.objects.count() > 1, 30, "the next item, begun by the last supervisor")
     server.until_sent(KEY, 2, BITRATE, 10)
 

@@ -82,7 +82,6 @@ def test_a_slow_slate_holds_up_neither_the_caller_nor_another(kitchen: Kitchen) 
 def test_one_that_cant_be_made_says_why_and_is_tried_again(
     kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slate_maker, "RETRY_S", 0.0)
     kitchen.fault = PrepareError("The disk is full.")
     woken = threading.Event()
     maker = SlateMaker(woken.set)
@@ -90,6 +89,7 @@ def test_one_that_cant_be_made_says_why_and_is_tried_again(
     assert woken.wait(10)
     until(lambda: maker.find(QUICK) == "The slate can't be made: The disk is full.", 10, "told")
     kitchen.fault = None
+    monkeypatch.setattr(slate_maker, "RETRY_S", 0.0)
     until(lambda: isinstance(maker.find(QUICK), Item), 10, "made")
     maker.close()
 
