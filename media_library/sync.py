@@ -26,7 +26,6 @@ from django.db import (
     transaction,
 )
 from django.utils import timezone
-from django_q.tasks import async_task
 
 from media_library import storage, sync_rows
 from media_library.catalogue import (
@@ -41,6 +40,7 @@ from media_library.catalogue import (
 from media_library.models import SyncRun
 from media_library.storage import StorageError
 from media_library.sync_rows import MOST_WRITES, Batch, ClaimLostError
+from streamsite.enqueue import enqueue
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -78,7 +78,7 @@ def start(*, by: str = "", dry: bool = False, accept_gone: bool = False) -> Sync
     """
     run = prepare(by=by, dry=dry, accept_gone=accept_gone)
     # timeout=-1: no end. A bucket of millions is listed at 7,000 objects a second.
-    transaction.on_commit(lambda: async_task("media_library.sync.work", run.pk, timeout=-1))
+    transaction.on_commit(lambda: enqueue("media_library.sync.work", run.pk, timeout=-1))
     return run
 
 
@@ -303,7 +303,7 @@ class Worker:
         """Have the new ones looked into, whatever came of the rest."""
         self.run.refresh_from_db()
         if not self.run.dry and (self.run.added or self.run.changed):
-            async_task("media_library.tasks.probe_new")
+            enqueue("media_library.tasks.probe_new")
         log.info(
             "sync.ended",
             status=self.run.status,

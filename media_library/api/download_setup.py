@@ -18,6 +18,7 @@ from media_library.downloads.cookies import CookiesError
 from media_library.downloads.options import Options, OptionsError
 from media_library.models import DownloadJob, DownloadSchedule, SiteCookies
 from streamsite.access import caller
+from streamsite.enqueue import UNREACHABLE
 from streamsite.problems import Kind, ProblemError
 from streamsite.rest import (
     Body,
@@ -202,7 +203,8 @@ def forget_job(request: HttpRequest, id: Id) -> Status[None]:
 @rest.post("/downloads/update", response={202: ToolOrder}, summary="A newer yt-dlp")
 def update(request: HttpRequest) -> Status[dict[str, str]]:
     """Installed beside the old one, tried, then used: `downloads/health` tells."""
-    tool.order()
+    if not tool.order():
+        raise ProblemError(Kind.UNAVAILABLE, UNREACHABLE)
     return Status(202, {"detail": "The update begins: /api/v1/downloads/health tells of it."})
 
 

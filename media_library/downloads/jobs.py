@@ -26,6 +26,7 @@ from media_library import announce
 from media_library.downloads.errors import Verdict
 from media_library.downloads.options import Options, Sound
 from media_library.models import DownloadBatch, DownloadJob, DownloadSchedule, SitePause
+from streamsite.enqueue import enqueue
 from streamsite.models import ApiKey
 
 Status = DownloadJob.Status
@@ -232,11 +233,7 @@ def retry(job: DownloadJob, *, lift: bool) -> None:
 
 def ring() -> None:
     """One more worker of the downloads' cluster looks for work."""
-    from django_q.tasks import async_task  # noqa: PLC0415 - opens the queue's broker
-
-    async_task(
-        "media_library.tasks.download_next", cluster=settings.DOWNLOADS_CLUSTER, timeout=-1
-    )
+    enqueue("media_library.tasks.download_next", cluster=settings.DOWNLOADS_CLUSTER, timeout=-1)
 
 
 # ---- who takes what up -----------------------------------------------------------------------

@@ -30,6 +30,7 @@ from media_library import places
 from media_library.downloads import canary
 from media_library.downloads.canary import About, CanaryError
 from media_library.downloads.errors import plain
+from streamsite.enqueue import enqueue
 
 logger = logging.getLogger(__name__)
 
@@ -104,11 +105,9 @@ def _interpreter(name: str) -> str:
 # ---- orders ----------------------------------------------------------------------------------
 
 
-def order() -> None:
-    """Have a worker that downloads update its machine."""
-    from django_q.tasks import async_task  # noqa: PLC0415 - opens the queue's broker
-
-    async_task(
+def order() -> bool:
+    """Have a worker that downloads update its machine. False: the broker can't be reached."""
+    return enqueue(
         "media_library.tasks.update_downloader",
         cluster=settings.DOWNLOADS_CLUSTER,
         timeout=-1,

@@ -92,7 +92,12 @@ def test_a_download_that_is_over_is_forgotten(ask: Ask) -> None:
 
 def test_the_tool_is_updated_and_left_again(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     ordered: list[str] = []
-    monkeypatch.setattr(tool, "order", lambda: ordered.append("update"))
+
+    def order() -> bool:
+        ordered.append("update")
+        return True
+
+    monkeypatch.setattr(tool, "order", order)
     assert ask("POST", "downloads/update")[0] == 202
     assert ordered == ["update"]
     status, refused = ask("POST", "downloads/roll-back")

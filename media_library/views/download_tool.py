@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods
 from media_library.downloads import health, tool
 from media_library.downloads.tool import UpdateError
 from streamsite.answers import staff
+from streamsite.enqueue import UNREACHABLE
 
 VIEW: Final = "media_library.view_downloadjob"
 UPDATE: Final = "media_library.update_downloader"
@@ -85,7 +86,8 @@ def _order(request: HttpRequest) -> None:
         except UpdateError as refusal:
             messages.warning(request, str(refusal))
         return
-    tool.order()
-    messages.success(
-        request, "The update begins. It takes some minutes: what came of it is told here."
-    )
+    if tool.order():
+        said = "The update begins. It takes some minutes: what came of it is told here."
+        messages.success(request, said)
+    else:
+        messages.error(request, UNREACHABLE)

@@ -9,11 +9,11 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
-from django_q.tasks import async_task
 
 from media_library import actions
 from media_library.models import MediaItem, PreparedCopy
 from streamsite.answers import staff
+from streamsite.enqueue import UNREACHABLE, enqueue
 
 _GIVEN_UP: Final = (PreparedCopy.Status.FAULT, PreparedCopy.Status.CANCELLED)
 
@@ -39,7 +39,8 @@ def retry(request: HttpRequest, pk: int) -> HttpResponseBase:
     ):
         actions.retry(item)
         messages.success(request, "It will be tried again.")
-    else:
-        async_task("media_library.tasks.probe_item", item.pk)
+    elif enqueue("media_library.tasks.probe_item", item.pk):
         messages.success(request, "The file will be looked into.")
+    else:
+        messages.error(request, UNREACHABLE)
     return redirect("admin:media_library_mediaitem_change", item.pk)

@@ -211,7 +211,7 @@ def test_the_log_goes_on_where_the_page_is(browser: Client, demo: Channel) -> No
     assert [line["text"] for line in lines] == ["[FFMPEG] 0", "[FFMPEG] 1", "[FFMPEG] 2"]
     later = browser.get(f"/channels/demo/log.json?after={lines[0]['id']}").json()["lines"]
     assert [line["text"] for line in later] == ["[FFMPEG] 1", "[FFMPEG] 2"]
-    assert browser.get("/channels/demo/log.json?after=x").status_code == 200
+    assert browser.get("/channels/demo/log.json?after=x").status_code == 400
 
 
 # ---- preview ---------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import structlog
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
-from django_q.tasks import async_task
 
+from streamsite.enqueue import enqueue
 from streamsite.webhooks.models import PING, Delivery, Endpoint, Event
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -63,4 +63,4 @@ def _write(
 def _knock() -> None:
     """A knock that is lost costs a minute: the schedule looks as well."""
     # Named, for the playout worker's own queue is another.
-    async_task(SEND, cluster=settings.Q_CLUSTER["name"])
+    enqueue(SEND, cluster=settings.Q_CLUSTER["name"])
