@@ -46,6 +46,7 @@ def test_old_ffmpeg_is_told(
     assert bool(found("streamsite.W003")) is warned
 
 
+@pytest.mark.django_db
 def test_deploy_check_asks_for_the_key_and_the_storage(
     settings: Settings, tmp_path: Path
 ) -> None:

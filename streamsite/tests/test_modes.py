@@ -74,6 +74,7 @@ def test_a_stricter_umask_stays(given: int, left: int) -> None:
         os.umask(before)
 
 
+@pytest.mark.django_db
 def test_check_says_what_others_may_read_and_the_command_against_it(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +96,7 @@ def test_check_says_what_others_may_read_and_the_command_against_it(
     assert hints() == [f"Type: chmod 750 {data}", f"Type: chmod 600 {file}"]
 
 
+@pytest.mark.django_db
 def test_check_says_who_is_no_member_of_the_previews_group(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
