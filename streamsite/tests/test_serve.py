@@ -25,6 +25,7 @@ from streams.playout.process import marked, stop_everything
 from streams.tests.bench.rtmp import RtmpServer, free_port
 from streams.tests.bench.waiting import until
 from streamsite import settings as site
+from streamsite.tests.waiting import Patience
 
 ROOT = Path(__file__).parents[2]
 KEY = "k3y-of-a-test-9876"
@@ -193,7 +194,7 @@ class TestRun:
         python = [process for process in family if "ffmpeg" not in process.name()]
         running.process.kill()
         running.process.wait()
-        assert psutil.wait_procs(python, timeout=10)[1] == []
+        assert living(psutil.wait_procs(python, timeout=Patience.bound(10))[1]) == []
         youtube.until_sent(KEY, seconds=3, bitrate=3_000_000, within=20)
         running.start("deploy/run.sh")
         until(running.on_air, 90, "on air again")
@@ -209,8 +210,8 @@ class TestRun:
         ours = psutil.Process(running.process.pid).children(recursive=True)
         began = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(15) == 0
-        assert time.monotonic() - began < 10
+        assert running.process.wait(Patience.bound(15)) == 0
+        assert time.monotonic() - began < Patience.bound(10)
         assert running.ffmpeg() == set()
         assert living(psutil.wait_procs(ours, timeout=1)[1]) == []
         assert "Traceback" not in running.log
