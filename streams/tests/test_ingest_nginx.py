@@ -107,7 +107,6 @@ def until_over(within: float = 10) -> None:
     [
         (Publisher.end, "finished"),
         (Publisher.kill, "broken"),
-        (Publisher.freeze, "broken"),
     ],
 )
 def test_an_end_by_the_publisher_is_told_from_a_connection_that_broke(

@@ -166,7 +166,7 @@ class Engine:
     def leave(self) -> None:
         if self.thread is not None:
             self.supervisor.stop()
-            self.thread.join(10)
+            self.thread.join(60)
             self.thread = None
             for channel in self.supervisor.channels.values():
                 self.keep(channel)
