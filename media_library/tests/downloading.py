@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,18 @@ def worked(job: DownloadJob, **patience: float) -> DownloadJob:
 
 def at_work() -> list[str]:
     """Command lines of runners that this process started, and of FFmpeg."""
-    return [" ".join(each.cmdline()) for each in psutil.Process().children(recursive=True)]
+    return [" ".join(each.cmdline()) for each in running()]
+
+
+def running() -> list[psutil.Process]:
+    """What this process started and has not ended: another test may have left a zombie."""
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        # It may end between two questions.
+        with suppress(psutil.NoSuchProcess):
+            if each.status() != psutil.STATUS_ZOMBIE:
+                found.append(each)
+    return found
 
 
 def outside(tmp_path: Path, media: Path, job: DownloadJob) -> list[str]:

@@ -19,7 +19,7 @@ from pytest_django import Settings
 from media_library.downloads import jobs, recovery, worker
 from media_library.downloads.options import Options
 from media_library.models import DownloadJob, MediaItem
-from media_library.tests.downloading import ADMIN, Cluster
+from media_library.tests.downloading import ADMIN, Cluster, running
 from media_library.tests.web import Web
 from streamsite.tests.figures import Figures
 from streamsite.tests.waiting import until
@@ -53,11 +53,6 @@ def in_status(job: DownloadJob, *wanted: str, share: int = 0) -> bool:
     job.refresh_from_db()
     assert not job.over, job.fault
     return job.status in wanted and job.percent >= share
-
-
-def running() -> list[psutil.Process]:
-    """What this process started: the runner and its FFmpeg."""
-    return psutil.Process().children(recursive=True)
 
 
 def cancelled_within(job: DownloadJob, thread: threading.Thread) -> float:

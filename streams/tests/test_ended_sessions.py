@@ -37,10 +37,12 @@ class Cutter:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, to = await asyncio.open_connection("127.0.0.1", self._to)
         back = asyncio.ensure_future(self._pass(there, writer, 1 << 40))
-        await self._pass(reader, to, self._most)
-        back.cancel()
-        writer.close()
-        to.close()
+        try:
+            await self._pass(reader, to, self._most)
+        finally:
+            back.cancel()
+            writer.close()
+            to.close()
 
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int
@@ -51,10 +53,20 @@ class Cutter:
                 writer.write(data)
                 await writer.drain()
 
+    async def _end(self) -> None:
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        # The connections are closed in the loop's next turn.
+        await asyncio.sleep(0)
+
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._server.close)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(30)
+        self._loop.close()
 
 
 @pytest.fixture(params=[4_000, 600_000], ids=["at once", "after some seconds"])

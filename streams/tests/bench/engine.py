@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from media_library.location import LocalFile, Location
 from streams.playout import launcher, process
 from streams.playout.channel import Channel
-from streams.playout.fence import Claims
+from streams.playout.fence import FILE, Claims, Fence
 from streams.playout.item import Item, Kind, Mode
 from streams.playout.ledger import (
     IncidentClosed,
@@ -148,12 +148,15 @@ class Engine:
         self.sources = OnDisk()
         self.supervisor: Supervisor
         self.thread: threading.Thread | None = None
+        #: Of each supervisor so far: its guard is a child of this process as well.
+        self.fences: list[Fence] = []
         #: What played on when a supervisor left is still a child of this process.
         self.children: list[subprocess.Popen[bytes] | None] = []
 
     def start(self) -> None:
         tools = Tools(self.ffmpeg, self.run_dir)
         self.supervisor = Supervisor(tools, self.policy, self.book, self.sources)
+        self.fences.append(self.supervisor.fence)
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
@@ -177,6 +180,10 @@ class Engine:
     def end(self) -> None:
         self.leave()
         process.stop_everything(self.run_dir)
+        # A guard ends within a second of its file.
+        (self.run_dir / FILE).unlink(missing_ok=True)
+        for fence in self.fences:
+            until(lambda fence=fence: not fence.guarded, 10, "its guard has ended")  # type: ignore[misc]
         for child in self.children:
             if child is not None:
                 child.wait(10)

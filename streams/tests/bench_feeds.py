@@ -25,6 +25,7 @@ from streamsite.secret import Secret
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.measured,
     pytest.mark.skipif(not GSTREAMER.exists(), reason="Debian's gir1.2-gst-rtsp-server-1.0"),
 ]
 
