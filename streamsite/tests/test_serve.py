@@ -194,8 +194,9 @@ class TestRun:
         python = [process for process in family if "ffmpeg" not in process.name()]
         running.process.kill()
         running.process.wait()
-        assert living(psutil.wait_procs(python, timeout=Patience.bound(10))[1]) == []
+        # Before the rest: what waits behind the present item lasts for forty seconds.
         youtube.until_sent(KEY, seconds=3, bitrate=3_000_000, within=20)
+        assert living(psutil.wait_procs(python, timeout=Patience.bound(10))[1]) == []
         running.start("deploy/run.sh")
         until(running.on_air, 90, "on air again")
         youtube.until_sent(KEY, seconds=3, bitrate=3_000_000, within=20)
