@@ -5,19 +5,20 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.conf import settings
 from django.core.cache import cache
 from django.db import DatabaseError, connection
-from django.db.models import Q
+from django.db.models import Max, Q
 from django_q.models import OrmQ, Task
 
 from media_library.storage import unreachable
-from streams.health import preflight
+from streams.health import preflight, silence
 from streams.health.jobs import failing
-from streams.health.report import FRESH, clock, report
+from streams.health.report import report
+from streams.health.silence import FRESH, Here, clock
 from streams.health.words import span
 from streams.models import Channel, Node
 from streamsite.cluster import CANARY_TASK
@@ -82,6 +83,12 @@ def _database(_now: datetime) -> tuple[bool, str]:
             cursor.execute("SELECT 1")
     except DatabaseError:
         return False, f"{name} can't be read: see that it runs, and that DATABASE_URL is right."
+    if (fault := silence.look().fault) is not None:
+        since = clock(datetime.fromtimestamp(fault.since, UTC))
+        return False, (
+            f"{name} can be read, but the playout worker has failed to report to it since "
+            f"{since}: {silence.meaning(fault.error)}."
+        )
     return True, f"{name} answers."
 
 
@@ -151,17 +158,22 @@ def _nodes(now: datetime) -> tuple[bool, str]:
     lost = there.filter(seen_at__lt=now - FRESH).filter(
         Q(seen_at__gte=now - TAKEN_AWAY) | playing
     )
-    if silent := [f"{node.name} since {clock(node.seen_at)}" for node in lost]:
-        return False, (
-            f"Silent: {', '.join(silent)}. See that the machine runs, and its playout worker "
-            "(manage.py run_cluster playout)."
-        )
-    if not fresh:
-        return False, (
-            "No playout worker has reported: start one (manage.py run_cluster playout)."
-        )
+    names = {node.name: node.seen_at for node in lost}
+    if not fresh and not names:
+        last = there.aggregate(last=Max("seen_at"))["last"]
+        names = {"": last}
+    if names:
+        here = silence.look()
+        return False, " ".join(_silent(here, name, seen, now) for name, seen in names.items())
     said = "1 node reports" if fresh == 1 else f"{fresh} nodes report"
     return True, f"{said}; after {span(FRESH.total_seconds())} of silence it is missed."
+
+
+def _silent(here: Here, name: str, seen: datetime | None, now: datetime) -> str:
+    known = here if name in {"", here.node} else None
+    said = silence.sentence(known, name, seen, now, None)
+    advice = "" if known else " See that the machine and its playout service run."
+    return f"{said[0].upper()}{said[1:]}{advice}"
 
 
 PARTS: Final[dict[str, Callable[[datetime], tuple[bool, str]]]] = {

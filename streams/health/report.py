@@ -10,20 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, Final
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import OuterRef, Prefetch, Subquery
-from django.utils import timezone
 
+from streams.health import silence
+from streams.health.silence import FRESH, Here, clock
 from streams.models import Channel, ChannelState, Incident, Node, Output, Run
 from streams.outputs.platforms import PLATFORMS, Platform
 from streams.playout.states import AirState, OutputAir
 
-#: A worker renews its rows every 2 s and its lease lasts 15 s: after that it counts as dead.
-FRESH: Final = timedelta(seconds=15)
 #: A preflight that fails is tried again so often.
 RETRIED: Final = timedelta(seconds=60)
 UNKNOWN: Final = "unknown"
@@ -183,26 +182,19 @@ class _Air:
     supervised: bool
 
 
-def clock(moment: datetime | None, zone: tzinfo | None = None) -> str:
-    """A moment in an operator's sentence, in that zone; without one, in the site's."""
-    if moment is None:
-        return "the start"
-    return timezone.localtime(moment, zone).strftime("%Y-%m-%d %H:%M:%S %Z")
-
-
 def _air(
     channel: Channel,
     row: ChannelState | None,
     run: Run | None,
     seen: Mapping[str, datetime],
+    here: Here | None,
     now: datetime,
 ) -> _Air:
     """What may be said of a channel: its row, where a live worker stands behind it."""
     zone = channel.zone
     ordered_on = channel.order == Channel.Order.ON
-    worker_seen = (
-        seen.get(row.owner) if row and row.owner in seen else max(seen.values(), default=None)
-    )
+    owner = row.owner if row and row.owner in seen else ""
+    worker_seen = seen[owner] if owner else max(seen.values(), default=None)
     supervised = worker_seen is not None and now - worker_seen <= FRESH
     measured = row.measured_at if row else None
     fresh = supervised and measured is not None and now - measured <= FRESH
@@ -214,13 +206,11 @@ def _air(
 
     untouched = run is not None and (measured is None or measured < run.started_at)
     if not supervised:
-        cause = (
-            f"Unknown: no playout worker has reported since {clock(worker_seen, zone)}."
-            if worker_seen
-            else "Unknown: no playout worker has ever reported."
-        )
+        # A machine without a playout worker of its own knows nothing of the others'.
+        witness = here if here and (here.node in seen or not seen) else None
+        cause = f"Unknown: {silence.sentence(witness, owner, worker_seen, now, zone)}"
         if ordered_on and untouched:
-            cause += " It was ordered on, but nobody has taken it up."
+            cause += " It was ordered on, but no worker has taken it up."
             return _Air(AirState.STARTING.value, channel.ordered_at, cause, supervised)
         cause += " FFmpeg may still be playing."
         return _Air(UNKNOWN, worker_seen, cause, supervised)
@@ -305,10 +295,14 @@ def channel_report(
     outputs: Sequence[Output],
     incidents: Sequence[Incident],
     seen: Mapping[str, datetime],
+    here: Here | None,
     now: datetime,
 ) -> ChannelReport:
-    """`incidents`: the open ones and the last, newest first. `seen`: when each node spoke."""
-    air = _air(channel, row, run, seen, now)
+    """`incidents`: the open ones and the last, newest first. `seen`: when each node reported.
+
+    `here`: what this machine knows of its own worker.
+    """
+    air = _air(channel, row, run, seen, here, now)
     playing = row if row is not None and air.state in _PLAYING else None
     return ChannelReport(
         slug=channel.slug,
@@ -368,6 +362,7 @@ def report(now: datetime, *, slug: str | None = None) -> Report:
         incidents.setdefault(incident.channel_id, []).append(incident)
     nodes = Node.objects.order_by().values_list("name", "seen_at")
     seen = {name: at for name, at in nodes if at is not None}
+    here = silence.look()
     return Report(
         tuple(
             channel_report(
@@ -377,6 +372,7 @@ def report(now: datetime, *, slug: str | None = None) -> Report:
                 outputs=list(row.outputs.all()),
                 incidents=incidents.get(row.pk, []),
                 seen=seen,
+                here=here,
                 now=now,
             )
             for row in rows

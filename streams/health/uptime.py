@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Prefetch, Q
 
-from streams.health.report import FRESH
+from streams.health.silence import FRESH
 from streams.models import Channel, Incident, Output, Run
 
 LOST: Final = Incident.Severity.LOST.value

@@ -26,6 +26,7 @@ from streams.playout.ledger import Ledger, Logged, Note, Sampled, Snapshot
 from streams.playout.measure import snapshot
 from streams.playout.plan import Assignment, Policy, Sources, Tools
 from streams.playout.report import Now
+from streams.playout.witness import ALIVE, FaultFile
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -35,8 +36,8 @@ BUSY: Final = 0.25
 CALM: Final = 1.0
 #: Seconds between two exchanges with the ledger.
 TICK: Final = 2.0
-#: Touched at every tick, whether the ledger answers or not: the cluster's master looks at it.
-ALIVE: Final = "playout.alive"
+#: Seconds after which an exchange that has not ended counts as a fault of the ledger.
+OVERDUE: Final = 10.0
 #: Seconds the ledger has for each of the last two exchanges.
 LAST_WORDS: Final = 1.0
 #: Notes kept while the ledger can't be reached: an hour of a bad night, a few megabytes. Of
@@ -76,6 +77,7 @@ class Supervisor:
         #: Why each channel fails, as the log was told.
         self._faults: dict[int, str] = {}
         self.fence = Fence(tools.run_dir)
+        self._fault_file = FaultFile(tools.run_dir)
 
     def stop(self) -> None:
         """Leave the loop; what plays, plays on."""
@@ -96,6 +98,9 @@ class Supervisor:
                     if now.mono - touched >= TICK:
                         touched = now.mono
                         (self.tools.run_dir / ALIVE).touch()
+                        late = clock() - began
+                        if exchange is not None and late > OVERDUE:
+                            self._fault_file.failed(now.wall - late, "")
                         if not wake.heard(self.tools.run_dir):
                             # Somebody has cleared the run directory.
                             loop.remove_reader(door)
@@ -175,8 +180,10 @@ class Supervisor:
         """
         if (error := exchange.exception()) is not None:
             log.error("ledger.failed", error=str(error), kept=len(sent))
+            self._fault_file.failed(now.wall, str(error))
             self._outbox = sent + self._outbox
             return
+        self._fault_file.answered()
         assignments = exchange.result()
         claims = self.ledger.claims
         self.fence.renewed(began, shared=claims.shared)

@@ -136,7 +136,7 @@ def test_node_that_fell_silent_is_missed_and_one_taken_away_is_not(
     rows.node(now - timedelta(minutes=3), name="lost")
     ok, sentence = parts(now)["nodes"]
     assert not ok
-    assert "lost since" in sentence
+    assert "Node lost has not reported since" in sentence
     assert "old" not in sentence
     answer = get("/api/v1/health/detailed")
     assert (answer.status_code, answer.json()["status"]) == (503, "down")
@@ -148,7 +148,7 @@ def test_node_that_plays_is_missed_however_long() -> None:
     Node.objects.update(name="other")
     rows.node(now - timedelta(days=3))
     rows.on_air(rows.channel(), at=now - timedelta(days=3))
-    assert "here since" in parts(now)["nodes"][1]
+    assert "Node here has not reported since" in parts(now)["nodes"][1]
 
 
 # ---- samples ---------------------------------------------------------------------------------

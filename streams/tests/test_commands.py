@@ -40,7 +40,7 @@ def test_start_orders_and_says_so() -> None:
 
 def test_start_says_that_nobody_will_carry_it_out() -> None:
     rows.channel()
-    assert "no playout worker has ever reported" in run("start_channel")
+    assert "no playout worker runs on this machine" in run("start_channel")
 
 
 def test_start_twice_says_already_on_air() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from streams.playout import ledger, process
-from streams.playout.supervisor import ALIVE, OUTBOX, remembered
+from streams.playout.supervisor import OUTBOX, remembered
+from streams.playout.witness import ALIVE, read
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Book, Engine, assignment
 from streams.tests.bench.waiting import until
@@ -103,8 +104,23 @@ def test_a_ledger_that_hangs_is_no_reason_to_start_the_cluster_anew(
         canary = engine.run_dir / ALIVE
         touched = canary.stat().st_mtime
         until(lambda: canary.stat().st_mtime > touched + 3, 60, "it is touched all the same")
+        until(lambda: read(engine.run_dir).fault, 60, "the machine knows that nothing answers")
     finally:
         gate.set()
+    until(lambda: read(engine.run_dir).fault is None, 60, "it answers again")
+
+
+def test_why_the_ledger_fails_is_known_on_the_machine(engine: Engine, book: Book) -> None:
+    engine.start()
+    engine.until_state("on_air")
+
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    book.trouble = full
+    until(lambda: (fault := read(engine.run_dir).fault) and "No space" in fault.error, 60, "it")
+    book.trouble = lambda: None
+    until(lambda: read(engine.run_dir).fault is None, 60, "it answers again")
 
 
 def test_history_outlives_samples_while_the_ledger_is_away() -> None:

@@ -58,9 +58,7 @@ def test_what_a_dead_worker_wrote_is_not_repeated() -> None:
     one = told.channels[0]
 
     assert (told.status, one.state) == ("down", "unknown")
-    assert one.cause.startswith(
-        "Unknown: no playout worker has reported since 2026-03-01 02:55"
-    )
+    assert one.cause.startswith("Unknown: node here has not reported since 2026-03-01 02:55")
     assert one.now is None
     assert one.bitrate is None
     assert one.outputs[0].state == "unknown"

@@ -9,7 +9,8 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
-from streams.health.report import ChannelReport, Report, clock, report
+from streams.health.report import ChannelReport, Report, report
+from streams.health.silence import clock
 from streams.health.words import bitrate, duration
 from streams.management.channel_command import ChannelCommand
 

@@ -19,6 +19,7 @@ from django_q.tasks import async_task
 
 from media_library.downloads import attempt
 from media_library.tasks import sweep_downloads
+from streams.playout.witness import ALIVE
 from streamsite.cluster import CANARY_TASK, Care, run
 from streamsite.priority import step_back
 
@@ -52,8 +53,6 @@ TASKS: Final = frozenset(
         "streams.tasks.supervise_node",
     }
 )
-#: Touched by the supervisor at every tick.
-PLAYOUT_CANARY: Final = "playout.alive"
 #: Seconds; rung for each minute, and touched by each download as it goes on.
 DOWNLOADS_SILENCE: Final = 3600.0
 
@@ -83,7 +82,7 @@ def playout_care() -> Care:
     """One worker, which runs the supervisor from its birth to its death."""
     post_spawn.connect(start_supervisor)
     # A stop has nothing to wait for: what plays, plays on.
-    return Care(patience=0.5, canary=settings.RUN_DIR / PLAYOUT_CANARY, silence=60)
+    return Care(patience=0.5, canary=settings.RUN_DIR / ALIVE, silence=60)
 
 
 def jobs_care() -> Care:
