@@ -190,7 +190,7 @@ class Channel(models.Model):
     )
     live_debounce = models.PositiveSmallIntegerField(
         "goes over after",
-        default=3,
+        default=2,
         validators=[MaxValueValidator(30)],
         help_text="Seconds for which a live feed must have come. If there is no picture two "
         "seconds later, viewers see that somebody goes live soon.",

@@ -161,7 +161,7 @@ class Channel:
             grown = self.window.look()
             if self.fenced:
                 self._fence(now)
-            elif self.window.ready or self.pushers.plans:
+            elif self.window.deep or self.pushers.plans:
                 self.pushers.want(self.assignment.plan.outputs, now.mono)
             if grown:
                 self.pushers.offer(now.mono)

@@ -17,6 +17,7 @@ from media_library.location import LocalFile, Location
 from streams.playout.item import Mode, Turn
 from streams.playout.plan import OutputPlan, Policy, SourceError
 from streams.playout.takeover import LiveFeed
+from streams.playout.window import SEGMENTS_BEHIND
 from streamsite.secret import Secret, has_control_characters
 
 
@@ -389,11 +390,6 @@ def hub(
         str(hls / f"{name}-%08d.ts"),
         str(hls / "live.m3u8"),
     )
-
-
-#: Segments behind the newest at which a pusher begins. With one it runs dry whenever a segment
-#: is late; FFmpeg's own three are later on air for nothing.
-SEGMENTS_BEHIND: Final = 2
 
 
 def pusher(ffmpeg: str, port: int, hls: Path, output: OutputPlan, policy: Policy) -> Command:

@@ -246,7 +246,7 @@ class Pushers:
         if plan.fault:
             self._step(pk, machine.Exited(plan.fault), now)
             return
-        behind = window.behind(self.hls / "live.m3u8", time.time(), commands.SEGMENTS_BEHIND)
+        behind = window.behind(self.hls / "live.m3u8", time.time(), window.SEGMENTS_BEHIND)
         try:
             sock = process.progress_socket()
             port = sock.getsockname()[1]

@@ -91,7 +91,7 @@ class Wish:
     #: The programme was taken back by hand.
     returned: bool = False
     #: Seconds that a feed has to last before it is on.
-    debounce: float = 3.0
+    debounce: float = 2.0
     #: Seconds for which a lost feed is waited for.
     hold: float = 20.0
 

@@ -11,6 +11,11 @@ import structlog
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+#: Segments behind the newest at which a pusher begins. FFmpeg's HLS reader looks for new ones a
+#: segment's length after its last look, and up to 0.1 s late each time: with less than two
+#: ahead of it the pauses between them grow to nearly the length of one. FFmpeg's own three are
+#: later on air for nothing.
+SEGMENTS_BEHIND: Final = 2
 _SEGMENT: Final = re.compile(r"#EXTINF:([0-9.]+),[^\n]*\n([^#\n]+)\n")
 
 
@@ -52,6 +57,9 @@ class Window:
         self.playlist = folder / "live.m3u8"
         #: There is a segment to show.
         self.ready = False
+        #: There are as many as a pusher begins behind: one that began at the first of all would
+        #: be too close to the newest for as long as its session lasts.
+        self.deep = False
         #: Name of the newest segment.
         self.newest = ""
         self._seen = 0
@@ -80,10 +88,11 @@ class Window:
                 return
             segments = _SEGMENT.findall(self.playlist.read_text())
         except OSError:
-            self.ready = False
+            self.ready = self.deep = False
             return
         self._seen = changed
         self.ready = bool(segments)
+        self.deep = len(segments) >= SEGMENTS_BEHIND
         self.newest = segments[-1][1] if segments else ""
         self._bitrate = self._measure(segments[-3:])
 
@@ -94,7 +103,7 @@ class Window:
     def clear(self) -> None:
         for path in self.folder.iterdir():
             path.unlink(missing_ok=True)
-        self.ready = False
+        self.ready = self.deep = False
 
     def _measure(self, segments: list[tuple[str, str]]) -> int | None:
         try:

@@ -56,14 +56,14 @@ def good(began: float = 0, moved: float = 100) -> Signal:
 
 def test_a_feed_is_on_after_the_debounce_and_not_before() -> None:
     signals = {1: good(moved=3)}
-    assert decide(State(), wish(ADA), signals, 2.9).shown is Shown.PROGRAMME
-    state = decide(State(), wish(ADA), signals, 3)
+    assert decide(State(), wish(ADA), signals, 1.9).shown is Shown.PROGRAMME
+    state = decide(State(), wish(ADA), signals, 2)
     assert (state.shown, state.stream) == (Shown.LIVE, 1)
 
 
 def test_one_that_has_no_picture_is_announced_and_given_up() -> None:
     dark = {1: Signal(0, picture=False, moved=0)}
-    due = 3 + GRACE
+    due = 2 + GRACE
     assert decide(State(), wish(ADA), dark, due - 0.1).shown is Shown.PROGRAMME
     soon = decide(State(), wish(ADA), dark, due)
     assert soon.shown is Shown.SOON

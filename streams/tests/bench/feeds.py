@@ -33,7 +33,7 @@ class LiveBook(Book):
     """A ledger whose wish is what is live at the ingest server."""
 
     hold: float = 20.0
-    debounce: float = 3.0
+    debounce: float = 2.0
     live: LiveFeed | None = None
     finished: frozenset[int] = frozenset()
 
