@@ -59,7 +59,7 @@ from streams.api import (
 )
 from streams.blocks import BlockRefusedError
 from streams.topics import CHANNELS
-from streamsite import key_routes, problems, webhook_routes
+from streamsite import database_faults, key_routes, problems, webhook_routes
 from streamsite.access import AUTH, route_of
 from streamsite.document import Api, Json
 from streamsite.middleware import request_id
@@ -226,7 +226,11 @@ def _clash(request: HttpRequest, error: IntegrityError) -> HttpResponse:
 
 def _no_database(request: HttpRequest, error: OperationalError) -> HttpResponse:
     log.error("api.no_database", error=type(error).__name__)
-    return problem(request, Kind.UNAVAILABLE, "The database can't be used now: try again.")
+    cause = database_faults.meaning(str(error))
+    said = (
+        f"The database can't be used now: {cause}." if cause else "The database can't be used."
+    )
+    return problem(request, Kind.UNAVAILABLE, said)
 
 
 #: All that may be raised in a route is answered as a problem.

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import ItemsView
 from types import FrameType
 from typing import Any
 
-from django.http import HttpRequest
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils.datastructures import MultiValueDict
 from django.views.debug import SafeExceptionReporterFilter
+from django.views.defaults import server_error
 
+from streamsite import database_faults
 from streamsite.secret import MASK
 
 
@@ -41,3 +46,15 @@ class ShowNoValues(SafeExceptionReporterFilter):
         return {
             name: f"<{type(value).__name__}>" for name, value in tb_frame.f_locals.items()
         }.items()
+
+
+def page_of_error(request: HttpRequest) -> HttpResponse:
+    """The page for an exception that nobody has handled: 503 where the database refused.
+
+    Django's handler of 500, which it calls while the exception is handled.
+    """
+    error = sys.exception()
+    if not isinstance(error, OperationalError | InterfaceError):
+        return server_error(request)
+    cause = database_faults.meaning(str(error)) or "its error stands in the log"
+    return render(request, "streamsite/no_database.html", {"cause": cause}, status=503)

@@ -4,6 +4,8 @@ from django.views.generic import RedirectView
 
 from streamsite.api import api, first
 
+handler500 = "streamsite.errors.page_of_error"
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("", include("streams.urls")),

@@ -18,32 +18,13 @@ from django.utils import timezone
 
 from streams.playout import witness
 from streams.playout.witness import LedgerFault
+from streamsite import database_faults
 
 #: A supervisor touches its file every 2 s and its lease lasts 15 s.
 FRESH: Final = timedelta(seconds=15)
 #: Bytes; with less free a database can't grow by a page and its journal.
 FULL: Final = 1_000_000
 
-#: What SQLite and PostgreSQL say, in lower case, and what it means. Of the first that fits.
-_MEANINGS: Final = (
-    (
-        ("disk is full", "no space left on device", "could not extend file"),
-        "the database's disk is full: make room on it",
-    ),
-    (("readonly database", "read-only transaction"), "the database is read-only"),
-    (("disk i/o error", "input/output error"), "the database's disk reports errors"),
-    (("unable to open database file",), "the database's file can't be opened"),
-    (("database is locked",), "another process keeps the database locked"),
-    (
-        ("malformed", "not a database"),
-        "the database's file is damaged: stop the services and restore a backup",
-    ),
-    (("no such table", "no such column", "does not exist"), "it was not migrated: run migrate"),
-    (("connection refused",), "nothing answers at the database's address: see that it runs"),
-    (("password authentication failed",), "the database refuses the password"),
-    (("too many clients", "too many connections"), "the database has no connection left"),
-)
-NO_ANSWER: Final = "the database does not answer"
 UNKNOWN_FAULT: Final = "the log of the playout service has the error (ledger.failed)"
 
 
@@ -90,14 +71,8 @@ def clock(moment: datetime | None, zone: tzinfo | None = None) -> str:
 
 
 def meaning(error: str) -> str:
-    """What an error of the database means, in the middle of a sentence."""
-    if not error:
-        return NO_ANSWER
-    lower = error.lower()
-    for signs, sentence in _MEANINGS:
-        if any(sign in lower for sign in signs):
-            return sentence
-    return UNKNOWN_FAULT
+    """What a fault of the ledger means, in the middle of a sentence."""
+    return database_faults.meaning(error) or UNKNOWN_FAULT
 
 
 def sentence(

@@ -15,11 +15,12 @@ import pytest
 from streams.health import silence
 from streams.health.detailed import detailed
 from streams.health.report import report
-from streams.health.silence import NO_ANSWER, UNKNOWN_FAULT, Here, meaning, sentence
+from streams.health.silence import UNKNOWN_FAULT, Here, meaning, sentence
 from streams.models import Channel
 from streams.playout import witness
 from streams.playout.witness import FaultFile, LedgerFault
 from streams.tests import rows
+from streamsite.database_faults import NO_ANSWER
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 OLD = NOW - timedelta(minutes=5)

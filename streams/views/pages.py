@@ -21,6 +21,7 @@ from streams.health.preflight import findings
 from streams.health.report import report
 from streams.hours import outlooks
 from streams.models import Channel, LogLine
+from streamsite import database_faults
 from streamsite.answers import say, staff, unless_seen
 from streamsite.untrusted import number
 
@@ -40,8 +41,12 @@ def in_public() -> tuple[int, dict[str, Any]]:
     """What everybody may know: 200, or 503 when a channel ordered on is off the air."""
     try:
         told = {"cause": "", **report(timezone.now()).public()}
-    except DatabaseError:
-        told = {"status": "down", "channels": [], "cause": "The database can't be read."}
+    except DatabaseError as error:
+        cause = database_faults.meaning(str(error))
+        said = (
+            f"The database can't be read: {cause}." if cause else "The database can't be read."
+        )
+        told = {"status": "down", "channels": [], "cause": said}
     return 503 if told["status"] == "down" else 200, told
 
 
