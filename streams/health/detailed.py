@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import structlog
 from django.conf import settings
 from django.core.cache import cache
 from django.db import DatabaseError, connection
@@ -21,7 +22,10 @@ from streams.health.report import report
 from streams.health.silence import FRESH, Here, clock
 from streams.health.words import span
 from streams.models import Channel, Node
+from streamsite import database_faults
 from streamsite.cluster import CANARY_TASK
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: The jobs cluster runs its canary once a minute: after this nobody does.
 SILENCE: Final = timedelta(minutes=5)
@@ -81,8 +85,10 @@ def _database(_now: datetime) -> tuple[bool, str]:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except DatabaseError:
-        return False, f"{name} can't be read: see that it runs, and that DATABASE_URL is right."
+    except DatabaseError as error:
+        cause = database_faults.meaning(str(error)) or "the log of the web has the error"
+        log.warning("health.database", error=str(error))
+        return False, f"{name} can't be read: {cause}."
     if (fault := silence.look().fault) is not None:
         since = clock(datetime.fromtimestamp(fault.since, UTC))
         return False, (

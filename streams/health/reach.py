@@ -35,7 +35,7 @@ def _waited(row: Output, answer: Future[str]) -> str:
         return answer.result(timeout=2 * PATIENCE + 1)
     except TimeoutError:
         host = urlsplit(row.address).hostname
-        return f"Output “{row.name}”: no name server says where {host} is. It is tried again."
+        return f"Output “{row.name}”: whether {host} can be reached was not known in time."
 
 
 def fault(name: str, address: str) -> str:
@@ -47,11 +47,12 @@ def fault(name: str, address: str) -> str:
     host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        if error.errno in {socket.EAI_NONAME, socket.EAI_NODATA}:
+            return f"Output “{name}”: there is no {host}, say the name servers. See its address."
+        return f"Output “{name}”: the name {host} was not found out ({error.strerror})."
     except (OSError, UnicodeError):
-        return (
-            f"Output “{name}”: there is no {host}, says the name server. Look at its address, "
-            "and at this machine's network."
-        )
+        return f"Output “{name}”: {host} is no name of a host. See its address."
     if parts.scheme == "srt":
         return ""
     why = ""

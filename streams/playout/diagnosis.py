@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 _PUSHER: Final = (
     (
         "Connection refused",
-        "The server refused the connection: it is down, or the port is wrong.",
+        "Nothing takes the connection at that address: see that the server runs and that the port "
+        "is right.",
     ),
     ("Connection timed out", "The server did not answer in time."),
     ("Failed to resolve hostname", "The server's name can't be resolved: check the address."),
-    ("Network is unreachable", "This machine has no network."),
+    ("Network is unreachable", "This machine has no way into the server's network."),
     ("No route to host", "There is no way to the server from this machine."),
     ("Already publishing", "Somebody is publishing with this key already."),
     ("Server error", "The server refused the stream: check the stream key."),

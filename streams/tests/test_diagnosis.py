@@ -17,7 +17,8 @@ SIGNED = (
         (
             1,
             ["[tcp @ 0x55] [error] Connection to tcp://h:1935 failed: Connection refused"],
-            "The server refused the connection: it is down, or the port is wrong.",
+            "Nothing takes the connection at that address: see that the server runs and that the "
+            "port is right.",
         ),
         (1, ["[rtmp @ 0x5] [error] Server error: nope"], "check the stream key"),
         (1, ["[tcp @ 0x5] [error] Failed to resolve hostname x: Name"], "can't be resolved"),
