@@ -3,8 +3,9 @@
     python -m streams.tests.bench_channels [CHANNELS [SECONDS [LENGTH]]]
 
 CHANNELS (50) channels are started in the same moment on this machine, with prepared items of
-LENGTH (120) s, and play for SECONDS (300). Printed is how many items were on air, how many of
-them were cut or failed, how often something stood in, and how long the start took.
+LENGTH (120) s, each to a recording RTMP server, and play for SECONDS (300). Printed is how many
+items were on air, how many of them were cut or failed, how often something stood in, and how
+long the start took.
 """
 
 from __future__ import annotations
@@ -19,9 +20,15 @@ from pathlib import Path
 
 from streams.playout.item import Kind
 from streams.playout.ledger import Aired, IncidentOpened, RunOnAir
+from streams.playout.plan import OutputPlan
 from streams.tests.bench import clips
 from streams.tests.bench.engine import Book, Engine, assignment, programme
+from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
+from streamsite.secret import Secret
+
+#: Where Debian has it.
+MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
 
 
 def main(channels: int = 50, seconds: int = 300, length: int = 120) -> int:
@@ -34,10 +41,19 @@ def main(channels: int = 50, seconds: int = 300, length: int = 120) -> int:
         one = assignment(*made, slate=slate)
         items = [entry.item for entry in one.plan.programme.base.entries]
         book = Book()
+        server = RtmpServer(folder / "rtmp", MODULE)
+        server.start()
         for pk in range(1, channels + 1):
             # Not all in the same order, nor ending in the same second.
             listed = items if pk % 2 else items[::-1]
-            plan = replace(one.plan, pk=pk, slug=f"c{pk}", programme=programme(*listed))
+            output = OutputPlan(pk, "Main", server.address, Secret(f"k{pk}"), "1")
+            plan = replace(
+                one.plan,
+                pk=pk,
+                slug=f"c{pk}",
+                programme=programme(*listed),
+                outputs=(output,),
+            )
             book.assignments[pk] = replace(one, plan=plan, run=pk)
         engine = Engine(folder / "run", book)
         began, load = time.monotonic(), os.getloadavg()[0]
@@ -52,8 +68,10 @@ def main(channels: int = 50, seconds: int = 300, length: int = 120) -> int:
             time.sleep(seconds)  # the span that is looked at
             engine.alive()
             notes = list(book.notes)
+            sessions = sum(server.sessions(f"k{pk}") for pk in book.assignments)
         finally:
             engine.end()
+            server.stop()
     aired = [note for note in notes if isinstance(note, Aired)]
     endings = Counter(note.previous_ending for note in aired if note.previous_ending)
     stood_in = sum(note.turn.item.kind is not Kind.ITEM for note in aired)
@@ -63,6 +81,7 @@ def main(channels: int = 50, seconds: int = 300, length: int = 120) -> int:
         f"on air after {started:.1f} s, then watched for {seconds} s",
         f"items on air: {len(aired) - stood_in}, stood in: {stood_in}",
         f"endings: {dict(endings)}",
+        f"RTMP sessions: {sessions}",
         f"incidents: {dict(causes)}",
     ):
         print(line)  # noqa: T201
