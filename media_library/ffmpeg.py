@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from media_library.location import LocalFile, Location, SignedUrl
+from streamsite import tls
 from streamsite.priority import session_steps_back
 
 #: Containers a file of the library may be. Without this list an HLS playlist renamed .mp4
@@ -111,6 +112,8 @@ def opened(
                 end = window.start + window.seconds
                 directives += f"inpoint {window.start:.3f}\noutpoint {end:.3f}\n"
             plain = url.reveal()
+            if plain.startswith("https:"):
+                directives = tls.directives() + directives
             protocols = "file,https,tls,tcp" + (",http" if plain.startswith("http:") else "")
             quoted = plain.replace("'", r"'\''")
             reader, writer = os.pipe()
@@ -292,5 +295,6 @@ def _last_words(complaint: str) -> str:
     But which container it found and may not open is said there, and not again at the end.
     """
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
-    refused = [line for line in lines if NOT_LISTED in line or NOT_NAMED in line]
+    telling = (NOT_LISTED, NOT_NAMED, *tls.REFUSALS)
+    refused = [line for line in lines if any(mark in line for mark in telling)]
     return (refused or lines)[-1][:300] if lines else ""

@@ -184,6 +184,11 @@ def _fault(words: str) -> ProbeError:
         return NotMediaError(
             f"It is no film this library knows, but {what}. Convert it to MP4 first."
         )
+    if any(mark in words for mark in tls.REFUSALS):
+        return NotReadableError(
+            "It can't be read: the certificate of the storage can't be verified. Add its "
+            "authority to this machine's certificates."
+        )
     if any(word in words for word in _WAY):
         # The words name the place; a place on a descriptor says nothing, a path may help.
         return NotReadableError(f"It can't be read: {_bare(words)}.")

@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 from django.conf import settings
@@ -20,7 +21,6 @@ from media_library.house import House, lacks
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from media_library.slate import Slate
 from streams.models import Block, Channel, ChannelState, Output
-from streams.outputs.platforms import address_fault, secret_fault
 from streams.playout.item import Item, Kind, Mode
 from streams.playout.plan import OutputPlan, Policy, Tools
 from streams.programme import memory
@@ -241,17 +241,36 @@ def outputs(rows: Iterable[Output]) -> tuple[OutputPlan, ...]:
 
 
 def _output(row: Output) -> OutputPlan:
-    key = row.key or Secret("")
-    fault = secret_fault(key) or address_fault(row.address)
-    known = key.stored if isinstance(key, Unreadable) else key.reveal()
+    key, query = row.key or Secret(""), row.secret_query or Secret("")
+    fault = next((sentence for _, sentence in row.faults if sentence), "")
     after, by = row.roll_over
     return OutputPlan(
         pk=row.pk,
         name=row.name,
         address=row.address,
         key=Secret("") if fault else key,
+        query=Secret("") if fault else query,
+        verify=row.verify_certificate,
         fault=fault,
-        edition=salted_hmac("output", f"{row.address}\n{known}").hexdigest(),
+        edition=_edition(row.address, key, query, verify=not row.unverified),
         roll_after=after.total_seconds(),
         roll_by=by.total_seconds(),
     )
+
+
+def _edition(address: str, key: Secret, query: Secret, *, verify: bool) -> str:
+    """Of the whole address, as it was written before it had secrets of its own.
+
+    So a pusher of an earlier version plays on when they are moved out of its address.
+    """
+    known, asked = (
+        secret.stored if isinstance(secret, Unreadable) else secret.reveal()
+        for secret in (key, query)
+    )
+    parts = urlsplit(address)
+    if parts.scheme != "srt" and known and not parts.path.strip("/"):
+        address, known = f"{address.rstrip('/')}/{known}", ""
+    if asked:
+        address = f"{address}{'&' if parts.query else '?'}{asked}"
+    whole = f"{address}\n{known}" if verify else f"{address}\n{known}\nunverified"
+    return salted_hmac("output", whole).hexdigest()

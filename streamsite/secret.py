@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from typing import Final, Never
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 MASK: Final = "********"
 
@@ -86,6 +86,8 @@ def masked(text: str, secrets: Iterable[Secret]) -> str:
         # Whole it is masked however short it is.
         for part in {value, *(p for p in parts.split() if len(p) >= SHORTEST_PART)}:
             raw = part.encode()
+            # A server may quote it as it understood it.
+            found |= {unquote(part), unquote_plus(part)}
             code = (base64.b64encode(raw), base64.urlsafe_b64encode(raw))
             found |= {part, quote(part), quote(part, safe=""), quote_plus(part)}
             found |= {quote(part, safe="").lower(), *(c.decode().rstrip("=") for c in code)}

@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
@@ -20,6 +20,7 @@ from unfold.admin import ModelAdmin, StackedInline, TabularInline
 
 from streams.actions import wake_supervisor
 from streams.admin.forms import ChannelForm, HoursForm, KeptLogo, OutputForm
+from streams.health.preflight import unverified
 from streams.health.report import report
 from streams.hours import outlooks, overrun
 from streams.models import Channel, OnAirHours, Output, TakeoverRight
@@ -56,8 +57,8 @@ def _on_air(channel: Channel) -> str:
 class OutputInline(TabularInline):  # type: ignore[misc]
     model = Output
     form = OutputForm
-    # To forget a key is a rare thing, done on the output's own page.
-    fields = ("name", "platform", "url", "key", "enabled")
+    # To forget a key, or to trust any certificate, is rare: done on the output's own page.
+    fields = ("name", "platform", "url", "key", "secret_query", "enabled")
     extra = 0
     show_change_link = True
 
@@ -255,7 +256,9 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 @admin.register(Output)
 class OutputAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     form = OutputForm
-    list_display = ("name", "channel", "platform", "address", "has_key", "enabled")
+    list_display = (
+        *("name", "channel", "platform", "address", "has_key", "certificate", "enabled"),
+    )
     list_filter = ("platform", "enabled")
     list_select_related = ("channel",)
     search_fields = ("name", "channel__name")
@@ -266,13 +269,31 @@ class OutputAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         "url",
         "key",
         "forget_key",
+        "secret_query",
+        "forget_secret_query",
+        "verify_certificate",
         "roll_over_hours",
         "enabled",
     )
 
     @admin.display(description="Key", boolean=True)
     def has_key(self, output: Output) -> bool:
-        return bool(output.key)
+        return bool(output.key or output.secret_query)
+
+    @admin.display(description="Certificate")
+    def certificate(self, output: Output) -> str:
+        if not output.address.lower().startswith("rtmps:"):
+            return "—"
+        return "Not verified" if output.unverified else "Verified"
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        output = kwargs.get("obj")
+        if output is not None and output.unverified and request.method == "GET":
+            messages.warning(request, unverified(output))
+        page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return page
 
     def save_model(self, request: HttpRequest, obj: Output, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

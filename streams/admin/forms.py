@@ -263,10 +263,23 @@ class ChannelForm(SeenForm):
         return cleaned
 
 
+#: The secrets of an output: what they are called, and the switch that forgets each.
+OUTPUT_SECRETS: Final = {
+    "key": ("key", "forget_key"),
+    "secret_query": ("secret parameters", "forget_secret_query"),
+}
+
+
 class OutputForm(forms.ModelForm):  # type: ignore[type-arg]
     key = SecretInput(label="Stream key")
     forget_key = forms.BooleanField(
         label="Forget the key", required=False, widget=UnfoldBooleanSwitchWidget
+    )
+    secret_query = SecretInput(
+        label="Secret parameters", help_text=Output._meta.get_field("secret_query").help_text
+    )
+    forget_secret_query = forms.BooleanField(
+        label="Forget the secret parameters", required=False, widget=UnfoldBooleanSwitchWidget
     )
 
     class Meta:
@@ -277,32 +290,46 @@ class OutputForm(forms.ModelForm):  # type: ignore[type-arg]
             "url",
             "key",
             "forget_key",
+            "secret_query",
+            "forget_secret_query",
+            "verify_certificate",
             "roll_over_hours",
             "enabled",
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        stored = bool(self.instance.pk and self.instance.key)
-        self.fields["key"].widget.attrs["placeholder"] = (
-            "Stored, but it can't be read: type it again."
-            if isinstance(self.instance.key, Unreadable)
-            else "Stored. Leave empty to keep it."
-            if stored
-            else "No key is stored."
-        )
-        if not stored:
-            self.fields["forget_key"].disabled = True
+        for name, (called, forget) in OUTPUT_SECRETS.items():
+            value = getattr(self.instance, name)
+            stored = bool(self.instance.pk and value)
+            self.fields[name].widget.attrs["placeholder"] = (
+                "Stored, but it can't be read: type it again."
+                if isinstance(value, Unreadable)
+                else "Stored. Leave empty to keep it."
+                if stored
+                else f"No {called} {'are' if called.endswith('s') else 'is'} stored."
+            )
+            if not stored:
+                self.fields[forget].disabled = True
 
     def clean_key(self) -> Secret:
-        typed = str(self.cleaned_data["key"]).strip()
+        return self._typed("key")
+
+    def clean_secret_query(self) -> Secret:
+        return self._typed("secret_query")
+
+    def _typed(self, name: str) -> Secret:
+        typed = str(self.cleaned_data[name]).strip()
+        if name == "secret_query":
+            typed = typed.lstrip("?&")
         if typed:
             return Secret(typed)
-        kept: Secret = self.instance.key or Secret("")
+        kept: Secret = getattr(self.instance, name) or Secret("")
         return kept
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if cleaned.get("forget_key") and not self.data.get(self.add_prefix("key")):
-            cleaned["key"] = Secret("")
+        for name, (_, forget) in OUTPUT_SECRETS.items():
+            if cleaned.get(forget) and not self.data.get(self.add_prefix(name)):
+                cleaned[name] = Secret("")
         return cleaned

@@ -14,6 +14,7 @@ from ninja import Query, Router, Schema, Status
 from pydantic import Field, StringConstraints
 
 from streams.actions import wake_supervisor
+from streams.health.preflight import unverified
 from streams.health.report import report
 from streams.models import Channel
 from streams.programme.values import Order, Return
@@ -103,7 +104,11 @@ class ChannelStatus(Schema):
 
 
 class OutputDetail(Schema):
-    """The stream key is told by no answer: `has_key` says whether one is stored."""
+    """No answer tells the stream key or the secret parameters: `has_...` says what is stored.
+
+    `verify_certificate`: whether rtmps servers must prove who they are. `warning` is a sentence
+    where one does not, else empty.
+    """
 
     id: int
     channel: str
@@ -114,6 +119,17 @@ class OutputDetail(Schema):
     roll_over_hours: int | None
     enabled: bool
     has_key: bool
+    has_secret_query: bool
+    verify_certificate: bool
+    warning: str
+
+    @staticmethod
+    def resolve_has_secret_query(output: Any) -> bool:
+        return bool(output.secret_query)
+
+    @staticmethod
+    def resolve_warning(output: Any) -> str:
+        return unverified(output) if output.unverified else ""
 
     @staticmethod
     def resolve_channel(output: Any) -> str:

@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints
 from streams.actions import wake_supervisor
 from streams.api.channels import Name, OutputDetail, the_channel
 from streams.models import Output
-from streams.outputs.platforms import LONGEST_SESSION, Platform
+from streams.outputs.platforms import LONGEST_SECRET, LONGEST_SESSION, Platform
 from streamsite.rest import (
     Body,
     Id,
@@ -31,23 +31,33 @@ router = Router(tags=["outputs"])
 
 #: No platform's key is nearly as long.
 Key = Annotated[str, StringConstraints(max_length=500, strip_whitespace=True)]
+Parameters = Annotated[
+    str, StringConstraints(max_length=LONGEST_SECRET, strip_whitespace=True)
+]
 Hours = Annotated[int, Field(ge=1, le=LONGEST_SESSION)]
 
 
 class OutputChange(Body):
-    """What is left out stays as it is. An empty `key` forgets the one that is stored."""
+    """What is left out stays as it is. An empty `key` forgets the one that is stored.
+
+    So does an empty `secret_query`: what the server wants after the "?" of its address, such as
+    `token=…` or, of SRT, `passphrase=…`. Neither belongs in `url`, which is shown.
+    `verify_certificate`: of rtmps addresses.
+    """
 
     name: Name = may_be_left_out()
     platform: Platform = may_be_left_out()
     url: Annotated[str, StringConstraints(max_length=500)] = may_be_left_out()
     key: Key = may_be_left_out()
+    secret_query: Parameters = may_be_left_out()
+    verify_certificate: bool = may_be_left_out()
     roll_over_hours: Hours | None = may_be_left_out()
     enabled: bool = may_be_left_out()
 
     def given(self) -> dict[str, Any]:
         fields = super().given()
-        if "key" in fields:
-            fields["key"] = Secret(fields["key"])
+        for name in {"key", "secret_query"} & fields.keys():
+            fields[name] = Secret(fields[name].lstrip("?&") if name != "key" else fields[name])
         return fields
 
 

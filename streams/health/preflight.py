@@ -16,9 +16,8 @@ from media_library.emptied import emptied
 from media_library.models import MediaItem, Playlist
 from media_library.samples import being_made
 from media_library.storage import unreachable
-from streams.outputs.platforms import PLATFORMS, Platform, address_fault, secret_fault
+from streams.outputs.platforms import PLATFORMS, Platform
 from streams.playout.capability import hides_keys
-from streamsite.secret import Secret
 
 if TYPE_CHECKING:
     from streams.models import Channel, Output
@@ -67,6 +66,7 @@ class Check:
 WELL: Final = {
     "programme": "The playlist has something to play.",
     "outputs": "Every output has an address, and a stream key where it needs one.",
+    "certificates": "Every encrypted connection verifies the server's certificate.",
     "ffmpeg": "FFmpeg is there, and takes stream keys where nobody can read them.",
     "folders": "The disks have room.",
 }
@@ -148,7 +148,11 @@ def _plays(playlist: Playlist) -> bool:
 def goes_somewhere(channel: Channel) -> bool:
     """Whether one of its outputs lacks nothing; of a channel without any: the preview."""
     enabled = list(channel.outputs.filter(enabled=True))
-    complete = [output for output in enabled if not list(_output(output))]
+    complete = [
+        output
+        for output in enabled
+        if not any(finding.stops_the_start for finding in _output(output))
+    ]
     return bool(complete or (channel.preview and not enabled))
 
 
@@ -171,10 +175,19 @@ def _output(output: Output) -> Iterator[Finding]:
             f"Output “{output.name}” has no stream key: {preset.label} shows it on its live "
             "page. Enter it, or disable the output.",
         )
-    if fault := secret_fault(output.key or Secret("")):
-        yield Finding("outputs", f"Output “{output.name}”: {fault}")
-    if fault := address_fault(output.address):
-        yield Finding("outputs", f"Output “{output.name}”: {fault}")
+    for _, fault in output.faults:
+        if fault:
+            yield Finding("outputs", f"Output “{output.name}”: {fault}")
+    if output.unverified:
+        yield Finding("certificates", unverified(output), stops_the_start=False)
+
+
+def unverified(output: Output) -> str:
+    """The warning about an output that trusts whatever answers."""
+    return (
+        f"Output “{output.name}” does not verify the server's certificate: whoever stands "
+        "between can read the stream key. Switch “Verify the certificate” on."
+    )
 
 
 def _ffmpeg(channel: Channel) -> Iterator[Finding]:
@@ -185,8 +198,8 @@ def _ffmpeg(channel: Channel) -> Iterator[Finding]:
             "ffmpeg, or set FFMPEG_PATH.",
         )
         return
-    keyed = [output for output in channel.outputs.filter(enabled=True) if output.key]
-    if keyed and ffmpeg_hides_keys() is False:
+    enabled = channel.outputs.filter(enabled=True)
+    if any(output.key or output.secret_query for output in enabled) and ffmpeg_hides_keys() is False:
         yield Finding("ffmpeg", UNFIT_FFMPEG)
 
 

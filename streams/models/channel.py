@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import cache
 from typing import Any, ClassVar, Final
@@ -21,9 +22,11 @@ from streams.outputs.platforms import (
     PLATFORMS,
     Platform,
     address_fault,
+    query_fault,
     secret_fault,
     session,
     session_fault,
+    srt_path_fault,
 )
 from streams.programme.values import Order as PlayOrder
 from streams.programme.values import Return
@@ -281,9 +284,23 @@ class Output(models.Model):
         "address",
         max_length=500,
         blank=True,
-        help_text="Left empty, the platform's own address is used. Without the key.",
+        help_text="Left empty, the platform's own address is used. It is shown to everybody: "
+        "no key, password or token belongs in it.",
     )
     key = SecretField("stream key", blank=True, default="")
+    secret_query = SecretField(
+        "secret parameters",
+        blank=True,
+        default="",
+        help_text="What your server wants after the “?” of its address, such as token=… or, of "
+        "SRT, passphrase=….",
+    )
+    verify_certificate = models.BooleanField(
+        "verify the certificate",
+        default=True,
+        help_text="Of rtmps:// addresses. Switched off, whoever stands between this machine "
+        "and the server can read the stream key.",
+    )
     roll_over_hours = models.PositiveSmallIntegerField(
         "new session every",
         null=True,
@@ -298,7 +315,17 @@ class Output(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["channel", "name"], name="output_name_is_unique_in_its_channel"
-            )
+            ),
+            models.CheckConstraint(
+                # The rest of the rule is `address_fault`.
+                condition=~models.Q(url__contains="@")
+                & ~models.Q(url__icontains="passphrase=")
+                & ~models.Q(url__icontains="streamid=")
+                & ~models.Q(url__icontains="token="),
+                name="output_address_holds_no_secret",
+                violation_error_message="The address must not hold secrets: put them into the "
+                "stream key or the secret parameters.",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -314,14 +341,36 @@ class Output(models.Model):
         """After how long its session is rolled over: at an item's end, and at the latest."""
         return session(Platform(self.platform), self.roll_over_hours)
 
+    @property
+    def keyed(self) -> bool:
+        """Whether its address needs no secret in it."""
+        preset = PLATFORMS[Platform(self.platform)]
+        return bool(self.key or self.secret_query) or preset.needs_key
+
+    @property
+    def unverified(self) -> bool:
+        """Whether the stream and its key go to a server whose certificate is not verified."""
+        return self.address.lower().startswith("rtmps:") and not self.verify_certificate
+
+    @property
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """What keeps it from being sent, in sentences, each with the field that it is about."""
+        key, query = self.key or Secret(""), self.secret_query or Secret("")
+        yield "url", address_fault(self.address, keyed=self.keyed)
+        yield "key", secret_fault(key)
+        yield "secret_query", query_fault(self.address, query)
+
     def clean(self) -> None:
-        if fault := address_fault(self.address):
+        for name in ("key", "secret_query"):
+            value: Any = getattr(self, name)
+            if isinstance(value, str):
+                setattr(self, name, Secret(value))
+        for name, fault in self.faults:
+            # One that can't be read was not typed here, and stays as it is stored.
+            if fault and not isinstance(getattr(self, name), Unreadable):
+                raise ValidationError({name: fault})
+        if fault := srt_path_fault(self.address):
             raise ValidationError({"url": fault})
-        key: Any = self.key
-        key = Secret(key) if isinstance(key, str) else key
-        # One that can't be read was not typed here, and stays as it is stored.
-        if not isinstance(key, Unreadable) and (fault := secret_fault(key)):
-            raise ValidationError({"key": fault})
         if fault := session_fault(Platform(self.platform), self.roll_over_hours):
             # Of no field: the hours are not in every form in which the platform is chosen.
             raise ValidationError(fault)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from streamsite.secret import Secret, Unreadable, has_control_characters
 
@@ -100,15 +101,68 @@ def secret_fault(key: Secret) -> str:
 
 
 SCHEMES: Final = ("rtmp", "rtmps", "srt")
+#: Parameters of an SRT address that are no secrets, as FFmpeg 5 to 8 know them
+#: (https://ffmpeg.org/ffmpeg-protocols.html#srt).
+SRT_SETTINGS: Final = frozenset(
+    {
+        *("connect_timeout", "enforced_encryption", "ffs", "inputbw", "iptos", "ipttl"),
+        *("kmpreannounce", "kmrefreshrate", "latency", "linger", "lossmaxttl", "maxbw"),
+        *("messageapi", "minversion", "mode", "mss", "nakreport", "oheadbw", "payload_size"),
+        *("pbkeylen", "peerlatency", "pkt_size", "rcvbuf", "rcvlatency", "recv_buffer_size"),
+        *("send_buffer_size", "smoother", "sndbuf", "snddropdelay", "timeout", "tlpktdrop"),
+        *("transtype", "tsbpd"),
+    }
+)
+#: ... and those that are.
+SRT_SECRETS: Final = frozenset({"passphrase", "streamid", "srt_streamid"})
+#: Parameters of an RTMP address that are no secrets: YouTube's backup server has one.
+RTMP_SETTINGS: Final = frozenset({"backup"})
+#: A number or a word: no token hides behind a harmless name.
+_SETTING: Final = re.compile(r"-?\d{1,10}|[a-z]{1,12}")
+#: Characters that FFmpeg takes of a line of secrets (fftools: a line of 1000 bytes).
+LONGEST_SECRET: Final = 900
+#: SRT's bounds for a passphrase (SRTO_PASSPHRASE).
+_PASSPHRASE: Final = (10, 79)
 
 
-def address_fault(address: str) -> str:
-    """What is wrong with an output's address, in a sentence; empty when it can be used."""
+def query_fault(address: str, query: Secret) -> str:
+    """What is wrong with an output's secret parameters, in a sentence; empty when nothing."""
+    if isinstance(query, Unreadable):
+        return (
+            "The stored secret parameters can't be decrypted: type them again, or put the old "
+            "key back into FIELD_KEYS."
+        )
+    text = query.reveal()
+    if has_control_characters(text):
+        return "The secret parameters hold a line break or a control character."
+    if any(char.isspace() for char in text) or "#" in text:
+        return "The secret parameters hold a space or #: write them as in an address, name=value."
+    if len(text) + len(address) > LONGEST_SECRET:
+        return f"Address and secret parameters together are longer than {LONGEST_SECRET} characters."
+    if not text or urlsplit(address).scheme != "srt":
+        return ""
+    given = {name: value for name, _, value in (pair.partition("=") for pair in text.split("&"))}
+    if unknown := [name for name in given if name not in SRT_SETTINGS | SRT_SECRETS]:
+        # What it is called may be a secret that was typed without a name.
+        known = [name for name in unknown if name.isalpha() and given[name]]
+        what = f"no parameter {known[0]}" if known else "only parameters such as passphrase=…"
+        return f"SRT knows {what}: write the passphrase as passphrase=…."
+    least, most = _PASSPHRASE
+    if "passphrase" in given and not least <= len(given["passphrase"]) <= most:
+        return f"A passphrase of SRT has {least} to {most} characters."
+    return ""
+
+
+def address_fault(address: str, *, keyed: bool = True) -> str:
+    """What is wrong with an output's address, in a sentence; empty when it can be used.
+
+    `keyed`: a stream key or secret parameters are stored beside it.
+    """
     if not address:
         return "This platform has no address of its own: type one, such as rtmp://host/app."
-    if has_control_characters(address):
+    if has_control_characters(address) or " " in address:
         # urlsplit() leaves some of them out.
-        return "The address holds a line break or a control character."
+        return "The address holds a space, a line break or a control character."
     try:
         parts = urlsplit(address)
         has_host = bool(parts.hostname)
@@ -119,11 +173,57 @@ def address_fault(address: str) -> str:
         return f"The address must begin with {', '.join(s + '://' for s in SCHEMES)}."
     if not has_host:
         return "The address has no host."
-    if parts.username or parts.password:
-        return "The address must not hold a name or password: put the secret in the stream key."
-    if parts.scheme != "srt" and len([part for part in parts.path.split("/") if part]) != 1:
+    if "@" in parts.netloc:
+        return (
+            "The address must not hold a name or password, for it is shown: put the secret "
+            "into the stream key or the secret parameters."
+        )
+    if "#" in address:
+        return "The address must end before the #."
+    return _query_in_address(parts) or (
+        "" if parts.scheme == "srt" else _rtmp_path_fault(parts, keyed=keyed)
+    )
+
+
+def _query_in_address(parts: SplitResult) -> str:
+    known = SRT_SETTINGS if parts.scheme == "srt" else RTMP_SETTINGS
+    for pair in filter(None, parts.query.split("&")):
+        name, _, value = pair.partition("=")
+        if name in {"streamid", "srt_streamid"} and parts.scheme == "srt":
+            return (
+                "The address must not hold the stream id, for it is shown: put it into the "
+                "stream key, where it is kept secret."
+            )
+        if name not in known or not _SETTING.fullmatch(value):
+            return (
+                "The address must not hold secrets, for it is shown: put what stands after the "
+                "“?”, such as token=… or passphrase=…, into the secret parameters."
+            )
+    return ""
+
+
+def srt_path_fault(address: str) -> str:
+    """Of an address that is being typed: SRT sends no path, so it may be a misplaced key."""
+    parts = urlsplit(address)
+    if parts.scheme == "srt" and parts.path.strip("/"):
+        return (
+            "An SRT address is srt://host:port: put what stands behind it into the stream key."
+        )
+    return ""
+
+
+def _rtmp_path_fault(parts: SplitResult, *, keyed: bool) -> str:
+    words = [part for part in parts.path.split("/") if part]
+    if len(words) > 1:
         return (
             "An RTMP address is rtmp://host/app: one word after the host. "
             "The rest is the stream key and belongs in its own field, where it is kept secret."
         )
+    if words and not keyed:
+        return (
+            "Without a stream key, what stands after the host is one, and is shown: put it "
+            "into the stream key, and leave rtmp://host as the address."
+        )
+    if not words and not keyed:
+        return "An RTMP address is rtmp://host/app: one word after the host."
     return ""

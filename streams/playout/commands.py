@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from media_library.ffmpeg import CONTAINERS
 from media_library.house import SAMPLE_RATE, House
@@ -18,6 +18,7 @@ from streams.playout.item import Mode, Turn
 from streams.playout.plan import OutputPlan, Policy, SourceError
 from streams.playout.takeover import LiveFeed
 from streams.playout.window import SEGMENTS_BEHIND
+from streamsite import tls
 from streamsite.secret import Secret, has_control_characters
 
 
@@ -84,6 +85,7 @@ def _source(location: Location, into: Fraction) -> Command:
         "option reconnect_streamed 1\n"
         "option reconnect_delay_max 5\n"
         "option rw_timeout 10000000\n"
+        f"{tls.directives() if urlsplit(url).scheme == 'https' else ''}"
     )
     return (
         "-f",
@@ -276,6 +278,8 @@ def _listing(feed: LiveFeed) -> str:
         "ffconcat version 1.0\n"
         f"file '{url}'\n"
         f"{limit}"
+        # Of rtsps FFmpeg verifies nothing: the settings let in only this machine's own.
+        f"{tls.directives() if urlsplit(url).scheme == 'rtmps' else ''}"
         f"option analyzeduration {LOOK if feed.has_audio else LOOK_SILENT}\n"
         "option fpsprobesize 0\n"
     )
@@ -393,7 +397,7 @@ def hub(
 
 
 def pusher(ffmpeg: str, port: int, hls: Path, output: OutputPlan, policy: Policy) -> Command:
-    """Sends the channel to one destination. The key stands in a preset on a pipe."""
+    """Sends the channel to one destination. Its secrets stand in a preset on a pipe."""
     return (
         *_common(ffmpeg, port),
         *(("-re",) if policy.paced else ()),
@@ -413,16 +417,45 @@ def pusher(ffmpeg: str, port: int, hls: Path, output: OutputPlan, policy: Policy
 
 def destination(output: OutputPlan) -> Command:
     """The output side of a pusher."""
-    key = output.key.reveal()
-    if has_control_characters(key):
-        raise ValueError("A stream key holds control characters.")
-    if urlsplit(output.address).scheme == "srt":
-        preset = f"streamid={key}\n"
+    key, query = output.key.reveal(), output.query.reveal()
+    if has_control_characters(key + query):
+        raise ValueError("A stream key or secret parameter holds control characters.")
+    parts = urlsplit(output.address)
+    if parts.scheme == "srt":
+        address, options = output.address, _srt(key, query)
         form: tuple[str, ...] = ("-f", "mpegts")
     else:
-        preset = f"rtmp_playpath={key}\n"
+        address, options = _rtmp(parts, key, query)
         # A new sequence header when an item of another encoder begins.
         form = ("-bsf:v", "extract_extradata", "-f", "flv", "-flvflags", "no_duration_filesize")
-    hidden: Command = ("-fpre", Hidden(Secret(preset))) if key else ()
+    preset = "".join(f"{name}={value}\n" for name, value in options.items())
+    hidden: Command = ("-fpre", Hidden(Secret(preset))) if preset else ()
+    trust: Command = ()
+    if parts.scheme == "rtmps":
+        trust = tls.verified() if output.verify else ("-tls_verify", "0")
     # A destination that takes nothing for 15 s is gone.
-    return (*form, *hidden, "-rw_timeout", "15000000", output.address)
+    return (*form, *hidden, *trust, "-rw_timeout", "15000000", address)
+
+
+def _srt(key: str, query: str) -> dict[str, str]:
+    """FFmpeg's options for what would stand behind the "?" of an SRT address."""
+    pairs = (pair.partition("=") for pair in query.split("&") if pair)
+    # As FFmpeg reads it there, where a plus is a space; and what stands there counts.
+    given = {name: value.replace("+", " ") for name, _, value in pairs}
+    return ({"streamid": key} if key else {}) | given
+
+
+def _rtmp(parts: SplitResult, key: str, query: str) -> tuple[str, dict[str, str]]:
+    """The address as it is shown, and FFmpeg's options for the secret rest of it.
+
+    A query belongs to the application in RTMP: it is sent with its name.
+    """
+    application = parts.path.strip("/")
+    if application and not query:
+        return parts.geturl(), {"rtmp_playpath": key} if key else {}
+    path = {"rtmp_playpath": key} if application and key else {}
+    # Of rtmp://host/KEY the key is all there is.
+    name = application or key
+    asked = "&".join(filter(None, (parts.query, query)))
+    whole = f"{name}?{asked}" if asked else name
+    return f"{parts.scheme}://{parts.netloc}", {"rtmp_app": whole, **path}

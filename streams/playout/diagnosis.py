@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
+from streamsite import tls
+
 #: What FFmpeg 5 to 9 print, and what to tell the operator; the first that is found counts.
 _PUSHER: Final = (
     (
@@ -21,7 +23,6 @@ _PUSHER: Final = (
     ("No route to host", "There is no way to the server from this machine."),
     ("Already publishing", "Somebody is publishing with this key already."),
     ("Server error", "The server refused the stream: check the stream key."),
-    ("certificate", "The server's certificate was not accepted."),
     ("Connection reset by peer", "The server closed the connection."),
     ("Broken pipe", "The server closed the connection."),
     ("End of file", "The server closed the connection."),
@@ -75,6 +76,12 @@ _LINE: Final = re.compile(
 
 def pusher(code: int | None, lines: Sequence[str]) -> str:
     """Why a pusher ended."""
+    if why := _certificate(lines):
+        return (
+            f"{why[0].upper()}{why[1:]}. Nothing was sent to it. If it is the right server, add "
+            "its authority to this machine's certificates, or switch off “Verify the "
+            "certificate” in the output."
+        )
     return _first(_PUSHER, lines) or f"The connection ended: {_how(code)}."
 
 
@@ -85,7 +92,7 @@ def hung_up(cause: str) -> bool:
 
 def player(title: str, code: int | None, lines: Sequence[str], *, begun: bool) -> str:
     """Why an item was not played, or not to its end."""
-    reason = _first(_PLAYER, lines) or f"the player {_how(code)}"
+    reason = _certificate(lines) or _first(_PLAYER, lines) or f"the player {_how(code)}"
     return f"{title} was {'cut short' if begun else 'skipped'}: {reason}."
 
 
@@ -152,6 +159,26 @@ def _without_query(found: re.Match[str]) -> str:
     except ValueError:
         return "(address)"
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
+
+
+#: Where a connection by TLS goes: FFmpeg names it after what its TLS library says.
+_TLS_ADDRESS: Final = re.compile(r"\b(?:tls|https|rtmps)://([^\s'\"/?]+)", re.IGNORECASE)
+
+
+def _certificate(lines: Sequence[str]) -> str:
+    """Why a server's certificate was not accepted, as the rest of a sentence; or nothing."""
+    text = "\n".join(lines[-20:])
+    found = next((mark for mark in tls.REFUSALS if mark in text), "")
+    if not found:
+        return ""
+    address = _TLS_ADDRESS.search(text)
+    server = address[1].rpartition("@")[2] if address else "the server"
+    if found == tls.WRONG_NAME:
+        return f"the certificate of {server} can't be verified: it is for another name"
+    return (
+        f"the certificate of {server} can't be verified: it has expired, or no authority that "
+        "this machine trusts has signed it"
+    )
 
 
 def _first(known: Sequence[tuple[str, str]], lines: Sequence[str]) -> str:

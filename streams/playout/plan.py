@@ -19,10 +19,10 @@ from streamsite.secret import Secret
 class OutputPlan:
     pk: int
     name: str
-    #: Without the key.
+    #: Without any secret.
     address: str
     key: Secret = field(default_factory=lambda: Secret(""))
-    #: Differs when address or key differ, and tells nothing of them.
+    #: Differs when address, secrets or `verify` differ, and tells nothing of them.
     edition: str = ""
     #: Seconds after which its session is rolled over, at an item's end ...
     roll_after: float = 0.0
@@ -30,6 +30,15 @@ class OutputPlan:
     roll_by: float = 0.0
     #: Why it can't be sent there, in a sentence; empty when it can.
     fault: str = ""
+    #: Secret parameters, as they would stand behind the "?" of the address.
+    query: Secret = field(default_factory=lambda: Secret(""))
+    #: Whether the server's certificate is verified, where it has one.
+    verify: bool = True
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What no line about it may show."""
+        return self.key, self.query
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class Pushers:
             role.halt(now, self.policy.grace)
             return
         self.plans[output] = plan
-        role.secrets = (plan.key,)
+        role.secrets = plan.secrets
         # By the machine's own clock: another deploy begins no new session, nor does a wall
         # clock that jumps.
         launched = now - process.age(role.process.record)
@@ -261,5 +261,5 @@ class Pushers:
         except (process.SpawnError, OSError) as error:
             self._step(pk, machine.Exited(str(error)), now)
             return
-        self.roles[pk] = Role(started, now, (plan.key,))
+        self.roles[pk] = Role(started, now, plan.secrets)
         self._sent.pop(pk, None)
