@@ -12,6 +12,7 @@ from typing import Any, Final
 from media_library import ffmpeg
 from media_library.ffmpeg import Bounds
 from media_library.location import Location, SignedUrl
+from streamsite import tls
 
 #: Seconds one look may take: a file with its index at the end, over a slow line, needs some.
 PATIENCE: Final = 30.0

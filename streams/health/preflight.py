@@ -182,6 +182,11 @@ def _output(output: Output) -> Iterator[Finding]:
         yield Finding("certificates", unverified(output), stops_the_start=False)
 
 
+def standing(channel: Channel) -> list[Finding]:
+    """What stays worth knowing while it is on air. Nothing is asked that may be away."""
+    return [finding for finding in _outputs(channel) if finding.check == "certificates"]
+
+
 def unverified(output: Output) -> str:
     """The warning about an output that trusts whatever answers."""
     return (

@@ -35,31 +35,26 @@ _SETTING: Final = re.compile(r"-?\d{1,10}|[a-z]{1,12}")
 _APPLICATION: Final = re.compile(r"[a-z]{1,12}\d?")
 
 
-def parted(
-    url: str, *, has_key: bool, wants_key: bool, used: bool
-) -> tuple[str, str, str]:
+def parted(url: str, *, has_key: bool, wants_key: bool) -> tuple[str, str, str]:
     """The address without secrets, and what of it belongs to the key and the parameters.
 
-    `has_key`: a key is stored. `wants_key`: the platform has one for each stream. `used`: it
-    is sent there as it stands.
+    `has_key`: a key is stored. `wants_key`: the platform has one for each stream.
     """
     try:
         parts = urlsplit(url)
     except ValueError:
         # Nothing was ever sent there. Only what the constraint refuses may not stay.
         return ("", "", url) if _refused(url) else (url, "", "")
-    query = [] if _harmless(parts) else [parts.query]
-    if not query and parts.query:
-        kept = f"?{parts.query}"
-    else:
-        kept = ""
+    harmless = _harmless(parts)
+    query = [] if harmless else [parts.query]
+    kept = f"?{parts.query}" if harmless and parts.query else ""
     login, at, place = parts.netloc.rpartition("@")
     if at:
         name, _, password = login.partition(":")
         query.append(f"user={name}&password={password}" if password else f"user={name}")
     path, key = parts.path, ""
     if parts.scheme in {"rtmp", "rtmps"} and not has_key:
-        path, key = _key_in_path(parts.path, wants_key=wants_key, used=used, asked=bool(query))
+        path, key = _key_in_path(parts.path, alone=not wants_key and not query)
     if parts.fragment:
         query.append(parts.fragment)
     address = f"{parts.scheme}://{place}{path}{kept}"
@@ -69,16 +64,12 @@ def parted(
     return address, key, "&".join(filter(None, query))
 
 
-def _key_in_path(
-    path: str, *, wants_key: bool, used: bool, asked: bool
-) -> tuple[str, str]:
+def _key_in_path(path: str, *, alone: bool) -> tuple[str, str]:
+    """`alone`: nothing else is there that would let a stranger not publish."""
     words = [word for word in path.split("/") if word]
     if len(words) > 1:
         return f"/{words[0]}", "/".join(words[1:])
-    if not words or wants_key or asked:
-        return path, ""
-    # It may be an application whose key is still to be typed.
-    if not used and _APPLICATION.fullmatch(words[0]):
+    if not words or not alone or _APPLICATION.fullmatch(words[0]):
         return path, ""
     return "", words[0]
 
@@ -97,12 +88,11 @@ def _refused(address: str) -> bool:
 def move(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     outputs: Any = apps.get_model("streams", "Output")._default_manager  # noqa: SLF001
     rows = outputs.using(schema_editor.connection.alias)
-    for row in rows.exclude(url="").select_related("channel"):
+    for row in rows.exclude(url=""):
         address, key, query = parted(
             row.url,
             has_key=bool(row.key),
             wants_key=row.platform in {"youtube", "youtube_backup", "twitch"},
-            used=row.enabled and row.channel.order == "on",
         )
         if address == row.url:
             continue

@@ -97,6 +97,8 @@ def secret_fault(key: Secret) -> str:
         )
     if has_control_characters(key.reveal()):
         return "The stream key holds a line break or a control character: type it again."
+    if len(key.reveal()) > LONGEST_SECRET:
+        return f"The stream key is longer than {LONGEST_SECRET} characters."
     return ""
 
 
@@ -119,6 +121,8 @@ SRT_SECRETS: Final = frozenset({"passphrase", "streamid", "srt_streamid"})
 RTMP_SETTINGS: Final = frozenset({"backup"})
 #: A number or a word: no token hides behind a harmless name.
 _SETTING: Final = re.compile(r"-?\d{1,10}|[a-z]{1,12}")
+#: The name of an application, such as live, live2 or app, rather than a key.
+_APPLICATION: Final = re.compile(r"[a-z]{1,12}\d?")
 #: Characters that FFmpeg takes of a line of secrets (fftools: a line of 1000 bytes).
 LONGEST_SECRET: Final = 900
 #: SRT's bounds for a passphrase (SRTO_PASSPHRASE).
@@ -219,10 +223,10 @@ def _rtmp_path_fault(parts: SplitResult, *, keyed: bool) -> str:
             "An RTMP address is rtmp://host/app: one word after the host. "
             "The rest is the stream key and belongs in its own field, where it is kept secret."
         )
-    if words and not keyed:
+    if words and not keyed and not _APPLICATION.fullmatch(words[0]):
         return (
-            "Without a stream key, what stands after the host is one, and is shown: put it "
-            "into the stream key, and leave rtmp://host as the address."
+            "Without a stream key, what stands after the host is taken for one, and it is "
+            "shown: put it into the stream key, and leave rtmp://host as the address."
         )
     if not words and not keyed:
         return "An RTMP address is rtmp://host/app: one word after the host."

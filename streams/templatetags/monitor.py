@@ -14,7 +14,7 @@ from media_library.samples import being_made
 from streams import takeovers
 from streams.health import words
 from streams.health.jobs import failing
-from streams.health.preflight import MAKING_SAMPLES, Finding, findings
+from streams.health.preflight import MAKING_SAMPLES, Finding, findings, standing
 from streams.health.report import RETRIED, ChannelReport, report
 from streams.hours import Outlook, outlook, outlooks
 from streams.ingest.report import live
@@ -89,6 +89,11 @@ def report_of(channel: Channel) -> ChannelReport | None:
 @register.simple_tag
 def findings_of(channel: Channel) -> list[Finding]:
     return findings(channel)
+
+
+@register.simple_tag
+def standing_of(channel: Channel) -> list[Finding]:
+    return standing(channel)
 
 
 @register.inclusion_tag("streams/checks.html")

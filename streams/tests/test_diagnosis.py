@@ -22,6 +22,32 @@ SIGNED = (
         ),
         (1, ["[rtmp @ 0x5] [error] Server error: nope"], "check the stream key"),
         (1, ["[tcp @ 0x5] [error] Failed to resolve hostname x: Name"], "can't be resolved"),
+        (
+            1,
+            [
+                "[tls @ 0x5] [error] Peer certificate failed verification",
+                "[rtmps @ 0x5] [error] Cannot open connection tls://live.example:443",
+                "[error] rtmps://live.example: Input/output error",
+            ],
+            "The certificate of live.example:443 can't be verified: it has expired, or no",
+        ),
+        (
+            1,
+            [
+                "[tls @ 0x5] [error] The certificate's owner does not match hostname h.example",
+                "[rtmps @ 0x5] [error] Cannot open connection tls://h.example:443",
+            ],
+            "The certificate of h.example:443 can't be verified: it is for another name.",
+        ),
+        (
+            # As OpenSSL has it.
+            1,
+            [
+                "[tls @ 0x5] [error] error:0A000086:SSL routines::certificate verify failed",
+                "[error] rtmps://h.example/app: Input/output error",
+            ],
+            "The certificate of h.example can't be verified",
+        ),
         (-9, [], "The connection ended: was killed (SIGKILL)."),
         (0, [], "ended by itself"),
     ],
@@ -52,6 +78,17 @@ def test_why_an_item_was_skipped() -> None:
     assert diagnosis.player("A", -9, [], begun=True) == (
         "A was cut short: the player was killed (SIGKILL)."
     )
+
+
+def test_an_item_whose_storage_shows_a_foreign_certificate_was_skipped() -> None:
+    lines = [
+        "[tls @ 0x5] [error] Peer certificate failed verification",
+        f"[concat @ 0x5] [error] Impossible to open '{SIGNED}'",
+        "[error] /dev/fd/7: Input/output error",
+    ]
+    told = diagnosis.player("A", 1, lines, begun=False)
+    assert told.startswith("A was skipped: the certificate of acc.r2.example:8443 can't be ver")
+    assert "deadbeef" not in told
 
 
 def test_what_may_have_broken_off_and_what_is_damaged() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from media_library.ffmpeg import CONTAINERS
 from media_library.house import House
@@ -14,6 +17,7 @@ from streams.playout.commands import Hidden
 from streams.playout.item import Item, Mode, Turn
 from streams.playout.plan import OutputPlan, Policy
 from streams.playout.takeover import LiveFeed
+from streamsite import tls
 from streamsite.secret import Secret
 
 COMMON = (
@@ -56,6 +60,8 @@ def test_a_signed_address_goes_through_a_pipe_with_its_reconnect_flags() -> None
         "option reconnect_streamed 1",
         "option reconnect_delay_max 5",
         "option rw_timeout 10000000",
+        "option tls_verify 1",
+        f"option ca_file '{tls.certificates()}'",
     ]
 
 
@@ -112,6 +118,44 @@ def test_srt_takes_its_key_as_stream_id() -> None:
     assert made[:2] == ("-f", "mpegts")
 
 
+@pytest.mark.parametrize(
+    ("address", "key", "query", "preset", "shown_address"),
+    [
+        # The address, its parameters and the key, where a client would have put them together.
+        ("rtmp://h/app", "", "token=T", "rtmp_app=app?token=T\n", "rtmp://h"),
+        (
+            *("rtmps://h:443/live2?backup=1", "KEY", "token=T&b=/"),
+            *("rtmp_app=live2?backup=1&token=T&b=/\nrtmp_playpath=KEY\n", "rtmps://h:443"),
+        ),
+        ("rtmp://h", "KEY", "", "rtmp_app=KEY\n", "rtmp://h"),
+        ("rtmp://[::1]:1935/", "KEY", "t=1", "rtmp_app=KEY?t=1\n", "rtmp://[::1]:1935"),
+        (
+            *("srt://h:9000?latency=200", "publish:x", "passphrase=long+enough&pbkeylen=32"),
+            "streamid=publish:x\npassphrase=long enough\npbkeylen=32\n",
+            "srt://h:9000?latency=200",
+        ),
+        ("srt://h:9000", "a", "streamid=b", "streamid=b\n", "srt://h:9000"),
+    ],
+)
+def test_secrets_of_an_address_go_through_the_pipe(
+    address: str, key: str, query: str, preset: str, shown_address: str
+) -> None:
+    output = OutputPlan(1, "Main", address, Secret(key), query=Secret(query))
+    made = commands.destination(output)
+    assert made[made.index("-fpre") + 1] == Hidden(Secret(preset))
+    assert made[-1] == shown_address
+
+
+def test_a_certificate_is_verified_unless_the_output_says_otherwise() -> None:
+    output = OutputPlan(1, "Main", "rtmps://h/app", Secret("KEY"))
+    made = shown(commands.destination(output))
+    assert f"-tls_verify 1 -ca_file {tls.certificates()}" in made
+    made = shown(commands.destination(replace(output, verify=False)))
+    assert "-tls_verify 0" in made
+    assert "ca_file" not in made
+    assert "tls" not in shown(commands.destination(replace(output, address="rtmp://h/app")))
+
+
 # ---- live feeds ------------------------------------------------------------------------------
 def listing(url: str, **fields: Any) -> tuple[list[str], str]:
     """What is hidden of a reader's line, and the line."""
@@ -134,6 +178,12 @@ def test_mediamtx_is_read_by_rtsp_over_tcp() -> None:
         "option fpsprobesize 0",
     ]
     assert "-protocol_whitelist file,pipe,rtmp,rtmps,rtsp,rtsps,rtp,tcp,tls,udp" in line
+
+
+def test_an_encrypted_feed_is_verified() -> None:
+    hidden, _ = listing("rtmps://h/live/ada")
+    assert "option tls_verify 1" in hidden
+    assert f"option ca_file '{tls.certificates()}'" in hidden
 
 
 def test_nginx_is_read_by_rtmp() -> None:

@@ -83,6 +83,7 @@ def test_every_check_says_something_when_all_is_well(channel: Channel, listener:
     assert [check.check for check in checks] == [
         "programme",
         "outputs",
+        "certificates",
         "ffmpeg",
         "folders",
         "slate",

@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_safe
 
 from streams.health import history
-from streams.health.preflight import findings
+from streams.health.preflight import findings, standing
 from streams.health.report import report
 from streams.hours import outlooks
 from streams.models import Channel, LogLine
@@ -119,6 +119,6 @@ def monitor(request: HttpRequest, slug: str) -> HttpResponseBase:
         "told": told,
         "now": now,
         # What it lacks matters before the start; asking the storage takes its time.
-        "findings": findings(channel) if told.state == "off" else [],
+        "findings": findings(channel) if told.state == "off" else standing(channel),
     }
     return TemplateResponse(request, "streams/monitor.html", context)
