@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from urllib.parse import urlsplit
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+#: Stands for what is not shown.
+ELLIPSIS: Final = "…"
+#: Parameters that name a page or a video, and let nobody in.
+_HARMLESS: Final = frozenset({"v", "list", "index", "id", "p", "page", "t", "start", "lang"})
 
 
 def place(host: str, port: int) -> str:
@@ -38,3 +44,31 @@ def is_address(url: str) -> bool:
     except ValueError:
         return False
     return known and url.isascii() and url.isprintable() and " " not in url
+
+
+def host_only(url: str) -> str:
+    """An address whose path lets in whoever knows it: `https://host/…`."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ELLIPSIS
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{ELLIPSIS}"
+
+
+def without_secrets(url: str) -> str:
+    """An address to show: without a name, and of its parameters those that name a page."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ELLIPSIS
+    if not parts.netloc:
+        return url.partition("?")[0]
+    shown = [
+        f"{name}={value}"
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        if name in _HARMLESS and value.isascii() and value.isprintable()
+    ]
+    if len(shown) < len(list(filter(None, parts.query.split("&")))):
+        shown.append(ELLIPSIS)
+    query = f"?{'&'.join(shown)}" if shown else ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"

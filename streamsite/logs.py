@@ -11,7 +11,17 @@ import sys
 from typing import Any, Final
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
+
+from streamsite.address import ELLIPSIS
+
+def _without_query(_: object, __: str, event: EventDict) -> EventDict:
+    """A request's line without its parameters: the address of a download may hold a token."""
+    if "request" in event:
+        path, query, _rest = str(event["request"]).partition("?")
+        event["request"] = f"{path}?{ELLIPSIS}" if query else path
+    return event
+
 
 #: What every line gets, whoever wrote it.
 _SHARED: Final[list[Processor]] = [
@@ -19,6 +29,7 @@ _SHARED: Final[list[Processor]] = [
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.stdlib.ExtraAdder(),
+    _without_query,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 ]

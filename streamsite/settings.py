@@ -275,6 +275,11 @@ else:
             f"STORAGE_BUCKET is {STORAGE_BUCKET!r}, which is no bucket's name: copy the name "
             "alone, without spaces, slashes or an address."
         )
+    if set(STORAGE_ENDPOINT_URL) & set("@?#"):
+        raise ImproperlyConfigured(
+            "STORAGE_ENDPOINT_URL must hold no name, password or parameters: keys belong in "
+            "STORAGE_ACCESS_KEY_ID and STORAGE_SECRET_ACCESS_KEY."
+        )
     if urlsplit(STORAGE_ENDPOINT_URL).path:
         raise ImproperlyConfigured(
             "STORAGE_ENDPOINT_URL must end after the host: leave out the bucket's name behind "
@@ -358,6 +363,15 @@ for _name, _url in (
         raise ImproperlyConfigured(
             f"{_name} can't be read: write scheme, host and port, without the stream's path."
         )
+if INGEST_RTSP_URL.startswith("rtsps:") and not is_loopback(
+    urlsplit(INGEST_RTSP_URL).hostname or ""
+):
+    # Tried with 5.1: `tls_verify` does not reach the connection.
+    raise ImproperlyConfigured(
+        "INGEST_RTSP_URL begins with rtsps://, but FFmpeg verifies no certificate there: who "
+        "stands between would get INGEST_READ_TOKEN. Write rtsp://, and lead it through a VPN "
+        "or a TLS tunnel such as stunnel where the ingest server is on another machine."
+    )
 INGEST_RTMP_URL = INGEST_RTMP_URL.rstrip("/")
 INGEST_RTSP_URL = INGEST_RTSP_URL.rstrip("/")
 PUBLIC_INGEST_URL = PUBLIC_INGEST_URL.rstrip("/")
@@ -423,6 +437,11 @@ DOWNLOAD_WAIT_DAYS = env.whole("DOWNLOAD_WAIT_DAYS", 30, 0, 365)
 #: A server that speaks LibreTranslate's API: translates subtitles, where people ask for it.
 LIBRETRANSLATE_URL = env.url("LIBRETRANSLATE_URL", "", ("https://", "http://"))
 LIBRETRANSLATE_KEY = env.secret("LIBRETRANSLATE_KEY")
+if set(LIBRETRANSLATE_URL) & set("@?#"):
+    raise ImproperlyConfigured(
+        "LIBRETRANSLATE_URL must hold no name, password or parameters: the key belongs in "
+        "LIBRETRANSLATE_KEY."
+    )
 #: Updates of yt-dlp take what its makers finished last night.
 YTDLP_NIGHTLY = env.flag("YTDLP_NIGHTLY", default=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django import forms
@@ -28,6 +29,10 @@ _COLOURS = {
 }
 
 
+def _masked(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple("shown_url" if name == "url" else name for name in names)
+
+
 class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
     events = forms.MultipleChoiceField(
         choices=Event.choices, widget=UnfoldAdminCheckboxSelectMultipleWidget
@@ -43,6 +48,27 @@ class EndpointAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     form = EndpointForm
     list_display = ("name", "url", "told_of", "enabled", "created_at")
     actions = ("send_ping", "renew_secret")
+
+    # Who may look, but not change, sees the host: the rest of an address lets one in there.
+    def get_list_display(self, request: HttpRequest) -> Any:
+        names: Any = super().get_list_display(request)
+        return names if self.has_change_permission(request) else _masked(names)
+
+    def get_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> Any:
+        names: Any = super().get_fields(request, obj)
+        may = obj is None or self.has_change_permission(request, obj)
+        return names if may else _masked(names)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        # A filter that is typed into the page's address would find it letter by letter.
+        if lookup.partition("__")[0] == "url" and not self.has_change_permission(request):
+            return False
+        allowed: bool = super().lookup_allowed(lookup, value, request)
+        return allowed
+
+    @admin.display(description="Address")
+    def shown_url(self, endpoint: Endpoint) -> str:
+        return endpoint.shown_url
 
     @admin.display(description="Events")
     def told_of(self, endpoint: Endpoint) -> str:

@@ -12,6 +12,8 @@ from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 from pydantic import Field, StringConstraints
 
+from streamsite.access import caller
+from streamsite.levels import API, rule_of
 from streamsite.problems import Kind, ProblemError
 from streamsite.rest import (
     Body,
@@ -41,7 +43,10 @@ Events = Annotated[list[Event], Field(max_length=len(Event))]
 
 
 class WebhookDetail(Told):
-    """The secret with which it is signed is told once."""
+    """The secret with which it is signed is told once.
+
+    `url` is whole for those who may change it; for all others it ends behind the host.
+    """
 
     id: int
     name: str
@@ -111,7 +116,16 @@ def listed(request: HttpRequest, asked: Query[WebhookFilter]) -> dict[str, Any]:
     rows = Endpoint.objects.defer("secret")
     if asked.enabled is not None:
         rows = rows.filter(enabled=asked.enabled)
-    return paged(rows, "name", asked)
+    page = paged(rows, "name", asked)
+    return page | {"items": [_masked(request, row) for row in page["items"]]}
+
+
+def _masked(request: HttpRequest, row: Endpoint) -> Endpoint:
+    """The row as the caller may see it. It is not saved."""
+    rule = rule_of("PATCH", f"{API}webhooks/{{id}}")
+    if rule is None or not caller(request).may(rule):
+        row.url = row.shown_url
+    return row
 
 
 @endpoints.post("", response={201: WebhookSecret}, summary="A new webhook")
@@ -122,7 +136,7 @@ def create(request: HttpRequest, asked: NewWebhook) -> Status[Endpoint]:
 
 @endpoints.get("/{id}", response=WebhookDetail, summary="One webhook")
 def one(request: HttpRequest, id: Id) -> Endpoint:
-    return get_object_or_404(Endpoint, pk=id)
+    return _masked(request, get_object_or_404(Endpoint, pk=id))
 
 
 @endpoints.patch("/{id}", response=WebhookDetail, summary="Change it")

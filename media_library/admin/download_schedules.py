@@ -20,6 +20,7 @@ from media_library.downloads import jobs
 from media_library.downloads.options import Options
 from media_library.models import DownloadSchedule
 from media_library.views.downloads import OptionsForm, order_of
+from streamsite.address import without_secrets
 from streamsite.history import WithKeys
 
 #: What people write; a worker writes the rest of the row at the same time.
@@ -71,7 +72,16 @@ WANTED = tuple(OptionsForm.base_fields)
 @admin.register(DownloadSchedule)
 class DownloadScheduleAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     form = ScheduleForm
-    list_display = ("name", "url", "every", "enabled", "looked_at", "next_at", "found", "fault")
+    list_display = (
+        "name",
+        "shown_url",
+        "every",
+        "enabled",
+        "looked_at",
+        "next_at",
+        "found",
+        "fault",
+    )
     list_filter = ("enabled",)
     empty_value_display = words.NOTHING
     readonly_fields = ("looked_at", "next_at", "found", "fault")
@@ -83,7 +93,22 @@ class DownloadScheduleAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
     def get_fieldsets(self, request: HttpRequest, obj: DownloadSchedule | None = None) -> Any:
         """Of a new one nothing can have come yet."""
-        return self.fieldsets if obj is not None else self.fieldsets[:-1]
+        if obj is None:
+            return self.fieldsets[:-1]
+        if self.has_change_permission(request, obj):
+            return self.fieldsets
+        shown = tuple("shown_url" if name == "url" else name for name in PEOPLES)
+        return ((None, {"fields": shown}), *self.fieldsets[1:])
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        if lookup.partition("__")[0] == "url" and not self.has_change_permission(request):
+            return False
+        allowed: bool = super().lookup_allowed(lookup, value, request)
+        return allowed
+
+    @admin.display(description="Address", ordering="name")
+    def shown_url(self, schedule: DownloadSchedule) -> str:
+        return without_secrets(schedule.url)
 
     @admin.display(description="Every", ordering="every_hours")
     def every(self, schedule: DownloadSchedule) -> str:

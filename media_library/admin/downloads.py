@@ -42,6 +42,11 @@ class _ReadOnly(ModelAdmin):  # type: ignore[misc]
         return False
 
 
+def _may_order(request: HttpRequest) -> bool:
+    may: bool = request.user.has_perm("media_library.change_downloadjob")
+    return may
+
+
 @admin.register(DownloadJob)
 class DownloadJobAdmin(WithKeys, _ReadOnly):
     list_display = ("named", "state", "site", "size", "asked_by", "made_at")
@@ -53,12 +58,31 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
     list_before_template = "media_library/downloads_before.html"
     change_form_outer_before_template = "media_library/download_job_before.html"
     fields = (
-        *("url", "page", "became", "note", "fault", "warned", "percent", "got", "size"),
+        *(
+            "shown_url",
+            "shown_page",
+            "became",
+            "note",
+            "fault",
+            "warned",
+            "percent",
+            "got",
+            "size",
+        ),
         *("item_link", "kept", "extractor", "video_id", "uploader", "licence", "rights"),
         *("batch", "schedule", "asked_by", "made_at", "started_at", "ended_at", "attempts"),
         *("tool_version", "wanted"),
     )
-    readonly_fields = ("became", "warned", "size", "item_link", "kept", "wanted")
+    readonly_fields = (
+        "shown_url",
+        "shown_page",
+        "became",
+        "warned",
+        "size",
+        "item_link",
+        "kept",
+        "wanted",
+    )
 
     def changelist_view(
         self, request: HttpRequest, extra_context: Any = None
@@ -80,10 +104,31 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
 
     def get_fields(self, request: HttpRequest, obj: DownloadJob | None = None) -> Any:
         """What is known of it: most jobs have neither warnings nor a licence."""
-        return [name for name in self.fields if obj is None or self._known(obj, name)]
+        names = [name for name in self.fields if obj is None or self._known(obj, name)]
+        # Whole only for those who may try it again.
+        whole = {"shown_url": "url", "shown_page": "page"} if _may_order(request) else {}
+        return [whole.get(name, name) for name in names]
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        # What can be searched for can be found letter by letter.
+        return self.search_fields if _may_order(request) else ("title",)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        if lookup.partition("__")[0] in {"url", "page"} and not _may_order(request):
+            return False
+        allowed: bool = super().lookup_allowed(lookup, value, request)
+        return allowed
+
+    @admin.display(description="Address")
+    def shown_url(self, job: DownloadJob) -> str:
+        return job.shown_url
+
+    @admin.display(description="Page")
+    def shown_page(self, job: DownloadJob) -> str:
+        return job.shown_page
 
     def _known(self, job: DownloadJob, name: str) -> bool:
-        if name == "page" and job.page == job.url:
+        if name == "shown_page" and job.page == job.url:
             return False
         said = getattr(self, name)(job) if name in self.readonly_fields else getattr(job, name)
         return bool(said) and said != words.NOTHING
@@ -95,7 +140,7 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
     @admin.display(description="Video", ordering="title")
     def named(self, job: DownloadJob) -> SafeString:
         # Without a title its address is its name; and why it failed is what people look for.
-        lines = (job.url if job.title else "", job.fault)
+        lines = (job.shown_url if job.title else "", job.fault)
         more = format_html_join(
             "", '<span class="lib-key">{}</span>', ((line,) for line in lines if line)
         )

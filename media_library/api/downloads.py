@@ -36,7 +36,7 @@ from media_library.downloads.preview import BusyError
 from media_library.location import LocalFile
 from media_library.models import DownloadBatch, DownloadJob
 from streamsite.access import Caller, caller
-from streamsite.levels import Level
+from streamsite.levels import API, Level, rule_of
 from streamsite.problems import Kind, ProblemError
 from streamsite.rest import Id, Page, noted, paged
 
@@ -61,6 +61,14 @@ def seen_by(who: Caller) -> QuerySet[DownloadJob]:
     if who.key is not None and not who.key.may.includes(Level.ADMIN):
         return DownloadJob.objects.filter(owner=f"key:{who.key.pk}")
     return DownloadJob.objects.all()
+
+
+def _shown(request: HttpRequest, job: DownloadJob) -> DownloadJob:
+    """As the caller may see it, not to be saved: only those who may order see tokens."""
+    rule = rule_of("POST", f"{API}retry/{{id}}")
+    if rule is None or not caller(request).may(rule):
+        job.url = job.shown_url
+    return job
 
 
 @router.post(
@@ -106,7 +114,7 @@ def _options(asked: WantedOptions) -> Options:
 
 @router.get("/status/{id}", response=JobDetail, summary="How far a download is")
 def status(request: HttpRequest, id: Id) -> DownloadJob:
-    return get_object_or_404(seen_by(caller(request)), pk=id)
+    return _shown(request, get_object_or_404(seen_by(caller(request)), pk=id))
 
 
 @router.get("/jobs", response=Page[JobDetail], summary="Downloads, the newest first")
@@ -120,7 +128,8 @@ def listed(request: HttpRequest, asked: Query[JobFilter]) -> dict[str, Any]:
         found = found.filter(batch=asked.batch)
     if asked.made_since is not None:
         found = found.filter(made_at__gte=asked.made_since)
-    return paged(found, "-made_at", asked)
+    page = paged(found, "-made_at", asked)
+    return page | {"items": [_shown(request, job) for job in page["items"]]}
 
 
 @router.get("/info", response=Info, summary="What is at an address")

@@ -26,6 +26,7 @@ from media_library import announce
 from media_library.downloads.errors import Verdict
 from media_library.downloads.options import Options, Sound
 from media_library.models import DownloadBatch, DownloadJob, DownloadSchedule, SitePause
+from streamsite.address import without_secrets
 from streamsite.enqueue import enqueue
 from streamsite.models import ApiKey
 
@@ -174,7 +175,9 @@ def add_many(
     if len(wanted) > MOST_AT_ONCE:
         raise OrderError(f"Those are {len(wanted)} addresses: {MOST_AT_ONCE} at once at most.")
     with transaction.atomic():
-        batch = DownloadBatch.objects.create(name=(name or wanted[0])[:255], made_by=order.by)
+        batch = DownloadBatch.objects.create(
+            name=(name or without_secrets(wanted[0]))[:255], made_by=order.by
+        )
         for url in wanted:
             add(url, options, order, batch=batch)
     return batch

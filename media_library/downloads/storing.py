@@ -268,7 +268,7 @@ def _item(job: DownloadJob, key: str, kept: storage.Facts) -> MediaItem:
     rights = "\n".join(filter(None, (job.rights, job.licence and f"Licence: {job.licence}")))
     about = {
         "title": (job.title or Path(key).stem)[:LONGEST_TITLE],
-        "source": (job.page or job.url)[:500],
+        "source": (job.shown_page or job.shown_url)[:500],
         "rights": rights,
     }
     item, made = MediaItem.objects.get_or_create(

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from media_library.models.item import MediaItem
+from streamsite.address import without_secrets
 from streamsite.fields import SecretField
 
 
@@ -227,7 +228,16 @@ class DownloadJob(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.title or self.url
+        return self.title or self.shown_url
+
+    @property
+    def shown_url(self) -> str:
+        """Its address without what may let somebody in: tokens and signatures."""
+        return without_secrets(self.url)
+
+    @property
+    def shown_page(self) -> str:
+        return without_secrets(self.page)
 
     @property
     def running(self) -> bool:

@@ -276,7 +276,9 @@ class OutputForm(forms.ModelForm):  # type: ignore[type-arg]
         label="Forget the key", required=False, widget=UnfoldBooleanSwitchWidget
     )
     secret_query = SecretInput(
-        label="Secret parameters", help_text=Output._meta.get_field("secret_query").help_text
+        label="Secret parameters",
+        help_text="What your server wants after the “?” of its address: token=… or, of SRT, "
+        "passphrase=….",
     )
     forget_secret_query = forms.BooleanField(
         label="Forget the secret parameters", required=False, widget=UnfoldBooleanSwitchWidget

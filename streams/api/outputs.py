@@ -31,9 +31,7 @@ router = Router(tags=["outputs"])
 
 #: No platform's key is nearly as long.
 Key = Annotated[str, StringConstraints(max_length=500, strip_whitespace=True)]
-Parameters = Annotated[
-    str, StringConstraints(max_length=LONGEST_SECRET, strip_whitespace=True)
-]
+Parameters = Annotated[str, StringConstraints(max_length=LONGEST_SECRET, strip_whitespace=True)]
 Hours = Annotated[int, Field(ge=1, le=LONGEST_SESSION)]
 
 

@@ -204,7 +204,10 @@ def _ffmpeg(channel: Channel) -> Iterator[Finding]:
         )
         return
     enabled = channel.outputs.filter(enabled=True)
-    if any(output.key or output.secret_query for output in enabled) and ffmpeg_hides_keys() is False:
+    if (
+        any(output.key or output.secret_query for output in enabled)
+        and ffmpeg_hides_keys() is False
+    ):
         yield Finding("ffmpeg", UNFIT_FFMPEG)
 
 

@@ -140,12 +140,16 @@ def query_fault(address: str, query: Secret) -> str:
     if has_control_characters(text):
         return "The secret parameters hold a line break or a control character."
     if any(char.isspace() for char in text) or "#" in text:
-        return "The secret parameters hold a space or #: write them as in an address, name=value."
+        return (
+            "The secret parameters hold a space or #: write them as in an address, name=value."
+        )
     if len(text) + len(address) > LONGEST_SECRET:
-        return f"Address and secret parameters together are longer than {LONGEST_SECRET} characters."
+        return f"Address and secret parameters are longer than {LONGEST_SECRET} characters."
     if not text or urlsplit(address).scheme != "srt":
         return ""
-    given = {name: value for name, _, value in (pair.partition("=") for pair in text.split("&"))}
+    given = {
+        name: value for name, _, value in (pair.partition("=") for pair in text.split("&"))
+    }
     if unknown := [name for name in given if name not in SRT_SETTINGS | SRT_SECRETS]:
         # What it is called may be a secret that was typed without a name.
         known = [name for name in unknown if name.isalpha() and given[name]]

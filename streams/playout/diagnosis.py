@@ -78,7 +78,7 @@ def pusher(code: int | None, lines: Sequence[str]) -> str:
     """Why a pusher ended."""
     if why := _certificate(lines):
         return (
-            f"{why[0].upper()}{why[1:]}. Nothing was sent to it. If it is the right server, add "
+            f"{why[0].upper()}{why[1:]}. Nothing was sent. If it is the right server, add "
             "its authority to this machine's certificates, or switch off “Verify the "
             "certificate” in the output."
         )

@@ -5,21 +5,21 @@ from __future__ import annotations
 import importlib
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.core.exceptions import ValidationError
 from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import IntegrityError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
-from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from pytest_django import Settings
 
 from streams import plans
 from streams.health.preflight import findings
-from streams.models import Channel, Output
+from streams.models import Output
 from streams.outputs.platforms import address_fault, query_fault
 from streams.playout.commands import destination
 from streams.playout.plan import OutputPlan
@@ -29,7 +29,7 @@ from streams.tests.bench.rtmp import RtmpServer, free_port
 from streams.tests.bench.waiting import until
 from streamsite.env import new_field_key
 from streamsite.fields import unreadable_rows
-from streamsite.levels import Level
+from streamsite.management.commands.setup_demo import give_youtube
 from streamsite.models import KeyChange
 from streamsite.secret import MASK, Secret, Unreadable, masked
 from streamsite.tests.asking import asking
@@ -152,7 +152,11 @@ def test_rows_are_moved_and_what_is_on_air_plays_on() -> None:
         outputs = old.get_model("streams", "Output").objects
         made = {
             outputs.create(
-                channel=channel, name=url or "Usual", platform=platform, url=url, key=Secret(key)
+                channel=channel,
+                name=url or "Usual",
+                platform=platform,
+                url=url,
+                key=Secret(key),
             ).pk: (url, key)
             for platform, url, key in (
                 ("srt", "srt://h:9000?passphrase=0123456789", "publish:x"),
@@ -217,7 +221,9 @@ def test_what_changes_begins_a_new_session(output: Output) -> None:
     assert len(seen) == 4
 
 
-@pytest.mark.parametrize("url", ["rtmp://u@h/app", "srt://h?Passphrase=x", "rtmp://h/a?TOKEN=x"])
+@pytest.mark.parametrize(
+    "url", ["rtmp://u@h/app", "srt://h?Passphrase=x", "rtmp://h/a?TOKEN=x"]
+)
 def test_the_database_keeps_no_address_with_a_secret(output: Output, url: str) -> None:
     with pytest.raises(IntegrityError, match="output_address_holds_no_secret"):  # noqa: SIM117
         with transaction.atomic():
@@ -241,7 +247,11 @@ def test_the_api_takes_it_and_never_tells(client: Client, output: Output) -> Non
 
 @pytest.mark.parametrize(
     "url",
-    ["rtmp://h/app?token=s3cret-t0ken", "srt://h:9000?passphrase=s3cret-t0ken", "rtmp://s3cret-t0ken@h/a"],
+    [
+        "rtmp://h/app?token=s3cret-t0ken",
+        "srt://h:9000?passphrase=s3cret-t0ken",
+        "rtmp://s3cret-t0ken@h/a",
+    ],
 )
 def test_the_api_refuses_it_in_the_address(client: Client, output: Output, url: str) -> None:
     status, told = asking(client)("PATCH", f"outputs/{output.pk}", {"url": url})
@@ -318,10 +328,6 @@ def test_without_its_field_key_one_output_fails(
 
 
 def test_the_demos_address_may_hold_none(settings: Settings, db: None) -> None:
-    from django.core.management.base import CommandError
-
-    from streamsite.management.commands.setup_demo import give_youtube
-
     settings.YOUTUBE_STREAM_KEY = Secret(rows.KEY)
     settings.YOUTUBE_RTMP_URL = f"rtmps://h/live2?token={TOKEN}"
     with pytest.raises(CommandError, match="secret parameters") as refused:
@@ -359,7 +365,9 @@ def test_an_rtmp_server_gets_what_stood_in_the_address(server: RtmpServer, key: 
 @pytest.mark.slow
 @pytest.mark.parametrize(("typed", "arrives"), [(TOKEN, True), ("another-one", False)])
 def test_an_srt_receiver_takes_the_right_passphrase(
-    ffmpeg: str, typed: str, arrives: bool  # noqa: FBT001
+    ffmpeg: str,
+    typed: str,
+    arrives: bool,  # noqa: FBT001
 ) -> None:
     port = free_port()
     receiver = subprocess.Popen(
@@ -387,5 +395,5 @@ def test_an_srt_receiver_takes_the_right_passphrase(
 def _bound(port: int) -> bool:
     """Whether a UDP socket is bound there."""
     wanted = f":{port:04X} "
-    with open("/proc/net/udp") as table:
+    with Path("/proc/net/udp").open() as table:
         return any(wanted in line.split()[1] + " " for line in table)

@@ -166,6 +166,17 @@ def test_both_kinds_of_loggers_write_json_and_mask_secrets(log: io.StringIO) -> 
     assert own["keys"] == [MASK]
 
 
+def test_a_requests_line_is_without_its_parameters(log: io.StringIO) -> None:
+    """As /info has the address of a download."""
+    asked = RequestFactory().get("/api/v1/info", {"url": f"https://h/a?token={HUSH}"})
+    line = f"GET {asked.get_full_path()}"
+    logging.getLogger("plain").warning("refused", extra={"request": asked})
+    structlog.get_logger("own").warning("request_finished", request=line)
+    told = [json.loads(each)["request"] for each in log.getvalue().splitlines()]
+    assert all("/api/v1/info?…" in each for each in told)
+    assert HUSH not in log.getvalue()
+
+
 def fail() -> None:
     key = Secret(HUSH).reveal()
     raise ValueError(len(key))

@@ -36,6 +36,8 @@ WRONG = {
     "INGEST_TOKEN": ("hush", "INGEST_TOKEN must have 16 to 128 letters, digits, - and _."),
     "PUBLIC_PLAYBACK_URL": ("https://h; hush", "PUBLIC_PLAYBACK_URL can't be read: write"),
     "PUBLIC_INGEST_URL": ("http://h", "PUBLIC_INGEST_URL must begin with rtmp://"),
+    "INGEST_RTSP_URL": ("rtsps://h.example", "INGEST_RTSP_URL begins with rtsps://, but FFm"),
+    "LIBRETRANSLATE_URL": ("https://k:hush@h", "LIBRETRANSLATE_URL must hold no name, pass"),
     "FIELD_KEYS": ("hush", "FIELD_KEYS holds something that is no key"),
 }
 COMMANDS = {
@@ -89,6 +91,7 @@ def test_a_bucket_needs_its_keys() -> None:
     [
         ({"STORAGE_BUCKET": "My Films"}, "is 'My Films', which is no bucket's name"),
         ({"STORAGE_ENDPOINT_URL": "https://h/films"}, "leave out the bucket's name"),
+        ({"STORAGE_ENDPOINT_URL": "https://k:hush@h"}, "must hold no name, password or"),
     ],
 )
 def test_a_bucket_copied_wrongly_is_told(given: dict[str, str], sentence: str) -> None:

@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from streams.tests import rows
+from streamsite.levels import Level
 from streamsite.tests.asking import asking
 from streamsite.tests.hooking import ALL, endpoint, hook, tell
 from streamsite.tests.receiving import Hook
@@ -106,6 +107,49 @@ def test_a_program_sets_up_its_own_webhook(client: Client, hook: Hook) -> None:
     assert (status, renewed["secret_value"] != secret) == (200, True)
     assert ask("DELETE", where) == (204, None)
     assert ask("GET", "deliveries")[1]["items"] == []
+
+
+SLACK = "https://hooks.example.org:8443/services/T0/B0/s3cr3t?sig=s3cr3t"
+MASKED = "https://hooks.example.org:8443/…"
+
+
+@pytest.mark.parametrize("level", [Level.READ_ONLY, Level.DOWNLOAD])
+def test_who_may_not_change_a_webhook_sees_its_host(client: Client, level: Level) -> None:
+    row = endpoint(SLACK)
+    ask = asking(client, level)
+    for told in (
+        ask("GET", "webhooks")[1]["items"],
+        [ask("GET", f"webhooks/{row.pk}")[1]],
+        ask("GET", "webhooks?limit=1")[1]["items"],
+    ):
+        assert [each["url"] for each in told] == [MASKED]
+        assert "s3cr3t" not in str(told)
+    assert Endpoint.objects.get().url == SLACK
+
+
+def test_who_may_change_a_webhook_sees_it_whole(client: Client) -> None:
+    row = endpoint(SLACK)
+    ask = asking(client, Level.ADMIN)
+    assert ask("GET", f"webhooks/{row.pk}")[1]["url"] == SLACK
+    assert ask("GET", "webhooks")[1]["items"][0]["url"] == SLACK
+    client.force_login(rows.user("streamsite.view_endpoint", "streamsite.change_endpoint"))
+    assert "T0/B0/s3cr3t" in client.get("/admin/streamsite/endpoint/").content.decode()
+
+
+def test_staff_that_only_looks_sees_and_finds_the_host_alone(client: Client) -> None:
+    row = endpoint(SLACK)
+    client.force_login(rows.user("streamsite.view_endpoint", "streamsite.view_delivery"))
+    pages = "/admin/streamsite/endpoint/"
+    for path in (pages, f"{pages}{row.pk}/change/"):
+        page = client.get(path).content.decode()
+        assert MASKED in page
+        assert "s3cr3t" not in page
+    assert client.get(f"/api/v1/webhooks/{row.pk}").json()["url"] == MASKED
+    # Nor letter by letter.
+    guess = f"{pages}?url__startswith=https://hooks.example.org:8443/services/T0/B0/s"
+    assert client.get(guess).status_code == 400
+    deliveries = "/admin/streamsite/delivery/?endpoint__url__contains=s3"
+    assert client.get(deliveries).status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
-from streamsite.address import is_address
+from streamsite.address import host_only, is_address
 from streamsite.fields import SecretField
 
 
@@ -63,6 +63,11 @@ class Endpoint(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def shown_url(self) -> str:
+        """For those who may not change it: whoever has the whole address may write there."""
+        return host_only(self.url)
 
 
 class Delivery(models.Model):

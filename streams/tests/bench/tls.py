@@ -107,7 +107,11 @@ class TlsFront:
     def _serve(self, client: socket.socket) -> None:
         self.tried += 1
         # A client that does not accept the certificate breaks off.
-        with suppress(OSError), client, self._context.wrap_socket(client, True) as inner:
+        with (
+            suppress(OSError),
+            client,
+            self._context.wrap_socket(client, server_side=True) as inner,
+        ):
             if self._target is None:
                 while data := inner.recv(65536):
                     self.heard += data
@@ -148,8 +152,8 @@ class _Https(ThreadingHTTPServer):
     def finish_request(self, request: object, address: object) -> None:
         # In the connection's own thread; one that breaks off is none of ours.
         assert isinstance(request, socket.socket)
-        with suppress(OSError), self.context.wrap_socket(request, True) as inner:
-            super().finish_request(inner, address)  # type: ignore[arg-type]
+        with suppress(OSError), self.context.wrap_socket(request, server_side=True) as inner:
+            super().finish_request(inner, address)
 
 
 @contextmanager
