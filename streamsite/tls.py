@@ -1,6 +1,6 @@
 """How servers' certificates are verified. Imports no Django: the engine uses it too.
 
-FFmpeg verifies none unless it is told to (`tls_verify` is 0 by default up to version 8). Built
+FFmpeg 5 to 7 verify none unless told to (`tls_verify` is 0 by default). Built
 with GnuTLS, as Debian's, it trusts the system's certificates by itself; built with OpenSSL it
 trusts none without `ca_file`. Neither reads SSL_CERT_FILE, which Python and OpenSSL's own
 programs do. So the file is always named.

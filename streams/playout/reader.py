@@ -107,7 +107,7 @@ class Reader:
                 "mode": self.mode.value,
             },
         )
-        self.role = Role(started, now)
+        self.role = Role(started, now, feed.secrets)
 
     def read(self, folder: Path, report: Report, now: Now) -> None:
         role = self.role

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
+from urllib.parse import urlsplit
 
 from streamsite.secret import Secret
 
@@ -74,6 +75,11 @@ class LiveFeed:
     has_audio: bool = True
     #: Names of its codecs, as the ingest server has them; empty: they are not known.
     tracks: tuple[str, ...] = ()
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What no line about it may show."""
+        return (Secret(urlsplit(self.url.reveal()).query),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,7 @@ def test_a_platforms_application_is_no_key() -> None:
     assert parted(url, has_key=False, wants_key=True) == (url, "", "")
 
 
+@pytest.mark.database
 @pytest.mark.django_db(transaction=True)
 def test_rows_are_moved_and_what_is_on_air_plays_on() -> None:
     """Forward on the tests' database; the pushers that run are not started anew."""

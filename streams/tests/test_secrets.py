@@ -1,4 +1,4 @@
-"""Point 7: a stream key shows nowhere while its channel runs."""
+"""The secrets of an output show nowhere while its channel runs."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from streams.playout.states import OutputAir
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
+from streamsite.secret import Secret
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +48,8 @@ def running(
         closed.bind(("127.0.0.1", 0))
         nowhere = f"rtmp://127.0.0.1:{closed.getsockname()[1]}/live"
         dead = node.output(channel, nowhere, key, name="Away")
+        # As little may what stands behind the "?" of a server's address.
+        Output.objects.update(secret_query=Secret(f"token=q-{key}&user={key}"))
         node_start(node, output, dead)
         yield output
 
@@ -111,6 +114,7 @@ def test_the_key_of_a_running_channel_shows_nowhere(
     """Looked for in processes, files, database, logs, pages, answers and dumps."""
     # The key really is in use, so there was something to hide.
     assert server.sessions(key) == 1
+    assert f"args='token=q-{key}&user={key}'" in server.log()
     seen = dict(processes())
     pushers = [r for name, r in node.records(running.channel).items() if "pusher" in name]
     assert all(f"/proc/{record.pid}/cmdline" in seen for record in pushers)
@@ -150,6 +154,7 @@ def test_the_key_shows_in_no_traceback(bench: Bench, key: str, tmp_path: Path) -
     """Not even with every local variable of every frame, as Django's error page has them."""
     channel = bench.channel()
     output = bench.output(channel, "rtmp://127.0.0.1/live", key)
+    output.secret_query = Secret(f"token=q-{key}")
     (plan,) = plans.outputs([output])
     sock = process.progress_socket()
     try:
