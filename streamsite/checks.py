@@ -77,6 +77,30 @@ def ffmpeg(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Check
 
 
 @register(Tags.security, deploy=True)
+def ffmpeg_compares_names(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Built with OpenSSL, FFmpeg 5 to 7 verify who signed a certificate, but not for whom."""
+    try:
+        said = subprocess.run(
+            [settings.FFMPEG_PATH, "-hide_banner", "-buildconf"],
+            capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL,
+        ).stdout  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    if "--enable-openssl" not in said:
+        return []
+    return [
+        Caution(
+            "FFmpeg is built with OpenSSL: it does not compare the name in a server's "
+            "certificate, so any server with a certificate passes for another.",
+            hint="Take one that is built with GnuTLS, as Debian's and Ubuntu's are.",
+            id="streamsite.W009",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
 def field_keys_kept(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:

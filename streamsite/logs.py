@@ -15,6 +15,7 @@ from structlog.typing import EventDict, Processor
 
 from streamsite.address import ELLIPSIS
 
+
 def _without_query(_: object, __: str, event: EventDict) -> EventDict:
     """A request's line without its parameters: the address of a download may hold a token."""
     if "request" in event:

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from django.conf import settings
 from django.core.management import call_command
-from django.test import Client
+from django.core.management.base import CommandError
+from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
@@ -18,8 +19,9 @@ from media_library.ffmpeg import ToolError
 from media_library.models import MediaItem, Playlist
 from streams import demo
 from streams.health.preflight import MAKING_SAMPLES, findings
-from streams.models import Channel
+from streams.models import Channel, Output
 from streams.tasks import make_samples
+from streamsite.secret import Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,6 +43,16 @@ def test_the_channel_is_there_at_once_and_says_what_it_waits_for(admin_client: C
     # Once: neither a second channel nor a second order.
     call_command("setup_demo")
     assert (Channel.objects.count(), Schedule.objects.count()) == (1, 1)
+
+
+def test_the_address_of_its_output_may_hold_no_secret() -> None:
+    address = "rtmps://h.example/live2?token=t0ken-of-youtube"
+    given = {"YOUTUBE_STREAM_KEY": Secret("a-key"), "YOUTUBE_RTMP_URL": address}
+    with override_settings(**given), pytest.raises(CommandError) as refused:
+        call_command("setup_demo")
+    assert "into the secret parameters" in str(refused.value)
+    assert "t0ken" not in str(refused.value)
+    assert not Output.objects.exists()
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.management import call_command
-from django.core.management.base import CommandError
 from django.db import IntegrityError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
@@ -29,7 +28,6 @@ from streams.tests.bench.rtmp import RtmpServer, free_port
 from streams.tests.bench.waiting import until
 from streamsite.env import new_field_key
 from streamsite.fields import unreadable_rows
-from streamsite.management.commands.setup_demo import give_youtube
 from streamsite.models import KeyChange
 from streamsite.secret import MASK, Secret, Unreadable, masked
 from streamsite.tests.asking import asking
@@ -326,15 +324,6 @@ def test_without_its_field_key_one_output_fails(
     assert "type it again" in page
     # The others are changed without it.
     row.full_clean()
-
-
-def test_the_demos_address_may_hold_none(settings: Settings, db: None) -> None:
-    settings.YOUTUBE_STREAM_KEY = Secret(rows.KEY)
-    settings.YOUTUBE_RTMP_URL = f"rtmps://h/live2?token={TOKEN}"
-    with pytest.raises(CommandError, match="secret parameters") as refused:
-        give_youtube(rows.channel())
-    assert TOKEN not in str(refused.value)
-    assert not Output.objects.exists()
 
 
 # ---- real servers ----------------------------------------------------------------------------

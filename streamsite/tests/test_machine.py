@@ -47,6 +47,21 @@ def test_old_ffmpeg_is_told(
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(("built", "warned"), [("openssl", True), ("gnutls", False)])
+def test_an_ffmpeg_that_compares_no_names_is_told(
+    built: str,
+    warned: bool,  # noqa: FBT001
+    tmp_path: Path,
+    settings: Settings,
+) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text(f"#!/bin/sh\necho '    --enable-{built}'\n")
+    program.chmod(0o755)
+    settings.FFMPEG_PATH, settings.FFPROBE_PATH = str(program), "true"
+    assert bool(found("streamsite.W009", deploy=True)) is warned
+
+
+@pytest.mark.django_db
 def test_deploy_check_asks_for_the_key_and_the_storage(
     settings: Settings, tmp_path: Path
 ) -> None:
