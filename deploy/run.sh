@@ -16,6 +16,11 @@ if ! command -v "$ffmpeg" >/dev/null; then
     [ "$ffmpeg" = ffmpeg ] || die "there is no FFmpeg at $ffmpeg: set FFMPEG_PATH, or leave it out."
     want_packages ffmpeg
 fi
+# No server can prove who it is without them. Where we can't install them, the preflight tells.
+if ! "$python" -c 'import sys; from streamsite import tls; sys.exit(not tls.are_there())' &&
+    [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    want_packages ca-certificates
+fi
 say "starting"
 # What only the first run needs stays in no environment: not in this shell's either.
 exec env -u ADMIN_PASSWORD -u YOUTUBE_STREAM_KEY "$python" manage.py serve

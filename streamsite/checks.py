@@ -19,7 +19,7 @@ from django.core.checks import CheckMessage, Tags, register
 from django.core.checks import Warning as Caution
 from django.db import DatabaseError
 
-from streamsite import modes
+from streamsite import modes, tls
 from streamsite.fields import unreadable_rows
 from streamsite.settings import env
 
@@ -96,6 +96,24 @@ def ffmpeg_compares_names(
             "certificate, so any server with a certificate passes for another.",
             hint="Take one that is built with GnuTLS, as Debian's and Ubuntu's are.",
             id="streamsite.W009",
+        )
+    ]
+
+
+@register()
+def certificates_there(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Without them no server that is reached by TLS can prove who it is."""
+    if tls.are_there():
+        return []
+    return [
+        Caution(
+            "This machine knows no authority that signs certificates: rtmps:// outputs and "
+            "https storages are refused.",
+            hint="Type, as root: apt-get install --yes ca-certificates; or set SSL_CERT_FILE "
+            "to a file that is there.",
+            id="streamsite.W010",
         )
     ]
 

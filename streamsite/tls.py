@@ -39,6 +39,11 @@ def certificates() -> str:
     return next((path for path in known if path and Path(path).is_file()), "")
 
 
+def are_there() -> bool:
+    """Whether that file is there: without it every server is refused."""
+    return bool(found := certificates()) and Path(found).is_file()
+
+
 def verified() -> tuple[str, ...]:
     """FFmpeg's options for one input or output that it opens by TLS, as arguments."""
     trusted = certificates()

@@ -282,7 +282,7 @@ class OutputAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Certificate")
     def certificate(self, output: Output) -> str:
-        if not output.address.lower().startswith("rtmps:"):
+        if not output.encrypted:
             return "—"
         return "Not verified" if output.unverified else "Verified"
 

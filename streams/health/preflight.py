@@ -18,6 +18,7 @@ from media_library.samples import being_made
 from media_library.storage import unreachable
 from streams.outputs.platforms import PLATFORMS, Platform
 from streams.playout.capability import hides_keys
+from streamsite import tls
 
 if TYPE_CHECKING:
     from streams.models import Channel, Output
@@ -31,6 +32,11 @@ UNFIT_FFMPEG: Final = (
     "everybody can read it: set FFMPEG_PATH to FFmpeg 5, 6 or 7, such as Debian's."
 )
 
+
+NO_CERTIFICATES: Final = (
+    "This machine knows no authority that signs certificates, so no server can prove who it "
+    "is: type apt install ca-certificates."
+)
 
 MAKING_SAMPLES: Final = (
     "The sample clips are being made, which takes a minute or two: the Demo channel starts by "
@@ -180,6 +186,8 @@ def _output(output: Output) -> Iterator[Finding]:
             yield Finding("outputs", f"Output “{output.name}”: {fault}")
     if output.unverified:
         yield Finding("certificates", unverified(output), stops_the_start=False)
+    elif output.encrypted and not tls.are_there():
+        yield Finding("certificates", f"Output “{output.name}”: {NO_CERTIFICATES}")
 
 
 def standing(channel: Channel) -> list[Finding]:

@@ -348,9 +348,14 @@ class Output(models.Model):
         return bool(self.key or self.secret_query) or preset.needs_key
 
     @property
+    def encrypted(self) -> bool:
+        """Whether the server shows a certificate."""
+        return self.address.lower().startswith("rtmps:")
+
+    @property
     def unverified(self) -> bool:
         """Whether the stream and its key go to a server whose certificate is not verified."""
-        return self.address.lower().startswith("rtmps:") and not self.verify_certificate
+        return self.encrypted and not self.verify_certificate
 
     @property
     def faults(self) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from django.utils.crypto import salted_hmac
 from pytest_django import Settings
 
 from streams import plans
-from streams.health.preflight import findings
+from streams.health.preflight import Finding, findings
 from streams.models import Output
 from streams.outputs.platforms import address_fault, query_fault
 from streams.playout.commands import destination
@@ -301,6 +301,21 @@ def test_the_channels_page_and_the_preflight_warn(client: Client, output: Output
     client.force_login(rows.operator())
     assert "does not verify the server" in sentence
     assert "does not verify the server" in client.get("/admin/monitor/demo/").content.decode()
+
+
+def test_without_authorities_the_preflight_names_the_package(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+
+    def found() -> list[Finding]:
+        return [one for one in findings(output.channel) if one.check == "certificates"]
+
+    (told,) = found()
+    assert told.stops_the_start
+    assert "apt install ca-certificates" in told.sentence
+    Output.objects.update(url="rtmp://live.example.org/app")
+    assert found() == []
 
 
 def test_without_its_field_key_one_output_fails(

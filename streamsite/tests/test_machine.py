@@ -46,6 +46,13 @@ def test_old_ffmpeg_is_told(
     assert bool(found("streamsite.W003")) is warned
 
 
+def test_missing_certificates_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not found("streamsite.W010")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    (message,) = found("streamsite.W010")
+    assert "ca-certificates" in message.hint
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(("built", "warned"), [("openssl", True), ("gnutls", False)])
 def test_an_ffmpeg_that_compares_no_names_is_told(
