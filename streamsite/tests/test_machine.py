@@ -50,7 +50,7 @@ def test_missing_certificates_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not found("streamsite.W010")
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
     (message,) = found("streamsite.W010")
-    assert "ca-certificates" in message.hint
+    assert "ca-certificates" in str(message.hint)
 
 
 @pytest.mark.django_db
