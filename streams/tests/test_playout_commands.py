@@ -18,7 +18,7 @@ from streams.playout.item import Item, Mode, Turn
 from streams.playout.plan import OutputPlan, Policy
 from streams.playout.takeover import LiveFeed
 from streamsite import tls
-from streamsite.secret import Secret
+from streamsite.secret import MASK, Secret, masked
 
 COMMON = (
     *("ffmpeg", "-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"),
@@ -178,6 +178,12 @@ def test_mediamtx_is_read_by_rtsp_over_tcp() -> None:
         "option fpsprobesize 0",
     ]
     assert "-protocol_whitelist file,pipe,rtmp,rtmps,rtsp,rtsps,rtp,tcp,tls,udp" in line
+
+
+def test_a_feeds_token_is_masked_in_what_its_server_says() -> None:
+    feed = LiveFeed(1, 2, "Ada", Secret("rtsp://h:8554/live/ada?token=abcdef-1"), asked=0)
+    told = masked("401 for abcdef-1 at live/ada", feed.secrets)
+    assert told == f"401 for {MASK} at live/ada"
 
 
 def test_an_encrypted_feed_is_verified() -> None:
