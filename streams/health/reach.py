@@ -49,7 +49,7 @@ def fault(name: str, address: str) -> str:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         if error.errno in {socket.EAI_NONAME, socket.EAI_NODATA}:
-            return f"Output “{name}”: there is no {host}, say the name servers. See its address."
+            return f"Output “{name}”: no name server knows {host}. See its address."
         return f"Output “{name}”: the name {host} was not found out ({error.strerror})."
     except (OSError, UnicodeError):
         return f"Output “{name}”: {host} is no name of a host. See its address."

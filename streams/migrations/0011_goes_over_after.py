@@ -7,13 +7,13 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('streams', '0010_end_of_a_stream'),
+        ("streams", "0010_end_of_a_stream"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='channel',
-            name='live_debounce',
-            field=models.PositiveSmallIntegerField(default=2, help_text='Seconds for which a live feed must have come. If there is no picture two seconds later, viewers see that somebody goes live soon.', validators=[django.core.validators.MaxValueValidator(30)], verbose_name='goes over after'),
+            model_name="channel",
+            name="live_debounce",
+            field=models.PositiveSmallIntegerField(default=2, help_text="Seconds for which a live feed must have come. If there is no picture two seconds later, viewers see that somebody goes live soon.", validators=[django.core.validators.MaxValueValidator(30)], verbose_name="goes over after"),
         ),
     ]

@@ -14,8 +14,7 @@ from streamsite import tls
 _PUSHER: Final = (
     (
         "Connection refused",
-        "Nothing takes the connection at that address: see that the server runs and that the port "
-        "is right.",
+        "Nothing takes the connection at that address: see that server and port are right.",
     ),
     ("Connection timed out", "The server did not answer in time."),
     ("Failed to resolve hostname", "The server's name can't be resolved: check the address."),

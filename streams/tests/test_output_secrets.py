@@ -37,7 +37,7 @@ TOKEN = "tok-51ce2b7d90aa"
 QUERY = f"token={TOKEN}&expires=1790000000"
 
 parted: Callable[..., tuple[str, str, str]] = importlib.import_module(
-    "streams.migrations.0011_output_secrets"
+    "streams.migrations.0012_output_secrets"
 ).parted
 
 
@@ -144,9 +144,9 @@ def test_a_platforms_application_is_no_key() -> None:
 def test_rows_are_moved_and_what_is_on_air_plays_on() -> None:
     """Forward on the tests' database; the pushers that run are not started anew."""
     executor = MigrationExecutor(connection)
-    executor.migrate([("streams", "0010_end_of_a_stream")])
+    executor.migrate([("streams", "0011_goes_over_after")])
     try:
-        old = executor.loader.project_state([("streams", "0010_end_of_a_stream")]).apps
+        old = executor.loader.project_state([("streams", "0011_goes_over_after")]).apps
         channel = old.get_model("streams", "Channel").objects.create(name="A", slug="a")
         outputs = old.get_model("streams", "Output").objects
         made = {
@@ -166,7 +166,7 @@ def test_rows_are_moved_and_what_is_on_air_plays_on() -> None:
             )
         }
         executor.loader.build_graph()
-        executor.migrate([("streams", "0011_output_secrets")])
+        executor.migrate([("streams", "0012_output_secrets")])
         moved = {row.pk: row for row in Output.objects.all()}
         assert moved.keys() == made.keys()
         for pk, (url, key) in made.items():
