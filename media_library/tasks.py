@@ -9,6 +9,7 @@ from media_library import actions, bell, places, preparing, probing, workplace
 from media_library.downloads import attempt, jobs, recovery, schedules, tool, worker
 from media_library.downloads.tool import UpdateError
 from media_library.models import MediaItem
+from streamsite import form_uploads
 
 
 def probe_item(item_id: int) -> str:
@@ -60,6 +61,7 @@ def sweep_library() -> str:
     for _ in range(min(waits, settings.PREPARE_JOBS)):
         bell.prepare()
     workplace.tidy()
+    form_uploads.tidy()
     return f"{gone} given up, {left} left behind, {waits} waiting."
 
 

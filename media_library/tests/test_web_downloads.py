@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import escape
 from pytest_django import Settings
 
 from media_library.downloads import jobs
@@ -303,6 +305,37 @@ def test_a_list_is_looked_at_first_and_chosen_from(admin: Client, site: Web) -> 
     none = admin.post(reverse("media-download"), wanted | {"list_title": "All parts"})
     assert "Nothing of the list was ticked" in none.content.decode()
     assert DownloadBatch.objects.count() == 1
+
+
+def test_ticks_in_a_list_survive_a_fault(client: Client) -> None:
+    urls = [f"https://example.org/{part}" for part in range(3)]
+    listed = json.dumps([[url, f"Part <{at}>", "1:00"] for at, url in enumerate(urls)])
+    wanted = form(urls="https://example.org/list", cap="0", list_title="All parts")
+    answer = client.post(
+        reverse("media-download"), wanted | {"listed": listed, "entry": [urls[0], urls[2]]}
+    )
+    page = answer.content.decode()
+    assert not DownloadBatch.objects.exists()
+    assert "Part &lt;1&gt;" in page
+    ticks = [f'value="{url}" checked' in page for url in urls]
+    assert ticks == [True, False, True]
+    # The next one has all that is needed to do it again.
+    assert f'name="listed" value="{escape(listed)}"' in page
+
+
+@pytest.mark.parametrize("listed", ["", "{", "7", "[[1]]", '{"a": 1}', "[" * 5000])
+def test_a_list_that_can_not_be_read_is_left_out(client: Client, listed: str) -> None:
+    answer = client.post(reverse("media-download"), form(urls="", listed=listed))
+    assert answer.status_code == 200
+    assert 'name="entry"' not in answer.content.decode()
+
+
+def test_pasted_cookies_survive_a_fault(client: Client) -> None:
+    client.force_login(rows.user("add_sitecookies", name="eve"))
+    url = reverse("admin:media_library_sitecookies_add")
+    page = client.post(url, {"domain": "other.example", "new": COOKIE}).content.decode()
+    assert "No cookie of other.example" in page
+    assert COOKIE in page
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ from media_library.downloads.options import (
 from media_library.downloads.preview import BusyError
 from media_library.models import DownloadBatch, DownloadJob, SitePause
 from streamsite.answers import staff, unless_seen
+from streamsite.untrusted import json_of
 
 ADD: Final = "media_library.add_downloadjob"
 VIEW: Final = "media_library.view_downloadjob"
@@ -178,12 +179,14 @@ def page(request: HttpRequest) -> HttpResponseBase:
             form.add_error("urls", str(refusal))
         except GivenUpError as refusal:
             form.add_error("urls", refusal.why.sentence)
+    if looked is None and "listed" in request.POST and "look" not in request.POST:
+        looked = _listed_again(request)
     context = {
         **admin.site.each_context(request),
         "title": "Download",
         "form": form,
         "looked": looked,
-        "length": words.length(looked["seconds"]) if looked else "",
+        "length": words.length(looked.get("seconds")) if looked else "",
         "any_site": request.user.has_perm(ANY_SITE),
     }
     return TemplateResponse(request, "media_library/download.html", context)
@@ -194,7 +197,29 @@ def _look(request: HttpRequest, form: AddForm) -> dict[str, Any]:
     first = next((line for line in told["urls"].splitlines() if line.strip()), "")
     found = preview.look(first, cap=told["cap"], any_site=request.user.has_perm(ANY_SITE))
     entries = [each | {"length": words.length(each["seconds"])} for each in found["entries"]]
-    return found | {"entries": entries, "url": first.strip()}
+    listed = json.dumps([[each["page"], each["title"], each["length"]] for each in entries])
+    for each in entries:
+        each["ticked"] = True
+    return found | {"entries": entries, "url": first.strip(), "listed": listed}
+
+
+def _listed_again(request: HttpRequest) -> dict[str, Any] | None:
+    """The list with its ticks, as it was before a fault; None where it can't be read."""
+    listed, chosen = request.POST["listed"], set(request.POST.getlist("entry"))
+    try:
+        rows = list(json_of(listed))
+        entries = [
+            {"page": str(page), "title": str(title), "length": str(length)}
+            | {"ticked": page in chosen}
+            for page, title, length in rows[: preview.MOST_ENTRIES]
+        ]
+    except (TypeError, ValueError):
+        return None
+    title = request.POST.get("list_title", "")
+    return {
+        **{"title": title, "url": "", "playlist": True},
+        **{"entries": entries, "listed": listed},
+    }
 
 
 def _ordered(request: HttpRequest, form: AddForm) -> HttpResponseBase:

@@ -20,7 +20,9 @@ from media_library.exchange import LARGEST, ExchangeError, read, write_csv, writ
 from media_library.imports import Outcome
 from media_library.models import Playlist
 from media_library.playlists import PlaylistError
+from streamsite import form_uploads
 from streamsite.answers import staff
+from streamsite.form_uploads import KeptFileField
 
 _KINDS: Final = {"m3u8": "audio/x-mpegurl; charset=utf-8", "csv": "text/csv; charset=utf-8"}
 
@@ -42,7 +44,7 @@ def export(request: HttpRequest, pk: int, kind: str) -> HttpResponseBase:
 
 
 class ImportForm(forms.Form):
-    file = forms.FileField(label="M3U or CSV", help_text="UTF-8, at most 20,000 lines.")
+    file = KeptFileField(label="M3U or CSV", help_text="UTF-8, at most 20,000 lines.")
     name = forms.CharField(
         max_length=120,
         required=False,
@@ -78,6 +80,7 @@ def import_into(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 def _import(request: HttpRequest, into: Playlist | None) -> HttpResponseBase:
     posted = request.method == "POST"
+    file = form_uploads.receive(request, "file", LARGEST) if posted else None
     form = ImportForm(request.POST or None, request.FILES or None) if posted else ImportForm()
     if into is not None:
         del form.fields["name"]
@@ -94,8 +97,12 @@ def _import(request: HttpRequest, into: Playlist | None) -> HttpResponseBase:
                 append=data["append"],
                 dry=data["dry"],
             )
-        except (ExchangeError, PlaylistError) as error:
+        except ExchangeError as error:
             form.add_error("file", str(error))
+        except PlaylistError as error:
+            form.add_error(None, str(error))
+    if file is not None and (form.has_error("file") or (outcome and not data["dry"])):
+        form_uploads.discard(file)
     context = {
         **admin.site.each_context(request),
         "title": f"Import into “{into}”" if into else "Import",

@@ -38,10 +38,19 @@ def may_no_more(user: User, request: HttpRequest) -> bool:
     return everything.get_all_permissions() <= request.user.get_all_permissions()
 
 
+class NewUserForm(UserCreationForm):  # type: ignore[misc]
+    """Keeps the typed passwords if another field is wrong."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in {"password1", "password2"} & self.fields.keys():
+            self.fields[name].widget.render_value = True
+
+
 @admin.register(User)
 class ThemedUserAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
     form = UserChangeForm
-    add_form = UserCreationForm
+    add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
-from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -18,6 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, StackedInline, TabularInline
 
+from media_library import logos
 from streams.actions import wake_supervisor
 from streams.admin.forms import ChannelForm, HoursForm, KeptLogo, OutputForm
 from streams.health.preflight import unverified
@@ -25,6 +26,7 @@ from streams.health.report import report
 from streams.hours import outlooks, overrun
 from streams.models import Channel, OnAirHours, Output, TakeoverRight
 from streams.templatetags.monitor import buttons
+from streamsite import form_uploads
 from streamsite.history import WithKeys
 
 #: Changing these under a running channel would break its stream.
@@ -190,12 +192,16 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         # Its parent begins the transaction, and asks only in it who may do this.
         adds = object_id is None
         may = self.has_add_permission if adds else self.has_change_permission
-        given = request.FILES.get("logo_file") if request.method == "POST" else None
-        if isinstance(given, UploadedFile) and may(request):
-            request.FILES["logo_file"] = KeptLogo(given)
+        logo: KeptLogo | None = None
+        if request.method == "POST" and may(request):
+            given = form_uploads.receive(request, "logo_file", logos.MOST_BYTES)
+            if given and not isinstance(given, form_uploads.LostUpload):
+                request.FILES["logo_file"] = logo = KeptLogo(given)
         page: HttpResponseBase = super().changeform_view(
             request, object_id, form_url, extra_context
         )
+        if logo is not None and (logo.unusable or page.status_code == HTTPStatus.FOUND):
+            form_uploads.discard(logo)
         return page
 
     def get_readonly_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:

@@ -23,6 +23,7 @@ from media_library.storage import StorageError
 from streams.models import Block, Channel, OnAirHours, Output
 from streams.models.channel import default_time_zone
 from streams.models.programme import EVERY_DAY, WEEKDAYS, Span
+from streamsite.form_uploads import KeptFileField, KeptFileInput, token_of
 from streamsite.secret import Secret, Unreadable
 
 
@@ -56,12 +57,21 @@ class KeptLogo(UploadedFile):  # type: ignore[type-arg]
 
     def __init__(self, uploaded: UploadedFile[bytes]) -> None:
         super().__init__(uploaded.file, uploaded.name, uploaded.content_type, uploaded.size)
+        self.kept_token = token_of(uploaded)
         self.digest, self.fault = "", ""
+        #: The fault is the file's own: another try with it would not help.
+        self.unusable = False
         try:
             # Kept under its content: nothing is overwritten, whatever becomes of the form.
             self.digest = logos.keep(uploaded.read(logos.MOST_BYTES + 1))
-        except (logos.LogoError, StorageError) as error:
+        except logos.LogoError as error:
+            self.fault, self.unusable = str(error), True
+        except StorageError as error:
             self.fault = str(error)
+
+
+class LogoInput(KeptFileInput, UnfoldAdminFileFieldWidget):  # type: ignore[misc]
+    """The theme's input of a file; a file that was chosen before a fault is kept."""
 
 
 class WeekdaysInput(UnfoldAdminCheckboxSelectMultipleWidget):  # type: ignore[misc]
@@ -211,10 +221,10 @@ class ChannelForm(SeenForm):
             f"in the time of {row.time_zone}"
         )
 
-    logo_file = forms.FileField(
+    logo_file = KeptFileField(
         label="Logo",
         required=False,
-        widget=UnfoldAdminFileFieldWidget(attrs={"accept": "image/png"}),
+        widget=LogoInput(attrs={"accept": "image/png"}),
         help_text="A PNG of 2 MB and 4096 pixels at most. It is burnt into every item: all are "
         "prepared again.",
     )

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from streams.models import Channel, Output
+from streams.models import Broadcaster, Channel, Output, StreamKey
 from streams.tests import rows
 from streamsite.secret import Secret
 
@@ -96,3 +96,38 @@ def test_stored_key_does_not_show(staff: Client) -> None:
         (shown,) = inputs(page, name)
         assert "value=" not in shown
         assert rows.KEY not in page
+
+
+def test_passwords_of_a_new_user(staff: Client) -> None:
+    typed = {
+        "username": "ada",
+        "password1": "long-enough-4711",
+        "password2": "long-enough-4711",
+    }
+    page = staff.post(reverse("admin:auth_user_add"), typed).content.decode()
+    assert "already exists" in page
+    for name in ("password1", "password2"):
+        (again,) = inputs(page, name)
+        assert 'value="long-enough-4711"' in again
+
+
+def test_what_was_typed_of_a_key_that_is_not_minted(staff: Client) -> None:
+    ada = Broadcaster.objects.create(name="Ada", slug="ada")
+    typed = {"label": 'OBS "home"', "expires_at": "2020-01-01T10:00", "single_use": "on"}
+    answer = staff.post(reverse("mint-key", args=[ada.pk]), typed, follow=True)
+    page = answer.content.decode()
+    assert "That moment has passed." in page
+    assert 'value="OBS &quot;home&quot;"' in inputs(page, "label")[0]
+    assert 'value="2020-01-01T10:00"' in inputs(page, "expires_at")[0]
+    assert "checked" in inputs(page, "single_use")[0]
+    assert not StreamKey.objects.exists()
+
+
+def test_what_was_typed_of_an_api_key(staff: Client) -> None:
+    typed = {
+        "name": "Robot", "level": "read", "allowed_addresses": "10.0.0.0/8 nonsense",
+        "requests_per_minute": "7",
+    }  # fmt: skip
+    page = staff.post(reverse("admin:streamsite_apikey_add"), typed).content.decode()
+    for name in ("name", "allowed_addresses", "requests_per_minute"):
+        assert f'value="{typed[name]}"' in inputs(page, name)[0]

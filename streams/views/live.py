@@ -18,6 +18,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -90,7 +91,9 @@ def mint_key(request: HttpRequest, pk: int) -> HttpResponseBase:
     if not form.is_valid():
         for faults in form.errors.values():
             messages.error(request, str(faults[0]))
-        return redirect(broadcaster)
+        # What was typed is in the page's form again; none of it is secret.
+        typed = {name: request.POST[name] for name in form.fields if request.POST.get(name)}
+        return redirect(f"{broadcaster.get_absolute_url()}?{urlencode(typed)}")
     row, key = keys.mint(
         broadcaster,
         by=request.user.get_username(),

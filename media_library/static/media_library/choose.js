@@ -4,12 +4,14 @@
 (() => {
   const all = document.querySelector("[data-all]");
   const boxes = [...document.querySelectorAll("[name=entry]")];
+  const allTicked = () => boxes.every((box) => box.checked);
+  all.checked = allTicked();
   all.addEventListener("change", () => {
     for (const each of boxes) each.checked = all.checked;
   });
   for (const each of boxes) {
     each.addEventListener("change", () => {
-      all.checked = boxes.every((box) => box.checked);
+      all.checked = allTicked();
     });
   }
 })();
