@@ -46,12 +46,14 @@ def need(present: object, what: str) -> None:
 
 @pytest.fixture(autouse=True)
 def no_requests_in_hand() -> Iterator[None]:
-    """What a process holds of a limit was drawn from the database of the test before."""
+    """What a process holds of a limit, or knows of a storage, is of the test before."""
     yield
     # After the settings are chosen, which a test of pytest's options is not.
+    from media_library import storage_state  # noqa: PLC0415
     from streamsite import throttle  # noqa: PLC0415
 
     throttle.forget()
+    storage_state.forget()
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 AGAIN: Final = RETRIED.total_seconds()
 #: Seconds that a start waits for what is checked on this machine.
 LONGEST: Final = 15.0
+#: Channels that are checked on this machine at a time.
+LOCAL_THREADS: Final = 8
 #: Items that are looked for before the start: what is wrong further ahead is forewarned of.
 NEXT: Final = 5
 #: How far these are looked for.
@@ -75,6 +77,9 @@ class Preflights:
         #: Since when the ledger waits.
         self._asked: dict[tuple[int, _Order], float] = {}
         self._lock = threading.Lock()
+        #: What is being checked on this machine.
+        self._under_way: set[tuple[int, _Order]] = set()
+        self._slots = threading.BoundedSemaphore(LOCAL_THREADS)
         # A thread of its own: while a storage is waited for, the next Start is not.
         self._world = ThreadPoolExecutor(1, "preflight")
 
@@ -105,7 +110,19 @@ class Preflights:
             self._asked = {key: at for key, at in self._asked.items() if key in waiting}
         due = [channel for channel in channels.values() if self._due(channel, now, mono)]
         for channel in due:
-            self._check(channel, now, mono)
+            key = (channel.pk, _order(channel))
+            with self._lock:
+                if key in self._under_way:
+                    continue
+                self._under_way.add(key)
+            self._begin(channel, now, mono)
+
+    def _begin(self, *args: object) -> None:
+        """Check in a thread of its own: neither the other channels nor the hours wait for it.
+
+        A daemon: the end of the process does not wait for a disk that hangs.
+        """
+        threading.Thread(target=self._check, args=args, name="preflight", daemon=True).start()
 
     def close(self) -> None:
         self._world.shutdown(wait=False, cancel_futures=True)
@@ -122,6 +139,18 @@ class Preflights:
 
     def _check(self, channel: Channel, now: datetime, mono: float) -> None:
         try:
+            with self._slots:
+                self._check_here(channel, now, mono)
+        except Exception:
+            # Such as the database's: it is due again at the next look.
+            log.exception("preflight.failed", channel=channel.slug)
+        finally:
+            with self._lock:
+                self._under_way.discard((channel.pk, _order(channel)))
+            connection.close()
+
+    def _check_here(self, channel: Channel, now: datetime, mono: float) -> None:
+        try:
             here = tuple(on_this_machine(channel))
         except Exception:
             # Nothing that was thought of. It must hold up neither this channel nor the others.
@@ -131,6 +160,9 @@ class Preflights:
         flight = _Flight(_order(channel), mono, here)
         with self._lock:
             before = self._flights.get(channel.pk)
+            if before is not None and before.at > mono:
+                # A newer order was checked while this check hung.
+                return
             self._flights[channel.pk] = flight
         _write(channel, flight.checks, now)
         self._log(channel, before, flight)

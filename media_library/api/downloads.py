@@ -185,12 +185,16 @@ def cancel_batch(request: HttpRequest, id: Id) -> Status[dict[str, int]]:
 def file(request: HttpRequest, id: Id) -> HttpResponse | FileResponse:
     """The bytes, or where they are: an address of the bucket, good for an hour."""
     job = get_object_or_404(seen_by(caller(request)), pk=id, status=DownloadJob.Status.DONE)
-    if not storage.exists(job.key):
-        raise Http404
     place = storage.locate(job.key, seconds=3600)
     if isinstance(place, LocalFile):
         name = job.key.rpartition("/")[2]
-        return FileResponse(place.path.open("rb"), as_attachment=True, filename=name)
+        try:
+            return FileResponse(place.path.open("rb"), as_attachment=True, filename=name)
+        except FileNotFoundError:
+            raise Http404 from None
+    # The bucket is not asked, for the answer may take long: the last sync has.
+    if job.item is not None and job.item.missing_since is not None:
+        raise Http404
     answer = HttpResponseRedirect(place.url.reveal())
     # Whoever has the address has the film: no proxy keeps it.
     answer["Cache-Control"] = "no-store"

@@ -217,8 +217,11 @@ def _listed_again(request: HttpRequest) -> dict[str, Any] | None:
         return None
     title = request.POST.get("list_title", "")
     return {
-        **{"title": title, "url": "", "playlist": True},
-        **{"entries": entries, "listed": listed},
+        "title": title,
+        "url": "",
+        "playlist": True,
+        "entries": entries,
+        "listed": listed,
     }
 
 

@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, StackedInline, TabularInline
 
 from media_library import logos
+from media_library.policy import allow_storage
 from streams.actions import wake_supervisor
 from streams.admin.forms import ChannelForm, HoursForm, KeptLogo, OutputForm
 from streams.health.preflight import unverified
@@ -202,7 +203,7 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         )
         if logo is not None and (logo.unusable or page.status_code == HTTPStatus.FOUND):
             form_uploads.discard(logo)
-        return page
+        return allow_storage(page)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:
         house = HOUSE if obj is not None and _on_air(obj) else ()

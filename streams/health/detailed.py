@@ -10,12 +10,11 @@ from typing import Any, Final
 
 import structlog
 from django.conf import settings
-from django.core.cache import cache
 from django.db import DatabaseError, connection
 from django.db.models import Max, Q
 from django_q.models import OrmQ, Task
 
-from media_library.storage import unreachable
+from media_library import storage_state
 from streams.health import preflight, silence
 from streams.health.jobs import failing
 from streams.health.report import report
@@ -35,6 +34,10 @@ MOST_JOBS: Final = 3
 TAKEN_AWAY: Final = timedelta(days=1)
 #: Seconds for which the storage's answer is told again: watchdogs ask often, and it may be far.
 STORAGE_KEPT: Final = 15
+#: Seconds that such a question waits for the answer: the check takes no longer.
+STORAGE_WAIT: Final = 9.5
+#: Seconds after which its age is told too.
+STORAGE_OLD: Final = 30
 #: Without these nothing is known or played.
 VITAL: Final = frozenset({"database", "nodes"})
 
@@ -126,8 +129,16 @@ def _jobs(now: datetime) -> tuple[bool, str]:
 
 
 def _storage(_now: datetime) -> tuple[bool, str]:
-    fault = cache.get_or_set("health-storage", unreachable, STORAGE_KEPT)
-    return (False, fault) if fault else (True, "The storage can be read.")
+    found = storage_state.state(fresh_s=STORAGE_KEPT, wait_s=STORAGE_WAIT)
+    if found is None:
+        return True, storage_state.UNKNOWN
+    if found.age_s > STORAGE_OLD:
+        said = found.value or "The storage could be read"
+        return not found.value, (
+            f"{said.rstrip('.')}. That was {span(found.age_s)} ago: it is being checked again, "
+            "and has not answered so far."
+        )
+    return (False, found.value) if found.value else (True, "The storage can be read.")
 
 
 def _ffmpeg(now: datetime) -> tuple[bool, str]:

@@ -1,4 +1,7 @@
-"""The preview picture: one frame of the newest segment, made when somebody looks."""
+"""The preview picture: one frame of the newest segment, made when somebody asks for it.
+
+It is made in the background: a page gets the last one when a newer one takes too long.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from django.conf import settings
 from media_library.ffmpeg import Bounds, ToolError, opened, run
 from media_library.location import LocalFile
 from streams.playout.process import channel_folder
+from streamsite.refreshed import Refreshed
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +26,8 @@ KEPT: Final = 10
 STALE: Final = 30
 #: Seconds FFmpeg may take for one frame; measured: 0.1.
 PATIENCE: Final = 5
+#: Seconds that a page waits for it.
+WAIT: Final = 1.0
 #: Pixels.
 WIDTH: Final = 480
 
@@ -39,14 +45,27 @@ def picture(channel_pk: int) -> Path | None:
     kept = folder(channel_pk) / "hls" / "picture.jpg"
     if _age(kept) < KEPT:
         return kept
+    _PICTURES.get(channel_pk, fresh_s=0, wait_s=WAIT)
+    return kept if _age(kept) < STALE else None
+
+
+def _make_once(channel_pk: int) -> None:
+    """Make it anew, unless another process is at it or has done it."""
+    hls = folder(channel_pk) / "hls"
+    segment, kept = _newest_segment(hls), hls / "picture.jpg"
+    if segment is None:
+        return
     with (folder(channel_pk) / "picture.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            # Another request is making it: this one shows the last.
-            return kept if kept.exists() else None
-        _make(segment, kept)
-    return kept if _age(kept) < STALE else None
+            return
+        if _age(kept) >= KEPT:
+            _make(segment, kept)
+
+
+#: Pages wait for a picture for a second, four at a time; the others show the last one.
+_PICTURES: Final = Refreshed(_make_once, "pictures", kept_s=0, max_waiting=4, threads=2)
 
 
 def _age(path: Path) -> float:

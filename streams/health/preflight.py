@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 from django.conf import settings
 from django.db.models import Count, Q
 
+from media_library import storage_state
 from media_library.emptied import emptied
 from media_library.models import MediaItem, Playlist
 from media_library.samples import being_made
-from media_library.storage import unreachable
 from streams.outputs.platforms import PLATFORMS, Platform
 from streams.playout.capability import hides_keys
 from streamsite import tls
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 #: Bytes. A channel's HLS window at 50 Mbit/s is 125 MB: below this it may not fit.
 LEAST_FREE: Final = 150_000_000
+#: Seconds: a page shows a storage's state again for so long, and waits for a newer one.
+STORAGE_FRESH: Final = 2.0
+STORAGE_WAIT: Final = 3.0
 
 
 UNFIT_FFMPEG: Final = (
@@ -220,7 +223,10 @@ def _ffmpeg(channel: Channel) -> Iterator[Finding]:
 
 
 def _storage() -> Iterator[Finding]:
-    if fault := unreachable():
+    found = storage_state.state(fresh_s=STORAGE_FRESH, wait_s=STORAGE_WAIT)
+    if found is None:
+        yield Finding("storage", storage_state.UNKNOWN, stops_the_start=False)
+    elif fault := found.value:
         # With what was fetched before, and filler, a channel goes through a night without it.
         yield Finding("storage", fault, stops_the_start=not _fetched())
     elif fault := emptied():

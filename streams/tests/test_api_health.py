@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,12 +17,16 @@ from django.utils import timezone
 from django_q.models import Task
 from pytest_django import Settings
 
+from media_library import storage
+from media_library.storage_state import UNKNOWN
+from streams.health import preflight
 from streams.health.detailed import detailed
 from streams.models import Channel, Incident, Node, Run, Sample
 from streams.tests import rows
 from streamsite import keys
 from streamsite.cluster import CANARY_TASK
 from streamsite.levels import Level
+from streamsite.tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 
@@ -101,6 +107,34 @@ def test_storage_that_is_away(settings: Settings, tmp_path: Path) -> None:
     ok, sentence = parts(timezone.now())["storage"]
     assert not ok
     assert "does not exist" in sentence
+
+
+def test_storage_that_hangs_is_not_claimed_to_be_anything(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
+) -> None:
+    settings.MEDIA_ROOT = tmp_path / "hangs"
+    go_on = threading.Event()
+    monkeypatch.setattr(storage, "unreachable", lambda: "" if go_on.wait(60) else "no")
+    monkeypatch.setattr("streams.health.detailed.STORAGE_WAIT", 0)
+    monkeypatch.setattr("streams.health.preflight.STORAGE_WAIT", 0)
+    now = timezone.now()
+    assert parts(now)["storage"] == (True, UNKNOWN)
+    (found,) = preflight._storage()
+    assert (found.sentence, found.stops_the_start) == (UNKNOWN, False)
+    go_on.set()
+    until(lambda: parts(now)["storage"] == (True, "The storage can be read."), 60, "it is")
+    # While nothing newer is known, the last result is told with its age.
+    go_on.clear()
+    monkeypatch.setattr("streams.health.detailed.STORAGE_KEPT", 0)
+    monkeypatch.setattr("streams.health.detailed.STORAGE_OLD", 0)
+    ok, sentence = parts(now)["storage"]
+    go_on.set()
+    assert ok
+    assert re.fullmatch(
+        r"The storage could be read\. That was .+ ago: it is being checked again, and has not "
+        r"answered so far\.",
+        sentence,
+    )
 
 
 def test_ffmpeg_as_the_nodes_have_it(settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from media_library import slate
 from media_library.models import MediaItem
 from streams import preflighting
 from streams.health import reach
+from streams.health.preflight import Check
 from streams.models import Channel, ChannelState, Output
 from streams.node import NodeLedger
 from streams.preflighting import AGAIN, Preflights, in_the_world, on_this_machine
@@ -200,13 +202,14 @@ def test_one_that_never_answers_is_given_up_on(monkeypatch: pytest.MonkeyPatch) 
 
 
 class Pad:
-    """Preflights of a node, with the checks in the world made where the test stands."""
+    """Preflights of a node, with all checks made where the test stands."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.knocks = 0
         self.flights = Preflights("a", self.knock)
         monkeypatch.setattr(preflighting, "connection", Quiet())
         monkeypatch.setattr(self.flights, "_world", self)
+        monkeypatch.setattr(self.flights, "_begin", self.flights._check)
         self.mono = 1000.0
 
     def knock(self) -> None:
@@ -238,8 +241,8 @@ def ordered(channel: Channel, at: datetime | None = None) -> Channel:
 
 
 def told(channel: Channel) -> dict[str, bool]:
-    row = ChannelState.objects.get(channel=channel)
-    return {check["check"]: check["ok"] for check in row.checks}
+    row = ChannelState.objects.filter(channel=channel).first()
+    return {check["check"]: check["ok"] for check in row.checks} if row else {}
 
 
 def test_a_fault_comes_and_goes(pad: Pad, channel: Channel, listener: int) -> None:
@@ -364,6 +367,36 @@ def test_the_world_is_asked_in_a_thread_of_its_own(channel: Channel) -> None:
     ordered(channel)
     flights = Preflights("a", lambda: None)
     flights.look(timezone.now(), time.monotonic())
-    assert flights.held(channel) == ""
+    until(lambda: flights.held(channel) == "", 60, "this machine is checked")
     until(lambda: told(channel).get("storage"), 60, "the storage is asked")
+    flights.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_channel_whose_check_hangs_holds_up_no_other(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, go_on = [ordered(rows.channel(f"hangs-{n}")) for n in range(3)], threading.Event()
+    check = on_this_machine
+
+    def slow(one: Channel) -> Iterator[Check]:
+        if one.slug.startswith("hangs"):
+            go_on.wait()
+        yield from check(one)
+
+    monkeypatch.setattr(preflighting, "on_this_machine", slow)
+    ordered(channel)
+    flights = Preflights("a", lambda: None)
+    try:
+        flights.look(timezone.now(), time.monotonic())
+        # The look itself has not waited, and it begins no check twice.
+        flights.look(timezone.now(), time.monotonic())
+        assert sum(one.name == "preflight" for one in threading.enumerate()) <= 4
+        until(lambda: flights.held(channel) == "", 60, "the channel is checked")
+        assert all("under way" in flights.held(one) for one in hangs)
+        assert not ChannelState.objects.filter(channel__in=hangs).exists()
+    finally:
+        go_on.set()
+    until(lambda: all("slate" in told(one) for one in hangs), 60, "the others are, too")
+    until(lambda: not flights._under_way, 60, "the threads are done")
     flights.close()

@@ -22,6 +22,7 @@ from media_library.tests.clips import lavfi, make
 from media_library.tests.rows import others_may_write, user
 from streams.models import Channel
 from streams.tests import rows
+from streamsite.secret import Secret
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("ffmpeg")]
 
@@ -92,6 +93,30 @@ def test_staff_see_the_logo_that_is_set(
     away = admin_client.get(address)
     assert away.status_code == 503
     assert "is not in the media folder" in away.content.decode()
+
+
+def test_a_buckets_logo_is_not_fetched_by_the_page(
+    admin_client: Client, channel: Channel, settings: Settings
+) -> None:
+    # Nobody listens there: whoever asks the bucket fails.
+    settings.STORAGE_PROVIDER, settings.STORAGE_BUCKET = "aws", "films"
+    settings.STORAGE_ENDPOINT_URL = "http://127.0.0.1:1"
+    settings.STORAGE_ACCESS_KEY_ID = "id"
+    settings.STORAGE_SECRET_ACCESS_KEY = Secret("hush-hush")
+    settings.STORAGES = dict(settings.STORAGES)
+    Channel.objects.update(logo="0123456789abcdef")
+    for address in (
+        reverse("channel-logo", args=[channel.slug]),
+        f"/api/v1/channels/{channel.slug}/logo",
+    ):
+        answer = admin_client.get(address)
+        assert answer.status_code == 302
+        place, _, signature = answer["Location"].partition("?")
+        assert place == "http://127.0.0.1:1/films/logos/0123456789abcdef.png"
+        assert "X-Amz-Expires=3600" in signature
+        assert answer["Cache-Control"] == "no-cache, private"
+    form = admin_client.get(reverse("admin:streams_channel_change", args=[channel.pk]))
+    assert "img-src 'self' data: blob: http://127.0.0.1:1" in form["Content-Security-Policy"]
 
 
 def test_an_order_given_meanwhile_is_not_undone(

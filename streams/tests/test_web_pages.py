@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from pytest_django import Settings
 from streams.health import picture
 from streams.models import AsRun, Channel, Incident, LogLine, Sample
 from streams.tests import rows
+from streamsite.tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 
@@ -276,6 +279,34 @@ def test_the_picture_is_made_once_in_ten_seconds(browser: Client, segment: Path)
     assert kept.stat().st_size == len(first)
     kept.write_bytes(b"as it was")
     assert browser.get("/channels/demo/picture.jpg").getvalue() == b"as it was"
+
+
+def test_an_ffmpeg_that_hangs_holds_up_few_pages(
+    segment: Path, demo: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, made = threading.Event(), []
+
+    def hangs(of: Path, into: Path) -> None:
+        made.append(of)
+        go_on.wait(60)
+        into.write_bytes(b"new")
+
+    monkeypatch.setattr(picture, "_make", hangs)
+    monkeypatch.setattr(picture, "WAIT", 60)
+    old = segment.parent / "picture.jpg"
+    old.write_bytes(b"old")
+    past = timezone.now().timestamp() - picture.KEPT - 1
+    os.utime(old, (past, past))
+    with ThreadPoolExecutor(20) as many:
+        asked = [many.submit(picture.picture, demo.pk) for _ in range(20)]
+        # Four wait; the others show the last one.
+        until(lambda: sum(each.done() for each in asked) >= 16, 60, "most are answered")
+        assert {each.result() for each in asked if each.done()} == {old}
+        assert old.read_bytes() == b"old"
+        go_on.set()
+        assert {each.result() for each in asked} == {old}
+    assert old.read_bytes() == b"new"
+    assert made == [segment]
 
 
 def test_without_a_picture_it_is_grey(browser: Client, demo: Channel) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Final
 
 from django.conf import settings
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 
 from media_library import logos, storage
 from media_library.house import Logo
+from media_library.location import LocalFile, SignedUrl
 from streams.health.picture import folder, picture
 from streams.models import Channel
 from streamsite.answers import staff
@@ -24,6 +25,8 @@ _PLAYLIST: Final = "live.m3u8"
 PLAYLIST_TYPE: Final = "application/vnd.apple.mpegurl"
 #: Where nginx finds the run directory, for X-Accel-Redirect.
 _ACCEL: Final = "/_run/"
+#: Seconds that a signed address of a logo is good for.
+LOGO_LIFE: Final = 3600
 
 
 @require_GET
@@ -68,15 +71,28 @@ def shown(channel: Channel) -> HttpResponseBase | None:
 @require_GET
 @staff("streams.view_channel")
 def logo(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """The channel's logo. From a bucket too it comes through here: it is small."""
+    """The channel's logo, or where the bucket has it."""
     channel = get_object_or_404(Channel.objects.only("logo"), slug=slug)
-    if not channel.logo:
-        raise Http404
     try:
-        found = storage.read(Logo(channel.logo).key, 0, logos.MOST_BYTES)
+        return logo_of(channel)
     except storage.StorageError as error:
         return HttpResponse(str(error), "text/plain; charset=utf-8", 503)
-    answer = HttpResponse(found, "image/png")
+
+
+def logo_of(channel: Channel) -> HttpResponseBase:
+    """The logo, or a signed address of the bucket's: a page waits for no bucket.
+
+    Raises `Http404`, `StorageError`.
+    """
+    if not channel.logo:
+        raise Http404
+    key = Logo(channel.logo).key
+    answer: HttpResponseBase
+    match storage.locate(key, seconds=LOGO_LIFE):
+        case LocalFile():
+            answer = HttpResponse(storage.read(key, 0, logos.MOST_BYTES), "image/png")
+        case SignedUrl(url):
+            answer = HttpResponseRedirect(url.reveal())
     # Another logo under the same address is to be seen at once.
     answer["Cache-Control"] = "no-cache, private"
     return answer

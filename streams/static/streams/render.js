@@ -166,6 +166,18 @@
     }
   }
 
+  function load(image, again) {
+    const next = new Image();
+    next.onload = () => {
+      // The grey stand-in (16 pixels wide) says less than the words behind it. The picture may
+      // just be being made.
+      image.hidden = next.naturalWidth <= 16;
+      image.src = next.src;
+      if (image.hidden && again) setTimeout(load, 2000, image, false);
+    };
+    next.src = `${image.dataset.picture}?${Date.now()}`;
+  }
+
   let asked = 0;
   function pictures() {
     const due = Date.now() - asked >= PICTURE_EVERY;
@@ -174,14 +186,8 @@
       const state = image.closest("[data-channel]").dataset.state;
       if (state === "off" || state === "unknown") {
         image.hidden = true;
-      } else if (due || image.hidden) {
-        const next = new Image();
-        next.onload = () => {
-          // The grey stand-in (16 pixels wide) says less than the words behind it.
-          image.hidden = next.naturalWidth <= 16;
-          image.src = next.src;
-        };
-        if (due) next.src = `${image.dataset.picture}?${asked}`;
+      } else if (due) {
+        load(image, true);
       }
     }
   }
