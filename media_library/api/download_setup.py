@@ -130,10 +130,14 @@ def delete(request: HttpRequest, id: Id) -> Status[None]:
 
 # ---- cookies ---------------------------------------------------------------------------------
 class SiteCookiesDetail(Told):
-    """The cookies themselves are told to nobody."""
+    """The cookies themselves are told to nobody.
+
+    `readable`: false where no key of FIELD_KEYS decrypts them; downloads from there fail.
+    """
 
     id: int
     domain: str
+    readable: bool
     set_at: datetime
     used_at: datetime | None
 
@@ -160,7 +164,7 @@ def _checked(text: str, domain: str) -> str:
 
 @site_cookies.get("", response=Page[SiteCookiesDetail], summary="Sites with cookies, by domain")
 def cookies_listed(request: HttpRequest, asked: Query[Paging]) -> dict[str, Any]:
-    return paged(SiteCookies.objects.defer("text"), "domain", asked)
+    return paged(SiteCookies.objects.all(), "domain", asked)
 
 
 @site_cookies.post("", response={201: SiteCookiesDetail}, summary="Cookies of a site")

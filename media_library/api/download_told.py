@@ -216,7 +216,10 @@ class CookiesTold(Schema):
 
 
 class DownloaderHealth(Schema):
-    """`state` is the worst of all. `updated`: an update brought this yt-dlp."""
+    """`state` is the worst of all. `updated`: an update brought this yt-dlp.
+
+    `checked_at`: when yt-dlp was asked about itself; null while it has not answered.
+    """
 
     state: health.State
     version: str
@@ -225,6 +228,7 @@ class DownloaderHealth(Schema):
     updated: bool
     can_roll_back: bool
     last_order: str
+    checked_at: datetime | None
     days: int
     findings: list[FindingTold]
     sites: list[SiteTold]

@@ -10,10 +10,15 @@ from typing import Final
 
 from django.utils import timezone
 
+from media_library.downloads.errors import Code, GivenUpError, verdict
 from media_library.downloads.options import COOKIES
 from media_library.models import SiteCookies
 
 HEAD: Final = "# Netscape HTTP Cookie File"
+UNREADABLE: Final = (
+    "These cookies can't be decrypted: put the old key back into FIELD_KEYS, or paste the "
+    "cookies again."
+)
 #: Fields of a line: domain, for subdomains too, path, TLS alone, end, name, value.
 FIELDS: Final = 7
 #: A browser marks so what scripts may not read; the format knows it as a comment.
@@ -63,12 +68,15 @@ def for_site(site: str) -> SiteCookies | None:
 def lent(site: str, folder: Path) -> Iterator[bool]:
     """A copy in the job's folder while the block runs; True where there are any.
 
-    What the site changed is written back, unless somebody put others there meanwhile.
+    What the site changed is written back, unless somebody put others there meanwhile. Raises
+    `GivenUpError` for cookies that can't be decrypted: without them the site would only refuse.
     """
     mine = for_site(site)
     if mine is None:
         yield False
         return
+    if not mine.readable:
+        raise GivenUpError(verdict(Code.COOKIES, mine.domain))
     file = folder / COOKIES
     before = mine.text.reveal()
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)

@@ -18,6 +18,7 @@ class Code(StrEnum):
     PLAYLIST = "playlist"
     UNAVAILABLE = "unavailable"
     LOGIN = "login"
+    COOKIES = "cookies"
     BOT = "bot"
     RATE = "rate"
     GEO = "geo"
@@ -90,6 +91,10 @@ POLICIES: Final[dict[Code, Policy]] = {
     Code.LOGIN: Policy(
         "The site wants somebody who is logged in: put the cookies of an account under "
         "“Site cookies”, then try again."
+    ),
+    Code.COOKIES: Policy(
+        "The stored cookies of {what} can't be decrypted: put the old key back into "
+        "FIELD_KEYS, or paste the cookies again under “Site cookies”, then try again."
     ),
     Code.BOT: Policy(
         "The site takes this machine for a robot. It is left alone for six hours; cookies of "

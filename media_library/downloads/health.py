@@ -20,7 +20,7 @@ from django.db.models import Count, Q
 
 from media_library.downloads import canary, tool
 from media_library.downloads.canary import About, CanaryError
-from media_library.downloads.cookies import within
+from media_library.downloads.cookies import UNREADABLE, within
 from media_library.downloads.errors import Code
 from media_library.models import DownloadJob, SiteCookies, SitePause
 
@@ -44,7 +44,9 @@ PATIENCE: Final = 10
 #: Asks it, one process at a time.
 _background: Final = ThreadPoolExecutor(1, "about-ytdlp")
 _asking: Final = Lock()
-_asked: Final[dict[str, Future[About | str]]] = {}
+_asked: Final[dict[str, Future[tuple[About | str, float]]]] = {}
+#: While it has not answered.
+UNANSWERED: Final = "It is being asked, and has not answered so far: look again in a minute."
 #: Sites that are told of.
 MOST_SITES: Final = 50
 _UPDATE: Final = "update it here, or with the command update_downloader"
@@ -100,6 +102,8 @@ class Report:
     can_roll_back: bool
     #: What came of the last update or roll-back.
     last_order: str
+    #: When yt-dlp was asked about itself; None: it has not answered so far.
+    checked_at: datetime | None
     days: int
     findings: list[Finding]
     sites: list[Site]
@@ -108,7 +112,7 @@ class Report:
 
 def report(now: datetime, *, days: int = 7) -> Report:
     choice = tool.chosen()
-    about = _about(tool.python())
+    about, checked_at = _about(tool.python())
     since = now - timedelta(days=days)
     found = findings(about, now.astimezone(UTC).date(), lost=tool.lost(choice))
     sites, cookies = _sites(now, since), _cookies(now)
@@ -126,6 +130,7 @@ def report(now: datetime, *, days: int = 7) -> Report:
         updated=bool(choice.current) and not tool.lost(choice),
         can_roll_back=not choice.untouched,
         last_order=choice.said,
+        checked_at=checked_at,
         days=days,
         findings=found,
         sites=sites,
@@ -133,36 +138,41 @@ def report(now: datetime, *, days: int = 7) -> Report:
     )
 
 
-def _about(interpreter: str) -> About | str:
-    """What it says of itself, or why it says nothing: as it was found last.
+def _about(interpreter: str) -> tuple[About | str, datetime | None]:
+    """What it says of itself, or why it says nothing, and when it was asked.
 
     That starts a process, for seconds. It is done in the background once the last answer is
     old, and one at a time; only the first answer is waited for.
     """
     name = f"downloader-{hashlib.sha256(interpreter.encode()).hexdigest()}"
     known: tuple[About | str, float] | None = cache.get(name)
-    if known is not None and time.time() - known[1] < KEPT:
-        return known[0]
+    if known is not None and isinstance(known[0], About) and time.time() - known[1] < KEPT:
+        return _dated(*known)
     with _asking:
         asked = _asked.get(name)
         if asked is None or asked.done():
             asked = _asked[name] = _background.submit(_ask, name, interpreter)
     if known is not None:
-        return known[0]
+        return _dated(*known)
     try:
-        return asked.result(PATIENCE)
+        return _dated(*asked.result(PATIENCE))
     except TimeoutError:
-        return "It is being asked, and has not answered so far: look again in a minute."
+        return UNANSWERED, None
 
 
-def _ask(name: str, interpreter: str) -> About | str:
+def _dated(found: About | str, at: float) -> tuple[About | str, datetime]:
+    return found, datetime.fromtimestamp(at, UTC)
+
+
+def _ask(name: str, interpreter: str) -> tuple[About | str, float]:
     found: About | str
     try:
         found = canary.about(interpreter)
     except CanaryError as error:
         found = str(error)
-    cache.set(name, (found, time.time() if isinstance(found, About) else 0.0), REMEMBERED)
-    return found
+    answer = found, time.time()
+    cache.set(name, answer, REMEMBERED)
+    return answer
 
 
 # ---- the tool --------------------------------------------------------------------------------
@@ -170,6 +180,8 @@ def _ask(name: str, interpreter: str) -> About | str:
 
 def findings(about: About | str, today: date, *, lost: bool = False) -> list[Finding]:
     """`about`: what yt-dlp says of itself, or why it does not. Pure."""
+    if about == UNANSWERED:
+        return [Finding("yt-dlp", State.UNKNOWN, "", UNANSWERED)]
     if isinstance(about, str):
         sentence = (
             f"It can't be started, and no download works: {about} Roll back here, or install "
@@ -279,12 +291,20 @@ def _sites(now: datetime, since: datetime) -> list[Site]:
 
 
 def of_cookies(
-    domain: str, now: datetime, set_at: datetime, *, used_at: datetime | None, refused: bool
+    domain: str,
+    now: datetime,
+    set_at: datetime,
+    *,
+    used_at: datetime | None,
+    refused: bool,
+    readable: bool = True,
 ) -> Cookies:
     """`refused`: the site asked for a login though it got them. Pure."""
     days = max(0, (now - set_at).days)
     state, sentence = State.OK, ""
-    if refused:
+    if not readable:
+        state, sentence = State.FAILING, UNREADABLE
+    elif refused:
         state = State.FAILING
         sentence = (
             "The site asks for a login in spite of them: log in there with a browser, and "
@@ -297,7 +317,6 @@ def of_cookies(
 
 
 def _cookies(now: datetime) -> list[Cookies]:
-    """The text of them is not even read."""
     asked = list(
         DownloadJob.objects.filter(
             status=DownloadJob.Status.FAILED,
@@ -313,10 +332,11 @@ def _cookies(now: datetime) -> list[Cookies]:
             now,
             each.set_at,
             used_at=each.used_at,
+            readable=each.readable,
             refused=any(
                 within(site, each.domain) and ended is not None and ended > each.set_at
                 for site, ended in asked
             ),
         )
-        for each in SiteCookies.objects.defer("text")
+        for each in SiteCookies.objects.all()
     ]

@@ -11,6 +11,7 @@ from django.utils import timezone
 from media_library.models.item import MediaItem
 from streamsite.address import without_secrets
 from streamsite.fields import SecretField
+from streamsite.secret import Unreadable
 
 
 class DownloadBatch(models.Model):
@@ -269,6 +270,11 @@ class SiteCookies(models.Model):
 
     def __str__(self) -> str:
         return self.domain
+
+    @property
+    def readable(self) -> bool:
+        """Whether a key of FIELD_KEYS decrypts them."""
+        return not isinstance(self.text, Unreadable)
 
 
 class SitePause(models.Model):

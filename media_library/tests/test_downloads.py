@@ -8,12 +8,15 @@ from typing import Any
 
 import psutil
 import pytest
+from cryptography.fernet import Fernet
 from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import Settings
 
 from media_library import storage
-from media_library.downloads import attempt, jobs, options
+from media_library.downloads import attempt, jobs, options, preview
+from media_library.downloads.cookies import HEAD
+from media_library.downloads.errors import GivenUpError
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import Options, Sound, Subtitles
 from media_library.downloads.proxy import Proxy
@@ -218,6 +221,24 @@ def test_nothing_secret_is_in_command_lines_or_environments(
     assert secrets
     assert not any(secret in each for secret in secrets for each in seen)
     assert "SECRET_KEY" not in " ".join(seen)
+
+
+def test_cookies_that_cant_be_decrypted_fail_their_job_alone(
+    folder: Path, site: Web, settings: Settings
+) -> None:
+    text = f"{HEAD}\n127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\ts3cr3t\n"
+    SiteCookies.objects.create(domain="127.0.0.1", text=Secret(text))
+    settings.FIELD_KEYS = [Fernet.generate_key().decode()]
+    job = worked(order(site.url("film.mp4")))
+    assert (job.status, job.code) == (Status.FAILED, "cookies")
+    assert job.fault.startswith("The stored cookies of 127.0.0.1 can't be decrypted: put the")
+    assert files_of(job) == []
+    with pytest.raises(GivenUpError, match="can't be decrypted"):
+        preview.look(site.url("film.mp4"), any_site=True)
+    assert site.asked == []
+    # Pasted again, they serve.
+    SiteCookies.objects.update(text=Secret(text))
+    assert worked(order(site.url("film.mp4"))).status == Status.DONE
 
 
 def test_cookies_of_the_site_are_lent_and_what_it_changed_comes_back(

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import threading
+import time
 from datetime import UTC, date, datetime, timedelta
 from html import unescape
 from pathlib import Path
 
 import pytest
 import yt_dlp
+from cryptography.fernet import Fernet
+from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from media_library.downloads import health, jobs, tool
-from media_library.downloads.canary import About
+from media_library.downloads import canary, health, jobs, tool
+from media_library.downloads.canary import About, CanaryError
 from media_library.downloads.health import State
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import Options
@@ -23,6 +28,7 @@ from media_library.models import DownloadJob, SiteCookies, SitePause
 from media_library.tests import rows
 from streamsite import keys
 from streamsite.levels import Level
+from streamsite.tests.waiting import until
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 TODAY = date(2026, 9, 1)
@@ -92,6 +98,13 @@ def test_cookies_are_judged(*, days: int, refused: bool, state: str) -> None:
     told = health.of_cookies("example.org", NOW, set_at, used_at=None, refused=refused)
     assert (told.age_days, told.state) == (days, state)
     assert bool(told.sentence) == (state != "ok")
+
+
+def test_cookies_that_cant_be_decrypted_say_so() -> None:
+    told = health.of_cookies(
+        "example.org", NOW, NOW, used_at=None, refused=True, readable=False
+    )
+    assert (told.state, "put the old key back" in told.sentence) == (State.FAILING, True)
 
 
 # ---- as it is told ---------------------------------------------------------------------------
@@ -179,6 +192,17 @@ def test_the_page_tells_it_in_words(history: datetime) -> None:
 
 
 @pytest.mark.django_db
+def test_stored_cookies_of_a_lost_key_are_told(settings: Settings) -> None:
+    SiteCookies.objects.create(domain="example.org", text=COOKIES)
+    settings.FIELD_KEYS = [Fernet.generate_key().decode()]
+    assert "can't be decrypted" in unescape(viewer().get(PAGE).content.decode())
+    _, key = keys.mint("Robot", Level.ADMIN, by="ada", now=timezone.now())
+    client = Client(headers={"Authorization": f"Bearer {key.reveal()}"})
+    (row,) = client.get("/api/v1/site-cookies").json()["items"]
+    assert (row["domain"], row["readable"]) == ("example.org", False)
+
+
+@pytest.mark.django_db
 def test_the_button_is_for_those_who_may() -> None:
     assert viewer().post(PAGE, {"order": "update"}).status_code == 403
     assert not OrmQ.objects.exists()
@@ -208,3 +232,33 @@ def test_what_cant_be_started_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     told = health.report(timezone.now())
     assert (told.state, told.version, told.age_days) == (State.FAILING, "", None)
     assert "can't be started" in unescape(viewer().get(PAGE).content.decode())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("answer", [about(), "it ended without a word."])
+def test_an_old_result_says_how_old_it_is(
+    monkeypatch: pytest.MonkeyPatch, answer: About | str
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(_: str) -> About:
+        asked.set()
+        go_on.wait(60)
+        if isinstance(answer, str):
+            raise CanaryError(answer)
+        return answer
+
+    monkeypatch.setattr(canary, "about", slow)
+    monkeypatch.setattr(health, "PATIENCE", 0)
+    monkeypatch.setattr(tool, "python", lambda: f"/nowhere/{answer}")
+    (found,) = health.report(timezone.now()).findings
+    # Nothing is known so far, and nothing is claimed.
+    assert (found.state, found.sentence) == (State.UNKNOWN, health.UNANSWERED)
+    assert "Checked" not in viewer().get(PAGE).content.decode()
+    go_on.set()
+    until(lambda: health.report(timezone.now()).checked_at, 60, "it has answered")
+    go_on.clear()
+    monkeypatch.setattr(cache, "get", lambda _: (answer, time.time() - 7 * 60))
+    page = unescape(viewer("update_downloader").get(PAGE).content.decode())
+    go_on.set()
+    assert re.search(r"Checked <time[^>]*>7\xa0minutes ago</time>", page)

@@ -29,6 +29,7 @@ from streams.models import Channel, OnAirHours, Output, TakeoverRight
 from streams.templatetags.monitor import buttons
 from streamsite import form_uploads
 from streamsite.history import WithKeys
+from streamsite.secret import Unreadable
 
 #: Changing these under a running channel would break its stream.
 HOUSE = ("width", "height", "fps", "video_bitrate", "audio_bitrate")
@@ -284,8 +285,10 @@ class OutputAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     )
 
     @admin.display(description="Key", boolean=True)
-    def has_key(self, output: Output) -> bool:
-        return bool(output.key or output.secret_query)
+    def has_key(self, output: Output) -> bool | None:
+        """Unknown where one can't be decrypted."""
+        stored = (output.key, output.secret_query)
+        return None if any(isinstance(s, Unreadable) for s in stored) else any(stored)
 
     @admin.display(description="Certificate")
     def certificate(self, output: Output) -> str:

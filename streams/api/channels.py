@@ -33,6 +33,7 @@ from streamsite.rest import (
     paged,
     removed,
 )
+from streamsite.secret import Unreadable
 
 router = Router(tags=["channels"])
 
@@ -108,6 +109,9 @@ class OutputDetail(Schema):
 
     `verify_certificate`: whether rtmps servers must prove who they are. `warning` is a sentence
     where one does not, else empty.
+
+    `key_readable`: false where a key is stored that no key of FIELD_KEYS decrypts: the output
+    can't be used until it is typed again.
     """
 
     id: int
@@ -119,6 +123,7 @@ class OutputDetail(Schema):
     roll_over_hours: int | None
     enabled: bool
     has_key: bool
+    key_readable: bool
     has_secret_query: bool
     verify_certificate: bool
     warning: str
@@ -138,6 +143,10 @@ class OutputDetail(Schema):
     @staticmethod
     def resolve_has_key(output: Any) -> bool:
         return bool(output.key)
+
+    @staticmethod
+    def resolve_key_readable(output: Any) -> bool:
+        return bool(output.key) and not isinstance(output.key, Unreadable)
 
 
 class ChannelDetail(Schema):

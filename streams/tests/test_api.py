@@ -58,6 +58,7 @@ def test_how_a_channel_is_set_up(program: Client) -> None:
             "roll_over_hours": None,
             "enabled": True,
             "has_key": True,
+            "key_readable": True,
         }
     ]
 

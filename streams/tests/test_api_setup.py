@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.contrib.admin.models import LogEntry
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -130,6 +132,22 @@ def test_orders_by_key_name_the_key(ask: Ask) -> None:
     rows.channel()
     assert ask("POST", "channels/demo/start")[0] == 202
     assert Run.objects.get().started_by == "API key Robot"
+
+
+def test_a_key_that_cant_be_decrypted_is_told_and_can_be_replaced(
+    ask: Ask, admin_client: Client, settings: Settings
+) -> None:
+    output = rows.output(rows.channel())
+    settings.FIELD_KEYS = [Fernet.generate_key().decode()]
+    where = f"outputs/{output.pk}"
+    told = ask("GET", where)[1]
+    assert (told["has_key"], told["key_readable"]) == (True, False)
+    listed = admin_client.get(reverse("admin:streams_output_changelist")).content.decode()
+    assert 'alt="None"' in listed or "unknown" in listed.lower()
+    told = ask("PATCH", where, {"key": "typed-again-4711"})[1]
+    assert (told["has_key"], told["key_readable"]) == (True, True)
+    told = ask("PATCH", where, {"key": ""})[1]
+    assert (told["has_key"], told["key_readable"]) == (False, False)
 
 
 # ---- outputs ---------------------------------------------------------------------------------
