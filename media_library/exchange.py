@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
+from streamsite.text import one_line
+
 #: Characters of a key: what its column takes.
 LONGEST_KEY: Final = 1024
 #: Lines of one file, its head included.
@@ -206,15 +208,11 @@ def _within(path: str) -> list[str]:
 
 
 def write_m3u(name: str, rows: Iterable[Row]) -> str:
-    lines = ["#EXTM3U", f"#PLAYLIST:{_one_line(name)}"]
+    lines = ["#EXTM3U", f"#PLAYLIST:{one_line(name)}"]
     for row in rows:
         seconds = -1 if row.seconds is None else round(row.seconds)
-        lines += [f"#EXTINF:{seconds},{_one_line(row.title)}", _path(row.key)]
+        lines += [f"#EXTINF:{seconds},{one_line(row.title)}", _path(row.key)]
     return "\n".join(lines) + "\n"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _path(key: str) -> str:

@@ -21,6 +21,7 @@ from typing import Final
 from media_library.location import LocalFile, Location, SignedUrl
 from streamsite import tls
 from streamsite.priority import session_steps_back
+from streamsite.secret import quoted_url
 
 #: Containers a file of the library may be. Without this list an HLS playlist renamed .mp4
 #: makes FFmpeg open whatever stands in it; a list of protocols alone does not stop that.
@@ -115,13 +116,14 @@ def opened(
             if plain.startswith("https:"):
                 directives = tls.directives() + directives
             protocols = "file,https,tls,tcp" + (",http" if plain.startswith("http:") else "")
-            quoted = plain.replace("'", r"'\''")
             reader, writer = os.pipe()
             try:
                 with os.fdopen(writer, "w") as out:
                     # The list may be one; what is in it may not.
                     inner = f"option format_whitelist {CONTAINERS}\n"
-                    out.write(f"ffconcat version 1.0\nfile '{quoted}'\n{inner}{directives}")
+                    out.write(
+                        f"ffconcat version 1.0\nfile '{quoted_url(plain)}'\n{inner}{directives}"
+                    )
                 limits = ("-protocol_whitelist", protocols, "-format_whitelist")
                 form = ("-f", "concat", "-safe", "0", *limits, f"concat,{CONTAINERS}")
                 # No -t: FFmpeg 7 counts it from the keyframe before the window, 5 from the

@@ -15,6 +15,7 @@ from django.db import models
 from django.utils import timezone
 
 from streamsite.levels import Level
+from streamsite.text import OneLineText
 from streamsite.webhooks.models import Delivery, Endpoint
 
 __all__ = ["ApiKey", "Delivery", "Endpoint"]
@@ -38,7 +39,7 @@ def checked_networks(value: object) -> None:
             ) from None
 
 
-class ApiKey(models.Model):
+class ApiKey(OneLineText):
     """A key of the API. The key itself is not kept, only its SHA-256."""
 
     class State(models.TextChoices):

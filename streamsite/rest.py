@@ -31,6 +31,7 @@ from pydantic import (
 from streamsite import history, untrusted
 from streamsite.access import caller
 from streamsite.problems import Kind, ProblemError
+from streamsite.text import text_fault
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -81,6 +82,13 @@ class Asked(Schema):
     def _has_no_nul(cls, value: Any) -> Any:
         if isinstance(value, str) and "\0" in value:
             raise ValueError("A NUL character is in it.")
+        return value
+
+    @field_validator("name", "label", "title", mode="after", check_fields=False)
+    @classmethod
+    def _is_one_line(cls, value: Any) -> Any:
+        if isinstance(value, str) and (fault := text_fault(value)):
+            raise ValueError(fault)
         return value
 
 

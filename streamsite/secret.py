@@ -99,3 +99,10 @@ def masked(text: str, secrets: Iterable[Secret]) -> str:
 def has_control_characters(text: str) -> bool:
     """Whether it holds what begins a new line or option where it is handed to a process."""
     return any(not char.isprintable() for char in text)
+
+
+def quoted_url(url: str) -> str:
+    """An address as it can stand in quotes in a line of an ffconcat list."""
+    return "".join(
+        quote(each, safe="") if each == "'" or not each.isprintable() else each for each in url
+    )

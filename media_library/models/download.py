@@ -12,6 +12,7 @@ from media_library.models.item import MediaItem
 from streamsite.address import without_secrets
 from streamsite.fields import SecretField
 from streamsite.secret import Unreadable
+from streamsite.text import OneLineText
 
 
 class DownloadBatch(models.Model):
@@ -35,7 +36,7 @@ class DownloadBatch(models.Model):
         return self.jobs.exclude(status__in=DownloadJob.OVER).count()
 
 
-class DownloadSchedule(models.Model):
+class DownloadSchedule(OneLineText):
     """An address that is looked at again and again; what is new there is downloaded."""
 
     name = models.CharField(max_length=120, unique=True)
@@ -249,7 +250,7 @@ class DownloadJob(models.Model):
         return self.status in self.OVER
 
 
-class SiteCookies(models.Model):
+class SiteCookies(OneLineText):
     """Cookies of an account at a site, for downloads from there. Each job gets a copy."""
 
     domain = models.CharField(

@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from media_library.catalogue import title_of
 from media_library.probe import Probe
+from streamsite.text import OneLineText
 
 
 class KeyField(models.CharField):  # type: ignore[type-arg]
@@ -25,7 +26,7 @@ class KeyField(models.CharField):  # type: ignore[type-arg]
         return parameters
 
 
-class Tag(models.Model):
+class Tag(OneLineText):
     """A word that people give to items to find them again."""
 
     name = models.CharField(max_length=64, unique=True)
@@ -45,7 +46,7 @@ class ItemQuerySet(models.QuerySet["MediaItem"]):
         return super().update(**values)
 
 
-class MediaItem(models.Model):
+class MediaItem(OneLineText):
     """One file in the storage. Its key is its name there; the rest was read from it."""
 
     class Status(models.TextChoices):

@@ -7,9 +7,10 @@ from typing import ClassVar
 from django.db import models
 
 from media_library.models.item import MediaItem
+from streamsite.text import OneLineText
 
 
-class Playlist(models.Model):
+class Playlist(OneLineText):
     name = models.CharField(max_length=120, unique=True)
     items: models.ManyToManyField[MediaItem, PlaylistEntry] = models.ManyToManyField(
         MediaItem, through="PlaylistEntry", related_name="playlists"

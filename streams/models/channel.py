@@ -32,6 +32,7 @@ from streams.programme.values import Order as PlayOrder
 from streams.programme.values import Return
 from streamsite.fields import SecretField
 from streamsite.secret import Secret, Unreadable
+from streamsite.text import OneLineText
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -73,7 +74,7 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
-class Channel(models.Model):
+class Channel(OneLineText):
     """A 24/7 linear programme in one house format."""
 
     class Order(models.TextChoices):
@@ -270,7 +271,7 @@ class Channel(models.Model):
         )
 
 
-class Output(models.Model):
+class Output(OneLineText):
     """One destination of a channel."""
 
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="outputs")

@@ -14,6 +14,8 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 
+from streamsite.text import OneLineText
+
 #: A key that was seen in use so long ago is free again: a lost callback locks nobody out.
 LEASE: Final = timedelta(seconds=15)
 #: So long after it was in use last, a key for one use is taken again from the same address: OBS
@@ -25,7 +27,7 @@ APPLICATION: Final = "live"
 SLUG: Final = r"[A-Za-z0-9_-]{1,64}"
 
 
-class Broadcaster(models.Model):
+class Broadcaster(OneLineText):
     """Somebody who goes live, always at the same path."""
 
     name = models.CharField(max_length=80, unique=True)
@@ -56,7 +58,7 @@ class Broadcaster(models.Model):
         return f"{APPLICATION}/{self.slug}"
 
 
-class StreamKey(models.Model):
+class StreamKey(OneLineText):
     """A key of a broadcaster's. The key itself is not kept, only its SHA-256."""
 
     class State(models.TextChoices):

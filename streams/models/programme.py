@@ -13,6 +13,7 @@ from django.utils import timezone
 from media_library.models import MediaItem, Playlist
 from streams.models.channel import Channel, checked_age
 from streams.programme.values import Order, Start
+from streamsite.text import OneLineText
 
 #: Monday is the first bit of `days`.
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -27,7 +28,7 @@ def clock(at: time) -> str:
     return f"{at:%H:%M:%S}" if at.second else f"{at:%H:%M}"
 
 
-class Span(models.Model):
+class Span(OneLineText):
     """On some days, from a time to a time, in the channel's time zone.
 
     An end that is not after the start is the next day's.

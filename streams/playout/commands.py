@@ -19,7 +19,7 @@ from streams.playout.plan import OutputPlan, Policy, SourceError
 from streams.playout.takeover import LiveFeed
 from streams.playout.window import SEGMENTS_BEHIND
 from streamsite import tls
-from streamsite.secret import Secret, has_control_characters
+from streamsite.secret import Secret, has_control_characters, quoted_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +266,7 @@ SILENCE: Final = ("-re", "-f", "lavfi", "-i", f"anullsrc=r={SAMPLE_RATE}:cl=ster
 
 def _listing(feed: LiveFeed) -> str:
     """The address may hold a token, so it goes in a list on a pipe, as signed URLs do."""
-    url = feed.url.reveal().replace("'", "%27")
+    url = quoted_url(feed.url.reveal())
     # MediaMTX is read by RTSP: by RTMP FFmpeg 5 knows neither H.265 nor Opus, and waits for a
     # sound that may not be there.
     limit = (

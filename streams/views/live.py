@@ -27,6 +27,7 @@ from streams.ingest import addresses, keys, report
 from streams.ingest.servers import door
 from streams.models import Broadcaster, LiveStream, StreamKey
 from streamsite.answers import staff, unless_seen
+from streamsite.text import text_fault
 
 SEE: Final = "streams.view_livestream"
 
@@ -72,6 +73,12 @@ class MintForm(forms.Form):
     label = forms.CharField(max_length=80, required=False)
     expires_at = forms.DateTimeField(required=False)
     single_use = forms.BooleanField(required=False)
+
+    def clean_label(self) -> str:
+        label = str(self.cleaned_data["label"])
+        if fault := text_fault(label):
+            raise forms.ValidationError(fault)
+        return label
 
     def clean_expires_at(self) -> datetime | None:
         chosen: datetime | None = self.cleaned_data["expires_at"]

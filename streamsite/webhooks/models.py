@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from streamsite.address import host_only, is_address
 from streamsite.fields import SecretField
+from streamsite.text import OneLineText
 
 
 class Event(models.TextChoices):
@@ -49,7 +50,7 @@ def checked_events(value: object) -> None:
         raise ValidationError("Choose from the list.")
 
 
-class Endpoint(models.Model):
+class Endpoint(OneLineText):
     name = models.CharField(max_length=80, unique=True, help_text="Who listens there.")
     url = models.CharField("address", max_length=1000, validators=[checked_url])
     secret = SecretField(editable=False)
