@@ -19,14 +19,18 @@ from django.utils import timezone
 from django.views.debug import ExceptionReporter
 
 from streams import actions, plans
-from streams.models import LogLine, Output
+from streams.models import Incident, LogLine, Output
 from streams.playout import commands, process
 from streams.playout.plan import Policy, Tools
 from streams.playout.states import OutputAir
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.node import Bench
+from streams.tests.bench.refusing_rtmp import RefusingServer
 from streams.tests.bench.rtmp import RtmpServer
-from streamsite.secret import Secret
+from streams.tests.bench.waiting import until
+from streamsite import keys as api_keys
+from streamsite.levels import Level
+from streamsite.secret import MASK, Secret
 
 pytestmark = pytest.mark.slow
 
@@ -148,6 +152,47 @@ def test_the_key_of_a_running_channel_shows_nowhere(
     call_command("channel_status", "--json")
     told = capfd.readouterr()
     assert key not in told.out + told.err
+
+
+def test_a_servers_refusal_that_quotes_the_key_shows_it_nowhere(
+    node: Bench, shelf: dict[int, Clip], key: str, client: Client
+) -> None:
+    channel = node.channel(node.item(shelf[1]), node.item(shelf[2]))
+    quotes = ("The key {key} is unknown.", "live/{key}?x=1 is in use", "no such stream '{key}'")
+    with RefusingServer(*quotes) as refusing:
+        output = node.output(channel, refusing.address, key)
+        actions.start(channel, by="test", now=timezone.now())
+        node.until_output(output, OutputAir.FAILING, 60)
+        until(lambda: refusing.refused >= 2, 120, "it is tried again")
+        until(lambda: shown_lines("Server error"), 60, "the refusal is in the log")
+        _, reader = api_keys.mint("r", Level.READ_ONLY, by="ada", now=timezone.now())
+        bearer = {"X-API-Key": reader.reveal()}
+        answers = [
+            client.get(f"/api/v1/{path}", headers=bearer)
+            for path in (
+                "channels/test/status",
+                "channels/test/log",
+                "channels/test",
+                "outputs",
+                "channels/test/incidents",
+                "health/detailed",
+            )
+        ]
+        node.halt(channel, 60)
+    texts = [answer.content.decode() for answer in answers]
+    # What was masked had been there.
+    assert any(MASK in line for line in shown_lines("Server error"))
+    assert any("Server error" in text for text in texts), [each.status_code for each in answers]
+    for text in (*texts, *LogLine.objects.values_list("text", flat=True), node.logs()):
+        assert key not in text
+    incidents = Incident.objects.values_list("cause", flat=True)
+    assert key not in "\n".join(incidents)
+    left = [path for path in node.run_dir.rglob("*") if path.is_file()]
+    assert [path for path in left if key.encode() in path.read_bytes()] == []
+
+
+def shown_lines(words: str) -> list[str]:
+    return list(LogLine.objects.filter(text__contains=words).values_list("text", flat=True))
 
 
 def test_the_key_shows_in_no_traceback(bench: Bench, key: str, tmp_path: Path) -> None:
