@@ -402,7 +402,10 @@ def recover() -> tuple[int, int]:
     silent = PreparedCopy.objects.filter(status=Status.RUNNING, heard_at__lt=now - SILENT)
     for copy in silent.only("item_id", "claim", "deaths"):
         last = copy.deaths + 1 >= DEATHS
-        fault = f"Its worker died {DEATHS} times at it: look at the jobs' log, then ask again."
+        fault = (
+            f"Its worker ended or fell silent {DEATHS} times at it: look at the jobs' log, "
+            "then ask again."
+        )
         changed = silent.filter(pk=copy.pk, claim=copy.claim).update(
             status=Status.FAULT if last else Status.QUEUED,
             claim="",

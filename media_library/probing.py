@@ -279,8 +279,8 @@ def _give_up() -> None:
     # A claim stands as long as attempts are counted, and has an index: millions may be new.
     left = MediaItem.objects.filter(status=Status.NEW, probe_claimed_at__lt=stale)
     words = (
-        f"The worker that looked into it died {ATTEMPTS} times: convert it to MP4 and "
-        "upload it again."
+        f"The worker that looked into it ended or fell silent {ATTEMPTS} times: look at the "
+        "jobs' log; if the file is the cause, convert it to MP4 and upload it again."
     )
     with transaction.atomic():
         given_up = left.filter(probe_attempts__gte=ATTEMPTS)

@@ -126,10 +126,10 @@ POLICIES: Final[dict[Code, Policy]] = {
     ),
     Code.HTTP: Policy("The site answers with an error ({what}): look whether it plays there."),
     Code.TOOL: Policy(
-        "yt-dlp does not understand the site's answer: update it under “Download tool”, then "
-        "try again."
+        "yt-dlp could not get or read the site's answer. If others of the site fail too, "
+        "update yt-dlp under “Download tool”, then try again."
     ),
-    Code.MEDIA: Policy("What came is no film that can be read: {what}"),
+    Code.MEDIA: Policy("What came could not be processed: {what}"),
     Code.DISK: Policy(
         "There is no room for it on the disk: make room in DATA_DIR.",
         again=_HOUR,
@@ -138,7 +138,9 @@ POLICIES: Final[dict[Code, Policy]] = {
     Code.TOO_LARGE: Policy("It is larger than DOWNLOAD_MAX_GB allows ({what})."),
     Code.TOO_LONG: Policy("It took longer than {what}: the download was stopped."),
     Code.STORAGE: Policy("{what}", again=timedelta(minutes=10)),
-    Code.WORKER: Policy("Its worker died {what} times at it: look at the log, then try again."),
+    Code.WORKER: Policy(
+        "Its worker ended or fell silent {what} times at it: look at the log, then try again."
+    ),
     Code.INTERNAL: Policy("Something unexpected went wrong ({what}): look at the log."),
 }
 

@@ -184,8 +184,8 @@ def findings(about: About | str, today: date, *, lost: bool = False) -> list[Fin
         return [Finding("yt-dlp", State.UNKNOWN, "", UNANSWERED)]
     if isinstance(about, str):
         sentence = (
-            f"It can't be started, and no download works: {about} Roll back here, or install "
-            "streamsite's requirements anew."
+            f"It did not say what it is: {about} If downloads fail too, roll back here, or "
+            "install streamsite's requirements anew."
         )
         return [Finding("yt-dlp", State.FAILING, "", sentence)]
     itself = Finding("yt-dlp", State.OK, about.version)

@@ -76,8 +76,8 @@ def sentence(error: BotoCoreError | ClientError) -> str:
             return f"The storage at {where} does not answer in time: see if the network is up."
         case SSLError():
             return (
-                f"The storage at {where} has no certificate this machine trusts: look at "
-                "STORAGE_ENDPOINT_URL and at the clock."
+                f"No TLS connection to the storage at {where} could be made: look at "
+                "STORAGE_ENDPOINT_URL, its certificate, and this machine's clock."
             )
         case EndpointConnectionError():
             return (

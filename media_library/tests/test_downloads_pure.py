@@ -132,7 +132,7 @@ def test_a_sentence_names_neither_paths_nor_the_tools_own_errors() -> None:
         more="FFmpegPostProcessorError: ERROR: Postprocessing: file:/srv/data/downloads/9/x",
     )
     assert said.sentence == (
-        "What came is no film that can be read: Invalid data found when processing input"
+        "What came could not be processed: Invalid data found when processing input"
     )
     assert plain("[Errno 13] Permission denied: /srv/data/a b") == (
         "[Errno 13] Permission denied: … b"

@@ -229,7 +229,7 @@ def test_a_job_that_kills_its_worker_is_given_up(folder: Path, site: Web) -> Non
         assert recovery.recover(timezone.now()) == ((1, 0) if last else (0, 1))
     job.refresh_from_db()
     assert (job.status, job.code) == (Status.FAILED, "worker")
-    assert "died 3 times" in job.fault
+    assert "fell silent 3 times" in job.fault
 
 
 def test_another_machines_worker_is_given_its_time(folder: Path, site: Web) -> None:

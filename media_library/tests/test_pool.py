@@ -86,7 +86,7 @@ def test_what_a_dead_worker_had_is_taken_up_again_but_not_for_ever() -> None:
     item("deadly", probe_claimed_at=stale, probe_attempts=probing.ATTEMPTS)
     assert tasks.probe_new() == "1 looked into."
     assert statuses() == {"busy": "new", "left": "fault", "deadly": "fault"}
-    assert "died 3 times" in MediaItem.objects.get(key="deadly").fault
+    assert "fell silent 3 times" in MediaItem.objects.get(key="deadly").fault
     assert "is not in the media folder" in MediaItem.objects.get(key="left").fault
 
 

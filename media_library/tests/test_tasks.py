@@ -211,7 +211,7 @@ def test_a_copy_that_kills_its_workers_is_given_up(copy: PreparedCopy) -> None:
     copy.refresh_from_db()
     copy.item.refresh_from_db()
     assert copy.status == Status.FAULT
-    assert "died 3 times" in copy.fault
+    assert "fell silent 3 times" in copy.fault
     # Nothing is under way any more.
     assert copy.item.status == MediaItem.Status.PROBED
 
