@@ -212,9 +212,9 @@ def _of_age(version: str, today: date) -> Finding:
         return Finding("Age", State.UNKNOWN, "", "Its version is no date.")
     told = f"{max(days, 0)} days"
     if days > OLD:
-        return Finding("Age", State.FAILING, told, f"Many sites have changed since: {_UPDATE}.")
+        return Finding("Age", State.FAILING, told, f"Many sites may have changed: {_UPDATE}.")
     if days > AGEING:
-        return Finding("Age", State.WARNING, told, f"Some sites have changed since: {_UPDATE}.")
+        return Finding("Age", State.WARNING, told, f"Some sites may have changed: {_UPDATE}.")
     return Finding("Age", State.OK, told)
 
 
