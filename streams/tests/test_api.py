@@ -59,6 +59,9 @@ def test_how_a_channel_is_set_up(program: Client) -> None:
             "enabled": True,
             "has_key": True,
             "key_readable": True,
+            "has_secret_query": False,
+            "verify_certificate": True,
+            "warning": "",
         }
     ]
 

@@ -167,8 +167,8 @@ def test_a_broken_slate_is_removed_and_stops_nothing(channel: Channel) -> None:
 @pytest.mark.parametrize(
     ("address", "told"),
     [
-        ("rtmp://no-such-host.invalid/live", "there is no no-such-host.invalid"),
-        ("srt://no-such-host.invalid:9000", "there is no no-such-host.invalid"),
+        ("rtmp://no-such-host.invalid/live", "no name server knows no-such-host.invalid"),
+        ("srt://no-such-host.invalid:9000", "no name server knows no-such-host.invalid"),
         ("rtmps://127.0.0.1:1/app", "127.0.0.1 takes no connection at port 1"),
         # UDP: nobody can tell whether somebody listens.
         ("srt://127.0.0.1:1", ""),
