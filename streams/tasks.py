@@ -24,7 +24,7 @@ from streams.attendant import attended
 from streams.ingest.reconciler import reconciled
 from streams.models import Channel, Forewarning, LogLine, Sample
 from streams.node import NodeLedger
-from streams.playout.capability import reports_by_clock
+from streams.playout.capability import BURSTS, BY_CLOCK, version
 from streams.playout.supervisor import supervise
 from streams.programme.due import due
 from streams.sources import open_sources
@@ -63,7 +63,8 @@ def supervise_node() -> str:
     """Supervise this node's channels until SIGTERM. The worker ends with it."""
     sources = open_sources()
     tools = plans.tools()
-    tools = replace(tools, by_clock=reports_by_clock(tools.ffmpeg))
+    known = version(tools.ffmpeg)
+    tools = replace(tools, by_clock=known >= BY_CLOCK, bursts=known >= BURSTS)
     with reconciled(), attended() as preflights:
         book = NodeLedger(settings.NODE_NAME, sources, preflights, wake_supervisor)
         supervise(tools, plans.policy(), book, sources)

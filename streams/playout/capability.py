@@ -24,8 +24,11 @@ from streamsite.secret import Secret
 
 #: Seconds for one try; it takes half a second.
 PATIENCE: Final = 10.0
-#: The first version of FFmpeg whose reports come by the clock.
-BY_CLOCK: Final = 7
+#: The first version of FFmpeg whose reports come by the clock (its scheduler).
+BY_CLOCK: Final = (7, 0)
+#: The first version whose -re begins with half a second at once (readrate_initial_burst).
+BURSTS: Final = (6, 1)
+_NEW: Final = (99, 0)
 
 
 def hides_keys(ffmpeg: str, memory: Path) -> bool | None:
@@ -53,19 +56,16 @@ def hides_keys(ffmpeg: str, memory: Path) -> bool | None:
     return answer
 
 
-def reports_by_clock(ffmpeg: str) -> bool:
-    """Whether it reports its progress by the clock, as from version 7 on (its scheduler).
-
-    Earlier ones do so between two packets. A build without a version is taken for a new one.
-    """
+def version(ffmpeg: str) -> tuple[int, int]:
+    """Its version; a build that names none is taken for a new one."""
     try:
         said = subprocess.run(
             [ffmpeg, "-version"], capture_output=True, text=True, timeout=PATIENCE, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError):
-        return True
-    found = re.match(r"ffmpeg version n?(\d+)\.", said)
-    return found is None or int(found[1]) >= BY_CLOCK
+        return _NEW
+    found = re.match(r"ffmpeg version n?(\d+)\.(\d+)", said)
+    return _NEW if found is None else (int(found[1]), int(found[2]))
 
 
 def _try(program: str) -> bool | None:

@@ -354,10 +354,12 @@ def hub(
     *,
     at: Fraction,
     resume: bool,
+    bursts: bool = False,
 ) -> Command:
     """Paces the feed, which begins at `at`, and writes the rolling HLS window.
 
-    `resume`: goes on in the same playlist.
+    `resume`: goes on in the same playlist. `bursts`: this FFmpeg would send half a second at
+    once, and each thing were on air that much earlier than it is told.
     """
     flags = "temp_file+omit_endlist"
     if policy.segments:
@@ -367,6 +369,8 @@ def hub(
     return (
         *_common(ffmpeg, port),
         *(("-re",) if policy.paced else ()),
+        # 0 stands for its default.
+        *(("-readrate_initial_burst", "0.001") if policy.paced and bursts else ()),
         "-f",
         "mpegts",
         "-i",

@@ -139,6 +139,7 @@ class Hub:
                     self.policy,
                     at=at,
                     resume=self.window.exists(),
+                    bursts=self.tools.bursts,
                 ),
                 sock=sock,
                 stdin=self.feed.fd,

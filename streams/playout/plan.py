@@ -152,5 +152,7 @@ class Tools:
     node: str = "node"
     #: This FFmpeg reports by the clock, not between two packets.
     by_clock: bool = False
+    #: Its -re begins with half a second at once, unless told otherwise.
+    bursts: bool = False
     #: Number of the group that may read the HLS folders; None: the process's own.
     hls_group: int | None = None

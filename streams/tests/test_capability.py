@@ -6,27 +6,31 @@ from pathlib import Path
 
 import pytest
 
-from streams.playout.capability import reports_by_clock
+from streams.playout.capability import BURSTS, BY_CLOCK, version
 
 
 @pytest.mark.parametrize(
-    ("said", "by_clock"),
+    ("said", "by_clock", "bursts"),
     [
-        ("ffmpeg version 5.1.9-0+deb12u1 Copyright", False),
-        ("ffmpeg version n6.1.1 Copyright", False),
-        ("ffmpeg version 7.0.2-static Copyright", True),
-        ("ffmpeg version N-118000-gdeadbeef Copyright", True),
-        ("", True),
+        ("ffmpeg version 5.1.9-0+deb12u1 Copyright", False, False),
+        ("ffmpeg version 6.0-6ubuntu1 Copyright", False, False),
+        ("ffmpeg version n6.1.1 Copyright", False, True),
+        ("ffmpeg version 6.1.1-3ubuntu5 Copyright", False, True),
+        ("ffmpeg version 7.0.2-static Copyright", True, True),
+        ("ffmpeg version 7.1.5-0+deb13u1 Copyright", True, True),
+        ("ffmpeg version N-118000-gdeadbeef Copyright", True, True),
+        ("", True, True),
     ],
 )
-def test_from_version_7_on_reports_come_by_the_clock(
-    tmp_path: Path, said: str, *, by_clock: bool
+def test_what_differs_between_versions(
+    tmp_path: Path, said: str, *, by_clock: bool, bursts: bool
 ) -> None:
     program = tmp_path / "ffmpeg"
     program.write_text(f"#!/bin/sh\necho '{said}'\n")
     program.chmod(0o755)
-    assert reports_by_clock(str(program)) is by_clock
+    known = version(str(program))
+    assert (known >= BY_CLOCK, known >= BURSTS) == (by_clock, bursts)
 
 
 def test_one_that_is_not_there_is_asked_for_little(tmp_path: Path) -> None:
-    assert reports_by_clock(str(tmp_path / "ffmpeg"))
+    assert version(str(tmp_path / "ffmpeg")) >= BURSTS
