@@ -80,8 +80,15 @@ class GuardedCluster(Cluster):  # type: ignore[misc]
                     return 0
                 log.critical("cluster.sentinel_died", code=self.sentinel.exitcode)
                 return 1
-            if self._silent_for() > self._care.silence:
-                log.critical("cluster.wedged", silent_for=round(self._silent_for()))
+            try:
+                silent_for = self._silent_for()
+            except OSError as error:
+                # The service manager makes it again at the next start (RuntimeDirectory=).
+                log.critical("cluster.run_dir_gone", error=str(error), action="it ends")
+                self._end()
+                return 1
+            if silent_for > self._care.silence:
+                log.critical("cluster.wedged", silent_for=round(silent_for))
                 self._end()
                 return 1
         self._end()

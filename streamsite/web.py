@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -14,6 +15,7 @@ from django.urls import get_resolver
 from streamsite.address import place, shown
 from streamsite.lifeline import die_with_parent
 from streamsite.modes import narrow_umask
+from streamsite.run_dir import end_without
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
@@ -61,6 +63,7 @@ def post_fork(arbiter: Arbiter, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     settle_memory()
+    tell_that_it_is_open()
     # Loaded by now; an import at the top would load the site into the master.
     doors = sys.modules["streamsite.asgi"].doors
 
@@ -69,9 +72,17 @@ def post_worker_init(worker: Any) -> None:
         doors.close()
 
     worker.loop.add_signal_handler(signal.SIGTERM, stop)
+    end_without(settings.RUN_DIR, worker.loop, worker.ppid)
     # Seconds. A loop that waits for the interpreter's lock gets it from a page that computes
     # after so long, and each answer passes through the loop three times.
     sys.setswitchinterval(0.001)
+
+
+def tell_that_it_is_open() -> None:
+    """To `serve`, which starts the clusters then; a later worker tells nobody."""
+    if fd := os.environ.get("STREAMSITE_READY_FD"):
+        with suppress(OSError):
+            os.write(int(fd), b"1")
 
 
 def settle_memory() -> None:

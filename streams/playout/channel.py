@@ -13,7 +13,6 @@ import structlog
 
 from streams.playout import adoption, air, ledger, machine, measure, process, window
 from streams.playout.ending import WHOLE
-from streams.playout.feed import Feed
 from streams.playout.hub import Hub
 from streams.playout.item import TAKEOVER
 from streams.playout.live import Live
@@ -60,7 +59,7 @@ class Channel:
         self.window = Window(hls)
         # Long enough to hide a player's start, short enough for a skip to be seen soon.
         length = int(plan.house.bytes_per_second * policy.lead)
-        self.feed = Feed.open(self.folder / "feed.fifo", length)
+        self.feed = process.open_feed(self.folder, process.records(self.folder), length)
         self.hub = Hub(tools, policy, self.folder, self.feed, self.window, self.report)
         self.playback = Playback(
             tools,

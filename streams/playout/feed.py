@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import stat
 import struct
 import termios
 from collections.abc import Callable
@@ -54,6 +55,27 @@ class Feed:
                 fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
         return cls(path, fd)
 
+    @classmethod
+    def held(cls, path: Path, pid: int, number: int) -> Feed | None:
+        """The pipe that a process has open as descriptor `number`; None: it has none.
+
+        By its path it can't be found any more once somebody has deleted that: another one of
+        the same name is not the one that the process reads or writes.
+        """
+        try:
+            fd = os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR | os.O_NONBLOCK)
+        except OSError:
+            return None
+        if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.close(fd)
+            return None
+        os.set_blocking(fd, True)
+        return cls(path, fd)
+
+    def _open(self, flags: int) -> int:
+        """Another descriptor of the same pipe: flags on `fd` would reach the children's."""
+        return os.open(f"/proc/self/fd/{self.fd}", flags | os.O_NONBLOCK)
+
     @property
     def capacity(self) -> int:
         """Bytes."""
@@ -88,7 +110,7 @@ class Feed:
         before = find(self.peek())
         if before is None:
             return False
-        fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        fd = self._open(os.O_RDONLY)
         try:
             while before > 0:
                 before -= len(os.read(fd, before))
@@ -105,8 +127,8 @@ class Feed:
         For a pipe that nobody writes now; whoever reads it goes on reading. One read takes all
         (the kernel holds the pipe meanwhile), so that nothing can come between.
         """
-        # Opened anew, as in `write_now`; and the reader may take it all before us.
-        fd = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
+        # The reader may take it all before us.
+        fd = self._open(os.O_RDWR)
         try:
             kept = keep(os.read(fd, LARGEST))
             rest = memoryview(kept)
@@ -124,8 +146,7 @@ class Feed:
         Never more than PIPE_BUF, so that it goes in whole or not at all.
         """
         try:
-            # Opened anew: O_NONBLOCK on `fd` itself would reach the children that share it.
-            fd = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+            fd = self._open(os.O_WRONLY)
         except OSError:
             return False
         try:

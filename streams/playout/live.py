@@ -138,7 +138,8 @@ class Live:
         feed = LiveFeed(stream, int(notes["broadcaster"]), name, Secret(""), now.wall)
         # It was seen before: how long it has lasted need not be waited for again.
         known = self.conformers.setdefault(stream, Conformer(feed, float("-inf")))
-        known.readers[mode] = reader = self._reader(stream, mode, now)
+        reader = self._reader(stream, mode, now, role.process.pid)
+        known.readers[mode] = reader
         reader.role, reader.picture, reader.started = role, True, now.mono
 
     def resume(self, turn: Turn, now: Now) -> Feed | None:
@@ -246,10 +247,12 @@ class Live:
             self._fault = words
             self.report.say(now, process.CONFORMER, "error", words)
 
-    def _reader(self, stream: int, mode: Mode, now: Now) -> Reader:
+    def _reader(self, stream: int, mode: Mode, now: Now, writer: int | None = None) -> Reader:
+        """`writer`: the pid of what writes into its pipe already."""
         length = self.plan.house.bytes_per_second * DEPTH
         path = self.folder / f"{LIVE}-{stream}-{mode}.fifo"
-        return Reader(mode, Feed.open(path, int(length)), now.mono)
+        held = None if writer is None else Feed.held(path, writer, 1)
+        return Reader(mode, held or Feed.open(path, int(length)), now.mono)
 
     def _end(self, conformer: Conformer, now: Now) -> None:
         for mode in list(conformer.readers):

@@ -303,6 +303,20 @@ def records(folder: Path) -> list[Record]:
     return found
 
 
+def open_feed(folder: Path, found: Sequence[Record], wanted: int = 0) -> Feed:
+    """A channel's feed, made for `wanted` bytes where there is none. Raises `OSError`.
+
+    Where a hub runs it is the pipe that this one reads, whatever has become of its path.
+    """
+    path = folder / "feed.fifo"
+    for record in found:
+        if record.role == HUB and born(record.pid) == record.born:
+            held = Feed.held(path, record.pid, 0)
+            if held is not None:
+                return held
+    return Feed.open(path, wanted)
+
+
 def channel_folders(run_dir: Path) -> dict[int, Path]:
     """The folders of channels, by the channel's number."""
     return {
@@ -372,9 +386,10 @@ def stop_everything(run_dir: Path) -> int:
     feeds = []
     by_role: dict[str, list[int]] = {role: [] for role in STOP_ORDER}
     for folder in channel_folders(run_dir).values():
-        if (path := folder / "feed.fifo").is_fifo():
-            feeds.append(Feed.open(path))
-        for record in records(folder):
+        found = records(folder)
+        with suppress(OSError):
+            feeds.append(open_feed(folder, found))
+        for record in found:
             if born(record.pid) == record.born:
                 by_role[record.role].append(record.pid)
             forget(folder, record.name)

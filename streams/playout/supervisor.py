@@ -8,13 +8,10 @@ sent from here any more (`fence`).
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
+import errno
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -24,6 +21,7 @@ from streams.playout.channel import Channel
 from streams.playout.fence import Fence, clock
 from streams.playout.ledger import Ledger, Logged, Note, Sampled, Snapshot
 from streams.playout.measure import snapshot
+from streams.playout.node_lock import NodeLock
 from streams.playout.plan import Assignment, Policy, Sources, Tools
 from streams.playout.report import Now
 from streams.playout.witness import ALIVE, FaultFile
@@ -60,8 +58,16 @@ def remembered(notes: Sequence[Note]) -> list[Note]:
 class Supervisor:
     """Keeps the node's channels as the ledger orders. `run` ends when `stop` is called."""
 
-    def __init__(self, tools: Tools, policy: Policy, ledger: Ledger, sources: Sources) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        policy: Policy,
+        ledger: Ledger,
+        sources: Sources,
+        lock: NodeLock | None = None,
+    ) -> None:
         self.tools = tools
+        self.lock = lock
         self.policy = policy
         self.ledger = ledger
         self.sources = sources
@@ -97,16 +103,10 @@ class Supervisor:
                     now = Now.read()
                     if now.mono - touched >= TICK:
                         touched = now.mono
-                        (self.tools.run_dir / ALIVE).touch()
+                        door = self._keep_folder(door)
                         late = clock() - began
                         if exchange is not None and late > OVERDUE:
                             self._fault_file.failed(now.wall - late, "")
-                        if not wake.heard(self.tools.run_dir):
-                            # Somebody has cleared the run directory.
-                            loop.remove_reader(door)
-                            door.close()
-                            door = wake.listen(self.tools.run_dir)
-                            loop.add_reader(door, self._knock, door)
                     if exchange is not None and exchange.done():
                         self._take(exchange, sent, now, began)
                         exchange = None
@@ -131,6 +131,32 @@ class Supervisor:
                     loop.remove_reader(fd)
                 for channel in self.channels.values():
                     channel.close()
+
+    def _keep_folder(self, door: wake.Socket) -> wake.Socket:
+        """Make again what somebody has deleted of the run directory. Returns the socket."""
+        run_dir = self.tools.run_dir
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+            (run_dir / ALIVE).touch()
+            if self.lock is not None and not self.lock.keep():
+                log.critical(
+                    "supervisor.replaced", reason="another one holds the run directory"
+                )
+                self.stop()
+            elif not wake.heard(run_dir):
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(door)
+                door.close()
+                door = wake.listen(run_dir)
+                loop.add_reader(door, self._knock, door)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                log.exception("run_dir.full")
+            else:
+                # A service can't make it again, but systemd does when the service starts.
+                log.critical("run_dir.gone", error=str(error), action="the supervisor ends")
+                self.stop()
+        return door
 
     async def _last_words(
         self,
@@ -308,29 +334,13 @@ class Supervisor:
                 process.remove_folder(folder)
 
 
-@contextmanager
-def node_lock(run_dir: Path) -> Iterator[None]:
-    """One supervisor per run directory: waits until an earlier one is gone."""
-    run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
-    fd = os.open(run_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("supervisor.waits", reason="another one holds the run directory")
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
 def supervise(tools: Tools, policy: Policy, ledger: Ledger, sources: Sources) -> None:
     """Run a node's supervisor until SIGTERM."""
 
-    async def main() -> None:
-        supervisor = Supervisor(tools, policy, ledger, sources)
+    async def main(lock: NodeLock) -> None:
+        supervisor = Supervisor(tools, policy, ledger, sources, lock)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.stop)
         await supervisor.run()
 
-    with node_lock(tools.run_dir):
-        asyncio.run(main())
+    with NodeLock(tools.run_dir) as lock:
+        asyncio.run(main(lock))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from streams.playout import process
+from streams.playout.wake import heard
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Book, Engine, assignment
 from streams.tests.bench.waiting import until
@@ -98,6 +100,62 @@ def test_records_return_after_the_run_directory_was_cleared(engine: Engine, book
     engine.leave()
     engine.start()
     engine.until_state("on_air")
-    assert {record.role: record.pid for record in process.records(folder)}["hub"] == before[
-        "hub"
-    ]
+    assert records_by_role(folder).get("hub") == before["hub"]
+    # The pipe has no path any more: it is the one that the hub reads.
+    until(
+        lambda: records_by_role(folder).get("player") not in {None, before["player"]},
+        60,
+        "the next item plays",
+    )
+    seen = book.exchanges
+    until(lambda: book.exchanges > seen + 2, 60, "it plays for a while")
+    assert records_by_role(folder).get("hub") == before["hub"]
+    assert engine.state() == "on_air"
+    assert not book.said("Nothing was playing")
+
+
+def records_by_role(folder: Path) -> dict[str, int]:
+    return {record.role: record.pid for record in process.records(folder)}
+
+
+@pytest.mark.parametrize("name", ["", "wake.sock", "playout.alive", "channel-1/feed.fifo"])
+def test_what_is_deleted_of_the_run_directory_is_made_again(
+    engine: Engine, book: Book, name: str
+) -> None:
+    """Itself, where its parent allows it, or one thing in it."""
+    engine.start()
+    engine.until_state("on_air")
+    path = engine.run_dir / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    if name != "channel-1/feed.fifo":
+        until(path.exists, 60, "it is there again")
+    until(lambda: heard(engine.run_dir), 60, "orders are noticed at once")
+    until((engine.run_dir / "channel-1/hls/live.m3u8").exists, 60, "the preview is there")
+    until((engine.run_dir / "playout.alive").exists, 60, "it shows that it lives")
+    # A skip cuts what waits in the pipe.
+    book.assignments[1] = replace(book.assignments[1], skips=1)
+    until(lambda: book.snapshots[1].skips_done == 1, 60, "orders are carried out")
+    engine.until_state("on_air", 60)
+    assert not book.said("The machine refuses")
+
+
+def test_a_supervisor_without_a_run_directory_ends(engine: Engine, book: Book) -> None:
+    """As a service, where it can't be made again: systemd makes it for the next one."""
+    engine.start()
+    engine.until_state("on_air")
+    engine.run_dir.rename(engine.run_dir.with_name("moved"))
+    engine.run_dir.touch()
+    assert engine.thread is not None
+    engine.thread.join(60)
+    assert not engine.thread.is_alive()
+    assert engine.failed is None
+    # What plays, plays on; here in another place.
+    assert engine.pids()
+    engine.run_dir.unlink()
+    engine.run_dir.with_name("moved").rename(engine.run_dir)
+    engine.leave()
+    engine.start()
+    engine.until_state("on_air", 60)

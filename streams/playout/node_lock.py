@@ -1,0 +1,85 @@
+"""One supervisor per run directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import structlog
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+NAME: Final = "supervisor.lock"
+
+
+class NodeLock:
+    """Holds the lock of a run directory, also where somebody deletes its file.
+
+    Entering it waits until an earlier supervisor is gone. `keep` is called now and then.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / NAME
+        self._fd = -1
+
+    def __enter__(self) -> NodeLock:
+        while not self._take(wait=True):
+            # The file was replaced while it was waited for: its lock protects nothing.
+            continue
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._fd)
+
+    def keep(self) -> bool:
+        """Lock the file again where it was deleted. False: another supervisor has done so.
+
+        Raises `OSError` where it can't be made.
+        """
+        if self._is_current(self._fd):
+            return True
+        before = self._fd
+        if not self._take(wait=False):
+            return False
+        os.close(before)
+        return True
+
+    def _take(self, *, wait: bool) -> bool:
+        """Lock what is at the path now; False: another one holds it, or has replaced it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if (_locked(fd) or (wait and _waited(fd))) and self._is_current(fd):
+            self._fd = fd
+            return True
+        os.close(fd)
+        return False
+
+    def _is_current(self, fd: int) -> bool:
+        """Whether it is the file that others find at the path."""
+        try:
+            there = self.path.stat()
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(fd))
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _waited(fd: int) -> bool:
+    log.info("supervisor.waits", reason="another one holds the run directory")
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return True
