@@ -10,8 +10,14 @@ umask 077
 say "looking at what this machine has"
 want_environment requirements.txt
 # The first to read the settings: a wrong one ends the start here, in one sentence.
-"$python" manage.py set_up
-ffmpeg=$("$python" -c 'from streamsite.settings import FFMPEG_PATH; print(FFMPEG_PATH)')
+ffmpeg=$("$python" -c '
+import sys
+from django.core.exceptions import ImproperlyConfigured
+try:
+    from streamsite.settings import FFMPEG_PATH
+except ImproperlyConfigured as wrong:
+    sys.exit(f"streamsite can'"'"'t start: {wrong}")
+print(FFMPEG_PATH)')
 if ! command -v "$ffmpeg" >/dev/null; then
     [ "$ffmpeg" = ffmpeg ] || die "there is no FFmpeg at $ffmpeg: set FFMPEG_PATH, or leave it out."
     want_packages ffmpeg
@@ -21,6 +27,5 @@ if ! "$python" -c 'import sys; from streamsite import tls; sys.exit(not tls.are_
     [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
     want_packages ca-certificates
 fi
-say "starting"
-# What only the first run needs stays in no environment: not in this shell's either.
-exec env -u ADMIN_PASSWORD -u YOUTUBE_STREAM_KEY "$python" manage.py serve
+say "loading"
+exec "$python" manage.py serve --set-up

@@ -14,6 +14,7 @@ from streamsite.household import (
     Ended,
     Event,
     Household,
+    Opened,
     Send,
     Start,
     StopOrdered,
@@ -38,6 +39,36 @@ def test_all_children_are_started_at_once() -> None:
     house, done = played((0, Ticked()), (1, Ticked()))
     assert done == [(Start("web"), Start("jobs")), ()]
     assert house.wakes_at is None
+
+
+def test_the_others_wait_until_the_pages_are_open_or_have_had_their_time() -> None:
+    house = Household((Child("web"), Child("jobs", due=20.0)))
+    house, actions = step(house, Ticked(), 0.0)
+    assert actions == (Start("web"),)
+    late, actions = step(house, Ticked(), 20.0)
+    assert actions == (Start("jobs"),)
+    opened, _ = step(house, Opened(), 3.0)
+    assert step(opened, Ticked(), 3.0)[1] == (Start("jobs"),)
+    # Opened after that: nothing is started twice.
+    late, _ = step(late, Opened(), 25.0)
+    assert step(late, Ticked(), 25.0)[1] == ()
+
+
+def test_an_opening_shortens_no_pause_after_an_end() -> None:
+    house = Household((Child("web"), Child("jobs")))
+    for event in (Ticked(), Ended("jobs"), Opened(), Ticked()):
+        house, actions = step(house, event, 1.0)
+        assert actions == ((Start("web"), Start("jobs")) if actions else ())
+    assert house.wakes_at == 1.0 + FIRST_PAUSE
+
+
+def test_a_stop_before_the_pages_are_open_starts_nothing_more() -> None:
+    house = Household((Child("web"), Child("jobs", due=20.0)))
+    for event in (Ticked(), StopOrdered(), Opened()):
+        house, _ = step(house, event, 1.0)
+    assert step(house, Ticked(), 2.0)[1] == ()
+    house, _ = step(house, Ended("web"), 2.0)
+    assert house.gone
 
 
 def test_child_that_ended_is_started_again_after_a_pause() -> None:

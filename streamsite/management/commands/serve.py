@@ -10,30 +10,51 @@ import socket
 import subprocess
 import sys
 import time
+from argparse import ArgumentParser
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 import structlog
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, SystemCheckError
 from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import OperationalError
 
 from streams.playout.process import stop_everything
-from streamsite.household import Child, Ended, Household, Send, Start, StopOrdered, Ticked, step
+from streamsite.household import (
+    HEAD_START_S,
+    Child,
+    Ended,
+    Event,
+    Household,
+    Opened,
+    Send,
+    Start,
+    StopOrdered,
+    Ticked,
+    step,
+)
 from streamsite.lifeline import die_with_parent
 from streamsite.priority import BEHIND
 
 logger = structlog.get_logger(__name__)
 
+SET_UP: Final = "--set-up"
 MANAGE: Final = (sys.executable, str(settings.BASE_DIR / "manage.py"))
+WEB: Final = "web"
 COMMANDS: Final[dict[str, tuple[str, ...]]] = {
+    WEB: (sys.executable, "-m", "gunicorn", "--config", "python:streamsite.web"),
     "playout": (*MANAGE, "run_cluster", "playout"),
     "jobs": (*MANAGE, "run_cluster", "jobs"),
     "downloads": (*MANAGE, "run_cluster", "downloads"),
-    "web": (sys.executable, "-m", "gunicorn", "--config", "python:streamsite.web"),
 }
+#: Key of the descriptor by which the pages show that they are open.
+_OPENED: Final = object()
+#: In the pages' environment: a descriptor into which they write when they are open.
+READY_FD: Final = "STREAMSITE_READY_FD"
 #: These let the others go first.
 LATER: Final = frozenset({"jobs", "downloads"})
 #: Seconds to wait for the port: workers of a server that was killed hold it for a moment.
@@ -42,11 +63,25 @@ PORT_PATIENCE: Final = 3.0
 
 class Command(BaseCommand):
     help = "Serves the pages and runs the clusters until Ctrl-C; then stops FFmpeg too."
+    # They take a second or two: the pages come first.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            SET_UP,
+            action="store_true",
+            help="first does all that `set_up` does: loading the program takes seconds",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["set_up"]:
+            call_command("set_up")
+            self.stdout.write("streamsite: starting")
+            self.stdout.flush()
         if not settings.SPENT_NAMES.isdisjoint(os.environ):
             # /proc/PID/environ shows what a program was started with, for as long as it runs.
-            os.execve(sys.executable, sys.orig_argv, lasting_environment())  # noqa: S606
+            words = [word for word in sys.orig_argv if word != SET_UP]
+            os.execve(sys.executable, words, lasting_environment())  # noqa: S606
         self.demand_migrations()
         demand_port(settings.HOST, settings.PORT)
         if settings.ANY_HOST:
@@ -55,10 +90,18 @@ class Command(BaseCommand):
                 "ALLOWED_HOSTS, and put HTTPS before it (deploy/README.md)."
             )
         connections.close_all()
-        Steward().run()
+        Steward(self.look).run()
         self.stdout.write("streamsite: the pages and clusters have ended; stopping FFmpeg.")
         ended = stop_everything(settings.RUN_DIR)
         self.stdout.write(f"streamsite: stopped. FFmpeg processes ended: {ended}.")
+
+    def look(self) -> None:
+        """Run the system checks, and print what they find."""
+        try:
+            self.check()
+        except SystemCheckError as error:
+            self.stderr.write(str(error))
+        connections.close_all()
 
     def demand_migrations(self) -> None:
         """Raise `CommandError` unless the database is there and has every table."""
@@ -73,8 +116,13 @@ class Command(BaseCommand):
 class Steward:
     """Does what `streamsite.household` decides. Sleeps until something happens."""
 
-    def __init__(self) -> None:
-        self.house = Household(tuple(Child(name) for name in COMMANDS))
+    def __init__(self, opened: Callable[[], None]) -> None:
+        """`opened` is called once, when the pages can be asked for."""
+        later = time.monotonic() + HEAD_START_S
+        self.house = Household(
+            tuple(Child(name, due=0.0 if name == WEB else later) for name in COMMANDS)
+        )
+        self.opened: Callable[[], None] | None = opened
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.selector = selectors.DefaultSelector()
         self.signals, wakeup = socket.socketpair()
@@ -95,11 +143,24 @@ class Steward:
                 if key.data is None:
                     for _ in self.signals.recv(64):
                         self.take(StopOrdered())
+                elif key.data is _OPENED:
+                    self.hear(key.fd)
                 else:
                     self.bury(key.data)
             self.take(Ticked())
 
-    def take(self, event: Ended | StopOrdered | Ticked) -> None:
+    def hear(self, fd: int) -> None:
+        """The pages are open, or the server has ended before."""
+        is_open = bool(os.read(fd, 1))
+        self.selector.unregister(fd)
+        os.close(fd)
+        if is_open and self.opened is not None:
+            opened, self.opened = self.opened, None
+            self.take(Opened())
+            self.take(Ticked())
+            opened()
+
+    def take(self, event: Event) -> None:
         self.house, actions = step(self.house, event, time.monotonic())
         for action in actions:
             match action:
@@ -117,16 +178,26 @@ class Steward:
             os.kill(pid, number)
 
     def start(self, name: str) -> None:
+        environment = lasting_environment()
+        told: tuple[int, ...] = ()
+        if name == WEB:
+            heard, teller = os.pipe()
+            self.selector.register(heard, selectors.EVENT_READ, _OPENED)
+            told = (teller,)
+            environment[READY_FD] = str(teller)
         process = subprocess.Popen(
             COMMANDS[name],
             stdin=subprocess.DEVNULL,
             cwd=settings.BASE_DIR,
-            env=lasting_environment(),
+            env=environment,
+            pass_fds=told,
             # A group of its own: Ctrl-C reaches this process alone, which ends them in order.
             process_group=0,
             # There is one thread here, so code between fork and exec is safe.
             preexec_fn=partial(_begin, name, os.getpid()),  # noqa: PLW1509
         )
+        for fd in told:
+            os.close(fd)
         self.processes[name] = process
         self.selector.register(os.pidfd_open(process.pid), selectors.EVENT_READ, name)
         logger.info("child started", child=name, pid=process.pid)
