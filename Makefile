@@ -32,10 +32,10 @@ migrations:
 	$(PYTHON) manage.py makemigrations --check --dry-run --settings streamsite.tests.settings
 
 test:
-	$(PYTHON) -m pytest -n 6 --dist worksteal -m "not server"
+	$(PYTHON) -m pytest -n 6 --dist worksteal
 
 quick:
-	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow and not server"
+	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow"
 
 format:
 	$(PYTHON) -m ruff check --fix .

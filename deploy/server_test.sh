@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Follows deploy/README.md on a bare Debian, and sees whether it holds: deploy/server_test.sh
-# [RELEASE [FOLDER]]. RELEASE is bookworm or trixie, or this machine's own. Packages are kept in
-# FOLDER for the next time; without one nothing is kept. Ends with 77 where the machine can't do it.
+# [RELEASE [FOLDER]]. RELEASE is bookworm or trixie: the one that this machine is not, for all other
+# tests run on this one. Packages are kept in FOLDER for the next time; without one nothing is kept.
+# Needs root, and ends with 77 where the machine can't do it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/common.sh
 
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-    want_packages debootstrap systemd-container git ffmpeg
+    want_packages mmdebstrap systemd-container git ffmpeg
 fi
 find_python
 exec "$base" deploy/server_test.py "$@"

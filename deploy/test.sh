@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sets up what the tests need and runs them. Without arguments the linters run first, then every
 # test, six at a time: most of the time they wait for a channel to play. Those that depend on what
-# the database does are repeated on PostgreSQL. Arguments go to pytest: deploy/test.sh -m "not slow";
+# the database does are repeated on PostgreSQL. At last the installation of deploy/README.md is tried
+# on another Debian, where this machine can do that. Arguments go to pytest: deploy/test.sh -m "not slow";
 # with --postgres before them the tests run on a PostgreSQL server that is started for them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -23,7 +24,14 @@ if [ $# -gt 0 ]; then
 fi
 make --no-print-directory check PYTHON="$python"
 status=0
-"${side_by_side[@]}" -m "not server" || status=$?
+"${side_by_side[@]}" || status=$?
 # What hangs on the database is tried on the other one as well.
 bash deploy/test.sh --postgres -m database || status=$?
+server=0
+bash deploy/server_test.sh || server=$?
+if [ $server -eq 77 ]; then
+    say "the installation was not tried: see above"
+elif [ $server -ne 0 ]; then
+    status=$server
+fi
 exit $status
