@@ -8,7 +8,6 @@ from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import structlog
 from django.conf import settings
@@ -267,10 +266,13 @@ def _edition(address: str, key: Secret, query: Secret, *, verify: bool) -> str:
         secret.stored if isinstance(secret, Unreadable) else secret.reveal()
         for secret in (key, query)
     )
-    parts = urlsplit(address)
-    if parts.scheme != "srt" and known and not parts.path.strip("/"):
-        address, known = f"{address.rstrip('/')}/{known}", ""
+    # Not urlsplit(), which refuses some: one that can't be read has an edition too.
+    place, mark, shown = address.partition("?")
+    scheme, _, path = place.partition("://")
+    if scheme.lower() != "srt" and known and "/" not in path.strip("/"):
+        place, known = f"{place.rstrip('/')}/{known}", ""
     if asked:
-        address = f"{address}{'&' if parts.query else '?'}{asked}"
+        mark, shown = "?", f"{shown}&{asked}" if shown else asked
+    address = f"{place}{mark}{shown}"
     whole = f"{address}\n{known}" if verify else f"{address}\n{known}\nunverified"
     return salted_hmac("output", whole).hexdigest()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -40,14 +40,20 @@ def parted(url: str, *, has_key: bool, wants_key: bool) -> tuple[str, str, str]:
 
     `has_key`: a key is stored. `wants_key`: the platform has one for each stream.
     """
+    whole = url.strip()
+    if not whole.lower().startswith("srt:"):
+        # FFmpeg leaves out of RTMP addresses what comes behind a space.
+        whole = whole.partition(" ")[0]
+    # A # behind the "?" begins nothing: many ids of SRT streams begin with it.
+    start, _, asked = whole.partition("?")
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(start)
     except ValueError:
         # Nothing was ever sent there. Only what the constraint refuses may not stay.
         return ("", "", url) if _refused(url) else (url, "", "")
-    harmless = _harmless(parts)
-    query = [] if harmless else [parts.query]
-    kept = f"?{parts.query}" if harmless and parts.query else ""
+    harmless = _harmless(parts.scheme, asked)
+    query = [] if harmless else [asked]
+    kept = f"?{asked}" if harmless and asked else ""
     login, at, place = parts.netloc.rpartition("@")
     if at:
         name, _, password = login.partition(":")
@@ -74,9 +80,9 @@ def _key_in_path(path: str, *, alone: bool) -> tuple[str, str]:
     return "", words[0]
 
 
-def _harmless(parts: SplitResult) -> bool:
-    known = PUBLIC.get(parts.scheme, RTMP_PUBLIC)
-    pairs = (pair.partition("=") for pair in parts.query.split("&") if pair)
+def _harmless(scheme: str, query: str) -> bool:
+    known = PUBLIC.get(scheme, RTMP_PUBLIC)
+    pairs = (pair.partition("=") for pair in query.split("&") if pair)
     return all(name in known and bool(_SETTING.fullmatch(value)) for name, _, value in pairs)
 
 
@@ -97,6 +103,9 @@ def move(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
         if address == row.url:
             continue
         fields: dict[str, Any] = {"url": address}
+        if not address:
+            # Or it would go to the platform's own address.
+            fields["enabled"] = False
         if key:
             fields["key"] = Secret(key)
         if query:

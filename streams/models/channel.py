@@ -26,7 +26,8 @@ from streams.outputs.platforms import (
     secret_fault,
     session,
     session_fault,
-    srt_path_fault,
+    typed_address_fault,
+    typed_query_fault,
 )
 from streams.programme.values import Order as PlayOrder
 from streams.programme.values import Return
@@ -364,7 +365,7 @@ class Output(OneLineText):
         key, query = self.key or Secret(""), self.secret_query or Secret("")
         yield "url", address_fault(self.address, keyed=self.keyed)
         yield "key", secret_fault(key)
-        yield "secret_query", query_fault(self.address, query)
+        yield "secret_query", query_fault(self.address, query, key)
 
     def clean(self) -> None:
         for name in ("key", "secret_query"):
@@ -375,8 +376,10 @@ class Output(OneLineText):
             # One that can't be read was not typed here, and stays as it is stored.
             if fault and not isinstance(getattr(self, name), Unreadable):
                 raise ValidationError({name: fault})
-        if fault := srt_path_fault(self.address):
+        if fault := typed_address_fault(self.address):
             raise ValidationError({"url": fault})
+        if fault := typed_query_fault(self.address, self.secret_query or Secret("")):
+            raise ValidationError({"secret_query": fault})
         if fault := session_fault(Platform(self.platform), self.roll_over_hours):
             # Of no field: the hours are not in every form in which the platform is chosen.
             raise ValidationError(fault)

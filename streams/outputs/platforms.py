@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from streams.outputs import srt
 from streamsite.secret import Secret, Unreadable, has_control_characters
 
 #: Hours. FLV counts milliseconds in 31 bits, which FFmpeg does not wrap: 24.8 days.
@@ -97,68 +98,62 @@ def secret_fault(key: Secret) -> str:
         )
     if has_control_characters(key.reveal()):
         return "The stream key holds a line break or a control character: type it again."
-    if len(key.reveal()) > LONGEST_SECRET:
+    if len(key.reveal().encode()) > LONGEST_SECRET:
         return f"The stream key is longer than {LONGEST_SECRET} characters."
     return ""
 
 
 SCHEMES: Final = ("rtmp", "rtmps", "srt")
-#: Parameters of an SRT address that are no secrets, as FFmpeg 5 to 8 know them
-#: (https://ffmpeg.org/ffmpeg-protocols.html#srt).
-SRT_SETTINGS: Final = frozenset(
-    {
-        *("connect_timeout", "enforced_encryption", "ffs", "inputbw", "iptos", "ipttl"),
-        *("kmpreannounce", "kmrefreshrate", "latency", "linger", "lossmaxttl", "maxbw"),
-        *("messageapi", "minversion", "mode", "mss", "nakreport", "oheadbw", "payload_size"),
-        *("pbkeylen", "peerlatency", "pkt_size", "rcvbuf", "rcvlatency", "recv_buffer_size"),
-        *("send_buffer_size", "smoother", "sndbuf", "snddropdelay", "timeout", "tlpktdrop"),
-        *("transtype", "tsbpd"),
-    }
-)
-#: ... and those that are.
-SRT_SECRETS: Final = frozenset({"passphrase", "streamid", "srt_streamid"})
 #: Parameters of an RTMP address that are no secrets: YouTube's backup server has one.
 RTMP_SETTINGS: Final = frozenset({"backup"})
-#: A number or a word: no token hides behind a harmless name.
-_SETTING: Final = re.compile(r"-?\d{1,10}|[a-z]{1,12}")
 #: The name of an application, such as live, live2 or app, rather than a key.
 _APPLICATION: Final = re.compile(r"[a-z]{1,12}\d?")
-#: Characters that FFmpeg takes of a line of secrets (fftools: a line of 1000 bytes).
+#: Of a name or an IPv4 or IPv6 address.
+_HOST: Final = re.compile(r"[\w.:%-]+")
+#: Characters in an address's path that part parameters, or that were mistyped for what does.
+_PARAMETERS: Final = frozenset("=&\\")
+#: Bytes that FFmpeg takes of a line of secrets (fftools: a line of 1000 bytes).
 LONGEST_SECRET: Final = 900
 #: SRT's bounds for a passphrase (SRTO_PASSPHRASE).
 _PASSPHRASE: Final = (10, 79)
 
 
-def query_fault(address: str, query: Secret) -> str:
-    """What is wrong with an output's secret parameters, in a sentence; empty when nothing."""
+def query_fault(address: str, query: Secret, key: Secret | None = None) -> str:
+    """What is wrong with an output's secret parameters, in a sentence; empty when nothing.
+
+    `key`: the stream key beside them, which may be sent in the same line.
+    """
     if isinstance(query, Unreadable):
         return (
             "The stored secret parameters can't be decrypted: type them again, or put the old "
             "key back into FIELD_KEYS."
         )
     text = query.reveal()
+    if not text:
+        return ""
     if has_control_characters(text):
         return "The secret parameters hold a line break or a control character."
-    if any(char.isspace() for char in text) or "#" in text:
+    beside = "" if key is None or isinstance(key, Unreadable) else key.reveal()
+    if len(f"{address}{beside}{text}".encode()) > LONGEST_SECRET:
         return (
-            "The secret parameters hold a space or #: write them as in an address, name=value."
+            "Address, stream key and secret parameters are longer than "
+            f"{LONGEST_SECRET} characters."
         )
-    if len(text) + len(address) > LONGEST_SECRET:
-        return f"Address and secret parameters are longer than {LONGEST_SECRET} characters."
-    if not text or urlsplit(address).scheme != "srt":
-        return ""
-    given = {
-        name: value for name, _, value in (pair.partition("=") for pair in text.split("&"))
-    }
-    if unknown := [name for name in given if name not in SRT_SETTINGS | SRT_SECRETS]:
-        # What it is called may be a secret that was typed without a name.
-        known = [name for name in unknown if name.isalpha() and given[name]]
-        what = f"no parameter {known[0]}" if known else "only parameters such as passphrase=…"
-        return f"SRT knows {what}: write the passphrase as passphrase=…."
+    if _scheme(address) != "srt":
+        return (
+            "The secret parameters hold a space: write it as %20."
+            if any(char.isspace() for char in text)
+            else ""
+        )
     least, most = _PASSPHRASE
-    if "passphrase" in given and not least <= len(given["passphrase"]) <= most:
+    passphrase = srt.parameters(text).get("passphrase")
+    if passphrase is not None and not least <= len(passphrase.encode()) <= most:
         return f"A passphrase of SRT has {least} to {most} characters."
     return ""
+
+
+def _scheme(address: str) -> str:
+    return address.partition(":")[0].lower()
 
 
 def address_fault(address: str, *, keyed: bool = True) -> str:
@@ -194,7 +189,7 @@ def address_fault(address: str, *, keyed: bool = True) -> str:
 
 
 def _query_in_address(parts: SplitResult) -> str:
-    known = SRT_SETTINGS if parts.scheme == "srt" else RTMP_SETTINGS
+    known = srt.SETTINGS if parts.scheme == "srt" else RTMP_SETTINGS
     for pair in filter(None, parts.query.split("&")):
         name, _, value = pair.partition("=")
         if name in {"streamid", "srt_streamid"} and parts.scheme == "srt":
@@ -202,7 +197,7 @@ def _query_in_address(parts: SplitResult) -> str:
                 "The address must not hold the stream id, for it is shown: put it into the "
                 "stream key, where it is kept secret."
             )
-        if name not in known or not _SETTING.fullmatch(value):
+        if name not in known or not srt.SETTING.fullmatch(value):
             return (
                 "The address must not hold secrets, for it is shown: put what stands after the "
                 "“?”, such as token=… or passphrase=…, into the secret parameters."
@@ -210,14 +205,37 @@ def _query_in_address(parts: SplitResult) -> str:
     return ""
 
 
-def srt_path_fault(address: str) -> str:
-    """Of an address that is being typed: SRT sends no path, so it may be a misplaced key."""
+def typed_address_fault(address: str) -> str:
+    """Of an address that is being typed and has no other fault: what may be a misplaced key."""
     parts = urlsplit(address)
     if parts.scheme == "srt" and parts.path.strip("/"):
         return (
             "An SRT address is srt://host:port: put what stands behind it into the stream key."
         )
+    if not _HOST.fullmatch(parts.hostname or ""):
+        return "The host of the address has characters that no host's name has."
+    if set(parts.path) & _PARAMETERS:
+        return (
+            "The address must not hold secrets, for it is shown: put parameters such as token=… "
+            "into the secret parameters."
+        )
     return ""
+
+
+def typed_query_fault(address: str, query: Secret) -> str:
+    """Of secret parameters that are being typed: what FFmpeg would pass over."""
+    if _scheme(address) != "srt" or not query or isinstance(query, Unreadable):
+        return ""
+    given = srt.parameters(query.reveal())
+    odd = [name for name, value in given.items() if not srt.is_known(name, value)]
+    if given and not odd:
+        return ""
+    if setting := next((name for name in odd if name in srt.SETTINGS), ""):
+        return f"SRT takes a whole number or a word as {setting}."
+    # What it is called may be a secret that was typed without a name.
+    known = [name for name in odd if name.isalpha() and given[name].strip("=")]
+    what = f"no parameter {known[0]}" if known else "only parameters such as passphrase=…"
+    return f"SRT knows {what}: write the passphrase as passphrase=…."
 
 
 def _rtmp_path_fault(parts: SplitResult, *, keyed: bool) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from media_library.ffmpeg import CONTAINERS
 from media_library.house import SAMPLE_RATE, House
 from media_library.location import LocalFile, Location
+from streams.outputs import srt
 from streams.playout.item import Mode, Turn
 from streams.playout.plan import OutputPlan, Policy, SourceError
 from streams.playout.takeover import LiveFeed
@@ -426,7 +427,7 @@ def destination(output: OutputPlan) -> Command:
         raise ValueError("A stream key or secret parameter holds control characters.")
     parts = urlsplit(output.address)
     if parts.scheme == "srt":
-        address, options = output.address, _srt(key, query)
+        address, options = parts.geturl(), _srt(key, query)
         form: tuple[str, ...] = ("-f", "mpegts")
     else:
         address, options = _rtmp(parts, key, query)
@@ -443,10 +444,11 @@ def destination(output: OutputPlan) -> Command:
 
 def _srt(key: str, query: str) -> dict[str, str]:
     """FFmpeg's options for what would stand behind the "?" of an SRT address."""
-    pairs = (pair.partition("=") for pair in query.split("&") if pair)
-    # As FFmpeg reads it there, where a plus is a space; and what stands there counts.
-    given = {name: value.replace("+", " ") for name, _, value in pairs}
-    return ({"streamid": key} if key else {}) | given
+    given = srt.parameters(query)
+    # What stands there counts, and what FFmpeg does not know there it passes over.
+    return ({"streamid": key} if key else {}) | {
+        name: value for name, value in given.items() if srt.is_known(name, value)
+    }
 
 
 def _rtmp(parts: SplitResult, key: str, query: str) -> tuple[str, dict[str, str]]:

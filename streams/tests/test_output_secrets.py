@@ -19,8 +19,14 @@ from pytest_django import Settings
 from streams import plans
 from streams.health.preflight import Finding, findings
 from streams.models import Output
-from streams.outputs.platforms import address_fault, query_fault
-from streams.playout.commands import destination
+from streams.outputs.platforms import (
+    address_fault,
+    query_fault,
+    secret_fault,
+    typed_address_fault,
+    typed_query_fault,
+)
+from streams.playout.commands import Hidden, destination
 from streams.playout.plan import OutputPlan
 from streams.playout.process import hand_over
 from streams.tests import rows
@@ -91,16 +97,66 @@ def test_what_is_no_secret_may_stay(address: str) -> None:
         ("rtmp://h/app", "token=a b", "space"),
         ("rtmp://h/app", "token=" + "a" * 900, "longer than 900"),
         ("srt://h:9000", "passphrase=short", "10 to 79"),
+        ("rtmp://h/app", "token=" + "ü" * 450, "longer than 900"),
+        ("rtmp://h", "token=" + "a" * 500, "longer than 900"),
         ("srt://h:9000", "long-enough-but-nameless", "passphrase=…"),
+        ("srt://h:9000", "nameless==", "only parameters such as"),
         ("srt://h:9000", "token=abc", "no parameter token"),
+        ("srt://h:9000", "streamid=a&latency=200ms", "as latency"),
+        ("SRT://h:9000", "streamid=a&conntimeo=3000", "no parameter conntimeo"),
         ("srt://h:9000", "passphrase=long-enough&pbkeylen=32", ""),
+        ("srt://h:9000", "passphrase=long enough&streamid=#!::r=a,m=publish&", ""),
         ("rtmp://h/app", QUERY, ""),
     ],
 )
 def test_what_the_secret_parameters_may_be(address: str, query: str, says: str) -> None:
-    told = query_fault(address, Secret(query))
+    given = Secret(query)
+    told = query_fault(address, given, Secret("k" * 500)) or typed_query_fault(address, given)
     assert says in told if says else not told
     assert "nameless" not in told
+
+
+def test_a_key_is_as_long_as_a_line_of_ffmpeg_takes() -> None:
+    """In bytes: what does not fit would be read as a line of its own."""
+    assert secret_fault(Secret("ü" * 450)) == ""
+    assert "longer" in secret_fault(Secret("ü" * 451))
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("rtmp://h\\app\\KEY", "no host's name"),
+        ("rtmp://h,KEY", "no host's name"),
+        ("rtmp://h/app\\KEY", "must not hold secrets"),
+        ("rtmp://h/app&sig=abc", "must not hold secrets"),
+        ("srt://h:9000/KEY", "srt://host:port"),
+        ("rtmps://[2001:db8::1]:443/live-api_s/", ""),
+        ("rtmp://bücher.example:1935/app", ""),
+    ],
+)
+def test_what_is_mistyped_for_a_secret(url: str, says: str) -> None:
+    told = typed_address_fault(url)
+    assert says in told if says else not told
+
+
+@pytest.mark.parametrize(
+    ("address", "key", "query", "sent"),
+    [
+        # As FFmpeg reads it behind the "?": the first counts, what it does not know is nothing.
+        ("srt://h:9", "", "streamid=a&streamid=b", "streamid=a\n"),
+        ("srt://h:9", "", "conntimeo=3&latency=200ms&passphrase=0123 56789+", None),
+        ("srt://h:9", "k", "streamid=&", "streamid=k\n"),
+        ("srt://h:9", "k", "streamid=#!::r=a,m=publish", "streamid=#!::r=a,m=publish\n"),
+        ("SRT://h:9", "=k#\\ '", "", "streamid==k#\\ '\n"),
+        ("rtmp://h?backup=1", "#k", "", "rtmp_app=#k?backup=1\n"),
+    ],
+)
+def test_what_is_sent_of_it(address: str, key: str, query: str, sent: str | None) -> None:
+    command = destination(OutputPlan(1, "Main", address, Secret(key), query=Secret(query)))
+    (hidden,) = [each for each in command if isinstance(each, Hidden)]
+    assert hidden.text.reveal() == (sent or "passphrase=0123 56789 \n")
+    # FFmpeg knows no protocol in capital letters.
+    assert str(command[-1]).startswith(("srt:", "rtmp:"))
 
 
 def test_what_a_server_understood_is_masked() -> None:
@@ -125,6 +181,22 @@ def test_what_a_server_understood_is_masked() -> None:
         ("rtmp://h/app/KEY?token=T", False, ("rtmp://h/app", "KEY", "token=T")),
         ("rtmp://h/live", False, ("rtmp://h/live", "", "")),
         ("rtmp://u:p@h/app", True, ("rtmp://h/app", "", "user=u&password=p")),
+        # As SRS and others name streams of SRT; a # begins nothing there.
+        (
+            "srt://h:9?streamid=#!::r=a,m=publish",
+            False,
+            ("srt://h:9", "", "streamid=#!::r=a,m=publish"),
+        ),
+        (
+            "srt://h:9?passphrase=with a space",
+            True,
+            ("srt://h:9", "", "passphrase=with a space"),
+        ),
+        ("rtmp://h/app?token=T#x", True, ("rtmp://h/app", "", "token=T#x")),
+        # FFmpeg sent nothing of what comes behind a space.
+        ("rtmp://h/app?token=T live=1", True, ("rtmp://h/app", "", "token=T")),
+        ("rtmp://h/app ", True, ("rtmp://h/app", "", "")),
+        ("rtmp://h/ab12-KEY?backup=1", False, ("rtmp://h?backup=1", "ab12-KEY", "")),
         ("rtmp://h/passphrase=x", True, ("", "", "rtmp://h/passphrase=x")),
         ("rtmp://[h/x@y", True, ("", "", "rtmp://[h/x@y")),
     ],
@@ -161,13 +233,21 @@ def test_rows_are_moved_and_what_is_on_air_plays_on() -> None:
                 ("srt", "srt://h:9000?passphrase=0123456789", "publish:x"),
                 ("rtmp", f"rtmp://h/app?{QUERY}", ""),
                 ("rtmp", "rtmp://h/ab12-KEY", ""),
+                ("srt", "srt://h:9?streamid=#!::r=a,m=publish&latency=9", ""),
+                ("rtmp", "rtmp://h/ab12-KEY?backup=1", ""),
+                ("twitch", "rtmp://live.twitch.tv/app?bandwidthtest=true", "live_1"),
                 ("youtube", "", "yt-key"),
                 ("youtube", "rtmps://b.example/live2?backup=1", "yt-key"),
             )
         }
+        # Nothing is left of its address, and YouTube's own is another server.
+        odd = outputs.create(
+            channel=channel, name="Odd", platform="youtube", url="rtmp://h/a@b", key=Secret("k")
+        )
         executor.loader.build_graph()
         executor.migrate([("streams", "0012_output_secrets")])
         moved = {row.pk: row for row in Output.objects.all()}
+        assert not moved.pop(odd.pk).enabled
         assert moved.keys() == made.keys()
         for pk, (url, key) in made.items():
             row = moved[pk]
@@ -187,6 +267,18 @@ def test_rows_are_moved_and_what_is_on_air_plays_on() -> None:
     finally:
         latest = MigrationExecutor(connection)
         latest.migrate(latest.loader.graph.leaf_nodes())
+
+
+@pytest.mark.parametrize("url", ["rtmp://[h/x", "srt://[h?passphrase=0123456789"])
+def test_an_address_that_cannot_be_read_keeps_no_other_from_being_sent(url: str) -> None:
+    """All that a node plays is read at once: one that raises would end every channel."""
+    row = Output(
+        name="A", platform="rtmp", url=url, key=Secret("k"), secret_query=Secret("a=1")
+    )
+    (plan,) = plans.outputs([row])
+    assert "can't be read" in plan.fault
+    assert not plan.key
+    assert [name for name, fault in row.faults if fault] == ["url"]
 
 
 # ---- rows, pages and answers -----------------------------------------------------------------
