@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable
 from typing import Final, Never
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
@@ -73,6 +74,8 @@ class Unreadable(Secret):
 
 #: Characters: a shorter part of a secret is no secret, and would mask common words.
 SHORTEST_PART: Final = 6
+#: The name of a parameter that has a value, which is no secret, as in passphrase=….
+_NAME: Final = re.compile(r"(?<![^?&/\s])[a-z_]+=(?=[^=?&/\s])")
 
 
 def masked(text: str, secrets: Iterable[Secret]) -> str:
@@ -82,8 +85,8 @@ def masked(text: str, secrets: Iterable[Secret]) -> str:
         if isinstance(secret, Unreadable) or not secret:
             continue
         value = secret.reveal()
-        parts = value.replace("?", " ").replace("&", " ").replace("=", " ").replace("/", " ")
-        # Whole it is masked however short it is.
+        parts = re.sub(r"[?&=/]", " ", _NAME.sub("", value))
+        # Whole it is masked however short it is, but a short one as a word only.
         for part in {value, *(p for p in parts.split() if len(p) >= SHORTEST_PART)}:
             raw = part.encode()
             # A server may quote it as it understood it.
@@ -91,9 +94,18 @@ def masked(text: str, secrets: Iterable[Secret]) -> str:
             code = (base64.b64encode(raw), base64.urlsafe_b64encode(raw))
             found |= {part, quote(part), quote(part, safe=""), quote_plus(part)}
             found |= {quote(part, safe="").lower(), *(c.decode().rstrip("=") for c in code)}
-    for shown in sorted(found, key=len, reverse=True):
-        text = text.replace(shown, MASK)
+    for shown in sorted(found - {""}, key=len, reverse=True):
+        text = re.sub(_pattern(shown), MASK, text)
     return text
+
+
+def _pattern(shown: str) -> str:
+    pattern = re.escape(shown)
+    if len(shown) >= SHORTEST_PART:
+        return pattern
+    before = r"(?<![^\W_])" if shown[0].isalnum() else ""
+    after = r"(?![^\W_])" if shown[-1].isalnum() else ""
+    return f"{before}{pattern}{after}"
 
 
 def has_control_characters(text: str) -> bool:

@@ -125,6 +125,32 @@ def test_what_a_server_quotes_is_masked(quoted: str) -> None:
         assert part not in shown
 
 
+@pytest.mark.parametrize(
+    ("secret", "line", "shown"),
+    [
+        (
+            "on",
+            "connection of on refused: app=on_1",
+            f"connection of {MASK} refused: app={MASK}_1",
+        ),
+        ("a", "a bad key: live?a", f"{MASK} bad key: live?{MASK}"),
+        ("?k", "live?k asks", f"live{MASK} asks"),
+        (
+            "passphrase=abcd-efgh-1&latency=2000000",
+            "passphrase abcd-efgh-1 of 2000000 ms latency",
+            f"passphrase {MASK} of {MASK} ms latency",
+        ),
+        ("SECRETxx==", "no SECRETxx", f"no {MASK}"),
+        ("secretword=", "no secretword", f"no {MASK}"),
+        ("%", "100%", f"100{MASK}"),
+    ],
+)
+def test_a_short_secret_or_a_name_leaves_the_line_readable(
+    secret: str, line: str, shown: str
+) -> None:
+    assert masked(line, [Secret(secret)]) == shown
+
+
 def test_key_can_not_be_searched_for(output: Output) -> None:
     with pytest.raises(FieldError, match="isnull only"):
         Output.objects.filter(key=Secret(HUSH))
