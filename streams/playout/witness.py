@@ -7,6 +7,7 @@ be written to, only this folder can say why.
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,10 @@ ALIVE: Final = "playout.alive"
 FAULT: Final = "ledger-fault.json"
 #: Characters of an error that are kept: its first line, for the next ones may quote a row.
 LONGEST: Final = 200
+#: Characters of the file that are read: each of an error's may be written as twelve (\\uXXXX).
+BIGGEST: Final = 4096
+#: Seconds since the epoch that a datetime can hold: the year 9999.
+LATEST: Final = 253_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ class FaultFile:
     def failed(self, since: float, error: str) -> None:
         said = (error.splitlines() or [""])[0][:LONGEST]
         if self._fault is not None:
-            if said in {"", self._fault.error} and self._path.exists():
+            # access(), not exists(): that raises where the folder itself refuses.
+            if said in {"", self._fault.error} and os.access(self._path, os.F_OK):
                 return
             since = self._fault.since
         self._fault = LedgerFault(since, said)
@@ -77,6 +83,19 @@ def read(run_dir: Path) -> Witness:
     fault: LedgerFault | None = None
     with suppress(OSError):
         alive_at = (run_dir / ALIVE).stat().st_mtime
-    with suppress(OSError, ValueError, TypeError):
-        fault = LedgerFault(**json.loads((run_dir / FAULT).read_text()))
+    with suppress(OSError, ValueError), (run_dir / FAULT).open() as file:
+        fault = _fault(file.read(BIGGEST))
     return Witness(alive_at, fault)
+
+
+def _fault(text: str) -> LedgerFault | None:
+    """None: a torn file, or one that no supervisor has written."""
+    try:
+        match json.loads(text):
+            case {"since": float(since) | int(since), "error": str(error)} if (
+                0 <= since < LATEST
+            ):
+                return LedgerFault(float(since), error[:LONGEST])
+    except RecursionError:
+        return None
+    return None

@@ -154,10 +154,32 @@ def test_the_fault_is_kept_from_its_beginning_and_goes_when_it_is_over(run_dir: 
     assert witness.read(run_dir).fault is None
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"since": 1}', "\x00"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{}", "[1]", '{"since": 1}', "\x00", "[" * 4000),
+        '{"since": "x", "error": ""}',
+        '{"since": 1e300, "error": ""}',
+        '{"since": NaN, "error": ""}',
+        '{"since": -1e18, "error": ""}',
+        '{"since": true, "error": 5}',
+        '{"since": 1, "error": "' + "x" * 5000 + '"}',
+    ],
+)
 def test_a_torn_file_is_no_fault(run_dir: Path, content: str) -> None:
     (run_dir / witness.FAULT).write_text(content)
     assert witness.read(run_dir).fault is None
+
+
+def test_a_folder_that_refuses_ends_no_supervisor(run_dir: Path, tmp_path: Path) -> None:
+    """As on a disk with errors, which is when there is something to write."""
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for folder in (tmp_path / "loop", tmp_path / ("x" * 300)):
+        file = FaultFile(folder)
+        file.failed(100.0, "disk I/O error")
+        file.failed(102.0, "disk I/O error")
+        file.answered()
+        assert witness.read(folder) == witness.Witness(None, None)
 
 
 @pytest.mark.django_db
