@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 from django.core.exceptions import NON_FIELD_ERRORS, RequestDataTooBig, ValidationError
-from django.db import IntegrityError, OperationalError
+from django.db import IntegrityError, InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Swagger
 from ninja.errors import AuthenticationError, HttpError
@@ -224,7 +224,7 @@ def _clash(request: HttpRequest, error: IntegrityError) -> HttpResponse:
     )
 
 
-def _no_database(request: HttpRequest, error: OperationalError) -> HttpResponse:
+def _no_database(request: HttpRequest, error: Exception) -> HttpResponse:
     log.error("api.no_database", error=type(error).__name__)
     cause = database_faults.meaning(str(error))
     said = (
@@ -245,6 +245,9 @@ HANDLERS: Final[dict[type[Exception], Callable[..., HttpResponse]]] = {
     ValidationError: _invalid,
     IntegrityError: _clash,
     OperationalError: _no_database,
+    InterfaceError: _no_database,
+    # PostgreSQL's, where it is read-only.
+    InternalError: _no_database,
 }
 
 api = Api(

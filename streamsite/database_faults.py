@@ -18,6 +18,10 @@ _MEANINGS: Final = (
         ("malformed", "not a database"),
         "the database's file is damaged: stop the services and restore a backup",
     ),
+    (
+        ('fatal:  database "', 'fatal:  role "'),
+        "the database's server knows no such database or user: see DATABASE_URL",
+    ),
     (("no such table", "no such column", "does not exist"), "it was not migrated: run migrate"),
     (("connection refused",), "nothing answers at the database's address: see that it runs"),
     (("password authentication failed",), "the database refuses the password"),

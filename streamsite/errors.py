@@ -8,7 +8,7 @@ from collections.abc import ItemsView
 from types import FrameType
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.datastructures import MultiValueDict
@@ -54,7 +54,12 @@ def page_of_error(request: HttpRequest) -> HttpResponse:
     Django's handler of 500, which it calls while the exception is handled.
     """
     error = sys.exception()
-    if not isinstance(error, OperationalError | InterfaceError):
+    refused = isinstance(error, OperationalError | InterfaceError)
+    # PostgreSQL's, where it is read-only, damaged or not migrated; else a mistake of ours.
+    if not refused and not isinstance(error, InternalError | ProgrammingError):
         return server_error(request)
-    cause = database_faults.meaning(str(error)) or "its error stands in the log"
+    cause = database_faults.meaning(str(error)) if refused or str(error) else None
+    if cause is None and not refused:
+        return server_error(request)
+    cause = cause or "its error stands in the log"
     return render(request, "streamsite/no_database.html", {"cause": cause}, status=503)

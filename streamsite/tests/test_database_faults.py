@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import InterfaceError, OperationalError, connection
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+)
 from django.test import Client, RequestFactory
 
+from streamsite.api import HANDLERS
 from streamsite.errors import page_of_error
 
 PASSWORD = "correct-horse-9"
@@ -33,8 +41,16 @@ def test_a_login_that_cannot_be_stored_names_the_cause() -> None:
     ("error", "status", "said"),
     [
         (OperationalError("database or disk is full"), 503, "disk is full: make room on it"),
+        (OperationalError(""), 503, "the database does not answer"),
         (InterfaceError("cursor already closed"), 503, "its error stands in the log"),
         (OperationalError("no such table: auth_user"), 503, "run migrate"),
+        (InternalError("cannot execute UPDATE in a read-only transaction"), 503, "read-only"),
+        (ProgrammingError('relation "auth_user" does not exist'), 503, "run migrate"),
+        (OperationalError('FATAL:  database "x" does not exist'), 503, "see DATABASE_URL"),
+        (OperationalError("<b>\"'&"), 503, "its error stands in the log"),
+        (ProgrammingError("syntax error"), 500, "Server Error (500)"),
+        (InternalError(""), 500, "Server Error (500)"),
+        (IntegrityError('value "disk is full" is there'), 500, "Server Error (500)"),
         (RuntimeError("disk is full"), 500, "Server Error (500)"),
     ],
 )
@@ -47,3 +63,17 @@ def test_what_the_page_of_an_error_says(
         answer = page_of_error(rf.get("/admin/"))
     assert answer.status_code == status
     assert said in answer.content.decode()
+    assert "<b>" not in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("attempt to write a readonly database"),
+        InternalError("cannot execute INSERT in a read-only transaction"),
+    ],
+)
+def test_the_api_names_the_cause(rf: RequestFactory, error: Exception) -> None:
+    told = HANDLERS[type(error)](rf.get("/api/v1/channels"), error)
+    assert told.status_code == 503
+    assert "the database is read-only" in told.content.decode()
