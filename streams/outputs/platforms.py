@@ -216,8 +216,8 @@ def typed_address_fault(address: str) -> str:
         return "The host of the address has characters that no host's name has."
     if set(parts.path) & _PARAMETERS:
         return (
-            "The address must not hold secrets, for it is shown: put parameters such as token=… "
-            "into the secret parameters."
+            "The address must not hold secrets, for it is shown: put parameters such as "
+            "token=… into the secret parameters."
         )
     return ""
 
