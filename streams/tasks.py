@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -24,7 +23,6 @@ from streams.attendant import attended
 from streams.ingest.reconciler import reconciled
 from streams.models import Channel, Forewarning, LogLine, Sample
 from streams.node import NodeLedger
-from streams.playout.capability import BURSTS, BY_CLOCK, version
 from streams.playout.supervisor import supervise
 from streams.programme.due import due
 from streams.sources import open_sources
@@ -62,12 +60,9 @@ def make_samples() -> str:
 def supervise_node() -> str:
     """Supervise this node's channels until SIGTERM. The worker ends with it."""
     sources = open_sources()
-    tools = plans.tools()
-    known = version(tools.ffmpeg)
-    tools = replace(tools, by_clock=known >= BY_CLOCK, bursts=known >= BURSTS)
     with reconciled(), attended() as preflights:
         book = NodeLedger(settings.NODE_NAME, sources, preflights, wake_supervisor)
-        supervise(tools, plans.policy(), book, sources)
+        supervise(plans.tools(), plans.policy(), book, sources)
     # Told to end: the worker must not wait for another task.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)

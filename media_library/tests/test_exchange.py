@@ -21,6 +21,7 @@ from media_library.exchange import (
     write_csv,
     write_m3u,
 )
+from streamsite.text import one_line
 
 #: All that a column takes: PostgreSQL has no NUL, and half a surrogate is no text.
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
@@ -62,11 +63,11 @@ def test_an_m3u_comes_back_as_it_was(drawn: list[tuple[str, str]], name: str) ->
     rows = [row(key, title) for key, title in drawn]
     back = read_m3u(write_m3u(name, rows))
     assert back.problems == ()
-    assert back.name == " ".join(name.split())
+    assert back.name == one_line(name)
     assert len(back.lines) == len(rows)
     for line, sent in zip(back.lines, rows, strict=True):
         assert sent.key in line.names
-        assert line.said.get("title", "") == " ".join(sent.title.split())
+        assert line.said.get("title", "") == one_line(sent.title)
 
 
 @given(tags)

@@ -9,7 +9,7 @@ import structlog
 
 from streams.playout import mpegts, process
 from streams.playout.choice import later
-from streams.playout.ending import Cut
+from streams.playout.ending import WHOLE, Cut
 from streams.playout.item import TAKEOVER
 from streams.playout.notes import turn_of
 from streams.playout.process import Record
@@ -89,16 +89,18 @@ def _adopt_queue(channel: Channel, records: list[Record], now: Now) -> None:
             for place, (_, queued) in enumerate(found)
             if queued is not None and queued.state(now.mono) is State.BEGUN
         ]
-        # Where none plays any more, the last one that did is found in the feed.
-        place = begun[-1] if begun else len(found)
+        # Where none plays any more, the last one that did is found in the feed. A quiet one is
+        # fed whole long before its end: what waits behind it waits for its time.
+        gone = next((n for n, (_, queued) in enumerate(found) if queued), len(found))
+        place = begun[-1] if begun else gone
         for record, queued in found[:place]:
             if queued is None:
                 playback.missed(record.notes)
             _leave(channel, record, queued)
         if begun and (playing := found[place][1]) is not None:
             playback.adopt_next(playing.role, now.mono)
-        found = found[place + 1 :]
-    linked = playback.player is not None
+        found = found[place + 1 :] if begun else found[place:]
+    linked = playback.player is not None or playback.has_missed
     for record, queued in found:
         # Behind one that is missing the gate stays shut.
         linked = linked and queued is not None
@@ -140,6 +142,7 @@ def _begin_anew(channel: Channel, now: Now) -> None:
             age = round(process.age(player.process.record))
             channel.hub.near = channel.playback.timeline.head + age
         player.kill(now.mono)
+    channel.playback.queue.revoke()
     channel.playback.choice.cursors = channel.assignment.cursors
     if channel.assignment.measured_at is not None:
         # It played on for some part of a tick, and goes on at a keyframe: in the middle of
@@ -184,3 +187,6 @@ def _resume(channel: Channel, now: Now) -> None:
         head = position - round(idle) if idle > STARVED else position
     channel.playback.resume(head)
     channel.before = channel.playback.fate(channel.assignment.plan, now.at(clock.moment(head)))
+    if channel.before != WHOLE:
+        # Nothing may follow it but what goes on with it.
+        channel.playback.queue.revoke()

@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,10 @@ BY_CLOCK: Final = (7, 0)
 #: The first version whose -re begins with half a second at once (readrate_initial_burst).
 BURSTS: Final = (6, 1)
 _NEW: Final = (99, 0)
+#: Seconds for its version: what asks serves all channels.
+ANSWERS: Final = 2.0
+#: By the program's path, size and time of change.
+_versions: dict[tuple[str, int, int], tuple[int, int]] = {}
 
 
 def hides_keys(ffmpeg: str, memory: Path) -> bool | None:
@@ -56,14 +61,44 @@ def hides_keys(ffmpeg: str, memory: Path) -> bool | None:
     return answer
 
 
-def version(ffmpeg: str) -> tuple[int, int]:
-    """Its version; a build that names none is taken for a new one."""
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """by_clock: reports come by the clock. bursts: -re begins with half a second at once."""
+
+    by_clock: bool
+    bursts: bool
+
+
+def abilities(ffmpeg: str) -> Abilities:
+    """What this FFmpeg is able to. Asked once per build: 50 ms.
+
+    It may be missing, or be replaced by another version, while channels are on air.
+    """
+    known = _version(shutil.which(ffmpeg))
+    if known is None:
+        # An option that it does not know would end it; reports by the packet may cost a core.
+        return Abilities(by_clock=True, bursts=False)
+    return Abilities(by_clock=known >= BY_CLOCK, bursts=known >= BURSTS)
+
+
+def _version(program: str | None) -> tuple[int, int] | None:
+    if program is None:
+        return None
     try:
-        said = subprocess.run(
-            [ffmpeg, "-version"], capture_output=True, text=True, timeout=PATIENCE, check=True
-        ).stdout
+        stat = Path(program).stat()
+        build = (program, stat.st_size, stat.st_mtime_ns)
+        if build not in _versions:
+            _versions[build] = _asked(program)
+        return _versions[build]
     except (OSError, subprocess.SubprocessError):
-        return _NEW
+        return None
+
+
+def _asked(program: str) -> tuple[int, int]:
+    """Its version; a build that names none is taken for a new one."""
+    said = subprocess.run(
+        [program, "-version"], capture_output=True, text=True, timeout=ANSWERS, check=True
+    ).stdout
     found = re.match(r"ffmpeg version n?(\d+)\.(\d+)", said)
     return _NEW if found is None else (int(found[1]), int(found[2]))
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from streams.playout import commands, diagnosis, mpegts, process, window
+from streams.playout import capability, commands, diagnosis, mpegts, process, window
 from streams.playout.feed import Feed
 from streams.playout.plan import Policy, Tools
 from streams.playout.report import Now, Report
@@ -139,7 +139,7 @@ class Hub:
                     self.policy,
                     at=at,
                     resume=self.window.exists(),
-                    bursts=self.tools.bursts,
+                    bursts=capability.abilities(self.tools.ffmpeg).bursts,
                 ),
                 sock=sock,
                 stdin=self.feed.fd,

@@ -26,7 +26,7 @@ from typing import Final
 
 from media_library.house import House
 from media_library.location import LocalFile
-from streams.playout import commands, mpegts, process
+from streams.playout import capability, commands, mpegts, process
 from streams.playout.feed import Feed
 from streams.playout.item import Kind, Mode, Turn
 from streams.playout.notes import notes_of
@@ -88,7 +88,7 @@ class Launcher:
             sock.getsockname()[1],
             house,
             start,
-            by_clock=self.tools.by_clock,
+            by_clock=capability.abilities(self.tools.ffmpeg).by_clock,
         )
         # What came while nobody read is old.
         source.skip(mpegts.keyframe)

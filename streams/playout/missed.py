@@ -18,6 +18,9 @@ class Missed:
     def __init__(self) -> None:
         self._slots: list[Slot] = []
 
+    def __bool__(self) -> bool:
+        return bool(self._slots)
+
     def add(self, notes: dict[str, Any]) -> Slot | None:
         """One more, by its record's notes; None: they are another version's."""
         with suppress(KeyError, TypeError, ValueError):

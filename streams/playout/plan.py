@@ -150,9 +150,5 @@ class Tools:
     run_dir: Path
     #: Shown in the process list of children, and how strays are recognised.
     node: str = "node"
-    #: This FFmpeg reports by the clock, not between two packets.
-    by_clock: bool = False
-    #: Its -re begins with half a second at once, unless told otherwise.
-    bursts: bool = False
     #: Number of the group that may read the HLS folders; None: the process's own.
     hls_group: int | None = None

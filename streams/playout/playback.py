@@ -150,6 +150,11 @@ class Playback:
         if (slot := self._missed.add(notes)) is not None:
             self.choice.cursors = slot.turn.cursors
 
+    @property
+    def has_missed(self) -> bool:
+        """Whether a player of an earlier supervisor's ended unseen."""
+        return bool(self._missed)
+
     def adopt_next(self, role: Role, now: float) -> None:
         """Take over the player that waited behind those that were missed: these are whole.
 
@@ -191,6 +196,8 @@ class Playback:
             self.player.read(now.mono)
             if self.player.process.exited():
                 self._follow(plan, self.player, clock, now)
+                if self.player is not None:
+                    self._queue(plan, self.player, clock, now)
             else:
                 slot = self.timeline.slots[-1]
                 if slot.item.kind is Kind.LIVE:
@@ -199,8 +206,22 @@ class Playback:
                 self._hold_to(plan, clock, now)
                 self._watch(plan, self.player, clock, now.mono)
                 self._queue(plan, self.player, clock, now)
-        if self.player is None and self.queue.cleared() and self._due(clock, now.mono):
+        if self.player is None and self.queue.waiting:
+            self._between(plan, clock, now)
+        if self.player is None and self._may_begin(clock, now.mono):
             self._begin(plan, clock, now)
+            # In this beat, for a quiet item is fed whole before the next one.
+            self._queue(plan, self.player, clock, now)
+
+    def _between(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
+        """The player was gone when it was taken over, and the next one waits for its time."""
+        match self.queue.waiting[0].state(now.mono):
+            case State.BEGUN:
+                self._taken(plan, now.mono)
+            case State.WAITING if self._may_wait(clock, now.mono):
+                self._queue(plan, None, clock, now)
+            case _:
+                self.queue.revoke()
 
     def _follow(
         self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: Now
@@ -228,12 +249,18 @@ class Playback:
         self.relay(player)
         # Before the other one takes its name.
         self._gone(player)
-        slot, queued = self.timeline.slots[-1], self.queue.take(now)
+        slot = self.timeline.slots[-1]
         head = slot.start + (slot.turn.length(plan.house) or Fraction(0))
         cut = ending.as_planned(slot.turn, head - slot.start, plan.house)
         self.choice.played(slot.turn)
         self._before = self.choice.cursors
         self.timeline = self.timeline.end(head, cut.ending, cut.cause)
+        self._taken(plan, now)
+
+    def _taken(self, plan: ChannelPlan, now: float) -> None:
+        """The first that waited is the player."""
+        queued = self.queue.take(now)
+        head = self.timeline.head
         self._cut = None
         self.player = queued.role
         self.choice.took(plan, queued.turn)
@@ -242,18 +269,21 @@ class Playback:
         self.timeline = self.timeline.begin(queued.turn, queued.start - head)
         self.supply.begin()
 
-    def _queue(self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: Now) -> None:
+    def _queue(
+        self, plan: ChannelPlan, player: Role | None, clock: HubClock | None, now: Now
+    ) -> None:
         """Have the next items wait behind the present one, while that may play to its end."""
-        slot = self.timeline.slots[-1]
+        slot = None if player is None else self.timeline.slots[-1]
         if self._cut is not None or self._must_end is not None or self._instead is not None:
             self.queue.revoke()
-        elif self.policy.paced and clock is not None and not slot.turn.stands_in:
+        elif self.policy.paced and clock is not None and not (slot and slot.turn.stands_in):
 
             def at(head: Fraction) -> datetime:
                 return when(self.wall(head, clock, now))
 
             moment = Moment(now.mono, clock, at, self.policy.lead)
-            self.queue.keep(plan, player, slot, moment)
+            cursors = self.choice.cursors if slot is None else slot.turn.cursors
+            self.queue.keep(plan, player, slot, cursors, moment)
 
     def _gone(self, player: Role) -> None:
         """Forget a player that has ended."""
@@ -263,6 +293,8 @@ class Playback:
     def show(self, instead: Instead | None, why: str, now: float) -> None:
         """Play that in place of the programme; None: play the programme."""
         self._instead = instead
+        if self.player is None and instead is not None:
+            self.queue.revoke()
         if self.player is None or self._cut is not None:
             return
         if fits(self.timeline.slots[-1].turn, instead):
@@ -302,6 +334,9 @@ class Playback:
                 self._gone(self.player)
                 self.player = self.source = None
         return self.queue.cleared() and self.player is None
+
+    def _may_begin(self, clock: HubClock | None, now: float) -> bool:
+        return not self.queue.waiting and self.queue.cleared() and self._due(clock, now)
 
     def _due(self, clock: HubClock | None, now: float) -> bool:
         if now < self._not_before:

@@ -27,7 +27,7 @@ from streams.playout.launcher import Launcher, frames_of
 from streams.playout.plan import ChannelPlan, SourceError
 from streams.playout.role import Role
 from streams.playout.timeline import HubClock, Slot
-from streams.programme.values import Programme
+from streams.programme.values import Cursors, Programme
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -136,27 +136,41 @@ class Queue:
 
     # ---- what waits
 
-    def keep(self, plan: ChannelPlan, player: Role, slot: Slot, moment: Moment) -> None:
-        """Bring in line what waits behind the present player, whose turn is in `slot`."""
+    def keep(
+        self,
+        plan: ChannelPlan,
+        player: Role | None,
+        slot: Slot | None,
+        cursors: Cursors,
+        moment: Moment,
+    ) -> None:
+        """Bring in line what waits behind the present player, whose turn is in `slot`.
+
+        `player`: None where it is gone, and the first waits for its time alone. `cursors`:
+        where the lists stand with the present turn.
+        """
         if not self.cleared():
             return
         fault = self.choice.sources.fault()
         changed = plan.programme is not self.programme or fault != self._fault
         if changed or moment.now - self._checked >= RECHECK_S:
             self.programme, self._fault, self._checked = plan.programme, fault, moment.now
-            self._check(plan, slot.turn, moment)
-        if moment.now >= self._not_before and self._wanting(plan):
-            self._add(plan, player, slot, moment)
+            self._check(plan, cursors, moment)
+        # All at once: a quiet item may be fed whole before the next beat, and behind a player
+        # that is gone none can wait.
+        while moment.now >= self._not_before and self._wanting(plan):
+            if not self._add(plan, player, slot, moment):
+                return
 
-    def _check(self, plan: ChannelPlan, turn: Turn, moment: Moment) -> None:
+    def _check(self, plan: ChannelPlan, cursors: Cursors, moment: Moment) -> None:
         for number, queued in enumerate(self.waiting):
-            wanted = self.choice.ahead(plan, moment.at(queued.start), turn.cursors)
+            wanted = self.choice.ahead(plan, moment.at(queued.start), cursors)
             stale = not queued.local and moment.now - queued.since > MAX_AGE_S
             same = wanted == queued.turn and wanted.cursors == queued.turn.cursors
             if stale or not same:
                 self.revoke(number)
                 return
-            turn = queued.turn
+            cursors = queued.turn.cursors
 
     def _wanting(self, plan: ChannelPlan) -> bool:
         """Whether one more is to be queued."""
@@ -164,21 +178,27 @@ class Queue:
         known = sum((length for length in lengths if length is not None), Fraction(0))
         return not lengths or (len(lengths) < MAX_WAITING and known < AHEAD_S)
 
-    def _add(self, plan: ChannelPlan, player: Role, slot: Slot, moment: Moment) -> None:
-        turn, start = slot.turn, slot.start
+    def _add(
+        self, plan: ChannelPlan, player: Role | None, slot: Slot | None, moment: Moment
+    ) -> bool:
+        """Queue one more. False: none can be, or is to be, now."""
         if self.waiting:
             last = self.waiting[-1]
             player, turn, start = last.role, last.turn, last.start
+        elif player is None or slot is None or player.process.exited():
+            return False
+        else:
+            turn, start = slot.turn, slot.start
         frames = frames_of(turn, plan.house)
         if frames is None or "gate" not in player.process.record.notes:
-            return
+            return False
         head = start + plan.house.seconds(frames)
         if moment.clock.position(moment.now) > head:
             # It is late already: what follows has its place where the hub is.
-            return
+            return False
         wanted = self.choice.ahead(plan, moment.at(head), turn.cursors)
         if wanted is None:
-            return
+            return False
         # Its first timestamps lie before its start where it has B-frames.
         begins = head + wanted.item.reorder
         try:
@@ -189,5 +209,6 @@ class Queue:
             # It is tried again when its turn has come, and told of then.
             self._not_before = moment.now + RETRY_S
             log.log(logging.DEBUG, "player.not_queued", item=wanted.item.title, why=str(error))
-            return
+            return False
         self.waiting.append(Queued(Role(started, moment.now), wanted, begins, moment.now))
+        return True

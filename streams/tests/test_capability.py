@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.playout.capability import BURSTS, BY_CLOCK, version
+from streams.playout.capability import Abilities, abilities
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,16 @@ def test_what_differs_between_versions(
     program = tmp_path / "ffmpeg"
     program.write_text(f"#!/bin/sh\necho '{said}'\n")
     program.chmod(0o755)
-    known = version(str(program))
-    assert (known >= BY_CLOCK, known >= BURSTS) == (by_clock, bursts)
+    assert abilities(str(program)) == Abilities(by_clock, bursts)
 
 
 def test_one_that_is_not_there_is_asked_for_little(tmp_path: Path) -> None:
-    assert version(str(tmp_path / "ffmpeg")) >= BURSTS
+    """It would end at once with an option that it does not know, should it come."""
+    program = tmp_path / "ffmpeg"
+    assert not abilities(str(program)).bursts
+    program.write_text("#!/bin/sh\necho ffmpeg version 6.1.1\n")
+    program.chmod(0o755)
+    assert abilities(str(program)).bursts
+    # Another version in its place, while channels are on air.
+    program.write_text("#!/bin/sh\necho ffmpeg version 5.1.9-0\n")
+    assert not abilities(str(program)).bursts

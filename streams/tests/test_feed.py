@@ -11,7 +11,7 @@ import pytest
 
 from media_library.house import House
 from streams.playout import commands, process
-from streams.playout.capability import BY_CLOCK, version
+from streams.playout.capability import abilities
 from streams.playout.feed import LARGEST, Feed
 from streams.playout.item import TAKEOVER, Item, Kind, Mode, Turn
 from streams.playout.plan import Tools
@@ -127,7 +127,7 @@ def test_a_relay_tells_of_a_burst_to_its_end(feed: Feed, tmp_path: Path) -> None
         sock.getsockname()[1],
         clips.HOUSE,
         Fraction(0),
-        by_clock=version("ffmpeg") >= BY_CLOCK,
+        by_clock=abilities("ffmpeg").by_clock,
     )
     role = Role(
         process.spawn(

@@ -227,3 +227,47 @@ def test_what_waits_gives_way_to_a_skip_and_to_another_programme(
     aired = away.aired()
     assert aired[aired.index("Other") :] == ["Other"] * (len(aired) - aired.index("Other"))
     away.audited().assert_unbroken()
+
+
+def quiet(folder: Path, number: int, seconds: float) -> Clip:
+    """A still picture and silence: fed whole within the first moment."""
+    source = folder / f"quiet-{number}.mkv"
+    clips.run(
+        *("-f", "lavfi", "-i", f"color=c=gray:s={HOUSE.width}x{HOUSE.height}:r={HOUSE.fps}"),
+        *("-f", "lavfi", "-i", "anullsrc=r=48000:cl=stereo", "-t", str(seconds)),
+        *("-c:v", "libx264", "-preset", "ultrafast", "-c:a", "pcm_s16le", f"file:{source}"),
+    )
+    return clips.conformed(source, number)
+
+
+@pytest.mark.slow
+def test_quiet_items_are_followed_whenever_the_supervisor_leaves(
+    tmp_path: Path, server: RtmpServer, shelf: dict[int, Clip]
+) -> None:
+    """Fed whole at once, the player is gone for seconds before the next one's time."""
+    lengths = {1: 7.0, 2: 8.0, 3: 9.0}
+    made = [quiet(tmp_path, number, seconds) for number, seconds in lengths.items()]
+    away = Away.of(tmp_path, server, *made, slate=shelf[2])
+    try:
+        away.start()
+        for _ in range(3):
+            # The player is gone, and one waits for its time.
+            until(lambda: waiting(away) >= 2 and between(away), 60, "a quiet item is on air")
+            away.engine.leave()
+            time.sleep(1)  # too short for the item's end
+            away.restart()
+            away.engine.leave()
+            time.sleep(12)  # an item or two end in it
+            away.restart()
+        away.stop()
+        assert server.sessions(KEY) == 1
+        away.audited().assert_unbroken()
+        assert away.book.incidents() == set()
+    finally:
+        away.engine.end()
+
+
+def between(away: Away) -> bool:
+    channel = away.engine.channel()
+    player = None if channel is None else channel.playback.player
+    return player is None or player.process.exited()

@@ -51,7 +51,7 @@ def test_a_storage_out_of_reach_stops_a_start_that_has_nothing_else(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.STORAGE_PROVIDER, settings.CACHE_DIR = "cloudflare", tmp_path / "cache"
-    monkeypatch.setattr("streams.health.preflight.unreachable", lambda: "It can't be reached.")
+    monkeypatch.setattr("media_library.storage.unreachable", lambda: "It can't be reached.")
     channel = rows.channel()
     (told,) = findings(channel)
     assert (told.check, told.stops_the_start) == ("storage", True)

@@ -53,8 +53,12 @@ def tone(number: int) -> str:
 
 def prepared(folder: Path, number: int, seconds: float, house: House = HOUSE) -> Clip:
     """A marked clip, conformed the way the product does it."""
-    source = raw(folder / f"raw-{number}.mkv", house, number, seconds)
-    target = folder / f"clip-{number}.mp4"
+    return conformed(raw(folder / f"raw-{number}.mkv", house, number, seconds), number, house)
+
+
+def conformed(source: Path, number: int, house: House = HOUSE) -> Clip:
+    """Beside the source, which is removed."""
+    target = source.with_name(f"clip-{number}.mp4")
     found = probe(LocalFile(source))
     copy = prepare.conform(LocalFile(source), found, house, target, tools=prepare.Tools())
     source.unlink()

@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 
 from media_library.location import LocalFile, Location
 from streams.playout import launcher, process
-from streams.playout.capability import BURSTS, BY_CLOCK, version
 from streams.playout.channel import Channel
 from streams.playout.fence import FILE, Claims, Fence
 from streams.playout.item import Item, Kind, Mode
@@ -155,10 +154,7 @@ class Engine:
         self.children: list[subprocess.Popen[bytes] | None] = []
 
     def start(self) -> None:
-        known = version("ffmpeg")
-        tools = Tools(
-            self.ffmpeg, self.run_dir, by_clock=known >= BY_CLOCK, bursts=known >= BURSTS
-        )
+        tools = Tools(self.ffmpeg, self.run_dir)
         self.supervisor = Supervisor(tools, self.policy, self.book, self.sources)
         self.fences.append(self.supervisor.fence)
         self.thread = threading.Thread(target=self._run)
