@@ -127,12 +127,19 @@ class Reader:
                 self._learn_why(list(role.lines))
             self._drop(folder, role)
             return
-        if (role.progress.frame or 0) > self._frames:
+        if (shown := self._shown(role)) > self._frames:
             self._moved(now.mono, first=not self._frames)
-            self._frames = role.progress.frame or 0
+            self._frames = shown
         if not self.relayed and self.pipe.skip(self._newest):
             # Older pictures are of no use: who goes on air is seen at once.
             self.picture, self._failures = True, 0
+
+    def _shown(self, role: Role) -> int:
+        """Pictures so far. FFmpeg 6.1 counts none that it copies: there microseconds."""
+        copied = self.mode is Mode.COPY
+        seen = role.progress
+        count = seen.out_time_us if copied and seen.frame is None else seen.frame
+        return count or 0
 
     def _moved(self, now: float, *, first: bool) -> None:
         if first or now - self.moved > BREAK:

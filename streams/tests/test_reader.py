@@ -51,14 +51,15 @@ class Bed:
         self.now += passed
         self.reader.read(self.folder, self.report, Now(self.now, self.now))
 
-    def gives(self, data: bytes, frames: int) -> None:
+    def gives(self, data: bytes, frames: int, counted: str = "frame") -> None:
         """FFmpeg puts out so much, and reports it."""
         role = self.reader.role
         assert role is not None
         os.write(self.reader.pipe.fd, data)
         with process.progress_socket() as sock:
             port = role.process.record.port
-            sock.sendto(f"frame={frames}\nprogress=continue\n".encode(), ("127.0.0.1", port))
+            said = f"{counted}={frames}\nprogress=continue\n"
+            sock.sendto(said.encode(), ("127.0.0.1", port))
 
     def until_gone(self) -> None:
         role = self.reader.role
@@ -86,6 +87,19 @@ def test_pictures_that_come_are_a_sign_of_life(bed: Bed, stream: bytes) -> None:
     bed.gives(stream, 60)
     bed.read()
     assert (bed.reader.moved, bed.reader.since) == (bed.now, began)
+
+
+@pytest.mark.parametrize("counted", ["frame", "out_time_us"])
+def test_one_that_copies_lives_by_either_count(bed: Bed, stream: bytes, counted: str) -> None:
+    """FFmpeg 6.1 counts no picture that it copies."""
+    bed.reader.mode = Mode.COPY
+    bed.start()
+    bed.gives(stream, 1_000_000, counted)
+    bed.read()
+    assert (bed.reader.alive, bed.reader.moved) == (True, bed.now)
+    bed.gives(b"", 1_000_000, counted)
+    bed.read(LOST)
+    assert bed.reader.moved == bed.now - LOST
 
 
 def test_what_it_gave_away_as_it_ended_is_none(bed: Bed, stream: bytes) -> None:
