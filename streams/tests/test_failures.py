@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from streams.models import AsRun, Channel, Incident
 from streams.playout.states import AirState, OutputAir
+from streams.playout.window import Window
 from streams.tests.bench import clips
 from streams.tests.bench.audit import TS_ROUNDING, Audit, audit, marks
 from streams.tests.bench.clips import HOUSE, Clip
@@ -222,6 +223,11 @@ def test_a_killed_hub_costs_one_hole_and_no_session(
     node.air(channel)
     server.until_sent(KEY, 3, BITRATE, 10)
     hub = node.records(channel)["hub"].pid
+    # In the first part of a segment: with the next one's first frames read and this one not yet
+    # written, it would cost both.
+    window = Window(node.hls(channel))
+    window.look()
+    until(window.look, 10, "a segment is written")
     os.kill(hub, signal.SIGKILL)
     until(
         lambda: (new := node.records(channel).get("hub")) and new.pid != hub, 1, "another hub"

@@ -125,7 +125,10 @@ def configured(folder: Path, port: int, inner: int) -> str:
 def _answers(where: Path | int) -> bool:
     with socket.socket(socket.AF_UNIX if isinstance(where, Path) else socket.AF_INET) as sock:
         sock.settimeout(30)
-        sock.connect(str(where) if isinstance(where, Path) else ("127.0.0.1", where))
+        try:
+            sock.connect(str(where) if isinstance(where, Path) else ("127.0.0.1", where))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
         sock.sendall(b"GET /health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
         return sock.recv(5) == b"HTTP/"
 
