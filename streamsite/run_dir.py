@@ -36,12 +36,12 @@ def end_without(run_dir: Path, loop: asyncio.AbstractEventLoop, master: int) -> 
     One that never had it goes on: a start would change nothing.
     """
 
-    def look() -> None:
+    def poll() -> None:
         if is_usable(run_dir):
-            loop.call_later(LOOK_S, look)
+            loop.call_later(LOOK_S, poll)
         else:
             log.critical("run_dir.gone", folder=str(run_dir), action="the server ends")
             os.kill(master, signal.SIGTERM)
 
     if is_usable(run_dir):
-        loop.call_later(LOOK_S, look)
+        loop.call_later(LOOK_S, poll)

@@ -21,6 +21,7 @@ from streams.health.report import report
 from streams.health.silence import FRESH, Here, clock
 from streams.health.words import span
 from streams.models import Channel, Node
+from streams.playout.witness import LedgerFault
 from streamsite import database_faults
 from streamsite.cluster import CANARY_TASK
 
@@ -82,7 +83,7 @@ def _part(name: str, look: Callable[[datetime], tuple[bool, str]], now: datetime
         return Part(name, ok=False, sentence="It can't be told: the database can't be read.")
 
 
-def _database(_now: datetime) -> tuple[bool, str]:
+def _database(now: datetime) -> tuple[bool, str]:
     names = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
     name = names.get(connection.vendor, connection.vendor)
     try:
@@ -92,13 +93,19 @@ def _database(_now: datetime) -> tuple[bool, str]:
         cause = database_faults.meaning(str(error)) or "the log of the web has the error"
         log.warning("health.database", error=str(error))
         return False, f"{name} can't be read: {cause}."
-    if (fault := silence.look().fault) is not None:
+    if (fault := _fault_of_ledger(now)) is not None:
         since = clock(datetime.fromtimestamp(fault.since, UTC))
         return False, (
             f"{name} can be read, but the playout worker has failed to report to it since "
             f"{since}: {silence.meaning(fault.error)}."
         )
     return True, f"{name} answers."
+
+
+def _fault_of_ledger(now: datetime) -> LedgerFault | None:
+    """Of this machine's worker. What one that is gone has left is no news."""
+    here = silence.local_worker()
+    return here.fault if here.lives(now) else None
 
 
 def _queue(now: datetime) -> tuple[bool, str]:
@@ -180,7 +187,7 @@ def _nodes(now: datetime) -> tuple[bool, str]:
         last = there.aggregate(last=Max("seen_at"))["last"]
         names = {"": last}
     if names:
-        here = silence.look()
+        here = silence.local_worker()
         return False, " ".join(_silent(here, name, seen, now) for name, seen in names.items())
     said = "1 node reports" if fresh == 1 else f"{fresh} nodes report"
     return True, f"{said}; after {span(FRESH.total_seconds())} of silence it is missed."

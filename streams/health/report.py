@@ -362,7 +362,7 @@ def report(now: datetime, *, slug: str | None = None) -> Report:
         incidents.setdefault(incident.channel_id, []).append(incident)
     nodes = Node.objects.order_by().values_list("name", "seen_at")
     seen = {name: at for name, at in nodes if at is not None}
-    here = silence.look()
+    here = silence.local_worker()
     return Report(
         tuple(
             channel_report(

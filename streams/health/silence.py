@@ -44,7 +44,7 @@ class Here:
         return self.alive_at is not None and abs(now - self.alive_at) <= FRESH
 
 
-def look() -> Here:
+def local_worker() -> Here:
     """A few calls of the file system."""
     found = witness.read(settings.RUN_DIR)
     alive = found.alive_at

@@ -189,3 +189,12 @@ def test_a_disk_that_was_found_full(run_dir: Path, monkeypatch: pytest.MonkeyPat
     alive(run_dir, NOW)
     monkeypatch.setattr(silence, "FULL", 10**18)
     assert "is full: make room on it" in report(NOW).channels[0].cause
+
+
+@pytest.mark.django_db
+def test_what_a_worker_that_is_gone_has_left_is_no_fault_of_the_database(run_dir: Path) -> None:
+    alive(run_dir, OLD)
+    FaultFile(run_dir).failed(OLD.timestamp(), "database is locked")
+    parts = {part.name: part for part in detailed(NOW).parts}
+    assert parts["database"].ok
+    assert "has not run since" in parts["nodes"].sentence

@@ -90,12 +90,12 @@ class Command(BaseCommand):
                 "ALLOWED_HOSTS, and put HTTPS before it (deploy/README.md)."
             )
         connections.close_all()
-        Steward(self.look).run()
+        Steward(self.check_system).run()
         self.stdout.write("streamsite: the pages and clusters have ended; stopping FFmpeg.")
         ended = stop_everything(settings.RUN_DIR)
         self.stdout.write(f"streamsite: stopped. FFmpeg processes ended: {ended}.")
 
-    def look(self) -> None:
+    def check_system(self) -> None:
         """Run the system checks, and print what they find."""
         try:
             self.check()
