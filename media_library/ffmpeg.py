@@ -151,11 +151,13 @@ def run(
     descriptors: Sequence[int] = (),
     on_line: Callable[[str], None] | None = None,
     watch: Callable[[], None] | None = None,
+    urgent: bool = False,
 ) -> str:
     """Run to the end and return stdout; with `on_line`, each line of it is handed on instead.
 
-    `watch` is called about every `WATCH_EVERY` seconds, said or silent. Raises a `ToolError`;
-    whatever `on_line` or `watch` raise ends the process and goes on up.
+    What is on air goes first, unless it is `urgent`: a channel waits for it. `watch` is called
+    about every `WATCH_EVERY` seconds, said or silent. Raises a `ToolError`; whatever `on_line`
+    or `watch` raise ends the process and goes on up.
     """
     if shutil.which(argv[0]) is None:
         raise ToolMissingError(
@@ -163,7 +165,7 @@ def run(
             "FFMPEG_PATH."
         )
     process = subprocess.Popen(
-        (*_prefix(), *argv),
+        (*_prefix(urgent=urgent), *argv),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -172,7 +174,8 @@ def run(
         start_new_session=True,
     )
     try:
-        session_steps_back(process.pid)
+        if not urgent:
+            session_steps_back(process.pid)
         _limit(process.pid, bounds)
         said, complaint = _listen(process, argv[0], bounds, on_line, watch)
         status = process.wait(GRACE)
@@ -187,9 +190,9 @@ def run(
     return said
 
 
-def _prefix() -> tuple[str, ...]:
+def _prefix(*, urgent: bool) -> tuple[str, ...]:
     """Little priority, for channels are on the air meanwhile; and no life after ours."""
-    low = ("nice", "-n", "15") if shutil.which("nice") else ()
+    low = ("nice", "-n", "15") if not urgent and shutil.which("nice") else ()
     # A worker that is killed can't stop its child; the kernel does.
     bound = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
     return low + bound

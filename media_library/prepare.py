@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from functools import partial
 from math import ceil
 from pathlib import Path
 from tempfile import mkstemp
@@ -82,10 +83,11 @@ class CutOffError(EncodingFailedError):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Paths of the programs."""
+    """Paths of the programs, and whether a channel waits for what they make."""
 
     ffmpeg: str = "ffmpeg"
     ffprobe: str = "ffprobe"
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +308,8 @@ def written(
         memory_bytes=MEMORY,
     )
 
+    run = partial(ffmpeg.run, watch=tell.watch, urgent=tools.urgent)
+    check = partial(verify.faults, watch=tell.watch, urgent=tools.urgent)
     stage = Stage.ENCODING
 
     def line(said: str) -> None:
@@ -316,11 +320,11 @@ def written(
 
     def encode(command: tuple[str, ...]) -> Path:
         nonlocal stage
-        ffmpeg.run((*command, f"file:{fresh}"), bounds=bounds, on_line=line, watch=tell.watch)
+        run((*command, f"file:{fresh}"), bounds=bounds, on_line=line)
         # What is encoded after this is the sound once more, and takes seconds.
         stage = Stage.VERIFYING
         tell(stage, 0)
-        found = verify.faults(fresh, house, frames, ffprobe=tools.ffprobe, watch=tell.watch)
+        found = check(fresh, house, frames, ffprobe=tools.ffprobe)
         fresh.replace(draft)
         if found:
             raise NotAsOrderedError(

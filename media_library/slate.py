@@ -59,7 +59,7 @@ def tested(house: House) -> bool:
     except FileNotFoundError:
         return False
     if version not in _TESTED:
-        if verify.faults(path, house, frames, ffprobe=settings.FFPROBE_PATH):
+        if verify.faults(path, house, frames, ffprobe=settings.FFPROBE_PATH, urgent=True):
             path.unlink(missing_ok=True)
             return False
         _TESTED.add(version)
@@ -72,7 +72,8 @@ def _place(house: House, which: Slate) -> tuple[Path, int]:
 
 
 def _make(house: House, frames: int, path: Path, which: Slate) -> None:
-    tools = prepare.Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH)
+    # A channel's start waits for it, and what is encoded meanwhile may take hours.
+    tools = prepare.Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH, urgent=True)
     made = command(tools.ffmpeg, house, frames, which)
     prepare.write(made, house, frames, path, tools=tools)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,19 +40,20 @@ def faults(
     *,
     ffprobe: str,
     watch: Callable[[], None] | None = None,
+    urgent: bool = False,
 ) -> list[str]:
     """What is wrong with a copy; empty when it is as ordered. Raises `ToolError`.
 
     The picture begins at 0 with a keyframe, has one each GOP, and so many frames; the sound has
     one AAC packet for each 1024 samples of that length, and one more in front, the encoder's
     priming, which the player drops. No packet of either is early, late or missing. That is also
-    the frame rate: what ffprobe itself makes of it differs between its versions.
+    the frame rate: what ffprobe itself makes of it differs between its versions. It is `urgent`
+    where a channel waits for it.
     """
     asked = (ffprobe, "-v", "error", "-protocol_whitelist", "file", "-format_whitelist", "mov")
     bounds = Bounds(seconds=120 + float(house.seconds(frames)))
-    said = ffmpeg.run(
-        (*asked, "-of", "json", "-show_streams", f"file:{path}"), bounds=bounds, watch=watch
-    )
+    ask = partial(ffmpeg.run, bounds=bounds, watch=watch, urgent=urgent)
+    said = ask((*asked, "-of", "json", "-show_streams", f"file:{path}"))
     streams: list[dict[str, Any]] = json.loads(said or "{}").get("streams", [])
     if [stream.get("codec_type") for stream in streams] != ["video", "audio"]:
         return ["it has not one picture and one sound"]
@@ -80,7 +82,7 @@ def faults(
 
     # As lines, one by one: hours of packets would fill the memory.
     shown = ("-show_entries", "packet=stream_index,pts,duration,flags", "-of", "csv=p=0")
-    ffmpeg.run((*asked, *shown, f"file:{path}"), bounds=bounds, on_line=packet, watch=watch)
+    ask((*asked, *shown, f"file:{path}"), on_line=packet)
     return found + [fault for walk in walks for fault in walk.faults()]
 
 

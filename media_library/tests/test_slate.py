@@ -1,0 +1,53 @@
+"""The slate is made when a channel needs it, and nothing that can wait comes before it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from media_library import prepare, slate
+from media_library.house import House
+from media_library.location import LocalFile
+from media_library.probe import probe
+from media_library.tests.clips import lavfi, make
+
+HOUSE = House(96, 64, 30, 100_000, 64_000)
+
+pytestmark = pytest.mark.usefixtures("ffmpeg")
+
+
+@pytest.fixture
+def niceness(settings: Settings, tmp_path: Path) -> Callable[[], set[int]]:
+    """Of each call of FFmpeg and ffprobe, which note theirs."""
+    noted = tmp_path / "niceness"
+    settings.DATA_DIR = tmp_path / "data"
+    for name in ("ffmpeg", "ffprobe"):
+        script = tmp_path / name
+        real = shlex.quote(str(shutil.which(name)))
+        script.write_text(f'#!/bin/sh\nnice >> {shlex.quote(str(noted))}\nexec {real} "$@"\n')
+        script.chmod(0o755)
+        setattr(settings, f"{name.upper()}_PATH", str(script))
+    return lambda: {int(line) for line in noted.read_text().split()}
+
+
+def test_a_channel_that_waits_for_its_slate_waits_behind_nothing(
+    niceness: Callable[[], set[int]],
+) -> None:
+    slate.slate(HOUSE)
+    assert slate.tested(HOUSE)
+    assert niceness() == {os.getpriority(os.PRIO_PROCESS, 0)}
+
+
+def test_what_is_prepared_lets_channels_go_first(
+    niceness: Callable[[], set[int]], settings: Settings, tmp_path: Path
+) -> None:
+    clip = LocalFile(make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:d=1", "sine=d=1")))
+    tools = prepare.Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH)
+    prepare.conform(clip, probe(clip), HOUSE, tmp_path / "copy.mp4", tools=tools)
+    assert min(niceness()) > os.getpriority(os.PRIO_PROCESS, 0)
