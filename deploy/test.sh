@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Sets up what the tests need and runs them. Without arguments the linters run first, then every
-# test, six at a time: most of the time they wait for a channel to play. Those that depend on what
-# the database does are repeated on PostgreSQL. At last the installation of deploy/README.md is tried
-# on another Debian, where this machine can do that. Arguments go to pytest: deploy/test.sh -m "not slow";
-# with --postgres before them the tests run on a PostgreSQL server that is started for them.
+# test, six at a time: most of the time they wait for a channel to play. What fails so is tried once
+# more by itself, and told: channels play in seconds, and a machine that others share has few of them.
+# Those that depend on what the database does are repeated on PostgreSQL. At last the installation of
+# deploy/README.md is tried on another Debian, where this machine can do that. Arguments go to pytest:
+# deploy/test.sh -m "not slow"; with --postgres before them the tests run on a PostgreSQL server that is
+# started for them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/common.sh
@@ -11,12 +13,23 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # The server that records, the browser that clicks, and the tools `make check` calls.
 want_packages ffmpeg nginx libnginx-mod-rtmp chromium chromium-driver git make shellcheck
 want_environment requirements-dev.txt
-side_by_side=("$python" -m pytest -n 6 --dist worksteal)
+side_by_side() {
+    local status=0 failed
+    "$python" -m pytest -n 6 --dist worksteal "$@" || status=$?
+    # 1: tests failed. Anything else is no test's fault, and many that fail are no noise.
+    [ $status -eq 1 ] || return $status
+    failed=$("$python" -m pytest --last-failed --collect-only --quiet --no-header "$@" | grep ::) || return 1
+    if [ "$(wc -l <<<"$failed")" -gt 5 ]; then
+        return 1
+    fi
+    say "failed beside others, tried by themselves now:"$'\n'"$failed"
+    "$python" -m pytest --last-failed "$@"
+}
 if [ "${1:-}" = --postgres ]; then
     shift
     . deploy/postgres.sh
     start_postgres "$python"
-    "${side_by_side[@]}" "$@"
+    side_by_side "$@"
     exit
 fi
 if [ $# -gt 0 ]; then
@@ -24,7 +37,7 @@ if [ $# -gt 0 ]; then
 fi
 make --no-print-directory check PYTHON="$python"
 status=0
-"${side_by_side[@]}" || status=$?
+side_by_side || status=$?
 # What hangs on the database is tried on the other one as well.
 bash deploy/test.sh --postgres -m database || status=$?
 server=0
