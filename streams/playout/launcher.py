@@ -169,11 +169,19 @@ class Launcher:
 
 def waits(pid: int) -> bool:
     """Whether a queued player still waits; False: it plays, or is gone."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
+    words = _arguments(pid)
+    if words == [b""]:
+        # Its program is just being loaded: it waits. One whose status nobody has yet is gone,
+        # and has no arguments either.
+        return process.born(pid) is not None
     return commands.WAITING.encode() in words[:4]
+
+
+def _arguments(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def uptime() -> float:

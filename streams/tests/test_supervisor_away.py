@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,6 +28,8 @@ from streams.tests.bench.waiting import until
 
 #: Uptime in seconds that has passed.
 AT_ONCE = 0
+#: Bytes that wait between player and hub, at most.
+PIPE = 1 << 20
 
 
 # ---- whose end is waited for
@@ -70,7 +73,7 @@ def test_the_last_frame_of_a_part(into: Fraction, limit: Fraction | None, frames
 
 @pytest.fixture
 def starter(tmp_path: Path, ffmpeg: str) -> Iterator[Launcher]:
-    feed = Feed.open(tmp_path / "feed.fifo", 1 << 20)
+    feed = Feed.open(tmp_path / "feed.fifo", PIPE)
     yield Launcher(Tools(ffmpeg, tmp_path), tmp_path, feed, OnDisk())
     feed.close()
 
@@ -128,6 +131,16 @@ def test_one_that_waits_ends_when_the_one_before_it_breaks_off(
     started += [first, second]
     until(second.exited, 30, "none waits")
     assert (first.code(), second.code()) == (0, commands.SHUT)
+
+
+def test_one_that_was_just_started_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel shows no arguments of a process whose program it is just loading."""
+    monkeypatch.setattr(launcher, "_arguments", lambda _pid: [b""])
+    child = subprocess.Popen(("sleep", "60"))
+    assert launcher.waits(child.pid)
+    child.kill()
+    until(lambda: not launcher.waits(child.pid), 30, "it is gone, though nobody has its status")
+    child.wait()
 
 
 def test_who_comes_too_late_does_not_wait(
@@ -230,14 +243,17 @@ def test_what_waits_gives_way_to_a_skip_and_to_another_programme(
 
 
 def quiet(folder: Path, number: int, seconds: float) -> Clip:
-    """A still picture and silence: fed whole within the first moment."""
+    """A still picture in few bytes: the pipe takes it whole within the first moment."""
+    house = replace(HOUSE, video_bitrate=100_000, audio_bitrate=64_000)
     source = folder / f"quiet-{number}.mkv"
     clips.run(
         *("-f", "lavfi", "-i", f"color=c=gray:s={HOUSE.width}x{HOUSE.height}:r={HOUSE.fps}"),
         *("-f", "lavfi", "-i", "anullsrc=r=48000:cl=stereo", "-t", str(seconds)),
         *("-c:v", "libx264", "-preset", "ultrafast", "-c:a", "pcm_s16le", f"file:{source}"),
     )
-    return clips.conformed(source, number)
+    clip = clips.conformed(source, number, house)
+    assert clip.path.stat().st_size < PIPE / 2
+    return clip
 
 
 @pytest.mark.slow
