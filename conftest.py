@@ -53,11 +53,11 @@ def no_requests_in_hand() -> Iterator[None]:
     """What a process holds of a limit, or knows of a storage, is of the test before."""
     yield
     # After the settings are chosen, which a test of pytest's options is not.
-    from media_library import storage_state  # noqa: PLC0415
-    from streamsite import throttle  # noqa: PLC0415
+    from media_library.storage import state  # noqa: PLC0415
+    from streamsite.api import throttling  # noqa: PLC0415
 
-    throttle.forget()
-    storage_state.forget()
+    throttling.forget()
+    state.forget()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import sys
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
-from streamsite.modes import narrow_umask
+from streamsite.security.file_modes import narrow_umask
 
 
 def main() -> None:

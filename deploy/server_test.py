@@ -330,7 +330,7 @@ def another_key(machine: Machine, found: dict[str, list[str]]) -> None:
     say("Another key for the secrets")
     new = machine.run(
         "cd /srv/streamsite && .venv/bin/python -c "
-        "'from streamsite.env import new_field_key as k; print(k())'"
+        "'from streamsite.config.env import new_field_key as k; print(k())'"
     ).strip()
     settings = machine.root / "etc/streamsite/env"
     text = settings.read_text()

@@ -14,11 +14,15 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.text import slugify
 
-from media_library import bell, incoming, preparing, probing, readiness, storage
-from media_library.house import House
-from media_library.models import MediaItem, PreparedCopy
-from media_library.probe import ProbeError
+from media_library import storage
+from media_library.analysis import queue as probing
+from media_library.conform import queue
+from media_library.ffmpeg.probe import ProbeError
+from media_library.house_format import House
+from media_library.jobs import enqueue
+from media_library.models import MediaItem, PreparedCopy, item_status
 from media_library.storage import StorageError
+from media_library.uploads import service
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +33,14 @@ def add_file(path: Path, *, title: str) -> MediaItem:
     The item that comes back says in `fault` what is wrong with it, if anything is.
     Raises `StorageError` when the file could not be stored; then there is no item.
     """
-    key = incoming.reserve(_names(path))
+    key = service.reserve(_names(path))
     try:
         storage.upload(path, key)
         now = timezone.now()
         # Taken up from the first: the pool leaves it alone.
         item = MediaItem.objects.create(key=key, title=title[:255], probe_claimed_at=now)
     finally:
-        incoming.release(key)
+        service.release(key)
     look_into(item, now=now)
     return item
 
@@ -72,7 +76,7 @@ def look_again(ids: Sequence[int]) -> None:
         MediaItem.objects.filter(pk__in=ids).update(
             status=MediaItem.Status.NEW, fault="", probe_claimed_at=None, probe_attempts=0
         )
-        transaction.on_commit(bell.probe)
+        transaction.on_commit(enqueue.probe)
 
 
 class FaultyItemError(Exception):
@@ -112,7 +116,7 @@ def request_prepare(
             if not PreparedCopy.objects.filter(wanted, pk=copy.pk).update(**queued):
                 return copy
             copy.refresh_from_db()
-        readiness.settle(item.pk)
+        item_status.settle(item.pk)
         _ring_for(copy)
     return copy
 
@@ -122,9 +126,9 @@ _GIVEN_UP: Final = (PreparedCopy.Status.FAULT, PreparedCopy.Status.CANCELLED)
 
 def _ring_for(*copies: PreparedCopy) -> None:
     """Where others wait already, a worker is on its way: each rings for the next."""
-    others = preparing.waiting().exclude(pk__in=[copy.pk for copy in copies])
+    others = queue.waiting().exclude(pk__in=[copy.pk for copy in copies])
     if copies and not others.exists():
-        transaction.on_commit(bell.prepare)
+        transaction.on_commit(enqueue.prepare)
 
 
 def cancel_prepare(copy: PreparedCopy) -> bool:
@@ -136,7 +140,7 @@ def cancel_prepare(copy: PreparedCopy) -> bool:
     cancelled = PreparedCopy.objects.filter(pk=copy.pk, status__in=active).update(
         status=PreparedCopy.Status.CANCELLED, claim="", stage="", percent=0, fault=""
     )
-    readiness.settle(copy.item_id)
+    item_status.settle(copy.item_id)
     copy.refresh_from_db()
     return bool(cancelled)
 
@@ -151,10 +155,10 @@ def retry(item: MediaItem) -> None:
             status=MediaItem.Status.NEW, fault="", probe_claimed_at=None, probe_attempts=0
         )
         if renewed:
-            transaction.on_commit(bell.probe)
+            transaction.on_commit(enqueue.probe)
         copies = list(item.copies.filter(status__in=_GIVEN_UP))
         item.copies.filter(pk__in=[copy.pk for copy in copies]).update(**_queued(item.etag))
-        readiness.settle(item.pk)
+        item_status.settle(item.pk)
         _ring_for(*copies)
     item.refresh_from_db()
 
@@ -168,7 +172,7 @@ def remake(copy: PreparedCopy) -> bool:
         finished = PreparedCopy.objects.filter(pk=copy.pk, status=PreparedCopy.Status.READY)
         if not finished.update(**_queued(copy.item.etag)):
             return False
-        readiness.settle(copy.item_id)
+        item_status.settle(copy.item_id)
         _ring_for(copy)
     return True
 

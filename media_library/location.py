@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

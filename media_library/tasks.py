@@ -5,11 +5,14 @@ from __future__ import annotations
 from django.conf import settings
 from django.utils import timezone
 
-from media_library import actions, bell, places, preparing, probing, workplace
-from media_library.downloads import attempt, jobs, recovery, schedules, tool, worker
-from media_library.downloads.tool import UpdateError
+from media_library import actions
+from media_library.analysis import queue as probing
+from media_library.conform import queue, workdir
+from media_library.downloads import attempt, jobs, recovery, schedules, worker, ytdlp_versions
+from media_library.downloads.ytdlp_versions import UpdateError
+from media_library.jobs import enqueue, slots
 from media_library.models import MediaItem
-from streamsite import form_uploads
+from streamsite.http import form_uploads
 
 
 def probe_item(item_id: int) -> str:
@@ -23,7 +26,7 @@ def probe_item(item_id: int) -> str:
 
 def probe_new() -> str:
     """Look into new items, those of playlists first. Every minute, and when some have come."""
-    with places.place("probe", settings.PROBE_JOBS) as free:
+    with slots.place("probe", settings.PROBE_JOBS) as free:
         if not free:
             return "Enough are at it."
         return f"{probing.work()} looked into."
@@ -31,36 +34,36 @@ def probe_new() -> str:
 
 def prepare_next() -> str:
     """Make the most urgent prepared copy, and ring for the next."""
-    with places.place("prepare", settings.PREPARE_JOBS) as free:
+    with slots.place("prepare", settings.PREPARE_JOBS) as free:
         if not free:
             return "Enough are at it."
-        copy = preparing.take_next()
+        copy = queue.take_next()
         if copy is None:
             return "Nothing to do."
-        if preparing.waiting().exists():
+        if queue.waiting().exists():
             # Help, as far as there are places.
-            bell.prepare()
-        said = f"{copy.item}: {preparing.make(copy)}"
-    if preparing.waiting().exists():
-        bell.prepare()
+            enqueue.prepare()
+        said = f"{copy.item}: {queue.make(copy)}"
+    if queue.waiting().exists():
+        enqueue.prepare()
     return said
 
 
 def prepare_item(copy_id: int) -> str:
     """Make that copy, unless another worker is at it."""
-    copy = preparing.take(copy_id)
+    copy = queue.take(copy_id)
     if copy is None:
         return "Nothing to do: it is being made, is made, or is gone."
-    return preparing.make(copy)
+    return queue.make(copy)
 
 
 def sweep_library() -> str:
     """Queue again what dead workers left, and ring for what nobody makes. Every minute."""
-    gone, left = preparing.recover()
-    waits = preparing.waiting().count()
+    gone, left = queue.recover()
+    waits = queue.waiting().count()
     for _ in range(min(waits, settings.PREPARE_JOBS)):
-        bell.prepare()
-    workplace.tidy()
+        enqueue.prepare()
+    workdir.tidy()
     form_uploads.tidy()
     return f"{gone} given up, {left} left behind, {waits} waiting."
 
@@ -98,14 +101,14 @@ def sweep_downloads() -> str:
 def update_downloader() -> str:
     """Fetch a newer yt-dlp and try it; what came of it is told on its page too."""
     try:
-        return tool.update(timezone.now())
+        return ytdlp_versions.update(timezone.now())
     except UpdateError as error:
         return str(error)
 
 
 def look_at_schedules() -> str:
     """Look at the addresses whose time has come, one after the other. Every minute."""
-    with places.place("schedules", 1) as free:
+    with slots.place("schedules", 1) as free:
         if not free:
             return "Another worker is at it."
         looked = 0

@@ -9,7 +9,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, register
 from django.core.checks import Warning as Caution
 
-from streams.health.preflight import UNFIT_FFMPEG, ffmpeg_hides_keys
+from streams.monitoring.preflight import UNFIT_FFMPEG, ffmpeg_hides_keys
 
 
 @register(deploy=True)

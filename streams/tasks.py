@@ -13,19 +13,21 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from media_library import places
 from media_library.actions import request_prepare
-from media_library.house import House
+from media_library.house_format import House
+from media_library.jobs import slots
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
-from streams import demo, forecast, forewarn, plans
-from streams.actions import wake_supervisor
-from streams.attendant import attended
+from streams.control import demo
+from streams.control.actions import wake_supervisor
 from streams.ingest.reconciler import reconciled
 from streams.models import Channel, Forewarning, LogLine, Sample
-from streams.node import NodeLedger
-from streams.playout.supervisor import supervise
+from streams.monitoring import warnings
+from streams.node.background import attended
+from streams.node.ledger import NodeLedger
+from streams.node.sources import open_sources
+from streams.planning import forecast, plans
+from streams.playout.node.supervisor import supervise
 from streams.programme.due import due
-from streams.sources import open_sources
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -53,7 +55,7 @@ LINES_KEPT: Final = 2000
 
 def make_samples() -> str:
     """Make the Demo channel's programme. Once a minute, until it is there."""
-    with places.place("samples", 1) as free:
+    with slots.place("samples", 1) as free:
         return demo.make() if free else "Another worker is at it."
 
 
@@ -167,7 +169,7 @@ def _moved(before: datetime | None, after: datetime | None, now: datetime) -> bo
 
 def verify_ahead() -> str:
     """Look for what will go wrong on air within the next day, and tell of it."""
-    return forewarn.verify(timezone.now())
+    return warnings.verify(timezone.now())
 
 
 def thin_samples() -> str:

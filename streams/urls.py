@@ -1,7 +1,7 @@
 from django.urls import path, re_path
 
 from streams import views
-from streams.orders import ORDERS
+from streams.control.commands import ORDERS
 from streams.views import calendar
 from streams.views.metrics import metrics
 

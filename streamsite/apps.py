@@ -7,4 +7,4 @@ class StreamsiteConfig(AppConfig):
     name = "streamsite"
 
     def ready(self) -> None:
-        from streamsite import checks  # noqa: F401, PLC0415 - registers them
+        from streamsite.config import checks  # noqa: F401, PLC0415 - registers them

@@ -13,11 +13,11 @@ from streamsite.wsgi import application as django_pages  # isort: split
 
 from django.conf import settings
 
-from streamsite.api import TOPICS, parameters
-from streamsite.bridge import Bridge
-from streamsite.doors import Doors, Receive, Scope, Send
-from streamsite.live import Hub
-from streamsite.security import LARGEST
+from streamsite.http.wsgi_bridge import Bridge
+from streamsite.realtime.endpoints import Doors, Receive, Scope, Send
+from streamsite.realtime.hub import Hub
+from streamsite.security.headers import LARGEST
+from streamsite.site.api_root import TOPICS, parameters
 
 #: Pages and calls that are answered at a time; others wait for these.
 THREADS: Final = 16

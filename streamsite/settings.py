@@ -18,8 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
 from streamsite import __version__
-from streamsite.address import is_address, is_loopback
-from streamsite.env import (
+from streamsite.config.env import (
     LOG_LEVELS,
     Environment,
     kept,
@@ -28,8 +27,9 @@ from streamsite.env import (
     new_field_key,
     private,
 )
-from streamsite.logs import logging_config
-from streamsite.secret import Secret
+from streamsite.config.logging import logging_config
+from streamsite.security.secret import Secret
+from streamsite.security.urls import is_address, is_loopback
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(BASE_DIR)
@@ -70,7 +70,7 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or (
 
 # ---- Django ----------------------------------------------------------------------------------
 DEBUG = env.flag("DEBUG", default=False)
-DEFAULT_EXCEPTION_REPORTER_FILTER = "streamsite.errors.ShowNoValues"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "streamsite.security.error_pages.ShowNoValues"
 SECRET_KEY = env.text("SECRET_KEY") or kept(DATA_DIR / "secret_key", new_django_key)
 FIELD_KEYS_GIVEN = bool(env.text("FIELD_KEYS"))
 FIELD_KEYS = env.keys("FIELD_KEYS", lambda: kept(DATA_DIR / "field_key", new_field_key))
@@ -108,17 +108,17 @@ INSTALLED_APPS = [
     "streams",
 ]
 MIDDLEWARE = [
-    "streamsite.middleware.RealAddressMiddleware",
-    "streamsite.middleware.RequestIdMiddleware",
-    "streamsite.middleware.AllowanceMiddleware",
-    "streamsite.middleware.ProblemMiddleware",
-    "streamsite.security.BodySizeMiddleware",
+    "streamsite.http.middleware.RealAddressMiddleware",
+    "streamsite.http.middleware.RequestIdMiddleware",
+    "streamsite.http.middleware.AllowanceMiddleware",
+    "streamsite.http.middleware.ProblemMiddleware",
+    "streamsite.security.headers.BodySizeMiddleware",
     "streams.views.callbacks.CallbackMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "streamsite.middleware.CompressTextMiddleware",
-    "streamsite.security.PolicyMiddleware",
+    "streamsite.http.middleware.CompressTextMiddleware",
+    "streamsite.security.headers.PolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -126,7 +126,7 @@ MIDDLEWARE = [
     "django_structlog.middlewares.RequestMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "streamsite.middleware.OddFilterMiddleware",
+    "streamsite.http.middleware.OddFilterMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "streamsite.urls"
@@ -156,7 +156,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en-gb"
-FORMAT_MODULE_PATH = "streamsite.formats"
+FORMAT_MODULE_PATH = "streamsite.config.formats"
 TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 USE_TZ = True
 STATIC_URL = "/static/"
@@ -175,8 +175,8 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 # What a success forgives; what locks stands in the handler.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_HANDLER = "streamsite.login_limits.LimitsHandler"
-AXES_CLIENT_IP_CALLABLE = "streamsite.login_limits.client_network"
+AXES_HANDLER = "streamsite.security.login_limits.LimitsHandler"
+AXES_CLIENT_IP_CALLABLE = "streamsite.security.login_limits.client_network"
 AXES_RESET_ON_SUCCESS = True
 # The address is the one RealAddressMiddleware settled; a header of the visitor's is not asked.
 AXES_IPWARE_PROXY_COUNT = 0
@@ -305,7 +305,7 @@ STORAGES = {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
-        else "streamsite.static_files.Storage"
+        else "streamsite.http.static_files.Storage"
     },
 }
 
@@ -405,7 +405,7 @@ WEBHOOK_PRIVATE_TARGETS = env.flag("WEBHOOK_PRIVATE_TARGETS", default=False)
 EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
 EMAIL_PORT = env.whole("EMAIL_PORT", 25, 1, 65535)
 EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
-#: Only streamsite.alerts shows it, to the connection.
+#: Only streamsite.notifications.channels shows it, to the connection.
 EMAIL_HOST_PASSWORD = env.secret("EMAIL_HOST_PASSWORD")
 EMAIL_SECURITY = env.choice("EMAIL_SECURITY", "none", ("none", "starttls", "tls"))
 EMAIL_USE_TLS = EMAIL_SECURITY == "starttls"
@@ -494,7 +494,7 @@ Q_CLUSTER |= {"redis": Q_BROKER_URL} if Q_BROKER_URL else {"orm": "default"}
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", LOG_LEVELS)
 LOG_FORMAT = env.choice("LOG_FORMAT", "auto", ("auto", "json", "console"))
 LOGGING = logging_config(LOG_LEVEL, LOG_FORMAT)
-LOGGING_CONFIG = "streamsite.logs.configure"
+LOGGING_CONFIG = "streamsite.config.logging.configure"
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
 # The control room asks every second: what went well (304 too) is told at DEBUG only.
 DJANGO_STRUCTLOG_STATUS_DEFAULT_LOG_LEVEL = logging.DEBUG
@@ -535,5 +535,5 @@ UNFOLD = {
     ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "SIDEBAR": {"show_search": False, "navigation": "streamsite.sidebar.navigation"},
+    "SIDEBAR": {"show_search": False, "navigation": "streamsite.site.sidebar.navigation"},
 }

@@ -2,9 +2,9 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from streamsite.api import api, first
+from streamsite.site.api_root import api, first
 
-handler500 = "streamsite.errors.page_of_error"
+handler500 = "streamsite.security.error_pages.page_of_error"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

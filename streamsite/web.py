@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import get_resolver
 
-from streamsite.address import place, shown
-from streamsite.lifeline import die_with_parent
-from streamsite.modes import narrow_umask
-from streamsite.run_dir import end_without
+from streamsite.processes.parent_death import die_with_parent
+from streamsite.processes.run_dir import end_without
+from streamsite.security.file_modes import narrow_umask
+from streamsite.security.urls import place, shown
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
@@ -31,7 +31,7 @@ except ImproperlyConfigured as wrong:
 wsgi_app = "streamsite.asgi:application"
 proc_name = "streamsite-web"
 bind = place(settings.HOST, settings.PORT)
-worker_class = "streamsite.connections.Worker"
+worker_class = "streamsite.http.gunicorn_worker.Worker"
 # Pages and API run in Python threads, of which one at a time computes: with one worker the
 # ingest server's question waits behind a page (p99 89 ms instead of 15 at 200 a second).
 workers = 2

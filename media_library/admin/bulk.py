@@ -15,13 +15,14 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 
-from media_library import actions, browse, words
-from media_library.house import House
+from media_library import actions, formatting
+from media_library.house_format import House
 from media_library.models import MediaItem, Playlist, PlaylistEntry, PreparedCopy, Tag
-from media_library.playlists import PlaylistError, append
+from media_library.playlists.edit import PlaylistError, append
+from media_library.search import listing
 
 #: Items that one request changes, where a few statements do it.
-MOST: Final = browse.REACH
+MOST: Final = listing.REACH
 #: Items of one request where each is work of its own: some milliseconds each.
 MOST_WORK: Final = 1000
 _BATCH: Final = 2000
@@ -75,7 +76,7 @@ def prepare(page: Any, request: HttpRequest, items: Items) -> None:
         count += 1
     if ids:
         messages.success(
-            request, f"{count:,} of {words.counted(len(ids), 'item')} will be prepared."
+            request, f"{count:,} of {formatting.counted(len(ids), 'item')} will be prepared."
         )
 
 
@@ -89,7 +90,7 @@ def cancel(page: Any, request: HttpRequest, items: Items) -> None:
     if ids:
         messages.success(
             request,
-            f"{words.counted(len(copies), 'copy', 'copies')} cancelled."
+            f"{formatting.counted(len(copies), 'copy', 'copies')} cancelled."
             if copies
             else "Nothing of these was being prepared.",
         )
@@ -101,7 +102,9 @@ def retry(page: Any, request: HttpRequest, items: Items) -> None:
     for item in MediaItem.objects.filter(pk__in=ids):
         actions.retry(item)
     if ids:
-        messages.success(request, f"{words.counted(len(ids), 'item')} will be tried again.")
+        messages.success(
+            request, f"{formatting.counted(len(ids), 'item')} will be tried again."
+        )
 
 
 @admin.action(description="Look into the file again", permissions=["change"])
@@ -109,7 +112,9 @@ def look_again(page: Any, request: HttpRequest, items: Items) -> None:
     ids = _chosen(request, items, MOST_WORK)
     if ids:
         actions.look_again(ids)
-        messages.success(request, f"{words.counted(len(ids), 'file')} will be looked into.")
+        messages.success(
+            request, f"{formatting.counted(len(ids), 'file')} will be looked into."
+        )
 
 
 # ---- what asks back --------------------------------------------------------------------------
@@ -160,7 +165,7 @@ def _asked(
         "title": title,
         "form": form,
         "action": action,
-        "count": words.counted(count, "item"),
+        "count": formatting.counted(count, "item"),
         "across": across,
         "selected": [] if across else request.POST.getlist(ACTION_CHECKBOX_NAME),
         "checkbox": ACTION_CHECKBOX_NAME,
@@ -192,7 +197,7 @@ def to_playlist(page: Any, request: HttpRequest, items: Items) -> HttpResponseBa
     except PlaylistError as refusal:
         messages.error(request, str(refusal))
         return None
-    messages.success(request, f"{words.counted(len(ids), 'item')} added to “{playlist}”.")
+    messages.success(request, f"{formatting.counted(len(ids), 'item')} added to “{playlist}”.")
     return None
 
 
@@ -210,7 +215,7 @@ def add_tag(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase |
         links.objects.bulk_create(
             [links(mediaitem_id=pk, tag_id=tag.pk) for pk in batch], ignore_conflicts=True
         )
-    messages.success(request, f"{words.counted(len(ids), 'item')} tagged “{tag}”.")
+    messages.success(request, f"{formatting.counted(len(ids), 'item')} tagged “{tag}”.")
     return None
 
 
@@ -227,7 +232,7 @@ def remove_tag(page: Any, request: HttpRequest, items: Items) -> HttpResponseBas
     for batch in _batches(ids):
         links = MediaItem.tags.through.objects.filter(tag__name=name, mediaitem__in=batch)
         count += links.delete()[0]
-    messages.success(request, f"“{name}” removed from {words.counted(count, 'item')}.")
+    messages.success(request, f"“{name}” removed from {formatting.counted(count, 'item')}.")
     return None
 
 
@@ -241,7 +246,7 @@ def rate(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase | No
         return _asked(page, request, "rate", form, "Set the age rating", len(ids))
     for batch in _batches(ids):
         MediaItem.objects.filter(pk__in=batch).update(age_rating=form.cleaned_data["rating"])
-    messages.success(request, f"{words.counted(len(ids), 'item')} rated.")
+    messages.success(request, f"{formatting.counted(len(ids), 'item')} rated.")
     return None
 
 

@@ -15,13 +15,13 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from media_library import words
+from media_library import formatting
 from media_library.downloads import jobs
 from media_library.downloads.options import Options
 from media_library.models import DownloadSchedule
 from media_library.views.downloads import OptionsForm, order_of
-from streamsite.address import without_secrets
-from streamsite.history import WithKeys
+from streamsite.api.audit import WithKeys
+from streamsite.security.urls import without_secrets
 
 #: What people write; a worker writes the rest of the row at the same time.
 PEOPLES = ("name", "url", "every_hours", "cap", "enabled", "rights")
@@ -83,7 +83,7 @@ class DownloadScheduleAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         "fault",
     )
     list_filter = ("enabled",)
-    empty_value_display = words.NOTHING
+    empty_value_display = formatting.NOTHING
     readonly_fields = ("looked_at", "next_at", "found", "fault")
     fieldsets = (
         (None, {"fields": PEOPLES}),

@@ -16,12 +16,12 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from media_library import words
+from media_library import formatting
 from media_library.downloads import cookies
 from media_library.downloads.options import Options
 from media_library.models import DownloadBatch, DownloadJob, SiteCookies
 from media_library.views.downloads import in_words, under_way
-from streamsite.history import WithKeys
+from streamsite.api.audit import WithKeys
 
 _COLOURS = {
     "queued": "default",
@@ -54,7 +54,7 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
     search_fields = ("title", "url")
     list_per_page = 30
     list_select_related = ("batch", "item")
-    empty_value_display = words.NOTHING
+    empty_value_display = formatting.NOTHING
     list_before_template = "media_library/downloads_before.html"
     change_form_outer_before_template = "media_library/download_job_before.html"
     fields = (
@@ -131,7 +131,7 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
         if name == "shown_page" and job.page == job.url:
             return False
         said = getattr(self, name)(job) if name in self.readonly_fields else getattr(job, name)
-        return bool(said) and said != words.NOTHING
+        return bool(said) and said != formatting.NOTHING
 
     @admin.display(description="Asked for")
     def wanted(self, job: DownloadJob) -> str:
@@ -157,12 +157,12 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
 
     @admin.display(description="Size", ordering="size_bytes")
     def size(self, job: DownloadJob) -> str:
-        return words.size(job.size_bytes)
+        return formatting.size(job.size_bytes)
 
     @admin.display(description="Item")
     def item_link(self, job: DownloadJob) -> SafeString | str:
         if job.item is None:
-            return words.NOTHING
+            return formatting.NOTHING
         url = reverse("admin:media_library_mediaitem_change", args=[job.item.pk])
         return format_html('<a class="dl-to" href="{}">{}</a>', url, job.item)
 
@@ -170,7 +170,7 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
     def kept(self, job: DownloadJob) -> SafeString | str:
         names = [(job.key,), *((each["key"],) for each in job.extras)]
         if not job.key:
-            return words.NOTHING
+            return formatting.NOTHING
         return format_html(
             '<ul class="lib-problems">{}</ul>', format_html_join("", "<li>{}</li>", names)
         )
@@ -179,7 +179,7 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
     def warned(self, job: DownloadJob) -> SafeString | str:
         lines = format_html_join("", "<li>{}</li>", ((each,) for each in job.warnings))
         if not lines:
-            return words.NOTHING
+            return formatting.NOTHING
         return format_html('<ul class="lib-problems">{}</ul>', lines)
 
     def has_delete_permission(
@@ -259,7 +259,7 @@ class SiteCookiesAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     list_display = ("domain", "set_at", "used_at")
     fields = ("domain", "new", "set_at", "used_at")
     readonly_fields = ("set_at", "used_at")
-    empty_value_display = words.NOTHING
+    empty_value_display = formatting.NOTHING
 
     def get_fields(self, request: HttpRequest, obj: SiteCookies | None = None) -> Any:
         return self.fields if obj is not None else ("domain", "new")

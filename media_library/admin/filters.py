@@ -10,9 +10,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
-from media_library import browse
 from media_library.models import MediaItem, Tag
-from streamsite.untrusted import number_or_none
+from media_library.search import listing
+from streamsite.http.untrusted import number_or_none
 
 Items = QuerySet[MediaItem]
 
@@ -26,7 +26,7 @@ class StatusFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Items) -> Items:
         value = self.value()
-        return queryset if value is None else browse.with_status(queryset, value)
+        return queryset if value is None else listing.with_status(queryset, value)
 
 
 class RatingFilter(admin.SimpleListFilter):
@@ -41,7 +41,7 @@ class RatingFilter(admin.SimpleListFilter):
         value = self.value()
         if value is None:
             return queryset
-        return browse.rated(queryset, number_or_none(value))
+        return listing.rated(queryset, number_or_none(value))
 
 
 class AddedFilter(admin.SimpleListFilter):
@@ -49,13 +49,13 @@ class AddedFilter(admin.SimpleListFilter):
     parameter_name = "added"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(browse.ADDED.items())
+        return list(listing.ADDED.items())
 
     def queryset(self, request: HttpRequest, queryset: Items) -> Items:
         days = self.value()
-        if days not in browse.ADDED:
+        if days not in listing.ADDED:
             return queryset
-        return browse.within_days(queryset, days, timezone.now())
+        return listing.within_days(queryset, days, timezone.now())
 
 
 class LengthFilter(admin.SimpleListFilter):
@@ -63,12 +63,12 @@ class LengthFilter(admin.SimpleListFilter):
     parameter_name = "length"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, words) for value, words, *_ in browse.LENGTHS]
+        return [(value, words) for value, words, *_ in listing.LENGTHS]
 
     def queryset(self, request: HttpRequest, queryset: Items) -> Items:
-        for value, _, seconds, below in browse.LENGTHS:
+        for value, _, seconds, below in listing.LENGTHS:
             if value == self.value():
-                return browse.lasting(queryset, seconds, below)
+                return listing.lasting(queryset, seconds, below)
         return queryset
 
 
@@ -82,7 +82,7 @@ class SoundFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Items) -> Items:
         if self.value() not in {"yes", "no"}:
             return queryset
-        return browse.with_sound(queryset, sound=self.value() == "yes")
+        return listing.with_sound(queryset, sound=self.value() == "yes")
 
 
 class TypedFilter(admin.SimpleListFilter):
@@ -122,7 +122,7 @@ class TagFilter(TypedFilter):
 
     def queryset(self, request: HttpRequest, queryset: Items) -> Items:
         value = self.value()
-        return browse.tagged(queryset, value) if value else queryset
+        return listing.tagged(queryset, value) if value else queryset
 
 
 class NoTagFilter(TypedFilter):
@@ -131,7 +131,7 @@ class NoTagFilter(TypedFilter):
 
     def queryset(self, request: HttpRequest, queryset: Items) -> Items:
         value = self.value()
-        return browse.not_tagged(queryset, value) if value else queryset
+        return listing.not_tagged(queryset, value) if value else queryset
 
 
 class FolderFilter(TypedFilter):
@@ -145,7 +145,7 @@ class FolderFilter(TypedFilter):
 
     def queryset(self, request: HttpRequest, queryset: Items) -> Items:
         value = (self.value() or "").strip("/")
-        return browse.in_folder(queryset, f"{value}/") if value else queryset
+        return listing.in_folder(queryset, f"{value}/") if value else queryset
 
 
 FILTERS = (

@@ -17,13 +17,15 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
-from media_library import bell, browse, words
+from media_library import formatting
 from media_library.admin import bulk
 from media_library.admin.filters import FILTERS
 from media_library.admin.listing import LongChangeList, LongPaginator
+from media_library.jobs import enqueue
 from media_library.models import MediaItem, Playlist, PreparedCopy
-from media_library.policy import allow_storage
-from streamsite.history import WithKeys
+from media_library.search import listing
+from media_library.views.csp import allow_storage
+from streamsite.api.audit import WithKeys
 
 #: What people write; workers write the rest of the row at the same time.
 PEOPLES: Final = ("title", "age_rating", "source", "rights")
@@ -55,7 +57,7 @@ class MediaItemAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     search_help_text = "Words of the title or of the file's name"
     autocomplete_fields = ("tags",)
     readonly_fields = FACTS
-    empty_value_display = words.NOTHING
+    empty_value_display = formatting.NOTHING
     actions = bulk.ACTIONS
     change_form_outer_before_template = "media_library/item_before.html"
     change_form_outer_after_template = "media_library/item_after.html"
@@ -90,17 +92,17 @@ class MediaItemAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         for item in listed.result_list:
             copy = at_work.get(item.pk)
             item.at_work = copy
-            item.left = copy and words.left(copy.percent, copy.claimed_at, now)
+            item.left = copy and formatting.left(copy.percent, copy.claimed_at, now)
         parent = (request.GET.get("folder") or "").strip("/")
         listed.folder_path = parent
-        names, listed.more_folders = browse.folders(f"{parent}/" if parent else "")
+        names, listed.more_folders = listing.folders(f"{parent}/" if parent else "")
         listed.folders = [(name, f"{parent}/{name}" if parent else name) for name in names]
         return listed
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[MediaItem], search_term: str
     ) -> tuple[QuerySet[MediaItem], bool]:
-        return browse.searched(queryset, search_term), False
+        return listing.searched(queryset, search_term), False
 
     def get_actions(self, request: HttpRequest) -> Any:
         found = super().get_actions(request)
@@ -140,11 +142,11 @@ class MediaItemAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Length", ordering="duration_seconds")
     def duration(self, item: MediaItem) -> str:
-        return words.length(item.duration_seconds)
+        return formatting.length(item.duration_seconds)
 
     @admin.display(description="Age")
     def rating(self, item: MediaItem) -> str:
-        return words.NOTHING if item.age_rating is None else f"{item.age_rating}+"
+        return formatting.NOTHING if item.age_rating is None else f"{item.age_rating}+"
 
     @admin.display(description="Added", ordering="added_at")
     def added(self, item: MediaItem) -> str:
@@ -154,12 +156,12 @@ class MediaItemAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Size")
     def size(self, item: MediaItem) -> str:
-        return words.size(item.size_bytes)
+        return formatting.size(item.size_bytes)
 
     @admin.display(description="Picture")
     def picture(self, item: MediaItem) -> str:
         if not item.width:
-            return words.NOTHING
+            return formatting.NOTHING
         parts = (
             f"{item.width}×{item.height}",
             item.fps and f"{float(Fraction(item.fps)):.4g} fps",
@@ -170,9 +172,9 @@ class MediaItemAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     @admin.display(description="Sound")
     def sound(self, item: MediaItem) -> str:
         if not item.audio_codec:
-            return words.NOTHING if item.probed_at is None else _NO_SOUND
+            return formatting.NOTHING if item.probed_at is None else _NO_SOUND
         rate = f", {item.sample_rate / 1000:g} kHz" if item.sample_rate else ""
-        count = f", {words.counted(item.channels, 'channel')}" if item.channels else ""
+        count = f", {formatting.counted(item.channels, 'channel')}" if item.channels else ""
         return f"{item.audio_codec}{rate}{count}"
 
     @admin.display(description="Loudness")
@@ -180,12 +182,12 @@ class MediaItemAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         level = item.loudness_lufs
         if item.probed_at is not None and not item.audio_codec:
             return _NO_SOUND
-        return words.NOTHING if level is None else f"about {level:.1f} LUFS"
+        return formatting.NOTHING if level is None else f"about {level:.1f} LUFS"
 
     @admin.display(description="Between keyframes")
     def keyframes(self, item: MediaItem) -> str:
         most = item.keyframe_seconds
-        return words.NOTHING if most is None else f"at most {most:.1f} s"
+        return formatting.NOTHING if most is None else f"at most {most:.1f} s"
 
     def get_fieldsets(self, request: HttpRequest, obj: MediaItem | None = None) -> Any:
         if obj is None:
@@ -215,7 +217,7 @@ class MediaItemAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
             obj.save(update_fields=[name for name in PEOPLES if name in form.cleaned_data])
             return
         obj.save()
-        transaction.on_commit(bell.probe)
+        transaction.on_commit(enqueue.probe)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         listed, counts, needed, protected = super().get_deleted_objects(objs, request)
@@ -236,7 +238,7 @@ def _surroundings(item: MediaItem) -> dict[str, object]:
     now = timezone.now()
     copies: list[Any] = list(item.copies.order_by("pk"))
     for copy in copies:
-        copy.left = words.left(copy.percent, copy.claimed_at, now)
+        copy.left = formatting.left(copy.percent, copy.claimed_at, now)
     return {
         "copies": copies,
         "playlists": list(Playlist.objects.filter(entries__item=item).distinct()[:50]),

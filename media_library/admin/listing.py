@@ -12,8 +12,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.views import ChangeList
 
-from media_library import browse
 from media_library.models import MediaItem
+from media_library.search import listing
 
 #: What the list shows of an item.
 COLUMNS: Final = (
@@ -46,9 +46,9 @@ class LongPaginator(Paginator):  # type: ignore[type-arg]
 
     @cached_property
     def _ids(self) -> list[int]:
-        ids = browse.reachable(self._items)
-        self.more = len(ids) > browse.REACH
-        return ids[: browse.REACH]
+        ids = listing.reachable(self._items)
+        self.more = len(ids) > listing.REACH
+        return ids[: listing.REACH]
 
     @cached_property
     def count(self) -> int:
@@ -59,7 +59,7 @@ class LongPaginator(Paginator):  # type: ignore[type-arg]
         first = (number - 1) * self.per_page
         last = min(first + self.per_page, self.count)
         ids = self._ids[first:last] if self.filtered else self._walked(first, last)
-        return Page(browse.rows(ids, *COLUMNS), number, self)
+        return Page(listing.rows(ids, *COLUMNS), number, self)
 
     def _walked(self, first: int, last: int) -> list[int]:
         """Ids of places in the whole list, reached from its nearer end."""

@@ -11,12 +11,12 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from unfold.admin import ModelAdmin
 
-from media_library import words
+from media_library import formatting
 from media_library.models import Playlist, PlaylistEntry
-from media_library.playlists import LONGEST
-from media_library.policy import allow_storage
-from streamsite.history import WithKeys
-from streamsite.untrusted import number_or_none
+from media_library.playlists.edit import LONGEST
+from media_library.views.csp import allow_storage
+from streamsite.api.audit import WithKeys
+from streamsite.http.untrusted import number_or_none
 
 #: Entries that are listed for a browser without JavaScript.
 PLAIN = 500
@@ -54,7 +54,7 @@ class PlaylistAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     @admin.display(description="Total length", ordering="seconds")
     def total(self, playlist: Any) -> str:
         unknown = f" and {playlist.unmeasured} of unknown length" if playlist.unmeasured else ""
-        return words.length(playlist.seconds or 0) + unknown
+        return formatting.length(playlist.seconds or 0) + unknown
 
     def change_view(
         self,

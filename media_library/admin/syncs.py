@@ -12,9 +12,9 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from media_library import words
+from media_library import formatting
 from media_library.models import SyncRun
-from streamsite.history import WithKeys
+from streamsite.api.audit import WithKeys
 
 _COLOURS = {"running": "info", "done": "success", "braked": "warning", "failed": "danger"}
 
@@ -27,7 +27,7 @@ class SyncRunAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     )
     list_filter = ("status", "dry")
     list_per_page = 25
-    empty_value_display = words.NOTHING
+    empty_value_display = formatting.NOTHING
     list_before_template = "media_library/sync_before.html"
     change_form_outer_before_template = "media_library/head.html"
     fields = (
@@ -56,8 +56,8 @@ class SyncRunAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     @admin.display(description="Lasted")
     def lasted(self, run: SyncRun) -> str:
         if run.ended_at is None:
-            return words.NOTHING
-        return words.length((run.ended_at - run.started_at).total_seconds())
+            return formatting.NOTHING
+        return formatting.length((run.ended_at - run.started_at).total_seconds())
 
     @admin.display(description="Other kinds")
     def others(self, run: SyncRun) -> int:
@@ -69,7 +69,9 @@ class SyncRunAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         """The first of them, each with its key."""
         lines = format_html_join("", "<li><b>{}</b> {}</li>", run.differences)
         return (
-            format_html('<ul class="lib-problems">{}</ul>', lines) if lines else words.NOTHING
+            format_html('<ul class="lib-problems">{}</ul>', lines)
+            if lines
+            else formatting.NOTHING
         )
 
     def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:

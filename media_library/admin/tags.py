@@ -6,7 +6,7 @@ from django.contrib import admin
 from unfold.admin import ModelAdmin
 
 from media_library.models import Tag
-from streamsite.history import WithKeys
+from streamsite.api.audit import WithKeys
 
 
 @admin.register(Tag)

@@ -11,16 +11,14 @@ from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 from pydantic import Field, StringConstraints
 
-from media_library.api.download_told import Url, WantedOptions
+from media_library.api.download_schemas import Url, WantedOptions
 from media_library.api.downloads import order_of, seen_by
-from media_library.downloads import cookies, jobs, tool
+from media_library.downloads import cookies, jobs, ytdlp_versions
 from media_library.downloads.cookies import CookiesError
 from media_library.downloads.options import Options, OptionsError
 from media_library.models import DownloadJob, DownloadSchedule, SiteCookies
-from streamsite.access import caller
-from streamsite.enqueue import UNREACHABLE
-from streamsite.problems import Kind, ProblemError
-from streamsite.rest import (
+from streamsite.api.auth import caller
+from streamsite.api.crud import (
     Body,
     Id,
     Page,
@@ -33,7 +31,9 @@ from streamsite.rest import (
     paged,
     removed,
 )
-from streamsite.secret import Secret
+from streamsite.http.problems import Kind, ProblemError
+from streamsite.processes.task_queue import UNREACHABLE
+from streamsite.security.secret import Secret
 
 schedules = Router(tags=["downloads"])
 site_cookies = Router(tags=["downloads"])
@@ -207,11 +207,11 @@ def forget_job(request: HttpRequest, id: Id) -> Status[None]:
 @rest.post("/downloads/update", response={202: ToolOrder}, summary="A newer yt-dlp")
 def update(request: HttpRequest) -> Status[dict[str, str]]:
     """Installed beside the old one, tried, then used: `downloads/health` tells."""
-    if not tool.order():
+    if not ytdlp_versions.order():
         raise ProblemError(Kind.UNAVAILABLE, UNREACHABLE)
     return Status(202, {"detail": "The update begins: /api/v1/downloads/health tells of it."})
 
 
 @rest.post("/downloads/roll-back", response=ToolOrder, summary="The yt-dlp before")
 def roll_back(request: HttpRequest) -> dict[str, str]:
-    return {"detail": tool.roll_back(timezone.now())}
+    return {"detail": ytdlp_versions.roll_back(timezone.now())}

@@ -15,7 +15,7 @@ from django.utils import timezone
 from ninja import Header, Query, Router, Status
 
 from media_library import storage
-from media_library.api.download_told import (
+from media_library.api.download_schemas import (
     BatchDetail,
     Cancelled,
     DownloaderHealth,
@@ -28,17 +28,17 @@ from media_library.api.download_told import (
     WantedMany,
     WantedOptions,
 )
-from media_library.downloads import health, jobs, preview
+from media_library.downloads import health, jobs, metadata
 from media_library.downloads.errors import GivenUpError
 from media_library.downloads.jobs import Order
+from media_library.downloads.metadata import BusyError
 from media_library.downloads.options import Options, OptionsError
-from media_library.downloads.preview import BusyError
 from media_library.location import LocalFile
 from media_library.models import DownloadBatch, DownloadJob
-from streamsite.access import Caller, caller
-from streamsite.levels import API, Level, rule_of
-from streamsite.problems import Kind, ProblemError
-from streamsite.rest import Id, Page, noted, paged
+from streamsite.api.auth import Caller, caller
+from streamsite.api.crud import Id, Page, noted, paged
+from streamsite.api.permissions import API, Level, rule_of
+from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["downloads"])
 
@@ -137,7 +137,7 @@ def info(request: HttpRequest, asked: Query[InfoAsked]) -> dict[str, Any]:
     """Asked again within five minutes, the answer is the same and the site is not asked."""
     order = order_of(caller(request))
     try:
-        return preview.look(asked.url, cap=asked.cap, any_site=order.any_site)
+        return metadata.look(asked.url, cap=asked.cap, any_site=order.any_site)
     except GivenUpError as error:
         raise ProblemError(Kind.REFUSED, error.why.sentence, code=error.why.code) from None
     except BusyError as error:

@@ -10,12 +10,13 @@ from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Schema
 from pydantic import Field, StringConstraints
 
-from media_library import imports, storage
-from media_library.exchange import LARGEST, read, write_csv, write_m3u
+from media_library import storage
 from media_library.models import Playlist
-from streamsite.access import caller
-from streamsite.problems import Kind, ProblemError
-from streamsite.rest import Asked, Body, Id, noted
+from media_library.playlists import importer
+from media_library.playlists.m3u_csv import LARGEST, read, write_csv, write_m3u
+from streamsite.api.auth import caller
+from streamsite.api.crud import Asked, Body, Id, noted
+from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["playlists"])
 
@@ -71,13 +72,13 @@ class Imported(Schema):
 )
 def export(request: HttpRequest, id: Id, asked: Query[Form]) -> HttpResponse:
     row = get_object_or_404(Playlist, pk=id)
-    found = imports.rows(row)
+    found = importer.rows(row)
     text = write_csv(found) if asked.form == "csv" else write_m3u(row.name, found)
     return HttpResponse(text.encode(), content_type=TYPES[asked.form])
 
 
 @router.post("/import", response=Imported, summary="A file into the library, or a playlist")
-def bring(request: HttpRequest, asked: NewImport) -> imports.Outcome:
+def bring(request: HttpRequest, asked: NewImport) -> importer.Outcome:
     """What the file says of items is written, and its order made a playlist's."""
     user = caller(request).user
     change = "add" if asked.into is None else "change"
@@ -85,7 +86,7 @@ def bring(request: HttpRequest, asked: NewImport) -> imports.Outcome:
     if user is not None and not user.has_perm(permission):  # type: ignore[attr-defined]
         raise ProblemError(Kind.PERMISSION, f"That takes the permission {permission}.")
     into = None if asked.into is None else get_object_or_404(Playlist, pk=asked.into)
-    outcome = imports.run(
+    outcome = importer.run(
         read(asked.content.encode(), host=urlsplit(storage.origin()).netloc),
         playlist=asked.name,
         into=into,

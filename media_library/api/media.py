@@ -13,11 +13,12 @@ from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Schema, Status
 from pydantic import Field, StringConstraints
 
-from media_library import actions, bell, browse
+from media_library import actions
+from media_library.jobs import enqueue
 from media_library.models import MediaItem, PreparedCopy, Tag
+from media_library.search import listing
 from media_library.views.pictures import thumbnails
-from streamsite.problems import Kind, ProblemError
-from streamsite.rest import (
+from streamsite.api.crud import (
     Body,
     Id,
     Moment,
@@ -32,6 +33,7 @@ from streamsite.rest import (
     removed,
     window,
 )
+from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["media"])
 
@@ -146,22 +148,22 @@ def _wanted(asked: ItemFilter) -> QuerySet[MediaItem]:
         # Those of unknown length have no place in this order.
         found = found.filter(duration_seconds__isnull=False)
     if asked.status is not None:
-        found = browse.with_status(found, asked.status)
+        found = listing.with_status(found, asked.status)
     if asked.longer is not None or asked.shorter is not None:
-        found = browse.lasting(found, asked.longer, asked.shorter)
+        found = listing.lasting(found, asked.longer, asked.shorter)
     if asked.added_since is not None:
-        found = browse.added_since(found, asked.added_since)
+        found = listing.added_since(found, asked.added_since)
     if asked.tag:
-        found = browse.tagged(found, asked.tag)
+        found = listing.tagged(found, asked.tag)
     if folder := asked.folder.strip("/"):
-        found = browse.in_folder(found, f"{folder}/")
-    return browse.searched(found, asked.q)
+        found = listing.in_folder(found, f"{folder}/")
+    return listing.searched(found, asked.q)
 
 
 @router.get("", response=Page[ItemBrief], summary="Items that match")
 def items(request: HttpRequest, asked: Query[ItemFilter]) -> dict[str, Any]:
-    order = browse.ORDERS[asked.order][0]
-    # Their ids first, from the index of the order alone: see media_library.browse.
+    order = listing.ORDERS[asked.order][0]
+    # Their ids first, from the index of the order alone: see media_library.search.listing.
     narrow = window(_wanted(asked), order, asked).values_list("pk", flat=True)
     ids = list(narrow)
     found = MediaItem.objects.order_by().in_bulk(ids)
@@ -171,7 +173,7 @@ def items(request: HttpRequest, asked: Query[ItemFilter]) -> dict[str, Any]:
 @router.post("", response={201: ItemDetail}, summary="A file that is in the storage already")
 def add(request: HttpRequest, asked: NewItem) -> Status[MediaItem]:
     """It is looked into at once. A sync finds such files by itself."""
-    item = added(request, MediaItem(key=asked.key, title=asked.title), then=bell.probe)
+    item = added(request, MediaItem(key=asked.key, title=asked.title), then=enqueue.probe)
     return Status(201, item)
 
 

@@ -10,23 +10,11 @@ from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Schema, Status
 from pydantic import Field, StringConstraints
 
-from media_library import playlists
 from media_library.models import Playlist, PlaylistEntry
-from media_library.playlists import LONGEST, Place
-from streamsite.rest import (
-    Body,
-    Id,
-    Page,
-    Paging,
-    added,
-    edited,
-    noted,
-    paged,
-    removed,
-)
-from streamsite.rest import (
-    Count as Version,
-)
+from media_library.playlists import edit
+from media_library.playlists.edit import LONGEST, Place
+from streamsite.api.crud import Body, Id, Page, Paging, added, edited, noted, paged, removed
+from streamsite.api.crud import Count as Version
 
 router = Router(tags=["playlists"])
 
@@ -149,7 +137,7 @@ def entries(request: HttpRequest, id: Id) -> dict[str, Any]:
 def reorder(request: HttpRequest, id: Id, asked: NewOrder) -> dict[str, Any]:
     row = get_object_or_404(Playlist, pk=id)
     places = [Place(entry.id, entry.item_id) for entry in asked.entries]
-    playlists.reorder(row, asked.version, places)
+    edit.reorder(row, asked.version, places)
     noted(request, row, "Changed its order.")
     return _order(row)
 
@@ -157,6 +145,6 @@ def reorder(request: HttpRequest, id: Id, asked: NewOrder) -> dict[str, Any]:
 @router.post("/{id}/entries", response={201: PlaylistEntries}, summary="Items at the end")
 def append(request: HttpRequest, id: Id, asked: Appended) -> Status[dict[str, Any]]:
     row = get_object_or_404(Playlist, pk=id)
-    playlists.append(row, asked.item_ids)
+    edit.append(row, asked.item_ids)
     noted(request, row, f"Appended {len(asked.item_ids)} items.")
     return Status(201, _order(row))

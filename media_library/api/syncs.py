@@ -10,11 +10,12 @@ from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
-from media_library import storage, sync
-from media_library.emptied import emptied
+from media_library import storage
 from media_library.models import SyncRun
-from streamsite.access import caller
-from streamsite.rest import Body, Id, Page, Paging, Told, noted, paged
+from media_library.sync import runner
+from media_library.sync.empty_guard import emptied
+from streamsite.api.auth import caller
+from streamsite.api.crud import Body, Id, Page, Paging, Told, noted, paged
 
 router = Router(tags=["media"])
 trial = Router(tags=["media"])
@@ -88,7 +89,7 @@ def listed(request: HttpRequest, asked: Query[SyncFilter]) -> dict[str, Any]:
     description="409 while one is running.",
 )
 def start(request: HttpRequest, asked: NewSync) -> Status[SyncRun]:
-    run = sync.start(by=caller(request).name, dry=asked.dry, accept_gone=asked.accept_gone)
+    run = runner.start(by=caller(request).name, dry=asked.dry, accept_gone=asked.accept_gone)
     noted(request, run, "Ordered.")
     return Status(202, run)
 

@@ -10,7 +10,7 @@ from ninja import Query, Router, Status
 from pydantic import Field, StringConstraints
 
 from media_library.models import Tag
-from streamsite.rest import Body, Id, Page, Paging, Told, added, edited, paged, removed
+from streamsite.api.crud import Body, Id, Page, Paging, Told, added, edited, paged, removed
 
 router = Router(tags=["media"])
 

@@ -12,13 +12,14 @@ from django.http import HttpRequest
 from ninja import Header, Router, Schema, Status
 from pydantic import Field, StringConstraints
 
-from media_library import incoming, storage
+from media_library import storage
 from media_library.api.media import ItemDetail
 from media_library.models import MediaItem
 from media_library.storage import MultipartUpload
-from streamsite.access import caller
-from streamsite.problems import Kind, ProblemError
-from streamsite.rest import Body, noted
+from media_library.uploads import service
+from streamsite.api.auth import caller
+from streamsite.api.crud import Body, noted
+from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["media"])
 
@@ -73,16 +74,16 @@ def _owner(request: HttpRequest) -> int:
 
 
 def _upload(request: HttpRequest, ticket: str) -> MultipartUpload:
-    return incoming.of_ticket(ticket, _owner(request))
+    return service.of_ticket(ticket, _owner(request))
 
 
 @router.post("", response={201: UploadDetail}, summary="Begin an upload")
 def begin(request: HttpRequest, asked: NewUpload) -> Status[dict[str, Any]]:
-    upload = incoming.begin(asked.name, asked.size_bytes, asked.folder)
+    upload = service.begin(asked.name, asked.size_bytes, asked.folder)
     return Status(
         201,
         {
-            "ticket": incoming.ticket(upload, _owner(request)),
+            "ticket": service.ticket(upload, _owner(request)),
             "key": upload.key,
             "part_bytes": upload.part_bytes,
             "parts": upload.parts,
@@ -128,14 +129,14 @@ def part(
 
 @router.post("/finish", response={201: ItemDetail}, summary="Put the parts together")
 def finish(request: HttpRequest, asked: Shown) -> Status[MediaItem]:
-    item = incoming.finish(_upload(request, asked.ticket))
+    item = service.finish(_upload(request, asked.ticket))
     noted(request, item, "Uploaded.")
     return Status(201, item)
 
 
 @router.post("/abort", response=Done, summary="Give it up: nothing of it is kept")
 def abort(request: HttpRequest, asked: Shown) -> dict[str, str]:
-    incoming.abort(_upload(request, asked.ticket))
+    service.abort(_upload(request, asked.ticket))
     return {"detail": "Nothing of it is kept."}
 
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from media_library.downloads import cookies, jobs, room, storing, tool
+from media_library.downloads import cookies, importer, jobs, quota, ytdlp_versions
 from media_library.downloads.errors import (
     UPCOMING,
     CancelledError,
@@ -38,9 +38,9 @@ from media_library.downloads.options import (
 from media_library.downloads.process import QUESTIONS, Runner, RunnerError, limits
 from media_library.downloads.progress import Pass, Whole, share_of
 from media_library.downloads.proxy import Proxy
+from media_library.jobs.db_retry import SignsOfLife
 from media_library.models import DownloadJob
-from media_library.outage import SignsOfLife
-from streamsite.addresses import Rules, own_addresses
+from streamsite.security.ssrf import Rules, own_addresses
 
 Status = DownloadJob.Status
 
@@ -100,7 +100,7 @@ class Attempt:
     job: DownloadJob
     patience: Patience
     whole: Whole = field(default_factory=Whole)
-    outcome: storing.Outcome = field(default_factory=storing.Outcome)
+    outcome: importer.Outcome = field(default_factory=importer.Outcome)
     status: DownloadJob.Status = Status.EXTRACTING
     #: What is new and not written yet: it waits for a database that is away.
     _row: dict[str, Any] = field(default_factory=dict)
@@ -126,7 +126,7 @@ class Attempt:
     def download(self) -> None:
         """Bring the film into the job's folder. Raises what ends the job."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        room.demand(self.job)
+        quota.demand(self.job)
         options = Options.of(self.job.options)
         most = settings.DOWNLOAD_MAX_GB * 10**9
         rules = Rules(
@@ -157,7 +157,7 @@ class Attempt:
                 "parameters": parameters(options, place),
                 "subtitles": subtitle_parameters(options, place),
             }
-            with Runner(order, folder=self.folder, python=tool.python()) as runner:
+            with Runner(order, folder=self.folder, python=ytdlp_versions.python()) as runner:
                 self._row["session"] = runner.pid
                 self._listen(runner, proxy)
         if self._end.get("kind") != "done":
@@ -202,10 +202,10 @@ class Attempt:
         most = settings.DOWNLOAD_MAX_GB * 10**9
         if proxy.seen.bytes_down > 2 * most:
             raise GivenUpError(verdict(Code.TOO_LARGE, f"more than {most:,} bytes"))
-        if proxy.seen.bytes_down > self._kept + room.SLACK:
+        if proxy.seen.bytes_down > self._kept + quota.SLACK:
             # The site told no size, or too small a one.
             come = proxy.seen.bytes_down
-            self._keep(min(come + room.STEP, most), come=come)
+            self._keep(min(come + quota.STEP, most), come=come)
 
     def _judge_silence(self, seconds: float) -> None:
         if seconds > self.patience.silent:
@@ -253,7 +253,7 @@ class Attempt:
         video = message["id"]
         if message["extractor"] == "Generic":
             # There an id is no more than a file's name: the address tells videos apart.
-            video = f"{video[:200]}-{storing.short(self.job.url)}"
+            video = f"{video[:200]}-{importer.short(self.job.url)}"
         said: dict[str, Any] = {
             "extractor": message["extractor"],
             "title": message["title"],
@@ -290,7 +290,7 @@ class Attempt:
 
     def _keep(self, count: int, *, come: int = 0) -> None:
         """Have room for so many bytes, `come` of which are here. Raises `GivenUpError`."""
-        if (why := room.reserve(self.job, count, come=come)) is not None:
+        if (why := quota.reserve(self.job, count, come=come)) is not None:
             raise GivenUpError(why)
         self._kept = count
 
@@ -360,7 +360,7 @@ class Attempt:
             self._write()
 
     def _write(self) -> None:
-        room.watch()
+        quota.watch()
         self._written = time.monotonic()
         if not jobs.mine(self.job).update(
             status=self.status, heard_at=timezone.now(), **self._row

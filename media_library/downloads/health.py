@@ -18,10 +18,10 @@ from typing import Final
 from django.core.cache import cache
 from django.db.models import Count, Q
 
-from media_library.downloads import canary, tool
-from media_library.downloads.canary import About, CanaryError
+from media_library.downloads import ytdlp_selftest, ytdlp_versions
 from media_library.downloads.cookies import UNREADABLE, within
 from media_library.downloads.errors import Code
+from media_library.downloads.ytdlp_selftest import About, CanaryError
 from media_library.models import DownloadJob, SiteCookies, SitePause
 
 #: Days after which a yt-dlp is old: sites change every few weeks. From the second on it warns
@@ -111,10 +111,10 @@ class Report:
 
 
 def report(now: datetime, *, days: int = 7) -> Report:
-    choice = tool.chosen()
-    about, checked_at = _about(tool.python())
+    choice = ytdlp_versions.chosen()
+    about, checked_at = _about(ytdlp_versions.python())
     since = now - timedelta(days=days)
-    found = findings(about, now.astimezone(UTC).date(), lost=tool.lost(choice))
+    found = findings(about, now.astimezone(UTC).date(), lost=ytdlp_versions.lost(choice))
     sites, cookies = _sites(now, since), _cookies(now)
     return Report(
         state=worst(
@@ -127,7 +127,7 @@ def report(now: datetime, *, days: int = 7) -> Report:
         version=about.version if isinstance(about, About) else "",
         age_days=age(about.version, now.date()) if isinstance(about, About) else None,
         runtime=about.runtime if isinstance(about, About) else "",
-        updated=bool(choice.current) and not tool.lost(choice),
+        updated=bool(choice.current) and not ytdlp_versions.lost(choice),
         can_roll_back=not choice.untouched,
         last_order=choice.said,
         checked_at=checked_at,
@@ -167,7 +167,7 @@ def _dated(found: About | str, at: float) -> tuple[About | str, datetime]:
 def _ask(name: str, interpreter: str) -> tuple[About | str, float]:
     found: About | str
     try:
-        found = canary.about(interpreter)
+        found = ytdlp_selftest.about(interpreter)
     except CanaryError as error:
         found = str(error)
     answer = found, time.time()
@@ -201,7 +201,7 @@ def findings(about: About | str, today: date, *, lost: bool = False) -> list[Fin
 def age(version: str, today: date) -> int | None:
     """Days since it was released: its version is that date."""
     try:
-        return (today - date(*tool.numbers(version)[:3])).days
+        return (today - date(*ytdlp_versions.numbers(version)[:3])).days
     except (TypeError, ValueError):
         return None
 
@@ -226,7 +226,7 @@ def _of_runtime(runtime: str) -> Finding:
             "it, and deploy's systemd units, which let it run."
         )
         return Finding("JavaScript", State.FAILING, "none", sentence)
-    version = tool.numbers(runtime.rpartition(" ")[2])
+    version = ytdlp_versions.numbers(runtime.rpartition(" ")[2])
     if version < LEAST_DENO:
         least = ".".join(map(str, LEAST_DENO))
         sentence = f"yt-dlp needs deno {least} or newer: {_UPDATE}."

@@ -22,13 +22,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, F, QuerySet
 from django.utils import timezone
 
-from media_library import announce
+from media_library import events
 from media_library.downloads.errors import Verdict
 from media_library.downloads.options import Options, Sound
 from media_library.models import DownloadBatch, DownloadJob, DownloadSchedule, SitePause
-from streamsite.address import without_secrets
-from streamsite.enqueue import enqueue
-from streamsite.models import ApiKey
+from streamsite.api.models import ApiKey
+from streamsite.processes.task_queue import enqueue
+from streamsite.security.urls import without_secrets
 
 Status = DownloadJob.Status
 
@@ -385,7 +385,7 @@ def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[
         said["fault"] = f"{why.sentence} {given_up_sentence(job.attempts)}"
     with transaction.atomic():
         if mine(job).update(**released(status=Status.FAILED, ended_at=now, **said)):
-            announce.download(job.pk)
+            events.download(job.pk)
 
 
 def folder_of(job: DownloadJob) -> Path:

@@ -142,8 +142,8 @@ RETRIES: Final = 5
 FRAGMENT_RETRIES: Final = 10
 #: Fragments fetched at once.
 AT_ONCE: Final = 4
-#: What FFmpeg may open of what was downloaded: see media_library.ffmpeg. ffmetadata holds the
-#: chapters, which yt-dlp writes itself.
+#: What FFmpeg may open of what was downloaded: see media_library.ffmpeg.runner. ffmetadata
+#: holds the chapters, which yt-dlp writes itself.
 _OPENED: Final = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,mxf,asf,ogg,aac,mp3,"
 )

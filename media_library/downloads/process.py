@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 import psutil
 
-from streamsite.priority import session_steps_back
+from streamsite.processes.priority import session_steps_back
 
 RUNNER: Final = Path(__file__).with_name("runner.py")
 #: Seconds between SIGINT and SIGKILL. The runner itself takes less than one.

@@ -24,7 +24,8 @@ from secrets import token_urlsafe
 from typing import Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
-from streamsite.addresses import (
+from streamsite.security.secret import Secret
+from streamsite.security.ssrf import (
     NotFoundError,
     RefusedError,
     Rules,
@@ -32,7 +33,6 @@ from streamsite.addresses import (
     judged,
     resolve,
 )
-from streamsite.secret import Secret
 
 #: Seconds to connect, and without a byte either way until a connection is given up.
 CONNECT: Final = 15.0

@@ -13,11 +13,11 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
-from media_library import announce
-from media_library.downloads import jobs, storing
+from media_library import events
+from media_library.downloads import importer, jobs
 from media_library.downloads.errors import Code, verdict
+from media_library.downloads.metadata import LOOK
 from media_library.downloads.options import COOKIES
-from media_library.downloads.preview import LOOK
 from media_library.downloads.process import sweep
 from media_library.models import DownloadJob
 
@@ -53,7 +53,7 @@ def recover(now: datetime) -> tuple[int, int]:
             # A copy for a process that is no more.
             (folder / COOKIES).unlink(missing_ok=True)
         if job.cancel_asked:
-            storing.forget(job)
+            importer.forget(job)
             jobs.mine(job).update(
                 **jobs.released(status=Status.CANCELLED, ended_at=now, key="")
             )
@@ -73,7 +73,7 @@ def recover(now: datetime) -> tuple[int, int]:
                 )
             )
             if ours:
-                announce.download(job.pk)
+                events.download(job.pk)
         gone += ours
     return gone, left
 

@@ -157,7 +157,7 @@ def _told(error: BaseException, log: Log) -> dict[str, Any]:
 
 def _run(job: Mapping[str, Any], tell: Teller, log: Log) -> None:
     # Not before: what it takes counts against the limits, and a signal ends it.
-    spec = spec_from_file_location("fetch", Path(__file__).with_name("fetch.py"))
+    spec = spec_from_file_location("fetch", Path(__file__).with_name("runner_ytdlp.py"))
     assert spec is not None  # noqa: S101 - for the type checker
     assert spec.loader is not None  # noqa: S101
     fetch = module_from_spec(spec)

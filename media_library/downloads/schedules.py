@@ -9,11 +9,11 @@ from typing import Final
 
 from django.db.models import F
 
-from media_library.downloads import jobs, preview
+from media_library.downloads import jobs, metadata
 from media_library.downloads.errors import GivenUpError
 from media_library.downloads.jobs import Order, OrderError
+from media_library.downloads.metadata import BusyError
 from media_library.downloads.options import Options
-from media_library.downloads.preview import BusyError
 from media_library.models import DownloadJob, DownloadSchedule
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def look(schedule: DownloadSchedule, now: datetime) -> str:
     """Order what is new at its address; returns what came of it, in words."""
     rows = DownloadSchedule.objects.filter(pk=schedule.pk)
     try:
-        found = preview.look(schedule.url, cap=schedule.cap, any_site=schedule.any_site)
+        found = metadata.look(schedule.url, cap=schedule.cap, any_site=schedule.any_site)
         pages = [each["page"] for each in found["entries"] if each["page"]]
         new = _new(schedule, pages if found["playlist"] else [schedule.url])
         refused = _ordered(schedule, new)

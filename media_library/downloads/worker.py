@@ -11,8 +11,8 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from media_library import announce
-from media_library.downloads import jobs, room, storing
+from media_library import events
+from media_library.downloads import importer, jobs, quota
 from media_library.downloads.attempt import Attempt, DuplicateError, Patience
 from media_library.downloads.errors import (
     CancelledError,
@@ -24,8 +24,8 @@ from media_library.downloads.errors import (
     verdict,
 )
 from media_library.downloads.process import RunnerError
+from media_library.jobs.shutdown import given_back
 from media_library.models import DownloadJob
-from media_library.stopping import given_back
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def _work(job: DownloadJob, patience: Patience) -> str:
     task = Attempt(job, patience)
     try:
         task.download()
-        item = storing.store(job, task.outcome, task.told)
+        item = importer.store(job, task.outcome, task.told)
     except CancelledError:
         return _cancelled(job)
     except ClaimLostError:
@@ -54,7 +54,7 @@ def _work(job: DownloadJob, patience: Patience) -> str:
         return _failed(job, error.why, task)
     except (OSError, RunnerError) as error:
         logger.warning("download %s: %s", job.pk, error)
-        code = Code.DISK if getattr(error, "errno", 0) in room.FULL else Code.INTERNAL
+        code = Code.DISK if getattr(error, "errno", 0) in quota.FULL else Code.INTERNAL
         return _failed(job, verdict(code, plain(str(error))), task)
     except (OperationalError, InterfaceError):
         # Nothing can be written: the job is given to another when the database is back.
@@ -76,7 +76,7 @@ def _cancelled(job: DownloadJob) -> str:
     # The row last: whoever reads that it is cancelled finds nothing of it.
     shutil.rmtree(jobs.folder_of(job), ignore_errors=True)
     job.refresh_from_db()
-    storing.forget(job)
+    importer.forget(job)
     jobs.mine(job).update(
         **jobs.released(status=Status.CANCELLED, ended_at=timezone.now(), percent=0, key="")
     )
@@ -114,7 +114,7 @@ def _duplicate(job: DownloadJob, found: DuplicateError) -> str:
             )
         )
         if ours:
-            announce.download(job.pk)
+            events.download(job.pk)
     return "Done: it was in the library already."
 
 

@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import streamsite.fields
+import streamsite.security.fields
 from django.db import migrations, models
 
 
@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('domain', models.CharField(help_text='Such as youtube.com; its subdomains too.', max_length=253, unique=True)),
-                ('text', streamsite.fields.SecretField(help_text="As a browser's add-on exports them (Netscape's cookies.txt). Better an account of its own than yours: sites close accounts that download much.", verbose_name='cookies')),
+                ('text', streamsite.security.fields.SecretField(help_text="As a browser's add-on exports them (Netscape's cookies.txt). Better an account of its own than yours: sites close accounts that download much.", verbose_name='cookies')),
                 ('set_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('used_at', models.DateTimeField(blank=True, editable=False, null=True)),
             ],

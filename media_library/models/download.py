@@ -9,10 +9,10 @@ from django.db.models import Q
 from django.utils import timezone
 
 from media_library.models.item import MediaItem
-from streamsite.address import without_secrets
-from streamsite.fields import SecretField
-from streamsite.secret import Unreadable
-from streamsite.text import OneLineText
+from streamsite.security.fields import SecretField
+from streamsite.security.secret import Unreadable
+from streamsite.security.text import OneLineText
+from streamsite.security.urls import without_secrets
 
 
 class DownloadBatch(models.Model):

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from media_library.catalogue import title_of
-from media_library.probe import Probe
-from streamsite.text import OneLineText
+from media_library.ffmpeg.probe import Probe
+from media_library.sync.diff import title_of
+from streamsite.security.text import OneLineText
 
 
 class KeyField(models.CharField):  # type: ignore[type-arg]

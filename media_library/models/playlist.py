@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.db import models
 
 from media_library.models.item import MediaItem
-from streamsite.text import OneLineText
+from streamsite.security.text import OneLineText
 
 
 class Playlist(OneLineText):

@@ -5,7 +5,6 @@ Nothing else in the project opens a bucket or joins a key to a folder.
 
 from __future__ import annotations
 
-from media_library.catalogue import Listed
 from media_library.storage.backends import (
     BRISK,
     LONGEST_URL_LIFE,
@@ -15,16 +14,7 @@ from media_library.storage.backends import (
     FolderStorage,
     open_storage,
 )
-from media_library.storage.door import (
-    Facts,
-    delete,
-    download,
-    exists,
-    facts,
-    locate,
-    read,
-    upload,
-)
+from media_library.storage.connection_test import Examined, examine, holds_nothing, unreachable
 from media_library.storage.errors import (
     ChangedError,
     NotInStorageError,
@@ -33,7 +23,7 @@ from media_library.storage.errors import (
     WrongKeyError,
     sentence,
 )
-from media_library.storage.listed import RESERVED, listing
+from media_library.storage.list_objects import RESERVED, listing
 from media_library.storage.multipart import (
     MultipartUpload,
     abort_stale_uploads,
@@ -44,7 +34,17 @@ from media_library.storage.multipart import (
     part_url,
     store_part,
 )
-from media_library.storage.trial import Examined, examine, holds_nothing, unreachable
+from media_library.storage.objects import (
+    Facts,
+    delete,
+    download,
+    exists,
+    facts,
+    locate,
+    read,
+    upload,
+)
+from media_library.sync.diff import Listed
 
 __all__ = [
     "BRISK",

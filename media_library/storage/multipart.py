@@ -29,7 +29,6 @@ from media_library.storage.backends import (
     is_local,
     made_in_folder,
 )
-from media_library.storage.door import Facts, content_type, facts, signed
 from media_library.storage.errors import (
     NotInStorageError,
     StorageError,
@@ -39,8 +38,9 @@ from media_library.storage.errors import (
     code_of,
     told,
 )
-from media_library.storage.listed import UPLOADS
-from streamsite.secret import Secret
+from media_library.storage.list_objects import UPLOADS
+from media_library.storage.objects import Facts, content_type, facts, signed
+from streamsite.security.secret import Secret
 
 MEBIBYTE: Final = 1024 * 1024
 #: Bytes: S3 wants 5 MiB at least; a larger part is one request the less.

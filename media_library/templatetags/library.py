@@ -6,15 +6,16 @@ from typing import Any
 
 from django import template
 
-from media_library import browse, words
+from media_library import formatting
 from media_library.models import MediaItem, SyncRun
+from media_library.search import listing
 
 register = template.Library()
 
-register.filter("length_of", words.length)
-register.filter("size_of", words.size)
-register.filter("house_of", words.house)
-register.filter("length_in", words.copy_length)
+register.filter("length_of", formatting.length)
+register.filter("size_of", formatting.size)
+register.filter("house_of", formatting.house)
+register.filter("length_in", formatting.copy_length)
 
 
 @register.filter
@@ -35,14 +36,14 @@ def figures(names: str, run: SyncRun | None) -> list[tuple[str, str, object]]:
     """Of each figure its name, its name in words, and what it was."""
     # What a template misses arrives as an empty string.
     return [
-        (name, name.replace("_", " "), getattr(run, name) if run else words.NOTHING)
+        (name, name.replace("_", " "), getattr(run, name) if run else formatting.NOTHING)
         for name in names.split()
     ]
 
 
 @register.simple_tag
 def length_choices() -> list[tuple[str, str]]:
-    return [(value, said) for value, said, *_ in browse.LENGTHS]
+    return [(value, said) for value, said, *_ in listing.LENGTHS]
 
 
 @register.simple_tag

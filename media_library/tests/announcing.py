@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from media_library.downloads import tool
+from media_library.downloads import ytdlp_versions
 
 #: As YouTube does it: an error, and beside it the moment when it begins.
 _EXTRACTOR = """
@@ -55,4 +55,4 @@ def use() -> None:
     (packages / "announcing.pth").write_text(
         f"{sysconfig.get_path('purelib')}\nimport announcing\n"
     )
-    tool._write(tool.Choice(folder.name, "", untouched=False))
+    ytdlp_versions._write(ytdlp_versions.Choice(folder.name, "", untouched=False))

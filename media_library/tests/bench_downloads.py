@@ -20,7 +20,7 @@ from media_library.models import DownloadJob
 from media_library.tests import web as sites
 from media_library.tests.downloading import Cluster
 from media_library.tests.web import Web, web_site
-from streamsite.addresses import networks
+from streamsite.security.ssrf import networks
 from streamsite.tests.waiting import until
 
 pytestmark = [

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from itertools import dropwhile
 from typing import Final
 
-from media_library.catalogue import Listed
+from media_library.sync.diff import Listed
 
 OBJECTS: Final = 1_000_000
 #: Objects a second and MB of memory, as issue 3 asks.
@@ -66,16 +66,16 @@ def run_pass(count: int, *, scattered: bool = False) -> dict[str, float]:
     import django  # noqa: PLC0415 - only a pass needs it, and the memory it takes
 
     django.setup()
-    from media_library import sync, sync_rows  # noqa: PLC0415
+    from media_library.sync import rows, runner  # noqa: PLC0415
 
     began, at_work = time.monotonic(), time.process_time()
-    worker = sync.Worker(
-        sync.prepare(by="bench").pk,
+    worker = runner.Worker(
+        runner.prepare(by="bench").pk,
         lambda after: dropwhile(
             lambda each: each.key <= after, objects(count, scattered=scattered)
         ),
     )
-    with sync_rows.many_writes():
+    with rows.many_writes():
         worker.work()
     seconds = time.monotonic() - began
     worker.run.refresh_from_db()

@@ -14,14 +14,14 @@ from pytest_django import Settings
 
 from media_library.tests import web as sites
 from media_library.tests.web import Web, web_site
-from streamsite.addresses import networks
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
+from streamsite.security.ssrf import networks
 
 
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that a test has just written count as whole."""
-    monkeypatch.setattr("media_library.storage.listed.SETTLED_AFTER_S", 0.0)
+    monkeypatch.setattr("media_library.storage.list_objects.SETTLED_AFTER_S", 0.0)
 
 
 @pytest.fixture

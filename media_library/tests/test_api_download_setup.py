@@ -9,10 +9,10 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from media_library.downloads import tool
+from media_library.downloads import ytdlp_versions
 from media_library.models import DownloadJob, DownloadSchedule, SiteCookies
-from streamsite.levels import Level
-from streamsite.models import KeyChange
+from streamsite.api.models import KeyChange
+from streamsite.api.permissions import Level
 from streamsite.tests.asking import Ask, asking
 
 pytestmark = pytest.mark.django_db
@@ -97,7 +97,7 @@ def test_the_tool_is_updated_and_left_again(ask: Ask, monkeypatch: pytest.Monkey
         ordered.append("update")
         return True
 
-    monkeypatch.setattr(tool, "order", order)
+    monkeypatch.setattr(ytdlp_versions, "order", order)
     assert ask("POST", "downloads/update")[0] == 202
     assert ordered == ["update"]
     status, refused = ask("POST", "downloads/roll-back")

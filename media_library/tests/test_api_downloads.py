@@ -11,14 +11,14 @@ from django.test import Client
 from django.utils import timezone
 
 from media_library import storage
-from media_library.downloads import jobs, room
+from media_library.downloads import jobs, quota
 from media_library.downloads.errors import Code, GivenUpError
 from media_library.models import DownloadJob
+from media_library.realtime import snapshots
 from media_library.tests.rows import user
-from media_library.topics import snapshots
-from streamsite import keys
-from streamsite.levels import Level
-from streamsite.models import ApiKey
+from streamsite.api import keys
+from streamsite.api.models import ApiKey
+from streamsite.api.permissions import Level
 
 pytestmark = pytest.mark.django_db
 Status = DownloadJob.Status
@@ -180,7 +180,7 @@ def test_a_key_has_so_many_bytes_a_day() -> None:
     client, _ = program(bytes_per_day=1000)
     post(client, "download", FILM)
     job = DownloadJob.objects.get()
-    room.demand(job)
+    quota.demand(job)
     for hours, fits in ((25, True), (23, False)):
         ended = timezone.now() - timedelta(hours=hours)
         DownloadJob.objects.create(
@@ -193,10 +193,10 @@ def test_a_key_has_so_many_bytes_a_day() -> None:
             ended_at=ended,
         )
         if fits:
-            room.demand(job)
+            quota.demand(job)
             continue
         with pytest.raises(GivenUpError) as refusal:
-            room.demand(job)
+            quota.demand(job)
         assert refusal.value.why.code == Code.QUOTA
 
 

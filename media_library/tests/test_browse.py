@@ -7,19 +7,19 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from media_library import browse
 from media_library.models import MediaItem, Tag
+from media_library.search import listing
 from media_library.tests.rows import item
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
-def titles(items: browse.Items) -> list[str]:
+def titles(items: listing.Items) -> list[str]:
     return [found.title for found in items.order_by("title")]
 
 
 @pytest.fixture
-def library() -> browse.Items:
+def library() -> listing.Items:
     now = timezone.now()
     item("A", status="new", duration_seconds=None, audio_codec="")
     item("B", status="fault", fault="It is broken.", duration_seconds=30, age_rating=16)
@@ -29,34 +29,34 @@ def library() -> browse.Items:
     return MediaItem.objects.all()
 
 
-def test_the_filters(library: browse.Items) -> None:
+def test_the_filters(library: listing.Items) -> None:
     now = timezone.now()
-    assert titles(browse.with_status(library, "fault")) == ["B"]
-    assert titles(browse.rated(library, 0)) == ["D"]
-    assert titles(browse.rated(library, None)) == ["A", "C"]
-    assert titles(browse.within_days(library, "1", now)) == ["B", "C", "D"]
-    assert titles(browse.within_days(library, "7", now)) == ["A", "B", "C", "D"]
-    assert titles(browse.lasting(library, 600, 7200)) == ["C"]
-    assert titles(browse.lasting(library, 7200, None)) == ["D"]
-    assert titles(browse.with_sound(library, sound=False)) == ["C"]
-    assert titles(browse.with_sound(library, sound=True)) == ["B", "D"]
-    both = browse.lasting(browse.with_status(library, "ready"), None, 3600)
+    assert titles(listing.with_status(library, "fault")) == ["B"]
+    assert titles(listing.rated(library, 0)) == ["D"]
+    assert titles(listing.rated(library, None)) == ["A", "C"]
+    assert titles(listing.within_days(library, "1", now)) == ["B", "C", "D"]
+    assert titles(listing.within_days(library, "7", now)) == ["A", "B", "C", "D"]
+    assert titles(listing.lasting(library, 600, 7200)) == ["C"]
+    assert titles(listing.lasting(library, 7200, None)) == ["D"]
+    assert titles(listing.with_sound(library, sound=False)) == ["C"]
+    assert titles(listing.with_sound(library, sound=True)) == ["B", "D"]
+    both = listing.lasting(listing.with_status(library, "ready"), None, 3600)
     assert titles(both) == ["C"]
 
 
 @pytest.mark.parametrize("few", [0, 50_000])
 def test_folders_and_tags_whether_few_match_or_many(
-    library: browse.Items, monkeypatch: pytest.MonkeyPatch, few: int
+    library: listing.Items, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
-    monkeypatch.setattr(browse, "FEW", few)
+    monkeypatch.setattr(listing, "FEW", few)
     item("E", key="shows.mp4")
     item("F", key="shows0/f.mp4")
     tag = Tag.objects.create(name="night")
     tag.items.set(MediaItem.objects.filter(title__in=["B", "C"]))
-    assert titles(browse.in_folder(library, "shows/")) == ["A", "B", "C"]
-    assert titles(browse.tagged(library, "night")) == ["B", "C"]
-    assert titles(browse.not_tagged(library, "night")) == ["A", "D", "E", "F"]
-    assert titles(browse.tagged(browse.with_status(library, "fault"), "night")) == ["B"]
+    assert titles(listing.in_folder(library, "shows/")) == ["A", "B", "C"]
+    assert titles(listing.tagged(library, "night")) == ["B", "C"]
+    assert titles(listing.not_tagged(library, "night")) == ["A", "D", "E", "F"]
+    assert titles(listing.tagged(listing.with_status(library, "fault"), "night")) == ["B"]
 
 
 def keys(*names: str) -> None:
@@ -67,30 +67,30 @@ def test_folders_are_found_between_files() -> None:
     keys(
         "a/1.mp4", "a/2.mp4", "a b/1.mp4", "b.mp4", "b/c/d.mp4", "b/c/e.mp4", "b/f.mp4", "z.mp4"
     )
-    assert browse.folders("") == (["a b", "a", "b"], False)
-    assert browse.folders("b/") == (["c"], False)
-    assert browse.folders("b/c/") == ([], False)
-    assert browse.folders("none/") == ([], False)
+    assert listing.folders("") == (["a b", "a", "b"], False)
+    assert listing.folders("b/") == (["c"], False)
+    assert listing.folders("b/c/") == ([], False)
+    assert listing.folders("none/") == ([], False)
 
 
 def test_many_files_hide_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(browse, "STRIDE", 10)
+    monkeypatch.setattr(listing, "STRIDE", 10)
     keys(*(f"m{n:03}.mp4" for n in range(45)), "m020/x.mp4", "n/x.mp4")
-    assert browse.folders("") == (["m020", "n"], False)
+    assert listing.folders("") == (["m020", "n"], False)
 
 
 def test_the_search_for_folders_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     keys(*(f"{n:03}/a.mp4" for n in range(6)), *(f"{n:03}.mp4" for n in range(100, 150)))
-    monkeypatch.setattr(browse, "FOLDERS", 4)
-    assert browse.folders("") == (["000", "001", "002", "003"], True)
-    monkeypatch.setattr(browse, "FOLDERS", 100)
-    monkeypatch.setattr(browse, "STRIDE", 10)
-    monkeypatch.setattr(browse, "LOOKED_AT", 30)
-    assert browse.folders("") == ([f"{n:03}" for n in range(6)], True)
+    monkeypatch.setattr(listing, "FOLDERS", 4)
+    assert listing.folders("") == (["000", "001", "002", "003"], True)
+    monkeypatch.setattr(listing, "FOLDERS", 100)
+    monkeypatch.setattr(listing, "STRIDE", 10)
+    monkeypatch.setattr(listing, "LOOKED_AT", 30)
+    assert listing.folders("") == ([f"{n:03}" for n in range(6)], True)
 
 
 def test_pages_in_order_without_who_is_gone() -> None:
     a, b, c = item("A"), item("B"), item("C")
     b_pk = b.pk
     b.delete()
-    assert [found.title for found in browse.rows([c.pk, b_pk, a.pk], "title")] == ["C", "A"]
+    assert [found.title for found in listing.rows([c.pk, b_pk, a.pk], "title")] == ["C", "A"]

@@ -15,9 +15,9 @@ from unittest.mock import Mock
 import pytest
 from pytest_django import Settings
 
-from media_library import cache, storage
-from media_library.cache import KNOWN, LOOK, LOOK_AGAIN, ReadAhead, Wanted
-from media_library.storage import backends
+from media_library import storage
+from media_library.storage import backends, read_ahead
+from media_library.storage.read_ahead import KNOWN, LOOK, LOOK_AGAIN, ReadAhead, Wanted
 
 A, B, C = (Wanted(f"{name}.mp4", "1") for name in "abc")
 SIZE = 1000
@@ -106,7 +106,7 @@ def test_what_is_on_air_is_never_removed(ahead: ReadAhead) -> None:
 def test_the_folder_stays_within_the_limit_at_every_moment(
     ahead: ReadAhead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "PIECE", 300)
+    monkeypatch.setattr(read_ahead, "PIECE", 300)
     for wanted in ([A, B, C], [C, B, A], [B], [C, A]):
         ahead.want(wanted)
         for _ in range(20):
@@ -128,7 +128,7 @@ def test_a_file_larger_than_the_limit_holds_up_nothing(
 def test_a_fetch_is_gone_on_with_after_a_crash(
     ahead: ReadAhead, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    monkeypatch.setattr(cache, "PIECE", 300)
+    monkeypatch.setattr(read_ahead, "PIECE", 300)
     ahead.want([A])
     work(ahead, 2)
     (part,) = ahead.folder.iterdir()
@@ -155,14 +155,14 @@ def test_a_fetch_is_gone_on_with_after_a_crash(
 def test_two_contents_are_never_mixed(
     ahead: ReadAhead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    monkeypatch.setattr(cache, "PIECE", 300)
+    monkeypatch.setattr(read_ahead, "PIECE", 300)
     ahead.want([A])
     work(ahead, 2)
     put(tmp_path, A.key, b"other" * (SIZE // 5))
     work(ahead, 2)
     # Seen to be another one: left alone for a while, then fetched from its beginning.
     assert ahead.find(A) is None
-    clock.now += cache.REFUSED
+    clock.now += read_ahead.REFUSED
     work(ahead, 6)
     path = ahead.find(A)
     assert path is not None
@@ -248,7 +248,7 @@ def test_the_storage_is_known_to_be_away_and_to_be_back(
 def test_a_storage_that_goes_away_in_the_middle_of_a_fetch_is_noticed(
     ahead: ReadAhead, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "PIECE", 300)
+    monkeypatch.setattr(read_ahead, "PIECE", 300)
     ahead.want([A])
     work(ahead, 2)
     settings.STORAGE_BUCKET = "gone"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media_library.catalogue import (
+from media_library.sync.diff import (
     GROWING,
     Listed,
     Row,

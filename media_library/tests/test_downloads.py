@@ -14,7 +14,7 @@ from django_q.models import OrmQ
 from pytest_django import Settings
 
 from media_library import storage
-from media_library.downloads import attempt, jobs, options, preview
+from media_library.downloads import attempt, jobs, metadata, options
 from media_library.downloads.cookies import HEAD
 from media_library.downloads.errors import GivenUpError
 from media_library.downloads.jobs import Order
@@ -24,7 +24,7 @@ from media_library.models import DownloadJob, MediaItem, SiteCookies, SitePause
 from media_library.tests import web as sites
 from media_library.tests.downloading import ADMIN, files_of, order, worked
 from media_library.tests.web import Web
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 pytestmark = [
     pytest.mark.slow,
@@ -179,7 +179,7 @@ def test_one_that_stalls_for_ever_is_given_up_and_its_part_file_kept(
 def test_a_disk_that_is_full_is_told_before_the_start(
     folder: Path, site: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("media_library.downloads.room.FLOOR", 10**18)
+    monkeypatch.setattr("media_library.downloads.quota.FLOOR", 10**18)
     job = worked(order(site.url("film.mp4")))
     assert (job.status, job.code) == (Status.QUEUED, "disk")
     assert not site.asked
@@ -234,7 +234,7 @@ def test_cookies_that_cant_be_decrypted_fail_their_job_alone(
     assert job.fault.startswith("The stored cookies of 127.0.0.1 can't be decrypted: put the")
     assert files_of(job) == []
     with pytest.raises(GivenUpError, match="can't be decrypted"):
-        preview.look(site.url("film.mp4"), any_site=True)
+        metadata.look(site.url("film.mp4"), any_site=True)
     assert site.asked == []
     # Pasted again, they serve.
     SiteCookies.objects.update(text=Secret(text))

@@ -13,7 +13,7 @@ from django.utils import timezone
 from pytest_django import Settings
 from yt_dlp.extractor.common import InfoExtractor
 
-from media_library.downloads import attempt, fetch, jobs, worker
+from media_library.downloads import attempt, jobs, runner_ytdlp, worker
 from media_library.downloads.errors import UPCOMING, Code, planned
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import Options, Place, look_parameters, parameters
@@ -21,7 +21,7 @@ from media_library.models import DownloadJob
 from media_library.tests import announcing
 from media_library.tests import web as sites
 from media_library.tests.web import Web, web_site
-from streamsite.addresses import networks
+from streamsite.security.ssrf import networks
 
 Status = DownloadJob.Status
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -112,7 +112,7 @@ class AnnouncedIE(InfoExtractor):  # type: ignore[misc]
 def test_yt_dlp_tells_when_it_begins(
     number: int, begins: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Knowing(fetch.Bounded):
+    class Knowing(runner_ytdlp.Bounded):
         def __init__(self, parameters: dict[str, Any]) -> None:
             super().__init__(parameters)
             known = dict(self._ies)
@@ -121,15 +121,15 @@ def test_yt_dlp_tells_when_it_begins(
             self.add_info_extractor(AnnouncedIE())
             self._ies.update(known)
 
-    monkeypatch.setattr(fetch, "Bounded", Knowing)
+    monkeypatch.setattr(runner_ytdlp, "Bounded", Knowing)
     job = {
         "url": f"http://announced.example/{number}",
         "most_bytes": 0,
         "protocols": (),
         "upcoming": UPCOMING,
     }
-    with pytest.raises(fetch.Stop, match="Premieres in 5 hours") as stopped:
-        fetch._film(job, {"quiet": True, "logger": _Silent()}, lambda *_, **__: None)
+    with pytest.raises(runner_ytdlp.Stop, match="Premieres in 5 hours") as stopped:
+        runner_ytdlp._film(job, {"quiet": True, "logger": _Silent()}, lambda *_, **__: None)
     assert (stopped.value.code_of_ours, stopped.value.begins) == ("not_yet_live", begins)
 
 
@@ -207,7 +207,7 @@ class NestedIE(InfoExtractor):  # type: ignore[misc]
 
 @pytest.fixture
 def nested(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Knowing(fetch.Bounded):
+    class Knowing(runner_ytdlp.Bounded):
         def __init__(self, parameters: dict[str, Any]) -> None:
             super().__init__(parameters)
             self._ies.clear()
@@ -215,7 +215,7 @@ def nested(monkeypatch: pytest.MonkeyPatch) -> None:
             self._ies["YoutubeTab"] = self._ies["Nested"]
             self._ies_instances["YoutubeTab"] = self._ies_instances["Nested"]
 
-    monkeypatch.setattr(fetch, "Bounded", Knowing)
+    monkeypatch.setattr(runner_ytdlp, "Bounded", Knowing)
 
 
 @pytest.mark.parametrize(("cap", "titles"), [(3, 3), (50, 4)])
@@ -225,7 +225,9 @@ def test_a_channel_is_looked_at_through_its_lists(cap: int, titles: int) -> None
     job = {"mode": "look", "url": "http://nested.example/channel", "cap": cap}
     parameters = look_parameters(Place("/nowhere", "", ""), cap=cap)
     parameters |= {"cookiefile": None, "ffmpeg_location": None}
-    fetch.run(job | {"parameters": parameters}, lambda _, **said: told.update(said), _Silent())
+    runner_ytdlp.run(
+        job | {"parameters": parameters}, lambda _, **said: told.update(said), _Silent()
+    )
     assert told["playlist"]
     found = [each["title"] for each in told["entries"]]
     assert found == ["videos 0", "videos 1", "shorts 0", "shorts 1"][:titles]
@@ -238,16 +240,18 @@ def test_nothing_of_a_list_is_fetched_behind_an_address_that_leads_to_it() -> No
     job = {"url": "http://nested.example/short", "most_bytes": 0, "protocols": ()}
     made = parameters(Options(), Place("/nowhere", "", ""))
     base = {"logger": _Silent(), **made, "ffmpeg_location": None}
-    with pytest.raises(fetch.Stop) as stopped:
-        fetch._film(job | {"upcoming": UPCOMING}, base, lambda kind, **_: said.append(kind))
+    with pytest.raises(runner_ytdlp.Stop) as stopped:
+        runner_ytdlp._film(
+            job | {"upcoming": UPCOMING}, base, lambda kind, **_: said.append(kind)
+        )
     assert stopped.value.code_of_ours == "playlist"
     # No video of it was even looked at.
     assert said == []
 
 
 def test_one_that_has_formats_already_is_announced_still() -> None:
-    gate = fetch.GatePP((), lambda *_, **__: None)
-    with pytest.raises(fetch.Stop) as stopped:
+    gate = runner_ytdlp.GatePP((), lambda *_, **__: None)
+    with pytest.raises(runner_ytdlp.Stop) as stopped:
         gate.run({"live_status": "is_upcoming", "release_timestamp": 5, "formats": [{}]})
     assert (stopped.value.code_of_ours, stopped.value.begins) == ("not_yet_live", 5)
 

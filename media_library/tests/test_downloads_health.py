@@ -19,15 +19,15 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from media_library.downloads import canary, health, jobs, tool
-from media_library.downloads.canary import About, CanaryError
+from media_library.downloads import health, jobs, ytdlp_selftest, ytdlp_versions
 from media_library.downloads.health import State
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import Options
+from media_library.downloads.ytdlp_selftest import About, CanaryError
 from media_library.models import DownloadJob, SiteCookies, SitePause
 from media_library.tests import rows
-from streamsite import keys
-from streamsite.levels import Level
+from streamsite.api import keys
+from streamsite.api.permissions import Level
 from streamsite.tests.waiting import until
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -222,17 +222,17 @@ def test_going_back_by_the_button() -> None:
     answer = client.post(PAGE, {"order": "rollback"}, follow=True)
     assert "there is nothing to go back to" in answer.content.decode()
     # One whose interpreter is gone: streamsite's own is what was before it.
-    tool._write(tool.Choice("20260901T120000-aa", "", untouched=False))
+    ytdlp_versions._write(ytdlp_versions.Choice("20260901T120000-aa", "", untouched=False))
     answer = client.post(reverse("media-download-tool"), {"order": "rollback"}, follow=True)
     assert f"yt-dlp {yt_dlp.version.__version__} is used from now on." in (
         answer.content.decode()
     )
-    assert tool.chosen().current == ""
+    assert ytdlp_versions.chosen().current == ""
 
 
 @pytest.mark.django_db
 def test_what_cant_be_started_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tool, "python", lambda: str(tmp_path / "gone"))
+    monkeypatch.setattr(ytdlp_versions, "python", lambda: str(tmp_path / "gone"))
     told = health.report(timezone.now())
     assert (told.state, told.version, told.age_days) == (State.FAILING, "", None)
     assert "It did not say what it is" in unescape(viewer().get(PAGE).content.decode())
@@ -252,9 +252,9 @@ def test_an_old_result_says_how_old_it_is(
             raise CanaryError(answer)
         return answer
 
-    monkeypatch.setattr(canary, "about", slow)
+    monkeypatch.setattr(ytdlp_selftest, "about", slow)
     monkeypatch.setattr(health, "PATIENCE", 0)
-    monkeypatch.setattr(tool, "python", lambda: f"/nowhere/{answer}")
+    monkeypatch.setattr(ytdlp_versions, "python", lambda: f"/nowhere/{answer}")
     (found,) = health.report(timezone.now()).findings
     # Nothing is known so far, and nothing is claimed.
     assert (found.state, found.sentence) == (State.UNKNOWN, health.UNANSWERED)

@@ -10,8 +10,8 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from media_library import incoming, storage
-from media_library.downloads import attempt, jobs, recovery, room, storing
+from media_library import storage
+from media_library.downloads import attempt, importer, jobs, quota, recovery
 from media_library.downloads.errors import Code, verdict
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import COOKIES, Container, Options, Subtitles
@@ -19,8 +19,9 @@ from media_library.downloads.process import _storable
 from media_library.models import DownloadJob, MediaItem, SitePause
 from media_library.tests.downloading import ADMIN, order, worked
 from media_library.tests.web import Web
-from streamsite import keys
-from streamsite.levels import Level
+from media_library.uploads import service
+from streamsite.api import keys
+from streamsite.api.permissions import Level
 from streamsite.tests.waiting import until
 
 pytestmark = [
@@ -82,7 +83,7 @@ def test_a_fault_that_nobody_foresaw_ends_the_job(
     def breaks(*_: object) -> None:
         raise KeyError("s3cr3t")
 
-    monkeypatch.setattr(storing, "_extras", breaks)
+    monkeypatch.setattr(importer, "_extras", breaks)
     job = worked(order(site.url("film.mp4")))
     assert (job.status, job.code) == (Status.FAILED, "internal")
     assert job.fault == "Something unexpected went wrong (KeyError): look at the log."
@@ -139,19 +140,19 @@ def test_what_a_dead_process_looked_with_is_removed(settings: Settings, site: We
 def test_what_was_stored_before_a_worker_died_goes_with_a_cancel(
     site: Web, tmp_path: Path
 ) -> None:
-    key = incoming.reserve(["downloads/example-org/a.mp4"])
+    key = service.reserve(["downloads/example-org/a.mp4"])
     (tmp_path / "a.mp4").write_bytes(b"film")
     storage.upload(tmp_path / "a.mp4", key)
     taken(key=key, cancel_asked=True, worker="elsewhere:1:1.00", heard_at=None)
     recovery.recover(timezone.now())
     assert not storage.exists(key)
-    assert incoming.reserve([key]) == key
+    assert service.reserve([key]) == key
 
 
 def test_a_cancel_while_subtitles_are_stored_leaves_nothing(
     site: Web, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = storing._in_three_forms
+    store = importer._in_three_forms
     put: list[Any] = []
 
     def slowly(*args: Any) -> Any:
@@ -162,7 +163,7 @@ def test_a_cancel_while_subtitles_are_stored_leaves_nothing(
         until(lambda: put[0].ended, 10, "its end is heard of")
         yield from store(*args)
 
-    monkeypatch.setattr(storing, "_in_three_forms", slowly)
+    monkeypatch.setattr(importer, "_in_three_forms", slowly)
     job = worked(order(site.url("hls/master.m3u8"), subtitles=Subtitles.MANUAL))
     assert put
     assert (job.status, job.key) == (Status.CANCELLED, "")
@@ -236,7 +237,7 @@ def test_a_by_product_that_nobody_thought_of_is_a_warning(
     def broken(_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("media_library.downloads.captions.unrolled", broken)
+    monkeypatch.setattr("media_library.downloads.subtitles.unrolled", broken)
     job = worked(order(site.url("hls/master.m3u8"), subtitles=Subtitles.MANUAL))
     assert job.status == Status.DONE
     assert "could not be read (ZeroDivisionError)" in job.warnings[0]
@@ -248,7 +249,7 @@ def test_after_an_error_that_nobody_thought_of_nothing_stays(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(storing, "_item", broken)
+    monkeypatch.setattr(importer, "_item", broken)
     job = worked(order(site.url("film.mp4")))
     assert (job.status, job.code) == (Status.FAILED, Code.INTERNAL)
     assert not [each for each in folder.rglob("*") if each.is_file()]
@@ -297,8 +298,8 @@ def test_a_film_that_tells_no_size_ends_where_the_quota_does(
     site: Web, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.DOWNLOAD_QUOTA_GB = 1
-    monkeypatch.setattr(room, "STEP", 100_000)
-    monkeypatch.setattr(room, "SLACK", 10_000)
+    monkeypatch.setattr(quota, "STEP", 100_000)
+    monkeypatch.setattr(quota, "SLACK", 10_000)
     before = worked(order(site.url("film.mp4")))
     DownloadJob.objects.filter(pk=before.pk).update(size_bytes=10**9 - 200_000)
     site.pace = 50_000
@@ -330,7 +331,7 @@ def test_a_disk_that_runs_full_meanwhile_keeps_the_part_file(
         hear(task, message)
         if message["done"] > 100_000:
             # Somebody else has filled it.
-            monkeypatch.setattr(room, "FLOOR", 10**18)
+            monkeypatch.setattr(quota, "FLOOR", 10**18)
 
     monkeypatch.setattr(attempt.Attempt, "_progress", full)
     job = worked(order(site.url("film.mp4")))

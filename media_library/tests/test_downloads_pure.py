@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from media_library.downloads import captions, cookies, options
-from media_library.downloads.captions import Cue, parse, unrolled
+from media_library.downloads import cookies, options, subtitles
 from media_library.downloads.errors import POLICIES, Code, classify, plain, verdict
 from media_library.downloads.options import Options, OptionsError, Place, Quality, Sound
 from media_library.downloads.progress import Pass, Whole, share_of
 from media_library.downloads.proxy import answer, parsed, request
+from media_library.downloads.subtitles import Cue, parse, unrolled
 
 PLACE = Place("/srv/jobs/7", "http://job:s3cr3t@127.0.0.1:9", "/usr/bin/ffmpeg")
 
@@ -224,8 +224,8 @@ def test_what_rolls_is_said_once() -> None:
         ("tom & jerry",),
     ]
     assert (cues[0].start, cues[0].end) == (80, 2389)
-    assert captions.txt(cues) == "hello and welcome to the show tom & jerry\n"
-    assert "tom &amp; jerry" in captions.vtt(cues)
+    assert subtitles.txt(cues) == "hello and welcome to the show tom & jerry\n"
+    assert "tom &amp; jerry" in subtitles.vtt(cues)
 
 
 def test_what_is_said_twice_on_purpose_stays() -> None:
@@ -236,13 +236,13 @@ def test_what_is_said_twice_on_purpose_stays() -> None:
 def test_srt_and_vtt_are_read_alike() -> None:
     srt = "1\r\n00:00:01,5 --> 00:00:02,000\r\n{\\an8}<i>a</i> b\r\n\r\n2\nno times\n"
     assert parse(srt) == [Cue(1500, 2000, ("a b",))]
-    assert captions.srt(parse(srt)) == "1\n00:00:01,500 --> 00:00:02,000\na b\n"
-    assert parse(captions.vtt(parse(srt))) == parse(srt)
+    assert subtitles.srt(parse(srt)) == "1\n00:00:01,500 --> 00:00:02,000\na b\n"
+    assert parse(subtitles.vtt(parse(srt))) == parse(srt)
 
 
 def test_silence_makes_a_paragraph() -> None:
     cues = [Cue(0, 1000, ("a",)), Cue(1000, 2000, ("b",)), Cue(9000, 9500, ("c",))]
-    assert captions.txt(cues) == "a b\nc\n"
+    assert subtitles.txt(cues) == "a b\nc\n"
 
 
 # ---- the proxy's words -----------------------------------------------------------------------

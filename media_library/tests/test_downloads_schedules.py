@@ -18,7 +18,7 @@ from media_library.models import DownloadJob, DownloadSchedule
 from media_library.tests import rows
 from media_library.tests import web as sites
 from media_library.tests.web import Web, web_site
-from streamsite.addresses import networks
+from streamsite.security.ssrf import networks
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

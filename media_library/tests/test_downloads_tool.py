@@ -14,10 +14,10 @@ import yt_dlp
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from media_library import places
-from media_library.downloads import canary, tool
+from media_library.downloads import ytdlp_selftest, ytdlp_versions
 from media_library.downloads.process import Runner, limits
-from media_library.downloads.tool import UpdateError
+from media_library.downloads.ytdlp_versions import UpdateError
+from media_library.jobs import slots
 from media_library.tests.wheels import BROKEN, wheel
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -44,8 +44,8 @@ def environments(home: Path) -> list[str]:
 
 
 def test_streamsites_own_is_asked_what_it_is() -> None:
-    assert tool.python() == sys.executable
-    found = tool.about()
+    assert ytdlp_versions.python() == sys.executable
+    found = ytdlp_versions.about()
     assert found is not None
     assert found.version == OURS
     assert found.python == ".".join(map(str, sys.version_info[:3]))
@@ -62,7 +62,7 @@ def test_a_deno_that_starts_and_runs_nothing_counts_as_none(tmp_path: Path) -> N
     deno = python.with_name("deno")
     deno.write_text('#!/bin/sh\n[ "$1" = --version ] && echo deno 2.9.8 || kill -SYS $$\n')
     deno.chmod(0o755)
-    found = canary.about(str(python))
+    found = ytdlp_selftest.about(str(python))
     assert (found.version, found.runtime) == (OURS, "")
 
 
@@ -73,33 +73,33 @@ def test_a_newer_one_is_used_and_left_again(home: Path, index: Path, tmp_path: P
         {"mode": "look", "folder": str(tmp_path), "limits": limits(0)}, folder=tmp_path
     ) as running:
         began_with = psutil.Process(running.pid).cmdline()[0]
-        said = tool.update(NOW, source=index)
+        said = ytdlp_versions.update(NOW, source=index)
         # A job that runs keeps the environment that it began with.
-        assert began_with == sys.executable != tool.python()
+        assert began_with == sys.executable != ytdlp_versions.python()
     assert said == f"yt-dlp 2099.1.2 is used from now on, instead of {OURS}."
-    found = tool.about()
+    found = ytdlp_versions.about()
     assert found is not None
-    assert (found.version, found.interpreter) == ("2099.1.2", tool.python())
+    assert (found.version, found.interpreter) == ("2099.1.2", ytdlp_versions.python())
     assert found.runtime.startswith("deno "), "streamsite's own serves where it has none"
-    assert tool.chosen().said == said
+    assert ytdlp_versions.chosen().said == said
 
     # Back, and forth again.
-    assert tool.roll_back(NOW) == f"yt-dlp {OURS} is used from now on."
-    assert tool.python() == sys.executable
-    assert tool.roll_back(NOW) == "yt-dlp 2099.1.2 is used from now on."
-    assert tool.python() == found.interpreter
+    assert ytdlp_versions.roll_back(NOW) == f"yt-dlp {OURS} is used from now on."
+    assert ytdlp_versions.python() == sys.executable
+    assert ytdlp_versions.roll_back(NOW) == "yt-dlp 2099.1.2 is used from now on."
+    assert ytdlp_versions.python() == found.interpreter
     # What is there is not installed again.
-    assert tool.update(NOW, source=index) == (
+    assert ytdlp_versions.update(NOW, source=index) == (
         "yt-dlp 2099.1.2 is the newest there is: it stays."
     )
     assert len(environments(home)) == 1
     # By an upgrade of Python it is lost: the next leads back to streamsite's own.
     shutil.rmtree(home / environments(home)[0])
-    assert tool.python() == sys.executable
-    tool.update(NOW, source=index)
-    assert tool.python() != sys.executable
-    tool.roll_back(NOW)
-    assert tool.python() == sys.executable
+    assert ytdlp_versions.python() == sys.executable
+    ytdlp_versions.update(NOW, source=index)
+    assert ytdlp_versions.python() != sys.executable
+    ytdlp_versions.roll_back(NOW)
+    assert ytdlp_versions.python() == sys.executable
 
 
 @pytest.mark.slow
@@ -107,10 +107,10 @@ def test_a_newer_one_is_used_and_left_again(home: Path, index: Path, tmp_path: P
 def test_one_that_fails_its_trial_is_not_used(home: Path, tmp_path: Path) -> None:
     wheel(tmp_path / "index", "2099.2.1", content=BROKEN)
     with pytest.raises(UpdateError, match=r"failed its trial.*: ImportError: made"):
-        tool.update(NOW, source=tmp_path / "index")
-    assert tool.python() == sys.executable
+        ytdlp_versions.update(NOW, source=tmp_path / "index")
+    assert ytdlp_versions.python() == sys.executable
     assert environments(home) == []
-    assert "made for another Python" in tool.chosen().said
+    assert "made for another Python" in ytdlp_versions.chosen().said
 
 
 @pytest.mark.slow
@@ -121,11 +121,11 @@ def test_a_newer_one_that_lacks_what_it_needs_is_no_reason_to_be_silent(
     """An older one is what pip takes then: it must not be called the newest there is."""
     wheel(tmp_path / "index", OURS)
     wheel(tmp_path / "index", "2099.3.1", needs="there-is-no-such-package")
-    said = tool.update(NOW, source=tmp_path / "index")
+    said = ytdlp_versions.update(NOW, source=tmp_path / "index")
     assert said.startswith(
         "yt-dlp 2099.3.1 can't be installed yet, for the package index lacks"
     )
-    assert tool.python() == sys.executable
+    assert ytdlp_versions.python() == sys.executable
     assert environments(home) == []
 
 
@@ -134,21 +134,21 @@ def test_an_index_without_it_changes_nothing(home: Path, tmp_path: Path) -> None
     empty = tmp_path / "index"
     empty.mkdir()
     with pytest.raises(UpdateError, match="can't be fetched: see whether this machine reaches"):
-        tool.update(NOW, source=empty)
+        ytdlp_versions.update(NOW, source=empty)
     assert environments(home) == []
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ffmpeg")
 def test_the_trial_is_a_whole_download() -> None:
-    assert canary.try_out(sys.executable).version == OURS
+    assert ytdlp_selftest.try_out(sys.executable).version == OURS
 
 
 def test_an_interpreter_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(canary.CanaryError, match="can't be started"):
-        canary.about(str(tmp_path / "python"))
-    with pytest.raises(canary.CanaryError, match="ended without a word"):
-        canary.about(shutil.which("false") or "")
+    with pytest.raises(ytdlp_selftest.CanaryError, match="can't be started"):
+        ytdlp_selftest.about(str(tmp_path / "python"))
+    with pytest.raises(ytdlp_selftest.CanaryError, match="ended without a word"):
+        ytdlp_selftest.about(shutil.which("false") or "")
 
 
 def test_nothing_to_go_back_to() -> None:
@@ -157,11 +157,11 @@ def test_nothing_to_go_back_to() -> None:
 
 
 def test_one_update_at_a_time() -> None:
-    with places.place("downloader", 1):
+    with slots.place("downloader", 1):
         with pytest.raises(UpdateError, match="Another update is under way"):
-            tool.update(NOW)
+            ytdlp_versions.update(NOW)
         with pytest.raises(UpdateError, match="Another update is under way"):
-            tool.roll_back(NOW)
+            ytdlp_versions.roll_back(NOW)
 
 
 def environment(home: Path, name: str) -> Path:
@@ -175,25 +175,25 @@ def environment(home: Path, name: str) -> Path:
 
 def choose(home: Path, current: str, previous: str = "") -> None:
     home.mkdir(parents=True, exist_ok=True)
-    tool._write(tool.Choice(current, previous, untouched=False))
+    ytdlp_versions._write(ytdlp_versions.Choice(current, previous, untouched=False))
 
 
 @pytest.mark.parametrize("gone", ["bin/python", f"lib/python3.{sys.version_info.minor}"])
 def test_after_an_upgrade_of_python_streamsites_own_is_used(home: Path, gone: str) -> None:
     folder = environment(home, "one")
     choose(home, "one")
-    assert tool.python() == str(folder / "bin" / "python")
-    assert not tool.lost(tool.chosen())
+    assert ytdlp_versions.python() == str(folder / "bin" / "python")
+    assert not ytdlp_versions.lost(ytdlp_versions.chosen())
     (folder / gone).rename(folder / "elsewhere")
-    assert tool.python() == sys.executable
-    assert tool.lost(tool.chosen())
+    assert ytdlp_versions.python() == sys.executable
+    assert ytdlp_versions.lost(ytdlp_versions.chosen())
 
 
 @pytest.mark.parametrize("written", ["", "{", "[]", '{"other": 1}', "\xff"])
 def test_a_choice_that_cant_be_read_stops_no_download(home: Path, written: str) -> None:
     home.mkdir(parents=True)
     (home / "choice.json").write_text(written, encoding="latin-1")
-    assert tool.python() == sys.executable
+    assert ytdlp_versions.python() == sys.executable
 
 
 def test_what_is_at_work_is_not_removed(home: Path) -> None:
@@ -203,9 +203,9 @@ def test_what_is_at_work_is_not_removed(home: Path) -> None:
     with subprocess.Popen(
         (str(home / "old" / "bin" / "python"), "-c", "input()"), stdin=subprocess.PIPE
     ):
-        tool._tidy()
+        ytdlp_versions._tidy()
         assert environments(home) == ["before", "now", "old"]
-    tool._tidy()
+    ytdlp_versions._tidy()
     assert environments(home) == ["before", "now"]
 
 
@@ -222,10 +222,14 @@ def test_the_command_tells_what_can_be_had(
 
 
 def test_versions_are_compared_as_numbers() -> None:
-    assert tool.numbers("2026.08.19") == tool.numbers("2026.8.19") == (2026, 8, 19)
-    assert tool.numbers("2026.10.1") > tool.numbers("2026.9.30.232323")
+    assert (
+        ytdlp_versions.numbers("2026.08.19")
+        == ytdlp_versions.numbers("2026.8.19")
+        == (2026, 8, 19)
+    )
+    assert ytdlp_versions.numbers("2026.10.1") > ytdlp_versions.numbers("2026.9.30.232323")
 
 
 def test_pip_learns_no_secret() -> None:
     ours = {"SECRET_KEY": "s3cr3t", "PATH": "/bin", "PIP_INDEX_URL": "x", "https_proxy": "y"}
-    assert tool._environment(ours).keys() == ours.keys() - {"SECRET_KEY"}
+    assert ytdlp_versions._environment(ours).keys() == ours.keys() - {"SECRET_KEY"}

@@ -17,17 +17,17 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
-from media_library.downloads import captions, jobs, translating, worker
-from media_library.downloads.captions import Cue
+from media_library.downloads import jobs, subtitles, translation, worker
 from media_library.downloads.jobs import Order, OrderError
 from media_library.downloads.options import Options, Subtitles
-from media_library.downloads.translating import Server, TranslateError, batches, codes
+from media_library.downloads.subtitles import Cue
+from media_library.downloads.translation import Server, TranslateError, batches, codes
 from media_library.models import DownloadJob
 from media_library.tests import rows
 from media_library.tests import web as sites
 from media_library.tests.web import Web, web_site
-from streamsite.addresses import networks
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
+from streamsite.security.ssrf import networks
 
 Status = DownloadJob.Status
 KEY = "the-key-of-the-translator"
@@ -140,8 +140,8 @@ def test_languages_that_it_does_not_have(
 
 
 def test_as_many_at_once_as_a_server_takes() -> None:
-    many = cues(*(str(n) for n in range(translating.MOST * 2 + 1)))
-    assert [len(each) for each in batches(many)] == [translating.MOST, translating.MOST, 1]
+    many = cues(*(str(n) for n in range(translation.MOST * 2 + 1)))
+    assert [len(each) for each in batches(many)] == [translation.MOST, translation.MOST, 1]
     long = cues("a" * 1500, "b" * 1500, "c" * 5000)
     assert [len(each) for each in batches(long)] == [1, 1, 1]
     assert [cue for batch in batches(many) for cue in batch] == many
@@ -162,7 +162,7 @@ def test_a_translation_keeps_its_times(fake: Fake) -> None:
     assert (first.start, first.end, first.lines) == (0, 900, ("de: ONE THING",))
     # Lines as wide as a screen takes.
     assert len(second.lines) == 2
-    assert max(map(len, second.lines)) <= translating.WIDTH
+    assert max(map(len, second.lines)) <= translation.WIDTH
     (asked,) = fake.asked
     assert (asked["source"], asked["target"], asked["format"]) == ("en", "de", "text")
 
@@ -237,7 +237,7 @@ def test_translations_lie_beside_the_originals(folder: Path, site: Web, fake: Fa
     # What people made is not made anew.
     assert "translated_from" not in kept["en", "srt"]
     assert kept["de", "srt"]["key"] == "downloads/127-0-0-1/master.de.srt"
-    made = captions.parse((folder / kept["de", "srt"]["key"]).read_text())
+    made = subtitles.parse((folder / kept["de", "srt"]["key"]).read_text())
     assert [(each.start, *each.lines) for each in made] == [
         (0, "de: ONE THING"),
         (1500, "de: AND ANOTHER"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media_library.exchange import (
+from media_library.playlists.m3u_csv import (
     COLUMNS,
     ExchangeError,
     Row,
@@ -21,7 +21,7 @@ from media_library.exchange import (
     write_csv,
     write_m3u,
 )
-from streamsite.text import one_line
+from streamsite.security.text import one_line
 
 #: All that a column takes: PostgreSQL has no NUL, and half a surrogate is no text.
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from media_library import prepare, storage, tasks
-from media_library.house import House
+from media_library import storage, tasks
+from media_library.conform import conform
+from media_library.conform.conform import EncodingFailedError
+from media_library.ffmpeg.probe import NotMediaError, probe
+from media_library.house_format import House
 from media_library.location import LocalFile
 from media_library.models import MediaItem
-from media_library.prepare import EncodingFailedError
-from media_library.probe import NotMediaError, probe
 from media_library.tests.clips import lavfi, make
 
 HOUSE = House(96, 64, 25, 100_000, 64_000)
@@ -104,9 +105,9 @@ def test_a_list_that_calls_itself_a_film_reads_nothing(
     assert "which only names other files. Convert it to MP4 first" in item.fault
     assert nobody_came(bait)
     with pytest.raises(EncodingFailedError):
-        prepare.conform(
+        conform.conform(
             LocalFile(folder / name), probe(LocalFile(secret)), HOUSE, tmp_path / "c.mp4",
-            tools=prepare.Tools(),
+            tools=conform.Tools(),
         )  # fmt: skip
     assert nobody_came(bait)
 
@@ -239,7 +240,7 @@ def test_preparing_a_file_that_was_cut_ends_and_says_so(
     found = probe(LocalFile(path))
     shortened(path, 0.5)
     with pytest.raises(EncodingFailedError, match="cut off on its way"):
-        prepare.conform(
-            LocalFile(path), found, HOUSE, tmp_path / "copy.mp4", tools=prepare.Tools()
+        conform.conform(
+            LocalFile(path), found, HOUSE, tmp_path / "copy.mp4", tools=conform.Tools()
         )
     assert not (tmp_path / "copy.mp4").exists()

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media_library.house import AAC_FRAME, RATES, SAMPLE_RATE, House, Logo, lacks
-from media_library.probe import Probe
+from media_library.ffmpeg.probe import Probe
+from media_library.house_format import AAC_FRAME, RATES, SAMPLE_RATE, House, Logo, lacks
 
 PLAIN = Probe(
     seconds=Fraction(10),

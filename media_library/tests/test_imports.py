@@ -11,8 +11,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from media_library import imports, storage
-from media_library.exchange import (
+from media_library import storage
+from media_library.models import MediaItem, Playlist, Tag
+from media_library.playlists import importer
+from media_library.playlists.m3u_csv import (
     DEEPEST,
     LARGEST,
     LONGEST_LINE,
@@ -20,7 +22,6 @@ from media_library.exchange import (
     ExchangeError,
     read,
 )
-from media_library.models import MediaItem, Playlist, Tag
 from media_library.storage import Facts, NotInStorageError, StorageError
 from media_library.tests.rows import item, others_may_write
 
@@ -90,7 +91,7 @@ def test_a_storage_that_is_out_of_order_is_asked_once(
 ) -> None:
     item("A")
     monkeypatch.setattr(storage, "facts", facts := failing(error))
-    outcome = imports.run(read(b"#EXTM3U\nx.mp4\ny.mp4\na.mp4\nz.mp4\n"))
+    outcome = importer.run(read(b"#EXTM3U\nx.mp4\ny.mp4\na.mp4\nz.mp4\n"))
     assert len(facts.calls) == questions  # type: ignore[attr-defined]
     assert outcome.found == 1
     told = [str(problem) for problem in outcome.problems]
@@ -102,8 +103,8 @@ def test_a_slow_storage_is_not_asked_for_ever(
     folder: Path, asked: list[tuple[str, bool, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 1000, 7))
-    monkeypatch.setattr(imports, "monotonic", lambda: float(next(clock)))
-    outcome = imports.run(read("#EXTM3U\n{0}1.mp4\n{0}2.mp4\n{0}3.mp4\n".format("x").encode()))
+    monkeypatch.setattr(importer, "monotonic", lambda: float(next(clock)))
+    outcome = importer.run(read("#EXTM3U\n{0}1.mp4\n{0}2.mp4\n{0}3.mp4\n".format("x").encode()))
     assert len(asked) == 2
     assert len(outcome.problems) == 3
 
@@ -119,7 +120,7 @@ def test_an_item_that_goes_meanwhile_is_told_and_the_rest_is_written(
         return Facts(1, "x")
 
     monkeypatch.setattr(storage, "facts", meanwhile)
-    outcome = imports.run(read(b"#EXTM3U\n#PLAYLIST:N\na.mp4\nb.mp4\nc.mp4\n"))
+    outcome = importer.run(read(b"#EXTM3U\n#PLAYLIST:N\na.mp4\nb.mp4\nc.mp4\n"))
     assert [str(each) for each in outcome.problems] == [
         "Line 3: a.mp4 was taken out of the library just now."
     ]
@@ -132,7 +133,7 @@ def test_an_item_that_goes_meanwhile_is_told_and_the_rest_is_written(
 def test_what_a_file_says_twice_is_as_it_says_last(folder: Path) -> None:
     a, b = item("A"), item("B")
     b.tags.add(Tag.objects.create(name="old"))
-    outcome = imports.run(
+    outcome = importer.run(
         read(b"key,title,tags,source\na.mp4,X,n,\nb.mp4,B,,tape\na.mp4,Y,m;n,\na.mp4,Y,n;m,\n")
     )
     assert outcome.updated == 3

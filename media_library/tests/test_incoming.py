@@ -16,16 +16,17 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from media_library import actions, incoming, storage
-from media_library.incoming import UploadError
+from media_library import actions, storage
 from media_library.models import MediaItem, Reservation
 from media_library.storage import MultipartUpload, StorageError, TakenError, backends, multipart
+from media_library.uploads import service
+from media_library.uploads.service import UploadError
 
 pytestmark = pytest.mark.django_db
 
 
 def begun(content: bytes, name: str = "clip.mp4") -> MultipartUpload:
-    upload = incoming.begin(name, len(content), "")
+    upload = service.begin(name, len(content), "")
     storage.store_part(upload, 1, content)
     return upload
 
@@ -37,7 +38,7 @@ def put(path: Path, key: str, content: bytes) -> None:
 
 def test_two_of_one_name_at_once_both_arrive(either: str) -> None:
     first, second = begun(b"first film"), begun(b"other film")
-    items = [incoming.finish(each) for each in (second, first)]
+    items = [service.finish(each) for each in (second, first)]
     assert [each.key for each in items] == ["clip (2).mp4", "clip.mp4"]
     assert storage.read("clip.mp4", 0, 99) == b"first film"
     assert storage.read("clip (2).mp4", 0, 99) == b"other film"
@@ -51,7 +52,7 @@ def test_those_who_ask_in_one_moment_get_different_names(folder: Path) -> None:
     def ask(_: int) -> str:
         try:
             start.wait(30)
-            return incoming.begin("clip.mp4", 4, "").key
+            return service.begin("clip.mp4", 4, "").key
         finally:
             connection.close()
 
@@ -65,7 +66,7 @@ def test_a_command_and_another_app_keep_to_it(folder: Path, tmp_path: Path) -> N
     path.write_bytes(b"film")
     call_command("upload_media", path, stdout=StringIO())
     assert actions.add_file(path, title="Clip").key == "clip-2.mp4"
-    assert incoming.finish(held).key == "clip.mp4"
+    assert service.finish(held).key == "clip.mp4"
     assert storage.read("clip.mp4", 0, 99) == b"browser"
     assert set(MediaItem.objects.values_list("key", flat=True)) == {
         "clip.mp4", "clip (2).mp4", "clip-2.mp4",
@@ -75,14 +76,14 @@ def test_a_command_and_another_app_keep_to_it(folder: Path, tmp_path: Path) -> N
 
 def test_a_name_is_free_again_after_its_upload(folder: Path) -> None:
     stale = begun(b"film")
-    incoming.abort(stale)
+    service.abort(stale)
     again = begun(b"film")
     assert again.key == stale.key
     # Cancelled a second time, by a click too many: the other's name is kept.
-    incoming.abort(stale)
+    service.abort(stale)
     assert begun(b"film").key == "clip (2).mp4"
     with pytest.raises(StorageError, match="is empty"):
-        incoming.begin("none.mp4", 0, "")
+        service.begin("none.mp4", 0, "")
     assert not Reservation.objects.filter(key="none.mp4").exists()
 
 
@@ -105,7 +106,7 @@ def test_what_came_from_elsewhere_is_not_overwritten(either: str, tmp_path: Path
     upload = begun(b"mine")
     put(tmp_path / "x", "clip.mp4", b"them")
     with pytest.raises(UploadError, match="Upload yours again"):
-        incoming.finish(upload)
+        service.finish(upload)
     assert storage.read("clip.mp4", 0, 99) == b"them"
     assert not MediaItem.objects.exists()
     assert not Reservation.objects.exists()
@@ -114,7 +115,7 @@ def test_what_came_from_elsewhere_is_not_overwritten(either: str, tmp_path: Path
 def test_a_finish_that_was_killed_behind_its_link_is_finished(folder: Path) -> None:
     upload = begun(b"mine")
     (folder / "clip.mp4").hardlink_to(folder / ".uploads" / upload.upload_id / "content")
-    assert incoming.finish(upload).size_bytes == 4
+    assert service.finish(upload).size_bytes == 4
 
 
 def test_a_disk_without_hard_links(
@@ -124,7 +125,7 @@ def test_a_disk_without_hard_links(
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refused)
-    assert incoming.finish(begun(b"mine")).key == "clip.mp4"
+    assert service.finish(begun(b"mine")).key == "clip.mp4"
     upload = storage.begin_upload("clip.mp4", 4)
     storage.store_part(upload, 1, b"them")
     with pytest.raises(TakenError):
@@ -152,5 +153,5 @@ def old_server(bucket: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_server_that_takes_no_condition(old_server: list[str]) -> None:
-    assert incoming.finish(begun(b"mine")).size_bytes == 4
+    assert service.finish(begun(b"mine")).size_bytes == 4
     assert old_server == ["clip.mp4"]

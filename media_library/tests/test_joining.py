@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from media_library import look
-from media_library.house import lacks
+from media_library.analysis import inspection
+from media_library.conform.conform import Tools
+from media_library.ffmpeg.probe import probe
+from media_library.house_format import lacks
 from media_library.location import LocalFile
-from media_library.prepare import Tools
-from media_library.probe import probe
 from media_library.tests.clips import lavfi, make
 
 SOUND = "sine=360:r=48000:d={}"
@@ -85,5 +85,7 @@ def test_far_keyframes_are_found_in_a_short_film(
     def read(start: int, length: int) -> bytes:
         return path.read_bytes()[start : start + length]
 
-    seen = look.look(LocalFile(path), read, path.stat().st_size, tools=Tools(), name=path.name)
+    seen = inspection.look(
+        LocalFile(path), read, path.stat().st_size, tools=Tools(), name=path.name
+    )
     assert any("keyframes" in words for words in lacks(seen.probe)) is fault, seen

@@ -12,10 +12,10 @@ import requests
 from pytest_django import Settings
 
 from media_library import storage
-from media_library.ffmpeg import Bounds, opened, run
+from media_library.ffmpeg.runner import Bounds, opened, run
 from media_library.location import LocalFile, SignedUrl
-from media_library.storage import StorageError, WrongKeyError, backends, listed
-from media_library.storage.trial import clock
+from media_library.storage import StorageError, WrongKeyError, backends, list_objects
+from media_library.storage.connection_test import clock
 from media_library.tests.clips import lavfi, make
 
 #: Each of them once broke some program that keeps files.
@@ -125,8 +125,8 @@ def test_a_bucket_is_listed_in_pages_and_copies_are_leapt_over(
         )
         return client
 
-    monkeypatch.setattr(listed, "own_client", counting)
-    monkeypatch.setattr(listed, "PAGE", 10)
+    monkeypatch.setattr(list_objects, "own_client", counting)
+    monkeypatch.setattr(list_objects, "PAGE", 10)
     assert keys() == wanted
     assert len(asked) == 4
 
@@ -178,7 +178,7 @@ def test_a_listing_out_of_order_is_refused(
         )
         return client
 
-    monkeypatch.setattr(listed, "own_client", reversing)
+    monkeypatch.setattr(list_objects, "own_client", reversing)
     with pytest.raises(StorageError, match="directory bucket"):
         keys()
 

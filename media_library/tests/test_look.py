@@ -12,15 +12,18 @@ import av
 import pytest
 from av.container import InputContainer
 
-from media_library import look, loudness, moov, storage, tasks
+from media_library import storage, tasks
+from media_library.analysis import inspection
+from media_library.analysis.inspection import Seen, longest_way, windows
+from media_library.conform import loudness
+from media_library.conform.conform import Tools
+from media_library.conform.loudness import Loudness
+from media_library.ffmpeg import mp4
+from media_library.ffmpeg.mp4 import Layout
 from media_library.location import LocalFile, SignedUrl
-from media_library.look import Seen, longest_way, windows
-from media_library.loudness import Loudness
 from media_library.models import MediaItem
-from media_library.moov import Layout
-from media_library.prepare import Tools
 from media_library.tests.clips import hdr, lavfi, make
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 FILM = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac")
 
@@ -33,7 +36,7 @@ def box(kind: bytes, inside: int) -> bytes:
 
 
 def layout(whole: bytes, size: int | None = None) -> Layout | None:
-    return moov.layout(lambda at, n: whole[at : at + n], len(whole) if size is None else size)
+    return mp4.layout(lambda at, n: whole[at : at + n], len(whole) if size is None else size)
 
 
 def test_the_index_of_an_mp4_is_found_at_either_end() -> None:
@@ -70,8 +73,8 @@ def test_a_hostile_index_is_read_in_few_steps() -> None:
         reads.append(at)
         return box(b"free", 0) + bytes(8)
 
-    moov.layout(read, 1 << 40)
-    assert len(reads) <= moov.MOST
+    mp4.layout(read, 1 << 40)
+    assert len(reads) <= mp4.MOST
 
 
 def test_windows_are_spread_over_the_film_and_cover_a_short_one() -> None:
@@ -156,7 +159,7 @@ def seen(path: Path, url: str = "") -> Seen:
             return file.read(length)
 
     where = SignedUrl(Secret(f"{url}/film?X-Amz-Signature=c0ffee")) if url else LocalFile(path)
-    return look.look(where, read, path.stat().st_size, tools=Tools(), name=path.name)
+    return inspection.look(where, read, path.stat().st_size, tools=Tools(), name=path.name)
 
 
 @pytest.fixture(scope="module")
@@ -216,14 +219,14 @@ def test_three_pictures_stand_side_by_side(tmp_path: Path, ffmpeg: str) -> None:
     with av.open(str(strip)) as container:
         assert isinstance(container, InputContainer)
         frame = next(container.decode(video=0)).reformat(format="rgb24")
-    assert (frame.width, frame.height) == (3 * look.WIDTH, look.HEIGHT)
+    assert (frame.width, frame.height) == (3 * inspection.WIDTH, inspection.HEIGHT)
     plane = frame.planes[0]
 
     def pixel(x: int) -> tuple[int, ...]:
-        at = look.HEIGHT // 2 * plane.line_size + 3 * x
+        at = inspection.HEIGHT // 2 * plane.line_size + 3 * x
         return tuple(value > 128 for value in bytes(plane)[at : at + 3])
 
-    middles = [pixel(look.WIDTH * place + look.WIDTH // 2) for place in range(3)]
+    middles = [pixel(inspection.WIDTH * place + inspection.WIDTH // 2) for place in range(3)]
     assert middles == [(True, False, False), (False, True, False), (False, False, True)]
     # Letterboxed: beside a tall picture it is black.
     assert pixel(10) == (False, False, False)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from media_library import loudness, prepare
-from media_library.house import House
+from media_library.conform import conform, loudness
+from media_library.conform.loudness import PEAK, TARGET, TOLERANCE, Correction, Loudness, Meter
+from media_library.ffmpeg.probe import probe
+from media_library.house_format import House
 from media_library.location import LocalFile
-from media_library.loudness import PEAK, TARGET, TOLERANCE, Correction, Loudness, Meter
-from media_library.probe import probe
 from media_library.tests.clips import lavfi, make
 
 # ---- pure ------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ SOUNDS = {
 }
 
 
-def conformed(tmp_path: Path, sound: str) -> tuple[prepare.Copy, Loudness]:
+def conformed(tmp_path: Path, sound: str) -> tuple[conform.Copy, Loudness]:
     """The copy of a film with that sound; and its loudness, measured independently."""
     path = make(
         tmp_path / "film.mkv",
@@ -84,7 +84,7 @@ def conformed(tmp_path: Path, sound: str) -> tuple[prepare.Copy, Loudness]:
     )
     target, house = tmp_path / "copy.mp4", House(96, 64, 30, 100_000, 128_000)
     found = probe(LocalFile(path))
-    made = prepare.conform(LocalFile(path), found, house, target, tools=prepare.Tools())
+    made = conform.conform(LocalFile(path), found, house, target, tools=conform.Tools())
     said = subprocess.run(
         ("ffmpeg", "-nostdin", "-i", target, "-af", "ebur128=peak=true", "-f", "null", "-"),
         capture_output=True,

@@ -13,10 +13,12 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone
 from pytest_django import Settings
 
-from media_library import actions, outage, preparing, storage
-from media_library.downloads import attempt, jobs, storing, worker
+from media_library import actions, storage
+from media_library.conform import queue
+from media_library.downloads import attempt, importer, jobs, worker
 from media_library.downloads.errors import CancelledError
 from media_library.downloads.options import Options
+from media_library.jobs import db_retry
 from media_library.models import DownloadJob, MediaItem, PreparedCopy
 from media_library.tests.downloading import ADMIN
 from media_library.tests.test_preparing import HOUSE, film
@@ -33,11 +35,11 @@ LIVES, COPY_IS_MADE, DOWNLOAD_IS_OVER = "heard_at", "made_at", "ended_at"
 def machine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.DATA_DIR = tmp_path / "data"
     settings.RUN_DIR = tmp_path / "run"
-    monkeypatch.setattr(outage, "BEAT_AGAIN", 0.0)
-    monkeypatch.setattr(outage, "WRITE_AGAIN", (0.0, 0.0))
-    monkeypatch.setattr(preparing, "WRITE_EVERY", 0.0)
-    monkeypatch.setattr(preparing, "BEAT_EVERY", 0.01)
-    monkeypatch.setattr(storing, "TELL", 0.01)
+    monkeypatch.setattr(db_retry, "BEAT_AGAIN", 0.0)
+    monkeypatch.setattr(db_retry, "WRITE_AGAIN", (0.0, 0.0))
+    monkeypatch.setattr(queue, "WRITE_EVERY", 0.0)
+    monkeypatch.setattr(queue, "BEAT_EVERY", 0.01)
+    monkeypatch.setattr(importer, "TELL", 0.01)
 
 
 @contextmanager
@@ -75,7 +77,7 @@ def test_a_sign_that_fails_is_left_out_and_the_connection_made_anew(
         raise kind("the connection is closed")
 
     connection.ensure_connection()
-    signs = outage.SignsOfLife("a.mp4")
+    signs = db_retry.SignsOfLife("a.mp4")
     signs.give(broken)
     assert connection.connection is None
     given: list[int] = []
@@ -90,9 +92,9 @@ def test_signs_are_not_given_over_and_over_while_the_database_is_away(
         tries.append(1)
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(outage, "BEAT_AGAIN", 600.0)
+    monkeypatch.setattr(db_retry, "BEAT_AGAIN", 600.0)
     tries: list[int] = []
-    signs = outage.SignsOfLife("a.mp4")
+    signs = db_retry.SignsOfLife("a.mp4")
     for _ in range(3):
         signs.give(broken)
     assert len(tries) == 1
@@ -105,7 +107,7 @@ def test_a_database_that_stays_away_is_told_in_the_end() -> None:
 
     tries: list[int] = []
     with pytest.raises(OperationalError):
-        outage.insist("a.mp4", broken)
+        db_retry.insist("a.mp4", broken)
     assert len(tries) == 3
 
 
@@ -114,7 +116,7 @@ def test_a_database_that_stays_away_is_told_in_the_end() -> None:
 
 def taken(tmp_path: Path) -> PreparedCopy:
     copy = actions.request_prepare(actions.add_file(film(tmp_path / "a.mp4"), title="A"), HOUSE)
-    mine = preparing.take(copy.pk)
+    mine = queue.take(copy.pk)
     assert mine is not None
     return mine
 
@@ -123,7 +125,7 @@ def taken(tmp_path: Path) -> PreparedCopy:
 def test_a_copy_is_made_although_its_signs_of_life_fail(tmp_path: Path) -> None:
     copy = taken(tmp_path)
     with away(PreparedCopy, LIVES, 3) as failed:
-        assert preparing.make(copy) == "Ready: 56 frames."
+        assert queue.make(copy) == "Ready: 56 frames."
     assert len(failed) == 3
     copy.refresh_from_db()
     assert (copy.status, copy.deaths) == (PreparedCopy.Status.READY, 0)
@@ -136,7 +138,7 @@ def test_that_a_copy_is_made_is_written_when_the_database_is_back(
 ) -> None:
     copy = taken(tmp_path)
     with away(PreparedCopy, COPY_IS_MADE, 1, written=written) as failed:
-        preparing.make(copy)
+        queue.make(copy)
     assert len(failed) == 1
     copy.refresh_from_db()
     assert copy.status == PreparedCopy.Status.READY
@@ -160,15 +162,15 @@ def test_a_copy_that_is_cancelled_after_an_outage_is_not_stored(
         def ended() -> bool:
             try:
                 progress(1)
-            except preparing.ClaimLostError:
+            except queue.ClaimLostError:
                 return True
             return False
 
         until(ended, 10, "the transfer is told to end")
-        raise preparing.ClaimLostError
+        raise queue.ClaimLostError
 
     monkeypatch.setattr(storage, "upload", slow)
-    assert preparing.make(copy).startswith("Stopped")
+    assert queue.make(copy).startswith("Stopped")
 
 
 # ---- downloads -------------------------------------------------------------------------------
@@ -201,10 +203,10 @@ def test_a_download_is_done_although_the_database_was_away(
 def test_a_download_that_is_stored_hears_of_its_end_after_an_outage() -> None:
     job = begun("https://example.org/a")
     jobs.folder_of(job).mkdir(parents=True)
-    task, put = attempt.Attempt(job, attempt.Patience()), storing._Put()
+    task, put = attempt.Attempt(job, attempt.Patience()), importer._Put()
 
     def store() -> None:
-        with storing._telling(task.told, put):
+        with importer._telling(task.told, put):
             with away(DownloadJob, LIVES, 2) as failed:
                 until(lambda: len(failed) == 2, 10, "two signs of life failed")
             jobs.cancel(job)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from media_library import playlists
 from media_library.models import Playlist
-from media_library.playlists import (
+from media_library.playlists import edit
+from media_library.playlists.edit import (
     ChangedMeanwhileError,
     Place,
     TooLongError,
@@ -28,7 +28,7 @@ def places(of: Playlist) -> list[Place]:
 
 def test_entries_that_stay_keep_their_ids(evening: Playlist) -> None:
     a, b, c = places(evening)
-    ids = playlists.reorder(evening, 0, [c, Place(None, a.item), a, Place(None, c.item)])
+    ids = edit.reorder(evening, 0, [c, Place(None, a.item), a, Place(None, c.item)])
     assert titles(evening) == ["C", "A", "A", "C"]
     assert [entry.pk for entry in evening.entries.all()] == ids
     assert (ids[0], ids[2]) == (c.entry, a.entry)
@@ -37,9 +37,9 @@ def test_entries_that_stay_keep_their_ids(evening: Playlist) -> None:
 
 
 def test_an_old_version_changes_nothing(evening: Playlist) -> None:
-    playlists.reorder(evening, 0, places(evening)[::-1])
+    edit.reorder(evening, 0, places(evening)[::-1])
     with pytest.raises(ChangedMeanwhileError, match="Somebody else"):
-        playlists.reorder(evening, 0, [])
+        edit.reorder(evening, 0, [])
     assert titles(evening) == ["C", "B", "A"]
 
 
@@ -54,41 +54,41 @@ def test_an_entry_that_is_not_the_playlists_is_refused(evening: Playlist, wrong:
         "of another list": [other],
     }[wrong]
     with pytest.raises(ChangedMeanwhileError):
-        playlists.reorder(evening, 0, order)
+        edit.reorder(evening, 0, order)
     evening.refresh_from_db()
     assert (titles(evening), evening.version) == (["A", "B", "C"], 0)
 
 
 def test_an_item_that_is_not_there_is_refused(evening: Playlist) -> None:
     with pytest.raises(UnknownItemError, match="1 of the items"):
-        playlists.reorder(evening, 0, [*places(evening), Place(None, 999_999)])
+        edit.reorder(evening, 0, [*places(evening), Place(None, 999_999)])
     with pytest.raises(UnknownItemError):
-        playlists.append(evening, [999_999])
+        edit.append(evening, [999_999])
     evening.refresh_from_db()
     assert (titles(evening), evening.version) == (["A", "B", "C"], 0)
 
 
 def test_a_playlist_has_an_end(evening: Playlist, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(playlists, "LONGEST", 4)
+    monkeypatch.setattr(edit, "LONGEST", 4)
     one = places(evening)[0].item
-    playlists.append(evening, [one])
+    edit.append(evening, [one])
     with pytest.raises(TooLongError, match="at most 4 entries"):
-        playlists.append(evening, [one])
+        edit.append(evening, [one])
     with pytest.raises(TooLongError):
-        playlists.reorder(evening, 1, [Place(None, one)] * 5)
+        edit.reorder(evening, 1, [Place(None, one)] * 5)
     assert titles(evening) == ["A", "B", "C", "A"]
 
 
 def test_what_is_appended_comes_last_in_its_order(evening: Playlist) -> None:
     new = [item(title).pk for title in ("E", "D")]
-    playlists.append(evening, new)
+    edit.append(evening, new)
     assert titles(evening) == ["A", "B", "C", "E", "D"]
     assert evening.version == 1
 
 
 def test_a_replaced_order_takes_up_the_entries_that_are_there(evening: Playlist) -> None:
     a, _, c = places(evening)
-    playlists.replace(evening, [c.item, item("D").pk, a.item, a.item])
+    edit.replace(evening, [c.item, item("D").pk, a.item, a.item])
     assert titles(evening) == ["C", "D", "A", "A"]
     kept = [entry.pk for entry in evening.entries.all()]
     assert (kept[0], kept[2]) == (c.entry, a.entry)

@@ -14,11 +14,14 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from media_library import actions, places, preparing, probing, tasks
-from media_library.look import Seen
-from media_library.look import look as look_into
+from media_library import actions, tasks
+from media_library.analysis import queue as probing
+from media_library.analysis.inspection import Seen
+from media_library.analysis.inspection import look as look_into
+from media_library.conform import queue
+from media_library.ffmpeg.probe import NotReadableError
+from media_library.jobs import slots
 from media_library.models import MediaItem, Playlist
-from media_library.probe import NotReadableError
 from media_library.tests.clips import lavfi, make
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.usefixtures("ffmpeg")]
@@ -68,13 +71,13 @@ def test_two_workers_share_the_work_and_a_third_goes_home(settings: Settings) ->
     settings.PROBE_JOBS = 2
     item("a")
     item("b")
-    with places.place("probe", 2):
+    with slots.place("probe", 2):
         tasks.probe_new()
         # It rang for help.
         assert [message.func() for message in OrmQ.objects.all()] == [
             "media_library.tasks.probe_new"
         ]
-        with places.place("probe", 2):
+        with slots.place("probe", 2):
             assert tasks.probe_new() == "Enough are at it."
 
 
@@ -203,7 +206,7 @@ def test_each_minutes_questions_are_asked_of_indexes_of_what_is_at_hand() -> Non
         pytest.skip("It reads SQLite's plans.")
     with CaptureQueriesContext(connection) as queries:
         tasks.sweep_library()
-        preparing.take_next()
+        queue.take_next()
         probing._give_up()
     marks = "preparedcopy", "probe_claimed_at"
     asked = [each["sql"] for each in queries if any(mark in each["sql"] for mark in marks)]

@@ -9,21 +9,21 @@ from pathlib import Path
 import av
 import pytest
 
-from media_library import prepare, recipe, slate
-from media_library.ffmpeg import Source
-from media_library.house import SAMPLE_RATE, House, lacks
-from media_library.location import LocalFile
-from media_library.loudness import Correction
-from media_library.prepare import (
+from media_library.conform import commands, conform, slate
+from media_library.conform.conform import (
     EncodingFailedError,
     NotAsOrderedError,
     Stage,
     TriedInVainError,
 )
-from media_library.probe import probe
+from media_library.conform.loudness import Correction
+from media_library.ffmpeg.probe import probe
+from media_library.ffmpeg.runner import Source
+from media_library.house_format import SAMPLE_RATE, House, lacks
+from media_library.location import LocalFile
 from media_library.tests.clips import hdr, lavfi, make, read, turned
 
-TOOLS = prepare.Tools()
+TOOLS = conform.Tools()
 
 pytestmark = pytest.mark.usefixtures("ffmpeg")
 
@@ -65,12 +65,12 @@ def test_whatever_comes_in_the_copy_is_exactly_on_the_grid(
     house, target = small(), tmp_path / "copy.mp4"
     found = probe(odd)
     heard: list[tuple[Stage, int]] = []
-    frames = prepare.conform(
+    frames = conform.conform(
         odd, found, house, target, tools=TOOLS, progress=lambda *at: heard.append(at)
     ).frames
     assert frames % house.grid == 0
     assert found.seconds is not None
-    assert house.seconds(frames) >= found.seconds - prepare.ROUNDING
+    assert house.seconds(frames) >= found.seconds - conform.ROUNDING
     assert house.seconds(frames - house.grid) < found.seconds
     made = read(target)
     assert made.frames["video"] == frames
@@ -114,7 +114,7 @@ def test_two_copies_and_the_slate_join_without_one_odd_step(fps: int, tmp_path: 
         ("b", "mandelbrot=s=96x96:r=25", "sine=880:d=2"),
     ):
         clip = make(tmp_path / f"{name}.mkv", *lavfi(picture, sound), "-t", "2.6")
-        frames = prepare.conform(
+        frames = conform.conform(
             LocalFile(clip),
             probe(LocalFile(clip)),
             house,
@@ -124,7 +124,7 @@ def test_two_copies_and_the_slate_join_without_one_odd_step(fps: int, tmp_path: 
         items.append((tmp_path / f"{name}.mp4", frames))
     frames = house.frames_on_grid(slate.LENGTH)
     path = tmp_path / "slate.mp4"
-    prepare.write(slate.command("ffmpeg", house, frames), house, frames, path, tools=TOOLS)
+    conform.write(slate.command("ffmpeg", house, frames), house, frames, path, tools=TOOLS)
     items.append((path, frames))
 
     feed = tmp_path / "feed.ts"
@@ -142,7 +142,7 @@ def test_a_still_picture_takes_as_many_bytes_as_any_other(tmp_path: Path) -> Non
     house = House(160, 90, 30, 300_000, 64_000)
     frames = house.frames_on_grid(Fraction(6))
     path = tmp_path / "slate.mp4"
-    prepare.write(slate.command("ffmpeg", house, frames), house, frames, path, tools=TOOLS)
+    conform.write(slate.command("ffmpeg", house, frames), house, frames, path, tools=TOOLS)
     picture_bits = path.stat().st_size * 8 / float(house.seconds(frames))
     assert picture_bits > 0.9 * house.video_bitrate
 
@@ -150,11 +150,11 @@ def test_a_still_picture_takes_as_many_bytes_as_any_other(tmp_path: Path) -> Non
 def test_a_copy_with_a_frame_too_few_is_thrown_away(tmp_path: Path) -> None:
     house, target = small(), tmp_path / "copy.mp4"
     clip = make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:r=30:d=1", "sine=d=1"))
-    one_less = recipe.conforming(
+    one_less = commands.conforming(
         "ffmpeg", Source(("-i", str(clip))), house, 31, sound=Correction()
     )
     with pytest.raises(NotAsOrderedError, match="came out wrong"):
-        prepare.write(one_less, house, 32, target, tools=TOOLS)
+        conform.write(one_less, house, 32, target, tools=TOOLS)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]
 
 
@@ -163,15 +163,15 @@ def test_a_damaged_file_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     found = probe(LocalFile(clip))
     clip.write_bytes(b"\0" * 5000)
     with pytest.raises(EncodingFailedError, match="FFmpeg could not convert it"):
-        prepare.conform(LocalFile(clip), found, small(), tmp_path / "copy.mp4", tools=TOOLS)
+        conform.conform(LocalFile(clip), found, small(), tmp_path / "copy.mp4", tools=TOOLS)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
 def test_a_missing_ffmpeg_is_no_fault_of_the_file(tmp_path: Path) -> None:
     clip = make(tmp_path / "clip.mp4", *lavfi("testsrc2=s=96x64:r=30:d=1", "sine=d=1"))
-    tools = prepare.Tools(ffmpeg="/nowhere/ffmpeg")
+    tools = conform.Tools(ffmpeg="/nowhere/ffmpeg")
     with pytest.raises(TriedInVainError, match="apt install ffmpeg"):
-        prepare.conform(
+        conform.conform(
             LocalFile(clip), probe(LocalFile(clip)), small(), tmp_path / "c.mp4", tools=tools
         )
 
@@ -183,7 +183,7 @@ def test_one_who_listens_can_stop_the_work(tmp_path: Path) -> None:
         raise RuntimeError("enough")
 
     with pytest.raises(RuntimeError, match="enough"):
-        prepare.conform(
+        conform.conform(
             LocalFile(clip),
             probe(LocalFile(clip)),
             small(),
@@ -207,7 +207,7 @@ def colours(path: Path, x: int, y: int) -> tuple[int, int, int]:
 def conformed(clip: Path, tmp_path: Path, house: House) -> Path:
     target = tmp_path / "copy.mp4"
     found = probe(LocalFile(clip))
-    prepare.conform(LocalFile(clip), found, house, target, tools=TOOLS)
+    conform.conform(LocalFile(clip), found, house, target, tools=TOOLS)
     return target
 
 
@@ -239,7 +239,7 @@ def test_hdr_is_brought_into_the_range_of_others(tmp_path: Path) -> None:
         *("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"),
         *hdr("smpte2084"),
     )
-    assert recipe.tone_maps("ffmpeg"), "Debian's FFmpeg has zscale"
+    assert commands.tone_maps("ffmpeg"), "Debian's FFmpeg has zscale"
     shown = colours(conformed(clip, tmp_path, small()), 48, 32)
     assert min(shown) > 150
 
@@ -262,7 +262,7 @@ def test_a_copy_that_is_not_as_ordered_is_thrown_away(
 ) -> None:
     house = small()
     clip = make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:r=30:d=3", "sine=d=3"))
-    ordered = recipe.conforming(
+    ordered = commands.conforming(
         "ffmpeg", Source(("-i", str(clip))), house, 96, sound=Correction()
     )
     if spoil[0] == "-vf":
@@ -274,5 +274,5 @@ def test_a_copy_that_is_not_as_ordered_is_thrown_away(
     else:
         ordered = (*ordered, *spoil)
     with pytest.raises(NotAsOrderedError, match="came out wrong"):
-        prepare.write(ordered, house, 96, tmp_path / "copy.mp4", tools=TOOLS)
+        conform.write(ordered, house, 96, tmp_path / "copy.mp4", tools=TOOLS)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]

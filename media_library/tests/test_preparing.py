@@ -21,12 +21,14 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
-from media_library import actions, places, prepare, preparing, readiness, storage, tasks
+from media_library import actions, storage, tasks
 from media_library.actions import FaultyItemError
-from media_library.house import House
-from media_library.models import MediaItem, PreparedCopy
-from media_library.prepare import Stage
-from media_library.progress import overall
+from media_library.conform import conform, queue
+from media_library.conform.conform import Stage
+from media_library.conform.progress import overall
+from media_library.house_format import House
+from media_library.jobs import slots
+from media_library.models import MediaItem, PreparedCopy, item_status
 from media_library.storage import StorageError
 from media_library.tests.clips import lavfi, make
 from streamsite.tests.waiting import until
@@ -70,13 +72,13 @@ def test_progress_goes_over_all_stages_and_ends_below_ready() -> None:
 
 
 def test_places_are_counted_and_given_back(settings: Settings) -> None:
-    with places.place("work", 2) as first, places.place("work", 2) as second:
+    with slots.place("work", 2) as first, slots.place("work", 2) as second:
         assert first
         assert second
-        with places.place("work", 2) as third, places.place("other", 1) as another:
+        with slots.place("work", 2) as third, slots.place("other", 1) as another:
             assert not third
             assert another
-    with places.place("work", 1) as again:
+    with slots.place("work", 1) as again:
         assert again
 
 
@@ -88,7 +90,7 @@ def test_the_most_urgent_copy_is_taken_first() -> None:
     for title, due_at in (("late", NOON + timedelta(hours=1)), ("never", None), ("soon", NOON)):
         queued(title, due_at)
     queued("never either")
-    taken = [preparing.take_next() for _ in range(5)]
+    taken = [queue.take_next() for _ in range(5)]
     assert [copy and copy.item.title for copy in taken] == [
         "soon",
         "late",
@@ -106,7 +108,7 @@ def test_what_waits_its_time_or_for_its_item_is_left_alone() -> None:
     waits = queued("tried in vain")
     later = timezone.now() + timedelta(minutes=5)
     PreparedCopy.objects.filter(pk=waits.pk).update(queued_at=later)
-    assert preparing.take_next() is None
+    assert queue.take_next() is None
     assert tasks.prepare_next() == "Nothing to do."
 
 
@@ -114,7 +116,7 @@ def test_what_waits_its_time_or_for_its_item_is_left_alone() -> None:
 def test_no_more_are_made_at_once_than_there_are_places(settings: Settings) -> None:
     settings.PREPARE_JOBS = 1
     queued("a")
-    with places.place("prepare", 1):
+    with slots.place("prepare", 1):
         assert tasks.prepare_next() == "Enough are at it."
     assert PreparedCopy.objects.get().status == Status.QUEUED
 
@@ -206,7 +208,7 @@ def test_retry_of_a_faulty_item_looks_into_it_first(
         "media_library.tasks.prepare_next",
     ]
     # Its copy waits for the look.
-    assert preparing.take_next() is None
+    assert queue.take_next() is None
 
 
 @pytest.mark.django_db
@@ -223,7 +225,7 @@ def test_an_item_is_preparing_while_any_copy_is_and_ready_by_its_present_content
     actions.cancel_prepare(other)
     assert status() == MediaItem.Status.READY
     MediaItem.objects.update(etag="another")
-    readiness.settle(item.pk)
+    item_status.settle(item.pk)
     assert status() == MediaItem.Status.PROBED
 
 
@@ -240,7 +242,7 @@ def film(path: Path, seconds: int = 2) -> Path:
 def test_a_film_of_a_bucket_is_fetched_prepared_and_stored(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparing, "PIECE", 10_000)
+    monkeypatch.setattr(queue, "PIECE", 10_000)
     item = actions.add_file(film(tmp_path / "a.mp4"), title="A")
     copy = actions.request_prepare(item, HOUSE)
     assert tasks.prepare_next() == "A: Ready: 56 frames."
@@ -272,7 +274,7 @@ def test_a_copy_that_is_in_the_storage_is_not_made_again_unless_it_is_damaged(
         return copy
 
     with monkeypatch.context() as patch:
-        patch.delattr(prepare, "conform")
+        patch.delattr(conform, "conform")
         copy = again()
     assert copy.key == first.key
     assert copy.loudness_lufs == pytest.approx(first.loudness_lufs, abs=0.1)
@@ -298,7 +300,7 @@ def test_a_finished_copy_waits_for_the_storage(
             raise StorageError("The storage can't be reached.")
         upload(*args, **kwargs)
 
-    monkeypatch.setattr(preparing, "STORE_AGAIN", (0.01, 0.01))
+    monkeypatch.setattr(queue, "STORE_AGAIN", (0.01, 0.01))
     monkeypatch.setattr(storage, "upload", away)
     tasks.prepare_next()
     copy.refresh_from_db()
@@ -313,9 +315,9 @@ def test_a_transfer_ends_when_it_is_in_vain(tmp_path: Path) -> None:
     large.write_bytes(bytes(20 << 20))
 
     def stop(_bytes: int) -> None:
-        raise preparing.ClaimLostError
+        raise queue.ClaimLostError
 
-    with pytest.raises(preparing.ClaimLostError):
+    with pytest.raises(queue.ClaimLostError):
         storage.upload(large, "prepared/large", progress=stop)
     # boto3 leaves the file to the garbage collector.
     gc.collect()
@@ -450,7 +452,7 @@ def test_a_stop_of_the_service_gives_the_copy_back(
     before = signal.getsignal(signal.SIGTERM)
     copy = actions.request_prepare(actions.add_file(film(tmp_path / "a.mp4"), title="A"), HOUSE)
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "conform", stop)
+        patch.setattr(conform, "conform", stop)
         with pytest.raises(SystemExit):
             tasks.prepare_next()
     # It would end a process that does not end by itself.

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from media_library import ffmpeg
+from media_library.ffmpeg import runner
+from media_library.ffmpeg.probe import NotMediaError, NotReadableError, probe
 from media_library.location import LocalFile, SignedUrl
-from media_library.probe import NotMediaError, NotReadableError, probe
 from media_library.tests.clips import lavfi, make
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -65,7 +65,7 @@ def test_a_url_tells_the_same_as_the_file_and_stands_in_no_argument(
 ) -> None:
     url = SignedUrl(Secret(f"{web}/it's%20a%20clip.mp4?X-Amz-Signature=c0ffee"))
     assert probe(url) == probe(LocalFile(clip))
-    with ffmpeg.opened(url) as source:
+    with runner.opened(url) as source:
         assert "c0ffee" not in " ".join(source.args)
 
 

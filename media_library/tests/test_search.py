@@ -6,9 +6,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from media_library import search
 from media_library.models import MediaItem
-from media_library.search import matching
+from media_library.search import query
+from media_library.search.query import matching
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 @pytest.fixture(params=["few match", "many match"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to search, whatever the sample says."""
-    monkeypatch.setattr(search, "MANY", 2.0 if request.param == "few match" else 0.0)
+    monkeypatch.setattr(query, "MANY", 2.0 if request.param == "few match" else 0.0)
 
 
 def add(key: str, title: str = "", *, titled: bool | None = None) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from media_library.downloads import jobs, storing
+from media_library.downloads import importer, jobs
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import Options
 from media_library.models import DownloadBatch, DownloadJob, DownloadSchedule, MediaItem
 from media_library.storage import Facts
 from media_library.tests import rows
-from streamsite.address import host_only, without_secrets
-from streamsite.levels import Level
-from streamsite.models import KeyChange
+from streamsite.api.models import KeyChange
+from streamsite.api.permissions import Level
+from streamsite.security.urls import host_only, without_secrets
 from streamsite.tests.asking import asking
 
 LIST = "/admin/media_library/downloadjob/"
@@ -85,5 +85,5 @@ def test_neither_history_nor_library_keeps_the_token(client: Client) -> None:
     assert DownloadBatch.objects.get().name == SHOWN
     assert list(KeyChange.objects.values_list("object_name", flat=True)) == [SHOWN, SHOWN]
     job = DownloadJob.objects.get(pk=told["id"])
-    storing._item(job, "films/a.mp4", Facts(1, "etag"))
+    importer._item(job, "films/a.mp4", Facts(1, "etag"))
     assert MediaItem.objects.get().source == SHOWN

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from media_library import prepare, slate
-from media_library.house import House
+from media_library.conform import conform, slate
+from media_library.ffmpeg.probe import probe
+from media_library.house_format import House
 from media_library.location import LocalFile
-from media_library.probe import probe
 from media_library.tests.clips import lavfi, make
 
 HOUSE = House(96, 64, 30, 100_000, 64_000)
@@ -48,6 +48,6 @@ def test_what_is_prepared_lets_channels_go_first(
     niceness: Callable[[], set[int]], settings: Settings, tmp_path: Path
 ) -> None:
     clip = LocalFile(make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:d=1", "sine=d=1")))
-    tools = prepare.Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH)
-    prepare.conform(clip, probe(clip), HOUSE, tmp_path / "copy.mp4", tools=tools)
+    tools = conform.Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH)
+    conform.conform(clip, probe(clip), HOUSE, tmp_path / "copy.mp4", tools=tools)
     assert min(niceness()) > os.getpriority(os.PRIO_PROCESS, 0)

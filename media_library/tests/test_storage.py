@@ -21,7 +21,6 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from media_library import storage
-from media_library.emptied import emptied
 from media_library.location import LocalFile, SignedUrl
 from media_library.models import MediaItem
 from media_library.storage import (
@@ -31,8 +30,9 @@ from media_library.storage import (
     WrongKeyError,
     backends,
 )
+from media_library.sync.empty_guard import emptied
 from media_library.tests import rows
-from streamsite.secret import MASK
+from streamsite.security.secret import MASK
 
 
 def test_what_was_stored_is_there_and_comes_back(either: str, tmp_path: Path) -> None:

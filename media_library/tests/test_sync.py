@@ -18,11 +18,12 @@ from django_q.models import OrmQ
 from moto.server import ThreadedMotoServer
 from pytest_django import Settings
 
-from media_library import storage, sync, sync_rows
-from media_library.catalogue import Listed
+from media_library import storage
 from media_library.models import Absence, MediaItem, PreparedCopy, SyncRun
-from media_library.storage import listed
-from media_library.sync import SyncError
+from media_library.storage import list_objects
+from media_library.sync import rows, runner
+from media_library.sync.diff import Listed
+from media_library.sync.runner import SyncError
 from media_library.tests.test_listing import ODD, put
 from streamsite.tests.database import database_url
 
@@ -32,7 +33,7 @@ Status = MediaItem.Status
 
 
 def synced(**wanted: Any) -> SyncRun:
-    return sync.run(sync.prepare(**wanted).pk)
+    return runner.run(runner.prepare(**wanted).pk)
 
 
 def counts(run: SyncRun) -> tuple[int, int, int, int]:
@@ -218,41 +219,41 @@ def test_odd_names_come_in_as_they_are(either: str) -> None:
 
 
 def test_a_second_sync_is_refused_while_one_is_waiting_or_at_work(folder: Path) -> None:
-    run = sync.prepare()
+    run = runner.prepare()
     with pytest.raises(SyncError, match="wait for its end"):
-        sync.prepare()
-    worker = sync.Worker(run.pk, storage.listing)
+        runner.prepare()
+    worker = runner.Worker(run.pk, storage.listing)
     with pytest.raises(SyncError, match="another worker"):
-        sync.run(run.pk)
+        runner.run(run.pk)
     with pytest.raises(SyncError, match="wait for its end"):
-        sync.prepare()
+        runner.prepare()
     worker.work()
     assert synced().status == SyncRun.Status.DONE
 
 
 def test_a_silent_worker_loses_its_sync_and_writes_no_more(folder: Path) -> None:
     put(*films(3))
-    slow = sync.Worker(sync.prepare().pk, storage.listing)
+    slow = runner.Worker(runner.prepare().pk, storage.listing)
     long_ago = timezone.now() - timedelta(minutes=3)
     # Of another machine: whether it lives can't be seen from here.
     slow.claim = "elsewhere"
     SyncRun.objects.update(claim="elsewhere", heard_at=long_ago)
-    taken = sync.prepare()
+    taken = runner.prepare()
     assert taken.pk == slow.run.pk
-    assert counts(sync.run(taken.pk)) == (3, 0, 0, 0)
-    with pytest.raises(sync_rows.ClaimLostError):
+    assert counts(runner.run(taken.pk)) == (3, 0, 0, 0)
+    with pytest.raises(rows.ClaimLostError):
         slow.work()
     assert MediaItem.objects.count() == 3
     assert SyncRun.objects.get().added == 3
 
 
 def test_a_sync_that_is_taken_up_is_taken_up_once(folder: Path) -> None:
-    sync.prepare()
+    runner.prepare()
     SyncRun.objects.update(heard_at=timezone.now() - timedelta(minutes=3))
-    taken = sync.prepare()
+    taken = runner.prepare()
     with pytest.raises(SyncError, match="wait for its end"):
-        sync.prepare()
-    assert counts(sync.run(taken.pk)) == (0, 0, 0, 0)
+        runner.prepare()
+    assert counts(runner.run(taken.pk)) == (0, 0, 0, 0)
 
 
 def test_an_error_nobody_thought_of_ends_it_in_words(
@@ -270,34 +271,34 @@ def test_an_error_nobody_thought_of_ends_it_in_words(
 
 
 def test_a_sync_left_for_a_day_is_not_gone_on_with(folder: Path) -> None:
-    old = sync.prepare()
+    old = runner.prepare()
     SyncRun.objects.update(heard_at=timezone.now() - timedelta(days=1))
-    assert sync.prepare().pk != old.pk
+    assert runner.prepare().pk != old.pk
     old.refresh_from_db()
     assert old.status == SyncRun.Status.FAILED
 
 
 def test_a_dry_run_does_not_go_on_as_a_real_one(folder: Path) -> None:
-    dry = sync.prepare(dry=True)
+    dry = runner.prepare(dry=True)
     SyncRun.objects.update(heard_at=timezone.now() - timedelta(minutes=3))
-    real = sync.prepare()
+    real = runner.prepare()
     assert real.pk != dry.pk
     assert not real.dry
 
 
 def test_the_schedule(folder: Path, settings: Settings) -> None:
     settings.SYNC_MINUTES = 0
-    assert "SYNC_MINUTES is 0" in sync.sync_on_schedule()
+    assert "SYNC_MINUTES is 0" in runner.sync_on_schedule()
     settings.SYNC_MINUTES = 60
-    assert sync.sync_on_schedule() == "Started."
+    assert runner.sync_on_schedule() == "Started."
     run = SyncRun.objects.get()
-    assert sync.work(run.pk) == "0 added, 0 changed, 0 gone."
-    assert sync.sync_on_schedule() == "Not yet."
+    assert runner.work(run.pk) == "0 added, 0 changed, 0 gone."
+    assert runner.sync_on_schedule() == "Not yet."
     SyncRun.objects.update(started_at=timezone.now() - timedelta(minutes=61))
-    assert sync.sync_on_schedule() == "Started."
-    assert "wait for its end" in sync.sync_on_schedule()
+    assert runner.sync_on_schedule() == "Started."
+    assert "wait for its end" in runner.sync_on_schedule()
     SyncRun.objects.update(started_at=timezone.now() - timedelta(days=91))
-    assert sync.tidy().startswith("2 old syncs removed")
+    assert runner.tidy().startswith("2 old syncs removed")
 
 
 # ---- bad days --------------------------------------------------------------------------------
@@ -314,7 +315,7 @@ def test_who_changed_the_row_meanwhile_is_right(folder: Path) -> None:
             # The page of rows is read by now.
             MediaItem.objects.filter(key=each.key).update(etag="newer", status=Status.PROBED)
 
-    worker = sync.Worker(sync.prepare().pk, meanwhile)
+    worker = runner.Worker(runner.prepare().pk, meanwhile)
     worker.work()
     assert counts(worker.run) == (0, 0, 0, 1)
     assert (item(films(1)[0]).etag, item(films(1)[0]).status) == ("newer", Status.PROBED)
@@ -340,9 +341,9 @@ def test_a_server_lost_in_mid_listing_marks_nothing(
     host, port = other.get_host_and_port()
     settings.STORAGE_ENDPOINT_URL = f"http://{host}:{port}"
     storage.delete(films(1)[0])
-    monkeypatch.setattr(listed, "PAGE", 5)
-    monkeypatch.setattr(sync, "LOOK_EVERY", 1)
-    monkeypatch.setattr(sync, "TELL_EVERY", 0.0)
+    monkeypatch.setattr(list_objects, "PAGE", 5)
+    monkeypatch.setattr(runner, "LOOK_EVERY", 1)
+    monkeypatch.setattr(runner, "TELL_EVERY", 0.0)
 
     living = storage.listing
 
@@ -352,9 +353,9 @@ def test_a_server_lost_in_mid_listing_marks_nothing(
                 other.stop()
             yield each
 
-    run = sync.prepare()
+    run = runner.prepare()
     monkeypatch.setattr(storage, "listing", dying)
-    done = sync.run(run.pk)
+    done = runner.run(run.pk)
     assert done.status == SyncRun.Status.FAILED
     assert "can't be reached" in done.fault
     assert 10 <= done.seen < 30

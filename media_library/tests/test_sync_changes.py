@@ -13,9 +13,10 @@ import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from media_library import storage, sync, tasks
-from media_library.fingerprint import SAMPLE_BYTES, fingerprint
+from media_library import storage, tasks
+from media_library.analysis.fingerprint import SAMPLE_BYTES, fingerprint
 from media_library.models import MediaItem, PreparedCopy, SyncRun
+from media_library.sync import runner
 from media_library.tests.clips import lavfi, make
 from media_library.tests.test_listing import put
 
@@ -24,7 +25,7 @@ Status = MediaItem.Status
 
 
 def synced(**wanted: Any) -> SyncRun:
-    return sync.run(sync.prepare(**wanted).pk)
+    return runner.run(runner.prepare(**wanted).pk)
 
 
 def touch(path: Path, at: float) -> None:
@@ -62,7 +63,7 @@ def test_an_item_whose_file_went_to_the_trash_is_missing(folder: Path) -> None:
 def test_a_file_that_still_grows_waits_and_is_looked_for_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("media_library.storage.listed.SETTLED_AFTER_S", 30.0)
+    monkeypatch.setattr("media_library.storage.list_objects.SETTLED_AFTER_S", 30.0)
     now = time.time()
     for name, age in (("whole.ts", 60), ("half.ts", 3), ("half.mkv", 29), ("notes.txt", 0)):
         put(name)
@@ -75,16 +76,16 @@ def test_a_file_that_still_grows_waits_and_is_looked_for_again(
     assert set(MediaItem.objects.values_list("key", flat=True)) == {"whole.ts", "camera.mp4"}
     assert (run.added, run.growing) == (2, 3)
     # By itself, without waiting for the hour.
-    assert sync.sync_on_schedule() == "Not yet."
+    assert runner.sync_on_schedule() == "Not yet."
     SyncRun.objects.update(
         started_at=timezone.now() - timedelta(seconds=61),
         ended_at=timezone.now() - timedelta(seconds=60),
     )
-    assert sync.sync_on_schedule() == "Started."
+    assert runner.sync_on_schedule() == "Started."
     for name in ("half.ts", "half.mkv", "ahead.ts"):
         touch(folder / name, now - 60)
     assert OrmQ.objects.exists()
-    assert sync.run(SyncRun.objects.get(status="running").pk).added == 3
+    assert runner.run(SyncRun.objects.get(status="running").pk).added == 3
 
 
 def test_one_that_grows_is_not_missing_and_not_changed_yet(
@@ -94,12 +95,12 @@ def test_one_that_grows_is_not_missing_and_not_changed_yet(
     synced()
     before = MediaItem.objects.get(key="a.mp4").etag
     put("a.mp4", content=b"half of another film")
-    monkeypatch.setattr("media_library.storage.listed.SETTLED_AFTER_S", 30.0)
+    monkeypatch.setattr("media_library.storage.list_objects.SETTLED_AFTER_S", 30.0)
     for _ in range(2):
         run = synced()
         assert (run.changed, run.absent, run.growing) == (0, 0, 1)
     assert MediaItem.objects.get(key="a.mp4").etag == before
-    monkeypatch.setattr("media_library.storage.listed.SETTLED_AFTER_S", 0.0)
+    monkeypatch.setattr("media_library.storage.list_objects.SETTLED_AFTER_S", 0.0)
     assert synced().changed == 1
 
 

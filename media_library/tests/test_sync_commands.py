@@ -12,8 +12,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from media_library import storage, sync
+from media_library import storage
 from media_library.models import MediaItem, SyncRun
+from media_library.sync import runner
 from media_library.tests import bench_sync
 from media_library.tests.test_listing import put
 from streamsite.tests.figures import Figures
@@ -77,7 +78,7 @@ def test_a_storage_out_of_reach_ends_it_with_its_sentence(
 
 
 def test_one_that_runs_is_told(folder: Path) -> None:
-    sync.prepare()
+    runner.prepare()
     said("sync_media", fails="A sync has been running since")
 
 

@@ -11,10 +11,11 @@ from django.db import DatabaseError, OperationalError
 from django.utils import timezone
 from pytest_django import Settings
 
-from media_library import storage, sync, sync_rows
-from media_library.catalogue import Listed
+from media_library import storage
 from media_library.models import Absence, MediaItem, SyncRun
 from media_library.storage import StorageError
+from media_library.sync import rows, runner
+from media_library.sync.diff import Listed
 from media_library.tests.test_listing import put
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -26,7 +27,7 @@ def synced_while(
     monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object], *, accept_gone: bool
 ) -> SyncRun:
     """A sync; something happens when it has listed all but the last object."""
-    run = sync.prepare(accept_gone=accept_gone)
+    run = runner.prepare(accept_gone=accept_gone)
     listing = storage.listing
 
     def slow(after: str = "") -> Iterator[Listed]:
@@ -37,7 +38,7 @@ def synced_while(
 
     with monkeypatch.context() as patch:
         patch.setattr(storage, "listing", slow)
-        return sync.run(run.pk)
+        return runner.run(run.pk)
 
 
 def statuses() -> set[str]:
@@ -49,7 +50,7 @@ def test_a_file_that_is_uploaded_meanwhile_is_not_gone(
     either: str, *, monkeypatch: pytest.MonkeyPatch, accept_gone: bool
 ) -> None:
     put(*FILMS)
-    sync.run(sync.prepare().pk)
+    runner.run(runner.prepare().pk)
 
     def upload() -> None:
         put("films/9b.mp4")
@@ -59,13 +60,13 @@ def test_a_file_that_is_uploaded_meanwhile_is_not_gone(
         )
 
     # So the last page of rows is read after the upload.
-    monkeypatch.setattr(sync_rows, "PAGE", 2)
+    monkeypatch.setattr(rows, "PAGE", 2)
     run = synced_while(monkeypatch, upload, accept_gone=accept_gone)
     assert (run.status, run.absent, run.gone) == (SyncRun.Status.DONE, 0, 0)
     new = MediaItem.objects.get(key="films/9b.mp4")
     assert (new.status, new.misses) == (MediaItem.Status.NEW, 0)
     # The next one is sure of it.
-    assert sync.run(sync.prepare().pk).unchanged == 11
+    assert runner.run(runner.prepare().pk).unchanged == 11
 
 
 @pytest.mark.django_db(transaction=True)
@@ -73,7 +74,7 @@ def test_an_item_that_is_deleted_meanwhile_is_left_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(*FILMS)
-    sync.run(sync.prepare().pk)
+    runner.run(runner.prepare().pk)
     storage.delete(FILMS[4])
     storage.delete(FILMS[5])
     run = synced_while(
@@ -93,9 +94,9 @@ def test_an_error_of_the_database_ends_the_sync_in_words(
         raise DatabaseError("constraint")
 
     put(*FILMS)
-    monkeypatch.setattr(sync_rows, "write", broken)
+    monkeypatch.setattr(rows, "write", broken)
     with pytest.raises(DatabaseError, match="constraint"):
-        sync.run(sync.prepare().pk)
+        runner.run(runner.prepare().pk)
     run = SyncRun.objects.get()
     assert run.status == SyncRun.Status.FAILED
     assert "(DatabaseError): look at the jobs' log" in run.fault
@@ -109,29 +110,29 @@ def test_a_busy_database_lets_go_of_the_sync_and_the_next_goes_on(
         raise OperationalError("database is locked")
 
     put(*FILMS)
-    run = sync.prepare()
+    run = runner.prepare()
     with monkeypatch.context() as patch:
-        patch.setattr(sync_rows, "write", busy)
+        patch.setattr(rows, "write", busy)
         with pytest.raises(OperationalError):
-            sync.run(run.pk)
-    assert sync.prepare().pk == run.pk
-    assert sync.run(run.pk).added == 10
+            runner.run(run.pk)
+    assert runner.prepare().pk == run.pk
+    assert runner.run(run.pk).added == 10
 
 
 def test_what_a_dead_worker_left_is_gone_on_with_without_a_schedule(
     folder: Path, settings: Settings
 ) -> None:
     settings.SYNC_MINUTES = 0
-    run = sync.prepare(dry=True)
-    assert "SYNC_MINUTES is 0" in sync.sync_on_schedule()
+    run = runner.prepare(dry=True)
+    assert "SYNC_MINUTES is 0" in runner.sync_on_schedule()
     now = timezone.now()
     SyncRun.objects.update(claim="dead-1-1", heard_at=now - timedelta(hours=1))
-    assert sync.sync_on_schedule() == "Started."
-    assert sync.work(run.pk) == "0 added, 0 changed, 0 gone."
-    assert "SYNC_MINUTES is 0" in sync.sync_on_schedule()
+    assert runner.sync_on_schedule() == "Started."
+    assert runner.work(run.pk) == "0 added, 0 changed, 0 gone."
+    assert "SYNC_MINUTES is 0" in runner.sync_on_schedule()
     SyncRun.objects.update(status=SyncRun.Status.RUNNING, heard_at=now - timedelta(days=1))
     # Nobody asked for another.
-    assert "SYNC_MINUTES is 0" in sync.sync_on_schedule()
+    assert "SYNC_MINUTES is 0" in runner.sync_on_schedule()
     assert statuses() == {SyncRun.Status.FAILED}
 
 
@@ -144,19 +145,19 @@ def test_a_sync_that_fails_leaves_no_notes(
         raise StorageError("It can't be reached.")
 
     put(*FILMS)
-    sync.run(sync.prepare().pk)
-    monkeypatch.setattr(sync, "LOOK_EVERY", 1)
-    monkeypatch.setattr(sync, "TELL_EVERY", 0.0)
+    runner.run(runner.prepare().pk)
+    monkeypatch.setattr(runner, "LOOK_EVERY", 1)
+    monkeypatch.setattr(runner, "TELL_EVERY", 0.0)
     monkeypatch.setattr(storage, "listing", ends)
-    assert sync.run(sync.prepare().pk).status == SyncRun.Status.FAILED
+    assert runner.run(runner.prepare().pk).status == SyncRun.Status.FAILED
     assert not Absence.objects.exists()
 
 
 def test_a_sync_that_was_left_for_long_leaves_no_notes(folder: Path) -> None:
     put(FILMS[0])
-    sync.run(sync.prepare().pk)
-    left = sync.prepare()
+    runner.run(runner.prepare().pk)
+    left = runner.prepare()
     Absence.objects.create(run=left, item=MediaItem.objects.get())
     SyncRun.objects.filter(pk=left.pk).update(heard_at=timezone.now() - timedelta(days=1))
-    sync.prepare()
+    runner.prepare()
     assert not Absence.objects.exists()

@@ -12,8 +12,9 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
-from media_library import actions, preparing, storage, tasks, workplace
-from media_library.house import House
+from media_library import actions, storage, tasks
+from media_library.conform import queue, workdir
+from media_library.house_format import House
 from media_library.location import LocalFile
 from media_library.models import MediaItem, PreparedCopy
 from media_library.tests.clips import lavfi, make, read
@@ -156,7 +157,7 @@ def test_what_may_pass_is_queued_again_with_a_growing_wait(
         waits.append(copy.queued_at - timezone.now())
         # Nobody takes it before its time.
         assert tasks.prepare_next() == "Nothing to do."
-    assert waits[0] < waits[1] < waits[2] <= preparing.LONGEST_WAIT
+    assert waits[0] < waits[1] < waits[2] <= queue.LONGEST_WAIT
     settings.FFMPEG_PATH = "ffmpeg"
     assert tasks.prepare_item(copy.pk).startswith("Ready")
 
@@ -183,7 +184,7 @@ def test_who_read_the_item_before_a_change_throws_no_good_copy_away(
 
 def test_the_sweep_queues_again_what_a_dead_worker_left(copy: PreparedCopy) -> None:
     OrmQ.objects.all().delete()
-    long_ago = timezone.now() - preparing.SILENT - timedelta(seconds=1)
+    long_ago = timezone.now() - queue.SILENT - timedelta(seconds=1)
     PreparedCopy.objects.filter(pk=copy.pk).update(
         status=Status.RUNNING, claim="dead", heard_at=long_ago, attempts=1
     )
@@ -205,7 +206,7 @@ def test_a_copy_that_kills_its_workers_is_given_up(copy: PreparedCopy) -> None:
         status=Status.RUNNING,
         heard_at=timezone.now() - timedelta(days=1),
         attempts=1,
-        deaths=preparing.DEATHS - 1,
+        deaths=queue.DEATHS - 1,
     )
     assert tasks.sweep_library() == "1 given up, 0 left behind, 0 waiting."
     copy.refresh_from_db()
@@ -219,16 +220,16 @@ def test_a_copy_that_kills_its_workers_is_given_up(copy: PreparedCopy) -> None:
 def test_only_deaths_are_counted_as_deaths(copy: PreparedCopy) -> None:
     """A full disk passes; that a worker died once after it is no third death."""
     silent = timezone.now() - timedelta(days=1)
-    PreparedCopy.objects.filter(pk=copy.pk).update(attempts=preparing.TRIES - 1)
-    for deaths in range(1, preparing.DEATHS):
-        assert preparing.take(copy.pk)
+    PreparedCopy.objects.filter(pk=copy.pk).update(attempts=queue.TRIES - 1)
+    for deaths in range(1, queue.DEATHS):
+        assert queue.take(copy.pk)
         PreparedCopy.objects.filter(pk=copy.pk).update(heard_at=silent)
-        assert preparing.recover() == (0, 1)
+        assert queue.recover() == (0, 1)
         copy.refresh_from_db()
         assert (copy.status, copy.deaths) == (Status.QUEUED, deaths)
-    assert preparing.take(copy.pk)
+    assert queue.take(copy.pk)
     PreparedCopy.objects.filter(pk=copy.pk).update(heard_at=silent)
-    assert preparing.recover() == (1, 0)
+    assert queue.recover() == (1, 0)
     actions.retry(copy.item)
     copy.refresh_from_db()
     assert (copy.status, copy.deaths) == (Status.QUEUED, 0)
@@ -265,7 +266,7 @@ def test_a_try_that_begins_during_the_sweep_keeps_its_workplace(
 
     def meanwhile(self: Path) -> Iterator[Path]:
         """Another worker takes the copy and makes its folder, just before the sweep looks."""
-        if self == work and (taken := preparing.take(copy.pk)):
+        if self == work and (taken := queue.take(copy.pk)):
             (work / taken.claim).mkdir()
         return look(self)
 
@@ -276,9 +277,9 @@ def test_a_try_that_begins_during_the_sweep_keeps_its_workplace(
 
 
 def test_a_workplace_that_is_gone_already_is_no_fault(settings: Settings) -> None:
-    with workplace.workplace("swept") as folder:
+    with workdir.workplace("swept") as folder:
         (folder / "copy.mp4").touch()
-        workplace.tidy()
+        workdir.tidy()
         assert not folder.exists()
 
 
@@ -294,11 +295,9 @@ def test_a_disk_without_room_for_a_folder_is_tried_again(
     assert (copy.status, copy.claim) == (Status.QUEUED, "")
     assert "Make room there" in copy.fault
     # The last try promises nothing.
-    PreparedCopy.objects.filter(pk=copy.pk).update(attempts=preparing.TRIES - 1)
+    PreparedCopy.objects.filter(pk=copy.pk).update(attempts=queue.TRIES - 1)
     said = tasks.prepare_item(copy.pk)
-    assert said.endswith(
-        f"It was tried {preparing.TRIES} times and is not tried again by itself."
-    )
+    assert said.endswith(f"It was tried {queue.TRIES} times and is not tried again by itself.")
     copy.refresh_from_db()
     assert (copy.status, copy.fault) == (Status.FAULT, said)
 

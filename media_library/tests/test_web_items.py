@@ -16,10 +16,10 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from media_library import browse
 from media_library.admin import bulk
-from media_library.house import House, Logo
+from media_library.house_format import House, Logo
 from media_library.models import MediaItem, Playlist, PreparedCopy, Tag
+from media_library.search import listing
 from media_library.tests.rows import item, playlist, titles, user
 
 pytestmark = pytest.mark.django_db
@@ -63,7 +63,7 @@ def test_the_list_is_ordered_and_paged(
     assert shown(browser, o="-4", p=4)[-1] == "Item 119"
     assert browser.get(LIST, {"p": 5}).status_code == 302
     # Of a filtered list so many can be reached, and the page says so.
-    monkeypatch.setattr(browse, "REACH", 100)
+    monkeypatch.setattr(listing, "REACH", 100)
     answer = browser.get(LIST, {"status": "ready"})
     assert answer.context["cl"].result_count == 100
     assert "narrow them down" in answer.content.decode()

@@ -12,9 +12,10 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from media_library import storage, sync
+from media_library import storage
 from media_library.models import MediaItem, SyncRun
-from media_library.storage.listed import UPLOADS
+from media_library.storage.list_objects import UPLOADS
+from media_library.sync import runner
 from media_library.tests.rows import item, user
 
 pytestmark = pytest.mark.django_db
@@ -192,7 +193,7 @@ def test_a_sync_is_started_watched_and_listed(keeper: Client, folder: Path) -> N
     told = keeper.get(status)
     assert told.json()["sync"]["status"] == "running"
     assert keeper.get(status, headers={"if-none-match": told["ETag"]}).status_code == 304
-    sync.run(run.pk)
+    runner.run(run.pk)
     told = keeper.get(status).json()["sync"]
     assert (told["status"], told["seen"], told["added"]) == ("done", 2, 1)
     assert told["other_kinds"] == 1

@@ -13,10 +13,10 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from media_library.downloads import health, tool
-from media_library.downloads.tool import UpdateError
-from streamsite.answers import staff
-from streamsite.enqueue import UNREACHABLE
+from media_library.downloads import health, ytdlp_versions
+from media_library.downloads.ytdlp_versions import UpdateError
+from streamsite.http.responses import staff
+from streamsite.processes.task_queue import UNREACHABLE
 
 VIEW: Final = "media_library.view_downloadjob"
 UPDATE: Final = "media_library.update_downloader"
@@ -82,11 +82,11 @@ def _row(found: _Judged, name: str, *cells: object) -> dict[str, object]:
 def _order(request: HttpRequest) -> None:
     if request.POST.get("order") == "rollback":
         try:
-            messages.success(request, tool.roll_back(timezone.now()))
+            messages.success(request, ytdlp_versions.roll_back(timezone.now()))
         except UpdateError as refusal:
             messages.warning(request, str(refusal))
         return
-    if tool.order():
+    if ytdlp_versions.order():
         said = "The update begins. It takes some minutes: what came of it is told here."
         messages.success(request, said)
     else:

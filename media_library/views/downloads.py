@@ -19,10 +19,12 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from media_library import words
-from media_library.downloads import jobs, preview
+from media_library import formatting
+from media_library.downloads import jobs
+from media_library.downloads import metadata as preview
 from media_library.downloads.errors import GivenUpError
 from media_library.downloads.jobs import Order, OrderError
+from media_library.downloads.metadata import BusyError
 from media_library.downloads.options import (
     Container,
     Options,
@@ -31,10 +33,9 @@ from media_library.downloads.options import (
     Sound,
     Subtitles,
 )
-from media_library.downloads.preview import BusyError
 from media_library.models import DownloadBatch, DownloadJob, SitePause
-from streamsite.answers import staff, unless_seen
-from streamsite.untrusted import json_of
+from streamsite.http.responses import staff, unless_seen
+from streamsite.http.untrusted import json_of
 
 ADD: Final = "media_library.add_downloadjob"
 VIEW: Final = "media_library.view_downloadjob"
@@ -186,7 +187,7 @@ def page(request: HttpRequest) -> HttpResponseBase:
         "title": "Download",
         "form": form,
         "looked": looked,
-        "length": words.length(looked.get("seconds")) if looked else "",
+        "length": formatting.length(looked.get("seconds")) if looked else "",
         "any_site": request.user.has_perm(ANY_SITE),
     }
     return TemplateResponse(request, "media_library/download.html", context)
@@ -196,7 +197,9 @@ def _look(request: HttpRequest, form: AddForm) -> dict[str, Any]:
     told = form.cleaned_data
     first = next((line for line in told["urls"].splitlines() if line.strip()), "")
     found = preview.look(first, cap=told["cap"], any_site=request.user.has_perm(ANY_SITE))
-    entries = [each | {"length": words.length(each["seconds"])} for each in found["entries"]]
+    entries = [
+        each | {"length": formatting.length(each["seconds"])} for each in found["entries"]
+    ]
     listed = json.dumps([[each["page"], each["title"], each["length"]] for each in entries])
     for each in entries:
         each["ticked"] = True
@@ -236,7 +239,7 @@ def _ordered(request: HttpRequest, form: AddForm) -> HttpResponseBase:
     name = request.POST.get("list_title", "") if chosen else ""
     batch = jobs.add_many(urls, told["options"], order, name=name)
     count = batch.jobs.count()
-    messages.success(request, f"{words.counted(count, 'download')} ordered.")
+    messages.success(request, f"{formatting.counted(count, 'download')} ordered.")
     return redirect(LIST)
 
 
@@ -284,9 +287,9 @@ def told(
         # A merge tells no progress: a bar without an end, instead of one that stands still.
         "moving": job.status in {"extracting", "processing"},
         "note": " ".join(filter(None, why)),
-        "speed": f"{words.size(job.speed)}/s" if job.speed else "",
-        "left": words.length(job.seconds_left) if job.seconds_left is not None else "",
-        "size": words.size(job.bytes_total) if job.bytes_total else "",
+        "speed": f"{formatting.size(job.speed)}/s" if job.speed else "",
+        "left": formatting.length(job.seconds_left) if job.seconds_left is not None else "",
+        "size": formatting.size(job.bytes_total) if job.bytes_total else "",
         "batch": job.batch.name if job.batch else "",
         "cancelling": job.cancel_asked and job.running,
         "over": job.over,
@@ -328,7 +331,7 @@ def retry(request: HttpRequest, pk: int) -> HttpResponseBase:
 def cancel_batch(request: HttpRequest, pk: int) -> HttpResponseBase:
     batch = get_object_or_404(DownloadBatch, pk=pk)
     count = jobs.cancel_batch(batch)
-    messages.success(request, f"{words.counted(count, 'download')} cancelled.")
+    messages.success(request, f"{formatting.counted(count, 'download')} cancelled.")
     return redirect("admin:media_library_downloadbatch_change", pk)
 
 

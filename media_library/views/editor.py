@@ -12,14 +12,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from media_library.models import Playlist, PlaylistEntry
-from media_library.playlists import (
-    ChangedMeanwhileError,
-    Place,
-    PlaylistError,
-    reorder,
-)
+from media_library.playlists.edit import ChangedMeanwhileError, Place, PlaylistError, reorder
 from media_library.views.picker import COLUMNS, brief
-from streamsite.answers import BadRequestError, say, sent, staff
+from streamsite.http.responses import BadRequestError, say, sent, staff
 
 _ITEM: Final = tuple(f"item__{name}" for name in COLUMNS)
 

@@ -15,14 +15,15 @@ from django.template.response import TemplateResponse
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_http_methods
 
-from media_library import imports, storage
-from media_library.exchange import LARGEST, ExchangeError, read, write_csv, write_m3u
-from media_library.imports import Outcome
+from media_library import storage
 from media_library.models import Playlist
-from media_library.playlists import PlaylistError
-from streamsite import form_uploads
-from streamsite.answers import staff
-from streamsite.form_uploads import KeptFileField
+from media_library.playlists import importer
+from media_library.playlists.edit import PlaylistError
+from media_library.playlists.importer import Outcome
+from media_library.playlists.m3u_csv import LARGEST, ExchangeError, read, write_csv, write_m3u
+from streamsite.http import form_uploads
+from streamsite.http.form_uploads import KeptFileField
+from streamsite.http.responses import staff
 
 _KINDS: Final = {"m3u8": "audio/x-mpegurl; charset=utf-8", "csv": "text/csv; charset=utf-8"}
 
@@ -33,7 +34,7 @@ def export(request: HttpRequest, pk: int, kind: str) -> HttpResponseBase:
     playlist = get_object_or_404(Playlist, pk=pk)
     if kind not in _KINDS:
         raise Http404
-    rows = imports.rows(playlist)
+    rows = importer.rows(playlist)
     text = write_csv(rows) if kind == "csv" else write_m3u(playlist.name, rows)
     # Excel takes a CSV without the mark for the local code page.
     body = text.encode("utf-8-sig" if kind == "csv" else "utf-8")
@@ -90,7 +91,7 @@ def _import(request: HttpRequest, into: Playlist | None) -> HttpResponseBase:
     if posted and form.is_valid():
         data = form.cleaned_data
         try:
-            outcome = imports.run(
+            outcome = importer.run(
                 read(data["file"].read(), host=urlsplit(storage.origin()).netloc),
                 playlist=data.get("name", ""),
                 into=into,

@@ -12,8 +12,8 @@ from django.views.decorators.http import require_POST
 
 from media_library import actions
 from media_library.models import MediaItem, PreparedCopy
-from streamsite.answers import staff
-from streamsite.enqueue import UNREACHABLE, enqueue
+from streamsite.http.responses import staff
+from streamsite.processes.task_queue import UNREACHABLE, enqueue
 
 _GIVEN_UP: Final = (PreparedCopy.Status.FAULT, PreparedCopy.Status.CANCELLED)
 

@@ -15,11 +15,11 @@ from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET
 
-from media_library import browse
 from media_library.models import MediaItem
-from streamsite.answers import BadRequestError, say, staff
-from streamsite.rest import in_range
-from streamsite.untrusted import place_of
+from media_library.search import listing
+from streamsite.api.crud import in_range
+from streamsite.http.responses import BadRequestError, say, staff
+from streamsite.http.untrusted import place_of
 
 #: Items of one answer.
 PAGE: Final = 60
@@ -60,13 +60,13 @@ def _thumbs() -> str:
 @staff("media_library.view_mediaitem")
 def items(request: HttpRequest) -> HttpResponseBase:
     """Items that match, from behind the cursor `after` on; `next` is the following cursor."""
-    order = browse.ORDERS.get(request.GET.get("order", ""), browse.ORDERS["newest"])
+    order = listing.ORDERS.get(request.GET.get("order", ""), listing.ORDERS["newest"])
     try:
         found = _behind(_wanted(request.GET), order, request.GET.get("after", ""))
     except BadRequestError as error:
         return say(str(error), 400)
     ids = list(found.order_by(*order).values_list("pk", flat=True)[: PAGE + 1])
-    shown = browse.rows(ids[:PAGE], *COLUMNS, order[0].lstrip("-"))
+    shown = listing.rows(ids[:PAGE], *COLUMNS, order[0].lstrip("-"))
     following = _cursor(shown[-1], order) if len(ids) > PAGE and shown else None
     listed = [brief(item.pk, *(getattr(item, name) for name in COLUMNS)) for item in shown]
     return JsonResponse({"items": listed, "next": following})
@@ -74,23 +74,23 @@ def items(request: HttpRequest) -> HttpResponseBase:
 
 def _wanted(asked: QueryDict) -> QuerySet[MediaItem]:
     found: QuerySet[MediaItem] = MediaItem.objects.all()
-    order = browse.ORDERS.get(asked.get("order", ""), ())
+    order = listing.ORDERS.get(asked.get("order", ""), ())
     if order and order[0].lstrip("-") == "duration_seconds":
         # Those of unknown length have no place in this order.
         found = found.filter(duration_seconds__isnull=False)
     status = asked.get("status", "")
     if status in MediaItem.Status.values:
-        found = browse.with_status(found, status)
-    for value, _, seconds, below in browse.LENGTHS:
+        found = listing.with_status(found, status)
+    for value, _, seconds, below in listing.LENGTHS:
         if value == asked.get("length"):
-            found = browse.lasting(found, seconds, below)
+            found = listing.lasting(found, seconds, below)
     tag = asked.get("tag", "")
     if tag:
-        found = browse.tagged(found, tag)
+        found = listing.tagged(found, tag)
     folder = asked.get("folder", "").strip("/")
     if folder:
-        found = browse.in_folder(found, f"{folder}/")
-    return browse.searched(found, asked.get("q", ""))
+        found = listing.in_folder(found, f"{folder}/")
+    return listing.searched(found, asked.get("q", ""))
 
 
 def _cursor(item: MediaItem, order: tuple[str, ...]) -> str:
@@ -130,5 +130,5 @@ def _behind(
 def folders(request: HttpRequest) -> HttpResponseBase:
     """Names of the folders in one folder."""
     parent = request.GET.get("in", "").strip("/")
-    names, more = browse.folders(f"{parent}/" if parent else "")
+    names, more = listing.folders(f"{parent}/" if parent else "")
     return JsonResponse({"in": parent, "folders": names, "more": more})

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 from media_library import storage
 from media_library.location import LocalFile, SignedUrl
 from media_library.models import MediaItem
-from streamsite.answers import staff
+from streamsite.http.responses import staff
 
 #: Seconds a signed address of a thumbnail is good for, and that a browser may keep it.
 LIFE: Final = 3600

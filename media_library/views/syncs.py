@@ -15,10 +15,11 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from media_library import storage, sync
-from media_library.emptied import emptied
+from media_library import storage
 from media_library.models import SyncRun
-from streamsite.answers import staff, unless_seen
+from media_library.sync import runner
+from media_library.sync.empty_guard import emptied
+from streamsite.http.responses import staff, unless_seen
 
 ADD: Final = "media_library.add_syncrun"
 
@@ -79,8 +80,8 @@ def _start(
     request: HttpRequest, *, dry: bool = False, accept_gone: bool = False
 ) -> HttpResponseBase:
     try:
-        sync.start(by=request.user.get_username(), dry=dry, accept_gone=accept_gone)
-    except sync.SyncError as refusal:
+        runner.start(by=request.user.get_username(), dry=dry, accept_gone=accept_gone)
+    except runner.SyncError as refusal:
         messages.warning(request, str(refusal))
     else:
         messages.success(

@@ -14,11 +14,12 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from media_library import incoming, storage
-from media_library.incoming import UploadError
-from media_library.policy import with_storage
+from media_library import storage
 from media_library.storage import MultipartUpload, StorageError
-from streamsite.answers import BadRequestError, say, sent, staff
+from media_library.uploads import service
+from media_library.uploads.service import UploadError
+from media_library.views.csp import with_storage
+from streamsite.http.responses import BadRequestError, say, sent, staff
 
 ADD = "media_library.add_mediaitem"
 
@@ -48,7 +49,7 @@ def begin(request: HttpRequest) -> HttpResponseBase:
         name, size, folder = body.get("name"), body.get("size"), body.get("folder", "")
         if not (isinstance(name, str) and isinstance(size, int) and isinstance(folder, str)):
             raise BadRequestError("It needs name, size and folder.")  # noqa: TRY301
-        upload = incoming.begin(name, size, folder)
+        upload = service.begin(name, size, folder)
     except BadRequestError as error:
         return say(str(error), 400)
     except (UploadError, StorageError) as refusal:
@@ -56,7 +57,7 @@ def begin(request: HttpRequest) -> HttpResponseBase:
     return say(
         "Send the parts.",
         201,
-        ticket=incoming.ticket(upload, _user(request)),
+        ticket=service.ticket(upload, _user(request)),
         key=upload.key,
         part_bytes=upload.part_bytes,
         parts=upload.parts,
@@ -104,7 +105,7 @@ def part(request: HttpRequest, number: int) -> HttpResponseBase:
 @staff(ADD)
 def finish(request: HttpRequest) -> HttpResponseBase:
     try:
-        item = incoming.finish(_upload(request, str(sent(request).get("ticket"))))
+        item = service.finish(_upload(request, str(sent(request).get("ticket"))))
     except BadRequestError as error:
         return say(str(error), 400)
     except (UploadError, StorageError) as refusal:
@@ -117,7 +118,7 @@ def finish(request: HttpRequest) -> HttpResponseBase:
 @staff(ADD)
 def abort(request: HttpRequest) -> HttpResponseBase:
     try:
-        incoming.abort(_upload(request, str(sent(request).get("ticket"))))
+        service.abort(_upload(request, str(sent(request).get("ticket"))))
     except BadRequestError as error:
         return say(str(error), 400)
     except (UploadError, StorageError) as refusal:
@@ -132,7 +133,7 @@ def _refused(refusal: UploadError | StorageError) -> HttpResponseBase:
 
 
 def _upload(request: HttpRequest, ticket: str) -> MultipartUpload:
-    return incoming.of_ticket(ticket, _user(request))
+    return service.of_ticket(ticket, _user(request))
 
 
 def _user(request: HttpRequest) -> int:

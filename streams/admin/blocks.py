@@ -17,11 +17,11 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 
-from streams.actions import wake_supervisor
 from streams.admin.forms import BlockForm
+from streams.control.actions import wake_supervisor
 from streams.models import Block
 from streams.models.programme import WEEKDAYS, clock
-from streamsite.history import WithKeys
+from streamsite.api.audit import WithKeys
 
 
 class OnWeekday(admin.SimpleListFilter):

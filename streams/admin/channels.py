@@ -18,18 +18,18 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, StackedInline, TabularInline
 
-from media_library import logos
-from media_library.policy import allow_storage
-from streams.actions import wake_supervisor
+from media_library.conform import logos
+from media_library.views.csp import allow_storage
 from streams.admin.forms import ChannelForm, HoursForm, KeptLogo, OutputForm
-from streams.health.preflight import unverified
-from streams.health.report import report
-from streams.hours import outlooks, overrun
+from streams.control.actions import wake_supervisor
+from streams.control.on_air_schedule import outlooks, overrun
 from streams.models import Channel, OnAirHours, Output, TakeoverRight
+from streams.monitoring.preflight import unverified
+from streams.monitoring.report import report
 from streams.templatetags.monitor import buttons
-from streamsite import form_uploads
-from streamsite.history import WithKeys
-from streamsite.secret import Unreadable
+from streamsite.api.audit import WithKeys
+from streamsite.http import form_uploads
+from streamsite.security.secret import Unreadable
 
 #: Changing these under a running channel would break its stream.
 HOUSE = ("width", "height", "fps", "video_bitrate", "audio_bitrate")

@@ -18,13 +18,13 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from media_library import logos
+from media_library.conform import logos
 from media_library.storage import StorageError
 from streams.models import Block, Channel, OnAirHours, Output
 from streams.models.channel import default_time_zone
 from streams.models.programme import EVERY_DAY, WEEKDAYS, Span
-from streamsite.form_uploads import KeptFileField, KeptFileInput, token_of
-from streamsite.secret import Secret, Unreadable
+from streamsite.http.form_uploads import KeptFileField, KeptFileInput, token_of
+from streamsite.security.secret import Secret, Unreadable
 
 
 class SecretWidget(UnfoldAdminPasswordWidget):  # type: ignore[misc]

@@ -13,10 +13,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin, TabularInline
 
-from streams import preview
-from streams.health import words
+from streams.calendar import preview
 from streams.models import AsRun, Block, Channel, Forewarning, Incident, Node, Run, Takeover
-from streamsite.untrusted import number_or_none
+from streams.monitoring import formatting
+from streamsite.http.untrusted import number_or_none
 
 
 class ReadOnly:
@@ -64,7 +64,7 @@ class AsRunInline(ReadOnly, TabularInline):  # type: ignore[misc]
 
     @admin.display(description="Length")
     def length(self, entry: AsRun) -> str:
-        return words.duration(entry.started_at, entry.ended_at)
+        return formatting.duration(entry.started_at, entry.ended_at)
 
 
 @admin.register(Run)
@@ -76,7 +76,7 @@ class RunAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Length")
     def length(self, run: Run) -> str:
-        return words.span(run.seconds(timezone.now()))
+        return formatting.span(run.seconds(timezone.now()))
 
 
 @admin.register(AsRun)
@@ -120,11 +120,11 @@ class AsRunAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="In-point", ordering="in_point")
     def into(self, entry: AsRun) -> str:
-        return words.span(entry.in_point) if entry.in_point else words.NOTHING
+        return formatting.span(entry.in_point) if entry.in_point else formatting.NOTHING
 
     @admin.display(description="Length")
     def length(self, entry: AsRun) -> str:
-        return words.duration(entry.started_at, entry.ended_at)
+        return formatting.duration(entry.started_at, entry.ended_at)
 
 
 @admin.register(Incident)
@@ -144,7 +144,7 @@ class IncidentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Lasted")
     def lasted_for(self, incident: Incident) -> str:
-        return words.span(incident.lasted(timezone.now()).total_seconds())
+        return formatting.span(incident.lasted(timezone.now()).total_seconds())
 
 
 @admin.register(Takeover)
@@ -158,13 +158,13 @@ class TakeoverAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     @admin.display(description="On air after")
     def on_air_after(self, takeover: Takeover) -> str:
         seconds = takeover.transition
-        return words.NOTHING if seconds is None else f"{seconds:.1f} s"
+        return formatting.NOTHING if seconds is None else f"{seconds:.1f} s"
 
     @admin.display(description="Lasted")
     def lasted(self, takeover: Takeover) -> str:
         if takeover.on_air_at is None:
-            return words.NOTHING
-        return words.duration(takeover.on_air_at, takeover.ended_at)
+            return formatting.NOTHING
+        return formatting.duration(takeover.on_air_at, takeover.ended_at)
 
 
 @admin.register(Forewarning)

@@ -16,10 +16,10 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from streams.admin.history import ReadOnly, StillOpen
-from streams.health import words
 from streams.models import Broadcaster, LiveStream, StreamKey
-from streamsite.history import WithKeys
-from streamsite.untrusted import number_or_none
+from streams.monitoring import formatting
+from streamsite.api.audit import WithKeys
+from streamsite.http.untrusted import number_or_none
 
 _COLOURS = {
     StreamKey.State.ACTIVE.value: "success",
@@ -146,7 +146,7 @@ class LiveStreamAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Length")
     def length(self, stream: LiveStream) -> str:
-        return words.duration(stream.started_at, stream.ended_at)
+        return formatting.duration(stream.started_at, stream.ended_at)
 
     @admin.display(description="Ended", ordering="ended_at")
     def end(self, stream: LiveStream) -> SafeString | str:

@@ -10,11 +10,11 @@ from django.utils import timezone
 from ninja import Query, Router, Schema
 from pydantic import Field
 
-from streams import guide, preview
 from streams.api.channels import the_channel
-from streams.health.preflight import Finding, findings
+from streams.calendar import guide, preview
 from streams.models import Forewarning
-from streamsite.rest import Asked, Moment, Page, Paging, Told, paged
+from streams.monitoring.preflight import Finding, findings
+from streamsite.api.crud import Asked, Moment, Page, Paging, Told, paged
 
 channel = Router(tags=["ahead"])
 forewarnings = Router(tags=["ahead"])

@@ -12,14 +12,14 @@ from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
-from media_library.browse import Plain
-from streams import guide
+from media_library.search.listing import Plain
 from streams.api.channels import id_of, the_channel
+from streams.calendar import guide
+from streams.control.commands import ORDERS, give
 from streams.models import AsRun, Broadcaster, Incident, Run
-from streams.orders import ORDERS, give
 from streams.views.pictures import PLAYLIST_TYPE, preview, preview_playlist
-from streamsite.access import caller
-from streamsite.rest import Moment, Page, Paging, Told, noted, paged
+from streamsite.api.auth import caller
+from streamsite.api.crud import Moment, Page, Paging, Told, noted, paged
 
 router = Router(tags=["air"])
 

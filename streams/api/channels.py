@@ -13,13 +13,12 @@ from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 from pydantic import Field, StringConstraints
 
-from streams.actions import wake_supervisor
-from streams.health.preflight import unverified
-from streams.health.report import report
+from streams.control.actions import wake_supervisor
 from streams.models import Channel
-from streams.programme.values import Order, Return
-from streamsite.problems import Kind, ProblemError
-from streamsite.rest import (
+from streams.monitoring.preflight import unverified
+from streams.monitoring.report import report
+from streams.programme.model import Order, Return
+from streamsite.api.crud import (
     Body,
     Id,
     Page,
@@ -33,7 +32,8 @@ from streamsite.rest import (
     paged,
     removed,
 )
-from streamsite.secret import Unreadable
+from streamsite.http.problems import Kind, ProblemError
+from streamsite.security.secret import Unreadable
 
 router = Router(tags=["channels"])
 

@@ -13,8 +13,8 @@ from streams.api.channels import ChannelStatus, status_of, the_channel
 from streams.api.live import StreamDetail, stream
 from streams.ingest import report
 from streams.models import Channel
-from streamsite.problems import Kind, ProblemError
-from streamsite.rest import Asked
+from streamsite.api.crud import Asked
+from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["first designs"])
 

@@ -11,11 +11,12 @@ from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 from ninja.errors import HttpError
 
-from streams.health import detailed as parts
-from streams.health import samples, uptime
 from streams.models import Channel, Output
+from streams.monitoring import components as parts
+from streams.monitoring import metrics as samples
+from streams.monitoring import uptime
 from streams.views.pages import in_public
-from streamsite.rest import Asked as Plain
+from streamsite.api.crud import Asked as Plain
 
 router = Router(tags=["health"])
 

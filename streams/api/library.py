@@ -10,7 +10,7 @@ from media_library import actions
 from media_library.api.media import CopyDetail
 from media_library.models import MediaItem, PreparedCopy
 from streams.api.channels import the_channel
-from streamsite.rest import Body, Id, Slug, noted
+from streamsite.api.crud import Body, Id, Slug, noted
 
 router = Router(tags=["media"])
 

@@ -17,9 +17,8 @@ from streams.ingest import keys, report
 from streams.ingest.servers import door
 from streams.models import Broadcaster, LiveStream, StreamKey
 from streams.models.ingest import SLUG
-from streamsite.access import caller
-from streamsite.problems import Kind, ProblemError
-from streamsite.rest import (
+from streamsite.api.auth import caller
+from streamsite.api.crud import (
     Body,
     Id,
     KeyTold,
@@ -34,6 +33,7 @@ from streamsite.rest import (
     paged,
     removed,
 )
+from streamsite.http.problems import Kind, ProblemError
 
 broadcasters = Router(tags=["live"])
 stream_keys = Router(tags=["live"])

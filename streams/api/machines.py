@@ -11,7 +11,7 @@ from pydantic import Field
 
 from streams.api.channels import id_of
 from streams.models import LogLine, Node
-from streamsite.rest import Page, Paging, Told, paged
+from streamsite.api.crud import Page, Paging, Told, paged
 
 nodes = Router(tags=["machines"])
 log = Router(tags=["machines"])

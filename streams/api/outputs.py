@@ -9,11 +9,11 @@ from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Status
 from pydantic import Field, StringConstraints
 
-from streams.actions import wake_supervisor
 from streams.api.channels import Name, OutputDetail, the_channel
+from streams.control.actions import wake_supervisor
 from streams.models import Output
 from streams.outputs.platforms import LONGEST_SECRET, LONGEST_SESSION, Platform
-from streamsite.rest import (
+from streamsite.api.crud import (
     Body,
     Id,
     Page,
@@ -25,7 +25,7 @@ from streamsite.rest import (
     paged,
     removed,
 )
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 router = Router(tags=["outputs"])
 

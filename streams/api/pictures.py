@@ -6,12 +6,12 @@ from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from ninja import Router, Status
 
-from media_library import logos
-from streams.actions import wake_supervisor
+from media_library.conform import logos
 from streams.api.channels import ChannelDetail, detail, the_channel
+from streams.control.actions import wake_supervisor
 from streams.models import Channel
 from streams.views.pictures import logo_of, shown
-from streamsite.rest import edited
+from streamsite.api.crud import edited
 
 router = Router(tags=["channels"])
 

@@ -14,13 +14,13 @@ from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
-from streams import blocks as weeks
-from streams.actions import wake_supervisor
 from streams.api.channels import Name, the_channel
+from streams.calendar import edit as weeks
+from streams.control.actions import wake_supervisor
 from streams.models import Block, Channel, OnAirHours
 from streams.models.programme import MOST_PRIORITY, Span, clock
-from streams.programme.values import Order, Start
-from streamsite.rest import (
+from streams.programme.model import Order, Start
+from streamsite.api.crud import (
     Body,
     Clock,
     Day,

@@ -12,7 +12,7 @@ from ninja import Query, Router
 from pydantic import Field
 
 from streams.models import Run
-from streamsite.rest import Id, Moment, Page, Paging, Told, paged
+from streamsite.api.crud import Id, Moment, Page, Paging, Told, paged
 
 router = Router(tags=["runs"])
 

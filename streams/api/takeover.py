@@ -11,11 +11,11 @@ from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
-from streams.actions import wake_supervisor
 from streams.api.air import Taken, order
 from streams.api.channels import id_of, the_channel
+from streams.control.actions import wake_supervisor
 from streams.models import Broadcaster, Channel, Takeover, TakeoverRight
-from streamsite.rest import Body, Id, Page, Paging, made, noted, paged
+from streamsite.api.crud import Body, Id, Page, Paging, made, noted, paged
 
 router = Router(tags=["takeover"])
 

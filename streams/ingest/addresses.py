@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from streamsite.address import place
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
+from streamsite.security.urls import place
 
 #: Where MediaMTX serves HLS and RTSP by itself (bluenviron/mediamtx, mediamtx.yml).
 _HLS: Final = 8888

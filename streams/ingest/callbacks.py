@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 #: Where broadcasters publish; deploy/mediamtx/mediamtx.yml has the same.
 _PATH: Final = re.compile(r"live/([A-Za-z0-9_-]{1,64})")

@@ -11,7 +11,7 @@ from typing import Final
 from streams.ingest import leases
 from streams.ingest.servers import Door, ServerError, source_of
 from streams.models import Broadcaster, LiveStream, StreamKey
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 #: 192 bits, in 32 characters of the alphabet `A-Za-z0-9_-`.
 _BYTES: Final = 24

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
-from streams.actions import wake_supervisor
+from streams.control.actions import wake_supervisor
 from streams.ingest.callbacks import (
     Asked,
     Decision,

@@ -4,7 +4,7 @@ import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
 import streams.models.channel
-import streamsite.fields
+import streamsite.security.fields
 from django.db import migrations, models
 
 
@@ -64,7 +64,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=80)),
                 ('platform', models.CharField(choices=[('youtube', 'YouTube'), ('youtube_backup', 'YouTube backup'), ('twitch', 'Twitch'), ('rtmp', 'RTMP server'), ('srt', 'SRT receiver')], default='youtube', max_length=24)),
                 ('url', models.CharField(blank=True, help_text="Left empty, the platform's own address is used. Without the key.", max_length=500, verbose_name='address')),
-                ('key', streamsite.fields.SecretField(blank=True, default='', verbose_name='stream key')),
+                ('key', streamsite.security.fields.SecretField(blank=True, default='', verbose_name='stream key')),
                 ('enabled', models.BooleanField(default=True)),
                 ('channel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='outputs', to='streams.channel')),
             ],

@@ -122,7 +122,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='channelstate',
             name='cursors',
-            field=models.JSONField(default=dict, help_text='Where each list stands (streams.programme.memory).'),
+            field=models.JSONField(default=dict, help_text='Where each list stands (streams.programme.cursor_codec).'),
         ),
         migrations.RunPython(keep_the_place, migrations.RunPython.noop),
         migrations.RemoveField(

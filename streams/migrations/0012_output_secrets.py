@@ -13,8 +13,8 @@ from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-import streamsite.fields
-from streamsite.secret import Secret
+import streamsite.security.fields
+from streamsite.security.secret import Secret
 
 #: Parameters that are no secrets, as they were when this was written.
 PUBLIC: Final = {
@@ -120,7 +120,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="output",
             name="secret_query",
-            field=streamsite.fields.SecretField(
+            field=streamsite.security.fields.SecretField(
                 blank=True,
                 default="",
                 help_text="What your server wants after the “?” of its address, such as token=… "

@@ -15,7 +15,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
 
-from media_library.house import RATES, House, Logo
+from media_library.house_format import RATES, House, Logo
 from media_library.models import Playlist
 from streams.outputs.platforms import (
     LONGEST_SESSION,
@@ -29,11 +29,11 @@ from streams.outputs.platforms import (
     typed_address_fault,
     typed_query_fault,
 )
-from streams.programme.values import Order as PlayOrder
-from streams.programme.values import Return
-from streamsite.fields import SecretField
-from streamsite.secret import Secret, Unreadable
-from streamsite.text import OneLineText
+from streams.programme.model import Order as PlayOrder
+from streams.programme.model import Return
+from streamsite.security.fields import SecretField
+from streamsite.security.secret import Secret, Unreadable
+from streamsite.security.text import OneLineText
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

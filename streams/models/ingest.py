@@ -14,7 +14,7 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 
-from streamsite.text import OneLineText
+from streamsite.security.text import OneLineText
 
 #: A key that was seen in use so long ago is free again: a lost callback locks nobody out.
 LEASE: Final = timedelta(seconds=15)

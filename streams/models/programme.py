@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from media_library.models import MediaItem, Playlist
 from streams.models.channel import Channel, checked_age
-from streams.programme.values import Order, Start
-from streamsite.text import OneLineText
+from streams.programme.model import Order, Start
+from streamsite.security.text import OneLineText
 
 #: Monday is the first bit of `days`.
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

@@ -9,7 +9,7 @@ from django.db import models
 
 from streams.models.channel import Channel, Output
 from streams.models.history import Run
-from streams.playout.states import AirState, OutputAir
+from streams.playout.contract.states import AirState, OutputAir
 
 
 class Node(models.Model):
@@ -69,7 +69,7 @@ class ChannelState(models.Model):
     restarts_done = models.PositiveIntegerField(default=0)
     skips_done = models.PositiveIntegerField(default=0)
     cursors = models.JSONField(
-        default=dict, help_text="Where each list stands (streams.programme.memory)."
+        default=dict, help_text="Where each list stands (streams.programme.cursor_codec)."
     )
     measured_at = models.DateTimeField(null=True)
 

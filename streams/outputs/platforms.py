@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from streams.outputs import srt
-from streamsite.secret import Secret, Unreadable, has_control_characters
+from streamsite.security.secret import Secret, Unreadable, has_control_characters
 
 #: Hours. FLV counts milliseconds in 31 bits, which FFmpeg does not wrap: 24.8 days.
 LONGEST_SESSION: Final = 24 * 24

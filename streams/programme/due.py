@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from streams.programme.model import BASE, Cursor, Cursors, Entry, Pick, Programme
 from streams.programme.rotation import upcoming
 from streams.programme.schedule import moment
-from streams.programme.values import BASE, Cursor, Cursors, Entry, Pick, Programme
 
 
 def due(

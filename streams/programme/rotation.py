@@ -17,7 +17,7 @@ from fractions import Fraction
 from hashlib import blake2b
 from typing import Final
 
-from streams.programme.values import Cursor, Entry, Order, Rotation, Round
+from streams.programme.model import Cursor, Entry, Order, Rotation, Round
 
 #: Decides whether an entry may be played.
 Allowed = Callable[[Entry], bool]

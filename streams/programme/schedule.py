@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final
 
-from streams.programme.hours import DAY, next_cut, next_edge, on_air
-from streams.programme.rotation import advanced, following
-from streams.programme.values import (
+from streams.programme.block_times import DAY, next_cut, next_edge, on_air
+from streams.programme.model import (
     BASE,
     FILLER,
     Cursor,
@@ -24,6 +23,7 @@ from streams.programme.values import (
     Return,
     Rotation,
 )
+from streams.programme.rotation import advanced, following
 
 #: Seconds that count as none: moments are rounded, and the hub's clock is read.
 SLACK: Final = Fraction(1, 100)

@@ -10,31 +10,31 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from media_library.samples import being_made
-from streams import takeovers
-from streams.health import words
-from streams.health.jobs import failing
-from streams.health.preflight import MAKING_SAMPLES, Finding, findings, standing
-from streams.health.report import RETRIED, ChannelReport, report
-from streams.hours import Outlook, outlook, outlooks
+from media_library.conform.sample_clips import being_made
+from streams.control.commands import ORDERS, Order
+from streams.control.on_air_schedule import Outlook, outlook, outlooks
+from streams.ingest import takeover_rights
 from streams.ingest.report import live
 from streams.models import Channel
-from streams.orders import ORDERS, Order
+from streams.monitoring import formatting
+from streams.monitoring.failing_jobs import failing
+from streams.monitoring.preflight import MAKING_SAMPLES, Finding, findings, standing
+from streams.monitoring.report import RETRIED, ChannelReport, report
 
 register = template.Library()
 
-register.filter("bitrate", words.bitrate)
-register.filter("label", words.label)
-register.filter("size", words.size)
-register.filter("span", words.span)
+register.filter("bitrate", formatting.bitrate)
+register.filter("label", formatting.label)
+register.filter("size", formatting.size)
+register.filter("span", formatting.span)
 
 
 @register.filter
 def until(since: object, moment: object) -> str:
     # What a template misses arrives as an empty string.
     if isinstance(since, datetime) and isinstance(moment, datetime):
-        return words.duration(since, moment)
-    return words.NOTHING
+        return formatting.duration(since, moment)
+    return formatting.NOTHING
 
 
 @register.filter
@@ -46,7 +46,7 @@ def iso(moment: object) -> str:
 def when(moment: datetime | None, form: str = "") -> SafeString | str:
     """A `<time>` with the second; `date` puts the day before it."""
     if moment is None:
-        return words.NOTHING
+        return formatting.NOTHING
     told = timezone.localtime(moment)
     shown = told.strftime("%d %b %H:%M:%S" if form == "date" else "%H:%M:%S")
     return format_html(
@@ -125,7 +125,7 @@ def takeover_of(context: dict[str, Any], channel: Channel) -> dict[str, Any]:
     now = timezone.now()
     rights = list(channel.takeover_rights.select_related("broadcaster"))
     streams = {row.broadcaster_id: row for row in live()}
-    order = takeovers.in_force(channel, [right.broadcaster_id for right in rights], now)
+    order = takeover_rights.in_force(channel, [right.broadcaster_id for right in rights], now)
     last = channel.takeovers.select_related("broadcaster")[:TAKEOVERS]
     return {
         "channel": channel,

@@ -7,7 +7,7 @@ from datetime import datetime
 from django import template
 from django.utils import timezone
 
-from streams import preview
+from streams.calendar import preview
 from streams.models import programme
 
 register = template.Library()

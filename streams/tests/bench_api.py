@@ -57,9 +57,9 @@ def fill(count: int) -> list[str]:
         Run,
         StreamKey,
     )
-    from streamsite import keys  # noqa: PLC0415
-    from streamsite.levels import Level  # noqa: PLC0415
-    from streamsite.models import ApiKey  # noqa: PLC0415
+    from streamsite.api import keys  # noqa: PLC0415
+    from streamsite.api.models import ApiKey  # noqa: PLC0415
+    from streamsite.api.permissions import Level  # noqa: PLC0415
 
     now = timezone.now()
     numbers = range(count)
@@ -128,7 +128,7 @@ def routes(count: int) -> list[tuple[str, str]]:
     """Name and address of each question."""
     from media_library.models import MediaItem  # noqa: PLC0415
     from streams.models import AsRun  # noqa: PLC0415
-    from streamsite.rest import cursor_of  # noqa: PLC0415
+    from streamsite.api.crud import cursor_of  # noqa: PLC0415
 
     middle = count // 2
     far = cursor_of(AsRun.objects.order_by("-started_at")[middle], "started_at")

@@ -56,7 +56,7 @@ def fill(count: int) -> None:
 
     from streams.ingest.keys import digest  # noqa: PLC0415
     from streams.models import Broadcaster, StreamKey  # noqa: PLC0415
-    from streamsite.secret import Secret  # noqa: PLC0415
+    from streamsite.security.secret import Secret  # noqa: PLC0415
 
     with transaction.atomic():
         Broadcaster.objects.bulk_create(

@@ -18,14 +18,14 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from streams.playout.item import Kind
-from streams.playout.ledger import Aired, IncidentOpened, RunOnAir
-from streams.playout.plan import OutputPlan
+from streams.playout.contract.ledger import Aired, IncidentOpened, RunOnAir
+from streams.playout.contract.plan import OutputPlan
+from streams.programme.item import Kind
 from streams.tests.bench import clips
 from streams.tests.bench.engine import Book, Engine, assignment, programme
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 #: Where Debian has it.
 MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import pytest
 
-from streams.playout.item import Kind
-from streams.playout.ledger import Aired
-from streams.playout.plan import OutputPlan
-from streams.playout.takeover import LOST
+from streams.playout.contract.ledger import Aired
+from streams.playout.contract.plan import OutputPlan
+from streams.playout.takeover.decision import LOST
+from streams.programme.item import Kind
 from streams.tests.bench import clips
 from streams.tests.bench.audit import Audit, audit
 from streams.tests.bench.clips import HOUSE, Clip
@@ -21,7 +21,7 @@ from streams.tests.bench.engine import Engine, assignment, item
 from streams.tests.bench.feeds import GSTREAMER, LiveBook, RtspFeeds
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 pytestmark = [
     pytest.mark.slow,

@@ -113,7 +113,7 @@ class Counter(threading.Thread):
         self.both = self.gap = 0.0
 
     def run(self) -> None:
-        from streams.playout import process
+        from streams.playout.ffmpeg import process
 
         last = time.monotonic()
         while True:
@@ -159,9 +159,9 @@ def _measured(times: int, stack: ExitStack, folder: Path, nets: list[Net], port:
     django.setup()
     from django.core.management import call_command
 
-    from streams import actions
+    from streams.control import actions
     from streams.models import Channel
-    from streams.playout import process
+    from streams.playout.ffmpeg import process
     from streams.tests.bench import clips, rtmp
     from streams.tests.bench.node import MANAGE, Bench
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.playout.ledger import Aired
-from streams.playout.plan import OutputPlan
+from streams.playout.contract.ledger import Aired
+from streams.playout.contract.plan import OutputPlan
 from streams.tests.bench import clips
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Engine, assignment
@@ -17,7 +17,7 @@ from streams.tests.bench.feeds import LiveBook, NginxFeeds
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streams.tests.bench.watch import Watch
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 from streamsite.tests.figures import Figures
 
 pytestmark = [pytest.mark.slow, pytest.mark.measured]

@@ -62,14 +62,14 @@ def main() -> int:
 class Run:
     def __init__(self, folder: Path, way: str, pauses: list[float], row: int) -> None:
         from conftest import RTMP_MODULE  # noqa: PLC0415 - Django's settings are chosen first
-        from streams.playout.item import Kind  # noqa: PLC0415
-        from streams.playout.plan import OutputPlan  # noqa: PLC0415
+        from streams.playout.contract.plan import OutputPlan  # noqa: PLC0415
+        from streams.programme.item import Kind  # noqa: PLC0415
         from streams.tests.bench import clips  # noqa: PLC0415
         from streams.tests.bench.clips import HOUSE  # noqa: PLC0415
         from streams.tests.bench.engine import Engine, assignment, item  # noqa: PLC0415
         from streams.tests.bench.feeds import LiveBook, NginxFeeds, RtspFeeds  # noqa: PLC0415
         from streams.tests.bench.rtmp import RtmpServer  # noqa: PLC0415
-        from streamsite.secret import Secret  # noqa: PLC0415
+        from streamsite.security.secret import Secret  # noqa: PLC0415
 
         folder.mkdir(parents=True)
         shelf = {n: clips.prepared(folder, n, s) for n, s in {1: 25, 2: 2, 3: 2}.items()}
@@ -101,7 +101,7 @@ class Run:
     # ---- what is on
 
     def aired(self) -> list[str]:
-        from streams.playout.ledger import Aired  # noqa: PLC0415
+        from streams.playout.contract.ledger import Aired  # noqa: PLC0415
 
         return [one.turn.item.title for one in list(self.book.notes) if isinstance(one, Aired)]
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from media_library.models import MediaItem, Playlist, PlaylistEntry
 from streams.models import Block, Channel, ChannelState, Node, Output, OutputState, Run
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 #: A key that must be seen nowhere. Long enough to be found in anything by search.
 KEY = "live_secret-key-9f2c77"

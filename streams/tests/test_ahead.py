@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.playout.item import Item, Kind, Mode
-from streams.programme.ahead import Airing, Span, airings, joined, picks, spans
+from streams.programme.item import Item, Kind, Mode
+from streams.programme.lookahead import Airing, Span, airings, joined, picks, spans
+from streams.programme.model import Cursor, Entry, Order, Programme, Rotation
 from streams.programme.schedule import SLACK
-from streams.programme.values import Cursor, Entry, Order, Programme, Rotation
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 UNTIL = NOON + timedelta(hours=24)

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from streams.playout.air import Parts, judge
-from streams.playout.item import FAILOVER, Item, Kind, Mode, Turn
-from streams.playout.machine import Status
-from streams.playout.states import AirState, OutputAir
-from streams.programme.values import BASE, FILLER
+from streams.playout.channel.air_state import Parts, judge
+from streams.playout.contract.states import AirState, OutputAir
+from streams.playout.outputs.state_machine import Status
+from streams.programme.item import FAILOVER, Item, Kind, Mode, Turn
+from streams.programme.model import BASE, FILLER
 
 GOOD = Status(OutputAir.ON_AIR)
 BAD = Status(OutputAir.RETRYING, cause="The server is down.")

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.programme.airtime import Edge, coming, due, edges, spans
-from streams.programme.values import Block, Programme, Rotation
+from streams.programme.model import Block, Programme, Rotation
+from streams.programme.on_air_hours import Edge, coming, due, edges, spans
 
 BERLIN = ZoneInfo("Europe/Berlin")
 EMPTY = Rotation(())

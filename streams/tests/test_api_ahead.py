@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from streams.models import Channel, Forewarning, LogLine
 from streams.tests import rows
-from streamsite.levels import Level
+from streamsite.api.permissions import Level
 from streamsite.tests.asking import Ask, asking
 
 pytestmark = pytest.mark.django_db

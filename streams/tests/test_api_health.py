@@ -18,14 +18,14 @@ from django_q.models import Task
 from pytest_django import Settings
 
 from media_library import storage
-from media_library.storage_state import UNKNOWN
-from streams.health import preflight
-from streams.health.detailed import detailed
+from media_library.storage.state import UNKNOWN
 from streams.models import Channel, Incident, Node, Run, Sample
+from streams.monitoring import preflight
+from streams.monitoring.components import detailed
 from streams.tests import rows
-from streamsite import keys
-from streamsite.cluster import CANARY_TASK
-from streamsite.levels import Level
+from streamsite.api import keys
+from streamsite.api.permissions import Level
+from streamsite.processes.cluster import CANARY_TASK
 from streamsite.tests.waiting import until
 
 pytestmark = pytest.mark.django_db
@@ -115,8 +115,8 @@ def test_storage_that_hangs_is_not_claimed_to_be_anything(
     settings.MEDIA_ROOT = tmp_path / "hangs"
     go_on = threading.Event()
     monkeypatch.setattr(storage, "unreachable", lambda: "" if go_on.wait(60) else "no")
-    monkeypatch.setattr("streams.health.detailed.STORAGE_WAIT", 0)
-    monkeypatch.setattr("streams.health.preflight.STORAGE_WAIT", 0)
+    monkeypatch.setattr("streams.monitoring.components.STORAGE_WAIT", 0)
+    monkeypatch.setattr("streams.monitoring.preflight.STORAGE_WAIT", 0)
     now = timezone.now()
     assert parts(now)["storage"] == (True, UNKNOWN)
     (found,) = preflight._storage()
@@ -125,8 +125,8 @@ def test_storage_that_hangs_is_not_claimed_to_be_anything(
     until(lambda: parts(now)["storage"] == (True, "The storage can be read."), 60, "it is")
     # While nothing newer is known, the last result is told with its age.
     go_on.clear()
-    monkeypatch.setattr("streams.health.detailed.STORAGE_KEPT", 0)
-    monkeypatch.setattr("streams.health.detailed.STORAGE_OLD", 0)
+    monkeypatch.setattr("streams.monitoring.components.STORAGE_KEPT", 0)
+    monkeypatch.setattr("streams.monitoring.components.STORAGE_OLD", 0)
     ok, sentence = parts(now)["storage"]
     go_on.set()
     assert ok

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from media_library.models import MediaItem, Playlist, PreparedCopy, SyncRun, Tag
 from streams.tests import rows
-from streamsite.levels import Level
+from streamsite.api.permissions import Level
 from streamsite.tests.asking import Ask, asking
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

@@ -26,11 +26,11 @@ from streams.models import (
     Run,
     Takeover,
 )
-from streams.playout.process import channel_folder
+from streams.playout.ffmpeg.process import channel_folder
 from streams.tests import rows
-from streamsite import keys
-from streamsite.levels import Level
-from streamsite.secret import Secret
+from streamsite.api import keys
+from streamsite.api.permissions import Level
+from streamsite.security.secret import Secret
 from streamsite.tests.asking import Ask, asking
 
 pytestmark = pytest.mark.django_db

@@ -16,10 +16,10 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media_library.exchange import harmless
 from media_library.models import MediaItem
-from streams import as_run
+from media_library.playlists.m3u_csv import harmless
 from streams.models import AsRun, Channel, Run
+from streams.monitoring import as_run_export
 from streams.tests import rows
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -41,7 +41,9 @@ def aired(
 
 
 def read(channel: Channel, since: datetime, until: datetime) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO("".join(as_run.lines(channel, since, until)))))
+    return list(
+        csv.DictReader(io.StringIO("".join(as_run_export.lines(channel, since, until))))
+    )
 
 
 def test_a_line_tells_all_that_is_known(run: Run) -> None:
@@ -111,7 +113,7 @@ def test_any_cell_is_text_and_keeps_its_words(text: str) -> None:
 
 def test_a_long_log_is_not_held_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces follow each other without a line lost or told twice, also at equal times."""
-    monkeypatch.setattr(as_run, "CHUNK", 7)
+    monkeypatch.setattr(as_run_export, "CHUNK", 7)
     AsRun.objects.bulk_create(
         AsRun(
             run=run,
@@ -142,7 +144,7 @@ def test_a_long_log_takes_little_memory(run: Run) -> None:
         batch_size=5000,
     )
     tracemalloc.start()
-    lines = sum(1 for _ in as_run.lines(run.channel, NOON, NOON + timedelta(days=50)))
+    lines = sum(1 for _ in as_run_export.lines(run.channel, NOON, NOON + timedelta(days=50)))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert lines == 20_001
@@ -173,7 +175,7 @@ def test_a_long_log_takes_little_memory(run: Run) -> None:
 def test_a_span_is_days_or_moments_in_the_channels_time(
     begins: str, ends: str, expected: tuple[datetime, datetime]
 ) -> None:
-    assert as_run.span(begins, ends, now=NOON, zone=BERLIN) == expected
+    assert as_run_export.span(begins, ends, now=NOON, zone=BERLIN) == expected
 
 
 @pytest.mark.parametrize(
@@ -188,8 +190,8 @@ def test_a_span_is_days_or_moments_in_the_channels_time(
     ],
 )
 def test_a_span_that_is_none_is_told(begins: str, ends: str, sentence: str) -> None:
-    with pytest.raises(as_run.SpanError, match=sentence):
-        as_run.span(begins, ends, now=NOON, zone=BERLIN)
+    with pytest.raises(as_run_export.SpanError, match=sentence):
+        as_run_export.span(begins, ends, now=NOON, zone=BERLIN)
 
 
 # ---- the page and the command ----------------------------------------------------------------

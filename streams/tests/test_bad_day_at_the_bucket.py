@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from media_library.cache import LOOK, Wanted
-from media_library.house import GOP_SECONDS
+from media_library.house_format import GOP_SECONDS
 from media_library.models import MediaItem, Playlist, PreparedCopy
+from media_library.storage.read_ahead import LOOK, Wanted
 from streams.models import AsRun, Channel, Incident
-from streams.playout.choice import WORTH_IT
-from streams.playout.states import AirState
+from streams.playout.contract.states import AirState
+from streams.playout.player.selection import WORTH_IT
 from streams.tests.bench import clips
 from streams.tests.bench.bucket import BucketServer
 from streams.tests.bench.clips import Clip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.playout.capability import Abilities, abilities
+from streams.playout.ffmpeg.capability import Abilities, abilities
 
 
 @pytest.mark.parametrize(

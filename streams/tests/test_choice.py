@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
 
-from media_library.house import House
-from streams.playout.choice import Choice
-from streams.playout.item import Item, Kind, Mode, Turn
-from streams.playout.plan import ChannelPlan
-from streams.programme.values import BASE, Block, Cursor, Return, Rotation, Start
+from media_library.house_format import House
+from streams.playout.contract.plan import ChannelPlan
+from streams.playout.player.selection import Choice
+from streams.programme.item import Item, Kind, Mode, Turn
+from streams.programme.model import BASE, Block, Cursor, Return, Rotation, Start
 from streams.tests.bench.engine import OnDisk, programme
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

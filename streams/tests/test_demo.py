@@ -13,15 +13,15 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
-from media_library import samples
 from media_library.actions import add_file
-from media_library.ffmpeg import ToolError
+from media_library.conform import sample_clips
+from media_library.ffmpeg.runner import ToolError
 from media_library.models import MediaItem, Playlist
-from streams import demo
-from streams.health.preflight import MAKING_SAMPLES, findings
+from streams.control import demo
 from streams.models import Channel, Output
+from streams.monitoring.preflight import MAKING_SAMPLES, findings
 from streams.tasks import make_samples
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clips of a second."""
-    monkeypatch.setattr(samples.make, "__defaults__", ("ffmpeg", 1))
+    monkeypatch.setattr(sample_clips.make, "__defaults__", ("ffmpeg", 1))
 
 
 def test_the_channel_is_there_at_once_and_says_what_it_waits_for(admin_client: Client) -> None:
@@ -60,14 +60,14 @@ def test_the_address_of_its_output_may_hold_no_secret() -> None:
 def test_what_a_worker_left_is_taken_up_and_the_first_clip_starts_the_channel() -> None:
     channel = demo.order()
     # A worker was killed after it had put the first clip into the library.
-    first = samples.SAMPLES[0]
-    add_file(samples.make(first, settings.DATA_DIR / "samples"), title=first.title)
+    first = sample_clips.SAMPLES[0]
+    add_file(sample_clips.make(first, settings.DATA_DIR / "samples"), title=first.title)
     assert make_samples() == "3 made."
     channel.refresh_from_db()
     assert channel.order == "on"
     titles = [entry.item.title for entry in Playlist.objects.get().entries.all()]
-    assert titles == [sample.title for sample in samples.SAMPLES]
-    assert not samples.being_made()
+    assert titles == [sample.title for sample in sample_clips.SAMPLES]
+    assert not sample_clips.being_made()
     assert set(MediaItem.objects.values_list("status", flat=True)) == {"ready"}
     assert make_samples() == "0 made."
 
@@ -75,7 +75,7 @@ def test_what_a_worker_left_is_taken_up_and_the_first_clip_starts_the_channel() 
 def test_who_removed_the_channel_wants_no_clips() -> None:
     demo.order().delete()
     assert make_samples() == "0 made."
-    assert not samples.being_made()
+    assert not sample_clips.being_made()
 
 
 def test_a_job_that_fails_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +83,7 @@ def test_a_job_that_fails_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None
         raise ToolError("No such file: ffmpeg")
 
     demo.order()
-    monkeypatch.setattr("streams.demo.samples.make", refused)
+    monkeypatch.setattr("streams.control.demo.samples.make", refused)
     with pytest.raises(ToolError):
         make_samples()
     assert Schedule.objects.get().next_run <= timezone.now() + timedelta(minutes=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.playout import diagnosis
+from streams.playout.ffmpeg import diagnosis
 
 SIGNED = (
     "https://acc.r2.example:8443/bucket/a%20b.mp4?X-Amz-Credential=AK&X-Amz-Signature=deadbeef"

@@ -11,13 +11,13 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from media_library.models import MediaItem, PreparedCopy
-from streams import forecast
 from streams.models import Channel, ChannelState
-from streams.plans import kept
-from streams.playout.item import Item, Mode
+from streams.planning import forecast
+from streams.planning.plans import kept
 from streams.programme.due import due
+from streams.programme.item import Item, Mode
+from streams.programme.model import Block, Cursor, Cursors, Entry, Programme, Rotation, Start
 from streams.programme.schedule import preview
-from streams.programme.values import Block, Cursor, Cursors, Entry, Programme, Rotation, Start
 from streams.tasks import prepare_playlists
 from streams.tests import rows
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from streams.playout import diagnosis
-from streams.playout.ledger import IncidentExplained, IncidentOpened
-from streams.playout.plan import OutputPlan
+from streams.playout.contract.ledger import IncidentExplained, IncidentOpened
+from streams.playout.contract.plan import OutputPlan
+from streams.playout.ffmpeg import diagnosis
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Book, Engine, assignment
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 pytestmark = pytest.mark.slow
 

@@ -8,17 +8,17 @@ from unittest.mock import patch
 
 import pytest
 
-from media_library.prepare import PrepareError
+from media_library.conform.conform import PrepareError
 from streams.models import Channel, Output
-from streams.node import NodeLedger
-from streams.playout import ledger
-from streams.playout.plan import Assignment
-from streams.playout.states import AirState
+from streams.node.ledger import NodeLedger
+from streams.playout.contract import ledger
+from streams.playout.contract.plan import Assignment
+from streams.playout.contract.states import AirState
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db
-SLATE = "media_library.slate.made"
-MAKE = "media_library.slate.slate"
+SLATE = "media_library.conform.slate.made"
+MAKE = "media_library.conform.slate.slate"
 
 
 def shot(mine: Assignment) -> ledger.Snapshot:
@@ -68,7 +68,7 @@ def test_edits_are_seen_though_the_clock_was_set_back(
 ) -> None:
     book, now = NodeLedger("a"), time.time()
     channel, mine = on_air(book, now)
-    monkeypatch.setattr("streams.node.ORDERS_AGE", 0.0)
+    monkeypatch.setattr("streams.node.ledger.ORDERS_AGE", 0.0)
     output: Output = rows.output(channel)
     with patch(SLATE, return_value=(Path("/slate.mp4"), 128)):
         told = book.exchange(now - 3600, [shot(mine)], [])[channel.pk]

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from streams.tests.bench.waiting import until
-from streamsite.cluster import Care, GuardedCluster
+from streamsite.processes.cluster import Care, GuardedCluster
 
 
 def test_a_wall_clock_that_jumps_is_no_sign_of_a_wedged_cluster(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from streams.playout import ledger, mpegts, process
-from streams.playout.channel import Channel
+from streams.playout.channel.channel import Channel
+from streams.playout.contract import ledger
+from streams.playout.ffmpeg import mpegts, process
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Book, Engine, assignment
 from streams.tests.bench.waiting import until

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from streams.playout import ledger, process
-from streams.playout.supervisor import OUTBOX, remembered
-from streams.playout.witness import ALIVE, read
+from streams.playout.contract import ledger
+from streams.playout.ffmpeg import process
+from streams.playout.node.supervisor import OUTBOX, remembered
+from streams.playout.node.witness import ALIVE, read
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Book, Engine, assignment
 from streams.tests.bench.waiting import until

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from streams.playout import ledger, process
-from streams.playout.item import Mode
-from streams.playout.plan import Policy
-from streams.programme.values import Cursors
+from streams.playout.contract import ledger
+from streams.playout.contract.plan import Policy
+from streams.playout.ffmpeg import process
+from streams.programme.item import Mode
+from streams.programme.model import Cursors
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Book, Engine, assignment, programme
 from streams.tests.bench.waiting import until

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from streams.playout import ledger
-from streams.playout.item import Item, Mode
-from streams.playout.plan import OutputPlan
-from streams.programme.values import Block, Entry, Rotation, Start
+from streams.playout.contract import ledger
+from streams.playout.contract.plan import OutputPlan
+from streams.programme.item import Item, Mode
+from streams.programme.model import Block, Entry, Rotation, Start
 from streams.tests.bench import clips
 from streams.tests.bench.clips import HOUSE, Clip
 from streams.tests.bench.engine import Book, Engine, assignment, item, programme
 from streams.tests.bench.rtmp import RtmpServer, free_port
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.playout import process
-from streams.playout.wake import heard
+from streams.playout.ffmpeg import process
+from streams.playout.node.wake import heard
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Book, Engine, assignment
 from streams.tests.bench.waiting import until

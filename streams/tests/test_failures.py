@@ -13,8 +13,8 @@ import pytest
 from django.utils import timezone
 
 from streams.models import AsRun, Channel, Incident
-from streams.playout.states import AirState, OutputAir
-from streams.playout.window import Window
+from streams.playout.contract.states import AirState, OutputAir
+from streams.playout.ffmpeg.hls_window import Window
 from streams.tests.bench import clips
 from streams.tests.bench.audit import TS_ROUNDING, Audit, audit, marks
 from streams.tests.bench.clips import HOUSE, Clip

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from streams.playout.item import Item, Mode
-from streams.programme import faults
-from streams.programme.faults import Copy, Fillers, Known, look
+from streams.programme import problems
+from streams.programme.item import Item, Mode
+from streams.programme.model import Block as TimeBlock
+from streams.programme.model import Entry, Pick, Programme, Rotation, Start
+from streams.programme.problems import Copy, Fillers, Known, look
 from streams.programme.schedule import preview
-from streams.programme.values import Block as TimeBlock
-from streams.programme.values import Entry, Pick, Programme, Rotation, Start
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 UTC_ZONE = ZoneInfo("UTC")
@@ -171,16 +171,16 @@ def test_a_filler_that_nobody_has_rated_is_told() -> None:
 
 def test_a_faulty_item_is_told_at_the_time_of_what_comes_in_its_place() -> None:
     listed = [(1, 1, "A", ""), (8, 8, "B", "It is no film."), (2, 2, "C", ""), (3, 3, "D", "")]
-    left_out = list(faults.passed_over(listed))
+    left_out = list(problems.passed_over(listed))
     (fault,) = look(THREE, picks(THREE), dict.fromkeys((1, 2, 3), FINE), left_out).faults
     assert (fault.subject, fault.media) == ("fault-8", 8)
     assert fault.airs_at == NOON + timedelta(seconds=1600)
     assert fault.sentence == "“B” can't be played and will be left out: It is no film."
     # The last one of a list is stood in for by the first; a list of such alone by nothing.
-    assert [each.instead for each in faults.passed_over([*listed[1:], listed[1]])] == [2, 2]
-    assert list(faults.passed_over([listed[1]])) == []
+    assert [each.instead for each in problems.passed_over([*listed[1:], listed[1]])] == [2, 2]
+    assert list(problems.passed_over([listed[1]])) == []
     # Of a block that is not on there is nothing to tell.
-    elsewhere = list(faults.passed_over(listed, "block-9"))
+    elsewhere = list(problems.passed_over(listed, "block-9"))
     assert look(THREE, picks(THREE), dict.fromkeys((1, 2, 3), FINE), elsewhere).faults == ()
 
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from media_library.house import House
-from streams.playout import commands, process
-from streams.playout.capability import abilities
-from streams.playout.feed import LARGEST, Feed
-from streams.playout.item import TAKEOVER, Item, Kind, Mode, Turn
-from streams.playout.plan import Tools
-from streams.playout.progress import Progress
-from streams.playout.role import Role
-from streams.playout.seam import AUDIO_FRAME, end_of, look
-from streams.playout.timeline import Slot, on_frame
+from media_library.house_format import House
+from streams.playout.contract.plan import Tools
+from streams.playout.ffmpeg import commands, process
+from streams.playout.ffmpeg.capability import abilities
+from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.ffmpeg.pipe import LARGEST, Feed
+from streams.playout.ffmpeg.progress import Progress
+from streams.playout.player.splice import AUDIO_FRAME, end_of, look
+from streams.playout.player.timeline import Slot, on_frame
+from streams.programme.item import TAKEOVER, Item, Kind, Mode, Turn
 from streams.tests.bench import clips
 from streams.tests.bench.waiting import until
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.playout import ledger, process
-from streams.playout.fence import (
+from streams.playout.contract import ledger
+from streams.playout.contract.fence import (
     FENCE_S,
     FILE,
     GUARD_S,
@@ -24,12 +24,13 @@ from streams.playout.fence import (
     clock,
     fenced,
 )
-from streams.playout.plan import OutputPlan
+from streams.playout.contract.plan import OutputPlan
+from streams.playout.ffmpeg import process
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Book, Engine, assignment
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 KEY = "k-fence"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from media_library.folder_watch import FolderWatch, gone
+from media_library.storage.mount_watch import FolderWatch, gone
 from streams.models import AsRun, ChannelState, Incident
-from streams.playout.states import AirState
+from streams.playout.contract.states import AirState
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer

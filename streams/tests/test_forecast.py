@@ -7,10 +7,10 @@ from fractions import Fraction
 
 import pytest
 
-from streams import forecast
 from streams.models import Channel, ChannelState
-from streams.plans import kept
-from streams.programme.values import Cursor
+from streams.planning import forecast
+from streams.planning.plans import kept
+from streams.programme.model import Cursor
 from streams.tests import rows
 
 #: A Monday.

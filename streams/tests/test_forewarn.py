@@ -12,15 +12,15 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
-from streams import forewarn
-from streams.health.preflight import findings
 from streams.models import Block, Channel, Forewarning, OnAirHours
-from streams.preflighting import in_the_world
-from streams.programme import faults
+from streams.monitoring import warnings
+from streams.monitoring.preflight import findings
+from streams.node.preflight_runner import in_the_world
+from streams.programme import problems
 from streams.tasks import thin_samples, verify_ahead
 from streams.tests import rows
 from streams.tests.bench.bucket import BUCKET, BucketServer
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 from streamsite.tests.receiving import Hook
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -164,10 +164,10 @@ def test_the_lists_deletion_takes_forewarnings_along(
 @pytest.mark.django_db
 def test_the_time_for_asking_the_storage_is_bounded(media: Path) -> None:
     keys = [f"loop of demo/{name}.mp4" for name in ("first", "second", "third")]
-    assert forewarn.in_storage(keys) == dict(zip(keys, (True, True, False), strict=True))
-    assert set(forewarn.in_storage(keys, patience=0).values()) == {None}
+    assert warnings.in_storage(keys) == dict(zip(keys, (True, True, False), strict=True))
+    assert set(warnings.in_storage(keys, patience=0).values()) == {None}
     # What no object can be called is not there.
-    assert forewarn.in_storage(["../x"]) == {"../x": False}
+    assert warnings.in_storage(["../x"]) == {"../x": False}
 
 
 def test_what_is_not_prepared_is_told_by_what_becomes_of_it(channel: Channel) -> None:
@@ -226,12 +226,12 @@ def test_an_item_that_was_deleted_takes_its_warning_along(
 ) -> None:
     (media / "second.mp4").unlink()
     verify_ahead()
-    found = forewarn.look_ahead(channel, datetime.now(tz=UTC))
+    found = warnings.look_ahead(channel, datetime.now(tz=UTC))
     PlaylistEntry.objects.filter(item__title="Second").delete()
     MediaItem.objects.filter(title="Second").delete()
     assert told() == {}
     # A look that is older than that.
-    assert forewarn.settle(channel, found, datetime.now(tz=UTC)) == (0, 0)
+    assert warnings.settle(channel, found, datetime.now(tz=UTC)) == (0, 0)
 
 
 # ---- telling ---------------------------------------------------------------------------------
@@ -330,16 +330,16 @@ def test_a_bucket_says_what_it_has_and_one_out_of_reach_says_nothing(
     bucket: BucketServer, settings: Settings
 ) -> None:
     keys = ["there.mp4", *(f"gone/{number}.mp4" for number in range(30))]
-    found = forewarn.in_storage(keys)
+    found = warnings.in_storage(keys)
     assert (found.pop("there.mp4"), set(found.values())) == (True, {False})
     # Another bucket has none of them either, and is not believed.
     settings.STORAGE_BUCKET = "another"
     settings.STORAGES = dict(settings.STORAGES)
-    assert set(forewarn.in_storage(keys).values()) == {None}
+    assert set(warnings.in_storage(keys).values()) == {None}
     settings.STORAGE_BUCKET = BUCKET
     settings.STORAGES = dict(settings.STORAGES)
     bucket.kill()
-    assert set(forewarn.in_storage(keys).values()) == {None}
+    assert set(warnings.in_storage(keys).values()) == {None}
 
 
 # ---- keeping house ---------------------------------------------------------------------------
@@ -360,14 +360,14 @@ def test_one_channels_trouble_keeps_no_other_from_being_looked_at(
     channel: Channel, media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = rows.channel("other", order="on", time_zone="Nowhere/Land")
-    look_ahead = forewarn.look_ahead
+    look_ahead = warnings.look_ahead
 
-    def fails(of: Channel, now: datetime, patience: float) -> faults.Look:
+    def fails(of: Channel, now: datetime, patience: float) -> problems.Look:
         if of == other:
             raise ArithmeticError("Nobody thought of it.")
         return look_ahead(of, now, patience)
 
-    monkeypatch.setattr(forewarn, "look_ahead", fails)
+    monkeypatch.setattr(warnings, "look_ahead", fails)
     (media / "second.mp4").unlink()
     assert verify_ahead().startswith("1 found")
     # A zone that nobody knows is no such trouble.

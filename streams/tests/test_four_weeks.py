@@ -15,18 +15,19 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from media_library.house import House
+from media_library.house_format import House
 from media_library.models import MediaItem, Playlist, PreparedCopy
-from streams import chronicle, plans
 from streams.models import AsRun, Block, Channel, Run
-from streams.playout.choice import Choice
-from streams.playout.item import Item, Kind, Mode
-from streams.playout.ledger import Aired
-from streams.playout.plan import ChannelPlan
-from streams.playout.playback import when
-from streams.playout.timeline import START, Timeline
+from streams.node import history_writer
+from streams.planning import plans
+from streams.playout.contract.ledger import Aired
+from streams.playout.contract.plan import ChannelPlan
+from streams.playout.player.playback import when
+from streams.playout.player.selection import Choice
+from streams.playout.player.timeline import START, Timeline
+from streams.programme.item import Item, Kind, Mode
+from streams.programme.model import Pick
 from streams.programme.schedule import between, preview
-from streams.programme.values import Pick
 from streams.tests.bench.engine import OnDisk
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
@@ -122,7 +123,7 @@ def play(channel: Channel, begins: datetime, until: datetime) -> Run:
                 "whole" if before is None else before.ending,
                 "" if before is None else before.cause,
             )
-            chronicle.write([note])
+            history_writer.write([note])
             choice.aired(slot.turn)
         ending = "cut" if turn.was_cut(length, HOUSE.frame) else "whole"
         timeline = timeline.end(timeline.head + length, ending)

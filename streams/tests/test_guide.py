@@ -23,10 +23,11 @@ from lxml import etree
 from pytest_django import DjangoAssertNumQueries
 
 from media_library.models import MediaItem, Tag
-from streams import forecast, guide
+from streams.calendar import guide
 from streams.models import AsRun, Block, Channel, ChannelState, Node, OnAirHours
-from streams.plans import kept
-from streams.programme.values import Cursor
+from streams.planning import forecast
+from streams.planning.plans import kept
+from streams.programme.model import Cursor
 from streams.programme.xmltv import Listing, document
 from streams.tests import rows
 from streams.tests.bench.waiting import until

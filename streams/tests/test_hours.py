@@ -9,11 +9,12 @@ import pytest
 from pytest_django import Settings
 
 from media_library.models import MediaItem
-from streams import actions, forecast, hours
-from streams.hours import AGAIN, READ_AGE, Timetable
+from streams.control import actions, on_air_schedule
+from streams.control.on_air_schedule import AGAIN, READ_AGE, Timetable
 from streams.models import Channel, ChannelState, LogLine, OnAirHours, Run
-from streams.playout.states import AirState
-from streams.programme.values import Programme
+from streams.planning import forecast
+from streams.playout.contract.states import AirState
+from streams.programme.model import Programme
 from streams.tests import rows
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -113,21 +114,24 @@ def test_what_was_stopped_by_hand_is_not_said_to_go_off(channel: Channel) -> Non
     node.look(clock(7))
     node.look(clock(8))
     channel.refresh_from_db()
-    assert hours.outlook(channel, clock(9)) == (
+    assert on_air_schedule.outlook(channel, clock(9)) == (
         "By its hours it goes off the air at 23:00 UTC."
     )
     actions.stop(channel, by="ada", now=clock(9))
     ends(channel, clock(9))
     node.look(clock(9, 1))
     channel.refresh_from_db()
-    assert hours.outlook(channel, clock(10)) == (
+    assert on_air_schedule.outlook(channel, clock(10)) == (
         "By its hours it goes on the air at Tue 05 May, 08:00 UTC."
     )
     # As one that somebody has started before its time stays on until the end.
     Channel.objects.update(order="on")
     channel.refresh_from_db()
     early = clock(7) + timedelta(days=1)
-    assert hours.outlook(channel, early) == "By its hours it goes off the air at 23:00 UTC."
+    assert (
+        on_air_schedule.outlook(channel, early)
+        == "By its hours it goes off the air at 23:00 UTC."
+    )
 
 
 def test_several_nodes_give_one_order(channel: Channel) -> None:
@@ -175,7 +179,7 @@ def test_a_start_that_is_refused_is_told_and_tried_again(channel: Channel) -> No
     (line,) = LogLine.objects.all()
     assert "It should go on the air now. Nothing in the playlist" in line.text
     channel.refresh_from_db()
-    assert "it should be on the air" in hours.outlook(channel, clock(8, 1))
+    assert "it should be on the air" in on_air_schedule.outlook(channel, clock(8, 1))
     MediaItem.objects.update(status="ready", fault="")
     node.look(clock(8, 0))
     assert order() == "off"
@@ -207,12 +211,12 @@ def test_the_hour_is_not_waited_for_any_longer_than_it_takes_to_look(channel: Ch
 def test_the_page_says_what_comes(channel: Channel) -> None:
     OnAirHours.objects.update(days=0b001_1111)
     channel.time_zone, channel.order = "Europe/Berlin", "on"
-    told = hours.outlook(channel, datetime(2026, 5, 4, 12, tzinfo=UTC))
+    told = on_air_schedule.outlook(channel, datetime(2026, 5, 4, 12, tzinfo=UTC))
     assert told == "By its hours it goes off the air at 23:00 CEST."
     channel.order = "off"
-    told = hours.outlook(channel, datetime(2026, 5, 8, 22, tzinfo=UTC))
+    told = on_air_schedule.outlook(channel, datetime(2026, 5, 8, 22, tzinfo=UTC))
     assert told == "By its hours it goes on the air at Mon 11 May, 08:00 CEST."
-    assert hours.outlook(rows.channel("other"), clock(12)) == ""
+    assert on_air_schedule.outlook(rows.channel("other"), clock(12)) == ""
 
 
 def test_a_channel_without_a_state_row_is_looked_after(channel: Channel) -> None:
@@ -286,10 +290,10 @@ def test_changed_hours_do_not_stop_what_plays_until_they_end_again(channel: Chan
     node.look(clock(21, 1))
     assert order() == "on"
     channel = Channel.objects.select_related("state").get()
-    assert hours.overrun(channel, clock(21, 1)).startswith(
+    assert on_air_schedule.overrun(channel, clock(21, 1)).startswith(
         "By its new hours Demo would be off the air now. It plays on"
     )
-    assert hours.overrun(channel, clock(19) + timedelta(days=1)) == ""
+    assert on_air_schedule.overrun(channel, clock(19) + timedelta(days=1)) == ""
     # Nor does the forecast say so.
     assert forecast.of(channel, clock(21, 1), clock(23)).spans == ((clock(21, 1), clock(23)),)
     tomorrow = clock(20) + timedelta(days=1)

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from streams.models import Channel, ChannelState, OnAirHours, Run
-from streams.playout.states import AirState
+from streams.playout.contract.states import AirState
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.waiting import until

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streams.ingest import callbacks
 from streams.ingest.callbacks import Action, Asked, KeyFacts, UnreadableError, Verdict
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 KEY = "k3y_abcdefghijklmnopqrstuvwxyz-0"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -23,7 +23,7 @@ from streams.ingest.servers import Door, ServerError, Source, door
 from streams.models import Broadcaster, IngestServer, LiveStream, StreamKey
 from streams.tests.bench.mediamtx import FakeMediaMtx, Session
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 TOKEN = "shared-token-of-the-test"
 

@@ -17,12 +17,12 @@ from pytest_django.live_server_helper import LiveServer
 from streams.ingest import keys
 from streams.ingest.reconciler import reconciled
 from streams.ingest.servers import Door, door
+from streams.ingest.takeover_rights import ending
 from streams.models import Broadcaster, IngestServer, LiveStream, StreamKey
-from streams.takeovers import ending
 from streams.tests.bench.ingest import NginxIngest, Publish, Publisher
 from streams.tests.bench.node import Bench
 from streams.tests.bench.waiting import steadily, until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from streams.ingest import keys
 from streams.models import Broadcaster, LiveStream, StreamKey
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

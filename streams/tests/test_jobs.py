@@ -10,8 +10,8 @@ from django.test import Client
 from django.utils import timezone
 from django_q.models import Task
 
-from streams.health.detailed import PARTS
-from streams.health.jobs import failing
+from streams.monitoring.components import PARTS
+from streams.monitoring.failing_jobs import failing
 
 pytestmark = pytest.mark.django_db
 _NUMBERS = count()

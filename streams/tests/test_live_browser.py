@@ -16,7 +16,7 @@ from streams.models import Broadcaster, LiveStream
 from streams.tests import rows
 from streams.tests.bench.ingest import NginxIngest, Publisher
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 from streamsite.tests.browsing import browser, complaints, says, seen, site, words
 
 __all__ = ["browser", "site"]

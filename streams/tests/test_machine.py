@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.playout import machine
-from streams.playout.machine import (
+from streams.playout.contract.plan import Policy
+from streams.playout.contract.states import OutputAir
+from streams.playout.outputs import state_machine
+from streams.playout.outputs.state_machine import (
     Adopted,
     Exited,
     Explained,
@@ -27,8 +29,6 @@ from streams.playout.machine import (
     Unwanted,
     Wanted,
 )
-from streams.playout.plan import Policy
-from streams.playout.states import OutputAir
 
 POLICY = Policy()
 CONNECTING = Status(OutputAir.CONNECTING, since=100, running=True, launched=100, moved=100)
@@ -109,49 +109,49 @@ RETRYING = Status(
 )
 def test_every_branch(
     before: Status,
-    event: machine.Event,
+    event: state_machine.Event,
     now: float,
     state: OutputAir,
-    actions: tuple[machine.Action, ...],
+    actions: tuple[state_machine.Action, ...],
 ) -> None:
-    after, done = machine.step(before, event, now, POLICY, SESSION)
+    after, done = state_machine.step(before, event, now, POLICY, SESSION)
     assert (after.state, done) == (state, actions)
 
 
 def waits(policy: Policy, failures: int) -> list[float | None]:
-    return [machine.delay(count, policy) for count in range(1, failures + 1)]
+    return [state_machine.delay(count, policy) for count in range(1, failures + 1)]
 
 
 def test_retries_come_fast_then_slow_and_never_end() -> None:
     expected = [0, 1, 2, 4, 8, 16, 30, 60, 120, 120]
     assert waits(POLICY, 10) == expected
-    assert machine.delay(1_000_000, POLICY) == 120
+    assert state_machine.delay(1_000_000, POLICY) == 120
 
 
 def test_the_first_design_gave_up_and_can_be_had_again() -> None:
     assert waits(Policy(give_up=True), 4) == [30, 60, 120, None]
     status = replace(RETRYING, running=True, failures=3)
-    after, _ = machine.step(status, Exited("x"), 200, Policy(give_up=True))
+    after, _ = state_machine.step(status, Exited("x"), 200, Policy(give_up=True))
     assert (after.state, after.retry_at) == (OutputAir.GIVEN_UP, None)
-    assert machine.step(after, Ticked(), 100_000, Policy(give_up=True)) == (after, ())
+    assert state_machine.step(after, Ticked(), 100_000, Policy(give_up=True)) == (after, ())
 
 
 def test_a_cap_above_the_long_waits_is_kept() -> None:
-    assert machine.delay(50, Policy(retry_cap=600)) == 600
+    assert state_machine.delay(50, Policy(retry_cap=600)) == 600
 
 
 def test_a_server_that_takes_and_drops_is_not_hammered() -> None:
     """On air for a second each time: the failures go on counting."""
-    status, _ = machine.step(Status(), Wanted(), 0, POLICY)
+    status, _ = state_machine.step(Status(), Wanted(), 0, POLICY)
     now, launches = 0.0, 1
     for _ in range(6):
-        status, _ = machine.step(status, Moved(), now, POLICY)
+        status, _ = state_machine.step(status, Moved(), now, POLICY)
         now += 1
-        status, actions = machine.step(status, Exited("dropped"), now, POLICY)
+        status, actions = state_machine.step(status, Exited("dropped"), now, POLICY)
         if Launch() not in actions:
             assert status.retry_at is not None
             now = status.retry_at
-            status, actions = machine.step(status, Ticked(), now, POLICY)
+            status, actions = state_machine.step(status, Ticked(), now, POLICY)
         launches += actions.count(Launch())
     assert (launches, status.failures) == (7, 6)
     assert now >= 0 + 1 + 2 + 4 + 8 + 16
@@ -161,51 +161,53 @@ def test_a_window_that_gives_little_is_no_stalled_destination() -> None:
     """A segment each 50 s, sent at once: no session ends for that."""
     status, now = MOVING, 200.0
     for _ in range(5):
-        status, _ = machine.step(status, Offered(), now, POLICY)
-        status, _ = machine.step(status, Moved(), now + 9, POLICY)
+        status, _ = state_machine.step(status, Offered(), now, POLICY)
+        status, _ = state_machine.step(status, Moved(), now + 9, POLICY)
         for later in (15.0, 30.0, 49.0):
-            assert machine.step(status, Ticked(), now + later, POLICY)[1] == ()
+            assert state_machine.step(status, Ticked(), now + later, POLICY)[1] == ()
         now += 50
 
 
 def test_a_destination_that_takes_nothing_is_left_ten_seconds_after_the_offer() -> None:
-    status, _ = machine.step(MOVING, Offered(), 185, POLICY)
-    status, _ = machine.step(status, Offered(), 194, POLICY)
-    assert machine.step(status, Ticked(), 195, POLICY)[1] == ()
-    assert machine.step(status, Ticked(), 195.1, POLICY)[1] == (Halt(),)
+    status, _ = state_machine.step(MOVING, Offered(), 185, POLICY)
+    status, _ = state_machine.step(status, Offered(), 194, POLICY)
+    assert state_machine.step(status, Ticked(), 195, POLICY)[1] == ()
+    assert state_machine.step(status, Ticked(), 195.1, POLICY)[1] == (Halt(),)
     # And so is one that never takes anything.
-    assert machine.step(machine.step(Status(), Wanted(), 0, POLICY)[0], Ticked(), 10.1, POLICY)[
-        1
-    ] == (Halt(),)
+    assert state_machine.step(
+        state_machine.step(Status(), Wanted(), 0, POLICY)[0], Ticked(), 10.1, POLICY
+    )[1] == (Halt(),)
 
 
 def test_one_that_settled_starts_counting_anew() -> None:
     status = replace(ON_AIR, failures=7)
-    after, actions = machine.step(status, Exited("x"), 101 + POLICY.settled, POLICY)
+    after, actions = state_machine.step(status, Exited("x"), 101 + POLICY.settled, POLICY)
     assert after.failures == 1
     assert Launch() in actions
 
 
 def test_a_session_that_was_rolled_over_counts_no_failure_and_lasts_as_long_again() -> None:
-    status, _ = machine.step(replace(ENDING, failures=2), Exited("x"), 161, POLICY, SESSION)
+    status, _ = state_machine.step(
+        replace(ENDING, failures=2), Exited("x"), 161, POLICY, SESSION
+    )
     assert (status.failures, status.launched, status.cause) == (0, 161, "")
-    status, _ = machine.step(status, Moved(), 162, POLICY, SESSION)
-    assert machine.step(status, ItemSent(), 220.9, POLICY, SESSION) == (status, ())
-    status, actions = machine.step(status, ItemSent(), 221, POLICY, SESSION)
+    status, _ = state_machine.step(status, Moved(), 162, POLICY, SESSION)
+    assert state_machine.step(status, ItemSent(), 220.9, POLICY, SESSION) == (status, ())
+    status, actions = state_machine.step(status, ItemSent(), 221, POLICY, SESSION)
     assert actions == (Halt(),)
 
 
 def test_an_adopted_session_is_as_old_as_its_process() -> None:
-    status, _ = machine.step(Status(), Adopted(100), 155, POLICY, SESSION)
-    status, _ = machine.step(status, Moved(), 156, POLICY, SESSION)
-    _, actions = machine.step(status, ItemSent(), 160, POLICY, SESSION)
+    status, _ = state_machine.step(Status(), Adopted(100), 155, POLICY, SESSION)
+    status, _ = state_machine.step(status, Moved(), 156, POLICY, SESSION)
+    _, actions = state_machine.step(status, ItemSent(), 160, POLICY, SESSION)
     assert actions == (Halt(),)
 
 
 def test_without_a_limit_nothing_is_rolled_over() -> None:
     for event in (ItemSent(), Ticked()):
         status = replace(ON_AIR, moved=1e9)
-        assert machine.step(status, event, 1e9, POLICY) == (status, ())
+        assert state_machine.step(status, event, 1e9, POLICY) == (status, ())
 
 
 EVENTS = st.sampled_from(
@@ -218,7 +220,7 @@ EVENTS = st.sampled_from(
 
 @given(st.lists(st.tuples(st.floats(0.01, 30), EVENTS), max_size=60))
 def test_whatever_happens_one_process_at_most_and_each_gap_is_closed_once(
-    story: list[tuple[float, machine.Event]],
+    story: list[tuple[float, state_machine.Event]],
 ) -> None:
     """Stop, then start: a server refuses a second publisher on one key."""
     status, now, running, gap = Status(), 0.0, False, ""
@@ -228,7 +230,7 @@ def test_whatever_happens_one_process_at_most_and_each_gap_is_closed_once(
             # No process, nothing to tell.
             continue
         running = running and not isinstance(event, Exited)
-        status, done = machine.step(status, event, now, POLICY, SESSION)
+        status, done = state_machine.step(status, event, now, POLICY, SESSION)
         for action in done:
             match action:
                 case Launch():

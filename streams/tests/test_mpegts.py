@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from streams.playout import mpegts
+from streams.playout.ffmpeg import mpegts
 
 FRAME = Fraction(1, 30)
 AUDIO_FRAME = Fraction(1024, 48_000)

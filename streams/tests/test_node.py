@@ -15,7 +15,7 @@ from django.db import IntegrityError, OperationalError
 from django.utils import timezone
 
 from media_library.models import MediaItem, Playlist, PlaylistEntry
-from streams import actions, plans
+from streams.control import actions
 from streams.models import (
     AsRun,
     Broadcaster,
@@ -28,14 +28,15 @@ from streams.models import (
     Output,
     Run,
 )
-from streams.node import NodeLedger
-from streams.playout import ledger
-from streams.playout.fence import Claims
-from streams.playout.item import Item, Mode, Turn
-from streams.playout.machine import Status
-from streams.playout.plan import Assignment
-from streams.playout.states import AirState, OutputAir
-from streams.programme.values import BASE, Cursor
+from streams.node.ledger import NodeLedger
+from streams.planning import plans
+from streams.playout.contract import ledger
+from streams.playout.contract.fence import Claims
+from streams.playout.contract.plan import Assignment
+from streams.playout.contract.states import AirState, OutputAir
+from streams.playout.outputs.state_machine import Status
+from streams.programme.item import Item, Mode, Turn
+from streams.programme.model import BASE, Cursor
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -45,7 +46,7 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def made_slate() -> Iterator[None]:
     """A slate costs seconds of encoding and is not what is looked at here."""
-    with patch("media_library.slate.made", return_value=(Path("/slate.mp4"), 128)):
+    with patch("media_library.conform.slate.made", return_value=(Path("/slate.mp4"), 128)):
         yield
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.playout.node_lock import NAME, NodeLock
+from streams.playout.node.node_lock import NAME, NodeLock
 from streams.tests.bench.waiting import until
 
 

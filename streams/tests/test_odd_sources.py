@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from media_library import actions, loudness, tasks
+from media_library import actions, tasks
+from media_library.conform import loudness
+from media_library.ffmpeg.probe import Probe
 from media_library.models import MediaItem, PreparedCopy
-from media_library.probe import Probe
 from media_library.tests.clips import hdr, lavfi, make
 from streams.models import AsRun
 from streams.tests.bench.audit import audit

@@ -13,10 +13,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from media_library.house import House
-from streams import actions
+from media_library.house_format import House
+from streams.control import actions
 from streams.models import AsRun, ChannelState, Node
-from streams.playout.states import AirState
+from streams.playout.contract.states import AirState
 from streams.tests.bench import clips
 from streams.tests.bench.audit import audit, marks
 from streams.tests.bench.clips import HOUSE, Clip

@@ -16,9 +16,8 @@ from django.test import Client
 from django.utils.crypto import salted_hmac
 from pytest_django import Settings
 
-from streams import plans
-from streams.health.preflight import Finding, findings
 from streams.models import Output
+from streams.monitoring.preflight import Finding, findings
 from streams.outputs.platforms import (
     address_fault,
     query_fault,
@@ -26,16 +25,17 @@ from streams.outputs.platforms import (
     typed_address_fault,
     typed_query_fault,
 )
-from streams.playout.commands import Hidden, destination
-from streams.playout.plan import OutputPlan
-from streams.playout.process import hand_over
+from streams.planning import plans
+from streams.playout.contract.plan import OutputPlan
+from streams.playout.ffmpeg.commands import Hidden, destination
+from streams.playout.ffmpeg.process import hand_over
 from streams.tests import rows
 from streams.tests.bench.rtmp import RtmpServer, free_port
 from streams.tests.bench.waiting import until
-from streamsite.env import new_field_key
-from streamsite.fields import unreadable_rows
-from streamsite.models import KeyChange
-from streamsite.secret import MASK, Secret, Unreadable, masked
+from streamsite.api.models import KeyChange
+from streamsite.config.env import new_field_key
+from streamsite.security.fields import unreadable_rows
+from streamsite.security.secret import MASK, Secret, Unreadable, masked
 from streamsite.tests.asking import asking
 
 #: Secret parameters that must be seen nowhere.

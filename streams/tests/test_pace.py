@@ -6,10 +6,10 @@ from fractions import Fraction
 
 import pytest
 
-from streams.playout.channel import sent
-from streams.playout.item import Item, Mode, Turn
-from streams.playout.pace import Sending, Strain, judge
-from streams.playout.timeline import Slot, Timeline
+from streams.playout.channel.channel import sent
+from streams.playout.channel.pace import Sending, Strain, judge
+from streams.playout.player.timeline import Slot, Timeline
+from streams.programme.item import Item, Mode, Turn
 
 WELL = Sending("The preview", 1.0, 0.0)
 SLOW = Sending("Main", 0.6, 55.4)

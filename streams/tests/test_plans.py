@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from media_library.house import House, Logo
+from media_library.house_format import House, Logo
 from media_library.models import MediaItem, Playlist, PreparedCopy
-from streams import plans
 from streams.models import Channel
-from streams.playout.item import Item, Kind, Mode
+from streams.planning import plans
+from streams.programme.item import Item, Kind, Mode
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db

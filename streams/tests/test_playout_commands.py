@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from media_library.ffmpeg import CONTAINERS
-from media_library.house import House
+from media_library.ffmpeg.runner import CONTAINERS
+from media_library.house_format import House
 from media_library.location import LocalFile, SignedUrl
-from streams.playout import commands
-from streams.playout.commands import Hidden
-from streams.playout.item import Item, Mode, Turn
-from streams.playout.plan import OutputPlan, Policy
-from streams.playout.takeover import LiveFeed
-from streamsite import tls
-from streamsite.secret import MASK, Secret, masked
+from streams.playout.contract.plan import OutputPlan, Policy
+from streams.playout.ffmpeg import commands
+from streams.playout.ffmpeg.commands import Hidden
+from streams.playout.takeover.decision import LiveFeed
+from streams.programme.item import Item, Mode, Turn
+from streamsite.security import tls
+from streamsite.security.secret import MASK, Secret, masked
 
 COMMON = (
     *("ffmpeg", "-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"),

@@ -14,15 +14,15 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from media_library import slate
+from media_library.conform import slate
 from media_library.models import MediaItem
-from streams import preflighting
-from streams.health import reach
-from streams.health.preflight import Check
 from streams.models import Channel, ChannelState, Output
-from streams.node import NodeLedger
-from streams.preflighting import AGAIN, Preflights, in_the_world, on_this_machine
-from streams.slate_maker import BEING_MADE
+from streams.monitoring import reachability
+from streams.monitoring.preflight import Check
+from streams.node import preflight_runner
+from streams.node.ledger import NodeLedger
+from streams.node.preflight_runner import AGAIN, Preflights, in_the_world, on_this_machine
+from streams.node.slate_maker import BEING_MADE
 from streams.tests import rows
 from streams.tests.bench.rtmp import free_port
 from streams.tests.bench.waiting import until
@@ -175,13 +175,13 @@ def test_a_broken_slate_is_removed_and_stops_nothing(channel: Channel) -> None:
     ],
 )
 def test_a_destination(address: str, told: str) -> None:
-    said = reach.fault("Main", address)
+    said = reachability.fault("Main", address)
     assert told in said
     assert bool(told) == bool(said)
 
 
 def test_one_that_never_answers_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "PATIENCE", 0.2)
+    monkeypatch.setattr(reachability, "PATIENCE", 0.2)
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -192,8 +192,10 @@ def test_one_that_never_answers_is_given_up_on(monkeypatch: pytest.MonkeyPatch) 
             each.settimeout(0)
             each.connect_ex(("127.0.0.1", port))
         began = time.monotonic()
-        assert "it does not answer" in reach.fault("Main", f"rtmp://127.0.0.1:{port}/live")
-        assert time.monotonic() - began < reach.PATIENCE * 10
+        assert "it does not answer" in reachability.fault(
+            "Main", f"rtmp://127.0.0.1:{port}/live"
+        )
+        assert time.monotonic() - began < reachability.PATIENCE * 10
         for each in waiting:
             each.close()
 
@@ -207,7 +209,7 @@ class Pad:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.knocks = 0
         self.flights = Preflights("a", self.knock)
-        monkeypatch.setattr(preflighting, "connection", Quiet())
+        monkeypatch.setattr(preflight_runner, "connection", Quiet())
         monkeypatch.setattr(self.flights, "_world", self)
         monkeypatch.setattr(self.flights, "_begin", self.flights._check)
         self.mono = 1000.0
@@ -296,7 +298,7 @@ def test_what_plays_is_taken_over_whatever_the_preflight_says(
     ordered(channel)
     ledger = NodeLedger("a", preflights=pad.flights)
     assert ledger.exchange(time.time(), [], []) == {}
-    monkeypatch.setattr("streams.node.runs_already", lambda _: True)
+    monkeypatch.setattr("streams.node.ledger.runs_already", lambda _: True)
     assert channel.pk in ledger.exchange(time.time(), [], [])
 
 
@@ -304,14 +306,14 @@ def test_a_preflight_that_fails_itself_or_hangs_keeps_nothing_off_the_air(
     pad: Pad, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ordered(channel)
-    monkeypatch.setattr(preflighting, "LONGEST", 0.05)
+    monkeypatch.setattr(preflight_runner, "LONGEST", 0.05)
     assert pad.flights.held(channel) != ""
     until(lambda: pad.flights.held(channel) == "", 60, "nobody waits any longer")
 
     def fails(_: Channel) -> Iterator[None]:
         raise OSError("The disk is gone.")
 
-    monkeypatch.setattr(preflighting, "on_this_machine", fails)
+    monkeypatch.setattr(preflight_runner, "on_this_machine", fails)
     pad.look()
     assert pad.flights.held(channel) == ""
     assert told(channel)["preflight"] is False
@@ -384,7 +386,7 @@ def test_a_channel_whose_check_hangs_holds_up_no_other(
             go_on.wait()
         yield from check(one)
 
-    monkeypatch.setattr(preflighting, "on_this_machine", slow)
+    monkeypatch.setattr(preflight_runner, "on_this_machine", slow)
     ordered(channel)
     flights = Preflights("a", lambda: None)
     try:

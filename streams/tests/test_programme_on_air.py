@@ -10,11 +10,11 @@ import pytest
 from django.utils import timezone
 
 from media_library.models import MediaItem, Playlist
-from streams import plans
 from streams.models import AsRun, Block, Channel
-from streams.playout import process
+from streams.planning import plans
+from streams.playout.ffmpeg import process
+from streams.programme.model import BASE, Cursor
 from streams.programme.schedule import between, preview
-from streams.programme.values import BASE, Cursor
 from streams.tests.bench.audit import Marked, audit, marks
 from streams.tests.bench.clips import HOUSE, Clip
 from streams.tests.bench.node import Bench

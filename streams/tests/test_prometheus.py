@@ -14,7 +14,7 @@ from pytest_django import Settings
 from media_library.models import MediaItem
 from streams.models import Incident
 from streams.tests import rows
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 pytestmark = pytest.mark.django_db
 TOKEN = "token-of-a-scraper"

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from media_library.house import House
-from streams.playout import process
-from streams.playout.feed import LARGEST, Feed
-from streams.playout.item import Mode
-from streams.playout.plan import Tools
-from streams.playout.reader import Reader
-from streams.playout.report import Now, Report
-from streams.playout.takeover import LOST, LiveFeed
+from media_library.house_format import House
+from streams.playout.contract.plan import Tools
+from streams.playout.ffmpeg import process
+from streams.playout.ffmpeg.pipe import LARGEST, Feed
+from streams.playout.journal.journal import Now, Report
+from streams.playout.takeover.conformer import Reader
+from streams.playout.takeover.decision import LOST, LiveFeed
+from streams.programme.item import Mode
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 ADA = LiveFeed(1, 10, "Ada", Secret("rtsp://127.0.0.1/live/ada"), asked=0)
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from streams.playout.ledger import IncidentClosed, IncidentOpened
-from streams.playout.plan import OutputPlan, Policy
+from streams.playout.contract.ledger import IncidentClosed, IncidentOpened
+from streams.playout.contract.plan import OutputPlan, Policy
 from streams.tests.bench.audit import Marked, audit, marks
 from streams.tests.bench.clips import HOUSE, Clip
 from streams.tests.bench.engine import Book, Engine, assignment
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 pytestmark = pytest.mark.slow
 

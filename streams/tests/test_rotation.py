@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.playout.item import Item, Mode
-from streams.programme import memory
+from streams.programme import cursor_codec
+from streams.programme.item import Item, Mode
+from streams.programme.model import Cursor, Entry, Order, Rotation
 from streams.programme.rotation import following, round_of, upcoming
-from streams.programme.values import Cursor, Entry, Order, Rotation
 
 
 def entry(pk: int, media: int | None = None) -> Entry:
@@ -37,7 +37,7 @@ def played(of: Rotation, cursor: Cursor, count: int) -> tuple[list[int], Cursor]
 
 
 def kept(cursor: Cursor) -> Cursor:
-    return memory.read(memory.written({"base": cursor}))["base"]
+    return cursor_codec.read(cursor_codec.written({"base": cursor}))["base"]
 
 
 # ---- a loop
@@ -79,7 +79,7 @@ def test_an_item_that_turns_faulty_and_well_again_costs_its_loop_nothing() -> No
 
 
 def test_a_cursor_of_an_older_version_is_read() -> None:
-    old = memory.read({"base": [2, 7, "3/2", None]})["base"]
+    old = cursor_codec.read({"base": [2, 7, "3/2", None]})["base"]
     assert old == Cursor(2, 7, Fraction(3, 2))
     assert played(listed([1, 2, 3], Order.LOOP), replace(old, into=None), 2)[0] == [3, 1]
     assert len(set(played(listed([*range(1, 10)]), replace(old, into=None), 9)[0])) > 4

@@ -13,11 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.playout.item import Item, Mode
-from streams.programme.hours import moment, next_cut, on_air, overlaps, slots
-from streams.programme.rotation import following, round_of
-from streams.programme.schedule import preview
-from streams.programme.values import (
+from streams.programme.block_times import moment, next_cut, on_air, overlaps, slots
+from streams.programme.item import Item, Mode
+from streams.programme.model import (
     BASE,
     Block,
     Cursor,
@@ -29,6 +27,8 @@ from streams.programme.values import (
     Rotation,
     Start,
 )
+from streams.programme.rotation import following, round_of
+from streams.programme.schedule import preview
 
 LONDON = ZoneInfo("Europe/London")
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.programme.hours import slots
+from streams.programme.block_times import slots
+from streams.programme.model import BASE, FILLER, Cursor, Order, Return, Start
 from streams.programme.rotation import advanced, following, round_of
 from streams.programme.schedule import pick, preview
-from streams.programme.values import BASE, FILLER, Cursor, Order, Return, Start
 from streams.tests.test_schedule import (
     BERLIN,
     MONDAY,

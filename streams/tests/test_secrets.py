@@ -18,19 +18,20 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.debug import ExceptionReporter
 
-from streams import actions, plans
+from streams.control import actions
 from streams.models import Incident, LogLine, Output
-from streams.playout import commands, process
-from streams.playout.plan import Policy, Tools
-from streams.playout.states import OutputAir
+from streams.planning import plans
+from streams.playout.contract.plan import Policy, Tools
+from streams.playout.contract.states import OutputAir
+from streams.playout.ffmpeg import commands, process
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.refusing_rtmp import RefusingServer
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
-from streamsite import keys as api_keys
-from streamsite.levels import Level
-from streamsite.secret import MASK, Secret
+from streamsite.api import keys as api_keys
+from streamsite.api.permissions import Level
+from streamsite.security.secret import MASK, Secret
 
 pytestmark = pytest.mark.slow
 

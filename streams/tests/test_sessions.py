@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from streams import chronicle, measured, plans
 from streams.models import Incident, OutputState
+from streams.node import history_writer, state_writer
 from streams.outputs.platforms import Platform, session
-from streams.playout import ledger, machine, process, window
-from streams.playout.machine import Session, Status
-from streams.playout.plan import OutputPlan, Policy, Tools
-from streams.playout.pushers import Pushers
-from streams.playout.states import OutputAir
+from streams.planning import plans
+from streams.playout.contract import ledger
+from streams.playout.contract.plan import OutputPlan, Policy, Tools
+from streams.playout.contract.states import OutputAir
+from streams.playout.ffmpeg import hls_window, process
+from streams.playout.outputs import state_machine
+from streams.playout.outputs.pushers import Pushers
+from streams.playout.outputs.state_machine import Session, Status
 from streams.tests import rows
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -81,12 +84,14 @@ def test_primary_and_backup_are_not_ended_at_once_where_no_item_ends(
         for pk in (1, 2):
             status = replace(pushers.statuses[pk], moved=now)
             limits = pushers._session(pk, now)
-            status, acts = machine.step(status, machine.Ticked(), now, Policy(), limits)
-            if machine.Halt() in acts:
+            status, acts = state_machine.step(
+                status, state_machine.Ticked(), now, Policy(), limits
+            )
+            if state_machine.Halt() in acts:
                 ended[pk] = now
             elif pk in ended and pk not in back:
-                status, _ = machine.step(status, machine.Exited(""), now, Policy())
-                status, _ = machine.step(status, machine.Moved(), now, Policy())
+                status, _ = state_machine.step(status, state_machine.Exited(""), now, Policy())
+                status, _ = state_machine.step(status, state_machine.Moved(), now, Policy())
                 back[pk] = now
             pushers.statuses[pk] = status
     first, second = sorted(ended, key=lambda pk: ended[pk])
@@ -122,13 +127,13 @@ def test_an_output_is_rolled_over_while_the_others_carry_the_channel(
 
 def test_how_far_behind_the_hub_a_pusher_begins(tmp_path: Path) -> None:
     playlist = tmp_path / "live.m3u8"
-    assert window.behind(playlist, 0, 2) == 0
+    assert hls_window.behind(playlist, 0, 2) == 0
     lines = "".join(f"#EXTINF:{seconds},\n1-{n}.ts\n" for n, seconds in enumerate((3, 2.5, 2)))
     playlist.write_text(f"#EXTM3U\n{lines}")
     os.utime(playlist, (1000, 1000))
-    assert window.behind(playlist, 1001.5, 2) == pytest.approx(6)
+    assert hls_window.behind(playlist, 1001.5, 2) == pytest.approx(6)
     # A wall clock that was set back.
-    assert window.behind(playlist, 900, 2) == pytest.approx(4.5)
+    assert hls_window.behind(playlist, 900, 2) == pytest.approx(4.5)
 
 
 def test_a_process_is_as_old_as_the_machine_says() -> None:
@@ -147,7 +152,7 @@ def test_a_session_and_its_planned_gap_are_written_down() -> None:
     shot = ledger.OutputSnapshot(
         Status(OutputAir.ON_AIR), now.timestamp(), None, 1, 30.0, 1.0, now.timestamp() - HOUR
     )
-    measured.write_output(output.pk, shot, now)
+    state_writer.write_output(output.pk, shot, now)
     since = OutputState.objects.get().session_since
     assert since is not None
     assert (now - since).total_seconds() == pytest.approx(HOUR)
@@ -155,7 +160,7 @@ def test_a_session_and_its_planned_gap_are_written_down() -> None:
     gap = ledger.IncidentOpened(
         channel.pk, run.pk, subject, output.pk, "planned", "A new session.", now.timestamp()
     )
-    chronicle.write([gap, ledger.IncidentClosed(channel.pk, subject, now.timestamp() + 1)])
+    history_writer.write([gap, ledger.IncidentClosed(channel.pk, subject, now.timestamp() + 1)])
     told = Incident.objects.get()
     assert (told.get_severity_display(), told.output) == ("Planned", output)
     assert told.closed_at is not None

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from streams.health import silence
-from streams.health.detailed import detailed
-from streams.health.report import report
-from streams.health.silence import UNKNOWN_FAULT, Here, meaning, sentence
 from streams.models import Channel
-from streams.playout import witness
-from streams.playout.witness import FaultFile, LedgerFault
+from streams.monitoring import worker_silence
+from streams.monitoring.components import detailed
+from streams.monitoring.report import report
+from streams.monitoring.worker_silence import UNKNOWN_FAULT, Here, meaning, sentence
+from streams.playout.node import witness
+from streams.playout.node.witness import FaultFile, LedgerFault
 from streams.tests import rows
-from streamsite.database_faults import NO_ANSWER
+from streamsite.http.database_faults import NO_ANSWER
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 OLD = NOW - timedelta(minutes=5)
@@ -187,7 +187,7 @@ def test_a_disk_that_was_found_full(run_dir: Path, monkeypatch: pytest.MonkeyPat
     rows.node(OLD, "here")
     rows.on_air(rows.channel(), at=OLD)
     alive(run_dir, NOW)
-    monkeypatch.setattr(silence, "FULL", 10**18)
+    monkeypatch.setattr(worker_silence, "FULL", 10**18)
     assert "is full: make room on it" in report(NOW).channels[0].cause
 
 

@@ -10,14 +10,14 @@ from unittest.mock import patch
 
 import pytest
 
-from media_library.house import House
-from media_library.prepare import PrepareError
-from media_library.slate import Slate
-from streams import slate_maker
+from media_library.conform.conform import PrepareError
+from media_library.conform.slate import Slate
+from media_library.house_format import House
 from streams.models import Channel, ChannelState
-from streams.node import NodeLedger
-from streams.playout.item import Item
-from streams.slate_maker import BEING_MADE, SlateMaker
+from streams.node import slate_maker
+from streams.node.ledger import NodeLedger
+from streams.node.slate_maker import BEING_MADE, SlateMaker
+from streams.programme.item import Item
 from streams.tests import rows
 from streams.tests.bench.waiting import until
 
@@ -26,7 +26,7 @@ QUICK = House(640, 360, 25, 300_000, 64_000)
 
 
 class Kitchen:
-    """Makes slates as `media_library.slate` does, but those of `SLOW` when it is let."""
+    """Makes slates as the library does, but those of `SLOW` when it is let."""
 
     def __init__(self) -> None:
         self.let = threading.Event()
@@ -53,8 +53,8 @@ class Kitchen:
 def kitchen() -> Iterator[Kitchen]:
     made = Kitchen()
     with (
-        patch("media_library.slate.made", made.made),
-        patch("media_library.slate.slate", made.slate),
+        patch("media_library.conform.slate.made", made.made),
+        patch("media_library.conform.slate.slate", made.slate),
     ):
         yield made
         made.let.set()

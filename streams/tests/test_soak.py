@@ -16,19 +16,20 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from media_library import prepare, recipe
-from media_library.house import House
-from streams.playout import ledger, process
-from streams.playout.fence import Claims
-from streams.playout.item import Item, Kind, Mode
-from streams.playout.ledger import Note, Snapshot
-from streams.playout.plan import Assignment, ChannelPlan, OutputPlan, Policy, Tools
-from streams.playout.supervisor import Supervisor
-from streams.programme.values import Entry, Programme, Rotation
+from media_library.conform import commands, conform
+from media_library.house_format import House
+from streams.playout.contract import ledger
+from streams.playout.contract.fence import Claims
+from streams.playout.contract.ledger import Note, Snapshot
+from streams.playout.contract.plan import Assignment, ChannelPlan, OutputPlan, Policy, Tools
+from streams.playout.ffmpeg import process
+from streams.playout.node.supervisor import Supervisor
+from streams.programme.item import Item, Kind, Mode
+from streams.programme.model import Entry, Programme, Rotation
 from streams.tests.bench.engine import OnDisk
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 from streamsite.tests.figures import Figures
 
 pytestmark = [pytest.mark.slow, pytest.mark.measured]
@@ -43,16 +44,16 @@ KEY = "k-soak"
 def clip(folder: Path) -> tuple[Path, int]:
     """An item of twenty minutes, prepared as any other; black and silent, for that is quick."""
     frames = TINY.frames_on_grid(LENGTH)
-    sight, sound = recipe.picture(TINY, frames), recipe.audio(TINY, frames)
+    sight, sound = commands.picture(TINY, frames), commands.audio(TINY, frames)
     command = (
-        *recipe.head("ffmpeg"),
+        *commands.head("ffmpeg"),
         *("-f", "lavfi", "-i", f"color=s={TINY.width}x{TINY.height}:r={TINY.fps}"),
-        *recipe.silent_input(),
+        *commands.silent_input(),
         *("-filter_complex", f"[0:v:0]{sight}[v];[1:a:0]{sound}[a]"),
-        *("-map", "[v]", "-map", "[a]", *recipe.encoder(TINY)),
+        *("-map", "[v]", "-map", "[a]", *commands.encoder(TINY)),
     )
     path = folder / "clip.mp4"
-    prepare.write(command, TINY, frames, path, tools=prepare.Tools())
+    conform.write(command, TINY, frames, path, tools=conform.Tools())
     return path, frames
 
 

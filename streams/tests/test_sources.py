@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from media_library.cache import ReadAhead, Wanted
 from media_library.location import LocalFile
-from streams.playout.item import Item, Kind, Mode
-from streams.programme.values import BASE, Cursor
-from streams.sources import Sources, by_turns, line, wanted
+from media_library.storage.read_ahead import ReadAhead, Wanted
+from streams.node.sources import Sources, by_turns, line, wanted
+from streams.programme.item import Item, Kind, Mode
+from streams.programme.model import BASE, Cursor
 from streams.tests.bench.engine import programme
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

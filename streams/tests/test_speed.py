@@ -13,14 +13,14 @@ import psutil
 import pytest
 from django.utils import timezone
 
-from streams import actions
+from streams.control import actions
 from streams.models import Channel, Output
 from streams.tests.bench import clips
 from streams.tests.bench.clips import HOUSE, Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 from streamsite.tests.figures import Figures
 
 pytestmark = [pytest.mark.slow, pytest.mark.measured]

@@ -10,8 +10,8 @@ from fractions import Fraction
 
 import pytest
 
-from streams.playout import stall
-from streams.playout.stall import Idle, Patience, Seen, Work
+from streams.playout.player import stall
+from streams.playout.player.stall import Idle, Patience, Seen, Work
 from streams.tests.bench.waiting import until
 
 PATIENCE = Patience(low=1.5, running=1.5, starting=2.5, local=10)

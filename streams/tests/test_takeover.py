@@ -12,17 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from media_library.house import House
-from streams import actions, chronicle
+from media_library.house_format import House
+from streams.control import actions
 from streams.ingest import keys
+from streams.ingest.takeover_rights import LATCH, holds, wishes
 from streams.models import Broadcaster, Channel, LiveStream, Run, Takeover, TakeoverRight
-from streams.playout import ledger
-from streams.playout.item import TAKEOVER, Item, Kind, Mode, Turn
-from streams.playout.live import Live
-from streams.playout.plan import ChannelPlan, Tools
-from streams.playout.reader import is_described
-from streams.playout.report import Now, Report
-from streams.playout.takeover import (
+from streams.node import history_writer
+from streams.playout.contract import ledger
+from streams.playout.contract.plan import ChannelPlan, Tools
+from streams.playout.journal.journal import Now, Report
+from streams.playout.takeover.conformer import is_described
+from streams.playout.takeover.controller import Live
+from streams.playout.takeover.decision import (
     DWELL,
     ENDED,
     GRACE,
@@ -36,9 +37,9 @@ from streams.playout.takeover import (
     conformed,
     decide,
 )
-from streams.takeovers import LATCH, holds, wishes
+from streams.programme.item import TAKEOVER, Item, Kind, Mode, Turn
 from streams.tests.bench.engine import programme
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 ADA = LiveFeed(1, 10, "Ada", Secret("rtmp://127.0.0.1/live/ada"), asked=0)
 EVE = LiveFeed(2, 20, "Eve", Secret("rtmp://127.0.0.1/live/eve"), asked=0)
@@ -599,6 +600,6 @@ def test_a_stream_that_was_deleted_holds_up_no_history(channel: Channel) -> None
         ledger.TakeoverAsked(channel.pk, run.pk, stream, row.broadcaster_id or 0, 0)
         for stream in (row.pk, row.pk + 1, row.pk + 2)
     ]
-    chronicle.write(asked)
-    chronicle.write(asked)
+    history_writer.write(asked)
+    history_writer.write(asked)
     assert [one.stream for one in Takeover.objects.all()] == [row]

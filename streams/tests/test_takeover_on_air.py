@@ -12,8 +12,8 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from media_library.slate import Slate, slate
-from streams import actions
+from media_library.conform.slate import Slate, slate
+from streams.control import actions
 from streams.ingest import keys
 from streams.models import (
     AsRun,
@@ -25,7 +25,7 @@ from streams.models import (
     Takeover,
     TakeoverRight,
 )
-from streams.playout.takeover import DWELL, ENDED
+from streams.playout.takeover.decision import DWELL, ENDED
 from streams.tests.bench import clips
 from streams.tests.bench.audit import Marked, audit, marks
 from streams.tests.bench.clips import HOUSE, Clip
@@ -35,7 +35,7 @@ from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.site import Site
 from streams.tests.bench.waiting import until
 from streams.tests.bench.watch import Watch
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 from streamsite.tests.figures import Figures
 
 pytestmark = pytest.mark.slow

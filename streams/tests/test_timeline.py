@@ -7,9 +7,9 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media_library.house import House
-from streams.playout.item import Item, Mode, Turn
-from streams.playout.timeline import START, HubClock, Timeline, on_frame
+from media_library.house_format import House
+from streams.playout.player.timeline import START, HubClock, Timeline, on_frame
+from streams.programme.item import Item, Mode, Turn
 
 
 def item(title: str, frames: int = 64) -> Turn:

@@ -10,26 +10,26 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from media_library import ffmpeg as library
-from media_library.house import House
+from media_library.ffmpeg import runner as library
+from media_library.ffmpeg.probe import NotReadableError, probe
+from media_library.house_format import House
 from media_library.location import SignedUrl
-from media_library.probe import NotReadableError, probe
-from streams import actions
+from streams.control import actions
 from streams.models import Incident, LogLine
-from streams.playout import commands, diagnosis
-from streams.playout.item import Item, Mode, Turn
-from streams.playout.plan import OutputPlan
-from streams.playout.process import hand_over
-from streams.playout.states import OutputAir
-from streams.playout.takeover import LiveFeed
+from streams.playout.contract.plan import OutputPlan
+from streams.playout.contract.states import OutputAir
+from streams.playout.ffmpeg import commands, diagnosis
+from streams.playout.ffmpeg.process import hand_over
+from streams.playout.takeover.decision import LiveFeed
+from streams.programme.item import Item, Mode, Turn
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.tls import HERE, Authority, front, https
 from streams.tests.bench.waiting import until
 from streams.tests.test_output_secrets import publish
-from streamsite import tls
-from streamsite.secret import Secret
+from streamsite.security import tls
+from streamsite.security.secret import Secret
 
 KEY = "tls-key-7c1f0a"
 

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from streams.models import Broadcaster, Channel, Output, StreamKey
 from streams.tests import rows
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 TYPED = 'typed-"key"-4711'
 pytestmark = pytest.mark.django_db

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from streams.health.uptime import Stretch, Trouble, Uptime, periods, tally, uptimes
 from streams.models import Incident, Run
+from streams.monitoring.uptime import Stretch, Trouble, Uptime, periods, tally, uptimes
 from streams.tests import rows
 
 BERLIN = ZoneInfo("Europe/Berlin")

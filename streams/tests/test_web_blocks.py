@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from streams.models import Block, Channel, OnAirHours
-from streams.programme.values import Order
+from streams.programme.model import Order
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db

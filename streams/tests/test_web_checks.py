@@ -13,8 +13,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from streams.health.report import report
 from streams.models import Channel, ChannelState, OnAirHours, Output, OutputState, Run
+from streams.monitoring.report import report
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db

@@ -18,7 +18,7 @@ from pytest_django import Settings
 from streams.ingest import addresses, keys, report
 from streams.models import Broadcaster, IngestServer, LiveStream, StreamKey
 from streams.tests import rows
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 pytestmark = pytest.mark.django_db
 

@@ -14,7 +14,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from media_library import actions, storage, tasks
-from media_library.house import House, Logo
+from media_library.house_format import House, Logo
 from media_library.location import LocalFile
 from media_library.models import PreparedCopy
 from media_library.storage import StorageError
@@ -22,7 +22,7 @@ from media_library.tests.clips import lavfi, make
 from media_library.tests.rows import others_may_write, user
 from streams.models import Channel
 from streams.tests import rows
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("ffmpeg")]
 

@@ -16,8 +16,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from streams.health import picture
 from streams.models import AsRun, Channel, Incident, LogLine, Sample
+from streams.monitoring import thumbnail
 from streams.tests import rows
 from streamsite.tests.waiting import until
 
@@ -223,7 +223,7 @@ def test_the_log_goes_on_where_the_page_is(browser: Client, demo: Channel) -> No
 @pytest.fixture
 def segment(demo: Channel) -> Path:
     """A real segment, as the hub writes it."""
-    hls = picture.folder(demo.pk) / "hls"
+    hls = thumbnail.folder(demo.pk) / "hls"
     hls.mkdir(parents=True)
     made = hls / "live0.ts"
     # fmt: off
@@ -274,7 +274,7 @@ def test_the_picture_is_made_once_in_ten_seconds(
     browser: Client, segment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A page waits for a second, in which a busy machine makes none.
-    monkeypatch.setattr(picture, "WAIT", 60)
+    monkeypatch.setattr(thumbnail, "WAIT", 60)
     answer = browser.get("/channels/demo/picture.jpg")
     first = answer.getvalue()
     assert answer["Content-Type"] == "image/jpeg"
@@ -295,14 +295,14 @@ def test_an_ffmpeg_that_hangs_holds_up_few_pages(
         go_on.wait(60)
         into.write_bytes(b"new")
 
-    monkeypatch.setattr(picture, "_make", hangs)
-    monkeypatch.setattr(picture, "WAIT", 60)
+    monkeypatch.setattr(thumbnail, "_make", hangs)
+    monkeypatch.setattr(thumbnail, "WAIT", 60)
     old = segment.parent / "picture.jpg"
     old.write_bytes(b"old")
-    past = timezone.now().timestamp() - picture.KEPT - 1
+    past = timezone.now().timestamp() - thumbnail.KEPT - 1
     os.utime(old, (past, past))
     with ThreadPoolExecutor(20) as many:
-        asked = [many.submit(picture.picture, demo.pk) for _ in range(20)]
+        asked = [many.submit(thumbnail.picture, demo.pk) for _ in range(20)]
         # Four wait; the others show the last one.
         until(lambda: sum(each.done() for each in asked) >= 16, 60, "most are answered")
         assert {each.result() for each in asked if each.done()} == {old}
@@ -322,4 +322,4 @@ def test_without_a_picture_it_is_grey(browser: Client, demo: Channel) -> None:
 def test_an_old_segment_is_no_picture(segment: Path, demo: Channel) -> None:
     hour_ago = timezone.now().timestamp() - 3600
     os.utime(segment, (hour_ago, hour_ago))
-    assert picture.picture(demo.pk) is None
+    assert thumbnail.picture(demo.pk) is None

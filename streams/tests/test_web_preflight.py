@@ -10,8 +10,8 @@ import pytest
 from pytest_django import Settings
 
 from media_library.models import MediaItem
-from streams.health.preflight import findings
 from streams.models import Channel
+from streams.monitoring.preflight import findings
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db

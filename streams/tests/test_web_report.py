@@ -8,8 +8,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from streams.health.report import report
 from streams.models import Channel, ChannelState, Incident, Run
+from streams.monitoring.report import report
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db

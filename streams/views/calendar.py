@@ -20,12 +20,13 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_POST
 
-from streams import agenda, blocks, preview
-from streams.agenda import DAY, Occurrence
+from streams.calendar import edit, preview
 from streams.models import Block, Channel
-from streams.programme.hours import moment
+from streams.planning import occurrences
+from streams.planning.occurrences import DAY, Occurrence
+from streams.programme.block_times import moment
 from streams.templatetags.programme import colour
-from streamsite.answers import BadRequestError, say, sent, staff
+from streamsite.http.responses import BadRequestError, say, sent, staff
 
 #: Others are slips of the pen, and the first and the last bring arithmetic to its end.
 YEARS: Final = range(1970, 2200)
@@ -80,7 +81,7 @@ def page(request: HttpRequest, slug: str) -> HttpResponseBase:
     """The calendar; `?week=` is any day of the week to begin with."""
     channel = _channel(slug)
     zone = channel.zone
-    local = agenda.wall(timezone.now(), zone)
+    local = occurrences.wall(timezone.now(), zone)
     week = _monday(_day(request.GET.get("week", ""), local.date()))
     rows = channel.blocks.select_related("playlist").order_by("starts", "pk")
     context = _context(
@@ -107,19 +108,19 @@ def week(request: HttpRequest, slug: str) -> HttpResponseBase:
         return say("Give start and end as dates, like 2026-03-02.", 400)
     if not 0 < (last - first).days <= MOST_DAYS:
         return say(f"Ask for {MOST_DAYS} days at most, and end after the start.", 400)
-    programme = agenda.outline(channel)
+    programme = occurrences.outline(channel)
     days = (last - first).days
-    begins, ends = agenda.span(first, days, programme.zone)
-    seen = {row.pk: blocks.times_of(row).token for row in channel.blocks.all()}
+    begins, ends = occurrences.span(first, days, programme.zone)
+    seen = {row.pk: edit.times_of(row).token for row in channel.blocks.all()}
     return JsonResponse(
         {
             "events": [
                 _event(request, each, seen.get(each.slot.block.pk, ""))
-                for each in agenda.occurrences(programme, begins, ends)
+                for each in occurrences.occurrences(programme, begins, ends)
             ],
-            "overlaps": agenda.overlaps(programme, begins, ends),
-            "clock": agenda.clock_changes(first, days, programme.zone),
-            "dated": [block.name for block in blocks.in_week(channel, _monday(first))],
+            "overlaps": occurrences.overlaps(programme, begins, ends),
+            "clock": occurrences.clock_changes(first, days, programme.zone),
+            "dated": [block.name for block in edit.in_week(channel, _monday(first))],
         }
     )
 
@@ -164,9 +165,9 @@ def _answered(act: Callable[[], JsonResponse]) -> JsonResponse:
         return act()
     except BadRequestError as error:
         return say(str(error), 400)
-    except blocks.ChangedMeanwhileError as refusal:
+    except edit.ChangedMeanwhileError as refusal:
         return say(str(refusal), 409)
-    except blocks.BlockRefusedError as refusal:
+    except edit.BlockRefusedError as refusal:
         return say(str(refusal), 422)
 
 
@@ -186,19 +187,19 @@ def _move(request: HttpRequest, channel: Channel) -> JsonResponse:
     starts_by, ends_by = (
         timedelta(seconds=_whole(asked, name)) for name in ("starts_by", "ends_by")
     )
-    times = blocks.times_of(block)
-    then = blocks.moved(times, day, starts_by, ends_by)
+    times = edit.times_of(block)
+    then = edit.moved(times, day, starts_by, ends_by)
     if times.occurrences != [day] and asked.get("confirmed") is not True:
         return JsonResponse({"ask": _question(block, then)})
     before = block.in_words
-    blocks.move(block, then, seen=str(asked.get("seen", "")))
+    edit.move(block, then, seen=str(asked.get("seen", "")))
     block.refresh_from_db()
     note = f"Moved in the calendar: it was {before}, and is {block.in_words}."
     _note(request, [block], CHANGE, note)
     return say(f"“{block.name}” is moved: {block.in_words}.", 200)
 
 
-def _question(block: Block, then: blocks.Times) -> str:
+def _question(block: Block, then: edit.Times) -> str:
     after = Block(
         starts=then.starts,
         ends=then.ends,
@@ -223,7 +224,7 @@ def copy_week(request: HttpRequest, slug: str) -> HttpResponseBase:
 def _copy_week(request: HttpRequest, channel: Channel) -> JsonResponse:
     asked = sent(request)
     to = _monday(_sent_date(asked, "to"))
-    made = blocks.copy_week(channel, _monday(_sent_date(asked, "week")), to)
+    made = edit.copy_week(channel, _monday(_sent_date(asked, "week")), to)
     _note(request, made, ADDITION, "Copied from another week in the calendar.")
     count = f"{len(made)} block{'' if len(made) == 1 else 's'}"
     said = f"{count} copied." if made else "All of them are in that week already."
@@ -267,7 +268,7 @@ def coming(request: HttpRequest, slug: str) -> HttpResponseBase:
     days = [first + number * DAY for number in range(preview.REACH.days)]
     day = _day(request.GET.get("day", ""), first)
     day = day if day in days else first
-    begins, ends = agenda.span(day, 1, zone)
+    begins, ends = occurrences.span(day, 1, zone)
     found = [pick for pick in preview.picks(channel, now, ends) if pick.ends > begins]
     names = dict(channel.blocks.values_list("pk", "name"))
     since = max(begins, preview.begins(channel, now))
@@ -279,7 +280,7 @@ def coming(request: HttpRequest, slug: str) -> HttpResponseBase:
         day=day,
         lines=preview.lines(found, since, ends, names),
         now_line=preview.on_air(channel, now, names) if day == first else None,
-        clock=agenda.clock_changes(day, 1, zone),
+        clock=occurrences.clock_changes(day, 1, zone),
         zone=zone,
         off=preview.presumed(channel),
     )

@@ -23,7 +23,7 @@ from django.utils import timezone
 from streams.ingest import callbacks, keys, leases
 from streams.ingest.callbacks import Action, Asked, Decision, Told, UnreadableError, Verdict
 from streams.models import LiveStream
-from streamsite.untrusted import number_or_none
+from streamsite.http.untrusted import number_or_none
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

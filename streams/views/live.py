@@ -26,8 +26,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from streams.ingest import addresses, keys, report
 from streams.ingest.servers import door
 from streams.models import Broadcaster, LiveStream, StreamKey
-from streamsite.answers import staff, unless_seen
-from streamsite.text import text_fault
+from streamsite.http.responses import staff, unless_seen
+from streamsite.security.text import text_fault
 
 SEE: Final = "streams.view_livestream"
 

@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from streams import prometheus
+from streams.monitoring import prometheus
 
 #: Seconds for which an answer is given again: counting a library of a million takes its time.
 KEPT = 5

@@ -12,11 +12,11 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
-from streams import actions
-from streams.hours import outlooks
+from streams.control import actions
+from streams.control.commands import ORDERS, STATUS, give
+from streams.control.on_air_schedule import outlooks
 from streams.models import Broadcaster, Channel
-from streams.orders import ORDERS, STATUS, give
-from streamsite.answers import say, staff, wants_json
+from streamsite.http.responses import say, staff, wants_json
 
 
 @require_POST

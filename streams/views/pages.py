@@ -16,14 +16,14 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_safe
 
-from streams.health import history
-from streams.health.preflight import findings, standing
-from streams.health.report import report
-from streams.hours import outlooks
+from streams.control.on_air_schedule import outlooks
 from streams.models import Channel, LogLine
-from streamsite import database_faults
-from streamsite.answers import say, staff, unless_seen
-from streamsite.untrusted import number
+from streams.monitoring import history
+from streams.monitoring.preflight import findings, standing
+from streams.monitoring.report import report
+from streamsite.http import database_faults
+from streamsite.http.responses import say, staff, unless_seen
+from streamsite.http.untrusted import number
 
 #: Lines of one answer: what a page shows at first, and at most in one poll.
 LOG_LINES: Final = 300

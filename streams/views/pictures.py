@@ -12,12 +12,13 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 
-from media_library import logos, storage
-from media_library.house import Logo
+from media_library import storage
+from media_library.conform import logos
+from media_library.house_format import Logo
 from media_library.location import LocalFile, SignedUrl
-from streams.health.picture import folder, picture
 from streams.models import Channel
-from streamsite.answers import staff
+from streams.monitoring.thumbnail import folder, picture
+from streamsite.http.responses import staff
 
 #: A player's names only: nothing else in the run directory is anybody's business.
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]+\.ts")

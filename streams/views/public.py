@@ -12,9 +12,10 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_safe
 
-from streams import as_run, guide
+from streams.calendar import guide
 from streams.models import Channel
-from streamsite.answers import say, staff, unless_seen, wants_json
+from streams.monitoring import as_run_export
+from streamsite.http.responses import say, staff, unless_seen, wants_json
 
 
 @require_safe
@@ -62,20 +63,20 @@ def as_run_csv(request: HttpRequest) -> HttpResponseBase:
     """A channel's as-run log of a span, as a file. It may be a year's: it is not held whole."""
     channel = get_object_or_404(Channel, slug=request.GET.get("channel", ""))
     try:
-        since, until = as_run.span(
+        since, until = as_run_export.span(
             request.GET.get("from", ""),
             request.GET.get("to", ""),
             now=timezone.now(),
             zone=channel.zone,
         )
-    except as_run.SpanError as error:
+    except as_run_export.SpanError as error:
         if wants_json(request):
             return say(str(error), 400)
         messages.error(request, str(error))
         return redirect("admin:streams_asrun_changelist")
     answer = StreamingHttpResponse(
         # Excel takes a CSV without the mark for the local code page.
-        _marked(as_run.lines(channel, since, until)),
+        _marked(as_run_export.lines(channel, since, until)),
         content_type="text/csv; charset=utf-8",
     )
     name = f"as-run-{channel.slug}-{since:%Y%m%d}-{until:%Y%m%d}.csv"

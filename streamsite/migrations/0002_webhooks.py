@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import streamsite.fields
+import streamsite.security.fields
 import streamsite.webhooks.models
 from django.db import migrations, models
 
@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(help_text='Who listens there.', max_length=80, unique=True)),
                 ('url', models.CharField(max_length=1000, validators=[streamsite.webhooks.models.checked_url], verbose_name='address')),
-                ('secret', streamsite.fields.SecretField(editable=False)),
+                ('secret', streamsite.security.fields.SecretField(editable=False)),
                 ('events', models.JSONField(default=list, validators=[streamsite.webhooks.models.checked_events])),
                 ('enabled', models.BooleanField(default=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created')),

@@ -9,8 +9,8 @@ from typing import Any
 from django.test import Client
 from django.utils import timezone
 
-from streamsite import keys
-from streamsite.levels import Level
+from streamsite.api import keys
+from streamsite.api.permissions import Level
 
 #: Asks with method, path (below /api/v1/ unless it begins with a slash) and body, which is
 #: JSON unless it is bytes: status, and what was answered, JSON or bytes.

@@ -34,8 +34,8 @@ def fill(rows: int) -> str:
 
     from media_library.models import MediaItem  # noqa: PLC0415
     from streams.models import Channel, Incident  # noqa: PLC0415
-    from streamsite import keys  # noqa: PLC0415
-    from streamsite.levels import Level  # noqa: PLC0415
+    from streamsite.api import keys  # noqa: PLC0415
+    from streamsite.api.permissions import Level  # noqa: PLC0415
 
     now = timezone.now()
     channels = [Channel.objects.create(name=f"C{n}", slug=f"c{n}") for n in range(10)]

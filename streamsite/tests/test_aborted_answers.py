@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from streams.health.picture import folder as channel_folder
+from streams.monitoring.thumbnail import folder as channel_folder
 from streams.tests import rows
-from streamsite import keys
-from streamsite.levels import Level
+from streamsite.api import keys
+from streamsite.api.permissions import Level
 from streamsite.tests.figures import Figures
 from streamsite.tests.serving import Served, behind_nginx, served
 

@@ -14,11 +14,12 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from streams.tests import rows
-from streamsite import keys, levels, problems
-from streamsite.api import TOPICS, api, first
-from streamsite.levels import TABLE, Level
-from streamsite.models import ApiKey
-from streamsite.problems import MEDIA_TYPE, PREFIX
+from streamsite.api import keys, permissions
+from streamsite.api.models import ApiKey
+from streamsite.api.permissions import TABLE, Level
+from streamsite.http import problems
+from streamsite.http.problems import MEDIA_TYPE, PREFIX
+from streamsite.site.api_root import TOPICS, api, first
 
 pytestmark = pytest.mark.django_db
 
@@ -132,11 +133,13 @@ def test_a_route_without_a_row_is_closed(
 ) -> None:
     _, headers = minted(Level.FULL_ACCESS)
     others = {route: rule for route, rule in TABLE.items() if route != "GET /api/v1/channels"}
-    monkeypatch.setattr(levels, "TABLE", others)
+    monkeypatch.setattr(permissions, "TABLE", others)
     assert call(client, "GET /api/v1/channels", headers=headers) == (403, "level")
 
 
 def test_the_documentation_has_the_table() -> None:
     page = (Path(__file__).parents[2] / "deploy" / "api.md").read_text()
-    assert levels.as_markdown() in page, "Put in what `python -m streamsite.levels` prints."
-    assert problems.as_markdown() in page, "And `python -m streamsite.problems`."
+    assert permissions.as_markdown() in page, (
+        "Put in what `python -m streamsite.api.permissions` prints."
+    )
+    assert problems.as_markdown() in page, "And `python -m streamsite.http.problems`."

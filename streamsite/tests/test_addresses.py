@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from streamsite import addresses as module
-from streamsite.addresses import (
+from streamsite.security import ssrf as module
+from streamsite.security.ssrf import (
     RefusedError,
     Rules,
     is_public,

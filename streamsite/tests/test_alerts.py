@@ -15,10 +15,10 @@ from pytest_django import Settings
 
 from streams.tasks import verify_ahead
 from streams.tests.bench.rtmp import free_port
-from streamsite import alerts
-from streamsite.address import is_address
 from streamsite.management.commands.run_cluster import SCHEDULES
-from streamsite.secret import Secret
+from streamsite.notifications import channels
+from streamsite.security.secret import Secret
+from streamsite.security.urls import is_address
 from streamsite.tests.receiving import Hook
 
 #: The server asks for a password in the clear, which it may on this machine.
@@ -79,13 +79,13 @@ def post(settings: Settings) -> Iterator[Post]:
 
 
 def test_nothing_set_is_nothing_sent() -> None:
-    assert not alerts.configured()
-    assert not alerts.send("Two warnings", LINES)
+    assert not channels.configured()
+    assert not channels.send("Two warnings", LINES)
 
 
 def test_a_webhook_gets_one_message(hook: Hook, caplog: pytest.LogCaptureFixture) -> None:
-    assert alerts.configured()
-    assert alerts.send("Two warnings", LINES)
+    assert channels.configured()
+    assert channels.send("Two warnings", LINES)
     (body,) = hook.bodies
     assert body["content"] == "\n".join(["Two warnings", *(f"• {line}" for line in LINES)])
     assert body["text"] == body["content"]
@@ -97,7 +97,7 @@ def test_a_webhook_that_refuses_was_not_told(
     hook: Hook, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     hook.status = status
-    assert not alerts.send("Two warnings", LINES)
+    assert not channels.send("Two warnings", LINES)
     # A redirection is not followed: another host would learn of it.
     assert hook.paths == [f"/{HUSH}"]
     assert "alert.not_posted" in caplog.text
@@ -109,21 +109,21 @@ def test_a_webhook_that_is_gone_was_not_told(
     hook: Hook, caplog: pytest.LogCaptureFixture, settings: Settings
 ) -> None:
     settings.ALERT_WEBHOOK = Secret(f"http://127.0.0.1:1/{HUSH}")
-    assert not alerts.send("Two warnings", LINES)
+    assert not channels.send("Two warnings", LINES)
     assert "alert.not_posted" in caplog.text
     assert HUSH not in caplog.text
 
 
 def test_no_title_calls_anybody() -> None:
-    told = alerts.payload("x", ["<!channel> @everyone & <@U1>"])
+    told = channels.payload("x", ["<!channel> @everyone & <@U1>"])
     assert told["text"].endswith("&lt;!channel&gt; @everyone &amp; &lt;@U1&gt;")
     assert told["allowed_mentions"] == {"parse": []}
 
 
 @pytest.mark.parametrize(("lines", "length"), [(3, 10_000), (500, 200), (2000, 1), (1, 1)])
 def test_a_long_message_says_how_much_it_leaves_out(lines: int, length: int) -> None:
-    told = alerts.payload("x" * 3000, ["y" * length] * lines)["content"]
-    assert len(told) <= alerts.LONGEST
+    told = channels.payload("x" * 3000, ["y" * length] * lines)["content"]
+    assert len(told) <= channels.LONGEST
     shown = told.count("\n• ")
     assert shown >= 1
     left = f"… and {lines - shown} more" if shown < lines else ""
@@ -132,7 +132,7 @@ def test_a_long_message_says_how_much_it_leaves_out(lines: int, length: int) -> 
 
 
 def test_mail_goes_to_all_who_are_named(post: Post, caplog: pytest.LogCaptureFixture) -> None:
-    assert alerts.send("Two\nwarnings", LINES)
+    assert channels.send("Two\nwarnings", LINES)
     (mail,) = post.taken
     assert (mail["Subject"], mail["To"]) == (
         "Two warnings",
@@ -147,7 +147,7 @@ def test_a_mail_server_that_refuses_was_not_told(
     post: Post, caplog: pytest.LogCaptureFixture, settings: Settings
 ) -> None:
     settings.EMAIL_HOST_PASSWORD = Secret(f"wrong-{HUSH}")
-    assert not alerts.send("Two warnings", LINES)
+    assert not channels.send("Two warnings", LINES)
     assert post.taken == []
     assert "alert.not_mailed" in caplog.text
     assert HUSH not in caplog.text
@@ -155,7 +155,7 @@ def test_a_mail_server_that_refuses_was_not_told(
 
 def test_one_way_that_works_is_enough(post: Post, hook: Hook) -> None:
     hook.status = 500
-    assert alerts.send("Two warnings", LINES)
+    assert channels.send("Two warnings", LINES)
     assert (len(post.taken), len(hook.bodies)) == (1, 1)
 
 

@@ -37,10 +37,10 @@ from media_library.models import (
 from streams.ingest import keys as stream_keys
 from streams.models import AsRun, Broadcaster, Incident, LiveStream, Run
 from streams.tests import rows
-from streamsite import keys
-from streamsite.api import TOPICS, api
-from streamsite.levels import Level
-from streamsite.secret import Secret
+from streamsite.api import keys
+from streamsite.api.permissions import Level
+from streamsite.security.secret import Secret
+from streamsite.site.api_root import TOPICS, api
 from streamsite.webhooks.models import Delivery, Endpoint
 from streamsite.webhooks.sender import new_secret
 
@@ -93,7 +93,7 @@ def document(django_db_reset_sequences: None, settings: Settings, tmp_path: Path
         keys.mint(f"Spare {number}", Level.READ_ONLY, by="ada", now=now)
         more_rows(number)
     found = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_application())
-    # Keys made up would be refused, and soon no other be looked at: see streamsite.throttle.
+    # Keys made up would be refused, and soon no other be looked at: see throttling.
     found.config.generation.update(with_security_parameters=False)
     return found
 

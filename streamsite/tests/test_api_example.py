@@ -16,8 +16,8 @@ from streams.models import Run
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.node import Bench
 from streams.tests.conftest import bench, node, shelf
-from streamsite import keys
-from streamsite.levels import Level
+from streamsite.api import keys
+from streamsite.api.permissions import Level
 
 __all__ = ["bench", "node", "shelf"]
 

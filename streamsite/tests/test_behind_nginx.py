@@ -15,8 +15,8 @@ from websockets.sync.client import connect
 
 from streams.models import Channel
 from streams.tests import rows
-from streamsite import keys
-from streamsite.levels import Level
+from streamsite.api import keys
+from streamsite.api.permissions import Level
 from streamsite.tests.serving import Served, behind_nginx, served
 from streamsite.tests.waiting import until
 

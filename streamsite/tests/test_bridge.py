@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from streamsite import bridge
-from streamsite.bridge import Bridge, Message, environment
+from streamsite.http import wsgi_bridge
+from streamsite.http.wsgi_bridge import Bridge, Message, environment
 
 THREADS = 2
 LARGE = b"x" * 700_000
@@ -125,7 +125,7 @@ def test_clients_that_take_nothing_or_leave_hold_no_thread(*, streaming: bool) -
 
 
 def test_client_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bridge, "SEND_SECONDS", 0.05)
+    monkeypatch.setattr(wsgi_bridge, "SEND_SECONDS", 0.05)
     made: list[Answer] = []
 
     async def run() -> None:
@@ -143,7 +143,7 @@ def test_client_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 def test_stalled_body_holds_no_thread_and_ends(
     length: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bridge, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(wsgi_bridge, "BODY_SECONDS", 0.3)
     made: list[Answer] = []
 
     async def run() -> None:
@@ -167,7 +167,7 @@ def test_stalled_body_holds_no_thread_and_ends(
 
 
 def test_dripping_body_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bridge, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(wsgi_bridge, "BODY_SECONDS", 0.2)
 
     class Dripping(Client):
         async def receive(self) -> Message:
@@ -186,7 +186,7 @@ def test_dripping_body_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_address_has_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bridge, "PER_ADDRESS", 3)
+    monkeypatch.setattr(wsgi_bridge, "PER_ADDRESS", 3)
 
     async def run() -> None:
         site = of(application(streaming=False, made=[]))

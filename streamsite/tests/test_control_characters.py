@@ -14,20 +14,20 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from media_library.exchange import Row, write_m3u
-from media_library.ffmpeg import opened
+from media_library.ffmpeg.runner import opened
 from media_library.location import SignedUrl
 from media_library.models import MediaItem, Playlist
+from media_library.playlists.m3u_csv import Row, write_m3u
 from media_library.tests.web import web_site
 from streams.ingest import keys as stream_keys
 from streams.models import Broadcaster, Channel, Output, StreamKey
-from streams.playout.commands import _listing
-from streams.playout.takeover import LiveFeed
+from streams.playout.ffmpeg.commands import _listing
+from streams.playout.takeover.decision import LiveFeed
 from streams.tests import rows
-from streamsite import keys
-from streamsite.levels import Level
-from streamsite.secret import Secret, quoted_url
-from streamsite.text import control_character, one_line, text_fault
+from streamsite.api import keys
+from streamsite.api.permissions import Level
+from streamsite.security.secret import Secret, quoted_url
+from streamsite.security.text import control_character, one_line, text_fault
 
 #: A new line (also C1's), a terminal's command, Unicode's separators, overrides, a NUL. Around
 #: a text those that are white space are left out, as all white space is.

@@ -14,8 +14,8 @@ from django.db import (
 )
 from django.test import Client, RequestFactory
 
-from streamsite.api import HANDLERS
-from streamsite.errors import page_of_error
+from streamsite.security.error_pages import page_of_error
+from streamsite.site.api_root import HANDLERS
 
 PASSWORD = "correct-horse-9"
 

@@ -12,13 +12,14 @@ from django_q.brokers.redis_broker import Redis
 from pytest_django import Settings
 from redis import Redis as Connection
 
-from media_library import actions, sync
+from media_library import actions
 from media_library.downloads import jobs
 from media_library.downloads.options import Options
 from media_library.models import DownloadJob, MediaItem, SyncRun
+from media_library.sync import runner
 from media_library.tests.downloading import ADMIN
 from streams.tests.bench.rtmp import free_port
-from streamsite.enqueue import UNREACHABLE, enqueue
+from streamsite.processes.task_queue import UNREACHABLE, enqueue
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,7 +45,7 @@ def test_what_is_added_is_there(tmp_path: Path) -> None:
     source.write_bytes(b"a film")
     item = actions.add_file(source, title="A")
     assert MediaItem.objects.get().pk == item.pk
-    sync.start(by="ada")
+    runner.start(by="ada")
     assert SyncRun.objects.get().status == SyncRun.Status.RUNNING
     jobs.add("https://example.org/a", Options(), ADMIN)
     assert DownloadJob.objects.get().status == DownloadJob.Status.QUEUED

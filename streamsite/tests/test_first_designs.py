@@ -11,7 +11,7 @@ from pytest_django import Settings
 from media_library.models import DownloadJob
 from streams.models import Broadcaster, LiveStream, StreamKey
 from streams.tests import rows
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 from streamsite.tests.asking import Ask, asking
 
 pytestmark = pytest.mark.django_db

@@ -16,13 +16,13 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from media_library import storage
-from media_library.house import Logo
+from media_library.house_format import Logo
 from media_library.models import MediaItem, Playlist
 from media_library.tests.clips import lavfi, make
 from media_library.tests.rows import item
 from streams.models import Channel
 from streams.tests import rows
-from streamsite import form_uploads
+from streamsite.http import form_uploads
 
 pytestmark = pytest.mark.django_db
 LIST = b"#EXTM3U\n#PLAYLIST:Night\nshows/a.mp4\n"

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from streams.models import Channel
 from streams.tests import rows
-from streamsite.models import ApiKey, KeyChange
+from streamsite.api.models import ApiKey, KeyChange
 from streamsite.tests.asking import asking
 
 pytestmark = pytest.mark.django_db

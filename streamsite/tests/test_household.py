@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from streamsite.household import (
+from streamsite.processes.supervisor import (
     FIRST_PAUSE,
     GRACE,
     LONGEST_PAUSE,

@@ -16,11 +16,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from streams.tests import rows
-from streamsite import keys
-from streamsite.keys import KeyRefusedError
-from streamsite.levels import TABLE, Level
-from streamsite.models import ApiKey
-from streamsite.secret import Secret
+from streamsite.api import keys
+from streamsite.api.keys import KeyRefusedError
+from streamsite.api.models import ApiKey
+from streamsite.api.permissions import TABLE, Level
+from streamsite.security.secret import Secret
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

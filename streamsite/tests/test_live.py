@@ -23,9 +23,9 @@ from websockets.sync.client import ClientConnection, connect
 from media_library.models import DownloadJob
 from streams.models import Channel, ChannelState
 from streams.tests import rows
-from streamsite import keys
-from streamsite.levels import Level
-from streamsite.models import ApiKey
+from streamsite.api import keys
+from streamsite.api.models import ApiKey
+from streamsite.api.permissions import Level
 from streamsite.tests.serving import Served, served
 
 pytestmark = [

@@ -22,13 +22,14 @@ from websockets.sync.client import connect
 from media_library.models import DownloadJob
 from streams.models import ChannelState
 from streams.tests import rows
-from streamsite import doors, keys
-from streamsite.api import TOPICS
-from streamsite.doors import Doors, Message
-from streamsite.levels import TABLE, Level
-from streamsite.live import Hub, Topic
-from streamsite.models import ApiKey
-from streamsite.problems import MEDIA_TYPE, PREFIX
+from streamsite.api import keys
+from streamsite.api.models import ApiKey
+from streamsite.api.permissions import TABLE, Level
+from streamsite.http.problems import MEDIA_TYPE, PREFIX
+from streamsite.realtime import endpoints
+from streamsite.realtime.endpoints import Doors, Message
+from streamsite.realtime.hub import Hub, Topic
+from streamsite.site.api_root import TOPICS
 from streamsite.tests.serving import Served, served
 from streamsite.tests.waiting import until
 
@@ -237,7 +238,7 @@ def busy(count: int) -> None:
 def test_a_key_that_is_good_no_more_hears_no_more_however_much_happens(
     monkeypatch: pytest.MonkeyPatch, ended: str
 ) -> None:
-    monkeypatch.setattr(doors, "BEAT", 1.5)
+    monkeypatch.setattr(endpoints, "BEAT", 1.5)
     channel = rows.channel()
     rows.node()
     rows.on_air(channel)
@@ -251,14 +252,14 @@ def test_a_key_that_is_good_no_more_hears_no_more_however_much_happens(
         busy(count)
 
     code, count = asyncio.run(until_closed(headers, meanwhile))
-    assert code == doors.FORBIDDEN
+    assert code == endpoints.FORBIDDEN
     assert count >= 2
 
 
 def test_a_full_house_and_strangers_wrong_keys_send_nobody_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(doors, "BEAT", 0.5)
+    monkeypatch.setattr(endpoints, "BEAT", 0.5)
     channel = rows.channel()
     rows.node()
     rows.on_air(channel)
@@ -266,15 +267,15 @@ def test_a_full_house_and_strangers_wrong_keys_send_nobody_away(
 
     def meanwhile(count: int) -> None:
         if count == 1:
-            monkeypatch.setattr(doors, "MOST", 1)
-            monkeypatch.setattr("streamsite.throttle.WRONG_KEYS", 0)
+            monkeypatch.setattr(endpoints, "MOST", 1)
+            monkeypatch.setattr("streamsite.api.throttling.WRONG_KEYS", 0)
         elif count == 8:
-            monkeypatch.setattr("streamsite.throttle.WRONG_KEYS", 20)
+            monkeypatch.setattr("streamsite.api.throttling.WRONG_KEYS", 20)
             keys.revoke(row, by="ada", now=timezone.now())
         busy(count)
 
     code, count = asyncio.run(until_closed(headers, meanwhile))
-    assert (code, count >= 8) == (doors.FORBIDDEN, True)
+    assert (code, count >= 8) == (endpoints.FORBIDDEN, True)
 
 
 def test_one_key_has_a_bound_of_streams(site: Served) -> None:
@@ -285,7 +286,7 @@ def test_one_key_has_a_bound_of_streams(site: Served) -> None:
     path = f"{site.ws}/ws/channels/demo"
     refused: list[int] = []
     # Each of the two workers counts its own.
-    most = 2 * doors.MOST_EACH
+    most = 2 * endpoints.MOST_EACH
     with ExitStack() as stack:
         for _ in range(most + 20):
             try:

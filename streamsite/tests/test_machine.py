@@ -11,9 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from pytest_django import Settings
 
-from streamsite.address import is_loopback, place, shown
-from streamsite.middleware import CompressTextMiddleware, RealAddressMiddleware
-from streamsite.sidebar import GROUPS, navigation
+from streamsite.http.middleware import CompressTextMiddleware, RealAddressMiddleware
+from streamsite.security.urls import is_loopback, place, shown
+from streamsite.site.sidebar import GROUPS, navigation
 
 LONG = b"a picture of text " * 100
 

@@ -13,7 +13,7 @@ import pytest
 from django.core.checks import run_checks
 from pytest_django import Settings
 
-from streamsite import modes
+from streamsite.security import file_modes
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,11 +52,11 @@ def test_what_sqlite_keeps_beside_the_file_is_as_closed_as_the_file(tmp_path: Pa
     file = tmp_path / "a.sqlite3"
     before = os.umask(0)
     try:
-        modes.private_database(file)
+        file_modes.private_database(file)
         with sqlite3.connect(file) as line:
             line.execute("PRAGMA journal_mode=WAL")
             line.execute("CREATE TABLE t (a)")
-            beside = modes.lies_beside(file)
+            beside = file_modes.lies_beside(file)
             assert len(beside) == 2
             assert {mode(path) for path in (file, *beside)} == {0o600}
         line.close()
@@ -68,7 +68,7 @@ def test_what_sqlite_keeps_beside_the_file_is_as_closed_as_the_file(tmp_path: Pa
 def test_a_stricter_umask_stays(given: int, left: int) -> None:
     before = os.umask(given)
     try:
-        modes.narrow_umask()
+        file_modes.narrow_umask()
         assert os.umask(0) == left
     finally:
         os.umask(before)
@@ -81,7 +81,7 @@ def test_check_says_what_others_may_read_and_the_command_against_it(
     data = tmp_path / "data"
     data.mkdir(mode=0o750)
     file = data / "streamsite.sqlite3"
-    modes.private_database(file)
+    file_modes.private_database(file)
     settings.DATA_DIR = data
     monkeypatch.setitem(settings.DATABASES["default"], "NAME", str(file))
     monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.sqlite3")

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from conftest import need
-from streamsite.priority import BEHIND, session_steps_back
+from streamsite.processes.priority import BEHIND, session_steps_back
 from streamsite.tests.waiting import until
 
 PYTHON = (sys.executable, "-c")
@@ -45,7 +45,7 @@ def test_what_is_gone_can_not() -> None:
 
 STEPS_BACK = """
 import os, subprocess, sys
-from streamsite.priority import step_back
+from streamsite.processes.priority import step_back
 step_back()
 child = [sys.executable, "-c", "import os; print(os.getpriority(0, 0))"]
 subprocess.run(child, check=True)

@@ -17,10 +17,10 @@ from django.utils import timezone
 from django_q.models import Failure, OrmQ, Schedule, Success, Task
 
 from streams.tests import rows
-from streamsite.cluster import Registered
-from streamsite.levels import Level, permissions_of
+from streamsite.api.models import ApiKey
+from streamsite.api.permissions import Level, permissions_of
 from streamsite.management.commands.run_cluster import TASKS
-from streamsite.models import ApiKey
+from streamsite.processes.cluster import Registered
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +29,15 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize(
-    "name", ["os.system", "subprocess.run", "builtins.eval", "streamsite.cluster.run", "", "x"]
+    "name",
+    [
+        "os.system",
+        "subprocess.run",
+        "builtins.eval",
+        "streamsite.processes.cluster.run",
+        "",
+        "x",
+    ],
 )
 def test_a_cluster_runs_nothing_that_is_not_registered(name: str) -> None:
     assert Registered(TASKS).locate(name) is None

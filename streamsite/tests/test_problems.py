@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from streams.api import channels
 from streams.tests import rows
-from streamsite.problems import KINDS, MEDIA_TYPE, PREFIX, Kind, of_status
+from streamsite.http.problems import KINDS, MEDIA_TYPE, PREFIX, Kind, of_status
 
 pytestmark = pytest.mark.django_db
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from streamsite.bridge import Bridge
-from streamsite.refreshed import Refreshed
+from streamsite.http.wsgi_bridge import Bridge
+from streamsite.processes.refreshed import Refreshed
 from streamsite.tests.test_bridge import Client, scope
 from streamsite.tests.waiting import until
 

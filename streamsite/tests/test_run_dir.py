@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from streamsite import run_dir
-from streamsite.cluster import Care, GuardedCluster
-from streamsite.run_dir import end_without, is_usable
+from streamsite.processes import run_dir
+from streamsite.processes.cluster import Care, GuardedCluster
+from streamsite.processes.run_dir import end_without, is_usable
 from streamsite.tests.waiting import until
 
 
@@ -90,7 +90,7 @@ def test_a_cluster_ends_with_one_that_is_lost_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, makeable: bool
 ) -> None:
     """Its service starts it anew, with a run directory."""
-    monkeypatch.setattr("streamsite.cluster.LOOK", 0.05)
+    monkeypatch.setattr("streamsite.processes.cluster.LOOK", 0.05)
     canary = tmp_path / "run" / "alive"
     cluster = GuardedCluster.__new__(GuardedCluster)
     cluster._bell = os.eventfd(0, os.EFD_NONBLOCK)

@@ -20,13 +20,13 @@ from django.test import RequestFactory
 from django.views.debug import ExceptionReporter, get_default_exception_reporter_filter
 from pytest_django import Settings
 
-from streams import plans
 from streams.models import Channel, Output
-from streams.playout.commands import destination
-from streams.playout.plan import OutputPlan
-from streamsite.checks import secrets_readable
-from streamsite.logs import logging_config
-from streamsite.secret import MASK, Secret, Unreadable, masked
+from streams.planning import plans
+from streams.playout.contract.plan import OutputPlan
+from streams.playout.ffmpeg.commands import destination
+from streamsite.config.checks import secrets_readable
+from streamsite.config.logging import logging_config
+from streamsite.security.secret import MASK, Secret, Unreadable, masked
 
 HUSH = "hush-hush-1234"
 

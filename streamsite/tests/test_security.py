@@ -8,8 +8,9 @@ from django.utils import timezone
 from pytest_django import Settings
 from selenium.webdriver import Chrome
 
-from streamsite import keys, security
-from streamsite.levels import Level
+from streamsite.api import keys
+from streamsite.api.permissions import Level
+from streamsite.security import headers
 from streamsite.tests.browsing import browser, complaints, says, site
 
 __all__ = ["browser", "site"]
@@ -101,7 +102,7 @@ def test_pages_of_sites_that_are_named_use_keys_but_no_cookies(
     ("path", "kind", "length", "status"),
     [
         ("/api/v1/channels", JSON, 2_621_441, 413),
-        ("/media/uploads/part/1/", "application/octet-stream", security.LARGEST + 1, 413),
+        ("/media/uploads/part/1/", "application/octet-stream", headers.LARGEST + 1, 413),
         ("/auth", JSON, 2_621_441, 413),
         ("/api/v1/channels", JSON, 10, 401),
         ("/media/uploads/part/1/", "application/octet-stream", 50_000_000, 405),

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import pytest
 
-from streams.playout.process import marked, stop_everything
+from streams.playout.ffmpeg.process import marked, stop_everything
 from streams.tests.bench.rtmp import RtmpServer, free_port
 from streams.tests.bench.waiting import until
 from streamsite import settings as site

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from streamsite import settings as site
-from streamsite.env import Environment, kept, made
+from streamsite.config.env import Environment, kept, made
 
 ROOT = Path(__file__).parents[2]
 WRONG = {

@@ -10,7 +10,7 @@ from django.contrib.staticfiles.finders import get_finder
 from django.core.management import call_command
 from pytest_django import Settings
 
-from streamsite import static_files
+from streamsite.http import static_files
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def source(tmp_path: Path, settings: Settings) -> Path:
     settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
     settings.STATIC_ROOT = tmp_path / "root"
     settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "streamsite.static_files.Storage"}
+        "staticfiles": {"BACKEND": "streamsite.http.static_files.Storage"}
     }
     get_finder.cache_clear()  # type: ignore[attr-defined]
     return folder

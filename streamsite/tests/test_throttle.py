@@ -13,13 +13,13 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from streams.tests import rows
-from streamsite import keys, throttle
-from streamsite.levels import Level
-from streamsite.models import ApiKey, Tally
-from streamsite.throttle import Allowance, count, look, source
+from streamsite.api import keys, throttling
+from streamsite.api.models import ApiKey, Tally
+from streamsite.api.permissions import Level
+from streamsite.api.throttling import Allowance, count, look, source
 
 NOW = datetime(2026, 3, 1, 12, 0, 15, tzinfo=UTC)
-NOW_MINUTE = throttle._minute(NOW)
+NOW_MINUTE = throttling._minute(NOW)
 LIST = "/api/v1/channels"
 UNKNOWN = {"X-API-Key": "ssk_" + "a" * 43}
 
@@ -64,7 +64,7 @@ def test_the_tightest_limit_is_told() -> None:
 @pytest.mark.django_db
 def test_looking_counts_nothing() -> None:
     assert look("wrong a", 1, NOW) == Allowance(1, 0, 45)
-    throttle.note("wrong a", NOW)
+    throttling.note("wrong a", NOW)
     assert look("wrong a", 1, NOW).exceeded
     assert look("wrong a", 1, NOW).exceeded
     assert not look("wrong a", 1, NOW + timedelta(minutes=1)).exceeded
@@ -72,9 +72,9 @@ def test_looking_counts_nothing() -> None:
 
 @pytest.mark.django_db
 def test_old_counts_are_swept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(throttle._swept, "minute", 0)
+    monkeypatch.setitem(throttling._swept, "minute", 0)
     count({"address a": 3}, NOW)
-    late = NOW + timedelta(minutes=throttle.KEPT + 1)
+    late = NOW + timedelta(minutes=throttling.KEPT + 1)
     count({"address b": 3}, late)
     assert list(Tally.objects.values_list("name", flat=True)) == ["address b"]
 
@@ -97,8 +97,8 @@ def test_of_many_at_once_no_more_are_let_in_than_the_limit() -> None:
 def test_processes_share_a_limit_with_few_writes(
     limit: int, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    throttle._sweep(NOW_MINUTE)
-    two = [throttle._Shares(), throttle._Shares()]
+    throttling._sweep(NOW_MINUTE)
+    two = [throttling._Shares(), throttling._Shares()]
     asked = [two[number % 3 == 0] for number in range(limit * 2)]
     # Each also asks once to learn that nothing is left.
     with django_assert_max_num_queries(min(limit + len(two), 60)):
@@ -164,7 +164,7 @@ def test_an_address_has_a_limit_over_all_its_keys(
 @pytest.mark.django_db
 def test_who_tries_keys_is_held_up(client: Client, clock: Clock) -> None:
     good = minted()
-    for _ in range(throttle.WRONG_KEYS):
+    for _ in range(throttling.WRONG_KEYS):
         assert client.get(LIST, headers=UNKNOWN).status_code == 401
     for headers in (UNKNOWN, good):
         refused = client.get(LIST, headers=headers)
@@ -179,7 +179,7 @@ def test_who_tries_keys_is_held_up(client: Client, clock: Clock) -> None:
 def test_a_key_that_expired_holds_nobody_up(client: Client, clock: Clock) -> None:
     expired, good = minted(), minted()
     ApiKey.objects.filter(pk=ApiKey.objects.earliest("pk").pk).update(expires_at=NOW)
-    for _ in range(throttle.WRONG_KEYS + 1):
+    for _ in range(throttling.WRONG_KEYS + 1):
         assert client.get(LIST, headers=expired).status_code == 401
     assert client.get(LIST, headers=good).status_code == 200
 

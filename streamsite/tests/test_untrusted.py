@@ -18,15 +18,16 @@ from django.test import Client
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from media_library import browse
 from media_library.models import MediaItem
+from media_library.search import listing
 from media_library.views import picker
 from streams.tests import rows
-from streamsite import rest, untrusted
-from streamsite.answers import BadRequestError
-from streamsite.api import api
-from streamsite.problems import ProblemError
-from streamsite.rest import Paging, paged
+from streamsite.api import crud
+from streamsite.api.crud import Paging, paged
+from streamsite.http import untrusted
+from streamsite.http.problems import ProblemError
+from streamsite.http.responses import BadRequestError
+from streamsite.site.api_root import api
 from streamsite.tests.asking import asking
 
 DIGITS = "9" * 5000
@@ -134,13 +135,13 @@ def test_tampered_cursors_of_each_kind_of_column() -> None:
     rows.playlist("One", "Two", "Three")
     dice = random.Random(7)  # noqa: S311 - the same each time
     for order in ("-added_at", "title", "size_bytes", "-duration_seconds", "id"):
-        good = rest.cursor_of(MediaItem.objects.all()[0], order.lstrip("-"))
+        good = crud.cursor_of(MediaItem.objects.all()[0], order.lstrip("-"))
         for text in (*CURSORS, *(tampered(dice, good) for _ in range(200))):
             asked = Paging.model_construct(limit=5, cursor=text)
             # Any other error fails the test.
             with suppress(ProblemError):
                 paged(MediaItem.objects.all(), order, asked)
-    for columns in browse.ORDERS.values():
+    for columns in listing.ORDERS.values():
         item = MediaItem.objects.all()[0]
         item.duration_seconds = 7.5
         good = picker._cursor(item, columns)
@@ -216,7 +217,7 @@ def test_no_body_makes_the_api_fail(client: Client, settings: Any) -> None:
 
 def asking_without_limit(client: Client) -> Any:
     ask = asking(client)
-    from streamsite.models import ApiKey  # noqa: PLC0415
+    from streamsite.api.models import ApiKey  # noqa: PLC0415
 
     ApiKey.objects.update(requests_per_minute=10**6)
     return ask

@@ -12,19 +12,20 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from media_library import announce, probing
+from media_library import events as announce
+from media_library.analysis import queue
 from media_library.downloads import jobs
 from media_library.downloads.errors import Code, verdict
 from media_library.models import DownloadJob, MediaItem
-from streams import chronicle
 from streams.models import Broadcaster, Incident, LiveStream
-from streams.playout import ledger
+from streams.node import history_writer
+from streams.playout.contract import ledger
 from streams.tests import rows
 from streamsite.management.commands.run_cluster import SCHEDULES
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 from streamsite.tests.hooking import NOW, endpoint, hook, tell
 from streamsite.tests.receiving import Hook
-from streamsite.webhooks import outbox, sender, target
+from streamsite.webhooks import client, outbox, sender
 from streamsite.webhooks.models import Delivery, Event
 
 __all__ = ["hook"]
@@ -68,7 +69,7 @@ def test_history_of_a_channel_is_told() -> None:
     )
     at = NOW.timestamp()
     pk = channel.pk
-    chronicle.write(
+    history_writer.write(
         [
             ledger.RunOnAir(pk, run.pk, at),
             ledger.RunOnAir(pk, run.pk, at + 1),  # told once
@@ -82,7 +83,7 @@ def test_history_of_a_channel_is_told() -> None:
             ledger.IncidentOpened(pk, run.pk, "channel", None, "lost", "Silence.", at + 9),
         ]
     )
-    chronicle.end_run(pk, run.pk, NOW + timedelta(seconds=10), "stopped")
+    history_writer.end_run(pk, run.pk, NOW + timedelta(seconds=10), "stopped")
     events = told()
     assert [event for event, _ in events] == [
         "channel.on_air",
@@ -105,7 +106,7 @@ def test_history_of_a_channel_is_told() -> None:
 def test_faulty_item_is_told() -> None:
     endpoint("https://a.example")
     item = MediaItem.objects.create(key="a.mp4", title="A")
-    probing.fault(item, "It is cut off: upload it again.")
+    queue.fault(item, "It is cut off: upload it again.")
     ((event, data),) = told()
     assert event == "library.fault"
     assert data["count"] == 1
@@ -225,7 +226,7 @@ def test_sender_that_died_loses_nothing(hook: Hook) -> None:
     assert sender._claimed(timezone.now()) == []
     assert sender._claimed(timezone.now() + sender.CLAIMED)[0].pk == mine.pk
     # The one that was thought dead comes back: its word counts no more.
-    assert sender._written(mine, target.Answer(204, ""), timezone.now())
+    assert sender._written(mine, client.Answer(204, ""), timezone.now())
     assert Delivery.objects.get().state == "waiting"
 
 

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from streams.tests import rows
-from streamsite.levels import Level
+from streamsite.api.permissions import Level
 from streamsite.tests.asking import asking
 from streamsite.tests.hooking import ALL, endpoint, hook, tell
 from streamsite.tests.receiving import Hook

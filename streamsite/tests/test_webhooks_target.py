@@ -13,7 +13,7 @@ from pytest_django import Settings
 from streams.tests.bench.rtmp import free_port
 from streamsite.tests.hooking import endpoint, hook, tell
 from streamsite.tests.receiving import Hook
-from streamsite.webhooks import sender, target
+from streamsite.webhooks import client, sender
 from streamsite.webhooks.models import Delivery
 
 __all__ = ["hook"]
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.django_db
 
 
 def test_nobody_is_there() -> None:
-    answer = target.post(f"http://127.0.0.1:{free_port()}/", b"{}", {}, private=True)
-    assert answer == target.Answer(
+    answer = client.post(f"http://127.0.0.1:{free_port()}/", b"{}", {}, private=True)
+    assert answer == client.Answer(
         None, "127.0.0.1 could not be told (ConnectionRefusedError)."
     )
 
 
 def test_receiver_that_trickles_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target, "WHOLE", 0.5)
+    monkeypatch.setattr(client, "WHOLE", 0.5)
     stop = threading.Event()
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
 
@@ -45,7 +45,7 @@ def test_receiver_that_trickles_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> N
         thread = threading.Thread(target=trickle)
         thread.start()
         port = server.getsockname()[1]
-        answer = target.post(f"http://127.0.0.1:{port}/", b"{}", {}, private=True)
+        answer = client.post(f"http://127.0.0.1:{port}/", b"{}", {}, private=True)
         stop.set()
         thread.join()
     assert answer.status is None
@@ -84,12 +84,12 @@ def test_each_address_of_a_name_is_judged_and_it_is_asked_for_once(
 
     monkeypatch.setattr(socket, "getaddrinfo", names)
     url = f"http://two.example:{port}/inbox"
-    mixed = target.post(url, b"{}", {}, private=False)
+    mixed = client.post(url, b"{}", {}, private=False)
     assert "10.0.0.1" in mixed.fault
     assert hook.bodies == []
     # What was judged is what is connected to: the name is not asked again.
     answers.pop(0)
     asked.clear()
-    assert target.post(url, b"{}", {}, private=True).status == 204
+    assert client.post(url, b"{}", {}, private=True).status == 204
     assert asked == ["two.example"]
     assert hook.headers[0]["host"] == f"two.example:{port}"

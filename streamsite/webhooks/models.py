@@ -14,9 +14,9 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
-from streamsite.address import host_only, is_address
-from streamsite.fields import SecretField
-from streamsite.text import OneLineText
+from streamsite.security.fields import SecretField
+from streamsite.security.text import OneLineText
+from streamsite.security.urls import host_only, is_address
 
 
 class Event(models.TextChoices):

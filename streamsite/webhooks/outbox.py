@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 
-from streamsite.enqueue import enqueue
+from streamsite.processes.task_queue import enqueue
 from streamsite.webhooks.models import PING, Delivery, Endpoint, Event
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

@@ -20,8 +20,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from streamsite import __version__
-from streamsite.secret import Secret, Unreadable
-from streamsite.webhooks import target
+from streamsite.security.secret import Secret, Unreadable
+from streamsite.webhooks import client
 from streamsite.webhooks.models import Delivery, Endpoint
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -93,11 +93,11 @@ def _claimed(now: datetime) -> list[Delivery]:
     return mine
 
 
-def _attempt(row: Delivery) -> target.Answer:
+def _attempt(row: Delivery) -> client.Answer:
     """In a thread: it asks no database."""
     endpoint: Endpoint = row.endpoint
     if isinstance(endpoint.secret, Unreadable):
-        return target.Answer(None, "The secret can't be decrypted: renew it.")
+        return client.Answer(None, "The secret can't be decrypted: renew it.")
     body, sent_at = row.body.encode(), int(time.time())
     message_id = str(row.message_id)
     headers = {
@@ -108,10 +108,10 @@ def _attempt(row: Delivery) -> target.Answer:
         "webhook-signature": signature(endpoint.secret, message_id, sent_at, body),
         "Idempotency-Key": message_id,
     }
-    return target.post(endpoint.url, body, headers, private=settings.WEBHOOK_PRIVATE_TARGETS)
+    return client.post(endpoint.url, body, headers, private=settings.WEBHOOK_PRIVATE_TARGETS)
 
 
-def _written(row: Delivery, answer: target.Answer, now: datetime) -> bool:
+def _written(row: Delivery, answer: client.Answer, now: datetime) -> bool:
     """Write how it went. Whether it was delivered."""
     # Ours alone, unless it was replayed meanwhile.
     mine = Delivery.objects.filter(

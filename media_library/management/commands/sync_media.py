@@ -9,9 +9,9 @@ from typing import Any, Final
 from django.core.management import BaseCommand, CommandError
 from django.utils import timezone
 
-from media_library import sync
 from media_library.models import SyncRun
-from media_library.sync import SyncError
+from media_library.sync import runner
+from media_library.sync.runner import SyncError
 
 #: Status of a process that Ctrl-C ended: 128 and the number of SIGINT.
 INTERRUPTED: Final = 130
@@ -34,8 +34,8 @@ class Command(BaseCommand):
     def handle(self, *, dry_run: bool, accept_gone: bool, json: bool, **_: Any) -> None:
         began = time.monotonic()
         try:
-            left = sync.prepare(by="sync_media", dry=dry_run, accept_gone=accept_gone)
-            run = sync.run(left.pk, progress=_Progress() if sys.stderr.isatty() else None)
+            left = runner.prepare(by="sync_media", dry=dry_run, accept_gone=accept_gone)
+            run = runner.run(left.pk, progress=_Progress() if sys.stderr.isatty() else None)
         except SyncError as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:

@@ -9,8 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from media_library.downloads import tool
-from media_library.downloads.tool import UpdateError
+from media_library.downloads import ytdlp_versions
+from media_library.downloads.ytdlp_versions import UpdateError
 
 
 class Command(BaseCommand):
@@ -47,14 +47,14 @@ class Command(BaseCommand):
 
     def _done(self, source: Path | None, options: dict[str, Any]) -> str:
         if options["rollback"]:
-            return tool.roll_back(timezone.now())
+            return ytdlp_versions.roll_back(timezone.now())
         if not options["check"]:
-            return tool.update(timezone.now(), source=source)
-        used, newest = tool.about(), tool.newest(source=source)
+            return ytdlp_versions.update(timezone.now(), source=source)
+        used, newest = ytdlp_versions.about(), ytdlp_versions.newest(source=source)
         if used is None:
             raise CommandError(
                 f"The yt-dlp that is used can't be started. Newest: {newest}. Update it."
             )
-        if tool.numbers(newest) <= tool.numbers(used.version):
+        if ytdlp_versions.numbers(newest) <= ytdlp_versions.numbers(used.version):
             return f"yt-dlp {used.version} is used, which is the newest."
         return f"yt-dlp {used.version} is used; {newest} can be had: update_downloader."

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from media_library import imports, storage
-from media_library.exchange import ExchangeError, read
-from media_library.playlists import PlaylistError
-from media_library.words import counted
+from media_library import storage
+from media_library.formatting import counted
+from media_library.playlists import importer
+from media_library.playlists.edit import PlaylistError
+from media_library.playlists.m3u_csv import ExchangeError, read
 
 
 class Command(BaseCommand):
@@ -43,7 +44,7 @@ class Command(BaseCommand):
             raise CommandError(f"{path} can't be read: {error.strerror}.") from None
         dry = options["dry_run"]
         try:
-            outcome = imports.run(
+            outcome = importer.run(
                 read(content, folder=_folder(path), host=urlsplit(storage.origin()).netloc),
                 playlist=options["playlist"],
                 dry=dry,

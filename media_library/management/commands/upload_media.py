@@ -8,11 +8,12 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError
 
-from media_library import incoming, storage
-from media_library.catalogue import LONGEST_TITLE
-from media_library.incoming import UploadError
+from media_library import storage
 from media_library.models import MediaItem
 from media_library.storage import MultipartUpload, StorageError
+from media_library.sync.diff import LONGEST_TITLE
+from media_library.uploads import service
+from media_library.uploads.service import UploadError
 
 
 class Command(BaseCommand):
@@ -52,16 +53,16 @@ class Command(BaseCommand):
         if not path.is_file():
             raise UploadError(f"{path} is no file of this machine: look at its name.")
         size = path.stat().st_size
-        upload = incoming.begin(path.name, size, folder)
+        upload = service.begin(path.name, size, folder)
         try:
             with path.open("rb") as file:
                 self._send(upload, file, path.name)
-            item = incoming.finish(upload)
+            item = service.finish(upload)
         except OSError as error:
-            incoming.abort(upload)
+            service.abort(upload)
             raise UploadError(f"{path} can't be read: {error.strerror or error}.") from None
         except BaseException:
-            incoming.abort(upload)
+            service.abort(upload)
             raise
         if title:
             item.title = title[:LONGEST_TITLE]

@@ -5,7 +5,7 @@ window.library = (() => {
   const NOTHING = "–";
   const two = (value) => String(value).padStart(2, "0");
 
-  // As in media_library/words.py.
+  // As in media_library/formatting.py.
   function length(seconds) {
     if (seconds === null || seconds === undefined) return NOTHING;
     const total = Math.max(0, Math.round(seconds));

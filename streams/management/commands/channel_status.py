@@ -9,10 +9,10 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
-from streams.health.report import ChannelReport, Report, report
-from streams.health.silence import clock
-from streams.health.words import bitrate, duration
 from streams.management.channel_command import ChannelCommand
+from streams.monitoring.formatting import bitrate, duration
+from streams.monitoring.report import ChannelReport, Report, report
+from streams.monitoring.worker_silence import clock
 
 
 class Command(ChannelCommand):

@@ -7,8 +7,8 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from streams.health.report import Report, report
 from streams.management.channel_command import ChannelCommand
+from streams.monitoring.report import Report, report
 
 EXIT_CODE: Final = {"ok": 0, "degraded": 1, "down": 2}
 #: There is no such channel: neither "degraded" nor "down".

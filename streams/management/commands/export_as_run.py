@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from streams import as_run
 from streams.management.channel_command import ChannelCommand
+from streams.monitoring import as_run_export
 
 
 class Command(ChannelCommand):
@@ -26,8 +26,10 @@ class Command(ChannelCommand):
     def handle(self, *, slug: str | None, since: str, until: str, **_: Any) -> None:
         channel = self.channel(slug)
         try:
-            begins, ends = as_run.span(since, until, now=timezone.now(), zone=channel.zone)
-        except as_run.SpanError as error:
+            begins, ends = as_run_export.span(
+                since, until, now=timezone.now(), zone=channel.zone
+            )
+        except as_run_export.SpanError as error:
             raise CommandError(str(error)) from None
-        for line in as_run.lines(channel, begins, ends):
+        for line in as_run_export.lines(channel, begins, ends):
             self.stdout.write(line, ending="")

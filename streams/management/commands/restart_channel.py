@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from streams import actions
+from streams.control import actions
 from streams.management.channel_command import ChannelCommand, operator
 
 

@@ -7,10 +7,10 @@ from typing import Any, Final
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from streams import actions
-from streams.health.report import ChannelReport, report
+from streams.control import actions
 from streams.management.channel_command import ChannelCommand, operator
 from streams.models import Channel
+from streams.monitoring.report import ChannelReport, report
 
 #: Seconds between looks: a worker writes its rows every 2 s.
 LOOK_EVERY: Final = 0.25

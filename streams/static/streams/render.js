@@ -7,7 +7,7 @@
   const NOTHING = "–";
   const PICTURE_EVERY = 10_000; // ms; the server makes none oftener
 
-  // As in streams/health/words.py.
+  // As in streams/monitoring/formatting.py.
   const two = (value) => String(value).padStart(2, "0");
   function span(ms) {
     const total = Math.max(0, Math.floor(ms / 1000));

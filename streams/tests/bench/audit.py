@@ -13,7 +13,7 @@ import av
 import av.logging
 from av.container import InputContainer
 
-from media_library.house import AAC_FRAME, SAMPLE_RATE, House
+from media_library.house_format import AAC_FRAME, SAMPLE_RATE, House
 
 #: FLV counts in whole milliseconds: both ends of a step are rounded by half of one at most.
 FLV_ROUNDING: Final = Fraction(1, 1000)

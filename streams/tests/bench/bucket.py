@@ -14,7 +14,7 @@ import boto3
 from botocore.config import Config
 
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 BUCKET = "films"
 ACCESS_KEY = "AKIDEXAMPLE"

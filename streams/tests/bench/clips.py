@@ -8,10 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from media_library import prepare
-from media_library.house import House
+from media_library.conform import conform
+from media_library.ffmpeg.probe import probe
+from media_library.house_format import House
 from media_library.location import LocalFile
-from media_library.probe import probe
 
 #: Small pictures at a real channel's bit rate: what waits in the feed's pipe is three seconds,
 #: as on air.
@@ -60,7 +60,7 @@ def conformed(source: Path, number: int, house: House = HOUSE) -> Clip:
     """Beside the source, which is removed."""
     target = source.with_name(f"clip-{number}.mp4")
     found = probe(LocalFile(source))
-    copy = prepare.conform(LocalFile(source), found, house, target, tools=prepare.Tools())
+    copy = conform.conform(LocalFile(source), found, house, target, tools=conform.Tools())
     source.unlink()
     return Clip(number, target, copy.frames, house)
 

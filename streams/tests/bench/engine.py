@@ -12,11 +12,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from media_library.location import LocalFile, Location
-from streams.playout import launcher, process
-from streams.playout.channel import Channel
-from streams.playout.fence import FILE, Claims, Fence
-from streams.playout.item import Item, Kind, Mode
-from streams.playout.ledger import (
+from streams.playout.channel.channel import Channel
+from streams.playout.contract.fence import FILE, Claims, Fence
+from streams.playout.contract.ledger import (
     IncidentClosed,
     IncidentOpened,
     Logged,
@@ -24,9 +22,19 @@ from streams.playout.ledger import (
     RunEnded,
     Snapshot,
 )
-from streams.playout.plan import Assignment, ChannelPlan, OutputPlan, Policy, SourceError, Tools
-from streams.playout.supervisor import Supervisor
-from streams.programme.values import Entry, Programme, Rotation
+from streams.playout.contract.plan import (
+    Assignment,
+    ChannelPlan,
+    OutputPlan,
+    Policy,
+    SourceError,
+    Tools,
+)
+from streams.playout.ffmpeg import process
+from streams.playout.node.supervisor import Supervisor
+from streams.playout.player import launcher
+from streams.programme.item import Item, Kind, Mode
+from streams.programme.model import Entry, Programme, Rotation
 from streams.tests.bench.clips import HOUSE, Clip
 from streams.tests.bench.waiting import until
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
-from streams.playout.ledger import Note, Snapshot
-from streams.playout.plan import Assignment
-from streams.playout.takeover import LiveFeed, Wish
+from streams.playout.contract.ledger import Note, Snapshot
+from streams.playout.contract.plan import Assignment
+from streams.playout.takeover.decision import LiveFeed, Wish
 from streams.tests.bench.engine import Book
 from streams.tests.bench.ingest import NginxIngest, Publisher
 from streams.tests.bench.rtmp import free_port
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 RTSP_SERVER: Final = Path(__file__).with_name("rtsp_server.py")
 #: Debian's, which has GStreamer's bindings.

@@ -13,18 +13,18 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
+from media_library.ffmpeg.probe import probe
 from media_library.location import LocalFile
 from media_library.models import MediaItem, Playlist, PreparedCopy
-from media_library.probe import probe
-from streams import actions
+from streams.control import actions
 from streams.models import Channel, ChannelState, Node, Output, OutputState
 from streams.outputs.platforms import Platform
-from streams.playout import process
-from streams.playout.process import Record
-from streams.playout.states import AirState, OutputAir
+from streams.playout.contract.states import AirState, OutputAir
+from streams.playout.ffmpeg import process
+from streams.playout.ffmpeg.process import Record
 from streams.tests.bench.clips import HOUSE, Clip
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 from streamsite.tests.database import database_url
 
 MANAGE = Path(settings.BASE_DIR) / "manage.py"

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from streams.playout.item import Kind
-from streams.playout.ledger import Aired
-from streams.playout.plan import OutputPlan
+from streams.playout.contract.ledger import Aired
+from streams.playout.contract.plan import OutputPlan
+from streams.programme.item import Kind
 from streams.tests.bench.audit import Audit, audit
 from streams.tests.bench.clips import HOUSE, Clip
 from streams.tests.bench.engine import Book, Engine, assignment
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
-from streamsite.secret import Secret
+from streamsite.security.secret import Secret
 
 KEY = "k-away"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.staticfiles.management.commands import collectstatic
 
-from streamsite import static_files
+from streamsite.http import static_files
 
 
 class Command(collectstatic.Command):

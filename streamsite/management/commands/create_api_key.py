@@ -8,8 +8,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from streamsite import keys
-from streamsite.levels import Level
+from streamsite.api import keys
+from streamsite.api.permissions import Level
 
 
 class Command(BaseCommand):

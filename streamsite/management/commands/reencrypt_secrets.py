@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, transaction
 
-from streamsite.fields import secret_fields, unreadable_rows
-from streamsite.secret import Unreadable
+from streamsite.security.fields import secret_fields, unreadable_rows
+from streamsite.security.secret import Unreadable
 
 
 class Command(BaseCommand):

@@ -19,9 +19,9 @@ from django_q.tasks import async_task
 
 from media_library.downloads import attempt
 from media_library.tasks import sweep_downloads
-from streams.playout.witness import ALIVE
-from streamsite.cluster import CANARY_TASK, Care, run
-from streamsite.priority import step_back
+from streams.playout.node.witness import ALIVE
+from streamsite.processes.cluster import CANARY_TASK, Care, run
+from streamsite.processes.priority import step_back
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -32,8 +32,8 @@ SCHEDULES: Final = (
     ("sweep library", "media_library.tasks.sweep_library", 1),
     ("sweep downloads", "media_library.tasks.sweep_downloads", 1),
     ("download schedules", "media_library.tasks.look_at_schedules", 1),
-    ("sync library", "media_library.sync.sync_on_schedule", 1),
-    ("tidy library", "media_library.sync.tidy", 60),
+    ("sync library", "media_library.sync.runner.sync_on_schedule", 1),
+    ("tidy library", "media_library.sync.runner.tidy", 60),
     ("prepare playlists", "streams.tasks.prepare_playlists", 1),
     ("verify ahead", "streams.tasks.verify_ahead", 15),
     ("send webhooks", "streamsite.webhooks.sender.send_due", 1),
@@ -44,7 +44,7 @@ SCHEDULES: Final = (
 TASKS: Final = frozenset(
     {
         *(task for _, task, _ in SCHEDULES),
-        "media_library.sync.work",
+        "media_library.sync.runner.work",
         "media_library.tasks.download_next",
         "media_library.tasks.prepare_next",
         "media_library.tasks.probe_item",

@@ -23,8 +23,10 @@ from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import OperationalError
 
-from streams.playout.process import stop_everything
-from streamsite.household import (
+from streams.playout.ffmpeg.process import stop_everything
+from streamsite.processes.parent_death import die_with_parent
+from streamsite.processes.priority import BEHIND
+from streamsite.processes.supervisor import (
     HEAD_START_S,
     Child,
     Ended,
@@ -37,8 +39,6 @@ from streamsite.household import (
     Ticked,
     step,
 )
-from streamsite.lifeline import die_with_parent
-from streamsite.priority import BEHIND
 
 logger = structlog.get_logger(__name__)
 
@@ -114,7 +114,7 @@ class Command(BaseCommand):
 
 
 class Steward:
-    """Does what `streamsite.household` decides. Sleeps until something happens."""
+    """Does what `streamsite.processes.supervisor` decides. Sleeps until something happens."""
 
     def __init__(self, opened: Callable[[], None]) -> None:
         """`opened` is called once, when the pages can be asked for."""

@@ -12,10 +12,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from media_library.models import Playlist
-from streams import demo
+from streams.control import demo
 from streams.models import Channel, Output
 from streams.outputs.platforms import PLATFORMS, Platform
-from streamsite.address import shown
+from streamsite.security.urls import shown
 
 OPERATOR: Final = "operator"
 

@@ -1,0 +1,73 @@
+"""What was measured of a file, in an operator's words. Pure; library.js has the same."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from media_library.house_format import House
+
+NOTHING: Final = "–"
+KILO: Final = 10**3
+MEGA: Final = 10**6
+GIGA: Final = 10**9
+#: Percent before which a forecast from the time used so far says nothing.
+TOO_EARLY: Final = 3
+
+
+def length(seconds: float | None) -> str:
+    """Seconds as 4:05 or 3:04:05."""
+    if seconds is None:
+        return NOTHING
+    minutes, second = divmod(max(0, round(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def size(count: int | None) -> str:
+    """Bytes as kB, MB or GB."""
+    if count is None:
+        return NOTHING
+    if count >= GIGA:
+        return f"{count / GIGA:.1f} GB"
+    return f"{count / MEGA:.0f} MB" if count >= MEGA else f"{count / KILO:.0f} kB"
+
+
+def house(signature: str) -> str:
+    """A house format by its signature; one that is none stays as it is."""
+    try:
+        made = House.of(signature)
+    except ValueError:
+        return signature
+    parts = (
+        f"{made.width}×{made.height}",
+        f"{made.fps} fps",
+        f"{made.video_bitrate / MEGA:g} Mbit/s",
+        made.logo and "with logo",
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def copy_length(frames: int | None, signature: str) -> str:
+    """Frames of a copy in that house format as 4:05."""
+    try:
+        return length(frames and float(House.of(signature).seconds(frames)))
+    except ValueError:
+        return NOTHING
+
+
+def left(percent: int, begun: datetime | None, now: datetime) -> str:
+    """Time that the rest takes if it goes on as it went; nothing while that can't be told."""
+    if begun is None or not TOO_EARLY <= percent < 100:  # noqa: PLR2004 - percent
+        return ""
+    rest = (now - begun) * (100 - percent) / percent
+    if rest < timedelta(minutes=1):
+        return "less than a minute left"
+    minutes = round(rest.total_seconds() / 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours} h {minute} min left" if hours else f"{minute} min left"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """The number with its noun: 1 item, 12,000 items."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,1 @@
+"""Parts that every background job of the library uses."""

@@ -1,0 +1,1 @@
+"""Finds items in bounded time, however many there are."""

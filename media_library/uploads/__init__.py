@@ -1,0 +1,1 @@
+"""Receives files from browsers and programs."""

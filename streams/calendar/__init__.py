@@ -1,0 +1,1 @@
+"""The calendar: blocks are edited, previewed, and published as a guide."""

@@ -1,0 +1,175 @@
+"""What people do to blocks in the calendar: move them, and copy a week of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Final
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from streams.control.actions import wake_supervisor
+from streams.models import Block, Channel
+
+DAY: Final = timedelta(days=1)
+WEEK: Final = timedelta(days=7)
+#: A date that a copy's name ends with already.
+_DATED: Final = re.compile(r", \d{1,2} [A-Z][a-z]{2} \d{4}( \(\d+\))?$")
+
+
+class BlockRefusedError(Exception):
+    """A change of a block that can't be made. `str()` of it is a sentence for the operator."""
+
+
+class ChangedMeanwhileError(BlockRefusedError):
+    """Somebody else has changed the block since it was shown. HTTP 409."""
+
+
+# ---- pure ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a block is on, as its row says it."""
+
+    starts: time
+    ends: time
+    #: Monday is 0.
+    days: frozenset[int]
+    first_day: date | None
+    last_day: date | None
+
+    @property
+    def token(self) -> str:
+        """Equal for equal times: tells whether they were changed since a page showed them."""
+        days = "".join(map(str, sorted(self.days)))
+        return f"{self.starts}/{self.ends}/{days}/{self.first_day}/{self.last_day}"
+
+    @property
+    def occurrences(self) -> list[date] | None:
+        """The days it is on; None where it goes on without end."""
+        if self.first_day is None or self.last_day is None:
+            return None
+        count = (self.last_day - self.first_day).days + 1
+        listed = (self.first_day + number * DAY for number in range(count))
+        return [day for day in listed if day.weekday() in self.days]
+
+
+def moved(times: Times, day: date, starts_by: timedelta, ends_by: timedelta) -> Times:
+    """The times after the occurrence of that day was dragged, or its edges were.
+
+    A block has one time for all its days, so all of them move. Where the occurrence goes to
+    another weekday, that weekday takes the old one's place; where the block is on that day
+    anyway, only the time changes. Raises `BlockRefusedError`.
+    """
+    last = day if times.ends > times.starts else day + DAY
+    starts = datetime.combine(day, times.starts) + starts_by
+    ends = datetime.combine(last, times.ends) + ends_by
+    if ends <= starts:
+        raise BlockRefusedError("It would end before it begins.")
+    if ends - starts > DAY:
+        raise BlockRefusedError("A block lasts 24 hours at most: make two of it.")
+    days, first_day, last_day = times.days, times.first_day, times.last_day
+    by = starts.date() - day
+    if by and times.occurrences == [day]:
+        # On a single day: it goes as a whole.
+        days = frozenset({starts.weekday()})
+        first_day = last_day = starts.date()
+    elif by and starts.weekday() not in days:
+        if (first_day and starts.date() < first_day) or (last_day and starts.date() > last_day):
+            raise BlockRefusedError(
+                "That day is outside the block's dates: change them in its form first."
+            )
+        days = days - {day.weekday()} | {starts.weekday()}
+    return Times(starts.time(), ends.time(), days, first_day, last_day)
+
+
+# ---- rows ------------------------------------------------------------------------------------
+
+
+def times_of(block: Block) -> Times:
+    return Times(block.starts, block.ends, block.weekdays, block.first_day, block.last_day)
+
+
+def move(block: Block, times: Times, *, seen: str) -> None:
+    """Give the block these times, if its own are still those of the token `seen`.
+
+    Raises `BlockRefusedError`; nothing is written then.
+    """
+    with transaction.atomic():
+        row = Block.objects.select_for_update().filter(pk=block.pk).first()
+        if row is None or times_of(row).token != seen:
+            raise ChangedMeanwhileError(
+                f"Somebody else has changed “{block.name}” meanwhile: look at it again."
+            )
+        row.starts, row.ends = times.starts, times.ends
+        row.days = Block.of_weekdays(times.days)
+        row.first_day, row.last_day = times.first_day, times.last_day
+        _checked(row)
+        row.save(update_fields=["starts", "ends", "days", "first_day", "last_day"])
+        transaction.on_commit(wake_supervisor)
+
+
+def in_week(channel: Channel, monday: date) -> list[Block]:
+    """Blocks whose dates lie inside that week: those that a copy of the week copies."""
+    found = channel.blocks.filter(first_day__gte=monday, last_day__lt=monday + WEEK)
+    return list(found.order_by("first_day", "starts", "pk"))
+
+
+def copy_week(channel: Channel, monday: date, to: date) -> list[Block]:
+    """Copies of the blocks of one week in another; `monday` and `to` are Mondays.
+
+    What is there already, with the same playlist, days and times, is not made twice. Raises
+    `BlockRefusedError`; nothing is written then.
+    """
+    if monday == to:
+        raise BlockRefusedError("That is the same week: choose another one.")
+    with transaction.atomic():
+        blocks = in_week(channel, monday)
+        if not blocks:
+            raise BlockRefusedError(
+                "No block has dates inside this week, so there is nothing to copy. Blocks "
+                "without dates are in every week anyway."
+            )
+        there = {_alike(block) for block in in_week(channel, to)}
+        names = set(channel.blocks.values_list("name", flat=True))
+        made = []
+        for block in blocks:
+            copy = _copy(block, to - monday, names)
+            if _alike(copy) not in there:
+                _checked(copy)
+                copy.save()
+                names.add(copy.name)
+                made.append(copy)
+        transaction.on_commit(wake_supervisor)
+    return made
+
+
+def _copy(block: Block, by: timedelta, names: Iterable[str]) -> Block:
+    if block.first_day is None or block.last_day is None:
+        raise ValueError("Only a block with dates is copied.")
+    copy = Block.objects.get(pk=block.pk)
+    copy.pk = None
+    copy._state.adding = True  # noqa: SLF001 - as Django's documentation of copies has it
+    copy.first_day, copy.last_day = block.first_day + by, block.last_day + by
+    ending = f", {copy.first_day.day} {copy.first_day:%b %Y}"
+    stem = _DATED.sub("", block.name)[:60]
+    copy.name, number = stem + ending, 1
+    while copy.name in names:
+        number += 1
+        copy.name = f"{stem}{ending} ({number})"
+    return copy
+
+
+def _alike(block: Block) -> tuple[object, ...]:
+    return block.playlist_id, times_of(block).token
+
+
+def _checked(block: Block) -> None:
+    try:
+        block.full_clean()
+    except ValidationError as error:
+        raise BlockRefusedError(f"“{block.name}”: {' '.join(error.messages)}") from None

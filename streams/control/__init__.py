@@ -1,0 +1,1 @@
+"""The operators' commands: start, stop, skip, and the on-air hours."""

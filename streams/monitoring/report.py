@@ -1,0 +1,401 @@
+"""What is on air, told once: health, status commands, API and pages all show this report.
+
+`channel_report` is pure: rows and the time in, a frozen report out. `report` fetches the rows.
+
+Only a playout worker knows what is on air. Where none has reported lately the state is
+"unknown": the last thing a dead worker wrote is not repeated as if it were still so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Any, Final
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import OuterRef, Prefetch, Subquery
+
+from streams.models import Channel, ChannelState, Incident, Node, Output, Run
+from streams.monitoring import worker_silence
+from streams.monitoring.worker_silence import FRESH, Here, clock
+from streams.outputs.platforms import PLATFORMS, Platform
+from streams.playout.contract.states import AirState, OutputAir
+
+#: A preflight that fails is tried again so often.
+RETRIED: Final = timedelta(seconds=60)
+UNKNOWN: Final = "unknown"
+
+_LABELS: Final[dict[str, str]] = {
+    UNKNOWN: "Unknown",
+    **{state.value: state.label for state in OutputAir},
+    **{state.value: state.label for state in AirState},
+}
+#: In these states something of a run exists, so what plays now can be told.
+_PLAYING: Final = (AirState.ON_AIR.value, AirState.DEGRADED.value, AirState.FAILING.value)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputReport:
+    """bitrate in bit/s; failures in a row."""
+
+    id: int
+    name: str
+    platform: str
+    enabled: bool
+    state: str
+    label: str
+    since: datetime | None
+    cause: str
+    failures: int
+    retry_at: datetime | None
+    bitrate: int | None
+    fps: float | None
+    speed: float | None
+    #: When its session began, and after when it is rolled over; None: it never is.
+    session_since: datetime | None
+    session_due: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentReport:
+    id: int
+    subject: str
+    severity: str
+    cause: str
+    opened_at: datetime
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    id: int
+    started_at: datetime
+    started_by: str
+    on_air_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NowReport:
+    title: str
+    kind: str
+    since: datetime | None
+    until: datetime | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelReport:
+    """bitrate in bit/s, measured at the hub."""
+
+    slug: str
+    name: str
+    order: str
+    state: str
+    label: str
+    since: datetime | None
+    cause: str
+    #: A playout worker answers for this channel.
+    supervised: bool
+    ordered_at: datetime | None
+    ordered_by: str
+    on_air_since: datetime | None
+    bitrate: int | None
+    preview: bool
+    run: RunReport | None
+    now: NowReport | None
+    next: str
+    outputs: tuple[OutputReport, ...]
+    #: Those still open, oldest first.
+    incidents: tuple[IncidentReport, ...]
+    last_incident: IncidentReport | None
+
+    @property
+    def ordered_on(self) -> bool:
+        return self.order == Channel.Order.ON.value
+
+    @property
+    def down(self) -> bool:
+        lost = self.state in {AirState.FAILING.value, UNKNOWN} or not self.supervised
+        return self.ordered_on and lost
+
+    @property
+    def well(self) -> bool:
+        return not self.down and self.state in {AirState.OFF.value, AirState.ON_AIR.value}
+
+    def public(self) -> dict[str, Any]:
+        """For `/health`, which needs no login.
+
+        Programs are promised six states. What nobody measures now is `degraded` to them, and
+        `known` says that it is only presumed.
+        """
+        known = self.state != UNKNOWN
+        return {
+            "slug": self.slug,
+            "order": self.order,
+            "state": self.state if known else AirState.DEGRADED.value,
+            "known": known,
+            "since": self.since,
+            "cause": self.cause,
+            "on_air_since": self.on_air_since,
+        }
+
+    def detail(self) -> dict[str, Any]:
+        """The public object with everything an operator may see. No secret is ever loaded."""
+        return asdict(self) | self.public()
+
+    def page(self) -> dict[str, Any]:
+        """For pages, which show what is unknown as unknown."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    channels: tuple[ChannelReport, ...]
+
+    @property
+    def status(self) -> str:
+        """ok, degraded or down."""
+        if any(channel.down for channel in self.channels):
+            return "down"
+        return "ok" if all(channel.well for channel in self.channels) else "degraded"
+
+    def public(self) -> dict[str, Any]:
+        return {"status": self.status, "channels": [c.public() for c in self.channels]}
+
+    def detail(self) -> dict[str, Any]:
+        return {"status": self.status, "channels": [c.detail() for c in self.channels]}
+
+    def page(self) -> dict[str, Any]:
+        return {"status": self.status, "channels": [c.page() for c in self.channels]}
+
+
+# ---- pure ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Air:
+    state: str
+    since: datetime | None
+    cause: str
+    supervised: bool
+
+
+def _air(
+    channel: Channel,
+    row: ChannelState | None,
+    run: Run | None,
+    seen: Mapping[str, datetime],
+    here: Here | None,
+    now: datetime,
+) -> _Air:
+    """What may be said of a channel: its row, where a live worker stands behind it."""
+    zone = channel.zone
+    ordered_on = channel.order == Channel.Order.ON
+    owner = row.owner if row and row.owner in seen else ""
+    worker_seen = seen[owner] if owner else max(seen.values(), default=None)
+    supervised = worker_seen is not None and now - worker_seen <= FRESH
+    measured = row.measured_at if row else None
+    fresh = supervised and measured is not None and now - measured <= FRESH
+
+    if not ordered_on and run is None and not (fresh and row and row.state != AirState.OFF):
+        # The worker closes a run when its processes are gone: no open run is off, and known.
+        since = row.since if row and row.state == AirState.OFF else channel.ordered_at
+        return _Air(AirState.OFF.value, since, "", supervised)
+
+    untouched = run is not None and (measured is None or measured < run.started_at)
+    if not supervised:
+        # A machine without a playout worker of its own knows nothing of the others'.
+        witness = here if here and (here.node in seen or not seen) else None
+        cause = f"Unknown: {worker_silence.sentence(witness, owner, worker_seen, now, zone)}"
+        if ordered_on and untouched:
+            cause += " It was ordered on, but no worker has taken it up."
+            return _Air(AirState.STARTING.value, channel.ordered_at, cause, supervised)
+        cause += " FFmpeg may still be playing."
+        return _Air(UNKNOWN, worker_seen, cause, supervised)
+    if ordered_on and (untouched or row is None or _held(row, now)):
+        # A worker that can't start it says so before it measures anything.
+        said = row.cause if row is not None and row.state == AirState.STARTING else ""
+        cause = said or "Waiting for the playout worker to take it up."
+        return _Air(AirState.STARTING.value, channel.ordered_at, cause, supervised)
+    if not fresh or row is None:
+        cause = (
+            "Unknown: the playout worker lives, but has not measured this channel since "
+            f"{clock(measured, zone)}."
+        )
+        return _Air(UNKNOWN, measured, cause, supervised)
+    if ordered_on and row.state == AirState.OFF:
+        return _Air(AirState.STARTING.value, channel.ordered_at, row.cause, supervised)
+    if not ordered_on and row.state not in {AirState.OFF, AirState.STOPPING}:
+        return _Air(AirState.STOPPING.value, channel.ordered_at, "", supervised)
+    return _Air(row.state, row.since, row.cause, supervised)
+
+
+def _held(row: ChannelState, now: datetime) -> bool:
+    """Whether a preflight, which is tried each minute, keeps it from the start."""
+    if row.state != AirState.STARTING:
+        return False
+    failed = any(check["stops"] and not check["ok"] for check in row.checks)
+    return failed and row.checked_at is not None and now - row.checked_at < 2 * RETRIED
+
+
+def _state_of(output: Output) -> Any:
+    try:
+        return output.state
+    except ObjectDoesNotExist:
+        return None
+
+
+def _output_report(output: Output, air: _Air) -> OutputReport:
+    row = _state_of(output)
+    state, told = OutputAir.OFF.value, False
+    if air.state == UNKNOWN:
+        state = UNKNOWN
+    elif air.state != AirState.OFF and row is not None:
+        state, told = row.state, True
+    measured = told and state != OutputAir.OFF
+    since = row.session_since if measured else None
+    lasts, _ = output.roll_over
+    return OutputReport(
+        id=output.pk,
+        name=output.name,
+        platform=PLATFORMS[Platform(output.platform)].label,
+        enabled=output.enabled,
+        state=state,
+        label=_LABELS[state] if output.enabled or measured else "Disabled",
+        since=row.since if told else None,
+        cause=row.cause if told else "",
+        failures=row.failures if told else 0,
+        retry_at=row.retry_at if told else None,
+        bitrate=row.bitrate if measured else None,
+        fps=row.fps if measured else None,
+        speed=row.speed if measured else None,
+        session_since=since,
+        session_due=since + lasts if since and lasts else None,
+    )
+
+
+def _incident_report(incident: Incident) -> IncidentReport:
+    return IncidentReport(
+        id=incident.pk,
+        subject=incident.subject,
+        severity=incident.severity,
+        cause=incident.cause,
+        opened_at=incident.opened_at,
+        closed_at=incident.closed_at,
+    )
+
+
+def channel_report(
+    channel: Channel,
+    *,
+    row: ChannelState | None,
+    run: Run | None,
+    outputs: Sequence[Output],
+    incidents: Sequence[Incident],
+    seen: Mapping[str, datetime],
+    here: Here | None,
+    now: datetime,
+) -> ChannelReport:
+    """`incidents`: the open ones and the last, newest first. `seen`: when each node reported.
+
+    `here`: what this machine knows of its own worker.
+    """
+    air = _air(channel, row, run, seen, here, now)
+    playing = row if row is not None and air.state in _PLAYING else None
+    return ChannelReport(
+        slug=channel.slug,
+        name=channel.name,
+        order=channel.order,
+        state=air.state,
+        label=_LABELS[air.state],
+        since=air.since,
+        cause=air.cause,
+        supervised=air.supervised,
+        ordered_at=channel.ordered_at,
+        ordered_by=channel.ordered_by,
+        on_air_since=playing.on_air_since if playing else None,
+        bitrate=playing.bitrate if playing else None,
+        preview=channel.preview,
+        run=RunReport(run.pk, run.started_at, run.started_by, run.on_air_at) if run else None,
+        now=NowReport(
+            playing.now_title,
+            playing.now_kind,
+            playing.now_since,
+            playing.now_until,
+            playing.now_why,
+        )
+        if playing and playing.now_title
+        else None,
+        next=playing.next_title if playing else "",
+        outputs=tuple(_output_report(output, air) for output in outputs),
+        incidents=tuple(
+            _incident_report(incident)
+            for incident in reversed(incidents)
+            if incident.closed_at is None
+        ),
+        last_incident=_incident_report(incidents[0]) if incidents else None,
+    )
+
+
+# ---- rows ------------------------------------------------------------------------------------
+
+
+def report(now: datetime, *, slug: str | None = None) -> Report:
+    """The report of all channels, or of one. Seven queries, however many channels there are."""
+    newest = Incident.objects.filter(channel=OuterRef("pk")).order_by("-opened_at", "-pk")
+    # The key stays in the database: what is never loaded can't be shown.
+    outputs = Output.objects.defer("key").select_related("state")
+    channels = (
+        Channel.objects.select_related("state")
+        .annotate(newest_incident=Subquery(newest.values("pk")[:1]))
+        .prefetch_related(Prefetch("outputs", outputs.order_by("pk")))
+    )
+    if slug is not None:
+        channels = channels.filter(slug=slug)
+    rows = list(channels)
+    open_runs = Run.objects.filter(channel__in=rows, ended_at=None).order_by()
+    runs = {run.channel_id: run for run in open_runs}
+    incidents: dict[int, list[Incident]] = {}
+    for incident in _incidents([row.newest_incident for row in rows if row.newest_incident]):
+        incidents.setdefault(incident.channel_id, []).append(incident)
+    nodes = Node.objects.order_by().values_list("name", "seen_at")
+    seen = {name: at for name, at in nodes if at is not None}
+    here = worker_silence.local_worker()
+    return Report(
+        tuple(
+            channel_report(
+                row,
+                row=_channel_state(row),
+                run=runs.get(row.pk),
+                outputs=list(row.outputs.all()),
+                incidents=incidents.get(row.pk, []),
+                seen=seen,
+                here=here,
+                now=now,
+            )
+            for row in rows
+        )
+    )
+
+
+def _incidents(newest: list[int]) -> list[Incident]:
+    """Those with these ids, and all that are open; the latest first.
+
+    Asked for apart: for both at once SQLite reads all that a channel ever had, and for the open
+    ones of one channel as well.
+    """
+    found = chain(
+        Incident.objects.filter(closed_at=None).order_by(),
+        Incident.objects.filter(pk__in=newest).order_by(),
+    )
+    by_pk = {incident.pk: incident for incident in found}
+    return sorted(by_pk.values(), key=lambda each: (each.opened_at, each.pk), reverse=True)
+
+
+def _channel_state(channel: Channel) -> ChannelState | None:
+    try:
+        return channel.state
+    except ObjectDoesNotExist:
+        return None

@@ -1,0 +1,204 @@
+"""History as the engine tells it, written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from django.db.models import QuerySet
+
+from media_library.models import MediaItem
+from streams import events
+from streams.models import (
+    AsRun,
+    Broadcaster,
+    Channel,
+    Incident,
+    LiveStream,
+    LogLine,
+    Output,
+    Run,
+    Sample,
+    Takeover,
+)
+from streams.playout.contract import ledger
+
+#: Two supervisors may see the same item come on air: so close together, it is the same.
+SAME: Final = timedelta(seconds=1)
+
+
+def when(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+def write(notes: Sequence[ledger.Note]) -> None:
+    """Write notes in their order; those of a channel that was deleted meanwhile are dropped."""
+    known = set(Channel.objects.values_list("pk", flat=True)) if notes else set()
+    kept = [note for note in notes if note.channel in known]
+    for note in kept:
+        match note:
+            case ledger.RunOnAir(_, run, at):
+                if Run.objects.filter(pk=run, on_air_at=None).update(on_air_at=when(at)):
+                    events.on_air(run, when(at))
+            case ledger.Aired():
+                _aired(note)
+            case ledger.TakeoverAsked():
+                _asked(note)
+            case ledger.TakeoverAired(channel, stream, at):
+                _taken(_open(channel, stream).filter(on_air_at=None), at, on_air_at=when(at))
+            case ledger.TakeoverEnded(channel, stream, at, cause):
+                _taken(_open(channel, stream), at, ended_at=when(at), cause=cause)
+            case ledger.IncidentOpened() | ledger.IncidentExplained() | ledger.IncidentClosed():
+                _incident(note)
+            case _:
+                continue
+    LogLine.objects.bulk_create([_line(n) for n in kept if isinstance(n, ledger.Logged)])
+    samples = [_sample(note) for note in kept if isinstance(note, ledger.Sampled)]
+    outputs = set(Output.objects.values_list("pk", flat=True)) if samples else set()
+    Sample.objects.bulk_create(
+        [row for row in samples if row.output_id is None or row.output_id in outputs]
+    )
+
+
+def end_run(channel: int, run: int, at: datetime, reason: str) -> None:
+    """Close a run and what was open in it."""
+    by = Channel.objects.filter(pk=channel).values_list("ordered_by", flat=True).first()
+    ended = Run.objects.filter(pk=run, ended_at=None).update(
+        ended_at=at, end_reason=reason, ended_by=by or ""
+    )
+    AsRun.objects.filter(run=run, ended_at=None).update(
+        ended_at=at, ending=AsRun.Ending.CUT, cause=f"The channel was {reason}."
+    )
+    _close(Incident.objects.filter(channel=channel), at)
+    _taken(
+        Takeover.objects.filter(channel=channel, ended_at=None),
+        at.timestamp(),
+        ended_at=at,
+        cause=f"The channel was {reason}.",
+    )
+    if ended:
+        events.off_air(run, at)
+
+
+def _close(incidents: QuerySet[Incident], at: datetime) -> None:
+    still_open = list(incidents.filter(closed_at=None).select_related("channel"))
+    Incident.objects.filter(pk__in=[row.pk for row in still_open], closed_at=None).update(
+        closed_at=at
+    )
+    for row in still_open:
+        row.closed_at = at
+        events.incident(row, at)
+
+
+def _taken(takeovers: QuerySet[Takeover], at: float, **news: object) -> None:
+    changed = [row.pk for row in takeovers]
+    Takeover.objects.filter(pk__in=changed).update(**news)
+    rows = Takeover.objects.filter(pk__in=changed).select_related("channel", "broadcaster")
+    events.takeovers(rows, when(at))
+
+
+def _aired(note: ledger.Aired) -> None:
+    at = when(note.at)
+    item, turn = note.turn.item, note.turn
+    present = AsRun.objects.filter(run=note.run, ended_at=None)
+    same = (at - SAME, at + SAME)
+    if present.filter(title=item.title, started_at__range=same).exists():
+        return
+    slate = present.filter(kind=AsRun.Kind.SLATE, rule=turn.rule, title=item.title)
+    if item.kind.value == AsRun.Kind.SLATE and slate.exists():
+        # It is a few seconds long, and may be on for hours.
+        return
+    present.update(
+        ended_at=when(note.previous_until) if note.previous_until else at,
+        ending=note.previous_ending,
+        cause=note.previous_cause,
+    )
+    AsRun.objects.create(
+        run_id=note.run,
+        item=MediaItem.objects.filter(pk=item.media or 0).first(),
+        title=item.title,
+        kind=item.kind.value,
+        started_at=at,
+        rule=turn.rule,
+        why=turn.why,
+        in_point=float(turn.into),
+    )
+
+
+def _asked(note: ledger.TakeoverAsked) -> None:
+    if not LiveStream.objects.filter(pk=note.stream).exists():
+        # Deleted meanwhile: nothing could tell its takeover from another's, nor end it.
+        return
+    Takeover.objects.get_or_create(
+        channel_id=note.channel,
+        stream_id=note.stream,
+        ended_at=None,
+        defaults={
+            "run_id": note.run,
+            "broadcaster": Broadcaster.objects.filter(pk=note.broadcaster).first(),
+            "asked_at": when(note.at),
+        },
+    )
+
+
+def _open(channel: int, stream: int) -> QuerySet[Takeover]:
+    return Takeover.objects.filter(channel=channel, stream=stream, ended_at=None)
+
+
+def _opened(note: ledger.IncidentOpened) -> None:
+    row, new = Incident.objects.get_or_create(
+        channel_id=note.channel,
+        subject=note.subject,
+        closed_at=None,
+        defaults={
+            "run_id": note.run,
+            "output": Output.objects.filter(pk=note.output or 0).first(),
+            "severity": note.severity,
+            "cause": note.cause,
+            "opened_at": when(note.at),
+        },
+    )
+    if new:
+        events.incident(row, when(note.at))
+
+
+def _incident(
+    note: ledger.IncidentOpened | ledger.IncidentExplained | ledger.IncidentClosed,
+) -> None:
+    rows = Incident.objects.filter(channel=note.channel, subject=note.subject)
+    match note:
+        case ledger.IncidentOpened():
+            _opened(note)
+        case ledger.IncidentExplained():
+            rows.filter(closed_at=None).update(cause=note.cause)
+        case ledger.IncidentClosed():
+            _close(rows, when(note.at))
+
+
+def _line(note: ledger.Logged) -> LogLine:
+    return LogLine(
+        channel_id=note.channel,
+        run_id=note.run,
+        at=when(note.at),
+        role=note.role[:32],
+        level=note.level[:8],
+        # PostgreSQL takes no NUL, and one line must not hold up all others.
+        text=note.text.replace("\0", "")[:2000],
+    )
+
+
+def _sample(note: ledger.Sampled) -> Sample:
+    return Sample(
+        channel_id=note.channel,
+        output_id=note.output,
+        role=note.role,
+        at=when(note.at),
+        state=note.state,
+        bitrate=note.bitrate,
+        fps=note.fps,
+        speed=note.speed,
+        lag_seconds=note.lag,
+        cpu_percent=note.cpu,
+        memory_bytes=note.memory,
+    )

@@ -1,0 +1,424 @@
+"""The ledger in the database: a node claims channels, renews its claims and writes what is.
+
+One exchange is one transaction. Everything is a conditional update: a row that another node has
+claimed meanwhile is not touched, and its channel is no longer ours.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from django.conf import settings
+from django.db import close_old_connections, connection, transaction
+from django.db.models import Exists, F, OuterRef
+
+from media_library.conform.slate import Slate
+from streams.ingest import takeover_rights
+from streams.models import (
+    Channel,
+    ChannelState,
+    Incident,
+    Node,
+    Run,
+    Takeover,
+    TakeoverRight,
+)
+from streams.monitoring.preflight import ffmpeg_hides_keys
+from streams.node import history_writer, state_writer
+from streams.node.history_writer import when
+from streams.node.observed import Observed
+from streams.node.preflight_runner import Preflights, runs_already
+from streams.node.slate_maker import BEING_MADE, SlateMaker
+from streams.node.sources import Sources
+from streams.planning import plans
+from streams.playout.contract import ledger
+from streams.playout.contract.fence import LEASE_S, Claims
+from streams.playout.contract.plan import Assignment, ChannelPlan
+from streams.playout.contract.states import AirState
+from streams.playout.takeover.decision import Wish
+from streams.programme.item import Item
+from streams.programme.model import Programme
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: A claim that was not renewed for so long may be taken by another node.
+LEASE: Final = timedelta(seconds=LEASE_S)
+#: Seconds for which another node that was seen is taken to be there. While the database is away
+#: nothing changes in that.
+PEER_S: Final = 600.0
+#: Seconds for which outputs and houses are taken as they were read. Orders are read every time.
+ORDERS_AGE: Final = 5.0
+NOBODY: Final = Wish()
+#: What is asked of each channel that is ordered on: what people count up, and whether somebody
+#: may take it over.
+_ORDER: Final = ("pk", "restarts", "skips", "live")
+_Order = tuple[int, int, int, bool]
+#: Seconds for which a playlist is played as it was read.
+PLAYLIST_AGE: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A channel's programme as it was read."""
+
+    read: float
+    lists: tuple[object, ...]
+    programme: Programme
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.read
+
+
+class NodeLedger:
+    """`streams.playout.contract.ledger.Ledger` over Django's models."""
+
+    def __init__(
+        self,
+        node: str,
+        sources: Sources | None = None,
+        preflights: Preflights | None = None,
+        wake: Callable[[], object] = lambda: None,
+        mono: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`wake`: called, in another thread, when there is reason for an exchange.
+
+        `mono`: this machine's own clock, in seconds, by which claims of others run out.
+        """
+        self._mono = mono
+        self.node = node
+        self._sources = sources
+        self._preflights = preflights
+        self._epochs: dict[int, int] = {}
+        self._programmes: dict[int, _Read] = {}
+        #: Of each channel: its slate, or why there is none.
+        self._slates: dict[int, Item | str] = {}
+        self._maker = SlateMaker(self._slate_made)
+        self._slates_changed = False
+        self._wake = wake
+        self._told: dict[int, str] = {}
+        self._begun = False
+        self._orders: tuple[_Order, ...] | None = None
+        self._read = 0.0
+        self._answer: dict[int, Assignment] = {}
+        self.claims = Claims()
+        self._peers = Observed[str]()
+        self._leases = Observed[int]()
+        self._exchanged = float("-inf")
+
+    def _facts(self, now: datetime) -> dict[str, Any]:
+        """What this node says of itself when it begins. Asks FFmpeg: half a second."""
+        return {
+            "pid": os.getpid(),
+            "version": settings.VERSION,
+            "ffmpeg": ffmpeg_version(settings.FFMPEG_PATH),
+            "hides_keys": ffmpeg_hides_keys(),
+            "started_at": now,
+            "seen_at": now,
+        }
+
+    def exchange(
+        self, at: float, snapshots: Sequence[ledger.Snapshot], notes: Sequence[ledger.Note]
+    ) -> dict[int, Assignment]:
+        if not connection.in_atomic_block:
+            # A connection that broke, or is old enough, is opened anew.
+            close_old_connections()
+        now = when(at)
+        if self._mono() - self._exchanged > LEASE_S / 2:
+            # What nobody watched may have been renewed meanwhile.
+            self._leases.clear()
+        # All that takes long comes before the transaction, which holds SQLite's only pen.
+        facts = {"seen_at": now} if self._begun else self._facts(now)
+        owned = Exists(TakeoverRight.objects.filter(channel=OuterRef("pk")))
+        ordered = Channel.objects.filter(order=Channel.Order.ON).order_by("pk")
+        orders = tuple(ordered.annotate(live=owned).values_list(*_ORDER))
+        age = time.monotonic() - self._read
+        stale = orders != self._orders or age > ORDERS_AGE or self._slates_changed
+        if stale:
+            self._slates_changed = False
+            for channel in ordered.annotate(live=owned):
+                self._find_slates(channel, live=channel.live)
+                self._programme(channel)
+        # Who may take over now: asked every time, since a live feed is not waited for.
+        live = [pk for pk, *_, live in orders if live]
+        wishes = takeover_rights.wishes(list(ordered.filter(pk__in=live)), now) if live else {}
+        with self._as_committed(), transaction.atomic():
+            if not Node.objects.filter(name=self.node).update(**facts):
+                Node.objects.create(name=self.node, **facts)
+            kept = {shot.channel for shot in snapshots if self._write_snapshot(shot, now)}
+            self._write_notes(notes)
+            shared = self._shared(now)
+            if stale or kept != {pk for pk, *_ in orders}:
+                playing = {shot.channel for shot in snapshots}
+                # Forgotten first: should this fail, nothing of it may be answered again.
+                self._orders = None
+                self._answer = self._assign(playing, kept, now)
+                transaction.on_commit(partial(self._remember, orders))
+        self._begun = True
+        self._exchanged = self._mono()
+        self.claims = Claims(shared, frozenset({shot.channel for shot in snapshots} - kept))
+        self._answer = {
+            pk: replace(assignment, wish=wishes.get(pk, NOBODY))
+            for pk, assignment in self._answer.items()
+        }
+        if self._sources is not None:
+            self._sources.prepare(self._answer, snapshots)
+        return self._answer
+
+    @contextmanager
+    def _as_committed(self) -> Iterator[None]:
+        """What the database takes back is not known either."""
+        epochs = dict(self._epochs)
+        try:
+            yield
+        except BaseException:
+            self._epochs = epochs
+            raise
+
+    def _remember(self, orders: tuple[_Order, ...]) -> None:
+        # Not by the ledger's time: a wall clock set back would keep old orders for hours.
+        self._orders, self._read = orders, time.monotonic()
+
+    def _find_slates(self, channel: Channel, *, live: bool) -> None:
+        """Have them made where they are missing: nothing here waits for that."""
+        found = self._maker.find(channel.house)
+        # While a new one is made, or can't be, what plays keeps the old one.
+        if isinstance(found, Item) or not isinstance(self._slates.get(channel.pk), Item):
+            self._slates[channel.pk] = found
+        if live:
+            for which in (Slate.SOON, Slate.TROUBLE):
+                self._maker.find(channel.house, which)
+
+    def _slate_made(self) -> None:
+        self._slates_changed = True
+        self._wake()
+
+    # ---- what to play
+
+    def _assign(
+        self, playing: set[int], kept: set[int], now: datetime
+    ) -> dict[int, Assignment]:
+        """`playing`: what the engine has; `kept`: of these, what is ours and renewed."""
+        ordered = list(
+            Channel.objects.filter(order=Channel.Order.ON)
+            .select_related("state")
+            .prefetch_related("outputs")
+        )
+        runs = dict(Run.objects.filter(ended_at=None).values_list("channel", "pk"))
+        if runs.keys() - {channel.pk for channel in ordered} - playing:
+            self._close_stopped(playing, now)
+        assignments = {}
+        for channel in ordered:
+            if channel.pk not in playing and self._held(channel):
+                continue
+            state = channel.state if channel.pk in kept else self._claimed(channel, now)
+            if state is None:
+                continue
+            slate = self._slates.get(channel.pk, BEING_MADE)
+            if isinstance(slate, str):
+                self._tell(channel, slate)
+                continue
+            run = runs.get(channel.pk)
+            if run is None:
+                # Ordered on without a run: it was restarted, and the order stands.
+                run = Run.objects.create(
+                    channel=channel, started_at=now, started_by=channel.ordered_by
+                ).pk
+            plan = self._plan(channel, slate)
+            assignments[channel.pk] = self._assignment(channel, state, plan, run, playing)
+        return assignments
+
+    def _close_stopped(self, playing: set[int], now: datetime) -> None:
+        """Runs that were stopped while no supervisor was there: nothing of them plays."""
+        open_runs = Run.objects.filter(ended_at=None, channel__order=Channel.Order.OFF)
+        for run in open_runs.exclude(channel__in=playing).select_related("channel__state"):
+            state = getattr(run.channel, "state", None)
+            if state is not None and self._free(state):
+                self._end_run(run.channel_id, run.pk, now, "stopped")
+
+    def _shared(self, now: datetime) -> bool:
+        """Whether other nodes use the database: any that has lately said that it runs."""
+        rows = Node.objects.exclude(name=self.node).exclude(seen_at=None)
+        for name, seen in rows.values_list("name", "seen_at"):
+            known = seen is not None and abs((now - seen).total_seconds()) < PEER_S
+            self._peers.see(name, seen, self._mono(), age=0.0 if known else PEER_S)
+        return any(age < PEER_S for age in self._peers.ages(self._mono()))
+
+    def _free(self, state: ChannelState) -> bool:
+        """Whether it may be claimed: it is nobody's, ours, or was not renewed for `LEASE`.
+
+        By this node's own clock, from when it saw the last renewal: the clocks of two nodes
+        are never compared.
+        """
+        if state.owner in {"", self.node} or state.lease_until is None:
+            return True
+        renewal = (state.owner, state.epoch, state.lease_until)
+        # Read after the row was: it was written before.
+        return self._leases.see(state.pk, renewal, self._mono()) > LEASE_S
+
+    def _claimed(self, channel: Channel, now: datetime) -> ChannelState | None:
+        """The channel's state row, if it is ours now; None: another node plays it."""
+        state, _ = ChannelState.objects.get_or_create(channel=channel)
+        lease = now + LEASE
+        if state.owner == self.node and self._epochs.get(channel.pk) == state.epoch:
+            kept = ChannelState.objects.filter(
+                pk=channel.pk, owner=self.node, epoch=state.epoch
+            ).update(lease_until=lease)
+            return state if kept else None
+        if not self._free(state):
+            self._epochs.pop(channel.pk, None)
+            return None
+        # The lease as well: a renewal since it was read leaves the epoch as it is.
+        taken = ChannelState.objects.filter(
+            pk=channel.pk, epoch=state.epoch, lease_until=state.lease_until
+        ).update(owner=self.node, epoch=F("epoch") + 1, lease_until=lease)
+        if not taken:
+            return None
+        self._epochs[channel.pk] = state.epoch + 1
+        return state
+
+    def _programme(self, channel: Channel) -> Programme:
+        """As it was read some seconds ago: lists of thousands of items take their time."""
+        # What the channel's own row says of it counts at once.
+        lists = (
+            channel.playlist_id,
+            channel.filler_id,
+            channel.playlist_order,
+            channel.time_zone,
+            channel.max_rating,
+            channel.on_return,
+        )
+        known = self._programmes.get(channel.pk)
+        if known is None or known.lists != lists or known.age > PLAYLIST_AGE:
+            known = _Read(time.monotonic(), lists, plans.programme(channel))
+            self._programmes[channel.pk] = known
+        return known.programme
+
+    def _plan(self, channel: Channel, slate: Item) -> ChannelPlan:
+        return ChannelPlan(
+            pk=channel.pk,
+            slug=channel.slug,
+            house=channel.house,
+            programme=self._programme(channel),
+            outputs=plans.outputs(channel.outputs.all()),
+            slate=slate,
+            soon=plans.made_slate(channel.house, Slate.SOON),
+            trouble=plans.made_slate(channel.house, Slate.TROUBLE),
+        )
+
+    def _assignment(
+        self,
+        channel: Channel,
+        state: ChannelState,
+        plan: ChannelPlan,
+        run: int,
+        playing: set[int],
+    ) -> Assignment:
+        if state.run_id != run:
+            # A new run: what an earlier one left behind is over.
+            return Assignment(
+                plan,
+                run,
+                restarts=channel.restarts,
+                restarts_done=channel.restarts
+                if channel.pk not in playing
+                else state.restarts_done,
+                skips=channel.skips,
+                skips_done=channel.skips,
+                cursors=plans.seen(state),
+            )
+        incidents: frozenset[str] = frozenset()
+        taken: frozenset[int] = frozenset()
+        if channel.pk not in playing:
+            open_rows = Takeover.objects.filter(channel=channel, ended_at=None)
+            taken = frozenset(
+                open_rows.exclude(stream=None).values_list("stream_id", flat=True)
+            )
+            incidents = frozenset(
+                Incident.objects.filter(channel=channel, closed_at=None).values_list(
+                    "subject", flat=True
+                )
+            )
+        return Assignment(
+            plan,
+            run,
+            restarts=channel.restarts,
+            restarts_done=state.restarts_done,
+            skips=channel.skips,
+            skips_done=state.skips_done,
+            cursors=plans.seen(state),
+            measured_at=state.measured_at.timestamp()
+            if state.measured_at and state.on_air_since
+            else None,
+            on_air_since=state.on_air_since.timestamp() if state.on_air_since else None,
+            state=AirState(state.state),
+            since=state.since.timestamp() if state.since else None,
+            open_incidents=incidents,
+            open_takeovers=taken,
+        )
+
+    def _held(self, channel: Channel) -> bool:
+        """Whether its preflight keeps it from being started here. What plays, plays on."""
+        if self._preflights is None or runs_already(channel.pk):
+            return False
+        cause = self._preflights.held(channel)
+        if cause:
+            # Not claimed either: another node may have what this one lacks.
+            ChannelState.objects.filter(pk=channel.pk, owner__in=["", self.node]).update(
+                state=AirState.STARTING.value, cause=cause
+            )
+        return bool(cause)
+
+    def _tell(self, channel: Channel, cause: str) -> None:
+        """Say on the page why an ordered channel does not start; log it once."""
+        self._ours(channel.pk).update(state=AirState.STARTING.value, cause=cause)
+        if self._told.get(channel.pk) != cause:
+            self._told[channel.pk] = cause
+            level = logging.INFO if cause == BEING_MADE else logging.ERROR
+            log.log(level, "channel.not_started", channel=channel.slug, cause=cause)
+
+    # ---- what is
+
+    def _ours(self, channel: int) -> Any:
+        """The state row while the claim is ours: an update of it changes one row or none."""
+        return ChannelState.objects.filter(
+            pk=channel, owner=self.node, epoch=self._epochs.get(channel, -1)
+        )
+
+    def _write_snapshot(self, snapshot: ledger.Snapshot, now: datetime) -> bool:
+        """Write it, and renew the claim with it. False: the channel is no longer ours."""
+        return state_writer.write(self._ours(snapshot.channel), snapshot, now, now + LEASE)
+
+    def _write_notes(self, notes: Sequence[ledger.Note]) -> None:
+        history_writer.write([note for note in notes if not isinstance(note, ledger.RunEnded)])
+        for note in notes:
+            if isinstance(note, ledger.RunEnded) and self._ours(note.channel).exists():
+                self._end_run(note.channel, note.run, when(note.at), note.reason)
+
+    def _end_run(self, channel: int, run: int, at: datetime, reason: str) -> None:
+        history_writer.end_run(channel, run, at, reason)
+        rows = ChannelState.objects.filter(pk=channel, owner__in=["", self.node])
+        state_writer.write_off(rows, channel, at)
+        self._epochs.pop(channel, None)
+        self._programmes.pop(channel, None)
+
+
+def ffmpeg_version(program: str) -> str:
+    """The first words FFmpeg says of itself; empty when it can't be run."""
+    try:
+        answer = subprocess.run(
+            [program, "-version"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.partition(" Copyright")[0][:120]

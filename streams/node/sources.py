@@ -1,0 +1,141 @@
+"""Where the engine's items are: in the cache, in the storage, on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+
+from media_library import storage
+from media_library.location import LocalFile, Location
+from media_library.storage.mount_watch import FolderWatch
+from media_library.storage.read_ahead import ReadAhead, Wanted
+from streams.playout.contract.ledger import Snapshot
+from streams.playout.contract.plan import Assignment, SourceError
+from streams.programme.item import Item, Kind
+from streams.programme.model import Cursors, Programme
+from streams.programme.schedule import preview
+
+#: Items that are looked ahead for one channel, and of its filler. The limit is the disk's.
+AHEAD: Final = 200
+FILLERS: Final = 50
+#: How far ahead, and how many turns: a list of two items is the same for days.
+FAR: Final = timedelta(days=2)
+LOOKS: Final = 2 * AHEAD
+#: Seconds for which a channel's line is taken as it was worked out.
+LINE_AGE: Final = 30.0
+#: Items of the programme that go before the filler.
+FIRST: Final = 2
+
+
+class Sources:
+    """The engine's `Sources` over the storage, with the read-ahead cache in front."""
+
+    def __init__(self, ahead: ReadAhead | None, folder: FolderWatch | None = None) -> None:
+        #: None: the storage is a folder of this machine.
+        self.ahead = ahead
+        self.folder = folder
+        #: Of each channel: what its line was made of, until when it holds, and the line.
+        self._lines: dict[int, tuple[object, float, list[Item]]] = {}
+
+    def locate(self, item: Item) -> Location:
+        if item.kind is Kind.SLATE:
+            return LocalFile(Path(item.key))
+        if self.ahead is not None and (path := self.ahead.find(wanted(item))) is not None:
+            return LocalFile(path)
+        try:
+            return storage.locate(item.key)
+        except storage.StorageError as error:
+            raise SourceError(str(error)) from error
+
+    def at_hand(self, item: Item) -> bool:
+        if item.kind is Kind.SLATE:
+            return True
+        return self.ahead is not None and self.ahead.find(wanted(item)) is not None
+
+    def fault(self) -> str | None:
+        if self.ahead is not None:
+            return self.ahead.fault()
+        return "" if self.folder is None else self.folder.fault()
+
+    def distrust(self, item: Item, *, local: bool) -> None:
+        if item.kind is Kind.SLATE:
+            return
+        if self.ahead is not None and local:
+            self.ahead.distrust(wanted(item))
+        elif self.ahead is not None:
+            self.ahead.doubt()
+        elif self.folder is not None:
+            self.folder.doubt()
+
+    def _line(self, assignment: Assignment, shot: Snapshot | None) -> list[Item]:
+        """As it was worked out last, while what is on air is the same."""
+        programme = assignment.plan.programme
+        turn = None if shot is None else shot.now
+        known = self._lines.get(assignment.plan.pk)
+        if known is not None and known[0] == turn and time.monotonic() < known[1]:
+            return known[2]
+        until = None if shot is None else shot.now_until
+        at = datetime.fromtimestamp(time.time() if until is None else until, tz=UTC)
+        found = line(programme, at, assignment.cursors if shot is None else shot.cursors)
+        self._lines[assignment.plan.pk] = turn, time.monotonic() + LINE_AGE, found
+        return found
+
+    def prepare(
+        self, assignments: Mapping[int, Assignment], snapshots: Iterable[Snapshot]
+    ) -> None:
+        """Have the next items of these channels fetched."""
+        if self.ahead is None:
+            return
+        on_air = {shot.channel: shot for shot in snapshots}
+        lines, held = [], []
+        for pk, assignment in assignments.items():
+            shot = on_air.get(pk)
+            lines.append(self._line(assignment, shot))
+            if shot is not None and shot.now is not None:
+                held.append(shot.now.item)
+            if shot is not None and shot.next is not None:
+                held.append(shot.next)
+        self.ahead.want(
+            [wanted(item) for item in by_turns(lines)],
+            [wanted(item) for item in held if item.kind is not Kind.SLATE],
+        )
+
+
+def wanted(item: Item) -> Wanted:
+    return Wanted(item.key, item.edition)
+
+
+def line(programme: Programme, at: datetime, cursors: Cursors) -> list[Item]:
+    """What one channel plays soon, and its filler behind the first of it."""
+    soon: dict[Item, None] = {}
+    for number, pick in enumerate(preview(programme, at, at + FAR, cursors)):
+        if pick.entry is not None:
+            soon[pick.entry.item] = None
+        if len(soon) >= AHEAD or number >= LOOKS:
+            break
+    ahead = list(soon)
+    fillers = [entry.item for entry in programme.filler.entries[:FILLERS]]
+    return [*ahead[:FIRST], *fillers, *ahead[FIRST:]]
+
+
+def by_turns(lines: Sequence[Sequence[Item]]) -> Iterator[Item]:
+    """The first of each, then the second of each, and so on."""
+    for turn in zip_longest(*lines):
+        yield from (item for item in turn if item is not None)
+
+
+def open_sources() -> Sources:
+    """The sources of this node, and with them the thread that looks after the storage."""
+    if settings.STORAGE_PROVIDER == "local":
+        folder = FolderWatch(settings.MEDIA_ROOT)
+        folder.start()
+        return Sources(None, folder)
+    ahead = ReadAhead(settings.CACHE_DIR, settings.CACHE_SIZE_GB * 1_000_000_000)
+    ahead.start()
+    return Sources(ahead)

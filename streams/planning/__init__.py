@@ -1,0 +1,1 @@
+"""Database rows become plans for the engine."""

@@ -1,0 +1,181 @@
+"""When blocks are on, as the calendar shows it: in the time of the channel's own clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from streams.models import Channel
+from streams.models.programme import WEEKDAYS, clock
+from streams.programme import block_times
+from streams.programme.block_times import Slot
+from streams.programme.model import Block, Programme, Rotation, Start
+
+DAY: Final = timedelta(days=1)
+#: Sentences on overlaps of one week.
+MOST_OVERLAPS: Final = 30
+_NO_LIST: Final = Rotation(())
+
+
+def outline(channel: Channel) -> Programme:
+    """The channel's blocks without what they play: for when, not for what. One query."""
+    return Programme(
+        base=_NO_LIST,
+        zone=channel.zone,
+        blocks=tuple(
+            Block(
+                pk=row.pk,
+                name=row.name,
+                rotation=_NO_LIST,
+                starts=row.starts,
+                ends=row.ends,
+                days=row.weekdays,
+                first_day=row.first_day,
+                last_day=row.last_day,
+                priority=row.priority,
+                start=Start(row.start),
+                fit=row.fit,
+            )
+            for row in channel.blocks.filter(enabled=True)
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """A block on one day, as the channel's clock shows it."""
+
+    slot: Slot
+    day: date
+    begins: datetime
+    ends: datetime
+    clashes: bool
+
+
+def wall(at: datetime, zone: ZoneInfo) -> datetime:
+    """What a clock on the wall of the channel shows, without an offset."""
+    return at.astimezone(zone).replace(tzinfo=None)
+
+
+def span(first: date, days: int, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """The moments in which so many local days begin and end."""
+    return block_times.moment(first, time(), zone), block_times.moment(
+        first + days * DAY, time(), zone
+    )
+
+
+def occurrences(programme: Programme, begins: datetime, ends: datetime) -> list[Occurrence]:
+    """Every block that is on between the two moments, in the order of their beginning."""
+    zone = programme.zone
+    clashing = {
+        (slot.block.pk, slot.begins)
+        for pair in block_times.overlaps(programme, begins, ends)
+        for slot in pair
+    }
+    return [
+        Occurrence(
+            slot,
+            slot.begins.astimezone(zone).date(),
+            wall(slot.begins, zone),
+            wall(slot.ends, zone),
+            (slot.block.pk, slot.begins) in clashing,
+        )
+        for slot in sorted(
+            block_times.slots(programme, begins, ends),
+            key=lambda slot: (slot.begins, slot.block.pk),
+        )
+    ]
+
+
+def overlaps(programme: Programme, begins: datetime, ends: datetime) -> list[str]:
+    """Sentences on blocks that want the same time with the same priority, and on who wins.
+
+    What is the same on several days is told once.
+    """
+    zone = programme.zone
+    told: dict[str, list[datetime]] = {}
+    for one, other in block_times.overlaps(programme, begins, ends):
+        since = max(one.begins, other.begins)
+        told.setdefault(_overlap(programme, one, other), []).append(since.astimezone(zone))
+    return [f"{_days(at)} {sentence}" for sentence, at in list(told.items())[:MOST_OVERLAPS]]
+
+
+def _overlap(programme: Programme, one: Slot, other: Slot) -> str:
+    begins, ends = max(one.begins, other.begins), min(one.ends, other.ends)
+    wins = block_times.on_air(programme, begins)
+    priority = one.block.priority
+    span = " to ".join(clock(at.astimezone(programme.zone).time()) for at in (begins, ends))
+    said = f"{span}: “{one.block.name}” and “{other.block.name}” both have priority {priority}."
+    if wins is not None and wins.block.priority > priority:
+        return f"{said} Neither is on while “{wins.block.name}” is, which has more."
+    first = max(one, other, key=lambda slot: slot.rank)
+    why = "it was made first" if one.begins == other.begins else "it begins later"
+    return f"{said} “{first.block.name}” wins, for {why}."
+
+
+def _days(found: list[datetime]) -> str:
+    if len(found) == 1:
+        return f"{found[0]:%a} {found[0].day} {found[0]:%b}"
+    days = sorted({at.weekday() for at in found})
+    return (
+        "Every day" if len(days) == len(WEEKDAYS) else ", ".join(WEEKDAYS[day] for day in days)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A block that wants a moment, and why it gets it or not."""
+
+    slot: Slot
+    wins: bool
+    because: str
+
+
+def claims(programme: Programme, at: datetime) -> list[Claim]:
+    """The blocks that want that moment, the one that gets it first."""
+    there = block_times.slots(programme, at, at + timedelta(microseconds=1))
+    ranked = sorted(there, key=lambda slot: slot.rank, reverse=True)
+    return [
+        Claim(slot, not place, _because(slot, ranked[1:] if not place else ranked[:1]))
+        for place, slot in enumerate(ranked)
+    ]
+
+
+def _because(slot: Slot, others: list[Slot]) -> str:
+    if not others:
+        return "No other block wants this moment."
+    best, own = others[0], slot.block
+    than, wins = f"“{best.block.name}”", slot.rank > best.rank
+    if own.priority != best.block.priority:
+        return f"It has {'more' if wins else 'less'} priority than {than}."
+    if slot.begins != best.begins:
+        return f"It has the same priority as {than} and begins {_order(wins)}."
+    return f"It begins with {than}, has the same priority, and was made {_order(not wins)}."
+
+
+def _order(later: bool) -> str:  # noqa: FBT001 - the word's own question
+    return "later" if later else "earlier"
+
+
+def clock_changes(first: date, days: int, zone: ZoneInfo) -> list[str]:
+    """A sentence for each of these days on which the channel's clock is changed."""
+    told = []
+    for number in range(days):
+        day = first + number * DAY
+        begins, ends = span(day, 1, zone)
+        by = (begins.astimezone(zone).utcoffset() or DAY) - (
+            ends.astimezone(zone).utcoffset() or DAY
+        )
+        if by:
+            minutes = abs(by) // timedelta(minutes=1)
+            on, back = f"On {day:%a} {day.day} {day:%b}", by > timedelta(0)
+            told.append(
+                f"{on} the clock goes back by {minutes} minutes: a block whose time comes "
+                "twice begins at the first, and what lies over the change is on so much longer."
+                if back
+                else f"{on} the clock goes forward by {minutes} minutes: what would begin in "
+                "the time that is left out begins so much later."
+            )
+    return told

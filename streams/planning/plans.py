@@ -1,0 +1,278 @@
+"""Rows become plans: what the engine plays is frozen here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from fractions import Fraction
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from django.conf import settings
+from django.db.models import Case, F, Q, Value, When
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from media_library.conform import slate as slates
+from media_library.conform.slate import Slate
+from media_library.house_format import House, lacks
+from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
+from streams.models import Block, Channel, ChannelState, Output
+from streams.playout.contract.plan import OutputPlan, Policy, Tools
+from streams.programme import cursor_codec
+from streams.programme.item import Item, Kind, Mode
+from streams.programme.model import Block as TimeBlock
+from streams.programme.model import (
+    Cursor,
+    Cursors,
+    Entry,
+    Order,
+    Programme,
+    Return,
+    Rotation,
+    Start,
+)
+from streamsite.security.secret import Secret, Unreadable
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Seconds an item is taken to last whose length nobody knows.
+UNKNOWN: Final = Fraction(60)
+TITLES: Final = {
+    Slate.PAUSE: "We'll be right back",
+    Slate.SOON: "Going live soon",
+    Slate.TROUBLE: "Technical difficulties",
+}
+
+
+def policy() -> Policy:
+    return Policy(
+        retry_cap=settings.WORKER_RETRY_DELAY,
+        max_retries=settings.WORKER_MAX_RETRIES,
+        give_up=settings.WORKER_GIVE_UP,
+    )
+
+
+def tools() -> Tools:
+    return Tools(settings.FFMPEG_PATH, settings.RUN_DIR, hls_group=settings.HLS_GROUP)
+
+
+def programme(channel: Channel, since: datetime | None = None) -> Programme:
+    """What the channel plays when, from `since` (now) on: its lists as they can be played now.
+
+    Prepared copies where there are some. One query a list, and one for its copies.
+    """
+    house = channel.house
+    # Several blocks may play the same list.
+    listed = cache(partial(_listed, house=house, kind=Kind.ITEM))
+    base = Rotation(listed(channel.playlist_id), Order(channel.playlist_order), channel.pk)
+    # What ended yesterday may be on until today; all older ones would be asked at every item.
+    yesterday = timezone.localdate(since, channel.zone) - timedelta(days=1)
+    blocks = channel.blocks.filter(enabled=True).exclude(last_day__lt=yesterday)
+    return Programme(
+        base=base,
+        zone=channel.zone,
+        blocks=tuple(_block(block, listed(block.playlist_id)) for block in blocks),
+        filler=Rotation(_fillers(channel)),
+        max_rating=channel.max_rating,
+        on_return=Return(channel.on_return),
+        cut=house.seconds(house.grid),
+        resume=Fraction(house.gop, house.fps),
+        slate=house.seconds(house.frames_on_grid(slates.LENGTH)),
+    )
+
+
+def _block(block: Block, entries: tuple[Entry, ...]) -> TimeBlock:
+    return TimeBlock(
+        pk=block.pk,
+        name=block.name,
+        rotation=Rotation(entries, Order(block.order), block.pk),
+        starts=block.starts,
+        ends=block.ends,
+        days=block.weekdays,
+        first_day=block.first_day,
+        last_day=block.last_day,
+        priority=block.priority,
+        start=Start(block.start),
+        fit=block.fit,
+        max_rating=block.max_rating,
+    )
+
+
+def _fillers(channel: Channel) -> tuple[Entry, ...]:
+    """What stands in for the programme: all of it prepared, for it must not fail as well."""
+    listed = _listed(channel.filler_id, channel.house, Kind.FILLER)
+    return tuple(entry for entry in listed if entry.item.mode is Mode.PREPARED)
+
+
+def cursors(channel: Channel) -> dict[str, Cursor]:
+    """Where its lists stand, as the worker wrote it last: when what is on air has played.
+
+    Of a channel that is off, where it goes on.
+    """
+    state: ChannelState | None = getattr(channel, "state", None)
+    if state is None:
+        return {}
+    return _stood(state, "next") if state.now_until is not None else seen(state)
+
+
+def seen(state: ChannelState) -> dict[str, Cursor]:
+    """Where its lists stand, as far as they were seen."""
+    return _stood(state, "seen")
+
+
+def kept(after: Cursors, seen: Cursors) -> dict[str, Any]:
+    """For `ChannelState.cursors`."""
+    return {"next": cursor_codec.written(after), "seen": cursor_codec.written(seen)}
+
+
+def _stood(state: ChannelState, name: str) -> dict[str, Cursor]:
+    try:
+        return cursor_codec.read(state.cursors.get(name, {}))
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError):
+        # Nobody's but the worker's, and yet a programme must not end for it.
+        log.warning("cursors.unreadable", channel=state.pk)
+        return {}
+
+
+#: Of copies that were made once: what a worker is at is replaced when the new one is whole.
+_PLAYABLE: Final = (
+    PreparedCopy.Status.READY,
+    PreparedCopy.Status.QUEUED,
+    PreparedCopy.Status.RUNNING,
+)
+
+
+def _listed(playlist: int | None, house: House, kind: Kind) -> tuple[Entry, ...]:
+    if playlist is None:
+        return ()
+    # A faulty item is left out, also where a copy of it is there still: it may be missing
+    # because nobody has the right to show it any more.
+    whole = PlaylistEntry.objects.filter(playlist=playlist).exclude(
+        item__status=MediaItem.Status.FAULT
+    )
+    entries = list(whole.select_related("item"))
+    made = PreparedCopy.objects.filter(
+        item__entries__playlist=playlist,
+        # While a new logo is burnt in, copies with the old one or none play on.
+        house__startswith=house.bare.signature,
+        # While the file's new content is prepared, the copy of the old one plays on.
+        status__in=_PLAYABLE,
+        frames__gt=0,
+    ).exclude(key="")
+    exact, current = Q(house=house.signature), Q(source_etag=F("item__etag"))
+    best_last = made.alias(
+        is_exact=Case(When(exact, then=Value(1)), default=Value(0)),
+        is_current=Case(When(current, then=Value(1)), default=Value(0)),
+    ).order_by("is_current", "is_exact", "made_at", "pk")
+    copies = {
+        copy.item_id: copy for copy in best_last if House.of(copy.house).bare == house.bare
+    }
+    return tuple(_entry(entry, copies.get(entry.item_id), kind, house) for entry in entries)
+
+
+def _entry(entry: PlaylistEntry, copy: PreparedCopy | None, kind: Kind, house: House) -> Entry:
+    item = _item(entry, copy, kind)
+    length = item.length(house)
+    if length is not None:
+        return Entry(item, length, entry.item.age_rating)
+    probed = entry.item.duration_seconds
+    # What nobody knows is taken to be short: the programme looks again when it is over.
+    guess = Fraction(probed).limit_denominator(1000) if probed else UNKNOWN
+    return Entry(item, guess, entry.item.age_rating, exact=False)
+
+
+def _item(entry: PlaylistEntry, copy: PreparedCopy | None, kind: Kind) -> Item:
+    media = entry.item
+    if copy is not None:
+        return Item(
+            title=media.title,
+            key=copy.key,
+            mode=Mode.PREPARED,
+            kind=kind,
+            entry=entry.pk,
+            media=media.pk,
+            frames=copy.frames,
+            # Made again, it lies under the same key with other bytes.
+            edition="" if copy.made_at is None else copy.made_at.isoformat(),
+        )
+    copied = can_be_copied(media)
+    return Item(
+        title=media.title,
+        key=media.key,
+        mode=Mode.COPY if copied else Mode.TRANSCODE,
+        kind=kind,
+        entry=entry.pk,
+        media=media.pk,
+        # What was not looked into yet is taken to have sound, as nearly everything has.
+        has_audio=bool(media.audio_codec) or media.probed_at is None,
+        reorder=media.reorder / Fraction(media.fps) if copied and media.fps else Fraction(0),
+        edition=media.etag,
+    )
+
+
+def can_be_copied(media: MediaItem) -> bool:
+    """Whether it can be sent as it is. What was not looked into can't."""
+    return media.probe is not None and not lacks(media.probe)
+
+
+def slate(house: House, which: Slate = Slate.PAUSE) -> Item:
+    """A slate in the house's format, made now if it is the first. Raises `PrepareError`."""
+    return _slate(which, *slates.slate(house.bare, which))
+
+
+def made_slate(house: House, which: Slate = Slate.PAUSE) -> Item | None:
+    """The same, if it is there."""
+    found = slates.made(house.bare, which)
+    return None if found is None else _slate(which, *found)
+
+
+def _slate(which: Slate, path: Path, frames: int) -> Item:
+    return Item(
+        title=TITLES[which], key=str(path), mode=Mode.PREPARED, kind=Kind.SLATE, frames=frames
+    )
+
+
+def outputs(rows: Iterable[Output]) -> tuple[OutputPlan, ...]:
+    return tuple(_output(row) for row in rows if row.enabled)
+
+
+def _output(row: Output) -> OutputPlan:
+    key, query = row.key or Secret(""), row.secret_query or Secret("")
+    fault = next((sentence for _, sentence in row.faults if sentence), "")
+    after, by = row.roll_over
+    return OutputPlan(
+        pk=row.pk,
+        name=row.name,
+        address=row.address,
+        key=Secret("") if fault else key,
+        query=Secret("") if fault else query,
+        verify=row.verify_certificate,
+        fault=fault,
+        edition=_edition(row.address, key, query, verify=not row.unverified),
+        roll_after=after.total_seconds(),
+        roll_by=by.total_seconds(),
+    )
+
+
+def _edition(address: str, key: Secret, query: Secret, *, verify: bool) -> str:
+    """Of the whole address, as it was written before it had secrets of its own.
+
+    So a pusher of an earlier version plays on when they are moved out of its address.
+    """
+    known, asked = (
+        secret.stored if isinstance(secret, Unreadable) else secret.reveal()
+        for secret in (key, query)
+    )
+    # Not urlsplit(), which refuses some: one that can't be read has an edition too.
+    place, mark, shown = address.partition("?")
+    scheme, _, path = place.partition("://")
+    if scheme.lower() != "srt" and known and "/" not in path.strip("/"):
+        place, known = f"{place.rstrip('/')}/{known}", ""
+    if asked:
+        mark, shown = "?", f"{shown}&{asked}" if shown else asked
+    address = f"{place}{mark}{shown}"
+    whole = f"{address}\n{known}" if verify else f"{address}\n{known}\nunverified"
+    return salted_hmac("output", whole).hexdigest()

@@ -1,0 +1,1 @@
+"""One channel: its hub, its player, its outputs, adopted or started anew."""

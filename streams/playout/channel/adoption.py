@@ -1,0 +1,192 @@
+"""What an earlier supervisor left running of a channel is taken over, or begun anew."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from streams.playout.contract.states import AirState
+from streams.playout.ffmpeg import mpegts, process
+from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.ffmpeg.process import Record
+from streams.playout.journal.journal import Now
+from streams.playout.player.ending import WHOLE, Cut
+from streams.playout.player.player_record import turn_of
+from streams.playout.player.queued import Queued, State
+from streams.playout.player.selection import later
+from streams.playout.player.splice import AUDIO_FRAME
+from streams.programme.item import TAKEOVER
+
+if TYPE_CHECKING:
+    from streams.playout.channel.channel import Channel
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+WENT_DOWN: Final = "the machine or its playout processes had stopped."
+#: Seconds since the last exchange when a machine goes down: half a tick.
+AGE: Final = Fraction(1)
+#: Seconds for which what was taken over may take to report.
+QUIET: Final = 5.0
+#: Seconds for which the hub may be left without food. After more, FFmpeg takes the step in the
+#: timestamps for a fault (-dts_delta_threshold, 10 s), removes it, and rushes ever after.
+STARVED: Final = 8.0
+
+
+def adopt(channel: Channel, now: Now) -> None:
+    """Take over what runs, or begin anew in the same window."""
+    adopted = []
+    known = process.records(channel.folder)
+    players = {record.pid for record in known if record.role == process.PLAYER}
+    queued = sorted((record for record in known if record.role == process.QUEUED), key=_number)
+    for record in known:
+        if record.role == process.QUEUED:
+            if record.pid in players:
+                # Taken from the queue just then: its other record counts.
+                process.forget(channel.folder, record.name)
+            continue
+        found = process.adopt(channel.folder, record)
+        if found is None:
+            if record.role == process.PLAYER:
+                channel.playback.missed(record.notes)
+            process.forget(channel.folder, record.name)
+            continue
+        role = Role(found, now.mono)
+        try:
+            _take_over(channel, role, now)
+        except (KeyError, TypeError, ValueError):
+            # Another version's: what we can't go on with is ended and begun anew.
+            log.warning("record.unknown", channel=channel.assignment.plan.slug, role=role.name)
+            role.kill(now.mono)
+            role.close()
+            process.forget(channel.folder, record.name)
+        else:
+            adopted.append(record.name)
+    _adopt_queue(channel, [record for record in queued if record.pid not in players], now)
+    if channel.playback.player is not None and process.PLAYER not in adopted:
+        adopted.append(process.PLAYER)
+    if channel.hub.role is not None:
+        channel.quiet_until = now.mono + QUIET
+        _resume(channel, now)
+        channel.report.say(now, "channel", "info", f"Took over {', '.join(adopted)}.")
+    else:
+        _begin_anew(channel, now)
+
+
+def _number(record: Record) -> int:
+    number = record.name.partition("-")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def _adopt_queue(channel: Channel, records: list[Record], now: Now) -> None:
+    """What waited behind the player waits on; one of them that plays by now is the player."""
+    playback = channel.playback
+    found = [_found(channel, record, now) for record in records]
+    if playback.player is None:
+        begun = [
+            place
+            for place, (_, queued) in enumerate(found)
+            if queued is not None and queued.state(now.mono) is State.BEGUN
+        ]
+        # Where none plays any more, the last one that did is found in the feed. A quiet one is
+        # fed whole long before its end: what waits behind it waits for its time.
+        gone = next((n for n, (_, queued) in enumerate(found) if queued), len(found))
+        place = begun[-1] if begun else gone
+        for record, queued in found[:place]:
+            if queued is None:
+                playback.missed(record.notes)
+            _leave(channel, record, queued)
+        if begun and (playing := found[place][1]) is not None:
+            playback.adopt_next(playing.role, now.mono)
+        found = found[place + 1 :] if begun else found[place:]
+    linked = playback.player is not None or playback.has_missed
+    for record, queued in found:
+        # Behind one that is missing the gate stays shut.
+        linked = linked and queued is not None
+        if linked and queued is not None:
+            playback.queue.waiting.append(queued)
+        else:
+            _leave(channel, record, queued)
+
+
+def _found(channel: Channel, record: Record, now: Now) -> tuple[Record, Queued | None]:
+    """A queued player that is there still; None: it is gone, or another version's."""
+    launcher = channel.playback.launcher
+    launcher.serial = max(launcher.serial, _number(record))
+    if (alive := process.adopt(channel.folder, record)) is None:
+        return record, None
+    role = Role(alive, now.mono)
+    try:
+        turn, start = turn_of(record.notes), Fraction(record.notes["offset"])
+    except (KeyError, TypeError, ValueError):
+        log.warning("record.unknown", channel=channel.assignment.plan.slug, role=role.name)
+        channel.playback.queue.end(role)
+        return record, None
+    return record, Queued(role, turn, start, now.mono)
+
+
+def _leave(channel: Channel, record: Record, queued: Queued | None) -> None:
+    if queued is None:
+        channel.playback.launcher.forget(record)
+    else:
+        channel.playback.queue.end(queued.role)
+
+
+def _begin_anew(channel: Channel, now: Now) -> None:
+    """Without a hub the feed is nobody's; in the same window where a pusher still reads it."""
+    if (player := channel.playback.player) is not None:
+        if channel.feed.level():
+            # The next hub goes on with what waits, which this one fed: about as far from its
+            # beginning as it is old.
+            age = round(process.age(player.process.record))
+            channel.hub.near = channel.playback.timeline.head + age
+        player.kill(now.mono)
+    channel.playback.queue.revoke()
+    channel.playback.choice.cursors = channel.assignment.cursors
+    if channel.assignment.measured_at is not None:
+        # It played on for some part of a tick, and goes on at a keyframe: in the middle of
+        # both lies the best guess.
+        channel.playback.choice.cursors = later(
+            channel.assignment.cursors, AGE + channel.assignment.plan.programme.resume / 2
+        )
+        channel.nothing_played(WENT_DOWN, channel.assignment.measured_at)
+        channel.before = Cut("cut", f"Nothing was playing: {WENT_DOWN}")
+    channel.state, channel.since, channel.on_air_since = AirState.STARTING, now.wall, None
+    if not channel.pushers.roles:
+        channel.window.clear()
+
+
+def _take_over(channel: Channel, role: Role, now: Now) -> None:
+    record = role.process.record
+    if record.role == process.HUB:
+        channel.hub.adopt(role)
+    elif record.role == process.PLAYER:
+        channel.playback.adopt(role)
+    elif record.role == process.CONFORMER:
+        channel.live.adopt(role, now)
+    else:
+        pk = int(record.name.partition("-")[2])
+        plans = {output.pk: output for output in channel.assignment.plan.outputs}
+        channel.pushers.adopt(pk, role, plans.get(pk), now.mono)
+
+
+def _resume(channel: Channel, now: Now) -> None:
+    """Where the hub plays, but its player ended unseen: go on where the feed ends."""
+    clock, turn = channel.hub.clock, channel.playback.turn
+    if turn is not None and turn.rule == TAKEOVER:
+        channel.playback.source = channel.live.resume(turn, now)
+    if channel.playback.player is not None or clock is None:
+        return
+    position = clock.position(now.mono)
+    frame = channel.assignment.plan.house.frame
+    head = mpegts.end(mpegts.tail(channel.feed.peek()), position, frame, AUDIO_FRAME)
+    if head is None:
+        # Empty, since about the last segment: told by its age, the wall clock by itself.
+        idle = channel.window.age(now.wall)
+        head = position - round(idle) if idle > STARVED else position
+    channel.playback.resume(head)
+    channel.before = channel.playback.fate(channel.assignment.plan, now.at(clock.moment(head)))
+    if channel.before != WHOLE:
+        # Nothing may follow it but what goes on with it.
+        channel.playback.queue.revoke()

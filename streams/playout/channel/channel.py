@@ -1,0 +1,465 @@
+"""One channel on this node: its feed, its hub, its player and its pushers.
+
+Nothing here waits: `beat` is called several times a second, looks at what happened, and does
+what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, assert_never
+
+import structlog
+
+from streams.playout.channel import adoption, air_state, snapshot
+from streams.playout.channel.hub import Hub
+from streams.playout.channel.pace import PACE, Pacing
+from streams.playout.contract import ledger
+from streams.playout.contract.plan import Assignment, OutputPlan, Policy, Sources, Tools
+from streams.playout.contract.states import AirState, OutputAir
+from streams.playout.ffmpeg import hls_window, process
+from streams.playout.ffmpeg.hls_window import Window
+from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.journal.journal import Now, Report
+from streams.playout.outputs import state_machine
+from streams.playout.outputs.pushers import Pushers
+from streams.playout.outputs.state_machine import Status
+from streams.playout.player.ending import WHOLE
+from streams.playout.player.playback import Playback
+from streams.playout.player.timeline import Slot, on_frame
+from streams.playout.takeover.controller import Live
+from streams.programme.item import TAKEOVER
+from streams.programme.model import Cursors
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Seconds by which an item may be on air for longer than it lasts.
+LATE_S: Final = 1.0
+#: Subject of the incident while nothing is sent for want of the database, and its cause.
+FENCED: Final = "database"
+FENCED_CAUSE: Final = (
+    "This node could not reach the database for 12 seconds and stopped sending, because "
+    "another node may send the channel."
+)
+#: Seconds of lost air after which there is an incident, whether its cause was found or not.
+UNTOLD: Final = 5.0
+
+
+class Channel:
+    """Plays one assignment until told to stop. The supervisor takes its `report.notes`."""
+
+    def __init__(
+        self, tools: Tools, policy: Policy, assignment: Assignment, sources: Sources, now: Now
+    ) -> None:
+        plan = assignment.plan
+        self.policy = policy
+        self.assignment = assignment
+        self.now = now
+        self.ended = False
+        self.folder = process.channel_folder(tools.run_dir, plan.pk)
+        hls = hls_window.made(self.folder / "hls", tools.hls_group)
+        self.report = Report(plan.pk, plan.slug, assignment.run, assignment.open_incidents)
+        self.window = Window(hls)
+        # Long enough to hide a player's start, short enough for a skip to be seen soon.
+        length = int(plan.house.bytes_per_second * policy.lead)
+        self.feed = process.open_feed(self.folder, process.records(self.folder), length)
+        self.hub = Hub(tools, policy, self.folder, self.feed, self.window, self.report)
+        self.playback = Playback(
+            tools,
+            policy,
+            self.folder,
+            self.feed,
+            sources=sources,
+            trouble=self._programme_trouble,
+            relay=self._relay,
+        )
+        self.sources = sources
+        self.playback.choice.cursors = assignment.cursors
+        self.playback.choice.troubled = "programme" in assignment.open_incidents
+        self.live = Live(tools, self.folder, plan, self.report, assignment.open_takeovers)
+        self.pushers = Pushers(
+            tools, policy, self.folder, hls, report=self._output_air, relay=self._relay
+        )
+        self.state = assignment.state
+        self.since = now.wall if assignment.since is None else assignment.since
+        self.cause = ""
+        self.on_air_since = assignment.on_air_since
+        self.restarts_done = assignment.restarts_done
+        self.skips_done = assignment.skips_done
+        #: Where the lists stood when it was told to stop.
+        self.left: Cursors = assignment.cursors
+        self._trouble = ""
+        #: What the log was told of the present trouble: at night it may be the same for hours.
+        self._troubles: set[str] = set()
+        #: State of each output that the log was told last.
+        self._told: dict[int, OutputAir] = {}
+        self._stopping = ""
+        #: Whether nothing may be sent, since another node may do so.
+        self.fenced = False
+        self._sampled = self._relayed = now.mono
+        self._pacing = Pacing()
+        #: Why it is not sent in real time; empty where it is, or where that is not known yet.
+        self.slow = ""
+        #: Since when (seconds since the epoch) nothing played, where that was found out later.
+        self._silent_since: float | None = None
+        #: How what an earlier supervisor left on air ended, and why.
+        self.before = WHOLE
+        #: Until then nothing is judged: what was taken over has not reported yet.
+        self.quiet_until = 0.0
+        try:
+            adoption.adopt(self, now)
+        except BaseException:
+            self.close()
+            raise
+
+    # ---- orders
+
+    def update(self, assignment: Assignment) -> None:
+        """Take new orders. They are carried out by the next beat."""
+        self.assignment = assignment
+        if assignment.restarts > self.restarts_done and not self._stopping:
+            self.stop("restarted")
+        if assignment.skips > self.skips_done:
+            self.skips_done = assignment.skips
+            self._skip()
+
+    def _skip(self) -> None:
+        if (turn := self.playback.turn) is not None and turn.rule == TAKEOVER:
+            words = "There is nothing to skip while somebody is live: return to the programme."
+            self.report.say(self.now, "player", "info", words)
+            return
+        slots, clock = self.playback.timeline.slots, self.hub.clock
+        if slots and clock and slots[-1].start > clock.position(self.now.mono):
+            # A cut would hit the next item instead of the one that is seen.
+            words = f"{slots[-1].item.title} is on its way already."
+            self.report.say(self.now, "player", "info", words)
+        else:
+            self.playback.cut(self.now.mono, "cut", "Skipped.")
+
+    def stop(self, reason: str) -> None:
+        """End the run: pushers first, so that they unpublish, then player and hub."""
+        if not self._stopping:
+            self.left = snapshot.seen(self)
+            self._stopping = reason
+            self.report.say(self.now, "channel", "info", f"Stopping: {reason}.")
+
+    def lose(self, now: Now) -> None:
+        """Another node has claimed the channel: nothing is sent from here any more."""
+        self.pushers.kill(now.mono)
+        self.stop("claimed by another node")
+
+    # ---- the loop
+
+    def beat(self, now: Now) -> None:
+        self.now = now
+        if self._stopping:
+            self._beat_stopping(now)
+        else:
+            self.hub.beat(self.playback.timeline.head, now)
+            self._beat_starved(now)
+            self._beat_live(now)
+            self.playback.beat(self.assignment.plan, self.hub.clock, now)
+            self.live.relayed(self.playback.source)
+            grown = self.window.look()
+            if self.fenced:
+                self._fence(now)
+            elif self.window.deep or self.pushers.plans:
+                self.pushers.want(self.assignment.plan.outputs, now.mono)
+            if grown:
+                self.pushers.offer(now.mono)
+            self.pushers.beat(now.mono)
+            self._air(now)
+        self._judge(now)
+        if now.mono - self._relayed >= 1:
+            self._relayed = now.mono
+            if not self._stopping:
+                self._keep_records(now)
+            for role in self.roles():
+                self._relay(role)
+        if now.mono - self._sampled >= self.policy.sample:
+            self._sampled = now.mono
+            for role in self.roles():
+                self.report.note(snapshot.sample(self, role))
+            self._tell_pace(now)
+
+    def _keep_records(self, now: Now) -> None:
+        """Restore what the next supervisor needs, if the run directory was cleared."""
+        # Before the hub's next segment, if it is in time: then the hub plays on.
+        hls_window.made(self.window.folder, self.hub.tools.hls_group)
+        kept = [process.keep_record(self.folder, r.process.record) for r in self.processes()]
+        if any(kept):
+            text = "The run directory was cleared; the records of the processes were restored."
+            self.report.say(now, process.HUB, "warning", text)
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._stopping)
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing is going on that wants a quick look."""
+        busy = self.playback.busy or self.pushers.ending or self.live.busy
+        return self.state is AirState.ON_AIR and not busy
+
+    def roles(self) -> Iterator[Role]:
+        """What runs now."""
+        if self.hub.role is not None:
+            yield self.hub.role
+        if self.playback.player is not None:
+            yield self.playback.player
+        yield from self.live.roles()
+        yield from self.pushers.roles.values()
+
+    def processes(self) -> Iterator[Role]:
+        """What has a process: what runs, and what waits to run."""
+        yield from self.roles()
+        yield from self.playback.queue.roles()
+
+    def close(self) -> None:
+        """Let go of a channel whose processes play on (another supervisor adopts them)."""
+        for role in self.processes():
+            role.close()
+        self.live.close()
+        self.feed.close()
+
+    # ---- what plays now
+
+    def _beat_starved(self, now: Now) -> None:
+        """Nobody has fed the hub for long: go on with a fresh one."""
+        clock = self.hub.clock
+        if clock is None or self.playback.player is not None or not self.policy.paced:
+            return
+        head, position = self.playback.timeline.head, clock.position(now.mono)
+        if position - head > adoption.STARVED:
+            self.nothing_played(
+                "an item ended and no other was started.", now.at(clock.moment(head))
+            )
+        elif head - position > adoption.STARVED + self.policy.lead and not self.feed.level():
+            # By its timestamps the last item should play on; to wait for that were silence.
+            self.nothing_played("an item was shorter than its timestamps told.", now.wall)
+        else:
+            return
+        self.playback.resume(on_frame(position, self.assignment.plan.house.frame))
+        self.hub.renew(now)
+
+    def _beat_live(self, now: Now) -> None:
+        if self.hub.clock is None:
+            # Nothing is on air yet that could be taken over.
+            return
+        self.live.beat(self.assignment.plan, self.assignment.wish, now)
+        self.playback.show(self.live.instead(), self.live.state.why, now.mono)
+
+    def nothing_played(self, reason: str, since: float) -> None:
+        self._silent_since = since
+        self.report.incident("channel", f"Nothing was playing: {reason}", since)
+
+    def _fence(self, now: Now) -> None:
+        """The programme plays on here; nothing is sent."""
+        if self.assignment.plan.outputs:
+            self.report.incident(FENCED, FENCED_CAUSE, now.wall)
+        self.pushers.kill(now.mono)
+
+    # ---- stopping
+
+    def _beat_stopping(self, now: Now) -> None:
+        if self.fenced:
+            self.pushers.kill(now.mono)
+        self.pushers.beat(now.mono)
+        if not self.pushers.stop(now.mono):
+            return
+        played = self.playback.stop(now.mono)
+        self.live.relayed(self.playback.source)
+        ended = self.live.stop(now), self.hub.stop(now)
+        if played and all(ended):
+            self._finish(now)
+
+    def _finish(self, now: Now) -> None:
+        for subject in list(self.report.open):
+            self.report.over(subject, now.wall)
+        self.restarts_done = self.assignment.restarts
+        self.report.say(now, "channel", "info", "Off air.")
+        self.report.note(
+            ledger.RunEnded(
+                self.assignment.plan.pk, self.assignment.run, now.wall, self._stopping
+            )
+        )
+        self.feed.close()
+        process.remove_folder(self.folder)
+        self.ended = True
+
+    # ---- what is on air
+
+    def _air(self, now: Now) -> None:
+        clock = self.hub.clock
+        if clock is None:
+            return
+        timeline, changes = self.playback.timeline.air(clock.position(now.mono))
+        self.playback.timeline = timeline
+        for before, slot in changes:
+            start = slot.start
+            if self._silent_since is not None:
+                # What silence has cut and goes on in the pipe is on again since the hub is.
+                start = max(start, self.hub.near or start)
+            self.pushers.item_ended(clock.moment(slot.start))
+            self.report.note(
+                ledger.Aired(
+                    channel=self.assignment.plan.pk,
+                    run=self.assignment.run,
+                    turn=slot.turn,
+                    at=self.playback.wall(start, clock, now),
+                    previous_ending=self.before.ending if before is None else before.ending,
+                    previous_cause=self.before.cause if before is None else sent(before, slot),
+                    previous_until=self._silent_since,
+                )
+            )
+            self._silent_since = None
+            self.report.say(now, "channel", "info", f"On air: {slot.item.title}")
+            self.playback.choice.aired(slot.turn)
+            wall = self.playback.wall(start, clock, now)
+            self.live.aired(slot.turn, wall, self.pushers.lag(now.mono))
+
+    def _judge(self, now: Now) -> None:
+        if now.mono < self.quiet_until and not all(role.has_moved for role in self.roles()):
+            return
+        self.quiet_until = 0.0
+        self._tell_outputs(now)
+        self._tell_storage(now)
+        slot = self.playback.timeline.on_air
+        state, self.cause = air_state.judge(
+            air_state.Parts(
+                ordered=not self._stopping,
+                hub=self.hub.sends(now),
+                window=self.window.ready,
+                now=None if slot is None else slot.turn,
+                outputs=[
+                    self.pushers.statuses.get(output.pk, Status())
+                    for output in self.assignment.plan.outputs
+                ],
+                been_on_air=self.on_air_since is not None,
+                trouble=self._trouble or self.hub.trouble,
+                storage=self.sources.fault() or "",
+                slow=self.slow,
+            )
+        )
+        if state is not self.state:
+            log.info(
+                "channel.state",
+                channel=self.assignment.plan.slug,
+                run=self.assignment.run,
+                role="channel",
+                state=state.value,
+                before=self.state.value,
+                cause=self.cause,
+            )
+            self.state, self.since = state, now.wall
+        if state is AirState.FAILING and now.wall - self.since > UNTOLD:
+            if set(self.report.open) <= {"programme", "storage", "live", PACE}:
+                # No part has told of it: the air is lost all the same.
+                self.report.incident("channel", self.cause, self.since)
+        elif state in {AirState.ON_AIR, AirState.DEGRADED}:
+            self.report.over("channel", now.wall)
+            if not self.fenced and self._all_told():
+                self.report.over(FENCED, now.wall)
+            if self.on_air_since is None:
+                self.on_air_since = now.wall
+                self.report.note(
+                    ledger.RunOnAir(self.assignment.plan.pk, self.assignment.run, now.wall)
+                )
+
+    def _all_told(self) -> bool:
+        """Whether each output is on air, or has an incident of its own."""
+        return all(
+            self.pushers.statuses.get(output.pk, Status()).state is OutputAir.ON_AIR
+            or f"output-{output.pk}" in self.report.open
+            for output in self.assignment.plan.outputs
+        )
+
+    # ---- what the parts tell
+
+    def _tell_outputs(self, now: Now) -> None:
+        wanted = {str(output.pk) for output in self.assignment.plan.outputs}
+        for subject in list(self.report.open):
+            part, _, output_pk = subject.partition("-")
+            if part in {"output", "session"} and output_pk not in wanted:
+                # Disabled or removed, perhaps while no supervisor was there.
+                self.report.over(subject, now.wall)
+        for output in self.assignment.plan.outputs:
+            status = self.pushers.statuses.get(output.pk, Status())
+            subject = f"output-{output.pk}"
+            if status.state is OutputAir.ON_AIR:
+                # Also one that an earlier supervisor has opened.
+                self.report.over(subject, now.wall)
+                self.report.over(f"session-{output.pk}", now.wall)
+            if self._told.get(output.pk) is not status.state:
+                self._told[output.pk] = status.state
+                words = f"{output.name}: {status.state.label.lower()}, {output.address}"
+                self.report.say(now, subject, "info", words)
+
+    def _tell_pace(self, now: Now) -> None:
+        if not self.policy.paced or self._stopping:
+            return
+        names = {
+            f"{process.PUSHER}-{each.pk}": each.name for each in self.assignment.plan.outputs
+        }
+        names[process.HUB] = "The preview"
+        self.slow = self._pacing.sample(self.roles(), names, now.mono)
+        if self.slow:
+            if PACE not in self.report.open:
+                self.report.say(now, "channel", "warning", self.slow)
+            self.report.incident(PACE, self.slow, now.wall, severity="degraded")
+        else:
+            self.report.over(PACE, now.wall)
+
+    def _tell_storage(self, now: Now) -> None:
+        match self.sources.fault():
+            case None:
+                # Nobody knows yet: what an earlier supervisor has opened stays open.
+                return
+            case "":
+                self.report.over("storage", now.wall)
+            case fault:
+                self.report.incident("storage", fault, now.wall, severity="degraded")
+
+    def _relay(self, role: Role) -> None:
+        self.report.relay(self.now, role)
+
+    def _programme_trouble(self, cause: str) -> None:
+        self._trouble = cause
+        if cause:
+            if cause not in self._troubles:
+                self._troubles.add(cause)
+                self.report.say(self.now, "player", "warning", cause)
+            self.report.incident("programme", cause, self.now.wall, severity="degraded")
+        else:
+            self._troubles.clear()
+            self.report.over("programme", self.now.wall)
+
+    def _output_air(self, output: OutputPlan, told: state_machine.Told) -> None:
+        subject, session = f"output-{output.pk}", f"session-{output.pk}"
+        when = self.now.at(told.at)
+        match told:
+            case state_machine.Regained():
+                self.report.over(session, when)
+                self.report.over(subject, when)
+            case state_machine.Rolled(at, began):
+                hours = (at - began) / 3600
+                words = f"{output.name}: a new session begins, as planned, after {hours:.1f} h."
+                self.report.say(self.now, subject, "info", words)
+                self.report.incident(session, words, when, severity="planned", output=output.pk)
+            case state_machine.Lost(_, cause) | state_machine.Explained(_, cause):
+                words = f"{output.name} is off air: {cause}"
+                self.report.say(self.now, subject, "warning", words)
+                self.report.over(session, when)
+                self.report.incident(subject, f"{output.name}: {cause}", when, output=output.pk)
+            case _:
+                assert_never(told)
+
+
+def sent(before: Slot, after: Slot) -> str:
+    """What the as-run log says of how an item ended: also that it took too long."""
+    took = after.start - before.start
+    lasted = took if before.end is None else before.end - before.start
+    if took <= lasted + LATE_S:
+        return before.cause
+    late = f"It took {float(took):.1f} s to send {float(lasted):.1f} s of it."
+    return f"{before.cause} {late}".strip()

@@ -1,0 +1,178 @@
+"""The hub of a channel: kept alive, kept in time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from streams.playout.contract.plan import Policy, Tools
+from streams.playout.ffmpeg import capability, commands, diagnosis, hls_window, mpegts, process
+from streams.playout.ffmpeg.hls_window import Window
+from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.ffmpeg.pipe import Feed
+from streams.playout.journal.journal import Now, Report
+from streams.playout.player.timeline import HubClock
+
+#: Seconds without progress after which the hub counts as silent.
+SILENT: Final = 5.0
+#: Seconds between two starts: one that dies at once is not started without a pause.
+PAUSE: Final = 1.0
+
+
+class Hub:
+    """Starts the hub, starts it again when it dies or hangs, and knows what it sends when."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        policy: Policy,
+        folder: Path,
+        feed: Feed,
+        window: Window,
+        report: Report,
+    ) -> None:
+        self.tools = tools
+        self.policy = policy
+        self.folder = folder
+        self.feed = feed
+        self.window = window
+        self.report = report
+        self.role: Role | None = None
+        self.clock: HubClock | None = None
+        #: Where on the feed it began, or about where the next one goes on in what waits. None:
+        #: that one begins with the next item.
+        self.near: Fraction | None = None
+        #: Why it can't be started; empty when it can.
+        self.trouble = ""
+        #: Newest segment when a hub died: until there is another, air is lost.
+        self._hole_after: str | None = None
+        self._started = float("-inf")
+
+    def adopt(self, role: Role) -> None:
+        """Raises `KeyError`, `TypeError` or `ValueError` where the record is another's."""
+        notes = role.process.record.notes
+        at = Fraction(notes["at"])
+        if "when" in notes:
+            self.clock = HubClock(at, float(notes["when"]))
+        self.near = at
+        self.role = role
+
+    def sends(self, now: Now) -> bool:
+        """Whether it has moved data lately."""
+        role = self.role
+        return role is not None and role.has_moved and now.mono - role.moved < SILENT
+
+    def beat(self, head: Fraction, now: Now) -> None:
+        """`head`: where the next item begins, should the feed be empty."""
+        role = self.role
+        if role is None:
+            self._start(head, now)
+            return
+        role.read(now.mono)
+        if role.process.exited():
+            if not role.halted:
+                cause = diagnosis.hub(role.process.code())
+                self.report.incident("hub", cause, now.at(role.moved))
+            self._hole_after = self.window.newest
+            self._drop(role, now)
+            self._start(head, now)
+        elif now.mono - role.moved > self.policy.stall and self.feed.level():
+            # There is something to send, and it sends nothing.
+            cause = f"The hub sent nothing for {self.policy.stall:.0f} s and was started again."
+            self.report.incident("hub", cause, now.at(role.moved))
+            role.kill(now.mono)
+        elif role.has_moved:
+            if self.window.newest != self._hole_after:
+                self.report.over("hub", now.wall)
+            self._keep_time(role, now)
+
+    def renew(self, now: Now) -> None:
+        """Have a fresh one, whose time begins with the next item."""
+        self.clock = self.near = None
+        if self.role is not None:
+            self.role.kill(now.mono)
+
+    def stop(self, now: Now) -> bool:
+        """End it. True when it is gone."""
+        role = self.role
+        if role is None:
+            return True
+        if role.halted:
+            role.halt(now.mono, self.policy.grace)
+        else:
+            role.halt(now.mono, self.policy.grace)
+            role.again()
+        # Its read from the pipe ignores the signals until something comes.
+        self.feed.nudge()
+        if role.process.exited():
+            self._drop(role, now)
+        return self.role is None
+
+    def _drop(self, role: Role, now: Now) -> None:
+        self.report.relay(now, role)
+        process.forget(self.folder, role.name)
+        role.close()
+        self.role = None
+
+    def _start(self, head: Fraction, now: Now) -> None:
+        if now.mono - self._started < PAUSE:
+            return
+        self._started = now.mono
+        # Kept for the next one, should this one die before it reports.
+        at = self.near = self._place(head, now)
+        self.clock = None
+        try:
+            # Somebody may have cleared the run directory.
+            hls_window.made(self.window.folder, self.tools.hls_group)
+            sock = process.progress_socket()
+            started = process.spawn(
+                self.tools,
+                self.folder,
+                process.HUB,
+                commands.hub(
+                    self.tools.ffmpeg,
+                    sock.getsockname()[1],
+                    self.window.folder,
+                    str(self.report.run),
+                    self.policy,
+                    at=at,
+                    resume=self.window.exists(),
+                    bursts=capability.abilities(self.tools.ffmpeg).bursts,
+                ),
+                sock=sock,
+                stdin=self.feed.fd,
+                notes={"at": str(at)},
+            )
+        except (process.SpawnError, OSError) as error:
+            self.trouble = str(error)
+            return
+        self.trouble = ""
+        self.report.say(now, process.HUB, "info", f"Started, process {started.pid}.")
+        self.role = Role(started, now.mono)
+
+    def _place(self, head: Fraction, now: Now) -> Fraction:
+        """Where on the feed the next one begins: at the first picture that waits there."""
+        near = self.near if self.clock is None else self.clock.position(now.mono)
+        if near is None:
+            return head
+        waiting = mpegts.tail(self.feed.peek()).first_dts
+        # An empty one: all that was fed was taken, at least to where the present item began.
+        return max(near, head) if waiting is None else mpegts.unwrap(waiting, near)
+
+    def _keep_time(self, role: Role, now: Now) -> None:
+        """Learn from its first report which moment of the feed it sends when.
+
+        It keeps wall-clock time, so that holds from then on; the record keeps it for the next
+        supervisor.
+        """
+        record = role.process.record
+        sent = Fraction(record.notes["at"])
+        sent += Fraction(role.progress.out_time_us or 0, 1_000_000)
+        if not self.policy.paced:
+            self.clock = HubClock(sent, now.mono)
+        elif self.clock is None:
+            self.clock = HubClock(sent, now.mono)
+            role.process.record = replace(record, notes={"at": str(sent), "when": now.mono})
+            process.write_record(self.folder, role.process.record)

@@ -1,0 +1,103 @@
+"""Judges whether a channel is sent in real time, and says what was measured.
+
+That the machine is too slow is said only where that was measured too: a process of the channel
+waited for a CPU, or encoding kept one busy. `judge` is pure; `Pacing` collects what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from streams.playout.ffmpeg import process
+from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.player import stall
+
+#: Name of the incident.
+PACE: Final = "pace"
+
+#: Seconds of air a second below which the channel falls behind: FFmpeg's own jitter is smaller.
+SLOW: Final = 0.97
+#: Seconds behind from which it counts: reports come and are read a second late.
+MIN_BEHIND_S: Final = 2.0
+#: Share of the time for which a process waited for a CPU, or kept one busy, that tells of a
+#: machine which is too slow.
+WAITED_SHARE: Final = 0.15
+BUSY_SHARE: Final = 0.9
+ADVICE: Final = "Prepare the items, run fewer channels here, or use a machine with more cores."
+
+
+@dataclass(frozen=True, slots=True)
+class Strain:
+    """What the channel's processes did of the time: shares of it, of the one with the most."""
+
+    #: It was ready to run and waited for a CPU.
+    waited: float = 0.0
+    #: It kept a CPU busy while it fell behind: encoding in real time.
+    busy: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """One sender: seconds of air a second over the last 30 s, and seconds it is behind."""
+
+    name: str
+    pace: float
+    behind: float
+
+
+def judge(senders: list[Sending], strain: Strain) -> str:
+    """Why the channel is slow, in sentences; empty where it is not."""
+    slow = [each for each in senders if each.pace < SLOW and each.behind >= MIN_BEHIND_S]
+    if not slow:
+        return ""
+    words = [
+        f"{each.name} sends at {each.pace:.2f} of real time, {each.behind:.0f} s behind."
+        for each in slow
+    ]
+    if strain.waited >= WAITED_SHARE:
+        words.append(
+            "This machine is too slow: a process of this channel waited for a CPU for "
+            f"{strain.waited:.0%} of the time. {ADVICE}"
+        )
+    elif strain.busy >= BUSY_SHARE:
+        words.append(
+            "This machine is too slow: a process of this channel kept a CPU busy for "
+            f"{strain.busy:.0%} of the time. {ADVICE}"
+        )
+    return " ".join(words)
+
+
+class Pacing:
+    """What the channel's processes have done since the last sample."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, tuple[float, stall.Work]] = {}
+
+    def sample(self, roles: Iterable[Role], names: Mapping[str, str], now: float) -> str:
+        """Why the channel is slow; empty where it is not. Called once a sample.
+
+        `names`: of those that send, by the name of their process.
+        """
+        senders: list[Sending] = []
+        strain, seen = Strain(), {}
+        for role in roles:
+            pace = role.pace(now) if role.name in names else None
+            if pace is not None:
+                senders.append(Sending(names[role.name], pace, role.lag() or 0.0))
+            if (work := stall.work_of(role.process.pid)) is not None:
+                seen[role.process.pid] = now, work
+                strain = self._strained(strain, role, work, now)
+        self._before = seen
+        return judge(senders, strain)
+
+    def _strained(self, strain: Strain, role: Role, work: stall.Work, now: float) -> Strain:
+        at, before = self._before.get(role.process.pid, (now, work))
+        if now <= at:
+            return strain
+        waited = (work.waited_s - before.waited_s) / (now - at)
+        # The others copy: one that is busy with that is no sign of anything.
+        encodes = role.process.record.role in {process.PLAYER, process.CONFORMER}
+        busy = (work.ran_s - before.ran_s) / (now - at) if encodes else 0.0
+        return Strain(max(strain.waited, waited), max(strain.busy, busy))

@@ -1,0 +1,1 @@
+"""FFmpeg processes: command lines, start and stop, progress, the feed's pipe."""

@@ -1,0 +1,467 @@
+"""A plan becomes FFmpeg command lines. Pure: they are compared whole in the tests.
+
+The lines were tried and measured; what each option is for stands in DESIGN and beside it here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from media_library.ffmpeg.runner import CONTAINERS
+from media_library.house_format import SAMPLE_RATE, House
+from media_library.location import LocalFile, Location
+from streams.outputs import srt
+from streams.playout.contract.plan import OutputPlan, Policy, SourceError
+from streams.playout.ffmpeg.hls_window import SEGMENTS_BEHIND
+from streams.playout.takeover.decision import LiveFeed
+from streams.programme.item import Mode, Turn
+from streamsite.security import tls
+from streamsite.security.secret import Secret, has_control_characters, quoted_url
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """An argument handed over on a pipe: it becomes /dev/fd/N when the process is started."""
+
+    text: Secret
+
+
+Argument = str | Hidden
+Command = tuple[Argument, ...]
+
+#: Once a second is enough for the page; exits are noticed by pidfd, cuts measured in the pipe.
+STATS_PERIOD: Final = "1"
+#: Of a relay: its pipe runs empty while it waits for a feed that is over, and where it ended
+#: is known by its reports alone. FFmpeg up to 6 reports between two packets: one after each, or
+#: the last of a burst, as when a feed ends, are told of by nobody.
+EACH_PACKET: Final = "0.000001"
+#: FFmpeg 7 reports by the clock: so often it would keep a core busy. Less than a frame.
+EACH_FRAME: Final = "0.02"
+
+
+def _common(ffmpeg: str, port: int, period: str = STATS_PERIOD) -> tuple[str, ...]:
+    return (
+        ffmpeg,
+        "-hide_banner",
+        "-nostdin",
+        "-nostats",
+        "-loglevel",
+        "level+warning",
+        "-stats_period",
+        period,
+        # UDP: with no reader there is no problem, and a new supervisor binds the same port.
+        "-progress",
+        f"udp://127.0.0.1:{port}?pkt_size=1400",
+    )
+
+
+def _source(location: Location, into: Fraction) -> Command:
+    if isinstance(location, LocalFile):
+        return (
+            *(("-ss", seconds(into)) if into else ()),
+            "-protocol_whitelist",
+            "file",
+            "-format_whitelist",
+            CONTAINERS,
+            "-i",
+            f"file:{location.path}",
+        )
+    # A signed URL is a credential: it goes in a list on a pipe, with its reconnect flags.
+    url = location.url.reveal().replace("'", "%27")
+    if has_control_characters(url):
+        raise SourceError("its address holds control characters")
+    # Not -ss, which leads to another keyframe here: a list has no index of what is in it.
+    begin = f"inpoint {seconds(into)}\n" if into else ""
+    listing = (
+        "ffconcat version 1.0\n"
+        f"file '{url}'\n"
+        f"{begin}"
+        # The list may be one; what is in it may not.
+        f"option format_whitelist {CONTAINERS}\n"
+        "option reconnect 1\n"
+        "option reconnect_streamed 1\n"
+        "option reconnect_delay_max 5\n"
+        "option rw_timeout 10000000\n"
+        f"{tls.directives() if urlsplit(url).scheme == 'https' else ''}"
+    )
+    return (
+        "-f",
+        "concat",
+        "-safe",
+        "0",
+        "-protocol_whitelist",
+        "file,pipe,http,https,tcp,tls",
+        "-format_whitelist",
+        f"concat,{CONTAINERS}",
+        "-i",
+        Hidden(Secret(listing)),
+    )
+
+
+def seconds(value: Fraction) -> str:
+    """FFmpeg counts offsets in microseconds."""
+    return f"{round(value * 1_000_000) / 1_000_000:.6f}"
+
+
+#: A new player's tables come first and say that its counters start anew; no delay of its own;
+#: audio packets are not collected, so that a cut leaves no more than one out.
+_MPEGTS: Final = (
+    "-muxdelay",
+    "0",
+    "-muxpreload",
+    "0",
+    "-pes_payload_size",
+    "0",
+    "-mpegts_flags",
+    "+initial_discontinuity+resend_headers",
+    "-f",
+    "mpegts",
+    "pipe:1",
+)
+
+
+#: Seconds in which whole AAC frames end together with whole seconds: 375 frames.
+AUDIO_SPAN: Final = 8
+
+
+def player(
+    ffmpeg: str, port: int, turn: Turn, location: Location, house: House, offset: Fraction
+) -> Command:
+    """Plays one turn into the feed, as fast as the pipe takes it."""
+    item = turn.item
+    # Left alone, FFmpeg takes the priming for the beginning of what it reads through a list,
+    # but not of a file: the same item would lie 21 ms later from the storage than from here.
+    # (Not -copyts: it would make the progress count from the first report.)
+    exact = ("-seek_timestamp", "1") if item.mode is Mode.PREPARED else ()
+    head = (*_common(ffmpeg, port), *exact, *_source(location, turn.into))
+    # The first AAC packet is the encoder's priming: without it seams are exact. Further in, the
+    # first one is sound, to be left out where it began before the picture does.
+    primed = turn.fade or not turn.into or turn.into % AUDIO_SPAN
+    tail = (
+        *(("-bsf:a", "noise=amount=0:drop=not(n)") if primed else ()),
+        *(() if turn.limit is None else ("-t", seconds(turn.limit))),
+        "-output_ts_offset",
+        seconds(offset),
+        *_MPEGTS,
+    )
+    if item.mode is not Mode.TRANSCODE:
+        handled = _faded(house) if turn.fade else ("-c", "copy")
+        return (*head, "-map", "0:v:0", "-map", "0:a:0", *handled, *tail)
+    silence = (
+        ()
+        if item.has_audio
+        else ("-f", "lavfi", "-i", f"anullsrc=r={SAMPLE_RATE}:cl=stereo", "-shortest")
+    )
+    return (
+        *head,
+        *silence,
+        "-map",
+        "0:v:0",
+        "-map",
+        "0:a:0" if item.has_audio else "1:a:0",
+        *encode(house),
+        *tail,
+    )
+
+
+def witnessed(command: Command, turn: Turn, descriptor: int, frames: int) -> Command:
+    """A player of so many video frames that writes a line there when it has fed the last one.
+
+    It does so when it closes its outputs, in their order: when all of the item is in the feed.
+    Where it ends early, there is no line.
+    """
+    return (
+        *command,
+        *("-map", "0:v:0", "-c", "copy"),
+        *("-bsf:v", f"noise=amount=0:drop=lt(n\\,{frames - 1})"),
+        *(() if turn.limit is None else ("-t", seconds(turn.limit))),
+        *("-f", "framecrc", f"pipe:{descriptor}"),
+    )
+
+
+#: Name of the shell in which a player waits, as the process list has it.
+WAITING: Final = "streamsite-waiting"
+#: Exit status of that shell where the player before it did not end whole.
+SHUT: Final = 75
+#: A line of framecrc that begins with "0," is a frame; a comment is none.
+_WAIT: Final = f"""\
+while read -r line; do
+  case $line in 0,*) whole=yes ;; esac
+done
+[ -n "$whole" ] || exit {SHUT}
+begin=$1
+shift
+while read -r up idle </proc/uptime && [ "${{up%%.*}}" -lt "$begin" ]; do
+  sleep 1
+done
+exec "$@" </dev/null
+"""
+
+
+def waiting(command: Command, begin: int) -> Command:
+    """That command, once standard input has told of a whole item, to its end.
+
+    `begin`: second of the machine's uptime before which it does not begin.
+    """
+    return ("/bin/sh", "-c", _WAIT, WAITING, str(begin), *command)
+
+
+#: Seconds in which the sound comes up where a live feed begins, or the programme is back.
+FADE: Final = 0.5
+
+
+def _faded(house: House) -> tuple[str, ...]:
+    """The picture as it is, the sound faded in: it has to be encoded anew.
+
+    Silence stands before a sound that begins after the picture: they begin together.
+    """
+    together = f"aresample=async=1:first_pts=0,afade=t=in:d={FADE}"
+    return ("-c:v", "copy", "-af", together, *_sound(house))
+
+
+def conformer(ffmpeg: str, port: int, feed: LiveFeed, house: House | None) -> Command:
+    """Reads a live feed into a pipe of its own, encoded to the house format.
+
+    `house`: None: as it comes. FFmpeg then says what it is.
+    """
+    if house is None:
+        handled: Command = ("-c", "copy", "-loglevel", "level+info")
+    else:
+        # What is lost on its way is filled up: sound and picture stay together.
+        handled = (*encode(house), "-af", "aresample=async=1")
+    return (
+        *_common(ffmpeg, port, PULSE),
+        # Without these two it looks for the frame rate for seconds, or misses the first
+        # keyframe; five seconds are for encoders with few of them.
+        *("-fpsprobesize", "0", "-analyzeduration", LOOK if feed.has_audio else LOOK_SILENT),
+        *("-f", "concat", "-safe", "0"),
+        *("-protocol_whitelist", "file,pipe,rtmp,rtmps,rtsp,rtsps,rtp,tcp,tls,udp"),
+        *("-i", Hidden(Secret(_listing(feed)))),
+        *(() if feed.has_audio else SILENCE),
+        *("-map", "0:v:0", "-map", "0:a:0" if feed.has_audio else "1:a:0"),
+        *handled,
+        # Silence alone would go on for ever.
+        *(() if feed.has_audio else ("-shortest",)),
+        # A relay may begin at any keyframe: it finds the tables before it.
+        *("-muxdelay", "0", "-muxpreload", "0", "-pes_payload_size", "0"),
+        *("-mpegts_flags", "+resend_headers+pat_pmt_at_frames", "-f", "mpegts", "pipe:1"),
+    )
+
+
+#: Microseconds for which FFmpeg looks for picture and sound; found earlier, it begins earlier.
+LOOK: Final = "5000000"
+#: Where there is no sound, it would wait for one that long by RTMP, which announces none.
+LOOK_SILENT: Final = "1000000"
+#: Seconds between two reports of a reader: that its pictures stop is seen by them.
+PULSE: Final = "0.25"
+#: Microseconds without data after which a reader gives up. Longer than the ingest servers wait
+#: for a publisher that pauses (10 s): its readers go on with it.
+GIVE_UP: Final = 15_000_000
+#: No faster than the feed: it would rush ahead as soon as that pauses.
+SILENCE: Final = ("-re", "-f", "lavfi", "-i", f"anullsrc=r={SAMPLE_RATE}:cl=stereo")
+
+
+def _listing(feed: LiveFeed) -> str:
+    """The address may hold a token, so it goes in a list on a pipe, as signed URLs do."""
+    url = quoted_url(feed.url.reveal())
+    # MediaMTX is read by RTSP: by RTMP FFmpeg 5 knows neither H.265 nor Opus, and waits for a
+    # sound that may not be there.
+    limit = (
+        f"option rtsp_transport tcp\noption timeout {GIVE_UP}\n"
+        if urlsplit(feed.url.reveal()).scheme in {"rtsp", "rtsps"}
+        else f"option rw_timeout {GIVE_UP}\n"
+    )
+    return (
+        "ffconcat version 1.0\n"
+        f"file '{url}'\n"
+        f"{limit}"
+        # Of rtsps FFmpeg verifies nothing: the settings let in only this machine's own.
+        f"{tls.directives() if urlsplit(url).scheme == 'rtmps' else ''}"
+        f"option analyzeduration {LOOK if feed.has_audio else LOOK_SILENT}\n"
+        "option fpsprobesize 0\n"
+    )
+
+
+def relay(
+    ffmpeg: str, port: int, house: House, offset: Fraction, *, by_clock: bool = False
+) -> Command:
+    """Plays what a conformer makes into the feed, from a keyframe on.
+
+    `by_clock`: this FFmpeg reports by the clock.
+    """
+    return (
+        *_common(ffmpeg, port, EACH_FRAME if by_clock else EACH_PACKET),
+        # By itself it would look at five seconds of it first.
+        *("-fpsprobesize", "0", "-analyzeduration", "500000", "-f", "mpegts", "-i", "pipe:0"),
+        *("-map", "0:v:0", "-map", "0:a:0"),
+        *_faded(house),
+        *("-bsf:a", "noise=amount=0:drop=not(n)"),
+        *("-output_ts_offset", seconds(offset)),
+        *_MPEGTS,
+    )
+
+
+def encode(house: House) -> tuple[str, ...]:
+    """The house format in real time."""
+    kbit = house.video_bitrate // 1000
+    return (
+        "-vf",
+        (
+            f"scale={house.width}:{house.height}:force_original_aspect_ratio=decrease,"
+            f"pad={house.width}:{house.height}:-1:-1,setsar=1,fps={house.fps},format=yuv420p"
+        ),
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-profile:v",
+        "high",
+        "-b:v",
+        f"{kbit}k",
+        "-maxrate",
+        f"{kbit}k",
+        "-bufsize",
+        f"{2 * kbit}k",
+        "-g",
+        str(house.gop),
+        "-keyint_min",
+        str(house.gop),
+        "-sc_threshold",
+        "0",
+        "-flags",
+        "+cgop",
+        # No B-frames: with them a cut leaves a hole of their depth in the sound.
+        "-bf",
+        "0",
+        *_sound(house),
+    )
+
+
+def _sound(house: House) -> tuple[str, ...]:
+    rate = f"{house.audio_bitrate // 1000}k"
+    return ("-c:a", "aac", "-b:a", rate, "-ar", str(SAMPLE_RATE), "-ac", "2")
+
+
+def hub(
+    ffmpeg: str,
+    port: int,
+    hls: Path,
+    name: str,
+    policy: Policy,
+    *,
+    at: Fraction,
+    resume: bool,
+    bursts: bool = False,
+) -> Command:
+    """Paces the feed, which begins at `at`, and writes the rolling HLS window.
+
+    `resume`: goes on in the same playlist. `bursts`: this FFmpeg would send half a second at
+    once, and each thing were on air that much earlier than it is told.
+    """
+    flags = "temp_file+omit_endlist"
+    if policy.segments:
+        flags = f"delete_segments+{flags}"
+    if resume:
+        flags += "+append_list"
+    return (
+        *_common(ffmpeg, port),
+        *(("-re",) if policy.paced else ()),
+        # 0 stands for its default.
+        *(("-readrate_initial_burst", "0.001") if policy.paced and bursts else ()),
+        "-f",
+        "mpegts",
+        "-i",
+        "pipe:0",
+        "-map",
+        "0:v",
+        "-map",
+        "0:a",
+        "-c",
+        "copy",
+        # FFmpeg begins at 0 by itself. A second hub would jump back, and a pusher that corrects
+        # the jump may shift the last old frames with it: two seconds of hole became four.
+        "-output_ts_offset",
+        seconds(at),
+        "-f",
+        "hls",
+        "-hls_time",
+        str(policy.segment),
+        "-hls_list_size",
+        str(policy.segments),
+        "-hls_flags",
+        flags,
+        # Named after the run: a browser must not find an older run's segment in its cache.
+        "-hls_segment_filename",
+        str(hls / f"{name}-%08d.ts"),
+        str(hls / "live.m3u8"),
+    )
+
+
+def pusher(ffmpeg: str, port: int, hls: Path, output: OutputPlan, policy: Policy) -> Command:
+    """Sends the channel to one destination. Its secrets stand in a preset on a pipe."""
+    return (
+        *_common(ffmpeg, port),
+        *(("-re",) if policy.paced else ()),
+        "-live_start_index",
+        f"-{SEGMENTS_BEHIND}" if policy.paced else "0",
+        "-i",
+        str(hls / "live.m3u8"),
+        "-map",
+        "0:v",
+        "-map",
+        "0:a",
+        "-c",
+        "copy",
+        *destination(output),
+    )
+
+
+def destination(output: OutputPlan) -> Command:
+    """The output side of a pusher."""
+    key, query = output.key.reveal(), output.query.reveal()
+    if has_control_characters(key + query):
+        raise ValueError("A stream key or secret parameter holds control characters.")
+    parts = urlsplit(output.address)
+    if parts.scheme == "srt":
+        address, options = parts.geturl(), _srt(key, query)
+        form: tuple[str, ...] = ("-f", "mpegts")
+    else:
+        address, options = _rtmp(parts, key, query)
+        # A new sequence header when an item of another encoder begins.
+        form = ("-bsf:v", "extract_extradata", "-f", "flv", "-flvflags", "no_duration_filesize")
+    preset = "".join(f"{name}={value}\n" for name, value in options.items())
+    hidden: Command = ("-fpre", Hidden(Secret(preset))) if preset else ()
+    trust: Command = ()
+    if parts.scheme == "rtmps":
+        trust = tls.verified() if output.verify else ("-tls_verify", "0")
+    # A destination that takes nothing for 15 s is gone.
+    return (*form, *hidden, *trust, "-rw_timeout", "15000000", address)
+
+
+def _srt(key: str, query: str) -> dict[str, str]:
+    """FFmpeg's options for what would stand behind the "?" of an SRT address."""
+    given = srt.parameters(query)
+    # What stands there counts, and what FFmpeg does not know there it passes over.
+    return ({"streamid": key} if key else {}) | {
+        name: value for name, value in given.items() if srt.is_known(name, value)
+    }
+
+
+def _rtmp(parts: SplitResult, key: str, query: str) -> tuple[str, dict[str, str]]:
+    """The address as it is shown, and FFmpeg's options for the secret rest of it.
+
+    A query belongs to the application in RTMP: it is sent with its name.
+    """
+    application = parts.path.strip("/")
+    if application and not query:
+        return parts.geturl(), {"rtmp_playpath": key} if key else {}
+    path = {"rtmp_playpath": key} if application and key else {}
+    # Of rtmp://host/KEY the key is all there is.
+    name = application or key
+    asked = "&".join(filter(None, (parts.query, query)))
+    whole = f"{name}?{asked}" if asked else name
+    return f"{parts.scheme}://{parts.netloc}", {"rtmp_app": whole, **path}

@@ -1,0 +1,197 @@
+"""What FFmpeg's last lines mean, in an operator's words. Pure."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from streamsite.security import tls
+
+#: What FFmpeg 5 to 9 print, and what to tell the operator; the first that is found counts.
+_PUSHER: Final = (
+    (
+        "Connection refused",
+        "Nothing takes the connection at that address: see that server and port are right.",
+    ),
+    ("Connection timed out", "The server did not answer in time."),
+    ("Failed to resolve hostname", "The server's name can't be resolved: check the address."),
+    ("Network is unreachable", "This machine has no way into the server's network."),
+    ("No route to host", "There is no way to the server from this machine."),
+    ("Already publishing", "Somebody is publishing with this key already."),
+    ("Server error", "The server refused the stream: check the stream key."),
+    ("Connection reset by peer", "The server closed the connection."),
+    ("Broken pipe", "The server closed the connection."),
+    ("End of file", "The server closed the connection."),
+    ("Input/output error", "The connection to the server broke."),
+    ("Operation not permitted", "The server refused the stream: check the stream key."),
+)
+_PLAYER: Final = (
+    ("No such file", "the file is missing"),
+    ("Permission denied", "the file can't be read: check its permissions"),
+    ("403 Forbidden", "the storage refused access"),
+    ("404 Not Found", "the object is missing in the storage"),
+    ("Server returned 5", "the storage has a fault of its own"),
+    ("Connection refused", "the storage refused the connection"),
+    ("Connection timed out", "the storage did not answer in time"),
+    ("Failed to resolve hostname", "the storage's name can't be resolved"),
+    ("moov atom not found", "the file is incomplete"),
+    ("not in whitelist", "this kind of file is not allowed"),
+    ("Input/output error", "it could not be read to its end"),
+    ("ends prematurely", "it could not be read to its end"),
+    ("Invalid data found", "the file is damaged or no video"),
+    ("matches no streams", "it lacks a picture or sound"),
+    ("Unknown encoder", "this FFmpeg lacks the H.264 encoder"),
+)
+#: What it says of a file that is damaged, and not of its storage or of this machine.
+_DAMAGED: Final = ("moov atom not found", "Invalid data found", "matches no streams")
+#: What it says where it can't read on, which it may take for the end and end with 0.
+_BROKEN_OFF: Final = (
+    "Input/output error",
+    "Connection refused",
+    "Connection timed out",
+    "Connection reset",
+    "ends prematurely",
+)
+#: What is told where a connection that stood was ended by the other side.
+_HUNG_UP: Final = (
+    "The server closed the connection.",
+    "The connection to the server broke.",
+)
+#: Of a destination that ended the last sessions within seconds, each time.
+ENDS_EACH_SESSION: Final = "The address answers, but ends each session: check the stream key."
+#: Exit statuses of a program that could not be run: while it is being replaced, for one
+#: (POSIX; ld.so ends with 127 where a library is missing).
+NOT_RUN: Final = frozenset({126, 127})
+#: What FFmpeg prints at every start, of streams that are in order.
+_HARMLESS: Final = ("non-existing SPS 0 referenced in buffering period",)
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"]+", re.IGNORECASE)
+_LINE: Final = re.compile(
+    r"^(?:\[[^\]]* @ 0x[0-9a-f]+\] )*\[(?P<level>panic|fatal|error|warning|info)\] "
+)
+
+
+def pusher(code: int | None, lines: Sequence[str]) -> str:
+    """Why a pusher ended."""
+    if why := _certificate(lines):
+        return (
+            f"{why[0].upper()}{why[1:]}. Nothing was sent. If it is the right server, add "
+            "its authority to this machine's certificates, or switch off “Verify the "
+            "certificate” in the output."
+        )
+    return _first(_PUSHER, lines) or f"The connection ended: {_how(code)}."
+
+
+def hung_up(cause: str) -> bool:
+    """Whether that cause of a pusher's end is that the other side ended its connection."""
+    return cause in _HUNG_UP
+
+
+def player(title: str, code: int | None, lines: Sequence[str], *, begun: bool) -> str:
+    """Why an item was not played, or not to its end."""
+    reason = _certificate(lines) or _first(_PLAYER, lines) or f"the player {_how(code)}"
+    return f"{title} was {'cut short' if begun else 'skipped'}: {reason}."
+
+
+def damaged(lines: Sequence[str]) -> bool:
+    """Whether an item was not played because its file is damaged."""
+    return any(mark in line for line in lines for mark in _DAMAGED)
+
+
+def broke_off(lines: Sequence[str]) -> bool:
+    """Whether an item may have ended early because it could not be read on."""
+    return any(mark in line for line in lines for mark in _BROKEN_OFF)
+
+
+def hub(code: int | None) -> str:
+    return f"The hub {_how(code)} and was started again."
+
+
+#: What FFmpeg 5 to 8 say of a picture that they can't decode.
+_NO_DECODER: Final = re.compile(
+    r"(?:Video|Unknown): none\b|Decoder \(codec (?P<a>\w+)\) not found"
+    r"|no decoder found for: (?P<b>\w+)|[Vv]ideo codec \((?P<c>\w+)\)"
+)
+
+
+def without_sound(lines: Sequence[str]) -> bool:
+    """Whether a feed was not read because it has no sound, or one that can't be decoded."""
+    # FFmpeg 7 does not name the map.
+    missing = any("matches no streams" in line and "0:v" not in line for line in lines)
+    return missing or any("Audio: none" in line for line in lines)
+
+
+def unreadable(lines: Sequence[str]) -> str:
+    """Why a feed can never be shown: this FFmpeg does not know its codec. Empty: it may be."""
+    found = next(filter(None, map(_NO_DECODER.search, lines)), None)
+    if found is None:
+        return ""
+    codec = next(filter(None, found.groups()), "")
+    return (
+        f"This server's FFmpeg can't read its video codec{f' ({codec})' if codec else ''}: "
+        "send H.264 or H.265."
+    )
+
+
+def harmless(line: str) -> bool:
+    """Whether a line would only frighten the reader of the log."""
+    return any(mark in line for mark in _HARMLESS)
+
+
+def shown(line: str) -> tuple[str, str]:
+    """Level and text of a line for the log, without the queries of URLs.
+
+    A signed URL's query is a credential. It is not searched for: whatever FFmpeg prints as a
+    URL is built anew from its harmless parts.
+    """
+    found = _LINE.match(line)
+    text = _URL.sub(_without_query, line)
+    return (found["level"] if found else "info"), text
+
+
+def _without_query(found: re.Match[str]) -> str:
+    try:
+        parts = urlsplit(found[0])
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "(address)"
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
+
+
+#: Where a connection by TLS goes: FFmpeg names it after what its TLS library says.
+_TLS_ADDRESS: Final = re.compile(r"\b(?:tls|https|rtmps)://([^\s'\"/?]+)", re.IGNORECASE)
+
+
+def _certificate(lines: Sequence[str]) -> str:
+    """Why a server's certificate was not accepted, as the rest of a sentence; or nothing."""
+    text = "\n".join(lines[-20:])
+    found = next((mark for mark in tls.REFUSALS if mark in text), "")
+    if not found:
+        return ""
+    address = _TLS_ADDRESS.search(text)
+    server = address[1].rpartition("@")[2] if address else "the server"
+    if found == tls.WRONG_NAME:
+        return f"the certificate of {server} can't be verified: it is for another name"
+    return (
+        f"the certificate of {server} can't be verified: it has expired, or no authority that "
+        "this machine trusts has signed it"
+    )
+
+
+def _first(known: Sequence[tuple[str, str]], lines: Sequence[str]) -> str:
+    text = "\n".join(lines[-20:])
+    return next((meaning for mark, meaning in known if mark in text), "")
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "ended without a word"
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = str(-code)
+        return f"was killed ({name})"
+    return "ended by itself" if code == 0 else f"failed (FFmpeg status {code})"

@@ -1,0 +1,176 @@
+"""One process of a channel with what it reports: the same for player, hub and pusher."""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import psutil
+
+from streams.playout.ffmpeg.process import Process
+from streams.playout.ffmpeg.progress import Progress, parse
+from streamsite.security.secret import Secret, masked
+
+#: Lines of stderr kept to tell why a process ended.
+REMEMBERED: Final = 30
+#: Seconds from the first to the second SIGTERM.
+INSIST: Final = 1.0
+#: Seconds within which a process that is well has reported, and that was read.
+REPORT_S: Final = 2.5
+#: Seconds over which the pace of a process is measured.
+PACE_SPAN_S: Final = 30.0
+#: Seconds over which a pusher's bit rate is measured.
+RATE_WINDOW: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """CPU in percent of one core since the last look; memory in bytes (resident)."""
+
+    cpu: float | None
+    memory: int | None
+
+
+class Role:
+    """Reads the progress, the log and the load of one process, and ends it when told."""
+
+    def __init__(
+        self, process: Process, now: float, secrets: tuple[Secret, ...] | None = ()
+    ) -> None:
+        """`secrets`: what its lines must not show. None: unknown, so it shows no line."""
+        self.process = process
+        self.secrets = secrets
+        self.since = now
+        self.progress = Progress()
+        #: When output last advanced.
+        self.moved = now
+        #: Whether it has put anything out since we know it.
+        self.has_moved = False
+        #: Microseconds of output when its bytes grew last: its muxer keeps pictures back until
+        #: their sound is there.
+        self.written = 0
+        self.lines: deque[str] = deque(maxlen=REMEMBERED)
+        self._sizes: deque[tuple[float, int]] = deque()
+        self._first: tuple[float, int] | None = None
+        #: When it reported, and its output in seconds then: as long as the pace is measured.
+        self._reports: deque[tuple[float, float]] = deque()
+        #: When it reported, and how many seconds its output was ahead of our clock then.
+        self._leads: deque[tuple[float, float]] = deque()
+        self._halted: float | None = None
+        self._insisted = False
+        self._cpu: tuple[float, float] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.process.record.name
+
+    @property
+    def halted(self) -> bool:
+        return self._halted is not None
+
+    def read(self, now: float) -> bool:
+        """Take in what it reported. True: its output has advanced."""
+        advanced = False
+        while True:
+            try:
+                datagram = self.process.sock.recv(4096)
+            except (BlockingIOError, ConnectionError):
+                return advanced
+            report = parse(datagram)
+            before = self.progress.out_time_us
+            if report.out_time_us is not None and report.out_time_us > max(before or 0, 0):
+                advanced = self.has_moved = True
+                self.moved = now
+                self._first = self._first or (now, report.out_time_us)
+                self._reports.append((now, report.out_time_us / 1_000_000))
+                while now - self._reports[0][0] > PACE_SPAN_S:
+                    self._reports.popleft()
+                self._leads.append((now, report.out_time_us / 1_000_000 - now))
+                while now - self._leads[0][0] > RATE_WINDOW:
+                    self._leads.popleft()
+            if (report.total_size or 0) > (self.progress.total_size or 0):
+                self.written = report.out_time_us or 0
+            self.progress = report
+            if report.total_size is not None:
+                self._sizes.append((now, report.total_size))
+                while now - self._sizes[0][0] > RATE_WINDOW:
+                    self._sizes.popleft()
+
+    def new_lines(self) -> list[str]:
+        # A server may quote what it was sent.
+        found = self.process.new_lines()
+        secrets = self.secrets
+        lines = [] if secrets is None else [masked(line, secrets) for line in found]
+        self.lines.extend(lines)
+        return lines
+
+    def bitrate(self) -> int | None:
+        """bit/s over the last ten seconds; None while there is too little to tell."""
+        if not self._sizes:
+            return None
+        (start, before), (end, after) = self._sizes[0], self._sizes[-1]
+        return max(0, round((after - before) * 8 / (end - start))) if end > start else None
+
+    def sent(self, now: float) -> float | None:
+        """Seconds of air that it has put out by now, by its reports of the last ten seconds.
+
+        A report is read up to a second late, so the best of them is the truest.
+        """
+        if not self._leads:
+            return None
+        return now + max(lead for _, lead in self._leads)
+
+    def pace(self, now: float) -> float | None:
+        """Seconds of output a second over the last `PACE_SPAN_S`; None while it is younger."""
+        if now - self.since < PACE_SPAN_S or not self._reports:
+            return None
+        began, first = self._reports[0]
+        _, last = self._reports[-1]
+        # It reports once a second, read up to a second late: what is missing longer is missing.
+        elapsed = max(self._reports[-1][0], now - REPORT_S) - began
+        return (last - first) / elapsed if elapsed > PACE_SPAN_S / 2 else None
+
+    def lag(self) -> float | None:
+        """Seconds that its output fell behind the wall clock since its first report."""
+        if self._first is None or self.progress.out_time_us is None:
+            return None
+        began, first = self._first
+        sent = (self.progress.out_time_us - first) / 1_000_000
+        return round(max(0.0, self.moved - began - sent), 3)
+
+    def halt(self, now: float, grace: float) -> None:
+        """Ask it to end; called again, insist after a second and kill after `grace` seconds."""
+        if self._halted is None:
+            self._halted = now
+            self.process.signal(signal.SIGTERM)
+        elif now - self._halted > grace:
+            self.process.signal(signal.SIGKILL)
+        elif now - self._halted > INSIST and not self._insisted:
+            self.again()
+
+    def again(self) -> None:
+        """A second SIGTERM: FFmpeg's reads and waits ignore the first."""
+        self._insisted = True
+        self.process.signal(signal.SIGTERM)
+
+    def kill(self, now: float) -> None:
+        self._halted = now if self._halted is None else self._halted
+        self.process.signal(signal.SIGKILL)
+
+    def load(self, now: float) -> Load:
+        try:
+            process = psutil.Process(self.process.pid)
+            times = process.cpu_times()
+            memory = process.memory_info().rss
+        except psutil.Error:
+            return Load(None, None)
+        used = times.user + times.system
+        before, self._cpu = self._cpu, (now, used)
+        if before is None or now <= before[0]:
+            return Load(None, memory)
+        return Load(round((used - before[1]) / (now - before[0]) * 100, 2), memory)
+
+    def close(self) -> None:
+        self.process.close()

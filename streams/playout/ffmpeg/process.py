@@ -1,0 +1,405 @@
+"""The only door to processes: start FFmpeg, take over what runs already, stop it.
+
+FFmpeg is started in a session of its own and is no part of the supervisor's life: when the
+supervisor is killed, its processes play on. Each has a record on disk, from which the next
+supervisor knows it again. A bare pid is never trusted: the start time must be the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from streams.playout.contract.plan import Tools
+from streams.playout.ffmpeg.commands import Command, Hidden
+from streams.playout.ffmpeg.pipe import Feed
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: In the environment of every child: by this, one without a record is recognised as ours.
+MARK: Final = "STREAMSITE_RUN_DIR"
+#: Taken over from our own environment. All else, secrets above all, is left out.
+INHERITED: Final = ("PATH", "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+HUB: Final = "hub"
+PLAYER: Final = "player"
+#: A player that waits until the one before it has ended.
+QUEUED: Final = "queued"
+PUSHER: Final = "pusher"
+CONFORMER: Final = "conformer"
+#: The order in which a channel is stopped: pushers unpublish while there is still a picture.
+STOP_ORDER: Final = (PUSHER, QUEUED, PLAYER, CONFORMER, HUB)
+#: Seconds after SIGKILL after which a process is no longer waited for.
+UNKILLABLE: Final = 2.0
+#: Bytes of a process's stderr that are kept.
+LOG_LIMIT: Final = 1 << 20
+#: Bytes of reports that wait to be read. Linux gives as much as net.core.rmem_max allows.
+REPORTS: Final = 1 << 20
+
+
+class SpawnError(Exception):
+    """FFmpeg can't be started. `str()` is a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the next supervisor must know of a process. Kept beside the feed as JSON."""
+
+    pid: int
+    #: Clock ticks since boot, from /proc/<pid>/stat: with the pid it names one process.
+    born: int
+    #: hub, player, queued-<number>, pusher-<output> or conformer-<stream>.
+    name: str
+    #: Of its progress socket.
+    port: int
+    #: Seconds since the epoch.
+    started: float
+    #: The role's own notes: offset, item, run.
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def role(self) -> str:
+        return self.name.partition("-")[0]
+
+
+def born(pid: int) -> int | None:
+    """Start time of a living process, in clock ticks since boot; None: there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    # Field 22; the name (field 2) may hold spaces and brackets, so count from its end.
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def age(record: Record) -> float:
+    """Seconds since the process was started, by a clock that nobody sets."""
+    up = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return max(0.0, up - record.born / os.sysconf("SC_CLK_TCK"))
+
+
+class Process:
+    """A running FFmpeg: ours by birth or by adoption."""
+
+    def __init__(self, record: Record, pidfd: int, sock: socket.socket, log: Path) -> None:
+        self.record = record
+        self.pidfd = pidfd
+        self.sock = sock
+        self.log = log
+        self._log_at = 0
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        return self.record.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal it through its pidfd: never another process that got its number."""
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return
+
+    def exited(self) -> bool:
+        """Whether it is gone."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def code(self) -> int | None:
+        """Exit status, negative for a signal; None for one that we adopted, or that lives."""
+        return None if self._child is None else self._child.poll()
+
+    def new_lines(self) -> list[str]:
+        """What it wrote to stderr since the last call; the file is kept short."""
+        try:
+            if self.log.stat().st_size == self._log_at:
+                return []
+            with self.log.open("rb") as log:
+                log.seek(self._log_at)
+                text = log.read(LOG_LIMIT)
+        except OSError:
+            return []
+        whole = text[: text.rfind(b"\n") + 1]
+        self._log_at += len(whole)
+        if self._log_at > LOG_LIMIT:
+            # It is written with O_APPEND: cut to nothing, the next line starts at the top.
+            os.truncate(self.log, 0)
+            self._log_at = 0
+        return [line for line in whole.decode("utf-8", "replace").splitlines() if line.strip()]
+
+    def close(self) -> None:
+        """Forget it. One of ours that is gone is reaped."""
+        self.code()
+        os.close(self.pidfd)
+        self.sock.close()
+
+
+def spawn(  # noqa: PLR0913 - what a process is made of
+    tools: Tools,
+    folder: Path,
+    name: str,
+    command: Command,
+    *,
+    sock: socket.socket,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+    notes: dict[str, Any] | None = None,
+    handed: Sequence[int] = (),
+) -> Process:
+    """Start FFmpeg and write its record. Raises `SpawnError`; then `sock` is closed.
+
+    `handed`: descriptors that it inherits.
+    """
+    log = folder / f"{name}.log"
+    child: subprocess.Popen[bytes] | None = None
+    try:
+        environment = {key: os.environ[key] for key in INHERITED if key in os.environ}
+        environment[MARK] = str(tools.run_dir)
+        # The run directory is the web server's group's to read; FFmpeg may tell a signed URL.
+        log.touch(0o600)
+        log.chmod(0o600)
+        os.truncate(log, 0)
+        with log.open("ab") as stderr, hand_over(command) as (argv, pipes):
+            child = subprocess.Popen(
+                argv,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env=environment,
+                cwd="/",
+                pass_fds=(*pipes, *handed),
+                start_new_session=True,
+                # Only the hub writes files, and their folder says who may read them.
+                umask=0o022,
+                # Our worker ignores SIGINT, and what is ignored is inherited.
+                restore_signals=True,
+            )
+        port = sock.getsockname()[1]
+        record = Record(child.pid, born(child.pid) or 0, name, port, time.time(), notes or {})
+        write_record(folder, record)
+        process = Process(record, os.pidfd_open(child.pid), sock, log)
+    except OSError as error:
+        if child is not None:
+            # Nobody would ever end it: a full disk would have one more at every try.
+            child.kill()
+            child.wait()
+        sock.close()
+        raise SpawnError(f"{tools.ffmpeg} can't be started: {error.strerror}.") from error
+    process._child = child  # noqa: SLF001 - born here; adopted ones have none
+    return process
+
+
+@contextmanager
+def hand_over(command: Command) -> Iterator[tuple[list[str], list[int]]]:
+    """The command line as it is started, and the pipes to pass on: hidden arguments in them."""
+    pipes: list[int] = []
+    argv: list[str] = []
+    try:
+        for argument in command:
+            if isinstance(argument, Hidden):
+                reader, writer = os.pipe()
+                pipes.append(reader)
+                # It fits into the pipe, so nobody need read yet (64 KiB, pipe(7)).
+                with os.fdopen(writer, "w") as out:
+                    out.write(argument.text.reveal())
+                argv.append(f"/dev/fd/{reader}")
+            else:
+                argv.append(argument)
+        yield argv, pipes
+    finally:
+        for pipe in pipes:
+            os.close(pipe)
+
+
+def adopt(folder: Path, record: Record) -> Process | None:
+    """Take over a running process. None: it is gone."""
+    try:
+        pidfd = os.pidfd_open(record.pid)
+    except OSError:
+        return None
+    # The pidfd is open: what it names now can't change any more, so the check holds.
+    if born(record.pid) != record.born:
+        os.close(pidfd)
+        return None
+    try:
+        sock = progress_socket(record.port)
+    except OSError:
+        # Its port is taken: we would be blind, so it must not live on.
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
+        return None
+    log = folder / f"{record.name}.log"
+    process = Process(record, pidfd, sock, log)
+    with suppress(FileNotFoundError):
+        process._log_at = log.stat().st_size  # noqa: SLF001 - what is there was read before
+    return process
+
+
+def progress_socket(port: int = 0) -> socket.socket:
+    """Where a process reports. Port 0: a free one. Raises `OSError`."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        # A relay's reports of some seconds: of what does not fit the newest were lost.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, REPORTS)
+        sock.bind(("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Whole or not at all: a reader never sees half of it."""
+    draft = folder / f".{record.name}.draft"
+    draft.write_text(json.dumps(asdict(record)))
+    draft.replace(folder / f"{record.name}.json")
+
+
+def keep_record(folder: Path, record: Record) -> bool:
+    """Write the record again where somebody has deleted it. True: it was missing."""
+    if (folder / f"{record.name}.json").exists():
+        return False
+    write_record(folder, record)
+    return True
+
+
+def forget(folder: Path, name: str) -> None:
+    (folder / f"{name}.json").unlink(missing_ok=True)
+
+
+def rename(folder: Path, process: Process, name: str) -> None:
+    """Give a process another name, in its record and its log; it writes on into the log."""
+    before, process.record = process.record, replace(process.record, name=name)
+    write_record(folder, process.record)
+    forget(folder, before.name)
+    log = folder / f"{name}.log"
+    with suppress(OSError):
+        process.log.replace(log)
+        process.log = log
+
+
+def records(folder: Path) -> list[Record]:
+    """The records of a channel's folder. One that can't be read is as good as none."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(Record(**json.loads(path.read_text())))
+        except (OSError, ValueError, TypeError):
+            path.unlink(missing_ok=True)
+    return found
+
+
+def open_feed(folder: Path, found: Sequence[Record], wanted: int = 0) -> Feed:
+    """A channel's feed, made for `wanted` bytes where there is none. Raises `OSError`.
+
+    Where a hub runs it is the pipe that this one reads, whatever has become of its path.
+    """
+    path = folder / "feed.fifo"
+    for record in found:
+        if record.role == HUB and born(record.pid) == record.born:
+            held = Feed.held(path, record.pid, 0)
+            if held is not None:
+                return held
+    return Feed.open(path, wanted)
+
+
+def channel_folders(run_dir: Path) -> dict[int, Path]:
+    """The folders of channels, by the channel's number."""
+    return {
+        int(path.name.removeprefix("channel-")): path
+        for path in run_dir.glob("channel-*")
+        if path.name.removeprefix("channel-").isdigit()
+    }
+
+
+def channel_folder(run_dir: Path, channel: int) -> Path:
+    return run_dir / f"channel-{channel}"
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove what a channel left behind. Nothing of it may run any more."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def marked(run_dir: Path) -> Iterator[int]:
+    """Living processes that were started for this run directory, with or without a record."""
+    wanted = f"{MARK}={run_dir}".encode()
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (path / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if wanted in environment:
+            yield int(path.name)
+
+
+def end_all(pids: list[int], feeds: list[Feed], within: float) -> None:
+    """End processes that nobody supervises: SIGTERM, SIGKILL after `within` seconds."""
+    left: dict[int, int] = {}
+    watched = select.poll()
+    for pid in pids:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            continue
+        left[pidfd] = pid
+        watched.register(pidfd, select.POLLIN)
+    deadline = time.monotonic() + within
+    while left and time.monotonic() < deadline + UNKILLABLE:
+        late = time.monotonic() > deadline
+        for pidfd in left:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL if late else signal.SIGTERM)
+        for feed in feeds:
+            feed.nudge()
+        for pidfd, _ in watched.poll(200):
+            watched.unregister(pidfd)
+            os.close(pidfd)
+            del left[pidfd]
+    if left:
+        # They wait for a disk that does not answer: the kernel ends them when it comes back.
+        log.error("process.unkillable", pids=sorted(left.values()))
+        for pidfd in left:
+            os.close(pidfd)
+
+
+def stop_everything(run_dir: Path) -> int:
+    """End every process of this run directory, pushers first. Returns how many there were.
+
+    For the end of the service, when no supervisor runs any more. Takes 6 s at the most.
+    """
+    count = 0
+    feeds = []
+    by_role: dict[str, list[int]] = {role: [] for role in STOP_ORDER}
+    for folder in channel_folders(run_dir).values():
+        found = records(folder)
+        with suppress(OSError):
+            feeds.append(open_feed(folder, found))
+        for record in found:
+            if born(record.pid) == record.born:
+                by_role[record.role].append(record.pid)
+            forget(folder, record.name)
+    for role in STOP_ORDER:
+        count += len(by_role[role])
+        end_all(by_role[role], feeds, within=2)
+    strays = list(marked(run_dir))
+    end_all(strays, feeds, within=0)
+    # There is nothing left to guard (`fence`).
+    (run_dir / "fence").unlink(missing_ok=True)
+    for feed in feeds:
+        feed.close()
+    return count + len(strays)

@@ -1,0 +1,1 @@
+"""Reports of a channel: history for the ledger, lines for the log."""

@@ -1,0 +1,95 @@
+"""What a channel tells: history for the ledger, lines for the log, each once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from streams.playout.contract import ledger
+from streams.playout.ffmpeg import diagnosis
+from streams.playout.ffmpeg.monitored_process import Role
+
+#: Lines of the log that one process may add in a second; the rest is counted.
+LINES_PER_SECOND: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """A moment on both clocks: `mono` for spans, `wall` (since the epoch) for history."""
+
+    mono: float
+    wall: float
+
+    @classmethod
+    def read(cls) -> Now:
+        return cls(time.monotonic(), time.time())
+
+    def at(self, mono: float) -> float:
+        """The wall clock's reading of another moment."""
+        return self.wall + (mono - self.mono)
+
+
+class Report:
+    """Collects the notes of one run. `notes` is taken by the supervisor."""
+
+    def __init__(
+        self, channel: int, slug: str, run: int, open_incidents: Iterable[str]
+    ) -> None:
+        self.channel = channel
+        self.run = run
+        self.notes: list[ledger.Note] = []
+        #: Causes by subject; None: an earlier supervisor's, which is not known.
+        self.open: dict[str, str | None] = dict.fromkeys(open_incidents)
+        self._log = structlog.get_logger(__name__).bind(channel=slug, run=run)
+
+    def note(self, note: ledger.Note) -> None:
+        self.notes.append(note)
+
+    def say(self, now: Now, role: str, level: str, text: str) -> None:
+        """A line for the log and the channel's page."""
+        log = self._log.bind(role=role)
+        known = {"warning": log.warning, "error": log.error, "fatal": log.error}
+        known.get(level, log.info)(text)
+        self.note(ledger.Logged(self.channel, self.run, role, level, text, now.wall))
+
+    def relay(self, now: Now, role: Role) -> None:
+        """What FFmpeg wrote since the last time."""
+        lines = [line for line in role.new_lines() if not diagnosis.harmless(line)]
+        for line in lines[:LINES_PER_SECOND]:
+            level, text = diagnosis.shown(line)
+            self.say(now, role.name, level, f"[FFMPEG] {text}")
+        if len(lines) > LINES_PER_SECOND:
+            more = len(lines) - LINES_PER_SECOND
+            self.say(now, role.name, "warning", f"[FFMPEG] and {more} lines more")
+
+    def incident(
+        self,
+        subject: str,
+        cause: str,
+        at: float,
+        *,
+        severity: str = "lost",
+        output: int | None = None,
+    ) -> None:
+        """Open an incident at `at` (since the epoch). Of an open one the cause follows."""
+        known = self.open.get(subject, "")
+        new = subject not in self.open
+        self.open[subject] = cause
+        if new:
+            self.note(
+                ledger.IncidentOpened(
+                    self.channel, self.run, subject, output, severity, cause, at
+                )
+            )
+        elif known != cause:
+            self.note(ledger.IncidentExplained(self.channel, subject, cause, at))
+
+    def over(self, subject: str, at: float) -> None:
+        """Close the subject's incident, if one is open: also an earlier supervisor's."""
+        if subject in self.open:
+            del self.open[subject]
+            self.note(ledger.IncidentClosed(self.channel, subject, at))

@@ -1,0 +1,1 @@
+"""One node: the supervisor's loop over its channels."""

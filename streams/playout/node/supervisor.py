@@ -1,0 +1,347 @@
+"""The loop of a node: all of its channels, one exchange with the ledger a tick.
+
+The loop never waits for the ledger: that runs in a thread of its own. When the ledger fails,
+the channels play on with the orders they have; where other nodes may take them, they are not
+sent from here any more (`fence`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import structlog
+
+from streams.playout.channel.channel import Channel
+from streams.playout.channel.snapshot import snapshot
+from streams.playout.contract.fence import Fence, clock
+from streams.playout.contract.ledger import Ledger, Logged, Note, Sampled, Snapshot
+from streams.playout.contract.plan import Assignment, Policy, Sources, Tools
+from streams.playout.ffmpeg import process
+from streams.playout.journal.journal import Now
+from streams.playout.node import wake
+from streams.playout.node.node_lock import NodeLock
+from streams.playout.node.witness import ALIVE, FaultFile
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Seconds between two looks at the processes while something is going on ...
+BUSY: Final = 0.25
+#: ... and while all is well. The end of a process wakes us anyway; this is for stalls.
+CALM: Final = 1.0
+#: Seconds between two exchanges with the ledger.
+TICK: Final = 2.0
+#: Seconds after which an exchange that has not ended counts as a fault of the ledger.
+OVERDUE: Final = 10.0
+#: Seconds the ledger has for each of the last two exchanges.
+LAST_WORDS: Final = 1.0
+#: Notes kept while the ledger can't be reached: an hour of a bad night, a few megabytes. Of
+#: lines and samples, that is: history is kept whole.
+OUTBOX: Final = 20_000
+
+
+def remembered(notes: Sequence[Note]) -> list[Note]:
+    """What is kept of notes that can't be handed on: the oldest lines and samples go first."""
+    surplus = len(notes) - OUTBOX
+    kept: list[Note] = []
+    for note in notes:
+        if surplus > 0 and isinstance(note, Logged | Sampled):
+            surplus -= 1
+        else:
+            kept.append(note)
+    return kept
+
+
+class Supervisor:
+    """Keeps the node's channels as the ledger orders. `run` ends when `stop` is called."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        policy: Policy,
+        ledger: Ledger,
+        sources: Sources,
+        lock: NodeLock | None = None,
+    ) -> None:
+        self.tools = tools
+        self.lock = lock
+        self.policy = policy
+        self.ledger = ledger
+        self.sources = sources
+        self.channels: dict[int, Channel] = {}
+        self._outbox: list[Note] = []
+        self._wake = asyncio.Event()
+        self._knocked = False
+        self._stopped = False
+        self._watched: dict[int, process.Process] = {}
+        self._swept = False
+        #: Channels that ended since the ledger was asked: its answer is older than that.
+        self._left: set[int] = set()
+        #: Why each channel fails, as the log was told.
+        self._faults: dict[int, str] = {}
+        self.fence = Fence(tools.run_dir)
+        self._fault_file = FaultFile(tools.run_dir)
+
+    def stop(self) -> None:
+        """Leave the loop; what plays, plays on."""
+        self._stopped = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        door = wake.listen(self.tools.run_dir)
+        loop.add_reader(door, self._knock, door)
+        with ThreadPoolExecutor(1, "ledger") as thread:
+            exchange: asyncio.Future[dict[int, Assignment]] | None = None
+            sent: list[Note] = []
+            due = touched = began = 0.0
+            try:
+                while not self._stopped:
+                    now = Now.read()
+                    if now.mono - touched >= TICK:
+                        touched = now.mono
+                        door = self._keep_folder(door)
+                        late = clock() - began
+                        if exchange is not None and late > OVERDUE:
+                            self._fault_file.failed(now.wall - late, "")
+                    if exchange is not None and exchange.done():
+                        self._take(exchange, sent, now, began)
+                        exchange = None
+                    changed = self._beat(now)
+                    if exchange is None and (now.mono >= due or self._knocked or changed):
+                        self._knocked = False
+                        due = now.mono + TICK
+                        self._left.clear()
+                        began = clock()
+                        sent, self._outbox = self._outbox, []
+                        snapshots = self._snapshots()
+                        exchange = loop.run_in_executor(
+                            thread, self._exchange, now.wall, snapshots, sent
+                        )
+                        exchange.add_done_callback(lambda _: self._wake.set())
+                    await self._rest()
+                await self._last_words(thread, exchange, sent)
+            finally:
+                loop.remove_reader(door)
+                door.close()
+                for fd in self._watched:
+                    loop.remove_reader(fd)
+                for channel in self.channels.values():
+                    channel.close()
+
+    def _keep_folder(self, door: wake.Socket) -> wake.Socket:
+        """Make again what somebody has deleted of the run directory. Returns the socket."""
+        run_dir = self.tools.run_dir
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+            (run_dir / ALIVE).touch()
+            if self.lock is not None and not self.lock.keep():
+                log.critical(
+                    "supervisor.replaced", reason="another one holds the run directory"
+                )
+                self.stop()
+            elif not wake.heard(run_dir):
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(door)
+                door.close()
+                door = wake.listen(run_dir)
+                loop.add_reader(door, self._knock, door)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                log.exception("run_dir.full")
+            else:
+                # A service can't make it again, but systemd does when the service starts.
+                log.critical("run_dir.gone", error=str(error), action="the supervisor ends")
+                self.stop()
+        return door
+
+    async def _last_words(
+        self,
+        thread: ThreadPoolExecutor,
+        exchange: asyncio.Future[dict[int, Assignment]] | None,
+        sent: list[Note],
+    ) -> None:
+        """Hand in what was noted since the last exchange, if the ledger answers soon."""
+        if exchange is not None:
+            await asyncio.wait([exchange], timeout=LAST_WORDS)
+            if not exchange.done():
+                return
+            if exchange.exception() is not None:
+                self._outbox = sent + self._outbox
+        snapshots = self._snapshots()
+        last = asyncio.get_running_loop().run_in_executor(
+            thread, self._exchange, Now.read().wall, snapshots, self._outbox
+        )
+        await asyncio.wait([last], timeout=LAST_WORDS)
+        if last.done() and (error := last.exception()) is not None:
+            log.error("ledger.failed", error=str(error), lost=len(self._outbox))
+
+    def _snapshots(self) -> list[Snapshot]:
+        found = []
+        for pk, channel in self.channels.items():
+            try:
+                found.append(snapshot(channel))
+            except Exception as error:  # noqa: BLE001 - one channel must not end the others
+                self._fault(pk, channel.assignment.plan.slug, error)
+        return found
+
+    def _exchange(
+        self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]
+    ) -> dict[int, Assignment]:
+        return self.ledger.exchange(at, snapshots, notes)
+
+    def _take(
+        self,
+        exchange: asyncio.Future[dict[int, Assignment]],
+        sent: list[Note],
+        now: Now,
+        began: float,
+    ) -> None:
+        """Act on the ledger's answer, or keep the notes for the next exchange.
+
+        `began`: when the exchange began, by the fence's clock.
+        """
+        if (error := exchange.exception()) is not None:
+            log.error("ledger.failed", error=str(error), kept=len(sent))
+            self._fault_file.failed(now.wall, str(error))
+            self._outbox = sent + self._outbox
+            return
+        self._fault_file.answered()
+        assignments = exchange.result()
+        claims = self.ledger.claims
+        self.fence.renewed(began, shared=claims.shared)
+        for pk, channel in list(self.channels.items()):
+            if pk in claims.lost:
+                channel.lose(now)
+            elif pk not in assignments:
+                channel.stop("stopped")
+            elif assignments[pk].run == channel.assignment.run:
+                channel.update(assignments[pk])
+            else:
+                channel.stop("ended elsewhere")
+        for pk, assignment in assignments.items():
+            if pk not in self.channels and pk not in self._left:
+                self._take_up(assignment, now)
+        if not self._swept:
+            self._swept = True
+            self._sweep()
+
+    def _take_up(self, assignment: Assignment, now: Now) -> None:
+        plan = assignment.plan
+        try:
+            channel = Channel(self.tools, self.policy, assignment, self.sources, now)
+        except Exception as error:  # noqa: BLE001 - must not end the other channels
+            self._fault(plan.pk, plan.slug, error)
+        else:
+            self.channels[plan.pk] = channel
+
+    def _fault(self, pk: int, slug: str, error: Exception) -> None:
+        """Log it, once for as long as it stays the same."""
+        if self._faults.get(pk) != repr(error):
+            self._faults[pk] = repr(error)
+            log.error("channel.failed", channel=slug, exc_info=error)
+
+    def _beat(self, now: Now) -> bool:
+        """Look after every channel. True: something happened that the page should show."""
+        changed = False
+        closed = self.fence.closed
+        for pk, channel in list(self.channels.items()):
+            before = channel.state
+            channel.fenced = closed
+            try:
+                channel.beat(now)
+            except OSError as error:
+                # One channel's trouble (disk full, folder gone) must not end the others.
+                self._fault(pk, channel.assignment.plan.slug, error)
+                channel.cause = f"The machine refuses: {error.strerror}."
+            except Exception as error:  # noqa: BLE001 - as little must what nobody thought of
+                self._fault(pk, channel.assignment.plan.slug, error)
+                # Its processes play on. It is taken up anew from their records, if it is still
+                # ordered; if not, they are swept.
+                channel.close()
+                del self.channels[pk]
+                self._swept = False
+            else:
+                self._faults.pop(pk, None)
+            changed = changed or channel.state is not before or channel.ended
+            self._outbox += channel.report.notes
+            channel.report.notes = []
+            if channel.ended:
+                del self.channels[pk]
+                self._left.add(pk)
+        if len(self._outbox) > OUTBOX:
+            self._outbox = remembered(self._outbox)
+        self._watch()
+        return changed
+
+    def _watch(self) -> None:
+        """Be woken by the end of any process."""
+        loop = asyncio.get_running_loop()
+        wanted = {
+            role.process.pidfd: role.process
+            for channel in self.channels.values()
+            for role in channel.processes()
+        }
+        for fd, known in self._watched.items():
+            # The next process may have the number of the last one's descriptor.
+            if wanted.get(fd) is not known:
+                loop.remove_reader(fd)
+        for fd, role in wanted.items():
+            if self._watched.get(fd) is not role:
+                loop.add_reader(fd, self._ended, fd)
+        self._watched = wanted
+
+    def _ended(self, fd: int) -> None:
+        # Readable for ever from now on: look once, the beat does the rest.
+        asyncio.get_running_loop().remove_reader(fd)
+        self._wake.set()
+
+    def _knock(self, door: wake.Socket) -> None:
+        while True:
+            try:
+                door.recv(16)
+            except BlockingIOError:
+                break
+        self._knocked = True
+        self._wake.set()
+
+    async def _rest(self) -> None:
+        try:
+            calm = all(channel.calm for channel in self.channels.values())
+            async with asyncio.timeout(CALM if calm else BUSY):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._wake.clear()
+
+    def _sweep(self) -> None:
+        """End what runs for this run directory and belongs to no channel of ours."""
+        known = {
+            role.process.pid
+            for channel in self.channels.values()
+            for role in channel.processes()
+        }
+        strays = [pid for pid in process.marked(self.tools.run_dir) if pid not in known]
+        if strays:
+            log.warning("strays.ended", count=len(strays))
+            process.end_all(strays, [], within=1)
+        for pk, folder in process.channel_folders(self.tools.run_dir).items():
+            if pk not in self.channels:
+                process.remove_folder(folder)
+
+
+def supervise(tools: Tools, policy: Policy, ledger: Ledger, sources: Sources) -> None:
+    """Run a node's supervisor until SIGTERM."""
+
+    async def main(lock: NodeLock) -> None:
+        supervisor = Supervisor(tools, policy, ledger, sources, lock)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.stop)
+        await supervisor.run()
+
+    with NodeLock(tools.run_dir) as lock:
+        asyncio.run(main(lock))

@@ -1,0 +1,1 @@
+"""The outputs of a channel: one pusher each."""

@@ -1,0 +1,273 @@
+"""The outputs of a channel: carries out what `machine.step` decides for each.
+
+A pusher lags behind the hub: it begins two segments behind the newest, and its own start takes
+time. So an item that has ended at the hub ends at a destination some seconds later, and a
+session that is rolled over with an item must wait for that. The lag is known: how far behind it
+began, and how much of the time since then it has sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, assert_never
+
+from streams.playout.contract.plan import OutputPlan, Policy, Tools
+from streams.playout.contract.states import OutputAir
+from streams.playout.ffmpeg import commands, diagnosis, hls_window, process
+from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.outputs import state_machine
+from streams.playout.outputs.state_machine import Session
+from streams.playout.player.playback import Relay
+
+#: Tells the channel of air that an output has lost, regained, or left for a new session.
+Report = Callable[[OutputPlan, state_machine.Told], None]
+#: Seconds for which the end of an item is remembered: no pusher lags behind by more than the
+#: hub's window, which is 20 s.
+REMEMBERED: Final = 30.0
+#: Seconds that a pusher of an earlier version, which did not note it, is taken to have begun
+#: behind the hub.
+USUAL: Final = 5.0
+#: Seconds that a session lasts at most which the destination ends as soon as it has begun.
+ENDS_AT_ONCE_S: Final = 10.0
+#: Seconds: rather a few pictures of the next item than the last ones of this lost.
+MARGIN: Final = 0.2
+
+
+def role_name(output: int) -> str:
+    return f"{process.PUSHER}-{output}"
+
+
+class Pushers:
+    """One pusher per output. `beat` is called several times a second."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        policy: Policy,
+        folder: Path,
+        hls: Path,
+        *,
+        report: Report,
+        relay: Relay,
+    ) -> None:
+        self.tools = tools
+        self.policy = policy
+        self.folder = folder
+        self.hls = hls
+        self.report = report
+        self.relay = relay
+        self.plans: dict[int, OutputPlan] = {}
+        self.statuses: dict[int, state_machine.Status] = {}
+        self.roles: dict[int, Role] = {}
+        #: When items ended at the hub.
+        self._ended: list[float] = []
+        #: Of each output, the last of these that its destination has.
+        self._sent: dict[int, float] = {}
+
+    def adopt(self, output: int, role: Role, plan: OutputPlan | None, now: float) -> None:
+        """Take over a running pusher; one whose output is gone is ended."""
+        self.roles[output] = role
+        self.statuses[output] = state_machine.Status()
+        if plan is None or role.process.record.notes.get("edition") != plan.edition:
+            self.statuses[output] = state_machine.Status(running=True)
+            # It was started with a key that nobody knows any more.
+            role.secrets = None
+            role.halt(now, self.policy.grace)
+            return
+        self.plans[output] = plan
+        role.secrets = plan.secrets
+        # By the machine's own clock: another deploy begins no new session, nor does a wall
+        # clock that jumps.
+        launched = now - process.age(role.process.record)
+        self._step(output, state_machine.Adopted(launched), now)
+
+    def want(self, outputs: tuple[OutputPlan, ...], now: float) -> None:
+        """Bring what runs in line with what is wanted."""
+        wanted = {output.pk: output for output in outputs}
+        for pk, status in list(self.statuses.items()):
+            if pk in self.plans:
+                plan = wanted.get(pk)
+                if plan is not None and plan.edition == self.plans[pk].edition:
+                    # Another name, perhaps: no reason to cut it.
+                    self.plans[pk] = plan
+                else:
+                    self._step(pk, state_machine.Unwanted(), now)
+                    del self.plans[pk]
+            if pk not in wanted and not status.running and pk not in self.roles:
+                del self.statuses[pk]
+        for pk, plan in wanted.items():
+            # A pusher with the old address must be gone first: one key, one publisher.
+            if pk not in self.roles:
+                self.plans[pk] = plan
+                self.statuses.setdefault(pk, state_machine.Status())
+                self._step(pk, state_machine.Wanted(), now)
+
+    def offer(self, now: float) -> None:
+        """There is a new segment in the window."""
+        for pk in list(self.plans):
+            self._step(pk, state_machine.Offered(), now)
+
+    def beat(self, now: float) -> None:
+        for pk, role in list(self.roles.items()):
+            if role.read(now):
+                self._step(pk, state_machine.Moved(), now)
+            if role.process.exited():
+                self._exited(pk, role, now)
+            elif role.halted:
+                role.halt(now, self.policy.grace)
+        self._ended = [at for at in self._ended if now - at < REMEMBERED]
+        for pk in list(self.plans):
+            if self._item_sent(pk, now) and self._free(pk, now):
+                self._step(pk, state_machine.ItemSent(), now)
+            self._step(pk, state_machine.Ticked(), now)
+
+    def item_ended(self, at: float) -> None:
+        """An item has ended at the hub, and another has begun."""
+        self._ended.append(at)
+
+    @property
+    def ending(self) -> bool:
+        """Whether an item is about to end at a destination whose session is due."""
+        return any(
+            self._sent.get(pk, 0.0) < at
+            for at in self._ended
+            for pk, plan in self.plans.items()
+            if plan.roll_after and self._due(pk, at)
+        )
+
+    def _due(self, pk: int, now: float) -> bool:
+        status, after = self.statuses[pk], self.plans[pk].roll_after
+        return status.state is OutputAir.ON_AIR and now - status.launched >= after - REMEMBERED
+
+    def _item_sent(self, pk: int, now: float) -> bool:
+        """Whether an item has ended at the destination since the last look.
+
+        Measured with nginx-rtmp and FFmpeg 5.1.9: a session ends 0 to 0.4 s behind the item's
+        last picture, the next one begins 0.3 to 0.7 s later, and with a whole segment, so up
+        to two seconds before or behind the next item's first picture.
+        """
+        lag = self._lag(pk, now)
+        if lag is None:
+            return False
+        lag += MARGIN
+        before = self._sent.get(pk, now - lag)
+        self._sent[pk] = max(before, now - lag)
+        return any(before < at <= now - lag for at in self._ended)
+
+    def _lag(self, pk: int, now: float) -> float | None:
+        role = self.roles.get(pk)
+        sent = None if role is None else role.sent(now)
+        if role is None or sent is None:
+            return None
+        began = float(role.process.record.notes.get("behind", USUAL))
+        return began + now - self.statuses[pk].launched - sent
+
+    def lag(self, now: float) -> float:
+        """Seconds that the last of the destinations is behind the hub; 0 without any."""
+        return max((lag for pk in self.plans if (lag := self._lag(pk, now))), default=0.0)
+
+    def _free(self, pk: int, now: float) -> bool:
+        """Whether the channel's other outputs carry it, or can't be waited for."""
+        return all(
+            self._carries(status, now)
+            for other, status in self.statuses.items()
+            if other != pk and other in self.plans
+        )
+
+    def _carries(self, status: state_machine.Status, now: float) -> bool:
+        match status.state:
+            case OutputAir.ON_AIR:
+                return status.on_air is not None and now - status.on_air >= self.policy.apart
+            case OutputAir.CONNECTING | OutputAir.ROLLING | OutputAir.RETRYING:
+                return False
+            case _:
+                return True
+
+    def _session(self, pk: int, now: float) -> Session:
+        """The latest end comes at another time for each output, and waits for the others.
+
+        One must be on air. But where one of them comes and goes all the time, none waits for
+        longer than its platform lets it.
+        """
+        plan = self.plans[pk]
+        if not plan.roll_by:
+            return Session(plan.roll_after)
+        place = sorted(self.plans).index(pk)
+        by = max(plan.roll_after, plan.roll_by - place * self.policy.apart)
+        return Session(plan.roll_after, by if self._free(pk, now) else by + self.policy.late)
+
+    def stop(self, now: float) -> bool:
+        """End them all. True when none is left."""
+        self.want((), now)
+        for role in self.roles.values():
+            role.halt(now, self.policy.grace)
+        return not self.roles
+
+    def kill(self, now: float) -> None:
+        """End them all at once: another node may be about to send."""
+        self.want((), now)
+        for role in self.roles.values():
+            role.kill(now)
+
+    def _exited(self, pk: int, role: Role, now: float) -> None:
+        self.relay(role)
+        cause = diagnosis.pusher(role.process.code(), list(role.lines))
+        again = self.statuses[pk].failures > 0 and now - role.since < ENDS_AT_ONCE_S
+        if again and diagnosis.hung_up(cause):
+            cause = diagnosis.ENDS_EACH_SESSION
+        if role.halted and pk in self.plans and self.statuses[pk].running:
+            cause = f"It took no data for {self.policy.stall:.0f} seconds and was started anew."
+        process.forget(self.folder, role.name)
+        role.close()
+        del self.roles[pk]
+        self._step(pk, state_machine.Exited(cause), now)
+
+    def _step(self, pk: int, event: state_machine.Event, now: float) -> None:
+        session = self._session(pk, now) if pk in self.plans else state_machine.ENDLESS
+        status, actions = state_machine.step(
+            self.statuses[pk], event, now, self.policy, session
+        )
+        self.statuses[pk] = status
+        for action in actions:
+            match action:
+                case state_machine.Launch():
+                    self._launch(pk, now)
+                case state_machine.Halt():
+                    if pk in self.roles:
+                        self.roles[pk].halt(now, self.policy.grace)
+                case (
+                    state_machine.Lost()
+                    | state_machine.Explained()
+                    | state_machine.Rolled()
+                    | state_machine.Regained()
+                ):
+                    self.report(self.plans[pk], action)
+                case _:
+                    assert_never(action)
+
+    def _launch(self, pk: int, now: float) -> None:
+        plan = self.plans[pk]
+        if plan.fault:
+            self._step(pk, state_machine.Exited(plan.fault), now)
+            return
+        behind = hls_window.behind(
+            self.hls / "live.m3u8", time.time(), hls_window.SEGMENTS_BEHIND
+        )
+        try:
+            sock = process.progress_socket()
+            port = sock.getsockname()[1]
+            started = process.spawn(
+                self.tools,
+                self.folder,
+                role_name(pk),
+                commands.pusher(self.tools.ffmpeg, port, self.hls, plan, self.policy),
+                sock=sock,
+                notes={"edition": plan.edition, "behind": round(behind, 3)},
+            )
+        except (process.SpawnError, OSError) as error:
+            self._step(pk, state_machine.Exited(str(error)), now)
+            return
+        self.roles[pk] = Role(started, now, plan.secrets)
+        self._sent.pop(pk, None)

@@ -1,0 +1,328 @@
+"""The life of a pusher, as a pure step: values in, actions out.
+
+    OFF ──Wanted──▶ CONNECTING ──Moved──▶ ON_AIR
+                        ▲  │ Exited          │ Exited
+                        │  ▼                 ▼
+                     (Launch) ◀──Ticked── RETRYING ──max_retries in a row──▶ FAILING
+                                                                   (still retried, or GIVEN_UP)
+
+    ON_AIR ──ItemSent, session.after over──▶ ROLLING ──Exited──▶ ROLLING ──Moved──▶ ON_AIR
+           ──Ticked, session.by over───────▶ (Halt)   (Launch)      │ Exited
+                                                                    ▼
+                                                                RETRYING
+
+A process that moves no data, though there was something to send, is halted after `policy.stall`
+seconds; its exit is then a failure like any other. Where the window itself got nothing new,
+another session would have as little to send.
+
+Servers refuse a second publisher of one key, so a session is rolled over by stop, then start.
+That is no failure: nothing is counted and nobody waits. A first try that fails is an ordinary
+loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, assert_never
+
+from streams.playout.contract.plan import Policy
+from streams.playout.contract.states import OutputAir
+
+#: Seconds between tries after the cap: the first design's longer waits.
+LONG_WAITS = (60.0, 120.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Times are seconds of the monotonic clock."""
+
+    state: OutputAir = OutputAir.OFF
+    since: float = 0.0
+    #: Whether a process exists.
+    running: bool = False
+    #: When its process was started, which is when its session began: a second too early, and
+    #: known of an adopted one too.
+    launched: float = 0.0
+    #: When data last moved.
+    moved: float = 0.0
+    #: Since when there is something that it has not sent; None: it has sent all there is.
+    offered: float | None = None
+    #: When it came on air last; None: this process has not.
+    on_air: float | None = None
+    #: In a row.
+    failures: int = 0
+    retry_at: float | None = None
+    #: When air was lost; None: it is not.
+    lost: float | None = None
+    #: When the old session ended, while the new one connects.
+    rolled: float | None = None
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """How long one may last, in seconds; 0: as long as it likes."""
+
+    #: It ends with the item that is on air then.
+    after: float = 0.0
+    #: At the latest, wherever the item is.
+    by: float = 0.0
+
+
+ENDLESS: Final = Session()
+
+
+# ---- events
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The output shall be on air, and there is something to send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """The output was disabled or removed, its address changed, or the channel stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The destination has taken data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """There is something new to send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A pusher of an earlier supervisor runs."""
+
+    launched: float
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSent:
+    """The destination has all of an item, and no other output is being rolled over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    pass
+
+
+Event = Wanted | Unwanted | Moved | Offered | Exited | Adopted | ItemSent | Ticked
+
+
+# ---- actions
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """End the process; its exit comes back as an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Air is lost since `at`: open an incident."""
+
+    at: float
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """The session that began at `began` has ended at `at`, as planned; another follows."""
+
+    at: float
+    began: float
+
+
+@dataclass(frozen=True, slots=True)
+class Regained:
+    """Air is back since `at`, or no longer wanted: close the incident."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Air is still lost, and by now for another cause."""
+
+    at: float
+    cause: str
+
+
+#: What the channel must hear of.
+Told = Lost | Explained | Rolled | Regained
+Action = Launch | Halt | Told
+
+
+def delay(failures: int, policy: Policy) -> float | None:
+    """Seconds to wait after so many failures in a row; None: give up.
+
+    0, 1, 2, 4, ... up to the cap, then 60 and 120 for ever: a channel that runs day and night
+    is not given up, and a destination that is down is not hammered.
+    """
+    if policy.give_up:
+        # The first design: 30, 60, 120 s, and no more after three.
+        if failures > policy.max_retries:
+            return None
+        return policy.retry_cap * float(1 << min(failures - 1, 20))
+    if failures <= 1:
+        return 0.0
+    step = failures - 2
+    # Bounded before the power is taken: failures can count for months.
+    doubled = policy.retry_first * float(1 << min(step, 20))
+    if doubled < policy.retry_cap:
+        return doubled
+    steps_to_cap = 0
+    while policy.retry_first * (1 << steps_to_cap) < policy.retry_cap:
+        steps_to_cap += 1
+    past = step - steps_to_cap
+    if past <= 0:
+        return policy.retry_cap
+    return max(policy.retry_cap, LONG_WAITS[min(past, len(LONG_WAITS)) - 1])
+
+
+def step(
+    status: Status, event: Event, now: float, policy: Policy, session: Session = ENDLESS
+) -> tuple[Status, tuple[Action, ...]]:
+    match event:
+        case Wanted():
+            return _wanted(status, now)
+        case Unwanted():
+            return _unwanted(status, now)
+        case Moved():
+            return _moved(status, now)
+        case Offered():
+            first = now if status.offered is None else status.offered
+            return replace(status, offered=first), ()
+        case Adopted(launched):
+            # It may be on air or hang: its next report, or the stall bound, tells.
+            adopted = replace(status, running=True, launched=launched, moved=now, offered=now)
+            return _enter(adopted, OutputAir.CONNECTING, now), ()
+        case ItemSent():
+            return _roll_over(status, now, session.after)
+        case Exited(cause):
+            return _exited(status, cause, now, policy)
+        case Ticked():
+            return _ticked(status, now, policy, session)
+        case _:
+            assert_never(event)
+
+
+def _enter(status: Status, state: OutputAir, now: float) -> Status:
+    return status if status.state is state else replace(status, state=state, since=now)
+
+
+def _wanted(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
+    if status.state is not OutputAir.OFF or status.running:
+        return status, ()
+    return _launched(_enter(status, OutputAir.CONNECTING, now), now), (Launch(),)
+
+
+def _launched(status: Status, now: float) -> Status:
+    # A new session has a part of the window to send.
+    return replace(
+        status,
+        running=True,
+        launched=now,
+        moved=now,
+        offered=now,
+        on_air=None,
+        retry_at=None,
+    )
+
+
+def _unwanted(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
+    actions: tuple[Action, ...] = (Halt(),) if status.running else ()
+    if status.lost is not None or status.rolled is not None:
+        actions += (Regained(now),)
+    off = replace(status, failures=0, retry_at=None, lost=None, rolled=None, cause="")
+    return _enter(off, OutputAir.OFF, now), actions
+
+
+def _moved(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
+    if not status.running or status.state is OutputAir.OFF:
+        return status, ()
+    if status.state is OutputAir.ROLLING and status.rolled is None:
+        # The old session, on its way out.
+        return replace(status, moved=now, offered=None), ()
+    gap = status.lost is not None or status.rolled is not None
+    actions: tuple[Action, ...] = (Regained(now),) if gap else ()
+    on_air = now if status.on_air is None else status.on_air
+    moved = replace(
+        status, moved=now, offered=None, on_air=on_air, lost=None, rolled=None, cause=""
+    )
+    return _enter(moved, OutputAir.ON_AIR, now), actions
+
+
+def _exited(
+    status: Status, cause: str, now: float, policy: Policy
+) -> tuple[Status, tuple[Action, ...]]:
+    gone = replace(status, running=False, on_air=None)
+    if status.state is OutputAir.OFF:
+        return gone, ()
+    if status.state is OutputAir.ROLLING and status.rolled is None:
+        begun = _launched(replace(gone, rolled=now, failures=0), now)
+        return begun, (Rolled(now, status.launched), Launch())
+    settled = status.on_air is not None and now - status.on_air >= policy.settled
+    failures = 1 if settled else status.failures + 1
+    actions: tuple[Action, ...] = ()
+    lost = status.lost
+    if lost is None:
+        # A stalled pusher lost its air when data stopped, not when we noticed.
+        lost = now if status.on_air is None else min(now, status.moved)
+        actions = (Lost(lost, cause),)
+    elif cause != status.cause:
+        actions = (Explained(now, cause),)
+    wait = delay(failures, policy)
+    failed = replace(
+        gone,
+        failures=failures,
+        lost=lost,
+        rolled=None,
+        cause=cause,
+        retry_at=None if wait is None else now + wait,
+    )
+    if wait is None:
+        return _enter(failed, OutputAir.GIVEN_UP, now), actions
+    failing = failures >= policy.max_retries
+    state = OutputAir.FAILING if failing else OutputAir.RETRYING
+    failed = _enter(failed, state, now)
+    if wait == 0:
+        return _launched(failed, now), (*actions, Launch())
+    return failed, actions
+
+
+def _ticked(
+    status: Status, now: float, policy: Policy, session: Session
+) -> tuple[Status, tuple[Action, ...]]:
+    if status.running:
+        if status.offered is not None and now - status.offered > policy.stall:
+            # Asked again at each tick until it is gone: `moved` stays where it is, so that the
+            # incident begins where the data stopped.
+            return status, (Halt(),)
+        return _roll_over(status, now, session.by)
+    if status.retry_at is not None and now >= status.retry_at:
+        return _launched(status, now), (Launch(),)
+    return status, ()
+
+
+def _roll_over(status: Status, now: float, after: float) -> tuple[Status, tuple[Action, ...]]:
+    """End the session if it has lasted for so many seconds; 0: never."""
+    if status.state is not OutputAir.ON_AIR or not after or now - status.launched < after:
+        return status, ()
+    return _enter(status, OutputAir.ROLLING, now), (Halt(),)

@@ -1,0 +1,41 @@
+"""What an earlier supervisor's players played that ended while nobody was there."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from streams.playout.player.ending import WHOLE
+from streams.playout.player.player_record import turn_of
+from streams.playout.player.timeline import Slot
+
+
+class Missed:
+    """Their slots, in their order. Each can be taken once."""
+
+    def __init__(self) -> None:
+        self._slots: list[Slot] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._slots)
+
+    def add(self, notes: dict[str, Any]) -> Slot | None:
+        """One more, by its record's notes; None: they are another version's."""
+        with suppress(KeyError, TypeError, ValueError):
+            slot = Slot(turn_of(notes), Fraction(notes["offset"]))
+            self._slots.append(slot)
+            return slot
+        return None
+
+    def whole(self) -> tuple[Slot, ...]:
+        """All of them: what waited behind the last one has begun, so each has ended whole."""
+        slots, self._slots = self._slots, []
+        return tuple(replace(slot, ending=WHOLE.ending) for slot in slots)
+
+    def played(self, head: Fraction) -> tuple[Slot, ...]:
+        """Those that have played, by where the feed ends. All but the last one are whole."""
+        slots, self._slots = self._slots, []
+        found = [slot for slot in slots if slot.start < head] or slots[:1]
+        return (*(replace(slot, ending=WHOLE.ending) for slot in found[:-1]), *found[-1:])

@@ -1,0 +1,505 @@
+"""The playing side of a channel: one player after the other into the feed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from streams.playout.contract.plan import ChannelPlan, Policy, SourceError, Sources, Tools
+from streams.playout.ffmpeg import diagnosis, process
+from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.ffmpeg.pipe import Feed
+from streams.playout.journal.journal import Now
+from streams.playout.player import ending, splice
+from streams.playout.player.ending import WHOLE, Cut
+from streams.playout.player.launcher import Launcher
+from streams.playout.player.missed import Missed
+from streams.playout.player.player_record import turn_of
+from streams.playout.player.queued import Moment, Queue, State
+from streams.playout.player.selection import Choice, Trouble
+from streams.playout.player.supply import Supply
+from streams.playout.player.timeline import START, HubClock, Timeline, on_frame
+from streams.playout.takeover.controller import Instead, fits
+from streams.programme import schedule
+from streams.programme.item import TAKEOVER, Item, Kind, Turn
+from streams.programme.model import Cursors, Programme
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Seconds a player has to end when the channel stops: it has nothing to finish.
+STOP_GRACE: Final = 1.0
+#: Seconds to wait where not even the slate plays: else FFmpeg were started without a pause.
+PAUSE: Final = 1.0
+#: Seconds in the pipe below which there is no time to try another item.
+NO_TIME: Final = 1.5
+
+#: Seconds for which the feed may have been dry while what follows still joins on to it: the hub
+#: sends it at once until it has caught up, well within its window. After more it begins where
+#: the hub's clock is.
+DRY: Final = 7.0
+
+#: Seconds between two looks whether the programme has other plans by now.
+LOOK: Final = 1.0
+#: Seconds for which a stand-in plays at least: no flapping.
+HOLD: Final = 10
+#: Seconds by which a turn may end behind its time: clocks, and the grid.
+TOLERANCE: Final = 2
+
+#: Hands a process's last words to the log.
+Relay = Callable[[Role], None]
+
+
+class Playback:
+    """Keeps the feed filled. `beat` is called several times a second."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        policy: Policy,
+        folder: Path,
+        feed: Feed,
+        *,
+        sources: Sources,
+        trouble: Trouble,
+        relay: Relay,
+    ) -> None:
+        self.policy = policy
+        self.feed = feed
+        self.sources = sources
+        self.choice = Choice(sources, trouble)
+        self.launcher = Launcher(tools, folder, feed, sources)
+        self.queue = Queue(self.launcher, self.choice)
+        self.supply = Supply(feed, policy)
+        self.relay = relay
+        self.timeline = Timeline()
+        self.player: Role | None = None
+        self._cut: Cut | None = None
+        #: Nothing is begun before: not even the slate could be played.
+        self._not_before = 0.0
+        #: The programme as it was when the present turn was last held against it.
+        self._programme: Programme | None = None
+        #: Where the lists stood before the present turn was chosen.
+        self._before: Cursors = {}
+        #: Where on the feed the present turn has to end, should the programme have changed.
+        self._must_end: Fraction | None = None
+        self._looked = 0.0
+        #: What plays in place of the programme; None: nothing does.
+        self._instead: Instead | None = None
+        #: What the present player reads, if that is a pipe.
+        self.source: Feed | None = None
+        #: Where the live feed that plays ended when that was seen last.
+        self._seen: splice.Seen | None = None
+        #: What an earlier supervisor's players played, and from where, that ended unseen.
+        self._missed = Missed()
+
+    # ---- what the page asks
+
+    def coming(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> Item | None:
+        """What will be on air after the item that is on air now."""
+        on_air = self.timeline.on_air
+        for slot in self.timeline.slots:
+            if on_air is not None and slot.start > on_air.start:
+                return slot.item
+        until = None if on_air is None else self.timeline.until(on_air)
+        return self.choice.coming(plan, when(self.wall(until, clock, now)))
+
+    def wall(self, at: Fraction | None, clock: HubClock | None, now: Now) -> float:
+        """When that point of the feed is on air; now, where nobody knows. Since the epoch."""
+        if at is not None and self.policy.began is not None:
+            return self.policy.began + float(at - START)
+        return now.wall if at is None or clock is None else now.at(clock.moment(at))
+
+    def buffered(self, clock: HubClock | None, now: float) -> float | None:
+        """Seconds between what is sent and what was fed; None while the hub has no clock."""
+        return None if clock is None else float(self.timeline.head - clock.position(now))
+
+    @property
+    def turn(self) -> Turn | None:
+        """What the present player plays; None: there is none."""
+        return None if self.player is None else self.timeline.slots[-1].turn
+
+    @property
+    def busy(self) -> bool:
+        """Whether a quick look is wanted: a player ends, or leaves room in the pipe."""
+        ended = self.player is not None and self.player.process.exited()
+        return ended or self._cut is not None or self.supply.in_doubt
+
+    # ---- adoption
+
+    def adopt(self, role: Role) -> None:
+        """Take over a player that an earlier supervisor started.
+
+        Raises `KeyError`, `TypeError` or `ValueError` where the record is another's.
+        """
+        notes = role.process.record.notes
+        turn, head = turn_of(notes), Fraction(notes["offset"])
+        self.timeline = Timeline(head=head).begin(turn)
+        self.player = role
+        self.choice.cursors = turn.cursors
+        # Its start-up is long over: low water counts at once.
+        self.supply.filled = True
+
+    def missed(self, notes: dict[str, Any]) -> None:
+        """An earlier supervisor's player has ended unseen: what follows it is next."""
+        if (slot := self._missed.add(notes)) is not None:
+            self.choice.cursors = slot.turn.cursors
+
+    @property
+    def has_missed(self) -> bool:
+        """Whether a player of an earlier supervisor's ended unseen."""
+        return bool(self._missed)
+
+    def adopt_next(self, role: Role, now: float) -> None:
+        """Take over the player that waited behind those that were missed: these are whole.
+
+        Raises `KeyError`, `TypeError` or `ValueError` where the record is another's.
+        """
+        self.launcher.promote(role.process)
+        self.adopt(role)
+        slots = (*self._missed.whole(), *self.timeline.slots)
+        self.timeline = replace(self.timeline, slots=slots)
+        role.since = now
+
+    def resume(self, head: Fraction) -> None:
+        """Go on where the feed ends: an earlier supervisor's player is gone."""
+        self.timeline = Timeline(head=head)
+
+    def fate(self, plan: ChannelPlan, at: float) -> Cut:
+        """How it ended that was missed; where it had more to give, its list goes on with it.
+
+        `at`: when the feed ends.
+        """
+        head = self.timeline.head
+        *whole, last = self._missed.played(head) or (None,)
+        if last is None:
+            return WHOLE
+        self.choice.cursors = last.turn.cursors
+        cut = ending.unseen(last.turn, head - last.start, plan.house)
+        if cut.resumes:
+            self.choice.cut_off(last.turn, head - last.start, when(at))
+        if not whole:
+            return cut
+        last = replace(last, ending=cut.ending, cause=cut.cause, end=head)
+        self.timeline = replace(self.timeline, slots=(*filter(None, whole), last))
+        return WHOLE
+
+    # ---- the loop
+
+    def beat(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
+        if self.player is not None:
+            self.player.read(now.mono)
+            if self.player.process.exited():
+                self._follow(plan, self.player, clock, now)
+                if self.player is not None:
+                    self._queue(plan, self.player, clock, now)
+            else:
+                slot = self.timeline.slots[-1]
+                if slot.item.kind is Kind.LIVE:
+                    found = splice.look(self.feed, slot, self.player, plan.house)
+                    self._seen = found or self._seen
+                self._hold_to(plan, clock, now)
+                self._watch(plan, self.player, clock, now.mono)
+                self._queue(plan, self.player, clock, now)
+        if self.player is None and self.queue.waiting:
+            self._between(plan, clock, now)
+        if self.player is None and self._may_begin(clock, now.mono):
+            self._begin(plan, clock, now)
+            # In this beat, for a quiet item is fed whole before the next one.
+            self._queue(plan, self.player, clock, now)
+
+    def _between(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
+        """The player was gone when it was taken over, and the next one waits for its time."""
+        match self.queue.waiting[0].state(now.mono):
+            case State.BEGUN:
+                self._taken(plan, now.mono)
+            case State.WAITING if self._may_wait(clock, now.mono):
+                self._queue(plan, None, clock, now)
+            case _:
+                self.queue.revoke()
+
+    def _follow(
+        self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: Now
+    ) -> None:
+        """The player has ended: what waits behind it is on, or it is judged."""
+        if self.queue.waiting:
+            match self.queue.waiting[0].state(now.mono):
+                case State.BEGUN:
+                    self._handed_over(plan, player, now.mono)
+                    return
+                case State.WAITING if self._may_wait(clock, now.mono):
+                    return
+                case _:
+                    self.queue.revoke()
+        self._ended(plan, player, clock, now)
+
+    def _may_wait(self, clock: HubClock | None, now: float) -> bool:
+        """Whether there is air enough to wait for a player that is about to begin."""
+        if clock is None:
+            return False
+        return self.queue.waiting[0].start - clock.position(now) > NO_TIME / 2
+
+    def _handed_over(self, plan: ChannelPlan, player: Role, now: float) -> None:
+        """It has ended whole, for what waited behind it has begun."""
+        self.relay(player)
+        # Before the other one takes its name.
+        self._gone(player)
+        slot = self.timeline.slots[-1]
+        head = slot.start + (slot.turn.length(plan.house) or Fraction(0))
+        cut = ending.as_planned(slot.turn, head - slot.start, plan.house)
+        self.choice.played(slot.turn)
+        self._before = self.choice.cursors
+        self.timeline = self.timeline.end(head, cut.ending, cut.cause)
+        self._taken(plan, now)
+
+    def _taken(self, plan: ChannelPlan, now: float) -> None:
+        """The first that waited is the player."""
+        queued = self.queue.take(now)
+        head = self.timeline.head
+        self._cut = None
+        self.player = queued.role
+        self.choice.took(plan, queued.turn)
+        # Held against the programme as it was when it was checked last.
+        self._programme, self._must_end = self.queue.programme, None
+        self.timeline = self.timeline.begin(queued.turn, queued.start - head)
+        self.supply.begin()
+
+    def _queue(
+        self, plan: ChannelPlan, player: Role | None, clock: HubClock | None, now: Now
+    ) -> None:
+        """Have the next items wait behind the present one, while that may play to its end."""
+        slot = None if player is None else self.timeline.slots[-1]
+        if self._cut is not None or self._must_end is not None or self._instead is not None:
+            self.queue.revoke()
+        elif self.policy.paced and clock is not None and not (slot and slot.turn.stands_in):
+
+            def at(head: Fraction) -> datetime:
+                return when(self.wall(head, clock, now))
+
+            moment = Moment(now.mono, clock, at, self.policy.lead)
+            cursors = self.choice.cursors if slot is None else slot.turn.cursors
+            self.queue.keep(plan, player, slot, cursors, moment)
+
+    def _gone(self, player: Role) -> None:
+        """Forget a player that has ended."""
+        self.launcher.forget(player.process.record)
+        player.close()
+
+    def show(self, instead: Instead | None, why: str, now: float) -> None:
+        """Play that in place of the programme; None: play the programme."""
+        self._instead = instead
+        if self.player is None and instead is not None:
+            self.queue.revoke()
+        if self.player is None or self._cut is not None:
+            return
+        if fits(self.timeline.slots[-1].turn, instead):
+            if instead is not None:
+                # An earlier supervisor may have started it.
+                self.source = instead.pipe
+        else:
+            live = instead is not None and instead.pipe is not None
+            self._end_turn(self.player, Cut("cut", why, resumes=True, sharp=live), now)
+
+    def cut(self, now: float, ending: str, cause: str, *, resumes: bool = False) -> None:
+        """End the present item early; the next beat begins another.
+
+        `resumes`: by the rule of return its list may go on with it.
+        """
+        if self.player is not None:
+            self._end_turn(self.player, self._cut or Cut(ending, cause, resumes), now)
+
+    def _end_turn(self, player: Role, cut: Cut, now: float) -> None:
+        # First of all: what waits must not take its end for a whole one.
+        self.queue.revoke()
+        self._cut = cut
+        if cut.sharp or self.timeline.slots[-1].item.kind is Kind.LIVE:
+            # Asked to end, a relay waits for what it reads and throws away what it was about to
+            # write, so that a piece is missing in the middle; killed, it ends where it is.
+            player.kill(now)
+            self.supply.drained()
+        else:
+            player.halt(now, self.policy.grace)
+
+    def stop(self, now: float) -> bool:
+        """End the player. True when there is none."""
+        self.queue.revoke()
+        if self.player is not None:
+            self.player.halt(now, STOP_GRACE)
+            if self.player.process.exited():
+                self._gone(self.player)
+                self.player = self.source = None
+        return self.queue.cleared() and self.player is None
+
+    def _may_begin(self, clock: HubClock | None, now: float) -> bool:
+        return not self.queue.waiting and self.queue.cleared() and self._due(clock, now)
+
+    def _due(self, clock: HubClock | None, now: float) -> bool:
+        if now < self._not_before:
+            return False
+        if not self.policy.paced:
+            return True
+        buffered = self.buffered(clock, now)
+        # A short or quiet item would otherwise let minutes pile up in the pipe.
+        return buffered is None or buffered <= self.policy.lead
+
+    def _hold_to(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
+        """End a turn that the programme, as it is by now, would not let go on for so long."""
+        if clock is None or not self.policy.paced or now.mono - self._looked < LOOK:
+            return
+        self._looked = now.mono
+        slot, position = self.timeline.slots[-1], clock.position(now.mono)
+        if slot.turn.rule == TAKEOVER:
+            return
+        if slot.turn.stands_in and position - slot.start > HOLD:
+            if slot.item.kind is Kind.FILLER and self.choice.well_again(plan, when(now.wall)):
+                self.cut(now.mono, "cut", "Back to the programme.")
+            return
+        if plan.programme is not self._programme:
+            self._programme, self._must_end = plan.programme, None
+            begins = max(position, slot.start)
+            room = schedule.room(plan.programme, when(self.wall(begins, clock, now)))
+            until = self.timeline.until(slot)
+            if room is not None and (until is None or begins + room < until - TOLERANCE):
+                self._must_end = begins + room
+        # What is in the pipe is on its way already.
+        if self._must_end is not None and position + round(self.policy.lead) >= self._must_end:
+            self._must_end = None
+            self.cut(now.mono, "cut", "The programme was changed.", resumes=True)
+
+    def _watch(
+        self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: float
+    ) -> None:
+        """A player that gives too little is replaced before the pipe is empty."""
+        if self._cut is not None:
+            player.halt(now, self.policy.grace)
+            return
+        slot = self.timeline.slots[-1]
+        stalled = self.supply.stalled(slot, player, clock, plan.house, now)
+        if stalled is None and player.has_moved:
+            self.choice.played(slot.turn)
+        item = slot.item
+        # What comes of a live feed is measured at its conformer.
+        if not stalled or not self.policy.paced or item.kind is Kind.LIVE:
+            return
+        self.queue.revoke()
+        self.supply.drained()
+        # That says nothing of a file on this machine's disk.
+        self.sources.distrust(item, local=False)
+        # Another stalled source would be one too many: what is next must be at hand.
+        fault = f"{item.title} was cut: its source gives nothing."
+        self.choice.failed(fault, slot.turn, stalled=True)
+        self._cut = Cut("failed", "The source stalled.")
+        # It may wait for the network without looking at signals: there is no time for grace.
+        player.kill(now)
+
+    def _ended(self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: Now) -> None:
+        cut, self.player, self._cut, self.source = self._cut, None, None, None
+        self.relay(player)
+        slot = self.timeline.slots[-1]
+        sharp = cut is not None and cut.sharp
+        sent = None if clock is None else clock.position(now.mono)
+        head = splice.end_of(
+            *(self.feed, slot, player, plan.house),
+            sharp=sharp,
+            sent=sent,
+            tail=self.supply.tail,
+            seen=self._seen,
+        )
+        self._seen = None
+        if sharp:
+            # The next item may have been begun already.
+            self.timeline = self.timeline.back_to(head)
+            slot = self.timeline.slots[-1]
+        turn, code = slot.turn, player.process.code()
+        played, at = head - slot.start, when(self.wall(head, clock, now))
+        if cut is None and turn.item.kind is Kind.LIVE:
+            cut = Cut("failed", "Its relay ended, and is started again.")
+        elif cut is None and (fault := ending.fault(player, turn, played, plan.house)):
+            cut = Cut("failed", fault)
+            if code in diagnosis.NOT_RUN:
+                self.choice.not_begun(fault, self._before)
+            else:
+                self.choice.failed(fault, turn)
+                self._distrust(player, turn.item)
+            if code in diagnosis.NOT_RUN or (played <= 0 and turn.item.kind is Kind.SLATE):
+                self._not_before = now.mono + PAUSE
+        if cut is None:
+            self.choice.played(turn)
+            cut = ending.as_planned(turn, played, plan.house)
+        elif turn.rule == TAKEOVER:
+            # No list has to go on with it: they stand where they stood.
+            self.choice.cursors = turn.cursors
+        elif cut.ending == "failed":
+            self.choice.broken_off(turn, played, at)
+        elif cut.resumes:
+            self.choice.cut_off(turn, played, at)
+        else:
+            self.choice.passed_over(turn)
+        self.timeline = self.timeline.end(head, cut.ending, cut.cause)
+        self._gone(player)
+        splice.align(self.feed)
+
+    def _distrust(self, player: Role, item: Item) -> None:
+        """By FFmpeg's own verdict. Somebody's signal says nothing of the item."""
+        code = player.process.code()
+        if code is not None and code >= 0:
+            # Where it is read from now says nothing: it may have been fetched while it played.
+            local = bool(player.process.record.notes.get("local"))
+            self.sources.distrust(item, local=local and diagnosis.damaged(player.lines))
+
+    def _begin(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
+        buffered = self.buffered(clock, now.mono)
+        if clock is not None and self.policy.paced:
+            starved = float(clock.position(now.mono) - self.timeline.head)
+            if starved > DRY:
+                # The hub keeps wall-clock time: it would rush through the backlog.
+                self.timeline = self.timeline.jump(
+                    on_frame(clock.position(now.mono), plan.house.frame)
+                )
+        at = when(self.wall(self.timeline.head, clock, now))
+        hurried = buffered is not None and buffered < NO_TIME
+        self._before = self.choice.cursors
+        turn = self._next(plan, at, hurried=hurried)
+        item, self._programme, self._must_end = turn.item, plan.programme, None
+        room = self.timeline.room_for(item)
+        start = self.timeline.head + room
+        try:
+            started = self._started(plan, turn, start)
+        except SourceError as error:
+            self.choice.failed(f"{item.title} was skipped: {error}", turn)
+            return
+        except (process.SpawnError, OSError) as error:
+            # No fault of the item: a night of these would run through the whole programme.
+            self.choice.not_begun(f"Nothing can be played: {error}", self._before)
+            self._not_before = now.mono + PAUSE
+            return
+        self.player = Role(started, now.mono)
+        self.supply.begin()
+        self.timeline = self.timeline.begin(turn, room)
+        log.log(logging.DEBUG, "player.started", item=item.title, at=float(start))
+
+    def _next(self, plan: ChannelPlan, at: datetime, *, hurried: bool) -> Turn:
+        slots = self.timeline.slots
+        if self._instead is not None:
+            # The lists stay where they are.
+            return replace(self._instead.turn, cursors=self.choice.cursors)
+        turn = self.choice.next(plan, at, hurried=hurried)
+        back = bool(slots) and slots[-1].turn.rule == TAKEOVER
+        return replace(turn, fade=True) if back and turn.item.kind is Kind.ITEM else turn
+
+    def _started(self, plan: ChannelPlan, turn: Turn, start: Fraction) -> process.Process:
+        """A player of that turn, or a relay. Raises `SourceError`, `SpawnError`, `OSError`."""
+        self.source = None if self._instead is None else self._instead.pipe
+        if self.source is not None:
+            return self.launcher.relay(turn, start, plan.house, self.source)
+        return self.launcher.player(turn, start, plan.house)
+
+
+def when(wall: float) -> datetime:
+    return datetime.fromtimestamp(wall, tz=UTC)

@@ -1,0 +1,69 @@
+"""What a player's record tells the next supervisor of its turn."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from streams.programme import cursor_codec
+from streams.programme.item import Item, Kind, Mode, Turn
+
+
+def notes_of(turn: Turn, offset: Fraction) -> dict[str, Any]:
+    """What the next supervisor must know of a player."""
+    item = turn.item
+    return {
+        "offset": str(offset),
+        "turn": {
+            "rule": turn.rule,
+            "why": turn.why,
+            "into": str(turn.into),
+            "limit": None if turn.limit is None else str(turn.limit),
+            "seconds": None if turn.seconds is None else str(turn.seconds),
+            "stands_in": turn.stands_in,
+            "fade": turn.fade,
+        },
+        "cursors": cursor_codec.written(turn.cursors),
+        "item": {
+            "title": item.title,
+            "key": item.key,
+            "mode": item.mode.value,
+            "kind": item.kind.value,
+            "entry": item.entry,
+            "media": item.media,
+            "frames": item.frames,
+            "has_audio": item.has_audio,
+            "reorder": str(item.reorder),
+            "edition": item.edition,
+        },
+    }
+
+
+def turn_of(notes: dict[str, Any]) -> Turn:
+    """The turn of a record. Raises `KeyError`, `TypeError` or `ValueError` for another's."""
+    told = notes["turn"]
+    into, limit, seconds = (
+        None if told[name] is None else Fraction(told[name])
+        for name in ("into", "limit", "seconds")
+    )
+    return Turn(
+        _item_of(notes["item"]),
+        told["rule"],
+        told["why"],
+        into or Fraction(0),
+        limit,
+        seconds,
+        cursor_codec.read(notes["cursors"]),
+        told["stands_in"],
+        told.get("fade", False),
+    )
+
+
+def _item_of(told: dict[str, Any]) -> Item:
+    fields = dict(told)
+    typed = {
+        "mode": Mode(fields["mode"]),
+        "kind": Kind(fields["kind"]),
+        "reorder": Fraction(fields["reorder"]),
+    }
+    return Item(**fields | typed)

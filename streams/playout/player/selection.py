@@ -1,0 +1,266 @@
+"""What to play next: the programme, and what stands in where it can't be played.
+
+The chain is item, filler, slate. While the storage is out of reach, what lies on this machine's
+disk is played on, and the programme waits where it was for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from fractions import Fraction
+from typing import Final
+
+from streams.playout.contract.plan import ChannelPlan, Sources
+from streams.programme import schedule
+from streams.programme.item import FAILOVER, Item, Kind, Turn
+from streams.programme.model import BASE, FILLER, Cursor, Cursors, Entry, Pick
+
+#: Items tried in a row before something stands in. Each costs a process's start.
+TRIES: Final = 4
+#: Seconds that an item has to give before it is gone on with where it broke off. One that gives
+#: less may be broken just there, and would be tried for ever.
+WORTH_IT: Final = 10
+
+#: Lists whose place is remembered, those of blocks that are gone among them.
+PLACES: Final = 100
+
+#: Tells the channel that the programme is in trouble (a sentence) or well again ("").
+Trouble = Callable[[str], None]
+
+
+class Choice:
+    """Chooses items one after the other, and remembers how the last ones fared."""
+
+    def __init__(self, sources: Sources, trouble: Trouble) -> None:
+        self.sources = sources
+        self.trouble = trouble
+        #: Where the lists stand when what was chosen last has played.
+        self.cursors: Cursors = {}
+        self.troubled = False
+        #: Items that failed in a row since one played, or since something stood in.
+        self.failures = 0
+        #: The last failure took time: its source gave nothing.
+        self._stalled = False
+        #: The last choice was not what the programme wanted.
+        self._stood_in = False
+        self._chosen = Kind.ITEM
+        self._filler_failed = False
+        #: What was chosen last stands in for the programme.
+        self._standing = False
+        self._cause = ""
+        #: What broke off last: the rule, the entry, the second.
+        self._broken: tuple[str, int | None, Fraction] = ("", None, Fraction(0))
+
+    # ---- how it went
+
+    def failed(self, cause: str, turn: Turn, *, stalled: bool = False) -> None:
+        """What was chosen did not play, or not to its end: its list goes on with the next."""
+        self.passed_over(turn)
+        self.failures += 1
+        self._stalled = stalled
+        self._filler_failed = self._chosen is Kind.FILLER
+        self._tell(cause)
+
+    def not_begun(self, cause: str, cursors: Cursors) -> None:
+        """It could not be started, and nothing else could: the lists stay where they were."""
+        self.cursors = cursors
+        self._tell(cause)
+
+    def _tell(self, cause: str) -> None:
+        self.troubled, self._cause = True, cause
+        self.trouble(cause)
+
+    def cut_off(self, turn: Turn, fed: Fraction, at: datetime) -> None:
+        """It was cut after so many seconds: by the rule of return its list goes on with it."""
+        self.cursors = cut_at(turn, fed, at)
+
+    def broken_off(self, turn: Turn, fed: Fraction, at: datetime) -> None:
+        """It failed after so many seconds: its list goes on with it, unless it is at fault."""
+        place = turn.cursors.get(turn.rule, Cursor())
+        before, self._broken = self._broken, (turn.rule, place.last, turn.into + fed)
+        again = before[:2] == self._broken[:2] and abs(before[2] - turn.into - fed) < WORTH_IT
+        if fed >= WORTH_IT and not again:
+            self.cut_off(turn, fed, at)
+
+    def passed_over(self, turn: Turn) -> None:
+        """It was skipped, or not to be had: its list goes on with the next."""
+        if (place := self.cursors.get(turn.rule)) is not None:
+            place = replace(place, into=None, left=None)
+            self.cursors = {**self.cursors, turn.rule: place}
+
+    def played(self, turn: Turn) -> None:
+        """It gives data, or has played to its end."""
+        if not turn.stands_in:
+            self.failures, self._stalled = 0, False
+        elif turn.item.kind is Kind.FILLER:
+            self._filler_failed = False
+
+    def aired(self, turn: Turn) -> None:
+        """An item came on air: with that, the programme's trouble is over for the viewer."""
+        # What is on air was fed seconds ago: by now something else may stand in.
+        well = not self.failures and not self._standing
+        if self.troubled and well and not turn.stands_in:
+            self.troubled = False
+            self.trouble("")
+
+    # ---- what next
+
+    def next(self, plan: ChannelPlan, at: datetime, *, hurried: bool) -> Turn:
+        """`hurried`: there is no time to find out that another item does not play."""
+        pick = schedule.pick(plan.programme, at, self.cursors)
+        if pick.wanting and not self.troubled:
+            self._tell(pick.why)
+        away = "" if pick.entry is None else self._away(pick.entry.item)
+        if (
+            pick.entry is not None
+            and not away
+            and not self._stand_in_due(plan, pick.entry.item, hurried)
+        ):
+            turn, self._stood_in = self._wanted(plan, pick, pick.entry), False
+        else:
+            turn = self._stand_in(plan, pick, away)
+            self._stood_in = True
+            self.failures, self._stalled = 0, False
+        self._chose(plan, turn)
+        return turn
+
+    def ahead(self, plan: ChannelPlan, at: datetime, cursors: Cursors) -> Turn | None:
+        """What `next` would choose at that moment, with the lists at `cursors`.
+
+        None: it can't be said, for something fails now or would have to stand in. Nothing is
+        changed: `took` follows when it has begun.
+        """
+        if self.failures or self._stood_in:
+            return None
+        pick = schedule.pick(plan.programme, at, cursors)
+        if pick.entry is None or pick.wanting or self._away(pick.entry.item):
+            return None
+        return self._wanted(plan, pick, pick.entry)
+
+    def took(self, plan: ChannelPlan, turn: Turn) -> None:
+        """What was chosen ahead has begun."""
+        self._stood_in = False
+        self._chose(plan, turn)
+
+    def _chose(self, plan: ChannelPlan, turn: Turn) -> None:
+        self._chosen, self._standing = turn.item.kind, turn.stands_in
+        self.cursors = turn.cursors
+        if len(self.cursors) > PLACES:
+            rules = {BASE, FILLER, *(block.rule for block in plan.programme.blocks)}
+            self.cursors = {r: at for r, at in self.cursors.items() if r in rules}
+
+    def well_again(self, plan: ChannelPlan, at: datetime) -> bool:
+        """Whether what the programme wants can be had, for which something stands in."""
+        pick = schedule.pick(plan.programme, at, self.cursors)
+        if pick.entry is None or pick.wanting or self.failures:
+            return False
+        return not self._away(pick.entry.item)
+
+    def coming(self, plan: ChannelPlan, at: datetime) -> Item | None:
+        """What the programme wants next."""
+        entry = schedule.pick(plan.programme, at, self.cursors).entry
+        return None if entry is None else entry.item
+
+    def _wanted(self, plan: ChannelPlan, pick: Pick, entry: Entry) -> Turn:
+        limit = pick.end - pick.start if pick.end < entry.seconds else None
+        if not entry.exact and (room := schedule.room(plan.programme, pick.begins)) is not None:
+            # It may be longer than it is believed to be.
+            limit = room if limit is None else min(limit, room)
+        return Turn(
+            entry.item,
+            pick.rule,
+            pick.why,
+            into=pick.start,
+            limit=limit,
+            seconds=pick.end - pick.start,
+            cursors=pick.cursors,
+            stands_in=pick.wanting,
+        )
+
+    def _away(self, item: Item) -> str:
+        """Why its bytes are known to be out of reach; empty where they may be had."""
+        return "" if self.sources.at_hand(item) else self.sources.fault() or ""
+
+    def _stand_in_due(self, plan: ChannelPlan, item: Item, hurried: bool) -> bool:  # noqa: FBT001
+        if self._stood_in:
+            # Never twice in a row: where the slate is at fault, an item may play.
+            return self._filler_failed
+        if not self.failures:
+            return False
+        if self.failures == 1 and self.sources.at_hand(item):
+            return False
+        tries = min(TRIES, len(plan.programme.base.entries) or TRIES)
+        return hurried or self._stalled or self.failures >= tries
+
+    # ---- what stands in
+
+    def _stand_in(self, plan: ChannelPlan, pick: Pick, away: str) -> Turn:
+        at, cursors = pick.begins, self.cursors
+        if not self._filler_failed and (filler := self._filler(plan, at)) is not None:
+            self._wait_for(pick.entry, away)
+            entry, place = filler
+            return self._instead(plan, pick, entry, {**cursors, FILLER: place})
+        self._filler_failed = False
+        if away:
+            for rule, other, place in schedule.in_turn(plan.programme, at, cursors):
+                if self.sources.at_hand(other.item):
+                    return self._instead(plan, pick, other, {**cursors, rule: place}, rule)
+        self._wait_for(pick.entry, away)
+        slate = Entry(plan.slate, plan.programme.slate)
+        rule = pick.rule if pick.wanting else FAILOVER
+        return self._instead(plan, pick, slate, cursors, rule)
+
+    def _filler(self, plan: ChannelPlan, at: datetime) -> tuple[Entry, Cursor] | None:
+        """The next that is at hand; otherwise the next, if all is well with the storage."""
+        fillers = list(schedule.fillers(plan.programme, at, self.cursors))
+        for filler in fillers:
+            if self.sources.at_hand(filler[0].item):
+                return filler
+        well = not self._stalled and self.sources.fault() == ""
+        return fillers[0] if fillers and well else None
+
+    def _instead(
+        self,
+        plan: ChannelPlan,
+        pick: Pick,
+        entry: Entry,
+        cursors: Cursors,
+        rule: str = FAILOVER,
+    ) -> Turn:
+        room = schedule.room(plan.programme, pick.begins)
+        limit = room if room is not None and room < entry.seconds else None
+        return Turn(
+            entry.item,
+            rule,
+            self._cause or pick.why,
+            limit=limit,
+            seconds=entry.seconds if limit is None else limit,
+            cursors=cursors,
+            stands_in=entry.item.kind is not Kind.ITEM,
+        )
+
+    def _wait_for(self, entry: Entry | None, away: str) -> None:
+        if entry is not None and away:
+            self._tell(f"{entry.item.title} has to wait: {away}")
+
+
+def later(cursors: Cursors, seconds: Fraction) -> Cursors:
+    """As if what was cut last had been cut so many seconds later."""
+    cut = [(place.left, rule) for rule, place in cursors.items() if place.left is not None]
+    if not cut:
+        return cursors
+    _, rule = max(cut)
+    place = cursors[rule]
+    into = None if place.into is None else place.into + seconds
+    return {**cursors, rule: replace(place, into=into)}
+
+
+def cut_at(turn: Turn, fed: Fraction, at: datetime) -> Cursors:
+    """Where the lists stand if a turn is cut after so many seconds."""
+    place = turn.cursors.get(turn.rule)
+    if place is None or turn.item.kind is not Kind.ITEM:
+        return turn.cursors
+    cut = replace(place, into=turn.into + max(fed, Fraction(0)), left=at)
+    return {**turn.cursors, turn.rule: cut}

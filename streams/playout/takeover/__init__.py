@@ -1,0 +1,1 @@
+"""Live takeovers: the decision, and the processes that read the owner's feed."""

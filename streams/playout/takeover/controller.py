@@ -1,0 +1,359 @@
+"""The owner's live feeds: what reads them, and what is shown of them on the channel.
+
+A conformer reads a feed and encodes it to the house format into a pipe of its own, while the
+programme plays on; another reads it as it comes, should it be in the house format already.
+Once the feed may be on, a relay plays one of these pipes into the channel's feed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from media_library.house_format import House
+from streams.playout.contract import ledger
+from streams.playout.contract.plan import ChannelPlan, Tools
+from streams.playout.ffmpeg import process
+from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.ffmpeg.pipe import Feed
+from streams.playout.journal.journal import Now, Report
+from streams.playout.takeover import decision
+from streams.playout.takeover.conformer import DEPTH, Reader
+from streams.playout.takeover.decision import LiveFeed, Shown, Signal, State, Wish, is_sound
+from streams.programme.item import TAKEOVER, Item, Kind, Mode, Turn
+from streamsite.security.secret import Secret
+
+#: What an item of a live feed is called, and the incident where one is lost.
+LIVE: Final = "live"
+_SLATES: Final = {Shown.SOON: "soon", Shown.TROUBLE: "trouble"}
+
+
+@dataclass(slots=True)
+class Conformer:
+    """What reads one feed."""
+
+    feed: LiveFeed
+    #: When its feed was seen first, on the monotonic clock.
+    began: float
+    readers: dict[Mode, Reader] = field(default_factory=dict)
+
+    @property
+    def relayed(self) -> Reader | None:
+        return next((reader for reader in self.readers.values() if reader.relayed), None)
+
+    def best(self, house: House) -> Reader | None:
+        """What a relay reads, or would."""
+        copied = self.readers.get(Mode.COPY)
+        if self.relayed is not None:
+            return self.relayed
+        if copied is not None and copied.is_house(house):
+            return copied
+        return self.readers.get(Mode.TRANSCODE)
+
+    def signal(self, house: House) -> Signal:
+        reader = self.best(house)
+        if reader is None:
+            return Signal(self.began, picture=False, moved=self.began)
+        return Signal(
+            self.began,
+            picture=reader.alive,
+            moved=reader.moved,
+            since=reader.since,
+            fault=reader.fault,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """What plays instead of the programme; `pipe`: what a relay reads."""
+
+    turn: Turn
+    pipe: Feed | None = None
+
+
+class Live:
+    """Keeps the conformers of a channel, and decides by what they give. `beat` never waits."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        folder: Path,
+        plan: ChannelPlan,
+        report: Report,
+        asked: Iterable[int] = (),
+    ) -> None:
+        """`asked`: streams whose takeover an earlier supervisor has told of, but no end."""
+        self.tools = tools
+        self.folder = folder
+        self.report = report
+        self.plan = plan
+        self.state = State()
+        self.conformers: dict[int, Conformer] = {}
+        #: The stream whose takeover is on air, and those that were asked for and are not over.
+        self._aired: int | None = None
+        self._asked = set(asked)
+        #: What the hub has sent, and no destination has yet.
+        self._leaving: list[ledger.TakeoverAired | ledger.TakeoverEnded] = []
+        #: Why one can't be read, as the log was told.
+        self._fault = ""
+
+    # ---- what the channel asks
+
+    @property
+    def busy(self) -> bool:
+        """Whether a quick look is wanted."""
+        return bool(self.conformers) or self.state.shown is not Shown.PROGRAMME
+
+    def roles(self) -> Iterator[Role]:
+        for reader in self._readers():
+            if reader.role is not None:
+                yield reader.role
+
+    def _readers(self) -> Iterator[Reader]:
+        for conformer in self.conformers.values():
+            yield from conformer.readers.values()
+
+    def instead(self) -> Instead | None:
+        """What plays instead of the programme now; None: nothing does."""
+        state = self.state
+        if state.shown is Shown.PROGRAMME:
+            return None
+        if state.shown is Shown.LIVE:
+            conformer = self.conformers.get(state.stream or 0)
+            reader = None if conformer is None else conformer.best(self.plan.house)
+            if conformer is None or reader is None:
+                return None
+            item = _item(conformer.feed, reader.mode)
+            return Instead(Turn(item, TAKEOVER, state.why, fade=True), reader.pipe)
+        slate = getattr(self.plan, _SLATES[state.shown]) or self.plan.slate
+        trouble = state.shown is Shown.TROUBLE
+        return Instead(Turn(slate, TAKEOVER, state.why, stands_in=trouble))
+
+    # ---- adoption
+
+    def adopt(self, role: Role, now: Now) -> None:
+        """Raises `KeyError`, `TypeError` or `ValueError` where the record is another's."""
+        notes = role.process.record.notes
+        stream, name, mode = int(notes["stream"]), str(notes["name"]), Mode(notes["mode"])
+        feed = LiveFeed(stream, int(notes["broadcaster"]), name, Secret(""), now.wall)
+        # It was seen before: how long it has lasted need not be waited for again.
+        known = self.conformers.setdefault(stream, Conformer(feed, float("-inf")))
+        reader = self._reader(stream, mode, now, role.process.pid)
+        known.readers[mode] = reader
+        reader.role, reader.picture, reader.started = role, True, now.mono
+
+    def resume(self, turn: Turn, now: Now) -> Feed | None:
+        """That was shown when the earlier supervisor ended, and is still.
+
+        Returns the pipe that is read for it, if there is one.
+        """
+        shown, stream = Shown.LIVE, stream_of(turn.item)
+        pipe = None
+        if stream is None:
+            # A slate: its plan may not be made yet, but only one of the two stands in.
+            shown = Shown.TROUBLE if turn.stands_in else Shown.SOON
+            stream = max(self._asked, default=None)
+            self._aired = stream if shown is Shown.TROUBLE else None
+        else:
+            conformer = self.conformers.get(stream)
+            if conformer is not None and turn.item.mode in conformer.readers:
+                reader = conformer.readers[turn.item.mode]
+                reader.relayed, pipe = True, reader.pipe
+        self.state = State(shown, now.mono, stream, turn.why)
+        return pipe
+
+    # ---- the loop
+
+    def beat(self, plan: ChannelPlan, wish: Wish, now: Now) -> None:
+        self.plan = plan
+        self._tell_left(now.wall)
+        wanted = list(decision.conformed(self.state, wish, self._signals()))
+        feeds = {feed.stream: feed for feed in wish.feeds}
+        for stream in [pk for pk in self.conformers if pk not in wanted]:
+            self._end(self.conformers[stream], now)
+        for stream in wanted:
+            if stream in feeds:
+                self._keep(feeds[stream], now)
+        for conformer in self.conformers.values():
+            for reader in conformer.readers.values():
+                reader.read(self.folder, self.report, now)
+                if reader.fault:
+                    self._unreadable(conformer.feed, reader, now)
+        before, signals = self.state, self._signals()
+        self.state = decision.decide(before, wish, signals, now.mono)
+        if before != self.state:
+            self._tell(before, now)
+        self._ask(before, feeds, now)
+        # Not at the change alone: an earlier supervisor may have opened it, or not come to it.
+        if self.state.shown is Shown.TROUBLE:
+            self.report.incident(LIVE, self.state.why, now.wall, severity="degraded")
+        else:
+            self.report.over(LIVE, now.wall)
+
+    def stop(self, now: Now) -> bool:
+        """End them all. True when they are gone."""
+        # What has not left by now never will.
+        self._tell_left(float("inf"))
+        for conformer in list(self.conformers.values()):
+            self._end(conformer, now)
+        return not self.conformers
+
+    def close(self) -> None:
+        for reader in self._readers():
+            reader.close()
+
+    def relayed(self, pipe: Feed | None) -> None:
+        """What is read by what plays now: it is not ours to read."""
+        for reader in self._readers():
+            reader.relayed = reader.pipe is pipe
+
+    def _signals(self) -> dict[int, Signal]:
+        house = self.plan.house
+        return {pk: conformer.signal(house) for pk, conformer in self.conformers.items()}
+
+    def _keep(self, feed: LiveFeed, now: Now) -> None:
+        conformer = self.conformers.setdefault(feed.stream, Conformer(feed, now.mono))
+        known = conformer.readers.get(Mode.TRANSCODE)
+        if known is not None and known.silent:
+            feed = replace(feed, has_audio=False)
+        conformer.feed = feed
+        # Once it is known which of the two is on, the other one only costs.
+        chosen = conformer.relayed
+        lost = known is not None and bool(known.fault)
+        modes = [chosen.mode] if chosen else [Mode.TRANSCODE, *(() if lost else _copied(feed))]
+        for mode in [mode for mode in conformer.readers if mode not in modes]:
+            self._end_reader(conformer, mode, now)
+        for mode in modes:
+            name = f"{process.CONFORMER}-{feed.stream}-{mode}"
+            try:
+                reader = conformer.readers.get(mode)
+                if reader is None:
+                    reader = conformer.readers[mode] = self._reader(feed.stream, mode, now)
+                reader.start(self.tools, self.folder, name, feed, self.plan.house, now.mono)
+            except (process.SpawnError, OSError) as error:
+                words = f"{feed.name}: {error}"
+                if words != self._fault:
+                    # Whatever becomes of a feed, the programme plays on.
+                    self._fault = words
+                    self.report.say(now, process.CONFORMER, "error", words)
+
+    def _unreadable(self, feed: LiveFeed, reader: Reader, now: Now) -> None:
+        """Say so once, with the name that the ingest server has for the codec."""
+        video = next((name for name in feed.tracks if not is_sound(name)), "")
+        words = f"{feed.name}: {reader.fault}" + (
+            f" The server calls it {video}." if video else ""
+        )
+        if words != self._fault:
+            self._fault = words
+            self.report.say(now, process.CONFORMER, "error", words)
+
+    def _reader(self, stream: int, mode: Mode, now: Now, writer: int | None = None) -> Reader:
+        """`writer`: the pid of what writes into its pipe already."""
+        length = self.plan.house.bytes_per_second * DEPTH
+        path = self.folder / f"{LIVE}-{stream}-{mode}.fifo"
+        held = None if writer is None else Feed.held(path, writer, 1)
+        return Reader(mode, held or Feed.open(path, int(length)), now.mono)
+
+    def _end(self, conformer: Conformer, now: Now) -> None:
+        for mode in list(conformer.readers):
+            self._end_reader(conformer, mode, now)
+        if not conformer.readers:
+            del self.conformers[conformer.feed.stream]
+
+    def _end_reader(self, conformer: Conformer, mode: Mode, now: Now) -> None:
+        reader = conformer.readers[mode]
+        if reader.end(self.folder, now.mono):
+            reader.close()
+            reader.pipe.path.unlink(missing_ok=True)
+            del conformer.readers[mode]
+
+    # ---- what is told
+
+    def _tell(self, before: State, now: Now) -> None:
+        state = self.state
+        if state.shown is not before.shown or state.stream != before.stream:
+            self.report.say(now, LIVE, "info", f"{_WORDS[state.shown]}: {state.why}")
+        if state.shown is Shown.PROGRAMME:
+            self._over(self._asked - {self._aired}, now.wall)
+
+    def _ask(self, before: State, feeds: dict[int, LiveFeed], now: Now) -> None:
+        """Tell of the feed's takeover, unless that was done: perhaps not by who put it on."""
+        feed = feeds.get(self.state.stream or 0)
+        if feed is not None and feed.stream not in self._asked:
+            self._asked.add(feed.stream)
+            # It may have been live before, and on, or waited for one of a higher rank to end.
+            idle = before.shown in {Shown.PROGRAMME, Shown.TROUBLE}
+            free = before.since if idle else float("-inf")
+            self.report.note(
+                ledger.TakeoverAsked(
+                    *(self.report.channel, self.report.run, feed.stream, feed.broadcaster),
+                    max(feed.asked, now.at(free)),
+                )
+            )
+
+    def aired(self, turn: Turn, at: float, behind: float = 0.0) -> None:
+        """The hub began to send a turn at that moment (since the epoch).
+
+        `behind`: seconds until it leaves for the destinations. It is told of then.
+        """
+        stream = stream_of(turn.item)
+        if stream is None and turn.rule == TAKEOVER:
+            # A slate: the takeover is not over yet.
+            return
+        self._aired = stream
+        # Whatever else was asked for is over, unless it is on its way.
+        self._over(self._asked - {stream, self.state.stream}, at, behind)
+        if stream is not None:
+            note = ledger.TakeoverAired(self.report.channel, stream, at + behind)
+            self._note(note, behind)
+
+    def _over(self, streams: Iterable[int | None], at: float, behind: float = 0.0) -> None:
+        cause = self.state.why or "It ended while nobody supervised."
+        for stream in streams:
+            if stream is not None:
+                self._asked.discard(stream)
+                channel = self.report.channel
+                note = ledger.TakeoverEnded(channel, stream, at + behind, cause)
+                self._note(note, behind)
+
+    def _note(self, note: ledger.TakeoverAired | ledger.TakeoverEnded, behind: float) -> None:
+        """Tell of it when it leaves; in their order."""
+        if behind > 0 or self._leaving:
+            self._leaving.append(note)
+        else:
+            self.report.note(note)
+
+    def _tell_left(self, wall: float) -> None:
+        while self._leaving and self._leaving[0].at <= wall:
+            self.report.note(self._leaving.pop(0))
+
+
+_WORDS: Final = {
+    Shown.PROGRAMME: "Back to the programme",
+    Shown.SOON: "Going live soon",
+    Shown.LIVE: "Live",
+    Shown.TROUBLE: "The live feed is lost",
+}
+
+
+def _copied(feed: LiveFeed) -> tuple[Mode, ...]:
+    # Without sound it is not the house format, whatever its picture.
+    return (Mode.COPY,) if feed.has_audio else ()
+
+
+def _item(feed: LiveFeed, mode: Mode) -> Item:
+    return Item(f"Live: {feed.name}", f"{LIVE}-{feed.stream}", mode, Kind.LIVE)
+
+
+def fits(turn: Turn, wanted: Instead | None) -> bool:
+    """Whether a turn is what is to be shown."""
+    if wanted is None:
+        return turn.rule != TAKEOVER
+    return turn.rule == TAKEOVER and turn.item.key == wanted.turn.item.key
+
+
+def stream_of(item: Item) -> int | None:
+    """The stream that a live item shows; None: it is no live item."""
+    return int(item.key.removeprefix(f"{LIVE}-")) if item.kind is Kind.LIVE else None

@@ -1,0 +1,57 @@
+"""Where a programme's lists stand, as they are kept in a row or a process's record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+from streams.programme.model import Cursor, Cursors
+
+
+def written(cursors: Cursors) -> dict[str, list[Any]]:
+    """For JSON."""
+    return {
+        rule: [
+            cursor.last,
+            cursor.round,
+            None if cursor.into is None else str(cursor.into),
+            None if cursor.left is None else cursor.left.isoformat(),
+            cursor.place,
+            list(cursor.waiting),
+            cursor.mark,
+            list(cursor.recent),
+        ]
+        for rule, cursor in cursors.items()
+    }
+
+
+def read(told: Mapping[str, Any]) -> dict[str, Cursor]:
+    """What `written` wrote, of this version or the first, which had four values.
+
+    Raises `ValueError` or `TypeError` for anything else.
+    """
+    return {rule: _cursor(*values) for rule, values in told.items()}
+
+
+def _cursor(
+    last: int | None,
+    number: int,
+    into: str | None,
+    left: str | None,
+    place: int = 0,
+    waiting: Iterable[int] = (),
+    *more: Any,
+) -> Cursor:
+    mark, recent = more or (None, ())
+    return Cursor(
+        last,
+        number,
+        None if into is None else Fraction(into),
+        None if left is None else datetime.fromisoformat(left),
+        place,
+        tuple(waiting),
+        mark,
+        tuple(recent),
+    )

@@ -1,0 +1,111 @@
+"""What a channel will have on air: within its hours, and as viewers are told of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from fractions import Fraction
+
+from streams.programme.item import Kind
+from streams.programme.model import FILLER, Cursors, Pick, Programme
+from streams.programme.schedule import between, preview
+
+#: From one moment to another.
+Span = tuple[datetime, datetime]
+
+
+def spans(begins: datetime, until: datetime, hours: Iterable[Span], *, on: bool) -> list[Span]:
+    """When a channel will be on air: as it is now, until its hours start it or stop it.
+
+    Whoever starts a channel outside its hours has it until they end next; whoever stops it
+    within them, until they begin next.
+    """
+    found: list[Span] = []
+    since = begins if on else None
+    for opens, ends in merged(hours):
+        if since is None and begins < opens < until:
+            since = opens
+        if since is not None and since < ends <= until:
+            found.append((since, ends))
+            since = None
+    return [*found, (since, until)] if since is not None and since < until else found
+
+
+def merged(hours: Iterable[Span]) -> list[Span]:
+    """Without overlaps: hours that touch are one."""
+    joined: list[Span] = []
+    for opens, ends in sorted(hours):
+        if joined and opens <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], ends))
+        else:
+            joined.append((opens, ends))
+    return joined
+
+
+def picks(programme: Programme, on_air: Sequence[Span], cursors: Cursors) -> Iterator[Pick]:
+    """All that will be on air in these spans, if nothing fails. Each end cuts the item."""
+    for begins, ends in on_air:
+        for pick in preview(programme, begins, ends, cursors):
+            told = pick if pick.ends <= ends else _stopped(pick, ends)
+            cursors = told.cursors
+            yield told
+
+
+def _stopped(pick: Pick, ends: datetime) -> Pick:
+    end = pick.start + between(pick.begins, ends)
+    cursors = pick.cursors
+    if pick.entry is not None and pick.rule != FILLER:
+        cursor = replace(cursors[pick.rule], into=end, left=ends)
+        cursors = {**cursors, pick.rule: cursor}
+    return replace(pick, ends=ends, end=end, cursors=cursors)
+
+
+@dataclass(frozen=True, slots=True)
+class Airing:
+    """Something on air from one moment to another, as a guide tells it."""
+
+    kind: Kind
+    title: str
+    begins: datetime
+    ends: datetime
+    rule: str = ""
+    #: Seconds into the item at which it begins.
+    into: Fraction = Fraction(0)
+    #: The item's id; None for what is no item of the library.
+    media: int | None = None
+
+
+def airings(found: Iterable[Pick]) -> Iterator[Airing]:
+    """Picks as airings, each stretch of filler and slate as one."""
+    return joined(map(_airing, found))
+
+
+def joined(told: Iterable[Airing]) -> Iterator[Airing]:
+    """The parts of an item stay apart; filler and slate that follow each other become one."""
+    last: Airing | None = None
+    for each in told:
+        if last is None:
+            last = each
+        elif Kind.ITEM not in {last.kind, each.kind} and last.ends == each.begins:
+            last = replace(last, ends=each.ends)
+        else:
+            yield last
+            last = each
+    if last is not None:
+        yield last
+
+
+def _airing(pick: Pick) -> Airing:
+    entry = pick.entry
+    if entry is None:
+        return Airing(Kind.SLATE, "", pick.begins, pick.ends, pick.rule)
+    return Airing(
+        Kind.FILLER if pick.rule == FILLER else Kind.ITEM,
+        entry.item.title,
+        pick.begins,
+        pick.ends,
+        pick.rule,
+        pick.start,
+        entry.item.media,
+    )

@@ -1,0 +1,357 @@
+"""What will go wrong with what is to be on air, told before its time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from fractions import Fraction
+
+from streams.programme.block_times import Slot, on_air
+from streams.programme.item import Mode
+from streams.programme.model import BASE, FILLER, Cursor, Entry, Pick, Programme, Rotation
+from streams.programme.schedule import between, in_turn, moment
+from streams.programme.schedule import fillers as allowed_fillers
+from streams.programme.schedule import pick as decide
+from streams.programme.unreachable import unseen
+
+
+class Copy(StrEnum):
+    """How far an item is in the channel's house format."""
+
+    READY = "ready"
+    #: Queued, being made, or not asked for yet.
+    COMING = "coming"
+    #: It failed or was cancelled: nobody makes it.
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of an item."""
+
+    copy: Copy = Copy.READY
+    #: Why there is no copy, where a person is needed.
+    copy_fault: str = ""
+    looked_into: bool = True
+    #: Whether the storage has the file that would be played; None: it could not be asked.
+    there: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A faulty item that stands in a list and is passed over."""
+
+    media: int
+    title: str
+    fault: str
+    #: The entry that is played in its place, and by which rule.
+    instead: int
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`subject` names what it is about, the same at each look. `media` is the item's id."""
+
+    subject: str
+    sentence: str
+    airs_at: datetime
+    media: int | None = None
+    #: On air it will be all the same.
+    soft: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fillers:
+    """The channel's filler list."""
+
+    name: str
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found, and of which items it is not known whether the storage has them."""
+
+    faults: tuple[Fault, ...]
+    unsure: frozenset[int] = frozenset()
+
+
+@dataclass(slots=True)
+class _Empty:
+    """A rule whose list has nothing that may be played."""
+
+    first: datetime
+    length: timedelta = timedelta()
+    slate: bool = False
+
+
+def look(
+    programme: Programme,
+    found: Sequence[Pick],
+    known: Mapping[int, Known],
+    left_out: Iterable[LeftOut] = (),
+    fillers: Fillers | None = None,
+) -> Look:
+    """What is wrong with what will be on air, each matter once, at the first time it airs."""
+    first = _first(found)
+    faults = [
+        *_empty(programme, found),
+        *_too_long(programme, found),
+        *_no_filler(programme, found, fillers),
+        *_left_out(found, left_out),
+        *_unseen(programme, found),
+    ]
+    told = {fault.media for fault in faults}
+    unsure: set[int] = set()
+    for media, pick in first.items():
+        facts = known.get(media, Known())
+        if facts.there is None:
+            unsure.add(media)
+        if media not in told and pick.entry is not None:
+            faults += _item(media, pick.entry, pick.begins, facts)
+    return Look(tuple(sorted(faults, key=lambda each: each.airs_at)), frozenset(unsure))
+
+
+def _first(found: Iterable[Pick]) -> dict[int, Pick]:
+    """Where each item is on air first."""
+    first: dict[int, Pick] = {}
+    for pick in found:
+        if pick.entry is not None and pick.entry.item.media is not None:
+            first.setdefault(pick.entry.item.media, pick)
+    return first
+
+
+def _item(media: int, entry: Entry, airs_at: datetime, known: Known) -> Iterator[Fault]:
+    """What is wrong with one item: its gravest fault alone."""
+    title = entry.item.title
+    if known.there is False:
+        yield Fault(
+            f"missing-{media}",
+            f"“{title}” is not in the storage any more ({entry.item.key}): upload it again, or "
+            "take it out of its playlist. It will be skipped.",
+            airs_at,
+            media,
+        )
+    elif known.copy is Copy.LEFT:
+        because = known.copy_fault or "it was cancelled."
+        yield Fault(
+            f"unprepared-{media}",
+            f"“{title}” could not be prepared and will be {_unprepared(entry)}: {because}",
+            airs_at,
+            media,
+        )
+    elif not known.looked_into:
+        yield Fault(
+            f"new-{media}",
+            f"“{title}” was not looked into yet: whether it can be played is not known.",
+            airs_at,
+            media,
+            soft=True,
+        )
+    elif known.copy is Copy.COMING:
+        yield Fault(
+            f"waiting-{media}",
+            f"“{title}” is not prepared yet: if that is not done by then, it will be "
+            f"{_unprepared(entry)}.",
+            airs_at,
+            media,
+            soft=True,
+        )
+
+
+def _unprepared(entry: Entry) -> str:
+    if entry.item.mode is Mode.COPY:
+        return "sent as it is, however loud, and its seams may show"
+    return "encoded while it is on air, which takes up to a core"
+
+
+def _left_out(found: Sequence[Pick], left_out: Iterable[LeftOut]) -> Iterator[Fault]:
+    """Faulty items, at the time of what is played in their place."""
+    times: dict[tuple[str, int], datetime] = {}
+    for pick in found:
+        if pick.entry is not None:
+            times.setdefault((pick.rule, pick.entry.pk), pick.begins)
+    soonest: dict[int, Fault] = {}
+    for each in left_out:
+        airs_at = times.get((each.rule, each.instead))
+        known = soonest.get(each.media)
+        if airs_at is not None and (known is None or airs_at < known.airs_at):
+            sentence = f"“{each.title}” can't be played and will be left out: {each.fault}"
+            soonest[each.media] = Fault(f"fault-{each.media}", sentence, airs_at, each.media)
+    yield from soonest.values()
+
+
+def _empty(programme: Programme, found: Iterable[Pick]) -> Iterator[Fault]:
+    """Stretches for which a list has nothing that may be played."""
+    bare = replace(programme, filler=Rotation(()))
+    empty: dict[str, _Empty] = {}
+    for pick in found:
+        if not pick.wanting:
+            continue
+        # What fills in says nothing of the list whose turn it is; the slate does.
+        rule = decide(bare, pick.begins, {}).rule if pick.rule == FILLER else pick.rule
+        stretch = empty.setdefault(rule, _Empty(pick.begins))
+        stretch.length += pick.ends - pick.begins
+        stretch.slate |= pick.entry is None
+    for rule, stretch in empty.items():
+        yield Fault(f"nothing-{rule}", _nothing(programme, rule, stretch), stretch.first)
+
+
+def _too_long(programme: Programme, found: Sequence[Pick]) -> Iterator[Fault]:
+    """Exact-fit blocks that are filler throughout: what is next in them is longer than they.
+
+    It stays next, so that goes on for ever.
+    """
+    played = {(pick.rule, slot.begins) for pick, slot in _within(programme, found)}
+    told: set[int] = set()
+    for pick, slot in _within(programme, found):
+        block = slot.block
+        if pick.rule != FILLER or pick.wanting or not block.fit or block.pk in told:
+            continue
+        cursor = pick.cursors.get(block.rule, Cursor())
+        if (block.rule, slot.begins) in played or cursor.into is not None:
+            continue
+        _, entry, _ = next(in_turn(programme, pick.begins, pick.cursors))
+        length = between(slot.begins, slot.ends)
+        if entry.seconds > length:
+            told.add(block.pk)
+            yield Fault(
+                f"too-long-{block.rule}",
+                f"“{entry.item.title}” is next in block “{block.name}” and never fits: it "
+                f"lasts {_minutes(entry.seconds)}, the block {_minutes(length)}. Filler is on "
+                "in its place, each time: make the block longer, take the item out of its "
+                "playlist, or let the block end with its item.",
+                pick.begins,
+            )
+
+
+def _within(programme: Programme, found: Iterable[Pick]) -> Iterator[tuple[Pick, Slot]]:
+    """What is on air in blocks, each with the occurrence whose turn it is."""
+    for pick in found:
+        slot = on_air(programme, moment(pick.begins, programme.cut))
+        if slot is not None:
+            yield pick, slot
+
+
+def _minutes(seconds: Fraction) -> str:
+    return f"{max(1, round(seconds / 60))} min"
+
+
+def _nothing(programme: Programme, rule: str, stretch: _Empty) -> str:
+    block = next((each for each in programme.blocks if each.rule == rule), None)
+    if block is None:
+        name, rotation, own = "The base playlist", programme.base, None
+    else:
+        name, rotation, own = f"Block “{block.name}”", block.rotation, block.max_rating
+    ages = [age for age in (own, programme.max_rating) if age is not None]
+    if not rotation.entries:
+        because = "its playlist is empty, or faulty throughout: add items to it"
+    elif ages:
+        because = (
+            f"none of its {len(rotation.entries)} entries is rated {min(ages)} or younger: "
+            "rate them, or raise the maximum age rating"
+        )
+    else:
+        because = f"each of its {len(rotation.entries)} entries is too short: add longer ones"
+    minutes = max(1, round(stretch.length / timedelta(minutes=1)))
+    shown = "there is no filler, so the slate is on" if stretch.slate else "filler is on"
+    return f"{name} has nothing to play, {because}. For {minutes} min {shown}."
+
+
+def _no_filler(
+    programme: Programme, found: Sequence[Pick], fillers: Fillers | None
+) -> Iterator[Fault]:
+    """A filler list that would not fill. It may be needed at any time."""
+    if fillers is None or not found:
+        return
+    if programme.filler.entries:
+        yield from _unfit_filler(programme, found, fillers)
+        return
+    if fillers.entries:
+        because = (
+            f"none of its {fillers.entries} entries is prepared yet: see what the library says "
+            "of them"
+        )
+    else:
+        because = "it is empty: add items to it"
+    yield Fault(
+        "filler",
+        f"The filler “{fillers.name}” can't stand in for anything: {because}.",
+        found[0].begins,
+    )
+
+
+def _unfit_filler(
+    programme: Programme, found: Sequence[Pick], fillers: Fillers
+) -> Iterator[Fault]:
+    """None of it may be played: at all, or in a block that is meant for younger ones."""
+    at, everywhere = found[0].begins, replace(programme, blocks=())
+    if next(allowed_fillers(everywhere, at, {}), None) is None:
+        because = _unfit(programme, programme.max_rating)
+        said = f"The filler “{fillers.name}” can't stand in for anything: {because}."
+        yield Fault("filler", said, at)
+        return
+    seen: set[int] = set()
+    for pick, slot in _within(programme, found):
+        block = slot.block
+        if block.pk in seen:
+            continue
+        seen.add(block.pk)
+        if next(allowed_fillers(programme, pick.begins, {}), None) is None:
+            yield Fault(
+                f"filler-{block.rule}",
+                f"The filler “{fillers.name}” can't stand in for anything in block "
+                f"“{block.name}”: {_unfit(programme, block.max_rating)}.",
+                pick.begins,
+            )
+
+
+def _unfit(programme: Programme, age: int | None) -> str:
+    number = len(programme.filler.entries)
+    if age is None:
+        return f"each of its {number} prepared entries is too short: add longer ones"
+    return (
+        f"none of its {number} prepared entries is rated {age} or younger: rate them, or raise "
+        "the maximum age rating"
+    )
+
+
+def _unseen(programme: Programme, found: Sequence[Pick]) -> Iterator[Fault]:
+    """Soft blocks that are never on, each once."""
+    told: set[str] = set()
+    for each in unseen(programme, found):
+        block = each.slot.block
+        if block.rule in told:
+            continue
+        told.add(block.rule)
+        span, over = (
+            " to ".join(f"{at.astimezone(programme.zone):%H:%M}" for at in times)
+            for times in (
+                (each.slot.begins, each.slot.ends),
+                (each.over.begins, each.over.ends),
+            )
+        )
+        title = each.over.entry.item.title if each.over.entry else "The slate"
+        yield Fault(
+            f"unseen-{block.rule}",
+            f"Block “{block.name}” ({span}) won't be on air: it starts softly, and “{title}” "
+            f"plays from {over}. Let it cut in (hard), move it, or make it longer.",
+            each.due,
+        )
+
+
+def passed_over(
+    entries: Sequence[tuple[int, int, str, str]], rule: str = BASE
+) -> Iterator[LeftOut]:
+    """The faulty ones of a list's entries: (entry, item, title, fault; empty where it is none).
+
+    What comes next in the list is played in their place.
+    """
+    sound = [place for place, (_, _, _, fault) in enumerate(entries) if not fault]
+    for place, (_, media, title, fault) in enumerate(entries):
+        if fault and sound:
+            after = next((each for each in sound if each > place), sound[0])
+            yield LeftOut(media, title, fault, entries[after][0], rule)

@@ -1,0 +1,62 @@
+"""Blocks that are never on: what plays when they begin is not over when they end. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
+
+from streams.programme.block_times import Slot, on_air, slots
+from streams.programme.model import Pick, Programme, Start
+from streams.programme.schedule import moment
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """A soft block's turn that goes by, and what plays over it."""
+
+    slot: Slot
+    #: When it would have been its turn first.
+    due: datetime
+    over: Pick
+
+
+def unseen(programme: Programme, found: Sequence[Pick]) -> Iterator[Unseen]:
+    """The slots within `found` in which nothing begins by their own rule, the first one first.
+
+    Left out is what has no turn at all, for blocks of a higher rank are over it, and what lies
+    where the channel is off.
+    """
+    if not found:
+        return
+    within = slots(programme, found[0].begins, found[-1].ends)
+    for slot in sorted(within, key=lambda each: each.begins):
+        soft = slot.block.start is Start.SOFT
+        if soft and slot.begins >= found[0].begins and slot.ends <= found[-1].ends:
+            yield from _of(programme, slot, found)
+
+
+def _of(programme: Programme, slot: Slot, found: Sequence[Pick]) -> Iterator[Unseen]:
+    first = max(0, bisect_right(found, slot.begins, key=attrgetter("begins")) - 1)
+    last = bisect_right(found, slot.ends, key=attrgetter("begins"))
+    around = found[first:last]
+    if any(_its_own(programme, slot, pick) for pick in around):
+        return
+    # Ranks change only where a block begins or ends.
+    there = slots(programme, slot.begins, slot.ends)
+    edges = {slot.begins, *(edge for each in there for edge in (each.begins, each.ends))}
+    for at in sorted(edge for edge in edges if slot.begins <= edge < slot.ends):
+        over = next((pick for pick in around if pick.begins <= at < pick.ends), None)
+        if over is not None and on_air(programme, at) == slot:
+            yield Unseen(slot, at, over)
+            return
+
+
+def _its_own(programme: Programme, slot: Slot, pick: Pick) -> bool:
+    """Whether it plays in the slot by its rule, or by that of what fills it."""
+    if pick.rule == slot.block.rule and pick.ends > slot.begins:
+        return True
+    # As the scheduler: what begins up to one step before its time counts.
+    return on_air(programme, moment(pick.begins, programme.cut)) == slot

@@ -1,0 +1,33 @@
+"""What WebSockets and event streams tell of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from streams.models import Channel
+from streams.monitoring.report import report
+from streamsite.api.auth import Caller
+from streamsite.realtime.hub import Topic
+
+
+def _snapshots(keys: Collection[str], now: datetime) -> Mapping[str, Mapping[str, Any]]:
+    # The report of all takes as many queries as that of one.
+    slug = next(iter(keys)) if len(keys) == 1 else None
+    told = report(now, slug=slug).channels
+    return {channel.slug: channel.detail() for channel in told if channel.slug in keys}
+
+
+def _exists(_who: Caller, slug: str) -> bool:
+    return Channel.objects.filter(slug=slug).exists()
+
+
+CHANNELS: Final = Topic(
+    name="channels",
+    place="channels",
+    parameter="slug",
+    data="What `GET /api/v1/channels/{slug}/status` answers.",
+    exists=_exists,
+    snapshots=_snapshots,
+)

@@ -1,0 +1,1 @@
+"""The REST API's base: keys, permissions, throttling, audit, paging and changes."""

@@ -1,0 +1,177 @@
+"""Who calls a route of the API, and whether they may: by key, or as staff logged in."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.http import HttpRequest
+from django.utils import timezone
+from ninja.security import APIKeyCookie, APIKeyHeader, HttpBearer
+from ninja.utils import check_csrf
+
+from streamsite.api import keys, throttling
+from streamsite.api.keys import KeyRefusedError
+from streamsite.api.models import ApiKey
+from streamsite.api.permissions import Rule, rule_of
+from streamsite.api.throttling import Allowance
+from streamsite.http.problems import Kind, ProblemError
+from streamsite.security.secret import Secret
+
+#: As Django writes a parameter of a route.
+_PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Exactly one of both: a key, or a user."""
+
+    key: ApiKey | None = None
+    user: AbstractBaseUser | None = None
+
+    @property
+    def name(self) -> str:
+        """As runs, keys and the admin's history name who gave an order."""
+        if self.key is not None:
+            return f"API key {self.key.name}"
+        return self.user.get_username() if self.user is not None else ""
+
+    def may(self, rule: Rule) -> bool:
+        if rule.level is None:
+            return True
+        if self.key is not None:
+            return self.key.may.includes(rule.level)
+        return self.user is not None and self.user.has_perm(rule.permission)  # type: ignore[attr-defined]
+
+
+def caller(request: HttpRequest) -> Caller:
+    """Who was let in."""
+    found = request.auth  # type: ignore[attr-defined]  # ninja puts it there
+    if not isinstance(found, Caller):
+        raise TypeError("The route lets everybody in, so nobody is known.")
+    return found
+
+
+def route_of(request: HttpRequest) -> str:
+    """The route as the table has it: `/api/v1/channels/{slug}`."""
+    match = request.resolver_match
+    if match is None:
+        raise ValueError("A request that was not resolved has no route.")
+    return "/" + _PARAMETER.sub(r"{\1}", match.route)
+
+
+def _let_in(request: HttpRequest, who: Caller) -> Caller:
+    """The caller, where the table allows it. Raises `ProblemError`."""
+    _count(request, who)
+    rule = rule_of(request.method or "", route_of(request))
+    if rule is None:
+        raise ProblemError(Kind.LEVEL, "Nobody may call this route.")
+    if who.may(rule):
+        return who
+    if who.key is not None:
+        raise ProblemError(
+            Kind.LEVEL, f"The key's level is {who.key.level}; this takes {rule.level}."
+        )
+    raise ProblemError(Kind.PERMISSION, f"That takes the permission {rule.permission}.")
+
+
+def _count(request: HttpRequest, who: Caller) -> None:
+    """Raises `ProblemError` where the minute's requests are used up."""
+    left = counted(who, _address(request))
+    # AllowanceMiddleware tells it.
+    request.allowance = left  # type: ignore[attr-defined]
+    demand(left)
+
+
+def counted(who: Caller, address: str) -> Allowance:
+    """Count one request of theirs, from there: to a route, or to listen."""
+    limits = {f"address {throttling.source(address)}": settings.API_REQUESTS_PER_MINUTE}
+    if who.key is not None:
+        limits[f"key {who.key.pk}"] = who.key.requests_per_minute
+    return throttling.count(limits, timezone.now())
+
+
+def demand(left: Allowance) -> None:
+    """Raises `ProblemError` where the minute's requests are used up."""
+    if left.exceeded:
+        raise ProblemError(
+            Kind.TOO_MANY_REQUESTS,
+            f"{left.limit} requests a minute are allowed: ask again in {left.reset} seconds.",
+            retry_after=left.reset,
+        )
+
+
+def _address(request: HttpRequest) -> str:
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def known_key(text: str, address: str) -> ApiKey:
+    """The key that was sent from there, if it is good. Raises `ProblemError`.
+
+    Whoever tries keys is held up: after some wrong ones none is looked at for a while.
+    """
+    now = timezone.now()
+    failures = f"wrong {throttling.source(address)}"
+    left = throttling.look(failures, throttling.WRONG_KEYS, now)
+    if left.exceeded:
+        raise ProblemError(
+            Kind.TOO_MANY_FAILURES,
+            f"Too many wrong keys came from {address}: try again in {left.reset} seconds.",
+            retry_after=left.reset,
+        )
+    try:
+        return keys.authenticate(Secret(text), address=address, now=now)
+    except KeyRefusedError as refusal:
+        if refusal.reason == "unknown":
+            throttling.note(failures, now)
+        raise ProblemError(Kind(f"key-{refusal.reason}"), str(refusal)) from None
+
+
+def _with_key(request: HttpRequest, text: str) -> Caller:
+    """Raises `ProblemError`."""
+    return _let_in(request, Caller(key=known_key(text, _address(request))))
+
+
+class BearerKey(HttpBearer):
+    """`Authorization: Bearer KEY`."""
+
+    def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
+        return _with_key(request, token.strip()) if token.strip() else None
+
+
+class HeaderKey(APIKeyHeader):
+    """`X-API-Key: KEY`."""
+
+    param_name = "X-API-Key"
+
+    def authenticate(self, request: HttpRequest, key: str | None) -> Caller | None:
+        return _with_key(request, key.strip()) if key and key.strip() else None
+
+
+class StaffSession(APIKeyCookie):
+    """The admin's login. Browsers send cookies unasked, so the CSRF token is asked for."""
+
+    param_name = settings.SESSION_COOKIE_NAME
+
+    def __call__(self, request: HttpRequest) -> Caller | None:
+        # Without a login no token is asked for: what is missing is the key.
+        if self.param_name not in request.COOKIES:
+            return None
+        if check_csrf(request):
+            raise ProblemError(
+                Kind.CSRF, "Send the CSRF token (X-CSRFToken) with a session, or use a key."
+            )
+        return self.authenticate(request, request.COOKIES[self.param_name])
+
+    def authenticate(self, request: HttpRequest, key: str | None) -> Caller | None:
+        user: AbstractBaseUser | AnonymousUser = request.user
+        if isinstance(user, AnonymousUser) or not (user.is_active and user.is_staff):  # type: ignore[attr-defined]
+            return None
+        return _let_in(request, Caller(user=user))
+
+
+#: A key that is sent is judged, whatever cookie comes with it.
+AUTH: Final = (BearerKey(), HeaderKey(), StaffSession())

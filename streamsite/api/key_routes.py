@@ -1,0 +1,101 @@
+"""API keys in the API: for keys that may do everything."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from django.contrib.admin.models import ADDITION
+from django.db import transaction
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from ninja import Query, Router, Status
+from pydantic import Field, StringConstraints
+
+from streamsite.api import keys
+from streamsite.api.auth import caller
+from streamsite.api.crud import Body, Id, KeyTold, Later, Page, Paging, noted, paged
+from streamsite.api.models import CONCURRENT_DOWNLOADS, REQUESTS_PER_MINUTE, ApiKey
+from streamsite.api.permissions import Level
+
+router = Router(tags=["api keys"])
+
+
+class KeyDetail(KeyTold):
+    """state: active, expired, revoked. The key itself is told once."""
+
+    name: str
+    level: Level
+    allowed_addresses: list[str]
+    requests_per_minute: int
+    concurrent_downloads: int
+    bytes_per_day: int | None
+
+
+class MintedApiKey(KeyDetail):
+    """`key_value` is told here and never again."""
+
+    key_value: str
+
+
+class NewKey(Body):
+    """Addresses as 203.0.113.7 or 10.0.0.0/8; none: from everywhere."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)]
+    level: Level = Level.READ_ONLY
+    expires_at: Later | None = None
+    allowed_addresses: list[Annotated[str, StringConstraints(max_length=64)]] = Field(
+        default_factory=list, max_length=100
+    )
+    requests_per_minute: int = Field(REQUESTS_PER_MINUTE, ge=1, le=1_000_000)
+    concurrent_downloads: int = Field(CONCURRENT_DOWNLOADS, ge=0, le=1000)
+    bytes_per_day: int | None = Field(None, ge=0, le=2**62)
+
+
+class KeyFilter(Paging):
+    level: Level | None = None
+    revoked: bool | None = None
+
+
+@router.get("", response=Page[KeyDetail], summary="API keys, the latest first")
+def listed(request: HttpRequest, asked: Query[KeyFilter]) -> dict[str, Any]:
+    rows = ApiKey.objects.all()
+    if asked.level is not None:
+        rows = rows.filter(level=asked.level.value)
+    if asked.revoked is not None:
+        rows = rows.filter(revoked_at__isnull=not asked.revoked)
+    return paged(rows, "-id", asked)
+
+
+@router.post("", response={201: MintedApiKey}, summary="A new key, told once")
+def mint(request: HttpRequest, asked: NewKey) -> Status[ApiKey]:
+    fields = asked.model_dump()
+    with transaction.atomic():
+        row, key = keys.mint(
+            fields.pop("name"),
+            Level(fields.pop("level")),
+            by=caller(request).name,
+            now=timezone.now(),
+            **fields,
+        )
+        noted(request, row, "Minted.", ADDITION)
+    row.key_value = key.reveal()  # type: ignore[attr-defined]  # the schema's field
+    return Status(201, row)
+
+
+@router.get("/{id}", response=KeyDetail, summary="One key, without itself")
+def key(request: HttpRequest, id: Id) -> ApiKey:
+    return get_object_or_404(ApiKey, pk=id)
+
+
+@router.delete(
+    "/{id}",
+    response={204: None},
+    summary="Revoke it",
+    description="It is refused from now on, and stays listed, as revoked.",
+)
+def revoke(request: HttpRequest, id: Id) -> Status[None]:
+    row = get_object_or_404(ApiKey, pk=id)
+    if keys.revoke(row, by=caller(request).name, now=timezone.now()):
+        noted(request, row, "Revoked.")
+    return Status(204, None)

@@ -1,0 +1,195 @@
+"""How often somebody may ask: so many times in each minute of the clock.
+
+The database counts, by one statement that adds and tells, so that every process of every node
+counts alike and none counts twice; a cache can't add without a race. But a write for each
+request would be dear: SQLite has one writer at a time, and who waits for it, waits long. So a
+process takes requests in portions, and gives them out from memory. No more are given out than
+the limit; a process that ends takes the rest of its portion with it, a tenth of what was left.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+from typing import Final
+
+from django.db import connection
+
+from streamsite.api.models import Tally
+
+#: Seconds.
+WINDOW: Final = 60
+#: Minutes after which a count is of no use to anybody.
+KEPT: Final = 10
+#: Wrong keys in a minute, from one address, after which no key is looked at any more.
+WRONG_KEYS: Final = 20
+#: What is no address.
+UNKNOWN: Final = "unknown"
+#: Whoever has IPv6 has this much of it.
+_OWN_IPV6: Final = 64
+
+#: A process takes the tenth part of what is left of a limit, and no more requests than that.
+#: Near the limit it is one at a time, so that nothing is refused that another process holds.
+#: As long as it knows no more, it supposes that a tenth is left.
+_PART: Final = 10
+_MOST: Final = 100
+
+_swept: Final = {"minute": 0}
+_sweeping: Final = Lock()
+_writing: Final = Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left of a limit in this minute. `reset`: seconds until the next one."""
+
+    limit: int
+    remaining: int
+    reset: int
+    exceeded: bool = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        told = {
+            "RateLimit-Limit": str(self.limit),
+            "RateLimit-Remaining": str(self.remaining),
+            "RateLimit-Reset": str(self.reset),
+        }
+        return told | {"Retry-After": str(self.reset)} if self.exceeded else told
+
+
+def source(address: str) -> str:
+    """Whose address it is, for counting: all of an IPv6 network counts as one."""
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return UNKNOWN
+    if isinstance(known, ipaddress.IPv6Address):
+        if known.ipv4_mapped:
+            return str(known.ipv4_mapped)
+        return str(ipaddress.ip_network((known, _OWN_IPV6), strict=False))
+    return str(known)
+
+
+@dataclass(slots=True)
+class _Share:
+    """Of one limit in one minute: requests this process may give out, and those beyond them."""
+
+    own: int
+    beyond: int
+
+
+class _Shares:
+    """This process's portions of the minute that runs."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._minute = 0
+        self._shares: dict[str, _Share] = {}
+
+    def take(self, name: str, limit: int, minute: int) -> int | None:
+        """Requests left after this one; None where none was left for it."""
+        with self._lock:
+            if minute != self._minute:
+                self._minute, self._shares = minute, {}
+            share = self._shares.get(name)
+            if share is None:
+                share = self._shares[name] = _Share(0, max(1, limit // _PART))
+            if share.own:
+                share.own -= 1
+                return share.own + share.beyond
+            if not share.beyond:
+                return None
+            portion = min(_MOST, max(1, share.beyond // _PART))
+        counted = _add(name, portion, minute)
+        got = min(portion, limit - (counted - portion))
+        with self._lock:
+            share.beyond = max(0, limit - counted)
+            if got <= 0:
+                return None
+            share.own += got - 1
+            return share.own + share.beyond
+
+    def forget(self) -> None:
+        with self._lock:
+            self._shares = {}
+
+
+_shares: Final = _Shares()
+#: Begin anew, for a database that is another one: see the tests.
+forget: Final = _shares.forget
+
+
+def count(limits: Mapping[str, int], now: datetime) -> Allowance:
+    """Count one request under each of these names; what is left of the tightest limit."""
+    minute = _minute(now)
+    told = []
+    for name in sorted(limits):
+        left = _shares.take(name, limits[name], minute)
+        reset = _reset(now)
+        told.append(Allowance(limits[name], left or 0, reset, exceeded=left is None))
+    return min(told, key=lambda each: (not each.exceeded, each.remaining))
+
+
+def note(name: str, now: datetime) -> None:
+    """Count one under that name at once, for `look` to see."""
+    _add(name, 1, _minute(now))
+
+
+def look(name: str, limit: int, now: datetime) -> Allowance:
+    """What is left under that name, and nothing is counted: exceeded when all of it is used."""
+    table = connection.ops.quote_name(Tally._meta.db_table)  # noqa: SLF001 - documented
+    with connection.cursor() as cursor:
+        # Straight to the database, as below: each request asks.
+        cursor.execute(
+            f"SELECT count FROM {table} WHERE name = %s AND minute = %s",  # noqa: S608
+            [name, _minute(now)],
+        )
+        row = cursor.fetchone()
+    return _allowance(limit, row[0] + 1 if row else 1, now)
+
+
+def _allowance(limit: int, used: int, now: datetime) -> Allowance:
+    return Allowance(limit, max(0, limit - used), _reset(now), exceeded=used > limit)
+
+
+def _reset(now: datetime) -> int:
+    return max(1, math.ceil(WINDOW - now.timestamp() % WINDOW))
+
+
+def _minute(now: datetime) -> int:
+    return int(now.timestamp() // WINDOW)
+
+
+def _add(name: str, portion: int, minute: int) -> int:
+    """Requests of this minute under the name, with these."""
+    table = connection.ops.quote_name(Tally._meta.db_table)  # noqa: SLF001 - documented
+    # A count of another minute begins anew.
+    statement = (
+        f"INSERT INTO {table} (name, minute, count) VALUES (%s, %s, %s) "  # noqa: S608
+        "ON CONFLICT (name) DO UPDATE SET minute = excluded.minute, "
+        f"count = excluded.count + CASE WHEN {table}.minute = excluded.minute "
+        f"THEN {table}.count ELSE 0 END RETURNING count"
+    )
+    # One thread after the other: at a new minute all write at once, and SQLite lets who finds
+    # it busy sleep longer and longer.
+    with _writing, connection.cursor() as cursor:
+        cursor.execute(statement, [name, minute, portion])
+        (counted,) = cursor.fetchone()
+    _sweep(minute)
+    return int(counted)
+
+
+def _sweep(minute: int) -> None:
+    """Once a minute in each process: counts of addresses that came once would stay for ever."""
+    if _swept["minute"] == minute or not _sweeping.acquire(blocking=False):
+        return
+    try:
+        _swept["minute"] = minute
+        Tally.objects.filter(minute__lt=minute - KEPT).delete()
+    finally:
+        _sweeping.release()

@@ -1,0 +1,1 @@
+"""The configuration: environment, logging, system checks."""

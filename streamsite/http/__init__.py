@@ -1,0 +1,1 @@
+"""HTTP: middleware, responses, errors, uploads kept by forms, the server's worker."""

@@ -1,0 +1,163 @@
+"""A django-q2 cluster that can be trusted day and night.
+
+Stock `qcluster` hangs on SIGTERM to its group, dies silently when an idle worker is killed
+while it holds the queue's lock, leaves orphans that go on consuming when its sentinel or master
+is killed, and ends with status 0 whatever happened. Here:
+
+- the signal handler sets a flag and does nothing else;
+- every Python child dies with its parent (FFmpeg is started elsewhere, and does not);
+- the master watches the sentinel, and ends with status 1 when that is gone;
+- stopping has a bound, after which it is no longer asked for;
+- a canary tells a cluster that no longer works from one that has nothing to do.
+"""
+
+from __future__ import annotations
+
+import os
+import pydoc
+import signal
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from django.conf import settings
+from django.db.models.signals import post_save
+from django_q import worker
+from django_q.cluster import Cluster
+from django_q.models import Task
+from django_q.signals import call_hook
+
+from streamsite.processes.parent_death import die_with_parent
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Seconds between two looks of the master at the canary. A signal, or the end of the sentinel,
+#: wakes it at once.
+LOOK: Final = 5.0
+CANARY_TASK: Final = "streamsite.processes.cluster.canary"
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """How a cluster is looked after. Times in seconds."""
+
+    #: For its workers to finish what they do, when it is stopped.
+    patience: float
+    #: A file that is touched as long as the cluster works.
+    canary: Path
+    #: The canary's silence after which the cluster counts as wedged.
+    silence: float
+
+
+class GuardedCluster(Cluster):  # type: ignore[misc]
+    """`start`, then `guard` until it ends: with 0 after a signal, with 1 when it broke."""
+
+    def __init__(self, care: Care) -> None:
+        # Shared by every fork, for each inherits the handler, and made before that is set.
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._care = care
+        self._touched = 0
+        self._heard = 0.0
+        super().__init__()
+        os.register_at_fork(after_in_child=_die_with_parent)
+
+    def sig_handler(self, *_: object) -> None:
+        os.eventfd_write(self._bell, 1)
+
+    def guard(self) -> int:
+        """Wait for a signal, or for the end of the sentinel. Returns the exit status."""
+        self._touch()
+        while not self._asked():
+            wait([self._bell, self.sentinel.sentinel], timeout=LOOK)
+            if not self.sentinel.is_alive():
+                if self._asked():
+                    # The signal went to the whole group.
+                    return 0
+                log.critical("cluster.sentinel_died", code=self.sentinel.exitcode)
+                return 1
+            try:
+                silent_for = self._silent_for()
+            except OSError as error:
+                # The service manager makes it again at the next start (RuntimeDirectory=).
+                log.critical("cluster.run_dir_gone", error=str(error), action="it ends")
+                self._end()
+                return 1
+            if silent_for > self._care.silence:
+                log.critical("cluster.wedged", silent_for=round(silent_for))
+                self._end()
+                return 1
+        self._end()
+        return 0
+
+    def _asked(self) -> bool:
+        """Whether it has been told to stop."""
+        return bool(wait([self._bell], timeout=0))
+
+    def _end(self) -> None:
+        """Stop in the ordinary way, but not for ever."""
+        stopping = threading.Thread(target=self.stop, daemon=True)
+        stopping.start()
+        stopping.join(self._care.patience)
+        # What is left dies with the sentinel.
+        self.sentinel.kill()
+
+    def _touch(self) -> None:
+        self._care.canary.parent.mkdir(parents=True, exist_ok=True)
+        self._care.canary.touch()
+
+    def _silent_for(self) -> float:
+        """Seconds since the canary was seen to move, not its age: the wall clock may jump."""
+        try:
+            touched = self._care.canary.stat().st_mtime_ns
+        except FileNotFoundError:
+            self._touch()
+            return 0.0
+        now = time.monotonic()
+        if touched != self._touched:
+            self._touched, self._heard = touched, now
+        return now - self._heard
+
+
+def _die_with_parent() -> None:
+    """What each forked child does first."""
+    die_with_parent(signal.SIGTERM, parent=os.getppid())
+
+
+def canary() -> str:
+    """The task that shows that the jobs cluster works."""
+    (settings.RUN_DIR / "jobs.alive").touch()
+    return "Alive."
+
+
+class Registered:
+    """Finds the functions that a cluster may run; stands in for `pydoc` in django-q's worker.
+
+    A message names its function, and the worker would import whatever stands there, as
+    `os.system`. Whoever can write into the queue's tables could run anything.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
+
+    def locate(self, name: str) -> object:
+        """The function; None where it is not registered: the task fails, and says so."""
+        if name not in self.names:
+            log.error("task.refused", func=name, reason="it is not registered")
+            return None
+        return pydoc.locate(name)
+
+
+def run(care: Care, tasks: Iterable[str]) -> int:
+    """Run the cluster that Q_CLUSTER_NAME selects, to its end. It runs `tasks` alone."""
+    worker.pydoc = Registered(tasks)
+    # A hook is the name of a function too, and none is used.
+    post_save.disconnect(call_hook, sender=Task)
+    cluster: Any = GuardedCluster(care)
+    cluster.start()
+    status: int = cluster.guard()
+    return status

@@ -1,0 +1,404 @@
+"""WebSockets and server-sent events: who may listen, and how they are told.
+
+Plain ASGI, so that an open stream holds no thread: pages and API have those to themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from importlib import import_module
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.db import DatabaseError, close_old_connections
+from django.http import HttpRequest
+from django.http.request import split_domain_port, validate_host
+
+from streamsite.api import keys
+from streamsite.api.auth import Caller, counted, demand, known_key
+from streamsite.api.permissions import rule_of
+from streamsite.api.throttling import Allowance
+from streamsite.http import problems
+from streamsite.http.middleware import request_id_of
+from streamsite.http.problems import Kind, ProblemError
+from streamsite.realtime.hub import Hub, Subscription, Topic
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+T = TypeVar("T")
+
+#: Seconds after which it is looked at again whether a listener still may listen: its key may
+#: have been revoked. One that was told nothing meanwhile is told that the line is alive. nginx
+#: hangs up after 70 s.
+BEAT: Final = 45.0
+#: Seconds that one message may take to be taken.
+PATIENCE: Final = 60.0
+#: Streams open at a time, in one worker.
+MOST: Final = 2000
+#: ... of one key or one user: a wall of monitors has a stream for each of its pages.
+MOST_EACH: Final = 50
+#: A WebSocket's close codes: 4000 and above are the application's (RFC 6455, 7.4.2).
+RESTART: Final = 1012
+FORBIDDEN: Final = 4403
+GONE: Final = 4404
+#: Refusals that say nothing of whoever listens already: they listen on.
+_PASSING: Final = frozenset({Kind.UNAVAILABLE, Kind.TOO_MANY_FAILURES})
+
+_SOCKET: Final = re.compile(r"/ws/(?P<name>[a-z-]+)/(?P<key>[-\w.]{1,128})/?")
+_EVENTS: Final = re.compile(r"/api/v1/(?P<place>[a-z-]+)/(?P<key>[-\w.]{1,128})/events/?")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a path names. `route`: as the table of levels has it."""
+
+    topic: Topic
+    key: str
+    route: str
+    #: With a cookie, Origin must be there: no browser keeps the pages of others from opening a
+    #: WebSocket here.
+    browser_must_say: bool
+
+
+class Doors:
+    """Both kinds of stream, over one hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self._places = {topic.place: topic for topic in hub.topics.values()}
+        self._thread = ThreadPoolExecutor(2, "doors")
+        self._streams: Counter[str] = Counter()
+        self._closed = asyncio.Event()
+
+    def close(self) -> None:
+        """End every stream: the server shuts down, and the clients connect to the next one."""
+        self._closed.set()
+
+    def socket(self, scope: Scope) -> Wanted | None:
+        """What a WebSocket's path names; None: nothing."""
+        found = _SOCKET.fullmatch(scope["path"])
+        topic = self.hub.topics.get(found["name"]) if found else None
+        if found is None or topic is None:
+            return None
+        return Wanted(topic, found["key"], topic.socket, browser_must_say=True)
+
+    def events(self, scope: Scope) -> Wanted | None:
+        """What an event stream's path names; None: it is some page's."""
+        found = _EVENTS.fullmatch(scope["path"])
+        topic = self._places.get(found["place"]) if found else None
+        if scope["method"] != "GET" or found is None or topic is None:
+            return None
+        return Wanted(topic, found["key"], topic.events, browser_must_say=False)
+
+    # ---- WebSocket
+
+    async def tell_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wanted = self.socket(scope)
+        await receive()  # websocket.connect
+        try:
+            admitted = await self._admitted(scope, wanted) if wanted is not None else None
+        except ProblemError:
+            admitted = None
+        if wanted is None or admitted is None:
+            # Before the handshake: the server makes it HTTP 403.
+            await send({"type": "websocket.close"})
+            return
+        with self._counted(admitted.whose):
+            await self._talk(scope, wanted, receive, send)
+
+    async def _talk(self, scope: Scope, wanted: Wanted, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+
+        async def one(text: str) -> None:
+            await send({"type": "websocket.send", "text": text})
+
+        async def left() -> None:
+            # What a client says is not asked for.
+            while (await receive())["type"] != "websocket.disconnect":
+                continue
+
+        code = await self._told(scope, wanted, one, left(), alive='{"type":"alive"}')
+        if code is not None:
+            await send({"type": "websocket.close", "code": code})
+
+    # ---- server-sent events
+
+    async def tell_events(
+        self, scope: Scope, wanted: Wanted, receive: Receive, send: Send
+    ) -> None:
+        """`wanted`: what the path names. A refusal is a problem, as the API has it."""
+        ours = [
+            *_cross_origin(scope),
+            (b"x-content-type-options", b"nosniff"),
+            (b"x-request-id", (asked_as := _request_id(scope)).encode()),
+        ]
+        try:
+            allowed = await self._admitted(scope, wanted)
+        except ProblemError as refusal:
+            for said in _problem(refusal, asked_as, ours):
+                await send(said)
+            return
+        headers = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),
+            *_encoded(allowed.left.headers),
+            *ours,
+        ]
+        with self._counted(allowed.whose):
+            await self._stream(scope, wanted, receive, send, headers)
+
+    async def _stream(
+        self,
+        scope: Scope,
+        wanted: Wanted,
+        receive: Receive,
+        send: Send,
+        headers: list[tuple[bytes, bytes]],
+    ) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+        async def one(text: str) -> None:
+            await send(_chunk(text))
+
+        async def left() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                continue
+
+        # A comment at once, so that proxies pass the head on.
+        await one(": streamsite\nretry: 3000\n\n")
+        await self._told(scope, wanted, lambda t: one(f"data: {t}\n\n"), left(), alive="")
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    # ---- both
+
+    async def _told(
+        self,
+        scope: Scope,
+        wanted: Wanted,
+        one: Callable[[str], Awaitable[None]],
+        left: Any,
+        *,
+        alive: str,
+    ) -> int | None:
+        """Tell until the client leaves (None), or the stream is over (a code)."""
+        leaving = asyncio.ensure_future(left)
+        closing = asyncio.ensure_future(self._closed.wait())
+        try:
+            async with self.hub.subscribed(wanted.topic.name, wanted.key) as mine:
+                telling = asyncio.ensure_future(
+                    self._tell_on(scope, wanted, mine, one, alive=alive)
+                )
+                try:
+                    await asyncio.wait(
+                        {leaving, telling, closing}, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    if telling.done():
+                        return telling.result()
+                    return RESTART if closing.done() else None
+                finally:
+                    telling.cancel()
+        except OSError:
+            # It left while it was told something.
+            return None
+        finally:
+            leaving.cancel()
+            closing.cancel()
+
+    async def _tell_on(
+        self,
+        scope: Scope,
+        wanted: Wanted,
+        mine: Subscription,
+        one: Callable[[str], Awaitable[None]],
+        *,
+        alive: str,
+    ) -> int:
+        clock = asyncio.get_running_loop().time
+        due = clock() + BEAT
+        while True:
+            text = await mine.next(max(0.0, due - clock()))
+            # Also where there is always news: a key that was revoked is to be heard no more.
+            if clock() >= due:
+                if not await self._may_stay(scope, wanted):
+                    return FORBIDDEN
+                due = clock() + BEAT
+            async with asyncio.timeout(PATIENCE):
+                await one(alive if text is None else text)
+            if text is not None and mine.over:
+                return GONE
+
+    async def _admitted(self, scope: Scope, wanted: Wanted) -> Admitted:
+        """Raises `ProblemError` unless they may listen. `_counted` is to follow at once."""
+        if self.hub.open >= MOST:
+            raise ProblemError(Kind.UNAVAILABLE, "Too many streams are open: try again later.")
+        admitted = await self._asked(admit, scope, wanted)
+        if self._streams[admitted.whose] >= MOST_EACH:
+            raise ProblemError(
+                Kind.TOO_MANY_REQUESTS,
+                f"{MOST_EACH} streams are open with that key or login: close one first.",
+                retry_after=int(BEAT),
+            )
+        return admitted
+
+    @contextmanager
+    def _counted(self, whose: str) -> Iterator[None]:
+        self._streams[whose] += 1
+        try:
+            yield
+        finally:
+            self._streams[whose] -= 1
+            if not self._streams[whose]:
+                del self._streams[whose]
+
+    async def _may_stay(self, scope: Scope, wanted: Wanted) -> bool:
+        try:
+            await self._asked(known, scope, wanted)
+        except ProblemError as refusal:
+            return refusal.kind in _PASSING
+        return True
+
+    async def _asked(
+        self, ask: Callable[[Scope, Wanted], T], scope: Scope, wanted: Wanted
+    ) -> T:
+        """The database is asked in a thread. Raises `ProblemError`."""
+
+        def asked() -> T:
+            close_old_connections()
+            try:
+                return ask(scope, wanted)
+            except DatabaseError:
+                raise ProblemError(
+                    Kind.UNAVAILABLE, "The database can't be read: try again later."
+                ) from None
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Somebody who may listen. `whose`: the key or the user; `left`: of their requests."""
+
+    whose: str
+    left: Allowance
+
+
+def admit(scope: Scope, wanted: Wanted) -> Admitted:
+    """Let them listen, counted as one request. Raises `ProblemError`."""
+    who = known(scope, wanted)
+    left = counted(who, _address(scope))
+    demand(left)
+    if not wanted.topic.exists(who, wanted.key):
+        raise ProblemError(Kind.NOT_FOUND, "There is nothing by that name.")
+    named = f"key {who.key.pk}" if who.key is not None else f"user {who.name}"
+    return Admitted(named, left)
+
+
+def known(scope: Scope, wanted: Wanted) -> Caller:
+    """Who asks, by key or as staff logged in, where they may. Raises `ProblemError`."""
+    headers = _headers(scope)
+    host = headers.get("host", "")
+    domain, _ = split_domain_port(host)
+    if not validate_host(domain, settings.ALLOWED_HOSTS):
+        raise ProblemError(
+            Kind.MALFORMED, "This is not served by that name: see ALLOWED_HOSTS."
+        )
+    who = _caller(scope, headers, host, browser_must_say=wanted.browser_must_say)
+    rule = rule_of("GET", wanted.route)
+    if rule is None or not who.may(rule):
+        kind = Kind.LEVEL if who.key is not None else Kind.PERMISSION
+        raise ProblemError(kind, "That key, or that user, may not listen to it.")
+    return who
+
+
+def _caller(
+    scope: Scope, headers: dict[str, str], host: str, *, browser_must_say: bool
+) -> Caller:
+    named = {"Authorization": headers.get("authorization", "")}
+    named["X-API-Key"] = headers.get("x-api-key", "")
+    if (key := keys.sent(named)) is not None:
+        return Caller(key=known_key(key.reveal(), _address(scope)))
+    user = _staff(headers.get("cookie", ""))
+    if user is None:
+        raise ProblemError(
+            Kind.NO_KEY, "Send a key (Authorization: Bearer KEY), or log in first."
+        )
+    origin = headers.get("origin", "")
+    if (origin or browser_must_say) and urlsplit(origin).netloc.lower() != host.lower():
+        raise ProblemError(Kind.CSRF, "A page of another site may not listen with your login.")
+    return Caller(user=user)
+
+
+def _address(scope: Scope) -> str:
+    """As RealAddressMiddleware has it: over nginx's socket there is only nginx's word."""
+    client = scope.get("client")
+    return str(client[0] if client else "") or _headers(scope).get("x-real-ip", "")
+
+
+def _staff(cookie: str) -> Any:
+    """The user whose session the cookies name, if it is staff."""
+    jar: SimpleCookie = SimpleCookie()
+    try:
+        jar.load(cookie)
+    except CookieError:
+        return None
+    named = jar.get(settings.SESSION_COOKIE_NAME)
+    if named is None:
+        return None
+    request = HttpRequest()
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    request.session = store(named.value)
+    user: Any = get_user(request)
+    return user if user.is_active and getattr(user, "is_staff", False) else None
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {
+        name.decode("latin-1").lower(): value.decode("latin-1")
+        for name, value in scope["headers"]
+    }
+
+
+def _cross_origin(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """Pages of the sites that are named may read it, with a key; none with a cookie."""
+    origin = _headers(scope).get("origin", "")
+    if origin not in settings.CORS_ALLOWED_ORIGINS:
+        return []
+    return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"origin")]
+
+
+def _request_id(scope: Scope) -> str:
+    return request_id_of(_headers(scope).get("x-request-id", ""))
+
+
+def _problem(
+    refusal: ProblemError, request_id: str, more: list[tuple[bytes, bytes]]
+) -> tuple[Message, Message]:
+    told = problems.document(refusal.kind, str(refusal), request_id, **refusal.more)
+    answer = problems.answer(told)
+    body = answer.content
+    headers = [*_encoded(dict(answer.items())), *more, (b"cache-control", b"no-store")]
+    headers.append((b"content-length", str(len(body)).encode()))
+    return (
+        {"type": "http.response.start", "status": answer.status_code, "headers": headers},
+        {"type": "http.response.body", "body": body},
+    )
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers.items()]
+
+
+def _chunk(text: str) -> Message:
+    return {"type": "http.response.body", "body": text.encode(), "more_body": True}

@@ -1,0 +1,235 @@
+"""What changes, told as it changes: one poller in each web worker, and its subscribers.
+
+A topic tells what is now of things named by a key: a channel's slug, a job's id. The poller
+asks the database once a quarter of a second whether anybody has written; only then, and every
+five seconds since some of it ages by itself, the topics that somebody listens to are asked
+again, once for all who listen. Rows that do not change cost nothing, however many there are,
+and without a subscriber nothing is asked at all. No other server is needed.
+
+A subscriber is owed the newest message only: whoever reads slowly misses what was between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import DatabaseError, close_old_connections, connection
+from django.utils import timezone
+
+from streamsite.api.auth import Caller
+from streamsite.api.permissions import API, FIRST
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Seconds between two looks at whether anybody wrote.
+TICK: Final = 0.25
+#: Seconds between two looks at the topics while others write without end.
+LEAST: Final = 0.5
+#: Seconds after which they are asked though nobody wrote: a worker that falls silent writes
+#: nothing.
+AGED: Final = 5.0
+#: Seconds without a database before it is asked again.
+AWAY: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """`/ws/<name>/<key>`, and its events at `/api/v1/<place>/<key>/events`.
+
+    Who may listen is in the table of levels, where the key is called `parameter`. `exists`: is
+    there such a thing, for that caller. `snapshots` tells of each key what is now, as JSON has
+    it; a key that is missing in the answer names nothing (any more). Both are called in a
+    thread, the latter with all keys that are listened to. `data` says what is told, for the
+    documentation.
+    """
+
+    name: str
+    place: str
+    parameter: str
+    data: str
+    exists: Callable[[Caller, str], bool]
+    snapshots: Callable[[Collection[str], datetime], Mapping[str, Mapping[str, Any]]]
+
+    @property
+    def socket(self) -> str:
+        """The WebSocket's route, as the table of levels has it."""
+        return f"{FIRST}ws/{self.name}/{{{self.parameter}}}"
+
+    @property
+    def events(self) -> str:
+        """The event stream's."""
+        return f"{API}{self.place}/{{{self.parameter}}}/events"
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """One listener. `GONE` is the last message there is."""
+
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    message: str | None = None
+    over: bool = False
+
+    def tell(self, message: str, *, over: bool = False) -> None:
+        self.message, self.over = message, over
+        self.news.set()
+
+    async def next(self, patience: float) -> str | None:
+        """The newest message that was not taken yet; None where none came for so long."""
+        try:
+            async with asyncio.timeout(patience):
+                await self.news.wait()
+        except TimeoutError:
+            return None
+        self.news.clear()
+        return self.message
+
+
+Place = tuple[str, str]
+
+
+def message(kind: str, place: Place, data: object = None) -> str:
+    """kind: snapshot (the first), update, gone."""
+    told = {"type": kind, "topic": place[0], "key": place[1], "at": timezone.now()}
+    if data is not None:
+        told["data"] = data
+    return json.dumps(told, cls=DjangoJSONEncoder, separators=(",", ":"))
+
+
+class Hub:
+    """Of one event loop. The poller runs as long as somebody listens."""
+
+    def __init__(self, topics: Collection[Topic]) -> None:
+        self.topics = {topic.name: topic for topic in topics}
+        self._listeners: dict[Place, set[Subscription]] = {}
+        #: What each place told last, as text, and as data.
+        self._last: dict[Place, tuple[str, object]] = {}
+        self._poller: asyncio.Task[None] | None = None
+        self._new = asyncio.Event()
+        #: One thread has one connection, and asks one thing at a time.
+        self._thread = ThreadPoolExecutor(1, "poller")
+
+    @property
+    def open(self) -> int:
+        return sum(map(len, self._listeners.values()))
+
+    @contextlib.asynccontextmanager
+    async def subscribed(self, topic: str, key: str) -> AsyncIterator[Subscription]:
+        """Listen. The first message is what is now."""
+        place, mine = (topic, key), Subscription()
+        self._listeners.setdefault(place, set()).add(mine)
+        if place in self._last:
+            mine.tell(message("snapshot", place, self._last[place][1]))
+        else:
+            self._new.set()
+        if self._poller is None:
+            # Without the context of the request that happened to come first.
+            self._poller = asyncio.create_task(self._poll(), context=contextvars.Context())
+        try:
+            yield mine
+        finally:
+            self._listeners[place].discard(mine)
+            if not self._listeners[place]:
+                del self._listeners[place]
+                self._last.pop(place, None)
+            if not self._listeners:
+                # It may rest for its tick: it is told that nobody listens.
+                self._new.set()
+
+    async def _poll(self) -> None:
+        loop = asyncio.get_running_loop()
+        seen, looked, away = "", float("-inf"), False
+        while self._listeners:
+            self._new.clear()
+            pause = TICK
+            try:
+                stamp = await loop.run_in_executor(self._thread, _stamp)
+                since = time.monotonic() - looked
+                wrote = stamp != seen and since >= LEAST
+                if wrote or since >= AGED or self._listeners.keys() - self._last.keys():
+                    seen, looked = stamp, time.monotonic()
+                    await self._look(loop)
+                away = False
+            except DatabaseError as error:
+                pause = AWAY
+                if not away:
+                    log.warning("live.no_database", error=type(error).__name__)
+                away = True
+            except Exception:
+                # One topic's trouble must not end what others listen to.
+                pause = AWAY
+                if not away:
+                    log.exception("live.failed")
+                away = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._new.wait()
+        # From here on another poller may begin.
+        self._poller = None
+        await loop.run_in_executor(self._thread, _hang_up)
+
+    async def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ask the topics once, and tell each listener what is new to it."""
+        keys: dict[str, set[str]] = {}
+        for topic, key in self._listeners:
+            keys.setdefault(topic, set()).add(key)
+        for topic, wanted in keys.items():
+            told = await loop.run_in_executor(
+                self._thread, _asked, self.topics[topic], frozenset(wanted)
+            )
+            for key in wanted:
+                # Those that came or went meanwhile are looked at the next time.
+                if (topic, key) in self._listeners:
+                    self._tell((topic, key), told.get(key))
+
+    def _tell(self, place: Place, told: tuple[str, object] | None) -> None:
+        known = self._last.get(place)
+        if told is None:
+            for one in self._listeners[place]:
+                one.tell(message("gone", place), over=True)
+            self._last.pop(place, None)
+        elif known is None or known[0] != told[0]:
+            self._last[place] = told
+            text = message("update" if known else "snapshot", place, told[1])
+            for one in self._listeners[place]:
+                # One that has taken nothing yet gets its first message.
+                first = one.message is None and known is not None
+                one.tell(message("snapshot", place, told[1]) if first else text)
+
+
+def _stamp() -> str:
+    """Another whenever something was written to the database."""
+    close_old_connections()
+    query = (
+        "PRAGMA data_version"
+        if connection.vendor == "sqlite"
+        # Where the next record of the log goes: it moves with every write.
+        else "SELECT pg_current_wal_insert_lsn()"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return str(cursor.fetchone()[0])
+
+
+def _hang_up() -> None:
+    """Close the connection of this very thread."""
+    connection.close()
+
+
+def _asked(topic: Topic, keys: Collection[str]) -> dict[str, tuple[str, object]]:
+    """Of each key what is now, and the same as text, to be compared."""
+    found = topic.snapshots(keys, timezone.now())
+    return {
+        key: (json.dumps(data, cls=DjangoJSONEncoder, sort_keys=True), data)
+        for key, data in found.items()
+    }

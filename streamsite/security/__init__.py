@@ -1,0 +1,1 @@
+"""Secrets, certificates, addresses, headers, file modes, login limits."""

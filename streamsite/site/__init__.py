@@ -1,0 +1,1 @@
+"""The composition: the only part that knows all apps."""

@@ -1,0 +1,142 @@
+"""What the API's OpenAPI document tells beyond what ninja knows: levels, errors, streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django.http import HttpRequest
+from ninja import NinjaAPI
+from ninja.openapi.schema import OpenAPISchema
+from ninja.renderers import BaseRenderer
+from pydantic_core import to_json
+
+from streamsite.api import permissions
+from streamsite.api.auth import AUTH
+from streamsite.http.problems import KINDS, MEDIA_TYPE, PREFIX
+from streamsite.realtime.hub import Topic
+
+_SCHEMAS: Final = "#/components/schemas/"
+
+
+class Json(BaseRenderer):
+    """What pydantic has validated it also writes: json asks Python about each moment."""
+
+    media_type = "application/json"
+
+    def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:  # noqa: ARG002
+        return to_json(data)
+
+
+class Api(NinjaAPI):
+    """Its document tells of each route which level it takes, and what its errors look like.
+
+    And of streams, which `streamsite.realtime.endpoints` serves: those of its topics.
+    """
+
+    topics: Sequence[Topic] = ()
+
+    def get_openapi_schema(
+        self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
+    ) -> OpenAPISchema:
+        told = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
+        told["components"].setdefault("schemas", {})["Problem"] = PROBLEM
+        if self.topics:
+            told["paths"] |= {each.events: {"get": _events(each)} for each in self.topics}
+            told["x-websockets"] = {each.socket: _socket(each) for each in self.topics}
+            told["components"]["schemas"]["Message"] = MESSAGE
+        for path, methods in told["paths"].items():
+            for method, operation in methods.items():
+                rule = permissions.rule_of(method.upper(), path)
+                if rule is not None and rule.level is not None:
+                    operation["x-level"] = rule.level.value
+                operation["responses"]["default"] = {
+                    "description": "A problem (RFC 9457).",
+                    "content": {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMAS}Problem"}}},
+                }
+        return told
+
+
+MESSAGE: Final[dict[str, Any]] = {
+    "type": "object",
+    "title": "Message",
+    "description": "snapshot: on connect; update: something has changed, all of it again; "
+    "gone: it is no more, and nothing follows; alive: nothing is new, on WebSockets alone.",
+    "required": ["type"],
+    "properties": {
+        "type": {"enum": ["snapshot", "update", "gone", "alive"]},
+        "topic": {"type": "string"},
+        "key": {"type": "string", "description": "The channel's slug, the job's id."},
+        "at": {"type": "string", "format": "date-time"},
+        "data": {"type": "object"},
+    },
+}
+
+
+def _events(topic: Topic) -> dict[str, Any]:
+    return {
+        "operationId": f"events_of_{topic.name}",
+        "summary": "As it changes, as server-sent events",
+        "description": f"Each event's data is a Message. What its `data` is: {topic.data}",
+        "tags": ["as it changes"],
+        "parameters": _of_path(topic),
+        "responses": {
+            "200": {
+                "description": "It goes on until you leave, or it is gone.",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            }
+        },
+        "security": [{auth.__class__.__name__: []} for auth in AUTH],
+        "x-message": {"$ref": f"{_SCHEMAS}Message"},
+    }
+
+
+def _socket(topic: Topic) -> dict[str, Any]:
+    rule = permissions.rule_of("GET", topic.socket)
+    return {
+        "description": f"The same as {topic.events}.",
+        "parameters": _of_path(topic),
+        "x-level": rule.level.value if rule and rule.level else None,
+        "x-message": {"$ref": f"{_SCHEMAS}Message"},
+    }
+
+
+def _of_path(topic: Topic) -> list[dict[str, Any]]:
+    place = {"in": "path", "name": topic.parameter, "required": True}
+    return [place | {"schema": {"type": "string", "maxLength": 128}}]
+
+
+PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "title": "Problem",
+    "required": ["type", "title", "status", "detail", "request_id"],
+    "properties": {
+        "type": {"enum": ["about:blank", *(PREFIX + kind for kind in KINDS)]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string"},
+        "retry_after": {"type": "integer", "description": "Seconds."},
+        "errors": {
+            "description": "Of `invalid`: which field, and why.",
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["loc", "msg"],
+                "properties": {
+                    "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
+                    "msg": {"type": "string"},
+                },
+            },
+        },
+        "findings": {
+            "description": "Of `cant-start`: what the channel lacks.",
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["check", "detail"],
+                "properties": {"check": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
