@@ -1,0 +1,216 @@
+"""The database is away for a moment: the work goes on, and what came of it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import InterfaceError, OperationalError, connection
+from django.db.models import Model, QuerySet
+from django.utils import timezone
+from pytest_django import Settings
+
+from media_library import actions, storage
+from media_library.conform import queue
+from media_library.downloads import attempt, importer, jobs, worker
+from media_library.downloads.errors import CancelledError
+from media_library.downloads.options import Options
+from media_library.jobs import db_retry
+from media_library.models import DownloadJob, MediaItem, PreparedCopy
+from media_library.tests.conform.test_queue import HOUSE, film
+from media_library.tests.downloading import ADMIN
+from media_library.tests.web import Web
+from streamsite.tests.waiting import until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+#: A column that is written with each sign of life, and those of the last word alone.
+LIVES, COPY_IS_MADE, DOWNLOAD_IS_OVER = "heard_at", "made_at", "ended_at"
+
+
+@pytest.fixture(autouse=True)
+def machine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.DATA_DIR = tmp_path / "data"
+    settings.RUN_DIR = tmp_path / "run"
+    monkeypatch.setattr(db_retry, "BEAT_AGAIN", 0.0)
+    monkeypatch.setattr(db_retry, "WRITE_AGAIN", (0.0, 0.0))
+    monkeypatch.setattr(queue, "WRITE_EVERY", 0.0)
+    monkeypatch.setattr(queue, "BEAT_EVERY", 0.01)
+    monkeypatch.setattr(importer, "TELL", 0.01)
+
+
+@contextmanager
+def away(
+    model: type[Model], column: str, times: int, *, written: bool = False
+) -> Iterator[list[dict[str, Any]]]:
+    """So many writes of the column fail in any thread; the list tells of them.
+
+    `written`: it is the answer that gets lost.
+    """
+    failed: list[dict[str, Any]] = []
+    update = QuerySet.update
+
+    def broken(rows: QuerySet[Any], **values: Any) -> int:
+        if rows.model is not model or column not in values or len(failed) >= times:
+            return update(rows, **values)
+        failed.append(values)
+        if written:
+            update(rows, **values)
+        raise OperationalError("the connection is closed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(QuerySet, "update", broken)
+        yield failed
+
+
+# ---- signs of life and last words ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [OperationalError, InterfaceError])
+def test_a_sign_that_fails_is_left_out_and_the_connection_made_anew(
+    kind: type[Exception],
+) -> None:
+    def broken() -> None:
+        raise kind("the connection is closed")
+
+    connection.ensure_connection()
+    signs = db_retry.SignsOfLife("a.mp4")
+    signs.give(broken)
+    assert connection.connection is None
+    given: list[int] = []
+    signs.give(lambda: given.append(MediaItem.objects.count()))
+    assert given == [0]
+
+
+def test_signs_are_not_given_over_and_over_while_the_database_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken() -> None:
+        tries.append(1)
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(db_retry, "BEAT_AGAIN", 600.0)
+    tries: list[int] = []
+    signs = db_retry.SignsOfLife("a.mp4")
+    for _ in range(3):
+        signs.give(broken)
+    assert len(tries) == 1
+
+
+def test_a_database_that_stays_away_is_told_in_the_end() -> None:
+    def broken() -> None:
+        tries.append(1)
+        raise OperationalError("connection refused")
+
+    tries: list[int] = []
+    with pytest.raises(OperationalError):
+        db_retry.insist("a.mp4", broken)
+    assert len(tries) == 3
+
+
+# ---- copies ----------------------------------------------------------------------------------
+
+
+def taken(tmp_path: Path) -> PreparedCopy:
+    copy = actions.request_prepare(actions.add_file(film(tmp_path / "a.mp4"), title="A"), HOUSE)
+    mine = queue.take(copy.pk)
+    assert mine is not None
+    return mine
+
+
+@pytest.mark.usefixtures("ffmpeg", "folder")
+def test_a_copy_is_made_although_its_signs_of_life_fail(tmp_path: Path) -> None:
+    copy = taken(tmp_path)
+    with away(PreparedCopy, LIVES, 3) as failed:
+        assert queue.make(copy) == "Ready: 56 frames."
+    assert len(failed) == 3
+    copy.refresh_from_db()
+    assert (copy.status, copy.deaths) == (PreparedCopy.Status.READY, 0)
+
+
+@pytest.mark.usefixtures("ffmpeg", "folder")
+@pytest.mark.parametrize("written", [False, True])
+def test_that_a_copy_is_made_is_written_when_the_database_is_back(
+    tmp_path: Path, *, written: bool
+) -> None:
+    copy = taken(tmp_path)
+    with away(PreparedCopy, COPY_IS_MADE, 1, written=written) as failed:
+        queue.make(copy)
+    assert len(failed) == 1
+    copy.refresh_from_db()
+    assert copy.status == PreparedCopy.Status.READY
+    assert storage.exists(copy.key)
+    copy.item.refresh_from_db()
+    assert copy.item.status == MediaItem.Status.READY
+
+
+@pytest.mark.usefixtures("ffmpeg", "folder")
+def test_a_copy_that_is_cancelled_after_an_outage_is_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signs of life come from a thread then, which outlives the outage."""
+    copy = taken(tmp_path)
+
+    def slow(_source: Path, _key: str, *, progress: Callable[[int], None], **_: object) -> None:
+        with away(PreparedCopy, LIVES, 2) as failed:
+            until(lambda: len(failed) == 2, 10, "two signs of life failed")
+        actions.cancel_prepare(copy)
+
+        def ended() -> bool:
+            try:
+                progress(1)
+            except queue.ClaimLostError:
+                return True
+            return False
+
+        until(ended, 10, "the transfer is told to end")
+        raise queue.ClaimLostError
+
+    monkeypatch.setattr(storage, "upload", slow)
+    assert queue.make(copy).startswith("Stopped")
+
+
+# ---- downloads -------------------------------------------------------------------------------
+
+
+def begun(url: str) -> DownloadJob:
+    job = jobs.take(jobs.add(url, Options(), ADMIN).pk, timezone.now())
+    assert job is not None
+    return job
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ffmpeg", "folder")
+@pytest.mark.parametrize(("column", "times"), [(LIVES, 2), (DOWNLOAD_IS_OVER, 1)])
+def test_a_download_is_done_although_the_database_was_away(
+    column: str, times: int, site: Web
+) -> None:
+    job = begun(site.url("film.mp4"))
+    with away(DownloadJob, column, times) as failed:
+        assert worker.work(job).startswith("Done")
+    assert len(failed) == times
+    job.refresh_from_db()
+    assert (job.status, job.deaths, job.attempts) == (DownloadJob.Status.DONE, 0, 1)
+    # It was told once, when nothing could be written.
+    assert job.tool_version
+    assert MediaItem.objects.get().key == job.key
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_download_that_is_stored_hears_of_its_end_after_an_outage() -> None:
+    job = begun("https://example.org/a")
+    jobs.folder_of(job).mkdir(parents=True)
+    task, put = attempt.Attempt(job, attempt.Patience()), importer._Put()
+
+    def store() -> None:
+        with importer._telling(task.told, put):
+            with away(DownloadJob, LIVES, 2) as failed:
+                until(lambda: len(failed) == 2, 10, "two signs of life failed")
+            jobs.cancel(job)
+            until(lambda: put.ended, 10, "it is told to end")
+
+    with pytest.raises(CancelledError):
+        store()

@@ -1,0 +1,145 @@
+"""Who may call which route: every route with every kind of caller, as the table says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from streams.tests import rows
+from streamsite.api import keys, permissions
+from streamsite.api.models import ApiKey
+from streamsite.api.permissions import TABLE, Level
+from streamsite.http import problems
+from streamsite.http.problems import MEDIA_TYPE, PREFIX
+from streamsite.site.api_root import TOPICS, api, first
+
+pytestmark = pytest.mark.django_db
+
+#: Streams go on for ever: `test_live_access` listens to them.
+STREAMS = {f"GET {route}" for topic in TOPICS for route in (topic.socket, topic.events)}
+ROUTES = sorted(TABLE.keys() - STREAMS)
+#: What stands for the parameters of a route: nothing that exists.
+_EXAMPLES = {"slug": "none", "id": "987654", "number": "1", "name": "none.ts"}
+
+
+@pytest.fixture(autouse=True)
+def folders(settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = settings.RUN_DIR = settings.DATA_DIR = tmp_path
+
+
+def served() -> Iterator[str]:
+    yield from (f"GET {topic.socket}" for topic in TOPICS)
+    for root in (api, first):
+        for path, methods in root.get_openapi_schema()["paths"].items():
+            for method in methods:
+                yield f"{method.upper()} {path}"
+
+
+def call(client: Client, route: str, **sent: Any) -> tuple[int, str]:
+    """Status, and the kind of the problem if it is one."""
+    method, _, path = route.partition(" ")
+    filled = re.sub(r"{(\w+)}", lambda found: _EXAMPLES.get(found[1], "987654"), path)
+    answer = client.generic(method, filled, "{}", content_type="application/json", **sent)
+    if answer.get("Content-Type") != MEDIA_TYPE:
+        return answer.status_code, ""
+    told = answer.json()
+    assert told["status"] == answer.status_code
+    assert told["request_id"] == answer["X-Request-ID"]
+    return answer.status_code, told["type"].removeprefix(PREFIX)
+
+
+def minted(level: Level, **fields: Any) -> tuple[ApiKey, dict[str, str]]:
+    row, key = keys.mint("Robot", level, by="ada", now=timezone.now(), **fields)
+    return row, {"Authorization": f"Bearer {key.reveal()}"}
+
+
+def test_every_route_has_a_row_and_every_row_a_route() -> None:
+    assert sorted(served()) == sorted(TABLE)
+
+
+#: Answers that mean a caller was kept out, or that something broke.
+REFUSED = {401, 403, 405, 500}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_route_lets_in_whom_the_table_names_and_nobody_else(
+    client: Client, route: str
+) -> None:
+    """Every kind of caller of one route: one database for all of them keeps it quick."""
+    rule = TABLE[route]
+    everybody = rule.level is None
+    without_key = call(client, route)
+    assert without_key[0] not in REFUSED if everybody else without_key == (401, "no-key")
+
+    for level in Level:
+        _, headers = minted(level)
+        answer = call(client, route, headers=headers)
+        if rule.level is None or level.includes(rule.level):
+            assert answer[0] not in REFUSED, level
+        else:
+            assert answer == (403, "level"), level
+
+    for sent, refusal in unusable_keys():
+        assert everybody or call(client, route, headers=sent) == refusal
+
+    client.force_login(rows.user(name="clerk"))
+    assert everybody or call(client, route) == (403, "permission")
+    client.force_login(rows.user(*filter(None, [rule.permission]), name="boss"))
+    assert call(client, route)[0] not in REFUSED
+    client.force_login(
+        rows.user(rule.permission or "streams.view_channel", name="viewer", staff=False)
+    )
+    assert everybody or call(client, route) == (401, "no-key")
+
+
+def unusable_keys() -> Iterator[tuple[dict[str, str], tuple[int, str]]]:
+    """Headers of keys that are not accepted, each with its refusal."""
+    past = timezone.now() - timedelta(seconds=1)
+    expired, headers = minted(Level.FULL_ACCESS)
+    ApiKey.objects.filter(pk=expired.pk).update(expires_at=past)
+    yield headers, (401, "key-expired")
+    revoked, headers = minted(Level.FULL_ACCESS)
+    keys.revoke(revoked, by="ada", now=past)
+    yield headers, (401, "key-revoked")
+    _, headers = minted(Level.FULL_ACCESS, allowed_addresses=["203.0.113.0/24"])
+    yield headers, (403, "key-address")
+    yield {"X-API-Key": "ssk_" + "a" * 43}, (401, "key-unknown")
+
+
+def test_a_session_without_the_token_changes_nothing() -> None:
+    rows.channel()
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(rows.operator())
+    assert call(browser, "POST /api/v1/channels/{slug}/start") == (403, "csrf")
+    assert call(browser, "GET /api/v1/channels")[0] == 200
+
+
+def test_a_key_goes_before_a_cookie(client: Client) -> None:
+    client.force_login(rows.operator())
+    unknown = {"X-API-Key": "ssk_" + "a" * 43}
+    assert call(client, "GET /api/v1/channels", headers=unknown) == (401, "key-unknown")
+
+
+def test_a_route_without_a_row_is_closed(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, headers = minted(Level.FULL_ACCESS)
+    others = {route: rule for route, rule in TABLE.items() if route != "GET /api/v1/channels"}
+    monkeypatch.setattr(permissions, "TABLE", others)
+    assert call(client, "GET /api/v1/channels", headers=headers) == (403, "level")
+
+
+def test_the_documentation_has_the_table() -> None:
+    page = (Path(__file__).parents[3] / "deploy" / "api.md").read_text()
+    assert permissions.as_markdown() in page, (
+        "Put in what `python -m streamsite.api.permissions` prints."
+    )
+    assert problems.as_markdown() in page, "And `python -m streamsite.http.problems`."
