@@ -18,7 +18,6 @@ from media_library.house_format import House
 from media_library.jobs import slots
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams.control import demo
-from streams.control.actions import wake_supervisor
 from streams.ingest.reconciler import reconciled
 from streams.models import Channel, Forewarning, LogLine, Sample
 from streams.monitoring import warnings
@@ -28,6 +27,7 @@ from streams.node.sources import open_sources
 from streams.planning import forecast, plans
 from streams.playout.node.supervisor import supervise
 from streams.programme.due import due
+from streams.wake import wake_supervisor
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

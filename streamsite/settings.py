@@ -33,6 +33,8 @@ from streamsite.security.urls import is_address, is_loopback
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(BASE_DIR)
+#: Where settings are read from, beside the environment.
+SETTINGS_FILE = env.file
 
 # ---- where things are ------------------------------------------------------------------------
 DATA_DIR = private(env.folder("DATA_DIR", "data"), "DATA_DIR")
@@ -70,7 +72,7 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or (
 
 # ---- Django ----------------------------------------------------------------------------------
 DEBUG = env.flag("DEBUG", default=False)
-DEFAULT_EXCEPTION_REPORTER_FILTER = "streamsite.security.error_pages.ShowNoValues"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "streamsite.http.error_pages.ShowNoValues"
 SECRET_KEY = env.text("SECRET_KEY") or kept(DATA_DIR / "secret_key", new_django_key)
 FIELD_KEYS_GIVEN = bool(env.text("FIELD_KEYS"))
 FIELD_KEYS = env.keys("FIELD_KEYS", lambda: kept(DATA_DIR / "field_key", new_field_key))
@@ -175,8 +177,8 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 # What a success forgives; what locks stands in the handler.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_HANDLER = "streamsite.security.login_limits.LimitsHandler"
-AXES_CLIENT_IP_CALLABLE = "streamsite.security.login_limits.client_network"
+AXES_HANDLER = "streamsite.api.login_limits.LimitsHandler"
+AXES_CLIENT_IP_CALLABLE = "streamsite.api.login_limits.client_network"
 AXES_RESET_ON_SUCCESS = True
 # The address is the one RealAddressMiddleware settled; a header of the visitor's is not asked.
 AXES_IPWARE_PROXY_COUNT = 0

@@ -4,7 +4,7 @@ from django.views.generic import RedirectView
 
 from streamsite.site.api_root import api, first
 
-handler500 = "streamsite.security.error_pages.page_of_error"
+handler500 = "streamsite.http.error_pages.page_of_error"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

@@ -38,8 +38,8 @@ from media_library.jobs import enqueue
 from media_library.jobs.db_retry import insist
 from media_library.location import LocalFile
 from media_library.models import DownloadJob, MediaItem
+from media_library.models.titles import LONGEST_TITLE
 from media_library.storage import StorageError
-from media_library.sync.diff import LONGEST_TITLE
 from media_library.uploads import service
 
 logger = logging.getLogger(__name__)

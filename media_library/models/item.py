@@ -9,7 +9,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from media_library.ffmpeg.probe import Probe
-from media_library.sync.diff import title_of
+from media_library.models.titles import title_of
 from streamsite.security.text import OneLineText
 
 

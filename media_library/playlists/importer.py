@@ -15,10 +15,11 @@ from django.db import transaction
 from media_library import storage
 from media_library.jobs import enqueue
 from media_library.models import MediaItem, Playlist, Tag
+from media_library.models.titles import title_of
 from media_library.playlists import edit
 from media_library.playlists.m3u_csv import Contents, Line, Problem, Row, split_tags
 from media_library.storage import Facts, StorageError
-from media_library.sync.diff import is_media, title_of
+from media_library.storage.keys import is_media
 
 #: Names that are looked for in the storage itself: each is a request to the bucket.
 MOST_ASKED: Final = 100

@@ -23,7 +23,7 @@ from media_library.storage.errors import (
     WrongKeyError,
     sentence,
 )
-from media_library.storage.list_objects import RESERVED, listing
+from media_library.storage.list_objects import RESERVED, Listed, listing
 from media_library.storage.multipart import (
     MultipartUpload,
     abort_stale_uploads,
@@ -44,7 +44,6 @@ from media_library.storage.objects import (
     read,
     upload,
 )
-from media_library.sync.diff import Listed
 
 __all__ = [
     "BRISK",

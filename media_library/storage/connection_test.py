@@ -17,8 +17,8 @@ from django.conf import settings
 from media_library.storage import backends
 from media_library.storage.backends import is_local, own_client
 from media_library.storage.errors import sentence, told
+from media_library.storage.keys import LEFT_OUT, is_left_out
 from media_library.storage.list_objects import RESERVED, UPLOADS, listing
-from media_library.sync.diff import LEFT_OUT, is_left_out
 
 #: Where the trial's object lies for a moment: no listing shows it.
 PLACE: Final = "prepared/"

@@ -6,15 +6,15 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 from django.conf import settings
 
 from media_library.storage.backends import LONGEST_KEY, PATIENT, is_key, is_local, own_client
 from media_library.storage.errors import StorageError, told
+from media_library.storage.keys import GROWING, LEFT_OUT, is_left_out
 from media_library.storage.objects import folder_etag
-from media_library.sync.diff import GROWING, LEFT_OUT, Listed, is_left_out
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -31,6 +31,16 @@ SETTLED_AFTER_S: Final = 30.0
 CLOCKS_DIFFER_S: Final = 600.0
 #: No character comes after this one, so it stands behind all that begins with a prefix.
 _LAST: Final = "\U0010ffff"
+
+
+class Listed(NamedTuple):
+    """An object of the storage."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    #: LEFT_OUT, GROWING, or empty: an object like any other.
+    state: str = ""
 
 
 def listing(after: str = "") -> Iterator[Listed]:

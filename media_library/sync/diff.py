@@ -10,38 +10,13 @@ from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-#: Characters of a title.
-LONGEST_TITLE: Final = 255
+from media_library.storage.list_objects import Listed
+
 #: Of the items that were there, what may vanish at once before the brake is pulled.
 MOST_GONE: Final = 0.2
 #: And what may change at once, unless it is only a few.
 MOST_CHANGED: Final = 0.2
 FEW: Final = 20
-_SPACES: Final = str.maketrans("_.-", "   ")
-
-
-class Listed(NamedTuple):
-    """An object of the storage."""
-
-    key: str
-    size_bytes: int
-    etag: str
-    #: LEFT_OUT, GROWING, or empty: an object like any other.
-    state: str = ""
-
-
-#: Hidden, in a trash, or an operating system's own: no media of anybody's.
-LEFT_OUT: Final = "left out"
-#: It was changed just now: it may be half of what is being copied there.
-GROWING: Final = "growing"
-#: Folders that servers and file systems keep for themselves, in lower case: Synology's
-#: thumbnails and trash, QNAP's, Windows', ext4's. All others of the kind begin with a dot.
-_SYSTEM_FOLDERS: Final = frozenset(
-    {
-        *("@eadir", "#recycle", "#snapshot", "@tmp", "@recycle", "@recently-snapshot"),
-        *("$recycle.bin", "recycler", "system volume information", "lost+found", "__macosx"),
-    }
-)
 
 
 class Row(NamedTuple):
@@ -130,23 +105,3 @@ def brake(*, seen: int, known: int, absent: int, changed: int = 0) -> str:
             f"{MOST_GONE:.0%}. {way_out}"
         )
     return ""
-
-
-def title_of(key: str) -> str:
-    """A title to begin with, from the file's name: shows/a_fine-day.mp4 is "a fine day"."""
-    name = key.rsplit("/", 1)[-1]
-    stem = name.rsplit(".", 1)[0] or name
-    return (" ".join(stem.translate(_SPACES).split()) or name)[:LONGEST_TITLE]
-
-
-def is_left_out(key: str) -> bool:
-    """Whether it is hidden, in a trash, or an operating system's own."""
-    return any(
-        (name.startswith(".") and name.strip(".")) or name.lower() in _SYSTEM_FOLDERS
-        for name in key.split("/")
-    )
-
-
-def is_media(key: str, extensions: frozenset[str]) -> bool:
-    """Whether the name ends as one of the extensions (lower case, without the dot)."""
-    return key.rpartition(".")[2].lower() in extensions and "." in key

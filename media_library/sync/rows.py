@@ -21,7 +21,9 @@ from django.utils import timezone
 
 from media_library import events
 from media_library.models import Absence, MediaItem, PreparedCopy, SyncRun
-from media_library.sync.diff import Listed, Row, title_of
+from media_library.models.titles import title_of
+from media_library.storage.list_objects import Listed
+from media_library.sync.diff import Row
 
 #: Rows read at a time.
 PAGE: Final = 5000

@@ -30,8 +30,10 @@ from django.utils import timezone
 from media_library import storage
 from media_library.models import SyncRun
 from media_library.storage import StorageError
+from media_library.storage.keys import LEFT_OUT, is_media
+from media_library.storage.list_objects import Listed
 from media_library.sync import rows as sync_rows
-from media_library.sync.diff import LEFT_OUT, Listed, Row, Verdict, brake, compare, is_media
+from media_library.sync.diff import Row, Verdict, brake, compare
 from media_library.sync.rows import MOST_WRITES, Batch, ClaimLostError
 from streamsite.processes.task_queue import enqueue
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from media_library.sync.diff import title_of
+from media_library.models.titles import title_of
 
 #: Milliseconds: issue 3's bound for an answer with 1,000,000 rows.
 ALLOWED: Final = 300

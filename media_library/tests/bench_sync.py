@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from itertools import dropwhile
 from typing import Final
 
-from media_library.sync.diff import Listed
+from media_library.storage.list_objects import Listed
 
 OBJECTS: Final = 1_000_000
 #: Objects a second and MB of memory, as issue 3 asks.

@@ -16,8 +16,8 @@ from django.utils import timezone
 from media_library import storage
 from media_library.jobs import enqueue
 from media_library.models import MediaItem, Reservation
+from media_library.models.titles import title_of
 from media_library.storage import MultipartUpload, TakenError
-from media_library.sync.diff import title_of
 
 #: Bytes of a file's name that are kept: a folder's disk takes 255, and a number is added.
 LONGEST_NAME: Final = 200

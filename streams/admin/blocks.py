@@ -18,9 +18,9 @@ from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 
 from streams.admin.forms import BlockForm
-from streams.control.actions import wake_supervisor
 from streams.models import Block
 from streams.models.programme import WEEKDAYS, clock
+from streams.wake import wake_supervisor
 from streamsite.api.audit import WithKeys
 
 

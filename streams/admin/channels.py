@@ -21,12 +21,12 @@ from unfold.admin import ModelAdmin, StackedInline, TabularInline
 from media_library.conform import logos
 from media_library.views.csp import allow_storage
 from streams.admin.forms import ChannelForm, HoursForm, KeptLogo, OutputForm
-from streams.control.actions import wake_supervisor
 from streams.control.on_air_schedule import outlooks, overrun
 from streams.models import Channel, OnAirHours, Output, TakeoverRight
 from streams.monitoring.preflight import unverified
 from streams.monitoring.report import report
 from streams.templatetags.monitor import buttons
+from streams.wake import wake_supervisor
 from streamsite.api.audit import WithKeys
 from streamsite.http import form_uploads
 from streamsite.security.secret import Unreadable

@@ -13,11 +13,11 @@ from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 from pydantic import Field, StringConstraints
 
-from streams.control.actions import wake_supervisor
 from streams.models import Channel
 from streams.monitoring.preflight import unverified
 from streams.monitoring.report import report
 from streams.programme.model import Order, Return
+from streams.wake import wake_supervisor
 from streamsite.api.crud import (
     Body,
     Id,

@@ -10,9 +10,9 @@ from ninja import Query, Router, Status
 from pydantic import Field, StringConstraints
 
 from streams.api.channels import Name, OutputDetail, the_channel
-from streams.control.actions import wake_supervisor
 from streams.models import Output
 from streams.outputs.platforms import LONGEST_SECRET, LONGEST_SESSION, Platform
+from streams.wake import wake_supervisor
 from streamsite.api.crud import (
     Body,
     Id,

@@ -8,9 +8,9 @@ from ninja import Router, Status
 
 from media_library.conform import logos
 from streams.api.channels import ChannelDetail, detail, the_channel
-from streams.control.actions import wake_supervisor
 from streams.models import Channel
 from streams.views.pictures import logo_of, shown
+from streams.wake import wake_supervisor
 from streamsite.api.crud import edited
 
 router = Router(tags=["channels"])

@@ -16,10 +16,10 @@ from pydantic import Field
 
 from streams.api.channels import Name, the_channel
 from streams.calendar import edit as weeks
-from streams.control.actions import wake_supervisor
 from streams.models import Block, Channel, OnAirHours
 from streams.models.programme import MOST_PRIORITY, Span, clock
 from streams.programme.model import Order, Start
+from streams.wake import wake_supervisor
 from streamsite.api.crud import (
     Body,
     Clock,

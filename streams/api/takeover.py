@@ -13,8 +13,8 @@ from pydantic import Field
 
 from streams.api.air import Taken, order
 from streams.api.channels import id_of, the_channel
-from streams.control.actions import wake_supervisor
 from streams.models import Broadcaster, Channel, Takeover, TakeoverRight
+from streams.wake import wake_supervisor
 from streamsite.api.crud import Body, Id, Page, Paging, made, noted, paged
 
 router = Router(tags=["takeover"])

@@ -11,8 +11,8 @@ from typing import Final
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from streams.control.actions import wake_supervisor
 from streams.models import Block, Channel
+from streams.wake import wake_supervisor
 
 DAY: Final = timedelta(days=1)
 WEEK: Final = timedelta(days=7)

@@ -18,7 +18,8 @@ from streams.models import AsRun, Channel
 from streams.monitoring import formatting
 from streams.monitoring.report import ChannelReport, report
 from streams.planning import forecast
-from streams.programme.item import FAILOVER, TAKEOVER, Kind
+from streams.playout.contract.turn import FAILOVER, TAKEOVER
+from streams.programme.item import Kind
 from streams.programme.lookahead import Airing, airings, joined
 from streams.programme.model import BASE, FILLER
 from streams.programme.xmltv import Listing, document

@@ -14,7 +14,7 @@ from django.db.models import F
 
 from streams.models import Broadcaster, Channel, LiveStream, Run
 from streams.monitoring.preflight import Finding, findings, local_findings
-from streams.playout.node.wake import knock
+from streams.wake import wake_supervisor
 
 
 class ActionRefusedError(Exception):
@@ -160,8 +160,3 @@ def _update_running(channel: Channel, verb: str, **order: object) -> None:
         if not changed:
             raise NotRunningError(f"{channel.name} is not running, so it can't be {verb}.")
         transaction.on_commit(wake_supervisor)
-
-
-def wake_supervisor() -> None:
-    """An order is noticed within a tick anyway; the knock makes it at once."""
-    knock(settings.RUN_DIR)

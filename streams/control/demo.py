@@ -15,8 +15,9 @@ from media_library.actions import add_file, request_prepare
 from media_library.conform import sample_clips
 from media_library.models import MediaItem, Playlist, PreparedCopy
 from media_library.tasks import prepare_item
-from streams.control.actions import ActionRefusedError, start, wake_supervisor
+from streams.control.actions import ActionRefusedError, start
 from streams.models import Channel
+from streams.wake import wake_supervisor
 
 NAME: Final = "Demo"
 SLUG: Final = "demo"

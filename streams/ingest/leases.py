@@ -14,7 +14,6 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
-from streams.control.actions import wake_supervisor
 from streams.ingest.callbacks import (
     Asked,
     Decision,
@@ -26,6 +25,7 @@ from streams.ingest.callbacks import (
 )
 from streams.models import Broadcaster, LiveStream, StreamKey
 from streams.models.ingest import GRACE, LEASE
+from streams.wake import wake_supervisor
 
 _FACTS: Final = (
     *("pk", "broadcaster__slug", "broadcaster__enabled", "revoked_at", "expires_at"),

@@ -19,11 +19,11 @@ from django.db import close_old_connections, connection
 from django.db.models import Q
 from django.utils import timezone
 
-from streams.control.actions import wake_supervisor
 from streams.ingest import leases
 from streams.ingest.callbacks import Told, slug_of
 from streams.ingest.servers import Door, Listed, ServerError, door, source_of
 from streams.models import IngestServer, LiveStream
+from streams.wake import wake_supervisor
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -12,7 +12,8 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from streams.models import Channel, LiveStream, TakeoverRight
-from streams.playout.takeover.decision import LiveFeed, Wish, is_sound
+from streams.playout.contract.live_feed import LiveFeed, Wish
+from streams.playout.takeover.decision import is_sound
 from streamsite.security.secret import Secret
 
 #: What was chosen by hand holds until nobody was live for so long: OBS reconnects by itself,

@@ -17,9 +17,9 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 from django.utils import timezone
 
-from streams.control.actions import wake_supervisor
 from streams.control.on_air_schedule import Timetable
 from streams.node.preflight_runner import Preflights
+from streams.wake import wake_supervisor
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

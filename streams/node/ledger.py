@@ -43,9 +43,9 @@ from streams.node.sources import Sources
 from streams.planning import plans
 from streams.playout.contract import ledger
 from streams.playout.contract.fence import LEASE_S, Claims
+from streams.playout.contract.live_feed import Wish
 from streams.playout.contract.plan import Assignment, ChannelPlan
 from streams.playout.contract.states import AirState
-from streams.playout.takeover.decision import Wish
 from streams.programme.item import Item
 from streams.programme.model import Programme
 

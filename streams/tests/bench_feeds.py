@@ -11,8 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from streams.playout.contract.ledger import Aired
+from streams.playout.contract.live_feed import LOST
 from streams.playout.contract.plan import OutputPlan
-from streams.playout.takeover.decision import LOST
 from streams.programme.item import Kind
 from streams.tests.bench import clips
 from streams.tests.bench.audit import Audit, audit

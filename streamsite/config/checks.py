@@ -21,7 +21,6 @@ from django.db import DatabaseError
 
 from streamsite.security import file_modes, tls
 from streamsite.security.fields import unreadable_rows
-from streamsite.settings import env
 
 #: The oldest FFmpeg that was tried: Debian 12's.
 OLDEST_FFMPEG: Final = (5, 1)
@@ -149,7 +148,7 @@ def closed_to_others(
         (settings.DATA_DIR / name, file_modes.FILE) for name in ("secret_key", "field_key")
     ]
     # Of a server's settings the service's group reads, and nobody writes but root.
-    wanted.append((env.file, file_modes.SETTINGS))
+    wanted.append((settings.SETTINGS_FILE, file_modes.SETTINGS))
     return [
         Caution(
             f"Others may do more with {path} than they should.",

@@ -10,8 +10,8 @@ from django.core.management import BaseCommand, CommandError
 
 from media_library import storage
 from media_library.models import MediaItem
+from media_library.models.titles import LONGEST_TITLE
 from media_library.storage import MultipartUpload, StorageError
-from media_library.sync.diff import LONGEST_TITLE
 from media_library.uploads import service
 from media_library.uploads.service import UploadError
 

@@ -6,17 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media_library.sync.diff import (
-    GROWING,
-    Listed,
-    Row,
-    Verdict,
-    brake,
-    compare,
-    is_left_out,
-    is_media,
-    title_of,
-)
+from media_library.models.titles import title_of
+from media_library.storage.keys import GROWING, is_left_out, is_media
+from media_library.storage.list_objects import Listed
+from media_library.sync.diff import Row, Verdict, brake, compare
 
 #: Few letters, so that both sides meet; the last two sort otherwise in UTF-16 than in UTF-8.
 NAMES = st.text("a/é\uffee😀", min_size=1, max_size=4)

@@ -14,8 +14,8 @@ from pytest_django import Settings
 from media_library import storage
 from media_library.models import Absence, MediaItem, SyncRun
 from media_library.storage import StorageError
+from media_library.storage.list_objects import Listed
 from media_library.sync import rows, runner
-from media_library.sync.diff import Listed
 from media_library.tests.storage.test_list_objects import put
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

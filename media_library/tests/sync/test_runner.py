@@ -21,8 +21,8 @@ from pytest_django import Settings
 from media_library import storage
 from media_library.models import Absence, MediaItem, PreparedCopy, SyncRun
 from media_library.storage import list_objects
+from media_library.storage.list_objects import Listed
 from media_library.sync import rows, runner
-from media_library.sync.diff import Listed
 from media_library.sync.runner import SyncError
 from media_library.tests.storage.test_list_objects import ODD, put
 from streamsite.tests.database import database_url

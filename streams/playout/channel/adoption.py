@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
+from streams.playout.channel.channel import Channel
+from streams.playout.channel.limits import STARVED
+from streams.playout.contract.moment import Now
+from streams.playout.contract.plan import Assignment, Policy, Sources, Tools
 from streams.playout.contract.states import AirState
+from streams.playout.contract.turn import TAKEOVER
 from streams.playout.ffmpeg import mpegts, process
 from streams.playout.ffmpeg.monitored_process import Role
 from streams.playout.ffmpeg.process import Record
-from streams.playout.journal.journal import Now
 from streams.playout.player.ending import WHOLE, Cut
 from streams.playout.player.player_record import turn_of
 from streams.playout.player.queued import Queued, State
 from streams.playout.player.selection import later
 from streams.playout.player.splice import AUDIO_FRAME
-from streams.programme.item import TAKEOVER
-
-if TYPE_CHECKING:
-    from streams.playout.channel.channel import Channel
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -29,12 +29,22 @@ WENT_DOWN: Final = "the machine or its playout processes had stopped."
 AGE: Final = Fraction(1)
 #: Seconds for which what was taken over may take to report.
 QUIET: Final = 5.0
-#: Seconds for which the hub may be left without food. After more, FFmpeg takes the step in the
-#: timestamps for a fault (-dts_delta_threshold, 10 s), removes it, and rushes ever after.
-STARVED: Final = 8.0
 
 
-def adopt(channel: Channel, now: Now) -> None:
+def open_channel(
+    tools: Tools, policy: Policy, assignment: Assignment, sources: Sources, now: Now
+) -> Channel:
+    """The engine of an assignment. It takes over what runs, or begins anew."""
+    channel = Channel(tools, policy, assignment, sources, now)
+    try:
+        _adopt(channel, now)
+    except BaseException:
+        channel.close()
+        raise
+    return channel
+
+
+def _adopt(channel: Channel, now: Now) -> None:
     """Take over what runs, or begin anew in the same window."""
     adopted = []
     known = process.records(channel.folder)

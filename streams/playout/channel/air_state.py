@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from streams.playout.contract.output_status import Status
 from streams.playout.contract.states import AirState, OutputAir
-from streams.playout.outputs.state_machine import Status
-from streams.programme.item import Kind, Turn
+from streams.playout.contract.turn import Turn
+from streams.programme.item import Kind
 
 TROUBLED: Final = {OutputAir.RETRYING, OutputAir.FAILING, OutputAir.GIVEN_UP}
 

@@ -7,28 +7,32 @@ what follows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, assert_never
+from fractions import Fraction
+from typing import Final
 
 import structlog
 
-from streams.playout.channel import adoption, air_state, snapshot
+from streams.playout.channel import air_state
 from streams.playout.channel.hub import Hub
-from streams.playout.channel.pace import PACE, Pacing
+from streams.playout.channel.incidents import Incidents
+from streams.playout.channel.limits import STARVED
+from streams.playout.channel.pace import Pacing
 from streams.playout.contract import ledger
-from streams.playout.contract.plan import Assignment, OutputPlan, Policy, Sources, Tools
+from streams.playout.contract.moment import Now
+from streams.playout.contract.output_status import Status
+from streams.playout.contract.plan import Assignment, Policy, Sources, Tools
 from streams.playout.contract.states import AirState, OutputAir
+from streams.playout.contract.turn import TAKEOVER
 from streams.playout.ffmpeg import hls_window, process
 from streams.playout.ffmpeg.hls_window import Window
 from streams.playout.ffmpeg.monitored_process import Role
-from streams.playout.journal.journal import Now, Report
-from streams.playout.outputs import state_machine
+from streams.playout.journal.journal import Report
 from streams.playout.outputs.pushers import Pushers
-from streams.playout.outputs.state_machine import Status
 from streams.playout.player.ending import WHOLE
-from streams.playout.player.playback import Playback
+from streams.playout.player.playback import Playback, when
+from streams.playout.player.selection import cut_at
 from streams.playout.player.timeline import Slot, on_frame
 from streams.playout.takeover.controller import Live
-from streams.programme.item import TAKEOVER
 from streams.programme.model import Cursors
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -59,6 +63,7 @@ class Channel:
         self.folder = process.channel_folder(tools.run_dir, plan.pk)
         hls = hls_window.made(self.folder / "hls", tools.hls_group)
         self.report = Report(plan.pk, plan.slug, assignment.run, assignment.open_incidents)
+        self.incidents = Incidents(self.report)
         self.window = Window(hls)
         # Long enough to hide a player's start, short enough for a skip to be seen soon.
         length = int(plan.house.bytes_per_second * policy.lead)
@@ -70,7 +75,7 @@ class Channel:
             self.folder,
             self.feed,
             sources=sources,
-            trouble=self._programme_trouble,
+            trouble=lambda cause: self.incidents.programme(cause, self.now),
             relay=self._relay,
         )
         self.sources = sources
@@ -78,7 +83,12 @@ class Channel:
         self.playback.choice.troubled = "programme" in assignment.open_incidents
         self.live = Live(tools, self.folder, plan, self.report, assignment.open_takeovers)
         self.pushers = Pushers(
-            tools, policy, self.folder, hls, report=self._output_air, relay=self._relay
+            tools,
+            policy,
+            self.folder,
+            hls,
+            report=lambda output, told: self.incidents.output(output, told, self.now),
+            relay=self._relay,
         )
         self.state = assignment.state
         self.since = now.wall if assignment.since is None else assignment.since
@@ -88,11 +98,6 @@ class Channel:
         self.skips_done = assignment.skips_done
         #: Where the lists stood when it was told to stop.
         self.left: Cursors = assignment.cursors
-        self._trouble = ""
-        #: What the log was told of the present trouble: at night it may be the same for hours.
-        self._troubles: set[str] = set()
-        #: State of each output that the log was told last.
-        self._told: dict[int, OutputAir] = {}
         self._stopping = ""
         #: Whether nothing may be sent, since another node may do so.
         self.fenced = False
@@ -106,11 +111,6 @@ class Channel:
         self.before = WHOLE
         #: Until then nothing is judged: what was taken over has not reported yet.
         self.quiet_until = 0.0
-        try:
-            adoption.adopt(self, now)
-        except BaseException:
-            self.close()
-            raise
 
     # ---- orders
 
@@ -139,7 +139,7 @@ class Channel:
     def stop(self, reason: str) -> None:
         """End the run: pushers first, so that they unpublish, then player and hub."""
         if not self._stopping:
-            self.left = snapshot.seen(self)
+            self.left = self.seen()
             self._stopping = reason
             self.report.say(self.now, "channel", "info", f"Stopping: {reason}.")
 
@@ -179,8 +179,8 @@ class Channel:
         if now.mono - self._sampled >= self.policy.sample:
             self._sampled = now.mono
             for role in self.roles():
-                self.report.note(snapshot.sample(self, role))
-            self._tell_pace(now)
+                self.report.note(self._sample(role))
+            self._judge_pace(now)
 
     def _keep_records(self, now: Now) -> None:
         """Restore what the next supervisor needs, if the run directory was cleared."""
@@ -215,12 +215,81 @@ class Channel:
         yield from self.roles()
         yield from self.playback.queue.roles()
 
+    def handles(self) -> Iterator[process.Process]:
+        """Its processes, to be waited for."""
+        return (role.process for role in self.processes())
+
+    def drain(self) -> list[ledger.Note]:
+        """What it reported since the last call."""
+        notes, self.report.notes = self.report.notes, []
+        return notes
+
     def close(self) -> None:
         """Let go of a channel whose processes play on (another supervisor adopts them)."""
         for role in self.processes():
             role.close()
         self.live.close()
         self.feed.close()
+
+    # ---- what was measured
+
+    def snapshot(self) -> ledger.Snapshot:
+        """Its state, for the ledger."""
+        plan, clock, timeline = self.assignment.plan, self.hub.clock, self.playback.timeline
+        slot = None if self.stopping else timeline.on_air
+
+        def wall(at: Fraction | None) -> float | None:
+            known = at is not None and clock is not None
+            return self.playback.wall(at, clock, self.now) if known else None
+
+        return ledger.Snapshot(
+            channel=plan.pk,
+            run=self.assignment.run,
+            state=self.state,
+            cause=self.cause,
+            since=self.since,
+            on_air_since=self.on_air_since,
+            now=None if slot is None else slot.turn,
+            now_since=None if slot is None else wall(slot.start),
+            now_until=None if slot is None else wall(timeline.until(slot)),
+            next=self.playback.coming(plan, clock, self.now),
+            bitrate=self.window.bitrate(),
+            restarts_done=self.restarts_done,
+            skips_done=self.skips_done,
+            cursors=self.playback.choice.cursors if slot is None else slot.turn.cursors,
+            seen=self.left if self.stopping else self.seen(),
+            outputs=self.pushers.snapshots(self.now),
+        )
+
+    def seen(self) -> Cursors:
+        """Where the lists stand, as far as viewers have seen them."""
+        slot, clock = self.playback.timeline.on_air, self.hub.clock
+        if slot is None or clock is None or not self.policy.paced:
+            return self.playback.choice.cursors
+        behind = self.pushers.lag(self.now.mono)
+        fed = clock.position(self.now.mono) - slot.start - round(Fraction(behind), 3)
+        return cut_at(slot.turn, fed, when(self.now.wall))
+
+    def _sample(self, role: Role) -> ledger.Sampled:
+        load = role.load(self.now.mono)
+        output = None
+        state, bitrate = self.state.value, self.window.bitrate()
+        if role.process.record.role == process.PUSHER:
+            output = int(role.name.partition("-")[2])
+            state, bitrate = self.pushers.statuses[output].state.value, role.bitrate()
+        return ledger.Sampled(
+            channel=self.assignment.plan.pk,
+            output=output,
+            role=role.process.record.role,
+            at=self.now.wall,
+            state=state,
+            bitrate=bitrate,
+            fps=role.progress.fps,
+            speed=role.progress.speed,
+            lag=None if role is self.playback.player else role.lag(),
+            cpu=load.cpu,
+            memory=load.memory,
+        )
 
     # ---- what plays now
 
@@ -230,11 +299,11 @@ class Channel:
         if clock is None or self.playback.player is not None or not self.policy.paced:
             return
         head, position = self.playback.timeline.head, clock.position(now.mono)
-        if position - head > adoption.STARVED:
+        if position - head > STARVED:
             self.nothing_played(
                 "an item ended and no other was started.", now.at(clock.moment(head))
             )
-        elif head - position > adoption.STARVED + self.policy.lead and not self.feed.level():
+        elif head - position > STARVED + self.policy.lead and not self.feed.level():
             # By its timestamps the last item should play on; to wait for that were silence.
             self.nothing_played("an item was shorter than its timestamps told.", now.wall)
         else:
@@ -322,8 +391,8 @@ class Channel:
         if now.mono < self.quiet_until and not all(role.has_moved for role in self.roles()):
             return
         self.quiet_until = 0.0
-        self._tell_outputs(now)
-        self._tell_storage(now)
+        self.incidents.outputs(self.assignment.plan.outputs, self.pushers.statuses, now)
+        self.incidents.storage(self.sources.fault(), now)
         slot = self.playback.timeline.on_air
         state, self.cause = air_state.judge(
             air_state.Parts(
@@ -336,7 +405,7 @@ class Channel:
                     for output in self.assignment.plan.outputs
                 ],
                 been_on_air=self.on_air_since is not None,
-                trouble=self._trouble or self.hub.trouble,
+                trouble=self.incidents.trouble or self.hub.trouble,
                 storage=self.sources.fault() or "",
                 slow=self.slow,
             )
@@ -353,9 +422,7 @@ class Channel:
             )
             self.state, self.since = state, now.wall
         if state is AirState.FAILING and now.wall - self.since > UNTOLD:
-            if set(self.report.open) <= {"programme", "storage", "live", PACE}:
-                # No part has told of it: the air is lost all the same.
-                self.report.incident("channel", self.cause, self.since)
+            self.incidents.unexplained(self.cause, self.since)
         elif state in {AirState.ON_AIR, AirState.DEGRADED}:
             self.report.over("channel", now.wall)
             if not self.fenced and self._all_told():
@@ -366,6 +433,15 @@ class Channel:
                     ledger.RunOnAir(self.assignment.plan.pk, self.assignment.run, now.wall)
                 )
 
+    def _judge_pace(self, now: Now) -> None:
+        if not self.policy.paced or self._stopping:
+            return
+        outputs = self.assignment.plan.outputs
+        names = {f"{process.PUSHER}-{each.pk}": each.name for each in outputs}
+        names[process.HUB] = "The preview"
+        self.slow = self._pacing.sample(self.roles(), names, now.mono)
+        self.incidents.pace(self.slow, now)
+
     def _all_told(self) -> bool:
         """Whether each output is on air, or has an incident of its own."""
         return all(
@@ -374,85 +450,8 @@ class Channel:
             for output in self.assignment.plan.outputs
         )
 
-    # ---- what the parts tell
-
-    def _tell_outputs(self, now: Now) -> None:
-        wanted = {str(output.pk) for output in self.assignment.plan.outputs}
-        for subject in list(self.report.open):
-            part, _, output_pk = subject.partition("-")
-            if part in {"output", "session"} and output_pk not in wanted:
-                # Disabled or removed, perhaps while no supervisor was there.
-                self.report.over(subject, now.wall)
-        for output in self.assignment.plan.outputs:
-            status = self.pushers.statuses.get(output.pk, Status())
-            subject = f"output-{output.pk}"
-            if status.state is OutputAir.ON_AIR:
-                # Also one that an earlier supervisor has opened.
-                self.report.over(subject, now.wall)
-                self.report.over(f"session-{output.pk}", now.wall)
-            if self._told.get(output.pk) is not status.state:
-                self._told[output.pk] = status.state
-                words = f"{output.name}: {status.state.label.lower()}, {output.address}"
-                self.report.say(now, subject, "info", words)
-
-    def _tell_pace(self, now: Now) -> None:
-        if not self.policy.paced or self._stopping:
-            return
-        names = {
-            f"{process.PUSHER}-{each.pk}": each.name for each in self.assignment.plan.outputs
-        }
-        names[process.HUB] = "The preview"
-        self.slow = self._pacing.sample(self.roles(), names, now.mono)
-        if self.slow:
-            if PACE not in self.report.open:
-                self.report.say(now, "channel", "warning", self.slow)
-            self.report.incident(PACE, self.slow, now.wall, severity="degraded")
-        else:
-            self.report.over(PACE, now.wall)
-
-    def _tell_storage(self, now: Now) -> None:
-        match self.sources.fault():
-            case None:
-                # Nobody knows yet: what an earlier supervisor has opened stays open.
-                return
-            case "":
-                self.report.over("storage", now.wall)
-            case fault:
-                self.report.incident("storage", fault, now.wall, severity="degraded")
-
     def _relay(self, role: Role) -> None:
         self.report.relay(self.now, role)
-
-    def _programme_trouble(self, cause: str) -> None:
-        self._trouble = cause
-        if cause:
-            if cause not in self._troubles:
-                self._troubles.add(cause)
-                self.report.say(self.now, "player", "warning", cause)
-            self.report.incident("programme", cause, self.now.wall, severity="degraded")
-        else:
-            self._troubles.clear()
-            self.report.over("programme", self.now.wall)
-
-    def _output_air(self, output: OutputPlan, told: state_machine.Told) -> None:
-        subject, session = f"output-{output.pk}", f"session-{output.pk}"
-        when = self.now.at(told.at)
-        match told:
-            case state_machine.Regained():
-                self.report.over(session, when)
-                self.report.over(subject, when)
-            case state_machine.Rolled(at, began):
-                hours = (at - began) / 3600
-                words = f"{output.name}: a new session begins, as planned, after {hours:.1f} h."
-                self.report.say(self.now, subject, "info", words)
-                self.report.incident(session, words, when, severity="planned", output=output.pk)
-            case state_machine.Lost(_, cause) | state_machine.Explained(_, cause):
-                words = f"{output.name} is off air: {cause}"
-                self.report.say(self.now, subject, "warning", words)
-                self.report.over(session, when)
-                self.report.incident(subject, f"{output.name}: {cause}", when, output=output.pk)
-            case _:
-                assert_never(told)
 
 
 def sent(before: Slot, after: Slot) -> str:

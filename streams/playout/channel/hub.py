@@ -7,12 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
+from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import Policy, Tools
 from streams.playout.ffmpeg import capability, commands, diagnosis, hls_window, mpegts, process
 from streams.playout.ffmpeg.hls_window import Window
 from streams.playout.ffmpeg.monitored_process import Role
 from streams.playout.ffmpeg.pipe import Feed
-from streams.playout.journal.journal import Now, Report
+from streams.playout.journal.journal import Report
 from streams.playout.player.timeline import HubClock
 
 #: Seconds without progress after which the hub counts as silent.

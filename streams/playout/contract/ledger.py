@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from streams.playout.contract.fence import Claims
+from streams.playout.contract.output_status import Status
 from streams.playout.contract.plan import Assignment
 from streams.playout.contract.states import AirState
-from streams.playout.outputs.state_machine import Status
-from streams.programme.item import Item, Turn
+from streams.playout.contract.turn import Turn
+from streams.programme.item import Item
 from streams.programme.model import Cursors
 
 # Times are seconds since the epoch.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from media_library.house_format import House
 from media_library.location import Location
+from streams.playout.contract.live_feed import Wish
 from streams.playout.contract.states import AirState
-from streams.playout.takeover.decision import Wish
 from streams.programme.item import Item
 from streams.programme.model import Cursors, Programme
 from streamsite.security.secret import Secret
@@ -41,6 +42,12 @@ class OutputPlan:
         return self.key, self.query
 
 
+class EngineKind(StrEnum):
+    """What keeps a channel on the air."""
+
+    FFMPEG = "ffmpeg"
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelPlan:
     pk: int
@@ -52,6 +59,7 @@ class ChannelPlan:
     #: What says that somebody goes live soon, and that there are technical difficulties.
     soon: Item | None = None
     trouble: Item | None = None
+    engine: EngineKind = EngineKind.FFMPEG
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from media_library.ffmpeg.runner import CONTAINERS
 from media_library.house_format import SAMPLE_RATE, House
 from media_library.location import LocalFile, Location
 from streams.outputs import srt
+from streams.playout.contract.live_feed import LiveFeed
 from streams.playout.contract.plan import OutputPlan, Policy, SourceError
+from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg.hls_window import SEGMENTS_BEHIND
-from streams.playout.takeover.decision import LiveFeed
-from streams.programme.item import Mode, Turn
+from streams.programme.item import Mode
 from streamsite.security import tls
 from streamsite.security.secret import Secret, has_control_characters, quoted_url
 

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import structlog
 
 from streams.playout.contract import ledger
+from streams.playout.contract.moment import Now
 from streams.playout.ffmpeg import diagnosis
 from streams.playout.ffmpeg.monitored_process import Role
 
 #: Lines of the log that one process may add in a second; the rest is counted.
 LINES_PER_SECOND: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Now:
-    """A moment on both clocks: `mono` for spans, `wall` (since the epoch) for history."""
-
-    mono: float
-    wall: float
-
-    @classmethod
-    def read(cls) -> Now:
-        return cls(time.monotonic(), time.time())
-
-    def at(self, mono: float) -> float:
-        """The wall clock's reading of another moment."""
-        return self.wall + (mono - self.mono)
+#: Hands a process's last words to the log.
+Relay = Callable[[Role], None]
 
 
 class Report:

@@ -10,20 +10,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import structlog
 
-from streams.playout.channel.channel import Channel
-from streams.playout.channel.snapshot import snapshot
+from streams.playout.contract.engine import Engine, Handle, OpenEngine
 from streams.playout.contract.fence import Fence, clock
 from streams.playout.contract.ledger import Ledger, Logged, Note, Sampled, Snapshot
-from streams.playout.contract.plan import Assignment, Policy, Sources, Tools
+from streams.playout.contract.moment import Now
+from streams.playout.contract.plan import Assignment, EngineKind, Policy, Sources, Tools
 from streams.playout.ffmpeg import process
-from streams.playout.journal.journal import Now
 from streams.playout.node import wake
+from streams.playout.node.engines import ENGINES
 from streams.playout.node.node_lock import NodeLock
 from streams.playout.node.witness import ALIVE, FaultFile
 
@@ -66,18 +66,21 @@ class Supervisor:
         ledger: Ledger,
         sources: Sources,
         lock: NodeLock | None = None,
+        engines: Mapping[EngineKind, OpenEngine] = ENGINES,
     ) -> None:
         self.tools = tools
         self.lock = lock
         self.policy = policy
         self.ledger = ledger
         self.sources = sources
-        self.channels: dict[int, Channel] = {}
+        self.engines = engines
+        #: The engine of each channel.
+        self.channels: dict[int, Engine] = {}
         self._outbox: list[Note] = []
         self._wake = asyncio.Event()
         self._knocked = False
         self._stopped = False
-        self._watched: dict[int, process.Process] = {}
+        self._watched: dict[int, Handle] = {}
         self._swept = False
         #: Channels that ended since the ledger was asked: its answer is older than that.
         self._left: set[int] = set()
@@ -184,7 +187,7 @@ class Supervisor:
         found = []
         for pk, channel in self.channels.items():
             try:
-                found.append(snapshot(channel))
+                found.append(channel.snapshot())
             except Exception as error:  # noqa: BLE001 - one channel must not end the others
                 self._fault(pk, channel.assignment.plan.slug, error)
         return found
@@ -233,7 +236,8 @@ class Supervisor:
     def _take_up(self, assignment: Assignment, now: Now) -> None:
         plan = assignment.plan
         try:
-            channel = Channel(self.tools, self.policy, assignment, self.sources, now)
+            engine = self.engines[plan.engine]
+            channel = engine(self.tools, self.policy, assignment, self.sources, now)
         except Exception as error:  # noqa: BLE001 - must not end the other channels
             self._fault(plan.pk, plan.slug, error)
         else:
@@ -268,8 +272,7 @@ class Supervisor:
             else:
                 self._faults.pop(pk, None)
             changed = changed or channel.state is not before or channel.ended
-            self._outbox += channel.report.notes
-            channel.report.notes = []
+            self._outbox += channel.drain()
             if channel.ended:
                 del self.channels[pk]
                 self._left.add(pk)
@@ -282,16 +285,16 @@ class Supervisor:
         """Be woken by the end of any process."""
         loop = asyncio.get_running_loop()
         wanted = {
-            role.process.pidfd: role.process
+            handle.pidfd: handle
             for channel in self.channels.values()
-            for role in channel.processes()
+            for handle in channel.handles()
         }
         for fd, known in self._watched.items():
             # The next process may have the number of the last one's descriptor.
             if wanted.get(fd) is not known:
                 loop.remove_reader(fd)
-        for fd, role in wanted.items():
-            if self._watched.get(fd) is not role:
+        for fd, handle in wanted.items():
+            if self._watched.get(fd) is not handle:
                 loop.add_reader(fd, self._ended, fd)
         self._watched = wanted
 
@@ -322,9 +325,7 @@ class Supervisor:
     def _sweep(self) -> None:
         """End what runs for this run directory and belongs to no channel of ours."""
         known = {
-            role.process.pid
-            for channel in self.channels.values()
-            for role in channel.processes()
+            handle.pid for channel in self.channels.values() for handle in channel.handles()
         }
         strays = [pid for pid in process.marked(self.tools.run_dir) if pid not in known]
         if strays:

@@ -13,13 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, assert_never
 
+from streams.playout.contract.ledger import OutputSnapshot
+from streams.playout.contract.moment import Now
+from streams.playout.contract.output_status import Status
 from streams.playout.contract.plan import OutputPlan, Policy, Tools
 from streams.playout.contract.states import OutputAir
 from streams.playout.ffmpeg import commands, diagnosis, hls_window, process
 from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.journal.journal import Relay
 from streams.playout.outputs import state_machine
 from streams.playout.outputs.state_machine import Session
-from streams.playout.player.playback import Relay
 
 #: Tells the channel of air that an output has lost, regained, or left for a new session.
 Report = Callable[[OutputPlan, state_machine.Told], None]
@@ -59,7 +62,7 @@ class Pushers:
         self.report = report
         self.relay = relay
         self.plans: dict[int, OutputPlan] = {}
-        self.statuses: dict[int, state_machine.Status] = {}
+        self.statuses: dict[int, Status] = {}
         self.roles: dict[int, Role] = {}
         #: When items ended at the hub.
         self._ended: list[float] = []
@@ -69,9 +72,9 @@ class Pushers:
     def adopt(self, output: int, role: Role, plan: OutputPlan | None, now: float) -> None:
         """Take over a running pusher; one whose output is gone is ended."""
         self.roles[output] = role
-        self.statuses[output] = state_machine.Status()
+        self.statuses[output] = Status()
         if plan is None or role.process.record.notes.get("edition") != plan.edition:
-            self.statuses[output] = state_machine.Status(running=True)
+            self.statuses[output] = Status(running=True)
             # It was started with a key that nobody knows any more.
             role.secrets = None
             role.halt(now, self.policy.grace)
@@ -101,7 +104,7 @@ class Pushers:
             # A pusher with the old address must be gone first: one key, one publisher.
             if pk not in self.roles:
                 self.plans[pk] = plan
-                self.statuses.setdefault(pk, state_machine.Status())
+                self.statuses.setdefault(pk, Status())
                 self._step(pk, state_machine.Wanted(), now)
 
     def offer(self, now: float) -> None:
@@ -176,7 +179,7 @@ class Pushers:
             if other != pk and other in self.plans
         )
 
-    def _carries(self, status: state_machine.Status, now: float) -> bool:
+    def _carries(self, status: Status, now: float) -> bool:
         match status.state:
             case OutputAir.ON_AIR:
                 return status.on_air is not None and now - status.on_air >= self.policy.apart
@@ -223,6 +226,23 @@ class Pushers:
         role.close()
         del self.roles[pk]
         self._step(pk, state_machine.Exited(cause), now)
+
+    def snapshots(self, now: Now) -> dict[int, OutputSnapshot]:
+        """What was measured of each output, for the ledger."""
+        return {pk: self._snapshot(pk, status, now) for pk, status in self.statuses.items()}
+
+    def _snapshot(self, pk: int, status: Status, now: Now) -> OutputSnapshot:
+        on_air = status.state is OutputAir.ON_AIR
+        role = self.roles.get(pk) if on_air else None
+        return OutputSnapshot(
+            status=status,
+            since=now.at(status.since),
+            retry_at=None if status.retry_at is None else now.at(status.retry_at),
+            session=now.at(status.launched) if on_air else None,
+            bitrate=None if role is None else role.bitrate(),
+            fps=None if role is None else role.progress.fps,
+            speed=None if role is None else role.progress.speed,
+        )
 
     def _step(self, pk: int, event: state_machine.Event, now: float) -> None:
         session = self._session(pk, now) if pk in self.plans else state_machine.ENDLESS

@@ -7,9 +7,9 @@ from fractions import Fraction
 from typing import Final
 
 from media_library.house_format import House
+from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import diagnosis
 from streams.playout.ffmpeg.monitored_process import Role
-from streams.programme.item import Turn
 
 
 @dataclass(frozen=True, slots=True)

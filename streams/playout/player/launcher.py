@@ -27,10 +27,11 @@ from typing import Final
 from media_library.house_format import House
 from media_library.location import LocalFile
 from streams.playout.contract.plan import Sources, Tools
+from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import capability, commands, mpegts, process
 from streams.playout.ffmpeg.pipe import Feed
 from streams.playout.player.player_record import notes_of
-from streams.programme.item import Kind, Mode, Turn
+from streams.programme.item import Kind, Mode
 
 #: What of a player may be followed: its own kinds, and that its length is known to the frame.
 FOLLOWED: Final = frozenset({Kind.ITEM, Kind.FILLER})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -12,11 +11,13 @@ from typing import Any, Final
 
 import structlog
 
+from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import ChannelPlan, Policy, SourceError, Sources, Tools
+from streams.playout.contract.turn import TAKEOVER, Turn
 from streams.playout.ffmpeg import diagnosis, process
 from streams.playout.ffmpeg.monitored_process import Role
 from streams.playout.ffmpeg.pipe import Feed
-from streams.playout.journal.journal import Now
+from streams.playout.journal.journal import Relay
 from streams.playout.player import ending, splice
 from streams.playout.player.ending import WHOLE, Cut
 from streams.playout.player.launcher import Launcher
@@ -28,7 +29,7 @@ from streams.playout.player.supply import Supply
 from streams.playout.player.timeline import START, HubClock, Timeline, on_frame
 from streams.playout.takeover.controller import Instead, fits
 from streams.programme import schedule
-from streams.programme.item import TAKEOVER, Item, Kind, Turn
+from streams.programme.item import Item, Kind
 from streams.programme.model import Cursors, Programme
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -51,9 +52,6 @@ LOOK: Final = 1.0
 HOLD: Final = 10
 #: Seconds by which a turn may end behind its time: clocks, and the grid.
 TOLERANCE: Final = 2
-
-#: Hands a process's last words to the log.
-Relay = Callable[[Role], None]
 
 
 class Playback:

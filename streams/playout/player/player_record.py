@@ -5,8 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from streams.playout.contract.turn import Turn
 from streams.programme import cursor_codec
-from streams.programme.item import Item, Kind, Mode, Turn
+from streams.programme.item import Item, Kind, Mode
 
 
 def notes_of(turn: Turn, offset: Fraction) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from typing import Final
 import structlog
 
 from streams.playout.contract.plan import ChannelPlan, SourceError
+from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import commands, process
 from streams.playout.ffmpeg.monitored_process import Role
 from streams.playout.player import launcher
 from streams.playout.player.launcher import Launcher, frames_of
 from streams.playout.player.selection import Choice
 from streams.playout.player.timeline import HubClock, Slot
-from streams.programme.item import Turn
 from streams.programme.model import Cursors, Programme
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

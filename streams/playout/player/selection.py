@@ -13,8 +13,9 @@ from fractions import Fraction
 from typing import Final
 
 from streams.playout.contract.plan import ChannelPlan, Sources
+from streams.playout.contract.turn import FAILOVER, Turn
 from streams.programme import schedule
-from streams.programme.item import FAILOVER, Item, Kind, Turn
+from streams.programme.item import Item, Kind
 from streams.programme.model import BASE, FILLER, Cursor, Cursors, Entry, Pick
 
 #: Items tried in a row before something stands in. Each costs a process's start.

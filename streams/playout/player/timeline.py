@@ -11,7 +11,8 @@ from fractions import Fraction
 from math import ceil
 from typing import Final
 
-from streams.programme.item import Item, Turn
+from streams.playout.contract.turn import Turn
+from streams.programme.item import Item
 
 #: B-frames are decoded before they are shown: the first timestamps lie before the start.
 START: Final = Fraction(10)

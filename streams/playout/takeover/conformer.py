@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from media_library.house_format import SAMPLE_RATE, House
+from streams.playout.contract.live_feed import LOST, LiveFeed
+from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import Tools
 from streams.playout.ffmpeg import commands, diagnosis, mpegts, process
 from streams.playout.ffmpeg.monitored_process import Role
 from streams.playout.ffmpeg.pipe import Feed
-from streams.playout.journal.journal import Now, Report
-from streams.playout.takeover.decision import LOST, LiveFeed
+from streams.playout.journal.journal import Report
 from streams.programme.item import Mode
 
 #: Seconds between two starts: doubled for each that showed no picture, up to the longest.

@@ -14,15 +14,18 @@ from typing import Final
 
 from media_library.house_format import House
 from streams.playout.contract import ledger
+from streams.playout.contract.live_feed import LiveFeed, Wish
+from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import ChannelPlan, Tools
+from streams.playout.contract.turn import TAKEOVER, Turn
 from streams.playout.ffmpeg import process
 from streams.playout.ffmpeg.monitored_process import Role
 from streams.playout.ffmpeg.pipe import Feed
-from streams.playout.journal.journal import Now, Report
+from streams.playout.journal.journal import Report
 from streams.playout.takeover import decision
 from streams.playout.takeover.conformer import DEPTH, Reader
-from streams.playout.takeover.decision import LiveFeed, Shown, Signal, State, Wish, is_sound
-from streams.programme.item import TAKEOVER, Item, Kind, Mode, Turn
+from streams.playout.takeover.decision import Shown, Signal, State, is_sound
+from streams.programme.item import Item, Kind, Mode
 from streamsite.security.secret import Secret
 
 #: What an item of a live feed is called, and the incident where one is lost.

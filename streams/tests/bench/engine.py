@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from media_library.location import LocalFile, Location
 from streams.playout.channel.channel import Channel
+from streams.playout.contract.engine import Engine as Opened
 from streams.playout.contract.fence import FILE, Claims, Fence
 from streams.playout.contract.ledger import (
     IncidentClosed,
@@ -182,8 +183,9 @@ class Engine:
             for channel in self.supervisor.channels.values():
                 self.keep(channel)
 
-    def keep(self, channel: Channel) -> None:
-        self.children += [role.process._child for role in channel.processes()]
+    def keep(self, channel: Opened) -> None:
+        assert isinstance(channel, Channel)
+        self.children += [process._child for process in channel.handles()]
 
     def end(self) -> None:
         self.leave()
@@ -204,7 +206,9 @@ class Engine:
         return True
 
     def channel(self) -> Channel | None:
-        return self.supervisor.channels.get(1)
+        found = self.supervisor.channels.get(1)
+        assert found is None or isinstance(found, Channel)
+        return found
 
     def until_state(self, state: str, within: float = 15) -> None:
         until(lambda: self.alive() and self.state() == state, within, f"it is {state}")

@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
 from streams.playout.contract.ledger import Note, Snapshot
+from streams.playout.contract.live_feed import LiveFeed, Wish
 from streams.playout.contract.plan import Assignment
-from streams.playout.takeover.decision import LiveFeed, Wish
 from streams.tests.bench.engine import Book
 from streams.tests.bench.ingest import NginxIngest, Publisher
 from streams.tests.bench.rtmp import free_port

@@ -19,25 +19,25 @@ from streams.ingest.takeover_rights import LATCH, holds, wishes
 from streams.models import Broadcaster, Channel, LiveStream, Run, Takeover, TakeoverRight
 from streams.node import history_writer
 from streams.playout.contract import ledger
+from streams.playout.contract.live_feed import LOST, LiveFeed, Wish
+from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import ChannelPlan, Tools
-from streams.playout.journal.journal import Now, Report
+from streams.playout.contract.turn import TAKEOVER, Turn
+from streams.playout.journal.journal import Report
 from streams.playout.takeover.conformer import is_described
 from streams.playout.takeover.controller import Live
 from streams.playout.takeover.decision import (
     DWELL,
     ENDED,
     GRACE,
-    LOST,
     SOON,
-    LiveFeed,
     Shown,
     Signal,
     State,
-    Wish,
     conformed,
     decide,
 )
-from streams.programme.item import TAKEOVER, Item, Kind, Mode, Turn
+from streams.programme.item import Item, Kind, Mode
 from streams.tests.bench.engine import programme
 from streamsite.security.secret import Secret
 

@@ -32,10 +32,11 @@ from streams.node.ledger import NodeLedger
 from streams.planning import plans
 from streams.playout.contract import ledger
 from streams.playout.contract.fence import Claims
+from streams.playout.contract.output_status import Status
 from streams.playout.contract.plan import Assignment
 from streams.playout.contract.states import AirState, OutputAir
-from streams.playout.outputs.state_machine import Status
-from streams.programme.item import Item, Mode, Turn
+from streams.playout.contract.turn import Turn
+from streams.programme.item import Item, Mode
 from streams.programme.model import BASE, Cursor
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

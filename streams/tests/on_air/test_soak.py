@@ -18,6 +18,7 @@ import pytest
 
 from media_library.conform import commands, conform
 from media_library.house_format import House
+from streams.playout.channel.channel import Channel
 from streams.playout.contract import ledger
 from streams.playout.contract.fence import Claims
 from streams.playout.contract.ledger import Note, Snapshot
@@ -149,7 +150,7 @@ def test_hours_of_playout_end_with_picture_and_sound_in_step(
     def sent() -> float:
         """Hours at the server, as its pusher reports them."""
         channel = supervisor.channels.get(1)
-        role = None if channel is None else channel.pushers.roles.get(1)
+        role = channel.pushers.roles.get(1) if isinstance(channel, Channel) else None
         seconds = 0.0 if role is None else (role.progress.out_time_us or 0) / 1_000_000
         return seconds / 3600
 

@@ -14,7 +14,7 @@ from django.db import (
 )
 from django.test import Client, RequestFactory
 
-from streamsite.security.error_pages import page_of_error
+from streamsite.http.error_pages import page_of_error
 from streamsite.site.api_root import HANDLERS
 
 PASSWORD = "correct-horse-9"

@@ -21,8 +21,8 @@ from media_library.playlists.m3u_csv import Row, write_m3u
 from media_library.tests.web import web_site
 from streams.ingest import keys as stream_keys
 from streams.models import Broadcaster, Channel, Output, StreamKey
+from streams.playout.contract.live_feed import LiveFeed
 from streams.playout.ffmpeg.commands import _listing
-from streams.playout.takeover.decision import LiveFeed
 from streams.tests import rows
 from streamsite.api import keys
 from streamsite.api.permissions import Level

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from streams.playout.channel.air_state import Parts, judge
+from streams.playout.contract.output_status import Status
 from streams.playout.contract.states import AirState, OutputAir
-from streams.playout.outputs.state_machine import Status
-from streams.programme.item import FAILOVER, Item, Kind, Mode, Turn
+from streams.playout.contract.turn import FAILOVER, Turn
+from streams.programme.item import Item, Kind, Mode
 from streams.programme.model import BASE, FILLER
 
 GOOD = Status(OutputAir.ON_AIR)

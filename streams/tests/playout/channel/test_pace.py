@@ -8,8 +8,9 @@ import pytest
 
 from streams.playout.channel.channel import sent
 from streams.playout.channel.pace import Sending, Strain, judge
+from streams.playout.contract.turn import Turn
 from streams.playout.player.timeline import Slot, Timeline
-from streams.programme.item import Item, Mode, Turn
+from streams.programme.item import Item, Mode
 
 WELL = Sending("The preview", 1.0, 0.0)
 SLOW = Sending("Main", 0.6, 55.4)

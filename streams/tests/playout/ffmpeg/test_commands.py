@@ -12,11 +12,12 @@ import pytest
 from media_library.ffmpeg.runner import CONTAINERS
 from media_library.house_format import House
 from media_library.location import LocalFile, SignedUrl
+from streams.playout.contract.live_feed import LiveFeed
 from streams.playout.contract.plan import OutputPlan, Policy
+from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import commands
 from streams.playout.ffmpeg.commands import Hidden
-from streams.playout.takeover.decision import LiveFeed
-from streams.programme.item import Item, Mode, Turn
+from streams.programme.item import Item, Mode
 from streamsite.security import tls
 from streamsite.security.secret import MASK, Secret, masked
 

@@ -11,6 +11,7 @@ import pytest
 
 from media_library.house_format import House
 from streams.playout.contract.plan import Tools
+from streams.playout.contract.turn import TAKEOVER, Turn
 from streams.playout.ffmpeg import commands, process
 from streams.playout.ffmpeg.capability import abilities
 from streams.playout.ffmpeg.monitored_process import Role
@@ -18,7 +19,7 @@ from streams.playout.ffmpeg.pipe import LARGEST, Feed
 from streams.playout.ffmpeg.progress import Progress
 from streams.playout.player.splice import AUDIO_FRAME, end_of, look
 from streams.playout.player.timeline import Slot, on_frame
-from streams.programme.item import TAKEOVER, Item, Kind, Mode, Turn
+from streams.programme.item import Item, Kind, Mode
 from streams.tests.bench import clips
 from streams.tests.bench.waiting import until
 

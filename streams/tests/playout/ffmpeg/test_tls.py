@@ -16,12 +16,13 @@ from media_library.house_format import House
 from media_library.location import SignedUrl
 from streams.control import actions
 from streams.models import Incident, LogLine
+from streams.playout.contract.live_feed import LiveFeed
 from streams.playout.contract.plan import OutputPlan
 from streams.playout.contract.states import OutputAir
+from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import commands, diagnosis
 from streams.playout.ffmpeg.process import hand_over
-from streams.playout.takeover.decision import LiveFeed
-from streams.programme.item import Item, Mode, Turn
+from streams.programme.item import Item, Mode
 from streams.tests.admin.test_output_secrets import publish
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.node import Bench

@@ -15,12 +15,13 @@ from streams.node import history_writer, state_writer
 from streams.outputs.platforms import Platform, session
 from streams.planning import plans
 from streams.playout.contract import ledger
+from streams.playout.contract.output_status import Status
 from streams.playout.contract.plan import OutputPlan, Policy, Tools
 from streams.playout.contract.states import OutputAir
 from streams.playout.ffmpeg import hls_window, process
 from streams.playout.outputs import state_machine
 from streams.playout.outputs.pushers import Pushers
-from streams.playout.outputs.state_machine import Session, Status
+from streams.playout.outputs.state_machine import Session
 from streams.tests import rows
 
 MINUTE, HOUR = 60.0, 3600.0

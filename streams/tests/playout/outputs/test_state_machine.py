@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.playout.contract.output_status import Status
 from streams.playout.contract.plan import Policy
 from streams.playout.contract.states import OutputAir
 from streams.playout.outputs import state_machine
@@ -24,7 +25,6 @@ from streams.playout.outputs.state_machine import (
     Regained,
     Rolled,
     Session,
-    Status,
     Ticked,
     Unwanted,
     Wanted,

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from media_library.location import LocalFile, Location, SignedUrl
+from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import commands, process
-from streams.programme.item import Item, Mode, Turn
+from streams.programme.item import Item, Mode
 from streams.tests.bench.audit import TS_ROUNDING, audit, marks
 from streams.tests.bench.bucket import BucketServer
 from streams.tests.bench.clips import HOUSE, Clip

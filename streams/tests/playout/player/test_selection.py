@@ -8,8 +8,9 @@ from fractions import Fraction
 
 from media_library.house_format import House
 from streams.playout.contract.plan import ChannelPlan
+from streams.playout.contract.turn import Turn
 from streams.playout.player.selection import Choice
-from streams.programme.item import Item, Kind, Mode, Turn
+from streams.programme.item import Item, Kind, Mode
 from streams.programme.model import BASE, Block, Cursor, Return, Rotation, Start
 from streams.tests.bench.engine import OnDisk, programme
 

@@ -14,12 +14,13 @@ import pytest
 
 from media_library.location import LocalFile
 from streams.playout.contract.plan import Tools
+from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import commands, process
 from streams.playout.ffmpeg.pipe import Feed
 from streams.playout.ffmpeg.process import Process
 from streams.playout.player import launcher
 from streams.playout.player.launcher import Launcher, frames_of
-from streams.programme.item import Item, Kind, Mode, Turn
+from streams.programme.item import Item, Kind, Mode
 from streams.tests.bench import clips
 from streams.tests.bench.clips import HOUSE, Clip
 from streams.tests.bench.engine import OnDisk, item, programme

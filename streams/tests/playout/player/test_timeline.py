@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media_library.house_format import House
+from streams.playout.contract.turn import Turn
 from streams.playout.player.timeline import START, HubClock, Timeline, on_frame
-from streams.programme.item import Item, Mode, Turn
+from streams.programme.item import Item, Mode
 
 
 def item(title: str, frames: int = 64) -> Turn:

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from media_library.house_format import House
+from streams.playout.contract.live_feed import LOST, LiveFeed
+from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import Tools
 from streams.playout.ffmpeg import process
 from streams.playout.ffmpeg.pipe import LARGEST, Feed
-from streams.playout.journal.journal import Now, Report
+from streams.playout.journal.journal import Report
 from streams.playout.takeover.conformer import Reader
-from streams.playout.takeover.decision import LOST, LiveFeed
 from streams.programme.item import Mode
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret

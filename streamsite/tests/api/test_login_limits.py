@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
-from streamsite.security.login_limits import ACCOUNT_LIMIT, NETWORK_LIMIT, client_network
+from streamsite.api.login_limits import ACCOUNT_LIMIT, NETWORK_LIMIT, client_network
 
 pytestmark = pytest.mark.django_db
 LIMIT = 5

@@ -1,0 +1,31 @@
+"""Keys of the storage: which of them are media, and which are left out. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Hidden, in a trash, or an operating system's own: no media of anybody's.
+LEFT_OUT: Final = "left out"
+#: It was changed just now: it may be half of what is being copied there.
+GROWING: Final = "growing"
+#: Folders that servers and file systems keep for themselves, in lower case: Synology's
+#: thumbnails and trash, QNAP's, Windows', ext4's. All others of the kind begin with a dot.
+_SYSTEM_FOLDERS: Final = frozenset(
+    {
+        *("@eadir", "#recycle", "#snapshot", "@tmp", "@recycle", "@recently-snapshot"),
+        *("$recycle.bin", "recycler", "system volume information", "lost+found", "__macosx"),
+    }
+)
+
+
+def is_left_out(key: str) -> bool:
+    """Whether it is hidden, in a trash, or an operating system's own."""
+    return any(
+        (name.startswith(".") and name.strip(".")) or name.lower() in _SYSTEM_FOLDERS
+        for name in key.split("/")
+    )
+
+
+def is_media(key: str, extensions: frozenset[str]) -> bool:
+    """Whether the name ends as one of the extensions (lower case, without the dot)."""
+    return key.rpartition(".")[2].lower() in extensions and "." in key

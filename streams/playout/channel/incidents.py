@@ -1,0 +1,103 @@
+"""The incidents of a channel: opened and closed by what its parts report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import assert_never
+
+from streams.playout.channel.pace import PACE
+from streams.playout.contract.moment import Now
+from streams.playout.contract.output_status import Status
+from streams.playout.contract.plan import OutputPlan
+from streams.playout.contract.states import OutputAir
+from streams.playout.journal.journal import Report
+from streams.playout.outputs import state_machine
+
+
+class Incidents:
+    """Reports each fault once, however long it lasts."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        #: Why the programme can't be played; empty while it can.
+        self.trouble = ""
+        #: Causes in the log since it could: at night the same ones come for hours.
+        self._logged: set[str] = set()
+        #: Each output's state in the log.
+        self._states: dict[int, OutputAir] = {}
+
+    def programme(self, cause: str, now: Now) -> None:
+        """`cause`: empty when the programme plays again."""
+        self.trouble = cause
+        if not cause:
+            self._logged.clear()
+            self.report.over("programme", now.wall)
+            return
+        if cause not in self._logged:
+            self._logged.add(cause)
+            self.report.say(now, "player", "warning", cause)
+        self.report.incident("programme", cause, now.wall, severity="degraded")
+
+    def storage(self, fault: str | None, now: Now) -> None:
+        """`fault`: None while unknown: an incident of an earlier supervisor stays open."""
+        if fault:
+            self.report.incident("storage", fault, now.wall, severity="degraded")
+        elif fault is not None:
+            self.report.over("storage", now.wall)
+
+    def pace(self, slow: str, now: Now) -> None:
+        """`slow`: why the channel is not sent in real time; empty where it is."""
+        if not slow:
+            self.report.over(PACE, now.wall)
+            return
+        if PACE not in self.report.open:
+            self.report.say(now, "channel", "warning", slow)
+        self.report.incident(PACE, slow, now.wall, severity="degraded")
+
+    def outputs(
+        self, outputs: Sequence[OutputPlan], statuses: Mapping[int, Status], now: Now
+    ) -> None:
+        """Close what is over: an output is on air, or is no longer the channel's."""
+        wanted = {str(output.pk) for output in outputs}
+        for subject in list(self.report.open):
+            part, _, output_pk = subject.partition("-")
+            if part in {"output", "session"} and output_pk not in wanted:
+                # Disabled or removed, perhaps while no supervisor was there.
+                self.report.over(subject, now.wall)
+        for output in outputs:
+            state = statuses.get(output.pk, Status()).state
+            subject = f"output-{output.pk}"
+            if state is OutputAir.ON_AIR:
+                # Also one that an earlier supervisor has opened.
+                self.report.over(subject, now.wall)
+                self.report.over(f"session-{output.pk}", now.wall)
+            if self._states.get(output.pk) is not state:
+                self._states[output.pk] = state
+                words = f"{output.name}: {state.label.lower()}, {output.address}"
+                self.report.say(now, subject, "info", words)
+
+    def output(self, output: OutputPlan, event: state_machine.Told, now: Now) -> None:
+        """An output was lost, is back, or begins a new session."""
+        subject, session = f"output-{output.pk}", f"session-{output.pk}"
+        when = now.at(event.at)
+        match event:
+            case state_machine.Regained():
+                self.report.over(session, when)
+                self.report.over(subject, when)
+            case state_machine.Rolled(at, began):
+                hours = (at - began) / 3600
+                words = f"{output.name}: a new session begins, as planned, after {hours:.1f} h."
+                self.report.say(now, subject, "info", words)
+                self.report.incident(session, words, when, severity="planned", output=output.pk)
+            case state_machine.Lost(_, cause) | state_machine.Explained(_, cause):
+                words = f"{output.name} is off air: {cause}"
+                self.report.say(now, subject, "warning", words)
+                self.report.over(session, when)
+                self.report.incident(subject, f"{output.name}: {cause}", when, output=output.pk)
+            case _:
+                assert_never(event)
+
+    def unexplained(self, cause: str, since: float) -> None:
+        """The air is lost, and no part has reported why."""
+        if set(self.report.open) <= {"programme", "storage", "live", PACE}:
+            self.report.incident("channel", cause, since)

@@ -1,0 +1,22 @@
+"""A moment, on both clocks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """A moment on both clocks: `mono` for spans, `wall` (since the epoch) for history."""
+
+    mono: float
+    wall: float
+
+    @classmethod
+    def read(cls) -> Now:
+        return cls(time.monotonic(), time.time())
+
+    def at(self, mono: float) -> float:
+        """The wall clock's reading of another moment."""
+        return self.wall + (mono - self.mono)
