@@ -18,7 +18,7 @@ from media_library import storage
 from media_library.analysis import queue as probing
 from media_library.conform import queue
 from media_library.ffmpeg.probe import ProbeError
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from media_library.jobs import enqueue
 from media_library.models import MediaItem, PreparedCopy, item_status
 from media_library.storage import StorageError
@@ -84,7 +84,7 @@ class FaultyItemError(Exception):
 
 
 def request_prepare(
-    item: MediaItem, house: House, *, again: bool = False, due_at: datetime | None = None
+    item: MediaItem, house: HouseFormat, *, again: bool = False, due_at: datetime | None = None
 ) -> PreparedCopy:
     """See to it that the item has a copy in this house; ask as often as you like.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 
 NOTHING: Final = "–"
 KILO: Final = 10**3
@@ -36,7 +36,7 @@ def size(count: int | None) -> str:
 def house(signature: str) -> str:
     """A house format by its signature; one that is none stays as it is."""
     try:
-        made = House.of(signature)
+        made = HouseFormat.of(signature)
     except ValueError:
         return signature
     parts = (
@@ -51,7 +51,7 @@ def house(signature: str) -> str:
 def copy_length(frames: int | None, signature: str) -> str:
     """Frames of a copy in that house format as 4:05."""
     try:
-        return length(frames and float(House.of(signature).seconds(frames)))
+        return length(frames and float(HouseFormat.of(signature).seconds(frames)))
     except ValueError:
         return NOTHING
 

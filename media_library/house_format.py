@@ -48,7 +48,7 @@ class Logo:
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class HouseFormat:
     """Width and height in pixels, fps in frames/s, bit rates in bit/s."""
 
     width: int = 1280
@@ -71,7 +71,7 @@ class House:
         )
 
     @classmethod
-    def of(cls, signature: str) -> House:
+    def of(cls, signature: str) -> HouseFormat:
         """The house of that name. Raises `ValueError` where it is no signature."""
         if (found := _SIGNATURE.fullmatch(signature)) is None:
             raise ValueError(f"{signature!r} names no house format.")
@@ -81,7 +81,7 @@ class House:
         return cls(width, height, fps, video * 1000, audio * 1000, logo)
 
     @property
-    def bare(self) -> House:
+    def bare(self) -> HouseFormat:
         """The format without its logo. Items of one bare house join without a seam too."""
         return replace(self, logo=None)
 

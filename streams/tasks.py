@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from media_library.actions import request_prepare
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from media_library.jobs import slots
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams.control import demo
@@ -113,7 +113,7 @@ def _no_longer_due(copies: QuerySet[PreparedCopy], wanted: dict[int, datetime | 
 
 
 def _soonest_first(
-    house: House, wanted: dict[int, datetime | None]
+    house: HouseFormat, wanted: dict[int, datetime | None]
 ) -> Iterator[tuple[MediaItem, PreparedCopy | None]]:
     """Those items that are no faulty ones, each with its copy. What is never due comes last."""
     order = sorted(wanted, key=lambda media: wanted[media] or LAST)
@@ -125,21 +125,23 @@ def _soonest_first(
         yield from ((items[pk], copies.get(pk)) for pk in some if pk in items)
 
 
-def _wanted(now: datetime) -> tuple[dict[House, dict[int, datetime | None]], set[House]]:
+def _wanted(
+    now: datetime,
+) -> tuple[dict[HouseFormat, dict[int, datetime | None]], set[HouseFormat]]:
     """For each house, the items that channels play in it, and when each is due first.
 
     And the houses of which that is not all: a channel's programme could not be computed.
     """
-    unsure: set[House] = set()
-    wanted: dict[House, dict[int, datetime | None]] = {}
+    unsure: set[HouseFormat] = set()
+    wanted: dict[HouseFormat, dict[int, datetime | None]] = {}
     for channel in Channel.objects.select_related("state"):
-        items = wanted.setdefault(channel.house, {})
+        items = wanted.setdefault(channel.house_format, {})
         try:
             found = _due(channel, now)
         except Exception:
             # One channel's trouble must not keep the others' items from being prepared.
             log.exception("prepare.programme_failed", channel=channel.slug)
-            unsure.add(channel.house)
+            unsure.add(channel.house_format)
             continue
         for media, at in found.items():
             known = items.get(media)

@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 
 from media_library import actions, formatting
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from media_library.models import MediaItem, Playlist, PlaylistEntry, PreparedCopy, Tag
 from media_library.playlists.edit import PlaylistError, append
 from media_library.search import listing
@@ -51,18 +51,18 @@ def _batches(ids: Sequence[int], count: int = _BATCH) -> Iterator[Sequence[int]]
 # ---- work for the jobs cluster ---------------------------------------------------------------
 
 
-def houses(ids: Sequence[int]) -> dict[int, set[House]]:
+def houses(ids: Sequence[int]) -> dict[int, set[HouseFormat]]:
     """The formats in which channels play each item; the usual one where none does yet."""
-    found: dict[int, set[House]] = {pk: set() for pk in ids}
-    by_playlist: dict[int, set[House]] = {}
+    found: dict[int, set[HouseFormat]] = {pk: set() for pk in ids}
+    by_playlist: dict[int, set[HouseFormat]] = {}
     played = Playlist.objects.filter(channels__isnull=False).distinct()
     for playlist in played.prefetch_related("channels"):
-        by_playlist[playlist.pk] = {channel.house for channel in playlist.channels.all()}
+        by_playlist[playlist.pk] = {channel.house_format for channel in playlist.channels.all()}
     for batch in _batches(ids):
         entries = PlaylistEntry.objects.filter(item__in=batch, playlist__in=list(by_playlist))
         for item, playlist_id in entries.values_list("item", "playlist").distinct():
             found[item] |= by_playlist[playlist_id]
-    return {pk: wanted or {House()} for pk, wanted in found.items()}
+    return {pk: wanted or {HouseFormat()} for pk, wanted in found.items()}
 
 
 @admin.action(description="Prepare for the channels that play it", permissions=["change"])

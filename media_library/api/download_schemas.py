@@ -18,7 +18,7 @@ from media_library.downloads.options import (
     Subtitles,
 )
 from media_library.models import DownloadJob
-from streamsite.api.crud import Asked, Body, Id, Moment, Paging
+from streamsite.api.crud import Body, Id, Moment, Paging, RequestSchema
 
 Url = Annotated[str, StringConstraints(min_length=8, max_length=jobs.LONGEST_URL)]
 Language = Annotated[str, StringConstraints(min_length=2, max_length=35)]
@@ -138,7 +138,7 @@ class JobFilter(Paging):
     made_since: Moment | None = None
 
 
-class InfoAsked(Asked):
+class InfoAsked(RequestSchema):
     """Of a list at most `cap` entries."""
 
     url: Url

@@ -23,8 +23,8 @@ from streamsite.api.crud import (
     Id,
     Page,
     Paging,
+    RowSchema,
     Small,
-    Told,
     added,
     edited,
     may_be_left_out,
@@ -47,7 +47,7 @@ CookiesText = Annotated[str, StringConstraints(min_length=1, max_length=1_000_00
 
 
 # ---- schedules -------------------------------------------------------------------------------
-class ScheduleDetail(Told):
+class ScheduleDetail(RowSchema):
     """`every_hours` 0: once. Of the newest `cap` videos those are taken that are new.
 
     `made_by` changed it last: their quota is used. `found`: videos ordered so far.
@@ -129,7 +129,7 @@ def delete(request: HttpRequest, id: Id) -> Status[None]:
 
 
 # ---- cookies ---------------------------------------------------------------------------------
-class SiteCookiesDetail(Told):
+class SiteCookiesDetail(RowSchema):
     """The cookies themselves are told to nobody.
 
     `readable`: false where no key of FIELD_KEYS decrypts them; downloads from there fail.

@@ -15,7 +15,7 @@ from media_library.models import Playlist
 from media_library.playlists import importer
 from media_library.playlists.m3u_csv import LARGEST, read, write_csv, write_m3u
 from streamsite.api.auth import caller
-from streamsite.api.crud import Asked, Body, Id, noted
+from streamsite.api.crud import Body, Id, RequestSchema, noted
 from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["playlists"])
@@ -23,7 +23,7 @@ router = Router(tags=["playlists"])
 TYPES = {"m3u8": "audio/x-mpegurl; charset=utf-8", "csv": "text/csv; charset=utf-8"}
 
 
-class Form(Asked):
+class Form(RequestSchema):
     form: Literal["m3u8", "csv"] = "m3u8"
 
 

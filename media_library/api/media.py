@@ -24,7 +24,7 @@ from streamsite.api.crud import (
     Moment,
     Page,
     Paging,
-    Told,
+    RowSchema,
     added,
     changed,
     may_be_left_out,
@@ -52,7 +52,7 @@ class CopyDetail(Schema):
     made_at: datetime | None
 
 
-class ItemBrief(Told):
+class ItemBrief(RowSchema):
     """Lengths in seconds, sizes in bytes, ages in years."""
 
     id: int

@@ -15,7 +15,7 @@ from media_library.models import SyncRun
 from media_library.sync import runner
 from media_library.sync.empty_guard import emptied
 from streamsite.api.auth import caller
-from streamsite.api.crud import Body, Id, Page, Paging, Told, noted, paged
+from streamsite.api.crud import Body, Id, Page, Paging, RowSchema, noted, paged
 
 router = Router(tags=["media"])
 trial = Router(tags=["media"])
@@ -24,7 +24,7 @@ trial = Router(tags=["media"])
 Outcome = Literal["running", "done", "braked", "failed"]
 
 
-class SyncDetail(Told):
+class SyncDetail(RowSchema):
     """`known`: items before it; `seen`: objects listed so far; `gone`: missed twice.
 
     `left_out`: hidden, in a trash or the like; `growing`: changed within half a minute, to be

@@ -10,12 +10,12 @@ from ninja import Query, Router, Status
 from pydantic import Field, StringConstraints
 
 from media_library.models import Tag
-from streamsite.api.crud import Body, Id, Page, Paging, Told, added, edited, paged, removed
+from streamsite.api.crud import Body, Id, Page, Paging, RowSchema, added, edited, paged, removed
 
 router = Router(tags=["media"])
 
 
-class TagDetail(Told):
+class TagDetail(RowSchema):
     id: int
     name: str
 

@@ -12,7 +12,7 @@ from typing import Final
 from media_library.conform.loudness import Correction
 from media_library.ffmpeg import runner
 from media_library.ffmpeg.runner import Bounds, Source
-from media_library.house_format import CHANNELS, SAMPLE_RATE, House, Logo
+from media_library.house_format import CHANNELS, SAMPLE_RATE, HouseFormat, Logo
 
 #: Transfer curves of HDR pictures, which have to be brought into the range of others.
 HDR: Final = {"smpte2084", "arib-std-b67"}
@@ -21,7 +21,7 @@ HDR: Final = {"smpte2084", "arib-std-b67"}
 def conforming(
     program: str,
     source: Source,
-    house: House,
+    house: HouseFormat,
     frames: int,
     *,
     sound: Correction | None,
@@ -55,7 +55,7 @@ def resounding(
     program: str,
     draft: Source,
     source: Source,
-    house: House,
+    house: HouseFormat,
     frames: int,
     correction: Correction,
 ) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ def logo_input(logo: Path) -> tuple[str, ...]:
     return (*only, *runner.DECODE, "-i", f"file:{logo}")
 
 
-def picture(house: House, frames: int) -> str:
+def picture(house: HouseFormat, frames: int) -> str:
     """Filters that make any picture the house's, exactly so many frames of it."""
     return f"{fitted(house)},{held(house, frames)}"
 
@@ -101,7 +101,7 @@ def within(width: int, height: int) -> str:
     return f"w={wide}:h={high}:flags=bicubic"
 
 
-def fitted(house: House, hdr: str = "") -> str:
+def fitted(house: HouseFormat, hdr: str = "") -> str:
     """Filters that fit any picture into the house's size and colours."""
     size = within(house.width, house.height)
     if hdr in HDR:
@@ -135,7 +135,7 @@ def tone_maps(program: str) -> bool:
     return " zscale " in said and " tonemap " in said
 
 
-def held(house: House, frames: int) -> str:
+def held(house: HouseFormat, frames: int) -> str:
     """Filters that give a fitted picture the house's rate, and exactly so many frames."""
     return ",".join(
         (
@@ -156,7 +156,7 @@ def held(house: House, frames: int) -> str:
 _MARGIN: Final = 0.04
 
 
-def _burnt(house: House, logo: Logo) -> str:
+def _burnt(house: HouseFormat, logo: Logo) -> str:
     """Filters that lay the logo over the fitted picture."""
     wide = max(2, house.width * logo.width // 100)
     edge = round(house.height * _MARGIN)
@@ -167,7 +167,7 @@ def _burnt(house: House, logo: Logo) -> str:
     return f"format=rgba,scale={size}[logo];[fit][logo]overlay=x={x}:y={y}"
 
 
-def audio(house: House, frames: int, correction: Correction | None = None) -> str:
+def audio(house: HouseFormat, frames: int, correction: Correction | None = None) -> str:
     """Filters that make any sound the house's, exactly as long as so many frames."""
     return ",".join(
         (
@@ -181,7 +181,7 @@ def audio(house: House, frames: int, correction: Correction | None = None) -> st
     )
 
 
-def encoder(house: House) -> tuple[str, ...]:
+def encoder(house: HouseFormat) -> tuple[str, ...]:
     """The house format. Every item of a house is encoded by this and nothing else.
 
     The bit rate is constant, with filler where the picture needs less: a still picture would
@@ -201,7 +201,7 @@ def encoder(house: House) -> tuple[str, ...]:
     )
 
 
-def sound_encoder(house: House) -> tuple[str, ...]:
+def sound_encoder(house: HouseFormat) -> tuple[str, ...]:
     return (
         *("-c:a", "aac", "-profile:a", "aac_low", "-b:a", f"{house.audio_bitrate // 1000}k"),
         *("-ar", str(SAMPLE_RATE), "-ac", str(CHANNELS)),

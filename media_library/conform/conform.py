@@ -23,7 +23,7 @@ from media_library.conform.loudness import Correction, Loudness
 from media_library.ffmpeg import runner
 from media_library.ffmpeg.probe import Probe
 from media_library.ffmpeg.runner import Bounds, Source
-from media_library.house_format import SAMPLE_RATE, House
+from media_library.house_format import SAMPLE_RATE, HouseFormat
 from media_library.location import LocalFile
 
 #: Seconds by which containers round the length of a file up; it must not cost a span of grid.
@@ -99,7 +99,7 @@ class Copy:
     loudness: float | None
 
 
-def frames_of(probe: Probe, house: House) -> int:
+def frames_of(probe: Probe, house: HouseFormat) -> int:
     """Frames the copy is to have. Raises `EncodingFailedError` for an unknown length."""
     if probe.seconds is None:
         raise EncodingFailedError("It does not say how long it is: convert it to MP4 first.")
@@ -109,7 +109,7 @@ def frames_of(probe: Probe, house: House) -> int:
 def conform(
     item: LocalFile,
     probe: Probe,
-    house: House,
+    house: HouseFormat,
     target: Path,
     *,
     tools: Tools,
@@ -153,7 +153,12 @@ def conform(
 
 
 def inspect(
-    copy: LocalFile, probe: Probe, house: House, *, tools: Tools, progress: Progress = _unheard
+    copy: LocalFile,
+    probe: Probe,
+    house: HouseFormat,
+    *,
+    tools: Tools,
+    progress: Progress = _unheard,
 ) -> Copy | None:
     """What an earlier copy of the item is; None where it is not as one made now would be.
 
@@ -193,7 +198,7 @@ class _Teller:
 
 
 def _correction(
-    source: Source, probe: Probe, house: House, frames: int, tools: Tools, tell: _Teller
+    source: Source, probe: Probe, house: HouseFormat, frames: int, tools: Tools, tell: _Teller
 ) -> Correction:
     """What brings the item's sound to the target, tried out where a limiter is in it.
 
@@ -219,7 +224,7 @@ def _correction(
 
 
 def _read_through(
-    source: Source, house: House, frames: int, tools: Tools, tell: _Teller, *, sound: bool
+    source: Source, house: HouseFormat, frames: int, tools: Tools, tell: _Teller, *, sound: bool
 ) -> tuple[Loudness, Fraction]:
     """The item's loudness, and where its last packet ends, in seconds."""
     meter, end = loudness.Meter(), Fraction(0)
@@ -246,7 +251,7 @@ def _read_through(
 
 def _measured(
     source: Source,
-    house: House,
+    house: HouseFormat,
     frames: int,
     tools: Tools,
     tell: _Teller,
@@ -271,7 +276,7 @@ def _measured(
 def _run(
     command: tuple[str, ...],
     source: Source,
-    house: House,
+    house: HouseFormat,
     frames: int,
     line: Callable[[str], None],
     tell: _Teller,
@@ -287,7 +292,7 @@ def _run(
 
 
 def write(
-    command: tuple[str, ...], house: House, frames: int, target: Path, *, tools: Tools
+    command: tuple[str, ...], house: HouseFormat, frames: int, target: Path, *, tools: Tools
 ) -> None:
     """Encode into a draft, verify it, and put it in its place. Raises `PrepareError`."""
     with written(house, frames, target, tools=tools, tell=_Teller(_unheard)) as encode:
@@ -296,7 +301,7 @@ def write(
 
 @contextmanager
 def written(
-    house: House, frames: int, target: Path, *, tools: Tools, tell: _Teller
+    house: HouseFormat, frames: int, target: Path, *, tools: Tools, tell: _Teller
 ) -> Iterator[Callable[[tuple[str, ...]], Path]]:
     """Hands out what encodes into a draft and verifies it.
 

@@ -28,7 +28,7 @@ from media_library.conform.conform import PrepareError, Stage, TriedInVainError
 from media_library.conform.progress import overall
 from media_library.conform.workdir import workplace
 from media_library.ffmpeg.probe import ProbeError, probe
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from media_library.jobs import enqueue
 from media_library.jobs.db_retry import SignsOfLife, insist
 from media_library.jobs.shutdown import given_back
@@ -172,7 +172,7 @@ def _mine(copy: PreparedCopy) -> QuerySet[PreparedCopy]:
 
 def _made(copy: PreparedCopy) -> tuple[str, conform.Copy, str]:
     """The copy's key, what it is, and the etag of what it was made from."""
-    house, item = House.of(copy.house), copy.item
+    house, item = HouseFormat.of(copy.house), copy.item
     tools = conform.Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH)
     facts = storage.facts(item.key)
     if facts.etag != item.etag:
@@ -214,12 +214,14 @@ def _kept(
     except NotInStorageError:
         return None
     at_hand = _fetched(key, facts, folder, tell)
-    found = conform.inspect(at_hand, known, House.of(copy.house), tools=tools, progress=tell)
+    found = conform.inspect(
+        at_hand, known, HouseFormat.of(copy.house), tools=tools, progress=tell
+    )
     logger.info("%s %s", key, "is made again." if found is None else "was there already.")
     return found
 
 
-def key_of(source: str, etag: str, house: House) -> str:
+def key_of(source: str, etag: str, house: HouseFormat) -> str:
     """Where the copy of that content in that house is kept."""
     content = hashlib.sha256(f"{source}\n{etag}".encode()).hexdigest()[:32]
     return f"prepared/{house.signature}/{content}.mp4"
@@ -246,7 +248,7 @@ def _fetched(key: str, facts: storage.Facts, folder: Path, tell: _Heartbeat) -> 
     return LocalFile(target)
 
 
-def _logo(house: House, folder: Path) -> Path | None:
+def _logo(house: HouseFormat, folder: Path) -> Path | None:
     if house.logo is None:
         return None
     target = folder / "logo.png"

@@ -10,7 +10,7 @@ from typing import Final
 from django.conf import settings
 
 from media_library.conform import commands, conform, verify
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 
 #: Seconds. Short, so that the item that can be played again need not wait.
 LENGTH: Final = Fraction(4)
@@ -30,7 +30,7 @@ class Slate(StrEnum):
     TROUBLE = "trouble"
 
 
-def slate(house: House, which: Slate = Slate.PAUSE) -> tuple[Path, int]:
+def slate(house: HouseFormat, which: Slate = Slate.PAUSE) -> tuple[Path, int]:
     """A slate's file and its frames; made at the first call, in a second or two.
 
     Several may call it at once: each makes its own draft, and the last to be done wins.
@@ -42,13 +42,13 @@ def slate(house: House, which: Slate = Slate.PAUSE) -> tuple[Path, int]:
     return path, frames
 
 
-def made(house: House, which: Slate = Slate.PAUSE) -> tuple[Path, int] | None:
+def made(house: HouseFormat, which: Slate = Slate.PAUSE) -> tuple[Path, int] | None:
     """As `slate`, if it is there."""
     path, frames = _place(house, which)
     return (path, frames) if path.exists() else None
 
 
-def tested(house: House) -> bool:
+def tested(house: HouseFormat) -> bool:
     """Whether the slate is there, and what it should be: a broken one is removed.
 
     Takes 0.2 s. Raises `ToolError` where ffprobe can't be asked.
@@ -66,12 +66,12 @@ def tested(house: House) -> bool:
     return True
 
 
-def _place(house: House, which: Slate) -> tuple[Path, int]:
+def _place(house: HouseFormat, which: Slate) -> tuple[Path, int]:
     name = house.signature if which is Slate.PAUSE else f"{house.signature}-{which}"
     return settings.DATA_DIR / "slates" / f"{name}.mp4", house.frames_on_grid(LENGTH)
 
 
-def _make(house: House, frames: int, path: Path, which: Slate) -> None:
+def _make(house: HouseFormat, frames: int, path: Path, which: Slate) -> None:
     # A channel's start waits for it, and what is encoded meanwhile may take hours.
     tools = conform.Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH, urgent=True)
     made = command(tools.ffmpeg, house, frames, which)
@@ -79,7 +79,7 @@ def _make(house: House, frames: int, path: Path, which: Slate) -> None:
 
 
 def command(
-    program: str, house: House, frames: int, which: Slate = Slate.PAUSE
+    program: str, house: HouseFormat, frames: int, which: Slate = Slate.PAUSE
 ) -> tuple[str, ...]:
     """The command line that makes it, up to the name of its output."""
     sight, sound = commands.picture(house, frames), commands.audio(house, frames)

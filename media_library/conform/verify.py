@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from media_library.ffmpeg import runner
 from media_library.ffmpeg.runner import Bounds
-from media_library.house_format import AAC_FRAME, CHANNELS, SAMPLE_RATE, House
+from media_library.house_format import AAC_FRAME, CHANNELS, SAMPLE_RATE, HouseFormat
 
 #: What every copy has in common, by ffprobe's names.
 _VIDEO: Final = {
@@ -35,7 +35,7 @@ _AUDIO: Final = {
 
 def faults(
     path: Path,
-    house: House,
+    house: HouseFormat,
     frames: int,
     *,
     ffprobe: str,

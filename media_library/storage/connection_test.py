@@ -16,7 +16,7 @@ from django.conf import settings
 
 from media_library.storage import backends
 from media_library.storage.backends import is_local, own_client
-from media_library.storage.errors import sentence, told
+from media_library.storage.errors import sentence, storage_errors
 from media_library.storage.keys import LEFT_OUT, is_left_out
 from media_library.storage.list_objects import RESERVED, UPLOADS, listing
 
@@ -61,7 +61,7 @@ def holds_nothing() -> bool:
     """
     if is_local():
         root = Path(settings.MEDIA_ROOT)
-        with told(f"The media folder {root}"):
+        with storage_errors(f"The media folder {root}"):
             return not _has_file(root, {name.rstrip("/") for name in (*RESERVED, UPLOADS)})
     return all(listed.state == LEFT_OUT for listed in listing())
 

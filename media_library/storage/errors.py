@@ -117,7 +117,7 @@ _REFUSALS: Final = {
 
 
 @contextmanager
-def told(key: str) -> Iterator[None]:
+def storage_errors(key: str) -> Iterator[None]:
     """Turn what boto3 and the system raise into a sentence; the cause is not shown to anyone.
 
     A cause may hold a signed URL, so it is dropped, not chained.

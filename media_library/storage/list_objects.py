@@ -12,7 +12,7 @@ import structlog
 from django.conf import settings
 
 from media_library.storage.backends import LONGEST_KEY, PATIENT, is_key, is_local, own_client
-from media_library.storage.errors import StorageError, told
+from media_library.storage.errors import StorageError, storage_errors
 from media_library.storage.keys import GROWING, LEFT_OUT, is_left_out
 from media_library.storage.objects import folder_etag
 
@@ -70,7 +70,7 @@ def _pages(after: str) -> Iterator[Listed]:
     try:
         last, more = after, True
         while more:
-            with told(""):
+            with storage_errors(""):
                 page = client.list_objects_v2(
                     Bucket=settings.STORAGE_BUCKET, MaxKeys=PAGE, StartAfter=last
                 )
@@ -175,7 +175,7 @@ class _Walk:
 
 def _walk(after: str) -> Iterator[Listed]:
     walk = _Walk(after)
-    with told(f"The media folder {settings.MEDIA_ROOT}"):
+    with storage_errors(f"The media folder {settings.MEDIA_ROOT}"):
         yield from walk.below(walk.root, "")
     if walk.unreadable:
         log.warning("storage.names_not_utf8_left_out", count=walk.unreadable)

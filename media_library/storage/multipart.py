@@ -36,7 +36,7 @@ from media_library.storage.errors import (
     WrongKeyError,
     WrongSizeError,
     code_of,
-    told,
+    storage_errors,
 )
 from media_library.storage.list_objects import UPLOADS
 from media_library.storage.objects import Facts, content_type, facts, signed
@@ -88,7 +88,7 @@ def begin_upload(key: str, size_bytes: int) -> MultipartUpload:
         raise WrongSizeError(f"{key} is larger than 5 TiB: no bucket takes it.")
     part = max(LEAST_PART, -(-size_bytes // MOST_PARTS // MEBIBYTE) * MEBIBYTE)
     parts = -(-size_bytes // part)
-    with told(key):
+    with storage_errors(key):
         if is_local():
             upload_id = _begin_in_folder(key, size_bytes)
         else:
@@ -114,7 +114,7 @@ def store_part(upload: MultipartUpload, number: int, content: bytes | BinaryIO) 
     """Store one part; again is no harm. Raises `StorageError` unless its length is right."""
     length = upload.bytes_of(number)
     stream = BytesIO(content) if isinstance(content, bytes) else content
-    with told(upload.key):
+    with storage_errors(upload.key):
         if is_local():
             _store_in_folder(upload, number, stream, length)
             return
@@ -131,10 +131,10 @@ def finish_upload(upload: MultipartUpload) -> Facts:
     Asked a second time, because the first answer was lost, it answers the same.
     """
     if is_local():
-        with told(upload.key):
+        with storage_errors(upload.key):
             _finish_in_folder(upload)
         return facts(upload.key)
-    with told(upload.key):
+    with storage_errors(upload.key):
         _finish_in_bucket(upload)
     try:
         found = facts(upload.key)
@@ -150,7 +150,7 @@ def finish_upload(upload: MultipartUpload) -> Facts:
 
 def abort_upload(upload: MultipartUpload) -> None:
     """Remove the parts; an upload that is over is no error. Raises `StorageError`."""
-    with told(upload.key):
+    with storage_errors(upload.key):
         if is_local():
             shutil.rmtree(_workplace(upload.upload_id), ignore_errors=True)
             return
@@ -164,7 +164,7 @@ def abort_upload(upload: MultipartUpload) -> None:
 def abort_stale_uploads(older_than: timedelta = STALE) -> int:
     """Give up what was begun so long ago and never ended; how many. Raises `StorageError`."""
     stale = 0
-    with told(""):
+    with storage_errors(""):
         if is_local():
             limit = time.time() - older_than.total_seconds()
             home = Path(settings.MEDIA_ROOT) / UPLOADS

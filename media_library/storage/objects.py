@@ -26,7 +26,12 @@ from media_library.storage.backends import (
     is_local,
     made_in_folder,
 )
-from media_library.storage.errors import ChangedError, NotInStorageError, code_of, told
+from media_library.storage.errors import (
+    ChangedError,
+    NotInStorageError,
+    code_of,
+    storage_errors,
+)
 from streamsite.security.secret import Secret
 
 
@@ -80,12 +85,12 @@ def facts(key: str, *, brisk: bool = False) -> Facts:
     """
     if is_local():
         path = folder_path(key)
-        with told(key):
+        with storage_errors(key):
             if not path.is_file():
                 raise NotInStorageError(f"{key} is not in the media folder.")
             stat = path.stat()
         return Facts(stat.st_size, folder_etag(stat))
-    with told(key):
+    with storage_errors(key):
         head = client(brisk=brisk).head_object(Bucket=settings.STORAGE_BUCKET, Key=checked(key))
         return Facts(head["ContentLength"], head["ETag"].strip('"'))
 
@@ -107,7 +112,7 @@ def upload(
         if progress is not None:
             progress(folder_path(key).stat().st_size)
         return
-    with told(key):
+    with storage_errors(key):
         bucket().upload_file(
             str(source), checked(key), ExtraArgs=content_type(key), Callback=progress
         )
@@ -129,7 +134,7 @@ def download(key: str, target: Path) -> None:
             raise NotInStorageError(f"{key} is not in the media folder.")
         _store_in_folder(source, target, consume=False)
         return
-    with _draft(target) as draft, told(key):
+    with _draft(target) as draft, storage_errors(key):
         bucket().download_file(checked(key), str(draft))
 
 
@@ -144,7 +149,7 @@ def read(key: str, start: int, length: int, *, etag: str = "", brisk: bool = Fal
         raise ValueError(f"No range: {length} bytes from {start}.")
     if is_local():
         path = folder_path(key)
-        with told(key):
+        with storage_errors(key):
             if not path.is_file():
                 raise NotInStorageError(f"{key} is not in the media folder.")
             with path.open("rb") as file:
@@ -155,7 +160,7 @@ def read(key: str, start: int, length: int, *, etag: str = "", brisk: bool = Fal
     wanted: dict[str, str] = {"Range": f"bytes={start}-{start + length - 1}"}
     if etag:
         wanted["IfMatch"] = f'"{etag}"'
-    with told(key):
+    with storage_errors(key):
         try:
             answer = client(brisk=brisk).get_object(
                 Bucket=settings.STORAGE_BUCKET, Key=checked(key), **wanted
@@ -171,10 +176,10 @@ def read(key: str, start: int, length: int, *, etag: str = "", brisk: bool = Fal
 def delete(key: str) -> None:
     """Remove the object; one that is gone already is no error. Raises `StorageError`."""
     if is_local():
-        with told(key):
+        with storage_errors(key):
             folder_path(key).unlink(missing_ok=True)
         return
-    with told(key):
+    with storage_errors(key):
         bucket().Object(checked(key)).delete()
 
 
@@ -194,7 +199,7 @@ def _draft(target: Path) -> Iterator[Path]:
 
 
 def _store_in_folder(source: Path, target: Path, *, consume: bool) -> None:
-    with told(target.name):
+    with storage_errors(target.name):
         if consume and target.parent.is_dir() and _same_disk(source, target.parent):
             source.replace(target)
             return

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media_library.ffmpeg.probe import Probe
-from media_library.house_format import AAC_FRAME, RATES, SAMPLE_RATE, House, Logo, lacks
+from media_library.house_format import AAC_FRAME, RATES, SAMPLE_RATE, HouseFormat, Logo, lacks
 
 PLAIN = Probe(
     seconds=Fraction(10),
@@ -28,14 +28,14 @@ PLAIN = Probe(
 def test_the_grid_is_the_shortest_span_of_whole_frames_of_both_kinds(
     fps: int, grid: int
 ) -> None:
-    assert House(fps=fps).grid == grid
+    assert HouseFormat(fps=fps).grid == grid
 
 
 @given(st.sampled_from(RATES), st.fractions(min_value=0, max_value=100_000))
 def test_a_length_on_the_grid_is_whole_in_picture_and_sound(
     fps: int, seconds: Fraction
 ) -> None:
-    house = House(fps=fps)
+    house = HouseFormat(fps=fps)
     frames = house.frames_on_grid(seconds)
     assert Fraction(frames, fps) * SAMPLE_RATE / AAC_FRAME % 1 == 0
     assert house.samples(frames) == Fraction(frames, fps) * SAMPLE_RATE
@@ -44,17 +44,17 @@ def test_a_length_on_the_grid_is_whole_in_picture_and_sound(
 
 
 def test_a_signature_names_its_house() -> None:
-    house = House(640, 360, 25, 800_000, 96_000)
-    assert House.of(house.signature) == house
+    house = HouseFormat(640, 360, 25, 800_000, 96_000)
+    assert HouseFormat.of(house.signature) == house
     assert house.signature == "640x360p25-800k-96k"
 
 
 def test_a_logo_is_named_in_the_signature_which_fits_its_column() -> None:
     for corner, width in (("tl", 1), ("br", 50)):
-        house = House(
+        house = HouseFormat(
             3840, 2160, 60, 51_000_000, 320_000, Logo("0123456789abcdef", corner, width)
         )
-        assert House.of(house.signature) == house
+        assert HouseFormat.of(house.signature) == house
         assert len(house.signature) <= 64
         assert house.signature != house.bare.signature
 
@@ -62,7 +62,7 @@ def test_a_logo_is_named_in_the_signature_which_fits_its_column() -> None:
 @pytest.mark.parametrize("wrong", ["", "1280x720", "1280x720p30-3000k-128k.mp4", "axbpc-dk-ek"])
 def test_what_is_no_signature_is_refused(wrong: str) -> None:
     with pytest.raises(ValueError, match="no house format"):
-        House.of(wrong)
+        HouseFormat.of(wrong)
 
 
 def test_a_file_that_can_be_copied_lacks_nothing_whatever_its_size_and_rate() -> None:

@@ -14,12 +14,12 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from media_library import actions, storage, tasks
 from media_library.conform import queue, workdir
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from media_library.location import LocalFile
 from media_library.models import MediaItem, PreparedCopy
 from media_library.tests.clips import lavfi, make, read
 
-HOUSE = House(96, 64, 25, 100_000, 64_000)
+HOUSE = HouseFormat(96, 64, 25, 100_000, 64_000)
 Status = PreparedCopy.Status
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

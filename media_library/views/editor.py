@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from media_library.models import Playlist, PlaylistEntry
 from media_library.playlists.edit import ChangedMeanwhileError, Place, PlaylistError, reorder
 from media_library.views.picker import COLUMNS, brief
-from streamsite.http.responses import BadRequestError, say, sent, staff
+from streamsite.http.responses import BadRequestError, reply, sent, staff
 
 _ITEM: Final = tuple(f"item__{name}" for name in COLUMNS)
 
@@ -44,14 +44,14 @@ def save(request: HttpRequest, pk: int) -> HttpResponseBase:
     try:
         version, places = _order(sent(request))
     except BadRequestError as error:
-        return say(str(error), 400)
+        return reply(str(error), 400)
     try:
         ids = reorder(playlist, version, places)
     except ChangedMeanwhileError as refusal:
-        return say(str(refusal), 409)
+        return reply(str(refusal), 409)
     except PlaylistError as refusal:
-        return say(str(refusal), 422)
-    return say("Saved.", 200, version=playlist.version, entries=ids)
+        return reply(str(refusal), 422)
+    return reply("Saved.", 200, version=playlist.version, entries=ids)
 
 
 def _order(body: dict[str, object]) -> tuple[int, list[Place]]:

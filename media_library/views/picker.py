@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET
 from media_library.models import MediaItem
 from media_library.search import listing
 from streamsite.api.crud import in_range
-from streamsite.http.responses import BadRequestError, say, staff
+from streamsite.http.responses import BadRequestError, reply, staff
 from streamsite.http.untrusted import place_of
 
 #: Items of one answer.
@@ -64,7 +64,7 @@ def items(request: HttpRequest) -> HttpResponseBase:
     try:
         found = _behind(_wanted(request.GET), order, request.GET.get("after", ""))
     except BadRequestError as error:
-        return say(str(error), 400)
+        return reply(str(error), 400)
     ids = list(found.order_by(*order).values_list("pk", flat=True)[: PAGE + 1])
     shown = listing.rows(ids[:PAGE], *COLUMNS, order[0].lstrip("-"))
     following = _cursor(shown[-1], order) if len(ids) > PAGE and shown else None

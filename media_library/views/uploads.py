@@ -19,7 +19,7 @@ from media_library.storage import MultipartUpload, StorageError
 from media_library.uploads import service
 from media_library.uploads.service import UploadError
 from media_library.views.csp import with_storage
-from streamsite.http.responses import BadRequestError, say, sent, staff
+from streamsite.http.responses import BadRequestError, reply, sent, staff
 
 ADD = "media_library.add_mediaitem"
 
@@ -51,10 +51,10 @@ def begin(request: HttpRequest) -> HttpResponseBase:
             raise BadRequestError("It needs name, size and folder.")  # noqa: TRY301
         upload = service.begin(name, size, folder)
     except BadRequestError as error:
-        return say(str(error), 400)
+        return reply(str(error), 400)
     except (UploadError, StorageError) as refusal:
         return _refused(refusal)
-    return say(
+    return reply(
         "Send the parts.",
         201,
         ticket=service.ticket(upload, _user(request)),
@@ -75,13 +75,13 @@ def address(request: HttpRequest) -> HttpResponseBase:
         if not isinstance(number, int) or not 1 <= number <= upload.parts:
             raise BadRequestError(f"There is no such part of {upload.parts}.")  # noqa: TRY301
         if not storage.origin():
-            return say("Here.", 200, url=reverse("media-part", args=[number]), here=True)
+            return reply("Here.", 200, url=reverse("media-part", args=[number]), here=True)
         url = storage.part_url(upload, number)
     except BadRequestError as error:
-        return say(str(error), 400)
+        return reply(str(error), 400)
     except (UploadError, StorageError) as refusal:
         return _refused(refusal)
-    return say("In the bucket.", 200, url=url.reveal(), here=False)
+    return reply("In the bucket.", 200, url=url.reveal(), here=False)
 
 
 @require_http_methods(["PUT"])
@@ -91,14 +91,14 @@ def part(request: HttpRequest, number: int) -> HttpResponseBase:
     try:
         upload = _upload(request, request.headers.get("X-Upload", ""))
         if not 1 <= number <= upload.parts:
-            return say(f"There is no part {number} of {upload.parts}.", 400)
+            return reply(f"There is no part {number} of {upload.parts}.", 400)
         if request.headers.get("Content-Length") != str(upload.bytes_of(number)):
-            return say(f"Part {number} has {upload.bytes_of(number)} bytes.", 400)
+            return reply(f"Part {number} has {upload.bytes_of(number)} bytes.", 400)
         # A request can be read like a file: it is not held in memory as a whole.
         storage.store_part(upload, number, request)  # type: ignore[arg-type]
     except (UploadError, StorageError) as refusal:
         return _refused(refusal)
-    return say("Stored.", 200)
+    return reply("Stored.", 200)
 
 
 @require_POST
@@ -107,11 +107,11 @@ def finish(request: HttpRequest) -> HttpResponseBase:
     try:
         item = service.finish(_upload(request, str(sent(request).get("ticket"))))
     except BadRequestError as error:
-        return say(str(error), 400)
+        return reply(str(error), 400)
     except (UploadError, StorageError) as refusal:
         return _refused(refusal)
     url = reverse("admin:media_library_mediaitem_change", args=[item.pk])
-    return say("It is in the library.", 201, item=item.pk, title=item.title, url=url)
+    return reply("It is in the library.", 201, item=item.pk, title=item.title, url=url)
 
 
 @require_POST
@@ -120,16 +120,16 @@ def abort(request: HttpRequest) -> HttpResponseBase:
     try:
         service.abort(_upload(request, str(sent(request).get("ticket"))))
     except BadRequestError as error:
-        return say(str(error), 400)
+        return reply(str(error), 400)
     except (UploadError, StorageError) as refusal:
         return _refused(refusal)
-    return say("Cancelled: nothing of it is kept.", 200)
+    return reply("Cancelled: nothing of it is kept.", 200)
 
 
 def _refused(refusal: UploadError | StorageError) -> HttpResponseBase:
     """What the page says; it offers to go on only where the same may work another time."""
     hopeless = isinstance(refusal, UploadError) or refusal.permanent
-    return say(str(refusal), 422, hopeless=hopeless)
+    return reply(str(refusal), 422, hopeless=hopeless)
 
 
 def _upload(request: HttpRequest, ticket: str) -> MultipartUpload:

@@ -113,7 +113,7 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
             },
         ),
         (
-            "House format",
+            "HouseFormat format",
             {
                 "fields": (("width", "height", "fps"), ("video_bitrate", "audio_bitrate")),
                 "description": "Every item is prepared in this format once. It can't be "
@@ -167,7 +167,7 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     def air(self, channel: Any) -> str:
         return render_to_string("streams/badge.html", {"told": channel.told})
 
-    @admin.display(description="House format")
+    @admin.display(description="HouseFormat format")
     def house_format(self, channel: Channel) -> str:
         return f"{channel.width}×{channel.height}, {channel.fps} fps"
 

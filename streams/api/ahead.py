@@ -14,7 +14,7 @@ from streams.api.channels import the_channel
 from streams.calendar import guide, preview
 from streams.models import Forewarning
 from streams.monitoring.preflight import Finding, findings
-from streamsite.api.crud import Asked, Moment, Page, Paging, Told, paged
+from streamsite.api.crud import Moment, Page, Paging, RequestSchema, RowSchema, paged
 
 channel = Router(tags=["ahead"])
 forewarnings = Router(tags=["ahead"])
@@ -24,7 +24,7 @@ MOST_HOURS = 48
 GUIDE_TYPE = "application/xml; charset=utf-8"
 
 
-class Stretch(Told):
+class Stretch(RowSchema):
     """`start` and `seconds`: into the item, and on air. `rule`: base playlist, a block, slate.
 
     `how`: whole, cut, resumed; empty where that is not known.
@@ -47,7 +47,7 @@ class Ahead(Schema):
     programme: list[Stretch]
 
 
-class AheadAsked(Asked):
+class AheadAsked(RequestSchema):
     hours: Annotated[int, Field(ge=1, le=MOST_HOURS, description="From now.")] = 6
 
 
@@ -78,7 +78,7 @@ class Why(Schema):
     notes: list[str]
 
 
-class WhyAsked(Asked):
+class WhyAsked(RequestSchema):
     at: Moment | None = Field(None, description="Without it: now.")
 
 
@@ -94,7 +94,7 @@ class Findings(Schema):
     findings: list[Lack]
 
 
-class ForewarningDetail(Told):
+class ForewarningDetail(RowSchema):
     """`soft`: on air it will be all the same, but not as it should."""
 
     id: int

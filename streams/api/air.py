@@ -19,7 +19,7 @@ from streams.control.commands import ORDERS, give
 from streams.models import AsRun, Broadcaster, Incident, Run
 from streams.views.pictures import PLAYLIST_TYPE, preview, preview_playlist
 from streamsite.api.auth import caller
-from streamsite.api.crud import Moment, Page, Paging, Told, noted, paged
+from streamsite.api.crud import Moment, Page, Paging, RowSchema, noted, paged
 
 router = Router(tags=["air"])
 
@@ -104,7 +104,7 @@ class NowNext(Schema):
     later: list[Coming]
 
 
-class AsRunEntry(Told):
+class AsRunEntry(RowSchema):
     """`in_point` in seconds: where in the item it began."""
 
     id: int
@@ -121,7 +121,7 @@ class AsRunEntry(Told):
     in_point: float
 
 
-class IncidentDetail(Told):
+class IncidentDetail(RowSchema):
     id: int
     run_id: int | None
     output_id: int | None

@@ -13,13 +13,13 @@ from streams.api.channels import ChannelStatus, status_of, the_channel
 from streams.api.live import StreamDetail, stream
 from streams.ingest import report
 from streams.models import Channel
-from streamsite.api.crud import Asked
+from streamsite.api.crud import RequestSchema
 from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["first designs"])
 
 
-class Which(Asked):
+class Which(RequestSchema):
     channel: str = Field("", max_length=80, description="A slug; empty: the only channel.")
 
     def slug(self) -> str:

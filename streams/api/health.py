@@ -16,7 +16,7 @@ from streams.monitoring import components as parts
 from streams.monitoring import metrics as samples
 from streams.monitoring import uptime
 from streams.views.pages import in_public
-from streamsite.api.crud import Asked as Plain
+from streamsite.api.crud import RequestSchema as Plain
 
 router = Router(tags=["health"])
 

@@ -29,7 +29,7 @@ class HouseWanted(Body):
 )
 def prepare(request: HttpRequest, id: Id, asked: HouseWanted) -> Status[PreparedCopy]:
     row = get_object_or_404(MediaItem, pk=id)
-    house = the_channel(asked.channel).house
+    house = the_channel(asked.channel).house_format
     copy = actions.request_prepare(row, house, again=True)
     noted(request, row, f"Preparing ordered for {asked.channel}.")
     return Status(202, copy)

@@ -21,11 +21,11 @@ from streamsite.api.auth import caller
 from streamsite.api.crud import (
     Body,
     Id,
-    KeyTold,
+    KeySchema,
     Later,
     Page,
     Paging,
-    Told,
+    RowSchema,
     added,
     edited,
     may_be_left_out,
@@ -45,7 +45,7 @@ Label = Annotated[str, StringConstraints(max_length=80)]
 
 
 # ---- broadcasters ----------------------------------------------------------------------------
-class BroadcasterDetail(Told):
+class BroadcasterDetail(RowSchema):
     """They publish to `path`."""
 
     id: int
@@ -121,7 +121,7 @@ def delete(request: HttpRequest, id: Id) -> Status[None]:
 
 
 # ---- stream keys -----------------------------------------------------------------------------
-class StreamKeyDetail(KeyTold):
+class StreamKeyDetail(KeySchema):
     """state: active, in_use, used_up, expired, revoked. The key itself is told once."""
 
     broadcaster_id: int

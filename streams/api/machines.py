@@ -11,13 +11,13 @@ from pydantic import Field
 
 from streams.api.channels import id_of
 from streams.models import LogLine, Node
-from streamsite.api.crud import Page, Paging, Told, paged
+from streamsite.api.crud import Page, Paging, RowSchema, paged
 
 nodes = Router(tags=["machines"])
 log = Router(tags=["machines"])
 
 
-class NodeDetail(Told):
+class NodeDetail(RowSchema):
     """`ffmpeg`: its version, empty where there is none. `seen_at`: when it reported last."""
 
     id: int
@@ -29,7 +29,7 @@ class NodeDetail(Told):
     seen_at: datetime | None
 
 
-class LineDetail(Told):
+class LineDetail(RowSchema):
     """`role`: player, hub, pusher and the like."""
 
     id: int

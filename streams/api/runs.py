@@ -12,12 +12,12 @@ from ninja import Query, Router
 from pydantic import Field
 
 from streams.models import Run
-from streamsite.api.crud import Id, Moment, Page, Paging, Told, paged
+from streamsite.api.crud import Id, Moment, Page, Paging, RowSchema, paged
 
 router = Router(tags=["runs"])
 
 
-class RunDetail(Told):
+class RunDetail(RowSchema):
     id: int
     channel: str = Field(validation_alias="slug")
     started_at: datetime

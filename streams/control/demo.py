@@ -63,7 +63,7 @@ def _add(channel: Channel, playlist: Playlist, sample: sample_clips.Sample) -> N
     # One that a worker which was killed left in the library is taken up.
     item = MediaItem.objects.filter(title=sample.title).first()
     item = item or add_file(path, title=sample.title)
-    copy = request_prepare(item, channel.house, again=True)
+    copy = request_prepare(item, channel.house_format, again=True)
     if copy.status != PreparedCopy.Status.READY:
         prepare_item(copy.pk)
     # Whatever came of it: not prepared it is encoded on the way, and tried again.

@@ -15,7 +15,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
 
-from media_library.house_format import RATES, House, Logo
+from media_library.house_format import RATES, HouseFormat, Logo
 from media_library.models import Playlist
 from streams.outputs.platforms import (
     LONGEST_SESSION,
@@ -261,8 +261,8 @@ class Channel(OneLineText):
         return _zone(self.time_zone)
 
     @property
-    def house(self) -> House:
-        return House(
+    def house_format(self) -> HouseFormat:
+        return HouseFormat(
             width=self.width,
             height=self.height,
             fps=self.fps,

@@ -191,13 +191,13 @@ class NodeLedger:
 
     def _find_slates(self, channel: Channel, *, live: bool) -> None:
         """Have them made where they are missing: nothing here waits for that."""
-        found = self._maker.find(channel.house)
+        found = self._maker.find(channel.house_format)
         # While a new one is made, or can't be, what plays keeps the old one.
         if isinstance(found, Item) or not isinstance(self._slates.get(channel.pk), Item):
             self._slates[channel.pk] = found
         if live:
             for which in (Slate.SOON, Slate.TROUBLE):
-                self._maker.find(channel.house, which)
+                self._maker.find(channel.house_format, which)
 
     def _slate_made(self) -> None:
         self._slates_changed = True
@@ -308,12 +308,12 @@ class NodeLedger:
         return ChannelPlan(
             pk=channel.pk,
             slug=channel.slug,
-            house=channel.house,
+            house_format=channel.house_format,
             programme=self._programme(channel),
             outputs=plans.outputs(channel.outputs.all()),
             slate=slate,
-            soon=plans.made_slate(channel.house, Slate.SOON),
-            trouble=plans.made_slate(channel.house, Slate.TROUBLE),
+            soon=plans.made_slate(channel.house_format, Slate.SOON),
+            trouble=plans.made_slate(channel.house_format, Slate.TROUBLE),
         )
 
     def _assignment(

@@ -226,7 +226,7 @@ def on_this_machine(channel: Channel) -> Iterator[Check]:
 
 def _slate(channel: Channel) -> Check:
     try:
-        if not slate.tested(channel.house.bare):
+        if not slate.tested(channel.house_format.bare):
             # The ledger has it made, which takes seconds, and waits for it.
             return Check("slate", ok=False, sentence=BEING_MADE, stops=False)
     except ToolError as error:

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from media_library.conform.slate import Slate
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from streams.planning import plans
 from streams.programme.item import Item
 
@@ -29,9 +29,9 @@ class SlateMaker:
     def __init__(self, changed: Callable[[], object] = lambda: None) -> None:
         self._changed = changed
         self._workers = ThreadPoolExecutor(WORKERS, "slates")
-        self._making: dict[tuple[House, Slate], tuple[float, Future[Item]]] = {}
+        self._making: dict[tuple[HouseFormat, Slate], tuple[float, Future[Item]]] = {}
 
-    def find(self, house: House, which: Slate = Slate.PAUSE) -> Item | str:
+    def find(self, house: HouseFormat, which: Slate = Slate.PAUSE) -> Item | str:
         """The slate, or why there is none, as a sentence. A missing one is made."""
         key = (house.bare, which)
         if (item := plans.made_slate(house, which)) is not None:

@@ -17,7 +17,7 @@ from django.utils.crypto import salted_hmac
 
 from media_library.conform import slate as slates
 from media_library.conform.slate import Slate
-from media_library.house_format import House, lacks
+from media_library.house_format import HouseFormat, lacks
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams.models import Block, Channel, ChannelState, Output
 from streams.playout.contract.plan import OutputPlan, Policy, Tools
@@ -64,7 +64,7 @@ def programme(channel: Channel, since: datetime | None = None) -> Programme:
 
     Prepared copies where there are some. One query a list, and one for its copies.
     """
-    house = channel.house
+    house = channel.house_format
     # Several blocks may play the same list.
     listed = cache(partial(_listed, house=house, kind=Kind.ITEM))
     base = Rotation(listed(channel.playlist_id), Order(channel.playlist_order), channel.pk)
@@ -103,7 +103,7 @@ def _block(block: Block, entries: tuple[Entry, ...]) -> TimeBlock:
 
 def _fillers(channel: Channel) -> tuple[Entry, ...]:
     """What stands in for the programme: all of it prepared, for it must not fail as well."""
-    listed = _listed(channel.filler_id, channel.house, Kind.FILLER)
+    listed = _listed(channel.filler_id, channel.house_format, Kind.FILLER)
     return tuple(entry for entry in listed if entry.item.mode is Mode.PREPARED)
 
 
@@ -145,7 +145,7 @@ _PLAYABLE: Final = (
 )
 
 
-def _listed(playlist: int | None, house: House, kind: Kind) -> tuple[Entry, ...]:
+def _listed(playlist: int | None, house: HouseFormat, kind: Kind) -> tuple[Entry, ...]:
     if playlist is None:
         return ()
     # A faulty item is left out, also where a copy of it is there still: it may be missing
@@ -168,12 +168,16 @@ def _listed(playlist: int | None, house: House, kind: Kind) -> tuple[Entry, ...]
         is_current=Case(When(current, then=Value(1)), default=Value(0)),
     ).order_by("is_current", "is_exact", "made_at", "pk")
     copies = {
-        copy.item_id: copy for copy in best_last if House.of(copy.house).bare == house.bare
+        copy.item_id: copy
+        for copy in best_last
+        if HouseFormat.of(copy.house).bare == house.bare
     }
     return tuple(_entry(entry, copies.get(entry.item_id), kind, house) for entry in entries)
 
 
-def _entry(entry: PlaylistEntry, copy: PreparedCopy | None, kind: Kind, house: House) -> Entry:
+def _entry(
+    entry: PlaylistEntry, copy: PreparedCopy | None, kind: Kind, house: HouseFormat
+) -> Entry:
     item = _item(entry, copy, kind)
     length = item.length(house)
     if length is not None:
@@ -218,12 +222,12 @@ def can_be_copied(media: MediaItem) -> bool:
     return media.probe is not None and not lacks(media.probe)
 
 
-def slate(house: House, which: Slate = Slate.PAUSE) -> Item:
+def slate(house: HouseFormat, which: Slate = Slate.PAUSE) -> Item:
     """A slate in the house's format, made now if it is the first. Raises `PrepareError`."""
     return _slate(which, *slates.slate(house.bare, which))
 
 
-def made_slate(house: House, which: Slate = Slate.PAUSE) -> Item | None:
+def made_slate(house: HouseFormat, which: Slate = Slate.PAUSE) -> Item | None:
     """The same, if it is there."""
     found = slates.made(house.bare, which)
     return None if found is None else _slate(which, *found)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 
 
 class Mode(StrEnum):
@@ -47,6 +47,6 @@ class Item:
     #: Differs when the bytes under the key do.
     edition: str = ""
 
-    def length(self, house: House) -> Fraction | None:
+    def length(self, house: HouseFormat) -> Fraction | None:
         """Seconds, where they are known exactly."""
         return None if self.frames is None else house.seconds(self.frames)

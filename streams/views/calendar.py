@@ -26,7 +26,7 @@ from streams.planning import occurrences
 from streams.planning.occurrences import DAY, Occurrence
 from streams.programme.block_times import moment
 from streams.templatetags.programme import colour
-from streamsite.http.responses import BadRequestError, say, sent, staff
+from streamsite.http.responses import BadRequestError, reply, sent, staff
 
 #: Others are slips of the pen, and the first and the last bring arithmetic to its end.
 YEARS: Final = range(1970, 2200)
@@ -105,9 +105,9 @@ def week(request: HttpRequest, slug: str) -> HttpResponseBase:
     try:
         first, last = (_date(request.GET[name]) for name in ("start", "end"))
     except (KeyError, ValueError):
-        return say("Give start and end as dates, like 2026-03-02.", 400)
+        return reply("Give start and end as dates, like 2026-03-02.", 400)
     if not 0 < (last - first).days <= MOST_DAYS:
-        return say(f"Ask for {MOST_DAYS} days at most, and end after the start.", 400)
+        return reply(f"Ask for {MOST_DAYS} days at most, and end after the start.", 400)
     programme = occurrences.outline(channel)
     days = (last - first).days
     begins, ends = occurrences.span(first, days, programme.zone)
@@ -164,11 +164,11 @@ def _answered(act: Callable[[], JsonResponse]) -> JsonResponse:
     try:
         return act()
     except BadRequestError as error:
-        return say(str(error), 400)
+        return reply(str(error), 400)
     except edit.ChangedMeanwhileError as refusal:
-        return say(str(refusal), 409)
+        return reply(str(refusal), 409)
     except edit.BlockRefusedError as refusal:
-        return say(str(refusal), 422)
+        return reply(str(refusal), 422)
 
 
 @require_POST
@@ -182,7 +182,7 @@ def _move(request: HttpRequest, channel: Channel) -> JsonResponse:
     asked = sent(request)
     block = channel.blocks.filter(pk=_whole(asked, "block")).first()
     if block is None:
-        return say("There is no such block any more: load the page again.", 404)
+        return reply("There is no such block any more: load the page again.", 404)
     day = _sent_date(asked, "day")
     starts_by, ends_by = (
         timedelta(seconds=_whole(asked, name)) for name in ("starts_by", "ends_by")
@@ -196,7 +196,7 @@ def _move(request: HttpRequest, channel: Channel) -> JsonResponse:
     block.refresh_from_db()
     note = f"Moved in the calendar: it was {before}, and is {block.in_words}."
     _note(request, [block], CHANGE, note)
-    return say(f"“{block.name}” is moved: {block.in_words}.", 200)
+    return reply(f"“{block.name}” is moved: {block.in_words}.", 200)
 
 
 def _question(block: Block, then: edit.Times) -> str:
@@ -228,7 +228,7 @@ def _copy_week(request: HttpRequest, channel: Channel) -> JsonResponse:
     _note(request, made, ADDITION, "Copied from another week in the calendar.")
     count = f"{len(made)} block{'' if len(made) == 1 else 's'}"
     said = f"{count} copied." if made else "All of them are in that week already."
-    return say(said, 200, week=to.isoformat())
+    return reply(said, 200, week=to.isoformat())
 
 
 def _note(request: HttpRequest, rows: list[Block], flag: int, text: str) -> None:

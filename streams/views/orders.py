@@ -16,7 +16,7 @@ from streams.control import actions
 from streams.control.commands import ORDERS, STATUS, give
 from streams.control.on_air_schedule import outlooks
 from streams.models import Broadcaster, Channel
-from streamsite.http.responses import say, staff, wants_json
+from streamsite.http.responses import reply, staff, wants_json
 
 
 @require_POST
@@ -28,7 +28,7 @@ def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
     if wanted.cost and request.POST.get("confirmed") != "1":
         wanted = wanted.with_hours(outlooks(timezone.now(), slug=slug).get(slug))
         if wants_json(request):
-            return say(f"{wanted.cost} Send confirmed=1 to do it.", 400)
+            return reply(f"{wanted.cost} Send confirmed=1 to do it.", 400)
         context = {
             **admin.site.each_context(request),
             "title": f"{wanted.label} {channel.name}?",
@@ -45,16 +45,16 @@ def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
     except actions.CantStartError as refusal:
         faults = [fault.sentence for fault in refusal.faults if fault.stops_the_start]
         if wants_json(request):
-            return say(str(refusal), 422, findings=faults)
+            return reply(str(refusal), 422, findings=faults)
         for fault in faults:
             messages.error(request, fault)
     except actions.ActionRefusedError as refusal:
         if wants_json(request):
-            return say(str(refusal), STATUS[type(refusal)])
+            return reply(str(refusal), STATUS[type(refusal)])
         messages.warning(request, str(refusal))
     else:
         if wants_json(request):
-            return say(sentence, 202)
+            return reply(sentence, 202)
         messages.success(request, sentence)
     return redirect(_back(request, channel))
 

@@ -22,7 +22,7 @@ from streams.monitoring import history
 from streams.monitoring.preflight import findings, standing
 from streams.monitoring.report import report
 from streamsite.http import database_faults
-from streamsite.http.responses import say, staff, unless_seen
+from streamsite.http.responses import reply, staff, unless_seen
 from streamsite.http.untrusted import number
 
 #: Lines of one answer: what a page shows at first, and at most in one poll.
@@ -77,7 +77,7 @@ def log(request: HttpRequest, slug: str) -> HttpResponseBase:
         try:
             behind = number(after)
         except ValueError:
-            return say("“after” is the number of a line.", 400)
+            return reply("“after” is the number of a line.", 400)
         found = list(lines.filter(pk__gt=behind).order_by("pk")[:LOG_LINES])
     else:
         found = list(reversed(lines.order_by("-pk")[:LOG_LINES]))

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_safe
 from streams.calendar import guide
 from streams.models import Channel
 from streams.monitoring import as_run_export
-from streamsite.http.responses import say, staff, unless_seen, wants_json
+from streamsite.http.responses import reply, staff, unless_seen, wants_json
 
 
 @require_safe
@@ -71,7 +71,7 @@ def as_run_csv(request: HttpRequest) -> HttpResponseBase:
         )
     except as_run_export.SpanError as error:
         if wants_json(request):
-            return say(str(error), 400)
+            return reply(str(error), 400)
         messages.error(request, str(error))
         return redirect("admin:streams_asrun_changelist")
     answer = StreamingHttpResponse(

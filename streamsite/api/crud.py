@@ -75,7 +75,7 @@ LONGEST_PAGE: Final = 200
 
 
 # ---- what comes in ---------------------------------------------------------------------------
-class Asked(Schema):
+class RequestSchema(Schema):
     """Of a query or a body: PostgreSQL stores no NUL, so nothing has one."""
 
     @field_validator("*", mode="after")
@@ -93,7 +93,7 @@ class Asked(Schema):
         return value
 
 
-class Body(Asked):
+class Body(RequestSchema):
     """A misspelt field is told, not left out in silence."""
 
     model_config = ConfigDict(extra="forbid", use_enum_values=True)
@@ -108,7 +108,7 @@ def may_be_left_out(**bounds: Any) -> Any:
     return Field(default_factory=lambda: None, **bounds)
 
 
-class Paging(Asked):
+class Paging(RequestSchema):
     """Of every list: `next_cursor` of one answer is `cursor` of the next question."""
 
     limit: int = Field(PAGE, ge=1, le=LONGEST_PAGE, description="Rows of one answer.")
@@ -116,7 +116,7 @@ class Paging(Asked):
 
 
 # ---- what goes out ---------------------------------------------------------------------------
-class Told(BaseModel):
+class RowSchema(BaseModel):
     """A row of a list. It is read as it is, in half the time that ninja's schemas take.
 
     So it has no `resolve_...`: what is no column is found by `validation_alias`.
@@ -133,7 +133,7 @@ def _state_now(of: Any) -> Any:
 StateNow = Annotated[str, BeforeValidator(_state_now)]
 
 
-class KeyTold(Told):
+class KeySchema(RowSchema):
     """A key without itself: it is told once, in the answer that minted it."""
 
     id: int

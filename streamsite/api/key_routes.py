@@ -14,14 +14,14 @@ from pydantic import Field, StringConstraints
 
 from streamsite.api import keys
 from streamsite.api.auth import caller
-from streamsite.api.crud import Body, Id, KeyTold, Later, Page, Paging, noted, paged
+from streamsite.api.crud import Body, Id, KeySchema, Later, Page, Paging, noted, paged
 from streamsite.api.models import CONCURRENT_DOWNLOADS, REQUESTS_PER_MINUTE, ApiKey
 from streamsite.api.permissions import Level
 
 router = Router(tags=["api keys"])
 
 
-class KeyDetail(KeyTold):
+class KeyDetail(KeySchema):
     """state: active, expired, revoked. The key itself is told once."""
 
     name: str

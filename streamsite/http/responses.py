@@ -38,11 +38,11 @@ def staff(permission: str) -> Callable[[View[P]], View[P]]:
         ) -> HttpResponseBase:
             if not admin.site.has_permission(request):
                 if wants_json(request):
-                    return say("Log in first.", 401)
+                    return reply("Log in first.", 401)
                 return redirect_to_login(request.get_full_path(), reverse("admin:login"))
             if not request.user.has_perm(permission):
                 if wants_json(request):
-                    return say("You have no permission to do that.", 403)
+                    return reply("You have no permission to do that.", 403)
                 raise PermissionDenied
             return view(request, *args, **kwargs)
 
@@ -51,7 +51,7 @@ def staff(permission: str) -> Callable[[View[P]], View[P]]:
     return decorate
 
 
-def say(sentence: str, status: int, **more: object) -> JsonResponse:
+def reply(sentence: str, status: int, **more: object) -> JsonResponse:
     return JsonResponse({"detail": sentence, **more}, status=status)
 
 

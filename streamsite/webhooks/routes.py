@@ -18,7 +18,7 @@ from streamsite.api.crud import (
     Id,
     Page,
     Paging,
-    Told,
+    RowSchema,
     added,
     edited,
     may_be_left_out,
@@ -42,7 +42,7 @@ Outcome = Literal["waiting", "delivered", "failed"]
 Events = Annotated[list[Event], Field(max_length=len(Event))]
 
 
-class WebhookDetail(Told):
+class WebhookDetail(RowSchema):
     """The secret with which it is signed is told once.
 
     `url` is whole for those who may change it; for all others it ends behind the host.
@@ -81,7 +81,7 @@ class WebhookFilter(Paging):
     enabled: bool | None = None
 
 
-class DeliveryDetail(Told):
+class DeliveryDetail(RowSchema):
     """`message_id` is the same at each attempt; `status` is HTTP, of the last answer."""
 
     id: int

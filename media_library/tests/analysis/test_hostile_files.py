@@ -16,12 +16,12 @@ from media_library import storage, tasks
 from media_library.conform import conform
 from media_library.conform.conform import EncodingFailedError
 from media_library.ffmpeg.probe import NotMediaError, probe
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from media_library.location import LocalFile
 from media_library.models import MediaItem
 from media_library.tests.clips import lavfi, make
 
-HOUSE = House(96, 64, 25, 100_000, 64_000)
+HOUSE = HouseFormat(96, 64, 25, 100_000, 64_000)
 FILM = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac")
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("ffmpeg")]

@@ -19,7 +19,7 @@ from media_library.conform.conform import (
 from media_library.conform.loudness import Correction
 from media_library.ffmpeg.probe import probe
 from media_library.ffmpeg.runner import Source
-from media_library.house_format import SAMPLE_RATE, House, lacks
+from media_library.house_format import SAMPLE_RATE, HouseFormat, lacks
 from media_library.location import LocalFile
 from media_library.tests.clips import hdr, lavfi, make, read, turned
 
@@ -28,8 +28,8 @@ TOOLS = conform.Tools()
 pytestmark = pytest.mark.usefixtures("ffmpeg")
 
 
-def small(fps: int = 30) -> House:
-    return House(96, 64, fps, 100_000, 64_000)
+def small(fps: int = 30) -> HouseFormat:
+    return HouseFormat(96, 64, fps, 100_000, 64_000)
 
 
 #: What strangers bring: picture, sound and encoders, none of them the house's.
@@ -83,7 +83,7 @@ def test_whatever_comes_in_the_copy_is_exactly_on_the_grid(
     assert [path.name for path in tmp_path.iterdir()] == ["copy.mp4"]
 
 
-def play(items: list[tuple[Path, int]], house: House, target: Path) -> None:
+def play(items: list[tuple[Path, int]], house: HouseFormat, target: Path) -> None:
     """Join items as the engine's players do: one FFmpeg each, into one transport stream."""
     offset = Fraction(10)
     with target.open("wb") as feed:
@@ -139,7 +139,7 @@ def test_two_copies_and_the_slate_join_without_one_odd_step(fps: int, tmp_path: 
 
 def test_a_still_picture_takes_as_many_bytes_as_any_other(tmp_path: Path) -> None:
     # Else the feed's pipe would hold minutes of it, and a cut would come minutes late.
-    house = House(160, 90, 30, 300_000, 64_000)
+    house = HouseFormat(160, 90, 30, 300_000, 64_000)
     frames = house.frames_on_grid(Fraction(6))
     path = tmp_path / "slate.mp4"
     conform.write(slate.command("ffmpeg", house, frames), house, frames, path, tools=TOOLS)
@@ -204,7 +204,7 @@ def colours(path: Path, x: int, y: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def conformed(clip: Path, tmp_path: Path, house: House) -> Path:
+def conformed(clip: Path, tmp_path: Path, house: HouseFormat) -> Path:
     target = tmp_path / "copy.mp4"
     found = probe(LocalFile(clip))
     conform.conform(LocalFile(clip), found, house, target, tools=TOOLS)
@@ -220,7 +220,7 @@ def test_what_a_phone_filmed_upright_stands_upright(tmp_path: Path) -> None:
     assert found.turned
     assert "lies on its side" in str(lacks(found))
     assert (found.width, found.height) == (64, 96)
-    target = conformed(phone, tmp_path, House(192, 96, 30, 200_000, 64_000))
+    target = conformed(phone, tmp_path, HouseFormat(192, 96, 30, 200_000, 64_000))
     top, bottom = colours(target, 96, 20), colours(target, 96, 76)
     assert {tuple(value > 128 for value in pixel) for pixel in (top, bottom)} == {
         (True, False, False),

@@ -12,7 +12,7 @@ import pytest
 from media_library.conform import conform, loudness
 from media_library.conform.loudness import PEAK, TARGET, TOLERANCE, Correction, Loudness, Meter
 from media_library.ffmpeg.probe import probe
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from media_library.location import LocalFile
 from media_library.tests.clips import lavfi, make
 
@@ -82,7 +82,7 @@ def conformed(tmp_path: Path, sound: str) -> tuple[conform.Copy, Loudness]:
         *lavfi("color=s=96x64:r=30", sound),
         *("-shortest", "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "pcm_s16le"),
     )
-    target, house = tmp_path / "copy.mp4", House(96, 64, 30, 100_000, 128_000)
+    target, house = tmp_path / "copy.mp4", HouseFormat(96, 64, 30, 100_000, 128_000)
     found = probe(LocalFile(path))
     made = conform.conform(LocalFile(path), found, house, target, tools=conform.Tools())
     said = subprocess.run(

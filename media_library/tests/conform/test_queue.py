@@ -26,14 +26,14 @@ from media_library.actions import FaultyItemError
 from media_library.conform import conform, queue
 from media_library.conform.conform import Stage
 from media_library.conform.progress import overall
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from media_library.jobs import slots
 from media_library.models import MediaItem, PreparedCopy, item_status
 from media_library.storage import StorageError
 from media_library.tests.clips import lavfi, make
 from streamsite.tests.waiting import until
 
-HOUSE = House(96, 64, 25, 100_000, 64_000)
+HOUSE = HouseFormat(96, 64, 25, 100_000, 64_000)
 FILM = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 Status = PreparedCopy.Status
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -220,7 +220,7 @@ def test_an_item_is_preparing_while_any_copy_is_and_ready_by_its_present_content
     ready = queued("a")
     item = ready.item
     PreparedCopy.objects.update(status=Status.READY, key="prepared/a", frames=16)
-    other = actions.request_prepare(item, House())
+    other = actions.request_prepare(item, HouseFormat())
     assert status() == MediaItem.Status.PREPARING
     actions.cancel_prepare(other)
     assert status() == MediaItem.Status.READY
@@ -397,7 +397,7 @@ def encoders(folder: Path) -> list[psutil.Process]:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("ffmpeg", "folder")
 def test_cancelling_ends_ffmpeg_and_leaves_nothing(tmp_path: Path, settings: Settings) -> None:
-    house = House(1280, 720, 30)
+    house = HouseFormat(1280, 720, 30)
     clip = make(
         tmp_path / "long.mkv", *lavfi("mandelbrot=s=96x64:r=30", "sine"), "-t", "120", *FILM
     )

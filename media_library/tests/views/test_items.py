@@ -17,7 +17,7 @@ from django_q.models import OrmQ
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from media_library.admin import bulk
-from media_library.house_format import House, Logo
+from media_library.house_format import HouseFormat, Logo
 from media_library.models import MediaItem, Playlist, PreparedCopy, Tag
 from media_library.search import listing
 from media_library.tests.rows import item, playlist, titles, user
@@ -276,10 +276,10 @@ def test_the_page_tells_all_that_is_known(browser: Client) -> None:
 
 def test_a_copy_is_told_in_words(browser: Client) -> None:
     a = item("A")
-    with_logo = House(logo=Logo("686e0123456789ab")).signature
+    with_logo = HouseFormat(logo=Logo("686e0123456789ab")).signature
     for house, frames in (
         (with_logo, 912),
-        (House(fps=25, video_bitrate=2_500_000).signature, 0),
+        (HouseFormat(fps=25, video_bitrate=2_500_000).signature, 0),
     ):
         PreparedCopy.objects.create(
             item=a, house=house, source_etag="", frames=frames or None, key="k",

@@ -79,7 +79,7 @@ def _adopt(channel: Channel, now: Now) -> None:
     if channel.hub.role is not None:
         channel.quiet_until = now.mono + QUIET
         _resume(channel, now)
-        channel.report.say(now, "channel", "info", f"Took over {', '.join(adopted)}.")
+        channel.report.log(now, "channel", "info", f"Took over {', '.join(adopted)}.")
     else:
         _begin_anew(channel, now)
 
@@ -189,7 +189,7 @@ def _resume(channel: Channel, now: Now) -> None:
     if channel.playback.player is not None or clock is None:
         return
     position = clock.position(now.mono)
-    frame = channel.assignment.plan.house.frame
+    frame = channel.assignment.plan.house_format.frame
     head = mpegts.end(mpegts.tail(channel.feed.peek()), position, frame, AUDIO_FRAME)
     if head is None:
         # Empty, since about the last segment: told by its age, the wall clock by itself.

@@ -66,7 +66,7 @@ class Channel:
         self.incidents = Incidents(self.report)
         self.window = Window(hls)
         # Long enough to hide a player's start, short enough for a skip to be seen soon.
-        length = int(plan.house.bytes_per_second * policy.lead)
+        length = int(plan.house_format.bytes_per_second * policy.lead)
         self.feed = process.open_feed(self.folder, process.records(self.folder), length)
         self.hub = Hub(tools, policy, self.folder, self.feed, self.window, self.report)
         self.playback = Playback(
@@ -126,13 +126,13 @@ class Channel:
     def _skip(self) -> None:
         if (turn := self.playback.turn) is not None and turn.rule == TAKEOVER:
             words = "There is nothing to skip while somebody is live: return to the programme."
-            self.report.say(self.now, "player", "info", words)
+            self.report.log(self.now, "player", "info", words)
             return
         slots, clock = self.playback.timeline.slots, self.hub.clock
         if slots and clock and slots[-1].start > clock.position(self.now.mono):
             # A cut would hit the next item instead of the one that is seen.
             words = f"{slots[-1].item.title} is on its way already."
-            self.report.say(self.now, "player", "info", words)
+            self.report.log(self.now, "player", "info", words)
         else:
             self.playback.cut(self.now.mono, "cut", "Skipped.")
 
@@ -141,7 +141,7 @@ class Channel:
         if not self._stopping:
             self.left = self.seen()
             self._stopping = reason
-            self.report.say(self.now, "channel", "info", f"Stopping: {reason}.")
+            self.report.log(self.now, "channel", "info", f"Stopping: {reason}.")
 
     def lose(self, now: Now) -> None:
         """Another node has claimed the channel: nothing is sent from here any more."""
@@ -189,7 +189,7 @@ class Channel:
         kept = [process.keep_record(self.folder, r.process.record) for r in self.processes()]
         if any(kept):
             text = "The run directory was cleared; the records of the processes were restored."
-            self.report.say(now, process.HUB, "warning", text)
+            self.report.log(now, process.HUB, "warning", text)
 
     @property
     def stopping(self) -> bool:
@@ -308,7 +308,7 @@ class Channel:
             self.nothing_played("an item was shorter than its timestamps told.", now.wall)
         else:
             return
-        self.playback.resume(on_frame(position, self.assignment.plan.house.frame))
+        self.playback.resume(on_frame(position, self.assignment.plan.house_format.frame))
         self.hub.renew(now)
 
     def _beat_live(self, now: Now) -> None:
@@ -346,7 +346,7 @@ class Channel:
         for subject in list(self.report.open):
             self.report.over(subject, now.wall)
         self.restarts_done = self.assignment.restarts
-        self.report.say(now, "channel", "info", "Off air.")
+        self.report.log(now, "channel", "info", "Off air.")
         self.report.note(
             ledger.RunEnded(
                 self.assignment.plan.pk, self.assignment.run, now.wall, self._stopping
@@ -382,7 +382,7 @@ class Channel:
                 )
             )
             self._silent_since = None
-            self.report.say(now, "channel", "info", f"On air: {slot.item.title}")
+            self.report.log(now, "channel", "info", f"On air: {slot.item.title}")
             self.playback.choice.aired(slot.turn)
             wall = self.playback.wall(start, clock, now)
             self.live.aired(slot.turn, wall, self.pushers.lag(now.mono))

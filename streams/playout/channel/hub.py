@@ -150,7 +150,7 @@ class Hub:
             self.trouble = str(error)
             return
         self.trouble = ""
-        self.report.say(now, process.HUB, "info", f"Started, process {started.pid}.")
+        self.report.log(now, process.HUB, "info", f"Started, process {started.pid}.")
         self.role = Role(started, now.mono)
 
     def _place(self, head: Fraction, now: Now) -> Fraction:

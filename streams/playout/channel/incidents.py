@@ -35,7 +35,7 @@ class Incidents:
             return
         if cause not in self._logged:
             self._logged.add(cause)
-            self.report.say(now, "player", "warning", cause)
+            self.report.log(now, "player", "warning", cause)
         self.report.incident("programme", cause, now.wall, severity="degraded")
 
     def storage(self, fault: str | None, now: Now) -> None:
@@ -51,7 +51,7 @@ class Incidents:
             self.report.over(PACE, now.wall)
             return
         if PACE not in self.report.open:
-            self.report.say(now, "channel", "warning", slow)
+            self.report.log(now, "channel", "warning", slow)
         self.report.incident(PACE, slow, now.wall, severity="degraded")
 
     def outputs(
@@ -74,7 +74,7 @@ class Incidents:
             if self._states.get(output.pk) is not state:
                 self._states[output.pk] = state
                 words = f"{output.name}: {state.label.lower()}, {output.address}"
-                self.report.say(now, subject, "info", words)
+                self.report.log(now, subject, "info", words)
 
     def output(self, output: OutputPlan, event: state_machine.Told, now: Now) -> None:
         """An output was lost, is back, or begins a new session."""
@@ -87,11 +87,11 @@ class Incidents:
             case state_machine.Rolled(at, began):
                 hours = (at - began) / 3600
                 words = f"{output.name}: a new session begins, as planned, after {hours:.1f} h."
-                self.report.say(now, subject, "info", words)
+                self.report.log(now, subject, "info", words)
                 self.report.incident(session, words, when, severity="planned", output=output.pk)
             case state_machine.Lost(_, cause) | state_machine.Explained(_, cause):
                 words = f"{output.name} is off air: {cause}"
-                self.report.say(now, subject, "warning", words)
+                self.report.log(now, subject, "warning", words)
                 self.report.over(session, when)
                 self.report.incident(subject, f"{output.name}: {cause}", when, output=output.pk)
             case _:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from media_library.location import Location
 from streams.playout.contract.live_feed import Wish
 from streams.playout.contract.states import AirState
@@ -52,7 +52,7 @@ class EngineKind(StrEnum):
 class ChannelPlan:
     pk: int
     slug: str
-    house: House
+    house_format: HouseFormat
     programme: Programme
     outputs: tuple[OutputPlan, ...]
     slate: Item

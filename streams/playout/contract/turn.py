@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from streams.programme.item import Item
 from streams.programme.model import Cursor
 
@@ -51,7 +51,7 @@ class Turn:
         seconds = self.seconds or Fraction(0)
         return seconds - max(UNSURE_SECONDS, seconds * UNSURE_PART)
 
-    def length(self, house: House) -> Fraction | None:
+    def length(self, house: HouseFormat) -> Fraction | None:
         """Seconds, where they are known exactly."""
         whole = self.item.length(house)
         if whole is None:

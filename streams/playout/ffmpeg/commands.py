@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from media_library.ffmpeg.runner import CONTAINERS
-from media_library.house_format import SAMPLE_RATE, House
+from media_library.house_format import SAMPLE_RATE, HouseFormat
 from media_library.location import LocalFile, Location
 from streams.outputs import srt
 from streams.playout.contract.live_feed import LiveFeed
@@ -130,7 +130,7 @@ AUDIO_SPAN: Final = 8
 
 
 def player(
-    ffmpeg: str, port: int, turn: Turn, location: Location, house: House, offset: Fraction
+    ffmpeg: str, port: int, turn: Turn, location: Location, house: HouseFormat, offset: Fraction
 ) -> Command:
     """Plays one turn into the feed, as fast as the pipe takes it."""
     item = turn.item
@@ -215,7 +215,7 @@ def waiting(command: Command, begin: int) -> Command:
 FADE: Final = 0.5
 
 
-def _faded(house: House) -> tuple[str, ...]:
+def _faded(house: HouseFormat) -> tuple[str, ...]:
     """The picture as it is, the sound faded in: it has to be encoded anew.
 
     Silence stands before a sound that begins after the picture: they begin together.
@@ -224,7 +224,7 @@ def _faded(house: House) -> tuple[str, ...]:
     return ("-c:v", "copy", "-af", together, *_sound(house))
 
 
-def conformer(ffmpeg: str, port: int, feed: LiveFeed, house: House | None) -> Command:
+def conformer(ffmpeg: str, port: int, feed: LiveFeed, house: HouseFormat | None) -> Command:
     """Reads a live feed into a pipe of its own, encoded to the house format.
 
     `house`: None: as it comes. FFmpeg then says what it is.
@@ -288,7 +288,7 @@ def _listing(feed: LiveFeed) -> str:
 
 
 def relay(
-    ffmpeg: str, port: int, house: House, offset: Fraction, *, by_clock: bool = False
+    ffmpeg: str, port: int, house: HouseFormat, offset: Fraction, *, by_clock: bool = False
 ) -> Command:
     """Plays what a conformer makes into the feed, from a keyframe on.
 
@@ -306,7 +306,7 @@ def relay(
     )
 
 
-def encode(house: House) -> tuple[str, ...]:
+def encode(house: HouseFormat) -> tuple[str, ...]:
     """The house format in real time."""
     kbit = house.video_bitrate // 1000
     return (
@@ -342,7 +342,7 @@ def encode(house: House) -> tuple[str, ...]:
     )
 
 
-def _sound(house: House) -> tuple[str, ...]:
+def _sound(house: HouseFormat) -> tuple[str, ...]:
     rate = f"{house.audio_bitrate // 1000}k"
     return ("-c:a", "aac", "-b:a", rate, "-ar", str(SAMPLE_RATE), "-ac", "2")
 

@@ -34,7 +34,7 @@ class Report:
     def note(self, note: ledger.Note) -> None:
         self.notes.append(note)
 
-    def say(self, now: Now, role: str, level: str, text: str) -> None:
+    def log(self, now: Now, role: str, level: str, text: str) -> None:
         """A line for the log and the channel's page."""
         log = self._log.bind(role=role)
         known = {"warning": log.warning, "error": log.error, "fatal": log.error}
@@ -46,10 +46,10 @@ class Report:
         lines = [line for line in role.new_lines() if not diagnosis.harmless(line)]
         for line in lines[:LINES_PER_SECOND]:
             level, text = diagnosis.shown(line)
-            self.say(now, role.name, level, f"[FFMPEG] {text}")
+            self.log(now, role.name, level, f"[FFMPEG] {text}")
         if len(lines) > LINES_PER_SECOND:
             more = len(lines) - LINES_PER_SECOND
-            self.say(now, role.name, "warning", f"[FFMPEG] and {more} lines more")
+            self.log(now, role.name, "warning", f"[FFMPEG] and {more} lines more")
 
     def incident(
         self,

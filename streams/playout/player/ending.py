@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import diagnosis
 from streams.playout.ffmpeg.monitored_process import Role
@@ -27,12 +27,12 @@ WHOLE: Final = Cut("whole", "")
 BY_PLAN: Final = Cut("cut", "As the programme has it.")
 
 
-def as_planned(turn: Turn, played: Fraction, house: House) -> Cut:
+def as_planned(turn: Turn, played: Fraction, house: HouseFormat) -> Cut:
     """The ending of a turn that has played for so many seconds and did not fail."""
     return BY_PLAN if turn.was_cut(played, house.frame) else WHOLE
 
 
-def unseen(turn: Turn, played: Fraction, house: House) -> Cut:
+def unseen(turn: Turn, played: Fraction, house: HouseFormat) -> Cut:
     """The ending of a turn whose player ended after so many seconds while nobody was there."""
     length = turn.length(house)
     if length is not None and played < length - 1:
@@ -40,7 +40,7 @@ def unseen(turn: Turn, played: Fraction, house: House) -> Cut:
     return as_planned(turn, played, house)
 
 
-def fault(player: Role, turn: Turn, played: Fraction, house: House) -> str:
+def fault(player: Role, turn: Turn, played: Fraction, house: HouseFormat) -> str:
     """Why it ended badly, after so many seconds; empty when it ended well."""
     code, length = player.process.code(), turn.length(house)
     # Nobody has the status of an adopted one, and FFmpeg's is 0 after an error of reading.

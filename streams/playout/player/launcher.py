@@ -24,7 +24,7 @@ from math import ceil
 from pathlib import Path
 from typing import Final
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from media_library.location import LocalFile
 from streams.playout.contract.plan import Sources, Tools
 from streams.playout.contract.turn import Turn
@@ -37,7 +37,7 @@ from streams.programme.item import Kind, Mode
 FOLLOWED: Final = frozenset({Kind.ITEM, Kind.FILLER})
 
 
-def frames_of(turn: Turn, house: House) -> int | None:
+def frames_of(turn: Turn, house: HouseFormat) -> int | None:
     """Video frames of a turn behind which another may wait; None: its end is not known."""
     length = turn.length(house)
     if length is None or turn.item.mode is not Mode.PREPARED or turn.item.kind not in FOLLOWED:
@@ -56,12 +56,17 @@ class Launcher:
         #: Number of the last gate.
         self.serial = 0
 
-    def player(self, turn: Turn, start: Fraction, house: House) -> process.Process:
+    def player(self, turn: Turn, start: Fraction, house: HouseFormat) -> process.Process:
         """Raises `SourceError`, `SpawnError` or `OSError`."""
         return self._spawn(process.PLAYER, turn, start, house)
 
     def behind(
-        self, before: process.Process, turn: Turn, start: Fraction, house: House, begin: int
+        self,
+        before: process.Process,
+        turn: Turn,
+        start: Fraction,
+        house: HouseFormat,
+        begin: int,
     ) -> process.Process:
         """A player that waits until the one before it has ended whole.
 
@@ -81,7 +86,9 @@ class Launcher:
         finally:
             os.close(reader)
 
-    def relay(self, turn: Turn, start: Fraction, house: House, source: Feed) -> process.Process:
+    def relay(
+        self, turn: Turn, start: Fraction, house: HouseFormat, source: Feed
+    ) -> process.Process:
         """Plays what comes through a pipe. Raises `SpawnError` or `OSError`."""
         sock = process.progress_socket()
         command = commands.relay(
@@ -109,7 +116,7 @@ class Launcher:
         name: str,
         turn: Turn,
         start: Fraction,
-        house: House,
+        house: HouseFormat,
         stdin: int = subprocess.DEVNULL,
         begin: int | None = None,
     ) -> process.Process:

@@ -179,7 +179,7 @@ class Playback:
         if last is None:
             return WHOLE
         self.choice.cursors = last.turn.cursors
-        cut = ending.unseen(last.turn, head - last.start, plan.house)
+        cut = ending.unseen(last.turn, head - last.start, plan.house_format)
         if cut.resumes:
             self.choice.cut_off(last.turn, head - last.start, when(at))
         if not whole:
@@ -200,7 +200,7 @@ class Playback:
             else:
                 slot = self.timeline.slots[-1]
                 if slot.item.kind is Kind.LIVE:
-                    found = splice.look(self.feed, slot, self.player, plan.house)
+                    found = splice.look(self.feed, slot, self.player, plan.house_format)
                     self._seen = found or self._seen
                 self._hold_to(plan, clock, now)
                 self._watch(plan, self.player, clock, now.mono)
@@ -249,8 +249,8 @@ class Playback:
         # Before the other one takes its name.
         self._gone(player)
         slot = self.timeline.slots[-1]
-        head = slot.start + (slot.turn.length(plan.house) or Fraction(0))
-        cut = ending.as_planned(slot.turn, head - slot.start, plan.house)
+        head = slot.start + (slot.turn.length(plan.house_format) or Fraction(0))
+        cut = ending.as_planned(slot.turn, head - slot.start, plan.house_format)
         self.choice.played(slot.turn)
         self._before = self.choice.cursors
         self.timeline = self.timeline.end(head, cut.ending, cut.cause)
@@ -378,7 +378,7 @@ class Playback:
             player.halt(now, self.policy.grace)
             return
         slot = self.timeline.slots[-1]
-        stalled = self.supply.stalled(slot, player, clock, plan.house, now)
+        stalled = self.supply.stalled(slot, player, clock, plan.house_format, now)
         if stalled is None and player.has_moved:
             self.choice.played(slot.turn)
         item = slot.item
@@ -403,7 +403,7 @@ class Playback:
         sharp = cut is not None and cut.sharp
         sent = None if clock is None else clock.position(now.mono)
         head = splice.end_of(
-            *(self.feed, slot, player, plan.house),
+            *(self.feed, slot, player, plan.house_format),
             sharp=sharp,
             sent=sent,
             tail=self.supply.tail,
@@ -418,7 +418,7 @@ class Playback:
         played, at = head - slot.start, when(self.wall(head, clock, now))
         if cut is None and turn.item.kind is Kind.LIVE:
             cut = Cut("failed", "Its relay ended, and is started again.")
-        elif cut is None and (fault := ending.fault(player, turn, played, plan.house)):
+        elif cut is None and (fault := ending.fault(player, turn, played, plan.house_format)):
             cut = Cut("failed", fault)
             if code in diagnosis.NOT_RUN:
                 self.choice.not_begun(fault, self._before)
@@ -429,7 +429,7 @@ class Playback:
                 self._not_before = now.mono + PAUSE
         if cut is None:
             self.choice.played(turn)
-            cut = ending.as_planned(turn, played, plan.house)
+            cut = ending.as_planned(turn, played, plan.house_format)
         elif turn.rule == TAKEOVER:
             # No list has to go on with it: they stand where they stood.
             self.choice.cursors = turn.cursors
@@ -458,7 +458,7 @@ class Playback:
             if starved > DRY:
                 # The hub keeps wall-clock time: it would rush through the backlog.
                 self.timeline = self.timeline.jump(
-                    on_frame(clock.position(now.mono), plan.house.frame)
+                    on_frame(clock.position(now.mono), plan.house_format.frame)
                 )
         at = when(self.wall(self.timeline.head, clock, now))
         hurried = buffered is not None and buffered < NO_TIME
@@ -495,8 +495,8 @@ class Playback:
         """A player of that turn, or a relay. Raises `SourceError`, `SpawnError`, `OSError`."""
         self.source = None if self._instead is None else self._instead.pipe
         if self.source is not None:
-            return self.launcher.relay(turn, start, plan.house, self.source)
-        return self.launcher.player(turn, start, plan.house)
+            return self.launcher.relay(turn, start, plan.house_format, self.source)
+        return self.launcher.player(turn, start, plan.house_format)
 
 
 def when(wall: float) -> datetime:

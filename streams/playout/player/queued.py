@@ -175,7 +175,7 @@ class Queue:
 
     def _wanting(self, plan: ChannelPlan) -> bool:
         """Whether one more is to be queued."""
-        lengths = [queued.turn.length(plan.house) for queued in self.waiting]
+        lengths = [queued.turn.length(plan.house_format) for queued in self.waiting]
         known = sum((length for length in lengths if length is not None), Fraction(0))
         return not lengths or (len(lengths) < MAX_WAITING and known < AHEAD_S)
 
@@ -190,10 +190,10 @@ class Queue:
             return False
         else:
             turn, start = slot.turn, slot.start
-        frames = frames_of(turn, plan.house)
+        frames = frames_of(turn, plan.house_format)
         if frames is None or "gate" not in player.process.record.notes:
             return False
-        head = start + plan.house.seconds(frames)
+        head = start + plan.house_format.seconds(frames)
         if moment.clock.position(moment.now) > head:
             # It is late already: what follows has its place where the hub is.
             return False
@@ -204,7 +204,7 @@ class Queue:
         begins = head + wanted.item.reorder
         try:
             started = self.launcher.behind(
-                player.process, wanted, begins, plan.house, moment.begin(head)
+                player.process, wanted, begins, plan.house_format, moment.begin(head)
             )
         except (SourceError, process.SpawnError, OSError, LookupError) as error:
             # It is tried again when its turn has come, and told of then.

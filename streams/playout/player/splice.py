@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from media_library.house_format import AAC_FRAME, SAMPLE_RATE, House
+from media_library.house_format import AAC_FRAME, SAMPLE_RATE, HouseFormat
 from streams.playout.ffmpeg import mpegts
 from streams.playout.ffmpeg.monitored_process import Role
 from streams.playout.ffmpeg.pipe import Feed
@@ -36,7 +36,7 @@ class Seen:
     end: Fraction
 
 
-def look(feed: Feed, slot: Slot, player: Role, house: House) -> Seen | None:
+def look(feed: Feed, slot: Slot, player: Role, house: HouseFormat) -> Seen | None:
     """Where a relay's stream ends by now; None: nothing of it waits.
 
     Once the hub has had everything that is not to be seen any more.
@@ -53,7 +53,7 @@ def end_of(
     feed: Feed,
     slot: Slot,
     player: Role,
-    house: House,
+    house: HouseFormat,
     *,
     sharp: bool = False,
     sent: Fraction | None = None,

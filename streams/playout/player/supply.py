@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from streams.playout.contract.plan import Policy
 from streams.playout.ffmpeg import mpegts
 from streams.playout.ffmpeg.monitored_process import Role
@@ -50,7 +50,7 @@ class Supply:
         self.filled, self._idle = False, None
 
     def stalled(
-        self, slot: Slot, player: Role, clock: HubClock | None, house: House, now: float
+        self, slot: Slot, player: Role, clock: HubClock | None, house: HouseFormat, now: float
     ) -> bool | None:
         """Whether the player's source gives nothing; None: there is enough of it."""
         if self._full():
@@ -82,7 +82,12 @@ class Supply:
         return self.feed.level() >= stall.FULL_SHARE * self.feed.capacity
 
     def _buffered(
-        self, told: Fraction, moved: float, clock: HubClock | None, house: House, now: float
+        self,
+        told: Fraction,
+        moved: float,
+        clock: HubClock | None,
+        house: HouseFormat,
+        now: float,
     ) -> float:
         """Seconds of air that wait. `told`: up to where it has reported to have fed."""
         sent = None if clock is None else clock.position(now)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from media_library.house_format import SAMPLE_RATE, House
+from media_library.house_format import SAMPLE_RATE, HouseFormat
 from streams.playout.contract.live_feed import LOST, LiveFeed
 from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import Tools
@@ -73,7 +73,13 @@ class Reader:
         return self.role is not None and self.picture
 
     def start(
-        self, tools: Tools, folder: Path, name: str, feed: LiveFeed, house: House, now: float
+        self,
+        tools: Tools,
+        folder: Path,
+        name: str,
+        feed: LiveFeed,
+        house: HouseFormat,
+        now: float,
     ) -> None:
         """Raises `SpawnError` or `OSError`."""
         pause = min(LONGEST, PAUSE * (1 << min(self._failures, 8)))
@@ -187,7 +193,7 @@ class Reader:
 
     # ---- what comes
 
-    def is_house(self, house: House) -> bool:
+    def is_house(self, house: HouseFormat) -> bool:
         """Whether the feed has been seen to be in the house format already.
 
         A keyframe must have come twice, no farther apart than the house's: only then is it
@@ -227,7 +233,7 @@ class Reader:
                 self._last = picture.dts
 
 
-def is_described(said: Iterable[str], house: House) -> bool:
+def is_described(said: Iterable[str], house: HouseFormat) -> bool:
     """Whether FFmpeg describes what it reads as the house format."""
     lines = [line for line in said if DESCRIBED in line]
     found = next(filter(None, map(_PICTURE.search, lines)), None)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from streams.playout.contract import ledger
 from streams.playout.contract.live_feed import LiveFeed, Wish
 from streams.playout.contract.moment import Now
@@ -46,7 +46,7 @@ class Conformer:
     def relayed(self) -> Reader | None:
         return next((reader for reader in self.readers.values() if reader.relayed), None)
 
-    def best(self, house: House) -> Reader | None:
+    def best(self, house: HouseFormat) -> Reader | None:
         """What a relay reads, or would."""
         copied = self.readers.get(Mode.COPY)
         if self.relayed is not None:
@@ -55,7 +55,7 @@ class Conformer:
             return copied
         return self.readers.get(Mode.TRANSCODE)
 
-    def signal(self, house: House) -> Signal:
+    def signal(self, house: HouseFormat) -> Signal:
         reader = self.best(house)
         if reader is None:
             return Signal(self.began, picture=False, moved=self.began)
@@ -125,7 +125,7 @@ class Live:
             return None
         if state.shown is Shown.LIVE:
             conformer = self.conformers.get(state.stream or 0)
-            reader = None if conformer is None else conformer.best(self.plan.house)
+            reader = None if conformer is None else conformer.best(self.plan.house_format)
             if conformer is None or reader is None:
                 return None
             item = _item(conformer.feed, reader.mode)
@@ -213,7 +213,7 @@ class Live:
             reader.relayed = reader.pipe is pipe
 
     def _signals(self) -> dict[int, Signal]:
-        house = self.plan.house
+        house = self.plan.house_format
         return {pk: conformer.signal(house) for pk, conformer in self.conformers.items()}
 
     def _keep(self, feed: LiveFeed, now: Now) -> None:
@@ -234,13 +234,15 @@ class Live:
                 reader = conformer.readers.get(mode)
                 if reader is None:
                     reader = conformer.readers[mode] = self._reader(feed.stream, mode, now)
-                reader.start(self.tools, self.folder, name, feed, self.plan.house, now.mono)
+                reader.start(
+                    self.tools, self.folder, name, feed, self.plan.house_format, now.mono
+                )
             except (process.SpawnError, OSError) as error:
                 words = f"{feed.name}: {error}"
                 if words != self._fault:
                     # Whatever becomes of a feed, the programme plays on.
                     self._fault = words
-                    self.report.say(now, process.CONFORMER, "error", words)
+                    self.report.log(now, process.CONFORMER, "error", words)
 
     def _unreadable(self, feed: LiveFeed, reader: Reader, now: Now) -> None:
         """Say so once, with the name that the ingest server has for the codec."""
@@ -250,11 +252,11 @@ class Live:
         )
         if words != self._fault:
             self._fault = words
-            self.report.say(now, process.CONFORMER, "error", words)
+            self.report.log(now, process.CONFORMER, "error", words)
 
     def _reader(self, stream: int, mode: Mode, now: Now, writer: int | None = None) -> Reader:
         """`writer`: the pid of what writes into its pipe already."""
-        length = self.plan.house.bytes_per_second * DEPTH
+        length = self.plan.house_format.bytes_per_second * DEPTH
         path = self.folder / f"{LIVE}-{stream}-{mode}.fifo"
         held = None if writer is None else Feed.held(path, writer, 1)
         return Reader(mode, held or Feed.open(path, int(length)), now.mono)
@@ -277,7 +279,7 @@ class Live:
     def _tell(self, before: State, now: Now) -> None:
         state = self.state
         if state.shown is not before.shown or state.stream != before.stream:
-            self.report.say(now, LIVE, "info", f"{_WORDS[state.shown]}: {state.why}")
+            self.report.log(now, LIVE, "info", f"{_WORDS[state.shown]}: {state.why}")
         if state.shown is Shown.PROGRAMME:
             self._over(self._asked - {self._aired}, now.wall)
 

@@ -117,7 +117,7 @@ def test_a_logo_is_set_told_and_removed(ask: Ask, ffmpeg: str) -> None:
     picture = PNG.read_bytes()
     status, told = ask("PUT", "channels/demo/logo", picture)
     assert (status, bool(told["logo"])) == (200, True)
-    assert Channel.objects.get().house.logo is not None
+    assert Channel.objects.get().house_format.logo is not None
     assert ask("GET", "channels/demo/logo") == (200, picture)
     for wrong in (b"GIF89a", picture[:100], b"\x89PNG\r\n\x1a\n" + b"\0" * (3 << 20)):
         status, refused = ask("PUT", "channels/demo/logo", wrong)

@@ -101,7 +101,11 @@ def test_preparing_and_trying_again(ask: Ask) -> None:
     channel = rows.channel(playlist=None)
     one = item("films/alien.mp4", etag="e1")
     status, copy = ask("POST", f"media/{one.pk}/prepare", {"channel": "demo"})
-    assert (status, copy["status"], copy["house"]) == (202, "queued", channel.house.signature)
+    assert (status, copy["status"], copy["house"]) == (
+        202,
+        "queued",
+        channel.house_format.signature,
+    )
     assert ask("GET", f"media/{one.pk}")[1]["copies"] == [copy]
     PreparedCopy.objects.update(status="fault", fault="No.")
     assert ask("POST", f"media/{one.pk}/retry")[0] == 202

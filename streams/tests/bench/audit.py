@@ -13,7 +13,7 @@ import av
 import av.logging
 from av.container import InputContainer
 
-from media_library.house_format import AAC_FRAME, SAMPLE_RATE, House
+from media_library.house_format import AAC_FRAME, SAMPLE_RATE, HouseFormat
 
 #: FLV counts in whole milliseconds: both ends of a step are rounded by half of one at most.
 FLV_ROUNDING: Final = Fraction(1, 1000)
@@ -60,7 +60,7 @@ class Audit:
         assert self.errors == []
 
 
-def audit(path: Path, house: House, *, rounding: Fraction = FLV_ROUNDING) -> Audit:
+def audit(path: Path, house: HouseFormat, *, rounding: Fraction = FLV_ROUNDING) -> Audit:
     """Demux and decode a recording from end to end.
 
     A step is an anomaly where it differs from the house's frame by more than the container's

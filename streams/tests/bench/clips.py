@@ -10,12 +10,12 @@ from typing import Final
 
 from media_library.conform import conform
 from media_library.ffmpeg.probe import probe
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from media_library.location import LocalFile
 
 #: Small pictures at a real channel's bit rate: what waits in the feed's pipe is three seconds,
 #: as on air.
-HOUSE: Final = House(160, 90, 30, 2_500_000, 128_000)
+HOUSE: Final = HouseFormat(160, 90, 30, 2_500_000, 128_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Clip:
     number: int
     path: Path
     frames: int
-    house: House = HOUSE
+    house: HouseFormat = HOUSE
 
     @property
     def title(self) -> str:
@@ -36,7 +36,7 @@ class Clip:
         return float(self.house.seconds(self.frames))
 
 
-def marked(house: House, number: int) -> str:
+def marked(house: HouseFormat, number: int) -> str:
     """A lavfi picture in 16 columns: above, the frame's number in bits, below, the clip's."""
     column = house.width // 16
     bit = f"floor(X/{column})"
@@ -51,12 +51,12 @@ def tone(number: int) -> str:
     return f"sine=frequency={220 * number}:sample_rate=48000"
 
 
-def prepared(folder: Path, number: int, seconds: float, house: House = HOUSE) -> Clip:
+def prepared(folder: Path, number: int, seconds: float, house: HouseFormat = HOUSE) -> Clip:
     """A marked clip, conformed the way the product does it."""
     return conformed(raw(folder / f"raw-{number}.mkv", house, number, seconds), number, house)
 
 
-def conformed(source: Path, number: int, house: House = HOUSE) -> Clip:
+def conformed(source: Path, number: int, house: HouseFormat = HOUSE) -> Clip:
     """Beside the source, which is removed."""
     target = source.with_name(f"clip-{number}.mp4")
     found = probe(LocalFile(source))
@@ -65,7 +65,7 @@ def conformed(source: Path, number: int, house: House = HOUSE) -> Clip:
     return Clip(number, target, copy.frames, house)
 
 
-def raw(path: Path, house: House, number: int, seconds: float, *options: str) -> Path:
+def raw(path: Path, house: HouseFormat, number: int, seconds: float, *options: str) -> Path:
     """A marked clip as anybody's encoder might make it."""
     # PCM: an encoder with priming would make the picture begin a frame late.
     usual = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "8", "-c:a", "pcm_s16le")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from streams.control import actions
 from streams.ingest import keys
 from streams.ingest.takeover_rights import LATCH, holds, wishes
@@ -291,8 +291,8 @@ def test_the_house_format_is_known_by_its_description(
         f"[info]   Stream #0:0: Audio: aac (LC), {sound or '48000 Hz, stereo'}, fltp, 128 kb/s",
         f"[info]   Stream #0:1: Video: {picture}, 1k tbn",
     ]
-    assert is_described(said, House(1280, 720, 30, 3_000_000, 128_000)) is house
-    assert not is_described(said[:2], House(1280, 720, 30, 3_000_000, 128_000))
+    assert is_described(said, HouseFormat(1280, 720, 30, 3_000_000, 128_000)) is house
+    assert not is_described(said[:2], HouseFormat(1280, 720, 30, 3_000_000, 128_000))
 
 
 # ---- what is told ----------------------------------------------------------------------------
@@ -310,7 +310,7 @@ class Told:
 
     def __init__(self, folder: Path, *asked: int, incidents: tuple[str, ...] = ()) -> None:
         self.report = Report(1, "demo", 1, incidents)
-        self.plan = ChannelPlan(1, "demo", House(), programme(FILM), (), SLATE)
+        self.plan = ChannelPlan(1, "demo", HouseFormat(), programme(FILM), (), SLATE)
         self.live = Live(Tools("ffmpeg", folder), folder, self.plan, self.report, asked)
 
     def beat(self, now: Now, wished: Wish | None = None) -> None:

@@ -45,7 +45,11 @@ def channel(db: None, media: Path) -> Channel:
     rows.on_air(made)
     for item in MediaItem.objects.all():
         PreparedCopy.objects.create(
-            item=item, house=made.house.signature, key=item.key, frames=1600, status="ready"
+            item=item,
+            house=made.house_format.signature,
+            key=item.key,
+            frames=1600,
+            status="ready",
         )
     return made
 

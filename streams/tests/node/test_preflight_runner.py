@@ -53,7 +53,7 @@ def channel(settings: Settings) -> Channel:
         path = Path(settings.MEDIA_ROOT) / item.key
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"a film")
-    slate.slate(made.house.bare)
+    slate.slate(made.house_format.bare)
     return made
 
 
@@ -149,7 +149,7 @@ def test_with_filler_or_blocks_an_empty_playlist_stops_nothing(channel: Channel)
 
 def test_a_broken_slate_is_removed_and_stops_nothing(channel: Channel) -> None:
     """The ledger has it made anew."""
-    house = channel.house.bare
+    house = channel.house_format.bare
     path, _ = slate.slate(house)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])

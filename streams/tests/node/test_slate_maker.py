@@ -12,7 +12,7 @@ import pytest
 
 from media_library.conform.conform import PrepareError
 from media_library.conform.slate import Slate
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from streams.models import Channel, ChannelState
 from streams.node import slate_maker
 from streams.node.ledger import NodeLedger
@@ -21,8 +21,8 @@ from streams.programme.item import Item
 from streams.tests import rows
 from streams.tests.bench.waiting import until
 
-SLOW = House(320, 180, 25, 300_000, 64_000)
-QUICK = House(640, 360, 25, 300_000, 64_000)
+SLOW = HouseFormat(320, 180, 25, 300_000, 64_000)
+QUICK = HouseFormat(640, 360, 25, 300_000, 64_000)
 
 
 class Kitchen:
@@ -32,13 +32,13 @@ class Kitchen:
         self.let = threading.Event()
         self.begun = threading.Event()
         self.fault: Exception | None = None
-        self.there: set[tuple[House, Slate]] = set()
+        self.there: set[tuple[HouseFormat, Slate]] = set()
         self.made_count = 0
 
-    def made(self, house: House, which: Slate = Slate.PAUSE) -> tuple[Path, int] | None:
+    def made(self, house: HouseFormat, which: Slate = Slate.PAUSE) -> tuple[Path, int] | None:
         return (Path("/slate.mp4"), 100) if (house, which) in self.there else None
 
-    def slate(self, house: House, which: Slate = Slate.PAUSE) -> tuple[Path, int]:
+    def slate(self, house: HouseFormat, which: Slate = Slate.PAUSE) -> tuple[Path, int]:
         self.made_count += 1
         if house == SLOW:
             self.begun.set()

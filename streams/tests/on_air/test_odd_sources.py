@@ -147,7 +147,7 @@ def test_odd_sources_join_without_a_seam(
 
     channel = bench.channel(*items)
     for item in items:
-        copy = actions.request_prepare(item, channel.house)
+        copy = actions.request_prepare(item, channel.house_format)
         assert tasks.prepare_item(copy.pk).startswith("Ready"), item.key
     copies = PreparedCopy.objects.select_related("item")
     heard = {copy.item.key: copy.loudness_lufs for copy in copies}
@@ -163,8 +163,8 @@ def test_odd_sources_join_without_a_seam(
     until(lambda: AsRun.objects.count() > len(items) + 2, 120, "each item was on air")
     bench.halt(channel)
     assert server.sessions(KEY) == 1
-    recording = audit(server.recordings(KEY)[0], channel.house)
+    recording = audit(server.recordings(KEY)[0], channel.house_format)
     recording.assert_unbroken()
-    assert recording.sizes == [(channel.house.width, channel.house.height)]
+    assert recording.sizes == [(channel.house_format.width, channel.house_format.height)]
     aired = set(AsRun.objects.values_list("title", flat=True))
     assert aired == {item.title for item in items}

@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from streams.control import actions
 from streams.models import AsRun, ChannelState, Node
 from streams.playout.contract.states import AirState
@@ -67,21 +67,21 @@ def test_items_of_other_encoders_sizes_and_rates_are_copied_in_one_session(
     others = [
         clips.raw(
             tmp_path / "baseline.mp4",
-            House(320, 180, 25),
+            HouseFormat(320, 180, 25),
             5,
             3,
             *(*x264, "-profile:v", "baseline", "-g", "25", *sound),
         ),
         clips.raw(
             tmp_path / "main.mkv",
-            House(192, 128, 50),
+            HouseFormat(192, 128, 50),
             6,
             3,
             *(*x264, "-profile:v", "main", "-coder", "ac", "-bf", "3", "-g", "100", *sound),
         ),
         clips.raw(
             tmp_path / "high.ts",
-            House(640, 360, 24),
+            HouseFormat(640, 360, 24),
             7,
             3,
             *(*x264, "-profile:v", "high", "-preset", "slower", "-r", "24000/1001", *sound),

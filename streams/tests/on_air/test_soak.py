@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from media_library.conform import commands, conform
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from streams.playout.channel.channel import Channel
 from streams.playout.contract import ledger
 from streams.playout.contract.fence import Claims
@@ -36,7 +36,7 @@ from streamsite.tests.figures import Figures
 pytestmark = [pytest.mark.slow, pytest.mark.measured]
 
 #: As few bytes as H.264 and AAC can do with.
-TINY = House(96, 64, 25, 10_000, 16_000)
+TINY = HouseFormat(96, 64, 25, 10_000, 16_000)
 #: Seconds of an item.
 LENGTH = Fraction(1200)
 KEY = "k-soak"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from media_library.house_format import House, Logo
+from media_library.house_format import HouseFormat, Logo
 from media_library.models import MediaItem, Playlist, PreparedCopy
 from streams.models import Channel
 from streams.planning import plans
@@ -17,7 +17,7 @@ from streams.tests import rows
 
 pytestmark = pytest.mark.django_db
 
-BARE = House()
+BARE = HouseFormat()
 BRANDED = replace(BARE, logo=Logo("0123456789abcdef"))
 OLD = replace(BARE, logo=Logo("fedcba9876543210"))
 
@@ -32,7 +32,7 @@ def first(channel: Channel) -> MediaItem:
     return MediaItem.objects.get(title="First")
 
 
-def copy(item: MediaItem, house: House = BARE, **fields: Any) -> PreparedCopy:
+def copy(item: MediaItem, house: HouseFormat = BARE, **fields: Any) -> PreparedCopy:
     facts: dict[str, Any] = {
         "source_etag": item.etag,
         "key": f"prepared/{house.signature}/1.mp4",

@@ -143,7 +143,7 @@ def test_what_no_channel_plays_any_more_comes_last(channel: Channel) -> None:
     # Another logo is another house.
     Channel.objects.update(logo="0123456789abcdef")
     assert prepare_playlists().startswith("2 asked for")
-    old = PreparedCopy.objects.filter(house=channel.house.signature)
+    old = PreparedCopy.objects.filter(house=channel.house_format.signature)
     assert set(old.values_list("due_at", flat=True)) == {None}
     assert set(minutes()) == {"b", "c"}
 
@@ -167,7 +167,8 @@ def test_a_long_playlist_costs_few_queries(
         for n, item in enumerate(items, 10)
     )
     PreparedCopy.objects.bulk_create(
-        PreparedCopy(item=item, house=channel.house.signature, queued_at=NOON) for item in items
+        PreparedCopy(item=item, house=channel.house_format.signature, queued_at=NOON)
+        for item in items
     )
     with django_assert_max_num_queries(60):
         assert prepare_playlists() == "3 asked for, 2000 due at another time."

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from media_library.models import MediaItem, Playlist, PreparedCopy
 from streams.models import AsRun, Block, Channel, Run
 from streams.node import history_writer
@@ -32,7 +32,7 @@ from streams.tests.bench.engine import OnDisk
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
-HOUSE = House()
+HOUSE = HouseFormat()
 ZONE = "Europe/Berlin"
 WEEKS = timedelta(weeks=4)
 #: Two weeks before each change of 2026 in Berlin: on 29 March and on 25 October.

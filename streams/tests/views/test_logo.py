@@ -14,7 +14,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from media_library import actions, storage, tasks
-from media_library.house_format import House, Logo
+from media_library.house_format import HouseFormat, Logo
 from media_library.location import LocalFile
 from media_library.models import PreparedCopy
 from media_library.storage import StorageError
@@ -61,15 +61,15 @@ def test_a_logo_is_kept_under_its_content_and_can_be_removed(
     red = picture(tmp_path / "red.png")
     answer = post(admin_client, channel, logo_file=SimpleUploadedFile("red.png", red))
     assert answer.status_code == 302
-    house = channel.house
+    house = channel.house_format
     assert house.logo is not None
     assert (house.logo.corner, house.logo.width) == ("br", 25)
     assert storage.read(house.logo.key, 0, len(red) + 1) == red
     # Saved again without another, it stays.
     post(admin_client, channel)
-    assert channel.house == house
+    assert channel.house_format == house
     post(admin_client, channel, remove_logo="on")
-    assert channel.house == house.bare
+    assert channel.house_format == house.bare
 
 
 def test_staff_see_the_logo_that_is_set(
@@ -204,8 +204,8 @@ def test_the_logo_is_burnt_into_its_corner(
         *("-c:v", "libx264", "-pix_fmt", "yuv420p"),
     )
     item = actions.add_file(clip, title="Blue")
-    copy = actions.request_prepare(item, channel.house)
-    assert House.of(copy.house) == channel.house
+    copy = actions.request_prepare(item, channel.house_format)
+    assert HouseFormat.of(copy.house) == channel.house_format
     assert tasks.prepare_item(copy.pk).startswith("Ready")
     copy.refresh_from_db()
     at = storage.locate(copy.key)
@@ -229,7 +229,7 @@ def test_a_logo_that_is_gone_is_told_with_what_to_do(channel: Channel, tmp_path:
     clip = make(tmp_path / "clip.mp4", *lavfi("testsrc2=s=96x64:d=1", "sine=d=1"))
     Channel.objects.filter(pk=channel.pk).update(logo="0123456789abcdef")
     channel.refresh_from_db()
-    copy = actions.request_prepare(actions.add_file(clip, title="A"), channel.house)
+    copy = actions.request_prepare(actions.add_file(clip, title="A"), channel.house_format)
     tasks.prepare_item(copy.pk)
     copy.refresh_from_db()
     assert copy.status == PreparedCopy.Status.FAULT

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from media_library.ffmpeg.runner import CONTAINERS
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from media_library.location import LocalFile, SignedUrl
 from streams.playout.contract.live_feed import LiveFeed
 from streams.playout.contract.plan import OutputPlan, Policy
@@ -35,7 +35,7 @@ def shown(command: commands.Command) -> str:
 def test_a_prepared_item_is_copied() -> None:
     item = Turn(Item("A", "a.mp4", Mode.PREPARED, frames=64))
     where = LocalFile(Path("/m/a b.mp4"))
-    made = commands.player("ffmpeg", 4000, item, where, House(), Fraction(154, 15))
+    made = commands.player("ffmpeg", 4000, item, where, HouseFormat(), Fraction(154, 15))
     assert made == (
         *COMMON,
         *("-seek_timestamp", "1"),
@@ -50,7 +50,9 @@ def test_a_prepared_item_is_copied() -> None:
 def test_a_signed_address_goes_through_a_pipe_with_its_reconnect_flags() -> None:
     url = "https://h/a'b.mp4?sig=SECRET"
     item = Turn(Item("A", "a.mp4", Mode.COPY))
-    made = commands.player("ffmpeg", 4000, item, SignedUrl(Secret(url)), House(), Fraction(10))
+    made = commands.player(
+        "ffmpeg", 4000, item, SignedUrl(Secret(url)), HouseFormat(), Fraction(10)
+    )
     assert "SECRET" not in shown(made)
     (hidden,) = [word for word in made if isinstance(word, Hidden)]
     assert hidden.text.reveal().splitlines() == [
@@ -69,7 +71,7 @@ def test_a_signed_address_goes_through_a_pipe_with_its_reconnect_flags() -> None
 def test_what_can_not_be_copied_is_encoded_to_the_house() -> None:
     item = Turn(Item("A", "a.avi", Mode.TRANSCODE, has_audio=False))
     where = LocalFile(Path("/m/a.avi"))
-    line = shown(commands.player("ffmpeg", 4000, item, where, House(), Fraction(10)))
+    line = shown(commands.player("ffmpeg", 4000, item, where, HouseFormat(), Fraction(10)))
     assert "-f lavfi -i anullsrc=r=48000:cl=stereo -shortest -map 0:v:0 -map 1:a:0" in line
     assert "-c:v libx264 -preset veryfast -profile:v high -b:v 3000k" in line
     assert "scale=1280:720:force_original_aspect_ratio=decrease" in line
@@ -161,7 +163,7 @@ def test_a_certificate_is_verified_unless_the_output_says_otherwise() -> None:
 def listing(url: str, **fields: Any) -> tuple[list[str], str]:
     """What is hidden of a reader's line, and the line."""
     feed = LiveFeed(1, 2, "Ada", Secret(url), asked=0, **fields)
-    made = commands.conformer("ffmpeg", 4000, feed, House())
+    made = commands.conformer("ffmpeg", 4000, feed, HouseFormat())
     (hidden,) = [word for word in made if isinstance(word, Hidden)]
     assert "SECRET" not in shown(made)
     return hidden.text.reveal().splitlines(), shown(made)

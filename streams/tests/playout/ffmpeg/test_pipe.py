@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from streams.playout.contract.plan import Tools
 from streams.playout.contract.turn import TAKEOVER, Turn
 from streams.playout.ffmpeg import commands, process
@@ -92,8 +92,8 @@ def test_a_killed_relay_whose_pipe_is_empty_ends_where_it_reported_last(
     # Pictures whose sound never came: they are in the muxer still.
     relay.progress = Progress(out_time_us=told + 500_000)
     # The first whole picture behind what it told of, less a sound that may not have come.
-    end = slot.start + on_frame(Fraction("5.01") - AUDIO_FRAME, House().frame)
-    assert end_of(feed, slot, relay, House(), sent=sent) == end
+    end = slot.start + on_frame(Fraction("5.01") - AUDIO_FRAME, HouseFormat().frame)
+    assert end_of(feed, slot, relay, HouseFormat(), sent=sent) == end
 
 
 def test_where_a_relay_ended_is_known_once_its_end_was_seen_in_the_pipe(
@@ -102,16 +102,16 @@ def test_where_a_relay_ended_is_known_once_its_end_was_seen_in_the_pipe(
     """What it reported then is still true, and no more was written."""
     slot = Slot(Turn(Item("Live", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER), Fraction(9))
     relay.written, relay.progress = 5_000_000, Progress(out_time_us=3_500_000, total_size=900)
-    assert look(feed, slot, relay, House()) is None
+    assert look(feed, slot, relay, HouseFormat()) is None
     os.write(feed.fd, stream)
-    seen = look(feed, slot, relay, House())
+    seen = look(feed, slot, relay, HouseFormat())
     # Two seconds from the tenth on.
     assert seen is not None
-    assert abs(seen.end - 12) < House().frame
+    assert abs(seen.end - 12) < HouseFormat().frame
     assert feed.skip(len)
-    assert end_of(feed, slot, relay, House(), seen=seen) == seen.end
+    assert end_of(feed, slot, relay, HouseFormat(), seen=seen) == seen.end
     relay.progress = Progress(out_time_us=3_600_000, total_size=901)
-    assert end_of(feed, slot, relay, House(), seen=seen) > slot.start + 4
+    assert end_of(feed, slot, relay, HouseFormat(), seen=seen) > slot.start + 4
 
 
 @pytest.mark.slow
@@ -159,4 +159,4 @@ def test_a_relay_tells_of_a_burst_to_its_end(feed: Feed, tmp_path: Path) -> None
 
 def test_a_killed_relay_that_gave_nothing_was_never_there(feed: Feed, relay: Role) -> None:
     slot = Slot(Turn(Item("Live", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER), Fraction(10))
-    assert end_of(feed, slot, relay, House(), sent=Fraction(12)) == slot.start
+    assert end_of(feed, slot, relay, HouseFormat(), sent=Fraction(12)) == slot.start

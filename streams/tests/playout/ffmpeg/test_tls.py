@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from media_library.ffmpeg import runner as library
 from media_library.ffmpeg.probe import NotReadableError, probe
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from media_library.location import SignedUrl
 from streams.control import actions
 from streams.models import Incident, LogLine
@@ -112,7 +112,7 @@ def test_a_signed_address_is_shown_to_the_right_server_alone(
     turn = Turn(Item("A", clip.name, Mode.PREPARED, frames=30))
 
     def played(url: SignedUrl) -> subprocess.CompletedProcess[bytes]:
-        line = commands.player("ffmpeg", 9, turn, url, House(), Fraction(0))
+        line = commands.player("ffmpeg", 9, turn, url, HouseFormat(), Fraction(0))
         with hand_over(line) as (argv, pipes):
             return subprocess.run(
                 argv, capture_output=True, pass_fds=pipes, timeout=60, env={}, check=False
@@ -151,7 +151,7 @@ def test_a_feeds_token_is_shown_to_the_right_server_alone(both: Both) -> None:
     with front(both.foreign.certificate(*HERE)) as impostor:
         url = Secret(f"rtmps://localhost:{impostor.port}/live/ada?token=SECRET")
         feed = LiveFeed(1, 2, "Ada", url, asked=0)
-        with hand_over(commands.conformer("ffmpeg", 9, feed, House())) as (argv, pipes):
+        with hand_over(commands.conformer("ffmpeg", 9, feed, HouseFormat())) as (argv, pipes):
             read = subprocess.run(
                 argv, capture_output=True, pass_fds=pipes, timeout=60, env={}, check=False
             )

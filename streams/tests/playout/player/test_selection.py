@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from streams.playout.contract.plan import ChannelPlan
 from streams.playout.contract.turn import Turn
 from streams.playout.player.selection import Choice
@@ -42,7 +42,7 @@ class Scene:
         self.plan = ChannelPlan(
             1,
             "test",
-            House(),
+            HouseFormat(),
             programme(
                 *items(self.programme),
                 filler=items(self.fillers, Kind.FILLER),

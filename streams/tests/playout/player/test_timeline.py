@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from streams.playout.contract.turn import Turn
 from streams.playout.player.timeline import START, HubClock, Timeline, on_frame
 from streams.programme.item import Item, Mode
@@ -89,7 +89,7 @@ def test_whatever_the_lengths_each_item_airs_once_and_in_order(
 
 
 def test_the_next_whole_frame() -> None:
-    frame = House().frame
+    frame = HouseFormat().frame
     assert on_frame(Fraction(1, 60), frame) == frame
     assert on_frame(frame, frame) == frame
 

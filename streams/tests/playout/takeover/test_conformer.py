@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from media_library.house_format import House
+from media_library.house_format import HouseFormat
 from streams.playout.contract.live_feed import LOST, LiveFeed
 from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import Tools
@@ -46,7 +46,7 @@ class Bed:
 
     def start(self, feed: LiveFeed = ADA) -> None:
         tools = Tools(str(self.program), self.folder)
-        self.reader.start(tools, self.folder, "conformer-1", feed, House(), self.now)
+        self.reader.start(tools, self.folder, "conformer-1", feed, HouseFormat(), self.now)
 
     def read(self, passed: float = 0.25) -> None:
         self.now += passed
