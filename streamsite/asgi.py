@@ -14,7 +14,7 @@ from streamsite.wsgi import application as django_pages  # isort: split
 from django.conf import settings
 
 from streamsite.http.wsgi_bridge import Bridge
-from streamsite.realtime.endpoints import Doors, Receive, Scope, Send
+from streamsite.realtime.endpoints import Endpoints, Receive, Scope, Send
 from streamsite.realtime.hub import Hub
 from streamsite.security.headers import LARGEST
 from streamsite.site.api_root import TOPICS, parameters
@@ -28,19 +28,19 @@ pages: Final = Bridge(
 )
 # The API's first questions would make it, each in its own thread: 5 s, together.
 parameters()
-doors: Final = Doors(Hub(TOPICS))
+endpoints: Final = Endpoints(Hub(TOPICS))
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     kind = scope["type"]
     if kind == "websocket":
-        await doors.tell_socket(scope, receive, send)
+        await endpoints.serve_socket(scope, receive, send)
     elif kind == "lifespan":
         await _live(receive, send)
-    elif (wanted := doors.events(scope)) is None:
+    elif (wanted := endpoints.events(scope)) is None:
         await pages(scope, receive, send)
     else:
-        await doors.tell_events(scope, wanted, receive, send)
+        await endpoints.serve_events(scope, wanted, receive, send)
 
 
 async def _live(receive: Receive, send: Send) -> None:

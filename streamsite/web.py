@@ -63,7 +63,7 @@ def post_fork(arbiter: Arbiter, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     settle_memory()
-    tell_that_it_is_open()
+    signal_ready()
     # Loaded by now; an import at the top would load the site into the master.
     doors = sys.modules["streamsite.asgi"].doors
 
@@ -78,7 +78,7 @@ def post_worker_init(worker: Any) -> None:
     sys.setswitchinterval(0.001)
 
 
-def tell_that_it_is_open() -> None:
+def signal_ready() -> None:
     """To `serve`, which starts the clusters then; a later worker tells nobody."""
     if fd := os.environ.get("STREAMSITE_READY_FD"):
         with suppress(OSError):

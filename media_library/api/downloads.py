@@ -37,7 +37,7 @@ from media_library.location import LocalFile
 from media_library.models import DownloadBatch, DownloadJob
 from streamsite.api.auth import Caller, caller
 from streamsite.api.crud import Id, Page, noted, paged
-from streamsite.api.permissions import API, Level, rule_of
+from streamsite.api.permissions import API, KeyPermission, rule_of
 from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["downloads"])
@@ -48,7 +48,7 @@ ANY_SITE = "media_library.download_from_any_site"
 
 def order_of(who: Caller, *, again: bool = False, rights: str = "") -> Order:
     if who.key is not None:
-        owner, any_site = f"key:{who.key.pk}", who.key.may.includes(Level.ADMIN)
+        owner, any_site = f"key:{who.key.pk}", who.key.may.includes(KeyPermission.ADMIN)
     elif who.user is not None:
         owner = f"user:{who.user.pk}"
         any_site = who.user.has_perm(ANY_SITE)  # type: ignore[attr-defined]
@@ -58,7 +58,7 @@ def order_of(who: Caller, *, again: bool = False, rights: str = "") -> Order:
 
 
 def seen_by(who: Caller) -> QuerySet[DownloadJob]:
-    if who.key is not None and not who.key.may.includes(Level.ADMIN):
+    if who.key is not None and not who.key.may.includes(KeyPermission.ADMIN):
         return DownloadJob.objects.filter(owner=f"key:{who.key.pk}")
     return DownloadJob.objects.all()
 

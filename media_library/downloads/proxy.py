@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from streamsite.security.secret import Secret
 from streamsite.security.ssrf import (
-    NotFoundError,
+    NoAddressError,
     RefusedError,
     Rules,
     connected,
@@ -165,7 +165,7 @@ class Proxy:
         except RefusedError as refusal:
             self.seen.refused = str(refusal)
             _say(client, "403 Refused by streamsite")
-        except NotFoundError:
+        except NoAddressError:
             _say(client, "502 Name or service not known")
         except OSError:
             _say(client, "504 Connection timed out")

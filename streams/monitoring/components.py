@@ -23,7 +23,7 @@ from streams.monitoring.report import report
 from streams.monitoring.worker_silence import FRESH, Here, clock
 from streams.playout.node.witness import LedgerFault
 from streamsite.http import database_faults
-from streamsite.processes.cluster import CANARY_TASK
+from streamsite.processes.cluster import SELF_TEST_TASK
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -111,7 +111,7 @@ def _fault_of_ledger(now: datetime) -> LedgerFault | None:
 def _queue(now: datetime) -> tuple[bool, str]:
     waiting = OrmQ.objects.filter(key=settings.Q_CLUSTER["name"]).count()
     last = (
-        Task.objects.filter(func=CANARY_TASK)
+        Task.objects.filter(func=SELF_TEST_TASK)
         .order_by("-stopped")
         .values_list("stopped", flat=True)
         .first()

@@ -59,7 +59,7 @@ def fill(count: int) -> list[str]:
     )
     from streamsite.api import keys  # noqa: PLC0415
     from streamsite.api.models import ApiKey  # noqa: PLC0415
-    from streamsite.api.permissions import Level  # noqa: PLC0415
+    from streamsite.api.permissions import KeyPermission  # noqa: PLC0415
 
     now = timezone.now()
     numbers = range(count)
@@ -114,7 +114,7 @@ def fill(count: int) -> list[str]:
         return [
             keys.mint(
                 f"Bench {n}",
-                Level.FULL_ACCESS,
+                KeyPermission.FULL_ACCESS,
                 by="bench",
                 now=now,
                 # They are counted, and refuse nobody.

@@ -23,7 +23,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from streamsite.api import keys
 from streamsite.api.audit import WithKeys
 from streamsite.api.models import ApiKey, KeyChange, checked_networks
-from streamsite.api.permissions import Level, permissions_of
+from streamsite.api.permissions import KeyPermission, django_permissions_of
 from streamsite.security.secret import Secret
 
 _COLOURS = {
@@ -67,10 +67,12 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_level(self) -> str:
         """Nobody mints a key that may more than he may himself."""
-        chosen = Level(self.cleaned_data["level"])
+        chosen = KeyPermission(self.cleaned_data["level"])
         lacking = set[str]()
         if isinstance(self.user, PermissionsMixin):
-            lacking = {each for each in permissions_of(chosen) if not self.user.has_perm(each)}
+            lacking = {
+                each for each in django_permissions_of(chosen) if not self.user.has_perm(each)
+            }
         if lacking:
             raise forms.ValidationError(
                 f"A key of {chosen} may do what you may not: {', '.join(sorted(lacking)[:3])}"
@@ -144,7 +146,7 @@ class ApiKeyAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         typed = dict(form.cleaned_data)
         row, key = keys.mint(
             typed.pop("name"),
-            Level(typed.pop("level")),
+            KeyPermission(typed.pop("level")),
             by=request.user.get_username(),
             now=timezone.now(),
             **typed,

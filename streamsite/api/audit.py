@@ -42,7 +42,7 @@ def _of(row: Model) -> list[dict[str, Any]]:
     kind = ContentType.objects.get_for_model(row)
     users = LogEntry.objects.filter(content_type=kind, object_id=str(row.pk))
     keys = KeyChange.objects.filter(content_type=kind, object_id=str(row.pk))
-    told = chain(
+    entries = chain(
         (
             {
                 "action_time": entry.action_time,
@@ -60,7 +60,7 @@ def _of(row: Model) -> list[dict[str, Any]]:
             for change in keys.select_related("key")
         ),
     )
-    return sorted(told, key=lambda each: each["action_time"])
+    return sorted(entries, key=lambda each: each["action_time"])
 
 
 class WithKeys:

@@ -40,19 +40,19 @@ class Caller:
         return self.user.get_username() if self.user is not None else ""
 
     def may(self, rule: Rule) -> bool:
-        if rule.level is None:
+        if rule.key_permission is None:
             return True
         if self.key is not None:
-            return self.key.may.includes(rule.level)
-        return self.user is not None and self.user.has_perm(rule.permission)  # type: ignore[attr-defined]
+            return self.key.may.includes(rule.key_permission)
+        return self.user is not None and self.user.has_perm(rule.staff_permission)  # type: ignore[attr-defined]
 
 
 def caller(request: HttpRequest) -> Caller:
     """Who was let in."""
-    found = request.auth  # type: ignore[attr-defined]  # ninja puts it there
-    if not isinstance(found, Caller):
+    authenticated = request.auth  # type: ignore[attr-defined]  # ninja puts it there
+    if not isinstance(authenticated, Caller):
         raise TypeError("The route lets everybody in, so nobody is known.")
-    return found
+    return authenticated
 
 
 def route_of(request: HttpRequest) -> str:
@@ -73,9 +73,9 @@ def _let_in(request: HttpRequest, who: Caller) -> Caller:
         return who
     if who.key is not None:
         raise ProblemError(
-            Kind.LEVEL, f"The key's level is {who.key.level}; this takes {rule.level}."
+            Kind.LEVEL, f"The key's level is {who.key.level}; this takes {rule.key_permission}."
         )
-    raise ProblemError(Kind.PERMISSION, f"That takes the permission {rule.permission}.")
+    raise ProblemError(Kind.PERMISSION, f"That takes the permission {rule.staff_permission}.")
 
 
 def _count(request: HttpRequest, who: Caller) -> None:
@@ -108,14 +108,14 @@ def _address(request: HttpRequest) -> str:
     return str(request.META.get("REMOTE_ADDR", ""))
 
 
-def known_key(text: str, address: str) -> ApiKey:
+def authenticated_key(text: str, address: str) -> ApiKey:
     """The key that was sent from there, if it is good. Raises `ProblemError`.
 
     Whoever tries keys is held up: after some wrong ones none is looked at for a while.
     """
     now = timezone.now()
     failures = f"wrong {throttling.source(address)}"
-    left = throttling.look(failures, throttling.WRONG_KEYS, now)
+    left = throttling.peek(failures, throttling.WRONG_KEYS, now)
     if left.exceeded:
         raise ProblemError(
             Kind.TOO_MANY_FAILURES,
@@ -132,7 +132,7 @@ def known_key(text: str, address: str) -> ApiKey:
 
 def _with_key(request: HttpRequest, text: str) -> Caller:
     """Raises `ProblemError`."""
-    return _let_in(request, Caller(key=known_key(text, _address(request))))
+    return _let_in(request, Caller(key=authenticated_key(text, _address(request))))
 
 
 class BearerKey(HttpBearer):

@@ -51,13 +51,13 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=
 
 def _near(value: date) -> date:
     """Far from there a change of zone has no date any more."""
-    if not _FIRST <= value.year <= _LAST:
-        raise ValueError(f"Choose a year from {_FIRST} to {_LAST}.")
+    if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+        raise ValueError(f"Choose a year from {_FIRST_YEAR} to {_LAST_YEAR}.")
     return value
 
 
-_FIRST: Final = 1970
-_LAST: Final = 2199
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 2199
 
 
 def _ahead(moment: datetime) -> datetime:

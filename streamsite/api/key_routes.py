@@ -16,7 +16,7 @@ from streamsite.api import keys
 from streamsite.api.auth import caller
 from streamsite.api.crud import Body, Id, KeySchema, Later, Page, Paging, noted, paged
 from streamsite.api.models import CONCURRENT_DOWNLOADS, REQUESTS_PER_MINUTE, ApiKey
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 
 router = Router(tags=["api keys"])
 
@@ -25,7 +25,7 @@ class KeyDetail(KeySchema):
     """state: active, expired, revoked. The key itself is told once."""
 
     name: str
-    level: Level
+    level: KeyPermission
     allowed_addresses: list[str]
     requests_per_minute: int
     concurrent_downloads: int
@@ -42,7 +42,7 @@ class NewKey(Body):
     """Addresses as 203.0.113.7 or 10.0.0.0/8; none: from everywhere."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)]
-    level: Level = Level.READ_ONLY
+    level: KeyPermission = KeyPermission.READ_ONLY
     expires_at: Later | None = None
     allowed_addresses: list[Annotated[str, StringConstraints(max_length=64)]] = Field(
         default_factory=list, max_length=100
@@ -53,7 +53,7 @@ class NewKey(Body):
 
 
 class KeyFilter(Paging):
-    level: Level | None = None
+    level: KeyPermission | None = None
     revoked: bool | None = None
 
 
@@ -73,7 +73,7 @@ def mint(request: HttpRequest, asked: NewKey) -> Status[ApiKey]:
     with transaction.atomic():
         row, key = keys.mint(
             fields.pop("name"),
-            Level(fields.pop("level")),
+            KeyPermission(fields.pop("level")),
             by=caller(request).name,
             now=timezone.now(),
             **fields,

@@ -16,7 +16,7 @@ from typing import Final
 from django.db.models import Q
 
 from streamsite.api.models import ApiKey
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.security.secret import Secret
 
 #: 256 bits, in 43 characters of the alphabet `A-Za-z0-9_-`.
@@ -49,7 +49,7 @@ def digest(key: Secret) -> str:
 
 def mint(
     name: str,
-    level: Level,
+    level: KeyPermission,
     *,
     by: str,
     now: datetime,

@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.security.text import OneLineText
 
 #: Requests a minute that a key is good for where nobody says otherwise: ten a second.
@@ -47,8 +47,8 @@ class ApiKey(OneLineText):
     name = models.CharField(max_length=80, help_text="Who or what uses it.")
     level = models.CharField(
         max_length=16,
-        choices=[(level.value, level.value) for level in Level],
-        default=Level.READ_ONLY.value,
+        choices=[(level.value, level.value) for level in KeyPermission],
+        default=KeyPermission.READ_ONLY.value,
         help_text="What it may do: deploy/api.md has the table.",
     )
     prefix = models.CharField(max_length=16, editable=False, help_text="What it begins with.")
@@ -82,7 +82,7 @@ class ApiKey(OneLineText):
         verbose_name = "API key"
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=models.Q(level__in=[level.value for level in Level]),
+                condition=models.Q(level__in=[level.value for level in KeyPermission]),
                 name="api_key_level_is_known",
             ),
             models.CheckConstraint(
@@ -95,8 +95,8 @@ class ApiKey(OneLineText):
         return f"{self.prefix}… ({self.name})"
 
     @property
-    def may(self) -> Level:
-        return Level(self.level)
+    def may(self) -> KeyPermission:
+        return KeyPermission(self.level)
 
     def state(self, now: datetime) -> State:
         if self.revoked_at:

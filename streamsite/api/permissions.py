@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Level(StrEnum):
+class KeyPermission(StrEnum):
     """Of a key. Each may do what those before it may."""
 
     READ_ONLY = "READ_ONLY"
@@ -18,11 +18,11 @@ class Level(StrEnum):
     ADMIN = "ADMIN"
     FULL_ACCESS = "FULL_ACCESS"
 
-    def includes(self, other: Level) -> bool:
+    def includes(self, other: KeyPermission) -> bool:
         return _RANK[self] >= _RANK[other]
 
 
-_RANK: Final = {level: rank for rank, level in enumerate(Level)}
+_RANK: Final = {level: rank for rank, level in enumerate(KeyPermission)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Rule:
     Without a level: everybody, also without a key. Such a route has `auth=None`.
     """
 
-    level: Level | None
-    permission: str
+    key_permission: KeyPermission | None
+    staff_permission: str
 
 
 #: Where the API stands; the paths of the first designs stand at the site's root.
@@ -42,7 +42,7 @@ FIRST: Final = "/"
 
 
 def _rows(
-    level: Level | None, permission: str, *routes: str, root: str = API
+    level: KeyPermission | None, permission: str, *routes: str, root: str = API
 ) -> dict[str, Rule]:
     """Rows of one rule. Routes as `GET channels/{slug}`, below the root."""
     rule = Rule(level, permission)
@@ -55,15 +55,17 @@ def _crud(thing: str, path: str, one: str = "{id}", root: str = API) -> dict[str
     app, _, model = thing.partition(".")
     return {
         **_rows(
-            Level.READ_ONLY,
+            KeyPermission.READ_ONLY,
             f"{app}.view_{model}",
             f"GET {path}",
             f"GET {path}/{one}",
             root=root,
         ),
-        **_rows(Level.ADMIN, f"{app}.add_{model}", f"POST {path}", root=root),
-        **_rows(Level.ADMIN, f"{app}.change_{model}", f"PATCH {path}/{one}", root=root),
-        **_rows(Level.ADMIN, f"{app}.delete_{model}", f"DELETE {path}/{one}", root=root),
+        **_rows(KeyPermission.ADMIN, f"{app}.add_{model}", f"POST {path}", root=root),
+        **_rows(KeyPermission.ADMIN, f"{app}.change_{model}", f"PATCH {path}/{one}", root=root),
+        **_rows(
+            KeyPermission.ADMIN, f"{app}.delete_{model}", f"DELETE {path}/{one}", root=root
+        ),
     }
 
 
@@ -71,10 +73,10 @@ def _managed(thing: str, path: str, *, change: str) -> dict[str, Rule]:
     """Rows of what only ADMIN sees."""
     app, _, model = thing.partition(".")
     return {
-        **_rows(Level.ADMIN, f"{app}.view_{model}", f"GET {path}"),
-        **_rows(Level.ADMIN, f"{app}.add_{model}", f"POST {path}"),
-        **_rows(Level.ADMIN, f"{app}.change_{model}", f"{change} {path}/{{id}}"),
-        **_rows(Level.ADMIN, f"{app}.delete_{model}", f"DELETE {path}/{{id}}"),
+        **_rows(KeyPermission.ADMIN, f"{app}.view_{model}", f"GET {path}"),
+        **_rows(KeyPermission.ADMIN, f"{app}.add_{model}", f"POST {path}"),
+        **_rows(KeyPermission.ADMIN, f"{app}.change_{model}", f"{change} {path}/{{id}}"),
+        **_rows(KeyPermission.ADMIN, f"{app}.delete_{model}", f"DELETE {path}/{{id}}"),
     }
 
 
@@ -83,11 +85,16 @@ def _live(root: str) -> dict[str, Rule]:
     key = "GET stream-keys", "GET stream-keys/{id}"
     return {
         **_crud("streams.broadcaster", "broadcasters", root=root),
-        **_rows(Level.READ_ONLY, "streams.view_streamkey", *key, root=root),
-        **_rows(Level.ADMIN, "streams.add_streamkey", "POST stream-keys", root=root),
-        **_rows(Level.ADMIN, "streams.change_streamkey", "DELETE stream-keys/{id}", root=root),
+        **_rows(KeyPermission.READ_ONLY, "streams.view_streamkey", *key, root=root),
+        **_rows(KeyPermission.ADMIN, "streams.add_streamkey", "POST stream-keys", root=root),
         **_rows(
-            Level.READ_ONLY,
+            KeyPermission.ADMIN,
+            "streams.change_streamkey",
+            "DELETE stream-keys/{id}",
+            root=root,
+        ),
+        **_rows(
+            KeyPermission.READ_ONLY,
             "streams.view_livestream",
             "GET streams",
             "GET streams/{id}",
@@ -101,7 +108,7 @@ def _health(root: str) -> dict[str, Rule]:
     return {
         **_rows(None, "", "GET health", root=root),
         **_rows(
-            Level.READ_ONLY,
+            KeyPermission.READ_ONLY,
             "streams.view_channel",
             "GET health/detailed",
             "GET health/metrics",
@@ -116,7 +123,7 @@ TABLE: Final[dict[str, Rule]] = {
     # ---- channels
     **_crud("streams.channel", "channels", "{slug}"),
     **_rows(
-        Level.READ_ONLY,
+        KeyPermission.READ_ONLY,
         "streams.view_channel",
         "GET channels/{slug}/status",
         "GET channels/{slug}/now",
@@ -133,11 +140,11 @@ TABLE: Final[dict[str, Rule]] = {
         "GET channels/{slug}/logo",
         "GET channels/{slug}/log",
     ),
-    **_rows(Level.READ_ONLY, "streams.view_asrun", "GET channels/{slug}/as-run"),
-    **_rows(Level.READ_ONLY, "streams.view_incident", "GET channels/{slug}/incidents"),
-    **_rows(Level.READ_ONLY, "streams.view_run", "GET runs", "GET runs/{id}"),
+    **_rows(KeyPermission.READ_ONLY, "streams.view_asrun", "GET channels/{slug}/as-run"),
+    **_rows(KeyPermission.READ_ONLY, "streams.view_incident", "GET channels/{slug}/incidents"),
+    **_rows(KeyPermission.READ_ONLY, "streams.view_run", "GET runs", "GET runs/{id}"),
     **_rows(
-        Level.ADMIN,
+        KeyPermission.ADMIN,
         "streams.operate_channel",
         "POST channels/{slug}/start",
         "POST channels/{slug}/stop",
@@ -147,38 +154,40 @@ TABLE: Final[dict[str, Rule]] = {
         "POST channels/{slug}/return",
         "POST channels/{slug}/release",
     ),
-    **_rows(Level.READ_ONLY, "streams.view_takeover", "GET channels/{slug}/takeovers"),
+    **_rows(KeyPermission.READ_ONLY, "streams.view_takeover", "GET channels/{slug}/takeovers"),
     **_rows(
-        Level.ADMIN,
+        KeyPermission.ADMIN,
         "streams.change_channel",
         "PUT channels/{slug}/hours",
         "PUT channels/{slug}/takeover-rights",
         "PUT channels/{slug}/logo",
         "DELETE channels/{slug}/logo",
     ),
-    **_rows(Level.ADMIN, "streams.add_block", "POST channels/{slug}/copy-week"),
-    **_rows(Level.READ_ONLY, "streams.view_forewarning", "GET forewarnings"),
-    **_rows(Level.READ_ONLY, "streams.view_node", "GET nodes"),
+    **_rows(KeyPermission.ADMIN, "streams.add_block", "POST channels/{slug}/copy-week"),
+    **_rows(KeyPermission.READ_ONLY, "streams.view_forewarning", "GET forewarnings"),
+    **_rows(KeyPermission.READ_ONLY, "streams.view_node", "GET nodes"),
     **_crud("streams.output", "outputs"),
     **_crud("streams.block", "blocks"),
     # ---- the library
     **_crud("media_library.playlist", "playlists"),
     **_rows(
-        Level.READ_ONLY,
+        KeyPermission.READ_ONLY,
         "media_library.view_playlist",
         "GET playlists/{id}/entries",
         "GET playlists/{id}/export",
     ),
     **_rows(
-        Level.ADMIN,
+        KeyPermission.ADMIN,
         "media_library.change_playlist",
         "PUT playlists/{id}/entries",
         "POST playlists/{id}/entries",
     ),
     **_crud("media_library.mediaitem", "media"),
-    **_rows(Level.READ_ONLY, "media_library.view_mediaitem", "GET media/{id}/thumb.jpg"),
     **_rows(
-        Level.ADMIN,
+        KeyPermission.READ_ONLY, "media_library.view_mediaitem", "GET media/{id}/thumb.jpg"
+    ),
+    **_rows(
+        KeyPermission.ADMIN,
         "media_library.change_mediaitem",
         "POST media/{id}/prepare",
         "POST media/{id}/retry",
@@ -187,7 +196,7 @@ TABLE: Final[dict[str, Rule]] = {
         "POST playlists/import",
     ),
     **_rows(
-        Level.ADMIN,
+        KeyPermission.ADMIN,
         "media_library.add_mediaitem",
         "POST media/uploads",
         "POST media/uploads/part-url",
@@ -196,12 +205,14 @@ TABLE: Final[dict[str, Rule]] = {
         "POST media/uploads/abort",
     ),
     **_crud("media_library.tag", "tags"),
-    **_rows(Level.READ_ONLY, "media_library.view_syncrun", "GET syncs", "GET syncs/{id}"),
-    **_rows(Level.ADMIN, "media_library.add_syncrun", "POST syncs"),
-    **_rows(Level.ADMIN, "media_library.view_syncrun", "POST storage/test"),
+    **_rows(
+        KeyPermission.READ_ONLY, "media_library.view_syncrun", "GET syncs", "GET syncs/{id}"
+    ),
+    **_rows(KeyPermission.ADMIN, "media_library.add_syncrun", "POST syncs"),
+    **_rows(KeyPermission.ADMIN, "media_library.view_syncrun", "POST storage/test"),
     # ---- downloads: a key of level DOWNLOAD has its own, others have all
     **_rows(
-        Level.DOWNLOAD,
+        KeyPermission.DOWNLOAD,
         "media_library.view_downloadjob",
         "GET status/{id}",
         "GET jobs",
@@ -210,16 +221,16 @@ TABLE: Final[dict[str, Rule]] = {
         "GET statistics",
     ),
     **_rows(
-        Level.DOWNLOAD,
+        KeyPermission.DOWNLOAD,
         "media_library.add_downloadjob",
         "POST download",
         "POST download/batch",
         "GET info",
     ),
     # Of all sites and everybody's downloads.
-    **_rows(Level.ADMIN, "media_library.view_downloadjob", "GET downloads/health"),
+    **_rows(KeyPermission.ADMIN, "media_library.view_downloadjob", "GET downloads/health"),
     **_rows(
-        Level.DOWNLOAD,
+        KeyPermission.DOWNLOAD,
         "media_library.change_downloadjob",
         "POST retry/{id}",
         "POST cancel/{id}",
@@ -228,10 +239,14 @@ TABLE: Final[dict[str, Rule]] = {
     # How they are set up: whose quota, which accounts, which yt-dlp.
     **_managed("media_library.downloadschedule", "download-schedules", change="PATCH"),
     **_managed("media_library.sitecookies", "site-cookies", change="PUT"),
-    **_rows(Level.ADMIN, "media_library.view_downloadschedule", "GET download-schedules/{id}"),
-    **_rows(Level.ADMIN, "media_library.delete_downloadjob", "DELETE jobs/{id}"),
     **_rows(
-        Level.ADMIN,
+        KeyPermission.ADMIN,
+        "media_library.view_downloadschedule",
+        "GET download-schedules/{id}",
+    ),
+    **_rows(KeyPermission.ADMIN, "media_library.delete_downloadjob", "DELETE jobs/{id}"),
+    **_rows(
+        KeyPermission.ADMIN,
         "media_library.update_downloader",
         "POST downloads/update",
         "POST downloads/roll-back",
@@ -242,34 +257,44 @@ TABLE: Final[dict[str, Rule]] = {
     # ---- webhooks
     **_crud("streamsite.endpoint", "webhooks"),
     **_rows(
-        Level.ADMIN,
+        KeyPermission.ADMIN,
         "streamsite.change_endpoint",
         "POST webhooks/{id}/secret",
         "POST webhooks/{id}/ping",
     ),
     **_rows(
-        Level.READ_ONLY, "streamsite.view_delivery", "GET deliveries", "GET deliveries/{id}"
+        KeyPermission.READ_ONLY,
+        "streamsite.view_delivery",
+        "GET deliveries",
+        "GET deliveries/{id}",
     ),
-    **_rows(Level.ADMIN, "streamsite.change_delivery", "POST deliveries/{id}/replay"),
+    **_rows(KeyPermission.ADMIN, "streamsite.change_delivery", "POST deliveries/{id}/replay"),
     # ---- keys of the API: who may mint them may do everything
-    **_rows(Level.FULL_ACCESS, "streamsite.view_apikey", "GET api-keys", "GET api-keys/{id}"),
-    **_rows(Level.FULL_ACCESS, "streamsite.add_apikey", "POST api-keys"),
-    **_rows(Level.FULL_ACCESS, "streamsite.change_apikey", "DELETE api-keys/{id}"),
+    **_rows(
+        KeyPermission.FULL_ACCESS, "streamsite.view_apikey", "GET api-keys", "GET api-keys/{id}"
+    ),
+    **_rows(KeyPermission.FULL_ACCESS, "streamsite.add_apikey", "POST api-keys"),
+    **_rows(KeyPermission.FULL_ACCESS, "streamsite.change_apikey", "DELETE api-keys/{id}"),
     # ---- paths of the first designs
     **_rows(
-        Level.ADMIN,
+        KeyPermission.ADMIN,
         "streams.operate_channel",
         "POST streams/start",
         "POST streams/stop",
         root=FIRST,
     ),
-    **_rows(Level.READ_ONLY, "streams.view_channel", "GET streams/status", root=FIRST),
+    **_rows(KeyPermission.READ_ONLY, "streams.view_channel", "GET streams/status", root=FIRST),
     **_live(FIRST),
     **_health(FIRST),
     # ---- WebSockets: a handshake is a GET
-    **_rows(Level.READ_ONLY, "streams.view_channel", "GET ws/channels/{slug}", root=FIRST),
     **_rows(
-        Level.DOWNLOAD, "media_library.view_downloadjob", "GET ws/progress/{id}", root=FIRST
+        KeyPermission.READ_ONLY, "streams.view_channel", "GET ws/channels/{slug}", root=FIRST
+    ),
+    **_rows(
+        KeyPermission.DOWNLOAD,
+        "media_library.view_downloadjob",
+        "GET ws/progress/{id}",
+        root=FIRST,
     ),
 }
 
@@ -279,24 +304,30 @@ def rule_of(method: str, path: str) -> Rule | None:
     return TABLE.get(f"{method} {path}")
 
 
-def permissions_of(level: Level) -> frozenset[str]:
+def django_permissions_of(level: KeyPermission) -> frozenset[str]:
     """What staff would need to do all that a key of this level may do."""
-    rules = (rule for rule in TABLE.values() if rule.level is not None)
+    rules = (rule for rule in TABLE.values() if rule.key_permission is not None)
     return frozenset(
-        rule.permission
+        rule.staff_permission
         for rule in rules
-        if rule.permission and rule.level is not None and level.includes(rule.level)
+        if rule.staff_permission
+        and rule.key_permission is not None
+        and level.includes(rule.key_permission)
     )
 
 
 def as_markdown() -> str:
     """The table for people: a line a route, a mark under each level that may call it."""
-    head = ["Route", *(level.value for level in Level), "Staff need"]
-    lines = [head, ["---", *(":-:" for _ in Level), "---"]]
+    head = ["Route", *(level.value for level in KeyPermission), "Staff need"]
+    lines = [head, ["---", *(":-:" for _ in KeyPermission), "---"]]
     for route, rule in TABLE.items():
-        least = rule.level
-        marks = ("✓" if least is None or level.includes(least) else "" for level in Level)
-        lines.append([f"`{route}`", *marks, f"`{rule.permission}`" if least else "no key"])
+        least = rule.key_permission
+        marks = (
+            "✓" if least is None or level.includes(least) else "" for level in KeyPermission
+        )
+        lines.append(
+            [f"`{route}`", *marks, f"`{rule.staff_permission}`" if least else "no key"]
+        )
     return "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines)
 
 

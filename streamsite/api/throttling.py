@@ -24,7 +24,7 @@ from streamsite.api.models import Tally
 #: Seconds.
 WINDOW: Final = 60
 #: Minutes after which a count is of no use to anybody.
-KEPT: Final = 10
+RETENTION_MINUTES: Final = 10
 #: Wrong keys in a minute, from one address, after which no key is looked at any more.
 WRONG_KEYS: Final = 20
 #: What is no address.
@@ -36,7 +36,7 @@ _OWN_IPV6: Final = 64
 #: Near the limit it is one at a time, so that nothing is refused that another process holds.
 #: As long as it knows no more, it supposes that a tenth is left.
 _PART: Final = 10
-_MOST: Final = 100
+_MAX_PORTION: Final = 100
 
 _swept: Final = {"minute": 0}
 _sweeping: Final = Lock()
@@ -54,25 +54,25 @@ class Allowance:
 
     @property
     def headers(self) -> dict[str, str]:
-        told = {
+        headers = {
             "RateLimit-Limit": str(self.limit),
             "RateLimit-Remaining": str(self.remaining),
             "RateLimit-Reset": str(self.reset),
         }
-        return told | {"Retry-After": str(self.reset)} if self.exceeded else told
+        return headers | {"Retry-After": str(self.reset)} if self.exceeded else headers
 
 
 def source(address: str) -> str:
     """Whose address it is, for counting: all of an IPv6 network counts as one."""
     try:
-        known = ipaddress.ip_address(address)
+        ip = ipaddress.ip_address(address)
     except ValueError:
         return UNKNOWN
-    if isinstance(known, ipaddress.IPv6Address):
-        if known.ipv4_mapped:
-            return str(known.ipv4_mapped)
-        return str(ipaddress.ip_network((known, _OWN_IPV6), strict=False))
-    return str(known)
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped:
+            return str(ip.ipv4_mapped)
+        return str(ipaddress.ip_network((ip, _OWN_IPV6), strict=False))
+    return str(ip)
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class _Shares:
                 return share.own + share.beyond
             if not share.beyond:
                 return None
-            portion = min(_MOST, max(1, share.beyond // _PART))
+            portion = min(_MAX_PORTION, max(1, share.beyond // _PART))
         counted = _add(name, portion, minute)
         got = min(portion, limit - (counted - portion))
         with self._lock:
@@ -127,12 +127,12 @@ forget: Final = _shares.forget
 def count(limits: Mapping[str, int], now: datetime) -> Allowance:
     """Count one request under each of these names; what is left of the tightest limit."""
     minute = _minute(now)
-    told = []
+    allowances = []
     for name in sorted(limits):
         left = _shares.take(name, limits[name], minute)
         reset = _reset(now)
-        told.append(Allowance(limits[name], left or 0, reset, exceeded=left is None))
-    return min(told, key=lambda each: (not each.exceeded, each.remaining))
+        allowances.append(Allowance(limits[name], left or 0, reset, exceeded=left is None))
+    return min(allowances, key=lambda each: (not each.exceeded, each.remaining))
 
 
 def note(name: str, now: datetime) -> None:
@@ -140,7 +140,7 @@ def note(name: str, now: datetime) -> None:
     _add(name, 1, _minute(now))
 
 
-def look(name: str, limit: int, now: datetime) -> Allowance:
+def peek(name: str, limit: int, now: datetime) -> Allowance:
     """What is left under that name, and nothing is counted: exceeded when all of it is used."""
     table = connection.ops.quote_name(Tally._meta.db_table)  # noqa: SLF001 - documented
     with connection.cursor() as cursor:
@@ -190,6 +190,6 @@ def _sweep(minute: int) -> None:
         return
     try:
         _swept["minute"] = minute
-        Tally.objects.filter(minute__lt=minute - KEPT).delete()
+        Tally.objects.filter(minute__lt=minute - RETENTION_MINUTES).delete()
     finally:
         _sweeping.release()

@@ -139,23 +139,23 @@ def closed_to_others(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
     """What holds password hashes, sessions and keys is its owner's alone."""
-    wanted: list[tuple[Path, int]] = [(settings.DATA_DIR, file_modes.FOLDER)]
+    bounds: list[tuple[Path, int]] = [(settings.DATA_DIR, file_modes.FOLDER)]
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3") and database["NAME"] != ":memory:":
         file = Path(database["NAME"])
-        wanted += [(path, file_modes.FILE) for path in (file, *file_modes.lies_beside(file))]
-    wanted += [
+        bounds += [(path, file_modes.FILE) for path in (file, *file_modes.lies_beside(file))]
+    bounds += [
         (settings.DATA_DIR / name, file_modes.FILE) for name in ("secret_key", "field_key")
     ]
     # Of a server's settings the service's group reads, and nobody writes but root.
-    wanted.append((settings.SETTINGS_FILE, file_modes.SETTINGS))
+    bounds.append((settings.SETTINGS_FILE, file_modes.SETTINGS))
     return [
         Caution(
             f"Others may do more with {path} than they should.",
             hint=f"Type: chmod {most:o} {path}",
             id="streamsite.W005",
         )
-        for path, most in wanted
+        for path, most in bounds
         if path.is_file() | path.is_dir() and file_modes.too_open(path, most)
     ]
 

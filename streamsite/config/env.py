@@ -71,27 +71,29 @@ class Environment:
             name: value for name, value in given.items() if value
         }
         #: Every name that was asked for, with its default as one would type it.
-        self.asked: dict[str, str] = {}
+        self.defaults: dict[str, str] = {}
 
-    def _read(self, name: str, default: str, read: Callable[[str], T], wanted: str) -> T:
+    def _read(self, name: str, default: str, read: Callable[[str], T], expected: str) -> T:
         given = self.text(name, default)
         try:
             return read(given)
         except (ValueError, KeyError):
-            raise ImproperlyConfigured(f"{name} is {given!r}, but must be {wanted}.") from None
+            raise ImproperlyConfigured(
+                f"{name} is {given!r}, but must be {expected}."
+            ) from None
 
     def text(self, name: str, default: str = "") -> str:
-        self.asked[name] = default
+        self.defaults[name] = default
         return self._values.get(name, "").strip() or default
 
     def secret(self, name: str) -> Secret:
         return Secret(self.text(name))
 
     def flag(self, name: str, *, default: bool) -> bool:
-        known = {"true": True, "1": True, "yes": True, "on": True}
-        known |= {"false": False, "0": False, "no": False, "off": False}
+        values = {"true": True, "1": True, "yes": True, "on": True}
+        values |= {"false": False, "0": False, "no": False, "off": False}
         return self._read(
-            name, str(default).lower(), lambda given: known[given.lower()], "true or false"
+            name, str(default).lower(), lambda given: values[given.lower()], "true or false"
         )
 
     def whole(self, name: str, default: int, least: int, most: int) -> int:

@@ -34,8 +34,8 @@ MAX_FILES_PER_USER: Final = 4
 MAX_FILES: Final = 32
 _SALT: Final = "streamsite.form-uploads"
 #: End the names of the fields that carry the token, and that leave the file out.
-KEPT: Final = "-kept"
-LEAVE_OUT: Final = "-leave-out"
+KEPT_SUFFIX: Final = "-kept"
+LEAVE_OUT_SUFFIX: Final = "-leave-out"
 _CHUNK_BYTES: Final = 64 * 1024
 
 
@@ -56,8 +56,8 @@ def receive(request: HttpRequest, name: str, max_bytes: int) -> UploadedFile[byt
     posted = request.POST
     sent: Any = request.FILES.get(name)
     if not isinstance(sent, UploadedFile):
-        token = posted.get(name + KEPT, "")
-        if not token or posted.get(name + LEAVE_OUT):
+        token = posted.get(name + KEPT_SUFFIX, "")
+        if not token or posted.get(name + LEAVE_OUT_SUFFIX):
             return None
         sent = _redeemed(token, request.user.pk)
         request.FILES[name] = sent
@@ -153,11 +153,11 @@ def _redeemed(token: str, user: object) -> KeptUpload | LostUpload:
         stored, name, kind = signing.loads(token, salt=_SALT, max_age=MAX_AGE_S)
         if stored.partition("-")[0] != str(user):
             return LostUpload("lost", b"")
-        found = KeptUpload(name, _path(stored).read_bytes(), kind)
+        upload = KeptUpload(name, _path(stored).read_bytes(), kind)
     except (signing.BadSignature, OSError):
         return LostUpload("lost", b"")
-    found.stored = stored  # type: ignore[attr-defined]
-    return found
+    upload.stored = stored  # type: ignore[attr-defined]
+    return upload
 
 
 class KeptFileInput(forms.FileInput):

@@ -12,17 +12,17 @@ from base64 import urlsafe_b64decode
 from typing import Any, Final
 
 #: The largest number of a row.
-MOST: Final = 2**63 - 1
+MAX_INTEGER: Final = 2**63 - 1
 #: A NUL as JSON has it: an even number of backslashes before it are characters of their own.
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def number(text: str) -> int:
     """A row's number, written in ASCII digits."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST))):
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_INTEGER))):
         raise ValueError("It is no number.")
     found = int(text)
-    if found > MOST:
+    if found > MAX_INTEGER:
         raise ValueError("The number is too large.")
     return found
 
@@ -53,7 +53,9 @@ def place_of(cursor: str) -> tuple[Any, int]:
     found = json_of(urlsafe_b64decode(cursor.encode()))
     match found:
         case [str() | int() | float() as value, int(pk)] if not isinstance(pk, bool):
-            if not 0 < pk <= MOST or (isinstance(value, int) and abs(value) > MOST):
+            if not 0 < pk <= MAX_INTEGER or (
+                isinstance(value, int) and abs(value) > MAX_INTEGER
+            ):
                 raise ValueError("A number is out of range.")
             return value, pk
     raise ValueError("It is no place in a list.")

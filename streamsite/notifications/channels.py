@@ -26,7 +26,7 @@ from streamsite import __version__
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds a receiver may take to connect, and for each of its answers.
-PATIENCE: Final = 10.0
+TIMEOUT_S: Final = 10.0
 #: Characters: what Discord takes in one message.
 LONGEST: Final = 2000
 
@@ -74,7 +74,7 @@ def _posted(subject: str, lines: Sequence[str]) -> bool:
         {"Content-Type": "application/json", "User-Agent": f"streamsite/{__version__}"},
     )
     try:
-        with _opener.open(request, timeout=PATIENCE):
+        with _opener.open(request, timeout=TIMEOUT_S):
             pass
     except (OSError, HTTPException, ValueError) as error:
         # Its words may hold the address. A status is a plain number.

@@ -38,89 +38,96 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds between two looks of the master at the canary. A signal, or the end of the sentinel,
 #: wakes it at once.
-LOOK: Final = 5.0
-CANARY_TASK: Final = "streamsite.processes.cluster.canary"
+POLL_INTERVAL_S: Final = 5.0
+#: Tasks by the names that an earlier version enqueued: an upgrade finds them in the queue.
+FORMER_TASKS: Final = {
+    "streamsite.cluster.canary": "streamsite.processes.cluster.self_test",
+    "media_library.sync.work": "media_library.sync.runner.work",
+    "media_library.sync.sync_on_schedule": "media_library.sync.runner.sync_on_schedule",
+    "media_library.sync.tidy": "media_library.sync.runner.tidy",
+}
+SELF_TEST_TASK: Final = "streamsite.processes.cluster.self_test"
 
 
 @dataclass(frozen=True, slots=True)
-class Care:
+class Supervision:
     """How a cluster is looked after. Times in seconds."""
 
     #: For its workers to finish what they do, when it is stopped.
-    patience: float
+    stop_timeout_s: float
     #: A file that is touched as long as the cluster works.
-    canary: Path
+    heartbeat_file: Path
     #: The canary's silence after which the cluster counts as wedged.
-    silence: float
+    max_silence_s: float
 
 
 class GuardedCluster(Cluster):  # type: ignore[misc]
     """`start`, then `guard` until it ends: with 0 after a signal, with 1 when it broke."""
 
-    def __init__(self, care: Care) -> None:
+    def __init__(self, care: Supervision) -> None:
         # Shared by every fork, for each inherits the handler, and made before that is set.
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._care = care
-        self._touched = 0
-        self._heard = 0.0
+        self._stop_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._supervision = care
+        self._heartbeat_mtime_ns = 0
+        self._heartbeat_at = 0.0
         super().__init__()
         os.register_at_fork(after_in_child=_die_with_parent)
 
     def sig_handler(self, *_: object) -> None:
-        os.eventfd_write(self._bell, 1)
+        os.eventfd_write(self._stop_event, 1)
 
     def guard(self) -> int:
         """Wait for a signal, or for the end of the sentinel. Returns the exit status."""
         self._touch()
-        while not self._asked():
-            wait([self._bell, self.sentinel.sentinel], timeout=LOOK)
+        while not self._stop_requested():
+            wait([self._stop_event, self.sentinel.sentinel], timeout=POLL_INTERVAL_S)
             if not self.sentinel.is_alive():
-                if self._asked():
+                if self._stop_requested():
                     # The signal went to the whole group.
                     return 0
                 log.critical("cluster.sentinel_died", code=self.sentinel.exitcode)
                 return 1
             try:
-                silent_for = self._silent_for()
+                silent_for = self._silence_s()
             except OSError as error:
                 # The service manager makes it again at the next start (RuntimeDirectory=).
                 log.critical("cluster.run_dir_gone", error=str(error), action="it ends")
                 self._end()
                 return 1
-            if silent_for > self._care.silence:
+            if silent_for > self._supervision.max_silence_s:
                 log.critical("cluster.wedged", silent_for=round(silent_for))
                 self._end()
                 return 1
         self._end()
         return 0
 
-    def _asked(self) -> bool:
+    def _stop_requested(self) -> bool:
         """Whether it has been told to stop."""
-        return bool(wait([self._bell], timeout=0))
+        return bool(wait([self._stop_event], timeout=0))
 
     def _end(self) -> None:
         """Stop in the ordinary way, but not for ever."""
         stopping = threading.Thread(target=self.stop, daemon=True)
         stopping.start()
-        stopping.join(self._care.patience)
+        stopping.join(self._supervision.stop_timeout_s)
         # What is left dies with the sentinel.
         self.sentinel.kill()
 
     def _touch(self) -> None:
-        self._care.canary.parent.mkdir(parents=True, exist_ok=True)
-        self._care.canary.touch()
+        self._supervision.heartbeat_file.parent.mkdir(parents=True, exist_ok=True)
+        self._supervision.heartbeat_file.touch()
 
-    def _silent_for(self) -> float:
+    def _silence_s(self) -> float:
         """Seconds since the canary was seen to move, not its age: the wall clock may jump."""
         try:
-            touched = self._care.canary.stat().st_mtime_ns
+            touched = self._supervision.heartbeat_file.stat().st_mtime_ns
         except FileNotFoundError:
             self._touch()
             return 0.0
         now = time.monotonic()
-        if touched != self._touched:
-            self._touched, self._heard = touched, now
-        return now - self._heard
+        if touched != self._heartbeat_mtime_ns:
+            self._heartbeat_mtime_ns, self._heartbeat_at = touched, now
+        return now - self._heartbeat_at
 
 
 def _die_with_parent() -> None:
@@ -128,7 +135,7 @@ def _die_with_parent() -> None:
     die_with_parent(signal.SIGTERM, parent=os.getppid())
 
 
-def canary() -> str:
+def self_test() -> str:
     """The task that shows that the jobs cluster works."""
     (settings.RUN_DIR / "jobs.alive").touch()
     return "Alive."
@@ -145,14 +152,15 @@ class Registered:
         self.names = frozenset(names)
 
     def locate(self, name: str) -> object:
-        """The function; None where it is not registered: the task fails, and says so."""
+        """The function; None if it is not registered: the task fails, and the log says why."""
+        name = FORMER_TASKS.get(name, name)
         if name not in self.names:
             log.error("task.refused", func=name, reason="it is not registered")
             return None
         return pydoc.locate(name)
 
 
-def run(care: Care, tasks: Iterable[str]) -> int:
+def run(care: Supervision, tasks: Iterable[str]) -> int:
     """Run the cluster that Q_CLUSTER_NAME selects, to its end. It runs `tasks` alone."""
     worker.pydoc = Registered(tasks)
     # A hook is the name of a function too, and none is used.

@@ -62,7 +62,7 @@ class Refreshed(Generic[K, T]):
 
         Otherwise the last one, at most `kept_s` old. None: there is none so far.
         """
-        known = self._known(key)
+        known = self._cached(key)
         if known is not None and known.age_s < fresh_s:
             return known
         flight = self._flight(key)
@@ -71,14 +71,14 @@ class Refreshed(Generic[K, T]):
                 wait_for([flight], timeout=wait_s)
             finally:
                 self._waiting.release()
-        return self._known(key)
+        return self._cached(key)
 
     def forget(self) -> None:
         """Drop all results."""
         with self._lock:
             self._results.clear()
 
-    def _known(self, key: K) -> Result[T] | None:
+    def _cached(self, key: K) -> Result[T] | None:
         with self._lock:
             found = self._results.get(key)
             if found is None:

@@ -18,7 +18,7 @@ import structlog
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds between two looks.
-LOOK_S: Final = 5.0
+POLL_INTERVAL_S: Final = 5.0
 
 
 def is_usable(run_dir: Path) -> bool:
@@ -38,10 +38,10 @@ def end_without(run_dir: Path, loop: asyncio.AbstractEventLoop, master: int) -> 
 
     def poll() -> None:
         if is_usable(run_dir):
-            loop.call_later(LOOK_S, poll)
+            loop.call_later(POLL_INTERVAL_S, poll)
         else:
             log.critical("run_dir.gone", folder=str(run_dir), action="the server ends")
             os.kill(master, signal.SIGTERM)
 
     if is_usable(run_dir):
-        loop.call_later(LOOK_S, poll)
+        loop.call_later(POLL_INTERVAL_S, poll)

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 #: Seconds before the first new start of a child that ended; doubled at each end in a row.
-FIRST_PAUSE: Final = 0.5
-LONGEST_PAUSE: Final = 30.0
+FIRST_RESTART_DELAY_S: Final = 0.5
+MAX_RESTART_DELAY_S: Final = 30.0
 #: A child that ran for so many seconds was well: its next end counts as the first.
-STEADY: Final = 60.0
+STEADY_S: Final = 60.0
 #: Seconds the children have to end by themselves. With the 6 s that FFmpeg may take after them
 #: it makes less than the 10 s promised for a stop.
-GRACE: Final = 3.0
+STOP_TIMEOUT_S: Final = 3.0
 #: Seconds that the pages have to open before the others start all the same. Loaded side by
 #: side, the six processes keep each other from opening: 26 s on two busy cores.
 HEAD_START_S: Final = 20.0
@@ -41,7 +41,7 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
-class Household:
+class ProcessGroup:
     children: tuple[Child, ...]
     stopping: bool = False
     #: While stopping: when those that still run are killed; None: they have been.
@@ -100,52 +100,54 @@ class Send:
 Action = Start | Send
 
 
-def step(house: Household, event: Event, now: float) -> tuple[Household, tuple[Action, ...]]:
+def step(
+    group: ProcessGroup, event: Event, now: float
+) -> tuple[ProcessGroup, tuple[Action, ...]]:
     """What becomes of the household, and what is to be done. `now` in seconds, monotonic."""
     match event:
         case Ended(name):
             children = tuple(
-                _ended(child, now, again=not house.stopping) if child.name == name else child
-                for child in house.children
+                _ended(child, now, again=not group.stopping) if child.name == name else child
+                for child in group.children
             )
-            return replace(house, children=children), ()
+            return replace(group, children=children), ()
         case Opened():
             children = tuple(
                 replace(child, due=now) if child.is_first_start else child
-                for child in house.children
+                for child in group.children
             )
-            return replace(house, children=children), ()
+            return replace(group, children=children), ()
         case StopOrdered():
-            if house.stopping:
-                return _kill(house)
-            stopping = replace(house, stopping=True, kill_at=now + GRACE)
-            return stopping, tuple(Send(name, signal.SIGTERM) for name in house.running)
+            if group.stopping:
+                return _kill(group)
+            stopping = replace(group, stopping=True, kill_at=now + STOP_TIMEOUT_S)
+            return stopping, tuple(Send(name, signal.SIGTERM) for name in group.running)
         case Ticked():
-            if house.stopping:
-                late = house.kill_at is not None and now >= house.kill_at
-                return _kill(house) if late else (house, ())
-            due = [c.name for c in house.children if c.due is not None and c.due <= now]
+            if group.stopping:
+                late = group.kill_at is not None and now >= group.kill_at
+                return _kill(group) if late else (group, ())
+            due = [c.name for c in group.children if c.due is not None and c.due <= now]
             children = tuple(
                 replace(child, running_since=now, due=None) if child.name in due else child
-                for child in house.children
+                for child in group.children
             )
-            return replace(house, children=children), tuple(Start(name) for name in due)
+            return replace(group, children=children), tuple(Start(name) for name in due)
         case _:
             assert_never(event)
 
 
 def _ended(child: Child, now: float, *, again: bool) -> Child:
     began = now if child.running_since is None else child.running_since
-    ends = 1 if now - began >= STEADY else child.ends_in_a_row + 1
+    ends = 1 if now - began >= STEADY_S else child.ends_in_a_row + 1
     # The exponent is bounded: a float overflows after a thousand ends.
-    pause = min(FIRST_PAUSE * 2.0 ** min(ends - 1, 16), LONGEST_PAUSE)
+    pause = min(FIRST_RESTART_DELAY_S * 2.0 ** min(ends - 1, 16), MAX_RESTART_DELAY_S)
     return replace(
         child, running_since=None, due=now + pause if again else None, ends_in_a_row=ends
     )
 
 
-def _kill(house: Household) -> tuple[Household, tuple[Action, ...]]:
+def _kill(group: ProcessGroup) -> tuple[ProcessGroup, tuple[Action, ...]]:
     return (
-        replace(house, kill_at=None),
-        tuple(Send(name, signal.SIGKILL) for name in house.running),
+        replace(group, kill_at=None),
+        tuple(Send(name, signal.SIGKILL) for name in group.running),
     )

@@ -24,7 +24,7 @@ from django.http import HttpRequest
 from django.http.request import split_domain_port, validate_host
 
 from streamsite.api import keys
-from streamsite.api.auth import Caller, counted, demand, known_key
+from streamsite.api.auth import Caller, authenticated_key, counted, demand
 from streamsite.api.permissions import rule_of
 from streamsite.api.throttling import Allowance
 from streamsite.http import problems
@@ -41,13 +41,13 @@ T = TypeVar("T")
 #: Seconds after which it is looked at again whether a listener still may listen: its key may
 #: have been revoked. One that was told nothing meanwhile is told that the line is alive. nginx
 #: hangs up after 70 s.
-BEAT: Final = 45.0
+RECHECK_INTERVAL_S: Final = 45.0
 #: Seconds that one message may take to be taken.
-PATIENCE: Final = 60.0
+SEND_TIMEOUT_S: Final = 60.0
 #: Streams open at a time, in one worker.
-MOST: Final = 2000
+MAX_STREAMS: Final = 2000
 #: ... of one key or one user: a wall of monitors has a stream for each of its pages.
-MOST_EACH: Final = 50
+MAX_STREAMS_PER_CALLER: Final = 50
 #: A WebSocket's close codes: 4000 and above are the application's (RFC 6455, 7.4.2).
 RESTART: Final = 1012
 FORBIDDEN: Final = 4403
@@ -60,7 +60,7 @@ _EVENTS: Final = re.compile(r"/api/v1/(?P<place>[a-z-]+)/(?P<key>[-\w.]{1,128})/
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Target:
     """What a path names. `route`: as the table of levels has it."""
 
     topic: Topic
@@ -68,16 +68,16 @@ class Wanted:
     route: str
     #: With a cookie, Origin must be there: no browser keeps the pages of others from opening a
     #: WebSocket here.
-    browser_must_say: bool
+    requires_origin: bool
 
 
-class Doors:
+class Endpoints:
     """Both kinds of stream, over one hub."""
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self._places = {topic.place: topic for topic in hub.topics.values()}
-        self._thread = ThreadPoolExecutor(2, "doors")
+        self._thread = ThreadPoolExecutor(2, "streams")
         self._streams: Counter[str] = Counter()
         self._closed = asyncio.Event()
 
@@ -85,25 +85,25 @@ class Doors:
         """End every stream: the server shuts down, and the clients connect to the next one."""
         self._closed.set()
 
-    def socket(self, scope: Scope) -> Wanted | None:
+    def socket(self, scope: Scope) -> Target | None:
         """What a WebSocket's path names; None: nothing."""
         found = _SOCKET.fullmatch(scope["path"])
         topic = self.hub.topics.get(found["name"]) if found else None
         if found is None or topic is None:
             return None
-        return Wanted(topic, found["key"], topic.socket, browser_must_say=True)
+        return Target(topic, found["key"], topic.socket, requires_origin=True)
 
-    def events(self, scope: Scope) -> Wanted | None:
+    def events(self, scope: Scope) -> Target | None:
         """What an event stream's path names; None: it is some page's."""
         found = _EVENTS.fullmatch(scope["path"])
         topic = self._places.get(found["place"]) if found else None
         if scope["method"] != "GET" or found is None or topic is None:
             return None
-        return Wanted(topic, found["key"], topic.events, browser_must_say=False)
+        return Target(topic, found["key"], topic.events, requires_origin=False)
 
     # ---- WebSocket
 
-    async def tell_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         wanted = self.socket(scope)
         await receive()  # websocket.connect
         try:
@@ -117,7 +117,7 @@ class Doors:
         with self._counted(admitted.whose):
             await self._talk(scope, wanted, receive, send)
 
-    async def _talk(self, scope: Scope, wanted: Wanted, receive: Receive, send: Send) -> None:
+    async def _talk(self, scope: Scope, wanted: Target, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept"})
 
         async def one(text: str) -> None:
@@ -128,14 +128,14 @@ class Doors:
             while (await receive())["type"] != "websocket.disconnect":
                 continue
 
-        code = await self._told(scope, wanted, one, left(), alive='{"type":"alive"}')
+        code = await self._serve(scope, wanted, one, left(), alive='{"type":"alive"}')
         if code is not None:
             await send({"type": "websocket.close", "code": code})
 
     # ---- server-sent events
 
-    async def tell_events(
-        self, scope: Scope, wanted: Wanted, receive: Receive, send: Send
+    async def serve_events(
+        self, scope: Scope, wanted: Target, receive: Receive, send: Send
     ) -> None:
         """`wanted`: what the path names. A refusal is a problem, as the API has it."""
         ours = [
@@ -162,7 +162,7 @@ class Doors:
     async def _stream(
         self,
         scope: Scope,
-        wanted: Wanted,
+        wanted: Target,
         receive: Receive,
         send: Send,
         headers: list[tuple[bytes, bytes]],
@@ -178,15 +178,15 @@ class Doors:
 
         # A comment at once, so that proxies pass the head on.
         await one(": streamsite\nretry: 3000\n\n")
-        await self._told(scope, wanted, lambda t: one(f"data: {t}\n\n"), left(), alive="")
+        await self._serve(scope, wanted, lambda t: one(f"data: {t}\n\n"), left(), alive="")
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     # ---- both
 
-    async def _told(
+    async def _serve(
         self,
         scope: Scope,
-        wanted: Wanted,
+        wanted: Target,
         one: Callable[[str], Awaitable[None]],
         left: Any,
         *,
@@ -198,7 +198,7 @@ class Doors:
         try:
             async with self.hub.subscribed(wanted.topic.name, wanted.key) as mine:
                 telling = asyncio.ensure_future(
-                    self._tell_on(scope, wanted, mine, one, alive=alive)
+                    self._send_messages(scope, wanted, mine, one, alive=alive)
                 )
                 try:
                     await asyncio.wait(
@@ -216,39 +216,39 @@ class Doors:
             leaving.cancel()
             closing.cancel()
 
-    async def _tell_on(
+    async def _send_messages(
         self,
         scope: Scope,
-        wanted: Wanted,
+        wanted: Target,
         mine: Subscription,
         one: Callable[[str], Awaitable[None]],
         *,
         alive: str,
     ) -> int:
         clock = asyncio.get_running_loop().time
-        due = clock() + BEAT
+        due = clock() + RECHECK_INTERVAL_S
         while True:
             text = await mine.next(max(0.0, due - clock()))
             # Also where there is always news: a key that was revoked is to be heard no more.
             if clock() >= due:
                 if not await self._may_stay(scope, wanted):
                     return FORBIDDEN
-                due = clock() + BEAT
-            async with asyncio.timeout(PATIENCE):
+                due = clock() + RECHECK_INTERVAL_S
+            async with asyncio.timeout(SEND_TIMEOUT_S):
                 await one(alive if text is None else text)
             if text is not None and mine.over:
                 return GONE
 
-    async def _admitted(self, scope: Scope, wanted: Wanted) -> Admitted:
+    async def _admitted(self, scope: Scope, wanted: Target) -> Admitted:
         """Raises `ProblemError` unless they may listen. `_counted` is to follow at once."""
-        if self.hub.open >= MOST:
+        if self.hub.open >= MAX_STREAMS:
             raise ProblemError(Kind.UNAVAILABLE, "Too many streams are open: try again later.")
-        admitted = await self._asked(admit, scope, wanted)
-        if self._streams[admitted.whose] >= MOST_EACH:
+        admitted = await self._in_thread(admit, scope, wanted)
+        if self._streams[admitted.whose] >= MAX_STREAMS_PER_CALLER:
             raise ProblemError(
                 Kind.TOO_MANY_REQUESTS,
-                f"{MOST_EACH} streams are open with that key or login: close one first.",
-                retry_after=int(BEAT),
+                f"{MAX_STREAMS_PER_CALLER} streams are open with that key or login: close one.",
+                retry_after=int(RECHECK_INTERVAL_S),
             )
         return admitted
 
@@ -262,15 +262,15 @@ class Doors:
             if not self._streams[whose]:
                 del self._streams[whose]
 
-    async def _may_stay(self, scope: Scope, wanted: Wanted) -> bool:
+    async def _may_stay(self, scope: Scope, wanted: Target) -> bool:
         try:
-            await self._asked(known, scope, wanted)
+            await self._in_thread(authenticate, scope, wanted)
         except ProblemError as refusal:
             return refusal.kind in _PASSING
         return True
 
-    async def _asked(
-        self, ask: Callable[[Scope, Wanted], T], scope: Scope, wanted: Wanted
+    async def _in_thread(
+        self, ask: Callable[[Scope, Target], T], scope: Scope, wanted: Target
     ) -> T:
         """The database is asked in a thread. Raises `ProblemError`."""
 
@@ -294,9 +294,9 @@ class Admitted:
     left: Allowance
 
 
-def admit(scope: Scope, wanted: Wanted) -> Admitted:
+def admit(scope: Scope, wanted: Target) -> Admitted:
     """Let them listen, counted as one request. Raises `ProblemError`."""
-    who = known(scope, wanted)
+    who = authenticate(scope, wanted)
     left = counted(who, _address(scope))
     demand(left)
     if not wanted.topic.exists(who, wanted.key):
@@ -305,7 +305,7 @@ def admit(scope: Scope, wanted: Wanted) -> Admitted:
     return Admitted(named, left)
 
 
-def known(scope: Scope, wanted: Wanted) -> Caller:
+def authenticate(scope: Scope, wanted: Target) -> Caller:
     """Who asks, by key or as staff logged in, where they may. Raises `ProblemError`."""
     headers = _headers(scope)
     host = headers.get("host", "")
@@ -314,7 +314,7 @@ def known(scope: Scope, wanted: Wanted) -> Caller:
         raise ProblemError(
             Kind.MALFORMED, "This is not served by that name: see ALLOWED_HOSTS."
         )
-    who = _caller(scope, headers, host, browser_must_say=wanted.browser_must_say)
+    who = _caller(scope, headers, host, requires_origin=wanted.requires_origin)
     rule = rule_of("GET", wanted.route)
     if rule is None or not who.may(rule):
         kind = Kind.LEVEL if who.key is not None else Kind.PERMISSION
@@ -323,19 +323,19 @@ def known(scope: Scope, wanted: Wanted) -> Caller:
 
 
 def _caller(
-    scope: Scope, headers: dict[str, str], host: str, *, browser_must_say: bool
+    scope: Scope, headers: dict[str, str], host: str, *, requires_origin: bool
 ) -> Caller:
     named = {"Authorization": headers.get("authorization", "")}
     named["X-API-Key"] = headers.get("x-api-key", "")
     if (key := keys.sent(named)) is not None:
-        return Caller(key=known_key(key.reveal(), _address(scope)))
+        return Caller(key=authenticated_key(key.reveal(), _address(scope)))
     user = _staff(headers.get("cookie", ""))
     if user is None:
         raise ProblemError(
             Kind.NO_KEY, "Send a key (Authorization: Bearer KEY), or log in first."
         )
     origin = headers.get("origin", "")
-    if (origin or browser_must_say) and urlsplit(origin).netloc.lower() != host.lower():
+    if (origin or requires_origin) and urlsplit(origin).netloc.lower() != host.lower():
         raise ProblemError(Kind.CSRF, "A page of another site may not listen with your login.")
     return Caller(user=user)
 
@@ -385,8 +385,8 @@ def _request_id(scope: Scope) -> str:
 def _problem(
     refusal: ProblemError, request_id: str, more: list[tuple[bytes, bytes]]
 ) -> tuple[Message, Message]:
-    told = problems.document(refusal.kind, str(refusal), request_id, **refusal.more)
-    answer = problems.answer(told)
+    document = problems.document(refusal.kind, str(refusal), request_id, **refusal.more)
+    answer = problems.answer(document)
     body = answer.content
     headers = [*_encoded(dict(answer.items())), *more, (b"cache-control", b"no-store")]
     headers.append((b"content-length", str(len(body)).encode()))

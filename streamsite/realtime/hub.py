@@ -33,14 +33,14 @@ from streamsite.api.permissions import API, FIRST
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds between two looks at whether anybody wrote.
-TICK: Final = 0.25
+POLL_INTERVAL_S: Final = 0.25
 #: Seconds between two looks at the topics while others write without end.
-LEAST: Final = 0.5
+MIN_REFRESH_S: Final = 0.5
 #: Seconds after which they are asked though nobody wrote: a worker that falls silent writes
 #: nothing.
-AGED: Final = 5.0
+MAX_AGE_S: Final = 5.0
 #: Seconds without a database before it is asked again.
-AWAY: Final = 2.0
+DATABASE_RETRY_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Subscription:
     message: str | None = None
     over: bool = False
 
-    def tell(self, message: str, *, over: bool = False) -> None:
+    def publish(self, message: str, *, over: bool = False) -> None:
         self.message, self.over = message, over
         self.news.set()
 
@@ -100,10 +100,10 @@ Place = tuple[str, str]
 
 def message(kind: str, place: Place, data: object = None) -> str:
     """kind: snapshot (the first), update, gone."""
-    told = {"type": kind, "topic": place[0], "key": place[1], "at": timezone.now()}
+    fields = {"type": kind, "topic": place[0], "key": place[1], "at": timezone.now()}
     if data is not None:
-        told["data"] = data
-    return json.dumps(told, cls=DjangoJSONEncoder, separators=(",", ":"))
+        fields["data"] = data
+    return json.dumps(fields, cls=DjangoJSONEncoder, separators=(",", ":"))
 
 
 class Hub:
@@ -129,7 +129,7 @@ class Hub:
         place, mine = (topic, key), Subscription()
         self._listeners.setdefault(place, set()).add(mine)
         if place in self._last:
-            mine.tell(message("snapshot", place, self._last[place][1]))
+            mine.publish(message("snapshot", place, self._last[place][1]))
         else:
             self._new.set()
         if self._poller is None:
@@ -148,26 +148,26 @@ class Hub:
 
     async def _poll(self) -> None:
         loop = asyncio.get_running_loop()
-        seen, looked, away = "", float("-inf"), False
+        seen, refreshed_at, away = "", float("-inf"), False
         while self._listeners:
             self._new.clear()
-            pause = TICK
+            pause = POLL_INTERVAL_S
             try:
                 stamp = await loop.run_in_executor(self._thread, _stamp)
-                since = time.monotonic() - looked
-                wrote = stamp != seen and since >= LEAST
-                if wrote or since >= AGED or self._listeners.keys() - self._last.keys():
-                    seen, looked = stamp, time.monotonic()
-                    await self._look(loop)
+                since = time.monotonic() - refreshed_at
+                wrote = stamp != seen and since >= MIN_REFRESH_S
+                if wrote or since >= MAX_AGE_S or self._listeners.keys() - self._last.keys():
+                    seen, refreshed_at = stamp, time.monotonic()
+                    await self._poll_topics(loop)
                 away = False
             except DatabaseError as error:
-                pause = AWAY
+                pause = DATABASE_RETRY_S
                 if not away:
                     log.warning("live.no_database", error=type(error).__name__)
                 away = True
             except Exception:
                 # One topic's trouble must not end what others listen to.
-                pause = AWAY
+                pause = DATABASE_RETRY_S
                 if not away:
                     log.exception("live.failed")
                 away = True
@@ -178,25 +178,25 @@ class Hub:
         self._poller = None
         await loop.run_in_executor(self._thread, _hang_up)
 
-    async def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _poll_topics(self, loop: asyncio.AbstractEventLoop) -> None:
         """Ask the topics once, and tell each listener what is new to it."""
         keys: dict[str, set[str]] = {}
         for topic, key in self._listeners:
             keys.setdefault(topic, set()).add(key)
         for topic, wanted in keys.items():
             told = await loop.run_in_executor(
-                self._thread, _asked, self.topics[topic], frozenset(wanted)
+                self._thread, _snapshots, self.topics[topic], frozenset(wanted)
             )
             for key in wanted:
                 # Those that came or went meanwhile are looked at the next time.
                 if (topic, key) in self._listeners:
-                    self._tell((topic, key), told.get(key))
+                    self._publish((topic, key), told.get(key))
 
-    def _tell(self, place: Place, told: tuple[str, object] | None) -> None:
+    def _publish(self, place: Place, told: tuple[str, object] | None) -> None:
         known = self._last.get(place)
         if told is None:
             for one in self._listeners[place]:
-                one.tell(message("gone", place), over=True)
+                one.publish(message("gone", place), over=True)
             self._last.pop(place, None)
         elif known is None or known[0] != told[0]:
             self._last[place] = told
@@ -204,7 +204,7 @@ class Hub:
             for one in self._listeners[place]:
                 # One that has taken nothing yet gets its first message.
                 first = one.message is None and known is not None
-                one.tell(message("snapshot", place, told[1]) if first else text)
+                one.publish(message("snapshot", place, told[1]) if first else text)
 
 
 def _stamp() -> str:
@@ -226,7 +226,7 @@ def _hang_up() -> None:
     connection.close()
 
 
-def _asked(topic: Topic, keys: Collection[str]) -> dict[str, tuple[str, object]]:
+def _snapshots(topic: Topic, keys: Collection[str]) -> dict[str, tuple[str, object]]:
     """Of each key what is now, and the same as text, to be compared."""
     found = topic.snapshots(keys, timezone.now())
     return {

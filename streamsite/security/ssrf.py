@@ -38,7 +38,7 @@ class RefusedError(Exception):
     """Nobody may go there. `str()` names the address, without a path."""
 
 
-class NotFoundError(Exception):
+class NoAddressError(Exception):
     """The name has no address."""
 
 
@@ -109,7 +109,7 @@ def own_addresses(names: Sequence[str] = ()) -> frozenset[Address]:
     for name in names:
         try:
             found.update(resolve(name.lstrip("."), 443) if name != "*" else ())
-        except NotFoundError:
+        except NoAddressError:
             continue
     return frozenset(unwrap(ip_address(each.partition("%")[0])) for each in found)
 
@@ -119,7 +119,7 @@ def resolve(host: str, port: int) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise NotFoundError(host) from None
+        raise NoAddressError(host) from None
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 

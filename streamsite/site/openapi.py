@@ -48,8 +48,8 @@ class Api(NinjaAPI):
         for path, methods in told["paths"].items():
             for method, operation in methods.items():
                 rule = permissions.rule_of(method.upper(), path)
-                if rule is not None and rule.level is not None:
-                    operation["x-level"] = rule.level.value
+                if rule is not None and rule.key_permission is not None:
+                    operation["x-level"] = rule.key_permission.value
                 operation["responses"]["default"] = {
                     "description": "A problem (RFC 9457).",
                     "content": {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMAS}Problem"}}},
@@ -96,7 +96,7 @@ def _socket(topic: Topic) -> dict[str, Any]:
     return {
         "description": f"The same as {topic.events}.",
         "parameters": _of_path(topic),
-        "x-level": rule.level.value if rule and rule.level else None,
+        "x-level": rule.key_permission.value if rule and rule.key_permission else None,
         "x-message": {"$ref": f"{_SCHEMAS}Message"},
     }
 

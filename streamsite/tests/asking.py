@@ -10,14 +10,14 @@ from django.test import Client
 from django.utils import timezone
 
 from streamsite.api import keys
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 
 #: Asks with method, path (below /api/v1/ unless it begins with a slash) and body, which is
 #: JSON unless it is bytes: status, and what was answered, JSON or bytes.
 Ask = Callable[..., tuple[int, Any]]
 
 
-def asking(client: Client, level: Level = Level.FULL_ACCESS) -> Ask:
+def asking(client: Client, level: KeyPermission = KeyPermission.FULL_ACCESS) -> Ask:
     """With a new key of that level, named Robot."""
     _, key = keys.mint("Robot", level, by="ada", now=timezone.now())
 

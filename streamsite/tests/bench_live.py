@@ -35,7 +35,7 @@ def fill(rows: int) -> str:
     from media_library.models import MediaItem  # noqa: PLC0415
     from streams.models import Channel, Incident  # noqa: PLC0415
     from streamsite.api import keys  # noqa: PLC0415
-    from streamsite.api.permissions import Level  # noqa: PLC0415
+    from streamsite.api.permissions import KeyPermission  # noqa: PLC0415
 
     now = timezone.now()
     channels = [Channel.objects.create(name=f"C{n}", slug=f"c{n}") for n in range(10)]
@@ -47,7 +47,7 @@ def fill(rows: int) -> str:
         )
         for n in range(rows)
     )  # fmt: skip
-    _, key = keys.mint("bench", Level.READ_ONLY, by="bench", now=now)
+    _, key = keys.mint("bench", KeyPermission.READ_ONLY, by="bench", now=now)
     return key.reveal()
 
 

@@ -46,7 +46,7 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Endpoint)
 class EndpointAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     form = EndpointForm
-    list_display = ("name", "url", "told_of", "enabled", "created_at")
+    list_display = ("name", "url", "event_list", "enabled", "created_at")
     actions = ("send_ping", "renew_secret")
 
     # Who may look, but not change, sees the host: the rest of an address lets one in there.
@@ -71,7 +71,7 @@ class EndpointAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         return endpoint.shown_url
 
     @admin.display(description="Events")
-    def told_of(self, endpoint: Endpoint) -> str:
+    def event_list(self, endpoint: Endpoint) -> str:
         return ", ".join(endpoint.events)
 
     def save_model(self, request: HttpRequest, obj: Endpoint, form: Any, change: bool) -> None:

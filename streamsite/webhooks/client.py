@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from streamsite.security.ssrf import (
-    NotFoundError,
+    NoAddressError,
     Rules,
     connected,
     may_reach,
@@ -27,7 +27,7 @@ from streamsite.security.ssrf import (
 )
 
 #: Seconds to connect, and for each part of the answer.
-PATIENCE: Final = 10.0
+TIMEOUT_S: Final = 10.0
 #: Seconds of a whole attempt: a receiver that answers a byte at a time is cut off.
 WHOLE: Final = 20.0
 
@@ -48,7 +48,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, private: bool) ->
     port = parts.port or (443 if tls else 80)
     try:
         addresses = resolve(host, port)
-    except NotFoundError:
+    except NoAddressError:
         return Answer(None, f"No name server says where {host} is.")
     own = Rules(frozenset(), own=own_addresses(settings.ALLOWED_HOSTS))
     if not private and (inside := [each for each in addresses if not may_reach(each, own)]):
@@ -70,7 +70,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, private: bool) ->
     except ssl.SSLError as error:
         return Answer(None, f"{host} can't be trusted: {error.reason or 'TLS failed'}.")
     except TimeoutError:
-        return Answer(None, f"{host} did not answer within {PATIENCE:.0f} s.")
+        return Answer(None, f"{host} did not answer within {TIMEOUT_S:.0f} s.")
     except (OSError, HTTPException, ValueError) as error:
         # Its words may hold the address.
         return Answer(None, f"{host} could not be told ({type(error).__name__}).")
@@ -87,12 +87,12 @@ class _Pinned(HTTPConnection):
     def __init__(self, host: str, addresses: list[str], port: int, *, tls: bool) -> None:
         # The port of a scheme's own is not part of its Host header.
         self.default_port = 443 if tls else 80
-        super().__init__(host, port, timeout=PATIENCE)
+        super().__init__(host, port, timeout=TIMEOUT_S)
         self._addresses = addresses
         self._tls = ssl.create_default_context() if tls else None
 
     def connect(self) -> None:
-        self.sock = connected(self._addresses, self.port, PATIENCE)
+        self.sock = connected(self._addresses, self.port, TIMEOUT_S)
         if self._tls is not None:
             self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
 

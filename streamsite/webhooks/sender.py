@@ -38,7 +38,7 @@ AT_ONCE: Final = 8
 #: Seconds for which one task goes on; the next begins within a minute.
 SHIFT: Final = 50.0
 #: Deliveries that are over are removed after this.
-KEPT: Final = timedelta(days=30)
+RETENTION: Final = timedelta(days=30)
 #: 256 bits, as HMAC-SHA256 has use for.
 _SECRET_BYTES: Final = 32
 _MARK: Final = "whsec_"
@@ -73,7 +73,7 @@ def send_due() -> str:
 def tidy() -> str:
     """Remove what is over and old."""
     over = Delivery.objects.exclude(state=Delivery.State.WAITING)
-    gone, _ = over.filter(created_at__lt=timezone.now() - KEPT).delete()
+    gone, _ = over.filter(created_at__lt=timezone.now() - RETENTION).delete()
     return f"{gone} removed."
 
 

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from media_library.downloads import ytdlp_versions
 from media_library.models import DownloadJob, DownloadSchedule, SiteCookies
 from streamsite.api.models import KeyChange
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.tests.asking import Ask, asking
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +27,7 @@ def folders(settings: Settings, tmp_path: Path) -> None:
 
 @pytest.fixture
 def ask(client: Client) -> Ask:
-    return asking(client, Level.ADMIN)
+    return asking(client, KeyPermission.ADMIN)
 
 
 def test_a_schedule_is_made_changed_and_deleted(ask: Ask) -> None:

@@ -18,14 +18,16 @@ from media_library.realtime import snapshots
 from media_library.tests.rows import user
 from streamsite.api import keys
 from streamsite.api.models import ApiKey
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 
 pytestmark = pytest.mark.django_db
 Status = DownloadJob.Status
 FILM = {"url": "https://example.org/a"}
 
 
-def program(level: Level = Level.DOWNLOAD, **quotas: Any) -> tuple[Client, ApiKey]:
+def program(
+    level: KeyPermission = KeyPermission.DOWNLOAD, **quotas: Any
+) -> tuple[Client, ApiKey]:
     row, key = keys.mint("Robot", level, by="ada", now=timezone.now(), **quotas)
     return Client(headers={"Authorization": f"Bearer {key.reveal()}"}), row
 
@@ -73,7 +75,7 @@ def test_what_is_not_taken(body: dict[str, Any], kind: str) -> None:
 def test_a_key_sees_its_own_and_an_administrators_sees_all() -> None:
     mine, _ = program()
     other, _ = program()
-    admin, _ = program(Level.ADMIN)
+    admin, _ = program(KeyPermission.ADMIN)
     job = post(mine, "download", FILM).json()["id"]
     assert mine.get(f"/api/v1/status/{job}").status_code == 200
     assert other.get(f"/api/v1/status/{job}").status_code == 404
@@ -83,7 +85,7 @@ def test_a_key_sees_its_own_and_an_administrators_sees_all() -> None:
 
 
 def test_only_administrators_open_any_site() -> None:
-    for level, allowed in ((Level.DOWNLOAD, False), (Level.ADMIN, True)):
+    for level, allowed in ((KeyPermission.DOWNLOAD, False), (KeyPermission.ADMIN, True)):
         client, _ = program(level)
         made = post(client, "download", FILM).json()["id"]
         assert DownloadJob.objects.get(pk=made).any_site is allowed

@@ -27,7 +27,7 @@ from media_library.downloads.ytdlp_selftest import About, CanaryError
 from media_library.models import DownloadJob, SiteCookies, SitePause
 from media_library.tests import rows
 from streamsite.api import keys
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.tests.waiting import until
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -144,7 +144,7 @@ def history(db: None) -> datetime:
 
 
 def test_the_api_tells_it_to_administrators(history: datetime) -> None:
-    _, key = keys.mint("Robot", Level.ADMIN, by="ada", now=history)
+    _, key = keys.mint("Robot", KeyPermission.ADMIN, by="ada", now=history)
     client = Client(headers={"Authorization": f"Bearer {key.reveal()}"})
     answer = client.get("/api/v1/downloads/health")
     told = answer.json()
@@ -200,7 +200,7 @@ def test_stored_cookies_of_a_lost_key_are_told(settings: Settings) -> None:
     SiteCookies.objects.create(domain="example.org", text=COOKIES)
     settings.FIELD_KEYS = [Fernet.generate_key().decode()]
     assert "can't be decrypted" in unescape(viewer().get(PAGE).content.decode())
-    _, key = keys.mint("Robot", Level.ADMIN, by="ada", now=timezone.now())
+    _, key = keys.mint("Robot", KeyPermission.ADMIN, by="ada", now=timezone.now())
     client = Client(headers={"Authorization": f"Bearer {key.reveal()}"})
     (row,) = client.get("/api/v1/site-cookies").json()["items"]
     assert (row["domain"], row["readable"]) == ("example.org", False)

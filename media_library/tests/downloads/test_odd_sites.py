@@ -21,7 +21,7 @@ from media_library.tests.downloading import ADMIN, order, worked
 from media_library.tests.web import Web
 from media_library.uploads import service
 from streamsite.api import keys
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.tests.waiting import until
 
 pytestmark = [
@@ -342,7 +342,7 @@ def test_a_disk_that_runs_full_meanwhile_keeps_the_part_file(
 
 def test_of_two_that_are_taken_at_once_a_key_keeps_one() -> None:
     key, _ = keys.mint(
-        "Robot", Level.DOWNLOAD, by="ada", now=timezone.now(), concurrent_downloads=1
+        "Robot", KeyPermission.DOWNLOAD, by="ada", now=timezone.now(), concurrent_downloads=1
     )
     terms = Order(by="Robot", owner=f"key:{key.pk}")
     one, two = (jobs.add(f"https://example.org/{n}", Options(), terms) for n in range(2))

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from streams.models import Channel, Forewarning, LogLine
 from streams.tests import rows
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.tests.asking import Ask, asking
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +29,7 @@ def folders(settings: Settings, tmp_path: Path) -> None:
 
 @pytest.fixture
 def ask(client: Client) -> Ask:
-    return asking(client, Level.ADMIN)
+    return asking(client, KeyPermission.ADMIN)
 
 
 # ---- ahead -----------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ from streams.monitoring import preflight
 from streams.monitoring.components import detailed
 from streams.tests import rows
 from streamsite.api import keys
-from streamsite.api.permissions import Level
-from streamsite.processes.cluster import CANARY_TASK
+from streamsite.api.permissions import KeyPermission
+from streamsite.processes.cluster import SELF_TEST_TASK
 from streamsite.tests.waiting import until
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +40,7 @@ def nothing_kept() -> None:
 
 @pytest.fixture
 def get() -> Callable[..., Any]:
-    _, key = keys.mint("tests", Level.READ_ONLY, by="ada", now=timezone.now())
+    _, key = keys.mint("tests", KeyPermission.READ_ONLY, by="ada", now=timezone.now())
     client = Client(headers={"X-API-Key": key.reveal()})
     return lambda path, **query: client.get(path, query)
 
@@ -50,7 +50,7 @@ def well(now: datetime) -> None:
     node = rows.node(now)
     Node.objects.filter(pk=node.pk).update(ffmpeg="ffmpeg version 5.1.9", hides_keys=True)
     Task.objects.create(
-        id="1", name="canary", func=CANARY_TASK, started=now, stopped=now, success=True
+        id="1", name="canary", func=SELF_TEST_TASK, started=now, stopped=now, success=True
     )
 
 

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from media_library.models import MediaItem, Playlist, PreparedCopy, SyncRun, Tag
 from streams.tests import rows
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.tests.asking import Ask, asking
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -26,7 +26,7 @@ def folders(settings: Settings, tmp_path: Path) -> None:
 
 @pytest.fixture
 def ask(client: Client) -> Ask:
-    return asking(client, Level.ADMIN)
+    return asking(client, KeyPermission.ADMIN)
 
 
 def item(key: str, **fields: Any) -> MediaItem:
@@ -178,7 +178,7 @@ def test_a_file_is_uploaded_through_here(client: Client, ask: Ask, tmp_path: Pat
     ticket = {"X-Upload-Ticket": upload["ticket"]}
     assert ask("PUT", where, content[:-1], **ticket)[0] == 422
     # Another key's ticket is nothing to this one.
-    other = asking(client, Level.ADMIN)
+    other = asking(client, KeyPermission.ADMIN)
     assert other("PUT", where, content, **ticket)[0] == 422
     assert ask("PUT", where, content, **ticket)[0] == 200
     assert ask("PUT", where, content)[0] == 422

@@ -29,7 +29,7 @@ from streams.models import (
 from streams.playout.ffmpeg.process import channel_folder
 from streams.tests import rows
 from streamsite.api import keys
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.security.secret import Secret
 from streamsite.tests.asking import Ask, asking
 
@@ -282,7 +282,7 @@ def test_now_and_the_preview(ask: Ask, client: Client, settings: Settings) -> No
     hls.mkdir(parents=True)
     (hls / "live.m3u8").write_text("#EXTM3U\n#EXTINF:2.0,\nlive7.ts\n")
     (hls / "live7.ts").write_bytes(b"segment")
-    _, key = keys.mint("Eye", Level.READ_ONLY, by="ada", now=timezone.now())
+    _, key = keys.mint("Eye", KeyPermission.READ_ONLY, by="ada", now=timezone.now())
     headers = {"X-API-Key": key.reveal()}
     listed = client.get("/api/v1/channels/demo/preview.m3u8", headers=headers)
     assert listed["Content-Type"] == "application/vnd.apple.mpegurl"

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from streamsite.api import keys
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 
 
 class Command(BaseCommand):
@@ -19,8 +19,8 @@ class Command(BaseCommand):
         parser.add_argument("name", help="Who or what uses it.")
         parser.add_argument(
             "--level",
-            choices=[level.value for level in Level],
-            default=Level.READ_ONLY.value,
+            choices=[level.value for level in KeyPermission],
+            default=KeyPermission.READ_ONLY.value,
             help="What it may do: deploy/api.md has the table.",
         )
         parser.add_argument("--days", type=float, help="It expires after so many days.")
@@ -37,7 +37,7 @@ class Command(BaseCommand):
             expires = now + timedelta(days=options["days"]) if options["days"] else None
             row, key = keys.mint(
                 options["name"],
-                Level(options["level"]),
+                KeyPermission(options["level"]),
                 by="create_api_key",
                 now=now,
                 expires_at=expires,

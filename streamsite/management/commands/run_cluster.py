@@ -20,14 +20,14 @@ from django_q.tasks import async_task
 from media_library.downloads import attempt
 from media_library.tasks import sweep_downloads
 from streams.playout.node.witness import ALIVE
-from streamsite.processes.cluster import CANARY_TASK, Care, run
+from streamsite.processes.cluster import SELF_TEST_TASK, Supervision, run
 from streamsite.processes.priority import step_back
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: What the jobs cluster does by itself: name, task, minutes between.
 SCHEDULES: Final = (
-    ("canary", CANARY_TASK, 1),
+    ("self-test", SELF_TEST_TASK, 1),
     ("probe new", "media_library.tasks.probe_new", 1),
     ("sweep library", "media_library.tasks.sweep_library", 1),
     ("sweep downloads", "media_library.tasks.sweep_downloads", 1),
@@ -40,6 +40,8 @@ SCHEDULES: Final = (
     ("tidy webhooks", "streamsite.webhooks.sender.tidy", 60),
     ("thin samples", "streams.tasks.thin_samples", 60),
 )
+#: Schedules that an earlier version made under another name.
+FORMER_SCHEDULES: Final = ("canary",)
 #: All that runs in a cluster: what is scheduled, and what pages, API and jobs ask for.
 TASKS: Final = frozenset(
     {
@@ -54,7 +56,7 @@ TASKS: Final = frozenset(
     }
 )
 #: Seconds; rung for each minute, and touched by each download as it goes on.
-DOWNLOADS_SILENCE: Final = 3600.0
+DOWNLOADS_MAX_SILENCE_S: Final = 3600.0
 
 
 class Command(BaseCommand):
@@ -63,7 +65,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("cluster", choices=[*CARES])
+        parser.add_argument("cluster", choices=[*SUPERVISIONS])
 
     def handle(self, *args: Any, **options: Any) -> None:
         name = {
@@ -75,18 +77,21 @@ class Command(BaseCommand):
         if os.environ.get("Q_CLUSTER_NAME", settings.Q_CLUSTER["name"]) != name:
             os.environ["Q_CLUSTER_NAME"] = name
             os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves, once more
-        sys.exit(run(CARES[options["cluster"]](), TASKS))
+        sys.exit(run(SUPERVISIONS[options["cluster"]](), TASKS))
 
 
-def playout_care() -> Care:
+def playout_supervision() -> Supervision:
     """One worker, which runs the supervisor from its birth to its death."""
     post_spawn.connect(start_supervisor)
     # A stop has nothing to wait for: what plays, plays on.
-    return Care(patience=0.5, canary=settings.RUN_DIR / ALIVE, silence=60)
+    return Supervision(
+        stop_timeout_s=0.5, heartbeat_file=settings.RUN_DIR / ALIVE, max_silence_s=60
+    )
 
 
-def jobs_care() -> Care:
+def jobs_supervision() -> Supervision:
     step_back()
+    Schedule.objects.filter(name__in=FORMER_SCHEDULES).delete()
     for name, task, minutes in SCHEDULES:
         Schedule.objects.update_or_create(
             name=name,
@@ -101,17 +106,21 @@ def jobs_care() -> Care:
     connections.close_all()
     # All workers may be busy for as long as a task may take: only then is silence a sign.
     silence = float(settings.Q_CLUSTER["timeout"]) + 600
-    return Care(patience=5, canary=settings.RUN_DIR / "jobs.alive", silence=silence)
+    return Supervision(
+        stop_timeout_s=5, heartbeat_file=settings.RUN_DIR / "jobs.alive", max_silence_s=silence
+    )
 
 
-def downloads_care() -> Care:
+def downloads_supervision() -> Supervision:
     step_back()
     # What a worker that was killed left is taken up at once, not at the next sweep.
     sweep_downloads()
     connections.close_all()
     # A download that is stopped goes on from its part files.
     canary = settings.RUN_DIR / attempt.CANARY
-    return Care(patience=2, canary=canary, silence=DOWNLOADS_SILENCE)
+    return Supervision(
+        stop_timeout_s=2, heartbeat_file=canary, max_silence_s=DOWNLOADS_MAX_SILENCE_S
+    )
 
 
 def start_supervisor(**_: object) -> None:
@@ -129,8 +138,8 @@ def start_supervisor(**_: object) -> None:
         connections.close_all()
 
 
-CARES: Final[dict[str, Callable[[], Care]]] = {
-    "playout": playout_care,
-    "downloads": downloads_care,
-    "jobs": jobs_care,
+SUPERVISIONS: Final[dict[str, Callable[[], Supervision]]] = {
+    "playout": playout_supervision,
+    "downloads": downloads_supervision,
+    "jobs": jobs_supervision,
 }

@@ -31,8 +31,8 @@ from streamsite.processes.supervisor import (
     Child,
     Ended,
     Event,
-    Household,
     Opened,
+    ProcessGroup,
     Send,
     Start,
     StopOrdered,
@@ -58,7 +58,7 @@ READY_FD: Final = "STREAMSITE_READY_FD"
 #: These let the others go first.
 LATER: Final = frozenset({"jobs", "downloads"})
 #: Seconds to wait for the port: workers of a server that was killed hold it for a moment.
-PORT_PATIENCE: Final = 3.0
+PORT_TIMEOUT_S: Final = 3.0
 
 
 class Command(BaseCommand):
@@ -90,7 +90,7 @@ class Command(BaseCommand):
                 "ALLOWED_HOSTS, and put HTTPS before it (deploy/README.md)."
             )
         connections.close_all()
-        Steward(self.check_system).run()
+        ProcessSupervisor(self.check_system).run()
         self.stdout.write("streamsite: the pages and clusters have ended; stopping FFmpeg.")
         ended = stop_everything(settings.RUN_DIR)
         self.stdout.write(f"streamsite: stopped. FFmpeg processes ended: {ended}.")
@@ -113,13 +113,13 @@ class Command(BaseCommand):
             raise CommandError("The database is not up to date. Type: manage.py migrate")
 
 
-class Steward:
+class ProcessSupervisor:
     """Does what `streamsite.processes.supervisor` decides. Sleeps until something happens."""
 
     def __init__(self, opened: Callable[[], None]) -> None:
         """`opened` is called once, when the pages can be asked for."""
         later = time.monotonic() + HEAD_START_S
-        self.house = Household(
+        self.group = ProcessGroup(
             tuple(Child(name, due=0.0 if name == WEB else later) for name in COMMANDS)
         )
         self.opened: Callable[[], None] | None = opened
@@ -136,20 +136,20 @@ class Steward:
 
     def run(self) -> None:
         self.take(Ticked())
-        while not self.house.gone:
-            wake = self.house.wakes_at
+        while not self.group.gone:
+            wake = self.group.wakes_at
             timeout = None if wake is None else max(0.0, wake - time.monotonic())
             for key, _ in self.selector.select(timeout):
                 if key.data is None:
                     for _ in self.signals.recv(64):
                         self.take(StopOrdered())
                 elif key.data is _OPENED:
-                    self.hear(key.fd)
+                    self.pages_opened(key.fd)
                 else:
-                    self.bury(key.data)
+                    self.reap(key.data)
             self.take(Ticked())
 
-    def hear(self, fd: int) -> None:
+    def pages_opened(self, fd: int) -> None:
         """The pages are open, or the server has ended before."""
         is_open = bool(os.read(fd, 1))
         self.selector.unregister(fd)
@@ -161,7 +161,7 @@ class Steward:
             opened()
 
     def take(self, event: Event) -> None:
-        self.house, actions = step(self.house, event, time.monotonic())
+        self.group, actions = step(self.group, event, time.monotonic())
         for action in actions:
             match action:
                 case Start(name):
@@ -179,30 +179,30 @@ class Steward:
 
     def start(self, name: str) -> None:
         environment = lasting_environment()
-        told: tuple[int, ...] = ()
+        inherited: tuple[int, ...] = ()
         if name == WEB:
-            heard, teller = os.pipe()
-            self.selector.register(heard, selectors.EVENT_READ, _OPENED)
-            told = (teller,)
-            environment[READY_FD] = str(teller)
+            readable, writable = os.pipe()
+            self.selector.register(readable, selectors.EVENT_READ, _OPENED)
+            inherited = (writable,)
+            environment[READY_FD] = str(writable)
         process = subprocess.Popen(
             COMMANDS[name],
             stdin=subprocess.DEVNULL,
             cwd=settings.BASE_DIR,
             env=environment,
-            pass_fds=told,
+            pass_fds=inherited,
             # A group of its own: Ctrl-C reaches this process alone, which ends them in order.
             process_group=0,
             # There is one thread here, so code between fork and exec is safe.
             preexec_fn=partial(_begin, name, os.getpid()),  # noqa: PLW1509
         )
-        for fd in told:
+        for fd in inherited:
             os.close(fd)
         self.processes[name] = process
         self.selector.register(os.pidfd_open(process.pid), selectors.EVENT_READ, name)
         logger.info("child started", child=name, pid=process.pid)
 
-    def bury(self, name: str) -> None:
+    def reap(self, name: str) -> None:
         process = self.processes.pop(name)
         code = process.wait()
         for key in list(self.selector.get_map().values()):
@@ -210,7 +210,7 @@ class Steward:
                 self.selector.unregister(key.fileobj)
                 os.close(key.fd)
         self.take(Ended(name))
-        if not self.house.stopping:
+        if not self.group.stopping:
             logger.error(
                 "child ended; it is started again", child=name, pid=process.pid, code=code
             )
@@ -231,7 +231,7 @@ def lasting_environment() -> dict[str, str]:
 
 def demand_port(host: str, port: int) -> None:
     """Raise `CommandError` with a sentence unless the port can be had."""
-    deadline = time.monotonic() + PORT_PATIENCE
+    deadline = time.monotonic() + PORT_TIMEOUT_S
     while fault := port_fault(host, port):
         if time.monotonic() > deadline:
             raise CommandError(fault)

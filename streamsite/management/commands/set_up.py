@@ -17,13 +17,13 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.say("bringing the database up to date")
+        self.step("bringing the database up to date")
         call_command("migrate", skip_checks=True, verbosity=0)
-        self.say("collecting the static files, where they have changed")
+        self.step("collecting the static files, where they have changed")
         call_command("collectstatic", skip_checks=True, interactive=False, verbosity=0)
-        self.say("looking for account and channels")
+        self.step("looking for account and channels")
         call_command("setup_demo", skip_checks=True)
 
-    def say(self, text: str) -> None:
+    def step(self, text: str) -> None:
         self.stdout.write(f"streamsite: {text}")
         self.stdout.flush()

@@ -33,17 +33,17 @@ class Command(BaseCommand):
             elif not Channel.objects.exists() and not Playlist.objects.exists():
                 with transaction.atomic():
                     give_youtube(demo.order())
-                self.say(
+                self.print_line(
                     "streamsite: the Demo channel's sample clips are made in the background; "
                     "it goes on the air by itself in a minute or two"
                 )
         finally:
             if password:
-                self.tell(password)
+                self.print_result(password)
 
-    def tell(self, password: str) -> None:
+    def print_result(self, password: str) -> None:
         known = settings.ADMIN_PASSWORD
-        self.say(
+        self.print_line(
             "\n"
             f"  Address   {shown(settings.HOST, settings.PORT)}\n"
             f"  Account   {OPERATOR}\n"
@@ -51,7 +51,7 @@ class Command(BaseCommand):
             + ("" if known else "            Write it down: it is shown this once.\n")
         )
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
 

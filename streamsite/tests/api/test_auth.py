@@ -16,7 +16,7 @@ from pytest_django import Settings
 from streams.tests import rows
 from streamsite.api import keys, permissions
 from streamsite.api.models import ApiKey
-from streamsite.api.permissions import TABLE, Level
+from streamsite.api.permissions import TABLE, KeyPermission
 from streamsite.http import problems
 from streamsite.http.problems import MEDIA_TYPE, PREFIX
 from streamsite.site.api_root import TOPICS, api, first
@@ -56,7 +56,7 @@ def call(client: Client, route: str, **sent: Any) -> tuple[int, str]:
     return answer.status_code, told["type"].removeprefix(PREFIX)
 
 
-def minted(level: Level, **fields: Any) -> tuple[ApiKey, dict[str, str]]:
+def minted(level: KeyPermission, **fields: Any) -> tuple[ApiKey, dict[str, str]]:
     row, key = keys.mint("Robot", level, by="ada", now=timezone.now(), **fields)
     return row, {"Authorization": f"Bearer {key.reveal()}"}
 
@@ -75,14 +75,14 @@ def test_a_route_lets_in_whom_the_table_names_and_nobody_else(
 ) -> None:
     """Every kind of caller of one route: one database for all of them keeps it quick."""
     rule = TABLE[route]
-    everybody = rule.level is None
+    everybody = rule.key_permission is None
     without_key = call(client, route)
     assert without_key[0] not in REFUSED if everybody else without_key == (401, "no-key")
 
-    for level in Level:
+    for level in KeyPermission:
         _, headers = minted(level)
         answer = call(client, route, headers=headers)
-        if rule.level is None or level.includes(rule.level):
+        if rule.key_permission is None or level.includes(rule.key_permission):
             assert answer[0] not in REFUSED, level
         else:
             assert answer == (403, "level"), level
@@ -92,10 +92,10 @@ def test_a_route_lets_in_whom_the_table_names_and_nobody_else(
 
     client.force_login(rows.user(name="clerk"))
     assert everybody or call(client, route) == (403, "permission")
-    client.force_login(rows.user(*filter(None, [rule.permission]), name="boss"))
+    client.force_login(rows.user(*filter(None, [rule.staff_permission]), name="boss"))
     assert call(client, route)[0] not in REFUSED
     client.force_login(
-        rows.user(rule.permission or "streams.view_channel", name="viewer", staff=False)
+        rows.user(rule.staff_permission or "streams.view_channel", name="viewer", staff=False)
     )
     assert everybody or call(client, route) == (401, "no-key")
 
@@ -103,13 +103,13 @@ def test_a_route_lets_in_whom_the_table_names_and_nobody_else(
 def unusable_keys() -> Iterator[tuple[dict[str, str], tuple[int, str]]]:
     """Headers of keys that are not accepted, each with its refusal."""
     past = timezone.now() - timedelta(seconds=1)
-    expired, headers = minted(Level.FULL_ACCESS)
+    expired, headers = minted(KeyPermission.FULL_ACCESS)
     ApiKey.objects.filter(pk=expired.pk).update(expires_at=past)
     yield headers, (401, "key-expired")
-    revoked, headers = minted(Level.FULL_ACCESS)
+    revoked, headers = minted(KeyPermission.FULL_ACCESS)
     keys.revoke(revoked, by="ada", now=past)
     yield headers, (401, "key-revoked")
-    _, headers = minted(Level.FULL_ACCESS, allowed_addresses=["203.0.113.0/24"])
+    _, headers = minted(KeyPermission.FULL_ACCESS, allowed_addresses=["203.0.113.0/24"])
     yield headers, (403, "key-address")
     yield {"X-API-Key": "ssk_" + "a" * 43}, (401, "key-unknown")
 
@@ -131,7 +131,7 @@ def test_a_key_goes_before_a_cookie(client: Client) -> None:
 def test_a_route_without_a_row_is_closed(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, headers = minted(Level.FULL_ACCESS)
+    _, headers = minted(KeyPermission.FULL_ACCESS)
     others = {route: rule for route, rule in TABLE.items() if route != "GET /api/v1/channels"}
     monkeypatch.setattr(permissions, "TABLE", others)
     assert call(client, "GET /api/v1/channels", headers=headers) == (403, "level")

@@ -38,7 +38,7 @@ from streams.ingest import keys as stream_keys
 from streams.models import AsRun, Broadcaster, Incident, LiveStream, Run
 from streams.tests import rows
 from streamsite.api import keys
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.security.secret import Secret
 from streamsite.site.api_root import TOPICS, api
 from streamsite.webhooks.models import Delivery, Endpoint
@@ -90,7 +90,7 @@ def document(django_db_reset_sequences: None, settings: Settings, tmp_path: Path
         LiveStream.objects.create(
             broadcaster=ada, key=row, server="mediamtx", path=ada.path, source_id=f"{number}"
         )
-        keys.mint(f"Spare {number}", Level.READ_ONLY, by="ada", now=now)
+        keys.mint(f"Spare {number}", KeyPermission.READ_ONLY, by="ada", now=now)
         more_rows(number)
     found = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_application())
     # Keys made up would be refused, and soon no other be looked at: see throttling.
@@ -114,7 +114,7 @@ def headers(document: Any) -> dict[str, str]:
     """Of a key that may do everything, and is none of the first three, which may be revoked."""
     _, key = keys.mint(
         "Schemathesis",
-        Level.FULL_ACCESS,
+        KeyPermission.FULL_ACCESS,
         by="ada",
         now=timezone.now(),
         requests_per_minute=1_000_000,
@@ -214,4 +214,4 @@ def test_the_document_is_openapi_31_and_names_are_unique() -> None:
     for one in operations:
         assert one["summary"]
         assert "default" in one["responses"]
-        assert one.get("x-level") in {None, *(level.value for level in Level)}
+        assert one.get("x-level") in {None, *(level.value for level in KeyPermission)}

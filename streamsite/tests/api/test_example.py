@@ -17,7 +17,7 @@ from streams.tests.bench.clips import Clip
 from streams.tests.bench.node import Bench
 from streams.tests.conftest import bench, node, shelf
 from streamsite.api import keys
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 
 __all__ = ["bench", "node", "shelf"]
 
@@ -34,7 +34,7 @@ def example(tmp_path: Path) -> Path:
     return script
 
 
-def run(script: Path, site: str, level: Level) -> subprocess.CompletedProcess[str]:
+def run(script: Path, site: str, level: KeyPermission) -> subprocess.CompletedProcess[str]:
     _, key = keys.mint("Example", level, by="ada", now=timezone.now())
     return subprocess.run(
         (sys.executable, script, "demo"),
@@ -51,7 +51,7 @@ def test_it_starts_watches_and_stops_a_channel(
     node: Bench, live_server: LiveServer, shelf: dict[int, Clip], tmp_path: Path
 ) -> None:
     channel = node.channel(*(node.item(shelf[number]) for number in (2, 4)), slug="demo")
-    done = run(example(tmp_path), live_server.url, Level.ADMIN)
+    done = run(example(tmp_path), live_server.url, KeyPermission.ADMIN)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     lines = done.stdout.splitlines()
     assert lines[0].endswith("is ordered.")
@@ -66,6 +66,6 @@ def test_it_starts_watches_and_stops_a_channel(
 def test_it_tells_a_refusal(
     transactional_db: None, live_server: LiveServer, tmp_path: Path
 ) -> None:
-    done = run(example(tmp_path), live_server.url, Level.READ_ONLY)
+    done = run(example(tmp_path), live_server.url, KeyPermission.READ_ONLY)
     assert done.returncode == 1
     assert done.stderr.startswith("urn:streamsite:problem:level: The key's level is READ_ONLY")

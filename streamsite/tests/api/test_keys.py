@@ -19,7 +19,7 @@ from streams.tests import rows
 from streamsite.api import keys
 from streamsite.api.keys import KeyRefusedError
 from streamsite.api.models import ApiKey
-from streamsite.api.permissions import TABLE, Level
+from streamsite.api.permissions import TABLE, KeyPermission
 from streamsite.security.secret import Secret
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -31,7 +31,7 @@ SHOWN = re.compile(r"<code data-key>(ssk_[A-Za-z0-9_-]{43})</code>")
 
 def minted(**fields: object) -> tuple[ApiKey, Secret]:
     given = {"by": "ada", "now": NOW} | fields
-    return keys.mint("Robot", Level.READ_ONLY, **given)  # type: ignore[arg-type]
+    return keys.mint("Robot", KeyPermission.READ_ONLY, **given)  # type: ignore[arg-type]
 
 
 def refusal(key: Secret, *, address: str = HERE, now: datetime = NOW) -> str:
@@ -125,12 +125,12 @@ def test_where_a_key_is_sent(headers: dict[str, str], found: str | None) -> None
 
 
 def test_levels_include_those_below() -> None:
-    levels = list(Level)
+    levels = list(KeyPermission)
     for rank, level in enumerate(levels):
         assert [level.includes(other) for other in levels] == [
             other <= rank for other in range(len(levels))
         ]
-    assert {rule.level for rule in TABLE.values()} <= {None, *levels}
+    assert {rule.key_permission for rule in TABLE.values()} <= {None, *levels}
 
 
 # ---- the command -----------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from streams.tests import rows
 from streamsite.api import keys, throttling
 from streamsite.api.models import ApiKey, Tally
-from streamsite.api.permissions import Level
-from streamsite.api.throttling import Allowance, count, look, source
+from streamsite.api.permissions import KeyPermission
+from streamsite.api.throttling import Allowance, count, peek, source
 
 NOW = datetime(2026, 3, 1, 12, 0, 15, tzinfo=UTC)
 NOW_MINUTE = throttling._minute(NOW)
@@ -40,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def minted(requests_per_minute: int = 600) -> dict[str, str]:
     _, key = keys.mint(
         "Robot",
-        Level.READ_ONLY,
+        KeyPermission.READ_ONLY,
         by="ada",
         now=NOW,
         requests_per_minute=requests_per_minute,
@@ -63,18 +63,18 @@ def test_the_tightest_limit_is_told() -> None:
 
 @pytest.mark.django_db
 def test_looking_counts_nothing() -> None:
-    assert look("wrong a", 1, NOW) == Allowance(1, 0, 45)
+    assert peek("wrong a", 1, NOW) == Allowance(1, 0, 45)
     throttling.note("wrong a", NOW)
-    assert look("wrong a", 1, NOW).exceeded
-    assert look("wrong a", 1, NOW).exceeded
-    assert not look("wrong a", 1, NOW + timedelta(minutes=1)).exceeded
+    assert peek("wrong a", 1, NOW).exceeded
+    assert peek("wrong a", 1, NOW).exceeded
+    assert not peek("wrong a", 1, NOW + timedelta(minutes=1)).exceeded
 
 
 @pytest.mark.django_db
 def test_old_counts_are_swept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(throttling._swept, "minute", 0)
     count({"address a": 3}, NOW)
-    late = NOW + timedelta(minutes=throttling.KEPT + 1)
+    late = NOW + timedelta(minutes=throttling.RETENTION_MINUTES + 1)
     count({"address b": 3}, late)
     assert list(Tally.objects.values_list("name", flat=True)) == ["address b"]
 

@@ -50,7 +50,7 @@ COMMANDS = {
 
 def start(command: list[str], **given: str) -> subprocess.CompletedProcess[str]:
     """Run a command with the defaults and `given`."""
-    env = {name: value for name, value in os.environ.items() if name not in site.env.asked}
+    env = {name: value for name, value in os.environ.items() if name not in site.env.defaults}
     env |= {
         "ENV_FILE": os.devnull,
         "DATA_DIR": str(settings.DATA_DIR),
@@ -107,7 +107,7 @@ def test_example_lists_every_setting_with_its_default() -> None:
     listed = dict(
         re.findall(r"^#([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
     )
-    asked = dict(site.env.asked)
+    asked = dict(site.env.defaults)
     assert listed == asked
 
 

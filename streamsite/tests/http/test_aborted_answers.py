@@ -18,7 +18,7 @@ from django.utils import timezone
 from streams.monitoring.thumbnail import folder as channel_folder
 from streams.tests import rows
 from streamsite.api import keys
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.tests.figures import Figures
 from streamsite.tests.serving import Served, behind_nginx, served
 
@@ -49,7 +49,11 @@ def requests_of_much() -> tuple[bytes, ...]:
     (hls / "large.ts").write_bytes(bytes(LARGE))
     (hls / "live.m3u8").write_bytes(b"#" + b"x" * 1_000_000)
     _, key = keys.mint(
-        "tests", Level.READ_ONLY, by="ada", now=timezone.now(), requests_per_minute=100_000
+        "tests",
+        KeyPermission.READ_ONLY,
+        by="ada",
+        now=timezone.now(),
+        requests_per_minute=100_000,
     )
     return tuple(
         f"GET /api/v1/channels/demo/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"

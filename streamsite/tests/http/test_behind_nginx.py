@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 from streams.models import Channel
 from streams.tests import rows
 from streamsite.api import keys
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.tests.serving import Served, behind_nginx, served
 from streamsite.tests.waiting import until
 
@@ -32,7 +32,11 @@ def site(transactional_db: None, tmp_path: Path) -> Iterator[Served]:
 
 def a_key(*addresses: str) -> dict[str, str]:
     _, key = keys.mint(
-        "tests", Level.READ_ONLY, by="ada", now=timezone.now(), allowed_addresses=addresses
+        "tests",
+        KeyPermission.READ_ONLY,
+        by="ada",
+        now=timezone.now(),
+        allowed_addresses=addresses,
     )
     return {"X-API-Key": key.reveal()}
 

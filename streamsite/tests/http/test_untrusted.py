@@ -95,8 +95,8 @@ CURSORS = (
 @pytest.mark.parametrize("text", [*ODD, "", " 1", "1_0", "+1", str(2**63)])
 def test_number_is_a_rows_number_or_refused(text: str) -> None:
     found = untrusted.number_or_none(text)
-    assert found is None or (0 <= found <= untrusted.MOST and str(found) == text)
-    assert untrusted.number("9223372036854775807") == untrusted.MOST
+    assert found is None or (0 <= found <= untrusted.MAX_INTEGER and str(found) == text)
+    assert untrusted.number("9223372036854775807") == untrusted.MAX_INTEGER
 
 
 @pytest.mark.parametrize("body", BODIES[:9])

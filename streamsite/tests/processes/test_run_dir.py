@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from streamsite.processes import run_dir
-from streamsite.processes.cluster import Care, GuardedCluster
+from streamsite.processes.cluster import GuardedCluster, Supervision
 from streamsite.processes.run_dir import end_without, is_usable
 from streamsite.tests.waiting import until
 
@@ -40,7 +40,7 @@ def lose(folder: Path) -> None:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
-    monkeypatch.setattr(run_dir, "LOOK_S", 0.05)
+    monkeypatch.setattr(run_dir, "POLL_INTERVAL_S", 0.05)
     process = subprocess.Popen(("sleep", "60"))
     yield process
     process.kill()
@@ -90,12 +90,14 @@ def test_a_cluster_ends_with_one_that_is_lost_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, makeable: bool
 ) -> None:
     """Its service starts it anew, with a run directory."""
-    monkeypatch.setattr("streamsite.processes.cluster.LOOK", 0.05)
+    monkeypatch.setattr("streamsite.processes.cluster.POLL_INTERVAL_S", 0.05)
     canary = tmp_path / "run" / "alive"
     cluster = GuardedCluster.__new__(GuardedCluster)
-    cluster._bell = os.eventfd(0, os.EFD_NONBLOCK)
-    cluster._care = Care(patience=1, canary=canary, silence=60)
-    cluster._touched, cluster._heard = 0, 0.0
+    cluster._stop_event = os.eventfd(0, os.EFD_NONBLOCK)
+    cluster._supervision = Supervision(
+        stop_timeout_s=1, heartbeat_file=canary, max_silence_s=60
+    )
+    cluster._heartbeat_mtime_ns, cluster._heartbeat_at = 0, 0.0
     cluster.sentinel = get_context("fork").Process(target=time.sleep, args=(60,))
     cluster.stop = lambda: None
     cluster.sentinel.start()
@@ -111,4 +113,4 @@ def test_a_cluster_ends_with_one_that_is_lost_for_good(
         assert guarding.result(10) == (0 if makeable else 1)
     cluster.sentinel.join(10)
     assert not cluster.sentinel.is_alive()
-    os.close(cluster._bell)
+    os.close(cluster._stop_event)

@@ -45,7 +45,9 @@ class Site:
         return self.folder / "run"
 
     def environment(self, **more: str) -> dict[str, str]:
-        env = {name: value for name, value in os.environ.items() if name not in site.env.asked}
+        env = {
+            name: value for name, value in os.environ.items() if name not in site.env.defaults
+        }
         env.pop("DJANGO_SETTINGS_MODULE", None)
         return env | {
             "ENV_FILE": os.devnull,

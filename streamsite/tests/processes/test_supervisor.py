@@ -5,16 +5,16 @@ from __future__ import annotations
 import signal
 
 from streamsite.processes.supervisor import (
-    FIRST_PAUSE,
-    GRACE,
-    LONGEST_PAUSE,
-    STEADY,
+    FIRST_RESTART_DELAY_S,
+    MAX_RESTART_DELAY_S,
+    STEADY_S,
+    STOP_TIMEOUT_S,
     Action,
     Child,
     Ended,
     Event,
-    Household,
     Opened,
+    ProcessGroup,
     Send,
     Start,
     StopOrdered,
@@ -25,9 +25,9 @@ from streamsite.processes.supervisor import (
 BOTH = (Send("web", signal.SIGTERM), Send("jobs", signal.SIGTERM))
 
 
-def played(*events: tuple[float, Event]) -> tuple[Household, list[tuple[Action, ...]]]:
+def played(*events: tuple[float, Event]) -> tuple[ProcessGroup, list[tuple[Action, ...]]]:
     """What a household of two comes to, and what each event made it do."""
-    house = Household((Child("web"), Child("jobs")))
+    house = ProcessGroup((Child("web"), Child("jobs")))
     done = []
     for at, event in events:
         house, actions = step(house, event, at)
@@ -42,7 +42,7 @@ def test_all_children_are_started_at_once() -> None:
 
 
 def test_the_others_wait_until_the_pages_are_open_or_have_had_their_time() -> None:
-    house = Household((Child("web"), Child("jobs", due=20.0)))
+    house = ProcessGroup((Child("web"), Child("jobs", due=20.0)))
     house, actions = step(house, Ticked(), 0.0)
     assert actions == (Start("web"),)
     late, actions = step(house, Ticked(), 20.0)
@@ -55,15 +55,15 @@ def test_the_others_wait_until_the_pages_are_open_or_have_had_their_time() -> No
 
 
 def test_an_opening_shortens_no_pause_after_an_end() -> None:
-    house = Household((Child("web"), Child("jobs")))
+    house = ProcessGroup((Child("web"), Child("jobs")))
     for event in (Ticked(), Ended("jobs"), Opened(), Ticked()):
         house, actions = step(house, event, 1.0)
         assert actions == ((Start("web"), Start("jobs")) if actions else ())
-    assert house.wakes_at == 1.0 + FIRST_PAUSE
+    assert house.wakes_at == 1.0 + FIRST_RESTART_DELAY_S
 
 
 def test_a_stop_before_the_pages_are_open_starts_nothing_more() -> None:
-    house = Household((Child("web"), Child("jobs", due=20.0)))
+    house = ProcessGroup((Child("web"), Child("jobs", due=20.0)))
     for event in (Ticked(), StopOrdered(), Opened()):
         house, _ = step(house, event, 1.0)
     assert step(house, Ticked(), 2.0)[1] == ()
@@ -74,13 +74,13 @@ def test_a_stop_before_the_pages_are_open_starts_nothing_more() -> None:
 def test_child_that_ended_is_started_again_after_a_pause() -> None:
     house, done = played((0, Ticked()), (5, Ended("web")), (5, Ticked()))
     assert done[1:] == [(), ()]
-    assert house.wakes_at == 5 + FIRST_PAUSE
-    _, done = played((0, Ticked()), (5, Ended("web")), (5 + FIRST_PAUSE, Ticked()))
+    assert house.wakes_at == 5 + FIRST_RESTART_DELAY_S
+    _, done = played((0, Ticked()), (5, Ended("web")), (5 + FIRST_RESTART_DELAY_S, Ticked()))
     assert done[-1] == (Start("web"),)
 
 
 def test_pause_doubles_up_to_its_bound() -> None:
-    house = Household((Child("web"),))
+    house = ProcessGroup((Child("web"),))
     pauses = []
     now = 0.0
     for _ in range(9):
@@ -89,13 +89,23 @@ def test_pause_doubles_up_to_its_bound() -> None:
         assert house.wakes_at is not None
         pauses.append(house.wakes_at - now)
         now = house.wakes_at
-    assert pauses == [0.5, 1, 2, 4, 8, 16, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
+    assert pauses == [
+        0.5,
+        1,
+        2,
+        4,
+        8,
+        16,
+        MAX_RESTART_DELAY_S,
+        MAX_RESTART_DELAY_S,
+        MAX_RESTART_DELAY_S,
+    ]
 
 
 def test_child_that_was_steady_starts_its_pauses_anew() -> None:
     child = Child("web", running_since=100, due=None, ends_in_a_row=9)
-    house, _ = step(Household((child,)), Ended("web"), 100 + STEADY)
-    assert house.wakes_at == 100 + STEADY + FIRST_PAUSE
+    house, _ = step(ProcessGroup((child,)), Ended("web"), 100 + STEADY_S)
+    assert house.wakes_at == 100 + STEADY_S + FIRST_RESTART_DELAY_S
 
 
 def test_stop_tells_all_and_waits_for_them() -> None:
@@ -108,7 +118,7 @@ def test_stop_tells_all_and_waits_for_them() -> None:
 
 def test_stop_kills_after_the_grace_and_only_once() -> None:
     house, done = played(
-        (0, Ticked()), (1, StopOrdered()), (2, Ended("web")), (1 + GRACE, Ticked())
+        (0, Ticked()), (1, StopOrdered()), (2, Ended("web")), (1 + STOP_TIMEOUT_S, Ticked())
     )
     assert done[-1] == (Send("jobs", signal.SIGKILL),)
     assert house.wakes_at is None

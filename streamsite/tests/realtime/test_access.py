@@ -24,10 +24,10 @@ from streams.models import ChannelState
 from streams.tests import rows
 from streamsite.api import keys
 from streamsite.api.models import ApiKey
-from streamsite.api.permissions import TABLE, Level
+from streamsite.api.permissions import TABLE, KeyPermission
 from streamsite.http.problems import MEDIA_TYPE, PREFIX
 from streamsite.realtime import endpoints
-from streamsite.realtime.endpoints import Doors, Message
+from streamsite.realtime.endpoints import Endpoints, Message
 from streamsite.realtime.hub import Hub, Topic
 from streamsite.site.api_root import TOPICS
 from streamsite.tests.serving import Served, served
@@ -47,7 +47,7 @@ def site(transactional_db: None, tmp_path: Path) -> Iterator[Served]:
     assert "Traceback" not in running.log.read_text()
 
 
-def minted(level: Level, **fields: Any) -> tuple[ApiKey, Headers]:
+def minted(level: KeyPermission, **fields: Any) -> tuple[ApiKey, Headers]:
     row, key = keys.mint("Robot", level, by="ada", now=timezone.now(), **fields)
     return row, {"X-API-Key": key.reveal()}
 
@@ -88,30 +88,30 @@ def session(site: Served, name: str, *permissions: str, staff: bool = True) -> H
 def callers(site: Served, topic: Topic) -> Iterator[tuple[str, Headers, Met]]:
     """Every kind of caller, and what the table says of it."""
     rule = TABLE[f"GET {topic.events}"]
-    least = rule.level
+    least = rule.key_permission
     assert least is not None
     past = timezone.now() - timedelta(seconds=1)
     yield "no key", {}, (401, "no-key")
     yield "unknown", {"X-API-Key": "ssk_" + "a" * 43}, (401, "key-unknown")
-    for level in Level:
+    for level in KeyPermission:
         _, headers = minted(level)
         # A key of level DOWNLOAD has its own downloads, and this is another's.
-        own = topic.name != "progress" or level.includes(Level.ADMIN)
+        own = topic.name != "progress" or level.includes(KeyPermission.ADMIN)
         let_in = (200, "") if own else (404, "not-found")
         yield level, headers, let_in if level.includes(least) else (403, "level")
-    row, headers = minted(Level.FULL_ACCESS)
+    row, headers = minted(KeyPermission.FULL_ACCESS)
     ApiKey.objects.filter(pk=row.pk).update(expires_at=past)
     yield "expired", headers, (401, "key-expired")
-    row, headers = minted(Level.FULL_ACCESS)
+    row, headers = minted(KeyPermission.FULL_ACCESS)
     keys.revoke(row, by="ada", now=past)
     yield "revoked", headers, (401, "key-revoked")
-    _, headers = minted(Level.FULL_ACCESS, allowed_addresses=["203.0.113.0/24"])
+    _, headers = minted(KeyPermission.FULL_ACCESS, allowed_addresses=["203.0.113.0/24"])
     yield "wrong address", headers, (403, "key-address")
-    boss = session(site, "boss", rule.permission)
+    boss = session(site, "boss", rule.staff_permission)
     yield "staff", boss, (200, "")
     yield "another site's page", boss | {"Origin": "https://evil.example"}, (403, "csrf")
     yield "staff without", session(site, "clerk"), (403, "permission")
-    viewer = session(site, "viewer", rule.permission, staff=False)
+    viewer = session(site, "viewer", rule.staff_permission, staff=False)
     yield "no staff", viewer, (401, "no-key")
 
 
@@ -134,7 +134,7 @@ def test_who_may_listen(site: Served, topic: Topic) -> None:
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
 def test_what_is_not_there(site: Served, topic: Topic) -> None:
-    _, headers = minted(Level.FULL_ACCESS)
+    _, headers = minted(KeyPermission.FULL_ACCESS)
     for name in ("none", "9" * 30):
         events = topic.events.format(**{topic.parameter: name})
         assert ask(site, events, headers)[0] == (404, "not-found")
@@ -142,7 +142,7 @@ def test_what_is_not_there(site: Served, topic: Topic) -> None:
 
 
 def test_a_key_hears_of_its_own_download(site: Served) -> None:
-    row, headers = minted(Level.DOWNLOAD)
+    row, headers = minted(KeyPermission.DOWNLOAD)
     job = DownloadJob.objects.create(
         url="https://example.org/", site="example.org", owner=f"key:{row.pk}"
     )
@@ -153,7 +153,7 @@ def test_a_key_hears_of_its_own_download(site: Served) -> None:
 def test_each_connection_counts_as_a_request(site: Served) -> None:
     rows.channel()
     # More than two, should the minute of the clock end in between.
-    _, headers = minted(Level.READ_ONLY, requests_per_minute=2)
+    _, headers = minted(KeyPermission.READ_ONLY, requests_per_minute=2)
     events, page = "/api/v1/channels/demo/events", "/api/v1/channels"
     told = [ask(site, path, headers) for path in (events, page, events) * 2]
     refused = [(met, sent) for met, sent in told if met != (200, "")]
@@ -164,13 +164,13 @@ def test_each_connection_counts_as_a_request(site: Served) -> None:
     assert [sent["ratelimit-limit"] for met, sent in told if met[0] == 200] == ["2"] * (
         len(told) - len(refused)
     )
-    _, headers = minted(Level.READ_ONLY, requests_per_minute=2)
+    _, headers = minted(KeyPermission.READ_ONLY, requests_per_minute=2)
     assert 403 in [listen(site, "/ws/channels/demo", headers) for _ in range(6)]
 
 
 def test_who_tries_keys_is_held_up(site: Served) -> None:
     rows.channel()
-    _, good = minted(Level.READ_ONLY)
+    _, good = minted(KeyPermission.READ_ONLY)
 
     def held_up() -> bool:
         listen(site, "/ws/channels/demo", {"X-API-Key": "ssk_wrong"})
@@ -201,8 +201,8 @@ async def until_closed(headers: Headers, meanwhile: Callable[[int], None]) -> tu
     incoming: asyncio.Queue[Message] = asyncio.Queue()
     sent: asyncio.Queue[Message] = asyncio.Queue()
     await incoming.put({"type": "websocket.connect"})
-    ours = Doors(Hub(TOPICS))
-    listening = asyncio.ensure_future(ours.tell_socket(scope, incoming.get, sent.put))
+    ours = Endpoints(Hub(TOPICS))
+    listening = asyncio.ensure_future(ours.serve_socket(scope, incoming.get, sent.put))
     count = 0
     async with asyncio.timeout(60):
         assert (await sent.get())["type"] == "websocket.accept"
@@ -242,7 +242,7 @@ def test_a_key_that_is_good_no_more_hears_no_more_however_much_happens(
     channel = rows.channel()
     rows.node()
     rows.on_air(channel)
-    row, headers = minted(Level.READ_ONLY)
+    row, headers = minted(KeyPermission.READ_ONLY)
 
     def meanwhile(count: int) -> None:
         if count == 2 and ended == "revoked":
@@ -263,11 +263,11 @@ def test_a_full_house_and_strangers_wrong_keys_send_nobody_away(
     channel = rows.channel()
     rows.node()
     rows.on_air(channel)
-    row, headers = minted(Level.READ_ONLY)
+    row, headers = minted(KeyPermission.READ_ONLY)
 
     def meanwhile(count: int) -> None:
         if count == 1:
-            monkeypatch.setattr(endpoints, "MOST", 1)
+            monkeypatch.setattr(endpoints, "MAX_STREAMS", 1)
             monkeypatch.setattr("streamsite.api.throttling.WRONG_KEYS", 0)
         elif count == 8:
             monkeypatch.setattr("streamsite.api.throttling.WRONG_KEYS", 20)
@@ -280,13 +280,13 @@ def test_a_full_house_and_strangers_wrong_keys_send_nobody_away(
 
 def test_one_key_has_a_bound_of_streams(site: Served) -> None:
     rows.channel()
-    row, headers = minted(Level.READ_ONLY)
+    row, headers = minted(KeyPermission.READ_ONLY)
     ApiKey.objects.filter(pk=row.pk).update(requests_per_minute=100_000)
-    _, other = minted(Level.READ_ONLY)
+    _, other = minted(KeyPermission.READ_ONLY)
     path = f"{site.ws}/ws/channels/demo"
     refused: list[int] = []
     # Each of the two workers counts its own.
-    most = 2 * endpoints.MOST_EACH
+    most = 2 * endpoints.MAX_STREAMS_PER_CALLER
     with ExitStack() as stack:
         for _ in range(most + 20):
             try:

@@ -25,7 +25,7 @@ from streams.models import Channel, ChannelState
 from streams.tests import rows
 from streamsite.api import keys
 from streamsite.api.models import ApiKey
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.tests.serving import Served, served
 
 pytestmark = [
@@ -42,7 +42,9 @@ def site(transactional_db: None, tmp_path: Path) -> Iterator[Served]:
     assert "Traceback" not in running.log.read_text()
 
 
-def a_key(level: Level = Level.READ_ONLY, **fields: Any) -> tuple[ApiKey, dict[str, str]]:
+def a_key(
+    level: KeyPermission = KeyPermission.READ_ONLY, **fields: Any
+) -> tuple[ApiKey, dict[str, str]]:
     row, key = keys.mint("tests", level, by="ada", now=timezone.now(), **fields)
     return row, {"Authorization": f"Bearer {key.reveal()}"}
 
@@ -97,7 +99,7 @@ def test_snapshot_on_connect_then_what_changes(site: Served) -> None:
 
 def test_progress_of_a_download(site: Served) -> None:
     job = DownloadJob.objects.create(url="https://example.org/", site="example.org")
-    _, key = a_key(Level.ADMIN)
+    _, key = a_key(KeyPermission.ADMIN)
     with listen(site, f"/ws/progress/{job.pk}", **key) as mine:
         first = told(mine)
         assert (first["type"], first["topic"], first["key"]) == (

@@ -25,7 +25,7 @@ from streams.playout.contract.live_feed import LiveFeed
 from streams.playout.ffmpeg.commands import _listing
 from streams.tests import rows
 from streamsite.api import keys
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.security.secret import Secret, quoted_url
 from streamsite.security.text import control_character, one_line, text_fault
 
@@ -64,7 +64,7 @@ def test_a_playlists_lines_are_its_own() -> None:
 
 @pytest.fixture
 def api(db: None) -> Any:
-    _, key = keys.mint("tests", Level.ADMIN, by="ada", now=timezone.now())
+    _, key = keys.mint("tests", KeyPermission.ADMIN, by="ada", now=timezone.now())
     client = Client(headers={"X-API-Key": key.reveal()})
 
     def post(path: str, body: dict[str, object]) -> tuple[int, str]:

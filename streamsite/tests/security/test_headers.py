@@ -9,7 +9,7 @@ from pytest_django import Settings
 from selenium.webdriver import Chrome
 
 from streamsite.api import keys
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.security import headers
 from streamsite.tests.browsing import browser, complaints, says, site
 
@@ -73,7 +73,7 @@ def test_pages_of_sites_that_are_named_use_keys_but_no_cookies(
     client: Client, settings: Settings
 ) -> None:
     settings.CORS_ALLOWED_ORIGINS = [OTHER]
-    _, key = keys.mint("site", Level.READ_ONLY, by="ada", now=timezone.now())
+    _, key = keys.mint("site", KeyPermission.READ_ONLY, by="ada", now=timezone.now())
     sent = {"origin": OTHER, "authorization": f"Bearer {key.reveal()}"}
     answer = client.get("/api/v1/channels", headers=sent)
     assert answer.status_code == 200

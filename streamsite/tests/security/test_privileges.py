@@ -18,14 +18,19 @@ from django_q.models import Failure, OrmQ, Schedule, Success, Task
 
 from streams.tests import rows
 from streamsite.api.models import ApiKey
-from streamsite.api.permissions import Level, permissions_of
+from streamsite.api.permissions import KeyPermission, django_permissions_of
 from streamsite.management.commands.run_cluster import TASKS
-from streamsite.processes.cluster import Registered
+from streamsite.processes.cluster import FORMER_TASKS, Registered
 
 pytestmark = pytest.mark.django_db
 
 
 # ---- no function by its name -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FORMER_TASKS)
+def test_a_cluster_runs_what_an_earlier_version_enqueued(name: str) -> None:
+    assert callable(Registered(TASKS).locate(name))
 
 
 @pytest.mark.parametrize(
@@ -211,8 +216,8 @@ def test_a_superuser_still_gives_rights(admin_client: Client) -> None:
 # ---- keys ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", Level)
-def test_nobody_mints_a_key_that_may_more_than_he_may(level: Level) -> None:
+@pytest.mark.parametrize("level", KeyPermission)
+def test_nobody_mints_a_key_that_may_more_than_he_may(level: KeyPermission) -> None:
     _, client = staff("clerk", "streamsite.add_apikey", "streamsite.view_apikey")
     sent = {
         "name": "Robot",
@@ -223,6 +228,6 @@ def test_nobody_mints_a_key_that_may_more_than_he_may(level: Level) -> None:
     answer = client.post(reverse("admin:streamsite_apikey_add"), sent)
     assert "may do what you may not" in answer.content.decode()
     assert not ApiKey.objects.exists()
-    _, able = staff("able", "streamsite.add_apikey", *permissions_of(level))
+    _, able = staff("able", "streamsite.add_apikey", *django_permissions_of(level))
     able.post(reverse("admin:streamsite_apikey_add"), sent)
     assert ApiKey.objects.get().level == level.value

@@ -107,7 +107,7 @@ def test_what_the_site_s_names_lead_to_is_this_machine(monkeypatch: pytest.Monke
 
     def resolve(host: str, _: int) -> list[str]:
         if host not in names:
-            raise module.NotFoundError(host)
+            raise module.NoAddressError(host)
         return names[host]
 
     monkeypatch.setattr(module, "resolve", resolve)

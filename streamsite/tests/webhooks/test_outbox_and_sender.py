@@ -235,7 +235,7 @@ def test_sender_is_scheduled_and_old_deliveries_go() -> None:
     assert {outbox.SEND, "streamsite.webhooks.sender.tidy"} <= tasks
     endpoint("https://a.example")
     old, waiting = tell(), tell()
-    long_ago = timezone.now() - sender.KEPT - timedelta(days=1)
+    long_ago = timezone.now() - sender.RETENTION - timedelta(days=1)
     Delivery.objects.update(created_at=long_ago)
     Delivery.objects.filter(pk=old.pk).update(state="failed")
     assert sender.tidy() == "1 removed."

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from streams.tests import rows
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.tests.asking import asking
 from streamsite.tests.hooking import ALL, endpoint, hook, tell
 from streamsite.tests.receiving import Hook
@@ -113,8 +113,10 @@ SLACK = "https://hooks.example.org:8443/services/T0/B0/s3cr3t?sig=s3cr3t"
 MASKED = "https://hooks.example.org:8443/…"
 
 
-@pytest.mark.parametrize("level", [Level.READ_ONLY, Level.DOWNLOAD])
-def test_who_may_not_change_a_webhook_sees_its_host(client: Client, level: Level) -> None:
+@pytest.mark.parametrize("level", [KeyPermission.READ_ONLY, KeyPermission.DOWNLOAD])
+def test_who_may_not_change_a_webhook_sees_its_host(
+    client: Client, level: KeyPermission
+) -> None:
     row = endpoint(SLACK)
     ask = asking(client, level)
     for told in (
@@ -129,7 +131,7 @@ def test_who_may_not_change_a_webhook_sees_its_host(client: Client, level: Level
 
 def test_who_may_change_a_webhook_sees_it_whole(client: Client) -> None:
     row = endpoint(SLACK)
-    ask = asking(client, Level.ADMIN)
+    ask = asking(client, KeyPermission.ADMIN)
     assert ask("GET", f"webhooks/{row.pk}")[1]["url"] == SLACK
     assert ask("GET", "webhooks")[1]["items"][0]["url"] == SLACK
     client.force_login(rows.user("streamsite.view_endpoint", "streamsite.change_endpoint"))

@@ -7,19 +7,21 @@ import time
 from pathlib import Path
 
 from streams.tests.bench.waiting import until
-from streamsite.processes.cluster import Care, GuardedCluster
+from streamsite.processes.cluster import GuardedCluster, Supervision
 
 
 def test_a_wall_clock_that_jumps_is_no_sign_of_a_wedged_cluster(tmp_path: Path) -> None:
     canary = tmp_path / "alive"
     canary.touch()
     cluster = GuardedCluster.__new__(GuardedCluster)
-    cluster._care = Care(patience=0, canary=canary, silence=60)
-    cluster._touched, cluster._heard = 0, 0.0
+    cluster._supervision = Supervision(
+        stop_timeout_s=0, heartbeat_file=canary, max_silence_s=60
+    )
+    cluster._heartbeat_mtime_ns, cluster._heartbeat_at = 0, 0.0
     # As it looks when the clock is set on by an hour.
     an_hour_ago = time.time() - 3600
     os.utime(canary, (an_hour_ago, an_hour_ago))
-    assert cluster._silent_for() < 60
-    until(lambda: cluster._silent_for() > 0.2, 60, "silence is counted all the same")
+    assert cluster._silence_s() < 60
+    until(lambda: cluster._silence_s() > 0.2, 60, "silence is counted all the same")
     canary.touch()
-    assert cluster._silent_for() < 0.2
+    assert cluster._silence_s() < 0.2

@@ -30,7 +30,7 @@ from streams.tests.bench.refusing_rtmp import RefusingServer
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.api import keys as api_keys
-from streamsite.api.permissions import Level
+from streamsite.api.permissions import KeyPermission
 from streamsite.security.secret import MASK, Secret
 
 pytestmark = pytest.mark.slow
@@ -166,7 +166,7 @@ def test_a_servers_refusal_that_quotes_the_key_shows_it_nowhere(
         node.until_output(output, OutputAir.FAILING, 60)
         until(lambda: refusing.refused >= 2, 120, "it is tried again")
         until(lambda: shown_lines("Server error"), 60, "the refusal is in the log")
-        _, reader = api_keys.mint("r", Level.READ_ONLY, by="ada", now=timezone.now())
+        _, reader = api_keys.mint("r", KeyPermission.READ_ONLY, by="ada", now=timezone.now())
         bearer = {"X-API-Key": reader.reveal()}
         answers = [
             client.get(f"/api/v1/{path}", headers=bearer)
