@@ -5,8 +5,23 @@ SCRIPTS := .ci/run $(wildcard deploy/*.sh deploy/mediamtx/*.sh)
 # Settings that no .env of yours changes.
 export ENV_FILE := /dev/null
 
-.PHONY: check lint types imports templates spelling scripts migrations test quick format lock
+.DEFAULT_GOAL := help
+.PHONY: help run quick test check bench docs shell hooks format lock \
+	lint types imports templates spelling scripts migrations
 
+help: ## Lists what there is.
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: ## Starts streamsite here, with a channel "Demo". Ctrl-C ends it.
+	deploy/run.sh
+
+quick: ## Runs the tests that take no FFmpeg, servers or browser.
+	bash deploy/test.sh -n 2 --dist worksteal -m "not slow"
+
+test: ## Runs everything, as CI does.
+	bash deploy/test.sh
+
+check: ## Runs the linters, the type checker and the import contracts.
 check: lint types imports templates spelling scripts migrations
 
 lint:
@@ -31,13 +46,19 @@ scripts:
 migrations:
 	$(PYTHON) manage.py makemigrations --check --dry-run --settings streamsite.tests.settings
 
-test:
-	$(PYTHON) -m pytest -n 6 --dist worksteal
+bench: ## Takes the figures. Nothing else may run on this machine.
+	bash deploy/bench.sh
 
-quick:
-	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow"
+docs: ## Writes the generated tables of deploy/api.md.
+	$(PYTHON) deploy/tables.py
 
-format:
+shell: ## Opens a Python shell with the models.
+	$(PYTHON) manage.py shell
+
+hooks: ## Runs the linters at every commit from now on.
+	$(PYTHON) -m pre_commit install
+
+format: ## Formats the code.
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
@@ -45,7 +66,7 @@ format:
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
-lock:
+lock: ## Renews the locked requirements from pyproject.toml.
 	$(LOCK) pyproject.toml --output-file requirements.txt
 	$(LOCK) pyproject.toml --group dev --constraint requirements.txt \
 		--output-file requirements-dev.txt
