@@ -23,7 +23,7 @@ if ! command -v "$ffmpeg" >/dev/null; then
     want_packages ffmpeg
 fi
 # No server can prove who it is without them. Where we can't install them, the preflight tells.
-if ! "$python" -c 'import sys; from streamsite import tls; sys.exit(not tls.are_there())' &&
+if ! "$python" -c 'import sys; from streamsite.security import tls; sys.exit(not tls.are_there())' &&
     [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
     want_packages ca-certificates
 fi
