@@ -65,11 +65,11 @@ def post_worker_init(worker: Any) -> None:
     settle_memory()
     signal_ready()
     # Loaded by now; an import at the top would load the site into the master.
-    doors = sys.modules["streamsite.asgi"].doors
+    endpoints = sys.modules["streamsite.asgi"].endpoints
 
     def stop() -> None:
         worker.handle_exit_signal()
-        doors.close()
+        endpoints.close()
 
     worker.loop.add_signal_handler(signal.SIGTERM, stop)
     end_without(settings.RUN_DIR, worker.loop, worker.ppid)
