@@ -1,4 +1,4 @@
-"""What every test may ask of the machine. A missing tool skips on a laptop and fails in CI."""
+"""Fixtures for every test. A missing tool skips on a laptop and fails in CI."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import settings
 from streamsite.tests.figures import Figures
 from streamsite.tests.waiting import Patience
 
-#: Where Debian's libnginx-mod-rtmp puts it.
+#: The path of Debian's libnginx-mod-rtmp.
 RTMP_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
 
 
@@ -50,7 +50,7 @@ def need(present: object, what: str) -> None:
 
 @pytest.fixture(autouse=True)
 def no_requests_in_hand() -> Iterator[None]:
-    """What a process holds of a limit, or knows of a storage, is of the test before."""
+    """Forgets limits and storage states that the test before has left in the process."""
     yield
     # After the settings are chosen, which a test of pytest's options is not.
     from media_library.storage import state  # noqa: PLC0415

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What run.sh and test.sh have in common. Both start in the project's root.
+# Parts that run.sh and test.sh share. Both start in the project's root.
 
 say() { printf 'streamsite: %s\n' "$*"; }
 die() {

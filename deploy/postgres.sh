@@ -26,7 +26,7 @@ start_postgres() {
         cd "$postgres_folder"
         "${as_owner[@]}" "$programs/initdb" --pgdata data --username streamsite --auth trust \
             --encoding UTF8 --locale C.UTF-8 --no-sync >initdb.log
-        # What the tests write need not survive a power cut.
+        # The tests' data need not survive a power cut.
         "${as_owner[@]}" "$programs/pg_ctl" --pgdata data --log server.log --wait start --options \
             "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off \
              -c synchronous_commit=off -c full_page_writes=off -c max_connections=400" >/dev/null

@@ -22,7 +22,7 @@ if ! command -v "$ffmpeg" >/dev/null; then
     [ "$ffmpeg" = ffmpeg ] || die "there is no FFmpeg at $ffmpeg: set FFMPEG_PATH, or leave it out."
     want_packages ffmpeg
 fi
-# No server can prove who it is without them. Where we can't install them, the preflight tells.
+# No server can prove who it is without them. If we can't install them, the preflight reports it.
 if ! "$python" -c 'import sys; from streamsite.security import tls; sys.exit(not tls.are_there())' &&
     [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
     want_packages ca-certificates

@@ -212,7 +212,7 @@ class Machine:
 
 def nspawn(root: Path) -> tuple[str, ...]:
     command = ("systemd-nspawn", "--quiet", f"--directory={root}", "--register=no")
-    # Where no systemd runs, nobody can be asked for a unit.
+    # Without systemd no unit can be queried.
     own = () if Path("/run/systemd/system").is_dir() else ("--keep-unit",)
     return (*command, *own, f"--machine=streamsite-{os.getpid()}", "--resolv-conf=replace-host")
 
@@ -262,7 +262,7 @@ def made_root(release: str, kept: Path, work: Path) -> Path:
 
 
 def made_repository(work: Path) -> Path:
-    """What is checked out here, changes that nobody has committed included."""
+    """The checked-out files, uncommitted changes included."""
     path = work / "repository"
     path.mkdir()
     asked = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z")

@@ -274,7 +274,7 @@ def follow(machine: Machine, found: dict[str, list[str]], work: Path) -> None:
 
 
 def on_air(machine: Machine, found: dict[str, list[str]], site: Site, work: Path) -> None:
-    """What happens while the channel is on the air: an upload, a cleared folder, an upgrade."""
+    """Events while the channel is on the air: an upload, a cleared folder, an upgrade."""
     site.key = machine.run("streamsite create_api_key test --level ADMIN").split()[-1]
     with sink(machine, "/tmp/received.ts") as lives:
         # /tmp of the booted system may be in memory.
@@ -418,7 +418,7 @@ def test(release: str, kept: Path, work: Path) -> None:
 
 
 def main(words: list[str]) -> int:
-    # What is made for the test goes with it, however it ends.
+    # Everything made for the test goes with it, however it ends.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(1))
     release = words[0] if words else other_release()

@@ -38,7 +38,7 @@ fi
 make --no-print-directory check PYTHON="$python"
 status=0
 side_by_side || status=$?
-# What hangs on the database is tried on the other one as well.
+# Tests that depend on the database are repeated on the other one.
 bash deploy/test.sh --postgres -m database || status=$?
 server=0
 bash deploy/server_test.sh || server=$?

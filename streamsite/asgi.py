@@ -37,16 +37,16 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await endpoints.serve_socket(scope, receive, send)
     elif kind == "lifespan":
         await _live(receive, send)
-    elif (wanted := endpoints.events(scope)) is None:
+    elif (target := endpoints.events(scope)) is None:
         await pages(scope, receive, send)
     else:
-        await endpoints.serve_events(scope, wanted, receive, send)
+        await endpoints.serve_events(scope, target, receive, send)
 
 
 async def _live(receive: Receive, send: Send) -> None:
     """There is nothing to begin or to end: the poller comes and goes with its listeners."""
     while True:
-        said = (await receive())["type"]
-        await send({"type": f"{said}.complete"})
-        if said == "lifespan.shutdown":
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
             return

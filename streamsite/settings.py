@@ -33,7 +33,7 @@ from streamsite.security.urls import is_address, is_loopback
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(BASE_DIR)
-#: Where settings are read from, beside the environment.
+#: The file of settings, beside the environment.
 SETTINGS_FILE = env.file
 
 # ---- where things are ------------------------------------------------------------------------
@@ -175,7 +175,7 @@ AUTHENTICATION_BACKENDS = [
 # the name stays open from elsewhere, so that nobody can lock the operator out.
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
-# What a success forgives; what locks stands in the handler.
+# A successful login resets the counts; the handler decides about locks.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_HANDLER = "streamsite.api.login_limits.LimitsHandler"
 AXES_CLIENT_IP_CALLABLE = "streamsite.api.login_limits.client_network"
@@ -311,7 +311,7 @@ STORAGES = {
     },
 }
 
-#: What is played next is fetched from the bucket to this folder; 0: nothing is.
+#: The next items are fetched from the bucket to this folder; 0: none are.
 CACHE_DIR = env.folder("CACHE_DIR") if env.text("CACHE_DIR") else DATA_DIR / "cache"
 CACHE_SIZE_GB = env.whole("CACHE_SIZE_GB", 10, 0, 1_000_000)
 
@@ -336,21 +336,21 @@ INGEST_SERVER = env.choice("INGEST_SERVER", "none", ("none", "mediamtx", "nginx-
 INGEST_API_URL = env.url("INGEST_API_URL", "", ("http://", "https://"))
 #: The ingest server shows it with what it tells; nginx-rtmp has it in the address.
 INGEST_TOKEN = env.secret("INGEST_TOKEN")
-#: Who watches from another machine shows it. Empty: nobody does.
+#: Readers on other machines need it. Empty: there are none.
 INGEST_READ_TOKEN = env.secret("INGEST_READ_TOKEN")
-#: Where this machine reads what is live, to put it on a channel: MediaMTX by RTSP, nginx-rtmp
-#: by RTMP.
+#: The address at which this machine reads live streams for a channel: MediaMTX by RTSP,
+#: nginx-rtmp by RTMP.
 INGEST_RTMP_URL = env.url("INGEST_RTMP_URL", "rtmp://127.0.0.1", ("rtmp://", "rtmps://"))
 INGEST_RTSP_URL = env.url("INGEST_RTSP_URL", "rtsp://127.0.0.1:8554", ("rtsp://", "rtsps://"))
 #: MediaMTX's ports, as its addresses are shown.
 INGEST_SRT_PORT = env.whole("INGEST_SRT_PORT", 8890, 1, 65535)
 INGEST_WEBRTC_PORT = env.whole("INGEST_WEBRTC_PORT", 8889, 1, 65535)
-#: Whoever publishes with another key of a broadcaster's takes the place of who is live, instead
+#: A broadcaster who publishes with another of their keys replaces the live stream, instead
 #: of being refused.
 INGEST_REPLACE = env.flag("INGEST_REPLACE", default=False)
-#: Where broadcasters publish; srt:// and http:// addresses are made with its host.
+#: The address for broadcasters; srt:// and http:// addresses are made with its host.
 PUBLIC_INGEST_URL = env.url("PUBLIC_INGEST_URL", "rtmp://127.0.0.1", ("rtmp://", "rtmps://"))
-#: Where viewers watch.
+#: The address for viewers.
 PUBLIC_PLAYBACK_URL = env.url(
     "PUBLIC_PLAYBACK_URL", "http://127.0.0.1:8888", ("http://", "https://")
 )
@@ -394,9 +394,9 @@ if INGEST_SERVER != "none" and not INGEST_TOKEN:
     )
 
 # ---- alerts ----------------------------------------------------------------------------------
-#: Who is told the day before of what will go wrong on air. Both empty: the pages alone say it.
+#: Recipients of upcoming problems, a day ahead. Both empty: only the pages show them.
 ALERT_EMAIL = env.words("ALERT_EMAIL")
-#: Whoever knows the address may write there.
+#: Its holder may write there.
 ALERT_WEBHOOK = Secret(env.url("ALERT_WEBHOOK", "", ("https://", "http://")))
 if ALERT_WEBHOOK and not is_address(ALERT_WEBHOOK.reveal()):
     raise ImproperlyConfigured(
@@ -429,12 +429,12 @@ PROBE_JOBS = env.whole("PROBE_JOBS", 1, 1, 64)
 #: Downloads at once on this machine.
 DOWNLOAD_JOBS = env.whole("DOWNLOAD_JOBS", 2, 1, 16)
 DOWNLOAD_MAX_GB = env.whole("DOWNLOAD_MAX_GB", 20, 1, 10_000)
-#: Of each user and each key, in 30 days; 0: as much as there is room for.
+#: Quota of each user and each key, in 30 days; 0: no quota.
 DOWNLOAD_QUOTA_GB = env.whole("DOWNLOAD_QUOTA_GB", 0, 0, 1_000_000)
 DOWNLOAD_PORTS = env.ports("DOWNLOAD_PORTS", "80,443,8080,8443")
 #: Networks that downloads may reach though they are not of the open internet.
 DOWNLOAD_NETWORKS = env.networks("DOWNLOAD_NETWORKS")
-#: What is announced for later than that is not waited for.
+#: Premieres that are further away are not waited for.
 DOWNLOAD_WAIT_DAYS = env.whole("DOWNLOAD_WAIT_DAYS", 30, 0, 365)
 #: A server that speaks LibreTranslate's API: translates subtitles, where people ask for it.
 LIBRETRANSLATE_URL = env.url("LIBRETRANSLATE_URL", "", ("https://", "http://"))
@@ -508,9 +508,9 @@ DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 VERSION = __version__
 
 # ---- metrics for Prometheus ------------------------------------------------------------------
-#: Who shows it as a bearer token may read /metrics.
+#: The bearer token that may read /metrics.
 METRICS_TOKEN = env.secret("METRICS_TOKEN")
-#: Who asks from there needs no token. Both empty: nobody reads it.
+#: Readers at these addresses need no token. Both empty: nobody reads it.
 METRICS_ADDRESSES = env.words("METRICS_ADDRESSES")
 for _network in METRICS_ADDRESSES:
     try:

@@ -39,18 +39,18 @@ workers = 2
 # two for a page. Streams are ended at once, so that the next server need not wait for them.
 graceful_timeout = 10
 timeout = 60
-# Of one worker; more are closed at once. Open streams have 2,000 of them.
+# The bound of one worker; more connections are closed at once. Open streams have 2,000 of them.
 worker_connections = 3000
 # Bytes of what a WebSocket says to us, which nobody listens to.
 websocket_max_message_size = 65536
 control_socket_disable = True
-# Whose X-Forwarded-Proto is believed: nginx's, over its socket or from this machine.
+# Trusted senders of X-Forwarded-Proto: nginx, over its socket or from this machine.
 forwarded_allow_ips = "127.0.0.1,::1"
 logconfig_dict = settings.LOGGING
 
 
 def when_ready(arbiter: Arbiter) -> None:
-    """Told when the port is open: the address works from here on."""
+    """Called when the port is open: the address works from here on."""
     # systemd may have opened another one for us.
     if any(isinstance(listener.cfg_addr, tuple) for listener in arbiter.LISTENERS):
         print(f"streamsite: open {shown(settings.HOST, settings.PORT)}", flush=True)  # noqa: T201
@@ -79,7 +79,7 @@ def post_worker_init(worker: Any) -> None:
 
 
 def signal_ready() -> None:
-    """To `serve`, which starts the clusters then; a later worker tells nobody."""
+    """Signals `serve`, which starts the clusters then. A later worker signals nobody."""
     if fd := os.environ.get("STREAMSITE_READY_FD"):
         with suppress(OSError):
             os.write(int(fd), b"1")
@@ -90,7 +90,7 @@ def settle_memory() -> None:
 
     A walk through all of it held up every twentieth page of the library by 0.13 s.
     """
-    # What the first page would load, the forms and templates of the admin among it.
+    # Loads what the first page would load, the admin's forms and templates among it.
     list(get_resolver().url_patterns)
     gc.collect()
     gc.freeze()

@@ -62,16 +62,16 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
             "bytes_per_day",
         )
 
-    #: Who mints; set by the admin.
+    #: The user who mints; set by the admin.
     user: AbstractBaseUser | AnonymousUser | None = None
 
     def clean_level(self) -> str:
-        """Nobody mints a key that may more than he may himself."""
+        """Refuses a key that may do more than the user who mints it."""
         chosen = KeyPermission(self.cleaned_data["level"])
         lacking = set[str]()
         if isinstance(self.user, PermissionsMixin):
             lacking = {
-                each for each in django_permissions_of(chosen) if not self.user.has_perm(each)
+                name for name in django_permissions_of(chosen) if not self.user.has_perm(name)
             }
         if lacking:
             raise forms.ValidationError(
@@ -196,7 +196,7 @@ class ApiKeyAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
 @admin.register(KeyChange)
 class KeyChangeAdmin(ModelAdmin):  # type: ignore[misc]
-    """What was changed by which key; each thing's own history has it too. Append-only."""
+    """Changes by keys. Each object's own history shows them too. Append-only."""
 
     list_display = ("at", "key", "content_type", "named", "sentence")
     list_display_links = None

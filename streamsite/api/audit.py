@@ -1,4 +1,4 @@
-"""Who changed what: users in the admin's own history, keys of the API in a ledger beside it.
+"""The audit log: users in the admin's own history, API keys in a table beside it.
 
 Each page "History" of the admin shows both.
 """
@@ -24,7 +24,7 @@ PAGE = 100
 
 
 def write(who: Caller, row: Model, sentence: str, flag: int = CHANGE) -> None:
-    """Write down that they did that to the row. `flag`: as in the admin's history."""
+    """Records a change of the row. `flag`: as in the admin's history."""
     if who.key is not None:
         KeyChange.objects.create(
             key=who.key,
@@ -60,11 +60,11 @@ def _of(row: Model) -> list[dict[str, Any]]:
             for change in keys.select_related("key")
         ),
     )
-    return sorted(entries, key=lambda each: each["action_time"])
+    return sorted(entries, key=lambda entry: entry["action_time"])
 
 
 class WithKeys:
-    """Of a model's admin: its history has what keys of the API did, too."""
+    """Mixin for a model's admin: its history shows the changes by API keys too."""
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None

@@ -1,4 +1,4 @@
-"""Who calls a route of the API, and whether they may: by key, or as staff logged in."""
+"""Authentication and authorisation of API calls: by key, or as staff logged in."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Caller:
 
 
 def caller(request: HttpRequest) -> Caller:
-    """Who was let in."""
+    """The authenticated caller."""
     authenticated = request.auth  # type: ignore[attr-defined]  # ninja puts it there
     if not isinstance(authenticated, Caller):
         raise TypeError("The route lets everybody in, so nobody is known.")
@@ -111,7 +111,7 @@ def _address(request: HttpRequest) -> str:
 def authenticated_key(text: str, address: str) -> ApiKey:
     """The key that was sent from there, if it is good. Raises `ProblemError`.
 
-    Whoever tries keys is held up: after some wrong ones none is looked at for a while.
+    After some wrong keys, all keys from the address are refused for the rest of the minute.
     """
     now = timezone.now()
     failures = f"wrong {throttling.source(address)}"

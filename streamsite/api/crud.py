@@ -1,4 +1,4 @@
-"""What the API's routes have in common: pages of rows, changes of rows, notes of who did it."""
+"""Parts that all routes of the API share: pages of rows, changes of rows, the audit log."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 T = TypeVar("T")
 Row = TypeVar("Row", bound=Model)
 
-#: What a database's key can be: more is no row's.
+#: The range of a primary key.
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 #: A whole number of no sign that every database can hold.
 Small = Annotated[int, Field(ge=0, le=32_767)]
@@ -76,7 +76,7 @@ LONGEST_PAGE: Final = 200
 
 # ---- what comes in ---------------------------------------------------------------------------
 class RequestSchema(Schema):
-    """Of a query or a body: PostgreSQL stores no NUL, so nothing has one."""
+    """Base of queries and bodies. Refuses NUL characters: PostgreSQL stores none."""
 
     @field_validator("*", mode="after")
     @classmethod
@@ -104,12 +104,12 @@ class Body(RequestSchema):
 
 
 def may_be_left_out(**bounds: Any) -> Any:
-    """Of a change: the field's present value stays. Null is told apart from it."""
+    """Marks a field that a change leaves out: its value stays. Null is another value."""
     return Field(default_factory=lambda: None, **bounds)
 
 
 class Paging(RequestSchema):
-    """Of every list: `next_cursor` of one answer is `cursor` of the next question."""
+    """Parameters of lists: `next_cursor` of one response is `cursor` of the next request."""
 
     limit: int = Field(PAGE, ge=1, le=LONGEST_PAGE, description="Rows of one answer.")
     cursor: str = Field("", max_length=4096, description="`next_cursor` of the answer before.")
@@ -117,16 +117,16 @@ class Paging(RequestSchema):
 
 # ---- what goes out ---------------------------------------------------------------------------
 class RowSchema(BaseModel):
-    """A row of a list. It is read as it is, in half the time that ninja's schemas take.
+    """Base of rows in a list. Reads attributes directly, in half the time of ninja's schemas.
 
-    So it has no `resolve_...`: what is no column is found by `validation_alias`.
+    It supports no `resolve_...`: use `validation_alias` for a value that is no column.
     """
 
     model_config = ConfigDict(from_attributes=True)
 
 
 def _state_now(of: Any) -> Any:
-    """Of a row whose `state` is asked of a moment."""
+    """The state now, for rows whose `state` is a method of a moment."""
     return of(timezone.now()).value if callable(of) else of
 
 
@@ -134,7 +134,7 @@ StateNow = Annotated[str, BeforeValidator(_state_now)]
 
 
 class KeySchema(RowSchema):
-    """A key without itself: it is told once, in the answer that minted it."""
+    """A key without its value, which only the response that minted it shows."""
 
     id: int
     prefix: str
@@ -154,30 +154,30 @@ class Page(Schema, Generic[T]):
     next_cursor: str | None
 
 
-def paged(rows: QuerySet[Row], order: str, asked: Paging) -> dict[str, Any]:
+def paged(rows: QuerySet[Row], order: str, params: Paging) -> dict[str, Any]:
     """The rows behind the cursor, in the order of a column and then of the id.
 
     A keyset: it costs the same on each page, and a row that comes or goes moves no other.
     `order` is a column that is never null, with `-` before it for the highest first.
     Raises `ProblemError`.
     """
-    found = list(window(rows, order, asked))
-    return page(found, order, asked)
+    shown = list(window(rows, order, params))
+    return page(shown, order, params)
 
 
-def window(rows: QuerySet[Row], order: str, asked: Paging) -> QuerySet[Row]:
+def window(rows: QuerySet[Row], order: str, params: Paging) -> QuerySet[Row]:
     """The page's rows, and one more where there is a next page. Raises `ProblemError`."""
     name = order.lstrip("-")
     sign = "-" if order.startswith("-") else ""
-    if asked.cursor:
-        rows = _behind(rows, name, sign, asked.cursor)
-    return rows.order_by(order, f"{sign}pk")[: asked.limit + 1]
+    if params.cursor:
+        rows = _behind(rows, name, sign, params.cursor)
+    return rows.order_by(order, f"{sign}pk")[: params.limit + 1]
 
 
-def page(found: list[Row], order: str, asked: Paging) -> dict[str, Any]:
+def page(rows: list[Row], order: str, params: Paging) -> dict[str, Any]:
     """The answer, from what `window` told."""
-    shown = found[: asked.limit]
-    more = len(found) > asked.limit
+    shown = rows[: params.limit]
+    more = len(rows) > params.limit
     following = cursor_of(shown[-1], order.lstrip("-")) if more else None
     return {"items": shown, "next_cursor": following}
 
@@ -209,7 +209,7 @@ def _behind(rows: QuerySet[Row], name: str, sign: str, cursor: str) -> QuerySet[
             Kind.MALFORMED, "The cursor can't be read: begin without one."
         ) from None
     to, among = ("lte", "gte") if sign else ("gte", "lte")
-    # A range of the index first; the few of the same place are sorted out after that.
+    # Uses a range of the index first, then excludes the few rows with the same value.
     same = Q(**{name: value, f"pk__{among}": pk})
     return rows.filter(**{f"{name}__{to}": value}).exclude(same)
 
@@ -240,14 +240,14 @@ def deleted(row: Model) -> None:
     try:
         row.delete()
     except ProtectedError as error:
-        users = ", ".join(sorted({str(each) for each in error.protected_objects})[:5])
+        users = ", ".join(sorted({str(user) for user in error.protected_objects})[:5])
         raise ProblemError(
             Kind.IN_USE, f"“{row}” is used by {users}: take it out there first."
         ) from None
 
 
 def noted(request: HttpRequest, row: Model, sentence: str, flag: int = CHANGE) -> None:
-    """Who did it, in the admin's history and in the log."""
+    """Records the caller and the change in the audit log and in the log."""
     who = caller(request)
     audit.write(who, row, sentence, flag)
     what = row._meta.label_lower  # noqa: SLF001

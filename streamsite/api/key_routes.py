@@ -58,18 +58,18 @@ class KeyFilter(Paging):
 
 
 @router.get("", response=Page[KeyDetail], summary="API keys, the latest first")
-def listed(request: HttpRequest, asked: Query[KeyFilter]) -> dict[str, Any]:
+def listed(request: HttpRequest, filters: Query[KeyFilter]) -> dict[str, Any]:
     rows = ApiKey.objects.all()
-    if asked.level is not None:
-        rows = rows.filter(level=asked.level.value)
-    if asked.revoked is not None:
-        rows = rows.filter(revoked_at__isnull=not asked.revoked)
-    return paged(rows, "-id", asked)
+    if filters.level is not None:
+        rows = rows.filter(level=filters.level.value)
+    if filters.revoked is not None:
+        rows = rows.filter(revoked_at__isnull=not filters.revoked)
+    return paged(rows, "-id", filters)
 
 
 @router.post("", response={201: MintedApiKey}, summary="A new key, told once")
-def mint(request: HttpRequest, asked: NewKey) -> Status[ApiKey]:
-    fields = asked.model_dump()
+def mint(request: HttpRequest, body: NewKey) -> Status[ApiKey]:
+    fields = body.model_dump()
     with transaction.atomic():
         row, key = keys.mint(
             fields.pop("name"),

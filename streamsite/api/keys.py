@@ -34,7 +34,7 @@ _BY_DIGEST: Final = f"SELECT * FROM {ApiKey._meta.db_table} WHERE digest = %s"  
 class KeyRefusedError(Exception):
     """The key is not taken. `str()` of it is a sentence for whoever sent it.
 
-    Whoever has a key that was good may know why it is not any more: it takes the whole key to
+    The holder of a key that was good may know why it is refused now: it takes the whole key to
     be told. `reason`: unknown, revoked, expired, address.
     """
 
@@ -123,7 +123,7 @@ def authenticate(key: Secret, *, address: str, now: datetime) -> ApiKey:
 
 
 def _note_use(row: ApiKey, address: str, now: datetime) -> None:
-    """Where another thread is at it, the key's next request will do it."""
+    """If another thread is writing, the key's next request will do it."""
     if not _noting.acquire(blocking=False):
         return
     try:

@@ -26,7 +26,7 @@ ACCOUNT_LIMIT: Final = 50
 
 
 def client_network(request: HttpRequest) -> str:
-    """What counts as one visitor: his IPv4 address, or the /64 of his IPv6 one."""
+    """The address that counts as one visitor: an IPv4 address, or the /64 of an IPv6 one."""
     network = throttling.source(str(request.META.get("REMOTE_ADDR", "")))
     return "" if network == throttling.UNKNOWN else network.partition("/")[0]
 

@@ -25,14 +25,14 @@ CONCURRENT_DOWNLOADS: Final = 3
 
 def checked_networks(value: object) -> None:
     """Raises `ValidationError` unless it is a list of addresses and networks."""
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list) or not all(isinstance(network, str) for network in value):
         raise ValidationError("It must be a list of addresses.")
-    for each in value:
+    for network in value:
         try:
-            ipaddress.ip_network(each)
+            ipaddress.ip_network(network)
         except ValueError:
             raise ValidationError(
-                f"{each} is no address: write 203.0.113.7, or a network as 203.0.113.0/24."
+                f"{network} is no address: write 203.0.113.7, or a network as 203.0.113.0/24."
             ) from None
 
 
@@ -44,14 +44,16 @@ class ApiKey(OneLineText):
         EXPIRED = "expired", "Expired"
         REVOKED = "revoked", "Revoked"
 
-    name = models.CharField(max_length=80, help_text="Who or what uses it.")
+    name = models.CharField(max_length=80, help_text="The person or program that uses it.")
     level = models.CharField(
         max_length=16,
         choices=[(level.value, level.value) for level in KeyPermission],
         default=KeyPermission.READ_ONLY.value,
-        help_text="What it may do: deploy/api.md has the table.",
+        help_text="Its permissions: deploy/api.md has the table.",
     )
-    prefix = models.CharField(max_length=16, editable=False, help_text="What it begins with.")
+    prefix = models.CharField(
+        max_length=16, editable=False, help_text="The beginning of the key."
+    )
     # A plain digest is enough: a key is 256 random bits, which nobody guesses from it.
     digest = models.CharField(max_length=64, unique=True, editable=False)
     allowed_addresses = models.JSONField(
@@ -110,17 +112,17 @@ class ApiKey(OneLineText):
         if not self.allowed_addresses:
             return True
         try:
-            known = ipaddress.ip_address(address)
+            ip = ipaddress.ip_address(address)
         except ValueError:
             return False
         # One machine has both forms where a socket listens to IPv6 and IPv4.
-        if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped:
-            known = known.ipv4_mapped
-        return any(known in ipaddress.ip_network(each) for each in self.allowed_addresses)
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+            ip = ip.ipv4_mapped
+        return any(ip in ipaddress.ip_network(network) for network in self.allowed_addresses)
 
 
 class KeyChange(models.Model):
-    """What was changed with a key. The admin's own history knows users alone."""
+    """A change by a key. The admin's own history has changes by users only."""
 
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="changes")
     at = models.DateTimeField(default=timezone.now, db_index=True)
@@ -129,7 +131,7 @@ class KeyChange(models.Model):
     )
     object_id = models.CharField(max_length=64)
     object_name = models.CharField("what", max_length=200, help_text="As it was called then.")
-    sentence = models.TextField("done", help_text="What was done to it.")
+    sentence = models.TextField("done", help_text="The change, as a sentence.")
 
     class Meta:
         ordering: ClassVar = ["-pk"]

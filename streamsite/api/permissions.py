@@ -11,7 +11,7 @@ from typing import Final
 
 
 class KeyPermission(StrEnum):
-    """Of a key. Each may do what those before it may."""
+    """The permission of a key. Each one includes those before it."""
 
     READ_ONLY = "READ_ONLY"
     DOWNLOAD = "DOWNLOAD"
@@ -27,7 +27,7 @@ _RANK: Final = {level: rank for rank, level in enumerate(KeyPermission)}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who may call a route: keys of that level and above, and staff with that permission.
+    """The callers of a route: keys with that permission or a higher one, and staff.
 
     Without a level: everybody, also without a key. Such a route has `auth=None`.
     """
@@ -36,7 +36,7 @@ class Rule:
     staff_permission: str
 
 
-#: Where the API stands; the paths of the first designs stand at the site's root.
+#: The root of the API. The compatibility paths stand at the site's root.
 API: Final = "/api/v1/"
 FIRST: Final = "/"
 
@@ -46,8 +46,8 @@ def _rows(
 ) -> dict[str, Rule]:
     """Rows of one rule. Routes as `GET channels/{slug}`, below the root."""
     rule = Rule(level, permission)
-    told = (route.partition(" ") for route in routes)
-    return {f"{method} {root}{path}": rule for method, _, path in told}
+    parts = (route.partition(" ") for route in routes)
+    return {f"{method} {root}{path}": rule for method, _, path in parts}
 
 
 def _crud(thing: str, path: str, one: str = "{id}", root: str = API) -> dict[str, Rule]:
@@ -227,7 +227,7 @@ TABLE: Final[dict[str, Rule]] = {
         "POST download/batch",
         "GET info",
     ),
-    # Of all sites and everybody's downloads.
+    # Covers all sites and everybody's downloads.
     **_rows(KeyPermission.ADMIN, "media_library.view_downloadjob", "GET downloads/health"),
     **_rows(
         KeyPermission.DOWNLOAD,
@@ -236,7 +236,7 @@ TABLE: Final[dict[str, Rule]] = {
         "POST cancel/{id}",
         "POST cancel/batch/{id}",
     ),
-    # How they are set up: whose quota, which accounts, which yt-dlp.
+    # Their set-up: quotas, accounts, the version of yt-dlp.
     **_managed("media_library.downloadschedule", "download-schedules", change="PATCH"),
     **_managed("media_library.sitecookies", "site-cookies", change="PUT"),
     **_rows(
@@ -269,13 +269,13 @@ TABLE: Final[dict[str, Rule]] = {
         "GET deliveries/{id}",
     ),
     **_rows(KeyPermission.ADMIN, "streamsite.change_delivery", "POST deliveries/{id}/replay"),
-    # ---- keys of the API: who may mint them may do everything
+    # ---- API keys: the permission to mint them is as good as a superuser's
     **_rows(
         KeyPermission.FULL_ACCESS, "streamsite.view_apikey", "GET api-keys", "GET api-keys/{id}"
     ),
     **_rows(KeyPermission.FULL_ACCESS, "streamsite.add_apikey", "POST api-keys"),
     **_rows(KeyPermission.FULL_ACCESS, "streamsite.change_apikey", "DELETE api-keys/{id}"),
-    # ---- paths of the first designs
+    # ---- compatibility paths: those of the first published design
     **_rows(
         KeyPermission.ADMIN,
         "streams.operate_channel",
@@ -305,7 +305,7 @@ def rule_of(method: str, path: str) -> Rule | None:
 
 
 def django_permissions_of(level: KeyPermission) -> frozenset[str]:
-    """What staff would need to do all that a key of this level may do."""
+    """The permissions that staff need to do all that such a key may do."""
     rules = (rule for rule in TABLE.values() if rule.key_permission is not None)
     return frozenset(
         rule.staff_permission

@@ -1,4 +1,4 @@
-"""How often somebody may ask: so many times in each minute of the clock.
+"""Rate limits: so many requests in each minute of the clock.
 
 The database counts, by one statement that adds and tells, so that every process of every node
 counts alike and none counts twice; a cache can't add without a race. But a write for each
@@ -23,13 +23,13 @@ from streamsite.api.models import Tally
 
 #: Seconds.
 WINDOW: Final = 60
-#: Minutes after which a count is of no use to anybody.
+#: Minutes for which counts are kept.
 RETENTION_MINUTES: Final = 10
-#: Wrong keys in a minute, from one address, after which no key is looked at any more.
+#: Wrong keys in a minute, from one address, after which all keys from there are refused.
 WRONG_KEYS: Final = 20
-#: What is no address.
+#: Stands for a text that is no address.
 UNKNOWN: Final = "unknown"
-#: Whoever has IPv6 has this much of it.
+#: The prefix of one IPv6 subscriber's network.
 _OWN_IPV6: Final = 64
 
 #: A process takes the tenth part of what is left of a limit, and no more requests than that.
@@ -45,7 +45,7 @@ _writing: Final = Lock()
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left of a limit in this minute. `reset`: seconds until the next one."""
+    """The rest of a limit in this minute. `reset`: seconds until the next one."""
 
     limit: int
     remaining: int
@@ -63,7 +63,7 @@ class Allowance:
 
 
 def source(address: str) -> str:
-    """Whose address it is, for counting: all of an IPv6 network counts as one."""
+    """The name under which an address is counted: an IPv6 network counts as one."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -77,7 +77,7 @@ def source(address: str) -> str:
 
 @dataclass(slots=True)
 class _Share:
-    """Of one limit in one minute: requests this process may give out, and those beyond them."""
+    """A limit in one minute: requests that this process may give out, and those beyond them."""
 
     own: int
     beyond: int
@@ -132,7 +132,7 @@ def count(limits: Mapping[str, int], now: datetime) -> Allowance:
         left = _shares.take(name, limits[name], minute)
         reset = _reset(now)
         allowances.append(Allowance(limits[name], left or 0, reset, exceeded=left is None))
-    return min(allowances, key=lambda each: (not each.exceeded, each.remaining))
+    return min(allowances, key=lambda allowance: (not allowance.exceeded, allowance.remaining))
 
 
 def note(name: str, now: datetime) -> None:
@@ -141,7 +141,7 @@ def note(name: str, now: datetime) -> None:
 
 
 def peek(name: str, limit: int, now: datetime) -> Allowance:
-    """What is left under that name, and nothing is counted: exceeded when all of it is used."""
+    """The rest under that name, without counting: exceeded when all of it is used."""
     table = connection.ops.quote_name(Tally._meta.db_table)  # noqa: SLF001 - documented
     with connection.cursor() as cursor:
         # Straight to the database, as below: each request asks.

@@ -32,14 +32,14 @@ _VERSION: Final = re.compile(r"^ffmpeg version (?:n)?((\d+)\.(\d+)\S*)")
 def ffmpeg_version(path: str) -> tuple[str, int, int] | None:
     """Version as FFmpeg writes it, and its first two numbers; None: it can't be told."""
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [path, "-hide_banner", "-version"],
             capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL,
         ).stdout  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = _VERSION.match(said)
-    return (found[1], int(found[2]), int(found[3])) if found else None
+    version = _VERSION.match(output)
+    return (version[1], int(version[2]), int(version[3])) if version else None
 
 
 @register()
@@ -81,13 +81,13 @@ def ffmpeg_compares_names(
 ) -> list[CheckMessage]:
     """Built with OpenSSL, FFmpeg 5 to 7 verify who signed a certificate, but not for whom."""
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [settings.FFMPEG_PATH, "-hide_banner", "-buildconf"],
             capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL,
         ).stdout  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return []
-    if "--enable-openssl" not in said:
+    if "--enable-openssl" not in output:
         return []
     return [
         Caution(
@@ -138,7 +138,7 @@ def field_keys_kept(
 def closed_to_others(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """What holds password hashes, sessions and keys is its owner's alone."""
+    """Warns of files with password hashes, sessions or keys that others may read."""
     bounds: list[tuple[Path, int]] = [(settings.DATA_DIR, file_modes.FOLDER)]
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3") and database["NAME"] != ":memory:":
@@ -147,7 +147,7 @@ def closed_to_others(
     bounds += [
         (settings.DATA_DIR / name, file_modes.FILE) for name in ("secret_key", "field_key")
     ]
-    # Of a server's settings the service's group reads, and nobody writes but root.
+    # A server's settings are readable for the service's group and writable for root only.
     bounds.append((settings.SETTINGS_FILE, file_modes.SETTINGS))
     return [
         Caution(

@@ -24,7 +24,7 @@ def _without_query(_: object, __: str, event: EventDict) -> EventDict:
     return event
 
 
-#: What every line gets, whoever wrote it.
+#: Processors of every line, of our own code and of libraries.
 _SHARED: Final[list[Processor]] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,

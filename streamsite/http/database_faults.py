@@ -1,10 +1,10 @@
-"""What an error of the database means, in words that people can act on. Pure."""
+"""Explains errors of the database in words that people can act on. Pure."""
 
 from __future__ import annotations
 
 from typing import Final
 
-#: What SQLite and PostgreSQL say, in lower case, and what it means. The first that fits counts.
+#: Messages of SQLite and PostgreSQL in lower case, and their meaning. The first match counts.
 _MEANINGS: Final = (
     (
         ("disk is full", "no space left on device", "could not extend file"),
@@ -39,5 +39,5 @@ def meaning(error: str) -> str | None:
         return NO_ANSWER
     lower = error.lower()
     return next(
-        (said for signs, said in _MEANINGS if any(sign in lower for sign in signs)), None
+        (text for signs, text in _MEANINGS if any(sign in lower for sign in signs)), None
     )

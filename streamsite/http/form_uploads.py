@@ -75,7 +75,7 @@ def discard(file: UploadedFile[bytes]) -> None:
 
 
 def token_of(file: object) -> str:
-    """What the form carries for it; empty where nothing is kept."""
+    """The token that the form carries; empty if no file is kept."""
     return str(getattr(file, "kept_token", ""))
 
 

@@ -1,4 +1,4 @@
-"""What every request passes, before and after the rest."""
+"""Middleware of every request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from streamsite.http import problems
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: What is taken over as a request's id: the log is full of it.
+#: The form of a request id that a client may choose: it stands in many lines of the log.
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 #: Headers of an answer that are of its body.
 _OF_BODY: Final = {"content-type", "content-length", "content-encoding", "etag"}
@@ -91,7 +91,7 @@ class ProblemMiddleware:
     Those ask below `/api/`, at the paths of the first designs, or say that they want JSON.
     """
 
-    #: What those paths begin with.
+    #: The prefixes of those paths.
     FIRST: Final = frozenset({"api", "health", "streams", "broadcasters", "stream-keys", "ws"})
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -103,8 +103,8 @@ class ProblemMiddleware:
             return answer
         if answer.headers.get("Content-Type", "").startswith("application/"):
             return answer
-        told = problems.of_status(answer.status_code, "", request_id(request))
-        problem = problems.answer(told)
+        document = problems.of_status(answer.status_code, "", request_id(request))
+        problem = problems.answer(document)
         for name, value in answer.items():
             if name.lower() not in _OF_BODY:
                 problem[name] = value
@@ -137,8 +137,9 @@ class OddFilterMiddleware:
     ) -> HttpResponseBase | None:
         match = request.resolver_match
         listing = match is not None and (match.url_name or "").endswith("_changelist")
-        asked = request.method == "GET" and bool(request.GET) and ERROR_FLAG not in request.GET
-        if not (listing and asked and isinstance(exception, self.ODD)):
+        filtered = request.method == "GET" and bool(request.GET)
+        filtered = filtered and ERROR_FLAG not in request.GET
+        if not (listing and filtered and isinstance(exception, self.ODD)):
             return None
         log.warning("admin.odd_filter", path=request.path, error=type(exception).__name__)
         return redirect(f"{request.path}?{ERROR_FLAG}=1")

@@ -18,7 +18,7 @@ PREFIX: Final = "urn:streamsite:problem:"
 
 
 class Kind(StrEnum):
-    """What can go wrong, as `type` says it behind `PREFIX`."""
+    """The kinds of problems: `type` is `PREFIX` and this value."""
 
     MALFORMED = "malformed"
     NO_LENGTH = "no-length"
@@ -120,13 +120,13 @@ def of_status(status: int, detail: str, request_id: str) -> dict[str, Any]:
     return {**about, "detail": detail or f"{title}.", "request_id": request_id}
 
 
-def answer(told: dict[str, Any]) -> JsonResponse:
-    found = JsonResponse(told, status=told["status"], content_type=MEDIA_TYPE)
-    if "retry_after" in told:
-        found["Retry-After"] = str(told["retry_after"])
-    if told["status"] == HTTPStatus.UNAUTHORIZED:
-        found["WWW-Authenticate"] = 'Bearer realm="streamsite"'
-    return found
+def answer(document: dict[str, Any]) -> JsonResponse:
+    response = JsonResponse(document, status=document["status"], content_type=MEDIA_TYPE)
+    if "retry_after" in document:
+        response["Retry-After"] = str(document["retry_after"])
+    if document["status"] == HTTPStatus.UNAUTHORIZED:
+        response["WWW-Authenticate"] = 'Bearer realm="streamsite"'
+    return response
 
 
 def as_markdown() -> str:

@@ -1,4 +1,4 @@
-"""What the pages of both apps have in common: who may ask, and how they are answered."""
+"""Responses of the pages of both apps, and the permissions they need."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 class BadRequestError(Exception):
-    """What was sent can't be read. `str()` of it is a sentence for whoever wrote the caller."""
+    """The request can't be read. `str()` is a sentence for the author of the client."""
 
 
 def wants_json(request: HttpRequest) -> bool:

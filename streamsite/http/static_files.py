@@ -35,21 +35,21 @@ class Storage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
 
 def fingerprint() -> str:
     """Stands for the files that are there to collect, and for what is made of them."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     backend = settings.STORAGES["staticfiles"]["BACKEND"]
     packer = version("whitenoise")
     for word in (django.__version__, packer, backend, str(settings.STATIC_URL)):
-        found.update(f"{word}\0".encode())
+        digest.update(f"{word}\0".encode())
     # Some 200 files, 12 MB: 30 ms.
     for finder in get_finders():
         for path, storage in finder.list([]):
-            found.update(f"{path}\0".encode())
-            found.update(hashlib.sha256(Path(storage.path(path)).read_bytes()).digest())
-    return found.hexdigest()
+            digest.update(f"{path}\0".encode())
+            digest.update(hashlib.sha256(Path(storage.path(path)).read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def collected() -> str:
-    """What was collected last; empty where nothing was, or not to the end."""
+    """The digest of the last complete collection; empty if there was none."""
     try:
         return (Path(settings.STATIC_ROOT) / STAMP).read_text().strip()
     except FileNotFoundError:

@@ -21,10 +21,10 @@ def number(text: str) -> int:
     """A row's number, written in ASCII digits."""
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_INTEGER))):
         raise ValueError("It is no number.")
-    found = int(text)
-    if found > MAX_INTEGER:
+    number = int(text)
+    if number > MAX_INTEGER:
         raise ValueError("The number is too large.")
-    return found
+    return number
 
 
 def number_or_none(text: str) -> int | None:
@@ -38,20 +38,20 @@ def number_or_none(text: str) -> int | None:
 def json_of(text: str | bytes) -> Any:
     """JSON that can be stored, and written again."""
     try:
-        found = json.loads(text)
-        written = json.dumps(found, ensure_ascii=False, allow_nan=False)
+        value = json.loads(text)
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except RecursionError:
         raise ValueError("It is nested too deeply.") from None
     # Raises for a lone surrogate.
     if _NUL.search(written.encode()):
         raise ValueError("A NUL character is in it.")
-    return found
+    return value
 
 
 def place_of(cursor: str) -> tuple[Any, int]:
-    """Where a list goes on: the value of its order's column, and the row's number."""
-    found = json_of(urlsafe_b64decode(cursor.encode()))
-    match found:
+    """The place at which a list goes on: the value of its order's column, and the row's id."""
+    place = json_of(urlsafe_b64decode(cursor.encode()))
+    match place:
         case [str() | int() | float() as value, int(pk)] if not isinstance(pk, bool):
             if not 0 < pk <= MAX_INTEGER or (
                 isinstance(value, int) and abs(value) > MAX_INTEGER

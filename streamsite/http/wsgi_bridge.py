@@ -57,7 +57,7 @@ class Bridge:
         app: The WSGI application.
         threads: Calls at a time. One address uses three quarters of them at most.
         largest: Bytes of a body. The application refuses a longer one, which is not read.
-        folder: Where long bodies go; None: the system's folder for temporary files.
+        folder: The folder of long bodies; None: the system's folder for temporary files.
     """
 
     def __init__(
@@ -81,15 +81,15 @@ class Bridge:
 
     @contextlib.contextmanager
     def _from(self, name: str) -> Iterator[_Address]:
-        known = self._addresses.get(name)
-        if known is None:
-            known = self._addresses[name] = _Address(self._share)
-        known.requests += 1
+        usage = self._addresses.get(name)
+        if usage is None:
+            usage = self._addresses[name] = _Address(self._share)
+        usage.requests += 1
         try:
-            yield known
+            yield usage
         finally:
-            known.requests -= 1
-            if not known.requests:
+            usage.requests -= 1
+            if not usage.requests:
                 del self._addresses[name]
 
     async def _answer(
@@ -172,7 +172,7 @@ class _RefusedError(Exception):
 
 
 class _Address:
-    """What one address uses."""
+    """The threads and bytes that one address uses."""
 
     def __init__(self, threads: int) -> None:
         self.requests = 0
@@ -218,7 +218,7 @@ class _Call:
         if self._chunks is None:
             self._answer = self._app(self._environ, self._begin)
             self._chunks = iter(self._answer)
-        # What is no answer of Django's is taken for a stream.
+        # A response that is not Django's is taken for a stream.
         streams = getattr(self._answer, "streaming", True)
         for chunk in self._chunks:
             self.ready += chunk
@@ -295,7 +295,7 @@ def address_of(scope: Scope) -> str:
 
 
 def environment(scope: Scope, body: IO[bytes]) -> dict[str, Any]:
-    """What PEP 3333 has of a request."""
+    """The environment of a request, as PEP 3333 defines it."""
     server = scope.get("server") or ("localhost", None)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
@@ -335,8 +335,8 @@ def _path(scope: Scope) -> bytes:
 def _length(scope: Scope) -> int:
     """Bytes of the body, as its header says; 0 where it says none, which is refused later."""
     headers: Mapping[bytes, bytes] = dict(scope["headers"])
-    said = headers.get(b"content-length", b"0")
-    return int(said) if said.isdigit() and len(said) <= _DIGITS else 0
+    length = headers.get(b"content-length", b"0")
+    return int(length) if length.isdigit() and len(length) <= _DIGITS else 0
 
 
 async def _left(receive: Receive) -> None:

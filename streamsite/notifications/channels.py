@@ -1,4 +1,4 @@
-"""The one door to people who are not looking: e-mail and a webhook."""
+"""Sends notifications to people: by e-mail and to a webhook."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def configured() -> bool:
 def send(subject: str, lines: Sequence[str]) -> bool:
     """Tell people, by all ways that are set. True where one of them took it.
 
-    What failed is in the log, without the address, which lets its holder write there.
+    A failure is logged without the address, which lets its holder write there.
     """
-    told = False
+    delivered = False
     if settings.ALERT_EMAIL:
-        told |= _mailed(subject, lines)
+        delivered |= _mailed(subject, lines)
     if settings.ALERT_WEBHOOK:
-        told |= _posted(subject, lines)
-    return told
+        delivered |= _posted(subject, lines)
+    return delivered
 
 
 def _mailed(subject: str, lines: Sequence[str]) -> bool:
@@ -106,7 +106,7 @@ _opener: Final = _made_opener()
 
 
 def payload(subject: str, lines: Sequence[str]) -> dict[str, Any]:
-    """What Slack and Mattermost (`text`) and Discord (`content`) take, in one object.
+    """The message for Slack and Mattermost (`text`) and Discord (`content`), in one object.
 
     A title can call nobody: no @everyone, no <!channel>.
     """

@@ -8,7 +8,7 @@ is killed, and ends with status 0 whatever happened. Here:
 - every Python child dies with its parent (FFmpeg is started elsewhere, and does not);
 - the master watches the sentinel, and ends with status 1 when that is gone;
 - stopping has a bound, after which it is no longer asked for;
-- a canary tells a cluster that no longer works from one that has nothing to do.
+- a self-test distinguishes a cluster that no longer works from an idle one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from streamsite.processes.parent_death import die_with_parent
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds between two looks of the master at the canary. A signal, or the end of the sentinel,
+#: Seconds between two checks of the heartbeat. A signal, or the end of the sentinel,
 #: wakes it at once.
 POLL_INTERVAL_S: Final = 5.0
 #: Tasks by the names that an earlier version enqueued: an upgrade finds them in the queue.
@@ -51,13 +51,13 @@ SELF_TEST_TASK: Final = "streamsite.processes.cluster.self_test"
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """How a cluster is looked after. Times in seconds."""
+    """The supervision of a cluster. Times in seconds."""
 
-    #: For its workers to finish what they do, when it is stopped.
+    #: For its workers to finish their tasks at a stop.
     stop_timeout_s: float
     #: A file that is touched as long as the cluster works.
     heartbeat_file: Path
-    #: The canary's silence after which the cluster counts as wedged.
+    #: The heartbeat's age after which the cluster counts as wedged.
     max_silence_s: float
 
 
@@ -102,7 +102,7 @@ class GuardedCluster(Cluster):  # type: ignore[misc]
         return 0
 
     def _stop_requested(self) -> bool:
-        """Whether it has been told to stop."""
+        """Whether a stop was requested."""
         return bool(wait([self._stop_event], timeout=0))
 
     def _end(self) -> None:
@@ -110,7 +110,7 @@ class GuardedCluster(Cluster):  # type: ignore[misc]
         stopping = threading.Thread(target=self.stop, daemon=True)
         stopping.start()
         stopping.join(self._supervision.stop_timeout_s)
-        # What is left dies with the sentinel.
+        # The remaining workers die with the sentinel.
         self.sentinel.kill()
 
     def _touch(self) -> None:
@@ -118,7 +118,7 @@ class GuardedCluster(Cluster):  # type: ignore[misc]
         self._supervision.heartbeat_file.touch()
 
     def _silence_s(self) -> float:
-        """Seconds since the canary was seen to move, not its age: the wall clock may jump."""
+        """Seconds since the heartbeat changed, by our own clock: the wall clock may jump."""
         try:
             touched = self._supervision.heartbeat_file.stat().st_mtime_ns
         except FileNotFoundError:
@@ -131,12 +131,12 @@ class GuardedCluster(Cluster):  # type: ignore[misc]
 
 
 def _die_with_parent() -> None:
-    """What each forked child does first."""
+    """Runs first in each forked child."""
     die_with_parent(signal.SIGTERM, parent=os.getppid())
 
 
 def self_test() -> str:
-    """The task that shows that the jobs cluster works."""
+    """The self-test of the jobs cluster."""
     (settings.RUN_DIR / "jobs.alive").touch()
     return "Alive."
 
@@ -145,7 +145,7 @@ class Registered:
     """Finds the functions that a cluster may run; stands in for `pydoc` in django-q's worker.
 
     A message names its function, and the worker would import whatever stands there, as
-    `os.system`. Whoever can write into the queue's tables could run anything.
+    `os.system`. A process that can write into the queue's tables could run anything.
     """
 
     def __init__(self, names: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Who gets the processor: what is on air first, and what can wait after it."""
+"""Priorities of the processor: channels on air first, background work after them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import Final
 
-#: Of 0 (as all begin) to 19. At 10 it gets a tenth of what a process at 0 gets beside it: see
-#: sched(7). The units in deploy/systemd have the same.
+#: The niceness of background work, from 0 (the default) to 19. At 10 it gets a tenth of the
+#: processor time of a process at 0 beside it: see sched(7). The units in deploy/systemd have
+#: the same.
 BEHIND: Final = 10
 
 
 def step_back() -> None:
-    """This process and those that it starts let others go first."""
+    """Lowers the priority of this process and of those that it starts."""
     mine = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, 0, max(mine, BEHIND))
     if os.getsid(0) == os.getpid():
@@ -20,7 +21,7 @@ def step_back() -> None:
 
 
 def session_steps_back(leader: int) -> bool:
-    """The session of that process, which leads it, lets other sessions go first.
+    """Lowers the priority of the session that the process leads.
 
     Linux shares a processor among sessions before it looks at niceness within one (autogroup
     in sched(7)): without this an encoder in a session of its own has as much as a channel.

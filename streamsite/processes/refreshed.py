@@ -1,4 +1,4 @@
-"""Slow results that many ask for: made in the background, one at a time, kept with their age.
+"""Caches slow results that many request: made in the background, one at a time, with their age.
 
 A page thread waits for one for a bounded time, and only a few page threads do: the others get
 the last result, or none. So a storage or a disk that hangs holds up no other page.
@@ -62,9 +62,9 @@ class Refreshed(Generic[K, T]):
 
         Otherwise the last one, at most `kept_s` old. None: there is none so far.
         """
-        known = self._cached(key)
-        if known is not None and known.age_s < fresh_s:
-            return known
+        cached = self._cached(key)
+        if cached is not None and cached.age_s < fresh_s:
+            return cached
         flight = self._flight(key)
         if self._waiting.acquire(blocking=False):
             try:
@@ -80,14 +80,14 @@ class Refreshed(Generic[K, T]):
 
     def _cached(self, key: K) -> Result[T] | None:
         with self._lock:
-            found = self._results.get(key)
-            if found is None:
+            entry = self._results.get(key)
+            if entry is None:
                 return None
-            age = time.monotonic() - found[1]
+            age = time.monotonic() - entry[1]
             if age > self._kept_s:
                 del self._results[key]
                 return None
-        return Result(found[0], age)
+        return Result(entry[0], age)
 
     def _flight(self, key: K) -> Future[None]:
         with self._lock:

@@ -1,7 +1,7 @@
 """Whether a process can still work in the run directory.
 
-Where somebody deletes its contents, each part makes its own again. Where the directory itself
-is deleted, a service of systemd can't make it: what it may write in is set when it starts
+If somebody deletes its contents, each part restores its own. If the directory itself
+is deleted, a service of systemd can't restore it: its writable folders are set when it starts
 (RuntimeDirectory=, ProtectSystem=). So it ends then, and starts anew.
 """
 
@@ -17,7 +17,7 @@ import structlog
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds between two looks.
+#: Seconds between two checks.
 POLL_INTERVAL_S: Final = 5.0
 
 

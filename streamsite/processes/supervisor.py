@@ -1,9 +1,9 @@
-"""The processes that make up a running streamsite, and what to do when one ends. Pure.
+"""Decides which processes of streamsite are started, stopped and restarted. Pure.
 
 The pages are started first, the others once they are open or have had their time.
 
 A child's life: running → ended → (after a pause) running ... until the stop is ordered: then
-running → told to end → (after the grace) killed → gone. When all are gone, the household is.
+running → signalled → (after the timeout) killed → gone. The group is gone when all are.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ProcessGroup:
 
     @property
     def wakes_at(self) -> float | None:
-        """When there is something to do even if nothing happens until then."""
+        """The time of the next action if nothing happens until then."""
         if self.stopping:
             return self.kill_at
         return min((c.due for c in self.children if c.due is not None), default=None)
@@ -70,7 +70,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The pages can be asked for."""
+    """The pages answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ Action = Start | Send
 def step(
     group: ProcessGroup, event: Event, now: float
 ) -> tuple[ProcessGroup, tuple[Action, ...]]:
-    """What becomes of the household, and what is to be done. `now` in seconds, monotonic."""
+    """The group after the event, and the actions to take. `now` in seconds, monotonic."""
     match event:
         case Ended(name):
             children = tuple(

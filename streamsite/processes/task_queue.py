@@ -1,4 +1,4 @@
-"""Hands tasks to the clusters. The truth is in the rows: a lost message costs a minute."""
+"""Enqueues tasks for the clusters. Rows hold the state: a lost message costs a minute."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: What a page says of an order that could not be handed on.
+#: The sentence of a page when a task could not be enqueued.
 UNREACHABLE: Final = (
     "The queue's server (Q_BROKER_URL) can't be reached: what was asked for is not handed on. "
     "Try again when it answers."
@@ -17,9 +17,9 @@ UNREACHABLE: Final = (
 
 
 def enqueue(task: str, *args: Any, **options: Any) -> bool:
-    """Has a cluster run a task. False: the broker can't be reached.
+    """Enqueues a task. False: the broker can't be reached.
 
-    What rows ask for is taken up by the next sweep, within a minute of the broker's return.
+    The next sweep takes up the rows, within a minute of the broker's return.
     """
     # Opens the broker.
     from django_q.tasks import async_task  # noqa: PLC0415

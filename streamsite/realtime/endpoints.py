@@ -1,4 +1,4 @@
-"""WebSockets and server-sent events: who may listen, and how they are told.
+"""WebSockets and server-sent events: authorisation and delivery.
 
 Plain ASGI, so that an open stream holds no thread: pages and API have those to themselves.
 """
@@ -38,11 +38,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 T = TypeVar("T")
 
-#: Seconds after which it is looked at again whether a listener still may listen: its key may
-#: have been revoked. One that was told nothing meanwhile is told that the line is alive. nginx
+#: Seconds after which a listener's authorisation is checked again: its key may
+#: have been revoked. A listener without news gets a keep-alive message then. nginx
 #: hangs up after 70 s.
 RECHECK_INTERVAL_S: Final = 45.0
-#: Seconds that one message may take to be taken.
+#: Seconds that a client may take to read one message.
 SEND_TIMEOUT_S: Final = 60.0
 #: Streams open at a time, in one worker.
 MAX_STREAMS: Final = 2000
@@ -52,7 +52,7 @@ MAX_STREAMS_PER_CALLER: Final = 50
 RESTART: Final = 1012
 FORBIDDEN: Final = 4403
 GONE: Final = 4404
-#: Refusals that say nothing of whoever listens already: they listen on.
+#: Refusals that do not end a stream that is open already.
 _PASSING: Final = frozenset({Kind.UNAVAILABLE, Kind.TOO_MANY_FAILURES})
 
 _SOCKET: Final = re.compile(r"/ws/(?P<name>[a-z-]+)/(?P<key>[-\w.]{1,128})/?")
@@ -61,7 +61,7 @@ _EVENTS: Final = re.compile(r"/api/v1/(?P<place>[a-z-]+)/(?P<key>[-\w.]{1,128})/
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a path names. `route`: as the table of levels has it."""
+    """The target of a path. `route`: as in the table of permissions."""
 
     topic: Topic
     key: str
@@ -86,68 +86,68 @@ class Endpoints:
         self._closed.set()
 
     def socket(self, scope: Scope) -> Target | None:
-        """What a WebSocket's path names; None: nothing."""
-        found = _SOCKET.fullmatch(scope["path"])
-        topic = self.hub.topics.get(found["name"]) if found else None
-        if found is None or topic is None:
+        """The target of a WebSocket's path; None: there is none."""
+        match = _SOCKET.fullmatch(scope["path"])
+        topic = self.hub.topics.get(match["name"]) if match else None
+        if match is None or topic is None:
             return None
-        return Target(topic, found["key"], topic.socket, requires_origin=True)
+        return Target(topic, match["key"], topic.socket, requires_origin=True)
 
     def events(self, scope: Scope) -> Target | None:
-        """What an event stream's path names; None: it is some page's."""
-        found = _EVENTS.fullmatch(scope["path"])
-        topic = self._places.get(found["place"]) if found else None
-        if scope["method"] != "GET" or found is None or topic is None:
+        """The target of an event stream's path; None: it is a page's."""
+        match = _EVENTS.fullmatch(scope["path"])
+        topic = self._places.get(match["place"]) if match else None
+        if scope["method"] != "GET" or match is None or topic is None:
             return None
-        return Target(topic, found["key"], topic.events, requires_origin=False)
+        return Target(topic, match["key"], topic.events, requires_origin=False)
 
     # ---- WebSocket
 
     async def serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        wanted = self.socket(scope)
+        target = self.socket(scope)
         await receive()  # websocket.connect
         try:
-            admitted = await self._admitted(scope, wanted) if wanted is not None else None
+            admitted = await self._admitted(scope, target) if target is not None else None
         except ProblemError:
             admitted = None
-        if wanted is None or admitted is None:
+        if target is None or admitted is None:
             # Before the handshake: the server makes it HTTP 403.
             await send({"type": "websocket.close"})
             return
         with self._counted(admitted.whose):
-            await self._talk(scope, wanted, receive, send)
+            await self._talk(scope, target, receive, send)
 
-    async def _talk(self, scope: Scope, wanted: Target, receive: Receive, send: Send) -> None:
+    async def _talk(self, scope: Scope, target: Target, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept"})
 
         async def one(text: str) -> None:
             await send({"type": "websocket.send", "text": text})
 
         async def left() -> None:
-            # What a client says is not asked for.
+            # Messages of clients are ignored.
             while (await receive())["type"] != "websocket.disconnect":
                 continue
 
-        code = await self._serve(scope, wanted, one, left(), alive='{"type":"alive"}')
+        code = await self._serve(scope, target, one, left(), alive='{"type":"alive"}')
         if code is not None:
             await send({"type": "websocket.close", "code": code})
 
     # ---- server-sent events
 
     async def serve_events(
-        self, scope: Scope, wanted: Target, receive: Receive, send: Send
+        self, scope: Scope, target: Target, receive: Receive, send: Send
     ) -> None:
         """`wanted`: what the path names. A refusal is a problem, as the API has it."""
         ours = [
             *_cross_origin(scope),
             (b"x-content-type-options", b"nosniff"),
-            (b"x-request-id", (asked_as := _request_id(scope)).encode()),
+            (b"x-request-id", (request_id := _request_id(scope)).encode()),
         ]
         try:
-            allowed = await self._admitted(scope, wanted)
+            allowed = await self._admitted(scope, target)
         except ProblemError as refusal:
-            for said in _problem(refusal, asked_as, ours):
-                await send(said)
+            for message in _problem(refusal, request_id, ours):
+                await send(message)
             return
         headers = [
             (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -157,12 +157,12 @@ class Endpoints:
             *ours,
         ]
         with self._counted(allowed.whose):
-            await self._stream(scope, wanted, receive, send, headers)
+            await self._stream(scope, target, receive, send, headers)
 
     async def _stream(
         self,
         scope: Scope,
-        wanted: Target,
+        target: Target,
         receive: Receive,
         send: Send,
         headers: list[tuple[bytes, bytes]],
@@ -178,7 +178,7 @@ class Endpoints:
 
         # A comment at once, so that proxies pass the head on.
         await one(": streamsite\nretry: 3000\n\n")
-        await self._serve(scope, wanted, lambda t: one(f"data: {t}\n\n"), left(), alive="")
+        await self._serve(scope, target, lambda t: one(f"data: {t}\n\n"), left(), alive="")
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     # ---- both
@@ -186,31 +186,31 @@ class Endpoints:
     async def _serve(
         self,
         scope: Scope,
-        wanted: Target,
+        target: Target,
         one: Callable[[str], Awaitable[None]],
         left: Any,
         *,
         alive: str,
     ) -> int | None:
-        """Tell until the client leaves (None), or the stream is over (a code)."""
+        """Serves messages until the client leaves (None), or the stream is over (a code)."""
         leaving = asyncio.ensure_future(left)
         closing = asyncio.ensure_future(self._closed.wait())
         try:
-            async with self.hub.subscribed(wanted.topic.name, wanted.key) as mine:
-                telling = asyncio.ensure_future(
-                    self._send_messages(scope, wanted, mine, one, alive=alive)
+            async with self.hub.subscribed(target.topic.name, target.key) as mine:
+                sending = asyncio.ensure_future(
+                    self._send_messages(scope, target, mine, one, alive=alive)
                 )
                 try:
                     await asyncio.wait(
-                        {leaving, telling, closing}, return_when=asyncio.FIRST_COMPLETED
+                        {leaving, sending, closing}, return_when=asyncio.FIRST_COMPLETED
                     )
-                    if telling.done():
-                        return telling.result()
+                    if sending.done():
+                        return sending.result()
                     return RESTART if closing.done() else None
                 finally:
-                    telling.cancel()
+                    sending.cancel()
         except OSError:
-            # It left while it was told something.
+            # It left during a message.
             return None
         finally:
             leaving.cancel()
@@ -219,7 +219,7 @@ class Endpoints:
     async def _send_messages(
         self,
         scope: Scope,
-        wanted: Target,
+        target: Target,
         mine: Subscription,
         one: Callable[[str], Awaitable[None]],
         *,
@@ -229,9 +229,9 @@ class Endpoints:
         due = clock() + RECHECK_INTERVAL_S
         while True:
             text = await mine.next(max(0.0, due - clock()))
-            # Also where there is always news: a key that was revoked is to be heard no more.
+            # Also on a busy stream: a revoked key ends it.
             if clock() >= due:
-                if not await self._may_stay(scope, wanted):
+                if not await self._may_stay(scope, target):
                     return FORBIDDEN
                 due = clock() + RECHECK_INTERVAL_S
             async with asyncio.timeout(SEND_TIMEOUT_S):
@@ -239,11 +239,11 @@ class Endpoints:
             if text is not None and mine.over:
                 return GONE
 
-    async def _admitted(self, scope: Scope, wanted: Target) -> Admitted:
+    async def _admitted(self, scope: Scope, target: Target) -> Admitted:
         """Raises `ProblemError` unless they may listen. `_counted` is to follow at once."""
         if self.hub.open >= MAX_STREAMS:
             raise ProblemError(Kind.UNAVAILABLE, "Too many streams are open: try again later.")
-        admitted = await self._in_thread(admit, scope, wanted)
+        admitted = await self._in_thread(admit, scope, target)
         if self._streams[admitted.whose] >= MAX_STREAMS_PER_CALLER:
             raise ProblemError(
                 Kind.TOO_MANY_REQUESTS,
@@ -262,51 +262,51 @@ class Endpoints:
             if not self._streams[whose]:
                 del self._streams[whose]
 
-    async def _may_stay(self, scope: Scope, wanted: Target) -> bool:
+    async def _may_stay(self, scope: Scope, target: Target) -> bool:
         try:
-            await self._in_thread(authenticate, scope, wanted)
+            await self._in_thread(authenticate, scope, target)
         except ProblemError as refusal:
             return refusal.kind in _PASSING
         return True
 
     async def _in_thread(
-        self, ask: Callable[[Scope, Target], T], scope: Scope, wanted: Target
+        self, check: Callable[[Scope, Target], T], scope: Scope, target: Target
     ) -> T:
-        """The database is asked in a thread. Raises `ProblemError`."""
+        """Runs `ask` in a thread, with a database connection. Raises `ProblemError`."""
 
-        def asked() -> T:
+        def run() -> T:
             close_old_connections()
             try:
-                return ask(scope, wanted)
+                return check(scope, target)
             except DatabaseError:
                 raise ProblemError(
                     Kind.UNAVAILABLE, "The database can't be read: try again later."
                 ) from None
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, asked)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Somebody who may listen. `whose`: the key or the user; `left`: of their requests."""
+    """An authorised listener. `whose`: the key or user; `left`: the rest of their requests."""
 
     whose: str
     left: Allowance
 
 
-def admit(scope: Scope, wanted: Target) -> Admitted:
-    """Let them listen, counted as one request. Raises `ProblemError`."""
-    who = authenticate(scope, wanted)
+def admit(scope: Scope, target: Target) -> Admitted:
+    """Authorises a listener, counted as one request. Raises `ProblemError`."""
+    who = authenticate(scope, target)
     left = counted(who, _address(scope))
     demand(left)
-    if not wanted.topic.exists(who, wanted.key):
+    if not target.topic.exists(who, target.key):
         raise ProblemError(Kind.NOT_FOUND, "There is nothing by that name.")
     named = f"key {who.key.pk}" if who.key is not None else f"user {who.name}"
     return Admitted(named, left)
 
 
-def authenticate(scope: Scope, wanted: Target) -> Caller:
-    """Who asks, by key or as staff logged in, where they may. Raises `ProblemError`."""
+def authenticate(scope: Scope, target: Target) -> Caller:
+    """The caller, by key or as staff logged in, if they may listen. Raises `ProblemError`."""
     headers = _headers(scope)
     host = headers.get("host", "")
     domain, _ = split_domain_port(host)
@@ -314,8 +314,8 @@ def authenticate(scope: Scope, wanted: Target) -> Caller:
         raise ProblemError(
             Kind.MALFORMED, "This is not served by that name: see ALLOWED_HOSTS."
         )
-    who = _caller(scope, headers, host, requires_origin=wanted.requires_origin)
-    rule = rule_of("GET", wanted.route)
+    who = _caller(scope, headers, host, requires_origin=target.requires_origin)
+    rule = rule_of("GET", target.route)
     if rule is None or not who.may(rule):
         kind = Kind.LEVEL if who.key is not None else Kind.PERMISSION
         raise ProblemError(kind, "That key, or that user, may not listen to it.")

@@ -1,12 +1,12 @@
-"""What changes, told as it changes: one poller in each web worker, and its subscribers.
+"""Publishes changes: one poller in each web worker, and its subscribers.
 
-A topic tells what is now of things named by a key: a channel's slug, a job's id. The poller
+A topic returns snapshots of objects named by a key: a channel's slug, a job's id. The poller
 asks the database once a quarter of a second whether anybody has written; only then, and every
 five seconds since some of it ages by itself, the topics that somebody listens to are asked
 again, once for all who listen. Rows that do not change cost nothing, however many there are,
 and without a subscriber nothing is asked at all. No other server is needed.
 
-A subscriber is owed the newest message only: whoever reads slowly misses what was between.
+A subscriber gets the newest message: a slow reader misses those in between.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from streamsite.api.permissions import API, FIRST
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds between two looks at whether anybody wrote.
+#: Seconds between two checks for writes.
 POLL_INTERVAL_S: Final = 0.25
-#: Seconds between two looks at the topics while others write without end.
+#: Seconds between two queries of the topics while others write without end.
 MIN_REFRESH_S: Final = 0.5
-#: Seconds after which they are asked though nobody wrote: a worker that falls silent writes
+#: Seconds after which they are queried without a write: a worker that falls silent writes
 #: nothing.
 MAX_AGE_S: Final = 5.0
-#: Seconds without a database before it is asked again.
+#: Seconds between two tries while the database is away.
 DATABASE_RETRY_S: Final = 2.0
 
 
@@ -47,11 +47,10 @@ DATABASE_RETRY_S: Final = 2.0
 class Topic:
     """`/ws/<name>/<key>`, and its events at `/api/v1/<place>/<key>/events`.
 
-    Who may listen is in the table of levels, where the key is called `parameter`. `exists`: is
-    there such a thing, for that caller. `snapshots` tells of each key what is now, as JSON has
-    it; a key that is missing in the answer names nothing (any more). Both are called in a
-    thread, the latter with all keys that are listened to. `data` says what is told, for the
-    documentation.
+    The table of permissions says who may listen; it calls the key `parameter`. `exists` says
+    whether the caller has such an object. `snapshots` returns the present state per key, as
+    JSON has it; a missing key names nothing (any more). Both run in a thread, the latter with
+    all keys that have listeners. `data` describes the message, for the documentation.
     """
 
     name: str
@@ -85,7 +84,7 @@ class Subscription:
         self.news.set()
 
     async def next(self, patience: float) -> str | None:
-        """The newest message that was not taken yet; None where none came for so long."""
+        """The newest message that was not read yet; None after so many seconds without one."""
         try:
             async with asyncio.timeout(patience):
                 await self.news.wait()
@@ -107,12 +106,12 @@ def message(kind: str, place: Place, data: object = None) -> str:
 
 
 class Hub:
-    """Of one event loop. The poller runs as long as somebody listens."""
+    """The subscribers of one event loop. The poller runs while there are any."""
 
     def __init__(self, topics: Collection[Topic]) -> None:
         self.topics = {topic.name: topic for topic in topics}
         self._listeners: dict[Place, set[Subscription]] = {}
-        #: What each place told last, as text, and as data.
+        #: The last snapshot of each place, as text and as data.
         self._last: dict[Place, tuple[str, object]] = {}
         self._poller: asyncio.Task[None] | None = None
         self._new = asyncio.Event()
@@ -179,32 +178,32 @@ class Hub:
         await loop.run_in_executor(self._thread, _hang_up)
 
     async def _poll_topics(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Ask the topics once, and tell each listener what is new to it."""
+        """Queries the topics once, and publishes what is new."""
         keys: dict[str, set[str]] = {}
         for topic, key in self._listeners:
             keys.setdefault(topic, set()).add(key)
-        for topic, wanted in keys.items():
-            told = await loop.run_in_executor(
-                self._thread, _snapshots, self.topics[topic], frozenset(wanted)
+        for topic, names in keys.items():
+            snapshots = await loop.run_in_executor(
+                self._thread, _snapshots, self.topics[topic], frozenset(names)
             )
-            for key in wanted:
+            for key in names:
                 # Those that came or went meanwhile are looked at the next time.
                 if (topic, key) in self._listeners:
-                    self._publish((topic, key), told.get(key))
+                    self._publish((topic, key), snapshots.get(key))
 
-    def _publish(self, place: Place, told: tuple[str, object] | None) -> None:
-        known = self._last.get(place)
-        if told is None:
+    def _publish(self, place: Place, snapshot: tuple[str, object] | None) -> None:
+        last = self._last.get(place)
+        if snapshot is None:
             for one in self._listeners[place]:
                 one.publish(message("gone", place), over=True)
             self._last.pop(place, None)
-        elif known is None or known[0] != told[0]:
-            self._last[place] = told
-            text = message("update" if known else "snapshot", place, told[1])
+        elif last is None or last[0] != snapshot[0]:
+            self._last[place] = snapshot
+            text = message("update" if last else "snapshot", place, snapshot[1])
             for one in self._listeners[place]:
                 # One that has taken nothing yet gets its first message.
-                first = one.message is None and known is not None
-                one.publish(message("snapshot", place, told[1]) if first else text)
+                first = one.message is None and last is not None
+                one.publish(message("snapshot", place, snapshot[1]) if first else text)
 
 
 def _stamp() -> str:
@@ -213,7 +212,7 @@ def _stamp() -> str:
     query = (
         "PRAGMA data_version"
         if connection.vendor == "sqlite"
-        # Where the next record of the log goes: it moves with every write.
+        # The position of the next record of the write-ahead log: it moves with every write.
         else "SELECT pg_current_wal_insert_lsn()"
     )
     with connection.cursor() as cursor:
@@ -227,9 +226,9 @@ def _hang_up() -> None:
 
 
 def _snapshots(topic: Topic, keys: Collection[str]) -> dict[str, tuple[str, object]]:
-    """Of each key what is now, and the same as text, to be compared."""
-    found = topic.snapshots(keys, timezone.now())
+    """The snapshot of each key, as text (to compare) and as data."""
+    snapshots = topic.snapshots(keys, timezone.now())
     return {
         key: (json.dumps(data, cls=DjangoJSONEncoder, sort_keys=True), data)
-        for key, data in found.items()
+        for key, data in snapshots.items()
     }

@@ -42,7 +42,7 @@ class SecretField(_TextField):
 
     description = "A secret, encrypted at rest"
     if TYPE_CHECKING:
-        # What django-stubs lets be set and got.
+        # The types that django-stubs expects for setting and getting.
         _pyi_private_set_type: Secret | str  # type: ignore[assignment]
         _pyi_private_get_type: Secret  # type: ignore[assignment]
 
@@ -64,7 +64,7 @@ class SecretField(_TextField):
             return value
         text = str(value)
         if text.startswith(PREFIX):
-            # What `dumpdata` wrote comes back through `loaddata`.
+            # `loaddata` brings back the ciphertext that `dumpdata` wrote.
             with suppress(InvalidToken):
                 text = cipher().decrypt(text.removeprefix(PREFIX).encode()).decode()
         return Secret(text)
@@ -78,7 +78,7 @@ class SecretField(_TextField):
         return PREFIX + cipher().encrypt(plain.encode()).decode() if plain else ""
 
     def value_to_string(self, obj: models.Model) -> str:
-        """What `dumpdata` writes: the ciphertext, never the secret."""
+        """The value that `dumpdata` writes: the ciphertext, never the secret."""
         return self.get_prep_value(self.value_from_object(obj)) or ""
 
     def get_lookup(self, lookup_name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Who may read what streamsite writes: the database holds password hashes and sessions."""
+"""Modes of files: the database holds password hashes and sessions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 
 #: Taken from every new file: the group's right to write, and all rights of others.
 UMASK: Final = 0o027
-#: What a data folder and a database may have at most.
+#: The widest modes of a data folder and a database.
 FOLDER: Final = 0o750
 FILE: Final = 0o600
 #: And the file of settings: a server's belongs to root, and its service reads it.
 SETTINGS: Final = 0o640
-#: What SQLite keeps beside its file.
+#: Suffixes of the files that SQLite keeps beside its own.
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 
 
@@ -41,9 +41,9 @@ def private_database(file: Path) -> None:
 
 
 def lies_beside(file: Path) -> list[Path]:
-    """What SQLite keeps beside its file at this moment."""
-    found = (file.with_name(file.name + suffix) for suffix in _BESIDE)
-    return [path for path in found if path.exists()]
+    """The files that SQLite keeps beside its file at this moment."""
+    paths = (file.with_name(file.name + suffix) for suffix in _BESIDE)
+    return [path for path in paths if path.exists()]
 
 
 def too_open(path: Path, most: int) -> bool:
@@ -57,9 +57,9 @@ def too_open(path: Path, most: int) -> bool:
 def _narrow(path: Path, most: int) -> None:
     """Only what is ours: another user's can't be changed, and is told by `check --deploy`."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         # SQLite has just put it away.
         return
-    if found.st_uid == os.geteuid() and found.st_mode & 0o777 & ~most:
-        path.chmod(stat.S_IMODE(found.st_mode) & ~(0o777 & ~most))
+    if status.st_uid == os.geteuid() and status.st_mode & 0o777 & ~most:
+        path.chmod(stat.S_IMODE(status.st_mode) & ~(0o777 & ~most))

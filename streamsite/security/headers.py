@@ -1,4 +1,4 @@
-"""What browsers are told to forbid themselves, and what is too large to be looked at."""
+"""Security headers of responses, and the largest body of a request."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PERMISSIONS: Final = ", ".join(
 )
 
 
-#: Of what is no page: opened in a browser all the same, it may load nothing.
+#: The policy of responses that are no pages: opened in a browser, they load nothing.
 NO_PAGE: Final = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 
 class PolicyMiddleware(CSPMiddleware):
-    """What a page may load.
+    """The sources that a page may load.
 
     The admin's theme, which is all that is HTML but the API's documentation, gets along with
     less strictness.
@@ -39,8 +39,8 @@ class PolicyMiddleware(CSPMiddleware):
     ) -> HttpResponseBase:
         response.headers.setdefault("Permissions-Policy", PERMISSIONS)
         if _is_page(response):
-            told: HttpResponseBase = super().process_response(request, response)
-            return told
+            answer: HttpResponseBase = super().process_response(request, response)
+            return answer
         response.headers.setdefault("Content-Security-Policy", NO_PAGE)
         return response
 

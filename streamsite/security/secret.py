@@ -80,7 +80,7 @@ _NAME: Final = re.compile(r"(?<![^?&/\s])[a-z_]+=(?=[^=?&/\s])")
 
 def masked(text: str, secrets: Iterable[Secret]) -> str:
     """The text without the secrets, whole or in parts, also URL-encoded or in base64."""
-    found: set[str] = set()
+    forms: set[str] = set()
     for secret in secrets:
         if isinstance(secret, Unreadable) or not secret:
             continue
@@ -90,11 +90,11 @@ def masked(text: str, secrets: Iterable[Secret]) -> str:
         for part in {value, *(p for p in parts.split() if len(p) >= SHORTEST_PART)}:
             raw = part.encode()
             # A server may quote it as it understood it.
-            found |= {unquote(part), unquote_plus(part)}
+            forms |= {unquote(part), unquote_plus(part)}
             code = (base64.b64encode(raw), base64.urlsafe_b64encode(raw))
-            found |= {part, quote(part), quote(part, safe=""), quote_plus(part)}
-            found |= {quote(part, safe="").lower(), *(c.decode().rstrip("=") for c in code)}
-    for shown in sorted(found - {""}, key=len, reverse=True):
+            forms |= {part, quote(part), quote(part, safe=""), quote_plus(part)}
+            forms |= {quote(part, safe="").lower(), *(c.decode().rstrip("=") for c in code)}
+    for shown in sorted(forms - {""}, key=len, reverse=True):
         text = re.sub(_pattern(shown), MASK, text)
     return text
 
@@ -116,5 +116,5 @@ def has_control_characters(text: str) -> bool:
 def quoted_url(url: str) -> str:
     """An address as it can stand in quotes in a line of an ffconcat list."""
     return "".join(
-        quote(each, safe="") if each == "'" or not each.isprintable() else each for each in url
+        quote(char, safe="") if char == "'" or not char.isprintable() else char for char in url
     )

@@ -1,6 +1,6 @@
-"""Which addresses the site itself may ask for others: endpoints of webhooks, films, pages.
+"""Decides which addresses the site may open for others: webhooks, videos, pages.
 
-Pure; `resolve` and `own_addresses` alone ask this machine. Whoever connects does so to the very
+Pure, except `resolve` and `own_addresses`. Callers connect to the very
 addresses that were judged: a name that answers otherwise a moment later (DNS rebinding) gains
 nothing.
 """
@@ -28,7 +28,7 @@ Network = IPv4Network | IPv6Network
 #: IPv4 in the last 32 bits: translated by whoever is on the way (RFC 6052), or, as RFC 4291
 #: had it in 2.5.5.1, obsolete, connected to by some systems still.
 _IPV4_WITHIN: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
-#: Of a site's own, and global to some releases of Python: translated as that site likes
+#: Local networks that some releases of Python take for global: translated as the site likes
 #: (RFC 8215), and what RFC 3879 took out of use.
 _LOCAL: Final = (IPv6Network("64:ff9b:1::/48"), IPv6Network("fec0::/10"))
 _LOW: Final = 0xFFFFFFFF
@@ -67,7 +67,7 @@ def unwrap(address: Address) -> Address:
     if address.teredo is not None:
         return address.teredo[1]
     # Loopback and none at all are the first two of ::/96.
-    if int(address) > 1 and any(address in each for each in _IPV4_WITHIN):
+    if int(address) > 1 and any(address in network for network in _IPV4_WITHIN):
         return IPv4Address(int(address) & _LOW)
     return address
 
@@ -79,7 +79,7 @@ def is_public(address: str) -> bool:
 
 
 def _is_public(inner: Address) -> bool:
-    if isinstance(inner, IPv6Address) and any(inner in each for each in _LOCAL):
+    if isinstance(inner, IPv6Address) and any(inner in network for network in _LOCAL):
         return False
     # Python counts multicast as global.
     return inner.is_global and not inner.is_multicast and not inner.is_reserved
@@ -89,38 +89,38 @@ def may_reach(address: str, rules: Rules) -> bool:
     if "%" in address:
         return False
     inner = unwrap(ip_address(address))
-    if any(inner.version == each.version and inner in each for each in rules.also):
+    if any(inner.version == net.version and inner in net for net in rules.also):
         return True
     return inner not in rules.own and _is_public(inner)
 
 
 def own_addresses(names: Sequence[str] = ()) -> frozenset[Address]:
-    """Of this machine's interfaces, and what the site's own names resolve to.
+    """Addresses of this machine's interfaces, and those that the site's own names resolve to.
 
     Behind a router of the provider's the public address is on no interface: the site's name
     leads to it. Asks the resolver; a name that has no address adds nothing.
     """
-    found = {
-        str(each.address)
-        for listed in psutil.net_if_addrs().values()
-        for each in listed
-        if each.family in {socket.AF_INET, socket.AF_INET6}
+    addresses = {
+        str(interface.address)
+        for interfaces in psutil.net_if_addrs().values()
+        for interface in interfaces
+        if interface.family in {socket.AF_INET, socket.AF_INET6}
     }
     for name in names:
         try:
-            found.update(resolve(name.lstrip("."), 443) if name != "*" else ())
+            addresses.update(resolve(name.lstrip("."), 443) if name != "*" else ())
         except NoAddressError:
             continue
-    return frozenset(unwrap(ip_address(each.partition("%")[0])) for each in found)
+    return frozenset(unwrap(ip_address(text.partition("%")[0])) for text in addresses)
 
 
 def resolve(host: str, port: int) -> list[str]:
     """The addresses of a name, once. Raises `NotFoundError`."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise NoAddressError(host) from None
-    return list(dict.fromkeys(str(each[4][0]) for each in found))
+    return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 
 def judged(host: str, port: int, addresses: Sequence[str], rules: Rules) -> list[str]:
@@ -130,18 +130,18 @@ def judged(host: str, port: int, addresses: Sequence[str], rules: Rules) -> list
     """
     if port not in rules.ports:
         raise RefusedError(f"port {port} of {host}")
-    for each in addresses:
-        if not may_reach(each, rules):
-            raise RefusedError(host if host == each else f"{host}, which is {each}")
+    for address in addresses:
+        if not may_reach(address, rules):
+            raise RefusedError(host if host == address else f"{host}, which is {address}")
     return list(addresses)
 
 
 def connected(addresses: Sequence[str], port: int, patience: float) -> socket.socket:
     """To the first that takes it, within so many seconds each. Raises `OSError`."""
     fault: OSError = ConnectionError("It has no address.")
-    for each in addresses:
+    for address in addresses:
         try:
-            return socket.create_connection((each, port), patience)
+            return socket.create_connection((address, port), patience)
         except OSError as error:
             fault = error
     raise fault

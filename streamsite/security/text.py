@@ -21,22 +21,22 @@ def control_character(text: str) -> str:
     Such a character begins a new line in a log, a playlist or a header, moves a terminal's
     cursor, or disguises what the text says.
     """
-    for each in text:
-        if each in _OVERRIDES or unicodedata.category(each) in _CONTROL:
-            return f"U+{ord(each):04X}"
+    for char in text:
+        if char in _OVERRIDES or unicodedata.category(char) in _CONTROL:
+            return f"U+{ord(char):04X}"
     return ""
 
 
 def text_fault(text: str) -> str:
     """Why the text is no name, in a sentence; empty when it is one."""
-    if not (found := control_character(text)):
+    if not (char := control_character(text)):
         return ""
-    return f"It holds a line break or a control character ({found}): type it again."
+    return f"It holds a line break or a control character ({char}): type it again."
 
 
 def one_line(text: str) -> str:
     """The text without such characters."""
-    return " ".join("".join(" " if control_character(each) else each for each in text).split())
+    return " ".join("".join(" " if control_character(char) else char for char in text).split())
 
 
 class OneLineText(models.Model):

@@ -20,7 +20,7 @@ _BUNDLES: Final = (
     "/etc/ssl/cert.pem",
 )
 WRONG_NAME: Final = "certificate's owner does not match hostname"
-#: What all FFmpeg builds say where a certificate is not accepted: GnuTLS, then OpenSSL.
+#: Messages of FFmpeg builds that do not accept a certificate: GnuTLS, then OpenSSL.
 REFUSALS: Final = (
     "Peer certificate failed verification",
     WRONG_NAME,
@@ -35,13 +35,13 @@ def certificates() -> str:
     """
     if named := os.environ.get("SSL_CERT_FILE", ""):
         return named
-    known = (ssl.get_default_verify_paths().cafile or "", *_BUNDLES)
-    return next((path for path in known if path and Path(path).is_file()), "")
+    candidates = (ssl.get_default_verify_paths().cafile or "", *_BUNDLES)
+    return next((path for path in candidates if path and Path(path).is_file()), "")
 
 
 def are_there() -> bool:
     """Whether that file is there: without it every server is refused."""
-    return bool(found := certificates()) and Path(found).is_file()
+    return bool(path := certificates()) and Path(path).is_file()
 
 
 def verified() -> tuple[str, ...]:

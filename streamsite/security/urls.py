@@ -1,4 +1,4 @@
-"""How the address of the pages is written."""
+"""Writes and checks addresses."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def is_loopback(host: str) -> bool:
 
 
 def is_address(url: str) -> bool:
-    """Whether a program can ask for it: it has a host, its port is a number, nothing is odd."""
+    """Whether a program can open it: a host, a number as port, no odd character."""
     try:
         parts = urlsplit(url)
-        known = bool(parts.hostname) and (parts.port or 1) > 0
+        is_valid = bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         return False
-    return known and url.isascii() and url.isprintable() and " " not in url
+    return is_valid and url.isascii() and url.isprintable() and " " not in url
 
 
 def host_only(url: str) -> str:

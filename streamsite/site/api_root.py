@@ -83,10 +83,10 @@ tells of the request under `request_id`.
 names the WebSockets that tell the same.
 """
 
-#: What is told as it changes, by WebSocket and as server-sent events.
+#: The topics that are published by WebSocket and as server-sent events.
 TOPICS: Final = (CHANNELS, PROGRESS)
 
-#: What each refusal of the apps' own is to a program.
+#: The kind of problem for each error of the apps.
 REFUSALS: Final[dict[type[Exception], Kind]] = {
     AlreadyOnAirError: Kind.ALREADY_ON_AIR,
     NotRunningError: Kind.NOT_RUNNING,
@@ -113,14 +113,16 @@ def problem(request: HttpRequest, kind: Kind, detail: str, **more: Any) -> HttpR
 
 
 def _refused(request: HttpRequest, refusal: Exception) -> HttpResponse:
-    kind = next(REFUSALS[each] for each in type(refusal).__mro__ if each in REFUSALS)
+    kind = next(REFUSALS[cls] for cls in type(refusal).__mro__ if cls in REFUSALS)
     if isinstance(refusal, CantStartError):
-        findings = [{"check": each.check, "detail": each.sentence} for each in refusal.faults]
+        findings = [
+            {"check": fault.check, "detail": fault.sentence} for fault in refusal.faults
+        ]
         return problem(request, kind, str(refusal), findings=findings)
     return problem(request, kind, str(refusal))
 
 
-def _told(request: HttpRequest, error: ProblemError) -> HttpResponse:
+def problem_response(request: HttpRequest, error: ProblemError) -> HttpResponse:
     return problem(request, error.kind, str(error), **error.more)
 
 
@@ -144,9 +146,9 @@ class StrictParser(Parser):
         self, data: Any, list_fields: list[str], request: HttpRequest
     ) -> dict[str, Any]:
         """Raises `ProblemError`."""
-        known = parameters().get(f"{request.method} {route_of(request)}")
+        names = parameters().get(f"{request.method} {route_of(request)}")
         # A path of the first designs is in no document.
-        unknown = sorted(data.keys() - known) if known is not None else []
+        unknown = sorted(data.keys() - names) if names is not None else []
         if unknown:
             raise ProblemError(
                 Kind.INVALID,
@@ -156,8 +158,8 @@ class StrictParser(Parser):
                     for name in unknown[:20]
                 ],
             )
-        told: dict[str, Any] = super().parse_querydict(data, list_fields, request)
-        return told
+        values: dict[str, Any] = super().parse_querydict(data, list_fields, request)
+        return values
 
     def parse_body(self, request: HttpRequest) -> Any:
         """Raises `ProblemError`, which ninja wraps: see `_of_ninja`."""
@@ -173,10 +175,10 @@ class StrictParser(Parser):
 
 @cache
 def parameters() -> dict[str, set[str]]:
-    """The parameters of each route's query, as the document tells them."""
+    """The parameters of each route's query, as the document lists them."""
     return {
         f"{method.upper()} {path}": {
-            each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"
+            one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"
         }
         for path, methods in api.get_openapi_schema()["paths"].items()
         for method, operation in methods.items()
@@ -185,13 +187,13 @@ def parameters() -> dict[str, set[str]]:
 
 def _of_ninja(request: HttpRequest, error: HttpError) -> HttpResponse:
     if isinstance(error.__cause__, ProblemError):
-        return _told(request, error.__cause__)
+        return problem_response(request, error.__cause__)
     detail = f"{str(error).rstrip('.')}."
     return problems.answer(problems.of_status(error.status_code, detail, request_id(request)))
 
 
 def _malformed(request: HttpRequest, error: MalformedError) -> HttpResponse:
-    # Where and what, not the value that was sent: it may be a secret in the wrong place.
+    # The place and the fault, not the value: it may be a secret in the wrong place.
     errors = [{"loc": _place(fault["loc"]), "msg": fault["msg"]} for fault in error.errors]
     detail = "The request is not of the form the documentation gives."
     return problem(request, Kind.INVALID, detail, errors=errors)
@@ -229,16 +231,16 @@ def _clash(request: HttpRequest, error: IntegrityError) -> HttpResponse:
 def _no_database(request: HttpRequest, error: Exception) -> HttpResponse:
     log.error("api.no_database", error=type(error).__name__)
     cause = database_faults.meaning(str(error))
-    said = (
+    words = (
         f"The database can't be used now: {cause}." if cause else "The database can't be used."
     )
-    return problem(request, Kind.UNAVAILABLE, said)
+    return problem(request, Kind.UNAVAILABLE, words)
 
 
 #: All that may be raised in a route is answered as a problem.
 HANDLERS: Final[dict[type[Exception], Callable[..., HttpResponse]]] = {
     **dict.fromkeys(REFUSALS, _refused),
-    ProblemError: _told,
+    ProblemError: problem_response,
     AuthenticationError: _unknown,
     Http404: _not_found,
     HttpError: _of_ninja,

@@ -1,4 +1,4 @@
-"""What the API's OpenAPI document tells beyond what ninja knows: levels, errors, streams."""
+"""Adds to ninja's OpenAPI document: permissions, errors, streams."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SCHEMAS: Final = "#/components/schemas/"
 
 
 class Json(BaseRenderer):
-    """What pydantic has validated it also writes: json asks Python about each moment."""
+    """Pydantic writes what it has validated: json calls Python for each moment."""
 
     media_type = "application/json"
 
@@ -29,7 +29,7 @@ class Json(BaseRenderer):
 
 
 class Api(NinjaAPI):
-    """Its document tells of each route which level it takes, and what its errors look like.
+    """The document shows the permission and the errors of each route.
 
     And of streams, which `streamsite.realtime.endpoints` serves: those of its topics.
     """
@@ -39,13 +39,13 @@ class Api(NinjaAPI):
     def get_openapi_schema(
         self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
     ) -> OpenAPISchema:
-        told = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
-        told["components"].setdefault("schemas", {})["Problem"] = PROBLEM
+        schema = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
+        schema["components"].setdefault("schemas", {})["Problem"] = PROBLEM
         if self.topics:
-            told["paths"] |= {each.events: {"get": _events(each)} for each in self.topics}
-            told["x-websockets"] = {each.socket: _socket(each) for each in self.topics}
-            told["components"]["schemas"]["Message"] = MESSAGE
-        for path, methods in told["paths"].items():
+            schema["paths"] |= {topic.events: {"get": _events(topic)} for topic in self.topics}
+            schema["x-websockets"] = {topic.socket: _socket(topic) for topic in self.topics}
+            schema["components"]["schemas"]["Message"] = MESSAGE
+        for path, methods in schema["paths"].items():
             for method, operation in methods.items():
                 rule = permissions.rule_of(method.upper(), path)
                 if rule is not None and rule.key_permission is not None:
@@ -54,7 +54,7 @@ class Api(NinjaAPI):
                     "description": "A problem (RFC 9457).",
                     "content": {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMAS}Problem"}}},
                 }
-        return told
+        return schema
 
 
 MESSAGE: Final[dict[str, Any]] = {
@@ -77,7 +77,7 @@ def _events(topic: Topic) -> dict[str, Any]:
     return {
         "operationId": f"events_of_{topic.name}",
         "summary": "As it changes, as server-sent events",
-        "description": f"Each event's data is a Message. What its `data` is: {topic.data}",
+        "description": f"Each event's data is a Message. Its `data`: {topic.data}",
         "tags": ["as it changes"],
         "parameters": _of_path(topic),
         "responses": {
@@ -118,7 +118,7 @@ PROBLEM: Final[dict[str, Any]] = {
         "request_id": {"type": "string"},
         "retry_after": {"type": "integer", "description": "Seconds."},
         "errors": {
-            "description": "Of `invalid`: which field, and why.",
+            "description": "For `invalid`: the field and the reason.",
             "type": "array",
             "items": {
                 "type": "object",
@@ -130,7 +130,7 @@ PROBLEM: Final[dict[str, Any]] = {
             },
         },
         "findings": {
-            "description": "Of `cant-start`: what the channel lacks.",
+            "description": "For `cant-start`: the failing checks.",
             "type": "array",
             "items": {
                 "type": "object",

@@ -41,7 +41,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
 
 @admin.register(Success, Failure)
 class TaskAdmin(ReadOnlyAdmin):
-    """What the clusters have done, and what came of it."""
+    """Tasks that the clusters have run, and their results."""
 
     list_display = ("name", "func", "cluster", "started", "stopped", "outcome")
     list_filter = ("cluster",)
@@ -55,7 +55,7 @@ class TaskAdmin(ReadOnlyAdmin):
 
 @admin.register(Schedule)
 class ScheduleAdmin(ReadOnlyAdmin):
-    """What the jobs cluster starts by itself."""
+    """Schedules of the jobs cluster."""
 
     list_display = ("name", "func", "minutes", "cluster", "next_run")
     fields = ("name", "func", "schedule_type", "minutes", "repeats", "cluster", "next_run")

@@ -49,7 +49,7 @@ class EndpointAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     list_display = ("name", "url", "event_list", "enabled", "created_at")
     actions = ("send_ping", "renew_secret")
 
-    # Who may look, but not change, sees the host: the rest of an address lets one in there.
+    # A user who may not change it sees the host alone: the rest of an address may be a secret.
     def get_list_display(self, request: HttpRequest) -> Any:
         names: Any = super().get_list_display(request)
         return names if self.has_change_permission(request) else _masked(names)
@@ -110,11 +110,11 @@ class EndpointAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     def renew_secret(
         self, request: HttpRequest, queryset: QuerySet[Endpoint]
     ) -> HttpResponseBase | None:
-        found = list(queryset[:2])
-        if len(found) != 1:
+        rows = list(queryset[:2])
+        if len(rows) != 1:
             messages.error(request, "Select one: its new secret is shown once.")
             return None
-        (endpoint,) = found
+        (endpoint,) = rows
         endpoint.secret = new_secret()
         Endpoint.objects.filter(pk=endpoint.pk).update(secret=endpoint.secret)
         self.log_change(request, endpoint, "A new secret.")

@@ -1,4 +1,4 @@
-"""The one door to endpoints: where they may be, and one POST there.
+"""The client of endpoints: judges their address, and sends one POST there.
 
 A name is resolved once, each of its addresses is judged, and one of those very addresses is
 connected to (streamsite.security.ssrf). Redirections are not followed, and no proxy is asked.
@@ -51,11 +51,11 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, private: bool) ->
     except NoAddressError:
         return Answer(None, f"No name server says where {host} is.")
     own = Rules(frozenset(), own=own_addresses(settings.ALLOWED_HOSTS))
-    if not private and (inside := [each for each in addresses if not may_reach(each, own)]):
+    if not private and (inside := [one for one in addresses if not may_reach(one, own)]):
         return Answer(
             None,
             f"{host} is at {inside[0]}, which is this machine or not on the open internet. "
-            "Where that is meant, set WEBHOOK_PRIVATE_TARGETS=true.",
+            "If that is intended, set WEBHOOK_PRIVATE_TARGETS=true.",
         )
     connection = _Pinned(host, addresses, port, tls=tls)
     path = parts.path or "/"

@@ -1,4 +1,4 @@
-"""Where other systems are told what happens, and each time that they were.
+"""Webhooks: endpoints of other systems, and each delivery.
 
 People write endpoints. Deliveries are written by the outbox, and from then on by the sender, by
 conditional update.
@@ -51,7 +51,9 @@ def checked_events(value: object) -> None:
 
 
 class Endpoint(OneLineText):
-    name = models.CharField(max_length=80, unique=True, help_text="Who listens there.")
+    name = models.CharField(
+        max_length=80, unique=True, help_text="The system that listens there."
+    )
     url = models.CharField("address", max_length=1000, validators=[checked_url])
     secret = SecretField(editable=False)
     events = models.JSONField(default=list, validators=[checked_events])
@@ -86,7 +88,9 @@ class Delivery(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     state = models.CharField(max_length=12, choices=State, default=State.WAITING)
     attempts = models.PositiveSmallIntegerField(default=0)
-    next_at = models.DateTimeField(default=timezone.now, help_text="Of the next attempt.")
+    next_at = models.DateTimeField(
+        default=timezone.now, help_text="The time of the next attempt."
+    )
     status = models.PositiveSmallIntegerField(null=True, help_text="HTTP, of the last answer.")
     fault = models.TextField(blank=True, help_text="Why the last attempt failed.")
     delivered_at = models.DateTimeField(null=True)
@@ -118,5 +122,5 @@ class Delivery(models.Model):
 
     @property
     def next_attempt(self) -> datetime | None:
-        """Of one that is over, `next_at` means nothing."""
+        """`next_at` means nothing in a finished delivery."""
         return self.next_at if self.state == self.State.WAITING else None

@@ -1,4 +1,4 @@
-"""What is to be told, written in the transaction in which it happens: nothing is lost."""
+"""Writes deliveries in the transaction of the event: nothing is lost."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def _write(
     endpoints: Sequence[Endpoint], event: str, data: Mapping[str, Any], at: datetime
 ) -> None:
     message_id = uuid.uuid4()
-    told = {"id": str(message_id), "type": event, "timestamp": at, "data": data}
-    body = json.dumps(told, cls=DjangoJSONEncoder, separators=(",", ":"))
+    payload = {"id": str(message_id), "type": event, "timestamp": at, "data": data}
+    body = json.dumps(payload, cls=DjangoJSONEncoder, separators=(",", ":"))
     Delivery.objects.bulk_create(
         Delivery(endpoint=endpoint, event=event, message_id=message_id, body=body)
         for endpoint in endpoints

@@ -63,7 +63,7 @@ class WebhookSecret(WebhookDetail):
 
 
 class WebhookChange(Body):
-    """What is left out stays as it is."""
+    """Fields that are left out keep their value."""
 
     name: Name = may_be_left_out()
     url: Url = may_be_left_out()
@@ -112,11 +112,11 @@ def _with_secret(row: Endpoint) -> Endpoint:
 
 
 @endpoints.get("", response=Page[WebhookDetail], summary="Webhooks, by name")
-def listed(request: HttpRequest, asked: Query[WebhookFilter]) -> dict[str, Any]:
+def listed(request: HttpRequest, filters: Query[WebhookFilter]) -> dict[str, Any]:
     rows = Endpoint.objects.defer("secret")
-    if asked.enabled is not None:
-        rows = rows.filter(enabled=asked.enabled)
-    page = paged(rows, "name", asked)
+    if filters.enabled is not None:
+        rows = rows.filter(enabled=filters.enabled)
+    page = paged(rows, "name", filters)
     return page | {"items": [_masked(request, row) for row in page["items"]]}
 
 
@@ -129,8 +129,8 @@ def _masked(request: HttpRequest, row: Endpoint) -> Endpoint:
 
 
 @endpoints.post("", response={201: WebhookSecret}, summary="A new webhook")
-def create(request: HttpRequest, asked: NewWebhook) -> Status[Endpoint]:
-    row = added(request, Endpoint(**asked.given(), secret=new_secret()))
+def create(request: HttpRequest, body: NewWebhook) -> Status[Endpoint]:
+    row = added(request, Endpoint(**body.given(), secret=new_secret()))
     return Status(201, _with_secret(row))
 
 
@@ -140,8 +140,8 @@ def one(request: HttpRequest, id: Id) -> Endpoint:
 
 
 @endpoints.patch("/{id}", response=WebhookDetail, summary="Change it")
-def change(request: HttpRequest, id: Id, asked: WebhookChange) -> Endpoint:
-    return edited(request, Endpoint.objects.all(), id, asked.given())
+def change(request: HttpRequest, id: Id, body: WebhookChange) -> Endpoint:
+    return edited(request, Endpoint.objects.all(), id, body.given())
 
 
 @endpoints.delete("/{id}", response={204: None}, summary="Delete it, with what was sent")
@@ -166,14 +166,14 @@ def ping(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
     return Status(202, {"detail": "On its way: deliveries tell how it went."})
 
 
-@deliveries.get("", response=Page[DeliveryDetail], summary="What was sent, the latest first")
-def sent(request: HttpRequest, asked: Query[DeliveryFilter]) -> dict[str, Any]:
+@deliveries.get("", response=Page[DeliveryDetail], summary="Deliveries, the latest first")
+def sent(request: HttpRequest, filters: Query[DeliveryFilter]) -> dict[str, Any]:
     rows = Delivery.objects.all()
-    if asked.webhook_id is not None:
-        rows = rows.filter(endpoint=asked.webhook_id)
-    if asked.state is not None:
-        rows = rows.filter(state=asked.state)
-    return paged(rows, "-id", asked)
+    if filters.webhook_id is not None:
+        rows = rows.filter(endpoint=filters.webhook_id)
+    if filters.state is not None:
+        rows = rows.filter(state=filters.state)
+    return paged(rows, "-id", filters)
 
 
 @deliveries.get("/{id}", response=DeliveryDetail, summary="One delivery")

@@ -26,7 +26,7 @@ from streamsite.webhooks.models import Delivery, Endpoint
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: What follows each failed attempt; after the last, the delivery has failed: a day in all.
+#: The pause after each failed attempt; after the last, the delivery has failed: a day in all.
 PAUSES: Final = tuple(
     timedelta(seconds=seconds)
     for seconds in (10, 60, 300, 900, 3600, 2 * 3600, 4 * 3600, 6 * 3600, 12 * 3600)
@@ -65,8 +65,8 @@ def send_due() -> str:
             if not mine:
                 break
             for row, answer in zip(mine, pool.map(_attempt, mine), strict=True):
-                told = _written(row, answer, timezone.now())
-                done, failed = done + told, failed + (not told)
+                recorded = _written(row, answer, timezone.now())
+                done, failed = done + recorded, failed + (not recorded)
     return f"{done} delivered, {failed} not."
 
 

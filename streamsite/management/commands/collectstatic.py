@@ -16,15 +16,15 @@ class Command(collectstatic.Command):
     def handle(self, **options: Any) -> str | None:
         if options["dry_run"] or options["link"]:
             return super().handle(**options)
-        wanted = static_files.fingerprint()
-        if not options["clear"] and static_files.collected() == wanted:
+        current = static_files.fingerprint()
+        if not options["clear"] and static_files.collected() == current:
             return "The static files have not changed."
         static_files.stamp("")
-        # What is packed beside each file takes its mode from here.
+        # The packed copies beside each file get their mode from here.
         before = os.umask(0o777 & ~static_files.FOLDER_MODE)
         try:
-            said: str | None = super().handle(**options)
-            static_files.stamp(wanted)
+            output: str | None = super().handle(**options)
+            static_files.stamp(current)
         finally:
             os.umask(before)
-        return said
+        return output

@@ -16,12 +16,12 @@ class Command(BaseCommand):
     help = "Mints a key of the API. The key is the last line; it is shown once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", help="Who or what uses it.")
+        parser.add_argument("name", help="The person or program that uses it.")
         parser.add_argument(
             "--level",
             choices=[level.value for level in KeyPermission],
             default=KeyPermission.READ_ONLY.value,
-            help="What it may do: deploy/api.md has the table.",
+            help="Its permissions: deploy/api.md has the table.",
         )
         parser.add_argument("--days", type=float, help="It expires after so many days.")
         parser.add_argument(

@@ -25,7 +25,7 @@ from streamsite.processes.priority import step_back
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: What the jobs cluster does by itself: name, task, minutes between.
+#: The schedules of the jobs cluster: name, task, minutes between.
 SCHEDULES: Final = (
     ("self-test", SELF_TEST_TASK, 1),
     ("probe new", "media_library.tasks.probe_new", 1),
@@ -42,7 +42,7 @@ SCHEDULES: Final = (
 )
 #: Schedules that an earlier version made under another name.
 FORMER_SCHEDULES: Final = ("canary",)
-#: All that runs in a cluster: what is scheduled, and what pages, API and jobs ask for.
+#: All tasks that run in a cluster: scheduled ones, and those of pages, API and jobs.
 TASKS: Final = frozenset(
     {
         *(task for _, task, _ in SCHEDULES),
@@ -55,7 +55,7 @@ TASKS: Final = frozenset(
         "streams.tasks.supervise_node",
     }
 )
-#: Seconds; rung for each minute, and touched by each download as it goes on.
+#: Seconds. A sweep comes each minute, and each running download touches the file.
 DOWNLOADS_MAX_SILENCE_S: Final = 3600.0
 
 
@@ -83,7 +83,7 @@ class Command(BaseCommand):
 def playout_supervision() -> Supervision:
     """One worker, which runs the supervisor from its birth to its death."""
     post_spawn.connect(start_supervisor)
-    # A stop has nothing to wait for: what plays, plays on.
+    # A stop waits for nothing: FFmpeg plays on.
     return Supervision(
         stop_timeout_s=0.5, heartbeat_file=settings.RUN_DIR / ALIVE, max_silence_s=60
     )
@@ -113,18 +113,18 @@ def jobs_supervision() -> Supervision:
 
 def downloads_supervision() -> Supervision:
     step_back()
-    # What a worker that was killed left is taken up at once, not at the next sweep.
+    # Jobs of a killed worker are taken up at once, not at the next sweep.
     sweep_downloads()
     connections.close_all()
     # A download that is stopped goes on from its part files.
-    canary = settings.RUN_DIR / attempt.CANARY
+    heartbeat = settings.RUN_DIR / attempt.CANARY
     return Supervision(
-        stop_timeout_s=2, heartbeat_file=canary, max_silence_s=DOWNLOADS_MAX_SILENCE_S
+        stop_timeout_s=2, heartbeat_file=heartbeat, max_silence_s=DOWNLOADS_MAX_SILENCE_S
     )
 
 
 def start_supervisor(**_: object) -> None:
-    """Hand this worker its one task. What an earlier worker left in the queue is void."""
+    """Enqueues the worker's only task. Messages of an earlier worker are void."""
     try:
         broker = get_broker(settings.NODE_CLUSTER)
         broker.purge_queue()

@@ -114,10 +114,10 @@ class Command(BaseCommand):
 
 
 class ProcessSupervisor:
-    """Does what `streamsite.processes.supervisor` decides. Sleeps until something happens."""
+    """Carries out the decisions of `streamsite.processes.supervisor`. Sleeps in between."""
 
     def __init__(self, opened: Callable[[], None]) -> None:
-        """`opened` is called once, when the pages can be asked for."""
+        """`opened` is called once, when the pages answer."""
         later = time.monotonic() + HEAD_START_S
         self.group = ProcessGroup(
             tuple(Child(name, due=0.0 if name == WEB else later) for name in COMMANDS)
@@ -150,7 +150,7 @@ class ProcessSupervisor:
             self.take(Ticked())
 
     def pages_opened(self, fd: int) -> None:
-        """The pages are open, or the server has ended before."""
+        """Handles the pages' signal: they are open, or the server ended before."""
         is_open = bool(os.read(fd, 1))
         self.selector.unregister(fd)
         os.close(fd)
@@ -171,7 +171,7 @@ class ProcessSupervisor:
                     self.send(self.processes[name].pid, number)
 
     def send(self, pid: int, number: signal.Signals) -> None:
-        """Tell a child; kill it with all of its group. FFmpeg is in sessions of its own."""
+        """Signals a child; SIGKILL goes to its whole group. FFmpeg has sessions of its own."""
         if number is signal.SIGKILL:
             os.killpg(pid, number)
         else:
@@ -217,7 +217,7 @@ class ProcessSupervisor:
 
 
 def _begin(name: str, parent: int) -> None:
-    """What a child does before it is its program."""
+    """Runs in a child before its program starts."""
     die_with_parent(signal.SIGKILL, parent=parent)
     if name in LATER:
         # Loading takes seconds of CPU: the pages and what is on air come first at a start too.
@@ -225,7 +225,7 @@ def _begin(name: str, parent: int) -> None:
 
 
 def lasting_environment() -> dict[str, str]:
-    """The environment of all that stays: without what only the first run needs."""
+    """The environment of lasting processes, without the names that only the first run uses."""
     return {k: v for k, v in os.environ.items() if k not in settings.SPENT_NAMES}
 
 

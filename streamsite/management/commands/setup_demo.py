@@ -29,7 +29,7 @@ class Command(BaseCommand):
             channel = Channel.objects.filter(slug=demo.SLUG).first()
             if channel is not None:
                 give_youtube(channel)
-            # Whoever has channels of their own, or had this one and removed it, wants no Demo.
+            # An installation with channels, or one whose Demo was removed, gets no Demo.
             elif not Channel.objects.exists() and not Playlist.objects.exists():
                 with transaction.atomic():
                     give_youtube(demo.order())
@@ -42,13 +42,13 @@ class Command(BaseCommand):
                 self.print_result(password)
 
     def print_result(self, password: str) -> None:
-        known = settings.ADMIN_PASSWORD
+        existing = settings.ADMIN_PASSWORD
         self.print_line(
             "\n"
             f"  Address   {shown(settings.HOST, settings.PORT)}\n"
             f"  Account   {OPERATOR}\n"
-            f"  Password  {'the one in ADMIN_PASSWORD' if known else password}\n"
-            + ("" if known else "            Write it down: it is shown this once.\n")
+            f"  Password  {'the one in ADMIN_PASSWORD' if existing else password}\n"
+            + ("" if existing else "            Write it down: it is shown this once.\n")
         )
 
     def print_line(self, text: str) -> None:
