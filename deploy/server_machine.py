@@ -44,7 +44,7 @@ class WrongError(Exception):
     """The documented installation does not do what it should."""
 
 
-def say(text: str) -> None:
+def report(text: str) -> None:
     print(f"[{time.strftime('%T')}] {text}", flush=True)
 
 
@@ -52,13 +52,13 @@ def must(held: object, what: str) -> None:
     """Go on only where it holds."""
     if not held:
         raise WrongError(what)
-    say(f"  well: {what}")
+    report(f"  well: {what}")
 
 
-def until(ask: Callable[[], T], seconds: float, what: str) -> T:
+def until(call: Callable[[], T], seconds: float, what: str) -> T:
     """The first answer that is true. Raises `WrongError`."""
     deadline = time.monotonic() + seconds
-    while not (answer := ask()):
+    while not (answer := call()):
         if time.monotonic() > deadline:
             raise WrongError(f"within {seconds:.0f} s: {what}")
         time.sleep(0.5)
@@ -177,8 +177,8 @@ class Machine:
         return 0
 
     def _ready(self) -> bool:
-        said = self.run("systemctl is-system-running", check=False)
-        return said.strip() in {"running", "degraded"}
+        output = self.run("systemctl is-system-running", check=False)
+        return output.strip() in {"running", "degraded"}
 
     def command(self, script: str) -> tuple[str, ...]:
         entered = ("nsenter", f"--target={self.leader}", "--all", "--root", "--wd=/")
@@ -228,8 +228,8 @@ def demand() -> None:
 
 def other_release(os_release: Path = Path("/etc/os-release")) -> str:
     """A release that is not this machine's, on which all other tests run."""
-    found = re.search(r"^VERSION_CODENAME=(\w+)$", os_release.read_text(), re.MULTILINE)
-    return next(name for name in RELEASES if found is None or name != found[1])
+    result = re.search(r"^VERSION_CODENAME=(\w+)$", os_release.read_text(), re.MULTILINE)
+    return next(name for name in RELEASES if result is None or name != result[1])
 
 
 def made_root(release: str, kept: Path, work: Path) -> Path:
@@ -242,7 +242,7 @@ def made_root(release: str, kept: Path, work: Path) -> Path:
         root.mkdir()
         subprocess.run(("tar", "-C", str(root), "-xf", str(archive)), check=True)
         return root
-    say(f"a bare {release}")
+    report(f"a bare {release}")
     # As debootstrap does it, in half of the time. dpkg would wait for the disk at each file.
     done = subprocess.run(
         ("mmdebstrap", "--variant=minbase", "--mode=root", "--quiet", f"--include={BASE}",
@@ -265,8 +265,8 @@ def made_repository(work: Path) -> Path:
     """The checked-out files, uncommitted changes included."""
     path = work / "repository"
     path.mkdir()
-    asked = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z")
-    listed = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True).stdout
+    requests = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+    listed = subprocess.run(requests, cwd=ROOT, check=True, capture_output=True).stdout
     for name in listed.decode().split("\0"):
         if name and (ROOT / name).is_file():
             (path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ class Site:
         self.key = ""
         self.cookies: dict[str, str] = {}
 
-    def ask(
+    def request(
         self, method: str, path: str, body: bytes | None = None, **headers: str
     ) -> tuple[int, bytes, dict[str, str]]:
         """Status, body and headers. Asked by a process in the container's network."""
@@ -36,10 +36,10 @@ class Site:
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{k}={v}" for k, v in self.cookies.items())
         entered = ("nsenter", f"--target={self.machine.leader}", "--net")
-        asked = {"method": method, "path": path, "headers": sent, "size": len(body or b"")}
+        requests = {"method": method, "path": path, "headers": sent, "size": len(body or b"")}
         try:
             done = subprocess.run(
-                (*entered, sys.executable, __file__, json.dumps(asked)),
+                (*entered, sys.executable, __file__, json.dumps(requests)),
                 input=body or b"", capture_output=True, timeout=120, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as late:
@@ -47,34 +47,34 @@ class Site:
         if done.returncode:
             return 0, done.stderr, {}
         head, _, rest = done.stdout.partition(b"\n")
-        told = json.loads(head)
-        for name, value in told["cookies"].items():
+        reported = json.loads(head)
+        for name, value in reported["cookies"].items():
             self.cookies[name] = value
-        return told["status"], rest, told["headers"]
+        return reported["status"], rest, reported["headers"]
 
     def api(self, method: str, path: str, body: object = None) -> Any:
         sent = None if body is None else json.dumps(body).encode()
-        status, said, _ = self.ask(
+        status, output, _ = self.request(
             method, f"/api/v1/{path}", sent, Content_Type="application/json"
         )
         if not 200 <= status < 300:
-            raise WrongError(f"{method} /api/v1/{path} answers {status}: {said[:600]!r}")
-        return json.loads(said) if said else None
+            raise WrongError(f"{method} /api/v1/{path} answers {status}: {output[:600]!r}")
+        return json.loads(output) if output else None
 
     def health(self) -> dict[str, Any]:
-        status, said, _ = self.ask("GET", "/health")
-        return dict(json.loads(said)) if status in {200, 503} else {}
+        status, output, _ = self.request("GET", "/health")
+        return dict(json.loads(output)) if status in {200, 503} else {}
 
     def state(self) -> str:
         return next((str(c["state"]) for c in self.health().get("channels", ())), "")
 
     def login(self, password: str) -> None:
-        _, page, _ = self.ask("GET", "/admin/login/")
-        found = re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', page)
-        must(found, "the login page is there")
+        _, page, _ = self.request("GET", "/admin/login/")
+        result = re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', page)
+        must(result, "the login page is there")
         form = {"username": "operator", "password": password, "next": "/admin/"}
-        form["csrfmiddlewaretoken"] = found[1].decode() if found else ""
-        status, _, _ = self.ask(
+        form["csrfmiddlewaretoken"] = result[1].decode() if result else ""
+        status, _, _ = self.request(
             "POST", "/admin/login/", urllib.parse.urlencode(form).encode(),
             Content_Type="application/x-www-form-urlencoded",
             Referer=f"https://{NAME}/admin/login/",
@@ -82,9 +82,9 @@ class Site:
         must(status == 302 and "sessionid" in self.cookies, "the printed password logs in")
 
 
-def ask_from_here(asked: dict[str, Any]) -> None:
+def request_from_here(requests: dict[str, Any]) -> None:
     """Ask one thing, and print the answer: its head as a line of JSON, then its body."""
-    body = sys.stdin.buffer.read() if asked["size"] else None
+    body = sys.stdin.buffer.read() if requests["size"] else None
     context = ssl.create_default_context()
     # Made for this test alone.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -100,8 +100,8 @@ def ask_from_here(asked: dict[str, Any]) -> None:
         urllib.request.HTTPCookieProcessor(jar),
     )
     request = urllib.request.Request(
-        f"https://127.0.0.1{asked['path']}", body, {"Host": NAME, **asked["headers"]},
-        method=asked["method"],
+        f"https://127.0.0.1{requests['path']}", body, {"Host": NAME, **requests["headers"]},
+        method=requests["method"],
     )  # fmt: skip
     try:
         answer = opener.open(request, timeout=60)
@@ -116,4 +116,4 @@ def ask_from_here(asked: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    ask_from_here(json.loads(sys.argv[1]))
+    request_from_here(json.loads(sys.argv[1]))

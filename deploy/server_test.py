@@ -31,7 +31,7 @@ from server_machine import (
     made_root,
     must,
     other_release,
-    say,
+    report,
     until,
 )
 from server_site import NAME, Site
@@ -51,7 +51,7 @@ SILENCE: Final = 20.0
 
 def blocks(text: str) -> dict[str, list[str]]:
     """The command blocks of a document, by the heading or bold words before them."""
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     heading = ""
     lines = iter(text.splitlines())
     for line in lines:
@@ -63,15 +63,15 @@ def blocks(text: str) -> dict[str, list[str]]:
             block: list[str] = []
             while (inner := next(lines)) != "```":
                 block.append(inner)
-            found.setdefault(heading, []).append("\n".join(block))
-    return found
+            result.setdefault(heading, []).append("\n".join(block))
+    return result
 
 
-def block(found: dict[str, list[str]], heading: str, *changes: tuple[str, str]) -> str:
+def block(result: dict[str, list[str]], heading: str, *changes: tuple[str, str]) -> str:
     """The first block under the heading, with what a reader is to put in its place."""
-    if heading not in found:
+    if heading not in result:
         raise WrongError(f"{DOCUMENT.name} has no commands under “{heading}” any more")
-    text = found[heading][0]
+    text = result[heading][0]
     for there, here in changes:
         if there not in text:
             raise WrongError(f"the commands under “{heading}” do not hold “{there}” any more")
@@ -79,25 +79,27 @@ def block(found: dict[str, list[str]], heading: str, *changes: tuple[str, str]) 
     return text
 
 
-def install(machine: Machine, found: dict[str, list[str]]) -> str:
+def install(machine: Machine, result: dict[str, list[str]]) -> str:
     """Sections 2 to 5, in the booted system. Returns the password that was printed."""
-    say("2. Settings (the editor's work is done here)")
-    text = block(found, "2. Settings", ("nano /etc/streamsite/env", "true"))
-    said = machine.run(f"cd /srv/streamsite\n{text}")
-    key = re.search(r"^FIELD_KEYS=\S+$", said, re.MULTILINE)
+    report("2. Settings (the editor's work is done here)")
+    text = block(result, "2. Settings", ("nano /etc/streamsite/env", "true"))
+    output = machine.run(f"cd /srv/streamsite\n{text}")
+    key = re.search(r"^FIELD_KEYS=\S+$", output, re.MULTILINE)
     must(key, "a key for the fields is printed")
     settings = machine.root / "etc/streamsite/env"
     text = settings.read_text().replace("tv.example.org", NAME)
     settings.write_text(text.replace("\nFIELD_KEYS=\n", f"\n{key[0] if key else ''}\n"))
-    say("3. Database and static files")
-    said = machine.run(f"cd /srv/streamsite\n{block(found, '3. Database and static files')}\n")
-    say("4. Services and account")
-    said = machine.run(f"cd /srv/streamsite\n{block(found, '4. Services and account')}")
-    password = re.search(r"Password +(\S+)", said)
+    report("3. Database and static files")
+    output = machine.run(
+        f"cd /srv/streamsite\n{block(result, '3. Database and static files')}\n"
+    )
+    report("4. Services and account")
+    output = machine.run(f"cd /srv/streamsite\n{block(result, '4. Services and account')}")
+    password = re.search(r"Password +(\S+)", output)
     must(password, "the password is printed")
-    say("5. nginx and HTTPS (a certificate of this test's own in certbot's place)")
+    report("5. nginx and HTTPS (a certificate of this test's own in certbot's place)")
     text = block(
-        found, "5. nginx and HTTPS", ("YOUR.NAME", NAME),
+        result, "5. nginx and HTTPS", ("YOUR.NAME", NAME),
         (f"certbot --nginx --redirect --domain {NAME}", CERTIFICATE),
     )  # fmt: skip
     machine.run(f"cd /srv/streamsite\n{text}")
@@ -121,11 +123,11 @@ def services_run(machine: Machine) -> None:
         if "ActiveState=active" not in shown or "NRestarts=0" not in shown:
             log = machine.run(f"journalctl --unit {unit} --lines 40 --no-pager", check=False)
             raise WrongError(f"{unit}: {shown}\n{log}")
-    say("  well: every service runs, and none was started twice")
+    report("  well: every service runs, and none was started twice")
 
 
 def rights_hold(machine: Machine) -> None:
-    say("who may read what")
+    report("who may read what")
     groups = machine.run("id -nG www-data").split()
     must("streamsite" not in groups, "nginx is not in the group of the service")
     for what, script in {
@@ -151,8 +153,8 @@ def rights_hold(machine: Machine) -> None:
     )
     modes = machine.run("stat -c %a /var/lib/streamsite /var/lib/streamsite/streamsite.sqlite3")
     must(modes.split() == ["750", "600"], "the folder is 0750, the database 0600")
-    said = machine.run("streamsite check --deploy 2>&1", check=False)
-    must("no issues" in said, f"check --deploy finds nothing: {said.strip()[-300:]}")
+    output = machine.run("streamsite check --deploy 2>&1", check=False)
+    must("no issues" in output, f"check --deploy finds nothing: {output.strip()[-300:]}")
 
 
 @contextmanager
@@ -191,7 +193,7 @@ def anomalies(received: Path) -> tuple[int, list[str]]:
         capture_output=True, text=True, check=False,
     ).stdout  # fmt: skip
     last: dict[str, float] = {}
-    count, found = 0, []
+    count, result = 0, []
     for line in listed.splitlines():
         # The last packet of a file that grows may be incomplete.
         stream, _, written = line.strip(",").partition(",")
@@ -202,9 +204,9 @@ def anomalies(received: Path) -> tuple[int, list[str]]:
         count += 1
         step = dts - last.get(stream, dts - LEAP / 2)
         if not 0 < step <= LEAP:
-            found.append(f"stream {stream} at {dts:.3f} s: a step of {step:.3f} s")
+            result.append(f"stream {stream} at {dts:.3f} s: a step of {step:.3f} s")
         last[stream] = dts
-    return count, found
+    return count, result
 
 
 def uploaded(site: Site, clip: Path) -> int:
@@ -216,64 +218,66 @@ def uploaded(site: Site, clip: Path) -> int:
         where = site.api(
             "POST", "media/uploads/part-url", {"ticket": begun["ticket"], "number": number}
         )
-        status, said, _ = site.ask(
+        status, output, _ = site.request(
             "PUT", where["url"], part,
             X_Upload_Ticket=begun["ticket"], Content_Type="application/octet-stream",
         )  # fmt: skip
-        must(status == 200, f"part {number} of the upload is taken ({said[:200]!r})")
+        must(status == 200, f"part {number} of the upload is taken ({output[:200]!r})")
     return int(site.api("POST", "media/uploads/finish", {"ticket": begun["ticket"]})["id"])
 
 
-def upgrade(machine: Machine, found: dict[str, list[str]], site: Site) -> None:
+def upgrade(machine: Machine, result: dict[str, list[str]], site: Site) -> None:
     """A new version by the document's commands, while pages are asked for without a pause."""
     with (machine.repository / "CHANGELOG.md").open("a") as changes:
         changes.write("- A new version.\n")
     commit(machine.repository, "a new version")
     lost: list[str] = []
-    asked = 0
+    requests = 0
     process = subprocess.Popen(
-        machine.command(f"cd /srv/streamsite\n{block(found, 'A new version')}"),
+        machine.command(f"cd /srv/streamsite\n{block(result, 'A new version')}"),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     while process.poll() is None:
         began = time.monotonic()
-        status, page, _ = site.ask("GET", "/admin/")
-        asked += 1
+        status, page, _ = site.request("GET", "/admin/")
+        requests += 1
         if status != 200:
             lost.append(f"{status} after {time.monotonic() - began:.1f} s: {page[-300:]!r}")
-    said = process.stdout.read() if process.stdout else ""
-    told = machine.run("tail -1 /srv/streamsite/CHANGELOG.md").strip()
-    must(told == "- A new version.", "the new version is there")
-    must(process.returncode == 0, f"the commands of “A new version” end well {said[-800:]}")
-    must(asked and not lost, f"every one of {asked} pages asked for meanwhile came {lost}")
+    output = process.stdout.read() if process.stdout else ""
+    reported = machine.run("tail -1 /srv/streamsite/CHANGELOG.md").strip()
+    must(reported == "- A new version.", "the new version is there")
+    must(process.returncode == 0, f"the commands of “A new version” end well {output[-800:]}")
+    must(
+        requests and not lost, f"every one of {requests} pages asked for meanwhile came {lost}"
+    )
 
 
-def follow(machine: Machine, found: dict[str, list[str]], work: Path) -> None:
+def follow(machine: Machine, result: dict[str, list[str]], work: Path) -> None:
     """From the settings to an upgrade on air."""
     site = Site(machine)
-    password = install(machine, found)
+    password = install(machine, result)
     until(site.health, 90, "the site answers through nginx by HTTPS")
     services_run(machine)
     site.login(password)
     until(lambda: site.state() == "on_air", ON_AIR, "the Demo channel is on the air")
-    say("  well: the Demo channel is on the air")
+    report("  well: the Demo channel is on the air")
     rights_hold(machine)
-    status, playlist, headers = site.ask("GET", "/hls/demo/live.m3u8")
+    status, playlist, headers = site.request("GET", "/hls/demo/live.m3u8")
     must(status == 200 and b"#EXTINF" in playlist, "nginx sends the preview's playlist")
     segment = playlist.decode().strip().splitlines()[-1]
-    status, body, _ = site.ask("GET", f"/hls/demo/{segment}")
+    status, body, _ = site.request("GET", f"/hls/demo/{segment}")
     must(status == 200 and body[:1] == b"G", "and its segments")
-    status, body, _ = site.ask("GET", "/channels/demo/picture.jpg")
+    status, body, _ = site.request("GET", "/channels/demo/picture.jpg")
     must(status == 200 and body[:2] == b"\xff\xd8", "and its picture")
-    _, page, _ = site.ask("GET", "/admin/")
+    _, page, _ = site.request("GET", "/admin/")
     static = re.search(rb'(?:href|src)="(/static/[^"]+\.css)"', page)
-    status, _, headers = site.ask("GET", static[1].decode() if static else "/static/")
+    status, _, headers = site.request("GET", static[1].decode() if static else "/static/")
     must(status == 200 and "immutable" in headers.get("Cache-Control", ""), "and static files")
 
-    on_air(machine, found, site, work)
+    on_air(machine, result, site, work)
 
 
-def on_air(machine: Machine, found: dict[str, list[str]], site: Site, work: Path) -> None:
+def on_air(machine: Machine, result: dict[str, list[str]], site: Site, work: Path) -> None:
     """Events while the channel is on the air: an upload, a cleared folder, an upgrade."""
     site.key = machine.run("streamsite create_api_key test --level ADMIN").split()[-1]
     with sink(machine, "/tmp/received.ts") as lives:
@@ -284,50 +288,52 @@ def on_air(machine: Machine, found: dict[str, list[str]], site: Site, work: Path
             "url": "rtmp://127.0.0.1:1936/live", "key": KEY,
         })  # fmt: skip
         until(lambda: received.exists() and received.stat().st_size > 0, 90, "the output sends")
-        say("  well: an output added on air sends to a real RTMP server")
-        item = uploaded(site, film(work))
+        report("  well: an output added on air sends to a real RTMP server")
+        item = uploaded(site, make_video(work))
         lists = site.api("GET", "playlists")
         site.api("POST", f"playlists/{lists['items'][0]['id']}/entries", {"item_ids": [item]})
-        told = until(lambda: prepared(site, item), 420, "the upload is inspected and prepared")
-        say(f"  well: the upload is inspected and prepared ({told})")
+        reported = until(
+            lambda: prepared(site, item), 420, "the upload is inspected and prepared"
+        )
+        report(f"  well: the upload is inspected and prepared ({reported})")
         parts = {p["name"]: p for p in site.api("GET", "health/detailed")["parts"]}
         must(parts["jobs"]["ok"], f"no job fails: {parts['jobs']['sentence']}")
         must(lives(), "its session has held")
 
     for script in ("find /run/streamsite -mindepth 1 -delete", "rm -rf /run/streamsite"):
         wiped(machine, site, script)
-    elsewhere(machine, found)
-    another_key(machine, found)
+    elsewhere(machine, result)
+    another_key(machine, result)
     with sink(machine, "/tmp/second.ts") as lives:
         received = Path(f"/proc/{machine.leader}/root/tmp/second.ts")
         until(
             lambda: received.exists() and received.stat().st_size > 0, 180, "the output sends"
         )
         until(lambda: site.state() == "on_air", 180, "the channel is on the air again")
-        say("a new version while on air")
-        upgrade(machine, found, site)
+        report("a new version while on air")
+        upgrade(machine, result, site)
         grows(received)
         until(lambda: site.state() == "on_air", 90, "the channel is on the air")
         grows(received)
         must(lives(), "the upgrade left the RTMP session as it was")
-        count, found_wrong = anomalies(received)
+        count, faulty = anomalies(received)
         must(
-            count > 0 and not found_wrong,
-            f"none of its {count} timestamps goes back or leaps {found_wrong[:5]}",
+            count > 0 and not faulty,
+            f"none of its {count} timestamps goes back or leaps {faulty[:5]}",
         )
         services_run(machine)
 
 
-def elsewhere(machine: Machine, found: dict[str, list[str]]) -> None:
+def elsewhere(machine: Machine, result: dict[str, list[str]]) -> None:
     """The services come back with another folder to write in at the next start."""
-    say("A folder elsewhere")
+    report("A folder elsewhere")
     machine.run("install -d -o streamsite -g streamsite /srv/films")
-    machine.run(block(found, "A folder elsewhere"))
+    machine.run(block(result, "A folder elsewhere"))
 
 
-def another_key(machine: Machine, found: dict[str, list[str]]) -> None:
+def another_key(machine: Machine, result: dict[str, list[str]]) -> None:
     """The old one is gone from the settings when the new version starts."""
-    say("Another key for the secrets")
+    report("Another key for the secrets")
     new = machine.run(
         "cd /srv/streamsite && .venv/bin/python -c "
         "'from streamsite.config.env import new_field_key as k; print(k())'"
@@ -335,20 +341,20 @@ def another_key(machine: Machine, found: dict[str, list[str]]) -> None:
     settings = machine.root / "etc/streamsite/env"
     text = settings.read_text()
     settings.write_text(text.replace("\nFIELD_KEYS=", f"\nFIELD_KEYS={new},"))
-    said = machine.run(block(found, "Another key for the secrets"))
-    must("encrypted with the first" in said, f"{said.strip()}")
+    output = machine.run(block(result, "Another key for the secrets"))
+    must("encrypted with the first" in output, f"{output.strip()}")
     settings.write_text(re.sub(r"\nFIELD_KEYS=.*\n", f"\nFIELD_KEYS={new}\n", text))
 
 
 def all_run(machine: Machine) -> bool:
     units = " ".join(f"streamsite-{service}" for service in SERVICES)
-    said = machine.run(f"systemctl is-active {units}", check=False)
-    return said.split() == ["active"] * len(SERVICES)
+    output = machine.run(f"systemctl is-active {units}", check=False)
+    return output.split() == ["active"] * len(SERVICES)
 
 
 def wiped(machine: Machine, site: Site, script: str) -> None:
     """Somebody deletes the run directory while the channel is on the air."""
-    say(script)
+    report(script)
     began = time.monotonic()
     machine.run(script)
     seen = "cat /run/streamsite/channel-1/hls/*.ts"
@@ -360,17 +366,17 @@ def wiped(machine: Machine, site: Site, script: str) -> None:
 
 
 def prepared(site: Site, item: int) -> str:
-    told = site.api("GET", f"media/{item}")
-    if told["status"] == "fault":
-        raise WrongError(f"the upload is taken for faulty: {told['fault']}")
+    reported = site.api("GET", f"media/{item}")
+    if reported["status"] == "fault":
+        raise WrongError(f"the upload is taken for faulty: {reported['fault']}")
     return (
-        f"{told['video_codec']}, {told['loudness_lufs']} LUFS"
-        if told["status"] == "ready"
+        f"{reported['video_codec']}, {reported['loudness_lufs']} LUFS"
+        if reported["status"] == "ready"
         else ""
     )
 
 
-def film(work: Path) -> Path:
+def make_video(work: Path) -> Path:
     path = work / "film.mp4"
     sources = (
         "-f",
@@ -392,21 +398,23 @@ def film(work: Path) -> Path:
 
 def test(release: str, kept: Path, work: Path) -> None:
     demand()
-    found = blocks(DOCUMENT.read_text())
+    result = blocks(DOCUMENT.read_text())
     root = made_root(release, kept, work)
     machine = Machine(root, kept, made_repository(work))
     machine.demand_container()
-    say("1. Packages, user, code")
+    report("1. Packages, user, code")
     machine.before(
         block(
-            found, "1. Packages, user, code", ("ADDRESS-OF-THE-REPOSITORY", "/mnt/repository")
+            result, "1. Packages, user, code", ("ADDRESS-OF-THE-REPOSITORY", "/mnt/repository")
         )
     )
     with machine.booted():
-        said = machine.run("python3 --version; ffmpeg -version | head -1; systemctl --version")
-        say(f"booted: {'; '.join(said.splitlines()[:3])}")
+        output = machine.run(
+            "python3 --version; ffmpeg -version | head -1; systemctl --version"
+        )
+        report(f"booted: {'; '.join(output.splitlines()[:3])}")
         try:
-            follow(machine, found, work)
+            follow(machine, result, work)
         except WrongError:
             log = machine.run(
                 "systemctl --no-pager --lines 20 --full status 'streamsite-*'; "
@@ -431,12 +439,12 @@ def main(words: list[str]) -> int:
                 raise CannotError(f"{release} is none of {', '.join(RELEASES)}")
             test(release, kept, work)
         except CannotError as why:
-            say(f"The server test can't run here: {why}")
+            report(f"The server test can't run here: {why}")
             return CANNOT
         except WrongError as what:
-            say(f"WRONG: {what}")
+            report(f"WRONG: {what}")
             return 1
-    say(f"The documented installation holds on {release}: {time.monotonic() - began:.0f} s.")
+    report(f"The documented installation holds on {release}: {time.monotonic() - began:.0f} s.")
     return 0
 
 

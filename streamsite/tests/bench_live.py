@@ -91,11 +91,11 @@ def change() -> None:
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("sockets", nargs="?", type=int, default=200)
-    asked.add_argument("--rows", type=int, default=10_000, help="of items, and of incidents")
-    asked.add_argument("--seconds", type=int, default=20)
-    given = asked.parse_args()
+    requests = argparse.ArgumentParser(description=__doc__)
+    requests.add_argument("sockets", nargs="?", type=int, default=200)
+    requests.add_argument("--rows", type=int, default=10_000, help="of items, and of incidents")
+    requests.add_argument("--seconds", type=int, default=20)
+    given = requests.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         os.environ |= {
@@ -121,17 +121,18 @@ def main() -> int:
         try:
             until_open(port)
             until_calm(site.pid)
-            told = asyncio.run(listen(port, given.sockets, given.seconds, key, site.pid))
+            reported = asyncio.run(listen(port, given.sockets, given.seconds, key, site.pid))
         finally:
             site.send_signal(signal.SIGTERM)
             site.wait(30)
-    print(  # noqa: T201 - it is what was asked for
+    print(  # noqa: T201 - it is the result
         f"{given.sockets} WebSockets, {2 * given.rows} idle rows, {given.seconds} s: "
-        f"{told['share']:.2f} % of a core (allowed {ALLOWED} %), {told['memory']:.0f} MB; "
-        f"a change was told to the last of them after {told['slowest']:.0f} ms; "
+        f"{reported['share']:.2f} % of a core (allowed {ALLOWED} %), "
+        f"{reported['memory']:.0f} MB; "
+        f"a change was told to the last of them after {reported['slowest']:.0f} ms; "
         f"load average {os.getloadavg()[0]:.1f}"
     )
-    return int(told["share"] > ALLOWED)
+    return int(reported["share"] > ALLOWED)
 
 
 if __name__ == "__main__":

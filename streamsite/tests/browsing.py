@@ -56,7 +56,7 @@ def site(live_server: LiveServer, settings: Settings) -> str:
 def seen(browser: Chrome, selector: str) -> WebElement:
     """The element, once there is one that shows."""
 
-    def look() -> WebElement | None:
+    def check() -> WebElement | None:
         for element in browser.find_elements(By.CSS_SELECTOR, selector):
             try:
                 if element.is_displayed():
@@ -66,9 +66,9 @@ def seen(browser: Chrome, selector: str) -> WebElement:
                 continue
         return None
 
-    found = until(look, 60, f"{selector} shows")
-    assert found is not None
-    return found
+    result = until(check, 60, f"{selector} shows")
+    assert result is not None
+    return result
 
 
 def words(browser: Chrome, selector: str) -> str:
@@ -84,14 +84,14 @@ def words(browser: Chrome, selector: str) -> str:
     return str(browser.execute_script(script, selector))
 
 
-def says(browser: Chrome, selector: str, text: str, within: float = 10) -> None:
+def shows_text(browser: Chrome, selector: str, text: str, within: float = 10) -> None:
     """Wait until what shows there has this text in it."""
     until(lambda: text in words(browser, selector), within, f"{selector} says: {text}")
 
 
 def complaints(browser: Chrome) -> list[str]:
     """What the browser found wrong: scripts that failed, policies that were broken."""
-    told = [str(entry["message"]) for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]
+    reported = [str(entry["message"]) for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]
     # The preview asks for a playlist that appears some seconds after the start.
     expected = ("favicon.ico", "/live.m3u8", "[DOM]")
-    return [line for line in told if not any(word in line for word in expected)]
+    return [line for line in reported if not any(word in line for word in expected)]

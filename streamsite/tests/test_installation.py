@@ -23,12 +23,12 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_the_commands_are_those_of_the_document(script: ModuleType) -> None:
     text = "# 1. One\n```sh\nfirst NAME\nsecond\n```\n**Two**, bold:\n```sh\nthird\n```\n"
-    found = script.blocks(text)
-    assert found == {"1. One": ["first NAME\nsecond"], "Two": ["third"]}
-    assert script.block(found, "1. One", ("NAME", "x")) == "first x\nsecond"
+    result = script.blocks(text)
+    assert result == {"1. One": ["first NAME\nsecond"], "Two": ["third"]}
+    assert script.block(result, "1. One", ("NAME", "x")) == "first x\nsecond"
     for heading, change in (("3. Three", ("a", "b")), ("1. One", ("no such", "b"))):
         with pytest.raises(script.WrongError, match=heading):
-            script.block(found, heading, change)
+            script.block(result, heading, change)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_other_debian_is_tried(
         ("bookworm", "mmdebstrap", "there is no mmdebstrap here"),
     ],
 )
-def test_a_machine_that_can_not_do_it_says_why(
+def test_a_machine_that_can_not_do_it_states_why(
     tmp_path: Path, release: str, missing: str, why: str
 ) -> None:
     needed = ("mmdebstrap", "systemd-nspawn", "nsenter", "unshare", "git", "ffmpeg")
@@ -61,9 +61,9 @@ def test_a_machine_that_can_not_do_it_says_why(
             (tmp_path / program).chmod(0o755)
     if missing and os.geteuid() != 0:
         why = "it must be run as root"
-    said = subprocess.run(
+    output = subprocess.run(
         (sys.executable, str(SCRIPT), release),
         env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert said.returncode == 77
-    assert f"can't run here: {why}" in said.stdout
+    assert output.returncode == 77
+    assert f"can't run here: {why}" in output.stdout

@@ -25,7 +25,7 @@ class Patience:
         return promised if cls.exact else min(promised * NOISE, promised + MOST_NOISE_S)
 
 
-def until(look: Callable[[], T], within: float, what: str) -> T:
+def until(check: Callable[[], T], within: float, what: str) -> T:
     """The first true answer of `look`; an `AssertionError` after `within` seconds.
 
     That is exact where figures are taken (`--measure`); elsewhere a busy machine gets more.
@@ -33,16 +33,16 @@ def until(look: Callable[[], T], within: float, what: str) -> T:
     bound = Patience.bound(within)
     end = time.monotonic() + bound
     while True:
-        if answer := look():
+        if answer := check():
             return answer
         if time.monotonic() > end:
             raise AssertionError(f"not within {bound} s: {what} (last answer: {answer!r})")
         time.sleep(POLL_INTERVAL_S)
 
 
-def steadily(look: Callable[[], object], seconds: float, what: str) -> None:
+def steadily(check: Callable[[], object], seconds: float, what: str) -> None:
     """See that `look` stays true for so long."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        assert look(), f"did not hold for {seconds} s: {what}"
+        assert check(), f"did not hold for {seconds} s: {what}"
         time.sleep(POLL_INTERVAL_S)

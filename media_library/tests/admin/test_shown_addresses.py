@@ -14,7 +14,7 @@ from media_library.tests import rows
 from streamsite.api.models import KeyChange
 from streamsite.api.permissions import KeyPermission
 from streamsite.security.urls import host_only, without_secrets
-from streamsite.tests.asking import asking
+from streamsite.tests.api_calls import api_caller
 
 LIST = "/admin/media_library/downloadjob/"
 URL = "https://cdn.example.org/films/a.mp4?Signature=s3cr3t&id=7"
@@ -78,7 +78,7 @@ def test_who_may_try_it_again_sees_it_whole(client: Client) -> None:
 @pytest.mark.django_db
 def test_neither_history_nor_library_keeps_the_token(client: Client) -> None:
     """Both are read by everybody who may look."""
-    ask = asking(client, KeyPermission.ADMIN)
+    ask = api_caller(client, KeyPermission.ADMIN)
     status, told = ask("POST", "download", {"url": URL})
     assert status == 202
     assert ask("POST", "download/batch", {"urls": [URL]})[0] == 202

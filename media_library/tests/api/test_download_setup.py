@@ -13,7 +13,7 @@ from media_library.downloads import ytdlp_versions
 from media_library.models import DownloadJob, DownloadSchedule, SiteCookies
 from streamsite.api.models import KeyChange
 from streamsite.api.permissions import KeyPermission
-from streamsite.tests.asking import Ask, asking
+from streamsite.tests.api_calls import ApiCall, api_caller
 
 pytestmark = pytest.mark.django_db
 
@@ -26,11 +26,11 @@ def folders(settings: Settings, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def ask(client: Client) -> Ask:
-    return asking(client, KeyPermission.ADMIN)
+def ask(client: Client) -> ApiCall:
+    return api_caller(client, KeyPermission.ADMIN)
 
 
-def test_a_schedule_is_made_changed_and_deleted(ask: Ask) -> None:
+def test_a_schedule_is_made_changed_and_deleted(ask: ApiCall) -> None:
     new = {"name": "News", "url": "https://example.org/channel", "every_hours": 6, "cap": 5}
     status, made = ask("POST", "download-schedules", new | {"options": {"quality": 720}})
     assert status == 201
@@ -60,13 +60,13 @@ def test_a_schedule_is_made_changed_and_deleted(ask: Ask) -> None:
         {"owner": "user:1"},
     ],
 )
-def test_what_a_schedule_can_t_be(ask: Ask, wrong: dict[str, Any]) -> None:
+def test_what_a_schedule_can_t_be(ask: ApiCall, wrong: dict[str, Any]) -> None:
     new = {"name": "News", "url": "https://example.org/channel"} | wrong
     assert ask("POST", "download-schedules", new)[0] == 422
     assert not DownloadSchedule.objects.exists()
 
 
-def test_cookies_go_in_and_never_come_out(ask: Ask) -> None:
+def test_cookies_go_in_and_never_come_out(ask: ApiCall) -> None:
     status, made = ask("POST", "site-cookies", {"domain": ".Example.org", "text": COOKIE})
     assert (status, made["domain"]) == (201, "example.org")
     where = f"site-cookies/{made['id']}"
@@ -81,7 +81,7 @@ def test_cookies_go_in_and_never_come_out(ask: Ask) -> None:
     assert ask("DELETE", where) == (204, None)
 
 
-def test_a_download_that_is_over_is_forgotten(ask: Ask) -> None:
+def test_a_download_that_is_over_is_forgotten(ask: ApiCall) -> None:
     job = ask("POST", "download", {"url": "https://example.org/a"})[1]
     status, refused = ask("DELETE", f"jobs/{job['id']}")
     assert (status, refused["type"]) == (409, "urn:streamsite:problem:conflict")
@@ -90,7 +90,9 @@ def test_a_download_that_is_over_is_forgotten(ask: Ask) -> None:
     assert not DownloadJob.objects.exists()
 
 
-def test_the_tool_is_updated_and_left_again(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tool_is_updated_and_left_again(
+    ask: ApiCall, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ordered: list[str] = []
 
     def order() -> bool:

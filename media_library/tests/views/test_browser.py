@@ -17,7 +17,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from media_library.models import MediaItem, Playlist, PlaylistEntry, SyncRun
 from media_library.tests.clips import lavfi, make
-from streamsite.tests.browsing import browser, complaints, says, seen, site, words
+from streamsite.tests.browsing import browser, complaints, seen, shows_text, site, words
 from streamsite.tests.waiting import until
 
 __all__ = ["browser", "site"]
@@ -119,7 +119,7 @@ def test_a_file_goes_up_and_becomes_an_item(  # noqa: PLR0917 - fixtures
         "the file is up",
     )
     shot(browser, f"upload-{kind}")
-    says(browser, ".lib-file", "In the library")
+    shows_text(browser, ".lib-file", "In the library")
     item = MediaItem.objects.get()
     assert (item.key, item.title) == ("films/A long film.mp4", "A long film")
     assert item.size_bytes == clip.stat().st_size
@@ -133,7 +133,7 @@ def test_items_are_found_put_in_order_and_saved(browser: Chrome, inside: str) ->
     first = PlaylistEntry.objects.create(playlist=playlist, item=broken, position=1)
     browser.get(f"{inside}/admin/media_library/playlist/{playlist.pk}/change/")
     until(lambda: order(browser) == ["Broken"], 60, "the order is drawn")
-    says(browser, "[data-warning]", "1 item has a fault")
+    shows_text(browser, "[data-warning]", "1 item has a fault")
 
     search = seen(browser, "[data-q=q]")
     search.send_keys("alp")
@@ -152,7 +152,7 @@ def test_items_are_found_put_in_order_and_saved(browser: Chrome, inside: str) ->
     add.click()
     assert order(browser) == ["Broken", "Alpha", "Delta", "Gamma", "Beta"]
     # 60 s each of Broken and Alpha, then 240, 180 and 120.
-    says(browser, "[data-total]", "5 items, 11:00")
+    shows_text(browser, "[data-total]", "5 items, 11:00")
 
     placed = browser.find_elements(By.CSS_SELECTOR, "[data-order] .lib-row")
     drag(browser, placed[4], placed[0], -20)
@@ -168,10 +168,10 @@ def test_items_are_found_put_in_order_and_saved(browser: Chrome, inside: str) ->
     shot(browser, "editor-1440")
 
     seen(browser, "[data-save-order]").click()
-    says(browser, "[data-state]", "Saved.")
+    shows_text(browser, "[data-state]", "Saved.")
     browser.refresh()
     until(lambda: order(browser) == wanted, 60, "the order is as it was saved")
-    says(browser, "[data-total]", "6 items, 12:00")
+    shows_text(browser, "[data-total]", "6 items, 12:00")
     assert [entry.item.title for entry in playlist.entries.all()] == wanted
     assert playlist.entries.filter(pk=first.pk, item=broken).exists()
     assert complaints(browser) == []
@@ -187,7 +187,7 @@ def test_two_who_change_a_playlist_do_not_undo_each_other(browser: Chrome, insid
     ActionChains(browser).double_click(seen(browser, "[data-found] .lib-row")).perform()
     Playlist.objects.filter(pk=playlist.pk).update(version=7)
     seen(browser, "[data-save-order]").click()
-    says(browser, "[data-state]", "Somebody else changed the playlist")
+    shows_text(browser, "[data-state]", "Somebody else changed the playlist")
     # What was made is still there to be looked at.
     assert order(browser) == ["Alpha", "Beta"]
     assert playlist.entries.count() == 1
@@ -215,7 +215,7 @@ def test_the_admins_save_stores_the_order_as_well(
         "addEventListener('beforeunload', (e) => (sessionStorage.asked = e.defaultPrevented))"
     )
     seen(browser, f"[name={button}]").click()
-    says(browser, "body", "changed successfully")
+    shows_text(browser, "body", "changed successfully")
     assert browser.execute_script("return sessionStorage.asked") == "false"
     playlist.refresh_from_db()
     assert playlist.name == "Evening films"
@@ -234,7 +234,7 @@ def test_the_admins_save_loses_no_order_that_can_not_be_stored(
     seen(browser, "[name=name]").send_keys(" films")
     seen(browser, "[name=_save]").click()
     told = "Somebody else changed the playlist"
-    says(browser, "[data-state]", told)
+    shows_text(browser, "[data-state]", told)
     shot(browser, "editor-refused")
     assert order(browser) == ["Alpha"]
     assert seen(browser, "[name=name]").get_attribute("value") == "Evening films"
@@ -307,11 +307,11 @@ def test_a_playlist_of_thousands_stays_usable(browser: Chrome, inside: str) -> N
         for n, pk in enumerate(MediaItem.objects.order_by("key").values_list("pk", flat=True))
     )
     browser.get(f"{inside}/admin/media_library/playlist/{playlist.pk}/change/")
-    says(browser, "[data-total]", "5000 items", 30)
+    shows_text(browser, "[data-total]", "5000 items", 30)
     down = browser.find_element(
         By.CSS_SELECTOR, "[data-order] [aria-label='Move down: Item 0']"
     )
     down.send_keys(Keys.ENTER)
     seen(browser, "[data-save-order]").click()
-    says(browser, "[data-state]", "Saved.", 30)
+    shows_text(browser, "[data-state]", "Saved.", 30)
     assert [entry.item.title for entry in playlist.entries.all()[:2]] == ["Item 1", "Item 0"]

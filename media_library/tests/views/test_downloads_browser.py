@@ -20,7 +20,7 @@ from media_library.models import DownloadJob
 from media_library.tests import web as sites
 from media_library.tests.web import Web, web_site
 from streamsite.security.ssrf import networks
-from streamsite.tests.browsing import browser, complaints, says, seen, site, words
+from streamsite.tests.browsing import browser, complaints, seen, shows_text, site, words
 from streamsite.tests.waiting import until
 
 __all__ = ["browser", "site"]
@@ -72,14 +72,14 @@ def test_a_list_is_chosen_from_watched_and_cancelled(
     seen(browser, "[name=urls]").send_keys(films.url("feed.xml"))
     shot(browser, "download-form")
     seen(browser, "[name=look]").click()
-    says(browser, ".dl-looked", "3 videos are shown", within=30)
+    shows_text(browser, ".dl-looked", "3 videos are shown", within=30)
     # One box unticks all; the first and the third are wanted.
     seen(browser, "[data-all]").click()
     for number in (2, 4):
         seen(browser, f".dl-entries li:nth-child({number}) input").click()
     shot(browser, "download-list")
     seen(browser, ".sx-start").click()
-    says(browser, "body", "2 downloads ordered.")
+    shows_text(browser, "body", "2 downloads ordered.")
     until(lambda: len(browser.find_elements(By.CSS_SELECTOR, ".dl-job")) == 2, 30, "two wait")
 
     taken = jobs.take_next(timezone.now())
@@ -94,14 +94,14 @@ def test_a_list_is_chosen_from_watched_and_cancelled(
     thread = threading.Thread(target=do)
     thread.start()
     running = f'.dl-job[data-id="{taken.pk}"]'
-    says(browser, running, "Downloading", within=30)
+    shows_text(browser, running, "Downloading", within=30)
     # The bar moves without the page being loaded anew.
     first = bar(browser, running)
     until(lambda: bar(browser, running) > first, 60, "its bar goes on")
     assert "/s" in words(browser, running)
     shot(browser, "download-running")
     seen(browser, f"{running} .sx-stop").click()
-    says(browser, "body", "is cancelled")
+    shows_text(browser, "body", "is cancelled")
     thread.join(15)
     until(lambda: not browser.find_elements(By.CSS_SELECTOR, running), 30, "it is gone")
     # The list below the bars follows by itself.

@@ -36,7 +36,7 @@ from streamsite.api.models import KeyChange
 from streamsite.config.env import new_field_key
 from streamsite.security.fields import unreadable_rows
 from streamsite.security.secret import MASK, Secret, Unreadable, masked
-from streamsite.tests.asking import asking
+from streamsite.tests.api_calls import api_caller
 
 #: Secret parameters that must be seen nowhere.
 TOKEN = "tok-51ce2b7d90aa"
@@ -322,7 +322,7 @@ def test_the_database_keeps_no_address_with_a_secret(output: Output, url: str) -
 
 
 def test_the_api_takes_it_and_never_tells(client: Client, output: Output) -> None:
-    ask = asking(client)
+    ask = api_caller(client)
     where = f"outputs/{output.pk}"
     status, told = ask("PATCH", where, {"secret_query": "?token=another-one"})
     assert (status, told["has_secret_query"]) == (200, True)
@@ -345,7 +345,7 @@ def test_the_api_takes_it_and_never_tells(client: Client, output: Output) -> Non
     ],
 )
 def test_the_api_refuses_it_in_the_address(client: Client, output: Output, url: str) -> None:
-    status, told = asking(client)("PATCH", f"outputs/{output.pk}", {"url": url})
+    status, told = api_caller(client)("PATCH", f"outputs/{output.pk}", {"url": url})
     assert status == 422
     assert "must not hold" in str(told)
     assert "s3cret" not in str(told)

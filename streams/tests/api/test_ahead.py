@@ -13,7 +13,7 @@ from pytest_django import Settings
 from streams.models import Channel, Forewarning, LogLine
 from streams.tests import rows
 from streamsite.api.permissions import KeyPermission
-from streamsite.tests.asking import Ask, asking
+from streamsite.tests.api_calls import ApiCall, api_caller
 
 pytestmark = pytest.mark.django_db
 
@@ -28,12 +28,12 @@ def folders(settings: Settings, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def ask(client: Client) -> Ask:
-    return asking(client, KeyPermission.ADMIN)
+def ask(client: Client) -> ApiCall:
+    return api_caller(client, KeyPermission.ADMIN)
 
 
 # ---- ahead -----------------------------------------------------------------------------------
-def test_what_will_be_on_the_air_and_why(ask: Ask) -> None:
+def test_what_will_be_on_the_air_and_why(ask: ApiCall) -> None:
     rows.channel()
     status, told = ask("GET", "channels/demo/programme?hours=1")
     assert (status, told["presumed"]) == (200, True)
@@ -52,7 +52,7 @@ def test_what_will_be_on_the_air_and_why(ask: Ask) -> None:
     assert ask("GET", "channels/demo/why?at=yesterday")[0] == 422
 
 
-def test_blocks_that_want_a_moment_are_told(ask: Ask) -> None:
+def test_blocks_that_want_a_moment_are_told(ask: ApiCall) -> None:
     block = rows.block(rows.channel(time_zone="UTC"), days=127)
     at = (timezone.now() + timedelta(days=1)).replace(hour=21, minute=0)
     status, answer = ask("GET", f"channels/demo/why?at={at:%Y-%m-%dT%H:%M:%SZ}")
@@ -62,13 +62,13 @@ def test_blocks_that_want_a_moment_are_told(ask: Ask) -> None:
     assert answer["line"]["rule"] == "Evening"
 
 
-def test_the_guide_of_a_channel_that_has_none_in_public(ask: Ask) -> None:
+def test_the_guide_of_a_channel_that_has_none_in_public(ask: ApiCall) -> None:
     rows.channel()
     status, guide = ask("GET", "channels/demo/guide.xml")
     assert (status, guide[:5]) == (200, b"<?xml")
 
 
-def test_what_it_lacks_for_a_start(ask: Ask) -> None:
+def test_what_it_lacks_for_a_start(ask: ApiCall) -> None:
     rows.channel(playlist=None)
     status, told = ask("GET", "channels/demo/preflight")
     assert (status, told["findings"][0]) == (
@@ -81,7 +81,7 @@ def test_what_it_lacks_for_a_start(ask: Ask) -> None:
     )
 
 
-def test_forewarnings(ask: Ask) -> None:
+def test_forewarnings(ask: ApiCall) -> None:
     channel, now = rows.channel(), timezone.now()
     for number in range(3):
         Forewarning.objects.create(
@@ -97,7 +97,7 @@ def test_forewarnings(ask: Ask) -> None:
     assert [each["sentence"] for each in rest["items"]] == ["2 is gone."]
 
 
-def test_a_week_of_blocks_is_copied(ask: Ask) -> None:
+def test_a_week_of_blocks_is_copied(ask: ApiCall) -> None:
     monday = date(2026, 3, 2)
     rows.block(rows.channel(), "Gala", first_day=monday, last_day=monday)
     week = {"week": "2026-03-04", "to": "2026-03-12"}
@@ -111,7 +111,7 @@ def test_a_week_of_blocks_is_copied(ask: Ask) -> None:
 
 
 # ---- pictures --------------------------------------------------------------------------------
-def test_a_logo_is_set_told_and_removed(ask: Ask, ffmpeg: str) -> None:
+def test_a_logo_is_set_told_and_removed(ask: ApiCall, ffmpeg: str) -> None:
     rows.channel()
     assert ask("GET", "channels/demo/logo")[0] == 404
     picture = PNG.read_bytes()
@@ -127,13 +127,13 @@ def test_a_logo_is_set_told_and_removed(ask: Ask, ffmpeg: str) -> None:
     assert Channel.objects.get().logo == ""
 
 
-def test_a_channel_that_is_off_has_no_picture(ask: Ask) -> None:
+def test_a_channel_that_is_off_has_no_picture(ask: ApiCall) -> None:
     rows.channel()
     assert ask("GET", "channels/demo/picture.jpg")[0] == 404
 
 
 # ---- machines --------------------------------------------------------------------------------
-def test_nodes_and_what_processes_said(ask: Ask) -> None:
+def test_nodes_and_what_processes_said(ask: ApiCall) -> None:
     channel = rows.channel()
     rows.node()
     status, told = ask("GET", "nodes")

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from media_library.models import MediaItem, Playlist, PreparedCopy, SyncRun, Tag
 from streams.tests import rows
 from streamsite.api.permissions import KeyPermission
-from streamsite.tests.asking import Ask, asking
+from streamsite.tests.api_calls import ApiCall, api_caller
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -25,8 +25,8 @@ def folders(settings: Settings, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def ask(client: Client) -> Ask:
-    return asking(client, KeyPermission.ADMIN)
+def ask(client: Client) -> ApiCall:
+    return api_caller(client, KeyPermission.ADMIN)
 
 
 def item(key: str, **fields: Any) -> MediaItem:
@@ -40,7 +40,7 @@ def titles(answer: tuple[int, Any]) -> list[str]:
 
 
 # ---- items -----------------------------------------------------------------------------------
-def test_items_are_found(ask: Ask) -> None:
+def test_items_are_found(ask: ApiCall) -> None:
     item("films/alien.mp4", duration_seconds=7000, title="Alien")
     item("films/old/metropolis.mp4", duration_seconds=9000, title="Metropolis")
     clip = item("clips/trailer.mp4", title="Alien trailer", status="new")
@@ -64,7 +64,7 @@ def test_items_are_found(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("order", ["title", "newest", "longest", "shortest"])
-def test_pages_of_items_have_no_gap(ask: Ask, order: str) -> None:
+def test_pages_of_items_have_no_gap(ask: ApiCall, order: str) -> None:
     for number in range(7):
         # Two of each length and title: the cursor tells them apart.
         item(f"{number}.mp4", title=str(number // 2), duration_seconds=number // 2)
@@ -77,7 +77,7 @@ def test_pages_of_items_have_no_gap(ask: Ask, order: str) -> None:
     assert len(seen) == len(set(seen)) == 7
 
 
-def test_what_people_know_of_an_item(ask: Ask) -> None:
+def test_what_people_know_of_an_item(ask: ApiCall) -> None:
     one = item("films/alien.mp4")
     where = f"media/{one.pk}"
     change = {
@@ -97,7 +97,7 @@ def test_what_people_know_of_an_item(ask: Ask) -> None:
     assert ask("GET", "media/none")[0] == 422
 
 
-def test_preparing_and_trying_again(ask: Ask) -> None:
+def test_preparing_and_trying_again(ask: ApiCall) -> None:
     channel = rows.channel(playlist=None)
     one = item("films/alien.mp4", etag="e1")
     status, copy = ask("POST", f"media/{one.pk}/prepare", {"channel": "demo"})
@@ -117,7 +117,7 @@ def test_preparing_and_trying_again(ask: Ask) -> None:
     assert ask("POST", f"media/{one.pk}/prepare", {"channel": "none"})[0] == 404
 
 
-def test_an_item_is_entered_looked_into_and_forgotten(ask: Ask) -> None:
+def test_an_item_is_entered_looked_into_and_forgotten(ask: ApiCall) -> None:
     status, made = ask("POST", "media", {"key": "films/new.mp4", "title": "New"})
     assert (status, made["status"]) == (201, "new")
     where = f"media/{made['id']}"
@@ -135,7 +135,7 @@ def test_an_item_is_entered_looked_into_and_forgotten(ask: Ask) -> None:
     assert ask("GET", where)[0] == 404
 
 
-def test_tags_are_renamed_and_deleted(ask: Ask) -> None:
+def test_tags_are_renamed_and_deleted(ask: ApiCall) -> None:
     one = item("films/alien.mp4")
     ask("PATCH", f"media/{one.pk}", {"tags": ["horor"]})
     (tag,) = ask("GET", "tags?q=HOR")[1]["items"]
@@ -147,7 +147,7 @@ def test_tags_are_renamed_and_deleted(ask: Ask) -> None:
 
 
 # ---- the storage -----------------------------------------------------------------------------
-def test_a_sync_is_ordered_and_told(ask: Ask) -> None:
+def test_a_sync_is_ordered_and_told(ask: ApiCall) -> None:
     status, made = ask("POST", "syncs", {"dry": True})
     assert (status, made["status"], made["dry"]) == (202, "running", True)
     assert made["started_by"] == "API key Robot"
@@ -159,14 +159,14 @@ def test_a_sync_is_ordered_and_told(ask: Ask) -> None:
     assert ask("GET", "syncs")[1]["items"][0]["differences"] == [["added", "films/a.mp4"]]
 
 
-def test_the_storage_is_tried(ask: Ask, tmp_path: Path) -> None:
+def test_the_storage_is_tried(ask: ApiCall, tmp_path: Path) -> None:
     status, told = ask("POST", "storage/test")
     assert (status, told["ok"]) == (200, True)
     assert all(each["sentence"] for each in told["checks"])
 
 
 # ---- uploads ---------------------------------------------------------------------------------
-def test_a_file_is_uploaded_through_here(client: Client, ask: Ask, tmp_path: Path) -> None:
+def test_a_file_is_uploaded_through_here(client: Client, ask: ApiCall, tmp_path: Path) -> None:
     content = b"a film" * 1000
     new = {"name": "Film.mp4", "size_bytes": len(content), "folder": "films"}
     status, upload = ask("POST", "media/uploads", new)
@@ -178,7 +178,7 @@ def test_a_file_is_uploaded_through_here(client: Client, ask: Ask, tmp_path: Pat
     ticket = {"X-Upload-Ticket": upload["ticket"]}
     assert ask("PUT", where, content[:-1], **ticket)[0] == 422
     # Another key's ticket is nothing to this one.
-    other = asking(client, KeyPermission.ADMIN)
+    other = api_caller(client, KeyPermission.ADMIN)
     assert other("PUT", where, content, **ticket)[0] == 422
     assert ask("PUT", where, content, **ticket)[0] == 200
     assert ask("PUT", where, content)[0] == 422
@@ -189,7 +189,7 @@ def test_a_file_is_uploaded_through_here(client: Client, ask: Ask, tmp_path: Pat
     assert ask("POST", "media/uploads/part-url", shown | {"number": 2})[0] == 422
 
 
-def test_an_upload_is_given_up_or_refused(ask: Ask, tmp_path: Path) -> None:
+def test_an_upload_is_given_up_or_refused(ask: ApiCall, tmp_path: Path) -> None:
     new = {"name": "Film.mp4", "size_bytes": 7}
     _, upload = ask("POST", "media/uploads", new)
     assert ask("POST", "media/uploads/abort", {"ticket": upload["ticket"]})[0] == 200
@@ -200,7 +200,7 @@ def test_an_upload_is_given_up_or_refused(ask: Ask, tmp_path: Path) -> None:
 
 
 # ---- playlists -------------------------------------------------------------------------------
-def test_a_playlist_is_made_ordered_and_deleted(ask: Ask) -> None:
+def test_a_playlist_is_made_ordered_and_deleted(ask: ApiCall) -> None:
     first, second = item("1.mp4"), item("2.mp4", duration_seconds=None)
     status, made = ask("POST", "playlists", {"name": "Night"})
     assert (status, made["entry_count"], made["seconds"]) == (201, 0, 0)
@@ -229,7 +229,7 @@ def titles_of(answer: tuple[int, Any]) -> list[str]:
     return [row["name"] for row in answer[1]["items"]]
 
 
-def test_a_playlist_in_use_stays(ask: Ask) -> None:
+def test_a_playlist_in_use_stays(ask: ApiCall) -> None:
     channel = rows.channel()
     status, refused = ask("DELETE", f"playlists/{channel.playlist_id}")
     assert (status, refused["type"]) == (409, "urn:streamsite:problem:in-use")
@@ -240,7 +240,7 @@ def test_a_playlist_in_use_stays(ask: Ask) -> None:
 
 
 # ---- out and in ------------------------------------------------------------------------------
-def test_a_playlist_goes_out_and_comes_in(ask: Ask) -> None:
+def test_a_playlist_goes_out_and_comes_in(ask: ApiCall) -> None:
     first, second = item("1.mp4", title="One"), item("2.mp4", title="Two")
     night = ask("POST", "playlists", {"name": "Night"})[1]["id"]
     ask("POST", f"playlists/{night}/entries", {"item_ids": [second.pk, first.pk]})

@@ -31,7 +31,7 @@ from streams.tests import rows
 from streamsite.api import keys
 from streamsite.api.permissions import KeyPermission
 from streamsite.security.secret import Secret
-from streamsite.tests.asking import Ask, asking
+from streamsite.tests.api_calls import ApiCall, api_caller
 
 pytestmark = pytest.mark.django_db
 
@@ -47,12 +47,12 @@ def folders(settings: Settings, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def ask(client: Client) -> Ask:
-    return asking(client)
+def ask(client: Client) -> ApiCall:
+    return api_caller(client)
 
 
 # ---- channels --------------------------------------------------------------------------------
-def test_a_channel_is_made_changed_and_deleted(ask: Ask) -> None:
+def test_a_channel_is_made_changed_and_deleted(ask: ApiCall) -> None:
     playlist = rows.playlist()
     status, made = ask("POST", "channels", {"name": "News", "slug": "news", "fps": 25})
     assert status == 201
@@ -70,7 +70,7 @@ def test_a_channel_is_made_changed_and_deleted(ask: Ask) -> None:
 
 
 def test_a_change_undoes_no_order_given_meanwhile(
-    ask: Ask, monkeypatch: pytest.MonkeyPatch
+    ask: ApiCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows.channel()
     clean = Channel.full_clean
@@ -85,7 +85,7 @@ def test_a_change_undoes_no_order_given_meanwhile(
     assert (row.name, row.order, row.skips) == ("Renamed", "on", 7)
 
 
-def test_on_air_its_house_format_stays(ask: Ask) -> None:
+def test_on_air_its_house_format_stays(ask: ApiCall) -> None:
     channel = rows.channel()
     rows.on_air(channel)
     status, refused = ask("PATCH", "channels/demo", {"width": 1920})
@@ -106,20 +106,20 @@ def test_on_air_its_house_format_stays(ask: Ask) -> None:
         ({"max_rating": 99}, "max_rating"),
     ],
 )
-def test_what_a_channel_can_t_be(ask: Ask, wrong: dict[str, Any], field: str) -> None:
+def test_what_a_channel_can_t_be(ask: ApiCall, wrong: dict[str, Any], field: str) -> None:
     rows.channel()
     status, refused = ask("PATCH", "channels/demo", wrong)
     assert (status, refused["type"]) == (422, "urn:streamsite:problem:invalid")
     assert [error["loc"][-1] for error in refused["errors"]] == [field]
 
 
-def test_text_that_no_database_takes_is_refused_before_it_is_read(ask: Ask) -> None:
+def test_text_that_no_database_takes_is_refused_before_it_is_read(ask: ApiCall) -> None:
     rows.channel()
     status, refused = ask("PATCH", "channels/demo", {"name": "A\0B"})
     assert (status, refused["type"]) == (400, "urn:streamsite:problem:malformed")
 
 
-def test_who_did_it_is_written_down(client: Client, ask: Ask) -> None:
+def test_who_did_it_is_written_down(client: Client, ask: ApiCall) -> None:
     ask("POST", "channels", {"name": "News", "slug": "news"})
     assert not LogEntry.objects.exists()
     client.force_login(rows.user("streams.change_channel"))
@@ -128,14 +128,14 @@ def test_who_did_it_is_written_down(client: Client, ask: Ask) -> None:
     assert LogEntry.objects.get().change_message == "Changed name."
 
 
-def test_orders_by_key_name_the_key(ask: Ask) -> None:
+def test_orders_by_key_name_the_key(ask: ApiCall) -> None:
     rows.channel()
     assert ask("POST", "channels/demo/start")[0] == 202
     assert Run.objects.get().started_by == "API key Robot"
 
 
 def test_a_key_that_cant_be_decrypted_is_told_and_can_be_replaced(
-    ask: Ask, admin_client: Client, settings: Settings
+    ask: ApiCall, admin_client: Client, settings: Settings
 ) -> None:
     output = rows.output(rows.channel())
     settings.FIELD_KEYS = [Fernet.generate_key().decode()]
@@ -151,7 +151,7 @@ def test_a_key_that_cant_be_decrypted_is_told_and_can_be_replaced(
 
 
 # ---- outputs ---------------------------------------------------------------------------------
-def test_an_outputs_key_goes_in_and_never_comes_out(ask: Ask) -> None:
+def test_an_outputs_key_goes_in_and_never_comes_out(ask: ApiCall) -> None:
     rows.channel()
     new = {"channel": "demo", "name": "Main", "platform": "youtube", "key": rows.KEY}
     status, made = ask("POST", "outputs", new)
@@ -168,7 +168,7 @@ def test_an_outputs_key_goes_in_and_never_comes_out(ask: Ask) -> None:
     assert ask("GET", "outputs")[1]["items"] == []
 
 
-def test_what_an_output_can_t_be(ask: Ask) -> None:
+def test_what_an_output_can_t_be(ask: ApiCall) -> None:
     rows.channel()
     new = {"channel": "demo", "name": "Main"}
     assert ask("POST", "outputs", new | {"platform": "myspace"})[0] == 422
@@ -179,7 +179,7 @@ def test_what_an_output_can_t_be(ask: Ask) -> None:
 
 
 # ---- blocks and hours ------------------------------------------------------------------------
-def test_a_block_is_made_changed_and_deleted(ask: Ask) -> None:
+def test_a_block_is_made_changed_and_deleted(ask: ApiCall) -> None:
     channel = rows.channel()
     assert channel.playlist is not None
     new = {
@@ -217,7 +217,7 @@ def test_a_block_is_made_changed_and_deleted(ask: Ask) -> None:
     assert ask("DELETE", where)[0] == 204
 
 
-def test_hours_are_replaced_as_a_whole(ask: Ask) -> None:
+def test_hours_are_replaced_as_a_whole(ask: ApiCall) -> None:
     rows.channel()
     told = {"hours": [{"days": ["mon"], "starts": "08:00", "ends": "20:00"}]}
     status, made = ask("PUT", "channels/demo/hours", told)
@@ -230,7 +230,7 @@ def test_hours_are_replaced_as_a_whole(ask: Ask) -> None:
 
 
 # ---- what was --------------------------------------------------------------------------------
-def test_history_comes_in_pages_without_a_gap(ask: Ask) -> None:
+def test_history_comes_in_pages_without_a_gap(ask: ApiCall) -> None:
     channel = rows.channel()
     day = timedelta(days=1)
     run = Run.objects.create(channel=channel, started_at=NOW, ended_at=NOW + day)
@@ -253,7 +253,7 @@ def test_history_comes_in_pages_without_a_gap(ask: Ask) -> None:
     assert [entry["title"] for entry in page["items"]] == ["3", "2"]
 
 
-def test_runs_and_incidents_are_filtered(ask: Ask) -> None:
+def test_runs_and_incidents_are_filtered(ask: ApiCall) -> None:
     channel, other = rows.channel(), rows.channel("other")
     run = Run.objects.create(channel=channel, started_at=NOW, ended_at=NOW)
     running = Run.objects.create(channel=other, started_at=NOW)
@@ -274,7 +274,7 @@ def test_runs_and_incidents_are_filtered(ask: Ask) -> None:
     assert ids("channels/other/incidents") == []
 
 
-def test_now_and_the_preview(ask: Ask, client: Client, settings: Settings) -> None:
+def test_now_and_the_preview(ask: ApiCall, client: Client, settings: Settings) -> None:
     channel = rows.channel()
     assert ask("GET", "channels/demo/now")[1]["now"] is None
     assert ask("GET", "channels/demo/preview.m3u8")[0] == 404
@@ -296,7 +296,7 @@ def test_now_and_the_preview(ask: Ask, client: Client, settings: Settings) -> No
 
 # ---- live ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("root", ["/api/v1", ""])
-def test_broadcasters_and_their_keys(ask: Ask, root: str) -> None:
+def test_broadcasters_and_their_keys(ask: ApiCall, root: str) -> None:
     status, ada = ask("POST", f"{root}/broadcasters", {"name": "Ada", "slug": "ada"})
     assert (status, ada["path"]) == (201, "live/ada")
     where = f"{root}/broadcasters/{ada['id']}"
@@ -317,7 +317,7 @@ def test_broadcasters_and_their_keys(ask: Ask, root: str) -> None:
     assert ask("DELETE", where)[0] == 204
 
 
-def test_who_is_live_keeps_path_and_row(ask: Ask) -> None:
+def test_who_is_live_keeps_path_and_row(ask: ApiCall) -> None:
     ada = Broadcaster.objects.create(name="Ada", slug="ada")
     row, _ = stream_keys.mint(ada, by="ada", now=timezone.now())
     live = LiveStream.objects.create(
@@ -336,7 +336,7 @@ def test_who_is_live_keeps_path_and_row(ask: Ask) -> None:
     assert ask("POST", "stream-keys", past)[0] == 422
 
 
-def test_a_live_feed_is_taken_and_given_back(ask: Ask) -> None:
+def test_a_live_feed_is_taken_and_given_back(ask: ApiCall) -> None:
     ada = Broadcaster.objects.create(name="Ada", slug="ada")
     channel = rows.channel()
     rows.on_air(channel)
@@ -365,7 +365,7 @@ def test_a_live_feed_is_taken_and_given_back(ask: Ask) -> None:
 
 
 # ---- API keys --------------------------------------------------------------------------------
-def test_keys_mint_and_revoke_keys(ask: Ask, client: Client) -> None:
+def test_keys_mint_and_revoke_keys(ask: ApiCall, client: Client) -> None:
     new = {"name": "Eye", "level": "READ_ONLY", "allowed_addresses": ["127.0.0.0/8"]}
     status, minted = ask("POST", "api-keys", new)
     assert (status, minted["created_by"]) == (201, "API key Robot")
@@ -386,7 +386,7 @@ def test_keys_mint_and_revoke_keys(ask: Ask, client: Client) -> None:
 
 
 # ---- the first designs -----------------------------------------------------------------------
-def test_start_status_and_stop_of_the_only_channel(ask: Ask) -> None:
+def test_start_status_and_stop_of_the_only_channel(ask: ApiCall) -> None:
     assert ask("GET", "/streams/status")[0] == 404
     channel = rows.channel()
     rows.output(channel)
@@ -401,7 +401,7 @@ def test_start_status_and_stop_of_the_only_channel(ask: Ask) -> None:
     assert ask("POST", "/streams/stop")[0] == 404
 
 
-def test_among_several_channels_one_is_named(ask: Ask) -> None:
+def test_among_several_channels_one_is_named(ask: ApiCall) -> None:
     rows.channel()
     rows.channel("other")
     status, refused = ask("POST", "/streams/start")

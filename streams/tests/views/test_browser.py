@@ -12,7 +12,7 @@ from streams.tests import rows
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.waiting import until
-from streamsite.tests.browsing import browser, complaints, says, seen, site, words
+from streamsite.tests.browsing import browser, complaints, seen, shows_text, site, words
 
 __all__ = ["browser", "site"]
 
@@ -73,10 +73,10 @@ def test_start_watch_and_stop(
         level="info",
         text="[FFMPEG] seen as it is written",
     )
-    says(browser, ".sx-log", "seen as it is written")
+    shows_text(browser, ".sx-log", "seen as it is written")
 
     seen(browser, "[data-verb=stop]").click()
-    says(browser, "#sx-dialog-cost", "off the air")
+    shows_text(browser, "#sx-dialog-cost", "off the air")
     seen(browser, "#sx-dialog [data-answer=no]").click()
     channel.refresh_from_db()
     assert channel.order == Channel.Order.ON
@@ -97,7 +97,7 @@ def test_the_page_says_when_the_server_is_silent(
     browser.execute_cdp_cmd("Network.enable", {})
     offline = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
     browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline | {"offline": True})
-    says(browser, "[data-lost]", "The server doesn't answer.")
+    shows_text(browser, "[data-lost]", "The server doesn't answer.")
     browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline | {"offline": False})
     until(
         lambda: not words(browser, "[data-lost]"),

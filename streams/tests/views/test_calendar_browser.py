@@ -17,7 +17,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from streams.models import Block, Channel, ChannelState
 from streams.tests import rows
-from streamsite.tests.browsing import browser, complaints, says, seen, site
+from streamsite.tests.browsing import browser, complaints, seen, shows_text, site
 from streamsite.tests.waiting import until
 
 __all__ = ["browser", "site"]
@@ -147,8 +147,8 @@ def test_nothing_runs_over_the_edge(
         browser.get(inside + page)
         seen(browser, ".sx, #content-main")
         if name in {"calendar", "change"}:
-            says(browser, ".fc", "Late")
-            says(browser, "[data-overlaps]", "“Late” wins, for it begins later.")
+            shows_text(browser, ".fc", "Late")
+            shows_text(browser, "[data-overlaps]", "“Late” wins, for it begins later.")
         shot(browser, f"{name}-{width}")
         assert too_wide(browser) == [], name
         inner = "return document.documentElement.scrollWidth - innerWidth"
@@ -164,14 +164,14 @@ def minutes(of: Block) -> tuple[int, int]:
 
 def shows(browser: Chrome, of: Block) -> None:
     of.refresh_from_db()
-    says(browser, ".fc-timegrid-event", f"{of.starts:%H:%M} - {of.ends:%H:%M}")
+    shows_text(browser, ".fc-timegrid-event", f"{of.starts:%H:%M} - {of.ends:%H:%M}")
 
 
 def test_a_block_is_moved_and_resized(browser: Chrome, inside: str, berlin: Channel) -> None:
     of = rows.block(berlin, starts=time(8), ends=time(10), first_day=MONDAY, last_day=MONDAY)
     opened(browser, inside)
     drag(browser, event(browser, "Evening"), column(browser), 2 * hour(browser))
-    says(browser, "[data-told]", "“Evening” is moved: only on 3 Mar 2026, ")
+    shows_text(browser, "[data-told]", "“Evening” is moved: only on 3 Mar 2026, ")
     shows(browser, of)
     begins, ends = minutes(of)
     # By two hours, within the quarters of an hour that it snaps to.
@@ -197,15 +197,15 @@ def test_a_series_moves_only_when_all_its_days_may(
     of = rows.block(berlin, starts=time(8), ends=time(10), days=0b101)
     opened(browser, inside)
     drag(browser, event(browser, "Evening"), 0, 3 * hour(browser))
-    says(browser, "[data-ask]", "“Evening” has one time for all its days")
+    shows_text(browser, "[data-ask]", "“Evening” has one time for all its days")
     seen(browser, "[data-ask] [data-answer='']").click()
-    says(browser, ".fc-timegrid-event", "08:00 - 10:00")
+    shows_text(browser, ".fc-timegrid-event", "08:00 - 10:00")
     assert minutes(of) == (480, 600)
     drag(browser, event(browser, "Evening"), 0, 3 * hour(browser))
-    says(browser, "[data-ask]", "and would be Mon, Wed, 1")
+    shows_text(browser, "[data-ask]", "and would be Mon, Wed, 1")
     shot(browser, "ask")
     seen(browser, "[data-ask] [data-answer=yes]").click()
-    says(browser, "[data-told]", "“Evening” is moved: Mon, Wed, ")
+    shows_text(browser, "[data-told]", "“Evening” is moved: Mon, Wed, ")
     shows(browser, of)
     assert minutes(of)[0] > 600
     assert complaints(browser) == []
@@ -219,8 +219,8 @@ def test_what_the_server_refuses_goes_back(
     shown = event(browser, "Evening")
     Block.objects.filter(pk=of.pk).update(ends=time(11))
     drag(browser, shown, 0, 3 * hour(browser))
-    says(browser, "[data-told]", "Somebody else has changed “Evening” meanwhile")
-    says(browser, ".fc", "08:00 - 11:00")
+    shows_text(browser, "[data-told]", "Somebody else has changed “Evening” meanwhile")
+    shows_text(browser, ".fc", "08:00 - 11:00")
 
 
 def test_an_empty_time_becomes_a_block(browser: Chrome, inside: str, berlin: Channel) -> None:
@@ -233,7 +233,7 @@ def test_an_empty_time_becomes_a_block(browser: Chrome, inside: str, berlin: Cha
     actions.move_to_element_with_offset(lane, 0, round(top + 9.1 * hour(browser)))
     actions.click_and_hold().move_by_offset(0, round(1.8 * hour(browser))).pause(0.1)
     actions.release().perform()
-    says(browser, "[data-ask]", "A block from 09:00 to 11:00")
+    shows_text(browser, "[data-ask]", "A block from 09:00 to 11:00")
     # There is nothing yet that could be left as it is.
     assert seen(browser, "[data-ask] [data-answer='']").text == "Cancel"
     seen(browser, "[data-ask] [data-answer=once]").click()
@@ -259,17 +259,21 @@ def test_a_week_is_copied_and_its_overlap_is_seen(
     rows.block(berlin, "Gala", first_day=MONDAY, last_day=MONDAY)
     rows.block(berlin, "Late", starts=time(21), ends=time(23), days=1)
     opened(browser, inside)
-    says(browser, "[data-overlaps]", "Mon 2 Mar 21:00 to 22:00: “Gala” and “Late” both have")
-    says(browser, "[data-overlaps]", "“Late” wins, for it begins later.")
-    says(browser, ".cal-clash", "Overlap")
+    shows_text(
+        browser, "[data-overlaps]", "Mon 2 Mar 21:00 to 22:00: “Gala” and “Late” both have"
+    )
+    shows_text(browser, "[data-overlaps]", "“Late” wins, for it begins later.")
+    shows_text(browser, ".cal-clash", "Overlap")
     seen(browser, "[data-copy]").click()
-    says(browser, "[data-copy-text]", "Copies “Gala”: the blocks whose dates lie in this week.")
+    shows_text(
+        browser, "[data-copy-text]", "Copies “Gala”: the blocks whose dates lie in this week."
+    )
     shot(browser, "copy")
     seen(browser, "[data-copy-yes]").click()
-    says(browser, "[data-told]", "1 block copied.")
-    says(browser, "[data-title]", "9 – 15 Mar 2026")
-    says(browser, ".fc", "Gala, 9 Mar 2026")
-    says(browser, "[data-blocks]", "Gala, 9 Mar 2026")
+    shows_text(browser, "[data-told]", "1 block copied.")
+    shows_text(browser, "[data-title]", "9 – 15 Mar 2026")
+    shows_text(browser, ".fc", "Gala, 9 Mar 2026")
+    shows_text(browser, "[data-blocks]", "Gala, 9 Mar 2026")
     assert Block.objects.filter(first_day=MONDAY + timedelta(days=7)).count() == 1
     assert complaints(browser) == []
 
@@ -279,10 +283,10 @@ def test_seconds_are_shown_and_the_list_promises_no_dragging(
 ) -> None:
     rows.block(berlin, starts=time(20, 26), ends=time(20, 26, 30), days=1)
     opened(browser, inside)
-    says(browser, ".fc-timegrid-event", "20:26 - 20:26:30")
-    says(browser, ".cal-foot", "Drag a block to move it")
+    shows_text(browser, ".fc-timegrid-event", "20:26 - 20:26:30")
+    shows_text(browser, ".cal-foot", "Drag a block to move it")
     seen(browser, "[data-view=listWeek]").click()
-    says(browser, ".fc-list-event-time", "20:26 - 20:26:30")
+    shows_text(browser, ".fc-list-event-time", "20:26 - 20:26:30")
     foot = seen(browser, ".cal-foot").text
     assert "In the channel's time" in foot
     assert "Drag" not in foot
@@ -306,14 +310,14 @@ def test_times_are_in_the_zone_that_the_page_names(
     tokyo.hours.create(starts=time(8), ends=time(8, 1))
     ChannelState.objects.create(channel=tokyo, hours_done=timezone.now())
     browser.get(f"{inside}/admin/monitor/demo/")
-    says(browser, "[data-log]", "21:00:00")
-    says(browser, "[data-panels]", "05 Jan 21:00:00")
-    says(browser, ".sx-side", "All times on this page are in Asia/Tokyo.")
+    shows_text(browser, "[data-log]", "21:00:00")
+    shows_text(browser, "[data-panels]", "05 Jan 21:00:00")
+    shows_text(browser, ".sx-side", "All times on this page are in Asia/Tokyo.")
     shot(browser, f"zone-monitor-{width}")
     browser.get(f"{inside}/admin/")
-    says(browser, "[data-f=incident]", "Last incident 05 Jan, 12:00:00")
-    says(browser, "[data-f=outlook]", "By its hours it goes on the air at ")
-    says(browser, ".sx-zone", "Times without a zone are in UTC.")
+    shows_text(browser, "[data-f=incident]", "Last incident 05 Jan, 12:00:00")
+    shows_text(browser, "[data-f=outlook]", "By its hours it goes on the air at ")
+    shows_text(browser, ".sx-zone", "Times without a zone are in UTC.")
     shot(browser, f"zone-room-{width}")
     assert too_wide(browser) == []
     assert complaints(browser) == []
@@ -324,8 +328,8 @@ def test_the_night_of_the_change_is_shown_as_it_plays(
 ) -> None:
     rows.block(berlin, "Gap", starts=time(2, 30), ends=time(5), days=1 << 6)
     opened(browser, inside, CHANGE)
-    says(browser, ".fc", "03:30 - 05:00")
-    says(browser, "[data-clock]", "On Sun 29 Mar the clock goes forward by 60 minutes")
+    shows_text(browser, ".fc", "03:30 - 05:00")
+    shows_text(browser, "[data-clock]", "On Sun 29 Mar the clock goes forward by 60 minutes")
 
 
 def test_a_block_is_opened_by_keyboard(browser: Chrome, inside: str, berlin: Channel) -> None:
@@ -335,4 +339,4 @@ def test_a_block_is_opened_by_keyboard(browser: Chrome, inside: str, berlin: Cha
     assert seen(browser, "[name=name]").get_attribute("value") == "Evening"
     assert f"/block/{of.pk}/change/?calendar=2026-03-02" in browser.current_url
     seen(browser, "[name=_save]").click()
-    says(browser, "[data-title]", "2 – 8 Mar 2026")
+    shows_text(browser, "[data-title]", "2 – 8 Mar 2026")

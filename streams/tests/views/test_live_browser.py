@@ -17,7 +17,7 @@ from streams.tests import rows
 from streams.tests.bench.ingest import NginxIngest, Publisher
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
-from streamsite.tests.browsing import browser, complaints, says, seen, site, words
+from streamsite.tests.browsing import browser, complaints, seen, shows_text, site, words
 
 __all__ = ["browser", "site"]
 
@@ -74,7 +74,7 @@ def test_mint_go_live_watch_and_revoke(
     log_in(browser, site)
     ada = Broadcaster.objects.create(name="Ada Lovelace", slug="ada")
     browser.get(f"{site}/admin/live/")
-    says(browser, ".sx-nothing", "Nobody is live.")
+    shows_text(browser, ".sx-nothing", "Nobody is live.")
 
     browser.get(f"{site}{ada.get_absolute_url()}")
     seen(browser, "[name=label]").send_keys("OBS at home")
@@ -88,10 +88,10 @@ def test_mint_go_live_watch_and_revoke(
     browser.get(f"{site}/admin/live/")
     publisher = Publisher(address)
     try:
-        says(browser, "[data-f=label]", "Live", 20)
-        says(browser, "[data-f=name]", "Ada Lovelace")
-        says(browser, "[data-f=bitrate]", "bit/s", 20)
-        says(browser, "[data-f=tracks]", "H264, AAC", 20)
+        shows_text(browser, "[data-f=label]", "Live", 20)
+        shows_text(browser, "[data-f=name]", "Ada Lovelace")
+        shows_text(browser, "[data-f=bitrate]", "bit/s", 20)
+        shows_text(browser, "[data-f=tracks]", "H264, AAC", 20)
         until((ingest.folder / "hls/live/ada/index.m3u8").exists, 60, "there is a picture")
         seen(browser, "[data-watch]").click()
         played = "return document.querySelector('[data-stream] video').currentTime"
@@ -99,19 +99,19 @@ def test_mint_go_live_watch_and_revoke(
         look(browser, "live")
 
         browser.get(f"{site}{ada.get_absolute_url()}")
-        says(browser, "[data-key-state]", "In use", 10)
+        shows_text(browser, "[data-key-state]", "In use", 10)
         look(browser, "broadcaster")
         seen(browser, ".sx-table .sx-link").click()
-        says(browser, ".sx-confirm", "ended at once")
+        shows_text(browser, ".sx-confirm", "ended at once")
         look(browser, "revoke")
         seen(browser, ".sx-confirm .sx-stop").click()
-        says(browser, "[data-key-state]", "Revoked", 20)
+        shows_text(browser, "[data-key-state]", "Revoked", 20)
         publisher.until_ended(10, "FFmpeg is cut off")
     finally:
         publisher.end()
     assert not LiveStream.objects.filter(ended_at=None).exists()
     browser.get(f"{site}/admin/live/")
-    says(browser, ".sx-nothing", "Nobody is live.")
+    shows_text(browser, ".sx-nothing", "Nobody is live.")
     assert complaints(browser) == []
 
 

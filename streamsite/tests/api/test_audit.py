@@ -13,7 +13,7 @@ from pytest_django import Settings
 from streams.models import Channel
 from streams.tests import rows
 from streamsite.api.models import ApiKey, KeyChange
-from streamsite.tests.asking import asking
+from streamsite.tests.api_calls import api_caller
 
 pytestmark = pytest.mark.django_db
 
@@ -23,22 +23,24 @@ def folders(settings: Settings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = settings.RUN_DIR = settings.DATA_DIR = tmp_path
 
 
-def told(page: str) -> list[str]:
+def history(page: str) -> list[str]:
     """The cells of the history's table, without its dates."""
     cells = re.findall(r"<td[^>]*>(.*?)</td>", page, re.DOTALL)
     return [" ".join(cell.split()) for cell in cells]
 
 
 def test_a_channels_history_names_users_and_keys(admin_client: Client) -> None:
-    ask = asking(Client())
-    ask("POST", "channels", {"name": "News", "slug": "news", "playlist_id": rows.playlist().pk})
+    call = api_caller(Client())
+    call(
+        "POST", "channels", {"name": "News", "slug": "news", "playlist_id": rows.playlist().pk}
+    )
     sent = {"name": "Other"}
     admin_client.patch("/api/v1/channels/news", sent, content_type="application/json")
-    ask("POST", "channels/news/start")
-    ask("POST", "channels/news/skip")
+    call("POST", "channels/news/start")
+    call("POST", "channels/news/skip")
     page = admin_client.get(f"/admin/streams/channel/{Channel.objects.get().pk}/history/")
     key = f"API key {ApiKey.objects.get()}"
-    assert told(page.content.decode()) == [
+    assert history(page.content.decode()) == [
         *(key, "Added."),
         *("admin", "Changed name."),
         *(key, "Start ordered."),
@@ -55,19 +57,19 @@ def test_orders_of_users_are_noted_once(client: Client) -> None:
 
 
 def test_what_failed_is_in_no_history() -> None:
-    ask = asking(Client())
+    call = api_caller(Client())
     rows.channel(playlist=None)
-    assert ask("POST", "channels/demo/start")[0] == 422
-    assert ask("PATCH", "channels/demo", {"width": 1281})[0] == 422
+    assert call("POST", "channels/demo/start")[0] == 422
+    assert call("PATCH", "channels/demo", {"width": 1281})[0] == 422
     assert not KeyChange.objects.exists()
 
 
 def test_what_a_key_did_is_listed_also_of_what_is_gone(admin_client: Client) -> None:
-    ask = asking(Client())
+    call = api_caller(Client())
     rows.output(rows.channel())
     output = Channel.objects.get().outputs.get()
-    ask("PATCH", f"outputs/{output.pk}", {"key": rows.KEY, "name": "Main"})
-    ask("DELETE", f"outputs/{output.pk}")
+    call("PATCH", f"outputs/{output.pk}", {"key": rows.KEY, "name": "Main"})
+    call("DELETE", f"outputs/{output.pk}")
     page = admin_client.get("/admin/streamsite/keychange/").content.decode()
     assert "Changed key, name." in page
     assert "Deleted." in page
@@ -78,10 +80,10 @@ def test_what_a_key_did_is_listed_also_of_what_is_gone(admin_client: Client) -> 
 
 
 def test_pages_of_a_long_history(admin_client: Client) -> None:
-    ask = asking(Client())
+    call = api_caller(Client())
     rows.channel()
     for number in range(101):
-        ask("PATCH", "channels/demo", {"name": f"Name {number}"})
+        call("PATCH", "channels/demo", {"name": f"Name {number}"})
     path = f"/admin/streams/channel/{Channel.objects.get().pk}/history/"
-    assert len(told(admin_client.get(path).content.decode())) == 200
-    assert len(told(admin_client.get(f"{path}?p=2").content.decode())) == 2
+    assert len(history(admin_client.get(path).content.decode())) == 200
+    assert len(history(admin_client.get(f"{path}?p=2").content.decode())) == 2

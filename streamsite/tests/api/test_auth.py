@@ -46,14 +46,14 @@ def served() -> Iterator[str]:
 def call(client: Client, route: str, **sent: Any) -> tuple[int, str]:
     """Status, and the kind of the problem if it is one."""
     method, _, path = route.partition(" ")
-    filled = re.sub(r"{(\w+)}", lambda found: _EXAMPLES.get(found[1], "987654"), path)
+    filled = re.sub(r"{(\w+)}", lambda result: _EXAMPLES.get(result[1], "987654"), path)
     answer = client.generic(method, filled, "{}", content_type="application/json", **sent)
     if answer.get("Content-Type") != MEDIA_TYPE:
         return answer.status_code, ""
-    told = answer.json()
-    assert told["status"] == answer.status_code
-    assert told["request_id"] == answer["X-Request-ID"]
-    return answer.status_code, told["type"].removeprefix(PREFIX)
+    reported = answer.json()
+    assert reported["status"] == answer.status_code
+    assert reported["request_id"] == answer["X-Request-ID"]
+    return answer.status_code, reported["type"].removeprefix(PREFIX)
 
 
 def minted(level: KeyPermission, **fields: Any) -> tuple[ApiKey, dict[str, str]]:

@@ -92,10 +92,10 @@ def document(django_db_reset_sequences: None, settings: Settings, tmp_path: Path
         )
         keys.mint(f"Spare {number}", KeyPermission.READ_ONLY, by="ada", now=now)
         more_rows(number)
-    found = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_application())
+    result = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_application())
     # Keys made up would be refused, and soon no other be looked at: see throttling.
-    found.config.generation.update(with_security_parameters=False)
-    return found
+    result.config.generation.update(with_security_parameters=False)
+    return result
 
 
 def more_rows(number: int) -> None:
@@ -123,7 +123,7 @@ def headers(document: Any) -> dict[str, str]:
     return {"X-API-Key": key.reveal(), "Accept-Encoding": "identity"}
 
 
-def ask(operation: Any, headers: dict[str, str]) -> tuple[set[int], str]:
+def call(operation: Any, headers: dict[str, str]) -> tuple[set[int], str]:
     """The statuses of its answers, and what was wrong with them, if anything."""
     statuses: set[int] = set()
 
@@ -147,7 +147,7 @@ def ask(operation: Any, headers: dict[str, str]) -> tuple[set[int], str]:
     try:
         tried()
     except FailureGroup as wrong:
-        return statuses, "\n".join(str(each) for each in wrong.exceptions)
+        return statuses, "\n".join(str(item) for item in wrong.exceptions)
     return statuses, ""
 
 
@@ -164,19 +164,19 @@ def labels() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_every_answer_is_as_the_document_says(
+def test_every_answer_is_as_the_document_states(
     document: Any, headers: dict[str, str], shard: int
 ) -> None:
     mine = set(labels()[shard::SHARDS])
-    found = [each.ok() for each in document.get_all_operations()]
-    operations = [each for each in found if each.label in mine]
-    assert {each.label for each in operations} == mine
+    result = [item.ok() for item in document.get_all_operations()]
+    operations = [item for item in result if item.label in mine]
+    assert {item.label for item in operations} == mine
     # What is deleted or off can't be asked for any more.
-    operations.sort(key=lambda each: each.label.startswith("DELETE") or "stop" in each.label)
+    operations.sort(key=lambda item: item.label.startswith("DELETE") or "stop" in item.label)
     wrong: dict[str, str] = {}
     answered: dict[str, set[int]] = {}
     for operation in operations:
-        answered[operation.label], fault = ask(operation, headers)
+        answered[operation.label], fault = call(operation, headers)
         if fault:
             wrong[operation.label] = fault
     assert not wrong, "\n\n".join(f"{label}\n{fault}" for label, fault in wrong.items())
@@ -188,27 +188,27 @@ def test_every_answer_is_as_the_document_says(
 
 def test_no_two_schemas_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """If two have, ninja lets the later one stand for both."""
-    told: dict[str, Any] = {}
+    reported: dict[str, Any] = {}
     twice: set[str] = set()
 
     def add(_: OpenAPISchema, definitions: dict[str, Any]) -> None:
         twice.update(
             name
             for name in definitions
-            if told.get(name, definitions[name]) != definitions[name]
+            if reported.get(name, definitions[name]) != definitions[name]
         )
-        told.update(definitions)
+        reported.update(definitions)
 
     monkeypatch.setattr(OpenAPISchema, "add_schema_definitions", add)
     api.get_openapi_schema()
-    assert told
+    assert reported
     assert not twice
 
 
 def test_the_document_is_openapi_31_and_names_are_unique() -> None:
-    told = api.get_openapi_schema()
-    assert told["openapi"] == "3.1.0"
-    operations = [one for methods in told["paths"].values() for one in methods.values()]
+    reported = api.get_openapi_schema()
+    assert reported["openapi"] == "3.1.0"
+    operations = [one for methods in reported["paths"].values() for one in methods.values()]
     ids = [one["operationId"] for one in operations]
     assert len(ids) == len(set(ids))
     for one in operations:

@@ -63,7 +63,7 @@ def test_it_starts_watches_and_stops_a_channel(
     assert of.started_by == "API key Example"
 
 
-def test_it_tells_a_refusal(
+def test_it_reports_a_refusal(
     transactional_db: None, live_server: LiveServer, tmp_path: Path
 ) -> None:
     done = run(example(tmp_path), live_server.url, KeyPermission.READ_ONLY)

@@ -109,7 +109,7 @@ def test_the_database_knows_the_levels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "found"),
+    ("headers", "result"),
     [
         ({"Authorization": "Bearer abc"}, "abc"),
         ({"Authorization": "bearer  abc "}, "abc"),
@@ -119,9 +119,9 @@ def test_the_database_knows_the_levels() -> None:
         ({}, None),
     ],
 )
-def test_where_a_key_is_sent(headers: dict[str, str], found: str | None) -> None:
+def test_where_a_key_is_sent(headers: dict[str, str], result: str | None) -> None:
     key = keys.sent(headers)
-    assert (key.reveal() if key else None) == found
+    assert (key.reveal() if key else None) == result
 
 
 def test_levels_include_those_below() -> None:
@@ -170,9 +170,9 @@ def test_the_admin_mints_a_key_and_shows_it_once(admin_client: Client) -> None:
     answer = admin_client.post(reverse("admin:streamsite_apikey_add"), FORM)
     assert answer.status_code == 200
     assert "no-store" in answer["Cache-Control"]
-    found = SHOWN.search(answer.content.decode())
-    assert found
-    row = keys.authenticate(Secret(found[1]), address="10.1.2.3", now=timezone.now())
+    result = SHOWN.search(answer.content.decode())
+    assert result
+    row = keys.authenticate(Secret(result[1]), address="10.1.2.3", now=timezone.now())
     assert (row.level, row.requests_per_minute) == ("DOWNLOAD", 60)
     assert row.allowed_addresses == ["10.0.0.0/8", "203.0.113.7"]
     assert row.created_by == "admin"
@@ -181,7 +181,7 @@ def test_the_admin_mints_a_key_and_shows_it_once(admin_client: Client) -> None:
     history = admin_client.get(reverse("admin:streamsite_apikey_history", args=[row.pk]))
     assert f"{row.prefix}…" in listed
     for page in (listed, shown.content.decode(), history.content.decode()):
-        assert found[1] not in page
+        assert result[1] not in page
         assert row.digest not in page
     assert LogEntry.objects.get().object_id == str(row.pk)
 
@@ -200,7 +200,7 @@ def test_a_form_with_a_mistake_mints_nothing(admin_client: Client) -> None:
     assert not ApiKey.objects.exists()
 
 
-def test_the_admin_asks_back_and_revokes(admin_client: Client) -> None:
+def test_the_admin_requests_back_and_revokes(admin_client: Client) -> None:
     row, key = minted()
     url = reverse("admin:streamsite_apikey_revoke", args=[row.pk])
     assert "refused from now on" in admin_client.get(url).content.decode()
@@ -210,7 +210,7 @@ def test_the_admin_asks_back_and_revokes(admin_client: Client) -> None:
     assert LogEntry.objects.get().change_message == "Revoked."
 
 
-def test_who_may_only_look_revokes_nothing(client: Client) -> None:
+def test_who_may_only_check_revokes_nothing(client: Client) -> None:
     row, key = minted()
     client.force_login(rows.user("streamsite.view_apikey"))
     url = reverse("admin:streamsite_apikey_revoke", args=[row.pk])

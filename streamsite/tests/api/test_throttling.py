@@ -50,7 +50,7 @@ def minted(requests_per_minute: int = 600) -> dict[str, str]:
 
 # ---- counting --------------------------------------------------------------------------------
 @pytest.mark.django_db
-def test_the_tightest_limit_is_told() -> None:
+def test_the_tightest_limit_is_reported() -> None:
     limits = {"address a": 3, "key 1": 2}
     assert count(limits, NOW) == Allowance(2, 1, 45)
     assert count(limits, NOW) == Allowance(2, 0, 45)
@@ -62,7 +62,7 @@ def test_the_tightest_limit_is_told() -> None:
 
 
 @pytest.mark.django_db
-def test_looking_counts_nothing() -> None:
+def test_checking_counts_nothing() -> None:
     assert peek("wrong a", 1, NOW) == Allowance(1, 0, 45)
     throttling.note("wrong a", NOW)
     assert peek("wrong a", 1, NOW).exceeded
@@ -99,22 +99,22 @@ def test_processes_share_a_limit_with_few_writes(
 ) -> None:
     throttling._sweep(NOW_MINUTE)
     two = [throttling._Shares(), throttling._Shares()]
-    asked = [two[number % 3 == 0] for number in range(limit * 2)]
+    requests = [two[number % 3 == 0] for number in range(limit * 2)]
     # Each also asks once to learn that nothing is left.
     with django_assert_max_num_queries(min(limit + len(two), 60)):
-        told = [each.take("address a", limit, NOW_MINUTE) for each in asked]
-    let_in = [left for left in told if left is not None]
+        reported = [item.take("address a", limit, NOW_MINUTE) for item in requests]
+    let_in = [left for left in reported if left is not None]
     assert len(let_in) == limit
-    assert told[0] == limit - 1
+    assert reported[0] == limit - 1
     assert let_in[-1] == 0
     # Once it is used up, nothing is written any more.
     with django_assert_max_num_queries(0):
-        assert {each.take("address a", limit, NOW_MINUTE) for each in two} == {None}
+        assert {item.take("address a", limit, NOW_MINUTE) for item in two} == {None}
         assert two[0].take("address a", limit, NOW_MINUTE) is None
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "reported"),
     [
         ("203.0.113.7", "203.0.113.7"),
         ("::ffff:203.0.113.7", "203.0.113.7"),
@@ -122,8 +122,8 @@ def test_processes_share_a_limit_with_few_writes(
         ("", "unknown"),
     ],
 )
-def test_whose_address_it_is(address: str, told: str) -> None:
-    assert source(address) == told
+def test_whose_address_it_is(address: str, reported: str) -> None:
+    assert source(address) == reported
 
 
 # ---- the API ---------------------------------------------------------------------------------
@@ -131,8 +131,8 @@ def test_whose_address_it_is(address: str, told: str) -> None:
 def test_a_keys_requests_are_used_up_and_come_back(client: Client, clock: Clock) -> None:
     headers = minted(requests_per_minute=2)
     first = client.get(LIST, headers=headers)
-    told = {name: first[name] for name in first.headers if name.startswith("RateLimit-")}
-    assert told == {
+    reported = {name: first[name] for name in first.headers if name.startswith("RateLimit-")}
+    assert reported == {
         "RateLimit-Limit": "2",
         "RateLimit-Remaining": "1",
         "RateLimit-Reset": "45",
@@ -194,8 +194,8 @@ def test_who_tries_passwords_is_locked_out_from_there() -> None:
         form = {"username": "ada", "password": password}
         return Client().post(login, form, REMOTE_ADDR=address).status_code
 
-    told = [tried(f"wrong {number}", "203.0.113.7") for number in range(6)]
-    assert told == [200, 200, 200, 200, 429, 429]
+    reported = [tried(f"wrong {number}", "203.0.113.7") for number in range(6)]
+    assert reported == [200, 200, 200, 200, 429, 429]
     assert tried("correct horse", "203.0.113.7") == 429
     # The operator's own address is another one.
     assert tried("correct horse", "203.0.113.8") == 302

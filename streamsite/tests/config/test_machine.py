@@ -18,13 +18,13 @@ from streamsite.site.sidebar import GROUPS, navigation
 LONG = b"a picture of text " * 100
 
 
-def found(name: str, *, deploy: bool = False) -> list[CheckMessage]:
+def check_ids(name: str, *, deploy: bool = False) -> list[CheckMessage]:
     return [m for m in run_checks(include_deployment_checks=deploy) if m.id == name]
 
 
-def test_missing_ffmpeg_is_told_with_the_command(settings: Settings) -> None:
+def test_missing_ffmpeg_is_reported_with_the_command(settings: Settings) -> None:
     settings.FFMPEG_PATH = "/nowhere/ffmpeg"
-    (message,) = found("streamsite.W001")
+    (message,) = check_ids("streamsite.W001")
     assert "/nowhere/ffmpeg" in message.msg
     assert message.hint == "Type, as root: apt-get install --yes ffmpeg"
 
@@ -33,7 +33,7 @@ def test_missing_ffmpeg_is_told_with_the_command(settings: Settings) -> None:
     ("version", "warned"),
     [("4.4.2-0ubuntu1", True), ("5.1.9-0+deb12u1", False), ("n9.0", False), ("N-1-git", False)],
 )
-def test_old_ffmpeg_is_told(
+def test_old_ffmpeg_is_reported(
     version: str,
     warned: bool,  # noqa: FBT001
     tmp_path: Path,
@@ -43,19 +43,19 @@ def test_old_ffmpeg_is_told(
     program.write_text(f"#!/bin/sh\necho 'ffmpeg version {version} Copyright'\n")
     program.chmod(0o755)
     settings.FFMPEG_PATH, settings.FFPROBE_PATH = str(program), "true"
-    assert bool(found("streamsite.W003")) is warned
+    assert bool(check_ids("streamsite.W003")) is warned
 
 
-def test_missing_certificates_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not found("streamsite.W010")
+def test_missing_certificates_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not check_ids("streamsite.W010")
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
-    (message,) = found("streamsite.W010")
+    (message,) = check_ids("streamsite.W010")
     assert "ca-certificates" in str(message.hint)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("built", "warned"), [("openssl", True), ("gnutls", False)])
-def test_an_ffmpeg_that_compares_no_names_is_told(
+def test_an_ffmpeg_that_compares_no_names_is_reported(
     built: str,
     warned: bool,  # noqa: FBT001
     tmp_path: Path,
@@ -65,20 +65,20 @@ def test_an_ffmpeg_that_compares_no_names_is_told(
     program.write_text(f"#!/bin/sh\necho '    --enable-{built}'\n")
     program.chmod(0o755)
     settings.FFMPEG_PATH, settings.FFPROBE_PATH = str(program), "true"
-    assert bool(found("streamsite.W009", deploy=True)) is warned
+    assert bool(check_ids("streamsite.W009", deploy=True)) is warned
 
 
 @pytest.mark.django_db
-def test_deploy_check_asks_for_the_key_and_the_storage(
+def test_deploy_check_requests_for_the_key_and_the_storage(
     settings: Settings, tmp_path: Path
 ) -> None:
     settings.FIELD_KEYS_GIVEN = False
     settings.MEDIA_ROOT = tmp_path / "file"
     settings.MEDIA_ROOT.touch()
-    assert found("streamsite.W004", deploy=True)
-    assert found("media_library.E001", deploy=True)
+    assert check_ids("streamsite.W004", deploy=True)
+    assert check_ids("media_library.E001", deploy=True)
     settings.FIELD_KEYS_GIVEN = True
-    assert not found("streamsite.W004", deploy=True)
+    assert not check_ids("streamsite.W004", deploy=True)
 
 
 @pytest.mark.parametrize(("peer", "expected"), [("", "192.0.2.9"), ("127.0.0.1", "127.0.0.1")])

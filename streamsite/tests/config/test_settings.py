@@ -74,7 +74,7 @@ def test_wrong_value_stops_the_start_with_one_sentence(name: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
-def test_every_way_to_start_says_it(command: list[str]) -> None:
+def test_every_way_to_start_states_it(command: list[str]) -> None:
     done = start(command, LOG_LEVEL="loud")
     assert done.returncode != 0
     assert "streamsite can't start: LOG_LEVEL is 'loud'" in done.stderr
@@ -94,7 +94,7 @@ def test_a_bucket_needs_its_keys() -> None:
         ({"STORAGE_ENDPOINT_URL": "https://k:hush@h"}, "must hold no name, password or"),
     ],
 )
-def test_a_bucket_copied_wrongly_is_told(given: dict[str, str], sentence: str) -> None:
+def test_a_bucket_copied_wrongly_is_reported(given: dict[str, str], sentence: str) -> None:
     usual = {"STORAGE_PROVIDER": "aws", "STORAGE_BUCKET": "tapes"}
     keys = {"STORAGE_ACCESS_KEY_ID": "k", "STORAGE_SECRET_ACCESS_KEY": "hush"}
     done = start(["manage.py", "check"], **usual | keys | given)
@@ -107,8 +107,8 @@ def test_example_lists_every_setting_with_its_default() -> None:
     listed = dict(
         re.findall(r"^#([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
     )
-    asked = dict(site.env.defaults)
-    assert listed == asked
+    requests = dict(site.env.defaults)
+    assert listed == requests
 
 
 def test_file_speaks_where_the_environment_is_silent(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_file_speaks_where_the_environment_is_silent(tmp_path: Path) -> None:
     assert env.text("NODE_NAME") == "a b"
 
 
-def test_a_comment_behind_a_value_is_told_before_it_becomes_a_part_of_it(
+def test_a_comment_behind_a_value_is_reported_before_it_becomes_a_part_of_it(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / ".env"
@@ -155,7 +155,7 @@ def test_value_that_begins_with_a_dollar_is_taken_as_it_is(tmp_path: Path) -> No
     assert Environment(tmp_path, {"ADMIN_PASSWORD": "$PATH"}).text("ADMIN_PASSWORD") == "$PATH"
 
 
-def test_unreadable_line_is_told_by_its_number_alone(tmp_path: Path) -> None:
+def test_unreadable_line_is_reported_by_its_number_alone(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=9000\nYOUTUBE_STREAM_KEY = hush\n")
     with pytest.raises(
         ImproperlyConfigured, match=r"\.env, line 2: write NAME=value"
@@ -180,7 +180,7 @@ def test_relative_database_lies_in_the_project(tmp_path: Path) -> None:
     assert (tmp_path / "here").is_dir()
 
 
-def test_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ImproperlyConfigured, match=r"Set DATA_DIR to a place of yours\."):
         made(tmp_path / "file/folder", "DATA_DIR")

@@ -62,7 +62,7 @@ def requests_of_much() -> tuple[bytes, ...]:
     )
 
 
-def asked(port: int, request: bytes) -> socket.socket:
+def requested(port: int, request: bytes) -> socket.socket:
     sock = socket.create_connection(("127.0.0.1", port), 30)
     sock.sendall(request)
     return sock
@@ -98,16 +98,16 @@ def test_aborted_answers_hold_up_no_page(
     busy: list[float] = []
     done = threading.Event()
 
-    def ask_health() -> None:
+    def request_health() -> None:
         while not done.wait(0.05):
             busy.append(health(site.port))
 
-    asking = threading.Thread(target=ask_health)
-    asking.start()
+    calling = threading.Thread(target=request_health)
+    calling.start()
     try:
-        held = [asked(site.port, requests_of_much[n % 2]) for n in range(STALLED)]
+        held = [requested(site.port, requests_of_much[n % 2]) for n in range(STALLED)]
         for number in range(count):
-            sock = asked(site.port, requests_of_much[number % 2])
+            sock = requested(site.port, requests_of_much[number % 2])
             if number % 4 >= 2:
                 # Half of them leave in the middle.
                 sock.recv(1000)
@@ -117,7 +117,7 @@ def test_aborted_answers_hold_up_no_page(
             abort(sock)
     finally:
         done.set()
-        asking.join(60)
+        calling.join(60)
     after = [health(site.port) for _ in range(30)]
     figures.record("quiet p99 ms", round(p99(quiet) * 1000, 1))
     figures.record("busy p99 ms", round(p99(busy) * 1000, 1))
@@ -137,9 +137,9 @@ def test_stalled_uploads_and_headers_hold_up_no_page(site: Served) -> None:
         b"POST /admin/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 400000\r\n"
         b"Content-Type: application/x-www-form-urlencoded\r\n\r\nusername="
     )
-    held = [asked(site.port, upload) for _ in range(STALLED)]
-    held += [asked(site.port, upload.replace(b"400000", b"4000")) for _ in range(STALLED)]
-    held += [asked(site.port, b"GET / HTTP/1.1\r\nHost: 127") for _ in range(STALLED)]
+    held = [requested(site.port, upload) for _ in range(STALLED)]
+    held += [requested(site.port, upload.replace(b"400000", b"4000")) for _ in range(STALLED)]
+    held += [requested(site.port, b"GET / HTTP/1.1\r\nHost: 127") for _ in range(STALLED)]
     try:
         assert max(health(site.port) for _ in range(20)) < 15
     finally:

@@ -38,7 +38,7 @@ def test_a_login_that_cannot_be_stored_names_the_cause() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "said"),
+    ("error", "status", "output"),
     [
         (OperationalError("database or disk is full"), 503, "disk is full: make room on it"),
         (OperationalError(""), 503, "the database does not answer"),
@@ -54,15 +54,15 @@ def test_a_login_that_cannot_be_stored_names_the_cause() -> None:
         (RuntimeError("disk is full"), 500, "Server Error (500)"),
     ],
 )
-def test_what_the_page_of_an_error_says(
-    rf: RequestFactory, error: Exception, status: int, said: str
+def test_what_the_page_of_an_error_states(
+    rf: RequestFactory, error: Exception, status: int, output: str
 ) -> None:
     try:
         raise error
     except type(error):
         answer = page_of_error(rf.get("/admin/"))
     assert answer.status_code == status
-    assert said in answer.content.decode()
+    assert output in answer.content.decode()
     assert "<b>" not in answer.content.decode()
 
 
@@ -74,6 +74,6 @@ def test_what_the_page_of_an_error_says(
     ],
 )
 def test_the_api_names_the_cause(rf: RequestFactory, error: Exception) -> None:
-    told = HANDLERS[type(error)](rf.get("/api/v1/channels"), error)
-    assert told.status_code == 503
-    assert "the database is read-only" in told.content.decode()
+    reported = HANDLERS[type(error)](rf.get("/api/v1/channels"), error)
+    assert reported.status_code == 503
+    assert "the database is read-only" in reported.content.decode()

@@ -50,8 +50,8 @@ def upload(content: bytes = LIST, name: str = "list.m3u") -> SimpleUploadedFile:
 
 
 def token(page: str, name: str = "file") -> str:
-    (found,) = re.findall(rf'name="{name}-kept" value="([^"]+)"', page)
-    return str(found)
+    (result,) = re.findall(rf'name="{name}-kept" value="([^"]+)"', page)
+    return str(result)
 
 
 def imported(client: Client, **fields: object) -> str:
@@ -82,7 +82,7 @@ def test_an_imports_file_survives_another_fields_fault(folders: Path) -> None:
     assert "-kept" not in page
 
 
-def test_what_was_looked_at_first_is_imported_without_choosing_it_again() -> None:
+def test_what_was_checked_at_first_is_imported_without_choosing_it_again() -> None:
     item("A")
     browser = staff()
     page = imported(browser, file=upload(), dry="on")
@@ -122,7 +122,7 @@ def test_a_token_that_nobody_signed_opens_nothing(given: str) -> None:
     assert not MediaItem.objects.exists()
 
 
-def test_after_an_hour_it_is_gone_and_the_page_says_so(
+def test_after_an_hour_it_is_gone_and_the_page_states_so(
     folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     browser = staff()

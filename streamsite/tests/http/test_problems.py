@@ -27,12 +27,12 @@ def program(client: Client) -> Client:
 def kind(answer: object) -> str:
     """The kind of a problem that is whole."""
     assert answer["Content-Type"] == MEDIA_TYPE  # type: ignore[index]
-    told = answer.json()  # type: ignore[attr-defined]
-    assert told["status"] == answer.status_code  # type: ignore[attr-defined]
-    assert told["request_id"] == answer["X-Request-ID"]  # type: ignore[index]
-    assert told["title"]
-    assert told["detail"].endswith(".")
-    return str(told["type"]).removeprefix(PREFIX)
+    reported = answer.json()  # type: ignore[attr-defined]
+    assert reported["status"] == answer.status_code  # type: ignore[attr-defined]
+    assert reported["request_id"] == answer["X-Request-ID"]  # type: ignore[index]
+    assert reported["title"]
+    assert reported["detail"].endswith(".")
+    return str(reported["type"]).removeprefix(PREFIX)
 
 
 def test_pages_of_djangos_own(program: Client) -> None:
@@ -54,7 +54,7 @@ def test_a_page_is_a_page_for_people_and_a_problem_for_programs(client: Client) 
     assert kind(client.get("/nothing", headers={"Accept": "application/json"})) == "not-found"
 
 
-def test_what_breaks_says_nothing_of_itself(
+def test_what_breaks_states_nothing_of_itself(
     program: Client, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     def broken(*args: object, **kwargs: object) -> None:
@@ -76,7 +76,7 @@ def test_a_database_that_is_away(program: Client, monkeypatch: pytest.MonkeyPatc
     assert kind(program.get("/api/v1/channels")) == "unavailable"
 
 
-def test_what_is_sent_wrong_is_told_by_field_and_never_repeated(program: Client) -> None:
+def test_what_is_sent_wrong_is_reported_by_field_and_never_repeated(program: Client) -> None:
     wrong = {"name": "X", "slug": "x y", "fps": rows.KEY, "nam3": rows.KEY}
     answer = program.post("/api/v1/channels", wrong, content_type="application/json")
     assert kind(answer) == "invalid"
@@ -93,7 +93,7 @@ def test_what_is_sent_wrong_is_told_by_field_and_never_repeated(program: Client)
     assert kind(program.get("/api/v1/channels?cursor=x")) == "malformed"
 
 
-def test_a_parameter_that_there_is_not_is_told(program: Client) -> None:
+def test_a_parameter_that_there_is_not_is_reported(program: Client) -> None:
     answer = program.get("/api/v1/channels?orders=on&limit=5")
     assert kind(answer) == "invalid"
     assert [error["loc"] for error in answer.json()["errors"]] == [["query", "orders"]]
@@ -121,7 +121,7 @@ def test_bodies_that_are_not_taken(program: Client, sent: dict[str, str], status
     assert kind(answer) in {"media-type", "too-large", "no-length"}
 
 
-def test_what_the_rows_refuse_is_told_by_field(program: Client) -> None:
+def test_what_the_rows_refuse_is_reported_by_field(program: Client) -> None:
     rows.channel()
     wrong = {"name": "Demo", "slug": "other", "fps": 29, "time_zone": "Mars/Base"}
     answer = program.post("/api/v1/channels", wrong, content_type="application/json")
@@ -141,16 +141,16 @@ def test_the_requests_id(client: Client) -> None:
         assert answer["X-Request-ID"] != odd
 
 
-def test_the_login_is_asked_for_by_name(client: Client) -> None:
+def test_the_login_is_requested_for_by_name(client: Client) -> None:
     answer = client.get("/api/v1/channels")
     assert kind(answer) == "no-key"
     assert answer["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_each_kind_has_a_status_and_words() -> None:
+def test_every_kind_has_a_status_and_words() -> None:
     assert KINDS.keys() == set(Kind)
-    for told, (status, when) in KINDS.items():
-        assert 400 <= status < 600, told
+    for reported, (status, when) in KINDS.items():
+        assert 400 <= status < 600, reported
         assert when.endswith(".")
     assert of_status(418, "", "id")["type"] == "about:blank"
     assert of_status(404, "", "id")["type"] == f"{PREFIX}not-found"

@@ -31,8 +31,8 @@ def source(tmp_path: Path, settings: Settings) -> Path:
 
 def collected(settings: Settings) -> dict[str, int]:
     """Names and times of what lies there."""
-    found = sorted(Path(settings.STATIC_ROOT).rglob("*.*"))
-    return {path.name: path.stat().st_mtime_ns for path in found}
+    result = sorted(Path(settings.STATIC_ROOT).rglob("*.*"))
+    return {path.name: path.stat().st_mtime_ns for path in result}
 
 
 def collect(**options: object) -> None:

@@ -28,7 +28,7 @@ from streamsite.http import untrusted
 from streamsite.http.problems import ProblemError
 from streamsite.http.responses import BadRequestError
 from streamsite.site.api_root import api
-from streamsite.tests.asking import asking
+from streamsite.tests.api_calls import api_caller
 
 DIGITS = "9" * 5000
 #: Texts for ids, numbers, dates and words.
@@ -94,8 +94,8 @@ CURSORS = (
 
 @pytest.mark.parametrize("text", [*ODD, "", " 1", "1_0", "+1", str(2**63)])
 def test_number_is_a_rows_number_or_refused(text: str) -> None:
-    found = untrusted.number_or_none(text)
-    assert found is None or (0 <= found <= untrusted.MAX_INTEGER and str(found) == text)
+    result = untrusted.number_or_none(text)
+    assert result is None or (0 <= result <= untrusted.MAX_INTEGER and str(result) == text)
     assert untrusted.number("9223372036854775807") == untrusted.MAX_INTEGER
 
 
@@ -131,16 +131,16 @@ def tampered(dice: random.Random, good: str) -> str:
 
 
 @pytest.mark.django_db
-def test_tampered_cursors_of_each_kind_of_column() -> None:
+def test_tampered_cursors_of_every_kind_of_column() -> None:
     rows.playlist("One", "Two", "Three")
     dice = random.Random(7)  # noqa: S311 - the same each time
     for order in ("-added_at", "title", "size_bytes", "-duration_seconds", "id"):
         good = crud.cursor_of(MediaItem.objects.all()[0], order.lstrip("-"))
         for text in (*CURSORS, *(tampered(dice, good) for _ in range(200))):
-            asked = Paging.model_construct(limit=5, cursor=text)
+            requests = Paging.model_construct(limit=5, cursor=text)
             # Any other error fails the test.
             with suppress(ProblemError):
-                paged(MediaItem.objects.all(), order, asked)
+                paged(MediaItem.objects.all(), order, requests)
     for columns in listing.ORDERS.values():
         item = MediaItem.objects.all()[0]
         item.duration_seconds = 7.5
@@ -173,13 +173,13 @@ def failed(status_of: Callable[[str], int], urls: Iterable[str]) -> list[str]:
 
 
 def _odd_urls(path: str, operation: dict[str, Any]) -> Iterator[str]:
-    asked = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
+    requests = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"]
     there = _filled(path, "demo" if "slug" in path else "1")
-    for name in asked:
+    for name in requests:
         yield from (f"{there}?{name}={quote(value)}" for value in some(5, f"{path} {name}"))
     if "{" in path:
         yield from (_filled(path, quote(value)) for value in some(3, path))
-    if "cursor" in asked:
+    if "cursor" in requests:
         yield from (f"{there}?cursor={quote(text)}" for text in CURSORS[::4])
 
 
@@ -187,40 +187,40 @@ def _odd_urls(path: str, operation: dict[str, Any]) -> Iterator[str]:
 def test_no_value_of_a_query_or_path_makes_the_api_fail(client: Client, settings: Any) -> None:
     settings.API_REQUESTS_PER_MINUTE = 10**6
     client.raise_request_exception = False
-    ask = asking_without_limit(client)
+    call = calls_without_limit(client)
     urls = [
         url
         for method, path, operation in routes()
         if method == "GET"
         for url in _odd_urls(path, operation)
     ]
-    assert failed(lambda url: ask("GET", url)[0], urls) == []
+    assert failed(lambda url: call("GET", url)[0], urls) == []
 
 
 @pytest.mark.usefixtures("things")
 def test_no_body_makes_the_api_fail(client: Client, settings: Any) -> None:
     settings.API_REQUESTS_PER_MINUTE = 10**6
     client.raise_request_exception = False
-    ask = asking_without_limit(client)
-    found = []
+    call = calls_without_limit(client)
+    result = []
     for method, path, operation in routes():
         if "application/json" not in operation.get("requestBody", {}).get("content", {}):
             continue
         for body in BODIES:
-            status, _ = ask(
+            status, _ = call(
                 method, _filled(path, "1"), body, **{"Content-Type": "application/json"}
             )
             if status >= 500:
-                found.append((status, method, path, body[:30]))
-    assert found == []
+                result.append((status, method, path, body[:30]))
+    assert result == []
 
 
-def asking_without_limit(client: Client) -> Any:
-    ask = asking(client)
+def calls_without_limit(client: Client) -> Any:
+    call = api_caller(client)
     from streamsite.api.models import ApiKey  # noqa: PLC0415
 
     ApiKey.objects.update(requests_per_minute=10**6)
-    return ask
+    return call
 
 
 #: Pages that take something from their address.
@@ -276,8 +276,8 @@ def _lists() -> Iterator[str]:
         for field in model._meta.concrete_fields:
             if field.get_internal_type() in {"DateTimeField", "DateField"}:
                 parameters |= {f"{field.name}__year", f"{field.name}__gte"}
-        for each in site.list_filter:
-            plain = each if isinstance(each, str) else getattr(each, "parameter_name", None)
+        for one in site.list_filter:
+            plain = one if isinstance(one, str) else getattr(one, "parameter_name", None)
             if plain:
                 parameters |= {plain, f"{plain}__exact", f"{plain}__id__exact"}
         for parameter in sorted(parameters):

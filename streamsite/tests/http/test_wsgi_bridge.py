@@ -94,7 +94,7 @@ def test_answer_is_complete(*, streaming: bool) -> None:
         assert client.body == body
 
     asyncio.run(run())
-    assert all(each.closed.wait(10) for each in made)
+    assert all(item.closed.wait(10) for item in made)
 
 
 @pytest.mark.parametrize("streaming", [True, False])
@@ -105,10 +105,10 @@ def test_clients_that_take_nothing_or_leave_hold_no_thread(*, streaming: bool) -
         site = of(application(streaming=streaming, made=made))
         stalled = [Client(b"", takes=1) for _ in range(50)]
         tasks = [
-            asyncio.create_task(site(scope("/large"), each.receive, each.send))
-            for each in stalled
+            asyncio.create_task(site(scope("/large"), item.receive, item.send))
+            for item in stalled
         ]
-        await asyncio.gather(*(each.begun.wait() for each in stalled))
+        await asyncio.gather(*(item.begun.wait() for item in stalled))
         # A page is answered while they stall.
         page = Client(b"")
         async with asyncio.timeout(30):
@@ -121,7 +121,7 @@ def test_clients_that_take_nothing_or_leave_hold_no_thread(*, streaming: bool) -
 
     asyncio.run(run())
     assert len(made) == 51
-    assert all(each.closed.wait(10) for each in made)
+    assert all(item.closed.wait(10) for item in made)
 
 
 def test_client_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,8 +150,8 @@ def test_stalled_body_holds_no_thread_and_ends(
         site = of(application(streaming=False, made=made))
         stalled = [Client(b"z" * 10, complete=False) for _ in range(30)]
         tasks = [
-            asyncio.create_task(site(scope(content_length=length), each.receive, each.send))
-            for each in stalled
+            asyncio.create_task(site(scope(content_length=length), item.receive, item.send))
+            for item in stalled
         ]
         await asyncio.sleep(0)
         page = Client(b"")
@@ -160,7 +160,7 @@ def test_stalled_body_holds_no_thread_and_ends(
         async with asyncio.timeout(30):
             await asyncio.gather(*tasks)
         # Sixteen of the long ones are read at a time.
-        assert {each.status for each in stalled} <= {408, 503}
+        assert {item.status for item in stalled} <= {408, 503}
 
     asyncio.run(run())
     assert len(made) == 1
@@ -192,8 +192,8 @@ def test_one_address_has_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
         site = of(application(streaming=False, made=[]))
         stalled = [Client(complete=False) for _ in range(3)]
         tasks = [
-            asyncio.create_task(site(scope(content_length="9"), each.receive, each.send))
-            for each in stalled
+            asyncio.create_task(site(scope(content_length="9"), item.receive, item.send))
+            for item in stalled
         ]
         await asyncio.sleep(0)
         one, other = Client(b""), Client(b"")
@@ -201,8 +201,8 @@ def test_one_address_has_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
         elsewhere = scope() | {"client": None, "headers": [(b"x-real-ip", b"192.0.2.1")]}
         await site(elsewhere, other.receive, other.send)
         assert (one.status, other.status) == (429, 200)
-        for each in stalled:
-            each.left.set()
+        for item in stalled:
+            item.left.set()
         await asyncio.gather(*tasks)
         again = Client(b"")
         await site(scope(), again.receive, again.send)

@@ -46,22 +46,22 @@ class Post:
             self,
             hostname="127.0.0.1",
             port=self.port,
-            authenticator=self._known,
+            authenticator=self._authenticate,
             auth_required=True,
             auth_require_tls=False,
         )
         self.controller.start()
 
     @staticmethod
-    def _known(*told: Any) -> AuthResult:
-        return AuthResult(success=told[-1].password == HUSH.encode())
+    def _authenticate(*reported: Any) -> AuthResult:
+        return AuthResult(success=reported[-1].password == HUSH.encode())
 
-    async def handle_DATA(self, *told: Any) -> str:  # noqa: N802 - aiosmtpd's own name
-        envelope: Envelope = told[-1]
+    async def handle_DATA(self, *reported: Any) -> str:  # noqa: N802 - aiosmtpd's own name
+        envelope: Envelope = reported[-1]
         assert isinstance(envelope.content, bytes)
-        found = message_from_bytes(envelope.content, policy=policy.default)
-        assert isinstance(found, EmailMessage)
-        self.taken.append(found)
+        result = message_from_bytes(envelope.content, policy=policy.default)
+        assert isinstance(result, EmailMessage)
+        self.taken.append(result)
         return "250 OK"
 
 
@@ -93,7 +93,7 @@ def test_a_webhook_gets_one_message(hook: Hook, caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
-def test_a_webhook_that_refuses_was_not_told(
+def test_a_webhook_that_refuses_was_not_reported(
     hook: Hook, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     hook.status = status
@@ -105,7 +105,7 @@ def test_a_webhook_that_refuses_was_not_told(
     assert HUSH not in caplog.text
 
 
-def test_a_webhook_that_is_gone_was_not_told(
+def test_a_webhook_that_is_gone_was_not_reported(
     hook: Hook, caplog: pytest.LogCaptureFixture, settings: Settings
 ) -> None:
     settings.ALERT_WEBHOOK = Secret(f"http://127.0.0.1:1/{HUSH}")
@@ -115,20 +115,20 @@ def test_a_webhook_that_is_gone_was_not_told(
 
 
 def test_no_title_calls_anybody() -> None:
-    told = channels.payload("x", ["<!channel> @everyone & <@U1>"])
-    assert told["text"].endswith("&lt;!channel&gt; @everyone &amp; &lt;@U1&gt;")
-    assert told["allowed_mentions"] == {"parse": []}
+    reported = channels.payload("x", ["<!channel> @everyone & <@U1>"])
+    assert reported["text"].endswith("&lt;!channel&gt; @everyone &amp; &lt;@U1&gt;")
+    assert reported["allowed_mentions"] == {"parse": []}
 
 
 @pytest.mark.parametrize(("lines", "length"), [(3, 10_000), (500, 200), (2000, 1), (1, 1)])
-def test_a_long_message_says_how_much_it_leaves_out(lines: int, length: int) -> None:
-    told = channels.payload("x" * 3000, ["y" * length] * lines)["content"]
-    assert len(told) <= channels.LONGEST
-    shown = told.count("\n• ")
+def test_a_long_message_states_how_much_it_leaves_out(lines: int, length: int) -> None:
+    reported = channels.payload("x" * 3000, ["y" * length] * lines)["content"]
+    assert len(reported) <= channels.LONGEST
+    shown = reported.count("\n• ")
     assert shown >= 1
     left = f"… and {lines - shown} more" if shown < lines else ""
-    assert left in told
-    assert ("more: see" in told) == bool(left)
+    assert left in reported
+    assert ("more: see" in reported) == bool(left)
 
 
 def test_mail_goes_to_all_who_are_named(post: Post, caplog: pytest.LogCaptureFixture) -> None:
@@ -143,7 +143,7 @@ def test_mail_goes_to_all_who_are_named(post: Post, caplog: pytest.LogCaptureFix
     assert HUSH not in caplog.text
 
 
-def test_a_mail_server_that_refuses_was_not_told(
+def test_a_mail_server_that_refuses_was_not_reported(
     post: Post, caplog: pytest.LogCaptureFixture, settings: Settings
 ) -> None:
     settings.EMAIL_HOST_PASSWORD = Secret(f"wrong-{HUSH}")
@@ -170,11 +170,11 @@ def test_one_way_that_works_is_enough(post: Post, hook: Hook) -> None:
         ("https://h/\n", False),
     ],
 )
-def test_an_address_that_cannot_be_read_is_told_at_the_start(address: str, fine: bool) -> None:  # noqa: FBT001
+def test_an_unreadable_address_is_reported_at_the_start(address: str, fine: bool) -> None:  # noqa: FBT001
     assert is_address(address) is fine
 
 
-def test_what_is_ahead_is_looked_at_every_quarter_of_an_hour() -> None:
+def test_what_is_ahead_is_checked_at_every_quarter_of_an_hour() -> None:
     (minutes,) = [
         minutes for _, task, minutes in SCHEDULES if import_string(task) is verify_ahead
     ]

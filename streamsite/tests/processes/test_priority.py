@@ -56,8 +56,8 @@ print(os.getpriority(0, 0))
 
 
 def test_a_process_steps_back_with_those_it_starts_and_no_further_than_it_is() -> None:
-    told = subprocess.run(
+    reported = subprocess.run(
         (*PYTHON, STEPS_BACK), check=True, capture_output=True, text=True, cwd=ROOT
     ).stdout
     mine = os.getpriority(os.PRIO_PROCESS, 0)
-    assert told.split() == [str(max(mine, BEHIND)), "15"]
+    assert reported.split() == [str(max(mine, BEHIND)), "15"]

@@ -45,58 +45,58 @@ def results(slow: Slow, **options: Any) -> Refreshed[str, str]:
     return Refreshed(slow, "test", **{"kept_s": LONG, **options})
 
 
-def test_forty_ask_at_once_and_one_check_is_made(slow: Slow) -> None:
-    found = results(slow)
+def test_forty_request_at_once_and_one_check_is_made(slow: Slow) -> None:
+    match = results(slow)
     with ThreadPoolExecutor(40) as many:
-        asked = [many.submit(found.get, "a", fresh_s=9, wait_s=LONG) for _ in range(40)]
+        requests = [many.submit(match.get, "a", fresh_s=9, wait_s=LONG) for _ in range(40)]
         # All but the two that wait are answered while nothing is known.
-        until(lambda: sum(each.done() for each in asked) == 38, LONG, "most are answered")
-        assert {each.result() for each in asked if each.done()} == {None}
+        until(lambda: sum(item.done() for item in requests) == 38, LONG, "most are answered")
+        assert {item.result() for item in requests if item.done()} == {None}
         slow.go_on.set()
-        values = [each.result() for each in asked]
+        values = [item.result() for item in requests]
     assert sorted(value.value for value in values if value) == ["a 1", "a 1"]
     assert slow.calls == 1
 
 
 def test_an_old_result_is_shown_with_its_age_while_a_newer_one_is_made(slow: Slow) -> None:
-    found = results(slow)
+    match = results(slow)
     slow.go_on.set()
-    first = found.get("a", fresh_s=9, wait_s=LONG)
+    first = match.get("a", fresh_s=9, wait_s=LONG)
     assert first is not None
     slow.go_on.clear()
-    again = found.get("a", fresh_s=0, wait_s=0)
+    again = match.get("a", fresh_s=0, wait_s=0)
     assert again is not None
     assert (again.value, again.age_s >= first.age_s) == ("a 1", True)
     slow.go_on.set()
-    until(lambda: value_of(found) == "a 2", LONG, "the newer one is there")
+    until(lambda: value_of(match) == "a 2", LONG, "the newer one is there")
 
 
-def value_of(found: Refreshed[str, str]) -> str:
-    result = found.get("a", fresh_s=LONG, wait_s=0)
+def value_of(match: Refreshed[str, str]) -> str:
+    result = match.get("a", fresh_s=LONG, wait_s=0)
     return result.value if result else ""
 
 
 def test_what_is_too_old_is_not_shown(slow: Slow) -> None:
-    found = results(slow, kept_s=0)
+    match = results(slow, kept_s=0)
     slow.go_on.set()
-    assert found.get("a", fresh_s=9, wait_s=LONG) is None
+    assert match.get("a", fresh_s=9, wait_s=LONG) is None
     assert slow.calls == 1
 
 
 def test_one_that_fails_is_made_again(slow: Slow) -> None:
-    found = results(slow)
+    match = results(slow)
     slow.fails = True
     slow.go_on.set()
-    assert found.get("a", fresh_s=9, wait_s=LONG) is None
+    assert match.get("a", fresh_s=9, wait_s=LONG) is None
     slow.fails = False
-    until(lambda: value_of(found) != "", LONG, "it is made again")
+    until(lambda: value_of(match) != "", LONG, "it is made again")
     assert slow.calls >= 2
 
 
 def test_keys_are_apart(slow: Slow) -> None:
-    found = results(slow, threads=2)
+    match = results(slow, threads=2)
     slow.go_on.set()
-    one, other = (found.get(key, fresh_s=9, wait_s=LONG) for key in "ab")
+    one, other = (match.get(key, fresh_s=9, wait_s=LONG) for key in "ab")
     assert one is not None
     assert other is not None
     assert (one.value[0], other.value[0]) == ("a", "b")
@@ -104,32 +104,32 @@ def test_keys_are_apart(slow: Slow) -> None:
 
 def test_sixty_questions_to_a_storage_that_hangs_hold_up_no_page(slow: Slow) -> None:
     """As the web has it: four threads here, two of which may wait."""
-    found = results(slow)
+    match = results(slow)
 
     def site(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         start_response("200 OK", [])
         if environ["PATH_INFO"] == "/health":
             return [b"ok"]
-        result = found.get("storage", fresh_s=9, wait_s=LONG)
+        result = match.get("storage", fresh_s=9, wait_s=LONG)
         return [b"being checked" if result is None else result.value.encode()]
 
-    async def ask(bridge: Bridge, path: str, address: str) -> bytes:
+    async def call(bridge: Bridge, path: str, address: str) -> bytes:
         client = Client(b"")
         await bridge({**scope(path), "client": (address, 1)}, client.receive, client.send)
         return client.body
 
     async def all_of_it() -> tuple[bytes, list[bytes]]:
         bridge = Bridge(site, 4, largest=10**6)
-        asked = [
-            asyncio.create_task(ask(bridge, "/detailed", f"203.0.113.{n}")) for n in range(60)
+        requests = [
+            asyncio.create_task(call(bridge, "/detailed", f"203.0.113.{n}")) for n in range(60)
         ]
         began = time.monotonic()
-        health = await ask(bridge, "/health", "198.51.100.1")
-        waiting = sum(not each.done() for each in asked)
+        health = await call(bridge, "/health", "198.51.100.1")
+        waiting = sum(not item.done() for item in requests)
         assert time.monotonic() - began < LONG / 2
         assert waiting >= 2
         slow.go_on.set()
-        return health, list(await asyncio.gather(*asked))
+        return health, list(await asyncio.gather(*requests))
 
     health, answers = asyncio.run(all_of_it())
     assert health == b"ok"

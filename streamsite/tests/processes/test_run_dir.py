@@ -91,11 +91,11 @@ def test_a_cluster_ends_with_one_that_is_lost_for_good(
 ) -> None:
     """Its service starts it anew, with a run directory."""
     monkeypatch.setattr("streamsite.processes.cluster.POLL_INTERVAL_S", 0.05)
-    canary = tmp_path / "run" / "alive"
+    heartbeat = tmp_path / "run" / "alive"
     cluster = GuardedCluster.__new__(GuardedCluster)
     cluster._stop_event = os.eventfd(0, os.EFD_NONBLOCK)
     cluster._supervision = Supervision(
-        stop_timeout_s=1, heartbeat_file=canary, max_silence_s=60
+        stop_timeout_s=1, heartbeat_file=heartbeat, max_silence_s=60
     )
     cluster._heartbeat_mtime_ns, cluster._heartbeat_at = 0, 0.0
     cluster.sentinel = get_context("fork").Process(target=time.sleep, args=(60,))
@@ -103,13 +103,13 @@ def test_a_cluster_ends_with_one_that_is_lost_for_good(
     cluster.sentinel.start()
     with ThreadPoolExecutor(1) as thread:
         guarding = thread.submit(cluster.guard)
-        until(canary.exists, 10, "it has begun")
+        until(heartbeat.exists, 10, "it has begun")
         if makeable:
-            shutil.rmtree(canary.parent)
-            until(canary.exists, 10, "it has made it again")
+            shutil.rmtree(heartbeat.parent)
+            until(heartbeat.exists, 10, "it has made it again")
             cluster.sig_handler()
         else:
-            lose(canary.parent)
+            lose(heartbeat.parent)
         assert guarding.result(10) == (0 if makeable else 1)
     cluster.sentinel.join(10)
     assert not cluster.sentinel.is_alive()

@@ -73,12 +73,12 @@ class Site:
     def health(self) -> dict[str, Any]:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health") as answer:
-                told: dict[str, Any] = json.load(answer)
+                reported: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as error:
             return dict(json.load(error))
         except OSError:
             return {}
-        return told
+        return reported
 
     def state(self) -> str:
         """The Demo channel's, when a supervisor tells it."""
@@ -106,7 +106,7 @@ def a_site(folder: Path) -> Iterator[Site]:
             stop_everything(place.run_dir)
 
 
-def test_port_in_use_is_told_in_one_sentence(tmp_path: Path) -> None:
+def test_port_in_use_is_reported_in_one_sentence(tmp_path: Path) -> None:
     with a_site(tmp_path) as place, closing(socket.socket()) as other:
         other.bind(("127.0.0.1", place.port))
         other.listen()
@@ -117,7 +117,7 @@ def test_port_in_use_is_told_in_one_sentence(tmp_path: Path) -> None:
         assert "Traceback" not in place.log
 
 
-def test_database_without_tables_is_told(tmp_path: Path) -> None:
+def test_database_without_tables_is_reported(tmp_path: Path) -> None:
     with a_site(tmp_path) as place:
         assert place.start(sys.executable, "manage.py", "serve").wait(60) == 1
         assert "The database is not up to date. Type: manage.py migrate" in place.log
@@ -152,33 +152,33 @@ def running(
 class TestRun:
     """In the order in which it happens to an operator."""
 
-    def test_first_run_tells_address_and_account(self, running: Site) -> None:
+    def test_first_run_reports_address_and_account(self, running: Site) -> None:
         assert f"streamsite: open http://127.0.0.1:{running.port}/admin/" in running.log
         steps = (
             *("looking at what this machine has", "bringing the database up to date"),
             *("collecting the static files", "looking for account", "clips are made in the"),
             *("streamsite: starting", "streamsite: open"),
         )
-        said = [running.log.index(step) for step in steps]
-        assert said == sorted(said)
+        output = [running.log.index(step) for step in steps]
+        assert output == sorted(output)
         # The pages were there before there was anything to play.
-        assert said[-1] < running.log.index("On air: ")
-        told = r"Account +operator\n +Password +the one in ADMIN_PASSWORD"
-        assert re.search(told, running.log)
+        assert output[-1] < running.log.index("On air: ")
+        reported = r"Account +operator\n +Password +the one in ADMIN_PASSWORD"
+        assert re.search(reported, running.log)
 
     def test_neither_key_nor_password_shows_anywhere(self, running: Site) -> None:
         places = [*Path("/proc").glob("[0-9]*/environ"), *Path("/proc").glob("[0-9]*/cmdline")]
         places += [path for path in running.folder.rglob("*") if path.is_file()]
-        looked = 0
+        checked = 0
         for path in places:
             try:
                 held = path.read_bytes()
             except OSError:
                 continue
-            looked += 1
+            checked += 1
             assert KEY.encode() not in held, path
             assert PASSWORD.encode() not in held, path
-        assert looked > 10
+        assert checked > 10
 
     def test_child_that_dies_is_started_again(self, running: Site) -> None:
         assert running.process is not None
@@ -222,23 +222,23 @@ class TestRun:
 
 def living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     """Those that have not ended: an orphan is a zombie until this machine's init looks."""
-    found = []
+    result = []
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             if process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+                result.append(process)
+    return result
 
 
 def child(parent: int, word: str) -> psutil.Process:
     """The child whose command line holds the word; waits for its start."""
 
-    def look() -> list[psutil.Process]:
-        found = []
+    def check() -> list[psutil.Process]:
+        result = []
         for process in psutil.Process(parent).children():
             with suppress(psutil.Error):
                 if word in " ".join(process.cmdline()):
-                    found.append(process)
-        return found
+                    result.append(process)
+        return result
 
-    return until(look, 60, f"a child with {word} in its command line")[0]
+    return until(check, 60, f"a child with {word} in its command line")[0]

@@ -27,27 +27,27 @@ BOTH = (Send("web", signal.SIGTERM), Send("jobs", signal.SIGTERM))
 
 def played(*events: tuple[float, Event]) -> tuple[ProcessGroup, list[tuple[Action, ...]]]:
     """What a household of two comes to, and what each event made it do."""
-    house = ProcessGroup((Child("web"), Child("jobs")))
+    group = ProcessGroup((Child("web"), Child("jobs")))
     done = []
     for at, event in events:
-        house, actions = step(house, event, at)
+        group, actions = step(group, event, at)
         done.append(actions)
-    return house, done
+    return group, done
 
 
 def test_all_children_are_started_at_once() -> None:
-    house, done = played((0, Ticked()), (1, Ticked()))
+    group, done = played((0, Ticked()), (1, Ticked()))
     assert done == [(Start("web"), Start("jobs")), ()]
-    assert house.wakes_at is None
+    assert group.wakes_at is None
 
 
 def test_the_others_wait_until_the_pages_are_open_or_have_had_their_time() -> None:
-    house = ProcessGroup((Child("web"), Child("jobs", due=20.0)))
-    house, actions = step(house, Ticked(), 0.0)
+    group = ProcessGroup((Child("web"), Child("jobs", due=20.0)))
+    group, actions = step(group, Ticked(), 0.0)
     assert actions == (Start("web"),)
-    late, actions = step(house, Ticked(), 20.0)
+    late, actions = step(group, Ticked(), 20.0)
     assert actions == (Start("jobs"),)
-    opened, _ = step(house, Opened(), 3.0)
+    opened, _ = step(group, Opened(), 3.0)
     assert step(opened, Ticked(), 3.0)[1] == (Start("jobs"),)
     # Opened after that: nothing is started twice.
     late, _ = step(late, Opened(), 25.0)
@@ -55,40 +55,40 @@ def test_the_others_wait_until_the_pages_are_open_or_have_had_their_time() -> No
 
 
 def test_an_opening_shortens_no_pause_after_an_end() -> None:
-    house = ProcessGroup((Child("web"), Child("jobs")))
+    group = ProcessGroup((Child("web"), Child("jobs")))
     for event in (Ticked(), Ended("jobs"), Opened(), Ticked()):
-        house, actions = step(house, event, 1.0)
+        group, actions = step(group, event, 1.0)
         assert actions == ((Start("web"), Start("jobs")) if actions else ())
-    assert house.wakes_at == 1.0 + FIRST_RESTART_DELAY_S
+    assert group.wakes_at == 1.0 + FIRST_RESTART_DELAY_S
 
 
 def test_a_stop_before_the_pages_are_open_starts_nothing_more() -> None:
-    house = ProcessGroup((Child("web"), Child("jobs", due=20.0)))
+    group = ProcessGroup((Child("web"), Child("jobs", due=20.0)))
     for event in (Ticked(), StopOrdered(), Opened()):
-        house, _ = step(house, event, 1.0)
-    assert step(house, Ticked(), 2.0)[1] == ()
-    house, _ = step(house, Ended("web"), 2.0)
-    assert house.gone
+        group, _ = step(group, event, 1.0)
+    assert step(group, Ticked(), 2.0)[1] == ()
+    group, _ = step(group, Ended("web"), 2.0)
+    assert group.gone
 
 
 def test_child_that_ended_is_started_again_after_a_pause() -> None:
-    house, done = played((0, Ticked()), (5, Ended("web")), (5, Ticked()))
+    group, done = played((0, Ticked()), (5, Ended("web")), (5, Ticked()))
     assert done[1:] == [(), ()]
-    assert house.wakes_at == 5 + FIRST_RESTART_DELAY_S
+    assert group.wakes_at == 5 + FIRST_RESTART_DELAY_S
     _, done = played((0, Ticked()), (5, Ended("web")), (5 + FIRST_RESTART_DELAY_S, Ticked()))
     assert done[-1] == (Start("web"),)
 
 
 def test_pause_doubles_up_to_its_bound() -> None:
-    house = ProcessGroup((Child("web"),))
+    group = ProcessGroup((Child("web"),))
     pauses = []
     now = 0.0
     for _ in range(9):
-        house, _ = step(house, Ticked(), now)
-        house, _ = step(house, Ended("web"), now)
-        assert house.wakes_at is not None
-        pauses.append(house.wakes_at - now)
-        now = house.wakes_at
+        group, _ = step(group, Ticked(), now)
+        group, _ = step(group, Ended("web"), now)
+        assert group.wakes_at is not None
+        pauses.append(group.wakes_at - now)
+        now = group.wakes_at
     assert pauses == [
         0.5,
         1,
@@ -104,25 +104,25 @@ def test_pause_doubles_up_to_its_bound() -> None:
 
 def test_child_that_was_steady_starts_its_pauses_anew() -> None:
     child = Child("web", running_since=100, due=None, ends_in_a_row=9)
-    house, _ = step(ProcessGroup((child,)), Ended("web"), 100 + STEADY_S)
-    assert house.wakes_at == 100 + STEADY_S + FIRST_RESTART_DELAY_S
+    group, _ = step(ProcessGroup((child,)), Ended("web"), 100 + STEADY_S)
+    assert group.wakes_at == 100 + STEADY_S + FIRST_RESTART_DELAY_S
 
 
-def test_stop_tells_all_and_waits_for_them() -> None:
-    house, done = played((0, Ticked()), (1, StopOrdered()), (2, Ended("web")))
+def test_stop_reports_all_and_waits_for_them() -> None:
+    group, done = played((0, Ticked()), (1, StopOrdered()), (2, Ended("web")))
     assert done[1] == BOTH
-    assert not house.gone
-    house, _ = step(house, Ended("jobs"), 2)
-    assert house.gone
+    assert not group.gone
+    group, _ = step(group, Ended("jobs"), 2)
+    assert group.gone
 
 
 def test_stop_kills_after_the_grace_and_only_once() -> None:
-    house, done = played(
+    group, done = played(
         (0, Ticked()), (1, StopOrdered()), (2, Ended("web")), (1 + STOP_TIMEOUT_S, Ticked())
     )
     assert done[-1] == (Send("jobs", signal.SIGKILL),)
-    assert house.wakes_at is None
-    assert step(house, Ticked(), 1e9)[1] == ()
+    assert group.wakes_at is None
+    assert step(group, Ticked(), 1e9)[1] == ()
 
 
 def test_second_stop_hurries() -> None:
@@ -131,8 +131,8 @@ def test_second_stop_hurries() -> None:
 
 
 def test_nothing_is_started_once_the_stop_is_ordered() -> None:
-    house, done = played((0, Ticked()), (1, Ended("web")), (1.1, StopOrdered()), (9, Ticked()))
+    group, done = played((0, Ticked()), (1, Ended("web")), (1.1, StopOrdered()), (9, Ticked()))
     assert done[2] == (Send("jobs", signal.SIGTERM),)
     assert done[3] == (Send("jobs", signal.SIGKILL),)
-    house, _ = step(house, Ended("jobs"), 9)
-    assert house.gone
+    group, _ = step(group, Ended("jobs"), 9)
+    assert group.gone

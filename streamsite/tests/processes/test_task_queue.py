@@ -34,7 +34,7 @@ def broker(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path) 
     monkeypatch.setattr(tasks, "get_broker", lambda *_: Redis("streamsite"))
 
 
-def test_it_is_said_and_the_password_is_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_is_stated_and_the_password_is_not(caplog: pytest.LogCaptureFixture) -> None:
     assert not enqueue("media_library.tasks.probe_new")
     assert "queue.unreachable" in caplog.text
     assert "hush" not in caplog.text
@@ -51,7 +51,7 @@ def test_what_is_added_is_there(tmp_path: Path) -> None:
     assert DownloadJob.objects.get().status == DownloadJob.Status.QUEUED
 
 
-def test_a_page_says_what_was_not_handed_on(admin_client: Client) -> None:
+def test_a_page_states_what_was_not_handed_on(admin_client: Client) -> None:
     item = MediaItem.objects.create(key="a.mp4", title="A", status=MediaItem.Status.PROBED)
     url = reverse("media-retry", args=[item.pk])
     answer = admin_client.post(url, follow=True)

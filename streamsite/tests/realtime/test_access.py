@@ -61,19 +61,19 @@ def listen(site: Served, path: str, headers: Headers) -> int:
         return refused.response.status_code
 
 
-def ask(site: Served, path: str, headers: Headers) -> tuple[Met, Headers]:
+def call(site: Served, path: str, headers: Headers) -> tuple[Met, Headers]:
     """Status, and the kind of the problem if it is one; and the answer's headers."""
     line = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
     try:
         line.request("GET", path, headers=headers)
         answer = line.getresponse()
-        told = {name.lower(): value for name, value in answer.getheaders()}
-        if told["content-type"] != MEDIA_TYPE:
-            return (answer.status, ""), told
+        reported = {name.lower(): value for name, value in answer.getheaders()}
+        if reported["content-type"] != MEDIA_TYPE:
+            return (answer.status, ""), reported
         problem = json.load(answer)
         assert problem["status"] == answer.status
-        assert problem["request_id"] == told["x-request-id"]
-        return (answer.status, problem["type"].removeprefix(PREFIX)), told
+        assert problem["request_id"] == reported["x-request-id"]
+        return (answer.status, problem["type"].removeprefix(PREFIX)), reported
     finally:
         line.close()
 
@@ -125,7 +125,7 @@ def test_who_may_listen(site: Served, topic: Topic) -> None:
     assert TABLE[f"GET {topic.socket}"] == TABLE[f"GET {topic.events}"]
     wrong = []
     for who, headers, met in callers(site, topic):
-        answered, _ = ask(site, events, headers)
+        answered, _ = call(site, events, headers)
         opened = listen(site, socket, headers)
         if (answered, opened) != (met, 101 if met[0] == 200 else 403):
             wrong.append((who, met, answered, opened))
@@ -137,32 +137,32 @@ def test_what_is_not_there(site: Served, topic: Topic) -> None:
     _, headers = minted(KeyPermission.FULL_ACCESS)
     for name in ("none", "9" * 30):
         events = topic.events.format(**{topic.parameter: name})
-        assert ask(site, events, headers)[0] == (404, "not-found")
+        assert call(site, events, headers)[0] == (404, "not-found")
         assert listen(site, topic.socket.format(**{topic.parameter: name}), headers) == 403
 
 
-def test_a_key_hears_of_its_own_download(site: Served) -> None:
+def test_a_key_receives_of_its_own_download(site: Served) -> None:
     row, headers = minted(KeyPermission.DOWNLOAD)
     job = DownloadJob.objects.create(
         url="https://example.org/", site="example.org", owner=f"key:{row.pk}"
     )
-    assert ask(site, f"/api/v1/jobs/{job.pk}/events", headers)[0] == (200, "")
+    assert call(site, f"/api/v1/jobs/{job.pk}/events", headers)[0] == (200, "")
     assert listen(site, f"/ws/progress/{job.pk}", headers) == 101
 
 
-def test_each_connection_counts_as_a_request(site: Served) -> None:
+def test_every_connection_counts_as_a_request(site: Served) -> None:
     rows.channel()
     # More than two, should the minute of the clock end in between.
     _, headers = minted(KeyPermission.READ_ONLY, requests_per_minute=2)
     events, page = "/api/v1/channels/demo/events", "/api/v1/channels"
-    told = [ask(site, path, headers) for path in (events, page, events) * 2]
-    refused = [(met, sent) for met, sent in told if met != (200, "")]
+    reported = [call(site, path, headers) for path in (events, page, events) * 2]
+    refused = [(met, sent) for met, sent in reported if met != (200, "")]
     assert refused
     for met, sent in refused:
         assert met == (429, "too-many-requests")
         assert int(sent["retry-after"]) <= 60
-    assert [sent["ratelimit-limit"] for met, sent in told if met[0] == 200] == ["2"] * (
-        len(told) - len(refused)
+    assert [sent["ratelimit-limit"] for met, sent in reported if met[0] == 200] == ["2"] * (
+        len(reported) - len(refused)
     )
     _, headers = minted(KeyPermission.READ_ONLY, requests_per_minute=2)
     assert 403 in [listen(site, "/ws/channels/demo", headers) for _ in range(6)]
@@ -174,7 +174,7 @@ def test_who_tries_keys_is_held_up(site: Served) -> None:
 
     def held_up() -> bool:
         listen(site, "/ws/channels/demo", {"X-API-Key": "ssk_wrong"})
-        met, _ = ask(site, "/api/v1/channels/demo/events", good)
+        met, _ = call(site, "/api/v1/channels/demo/events", good)
         return met == (429, "too-many-failures")
 
     # Counts begin anew with each minute of the clock.
@@ -182,7 +182,7 @@ def test_who_tries_keys_is_held_up(site: Served) -> None:
 
 
 def test_a_wrong_host_is_refused(site: Served) -> None:
-    met, _ = ask(site, "/api/v1/channels/demo/events", {"Host": "evil.example"})
+    met, _ = call(site, "/api/v1/channels/demo/events", {"Host": "evil.example"})
     assert met == (400, "malformed")
 
 
@@ -235,7 +235,7 @@ def busy(count: int) -> None:
 
 
 @pytest.mark.parametrize("ended", ["revoked", "expired"])
-def test_a_key_that_is_good_no_more_hears_no_more_however_much_happens(
+def test_a_key_that_is_good_no_more_receives_no_more_however_much_happens(
     monkeypatch: pytest.MonkeyPatch, ended: str
 ) -> None:
     monkeypatch.setattr(endpoints, "BEAT", 1.5)
@@ -256,7 +256,7 @@ def test_a_key_that_is_good_no_more_hears_no_more_however_much_happens(
     assert count >= 2
 
 
-def test_a_full_house_and_strangers_wrong_keys_send_nobody_away(
+def test_a_full_server_and_wrong_keys_of_strangers_disconnect_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(endpoints, "BEAT", 0.5)

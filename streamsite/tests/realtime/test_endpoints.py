@@ -56,7 +56,7 @@ def playing(slug: str = "demo") -> Channel:
     return channel
 
 
-def told(socket: ClientConnection, within: float = 5) -> dict[str, Any]:
+def received(socket: ClientConnection, within: float = 5) -> dict[str, Any]:
     message: dict[str, Any] = json.loads(socket.recv(timeout=within))
     return message
 
@@ -83,17 +83,17 @@ def test_snapshot_on_connect_then_what_changes(site: Served) -> None:
     playing_too = rows.channel("other")
     _, key = a_key()
     with listen(site, "/ws/channels/demo", **key) as mine:
-        first = told(mine)
+        first = received(mine)
         assert (first["type"], first["topic"], first["key"]) == ("snapshot", "channels", "demo")
         assert first["data"]["state"] == "on_air"
         assert first["data"]["now"]["title"] == "First"
         with listen(site, "/ws/channels/demo", **key) as second:
-            assert told(second)["type"] == "snapshot"
+            assert received(second)["type"] == "snapshot"
             # What is none of theirs is not told; what is, is told to both.
             Channel.objects.filter(pk=playing_too.pk).update(name="Another")
             title(channel, "Second")
             for one in (mine, second):
-                news = told(one)
+                news = received(one)
                 assert (news["type"], news["data"]["now"]["title"]) == ("update", "Second")
 
 
@@ -101,7 +101,7 @@ def test_progress_of_a_download(site: Served) -> None:
     job = DownloadJob.objects.create(url="https://example.org/", site="example.org")
     _, key = a_key(KeyPermission.ADMIN)
     with listen(site, f"/ws/progress/{job.pk}", **key) as mine:
-        first = told(mine)
+        first = received(mine)
         assert (first["type"], first["topic"], first["key"]) == (
             "snapshot",
             "progress",
@@ -109,7 +109,7 @@ def test_progress_of_a_download(site: Served) -> None:
         )
         assert (first["data"]["status"], first["data"]["percent"]) == ("queued", 0)
         DownloadJob.objects.update(status="downloading", percent=40, claim="mine")
-        news = told(mine)
+        news = received(mine)
         assert (news["type"], news["data"]["percent"]) == ("update", 40)
         assert "example.org" not in str([first, news])
 
@@ -118,16 +118,16 @@ def test_channel_that_is_deleted_ends_the_stream(site: Served) -> None:
     channel = rows.channel()
     _, key = a_key()
     with listen(site, "/ws/channels/demo", **key) as mine:
-        assert told(mine)["data"]["state"] == "off"
+        assert received(mine)["data"]["state"] == "off"
         channel.delete()
-        assert told(mine)["type"] == "gone"
+        assert received(mine)["type"] == "gone"
         with pytest.raises(ConnectionClosed) as caught:
             mine.recv(timeout=5)
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 4404
 
 
-def test_worker_that_falls_silent_is_told_though_nobody_writes(site: Served) -> None:
+def test_worker_that_falls_silent_is_reported_though_nobody_writes(site: Served) -> None:
     channel = rows.channel()
     # It counts as dead 15 s after its last word: a slow machine needs some to connect.
     nearly = timezone.now() - timedelta(seconds=3)
@@ -135,8 +135,8 @@ def test_worker_that_falls_silent_is_told_though_nobody_writes(site: Served) -> 
     rows.on_air(channel, at=nearly)
     _, key = a_key()
     with listen(site, "/ws/channels/demo", **key) as mine:
-        assert told(mine)["data"]["known"] is True
-        assert told(mine, within=30)["data"]["known"] is False
+        assert received(mine)["data"]["known"] is True
+        assert received(mine, within=30)["data"]["known"] is False
 
 
 def test_nobody_listens_who_may_not(site: Served) -> None:
@@ -149,7 +149,7 @@ def test_nobody_listens_who_may_not(site: Served) -> None:
     row, key = a_key()
     assert refused(site, "/ws/nothing/demo", **key) == 403
     with listen(site, path, **key) as mine:
-        assert told(mine)["type"] == "snapshot"
+        assert received(mine)["type"] == "snapshot"
     keys.revoke(row, by="ada", now=timezone.now())
     assert refused(site, path, **key) == 403
 
@@ -165,7 +165,7 @@ def test_staff_listen_from_our_own_pages_only(site: Served) -> None:
     path, cookie = "/ws/channels/demo", session("streams.view_channel")
     ours = f"http://127.0.0.1:{site.port}"
     with listen(site, path, Cookie=cookie, Origin=ours) as mine:
-        assert told(mine)["type"] == "snapshot"
+        assert received(mine)["type"] == "snapshot"
     assert refused(site, path, Cookie=cookie, Origin="https://evil.example") == 403
     assert refused(site, path, Cookie=cookie, Origin=f"http://127.0.0.1:{site.port + 1}") == 403
     assert refused(site, path, Cookie=cookie) == 403
@@ -182,7 +182,7 @@ def test_large_message_of_a_client_closes_the_line(site: Served) -> None:
     rows.channel()
     _, key = a_key()
     with listen(site, "/ws/channels/demo", **key) as mine:
-        told(mine)
+        received(mine)
         mine.send("a few words are not listened to")
         mine.send("x" * 100_000)
         with pytest.raises(ConnectionClosed) as caught:
@@ -249,7 +249,7 @@ def test_open_streams_starve_no_page(site: Served) -> None:
         ]
         for _ in range(20):
             opened.enter_context(events(site, "/api/v1/channels/demo/events", **first))
-        assert all(told(one)["type"] == "snapshot" for one in sockets)
+        assert all(received(one)["type"] == "snapshot" for one in sockets)
 
         def page(_: int) -> int:
             with events(site, "/health") as answer:
@@ -275,7 +275,7 @@ def test_sigterm_ends_open_streams_within_seconds(site: Served) -> None:
     rows.channel()
     _, key = a_key()
     with listen(site, "/ws/channels/demo", **key) as mine:
-        told(mine)
+        received(mine)
         site.process.send_signal(signal.SIGTERM)
         site.process.wait(5)
         with pytest.raises(ConnectionClosed):
@@ -291,7 +291,7 @@ def test_a_stop_waits_for_the_request_that_is_being_made(site: Served) -> None:
         events(site, "/api/v1/channels/demo/events", **key) as stream,
         socket.create_connection(("127.0.0.1", site.port), timeout=30) as slow,
     ):
-        told(mine)
+        received(mine)
         assert next_event(stream)["type"] == "snapshot"
         slow.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n")
         began = time.monotonic()

@@ -78,9 +78,9 @@ def api(db: None) -> Any:
 def test_a_stream_key_in_the_api(api: Any, text: str) -> None:
     rows.channel()
     new = {"channel": "demo", "name": "Main", "platform": "youtube", "key": text}
-    status, said = api("outputs", new)
+    status, output = api("outputs", new)
     assert status in {400, 422}
-    assert "control character" in said or "NUL" in said
+    assert "control character" in output or "NUL" in output
     assert not Output.objects.exists()
 
 
@@ -105,9 +105,9 @@ def test_a_stream_key_in_the_form(admin_client: Client, text: str) -> None:
     ],
 )
 def test_names_in_the_api(api: Any, path: str, body: dict[str, object], text: str) -> None:
-    status, said = api(path, body | {"name": text})
+    status, output = api(path, body | {"name": text})
     assert status in {400, 422}
-    assert "control character" in said or "NUL" in said
+    assert "control character" in output or "NUL" in output
     for model in (Channel, Playlist, Broadcaster):
         assert not model._default_manager.exists()
 
@@ -135,9 +135,9 @@ def test_rows_are_checked_whoever_writes_them() -> None:
         (Playlist(), "name"), (key, "label"), (rows.block(rows.channel("b")), "name"),
     ):  # fmt: skip
         setattr(row, field, "x\u202ey")
-        with pytest.raises(ValidationError) as found:
+        with pytest.raises(ValidationError) as result:
             row.full_clean()
-        assert "U+202E" in str(found.value.message_dict[field])
+        assert "U+202E" in str(result.value.message_dict[field])
     # A file may be named so: its key is what the storage says.
     MediaItem(key="odd\x1b.mp4", title="Odd").full_clean(exclude=["status"])
 

@@ -75,7 +75,7 @@ def test_a_stricter_umask_stays(given: int, left: int) -> None:
 
 
 @pytest.mark.django_db
-def test_check_says_what_others_may_read_and_the_command_against_it(
+def test_check_states_what_others_may_read_and_the_command_against_it(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "data"
@@ -87,8 +87,8 @@ def test_check_says_what_others_may_read_and_the_command_against_it(
     monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.sqlite3")
 
     def hints() -> list[str | None]:
-        found = run_checks(include_deployment_checks=True)
-        return [message.hint for message in found if message.id == "streamsite.W005"]
+        result = run_checks(include_deployment_checks=True)
+        return [message.hint for message in result if message.id == "streamsite.W005"]
 
     assert hints() == []
     file.chmod(0o640)
@@ -97,15 +97,15 @@ def test_check_says_what_others_may_read_and_the_command_against_it(
 
 
 @pytest.mark.django_db
-def test_check_says_who_is_no_member_of_the_previews_group(
+def test_check_states_who_is_no_member_of_the_previews_group(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def found() -> list[str]:
+    def result() -> list[str]:
         return [m.id or "" for m in run_checks(include_deployment_checks=True)]
 
     settings.HLS_GROUP = 12
     monkeypatch.setattr(os, "geteuid", lambda: 1)
     monkeypatch.setattr(os, "getgroups", lambda: [1, 12])
-    assert "streamsite.W006" not in found()
+    assert "streamsite.W006" not in result()
     monkeypatch.setattr(os, "getgroups", lambda: [1])
-    assert "streamsite.W006" in found()
+    assert "streamsite.W006" in result()

@@ -11,7 +11,7 @@ from selenium.webdriver import Chrome
 from streamsite.api import keys
 from streamsite.api.permissions import KeyPermission
 from streamsite.security import headers
-from streamsite.tests.browsing import browser, complaints, says, site
+from streamsite.tests.browsing import browser, complaints, shows_text, site
 
 __all__ = ["browser", "site"]
 
@@ -32,11 +32,11 @@ def test_what_is_not_the_themes_may_do_nothing_unsafe(admin_client: Client, path
 
 def test_the_themes_pages_set_styles_but_run_no_inline_script(admin_client: Client) -> None:
     for path in ("/admin/", "/admin/login/"):
-        told = directives(admin_client.get(path)["Content-Security-Policy"])
-        assert told["script-src"] == ["'self'", "'unsafe-eval'"]
-        assert told["style-src"] == ["'self'", "'unsafe-inline'"]
-        assert told["frame-ancestors"] == ["'none'"]
-        assert told["object-src"] == ["'none'"]
+        reported = directives(admin_client.get(path)["Content-Security-Policy"])
+        assert reported["script-src"] == ["'self'", "'unsafe-eval'"]
+        assert reported["style-src"] == ["'self'", "'unsafe-inline'"]
+        assert reported["frame-ancestors"] == ["'none'"]
+        assert reported["object-src"] == ["'none'"]
 
 
 @pytest.mark.parametrize("path", ["/admin/login/", "/api/v1/channels", "/health", "/nowhere"])
@@ -63,8 +63,8 @@ OTHER = "https://tv.example.org"
 
 
 def test_pages_of_other_sites_get_nothing(client: Client) -> None:
-    asked = client.get("/api/v1/health", headers={"origin": OTHER})
-    assert "Access-Control-Allow-Origin" not in asked
+    requests = client.get("/api/v1/health", headers={"origin": OTHER})
+    assert "Access-Control-Allow-Origin" not in requests
     before = {"origin": OTHER, "access-control-request-method": "GET"}
     assert "Access-Control-Allow-Origin" not in client.options("/api/v1/health", headers=before)
 
@@ -126,5 +126,5 @@ def test_what_is_too_large_is_not_read(
 @pytest.mark.django_db(transaction=True)
 def test_documentation_shows_under_the_strict_policy(browser: Chrome, site: str) -> None:
     browser.get(f"{site}/api/v1/docs")
-    says(browser, "#swagger-ui", "/api/v1/channels")
+    shows_text(browser, "#swagger-ui", "/api/v1/channels")
     assert complaints(browser) == []

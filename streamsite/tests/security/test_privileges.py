@@ -53,25 +53,25 @@ def test_every_registered_function_is_there() -> None:
     assert [name for name in TASKS if not callable(registered.locate(name))] == []
 
 
-def asked_for() -> Iterator[str]:
+def requested() -> Iterator[str]:
     """Names that the product's code hands on."""
     for app in ("media_library", "streams", "streamsite"):
         for path in (Path(settings.BASE_DIR) / app).rglob("*.py"):
             if "tests" in path.parts:
                 continue
             for node in ast.walk(ast.parse(path.read_text())):
-                asks = getattr(getattr(node, "func", None), "id", "") in {
+                enqueues = getattr(getattr(node, "func", None), "id", "") in {
                     "async_task",
                     "enqueue",
                 }
-                if isinstance(node, ast.Call) and asks:
+                if isinstance(node, ast.Call) and enqueues:
                     first = node.args[0]
                     if isinstance(first, ast.Constant):
                         yield str(first.value)
 
 
-def test_all_that_is_asked_for_is_registered() -> None:
-    names = set(asked_for())
+def test_all_that_is_requested_for_is_registered() -> None:
+    names = set(requested())
     assert len(names) > 5
     assert names <= TASKS
 
@@ -146,7 +146,7 @@ def change(client: Client, user: User, **fields: Any) -> int:
 
 def test_who_may_change_users_makes_nobody_a_superuser() -> None:
     clerk, client = staff("clerk", "auth.change_user", "auth.view_user")
-    every = [str(each.pk) for each in Permission.objects.all()]
+    every = [str(item.pk) for item in Permission.objects.all()]
     boss = Group.objects.create(name="Bosses")
     boss.permissions.set(Permission.objects.all())
     change(
@@ -197,7 +197,7 @@ def test_who_may_change_groups_gives_his_own_no_more() -> None:
     clerk, client = staff("clerk", "auth.change_group", "auth.view_group", "auth.add_group")
     group = Group.objects.create(name="Clerks")
     clerk.groups.add(group)
-    every = [str(each.pk) for each in Permission.objects.all()]
+    every = [str(item.pk) for item in Permission.objects.all()]
     one = reverse("admin:auth_group_change", args=[group.pk])
     assert client.post(one, {"name": "Clerks", "permissions": every}).status_code == 403
     assert client.get(reverse("admin:auth_group_add")).status_code == 403

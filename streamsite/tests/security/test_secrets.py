@@ -82,8 +82,8 @@ def test_a_key_that_cannot_be_decrypted_ends_nothing_else(
     assert "type it again" in plan.fault
     with pytest.raises(CommandError, match=f"1 can't be decrypted: output {output.pk}"):
         call_command("reencrypt_secrets")
-    (found,) = secrets_readable(None)
-    assert found.id == "streamsite.W007"
+    (result,) = secrets_readable(None)
+    assert result.id == "streamsite.W007"
     settings.FIELD_KEYS = [*settings.FIELD_KEYS, *old]
     call_command("reencrypt_secrets")
     assert secrets_readable(None) == []
@@ -194,12 +194,12 @@ def test_both_kinds_of_loggers_write_json_and_mask_secrets(log: io.StringIO) -> 
 
 def test_a_requests_line_is_without_its_parameters(log: io.StringIO) -> None:
     """As /info has the address of a download."""
-    asked = RequestFactory().get("/api/v1/info", {"url": f"https://h/a?token={HUSH}"})
-    line = f"GET {asked.get_full_path()}"
-    logging.getLogger("plain").warning("refused", extra={"request": asked})
+    requests = RequestFactory().get("/api/v1/info", {"url": f"https://h/a?token={HUSH}"})
+    line = f"GET {requests.get_full_path()}"
+    logging.getLogger("plain").warning("refused", extra={"request": requests})
     structlog.get_logger("own").warning("request_finished", request=line)
-    told = [json.loads(each)["request"] for each in log.getvalue().splitlines()]
-    assert all("/api/v1/info?…" in each for each in told)
+    reported = [json.loads(one)["request"] for one in log.getvalue().splitlines()]
+    assert all("/api/v1/info?…" in one for one in reported)
     assert HUSH not in log.getvalue()
 
 
@@ -216,9 +216,9 @@ def test_logged_traceback_shows_no_variables(form: str) -> None:
         fail()
     except ValueError:
         record = logging.LogRecord("x", logging.ERROR, "", 1, "broke", None, sys.exc_info())
-    told = formatter.format(record)
-    assert "in fail" in told
-    assert HUSH not in told
+    reported = formatter.format(record)
+    assert "in fail" in reported
+    assert HUSH not in reported
 
 
 def test_error_page_shows_no_variables_forms_or_settings(settings: Settings) -> None:

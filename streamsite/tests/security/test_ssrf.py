@@ -69,7 +69,7 @@ def test_networks_of_the_operators_own() -> None:
         judged("nas", 80, ["10.2.0.1"], rules)
 
 
-def test_a_scope_is_never_asked_for() -> None:
+def test_a_scope_is_never_requested_for() -> None:
     with pytest.raises(RefusedError):
         judged("x", 80, ["fe80::1%eth0"], OPEN)
 
@@ -78,7 +78,7 @@ def test_a_scope_is_never_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "asked"),
+    ("own", "requests"),
     [
         ("93.184.216.34", "93.184.216.34"),
         ("93.184.216.34", "::ffff:93.184.216.34"),
@@ -86,19 +86,19 @@ def test_a_scope_is_never_asked_for() -> None:
     ],
 )
 def test_a_public_address_of_this_machine_s_own_is_refused(
-    own: str, asked: str, monkeypatch: pytest.MonkeyPatch
+    own: str, requests: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On whatever port: the database and the ingest server's API may listen there."""
     family = socket.AF_INET6 if ":" in own else socket.AF_INET
-    found = {"eth0": [SimpleNamespace(family=family, address=own)]}
-    monkeypatch.setattr("psutil.net_if_addrs", lambda: found)
+    result = {"eth0": [SimpleNamespace(family=family, address=own)]}
+    monkeypatch.setattr("psutil.net_if_addrs", lambda: result)
     rules = Rules(OPEN.ports, own=own_addresses())
-    assert may_reach(asked, OPEN)
-    assert not may_reach(asked, rules)
+    assert may_reach(requests, OPEN)
+    assert not may_reach(requests, rules)
     with pytest.raises(RefusedError):
-        judged("me.example", 443, [asked], rules)
+        judged("me.example", 443, [requests], rules)
     # Unless an operator named it.
-    assert may_reach(asked, Rules(OPEN.ports, networks([own]), rules.own))
+    assert may_reach(requests, Rules(OPEN.ports, networks([own]), rules.own))
 
 
 def test_what_the_site_s_names_lead_to_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ import pytest
 from pytest_django import Settings
 
 from streams.tests.bench.rtmp import free_port
-from streamsite.tests.hooking import endpoint, hook, tell
 from streamsite.tests.receiving import Hook
+from streamsite.tests.webhook_rows import emit, endpoint, hook
 from streamsite.webhooks import client, sender
 from streamsite.webhooks.models import Delivery
 
@@ -58,7 +58,7 @@ def test_receiver_that_trickles_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> N
 def test_private_targets_are_refused_unless_meant(hook: Hook, settings: Settings) -> None:
     settings.WEBHOOK_PRIVATE_TARGETS = False
     endpoint(hook.address)
-    tell()
+    emit()
     assert sender.send_due() == "0 delivered, 1 not."
     assert hook.bodies == []
     fault = Delivery.objects.get().fault
@@ -66,21 +66,19 @@ def test_private_targets_are_refused_unless_meant(hook: Hook, settings: Settings
     assert "WEBHOOK_PRIVATE_TARGETS" in fault
 
 
-def test_each_address_of_a_name_is_judged_and_it_is_asked_for_once(
+def test_every_address_of_a_name_is_judged_and_it_is_requested_for_once(
     hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = int(hook.address.rsplit(":", 1)[1].split("/")[0])
-    asked: list[str] = []
+    requests: list[str] = []
     answers = [["93.184.216.34", "10.0.0.1"], ["127.0.0.1"]]
     real = socket.getaddrinfo
 
     def names(host: str, *args: Any, **more: Any) -> Any:
         if host != "two.example":
             return real(host, *args, **more)
-        asked.append(host)
-        return [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in answers[0]
-        ]
+        requests.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in answers[0]]
 
     monkeypatch.setattr(socket, "getaddrinfo", names)
     url = f"http://two.example:{port}/inbox"
@@ -89,7 +87,7 @@ def test_each_address_of_a_name_is_judged_and_it_is_asked_for_once(
     assert hook.bodies == []
     # What was judged is what is connected to: the name is not asked again.
     answers.pop(0)
-    asked.clear()
+    requests.clear()
     assert client.post(url, b"{}", {}, private=True).status == 204
-    assert asked == ["two.example"]
+    assert requests == ["two.example"]
     assert hook.headers[0]["host"] == f"two.example:{port}"

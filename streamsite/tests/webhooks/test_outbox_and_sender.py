@@ -23,8 +23,8 @@ from streams.playout.contract import ledger
 from streams.tests import rows
 from streamsite.management.commands.run_cluster import SCHEDULES
 from streamsite.security.secret import Secret
-from streamsite.tests.hooking import NOW, endpoint, hook, tell
 from streamsite.tests.receiving import Hook
+from streamsite.tests.webhook_rows import NOW, emit, endpoint, hook
 from streamsite.webhooks import client, outbox, sender
 from streamsite.webhooks.models import Delivery, Event
 
@@ -40,8 +40,8 @@ def test_only_what_was_chosen_is_written_and_with_the_event_itself() -> None:
     chosen = endpoint("https://a.example", [Event.ON_AIR.value])
     endpoint("https://b.example", [Event.OFF_AIR.value], "other")
     endpoint("https://c.example", name="off", enabled=False)
-    row = tell(Event.ON_AIR)
-    assert [each.endpoint for each in Delivery.objects.all()] == [chosen]
+    row = emit(Event.ON_AIR)
+    assert [one.endpoint for one in Delivery.objects.all()] == [chosen]
     assert json.loads(row.body) == {
         "id": str(row.message_id),
         "type": "channel.on_air",
@@ -49,17 +49,17 @@ def test_only_what_was_chosen_is_written_and_with_the_event_itself() -> None:
         "data": {"channel": "demo"},
     }
     with transaction.atomic():
-        tell(Event.ON_AIR)
+        emit(Event.ON_AIR)
         transaction.set_rollback(True)
     assert Delivery.objects.count() == 1
 
 
-def told() -> list[tuple[str, dict[str, Any]]]:
-    found = Delivery.objects.order_by("pk").values_list("event", "body")
-    return [(event, json.loads(body)["data"]) for event, body in found]
+def received() -> list[tuple[str, dict[str, Any]]]:
+    result = Delivery.objects.order_by("pk").values_list("event", "body")
+    return [(event, json.loads(body)["data"]) for event, body in result]
 
 
-def test_history_of_a_channel_is_told() -> None:
+def test_history_of_a_channel_is_reported() -> None:
     endpoint("https://a.example")
     channel = rows.channel()
     run = channel.runs.create(started_at=NOW, started_by="ada")
@@ -84,7 +84,7 @@ def test_history_of_a_channel_is_told() -> None:
         ]
     )
     history_writer.end_run(pk, run.pk, NOW + timedelta(seconds=10), "stopped")
-    events = told()
+    events = received()
     assert [event for event, _ in events] == [
         "channel.on_air",
         "incident.opened",
@@ -103,18 +103,18 @@ def test_history_of_a_channel_is_told() -> None:
     assert Incident.objects.filter(closed_at=None).count() == 0
 
 
-def test_faulty_item_is_told() -> None:
+def test_faulty_item_is_reported() -> None:
     endpoint("https://a.example")
     item = MediaItem.objects.create(key="a.mp4", title="A")
     queue.fault(item, "It is cut off: upload it again.")
-    ((event, data),) = told()
+    ((event, data),) = received()
     assert event == "library.fault"
     assert data["count"] == 1
     assert data["items"] == [{"id": item.pk, "key": "a.mp4", "title": "A"}]
     assert data["fault"] == "It is cut off: upload it again."
 
 
-def test_downloads_that_end_are_told_and_those_that_go_on_are_not() -> None:
+def test_downloads_that_end_are_reported_and_those_that_go_on_are_not() -> None:
     endpoint("https://a.example")
     url = "https://site.example/v?token=k3y"
 
@@ -122,7 +122,7 @@ def test_downloads_that_end_are_told_and_those_that_go_on_are_not() -> None:
         url=url, site="site.example", profile="x", status="downloading", claim="mine"
     )
     jobs.failed(job, verdict(Code.DRM), NOW, warnings=[])
-    ((event, data),) = told()
+    ((event, data),) = received()
     assert (event, data["site"], data["code"]) == ("download.failed", "site.example", "drm")
     assert data["fault"]
     assert "k3y" not in json.dumps(data)
@@ -130,10 +130,10 @@ def test_downloads_that_end_are_told_and_those_that_go_on_are_not() -> None:
         status="done", title="A film", key="a.mp4", code="", fault=""
     )
     announce.download(job.pk)
-    assert told()[1][0] == "download.finished"
+    assert received()[1][0] == "download.finished"
     DownloadJob.objects.filter(pk=job.pk).update(status="queued", ended_at=None)
     announce.download(job.pk)
-    assert len(told()) == 2
+    assert len(received()) == 2
 
 
 # ---- how it is sent --------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def test_downloads_that_end_are_told_and_those_that_go_on_are_not() -> None:
 
 def test_signed_so_that_the_receiver_of_the_docs_takes_it(hook: Hook) -> None:
     there = endpoint(hook.address)
-    row = tell()
+    row = emit()
     assert sender.send_due() == "1 delivered, 0 not."
     headers = hook.headers[0]
     assert headers["webhook-id"] == headers["idempotency-key"] == str(row.message_id)
@@ -183,9 +183,9 @@ def test_signature_is_that_of_standard_webhooks() -> None:
     )
 
 
-def test_failed_attempt_comes_again_later_each_time_until_it_is_given_up(hook: Hook) -> None:
+def test_failed_attempt_comes_again_later_every_time_until_it_is_given_up(hook: Hook) -> None:
     endpoint(hook.address)
-    row = tell()
+    row = emit()
     hook.status = 500
     waits = []
     for attempt in range(1, len(sender.PAUSES) + 2):
@@ -214,14 +214,14 @@ def test_failed_attempt_comes_again_later_each_time_until_it_is_given_up(hook: H
 def test_only_success_counts_and_nothing_is_followed(hook: Hook, status: int) -> None:
     endpoint(hook.address)
     hook.status = status
-    tell()
+    emit()
     assert sender.send_due() == "0 delivered, 1 not."
     assert hook.paths == ["/inbox"]
 
 
 def test_sender_that_died_loses_nothing(hook: Hook) -> None:
     endpoint(hook.address)
-    tell()
+    emit()
     (mine,) = sender._claimed(timezone.now())
     assert sender._claimed(timezone.now()) == []
     assert sender._claimed(timezone.now() + sender.CLAIMED)[0].pk == mine.pk
@@ -234,7 +234,7 @@ def test_sender_is_scheduled_and_old_deliveries_go() -> None:
     tasks = {task for _, task, _ in SCHEDULES}
     assert {outbox.SEND, "streamsite.webhooks.sender.tidy"} <= tasks
     endpoint("https://a.example")
-    old, waiting = tell(), tell()
+    old, waiting = emit(), emit()
     long_ago = timezone.now() - sender.RETENTION - timedelta(days=1)
     Delivery.objects.update(created_at=long_ago)
     Delivery.objects.filter(pk=old.pk).update(state="failed")

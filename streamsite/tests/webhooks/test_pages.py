@@ -8,9 +8,9 @@ from django.test import Client
 
 from streams.tests import rows
 from streamsite.api.permissions import KeyPermission
-from streamsite.tests.asking import asking
-from streamsite.tests.hooking import ALL, endpoint, hook, tell
+from streamsite.tests.api_calls import api_caller
 from streamsite.tests.receiving import Hook
+from streamsite.tests.webhook_rows import ALL, emit, endpoint, hook
 from streamsite.webhooks import sender
 from streamsite.webhooks.models import Delivery, Endpoint
 
@@ -64,11 +64,11 @@ def test_test_and_replay_by_button(admin_client: Client, hook: Hook) -> None:
     assert [body["id"] for body in hook.bodies] == [str(delivery.message_id)] * 2
 
 
-def test_who_only_looks_replays_nothing(client: Client, hook: Hook) -> None:
+def test_who_only_checks_replays_nothing(client: Client, hook: Hook) -> None:
     viewer: User = rows.user("streamsite.view_delivery")
     client.force_login(viewer)
     endpoint(hook.address)
-    row = tell()
+    row = emit()
     sender.send_due()
     action = {"action": "replay", "_selected_action": [row.pk]}
     client.post("/admin/streamsite/delivery/", action)
@@ -78,35 +78,35 @@ def test_who_only_looks_replays_nothing(client: Client, hook: Hook) -> None:
 
 # ---- the API ---------------------------------------------------------------------------------
 def test_a_program_sets_up_its_own_webhook(client: Client, hook: Hook) -> None:
-    ask = asking(client)
+    call = api_caller(client)
     new = {"name": "CRM", "url": hook.address, "events": ["channel.on_air"]}
-    status, made = ask("POST", "webhooks", new)
+    status, made = call("POST", "webhooks", new)
     assert (status, made["events"], made["enabled"]) == (201, ["channel.on_air"], True)
     secret = made.pop("secret_value")
     assert Endpoint.objects.get().secret.reveal() == secret
     where = f"webhooks/{made['id']}"
-    assert ask("GET", where) == (200, made)
-    assert secret not in str([ask("GET", "webhooks"), ask("PATCH", where, {"enabled": True})])
-    assert ask("POST", f"{where}/ping")[0] == 202
-    (waiting,) = ask("GET", "deliveries?state=waiting")[1]["items"]
+    assert call("GET", where) == (200, made)
+    assert secret not in str([call("GET", "webhooks"), call("PATCH", where, {"enabled": True})])
+    assert call("POST", f"{where}/ping")[0] == 202
+    (waiting,) = call("GET", "deliveries?state=waiting")[1]["items"]
     one = f"deliveries/{waiting['id']}"
     assert waiting["next_at"]
-    assert ask("POST", f"{one}/replay")[0] == 409
+    assert call("POST", f"{one}/replay")[0] == 409
     sender.send_due()
-    told = ask("GET", one)[1]
-    assert (told["event"], told["state"], told["webhook_id"]) == (
+    reported = call("GET", one)[1]
+    assert (reported["event"], reported["state"], reported["webhook_id"]) == (
         "ping",
         "delivered",
         made["id"],
     )
-    assert told["next_at"] is None
-    assert ask("POST", f"{one}/replay")[0] == 202
+    assert reported["next_at"] is None
+    assert call("POST", f"{one}/replay")[0] == 202
     sender.send_due()
-    assert [body["id"] for body in hook.bodies] == [told["message_id"]] * 2
-    status, renewed = ask("POST", f"{where}/secret")
+    assert [body["id"] for body in hook.bodies] == [reported["message_id"]] * 2
+    status, renewed = call("POST", f"{where}/secret")
     assert (status, renewed["secret_value"] != secret) == (200, True)
-    assert ask("DELETE", where) == (204, None)
-    assert ask("GET", "deliveries")[1]["items"] == []
+    assert call("DELETE", where) == (204, None)
+    assert call("GET", "deliveries")[1]["items"] == []
 
 
 SLACK = "https://hooks.example.org:8443/services/T0/B0/s3cr3t?sig=s3cr3t"
@@ -118,27 +118,27 @@ def test_who_may_not_change_a_webhook_sees_its_host(
     client: Client, level: KeyPermission
 ) -> None:
     row = endpoint(SLACK)
-    ask = asking(client, level)
-    for told in (
-        ask("GET", "webhooks")[1]["items"],
-        [ask("GET", f"webhooks/{row.pk}")[1]],
-        ask("GET", "webhooks?limit=1")[1]["items"],
+    call = api_caller(client, level)
+    for reported in (
+        call("GET", "webhooks")[1]["items"],
+        [call("GET", f"webhooks/{row.pk}")[1]],
+        call("GET", "webhooks?limit=1")[1]["items"],
     ):
-        assert [each["url"] for each in told] == [MASKED]
-        assert "s3cr3t" not in str(told)
+        assert [item["url"] for item in reported] == [MASKED]
+        assert "s3cr3t" not in str(reported)
     assert Endpoint.objects.get().url == SLACK
 
 
 def test_who_may_change_a_webhook_sees_it_whole(client: Client) -> None:
     row = endpoint(SLACK)
-    ask = asking(client, KeyPermission.ADMIN)
-    assert ask("GET", f"webhooks/{row.pk}")[1]["url"] == SLACK
-    assert ask("GET", "webhooks")[1]["items"][0]["url"] == SLACK
+    call = api_caller(client, KeyPermission.ADMIN)
+    assert call("GET", f"webhooks/{row.pk}")[1]["url"] == SLACK
+    assert call("GET", "webhooks")[1]["items"][0]["url"] == SLACK
     client.force_login(rows.user("streamsite.view_endpoint", "streamsite.change_endpoint"))
     assert "T0/B0/s3cr3t" in client.get("/admin/streamsite/endpoint/").content.decode()
 
 
-def test_staff_that_only_looks_sees_and_finds_the_host_alone(client: Client) -> None:
+def test_staff_that_only_checks_sees_and_finds_the_host_alone(client: Client) -> None:
     row = endpoint(SLACK)
     client.force_login(rows.user("streamsite.view_endpoint", "streamsite.view_delivery"))
     pages = "/admin/streamsite/endpoint/"
@@ -165,9 +165,9 @@ def test_staff_that_only_looks_sees_and_finds_the_host_alone(client: Client) -> 
     ],
 )
 def test_what_a_webhook_can_t_be(client: Client, wrong: dict[str, object], field: str) -> None:
-    ask = asking(client)
+    call = api_caller(client)
     new = {"name": "CRM", "url": "https://a.example/", "events": ALL} | wrong
-    status, refused = ask("POST", "webhooks", new)
+    status, refused = call("POST", "webhooks", new)
     assert (status, refused["type"]) == (422, "urn:streamsite:problem:invalid")
     assert field in refused["errors"][0]["loc"]
     assert not Endpoint.objects.exists()

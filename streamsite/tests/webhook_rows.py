@@ -32,6 +32,6 @@ def endpoint(url: str, events: list[str] = ALL, name: str = "CRM", **fields: Any
     )
 
 
-def tell(event: Event = Event.ON_AIR, **data: Any) -> Delivery:
+def emit(event: Event = Event.ON_AIR, **data: Any) -> Delivery:
     outbox.emit(event, data or {"channel": "demo"}, at=NOW)
     return Delivery.objects.latest("pk")
