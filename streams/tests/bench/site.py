@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from streams.tests.bench.node import MANAGE, Bench
 from streams.tests.bench.rtmp import free_port
@@ -40,8 +41,15 @@ class Site:
         until(self._answers, 40, "the site is open")
 
     def _answers(self) -> bool:
-        with socket.socket() as sock:
-            return sock.connect_ex(("127.0.0.1", self.port)) == 0
+        """Whether a worker answers: the port is open seconds before that."""
+        try:
+            urlopen(f"{self.url}/health", timeout=5).close()  # noqa: S310 - our own server
+        except HTTPError:
+            # 503: a channel is off the air.
+            return True
+        except OSError:
+            return False
+        return True
 
     def kill(self) -> None:
         """SIGKILL to the master and its workers."""
