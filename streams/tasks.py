@@ -21,7 +21,7 @@ from streams.control import demo
 from streams.ingest.reconciler import reconciled
 from streams.models import Channel, Forewarning, LogLine, Sample
 from streams.monitoring import warnings
-from streams.node.background import attended
+from streams.node.background import background_work
 from streams.node.ledger import NodeLedger
 from streams.node.sources import open_sources
 from streams.planning import forecast, plans
@@ -32,25 +32,25 @@ from streams.wake import wake_supervisor
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: As far as the programme is computed to tell when its items are due.
-LOOKED_AHEAD: Final = timedelta(days=1)
+LOOKAHEAD: Final = timedelta(days=1)
 #: What an item is due earlier or later by before its row is written again: the channel's clock
 #: runs on, and most of a playlist keeps its distance.
 DUE_STEP: Final = timedelta(minutes=1)
 #: Items of one round that are asked for, the soonest first; the rest a minute later.
-MOST_ASKED: Final = 500
+MAX_REQUESTS: Final = 500
 #: Rows in one query.
 CHUNK: Final = 500
 #: Behind all that is due.
-LAST: Final = datetime.max.replace(tzinfo=UTC)
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
 #: Samples older than this are thinned to one in five minutes ...
-FULL_DETAIL: Final = timedelta(days=1)
-THINNED_TO: Final = 300
+FULL_DETAIL_AGE: Final = timedelta(days=1)
+THINNED_INTERVAL_S: Final = 300
 #: ... and removed after this.
-SAMPLES_KEPT: Final = timedelta(days=30)
+SAMPLE_RETENTION: Final = timedelta(days=30)
 #: Forewarnings are removed so long after they were cleared.
-FOREWARNINGS_KEPT: Final = timedelta(days=30)
+UPCOMING_PROBLEM_RETENTION: Final = timedelta(days=30)
 #: Log lines kept of each channel.
-LINES_KEPT: Final = 2000
+MAX_LOG_LINES: Final = 2000
 
 
 def make_samples() -> str:
@@ -62,7 +62,7 @@ def make_samples() -> str:
 def supervise_node() -> str:
     """Supervise this node's channels until SIGTERM. The worker ends with it."""
     sources = open_sources()
-    with reconciled(), attended() as preflights:
+    with reconciled(), background_work() as preflights:
         book = NodeLedger(settings.NODE_NAME, sources, preflights, wake_supervisor)
         supervise(plans.tools(), plans.policy(), book, sources)
     # Told to end: the worker must not wait for another task.
@@ -78,29 +78,31 @@ def prepare_playlists() -> str:
     to people.
     """
     now = timezone.now()
-    asked = moved = 0
-    plan, unsure = _wanted(now)
-    for house, wanted in plan.items():
+    requested = moved = 0
+    plan, unsure = _items_by_format(now)
+    for house_format, items in plan.items():
         late: list[PreparedCopy] = []
-        for item, copy in _soonest_first(house, wanted):
-            due_at = wanted[item.pk]
+        for item, copy in _soonest_first(house_format, items):
+            due_at = items[item.pk]
             changed = copy is not None and copy.source_etag != item.etag
             if copy is None or (changed and item.status != MediaItem.Status.NEW):
-                request_prepare(item, house, due_at=due_at)
-                asked += 1
+                request_prepare(item, house_format, due_at=due_at)
+                requested += 1
             elif copy.status == PreparedCopy.Status.QUEUED and _moved(copy.due_at, due_at, now):
                 copy.due_at = due_at
                 late.append(copy)
-            if asked >= MOST_ASKED:
+            if requested >= MAX_REQUESTS:
                 break
         # This column alone: workers write the others.
         PreparedCopy.objects.bulk_update(late, ["due_at"], batch_size=CHUNK)
         moved += len(late)
-        if house not in unsure:
-            moved += _no_longer_due(PreparedCopy.objects.filter(house=house.signature), wanted)
-    used = [house.signature for house in plan]
+        if house_format not in unsure:
+            moved += _no_longer_due(
+                PreparedCopy.objects.filter(house=house_format.signature), items
+            )
+    used = [house_format.signature for house_format in plan]
     moved += _no_longer_due(PreparedCopy.objects.exclude(house__in=used), {})
-    return f"{asked} asked for, {moved} due at another time."
+    return f"{requested} asked for, {moved} due at another time."
 
 
 def _no_longer_due(copies: QuerySet[PreparedCopy], wanted: dict[int, datetime | None]) -> int:
@@ -113,19 +115,19 @@ def _no_longer_due(copies: QuerySet[PreparedCopy], wanted: dict[int, datetime | 
 
 
 def _soonest_first(
-    house: HouseFormat, wanted: dict[int, datetime | None]
+    house_format: HouseFormat, wanted: dict[int, datetime | None]
 ) -> Iterator[tuple[MediaItem, PreparedCopy | None]]:
     """Those items that are no faulty ones, each with its copy. What is never due comes last."""
-    order = sorted(wanted, key=lambda media: wanted[media] or LAST)
+    order = sorted(wanted, key=lambda media: wanted[media] or NEVER)
     for start in range(0, len(order), CHUNK):
         some = order[start : start + CHUNK]
-        made = PreparedCopy.objects.filter(house=house.signature, item__in=some)
+        made = PreparedCopy.objects.filter(house=house_format.signature, item__in=some)
         copies = {copy.item_id: copy for copy in made}
         items = MediaItem.objects.exclude(status=MediaItem.Status.FAULT).in_bulk(some)
         yield from ((items[pk], copies.get(pk)) for pk in some if pk in items)
 
 
-def _wanted(
+def _items_by_format(
     now: datetime,
 ) -> tuple[dict[HouseFormat, dict[int, datetime | None]], set[HouseFormat]]:
     """For each house, the items that channels play in it, and when each is due first.
@@ -133,32 +135,32 @@ def _wanted(
     And the houses of which that is not all: a channel's programme could not be computed.
     """
     unsure: set[HouseFormat] = set()
-    wanted: dict[HouseFormat, dict[int, datetime | None]] = {}
+    by_format: dict[HouseFormat, dict[int, datetime | None]] = {}
     for channel in Channel.objects.select_related("state"):
-        items = wanted.setdefault(channel.house_format, {})
+        items = by_format.setdefault(channel.house_format, {})
         try:
-            found = _due(channel, now)
+            times = _due(channel, now)
         except Exception:
             # One channel's trouble must not keep the others' items from being prepared.
             log.exception("prepare.programme_failed", channel=channel.slug)
             unsure.add(channel.house_format)
             continue
-        for media, at in found.items():
-            known = items.get(media)
-            items[media] = min(known, at) if known and at else known or at
-    return wanted, unsure
+        for media, at in times.items():
+            earlier = items.get(media)
+            items[media] = min(earlier, at) if earlier and at else earlier or at
+    return by_format, unsure
 
 
 def _due(channel: Channel, now: datetime) -> dict[int, datetime | None]:
     """When each item of a channel is due; None where it is off, and nobody knows."""
-    coming = forecast.of(channel, now, now + LOOKED_AHEAD)
+    coming = forecast.of(channel, now, now + LOOKAHEAD)
     programme = due(coming.programme, coming.picks(), coming.until, coming.cursors)
     # The filler is the safety net: it may be needed at any time. What is not prepared of it is
     # in no programme, and needed all the more.
     fillers = PlaylistEntry.objects.filter(playlist=channel.filler_id).values_list("item")
-    found = programme | {media: now for (media,) in fillers}
+    times = programme | {media: now for (media,) in fillers}
     knows = channel.order == Channel.Order.ON or bool(coming.spans)
-    return {media: at if knows else None for media, at in found.items()}
+    return {media: at if knows else None for media, at in times.items()}
 
 
 def _moved(before: datetime | None, after: datetime | None, now: datetime) -> bool:
@@ -180,21 +182,21 @@ def thin_samples() -> str:
     And a month of the forewarnings that were cleared.
     """
     now = timezone.now()
-    Forewarning.objects.filter(cleared_at__lt=now - FOREWARNINGS_KEPT).delete()
-    gone, _ = Sample.objects.filter(at__lt=now - SAMPLES_KEPT).delete()
-    old = Sample.objects.filter(at__lt=now - FULL_DETAIL).order_by("pk")
+    Forewarning.objects.filter(cleared_at__lt=now - UPCOMING_PROBLEM_RETENTION).delete()
+    gone, _ = Sample.objects.filter(at__lt=now - SAMPLE_RETENTION).delete()
+    old = Sample.objects.filter(at__lt=now - FULL_DETAIL_AGE).order_by("pk")
     first: dict[tuple[int, int | None, str, int], int] = {}
     surplus: list[int] = []
     for pk, channel, output, role, at in old.values_list(
         "pk", "channel", "output", "role", "at"
     ).iterator():
-        place = (channel, output, role, int(at.timestamp()) // THINNED_TO)
+        place = (channel, output, role, int(at.timestamp()) // THINNED_INTERVAL_S)
         if first.setdefault(place, pk) != pk:
             surplus.append(pk)
     for start in range(0, len(surplus), 500):
         Sample.objects.filter(pk__in=surplus[start : start + 500]).delete()
-    for each in Channel.objects.all():
-        lines = LogLine.objects.filter(channel=each)
-        newest = lines.order_by("-pk").values_list("pk", flat=True)[:LINES_KEPT]
+    for row in Channel.objects.all():
+        lines = LogLine.objects.filter(channel=row)
+        newest = lines.order_by("-pk").values_list("pk", flat=True)[:MAX_LOG_LINES]
         lines.filter(pk__lt=min(newest, default=0)).delete()
     return f"{gone + len(surplus)} samples removed."

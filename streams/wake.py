@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from streams.playout.node.wake import knock
+from streams.playout.node.wake import notify
 
 
 def wake_supervisor() -> None:
     """An order is noticed within a tick anyway; the knock makes it at once."""
-    knock(settings.RUN_DIR)
+    notify(settings.RUN_DIR)

@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints
 
 from streams.api.channels import Name, OutputDetail, the_channel
 from streams.models import Output
-from streams.outputs.platforms import LONGEST_SECRET, LONGEST_SESSION, Platform
+from streams.outputs.platforms import MAX_SECRET_BYTES, MAX_SESSION_HOURS, Platform
 from streams.wake import wake_supervisor
 from streamsite.api.crud import (
     Body,
@@ -31,8 +31,10 @@ router = Router(tags=["outputs"])
 
 #: No platform's key is nearly as long.
 Key = Annotated[str, StringConstraints(max_length=500, strip_whitespace=True)]
-Parameters = Annotated[str, StringConstraints(max_length=LONGEST_SECRET, strip_whitespace=True)]
-Hours = Annotated[int, Field(ge=1, le=LONGEST_SESSION)]
+Parameters = Annotated[
+    str, StringConstraints(max_length=MAX_SECRET_BYTES, strip_whitespace=True)
+]
+Hours = Annotated[int, Field(ge=1, le=MAX_SESSION_HOURS)]
 
 
 class OutputChange(Body):

@@ -157,7 +157,7 @@ def outlook(channel: Channel, now: datetime) -> str:
 
 
 def _next(hours: Programme, now: datetime, *, on: bool) -> Edge | None:
-    found = on_air_hours.edges(hours, now, now + on_air_hours.AHEAD)
+    found = on_air_hours.edges(hours, now, now + on_air_hours.LOOKAHEAD)
     return next((edge for edge in found if edge.on is on), None)
 
 

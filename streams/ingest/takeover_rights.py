@@ -165,7 +165,7 @@ def _feed(row: LiveStream, ordered: datetime | None) -> LiveFeed:
         broadcaster=row.broadcaster_id or 0,
         name=row.broadcaster.name if row.broadcaster else row.path,
         url=_address(row.path),
-        asked=since.timestamp(),
+        requested_at=since.timestamp(),
         has_audio=not silent,
         tracks=tracks,
     )

@@ -18,7 +18,7 @@ from django.urls import reverse
 from media_library.house_format import RATES, HouseFormat, Logo
 from media_library.models import Playlist
 from streams.outputs.platforms import (
-    LONGEST_SESSION,
+    MAX_SESSION_HOURS,
     PLATFORMS,
     Platform,
     address_fault,
@@ -307,7 +307,7 @@ class Output(OneLineText):
         "new session every",
         null=True,
         blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_SESSION)],
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_SESSION_HOURS)],
         help_text="Hours, at an item's end. Left empty: what suits the platform.",
     )
     enabled = models.BooleanField(default=True)

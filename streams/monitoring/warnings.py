@@ -24,10 +24,10 @@ from streams.programme.problems import (
     Copy,
     Fault,
     Fillers,
-    Known,
+    Findings,
+    ItemFacts,
     LeftOut,
-    Look,
-    look,
+    find_problems,
     passed_over,
 )
 from streamsite.notifications import channels
@@ -74,11 +74,11 @@ def _open() -> QuerySet[Forewarning]:
 # ---- looking ---------------------------------------------------------------------------------
 
 
-def look_ahead(channel: Channel, now: datetime, patience: float = PATIENCE) -> Look:
+def look_ahead(channel: Channel, now: datetime, patience: float = PATIENCE) -> Findings:
     """What is wrong ahead. `patience`: seconds in which the storage may be asked."""
     coming = forecast.of(channel, now, now + AHEAD)
     picks = list(coming.picks())
-    return look(
+    return find_problems(
         coming.programme,
         picks,
         _known(channel, picks, patience),
@@ -87,7 +87,7 @@ def look_ahead(channel: Channel, now: datetime, patience: float = PATIENCE) -> L
     )
 
 
-def _known(channel: Channel, picks: Iterable[Pick], patience: float) -> dict[int, Known]:
+def _known(channel: Channel, picks: Iterable[Pick], patience: float) -> dict[int, ItemFacts]:
     """What is known of each item that will be on air."""
     entries: dict[int, Entry] = {}
     for pick in picks:
@@ -97,7 +97,7 @@ def _known(channel: Channel, picks: Iterable[Pick], patience: float) -> dict[int
     remade = _remade(entry for entry in entries.values() if there[entry.item.key] is False)
     rows = _rows(channel, list(entries))
     return {
-        media: Known(Copy.COMING, there=True)
+        media: ItemFacts(Copy.COMING, there=True)
         if media in remade
         else _of_item(entry, rows.get(media), there.get(entry.item.key))
         for media, entry in entries.items()
@@ -138,17 +138,17 @@ def _rows(channel: Channel, media: Sequence[int]) -> dict[int, _Row]:
     return rows
 
 
-def _of_item(entry: Entry, row: _Row | None, there: bool | None) -> Known:  # noqa: FBT001
+def _of_item(entry: Entry, row: _Row | None, there: bool | None) -> ItemFacts:  # noqa: FBT001
     if row is None:
         # Deleted since the lists were read: the next look has other lists.
-        return Known(there=None)
+        return ItemFacts(there=None)
     looked_into, copy = row
     if entry.item.mode is Mode.PREPARED:
-        return Known(there=there)
+        return ItemFacts(there=there)
     left = {PreparedCopy.Status.FAULT, PreparedCopy.Status.CANCELLED}
     if copy is not None and copy.status in left:
-        return Known(Copy.LEFT, copy.fault, looked_into=looked_into, there=there)
-    return Known(Copy.COMING, looked_into=looked_into, there=there)
+        return ItemFacts(Copy.LEFT, copy.fault, inspected=looked_into, there=there)
+    return ItemFacts(Copy.COMING, inspected=looked_into, there=there)
 
 
 def in_storage(keys: Sequence[str], patience: float = PATIENCE) -> dict[str, bool | None]:
@@ -212,7 +212,7 @@ def _fillers(channel: Channel) -> Fillers | None:
 # ---- writing ---------------------------------------------------------------------------------
 
 
-def settle(channel: Channel, found: Look, now: datetime) -> tuple[int, int]:
+def settle(channel: Channel, found: Findings, now: datetime) -> tuple[int, int]:
     """Let the channel's open forewarnings be what was found; how many came, and went.
 
     Where the storage could not be asked, what it said before stands.

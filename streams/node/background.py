@@ -24,59 +24,59 @@ from streams.wake import wake_supervisor
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds between two looks at the hours, which are kept to the second ...
-TICK: Final = 1.0
+SCHEDULE_INTERVAL_S: Final = 1.0
 #: ... and at what may want a preflight, unless the ledger asks for one.
-REST: Final = 5.0
+PREFLIGHT_INTERVAL_S: Final = 5.0
 #: Seconds that the end of the node waits for the look that is under way.
-LAST: Final = 1.0
+JOIN_TIMEOUT_S: Final = 1.0
 
 
-class Attendant(threading.Thread):
+class BackgroundThread(threading.Thread):
     """A daemon: the end of the process does not wait for it."""
 
     def __init__(self, preflights: Preflights) -> None:
-        super().__init__(name="attendant", daemon=True)
+        super().__init__(name="background", daemon=True)
         self.preflights = preflights
         self.timetable = Timetable()
         self._stopped = False
         self._fault = ""
-        self._looked = float("-inf")
+        self._preflights_at = float("-inf")
 
     def run(self) -> None:
         while not self._stopped:
-            asked = self.preflights.wanted.wait(TICK)
+            requested = self.preflights.requested.wait(SCHEDULE_INTERVAL_S)
             try:
                 close_old_connections()
-                self.look(asked=asked)
+                self.tick(requested=requested)
                 self._fault = ""
             except Exception as error:
                 # Whatever it is, the next look may go well; and it is told once.
                 if self._fault != repr(error):
                     self._fault = repr(error)
-                    log.exception("attendant.failed")
+                    log.exception("background.failed")
         connection.close()
 
-    def look(self, *, asked: bool) -> None:
+    def tick(self, *, requested: bool) -> None:
         now, mono = timezone.now(), time.monotonic()
         self.timetable.look(now, mono)
-        if asked or mono - self._looked >= REST:
-            self._looked = mono
-            self.preflights.look(now, mono)
+        if requested or mono - self._preflights_at >= PREFLIGHT_INTERVAL_S:
+            self._preflights_at = mono
+            self.preflights.tick(now, mono)
 
     def stop(self) -> None:
         self._stopped = True
-        self.preflights.wanted.set()
+        self.preflights.requested.set()
 
 
 @contextmanager
-def attended() -> Iterator[Preflights]:
+def background_work() -> Iterator[Preflights]:
     """Look after hours and preflights while the block runs."""
     preflights = Preflights(settings.NODE_NAME, wake_supervisor)
-    attendant = Attendant(preflights)
-    attendant.start()
+    thread = BackgroundThread(preflights)
+    thread.start()
     try:
         yield preflights
     finally:
-        attendant.stop()
-        attendant.join(LAST)
+        thread.stop()
+        thread.join(JOIN_TIMEOUT_S)
         preflights.close()

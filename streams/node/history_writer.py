@@ -25,7 +25,7 @@ from streams.models import (
 from streams.playout.contract import ledger
 
 #: Two supervisors may see the same item come on air: so close together, it is the same.
-SAME: Final = timedelta(seconds=1)
+SAME_AIRING: Final = timedelta(seconds=1)
 
 
 def when(seconds: float) -> datetime:
@@ -34,8 +34,8 @@ def when(seconds: float) -> datetime:
 
 def write(notes: Sequence[ledger.Note]) -> None:
     """Write notes in their order; those of a channel that was deleted meanwhile are dropped."""
-    known = set(Channel.objects.values_list("pk", flat=True)) if notes else set()
-    kept = [note for note in notes if note.channel in known]
+    existing = set(Channel.objects.values_list("pk", flat=True)) if notes else set()
+    kept = [note for note in notes if note.channel in existing]
     for note in kept:
         match note:
             case ledger.RunOnAir(_, run, at):
@@ -43,8 +43,8 @@ def write(notes: Sequence[ledger.Note]) -> None:
                     events.on_air(run, when(at))
             case ledger.Aired():
                 _aired(note)
-            case ledger.TakeoverAsked():
-                _asked(note)
+            case ledger.TakeoverRequested():
+                _takeover_requested(note)
             case ledger.TakeoverAired(channel, stream, at):
                 _taken(_open(channel, stream).filter(on_air_at=None), at, on_air_at=when(at))
             case ledger.TakeoverEnded(channel, stream, at, cause):
@@ -102,7 +102,7 @@ def _aired(note: ledger.Aired) -> None:
     at = when(note.at)
     item, turn = note.turn.item, note.turn
     present = AsRun.objects.filter(run=note.run, ended_at=None)
-    same = (at - SAME, at + SAME)
+    same = (at - SAME_AIRING, at + SAME_AIRING)
     if present.filter(title=item.title, started_at__range=same).exists():
         return
     slate = present.filter(kind=AsRun.Kind.SLATE, rule=turn.rule, title=item.title)
@@ -126,7 +126,7 @@ def _aired(note: ledger.Aired) -> None:
     )
 
 
-def _asked(note: ledger.TakeoverAsked) -> None:
+def _takeover_requested(note: ledger.TakeoverRequested) -> None:
     if not LiveStream.objects.filter(pk=note.stream).exists():
         # Deleted meanwhile: nothing could tell its takeover from another's, nor end it.
         return

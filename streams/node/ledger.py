@@ -57,14 +57,14 @@ LEASE: Final = timedelta(seconds=LEASE_S)
 #: nothing changes in that.
 PEER_S: Final = 600.0
 #: Seconds for which outputs and houses are taken as they were read. Orders are read every time.
-ORDERS_AGE: Final = 5.0
-NOBODY: Final = Wish()
+ORDERS_MAX_AGE_S: Final = 5.0
+EMPTY_WISH: Final = Wish()
 #: What is asked of each channel that is ordered on: what people count up, and whether somebody
 #: may take it over.
 _ORDER: Final = ("pk", "restarts", "skips", "live")
 _Order = tuple[int, int, int, bool]
 #: Seconds for which a playlist is played as it was read.
-PLAYLIST_AGE: Final = 10.0
+PLAYLIST_MAX_AGE_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class NodeLedger:
         self._maker = SlateMaker(self._slate_made)
         self._slates_changed = False
         self._wake = wake
-        self._told: dict[int, str] = {}
+        self._reported: dict[int, str] = {}
         self._begun = False
         self._orders: tuple[_Order, ...] | None = None
         self._read = 0.0
@@ -143,7 +143,7 @@ class NodeLedger:
         ordered = Channel.objects.filter(order=Channel.Order.ON).order_by("pk")
         orders = tuple(ordered.annotate(live=owned).values_list(*_ORDER))
         age = time.monotonic() - self._read
-        stale = orders != self._orders or age > ORDERS_AGE or self._slates_changed
+        stale = orders != self._orders or age > ORDERS_MAX_AGE_S or self._slates_changed
         if stale:
             self._slates_changed = False
             for channel in ordered.annotate(live=owned):
@@ -168,7 +168,7 @@ class NodeLedger:
         self._exchanged = self._mono()
         self.claims = Claims(shared, frozenset({shot.channel for shot in snapshots} - kept))
         self._answer = {
-            pk: replace(assignment, wish=wishes.get(pk, NOBODY))
+            pk: replace(assignment, wish=wishes.get(pk, EMPTY_WISH))
             for pk, assignment in self._answer.items()
         }
         if self._sources is not None:
@@ -191,10 +191,10 @@ class NodeLedger:
 
     def _find_slates(self, channel: Channel, *, live: bool) -> None:
         """Have them made where they are missing: nothing here waits for that."""
-        found = self._maker.find(channel.house_format)
+        slate = self._maker.find(channel.house_format)
         # While a new one is made, or can't be, what plays keeps the old one.
-        if isinstance(found, Item) or not isinstance(self._slates.get(channel.pk), Item):
-            self._slates[channel.pk] = found
+        if isinstance(slate, Item) or not isinstance(self._slates.get(channel.pk), Item):
+            self._slates[channel.pk] = slate
         if live:
             for which in (Slate.SOON, Slate.TROUBLE):
                 self._maker.find(channel.house_format, which)
@@ -226,7 +226,7 @@ class NodeLedger:
                 continue
             slate = self._slates.get(channel.pk, BEING_MADE)
             if isinstance(slate, str):
-                self._tell(channel, slate)
+                self._report_not_started(channel, slate)
                 continue
             run = runs.get(channel.pk)
             if run is None:
@@ -250,8 +250,8 @@ class NodeLedger:
         """Whether other nodes use the database: any that has lately said that it runs."""
         rows = Node.objects.exclude(name=self.node).exclude(seen_at=None)
         for name, seen in rows.values_list("name", "seen_at"):
-            known = seen is not None and abs((now - seen).total_seconds()) < PEER_S
-            self._peers.see(name, seen, self._mono(), age=0.0 if known else PEER_S)
+            recent = seen is not None and abs((now - seen).total_seconds()) < PEER_S
+            self._peers.see(name, seen, self._mono(), age=0.0 if recent else PEER_S)
         return any(age < PEER_S for age in self._peers.ages(self._mono()))
 
     def _free(self, state: ChannelState) -> bool:
@@ -298,11 +298,11 @@ class NodeLedger:
             channel.max_rating,
             channel.on_return,
         )
-        known = self._programmes.get(channel.pk)
-        if known is None or known.lists != lists or known.age > PLAYLIST_AGE:
-            known = _Read(time.monotonic(), lists, plans.programme(channel))
-            self._programmes[channel.pk] = known
-        return known.programme
+        cached = self._programmes.get(channel.pk)
+        if cached is None or cached.lists != lists or cached.age > PLAYLIST_MAX_AGE_S:
+            cached = _Read(time.monotonic(), lists, plans.programme(channel))
+            self._programmes[channel.pk] = cached
+        return cached.programme
 
     def _plan(self, channel: Channel, slate: Item) -> ChannelPlan:
         return ChannelPlan(
@@ -379,11 +379,11 @@ class NodeLedger:
             )
         return bool(cause)
 
-    def _tell(self, channel: Channel, cause: str) -> None:
+    def _report_not_started(self, channel: Channel, cause: str) -> None:
         """Say on the page why an ordered channel does not start; log it once."""
         self._ours(channel.pk).update(state=AirState.STARTING.value, cause=cause)
-        if self._told.get(channel.pk) != cause:
-            self._told[channel.pk] = cause
+        if self._reported.get(channel.pk) != cause:
+            self._reported[channel.pk] = cause
             level = logging.INFO if cause == BEING_MADE else logging.ERROR
             log.log(level, "channel.not_started", channel=channel.slug, cause=cause)
 

@@ -15,9 +15,9 @@ class Observed(Generic[K]):
 
     def see(self, key: K, value: object, now: float, *, age: float = 0.0) -> float:
         """How long it has had that value. `age`: of one that is seen for the first time."""
-        known = self._seen.get(key)
-        if known is None or known[0] != value:
-            self._seen[key] = (value, now - (age if known is None else 0.0))
+        previous = self._seen.get(key)
+        if previous is None or previous[0] != value:
+            self._seen[key] = (value, now - (age if previous is None else 0.0))
         return now - self._seen[key][1]
 
     def ages(self, now: float) -> list[float]:

@@ -39,17 +39,17 @@ from streams.programme.schedule import preview
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds after which what failed is checked again.
-AGAIN: Final = RETRIED.total_seconds()
+RETRY_S: Final = RETRIED.total_seconds()
 #: Seconds that a start waits for what is checked on this machine.
-LONGEST: Final = 15.0
+LOCAL_TIMEOUT_S: Final = 15.0
 #: Channels that are checked on this machine at a time.
 LOCAL_THREADS: Final = 8
 #: Items that are looked for before the start: what is wrong further ahead is forewarned of.
-NEXT: Final = 5
+ITEMS_CHECKED: Final = 5
 #: How far these are looked for.
-FAR: Final = timedelta(days=1)
+ITEMS_HORIZON: Final = timedelta(days=1)
 #: Seconds the storage may be asked about them.
-PATIENCE: Final = 10.0
+STORAGE_TIMEOUT_S: Final = 10.0
 
 #: Which order of a channel a preflight was for: another one is checked at once.
 _Order = tuple[datetime | None, int]
@@ -62,7 +62,7 @@ class _Flight:
     at: float
     checks: tuple[Check, ...]
     #: The checks out in the world are under way.
-    asking: bool = True
+    pending: bool = True
 
 
 class Preflights:
@@ -73,10 +73,10 @@ class Preflights:
         #: Called when the ledger may take up a channel that it was told to hold.
         self.changed = changed
         #: The ledger waits for a channel's preflight.
-        self.wanted = threading.Event()
+        self.requested = threading.Event()
         self._flights: dict[int, _Flight] = {}
         #: Since when the ledger waits.
-        self._asked: dict[tuple[int, _Order], float] = {}
+        self._waiting_since: dict[tuple[int, _Order], float] = {}
         self._lock = threading.Lock()
         #: What is being checked on this machine.
         self._under_way: set[tuple[int, _Order]] = set()
@@ -91,14 +91,16 @@ class Preflights:
             flight = self._flights.get(channel.pk)
             if flight is not None and flight.order == order:
                 return " ".join(c.sentence for c in flight.checks if c.stops and not c.ok)
-            since = self._asked.setdefault((channel.pk, order), time.monotonic())
-        self.wanted.set()
+            since = self._waiting_since.setdefault((channel.pk, order), time.monotonic())
+        self.requested.set()
         # A disk that hangs must not keep it off the air: FFmpeg may need nothing of it.
-        return "" if time.monotonic() - since > LONGEST else "The preflight is under way."
+        return (
+            "" if time.monotonic() - since > LOCAL_TIMEOUT_S else "The preflight is under way."
+        )
 
-    def look(self, now: datetime, mono: float) -> None:
+    def tick(self, now: datetime, mono: float) -> None:
         """Check what is ordered on and was not checked, or not found well."""
-        self.wanted.clear()
+        self.requested.clear()
         ours = (
             Q(state=None) | Q(state__owner__in=("", self.node)) | Q(state__lease_until__lt=now)
         )
@@ -108,7 +110,9 @@ class Preflights:
             for pk in self._flights.keys() - channels.keys():
                 del self._flights[pk]
             waiting = {(channel.pk, _order(channel)) for channel in channels.values()}
-            self._asked = {key: at for key, at in self._asked.items() if key in waiting}
+            self._waiting_since = {
+                key: at for key, at in self._waiting_since.items() if key in waiting
+            }
         due = [channel for channel in channels.values() if self._due(channel, now, mono)]
         for channel in due:
             key = (channel.pk, _order(channel))
@@ -133,10 +137,10 @@ class Preflights:
         if flight is None or flight.order != _order(channel):
             return True
         # With the whole world away, twenty channels take minutes: none is queued twice.
-        fails = not flight.asking and any(not check.ok for check in flight.checks)
+        fails = not flight.pending and any(not check.ok for check in flight.checks)
         # What plays tells of its outputs and items by itself; and its destinations have had
         # their connections.
-        return fails and not _plays(channel, now) and mono - flight.at >= AGAIN
+        return fails and not _plays(channel, now) and mono - flight.at >= RETRY_S
 
     def _check(self, channel: Channel, now: datetime, mono: float) -> None:
         try:
@@ -156,8 +160,8 @@ class Preflights:
         except Exception:
             # Nothing that was thought of. It must hold up neither this channel nor the others.
             log.exception("preflight.failed", channel=channel.slug)
-            said = "The preflight itself has failed: the log says why."
-            here = (Check("preflight", ok=False, sentence=said, stops=False),)
+            sentence = "The preflight itself has failed: the log says why."
+            here = (Check("preflight", ok=False, sentence=sentence, stops=False),)
         flight = _Flight(_order(channel), mono, here)
         with self._lock:
             before = self._flights.get(channel.pk)
@@ -168,29 +172,29 @@ class Preflights:
         _write(channel, flight.checks, now)
         self._log(channel, before, flight)
         self.changed()
-        self._world.submit(self._ask, channel, flight, now)
+        self._world.submit(self._check_world, channel, flight, now)
 
-    def _ask(self, channel: Channel, flight: _Flight, now: datetime) -> None:
+    def _check_world(self, channel: Channel, flight: _Flight, now: datetime) -> None:
         try:
             world = tuple(in_the_world(channel, now))
             with self._lock:
                 # Replaced, where another order came meanwhile.
                 current = self._flights.get(channel.pk) is flight
-                flight.checks, flight.asking = (*flight.checks, *world), False
+                flight.checks, flight.pending = (*flight.checks, *world), False
             if current:
                 _write(channel, flight.checks, now)
         except Exception:
             # Nobody waits for this thread's answer, so nobody else would tell.
             log.exception("preflight.failed", channel=channel.slug)
-            flight.asking = False
+            flight.pending = False
         finally:
             connection.close()
 
     def _log(self, channel: Channel, before: _Flight | None, flight: _Flight) -> None:
         """Once for as long as it stays the same."""
         faults = [check.sentence for check in flight.checks if not check.ok]
-        known = [] if before is None else [c.sentence for c in before.checks if not c.ok]
-        if faults and not set(faults) <= set(known):
+        previous = [] if before is None else [c.sentence for c in before.checks if not c.ok]
+        if faults and not set(faults) <= set(previous):
             log.warning("preflight.faults", channel=channel.slug, faults=faults)
 
 
@@ -231,8 +235,8 @@ def _slate(channel: Channel) -> Check:
             return Check("slate", ok=False, sentence=BEING_MADE, stops=False)
     except ToolError as error:
         # It is there, and may be as good as it ever was.
-        said = f"The slate can't be tested: {error}"
-        return Check("slate", ok=False, sentence=said, stops=False)
+        sentence = f"The slate can't be tested: {error}"
+        return Check("slate", ok=False, sentence=sentence, stops=False)
     return Check("slate", ok=True, sentence="The slate is on this machine's disk, and plays.")
 
 
@@ -247,22 +251,24 @@ def in_the_world(channel: Channel, now: datetime) -> Iterator[Check]:
 
 
 def _items(channel: Channel, now: datetime, *, away: bool) -> Check:
-    coming = preview(plans.programme(channel, now), now, now + FAR, plans.cursors(channel))
+    coming = preview(
+        plans.programme(channel, now), now, now + ITEMS_HORIZON, plans.cursors(channel)
+    )
     entries: dict[str, Entry] = {}
     # A list may be shorter, and the same item over and over.
-    for pick in islice(coming, NEXT * 4):
-        if pick.entry is not None and len(entries) < NEXT:
+    for pick in islice(coming, ITEMS_CHECKED * 4):
+        if pick.entry is not None and len(entries) < ITEMS_CHECKED:
             entries.setdefault(pick.entry.item.key, pick.entry)
     if not entries:
         return Check("items", ok=False, sentence="Nothing will play today.", stops=False)
-    there = {} if away else warnings.in_storage(list(entries), PATIENCE)
+    there = {} if away else warnings.in_storage(list(entries), STORAGE_TIMEOUT_S)
     missing = [entry.item.title for key, entry in entries.items() if there.get(key) is False]
     if missing:
         names = ", ".join(f"“{title}”" for title in missing)
-        said = f"Not in the storage: {names}. What comes next is played in its place."
-        return Check("items", ok=False, sentence=said, stops=False)
+        sentence = f"Not in the storage: {names}. What comes next is played in its place."
+        return Check("items", ok=False, sentence=sentence, stops=False)
     if any(there.get(key) is None for key in entries):
-        said = "Nobody knows whether the next items are there: the storage does not say."
-        return Check("items", ok=False, sentence=said, stops=False)
+        sentence = "Nobody knows whether the next items are there: the storage does not say."
+        return Check("items", ok=False, sentence=sentence, stops=False)
     what = "The next item is" if len(entries) == 1 else f"The next {len(entries)} items are"
     return Check("items", ok=True, sentence=f"{what} there.", stops=False)

@@ -31,10 +31,10 @@ class SlateMaker:
         self._workers = ThreadPoolExecutor(WORKERS, "slates")
         self._making: dict[tuple[HouseFormat, Slate], tuple[float, Future[Item]]] = {}
 
-    def find(self, house: HouseFormat, which: Slate = Slate.PAUSE) -> Item | str:
+    def find(self, house_format: HouseFormat, which: Slate = Slate.PAUSE) -> Item | str:
         """The slate, or why there is none, as a sentence. A missing one is made."""
-        key = (house.bare, which)
-        if (item := plans.made_slate(house, which)) is not None:
+        key = (house_format.bare, which)
+        if (item := plans.made_slate(house_format, which)) is not None:
             self._making.pop(key, None)
             return item
         since, making = self._making.get(key, (0.0, None))

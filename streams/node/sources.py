@@ -22,15 +22,15 @@ from streams.programme.model import Cursors, Programme
 from streams.programme.schedule import preview
 
 #: Items that are looked ahead for one channel, and of its filler. The limit is the disk's.
-AHEAD: Final = 200
-FILLERS: Final = 50
+MAX_AHEAD_ITEMS: Final = 200
+MAX_FILLERS: Final = 50
 #: How far ahead, and how many turns: a list of two items is the same for days.
-FAR: Final = timedelta(days=2)
-LOOKS: Final = 2 * AHEAD
+HORIZON: Final = timedelta(days=2)
+MAX_PICKS: Final = 2 * MAX_AHEAD_ITEMS
 #: Seconds for which a channel's line is taken as it was worked out.
-LINE_AGE: Final = 30.0
+LINE_MAX_AGE_S: Final = 30.0
 #: Items of the programme that go before the filler.
-FIRST: Final = 2
+ITEMS_BEFORE_FILLER: Final = 2
 
 
 class Sources:
@@ -46,7 +46,7 @@ class Sources:
     def locate(self, item: Item) -> Location:
         if item.kind is Kind.SLATE:
             return LocalFile(Path(item.key))
-        if self.ahead is not None and (path := self.ahead.find(wanted(item))) is not None:
+        if self.ahead is not None and (path := self.ahead.find(cache_key(item))) is not None:
             return LocalFile(path)
         try:
             return storage.locate(item.key)
@@ -56,7 +56,7 @@ class Sources:
     def at_hand(self, item: Item) -> bool:
         if item.kind is Kind.SLATE:
             return True
-        return self.ahead is not None and self.ahead.find(wanted(item)) is not None
+        return self.ahead is not None and self.ahead.find(cache_key(item)) is not None
 
     def fault(self) -> str | None:
         if self.ahead is not None:
@@ -67,7 +67,7 @@ class Sources:
         if item.kind is Kind.SLATE:
             return
         if self.ahead is not None and local:
-            self.ahead.distrust(wanted(item))
+            self.ahead.distrust(cache_key(item))
         elif self.ahead is not None:
             self.ahead.doubt()
         elif self.folder is not None:
@@ -77,14 +77,14 @@ class Sources:
         """As it was worked out last, while what is on air is the same."""
         programme = assignment.plan.programme
         turn = None if shot is None else shot.now
-        known = self._lines.get(assignment.plan.pk)
-        if known is not None and known[0] == turn and time.monotonic() < known[1]:
-            return known[2]
+        cached = self._lines.get(assignment.plan.pk)
+        if cached is not None and cached[0] == turn and time.monotonic() < cached[1]:
+            return cached[2]
         until = None if shot is None else shot.now_until
         at = datetime.fromtimestamp(time.time() if until is None else until, tz=UTC)
-        found = line(programme, at, assignment.cursors if shot is None else shot.cursors)
-        self._lines[assignment.plan.pk] = turn, time.monotonic() + LINE_AGE, found
-        return found
+        items = line(programme, at, assignment.cursors if shot is None else shot.cursors)
+        self._lines[assignment.plan.pk] = turn, time.monotonic() + LINE_MAX_AGE_S, items
+        return items
 
     def prepare(
         self, assignments: Mapping[int, Assignment], snapshots: Iterable[Snapshot]
@@ -102,26 +102,26 @@ class Sources:
             if shot is not None and shot.next is not None:
                 held.append(shot.next)
         self.ahead.want(
-            [wanted(item) for item in by_turns(lines)],
-            [wanted(item) for item in held if item.kind is not Kind.SLATE],
+            [cache_key(item) for item in by_turns(lines)],
+            [cache_key(item) for item in held if item.kind is not Kind.SLATE],
         )
 
 
-def wanted(item: Item) -> Wanted:
+def cache_key(item: Item) -> Wanted:
     return Wanted(item.key, item.edition)
 
 
 def line(programme: Programme, at: datetime, cursors: Cursors) -> list[Item]:
     """What one channel plays soon, and its filler behind the first of it."""
     soon: dict[Item, None] = {}
-    for number, pick in enumerate(preview(programme, at, at + FAR, cursors)):
+    for number, pick in enumerate(preview(programme, at, at + HORIZON, cursors)):
         if pick.entry is not None:
             soon[pick.entry.item] = None
-        if len(soon) >= AHEAD or number >= LOOKS:
+        if len(soon) >= MAX_AHEAD_ITEMS or number >= MAX_PICKS:
             break
     ahead = list(soon)
-    fillers = [entry.item for entry in programme.filler.entries[:FILLERS]]
-    return [*ahead[:FIRST], *fillers, *ahead[FIRST:]]
+    fillers = [entry.item for entry in programme.filler.entries[:MAX_FILLERS]]
+    return [*ahead[:ITEMS_BEFORE_FILLER], *fillers, *ahead[ITEMS_BEFORE_FILLER:]]
 
 
 def by_turns(lines: Sequence[Sequence[Item]]) -> Iterator[Item]:

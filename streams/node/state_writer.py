@@ -45,7 +45,7 @@ def write(
         bitrate=snapshot.bitrate,
         restarts_done=snapshot.restarts_done,
         skips_done=snapshot.skips_done,
-        cursors=plans.kept(snapshot.cursors, snapshot.seen),
+        cursors=plans.encode_cursors(snapshot.cursors, snapshot.seen),
         measured_at=now,
         lease_until=lease,
     )

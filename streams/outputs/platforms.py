@@ -13,7 +13,7 @@ from streams.outputs import srt
 from streamsite.security.secret import Secret, Unreadable, has_control_characters
 
 #: Hours. FLV counts milliseconds in 31 bits, which FFmpeg does not wrap: 24.8 days.
-LONGEST_SESSION: Final = 24 * 24
+MAX_SESSION_HOURS: Final = 24 * 24
 
 
 class Platform(StrEnum):
@@ -31,10 +31,10 @@ class Preset:
     url: str
     needs_key: bool
     #: Hours after which a session is rolled over, at an item's end; 0: never ...
-    session: int = LONGEST_SESSION
+    session: int = MAX_SESSION_HOURS
     #: ... or, where no item ends, after so many; 0: no limit. While another output is not on
     #: air it waits for that, for ten minutes more at the most (`Policy.late`).
-    session_limit: float = LONGEST_SESSION + 12
+    session_limit: float = MAX_SESSION_HOURS + 12
 
 
 # YouTube archives a stream of up to 12 h, Twitch ends one after 48 h (their help pages, 2026).
@@ -98,8 +98,8 @@ def secret_fault(key: Secret) -> str:
         )
     if has_control_characters(key.reveal()):
         return "The stream key holds a line break or a control character: type it again."
-    if len(key.reveal().encode()) > LONGEST_SECRET:
-        return f"The stream key is longer than {LONGEST_SECRET} characters."
+    if len(key.reveal().encode()) > MAX_SECRET_BYTES:
+        return f"The stream key is longer than {MAX_SECRET_BYTES} characters."
     return ""
 
 
@@ -113,7 +113,7 @@ _HOST: Final = re.compile(r"[\w.:%-]+")
 #: Characters in an address's path that part parameters, or that were mistyped for what does.
 _PARAMETERS: Final = frozenset("=&\\")
 #: Bytes that FFmpeg takes of a line of secrets (fftools: a line of 1000 bytes).
-LONGEST_SECRET: Final = 900
+MAX_SECRET_BYTES: Final = 900
 #: SRT's bounds for a passphrase (SRTO_PASSPHRASE).
 _PASSPHRASE: Final = (10, 79)
 
@@ -134,10 +134,10 @@ def query_fault(address: str, query: Secret, key: Secret | None = None) -> str:
     if has_control_characters(text):
         return "The secret parameters hold a line break or a control character."
     beside = "" if key is None or isinstance(key, Unreadable) else key.reveal()
-    if len(f"{address}{beside}{text}".encode()) > LONGEST_SECRET:
+    if len(f"{address}{beside}{text}".encode()) > MAX_SECRET_BYTES:
         return (
             "Address, stream key and secret parameters are longer than "
-            f"{LONGEST_SECRET} characters."
+            f"{MAX_SECRET_BYTES} characters."
         )
     if _scheme(address) != "srt":
         return (
@@ -189,7 +189,7 @@ def address_fault(address: str, *, keyed: bool = True) -> str:
 
 
 def _query_in_address(parts: SplitResult) -> str:
-    known = srt.SETTINGS if parts.scheme == "srt" else RTMP_SETTINGS
+    allowed = srt.SETTINGS if parts.scheme == "srt" else RTMP_SETTINGS
     for pair in filter(None, parts.query.split("&")):
         name, _, value = pair.partition("=")
         if name in {"streamid", "srt_streamid"} and parts.scheme == "srt":
@@ -197,7 +197,7 @@ def _query_in_address(parts: SplitResult) -> str:
                 "The address must not hold the stream id, for it is shown: put it into the "
                 "stream key, where it is kept secret."
             )
-        if name not in known or not srt.SETTING.fullmatch(value):
+        if name not in allowed or not srt.SETTING.fullmatch(value):
             return (
                 "The address must not hold secrets, for it is shown: put what stands after the "
                 "“?”, such as token=… or passphrase=…, into the secret parameters."
@@ -227,14 +227,14 @@ def typed_query_fault(address: str, query: Secret) -> str:
     if _scheme(address) != "srt" or not query or isinstance(query, Unreadable):
         return ""
     given = srt.parameters(query.reveal())
-    odd = [name for name, value in given.items() if not srt.is_known(name, value)]
+    odd = [name for name, value in given.items() if not srt.is_supported(name, value)]
     if given and not odd:
         return ""
     if setting := next((name for name in odd if name in srt.SETTINGS), ""):
         return f"SRT takes a whole number or a word as {setting}."
     # What it is called may be a secret that was typed without a name.
-    known = [name for name in odd if name.isalpha() and given[name].strip("=")]
-    what = f"no parameter {known[0]}" if known else "only parameters such as passphrase=…"
+    named = [name for name in odd if name.isalpha() and given[name].strip("=")]
+    what = f"no parameter {named[0]}" if named else "only parameters such as passphrase=…"
     return f"SRT knows {what}: write the passphrase as passphrase=…."
 
 

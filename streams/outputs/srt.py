@@ -33,6 +33,6 @@ def parameters(query: str) -> dict[str, str]:
     return given
 
 
-def is_known(name: str, value: str) -> bool:
+def is_supported(name: str, value: str) -> bool:
     """Whether FFmpeg takes it as an option; in an address it passes over all others."""
     return name in SECRETS or (name in SETTINGS and bool(SETTING.fullmatch(value)))

@@ -15,7 +15,7 @@ from streams.programme.model import Block, Programme, Rotation, Start
 
 DAY: Final = timedelta(days=1)
 #: Sentences on overlaps of one week.
-MOST_OVERLAPS: Final = 30
+MAX_OVERLAPS: Final = 30
 _NO_LIST: Final = Rotation(())
 
 
@@ -95,11 +95,11 @@ def overlaps(programme: Programme, begins: datetime, ends: datetime) -> list[str
     What is the same on several days is told once.
     """
     zone = programme.zone
-    told: dict[str, list[datetime]] = {}
+    days_of: dict[str, list[datetime]] = {}
     for one, other in block_times.overlaps(programme, begins, ends):
         since = max(one.begins, other.begins)
-        told.setdefault(_overlap(programme, one, other), []).append(since.astimezone(zone))
-    return [f"{_days(at)} {sentence}" for sentence, at in list(told.items())[:MOST_OVERLAPS]]
+        days_of.setdefault(_overlap(programme, one, other), []).append(since.astimezone(zone))
+    return [f"{_days(at)} {sentence}" for sentence, at in list(days_of.items())[:MAX_OVERLAPS]]
 
 
 def _overlap(programme: Programme, one: Slot, other: Slot) -> str:
@@ -107,18 +107,18 @@ def _overlap(programme: Programme, one: Slot, other: Slot) -> str:
     wins = block_times.on_air(programme, begins)
     priority = one.block.priority
     span = " to ".join(clock(at.astimezone(programme.zone).time()) for at in (begins, ends))
-    said = f"{span}: “{one.block.name}” and “{other.block.name}” both have priority {priority}."
+    text = f"{span}: “{one.block.name}” and “{other.block.name}” both have priority {priority}."
     if wins is not None and wins.block.priority > priority:
-        return f"{said} Neither is on while “{wins.block.name}” is, which has more."
+        return f"{text} Neither is on while “{wins.block.name}” is, which has more."
     first = max(one, other, key=lambda slot: slot.rank)
     why = "it was made first" if one.begins == other.begins else "it begins later"
-    return f"{said} “{first.block.name}” wins, for {why}."
+    return f"{text} “{first.block.name}” wins, for {why}."
 
 
-def _days(found: list[datetime]) -> str:
-    if len(found) == 1:
-        return f"{found[0]:%a} {found[0].day} {found[0]:%b}"
-    days = sorted({at.weekday() for at in found})
+def _days(moments: list[datetime]) -> str:
+    if len(moments) == 1:
+        return f"{moments[0]:%a} {moments[0].day} {moments[0]:%b}"
+    days = sorted({at.weekday() for at in moments})
     return (
         "Every day" if len(days) == len(WEEKDAYS) else ", ".join(WEEKDAYS[day] for day in days)
     )
@@ -161,7 +161,7 @@ def _order(later: bool) -> str:  # noqa: FBT001 - the word's own question
 
 def clock_changes(first: date, days: int, zone: ZoneInfo) -> list[str]:
     """A sentence for each of these days on which the channel's clock is changed."""
-    told = []
+    sentences = []
     for number in range(days):
         day = first + number * DAY
         begins, ends = span(day, 1, zone)
@@ -171,11 +171,11 @@ def clock_changes(first: date, days: int, zone: ZoneInfo) -> list[str]:
         if by:
             minutes = abs(by) // timedelta(minutes=1)
             on, back = f"On {day:%a} {day.day} {day:%b}", by > timedelta(0)
-            told.append(
+            sentences.append(
                 f"{on} the clock goes back by {minutes} minutes: a block whose time comes "
                 "twice begins at the first, and what lies over the change is on so much longer."
                 if back
                 else f"{on} the clock goes forward by {minutes} minutes: what would begin in "
                 "the time that is left out begins so much later."
             )
-    return told
+    return sentences

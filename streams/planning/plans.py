@@ -39,7 +39,7 @@ from streamsite.security.secret import Secret, Unreadable
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds an item is taken to last whose length nobody knows.
-UNKNOWN: Final = Fraction(60)
+UNKNOWN_LENGTH_S: Final = Fraction(60)
 TITLES: Final = {
     Slate.PAUSE: "We'll be right back",
     Slate.SOON: "Going live soon",
@@ -64,9 +64,9 @@ def programme(channel: Channel, since: datetime | None = None) -> Programme:
 
     Prepared copies where there are some. One query a list, and one for its copies.
     """
-    house = channel.house_format
+    house_format = channel.house_format
     # Several blocks may play the same list.
-    listed = cache(partial(_listed, house=house, kind=Kind.ITEM))
+    listed = cache(partial(_listed, house_format=house_format, kind=Kind.ITEM))
     base = Rotation(listed(channel.playlist_id), Order(channel.playlist_order), channel.pk)
     # What ended yesterday may be on until today; all older ones would be asked at every item.
     yesterday = timezone.localdate(since, channel.zone) - timedelta(days=1)
@@ -78,9 +78,9 @@ def programme(channel: Channel, since: datetime | None = None) -> Programme:
         filler=Rotation(_fillers(channel)),
         max_rating=channel.max_rating,
         on_return=Return(channel.on_return),
-        cut=house.seconds(house.grid),
-        resume=Fraction(house.gop, house.fps),
-        slate=house.seconds(house.frames_on_grid(slates.LENGTH)),
+        cut=house_format.seconds(house_format.grid),
+        resume=Fraction(house_format.gop, house_format.fps),
+        slate=house_format.seconds(house_format.frames_on_grid(slates.LENGTH)),
     )
 
 
@@ -123,14 +123,14 @@ def seen(state: ChannelState) -> dict[str, Cursor]:
     return _stood(state, "seen")
 
 
-def kept(after: Cursors, seen: Cursors) -> dict[str, Any]:
+def encode_cursors(after: Cursors, seen: Cursors) -> dict[str, Any]:
     """For `ChannelState.cursors`."""
-    return {"next": cursor_codec.written(after), "seen": cursor_codec.written(seen)}
+    return {"next": cursor_codec.encode(after), "seen": cursor_codec.encode(seen)}
 
 
 def _stood(state: ChannelState, name: str) -> dict[str, Cursor]:
     try:
-        return cursor_codec.read(state.cursors.get(name, {}))
+        return cursor_codec.decode(state.cursors.get(name, {}))
     except (TypeError, ValueError, AttributeError, ZeroDivisionError):
         # Nobody's but the worker's, and yet a programme must not end for it.
         log.warning("cursors.unreadable", channel=state.pk)
@@ -145,7 +145,7 @@ _PLAYABLE: Final = (
 )
 
 
-def _listed(playlist: int | None, house: HouseFormat, kind: Kind) -> tuple[Entry, ...]:
+def _listed(playlist: int | None, house_format: HouseFormat, kind: Kind) -> tuple[Entry, ...]:
     if playlist is None:
         return ()
     # A faulty item is left out, also where a copy of it is there still: it may be missing
@@ -157,12 +157,12 @@ def _listed(playlist: int | None, house: HouseFormat, kind: Kind) -> tuple[Entry
     made = PreparedCopy.objects.filter(
         item__entries__playlist=playlist,
         # While a new logo is burnt in, copies with the old one or none play on.
-        house__startswith=house.bare.signature,
+        house__startswith=house_format.bare.signature,
         # While the file's new content is prepared, the copy of the old one plays on.
         status__in=_PLAYABLE,
         frames__gt=0,
     ).exclude(key="")
-    exact, current = Q(house=house.signature), Q(source_etag=F("item__etag"))
+    exact, current = Q(house=house_format.signature), Q(source_etag=F("item__etag"))
     best_last = made.alias(
         is_exact=Case(When(exact, then=Value(1)), default=Value(0)),
         is_current=Case(When(current, then=Value(1)), default=Value(0)),
@@ -170,21 +170,23 @@ def _listed(playlist: int | None, house: HouseFormat, kind: Kind) -> tuple[Entry
     copies = {
         copy.item_id: copy
         for copy in best_last
-        if HouseFormat.of(copy.house).bare == house.bare
+        if HouseFormat.of(copy.house).bare == house_format.bare
     }
-    return tuple(_entry(entry, copies.get(entry.item_id), kind, house) for entry in entries)
+    return tuple(
+        _entry(entry, copies.get(entry.item_id), kind, house_format) for entry in entries
+    )
 
 
 def _entry(
-    entry: PlaylistEntry, copy: PreparedCopy | None, kind: Kind, house: HouseFormat
+    entry: PlaylistEntry, copy: PreparedCopy | None, kind: Kind, house_format: HouseFormat
 ) -> Entry:
     item = _item(entry, copy, kind)
-    length = item.length(house)
+    length = item.length(house_format)
     if length is not None:
         return Entry(item, length, entry.item.age_rating)
     probed = entry.item.duration_seconds
     # What nobody knows is taken to be short: the programme looks again when it is over.
-    guess = Fraction(probed).limit_denominator(1000) if probed else UNKNOWN
+    guess = Fraction(probed).limit_denominator(1000) if probed else UNKNOWN_LENGTH_S
     return Entry(item, guess, entry.item.age_rating, exact=False)
 
 
@@ -222,15 +224,15 @@ def can_be_copied(media: MediaItem) -> bool:
     return media.probe is not None and not lacks(media.probe)
 
 
-def slate(house: HouseFormat, which: Slate = Slate.PAUSE) -> Item:
+def slate(house_format: HouseFormat, which: Slate = Slate.PAUSE) -> Item:
     """A slate in the house's format, made now if it is the first. Raises `PrepareError`."""
-    return _slate(which, *slates.slate(house.bare, which))
+    return _slate(which, *slates.slate(house_format.bare, which))
 
 
-def made_slate(house: HouseFormat, which: Slate = Slate.PAUSE) -> Item | None:
+def made_slate(house_format: HouseFormat, which: Slate = Slate.PAUSE) -> Item | None:
     """The same, if it is there."""
-    found = slates.made(house.bare, which)
-    return None if found is None else _slate(which, *found)
+    existing = slates.made(house_format.bare, which)
+    return None if existing is None else _slate(which, *existing)
 
 
 def _slate(which: Slate, path: Path, frames: int) -> Item:
@@ -266,17 +268,17 @@ def _edition(address: str, key: Secret, query: Secret, *, verify: bool) -> str:
 
     So a pusher of an earlier version plays on when they are moved out of its address.
     """
-    known, asked = (
+    key_text, query_text = (
         secret.stored if isinstance(secret, Unreadable) else secret.reveal()
         for secret in (key, query)
     )
     # Not urlsplit(), which refuses some: one that can't be read has an edition too.
     place, mark, shown = address.partition("?")
     scheme, _, path = place.partition("://")
-    if scheme.lower() != "srt" and known and "/" not in path.strip("/"):
-        place, known = f"{place.rstrip('/')}/{known}", ""
-    if asked:
-        mark, shown = "?", f"{shown}&{asked}" if shown else asked
+    if scheme.lower() != "srt" and key_text and "/" not in path.strip("/"):
+        place, key_text = f"{place.rstrip('/')}/{key_text}", ""
+    if query_text:
+        mark, shown = "?", f"{shown}&{query_text}" if shown else query_text
     address = f"{place}{mark}{shown}"
-    whole = f"{address}\n{known}" if verify else f"{address}\n{known}\nunverified"
+    whole = f"{address}\n{key_text}" if verify else f"{address}\n{key_text}\nunverified"
     return salted_hmac("output", whole).hexdigest()

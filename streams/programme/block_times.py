@@ -100,10 +100,10 @@ def next_edge(programme: Programme, after: datetime, until: datetime) -> datetim
 
 def overlaps(programme: Programme, begins: datetime, ends: datetime) -> list[tuple[Slot, Slot]]:
     """Pairs of blocks that want the same time with the same priority, for people to decide."""
-    found = sorted(slots(programme, begins, ends), key=lambda slot: slot.begins)
+    ordered = sorted(slots(programme, begins, ends), key=lambda slot: slot.begins)
     return [
         (one, other)
-        for place, one in enumerate(found)
-        for other in found[place + 1 :]
+        for place, one in enumerate(ordered)
+        for other in ordered[place + 1 :]
         if other.begins < one.ends and one.block.priority == other.block.priority
     ]

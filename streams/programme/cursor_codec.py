@@ -10,7 +10,7 @@ from typing import Any
 from streams.programme.model import Cursor, Cursors
 
 
-def written(cursors: Cursors) -> dict[str, list[Any]]:
+def encode(cursors: Cursors) -> dict[str, list[Any]]:
     """For JSON."""
     return {
         rule: [
@@ -27,12 +27,12 @@ def written(cursors: Cursors) -> dict[str, list[Any]]:
     }
 
 
-def read(told: Mapping[str, Any]) -> dict[str, Cursor]:
+def decode(encoded: Mapping[str, Any]) -> dict[str, Cursor]:
     """What `written` wrote, of this version or the first, which had four values.
 
     Raises `ValueError` or `TypeError` for anything else.
     """
-    return {rule: _cursor(*values) for rule, values in told.items()}
+    return {rule: _cursor(*values) for rule, values in encoded.items()}
 
 
 def _cursor(

@@ -11,7 +11,7 @@ from streams.programme.schedule import moment
 
 
 def due(
-    programme: Programme, found: Iterable[Pick], until: datetime, cursors: Cursors
+    programme: Programme, picks: Iterable[Pick], until: datetime, cursors: Cursors
 ) -> dict[int, datetime]:
     """When each item of the programme comes next, by its id.
 
@@ -23,7 +23,7 @@ def due(
     lists += [(block.rule, block.rotation) for block in programme.blocks]
     left = {entry.item.media for _, rotation in lists for entry in rotation.entries}
     items: dict[int, datetime] = {}
-    for pick in found:
+    for pick in picks:
         if pick.entry is not None:
             _soonest(items, pick.entry, pick.begins)
             left.discard(pick.entry.item.media)

@@ -47,6 +47,6 @@ class Item:
     #: Differs when the bytes under the key do.
     edition: str = ""
 
-    def length(self, house: HouseFormat) -> Fraction | None:
+    def length(self, house_format: HouseFormat) -> Fraction | None:
         """Seconds, where they are known exactly."""
-        return None if self.frames is None else house.seconds(self.frames)
+        return None if self.frames is None else house_format.seconds(self.frames)

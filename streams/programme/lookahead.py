@@ -21,15 +21,15 @@ def spans(begins: datetime, until: datetime, hours: Iterable[Span], *, on: bool)
     Whoever starts a channel outside its hours has it until they end next; whoever stops it
     within them, until they begin next.
     """
-    found: list[Span] = []
+    on_air: list[Span] = []
     since = begins if on else None
     for opens, ends in merged(hours):
         if since is None and begins < opens < until:
             since = opens
         if since is not None and since < ends <= until:
-            found.append((since, ends))
+            on_air.append((since, ends))
             since = None
-    return [*found, (since, until)] if since is not None and since < until else found
+    return [*on_air, (since, until)] if since is not None and since < until else on_air
 
 
 def merged(hours: Iterable[Span]) -> list[Span]:
@@ -47,9 +47,9 @@ def picks(programme: Programme, on_air: Sequence[Span], cursors: Cursors) -> Ite
     """All that will be on air in these spans, if nothing fails. Each end cuts the item."""
     for begins, ends in on_air:
         for pick in preview(programme, begins, ends, cursors):
-            told = pick if pick.ends <= ends else _stopped(pick, ends)
-            cursors = told.cursors
-            yield told
+            shortened = pick if pick.ends <= ends else _stopped(pick, ends)
+            cursors = shortened.cursors
+            yield shortened
 
 
 def _stopped(pick: Pick, ends: datetime) -> Pick:
@@ -76,22 +76,22 @@ class Airing:
     media: int | None = None
 
 
-def airings(found: Iterable[Pick]) -> Iterator[Airing]:
+def airings(picked: Iterable[Pick]) -> Iterator[Airing]:
     """Picks as airings, each stretch of filler and slate as one."""
-    return joined(map(_airing, found))
+    return joined(map(_airing, picked))
 
 
-def joined(told: Iterable[Airing]) -> Iterator[Airing]:
+def joined(parts: Iterable[Airing]) -> Iterator[Airing]:
     """The parts of an item stay apart; filler and slate that follow each other become one."""
     last: Airing | None = None
-    for each in told:
+    for part in parts:
         if last is None:
-            last = each
-        elif Kind.ITEM not in {last.kind, each.kind} and last.ends == each.begins:
-            last = replace(last, ends=each.ends)
+            last = part
+        elif Kind.ITEM not in {last.kind, part.kind} and last.ends == part.begins:
+            last = replace(last, ends=part.ends)
         else:
             yield last
-            last = each
+            last = part
     if last is not None:
         yield last
 

@@ -15,7 +15,7 @@ from streams.programme.lookahead import Span, merged
 from streams.programme.model import Programme
 
 #: How far ahead the next moment is looked for: hours come round every week.
-AHEAD: Final = timedelta(days=8)
+LOOKAHEAD: Final = timedelta(days=8)
 #: Hours farther away than this, on both sides, touch nothing that is asked about.
 MARGIN: Final = timedelta(days=2)
 
@@ -33,19 +33,19 @@ def spans(hours: Programme, begins: datetime, ends: datetime) -> list[Span]:
 
     `hours`: as blocks (`streams.planning.forecast.hours_of`).
     """
-    found = slots(hours, begins - MARGIN, ends + MARGIN)
-    return merged((slot.begins, slot.ends) for slot in found)
+    occurrences = slots(hours, begins - MARGIN, ends + MARGIN)
+    return merged((slot.begins, slot.ends) for slot in occurrences)
 
 
 def edges(hours: Programme, after: datetime, until: datetime) -> list[Edge]:
     """Those behind `after` and not behind `until`, the first one first."""
-    found = [
+    inside = [
         edge
         for begins, ends in spans(hours, after, until)
         for edge in (Edge(begins, on=True), Edge(ends, on=False))
         if after < edge.at <= until
     ]
-    return sorted(found, key=lambda edge: edge.at)
+    return sorted(inside, key=lambda edge: edge.at)
 
 
 def due(hours: Programme, done: datetime | None, now: datetime) -> Edge | None:
@@ -63,4 +63,4 @@ def due(hours: Programme, done: datetime | None, now: datetime) -> Edge | None:
 
 def coming(hours: Programme, now: datetime) -> Edge | None:
     """The next edge, if there is one within a week."""
-    return next(iter(edges(hours, now, now + AHEAD)), None)
+    return next(iter(edges(hours, now, now + LOOKAHEAD)), None)

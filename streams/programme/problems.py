@@ -14,7 +14,7 @@ from streams.programme.model import BASE, FILLER, Cursor, Entry, Pick, Programme
 from streams.programme.schedule import between, in_turn, moment
 from streams.programme.schedule import fillers as allowed_fillers
 from streams.programme.schedule import pick as decide
-from streams.programme.unreachable import unseen
+from streams.programme.unreachable import unreachable_slots
 
 
 class Copy(StrEnum):
@@ -28,13 +28,13 @@ class Copy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ItemFacts:
     """What is known of an item."""
 
     copy: Copy = Copy.READY
     #: Why there is no copy, where a person is needed.
     copy_fault: str = ""
-    looked_into: bool = True
+    inspected: bool = True
     #: Whether the storage has the file that would be played; None: it could not be asked.
     there: bool | None = None
 
@@ -72,7 +72,7 @@ class Fillers:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Findings:
     """What was found, and of which items it is not known whether the storage has them."""
 
     faults: tuple[Fault, ...]
@@ -88,46 +88,46 @@ class _Empty:
     slate: bool = False
 
 
-def look(
+def find_problems(
     programme: Programme,
-    found: Sequence[Pick],
-    known: Mapping[int, Known],
+    picks: Sequence[Pick],
+    facts: Mapping[int, ItemFacts],
     left_out: Iterable[LeftOut] = (),
     fillers: Fillers | None = None,
-) -> Look:
+) -> Findings:
     """What is wrong with what will be on air, each matter once, at the first time it airs."""
-    first = _first(found)
+    first = _first(picks)
     faults = [
-        *_empty(programme, found),
-        *_too_long(programme, found),
-        *_no_filler(programme, found, fillers),
-        *_left_out(found, left_out),
-        *_unseen(programme, found),
+        *_empty(programme, picks),
+        *_too_long(programme, picks),
+        *_no_filler(programme, picks, fillers),
+        *_left_out(picks, left_out),
+        *_unreachable(programme, picks),
     ]
-    told = {fault.media for fault in faults}
+    reported = {fault.media for fault in faults}
     unsure: set[int] = set()
     for media, pick in first.items():
-        facts = known.get(media, Known())
-        if facts.there is None:
+        item_facts = facts.get(media, ItemFacts())
+        if item_facts.there is None:
             unsure.add(media)
-        if media not in told and pick.entry is not None:
-            faults += _item(media, pick.entry, pick.begins, facts)
-    return Look(tuple(sorted(faults, key=lambda each: each.airs_at)), frozenset(unsure))
+        if media not in reported and pick.entry is not None:
+            faults += _item(media, pick.entry, pick.begins, item_facts)
+    return Findings(tuple(sorted(faults, key=lambda fault: fault.airs_at)), frozenset(unsure))
 
 
-def _first(found: Iterable[Pick]) -> dict[int, Pick]:
+def _first(picks: Iterable[Pick]) -> dict[int, Pick]:
     """Where each item is on air first."""
     first: dict[int, Pick] = {}
-    for pick in found:
+    for pick in picks:
         if pick.entry is not None and pick.entry.item.media is not None:
             first.setdefault(pick.entry.item.media, pick)
     return first
 
 
-def _item(media: int, entry: Entry, airs_at: datetime, known: Known) -> Iterator[Fault]:
+def _item(media: int, entry: Entry, airs_at: datetime, facts: ItemFacts) -> Iterator[Fault]:
     """What is wrong with one item: its gravest fault alone."""
     title = entry.item.title
-    if known.there is False:
+    if facts.there is False:
         yield Fault(
             f"missing-{media}",
             f"“{title}” is not in the storage any more ({entry.item.key}): upload it again, or "
@@ -135,15 +135,15 @@ def _item(media: int, entry: Entry, airs_at: datetime, known: Known) -> Iterator
             airs_at,
             media,
         )
-    elif known.copy is Copy.LEFT:
-        because = known.copy_fault or "it was cancelled."
+    elif facts.copy is Copy.LEFT:
+        because = facts.copy_fault or "it was cancelled."
         yield Fault(
             f"unprepared-{media}",
             f"“{title}” could not be prepared and will be {_unprepared(entry)}: {because}",
             airs_at,
             media,
         )
-    elif not known.looked_into:
+    elif not facts.inspected:
         yield Fault(
             f"new-{media}",
             f"“{title}” was not looked into yet: whether it can be played is not known.",
@@ -151,7 +151,7 @@ def _item(media: int, entry: Entry, airs_at: datetime, known: Known) -> Iterator
             media,
             soft=True,
         )
-    elif known.copy is Copy.COMING:
+    elif facts.copy is Copy.COMING:
         yield Fault(
             f"waiting-{media}",
             f"“{title}” is not prepared yet: if that is not done by then, it will be "
@@ -168,27 +168,27 @@ def _unprepared(entry: Entry) -> str:
     return "encoded while it is on air, which takes up to a core"
 
 
-def _left_out(found: Sequence[Pick], left_out: Iterable[LeftOut]) -> Iterator[Fault]:
+def _left_out(picks: Sequence[Pick], left_out: Iterable[LeftOut]) -> Iterator[Fault]:
     """Faulty items, at the time of what is played in their place."""
     times: dict[tuple[str, int], datetime] = {}
-    for pick in found:
+    for pick in picks:
         if pick.entry is not None:
             times.setdefault((pick.rule, pick.entry.pk), pick.begins)
     soonest: dict[int, Fault] = {}
-    for each in left_out:
-        airs_at = times.get((each.rule, each.instead))
-        known = soonest.get(each.media)
-        if airs_at is not None and (known is None or airs_at < known.airs_at):
-            sentence = f"“{each.title}” can't be played and will be left out: {each.fault}"
-            soonest[each.media] = Fault(f"fault-{each.media}", sentence, airs_at, each.media)
+    for item in left_out:
+        airs_at = times.get((item.rule, item.instead))
+        earlier = soonest.get(item.media)
+        if airs_at is not None and (earlier is None or airs_at < earlier.airs_at):
+            sentence = f"“{item.title}” can't be played and will be left out: {item.fault}"
+            soonest[item.media] = Fault(f"fault-{item.media}", sentence, airs_at, item.media)
     yield from soonest.values()
 
 
-def _empty(programme: Programme, found: Iterable[Pick]) -> Iterator[Fault]:
+def _empty(programme: Programme, picks: Iterable[Pick]) -> Iterator[Fault]:
     """Stretches for which a list has nothing that may be played."""
     bare = replace(programme, filler=Rotation(()))
     empty: dict[str, _Empty] = {}
-    for pick in found:
+    for pick in picks:
         if not pick.wanting:
             continue
         # What fills in says nothing of the list whose turn it is; the slate does.
@@ -200,16 +200,16 @@ def _empty(programme: Programme, found: Iterable[Pick]) -> Iterator[Fault]:
         yield Fault(f"nothing-{rule}", _nothing(programme, rule, stretch), stretch.first)
 
 
-def _too_long(programme: Programme, found: Sequence[Pick]) -> Iterator[Fault]:
+def _too_long(programme: Programme, picks: Sequence[Pick]) -> Iterator[Fault]:
     """Exact-fit blocks that are filler throughout: what is next in them is longer than they.
 
     It stays next, so that goes on for ever.
     """
-    played = {(pick.rule, slot.begins) for pick, slot in _within(programme, found)}
-    told: set[int] = set()
-    for pick, slot in _within(programme, found):
+    played = {(pick.rule, slot.begins) for pick, slot in _within(programme, picks)}
+    reported: set[int] = set()
+    for pick, slot in _within(programme, picks):
         block = slot.block
-        if pick.rule != FILLER or pick.wanting or not block.fit or block.pk in told:
+        if pick.rule != FILLER or pick.wanting or not block.fit or block.pk in reported:
             continue
         cursor = pick.cursors.get(block.rule, Cursor())
         if (block.rule, slot.begins) in played or cursor.into is not None:
@@ -217,7 +217,7 @@ def _too_long(programme: Programme, found: Sequence[Pick]) -> Iterator[Fault]:
         _, entry, _ = next(in_turn(programme, pick.begins, pick.cursors))
         length = between(slot.begins, slot.ends)
         if entry.seconds > length:
-            told.add(block.pk)
+            reported.add(block.pk)
             yield Fault(
                 f"too-long-{block.rule}",
                 f"“{entry.item.title}” is next in block “{block.name}” and never fits: it "
@@ -228,9 +228,9 @@ def _too_long(programme: Programme, found: Sequence[Pick]) -> Iterator[Fault]:
             )
 
 
-def _within(programme: Programme, found: Iterable[Pick]) -> Iterator[tuple[Pick, Slot]]:
+def _within(programme: Programme, picks: Iterable[Pick]) -> Iterator[tuple[Pick, Slot]]:
     """What is on air in blocks, each with the occurrence whose turn it is."""
-    for pick in found:
+    for pick in picks:
         slot = on_air(programme, moment(pick.begins, programme.cut))
         if slot is not None:
             yield pick, slot
@@ -241,7 +241,7 @@ def _minutes(seconds: Fraction) -> str:
 
 
 def _nothing(programme: Programme, rule: str, stretch: _Empty) -> str:
-    block = next((each for each in programme.blocks if each.rule == rule), None)
+    block = next((candidate for candidate in programme.blocks if candidate.rule == rule), None)
     if block is None:
         name, rotation, own = "The base playlist", programme.base, None
     else:
@@ -262,13 +262,13 @@ def _nothing(programme: Programme, rule: str, stretch: _Empty) -> str:
 
 
 def _no_filler(
-    programme: Programme, found: Sequence[Pick], fillers: Fillers | None
+    programme: Programme, picks: Sequence[Pick], fillers: Fillers | None
 ) -> Iterator[Fault]:
     """A filler list that would not fill. It may be needed at any time."""
-    if fillers is None or not found:
+    if fillers is None or not picks:
         return
     if programme.filler.entries:
-        yield from _unfit_filler(programme, found, fillers)
+        yield from _unfit_filler(programme, picks, fillers)
         return
     if fillers.entries:
         because = (
@@ -280,22 +280,22 @@ def _no_filler(
     yield Fault(
         "filler",
         f"The filler “{fillers.name}” can't stand in for anything: {because}.",
-        found[0].begins,
+        picks[0].begins,
     )
 
 
 def _unfit_filler(
-    programme: Programme, found: Sequence[Pick], fillers: Fillers
+    programme: Programme, picks: Sequence[Pick], fillers: Fillers
 ) -> Iterator[Fault]:
     """None of it may be played: at all, or in a block that is meant for younger ones."""
-    at, everywhere = found[0].begins, replace(programme, blocks=())
+    at, everywhere = picks[0].begins, replace(programme, blocks=())
     if next(allowed_fillers(everywhere, at, {}), None) is None:
         because = _unfit(programme, programme.max_rating)
-        said = f"The filler “{fillers.name}” can't stand in for anything: {because}."
-        yield Fault("filler", said, at)
+        sentence = f"The filler “{fillers.name}” can't stand in for anything: {because}."
+        yield Fault("filler", sentence, at)
         return
     seen: set[int] = set()
-    for pick, slot in _within(programme, found):
+    for pick, slot in _within(programme, picks):
         block = slot.block
         if block.pk in seen:
             continue
@@ -319,27 +319,27 @@ def _unfit(programme: Programme, age: int | None) -> str:
     )
 
 
-def _unseen(programme: Programme, found: Sequence[Pick]) -> Iterator[Fault]:
+def _unreachable(programme: Programme, picks: Sequence[Pick]) -> Iterator[Fault]:
     """Soft blocks that are never on, each once."""
-    told: set[str] = set()
-    for each in unseen(programme, found):
-        block = each.slot.block
-        if block.rule in told:
+    reported: set[str] = set()
+    for missed in unreachable_slots(programme, picks):
+        block = missed.slot.block
+        if block.rule in reported:
             continue
-        told.add(block.rule)
+        reported.add(block.rule)
         span, over = (
             " to ".join(f"{at.astimezone(programme.zone):%H:%M}" for at in times)
             for times in (
-                (each.slot.begins, each.slot.ends),
-                (each.over.begins, each.over.ends),
+                (missed.slot.begins, missed.slot.ends),
+                (missed.over.begins, missed.over.ends),
             )
         )
-        title = each.over.entry.item.title if each.over.entry else "The slate"
+        title = missed.over.entry.item.title if missed.over.entry else "The slate"
         yield Fault(
             f"unseen-{block.rule}",
             f"Block “{block.name}” ({span}) won't be on air: it starts softly, and “{title}” "
             f"plays from {over}. Let it cut in (hard), move it, or make it longer.",
-            each.due,
+            missed.due,
         )
 
 
@@ -353,5 +353,5 @@ def passed_over(
     sound = [place for place, (_, _, _, fault) in enumerate(entries) if not fault]
     for place, (_, media, title, fault) in enumerate(entries):
         if fault and sound:
-            after = next((each for each in sound if each > place), sound[0])
+            after = next((candidate for candidate in sound if candidate > place), sound[0])
             yield LeftOut(media, title, fault, entries[after][0], rule)

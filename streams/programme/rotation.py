@@ -24,11 +24,11 @@ Allowed = Callable[[Entry], bool]
 
 
 #: Rounds that a rotation remembers: the one that is played, and some that it came from.
-_REMEMBERED: Final = 16
+_MAX_ROUNDS: Final = 16
 #: Plays that a shuffled list remembers. A third of the list counts, and it may grow threefold.
 MAX_RECENT: Final = 1000
 #: Entries that a loop remembers behind the one it plays, should that be removed.
-_FOLLOWERS: Final = 8
+_MAX_FOLLOWERS: Final = 8
 
 
 def is_shuffled(rotation: Rotation) -> bool:
@@ -42,19 +42,19 @@ def round_of(rotation: Rotation, number: int) -> tuple[Entry, ...]:
 
 
 def _round(rotation: Rotation, number: int) -> Round:
-    found = rotation.rounds.get(number)
-    if found is None:
+    current = rotation.rounds.get(number)
+    if current is None:
         order = rotation.entries
         keys: tuple[bytes, ...] = ()
         if is_shuffled(rotation):
             order = tuple(sorted(order, key=lambda entry: _key(rotation, number, entry.pk)))
             keys = tuple(_key(rotation, number, entry.pk) for entry in order)
         places = {entry.pk: at for at, entry in enumerate(order)}
-        found = Round(order, places, keys)
-        if len(rotation.rounds) >= _REMEMBERED:
+        current = Round(order, places, keys)
+        if len(rotation.rounds) >= _MAX_ROUNDS:
             rotation.rounds.clear()
-        rotation.rounds[number] = found
-    return found
+        rotation.rounds[number] = current
+    return current
 
 
 def _key(rotation: Rotation, number: int, pk: int) -> bytes:
@@ -78,33 +78,35 @@ def following(
 
 def upcoming(rotation: Rotation, cursor: Cursor) -> tuple[Entry, ...]:
     """Every entry once, the next ones first, as far as that is known without playing on."""
-    found = _round(rotation, cursor.round)
-    begin = _begin(rotation, found, cursor)
-    waiting = sorted(found.places[pk] for pk in cursor.waiting if pk in found.places)
-    first = [found.entries[at] for at in waiting]
+    current = _round(rotation, cursor.round)
+    begin = _begin(rotation, current, cursor)
+    waiting = sorted(current.places[pk] for pk in cursor.waiting if pk in current.places)
+    first = [current.entries[at] for at in waiting]
     return (
         *first,
-        *found.entries[begin:],
-        *(entry for entry in found.entries[:begin] if entry not in first),
+        *current.entries[begin:],
+        *(entry for entry in current.entries[:begin] if entry not in first),
     )
 
 
-def _begin(rotation: Rotation, found: Round, cursor: Cursor) -> int:
+def _begin(rotation: Rotation, current: Round, cursor: Cursor) -> int:
     """The index in its round behind the entry that the list has come to."""
     if is_shuffled(rotation):
         mark = cursor.last if cursor.mark is None else cursor.mark
         return (
-            0 if mark is None else bisect_right(found.keys, _key(rotation, cursor.round, mark))
+            0
+            if mark is None
+            else bisect_right(current.keys, _key(rotation, cursor.round, mark))
         )
     if cursor.last is None:
         return 0
-    if (last := found.places.get(cursor.last)) is not None:
+    if (last := current.places.get(cursor.last)) is not None:
         return last + 1
     # It is gone: what stood behind it is next, wherever that stands now.
     for pk in cursor.waiting:
-        if (place := found.places.get(pk)) is not None:
+        if (place := current.places.get(pk)) is not None:
             return place
-    return min(cursor.place, len(found.entries))
+    return min(cursor.place, len(current.entries))
 
 
 # ---- a loop
@@ -118,7 +120,7 @@ def _next_looped(
     while True:
         for at in range(begin, len(order)):
             if allowed(order[at]):
-                behind = tuple(entry.pk for entry in order[at + 1 : at + 1 + _FOLLOWERS])
+                behind = tuple(entry.pk for entry in order[at + 1 : at + 1 + _MAX_FOLLOWERS])
                 return order[at], Cursor(order[at].pk, number, place=at, waiting=behind)
         number, begin = number + 1, 0
 
@@ -130,37 +132,39 @@ def _next_shuffled(
     rotation: Rotation, cursor: Cursor, allowed: Allowed
 ) -> tuple[Entry, Cursor] | None:
     while True:
-        found = _round(rotation, cursor.round)
-        begin = _begin(rotation, found, cursor)
+        current = _round(rotation, cursor.round)
+        begin = _begin(rotation, current, cursor)
         # How many were played since; of an item that is in it twice, since the later time.
         newest = len(cursor.recent) - 1
         ages = {item: newest - at for at, item in enumerate(cursor.recent)}
         apart, counted = rotation.items // 3, False
         passed: list[int] = []
-        for at in _left(found, cursor, begin):
-            entry = found.entries[at]
+        for at in _left(current, cursor, begin):
+            entry = current.entries[at]
             if not allowed(entry):
                 continue
             age = ages.get(entry.media, MAX_RECENT)
             if age < apart and not counted:
                 # What may not be played does not count. It is asked only here: it takes long.
-                items = {each.media for each in rotation.entries if allowed(each)}
+                items = {other.media for other in rotation.entries if allowed(other)}
                 apart, counted = len(items) // 3, True
             if age >= apart:
                 return _played(rotation, cursor, begin, at, passed)
             passed.append(at)
         if passed and rotation.items < len(rotation.entries):
             # A few items, listed many times: the one that was played the longest ago.
-            at = max(passed, key=lambda at: ages[found.entries[at].media])
-            return _played(rotation, cursor, begin, at, [each for each in passed if each != at])
+            at = max(passed, key=lambda at: ages[current.entries[at].media])
+            return _played(
+                rotation, cursor, begin, at, [other for other in passed if other != at]
+            )
         # The round is over, or an edit has left nothing in it but what was just played.
         cursor = Cursor(None, cursor.round + 1, recent=cursor.recent)
 
 
-def _left(found: Round, cursor: Cursor, begin: int) -> Iterator[int]:
+def _left(current: Round, cursor: Cursor, begin: int) -> Iterator[int]:
     """Indices of what is to be played in the round: what waits first, then the rest."""
-    yield from sorted(found.places[pk] for pk in cursor.waiting if pk in found.places)
-    yield from range(begin, len(found.entries))
+    yield from sorted(current.places[pk] for pk in cursor.waiting if pk in current.places)
+    yield from range(begin, len(current.entries))
 
 
 def _played(
@@ -172,7 +176,7 @@ def _played(
     """
     entries = _round(rotation, cursor.round).entries
     entry = entries[at]
-    waits = dict.fromkeys(cursor.waiting) | dict.fromkeys(entries[each].pk for each in passed)
+    waits = dict.fromkeys(cursor.waiting) | dict.fromkeys(entries[index].pk for index in passed)
     waits.pop(entry.pk, None)
     mark = cursor.last if cursor.mark is None else cursor.mark
     return entry, Cursor(
@@ -190,21 +194,21 @@ def _played(
 
 def advanced(rotation: Rotation, cursor: Cursor, seconds: Fraction, allowed: Allowed) -> Cursor:
     """The cursor as it were, had the list played on for so long from where it was cut."""
-    entry = next((each for each in rotation.entries if each.pk == cursor.last), None)
+    entry = next((other for other in rotation.entries if other.pk == cursor.last), None)
     if cursor.into is None or entry is None or not allowed(entry):
         return replace(cursor, into=None, left=None)
     into = cursor.into + seconds
-    whole = sum((each.seconds for each in rotation.entries if allowed(each)), Fraction(0))
+    whole = sum((other.seconds for other in rotation.entries if allowed(other)), Fraction(0))
     at = replace(cursor, left=None)
     while into >= entry.seconds:
         into -= entry.seconds
-        found = following(rotation, at, allowed)
-        if found is None:
+        successor = following(rotation, at, allowed)
+        if successor is None:
             break
-        if found[1].round > at.round and into >= whole:
+        if successor[1].round > at.round and into >= whole:
             # Each round lasts as long as any other: months may have passed, unseen.
-            at = Cursor(None, found[1].round + int(into // whole))
+            at = Cursor(None, successor[1].round + int(into // whole))
             into %= whole
-            found = following(rotation, at, allowed) or found
-        entry, at = found
+            successor = following(rotation, at, allowed) or successor
+        entry, at = successor
     return replace(at, into=into)

@@ -26,9 +26,9 @@ from streams.programme.model import (
 from streams.programme.rotation import advanced, following
 
 #: Seconds that count as none: moments are rounded, and the hub's clock is read.
-SLACK: Final = Fraction(1, 100)
+SLACK_S: Final = Fraction(1, 100)
 #: Seconds: as far as is looked ahead for what cuts in.
-LONG: Final = Fraction(DAY // timedelta(seconds=1))
+LOOKAHEAD_S: Final = Fraction(DAY // timedelta(seconds=1))
 
 
 def moment(at: datetime, seconds: Fraction) -> datetime:
@@ -51,13 +51,13 @@ def room(programme: Programme, at: datetime) -> Fraction | None:
 
     For what does not end when the programme says: a stand-in, or an item of unknown length.
     """
-    limit = _Picker(programme, at, moment(at, programme.cut), {}).limit(LONG)
+    limit = _Picker(programme, at, moment(at, programme.cut), {}).limit(LOOKAHEAD_S)
     return None if limit is None else on_grid(programme, between(at, limit[0]))
 
 
 def on_grid(programme: Programme, seconds: Fraction) -> Fraction:
     """The most that can be played of so many seconds; one step at least."""
-    return max(1, (seconds + SLACK) // programme.cut) * programme.cut
+    return max(1, (seconds + SLACK_S) // programme.cut) * programme.cut
 
 
 def in_turn(
@@ -88,13 +88,13 @@ def preview(
 ) -> Iterator[Pick]:
     """All that will be on air from one moment to another, if nothing fails."""
     while at < until:
-        found = pick(programme, at, cursors)
-        if found.entry is None:
+        present = pick(programme, at, cursors)
+        if present.entry is None:
             # On air it is asked again every few seconds, and has the same answer until then.
-            ends = max(found.ends, next_edge(programme, at, min(until, at + DAY)))
-            found = replace(found, ends=ends, end=between(at, ends))
-        yield found
-        at, cursors = found.ends, found.cursors
+            ends = max(present.ends, next_edge(programme, at, min(until, at + DAY)))
+            present = replace(present, ends=ends, end=between(at, ends))
+        yield present
+        at, cursors = present.ends, present.cursors
 
 
 class _Picker:
@@ -116,8 +116,8 @@ class _Picker:
         chosen = self._resumed(rotation, rule) or self._next(rotation, rule)
         if chosen is None:
             limit = self.limit(self.programme.slate)
-            found = self._fill(limit, "nothing in its list may be played")
-            return replace(found, wanting=True)
+            stand_in = self._fill(limit, "nothing in its list may be played")
+            return replace(stand_in, wanting=True)
         entry, cursor, start = chosen
         length = entry.seconds - start
         limit = self.limit(length)
@@ -133,38 +133,38 @@ class _Picker:
     def round(self, rotation: Rotation, rule: str) -> Iterator[tuple[Entry, Cursor]]:
         cursor = self.cursors.get(rule, Cursor())
         for _ in rotation.entries:
-            found = self._following(rotation, cursor)
-            if found is None:
+            successor = self._following(rotation, cursor)
+            if successor is None:
                 return
-            yield found
-            cursor = found[1]
+            yield successor
+            cursor = successor[1]
 
     @property
     def _most(self) -> int | None:
-        most = self.programme.max_rating
+        limit = self.programme.max_rating
         if self.slot is not None and self.slot.block.max_rating is not None:
             own = self.slot.block.max_rating
-            most = own if most is None else min(most, own)
-        return most
+            limit = own if limit is None else min(limit, own)
+        return limit
 
     def _following(self, rotation: Rotation, cursor: Cursor) -> tuple[Entry, Cursor] | None:
-        if (most := self._most) is not None:
+        if (limit := self._most) is not None:
             mildest = rotation.mildest
-            if mildest is None or mildest > most:
+            if mildest is None or mildest > limit:
                 return None
         return following(rotation, cursor, self._allowed)
 
     def _allowed(self, entry: Entry) -> bool:
-        most = self._most
+        limit = self._most
         if entry.seconds < self.programme.cut:
             # Too short to be cut on the grid: it would stand still.
             return False
-        return most is None or (entry.rating is not None and entry.rating <= most)
+        return limit is None or (entry.rating is not None and entry.rating <= limit)
 
     def _next(self, rotation: Rotation, rule: str) -> tuple[Entry, Cursor, Fraction] | None:
         cursor = self.cursors.get(rule, Cursor())
-        found = self._following(rotation, cursor)
-        return None if found is None else (*found, Fraction(0))
+        successor = self._following(rotation, cursor)
+        return None if successor is None else (*successor, Fraction(0))
 
     def _resumed(self, rotation: Rotation, rule: str) -> tuple[Entry, Cursor, Fraction] | None:
         """The entry that something else has cut, where the rule is to go on with it."""
@@ -175,12 +175,14 @@ class _Picker:
             # A clock may be set back.
             gone = max(Fraction(0), between(cursor.left, self.at))
             cursor = advanced(rotation, cursor, gone, self._allowed)
-        entry = next((each for each in rotation.entries if each.pk == cursor.last), None)
+        entry = next(
+            (candidate for candidate in rotation.entries if candidate.pk == cursor.last), None
+        )
         if entry is None or cursor.into is None or not self._allowed(entry):
             return None
         if self.programme.on_return is Return.RESTART:
             return entry, cursor, Fraction(0)
-        start = (cursor.into + SLACK) // self.programme.resume * self.programme.resume
+        start = (cursor.into + SLACK_S) // self.programme.resume * self.programme.resume
         if entry.seconds - start < self.programme.cut:
             return None
         return entry, cursor, start
@@ -189,7 +191,7 @@ class _Picker:
 
     def limit(self, seconds: Fraction) -> tuple[datetime, str] | None:
         """What ends it early within so many seconds: a block that cuts in, or its own end."""
-        until = moment(self.at, seconds - SLACK)
+        until = moment(self.at, seconds - SLACK_S)
         cut = next_cut(self.programme, self.due, until)
         ends = None if cut is None else (cut.begins, "cut")
         if self.slot is None or not self.slot.block.fit or self.slot.ends >= until:
@@ -211,25 +213,25 @@ class _Picker:
     def _filler(self, seconds: Fraction | None) -> tuple[Entry, Cursor] | None:
         """The next filler, if it fits; otherwise the longest that does; otherwise the next."""
         rotation = self.programme.filler
-        found = self._following(rotation, self.cursors.get(FILLER, Cursor()))
-        if found is None or seconds is None:
-            return found
-        seconds += SLACK
-        if found[0].seconds <= seconds:
-            return found
+        successor = self._following(rotation, self.cursors.get(FILLER, Cursor()))
+        if successor is None or seconds is None:
+            return successor
+        seconds += SLACK_S
+        if successor[0].seconds <= seconds:
+            return successor
         fitting = [
             entry
             for entry in rotation.entries
             if self._allowed(entry) and entry.seconds <= seconds
         ]
         best = max(fitting, key=lambda entry: entry.seconds, default=None)
-        return found if best is None else (best, replace(found[1], last=best.pk))
+        return successor if best is None else (best, replace(successor[1], last=best.pk))
 
     def _fill(self, limit: tuple[datetime, str] | None, because: str) -> Pick:
-        found = self._filler(None if limit is None else between(self.at, limit[0]))
-        if found is not None and limit is None and (cut := self.limit(found[0].seconds)):
-            limit, found = cut, self._filler(between(self.at, cut[0]))
-        if found is None:
+        filler = self._filler(None if limit is None else between(self.at, limit[0]))
+        if filler is not None and limit is None and (cut := self.limit(filler[0].seconds)):
+            limit, filler = cut, self._filler(between(self.at, cut[0]))
+        if filler is None:
             ends = moment(self.at, self.programme.slate) if limit is None else limit[0]
             length = self._whole(ends)
             why = f"{self._of()}: {because}, and there is no filler."
@@ -242,7 +244,7 @@ class _Picker:
                 end=length,
                 cursors=self.cursors,
             )
-        entry, cursor = found
+        entry, cursor = filler
         end = entry.seconds if limit is None else min(entry.seconds, self._whole(limit[0]))
         return self._made(entry, cursor, Fraction(0), end, FILLER, because)
 
@@ -279,18 +281,18 @@ class _Picker:
         return "The base playlist" if self.slot is None else f"Block “{self.slot.block.name}”"
 
     def _why(self, rule: str, start: Fraction, *, cut: bool, because: str) -> str:
-        said = f"{self._of()}: {because}, so filler is on" if rule == FILLER else self._turn()
+        text = f"{self._of()}: {because}, so filler is on" if rule == FILLER else self._turn()
         if start:
-            said += f", gone on with at {float(start):.0f} s"
+            text += f", gone on with at {float(start):.0f} s"
         if cut:
-            said += ", cut for what comes next"
-        return said + "."
+            text += ", cut for what comes next"
+        return text + "."
 
     def _turn(self) -> str:
         if self.slot is None:
             return "The base playlist, for no block is on"
         local = [
-            each.astimezone(self.programme.zone) for each in (self.slot.begins, self.slot.ends)
+            edge.astimezone(self.programme.zone) for edge in (self.slot.begins, self.slot.ends)
         ]
-        span = " to ".join(f"{each:%H:%M:%S}".removesuffix(":00") for each in local)
+        span = " to ".join(f"{edge:%H:%M:%S}".removesuffix(":00") for edge in local)
         return f"Block “{self.slot.block.name}” is on from {span}"

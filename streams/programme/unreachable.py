@@ -14,7 +14,7 @@ from streams.programme.schedule import moment
 
 
 @dataclass(frozen=True, slots=True)
-class Unseen:
+class UnreachableSlot:
     """A soft block's turn that goes by, and what plays over it."""
 
     slot: Slot
@@ -23,34 +23,34 @@ class Unseen:
     over: Pick
 
 
-def unseen(programme: Programme, found: Sequence[Pick]) -> Iterator[Unseen]:
+def unreachable_slots(programme: Programme, picks: Sequence[Pick]) -> Iterator[UnreachableSlot]:
     """The slots within `found` in which nothing begins by their own rule, the first one first.
 
     Left out is what has no turn at all, for blocks of a higher rank are over it, and what lies
     where the channel is off.
     """
-    if not found:
+    if not picks:
         return
-    within = slots(programme, found[0].begins, found[-1].ends)
-    for slot in sorted(within, key=lambda each: each.begins):
+    within = slots(programme, picks[0].begins, picks[-1].ends)
+    for slot in sorted(within, key=lambda slot: slot.begins):
         soft = slot.block.start is Start.SOFT
-        if soft and slot.begins >= found[0].begins and slot.ends <= found[-1].ends:
-            yield from _of(programme, slot, found)
+        if soft and slot.begins >= picks[0].begins and slot.ends <= picks[-1].ends:
+            yield from _of(programme, slot, picks)
 
 
-def _of(programme: Programme, slot: Slot, found: Sequence[Pick]) -> Iterator[Unseen]:
-    first = max(0, bisect_right(found, slot.begins, key=attrgetter("begins")) - 1)
-    last = bisect_right(found, slot.ends, key=attrgetter("begins"))
-    around = found[first:last]
+def _of(programme: Programme, slot: Slot, picks: Sequence[Pick]) -> Iterator[UnreachableSlot]:
+    first = max(0, bisect_right(picks, slot.begins, key=attrgetter("begins")) - 1)
+    last = bisect_right(picks, slot.ends, key=attrgetter("begins"))
+    around = picks[first:last]
     if any(_its_own(programme, slot, pick) for pick in around):
         return
     # Ranks change only where a block begins or ends.
     there = slots(programme, slot.begins, slot.ends)
-    edges = {slot.begins, *(edge for each in there for edge in (each.begins, each.ends))}
+    edges = {slot.begins, *(edge for other in there for edge in (other.begins, other.ends))}
     for at in sorted(edge for edge in edges if slot.begins <= edge < slot.ends):
         over = next((pick for pick in around if pick.begins <= at < pick.ends), None)
         if over is not None and on_air(programme, at) == slot:
-            yield Unseen(slot, at, over)
+            yield UnreachableSlot(slot, at, over)
             return
 
 

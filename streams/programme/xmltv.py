@@ -35,21 +35,23 @@ def document(ident: str, name: str, listings: Iterable[Listing], zone: tzinfo) -
     root = Element("tv", {"generator-info-name": "streamsite"})
     channel = SubElement(root, "channel", {"id": ident})
     _text(channel, "display-name", name)
-    for each in listings:
-        begins, ends = _time(each.begins, zone), _time(each.ends, zone)
+    for listing in listings:
+        begins, ends = _time(listing.begins, zone), _time(listing.ends, zone)
         if begins == ends:
             continue
         # The DTD prescribes the order of what stands in it.
         programme = SubElement(
             root, "programme", {"start": begins, "stop": ends, "channel": ident}
         )
-        _text(programme, "title", each.title)
-        if each.description:
-            _text(programme, "desc", each.description)
-        for category in each.categories:
+        _text(programme, "title", listing.title)
+        if listing.description:
+            _text(programme, "desc", listing.description)
+        for category in listing.categories:
             _text(programme, "category", category)
-        if each.rating is not None:
-            _text(SubElement(programme, "rating", {"system": "age"}), "value", str(each.rating))
+        if listing.rating is not None:
+            _text(
+                SubElement(programme, "rating", {"system": "age"}), "value", str(listing.rating)
+            )
     return _HEAD.encode() + tostring(root, encoding="unicode").encode() + b"\n"
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from streams.playout.contract.ledger import Aired
-from streams.playout.contract.live_feed import LOST
+from streams.playout.contract.live_feed import LOST_S
 from streams.playout.contract.plan import OutputPlan
 from streams.programme.item import Kind
 from streams.tests.bench import clips
@@ -134,7 +134,7 @@ def test_a_publisher_that_pauses_is_on_again_and_one_that_is_killed_is_not(
         air.until_on("Clip 4")
         back = len(air.titles())
         gone = time.monotonic()
-        until(lambda: time.monotonic() - gone > 2 * LOST, 60, "it could have come again")
+        until(lambda: time.monotonic() - gone > 2 * LOST_S, 60, "it could have come again")
     finally:
         owner.end()
         feeds.stop()
@@ -154,7 +154,7 @@ def test_what_can_not_be_read_is_named_and_tried_no_more(air: Air, tmp_path: Pat
         assert channel is not None
         until(lambda: not list(channel.live.roles()), 20, "nobody reads it")
         said = time.monotonic()
-        until(lambda: time.monotonic() - said > LOST, 60, "it could have been tried again")
+        until(lambda: time.monotonic() - said > LOST_S, 60, "it could have been tried again")
         assert not list(channel.live.roles())
     finally:
         owner.end()

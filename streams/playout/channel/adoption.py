@@ -8,13 +8,13 @@ from typing import Final
 import structlog
 
 from streams.playout.channel.channel import Channel
-from streams.playout.channel.limits import STARVED
+from streams.playout.channel.limits import STARVED_S
 from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import Assignment, Policy, Sources, Tools
 from streams.playout.contract.states import AirState
 from streams.playout.contract.turn import TAKEOVER
 from streams.playout.ffmpeg import mpegts, process
-from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.ffmpeg.process import Record
 from streams.playout.player.ending import WHOLE, Cut
 from streams.playout.player.player_record import turn_of
@@ -26,9 +26,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 WENT_DOWN: Final = "the machine or its playout processes had stopped."
 #: Seconds since the last exchange when a machine goes down: half a tick.
-AGE: Final = Fraction(1)
+LAST_EXCHANGE_AGE_S: Final = Fraction(1)
 #: Seconds for which what was taken over may take to report.
-QUIET: Final = 5.0
+ADOPTION_GRACE_S: Final = 5.0
 
 
 def open_channel(
@@ -47,22 +47,24 @@ def open_channel(
 def _adopt(channel: Channel, now: Now) -> None:
     """Take over what runs, or begin anew in the same window."""
     adopted = []
-    known = process.records(channel.folder)
-    players = {record.pid for record in known if record.role == process.PLAYER}
-    queued = sorted((record for record in known if record.role == process.QUEUED), key=_number)
-    for record in known:
+    records = process.records(channel.folder)
+    players = {record.pid for record in records if record.role == process.PLAYER}
+    queued = sorted(
+        (record for record in records if record.role == process.QUEUED), key=_number
+    )
+    for record in records:
         if record.role == process.QUEUED:
             if record.pid in players:
                 # Taken from the queue just then: its other record counts.
                 process.forget(channel.folder, record.name)
             continue
-        found = process.adopt(channel.folder, record)
-        if found is None:
+        alive = process.adopt(channel.folder, record)
+        if alive is None:
             if record.role == process.PLAYER:
                 channel.playback.missed(record.notes)
             process.forget(channel.folder, record.name)
             continue
-        role = Role(found, now.mono)
+        role = MonitoredProcess(alive, now.mono)
         try:
             _take_over(channel, role, now)
         except (KeyError, TypeError, ValueError):
@@ -77,7 +79,7 @@ def _adopt(channel: Channel, now: Now) -> None:
     if channel.playback.player is not None and process.PLAYER not in adopted:
         adopted.append(process.PLAYER)
     if channel.hub.role is not None:
-        channel.quiet_until = now.mono + QUIET
+        channel.quiet_until = now.mono + ADOPTION_GRACE_S
         _resume(channel, now)
         channel.report.log(now, "channel", "info", f"Took over {', '.join(adopted)}.")
     else:
@@ -92,41 +94,41 @@ def _number(record: Record) -> int:
 def _adopt_queue(channel: Channel, records: list[Record], now: Now) -> None:
     """What waited behind the player waits on; one of them that plays by now is the player."""
     playback = channel.playback
-    found = [_found(channel, record, now) for record in records]
+    adopted = [_adopt_queued(channel, record, now) for record in records]
     if playback.player is None:
         begun = [
             place
-            for place, (_, queued) in enumerate(found)
+            for place, (_, queued) in enumerate(adopted)
             if queued is not None and queued.state(now.mono) is State.BEGUN
         ]
         # Where none plays any more, the last one that did is found in the feed. A quiet one is
         # fed whole long before its end: what waits behind it waits for its time.
-        gone = next((n for n, (_, queued) in enumerate(found) if queued), len(found))
+        gone = next((n for n, (_, queued) in enumerate(adopted) if queued), len(adopted))
         place = begun[-1] if begun else gone
-        for record, queued in found[:place]:
+        for record, queued in adopted[:place]:
             if queued is None:
                 playback.missed(record.notes)
-            _leave(channel, record, queued)
-        if begun and (playing := found[place][1]) is not None:
+            _discard(channel, record, queued)
+        if begun and (playing := adopted[place][1]) is not None:
             playback.adopt_next(playing.role, now.mono)
-        found = found[place + 1 :] if begun else found[place:]
+        adopted = adopted[place + 1 :] if begun else adopted[place:]
     linked = playback.player is not None or playback.has_missed
-    for record, queued in found:
+    for record, queued in adopted:
         # Behind one that is missing the gate stays shut.
         linked = linked and queued is not None
         if linked and queued is not None:
             playback.queue.waiting.append(queued)
         else:
-            _leave(channel, record, queued)
+            _discard(channel, record, queued)
 
 
-def _found(channel: Channel, record: Record, now: Now) -> tuple[Record, Queued | None]:
+def _adopt_queued(channel: Channel, record: Record, now: Now) -> tuple[Record, Queued | None]:
     """A queued player that is there still; None: it is gone, or another version's."""
     launcher = channel.playback.launcher
     launcher.serial = max(launcher.serial, _number(record))
     if (alive := process.adopt(channel.folder, record)) is None:
         return record, None
-    role = Role(alive, now.mono)
+    role = MonitoredProcess(alive, now.mono)
     try:
         turn, start = turn_of(record.notes), Fraction(record.notes["offset"])
     except (KeyError, TypeError, ValueError):
@@ -136,7 +138,7 @@ def _found(channel: Channel, record: Record, now: Now) -> tuple[Record, Queued |
     return record, Queued(role, turn, start, now.mono)
 
 
-def _leave(channel: Channel, record: Record, queued: Queued | None) -> None:
+def _discard(channel: Channel, record: Record, queued: Queued | None) -> None:
     if queued is None:
         channel.playback.launcher.forget(record)
     else:
@@ -158,7 +160,8 @@ def _begin_anew(channel: Channel, now: Now) -> None:
         # It played on for some part of a tick, and goes on at a keyframe: in the middle of
         # both lies the best guess.
         channel.playback.choice.cursors = later(
-            channel.assignment.cursors, AGE + channel.assignment.plan.programme.resume / 2
+            channel.assignment.cursors,
+            LAST_EXCHANGE_AGE_S + channel.assignment.plan.programme.resume / 2,
         )
         channel.nothing_played(WENT_DOWN, channel.assignment.measured_at)
         channel.before = Cut("cut", f"Nothing was playing: {WENT_DOWN}")
@@ -167,7 +170,7 @@ def _begin_anew(channel: Channel, now: Now) -> None:
         channel.window.clear()
 
 
-def _take_over(channel: Channel, role: Role, now: Now) -> None:
+def _take_over(channel: Channel, role: MonitoredProcess, now: Now) -> None:
     record = role.process.record
     if record.role == process.HUB:
         channel.hub.adopt(role)
@@ -194,7 +197,7 @@ def _resume(channel: Channel, now: Now) -> None:
     if head is None:
         # Empty, since about the last segment: told by its age, the wall clock by itself.
         idle = channel.window.age(now.wall)
-        head = position - round(idle) if idle > STARVED else position
+        head = position - round(idle) if idle > STARVED_S else position
     channel.playback.resume(head)
     channel.before = channel.playback.fate(channel.assignment.plan, now.at(clock.moment(head)))
     if channel.before != WHOLE:

@@ -15,7 +15,7 @@ import structlog
 from streams.playout.channel import air_state
 from streams.playout.channel.hub import Hub
 from streams.playout.channel.incidents import Incidents
-from streams.playout.channel.limits import STARVED
+from streams.playout.channel.limits import STARVED_S
 from streams.playout.channel.pace import Pacing
 from streams.playout.contract import ledger
 from streams.playout.contract.moment import Now
@@ -25,7 +25,7 @@ from streams.playout.contract.states import AirState, OutputAir
 from streams.playout.contract.turn import TAKEOVER
 from streams.playout.ffmpeg import hls_window, process
 from streams.playout.ffmpeg.hls_window import Window
-from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.journal.journal import Report
 from streams.playout.outputs.pushers import Pushers
 from streams.playout.player.ending import WHOLE
@@ -46,7 +46,7 @@ FENCED_CAUSE: Final = (
     "another node may send the channel."
 )
 #: Seconds of lost air after which there is an incident, whether its cause was found or not.
-UNTOLD: Final = 5.0
+UNEXPLAINED_AFTER_S: Final = 5.0
 
 
 class Channel:
@@ -61,7 +61,7 @@ class Channel:
         self.now = now
         self.ended = False
         self.folder = process.channel_folder(tools.run_dir, plan.pk)
-        hls = hls_window.made(self.folder / "hls", tools.hls_group)
+        hls = hls_window.ensure_folder(self.folder / "hls", tools.hls_group)
         self.report = Report(plan.pk, plan.slug, assignment.run, assignment.open_incidents)
         self.incidents = Incidents(self.report)
         self.window = Window(hls)
@@ -87,7 +87,7 @@ class Channel:
             policy,
             self.folder,
             hls,
-            report=lambda output, told: self.incidents.output(output, told, self.now),
+            report=lambda output, change: self.incidents.output(output, change, self.now),
             relay=self._relay,
         )
         self.state = assignment.state
@@ -160,11 +160,11 @@ class Channel:
             self._beat_live(now)
             self.playback.beat(self.assignment.plan, self.hub.clock, now)
             self.live.relayed(self.playback.source)
-            grown = self.window.look()
+            grown = self.window.poll()
             if self.fenced:
                 self._fence(now)
             elif self.window.deep or self.pushers.plans:
-                self.pushers.want(self.assignment.plan.outputs, now.mono)
+                self.pushers.set_outputs(self.assignment.plan.outputs, now.mono)
             if grown:
                 self.pushers.offer(now.mono)
             self.pushers.beat(now.mono)
@@ -185,7 +185,7 @@ class Channel:
     def _keep_records(self, now: Now) -> None:
         """Restore what the next supervisor needs, if the run directory was cleared."""
         # Before the hub's next segment, if it is in time: then the hub plays on.
-        hls_window.made(self.window.folder, self.hub.tools.hls_group)
+        hls_window.ensure_folder(self.window.folder, self.hub.tools.hls_group)
         kept = [process.keep_record(self.folder, r.process.record) for r in self.processes()]
         if any(kept):
             text = "The run directory was cleared; the records of the processes were restored."
@@ -201,7 +201,7 @@ class Channel:
         busy = self.playback.busy or self.pushers.ending or self.live.busy
         return self.state is AirState.ON_AIR and not busy
 
-    def roles(self) -> Iterator[Role]:
+    def roles(self) -> Iterator[MonitoredProcess]:
         """What runs now."""
         if self.hub.role is not None:
             yield self.hub.role
@@ -210,7 +210,7 @@ class Channel:
         yield from self.live.roles()
         yield from self.pushers.roles.values()
 
-    def processes(self) -> Iterator[Role]:
+    def processes(self) -> Iterator[MonitoredProcess]:
         """What has a process: what runs, and what waits to run."""
         yield from self.roles()
         yield from self.playback.queue.roles()
@@ -239,8 +239,8 @@ class Channel:
         slot = None if self.stopping else timeline.on_air
 
         def wall(at: Fraction | None) -> float | None:
-            known = at is not None and clock is not None
-            return self.playback.wall(at, clock, self.now) if known else None
+            determined = at is not None and clock is not None
+            return self.playback.wall(at, clock, self.now) if determined else None
 
         return ledger.Snapshot(
             channel=plan.pk,
@@ -270,7 +270,7 @@ class Channel:
         fed = clock.position(self.now.mono) - slot.start - round(Fraction(behind), 3)
         return cut_at(slot.turn, fed, when(self.now.wall))
 
-    def _sample(self, role: Role) -> ledger.Sampled:
+    def _sample(self, role: MonitoredProcess) -> ledger.Sampled:
         load = role.load(self.now.mono)
         output = None
         state, bitrate = self.state.value, self.window.bitrate()
@@ -299,11 +299,11 @@ class Channel:
         if clock is None or self.playback.player is not None or not self.policy.paced:
             return
         head, position = self.playback.timeline.head, clock.position(now.mono)
-        if position - head > STARVED:
+        if position - head > STARVED_S:
             self.nothing_played(
                 "an item ended and no other was started.", now.at(clock.moment(head))
             )
-        elif head - position > STARVED + self.policy.lead and not self.feed.level():
+        elif head - position > STARVED_S + self.policy.lead and not self.feed.level():
             # By its timestamps the last item should play on; to wait for that were silence.
             self.nothing_played("an item was shorter than its timestamps told.", now.wall)
         else:
@@ -421,11 +421,11 @@ class Channel:
                 cause=self.cause,
             )
             self.state, self.since = state, now.wall
-        if state is AirState.FAILING and now.wall - self.since > UNTOLD:
+        if state is AirState.FAILING and now.wall - self.since > UNEXPLAINED_AFTER_S:
             self.incidents.unexplained(self.cause, self.since)
         elif state in {AirState.ON_AIR, AirState.DEGRADED}:
             self.report.over("channel", now.wall)
-            if not self.fenced and self._all_told():
+            if not self.fenced and self._all_outputs_explained():
                 self.report.over(FENCED, now.wall)
             if self.on_air_since is None:
                 self.on_air_since = now.wall
@@ -437,12 +437,12 @@ class Channel:
         if not self.policy.paced or self._stopping:
             return
         outputs = self.assignment.plan.outputs
-        names = {f"{process.PUSHER}-{each.pk}": each.name for each in outputs}
+        names = {f"{process.PUSHER}-{output.pk}": output.name for output in outputs}
         names[process.HUB] = "The preview"
         self.slow = self._pacing.sample(self.roles(), names, now.mono)
         self.incidents.pace(self.slow, now)
 
-    def _all_told(self) -> bool:
+    def _all_outputs_explained(self) -> bool:
         """Whether each output is on air, or has an incident of its own."""
         return all(
             self.pushers.statuses.get(output.pk, Status()).state is OutputAir.ON_AIR
@@ -450,7 +450,7 @@ class Channel:
             for output in self.assignment.plan.outputs
         )
 
-    def _relay(self, role: Role) -> None:
+    def _relay(self, role: MonitoredProcess) -> None:
         self.report.relay(self.now, role)
 
 

@@ -11,15 +11,15 @@ from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import Policy, Tools
 from streams.playout.ffmpeg import capability, commands, diagnosis, hls_window, mpegts, process
 from streams.playout.ffmpeg.hls_window import Window
-from streams.playout.ffmpeg.monitored_process import Role
-from streams.playout.ffmpeg.pipe import Feed
+from streams.playout.ffmpeg.monitored_process import MonitoredProcess
+from streams.playout.ffmpeg.pipe import FeedPipe
 from streams.playout.journal.journal import Report
 from streams.playout.player.timeline import HubClock
 
 #: Seconds without progress after which the hub counts as silent.
-SILENT: Final = 5.0
+SILENT_S: Final = 5.0
 #: Seconds between two starts: one that dies at once is not started without a pause.
-PAUSE: Final = 1.0
+RESTART_PAUSE_S: Final = 1.0
 
 
 class Hub:
@@ -30,7 +30,7 @@ class Hub:
         tools: Tools,
         policy: Policy,
         folder: Path,
-        feed: Feed,
+        feed: FeedPipe,
         window: Window,
         report: Report,
     ) -> None:
@@ -40,7 +40,7 @@ class Hub:
         self.feed = feed
         self.window = window
         self.report = report
-        self.role: Role | None = None
+        self.role: MonitoredProcess | None = None
         self.clock: HubClock | None = None
         #: Where on the feed it began, or about where the next one goes on in what waits. None:
         #: that one begins with the next item.
@@ -51,7 +51,7 @@ class Hub:
         self._hole_after: str | None = None
         self._started = float("-inf")
 
-    def adopt(self, role: Role) -> None:
+    def adopt(self, role: MonitoredProcess) -> None:
         """Raises `KeyError`, `TypeError` or `ValueError` where the record is another's."""
         notes = role.process.record.notes
         at = Fraction(notes["at"])
@@ -63,7 +63,7 @@ class Hub:
     def sends(self, now: Now) -> bool:
         """Whether it has moved data lately."""
         role = self.role
-        return role is not None and role.has_moved and now.mono - role.moved < SILENT
+        return role is not None and role.has_moved and now.mono - role.moved < SILENT_S
 
     def beat(self, head: Fraction, now: Now) -> None:
         """`head`: where the next item begins, should the feed be empty."""
@@ -104,21 +104,21 @@ class Hub:
             role.halt(now.mono, self.policy.grace)
         else:
             role.halt(now.mono, self.policy.grace)
-            role.again()
+            role.terminate_again()
         # Its read from the pipe ignores the signals until something comes.
         self.feed.nudge()
         if role.process.exited():
             self._drop(role, now)
         return self.role is None
 
-    def _drop(self, role: Role, now: Now) -> None:
+    def _drop(self, role: MonitoredProcess, now: Now) -> None:
         self.report.relay(now, role)
         process.forget(self.folder, role.name)
         role.close()
         self.role = None
 
     def _start(self, head: Fraction, now: Now) -> None:
-        if now.mono - self._started < PAUSE:
+        if now.mono - self._started < RESTART_PAUSE_S:
             return
         self._started = now.mono
         # Kept for the next one, should this one die before it reports.
@@ -126,7 +126,7 @@ class Hub:
         self.clock = None
         try:
             # Somebody may have cleared the run directory.
-            hls_window.made(self.window.folder, self.tools.hls_group)
+            hls_window.ensure_folder(self.window.folder, self.tools.hls_group)
             sock = process.progress_socket()
             started = process.spawn(
                 self.tools,
@@ -151,7 +151,7 @@ class Hub:
             return
         self.trouble = ""
         self.report.log(now, process.HUB, "info", f"Started, process {started.pid}.")
-        self.role = Role(started, now.mono)
+        self.role = MonitoredProcess(started, now.mono)
 
     def _place(self, head: Fraction, now: Now) -> Fraction:
         """Where on the feed the next one begins: at the first picture that waits there."""
@@ -162,7 +162,7 @@ class Hub:
         # An empty one: all that was fed was taken, at least to where the present item began.
         return max(near, head) if waiting is None else mpegts.unwrap(waiting, near)
 
-    def _keep_time(self, role: Role, now: Now) -> None:
+    def _keep_time(self, role: MonitoredProcess, now: Now) -> None:
         """Learn from its first report which moment of the feed it sends when.
 
         It keeps wall-clock time, so that holds from then on; the record keeps it for the next

@@ -58,10 +58,10 @@ class Incidents:
         self, outputs: Sequence[OutputPlan], statuses: Mapping[int, Status], now: Now
     ) -> None:
         """Close what is over: an output is on air, or is no longer the channel's."""
-        wanted = {str(output.pk) for output in outputs}
+        current = {str(output.pk) for output in outputs}
         for subject in list(self.report.open):
             part, _, output_pk = subject.partition("-")
-            if part in {"output", "session"} and output_pk not in wanted:
+            if part in {"output", "session"} and output_pk not in current:
                 # Disabled or removed, perhaps while no supervisor was there.
                 self.report.over(subject, now.wall)
         for output in outputs:
@@ -76,7 +76,7 @@ class Incidents:
                 words = f"{output.name}: {state.label.lower()}, {output.address}"
                 self.report.log(now, subject, "info", words)
 
-    def output(self, output: OutputPlan, event: state_machine.Told, now: Now) -> None:
+    def output(self, output: OutputPlan, event: state_machine.Change, now: Now) -> None:
         """An output was lost, is back, or begins a new session."""
         subject, session = f"output-{output.pk}", f"session-{output.pk}"
         when = now.at(event.at)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from streams.playout.ffmpeg import process
-from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.player import stall
 
 #: Name of the incident.
@@ -49,12 +49,14 @@ class Sending:
 
 def judge(senders: list[Sending], strain: Strain) -> str:
     """Why the channel is slow, in sentences; empty where it is not."""
-    slow = [each for each in senders if each.pace < SLOW and each.behind >= MIN_BEHIND_S]
+    slow = [
+        sender for sender in senders if sender.pace < SLOW and sender.behind >= MIN_BEHIND_S
+    ]
     if not slow:
         return ""
     words = [
-        f"{each.name} sends at {each.pace:.2f} of real time, {each.behind:.0f} s behind."
-        for each in slow
+        f"{sender.name} sends at {sender.pace:.2f} of real time, {sender.behind:.0f} s behind."
+        for sender in slow
     ]
     if strain.waited >= WAITED_SHARE:
         words.append(
@@ -75,7 +77,9 @@ class Pacing:
     def __init__(self) -> None:
         self._before: dict[int, tuple[float, stall.Work]] = {}
 
-    def sample(self, roles: Iterable[Role], names: Mapping[str, str], now: float) -> str:
+    def sample(
+        self, roles: Iterable[MonitoredProcess], names: Mapping[str, str], now: float
+    ) -> str:
         """Why the channel is slow; empty where it is not. Called once a sample.
 
         `names`: of those that send, by the name of their process.
@@ -92,7 +96,9 @@ class Pacing:
         self._before = seen
         return judge(senders, strain)
 
-    def _strained(self, strain: Strain, role: Role, work: stall.Work, now: float) -> Strain:
+    def _strained(
+        self, strain: Strain, role: MonitoredProcess, work: stall.Work, now: float
+    ) -> Strain:
         at, before = self._before.get(role.process.pid, (now, work))
         if now <= at:
             return strain

@@ -53,7 +53,7 @@ class Aired:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeoverAsked:
+class TakeoverRequested:
     """A feed is about to be on, or its broadcaster is announced."""
 
     channel: int
@@ -140,7 +140,7 @@ Note = (
     RunOnAir
     | RunEnded
     | Aired
-    | TakeoverAsked
+    | TakeoverRequested
     | TakeoverAired
     | TakeoverEnded
     | IncidentOpened

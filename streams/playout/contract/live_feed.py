@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from streamsite.security.secret import Secret
 
 #: Seconds without data after which a feed is lost.
-LOST: Final = 3.0
+LOST_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class LiveFeed:
     #: Where it is read. It may hold a token.
     url: Secret
     #: When it was asked for, in seconds since the epoch: it went live, or was taken by hand.
-    asked: float
+    requested_at: float
     #: False: it is known to have none.
     has_audio: bool = True
     #: Names of its codecs, as the ingest server has them; empty: they are not known.

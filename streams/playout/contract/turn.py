@@ -16,8 +16,8 @@ FAILOVER = "failover"
 TAKEOVER = "takeover"
 #: By how much a file may be shorter than what it tells of itself, in seconds, and as a part of
 #: it: a sound may be longer than its picture.
-UNSURE_SECONDS = Fraction(5)
-UNSURE_PART = Fraction(1, 50)
+LENGTH_ERROR_S = Fraction(5)
+LENGTH_ERROR_SHARE = Fraction(1, 50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,11 @@ class Turn:
     def least(self) -> Fraction:
         """Seconds that it gives at least, by what is known or guessed of its length."""
         seconds = self.seconds or Fraction(0)
-        return seconds - max(UNSURE_SECONDS, seconds * UNSURE_PART)
+        return seconds - max(LENGTH_ERROR_S, seconds * LENGTH_ERROR_SHARE)
 
-    def length(self, house: HouseFormat) -> Fraction | None:
+    def length(self, house_format: HouseFormat) -> Fraction | None:
         """Seconds, where they are known exactly."""
-        whole = self.item.length(house)
+        whole = self.item.length(house_format)
         if whole is None:
             return None
         left = whole - self.into

@@ -24,19 +24,19 @@ from streams.playout.ffmpeg.process import hand_over
 from streamsite.security.secret import Secret
 
 #: Seconds for one try; it takes half a second.
-PATIENCE: Final = 10.0
+PROBE_TIMEOUT_S: Final = 10.0
 #: The first version of FFmpeg whose reports come by the clock (its scheduler).
-BY_CLOCK: Final = (7, 0)
+BY_CLOCK_VERSION: Final = (7, 0)
 #: The first version whose -re begins with half a second at once (readrate_initial_burst).
-BURSTS: Final = (6, 1)
-_NEW: Final = (99, 0)
+BURSTS_VERSION: Final = (6, 1)
+_UNKNOWN_VERSION: Final = (99, 0)
 #: Seconds for its version: what asks serves all channels.
-ANSWERS: Final = 2.0
+VERSION_TIMEOUT_S: Final = 2.0
 #: By the program's path, size and time of change.
 _versions: dict[tuple[str, int, int], tuple[int, int]] = {}
 
 
-def hides_keys(ffmpeg: str, memory: Path) -> bool | None:
+def hides_keys(ffmpeg: str, cache_file: Path) -> bool | None:
     """Whether `ffmpeg` takes the key from a pipe; None when it can't be tried.
 
     `memory`: a file that keeps the answer for this build.
@@ -47,17 +47,17 @@ def hides_keys(ffmpeg: str, memory: Path) -> bool | None:
     stat = Path(program).stat()
     build = f"{program} {stat.st_size} {stat.st_mtime_ns}"
     try:
-        known = json.loads(memory.read_text())
-        if known["build"] == build:
-            return bool(known["hides_keys"])
+        cached = json.loads(cache_file.read_text())
+        if cached["build"] == build:
+            return bool(cached["hides_keys"])
     except (OSError, ValueError, KeyError, TypeError):
-        known = None
-    answer = _try(program)
+        cached = None
+    answer = _probe(program)
     if answer is not None:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        draft = memory.with_name(f"{memory.name}.{secrets.token_hex(4)}")
+        cache_file.parent.mkdir(parents=True, exist_ok=True)
+        draft = cache_file.with_name(f"{cache_file.name}.{secrets.token_hex(4)}")
         draft.write_text(json.dumps({"build": build, "hides_keys": answer}))
-        draft.replace(memory)
+        draft.replace(cache_file)
     return answer
 
 
@@ -74,11 +74,11 @@ def abilities(ffmpeg: str) -> Abilities:
 
     It may be missing, or be replaced by another version, while channels are on air.
     """
-    known = _version(shutil.which(ffmpeg))
-    if known is None:
+    version = _version(shutil.which(ffmpeg))
+    if version is None:
         # An option that it does not know would end it; reports by the packet may cost a core.
         return Abilities(by_clock=True, bursts=False)
-    return Abilities(by_clock=known >= BY_CLOCK, bursts=known >= BURSTS)
+    return Abilities(by_clock=version >= BY_CLOCK_VERSION, bursts=version >= BURSTS_VERSION)
 
 
 def _version(program: str | None) -> tuple[int, int] | None:
@@ -88,22 +88,26 @@ def _version(program: str | None) -> tuple[int, int] | None:
         stat = Path(program).stat()
         build = (program, stat.st_size, stat.st_mtime_ns)
         if build not in _versions:
-            _versions[build] = _asked(program)
+            _versions[build] = _read_version(program)
         return _versions[build]
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def _asked(program: str) -> tuple[int, int]:
+def _read_version(program: str) -> tuple[int, int]:
     """Its version; a build that names none is taken for a new one."""
-    said = subprocess.run(
-        [program, "-version"], capture_output=True, text=True, timeout=ANSWERS, check=True
+    output = subprocess.run(
+        [program, "-version"],
+        capture_output=True,
+        text=True,
+        timeout=VERSION_TIMEOUT_S,
+        check=True,
     ).stdout
-    found = re.match(r"ffmpeg version n?(\d+)\.(\d+)", said)
-    return _NEW if found is None else (int(found[1]), int(found[2]))
+    match = re.match(r"ffmpeg version n?(\d+)\.(\d+)", output)
+    return _UNKNOWN_VERSION if match is None else (int(match[1]), int(match[2]))
 
 
-def _try(program: str) -> bool | None:
+def _probe(program: str) -> bool | None:
     key = secrets.token_hex(8)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -111,7 +115,7 @@ def _try(program: str) -> bool | None:
     server = subprocess.Popen(
         [
             *(program, "-hide_banner", "-nostdin", "-loglevel", "warning", "-listen", "1"),
-            *("-timeout", str(round(PATIENCE)), "-f", "flv"),
+            *("-timeout", str(round(PROBE_TIMEOUT_S)), "-f", "flv"),
             *("-i", f"rtmp://127.0.0.1:{port}/probe/{key}", "-c", "copy", "-f", "null", "-"),
         ],
         stdin=subprocess.DEVNULL,
@@ -123,13 +127,13 @@ def _try(program: str) -> bool | None:
     try:
         if not _published(program, port, key):
             return None
-        _, said = server.communicate(timeout=PATIENCE)
+        _, output = server.communicate(timeout=PROBE_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return None
     finally:
         server.kill()
         server.wait()
-    return "Unexpected stream" not in said
+    return "Unexpected stream" not in output
 
 
 def _published(program: str, port: int, key: str) -> bool:
@@ -141,14 +145,14 @@ def _published(program: str, port: int, key: str) -> bool:
         *("-c:v", "flv1", "-c:a", "aac"),
         *(word for word in destination(output) if word not in {"-bsf:v", "extract_extradata"}),
     )
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PROBE_TIMEOUT_S
     while time.monotonic() < deadline:
         with hand_over(command) as (argv, pipes):
             tried = subprocess.run(
                 argv,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=PATIENCE,
+                timeout=PROBE_TIMEOUT_S,
                 pass_fds=pipes,
                 env={},
                 check=False,

@@ -39,9 +39,9 @@ STATS_PERIOD: Final = "1"
 #: Of a relay: its pipe runs empty while it waits for a feed that is over, and where it ended
 #: is known by its reports alone. FFmpeg up to 6 reports between two packets: one after each, or
 #: the last of a burst, as when a feed ends, are told of by nobody.
-EACH_PACKET: Final = "0.000001"
+PER_PACKET_STATS_PERIOD: Final = "0.000001"
 #: FFmpeg 7 reports by the clock: so often it would keep a core busy. Less than a frame.
-EACH_FRAME: Final = "0.02"
+PER_FRAME_STATS_PERIOD: Final = "0.02"
 
 
 def _common(ffmpeg: str, port: int, period: str = STATS_PERIOD) -> tuple[str, ...]:
@@ -126,11 +126,16 @@ _MPEGTS: Final = (
 
 
 #: Seconds in which whole AAC frames end together with whole seconds: 375 frames.
-AUDIO_SPAN: Final = 8
+AUDIO_SPAN_S: Final = 8
 
 
 def player(
-    ffmpeg: str, port: int, turn: Turn, location: Location, house: HouseFormat, offset: Fraction
+    ffmpeg: str,
+    port: int,
+    turn: Turn,
+    location: Location,
+    house_format: HouseFormat,
+    offset: Fraction,
 ) -> Command:
     """Plays one turn into the feed, as fast as the pipe takes it."""
     item = turn.item
@@ -141,7 +146,7 @@ def player(
     head = (*_common(ffmpeg, port), *exact, *_source(location, turn.into))
     # The first AAC packet is the encoder's priming: without it seams are exact. Further in, the
     # first one is sound, to be left out where it began before the picture does.
-    primed = turn.fade or not turn.into or turn.into % AUDIO_SPAN
+    primed = turn.fade or not turn.into or turn.into % AUDIO_SPAN_S
     tail = (
         *(("-bsf:a", "noise=amount=0:drop=not(n)") if primed else ()),
         *(() if turn.limit is None else ("-t", seconds(turn.limit))),
@@ -150,7 +155,7 @@ def player(
         *_MPEGTS,
     )
     if item.mode is not Mode.TRANSCODE:
-        handled = _faded(house) if turn.fade else ("-c", "copy")
+        handled = _faded(house_format) if turn.fade else ("-c", "copy")
         return (*head, "-map", "0:v:0", "-map", "0:a:0", *handled, *tail)
     silence = (
         ()
@@ -164,7 +169,7 @@ def player(
         "0:v:0",
         "-map",
         "0:a:0" if item.has_audio else "1:a:0",
-        *encode(house),
+        *encode(house_format),
         *tail,
     )
 
@@ -185,15 +190,15 @@ def witnessed(command: Command, turn: Turn, descriptor: int, frames: int) -> Com
 
 
 #: Name of the shell in which a player waits, as the process list has it.
-WAITING: Final = "streamsite-waiting"
+WAITING_SHELL: Final = "streamsite-waiting"
 #: Exit status of that shell where the player before it did not end whole.
-SHUT: Final = 75
+GATE_SHUT_STATUS: Final = 75
 #: A line of framecrc that begins with "0," is a frame; a comment is none.
 _WAIT: Final = f"""\
 while read -r line; do
   case $line in 0,*) whole=yes ;; esac
 done
-[ -n "$whole" ] || exit {SHUT}
+[ -n "$whole" ] || exit {GATE_SHUT_STATUS}
 begin=$1
 shift
 while read -r up idle </proc/uptime && [ "${{up%%.*}}" -lt "$begin" ]; do
@@ -208,37 +213,39 @@ def waiting(command: Command, begin: int) -> Command:
 
     `begin`: second of the machine's uptime before which it does not begin.
     """
-    return ("/bin/sh", "-c", _WAIT, WAITING, str(begin), *command)
+    return ("/bin/sh", "-c", _WAIT, WAITING_SHELL, str(begin), *command)
 
 
 #: Seconds in which the sound comes up where a live feed begins, or the programme is back.
-FADE: Final = 0.5
+FADE_S: Final = 0.5
 
 
-def _faded(house: HouseFormat) -> tuple[str, ...]:
+def _faded(house_format: HouseFormat) -> tuple[str, ...]:
     """The picture as it is, the sound faded in: it has to be encoded anew.
 
     Silence stands before a sound that begins after the picture: they begin together.
     """
-    together = f"aresample=async=1:first_pts=0,afade=t=in:d={FADE}"
-    return ("-c:v", "copy", "-af", together, *_sound(house))
+    together = f"aresample=async=1:first_pts=0,afade=t=in:d={FADE_S}"
+    return ("-c:v", "copy", "-af", together, *_sound(house_format))
 
 
-def conformer(ffmpeg: str, port: int, feed: LiveFeed, house: HouseFormat | None) -> Command:
+def conformer(
+    ffmpeg: str, port: int, feed: LiveFeed, house_format: HouseFormat | None
+) -> Command:
     """Reads a live feed into a pipe of its own, encoded to the house format.
 
     `house`: None: as it comes. FFmpeg then says what it is.
     """
-    if house is None:
+    if house_format is None:
         handled: Command = ("-c", "copy", "-loglevel", "level+info")
     else:
         # What is lost on its way is filled up: sound and picture stay together.
-        handled = (*encode(house), "-af", "aresample=async=1")
+        handled = (*encode(house_format), "-af", "aresample=async=1")
     return (
-        *_common(ffmpeg, port, PULSE),
+        *_common(ffmpeg, port, CONFORMER_STATS_PERIOD),
         # Without these two it looks for the frame rate for seconds, or misses the first
         # keyframe; five seconds are for encoders with few of them.
-        *("-fpsprobesize", "0", "-analyzeduration", LOOK if feed.has_audio else LOOK_SILENT),
+        *("-fpsprobesize", "0", "-analyzeduration", _analyze_duration(feed)),
         *("-f", "concat", "-safe", "0"),
         *("-protocol_whitelist", "file,pipe,rtmp,rtmps,rtsp,rtsps,rtp,tcp,tls,udp"),
         *("-i", Hidden(Secret(_listing(feed)))),
@@ -254,16 +261,20 @@ def conformer(ffmpeg: str, port: int, feed: LiveFeed, house: HouseFormat | None)
 
 
 #: Microseconds for which FFmpeg looks for picture and sound; found earlier, it begins earlier.
-LOOK: Final = "5000000"
+ANALYZE_DURATION_US: Final = "5000000"
 #: Where there is no sound, it would wait for one that long by RTMP, which announces none.
-LOOK_SILENT: Final = "1000000"
+ANALYZE_DURATION_SILENT_US: Final = "1000000"
 #: Seconds between two reports of a reader: that its pictures stop is seen by them.
-PULSE: Final = "0.25"
+CONFORMER_STATS_PERIOD: Final = "0.25"
 #: Microseconds without data after which a reader gives up. Longer than the ingest servers wait
 #: for a publisher that pauses (10 s): its readers go on with it.
-GIVE_UP: Final = 15_000_000
+READ_TIMEOUT_US: Final = 15_000_000
 #: No faster than the feed: it would rush ahead as soon as that pauses.
 SILENCE: Final = ("-re", "-f", "lavfi", "-i", f"anullsrc=r={SAMPLE_RATE}:cl=stereo")
+
+
+def _analyze_duration(feed: LiveFeed) -> str:
+    return ANALYZE_DURATION_US if feed.has_audio else ANALYZE_DURATION_SILENT_US
 
 
 def _listing(feed: LiveFeed) -> str:
@@ -272,9 +283,9 @@ def _listing(feed: LiveFeed) -> str:
     # MediaMTX is read by RTSP: by RTMP FFmpeg 5 knows neither H.265 nor Opus, and waits for a
     # sound that may not be there.
     limit = (
-        f"option rtsp_transport tcp\noption timeout {GIVE_UP}\n"
+        f"option rtsp_transport tcp\noption timeout {READ_TIMEOUT_US}\n"
         if urlsplit(feed.url.reveal()).scheme in {"rtsp", "rtsps"}
-        else f"option rw_timeout {GIVE_UP}\n"
+        else f"option rw_timeout {READ_TIMEOUT_US}\n"
     )
     return (
         "ffconcat version 1.0\n"
@@ -282,38 +293,43 @@ def _listing(feed: LiveFeed) -> str:
         f"{limit}"
         # Of rtsps FFmpeg verifies nothing: the settings let in only this machine's own.
         f"{tls.directives() if urlsplit(url).scheme == 'rtmps' else ''}"
-        f"option analyzeduration {LOOK if feed.has_audio else LOOK_SILENT}\n"
+        f"option analyzeduration {_analyze_duration(feed)}\n"
         "option fpsprobesize 0\n"
     )
 
 
 def relay(
-    ffmpeg: str, port: int, house: HouseFormat, offset: Fraction, *, by_clock: bool = False
+    ffmpeg: str,
+    port: int,
+    house_format: HouseFormat,
+    offset: Fraction,
+    *,
+    by_clock: bool = False,
 ) -> Command:
     """Plays what a conformer makes into the feed, from a keyframe on.
 
     `by_clock`: this FFmpeg reports by the clock.
     """
     return (
-        *_common(ffmpeg, port, EACH_FRAME if by_clock else EACH_PACKET),
+        *_common(ffmpeg, port, PER_FRAME_STATS_PERIOD if by_clock else PER_PACKET_STATS_PERIOD),
         # By itself it would look at five seconds of it first.
         *("-fpsprobesize", "0", "-analyzeduration", "500000", "-f", "mpegts", "-i", "pipe:0"),
         *("-map", "0:v:0", "-map", "0:a:0"),
-        *_faded(house),
+        *_faded(house_format),
         *("-bsf:a", "noise=amount=0:drop=not(n)"),
         *("-output_ts_offset", seconds(offset)),
         *_MPEGTS,
     )
 
 
-def encode(house: HouseFormat) -> tuple[str, ...]:
+def encode(house_format: HouseFormat) -> tuple[str, ...]:
     """The house format in real time."""
-    kbit = house.video_bitrate // 1000
+    kbit = house_format.video_bitrate // 1000
     return (
         "-vf",
         (
-            f"scale={house.width}:{house.height}:force_original_aspect_ratio=decrease,"
-            f"pad={house.width}:{house.height}:-1:-1,setsar=1,fps={house.fps},format=yuv420p"
+            f"scale={house_format.width}:{house_format.height}:force_original_aspect_ratio=decrease,"
+            f"pad={house_format.width}:{house_format.height}:-1:-1,setsar=1,fps={house_format.fps},format=yuv420p"
         ),
         "-c:v",
         "libx264",
@@ -328,9 +344,9 @@ def encode(house: HouseFormat) -> tuple[str, ...]:
         "-bufsize",
         f"{2 * kbit}k",
         "-g",
-        str(house.gop),
+        str(house_format.gop),
         "-keyint_min",
-        str(house.gop),
+        str(house_format.gop),
         "-sc_threshold",
         "0",
         "-flags",
@@ -338,12 +354,12 @@ def encode(house: HouseFormat) -> tuple[str, ...]:
         # No B-frames: with them a cut leaves a hole of their depth in the sound.
         "-bf",
         "0",
-        *_sound(house),
+        *_sound(house_format),
     )
 
 
-def _sound(house: HouseFormat) -> tuple[str, ...]:
-    rate = f"{house.audio_bitrate // 1000}k"
+def _sound(house_format: HouseFormat) -> tuple[str, ...]:
+    rate = f"{house_format.audio_bitrate // 1000}k"
     return ("-c:a", "aac", "-b:a", rate, "-ar", str(SAMPLE_RATE), "-ac", "2")
 
 
@@ -448,7 +464,7 @@ def _srt(key: str, query: str) -> dict[str, str]:
     given = srt.parameters(query)
     # What stands there counts, and what FFmpeg does not know there it passes over.
     return ({"streamid": key} if key else {}) | {
-        name: value for name, value in given.items() if srt.is_known(name, value)
+        name: value for name, value in given.items() if srt.is_supported(name, value)
     }
 
 
@@ -463,6 +479,6 @@ def _rtmp(parts: SplitResult, key: str, query: str) -> tuple[str, dict[str, str]
     path = {"rtmp_playpath": key} if application and key else {}
     # Of rtmp://host/KEY the key is all there is.
     name = application or key
-    asked = "&".join(filter(None, (parts.query, query)))
-    whole = f"{name}?{asked}" if asked else name
+    parameters = "&".join(filter(None, (parts.query, query)))
+    whole = f"{name}?{parameters}" if parameters else name
     return f"{parts.scheme}://{parts.netloc}", {"rtmp_app": whole, **path}

@@ -61,7 +61,9 @@ _HUNG_UP: Final = (
     "The connection to the server broke.",
 )
 #: Of a destination that ended the last sessions within seconds, each time.
-ENDS_EACH_SESSION: Final = "The address answers, but ends each session: check the stream key."
+SESSION_ENDS_AT_ONCE: Final = (
+    "The address answers, but ends each session: check the stream key."
+)
 #: Exit statuses of a program that could not be run: while it is being replaced, for one
 #: (POSIX; ld.so ends with 127 where a library is missing).
 NOT_RUN: Final = frozenset({126, 127})
@@ -125,10 +127,10 @@ def without_sound(lines: Sequence[str]) -> bool:
 
 def unreadable(lines: Sequence[str]) -> str:
     """Why a feed can never be shown: this FFmpeg does not know its codec. Empty: it may be."""
-    found = next(filter(None, map(_NO_DECODER.search, lines)), None)
-    if found is None:
+    match = next(filter(None, map(_NO_DECODER.search, lines)), None)
+    if match is None:
         return ""
-    codec = next(filter(None, found.groups()), "")
+    codec = next(filter(None, match.groups()), "")
     return (
         f"This server's FFmpeg can't read its video codec{f' ({codec})' if codec else ''}: "
         "send H.264 or H.265."
@@ -146,14 +148,14 @@ def shown(line: str) -> tuple[str, str]:
     A signed URL's query is a credential. It is not searched for: whatever FFmpeg prints as a
     URL is built anew from its harmless parts.
     """
-    found = _LINE.match(line)
+    match = _LINE.match(line)
     text = _URL.sub(_without_query, line)
-    return (found["level"] if found else "info"), text
+    return (match["level"] if match else "info"), text
 
 
-def _without_query(found: re.Match[str]) -> str:
+def _without_query(match: re.Match[str]) -> str:
     try:
-        parts = urlsplit(found[0])
+        parts = urlsplit(match[0])
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return "(address)"
@@ -167,12 +169,12 @@ _TLS_ADDRESS: Final = re.compile(r"\b(?:tls|https|rtmps)://([^\s'\"/?]+)", re.IG
 def _certificate(lines: Sequence[str]) -> str:
     """Why a server's certificate was not accepted, as the rest of a sentence; or nothing."""
     text = "\n".join(lines[-20:])
-    found = next((mark for mark in tls.REFUSALS if mark in text), "")
-    if not found:
+    refusal = next((mark for mark in tls.REFUSALS if mark in text), "")
+    if not refusal:
         return ""
     address = _TLS_ADDRESS.search(text)
     server = address[1].rpartition("@")[2] if address else "the server"
-    if found == tls.WRONG_NAME:
+    if refusal == tls.WRONG_NAME:
         return f"the certificate of {server} can't be verified: it is for another name"
     return (
         f"the certificate of {server} can't be verified: it has expired, or no authority that "
@@ -180,9 +182,9 @@ def _certificate(lines: Sequence[str]) -> str:
     )
 
 
-def _first(known: Sequence[tuple[str, str]], lines: Sequence[str]) -> str:
+def _first(meanings: Sequence[tuple[str, str]], lines: Sequence[str]) -> str:
     text = "\n".join(lines[-20:])
-    return next((meaning for mark, meaning in known if mark in text), "")
+    return next((meaning for mark, meaning in meanings if mark in text), "")
 
 
 def _how(code: int | None) -> str:

@@ -19,20 +19,20 @@ SEGMENTS_BEHIND: Final = 2
 _SEGMENT: Final = re.compile(r"#EXTINF:([0-9.]+),[^\n]*\n([^#\n]+)\n")
 
 
-def behind(playlist: Path, wall: float, segments: int) -> float:
+def seconds_behind(playlist: Path, wall: float, segments: int) -> float:
     """Seconds of air from the start of the last so many segments to what the hub sends now.
 
     That is how far behind the hub a reader is that begins there. 0 without a playlist.
     """
     try:
         age = wall - playlist.stat().st_mtime
-        found = _SEGMENT.findall(playlist.read_text())
+        listed = _SEGMENT.findall(playlist.read_text())
     except OSError:
         return 0.0
-    return max(0.0, age) + sum(float(seconds) for seconds, _ in found[-segments:])
+    return max(0.0, age) + sum(float(seconds) for seconds, _ in listed[-segments:])
 
 
-def made(folder: Path, group: int | None) -> Path:
+def ensure_folder(folder: Path, group: int | None) -> Path:
     """The folder, made where it is missing; `group` may read it besides its owner.
 
     Who may enter the folder may read what is in it: FFmpeg writes for everybody. The group
@@ -75,7 +75,7 @@ class Window:
         except OSError:
             return 0.0
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """True: there is a new segment."""
         before = self.newest
         self._read()

@@ -14,15 +14,15 @@ from streams.playout.ffmpeg.progress import Progress, parse
 from streamsite.security.secret import Secret, masked
 
 #: Lines of stderr kept to tell why a process ended.
-REMEMBERED: Final = 30
+MAX_STDERR_LINES: Final = 30
 #: Seconds from the first to the second SIGTERM.
-INSIST: Final = 1.0
+SECOND_SIGTERM_S: Final = 1.0
 #: Seconds within which a process that is well has reported, and that was read.
 REPORT_S: Final = 2.5
 #: Seconds over which the pace of a process is measured.
 PACE_SPAN_S: Final = 30.0
 #: Seconds over which a pusher's bit rate is measured.
-RATE_WINDOW: Final = 10.0
+RATE_WINDOW_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Load:
     memory: int | None
 
 
-class Role:
+class MonitoredProcess:
     """Reads the progress, the log and the load of one process, and ends it when told."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Role:
         #: Microseconds of output when its bytes grew last: its muxer keeps pictures back until
         #: their sound is there.
         self.written = 0
-        self.lines: deque[str] = deque(maxlen=REMEMBERED)
+        self.lines: deque[str] = deque(maxlen=MAX_STDERR_LINES)
         self._sizes: deque[tuple[float, int]] = deque()
         self._first: tuple[float, int] | None = None
         #: When it reported, and its output in seconds then: as long as the pace is measured.
@@ -88,21 +88,21 @@ class Role:
                 while now - self._reports[0][0] > PACE_SPAN_S:
                     self._reports.popleft()
                 self._leads.append((now, report.out_time_us / 1_000_000 - now))
-                while now - self._leads[0][0] > RATE_WINDOW:
+                while now - self._leads[0][0] > RATE_WINDOW_S:
                     self._leads.popleft()
             if (report.total_size or 0) > (self.progress.total_size or 0):
                 self.written = report.out_time_us or 0
             self.progress = report
             if report.total_size is not None:
                 self._sizes.append((now, report.total_size))
-                while now - self._sizes[0][0] > RATE_WINDOW:
+                while now - self._sizes[0][0] > RATE_WINDOW_S:
                     self._sizes.popleft()
 
     def new_lines(self) -> list[str]:
         # A server may quote what it was sent.
-        found = self.process.new_lines()
+        read = self.process.new_lines()
         secrets = self.secrets
-        lines = [] if secrets is None else [masked(line, secrets) for line in found]
+        lines = [] if secrets is None else [masked(line, secrets) for line in read]
         self.lines.extend(lines)
         return lines
 
@@ -147,10 +147,10 @@ class Role:
             self.process.signal(signal.SIGTERM)
         elif now - self._halted > grace:
             self.process.signal(signal.SIGKILL)
-        elif now - self._halted > INSIST and not self._insisted:
-            self.again()
+        elif now - self._halted > SECOND_SIGTERM_S and not self._insisted:
+            self.terminate_again()
 
-    def again(self) -> None:
+    def terminate_again(self) -> None:
         """A second SIGTERM: FFmpeg's reads and waits ignore the first."""
         self._insisted = True
         self.process.signal(signal.SIGTERM)

@@ -14,18 +14,18 @@ CLOCK: Final = 90_000
 #: Timestamps have 33 bits: they start over every 26.5 h.
 WRAP: Final = 1 << 33
 #: Sync bytes in a row that are no accident.
-MARKS: Final = 3
+MIN_SYNC_BYTES: Final = 3
 NULL_PACKET: Final = bytes([SYNC, 0x1F, 0xFF, 0x10]) + b"\xff" * (PACKET - 4)
 #: Of the tables as FFmpeg numbers them: what there is (0), and the programme's own.
 TABLES: Final = {0, 17, 0x1000}
 #: Pictures more among which a place to cut is chosen, and ticks without sound that it may
 #: leave: at 25 and 30 frames a second, the sound of one in seven ends within 4 ms before it
 #: does. A feed that breaks may have given a second of picture without its sound.
-CHOICE: Final = 30
-SHORT: Final = 400
+MAX_EXTRA_FRAMES: Final = 30
+MAX_GAP_TICKS: Final = 400
 #: Ticks of an AAC frame of 1,024 samples at 48 kHz, and by which one may end too late.
-AAC: Final = 1_920
-LATE: Final = 90
+AAC_FRAME_TICKS: Final = 1_920
+MAX_OVERLAP_TICKS: Final = 90
 VIDEO_IDS: Final = range(0xE0, 0xF0)
 AUDIO_IDS: Final = range(0xC0, 0xE0)
 
@@ -90,10 +90,10 @@ def keyframe(data: bytes) -> int | None:
     start = _aligned(data)
     if start is None:
         return None
-    found = [f.at for f in _frames(data, start) if f.keyframe and f.kind in VIDEO_IDS]
-    if not found:
+    offsets = [f.at for f in _frames(data, start) if f.keyframe and f.kind in VIDEO_IDS]
+    if not offsets:
         return None
-    at = found[-1]
+    at = offsets[-1]
     while at - PACKET >= start and _table(data, at - PACKET):
         at -= PACKET
     return at
@@ -107,30 +107,30 @@ def head(data: bytes, seconds: Fraction) -> Head:
     picture begins in it.
     """
     start = _aligned(data)
-    shown: list[Frame] = []
-    heard: list[Frame] = []
+    video: list[Frame] = []
+    audio: list[Frame] = []
     for frame in [] if start is None else _frames(data, start):
         if frame.kind in AUDIO_IDS:
-            heard.append(frame)
+            audio.append(frame)
         elif frame.kind in VIDEO_IDS:
-            shown.append(frame)
+            video.append(frame)
     # Cut is before a picture: the last one may not be whole. Where the next one is due is told
     # by the one before it: what an ended reader gave away at last may have holes.
-    steps = [(two.dts - one.dts) % WRAP for one, two in pairwise(shown)]
-    ends = [(one.dts + min(steps)) % WRAP for one in shown[:-1]] if steps else []
-    cuts = [(one.at, end) for one, end in zip(shown[1:], ends, strict=True)]
+    steps = [(two.dts - one.dts) % WRAP for one, two in pairwise(video)]
+    ends = [(one.dts + min(steps)) % WRAP for one in video[:-1]] if steps else []
+    cuts = [(one.at, end) for one, end in zip(video[1:], ends, strict=True)]
     enough = [
-        (at, end) for at, end in cuts if Fraction((end - shown[0].dts) % WRAP, CLOCK) >= seconds
+        (at, end) for at, end in cuts if Fraction((end - video[0].dts) % WRAP, CLOCK) >= seconds
     ]
     # Of the first picture it is not known how the one before it ended, but for where it began.
-    places = enough[: CHOICE + 1] or cuts[: -2 - CHOICE : -1]
-    places = places or [(one.at, one.dts) for one in shown[:1]]
+    places = enough[: MAX_EXTRA_FRAMES + 1] or cuts[: -2 - MAX_EXTRA_FRAMES : -1]
+    places = places or [(one.at, one.dts) for one in video[:1]]
     if not places:
         return Head(b"", None)
-    quiet = [(_silence(at, end, heard), at, end) for at, end in places]
+    quiet = [(_silence(at, end, audio), at, end) for at, end in places]
     least = min(ticks for ticks, _, _ in quiet)
-    _, cut, end = next(place for place in quiet if place[0] <= max(SHORT, least))
-    late = next((one for one in heard if _over(one, end) > LATE), None)
+    _, cut, end = next(place for place in quiet if place[0] <= max(MAX_GAP_TICKS, least))
+    late = next((one for one in audio if _over(one, end) > MAX_OVERLAP_TICKS), None)
     if late is None or late.at >= cut:
         return Head(data[:cut], end)
     kept = data[: late.at] + b"".join(
@@ -143,13 +143,13 @@ def head(data: bytes, seconds: Fraction) -> Head:
 
 def _over(sound: Frame, end: int) -> int:
     """Ticks by which a frame of sound ends after that; negative where it ends before."""
-    return (sound.pts + AAC - end + WRAP // 2) % WRAP - WRAP // 2
+    return (sound.pts + AAC_FRAME_TICKS - end + WRAP // 2) % WRAP - WRAP // 2
 
 
-def _silence(cut: int, end: int, heard: list[Frame]) -> int:
+def _silence(cut: int, end: int, audio: list[Frame]) -> int:
     """Ticks without sound before `end`, should the stream be cut at that place."""
-    before = [-_over(sound, end) for sound in heard if sound.at < cut]
-    return min((max(0, ticks) for ticks in before if ticks >= -LATE), default=WRAP)
+    before = [-_over(frame, end) for frame in audio if frame.at < cut]
+    return min((max(0, ticks) for ticks in before if ticks >= -MAX_OVERLAP_TICKS), default=WRAP)
 
 
 def pictures(data: bytes) -> Iterator[Frame]:
@@ -187,7 +187,7 @@ def _table(data: bytes, at: int) -> bool:
 
 
 def end(
-    found: Tail, near: Fraction, frame: Fraction, audio_frame: Fraction, *, cut: bool = False
+    piece: Tail, near: Fraction, frame: Fraction, audio_frame: Fraction, *, cut: bool = False
 ) -> Fraction | None:
     """Seconds at which the next item may begin: no timestamp before it is taken.
 
@@ -195,11 +195,11 @@ def end(
     frames that were still to be shown are not waited for: their sound is missing.
     """
     ends: list[Fraction] = []
-    if found.video_dts is not None:
-        shown = 0 if cut else found.reorder
-        ends.append(unwrap(found.video_dts, near) + frame + Fraction(shown, CLOCK))
-    if found.audio_pts is not None:
-        ends.append(unwrap(found.audio_pts, near) + audio_frame)
+    if piece.video_dts is not None:
+        shown = 0 if cut else piece.reorder
+        ends.append(unwrap(piece.video_dts, near) + frame + Fraction(shown, CLOCK))
+    if piece.audio_pts is not None:
+        ends.append(unwrap(piece.audio_pts, near) + audio_frame)
     return max(ends, default=None)
 
 
@@ -212,8 +212,8 @@ def unwrap(ticks: int, near: Fraction) -> Fraction:
 def _aligned(data: bytes) -> int | None:
     """Where the packets begin."""
     for start in range(min(PACKET, len(data))):
-        marks = data[start::PACKET][:MARKS]
-        if len(marks) == MARKS and set(marks) == {SYNC}:
+        marks = data[start::PACKET][:MIN_SYNC_BYTES]
+        if len(marks) == MIN_SYNC_BYTES and set(marks) == {SYNC}:
             return start
     return None
 

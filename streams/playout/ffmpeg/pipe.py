@@ -22,9 +22,9 @@ from typing import Final
 from streams.playout.ffmpeg import mpegts
 
 #: Bytes. What an unprivileged process may ask for (fs.pipe-max-size).
-LARGEST: Final = 1 << 20
+MAX_PIPE_BYTES: Final = 1 << 20
 #: Bytes. What a pipe has when nobody asks (pipe(7)).
-SMALLEST: Final = 1 << 16
+DEFAULT_PIPE_BYTES: Final = 1 << 16
 SPLICE_F_NONBLOCK: Final = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -33,30 +33,30 @@ _libc.tee.restype = ctypes.c_ssize_t
 
 
 @dataclass(slots=True)
-class Feed:
+class FeedPipe:
     """An open feed. `fd` is what a player gets as stdout and a hub as stdin."""
 
     path: Path
     fd: int
 
     @classmethod
-    def open(cls, path: Path, wanted: int = 0) -> Feed:
+    def open(cls, path: Path, requested_bytes: int = 0) -> FeedPipe:
         """Open it, making it where it is missing, for `wanted` bytes. Raises `OSError`."""
         if not path.is_fifo():
             path.unlink(missing_ok=True)
             os.mkfifo(path, 0o600)
         # O_RDWR: never waits for the other end, and never sees end of file.
         fd = os.open(path, os.O_RDWR)
-        if wanted:
+        if requested_bytes:
             # PermissionError: the user's share of pipe memory is used up; EBUSY: more than that
             # is in it already. A shorter or longer buffer still plays.
             with suppress(OSError):
-                size = min(max(wanted, SMALLEST), LARGEST)
+                size = min(max(requested_bytes, DEFAULT_PIPE_BYTES), MAX_PIPE_BYTES)
                 fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
         return cls(path, fd)
 
     @classmethod
-    def held(cls, path: Path, pid: int, number: int) -> Feed | None:
+    def held(cls, path: Path, pid: int, number: int) -> FeedPipe | None:
         """The pipe that a process has open as descriptor `number`; None: it has none.
 
         By its path it can't be found any more once somebody has deleted that: another one of
@@ -91,10 +91,10 @@ class Feed:
         reader, writer = os.pipe2(os.O_NONBLOCK)
         try:
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, self.capacity)
-            copied = _libc.tee(self.fd, writer, LARGEST, SPLICE_F_NONBLOCK)
+            copied = _libc.tee(self.fd, writer, MAX_PIPE_BYTES, SPLICE_F_NONBLOCK)
             data = b""
             while len(data) < copied:
-                data += os.read(reader, LARGEST)
+                data += os.read(reader, MAX_PIPE_BYTES)
         except PermissionError:
             return b""
         finally:
@@ -130,7 +130,7 @@ class Feed:
         # The reader may take it all before us.
         fd = self._open(os.O_RDWR)
         try:
-            kept = keep(os.read(fd, LARGEST))
+            kept = keep(os.read(fd, MAX_PIPE_BYTES))
             rest = memoryview(kept)
             while rest:
                 rest = rest[os.write(fd, rest) :]

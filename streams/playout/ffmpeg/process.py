@@ -25,7 +25,7 @@ import structlog
 
 from streams.playout.contract.plan import Tools
 from streams.playout.ffmpeg.commands import Command, Hidden
-from streams.playout.ffmpeg.pipe import Feed
+from streams.playout.ffmpeg.pipe import FeedPipe
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -42,11 +42,11 @@ CONFORMER: Final = "conformer"
 #: The order in which a channel is stopped: pushers unpublish while there is still a picture.
 STOP_ORDER: Final = (PUSHER, QUEUED, PLAYER, CONFORMER, HUB)
 #: Seconds after SIGKILL after which a process is no longer waited for.
-UNKILLABLE: Final = 2.0
+KILL_TIMEOUT_S: Final = 2.0
 #: Bytes of a process's stderr that are kept.
-LOG_LIMIT: Final = 1 << 20
+MAX_LOG_BYTES: Final = 1 << 20
 #: Bytes of reports that wait to be read. Linux gives as much as net.core.rmem_max allows.
-REPORTS: Final = 1 << 20
+REPORT_BUFFER_BYTES: Final = 1 << 20
 
 
 class SpawnError(Exception):
@@ -130,12 +130,12 @@ class Process:
                 return []
             with self.log.open("rb") as log:
                 log.seek(self._log_at)
-                text = log.read(LOG_LIMIT)
+                text = log.read(MAX_LOG_BYTES)
         except OSError:
             return []
         whole = text[: text.rfind(b"\n") + 1]
         self._log_at += len(whole)
-        if self._log_at > LOG_LIMIT:
+        if self._log_at > MAX_LOG_BYTES:
             # It is written with O_APPEND: cut to nothing, the next line starts at the top.
             os.truncate(self.log, 0)
             self._log_at = 0
@@ -254,7 +254,7 @@ def progress_socket(port: int = 0) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         # A relay's reports of some seconds: of what does not fit the newest were lost.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, REPORTS)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, REPORT_BUFFER_BYTES)
         sock.bind(("127.0.0.1", port))
     except OSError:
         sock.close()
@@ -294,27 +294,27 @@ def rename(folder: Path, process: Process, name: str) -> None:
 
 def records(folder: Path) -> list[Record]:
     """The records of a channel's folder. One that can't be read is as good as none."""
-    found = []
+    existing = []
     for path in sorted(folder.glob("*.json")):
         try:
-            found.append(Record(**json.loads(path.read_text())))
+            existing.append(Record(**json.loads(path.read_text())))
         except (OSError, ValueError, TypeError):
             path.unlink(missing_ok=True)
-    return found
+    return existing
 
 
-def open_feed(folder: Path, found: Sequence[Record], wanted: int = 0) -> Feed:
+def open_feed(folder: Path, existing: Sequence[Record], requested_bytes: int = 0) -> FeedPipe:
     """A channel's feed, made for `wanted` bytes where there is none. Raises `OSError`.
 
     Where a hub runs it is the pipe that this one reads, whatever has become of its path.
     """
     path = folder / "feed.fifo"
-    for record in found:
+    for record in existing:
         if record.role == HUB and born(record.pid) == record.born:
-            held = Feed.held(path, record.pid, 0)
+            held = FeedPipe.held(path, record.pid, 0)
             if held is not None:
                 return held
-    return Feed.open(path, wanted)
+    return FeedPipe.open(path, requested_bytes)
 
 
 def channel_folders(run_dir: Path) -> dict[int, Path]:
@@ -337,17 +337,17 @@ def remove_folder(folder: Path) -> None:
 
 def marked(run_dir: Path) -> Iterator[int]:
     """Living processes that were started for this run directory, with or without a record."""
-    wanted = f"{MARK}={run_dir}".encode()
+    mark = f"{MARK}={run_dir}".encode()
     for path in Path("/proc").glob("[0-9]*"):
         try:
             environment = (path / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if wanted in environment:
+        if mark in environment:
             yield int(path.name)
 
 
-def end_all(pids: list[int], feeds: list[Feed], within: float) -> None:
+def end_all(pids: list[int], feeds: list[FeedPipe], within: float) -> None:
     """End processes that nobody supervises: SIGTERM, SIGKILL after `within` seconds."""
     left: dict[int, int] = {}
     watched = select.poll()
@@ -359,7 +359,7 @@ def end_all(pids: list[int], feeds: list[Feed], within: float) -> None:
         left[pidfd] = pid
         watched.register(pidfd, select.POLLIN)
     deadline = time.monotonic() + within
-    while left and time.monotonic() < deadline + UNKILLABLE:
+    while left and time.monotonic() < deadline + KILL_TIMEOUT_S:
         late = time.monotonic() > deadline
         for pidfd in left:
             with suppress(ProcessLookupError):
@@ -386,10 +386,10 @@ def stop_everything(run_dir: Path) -> int:
     feeds = []
     by_role: dict[str, list[int]] = {role: [] for role in STOP_ORDER}
     for folder in channel_folders(run_dir).values():
-        found = records(folder)
+        existing = records(folder)
         with suppress(OSError):
-            feeds.append(open_feed(folder, found))
-        for record in found:
+            feeds.append(open_feed(folder, existing))
+        for record in existing:
             if born(record.pid) == record.born:
                 by_role[record.role].append(record.pid)
             forget(folder, record.name)

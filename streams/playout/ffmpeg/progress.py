@@ -22,8 +22,8 @@ def parse(datagram: bytes) -> Progress:
     """Reads one report; a field that is missing or N/A is None."""
     fields: dict[str, str] = {}
     for line in datagram.decode("ascii", "replace").splitlines():
-        name, found, value = line.partition("=")
-        if found:
+        name, separator, value = line.partition("=")
+        if separator:
             fields[name.strip()] = value.strip()
     return Progress(
         out_time_us=_whole(fields.get("out_time_us")),

@@ -10,12 +10,12 @@ import structlog
 from streams.playout.contract import ledger
 from streams.playout.contract.moment import Now
 from streams.playout.ffmpeg import diagnosis
-from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 
 #: Lines of the log that one process may add in a second; the rest is counted.
-LINES_PER_SECOND: Final = 20
+MAX_LINES_PER_SECOND: Final = 20
 #: Hands a process's last words to the log.
-Relay = Callable[[Role], None]
+Relay = Callable[[MonitoredProcess], None]
 
 
 class Report:
@@ -37,18 +37,18 @@ class Report:
     def log(self, now: Now, role: str, level: str, text: str) -> None:
         """A line for the log and the channel's page."""
         log = self._log.bind(role=role)
-        known = {"warning": log.warning, "error": log.error, "fatal": log.error}
-        known.get(level, log.info)(text)
+        methods = {"warning": log.warning, "error": log.error, "fatal": log.error}
+        methods.get(level, log.info)(text)
         self.note(ledger.Logged(self.channel, self.run, role, level, text, now.wall))
 
-    def relay(self, now: Now, role: Role) -> None:
+    def relay(self, now: Now, role: MonitoredProcess) -> None:
         """What FFmpeg wrote since the last time."""
         lines = [line for line in role.new_lines() if not diagnosis.harmless(line)]
-        for line in lines[:LINES_PER_SECOND]:
+        for line in lines[:MAX_LINES_PER_SECOND]:
             level, text = diagnosis.shown(line)
             self.log(now, role.name, level, f"[FFMPEG] {text}")
-        if len(lines) > LINES_PER_SECOND:
-            more = len(lines) - LINES_PER_SECOND
+        if len(lines) > MAX_LINES_PER_SECOND:
+            more = len(lines) - MAX_LINES_PER_SECOND
             self.log(now, role.name, "warning", f"[FFMPEG] and {more} lines more")
 
     def incident(
@@ -61,7 +61,7 @@ class Report:
         output: int | None = None,
     ) -> None:
         """Open an incident at `at` (since the epoch). Of an open one the cause follows."""
-        known = self.open.get(subject, "")
+        previous = self.open.get(subject, "")
         new = subject not in self.open
         self.open[subject] = cause
         if new:
@@ -70,7 +70,7 @@ class Report:
                     self.channel, self.run, subject, output, severity, cause, at
                 )
             )
-        elif known != cause:
+        elif previous != cause:
             self.note(ledger.IncidentExplained(self.channel, subject, cause, at))
 
     def over(self, subject: str, at: float) -> None:

@@ -25,28 +25,28 @@ from streams.playout.ffmpeg import process
 from streams.playout.node import wake
 from streams.playout.node.engines import ENGINES
 from streams.playout.node.node_lock import NodeLock
-from streams.playout.node.witness import ALIVE, FaultFile
+from streams.playout.node.witness import ALIVE_FILE, FaultFile
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds between two looks at the processes while something is going on ...
-BUSY: Final = 0.25
+BUSY_POLL_INTERVAL_S: Final = 0.25
 #: ... and while all is well. The end of a process wakes us anyway; this is for stalls.
-CALM: Final = 1.0
+CALM_POLL_INTERVAL_S: Final = 1.0
 #: Seconds between two exchanges with the ledger.
-TICK: Final = 2.0
+EXCHANGE_INTERVAL_S: Final = 2.0
 #: Seconds after which an exchange that has not ended counts as a fault of the ledger.
-OVERDUE: Final = 10.0
+EXCHANGE_OVERDUE_S: Final = 10.0
 #: Seconds the ledger has for each of the last two exchanges.
-LAST_WORDS: Final = 1.0
+FINAL_EXCHANGE_TIMEOUT_S: Final = 1.0
 #: Notes kept while the ledger can't be reached: an hour of a bad night, a few megabytes. Of
 #: lines and samples, that is: history is kept whole.
-OUTBOX: Final = 20_000
+MAX_OUTBOX_NOTES: Final = 20_000
 
 
-def remembered(notes: Sequence[Note]) -> list[Note]:
+def trimmed(notes: Sequence[Note]) -> list[Note]:
     """What is kept of notes that can't be handed on: the oldest lines and samples go first."""
-    surplus = len(notes) - OUTBOX
+    surplus = len(notes) - MAX_OUTBOX_NOTES
     kept: list[Note] = []
     for note in notes:
         if surplus > 0 and isinstance(note, Logged | Sampled):
@@ -78,12 +78,12 @@ class Supervisor:
         self.channels: dict[int, Engine] = {}
         self._outbox: list[Note] = []
         self._wake = asyncio.Event()
-        self._knocked = False
+        self._wake_requested = False
         self._stopped = False
         self._watched: dict[int, Handle] = {}
         self._swept = False
         #: Channels that ended since the ledger was asked: its answer is older than that.
-        self._left: set[int] = set()
+        self._just_ended: set[int] = set()
         #: Why each channel fails, as the log was told.
         self._faults: dict[int, str] = {}
         self.fence = Fence(tools.run_dir)
@@ -96,8 +96,8 @@ class Supervisor:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        door = wake.listen(self.tools.run_dir)
-        loop.add_reader(door, self._knock, door)
+        wake_socket = wake.listen(self.tools.run_dir)
+        loop.add_reader(wake_socket, self._on_wake, wake_socket)
         with ThreadPoolExecutor(1, "ledger") as thread:
             exchange: asyncio.Future[dict[int, Assignment]] | None = None
             sent: list[Note] = []
@@ -105,20 +105,22 @@ class Supervisor:
             try:
                 while not self._stopped:
                     now = Now.read()
-                    if now.mono - touched >= TICK:
+                    if now.mono - touched >= EXCHANGE_INTERVAL_S:
                         touched = now.mono
-                        door = self._keep_folder(door)
+                        wake_socket = self._keep_folder(wake_socket)
                         late = clock() - began
-                        if exchange is not None and late > OVERDUE:
+                        if exchange is not None and late > EXCHANGE_OVERDUE_S:
                             self._fault_file.failed(now.wall - late, "")
                     if exchange is not None and exchange.done():
-                        self._take(exchange, sent, now, began)
+                        self._apply_exchange(exchange, sent, now, began)
                         exchange = None
                     changed = self._beat(now)
-                    if exchange is None and (now.mono >= due or self._knocked or changed):
-                        self._knocked = False
-                        due = now.mono + TICK
-                        self._left.clear()
+                    if exchange is None and (
+                        now.mono >= due or self._wake_requested or changed
+                    ):
+                        self._wake_requested = False
+                        due = now.mono + EXCHANGE_INTERVAL_S
+                        self._just_ended.clear()
                         began = clock()
                         sent, self._outbox = self._outbox, []
                         snapshots = self._snapshots()
@@ -126,33 +128,33 @@ class Supervisor:
                             thread, self._exchange, now.wall, snapshots, sent
                         )
                         exchange.add_done_callback(lambda _: self._wake.set())
-                    await self._rest()
-                await self._last_words(thread, exchange, sent)
+                    await self._sleep()
+                await self._final_exchange(thread, exchange, sent)
             finally:
-                loop.remove_reader(door)
-                door.close()
+                loop.remove_reader(wake_socket)
+                wake_socket.close()
                 for fd in self._watched:
                     loop.remove_reader(fd)
                 for channel in self.channels.values():
                     channel.close()
 
-    def _keep_folder(self, door: wake.Socket) -> wake.Socket:
+    def _keep_folder(self, wake_socket: wake.Socket) -> wake.Socket:
         """Make again what somebody has deleted of the run directory. Returns the socket."""
         run_dir = self.tools.run_dir
         try:
             run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
-            (run_dir / ALIVE).touch()
+            (run_dir / ALIVE_FILE).touch()
             if self.lock is not None and not self.lock.keep():
                 log.critical(
                     "supervisor.replaced", reason="another one holds the run directory"
                 )
                 self.stop()
-            elif not wake.heard(run_dir):
+            elif not wake.socket_exists(run_dir):
                 loop = asyncio.get_running_loop()
-                loop.remove_reader(door)
-                door.close()
-                door = wake.listen(run_dir)
-                loop.add_reader(door, self._knock, door)
+                loop.remove_reader(wake_socket)
+                wake_socket.close()
+                wake_socket = wake.listen(run_dir)
+                loop.add_reader(wake_socket, self._on_wake, wake_socket)
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 log.exception("run_dir.full")
@@ -160,9 +162,9 @@ class Supervisor:
                 # A service can't make it again, but systemd does when the service starts.
                 log.critical("run_dir.gone", error=str(error), action="the supervisor ends")
                 self.stop()
-        return door
+        return wake_socket
 
-    async def _last_words(
+    async def _final_exchange(
         self,
         thread: ThreadPoolExecutor,
         exchange: asyncio.Future[dict[int, Assignment]] | None,
@@ -170,7 +172,7 @@ class Supervisor:
     ) -> None:
         """Hand in what was noted since the last exchange, if the ledger answers soon."""
         if exchange is not None:
-            await asyncio.wait([exchange], timeout=LAST_WORDS)
+            await asyncio.wait([exchange], timeout=FINAL_EXCHANGE_TIMEOUT_S)
             if not exchange.done():
                 return
             if exchange.exception() is not None:
@@ -179,25 +181,25 @@ class Supervisor:
         last = asyncio.get_running_loop().run_in_executor(
             thread, self._exchange, Now.read().wall, snapshots, self._outbox
         )
-        await asyncio.wait([last], timeout=LAST_WORDS)
+        await asyncio.wait([last], timeout=FINAL_EXCHANGE_TIMEOUT_S)
         if last.done() and (error := last.exception()) is not None:
             log.error("ledger.failed", error=str(error), lost=len(self._outbox))
 
     def _snapshots(self) -> list[Snapshot]:
-        found = []
+        snapshots = []
         for pk, channel in self.channels.items():
             try:
-                found.append(channel.snapshot())
+                snapshots.append(channel.snapshot())
             except Exception as error:  # noqa: BLE001 - one channel must not end the others
                 self._fault(pk, channel.assignment.plan.slug, error)
-        return found
+        return snapshots
 
     def _exchange(
         self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]
     ) -> dict[int, Assignment]:
         return self.ledger.exchange(at, snapshots, notes)
 
-    def _take(
+    def _apply_exchange(
         self,
         exchange: asyncio.Future[dict[int, Assignment]],
         sent: list[Note],
@@ -227,13 +229,13 @@ class Supervisor:
             else:
                 channel.stop("ended elsewhere")
         for pk, assignment in assignments.items():
-            if pk not in self.channels and pk not in self._left:
-                self._take_up(assignment, now)
+            if pk not in self.channels and pk not in self._just_ended:
+                self._open_engine(assignment, now)
         if not self._swept:
             self._swept = True
             self._sweep()
 
-    def _take_up(self, assignment: Assignment, now: Now) -> None:
+    def _open_engine(self, assignment: Assignment, now: Now) -> None:
         plan = assignment.plan
         try:
             engine = self.engines[plan.engine]
@@ -275,47 +277,47 @@ class Supervisor:
             self._outbox += channel.drain()
             if channel.ended:
                 del self.channels[pk]
-                self._left.add(pk)
-        if len(self._outbox) > OUTBOX:
-            self._outbox = remembered(self._outbox)
+                self._just_ended.add(pk)
+        if len(self._outbox) > MAX_OUTBOX_NOTES:
+            self._outbox = trimmed(self._outbox)
         self._watch()
         return changed
 
     def _watch(self) -> None:
         """Be woken by the end of any process."""
         loop = asyncio.get_running_loop()
-        wanted = {
+        current = {
             handle.pidfd: handle
             for channel in self.channels.values()
             for handle in channel.handles()
         }
-        for fd, known in self._watched.items():
+        for fd, watched in self._watched.items():
             # The next process may have the number of the last one's descriptor.
-            if wanted.get(fd) is not known:
+            if current.get(fd) is not watched:
                 loop.remove_reader(fd)
-        for fd, handle in wanted.items():
+        for fd, handle in current.items():
             if self._watched.get(fd) is not handle:
                 loop.add_reader(fd, self._ended, fd)
-        self._watched = wanted
+        self._watched = current
 
     def _ended(self, fd: int) -> None:
         # Readable for ever from now on: look once, the beat does the rest.
         asyncio.get_running_loop().remove_reader(fd)
         self._wake.set()
 
-    def _knock(self, door: wake.Socket) -> None:
+    def _on_wake(self, wake_socket: wake.Socket) -> None:
         while True:
             try:
-                door.recv(16)
+                wake_socket.recv(16)
             except BlockingIOError:
                 break
-        self._knocked = True
+        self._wake_requested = True
         self._wake.set()
 
-    async def _rest(self) -> None:
+    async def _sleep(self) -> None:
         try:
             calm = all(channel.calm for channel in self.channels.values())
-            async with asyncio.timeout(CALM if calm else BUSY):
+            async with asyncio.timeout(CALM_POLL_INTERVAL_S if calm else BUSY_POLL_INTERVAL_S):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -324,10 +326,10 @@ class Supervisor:
 
     def _sweep(self) -> None:
         """End what runs for this run directory and belongs to no channel of ours."""
-        known = {
+        supervised = {
             handle.pid for channel in self.channels.values() for handle in channel.handles()
         }
-        strays = [pid for pid in process.marked(self.tools.run_dir) if pid not in known]
+        strays = [pid for pid in process.marked(self.tools.run_dir) if pid not in supervised]
         if strays:
             log.warning("strays.ended", count=len(strays))
             process.end_all(strays, [], within=1)

@@ -10,7 +10,7 @@ NAME: Final = "wake.sock"
 Socket = socket.socket
 
 
-def knock(run_dir: Path) -> bool:
+def notify(run_dir: Path) -> bool:
     """Wake this node's supervisor. False: nobody listens; the next one reads the orders."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
         try:
@@ -20,7 +20,7 @@ def knock(run_dir: Path) -> bool:
     return True
 
 
-def heard(run_dir: Path) -> bool:
+def socket_exists(run_dir: Path) -> bool:
     """Whether there is a socket to knock at."""
     return (run_dir / NAME).is_socket()
 

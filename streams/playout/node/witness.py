@@ -18,15 +18,15 @@ import structlog
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Touched at every tick, whether the ledger answers or not: the cluster's master looks at it.
-ALIVE: Final = "playout.alive"
+ALIVE_FILE: Final = "playout.alive"
 #: There while the ledger fails.
-FAULT: Final = "ledger-fault.json"
+FAULT_FILE: Final = "ledger-fault.json"
 #: Characters of an error that are kept: its first line, for the next ones may quote a row.
-LONGEST: Final = 200
+MAX_ERROR_LENGTH: Final = 200
 #: Characters of the file that are read: each of an error's may be written as twelve (\\uXXXX).
-BIGGEST: Final = 4096
+MAX_FILE_CHARS: Final = 4096
 #: Seconds since the epoch that a datetime can hold: the year 9999.
-LATEST: Final = 253_000_000_000
+MAX_EPOCH_S: Final = 253_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +49,18 @@ class FaultFile:
     """The supervisor's pen. Writes when the fault changes; a folder that refuses is logged."""
 
     def __init__(self, run_dir: Path) -> None:
-        self._path = run_dir / FAULT
+        self._path = run_dir / FAULT_FILE
         self._fault: LedgerFault | None = None
         self._clean = False
 
     def failed(self, since: float, error: str) -> None:
-        said = (error.splitlines() or [""])[0][:LONGEST]
+        message = (error.splitlines() or [""])[0][:MAX_ERROR_LENGTH]
         if self._fault is not None:
             # access(), not exists(): that raises where the folder itself refuses.
-            if said in {"", self._fault.error} and os.access(self._path, os.F_OK):
+            if message in {"", self._fault.error} and os.access(self._path, os.F_OK):
                 return
             since = self._fault.since
-        self._fault = LedgerFault(since, said)
+        self._fault = LedgerFault(since, message)
         self._clean = False
         draft = self._path.with_suffix(".part")
         try:
@@ -82,9 +82,9 @@ def read(run_dir: Path) -> Witness:
     alive_at: float | None = None
     fault: LedgerFault | None = None
     with suppress(OSError):
-        alive_at = (run_dir / ALIVE).stat().st_mtime
-    with suppress(OSError, ValueError), (run_dir / FAULT).open() as file:
-        fault = _fault(file.read(BIGGEST))
+        alive_at = (run_dir / ALIVE_FILE).stat().st_mtime
+    with suppress(OSError, ValueError), (run_dir / FAULT_FILE).open() as file:
+        fault = _fault(file.read(MAX_FILE_CHARS))
     return Witness(alive_at, fault)
 
 
@@ -93,9 +93,9 @@ def _fault(text: str) -> LedgerFault | None:
     try:
         match json.loads(text):
             case {"since": float(since) | int(since), "error": str(error)} if (
-                0 <= since < LATEST
+                0 <= since < MAX_EPOCH_S
             ):
-                return LedgerFault(float(since), error[:LONGEST])
+                return LedgerFault(float(since), error[:MAX_ERROR_LENGTH])
     except RecursionError:
         return None
     return None

@@ -19,23 +19,23 @@ from streams.playout.contract.output_status import Status
 from streams.playout.contract.plan import OutputPlan, Policy, Tools
 from streams.playout.contract.states import OutputAir
 from streams.playout.ffmpeg import commands, diagnosis, hls_window, process
-from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.journal.journal import Relay
 from streams.playout.outputs import state_machine
 from streams.playout.outputs.state_machine import Session
 
 #: Tells the channel of air that an output has lost, regained, or left for a new session.
-Report = Callable[[OutputPlan, state_machine.Told], None]
+Report = Callable[[OutputPlan, state_machine.Change], None]
 #: Seconds for which the end of an item is remembered: no pusher lags behind by more than the
 #: hub's window, which is 20 s.
-REMEMBERED: Final = 30.0
+ITEM_END_RETENTION_S: Final = 30.0
 #: Seconds that a pusher of an earlier version, which did not note it, is taken to have begun
 #: behind the hub.
-USUAL: Final = 5.0
+DEFAULT_BEHIND_S: Final = 5.0
 #: Seconds that a session lasts at most which the destination ends as soon as it has begun.
 ENDS_AT_ONCE_S: Final = 10.0
 #: Seconds: rather a few pictures of the next item than the last ones of this lost.
-MARGIN: Final = 0.2
+MARGIN_S: Final = 0.2
 
 
 def role_name(output: int) -> str:
@@ -63,13 +63,15 @@ class Pushers:
         self.relay = relay
         self.plans: dict[int, OutputPlan] = {}
         self.statuses: dict[int, Status] = {}
-        self.roles: dict[int, Role] = {}
+        self.roles: dict[int, MonitoredProcess] = {}
         #: When items ended at the hub.
         self._ended: list[float] = []
         #: Of each output, the last of these that its destination has.
         self._sent: dict[int, float] = {}
 
-    def adopt(self, output: int, role: Role, plan: OutputPlan | None, now: float) -> None:
+    def adopt(
+        self, output: int, role: MonitoredProcess, plan: OutputPlan | None, now: float
+    ) -> None:
         """Take over a running pusher; one whose output is gone is ended."""
         self.roles[output] = role
         self.statuses[output] = Status()
@@ -86,7 +88,7 @@ class Pushers:
         launched = now - process.age(role.process.record)
         self._step(output, state_machine.Adopted(launched), now)
 
-    def want(self, outputs: tuple[OutputPlan, ...], now: float) -> None:
+    def set_outputs(self, outputs: tuple[OutputPlan, ...], now: float) -> None:
         """Bring what runs in line with what is wanted."""
         wanted = {output.pk: output for output in outputs}
         for pk, status in list(self.statuses.items()):
@@ -96,7 +98,7 @@ class Pushers:
                     # Another name, perhaps: no reason to cut it.
                     self.plans[pk] = plan
                 else:
-                    self._step(pk, state_machine.Unwanted(), now)
+                    self._step(pk, state_machine.Disabled(), now)
                     del self.plans[pk]
             if pk not in wanted and not status.running and pk not in self.roles:
                 del self.statuses[pk]
@@ -105,7 +107,7 @@ class Pushers:
             if pk not in self.roles:
                 self.plans[pk] = plan
                 self.statuses.setdefault(pk, Status())
-                self._step(pk, state_machine.Wanted(), now)
+                self._step(pk, state_machine.Enabled(), now)
 
     def offer(self, now: float) -> None:
         """There is a new segment in the window."""
@@ -120,7 +122,7 @@ class Pushers:
                 self._exited(pk, role, now)
             elif role.halted:
                 role.halt(now, self.policy.grace)
-        self._ended = [at for at in self._ended if now - at < REMEMBERED]
+        self._ended = [at for at in self._ended if now - at < ITEM_END_RETENTION_S]
         for pk in list(self.plans):
             if self._item_sent(pk, now) and self._free(pk, now):
                 self._step(pk, state_machine.ItemSent(), now)
@@ -142,7 +144,10 @@ class Pushers:
 
     def _due(self, pk: int, now: float) -> bool:
         status, after = self.statuses[pk], self.plans[pk].roll_after
-        return status.state is OutputAir.ON_AIR and now - status.launched >= after - REMEMBERED
+        return (
+            status.state is OutputAir.ON_AIR
+            and now - status.launched >= after - ITEM_END_RETENTION_S
+        )
 
     def _item_sent(self, pk: int, now: float) -> bool:
         """Whether an item has ended at the destination since the last look.
@@ -154,7 +159,7 @@ class Pushers:
         lag = self._lag(pk, now)
         if lag is None:
             return False
-        lag += MARGIN
+        lag += MARGIN_S
         before = self._sent.get(pk, now - lag)
         self._sent[pk] = max(before, now - lag)
         return any(before < at <= now - lag for at in self._ended)
@@ -164,7 +169,7 @@ class Pushers:
         sent = None if role is None else role.sent(now)
         if role is None or sent is None:
             return None
-        began = float(role.process.record.notes.get("behind", USUAL))
+        began = float(role.process.record.notes.get("behind", DEFAULT_BEHIND_S))
         return began + now - self.statuses[pk].launched - sent
 
     def lag(self, now: float) -> float:
@@ -203,23 +208,23 @@ class Pushers:
 
     def stop(self, now: float) -> bool:
         """End them all. True when none is left."""
-        self.want((), now)
+        self.set_outputs((), now)
         for role in self.roles.values():
             role.halt(now, self.policy.grace)
         return not self.roles
 
     def kill(self, now: float) -> None:
         """End them all at once: another node may be about to send."""
-        self.want((), now)
+        self.set_outputs((), now)
         for role in self.roles.values():
             role.kill(now)
 
-    def _exited(self, pk: int, role: Role, now: float) -> None:
+    def _exited(self, pk: int, role: MonitoredProcess, now: float) -> None:
         self.relay(role)
         cause = diagnosis.pusher(role.process.code(), list(role.lines))
         again = self.statuses[pk].failures > 0 and now - role.since < ENDS_AT_ONCE_S
         if again and diagnosis.hung_up(cause):
-            cause = diagnosis.ENDS_EACH_SESSION
+            cause = diagnosis.SESSION_ENDS_AT_ONCE
         if role.halted and pk in self.plans and self.statuses[pk].running:
             cause = f"It took no data for {self.policy.stall:.0f} seconds and was started anew."
         process.forget(self.folder, role.name)
@@ -272,7 +277,7 @@ class Pushers:
         if plan.fault:
             self._step(pk, state_machine.Exited(plan.fault), now)
             return
-        behind = hls_window.behind(
+        behind = hls_window.seconds_behind(
             self.hls / "live.m3u8", time.time(), hls_window.SEGMENTS_BEHIND
         )
         try:
@@ -289,5 +294,5 @@ class Pushers:
         except (process.SpawnError, OSError) as error:
             self._step(pk, state_machine.Exited(str(error)), now)
             return
-        self.roles[pk] = Role(started, now, plan.secrets)
+        self.roles[pk] = MonitoredProcess(started, now, plan.secrets)
         self._sent.pop(pk, None)

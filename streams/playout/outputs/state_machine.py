@@ -30,7 +30,7 @@ from streams.playout.contract.plan import Policy
 from streams.playout.contract.states import OutputAir
 
 #: Seconds between tries after the cap: the first design's longer waits.
-LONG_WAITS = (60.0, 120.0)
+LONG_RETRIES_S = (60.0, 120.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ ENDLESS: Final = Session()
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Enabled:
     """The output shall be on air, and there is something to send."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unwanted:
+class Disabled:
     """The output was disabled or removed, its address changed, or the channel stops."""
 
 
@@ -91,7 +91,7 @@ class Ticked:
     pass
 
 
-Event = Wanted | Unwanted | Moved | Offered | Exited | Adopted | ItemSent | Ticked
+Event = Enabled | Disabled | Moved | Offered | Exited | Adopted | ItemSent | Ticked
 
 
 # ---- actions
@@ -139,8 +139,8 @@ class Explained:
 
 
 #: What the channel must hear of.
-Told = Lost | Explained | Rolled | Regained
-Action = Launch | Halt | Told
+Change = Lost | Explained | Rolled | Regained
+Action = Launch | Halt | Change
 
 
 def delay(failures: int, policy: Policy) -> float | None:
@@ -167,17 +167,17 @@ def delay(failures: int, policy: Policy) -> float | None:
     past = step - steps_to_cap
     if past <= 0:
         return policy.retry_cap
-    return max(policy.retry_cap, LONG_WAITS[min(past, len(LONG_WAITS)) - 1])
+    return max(policy.retry_cap, LONG_RETRIES_S[min(past, len(LONG_RETRIES_S)) - 1])
 
 
 def step(
     status: Status, event: Event, now: float, policy: Policy, session: Session = ENDLESS
 ) -> tuple[Status, tuple[Action, ...]]:
     match event:
-        case Wanted():
-            return _wanted(status, now)
-        case Unwanted():
-            return _unwanted(status, now)
+        case Enabled():
+            return _enabled(status, now)
+        case Disabled():
+            return _disabled(status, now)
         case Moved():
             return _moved(status, now)
         case Offered():
@@ -201,7 +201,7 @@ def _enter(status: Status, state: OutputAir, now: float) -> Status:
     return status if status.state is state else replace(status, state=state, since=now)
 
 
-def _wanted(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
+def _enabled(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
     if status.state is not OutputAir.OFF or status.running:
         return status, ()
     return _launched(_enter(status, OutputAir.CONNECTING, now), now), (Launch(),)
@@ -220,7 +220,7 @@ def _launched(status: Status, now: float) -> Status:
     )
 
 
-def _unwanted(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
+def _disabled(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
     actions: tuple[Action, ...] = (Halt(),) if status.running else ()
     if status.lost is not None or status.rolled is not None:
         actions += (Regained(now),)

@@ -9,7 +9,7 @@ from typing import Final
 from media_library.house_format import HouseFormat
 from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import diagnosis
-from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +27,24 @@ WHOLE: Final = Cut("whole", "")
 BY_PLAN: Final = Cut("cut", "As the programme has it.")
 
 
-def as_planned(turn: Turn, played: Fraction, house: HouseFormat) -> Cut:
+def as_planned(turn: Turn, played: Fraction, house_format: HouseFormat) -> Cut:
     """The ending of a turn that has played for so many seconds and did not fail."""
-    return BY_PLAN if turn.was_cut(played, house.frame) else WHOLE
+    return BY_PLAN if turn.was_cut(played, house_format.frame) else WHOLE
 
 
-def unseen(turn: Turn, played: Fraction, house: HouseFormat) -> Cut:
+def unseen(turn: Turn, played: Fraction, house_format: HouseFormat) -> Cut:
     """The ending of a turn whose player ended after so many seconds while nobody was there."""
-    length = turn.length(house)
+    length = turn.length(house_format)
     if length is not None and played < length - 1:
         return Cut("cut", "Its player ended while nobody supervised.", resumes=True)
-    return as_planned(turn, played, house)
+    return as_planned(turn, played, house_format)
 
 
-def fault(player: Role, turn: Turn, played: Fraction, house: HouseFormat) -> str:
+def fault(
+    player: MonitoredProcess, turn: Turn, played: Fraction, house_format: HouseFormat
+) -> str:
     """Why it ended badly, after so many seconds; empty when it ended well."""
-    code, length = player.process.code(), turn.length(house)
+    code, length = player.process.code(), turn.length(house_format)
     # Nobody has the status of an adopted one, and FFmpeg's is 0 after an error of reading.
     if length is None:
         short = diagnosis.broke_off(player.lines) and played < turn.least()

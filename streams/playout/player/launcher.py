@@ -29,26 +29,30 @@ from media_library.location import LocalFile
 from streams.playout.contract.plan import Sources, Tools
 from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import capability, commands, mpegts, process
-from streams.playout.ffmpeg.pipe import Feed
+from streams.playout.ffmpeg.pipe import FeedPipe
 from streams.playout.player.player_record import notes_of
 from streams.programme.item import Kind, Mode
 
 #: What of a player may be followed: its own kinds, and that its length is known to the frame.
-FOLLOWED: Final = frozenset({Kind.ITEM, Kind.FILLER})
+FOLLOWED_KINDS: Final = frozenset({Kind.ITEM, Kind.FILLER})
 
 
-def frames_of(turn: Turn, house: HouseFormat) -> int | None:
+def frames_of(turn: Turn, house_format: HouseFormat) -> int | None:
     """Video frames of a turn behind which another may wait; None: its end is not known."""
-    length = turn.length(house)
-    if length is None or turn.item.mode is not Mode.PREPARED or turn.item.kind not in FOLLOWED:
+    length = turn.length(house_format)
+    if (
+        length is None
+        or turn.item.mode is not Mode.PREPARED
+        or turn.item.kind not in FOLLOWED_KINDS
+    ):
         return None
-    return ceil(length * house.fps)
+    return ceil(length * house_format.fps)
 
 
 class Launcher:
     """Starts the players of one channel, each with its gate."""
 
-    def __init__(self, tools: Tools, folder: Path, feed: Feed, sources: Sources) -> None:
+    def __init__(self, tools: Tools, folder: Path, feed: FeedPipe, sources: Sources) -> None:
         self.tools = tools
         self.folder = folder
         self.feed = feed
@@ -56,16 +60,16 @@ class Launcher:
         #: Number of the last gate.
         self.serial = 0
 
-    def player(self, turn: Turn, start: Fraction, house: HouseFormat) -> process.Process:
+    def player(self, turn: Turn, start: Fraction, house_format: HouseFormat) -> process.Process:
         """Raises `SourceError`, `SpawnError` or `OSError`."""
-        return self._spawn(process.PLAYER, turn, start, house)
+        return self._spawn(process.PLAYER, turn, start, house_format)
 
     def behind(
         self,
         before: process.Process,
         turn: Turn,
         start: Fraction,
-        house: HouseFormat,
+        house_format: HouseFormat,
         begin: int,
     ) -> process.Process:
         """A player that waits until the one before it has ended whole.
@@ -82,19 +86,19 @@ class Launcher:
         try:
             os.set_blocking(reader, True)
             name = f"{process.QUEUED}-{self.serial + 1}"
-            return self._spawn(name, turn, start, house, reader, begin)
+            return self._spawn(name, turn, start, house_format, reader, begin)
         finally:
             os.close(reader)
 
     def relay(
-        self, turn: Turn, start: Fraction, house: HouseFormat, source: Feed
+        self, turn: Turn, start: Fraction, house_format: HouseFormat, source: FeedPipe
     ) -> process.Process:
         """Plays what comes through a pipe. Raises `SpawnError` or `OSError`."""
         sock = process.progress_socket()
         command = commands.relay(
             self.tools.ffmpeg,
             sock.getsockname()[1],
-            house,
+            house_format,
             start,
             by_clock=capability.abilities(self.tools.ffmpeg).by_clock,
         )
@@ -116,7 +120,7 @@ class Launcher:
         name: str,
         turn: Turn,
         start: Fraction,
-        house: HouseFormat,
+        house_format: HouseFormat,
         stdin: int = subprocess.DEVNULL,
         begin: int | None = None,
     ) -> process.Process:
@@ -125,7 +129,7 @@ class Launcher:
         notes = notes_of(turn, start)
         if isinstance(location, LocalFile):
             notes |= {"local": True, "path": str(location.path)}
-        frames, gate = frames_of(turn, house), None
+        frames, gate = frames_of(turn, house_format), None
         try:
             self.serial += 1
             if frames is not None:
@@ -137,7 +141,9 @@ class Launcher:
                 gate = os.open(path, os.O_RDWR)
             port = sock.getsockname()[1]
             witness = None if gate is None or frames is None else (gate, frames)
-            command = commands.player(self.tools.ffmpeg, port, turn, location, house, start)
+            command = commands.player(
+                self.tools.ffmpeg, port, turn, location, house_format, start
+            )
             if witness is not None:
                 command = commands.witnessed(command, turn, *witness)
             if begin is not None:
@@ -182,7 +188,7 @@ def waits(pid: int) -> bool:
         # Its program is just being loaded: it waits. One whose status nobody has yet is gone,
         # and has no arguments either.
         return process.born(pid) is not None
-    return commands.WAITING.encode() in words[:4]
+    return commands.WAITING_SHELL.encode() in words[:4]
 
 
 def _arguments(pid: int) -> list[bytes]:

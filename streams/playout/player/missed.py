@@ -37,5 +37,5 @@ class Missed:
     def played(self, head: Fraction) -> tuple[Slot, ...]:
         """Those that have played, by where the feed ends. All but the last one are whole."""
         slots, self._slots = self._slots, []
-        found = [slot for slot in slots if slot.start < head] or slots[:1]
-        return (*(replace(slot, ending=WHOLE.ending) for slot in found[:-1]), *found[-1:])
+        begun = [slot for slot in slots if slot.start < head] or slots[:1]
+        return (*(replace(slot, ending=WHOLE.ending) for slot in begun[:-1]), *begun[-1:])

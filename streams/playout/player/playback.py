@@ -15,8 +15,8 @@ from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import ChannelPlan, Policy, SourceError, Sources, Tools
 from streams.playout.contract.turn import TAKEOVER, Turn
 from streams.playout.ffmpeg import diagnosis, process
-from streams.playout.ffmpeg.monitored_process import Role
-from streams.playout.ffmpeg.pipe import Feed
+from streams.playout.ffmpeg.monitored_process import MonitoredProcess
+from streams.playout.ffmpeg.pipe import FeedPipe
 from streams.playout.journal.journal import Relay
 from streams.playout.player import ending, splice
 from streams.playout.player.ending import WHOLE, Cut
@@ -35,23 +35,23 @@ from streams.programme.model import Cursors, Programme
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds a player has to end when the channel stops: it has nothing to finish.
-STOP_GRACE: Final = 1.0
+STOP_GRACE_S: Final = 1.0
 #: Seconds to wait where not even the slate plays: else FFmpeg were started without a pause.
-PAUSE: Final = 1.0
+RETRY_PAUSE_S: Final = 1.0
 #: Seconds in the pipe below which there is no time to try another item.
-NO_TIME: Final = 1.5
+HURRIED_BELOW_S: Final = 1.5
 
 #: Seconds for which the feed may have been dry while what follows still joins on to it: the hub
 #: sends it at once until it has caught up, well within its window. After more it begins where
 #: the hub's clock is.
-DRY: Final = 7.0
+MAX_DRY_S: Final = 7.0
 
 #: Seconds between two looks whether the programme has other plans by now.
-LOOK: Final = 1.0
+PROGRAMME_CHECK_INTERVAL_S: Final = 1.0
 #: Seconds for which a stand-in plays at least: no flapping.
-HOLD: Final = 10
+MIN_STAND_IN_S: Final = 10
 #: Seconds by which a turn may end behind its time: clocks, and the grid.
-TOLERANCE: Final = 2
+OVERRUN_TOLERANCE_S: Final = 2
 
 
 class Playback:
@@ -62,7 +62,7 @@ class Playback:
         tools: Tools,
         policy: Policy,
         folder: Path,
-        feed: Feed,
+        feed: FeedPipe,
         *,
         sources: Sources,
         trouble: Trouble,
@@ -77,7 +77,7 @@ class Playback:
         self.supply = Supply(feed, policy)
         self.relay = relay
         self.timeline = Timeline()
-        self.player: Role | None = None
+        self.player: MonitoredProcess | None = None
         self._cut: Cut | None = None
         #: Nothing is begun before: not even the slate could be played.
         self._not_before = 0.0
@@ -87,13 +87,13 @@ class Playback:
         self._before: Cursors = {}
         #: Where on the feed the present turn has to end, should the programme have changed.
         self._must_end: Fraction | None = None
-        self._looked = 0.0
+        self._checked_at = 0.0
         #: What plays in place of the programme; None: nothing does.
         self._instead: Instead | None = None
         #: What the present player reads, if that is a pipe.
-        self.source: Feed | None = None
+        self.source: FeedPipe | None = None
         #: Where the live feed that plays ended when that was seen last.
-        self._seen: splice.Seen | None = None
+        self._seen: splice.ObservedEnd | None = None
         #: What an earlier supervisor's players played, and from where, that ended unseen.
         self._missed = Missed()
 
@@ -131,7 +131,7 @@ class Playback:
 
     # ---- adoption
 
-    def adopt(self, role: Role) -> None:
+    def adopt(self, role: MonitoredProcess) -> None:
         """Take over a player that an earlier supervisor started.
 
         Raises `KeyError`, `TypeError` or `ValueError` where the record is another's.
@@ -154,7 +154,7 @@ class Playback:
         """Whether a player of an earlier supervisor's ended unseen."""
         return bool(self._missed)
 
-    def adopt_next(self, role: Role, now: float) -> None:
+    def adopt_next(self, role: MonitoredProcess, now: float) -> None:
         """Take over the player that waited behind those that were missed: these are whole.
 
         Raises `KeyError`, `TypeError` or `ValueError` where the record is another's.
@@ -200,10 +200,12 @@ class Playback:
             else:
                 slot = self.timeline.slots[-1]
                 if slot.item.kind is Kind.LIVE:
-                    found = splice.look(self.feed, slot, self.player, plan.house_format)
-                    self._seen = found or self._seen
-                self._hold_to(plan, clock, now)
-                self._watch(plan, self.player, clock, now.mono)
+                    observed = splice.observe_end(
+                        self.feed, slot, self.player, plan.house_format
+                    )
+                    self._seen = observed or self._seen
+                self._check_programme(plan, clock, now)
+                self._check_supply(plan, self.player, clock, now.mono)
                 self._queue(plan, self.player, clock, now)
         if self.player is None and self.queue.waiting:
             self._between(plan, clock, now)
@@ -223,7 +225,7 @@ class Playback:
                 self.queue.revoke()
 
     def _follow(
-        self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: Now
+        self, plan: ChannelPlan, player: MonitoredProcess, clock: HubClock | None, now: Now
     ) -> None:
         """The player has ended: what waits behind it is on, or it is judged."""
         if self.queue.waiting:
@@ -241,9 +243,9 @@ class Playback:
         """Whether there is air enough to wait for a player that is about to begin."""
         if clock is None:
             return False
-        return self.queue.waiting[0].start - clock.position(now) > NO_TIME / 2
+        return self.queue.waiting[0].start - clock.position(now) > HURRIED_BELOW_S / 2
 
-    def _handed_over(self, plan: ChannelPlan, player: Role, now: float) -> None:
+    def _handed_over(self, plan: ChannelPlan, player: MonitoredProcess, now: float) -> None:
         """It has ended whole, for what waited behind it has begun."""
         self.relay(player)
         # Before the other one takes its name.
@@ -269,7 +271,11 @@ class Playback:
         self.supply.begin()
 
     def _queue(
-        self, plan: ChannelPlan, player: Role | None, clock: HubClock | None, now: Now
+        self,
+        plan: ChannelPlan,
+        player: MonitoredProcess | None,
+        clock: HubClock | None,
+        now: Now,
     ) -> None:
         """Have the next items wait behind the present one, while that may play to its end."""
         slot = None if player is None else self.timeline.slots[-1]
@@ -284,7 +290,7 @@ class Playback:
             cursors = self.choice.cursors if slot is None else slot.turn.cursors
             self.queue.keep(plan, player, slot, cursors, moment)
 
-    def _gone(self, player: Role) -> None:
+    def _gone(self, player: MonitoredProcess) -> None:
         """Forget a player that has ended."""
         self.launcher.forget(player.process.record)
         player.close()
@@ -312,7 +318,7 @@ class Playback:
         if self.player is not None:
             self._end_turn(self.player, self._cut or Cut(ending, cause, resumes), now)
 
-    def _end_turn(self, player: Role, cut: Cut, now: float) -> None:
+    def _end_turn(self, player: MonitoredProcess, cut: Cut, now: float) -> None:
         # First of all: what waits must not take its end for a whole one.
         self.queue.revoke()
         self._cut = cut
@@ -328,7 +334,7 @@ class Playback:
         """End the player. True when there is none."""
         self.queue.revoke()
         if self.player is not None:
-            self.player.halt(now, STOP_GRACE)
+            self.player.halt(now, STOP_GRACE_S)
             if self.player.process.exited():
                 self._gone(self.player)
                 self.player = self.source = None
@@ -346,15 +352,19 @@ class Playback:
         # A short or quiet item would otherwise let minutes pile up in the pipe.
         return buffered is None or buffered <= self.policy.lead
 
-    def _hold_to(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
+    def _check_programme(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
         """End a turn that the programme, as it is by now, would not let go on for so long."""
-        if clock is None or not self.policy.paced or now.mono - self._looked < LOOK:
+        if (
+            clock is None
+            or not self.policy.paced
+            or now.mono - self._checked_at < PROGRAMME_CHECK_INTERVAL_S
+        ):
             return
-        self._looked = now.mono
+        self._checked_at = now.mono
         slot, position = self.timeline.slots[-1], clock.position(now.mono)
         if slot.turn.rule == TAKEOVER:
             return
-        if slot.turn.stands_in and position - slot.start > HOLD:
+        if slot.turn.stands_in and position - slot.start > MIN_STAND_IN_S:
             if slot.item.kind is Kind.FILLER and self.choice.well_again(plan, when(now.wall)):
                 self.cut(now.mono, "cut", "Back to the programme.")
             return
@@ -363,15 +373,17 @@ class Playback:
             begins = max(position, slot.start)
             room = schedule.room(plan.programme, when(self.wall(begins, clock, now)))
             until = self.timeline.until(slot)
-            if room is not None and (until is None or begins + room < until - TOLERANCE):
+            if room is not None and (
+                until is None or begins + room < until - OVERRUN_TOLERANCE_S
+            ):
                 self._must_end = begins + room
         # What is in the pipe is on its way already.
         if self._must_end is not None and position + round(self.policy.lead) >= self._must_end:
             self._must_end = None
             self.cut(now.mono, "cut", "The programme was changed.", resumes=True)
 
-    def _watch(
-        self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: float
+    def _check_supply(
+        self, plan: ChannelPlan, player: MonitoredProcess, clock: HubClock | None, now: float
     ) -> None:
         """A player that gives too little is replaced before the pipe is empty."""
         if self._cut is not None:
@@ -396,7 +408,9 @@ class Playback:
         # It may wait for the network without looking at signals: there is no time for grace.
         player.kill(now)
 
-    def _ended(self, plan: ChannelPlan, player: Role, clock: HubClock | None, now: Now) -> None:
+    def _ended(
+        self, plan: ChannelPlan, player: MonitoredProcess, clock: HubClock | None, now: Now
+    ) -> None:
         cut, self.player, self._cut, self.source = self._cut, None, None, None
         self.relay(player)
         slot = self.timeline.slots[-1]
@@ -426,7 +440,7 @@ class Playback:
                 self.choice.failed(fault, turn)
                 self._distrust(player, turn.item)
             if code in diagnosis.NOT_RUN or (played <= 0 and turn.item.kind is Kind.SLATE):
-                self._not_before = now.mono + PAUSE
+                self._not_before = now.mono + RETRY_PAUSE_S
         if cut is None:
             self.choice.played(turn)
             cut = ending.as_planned(turn, played, plan.house_format)
@@ -443,7 +457,7 @@ class Playback:
         self._gone(player)
         splice.align(self.feed)
 
-    def _distrust(self, player: Role, item: Item) -> None:
+    def _distrust(self, player: MonitoredProcess, item: Item) -> None:
         """By FFmpeg's own verdict. Somebody's signal says nothing of the item."""
         code = player.process.code()
         if code is not None and code >= 0:
@@ -455,13 +469,13 @@ class Playback:
         buffered = self.buffered(clock, now.mono)
         if clock is not None and self.policy.paced:
             starved = float(clock.position(now.mono) - self.timeline.head)
-            if starved > DRY:
+            if starved > MAX_DRY_S:
                 # The hub keeps wall-clock time: it would rush through the backlog.
                 self.timeline = self.timeline.jump(
                     on_frame(clock.position(now.mono), plan.house_format.frame)
                 )
         at = when(self.wall(self.timeline.head, clock, now))
-        hurried = buffered is not None and buffered < NO_TIME
+        hurried = buffered is not None and buffered < HURRIED_BELOW_S
         self._before = self.choice.cursors
         turn = self._next(plan, at, hurried=hurried)
         item, self._programme, self._must_end = turn.item, plan.programme, None
@@ -475,9 +489,9 @@ class Playback:
         except (process.SpawnError, OSError) as error:
             # No fault of the item: a night of these would run through the whole programme.
             self.choice.not_begun(f"Nothing can be played: {error}", self._before)
-            self._not_before = now.mono + PAUSE
+            self._not_before = now.mono + RETRY_PAUSE_S
             return
-        self.player = Role(started, now.mono)
+        self.player = MonitoredProcess(started, now.mono)
         self.supply.begin()
         self.timeline = self.timeline.begin(turn, room)
         log.log(logging.DEBUG, "player.started", item=item.title, at=float(start))

@@ -24,7 +24,7 @@ def notes_of(turn: Turn, offset: Fraction) -> dict[str, Any]:
             "stands_in": turn.stands_in,
             "fade": turn.fade,
         },
-        "cursors": cursor_codec.written(turn.cursors),
+        "cursors": cursor_codec.encode(turn.cursors),
         "item": {
             "title": item.title,
             "key": item.key,
@@ -42,26 +42,26 @@ def notes_of(turn: Turn, offset: Fraction) -> dict[str, Any]:
 
 def turn_of(notes: dict[str, Any]) -> Turn:
     """The turn of a record. Raises `KeyError`, `TypeError` or `ValueError` for another's."""
-    told = notes["turn"]
+    values = notes["turn"]
     into, limit, seconds = (
-        None if told[name] is None else Fraction(told[name])
+        None if values[name] is None else Fraction(values[name])
         for name in ("into", "limit", "seconds")
     )
     return Turn(
         _item_of(notes["item"]),
-        told["rule"],
-        told["why"],
+        values["rule"],
+        values["why"],
         into or Fraction(0),
         limit,
         seconds,
-        cursor_codec.read(notes["cursors"]),
-        told["stands_in"],
-        told.get("fade", False),
+        cursor_codec.decode(notes["cursors"]),
+        values["stands_in"],
+        values.get("fade", False),
     )
 
 
-def _item_of(told: dict[str, Any]) -> Item:
-    fields = dict(told)
+def _item_of(fields_read: dict[str, Any]) -> Item:
+    fields = dict(fields_read)
     typed = {
         "mode": Mode(fields["mode"]),
         "kind": Kind(fields["kind"]),

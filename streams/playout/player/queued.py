@@ -23,7 +23,7 @@ import structlog
 from streams.playout.contract.plan import ChannelPlan, SourceError
 from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import commands, process
-from streams.playout.ffmpeg.monitored_process import Role
+from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.player import launcher
 from streams.playout.player.launcher import Launcher, frames_of
 from streams.playout.player.selection import Choice
@@ -56,7 +56,7 @@ class State(Enum):
 class Queued:
     """A player that waits, or has begun since the last beat. `start`: on the feed's clock."""
 
-    role: Role
+    role: MonitoredProcess
     turn: Turn
     start: Fraction
     #: When it was queued, on the monotonic clock.
@@ -72,7 +72,7 @@ class Queued:
             return State.WAITING if launcher.waits(self.role.process.pid) else State.BEGUN
         # Nobody has the status of an adopted one.
         code = self.role.process.code()
-        shut = not self.role.has_moved if code is None else code == commands.SHUT
+        shut = not self.role.has_moved if code is None else code == commands.GATE_SHUT_STATUS
         return State.SHUT if shut else State.BEGUN
 
 
@@ -102,10 +102,10 @@ class Queue:
         self.programme: Programme | None = None
         self._fault: str | None = None
         #: Those that were revoked and are not gone yet.
-        self._revoked: list[Role] = []
+        self._revoked: list[MonitoredProcess] = []
         self._checked = self._not_before = 0.0
 
-    def roles(self) -> list[Role]:
+    def roles(self) -> list[MonitoredProcess]:
         """What has a process."""
         return [*(queued.role for queued in self.waiting), *self._revoked]
 
@@ -122,7 +122,7 @@ class Queue:
             self.end(queued.role)
         del self.waiting[number:]
 
-    def end(self, role: Role) -> None:
+    def end(self, role: MonitoredProcess) -> None:
         role.process.signal(signal.SIGKILL)
         self._revoked.append(role)
 
@@ -140,7 +140,7 @@ class Queue:
     def keep(
         self,
         plan: ChannelPlan,
-        player: Role | None,
+        player: MonitoredProcess | None,
         slot: Slot | None,
         cursors: Cursors,
         moment: Moment,
@@ -165,9 +165,9 @@ class Queue:
 
     def _check(self, plan: ChannelPlan, cursors: Cursors, moment: Moment) -> None:
         for number, queued in enumerate(self.waiting):
-            wanted = self.choice.ahead(plan, moment.at(queued.start), cursors)
+            expected = self.choice.ahead(plan, moment.at(queued.start), cursors)
             stale = not queued.local and moment.now - queued.since > MAX_AGE_S
-            same = wanted == queued.turn and wanted.cursors == queued.turn.cursors
+            same = expected == queued.turn and expected.cursors == queued.turn.cursors
             if stale or not same:
                 self.revoke(number)
                 return
@@ -176,11 +176,15 @@ class Queue:
     def _wanting(self, plan: ChannelPlan) -> bool:
         """Whether one more is to be queued."""
         lengths = [queued.turn.length(plan.house_format) for queued in self.waiting]
-        known = sum((length for length in lengths if length is not None), Fraction(0))
-        return not lengths or (len(lengths) < MAX_WAITING and known < AHEAD_S)
+        waiting_s = sum((length for length in lengths if length is not None), Fraction(0))
+        return not lengths or (len(lengths) < MAX_WAITING and waiting_s < AHEAD_S)
 
     def _add(
-        self, plan: ChannelPlan, player: Role | None, slot: Slot | None, moment: Moment
+        self,
+        plan: ChannelPlan,
+        player: MonitoredProcess | None,
+        slot: Slot | None,
+        moment: Moment,
     ) -> bool:
         """Queue one more. False: none can be, or is to be, now."""
         if self.waiting:
@@ -197,19 +201,23 @@ class Queue:
         if moment.clock.position(moment.now) > head:
             # It is late already: what follows has its place where the hub is.
             return False
-        wanted = self.choice.ahead(plan, moment.at(head), turn.cursors)
-        if wanted is None:
+        following = self.choice.ahead(plan, moment.at(head), turn.cursors)
+        if following is None:
             return False
         # Its first timestamps lie before its start where it has B-frames.
-        begins = head + wanted.item.reorder
+        begins = head + following.item.reorder
         try:
             started = self.launcher.behind(
-                player.process, wanted, begins, plan.house_format, moment.begin(head)
+                player.process, following, begins, plan.house_format, moment.begin(head)
             )
         except (SourceError, process.SpawnError, OSError, LookupError) as error:
             # It is tried again when its turn has come, and told of then.
             self._not_before = moment.now + RETRY_S
-            log.log(logging.DEBUG, "player.not_queued", item=wanted.item.title, why=str(error))
+            log.log(
+                logging.DEBUG, "player.not_queued", item=following.item.title, why=str(error)
+            )
             return False
-        self.waiting.append(Queued(Role(started, moment.now), wanted, begins, moment.now))
+        self.waiting.append(
+            Queued(MonitoredProcess(started, moment.now), following, begins, moment.now)
+        )
         return True

@@ -19,13 +19,13 @@ from streams.programme.item import Item, Kind
 from streams.programme.model import BASE, FILLER, Cursor, Cursors, Entry, Pick
 
 #: Items tried in a row before something stands in. Each costs a process's start.
-TRIES: Final = 4
+MAX_TRIES: Final = 4
 #: Seconds that an item has to give before it is gone on with where it broke off. One that gives
 #: less may be broken just there, and would be tried for ever.
-WORTH_IT: Final = 10
+MIN_RESUME_S: Final = 10
 
 #: Lists whose place is remembered, those of blocks that are gone among them.
-PLACES: Final = 100
+MAX_CURSORS: Final = 100
 
 #: Tells the channel that the programme is in trouble (a sentence) or well again ("").
 Trouble = Callable[[str], None]
@@ -62,14 +62,14 @@ class Choice:
         self.failures += 1
         self._stalled = stalled
         self._filler_failed = self._chosen is Kind.FILLER
-        self._tell(cause)
+        self._report_trouble(cause)
 
     def not_begun(self, cause: str, cursors: Cursors) -> None:
         """It could not be started, and nothing else could: the lists stay where they were."""
         self.cursors = cursors
-        self._tell(cause)
+        self._report_trouble(cause)
 
-    def _tell(self, cause: str) -> None:
+    def _report_trouble(self, cause: str) -> None:
         self.troubled, self._cause = True, cause
         self.trouble(cause)
 
@@ -81,8 +81,10 @@ class Choice:
         """It failed after so many seconds: its list goes on with it, unless it is at fault."""
         place = turn.cursors.get(turn.rule, Cursor())
         before, self._broken = self._broken, (turn.rule, place.last, turn.into + fed)
-        again = before[:2] == self._broken[:2] and abs(before[2] - turn.into - fed) < WORTH_IT
-        if fed >= WORTH_IT and not again:
+        again = (
+            before[:2] == self._broken[:2] and abs(before[2] - turn.into - fed) < MIN_RESUME_S
+        )
+        if fed >= MIN_RESUME_S and not again:
             self.cut_off(turn, fed, at)
 
     def passed_over(self, turn: Turn) -> None:
@@ -112,14 +114,14 @@ class Choice:
         """`hurried`: there is no time to find out that another item does not play."""
         pick = schedule.pick(plan.programme, at, self.cursors)
         if pick.wanting and not self.troubled:
-            self._tell(pick.why)
+            self._report_trouble(pick.why)
         away = "" if pick.entry is None else self._away(pick.entry.item)
         if (
             pick.entry is not None
             and not away
             and not self._stand_in_due(plan, pick.entry.item, hurried)
         ):
-            turn, self._stood_in = self._wanted(plan, pick, pick.entry), False
+            turn, self._stood_in = self._turn_of(plan, pick, pick.entry), False
         else:
             turn = self._stand_in(plan, pick, away)
             self._stood_in = True
@@ -138,7 +140,7 @@ class Choice:
         pick = schedule.pick(plan.programme, at, cursors)
         if pick.entry is None or pick.wanting or self._away(pick.entry.item):
             return None
-        return self._wanted(plan, pick, pick.entry)
+        return self._turn_of(plan, pick, pick.entry)
 
     def took(self, plan: ChannelPlan, turn: Turn) -> None:
         """What was chosen ahead has begun."""
@@ -148,7 +150,7 @@ class Choice:
     def _chose(self, plan: ChannelPlan, turn: Turn) -> None:
         self._chosen, self._standing = turn.item.kind, turn.stands_in
         self.cursors = turn.cursors
-        if len(self.cursors) > PLACES:
+        if len(self.cursors) > MAX_CURSORS:
             rules = {BASE, FILLER, *(block.rule for block in plan.programme.blocks)}
             self.cursors = {r: at for r, at in self.cursors.items() if r in rules}
 
@@ -164,7 +166,7 @@ class Choice:
         entry = schedule.pick(plan.programme, at, self.cursors).entry
         return None if entry is None else entry.item
 
-    def _wanted(self, plan: ChannelPlan, pick: Pick, entry: Entry) -> Turn:
+    def _turn_of(self, plan: ChannelPlan, pick: Pick, entry: Entry) -> Turn:
         limit = pick.end - pick.start if pick.end < entry.seconds else None
         if not entry.exact and (room := schedule.room(plan.programme, pick.begins)) is not None:
             # It may be longer than it is believed to be.
@@ -192,7 +194,7 @@ class Choice:
             return False
         if self.failures == 1 and self.sources.at_hand(item):
             return False
-        tries = min(TRIES, len(plan.programme.base.entries) or TRIES)
+        tries = min(MAX_TRIES, len(plan.programme.base.entries) or MAX_TRIES)
         return hurried or self._stalled or self.failures >= tries
 
     # ---- what stands in
@@ -244,7 +246,7 @@ class Choice:
 
     def _wait_for(self, entry: Entry | None, away: str) -> None:
         if entry is not None and away:
-            self._tell(f"{entry.item.title} has to wait: {away}")
+            self._report_trouble(f"{entry.item.title} has to wait: {away}")
 
 
 def later(cursors: Cursors, seconds: Fraction) -> Cursors:

@@ -36,7 +36,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """A player at a moment (`now`, monotonic seconds)."""
 
     now: float
@@ -65,7 +65,7 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Bounds:
     """Seconds. `low`: of air, below which a player may be at fault. The others: of idleness."""
 
     low: float
@@ -76,22 +76,27 @@ class Patience:
     local: float
 
 
-def step(idle: Idle | None, seen: Seen, patience: Patience) -> tuple[Idle, bool]:
+def step(idle: Idle | None, observation: Observation, bounds: Bounds) -> tuple[Idle, bool]:
     """What is to be remembered for the next step, and whether the source has stalled."""
-    fresh = Idle(seen.now, seen.fed, seen.work, seen.now)
+    fresh = Idle(observation.now, observation.fed, observation.work, observation.now)
     if idle is None:
-        return replace(fresh, since=min(seen.moved, seen.now)), False
-    if _at_work(idle.work, seen.work, seen.now - idle.at, files=seen.local):
+        return replace(fresh, since=min(observation.moved, observation.now)), False
+    if _at_work(
+        idle.work, observation.work, observation.now - idle.at, files=observation.local
+    ):
         return fresh, False
-    elapsed = seen.now - idle.since
-    if seen.fed > idle.fed:
+    elapsed = observation.now - idle.since
+    if observation.fed > idle.fed:
         # A source that gives less than is sent is as good as none once the pipe is empty.
-        return fresh, not seen.local and seen.filled and seen.buffered <= EMPTY_S
-    if seen.local:
-        bound = patience.local
+        return (
+            fresh,
+            not observation.local and observation.filled and observation.buffered <= EMPTY_S,
+        )
+    if observation.local:
+        bound = bounds.local
     else:
-        bound = patience.running if seen.filled else patience.starting
-    return idle, elapsed > bound and seen.buffered < patience.low
+        bound = bounds.running if observation.filled else bounds.starting
+    return idle, elapsed > bound and observation.buffered < bounds.low
 
 
 def _at_work(before: Work | None, after: Work | None, elapsed: float, *, files: bool) -> bool:

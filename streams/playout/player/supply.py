@@ -10,8 +10,8 @@ from typing import Final
 from media_library.house_format import HouseFormat
 from streams.playout.contract.plan import Policy
 from streams.playout.ffmpeg import mpegts
-from streams.playout.ffmpeg.monitored_process import Role
-from streams.playout.ffmpeg.pipe import Feed
+from streams.playout.ffmpeg.monitored_process import MonitoredProcess
+from streams.playout.ffmpeg.pipe import FeedPipe
 from streams.playout.player import stall
 from streams.playout.player.splice import AUDIO_FRAME
 from streams.playout.player.timeline import HubClock, Slot
@@ -26,7 +26,7 @@ FIRST_S: Final = 0.5
 class Supply:
     """The present player's side of the feed."""
 
-    def __init__(self, feed: Feed, policy: Policy) -> None:
+    def __init__(self, feed: FeedPipe, policy: Policy) -> None:
         self.feed = feed
         self.policy = policy
         #: There was enough in the pipe since the last reset: low water counts at once.
@@ -50,17 +50,22 @@ class Supply:
         self.filled, self._idle = False, None
 
     def stalled(
-        self, slot: Slot, player: Role, clock: HubClock | None, house: HouseFormat, now: float
+        self,
+        slot: Slot,
+        player: MonitoredProcess,
+        clock: HubClock | None,
+        house_format: HouseFormat,
+        now: float,
     ) -> bool | None:
         """Whether the player's source gives nothing; None: there is enough of it."""
         if self._full():
             self.filled, self._idle = True, None
             return None
         fed = slot.start + Fraction(player.progress.out_time_us or 0, 1_000_000)
-        buffered = self._buffered(fed, player.moved, clock, house, now)
+        buffered = self._buffered(fed, player.moved, clock, house_format, now)
         low = self.policy.low_water
         self.filled = self.filled or buffered >= low
-        seen = stall.Seen(
+        seen = stall.Observation(
             now,
             max(player.since, player.moved),
             buffered,
@@ -69,7 +74,7 @@ class Supply:
             local=_reads_file(player),
             filled=self.filled and clock is not None,
         )
-        patience = stall.Patience(
+        patience = stall.Bounds(
             low,
             running=RUNNING_S if player.has_moved else FIRST_S,
             starting=self.policy.first_byte,
@@ -83,33 +88,33 @@ class Supply:
 
     def _buffered(
         self,
-        told: Fraction,
+        reported: Fraction,
         moved: float,
         clock: HubClock | None,
-        house: HouseFormat,
+        house_format: HouseFormat,
         now: float,
     ) -> float:
         """Seconds of air that wait. `told`: up to where it has reported to have fed."""
         sent = None if clock is None else clock.position(now)
         fresh = now - moved < RUNNING_S
-        if fresh and sent is not None and told - sent >= self.policy.low_water:
+        if fresh and sent is not None and reported - sent >= self.policy.low_water:
             # It reports once a second: there is more by now.
-            return float(told - sent)
+            return float(reported - sent)
         tail = mpegts.tail(self.feed.peek())
-        end = mpegts.end(tail, told, house.frame, AUDIO_FRAME)
-        if end is not None and end > told:
+        end = mpegts.end(tail, reported, house_format.frame, AUDIO_FRAME)
+        if end is not None and end > reported:
             self.tail = tail
         elif self.tail is not None:
-            end = mpegts.end(self.tail, told, house.frame, AUDIO_FRAME)
-        fed = max(told, end or told)
+            end = mpegts.end(self.tail, reported, house_format.frame, AUDIO_FRAME)
+        fed = max(reported, end or reported)
         if sent is None:
             # Nothing is sent yet: all that is there waits.
             first = tail.first_dts
-            sent = fed if first is None else mpegts.unwrap(first, told)
+            sent = fed if first is None else mpegts.unwrap(first, reported)
         return float(fed - sent)
 
 
-def _reads_file(player: Role) -> bool:
+def _reads_file(player: MonitoredProcess) -> bool:
     """Whether it reads a regular file of this machine: nothing can stall that but a disk."""
     path = player.process.record.notes.get("path")
     if path is None:

@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Final
 
 from media_library.house_format import SAMPLE_RATE, HouseFormat
-from streams.playout.contract.live_feed import LOST, LiveFeed
+from streams.playout.contract.live_feed import LOST_S, LiveFeed
 from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import Tools
 from streams.playout.ffmpeg import commands, diagnosis, mpegts, process
-from streams.playout.ffmpeg.monitored_process import Role
-from streams.playout.ffmpeg.pipe import Feed
+from streams.playout.ffmpeg.monitored_process import MonitoredProcess
+from streams.playout.ffmpeg.pipe import FeedPipe
 from streams.playout.journal.journal import Report
 from streams.programme.item import Mode
 
 #: Seconds between two starts: doubled for each that showed no picture, up to the longest.
-PAUSE: Final = 1.0
-LONGEST: Final = 10.0
+RESTART_PAUSE_S: Final = 1.0
+MAX_RESTART_PAUSE_S: Final = 10.0
 #: Seconds without a picture after which those that follow have not come steadily.
-BREAK: Final = 1.5
+STEADY_GAP_S: Final = 1.5
 #: Seconds of the feed for which its pipe has room: two keyframes, and a late look.
-DEPTH: Final = 5
+PIPE_DEPTH_S: Final = 5
 #: What a feed may have of the house's bit rate and still be sent as it comes.
-MOST: Final = 1.5
+MAX_BITRATE_RATIO: Final = 1.5
 #: What the lines have in which FFmpeg describes what it reads (and writes).
 DESCRIBED: Final = "Stream #0:"
 #: As FFmpeg 5 to 9 describe what they read.
@@ -43,9 +43,9 @@ class Reader:
     """Times are seconds of the monotonic clock."""
 
     mode: Mode
-    pipe: Feed
+    pipe: FeedPipe
     moved: float
-    role: Role | None = None
+    role: MonitoredProcess | None = None
     #: A keyframe has come since the role was started.
     picture: bool = False
     started: float = float("-inf")
@@ -63,7 +63,7 @@ class Reader:
     #: Starts in a row that have shown no picture.
     _failures: int = 0
     #: What FFmpeg said of the feed, and how its pictures came.
-    _said: list[str] = field(default_factory=list)
+    _stream_lines: list[str] = field(default_factory=list)
     _reordered: bool = False
     _last: int | None = None
     _longest: Fraction | None = None
@@ -78,11 +78,11 @@ class Reader:
         folder: Path,
         name: str,
         feed: LiveFeed,
-        house: HouseFormat,
+        house_format: HouseFormat,
         now: float,
     ) -> None:
         """Raises `SpawnError` or `OSError`."""
-        pause = min(LONGEST, PAUSE * (1 << min(self._failures, 8)))
+        pause = min(MAX_RESTART_PAUSE_S, RESTART_PAUSE_S * (1 << min(self._failures, 8)))
         if self.role is not None:
             if self._sound and not feed.has_audio and not self.picture and not self.relayed:
                 # It waits for a sound that will not come: the server knows the tracks by now.
@@ -94,7 +94,7 @@ class Reader:
         self.started, self.picture, self._frames = now, False, 0
         self._failures += 1
         self._sound = feed.has_audio
-        self._said, self._reordered, self._last, self._longest = [], False, None, None
+        self._stream_lines, self._reordered, self._last, self._longest = [], False, None, None
         # What an earlier one left is older than what comes.
         self.pipe.skip(len)
         sock = process.progress_socket()
@@ -104,7 +104,7 @@ class Reader:
             tools,
             folder,
             name,
-            commands.conformer(tools.ffmpeg, port, feed, None if copied else house),
+            commands.conformer(tools.ffmpeg, port, feed, None if copied else house_format),
             sock=sock,
             stdout=self.pipe.fd,
             notes={
@@ -114,7 +114,7 @@ class Reader:
                 "mode": self.mode.value,
             },
         )
-        self.role = Role(started, now, feed.secrets)
+        self.role = MonitoredProcess(started, now, feed.secrets)
 
     def read(self, folder: Path, report: Report, now: Now) -> None:
         role = self.role
@@ -127,11 +127,13 @@ class Reader:
             # With the last lines of all, since the log may have been quicker. No more is kept
             # than is of use: FFmpeg may have a warning for each picture of a night.
             lines = [line for line in (*role.new_lines(), *role.lines) if DESCRIBED in line]
-            self._said += [line for line in dict.fromkeys(lines) if line not in self._said]
+            self._stream_lines += [
+                line for line in dict.fromkeys(lines) if line not in self._stream_lines
+            ]
         if ended:
             if self.mode is not Mode.COPY:
                 report.relay(now, role)
-                self._learn_why(list(role.lines))
+                self._diagnose(list(role.lines))
             self._drop(folder, role)
             return
         if (shown := self._shown(role)) > self._frames:
@@ -141,7 +143,7 @@ class Reader:
             # Older pictures are of no use: who goes on air is seen at once.
             self.picture, self._failures = True, 0
 
-    def _shown(self, role: Role) -> int:
+    def _shown(self, role: MonitoredProcess) -> int:
         """Pictures so far. FFmpeg 6.1 counts none that it copies: there microseconds."""
         copied = self.mode is Mode.COPY
         seen = role.progress
@@ -149,15 +151,15 @@ class Reader:
         return count or 0
 
     def _moved(self, now: float, *, first: bool) -> None:
-        if first or now - self.moved > BREAK:
+        if first or now - self.moved > STEADY_GAP_S:
             self.since = now
-        if not first and now - self.moved > LOST and not self.relayed:
+        if not first and now - self.moved > LOST_S and not self.relayed:
             # What waits is older than the break: a relay begins at a keyframe that came later.
             self.picture = False
             self.pipe.skip(len)
         self.moved = now
 
-    def _learn_why(self, lines: list[str]) -> None:
+    def _diagnose(self, lines: list[str]) -> None:
         """What an ended reader says of the feed, should it have shown nothing of it."""
         if self.picture:
             return
@@ -185,7 +187,7 @@ class Reader:
     def close(self) -> None:
         self.pipe.close()
 
-    def _drop(self, folder: Path, role: Role) -> None:
+    def _drop(self, folder: Path, role: MonitoredProcess) -> None:
         process.forget(folder, role.name)
         role.close()
         self.role = None
@@ -193,7 +195,7 @@ class Reader:
 
     # ---- what comes
 
-    def is_house(self, house: HouseFormat) -> bool:
+    def matches(self, house_format: HouseFormat) -> bool:
         """Whether the feed has been seen to be in the house format already.
 
         A keyframe must have come twice, no farther apart than the house's: only then is it
@@ -202,22 +204,22 @@ class Reader:
         rate = None if self.role is None else self.role.bitrate()
         if rate is None or self._longest is None or self._reordered or not self.alive:
             return False
-        most = MOST * (house.video_bitrate + house.audio_bitrate)
+        limit = MAX_BITRATE_RATIO * (house_format.video_bitrate + house_format.audio_bitrate)
         return (
-            is_described(self._said, house)
-            and self._longest <= Fraction(house.gop + 1, house.fps)
-            and rate <= most
+            is_described(self._stream_lines, house_format)
+            and self._longest <= Fraction(house_format.gop + 1, house_format.fps)
+            and rate <= limit
         )
 
     @property
     def _newest(self) -> Callable[[bytes], int | None]:
         """Where a relay may begin in what waits; all of it is left out that leaves no room."""
-        most = self.pipe.capacity * 3 // 4
+        limit = self.pipe.capacity * 3 // 4
 
         def find(data: bytes) -> int | None:
             self._learn(data)
             at = mpegts.keyframe(data)
-            if len(data) - (at or 0) > most:
+            if len(data) - (at or 0) > limit:
                 return len(data) - len(data) % mpegts.PACKET
             return at
 
@@ -233,11 +235,14 @@ class Reader:
                 self._last = picture.dts
 
 
-def is_described(said: Iterable[str], house: HouseFormat) -> bool:
+def is_described(stderr_lines: Iterable[str], house_format: HouseFormat) -> bool:
     """Whether FFmpeg describes what it reads as the house format."""
-    lines = [line for line in said if DESCRIBED in line]
-    found = next(filter(None, map(_PICTURE.search, lines)), None)
-    if found is None or not any(_SOUND in line for line in lines):
+    lines = [line for line in stderr_lines if DESCRIBED in line]
+    match = next(filter(None, map(_PICTURE.search, lines)), None)
+    if match is None or not any(_SOUND in line for line in lines):
         return False
-    size = (int(found["width"]), int(found["height"]))
-    return size == (house.width, house.height) and Fraction(found["fps"]) == house.fps
+    size = (int(match["width"]), int(match["height"]))
+    return (
+        size == (house_format.width, house_format.height)
+        and Fraction(match["fps"]) == house_format.fps
+    )

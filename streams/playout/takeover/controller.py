@@ -19,11 +19,11 @@ from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import ChannelPlan, Tools
 from streams.playout.contract.turn import TAKEOVER, Turn
 from streams.playout.ffmpeg import process
-from streams.playout.ffmpeg.monitored_process import Role
-from streams.playout.ffmpeg.pipe import Feed
+from streams.playout.ffmpeg.monitored_process import MonitoredProcess
+from streams.playout.ffmpeg.pipe import FeedPipe
 from streams.playout.journal.journal import Report
 from streams.playout.takeover import decision
-from streams.playout.takeover.conformer import DEPTH, Reader
+from streams.playout.takeover.conformer import PIPE_DEPTH_S, Reader
 from streams.playout.takeover.decision import Shown, Signal, State, is_sound
 from streams.programme.item import Item, Kind, Mode
 from streamsite.security.secret import Secret
@@ -46,17 +46,17 @@ class Conformer:
     def relayed(self) -> Reader | None:
         return next((reader for reader in self.readers.values() if reader.relayed), None)
 
-    def best(self, house: HouseFormat) -> Reader | None:
+    def best(self, house_format: HouseFormat) -> Reader | None:
         """What a relay reads, or would."""
         copied = self.readers.get(Mode.COPY)
         if self.relayed is not None:
             return self.relayed
-        if copied is not None and copied.is_house(house):
+        if copied is not None and copied.matches(house_format):
             return copied
         return self.readers.get(Mode.TRANSCODE)
 
-    def signal(self, house: HouseFormat) -> Signal:
-        reader = self.best(house)
+    def signal(self, house_format: HouseFormat) -> Signal:
+        reader = self.best(house_format)
         if reader is None:
             return Signal(self.began, picture=False, moved=self.began)
         return Signal(
@@ -73,7 +73,7 @@ class Instead:
     """What plays instead of the programme; `pipe`: what a relay reads."""
 
     turn: Turn
-    pipe: Feed | None = None
+    pipe: FeedPipe | None = None
 
 
 class Live:
@@ -85,7 +85,7 @@ class Live:
         folder: Path,
         plan: ChannelPlan,
         report: Report,
-        asked: Iterable[int] = (),
+        open_takeovers: Iterable[int] = (),
     ) -> None:
         """`asked`: streams whose takeover an earlier supervisor has told of, but no end."""
         self.tools = tools
@@ -96,7 +96,7 @@ class Live:
         self.conformers: dict[int, Conformer] = {}
         #: The stream whose takeover is on air, and those that were asked for and are not over.
         self._aired: int | None = None
-        self._asked = set(asked)
+        self._requested = set(open_takeovers)
         #: What the hub has sent, and no destination has yet.
         self._leaving: list[ledger.TakeoverAired | ledger.TakeoverEnded] = []
         #: Why one can't be read, as the log was told.
@@ -109,7 +109,7 @@ class Live:
         """Whether a quick look is wanted."""
         return bool(self.conformers) or self.state.shown is not Shown.PROGRAMME
 
-    def roles(self) -> Iterator[Role]:
+    def roles(self) -> Iterator[MonitoredProcess]:
         for reader in self._readers():
             if reader.role is not None:
                 yield reader.role
@@ -136,18 +136,18 @@ class Live:
 
     # ---- adoption
 
-    def adopt(self, role: Role, now: Now) -> None:
+    def adopt(self, role: MonitoredProcess, now: Now) -> None:
         """Raises `KeyError`, `TypeError` or `ValueError` where the record is another's."""
         notes = role.process.record.notes
         stream, name, mode = int(notes["stream"]), str(notes["name"]), Mode(notes["mode"])
         feed = LiveFeed(stream, int(notes["broadcaster"]), name, Secret(""), now.wall)
         # It was seen before: how long it has lasted need not be waited for again.
-        known = self.conformers.setdefault(stream, Conformer(feed, float("-inf")))
+        conformer = self.conformers.setdefault(stream, Conformer(feed, float("-inf")))
         reader = self._reader(stream, mode, now, role.process.pid)
-        known.readers[mode] = reader
+        conformer.readers[mode] = reader
         reader.role, reader.picture, reader.started = role, True, now.mono
 
-    def resume(self, turn: Turn, now: Now) -> Feed | None:
+    def resume(self, turn: Turn, now: Now) -> FeedPipe | None:
         """That was shown when the earlier supervisor ended, and is still.
 
         Returns the pipe that is read for it, if there is one.
@@ -157,7 +157,7 @@ class Live:
         if stream is None:
             # A slate: its plan may not be made yet, but only one of the two stands in.
             shown = Shown.TROUBLE if turn.stands_in else Shown.SOON
-            stream = max(self._asked, default=None)
+            stream = max(self._requested, default=None)
             self._aired = stream if shown is Shown.TROUBLE else None
         else:
             conformer = self.conformers.get(stream)
@@ -171,12 +171,12 @@ class Live:
 
     def beat(self, plan: ChannelPlan, wish: Wish, now: Now) -> None:
         self.plan = plan
-        self._tell_left(now.wall)
-        wanted = list(decision.conformed(self.state, wish, self._signals()))
+        self._flush_leaving(now.wall)
+        streams = list(decision.conformed(self.state, wish, self._signals()))
         feeds = {feed.stream: feed for feed in wish.feeds}
-        for stream in [pk for pk in self.conformers if pk not in wanted]:
+        for stream in [pk for pk in self.conformers if pk not in streams]:
             self._end(self.conformers[stream], now)
-        for stream in wanted:
+        for stream in streams:
             if stream in feeds:
                 self._keep(feeds[stream], now)
         for conformer in self.conformers.values():
@@ -187,8 +187,8 @@ class Live:
         before, signals = self.state, self._signals()
         self.state = decision.decide(before, wish, signals, now.mono)
         if before != self.state:
-            self._tell(before, now)
-        self._ask(before, feeds, now)
+            self._log_change(before, now)
+        self._request_takeover(before, feeds, now)
         # Not at the change alone: an earlier supervisor may have opened it, or not come to it.
         if self.state.shown is Shown.TROUBLE:
             self.report.incident(LIVE, self.state.why, now.wall, severity="degraded")
@@ -198,7 +198,7 @@ class Live:
     def stop(self, now: Now) -> bool:
         """End them all. True when they are gone."""
         # What has not left by now never will.
-        self._tell_left(float("inf"))
+        self._flush_leaving(float("inf"))
         for conformer in list(self.conformers.values()):
             self._end(conformer, now)
         return not self.conformers
@@ -207,24 +207,24 @@ class Live:
         for reader in self._readers():
             reader.close()
 
-    def relayed(self, pipe: Feed | None) -> None:
+    def relayed(self, pipe: FeedPipe | None) -> None:
         """What is read by what plays now: it is not ours to read."""
         for reader in self._readers():
             reader.relayed = reader.pipe is pipe
 
     def _signals(self) -> dict[int, Signal]:
-        house = self.plan.house_format
-        return {pk: conformer.signal(house) for pk, conformer in self.conformers.items()}
+        house_format = self.plan.house_format
+        return {pk: conformer.signal(house_format) for pk, conformer in self.conformers.items()}
 
     def _keep(self, feed: LiveFeed, now: Now) -> None:
         conformer = self.conformers.setdefault(feed.stream, Conformer(feed, now.mono))
-        known = conformer.readers.get(Mode.TRANSCODE)
-        if known is not None and known.silent:
+        encoder = conformer.readers.get(Mode.TRANSCODE)
+        if encoder is not None and encoder.silent:
             feed = replace(feed, has_audio=False)
         conformer.feed = feed
         # Once it is known which of the two is on, the other one only costs.
         chosen = conformer.relayed
-        lost = known is not None and bool(known.fault)
+        lost = encoder is not None and bool(encoder.fault)
         modes = [chosen.mode] if chosen else [Mode.TRANSCODE, *(() if lost else _copied(feed))]
         for mode in [mode for mode in conformer.readers if mode not in modes]:
             self._end_reader(conformer, mode, now)
@@ -256,10 +256,10 @@ class Live:
 
     def _reader(self, stream: int, mode: Mode, now: Now, writer: int | None = None) -> Reader:
         """`writer`: the pid of what writes into its pipe already."""
-        length = self.plan.house_format.bytes_per_second * DEPTH
+        length = self.plan.house_format.bytes_per_second * PIPE_DEPTH_S
         path = self.folder / f"{LIVE}-{stream}-{mode}.fifo"
-        held = None if writer is None else Feed.held(path, writer, 1)
-        return Reader(mode, held or Feed.open(path, int(length)), now.mono)
+        held = None if writer is None else FeedPipe.held(path, writer, 1)
+        return Reader(mode, held or FeedPipe.open(path, int(length)), now.mono)
 
     def _end(self, conformer: Conformer, now: Now) -> None:
         for mode in list(conformer.readers):
@@ -276,25 +276,25 @@ class Live:
 
     # ---- what is told
 
-    def _tell(self, before: State, now: Now) -> None:
+    def _log_change(self, before: State, now: Now) -> None:
         state = self.state
         if state.shown is not before.shown or state.stream != before.stream:
             self.report.log(now, LIVE, "info", f"{_WORDS[state.shown]}: {state.why}")
         if state.shown is Shown.PROGRAMME:
-            self._over(self._asked - {self._aired}, now.wall)
+            self._over(self._requested - {self._aired}, now.wall)
 
-    def _ask(self, before: State, feeds: dict[int, LiveFeed], now: Now) -> None:
+    def _request_takeover(self, before: State, feeds: dict[int, LiveFeed], now: Now) -> None:
         """Tell of the feed's takeover, unless that was done: perhaps not by who put it on."""
         feed = feeds.get(self.state.stream or 0)
-        if feed is not None and feed.stream not in self._asked:
-            self._asked.add(feed.stream)
+        if feed is not None and feed.stream not in self._requested:
+            self._requested.add(feed.stream)
             # It may have been live before, and on, or waited for one of a higher rank to end.
             idle = before.shown in {Shown.PROGRAMME, Shown.TROUBLE}
             free = before.since if idle else float("-inf")
             self.report.note(
-                ledger.TakeoverAsked(
+                ledger.TakeoverRequested(
                     *(self.report.channel, self.report.run, feed.stream, feed.broadcaster),
-                    max(feed.asked, now.at(free)),
+                    max(feed.requested_at, now.at(free)),
                 )
             )
 
@@ -309,7 +309,7 @@ class Live:
             return
         self._aired = stream
         # Whatever else was asked for is over, unless it is on its way.
-        self._over(self._asked - {stream, self.state.stream}, at, behind)
+        self._over(self._requested - {stream, self.state.stream}, at, behind)
         if stream is not None:
             note = ledger.TakeoverAired(self.report.channel, stream, at + behind)
             self._note(note, behind)
@@ -318,7 +318,7 @@ class Live:
         cause = self.state.why or "It ended while nobody supervised."
         for stream in streams:
             if stream is not None:
-                self._asked.discard(stream)
+                self._requested.discard(stream)
                 channel = self.report.channel
                 note = ledger.TakeoverEnded(channel, stream, at + behind, cause)
                 self._note(note, behind)
@@ -330,7 +330,7 @@ class Live:
         else:
             self.report.note(note)
 
-    def _tell_left(self, wall: float) -> None:
+    def _flush_leaving(self, wall: float) -> None:
         while self._leaving and self._leaving[0].at <= wall:
             self.report.note(self._leaving.pop(0))
 
@@ -352,11 +352,11 @@ def _item(feed: LiveFeed, mode: Mode) -> Item:
     return Item(f"Live: {feed.name}", f"{LIVE}-{feed.stream}", mode, Kind.LIVE)
 
 
-def fits(turn: Turn, wanted: Instead | None) -> bool:
+def fits(turn: Turn, instead: Instead | None) -> bool:
     """Whether a turn is what is to be shown."""
-    if wanted is None:
+    if instead is None:
         return turn.rule != TAKEOVER
-    return turn.rule == TAKEOVER and turn.item.key == wanted.turn.item.key
+    return turn.rule == TAKEOVER and turn.item.key == instead.turn.item.key
 
 
 def stream_of(item: Item) -> int | None:

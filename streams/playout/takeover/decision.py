@@ -24,19 +24,19 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from streams.playout.contract.live_feed import LOST, LiveFeed, Wish
+from streams.playout.contract.live_feed import LOST_S, LiveFeed, Wish
 
 #: Seconds for which a feed's pictures must have come before it is on, and since the last of
 #: them at most: what a reader gives away as it ends takes less.
-STEADY: Final = 1.0
-FRESH: Final = 1.0
+STEADY_S: Final = 1.0
+FRESH_S: Final = 1.0
 #: Seconds that a feed without a picture is given beyond the debounce before viewers are told.
-GRACE: Final = 2.0
+GRACE_S: Final = 2.0
 #: Seconds for which they are told that somebody goes live soon.
-SOON: Final = 30.0
+SOON_S: Final = 30.0
 #: Seconds for which a feed or the programme is on at least before another feed replaces it: one
 #: that comes and goes must not make the channel flicker.
-DWELL: Final = 5.0
+DWELL_S: Final = 5.0
 
 
 #: In names of codecs of sound, as MediaMTX and nginx-rtmp have them, in small letters.
@@ -90,7 +90,7 @@ def decide(state: State, wish: Wish, signals: Mapping[int, Signal], now: float) 
     given_up = state.given_up & wish.present
     state = replace(state, given_up=given_up) if given_up != state.given_up else state
     if wish.returned and state.shown is not Shown.PROGRAMME:
-        return _back(state, "Returned by hand.", now)
+        return _return_to_programme(state, "Returned by hand.", now)
     ready = next((f for f in wish.feeds if is_ready(f, wish, signals, now)), None)
     match state.shown:
         case Shown.PROGRAMME:
@@ -101,12 +101,12 @@ def decide(state: State, wish: Wish, signals: Mapping[int, Signal], now: float) 
             return _live(state, wish, signals, ready, now)
         case Shown.TROUBLE:
             if ready is not None:
-                return _on(state, ready, now)
+                return _go_live(state, ready, now)
             if state.stream in wish.finished:
-                return _back(state, ENDED, now)
+                return _return_to_programme(state, ENDED, now)
             if now - state.since >= wish.hold:
                 why = f"The feed did not come back within {wish.hold:.0f} s."
-                return _back(_tired(state), why, now)
+                return _return_to_programme(_give_up(state), why, now)
             return state
 
 
@@ -129,17 +129,17 @@ def is_ready(feed: LiveFeed, wish: Wish, signals: Mapping[int, Signal], now: flo
     signal = signals.get(feed.stream)
     if signal is None or not signal.picture:
         return False
-    comes = now - signal.moved < FRESH and now - signal.since >= STEADY
+    comes = now - signal.moved < FRESH_S and now - signal.since >= STEADY_S
     return comes and now - signal.began >= wish.debounce
 
 
 def _programme(
     state: State, wish: Wish, signals: Mapping[int, Signal], ready: LiveFeed | None, now: float
 ) -> State:
-    if now - state.since < DWELL:
+    if now - state.since < DWELL_S:
         return state
     if ready is not None:
-        return _on(state, ready, now)
+        return _go_live(state, ready, now)
     for feed in wish.feeds:
         signal = signals.get(feed.stream)
         if signal is None or signal.picture or feed.stream in state.given_up:
@@ -147,7 +147,7 @@ def _programme(
         if signal.fault:
             # Viewers are not told of what will not come.
             return replace(state, given_up=state.given_up | {feed.stream})
-        if now - signal.began >= wish.debounce + GRACE:
+        if now - signal.began >= wish.debounce + GRACE_S:
             why = f"{feed.name} goes live: the picture is not there yet."
             return replace(state, shown=Shown.SOON, since=now, stream=feed.stream, why=why)
     return state
@@ -157,14 +157,16 @@ def _soon(
     state: State, wish: Wish, signals: Mapping[int, Signal], ready: LiveFeed | None, now: float
 ) -> State:
     if ready is not None:
-        return _on(state, ready, now)
+        return _go_live(state, ready, now)
     if state.stream is None or state.stream not in {feed.stream for feed in wish.feeds}:
-        return _back(state, "The feed ended before there was a picture.", now)
+        return _return_to_programme(state, "The feed ended before there was a picture.", now)
     signal = signals.get(state.stream)
     if signal is not None and signal.fault:
-        return _back(_tired(state), signal.fault, now)
-    if now - state.since >= SOON:
-        return _back(_tired(state), f"The feed has had no picture for {SOON:.0f} s.", now)
+        return _return_to_programme(_give_up(state), signal.fault, now)
+    if now - state.since >= SOON_S:
+        return _return_to_programme(
+            _give_up(state), f"The feed has had no picture for {SOON_S:.0f} s.", now
+        )
     return state
 
 
@@ -173,41 +175,41 @@ def _live(
 ) -> State:
     signal = None if state.stream is None else signals.get(state.stream)
     if state.stream in wish.finished:
-        return _back(state, ENDED, now)
+        return _return_to_programme(state, ENDED, now)
     if state.stream not in wish.present:
         if state.stream in wish.broken or wish.feeds:
             # Or the publisher has come again, by another connection.
             why = "The connection to the feed broke."
             return replace(state, shown=Shown.TROUBLE, since=now, why=why)
         # It was not silent before, or it would not be on.
-        return _back(state, ENDED, now)
+        return _return_to_programme(state, ENDED, now)
     if signal is None:
         # Who read it ended while nobody supervised.
         why = "The connection to the feed broke."
         return replace(state, shown=Shown.TROUBLE, since=now, why=why)
-    if now - signal.moved >= LOST:
+    if now - signal.moved >= LOST_S:
         # One whose reader has ended is waited for as long: the server may say why.
-        why = f"Nothing has come from the feed for {LOST:.0f} s."
+        why = f"Nothing has come from the feed for {LOST_S:.0f} s."
         return replace(state, shown=Shown.TROUBLE, since=now, why=why)
-    if ready is None or ready.stream == state.stream or now - state.since < DWELL:
+    if ready is None or ready.stream == state.stream or now - state.since < DWELL_S:
         return state
     # The first that is ready, and not this one: of a higher rank, or taken by hand.
-    return _on(state, ready, now)
+    return _go_live(state, ready, now)
 
 
-def _on(state: State, feed: LiveFeed, now: float) -> State:
+def _go_live(state: State, feed: LiveFeed, now: float) -> State:
     why = f"{feed.name} is live."
     return replace(state, shown=Shown.LIVE, since=now, stream=feed.stream, why=why)
 
 
-def _tired(state: State) -> State:
+def _give_up(state: State) -> State:
     """Nobody is told of this feed again; with a picture it may be on all the same."""
     if state.stream is None:
         return state
     return replace(state, given_up=state.given_up | {state.stream})
 
 
-def _back(state: State, why: str, now: float) -> State:
+def _return_to_programme(state: State, why: str, now: float) -> State:
     return replace(state, shown=Shown.PROGRAMME, since=now, stream=None, why=why)
 
 

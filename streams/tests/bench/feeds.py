@@ -151,4 +151,4 @@ class RtspFeeds:
 
 
 def feed(stream: int, url: str) -> LiveFeed:
-    return LiveFeed(stream, 1, "Ada", Secret(url), asked=time.time())
+    return LiveFeed(stream, 1, "Ada", Secret(url), requested_at=time.time())

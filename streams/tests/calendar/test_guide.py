@@ -26,7 +26,7 @@ from media_library.models import MediaItem, Tag
 from streams.calendar import guide
 from streams.models import AsRun, Block, Channel, ChannelState, Node, OnAirHours
 from streams.planning import forecast
-from streams.planning.plans import kept
+from streams.planning.plans import encode_cursors
 from streams.programme.model import Cursor
 from streams.programme.xmltv import Listing, document
 from streams.tests import rows
@@ -117,7 +117,7 @@ def channel(db: None) -> Channel:
         now_since=now - timedelta(seconds=50),
         now_until=now + timedelta(seconds=10),
         now_rule="base",
-        cursors=kept({"base": Cursor(first.pk)}, {}),
+        cursors=encode_cursors({"base": Cursor(first.pk)}, {}),
     )
     AsRun.objects.create(
         run=run,

@@ -19,7 +19,7 @@ from streams.ingest.takeover_rights import LATCH, holds, wishes
 from streams.models import Broadcaster, Channel, LiveStream, Run, Takeover, TakeoverRight
 from streams.node import history_writer
 from streams.playout.contract import ledger
-from streams.playout.contract.live_feed import LOST, LiveFeed, Wish
+from streams.playout.contract.live_feed import LOST_S, LiveFeed, Wish
 from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import ChannelPlan, Tools
 from streams.playout.contract.turn import TAKEOVER, Turn
@@ -27,10 +27,10 @@ from streams.playout.journal.journal import Report
 from streams.playout.takeover.conformer import is_described
 from streams.playout.takeover.controller import Live
 from streams.playout.takeover.decision import (
-    DWELL,
+    DWELL_S,
     ENDED,
-    GRACE,
-    SOON,
+    GRACE_S,
+    SOON_S,
     Shown,
     Signal,
     State,
@@ -41,8 +41,8 @@ from streams.programme.item import Item, Kind, Mode
 from streams.tests.bench.engine import programme
 from streamsite.security.secret import Secret
 
-ADA = LiveFeed(1, 10, "Ada", Secret("rtmp://127.0.0.1/live/ada"), asked=0)
-EVE = LiveFeed(2, 20, "Eve", Secret("rtmp://127.0.0.1/live/eve"), asked=0)
+ADA = LiveFeed(1, 10, "Ada", Secret("rtmp://127.0.0.1/live/ada"), requested_at=0)
+EVE = LiveFeed(2, 20, "Eve", Secret("rtmp://127.0.0.1/live/eve"), requested_at=0)
 LIVE = State(Shown.LIVE, since=0, stream=1)
 NOW = datetime(2026, 3, 1, 20, tzinfo=UTC)
 
@@ -64,15 +64,15 @@ def test_a_feed_is_on_after_the_debounce_and_not_before() -> None:
 
 def test_one_that_has_no_picture_is_announced_and_given_up() -> None:
     dark = {1: Signal(0, picture=False, moved=0)}
-    due = 2 + GRACE
+    due = 2 + GRACE_S
     assert decide(State(), wish(ADA), dark, due - 0.1).shown is Shown.PROGRAMME
     soon = decide(State(), wish(ADA), dark, due)
     assert soon.shown is Shown.SOON
-    assert decide(soon, wish(ADA), dark, due + SOON - 0.1) == soon
-    tired = decide(soon, wish(ADA), dark, due + SOON)
+    assert decide(soon, wish(ADA), dark, due + SOON_S - 0.1) == soon
+    tired = decide(soon, wish(ADA), dark, due + SOON_S)
     assert (tired.shown, tired.given_up) == (Shown.PROGRAMME, frozenset({1}))
     # Nobody is told twice; but it may come all the same.
-    later = due + SOON + DWELL + 1
+    later = due + SOON_S + DWELL_S + 1
     assert decide(tired, wish(ADA), dark, later).shown is Shown.PROGRAMME
     assert decide(tired, wish(ADA), {1: good(moved=later)}, later).shown is Shown.LIVE
     # It ended: the next one is announced again.
@@ -86,8 +86,8 @@ def test_an_announced_feed_that_ends_gives_the_programme_back() -> None:
 
 def test_a_lost_feed_is_waited_for_and_then_the_programme_goes_on() -> None:
     signals = {1: good(moved=100)}
-    assert decide(LIVE, wish(ADA), signals, 100 + LOST - 0.1) == LIVE
-    trouble = decide(LIVE, wish(ADA), signals, 100 + LOST)
+    assert decide(LIVE, wish(ADA), signals, 100 + LOST_S - 0.1) == LIVE
+    trouble = decide(LIVE, wish(ADA), signals, 100 + LOST_S)
     assert trouble.shown is Shown.TROUBLE
     again = {1: good(moved=110)}
     assert decide(trouble, wish(ADA), again, 110).shown is Shown.LIVE
@@ -102,7 +102,7 @@ def test_one_that_was_waited_for_in_vain_is_not_announced_as_if_it_were_new() ->
     dark = {1: Signal(0, picture=False, moved=97)}
     back = decide(trouble, frozen, dark, 100)
     assert back.shown is Shown.PROGRAMME
-    later = 100 + DWELL + SOON
+    later = 100 + DWELL_S + SOON_S
     assert decide(back, frozen, dark, later).shown is Shown.PROGRAMME
     assert decide(back, frozen, {1: good(moved=later)}, later).shown is Shown.LIVE
 
@@ -189,7 +189,7 @@ def test_a_publisher_that_pauses(pause: float, times: int) -> None:
             signal = Signal(0, picture=not gone or flushes, moved=moved, since=since)
             state = decide(state, known, {1: signal}, now)
             shown += [state.shown] if shown[-1:] != [state.shown] else []
-    if pause <= LOST:
+    if pause <= LOST_S:
         assert shown == [Shown.LIVE]
     elif pause < 10:
         assert shown == [Shown.LIVE, *[Shown.TROUBLE, Shown.LIVE] * times]
@@ -206,8 +206,8 @@ def test_an_ingest_server_that_can_not_be_asked_changes_nothing() -> None:
 def test_a_higher_rank_takes_over_after_the_dwell() -> None:
     eve = State(Shown.LIVE, since=98, stream=2)
     both, signals = wish(ADA, EVE), {1: good(moved=100.5), 2: good(moved=100.5)}
-    assert decide(eve, both, signals, 98 + DWELL - 0.1) == eve
-    assert decide(eve, both, signals, 98 + DWELL - 0.1).stream == 2
+    assert decide(eve, both, signals, 98 + DWELL_S - 0.1) == eve
+    assert decide(eve, both, signals, 98 + DWELL_S - 0.1).stream == 2
     assert decide(replace(eve, since=90), both, signals, 101).stream == 1
     # And stays: a lower one does not.
     assert decide(replace(LIVE, since=90), both, signals, 101).stream == 1
@@ -215,8 +215,8 @@ def test_a_higher_rank_takes_over_after_the_dwell() -> None:
 
 def test_the_programme_is_on_for_a_while_before_the_next() -> None:
     back = State(Shown.PROGRAMME, since=100)
-    assert decide(back, wish(ADA), {1: good()}, 100 + DWELL - 0.1) == back
-    assert decide(back, wish(ADA), {1: good(moved=105)}, 100 + DWELL).shown is Shown.LIVE
+    assert decide(back, wish(ADA), {1: good()}, 100 + DWELL_S - 0.1) == back
+    assert decide(back, wish(ADA), {1: good(moved=105)}, 100 + DWELL_S).shown is Shown.LIVE
 
 
 @pytest.mark.parametrize("shown", [Shown.SOON, Shown.LIVE, Shown.TROUBLE])
@@ -260,7 +260,7 @@ def test_whatever_comes_nothing_flickers(
         if (after.shown, after.stream) != (state.shown, state.stream):
             assert after.since == now
             if after.shown is Shown.LIVE and state.shown in {Shown.LIVE, Shown.PROGRAMME}:
-                assert now - state.since >= DWELL
+                assert now - state.since >= DWELL_S
             if after.shown is Shown.LIVE:
                 assert after.stream in {feed.stream for feed in feeds}
         state = after
@@ -388,16 +388,16 @@ def test_an_announced_feed_that_another_forestalls_is_over(tmp_path: Path) -> No
 def test_asked_is_when_it_could_have_been_on(tmp_path: Path) -> None:
     """Not when it went live, an hour before: another was on, or the programme taken back."""
     told = Told(tmp_path)
-    feed = replace(ADA, asked=BEGUN.wall - 3600)
+    feed = replace(ADA, requested_at=BEGUN.wall - 3600)
     for shown in (Shown.PROGRAMME, Shown.TROUBLE):
         told.live.state = State(Shown.LIVE, BEGUN.mono, stream=1)
-        told.live._asked.clear()
-        told.live._ask(State(shown, BEGUN.mono - 4, stream=2), {1: feed}, BEGUN)
-    told.live._asked.clear()
-    told.live._ask(State(), {1: feed}, BEGUN)
-    found = told.notes(ledger.TakeoverAsked)
-    asked = [note.at for note in found if isinstance(note, ledger.TakeoverAsked)]
-    assert asked == [BEGUN.wall - 4, BEGUN.wall - 4, feed.asked]
+        told.live._requested.clear()
+        told.live._request_takeover(State(shown, BEGUN.mono - 4, stream=2), {1: feed}, BEGUN)
+    told.live._requested.clear()
+    told.live._request_takeover(State(), {1: feed}, BEGUN)
+    found = told.notes(ledger.TakeoverRequested)
+    asked = [note.at for note in found if isinstance(note, ledger.TakeoverRequested)]
+    assert asked == [BEGUN.wall - 4, BEGUN.wall - 4, feed.requested_at]
 
 
 def test_a_takeover_that_was_on_before_it_was_told_of_is_told_of(tmp_path: Path) -> None:
@@ -407,8 +407,10 @@ def test_a_takeover_that_was_on_before_it_was_told_of_is_told_of(tmp_path: Path)
     told.live.resume(live, BEGUN)
     for seconds in (0, 1):
         told.beat(after(seconds), wish(ADA))
-    (asked,) = told.notes(ledger.TakeoverAsked)
-    assert asked == ledger.TakeoverAsked(1, 1, ADA.stream, ADA.broadcaster, ADA.asked)
+    (asked,) = told.notes(ledger.TakeoverRequested)
+    assert asked == ledger.TakeoverRequested(
+        1, 1, ADA.stream, ADA.broadcaster, ADA.requested_at
+    )
 
 
 def test_a_feed_that_can_not_be_read_is_told_of_once_and_stops_nothing(tmp_path: Path) -> None:
@@ -551,7 +553,7 @@ def test_what_is_chosen_by_hand_holds_until_nobody_was_live_for_a_minute(
     found = wished(channel, NOW + timedelta(hours=3))
     assert [feed.stream for feed in found.feeds] == [eve.pk]
     assert found.present == {ada.pk, eve.pk}
-    assert found.feeds[0].asked == NOW.timestamp()
+    assert found.feeds[0].requested_at == NOW.timestamp()
     # Eve ends; Ada alone does not keep the choice.
     over = NOW + timedelta(hours=4)
     LiveStream.objects.filter(pk=eve.pk).update(ended_at=over)
@@ -597,7 +599,7 @@ def test_a_choice_holds_over_pauses(gaps: list[tuple[int, int]], idle: int) -> N
 def test_a_stream_that_was_deleted_holds_up_no_history(channel: Channel) -> None:
     run, row = Run.objects.get(), live("ada", NOW)
     asked = [
-        ledger.TakeoverAsked(channel.pk, run.pk, stream, row.broadcaster_id or 0, 0)
+        ledger.TakeoverRequested(channel.pk, run.pk, stream, row.broadcaster_id or 0, 0)
         for stream in (row.pk, row.pk + 1, row.pk + 2)
     ]
     history_writer.write(asked)

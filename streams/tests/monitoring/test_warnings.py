@@ -366,7 +366,7 @@ def test_one_channels_trouble_keeps_no_other_from_being_looked_at(
     other = rows.channel("other", order="on", time_zone="Nowhere/Land")
     look_ahead = warnings.look_ahead
 
-    def fails(of: Channel, now: datetime, patience: float) -> problems.Look:
+    def fails(of: Channel, now: datetime, patience: float) -> problems.Findings:
         if of == other:
             raise ArithmeticError("Nobody thought of it.")
         return look_ahead(of, now, patience)

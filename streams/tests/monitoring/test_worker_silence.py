@@ -106,8 +106,8 @@ def run_dir(settings: Any, tmp_path: Path) -> Path:
 
 
 def alive(run_dir: Path, at: datetime) -> None:
-    (run_dir / witness.ALIVE).touch()
-    os.utime(run_dir / witness.ALIVE, (at.timestamp(), at.timestamp()))
+    (run_dir / witness.ALIVE_FILE).touch()
+    os.utime(run_dir / witness.ALIVE_FILE, (at.timestamp(), at.timestamp()))
 
 
 @pytest.mark.django_db
@@ -167,7 +167,7 @@ def test_the_fault_is_kept_from_its_beginning_and_goes_when_it_is_over(run_dir: 
     ],
 )
 def test_a_torn_file_is_no_fault(run_dir: Path, content: str) -> None:
-    (run_dir / witness.FAULT).write_text(content)
+    (run_dir / witness.FAULT_FILE).write_text(content)
     assert witness.read(run_dir).fault is None
 
 

@@ -68,7 +68,7 @@ def test_edits_are_seen_though_the_clock_was_set_back(
 ) -> None:
     book, now = NodeLedger("a"), time.time()
     channel, mine = on_air(book, now)
-    monkeypatch.setattr("streams.node.ledger.ORDERS_AGE", 0.0)
+    monkeypatch.setattr("streams.node.ledger.ORDERS_MAX_AGE_S", 0.0)
     output: Output = rows.output(channel)
     with patch(SLATE, return_value=(Path("/slate.mp4"), 128)):
         told = book.exchange(now - 3600, [shot(mine)], [])[channel.pk]

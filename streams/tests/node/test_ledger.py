@@ -227,7 +227,7 @@ def test_state_is_written_and_handed_to_the_next_supervisor(channel: Channel, ru
     opened = ledger.IncidentOpened(channel.pk, run.pk, "hub", None, "lost", "It died.", now)
     ada = Broadcaster.objects.create(name="Ada", slug="ada")
     stream = LiveStream.objects.create(broadcaster=ada, server="mediamtx", path=ada.path)
-    asked = ledger.TakeoverAsked(channel.pk, run.pk, stream.pk, ada.pk, now)
+    asked = ledger.TakeoverRequested(channel.pk, run.pk, stream.pk, ada.pk, now)
     book.exchange(now + 2, [shot(mine)], [opened, asked])
     state = ChannelState.objects.get(channel=channel)
     assert (state.state, state.now_title, state.next_title) == ("on_air", "Clip 1", "Clip 2")

@@ -21,7 +21,7 @@ from streams.monitoring import reachability
 from streams.monitoring.preflight import Check
 from streams.node import preflight_runner
 from streams.node.ledger import NodeLedger
-from streams.node.preflight_runner import AGAIN, Preflights, in_the_world, on_this_machine
+from streams.node.preflight_runner import RETRY_S, Preflights, in_the_world, on_this_machine
 from streams.node.slate_maker import BEING_MADE
 from streams.tests import rows
 from streams.tests.bench.rtmp import free_port
@@ -221,7 +221,7 @@ class Pad:
         act(*args)
 
     def look(self) -> None:
-        self.flights.look(timezone.now(), self.mono)
+        self.flights.tick(timezone.now(), self.mono)
 
 
 class Quiet:
@@ -257,7 +257,7 @@ def test_a_fault_comes_and_goes(pad: Pad, channel: Channel, listener: int) -> No
     # It is told and keeps nothing off the air.
     assert pad.flights.held(channel) == ""
     with socket.create_server(("127.0.0.1", port)):
-        pad.mono += AGAIN - 1
+        pad.mono += RETRY_S - 1
         pad.look()
         assert told(channel)[f"output-{output.pk}"] is False
         pad.mono += 1
@@ -265,7 +265,7 @@ def test_a_fault_comes_and_goes(pad: Pad, channel: Channel, listener: int) -> No
     assert all(told(channel).values())
     # All is well: it is not asked again, until somebody orders it anew.
     checked = ChannelState.objects.get().checked_at
-    pad.mono += AGAIN * 10
+    pad.mono += RETRY_S * 10
     pad.look()
     assert ChannelState.objects.get().checked_at == checked
     ordered(channel)
@@ -286,7 +286,7 @@ def test_what_stops_the_start_holds_it_until_it_is_well(
     assert (row.state, row.owner) == ("starting", "")
     assert row.cause.startswith("FFmpeg is missing")
     settings.FFMPEG_PATH = well
-    pad.mono += AGAIN
+    pad.mono += RETRY_S
     pad.look()
     assert pad.knocks == 2
     assert channel.pk in ledger.exchange(time.time(), [], [])
@@ -306,7 +306,7 @@ def test_a_preflight_that_fails_itself_or_hangs_keeps_nothing_off_the_air(
     pad: Pad, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ordered(channel)
-    monkeypatch.setattr(preflight_runner, "LONGEST", 0.05)
+    monkeypatch.setattr(preflight_runner, "LOCAL_TIMEOUT_S", 0.05)
     assert pad.flights.held(channel) != ""
     until(lambda: pad.flights.held(channel) == "", 60, "nobody waits any longer")
 
@@ -334,7 +334,7 @@ def test_once_it_plays_the_world_is_not_asked_again(pad: Pad, channel: Channel) 
     now = timezone.now()
     claim = {"owner": "a", "on_air_since": now, "lease_until": now + timedelta(minutes=1)}
     ChannelState.objects.update(state="degraded", **claim)
-    pad.mono += AGAIN
+    pad.mono += RETRY_S
     pad.look()
     # What was found stays, with its time.
     again = ChannelState.objects.get()
@@ -344,13 +344,13 @@ def test_once_it_plays_the_world_is_not_asked_again(pad: Pad, channel: Channel) 
     pad.look()
     second = checked_at()
     ChannelState.objects.update(state="starting")
-    pad.mono += AGAIN
+    pad.mono += RETRY_S
     pad.look()
     third = checked_at()
     assert now < second < third
     # After a crash its row says that it plays, but nobody stands behind it.
     ChannelState.objects.update(state="on_air", lease_until=now - timedelta(minutes=1))
-    pad.mono += AGAIN
+    pad.mono += RETRY_S
     pad.look()
     assert checked_at() > third
 
@@ -368,7 +368,7 @@ def test_another_nodes_channel_is_its_own_matter(pad: Pad, channel: Channel) -> 
 def test_the_world_is_asked_in_a_thread_of_its_own(channel: Channel) -> None:
     ordered(channel)
     flights = Preflights("a", lambda: None)
-    flights.look(timezone.now(), time.monotonic())
+    flights.tick(timezone.now(), time.monotonic())
     until(lambda: flights.held(channel) == "", 60, "this machine is checked")
     until(lambda: told(channel).get("storage"), 60, "the storage is asked")
     flights.close()
@@ -390,9 +390,9 @@ def test_a_channel_whose_check_hangs_holds_up_no_other(
     ordered(channel)
     flights = Preflights("a", lambda: None)
     try:
-        flights.look(timezone.now(), time.monotonic())
+        flights.tick(timezone.now(), time.monotonic())
         # The look itself has not waited, and it begins no check twice.
-        flights.look(timezone.now(), time.monotonic())
+        flights.tick(timezone.now(), time.monotonic())
         assert sum(one.name == "preflight" for one in threading.enumerate()) <= 4
         until(lambda: flights.held(channel) == "", 60, "the channel is checked")
         assert all("under way" in flights.held(one) for one in hangs)

@@ -9,7 +9,7 @@ import pytest
 
 from media_library.location import LocalFile
 from media_library.storage.read_ahead import ReadAhead, Wanted
-from streams.node.sources import Sources, by_turns, line, wanted
+from streams.node.sources import Sources, by_turns, cache_key, line
 from streams.programme.item import Item, Kind, Mode
 from streams.programme.model import BASE, Cursor
 from streams.tests.bench.engine import programme
@@ -49,9 +49,9 @@ def test_what_was_fetched_is_played_from_the_disk(tmp_path: Path) -> None:
     sources = Sources(ahead)
     film = item("a", 1)
     assert not sources.at_hand(film)
-    (tmp_path / wanted(film).name).write_bytes(b"film")
+    (tmp_path / cache_key(film).name).write_bytes(b"film")
     assert sources.at_hand(film)
-    assert sources.locate(film) == LocalFile(tmp_path / wanted(film).name)
+    assert sources.locate(film) == LocalFile(tmp_path / cache_key(film).name)
     # It was read from the bucket while this was fetched: this is what saves the night.
     sources.distrust(film, local=False)
     assert sources.at_hand(film)

@@ -14,7 +14,7 @@ from media_library.models import MediaItem, Playlist, PreparedCopy
 from media_library.storage.read_ahead import LOOK, Wanted
 from streams.models import AsRun, Channel, Incident
 from streams.playout.contract.states import AirState
-from streams.playout.player.selection import WORTH_IT
+from streams.playout.player.selection import MIN_RESUME_S
 from streams.tests.bench import clips
 from streams.tests.bench.bucket import BucketServer
 from streams.tests.bench.clips import Clip
@@ -144,7 +144,7 @@ def test_what_was_fetched_while_it_played_goes_on_from_here(
     bench.air(channel)
     with HlsRecorder(bench.hls(channel), tmp_path / "kept") as kept:
         until(lambda: len(cached(bench)) == 2, 60, "all is in the cache")
-        server.until_sent(KEY, WORTH_IT, BITRATE, 40)
+        server.until_sent(KEY, MIN_RESUME_S, BITRATE, 40)
         bucket.kill()
         until(lambda: AsRun.objects.count() == 2, 90, "it broke off, and something follows")
         segments = len(kept.segments())

@@ -226,8 +226,8 @@ def test_a_killed_hub_costs_one_hole_and_no_session(
     # In the first part of a segment: with the next one's first frames read and this one not yet
     # written, it would cost both.
     window = Window(node.hls(channel))
-    window.look()
-    until(window.look, 10, "a segment is written")
+    window.poll()
+    until(window.poll, 10, "a segment is written")
     os.kill(hub, signal.SIGKILL)
     until(
         lambda: (new := node.records(channel).get("hub")) and new.pid != hub, 1, "another hub"

@@ -25,7 +25,7 @@ from streams.models import (
     Takeover,
     TakeoverRight,
 )
-from streams.playout.takeover.decision import DWELL, ENDED
+from streams.playout.takeover.decision import DWELL_S, ENDED
 from streams.tests.bench import clips
 from streams.tests.bench.audit import Marked, audit, marks
 from streams.tests.bench.clips import HOUSE, Clip
@@ -429,7 +429,7 @@ def test_takeovers_one_after_the_other(
             owner.end()
             until_on_air("item", 20)
             # The programme is on for so long before it is taken over again.
-            watch.until_more(DWELL)
+            watch.until_more(DWELL_S)
     bench.halt(channel)
     assert server.sessions(KEY) == 1
     (recording,) = server.recordings(KEY)

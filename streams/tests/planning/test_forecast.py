@@ -9,7 +9,7 @@ import pytest
 
 from streams.models import Channel, ChannelState
 from streams.planning import forecast
-from streams.planning.plans import kept
+from streams.planning.plans import encode_cursors
 from streams.programme.model import Cursor
 from streams.tests import rows
 
@@ -34,7 +34,9 @@ def test_a_channel_goes_on_where_what_is_on_air_ends(channel: Channel) -> None:
     assert channel.playlist is not None
     first = channel.playlist.entries.all()[0]
     left = {"base": Cursor(first.pk, 0, Fraction(30), NOON)}
-    rows.on_air(channel, at=NOON, now_until=NOON + timedelta(hours=1), cursors=kept(left, {}))
+    rows.on_air(
+        channel, at=NOON, now_until=NOON + timedelta(hours=1), cursors=encode_cursors(left, {})
+    )
     assert spans(channel) == [(1, 24)]
     channel.refresh_from_db()
     pick = next(forecast.of(channel, NOON, NOON + DAY).picks())

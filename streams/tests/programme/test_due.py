@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from media_library.models import MediaItem, PreparedCopy
 from streams.models import Channel, ChannelState
 from streams.planning import forecast
-from streams.planning.plans import kept
+from streams.planning.plans import encode_cursors
 from streams.programme.due import due
 from streams.programme.item import Item, Mode
 from streams.programme.model import Block, Cursor, Cursors, Entry, Programme, Rotation, Start
@@ -78,7 +78,7 @@ def channel(db: None) -> Channel:
     assert made.playlist is not None
     second = made.playlist.entries.all()[1]
     until = timezone.now() + timedelta(minutes=5)
-    rows.on_air(made, cursors=kept({"base": Cursor(second.pk)}, {}), now_until=until)
+    rows.on_air(made, cursors=encode_cursors({"base": Cursor(second.pk)}, {}), now_until=until)
     return made
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from streams.programme.item import Item, Kind, Mode
 from streams.programme.lookahead import Airing, Span, airings, joined, picks, spans
 from streams.programme.model import Cursor, Entry, Order, Programme, Rotation
-from streams.programme.schedule import SLACK
+from streams.programme.schedule import SLACK_S
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 UNTIL = NOON + timedelta(hours=24)
@@ -99,7 +99,7 @@ def test_picks_fill_the_spans_and_a_stop_cuts_what_is_gone_on_with(
     if last.entry is not None and last.end < last.entry.seconds and first.start:
         assert first.entry == last.entry
         # A moment is rounded, which counts as nothing.
-        assert last.end - programme.resume < first.start <= last.end + SLACK
+        assert last.end - programme.resume < first.start <= last.end + SLACK_S
 
 
 def test_a_stop_leaves_the_list_where_it_was_cut() -> None:

@@ -16,12 +16,12 @@ from streams.programme import problems
 from streams.programme.item import Item, Mode
 from streams.programme.model import Block as TimeBlock
 from streams.programme.model import Entry, Pick, Programme, Rotation, Start
-from streams.programme.problems import Copy, Fillers, Known, look
+from streams.programme.problems import Copy, Fillers, ItemFacts, find_problems
 from streams.programme.schedule import preview
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 UTC_ZONE = ZoneInfo("UTC")
-FINE = Known(there=True)
+FINE = ItemFacts(there=True)
 
 
 def entry(number: int, rating: int | None = None, mode: Mode = Mode.PREPARED) -> Entry:
@@ -39,27 +39,27 @@ THREE = Programme(Rotation((entry(1), entry(2), entry(3))), UTC_ZONE)
 @pytest.mark.parametrize(
     ("known", "subject", "says", "soft"),
     [
-        (Known(there=False), "missing-2", "is not in the storage any more (2.mp4)", False),
+        (ItemFacts(there=False), "missing-2", "is not in the storage any more (2.mp4)", False),
         (
-            Known(Copy.LEFT, "No space.", there=True),
+            ItemFacts(Copy.LEFT, "No space.", there=True),
             "unprepared-2",
             "could not be prepared and will be encoded while it is on air, which takes",
             False,
         ),
-        (Known(Copy.COMING, there=True), "waiting-2", "is not prepared yet", True),
-        (Known(Copy.COMING, looked_into=False), "new-2", "was not looked into yet", True),
+        (ItemFacts(Copy.COMING, there=True), "waiting-2", "is not prepared yet", True),
+        (ItemFacts(Copy.COMING, inspected=False), "new-2", "was not looked into yet", True),
         # The gravest alone.
-        (Known(Copy.LEFT, "x", looked_into=False, there=False), "missing-2", "", False),
+        (ItemFacts(Copy.LEFT, "x", inspected=False, there=False), "missing-2", "", False),
     ],
 )
 def test_each_fault_of_an_item_has_a_sentence(
-    known: Known,
+    known: ItemFacts,
     subject: str,
     says: str,
     soft: bool,  # noqa: FBT001
 ) -> None:
     programme = replace(THREE, base=Rotation((entry(1), entry(2, mode=Mode.TRANSCODE))))
-    (fault,) = look(programme, picks(programme), {1: FINE, 2: known}).faults
+    (fault,) = find_problems(programme, picks(programme), {1: FINE, 2: known}).faults
     assert (fault.subject, fault.media, fault.soft) == (subject, 2, soft)
     assert says in fault.sentence
     # At the first of its many times.
@@ -68,12 +68,14 @@ def test_each_fault_of_an_item_has_a_sentence(
 
 def test_what_is_copied_is_not_said_to_be_encoded() -> None:
     programme = replace(THREE, base=Rotation((entry(1, mode=Mode.COPY),)))
-    (fault,) = look(programme, picks(programme), {1: Known(Copy.COMING, there=True)}).faults
+    (fault,) = find_problems(
+        programme, picks(programme), {1: ItemFacts(Copy.COMING, there=True)}
+    ).faults
     assert "sent as it is" in fault.sentence
 
 
 def test_a_storage_that_cannot_say_makes_no_fault() -> None:
-    found = look(THREE, picks(THREE), {1: FINE, 2: Known(there=None)})
+    found = find_problems(THREE, picks(THREE), {1: FINE, 2: ItemFacts(there=None)})
     assert found.faults == ()
     # What nothing is known of at all is as unsure.
     assert found.unsure == {2, 3}
@@ -83,7 +85,7 @@ def test_a_stretch_with_nothing_to_play_says_where_and_why() -> None:
     block = TimeBlock(7, "Kids", Rotation((entry(9, 12),)), time(20), time(21), max_rating=6)
     known = dict.fromkeys((1, 2, 3, 9), FINE)
     alone = replace(THREE, blocks=(block,))
-    (fault,) = look(alone, picks(alone), known).faults
+    (fault,) = find_problems(alone, picks(alone), known).faults
     assert fault.subject == "nothing-block-7"
     assert NOON + timedelta(hours=8) <= fault.airs_at < NOON + timedelta(hours=8, minutes=27)
     assert fault.sentence.startswith(
@@ -91,10 +93,10 @@ def test_a_stretch_with_nothing_to_play_says_where_and_why() -> None:
     )
     assert fault.sentence.endswith("min there is no filler, so the slate is on.")
     filled = replace(alone, filler=Rotation((entry(50, 0),)))
-    (fault,) = look(filled, picks(filled), {**known, 50: FINE}).faults
+    (fault,) = find_problems(filled, picks(filled), {**known, 50: FINE}).faults
     assert fault.sentence.endswith("min filler is on.")
     empty = Programme(Rotation(()), UTC_ZONE)
-    (fault,) = look(empty, picks(empty), {}).faults
+    (fault,) = find_problems(empty, picks(empty), {}).faults
     assert (fault.subject, fault.airs_at) == ("nothing-base", NOON)
     assert "The base playlist has nothing to play, its playlist is empty" in fault.sentence
     assert "For 2160 min" in fault.sentence
@@ -105,7 +107,7 @@ def test_filler_that_fits_a_gap_is_no_fault() -> None:
     programme = replace(THREE, blocks=(block,), filler=Rotation((entry(50),)))
     found = picks(programme)
     assert any(pick.rule == "filler" for pick in found)
-    assert look(programme, found, dict.fromkeys((1, 2, 3, 9, 50), FINE)).faults == ()
+    assert find_problems(programme, found, dict.fromkeys((1, 2, 3, 9, 50), FINE)).faults == ()
 
 
 @pytest.mark.parametrize(
@@ -117,10 +119,10 @@ def test_filler_that_fits_a_gap_is_no_fault() -> None:
 )
 def test_a_filler_that_would_not_fill_is_told(fillers: Fillers, says: str) -> None:
     known = dict.fromkeys((1, 2, 3), FINE)
-    (fault,) = look(THREE, picks(THREE), known, fillers=fillers).faults
+    (fault,) = find_problems(THREE, picks(THREE), known, fillers=fillers).faults
     assert says in fault.sentence
     ready = replace(THREE, filler=Rotation((entry(50),)))
-    assert look(ready, picks(ready), known, fillers=fillers).faults == ()
+    assert find_problems(ready, picks(ready), known, fillers=fillers).faults == ()
 
 
 def test_a_block_whose_next_item_never_fits_is_told() -> None:
@@ -130,7 +132,7 @@ def test_a_block_whose_next_item_never_fits_is_told() -> None:
     programme = replace(THREE, blocks=(block,), filler=Rotation((entry(50),)))
     known = dict.fromkeys((1, 2, 3, 9, 50), FINE)
     # On the next day an item of the base playlist goes over all of it, which is another matter.
-    (fault,) = look(programme, picks(programme, 12), known).faults
+    (fault,) = find_problems(programme, picks(programme, 12), known).faults
     assert fault.subject == "too-long-block-7"
     assert NOON + timedelta(hours=8) <= fault.airs_at < NOON + timedelta(hours=8, minutes=15)
     assert fault.sentence.startswith(
@@ -141,10 +143,10 @@ def test_a_block_whose_next_item_never_fits_is_told() -> None:
     longer = replace(programme, blocks=(replace(block, ends=time(20, 28)),))
     found = picks(longer)
     assert any(pick.rule == "filler" for pick in found)
-    assert look(longer, found, known).faults == ()
+    assert find_problems(longer, found, known).faults == ()
     # Without an exact fit it plays, and is not cut.
     played = replace(programme, blocks=(replace(block, fit=False),))
-    assert look(played, picks(played, 12), known).faults == ()
+    assert find_problems(played, picks(played, 12), known).faults == ()
 
 
 def test_a_filler_that_nobody_has_rated_is_told() -> None:
@@ -152,18 +154,18 @@ def test_a_filler_that_nobody_has_rated_is_told() -> None:
     rated = [entry(1, 6), entry(2, 6), entry(3, 6)]
     filler = Rotation((entry(50), entry(51, 16)))
     programme = replace(THREE, base=Rotation(tuple(rated)), filler=filler, max_rating=12)
-    told = look(programme, picks(programme), known, fillers=Fillers("Net", 2)).faults
+    told = find_problems(programme, picks(programme), known, fillers=Fillers("Net", 2)).faults
     assert [(fault.subject, fault.airs_at) for fault in told] == [("filler", NOON)]
     assert (
         "The filler “Net” can't stand in for anything: none of its 2 prepared entries is rated "
         "12 or younger: rate them" in told[0].sentence
     )
     well = replace(programme, max_rating=16)
-    assert look(well, picks(well), known, fillers=Fillers("Net", 2)).faults == ()
+    assert find_problems(well, picks(well), known, fillers=Fillers("Net", 2)).faults == ()
     # In a block for younger ones alone.
     block = TimeBlock(7, "Kids", Rotation((entry(9, 0),)), time(20), time(21), max_rating=6)
     kids = replace(well, blocks=(block,))
-    (fault,) = look(kids, picks(kids), known, fillers=Fillers("Net", 2)).faults
+    (fault,) = find_problems(kids, picks(kids), known, fillers=Fillers("Net", 2)).faults
     assert fault.subject == "filler-block-7"
     assert fault.airs_at >= NOON + timedelta(hours=8)
     assert "in block “Kids”: none of its 2 prepared entries is rated 6" in fault.sentence
@@ -172,7 +174,9 @@ def test_a_filler_that_nobody_has_rated_is_told() -> None:
 def test_a_faulty_item_is_told_at_the_time_of_what_comes_in_its_place() -> None:
     listed = [(1, 1, "A", ""), (8, 8, "B", "It is no film."), (2, 2, "C", ""), (3, 3, "D", "")]
     left_out = list(problems.passed_over(listed))
-    (fault,) = look(THREE, picks(THREE), dict.fromkeys((1, 2, 3), FINE), left_out).faults
+    (fault,) = find_problems(
+        THREE, picks(THREE), dict.fromkeys((1, 2, 3), FINE), left_out
+    ).faults
     assert (fault.subject, fault.media) == ("fault-8", 8)
     assert fault.airs_at == NOON + timedelta(seconds=1600)
     assert fault.sentence == "“B” can't be played and will be left out: It is no film."
@@ -181,11 +185,14 @@ def test_a_faulty_item_is_told_at_the_time_of_what_comes_in_its_place() -> None:
     assert list(problems.passed_over([listed[1]])) == []
     # Of a block that is not on there is nothing to tell.
     elsewhere = list(problems.passed_over(listed, "block-9"))
-    assert look(THREE, picks(THREE), dict.fromkeys((1, 2, 3), FINE), elsewhere).faults == ()
+    assert (
+        find_problems(THREE, picks(THREE), dict.fromkeys((1, 2, 3), FINE), elsewhere).faults
+        == ()
+    )
 
 
 KNOWN = st.builds(
-    Known,
+    ItemFacts,
     st.sampled_from(Copy),
     st.sampled_from(["", "No space."]),
     looked_into=st.booleans(),
@@ -196,12 +203,12 @@ KNOWN = st.builds(
 @hypothesis_settings(deadline=None)
 @given(st.dictionaries(st.integers(1, 3), KNOWN), st.booleans(), st.integers(0, 2))
 def test_each_matter_is_told_once_and_within_what_was_looked_at(
-    known: dict[int, Known],
+    known: dict[int, ItemFacts],
     bare: bool,  # noqa: FBT001
     fillers: int,
 ) -> None:
     programme = Programme(Rotation(()), UTC_ZONE) if bare else THREE
-    found = look(programme, picks(programme, 5), known, (), Fillers("Net", fillers))
+    found = find_problems(programme, picks(programme, 5), known, (), Fillers("Net", fillers))
     subjects = [fault.subject for fault in found.faults]
     assert len(subjects) == len(set(subjects))
     media = [fault.media for fault in found.faults if fault.media is not None]
@@ -218,7 +225,9 @@ LONG = Entry(replace(entry(1).item, title="Long"), Fraction(int(8.5 * 3600)))
 
 def unseen(*blocks: TimeBlock, base: tuple[Entry, ...] = (LONG,)) -> list[str]:
     programme = Programme(Rotation(base), UTC_ZONE, blocks)
-    found = look(programme, picks(programme, 12), dict.fromkeys((1, 2, 3, 9), FINE)).faults
+    found = find_problems(
+        programme, picks(programme, 12), dict.fromkeys((1, 2, 3, 9), FINE)
+    ).faults
     return [fault.sentence for fault in found if fault.subject.startswith("unseen-")]
 
 
@@ -229,7 +238,9 @@ def test_a_soft_block_within_an_item_is_told() -> None:
         "from 12:00 to 20:30. Let it cut in (hard), move it, or make it longer."
     )
     programme = Programme(Rotation((LONG,)), UTC_ZONE, (NEWS,))
-    (fault,) = look(programme, picks(programme, 12), dict.fromkeys((1, 9), FINE)).faults
+    (fault,) = find_problems(
+        programme, picks(programme, 12), dict.fromkeys((1, 9), FINE)
+    ).faults
     assert (fault.airs_at, fault.soft) == (NOON + timedelta(hours=8), False)
 
 
@@ -248,5 +259,7 @@ def test_a_block_that_gets_on_air_or_has_no_turn_is_not_told() -> None:
 def test_what_fills_a_blocks_time_is_its_own() -> None:
     empty = replace(NEWS, rotation=Rotation(()), ends=time(21))
     programme = Programme(Rotation((LONG,)), UTC_ZONE, (empty,), Rotation((entry(2),)))
-    (fault,) = look(programme, picks(programme, 12), dict.fromkeys((1, 2), FINE)).faults
+    (fault,) = find_problems(
+        programme, picks(programme, 12), dict.fromkeys((1, 2), FINE)
+    ).faults
     assert fault.subject == "nothing-block-3"

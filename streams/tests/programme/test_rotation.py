@@ -37,7 +37,7 @@ def played(of: Rotation, cursor: Cursor, count: int) -> tuple[list[int], Cursor]
 
 
 def kept(cursor: Cursor) -> Cursor:
-    return cursor_codec.read(cursor_codec.written({"base": cursor}))["base"]
+    return cursor_codec.decode(cursor_codec.encode({"base": cursor}))["base"]
 
 
 # ---- a loop
@@ -79,7 +79,7 @@ def test_an_item_that_turns_faulty_and_well_again_costs_its_loop_nothing() -> No
 
 
 def test_a_cursor_of_an_older_version_is_read() -> None:
-    old = cursor_codec.read({"base": [2, 7, "3/2", None]})["base"]
+    old = cursor_codec.decode({"base": [2, 7, "3/2", None]})["base"]
     assert old == Cursor(2, 7, Fraction(3, 2))
     assert played(listed([1, 2, 3], Order.LOOP), replace(old, into=None), 2)[0] == [3, 1]
     assert len(set(played(listed([*range(1, 10)]), replace(old, into=None), 9)[0])) > 4

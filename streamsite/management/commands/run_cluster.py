@@ -19,7 +19,7 @@ from django_q.tasks import async_task
 
 from media_library.downloads import attempt
 from media_library.tasks import sweep_downloads
-from streams.playout.node.witness import ALIVE
+from streams.playout.node.witness import ALIVE_FILE
 from streamsite.processes.cluster import SELF_TEST_TASK, Supervision, run
 from streamsite.processes.priority import step_back
 
@@ -85,7 +85,7 @@ def playout_supervision() -> Supervision:
     post_spawn.connect(start_supervisor)
     # A stop waits for nothing: FFmpeg plays on.
     return Supervision(
-        stop_timeout_s=0.5, heartbeat_file=settings.RUN_DIR / ALIVE, max_silence_s=60
+        stop_timeout_s=0.5, heartbeat_file=settings.RUN_DIR / ALIVE_FILE, max_silence_s=60
     )
 
 

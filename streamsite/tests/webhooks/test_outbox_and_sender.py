@@ -77,7 +77,7 @@ def test_history_of_a_channel_is_reported() -> None:
             ledger.IncidentOpened(pk, run.pk, "hub", None, "lost", "It died.", at + 3),
             ledger.IncidentClosed(pk, "hub", at + 4),
             ledger.IncidentClosed(pk, "hub", at + 5),
-            ledger.TakeoverAsked(pk, run.pk, stream.pk, who.pk, at + 6),
+            ledger.TakeoverRequested(pk, run.pk, stream.pk, who.pk, at + 6),
             ledger.TakeoverAired(pk, stream.pk, at + 7),
             ledger.TakeoverEnded(pk, stream.pk, at + 8, "The feed ended."),
             ledger.IncidentOpened(pk, run.pk, "channel", None, "lost", "Silence.", at + 9),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from streams.playout.ffmpeg import process
-from streams.playout.node.wake import heard
+from streams.playout.node.wake import socket_exists
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Book, Engine, assignment
 from streams.tests.bench.waiting import until
@@ -132,7 +132,7 @@ def test_what_is_deleted_of_the_run_directory_is_made_again(
         path.unlink()
     if name != "channel-1/feed.fifo":
         until(path.exists, 60, "it is there again")
-    until(lambda: heard(engine.run_dir), 60, "orders are noticed at once")
+    until(lambda: socket_exists(engine.run_dir), 60, "orders are noticed at once")
     until((engine.run_dir / "channel-1/hls/live.m3u8").exists, 60, "the preview is there")
     until((engine.run_dir / "playout.alive").exists, 60, "it shows that it lives")
     # A skip cuts what waits in the pipe.

@@ -162,7 +162,7 @@ def test_a_certificate_is_verified_unless_the_output_says_otherwise() -> None:
 # ---- live feeds ------------------------------------------------------------------------------
 def listing(url: str, **fields: Any) -> tuple[list[str], str]:
     """What is hidden of a reader's line, and the line."""
-    feed = LiveFeed(1, 2, "Ada", Secret(url), asked=0, **fields)
+    feed = LiveFeed(1, 2, "Ada", Secret(url), requested_at=0, **fields)
     made = commands.conformer("ffmpeg", 4000, feed, HouseFormat())
     (hidden,) = [word for word in made if isinstance(word, Hidden)]
     assert "SECRET" not in shown(made)
@@ -184,7 +184,9 @@ def test_mediamtx_is_read_by_rtsp_over_tcp() -> None:
 
 
 def test_a_feeds_token_is_masked_in_what_its_server_says() -> None:
-    feed = LiveFeed(1, 2, "Ada", Secret("rtsp://h:8554/live/ada?token=abcdef-1"), asked=0)
+    feed = LiveFeed(
+        1, 2, "Ada", Secret("rtsp://h:8554/live/ada?token=abcdef-1"), requested_at=0
+    )
     told = masked("401 for abcdef-1 at live/ada", feed.secrets)
     assert told == f"401 for {MASK} at live/ada"
 

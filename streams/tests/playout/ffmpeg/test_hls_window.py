@@ -24,7 +24,7 @@ def other_group() -> int:
 def test_the_group_reads_the_window_and_only_passes_through_the_rest(tmp_path: Path) -> None:
     group, hls = other_group(), tmp_path / "channel-1" / "hls"
     for _ in range(2):
-        hls_window.made(hls, group)
+        hls_window.ensure_folder(hls, group)
         found = hls.stat()
         assert (found.st_gid, stat.S_IMODE(found.st_mode) & 0o777) == (group, 0o750)
         assert stat.S_IMODE(hls.parent.stat().st_mode) == 0o711
@@ -36,7 +36,7 @@ def test_the_group_reads_the_window_and_only_passes_through_the_rest(tmp_path: P
 def test_without_a_group_nobody_else_gets_in(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        hls = hls_window.made(tmp_path / "channel-1" / "hls", None)
+        hls = hls_window.ensure_folder(tmp_path / "channel-1" / "hls", None)
     finally:
         os.umask(before)
     assert {stat.S_IMODE(path.stat().st_mode) & 0o007 for path in (hls, hls.parent)} == {0}
@@ -49,20 +49,20 @@ def test_a_group_of_which_it_is_no_member_stops_no_channel(
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "chown", refused)
-    hls = hls_window.made(tmp_path / "channel-1" / "hls", os.getegid() + 1)
+    hls = hls_window.ensure_folder(tmp_path / "channel-1" / "hls", os.getegid() + 1)
     assert hls.is_dir()
 
 
 def test_the_supervisors_socket_is_missed(tmp_path: Path) -> None:
     door = wake.listen(tmp_path)
-    assert wake.heard(tmp_path)
-    assert wake.knock(tmp_path)
+    assert wake.socket_exists(tmp_path)
+    assert wake.notify(tmp_path)
     (tmp_path / wake.NAME).unlink()
-    assert not wake.heard(tmp_path)
-    assert not wake.knock(tmp_path)
+    assert not wake.socket_exists(tmp_path)
+    assert not wake.notify(tmp_path)
     door.close()
     again = wake.listen(tmp_path)
-    assert wake.knock(tmp_path)
+    assert wake.notify(tmp_path)
     assert again.recv(16) == b"!"
     again.close()
 

@@ -80,7 +80,7 @@ def assert_ends_together(head: mpegts.Head) -> None:
     assert found.audio_pts is not None
     assert Fraction(head.end - found.video_dts, mpegts.CLOCK) == FRAME
     silence = Fraction(head.end - found.audio_pts, mpegts.CLOCK) - AUDIO_FRAME
-    assert -mpegts.LATE <= silence * mpegts.CLOCK <= mpegts.SHORT
+    assert -mpegts.MAX_OVERLAP_TICKS <= silence * mpegts.CLOCK <= mpegts.MAX_GAP_TICKS
     assert found.missing == 0
 
 

@@ -14,10 +14,10 @@ from streams.playout.contract.plan import Tools
 from streams.playout.contract.turn import TAKEOVER, Turn
 from streams.playout.ffmpeg import commands, process
 from streams.playout.ffmpeg.capability import abilities
-from streams.playout.ffmpeg.monitored_process import Role
-from streams.playout.ffmpeg.pipe import LARGEST, Feed
+from streams.playout.ffmpeg.monitored_process import MonitoredProcess
+from streams.playout.ffmpeg.pipe import MAX_PIPE_BYTES, FeedPipe
 from streams.playout.ffmpeg.progress import Progress
-from streams.playout.player.splice import AUDIO_FRAME, end_of, look
+from streams.playout.player.splice import AUDIO_FRAME, end_of, observe_end
 from streams.playout.player.timeline import Slot, on_frame
 from streams.programme.item import Item, Kind, Mode
 from streams.tests.bench import clips
@@ -25,13 +25,13 @@ from streams.tests.bench.waiting import until
 
 
 @pytest.fixture
-def feed(tmp_path: Path) -> Iterator[Feed]:
-    made = Feed.open(tmp_path / "feed.fifo", LARGEST)
+def feed(tmp_path: Path) -> Iterator[FeedPipe]:
+    made = FeedPipe.open(tmp_path / "feed.fifo", MAX_PIPE_BYTES)
     yield made
     made.close()
 
 
-def test_the_front_is_skipped_and_the_rest_stays(feed: Feed) -> None:
+def test_the_front_is_skipped_and_the_rest_stays(feed: FeedPipe) -> None:
     os.write(feed.fd, b"old" * 50_000 + b"new")
     assert feed.skip(lambda data: data.index(b"new"))
     assert feed.peek() == b"new"
@@ -39,19 +39,19 @@ def test_the_front_is_skipped_and_the_rest_stays(feed: Feed) -> None:
     assert feed.peek() == b"new"
 
 
-def test_what_another_has_taken_meanwhile_is_not_waited_for(feed: Feed) -> None:
+def test_what_another_has_taken_meanwhile_is_not_waited_for(feed: FeedPipe) -> None:
     os.write(feed.fd, b"old")
     assert not feed.skip(lambda data: 2 * len(data))
     assert feed.level() == 0
 
 
-def test_nothing_is_waited_for_in_an_empty_pipe(feed: Feed) -> None:
+def test_nothing_is_waited_for_in_an_empty_pipe(feed: FeedPipe) -> None:
     assert feed.skip(len)
     assert feed.shorten(lambda data: data) == b""
 
 
-@pytest.mark.parametrize("size", [1, 4096, 300_000, LARGEST])
-def test_what_is_kept_is_what_is_read_next(feed: Feed, size: int) -> None:
+@pytest.mark.parametrize("size", [1, 4096, 300_000, MAX_PIPE_BYTES])
+def test_what_is_kept_is_what_is_read_next(feed: FeedPipe, size: int) -> None:
     data = bytes(number % 251 for number in range(size))
     os.write(feed.fd, data)
     kept = feed.shorten(lambda waiting: waiting[: size // 2])
@@ -61,10 +61,10 @@ def test_what_is_kept_is_what_is_read_next(feed: Feed, size: int) -> None:
 
 
 @pytest.fixture
-def relay(tmp_path: Path) -> Iterator[Role]:
+def relay(tmp_path: Path) -> Iterator[MonitoredProcess]:
     """Stands for a relay that was killed: of FFmpeg only its reports are of interest here."""
     tools, sock = Tools("sleep", tmp_path), process.progress_socket()
-    made = Role(
+    made = MonitoredProcess(
         process.spawn(tools, tmp_path, process.PLAYER, ("sleep", "60"), sock=sock), now=0
     )
     made.kill(0)
@@ -84,7 +84,7 @@ def relay(tmp_path: Path) -> Iterator[Role]:
     ],
 )
 def test_a_killed_relay_whose_pipe_is_empty_ends_where_it_reported_last(
-    feed: Feed, relay: Role, told: int, sent: Fraction | None
+    feed: FeedPipe, relay: MonitoredProcess, told: int, sent: Fraction | None
 ) -> None:
     """It reports each frame. Behind it there were a gap, before it timestamps sent already."""
     slot = Slot(Turn(Item("Live", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER), Fraction(10))
@@ -97,14 +97,14 @@ def test_a_killed_relay_whose_pipe_is_empty_ends_where_it_reported_last(
 
 
 def test_where_a_relay_ended_is_known_once_its_end_was_seen_in_the_pipe(
-    feed: Feed, relay: Role, stream: bytes
+    feed: FeedPipe, relay: MonitoredProcess, stream: bytes
 ) -> None:
     """What it reported then is still true, and no more was written."""
     slot = Slot(Turn(Item("Live", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER), Fraction(9))
     relay.written, relay.progress = 5_000_000, Progress(out_time_us=3_500_000, total_size=900)
-    assert look(feed, slot, relay, HouseFormat()) is None
+    assert observe_end(feed, slot, relay, HouseFormat()) is None
     os.write(feed.fd, stream)
-    seen = look(feed, slot, relay, HouseFormat())
+    seen = observe_end(feed, slot, relay, HouseFormat())
     # Two seconds from the tenth on.
     assert seen is not None
     assert abs(seen.end - 12) < HouseFormat().frame
@@ -116,12 +116,12 @@ def test_where_a_relay_ended_is_known_once_its_end_was_seen_in_the_pipe(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ffmpeg")
-def test_a_relay_tells_of_a_burst_to_its_end(feed: Feed, tmp_path: Path) -> None:
+def test_a_relay_tells_of_a_burst_to_its_end(feed: FeedPipe, tmp_path: Path) -> None:
     """As when a conformer ends, and gives away what it held back: nothing comes after it."""
     film = tmp_path / "film.ts"
     sound = ("-c:a", "aac", "-ar", "48000", "-f", "mpegts")
     clips.raw(film, clips.HOUSE, 5, 3, "-c:v", "libx264", "-tune", "zerolatency", *sound)
-    source = Feed.open(tmp_path / "live.fifo", LARGEST)
+    source = FeedPipe.open(tmp_path / "live.fifo", MAX_PIPE_BYTES)
     sock = process.progress_socket()
     told = commands.relay(
         "ffmpeg",
@@ -130,7 +130,7 @@ def test_a_relay_tells_of_a_burst_to_its_end(feed: Feed, tmp_path: Path) -> None
         Fraction(0),
         by_clock=abilities("ffmpeg").by_clock,
     )
-    role = Role(
+    role = MonitoredProcess(
         process.spawn(
             Tools("ffmpeg", tmp_path),
             tmp_path,
@@ -157,6 +157,8 @@ def test_a_relay_tells_of_a_burst_to_its_end(feed: Feed, tmp_path: Path) -> None
         source.close()
 
 
-def test_a_killed_relay_that_gave_nothing_was_never_there(feed: Feed, relay: Role) -> None:
+def test_a_killed_relay_that_gave_nothing_was_never_there(
+    feed: FeedPipe, relay: MonitoredProcess
+) -> None:
     slot = Slot(Turn(Item("Live", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER), Fraction(10))
     assert end_of(feed, slot, relay, HouseFormat(), sent=Fraction(12)) == slot.start

@@ -150,7 +150,7 @@ def test_a_signed_address_is_shown_to_the_right_server_alone(
 def test_a_feeds_token_is_shown_to_the_right_server_alone(both: Both) -> None:
     with front(both.foreign.certificate(*HERE)) as impostor:
         url = Secret(f"rtmps://localhost:{impostor.port}/live/ada?token=SECRET")
-        feed = LiveFeed(1, 2, "Ada", url, asked=0)
+        feed = LiveFeed(1, 2, "Ada", url, requested_at=0)
         with hand_over(commands.conformer("ffmpeg", 9, feed, HouseFormat())) as (argv, pipes):
             read = subprocess.run(
                 argv, capture_output=True, pass_fds=pipes, timeout=60, env={}, check=False

@@ -12,8 +12,8 @@ import pytest
 
 from streams.playout.contract import ledger
 from streams.playout.ffmpeg import process
-from streams.playout.node.supervisor import OUTBOX, remembered
-from streams.playout.node.witness import ALIVE, read
+from streams.playout.node.supervisor import MAX_OUTBOX_NOTES, trimmed
+from streams.playout.node.witness import ALIVE_FILE, read
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Book, Engine, assignment
 from streams.tests.bench.waiting import until
@@ -102,7 +102,7 @@ def test_a_ledger_that_hangs_is_no_reason_to_start_the_cluster_anew(
     seen = book.exchanges
     try:
         until(lambda: book.exchanges > seen, 60, "it hangs")
-        canary = engine.run_dir / ALIVE
+        canary = engine.run_dir / ALIVE_FILE
         touched = canary.stat().st_mtime
         until(lambda: canary.stat().st_mtime > touched + 3, 60, "it is touched all the same")
         until(lambda: read(engine.run_dir).fault, 60, "the machine knows that nothing answers")
@@ -129,8 +129,8 @@ def test_history_outlives_samples_while_the_ledger_is_away() -> None:
         return ledger.Logged(1, 1, "hub", "info", "x", at)
 
     opened = ledger.IncidentOpened(1, 1, "hub", None, "lost", "x", 0)
-    notes: list[Any] = [opened, *(line(at) for at in range(OUTBOX + 10))]
-    kept = remembered(notes)
-    assert len(kept) == OUTBOX
+    notes: list[Any] = [opened, *(line(at) for at in range(MAX_OUTBOX_NOTES + 10))]
+    kept = trimmed(notes)
+    assert len(kept) == MAX_OUTBOX_NOTES
     assert kept[0] is opened
     assert kept[-1] == notes[-1]

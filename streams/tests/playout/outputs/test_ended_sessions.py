@@ -85,7 +85,7 @@ def test_each_session_is_ended(tmp_path: Path, shelf: dict[int, Clip], cutter: C
     engine.run_dir.mkdir()
     try:
         engine.start()
-        wanted = f"Main: {diagnosis.ENDS_EACH_SESSION}"
+        wanted = f"Main: {diagnosis.SESSION_ENDS_AT_ONCE}"
 
         def causes() -> list[str]:
             return [

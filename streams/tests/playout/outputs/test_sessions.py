@@ -128,13 +128,13 @@ def test_an_output_is_rolled_over_while_the_others_carry_the_channel(
 
 def test_how_far_behind_the_hub_a_pusher_begins(tmp_path: Path) -> None:
     playlist = tmp_path / "live.m3u8"
-    assert hls_window.behind(playlist, 0, 2) == 0
+    assert hls_window.seconds_behind(playlist, 0, 2) == 0
     lines = "".join(f"#EXTINF:{seconds},\n1-{n}.ts\n" for n, seconds in enumerate((3, 2.5, 2)))
     playlist.write_text(f"#EXTM3U\n{lines}")
     os.utime(playlist, (1000, 1000))
-    assert hls_window.behind(playlist, 1001.5, 2) == pytest.approx(6)
+    assert hls_window.seconds_behind(playlist, 1001.5, 2) == pytest.approx(6)
     # A wall clock that was set back.
-    assert hls_window.behind(playlist, 900, 2) == pytest.approx(4.5)
+    assert hls_window.seconds_behind(playlist, 900, 2) == pytest.approx(4.5)
 
 
 def test_a_process_is_as_old_as_the_machine_says() -> None:

@@ -14,6 +14,8 @@ from streams.playout.contract.states import OutputAir
 from streams.playout.outputs import state_machine
 from streams.playout.outputs.state_machine import (
     Adopted,
+    Disabled,
+    Enabled,
     Exited,
     Explained,
     Halt,
@@ -26,8 +28,6 @@ from streams.playout.outputs.state_machine import (
     Rolled,
     Session,
     Ticked,
-    Unwanted,
-    Wanted,
 )
 
 POLICY = Policy()
@@ -55,8 +55,8 @@ RETRYING = Status(
 @pytest.mark.parametrize(
     ("before", "event", "now", "state", "actions"),
     [
-        (Status(), Wanted(), 100, OutputAir.CONNECTING, (Launch(),)),
-        (CONNECTING, Wanted(), 101, OutputAir.CONNECTING, ()),
+        (Status(), Enabled(), 100, OutputAir.CONNECTING, (Launch(),)),
+        (CONNECTING, Enabled(), 101, OutputAir.CONNECTING, ()),
         (CONNECTING, Moved(), 101, OutputAir.ON_AIR, ()),
         (ON_AIR, Moved(), 151, OutputAir.ON_AIR, ()),
         (Status(), Moved(), 1, OutputAir.OFF, ()),
@@ -84,8 +84,8 @@ RETRYING = Status(
         # The window got nothing new: another session would have as little to send.
         (ON_AIR, Ticked(), 179, OutputAir.ON_AIR, ()),
         (ON_AIR, Offered(), 160, OutputAir.ON_AIR, ()),
-        (ON_AIR, Unwanted(), 160, OutputAir.OFF, (Halt(),)),
-        (RETRYING, Unwanted(), 155, OutputAir.OFF, (Regained(155),)),
+        (ON_AIR, Disabled(), 160, OutputAir.OFF, (Halt(),)),
+        (RETRYING, Disabled(), 155, OutputAir.OFF, (Regained(155),)),
         (Status(running=True), Exited("x"), 1, OutputAir.OFF, ()),
         (Status(), Adopted(2), 5, OutputAir.CONNECTING, ()),
         # A session that is due ends with the item, and at its limit wherever the item is.
@@ -99,9 +99,9 @@ RETRYING = Status(
         (ENDING, ItemSent(), 160.1, OutputAir.ROLLING, ()),
         (ENDING, Exited("x"), 161, OutputAir.ROLLING, (Rolled(161, 100), Launch())),
         (ENDING, Ticked(), 170.1, OutputAir.ROLLING, (Halt(),)),
-        (ENDING, Unwanted(), 161, OutputAir.OFF, (Halt(),)),
+        (ENDING, Disabled(), 161, OutputAir.OFF, (Halt(),)),
         (BEGINNING, Moved(), 163, OutputAir.ON_AIR, (Regained(163),)),
-        (BEGINNING, Unwanted(), 163, OutputAir.OFF, (Halt(), Regained(163))),
+        (BEGINNING, Disabled(), 163, OutputAir.OFF, (Halt(), Regained(163))),
         # A first try that fails is a loss like any other.
         (BEGINNING, Exited("x"), 163, OutputAir.RETRYING, (Lost(163, "x"), Launch())),
         (BEGINNING, Ticked(), 171.1, OutputAir.ROLLING, (Halt(),)),
@@ -142,7 +142,7 @@ def test_a_cap_above_the_long_waits_is_kept() -> None:
 
 def test_a_server_that_takes_and_drops_is_not_hammered() -> None:
     """On air for a second each time: the failures go on counting."""
-    status, _ = state_machine.step(Status(), Wanted(), 0, POLICY)
+    status, _ = state_machine.step(Status(), Enabled(), 0, POLICY)
     now, launches = 0.0, 1
     for _ in range(6):
         status, _ = state_machine.step(status, Moved(), now, POLICY)
@@ -175,7 +175,7 @@ def test_a_destination_that_takes_nothing_is_left_ten_seconds_after_the_offer() 
     assert state_machine.step(status, Ticked(), 195.1, POLICY)[1] == (Halt(),)
     # And so is one that never takes anything.
     assert state_machine.step(
-        state_machine.step(Status(), Wanted(), 0, POLICY)[0], Ticked(), 10.1, POLICY
+        state_machine.step(Status(), Enabled(), 0, POLICY)[0], Ticked(), 10.1, POLICY
     )[1] == (Halt(),)
 
 
@@ -212,7 +212,7 @@ def test_without_a_limit_nothing_is_rolled_over() -> None:
 
 EVENTS = st.sampled_from(
     [
-        *(Wanted(), Unwanted(), Moved(), Exited("x"), Exited("y"), ItemSent(), Offered()),
+        *(Enabled(), Disabled(), Moved(), Exited("x"), Exited("y"), ItemSent(), Offered()),
         *(Ticked(), Ticked(), Moved()),
     ]
 )

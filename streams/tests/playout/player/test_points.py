@@ -74,6 +74,6 @@ def test_a_turn_shows_its_part_of_the_item_and_no_more(
     # The sound fills the same span; where it is entered between two of its frames, one is left
     # out at the beginning.
     missing = frames / HOUSE.fps / AAC - found.audio.packets
-    exact = into % commands.AUDIO_SPAN == 0
+    exact = into % commands.AUDIO_SPAN_S == 0
     assert abs(missing) < 0.01 if exact else 0 <= missing < 1.01
     assert found.audio.end == pytest.approx(float(HEAD + length), abs=0.001 if exact else AAC)

@@ -11,14 +11,14 @@ from fractions import Fraction
 import pytest
 
 from streams.playout.player import stall
-from streams.playout.player.stall import Idle, Patience, Seen, Work
+from streams.playout.player.stall import Bounds, Idle, Observation, Work
 from streams.tests.bench.waiting import until
 
-PATIENCE = Patience(low=1.5, running=1.5, starting=2.5, local=10)
+PATIENCE = Bounds(low=1.5, running=1.5, starting=2.5, local=10)
 DID = Work(ran_s=1.0, waited_s=0.5, read=4096)
 #: Two seconds ago it had done as much as now.
 BEFORE = Idle(98.0, Fraction(20), DID, 98.0)
-REMOTE = Seen(100.0, 98.0, 1.0, Fraction(20), DID, local=False, filled=True)
+REMOTE = Observation(100.0, 98.0, 1.0, Fraction(20), DID, local=False, filled=True)
 LOCAL = replace(REMOTE, local=True)
 
 
@@ -58,7 +58,7 @@ LOCAL = replace(REMOTE, local=True)
         (replace(REMOTE, work=None), 98.0, True),
     ],
 )
-def test_who_is_at_fault(seen: Seen, idle_since: float, stalled: bool) -> None:  # noqa: FBT001
+def test_who_is_at_fault(seen: Observation, idle_since: float, stalled: bool) -> None:  # noqa: FBT001
     idle, found = stall.step(BEFORE, seen, PATIENCE)
     assert found is stalled
     assert idle.since == idle_since

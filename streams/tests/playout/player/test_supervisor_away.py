@@ -16,7 +16,7 @@ from media_library.location import LocalFile
 from streams.playout.contract.plan import Tools
 from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import commands, process
-from streams.playout.ffmpeg.pipe import Feed
+from streams.playout.ffmpeg.pipe import FeedPipe
 from streams.playout.ffmpeg.process import Process
 from streams.playout.player import launcher
 from streams.playout.player.launcher import Launcher, frames_of
@@ -75,7 +75,7 @@ def test_the_last_frame_of_a_part(into: Fraction, limit: Fraction | None, frames
 
 @pytest.fixture
 def starter(tmp_path: Path, ffmpeg: str) -> Iterator[Launcher]:
-    feed = Feed.open(tmp_path / "feed.fifo", PIPE)
+    feed = FeedPipe.open(tmp_path / "feed.fifo", PIPE)
     yield Launcher(Tools(ffmpeg, tmp_path), tmp_path, feed, OnDisk())
     feed.close()
 
@@ -119,7 +119,10 @@ def test_one_that_waits_ends_when_the_one_before_it_is_killed(
     assert launcher.waits(second.pid)
     first.signal(signal.SIGKILL)
     until(lambda: second.exited() and third.exited(), 30, "none waits")
-    assert (second.code(), third.code()) == (commands.SHUT, commands.SHUT)
+    assert (second.code(), third.code()) == (
+        commands.GATE_SHUT_STATUS,
+        commands.GATE_SHUT_STATUS,
+    )
 
 
 def test_one_that_waits_ends_when_the_one_before_it_breaks_off(
@@ -132,7 +135,7 @@ def test_one_that_waits_ends_when_the_one_before_it_breaks_off(
     second = starter.behind(first, turn, Fraction(13), HOUSE, AT_ONCE)
     started += [first, second]
     until(second.exited, 30, "none waits")
-    assert (first.code(), second.code()) == (0, commands.SHUT)
+    assert (first.code(), second.code()) == (0, commands.GATE_SHUT_STATUS)
 
 
 def test_one_that_was_just_started_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +157,7 @@ def test_who_comes_too_late_does_not_wait(
     second = starter.behind(first, of(shelf[1]), Fraction(12), HOUSE, AT_ONCE)
     started.append(second)
     until(second.exited, 30, "it does not wait")
-    assert second.code() == commands.SHUT
+    assert second.code() == commands.GATE_SHUT_STATUS
 
 
 def test_a_quiet_item_is_followed_at_its_time(
@@ -174,7 +177,7 @@ def test_nothing_of_a_signed_url_is_to_be_seen(shelf: dict[int, Clip]) -> None:
     place = LocalFile(shelf[1].path)
     command = commands.player("ffmpeg", 1, turn, place, HOUSE, Fraction(10))
     waiting = commands.waiting(commands.witnessed(command, turn, 7, 64), AT_ONCE)
-    assert waiting[3:6] == (commands.WAITING, "0", "ffmpeg")
+    assert waiting[3:6] == (commands.WAITING_SHELL, "0", "ffmpeg")
     assert waiting[-2:] == ("framecrc", "pipe:7")
     assert command == waiting[5 : 5 + len(command)]
 

@@ -14,18 +14,18 @@ from pathlib import Path
 import pytest
 
 from media_library.house_format import HouseFormat
-from streams.playout.contract.live_feed import LOST, LiveFeed
+from streams.playout.contract.live_feed import LOST_S, LiveFeed
 from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import Tools
 from streams.playout.ffmpeg import process
-from streams.playout.ffmpeg.pipe import LARGEST, Feed
+from streams.playout.ffmpeg.pipe import MAX_PIPE_BYTES, FeedPipe
 from streams.playout.journal.journal import Report
 from streams.playout.takeover.conformer import Reader
 from streams.programme.item import Mode
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
 
-ADA = LiveFeed(1, 10, "Ada", Secret("rtsp://127.0.0.1/live/ada"), asked=0)
+ADA = LiveFeed(1, 10, "Ada", Secret("rtsp://127.0.0.1/live/ada"), requested_at=0)
 
 
 class Bed:
@@ -36,7 +36,7 @@ class Bed:
         self.program = folder / "ffmpeg"
         self.says("exec sleep 60")
         self.report = Report(1, "demo", 1, ())
-        pipe = Feed.open(folder / "live.fifo", LARGEST)
+        pipe = FeedPipe.open(folder / "live.fifo", MAX_PIPE_BYTES)
         self.reader = Reader(Mode.TRANSCODE, pipe, moved=0)
         self.now = 100.0
 
@@ -99,8 +99,8 @@ def test_one_that_copies_lives_by_either_count(bed: Bed, stream: bytes, counted:
     bed.read()
     assert (bed.reader.alive, bed.reader.moved) == (True, bed.now)
     bed.gives(b"", 1_000_000, counted)
-    bed.read(LOST)
-    assert bed.reader.moved == bed.now - LOST
+    bed.read(LOST_S)
+    assert bed.reader.moved == bed.now - LOST_S
 
 
 def test_what_it_gave_away_as_it_ended_is_none(bed: Bed, stream: bytes) -> None:
@@ -124,7 +124,7 @@ def test_sound_alone_is_none(bed: Bed, stream: bytes) -> None:
     bed.read()
     moved = bed.reader.moved
     bed.gives(b"", 30)
-    bed.read(LOST)
+    bed.read(LOST_S)
     assert bed.reader.moved == moved
 
 
@@ -132,7 +132,7 @@ def test_after_a_break_a_relay_begins_with_what_came_later(bed: Bed, stream: byt
     bed.start()
     bed.gives(stream, 30)
     bed.read()
-    bed.read(LOST + 1)
+    bed.read(LOST_S + 1)
     bed.gives(b"", 31)
     bed.read()
     assert not bed.reader.alive
