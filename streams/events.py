@@ -1,4 +1,4 @@
-"""What webhooks are told of channels, in the transaction that writes their history."""
+"""Emits webhook events of channels, in the transaction that writes their history."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _run(event: Event, run: int, at: datetime) -> None:
 
 
 def incident(row: Incident, at: datetime) -> None:
-    """It was opened, or closed."""
+    """Emit that the incident was opened or closed."""
     event = Event.INCIDENT_OPENED if row.closed_at is None else Event.INCIDENT_CLOSED
     data = {
         "channel": _channel(row.channel),
@@ -50,7 +50,7 @@ def incident(row: Incident, at: datetime) -> None:
 
 
 def takeovers(rows: Iterable[Takeover], at: datetime) -> None:
-    """They came on the air, or ended. One that never came on the air is not told of."""
+    """Emit that takeovers came on air or ended, except those that never came on air."""
     for row in rows:
         if row.on_air_at is None:
             continue

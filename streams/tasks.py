@@ -1,4 +1,4 @@
-"""What the queue runs: the node's supervisor, and the housekeeping."""
+"""Tasks of the queue: the node's supervisor, and housekeeping."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ from streams.wake import wake_supervisor
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: As far as the programme is computed to tell when its items are due.
+#: Period for which the programme is computed to find when its items are due.
 LOOKAHEAD: Final = timedelta(days=1)
-#: What an item is due earlier or later by before its row is written again: the channel's clock
-#: runs on, and most of a playlist keeps its distance.
+#: Change of a due time that is worth a write: the channel's clock runs on, and most items of a
+#: playlist move with it.
 DUE_STEP: Final = timedelta(minutes=1)
-#: Items of one round that are asked for, the soonest first; the rest a minute later.
+#: Maximum items requested in one run, soonest first; the others follow a minute later.
 MAX_REQUESTS: Final = 500
-#: Rows in one query.
+#: Rows per query.
 CHUNK: Final = 500
-#: Behind all that is due.
+#: Sorts behind all due times.
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
 #: Samples older than this are thinned to one in five minutes ...
 FULL_DETAIL_AGE: Final = timedelta(days=1)
 THINNED_INTERVAL_S: Final = 300
 #: ... and removed after this.
 SAMPLE_RETENTION: Final = timedelta(days=30)
-#: Forewarnings are removed so long after they were cleared.
+#: Upcoming problems are removed so long after they were cleared.
 UPCOMING_PROBLEM_RETENTION: Final = timedelta(days=30)
-#: Log lines kept of each channel.
+#: Log lines kept per channel.
 MAX_LOG_LINES: Final = 2000
 
 
 def make_samples() -> str:
-    """Make the Demo channel's programme. Once a minute, until it is there."""
+    """Make the Demo channel's programme. Runs once a minute until it exists."""
     with slots.place("samples", 1) as free:
         return demo.make() if free else "Another worker is at it."
 
@@ -65,17 +65,17 @@ def supervise_node() -> str:
     with reconciled(), background_work() as preflights:
         book = NodeLedger(settings.NODE_NAME, sources, preflights, wake_supervisor)
         supervise(plans.tools(), plans.policy(), book, sources)
-    # Told to end: the worker must not wait for another task.
+    # Asked to end: the worker must not wait for another task.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)
     return "Stopped."
 
 
 def prepare_playlists() -> str:
-    """Queue what channels play and what is not in their house format yet, by when it is due.
+    """Queue the preparation of items that channels play, ordered by when they are due.
 
-    Also what was changed since it was prepared. Copies that failed or were cancelled are left
-    to people.
+    Includes items that changed since they were prepared. Copies that failed or were cancelled
+    are left to people.
     """
     now = timezone.now()
     requested = moved = 0
@@ -93,7 +93,7 @@ def prepare_playlists() -> str:
                 late.append(copy)
             if requested >= MAX_REQUESTS:
                 break
-        # This column alone: workers write the others.
+        # Only this column: workers write the others.
         PreparedCopy.objects.bulk_update(late, ["due_at"], batch_size=CHUNK)
         moved += len(late)
         if house_format not in unsure:
@@ -105,20 +105,22 @@ def prepare_playlists() -> str:
     return f"{requested} asked for, {moved} due at another time."
 
 
-def _no_longer_due(copies: QuerySet[PreparedCopy], wanted: dict[int, datetime | None]) -> int:
-    """What no channel plays any more must not come before what one does."""
+def _no_longer_due(
+    copies: QuerySet[PreparedCopy], due_items: dict[int, datetime | None]
+) -> int:
+    """Clear the due time of items that no channel plays any more. Returns their number."""
     queued = copies.filter(status=PreparedCopy.Status.QUEUED).exclude(due_at=None)
-    stale = [pk for pk, item in queued.values_list("pk", "item") if item not in wanted]
+    stale = [pk for pk, item in queued.values_list("pk", "item") if item not in due_items]
     for start in range(0, len(stale), CHUNK):
         queued.filter(pk__in=stale[start : start + CHUNK]).update(due_at=None)
     return len(stale)
 
 
 def _soonest_first(
-    house_format: HouseFormat, wanted: dict[int, datetime | None]
+    house_format: HouseFormat, due_items: dict[int, datetime | None]
 ) -> Iterator[tuple[MediaItem, PreparedCopy | None]]:
     """Those items that are no faulty ones, each with its copy. What is never due comes last."""
-    order = sorted(wanted, key=lambda media: wanted[media] or NEVER)
+    order = sorted(due_items, key=lambda media: due_items[media] or NEVER)
     for start in range(0, len(order), CHUNK):
         some = order[start : start + CHUNK]
         made = PreparedCopy.objects.filter(house=house_format.signature, item__in=some)
@@ -130,9 +132,10 @@ def _soonest_first(
 def _items_by_format(
     now: datetime,
 ) -> tuple[dict[HouseFormat, dict[int, datetime | None]], set[HouseFormat]]:
-    """For each house, the items that channels play in it, and when each is due first.
+    """Return, by house format, the items that channels play and when each is due first.
 
-    And the houses of which that is not all: a channel's programme could not be computed.
+    Also returns the house formats whose items are incomplete, because a channel's programme
+    could not be computed.
     """
     unsure: set[HouseFormat] = set()
     by_format: dict[HouseFormat, dict[int, datetime | None]] = {}
@@ -141,7 +144,7 @@ def _items_by_format(
         try:
             times = _due(channel, now)
         except Exception:
-            # One channel's trouble must not keep the others' items from being prepared.
+            # One channel's error must not keep the others' items from being prepared.
             log.exception("prepare.programme_failed", channel=channel.slug)
             unsure.add(channel.house_format)
             continue
@@ -152,11 +155,11 @@ def _items_by_format(
 
 
 def _due(channel: Channel, now: datetime) -> dict[int, datetime | None]:
-    """When each item of a channel is due; None where it is off, and nobody knows."""
+    """Return when each item of a channel is due; None if it is off without a schedule."""
     coming = forecast.of(channel, now, now + LOOKAHEAD)
     programme = due(coming.programme, coming.picks(), coming.until, coming.cursors)
-    # The filler is the safety net: it may be needed at any time. What is not prepared of it is
-    # in no programme, and needed all the more.
+    # The filler may be needed at any time. Its unprepared items are in no programme, although
+    # they are needed most.
     fillers = PlaylistEntry.objects.filter(playlist=channel.filler_id).values_list("item")
     times = programme | {media: now for (media,) in fillers}
     knows = channel.order == Channel.Order.ON or bool(coming.spans)
@@ -164,22 +167,23 @@ def _due(channel: Channel, now: datetime) -> dict[int, datetime | None]:
 
 
 def _moved(before: datetime | None, after: datetime | None, now: datetime) -> bool:
-    """Whether it is worth a write."""
+    """Whether the change is worth a write."""
     if before is None or after is None:
         return before != after
-    # What is overdue is urgent enough, by however much.
+    # Overdue items are urgent, no matter by how much.
     return max(before, after) > now and abs(after - before) > DUE_STEP
 
 
 def verify_ahead() -> str:
-    """Look for what will go wrong on air within the next day, and tell of it."""
+    """Detect problems of the next day's programme and report them."""
     return warnings.verify(timezone.now())
 
 
 def thin_samples() -> str:
-    """Keep a day of samples whole, a month of them thinned, and the newest log lines.
+    """Thin out samples, and remove old log lines and cleared upcoming problems.
 
-    And a month of the forewarnings that were cleared.
+    Keeps a day of samples completely, a month of them thinned out, the newest log lines, and
+    cleared upcoming problems for a month.
     """
     now = timezone.now()
     Forewarning.objects.filter(cleared_at__lt=now - UPCOMING_PROBLEM_RETENTION).delete()

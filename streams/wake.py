@@ -1,4 +1,4 @@
-"""Wakes the supervisor: new orders are carried out at once."""
+"""Wakes the supervisor, so that it carries out new orders at once."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from streams.playout.node.wake import notify
 
 
 def wake_supervisor() -> None:
-    """An order is noticed within a tick anyway; the knock makes it at once."""
+    """Wake this node's supervisor. Without this it would notice orders within a tick."""
     notify(settings.RUN_DIR)

@@ -1,4 +1,4 @@
-"""Where a channel can go: the platforms' addresses. Pure."""
+"""Streaming platforms and their addresses. Pure."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Platform(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Preset:
     label: str
-    #: Without the key; empty where only the operator knows it.
+    #: The address without the key; empty if only the operator knows it.
     url: str
     needs_key: bool
     #: Hours after which a session is rolled over, at an item's end; 0: never ...
     session: int = MAX_SESSION_HOURS
-    #: ... or, where no item ends, after so many; 0: no limit. While another output is not on
-    #: air it waits for that, for ten minutes more at the most (`Policy.late`).
+    #: ... or after this many if no item ends; 0: no limit. While another output is off air the
+    #: rollover waits for it, at most ten minutes more (`Policy.late`).
     session_limit: float = MAX_SESSION_HOURS + 12
 
 
@@ -63,15 +63,16 @@ PLATFORMS: Final[dict[Platform, Preset]] = {
         session_limit=47.5,
     ),
     Platform.RTMP: Preset("RTMP server", "", needs_key=False),
-    # MPEG-TS, which SRT carries, counts on for ever: it wraps by design (ISO 13818-1).
+    # MPEG-TS, which SRT carries, never needs a new session: its clock wraps by design (ISO
+    # 13818-1).
     Platform.SRT: Preset("SRT receiver", "", needs_key=False, session=0, session_limit=0),
 }
 
 
 def session(platform: Platform, hours: int | None) -> tuple[timedelta, timedelta]:
-    """After how long a session is rolled over: at an item's end, and at the latest; 0: never.
+    """Return after how long a session is rolled over: at an item's end, and at the latest.
 
-    `hours`: what the operator wants; None: what suits the platform.
+    `hours`: the operator's value; None: the platform's. 0: never.
     """
     preset = PLATFORMS[platform]
     after = preset.session if hours is None else hours
@@ -79,7 +80,7 @@ def session(platform: Platform, hours: int | None) -> tuple[timedelta, timedelta
 
 
 def session_fault(platform: Platform, hours: int | None) -> str:
-    """What is wrong with the operator's hours, in a sentence; empty when they can be had."""
+    """Return what is wrong with the operator's hours, as a sentence; empty if valid."""
     preset = PLATFORMS[platform]
     if hours is None or not preset.session_limit or hours <= preset.session_limit:
         return ""
@@ -90,7 +91,7 @@ def session_fault(platform: Platform, hours: int | None) -> str:
 
 
 def secret_fault(key: Secret) -> str:
-    """What is wrong with a stream key, in a sentence; empty when it can be used."""
+    """Return what is wrong with a stream key, as a sentence; empty if valid."""
     if isinstance(key, Unreadable):
         return (
             "The stored stream key can't be decrypted: type it again, or put the old key back "
@@ -104,22 +105,22 @@ def secret_fault(key: Secret) -> str:
 
 
 SCHEMES: Final = ("rtmp", "rtmps", "srt")
-#: Parameters of an RTMP address that are no secrets: YouTube's backup server has one.
+#: Parameters of an RTMP address that are not secret: YouTube's backup server has one.
 RTMP_SETTINGS: Final = frozenset({"backup"})
 #: The name of an application, such as live, live2 or app, rather than a key.
 _APPLICATION: Final = re.compile(r"[a-z]{1,12}\d?")
-#: Of a name or an IPv4 or IPv6 address.
+#: A host name, or an IPv4 or IPv6 address.
 _HOST: Final = re.compile(r"[\w.:%-]+")
-#: Characters in an address's path that part parameters, or that were mistyped for what does.
+#: Characters in an address's path that separate parameters, or are typos of such.
 _PARAMETERS: Final = frozenset("=&\\")
-#: Bytes that FFmpeg takes of a line of secrets (fftools: a line of 1000 bytes).
+#: Maximum bytes that FFmpeg accepts of a line of secrets (fftools: a line of 1000 bytes).
 MAX_SECRET_BYTES: Final = 900
-#: SRT's bounds for a passphrase (SRTO_PASSPHRASE).
+#: Minimum and maximum length of an SRT passphrase (SRTO_PASSPHRASE).
 _PASSPHRASE: Final = (10, 79)
 
 
 def query_fault(address: str, query: Secret, key: Secret | None = None) -> str:
-    """What is wrong with an output's secret parameters, in a sentence; empty when nothing.
+    """Return what is wrong with the secret parameters, as a sentence; empty if valid.
 
     `key`: the stream key beside them, which may be sent in the same line.
     """
@@ -157,14 +158,14 @@ def _scheme(address: str) -> str:
 
 
 def address_fault(address: str, *, keyed: bool = True) -> str:
-    """What is wrong with an output's address, in a sentence; empty when it can be used.
+    """Return what is wrong with an output's address, as a sentence; empty if valid.
 
     `keyed`: a stream key or secret parameters are stored beside it.
     """
     if not address:
         return "This platform has no address of its own: type one, such as rtmp://host/app."
     if has_control_characters(address) or " " in address:
-        # urlsplit() leaves some of them out.
+        # urlsplit() silently removes some of them.
         return "The address holds a space, a line break or a control character."
     try:
         parts = urlsplit(address)
@@ -206,7 +207,10 @@ def _query_in_address(parts: SplitResult) -> str:
 
 
 def typed_address_fault(address: str) -> str:
-    """Of an address that is being typed and has no other fault: what may be a misplaced key."""
+    """Return whether an otherwise valid address that is being typed may hold a misplaced key.
+
+    Returns a sentence; empty if not.
+    """
     parts = urlsplit(address)
     if parts.scheme == "srt" and parts.path.strip("/"):
         return (
@@ -223,7 +227,7 @@ def typed_address_fault(address: str) -> str:
 
 
 def typed_query_fault(address: str, query: Secret) -> str:
-    """Of secret parameters that are being typed: what FFmpeg would pass over."""
+    """Return which of the typed secret parameters FFmpeg would ignore, as a sentence."""
     if _scheme(address) != "srt" or not query or isinstance(query, Unreadable):
         return ""
     given = srt.parameters(query.reveal())
@@ -232,7 +236,7 @@ def typed_query_fault(address: str, query: Secret) -> str:
         return ""
     if setting := next((name for name in odd if name in srt.SETTINGS), ""):
         return f"SRT takes a whole number or a word as {setting}."
-    # What it is called may be a secret that was typed without a name.
+    # The name itself may be a secret that was typed without a name.
     named = [name for name in odd if name.isalpha() and given[name].strip("=")]
     what = f"no parameter {named[0]}" if named else "only parameters such as passphrase=…"
     return f"SRT knows {what}: write the passphrase as passphrase=…."

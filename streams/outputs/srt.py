@@ -1,11 +1,11 @@
-"""Parameters of an SRT address, as FFmpeg reads them behind the "?"."""
+"""Parameters of an SRT address, as FFmpeg reads them after the "?"."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-#: Those that are no secrets, as FFmpeg 5 to 8 know them
+#: Parameters that are not secret, as FFmpeg 5 to 8 know them
 #: (https://ffmpeg.org/ffmpeg-protocols.html#srt).
 SETTINGS: Final = frozenset(
     {
@@ -17,9 +17,9 @@ SETTINGS: Final = frozenset(
         *("transtype", "tsbpd"),
     }
 )
-#: ... and those that are.
+#: Secret parameters.
 SECRETS: Final = frozenset({"passphrase", "streamid", "srt_streamid"})
-#: A number or a word: no token hides behind a harmless name.
+#: A number or a word: no token can hide behind a harmless name.
 SETTING: Final = re.compile(r"-?\d{1,10}|[a-z]{1,12}")
 
 
@@ -34,5 +34,5 @@ def parameters(query: str) -> dict[str, str]:
 
 
 def is_supported(name: str, value: str) -> bool:
-    """Whether FFmpeg takes it as an option; in an address it passes over all others."""
+    """Whether FFmpeg accepts it as an option; it ignores all other parameters of an address."""
     return name in SECRETS or (name in SETTINGS and bool(SETTING.fullmatch(value)))

@@ -1,5 +1,6 @@
-"""The playout engine: keeps a channel's FFmpeg processes doing what was ordered.
+"""Playout engine: supervises a channel's FFmpeg processes so that they carry out its orders.
 
-It imports no Django. Deciding is pure (`plan`, `timeline`, `machine`, `air`, `diagnosis`,
-`commands`); acting happens in `process` (FFmpeg), `feed` (the pipe) and the ledger (the world).
+The package imports no Django. Decisions are pure functions (`plan`, `timeline`,
+`state_machine`, `air_state`, `diagnosis`, `commands`). Side effects are confined to `process`
+(FFmpeg), `pipe` (the feed) and the ledger (the database).
 """

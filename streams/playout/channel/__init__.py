@@ -1,1 +1,1 @@
-"""One channel: its hub, its player, its outputs, adopted or started anew."""
+"""One channel: its hub, its player and its outputs, adopted or started."""

@@ -1,4 +1,4 @@
-"""What an earlier supervisor left running of a channel is taken over, or begun anew."""
+"""Adopts the processes that an earlier supervisor left running, or starts the channel anew."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from streams.playout.player.splice import AUDIO_FRAME
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 WENT_DOWN: Final = "the machine or its playout processes had stopped."
-#: Seconds since the last exchange when a machine goes down: half a tick.
+#: Seconds since the last exchange when a machine goes down: half a tick on average.
 LAST_EXCHANGE_AGE_S: Final = Fraction(1)
-#: Seconds for which what was taken over may take to report.
+#: Seconds that adopted processes may take to report.
 ADOPTION_GRACE_S: Final = 5.0
 
 
 def open_channel(
     tools: Tools, policy: Policy, assignment: Assignment, sources: Sources, now: Now
 ) -> Channel:
-    """The engine of an assignment. It takes over what runs, or begins anew."""
+    """Open the engine of an assignment: adopt its running processes or start anew."""
     channel = Channel(tools, policy, assignment, sources, now)
     try:
         _adopt(channel, now)
@@ -45,7 +45,7 @@ def open_channel(
 
 
 def _adopt(channel: Channel, now: Now) -> None:
-    """Take over what runs, or begin anew in the same window."""
+    """Adopt the running processes, or start anew in the same HLS window."""
     adopted = []
     records = process.records(channel.folder)
     players = {record.pid for record in records if record.role == process.PLAYER}
@@ -55,7 +55,7 @@ def _adopt(channel: Channel, now: Now) -> None:
     for record in records:
         if record.role == process.QUEUED:
             if record.pid in players:
-                # Taken from the queue just then: its other record counts.
+                # It was just taken from the queue: its other record counts.
                 process.forget(channel.folder, record.name)
             continue
         alive = process.adopt(channel.folder, record)
@@ -68,7 +68,7 @@ def _adopt(channel: Channel, now: Now) -> None:
         try:
             _take_over(channel, role, now)
         except (KeyError, TypeError, ValueError):
-            # Another version's: what we can't go on with is ended and begun anew.
+            # The record is another version's: its process is ended and replaced.
             log.warning("record.unknown", channel=channel.assignment.plan.slug, role=role.name)
             role.kill(now.mono)
             role.close()
@@ -92,7 +92,7 @@ def _number(record: Record) -> int:
 
 
 def _adopt_queue(channel: Channel, records: list[Record], now: Now) -> None:
-    """What waited behind the player waits on; one of them that plays by now is the player."""
+    """Keep the queued players waiting; if one of them plays by now, it becomes the player."""
     playback = channel.playback
     adopted = [_adopt_queued(channel, record, now) for record in records]
     if playback.player is None:
@@ -101,8 +101,9 @@ def _adopt_queue(channel: Channel, records: list[Record], now: Now) -> None:
             for place, (_, queued) in enumerate(adopted)
             if queued is not None and queued.state(now.mono) is State.BEGUN
         ]
-        # Where none plays any more, the last one that did is found in the feed. A quiet one is
-        # fed whole long before its end: what waits behind it waits for its time.
+        # If none plays any more, the last one that did is found in the feed. An item of low bit
+        # rate is fed completely long before its end: the player queued behind it waits for its
+        # time.
         gone = next((n for n, (_, queued) in enumerate(adopted) if queued), len(adopted))
         place = begun[-1] if begun else gone
         for record, queued in adopted[:place]:
@@ -114,7 +115,7 @@ def _adopt_queue(channel: Channel, records: list[Record], now: Now) -> None:
         adopted = adopted[place + 1 :] if begun else adopted[place:]
     linked = playback.player is not None or playback.has_missed
     for record, queued in adopted:
-        # Behind one that is missing the gate stays shut.
+        # Behind a missing player the gate stays shut.
         linked = linked and queued is not None
         if linked and queued is not None:
             playback.queue.waiting.append(queued)
@@ -123,7 +124,7 @@ def _adopt_queue(channel: Channel, records: list[Record], now: Now) -> None:
 
 
 def _adopt_queued(channel: Channel, record: Record, now: Now) -> tuple[Record, Queued | None]:
-    """A queued player that is there still; None: it is gone, or another version's."""
+    """Adopt a queued player; None: it has ended, or is another version's."""
     launcher = channel.playback.launcher
     launcher.serial = max(launcher.serial, _number(record))
     if (alive := process.adopt(channel.folder, record)) is None:
@@ -146,19 +147,19 @@ def _discard(channel: Channel, record: Record, queued: Queued | None) -> None:
 
 
 def _begin_anew(channel: Channel, now: Now) -> None:
-    """Without a hub the feed is nobody's; in the same window where a pusher still reads it."""
+    """Start anew, in the same window if a pusher still reads it."""
     if (player := channel.playback.player) is not None:
         if channel.feed.level():
-            # The next hub goes on with what waits, which this one fed: about as far from its
-            # beginning as it is old.
+            # The next hub continues with the waiting data, which this player fed: its distance
+            # from the player's start is about the player's age.
             age = round(process.age(player.process.record))
             channel.hub.near = channel.playback.timeline.head + age
         player.kill(now.mono)
     channel.playback.queue.revoke()
     channel.playback.choice.cursors = channel.assignment.cursors
     if channel.assignment.measured_at is not None:
-        # It played on for some part of a tick, and goes on at a keyframe: in the middle of
-        # both lies the best guess.
+        # It kept playing for part of a tick, and resumes at a keyframe: the middle of both is
+        # the best estimate.
         channel.playback.choice.cursors = later(
             channel.assignment.cursors,
             LAST_EXCHANGE_AGE_S + channel.assignment.plan.programme.resume / 2,
@@ -185,7 +186,7 @@ def _take_over(channel: Channel, role: MonitoredProcess, now: Now) -> None:
 
 
 def _resume(channel: Channel, now: Now) -> None:
-    """Where the hub plays, but its player ended unseen: go on where the feed ends."""
+    """Continue where the feed ends, if the hub plays but its player ended unobserved."""
     clock, turn = channel.hub.clock, channel.playback.turn
     if turn is not None and turn.rule == TAKEOVER:
         channel.playback.source = channel.live.resume(turn, now)
@@ -195,11 +196,12 @@ def _resume(channel: Channel, now: Now) -> None:
     frame = channel.assignment.plan.house_format.frame
     head = mpegts.end(mpegts.tail(channel.feed.peek()), position, frame, AUDIO_FRAME)
     if head is None:
-        # Empty, since about the last segment: told by its age, the wall clock by itself.
+        # The feed has been empty since about the newest segment, whose age the wall clock
+        # shows.
         idle = channel.window.age(now.wall)
         head = position - round(idle) if idle > STARVED_S else position
     channel.playback.resume(head)
     channel.before = channel.playback.fate(channel.assignment.plan, now.at(clock.moment(head)))
     if channel.before != WHOLE:
-        # Nothing may follow it but what goes on with it.
+        # Only a turn that continues it may follow it.
         channel.playback.queue.revoke()

@@ -1,4 +1,4 @@
-"""What a channel's parts add up to. Pure."""
+"""Derives a channel's state from its parts. Pure."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ TROUBLED: Final = {OutputAir.RETRYING, OutputAir.FAILING, OutputAir.GIVEN_UP}
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What was measured of one channel."""
+    """Measurements of one channel."""
 
     ordered: bool
     #: The hub has moved data lately.
     hub: bool
-    #: The window has a first segment: there is something to see.
+    #: The window has a first segment to show.
     window: bool
-    #: What the hub is sending now; None: nothing known.
+    #: The turn that the hub is sending; None: unknown.
     now: Turn | None
     outputs: Sequence[Status]
     #: It has been on air in this run.
     been_on_air: bool
     #: Why the programme is not playing, if it is not.
     trouble: str = ""
-    #: Why the storage can't be reached, if it can't.
+    #: Why the storage is unreachable, if it is.
     storage: str = ""
     #: Why it is not sent in real time, if it is not.
     slow: str = ""
 
 
 def judge(parts: Parts) -> tuple[AirState, str]:
-    """The channel's state and, where it is not simply on air, the cause in a sentence."""
+    """Return the channel's state and, if it is not simply on air, the cause as a sentence."""
     if not parts.ordered:
         return AirState.STOPPING, ""
     waiting = AirState.FAILING if parts.been_on_air else AirState.STARTING
@@ -60,14 +60,14 @@ def judge(parts: Parts) -> tuple[AirState, str]:
 
 
 def _outputs(parts: Parts, waiting: AirState) -> tuple[AirState, str] | None:
-    """What the outputs make of a channel that has a picture; None: nothing is wrong there."""
+    """Return the state that the outputs cause while there is video; None: they are all well."""
     good = [status for status in parts.outputs if status.state is OutputAir.ON_AIR]
     bad = [status for status in parts.outputs if status.state in TROUBLED]
     causes = " ".join(dict.fromkeys(status.cause for status in bad if status.cause))
     if len(good) == len(parts.outputs):
         return None
     if any(status.state is OutputAir.ROLLING for status in parts.outputs) and not bad:
-        # A second or two, and planned: nothing has failed.
+        # Planned, and over after a second or two: nothing has failed.
         return AirState.DEGRADED, "A new session begins, as planned."
     if not good:
         if len(bad) == len(parts.outputs):

@@ -1,7 +1,7 @@
 """One channel on this node: its feed, its hub, its player and its pushers.
 
-Nothing here waits: `beat` is called several times a second, looks at what happened, and does
-what follows.
+No method blocks: `beat` is called several times a second and handles everything that happened
+since the last call.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from streams.programme.model import Cursors
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds by which an item may be on air for longer than it lasts.
+#: Seconds by which an item may be on air longer than its duration.
 LATE_S: Final = 1.0
-#: Subject of the incident while nothing is sent for want of the database, and its cause.
+#: Subject and cause of the incident while nothing is sent because the database is unreachable.
 FENCED: Final = "database"
 FENCED_CAUSE: Final = (
     "This node could not reach the database for 12 seconds and stopped sending, because "
     "another node may send the channel."
 )
-#: Seconds of lost air after which there is an incident, whether its cause was found or not.
+#: Seconds of lost air after which an incident is opened even without a known cause.
 UNEXPLAINED_AFTER_S: Final = 5.0
 
 
 class Channel:
-    """Plays one assignment until told to stop. The supervisor takes its `report.notes`."""
+    """Plays one assignment until it is stopped. The supervisor takes its `report.notes`."""
 
     def __init__(
         self, tools: Tools, policy: Policy, assignment: Assignment, sources: Sources, now: Now
@@ -65,7 +65,7 @@ class Channel:
         self.report = Report(plan.pk, plan.slug, assignment.run, assignment.open_incidents)
         self.incidents = Incidents(self.report)
         self.window = Window(hls)
-        # Long enough to hide a player's start, short enough for a skip to be seen soon.
+        # Long enough to hide a player's start, short enough to show a skip soon.
         length = int(plan.house_format.bytes_per_second * policy.lead)
         self.feed = process.open_feed(self.folder, process.records(self.folder), length)
         self.hub = Hub(tools, policy, self.folder, self.feed, self.window, self.report)
@@ -96,26 +96,27 @@ class Channel:
         self.on_air_since = assignment.on_air_since
         self.restarts_done = assignment.restarts_done
         self.skips_done = assignment.skips_done
-        #: Where the lists stood when it was told to stop.
+        #: Cursors of the lists when it was stopped.
         self.left: Cursors = assignment.cursors
         self._stopping = ""
-        #: Whether nothing may be sent, since another node may do so.
+        #: Nothing may be sent, because another node may be sending the channel.
         self.fenced = False
         self._sampled = self._relayed = now.mono
         self._pacing = Pacing()
-        #: Why it is not sent in real time; empty where it is, or where that is not known yet.
+        #: Why it is not sent in real time; empty if it is, or if that is not yet known.
         self.slow = ""
-        #: Since when (seconds since the epoch) nothing played, where that was found out later.
+        #: Since when (seconds since the epoch) nothing played, if that was detected later.
         self._silent_since: float | None = None
-        #: How what an earlier supervisor left on air ended, and why.
+        #: Ending and cause of the turn that an earlier supervisor left on air.
         self.before = WHOLE
-        #: Until then nothing is judged: what was taken over has not reported yet.
+        #: The state is not judged before this moment, because adopted processes have not
+        #: reported yet.
         self.quiet_until = 0.0
 
     # ---- orders
 
     def update(self, assignment: Assignment) -> None:
-        """Take new orders. They are carried out by the next beat."""
+        """Take new orders. The next beat carries them out."""
         self.assignment = assignment
         if assignment.restarts > self.restarts_done and not self._stopping:
             self.stop("restarted")
@@ -130,7 +131,7 @@ class Channel:
             return
         slots, clock = self.playback.timeline.slots, self.hub.clock
         if slots and clock and slots[-1].start > clock.position(self.now.mono):
-            # A cut would hit the next item instead of the one that is seen.
+            # A cut would hit the next item instead of the visible one.
             words = f"{slots[-1].item.title} is on its way already."
             self.report.log(self.now, "player", "info", words)
         else:
@@ -144,7 +145,7 @@ class Channel:
             self.report.log(self.now, "channel", "info", f"Stopping: {reason}.")
 
     def lose(self, now: Now) -> None:
-        """Another node has claimed the channel: nothing is sent from here any more."""
+        """Another node has claimed the channel: send nothing from here any more."""
         self.pushers.kill(now.mono)
         self.stop("claimed by another node")
 
@@ -183,8 +184,8 @@ class Channel:
             self._judge_pace(now)
 
     def _keep_records(self, now: Now) -> None:
-        """Restore what the next supervisor needs, if the run directory was cleared."""
-        # Before the hub's next segment, if it is in time: then the hub plays on.
+        """Restore the files that the next supervisor needs, if somebody deleted them."""
+        # The hub survives if this happens before its next segment.
         hls_window.ensure_folder(self.window.folder, self.hub.tools.hls_group)
         kept = [process.keep_record(self.folder, r.process.record) for r in self.processes()]
         if any(kept):
@@ -197,12 +198,12 @@ class Channel:
 
     @property
     def calm(self) -> bool:
-        """Whether nothing is going on that wants a quick look."""
+        """Whether no quick poll is needed."""
         busy = self.playback.busy or self.pushers.ending or self.live.busy
         return self.state is AirState.ON_AIR and not busy
 
     def roles(self) -> Iterator[MonitoredProcess]:
-        """What runs now."""
+        """Yield the processes that are active now."""
         if self.hub.role is not None:
             yield self.hub.role
         if self.playback.player is not None:
@@ -211,21 +212,21 @@ class Channel:
         yield from self.pushers.roles.values()
 
     def processes(self) -> Iterator[MonitoredProcess]:
-        """What has a process: what runs, and what waits to run."""
+        """Yield all processes: the active ones and those that wait."""
         yield from self.roles()
         yield from self.playback.queue.roles()
 
     def handles(self) -> Iterator[process.Process]:
-        """Its processes, to be waited for."""
+        """Return its processes, whose end is waited for."""
         return (role.process for role in self.processes())
 
     def drain(self) -> list[ledger.Note]:
-        """What it reported since the last call."""
+        """Return the notes collected since the last call."""
         notes, self.report.notes = self.report.notes, []
         return notes
 
     def close(self) -> None:
-        """Let go of a channel whose processes play on (another supervisor adopts them)."""
+        """Release the channel; its processes play on until another supervisor adopts them."""
         for role in self.processes():
             role.close()
         self.live.close()
@@ -234,7 +235,7 @@ class Channel:
     # ---- what was measured
 
     def snapshot(self) -> ledger.Snapshot:
-        """Its state, for the ledger."""
+        """Return the channel's state for the ledger."""
         plan, clock, timeline = self.assignment.plan, self.hub.clock, self.playback.timeline
         slot = None if self.stopping else timeline.on_air
 
@@ -262,7 +263,7 @@ class Channel:
         )
 
     def seen(self) -> Cursors:
-        """Where the lists stand, as far as viewers have seen them."""
+        """Return the cursors as far as viewers have seen the programme."""
         slot, clock = self.playback.timeline.on_air, self.hub.clock
         if slot is None or clock is None or not self.policy.paced:
             return self.playback.choice.cursors
@@ -294,7 +295,7 @@ class Channel:
     # ---- what plays now
 
     def _beat_starved(self, now: Now) -> None:
-        """Nobody has fed the hub for long: go on with a fresh one."""
+        """Start a fresh hub if the present one has not been fed for too long."""
         clock = self.hub.clock
         if clock is None or self.playback.player is not None or not self.policy.paced:
             return
@@ -304,7 +305,8 @@ class Channel:
                 "an item ended and no other was started.", now.at(clock.moment(head))
             )
         elif head - position > STARVED_S + self.policy.lead and not self.feed.level():
-            # By its timestamps the last item should play on; to wait for that were silence.
+            # Its timestamps claim that the last item is still playing; waiting for that would
+            # be silence.
             self.nothing_played("an item was shorter than its timestamps told.", now.wall)
         else:
             return
@@ -323,7 +325,7 @@ class Channel:
         self.report.incident("channel", f"Nothing was playing: {reason}", since)
 
     def _fence(self, now: Now) -> None:
-        """The programme plays on here; nothing is sent."""
+        """Stop sending while the programme keeps playing here."""
         if self.assignment.plan.outputs:
             self.report.incident(FENCED, FENCED_CAUSE, now.wall)
         self.pushers.kill(now.mono)
@@ -367,7 +369,8 @@ class Channel:
         for before, slot in changes:
             start = slot.start
             if self._silent_since is not None:
-                # What silence has cut and goes on in the pipe is on again since the hub is.
+                # A turn that silence has cut, and that continues in the pipe, is on air again
+                # since the hub is.
                 start = max(start, self.hub.near or start)
             self.pushers.item_ended(clock.moment(slot.start))
             self.report.note(
@@ -443,7 +446,7 @@ class Channel:
         self.incidents.pace(self.slow, now)
 
     def _all_outputs_explained(self) -> bool:
-        """Whether each output is on air, or has an incident of its own."""
+        """Whether each output is on air or has an incident of its own."""
         return all(
             self.pushers.statuses.get(output.pk, Status()).state is OutputAir.ON_AIR
             or f"output-{output.pk}" in self.report.open
@@ -455,7 +458,7 @@ class Channel:
 
 
 def sent(before: Slot, after: Slot) -> str:
-    """What the as-run log says of how an item ended: also that it took too long."""
+    """Return the cause of an item's end for the as-run log, noting slow sending."""
     took = after.start - before.start
     lasted = took if before.end is None else before.end - before.start
     if took <= lasted + LATE_S:

@@ -1,4 +1,4 @@
-"""The hub of a channel: kept alive, kept in time."""
+"""The hub of a channel: keeps it running and tracks its clock."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from streams.playout.player.timeline import HubClock
 
 #: Seconds without progress after which the hub counts as silent.
 SILENT_S: Final = 5.0
-#: Seconds between two starts: one that dies at once is not started without a pause.
+#: Seconds between two starts, so that a hub that dies at once is not restarted in a loop.
 RESTART_PAUSE_S: Final = 1.0
 
 
 class Hub:
-    """Starts the hub, starts it again when it dies or hangs, and knows what it sends when."""
+    """Starts the hub, restarts it when it dies or hangs, and knows what it sends when."""
 
     def __init__(
         self,
@@ -42,17 +42,20 @@ class Hub:
         self.report = report
         self.role: MonitoredProcess | None = None
         self.clock: HubClock | None = None
-        #: Where on the feed it began, or about where the next one goes on in what waits. None:
-        #: that one begins with the next item.
+        #: Position on the feed where it began, or about where the next hub continues in the
+        #: waiting data. None: the next hub starts with the next item.
         self.near: Fraction | None = None
-        #: Why it can't be started; empty when it can.
+        #: Why it can't be started; empty if it can.
         self.trouble = ""
-        #: Newest segment when a hub died: until there is another, air is lost.
+        #: Newest segment when a hub died: air is lost until there is a newer one.
         self._hole_after: str | None = None
         self._started = float("-inf")
 
     def adopt(self, role: MonitoredProcess) -> None:
-        """Raises `KeyError`, `TypeError` or `ValueError` where the record is another's."""
+        """Adopt a running hub.
+
+        Raises `KeyError`, `TypeError` or `ValueError` if the record is another version's.
+        """
         notes = role.process.record.notes
         at = Fraction(notes["at"])
         if "when" in notes:
@@ -66,7 +69,7 @@ class Hub:
         return role is not None and role.has_moved and now.mono - role.moved < SILENT_S
 
     def beat(self, head: Fraction, now: Now) -> None:
-        """`head`: where the next item begins, should the feed be empty."""
+        """Supervise the hub. `head`: where the next item starts if the feed is empty."""
         role = self.role
         if role is None:
             self._start(head, now)
@@ -80,7 +83,7 @@ class Hub:
             self._drop(role, now)
             self._start(head, now)
         elif now.mono - role.moved > self.policy.stall and self.feed.level():
-            # There is something to send, and it sends nothing.
+            # Data is waiting, but the hub sends nothing.
             cause = f"The hub sent nothing for {self.policy.stall:.0f} s and was started again."
             self.report.incident("hub", cause, now.at(role.moved))
             role.kill(now.mono)
@@ -90,13 +93,13 @@ class Hub:
             self._keep_time(role, now)
 
     def renew(self, now: Now) -> None:
-        """Have a fresh one, whose time begins with the next item."""
+        """Replace the hub by a fresh one, whose clock starts with the next item."""
         self.clock = self.near = None
         if self.role is not None:
             self.role.kill(now.mono)
 
     def stop(self, now: Now) -> bool:
-        """End it. True when it is gone."""
+        """End it. True once it has ended."""
         role = self.role
         if role is None:
             return True
@@ -105,7 +108,7 @@ class Hub:
         else:
             role.halt(now.mono, self.policy.grace)
             role.terminate_again()
-        # Its read from the pipe ignores the signals until something comes.
+        # Its read from the pipe ignores the signals until data arrives.
         self.feed.nudge()
         if role.process.exited():
             self._drop(role, now)
@@ -121,7 +124,7 @@ class Hub:
         if now.mono - self._started < RESTART_PAUSE_S:
             return
         self._started = now.mono
-        # Kept for the next one, should this one die before it reports.
+        # Kept for the next hub, in case this one dies before it reports.
         at = self.near = self._place(head, now)
         self.clock = None
         try:
@@ -154,19 +157,20 @@ class Hub:
         self.role = MonitoredProcess(started, now.mono)
 
     def _place(self, head: Fraction, now: Now) -> Fraction:
-        """Where on the feed the next one begins: at the first picture that waits there."""
+        """Return where on the feed the next hub starts: at the first waiting video frame."""
         near = self.near if self.clock is None else self.clock.position(now.mono)
         if near is None:
             return head
         waiting = mpegts.tail(self.feed.peek()).first_dts
-        # An empty one: all that was fed was taken, at least to where the present item began.
+        # The feed is empty: everything fed was taken, at least up to the start of the present
+        # item.
         return max(near, head) if waiting is None else mpegts.unwrap(waiting, near)
 
     def _keep_time(self, role: MonitoredProcess, now: Now) -> None:
-        """Learn from its first report which moment of the feed it sends when.
+        """Derive from its first report which moment of the feed it sends when.
 
-        It keeps wall-clock time, so that holds from then on; the record keeps it for the next
-        supervisor.
+        The hub keeps wall-clock time, so this holds from then on. The record keeps it for the
+        next supervisor.
         """
         record = role.process.record
         sent = Fraction(record.notes["at"])

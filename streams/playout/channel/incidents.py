@@ -1,4 +1,4 @@
-"""The incidents of a channel: opened and closed by what its parts report."""
+"""Opens and closes the incidents of a channel from the reports of its parts."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Incidents:
 
     def __init__(self, report: Report) -> None:
         self.report = report
-        #: Why the programme can't be played; empty while it can.
+        #: Why the programme can't be played; empty if it can.
         self.trouble = ""
-        #: Causes in the log since it could: at night the same ones come for hours.
+        #: Causes logged since it last could: during an outage the same ones recur for hours.
         self._logged: set[str] = set()
-        #: Each output's state in the log.
+        #: Each output's state, as last logged.
         self._states: dict[int, OutputAir] = {}
 
     def programme(self, cause: str, now: Now) -> None:
-        """`cause`: empty when the programme plays again."""
+        """Open or close the programme's incident. `cause`: empty when it plays again."""
         self.trouble = cause
         if not cause:
             self._logged.clear()
@@ -39,14 +39,17 @@ class Incidents:
         self.report.incident("programme", cause, now.wall, severity="degraded")
 
     def storage(self, fault: str | None, now: Now) -> None:
-        """`fault`: None while unknown: an incident of an earlier supervisor stays open."""
+        """Open or close the storage's incident.
+
+        `fault`: None while unknown: an incident of an earlier supervisor stays open.
+        """
         if fault:
             self.report.incident("storage", fault, now.wall, severity="degraded")
         elif fault is not None:
             self.report.over("storage", now.wall)
 
     def pace(self, slow: str, now: Now) -> None:
-        """`slow`: why the channel is not sent in real time; empty where it is."""
+        """Open or close the pace incident. `slow`: why it is slow; empty if it is not."""
         if not slow:
             self.report.over(PACE, now.wall)
             return
@@ -57,18 +60,18 @@ class Incidents:
     def outputs(
         self, outputs: Sequence[OutputPlan], statuses: Mapping[int, Status], now: Now
     ) -> None:
-        """Close what is over: an output is on air, or is no longer the channel's."""
+        """Close incidents that are over: an output is on air or has left the channel."""
         current = {str(output.pk) for output in outputs}
         for subject in list(self.report.open):
             part, _, output_pk = subject.partition("-")
             if part in {"output", "session"} and output_pk not in current:
-                # Disabled or removed, perhaps while no supervisor was there.
+                # Disabled or removed, perhaps while no supervisor was running.
                 self.report.over(subject, now.wall)
         for output in outputs:
             state = statuses.get(output.pk, Status()).state
             subject = f"output-{output.pk}"
             if state is OutputAir.ON_AIR:
-                # Also one that an earlier supervisor has opened.
+                # Also closes one that an earlier supervisor opened.
                 self.report.over(subject, now.wall)
                 self.report.over(f"session-{output.pk}", now.wall)
             if self._states.get(output.pk) is not state:
@@ -77,7 +80,7 @@ class Incidents:
                 self.report.log(now, subject, "info", words)
 
     def output(self, output: OutputPlan, event: state_machine.Change, now: Now) -> None:
-        """An output was lost, is back, or begins a new session."""
+        """Report that an output was lost, is back, or starts a new session."""
         subject, session = f"output-{output.pk}", f"session-{output.pk}"
         when = now.at(event.at)
         match event:
@@ -98,6 +101,6 @@ class Incidents:
                 assert_never(event)
 
     def unexplained(self, cause: str, since: float) -> None:
-        """The air is lost, and no part has reported why."""
+        """Open an incident if the air is lost and no part has reported a cause."""
         if set(self.report.open) <= {"programme", "storage", "live", PACE}:
             self.report.incident("channel", cause, since)

@@ -1,9 +1,10 @@
-"""Bounds that several parts of a channel keep."""
+"""Limits that several parts of a channel share."""
 
 from __future__ import annotations
 
 from typing import Final
 
-#: Seconds for which the hub may be left without food. After more, FFmpeg takes the step in the
-#: timestamps for a fault (-dts_delta_threshold, 10 s), removes it, and rushes ever after.
+#: Seconds for which the hub may receive nothing. After a longer pause FFmpeg treats the step in
+#: the timestamps as an error (-dts_delta_threshold, 10 s), removes it, and then sends faster
+#: than real time.
 STARVED_S: Final = 8.0

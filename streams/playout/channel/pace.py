@@ -1,7 +1,7 @@
-"""Judges whether a channel is sent in real time, and says what was measured.
+"""Judges whether a channel is sent in real time, and reports the measurements.
 
-That the machine is too slow is said only where that was measured too: a process of the channel
-waited for a CPU, or encoding kept one busy. `judge` is pure; `Pacing` collects what it needs.
+The machine is reported as too slow only if that was measured too: a process of the channel
+waited for a CPU, or encoding kept one busy. `judge` is pure; `Pacing` collects its input.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from streams.playout.player import stall
 #: Name of the incident.
 PACE: Final = "pace"
 
-#: Seconds of air a second below which the channel falls behind: FFmpeg's own jitter is smaller.
+#: Seconds of air per second below which the channel falls behind; FFmpeg's own jitter is
+#: smaller.
 SLOW: Final = 0.97
-#: Seconds behind from which it counts: reports come and are read a second late.
+#: Seconds of lag that count: reports are sent once a second and read up to a second late.
 MIN_BEHIND_S: Final = 2.0
-#: Share of the time for which a process waited for a CPU, or kept one busy, that tells of a
-#: machine which is too slow.
+#: Share of the time for which a process waited for a CPU, or kept one busy, that shows that the
+#: machine is too slow.
 WAITED_SHARE: Final = 0.15
 BUSY_SHARE: Final = 0.9
 ADVICE: Final = "Prepare the items, run fewer channels here, or use a machine with more cores."
@@ -30,17 +31,17 @@ ADVICE: Final = "Prepare the items, run fewer channels here, or use a machine wi
 
 @dataclass(frozen=True, slots=True)
 class Strain:
-    """What the channel's processes did of the time: shares of it, of the one with the most."""
+    """Shares of the time, each of the process with the highest value."""
 
-    #: It was ready to run and waited for a CPU.
+    #: The process was ready to run and waited for a CPU.
     waited: float = 0.0
-    #: It kept a CPU busy while it fell behind: encoding in real time.
+    #: The process kept a CPU busy while it fell behind: encoding in real time.
     busy: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """One sender: seconds of air a second over the last 30 s, and seconds it is behind."""
+    """One sender: seconds of air per second over the last 30 s, and its lag in seconds."""
 
     name: str
     pace: float
@@ -48,7 +49,7 @@ class Sending:
 
 
 def judge(senders: list[Sending], strain: Strain) -> str:
-    """Why the channel is slow, in sentences; empty where it is not."""
+    """Return why the channel is slow, in sentences; empty if it is not."""
     slow = [
         sender for sender in senders if sender.pace < SLOW and sender.behind >= MIN_BEHIND_S
     ]
@@ -72,7 +73,7 @@ def judge(senders: list[Sending], strain: Strain) -> str:
 
 
 class Pacing:
-    """What the channel's processes have done since the last sample."""
+    """Measures the channel's processes between two samples."""
 
     def __init__(self) -> None:
         self._before: dict[int, tuple[float, stall.Work]] = {}
@@ -80,9 +81,9 @@ class Pacing:
     def sample(
         self, roles: Iterable[MonitoredProcess], names: Mapping[str, str], now: float
     ) -> str:
-        """Why the channel is slow; empty where it is not. Called once a sample.
+        """Return why the channel is slow; empty if it is not. Called once per sample.
 
-        `names`: of those that send, by the name of their process.
+        `names`: display names of the senders, by process name.
         """
         senders: list[Sending] = []
         strain, seen = Strain(), {}
@@ -103,7 +104,7 @@ class Pacing:
         if now <= at:
             return strain
         waited = (work.waited_s - before.waited_s) / (now - at)
-        # The others copy: one that is busy with that is no sign of anything.
+        # The other processes copy: being busy with that proves nothing.
         encodes = role.process.record.role in {process.PLAYER, process.CONFORMER}
         busy = (work.ran_s - before.ran_s) / (now - at) if encodes else 0.0
         return Strain(max(strain.waited, waited), max(strain.busy, busy))

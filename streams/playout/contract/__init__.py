@@ -1,1 +1,1 @@
-"""The values that the engine and its ledger exchange. Pure."""
+"""Values that the engine and its ledger exchange. Pure."""

@@ -1,6 +1,7 @@
-"""The contract of an engine: what keeps one channel on the air.
+"""Contract of an engine, which keeps one channel on the air.
 
-The supervisor knows engines by this alone. FFmpeg's is `streams.playout.channel`.
+The supervisor knows engines only by this contract. `streams.playout.channel` implements it with
+FFmpeg.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from streams.playout.contract.states import AirState
 
 
 class Handle(Protocol):
-    """A process of an engine. `pidfd` can be read when it has ended."""
+    """A process of an engine. `pidfd` becomes readable when the process has ended."""
 
     pidfd: int
 
@@ -24,45 +25,45 @@ class Handle(Protocol):
 
 
 class Engine(Protocol):
-    """Keeps one channel on the air. Nothing here waits."""
+    """Keeps one channel on the air. No method blocks."""
 
     assignment: Assignment
     state: AirState
-    #: A sentence for the state; empty where none is needed.
+    #: A sentence that explains the state; empty if none is needed.
     cause: str
-    #: Nothing may be sent, because another node may send the channel.
+    #: Nothing may be sent, because another node may be sending the channel.
     fenced: bool
-    #: It has stopped, and nothing of it runs any more.
+    #: The engine has stopped and none of its processes run any more.
     ended: bool
 
     @property
     def calm(self) -> bool:
-        """Whether a beat once a second is enough."""
+        """Whether one beat a second is enough."""
 
     def beat(self, now: Now) -> None:
-        """Look at what happened since the last beat, and do what follows."""
+        """Process everything that happened since the last beat."""
 
     def update(self, assignment: Assignment) -> None:
         """Take new orders. The next beat carries them out."""
 
     def stop(self, reason: str) -> None:
-        """End the run, in the beats that follow."""
+        """End the run during the following beats."""
 
     def lose(self, now: Now) -> None:
-        """Another node has claimed the channel: send nothing from now on, and end."""
+        """Another node has claimed the channel: stop sending at once, and end."""
 
     def snapshot(self) -> Snapshot:
-        """Its state, for the ledger."""
+        """Return the channel's state for the ledger."""
 
     def drain(self) -> list[Note]:
-        """What it reported since the last call."""
+        """Return the notes collected since the last call."""
 
     def handles(self) -> Iterable[Handle]:
-        """Its processes."""
+        """Return the engine's processes."""
 
     def close(self) -> None:
-        """Let go of everything. Its processes run on: another supervisor adopts them."""
+        """Release all resources. The processes keep running: another supervisor adopts them."""
 
 
-#: Opens the engine of an assignment, and takes over what runs of it.
+#: Opens the engine of an assignment and adopts its running processes.
 OpenEngine = Callable[[Tools, Policy, Assignment, Sources, Now], Engine]

@@ -1,14 +1,14 @@
-"""Keeps two nodes from sending one channel: a node without its ledger stops its pushers.
+"""Fencing: prevents two nodes from sending the same channel.
 
 A node owns a channel by a claim that it renews at every exchange with the ledger. Another node
-may claim the channel when it has seen no renewal for `LEASE_S` by its own clock. So the owner
-stops its pushers earlier, by its own clock as well: no wall clock is compared with another.
-Both count from the beginning of the last exchange that succeeded: whatever was written was
-written later.
+may claim the channel when it has seen no renewal for `LEASE_S` by its own clock. The owner
+stops its pushers earlier, also by its own clock, so wall clocks are never compared. Both
+intervals start when the last successful exchange began, because everything it wrote was written
+after that moment.
 
-Two parts do it. The supervisor fences after `FENCE_S`. A guard, which is a small shell in a
-session of its own, does so after `GUARD_S`, for a supervisor that is gone or frozen: it reads
-the deadline from a file. On a node without others there is neither fence nor guard.
+Fencing has two parts. The supervisor stops its pushers after `FENCE_S`. A guard does so after
+`GUARD_S` in case the supervisor is dead or frozen: it is a small shell in a session of its own
+that reads the deadline from a file. A node without peers has neither fence nor guard.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds without a renewal after which another node may claim a channel.
 LEASE_S: Final = 15.0
-#: Seconds without a renewal after which the supervisor kills its pushers. Its loop looks once a
-#: second.
+#: Seconds without a renewal after which the supervisor kills its pushers. Its loop checks once
+#: a second.
 FENCE_S: Final = 12.0
-#: Seconds after which the guard does, which looks once a second as well.
+#: Seconds without a renewal after which the guard kills them. It also checks once a second.
 GUARD_S: Final = 13.0
 #: Holds the guard's deadline in seconds of uptime, and the name of the guard that reads it.
 FILE: Final = "fence"
-#: Kills the pushers of a run directory at the deadline. Arguments: the folder, its name. It
-#: ends when the file is gone or names another guard. A pid counts only with its start time,
-#: field 22 of /proc/<pid>/stat (proc(5)).
+#: Kills the pushers of a run directory at the deadline. Arguments: the folder and the guard's
+#: name. The guard ends when the file is gone or names another guard. A pid is trusted only with
+#: its start time, field 22 of /proc/<pid>/stat (proc(5)).
 _GUARD: Final = """\
 while sleep 1; do
   read -r deadline name <"$1/fence" || exit 0
@@ -56,44 +56,45 @@ done 2>/dev/null
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What an exchange has found of this node's claims."""
+    """The state of this node's claims after an exchange."""
 
     #: Whether other nodes use the same ledger.
     shared: bool = False
-    #: Channels that were reported as playing, and belong to another node by now.
+    #: Channels reported as playing that now belong to another node.
     lost: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """The last exchange that succeeded. `began`: by the clock that counts while asleep."""
+    """The last successful exchange. `began` is on a clock that also counts during suspend."""
 
     began: float
     shared: bool
 
 
 def fenced(renewal: Renewal, now: float) -> bool:
-    """Whether nothing may be sent. `now`: seconds by the same clock as `Renewal.began`."""
+    """Whether nothing may be sent. `now`: seconds on the same clock as `Renewal.began`."""
     return renewal.shared and now - renewal.began >= FENCE_S
 
 
 def clock() -> float:
-    """Seconds since boot, as /proc/uptime counts them: nobody sets it, sleep counts."""
+    """Seconds since boot, like /proc/uptime: nobody sets this clock, and it counts suspend."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Fence:
-    """The fence of one node, and its guard."""
+    """The fence of one node, with its guard."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
         self.name = f"{os.getpid()}-{time.monotonic_ns()}"
-        #: Its pid while it is a child of ours that runs; another supervisor's ends by itself.
+        #: Pid of the guard while it is our running child. Another supervisor's guard ends by
+        #: itself.
         self._guard: int | None = None
         self.renewal = self._left()
 
     def _left(self) -> Renewal:
-        """As an earlier supervisor left it: what that knew of other nodes still holds."""
+        """The renewal an earlier supervisor left: its knowledge of other nodes still holds."""
         try:
             deadline = int((self.run_dir / FILE).read_text().split()[0])
         except FileNotFoundError:
@@ -108,13 +109,13 @@ class Fence:
 
     @property
     def guarded(self) -> bool:
-        """Whether the guard runs."""
+        """Whether the guard is running."""
         if self._guard is not None and os.waitpid(self._guard, os.WNOHANG) != (0, 0):
             self._guard = None
         return self._guard is not None
 
     def renewed(self, began: float, *, shared: bool) -> None:
-        """The exchange that began then has renewed the claims."""
+        """Record that the exchange which started at `began` has renewed the claims."""
         self.renewal = Renewal(began, shared)
         try:
             if shared:
@@ -125,13 +126,13 @@ class Fence:
             log.warning("fence.failed", error=str(error))
 
     def _watch(self) -> None:
-        # A guard that is about to begin must find its name.
+        # Written first: a guard that is about to start must find its name.
         draft = self.run_dir / f".{FILE}"
         draft.write_text(f"{int(self.renewal.began + GUARD_S)} {self.name}\n")
         draft.replace(self.run_dir / FILE)
         if not self.guarded:
             null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in range(3)]
-            # It outlives us: nobody waits for its end.
+            # The guard outlives the supervisor: nobody waits for its end.
             self._guard = os.posix_spawn(
                 "/bin/sh",
                 ["/bin/sh", "-c", _GUARD, "streamsite-fence", str(self.run_dir), self.name],

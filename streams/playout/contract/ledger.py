@@ -1,7 +1,7 @@
-"""What the engine tells the world, and what it hears: one exchange a tick.
+"""The exchange between engine and ledger, once per tick.
 
-The engine collects notes; the ledger writes them and answers with the assignments, in one
-transaction. When it fails, the notes are kept and the channels play on.
+The engine collects notes. The ledger writes them and returns the assignments, in one
+transaction. If it fails, the notes are kept and the channels keep playing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class RunOnAir:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """All processes of the run are gone."""
+    """All processes of the run have ended."""
 
     channel: int
     run: int
@@ -40,7 +40,7 @@ class RunEnded:
 
 @dataclass(frozen=True, slots=True)
 class Aired:
-    """An item came on air; what was on air before ended then, in the way told."""
+    """An item came on air, which ended the previous one as `previous_ending` describes."""
 
     channel: int
     run: int
@@ -48,13 +48,13 @@ class Aired:
     at: float
     previous_ending: str
     previous_cause: str
-    #: When that ended, if not at the same moment.
+    #: When the previous item ended, if that was not at the same moment.
     previous_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TakeoverRequested:
-    """A feed is about to be on, or its broadcaster is announced."""
+    """A feed is about to go on air, or its broadcaster is announced."""
 
     channel: int
     run: int
@@ -72,7 +72,7 @@ class TakeoverAired:
 
 @dataclass(frozen=True, slots=True)
 class TakeoverEnded:
-    """Another feed or the programme is on; or the feed never came on."""
+    """Another feed or the programme replaced the feed, or the feed never came on air."""
 
     channel: int
     stream: int
@@ -94,7 +94,7 @@ class IncidentOpened:
 
 @dataclass(frozen=True, slots=True)
 class IncidentExplained:
-    """By now the open one of that subject has another cause."""
+    """The open incident of the subject now has another cause."""
 
     channel: int
     subject: str
@@ -160,13 +160,13 @@ class OutputSnapshot:
     bitrate: int | None
     fps: float | None
     speed: float | None
-    #: Since when (seconds since the epoch) its present session runs.
+    #: When its present session began, in seconds since the epoch.
     session: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A channel as it is now."""
+    """The present state of a channel."""
 
     channel: int
     run: int
@@ -181,23 +181,24 @@ class Snapshot:
     bitrate: int | None
     restarts_done: int
     skips_done: int
-    #: Where the lists stand when what is on air now has played ...
+    #: Cursors of the lists after the item on air has played ...
     cursors: Cursors
-    #: ... and as far as it was seen by now.
+    #: ... and as far as viewers have seen the programme.
     seen: Cursors
     outputs: Mapping[int, OutputSnapshot] = field(default_factory=dict)
 
 
 class Ledger(Protocol):
-    #: What the last exchange that succeeded has found of the claims.
+    #: The claims as the last successful exchange left them.
     claims: Claims
 
     def exchange(
         self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]
     ) -> dict[int, Assignment]:
-        """Write the notes and snapshots, renew the claims; answer with what to play.
+        """Write the notes and snapshots, renew the claims and return the assignments.
 
         Called in a thread of its own, one call at a time. All or nothing: after an exception
-        the same notes come again. A channel that is missing in the answer is to be stopped.
+        the same notes are passed again. A channel that is missing in the result must be
+        stopped.
         """
         ...

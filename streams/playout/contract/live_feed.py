@@ -1,4 +1,4 @@
-"""The owner's live feeds as the ledger hands them to the engine."""
+"""Live feeds of broadcasters, as the ledger passes them to the engine."""
 
 from __future__ import annotations
 
@@ -16,40 +16,41 @@ LOST_S: Final = 3.0
 class LiveFeed:
     """A broadcaster's stream at the ingest server."""
 
-    #: The ledger's names of the stream and of who sends it.
+    #: Primary keys of the stream and its broadcaster in the ledger.
     stream: int
     broadcaster: int
     name: str
-    #: Where it is read. It may hold a token.
+    #: Address to read the feed from. It may contain a token.
     url: Secret
-    #: When it was asked for, in seconds since the epoch: it went live, or was taken by hand.
+    #: When the takeover was requested (the feed went live or was taken by hand), in seconds
+    #: since the epoch.
     requested_at: float
-    #: False: it is known to have none.
+    #: False: the feed is known to have no audio.
     has_audio: bool = True
-    #: Names of its codecs, as the ingest server has them; empty: they are not known.
+    #: Codec names as the ingest server reports them; empty if unknown.
     tracks: tuple[str, ...] = ()
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What no line about it may show."""
+        """Secrets that no line about the feed may show."""
         return (Secret(urlsplit(self.url.reveal()).query),)
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What people and the ingest server want of a channel."""
+    """The takeover that people and the ingest server request for a channel."""
 
-    #: Feeds that may be on, best first. Of a feed that was taken by hand: that one alone.
+    #: Feeds that may go on air, best first. A feed taken by hand is the only one.
     feeds: tuple[LiveFeed, ...] = ()
-    #: Streams that are there, also those which may not be on now.
+    #: Streams that are live, including those that may not go on air now.
     present: frozenset[int] = frozenset()
-    #: Of those which are gone: the publisher ended it, or its connection broke. In neither: the
-    #: server does not know.
+    #: Streams that are gone because the publisher ended them, or because the connection broke.
+    #: A stream in neither set ended for a reason unknown to the server.
     finished: frozenset[int] = frozenset()
     broken: frozenset[int] = frozenset()
-    #: The programme was taken back by hand.
+    #: Somebody returned to the programme by hand.
     returned: bool = False
-    #: Seconds that a feed has to last before it is on.
+    #: Seconds that a feed must last before it goes on air.
     debounce: float = 2.0
-    #: Seconds for which a lost feed is waited for.
+    #: Seconds to wait for a lost feed.
     hold: float = 20.0

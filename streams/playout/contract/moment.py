@@ -1,4 +1,4 @@
-"""A moment, on both clocks."""
+"""A moment on both clocks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """A moment on both clocks: `mono` for spans, `wall` (since the epoch) for history."""
+    """A moment on both clocks: `mono` for durations, `wall` (since the epoch) for history."""
 
     mono: float
     wall: float
@@ -18,5 +18,5 @@ class Now:
         return cls(time.monotonic(), time.time())
 
     def at(self, mono: float) -> float:
-        """The wall clock's reading of another moment."""
+        """Convert another monotonic moment to wall-clock time."""
         return self.wall + (mono - self.mono)

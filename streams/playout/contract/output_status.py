@@ -1,4 +1,4 @@
-"""The status of one output: where its pusher stands."""
+"""Status of one output: the state of its pusher."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class Status:
     since: float = 0.0
     #: Whether a process exists.
     running: bool = False
-    #: When its process was started, which is when its session began: a second too early, and
-    #: known of an adopted one too.
+    #: When its process was started, which counts as the start of its session: about a second
+    #: too early, but also known for an adopted process.
     launched: float = 0.0
     #: When data last moved.
     moved: float = 0.0
-    #: Since when there is something that it has not sent; None: it has sent all there is.
+    #: Since when it has had unsent data; None: everything has been sent.
     offered: float | None = None
-    #: When it came on air last; None: this process has not.
+    #: When this process came on air; None: it has not.
     on_air: float | None = None
-    #: In a row.
+    #: Consecutive failures.
     failures: int = 0
     retry_at: float | None = None
-    #: When air was lost; None: it is not.
+    #: When the output was lost; None: it is on air.
     lost: float | None = None
     #: When the old session ended, while the new one connects.
     rolled: float | None = None

@@ -1,4 +1,4 @@
-"""The states a channel and an output can be in, as people see them."""
+"""States of a channel and of an output, as people see them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class AirState(StrEnum):
     """State of a channel.
 
     off → starting → on_air ⇄ degraded ⇄ failing → stopping → off. Degraded: something is on
-    air, but not all of it as ordered. Failing: nothing reaches a viewer.
+    air, but not everything as ordered. Failing: nothing reaches a viewer.
     """
 
     OFF = "off"
@@ -27,9 +27,9 @@ class AirState(StrEnum):
 class OutputAir(StrEnum):
     """State of an output.
 
-    off → connecting → on_air → retrying → on_air, or, after several failures in a row, failing
-    (still retried), or given_up where WORKER_GIVE_UP asks for that. Rolling: between two
-    sessions, as planned.
+    off → connecting → on_air → retrying → on_air. After several consecutive failures: failing
+    (still retried), or given_up if WORKER_GIVE_UP is set. Rolling: between two sessions, as
+    planned.
     """
 
     OFF = "off"

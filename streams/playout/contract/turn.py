@@ -1,4 +1,4 @@
-"""A turn: an item's time on air, as the programme wants it, or what stands in for that."""
+"""A turn: the airtime of one scheduled item, or of its stand-in."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from media_library.house_format import HouseFormat
 from streams.programme.item import Item
 from streams.programme.model import Cursor
 
-#: The rule by which something stands in for what can't be played.
+#: Rule of a stand-in for an item that can't be played.
 FAILOVER = "failover"
-#: The rule by which a live feed is on, or a slate that tells of it.
+#: Rule of a live feed, or of a slate that announces it.
 TAKEOVER = "takeover"
-#: By how much a file may be shorter than what it tells of itself, in seconds, and as a part of
-#: it: a sound may be longer than its picture.
+#: Maximum by which a file may be shorter than its declared length, in seconds and as a share of
+#: the length: its audio may be longer than its video.
 LENGTH_ERROR_S = Fraction(5)
 LENGTH_ERROR_SHARE = Fraction(1, 50)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An item's turn on air, as the programme wants it, or what stands in for that."""
+    """The airtime of one scheduled item, or of its stand-in."""
 
     item: Item
-    #: By which rule: the programme's (streams.programme.model), or `FAILOVER`.
+    #: The rule that chose it: the programme's (`streams.programme.model`) or `FAILOVER`.
     rule: str = ""
     #: A sentence for people.
     why: str = ""
-    #: Seconds into the item at which it begins.
+    #: Seconds into the item at which the turn starts.
     into: Fraction = Fraction(0)
     #: Seconds after which it is cut; None: it plays to its end.
     limit: Fraction | None = None
-    #: Seconds it will last, as far as is known.
+    #: Expected seconds, as far as known.
     seconds: Fraction | None = None
-    #: Where the lists stand when it has played.
+    #: Cursors of the lists after it has played.
     cursors: Mapping[str, Cursor] = field(default_factory=dict, compare=False, repr=False)
-    #: It is on for want of what should be.
+    #: It replaces an item that should have been on air.
     stands_in: bool = False
-    #: Its sound is faded in.
+    #: Its audio is faded in.
     fade: bool = False
 
     def was_cut(self, played: Fraction, frame: Fraction) -> bool:
-        """Whether so many seconds of it end at its limit, and not with the item."""
+        """Whether a turn that played so many seconds ended at its limit, not with the item."""
         return self.limit is not None and played > self.limit - frame
 
     def least(self) -> Fraction:
-        """Seconds that it gives at least, by what is known or guessed of its length."""
+        """Minimum seconds that it delivers, from its known or estimated length."""
         seconds = self.seconds or Fraction(0)
         return seconds - max(LENGTH_ERROR_S, seconds * LENGTH_ERROR_SHARE)
 

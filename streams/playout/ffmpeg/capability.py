@@ -1,8 +1,9 @@
-"""What this FFmpeg can do: above all, whether nobody sees a stream key that it is given.
+"""Detects this FFmpeg's abilities, above all whether it can receive a stream key secretly.
 
-The key is handed over in a preset on a pipe (`-fpre`). FFmpeg 5.1 takes it from there; FFmpeg 9
-accepts the option and silently ignores it, and would publish without a key. So it is tried once
-per build: FFmpeg publishes to FFmpeg on the loopback, which says what name it was called by.
+The key is passed in a preset on a pipe (`-fpre`). FFmpeg 5.1 reads it from there. FFmpeg 9
+accepts the option, silently ignores it and would publish without a key. So each build is probed
+once: FFmpeg publishes to another FFmpeg on the loopback interface, which reports the name it
+was called by.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ from streams.playout.ffmpeg.commands import destination
 from streams.playout.ffmpeg.process import hand_over
 from streamsite.security.secret import Secret
 
-#: Seconds for one try; it takes half a second.
+#: Seconds for one probe, which normally takes half a second.
 PROBE_TIMEOUT_S: Final = 10.0
-#: The first version of FFmpeg whose reports come by the clock (its scheduler).
+#: First FFmpeg version that reports progress by the clock (its scheduler).
 BY_CLOCK_VERSION: Final = (7, 0)
-#: The first version whose -re begins with half a second at once (readrate_initial_burst).
+#: First FFmpeg version whose -re starts with a burst of half a second (readrate_initial_burst).
 BURSTS_VERSION: Final = (6, 1)
 _UNKNOWN_VERSION: Final = (99, 0)
-#: Seconds for its version: what asks serves all channels.
+#: Seconds for the version query: the thread that waits for it serves all channels.
 VERSION_TIMEOUT_S: Final = 2.0
-#: By the program's path, size and time of change.
+#: Keyed by the program's path, size and modification time.
 _versions: dict[tuple[str, int, int], tuple[int, int]] = {}
 
 
 def hides_keys(ffmpeg: str, cache_file: Path) -> bool | None:
-    """Whether `ffmpeg` takes the key from a pipe; None when it can't be tried.
+    """Whether `ffmpeg` takes the key from a pipe; None if it can't be probed.
 
-    `memory`: a file that keeps the answer for this build.
+    `cache_file`: keeps the result for this build.
     """
     program = shutil.which(ffmpeg)
     if program is None:
@@ -63,20 +64,20 @@ def hides_keys(ffmpeg: str, cache_file: Path) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """by_clock: reports come by the clock. bursts: -re begins with half a second at once."""
+    """by_clock: reports come by the clock. bursts: -re starts with half a second at once."""
 
     by_clock: bool
     bursts: bool
 
 
 def abilities(ffmpeg: str) -> Abilities:
-    """What this FFmpeg is able to. Asked once per build: 50 ms.
+    """Return this FFmpeg's abilities. Queried once per build, which takes 50 ms.
 
-    It may be missing, or be replaced by another version, while channels are on air.
+    FFmpeg may be missing, or be replaced by another version, while channels are on air.
     """
     version = _version(shutil.which(ffmpeg))
     if version is None:
-        # An option that it does not know would end it; reports by the packet may cost a core.
+        # FFmpeg would exit on an unknown option; reports per packet may cost a core.
         return Abilities(by_clock=True, bursts=False)
     return Abilities(by_clock=version >= BY_CLOCK_VERSION, bursts=version >= BURSTS_VERSION)
 
@@ -95,7 +96,7 @@ def _version(program: str | None) -> tuple[int, int] | None:
 
 
 def _read_version(program: str) -> tuple[int, int]:
-    """Its version; a build that names none is taken for a new one."""
+    """Query the version; a build without a version number counts as new."""
     output = subprocess.run(
         [program, "-version"],
         capture_output=True,
@@ -137,7 +138,7 @@ def _probe(program: str) -> bool | None:
 
 
 def _published(program: str, port: int, key: str) -> bool:
-    """Publish one second; again until the server listens."""
+    """Publish one second; retry until the server listens."""
     output = OutputPlan(0, "probe", f"rtmp://127.0.0.1:{port}/probe", Secret(key))
     source = ("-f", "lavfi", "-i", "color=s=64x64:r=10:d=1", "-f", "lavfi", "-i", "anullsrc")
     command = (

@@ -1,6 +1,6 @@
-"""A plan becomes FFmpeg command lines. Pure: they are compared whole in the tests.
+"""Builds FFmpeg command lines from a plan. Pure: the tests compare them whole.
 
-The lines were tried and measured; what each option is for stands in DESIGN and beside it here.
+The options were tested and measured; the reason for each stands beside it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from streamsite.security.secret import Secret, has_control_characters, quoted_ur
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """An argument handed over on a pipe: it becomes /dev/fd/N when the process is started."""
+    """An argument passed on a pipe: it becomes /dev/fd/N when the process is started."""
 
     text: Secret
 
@@ -34,13 +34,14 @@ class Hidden:
 Argument = str | Hidden
 Command = tuple[Argument, ...]
 
-#: Once a second is enough for the page; exits are noticed by pidfd, cuts measured in the pipe.
+#: Once a second is enough for the page: exits are detected by pidfd, cuts are measured in the
+#: pipe.
 STATS_PERIOD: Final = "1"
-#: Of a relay: its pipe runs empty while it waits for a feed that is over, and where it ended
-#: is known by its reports alone. FFmpeg up to 6 reports between two packets: one after each, or
-#: the last of a burst, as when a feed ends, are told of by nobody.
+#: For a relay: its pipe runs empty while it waits for a feed that is over, so only its reports
+#: show where it ended. FFmpeg up to 6 reports between two packets: it never reports a trailing
+#: packet or the last of a burst, as when a feed ends.
 PER_PACKET_STATS_PERIOD: Final = "0.000001"
-#: FFmpeg 7 reports by the clock: so often it would keep a core busy. Less than a frame.
+#: FFmpeg 7 reports by the clock: the interval above would keep a core busy. Less than a frame.
 PER_FRAME_STATS_PERIOD: Final = "0.02"
 
 
@@ -54,7 +55,7 @@ def _common(ffmpeg: str, port: int, period: str = STATS_PERIOD) -> tuple[str, ..
         "level+warning",
         "-stats_period",
         period,
-        # UDP: with no reader there is no problem, and a new supervisor binds the same port.
+        # UDP works without a reader, and a new supervisor binds the same port.
         "-progress",
         f"udp://127.0.0.1:{port}?pkt_size=1400",
     )
@@ -71,17 +72,17 @@ def _source(location: Location, into: Fraction) -> Command:
             "-i",
             f"file:{location.path}",
         )
-    # A signed URL is a credential: it goes in a list on a pipe, with its reconnect flags.
+    # A signed URL is a credential: it goes into a list on a pipe, with its reconnect flags.
     url = location.url.reveal().replace("'", "%27")
     if has_control_characters(url):
         raise SourceError("its address holds control characters")
-    # Not -ss, which leads to another keyframe here: a list has no index of what is in it.
+    # Not -ss, which seeks to another keyframe here: a list has no index of its contents.
     begin = f"inpoint {seconds(into)}\n" if into else ""
     listing = (
         "ffconcat version 1.0\n"
         f"file '{url}'\n"
         f"{begin}"
-        # The list may be one; what is in it may not.
+        # The list itself may be an ffconcat file; its entries may not.
         f"option format_whitelist {CONTAINERS}\n"
         "option reconnect 1\n"
         "option reconnect_streamed 1\n"
@@ -104,12 +105,12 @@ def _source(location: Location, into: Fraction) -> Command:
 
 
 def seconds(value: Fraction) -> str:
-    """FFmpeg counts offsets in microseconds."""
+    """Format a duration. FFmpeg counts offsets in microseconds."""
     return f"{round(value * 1_000_000) / 1_000_000:.6f}"
 
 
-#: A new player's tables come first and say that its counters start anew; no delay of its own;
-#: audio packets are not collected, so that a cut leaves no more than one out.
+#: A new player sends its tables first and signals that its counters restart. It adds no delay
+#: of its own and does not collect audio packets, so a cut loses at most one.
 _MPEGTS: Final = (
     "-muxdelay",
     "0",
@@ -125,7 +126,7 @@ _MPEGTS: Final = (
 )
 
 
-#: Seconds in which whole AAC frames end together with whole seconds: 375 frames.
+#: Seconds after which AAC frames and whole seconds end together: 375 frames.
 AUDIO_SPAN_S: Final = 8
 
 
@@ -137,15 +138,15 @@ def player(
     house_format: HouseFormat,
     offset: Fraction,
 ) -> Command:
-    """Plays one turn into the feed, as fast as the pipe takes it."""
+    """Play one turn into the feed, as fast as the pipe accepts it."""
     item = turn.item
-    # Left alone, FFmpeg takes the priming for the beginning of what it reads through a list,
-    # but not of a file: the same item would lie 21 ms later from the storage than from here.
-    # (Not -copyts: it would make the progress count from the first report.)
+    # By default, FFmpeg treats the priming as the start of a file that it reads through a list,
+    # but not of a plain file: the same item would start 21 ms later from the storage than from
+    # disk. (Not -copyts: progress would then count from the first report.)
     exact = ("-seek_timestamp", "1") if item.mode is Mode.PREPARED else ()
     head = (*_common(ffmpeg, port), *exact, *_source(location, turn.into))
-    # The first AAC packet is the encoder's priming: without it seams are exact. Further in, the
-    # first one is sound, to be left out where it began before the picture does.
+    # The first AAC packet is the encoder's priming: without it splices are exact. After a seek
+    # the first packet is real audio, dropped if it began before the video.
     primed = turn.fade or not turn.into or turn.into % AUDIO_SPAN_S
     tail = (
         *(("-bsf:a", "noise=amount=0:drop=not(n)") if primed else ()),
@@ -175,10 +176,10 @@ def player(
 
 
 def witnessed(command: Command, turn: Turn, descriptor: int, frames: int) -> Command:
-    """A player of so many video frames that writes a line there when it has fed the last one.
+    """A player of `frames` video frames that reports on `descriptor` when the last one is fed.
 
-    It does so when it closes its outputs, in their order: when all of the item is in the feed.
-    Where it ends early, there is no line.
+    FFmpeg writes the line when it closes its outputs, in their order, so the whole item is in
+    the feed by then. If the item ends early, there is no line.
     """
     return (
         *command,
@@ -189,11 +190,11 @@ def witnessed(command: Command, turn: Turn, descriptor: int, frames: int) -> Com
     )
 
 
-#: Name of the shell in which a player waits, as the process list has it.
+#: Name of the shell in which a player waits, as the process list shows it.
 WAITING_SHELL: Final = "streamsite-waiting"
-#: Exit status of that shell where the player before it did not end whole.
+#: Exit status of that shell if the player before it did not end whole.
 GATE_SHUT_STATUS: Final = 75
-#: A line of framecrc that begins with "0," is a frame; a comment is none.
+#: A framecrc line that starts with "0," is a frame; comments are ignored.
 _WAIT: Final = f"""\
 while read -r line; do
   case $line in 0,*) whole=yes ;; esac
@@ -209,21 +210,21 @@ exec "$@" </dev/null
 
 
 def waiting(command: Command, begin: int) -> Command:
-    """That command, once standard input has told of a whole item, to its end.
+    """Run that command after standard input has reported a whole item and has ended.
 
-    `begin`: second of the machine's uptime before which it does not begin.
+    `begin`: second of the machine's uptime before which the command does not start.
     """
     return ("/bin/sh", "-c", _WAIT, WAITING_SHELL, str(begin), *command)
 
 
-#: Seconds in which the sound comes up where a live feed begins, or the programme is back.
+#: Seconds of the audio fade-in when a live feed starts or the programme returns.
 FADE_S: Final = 0.5
 
 
 def _faded(house_format: HouseFormat) -> tuple[str, ...]:
-    """The picture as it is, the sound faded in: it has to be encoded anew.
+    """Copy the video and fade the audio in, which requires encoding the audio.
 
-    Silence stands before a sound that begins after the picture: they begin together.
+    Silence precedes audio that starts after the video, so both start together.
     """
     together = f"aresample=async=1:first_pts=0,afade=t=in:d={FADE_S}"
     return ("-c:v", "copy", "-af", together, *_sound(house_format))
@@ -232,19 +233,19 @@ def _faded(house_format: HouseFormat) -> tuple[str, ...]:
 def conformer(
     ffmpeg: str, port: int, feed: LiveFeed, house_format: HouseFormat | None
 ) -> Command:
-    """Reads a live feed into a pipe of its own, encoded to the house format.
+    """Read a live feed into a pipe of its own, encoded to the house format.
 
-    `house`: None: as it comes. FFmpeg then says what it is.
+    `house_format`: None copies the feed; FFmpeg then describes it on stderr.
     """
     if house_format is None:
         handled: Command = ("-c", "copy", "-loglevel", "level+info")
     else:
-        # What is lost on its way is filled up: sound and picture stay together.
+        # Fills gaps from packet loss: video and audio stay in sync.
         handled = (*encode(house_format), "-af", "aresample=async=1")
     return (
         *_common(ffmpeg, port, CONFORMER_STATS_PERIOD),
-        # Without these two it looks for the frame rate for seconds, or misses the first
-        # keyframe; five seconds are for encoders with few of them.
+        # Without these two options FFmpeg searches for the frame rate for seconds, or misses
+        # the first keyframe; five seconds allow for encoders with rare keyframes.
         *("-fpsprobesize", "0", "-analyzeduration", _analyze_duration(feed)),
         *("-f", "concat", "-safe", "0"),
         *("-protocol_whitelist", "file,pipe,rtmp,rtmps,rtsp,rtsps,rtp,tcp,tls,udp"),
@@ -252,24 +253,26 @@ def conformer(
         *(() if feed.has_audio else SILENCE),
         *("-map", "0:v:0", "-map", "0:a:0" if feed.has_audio else "1:a:0"),
         *handled,
-        # Silence alone would go on for ever.
+        # The silence alone would never end.
         *(() if feed.has_audio else ("-shortest",)),
-        # A relay may begin at any keyframe: it finds the tables before it.
+        # A relay may start at any keyframe and finds the tables before it.
         *("-muxdelay", "0", "-muxpreload", "0", "-pes_payload_size", "0"),
         *("-mpegts_flags", "+resend_headers+pat_pmt_at_frames", "-f", "mpegts", "pipe:1"),
     )
 
 
-#: Microseconds for which FFmpeg looks for picture and sound; found earlier, it begins earlier.
+#: Microseconds for which FFmpeg searches for video and audio; it starts earlier if it finds
+#: them earlier.
 ANALYZE_DURATION_US: Final = "5000000"
-#: Where there is no sound, it would wait for one that long by RTMP, which announces none.
+#: For a feed without audio: by RTMP, which does not announce tracks, FFmpeg would wait for
+#: audio for the longer time.
 ANALYZE_DURATION_SILENT_US: Final = "1000000"
-#: Seconds between two reports of a reader: that its pictures stop is seen by them.
+#: Seconds between two reports of a conformer: they show that its video has stopped.
 CONFORMER_STATS_PERIOD: Final = "0.25"
-#: Microseconds without data after which a reader gives up. Longer than the ingest servers wait
-#: for a publisher that pauses (10 s): its readers go on with it.
+#: Microseconds without data after which a conformer gives up. Longer than the ingest servers
+#: wait for a publisher that pauses (10 s), because its readers continue with it.
 READ_TIMEOUT_US: Final = 15_000_000
-#: No faster than the feed: it would rush ahead as soon as that pauses.
+#: No faster than the feed: the silence would run ahead as soon as the feed pauses.
 SILENCE: Final = ("-re", "-f", "lavfi", "-i", f"anullsrc=r={SAMPLE_RATE}:cl=stereo")
 
 
@@ -278,10 +281,10 @@ def _analyze_duration(feed: LiveFeed) -> str:
 
 
 def _listing(feed: LiveFeed) -> str:
-    """The address may hold a token, so it goes in a list on a pipe, as signed URLs do."""
+    """Build the input list. The address may hold a token, so it goes on a pipe."""
     url = quoted_url(feed.url.reveal())
-    # MediaMTX is read by RTSP: by RTMP FFmpeg 5 knows neither H.265 nor Opus, and waits for a
-    # sound that may not be there.
+    # MediaMTX is read by RTSP: by RTMP FFmpeg 5 supports neither H.265 nor Opus, and waits for
+    # audio that may not exist.
     limit = (
         f"option rtsp_transport tcp\noption timeout {READ_TIMEOUT_US}\n"
         if urlsplit(feed.url.reveal()).scheme in {"rtsp", "rtsps"}
@@ -291,7 +294,7 @@ def _listing(feed: LiveFeed) -> str:
         "ffconcat version 1.0\n"
         f"file '{url}'\n"
         f"{limit}"
-        # Of rtsps FFmpeg verifies nothing: the settings let in only this machine's own.
+        # FFmpeg verifies nothing for rtsps: the settings allow only this machine's own server.
         f"{tls.directives() if urlsplit(url).scheme == 'rtmps' else ''}"
         f"option analyzeduration {_analyze_duration(feed)}\n"
         "option fpsprobesize 0\n"
@@ -306,13 +309,13 @@ def relay(
     *,
     by_clock: bool = False,
 ) -> Command:
-    """Plays what a conformer makes into the feed, from a keyframe on.
+    """Play a conformer's output into the feed, starting at a keyframe.
 
-    `by_clock`: this FFmpeg reports by the clock.
+    `by_clock`: this FFmpeg reports progress by the clock.
     """
     return (
         *_common(ffmpeg, port, PER_FRAME_STATS_PERIOD if by_clock else PER_PACKET_STATS_PERIOD),
-        # By itself it would look at five seconds of it first.
+        # The default would analyse five seconds first.
         *("-fpsprobesize", "0", "-analyzeduration", "500000", "-f", "mpegts", "-i", "pipe:0"),
         *("-map", "0:v:0", "-map", "0:a:0"),
         *_faded(house_format),
@@ -323,7 +326,7 @@ def relay(
 
 
 def encode(house_format: HouseFormat) -> tuple[str, ...]:
-    """The house format in real time."""
+    """Encode to the house format in real time."""
     kbit = house_format.video_bitrate // 1000
     return (
         "-vf",
@@ -351,7 +354,7 @@ def encode(house_format: HouseFormat) -> tuple[str, ...]:
         "0",
         "-flags",
         "+cgop",
-        # No B-frames: with them a cut leaves a hole of their depth in the sound.
+        # No B-frames: with them a cut leaves an audio gap of their depth.
         "-bf",
         "0",
         *_sound(house_format),
@@ -374,10 +377,10 @@ def hub(
     resume: bool,
     bursts: bool = False,
 ) -> Command:
-    """Paces the feed, which begins at `at`, and writes the rolling HLS window.
+    """Pace the feed, which starts at `at`, and write the rolling HLS window.
 
-    `resume`: goes on in the same playlist. `bursts`: this FFmpeg would send half a second at
-    once, and each thing were on air that much earlier than it is told.
+    `resume`: continue the same playlist. `bursts`: this FFmpeg would send half a second at
+    once, so every item would be on air that much earlier than reported.
     """
     flags = "temp_file+omit_endlist"
     if policy.segments:
@@ -387,7 +390,7 @@ def hub(
     return (
         *_common(ffmpeg, port),
         *(("-re",) if policy.paced else ()),
-        # 0 stands for its default.
+        # 0 would select the default.
         *(("-readrate_initial_burst", "0.001") if policy.paced and bursts else ()),
         "-f",
         "mpegts",
@@ -399,8 +402,9 @@ def hub(
         "0:a",
         "-c",
         "copy",
-        # FFmpeg begins at 0 by itself. A second hub would jump back, and a pusher that corrects
-        # the jump may shift the last old frames with it: two seconds of hole became four.
+        # FFmpeg starts at 0 by default. A second hub would jump back, and a pusher that
+        # corrects the jump may shift the last old frames with it: a gap of two seconds became
+        # four.
         "-output_ts_offset",
         seconds(at),
         "-f",
@@ -411,7 +415,7 @@ def hub(
         str(policy.segments),
         "-hls_flags",
         flags,
-        # Named after the run: a browser must not find an older run's segment in its cache.
+        # Named after the run, so that a browser can't find an older run's segment in its cache.
         "-hls_segment_filename",
         str(hls / f"{name}-%08d.ts"),
         str(hls / "live.m3u8"),
@@ -419,7 +423,7 @@ def hub(
 
 
 def pusher(ffmpeg: str, port: int, hls: Path, output: OutputPlan, policy: Policy) -> Command:
-    """Sends the channel to one destination. Its secrets stand in a preset on a pipe."""
+    """Send the channel to one destination. Its secrets are in a preset on a pipe."""
     return (
         *_common(ffmpeg, port),
         *(("-re",) if policy.paced else ()),
@@ -438,7 +442,7 @@ def pusher(ffmpeg: str, port: int, hls: Path, output: OutputPlan, policy: Policy
 
 
 def destination(output: OutputPlan) -> Command:
-    """The output side of a pusher."""
+    """Return the output side of a pusher."""
     key, query = output.key.reveal(), output.query.reveal()
     if has_control_characters(key + query):
         raise ValueError("A stream key or secret parameter holds control characters.")
@@ -448,36 +452,36 @@ def destination(output: OutputPlan) -> Command:
         form: tuple[str, ...] = ("-f", "mpegts")
     else:
         address, options = _rtmp(parts, key, query)
-        # A new sequence header when an item of another encoder begins.
+        # Sends a new sequence header when an item of another encoder starts.
         form = ("-bsf:v", "extract_extradata", "-f", "flv", "-flvflags", "no_duration_filesize")
     preset = "".join(f"{name}={value}\n" for name, value in options.items())
     hidden: Command = ("-fpre", Hidden(Secret(preset))) if preset else ()
     trust: Command = ()
     if parts.scheme == "rtmps":
         trust = tls.verified() if output.verify else ("-tls_verify", "0")
-    # A destination that takes nothing for 15 s is gone.
+    # A destination that accepts nothing for 15 s is gone.
     return (*form, *hidden, *trust, "-rw_timeout", "15000000", address)
 
 
 def _srt(key: str, query: str) -> dict[str, str]:
-    """FFmpeg's options for what would stand behind the "?" of an SRT address."""
+    """Return FFmpeg's options for the parameters after the "?" of an SRT address."""
     given = srt.parameters(query)
-    # What stands there counts, and what FFmpeg does not know there it passes over.
+    # The query has precedence; FFmpeg ignores query parameters that it does not know.
     return ({"streamid": key} if key else {}) | {
         name: value for name, value in given.items() if srt.is_supported(name, value)
     }
 
 
 def _rtmp(parts: SplitResult, key: str, query: str) -> tuple[str, dict[str, str]]:
-    """The address as it is shown, and FFmpeg's options for the secret rest of it.
+    """Return the public address, and FFmpeg's options for its secret rest.
 
-    A query belongs to the application in RTMP: it is sent with its name.
+    In RTMP a query belongs to the application: it is sent with its name.
     """
     application = parts.path.strip("/")
     if application and not query:
         return parts.geturl(), {"rtmp_playpath": key} if key else {}
     path = {"rtmp_playpath": key} if application and key else {}
-    # Of rtmp://host/KEY the key is all there is.
+    # In rtmp://host/KEY the key is the whole path.
     name = application or key
     parameters = "&".join(filter(None, (parts.query, query)))
     whole = f"{name}?{parameters}" if parameters else name

@@ -1,4 +1,4 @@
-"""What FFmpeg's last lines mean, in an operator's words. Pure."""
+"""Translates FFmpeg's last lines into causes for operators. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from streamsite.security import tls
 
-#: What FFmpeg 5 to 9 print, and what to tell the operator; the first that is found counts.
+#: Output of FFmpeg 5 to 9, and the cause shown to the operator; the first match counts.
 _PUSHER: Final = (
     (
         "Connection refused",
@@ -45,9 +45,9 @@ _PLAYER: Final = (
     ("matches no streams", "it lacks a picture or sound"),
     ("Unknown encoder", "this FFmpeg lacks the H.264 encoder"),
 )
-#: What it says of a file that is damaged, and not of its storage or of this machine.
+#: Output that points to a damaged file, not to the storage or this machine.
 _DAMAGED: Final = ("moov atom not found", "Invalid data found", "matches no streams")
-#: What it says where it can't read on, which it may take for the end and end with 0.
+#: Output after a failed read, which FFmpeg may treat as the end of the file and exit with 0.
 _BROKEN_OFF: Final = (
     "Input/output error",
     "Connection refused",
@@ -55,19 +55,19 @@ _BROKEN_OFF: Final = (
     "Connection reset",
     "ends prematurely",
 )
-#: What is told where a connection that stood was ended by the other side.
+#: Causes for which the other side ended an established connection.
 _HUNG_UP: Final = (
     "The server closed the connection.",
     "The connection to the server broke.",
 )
-#: Of a destination that ended the last sessions within seconds, each time.
+#: For a destination that ended each of the last sessions within seconds.
 SESSION_ENDS_AT_ONCE: Final = (
     "The address answers, but ends each session: check the stream key."
 )
-#: Exit statuses of a program that could not be run: while it is being replaced, for one
-#: (POSIX; ld.so ends with 127 where a library is missing).
+#: Exit statuses of a program that could not be run, for example while it is being replaced
+#: (POSIX; ld.so exits with 127 if a library is missing).
 NOT_RUN: Final = frozenset({126, 127})
-#: What FFmpeg prints at every start, of streams that are in order.
+#: Output that FFmpeg prints at every start, for streams in good order.
 _HARMLESS: Final = ("non-existing SPS 0 referenced in buffering period",)
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"]+", re.IGNORECASE)
 _LINE: Final = re.compile(
@@ -76,7 +76,7 @@ _LINE: Final = re.compile(
 
 
 def pusher(code: int | None, lines: Sequence[str]) -> str:
-    """Why a pusher ended."""
+    """Return why a pusher ended."""
     if why := _certificate(lines):
         return (
             f"{why[0].upper()}{why[1:]}. Nothing was sent. If it is the right server, add "
@@ -87,12 +87,12 @@ def pusher(code: int | None, lines: Sequence[str]) -> str:
 
 
 def hung_up(cause: str) -> bool:
-    """Whether that cause of a pusher's end is that the other side ended its connection."""
+    """Whether the cause of a pusher's end is that the other side closed the connection."""
     return cause in _HUNG_UP
 
 
 def player(title: str, code: int | None, lines: Sequence[str], *, begun: bool) -> str:
-    """Why an item was not played, or not to its end."""
+    """Return why an item was not played, or not to its end."""
     reason = _certificate(lines) or _first(_PLAYER, lines) or f"the player {_how(code)}"
     return f"{title} was {'cut short' if begun else 'skipped'}: {reason}."
 
@@ -103,7 +103,7 @@ def damaged(lines: Sequence[str]) -> bool:
 
 
 def broke_off(lines: Sequence[str]) -> bool:
-    """Whether an item may have ended early because it could not be read on."""
+    """Whether an item may have ended early because reading failed."""
     return any(mark in line for line in lines for mark in _BROKEN_OFF)
 
 
@@ -111,7 +111,7 @@ def hub(code: int | None) -> str:
     return f"The hub {_how(code)} and was started again."
 
 
-#: What FFmpeg 5 to 8 say of a picture that they can't decode.
+#: Output of FFmpeg 5 to 8 for video that it can't decode.
 _NO_DECODER: Final = re.compile(
     r"(?:Video|Unknown): none\b|Decoder \(codec (?P<a>\w+)\) not found"
     r"|no decoder found for: (?P<b>\w+)|[Vv]ideo codec \((?P<c>\w+)\)"
@@ -119,14 +119,14 @@ _NO_DECODER: Final = re.compile(
 
 
 def without_sound(lines: Sequence[str]) -> bool:
-    """Whether a feed was not read because it has no sound, or one that can't be decoded."""
-    # FFmpeg 7 does not name the map.
+    """Whether a feed was not read because it has no audio, or none that can be decoded."""
+    # FFmpeg 7 does not print the map.
     missing = any("matches no streams" in line and "0:v" not in line for line in lines)
     return missing or any("Audio: none" in line for line in lines)
 
 
 def unreadable(lines: Sequence[str]) -> str:
-    """Why a feed can never be shown: this FFmpeg does not know its codec. Empty: it may be."""
+    """Why a feed can never be shown (this FFmpeg lacks the codec); empty if it may be shown."""
     match = next(filter(None, map(_NO_DECODER.search, lines)), None)
     if match is None:
         return ""
@@ -138,15 +138,15 @@ def unreadable(lines: Sequence[str]) -> str:
 
 
 def harmless(line: str) -> bool:
-    """Whether a line would only frighten the reader of the log."""
+    """Whether the line would only alarm the reader of the log."""
     return any(mark in line for mark in _HARMLESS)
 
 
 def shown(line: str) -> tuple[str, str]:
-    """Level and text of a line for the log, without the queries of URLs.
+    """Return level and text of a line for the log, without the queries of URLs.
 
-    A signed URL's query is a credential. It is not searched for: whatever FFmpeg prints as a
-    URL is built anew from its harmless parts.
+    The query of a signed URL is a credential. Instead of searching for it, every URL in the
+    output is rebuilt from its harmless parts.
     """
     match = _LINE.match(line)
     text = _URL.sub(_without_query, line)
@@ -162,12 +162,12 @@ def _without_query(match: re.Match[str]) -> str:
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
 
 
-#: Where a connection by TLS goes: FFmpeg names it after what its TLS library says.
+#: Address of a TLS connection, as FFmpeg prefixes the messages of its TLS library.
 _TLS_ADDRESS: Final = re.compile(r"\b(?:tls|https|rtmps)://([^\s'\"/?]+)", re.IGNORECASE)
 
 
 def _certificate(lines: Sequence[str]) -> str:
-    """Why a server's certificate was not accepted, as the rest of a sentence; or nothing."""
+    """Why a server's certificate was refused, as the rest of a sentence; empty if not."""
     text = "\n".join(lines[-20:])
     refusal = next((mark for mark in tls.REFUSALS if mark in text), "")
     if not refusal:

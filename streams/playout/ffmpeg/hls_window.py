@@ -1,4 +1,4 @@
-"""The rolling HLS window, as far as the supervisor looks at it."""
+"""Reads the rolling HLS window for the supervisor."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import structlog
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Segments behind the newest at which a pusher begins. FFmpeg's HLS reader looks for new ones a
-#: segment's length after its last look, and up to 0.1 s late each time: with less than two
-#: ahead of it the pauses between them grow to nearly the length of one. FFmpeg's own three are
-#: later on air for nothing.
+#: Segments behind the newest one at which a pusher starts. FFmpeg's HLS reader polls one
+#: segment length after its last poll, and up to 0.1 s late each time: with less than two
+#: segments ahead of it, its pauses grow to nearly the length of one. FFmpeg's default of three
+#: only adds delay.
 SEGMENTS_BEHIND: Final = 2
 _SEGMENT: Final = re.compile(r"#EXTINF:([0-9.]+),[^\n]*\n([^#\n]+)\n")
 
 
 def seconds_behind(playlist: Path, wall: float, segments: int) -> float:
-    """Seconds of air from the start of the last so many segments to what the hub sends now.
+    """Seconds of air from the start of the last `segments` to what the hub sends now.
 
-    That is how far behind the hub a reader is that begins there. 0 without a playlist.
+    A reader that starts there is this far behind the hub. 0 without a playlist.
     """
     try:
         age = wall - playlist.stat().st_mtime
@@ -33,10 +33,10 @@ def seconds_behind(playlist: Path, wall: float, segments: int) -> float:
 
 
 def ensure_folder(folder: Path, group: int | None) -> Path:
-    """The folder, made where it is missing; `group` may read it besides its owner.
+    """Create the folder if it is missing, and let `group` read it besides its owner.
 
-    Who may enter the folder may read what is in it: FFmpeg writes for everybody. The group
-    passes through the channel's folder, and reads nothing else of it. Raises `OSError`.
+    FFmpeg writes world-readable files, so entering the folder is enough to read them. The group
+    passes through the channel's folder and reads nothing else in it. Raises `OSError`.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o750)
     if group is not None and folder.stat().st_gid != group:
@@ -44,21 +44,22 @@ def ensure_folder(folder: Path, group: int | None) -> Path:
             os.chown(folder, -1, group)
             folder.parent.chmod(0o711)
         except PermissionError:
-            # Its picture is not seen, but it plays.
+            # Only the preview is missing: the channel still plays.
             log.warning("hls.group", folder=str(folder), group=group, reason="no member of it")
     return folder
 
 
 class Window:
-    """`look` reads the playlist when it has changed: once a segment."""
+    """The playlist. `poll` reads it only when it has changed: once per segment."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.playlist = folder / "live.m3u8"
         #: There is a segment to show.
         self.ready = False
-        #: There are as many as a pusher begins behind: one that began at the first of all would
-        #: be too close to the newest for as long as its session lasts.
+        #: There are enough segments for a pusher to start at its usual distance: one that
+        #: starts at the very first segment would be too close to the newest for its whole
+        #: session.
         self.deep = False
         #: Name of the newest segment.
         self.newest = ""
@@ -76,7 +77,7 @@ class Window:
             return 0.0
 
     def poll(self) -> bool:
-        """True: there is a new segment."""
+        """Read the playlist if it changed. True: there is a new segment."""
         before = self.newest
         self._read()
         return self.newest != before
@@ -97,7 +98,7 @@ class Window:
         self._bitrate = self._measure(segments[-3:])
 
     def bitrate(self) -> int | None:
-        """bit/s of the newest segments; None while there is none."""
+        """bit/s of the newest segments; None if there is none."""
         return self._bitrate if self.ready else None
 
     def clear(self) -> None:
@@ -109,7 +110,7 @@ class Window:
         try:
             size = sum((self.folder / Path(name).name).stat().st_size for _, name in segments)
         except OSError:
-            # Deleted under our eyes: the next look sees newer ones.
+            # Deleted meanwhile: the next poll sees newer segments.
             return self._bitrate
         length = sum(float(seconds) for seconds, _ in segments)
         return round(size * 8 / length) if length else None

@@ -1,4 +1,4 @@
-"""One process of a channel with what it reports: the same for player, hub and pusher."""
+"""Monitors one process of a channel: player, hub, pusher or conformer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from streams.playout.ffmpeg.process import Process
 from streams.playout.ffmpeg.progress import Progress, parse
 from streamsite.security.secret import Secret, masked
 
-#: Lines of stderr kept to tell why a process ended.
+#: Lines of stderr kept to explain why a process ended.
 MAX_STDERR_LINES: Final = 30
 #: Seconds from the first to the second SIGTERM.
 SECOND_SIGTERM_S: Final = 1.0
-#: Seconds within which a process that is well has reported, and that was read.
+#: Seconds within which a healthy process has sent a report and the report was read.
 REPORT_S: Final = 2.5
 #: Seconds over which the pace of a process is measured.
 PACE_SPAN_S: Final = 30.0
@@ -27,36 +27,39 @@ RATE_WINDOW_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """CPU in percent of one core since the last look; memory in bytes (resident)."""
+    """CPU in percent of one core since the last sample; resident memory in bytes."""
 
     cpu: float | None
     memory: int | None
 
 
 class MonitoredProcess:
-    """Reads the progress, the log and the load of one process, and ends it when told."""
+    """Reads the progress, the log and the load of one process, and ends it on request."""
 
     def __init__(
         self, process: Process, now: float, secrets: tuple[Secret, ...] | None = ()
     ) -> None:
-        """`secrets`: what its lines must not show. None: unknown, so it shows no line."""
+        """Monitor `process`.
+
+        `secrets`: texts that its lines must not show. None: unknown, so no line is shown.
+        """
         self.process = process
         self.secrets = secrets
         self.since = now
         self.progress = Progress()
         #: When output last advanced.
         self.moved = now
-        #: Whether it has put anything out since we know it.
+        #: Whether its output has advanced since we started or adopted it.
         self.has_moved = False
-        #: Microseconds of output when its bytes grew last: its muxer keeps pictures back until
-        #: their sound is there.
+        #: Microseconds of output when its byte count last grew: the muxer holds video back
+        #: until its audio has arrived.
         self.written = 0
         self.lines: deque[str] = deque(maxlen=MAX_STDERR_LINES)
         self._sizes: deque[tuple[float, int]] = deque()
         self._first: tuple[float, int] | None = None
-        #: When it reported, and its output in seconds then: as long as the pace is measured.
+        #: Time of each report and its output in seconds, for as long as the pace is measured.
         self._reports: deque[tuple[float, float]] = deque()
-        #: When it reported, and how many seconds its output was ahead of our clock then.
+        #: Time of each report, and seconds by which its output was ahead of our clock then.
         self._leads: deque[tuple[float, float]] = deque()
         self._halted: float | None = None
         self._insisted = False
@@ -71,7 +74,7 @@ class MonitoredProcess:
         return self._halted is not None
 
     def read(self, now: float) -> bool:
-        """Take in what it reported. True: its output has advanced."""
+        """Read its pending reports. True: its output has advanced."""
         advanced = False
         while True:
             try:
@@ -99,7 +102,7 @@ class MonitoredProcess:
                     self._sizes.popleft()
 
     def new_lines(self) -> list[str]:
-        # A server may quote what it was sent.
+        # A server may quote what it received.
         read = self.process.new_lines()
         secrets = self.secrets
         lines = [] if secrets is None else [masked(line, secrets) for line in read]
@@ -107,28 +110,29 @@ class MonitoredProcess:
         return lines
 
     def bitrate(self) -> int | None:
-        """bit/s over the last ten seconds; None while there is too little to tell."""
+        """bit/s over the last ten seconds; None without enough reports."""
         if not self._sizes:
             return None
         (start, before), (end, after) = self._sizes[0], self._sizes[-1]
         return max(0, round((after - before) * 8 / (end - start))) if end > start else None
 
     def sent(self, now: float) -> float | None:
-        """Seconds of air that it has put out by now, by its reports of the last ten seconds.
+        """Seconds of air that it has output by now, from its reports of the last ten seconds.
 
-        A report is read up to a second late, so the best of them is the truest.
+        A report is read up to a second late, so the largest value is the most accurate.
         """
         if not self._leads:
             return None
         return now + max(lead for _, lead in self._leads)
 
     def pace(self, now: float) -> float | None:
-        """Seconds of output a second over the last `PACE_SPAN_S`; None while it is younger."""
+        """Seconds of output per second over the last `PACE_SPAN_S`; None if it is younger."""
         if now - self.since < PACE_SPAN_S or not self._reports:
             return None
         began, first = self._reports[0]
         _, last = self._reports[-1]
-        # It reports once a second, read up to a second late: what is missing longer is missing.
+        # It reports once a second, and is read up to a second late: longer silence counts as
+        # missing.
         elapsed = max(self._reports[-1][0], now - REPORT_S) - began
         return (last - first) / elapsed if elapsed > PACE_SPAN_S / 2 else None
 
@@ -141,7 +145,7 @@ class MonitoredProcess:
         return round(max(0.0, self.moved - began - sent), 3)
 
     def halt(self, now: float, grace: float) -> None:
-        """Ask it to end; called again, insist after a second and kill after `grace` seconds."""
+        """Send SIGTERM; on later calls SIGTERM again after a second, SIGKILL after `grace`."""
         if self._halted is None:
             self._halted = now
             self.process.signal(signal.SIGTERM)
@@ -151,7 +155,7 @@ class MonitoredProcess:
             self.terminate_again()
 
     def terminate_again(self) -> None:
-        """A second SIGTERM: FFmpeg's reads and waits ignore the first."""
+        """Send a second SIGTERM: FFmpeg's reads and waits ignore the first."""
         self._insisted = True
         self.process.signal(signal.SIGTERM)
 

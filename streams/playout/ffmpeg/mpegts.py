@@ -1,4 +1,4 @@
-"""Just enough of MPEG-TS (ISO/IEC 13818-1) to tell where a cut player's stream ended. Pure."""
+"""Minimal MPEG-TS parser (ISO/IEC 13818-1): finds where a cut player's stream ended. Pure."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Final
 PACKET: Final = 188
 SYNC: Final = 0x47
 CLOCK: Final = 90_000
-#: Timestamps have 33 bits: they start over every 26.5 h.
+#: Timestamps have 33 bits: they wrap every 26.5 h.
 WRAP: Final = 1 << 33
-#: Sync bytes in a row that are no accident.
+#: Consecutive sync bytes that are no coincidence.
 MIN_SYNC_BYTES: Final = 3
 NULL_PACKET: Final = bytes([SYNC, 0x1F, 0xFF, 0x10]) + b"\xff" * (PACKET - 4)
-#: Of the tables as FFmpeg numbers them: what there is (0), and the programme's own.
+#: PIDs of the tables as FFmpeg numbers them: the PAT (0), the SDT and the PMT.
 TABLES: Final = {0, 17, 0x1000}
-#: Pictures more among which a place to cut is chosen, and ticks without sound that it may
-#: leave: at 25 and 30 frames a second, the sound of one in seven ends within 4 ms before it
-#: does. A feed that breaks may have given a second of picture without its sound.
+#: Additional frames among which the cut is chosen, and ticks without audio that a cut may
+#: leave: at 25 and 30 frames a second, the audio of one frame in seven ends within 4 ms before
+#: it. A feed that breaks may have sent a second of video without its audio.
 MAX_EXTRA_FRAMES: Final = 30
 MAX_GAP_TICKS: Final = 400
-#: Ticks of an AAC frame of 1,024 samples at 48 kHz, and by which one may end too late.
+#: Ticks of an AAC frame of 1,024 samples at 48 kHz, and ticks by which it may end too late.
 AAC_FRAME_TICKS: Final = 1_920
 MAX_OVERLAP_TICKS: Final = 90
 VIDEO_IDS: Final = range(0xE0, 0xF0)
@@ -32,32 +32,32 @@ AUDIO_IDS: Final = range(0xC0, 0xE0)
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The end of a piece of stream. Timestamps in 90 kHz ticks, as they stand there."""
+    """The end of a piece of stream. Timestamps are 90 kHz ticks as they stand in the stream."""
 
-    #: Of the video frame that began last.
+    #: DTS of the last video frame.
     video_dts: int | None
-    #: From decoding to showing, of the last keyframe.
+    #: Ticks from decoding to display of the last keyframe.
     reorder: int
-    #: Of the audio frame that began last.
+    #: PTS of the last audio frame.
     audio_pts: int | None
-    #: Timestamp of the first video frame in the piece.
+    #: DTS of the first video frame in the piece.
     first_dts: int | None
-    #: Bytes that are missing to make the last packet whole.
+    #: Bytes that are missing to complete the last packet.
     missing: int
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The beginning of a piece of stream, cut before a picture."""
+    """The beginning of a piece of stream, cut before a video frame."""
 
     data: bytes
-    #: When the next picture is due, in ticks. None: there was none.
+    #: When the next video frame is due, in ticks; None: there was none.
     end: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame's beginning: where it stands, and its timestamps in ticks."""
+    """The start of a frame: its offset in bytes and its timestamps in ticks."""
 
     at: int
     kind: int
@@ -67,7 +67,7 @@ class Frame:
 
 
 def tail(data: bytes) -> Tail:
-    """Look through a piece of stream that may begin and end anywhere."""
+    """Scan a piece of stream that may start and end anywhere."""
     start = _aligned(data)
     if start is None:
         return Tail(None, 0, None, None, 0)
@@ -86,7 +86,7 @@ def tail(data: bytes) -> Tail:
 
 
 def keyframe(data: bytes) -> int | None:
-    """Where the last keyframe begins, with the tables before it; None: there is none."""
+    """Return the offset of the last keyframe with the tables before it; None: none."""
     start = _aligned(data)
     if start is None:
         return None
@@ -100,11 +100,11 @@ def keyframe(data: bytes) -> int | None:
 
 
 def head(data: bytes, seconds: Fraction) -> Head:
-    """The beginning of a piece of stream: so many seconds, to the end of a whole picture.
+    """Return the first `seconds` of a piece of stream, up to the end of a whole video frame.
 
-    Up to `CHOICE` pictures more, or less where there are not so many: where picture and sound
-    end together. Sound that lasts longer than the last picture is left out. Nothing, where no
-    picture begins in it.
+    Takes up to `MAX_EXTRA_FRAMES` more frames, or fewer if there are not that many, to cut
+    where video and audio end together. Audio that lasts longer than the last video frame is
+    dropped. Empty if no video frame starts in the piece.
     """
     start = _aligned(data)
     video: list[Frame] = []
@@ -114,15 +114,16 @@ def head(data: bytes, seconds: Fraction) -> Head:
             audio.append(frame)
         elif frame.kind in VIDEO_IDS:
             video.append(frame)
-    # Cut is before a picture: the last one may not be whole. Where the next one is due is told
-    # by the one before it: what an ended reader gave away at last may have holes.
+    # The cut is before a video frame, because the last one may be incomplete. The previous
+    # frame determines when the next one is due: the last output of an ended conformer may have
+    # gaps.
     steps = [(two.dts - one.dts) % WRAP for one, two in pairwise(video)]
     ends = [(one.dts + min(steps)) % WRAP for one in video[:-1]] if steps else []
     cuts = [(one.at, end) for one, end in zip(video[1:], ends, strict=True)]
     enough = [
         (at, end) for at, end in cuts if Fraction((end - video[0].dts) % WRAP, CLOCK) >= seconds
     ]
-    # Of the first picture it is not known how the one before it ended, but for where it began.
+    # The end of the frame before the first one is known only from where the first one starts.
     places = enough[: MAX_EXTRA_FRAMES + 1] or cuts[: -2 - MAX_EXTRA_FRAMES : -1]
     places = places or [(one.at, one.dts) for one in video[:1]]
     if not places:
@@ -142,18 +143,18 @@ def head(data: bytes, seconds: Fraction) -> Head:
 
 
 def _over(sound: Frame, end: int) -> int:
-    """Ticks by which a frame of sound ends after that; negative where it ends before."""
+    """Ticks by which an audio frame ends after `end`; negative if it ends before."""
     return (sound.pts + AAC_FRAME_TICKS - end + WRAP // 2) % WRAP - WRAP // 2
 
 
 def _silence(cut: int, end: int, audio: list[Frame]) -> int:
-    """Ticks without sound before `end`, should the stream be cut at that place."""
+    """Ticks without audio before `end` if the stream is cut at that offset."""
     before = [-_over(frame, end) for frame in audio if frame.at < cut]
     return min((max(0, ticks) for ticks in before if ticks >= -MAX_OVERLAP_TICKS), default=WRAP)
 
 
 def pictures(data: bytes) -> Iterator[Frame]:
-    """The video frames that begin in a piece of stream."""
+    """Yield the video frames that start in a piece of stream."""
     start = _aligned(data)
     if start is not None:
         yield from (frame for frame in _frames(data, start) if frame.kind in VIDEO_IDS)
@@ -189,10 +190,10 @@ def _table(data: bytes, at: int) -> bool:
 def end(
     piece: Tail, near: Fraction, frame: Fraction, audio_frame: Fraction, *, cut: bool = False
 ) -> Fraction | None:
-    """Seconds at which the next item may begin: no timestamp before it is taken.
+    """Seconds at which the next item may start, so that no timestamp is used twice.
 
-    `near` (seconds) tells which turn of the 33-bit clock is meant. Of a stream that was `cut`,
-    frames that were still to be shown are not waited for: their sound is missing.
+    `near` (seconds) selects the turn of the 33-bit clock. In a stream that was `cut`, frames
+    that were still to be displayed are not counted: their audio is missing.
     """
     ends: list[Fraction] = []
     if piece.video_dts is not None:
@@ -204,13 +205,13 @@ def end(
 
 
 def unwrap(ticks: int, near: Fraction) -> Fraction:
-    """The time of a wrapped timestamp that is closest to `near`, in seconds."""
+    """The time of a wrapped timestamp closest to `near`, in seconds."""
     turns = round((near * CLOCK - ticks) / WRAP)
     return Fraction(ticks + turns * WRAP, CLOCK)
 
 
 def _aligned(data: bytes) -> int | None:
-    """Where the packets begin."""
+    """Offset of the first packet; None if there is none."""
     for start in range(min(PACKET, len(data))):
         marks = data[start::PACKET][:MIN_SYNC_BYTES]
         if len(marks) == MIN_SYNC_BYTES and set(marks) == {SYNC}:

@@ -1,8 +1,8 @@
-"""The pipe between players and hub: the one door to it.
+"""The feed: the pipe between players and hub.
 
-Both ends are open in the supervisor and in the hub, so it survives either of them. What waits
-in it can be looked at without taking it out (tee(2)): the end of what a killed player really
-wrote is read from there, to the frame.
+The supervisor and the hub each hold both ends open, so the pipe survives either of them. Its
+contents can be inspected without removing them (tee(2)), which shows to the frame how much a
+killed player really wrote.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Final
 
 from streams.playout.ffmpeg import mpegts
 
-#: Bytes. What an unprivileged process may ask for (fs.pipe-max-size).
+#: Bytes that an unprivileged process may request (fs.pipe-max-size).
 MAX_PIPE_BYTES: Final = 1 << 20
-#: Bytes. What a pipe has when nobody asks (pipe(7)).
+#: Bytes that a pipe has by default (pipe(7)).
 DEFAULT_PIPE_BYTES: Final = 1 << 16
 SPLICE_F_NONBLOCK: Final = 2
 
@@ -34,22 +34,22 @@ _libc.tee.restype = ctypes.c_ssize_t
 
 @dataclass(slots=True)
 class FeedPipe:
-    """An open feed. `fd` is what a player gets as stdout and a hub as stdin."""
+    """An open feed. `fd` becomes stdout of a player and stdin of the hub."""
 
     path: Path
     fd: int
 
     @classmethod
     def open(cls, path: Path, requested_bytes: int = 0) -> FeedPipe:
-        """Open it, making it where it is missing, for `wanted` bytes. Raises `OSError`."""
+        """Open it, or create it with `requested_bytes` of capacity. Raises `OSError`."""
         if not path.is_fifo():
             path.unlink(missing_ok=True)
             os.mkfifo(path, 0o600)
-        # O_RDWR: never waits for the other end, and never sees end of file.
+        # O_RDWR never waits for the other end and never sees end of file.
         fd = os.open(path, os.O_RDWR)
         if requested_bytes:
-            # PermissionError: the user's share of pipe memory is used up; EBUSY: more than that
-            # is in it already. A shorter or longer buffer still plays.
+            # PermissionError: the user's share of pipe memory is used up; EBUSY: the pipe holds
+            # more than that already. A shorter or longer buffer still plays.
             with suppress(OSError):
                 size = min(max(requested_bytes, DEFAULT_PIPE_BYTES), MAX_PIPE_BYTES)
                 fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
@@ -57,10 +57,10 @@ class FeedPipe:
 
     @classmethod
     def held(cls, path: Path, pid: int, number: int) -> FeedPipe | None:
-        """The pipe that a process has open as descriptor `number`; None: it has none.
+        """The pipe that a process has open as descriptor `number`; None if it has none.
 
-        By its path it can't be found any more once somebody has deleted that: another one of
-        the same name is not the one that the process reads or writes.
+        After somebody has deleted its path, the pipe can't be opened by path any more: a new
+        pipe of the same name is not the one that the process reads or writes.
         """
         try:
             fd = os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR | os.O_NONBLOCK)
@@ -73,21 +73,21 @@ class FeedPipe:
         return cls(path, fd)
 
     def _open(self, flags: int) -> int:
-        """Another descriptor of the same pipe: flags on `fd` would reach the children's."""
+        """Open another descriptor of the same pipe: flags on `fd` would affect the children."""
         return os.open(f"/proc/self/fd/{self.fd}", flags | os.O_NONBLOCK)
 
     @property
     def capacity(self) -> int:
-        """Bytes."""
+        """Capacity in bytes."""
         return fcntl.fcntl(self.fd, fcntl.F_GETPIPE_SZ)
 
     def level(self) -> int:
-        """Bytes that wait to be read."""
+        """Bytes waiting to be read."""
         (count,) = struct.unpack("i", fcntl.ioctl(self.fd, termios.FIONREAD, b"\0" * 4))
         return int(count)
 
     def peek(self) -> bytes:
-        """A copy of what waits, oldest first. Empty when the copy can't be made."""
+        """Return a copy of the waiting bytes, oldest first; empty if they can't be copied."""
         reader, writer = os.pipe2(os.O_NONBLOCK)
         try:
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, self.capacity)
@@ -103,9 +103,10 @@ class FeedPipe:
         return data
 
     def skip(self, find: Callable[[bytes], int | None]) -> bool:
-        """Take out what waits before the place that `find` tells; None: leave everything.
+        """Remove the bytes before the offset that `find` returns; None removes nothing.
 
-        For a pipe that only one process writes and nobody else reads now. True: there was one.
+        For a pipe that only one process writes and nobody else reads now. True: `find` returned
+        an offset.
         """
         before = find(self.peek())
         if before is None:
@@ -115,19 +116,19 @@ class FeedPipe:
             while before > 0:
                 before -= len(os.read(fd, before))
         except BlockingIOError:
-            # One that is on its way out has read on: what waited is gone.
+            # A reader that is about to end has taken the bytes.
             return False
         finally:
             os.close(fd)
         return True
 
     def shorten(self, keep: Callable[[bytes], bytes]) -> bytes:
-        """Take out all that waits but its beginning, as `keep` tells. Returns what is kept.
+        """Remove everything after the part that `keep` returns. Returns the kept part.
 
-        For a pipe that nobody writes now; whoever reads it goes on reading. One read takes all
-        (the kernel holds the pipe meanwhile), so that nothing can come between.
+        For a pipe that nobody writes now; its reader continues. One read takes everything (the
+        kernel holds the pipe meanwhile), so that nothing can come in between.
         """
-        # The reader may take it all before us.
+        # The reader may take everything first.
         fd = self._open(os.O_RDWR)
         try:
             kept = keep(os.read(fd, MAX_PIPE_BYTES))
@@ -141,9 +142,9 @@ class FeedPipe:
         return kept
 
     def write_now(self, data: bytes) -> bool:
-        """Write a few bytes without waiting. False: there is no room now.
+        """Write a few bytes without blocking. False: there is no room now.
 
-        Never more than PIPE_BUF, so that it goes in whole or not at all.
+        Never more than PIPE_BUF, so that the write is atomic.
         """
         try:
             fd = self._open(os.O_WRONLY)
@@ -157,7 +158,7 @@ class FeedPipe:
             os.close(fd)
 
     def nudge(self) -> bool:
-        """Wake a reader that has been asked to end: its read ignores the signal."""
+        """Wake a reader that was asked to end: its read ignores the signal."""
         return self.write_now(mpegts.NULL_PACKET * 8)
 
     def close(self) -> None:

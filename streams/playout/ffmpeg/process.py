@@ -1,8 +1,8 @@
-"""The only door to processes: start FFmpeg, take over what runs already, stop it.
+"""Starts, adopts and stops FFmpeg processes; no other module does.
 
-FFmpeg is started in a session of its own and is no part of the supervisor's life: when the
-supervisor is killed, its processes play on. Each has a record on disk, from which the next
-supervisor knows it again. A bare pid is never trusted: the start time must be the same.
+FFmpeg is started in a session of its own, independent of the supervisor: when the supervisor is
+killed, its processes keep playing. Each has a record on disk by which the next supervisor
+recognises it. A bare pid is never trusted: the start time must match.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from streams.playout.ffmpeg.pipe import FeedPipe
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: In the environment of every child: by this, one without a record is recognised as ours.
+#: Set in the environment of every child, so that one without a record is recognised as ours.
 MARK: Final = "STREAMSITE_RUN_DIR"
-#: Taken over from our own environment. All else, secrets above all, is left out.
+#: Variables inherited by children. All others, secrets above all, are removed.
 INHERITED: Final = ("PATH", "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 HUB: Final = "hub"
 PLAYER: Final = "player"
@@ -39,13 +39,13 @@ PLAYER: Final = "player"
 QUEUED: Final = "queued"
 PUSHER: Final = "pusher"
 CONFORMER: Final = "conformer"
-#: The order in which a channel is stopped: pushers unpublish while there is still a picture.
+#: The order in which a channel is stopped: pushers unpublish while there is still video.
 STOP_ORDER: Final = (PUSHER, QUEUED, PLAYER, CONFORMER, HUB)
 #: Seconds after SIGKILL after which a process is no longer waited for.
 KILL_TIMEOUT_S: Final = 2.0
 #: Bytes of a process's stderr that are kept.
 MAX_LOG_BYTES: Final = 1 << 20
-#: Bytes of reports that wait to be read. Linux gives as much as net.core.rmem_max allows.
+#: Receive buffer for progress reports, in bytes. Linux limits it to net.core.rmem_max.
 REPORT_BUFFER_BYTES: Final = 1 << 20
 
 
@@ -55,18 +55,19 @@ class SpawnError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the next supervisor must know of a process. Kept beside the feed as JSON."""
+    """Identifies a process to the next supervisor. Stored beside the feed as JSON."""
 
     pid: int
-    #: Clock ticks since boot, from /proc/<pid>/stat: with the pid it names one process.
+    #: Start time in clock ticks since boot, from /proc/<pid>/stat: unique together with the
+    #: pid.
     born: int
     #: hub, player, queued-<number>, pusher-<output> or conformer-<stream>.
     name: str
-    #: Of its progress socket.
+    #: Port of its progress socket.
     port: int
     #: Seconds since the epoch.
     started: float
-    #: The role's own notes: offset, item, run.
+    #: Notes of its role: offset, item, run.
     notes: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -75,12 +76,12 @@ class Record:
 
 
 def born(pid: int) -> int | None:
-    """Start time of a living process, in clock ticks since boot; None: there is none."""
+    """Start time of a living process, in clock ticks since boot; None if there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    # Field 22; the name (field 2) may hold spaces and brackets, so count from its end.
+    # Field 22; the name (field 2) may contain spaces and brackets, so count from its end.
     fields = stat[stat.rindex(b")") + 2 :].split()
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
@@ -92,7 +93,7 @@ def age(record: Record) -> float:
 
 
 class Process:
-    """A running FFmpeg: ours by birth or by adoption."""
+    """A running FFmpeg, started or adopted by this supervisor."""
 
     def __init__(self, record: Record, pidfd: int, sock: socket.socket, log: Path) -> None:
         self.record = record
@@ -107,24 +108,24 @@ class Process:
         return self.record.pid
 
     def signal(self, number: signal.Signals) -> None:
-        """Signal it through its pidfd: never another process that got its number."""
+        """Signal it through its pidfd, so that no process with a reused pid is hit."""
         try:
             signal.pidfd_send_signal(self.pidfd, number)
         except ProcessLookupError:
             return
 
     def exited(self) -> bool:
-        """Whether it is gone."""
+        """Whether it has ended."""
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
         return bool(poll.poll(0))
 
     def code(self) -> int | None:
-        """Exit status, negative for a signal; None for one that we adopted, or that lives."""
+        """Exit status, negative for a signal; None if it was adopted or is still running."""
         return None if self._child is None else self._child.poll()
 
     def new_lines(self) -> list[str]:
-        """What it wrote to stderr since the last call; the file is kept short."""
+        """Return the lines written to stderr since the last call; the file is kept short."""
         try:
             if self.log.stat().st_size == self._log_at:
                 return []
@@ -136,13 +137,14 @@ class Process:
         whole = text[: text.rfind(b"\n") + 1]
         self._log_at += len(whole)
         if self._log_at > MAX_LOG_BYTES:
-            # It is written with O_APPEND: cut to nothing, the next line starts at the top.
+            # The process writes with O_APPEND: after truncation its next line starts at the
+            # top.
             os.truncate(self.log, 0)
             self._log_at = 0
         return [line for line in whole.decode("utf-8", "replace").splitlines() if line.strip()]
 
     def close(self) -> None:
-        """Forget it. One of ours that is gone is reaped."""
+        """Release it. An ended child is reaped."""
         self.code()
         os.close(self.pidfd)
         self.sock.close()
@@ -169,7 +171,7 @@ def spawn(  # noqa: PLR0913 - what a process is made of
     try:
         environment = {key: os.environ[key] for key in INHERITED if key in os.environ}
         environment[MARK] = str(tools.run_dir)
-        # The run directory is the web server's group's to read; FFmpeg may tell a signed URL.
+        # The web server's group may read the run directory; FFmpeg may print a signed URL.
         log.touch(0o600)
         log.chmod(0o600)
         os.truncate(log, 0)
@@ -183,9 +185,9 @@ def spawn(  # noqa: PLR0913 - what a process is made of
                 cwd="/",
                 pass_fds=(*pipes, *handed),
                 start_new_session=True,
-                # Only the hub writes files, and their folder says who may read them.
+                # Only the hub writes files, and their folder decides who may read them.
                 umask=0o022,
-                # Our worker ignores SIGINT, and what is ignored is inherited.
+                # Our worker ignores SIGINT, and ignored signals are inherited.
                 restore_signals=True,
             )
         port = sock.getsockname()[1]
@@ -194,7 +196,7 @@ def spawn(  # noqa: PLR0913 - what a process is made of
         process = Process(record, os.pidfd_open(child.pid), sock, log)
     except OSError as error:
         if child is not None:
-            # Nobody would ever end it: a full disk would have one more at every try.
+            # Nobody else would end it: a full disk would leave one more at every attempt.
             child.kill()
             child.wait()
         sock.close()
@@ -205,7 +207,7 @@ def spawn(  # noqa: PLR0913 - what a process is made of
 
 @contextmanager
 def hand_over(command: Command) -> Iterator[tuple[list[str], list[int]]]:
-    """The command line as it is started, and the pipes to pass on: hidden arguments in them."""
+    """Yield the command line to execute and the pipes to pass on for hidden arguments."""
     pipes: list[int] = []
     argv: list[str] = []
     try:
@@ -213,7 +215,7 @@ def hand_over(command: Command) -> Iterator[tuple[list[str], list[int]]]:
             if isinstance(argument, Hidden):
                 reader, writer = os.pipe()
                 pipes.append(reader)
-                # It fits into the pipe, so nobody need read yet (64 KiB, pipe(7)).
+                # The text fits into the pipe (64 KiB, pipe(7)), so no reader is needed yet.
                 with os.fdopen(writer, "w") as out:
                     out.write(argument.text.reveal())
                 argv.append(f"/dev/fd/{reader}")
@@ -226,19 +228,19 @@ def hand_over(command: Command) -> Iterator[tuple[list[str], list[int]]]:
 
 
 def adopt(folder: Path, record: Record) -> Process | None:
-    """Take over a running process. None: it is gone."""
+    """Adopt a running process. None: it has ended."""
     try:
         pidfd = os.pidfd_open(record.pid)
     except OSError:
         return None
-    # The pidfd is open: what it names now can't change any more, so the check holds.
+    # The pidfd is open, so it can't refer to another process any more and the check holds.
     if born(record.pid) != record.born:
         os.close(pidfd)
         return None
     try:
         sock = progress_socket(record.port)
     except OSError:
-        # Its port is taken: we would be blind, so it must not live on.
+        # Its port is taken: without reports it can't be supervised, so it must not continue.
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         os.close(pidfd)
         return None
@@ -250,10 +252,10 @@ def adopt(folder: Path, record: Record) -> Process | None:
 
 
 def progress_socket(port: int = 0) -> socket.socket:
-    """Where a process reports. Port 0: a free one. Raises `OSError`."""
+    """Open a socket for progress reports. Port 0: a free one. Raises `OSError`."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
-        # A relay's reports of some seconds: of what does not fit the newest were lost.
+        # Holds some seconds of a relay's reports; if the buffer overflows, the newest are lost.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, REPORT_BUFFER_BYTES)
         sock.bind(("127.0.0.1", port))
     except OSError:
@@ -263,14 +265,14 @@ def progress_socket(port: int = 0) -> socket.socket:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Whole or not at all: a reader never sees half of it."""
+    """Write the record atomically: a reader never sees half of it."""
     draft = folder / f".{record.name}.draft"
     draft.write_text(json.dumps(asdict(record)))
     draft.replace(folder / f"{record.name}.json")
 
 
 def keep_record(folder: Path, record: Record) -> bool:
-    """Write the record again where somebody has deleted it. True: it was missing."""
+    """Write the record again if somebody has deleted it. True: it was missing."""
     if (folder / f"{record.name}.json").exists():
         return False
     write_record(folder, record)
@@ -282,7 +284,7 @@ def forget(folder: Path, name: str) -> None:
 
 
 def rename(folder: Path, process: Process, name: str) -> None:
-    """Give a process another name, in its record and its log; it writes on into the log."""
+    """Rename a process in its record and its log; it continues to write to the log."""
     before, process.record = process.record, replace(process.record, name=name)
     write_record(folder, process.record)
     forget(folder, before.name)
@@ -293,7 +295,7 @@ def rename(folder: Path, process: Process, name: str) -> None:
 
 
 def records(folder: Path) -> list[Record]:
-    """The records of a channel's folder. One that can't be read is as good as none."""
+    """Return the records of a channel's folder. Unreadable ones are removed."""
     existing = []
     for path in sorted(folder.glob("*.json")):
         try:
@@ -304,9 +306,9 @@ def records(folder: Path) -> list[Record]:
 
 
 def open_feed(folder: Path, existing: Sequence[Record], requested_bytes: int = 0) -> FeedPipe:
-    """A channel's feed, made for `wanted` bytes where there is none. Raises `OSError`.
+    """Open a channel's feed, or create it for `requested_bytes`. Raises `OSError`.
 
-    Where a hub runs it is the pipe that this one reads, whatever has become of its path.
+    If a hub is running, this is the pipe that the hub reads, whatever happened to its path.
     """
     path = folder / "feed.fifo"
     for record in existing:
@@ -318,7 +320,7 @@ def open_feed(folder: Path, existing: Sequence[Record], requested_bytes: int = 0
 
 
 def channel_folders(run_dir: Path) -> dict[int, Path]:
-    """The folders of channels, by the channel's number."""
+    """Return the channel folders, by the channel's number."""
     return {
         int(path.name.removeprefix("channel-")): path
         for path in run_dir.glob("channel-*")
@@ -331,12 +333,12 @@ def channel_folder(run_dir: Path, channel: int) -> Path:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove what a channel left behind. Nothing of it may run any more."""
+    """Remove a channel's files. None of its processes may be running any more."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def marked(run_dir: Path) -> Iterator[int]:
-    """Living processes that were started for this run directory, with or without a record."""
+    """Yield the living processes started for this run directory, with or without a record."""
     mark = f"{MARK}={run_dir}".encode()
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -348,7 +350,7 @@ def marked(run_dir: Path) -> Iterator[int]:
 
 
 def end_all(pids: list[int], feeds: list[FeedPipe], within: float) -> None:
-    """End processes that nobody supervises: SIGTERM, SIGKILL after `within` seconds."""
+    """End unsupervised processes: SIGTERM, then SIGKILL after `within` seconds."""
     left: dict[int, int] = {}
     watched = select.poll()
     for pid in pids:
@@ -371,16 +373,16 @@ def end_all(pids: list[int], feeds: list[FeedPipe], within: float) -> None:
             os.close(pidfd)
             del left[pidfd]
     if left:
-        # They wait for a disk that does not answer: the kernel ends them when it comes back.
+        # They wait for a disk that does not respond: the kernel ends them when it is back.
         log.error("process.unkillable", pids=sorted(left.values()))
         for pidfd in left:
             os.close(pidfd)
 
 
 def stop_everything(run_dir: Path) -> int:
-    """End every process of this run directory, pushers first. Returns how many there were.
+    """End every process of this run directory, pushers first. Returns their number.
 
-    For the end of the service, when no supervisor runs any more. Takes 6 s at the most.
+    For the end of the service, when no supervisor is running any more. Takes at most 6 s.
     """
     count = 0
     feeds = []
@@ -398,7 +400,7 @@ def stop_everything(run_dir: Path) -> int:
         end_all(by_role[role], feeds, within=2)
     strays = list(marked(run_dir))
     end_all(strays, feeds, within=0)
-    # There is nothing left to guard (`fence`).
+    # Nothing is left to guard (`fence`).
     (run_dir / "fence").unlink(missing_ok=True)
     for feed in feeds:
         feed.close()

@@ -1,4 +1,4 @@
-"""What FFmpeg says of itself on its progress socket. Pure."""
+"""Parses the reports that FFmpeg sends to its progress socket. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One report. Times in microseconds of output since the process's start."""
+    """One report. Times are microseconds of output since the process's start."""
 
     out_time_us: int | None = None
     total_size: int | None = None
-    #: Pictures put out.
+    #: Video frames written.
     frame: int | None = None
     fps: float | None = None
     speed: float | None = None
@@ -19,7 +19,7 @@ class Progress:
 
 
 def parse(datagram: bytes) -> Progress:
-    """Reads one report; a field that is missing or N/A is None."""
+    """Parse one report; a field that is missing or N/A becomes None."""
     fields: dict[str, str] = {}
     for line in datagram.decode("ascii", "replace").splitlines():
         name, separator, value = line.partition("=")

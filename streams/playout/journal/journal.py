@@ -1,4 +1,4 @@
-"""What a channel tells: history for the ledger, lines for the log, each once."""
+"""Collects a channel's reports: history for the ledger and lines for the log, each once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from streams.playout.contract.moment import Now
 from streams.playout.ffmpeg import diagnosis
 from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 
-#: Lines of the log that one process may add in a second; the rest is counted.
+#: Log lines that one process may add in a second; the rest is only counted.
 MAX_LINES_PER_SECOND: Final = 20
-#: Hands a process's last words to the log.
+#: Copies a process's remaining output to the log.
 Relay = Callable[[MonitoredProcess], None]
 
 
 class Report:
-    """Collects the notes of one run. `notes` is taken by the supervisor."""
+    """Collects the notes of one run. The supervisor takes `notes`."""
 
     def __init__(
         self, channel: int, slug: str, run: int, open_incidents: Iterable[str]
@@ -27,7 +27,7 @@ class Report:
         self.channel = channel
         self.run = run
         self.notes: list[ledger.Note] = []
-        #: Causes by subject; None: an earlier supervisor's, which is not known.
+        #: Causes by subject; None: opened by an earlier supervisor, so its cause is unknown.
         self.open: dict[str, str | None] = dict.fromkeys(open_incidents)
         self._log = structlog.get_logger(__name__).bind(channel=slug, run=run)
 
@@ -35,14 +35,14 @@ class Report:
         self.notes.append(note)
 
     def log(self, now: Now, role: str, level: str, text: str) -> None:
-        """A line for the log and the channel's page."""
+        """Add a line to the log and to the channel's page."""
         log = self._log.bind(role=role)
         methods = {"warning": log.warning, "error": log.error, "fatal": log.error}
         methods.get(level, log.info)(text)
         self.note(ledger.Logged(self.channel, self.run, role, level, text, now.wall))
 
     def relay(self, now: Now, role: MonitoredProcess) -> None:
-        """What FFmpeg wrote since the last time."""
+        """Copy the lines that FFmpeg wrote since the last call."""
         lines = [line for line in role.new_lines() if not diagnosis.harmless(line)]
         for line in lines[:MAX_LINES_PER_SECOND]:
             level, text = diagnosis.shown(line)
@@ -60,7 +60,7 @@ class Report:
         severity: str = "lost",
         output: int | None = None,
     ) -> None:
-        """Open an incident at `at` (since the epoch). Of an open one the cause follows."""
+        """Open an incident at `at` (since the epoch), or update the cause of an open one."""
         previous = self.open.get(subject, "")
         new = subject not in self.open
         self.open[subject] = cause
@@ -74,7 +74,7 @@ class Report:
             self.note(ledger.IncidentExplained(self.channel, subject, cause, at))
 
     def over(self, subject: str, at: float) -> None:
-        """Close the subject's incident, if one is open: also an earlier supervisor's."""
+        """Close the subject's incident if one is open, even one of an earlier supervisor."""
         if subject in self.open:
             del self.open[subject]
             self.note(ledger.IncidentClosed(self.channel, subject, at))

@@ -1,4 +1,4 @@
-"""The engines that a channel may be kept on the air by."""
+"""Registry of the engines that can keep a channel on the air."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One supervisor per run directory."""
+"""Ensures one supervisor per run directory."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NAME: Final = "supervisor.lock"
 
 
 class NodeLock:
-    """Holds the lock of a run directory, also where somebody deletes its file.
+    """Holds the lock of a run directory, even if somebody deletes its file.
 
-    Entering it waits until an earlier supervisor is gone. `keep` is called now and then.
+    Entering it waits until an earlier supervisor has ended. `keep` is called periodically.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -27,7 +27,7 @@ class NodeLock:
 
     def __enter__(self) -> NodeLock:
         while not self._take(wait=True):
-            # The file was replaced while it was waited for: its lock protects nothing.
+            # The file was replaced during the wait, so its lock protects nothing.
             continue
         return self
 
@@ -40,9 +40,9 @@ class NodeLock:
         os.close(self._fd)
 
     def keep(self) -> bool:
-        """Lock the file again where it was deleted. False: another supervisor has done so.
+        """Lock the file again if it was deleted. False: another supervisor has done so.
 
-        Raises `OSError` where it can't be made.
+        Raises `OSError` if it can't be created.
         """
         if self._is_current(self._fd):
             return True
@@ -53,7 +53,7 @@ class NodeLock:
         return True
 
     def _take(self, *, wait: bool) -> bool:
-        """Lock what is at the path now; False: another one holds it, or has replaced it."""
+        """Lock the file at the path. False: another supervisor holds or has replaced it."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if (_locked(fd) or (wait and _waited(fd))) and self._is_current(fd):
@@ -63,7 +63,7 @@ class NodeLock:
         return False
 
     def _is_current(self, fd: int) -> bool:
-        """Whether it is the file that others find at the path."""
+        """Whether `fd` is the file that others find at the path."""
         try:
             there = self.path.stat()
         except FileNotFoundError:

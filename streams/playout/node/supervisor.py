@@ -1,8 +1,8 @@
-"""The loop of a node: all of its channels, one exchange with the ledger a tick.
+"""The loop of a node: beats all of its channels and exchanges with the ledger every tick.
 
-The loop never waits for the ledger: that runs in a thread of its own. When the ledger fails,
-the channels play on with the orders they have; where other nodes may take them, they are not
-sent from here any more (`fence`).
+The loop never waits for the ledger, which runs in a thread of its own. If the ledger fails, the
+channels keep playing with the orders they have; if other nodes may claim them, this node stops
+sending them (`fence`).
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from streams.playout.node.witness import ALIVE_FILE, FaultFile
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds between two looks at the processes while something is going on ...
+#: Seconds between two polls of the processes while something is going on ...
 BUSY_POLL_INTERVAL_S: Final = 0.25
-#: ... and while all is well. The end of a process wakes us anyway; this is for stalls.
+#: ... and otherwise. The end of a process wakes the loop anyway; polls detect stalls.
 CALM_POLL_INTERVAL_S: Final = 1.0
 #: Seconds between two exchanges with the ledger.
 EXCHANGE_INTERVAL_S: Final = 2.0
-#: Seconds after which an exchange that has not ended counts as a fault of the ledger.
+#: Seconds after which an unfinished exchange counts as a fault of the ledger.
 EXCHANGE_OVERDUE_S: Final = 10.0
-#: Seconds the ledger has for each of the last two exchanges.
+#: Seconds that the ledger has for each of the last two exchanges at shutdown.
 FINAL_EXCHANGE_TIMEOUT_S: Final = 1.0
-#: Notes kept while the ledger can't be reached: an hour of a bad night, a few megabytes. Of
-#: lines and samples, that is: history is kept whole.
+#: Notes kept while the ledger is unreachable: an hour of heavy logging, a few megabytes. The
+#: limit drops only lines and samples: history is kept completely.
 MAX_OUTBOX_NOTES: Final = 20_000
 
 
 def trimmed(notes: Sequence[Note]) -> list[Note]:
-    """What is kept of notes that can't be handed on: the oldest lines and samples go first."""
+    """Drop the oldest lines and samples until the notes fit into the outbox."""
     surplus = len(notes) - MAX_OUTBOX_NOTES
     kept: list[Note] = []
     for note in notes:
@@ -57,7 +57,7 @@ def trimmed(notes: Sequence[Note]) -> list[Note]:
 
 
 class Supervisor:
-    """Keeps the node's channels as the ledger orders. `run` ends when `stop` is called."""
+    """Runs the node's channels as the ledger orders. `run` ends when `stop` is called."""
 
     def __init__(
         self,
@@ -82,15 +82,16 @@ class Supervisor:
         self._stopped = False
         self._watched: dict[int, Handle] = {}
         self._swept = False
-        #: Channels that ended since the ledger was asked: its answer is older than that.
+        #: Channels that ended since the last exchange began: its assignments are older than
+        #: that.
         self._just_ended: set[int] = set()
-        #: Why each channel fails, as the log was told.
+        #: Why each channel fails, as last logged.
         self._faults: dict[int, str] = {}
         self.fence = Fence(tools.run_dir)
         self._fault_file = FaultFile(tools.run_dir)
 
     def stop(self) -> None:
-        """Leave the loop; what plays, plays on."""
+        """Leave the loop; the channels keep playing."""
         self._stopped = True
         self._wake.set()
 
@@ -139,7 +140,7 @@ class Supervisor:
                     channel.close()
 
     def _keep_folder(self, wake_socket: wake.Socket) -> wake.Socket:
-        """Make again what somebody has deleted of the run directory. Returns the socket."""
+        """Recreate what somebody deleted from the run directory. Returns the wake socket."""
         run_dir = self.tools.run_dir
         try:
             run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -159,7 +160,7 @@ class Supervisor:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 log.exception("run_dir.full")
             else:
-                # A service can't make it again, but systemd does when the service starts.
+                # The service can't recreate it, but systemd does when the service starts.
                 log.critical("run_dir.gone", error=str(error), action="the supervisor ends")
                 self.stop()
         return wake_socket
@@ -170,7 +171,7 @@ class Supervisor:
         exchange: asyncio.Future[dict[int, Assignment]] | None,
         sent: list[Note],
     ) -> None:
-        """Hand in what was noted since the last exchange, if the ledger answers soon."""
+        """Hand in the notes since the last exchange, if the ledger answers in time."""
         if exchange is not None:
             await asyncio.wait([exchange], timeout=FINAL_EXCHANGE_TIMEOUT_S)
             if not exchange.done():
@@ -206,7 +207,7 @@ class Supervisor:
         now: Now,
         began: float,
     ) -> None:
-        """Act on the ledger's answer, or keep the notes for the next exchange.
+        """Act on the ledger's assignments, or keep the notes for the next exchange.
 
         `began`: when the exchange began, by the fence's clock.
         """
@@ -246,13 +247,13 @@ class Supervisor:
             self.channels[plan.pk] = channel
 
     def _fault(self, pk: int, slug: str, error: Exception) -> None:
-        """Log it, once for as long as it stays the same."""
+        """Log a channel's error once for as long as it stays the same."""
         if self._faults.get(pk) != repr(error):
             self._faults[pk] = repr(error)
             log.error("channel.failed", channel=slug, exc_info=error)
 
     def _beat(self, now: Now) -> bool:
-        """Look after every channel. True: something happened that the page should show."""
+        """Beat every channel. True: something happened that the page should show."""
         changed = False
         closed = self.fence.closed
         for pk, channel in list(self.channels.items()):
@@ -261,13 +262,13 @@ class Supervisor:
             try:
                 channel.beat(now)
             except OSError as error:
-                # One channel's trouble (disk full, folder gone) must not end the others.
+                # An error of one channel (disk full, folder gone) must not end the others.
                 self._fault(pk, channel.assignment.plan.slug, error)
                 channel.cause = f"The machine refuses: {error.strerror}."
             except Exception as error:  # noqa: BLE001 - as little must what nobody thought of
                 self._fault(pk, channel.assignment.plan.slug, error)
-                # Its processes play on. It is taken up anew from their records, if it is still
-                # ordered; if not, they are swept.
+                # Its processes keep playing. If it is still ordered it is opened again from
+                # their records; otherwise the processes are swept.
                 channel.close()
                 del self.channels[pk]
                 self._swept = False
@@ -284,7 +285,7 @@ class Supervisor:
         return changed
 
     def _watch(self) -> None:
-        """Be woken by the end of any process."""
+        """Wake the loop at the end of any process."""
         loop = asyncio.get_running_loop()
         current = {
             handle.pidfd: handle
@@ -292,7 +293,7 @@ class Supervisor:
             for handle in channel.handles()
         }
         for fd, watched in self._watched.items():
-            # The next process may have the number of the last one's descriptor.
+            # The descriptor number may have been reused for the next process.
             if current.get(fd) is not watched:
                 loop.remove_reader(fd)
         for fd, handle in current.items():
@@ -301,7 +302,7 @@ class Supervisor:
         self._watched = current
 
     def _ended(self, fd: int) -> None:
-        # Readable for ever from now on: look once, the beat does the rest.
+        # The pidfd stays readable: stop watching it; the next beat handles the exit.
         asyncio.get_running_loop().remove_reader(fd)
         self._wake.set()
 
@@ -325,7 +326,7 @@ class Supervisor:
             self._wake.clear()
 
     def _sweep(self) -> None:
-        """End what runs for this run directory and belongs to no channel of ours."""
+        """End processes of this run directory that belong to none of our channels."""
         supervised = {
             handle.pid for channel in self.channels.values() for handle in channel.handles()
         }

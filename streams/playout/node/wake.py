@@ -1,4 +1,4 @@
-"""A knock on the supervisor's door: "look at the orders now"."""
+"""Wakes the supervisor so that it reads its orders at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Socket = socket.socket
 
 
 def notify(run_dir: Path) -> bool:
-    """Wake this node's supervisor. False: nobody listens; the next one reads the orders."""
+    """Wake this node's supervisor. False: none is listening; the next one reads the orders."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
         try:
             sock.sendto(b"!", str(run_dir / NAME))
@@ -21,12 +21,12 @@ def notify(run_dir: Path) -> bool:
 
 
 def socket_exists(run_dir: Path) -> bool:
-    """Whether there is a socket to knock at."""
+    """Whether the supervisor's socket exists."""
     return (run_dir / NAME).is_socket()
 
 
 def listen(run_dir: Path) -> socket.socket:
-    """The supervisor's end. Held by one process at a time: the caller has the node's lock."""
+    """Open the supervisor's end. Only the process that holds the node's lock calls this."""
     path = run_dir / NAME
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)

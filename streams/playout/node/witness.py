@@ -1,7 +1,7 @@
-"""What the supervisor leaves on its own machine: that it runs, and what its ledger does.
+"""Files in which the supervisor records that it runs and whether its ledger fails.
 
-Pages read its reports in the database. Where those stay away because the database itself can't
-be written to, only this folder can say why.
+Pages read its reports from the database. When those stop because the database itself can't be
+written to, only these files can explain why.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ import structlog
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Touched at every tick, whether the ledger answers or not: the cluster's master looks at it.
+#: Touched every tick whether the ledger answers or not; the cluster's master checks it.
 ALIVE_FILE: Final = "playout.alive"
-#: There while the ledger fails.
+#: Exists while the ledger fails.
 FAULT_FILE: Final = "ledger-fault.json"
-#: Characters of an error that are kept: its first line, for the next ones may quote a row.
+#: Maximum characters kept of an error: its first line, because later ones may quote a row.
 MAX_ERROR_LENGTH: Final = 200
-#: Characters of the file that are read: each of an error's may be written as twelve (\\uXXXX).
+#: Maximum characters read of the file: each character of an error may be written as twelve
+#: (\\uXXXX).
 MAX_FILE_CHARS: Final = 4096
-#: Seconds since the epoch that a datetime can hold: the year 9999.
+#: The latest second since the epoch that a datetime can hold: the year 9999.
 MAX_EPOCH_S: Final = 253_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerFault:
-    """since: seconds since the epoch; error: as the database said it, "" for no answer."""
+    """since: seconds since the epoch; error: the database's message, "" for no answer."""
 
     since: float
     error: str
@@ -39,14 +40,14 @@ class LedgerFault:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """What this machine knows of its supervisor. `alive_at`: seconds since the epoch."""
+    """State of this machine's supervisor. `alive_at`: seconds since the epoch."""
 
     alive_at: float | None
     fault: LedgerFault | None
 
 
 class FaultFile:
-    """The supervisor's pen. Writes when the fault changes; a folder that refuses is logged."""
+    """Writes the fault file when the fault changes; logs a folder that can't be written."""
 
     def __init__(self, run_dir: Path) -> None:
         self._path = run_dir / FAULT_FILE
@@ -56,7 +57,7 @@ class FaultFile:
     def failed(self, since: float, error: str) -> None:
         message = (error.splitlines() or [""])[0][:MAX_ERROR_LENGTH]
         if self._fault is not None:
-            # access(), not exists(): that raises where the folder itself refuses.
+            # access(), not exists(): that raises if the folder itself refuses access.
             if message in {"", self._fault.error} and os.access(self._path, os.F_OK):
                 return
             since = self._fault.since
@@ -78,7 +79,7 @@ class FaultFile:
 
 
 def read(run_dir: Path) -> Witness:
-    """Two small files, read at once; what can't be read is not known."""
+    """Read two small files; unreadable ones count as unknown."""
     alive_at: float | None = None
     fault: LedgerFault | None = None
     with suppress(OSError):
@@ -89,7 +90,7 @@ def read(run_dir: Path) -> Witness:
 
 
 def _fault(text: str) -> LedgerFault | None:
-    """None: a torn file, or one that no supervisor has written."""
+    """Parse the fault file; None if it is torn or was not written by a supervisor."""
     try:
         match json.loads(text):
             case {"since": float(since) | int(since), "error": str(error)} if (

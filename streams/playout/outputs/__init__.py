@@ -1,1 +1,1 @@
-"""The outputs of a channel: one pusher each."""
+"""The outputs of a channel, each with one pusher."""

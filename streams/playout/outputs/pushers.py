@@ -1,9 +1,9 @@
-"""The outputs of a channel: carries out what `machine.step` decides for each.
+"""Runs the outputs of a channel: carries out what `state_machine.step` decides for each.
 
-A pusher lags behind the hub: it begins two segments behind the newest, and its own start takes
-time. So an item that has ended at the hub ends at a destination some seconds later, and a
-session that is rolled over with an item must wait for that. The lag is known: how far behind it
-began, and how much of the time since then it has sent.
+A pusher lags behind the hub: it starts two segments behind the newest, and its own start takes
+time. An item that has ended at the hub ends at a destination some seconds later, so a session
+that is rolled over with an item must wait for that. The lag is calculated from how far behind
+the pusher started and how much of the time since then it has sent.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from streams.playout.journal.journal import Relay
 from streams.playout.outputs import state_machine
 from streams.playout.outputs.state_machine import Session
 
-#: Tells the channel of air that an output has lost, regained, or left for a new session.
+#: Reports to the channel that an output was lost, regained, or left for a new session.
 Report = Callable[[OutputPlan, state_machine.Change], None]
-#: Seconds for which the end of an item is remembered: no pusher lags behind by more than the
-#: hub's window, which is 20 s.
+#: Seconds for which the end of an item is kept: no pusher lags behind by more than the hub's
+#: window, which is 20 s.
 ITEM_END_RETENTION_S: Final = 30.0
-#: Seconds that a pusher of an earlier version, which did not note it, is taken to have begun
-#: behind the hub.
+#: Seconds behind the hub at which a pusher of an earlier version is assumed to have started,
+#: because its record lacks the value.
 DEFAULT_BEHIND_S: Final = 5.0
-#: Seconds that a session lasts at most which the destination ends as soon as it has begun.
+#: Maximum seconds of a session that the destination ends right after its start.
 ENDS_AT_ONCE_S: Final = 10.0
-#: Seconds: rather a few pictures of the next item than the last ones of this lost.
+#: Seconds: better to send a few frames of the next item than to lose the last ones of this one.
 MARGIN_S: Final = 0.2
 
 
@@ -43,7 +43,7 @@ def role_name(output: int) -> str:
 
 
 class Pushers:
-    """One pusher per output. `beat` is called several times a second."""
+    """Manages one pusher per output. `beat` is called several times a second."""
 
     def __init__(
         self,
@@ -66,36 +66,36 @@ class Pushers:
         self.roles: dict[int, MonitoredProcess] = {}
         #: When items ended at the hub.
         self._ended: list[float] = []
-        #: Of each output, the last of these that its destination has.
+        #: By output: the end of the last item that its destination has received completely.
         self._sent: dict[int, float] = {}
 
     def adopt(
         self, output: int, role: MonitoredProcess, plan: OutputPlan | None, now: float
     ) -> None:
-        """Take over a running pusher; one whose output is gone is ended."""
+        """Adopt a running pusher; one whose output was removed is ended."""
         self.roles[output] = role
         self.statuses[output] = Status()
         if plan is None or role.process.record.notes.get("edition") != plan.edition:
             self.statuses[output] = Status(running=True)
-            # It was started with a key that nobody knows any more.
+            # It was started with a key that is no longer known.
             role.secrets = None
             role.halt(now, self.policy.grace)
             return
         self.plans[output] = plan
         role.secrets = plan.secrets
-        # By the machine's own clock: another deploy begins no new session, nor does a wall
-        # clock that jumps.
+        # Measured on the machine's own clock: neither a deployment nor a jump of the wall clock
+        # starts a new session.
         launched = now - process.age(role.process.record)
         self._step(output, state_machine.Adopted(launched), now)
 
     def set_outputs(self, outputs: tuple[OutputPlan, ...], now: float) -> None:
-        """Bring what runs in line with what is wanted."""
+        """Start, keep and end pushers so that they match `outputs`."""
         wanted = {output.pk: output for output in outputs}
         for pk, status in list(self.statuses.items()):
             if pk in self.plans:
                 plan = wanted.get(pk)
                 if plan is not None and plan.edition == self.plans[pk].edition:
-                    # Another name, perhaps: no reason to cut it.
+                    # Perhaps only its name changed: no reason to interrupt it.
                     self.plans[pk] = plan
                 else:
                     self._step(pk, state_machine.Disabled(), now)
@@ -103,14 +103,14 @@ class Pushers:
             if pk not in wanted and not status.running and pk not in self.roles:
                 del self.statuses[pk]
         for pk, plan in wanted.items():
-            # A pusher with the old address must be gone first: one key, one publisher.
+            # A pusher with the old address must end first: one key, one publisher.
             if pk not in self.roles:
                 self.plans[pk] = plan
                 self.statuses.setdefault(pk, Status())
                 self._step(pk, state_machine.Enabled(), now)
 
     def offer(self, now: float) -> None:
-        """There is a new segment in the window."""
+        """Report a new segment in the window to the pushers."""
         for pk in list(self.plans):
             self._step(pk, state_machine.Offered(), now)
 
@@ -129,7 +129,7 @@ class Pushers:
             self._step(pk, state_machine.Ticked(), now)
 
     def item_ended(self, at: float) -> None:
-        """An item has ended at the hub, and another has begun."""
+        """Report that an item has ended at the hub and another has begun."""
         self._ended.append(at)
 
     @property
@@ -150,11 +150,11 @@ class Pushers:
         )
 
     def _item_sent(self, pk: int, now: float) -> bool:
-        """Whether an item has ended at the destination since the last look.
+        """Whether an item has ended at the destination since the last call.
 
-        Measured with nginx-rtmp and FFmpeg 5.1.9: a session ends 0 to 0.4 s behind the item's
-        last picture, the next one begins 0.3 to 0.7 s later, and with a whole segment, so up
-        to two seconds before or behind the next item's first picture.
+        Measured with nginx-rtmp and FFmpeg 5.1.9: a session ends 0 to 0.4 s after the item's
+        last frame. The next one starts 0.3 to 0.7 s later and with a whole segment, so up to
+        two seconds before or after the next item's first frame.
         """
         lag = self._lag(pk, now)
         if lag is None:
@@ -173,7 +173,7 @@ class Pushers:
         return began + now - self.statuses[pk].launched - sent
 
     def lag(self, now: float) -> float:
-        """Seconds that the last of the destinations is behind the hub; 0 without any."""
+        """Seconds by which the slowest destination is behind the hub; 0 without any."""
         return max((lag for pk in self.plans if (lag := self._lag(pk, now))), default=0.0)
 
     def _free(self, pk: int, now: float) -> bool:
@@ -194,10 +194,10 @@ class Pushers:
                 return True
 
     def _session(self, pk: int, now: float) -> Session:
-        """The latest end comes at another time for each output, and waits for the others.
+        """Return the session limits of an output; the latest end is staggered between outputs.
 
-        One must be on air. But where one of them comes and goes all the time, none waits for
-        longer than its platform lets it.
+        At least one output must stay on air, so a session waits for the others. If one of them
+        keeps failing, the wait ends at the platform's limit.
         """
         plan = self.plans[pk]
         if not plan.roll_by:
@@ -207,14 +207,14 @@ class Pushers:
         return Session(plan.roll_after, by if self._free(pk, now) else by + self.policy.late)
 
     def stop(self, now: float) -> bool:
-        """End them all. True when none is left."""
+        """End all pushers. True once none is left."""
         self.set_outputs((), now)
         for role in self.roles.values():
             role.halt(now, self.policy.grace)
         return not self.roles
 
     def kill(self, now: float) -> None:
-        """End them all at once: another node may be about to send."""
+        """Kill all pushers at once: another node may be about to send."""
         self.set_outputs((), now)
         for role in self.roles.values():
             role.kill(now)
@@ -233,7 +233,7 @@ class Pushers:
         self._step(pk, state_machine.Exited(cause), now)
 
     def snapshots(self, now: Now) -> dict[int, OutputSnapshot]:
-        """What was measured of each output, for the ledger."""
+        """Return the measurements of each output for the ledger."""
         return {pk: self._snapshot(pk, status, now) for pk, status in self.statuses.items()}
 
     def _snapshot(self, pk: int, status: Status, now: Now) -> OutputSnapshot:

@@ -1,6 +1,6 @@
-"""The life of a pusher, as a pure step: values in, actions out.
+"""State machine of a pusher, as a pure step: values in, actions out.
 
-    OFF ──Wanted──▶ CONNECTING ──Moved──▶ ON_AIR
+    OFF ─Enabled──▶ CONNECTING ──Moved──▶ ON_AIR
                         ▲  │ Exited          │ Exited
                         │  ▼                 ▼
                      (Launch) ◀──Ticked── RETRYING ──max_retries in a row──▶ FAILING
@@ -11,13 +11,13 @@
                                                                     ▼
                                                                 RETRYING
 
-A process that moves no data, though there was something to send, is halted after `policy.stall`
-seconds; its exit is then a failure like any other. Where the window itself got nothing new,
-another session would have as little to send.
+A process that sends no data although there is some is halted after `policy.stall` seconds; its
+exit then counts as an ordinary failure. If the window itself received nothing new, the process
+is kept: another session would have nothing to send either.
 
-Servers refuse a second publisher of one key, so a session is rolled over by stop, then start.
-That is no failure: nothing is counted and nobody waits. A first try that fails is an ordinary
-loss.
+Servers refuse a second publisher of one key, so a session is rolled over by stopping and then
+starting. This is not a failure: it is not counted and causes no delay. If the first attempt of
+the new session fails, the output is lost like any other.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from streams.playout.contract.output_status import Status
 from streams.playout.contract.plan import Policy
 from streams.playout.contract.states import OutputAir
 
-#: Seconds between tries after the cap: the first design's longer waits.
+#: Seconds between retries beyond the cap.
 LONG_RETRIES_S = (60.0, 120.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """How long one may last, in seconds; 0: as long as it likes."""
+    """Maximum duration of a session in seconds; 0: unlimited."""
 
-    #: It ends with the item that is on air then.
+    #: After this, it ends with the item that is on air.
     after: float = 0.0
-    #: At the latest, wherever the item is.
+    #: After this, it ends regardless of the item.
     by: float = 0.0
 
 
@@ -51,7 +51,7 @@ ENDLESS: Final = Session()
 
 @dataclass(frozen=True, slots=True)
 class Enabled:
-    """The output shall be on air, and there is something to send."""
+    """The output is to be on air, and there is data to send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,12 @@ class Disabled:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The destination has taken data."""
+    """The destination has accepted data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """There is something new to send."""
+    """There is new data to send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +76,14 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A pusher of an earlier supervisor runs."""
+    """A pusher of an earlier supervisor is running."""
 
     launched: float
 
 
 @dataclass(frozen=True, slots=True)
 class ItemSent:
-    """The destination has all of an item, and no other output is being rolled over."""
+    """The destination has received a whole item, and no other output is being rolled over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +104,12 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """End the process; its exit comes back as an event."""
+    """End the process; its exit is reported as an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Air is lost since `at`: open an incident."""
+    """The output is off air since `at`: open an incident."""
 
     at: float
     cause: str
@@ -117,7 +117,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Rolled:
-    """The session that began at `began` has ended at `at`, as planned; another follows."""
+    """The session that began at `began` ended at `at`, as planned; another one follows."""
 
     at: float
     began: float
@@ -125,39 +125,39 @@ class Rolled:
 
 @dataclass(frozen=True, slots=True)
 class Regained:
-    """Air is back since `at`, or no longer wanted: close the incident."""
+    """The output is back on air since `at`, or was disabled: close the incident."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """Air is still lost, and by now for another cause."""
+    """The output is still off air, now for another cause."""
 
     at: float
     cause: str
 
 
-#: What the channel must hear of.
+#: Changes that are reported to the channel.
 Change = Lost | Explained | Rolled | Regained
 Action = Launch | Halt | Change
 
 
 def delay(failures: int, policy: Policy) -> float | None:
-    """Seconds to wait after so many failures in a row; None: give up.
+    """Seconds to wait after so many consecutive failures; None: give up.
 
-    0, 1, 2, 4, ... up to the cap, then 60 and 120 for ever: a channel that runs day and night
-    is not given up, and a destination that is down is not hammered.
+    0, 1, 2, 4, ... up to the cap, then 60 and 120 forever: a channel that runs around the clock
+    never gives up, and a destination that is down is not flooded.
     """
     if policy.give_up:
-        # The first design: 30, 60, 120 s, and no more after three.
+        # The schedule of WORKER_GIVE_UP: 30, 60, 120 s, and no more after three.
         if failures > policy.max_retries:
             return None
         return policy.retry_cap * float(1 << min(failures - 1, 20))
     if failures <= 1:
         return 0.0
     step = failures - 2
-    # Bounded before the power is taken: failures can count for months.
+    # The exponent is bounded: failures can count for months.
     doubled = policy.retry_first * float(1 << min(step, 20))
     if doubled < policy.retry_cap:
         return doubled
@@ -184,7 +184,7 @@ def step(
             first = now if status.offered is None else status.offered
             return replace(status, offered=first), ()
         case Adopted(launched):
-            # It may be on air or hang: its next report, or the stall bound, tells.
+            # It may be on air or hang: its next report, or the stall limit, decides.
             adopted = replace(status, running=True, launched=launched, moved=now, offered=now)
             return _enter(adopted, OutputAir.CONNECTING, now), ()
         case ItemSent():
@@ -208,7 +208,7 @@ def _enabled(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
 
 
 def _launched(status: Status, now: float) -> Status:
-    # A new session has a part of the window to send.
+    # A new session has part of the window to send.
     return replace(
         status,
         running=True,
@@ -232,7 +232,7 @@ def _moved(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
     if not status.running or status.state is OutputAir.OFF:
         return status, ()
     if status.state is OutputAir.ROLLING and status.rolled is None:
-        # The old session, on its way out.
+        # The old session is still ending.
         return replace(status, moved=now, offered=None), ()
     gap = status.lost is not None or status.rolled is not None
     actions: tuple[Action, ...] = (Regained(now),) if gap else ()
@@ -257,7 +257,7 @@ def _exited(
     actions: tuple[Action, ...] = ()
     lost = status.lost
     if lost is None:
-        # A stalled pusher lost its air when data stopped, not when we noticed.
+        # A stalled pusher was off air since its data stopped, not since the stall was detected.
         lost = now if status.on_air is None else min(now, status.moved)
         actions = (Lost(lost, cause),)
     elif cause != status.cause:
@@ -286,8 +286,8 @@ def _ticked(
 ) -> tuple[Status, tuple[Action, ...]]:
     if status.running:
         if status.offered is not None and now - status.offered > policy.stall:
-            # Asked again at each tick until it is gone: `moved` stays where it is, so that the
-            # incident begins where the data stopped.
+            # Repeated at each tick until the process is gone. `moved` stays unchanged, so that
+            # the incident starts where the data stopped.
             return status, (Halt(),)
         return _roll_over(status, now, session.by)
     if status.retry_at is not None and now >= status.retry_at:
@@ -296,7 +296,7 @@ def _ticked(
 
 
 def _roll_over(status: Status, now: float, after: float) -> tuple[Status, tuple[Action, ...]]:
-    """End the session if it has lasted for so many seconds; 0: never."""
+    """End the session if it has lasted for `after` seconds; 0: never."""
     if status.state is not OutputAir.ON_AIR or not after or now - status.launched < after:
         return status, ()
     return _enter(status, OutputAir.ROLLING, now), (Halt(),)

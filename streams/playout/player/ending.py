@@ -14,12 +14,12 @@ from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How and why a turn ends, and whether its list may go on with the item."""
+    """How and why a turn ends, and whether its list may continue with the item."""
 
     ending: str
     cause: str
     resumes: bool = False
-    #: What was fed of it and not sent is taken back, all but a rest.
+    #: Data that was fed but not sent is taken back, except for a remainder.
     sharp: bool = False
 
 
@@ -28,12 +28,12 @@ BY_PLAN: Final = Cut("cut", "As the programme has it.")
 
 
 def as_planned(turn: Turn, played: Fraction, house_format: HouseFormat) -> Cut:
-    """The ending of a turn that has played for so many seconds and did not fail."""
+    """The ending of a turn that played for `played` seconds and did not fail."""
     return BY_PLAN if turn.was_cut(played, house_format.frame) else WHOLE
 
 
 def unseen(turn: Turn, played: Fraction, house_format: HouseFormat) -> Cut:
-    """The ending of a turn whose player ended after so many seconds while nobody was there."""
+    """The ending of a turn whose player ended after so many seconds without a supervisor."""
     length = turn.length(house_format)
     if length is not None and played < length - 1:
         return Cut("cut", "Its player ended while nobody supervised.", resumes=True)
@@ -43,9 +43,9 @@ def unseen(turn: Turn, played: Fraction, house_format: HouseFormat) -> Cut:
 def fault(
     player: MonitoredProcess, turn: Turn, played: Fraction, house_format: HouseFormat
 ) -> str:
-    """Why it ended badly, after so many seconds; empty when it ended well."""
+    """Why it failed after so many seconds; empty if it ended well."""
     code, length = player.process.code(), turn.length(house_format)
-    # Nobody has the status of an adopted one, and FFmpeg's is 0 after an error of reading.
+    # The status of an adopted process is unknown, and FFmpeg exits with 0 after read errors.
     if length is None:
         short = diagnosis.broke_off(player.lines) and played < turn.least()
     else:

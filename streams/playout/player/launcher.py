@@ -1,17 +1,17 @@
-"""Starts players, at once or behind another one.
+"""Starts players, at once or queued behind another one.
 
 **A gate** makes the next item follow without the supervisor. Each player of an item whose
 length is known to the frame has a second output: a FIFO beside the feed, into which FFmpeg
 writes one line if the item's last frame was fed, and only when it closes its outputs. The next
-player waits behind it as a small shell: it reads the FIFO to its end, which comes when the
-player before it is gone, and becomes FFmpeg (exec) if the line was there. So it begins in the
-moment in which the present player has ended whole, and never after one that was killed, cut or
-broke off. Its place on the feed's clock is exact, for the length before it is.
+player waits behind it as a small shell. The shell reads the FIFO to its end, which comes when
+the previous player has exited, and becomes FFmpeg (exec) if the line was there. So it starts
+the moment the previous player has ended whole, and never after one that was killed, cut or
+broke off. Its position on the feed's clock is exact, because the previous length is.
 
 The shell has the command line that FFmpeg will have: secrets wait in pipes that it inherits,
-and no interpreter of ours is kept in memory. A quiet item fits into the feed's pipe long before
-its time, so the shell waits for a second of the machine's uptime too, or minutes would pile up
-there. To revoke a waiting player is to kill it: nothing of it has run.
+and no interpreter of ours stays in memory. An item of low bit rate fits into the feed's pipe
+long before its time, so the shell also waits for a second of the machine's uptime; otherwise
+minutes would pile up there. A waiting player is revoked by killing it: none of it has run.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from streams.playout.ffmpeg.pipe import FeedPipe
 from streams.playout.player.player_record import notes_of
 from streams.programme.item import Kind, Mode
 
-#: What of a player may be followed: its own kinds, and that its length is known to the frame.
+#: Kinds of items behind which a player may wait, if their length is known to the frame.
 FOLLOWED_KINDS: Final = frozenset({Kind.ITEM, Kind.FILLER})
 
 
 def frames_of(turn: Turn, house_format: HouseFormat) -> int | None:
-    """Video frames of a turn behind which another may wait; None: its end is not known."""
+    """Video frames of a turn behind which another may wait; None: its end is unknown."""
     length = turn.length(house_format)
     if (
         length is None
@@ -61,7 +61,7 @@ class Launcher:
         self.serial = 0
 
     def player(self, turn: Turn, start: Fraction, house_format: HouseFormat) -> process.Process:
-        """Raises `SourceError`, `SpawnError` or `OSError`."""
+        """Start a player now. Raises `SourceError`, `SpawnError` or `OSError`."""
         return self._spawn(process.PLAYER, turn, start, house_format)
 
     def behind(
@@ -72,16 +72,16 @@ class Launcher:
         house_format: HouseFormat,
         begin: int,
     ) -> process.Process:
-        """A player that waits until the one before it has ended whole.
+        """Start a player that waits until the one before it has ended whole.
 
-        `begin`: second of the machine's uptime before which it does not begin. Raises
-        `SourceError`, `SpawnError` or `OSError`, and `LookupError` where the one before it has
+        `begin`: second of the machine's uptime before which it does not start. Raises
+        `SourceError`, `SpawnError` or `OSError`, and `LookupError` if the player before it has
         no gate.
         """
         gate = before.record.notes.get("gate")
         if gate is None:
             raise LookupError("Nothing can wait behind it.")
-        # Not to wait for a writer that is gone: then there is only the end to be read.
+        # Does not wait for a writer that has exited: then the read returns the end at once.
         reader = os.open(self.folder / gate, os.O_RDONLY | os.O_NONBLOCK)
         try:
             os.set_blocking(reader, True)
@@ -93,7 +93,7 @@ class Launcher:
     def relay(
         self, turn: Turn, start: Fraction, house_format: HouseFormat, source: FeedPipe
     ) -> process.Process:
-        """Plays what comes through a pipe. Raises `SpawnError` or `OSError`."""
+        """Start a relay that plays a pipe. Raises `SpawnError` or `OSError`."""
         sock = process.progress_socket()
         command = commands.relay(
             self.tools.ffmpeg,
@@ -102,7 +102,7 @@ class Launcher:
             start,
             by_clock=capability.abilities(self.tools.ffmpeg).by_clock,
         )
-        # What came while nobody read is old.
+        # Data that arrived while nobody read is outdated.
         source.skip(mpegts.keyframe)
         return process.spawn(
             self.tools,
@@ -137,7 +137,8 @@ class Launcher:
                 path = self.folder / notes["gate"]
                 path.unlink(missing_ok=True)
                 os.mkfifo(path, 0o600)
-                # Reading too: FFmpeg must neither wait for a reader nor break for want of one.
+                # Also open for reading: FFmpeg must neither wait for a reader nor fail without
+                # one.
                 gate = os.open(path, os.O_RDWR)
             port = sock.getsockname()[1]
             witness = None if gate is None or frames is None else (gate, frames)
@@ -168,7 +169,7 @@ class Launcher:
                 os.close(gate)
 
     def forget(self, record: process.Record) -> None:
-        """Remove what a player that is gone has left: its record and its gate."""
+        """Remove the record and the gate of a player that has ended."""
         process.forget(self.folder, record.name)
         if record.role == process.QUEUED:
             (self.folder / f"{record.name}.log").unlink(missing_ok=True)
@@ -177,16 +178,16 @@ class Launcher:
                 (self.folder / gate).unlink()
 
     def promote(self, waited: process.Process) -> None:
-        """A player that waited plays now: it is the channel's player from here on."""
+        """Make a queued player that has started the channel's player."""
         process.rename(self.folder, waited, process.PLAYER)
 
 
 def waits(pid: int) -> bool:
-    """Whether a queued player still waits; False: it plays, or is gone."""
+    """Whether a queued player still waits; False: it plays or has ended."""
     words = _arguments(pid)
     if words == [b""]:
-        # Its program is just being loaded: it waits. One whose status nobody has yet is gone,
-        # and has no arguments either.
+        # Its program is just being loaded, so it waits. A zombie also has no arguments, but has
+        # ended.
         return process.born(pid) is not None
     return commands.WAITING_SHELL.encode() in words[:4]
 
@@ -199,5 +200,5 @@ def _arguments(pid: int) -> list[bytes]:
 
 
 def uptime() -> float:
-    """Seconds, as a waiting player reads them (proc(5))."""
+    """Seconds of uptime, as a waiting player reads them (proc(5))."""
     return float(Path("/proc/uptime").read_text().split()[0])

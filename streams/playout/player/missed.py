@@ -1,4 +1,4 @@
-"""What an earlier supervisor's players played that ended while nobody was there."""
+"""Turns of an earlier supervisor's players that ended while no supervisor was running."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.playout.player.timeline import Slot
 
 
 class Missed:
-    """Their slots, in their order. Each can be taken once."""
+    """Slots of the missed players, in order. Each can be taken once."""
 
     def __init__(self) -> None:
         self._slots: list[Slot] = []
@@ -22,7 +22,7 @@ class Missed:
         return bool(self._slots)
 
     def add(self, notes: dict[str, Any]) -> Slot | None:
-        """One more, by its record's notes; None: they are another version's."""
+        """Add the slot of a record's notes; None: the notes are another version's."""
         with suppress(KeyError, TypeError, ValueError):
             slot = Slot(turn_of(notes), Fraction(notes["offset"]))
             self._slots.append(slot)
@@ -30,12 +30,12 @@ class Missed:
         return None
 
     def whole(self) -> tuple[Slot, ...]:
-        """All of them: what waited behind the last one has begun, so each has ended whole."""
+        """Take all slots as whole: the player queued behind the last one has started."""
         slots, self._slots = self._slots, []
         return tuple(replace(slot, ending=WHOLE.ending) for slot in slots)
 
     def played(self, head: Fraction) -> tuple[Slot, ...]:
-        """Those that have played, by where the feed ends. All but the last one are whole."""
+        """Take the slots that have played up to `head`. All but the last one are whole."""
         slots, self._slots = self._slots, []
         begun = [slot for slot in slots if slot.start < head] or slots[:1]
         return (*(replace(slot, ending=WHOLE.ending) for slot in begun[:-1]), *begun[-1:])

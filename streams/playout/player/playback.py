@@ -1,4 +1,4 @@
-"""The playing side of a channel: one player after the other into the feed."""
+"""Plays a channel's items into the feed, one player after another."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ from streams.programme.model import Cursors, Programme
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds a player has to end when the channel stops: it has nothing to finish.
+#: Seconds for a player to end when the channel stops: it has nothing to finish.
 STOP_GRACE_S: Final = 1.0
-#: Seconds to wait where not even the slate plays: else FFmpeg were started without a pause.
+#: Seconds to wait if not even the slate plays, so that FFmpeg is not started in a loop.
 RETRY_PAUSE_S: Final = 1.0
 #: Seconds in the pipe below which there is no time to try another item.
 HURRIED_BELOW_S: Final = 1.5
 
-#: Seconds for which the feed may have been dry while what follows still joins on to it: the hub
-#: sends it at once until it has caught up, well within its window. After more it begins where
-#: the hub's clock is.
+#: Seconds for which the feed may have been empty while the next item still joins on: the hub
+#: sends it faster until it has caught up, well within its window. After a longer gap the next
+#: item starts at the hub's clock.
 MAX_DRY_S: Final = 7.0
 
-#: Seconds between two looks whether the programme has other plans by now.
+#: Seconds between two checks of the present turn against the programme.
 PROGRAMME_CHECK_INTERVAL_S: Final = 1.0
-#: Seconds for which a stand-in plays at least: no flapping.
+#: Minimum seconds of a stand-in, to prevent flapping.
 MIN_STAND_IN_S: Final = 10
-#: Seconds by which a turn may end behind its time: clocks, and the grid.
+#: Seconds by which a turn may end late: clocks and the cut grid differ.
 OVERRUN_TOLERANCE_S: Final = 2
 
 
@@ -79,28 +79,28 @@ class Playback:
         self.timeline = Timeline()
         self.player: MonitoredProcess | None = None
         self._cut: Cut | None = None
-        #: Nothing is begun before: not even the slate could be played.
+        #: Nothing is started before this moment, because not even the slate could be played.
         self._not_before = 0.0
-        #: The programme as it was when the present turn was last held against it.
+        #: The programme against which the present turn was last checked.
         self._programme: Programme | None = None
-        #: Where the lists stood before the present turn was chosen.
+        #: Cursors of the lists before the present turn was selected.
         self._before: Cursors = {}
-        #: Where on the feed the present turn has to end, should the programme have changed.
+        #: Where on the feed the present turn must end, if the programme has changed.
         self._must_end: Fraction | None = None
         self._checked_at = 0.0
-        #: What plays in place of the programme; None: nothing does.
+        #: The turn that replaces the programme; None: the programme plays.
         self._instead: Instead | None = None
-        #: What the present player reads, if that is a pipe.
+        #: The pipe that the present player reads, if any.
         self.source: FeedPipe | None = None
-        #: Where the live feed that plays ended when that was seen last.
+        #: Last observed end of the live feed that is playing.
         self._seen: splice.ObservedEnd | None = None
-        #: What an earlier supervisor's players played, and from where, that ended unseen.
+        #: Turns and positions of an earlier supervisor's players that ended unobserved.
         self._missed = Missed()
 
-    # ---- what the page asks
+    # ---- queries of the page
 
     def coming(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> Item | None:
-        """What will be on air after the item that is on air now."""
+        """The item that will be on air after the present one."""
         on_air = self.timeline.on_air
         for slot in self.timeline.slots:
             if on_air is not None and slot.start > on_air.start:
@@ -109,39 +109,39 @@ class Playback:
         return self.choice.coming(plan, when(self.wall(until, clock, now)))
 
     def wall(self, at: Fraction | None, clock: HubClock | None, now: Now) -> float:
-        """When that point of the feed is on air; now, where nobody knows. Since the epoch."""
+        """When that position is on air, in seconds since the epoch; now, if unknown."""
         if at is not None and self.policy.began is not None:
             return self.policy.began + float(at - START)
         return now.wall if at is None or clock is None else now.at(clock.moment(at))
 
     def buffered(self, clock: HubClock | None, now: float) -> float | None:
-        """Seconds between what is sent and what was fed; None while the hub has no clock."""
+        """Seconds between the sent and the fed position; None while the hub has no clock."""
         return None if clock is None else float(self.timeline.head - clock.position(now))
 
     @property
     def turn(self) -> Turn | None:
-        """What the present player plays; None: there is none."""
+        """The turn that the present player plays; None: there is no player."""
         return None if self.player is None else self.timeline.slots[-1].turn
 
     @property
     def busy(self) -> bool:
-        """Whether a quick look is wanted: a player ends, or leaves room in the pipe."""
+        """Whether a quick poll is needed: a player ends, or the pipe is not full."""
         ended = self.player is not None and self.player.process.exited()
         return ended or self._cut is not None or self.supply.in_doubt
 
     # ---- adoption
 
     def adopt(self, role: MonitoredProcess) -> None:
-        """Take over a player that an earlier supervisor started.
+        """Adopt a player that an earlier supervisor started.
 
-        Raises `KeyError`, `TypeError` or `ValueError` where the record is another's.
+        Raises `KeyError`, `TypeError` or `ValueError` if the record is another version's.
         """
         notes = role.process.record.notes
         turn, head = turn_of(notes), Fraction(notes["offset"])
         self.timeline = Timeline(head=head).begin(turn)
         self.player = role
         self.choice.cursors = turn.cursors
-        # Its start-up is long over: low water counts at once.
+        # It has long started up, so low water counts at once.
         self.supply.filled = True
 
     def missed(self, notes: dict[str, Any]) -> None:
@@ -151,13 +151,13 @@ class Playback:
 
     @property
     def has_missed(self) -> bool:
-        """Whether a player of an earlier supervisor's ended unseen."""
+        """Whether a player of an earlier supervisor ended unobserved."""
         return bool(self._missed)
 
     def adopt_next(self, role: MonitoredProcess, now: float) -> None:
-        """Take over the player that waited behind those that were missed: these are whole.
+        """Adopt the player queued behind the missed ones, which are therefore whole.
 
-        Raises `KeyError`, `TypeError` or `ValueError` where the record is another's.
+        Raises `KeyError`, `TypeError` or `ValueError` if the record is another version's.
         """
         self.launcher.promote(role.process)
         self.adopt(role)
@@ -166,11 +166,11 @@ class Playback:
         role.since = now
 
     def resume(self, head: Fraction) -> None:
-        """Go on where the feed ends: an earlier supervisor's player is gone."""
+        """Continue where the feed ends: an earlier supervisor's player has ended."""
         self.timeline = Timeline(head=head)
 
     def fate(self, plan: ChannelPlan, at: float) -> Cut:
-        """How it ended that was missed; where it had more to give, its list goes on with it.
+        """Judge how the missed turn ended; its list resumes it if it was cut short.
 
         `at`: when the feed ends.
         """
@@ -211,11 +211,12 @@ class Playback:
             self._between(plan, clock, now)
         if self.player is None and self._may_begin(clock, now.mono):
             self._begin(plan, clock, now)
-            # In this beat, for a quiet item is fed whole before the next one.
+            # In this beat, because an item of low bit rate is fed completely before the next
+            # one.
             self._queue(plan, self.player, clock, now)
 
     def _between(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
-        """The player was gone when it was taken over, and the next one waits for its time."""
+        """The player had ended before it was adopted, and the next one waits for its time."""
         match self.queue.waiting[0].state(now.mono):
             case State.BEGUN:
                 self._taken(plan, now.mono)
@@ -227,7 +228,7 @@ class Playback:
     def _follow(
         self, plan: ChannelPlan, player: MonitoredProcess, clock: HubClock | None, now: Now
     ) -> None:
-        """The player has ended: what waits behind it is on, or it is judged."""
+        """The player has ended: hand over to the queued one, or judge the ending."""
         if self.queue.waiting:
             match self.queue.waiting[0].state(now.mono):
                 case State.BEGUN:
@@ -240,15 +241,15 @@ class Playback:
         self._ended(plan, player, clock, now)
 
     def _may_wait(self, clock: HubClock | None, now: float) -> bool:
-        """Whether there is air enough to wait for a player that is about to begin."""
+        """Whether enough air is buffered to wait for a player that is about to start."""
         if clock is None:
             return False
         return self.queue.waiting[0].start - clock.position(now) > HURRIED_BELOW_S / 2
 
     def _handed_over(self, plan: ChannelPlan, player: MonitoredProcess, now: float) -> None:
-        """It has ended whole, for what waited behind it has begun."""
+        """The player has ended whole, because the one queued behind it has started."""
         self.relay(player)
-        # Before the other one takes its name.
+        # Must happen before the next player takes its name.
         self._gone(player)
         slot = self.timeline.slots[-1]
         head = slot.start + (slot.turn.length(plan.house_format) or Fraction(0))
@@ -259,13 +260,13 @@ class Playback:
         self._taken(plan, now)
 
     def _taken(self, plan: ChannelPlan, now: float) -> None:
-        """The first that waited is the player."""
+        """Make the first queued player the present one."""
         queued = self.queue.take(now)
         head = self.timeline.head
         self._cut = None
         self.player = queued.role
         self.choice.took(plan, queued.turn)
-        # Held against the programme as it was when it was checked last.
+        # Checked against the programme of the queue's last check.
         self._programme, self._must_end = self.queue.programme, None
         self.timeline = self.timeline.begin(queued.turn, queued.start - head)
         self.supply.begin()
@@ -277,7 +278,7 @@ class Playback:
         clock: HubClock | None,
         now: Now,
     ) -> None:
-        """Have the next items wait behind the present one, while that may play to its end."""
+        """Queue the next items behind the present one, if that may play to its end."""
         slot = None if player is None else self.timeline.slots[-1]
         if self._cut is not None or self._must_end is not None or self._instead is not None:
             self.queue.revoke()
@@ -291,12 +292,12 @@ class Playback:
             self.queue.keep(plan, player, slot, cursors, moment)
 
     def _gone(self, player: MonitoredProcess) -> None:
-        """Forget a player that has ended."""
+        """Release a player that has ended."""
         self.launcher.forget(player.process.record)
         player.close()
 
     def show(self, instead: Instead | None, why: str, now: float) -> None:
-        """Play that in place of the programme; None: play the programme."""
+        """Play `instead` in place of the programme; None: play the programme."""
         self._instead = instead
         if self.player is None and instead is not None:
             self.queue.revoke()
@@ -311,27 +312,28 @@ class Playback:
             self._end_turn(self.player, Cut("cut", why, resumes=True, sharp=live), now)
 
     def cut(self, now: float, ending: str, cause: str, *, resumes: bool = False) -> None:
-        """End the present item early; the next beat begins another.
+        """End the present item early; the next beat starts another.
 
-        `resumes`: by the rule of return its list may go on with it.
+        `resumes`: its list may resume it by the return rule.
         """
         if self.player is not None:
             self._end_turn(self.player, self._cut or Cut(ending, cause, resumes), now)
 
     def _end_turn(self, player: MonitoredProcess, cut: Cut, now: float) -> None:
-        # First of all: what waits must not take its end for a whole one.
+        # Must come first: queued players must not mistake the end for a whole one.
         self.queue.revoke()
         self._cut = cut
         if cut.sharp or self.timeline.slots[-1].item.kind is Kind.LIVE:
-            # Asked to end, a relay waits for what it reads and throws away what it was about to
-            # write, so that a piece is missing in the middle; killed, it ends where it is.
+            # A relay that is asked to end waits for its input and discards what it was about to
+            # write, so that a piece in the middle would be missing. Killed, it ends where it
+            # is.
             player.kill(now)
             self.supply.drained()
         else:
             player.halt(now, self.policy.grace)
 
     def stop(self, now: float) -> bool:
-        """End the player. True when there is none."""
+        """End the player. True once there is none."""
         self.queue.revoke()
         if self.player is not None:
             self.player.halt(now, STOP_GRACE_S)
@@ -349,11 +351,12 @@ class Playback:
         if not self.policy.paced:
             return True
         buffered = self.buffered(clock, now)
-        # A short or quiet item would otherwise let minutes pile up in the pipe.
+        # An item that is short or of low bit rate would otherwise let minutes pile up in the
+        # pipe.
         return buffered is None or buffered <= self.policy.lead
 
     def _check_programme(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
-        """End a turn that the programme, as it is by now, would not let go on for so long."""
+        """End a turn that exceeds the airtime that the present programme gives it."""
         if (
             clock is None
             or not self.policy.paced
@@ -377,7 +380,7 @@ class Playback:
                 until is None or begins + room < until - OVERRUN_TOLERANCE_S
             ):
                 self._must_end = begins + room
-        # What is in the pipe is on its way already.
+        # Data in the pipe can't be stopped any more.
         if self._must_end is not None and position + round(self.policy.lead) >= self._must_end:
             self._must_end = None
             self.cut(now.mono, "cut", "The programme was changed.", resumes=True)
@@ -385,7 +388,7 @@ class Playback:
     def _check_supply(
         self, plan: ChannelPlan, player: MonitoredProcess, clock: HubClock | None, now: float
     ) -> None:
-        """A player that gives too little is replaced before the pipe is empty."""
+        """Replace a player that delivers too little before the pipe is empty."""
         if self._cut is not None:
             player.halt(now, self.policy.grace)
             return
@@ -394,18 +397,18 @@ class Playback:
         if stalled is None and player.has_moved:
             self.choice.played(slot.turn)
         item = slot.item
-        # What comes of a live feed is measured at its conformer.
+        # A live feed is measured at its conformer.
         if not stalled or not self.policy.paced or item.kind is Kind.LIVE:
             return
         self.queue.revoke()
         self.supply.drained()
-        # That says nothing of a file on this machine's disk.
+        # The stall says nothing about a file on this machine's disk.
         self.sources.distrust(item, local=False)
-        # Another stalled source would be one too many: what is next must be at hand.
+        # There is no time for another stalled source: the next item must be local.
         fault = f"{item.title} was cut: its source gives nothing."
         self.choice.failed(fault, slot.turn, stalled=True)
         self._cut = Cut("failed", "The source stalled.")
-        # It may wait for the network without looking at signals: there is no time for grace.
+        # It may wait for the network without handling signals: there is no time for grace.
         player.kill(now)
 
     def _ended(
@@ -425,7 +428,7 @@ class Playback:
         )
         self._seen = None
         if sharp:
-            # The next item may have been begun already.
+            # The next item may have been started already.
             self.timeline = self.timeline.back_to(head)
             slot = self.timeline.slots[-1]
         turn, code = slot.turn, player.process.code()
@@ -445,7 +448,7 @@ class Playback:
             self.choice.played(turn)
             cut = ending.as_planned(turn, played, plan.house_format)
         elif turn.rule == TAKEOVER:
-            # No list has to go on with it: they stand where they stood.
+            # No list needs to resume it: the cursors stay unchanged.
             self.choice.cursors = turn.cursors
         elif cut.ending == "failed":
             self.choice.broken_off(turn, played, at)
@@ -458,10 +461,10 @@ class Playback:
         splice.align(self.feed)
 
     def _distrust(self, player: MonitoredProcess, item: Item) -> None:
-        """By FFmpeg's own verdict. Somebody's signal says nothing of the item."""
+        """Report the item as faulty if FFmpeg itself says so; a signal proves nothing."""
         code = player.process.code()
         if code is not None and code >= 0:
-            # Where it is read from now says nothing: it may have been fetched while it played.
+            # Its location now proves nothing: it may have been downloaded while it played.
             local = bool(player.process.record.notes.get("local"))
             self.sources.distrust(item, local=local and diagnosis.damaged(player.lines))
 
@@ -470,7 +473,7 @@ class Playback:
         if clock is not None and self.policy.paced:
             starved = float(clock.position(now.mono) - self.timeline.head)
             if starved > MAX_DRY_S:
-                # The hub keeps wall-clock time: it would rush through the backlog.
+                # The hub keeps wall-clock time: it would send the backlog too fast.
                 self.timeline = self.timeline.jump(
                     on_frame(clock.position(now.mono), plan.house_format.frame)
                 )
@@ -487,7 +490,7 @@ class Playback:
             self.choice.failed(f"{item.title} was skipped: {error}", turn)
             return
         except (process.SpawnError, OSError) as error:
-            # No fault of the item: a night of these would run through the whole programme.
+            # Not the item's fault: otherwise an outage would skip through the whole programme.
             self.choice.not_begun(f"Nothing can be played: {error}", self._before)
             self._not_before = now.mono + RETRY_PAUSE_S
             return
@@ -499,14 +502,17 @@ class Playback:
     def _next(self, plan: ChannelPlan, at: datetime, *, hurried: bool) -> Turn:
         slots = self.timeline.slots
         if self._instead is not None:
-            # The lists stay where they are.
+            # The cursors stay unchanged.
             return replace(self._instead.turn, cursors=self.choice.cursors)
         turn = self.choice.next(plan, at, hurried=hurried)
         back = bool(slots) and slots[-1].turn.rule == TAKEOVER
         return replace(turn, fade=True) if back and turn.item.kind is Kind.ITEM else turn
 
     def _started(self, plan: ChannelPlan, turn: Turn, start: Fraction) -> process.Process:
-        """A player of that turn, or a relay. Raises `SourceError`, `SpawnError`, `OSError`."""
+        """Start a player of that turn, or a relay.
+
+        Raises `SourceError`, `SpawnError` or `OSError`.
+        """
         self.source = None if self._instead is None else self._instead.pipe
         if self.source is not None:
             return self.launcher.relay(turn, start, plan.house_format, self.source)

@@ -1,4 +1,4 @@
-"""What a player's record tells the next supervisor of its turn."""
+"""Encodes a player's turn in its record, for the next supervisor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streams.programme.item import Item, Kind, Mode
 
 
 def notes_of(turn: Turn, offset: Fraction) -> dict[str, Any]:
-    """What the next supervisor must know of a player."""
+    """Encode what the next supervisor must know about a player."""
     item = turn.item
     return {
         "offset": str(offset),
@@ -41,7 +41,7 @@ def notes_of(turn: Turn, offset: Fraction) -> dict[str, Any]:
 
 
 def turn_of(notes: dict[str, Any]) -> Turn:
-    """The turn of a record. Raises `KeyError`, `TypeError` or `ValueError` for another's."""
+    """Decode a record's turn. Raises `KeyError`, `TypeError` or `ValueError` if it can't."""
     values = notes["turn"]
     into, limit, seconds = (
         None if values[name] is None else Fraction(values[name])

@@ -1,9 +1,9 @@
-"""The players that wait behind the present one, so that the next items need no supervisor.
+"""Queues players behind the present one, so that the next items need no supervisor.
 
-While a supervisor is there it decides as late as it always did: what waits is held against the
-programme and revoked as soon as that says otherwise, and whatever ends the present item early
-revokes it first. While none is there, what waits plays; the next supervisor finds it by its
-records. How one waits is the launcher's matter.
+A running supervisor still decides as late as possible: it checks the queue against the
+programme, revokes queued players as soon as they no longer match, and revokes them before it
+ends the present item early. Without a supervisor the queued players play on, and the next
+supervisor finds them by their records. The launcher implements the waiting.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ from streams.programme.model import Cursors, Programme
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds of items that wait, at least, where these are short: more than a restart takes.
+#: Minimum seconds of queued items if these are short: more than a restart takes.
 AHEAD_S: Final = 40
-#: Players that wait behind one another, at most.
+#: Maximum number of queued players.
 MAX_WAITING: Final = 5
-#: Seconds between two checks whether what waits is what the programme wants.
+#: Seconds between two checks of the queue against the programme.
 RECHECK_S: Final = 30.0
-#: Seconds after which a signed URL is made anew: far less than it lives.
+#: Seconds after which a queued player with a signed URL is replaced: far less than the URL is
+#: valid.
 MAX_AGE_S: Final = 600.0
-#: Seconds of pause after a player could not be queued.
+#: Seconds to wait after a player could not be queued.
 RETRY_S: Final = 5.0
 
 
@@ -54,7 +55,7 @@ class State(Enum):
 
 @dataclass(slots=True)
 class Queued:
-    """A player that waits, or has begun since the last beat. `start`: on the feed's clock."""
+    """A player that waits, or has started since the last beat. `start`: on the feed's clock."""
 
     role: MonitoredProcess
     turn: Turn
@@ -70,7 +71,7 @@ class Queued:
         self.role.read(now)
         if not self.role.process.exited():
             return State.WAITING if launcher.waits(self.role.process.pid) else State.BEGUN
-        # Nobody has the status of an adopted one.
+        # The status of an adopted process is unknown.
         code = self.role.process.code()
         shut = not self.role.has_moved if code is None else code == commands.GATE_SHUT_STATUS
         return State.SHUT if shut else State.BEGUN
@@ -78,39 +79,39 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A beat: where the hub is (`clock`), and when a point of the feed is on air (`at`)."""
+    """A beat: the hub's clock, and when a point of the feed is on air (`at`)."""
 
     now: float
     clock: HubClock
     at: Callable[[Fraction], datetime]
-    #: Seconds that may be buffered when a player begins.
+    #: Seconds that may be buffered when a player starts.
     lead: float
 
     def begin(self, head: Fraction) -> int:
-        """Second of the uptime at which a player may begin whose place is at `head`."""
+        """Second of the uptime from which a player with its place at `head` may start."""
         return floor(launcher.uptime() + self.clock.moment(head) - self.now - self.lead)
 
 
 class Queue:
-    """Players behind the present one, in their order. Nothing here waits."""
+    """Players queued behind the present one, in order. No method blocks."""
 
     def __init__(self, starter: Launcher, choice: Choice) -> None:
         self.launcher = starter
         self.choice = choice
         self.waiting: list[Queued] = []
-        #: The programme, and why the storage was away, when they were last held against these.
+        #: Programme and storage fault at the last check of the queue.
         self.programme: Programme | None = None
         self._fault: str | None = None
-        #: Those that were revoked and are not gone yet.
+        #: Revoked players that have not ended yet.
         self._revoked: list[MonitoredProcess] = []
         self._checked = self._not_before = 0.0
 
     def roles(self) -> list[MonitoredProcess]:
-        """What has a process."""
+        """Return all processes of the queue."""
         return [*(queued.role for queued in self.waiting), *self._revoked]
 
     def take(self, now: float) -> Queued:
-        """The first of them, which is the player from now on."""
+        """Take the first queued player, which becomes the present one."""
         first = self.waiting.pop(0)
         self.launcher.promote(first.role.process)
         first.role.since = now
@@ -127,7 +128,7 @@ class Queue:
         self._revoked.append(role)
 
     def cleared(self) -> bool:
-        """Whether all that were revoked are gone."""
+        """Whether all revoked players have ended."""
         for role in list(self._revoked):
             if role.process.exited():
                 self.launcher.forget(role.process.record)
@@ -135,7 +136,7 @@ class Queue:
                 self._revoked.remove(role)
         return not self._revoked
 
-    # ---- what waits
+    # ---- the queue
 
     def keep(
         self,
@@ -145,10 +146,10 @@ class Queue:
         cursors: Cursors,
         moment: Moment,
     ) -> None:
-        """Bring in line what waits behind the present player, whose turn is in `slot`.
+        """Check and fill the queue behind the present player, whose turn is in `slot`.
 
-        `player`: None where it is gone, and the first waits for its time alone. `cursors`:
-        where the lists stand with the present turn.
+        `player`: None if it has ended and the first queued player only waits for its time.
+        `cursors`: of the lists after the present turn.
         """
         if not self.cleared():
             return
@@ -157,8 +158,8 @@ class Queue:
         if changed or moment.now - self._checked >= RECHECK_S:
             self.programme, self._fault, self._checked = plan.programme, fault, moment.now
             self._check(plan, cursors, moment)
-        # All at once: a quiet item may be fed whole before the next beat, and behind a player
-        # that is gone none can wait.
+        # All at once: an item of low bit rate may be fed completely before the next beat, and
+        # nothing can be queued behind a player that has ended.
         while moment.now >= self._not_before and self._wanting(plan):
             if not self._add(plan, player, slot, moment):
                 return
@@ -174,7 +175,7 @@ class Queue:
             cursors = queued.turn.cursors
 
     def _wanting(self, plan: ChannelPlan) -> bool:
-        """Whether one more is to be queued."""
+        """Whether to queue one more."""
         lengths = [queued.turn.length(plan.house_format) for queued in self.waiting]
         waiting_s = sum((length for length in lengths if length is not None), Fraction(0))
         return not lengths or (len(lengths) < MAX_WAITING and waiting_s < AHEAD_S)
@@ -186,7 +187,7 @@ class Queue:
         slot: Slot | None,
         moment: Moment,
     ) -> bool:
-        """Queue one more. False: none can be, or is to be, now."""
+        """Queue one more player. False: impossible or not needed now."""
         if self.waiting:
             last = self.waiting[-1]
             player, turn, start = last.role, last.turn, last.start
@@ -199,19 +200,19 @@ class Queue:
             return False
         head = start + plan.house_format.seconds(frames)
         if moment.clock.position(moment.now) > head:
-            # It is late already: what follows has its place where the hub is.
+            # It is already late: the next item is placed where the hub is.
             return False
         following = self.choice.ahead(plan, moment.at(head), turn.cursors)
         if following is None:
             return False
-        # Its first timestamps lie before its start where it has B-frames.
+        # With B-frames its first timestamps lie before its start.
         begins = head + following.item.reorder
         try:
             started = self.launcher.behind(
                 player.process, following, begins, plan.house_format, moment.begin(head)
             )
         except (SourceError, process.SpawnError, OSError, LookupError) as error:
-            # It is tried again when its turn has come, and told of then.
+            # It is tried again, and its failure reported, when its turn comes.
             self._not_before = moment.now + RETRY_S
             log.log(
                 logging.DEBUG, "player.not_queued", item=following.item.title, why=str(error)

@@ -1,7 +1,7 @@
-"""What to play next: the programme, and what stands in where it can't be played.
+"""Selects the next turn: the programme, or a stand-in if it can't be played.
 
-The chain is item, filler, slate. While the storage is out of reach, what lies on this machine's
-disk is played on, and the programme waits where it was for the rest.
+The order is item, filler, slate. While the storage is unreachable, items on this machine's disk
+keep playing, and the programme waits at its position for the others.
 """
 
 from __future__ import annotations
@@ -18,46 +18,46 @@ from streams.programme import schedule
 from streams.programme.item import Item, Kind
 from streams.programme.model import BASE, FILLER, Cursor, Cursors, Entry, Pick
 
-#: Items tried in a row before something stands in. Each costs a process's start.
+#: Consecutive items to try before a stand-in. Each try costs a process start.
 MAX_TRIES: Final = 4
-#: Seconds that an item has to give before it is gone on with where it broke off. One that gives
-#: less may be broken just there, and would be tried for ever.
+#: Minimum seconds that an item must play before it is resumed where it broke off. An item that
+#: plays less may be damaged just there, and would be retried forever.
 MIN_RESUME_S: Final = 10
 
-#: Lists whose place is remembered, those of blocks that are gone among them.
+#: Maximum number of remembered cursors, including those of deleted blocks.
 MAX_CURSORS: Final = 100
 
-#: Tells the channel that the programme is in trouble (a sentence) or well again ("").
+#: Reports that the programme is in trouble (a sentence) or plays again ("").
 Trouble = Callable[[str], None]
 
 
 class Choice:
-    """Chooses items one after the other, and remembers how the last ones fared."""
+    """Selects one item after another, and remembers how the last ones ended."""
 
     def __init__(self, sources: Sources, trouble: Trouble) -> None:
         self.sources = sources
         self.trouble = trouble
-        #: Where the lists stand when what was chosen last has played.
+        #: Cursors of the lists after the last selection has played.
         self.cursors: Cursors = {}
         self.troubled = False
-        #: Items that failed in a row since one played, or since something stood in.
+        #: Consecutive items that failed since one played, or since a stand-in.
         self.failures = 0
-        #: The last failure took time: its source gave nothing.
+        #: The last failure took time: its source stalled.
         self._stalled = False
-        #: The last choice was not what the programme wanted.
+        #: The last selection was a stand-in.
         self._stood_in = False
         self._chosen = Kind.ITEM
         self._filler_failed = False
-        #: What was chosen last stands in for the programme.
+        #: The last selection counts as a stand-in for the programme.
         self._standing = False
         self._cause = ""
-        #: What broke off last: the rule, the entry, the second.
+        #: The last item that broke off: rule, entry, second.
         self._broken: tuple[str, int | None, Fraction] = ("", None, Fraction(0))
 
     # ---- how it went
 
     def failed(self, cause: str, turn: Turn, *, stalled: bool = False) -> None:
-        """What was chosen did not play, or not to its end: its list goes on with the next."""
+        """The selected item failed: its list continues with the next one."""
         self.passed_over(turn)
         self.failures += 1
         self._stalled = stalled
@@ -65,7 +65,7 @@ class Choice:
         self._report_trouble(cause)
 
     def not_begun(self, cause: str, cursors: Cursors) -> None:
-        """It could not be started, and nothing else could: the lists stay where they were."""
+        """The item could not be started, and nothing else could: the cursors stay unchanged."""
         self.cursors = cursors
         self._report_trouble(cause)
 
@@ -74,11 +74,11 @@ class Choice:
         self.trouble(cause)
 
     def cut_off(self, turn: Turn, fed: Fraction, at: datetime) -> None:
-        """It was cut after so many seconds: by the rule of return its list goes on with it."""
+        """The item was cut after `fed` seconds: its list resumes it by the return rule."""
         self.cursors = cut_at(turn, fed, at)
 
     def broken_off(self, turn: Turn, fed: Fraction, at: datetime) -> None:
-        """It failed after so many seconds: its list goes on with it, unless it is at fault."""
+        """The item failed after `fed` seconds: its list resumes it, unless it is at fault."""
         place = turn.cursors.get(turn.rule, Cursor())
         before, self._broken = self._broken, (turn.rule, place.last, turn.into + fed)
         again = (
@@ -88,21 +88,21 @@ class Choice:
             self.cut_off(turn, fed, at)
 
     def passed_over(self, turn: Turn) -> None:
-        """It was skipped, or not to be had: its list goes on with the next."""
+        """The item was skipped or unavailable: its list continues with the next one."""
         if (place := self.cursors.get(turn.rule)) is not None:
             place = replace(place, into=None, left=None)
             self.cursors = {**self.cursors, turn.rule: place}
 
     def played(self, turn: Turn) -> None:
-        """It gives data, or has played to its end."""
+        """The item delivers data, or has played to its end."""
         if not turn.stands_in:
             self.failures, self._stalled = 0, False
         elif turn.item.kind is Kind.FILLER:
             self._filler_failed = False
 
     def aired(self, turn: Turn) -> None:
-        """An item came on air: with that, the programme's trouble is over for the viewer."""
-        # What is on air was fed seconds ago: by now something else may stand in.
+        """An item came on air, which ends the programme's trouble for the viewer."""
+        # The item on air was fed seconds ago: a stand-in may have been selected since.
         well = not self.failures and not self._standing
         if self.troubled and well and not turn.stands_in:
             self.troubled = False
@@ -111,7 +111,10 @@ class Choice:
     # ---- what next
 
     def next(self, plan: ChannelPlan, at: datetime, *, hurried: bool) -> Turn:
-        """`hurried`: there is no time to find out that another item does not play."""
+        """Select the next turn.
+
+        `hurried`: there is no time to try an item that may not play.
+        """
         pick = schedule.pick(plan.programme, at, self.cursors)
         if pick.wanting and not self.troubled:
             self._report_trouble(pick.why)
@@ -130,10 +133,10 @@ class Choice:
         return turn
 
     def ahead(self, plan: ChannelPlan, at: datetime, cursors: Cursors) -> Turn | None:
-        """What `next` would choose at that moment, with the lists at `cursors`.
+        """Return what `next` would select at that moment, with the lists at `cursors`.
 
-        None: it can't be said, for something fails now or would have to stand in. Nothing is
-        changed: `took` follows when it has begun.
+        None: unknown, because of a present failure or because a stand-in would be needed.
+        Nothing is changed: `took` follows when the turn has begun.
         """
         if self.failures or self._stood_in:
             return None
@@ -143,7 +146,7 @@ class Choice:
         return self._turn_of(plan, pick, pick.entry)
 
     def took(self, plan: ChannelPlan, turn: Turn) -> None:
-        """What was chosen ahead has begun."""
+        """A turn that was selected ahead has begun."""
         self._stood_in = False
         self._chose(plan, turn)
 
@@ -155,21 +158,21 @@ class Choice:
             self.cursors = {r: at for r, at in self.cursors.items() if r in rules}
 
     def well_again(self, plan: ChannelPlan, at: datetime) -> bool:
-        """Whether what the programme wants can be had, for which something stands in."""
+        """Whether the programme's item is available again while a stand-in plays."""
         pick = schedule.pick(plan.programme, at, self.cursors)
         if pick.entry is None or pick.wanting or self.failures:
             return False
         return not self._away(pick.entry.item)
 
     def coming(self, plan: ChannelPlan, at: datetime) -> Item | None:
-        """What the programme wants next."""
+        """The item that the programme schedules next."""
         entry = schedule.pick(plan.programme, at, self.cursors).entry
         return None if entry is None else entry.item
 
     def _turn_of(self, plan: ChannelPlan, pick: Pick, entry: Entry) -> Turn:
         limit = pick.end - pick.start if pick.end < entry.seconds else None
         if not entry.exact and (room := schedule.room(plan.programme, pick.begins)) is not None:
-            # It may be longer than it is believed to be.
+            # The item may be longer than its estimated length.
             limit = room if limit is None else min(limit, room)
         return Turn(
             entry.item,
@@ -183,12 +186,13 @@ class Choice:
         )
 
     def _away(self, item: Item) -> str:
-        """Why its bytes are known to be out of reach; empty where they may be had."""
+        """Why the item's bytes are known to be unreachable; empty if they may be available."""
         return "" if self.sources.at_hand(item) else self.sources.fault() or ""
 
     def _stand_in_due(self, plan: ChannelPlan, item: Item, hurried: bool) -> bool:  # noqa: FBT001
         if self._stood_in:
-            # Never twice in a row: where the slate is at fault, an item may play.
+            # Never two stand-ins in a row after a failure: if the slate is at fault, an item
+            # may play.
             return self._filler_failed
         if not self.failures:
             return False
@@ -216,7 +220,7 @@ class Choice:
         return self._instead(plan, pick, slate, cursors, rule)
 
     def _filler(self, plan: ChannelPlan, at: datetime) -> tuple[Entry, Cursor] | None:
-        """The next that is at hand; otherwise the next, if all is well with the storage."""
+        """Return the next local filler; otherwise the next one, if the storage is healthy."""
         fillers = list(schedule.fillers(plan.programme, at, self.cursors))
         for filler in fillers:
             if self.sources.at_hand(filler[0].item):
@@ -250,7 +254,7 @@ class Choice:
 
 
 def later(cursors: Cursors, seconds: Fraction) -> Cursors:
-    """As if what was cut last had been cut so many seconds later."""
+    """Move the cursor that was cut last `seconds` further into its item."""
     cut = [(place.left, rule) for rule, place in cursors.items() if place.left is not None]
     if not cut:
         return cursors
@@ -261,7 +265,7 @@ def later(cursors: Cursors, seconds: Fraction) -> Cursors:
 
 
 def cut_at(turn: Turn, fed: Fraction, at: datetime) -> Cursors:
-    """Where the lists stand if a turn is cut after so many seconds."""
+    """Return the cursors if a turn is cut after `fed` seconds."""
     place = turn.cursors.get(turn.rule)
     if place is None or turn.item.kind is not Kind.ITEM:
         return turn.cursors

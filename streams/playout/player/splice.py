@@ -1,4 +1,4 @@
-"""Where one player's stream ends in the feed, and the next one's may begin: to the frame."""
+"""Finds, to the frame, where one player's stream ends in the feed and the next may start."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from streams.programme.item import Kind
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 AUDIO_FRAME: Final = Fraction(AAC_FRAME, SAMPLE_RATE)
-#: Seconds of a cut turn that are still sent where what follows is wanted at once: a relay takes
-#: a third of one to begin.
+#: Seconds of a cut turn that are still sent if its successor should start at once: a relay
+#: takes a third of a second to start.
 CUT_REMAINDER_S: Final = Fraction(3, 4)
 EVERYTHING_S: Final = Fraction(1 << 20)
 
 
-#: Bytes of the end of what waits that are looked through for a live feed's end: a keyframe.
+#: Bytes at the end of the waiting data that are searched for a live feed's end: one keyframe.
 TAIL_BYTES: Final = 1_000 * mpegts.PACKET
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedEnd:
-    """Where a relay's stream ended when it had written so many bytes."""
+    """Where a relay's stream ended when it had written `size` bytes."""
 
     size: int
     end: Fraction
@@ -39,9 +39,9 @@ class ObservedEnd:
 def observe_end(
     feed: FeedPipe, slot: Slot, player: MonitoredProcess, house_format: HouseFormat
 ) -> ObservedEnd | None:
-    """Where a relay's stream ends by now; None: nothing of it waits.
+    """Return where a relay's stream ends now; None: none of it is waiting.
 
-    Once the hub has had everything that is not to be seen any more.
+    Recorded because the end is no longer visible once the hub has taken everything.
     """
     size = player.progress.total_size
     near = slot.start + Fraction(player.progress.out_time_us or 0, 1_000_000)
@@ -64,11 +64,12 @@ def end_of(
     tail: mpegts.Tail | None = None,
     seen: ObservedEnd | None = None,
 ) -> Fraction:
-    """Where the ended player's stream ends on the feed's clock: looked up in the pipe.
+    """Return where the ended player's stream ends on the feed's clock, read from the pipe.
 
-    `sharp`: all but a rest of what waits is taken back. That may be more than the player put
-    in: then it ends before its start. `sent`: what the hub sends now, if that is known. `tail`:
-    what was seen of an item's end before; `seen`: where a live feed ended when seen last.
+    `sharp`: take back all waiting data except a remainder. That may be more than the player
+    wrote: then its end lies before its start. `sent`: the position that the hub sends now, if
+    known. `tail`: an earlier observation of an item's end. `seen`: the last observation of a
+    live feed's end.
     """
     length, code = slot.turn.length(house_format), player.process.code()
     reported = Fraction(player.progress.out_time_us or 0, 1_000_000)
@@ -77,8 +78,8 @@ def end_of(
     near = slot.start + reported
     cut = player.halted or code not in {0, None}
     if sharp or slot.item.kind is Kind.LIVE:
-        # Of a live feed all is kept: but its last picture waits for the next one to be whole,
-        # and its sound does not.
+        # A live feed is kept completely, except that its last frame is incomplete until the
+        # next one arrives, while its audio is not.
         place = _cut(feed, CUT_REMAINDER_S if sharp else EVERYTHING_S)
         if place is not None:
             return mpegts.unwrap(place, near)
@@ -87,7 +88,7 @@ def end_of(
     )
     if waiting is not None and (sharp or waiting > slot.start):
         return waiting
-    # The pipe is empty: the hub has had everything.
+    # The pipe is empty: the hub has taken everything.
     if seen is not None and seen.size >= (player.progress.total_size or 0):
         return seen.end
     before = (
@@ -98,11 +99,11 @@ def end_of(
     if before is not None and before > near and slot.item.kind is not Kind.LIVE:
         return before
     if slot.item.kind is Kind.LIVE and player.written:
-        # A relay reports each frame; the last of its sound may not have left the muxer.
+        # A relay reports each frame; its last audio frame may still be in the muxer.
         played = Fraction(player.written, 1_000_000) - AUDIO_FRAME
         return slot.start + on_frame(played, house_format.frame)
     if slot.item.kind is Kind.LIVE and sent is not None and code is None:
-        # An adopted one whose feed is frozen reports nothing: but nothing is sent before its
+        # An adopted relay whose feed is frozen reports nothing, but nothing is sent ahead of
         # time.
         near = max(near, sent)
     return (
@@ -113,13 +114,13 @@ def end_of(
 
 
 def _cut(feed: FeedPipe, seconds: Fraction) -> int | None:
-    """Take back what waits behind so many seconds. Where it ends now, in ticks."""
+    """Take back the data that waits behind so many seconds. Returns its end in ticks."""
     places: list[int | None] = []
 
     def keep(data: bytes) -> bytes:
         head = mpegts.head(data, seconds)
         places.append(head.end)
-        # Without a picture there is nothing to cut at.
+        # There is no video frame to cut at.
         return data if head.end is None else head.data
 
     feed.shorten(keep)
@@ -127,7 +128,7 @@ def _cut(feed: FeedPipe, seconds: Fraction) -> int | None:
 
 
 def align(feed: FeedPipe) -> None:
-    """Fill up a packet that a killed player left unfinished, or the next one is misread."""
+    """Complete a packet that a killed player left unfinished, so that the next is readable."""
     missing = mpegts.tail(feed.peek()).missing
     if missing and not feed.write_now(b"\xff" * missing):
         log.warning("feed.misaligned", missing=missing)

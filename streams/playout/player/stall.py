@@ -1,8 +1,8 @@
-"""Judges whether a player's source gives nothing: in seconds of air, not in bytes.
+"""Judges whether a player's source has stalled, in seconds of air instead of bytes.
 
-A player that is short of air is at fault only where it does nothing about it. One that waits
-for a CPU, computes or reads a file of this machine is slow because the machine is busy: another
-player would be slower still. `step` is pure; `work_of` reads /proc.
+A player that is short of air is at fault only if it is idle. If it waits for a CPU, computes or
+reads a file of this machine, it is slow because the machine is busy: another player would be
+even slower. `step` is pure; `work_of` reads /proc.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-#: Share of the time that a process must have run, or waited for a CPU, to count as at work.
+#: Share of the time for which a working process must have run or waited for a CPU.
 AT_WORK_SHARE: Final = 0.1
 #: Seconds of air below which the pipe counts as empty: less than a source's start takes.
 EMPTY_S: Final = 0.25
-#: A pipe that is filled so far holds its player back: what is missing is not the source's.
+#: Fill level at which the pipe throttles its player, so that a pause is not the source's fault.
 FULL_SHARE: Final = 0.75
 _NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a process has done since its start."""
+    """Work that a process has done since its start."""
 
-    #: Seconds on a CPU, of all its threads.
+    #: Seconds on a CPU, summed over its threads.
     ran_s: float
     #: Seconds ready to run and waiting for a CPU.
     waited_s: float
@@ -40,26 +40,26 @@ class Observation:
     """A player at a moment (`now`, monotonic seconds)."""
 
     now: float
-    #: When it has fed something last, as it reports it.
+    #: When the player last fed data, according to its reports.
     moved: float
-    #: Seconds of air between what is sent and what was fed.
+    #: Seconds of air between the sent and the fed position.
     buffered: float
-    #: Seconds on the feed's clock up to which it has reported to have fed, once a second.
+    #: Position on the feed's clock up to which it has reported to have fed, once a second.
     fed: Fraction
     work: Work | None
     #: It reads a regular file of this machine.
     local: bool
-    #: There was enough in the pipe before.
+    #: The pipe was full enough before.
     filled: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Since when a player that is not held back by a full pipe has done nothing."""
+    """Since when a player that no full pipe throttles has been idle."""
 
     since: float
     fed: Fraction
-    #: What it had done at that moment.
+    #: Work that it had done at that moment.
     work: Work | None
     at: float
 
@@ -69,15 +69,15 @@ class Bounds:
     """Seconds. `low`: of air, below which a player may be at fault. The others: of idleness."""
 
     low: float
-    #: Where there was enough before, and where nothing was ever buffered.
+    #: If the pipe was full enough before, and if nothing was ever buffered.
     running: float
     starting: float
-    #: Of a regular file of this machine.
+    #: For a regular file of this machine.
     local: float
 
 
 def step(idle: Idle | None, observation: Observation, bounds: Bounds) -> tuple[Idle, bool]:
-    """What is to be remembered for the next step, and whether the source has stalled."""
+    """Return the state for the next step, and whether the source has stalled."""
     fresh = Idle(observation.now, observation.fed, observation.work, observation.now)
     if idle is None:
         return replace(fresh, since=min(observation.moved, observation.now)), False
@@ -87,7 +87,7 @@ def step(idle: Idle | None, observation: Observation, bounds: Bounds) -> tuple[I
         return fresh, False
     elapsed = observation.now - idle.since
     if observation.fed > idle.fed:
-        # A source that gives less than is sent is as good as none once the pipe is empty.
+        # A source slower than real time counts as stalled once the pipe is empty.
         return (
             fresh,
             not observation.local and observation.filled and observation.buffered <= EMPTY_S,
@@ -100,9 +100,9 @@ def step(idle: Idle | None, observation: Observation, bounds: Bounds) -> tuple[I
 
 
 def _at_work(before: Work | None, after: Work | None, elapsed: float, *, files: bool) -> bool:
-    """Whether a process has worked, or would have but for the machine.
+    """Whether a process has worked, or only the machine kept it from working.
 
-    `files`: reading from files and waiting for a disk count.
+    `files`: reading files and waiting for a disk count as work.
     """
     if before is None or after is None or elapsed <= 0:
         return False
@@ -113,7 +113,7 @@ def _at_work(before: Work | None, after: Work | None, elapsed: float, *, files: 
 
 
 def work_of(pid: int) -> Work | None:
-    """What a living process has done, from proc(5); None where that can't be read."""
+    """Return the work of a living process from proc(5); None if that can't be read."""
     ran = waited = 0.0
     on_disk = False
     try:

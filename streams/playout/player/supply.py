@@ -1,4 +1,4 @@
-"""Measures how many seconds of air a player has given, and judges whether it gives on."""
+"""Measures how many seconds of air a player has delivered, and detects stalls."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from streams.playout.player import stall
 from streams.playout.player.splice import AUDIO_FRAME
 from streams.playout.player.timeline import HubClock, Slot
 
-#: Seconds of idleness after which a source is at fault: a player reports once a second.
+#: Seconds of idleness after which a source has stalled: a player reports once a second.
 RUNNING_S: Final = 1.5
-#: Seconds that one may take to its first report while there is little in the pipe: FFmpeg's own
-#: start takes a tenth of one, and what a busy machine takes longer does not count.
+#: Seconds that a player may take to its first report while there is little in the pipe:
+#: FFmpeg's own start takes a tenth of a second, and delays of a busy machine do not count.
 FIRST_S: Final = 0.5
 
 
 class Supply:
-    """The present player's side of the feed."""
+    """Tracks how well the present player fills the feed."""
 
     def __init__(self, feed: FeedPipe, policy: Policy) -> None:
         self.feed = feed
         self.policy = policy
-        #: There was enough in the pipe since the last reset: low water counts at once.
+        #: The pipe was full enough since the last reset: low water counts at once.
         self.filled = False
-        #: The end of what the present player was seen to have put in. The hub takes out more
-        #: than it sends: of a quiet item the pipe may be empty seconds before the end.
+        #: The latest observed end of the present player's output. The hub takes out more than
+        #: it sends: for an item of low bit rate the pipe may be empty seconds before the end.
         self.tail: mpegts.Tail | None = None
         self._idle: stall.Idle | None = None
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the pipe is not full, so that a quick look is wanted."""
+        """Whether the pipe is not full, so that a quick poll is needed."""
         return self._idle is not None
 
     def begin(self) -> None:
-        """Another player is on."""
+        """Reset for another player."""
         self._idle = self.tail = None
 
     def drained(self) -> None:
-        """Little is left in the pipe by intent: what follows gets its time to start."""
+        """The pipe was drained on purpose: the next player gets its time to start."""
         self.filled, self._idle = False, None
 
     def stalled(
@@ -57,7 +57,7 @@ class Supply:
         house_format: HouseFormat,
         now: float,
     ) -> bool | None:
-        """Whether the player's source gives nothing; None: there is enough of it."""
+        """Whether the player's source has stalled; None: enough is buffered."""
         if self._full():
             self.filled, self._idle = True, None
             return None
@@ -94,11 +94,14 @@ class Supply:
         house_format: HouseFormat,
         now: float,
     ) -> float:
-        """Seconds of air that wait. `told`: up to where it has reported to have fed."""
+        """Seconds of air waiting in the pipe.
+
+        `reported`: position on the feed up to which the player has reported to have fed.
+        """
         sent = None if clock is None else clock.position(now)
         fresh = now - moved < RUNNING_S
         if fresh and sent is not None and reported - sent >= self.policy.low_water:
-            # It reports once a second: there is more by now.
+            # The player reports once a second, so there is more by now.
             return float(reported - sent)
         tail = mpegts.tail(self.feed.peek())
         end = mpegts.end(tail, reported, house_format.frame, AUDIO_FRAME)
@@ -108,14 +111,14 @@ class Supply:
             end = mpegts.end(self.tail, reported, house_format.frame, AUDIO_FRAME)
         fed = max(reported, end or reported)
         if sent is None:
-            # Nothing is sent yet: all that is there waits.
+            # Nothing is sent yet, so everything in the pipe waits.
             first = tail.first_dts
             sent = fed if first is None else mpegts.unwrap(first, reported)
         return float(fed - sent)
 
 
 def _reads_file(player: MonitoredProcess) -> bool:
-    """Whether it reads a regular file of this machine: nothing can stall that but a disk."""
+    """Whether it reads a regular file of this machine, which only a disk can stall."""
     path = player.process.record.notes.get("path")
     if path is None:
         return False

@@ -1,7 +1,7 @@
-"""Where items stand on the feed's clock, and what of it is on air. Pure.
+"""Positions of items on the feed's clock, and which of them is on air. Pure.
 
-The feed's clock counts seconds. An item's player is told where to begin (`Slot.start`); the hub
-sends the feed in real time, so a moment of the feed's clock is a moment of the wall clock.
+The feed's clock counts seconds. Each item's player is started with its position (`Slot.start`).
+The hub sends the feed in real time, so every moment of the feed's clock has a wall-clock time.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from typing import Final
 from streams.playout.contract.turn import Turn
 from streams.programme.item import Item
 
-#: B-frames are decoded before they are shown: the first timestamps lie before the start.
+#: Leaves room for B-frames: they are decoded before display, so the first timestamps lie before
+#: the start.
 START: Final = Fraction(10)
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A turn on the feed. `ending` and `cause` are known when its player has ended."""
+    """A turn on the feed. `ending` and `cause` are set when its player has ended."""
 
     turn: Turn
     start: Fraction
     ending: str = ""
     cause: str = ""
-    #: Where it ended on the feed; None: it has not, or nobody saw it.
+    #: Where it ended on the feed; None: it has not, or that is unknown.
     end: Fraction | None = None
 
     @property
@@ -42,20 +43,20 @@ class HubClock:
     when: float
 
     def position(self, now: float) -> Fraction:
-        """What is being sent now."""
+        """Position on the feed that is being sent now."""
         return self.at + Fraction(round((now - self.when) * 1000), 1000)
 
     def moment(self, at: Fraction) -> float:
-        """When that point of the feed is sent."""
+        """When that position of the feed is sent, on the monotonic clock."""
         return self.when + float(at - self.at)
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The slots that are on air or still to come, oldest first."""
+    """The slots that are on air or upcoming, oldest first."""
 
     slots: tuple[Slot, ...] = ()
-    #: Where the next item begins.
+    #: Where the next item starts.
     head: Fraction = START
     on_air: Slot | None = field(default=None)
 
@@ -66,11 +67,14 @@ class Timeline:
         return max(Fraction(0), item.reorder - taken)
 
     def begin(self, turn: Turn, room: Fraction = Fraction(0)) -> Timeline:
-        """`room`: seconds left before it; given back if it puts nothing out."""
+        """Add a slot.
+
+        `room`: seconds left before it; returned if it outputs nothing.
+        """
         return replace(self, slots=(*self.slots, Slot(turn, self.head + room)))
 
     def end(self, head: Fraction, ending: str, cause: str = "") -> Timeline:
-        """The newest slot has ended at `head`. One that put nothing out was never there."""
+        """End the newest slot at `head`. A slot without output is removed."""
         *older, last = self.slots
         ended = replace(last, ending=ending, cause=cause, end=head)
         on_air = ended if self.on_air is last else self.on_air
@@ -79,7 +83,7 @@ class Timeline:
         return replace(self, slots=(*older, ended), head=head, on_air=on_air)
 
     def back_to(self, head: Fraction) -> Timeline:
-        """What begins there or later was taken back, but for what is alone."""
+        """Drop the slots from `head` on, because they were taken back; keep a single one."""
         kept = tuple(slot for slot in self.slots if slot.start < head)
         return replace(self, slots=kept or self.slots[:1])
 
@@ -87,11 +91,11 @@ class Timeline:
         return replace(self, head=head)
 
     def air(self, position: Fraction) -> tuple[Timeline, tuple[tuple[Slot | None, Slot], ...]]:
-        """Move to `position`: the slots that came on air since, each with the one before it."""
+        """Move to `position`: return the slots that came on air, each with its predecessor."""
         changes: list[tuple[Slot | None, Slot]] = []
         slots, on_air = list(self.slots), self.on_air
         while True:
-            # At the same place: what was taken for on air there put nothing out.
+            # With the same start, the slot that counted as on air has output nothing.
             later = [slot for slot in slots if on_air is None or _follows(slot, on_air)]
             if not later or later[0].start > position:
                 break
@@ -101,7 +105,7 @@ class Timeline:
         return replace(self, slots=kept, on_air=on_air), tuple(changes)
 
     def until(self, slot: Slot) -> Fraction | None:
-        """Where a slot ends, as far as it is known."""
+        """Where a slot ends, as far as known."""
         later = [other.start for other in self.slots if other.start > slot.start]
         if later:
             return later[0]
@@ -115,5 +119,5 @@ def _follows(slot: Slot, on_air: Slot) -> bool:
 
 
 def on_frame(at: Fraction, frame: Fraction) -> Fraction:
-    """The next whole frame of the feed's clock."""
+    """Round up to a whole frame of the feed's clock."""
     return ceil(at / frame) * frame

@@ -1,1 +1,1 @@
-"""Live takeovers: the decision, and the processes that read the owner's feed."""
+"""Live takeovers: the decision, and the processes that read the broadcaster's feed."""

@@ -1,4 +1,4 @@
-"""What reads one live feed into a pipe: encoded to the house format, or as it comes."""
+"""Reads one live feed into a pipe, encoded to the house format or copied."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from streams.playout.ffmpeg.pipe import FeedPipe
 from streams.playout.journal.journal import Report
 from streams.programme.item import Mode
 
-#: Seconds between two starts: doubled for each that showed no picture, up to the longest.
+#: Seconds between two starts: doubled after each that showed no video, up to the maximum.
 RESTART_PAUSE_S: Final = 1.0
 MAX_RESTART_PAUSE_S: Final = 10.0
-#: Seconds without a picture after which those that follow have not come steadily.
+#: Seconds without video after which the video does not count as steady.
 STEADY_GAP_S: Final = 1.5
-#: Seconds of the feed for which its pipe has room: two keyframes, and a late look.
+#: Seconds of the feed that its pipe holds: two keyframes, plus a late poll.
 PIPE_DEPTH_S: Final = 5
-#: What a feed may have of the house's bit rate and still be sent as it comes.
+#: Maximum bit rate of a copied feed, as a multiple of the house format's.
 MAX_BITRATE_RATIO: Final = 1.5
-#: What the lines have in which FFmpeg describes what it reads (and writes).
+#: Marks the lines in which FFmpeg describes its input (and output).
 DESCRIBED: Final = "Stream #0:"
-#: As FFmpeg 5 to 9 describe what they read.
+#: Video description of FFmpeg 5 to 9.
 _PICTURE: Final = re.compile(
     r"Video: h264 \([^)]*\), yuv420p[^x]*?, (?P<width>\d+)x(?P<height>\d+)\b.*?"
     r" (?P<fps>\d+(?:\.\d+)?) fps,"
@@ -46,23 +46,23 @@ class Reader:
     pipe: FeedPipe
     moved: float
     role: MonitoredProcess | None = None
-    #: A keyframe has come since the role was started.
+    #: A keyframe has arrived since the process was started.
     picture: bool = False
     started: float = float("-inf")
-    #: Since when pictures have come without a break.
+    #: Since when video has arrived without a gap.
     since: float = float("-inf")
     #: A relay reads its pipe, so nobody else may.
     relayed: bool = False
-    #: The feed has no sound, or none that can be read: it gets silence.
+    #: The feed has no audio, or none that can be decoded: it gets silence.
     silent: bool = False
-    #: Why it is not read any more, in a sentence.
+    #: Why it is not read any more, as a sentence.
     fault: str = ""
-    #: Pictures that the role has put out, and whether it is to put out the feed's sound.
+    #: Video frames that the process has output, and whether it outputs the feed's audio.
     _frames: int = 0
     _sound: bool = True
-    #: Starts in a row that have shown no picture.
+    #: Consecutive starts that have shown no video.
     _failures: int = 0
-    #: What FFmpeg said of the feed, and how its pictures came.
+    #: FFmpeg's description of the feed, and the spacing of its frames.
     _stream_lines: list[str] = field(default_factory=list)
     _reordered: bool = False
     _last: int | None = None
@@ -81,11 +81,11 @@ class Reader:
         house_format: HouseFormat,
         now: float,
     ) -> None:
-        """Raises `SpawnError` or `OSError`."""
+        """Start the process unless it runs. Raises `SpawnError` or `OSError`."""
         pause = min(MAX_RESTART_PAUSE_S, RESTART_PAUSE_S * (1 << min(self._failures, 8)))
         if self.role is not None:
             if self._sound and not feed.has_audio and not self.picture and not self.relayed:
-                # It waits for a sound that will not come: the server knows the tracks by now.
+                # It waits for audio that will not come: the server knows the tracks by now.
                 self._retry()
                 self.role.kill(now)
             return
@@ -95,7 +95,7 @@ class Reader:
         self._failures += 1
         self._sound = feed.has_audio
         self._stream_lines, self._reordered, self._last, self._longest = [], False, None, None
-        # What an earlier one left is older than what comes.
+        # The data left by an earlier process is outdated.
         self.pipe.skip(len)
         sock = process.progress_socket()
         port = sock.getsockname()[1]
@@ -120,12 +120,12 @@ class Reader:
         role = self.role
         if role is None:
             return
-        # First of all: what a reader that has ended gave away at last is no sign of life.
+        # Checked first: the last output of an ended process is no sign of life.
         ended = role.process.exited()
         role.read(now.mono)
         if self.mode is Mode.COPY:
-            # With the last lines of all, since the log may have been quicker. No more is kept
-            # than is of use: FFmpeg may have a warning for each picture of a night.
+            # Includes the last lines, since the log may have been read earlier. Only useful
+            # lines are kept: FFmpeg may print a warning for every frame of a night.
             lines = [line for line in (*role.new_lines(), *role.lines) if DESCRIBED in line]
             self._stream_lines += [
                 line for line in dict.fromkeys(lines) if line not in self._stream_lines
@@ -140,11 +140,11 @@ class Reader:
             self._moved(now.mono, first=not self._frames)
             self._frames = shown
         if not self.relayed and self.pipe.skip(self._newest):
-            # Older pictures are of no use: who goes on air is seen at once.
+            # Older video is useless: a broadcaster who goes on air must be seen at once.
             self.picture, self._failures = True, 0
 
     def _shown(self, role: MonitoredProcess) -> int:
-        """Pictures so far. FFmpeg 6.1 counts none that it copies: there microseconds."""
+        """Video frames so far, or microseconds: FFmpeg 6.1 does not count copied frames."""
         copied = self.mode is Mode.COPY
         seen = role.progress
         count = seen.out_time_us if copied and seen.frame is None else seen.frame
@@ -154,13 +154,13 @@ class Reader:
         if first or now - self.moved > STEADY_GAP_S:
             self.since = now
         if not first and now - self.moved > LOST_S and not self.relayed:
-            # What waits is older than the break: a relay begins at a keyframe that came later.
+            # The waiting data is older than the gap: a relay starts at a later keyframe.
             self.picture = False
             self.pipe.skip(len)
         self.moved = now
 
     def _diagnose(self, lines: list[str]) -> None:
-        """What an ended reader says of the feed, should it have shown nothing of it."""
+        """Derive from the lines of an ended process why it has shown no video."""
         if self.picture:
             return
         if self._sound and diagnosis.without_sound(lines):
@@ -170,18 +170,18 @@ class Reader:
             self.fault = diagnosis.unreadable(lines)
 
     def _retry(self) -> None:
-        """Start again at once: another way."""
+        """Start again at once, with other options."""
         self._failures, self.started = 0, float("-inf")
 
     def end(self, folder: Path, now: float) -> bool:
-        """It has nothing to finish, and may wait for the network. True when it is gone."""
+        """Kill the process, which has nothing to finish and may hang. True once it is gone."""
         role = self.role
         if role is not None:
             role.kill(now)
             if not role.process.exited():
                 return False
             self._drop(folder, role)
-        # Who reads it is on its way out.
+        # The relay that reads it is about to end.
         return not self.relayed
 
     def close(self) -> None:
@@ -196,10 +196,10 @@ class Reader:
     # ---- what comes
 
     def matches(self, house_format: HouseFormat) -> bool:
-        """Whether the feed has been seen to be in the house format already.
+        """Whether the feed is known to be in the house format already.
 
-        A keyframe must have come twice, no farther apart than the house's: only then is it
-        known that they do.
+        Two keyframes must have arrived, no farther apart than the house format's: only then is
+        their distance known.
         """
         rate = None if self.role is None else self.role.bitrate()
         if rate is None or self._longest is None or self._reordered or not self.alive:
@@ -213,7 +213,7 @@ class Reader:
 
     @property
     def _newest(self) -> Callable[[bytes], int | None]:
-        """Where a relay may begin in what waits; all of it is left out that leaves no room."""
+        """Find where a relay may start in the waiting data; drop it all if too much waits."""
         limit = self.pipe.capacity * 3 // 4
 
         def find(data: bytes) -> int | None:
@@ -236,7 +236,7 @@ class Reader:
 
 
 def is_described(stderr_lines: Iterable[str], house_format: HouseFormat) -> bool:
-    """Whether FFmpeg describes what it reads as the house format."""
+    """Whether FFmpeg describes its input as the house format."""
     lines = [line for line in stderr_lines if DESCRIBED in line]
     match = next(filter(None, map(_PICTURE.search, lines)), None)
     if match is None or not any(_SOUND in line for line in lines):

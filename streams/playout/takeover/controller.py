@@ -1,8 +1,8 @@
-"""The owner's live feeds: what reads them, and what is shown of them on the channel.
+"""Controls live takeovers of a channel: reads the feeds and decides which one is shown.
 
 A conformer reads a feed and encodes it to the house format into a pipe of its own, while the
-programme plays on; another reads it as it comes, should it be in the house format already.
-Once the feed may be on, a relay plays one of these pipes into the channel's feed.
+programme keeps playing. Another one copies it, in case it already is in the house format. Once
+the feed may go on air, a relay plays one of these pipes into the channel's feed.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from streams.playout.takeover.decision import Shown, Signal, State, is_sound
 from streams.programme.item import Item, Kind, Mode
 from streamsite.security.secret import Secret
 
-#: What an item of a live feed is called, and the incident where one is lost.
+#: Key prefix of a live feed's item, and subject of the incident when a feed is lost.
 LIVE: Final = "live"
 _SLATES: Final = {Shown.SOON: "soon", Shown.TROUBLE: "trouble"}
 
 
 @dataclass(slots=True)
 class Conformer:
-    """What reads one feed."""
+    """The processes that read one feed."""
 
     feed: LiveFeed
-    #: When its feed was seen first, on the monotonic clock.
+    #: When its feed was first seen, on the monotonic clock.
     began: float
     readers: dict[Mode, Reader] = field(default_factory=dict)
 
@@ -47,7 +47,7 @@ class Conformer:
         return next((reader for reader in self.readers.values() if reader.relayed), None)
 
     def best(self, house_format: HouseFormat) -> Reader | None:
-        """What a relay reads, or would."""
+        """The reader that a relay uses or would use."""
         copied = self.readers.get(Mode.COPY)
         if self.relayed is not None:
             return self.relayed
@@ -70,14 +70,14 @@ class Conformer:
 
 @dataclass(frozen=True, slots=True)
 class Instead:
-    """What plays instead of the programme; `pipe`: what a relay reads."""
+    """A turn that replaces the programme; `pipe`: the input of its relay."""
 
     turn: Turn
     pipe: FeedPipe | None = None
 
 
 class Live:
-    """Keeps the conformers of a channel, and decides by what they give. `beat` never waits."""
+    """Manages the conformers of a channel and decides by their output. `beat` never blocks."""
 
     def __init__(
         self,
@@ -87,26 +87,29 @@ class Live:
         report: Report,
         open_takeovers: Iterable[int] = (),
     ) -> None:
-        """`asked`: streams whose takeover an earlier supervisor has told of, but no end."""
+        """Manage the feeds of one channel.
+
+        `open_takeovers`: streams whose takeover an earlier supervisor reported without an end.
+        """
         self.tools = tools
         self.folder = folder
         self.report = report
         self.plan = plan
         self.state = State()
         self.conformers: dict[int, Conformer] = {}
-        #: The stream whose takeover is on air, and those that were asked for and are not over.
+        #: The stream whose takeover is on air, and those requested that are not over.
         self._aired: int | None = None
         self._requested = set(open_takeovers)
-        #: What the hub has sent, and no destination has yet.
+        #: Notes on air that the hub has sent and no destination has received yet.
         self._leaving: list[ledger.TakeoverAired | ledger.TakeoverEnded] = []
-        #: Why one can't be read, as the log was told.
+        #: Why a feed can't be read, as last logged.
         self._fault = ""
 
-    # ---- what the channel asks
+    # ---- queries of the channel
 
     @property
     def busy(self) -> bool:
-        """Whether a quick look is wanted."""
+        """Whether a quick poll is needed."""
         return bool(self.conformers) or self.state.shown is not Shown.PROGRAMME
 
     def roles(self) -> Iterator[MonitoredProcess]:
@@ -119,7 +122,7 @@ class Live:
             yield from conformer.readers.values()
 
     def instead(self) -> Instead | None:
-        """What plays instead of the programme now; None: nothing does."""
+        """The turn that replaces the programme now; None: the programme plays."""
         state = self.state
         if state.shown is Shown.PROGRAMME:
             return None
@@ -137,25 +140,28 @@ class Live:
     # ---- adoption
 
     def adopt(self, role: MonitoredProcess, now: Now) -> None:
-        """Raises `KeyError`, `TypeError` or `ValueError` where the record is another's."""
+        """Adopt a running conformer.
+
+        Raises `KeyError`, `TypeError` or `ValueError` if the record is another version's.
+        """
         notes = role.process.record.notes
         stream, name, mode = int(notes["stream"]), str(notes["name"]), Mode(notes["mode"])
         feed = LiveFeed(stream, int(notes["broadcaster"]), name, Secret(""), now.wall)
-        # It was seen before: how long it has lasted need not be waited for again.
+        # It was seen before, so the debounce need not be waited for again.
         conformer = self.conformers.setdefault(stream, Conformer(feed, float("-inf")))
         reader = self._reader(stream, mode, now, role.process.pid)
         conformer.readers[mode] = reader
         reader.role, reader.picture, reader.started = role, True, now.mono
 
     def resume(self, turn: Turn, now: Now) -> FeedPipe | None:
-        """That was shown when the earlier supervisor ended, and is still.
+        """Resume the takeover that was shown when the earlier supervisor ended.
 
-        Returns the pipe that is read for it, if there is one.
+        Returns the pipe that its relay reads, if there is one.
         """
         shown, stream = Shown.LIVE, stream_of(turn.item)
         pipe = None
         if stream is None:
-            # A slate: its plan may not be made yet, but only one of the two stands in.
+            # A slate: its plan may not exist yet, but only one of the two counts as a stand-in.
             shown = Shown.TROUBLE if turn.stands_in else Shown.SOON
             stream = max(self._requested, default=None)
             self._aired = stream if shown is Shown.TROUBLE else None
@@ -189,15 +195,15 @@ class Live:
         if before != self.state:
             self._log_change(before, now)
         self._request_takeover(before, feeds, now)
-        # Not at the change alone: an earlier supervisor may have opened it, or not come to it.
+        # Not only at the change: an earlier supervisor may have opened it, or not got to it.
         if self.state.shown is Shown.TROUBLE:
             self.report.incident(LIVE, self.state.why, now.wall, severity="degraded")
         else:
             self.report.over(LIVE, now.wall)
 
     def stop(self, now: Now) -> bool:
-        """End them all. True when they are gone."""
-        # What has not left by now never will.
+        """End all conformers. True once they have ended."""
+        # Notes whose air has not left by now never will.
         self._flush_leaving(float("inf"))
         for conformer in list(self.conformers.values()):
             self._end(conformer, now)
@@ -208,7 +214,7 @@ class Live:
             reader.close()
 
     def relayed(self, pipe: FeedPipe | None) -> None:
-        """What is read by what plays now: it is not ours to read."""
+        """Mark the pipe that the present player reads: nobody else may read it."""
         for reader in self._readers():
             reader.relayed = reader.pipe is pipe
 
@@ -222,7 +228,7 @@ class Live:
         if encoder is not None and encoder.silent:
             feed = replace(feed, has_audio=False)
         conformer.feed = feed
-        # Once it is known which of the two is on, the other one only costs.
+        # Once one of the two is on air, the other one only costs CPU.
         chosen = conformer.relayed
         lost = encoder is not None and bool(encoder.fault)
         modes = [chosen.mode] if chosen else [Mode.TRANSCODE, *(() if lost else _copied(feed))]
@@ -240,12 +246,12 @@ class Live:
             except (process.SpawnError, OSError) as error:
                 words = f"{feed.name}: {error}"
                 if words != self._fault:
-                    # Whatever becomes of a feed, the programme plays on.
+                    # If a feed fails, the programme keeps playing.
                     self._fault = words
                     self.report.log(now, process.CONFORMER, "error", words)
 
     def _unreadable(self, feed: LiveFeed, reader: Reader, now: Now) -> None:
-        """Say so once, with the name that the ingest server has for the codec."""
+        """Log the fault once, with the ingest server's name for the codec."""
         video = next((name for name in feed.tracks if not is_sound(name)), "")
         words = f"{feed.name}: {reader.fault}" + (
             f" The server calls it {video}." if video else ""
@@ -274,7 +280,7 @@ class Live:
             reader.pipe.path.unlink(missing_ok=True)
             del conformer.readers[mode]
 
-    # ---- what is told
+    # ---- reports
 
     def _log_change(self, before: State, now: Now) -> None:
         state = self.state
@@ -284,11 +290,11 @@ class Live:
             self._over(self._requested - {self._aired}, now.wall)
 
     def _request_takeover(self, before: State, feeds: dict[int, LiveFeed], now: Now) -> None:
-        """Tell of the feed's takeover, unless that was done: perhaps not by who put it on."""
+        """Report the feed's takeover, unless it was reported, perhaps by another supervisor."""
         feed = feeds.get(self.state.stream or 0)
         if feed is not None and feed.stream not in self._requested:
             self._requested.add(feed.stream)
-            # It may have been live before, and on, or waited for one of a higher rank to end.
+            # The feed may have been live before, waiting for one of a higher rank to end.
             idle = before.shown in {Shown.PROGRAMME, Shown.TROUBLE}
             free = before.since if idle else float("-inf")
             self.report.note(
@@ -301,14 +307,14 @@ class Live:
     def aired(self, turn: Turn, at: float, behind: float = 0.0) -> None:
         """The hub began to send a turn at that moment (since the epoch).
 
-        `behind`: seconds until it leaves for the destinations. It is told of then.
+        `behind`: seconds until it leaves for the destinations; it is reported then.
         """
         stream = stream_of(turn.item)
         if stream is None and turn.rule == TAKEOVER:
             # A slate: the takeover is not over yet.
             return
         self._aired = stream
-        # Whatever else was asked for is over, unless it is on its way.
+        # All other requested takeovers are over, unless one is about to go on air.
         self._over(self._requested - {stream, self.state.stream}, at, behind)
         if stream is not None:
             note = ledger.TakeoverAired(self.report.channel, stream, at + behind)
@@ -324,7 +330,7 @@ class Live:
                 self._note(note, behind)
 
     def _note(self, note: ledger.TakeoverAired | ledger.TakeoverEnded, behind: float) -> None:
-        """Tell of it when it leaves; in their order."""
+        """Report the note when its air leaves for the destinations, in order."""
         if behind > 0 or self._leaving:
             self._leaving.append(note)
         else:
@@ -344,7 +350,7 @@ _WORDS: Final = {
 
 
 def _copied(feed: LiveFeed) -> tuple[Mode, ...]:
-    # Without sound it is not the house format, whatever its picture.
+    # Without audio a feed is not in the house format, whatever its video.
     return (Mode.COPY,) if feed.has_audio else ()
 
 
@@ -353,12 +359,12 @@ def _item(feed: LiveFeed, mode: Mode) -> Item:
 
 
 def fits(turn: Turn, instead: Instead | None) -> bool:
-    """Whether a turn is what is to be shown."""
+    """Whether a turn is the one to show."""
     if instead is None:
         return turn.rule != TAKEOVER
     return turn.rule == TAKEOVER and turn.item.key == instead.turn.item.key
 
 
 def stream_of(item: Item) -> int | None:
-    """The stream that a live item shows; None: it is no live item."""
+    """The stream that a live item shows; None: not a live item."""
     return int(item.key.removeprefix(f"{LIVE}-")) if item.kind is Kind.LIVE else None

@@ -1,20 +1,20 @@
-"""When the owner's live feed replaces the programme, and when that comes back. Pure.
+"""Decides when a live feed replaces the programme, and when the programme returns. Pure.
 
-    PROGRAMME ──a feed is ready──▶ LIVE ──it broke, or gives nothing for 3 s──▶ TROUBLE
+    PROGRAMME ──a feed is ready──▶ LIVE ──it broke, or is silent for 3 s─────▶ TROUBLE
         │  ▲                       ▲ │                                           │  │
         │  ├─its publisher ended it┼─┤◀───────────────a feed is ready────────────┘  │
         │  ├───returned by hand────┼─┘                                              │
         │  └───────────────────────┼────the hold is over, or returned by hand───────┘
         │                          │
-        └──it has no picture──▶ SOON ──it ended, or 30 s went by──▶ PROGRAMME
+        └──it has no video────▶ SOON ──it ended, or 30 s went by──▶ PROGRAMME
 
-A feed is ready when it has lasted for the debounce and its picture comes, steadily: a reader
-that ends gives away the last pictures it held back. What comes is measured at the conformer,
-not taken from what the ingest server says: unknown is not offline.
+A feed is ready when it has lasted for the debounce and its video arrives steadily: a conformer
+that ends still outputs the last frames it held back. The video is measured at the conformer
+instead of trusting the ingest server's status: unknown is not offline.
 
-A stream that is gone was ended by its publisher where the server says so. Where it can't say
-(MediaMTX), the way the data stopped decides: a connection that is closed while pictures come
-was closed by the publisher's side; one that breaks is silent first.
+A stream that is gone was ended by its publisher if the server says so. If the server does not
+know (MediaMTX), the way the data stopped decides: a connection that is closed while video
+arrives was closed by the publisher's side; a connection that breaks is silent first.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from typing import Final
 
 from streams.playout.contract.live_feed import LOST_S, LiveFeed, Wish
 
-#: Seconds for which a feed's pictures must have come before it is on, and since the last of
-#: them at most: what a reader gives away as it ends takes less.
+#: Seconds for which video must have arrived before a feed goes on air, and maximum seconds
+#: since the last frame: the last output of an ending conformer lasts less.
 STEADY_S: Final = 1.0
 FRESH_S: Final = 1.0
-#: Seconds that a feed without a picture is given beyond the debounce before viewers are told.
+#: Seconds beyond the debounce before viewers see that a feed without video is announced.
 GRACE_S: Final = 2.0
-#: Seconds for which they are told that somebody goes live soon.
+#: Seconds for which viewers see the slate that somebody goes live soon.
 SOON_S: Final = 30.0
-#: Seconds for which a feed or the programme is on at least before another feed replaces it: one
+#: Minimum seconds on air of a feed or the programme before another feed replaces it: a feed
 #: that comes and goes must not make the channel flicker.
 DWELL_S: Final = 5.0
 
 
-#: In names of codecs of sound, as MediaMTX and nginx-rtmp have them, in small letters.
+#: Parts of audio codec names as MediaMTX and nginx-rtmp report them, in lower case.
 _SOUND: Final = (
     *("aac", "mpeg-4 audio", "mp3", "mpeg-1/2 audio", "opus", "ac-3", "ac3", "vorbis"),
     *("speex", "g711", "g722", "g726", "lpcm", "nellymoser"),
@@ -49,26 +49,26 @@ ENDED: Final = "The publisher has ended the stream."
 
 class Shown(StrEnum):
     PROGRAMME = "programme"
-    #: The slate that says that somebody goes live soon.
+    #: The slate that announces that somebody goes live soon.
     SOON = "soon"
     LIVE = "live"
-    #: The slate that says that there are technical difficulties.
+    #: The slate that reports technical difficulties.
     TROUBLE = "trouble"
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What was measured of a feed. Times are seconds of the monotonic clock."""
+    """Measurements of a feed. Times are seconds of the monotonic clock."""
 
-    #: When it was seen first.
+    #: When it was first seen.
     began: float
-    #: Whether its picture comes.
+    #: Whether its video arrives.
     picture: bool
-    #: When pictures came last.
+    #: When its last frame arrived.
     moved: float
-    #: Since when they have come without a break.
+    #: Since when video has arrived without a gap.
     since: float = float("-inf")
-    #: Why it can't be read, in a sentence; empty: it can, or nobody knows.
+    #: Why it can't be read, as a sentence; empty: it can, or that is unknown.
     fault: str = ""
 
 
@@ -77,16 +77,16 @@ class State:
     shown: Shown = Shown.PROGRAMME
     #: Seconds of the monotonic clock.
     since: float = float("-inf")
-    #: The feed that is on, waited for or missed.
+    #: The feed that is on air, announced or lost.
     stream: int | None = None
     #: A sentence for people.
     why: str = ""
-    #: Feeds that had no picture, or none any more, for so long that nobody is told of them.
+    #: Feeds that had no video for so long that they are not announced again.
     given_up: frozenset[int] = frozenset()
 
 
 def decide(state: State, wish: Wish, signals: Mapping[int, Signal], now: float) -> State:
-    """What is to be shown from now on."""
+    """Decide what is shown from now on."""
     given_up = state.given_up & wish.present
     state = replace(state, given_up=given_up) if given_up != state.given_up else state
     if wish.returned and state.shown is not Shown.PROGRAMME:
@@ -111,7 +111,7 @@ def decide(state: State, wish: Wish, signals: Mapping[int, Signal], now: float) 
 
 
 def conformed(state: State, wish: Wish, signals: Mapping[int, Signal]) -> Iterator[int]:
-    """The streams that are to be read and encoded now: what is on, and what may follow."""
+    """Yield the streams to read and encode now: the one on air and its possible successors."""
     if wish.returned:
         return
     if state.shown is Shown.LIVE and state.stream in wish.present:
@@ -120,7 +120,7 @@ def conformed(state: State, wish: Wish, signals: Mapping[int, Signal]) -> Iterat
         if state.shown is Shown.LIVE and feed.stream == state.stream:
             return
         yield feed.stream
-        # Of lower rank than one that has a picture: it costs a third of a core for nothing.
+        # A feed of lower rank than one with video is not needed, and costs a third of a core.
         if (signal := signals.get(feed.stream)) is not None and signal.picture:
             return
 
@@ -145,7 +145,7 @@ def _programme(
         if signal is None or signal.picture or feed.stream in state.given_up:
             continue
         if signal.fault:
-            # Viewers are not told of what will not come.
+            # Viewers are not shown an announcement of a feed that will not come.
             return replace(state, given_up=state.given_up | {feed.stream})
         if now - signal.began >= wish.debounce + GRACE_S:
             why = f"{feed.name} goes live: the picture is not there yet."
@@ -178,22 +178,22 @@ def _live(
         return _return_to_programme(state, ENDED, now)
     if state.stream not in wish.present:
         if state.stream in wish.broken or wish.feeds:
-            # Or the publisher has come again, by another connection.
+            # The publisher may also have come back by another connection.
             why = "The connection to the feed broke."
             return replace(state, shown=Shown.TROUBLE, since=now, why=why)
-        # It was not silent before, or it would not be on.
+        # It was not silent before, or it would not be on air.
         return _return_to_programme(state, ENDED, now)
     if signal is None:
-        # Who read it ended while nobody supervised.
+        # Its conformer ended while no supervisor was running.
         why = "The connection to the feed broke."
         return replace(state, shown=Shown.TROUBLE, since=now, why=why)
     if now - signal.moved >= LOST_S:
-        # One whose reader has ended is waited for as long: the server may say why.
+        # A feed whose conformer has ended gets the same time: the server may report why.
         why = f"Nothing has come from the feed for {LOST_S:.0f} s."
         return replace(state, shown=Shown.TROUBLE, since=now, why=why)
     if ready is None or ready.stream == state.stream or now - state.since < DWELL_S:
         return state
-    # The first that is ready, and not this one: of a higher rank, or taken by hand.
+    # The first ready feed is another one: of a higher rank, or taken by hand.
     return _go_live(state, ready, now)
 
 
@@ -203,7 +203,7 @@ def _go_live(state: State, feed: LiveFeed, now: float) -> State:
 
 
 def _give_up(state: State) -> State:
-    """Nobody is told of this feed again; with a picture it may be on all the same."""
+    """Never announce this feed again; once it has video, it may still go on air."""
     if state.stream is None:
         return state
     return replace(state, given_up=state.given_up | {state.stream})
@@ -214,5 +214,5 @@ def _return_to_programme(state: State, why: str, now: float) -> State:
 
 
 def is_sound(track: str) -> bool:
-    """Whether a codec is one of sound, by the ingest server's name for it."""
+    """Whether a codec is an audio codec, by the ingest server's name for it."""
     return any(name in track.lower() for name in _SOUND)

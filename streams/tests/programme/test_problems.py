@@ -195,7 +195,7 @@ KNOWN = st.builds(
     ItemFacts,
     st.sampled_from(Copy),
     st.sampled_from(["", "No space."]),
-    looked_into=st.booleans(),
+    inspected=st.booleans(),
     there=st.sampled_from([True, False, None]),
 )
 
