@@ -119,7 +119,7 @@ def _no_longer_due(
 def _soonest_first(
     house_format: HouseFormat, due_items: dict[int, datetime | None]
 ) -> Iterator[tuple[MediaItem, PreparedCopy | None]]:
-    """Those items that are no faulty ones, each with its copy. What is never due comes last."""
+    """Yield the items without a fault, each with its copy; items never due come last."""
     order = sorted(due_items, key=lambda media: due_items[media] or NEVER)
     for start in range(0, len(order), CHUNK):
         some = order[start : start + CHUNK]

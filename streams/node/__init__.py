@@ -1,1 +1,1 @@
-"""One node's side of the database: its ledger, its writers, its preflights."""
+"""One node's access to the database: its ledger, its writers and its preflights."""

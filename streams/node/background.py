@@ -1,7 +1,7 @@
-"""What a node does beside its supervisor: the hours and the preflights.
+"""Background work of a node beside its supervisor: the on-air hours and the preflights.
 
-They ask the database, FFmpeg, and in the end the network, and so have no place in the
-supervisor's loop nor in its exchange with the ledger, which renews the claims.
+Both query the database and FFmpeg, and the preflights also the network. So they must run
+neither in the supervisor's loop nor in its exchange with the ledger, which renews the claims.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from streams.wake import wake_supervisor
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds between two looks at the hours, which are kept to the second ...
+#: Seconds between two checks of the on-air hours, which are kept to the second ...
 SCHEDULE_INTERVAL_S: Final = 1.0
-#: ... and at what may want a preflight, unless the ledger asks for one.
+#: ... and between two rounds of preflights, unless the ledger requests one.
 PREFLIGHT_INTERVAL_S: Final = 5.0
-#: Seconds that the end of the node waits for the look that is under way.
+#: Seconds that the end of the node waits for the tick in progress.
 JOIN_TIMEOUT_S: Final = 1.0
 
 
 class BackgroundThread(threading.Thread):
-    """A daemon: the end of the process does not wait for it."""
+    """A daemon thread: the end of the process does not wait for it."""
 
     def __init__(self, preflights: Preflights) -> None:
         super().__init__(name="background", daemon=True)
@@ -50,7 +50,7 @@ class BackgroundThread(threading.Thread):
                 self.tick(requested=requested)
                 self._fault = ""
             except Exception as error:
-                # Whatever it is, the next look may go well; and it is told once.
+                # Whatever it is, the next tick may succeed; the error is logged once.
                 if self._fault != repr(error):
                     self._fault = repr(error)
                     log.exception("background.failed")
@@ -70,7 +70,7 @@ class BackgroundThread(threading.Thread):
 
 @contextmanager
 def background_work() -> Iterator[Preflights]:
-    """Look after hours and preflights while the block runs."""
+    """Run the on-air hours and the preflights while the block runs."""
     preflights = Preflights(settings.NODE_NAME, wake_supervisor)
     thread = BackgroundThread(preflights)
     thread.start()

@@ -1,4 +1,4 @@
-"""History as the engine tells it, written down."""
+"""Writes the engine's history to the database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from streams.models import (
 )
 from streams.playout.contract import ledger
 
-#: Two supervisors may see the same item come on air: so close together, it is the same.
+#: Two supervisors may see the same item come on air: within this time it counts as the same.
 SAME_AIRING: Final = timedelta(seconds=1)
 
 
@@ -33,7 +33,7 @@ def when(seconds: float) -> datetime:
 
 
 def write(notes: Sequence[ledger.Note]) -> None:
-    """Write notes in their order; those of a channel that was deleted meanwhile are dropped."""
+    """Write notes in order; notes of a channel that was deleted meanwhile are dropped."""
     existing = set(Channel.objects.values_list("pk", flat=True)) if notes else set()
     kept = [note for note in notes if note.channel in existing]
     for note in kept:
@@ -62,7 +62,7 @@ def write(notes: Sequence[ledger.Note]) -> None:
 
 
 def end_run(channel: int, run: int, at: datetime, reason: str) -> None:
-    """Close a run and what was open in it."""
+    """Close a run and its open rows."""
     by = Channel.objects.filter(pk=channel).values_list("ordered_by", flat=True).first()
     ended = Run.objects.filter(pk=run, ended_at=None).update(
         ended_at=at, end_reason=reason, ended_by=by or ""
@@ -107,7 +107,7 @@ def _aired(note: ledger.Aired) -> None:
         return
     slate = present.filter(kind=AsRun.Kind.SLATE, rule=turn.rule, title=item.title)
     if item.kind.value == AsRun.Kind.SLATE and slate.exists():
-        # It is a few seconds long, and may be on for hours.
+        # A slate is a few seconds long and repeats, perhaps for hours: one row is enough.
         return
     present.update(
         ended_at=when(note.previous_until) if note.previous_until else at,
@@ -128,7 +128,7 @@ def _aired(note: ledger.Aired) -> None:
 
 def _takeover_requested(note: ledger.TakeoverRequested) -> None:
     if not LiveStream.objects.filter(pk=note.stream).exists():
-        # Deleted meanwhile: nothing could tell its takeover from another's, nor end it.
+        # Deleted meanwhile: its takeover could neither be identified nor ended.
         return
     Takeover.objects.get_or_create(
         channel_id=note.channel,
@@ -183,7 +183,7 @@ def _line(note: ledger.Logged) -> LogLine:
         at=when(note.at),
         role=note.role[:32],
         level=note.level[:8],
-        # PostgreSQL takes no NUL, and one line must not hold up all others.
+        # PostgreSQL accepts no NUL, and one line must not block all others.
         text=note.text.replace("\0", "")[:2000],
     )
 

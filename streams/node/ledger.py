@@ -1,7 +1,7 @@
-"""The ledger in the database: a node claims channels, renews its claims and writes what is.
+"""The ledger in the database: claims channels, renews the claims and writes their state.
 
-One exchange is one transaction. Everything is a conditional update: a row that another node has
-claimed meanwhile is not touched, and its channel is no longer ours.
+One exchange is one transaction. Every write is a conditional update: a row that another node
+has claimed meanwhile is not changed, and its channel is no longer ours.
 """
 
 from __future__ import annotations
@@ -53,23 +53,23 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: A claim that was not renewed for so long may be taken by another node.
 LEASE: Final = timedelta(seconds=LEASE_S)
-#: Seconds for which another node that was seen is taken to be there. While the database is away
-#: nothing changes in that.
+#: Seconds for which another node counts as present after it was seen. This does not change
+#: while the database is unreachable.
 PEER_S: Final = 600.0
-#: Seconds for which outputs and houses are taken as they were read. Orders are read every time.
+#: Maximum age in seconds of cached outputs and house formats. Orders are read every time.
 ORDERS_MAX_AGE_S: Final = 5.0
 EMPTY_WISH: Final = Wish()
-#: What is asked of each channel that is ordered on: what people count up, and whether somebody
-#: may take it over.
+#: Fields read of each channel that is ordered on: its counters, and whether somebody may take
+#: it over.
 _ORDER: Final = ("pk", "restarts", "skips", "live")
 _Order = tuple[int, int, int, bool]
-#: Seconds for which a playlist is played as it was read.
+#: Maximum age in seconds of a cached playlist.
 PLAYLIST_MAX_AGE_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A channel's programme as it was read."""
+    """A channel's programme, and when and from which lists it was read."""
 
     read: float
     lists: tuple[object, ...]
@@ -81,7 +81,7 @@ class _Read:
 
 
 class NodeLedger:
-    """`streams.playout.contract.ledger.Ledger` over Django's models."""
+    """Implements `streams.playout.contract.ledger.Ledger` with Django's models."""
 
     def __init__(
         self,
@@ -91,9 +91,10 @@ class NodeLedger:
         wake: Callable[[], object] = lambda: None,
         mono: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`wake`: called, in another thread, when there is reason for an exchange.
+        """Create the ledger of `node`.
 
-        `mono`: this machine's own clock, in seconds, by which claims of others run out.
+        `wake`: called in another thread when an exchange is needed. `mono`: this machine's own
+        clock, in seconds, by which claims of others expire.
         """
         self._mono = mono
         self.node = node
@@ -101,7 +102,7 @@ class NodeLedger:
         self._preflights = preflights
         self._epochs: dict[int, int] = {}
         self._programmes: dict[int, _Read] = {}
-        #: Of each channel: its slate, or why there is none.
+        #: By channel: its slate, or why there is none.
         self._slates: dict[int, Item | str] = {}
         self._maker = SlateMaker(self._slate_made)
         self._slates_changed = False
@@ -117,7 +118,7 @@ class NodeLedger:
         self._exchanged = float("-inf")
 
     def _facts(self, now: datetime) -> dict[str, Any]:
-        """What this node says of itself when it begins. Asks FFmpeg: half a second."""
+        """Return this node's facts at its start. Runs FFmpeg, which takes half a second."""
         return {
             "pid": os.getpid(),
             "version": settings.VERSION,
@@ -131,13 +132,13 @@ class NodeLedger:
         self, at: float, snapshots: Sequence[ledger.Snapshot], notes: Sequence[ledger.Note]
     ) -> dict[int, Assignment]:
         if not connection.in_atomic_block:
-            # A connection that broke, or is old enough, is opened anew.
+            # A connection that broke, or is old enough, is reopened.
             close_old_connections()
         now = when(at)
         if self._mono() - self._exchanged > LEASE_S / 2:
-            # What nobody watched may have been renewed meanwhile.
+            # Claims may have been renewed unobserved meanwhile.
             self._leases.clear()
-        # All that takes long comes before the transaction, which holds SQLite's only pen.
+        # All slow work comes before the transaction, which holds SQLite's only write lock.
         facts = {"seen_at": now} if self._begun else self._facts(now)
         owned = Exists(TakeoverRight.objects.filter(channel=OuterRef("pk")))
         ordered = Channel.objects.filter(order=Channel.Order.ON).order_by("pk")
@@ -149,7 +150,7 @@ class NodeLedger:
             for channel in ordered.annotate(live=owned):
                 self._find_slates(channel, live=channel.live)
                 self._programme(channel)
-        # Who may take over now: asked every time, since a live feed is not waited for.
+        # Who may take over now is read every time, because a live feed must not wait.
         live = [pk for pk, *_, live in orders if live]
         wishes = takeover_rights.wishes(list(ordered.filter(pk__in=live)), now) if live else {}
         with self._as_committed(), transaction.atomic():
@@ -160,7 +161,7 @@ class NodeLedger:
             shared = self._shared(now)
             if stale or kept != {pk for pk, *_ in orders}:
                 playing = {shot.channel for shot in snapshots}
-                # Forgotten first: should this fail, nothing of it may be answered again.
+                # Cleared first: if this fails, the old answer must not be returned again.
                 self._orders = None
                 self._answer = self._assign(playing, kept, now)
                 transaction.on_commit(partial(self._remember, orders))
@@ -177,7 +178,7 @@ class NodeLedger:
 
     @contextmanager
     def _as_committed(self) -> Iterator[None]:
-        """What the database takes back is not known either."""
+        """Restore the known epochs if the transaction is rolled back."""
         epochs = dict(self._epochs)
         try:
             yield
@@ -186,13 +187,13 @@ class NodeLedger:
             raise
 
     def _remember(self, orders: tuple[_Order, ...]) -> None:
-        # Not by the ledger's time: a wall clock set back would keep old orders for hours.
+        # Not the ledger's time: a wall clock that was set back would keep old orders for hours.
         self._orders, self._read = orders, time.monotonic()
 
     def _find_slates(self, channel: Channel, *, live: bool) -> None:
-        """Have them made where they are missing: nothing here waits for that."""
+        """Request missing slates without waiting for them."""
         slate = self._maker.find(channel.house_format)
-        # While a new one is made, or can't be, what plays keeps the old one.
+        # While a new slate is being made, or can't be, the playing channel keeps the old one.
         if isinstance(slate, Item) or not isinstance(self._slates.get(channel.pk), Item):
             self._slates[channel.pk] = slate
         if live:
@@ -208,7 +209,11 @@ class NodeLedger:
     def _assign(
         self, playing: set[int], kept: set[int], now: datetime
     ) -> dict[int, Assignment]:
-        """`playing`: what the engine has; `kept`: of these, what is ours and renewed."""
+        """Return the assignments.
+
+        `playing`: the channels that the engine has; `kept`: those of them whose claim was
+        renewed.
+        """
         ordered = list(
             Channel.objects.filter(order=Channel.Order.ON)
             .select_related("state")
@@ -230,7 +235,7 @@ class NodeLedger:
                 continue
             run = runs.get(channel.pk)
             if run is None:
-                # Ordered on without a run: it was restarted, and the order stands.
+                # Ordered on without a run: it was restarted, and the order still stands.
                 run = Run.objects.create(
                     channel=channel, started_at=now, started_by=channel.ordered_by
                 ).pk
@@ -239,7 +244,7 @@ class NodeLedger:
         return assignments
 
     def _close_stopped(self, playing: set[int], now: datetime) -> None:
-        """Runs that were stopped while no supervisor was there: nothing of them plays."""
+        """Close runs that were stopped while no supervisor was running."""
         open_runs = Run.objects.filter(ended_at=None, channel__order=Channel.Order.OFF)
         for run in open_runs.exclude(channel__in=playing).select_related("channel__state"):
             state = getattr(run.channel, "state", None)
@@ -247,7 +252,7 @@ class NodeLedger:
                 self._end_run(run.channel_id, run.pk, now, "stopped")
 
     def _shared(self, now: datetime) -> bool:
-        """Whether other nodes use the database: any that has lately said that it runs."""
+        """Whether other nodes use the database: any that has recently reported."""
         rows = Node.objects.exclude(name=self.node).exclude(seen_at=None)
         for name, seen in rows.values_list("name", "seen_at"):
             recent = seen is not None and abs((now - seen).total_seconds()) < PEER_S
@@ -255,19 +260,19 @@ class NodeLedger:
         return any(age < PEER_S for age in self._peers.ages(self._mono()))
 
     def _free(self, state: ChannelState) -> bool:
-        """Whether it may be claimed: it is nobody's, ours, or was not renewed for `LEASE`.
+        """Whether the channel may be claimed: unowned, ours, or not renewed for `LEASE`.
 
-        By this node's own clock, from when it saw the last renewal: the clocks of two nodes
-        are never compared.
+        Measured by this node's own clock, from when it saw the last renewal: the clocks of two
+        nodes are never compared.
         """
         if state.owner in {"", self.node} or state.lease_until is None:
             return True
         renewal = (state.owner, state.epoch, state.lease_until)
-        # Read after the row was: it was written before.
+        # The clock is read after the row, which was written before.
         return self._leases.see(state.pk, renewal, self._mono()) > LEASE_S
 
     def _claimed(self, channel: Channel, now: datetime) -> ChannelState | None:
-        """The channel's state row, if it is ours now; None: another node plays it."""
+        """Claim the channel and return its state row; None: another node plays it."""
         state, _ = ChannelState.objects.get_or_create(channel=channel)
         lease = now + LEASE
         if state.owner == self.node and self._epochs.get(channel.pk) == state.epoch:
@@ -278,7 +283,7 @@ class NodeLedger:
         if not self._free(state):
             self._epochs.pop(channel.pk, None)
             return None
-        # The lease as well: a renewal since it was read leaves the epoch as it is.
+        # Compares the lease as well: a renewal since the read leaves the epoch unchanged.
         taken = ChannelState.objects.filter(
             pk=channel.pk, epoch=state.epoch, lease_until=state.lease_until
         ).update(owner=self.node, epoch=F("epoch") + 1, lease_until=lease)
@@ -289,7 +294,7 @@ class NodeLedger:
 
     def _programme(self, channel: Channel) -> Programme:
         """As it was read some seconds ago: lists of thousands of items take their time."""
-        # What the channel's own row says of it counts at once.
+        # Changes of the channel's own row count at once.
         lists = (
             channel.playlist_id,
             channel.filler_id,
@@ -325,7 +330,7 @@ class NodeLedger:
         playing: set[int],
     ) -> Assignment:
         if state.run_id != run:
-            # A new run: what an earlier one left behind is over.
+            # A new run: the state of an earlier one is over.
             return Assignment(
                 plan,
                 run,
@@ -368,7 +373,7 @@ class NodeLedger:
         )
 
     def _held(self, channel: Channel) -> bool:
-        """Whether its preflight keeps it from being started here. What plays, plays on."""
+        """Whether its preflight prevents the start here. A playing channel is not affected."""
         if self._preflights is None or runs_already(channel.pk):
             return False
         cause = self._preflights.held(channel)
@@ -380,7 +385,7 @@ class NodeLedger:
         return bool(cause)
 
     def _report_not_started(self, channel: Channel, cause: str) -> None:
-        """Say on the page why an ordered channel does not start; log it once."""
+        """Show on the page why an ordered channel does not start; log it once."""
         self._ours(channel.pk).update(state=AirState.STARTING.value, cause=cause)
         if self._reported.get(channel.pk) != cause:
             self._reported[channel.pk] = cause
@@ -390,13 +395,13 @@ class NodeLedger:
     # ---- what is
 
     def _ours(self, channel: int) -> Any:
-        """The state row while the claim is ours: an update of it changes one row or none."""
+        """The state row while the claim is ours: an update changes one row or none."""
         return ChannelState.objects.filter(
             pk=channel, owner=self.node, epoch=self._epochs.get(channel, -1)
         )
 
     def _write_snapshot(self, snapshot: ledger.Snapshot, now: datetime) -> bool:
-        """Write it, and renew the claim with it. False: the channel is no longer ours."""
+        """Write the snapshot and renew the claim. False: the channel is no longer ours."""
         return state_writer.write(self._ours(snapshot.channel), snapshot, now, now + LEASE)
 
     def _write_notes(self, notes: Sequence[ledger.Note]) -> None:
@@ -414,7 +419,7 @@ class NodeLedger:
 
 
 def ffmpeg_version(program: str) -> str:
-    """The first words FFmpeg says of itself; empty when it can't be run."""
+    """Return the first words of FFmpeg's version output; empty if it can't be run."""
     try:
         answer = subprocess.run(
             [program, "-version"], capture_output=True, text=True, timeout=10, check=True

@@ -1,4 +1,4 @@
-"""Measures how long a value stays the same, by this machine's own clock."""
+"""Measures how long a value stays unchanged, by this machine's own clock."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ K = TypeVar("K")
 
 
 class Observed(Generic[K]):
-    """Values by key, and since when (seconds, monotonic) each is as it is."""
+    """Values by key, and since when (seconds, monotonic) each is unchanged."""
 
     def __init__(self) -> None:
         self._seen: dict[K, tuple[object, float]] = {}
 
     def see(self, key: K, value: object, now: float, *, age: float = 0.0) -> float:
-        """How long it has had that value. `age`: of one that is seen for the first time."""
+        """Record a value and return for how long it is unchanged.
+
+        `age`: the initial age of a key that is seen for the first time.
+        """
         previous = self._seen.get(key)
         if previous is None or previous[0] != value:
             self._seen[key] = (value, now - (age if previous is None else 0.0))

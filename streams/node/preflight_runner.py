@@ -1,10 +1,9 @@
-"""The preflight of this node: every check of a channel that shall go on the air.
+"""Runs the preflight of this node: every check of a channel that is ordered on.
 
-What lies on this machine is checked first, for it decides: without FFmpeg, with a full disk or
-with nothing to play a start can't succeed. What lies out in the world is checked afterwards and
-only told: for a storage or a destination that is away there are failover and retries, and they
-are better than no channel. Whatever fails is tried again until it is well, or until the channel
-plays all the same.
+Local checks come first and decide: without FFmpeg, with a full disk or with nothing to play a
+start can't succeed. Network checks follow and are only reported: failover and retries handle a
+storage or destination that is down, and that is better than no channel. Failed checks are
+repeated until they pass, or until the channel plays anyway.
 """
 
 from __future__ import annotations
@@ -38,30 +37,30 @@ from streams.programme.schedule import preview
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds after which what failed is checked again.
+#: Seconds after which failed checks are repeated.
 RETRY_S: Final = RETRIED.total_seconds()
-#: Seconds that a start waits for what is checked on this machine.
+#: Seconds that a start waits for the local checks.
 LOCAL_TIMEOUT_S: Final = 15.0
-#: Channels that are checked on this machine at a time.
+#: Channels whose local checks run at the same time.
 LOCAL_THREADS: Final = 8
-#: Items that are looked for before the start: what is wrong further ahead is forewarned of.
+#: Items that are checked before the start: later ones are covered by the upcoming problems.
 ITEMS_CHECKED: Final = 5
-#: How far these are looked for.
+#: Period in which these items are searched.
 ITEMS_HORIZON: Final = timedelta(days=1)
-#: Seconds the storage may be asked about them.
+#: Seconds for the storage to confirm them.
 STORAGE_TIMEOUT_S: Final = 10.0
 
-#: Which order of a channel a preflight was for: another one is checked at once.
+#: Identifies the order that a preflight was for: a new order is checked at once.
 _Order = tuple[datetime | None, int]
 
 
 @dataclass(slots=True)
 class _Flight:
     order: _Order
-    #: When it was checked last (monotonic).
+    #: When it was last checked (monotonic).
     at: float
     checks: tuple[Check, ...]
-    #: The checks out in the world are under way.
+    #: The network checks are in progress.
     pending: bool = True
 
 
@@ -70,22 +69,22 @@ class Preflights:
 
     def __init__(self, node: str, changed: Callable[[], object]) -> None:
         self.node = node
-        #: Called when the ledger may take up a channel that it was told to hold.
+        #: Called when the ledger may start a channel that was held.
         self.changed = changed
-        #: The ledger waits for a channel's preflight.
+        #: Set while the ledger waits for a channel's preflight.
         self.requested = threading.Event()
         self._flights: dict[int, _Flight] = {}
         #: Since when the ledger waits.
         self._waiting_since: dict[tuple[int, _Order], float] = {}
         self._lock = threading.Lock()
-        #: What is being checked on this machine.
+        #: Channels whose local checks are in progress.
         self._under_way: set[tuple[int, _Order]] = set()
         self._slots = threading.BoundedSemaphore(LOCAL_THREADS)
-        # A thread of its own: while a storage is waited for, the next Start is not.
+        # A thread of its own: the next start must not wait for a storage.
         self._world = ThreadPoolExecutor(1, "preflight")
 
     def held(self, channel: Channel) -> str:
-        """Why the channel must not be taken up; empty when it may."""
+        """Why the channel must not be started; empty if it may."""
         order = _order(channel)
         with self._lock:
             flight = self._flights.get(channel.pk)
@@ -93,13 +92,13 @@ class Preflights:
                 return " ".join(c.sentence for c in flight.checks if c.stops and not c.ok)
             since = self._waiting_since.setdefault((channel.pk, order), time.monotonic())
         self.requested.set()
-        # A disk that hangs must not keep it off the air: FFmpeg may need nothing of it.
+        # A disk that hangs must not keep it off the air: FFmpeg may not need the disk.
         return (
             "" if time.monotonic() - since > LOCAL_TIMEOUT_S else "The preflight is under way."
         )
 
     def tick(self, now: datetime, mono: float) -> None:
-        """Check what is ordered on and was not checked, or not found well."""
+        """Check channels ordered on that were not checked yet, or whose checks failed."""
         self.requested.clear()
         ours = (
             Q(state=None) | Q(state__owner__in=("", self.node)) | Q(state__lease_until__lt=now)
@@ -123,9 +122,9 @@ class Preflights:
             self._begin(channel, now, mono)
 
     def _begin(self, *args: object) -> None:
-        """Check in a thread of its own: neither the other channels nor the hours wait for it.
+        """Check in a thread of its own: neither other channels nor the hours wait for it.
 
-        A daemon: the end of the process does not wait for a disk that hangs.
+        A daemon thread: the end of the process does not wait for a disk that hangs.
         """
         threading.Thread(target=self._check, args=args, name="preflight", daemon=True).start()
 
@@ -136,10 +135,10 @@ class Preflights:
         flight = self._flights.get(channel.pk)
         if flight is None or flight.order != _order(channel):
             return True
-        # With the whole world away, twenty channels take minutes: none is queued twice.
+        # If everything is unreachable, twenty channels take minutes: none is queued twice.
         fails = not flight.pending and any(not check.ok for check in flight.checks)
-        # What plays tells of its outputs and items by itself; and its destinations have had
-        # their connections.
+        # A playing channel reports its outputs and items itself, and its destinations already
+        # have their connections.
         return fails and not _plays(channel, now) and mono - flight.at >= RETRY_S
 
     def _check(self, channel: Channel, now: datetime, mono: float) -> None:
@@ -147,7 +146,7 @@ class Preflights:
             with self._slots:
                 self._check_here(channel, now, mono)
         except Exception:
-            # Such as the database's: it is due again at the next look.
+            # For example a database error: it is due again at the next tick.
             log.exception("preflight.failed", channel=channel.slug)
         finally:
             with self._lock:
@@ -158,7 +157,7 @@ class Preflights:
         try:
             here = tuple(on_this_machine(channel))
         except Exception:
-            # Nothing that was thought of. It must hold up neither this channel nor the others.
+            # An unexpected error must hold up neither this channel nor the others.
             log.exception("preflight.failed", channel=channel.slug)
             sentence = "The preflight itself has failed: the log says why."
             here = (Check("preflight", ok=False, sentence=sentence, stops=False),)
@@ -178,20 +177,20 @@ class Preflights:
         try:
             world = tuple(in_the_world(channel, now))
             with self._lock:
-                # Replaced, where another order came meanwhile.
+                # False if another order came meanwhile.
                 current = self._flights.get(channel.pk) is flight
                 flight.checks, flight.pending = (*flight.checks, *world), False
             if current:
                 _write(channel, flight.checks, now)
         except Exception:
-            # Nobody waits for this thread's answer, so nobody else would tell.
+            # Nobody waits for this thread's result, so nobody else would report the error.
             log.exception("preflight.failed", channel=channel.slug)
             flight.pending = False
         finally:
             connection.close()
 
     def _log(self, channel: Channel, before: _Flight | None, flight: _Flight) -> None:
-        """Once for as long as it stays the same."""
+        """Log faults once for as long as they stay the same."""
         faults = [check.sentence for check in flight.checks if not check.ok]
         previous = [] if before is None else [c.sentence for c in before.checks if not c.ok]
         if faults and not set(faults) <= set(previous):
@@ -214,7 +213,7 @@ def _write(channel: Channel, checks: tuple[Check, ...], now: datetime) -> None:
 
 
 def runs_already(channel: int) -> bool:
-    """Whether processes of an earlier supervisor play it: these are taken over, not started."""
+    """Whether processes of an earlier supervisor play it, which are adopted, not started."""
     folder = process.channel_folder(plans.tools().run_dir, channel)
     return any(process.born(record.pid) == record.born for record in process.records(folder))
 
@@ -223,7 +222,7 @@ def runs_already(channel: int) -> bool:
 
 
 def on_this_machine(channel: Channel) -> Iterator[Check]:
-    """What decides. Quick: nothing is made or waited for."""
+    """Yield the local checks, which decide. Quick: nothing is made or waited for."""
     yield from checked(local_findings(channel, attended=False))
     yield _slate(channel)
 
@@ -231,17 +230,17 @@ def on_this_machine(channel: Channel) -> Iterator[Check]:
 def _slate(channel: Channel) -> Check:
     try:
         if not slate.tested(channel.house_format.bare):
-            # The ledger has it made, which takes seconds, and waits for it.
+            # The ledger has the slate made, which takes seconds, and waits for it.
             return Check("slate", ok=False, sentence=BEING_MADE, stops=False)
     except ToolError as error:
-        # It is there, and may be as good as it ever was.
+        # The slate exists, and may be fine.
         sentence = f"The slate can't be tested: {error}"
         return Check("slate", ok=False, sentence=sentence, stops=False)
     return Check("slate", ok=True, sentence="The slate is on this machine's disk, and plays.")
 
 
 def in_the_world(channel: Channel, now: datetime) -> Iterator[Check]:
-    """What is told. Bounded: some 20 s where everything is away."""
+    """Yield the network checks, which are only reported. At most about 20 s if all is down."""
     fault = storage.unreachable() or emptied()
     yield Check("storage", not fault, fault or "The storage answers.", stops=False)
     yield _items(channel, now, away=bool(fault))
@@ -255,7 +254,7 @@ def _items(channel: Channel, now: datetime, *, away: bool) -> Check:
         plans.programme(channel, now), now, now + ITEMS_HORIZON, plans.cursors(channel)
     )
     entries: dict[str, Entry] = {}
-    # A list may be shorter, and the same item over and over.
+    # A list may be shorter and repeat the same item.
     for pick in islice(coming, ITEMS_CHECKED * 4):
         if pick.entry is not None and len(entries) < ITEMS_CHECKED:
             entries.setdefault(pick.entry.item.key, pick.entry)

@@ -1,4 +1,4 @@
-"""Makes slates in the background: one takes seconds, on a busy machine minutes."""
+"""Makes slates in the background: each takes seconds, on a busy machine minutes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from streams.programme.item import Item
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Slates that are made at a time: one that is slow must not hold up all others.
+#: Slates that are made at the same time: a slow one must not hold up all others.
 WORKERS: Final = 2
-#: Seconds after which one that could not be made is tried again.
+#: Seconds after which a failed slate is tried again.
 RETRY_S: Final = 30.0
 BEING_MADE: Final = "The slate is being made. The channel starts as soon as it is there."
 
 
 class SlateMaker:
-    """`find` never waits. `changed` is called, in another thread, when a slate was made."""
+    """Makes slates. `find` never blocks; `changed` is called in another thread after each."""
 
     def __init__(self, changed: Callable[[], object] = lambda: None) -> None:
         self._changed = changed
@@ -32,7 +32,7 @@ class SlateMaker:
         self._making: dict[tuple[HouseFormat, Slate], tuple[float, Future[Item]]] = {}
 
     def find(self, house_format: HouseFormat, which: Slate = Slate.PAUSE) -> Item | str:
-        """The slate, or why there is none, as a sentence. A missing one is made."""
+        """Return the slate, or why there is none as a sentence. Starts making a missing one."""
         key = (house_format.bare, which)
         if (item := plans.made_slate(house_format, which)) is not None:
             self._making.pop(key, None)
@@ -53,5 +53,5 @@ class SlateMaker:
         self._changed()
 
     def close(self) -> None:
-        """Forget what has not begun. What is being made is a draft until it is whole."""
+        """Cancel pending work. A slate in progress remains a draft until it is complete."""
         self._workers.shutdown(wait=False, cancel_futures=True)

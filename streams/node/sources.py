@@ -1,4 +1,4 @@
-"""Where the engine's items are: in the cache, in the storage, on this machine."""
+"""Locates the engine's items: in the cache, in the storage or on this machine."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from streams.programme.item import Item, Kind
 from streams.programme.model import Cursors, Programme
 from streams.programme.schedule import preview
 
-#: Items that are looked ahead for one channel, and of its filler. The limit is the disk's.
+#: Maximum items to read ahead for one channel, and of its filler. The disk limits the rest.
 MAX_AHEAD_ITEMS: Final = 200
 MAX_FILLERS: Final = 50
-#: How far ahead, and how many turns: a list of two items is the same for days.
+#: Period and number of picks to look ahead: a list of two items stays the same for days.
 HORIZON: Final = timedelta(days=2)
 MAX_PICKS: Final = 2 * MAX_AHEAD_ITEMS
-#: Seconds for which a channel's line is taken as it was worked out.
+#: Maximum age in seconds of a channel's computed line.
 LINE_MAX_AGE_S: Final = 30.0
-#: Items of the programme that go before the filler.
+#: Items of the programme that come before the filler.
 ITEMS_BEFORE_FILLER: Final = 2
 
 
 class Sources:
-    """The engine's `Sources` over the storage, with the read-ahead cache in front."""
+    """Implements the engine's `Sources`: the storage behind the read-ahead cache."""
 
     def __init__(self, ahead: ReadAhead | None, folder: FolderWatch | None = None) -> None:
         #: None: the storage is a folder of this machine.
         self.ahead = ahead
         self.folder = folder
-        #: Of each channel: what its line was made of, until when it holds, and the line.
+        #: By channel: the turn its line was computed for, until when it is valid, and the line.
         self._lines: dict[int, tuple[object, float, list[Item]]] = {}
 
     def locate(self, item: Item) -> Location:
@@ -74,7 +74,7 @@ class Sources:
             self.folder.doubt()
 
     def _line(self, assignment: Assignment, shot: Snapshot | None) -> list[Item]:
-        """As it was worked out last, while what is on air is the same."""
+        """Return the channel's line, cached while the same turn is on air."""
         programme = assignment.plan.programme
         turn = None if shot is None else shot.now
         cached = self._lines.get(assignment.plan.pk)
@@ -89,7 +89,7 @@ class Sources:
     def prepare(
         self, assignments: Mapping[int, Assignment], snapshots: Iterable[Snapshot]
     ) -> None:
-        """Have the next items of these channels fetched."""
+        """Request the next items of these channels for the cache."""
         if self.ahead is None:
             return
         on_air = {shot.channel: shot for shot in snapshots}
@@ -112,7 +112,7 @@ def cache_key(item: Item) -> Wanted:
 
 
 def line(programme: Programme, at: datetime, cursors: Cursors) -> list[Item]:
-    """What one channel plays soon, and its filler behind the first of it."""
+    """Return the next items of one channel, with its filler behind the first ones."""
     soon: dict[Item, None] = {}
     for number, pick in enumerate(preview(programme, at, at + HORIZON, cursors)):
         if pick.entry is not None:
@@ -125,13 +125,13 @@ def line(programme: Programme, at: datetime, cursors: Cursors) -> list[Item]:
 
 
 def by_turns(lines: Sequence[Sequence[Item]]) -> Iterator[Item]:
-    """The first of each, then the second of each, and so on."""
+    """Yield the first item of each line, then the second of each, and so on."""
     for turn in zip_longest(*lines):
         yield from (item for item in turn if item is not None)
 
 
 def open_sources() -> Sources:
-    """The sources of this node, and with them the thread that looks after the storage."""
+    """Open the sources of this node, and start the thread that monitors the storage."""
     if settings.STORAGE_PROVIDER == "local":
         folder = FolderWatch(settings.MEDIA_ROOT)
         folder.start()

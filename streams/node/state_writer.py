@@ -1,4 +1,4 @@
-"""What a node measures, as it stands in the state rows of channels and outputs."""
+"""Writes a node's measurements to the state rows of channels and outputs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def perhaps(seconds: float | None) -> datetime | None:
 def write(
     rows: QuerySet[ChannelState], snapshot: ledger.Snapshot, now: datetime, lease: datetime
 ) -> bool:
-    """Write a channel and its outputs, and with it renew the claim up to `lease`.
+    """Write a channel and its outputs, and renew the claim up to `lease`.
 
-    `rows`: the channel's row while the claim is ours. False: it is not any more, and nothing is
+    `rows`: the channel's row while the claim is ours. False: the claim is lost, and nothing was
     written.
     """
     on_air = snapshot.now
@@ -74,7 +74,7 @@ def write_output(output: int, shot: ledger.OutputSnapshot, now: datetime) -> Non
 
 
 def write_off(rows: QuerySet[ChannelState], channel: int, at: datetime) -> None:
-    """Nothing of the channel plays any more, and nobody claims it. `rows`: as with `write`."""
+    """Mark the channel as off and unclaimed. `rows`: as in `write`."""
     rows.update(
         state=AirState.OFF.value,
         since=at,

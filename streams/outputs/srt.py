@@ -24,7 +24,7 @@ SETTING: Final = re.compile(r"-?\d{1,10}|[a-z]{1,12}")
 
 
 def parameters(query: str) -> dict[str, str]:
-    """All that have a value. A plus is a space, and of two with one name the first counts."""
+    """Return the parameters with a value; + is a space, the first of equal names counts."""
     given: dict[str, str] = {}
     for pair in query.split("&"):
         name, _, value = pair.partition("=")

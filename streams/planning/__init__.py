@@ -1,1 +1,1 @@
-"""Database rows become plans for the engine."""
+"""Builds plans for the engine from database rows."""

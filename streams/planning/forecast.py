@@ -1,4 +1,4 @@
-"""What a channel will have on air, from its rows: the same code as plays, some way ahead."""
+"""Forecasts a channel's programme from its rows, with the code that also plays it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.programme.on_air_hours import Edge
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """From when to when, by which programme, from where its lists stand."""
+    """The coming programme: its spans and the cursors it starts from."""
 
     programme: Programme
     cursors: Cursors
@@ -27,7 +27,7 @@ class Forecast:
 
 
 def of(channel: Channel, now: datetime, until: datetime) -> Forecast:
-    """From the end of what is on air, or from now where nothing is. Its `state` is read too."""
+    """Forecast from the end of the item on air, or from now if nothing is. Reads `state`."""
     programme = plans.programme(channel, now)
     on = channel.order == Channel.Order.ON
     state = _state(channel)
@@ -35,7 +35,7 @@ def of(channel: Channel, now: datetime, until: datetime) -> Forecast:
     begins = now if plays_until is None else max(now, plays_until)
     hours = hours_of(channel)
     if hours.blocks:
-        # They may be about to give an order.
+        # The hours may be about to start or stop the channel.
         edge = due(channel, hours, now)
         on = on if edge is None else edge.on
     return Forecast(
@@ -51,10 +51,10 @@ def _state(channel: Channel) -> ChannelState | None:
 
 
 def due(channel: Channel, hours: Programme, now: datetime) -> Edge | None:
-    """What its hours order now; None: nothing. `hours`: as `hours_of` has them.
+    """Return the start or stop that the hours order now; None: nothing.
 
-    Whoever changes the hours of a channel that plays does not want to lose it at that moment:
-    only an end that comes after the change stops it.
+    `hours`: from `hours_of`. An operator who changes the hours of a playing channel does not
+    want to interrupt it: only an end after the change stops it.
     """
     state, changed = _state(channel), channel.hours_changed_at
     edge = on_air_hours.due(hours, None if state is None else state.hours_done, now)
@@ -64,7 +64,7 @@ def due(channel: Channel, hours: Programme, now: datetime) -> Edge | None:
 
 
 def hours_of(channel: Channel) -> Programme:
-    """The channel's hours as blocks, whose occurrences are computed already."""
+    """Return the channel's hours as blocks, for which occurrences can be computed."""
     empty = Rotation(())
     return Programme(
         empty,

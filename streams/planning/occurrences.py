@@ -1,4 +1,4 @@
-"""When blocks are on, as the calendar shows it: in the time of the channel's own clock."""
+"""Occurrences of blocks in the channel's local time, for the calendar."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from streams.programme.block_times import Slot
 from streams.programme.model import Block, Programme, Rotation, Start
 
 DAY: Final = timedelta(days=1)
-#: Sentences on overlaps of one week.
+#: Maximum number of sentences on overlaps of one week.
 MAX_OVERLAPS: Final = 30
 _NO_LIST: Final = Rotation(())
 
 
 def outline(channel: Channel) -> Programme:
-    """The channel's blocks without what they play: for when, not for what. One query."""
+    """Return the channel's blocks without their playlists, for their times only. One query."""
     return Programme(
         base=_NO_LIST,
         zone=channel.zone,
@@ -45,7 +45,7 @@ def outline(channel: Channel) -> Programme:
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """A block on one day, as the channel's clock shows it."""
+    """A block on one day, in the channel's local time."""
 
     slot: Slot
     day: date
@@ -55,19 +55,19 @@ class Occurrence:
 
 
 def wall(at: datetime, zone: ZoneInfo) -> datetime:
-    """What a clock on the wall of the channel shows, without an offset."""
+    """Return the channel's local time without an offset."""
     return at.astimezone(zone).replace(tzinfo=None)
 
 
 def span(first: date, days: int, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """The moments in which so many local days begin and end."""
+    """Return the moments at which so many local days begin and end."""
     return block_times.moment(first, time(), zone), block_times.moment(
         first + days * DAY, time(), zone
     )
 
 
 def occurrences(programme: Programme, begins: datetime, ends: datetime) -> list[Occurrence]:
-    """Every block that is on between the two moments, in the order of their beginning."""
+    """Return the blocks that are on between two moments, ordered by their beginning."""
     zone = programme.zone
     clashing = {
         (slot.block.pk, slot.begins)
@@ -90,9 +90,9 @@ def occurrences(programme: Programme, begins: datetime, ends: datetime) -> list[
 
 
 def overlaps(programme: Programme, begins: datetime, ends: datetime) -> list[str]:
-    """Sentences on blocks that want the same time with the same priority, and on who wins.
+    """Return sentences on blocks with the same priority at the same time, and who wins.
 
-    What is the same on several days is told once.
+    An overlap that recurs on several days is listed once.
     """
     zone = programme.zone
     days_of: dict[str, list[datetime]] = {}
@@ -126,7 +126,7 @@ def _days(moments: list[datetime]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A block that wants a moment, and why it gets it or not."""
+    """A block that applies to a moment, and why it wins or loses."""
 
     slot: Slot
     wins: bool
@@ -134,7 +134,7 @@ class Claim:
 
 
 def claims(programme: Programme, at: datetime) -> list[Claim]:
-    """The blocks that want that moment, the one that gets it first."""
+    """Return the blocks that apply to that moment, the winner first."""
     there = block_times.slots(programme, at, at + timedelta(microseconds=1))
     ranked = sorted(there, key=lambda slot: slot.rank, reverse=True)
     return [
@@ -160,7 +160,7 @@ def _order(later: bool) -> str:  # noqa: FBT001 - the word's own question
 
 
 def clock_changes(first: date, days: int, zone: ZoneInfo) -> list[str]:
-    """A sentence for each of these days on which the channel's clock is changed."""
+    """Return a sentence for each of these days on which daylight saving changes."""
     sentences = []
     for number in range(days):
         day = first + number * DAY

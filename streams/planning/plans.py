@@ -1,4 +1,4 @@
-"""Rows become plans: what the engine plays is frozen here."""
+"""Builds the engine's frozen plans from database rows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from streamsite.security.secret import Secret, Unreadable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds an item is taken to last whose length nobody knows.
+#: Assumed seconds of an item of unknown length.
 UNKNOWN_LENGTH_S: Final = Fraction(60)
 TITLES: Final = {
     Slate.PAUSE: "We'll be right back",
@@ -60,15 +60,16 @@ def tools() -> Tools:
 
 
 def programme(channel: Channel, since: datetime | None = None) -> Programme:
-    """What the channel plays when, from `since` (now) on: its lists as they can be played now.
+    """Return the channel's programme from `since` (default: now), as it can be played now.
 
-    Prepared copies where there are some. One query a list, and one for its copies.
+    Uses prepared copies if they exist. One query per list, and one for its copies.
     """
     house_format = channel.house_format
     # Several blocks may play the same list.
     listed = cache(partial(_listed, house_format=house_format, kind=Kind.ITEM))
     base = Rotation(listed(channel.playlist_id), Order(channel.playlist_order), channel.pk)
-    # What ended yesterday may be on until today; all older ones would be asked at every item.
+    # A block that ended yesterday may be on until today; older ones would only slow down each
+    # item.
     yesterday = timezone.localdate(since, channel.zone) - timedelta(days=1)
     blocks = channel.blocks.filter(enabled=True).exclude(last_day__lt=yesterday)
     return Programme(
@@ -102,15 +103,15 @@ def _block(block: Block, entries: tuple[Entry, ...]) -> TimeBlock:
 
 
 def _fillers(channel: Channel) -> tuple[Entry, ...]:
-    """What stands in for the programme: all of it prepared, for it must not fail as well."""
+    """Return the filler entries: all prepared, because the fallback must not fail too."""
     listed = _listed(channel.filler_id, channel.house_format, Kind.FILLER)
     return tuple(entry for entry in listed if entry.item.mode is Mode.PREPARED)
 
 
 def cursors(channel: Channel) -> dict[str, Cursor]:
-    """Where its lists stand, as the worker wrote it last: when what is on air has played.
+    """Return the cursors as the worker wrote them last: after the item on air has played.
 
-    Of a channel that is off, where it goes on.
+    If the channel is off: where it continues.
     """
     state: ChannelState | None = getattr(channel, "state", None)
     if state is None:
@@ -119,12 +120,12 @@ def cursors(channel: Channel) -> dict[str, Cursor]:
 
 
 def seen(state: ChannelState) -> dict[str, Cursor]:
-    """Where its lists stand, as far as they were seen."""
+    """Return the cursors as far as viewers have seen the lists."""
     return _stood(state, "seen")
 
 
 def encode_cursors(after: Cursors, seen: Cursors) -> dict[str, Any]:
-    """For `ChannelState.cursors`."""
+    """Encode both cursors for `ChannelState.cursors`."""
     return {"next": cursor_codec.encode(after), "seen": cursor_codec.encode(seen)}
 
 
@@ -132,12 +133,12 @@ def _stood(state: ChannelState, name: str) -> dict[str, Cursor]:
     try:
         return cursor_codec.decode(state.cursors.get(name, {}))
     except (TypeError, ValueError, AttributeError, ZeroDivisionError):
-        # Nobody's but the worker's, and yet a programme must not end for it.
+        # Only the worker writes this field, but an invalid value must not end a programme.
         log.warning("cursors.unreadable", channel=state.pk)
         return {}
 
 
-#: Of copies that were made once: what a worker is at is replaced when the new one is whole.
+#: Status of copies that exist: a copy in progress replaces the old one when it is complete.
 _PLAYABLE: Final = (
     PreparedCopy.Status.READY,
     PreparedCopy.Status.QUEUED,
@@ -148,17 +149,18 @@ _PLAYABLE: Final = (
 def _listed(playlist: int | None, house_format: HouseFormat, kind: Kind) -> tuple[Entry, ...]:
     if playlist is None:
         return ()
-    # A faulty item is left out, also where a copy of it is there still: it may be missing
-    # because nobody has the right to show it any more.
+    # A faulty item is left out even if a copy of it still exists: the file may be missing
+    # because the right to show it has ended.
     whole = PlaylistEntry.objects.filter(playlist=playlist).exclude(
         item__status=MediaItem.Status.FAULT
     )
     entries = list(whole.select_related("item"))
     made = PreparedCopy.objects.filter(
         item__entries__playlist=playlist,
-        # While a new logo is burnt in, copies with the old one or none play on.
+        # While a new logo is burnt in, copies with the old logo or none remain playable.
         house__startswith=house_format.bare.signature,
-        # While the file's new content is prepared, the copy of the old one plays on.
+        # While the file's new content is prepared, the copy of the old content remains
+        # playable.
         status__in=_PLAYABLE,
         frames__gt=0,
     ).exclude(key="")
@@ -185,7 +187,7 @@ def _entry(
     if length is not None:
         return Entry(item, length, entry.item.age_rating)
     probed = entry.item.duration_seconds
-    # What nobody knows is taken to be short: the programme looks again when it is over.
+    # An unknown length is assumed to be short: the programme is evaluated again afterwards.
     guess = Fraction(probed).limit_denominator(1000) if probed else UNKNOWN_LENGTH_S
     return Entry(item, guess, entry.item.age_rating, exact=False)
 
@@ -201,7 +203,7 @@ def _item(entry: PlaylistEntry, copy: PreparedCopy | None, kind: Kind) -> Item:
             entry=entry.pk,
             media=media.pk,
             frames=copy.frames,
-            # Made again, it lies under the same key with other bytes.
+            # A copy that was made again has the same key with other bytes.
             edition="" if copy.made_at is None else copy.made_at.isoformat(),
         )
     copied = can_be_copied(media)
@@ -212,7 +214,7 @@ def _item(entry: PlaylistEntry, copy: PreparedCopy | None, kind: Kind) -> Item:
         kind=kind,
         entry=entry.pk,
         media=media.pk,
-        # What was not looked into yet is taken to have sound, as nearly everything has.
+        # A file that was not inspected yet is assumed to have audio, as nearly all files do.
         has_audio=bool(media.audio_codec) or media.probed_at is None,
         reorder=media.reorder / Fraction(media.fps) if copied and media.fps else Fraction(0),
         edition=media.etag,
@@ -220,17 +222,17 @@ def _item(entry: PlaylistEntry, copy: PreparedCopy | None, kind: Kind) -> Item:
 
 
 def can_be_copied(media: MediaItem) -> bool:
-    """Whether it can be sent as it is. What was not looked into can't."""
+    """Whether it can be sent without encoding. A file that was not inspected can't."""
     return media.probe is not None and not lacks(media.probe)
 
 
 def slate(house_format: HouseFormat, which: Slate = Slate.PAUSE) -> Item:
-    """A slate in the house's format, made now if it is the first. Raises `PrepareError`."""
+    """Return a slate in the house format; make it if missing. Raises `PrepareError`."""
     return _slate(which, *slates.slate(house_format.bare, which))
 
 
 def made_slate(house_format: HouseFormat, which: Slate = Slate.PAUSE) -> Item | None:
-    """The same, if it is there."""
+    """Return a slate in the house format, if it exists."""
     existing = slates.made(house_format.bare, which)
     return None if existing is None else _slate(which, *existing)
 
@@ -264,15 +266,16 @@ def _output(row: Output) -> OutputPlan:
 
 
 def _edition(address: str, key: Secret, query: Secret, *, verify: bool) -> str:
-    """Of the whole address, as it was written before it had secrets of its own.
+    """Hash the whole address in the form it had before secrets had fields of their own.
 
-    So a pusher of an earlier version plays on when they are moved out of its address.
+    So a pusher of an earlier version keeps running when its secrets are moved out of the
+    address.
     """
     key_text, query_text = (
         secret.stored if isinstance(secret, Unreadable) else secret.reveal()
         for secret in (key, query)
     )
-    # Not urlsplit(), which refuses some: one that can't be read has an edition too.
+    # Not urlsplit(), which refuses some addresses: unreadable ones need an edition too.
     place, mark, shown = address.partition("?")
     scheme, _, path = place.partition("://")
     if scheme.lower() != "srt" and key_text and "/" not in path.strip("/"):

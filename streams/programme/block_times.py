@@ -1,4 +1,4 @@
-"""When blocks are on: local times become moments, over both changes of the clock. Pure."""
+"""Converts blocks from local times to moments, across daylight-saving changes. Pure."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class Slot:
 
     @property
     def rank(self) -> tuple[int, datetime, int]:
-        """The highest is on air."""
+        """Precedence: the slot with the highest rank is on air."""
         return self.block.priority, self.begins, -self.block.pk
 
 
 def moment(day: date, at: time, zone: ZoneInfo) -> datetime:
-    """A local time in UTC.
+    """Convert a local time to UTC.
 
-    As RFC 5545 (3.3.5) has it: a time that comes twice is the first one, and one that is left
-    out is counted with the offset before the change, so 02:30 is played at 03:30.
+    As in RFC 5545 (3.3.5), a time that occurs twice is the first one, and a time that is
+    skipped is counted with the offset before the change, so 02:30 is played at 03:30.
     """
     return datetime.combine(day, at.replace(fold=0), zone).astimezone(UTC)
 
 
 def slots(programme: Programme, begins: datetime, ends: datetime) -> Iterator[Slot]:
-    """The occurrences that touch the span from `begins` up to `ends`."""
+    """Yield the occurrences that overlap the span from `begins` to `ends`."""
     first = begins.astimezone(programme.zone).date() - DAY
     days = (ends.astimezone(programme.zone).date() - first).days + 1
     for block in programme.blocks:
@@ -60,19 +60,19 @@ def _span(day: date, starts: time, ends: time, zone: ZoneInfo) -> tuple[datetime
     last = day if ends > starts else day + DAY
     begin, end = moment(day, starts, zone), moment(last, ends, zone)
     if end <= begin:
-        # It lies in the hour that is left out: it comes an hour later, whole.
+        # The block lies in the skipped hour: it plays an hour later, in full.
         end = begin + (datetime.combine(last, ends) - datetime.combine(day, starts))
     return begin, end
 
 
 def on_air(programme: Programme, at: datetime) -> Slot | None:
-    """The block whose turn it is; None: the base playlist."""
+    """Return the block that is on at that moment; None: the base playlist."""
     there = slots(programme, at, at + timedelta(microseconds=1))
     return max(there, key=lambda slot: slot.rank, default=None)
 
 
 def next_cut(programme: Programme, after: datetime, until: datetime) -> Slot | None:
-    """The first block that cuts in behind `after` and before `until`."""
+    """Return the first block that cuts in after `after` and before `until`."""
     coming = sorted(
         (
             slot
@@ -85,21 +85,21 @@ def next_cut(programme: Programme, after: datetime, until: datetime) -> Slot | N
 
 
 def cuts_in(programme: Programme, slot: Slot) -> bool:
-    """Whether it has its turn when it begins, and had it not just before."""
+    """Whether the block is on when it begins, and was not on just before."""
     before = on_air(programme, slot.begins - timedelta(microseconds=1))
     goes_on = before is not None and before.block.pk == slot.block.pk
     return not goes_on and on_air(programme, slot.begins) == slot
 
 
 def next_edge(programme: Programme, after: datetime, until: datetime) -> datetime:
-    """When a block begins or ends next; `until` where none does before."""
+    """Return when a block begins or ends next; `until` if none does before."""
     there = slots(programme, after, until)
     edges = (edge for slot in there for edge in (slot.begins, slot.ends))
     return min((edge for edge in edges if after < edge < until), default=until)
 
 
 def overlaps(programme: Programme, begins: datetime, ends: datetime) -> list[tuple[Slot, Slot]]:
-    """Pairs of blocks that want the same time with the same priority, for people to decide."""
+    """Return pairs of blocks with the same priority at the same time."""
     ordered = sorted(slots(programme, begins, ends), key=lambda slot: slot.begins)
     return [
         (one, other)

@@ -1,4 +1,4 @@
-"""Where a programme's lists stand, as they are kept in a row or a process's record. Pure."""
+"""Encodes cursors for a database row or a process's record. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streams.programme.model import Cursor, Cursors
 
 
 def encode(cursors: Cursors) -> dict[str, list[Any]]:
-    """For JSON."""
+    """Encode cursors for JSON."""
     return {
         rule: [
             cursor.last,
@@ -28,7 +28,7 @@ def encode(cursors: Cursors) -> dict[str, list[Any]]:
 
 
 def decode(encoded: Mapping[str, Any]) -> dict[str, Cursor]:
-    """What `written` wrote, of this version or the first, which had four values.
+    """Decode what `encode` wrote in this version, or in the first, which had four values.
 
     Raises `ValueError` or `TypeError` for anything else.
     """

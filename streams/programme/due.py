@@ -1,4 +1,4 @@
-"""When each item is on air next. Pure."""
+"""Computes when each item is on air next. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from streams.programme.schedule import moment
 def due(
     programme: Programme, picks: Iterable[Pick], until: datetime, cursors: Cursors
 ) -> dict[int, datetime]:
-    """When each item of the programme comes next, by its id.
+    """Return when each item of the programme is on next, by its id.
 
-    `found` is what will be on air up to `until`, `cursors` where the lists stand before it.
-    What is not among it comes behind it, each list in its order from where it stands then: too
-    soon rather than too late, for each is taken to play on alone. Filler is none of it.
+    `picks`: the programme up to `until`. `cursors`: of the lists before it. Items that are not
+    among the picks follow after them, each list in its order from its cursor. Their times are
+    too early rather than too late, because each list is assumed to play alone. Filler is not
+    included.
     """
     lists = [(BASE, programme.base)]
     lists += [(block.rule, block.rotation) for block in programme.blocks]
@@ -28,7 +29,7 @@ def due(
             _soonest(items, pick.entry, pick.begins)
             left.discard(pick.entry.item.media)
         if not left:
-            # Each has its time: the same over again tells nothing new.
+            # Every item has its time: the rest only repeats them.
             return items
         until, cursors = max(until, pick.ends), pick.cursors
     for rule, rotation in lists:

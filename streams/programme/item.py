@@ -1,4 +1,4 @@
-"""An item: something that can be played. Frozen values, made from rows elsewhere."""
+"""An item that can be played, as frozen values made from rows elsewhere."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from media_library.house_format import HouseFormat
 class Mode(StrEnum):
     """How a player handles an item."""
 
-    #: Conformed to the house format: copied, its length known to the frame.
+    #: Conformed to the house format: copied; its length is known to the frame.
     PREPARED = "prepared"
-    #: Its codecs allow a copy; its length is known when it has played.
+    #: Its codecs allow a copy; its length is known after it has played.
     COPY = "copy"
     #: Encoded to the house format in real time.
     TRANSCODE = "transcode"
@@ -22,7 +22,7 @@ class Mode(StrEnum):
 
 class Kind(StrEnum):
     ITEM = "item"
-    #: Stands in for items that can't be played.
+    #: Replaces items that can't be played.
     FILLER = "filler"
     SLATE = "slate"
     #: A broadcaster's feed, already in the house format.
@@ -31,7 +31,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something to play. `entry` and `media` are the ledger's names of it."""
+    """Something to play. `entry` and `media` are primary keys in the ledger."""
 
     title: str
     key: str
@@ -42,11 +42,11 @@ class Item:
     #: Video frames of a prepared item.
     frames: int | None = None
     has_audio: bool = True
-    #: Seconds from decoding to showing: B-frames. A prepared item has none.
+    #: Seconds from decoding to display, caused by B-frames. A prepared item has none.
     reorder: Fraction = Fraction(0)
-    #: Differs when the bytes under the key do.
+    #: Changes when the bytes under the key change.
     edition: str = ""
 
     def length(self, house_format: HouseFormat) -> Fraction | None:
-        """Seconds, where they are known exactly."""
+        """Seconds, if known exactly; otherwise None."""
         return None if self.frames is None else house_format.seconds(self.frames)

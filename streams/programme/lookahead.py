@@ -1,4 +1,4 @@
-"""What a channel will have on air: within its hours, and as viewers are told of it. Pure."""
+"""Computes what a channel will have on air, within its hours and as viewers see it. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from streams.programme.item import Kind
 from streams.programme.model import FILLER, Cursors, Pick, Programme
 from streams.programme.schedule import between, preview
 
-#: From one moment to another.
+#: A start and an end.
 Span = tuple[datetime, datetime]
 
 
 def spans(begins: datetime, until: datetime, hours: Iterable[Span], *, on: bool) -> list[Span]:
-    """When a channel will be on air: as it is now, until its hours start it or stop it.
+    """Return when a channel will be on air: its present state, changed by its hours.
 
-    Whoever starts a channel outside its hours has it until they end next; whoever stops it
-    within them, until they begin next.
+    A channel started outside its hours runs until they next end. A channel stopped within them
+    stays off until they next begin.
     """
     on_air: list[Span] = []
     since = begins if on else None
@@ -33,7 +33,7 @@ def spans(begins: datetime, until: datetime, hours: Iterable[Span], *, on: bool)
 
 
 def merged(hours: Iterable[Span]) -> list[Span]:
-    """Without overlaps: hours that touch are one."""
+    """Merge hours that overlap or touch."""
     joined: list[Span] = []
     for opens, ends in sorted(hours):
         if joined and opens <= joined[-1][1]:
@@ -44,7 +44,7 @@ def merged(hours: Iterable[Span]) -> list[Span]:
 
 
 def picks(programme: Programme, on_air: Sequence[Span], cursors: Cursors) -> Iterator[Pick]:
-    """All that will be on air in these spans, if nothing fails. Each end cuts the item."""
+    """Yield the picks of these spans if nothing fails. Each span's end cuts the item."""
     for begins, ends in on_air:
         for pick in preview(programme, begins, ends, cursors):
             shortened = pick if pick.ends <= ends else _stopped(pick, ends)
@@ -63,26 +63,26 @@ def _stopped(pick: Pick, ends: datetime) -> Pick:
 
 @dataclass(frozen=True, slots=True)
 class Airing:
-    """Something on air from one moment to another, as a guide tells it."""
+    """An entry of the guide, from one moment to another."""
 
     kind: Kind
     title: str
     begins: datetime
     ends: datetime
     rule: str = ""
-    #: Seconds into the item at which it begins.
+    #: Seconds into the item at which it starts.
     into: Fraction = Fraction(0)
-    #: The item's id; None for what is no item of the library.
+    #: The item's id; None if it is not an item of the library.
     media: int | None = None
 
 
 def airings(picked: Iterable[Pick]) -> Iterator[Airing]:
-    """Picks as airings, each stretch of filler and slate as one."""
+    """Convert picks to airings, each stretch of filler and slate as one."""
     return joined(map(_airing, picked))
 
 
 def joined(parts: Iterable[Airing]) -> Iterator[Airing]:
-    """The parts of an item stay apart; filler and slate that follow each other become one."""
+    """Join consecutive filler and slate; parts of an item stay separate."""
     last: Airing | None = None
     for part in parts:
         if last is None:

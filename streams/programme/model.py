@@ -1,4 +1,4 @@
-"""What shall be on air, when: frozen values, made from rows elsewhere. Pure."""
+"""The programme of a channel as frozen values, made from rows elsewhere. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from zoneinfo import ZoneInfo
 
 from streams.programme.item import Item
 
-#: The rule that holds where no block does, and the one of what fills gaps.
+#: Rule of the base playlist, and rule of the filler.
 BASE: Final = "base"
 FILLER: Final = "filler"
 
 
 class Order(StrEnum):
     LOOP = "loop"
-    #: Every item once a round, none again soon after it was played.
+    #: Every item once per round, none again soon after it was played.
     SHUFFLE = "shuffle"
 
 
@@ -31,11 +31,11 @@ class Start(StrEnum):
 
 
 class Return(StrEnum):
-    """How a list goes on with an item that was cut by something else."""
+    """How a list continues with an item that was cut by something else."""
 
     #: Where it was cut.
     CONTINUE = "continue"
-    #: Where it would be by now.
+    #: Where it would be by now, had it played on.
     WALL_CLOCK = "wall_clock"
     #: From the item's beginning.
     RESTART = "restart"
@@ -45,13 +45,13 @@ class Return(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A place in a list. `rating` is an age in years; None: nobody has rated it."""
+    """An entry of a list. `rating` is an age in years; None: not rated."""
 
     item: Item
-    #: Exact where the item is prepared, as probed otherwise.
+    #: Exact if the item is prepared, otherwise as probed.
     seconds: Fraction
     rating: int | None = None
-    #: Whether it lasts just so long. What is not prepared lasts as long as it does.
+    #: Whether `seconds` is exact. An unprepared item lasts as long as its file plays.
     exact: bool = True
 
     @property
@@ -60,36 +60,36 @@ class Entry:
 
     @property
     def media(self) -> int:
-        """The same for two entries of one item."""
+        """Equal for two entries of one item."""
         return -self.pk if self.item.media is None else self.item.media
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The entries in the order of one round, and where each of them stands in it."""
+    """The entries in the order of one round, and the index of each."""
 
     entries: tuple[Entry, ...]
     places: Mapping[int, int]
-    #: What a shuffled round is sorted by.
+    #: Sort keys of a shuffled round.
     keys: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A playlist in an order. `seed` makes its shuffling its own."""
+    """A playlist with its order. `seed` makes its shuffle unique."""
 
     entries: tuple[Entry, ...]
     order: Order = Order.LOOP
     seed: int = 0
-    #: Its rounds, as `rotation.round_of` works them out: remembered here and not by value, for
-    #: to hash and to compare thousands of entries at every item takes longer than all the rest.
+    #: Rounds computed by `rotation.round_of`. Cached here instead of by value, because hashing
+    #: and comparing thousands of entries at every item takes longer than everything else.
     rounds: dict[int, Round] = field(
         default_factory=dict, init=False, repr=False, compare=False, hash=False
     )
 
-    #: The lowest rating in it; None: nobody has rated anything.
+    #: The lowest rating in it; None: nothing is rated.
     mildest: int | None = field(init=False, repr=False, compare=False)
-    #: How many different items are in it.
+    #: Number of different items in it.
     items: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -100,10 +100,10 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A playlist on some days, from a time to a time, in the channel's time zone.
+    """A playlist on certain days and times, in the channel's time zone.
 
-    An end that is not after the start is the next day's. Nothing unrated is played where there
-    is a maximum rating.
+    An end that is not after the start is on the next day. With a maximum rating, unrated items
+    are not played.
     """
 
     pk: int
@@ -115,10 +115,10 @@ class Block:
     days: frozenset[int] = frozenset(range(7))
     first_day: date | None = None
     last_day: date | None = None
-    #: The highest wins where blocks overlap; among equals, the one that began last.
+    #: The highest wins if blocks overlap; among equals, the one that began last.
     priority: int = 0
     start: Start = Start.SOFT
-    #: It ends on time: what does not fit gives way to filler.
+    #: It ends on time: filler replaces an item that does not fit.
     fit: bool = False
     max_rating: int | None = None
 
@@ -135,17 +135,17 @@ class Programme:
     filler: Rotation = Rotation(())
     max_rating: int | None = None
     on_return: Return = Return.CONTINUE
-    #: Seconds. An item can be cut at whole multiples of `cut`, which is the grid of the house,
-    #: and gone on with at multiples of `resume`, which is the way from keyframe to keyframe.
+    #: Seconds. An item can be cut at multiples of `cut`, which is the grid of the house format,
+    #: and resumed at multiples of `resume`, which is its keyframe interval.
     cut: Fraction = Fraction(16, 30)
     resume: Fraction = Fraction(2)
-    #: How long the slate is on before the programme is asked again.
+    #: Seconds of the slate before the programme is evaluated again.
     slate: Fraction = Fraction(60)
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a list stands: the entry that it played last, in which round."""
+    """Position of a list: the entry that it played last, and its round."""
 
     last: int | None = None
     round: int = 0
@@ -153,25 +153,27 @@ class Cursor:
     into: Fraction | None = None
     #: When it was cut.
     left: datetime | None = None
-    # What follows lets a list go on where it stood, however it is edited meanwhile. Of a loop:
+    # With the following values a list continues at its position even if it is edited. For a
+    # loop:
     #: The index of that entry.
     place: int = field(default=0, compare=False)
-    #: Entries behind it; of a shuffled list those that have to wait, passed over in this round.
+    #: The following entries; in a shuffled list, entries passed over in this round that must
+    #: wait.
     waiting: tuple[int, ...] = field(default=(), compare=False)
-    # Of a shuffled list:
-    #: The entry up to which it has come in this round, if that is not the last.
+    # For a shuffled list:
+    #: The entry up to which this round has come, if that is not `last`.
     mark: int | None = field(default=None, compare=False)
-    #: The items that were played last, the latest at the end.
+    #: The items that were played last, the latest one at the end.
     recent: tuple[int, ...] = field(default=(), compare=False)
 
 
-#: Of each rule, where its list stands.
+#: Position of each rule's list.
 Cursors = Mapping[str, Cursor]
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """What plays from one moment to another, and why. Without an entry it is the slate."""
+    """An entry that plays from one moment to another, and why. Without an entry: the slate."""
 
     entry: Entry | None
     begins: datetime
@@ -183,7 +185,7 @@ class Pick:
     start: Fraction = Fraction(0)
     end: Fraction = Fraction(0)
     cursors: Cursors = field(default_factory=dict, compare=False, repr=False)
-    #: The list whose turn it is has nothing that may be played.
+    #: The scheduled list has nothing that may be played.
     wanting: bool = False
 
     @property

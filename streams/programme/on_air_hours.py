@@ -1,7 +1,7 @@
-"""When a channel's hours start it and stop it. Pure.
+"""Computes when a channel's hours start and stop it. Pure.
 
-Only the moments count at which hours begin and end: a person's Start or Stop in between stands
-until the next of them. After a downtime the last that was missed is made up for, and no other.
+Only the moments at which hours begin and end count: a person's Start or Stop in between stands
+until the next one. After a downtime only the last missed moment is carried out.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from streams.programme.block_times import slots
 from streams.programme.lookahead import Span, merged
 from streams.programme.model import Programme
 
-#: How far ahead the next moment is looked for: hours come round every week.
+#: How far ahead the next edge is searched: hours recur every week.
 LOOKAHEAD: Final = timedelta(days=8)
-#: Hours farther away than this, on both sides, touch nothing that is asked about.
+#: Margin on both sides: hours farther away can't affect the span in question.
 MARGIN: Final = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A moment at which the channel goes on the air, or off it."""
+    """A moment at which the channel goes on or off the air."""
 
     at: datetime
     on: bool
 
 
 def spans(hours: Programme, begins: datetime, ends: datetime) -> list[Span]:
-    """All hours from `begins` to `ends`, and some around them; those that touch are one.
+    """Return the hours from `begins` to `ends`, and some around them, merged if they touch.
 
     `hours`: as blocks (`streams.planning.forecast.hours_of`).
     """
@@ -38,7 +38,7 @@ def spans(hours: Programme, begins: datetime, ends: datetime) -> list[Span]:
 
 
 def edges(hours: Programme, after: datetime, until: datetime) -> list[Edge]:
-    """Those behind `after` and not behind `until`, the first one first."""
+    """Return the edges after `after` and up to `until`, in order."""
     inside = [
         edge
         for begins, ends in spans(hours, after, until)
@@ -49,11 +49,11 @@ def edges(hours: Programme, after: datetime, until: datetime) -> list[Edge]:
 
 
 def due(hours: Programme, done: datetime | None, now: datetime) -> Edge | None:
-    """What must be ordered now; None: nothing.
+    """Return the edge to carry out now; None: nothing.
 
-    `done`: up to when the hours were carried out. None: they are new. Then they start the
-    channel if it should be on the air, but never stop it: whoever sets up hours beside a
-    channel that plays does not want to lose it.
+    `done`: the moment up to which the hours were carried out. None: they are new. New hours
+    start a channel that should be on the air, but never stop one: an operator who sets up hours
+    while the channel plays does not want to interrupt it.
     """
     if done is not None:
         return next(iter(reversed(edges(hours, done, now))), None)
@@ -62,5 +62,5 @@ def due(hours: Programme, done: datetime | None, now: datetime) -> Edge | None:
 
 
 def coming(hours: Programme, now: datetime) -> Edge | None:
-    """The next edge, if there is one within a week."""
+    """Return the next edge within a week, if there is one."""
     return next(iter(edges(hours, now, now + LOOKAHEAD)), None)

@@ -1,4 +1,4 @@
-"""What will go wrong with what is to be on air, told before its time. Pure."""
+"""Detects upcoming problems of the programme before they air. Pure."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from streams.programme.unreachable import unreachable_slots
 
 
 class Copy(StrEnum):
-    """How far an item is in the channel's house format."""
+    """State of an item's copy in the channel's house format."""
 
     READY = "ready"
-    #: Queued, being made, or not asked for yet.
+    #: Queued, in progress, or not requested yet.
     COMING = "coming"
     #: It failed or was cancelled: nobody makes it.
     LEFT = "left"
@@ -29,37 +29,37 @@ class Copy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ItemFacts:
-    """What is known of an item."""
+    """State of an item."""
 
     copy: Copy = Copy.READY
-    #: Why there is no copy, where a person is needed.
+    #: Why there is no copy, if a person must act.
     copy_fault: str = ""
     inspected: bool = True
-    #: Whether the storage has the file that would be played; None: it could not be asked.
+    #: Whether the storage has the file that would be played; None: unknown.
     there: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A faulty item that stands in a list and is passed over."""
+    """A faulty item of a list, which is left out."""
 
     media: int
     title: str
     fault: str
-    #: The entry that is played in its place, and by which rule.
+    #: The entry played in its place, and the rule of that entry.
     instead: int
     rule: str
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`subject` names what it is about, the same at each look. `media` is the item's id."""
+    """A problem. `subject` identifies it across checks. `media` is the item's id."""
 
     subject: str
     sentence: str
     airs_at: datetime
     media: int | None = None
-    #: On air it will be all the same.
+    #: The item will be on air nevertheless.
     soft: bool = False
 
 
@@ -73,7 +73,7 @@ class Fillers:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found, and of which items it is not known whether the storage has them."""
+    """Problems, and the items whose presence in the storage is unknown."""
 
     faults: tuple[Fault, ...]
     unsure: frozenset[int] = frozenset()
@@ -95,7 +95,7 @@ def find_problems(
     left_out: Iterable[LeftOut] = (),
     fillers: Fillers | None = None,
 ) -> Findings:
-    """What is wrong with what will be on air, each matter once, at the first time it airs."""
+    """Return the problems of the coming programme, each once, at its first airtime."""
     first = _first(picks)
     faults = [
         *_empty(programme, picks),
@@ -116,7 +116,7 @@ def find_problems(
 
 
 def _first(picks: Iterable[Pick]) -> dict[int, Pick]:
-    """Where each item is on air first."""
+    """Return each item's first pick."""
     first: dict[int, Pick] = {}
     for pick in picks:
         if pick.entry is not None and pick.entry.item.media is not None:
@@ -125,7 +125,7 @@ def _first(picks: Iterable[Pick]) -> dict[int, Pick]:
 
 
 def _item(media: int, entry: Entry, airs_at: datetime, facts: ItemFacts) -> Iterator[Fault]:
-    """What is wrong with one item: its gravest fault alone."""
+    """Yield the most severe problem of one item."""
     title = entry.item.title
     if facts.there is False:
         yield Fault(
@@ -169,7 +169,7 @@ def _unprepared(entry: Entry) -> str:
 
 
 def _left_out(picks: Sequence[Pick], left_out: Iterable[LeftOut]) -> Iterator[Fault]:
-    """Faulty items, at the time of what is played in their place."""
+    """Yield faulty items, at the time of the entries played in their place."""
     times: dict[tuple[str, int], datetime] = {}
     for pick in picks:
         if pick.entry is not None:
@@ -185,13 +185,13 @@ def _left_out(picks: Sequence[Pick], left_out: Iterable[LeftOut]) -> Iterator[Fa
 
 
 def _empty(programme: Programme, picks: Iterable[Pick]) -> Iterator[Fault]:
-    """Stretches for which a list has nothing that may be played."""
+    """Yield stretches for which a list has nothing that may be played."""
     bare = replace(programme, filler=Rotation(()))
     empty: dict[str, _Empty] = {}
     for pick in picks:
         if not pick.wanting:
             continue
-        # What fills in says nothing of the list whose turn it is; the slate does.
+        # The rule of filler does not identify the scheduled list; the rule of the slate does.
         rule = decide(bare, pick.begins, {}).rule if pick.rule == FILLER else pick.rule
         stretch = empty.setdefault(rule, _Empty(pick.begins))
         stretch.length += pick.ends - pick.begins
@@ -201,9 +201,9 @@ def _empty(programme: Programme, picks: Iterable[Pick]) -> Iterator[Fault]:
 
 
 def _too_long(programme: Programme, picks: Sequence[Pick]) -> Iterator[Fault]:
-    """Exact-fit blocks that are filler throughout: what is next in them is longer than they.
+    """Yield exact-fit blocks that are filler throughout, because their next item is too long.
 
-    It stays next, so that goes on for ever.
+    The item stays next, so the block remains filler forever.
     """
     played = {(pick.rule, slot.begins) for pick, slot in _within(programme, picks)}
     reported: set[int] = set()
@@ -229,7 +229,7 @@ def _too_long(programme: Programme, picks: Sequence[Pick]) -> Iterator[Fault]:
 
 
 def _within(programme: Programme, picks: Iterable[Pick]) -> Iterator[tuple[Pick, Slot]]:
-    """What is on air in blocks, each with the occurrence whose turn it is."""
+    """Yield the picks within blocks, each with the block's occurrence."""
     for pick in picks:
         slot = on_air(programme, moment(pick.begins, programme.cut))
         if slot is not None:
@@ -264,7 +264,7 @@ def _nothing(programme: Programme, rule: str, stretch: _Empty) -> str:
 def _no_filler(
     programme: Programme, picks: Sequence[Pick], fillers: Fillers | None
 ) -> Iterator[Fault]:
-    """A filler list that would not fill. It may be needed at any time."""
+    """Yield the problem of a filler list that can't be played. It may be needed at any time."""
     if fillers is None or not picks:
         return
     if programme.filler.entries:
@@ -287,7 +287,7 @@ def _no_filler(
 def _unfit_filler(
     programme: Programme, picks: Sequence[Pick], fillers: Fillers
 ) -> Iterator[Fault]:
-    """None of it may be played: at all, or in a block that is meant for younger ones."""
+    """Yield where no filler may be played: anywhere, or in a block with a lower age rating."""
     at, everywhere = picks[0].begins, replace(programme, blocks=())
     if next(allowed_fillers(everywhere, at, {}), None) is None:
         because = _unfit(programme, programme.max_rating)
@@ -320,7 +320,7 @@ def _unfit(programme: Programme, age: int | None) -> str:
 
 
 def _unreachable(programme: Programme, picks: Sequence[Pick]) -> Iterator[Fault]:
-    """Soft blocks that are never on, each once."""
+    """Yield soft blocks that are never on, each once."""
     reported: set[str] = set()
     for missed in unreachable_slots(programme, picks):
         block = missed.slot.block
@@ -346,9 +346,9 @@ def _unreachable(programme: Programme, picks: Sequence[Pick]) -> Iterator[Fault]
 def passed_over(
     entries: Sequence[tuple[int, int, str, str]], rule: str = BASE
 ) -> Iterator[LeftOut]:
-    """The faulty ones of a list's entries: (entry, item, title, fault; empty where it is none).
+    """Yield the faulty entries of a list: (entry, item, title, fault; empty if none).
 
-    What comes next in the list is played in their place.
+    The next entry without a fault is played in their place.
     """
     sound = [place for place, (_, _, _, fault) in enumerate(entries) if not fault]
     for place, (_, media, title, fault) in enumerate(entries):

@@ -1,11 +1,11 @@
 """The order in which a list is played, round after round. Pure.
 
-A loop follows the playlist. A shuffled list has in each round an order that depends on nothing
-but the entries themselves, so that an entry that is added, removed or faulty for a while moves
-no other. An item that was played within the last third of the list waits, and is played in the
-same round as soon as that is over.
+A loop follows the playlist. The order of a shuffled list in each round depends only on the
+entries themselves, so that adding, removing or temporarily losing an entry moves no other one.
+An item that was played within the last third of the list waits, and is played later in the same
+round.
 
-Both go on where they stood when the entry that was played last is gone.
+Both continue at their position even if the entry that was played last is gone.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ from streams.programme.model import Cursor, Entry, Order, Rotation, Round
 Allowed = Callable[[Entry], bool]
 
 
-#: Rounds that a rotation remembers: the one that is played, and some that it came from.
+#: Cached rounds of a rotation: the current one and some earlier ones.
 _MAX_ROUNDS: Final = 16
-#: Plays that a shuffled list remembers. A third of the list counts, and it may grow threefold.
+#: Plays that a shuffled list remembers. Only a third of the list counts, but the list may grow
+#: threefold.
 MAX_RECENT: Final = 1000
-#: Entries that a loop remembers behind the one it plays, should that be removed.
+#: Following entries that a loop remembers, in case its present entry is removed.
 _MAX_FOLLOWERS: Final = 8
 
 
 def is_shuffled(rotation: Rotation) -> bool:
-    # Of fewer than three, a third is none.
+    # A third of fewer than three is none.
     return rotation.order is Order.SHUFFLE and len(rotation.entries) >= 3  # noqa: PLR2004
 
 
 def round_of(rotation: Rotation, number: int) -> tuple[Entry, ...]:
-    """The entries in the order of one round, if none of them has to wait."""
+    """Return the entries in the order of one round, if none of them must wait."""
     return _round(rotation, number).entries
 
 
@@ -58,16 +59,16 @@ def _round(rotation: Rotation, number: int) -> Round:
 
 
 def _key(rotation: Rotation, number: int, pk: int) -> bytes:
-    """Where an entry stands in a round, whatever else is in the list."""
+    """Sort key of an entry in a round, independent of the other entries."""
     return blake2b(f"{rotation.seed} {number} {pk}".encode(), digest_size=8).digest()
 
 
 def following(
     rotation: Rotation, cursor: Cursor, allowed: Allowed
 ) -> tuple[Entry, Cursor] | None:
-    """The next entry that is allowed, and where the list stands once it has played.
+    """Return the next allowed entry, and the cursor after it has played.
 
-    None: there is none at all.
+    None: no entry is allowed.
     """
     if not any(map(allowed, rotation.entries)):
         return None
@@ -77,7 +78,7 @@ def following(
 
 
 def upcoming(rotation: Rotation, cursor: Cursor) -> tuple[Entry, ...]:
-    """Every entry once, the next ones first, as far as that is known without playing on."""
+    """Return every entry once, the next ones first, as far as known without playing on."""
     current = _round(rotation, cursor.round)
     begin = _begin(rotation, current, cursor)
     waiting = sorted(current.places[pk] for pk in cursor.waiting if pk in current.places)
@@ -90,7 +91,7 @@ def upcoming(rotation: Rotation, cursor: Cursor) -> tuple[Entry, ...]:
 
 
 def _begin(rotation: Rotation, current: Round, cursor: Cursor) -> int:
-    """The index in its round behind the entry that the list has come to."""
+    """The index after the entry that the list has reached in its round."""
     if is_shuffled(rotation):
         mark = cursor.last if cursor.mark is None else cursor.mark
         return (
@@ -102,7 +103,7 @@ def _begin(rotation: Rotation, current: Round, cursor: Cursor) -> int:
         return 0
     if (last := current.places.get(cursor.last)) is not None:
         return last + 1
-    # It is gone: what stood behind it is next, wherever that stands now.
+    # The entry is gone: the one that followed it is next, wherever it is now.
     for pk in cursor.waiting:
         if (place := current.places.get(pk)) is not None:
             return place
@@ -134,7 +135,7 @@ def _next_shuffled(
     while True:
         current = _round(rotation, cursor.round)
         begin = _begin(rotation, current, cursor)
-        # How many were played since; of an item that is in it twice, since the later time.
+        # Plays since each item; for an item that occurs twice, since the later play.
         newest = len(cursor.recent) - 1
         ages = {item: newest - at for at, item in enumerate(cursor.recent)}
         apart, counted = rotation.items // 3, False
@@ -145,24 +146,24 @@ def _next_shuffled(
                 continue
             age = ages.get(entry.media, MAX_RECENT)
             if age < apart and not counted:
-                # What may not be played does not count. It is asked only here: it takes long.
+                # Only items that may be played count. Computed only here, because it is slow.
                 items = {other.media for other in rotation.entries if allowed(other)}
                 apart, counted = len(items) // 3, True
             if age >= apart:
                 return _played(rotation, cursor, begin, at, passed)
             passed.append(at)
         if passed and rotation.items < len(rotation.entries):
-            # A few items, listed many times: the one that was played the longest ago.
+            # A few items, listed many times: take the one that was played the longest ago.
             at = max(passed, key=lambda at: ages[current.entries[at].media])
             return _played(
                 rotation, cursor, begin, at, [other for other in passed if other != at]
             )
-        # The round is over, or an edit has left nothing in it but what was just played.
+        # The round is over, or an edit left only the item that was just played.
         cursor = Cursor(None, cursor.round + 1, recent=cursor.recent)
 
 
 def _left(current: Round, cursor: Cursor, begin: int) -> Iterator[int]:
-    """Indices of what is to be played in the round: what waits first, then the rest."""
+    """Yield the indices left in the round: first the waiting entries, then the rest."""
     yield from sorted(current.places[pk] for pk in cursor.waiting if pk in current.places)
     yield from range(begin, len(current.entries))
 
@@ -170,9 +171,9 @@ def _left(current: Round, cursor: Cursor, begin: int) -> Iterator[int]:
 def _played(
     rotation: Rotation, cursor: Cursor, begin: int, at: int, passed: list[int]
 ) -> tuple[Entry, Cursor]:
-    """The entry at that index, and where the list stands behind it.
+    """Return the entry at that index, and the cursor after it.
 
-    `passed`: indices of those that have to wait, and come in the same round.
+    `passed`: indices of entries that must wait and follow in the same round.
     """
     entries = _round(rotation, cursor.round).entries
     entry = entries[at]
@@ -184,7 +185,7 @@ def _played(
         cursor.round,
         waiting=tuple(waits),
         mark=mark if at < begin else entry.pk,
-        # Two rounds hold a play of each, however the list may grow.
+        # Two rounds contain a play of each entry, however the list grows.
         recent=(*cursor.recent, entry.media)[-min(MAX_RECENT, 2 * len(entries)) :],
     )
 
@@ -193,7 +194,7 @@ def _played(
 
 
 def advanced(rotation: Rotation, cursor: Cursor, seconds: Fraction, allowed: Allowed) -> Cursor:
-    """The cursor as it were, had the list played on for so long from where it was cut."""
+    """Return the cursor as if the list had played on for so long since it was cut."""
     entry = next((other for other in rotation.entries if other.pk == cursor.last), None)
     if cursor.into is None or entry is None or not allowed(entry):
         return replace(cursor, into=None, left=None)
@@ -206,7 +207,7 @@ def advanced(rotation: Rotation, cursor: Cursor, seconds: Fraction, allowed: All
         if successor is None:
             break
         if successor[1].round > at.round and into >= whole:
-            # Each round lasts as long as any other: months may have passed, unseen.
+            # All rounds have the same length, so any number of them can be skipped at once.
             at = Cursor(None, successor[1].round + int(into // whole))
             into %= whole
             successor = following(rotation, at, allowed) or successor

@@ -1,4 +1,4 @@
-"""What comes next: from the programme, the clock and where its lists stand. Pure.
+"""Schedules the next item from the programme, the clock and the cursors. Pure.
 
 The same function plays, previews and explains.
 """
@@ -25,9 +25,9 @@ from streams.programme.model import (
 )
 from streams.programme.rotation import advanced, following
 
-#: Seconds that count as none: moments are rounded, and the hub's clock is read.
+#: Tolerance in seconds: moments are rounded, and the hub's clock is measured.
 SLACK_S: Final = Fraction(1, 100)
-#: Seconds: as far as is looked ahead for what cuts in.
+#: Seconds to look ahead for a block that cuts in.
 LOOKAHEAD_S: Final = Fraction(DAY // timedelta(seconds=1))
 
 
@@ -40,32 +40,32 @@ def between(earlier: datetime, later: datetime) -> Fraction:
 
 
 def pick(programme: Programme, at: datetime, cursors: Cursors) -> Pick:
-    """What begins at that moment, up to when, and where the lists stand afterwards."""
+    """Return what begins at that moment, until when, and the cursors afterwards."""
     # Items are cut on the grid, so a block that cuts in is due up to one step before its time.
     due = moment(at, programme.cut)
     return _Picker(programme, at, due, cursors).pick()
 
 
 def room(programme: Programme, at: datetime) -> Fraction | None:
-    """Seconds, on the grid, until something is to be cut for; None: nothing within a day.
+    """Return seconds, on the grid, until something cuts in; None: nothing within a day.
 
-    For what does not end when the programme says: a stand-in, or an item of unknown length.
+    For turns that don't end when the programme says: a stand-in, or an item of unknown length.
     """
     limit = _Picker(programme, at, moment(at, programme.cut), {}).limit(LOOKAHEAD_S)
     return None if limit is None else on_grid(programme, between(at, limit[0]))
 
 
 def on_grid(programme: Programme, seconds: Fraction) -> Fraction:
-    """The most that can be played of so many seconds; one step at least."""
+    """Round down to the grid; at least one step."""
     return max(1, (seconds + SLACK_S) // programme.cut) * programme.cut
 
 
 def in_turn(
     programme: Programme, at: datetime, cursors: Cursors
 ) -> Iterator[tuple[str, Entry, Cursor]]:
-    """What the list whose turn it is has to play: rule, entry, where it stands behind that.
+    """Yield the entries of the scheduled list: rule, entry, cursor after it.
 
-    One round, from the next.
+    One round, starting with the next entry.
     """
     picker = _Picker(programme, at, moment(at, programme.cut), cursors)
     for entry, cursor in picker.round(picker.rotation, picker.rule):
@@ -75,9 +75,9 @@ def in_turn(
 def fillers(
     programme: Programme, at: datetime, cursors: Cursors
 ) -> Iterator[tuple[Entry, Cursor]]:
-    """The fillers that may be played now, each with where its list stands behind it.
+    """Yield the fillers that may be played now, each with the cursor after it.
 
-    One round, from the next.
+    One round, starting with the next entry.
     """
     picker = _Picker(programme, at, moment(at, programme.cut), cursors)
     return picker.round(programme.filler, FILLER)
@@ -86,11 +86,11 @@ def fillers(
 def preview(
     programme: Programme, at: datetime, until: datetime, cursors: Cursors
 ) -> Iterator[Pick]:
-    """All that will be on air from one moment to another, if nothing fails."""
+    """Yield the picks from one moment to another, if nothing fails."""
     while at < until:
         present = pick(programme, at, cursors)
         if present.entry is None:
-            # On air it is asked again every few seconds, and has the same answer until then.
+            # On air this is evaluated again every few seconds, with the same result until then.
             ends = max(present.ends, next_edge(programme, at, min(until, at + DAY)))
             present = replace(present, ends=ends, end=between(at, ends))
         yield present
@@ -157,7 +157,7 @@ class _Picker:
     def _allowed(self, entry: Entry) -> bool:
         limit = self._most
         if entry.seconds < self.programme.cut:
-            # Too short to be cut on the grid: it would stand still.
+            # Too short to be cut on the grid: the list would never advance.
             return False
         return limit is None or (entry.rating is not None and entry.rating <= limit)
 
@@ -167,12 +167,12 @@ class _Picker:
         return None if successor is None else (*successor, Fraction(0))
 
     def _resumed(self, rotation: Rotation, rule: str) -> tuple[Entry, Cursor, Fraction] | None:
-        """The entry that something else has cut, where the rule is to go on with it."""
+        """Return the entry that was cut, if the return rule resumes it."""
         cursor = self.cursors.get(rule, Cursor())
         if cursor.into is None or self.programme.on_return is Return.NEXT:
             return None
         if self.programme.on_return is Return.WALL_CLOCK and cursor.left is not None:
-            # A clock may be set back.
+            # The clock may have been set back.
             gone = max(Fraction(0), between(cursor.left, self.at))
             cursor = advanced(rotation, cursor, gone, self._allowed)
         entry = next(
@@ -190,7 +190,7 @@ class _Picker:
     # ---- how long
 
     def limit(self, seconds: Fraction) -> tuple[datetime, str] | None:
-        """What ends it early within so many seconds: a block that cuts in, or its own end."""
+        """Return the limit within so many seconds: a block that cuts in, or its own end."""
         until = moment(self.at, seconds - SLACK_S)
         cut = next_cut(self.programme, self.due, until)
         ends = None if cut is None else (cut.begins, "cut")
@@ -198,20 +198,20 @@ class _Picker:
             return ends
         then = on_air(self.programme, self.slot.ends)
         if then is not None and then.block.pk == self.slot.block.pk:
-            # All day, every day: it does not end at midnight.
+            # On all day, every day: it does not end at midnight.
             return ends
         return (
             ends if ends is not None and ends[0] <= self.slot.ends else (self.slot.ends, "fit")
         )
 
     def _whole(self, ends: datetime) -> Fraction:
-        """Seconds up to that moment, on the grid."""
+        """Return seconds up to that moment, on the grid."""
         return on_grid(self.programme, between(self.at, ends))
 
-    # ---- what fills
+    # ---- filler
 
     def _filler(self, seconds: Fraction | None) -> tuple[Entry, Cursor] | None:
-        """The next filler, if it fits; otherwise the longest that does; otherwise the next."""
+        """Return the next filler if it fits, else the longest that fits, else the next."""
         rotation = self.programme.filler
         successor = self._following(rotation, self.cursors.get(FILLER, Cursor()))
         if successor is None or seconds is None:
@@ -248,7 +248,7 @@ class _Picker:
         end = entry.seconds if limit is None else min(entry.seconds, self._whole(limit[0]))
         return self._made(entry, cursor, Fraction(0), end, FILLER, because)
 
-    # ---- the answer
+    # ---- the result
 
     def _made(
         self,

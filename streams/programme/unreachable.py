@@ -1,4 +1,4 @@
-"""Blocks that are never on: what plays when they begin is not over when they end. Pure."""
+"""Finds blocks that never start, because the item before them ends after they do. Pure."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from streams.programme.schedule import moment
 
 @dataclass(frozen=True, slots=True)
 class UnreachableSlot:
-    """A soft block's turn that goes by, and what plays over it."""
+    """An occurrence of a soft block that is skipped, and the pick that plays over it."""
 
     slot: Slot
-    #: When it would have been its turn first.
+    #: When the block should have started.
     due: datetime
     over: Pick
 
 
 def unreachable_slots(programme: Programme, picks: Sequence[Pick]) -> Iterator[UnreachableSlot]:
-    """The slots within `found` in which nothing begins by their own rule, the first one first.
+    """Yield the slots within `picks` in which nothing begins by their own rule, in order.
 
-    Left out is what has no turn at all, for blocks of a higher rank are over it, and what lies
-    where the channel is off.
+    Excludes slots that are covered by blocks of a higher rank, and slots while the channel is
+    off.
     """
     if not picks:
         return
@@ -55,8 +55,8 @@ def _of(programme: Programme, slot: Slot, picks: Sequence[Pick]) -> Iterator[Unr
 
 
 def _its_own(programme: Programme, slot: Slot, pick: Pick) -> bool:
-    """Whether it plays in the slot by its rule, or by that of what fills it."""
+    """Whether the pick plays in the slot by the slot's rule or by that of its filler."""
     if pick.rule == slot.block.rule and pick.ends > slot.begins:
         return True
-    # As the scheduler: what begins up to one step before its time counts.
+    # As in the scheduler, a start up to one step before its time counts.
     return on_air(programme, moment(pick.begins, programme.cut)) == slot

@@ -1,4 +1,4 @@
-"""A guide in the XMLTV format (xmltv.dtd of the XMLTV project, version 1). Pure."""
+"""Writes a guide in the XMLTV format (xmltv.dtd of the XMLTV project, version 1). Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 _HEAD: Final = '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE tv SYSTEM "xmltv.dtd">\n'
-#: What XML 1.0 (2.2) has no place for.
+#: Characters that XML 1.0 (2.2) does not allow.
 _NO_CHARACTER: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -23,14 +23,14 @@ class Listing:
     ends: datetime
     description: str = ""
     categories: Sequence[str] = ()
-    #: An age in years; None: nobody has rated it.
+    #: An age in years; None: not rated.
     rating: int | None = None
 
 
 def document(ident: str, name: str, listings: Iterable[Listing], zone: tzinfo) -> bytes:
-    """The guide of one channel, in UTF-8, with times in that zone.
+    """Return the guide of one channel, in UTF-8, with times in that zone.
 
-    Where one listing ends in the second in which the next begins, their times are the same.
+    If one listing ends in the second in which the next begins, their times are equal.
     """
     root = Element("tv", {"generator-info-name": "streamsite"})
     channel = SubElement(root, "channel", {"id": ident})
@@ -39,7 +39,7 @@ def document(ident: str, name: str, listings: Iterable[Listing], zone: tzinfo) -
         begins, ends = _time(listing.begins, zone), _time(listing.ends, zone)
         if begins == ends:
             continue
-        # The DTD prescribes the order of what stands in it.
+        # The DTD prescribes the order of the elements.
         programme = SubElement(
             root, "programme", {"start": begins, "stop": ends, "channel": ident}
         )

@@ -145,7 +145,7 @@ class Playback:
         self.supply.filled = True
 
     def missed(self, notes: dict[str, Any]) -> None:
-        """An earlier supervisor's player has ended unseen: what follows it is next."""
+        """Record that an earlier supervisor's player ended unobserved; continue after it."""
         if (slot := self._missed.add(notes)) is not None:
             self.choice.cursors = slot.turn.cursors
 

@@ -118,7 +118,7 @@ class Queue:
         return first
 
     def revoke(self, number: int = 0) -> None:
-        """End those from the given one on. The last one first: none finds its gate open."""
+        """Kill the queued players from `number` on, last one first, so that no gate opens."""
         for queued in reversed(self.waiting[number:]):
             self.end(queued.role)
         del self.waiting[number:]
