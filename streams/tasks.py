@@ -56,7 +56,7 @@ MAX_LOG_LINES: Final = 2000
 def make_samples() -> str:
     """Make the Demo channel's programme. Runs once a minute until it exists."""
     with slots.place("samples", 1) as free:
-        return demo.make() if free else "Another worker is at it."
+        return demo.make() if free else "Another worker is doing it."
 
 
 def supervise_node() -> str:
@@ -102,7 +102,7 @@ def prepare_playlists() -> str:
             )
     used = [house_format.signature for house_format in plan]
     moved += _no_longer_due(PreparedCopy.objects.exclude(house__in=used), {})
-    return f"{requested} asked for, {moved} due at another time."
+    return f"{requested} requested, {moved} with a new due time."
 
 
 def _no_longer_due(

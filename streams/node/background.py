@@ -50,7 +50,7 @@ class BackgroundThread(threading.Thread):
                 self.tick(requested=requested)
                 self._fault = ""
             except Exception as error:
-                # Whatever it is, the next tick may succeed; the error is logged once.
+                # The next tick may succeed whatever the error is, so it is logged once.
                 if self._fault != repr(error):
                     self._fault = repr(error)
                     log.exception("background.failed")

@@ -150,7 +150,7 @@ class NodeLedger:
             for channel in ordered.annotate(live=owned):
                 self._find_slates(channel, live=channel.live)
                 self._programme(channel)
-        # Who may take over now is read every time, because a live feed must not wait.
+        # Takeover rights are read every time, because a live feed must not wait.
         live = [pk for pk, *_, live in orders if live]
         wishes = takeover_rights.wishes(list(ordered.filter(pk__in=live)), now) if live else {}
         with self._as_committed(), transaction.atomic():
@@ -293,7 +293,7 @@ class NodeLedger:
         return state
 
     def _programme(self, channel: Channel) -> Programme:
-        """As it was read some seconds ago: lists of thousands of items take their time."""
+        """Return the programme, cached for some seconds because long lists are slow to read."""
         # Changes of the channel's own row count at once.
         lists = (
             channel.playlist_id,

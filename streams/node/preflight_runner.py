@@ -65,7 +65,7 @@ class _Flight:
 
 
 class Preflights:
-    """`look` is called every tick; `held` by the ledger, in another thread."""
+    """Runs the preflights. `tick` is called regularly, `held` by the ledger's thread."""
 
     def __init__(self, node: str, changed: Callable[[], object]) -> None:
         self.node = node
@@ -93,9 +93,7 @@ class Preflights:
             since = self._waiting_since.setdefault((channel.pk, order), time.monotonic())
         self.requested.set()
         # A disk that hangs must not keep it off the air: FFmpeg may not need the disk.
-        return (
-            "" if time.monotonic() - since > LOCAL_TIMEOUT_S else "The preflight is under way."
-        )
+        return "" if time.monotonic() - since > LOCAL_TIMEOUT_S else "The preflight is running."
 
     def tick(self, now: datetime, mono: float) -> None:
         """Check channels ordered on that were not checked yet, or whose checks failed."""
@@ -159,7 +157,7 @@ class Preflights:
         except Exception:
             # An unexpected error must hold up neither this channel nor the others.
             log.exception("preflight.failed", channel=channel.slug)
-            sentence = "The preflight itself has failed: the log says why."
+            sentence = "The preflight itself has failed: see the log for the reason."
             here = (Check("preflight", ok=False, sentence=sentence, stops=False),)
         flight = _Flight(_order(channel), mono, here)
         with self._lock:
@@ -236,16 +234,18 @@ def _slate(channel: Channel) -> Check:
         # The slate exists, and may be fine.
         sentence = f"The slate can't be tested: {error}"
         return Check("slate", ok=False, sentence=sentence, stops=False)
-    return Check("slate", ok=True, sentence="The slate is on this machine's disk, and plays.")
+    return Check(
+        "slate", ok=True, sentence="The slate is on this machine's disk and can be played."
+    )
 
 
 def in_the_world(channel: Channel, now: datetime) -> Iterator[Check]:
     """Yield the network checks, which are only reported. At most about 20 s if all is down."""
     fault = storage.unreachable() or emptied()
-    yield Check("storage", not fault, fault or "The storage answers.", stops=False)
+    yield Check("storage", not fault, fault or "The storage is reachable.", stops=False)
     yield _items(channel, now, away=bool(fault))
     for output, trouble in reachability.outputs(list(channel.outputs.filter(enabled=True))):
-        well = f"Output “{output.name}”: {output.address} can be reached."
+        well = f"Output “{output.name}”: {output.address} is reachable."
         yield Check(f"output-{output.pk}", not trouble, trouble or well, stops=False)
 
 
@@ -259,15 +259,17 @@ def _items(channel: Channel, now: datetime, *, away: bool) -> Check:
         if pick.entry is not None and len(entries) < ITEMS_CHECKED:
             entries.setdefault(pick.entry.item.key, pick.entry)
     if not entries:
-        return Check("items", ok=False, sentence="Nothing will play today.", stops=False)
+        return Check(
+            "items", ok=False, sentence="Nothing is scheduled to play today.", stops=False
+        )
     there = {} if away else warnings.in_storage(list(entries), STORAGE_TIMEOUT_S)
     missing = [entry.item.title for key, entry in entries.items() if there.get(key) is False]
     if missing:
         names = ", ".join(f"“{title}”" for title in missing)
-        sentence = f"Not in the storage: {names}. What comes next is played in its place."
+        sentence = f"Not in the storage: {names}. The next item is played instead."
         return Check("items", ok=False, sentence=sentence, stops=False)
     if any(there.get(key) is None for key in entries):
-        sentence = "Nobody knows whether the next items are there: the storage does not say."
+        sentence = "It is unknown whether the next items exist: the storage does not answer."
         return Check("items", ok=False, sentence=sentence, stops=False)
     what = "The next item is" if len(entries) == 1 else f"The next {len(entries)} items are"
     return Check("items", ok=True, sentence=f"{what} there.", stops=False)

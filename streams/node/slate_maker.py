@@ -20,7 +20,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 WORKERS: Final = 2
 #: Seconds after which a failed slate is tried again.
 RETRY_S: Final = 30.0
-BEING_MADE: Final = "The slate is being made. The channel starts as soon as it is there."
+BEING_MADE: Final = "The slate is being made. The channel starts as soon as it is ready."
 
 
 class SlateMaker:

@@ -86,7 +86,7 @@ def session_fault(platform: Platform, hours: int | None) -> str:
         return ""
     return (
         f"{preset.label} takes no session of {hours} hours: have a new one every "
-        f"{int(preset.session_limit)} hours or oftener, or leave it empty."
+        f"{int(preset.session_limit)} hours or more often, or leave it empty."
     )
 
 
@@ -179,7 +179,7 @@ def address_fault(address: str, *, keyed: bool = True) -> str:
         return "The address has no host."
     if "@" in parts.netloc:
         return (
-            "The address must not hold a name or password, for it is shown: put the secret "
+            "The address must not hold a name or password, because it is shown: put the secret "
             "into the stream key or the secret parameters."
         )
     if "#" in address:
@@ -195,13 +195,13 @@ def _query_in_address(parts: SplitResult) -> str:
         name, _, value = pair.partition("=")
         if name in {"streamid", "srt_streamid"} and parts.scheme == "srt":
             return (
-                "The address must not hold the stream id, for it is shown: put it into the "
+                "The address must not hold the stream id, because it is shown: put it into the "
                 "stream key, where it is kept secret."
             )
         if name not in allowed or not srt.SETTING.fullmatch(value):
             return (
-                "The address must not hold secrets, for it is shown: put what stands after the "
-                "“?”, such as token=… or passphrase=…, into the secret parameters."
+                "The address must not hold secrets, because it is shown: put everything after "
+                "the “?”, such as token=… or passphrase=…, into the secret parameters."
             )
     return ""
 
@@ -213,14 +213,14 @@ def typed_address_fault(address: str) -> str:
     """
     parts = urlsplit(address)
     if parts.scheme == "srt" and parts.path.strip("/"):
-        return (
-            "An SRT address is srt://host:port: put what stands behind it into the stream key."
-        )
+        return "An SRT address is srt://host:port: put the rest into the stream key."
     if not _HOST.fullmatch(parts.hostname or ""):
-        return "The host of the address has characters that no host's name has."
+        return (
+            "The host of the address contains characters that are not allowed in a host name."
+        )
     if set(parts.path) & _PARAMETERS:
         return (
-            "The address must not hold secrets, for it is shown: put parameters such as "
+            "The address must not hold secrets, because it is shown: put parameters such as "
             "token=… into the secret parameters."
         )
     return ""
@@ -235,7 +235,7 @@ def typed_query_fault(address: str, query: Secret) -> str:
     if given and not odd:
         return ""
     if setting := next((name for name in odd if name in srt.SETTINGS), ""):
-        return f"SRT takes a whole number or a word as {setting}."
+        return f"{setting} must be a whole number or a word."
     # The name itself may be a secret that was typed without a name.
     named = [name for name in odd if name.isalpha() and given[name].strip("=")]
     what = f"no parameter {named[0]}" if named else "only parameters such as passphrase=…"
@@ -246,14 +246,14 @@ def _rtmp_path_fault(parts: SplitResult, *, keyed: bool) -> str:
     words = [part for part in parts.path.split("/") if part]
     if len(words) > 1:
         return (
-            "An RTMP address is rtmp://host/app: one word after the host. "
+            "An RTMP address is rtmp://host/app, with one word after the host. "
             "The rest is the stream key and belongs in its own field, where it is kept secret."
         )
     if words and not keyed and not _APPLICATION.fullmatch(words[0]):
         return (
-            "Without a stream key, what stands after the host is taken for one, and it is "
+            "Without a stream key, the word after the host counts as one, and it is "
             "shown: put it into the stream key, and leave rtmp://host as the address."
         )
     if not words and not keyed:
-        return "An RTMP address is rtmp://host/app: one word after the host."
+        return "An RTMP address is rtmp://host/app, with one word after the host."
     return ""

@@ -109,9 +109,9 @@ def _overlap(programme: Programme, one: Slot, other: Slot) -> str:
     span = " to ".join(clock(at.astimezone(programme.zone).time()) for at in (begins, ends))
     text = f"{span}: “{one.block.name}” and “{other.block.name}” both have priority {priority}."
     if wins is not None and wins.block.priority > priority:
-        return f"{text} Neither is on while “{wins.block.name}” is, which has more."
+        return f"{text} Neither plays while “{wins.block.name}” is, which has more."
     first = max(one, other, key=lambda slot: slot.rank)
-    why = "it was made first" if one.begins == other.begins else "it begins later"
+    why = "it was created first" if one.begins == other.begins else "it begins later"
     return f"{text} “{first.block.name}” wins, for {why}."
 
 
@@ -145,14 +145,14 @@ def claims(programme: Programme, at: datetime) -> list[Claim]:
 
 def _because(slot: Slot, others: list[Slot]) -> str:
     if not others:
-        return "No other block wants this moment."
+        return "No other block applies at this time."
     best, own = others[0], slot.block
     than, wins = f"“{best.block.name}”", slot.rank > best.rank
     if own.priority != best.block.priority:
         return f"It has {'more' if wins else 'less'} priority than {than}."
     if slot.begins != best.begins:
         return f"It has the same priority as {than} and begins {_order(wins)}."
-    return f"It begins with {than}, has the same priority, and was made {_order(not wins)}."
+    return f"It begins with {than}, has the same priority, and was created {_order(not wins)}."
 
 
 def _order(later: bool) -> str:  # noqa: FBT001 - the word's own question
@@ -173,9 +173,10 @@ def clock_changes(first: date, days: int, zone: ZoneInfo) -> list[str]:
             on, back = f"On {day:%a} {day.day} {day:%b}", by > timedelta(0)
             sentences.append(
                 f"{on} the clock goes back by {minutes} minutes: a block whose time comes "
-                "twice begins at the first, and what lies over the change is on so much longer."
+                "twice begins at the first, and a block across the change lasts that much "
+                "longer."
                 if back
-                else f"{on} the clock goes forward by {minutes} minutes: what would begin in "
-                "the time that is left out begins so much later."
+                else f"{on} the clock goes forward by {minutes} minutes: a block that would "
+                "begin in the skipped time begins that much later."
             )
     return sentences

@@ -33,9 +33,9 @@ class Start(StrEnum):
 class Return(StrEnum):
     """How a list continues with an item that was cut by something else."""
 
-    #: Where it was cut.
+    #: At the position of the cut.
     CONTINUE = "continue"
-    #: Where it would be by now, had it played on.
+    #: At the position that it would have reached by now.
     WALL_CLOCK = "wall_clock"
     #: From the item's beginning.
     RESTART = "restart"

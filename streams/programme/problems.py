@@ -146,7 +146,7 @@ def _item(media: int, entry: Entry, airs_at: datetime, facts: ItemFacts) -> Iter
     elif not facts.inspected:
         yield Fault(
             f"new-{media}",
-            f"“{title}” was not looked into yet: whether it can be played is not known.",
+            f"“{title}” was not inspected yet: it is unknown whether it can be played.",
             airs_at,
             media,
             soft=True,
@@ -154,7 +154,7 @@ def _item(media: int, entry: Entry, airs_at: datetime, facts: ItemFacts) -> Iter
     elif facts.copy is Copy.COMING:
         yield Fault(
             f"waiting-{media}",
-            f"“{title}” is not prepared yet: if that is not done by then, it will be "
+            f"“{title}” is not prepared yet: if it is not ready by then, it will be "
             f"{_unprepared(entry)}.",
             airs_at,
             media,
@@ -164,7 +164,9 @@ def _item(media: int, entry: Entry, airs_at: datetime, facts: ItemFacts) -> Iter
 
 def _unprepared(entry: Entry) -> str:
     if entry.item.mode is Mode.COPY:
-        return "sent as it is, however loud, and its seams may show"
+        return (
+            "sent without conversion: its loudness may differ and its start and end may glitch"
+        )
     return "encoded while it is on air, which takes up to a core"
 
 
@@ -222,7 +224,7 @@ def _too_long(programme: Programme, picks: Sequence[Pick]) -> Iterator[Fault]:
                 f"too-long-{block.rule}",
                 f"“{entry.item.title}” is next in block “{block.name}” and never fits: it "
                 f"lasts {_minutes(entry.seconds)}, the block {_minutes(length)}. Filler is on "
-                "in its place, each time: make the block longer, take the item out of its "
+                "instead, every time: make the block longer, take the item out of its "
                 "playlist, or let the block end with its item.",
                 pick.begins,
             )
@@ -248,7 +250,7 @@ def _nothing(programme: Programme, rule: str, stretch: _Empty) -> str:
         name, rotation, own = f"Block “{block.name}”", block.rotation, block.max_rating
     ages = [age for age in (own, programme.max_rating) if age is not None]
     if not rotation.entries:
-        because = "its playlist is empty, or faulty throughout: add items to it"
+        because = "its playlist is empty, or all its items are faulty: add items to it"
     elif ages:
         because = (
             f"none of its {len(rotation.entries)} entries is rated {min(ages)} or younger: "
@@ -272,8 +274,8 @@ def _no_filler(
         return
     if fillers.entries:
         because = (
-            f"none of its {fillers.entries} entries is prepared yet: see what the library says "
-            "of them"
+            f"none of its {fillers.entries} entries is prepared yet: see the library for the "
+            "reasons"
         )
     else:
         because = "it is empty: add items to it"

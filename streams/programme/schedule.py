@@ -116,7 +116,7 @@ class _Picker:
         chosen = self._resumed(rotation, rule) or self._next(rotation, rule)
         if chosen is None:
             limit = self.limit(self.programme.slate)
-            stand_in = self._fill(limit, "nothing in its list may be played")
+            stand_in = self._fill(limit, "no entry of its list may be played")
             return replace(stand_in, wanting=True)
         entry, cursor, start = chosen
         length = entry.seconds - start
@@ -125,7 +125,7 @@ class _Picker:
             return self._made(entry, cursor, start, entry.seconds, rule)
         ends, cause = limit
         if cause == "fit" and self._filler(between(self.at, ends)) is not None:
-            return self._fill(limit, f"{entry.item.title} does not fit any more")
+            return self._fill(limit, f"{entry.item.title} no longer fits")
         return self._made(entry, cursor, start, start + self._whole(ends), rule)
 
     # ---- the list
@@ -281,16 +281,16 @@ class _Picker:
         return "The base playlist" if self.slot is None else f"Block “{self.slot.block.name}”"
 
     def _why(self, rule: str, start: Fraction, *, cut: bool, because: str) -> str:
-        text = f"{self._of()}: {because}, so filler is on" if rule == FILLER else self._turn()
+        text = f"{self._of()}: {because}, so filler plays" if rule == FILLER else self._turn()
         if start:
-            text += f", gone on with at {float(start):.0f} s"
+            text += f", resumed at {float(start):.0f} s"
         if cut:
-            text += ", cut for what comes next"
+            text += ", cut for the next block"
         return text + "."
 
     def _turn(self) -> str:
         if self.slot is None:
-            return "The base playlist, for no block is on"
+            return "The base playlist, because no block is on"
         local = [
             edge.astimezone(self.programme.zone) for edge in (self.slot.begins, self.slot.ends)
         ]

@@ -53,7 +53,7 @@ def judge(parts: Parts) -> tuple[AirState, str]:
     if parts.now is None and not parts.been_on_air:
         return AirState.STARTING, parts.trouble
     storage = (
-        f"{parts.storage} What is on this machine's disk plays on." if parts.storage else ""
+        f"{parts.storage} Items on this machine's disk keep playing." if parts.storage else ""
     )
     worse = parts.slow or storage
     return (AirState.DEGRADED, worse) if worse else (AirState.ON_AIR, "")
@@ -72,7 +72,7 @@ def _outputs(parts: Parts, waiting: AirState) -> tuple[AirState, str] | None:
     if not good:
         if len(bad) == len(parts.outputs):
             return AirState.FAILING, causes
-        return waiting, causes or "No output has taken any data yet."
+        return waiting, causes or "No output has accepted data yet."
     if bad or parts.been_on_air:
         return AirState.DEGRADED, causes or "Connecting."
     return AirState.STARTING, "Connecting."

@@ -126,13 +126,16 @@ class Channel:
 
     def _skip(self) -> None:
         if (turn := self.playback.turn) is not None and turn.rule == TAKEOVER:
-            words = "There is nothing to skip while somebody is live: return to the programme."
+            words = (
+                "Nothing can be skipped while a live feed is on air: "
+                "return to the programme first."
+            )
             self.report.log(self.now, "player", "info", words)
             return
         slots, clock = self.playback.timeline.slots, self.hub.clock
         if slots and clock and slots[-1].start > clock.position(self.now.mono):
             # A cut would hit the next item instead of the visible one.
-            words = f"{slots[-1].item.title} is on its way already."
+            words = f"{slots[-1].item.title} is already about to go on air."
             self.report.log(self.now, "player", "info", words)
         else:
             self.playback.cut(self.now.mono, "cut", "Skipped.")
@@ -307,7 +310,7 @@ class Channel:
         elif head - position > STARVED_S + self.policy.lead and not self.feed.level():
             # Its timestamps claim that the last item is still playing; waiting for that would
             # be silence.
-            self.nothing_played("an item was shorter than its timestamps told.", now.wall)
+            self.nothing_played("an item was shorter than its timestamps indicated.", now.wall)
         else:
             return
         self.playback.resume(on_frame(position, self.assignment.plan.house_format.frame))

@@ -84,7 +84,7 @@ class Hub:
             self._start(head, now)
         elif now.mono - role.moved > self.policy.stall and self.feed.level():
             # Data is waiting, but the hub sends nothing.
-            cause = f"The hub sent nothing for {self.policy.stall:.0f} s and was started again."
+            cause = f"The hub sent nothing for {self.policy.stall:.0f} s and was restarted."
             self.report.incident("hub", cause, now.at(role.moved))
             role.kill(now.mono)
         elif role.has_moved:

@@ -14,13 +14,13 @@ from streamsite.security import tls
 _PUSHER: Final = (
     (
         "Connection refused",
-        "Nothing takes the connection at that address: see that server and port are right.",
+        "No server accepts connections at that address: check server and port.",
     ),
     ("Connection timed out", "The server did not answer in time."),
     ("Failed to resolve hostname", "The server's name can't be resolved: check the address."),
-    ("Network is unreachable", "This machine has no way into the server's network."),
-    ("No route to host", "There is no way to the server from this machine."),
-    ("Already publishing", "Somebody is publishing with this key already."),
+    ("Network is unreachable", "This machine has no route to the server's network."),
+    ("No route to host", "This machine has no route to the server."),
+    ("Already publishing", "Another publisher is already using this key."),
     ("Server error", "The server refused the stream: check the stream key."),
     ("Connection reset by peer", "The server closed the connection."),
     ("Broken pipe", "The server closed the connection."),
@@ -33,7 +33,7 @@ _PLAYER: Final = (
     ("Permission denied", "the file can't be read: check its permissions"),
     ("403 Forbidden", "the storage refused access"),
     ("404 Not Found", "the object is missing in the storage"),
-    ("Server returned 5", "the storage has a fault of its own"),
+    ("Server returned 5", "the storage reported an internal error"),
     ("Connection refused", "the storage refused the connection"),
     ("Connection timed out", "the storage did not answer in time"),
     ("Failed to resolve hostname", "the storage's name can't be resolved"),
@@ -41,8 +41,8 @@ _PLAYER: Final = (
     ("not in whitelist", "this kind of file is not allowed"),
     ("Input/output error", "it could not be read to its end"),
     ("ends prematurely", "it could not be read to its end"),
-    ("Invalid data found", "the file is damaged or no video"),
-    ("matches no streams", "it lacks a picture or sound"),
+    ("Invalid data found", "the file is damaged or not a video"),
+    ("matches no streams", "it has no video or no audio"),
     ("Unknown encoder", "this FFmpeg lacks the H.264 encoder"),
 )
 #: Output that points to a damaged file, not to the storage or this machine.
@@ -108,7 +108,7 @@ def broke_off(lines: Sequence[str]) -> bool:
 
 
 def hub(code: int | None) -> str:
-    return f"The hub {_how(code)} and was started again."
+    return f"The hub {_how(code)} and was restarted."
 
 
 #: Output of FFmpeg 5 to 8 for video that it can't decode.
@@ -189,7 +189,7 @@ def _first(meanings: Sequence[tuple[str, str]], lines: Sequence[str]) -> str:
 
 def _how(code: int | None) -> str:
     if code is None:
-        return "ended without a word"
+        return "ended for an unknown reason"
     if code < 0:
         try:
             name = signal.Signals(-code).name

@@ -49,7 +49,7 @@ class Report:
             self.log(now, role.name, level, f"[FFMPEG] {text}")
         if len(lines) > MAX_LINES_PER_SECOND:
             more = len(lines) - MAX_LINES_PER_SECOND
-            self.log(now, role.name, "warning", f"[FFMPEG] and {more} lines more")
+            self.log(now, role.name, "warning", f"[FFMPEG] and {more} more lines")
 
     def incident(
         self,

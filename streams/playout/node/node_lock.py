@@ -80,6 +80,6 @@ def _locked(fd: int) -> bool:
 
 
 def _waited(fd: int) -> bool:
-    log.info("supervisor.waits", reason="another one holds the run directory")
+    log.info("supervisor.waits", reason="another supervisor holds the run directory")
     fcntl.flock(fd, fcntl.LOCK_EX)
     return True

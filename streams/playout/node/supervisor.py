@@ -147,7 +147,7 @@ class Supervisor:
             (run_dir / ALIVE_FILE).touch()
             if self.lock is not None and not self.lock.keep():
                 log.critical(
-                    "supervisor.replaced", reason="another one holds the run directory"
+                    "supervisor.replaced", reason="another supervisor holds the run directory"
                 )
                 self.stop()
             elif not wake.socket_exists(run_dir):
@@ -264,7 +264,7 @@ class Supervisor:
             except OSError as error:
                 # An error of one channel (disk full, folder gone) must not end the others.
                 self._fault(pk, channel.assignment.plan.slug, error)
-                channel.cause = f"The machine refuses: {error.strerror}."
+                channel.cause = f"The operating system reports: {error.strerror}."
             except Exception as error:  # noqa: BLE001 - as little must what nobody thought of
                 self._fault(pk, channel.assignment.plan.slug, error)
                 # Its processes keep playing. If it is still ordered it is opened again from

@@ -90,19 +90,19 @@ class Pushers:
 
     def set_outputs(self, outputs: tuple[OutputPlan, ...], now: float) -> None:
         """Start, keep and end pushers so that they match `outputs`."""
-        wanted = {output.pk: output for output in outputs}
+        plans = {output.pk: output for output in outputs}
         for pk, status in list(self.statuses.items()):
             if pk in self.plans:
-                plan = wanted.get(pk)
+                plan = plans.get(pk)
                 if plan is not None and plan.edition == self.plans[pk].edition:
                     # Perhaps only its name changed: no reason to interrupt it.
                     self.plans[pk] = plan
                 else:
                     self._step(pk, state_machine.Disabled(), now)
                     del self.plans[pk]
-            if pk not in wanted and not status.running and pk not in self.roles:
+            if pk not in plans and not status.running and pk not in self.roles:
                 del self.statuses[pk]
-        for pk, plan in wanted.items():
+        for pk, plan in plans.items():
             # A pusher with the old address must end first: one key, one publisher.
             if pk not in self.roles:
                 self.plans[pk] = plan
@@ -226,7 +226,7 @@ class Pushers:
         if again and diagnosis.hung_up(cause):
             cause = diagnosis.SESSION_ENDS_AT_ONCE
         if role.halted and pk in self.plans and self.statuses[pk].running:
-            cause = f"It took no data for {self.policy.stall:.0f} seconds and was started anew."
+            cause = f"It took no data for {self.policy.stall:.0f} seconds and was restarted."
         process.forget(self.folder, role.name)
         role.close()
         del self.roles[pk]

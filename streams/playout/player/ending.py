@@ -24,7 +24,7 @@ class Cut:
 
 
 WHOLE: Final = Cut("whole", "")
-BY_PLAN: Final = Cut("cut", "As the programme has it.")
+BY_PLAN: Final = Cut("cut", "As scheduled.")
 
 
 def as_planned(turn: Turn, played: Fraction, house_format: HouseFormat) -> Cut:
@@ -36,7 +36,7 @@ def unseen(turn: Turn, played: Fraction, house_format: HouseFormat) -> Cut:
     """The ending of a turn whose player ended after so many seconds without a supervisor."""
     length = turn.length(house_format)
     if length is not None and played < length - 1:
-        return Cut("cut", "Its player ended while nobody supervised.", resumes=True)
+        return Cut("cut", "Its player ended while no supervisor was running.", resumes=True)
     return as_planned(turn, played, house_format)
 
 
@@ -52,4 +52,4 @@ def fault(
         short = played < length - 1
     if code not in {0, None} or short:
         return diagnosis.player(turn.item.title, code, list(player.lines), begun=played > 0)
-    return "" if played > 0 else f"{turn.item.title} was skipped: there is nothing in it."
+    return "" if played > 0 else f"{turn.item.title} was skipped: the file is empty."

@@ -80,7 +80,7 @@ class Launcher:
         """
         gate = before.record.notes.get("gate")
         if gate is None:
-            raise LookupError("Nothing can wait behind it.")
+            raise LookupError("No player can be queued behind it.")
         # Does not wait for a writer that has exited: then the read returns the end at once.
         reader = os.open(self.folder / gate, os.O_RDONLY | os.O_NONBLOCK)
         try:

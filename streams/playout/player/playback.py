@@ -85,7 +85,8 @@ class Playback:
         self._programme: Programme | None = None
         #: Cursors of the lists before the present turn was selected.
         self._before: Cursors = {}
-        #: Where on the feed the present turn must end, if the programme has changed.
+        #: Position on the feed at which the present turn must end, if the programme has
+        #: changed.
         self._must_end: Fraction | None = None
         self._checked_at = 0.0
         #: The turn that replaces the programme; None: the programme plays.
@@ -405,7 +406,7 @@ class Playback:
         # The stall says nothing about a file on this machine's disk.
         self.sources.distrust(item, local=False)
         # There is no time for another stalled source: the next item must be local.
-        fault = f"{item.title} was cut: its source gives nothing."
+        fault = f"{item.title} was cut: its source delivers no data."
         self.choice.failed(fault, slot.turn, stalled=True)
         self._cut = Cut("failed", "The source stalled.")
         # It may wait for the network without handling signals: there is no time for grace.
@@ -434,7 +435,7 @@ class Playback:
         turn, code = slot.turn, player.process.code()
         played, at = head - slot.start, when(self.wall(head, clock, now))
         if cut is None and turn.item.kind is Kind.LIVE:
-            cut = Cut("failed", "Its relay ended, and is started again.")
+            cut = Cut("failed", "Its relay ended and is restarted.")
         elif cut is None and (fault := ending.fault(player, turn, played, plan.house_format)):
             cut = Cut("failed", fault)
             if code in diagnosis.NOT_RUN:

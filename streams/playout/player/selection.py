@@ -250,7 +250,7 @@ class Choice:
 
     def _wait_for(self, entry: Entry | None, away: str) -> None:
         if entry is not None and away:
-            self._report_trouble(f"{entry.item.title} has to wait: {away}")
+            self._report_trouble(f"{entry.item.title} must wait: {away}")
 
 
 def later(cursors: Cursors, seconds: Fraction) -> Cursors:

@@ -30,7 +30,7 @@ TAIL_BYTES: Final = 1_000 * mpegts.PACKET
 
 @dataclass(frozen=True, slots=True)
 class ObservedEnd:
-    """Where a relay's stream ended when it had written `size` bytes."""
+    """The end of a relay's stream when it had written `size` bytes."""
 
     size: int
     end: Fraction

@@ -27,7 +27,7 @@ class Slot:
     start: Fraction
     ending: str = ""
     cause: str = ""
-    #: Where it ended on the feed; None: it has not, or that is unknown.
+    #: Its end on the feed; None: it has not ended, or that is unknown.
     end: Fraction | None = None
 
     @property
@@ -56,7 +56,7 @@ class Timeline:
     """The slots that are on air or upcoming, oldest first."""
 
     slots: tuple[Slot, ...] = ()
-    #: Where the next item starts.
+    #: Start of the next item.
     head: Fraction = START
     on_air: Slot | None = field(default=None)
 
@@ -105,7 +105,7 @@ class Timeline:
         return replace(self, slots=kept, on_air=on_air), tuple(changes)
 
     def until(self, slot: Slot) -> Fraction | None:
-        """Where a slot ends, as far as known."""
+        """The end of a slot, as far as known."""
         later = [other.start for other in self.slots if other.start > slot.start]
         if later:
             return later[0]

@@ -321,7 +321,7 @@ class Live:
             self._note(note, behind)
 
     def _over(self, streams: Iterable[int | None], at: float, behind: float = 0.0) -> None:
-        cause = self.state.why or "It ended while nobody supervised."
+        cause = self.state.why or "It ended while no supervisor was running."
         for stream in streams:
             if stream is not None:
                 self._requested.discard(stream)

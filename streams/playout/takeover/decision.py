@@ -148,7 +148,7 @@ def _programme(
             # Viewers are not shown an announcement of a feed that will not come.
             return replace(state, given_up=state.given_up | {feed.stream})
         if now - signal.began >= wish.debounce + GRACE_S:
-            why = f"{feed.name} goes live: the picture is not there yet."
+            why = f"{feed.name} goes live: there is no video yet."
             return replace(state, shown=Shown.SOON, since=now, stream=feed.stream, why=why)
     return state
 
@@ -159,13 +159,13 @@ def _soon(
     if ready is not None:
         return _go_live(state, ready, now)
     if state.stream is None or state.stream not in {feed.stream for feed in wish.feeds}:
-        return _return_to_programme(state, "The feed ended before there was a picture.", now)
+        return _return_to_programme(state, "The feed ended before its video arrived.", now)
     signal = signals.get(state.stream)
     if signal is not None and signal.fault:
         return _return_to_programme(_give_up(state), signal.fault, now)
     if now - state.since >= SOON_S:
         return _return_to_programme(
-            _give_up(state), f"The feed has had no picture for {SOON_S:.0f} s.", now
+            _give_up(state), f"The feed has had no video for {SOON_S:.0f} s.", now
         )
     return state
 
@@ -189,7 +189,7 @@ def _live(
         return replace(state, shown=Shown.TROUBLE, since=now, why=why)
     if now - signal.moved >= LOST_S:
         # A feed whose conformer has ended gets the same time: the server may report why.
-        why = f"Nothing has come from the feed for {LOST_S:.0f} s."
+        why = f"The feed has sent no data for {LOST_S:.0f} s."
         return replace(state, shown=Shown.TROUBLE, since=now, why=why)
     if ready is None or ready.stream == state.stream or now - state.since < DWELL_S:
         return state

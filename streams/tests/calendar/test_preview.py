@@ -55,7 +55,7 @@ def test_the_preview_begins_at_the_end_of_the_item_on_air(
         now_since=now - timedelta(seconds=20),
         now_until=until,
         now_rule="base",
-        now_why="The base playlist, for no block is on.",
+        now_why="The base playlist, because no block is on.",
     )
     answer = viewer.get("/admin/calendar/demo/preview/")
     lines = answer.context["lines"]
@@ -141,7 +141,7 @@ def test_why_of_now_is_what_the_worker_wrote(viewer: Client, berlin: Channel) ->
     rows.block(berlin, starts=time(0), ends=time(0))
     answer = why(viewer).context["answer"]
     assert (answer.tense, answer.line.why) == ("is", "Because the worker says so.")
-    assert answer.claims[0].because == "No other block wants this moment."
+    assert answer.claims[0].because == "No other block applies at this time."
 
 
 def test_why_of_the_future_is_the_previews(viewer: Client, berlin: Channel) -> None:
@@ -181,9 +181,9 @@ def test_a_slate_that_stays_is_one_line(viewer: Client) -> None:
 
 def test_the_channels_page_says_why(viewer: Client, berlin: Channel) -> None:
     rows.node()
-    rows.on_air(berlin, now_why="The base playlist, for no block is on.")
+    rows.on_air(berlin, now_why="The base playlist, because no block is on.")
     page = viewer.get("/admin/monitor/demo/").content.decode()
-    assert "The base playlist, for no block is on." in page
+    assert "The base playlist, because no block is on." in page
     assert "/admin/calendar/demo/" in page
 
 

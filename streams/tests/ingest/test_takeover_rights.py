@@ -345,7 +345,7 @@ def test_what_ended_while_nobody_supervised_is_told_when_the_programme_is_on(
     closed, over = told.notes(ledger.TakeoverEnded, ledger.IncidentClosed)
     assert closed == ledger.IncidentClosed(1, "live", BEGUN.wall)
     assert isinstance(over, ledger.TakeoverEnded)
-    assert over.cause == "It ended while nobody supervised."
+    assert over.cause == "It ended while no supervisor was running."
 
 
 def test_a_takeover_is_told_of_when_it_leaves_for_the_destinations(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_a_long_log_takes_little_memory(run: Run) -> None:
             AsRun(
                 run=run,
                 title=f"Number {number}",
-                why="The base playlist, for no block is on.",
+                why="The base playlist, because no block is on.",
                 started_at=NOON + timedelta(minutes=3 * number),
                 ended_at=NOON + timedelta(minutes=3 * number + 3),
             )

@@ -251,7 +251,7 @@ def test_a_fault_comes_and_goes(pad: Pad, channel: Channel, listener: int) -> No
     port = free_port()
     output = server(channel, port)
     ordered(channel)
-    assert pad.flights.held(channel) == "The preflight is under way."
+    assert pad.flights.held(channel) == "The preflight is running."
     pad.look()
     assert told(channel)[f"output-{output.pk}"] is False
     # It is told and keeps nothing off the air.
@@ -269,7 +269,7 @@ def test_a_fault_comes_and_goes(pad: Pad, channel: Channel, listener: int) -> No
     pad.look()
     assert ChannelState.objects.get().checked_at == checked
     ordered(channel)
-    assert pad.flights.held(channel) == "The preflight is under way."
+    assert pad.flights.held(channel) == "The preflight is running."
     pad.look()
     assert ChannelState.objects.get().checked_at != checked
 

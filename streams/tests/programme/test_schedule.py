@@ -95,7 +95,7 @@ def test_an_empty_programme_is_the_slate_and_says_so() -> None:
     assert first.entry is None
     assert (
         first.why
-        == "The base playlist: nothing in its list may be played, and there is no filler."
+        == "The base playlist: no entry of its list may be played, and there is no filler."
     )
 
 
@@ -249,7 +249,7 @@ def test_a_block_with_nothing_to_play_is_filler() -> None:
     found = day(of, 2)
     assert shown(found) == ["00:00 1", "01:00 900", "01:20 900", "01:40 900"]
     assert found[1].why == (
-        "Block “Block 1”: nothing in its list may be played, so filler is on."
+        "Block “Block 1”: no entry of its list may be played, so filler is on."
     )
 
 

@@ -175,7 +175,7 @@ def test_overlaps_of_equal_priority_are_told_with_the_winner(
     rows.block(berlin, "Above", starts=time(21), ends=time(21, 30), days=1, priority=9)
     both = "Mon 23 Mar 21:00 to 22:00: “Evening” and “Late” both have priority 0."
     told = week(planner)
-    assert told["overlaps"] == [f"{both} Neither is on while “Above” is, which has more."]
+    assert told["overlaps"] == [f"{both} Neither plays while “Above” is, which has more."]
     clashing = {event["title"]: event["clashes"] for event in told["events"]}
     assert clashing == {"Evening": True, "Late": True, "Above": False}
     Block.objects.get(name="Above").delete()

@@ -129,7 +129,7 @@ def test_nothing_runs_over_the_edge(
         now_since=now,
         now_until=now + timedelta(minutes=3),
         now_rule="base",
-        now_why="The base playlist, for no block is on.",
+        now_why="The base playlist, because no block is on.",
     )
     pages = {
         "calendar": "/admin/calendar/demo/",

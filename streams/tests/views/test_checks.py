@@ -102,7 +102,7 @@ def test_the_hours_are_told(browser: Client) -> None:
 def test_results_of_a_channel_that_plays_are_of_before_its_start(browser: Client) -> None:
     channel = rows.channel(time_zone="Europe/Berlin")
     begun = datetime(2026, 11, 21, 19, 34, tzinfo=UTC)
-    storage = check("storage", "The storage answers.", stops=False)
+    storage = check("storage", "The storage is reachable.", stops=False)
     checked(channel, storage, at=begun - timedelta(minutes=1))
     assert "Checked <time" in page(browser)
     playing = {"state": "degraded", "on_air_since": begun}

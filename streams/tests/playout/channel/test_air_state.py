@@ -48,7 +48,7 @@ WELL = Parts(
         (replace(WELL, outputs=[ROLLING, BAD]), AirState.FAILING, "The server is down."),
         (replace(WELL, outputs=[GOOD, NEW]), AirState.DEGRADED, "Connecting."),
         (replace(WELL, outputs=[BAD, BAD]), AirState.FAILING, "The server is down."),
-        (replace(WELL, outputs=[NEW]), AirState.FAILING, "No output has taken any data yet."),
+        (replace(WELL, outputs=[NEW]), AirState.FAILING, "No output has accepted data yet."),
         (replace(WELL, hub=False), AirState.FAILING, "The hub sends nothing."),
         (replace(WELL, window=False, trouble="No file."), AirState.FAILING, "No file."),
         (
@@ -66,13 +66,13 @@ WELL = Parts(
         (
             replace(WELL, storage="No bucket."),
             AirState.DEGRADED,
-            "No bucket. What is on this machine's disk plays on.",
+            "No bucket. Items on this machine's disk keep playing.",
         ),
         (replace(WELL, hub=False, been_on_air=False), AirState.STARTING, ""),
         (
             replace(WELL, outputs=[NEW], been_on_air=False),
             AirState.STARTING,
-            "No output has taken any data yet.",
+            "No output has accepted data yet.",
         ),
         (
             replace(WELL, outputs=[GOOD, NEW], been_on_air=False),

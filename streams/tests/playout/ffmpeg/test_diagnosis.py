@@ -17,7 +17,7 @@ SIGNED = (
         (
             1,
             ["[tcp @ 0x55] [error] Connection to tcp://h:1935 failed: Connection refused"],
-            "Nothing takes the connection at that address: see that server and port are right.",
+            "No server accepts connections at that address: check server and port.",
         ),
         (1, ["[rtmp @ 0x5] [error] Server error: nope"], "check the stream key"),
         (1, ["[tcp @ 0x5] [error] Failed to resolve hostname x: Name"], "can't be resolved"),

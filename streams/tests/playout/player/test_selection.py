@@ -97,7 +97,7 @@ def test_an_empty_programme_is_the_filler_or_the_slate() -> None:
     scene = Scene("", fillers="xy")
     assert scene.play(3) == "xyx"
     assert scene.troubles == [
-        "The base playlist: nothing in its list may be played, so filler is on."
+        "The base playlist: no entry of its list may be played, so filler is on."
     ]
 
 
