@@ -1,13 +1,13 @@
-"""How fast the API answers with many rows.
+"""Measures how fast the API responds with many rows.
 
-    python -m streams.tests.bench_api [ROWS] [--rate 100] [--seconds 30]
+python -m streams.tests.bench_api [ROWS] [--rate 100] [--seconds 30]
 
-`manage.py serve` is started with a database of its own on SQLite. Questions are sent at their
-times whether or not the earlier ones have been answered; an answer's time counts from the
-moment at which its question was due. Each has a connection of its own. They go round the lists
-(with filters, and far into them), single rows, and keys that are good and wrong. A search reads
-the whole library, so it is told apart. Ends with status 1 when `ALLOWED` is passed or an answer
-is wrong.
+Starts `manage.py serve` with a SQLite database of its own. Requests are sent on schedule
+whether or not earlier ones have been answered; a response time counts from the request's
+scheduled time. Each request has a connection of its own. They cycle through the lists (with
+filters and deep pages), single rows, and valid and wrong keys. A search reads the whole
+library, so it is reported separately. Exits with status 1 if `ALLOWED` is exceeded or a
+response is wrong.
 """
 
 from __future__ import annotations
@@ -28,21 +28,28 @@ from typing import Final
 
 import psutil
 
-from streams.tests.bench_auth import ROOT, ask, free_port, spent, until_calm, until_open
+from streams.tests.bench_auth import (
+    ROOT,
+    free_port,
+    request_status,
+    spent,
+    until_calm,
+    until_open,
+)
 
-#: Milliseconds, of the 99th percentile: issue 6's bound.
+#: Milliseconds, of the 99th percentile.
 ALLOWED: Final = 50
-#: Questions before those that count: each thread opens its database.
+#: Requests before those that count: each thread opens its database.
 WARMING: Final = 100
-#: Of one channel's runs.
+#: Runs per channel.
 RUNS: Final = 100
 SEARCHES: Final = 20
-#: Keys that ask: the load is a site's, not one program's.
+#: Number of keys in use: the load is that of a site, not of one program.
 KEYS: Final = 50
 
 
 def fill(count: int) -> list[str]:
-    """So many items, as-run entries, incidents, stream keys and API keys; some of the keys."""
+    """Create items, as-run entries, incidents, stream keys and API keys; return keys."""
     from datetime import timedelta  # noqa: PLC0415 - the settings are chosen first
 
     from django.db import transaction  # noqa: PLC0415
@@ -117,7 +124,7 @@ def fill(count: int) -> list[str]:
                 KeyPermission.FULL_ACCESS,
                 by="bench",
                 now=now,
-                # They are counted, and refuse nobody.
+                # Requests are counted, and none is refused.
                 requests_per_minute=1_000_000,
             )[1].reveal()
             for n in range(KEYS)
@@ -125,7 +132,7 @@ def fill(count: int) -> list[str]:
 
 
 def routes(count: int) -> list[tuple[str, str]]:
-    """Name and address of each question."""
+    """Name and address of each request."""
     from media_library.models import MediaItem  # noqa: PLC0415
     from streams.models import AsRun  # noqa: PLC0415
     from streamsite.api.crud import cursor_of  # noqa: PLC0415
@@ -160,7 +167,7 @@ def request(path: str, key: str) -> bytes:
 async def load(
     port: int, questions: list[tuple[str, bytes, int]], rate: int
 ) -> tuple[dict[str, list[float]], Counter[str]]:
-    """Milliseconds of each answer by its question, and how many were wrong, by kind."""
+    """Milliseconds of each response by request, and the number of wrong ones by kind."""
     taken: dict[str, list[float]] = {}
     wrong: Counter[str] = Counter()
     begun = time.perf_counter() + 0.5
@@ -169,26 +176,26 @@ async def load(
         due = begun + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         taken.setdefault("sent late by", []).append((time.perf_counter() - due) * 1000)
-        name, sent, wanted = questions[number]
+        name, sent, expected = questions[number]
         try:
-            status = await asyncio.wait_for(ask(port, sent), 10)
+            status = await asyncio.wait_for(request_status(port, sent), 10)
         except (OSError, TimeoutError, IndexError, ValueError) as error:
             wrong[type(error).__name__] += 1
             return
         taken.setdefault(name, []).append((time.perf_counter() - due) * 1000)
-        if status != wanted:
-            wrong[f"{name}: {status} instead of {wanted}"] += 1
+        if status != expected:
+            wrong[f"{name}: {status} instead of {expected}"] += 1
 
     await asyncio.gather(*(one(number) for number in range(len(questions))))
     return taken, wrong
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("rows", nargs="?", type=int, default=100_000)
-    asked.add_argument("--rate", type=int, default=100, help="questions a second")
-    asked.add_argument("--seconds", type=int, default=30)
-    given = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="?", type=int, default=100_000)
+    parser.add_argument("--rate", type=int, default=100, help="questions a second")
+    parser.add_argument("--seconds", type=int, default=30)
+    given = parser.parse_args()
     dice = random.Random(1)  # noqa: S311 - no secret
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
@@ -199,7 +206,7 @@ def main() -> int:
             "RUN_DIR": f"{folder}/run",
             "PORT": str(port),
             "API_REQUESTS_PER_MINUTE": "1000000",
-            # The items have no files: the first sync would be a long one, about rows that went.
+            # The items have no files: the first sync would run long, reporting missing rows.
             "SYNC_MINUTES": "0",
         }
         import django  # noqa: PLC0415 - after the environment is set
@@ -210,13 +217,13 @@ def main() -> int:
         call_command("migrate", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)
         good = fill(given.rows)
-        known = routes(given.rows)
+        requests = routes(given.rows)
         questions = []
         for number in range(given.rate * given.seconds + WARMING):
-            name, path = known[number % len(known)]
+            name, path = requests[number % len(requests)]
             questions.append((name, request(path, dice.choice(good)), 200))
             if number % 400 == WARMING:
-                # Few enough for their address not to be held up.
+                # Few enough not to throttle their address.
                 questions[-1] = ("wrong key", request(path, f"ssk_{number}"), 401)
         site = subprocess.Popen(
             (sys.executable, str(ROOT / "manage.py"), "serve"),
@@ -230,22 +237,22 @@ def main() -> int:
             tree = psutil.Process(site.pid)
             before = spent(tree)
             taken, wrong = asyncio.run(load(port, questions[WARMING:], given.rate))
-            each = (spent(tree) - before) * 1000 / (len(questions) - WARMING)
+            cost = (spent(tree) - before) * 1000 / (len(questions) - WARMING)
             search = f"media?q=film+{given.rows // 2}"
             searches = [("search", request(search, dice.choice(good)), 200)] * SEARCHES
             apart, wrong_apart = asyncio.run(load(port, searches, rate=2))
         finally:
             site.send_signal(signal.SIGTERM)
             site.wait(30)
-    print(f"CPU of the site: {each:.1f} ms a question")  # noqa: T201
+    print(f"CPU of the site: {cost:.1f} ms a question")  # noqa: T201
     figures = ", ".join(f"{ms:.0f}" for ms in sorted(apart["search"]))
     print(f"searches apart, two a second: {figures} ms")  # noqa: T201
-    return told(taken, wrong + wrong_apart, given.rows, given.rate)
+    return report(taken, wrong + wrong_apart, given.rows, given.rate)
 
 
-def told(taken: dict[str, list[float]], wrong: Counter[str], rows: int, rate: int) -> int:
+def report(taken: dict[str, list[float]], wrong: Counter[str], rows: int, rate: int) -> int:
     late = taken.pop("sent late by")
-    every = [each for answers in taken.values() for each in answers]
+    every = [milliseconds for answers in taken.values() for milliseconds in answers]
     print(f"{rows} rows of a kind, {rate} questions a second, {len(every)} answers")  # noqa: T201
     for name, times in [("all", every), *sorted(taken.items()), ("sent late by", late)]:
         cuts = statistics.quantiles(times, n=1000) if len(times) > 1 else times * 999

@@ -1,12 +1,12 @@
-"""How fast the ingest server's questions are answered with many keys.
+"""Measures how fast the ingest server's requests are answered with many keys.
 
-    python -m streams.tests.bench_auth [KEYS] [--rate 200] [--seconds 30]
+python -m streams.tests.bench_auth [KEYS] [--rate 200] [--seconds 30]
 
-`manage.py serve` is started with a database of its own on SQLite. Questions are sent at their
-times whether or not the earlier ones have been answered, each on a connection of its own, as
-MediaMTX does; an answer's time counts from the moment at which its question was due. Seven in
-ten bring a good key, two a wrong one, one none. Ends with status 1 when `ALLOWED` is passed or
-an answer is wrong.
+Starts `manage.py serve` with a SQLite database of its own. Requests are sent on schedule
+whether or not earlier ones have been answered, each on a connection of its own, as MediaMTX
+does; a response time counts from the request's scheduled time. Seven in ten requests have a
+valid key, two a wrong one, one none. Exits with status 1 if `MAX_MS` is exceeded or a response
+is wrong.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from typing import Final
 
 import psutil
 
-#: Milliseconds, of the 99th percentile: issue 5's bound, and what it aims at.
-ALLOWED: Final = 50
-WANTED: Final = 15
+#: Milliseconds of the 99th percentile: the limit, and the target.
+MAX_MS: Final = 50
+TARGET_MS: Final = 15
 ROOT: Final = Path(__file__).parents[2]
-#: In the place of a status: by how much questions were sent too late.
+#: Used as a status: delay of requests that were sent too late.
 LATE: Final = 0
-#: Questions before those that count: each thread opens its database.
+#: Requests before those that count: each thread opens its database.
 WARMING: Final = 60
-#: Seconds of CPU in one second, below which the site is at rest.
+#: Seconds of CPU per second below which the site is idle.
 CALM: Final = 0.15
 #: Broadcasters that share the keys.
 BROADCASTERS: Final = 1000
@@ -51,7 +51,7 @@ def key(number: int) -> str:
 
 
 def fill(count: int) -> None:
-    """Put the broadcasters and their keys into the database."""
+    """Create the broadcasters and their keys."""
     from django.db import transaction  # noqa: PLC0415 - the settings are chosen first
 
     from streams.ingest.keys import digest  # noqa: PLC0415
@@ -77,8 +77,8 @@ def fill(count: int) -> None:
 
 
 def question(number: int, dice: random.Random, keys: int) -> tuple[bytes, int]:
-    """One request, and the status that it must get."""
-    said = {
+    """One request and its expected status."""
+    fields = {
         "ip": "203.0.113.7",
         "user": "",
         "password": "",
@@ -92,12 +92,12 @@ def question(number: int, dice: random.Random, keys: int) -> tuple[bytes, int]:
     }
     kind = dice.random()
     if kind < 0.7:
-        said["query"], status = f"token={key(number)}", 204
+        fields["query"], status = f"token={key(number)}", 204
     elif kind < 0.9:
-        said["query"], status = f"token={key(number + keys)}", 403
+        fields["query"], status = f"token={key(number + keys)}", 403
     else:
         status = 401
-    body = json.dumps(said).encode()
+    body = json.dumps(fields).encode()
     head = (
         "POST /auth HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -105,7 +105,7 @@ def question(number: int, dice: random.Random, keys: int) -> tuple[bytes, int]:
     return head.encode() + body, status
 
 
-async def ask(port: int, request: bytes) -> int:
+async def request_status(port: int, request: bytes) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
@@ -120,7 +120,7 @@ async def ask(port: int, request: bytes) -> int:
 async def load(
     port: int, requests: list[tuple[bytes, int]], rate: int
 ) -> tuple[dict[int, list[float]], Counter[str]]:
-    """Milliseconds of each answer by its status, and how many were wrong, by kind."""
+    """Milliseconds of each response by status, and the number of wrong ones by kind."""
     taken: dict[int, list[float]] = {204: [], 403: [], 401: []}
     wrong: Counter[str] = Counter()
     late: list[float] = []
@@ -130,18 +130,18 @@ async def load(
         due = begun + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         late.append((time.perf_counter() - due) * 1000)
-        request, wanted = requests[number]
+        request, expected = requests[number]
         try:
-            status = await asyncio.wait_for(ask(port, request), 10)
+            status = await asyncio.wait_for(request_status(port, request), 10)
         except (OSError, TimeoutError, IndexError, ValueError) as error:
             wrong[type(error).__name__] += 1
             return
-        taken[wanted].append((time.perf_counter() - due) * 1000)
-        if status != wanted:
-            wrong[f"{status} instead of {wanted}"] += 1
+        taken[expected].append((time.perf_counter() - due) * 1000)
+        if status != expected:
+            wrong[f"{status} instead of {expected}"] += 1
 
     await asyncio.gather(*(one(number) for number in range(len(requests))))
-    # How far the machine itself kept up, whatever the site does.
+    # How well the machine itself kept the schedule, regardless of the site.
     taken[LATE] = late
     return taken, wrong
 
@@ -163,7 +163,7 @@ def until_open(port: int) -> None:
 
 
 def until_calm(site: int) -> None:
-    """Wait until all that was started has begun: a site runs for months."""
+    """Wait until start-up work is finished: a site runs for months."""
     tree = psutil.Process(site)
     for _ in range(60):
         before = spent(tree)
@@ -174,7 +174,7 @@ def until_calm(site: int) -> None:
 
 
 def spent(tree: psutil.Process) -> float:
-    """Seconds of CPU that a process and its children have had."""
+    """Seconds of CPU used by a process and its children."""
     total = 0.0
     for process in (tree, *tree.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
@@ -184,13 +184,13 @@ def spent(tree: psutil.Process) -> float:
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("keys", nargs="?", type=int, default=100_000)
-    asked.add_argument("--rate", type=int, default=200, help="questions a second")
-    asked.add_argument("--seconds", type=int, default=30)
-    given = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("keys", nargs="?", type=int, default=100_000)
+    parser.add_argument("--rate", type=int, default=200, help="questions a second")
+    parser.add_argument("--seconds", type=int, default=30)
+    given = parser.parse_args()
     dice = random.Random(1)  # noqa: S311 - no secret
-    # Each key is asked for once: after that it is in use.
+    # Each key is used once: after that it is in use.
     numbers = dice.sample(range(given.keys), given.rate * given.seconds + WARMING)
     requests = [question(number, dice, given.keys) for number in numbers]
     with tempfile.TemporaryDirectory() as folder:
@@ -203,7 +203,7 @@ def main() -> int:
             "PORT": str(port),
             "INGEST_SERVER": "mediamtx",
             "INGEST_TOKEN": "token-of-the-benchmark",
-            # Nobody answers there: the reconciler goes on asking meanwhile.
+            # No server listens there: the reconciler keeps polling meanwhile.
             "INGEST_API_URL": f"http://127.0.0.1:{free_port()}",
         }
         import django  # noqa: PLC0415 - after the environment is set
@@ -226,15 +226,15 @@ def main() -> int:
             tree = psutil.Process(site.pid)
             before = spent(tree)
             taken, wrong = asyncio.run(load(port, requests[WARMING:], given.rate))
-            each = (spent(tree) - before) / (given.rate * given.seconds)
-            print(f"CPU of the site: {1000 * each:.2f} ms an answer")  # noqa: T201
+            cost = (spent(tree) - before) / (given.rate * given.seconds)
+            print(f"CPU of the site: {1000 * cost:.2f} ms an answer")  # noqa: T201
         finally:
             site.send_signal(signal.SIGTERM)
             site.wait(30)
-    return told(taken, wrong, given.keys, given.rate)
+    return report(taken, wrong, given.keys, given.rate)
 
 
-def told(by_status: dict[int, list[float]], wrong: Counter[str], keys: int, rate: int) -> int:
+def report(by_status: dict[int, list[float]], wrong: Counter[str], keys: int, rate: int) -> int:
     late = by_status.pop(LATE)
     every = [taken for answers in by_status.values() for taken in answers]
     print(f"{keys} keys, {rate} questions a second, {len(every)} answers")  # noqa: T201
@@ -244,8 +244,8 @@ def told(by_status: dict[int, list[float]], wrong: Counter[str], keys: int, rate
         shown = ", ".join(f"{name} {value:.1f} ms" for name, value in figures.items())
         print(f"{name}: {shown}")  # noqa: T201
     print(f"wrong: {dict(wrong) or 'none'}; load average {os.getloadavg()[0]:.1f}")  # noqa: T201
-    print(f"allowed: p99 {ALLOWED} ms, wanted {WANTED} ms")  # noqa: T201
-    return int(bool(wrong) or statistics.quantiles(every, n=1000)[989] > ALLOWED)
+    print(f"allowed: p99 {MAX_MS} ms, wanted {TARGET_MS} ms")  # noqa: T201
+    return int(bool(wrong) or statistics.quantiles(every, n=1000)[989] > MAX_MS)
 
 
 if __name__ == "__main__":

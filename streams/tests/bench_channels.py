@@ -1,11 +1,11 @@
-"""Many channels started at once: whether a healthy item is cut for its source.
+"""Starts many channels at once and counts healthy items that are cut for their source.
 
-    python -m streams.tests.bench_channels [CHANNELS [SECONDS [LENGTH]]]
+python -m streams.tests.bench_channels [CHANNELS [SECONDS [LENGTH]]]
 
-CHANNELS (50) channels are started in the same moment on this machine, with prepared items of
-LENGTH (120) s, each to a recording RTMP server, and play for SECONDS (300). Printed is how many
-items were on air, how many of them were cut or failed, how often something stood in, and how
-long the start took.
+CHANNELS (50) channels start at the same moment on this machine, with prepared items of LENGTH
+(120) s, each to a recording RTMP server, and play for SECONDS (300). Prints how many items were
+on air, how many of them were cut or failed, how often a stand-in played, and how long the start
+took.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
 
-#: Where Debian has it.
+#: Debian's path.
 MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
 
 
 def main(channels: int = 50, seconds: int = 300, length: int = 120) -> int:
-    """Returns the number of items that were cut or failed, or stood in for."""
+    """Return the number of items that were cut or failed, or were replaced by a stand-in."""
     with tempfile.TemporaryDirectory(prefix="bench-channels-") as name:
         folder = Path(name)
         (folder / "run").mkdir()
@@ -44,7 +44,7 @@ def main(channels: int = 50, seconds: int = 300, length: int = 120) -> int:
         server = RtmpServer(folder / "rtmp", MODULE)
         server.start()
         for pk in range(1, channels + 1):
-            # Not all in the same order, nor ending in the same second.
+            # Neither in the same order nor ending in the same second.
             listed = items if pk % 2 else items[::-1]
             output = OutputPlan(pk, "Main", server.address, Secret(f"k{pk}"), "1")
             plan = replace(
@@ -65,7 +65,7 @@ def main(channels: int = 50, seconds: int = 300, length: int = 120) -> int:
             engine.start()
             until(lambda: engine.alive() and on_air() == channels, 240, "all are on air")
             started = time.monotonic() - began
-            time.sleep(seconds)  # the span that is looked at
+            time.sleep(seconds)  # the measured period
             engine.alive()
             notes = list(book.notes)
             sessions = sum(server.sessions(f"k{pk}") for pk in book.assignments)

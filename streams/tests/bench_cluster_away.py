@@ -1,7 +1,7 @@
-"""A cluster that is ended at random moments and comes back after twenty seconds.
+"""Ends a cluster at random moments and restarts it after twenty seconds.
 
-The product's own cluster, alternately stopped as systemd does and killed; items of 10 s and
-more to a recording server. Run by deploy/bench.sh.
+Runs the product's own cluster, alternately stopped as systemd does and killed, with items of 10
+s and more to a recording server. Run by deploy/bench.sh.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 from streams.models import AsRun
 from streams.tests.bench import clips
 from streams.tests.bench.audit import audit
-from streams.tests.bench.clips import HOUSE
+from streams.tests.bench.clips import TEST_FORMAT
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
 from streamsite.tests.figures import Figures
@@ -24,7 +24,7 @@ from streamsite.tests.figures import Figures
 pytestmark = [pytest.mark.slow, pytest.mark.measured]
 
 KEY = "k-cluster-away"
-#: Seconds of the items, and of an absence.
+#: Seconds of the items and of an absence.
 LENGTHS = (10.0, 12.3, 16.1)
 ABSENCE = 20
 
@@ -49,14 +49,14 @@ def test_twenty_absences_of_the_cluster_cost_nothing(
     time.sleep(10)
     bench.halt(channel)
     (recording,) = server.recordings(KEY)
-    found = audit(recording, HOUSE)
+    result = audit(recording, TEST_FORMAT)
     titles = list(AsRun.objects.order_by("started_at", "pk").values_list("title", flat=True))
     order = [one.title for one in items]
     turns = [(a, b) for a, b in pairwise(titles) if order[(order.index(a) + 1) % 3] != b]
-    figures.record("seconds recorded", round(found.video.end))
+    figures.record("seconds recorded", round(result.video.end))
     figures.record("sessions", server.sessions(KEY))
-    figures.record("anomalies", len(found.video.anomalies) + len(found.audio.anomalies))
+    figures.record("anomalies", len(result.video.anomalies) + len(result.audio.anomalies))
     figures.record("items noted, out of turn", (len(titles), len(turns)))
     assert server.sessions(KEY) == 1
-    assert (found.errors, found.video.anomalies, found.audio.anomalies) == ([], [], [])
+    assert (result.errors, result.video.anomalies, result.audio.anomalies) == ([], [], [])
     assert turns == []

@@ -1,4 +1,4 @@
-"""Live feeds read as MediaMTX's are, from GStreamer's RTSP server; no database."""
+"""Tests live feeds read like MediaMTX's, from GStreamer's RTSP server; no database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streams.playout.contract.plan import OutputPlan
 from streams.programme.item import Kind
 from streams.tests.bench import clips
 from streams.tests.bench.audit import Audit, audit
-from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.engine import Engine, assignment, item
 from streams.tests.bench.feeds import GSTREAMER, LiveBook, RtspFeeds
 from streams.tests.bench.rtmp import RtmpServer
@@ -61,12 +61,12 @@ class Air(NamedTuple):
             f"{title} is on air",
         )
 
-    def found(self) -> Audit:
-        """What the destination has, in one session."""
+    def audited(self) -> Audit:
+        """Audit of the destination's single session."""
         self.engine.end()
         assert self.server.sessions(KEY) == 1
         (recording,) = self.server.recordings(KEY)
-        return audit(recording, HOUSE)
+        return audit(recording, TEST_FORMAT)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def air(shelf: dict[int, Clip], server: RtmpServer, tmp_path: Path) -> Iterator[
 def show(folder: Path, video: str, sound: str) -> Path:
     path = folder / f"{video}-{sound}.ts"
     encoders = (*VIDEO[video], *SOUND[sound], "-f", "mpegts")
-    return clips.raw(path, HOUSE, OWNER, 60, *encoders)
+    return clips.raw(path, TEST_FORMAT, OWNER, 60, *encoders)
 
 
 @pytest.mark.parametrize(("video", "sound"), [("h265", "opus"), ("h264", "none")])
@@ -108,18 +108,18 @@ def test_a_feed_is_on_whatever_its_codecs(
         owner.end()
         feeds.stop()
     if sound != "none":
-        # Before viewers would have been told that somebody goes live soon. Without sound it is
-        # read twice, unless the ingest server knows the tracks, and GStreamer is slow at that.
+        # Before viewers would have seen the announcement. Without audio the feed is read twice
+        # unless the ingest server knows the tracks, and GStreamer is slow at that.
         assert "Slate" not in air.titles()
-    found = air.found()
-    assert found.errors == []
-    assert found.video.longest < 2 * HOUSE.frame, found.video.anomalies
+    result = air.audited()
+    assert result.errors == []
+    assert result.video.longest < 2 * TEST_FORMAT.frame, result.video.anomalies
 
 
 def test_a_publisher_that_pauses_is_on_again_and_one_that_is_killed_is_not(
     air: Air, tmp_path: Path
 ) -> None:
-    """Its readers are kept for 10 s. What they held back when it ended is not shown."""
+    """Its readers stay for 10 s. Frames they held back when it ended are not shown."""
     file = show(tmp_path, "h264", "aac")
     feeds = RtspFeeds(air.book)
     owner = feeds.publish(file)
@@ -139,26 +139,34 @@ def test_a_publisher_that_pauses_is_on_again_and_one_that_is_killed_is_not(
         owner.end()
         feeds.stop()
     assert "Live: Ada" not in air.titles()[back:]
-    found = air.found()
-    assert found.errors == []
-    assert found.video.longest < 2 * HOUSE.frame, found.video.anomalies
-    assert found.audio.longest < 3 * HOUSE.frame, found.audio.anomalies
+    result = air.audited()
+    assert result.errors == []
+    assert result.video.longest < 2 * TEST_FORMAT.frame, result.video.anomalies
+    assert result.audio.longest < 3 * TEST_FORMAT.frame, result.audio.anomalies
 
 
 def test_what_can_not_be_read_is_named_and_tried_no_more(air: Air, tmp_path: Path) -> None:
     feeds = RtspFeeds(air.book, "odd", "aac")
     owner = feeds.publish(show(tmp_path, "h264", "aac"))
     try:
-        until(lambda: air.book.said("can't read its video codec"), 40, "the log says so")
+        until(
+            lambda: air.book.count_log_lines("can't read its video codec"),
+            40,
+            "the log says so",
+        )
         channel = air.engine.channel()
         assert channel is not None
         until(lambda: not list(channel.live.roles()), 20, "nobody reads it")
-        said = time.monotonic()
-        until(lambda: time.monotonic() - said > LOST_S, 60, "it could have been tried again")
+        reported_at = time.monotonic()
+        until(
+            lambda: time.monotonic() - reported_at > LOST_S,
+            60,
+            "it could have been tried again",
+        )
         assert not list(channel.live.roles())
     finally:
         owner.end()
         feeds.stop()
-    # On a busy machine "going live soon" may come before it is known.
+    # On a busy machine "going live soon" may appear before the codec is known.
     assert set(air.titles()) <= {"Clip 4", "Slate"}
-    assert air.book.said("Ada: This server") == 1
+    assert air.book.count_log_lines("Ada: This server") == 1

@@ -1,12 +1,13 @@
-"""Two nodes, one PostgreSQL: for how long both send one channel when one loses the database.
+"""Measures for how long two nodes both send a channel when one loses the database.
 
-    python -m streams.tests.bench_fence [TIMES]
+python -m streams.tests.bench_fence [TIMES]
 
-As root: each node lives in a network namespace of its own, with one link to the database and
-one to an RTMP server, both on this machine. TIMES (20) times the node that sends loses its link
-to the database; every third time its supervisor is frozen as well, every third time killed.
-Pushers are counted in both nodes' run directories, fifty times a second. Printed for each time:
-seconds until the first stopped and the second began, and seconds in which two ran.
+Runs as root: each node lives in a network namespace of its own, with one link to the PostgreSQL
+database and one to an RTMP server, both on this machine. TIMES (20) times the sending node
+loses its link to the database; every third time its supervisor is also frozen, every third time
+killed. Pushers are counted in both nodes' run directories, fifty times a second. Prints for
+each time: seconds until the first stopped and the second started, and seconds in which both
+ran.
 """
 
 # Django is set up for the database that is started here, so imports are late.
@@ -28,11 +29,11 @@ from pathlib import Path
 from streams.tests.bench.rtmp import free_port
 from streams.tests.bench.waiting import until
 
-#: Where Debian has them.
+#: Debian's paths.
 MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
 POSTGRES = Path("/usr/lib/postgresql")
 KEY = "k-fence"
-LOOK_S = 0.02
+POLL_INTERVAL_S = 0.02
 
 
 def run(*command: str | Path) -> None:
@@ -70,7 +71,7 @@ class Net:
         return f"10.{77 + kind}.{self.number}.{end}"
 
     def database(self, state: str) -> None:
-        """Cut (down) or restore (up): packets are dropped, nobody is told."""
+        """Cut (down) or restore (up) the link: packets are dropped without notice."""
         run("ip", "link", "set", self.links[0], state)
 
 
@@ -104,7 +105,7 @@ def postgres(folder: Path) -> Iterator[int]:
 
 
 class Counter(threading.Thread):
-    """Counts pushers of both nodes, and the seconds in which there were two."""
+    """Counts pushers of both nodes, and the seconds in which both had one."""
 
     def __init__(self, run_dirs: list[Path]) -> None:
         super().__init__(daemon=True)
@@ -126,16 +127,16 @@ class Counter(threading.Thread):
                 for run_dir in self.run_dirs
             ]
             moment = time.monotonic()
-            # A tick that was late counts whole.
+            # A late tick counts in full.
             self.both += (moment - last) * all(self.now)
             self.gap = max(self.gap, moment - last)
             last = moment
-            time.sleep(LOOK_S)  # the rate at which it is looked at
+            time.sleep(POLL_INTERVAL_S)  # the polling rate
 
 
 def main(times: int = 20) -> int:
-    """Returns in how many of them two pushers ran."""
-    # Ended early, it leaves nothing behind.
+    """Return the number of runs in which two pushers overlapped."""
+    # If ended early, nothing is left behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-fence-")))
@@ -166,12 +167,12 @@ def _measured(times: int, stack: ExitStack, folder: Path, nets: list[Net], port:
     from streams.tests.bench.node import MANAGE, Bench
 
     call_command("migrate", verbosity=0)
-    # Each node reaches it at another address; the server listens on all.
+    # Each node reaches it at another address, so the server listens on all.
     rtmp._CONFIG = rtmp._CONFIG.replace("listen 127.0.0.1:", "listen 0.0.0.0:")  # type: ignore[misc]
     server = rtmp.RtmpServer(folder / "rtmp", MODULE)
     server.start()
     stack.callback(server.stop)
-    # One address for both: it is that of the server's end of a link of its own.
+    # One address for both, reached over each node's own link.
     run("ip", "address", "add", "10.99.0.1/32", "dev", "lo")
     stack.callback(run, "ip", "address", "del", "10.99.0.1/32", "dev", "lo")
     for net in nets:

@@ -1,4 +1,7 @@
-"""How evenly a destination gets a programme and a live feed. Run by deploy/bench.sh."""
+"""Measures how evenly a destination receives a programme and a live feed.
+
+Run by deploy/bench.sh.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ from streamsite.tests.figures import Figures
 pytestmark = [pytest.mark.slow, pytest.mark.measured]
 
 KEY = "k-pace"
-#: Seconds over which it is watched: pauses between bursts grow by 0.1 s a segment at most.
+#: Seconds of observation: pauses between bursts grow by at most 0.1 s per segment.
 SPAN = 40
-#: Seconds of the longest pause: a quarter of a segment.
+#: Maximum seconds of a pause: a quarter of a segment.
 LONGEST = 0.5
 
 SOURCES = {
@@ -35,7 +38,7 @@ SOURCES = {
 
 
 def longest(watch: Watch, since: float) -> float:
-    """Seconds of the longest pause in what arrived since that moment."""
+    """Seconds of the longest pause in the data that arrived since that moment."""
     seen = [(moment, reached) for moment, reached in watch.seen if moment >= since]
     moments = [moment for (_, before), (moment, reached) in pairwise(seen) if reached > before]
     return max(after - before for before, after in pairwise(moments))
@@ -72,7 +75,7 @@ def test_programme_and_feed_arrive_at_an_even_pace(
             figures.record("longest pause of the programme", round(longest(watch, began), 2))
             owner = feeds.publish(show)
             until(lambda: "Live: Ada" in titles(book), 40, "the feed is on")
-            # What the hub sends now is at the destination after its lag.
+            # Data sent by the hub now reaches the destination after its lag.
             watch.until_more(6)
             live = time.monotonic()
             time.sleep(SPAN)

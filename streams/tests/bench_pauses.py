@@ -1,14 +1,14 @@
-"""A publisher on air that pauses: what reaches the destination.
+"""Measures what reaches the destination when a publisher on air pauses.
 
-    python -m streams.tests.bench_pauses [rtmp|rtsp ...] [--pauses 1,2,4,...] [--folder F]
+python -m streams.tests.bench_pauses [rtmp|rtsp ...] [--pauses 1,2,4,...] [--folder F]
 
-For each way of publishing, one channel on air with one destination, and one takeover after the
-other: the publisher goes live, pauses for so many seconds (SIGSTOP) and goes on; at last five
-pauses in a row, and one publisher that is killed. Real parts: FFmpeg, the engine, nginx-rtmp as
-destination and by RTMP as the ingest server, GStreamer's RTSP server in MediaMTX's place (it
-hangs readers up as that does, after 10 s without data). Prints what was on and the longest step
-between two pictures; ends with status 1 where a second session began, a step is longer than a
-frame, or the wrong thing was on.
+For each way of publishing, one channel is on air with one destination, and takeovers follow one
+another: the publisher goes live, pauses for so many seconds (SIGSTOP) and continues; the last
+takeovers are five pauses in a row, and a publisher that is killed. All parts are real: FFmpeg,
+the engine, nginx-rtmp as destination and as RTMP ingest server, and GStreamer's RTSP server in
+place of MediaMTX (like MediaMTX it disconnects readers after 10 s without data). Prints what
+was on air and the longest step between two frames; exits with status 1 if a second session
+started, a step is longer than a frame, or the wrong thing was on air.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "streamsite.settings")
 
 PAUSES: Final = (1, 2, 4, 5, 7, 10, 14, 30)
-#: Seconds after which the ingest servers cut off who is silent.
+#: Seconds of silence after which the ingest servers disconnect a publisher.
 CUT_OFF: Final = 10
 LOST: Final = 3
 KEY: Final = "k-pauses"
@@ -38,7 +38,7 @@ AAC: Final = 1024 / 48_000
 ROUNDING: Final = 0.001
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -65,7 +65,7 @@ class Run:
         from streams.playout.contract.plan import OutputPlan  # noqa: PLC0415
         from streams.programme.item import Kind  # noqa: PLC0415
         from streams.tests.bench import clips  # noqa: PLC0415
-        from streams.tests.bench.clips import HOUSE  # noqa: PLC0415
+        from streams.tests.bench.clips import TEST_FORMAT  # noqa: PLC0415
         from streams.tests.bench.engine import Engine, assignment, item  # noqa: PLC0415
         from streams.tests.bench.feeds import LiveBook, NginxFeeds, RtspFeeds  # noqa: PLC0415
         from streams.tests.bench.rtmp import RtmpServer  # noqa: PLC0415
@@ -76,7 +76,16 @@ class Run:
         sound = ("-c:a", "aac", "-ar", "44100")
         video = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "60", "-sc_threshold", "0")
         self.show = clips.raw(
-            folder / "show.ts", HOUSE, OWNER, 60, *video, "-b:v", "800k", *sound, "-f", "mpegts"
+            folder / "show.ts",
+            TEST_FORMAT,
+            OWNER,
+            60,
+            *video,
+            "-b:v",
+            "800k",
+            *sound,
+            "-f",
+            "mpegts",
         )
         self.server = RtmpServer(folder / "rtmp", RTMP_MODULE)
         self.server.start()
@@ -98,7 +107,7 @@ class Run:
         self.way, self.pauses, self.row = way, pauses, row
         self.wrong: list[str] = []
 
-    # ---- what is on
+    # ---- on air
 
     def aired(self) -> list[str]:
         from streams.playout.contract.ledger import Aired  # noqa: PLC0415
@@ -118,9 +127,9 @@ class Run:
 
     def faults(self) -> int:
         from streams.tests.bench.audit import audit  # noqa: PLC0415
-        from streams.tests.bench.clips import HOUSE  # noqa: PLC0415
+        from streams.tests.bench.clips import TEST_FORMAT  # noqa: PLC0415
 
-        say(f"== {self.way}")
+        report(f"== {self.way}")
         try:
             self.engine.start()
             self.engine.until_state("on_air", 40)
@@ -135,19 +144,19 @@ class Run:
             self.ingest.stop()
             self.server.stop()
         sessions = self.server.sessions(KEY)
-        found = audit(self.server.recordings(KEY)[-1], HOUSE)
-        say(f"sessions: {sessions}; decoders: {len(found.errors)} complaints")
+        result = audit(self.server.recordings(KEY)[-1], TEST_FORMAT)
+        report(f"sessions: {sessions}; decoders: {len(result.errors)} complaints")
         for name, track, most in (
-            ("video", found.video, 2 * float(HOUSE.frame) + ROUNDING),
-            ("audio", found.audio, AAC + float(HOUSE.frame) + ROUNDING),
+            ("video", result.video, 2 * float(TEST_FORMAT.frame) + ROUNDING),
+            ("audio", result.audio, AAC + float(TEST_FORMAT.frame) + ROUNDING),
         ):
             steps = [(round(one.at, 2), round(one.seconds, 3)) for one in track.anomalies]
-            say(f"{name}: longest step {track.longest * 1000:.0f} ms; odd ones: {steps}")
+            report(f"{name}: longest step {track.longest * 1000:.0f} ms; odd ones: {steps}")
             if track.longest >= most:
                 self.wrong.append(f"{name}: a step of {track.longest:.3f} s")
-        if sessions != 1 or found.errors:
-            self.wrong.append(f"{sessions} sessions, {found.errors[:3]}")
-        say(f"wrong: {self.wrong or 'nothing'}")
+        if sessions != 1 or result.errors:
+            self.wrong.append(f"{sessions} sessions, {result.errors[:3]}")
+        report(f"wrong: {self.wrong or 'nothing'}")
         return len(self.wrong)
 
     def takeover(self, name: str, pauses: list[float]) -> None:
@@ -173,7 +182,7 @@ class Run:
         owner.end()
         back = self.until_on("Clip 1")
         seen = self.aired()[begun:]
-        say(f"{name}: on after {went:.1f} s, back after {back:.1f} s: {seen}")
+        report(f"{name}: on after {went:.1f} s, back after {back:.1f} s: {seen}")
         time.sleep(6)
 
     def killed(self) -> None:
@@ -184,7 +193,7 @@ class Run:
         owner.kill()
         back = self.until_on("Clip 1")
         seen = self.aired()[begun:]
-        say(f"killed: back after {back:.1f} s: {seen}")
+        report(f"killed: back after {back:.1f} s: {seen}")
         if seen.count("Live: Ada") != 1:
             self.wrong.append("killed: it came again")
 

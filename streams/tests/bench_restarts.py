@@ -1,10 +1,10 @@
-"""How a channel fares while its supervisor is away, at random moments.
+"""Measures a channel while its supervisor is away at random moments.
 
-    python -m streams.tests.bench_restarts [TIMES [SECONDS]]
+python -m streams.tests.bench_restarts [TIMES [SECONDS]]
 
 A channel with items of 10 to 16 s plays to a recording server; TIMES (20) times its supervisor
-leaves at a random moment and comes back after SECONDS (20). Printed is what a decoder found in
-the recording, and whether each item was noted in its turn.
+leaves at a random moment and returns after SECONDS (20). Prints the decoder's findings in the
+recording, and whether each item was recorded in order.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from streams.tests.bench.rtmp import RtmpServer
 
 #: Seconds of the items.
 LENGTHS = (10.0, 12.3, 16.1)
-#: Where Debian has it.
+#: Debian's path.
 MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
 
 
 def main(times: int = 20, seconds: float = 20.0) -> int:
-    """Returns the number of anomalies."""
+    """Return the number of anomalies."""
     chance = random.Random(7)  # noqa: S311 - moments, not secrets
     with tempfile.TemporaryDirectory(prefix="bench-restarts-") as name:
         folder = Path(name)
@@ -45,7 +45,7 @@ def main(times: int = 20, seconds: float = 20.0) -> int:
                 away.restart()
                 print(f"{number + 1}: left {left:.1f} s before an item's end", flush=True)  # noqa: T201
             away.stop()
-            found = away.audited()
+            result = away.audited()
             aired = away.aired()
         finally:
             away.engine.end()
@@ -54,16 +54,16 @@ def main(times: int = 20, seconds: float = 20.0) -> int:
         out_of_turn = sum(
             order[(order.index(before) + 1) % 3] != after for before, after in pairwise(aired)
         )
-        anomalies = found.video.anomalies + found.audio.anomalies
+        anomalies = result.video.anomalies + result.audio.anomalies
         for line in (
-            f"{times} absences of {seconds:.0f} s, {found.video.end:.0f} s recorded",
+            f"{times} absences of {seconds:.0f} s, {result.video.end:.0f} s recorded",
             f"sessions: {server.sessions(KEY)}",
             f"anomalies: {len(anomalies)} {anomalies}",
-            f"decoder's complaints: {len(found.errors)}",
+            f"decoder's complaints: {len(result.errors)}",
             f"items noted: {len(aired)}, out of turn: {out_of_turn}, slates: {away.slates()}",
         ):
             print(line)  # noqa: T201
-        return len(anomalies) + len(found.errors)
+        return len(anomalies) + len(result.errors)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fixtures of the playout proofs: clips, a recording server, a node."""
+"""Fixtures of the playout tests: clips, a recording server, a node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.tests.bench.rtmp import RtmpServer
 
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> dict[int, Clip]:
-    """Prepared clips: 1 to 3 are short and of different length, 4 is long."""
+    """Prepared clips: 1 to 3 are short and differ in length, 4 is long."""
     folder = tmp_path_factory.mktemp("shelf")
     lengths = {1: 2.1, 2: 3.0, 3: 2.5, 4: 25}
     return {number: clips.prepared(folder, number, s) for number, s in lengths.items()}
@@ -25,7 +25,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> dict[int, Cl
 
 @pytest.fixture(scope="session")
 def stream(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Two seconds at 30 fps from 10 s on, without B-frames, as the house has it."""
+    """Two seconds at 30 fps from 10 s on, without B-frames, as in the house format."""
     path: Path = tmp_path_factory.mktemp("mpegts") / "two.ts"
     subprocess.run(
         [
@@ -58,7 +58,7 @@ def bench(
     made.media.mkdir()
     settings.RUN_DIR = made.run_dir
     settings.MEDIA_ROOT = made.media
-    # Set anew, so that Django forgets the storage it opened.
+    # Assigned anew, so that Django drops its open storage.
     settings.STORAGES = dict(settings.STORAGES)
     yield made
     made.end()

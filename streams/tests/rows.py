@@ -1,4 +1,4 @@
-"""Rows for tests: what people would have set up and a worker would have written."""
+"""Rows for tests, as people and workers would have created them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from media_library.models import MediaItem, Playlist, PlaylistEntry
 from streams.models import Block, Channel, ChannelState, Node, Output, OutputState, Run
 from streamsite.security.secret import Secret
 
-#: A key that must be seen nowhere. Long enough to be found in anything by search.
+#: A key that must appear nowhere. Long enough to be found by search.
 KEY = "live_secret-key-9f2c77"
 
 
@@ -35,7 +35,7 @@ def channel(slug: str = "demo", **fields: Any) -> Channel:
 
 
 def block(of: Channel, name: str = "Evening", **fields: Any) -> Block:
-    """From 20:00 to 22:00 every day, unless told otherwise."""
+    """A block from 20:00 to 22:00 every day by default."""
     if "playlist" not in fields:
         fields["playlist"] = playlist(f"{name} 1", f"{name} 2", name=name)
     times = {"starts": time(20), "ends": time(22)}
@@ -43,7 +43,7 @@ def block(of: Channel, name: str = "Evening", **fields: Any) -> Block:
 
 
 def channel_form(of: Channel) -> dict[str, object]:
-    """What the channel's form sends when nothing is changed, with no output and no hours."""
+    """The data of the channel's unchanged form, without outputs and hours."""
     names = ("name", "slug", "playlist_order", "time_zone", "on_return", "width", "height")
     live = ("live_debounce", "live_hold")
     form: dict[str, object] = {
@@ -67,7 +67,7 @@ def node(seen_at: datetime | None = None, name: str = "here") -> Node:
 def on_air(
     of: Channel, *, at: datetime | None = None, state: str = "on_air", **row: Any
 ) -> Run:
-    """As if the order were given a minute before `at` and measured at `at`."""
+    """Set the channel on air: ordered a minute before `at`, measured at `at`."""
     at = at or timezone.now()
     begun = at - timedelta(minutes=1)
     Channel.objects.filter(pk=of.pk).update(order="on", ordered_at=begun, ordered_by="ada")
@@ -102,5 +102,5 @@ def user(*permissions: str, name: str = "ada", staff: bool = True) -> User:
 
 
 def operator(name: str = "ada") -> User:
-    """One who sees and operates channels, but sets up nothing."""
+    """A user who sees and operates channels, but sets up nothing."""
     return user("streams.view_channel", "streams.operate_channel", name=name)

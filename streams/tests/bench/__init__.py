@@ -1,4 +1,4 @@
-"""The test bench: a recording RTMP server, auditors of what it recorded, and a real node.
+"""The test bench: a recording RTMP server, audits of its recordings, and a real node.
 
-Nothing in it is a stand-in: nginx records, FFmpeg plays, the cluster is the product's own.
+All parts are real: nginx records, FFmpeg plays, and the cluster is the product's own.
 """

@@ -1,4 +1,4 @@
-"""Auditors: what a viewer's decoder would have found in what was sent."""
+"""Audits recordings: the errors that a viewer's decoder would have found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from av.container import InputContainer
 
 from media_library.house_format import AAC_FRAME, SAMPLE_RATE, HouseFormat
 
-#: FLV counts in whole milliseconds: both ends of a step are rounded by half of one at most.
+#: FLV counts in whole milliseconds: both ends of a step are rounded by at most half of one.
 FLV_ROUNDING: Final = Fraction(1, 1000)
 #: MPEG-TS counts in 1/90000 s.
 TS_ROUNDING: Final = Fraction(1, 90_000)
@@ -23,7 +23,7 @@ TS_ROUNDING: Final = Fraction(1, 90_000)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Seconds between two neighbours that are not a frame apart, and where."""
+    """Seconds between two neighbours that are not a frame apart, and their position."""
 
     at: float
     seconds: float
@@ -43,34 +43,34 @@ class Audit:
     video: Track
     audio: Track
     frames: int
-    #: What the decoders complained about.
+    #: Complaints of the decoders.
     errors: list[str]
     sizes: list[tuple[int, int]]
 
     @property
     def difference(self) -> float:
-        """Seconds between the ends of picture and sound."""
+        """Seconds between the ends of video and audio."""
         return abs(self.video.end - self.audio.end)
 
     def assert_unbroken(self) -> None:
-        """No odd step in picture or sound, and nothing that could not be decoded."""
+        """Assert that video and audio have no odd step and no decoding error."""
         assert self.frames > 0, "nothing was sent"
         assert self.video.anomalies == []
         assert self.audio.anomalies == []
         assert self.errors == []
 
 
-def audit(path: Path, house: HouseFormat, *, rounding: Fraction = FLV_ROUNDING) -> Audit:
+def audit(path: Path, house_format: HouseFormat, *, rounding: Fraction = FLV_ROUNDING) -> Audit:
     """Demux and decode a recording from end to end.
 
-    A step is an anomaly where it differs from the house's frame by more than the container's
+    A step is an anomaly if it differs from the format's frame by more than the container's
     rounding.
     """
-    nominal = {"video": house.frame, "audio": Fraction(AAC_FRAME, SAMPLE_RATE)}
+    nominal = {"video": house_format.frame, "audio": Fraction(AAC_FRAME, SAMPLE_RATE)}
     tracks = {"video": Track(), "audio": Track()}
     last: dict[str, Fraction] = {}
-    found = Audit(tracks["video"], tracks["audio"], 0, [], [])
-    with _complaints(found.errors), _opened(path) as container:
+    result = Audit(tracks["video"], tracks["audio"], 0, [], [])
+    with _complaints(result.errors), _opened(path) as container:
         for stream in container.streams:
             stream.codec_context.thread_count = 1
         for packet in container.demux():
@@ -82,14 +82,14 @@ def audit(path: Path, house: HouseFormat, *, rounding: Fraction = FLV_ROUNDING) 
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
-                found.errors.append(str(error))
+                result.errors.append(str(error))
                 continue
             for frame in frames:
                 if isinstance(frame, av.VideoFrame):
-                    found.frames += 1
-                    if found.sizes[-1:] != [(frame.width, frame.height)]:
-                        found.sizes.append((frame.width, frame.height))
-    return found
+                    result.frames += 1
+                    if result.sizes[-1:] != [(frame.width, frame.height)]:
+                        result.sizes.append((frame.width, frame.height))
+    return result
 
 
 def _step(
@@ -112,7 +112,7 @@ def _step(
 
 @contextmanager
 def _complaints(into: list[str]) -> Iterator[None]:
-    """Collects what FFmpeg's decoders and demuxers log as errors."""
+    """Collect the errors that FFmpeg's decoders and demuxers log."""
     before = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     try:
@@ -133,7 +133,7 @@ def _opened(path: Path) -> InputContainer:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A frame of a marked clip (see `clips`): which clip, which frame, when it was shown."""
+    """A frame of a marked clip (see `clips`): its clip, its number, and when it was shown."""
 
     clip: int
     frame: int
@@ -141,7 +141,7 @@ class Marked:
 
 
 def marks(path: Path) -> Iterator[Marked]:
-    """Read the marks out of the pictures of a recording."""
+    """Read the marks from the frames of a recording."""
     with _opened(path) as container:
         for frame in container.decode(video=0):
             plane = frame.reformat(format="gray").planes[0]

@@ -1,4 +1,4 @@
-"""An S3 server in a process of its own, which a test may kill and start again."""
+"""An S3 server in a process of its own, which a test may kill and restart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECRET = "s3cr3t-of-the-bucket"
 
 @dataclass
 class BucketServer:
-    """moto's server. It keeps objects in memory: what was put is put again at each start."""
+    """moto's server. Its objects live in memory: all are uploaded again at each start."""
 
     folder: Path
     port: int = 0
@@ -39,7 +39,7 @@ class BucketServer:
         return f"http://127.0.0.1:{self.port}"
 
     def settings(self) -> dict[str, str]:
-        """Of what shall use this bucket."""
+        """Settings of a process that uses this bucket."""
         return {
             "STORAGE_PROVIDER": "cloudflare",
             "STORAGE_BUCKET": BUCKET,
@@ -79,10 +79,10 @@ class BucketServer:
             client.upload_file(str(path), BUCKET, key)
 
     def sign(self, key: str) -> Secret:
-        """A URL for an hour."""
+        """Return a URL that is valid for an hour."""
         with closing(self._client()) as client:
-            wanted = {"Bucket": BUCKET, "Key": key}
-            return Secret(client.generate_presigned_url("get_object", Params=wanted))
+            params = {"Bucket": BUCKET, "Key": key}
+            return Secret(client.generate_presigned_url("get_object", Params=params))
 
     def _client(self) -> Any:  # boto3 makes its classes at run time
         return boto3.client(

@@ -1,4 +1,4 @@
-"""Clips whose every picture says which it is, prepared once per test session."""
+"""Clips whose every frame identifies itself, prepared once per test session."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from media_library.ffmpeg.probe import probe
 from media_library.house_format import HouseFormat
 from media_library.location import LocalFile
 
-#: Small pictures at a real channel's bit rate: what waits in the feed's pipe is three seconds,
-#: as on air.
-HOUSE: Final = HouseFormat(160, 90, 30, 2_500_000, 128_000)
+#: Small frames at a real channel's bit rate: the feed's pipe holds three seconds, as on air.
+TEST_FORMAT: Final = HouseFormat(160, 90, 30, 2_500_000, 128_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A prepared file. `number` is the mark in its pictures."""
+    """A prepared file. `number` is the mark in its frames."""
 
     number: int
     path: Path
     frames: int
-    house: HouseFormat = HOUSE
+    house_format: HouseFormat = TEST_FORMAT
 
     @property
     def title(self) -> str:
@@ -33,16 +32,16 @@ class Clip:
 
     @property
     def seconds(self) -> float:
-        return float(self.house.seconds(self.frames))
+        return float(self.house_format.seconds(self.frames))
 
 
-def marked(house: HouseFormat, number: int) -> str:
-    """A lavfi picture in 16 columns: above, the frame's number in bits, below, the clip's."""
-    column = house.width // 16
+def marked(house_format: HouseFormat, number: int) -> str:
+    """A lavfi source in 16 columns: the frame's number in bits above, the clip's below."""
+    column = house_format.width // 16
     bit = f"floor(X/{column})"
-    bits = f"if(lt(Y,{house.height // 2}),N,{number})"
+    bits = f"if(lt(Y,{house_format.height // 2}),N,{number})"
     return (
-        f"color=s={house.width}x{house.height}:r={house.fps},format=yuv420p,"
+        f"color=s={house_format.width}x{house_format.height}:r={house_format.fps},format=yuv420p,"
         f"geq=lum='if(mod(floor(({bits})/pow(2,{bit})),2),235,16)':cb=128:cr=128"
     )
 
@@ -51,26 +50,34 @@ def tone(number: int) -> str:
     return f"sine=frequency={220 * number}:sample_rate=48000"
 
 
-def prepared(folder: Path, number: int, seconds: float, house: HouseFormat = HOUSE) -> Clip:
-    """A marked clip, conformed the way the product does it."""
-    return conformed(raw(folder / f"raw-{number}.mkv", house, number, seconds), number, house)
+def prepared(
+    folder: Path, number: int, seconds: float, house_format: HouseFormat = TEST_FORMAT
+) -> Clip:
+    """Make a marked clip, conformed as the product does it."""
+    return conformed(
+        raw(folder / f"raw-{number}.mkv", house_format, number, seconds), number, house_format
+    )
 
 
-def conformed(source: Path, number: int, house: HouseFormat = HOUSE) -> Clip:
-    """Beside the source, which is removed."""
+def conformed(source: Path, number: int, house_format: HouseFormat = TEST_FORMAT) -> Clip:
+    """Conform the source into a file beside it; the source is removed."""
     target = source.with_name(f"clip-{number}.mp4")
-    found = probe(LocalFile(source))
-    copy = conform.conform(LocalFile(source), found, house, target, tools=conform.Tools())
+    report = probe(LocalFile(source))
+    copy = conform.conform(
+        LocalFile(source), report, house_format, target, tools=conform.Tools()
+    )
     source.unlink()
-    return Clip(number, target, copy.frames, house)
+    return Clip(number, target, copy.frames, house_format)
 
 
-def raw(path: Path, house: HouseFormat, number: int, seconds: float, *options: str) -> Path:
-    """A marked clip as anybody's encoder might make it."""
-    # PCM: an encoder with priming would make the picture begin a frame late.
+def raw(
+    path: Path, house_format: HouseFormat, number: int, seconds: float, *options: str
+) -> Path:
+    """Make a marked clip as any other encoder might."""
+    # PCM: an encoder with priming would make the video start a frame late.
     usual = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "8", "-c:a", "pcm_s16le")
     run(
-        *("-f", "lavfi", "-i", marked(house, number), "-f", "lavfi", "-i", tone(number)),
+        *("-f", "lavfi", "-i", marked(house_format, number), "-f", "lavfi", "-i", tone(number)),
         *("-t", str(float(Fraction(str(seconds)))), *(options or usual), f"file:{path}"),
     )
     return path

@@ -36,7 +36,7 @@ from streams.playout.node.supervisor import Supervisor
 from streams.playout.player import launcher
 from streams.programme.item import Item, Kind, Mode
 from streams.programme.model import Entry, Programme, Rotation
-from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.waiting import until
 
 
@@ -45,10 +45,10 @@ def item(clip: Clip, entry: int) -> Item:
 
 
 def programme(*items: Item, filler: tuple[Item, ...] = (), seconds: int = 10) -> Programme:
-    """These items in a loop. `seconds`: how long each is where its frames don't tell."""
+    """These items in a loop. `seconds`: the length of items without a frame count."""
 
     def rotation(some: tuple[Item, ...]) -> Rotation:
-        lengths = [item.length(HOUSE) for item in some]
+        lengths = [item.length(TEST_FORMAT) for item in some]
         return Rotation(
             tuple(
                 Entry(item, length or Fraction(seconds), exact=length is not None)
@@ -62,20 +62,22 @@ def programme(*items: Item, filler: tuple[Item, ...] = (), seconds: int = 10) ->
 def assignment(
     *clips: Clip, slate: Clip, outputs: tuple[OutputPlan, ...] = (), run: int = 1
 ) -> Assignment:
-    """Channel 1 with these clips."""
+    """An assignment of channel 1 with these clips."""
     items = tuple(item(clip, entry) for entry, clip in enumerate(clips, 1))
     still = replace(item(slate, 0), title="Slate", kind=Kind.SLATE, entry=None)
-    return Assignment(ChannelPlan(1, "test", HOUSE, programme(*items), outputs, still), run)
+    return Assignment(
+        ChannelPlan(1, "test", TEST_FORMAT, programme(*items), outputs, still), run
+    )
 
 
 @dataclass
 class Book:
-    """A ledger in memory: answers with what stands in it, and keeps what it is told."""
+    """A ledger in memory: returns its assignment and keeps all notes."""
 
     assignments: dict[int, Assignment] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     snapshots: dict[int, Snapshot] = field(default_factory=dict)
-    #: Called in every exchange, when its answer is known: it may take its time.
+    #: Called in every exchange after its result is known; may block.
     trouble: Callable[[], object] = lambda: None
     at: float = 0.0
     exchanges: int = 0
@@ -95,39 +97,39 @@ class Book:
         return answer
 
     def ended(self, note: RunEnded) -> None:
-        """What the real one does: an order that stands gets another run."""
+        """As in the real ledger, an order that stands gets another run."""
         old = self.assignments.get(note.channel)
         if old is not None and old.run == note.run:
             self.assignments[note.channel] = replace(
                 old, run=old.run + 1, restarts_done=old.restarts, measured_at=None
             )
 
-    def said(self, words: str) -> int:
-        """How many lines of the log hold these words."""
+    def count_log_lines(self, words: str) -> int:
+        """The number of log lines that contain these words."""
         return sum(isinstance(n, Logged) and words in n.text for n in list(self.notes))
 
     def incidents(self) -> set[str]:
-        """Subjects of the open ones."""
-        found: set[str] = set()
+        """Subjects of the open incidents."""
+        subjects: set[str] = set()
         for note in list(self.notes):
             if isinstance(note, IncidentOpened):
-                found.add(note.subject)
+                subjects.add(note.subject)
             elif isinstance(note, IncidentClosed):
-                found.discard(note.subject)
-        return found
+                subjects.discard(note.subject)
+        return subjects
 
 
 class OnDisk:
-    """Items whose keys are paths. Nothing fails unless a test says so."""
+    """Sources for items whose keys are paths. Nothing fails unless a test requests it."""
 
     def __init__(self) -> None:
-        #: Keys of items whose bytes can't be found.
+        #: Keys of items whose bytes can't be located.
         self.away: set[str] = set()
-        #: Why the storage is out of reach.
+        #: Why the storage is unreachable.
         self.out_of_reach: str | None = ""
-        #: Keys of items that need no storage, and of those that failed all the same.
+        #: Keys of items that need no storage, and of those that failed nevertheless.
         self.kept: set[str] = set()
-        #: Each with whether it counts as damaged.
+        #: Distrusted items, each with whether it counts as damaged.
         self.distrusted: list[tuple[str, bool]] = []
 
     def locate(self, item: Item) -> Location:
@@ -146,7 +148,7 @@ class OnDisk:
 
 
 class Engine:
-    """Runs a supervisor in a thread until `leave`; what plays, plays on until `end`."""
+    """Runs a supervisor in a thread until `leave`; its processes keep playing until `end`."""
 
     def __init__(self, run_dir: Path, book: Book, policy: Policy | None = None) -> None:
         self.run_dir = run_dir
@@ -157,9 +159,9 @@ class Engine:
         self.sources = OnDisk()
         self.supervisor: Supervisor
         self.thread: threading.Thread | None = None
-        #: Of each supervisor so far: its guard is a child of this process as well.
+        #: Fences of all supervisors so far: their guards are also children of this process.
         self.fences: list[Fence] = []
-        #: What played on when a supervisor left is still a child of this process.
+        #: Processes that outlived a supervisor are still children of this process.
         self.children: list[subprocess.Popen[bytes] | None] = []
 
     def start(self) -> None:
@@ -190,7 +192,7 @@ class Engine:
     def end(self) -> None:
         self.leave()
         process.stop_everything(self.run_dir)
-        # A guard ends within a second of its file.
+        # A guard ends within a second after its file is removed.
         (self.run_dir / FILE).unlink(missing_ok=True)
         for fence in self.fences:
             until(lambda fence=fence: not fence.guarded, 10, "its guard has ended")  # type: ignore[misc]
@@ -198,7 +200,7 @@ class Engine:
             if child is not None:
                 child.wait(10)
 
-    # ---- what it does
+    # ---- observations
 
     def alive(self) -> bool:
         if self.failed is not None:
@@ -206,9 +208,9 @@ class Engine:
         return True
 
     def channel(self) -> Channel | None:
-        found = self.supervisor.channels.get(1)
-        assert found is None or isinstance(found, Channel)
-        return found
+        engine = self.supervisor.channels.get(1)
+        assert engine is None or isinstance(engine, Channel)
+        return engine
 
     def until_state(self, state: str, within: float = 15) -> None:
         until(lambda: self.alive() and self.state() == state, within, f"it is {state}")
@@ -218,5 +220,5 @@ class Engine:
         return "" if channel is None else channel.state.value
 
     def pids(self) -> set[int]:
-        """What runs: not what waits to run."""
+        """The processes that are active, without those that wait."""
         return {pid for pid in process.marked(self.run_dir) if not launcher.waits(pid)}

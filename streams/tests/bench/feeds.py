@@ -1,4 +1,4 @@
-"""Ingest servers for the engine alone: what is live there becomes the wish, without rows."""
+"""Ingest servers for the engine alone: their live streams become the wish, without rows."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
 
 RTSP_SERVER: Final = Path(__file__).with_name("rtsp_server.py")
-#: Debian's, which has GStreamer's bindings.
+#: Debian's Python, which has GStreamer's bindings.
 PYTHON: Final = "/usr/bin/python3"
-#: Of gir1.2-gst-rtsp-server-1.0.
+#: Installed by gir1.2-gst-rtsp-server-1.0.
 GSTREAMER: Final = Path("/usr/lib/x86_64-linux-gnu/girepository-1.0/GstRtspServer-1.0.typelib")
 ADA: Final = "live/ada"
 
 
 class LiveBook(Book):
-    """A ledger whose wish is what is live at the ingest server."""
+    """A ledger whose wish contains the streams that are live at the ingest server."""
 
     hold: float = 20.0
     debounce: float = 2.0
@@ -53,7 +53,7 @@ class LiveBook(Book):
 
 
 class Ingest(Protocol):
-    """`book` learns what is live."""
+    """An ingest server that reports live streams to `book`."""
 
     book: LiveBook
 
@@ -63,7 +63,7 @@ class Ingest(Protocol):
 
 
 class NginxFeeds:
-    """The nginx-rtmp of deploy/, with somebody who accepts everybody in streamsite's place."""
+    """The nginx-rtmp of deploy/, beside a server that accepts everybody."""
 
     def __init__(self, folder: Path, module: Path, book: LiveBook) -> None:
         self.book = book
@@ -86,7 +86,7 @@ class NginxFeeds:
         self._web.shutdown()
         self._web.server_close()
 
-    def told(self, form: dict[str, str]) -> None:
+    def notify(self, form: dict[str, str]) -> None:
         with self._lock:
             if form["call"] == "publish":
                 self._number += 1
@@ -100,13 +100,13 @@ class NginxFeeds:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                feeds.told({name: values[0] for name, values in parse_qs(body).items()})
+                feeds.notify({name: values[0] for name, values in parse_qs(body).items()})
                 self.send_response(204)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-                """Nothing on the screen."""
+                """Print nothing."""
 
         return Handler
 

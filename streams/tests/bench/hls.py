@@ -9,12 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-#: Seconds between two looks: a segment lives for twenty.
-LOOK: Final = 0.2
+#: Seconds between two polls: a segment lives for twenty.
+POLL_INTERVAL_S: Final = 0.2
 
 
 class HlsRecorder:
-    """A context: while it is open, segments are linked into `kept` as they appear."""
+    """Links segments into `kept` as they appear while the context is open."""
 
     def __init__(self, window: Path, kept: Path) -> None:
         self.window = window
@@ -37,26 +37,26 @@ class HlsRecorder:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(LOOK):
-            self.look()
+        while not self._stop.wait(POLL_INTERVAL_S):
+            self.poll()
 
-    def look(self) -> None:
-        """Link what is new. A segment has its name only when it is whole."""
+    def poll(self) -> None:
+        """Link new segments. A segment gets its name only when it is complete."""
         for segment in self.window.glob("*.ts"):
             link = self.kept / segment.name
             if not link.exists():
                 try:
                     os.link(segment, link)
                 except FileNotFoundError:
-                    # Deleted under our eyes, or the channel's folder was removed.
+                    # Deleted meanwhile, or the channel's folder was removed.
                     continue
 
     def segments(self) -> list[Path]:
-        self.look()
+        self.poll()
         return sorted(self.kept.glob("*.ts"))
 
     def joined(self, target: Path) -> Path:
-        """All segments in one transport stream, for the audit."""
+        """Join all segments into one transport stream for the audit."""
         with target.open("wb") as whole:
             for segment in self.segments():
                 with segment.open("rb") as part:

@@ -20,7 +20,7 @@ _CONFIG: Final = "deploy/nginx/rtmp.conf"
 
 
 class NginxIngest:
-    """`start`, `kill` and `stop` as often as you like: the ports stay."""
+    """A server whose ports stay the same across `start`, `kill` and `stop`."""
 
     def __init__(self, folder: Path, module: Path, site: str, token: str) -> None:
         self.folder = folder
@@ -29,7 +29,7 @@ class NginxIngest:
         config = (settings.BASE_DIR / _CONFIG).read_text()
         for old, new in (
             (r"/usr/lib/nginx/modules/ngx_rtmp_module.so", str(module)),
-            # The test's folder is its user's own; and one process dies at one SIGKILL.
+            # The test's folder belongs to its user; and a single process dies by one SIGKILL.
             (r"user www-data;", "user root;\nmaster_process off;"),
             (r"/run/streamsite-ingest", str(folder)),
             (r"/var/log/nginx/streamsite-ingest.log", str(folder / "log")),
@@ -71,7 +71,7 @@ class NginxIngest:
             return sock.connect_ex(("127.0.0.1", self.rtmp)) == 0
 
     def kill(self) -> None:
-        """As a crash would."""
+        """Kill it, as a crash would."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
@@ -88,7 +88,7 @@ class NginxIngest:
         return path.read_text(errors="replace") if path.exists() else ""
 
 
-#: A small picture with sound.
+#: A small test video with audio.
 _SMALL: Final = (
     *("-re", "-f", "lavfi", "-i", "testsrc=size=160x90:rate=10"),
     *("-f", "lavfi", "-i", "sine=sample_rate=44100"),
@@ -99,7 +99,7 @@ _SMALL: Final = (
 
 
 class Publisher:
-    """FFmpeg, sending in real time until it is ended: a file for ever, or a small picture."""
+    """FFmpeg, sending in real time until it is ended: a looped file, or a small test video."""
 
     def __init__(self, address: str, file: Path | None = None, form: str = "flv") -> None:
         looped = ("-re", "-stream_loop", "-1", "-i", str(file), "-c", "copy")
@@ -122,19 +122,19 @@ class Publisher:
         until(lambda: not self.sends, within, what)
 
     def freeze(self) -> None:
-        """Send nothing more, and keep the connection."""
+        """Stop sending but keep the connection."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """As a crash would: its system closes the connection, and nothing is unpublished."""
+        """Kill it: the system closes the connection, and nothing is unpublished."""
         self.process.kill()
         self.process.wait(10)
 
     def end(self) -> None:
-        """It unpublishes as it goes."""
+        """End it cleanly: it unpublishes."""
         if self.sends:
             # It may be frozen.
             self.process.send_signal(signal.SIGCONT)

@@ -1,10 +1,10 @@
 """A fake MediaMTX: its HTTP authentication, its hooks and its API, without any media.
 
-MediaMTX itself can't be had from a package registry. What is copied of it, by its source and
-its OpenAPI file (1.20): it asks for leave from inside its one loop, which its API needs too; it
-waits 10 s for the answer and refuses without one; whoever is refused is told with a delay; a
-second publisher takes the first one's place; hooks run beside it, in any order; lists come in
-pages; names of fields changed in 1.16.
+MediaMTX itself is not available from a package registry. The fake copies, from its source and
+its OpenAPI file (1.20): it asks for permission inside its single loop, which its API needs too;
+it waits 10 s for the response and refuses without one; a refused client is notified with a
+delay; a second publisher replaces the first one; hooks run beside it, in any order; lists are
+paginated; field names changed in 1.16.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.request import Request, urlopen
 
 #: Its `readTimeout`, in seconds.
 READ_TIMEOUT: Final = 10.0
-#: Seconds until a refused client is told; the real one takes up to 4, at random.
+#: Seconds until a refused client is notified; the real server takes up to 4, at random.
 REJECT_DELAY: Final = 0.3
 TYPES: Final = {
     "rtmp": ("rtmpConn", "rtmpconns"),
@@ -39,7 +39,7 @@ class Session:
     protocol: str
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     received: int = 0
-    #: It was kicked, or another took its place.
+    #: It was kicked, or replaced by another publisher.
     ended: bool = False
 
     @property
@@ -52,9 +52,9 @@ class FakeMediaMtx:
         self.site = site
         self.token = token
         self.fields: Fields = fields
-        #: Hooks that get lost: ready, not-ready.
+        #: Hooks that are lost: ready, not-ready.
         self.lost: set[str] = set()
-        #: Set: the API answers only when it is cleared.
+        #: While set, the API does not respond.
         self.stuck = Event()
         self.freed = Event()
         self.lists = 0
@@ -71,13 +71,14 @@ class FakeMediaMtx:
 
     # ---- publishers --------------------------------------------------------------------------
     def publish(self, path: str, protocol: str, **credentials: str) -> Session | None:
-        """A client tries to publish; None: it was refused."""
+        """Try to publish; None: refused."""
         session = Session(path, protocol)
         with self._loop:
             if protocol in {"rtsp", "webrtc"} and "query" not in credentials:
-                # These come without credentials at first, and again if they are asked for them.
-                assert self._ask(session) == 401
-            accepted = 200 <= self._ask(session, **credentials) < 300
+                # These clients connect without credentials first, and again when asked for
+                # them.
+                assert self._authorize(session) == 401
+            accepted = 200 <= self._authorize(session, **credentials) < 300
             if accepted:
                 self._replace(session)
         if not accepted:
@@ -85,11 +86,11 @@ class FakeMediaMtx:
             return None
         return session
 
-    def _ask(self, session: Session, **credentials: str) -> int:
-        said: dict[str, Any] = dict.fromkeys(("user", "password", "token", "query"), "")
-        said |= {"ip": "127.0.0.1", "action": "publish", "path": session.path}
-        said |= {"protocol": session.protocol, "id": session.id, "userAgent": ""}
-        return self._post("/auth", json.dumps(said | credentials), "application/json", {})
+    def _authorize(self, session: Session, **credentials: str) -> int:
+        fields: dict[str, Any] = dict.fromkeys(("user", "password", "token", "query"), "")
+        fields |= {"ip": "127.0.0.1", "action": "publish", "path": session.path}
+        fields |= {"protocol": session.protocol, "id": session.id, "userAgent": ""}
+        return self._post("/auth", json.dumps(fields | credentials), "application/json", {})
 
     def _post(self, path: str, body: str, kind: str, headers: dict[str, str]) -> int:
         request = Request(  # noqa: S310 - the live server of the test
@@ -122,7 +123,7 @@ class FakeMediaMtx:
             self._hook("not-ready", session)
 
     def appear(self, session: Session) -> None:
-        """It is online, and nobody was asked or told."""
+        """Come online without any authentication or hook."""
         self._online[session.path] = session
 
     # ---- hooks -------------------------------------------------------------------------------
@@ -153,7 +154,7 @@ class FakeMediaMtx:
             self.lists += 1
             sessions = sorted(self._online.values(), key=lambda one: one.path)
         items = [self._item(one) for one in sessions]
-        # A path of the configuration, where nobody publishes.
+        # A configured path without a publisher.
         items.insert(
             0, {"name": "live/nobody", "source": None, "online": False, "ready": False}
         )
@@ -162,7 +163,7 @@ class FakeMediaMtx:
         return {"itemCount": len(items), "pageCount": pages, "items": shown}
 
     def _item(self, one: Session) -> dict[str, Any]:
-        told: dict[str, Any] = {
+        item: dict[str, Any] = {
             "name": one.path,
             "confName": "~^live/([A-Za-z0-9_-]{1,64})$",
             "source": {"type": one.type, "id": one.id},
@@ -170,14 +171,14 @@ class FakeMediaMtx:
         }
         since = "2026-03-01T12:00:00.123456789Z"
         if self.fields == "old":
-            return told | {
+            return item | {
                 "ready": True,
                 "readyTime": since,
                 "tracks": ["H264", "MPEG-4 Audio"],
                 "bytesReceived": one.received,
                 "bytesSent": 0,
             }
-        return told | {
+        return item | {
             "online": True,
             "onlineTime": since,
             "available": True,
@@ -192,21 +193,21 @@ class FakeMediaMtx:
 
     def _kick(self, kind: str, source: str) -> int:
         with self._loop:
-            found = next((one for one in self._online.values() if one.id == source), None)
-            if found is None or TYPES[found.protocol][1] != kind:
+            session = next((one for one in self._online.values() if one.id == source), None)
+            if session is None or TYPES[session.protocol][1] != kind:
                 return 404
-            self._drop(found)
+            self._drop(session)
         return 200
 
     def open(self) -> None:
-        """Begin to answer, on the port of before."""
+        """Start to respond, on the previous port."""
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}).start()
 
     def close(self) -> None:
-        """Answer no more; what was online stays so."""
+        """Stop responding; streams stay online."""
         self.freed.set()
         if self._server is not None:
             self._server.shutdown()
@@ -214,7 +215,7 @@ class FakeMediaMtx:
             self._server = None
 
     def crash(self) -> None:
-        """Nothing is online any more, and nobody is told."""
+        """Take everything offline without notifying anybody."""
         self.close()
         self._online.clear()
 
@@ -227,10 +228,10 @@ def _handler(fake: FakeMediaMtx) -> Callable[..., BaseHTTPRequestHandler]:
             parts = urlsplit(self.path)
             query = parse_qs(parts.query)
             if parts.path != "/v3/paths/list":
-                self._say(404, {"status": "error", "error": "not found"})
+                self._respond(404, {"status": "error", "error": "not found"})
                 return
             size = min(int(query["itemsPerPage"][0]), 20)
-            self._say(200, fake._list(int(query["page"][0]), size))
+            self._respond(200, fake._list(int(query["page"][0]), size))
 
         def do_POST(self) -> None:
             match self.path.split("/"):
@@ -238,9 +239,9 @@ def _handler(fake: FakeMediaMtx) -> Callable[..., BaseHTTPRequestHandler]:
                     status = fake._kick(kind, source)
                 case _:
                     status = 404
-            self._say(status, {"status": "ok" if status == 200 else "error"})
+            self._respond(status, {"status": "ok" if status == 200 else "error"})
 
-        def _say(self, status: int, body: object) -> None:
+        def _respond(self, status: int, body: object) -> None:
             text = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
@@ -248,6 +249,6 @@ def _handler(fake: FakeMediaMtx) -> Callable[..., BaseHTTPRequestHandler]:
             self.wfile.write(text)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Nothing on the screen."""
+            """Print nothing."""
 
     return Handler

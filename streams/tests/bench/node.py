@@ -22,7 +22,7 @@ from streams.outputs.platforms import Platform
 from streams.playout.contract.states import AirState, OutputAir
 from streams.playout.ffmpeg import process
 from streams.playout.ffmpeg.process import Record
-from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
 from streamsite.tests.database import database_url
@@ -38,14 +38,14 @@ class Bench:
     media: Path
     folder: Path
     cluster: subprocess.Popen[bytes] | None = None
-    #: Settings of the cluster beside the usual.
+    #: Additional settings of the cluster.
     extra: dict[str, str] = field(default_factory=dict)
     _starts: int = 0
 
     # ---- the cluster
 
     def environment(self) -> dict[str, str]:
-        """Of what is started here: the test's own folders and database."""
+        """The environment of its processes: the test's own folders and database."""
         usual = {
             "DATABASE_URL": database_url(),
             "RUN_DIR": str(self.run_dir),
@@ -55,7 +55,7 @@ class Bench:
         return os.environ | usual | self.extra
 
     def start(self) -> None:
-        """Start the playout cluster and wait until its supervisor is at work."""
+        """Start the playout cluster and wait until its supervisor runs."""
         began = timezone.now()
         self._starts += 1
         log = self.log_path(self._starts)
@@ -66,7 +66,7 @@ class Bench:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=self.environment(),
-                # As under systemd or `serve`: a group of its own.
+                # A process group of its own, as under systemd or `serve`.
                 start_new_session=True,
             )
         until(
@@ -79,26 +79,26 @@ class Bench:
         return self.folder / f"cluster-{number}.log"
 
     def logs(self) -> str:
-        """All that the clusters wrote."""
+        """Everything that the clusters wrote."""
         return "".join(
             self.log_path(number).read_text() for number in range(1, self._starts + 1)
         )
 
     def worker(self) -> int:
-        """Pid of the worker that supervises."""
+        """Pid of the worker that runs the supervisor."""
         pid = Node.objects.get().pid
         assert pid
         return pid
 
     def kill_cluster(self) -> None:
-        """SIGKILL to all of the cluster at once, the way an operator's mistake does it."""
+        """Send SIGKILL to the whole cluster at once, like an operator's mistake."""
         assert self.cluster is not None
         os.killpg(self.cluster.pid, signal.SIGKILL)
         self.cluster.wait(10)
         self.cluster = None
 
     def stop(self) -> int:
-        """SIGTERM to the group, as systemd sends it; the master's exit status."""
+        """Send SIGTERM to the group, as systemd does; return the master's exit status."""
         assert self.cluster is not None
         os.killpg(self.cluster.pid, signal.SIGTERM)
         status = self.cluster.wait(15)
@@ -106,7 +106,7 @@ class Bench:
         return status
 
     def end(self) -> None:
-        """Leave nothing behind, whatever the test did."""
+        """Remove everything, regardless of the test's result."""
         if self.cluster is not None:
             os.killpg(self.cluster.pid, signal.SIGKILL)
             self.cluster.wait(10)
@@ -119,7 +119,7 @@ class Bench:
         return process.channel_folder(self.run_dir, channel.pk) / "hls"
 
     def records(self, channel: Channel) -> dict[str, Record]:
-        """What runs for a channel, by name: hub, player, pusher-<output>. Not what waits."""
+        """Active processes by name: hub, player, pusher-<output>; not those that wait."""
         folder = process.channel_folder(self.run_dir, channel.pk)
         return {
             record.name: record
@@ -130,7 +130,7 @@ class Bench:
         }
 
     def pids(self) -> set[int]:
-        """Every living process that was started for this run directory."""
+        """Every living process started for this run directory."""
         return set(process.marked(self.run_dir))
 
     # ---- rows
@@ -138,11 +138,11 @@ class Bench:
     def item(self, clip: Clip) -> MediaItem:
         """A prepared clip, as the library would have left it."""
         item = self.bare_item(f"clips/{clip.number}.mp4", clip.title)
-        copy = f"prepared/{clip.house.signature}/{clip.number}.mp4"
+        copy = f"prepared/{clip.house_format.signature}/{clip.number}.mp4"
         self._store(clip.path, copy)
         PreparedCopy.objects.create(
             item=item,
-            house=clip.house.signature,
+            house=clip.house_format.signature,
             source_etag=item.etag,
             key=copy,
             frames=clip.frames,
@@ -151,7 +151,7 @@ class Bench:
         return item
 
     def bare_item(self, key: str, title: str) -> MediaItem:
-        """An item that can be copied but was not prepared."""
+        """An item that can be copied but is not prepared."""
         return MediaItem.objects.create(
             key=key,
             title=title,
@@ -173,11 +173,11 @@ class Bench:
             os.link(path, target)
 
     def store(self, path: Path, key: str) -> MediaItem:
-        """A file of anybody's making, copied on air as it is."""
+        """Any file, copied on air without preparation."""
         self._store(path, key)
         item = self.bare_item(key, path.stem)
-        found = probe(LocalFile(path))
-        item.fps, item.reorder = str(found.fps), found.reorder
+        report = probe(LocalFile(path))
+        item.fps, item.reorder = str(report.fps), report.reorder
         item.save(update_fields=["fps", "reorder"])
         return item
 
@@ -189,11 +189,11 @@ class Bench:
             name=slug.capitalize(),
             slug=slug,
             playlist=playlist,
-            width=HOUSE.width,
-            height=HOUSE.height,
-            fps=HOUSE.fps,
-            video_bitrate=HOUSE.video_bitrate,
-            audio_bitrate=HOUSE.audio_bitrate,
+            width=TEST_FORMAT.width,
+            height=TEST_FORMAT.height,
+            fps=TEST_FORMAT.fps,
+            video_bitrate=TEST_FORMAT.video_bitrate,
+            audio_bitrate=TEST_FORMAT.audio_bitrate,
         )
 
     def output(self, channel: Channel, address: str, key: str, name: str = "Main") -> Output:
@@ -205,10 +205,10 @@ class Bench:
             key=Secret(key),
         )
 
-    # ---- orders and what comes of them
+    # ---- orders and their results
 
     def air(self, channel: Channel, within: float = 60) -> None:
-        """Start and wait until it is on air."""
+        """Start the channel and wait until it is on air."""
         actions.start(channel, by="test", now=timezone.now())
         self.until_state(channel, AirState.ON_AIR, within)
 
@@ -227,7 +227,7 @@ class Bench:
         )
 
     def halt(self, channel: Channel, within: float = 15) -> None:
-        """Stop and wait until the run is closed."""
+        """Stop the channel and wait until the run is closed."""
         actions.stop(channel, by="test", now=timezone.now())
         until(
             lambda: not channel.runs.filter(ended_at=None).exists(), within, f"{channel} is off"
@@ -238,5 +238,5 @@ def _record(path: Path) -> Record | None:
     try:
         return Record(**json.loads(path.read_text()))
     except FileNotFoundError:
-        # It ended between two looks.
+        # It ended between two polls.
         return None

@@ -1,7 +1,8 @@
-"""A fake RTMP server: it shakes hands and connects, and refuses to publish, quoting the key.
+"""A fake RTMP server: it accepts connections and refuses to publish, quoting the key.
 
-From the protocol's contract (Adobe's RTMP 1.0, 5 and 7): nginx-rtmp quotes no stream name in
-what it sends, but other servers do. It knows just what a publisher says until it is refused.
+Written from the protocol's contract (Adobe's RTMP 1.0, 5 and 7): nginx-rtmp never quotes a
+stream name, but other servers do. It understands only the messages of a publisher up to the
+refusal.
 """
 
 from __future__ import annotations
@@ -34,17 +35,17 @@ def _object(**values: str) -> bytes:
 
 
 def _message(body: bytes, stream: int = 0) -> bytes:
-    """A command (type 20) in chunks of 128 bytes."""
+    """Build a command (type 20) in chunks of 128 bytes."""
     head = b"\x03" + b"\x00" * 3 + len(body).to_bytes(3, "big") + b"\x14"
     chunks = [body[at : at + 128] for at in range(0, len(body), 128)]
     return head + struct.pack("<I", stream) + b"\xc3".join(chunks)
 
 
 class RefusingServer:
-    """Refuses all publishers while the block runs. `refused`: how many."""
+    """Refuses all publishers while the block runs. `refused`: their number."""
 
     def __init__(self, *quotes: str) -> None:
-        #: What it says of a key: `{key}` stands for it.
+        #: Its responses: `{key}` is replaced by the key.
         self.quotes = quotes
         self.refused = 0
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -78,39 +79,39 @@ class RefusingServer:
         first = self._read(connection, 1 + _SIZE)
         connection.sendall(b"\x03" + bytes(_SIZE) + first[1:])
         self._read(connection, _SIZE)
-        heard = self._until(connection, b"connect", b"")
+        received = self._until(connection, b"connect", b"")
         answer = _object(level="status", code="NetConnection.Connect.Success")
         connection.sendall(_message(_text("_result") + _number(1) + _object() + answer))
-        heard = self._until(connection, b"createStream", heard)
-        at = heard.index(b"createStream") + len(b"createStream")
-        (transaction,) = struct.unpack(">d", heard[at + 1 : at + 9])
+        received = self._until(connection, b"createStream", received)
+        at = received.index(b"createStream") + len(b"createStream")
+        (transaction,) = struct.unpack(">d", received[at + 1 : at + 9])
         connection.sendall(
             _message(_text("_result") + _number(transaction) + b"\x05" + _number(1))
         )
-        after = self._until(connection, b"publish", heard[at:])
+        after = self._until(connection, b"publish", received[at:])
         after = self._until(connection, b"\x00\x04live", after)
-        # Behind the command's name: a number, null, and the stream's name.
+        # After the command's name: a number, null, and the stream's name.
         place = after.index(b"publish") + len(b"publish") + 9 + 1 + 1
         (length,) = struct.unpack(">H", after[place : place + 2])
         key = after[place + 2 : place + 2 + length].decode()
-        said = self.quotes[self.refused % len(self.quotes)].format(key=key)
+        reply = self.quotes[self.refused % len(self.quotes)].format(key=key)
         self.refused += 1
-        status = _object(level="error", code="NetStream.Publish.BadName", description=said)
+        status = _object(level="error", code="NetStream.Publish.BadName", description=reply)
         connection.sendall(_message(_text("onStatus") + _number(0) + b"\x05" + status, 1))
         while connection.recv(65536):
             pass
 
     def _read(self, connection: socket.socket, count: int) -> bytes:
-        found = b""
-        while len(found) < count:
-            if not (more := connection.recv(count - len(found))):
+        received = b""
+        while len(received) < count:
+            if not (more := connection.recv(count - len(received))):
                 raise ConnectionError
-            found += more
-        return found
+            received += more
+        return received
 
-    def _until(self, connection: socket.socket, word: bytes, found: bytes) -> bytes:
-        while word not in found:
+    def _until(self, connection: socket.socket, word: bytes, received: bytes) -> bytes:
+        while word not in received:
             if not (more := connection.recv(65536)):
                 raise ConnectionError
-            found += more
-        return found
+            received += more
+        return received

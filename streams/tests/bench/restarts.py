@@ -1,4 +1,4 @@
-"""A supervisor that is away while items end: what reached the destination meanwhile."""
+"""A supervisor that is away while items end: records what reached the destination."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streams.playout.contract.ledger import Aired
 from streams.playout.contract.plan import OutputPlan
 from streams.programme.item import Kind
 from streams.tests.bench.audit import Audit, audit
-from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.engine import Book, Engine, assignment
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
@@ -40,29 +40,29 @@ class Away:
         until(lambda: self.server.bytes_of(KEY), 30, "the server gets data")
 
     def left(self) -> float:
-        """Seconds until what is fed now ends, as far as is known; a large number without."""
+        """Seconds until the present feed ends, as far as known; a large number if unknown."""
         channel = self.engine.channel()
         if channel is None or channel.hub.clock is None or not channel.playback.timeline.slots:
             return float("inf")
         slot = channel.playback.timeline.slots[-1]
-        ends = slot.start + (slot.turn.length(HOUSE) or 0)
+        ends = slot.start + (slot.turn.length(TEST_FORMAT) or 0)
         return float(ends - channel.hub.clock.position(channel.now.mono))
 
     def aired(self) -> list[str]:
-        """Titles of what was on air, in their order; a new supervisor tells the first anew."""
-        found: list[Aired] = []
+        """Titles on air, in order; a new supervisor reports the first one again."""
+        notes: list[Aired] = []
         for note in self.book.notes:
             if isinstance(note, Aired) and not (
-                found
-                and found[-1].turn.item == note.turn.item
-                and abs(found[-1].at - note.at) < 1
+                notes
+                and notes[-1].turn.item == note.turn.item
+                and abs(notes[-1].at - note.at) < 1
             ):
-                found.append(note)
-        return [note.turn.item.title for note in found]
+                notes.append(note)
+        return [note.turn.item.title for note in notes]
 
     def audited(self) -> Audit:
         (recording,) = self.server.recordings(KEY)
-        return audit(recording, HOUSE)
+        return audit(recording, TEST_FORMAT)
 
     def slates(self) -> int:
         return sum(
@@ -71,12 +71,12 @@ class Away:
         )
 
     def stop(self) -> None:
-        """End the run, so that the recording is whole."""
+        """End the run, so that the recording is complete."""
         self.book.assignments = {}
         until(lambda: not self.engine.pids(), 30, "everything has ended")
 
     def restart(self) -> None:
-        """The next supervisor carries on with what the ledger knows."""
+        """Start the next supervisor from the ledger's state."""
         channel = self.book.snapshots[1]
         old = self.book.assignments[1]
         self.book.assignments[1] = replace(

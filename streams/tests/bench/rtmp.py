@@ -43,7 +43,7 @@ def free_port() -> int:
 
 
 class RtmpServer:
-    """`start` and `stop` as often as you like: port and recordings stay."""
+    """A server whose port and recordings stay across `start` and `stop`."""
 
     def __init__(self, folder: Path, module: Path) -> None:
         self.folder = folder
@@ -55,7 +55,7 @@ class RtmpServer:
 
     @property
     def address(self) -> str:
-        """Of the application, without the key."""
+        """The application's address, without the key."""
         return f"rtmp://127.0.0.1:{self.port}/live"
 
     def start(self) -> None:
@@ -73,14 +73,14 @@ class RtmpServer:
             return sock.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self) -> None:
-        """At once: publishers see their connection closed."""
+        """Stop at once: publishers see their connection closed."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(10)
             self._process = None
 
     def sessions(self, key: str) -> int:
-        """How many publish sessions of that key there have been."""
+        """The number of publish sessions of that key."""
         try:
             events = (self.folder / "events.log").read_text(errors="replace")
         except FileNotFoundError:
@@ -88,24 +88,24 @@ class RtmpServer:
         return _PUBLISH.findall(events).count(key)
 
     def recordings(self, key: str) -> list[Path]:
-        """What was recorded under that key, one file a session, oldest first."""
-        found = (self.folder / "recordings").glob(f"{key}-*.flv")
-        return sorted(found, key=lambda path: int(path.stem.rpartition("-")[2]))
+        """Recordings of that key, one file per session, oldest first."""
+        files = (self.folder / "recordings").glob(f"{key}-*.flv")
+        return sorted(files, key=lambda path: int(path.stem.rpartition("-")[2]))
 
     def bytes_of(self, key: str) -> int:
-        """Recorded so far."""
+        """Bytes recorded so far."""
         return sum(path.stat().st_size for path in self.recordings(key))
 
     def seconds_to_first_byte(self, key: str, since: float, within: float) -> float:
-        """From `since` (monotonic) until the first byte of picture or sound was recorded."""
+        """Seconds from `since` (monotonic) until the first byte was recorded."""
         # A recording is created with its first frame.
         until(lambda: self.bytes_of(key), within, f"the server gets data of {key}")
         return time.monotonic() - since
 
     def until_sent(self, key: str, seconds: float, bitrate: int, within: float) -> None:
-        """Wait until so many more seconds were recorded, at a constant bit rate."""
-        wanted = self.bytes_of(key) + int(seconds * bitrate / 8)
-        until(lambda: self.bytes_of(key) >= wanted, within, f"{seconds} s of {key} arrive")
+        """Wait until so many more seconds are recorded, at a constant bit rate."""
+        target = self.bytes_of(key) + int(seconds * bitrate / 8)
+        until(lambda: self.bytes_of(key) >= target, within, f"{seconds} s of {key} arrive")
 
     def log(self) -> str:
         path = self.folder / "events.log"

@@ -1,12 +1,13 @@
 """A real RTSP server (GStreamer's) that stalls as MediaMTX does; run by Debian's python3.
 
-    rtsp_server.py RTSP_PORT FEED_PORT VIDEO AUDIO
+rtsp_server.py RTSP_PORT FEED_PORT VIDEO AUDIO
 
-Whoever publishes connects to FEED_PORT and sends MPEG-TS. While it is there, the stream is read
-at rtsp://127.0.0.1:RTSP_PORT/live/ada; before and after there is none (404). As MediaMTX has it
-(internal/core/path.go, readTimeout): readers stay while the publisher pauses; after 10 s
-without data the publisher is cut off, and with it its readers. Each change is a line on stdout:
-`began N`, `ended N` (the publisher closed the connection) or `silent N` (it was cut off).
+A publisher connects to FEED_PORT and sends MPEG-TS. While it is connected, the stream is read
+at rtsp://127.0.0.1:RTSP_PORT/live/ada; before and after there is none (404). As in MediaMTX
+(internal/core/path.go, readTimeout), readers stay while the publisher pauses; after 10 s
+without data the publisher is disconnected together with its readers. Each change is a line on
+stdout: `began N`, `ended N` (the publisher closed the connection) or `silent N` (it was
+disconnected).
 
 VIDEO: h264, h265 or odd; AUDIO: aac, opus or none.
 """
@@ -31,10 +32,10 @@ from gi.repository import (  # type: ignore[import-not-found]  # noqa: E402 - as
 
 READ_TIMEOUT = 10.0
 PATH = "/live/ada"
-#: Of H.264 the parameter sets come in front of each keyframe, as MediaMTX sends them.
+#: H.264 parameter sets precede each keyframe, as MediaMTX sends them.
 PAY = {
     "h264": "h264parse config-interval=-1 ! rtph264pay config-interval=-1 name=pay0 pt=96",
-    # As GStreamer alone knows it: stands for a codec that FFmpeg has no name for.
+    # A payload that only GStreamer knows: represents a codec unknown to FFmpeg.
     "odd": "h264parse ! rtpgstpay name=pay0 pt=96",
     "h265": "h265parse config-interval=-1 ! rtph265pay config-interval=-1 name=pay0 pt=96",
     "aac": "aacparse ! rtpmp4gpay name=pay1 pt=97",
@@ -42,7 +43,7 @@ PAY = {
 }
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -60,9 +61,9 @@ class Server:
     def __init__(self, rtsp: int, feed: int, video: str, audio: str) -> None:
         self.number = 0
         self.publisher: socket.socket | None = None
-        #: Where the media gets its bytes; None while nobody has read it yet.
+        #: Source of the media's bytes; None while nobody has read it yet.
         self.source: Gst.Element | None = None
-        self.heard = 0.0
+        self.last_data_at = 0.0
         self.outer = socket.create_server(("127.0.0.1", feed))
         self.outer.setblocking(False)  # noqa: FBT003 - as GStreamer has it
         self.factory = GstRtspServer.RTSPMediaFactory()
@@ -86,13 +87,13 @@ class Server:
         if self.publisher is not None:
             connection.close()
             return True
-        self.publisher, self.heard = connection, time.monotonic()
+        self.publisher, self.last_data_at = connection, time.monotonic()
         self.number += 1
         self.server.get_mount_points().add_factory(PATH, self.factory)
         GLib.io_add_watch(
             connection.fileno(), GLib.IO_IN | GLib.IO_HUP | GLib.IO_ERR, self.receive
         )
-        say(f"began {self.number}")
+        report(f"began {self.number}")
         return True
 
     def receive(self, fd: int, *_: object) -> bool:
@@ -105,32 +106,32 @@ class Server:
         if not data:
             self.end("ended")
             return False
-        self.heard = time.monotonic()
+        self.last_data_at = time.monotonic()
         if self.source is not None:
             self.source.emit("push-buffer", Gst.Buffer.new_wrapped(data))
         return True
 
     def watch(self) -> bool:
-        if self.publisher is not None and time.monotonic() - self.heard > READ_TIMEOUT:
+        if self.publisher is not None and time.monotonic() - self.last_data_at > READ_TIMEOUT:
             self.end("silent")
         return True
 
     def end(self, how: str) -> None:
-        """Readers are hung up at once."""
+        """Disconnect the readers at once."""
         assert self.publisher is not None
         self.publisher.close()
         self.publisher = self.source = None
         self.server.get_mount_points().remove_factory(PATH)
         self.server.client_filter(lambda *_: GstRtspServer.RTSPFilterResult.REMOVE)
-        say(f"{how} {self.number}")
+        report(f"{how} {self.number}")
 
 
 def main() -> None:
     Gst.init(None)
     rtsp, feed, video, audio = sys.argv[1:]
-    # Kept: without a reference it would be collected.
+    # Kept: without a reference it would be garbage-collected.
     server = Server(int(rtsp), int(feed), video, audio)
-    say("listens")
+    report("listens")
     GLib.MainLoop().run()
     del server
 

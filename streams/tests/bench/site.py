@@ -15,7 +15,7 @@ from streams.tests.bench.waiting import until
 
 
 class Site:
-    """`start` and `kill` as often as you like: the port stays."""
+    """A server whose port stays the same across `start` and `kill`."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
@@ -27,7 +27,7 @@ class Site:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        told = {"HOST": "127.0.0.1", "PORT": str(self.port)}
+        environment = {"HOST": "127.0.0.1", "PORT": str(self.port)}
         with (self.bench.folder / "web.log").open("ab") as log:
             self._process = subprocess.Popen(
                 (sys.executable, "-m", "gunicorn", "--config", "python:streamsite.web"),
@@ -35,7 +35,7 @@ class Site:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=MANAGE.parent,
-                env=self.bench.environment() | told,
+                env=self.bench.environment() | environment,
                 start_new_session=True,
             )
         until(self._answers, 40, "the site is open")
@@ -52,7 +52,7 @@ class Site:
         return True
 
     def kill(self) -> None:
-        """SIGKILL to the master and its workers."""
+        """Send SIGKILL to the master and its workers."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(10)

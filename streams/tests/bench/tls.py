@@ -1,4 +1,4 @@
-"""Real TLS: authorities of our own, and servers that show their certificates."""
+"""Real TLS: our own authorities, and servers with certificates from them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HERE = ("localhost", "127.0.0.1")
 
 
 class Authority:
-    """Signs certificates. `file` is what one trusts who trusts it."""
+    """Signs certificates. `file` is the trust store that accepts them."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
@@ -33,7 +33,7 @@ class Authority:
         self.file.write_bytes(made.public_bytes(Encoding.PEM))
 
     def certificate(self, *names: str, days: int = 9) -> ssl.SSLContext:
-        """Of a server with these names; of one that has expired with negative `days`."""
+        """A server context with these names; expired with negative `days`."""
         key = ec.generate_private_key(ec.SECP256R1())
         made = self._signed(names[0], key.public_key(), names, days=days)
         file = self.folder / f"{self.name}-{names[0]}-{days}.pem"
@@ -80,11 +80,11 @@ def _general(name: str) -> x509.GeneralName:
 
 
 class TlsFront:
-    """Ends TLS before a server, or before nothing; `heard` is what clients sent to it."""
+    """Terminates TLS, perhaps before a server; `received` holds the clients' bytes."""
 
     def __init__(self, context: ssl.SSLContext, target: int | None = None) -> None:
-        self.heard = bytearray()
-        #: Connections, whatever became of them.
+        self.received = bytearray()
+        #: Connections, whatever their result.
         self.tried = 0
         self._context, self._target = context, target
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -106,7 +106,7 @@ class TlsFront:
 
     def _serve(self, client: socket.socket) -> None:
         self.tried += 1
-        # A client that does not accept the certificate breaks off.
+        # A client that refuses the certificate disconnects.
         with (
             suppress(OSError),
             client,
@@ -114,12 +114,12 @@ class TlsFront:
         ):
             if self._target is None:
                 while data := inner.recv(65536):
-                    self.heard += data
+                    self.received += data
                 return
             with socket.create_connection(("127.0.0.1", self._target)) as server:
                 threading.Thread(target=_copy, args=(server, inner), daemon=True).start()
                 while data := inner.recv(65536):
-                    self.heard += data
+                    self.received += data
                     server.sendall(data)
 
 
@@ -146,11 +146,11 @@ class _Https(ThreadingHTTPServer):
 
     def __init__(self, folder: Path, context: ssl.SSLContext) -> None:
         super().__init__(("127.0.0.1", 0), partial(_Noted, directory=str(folder)))
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.context = context
 
     def finish_request(self, request: object, address: object) -> None:
-        # In the connection's own thread; one that breaks off is none of ours.
+        # In the connection's own thread; disconnects are not reported.
         assert isinstance(request, socket.socket)
         with suppress(OSError), self.context.wrap_socket(request, server_side=True) as inner:
             super().finish_request(inner, address)
@@ -158,11 +158,11 @@ class _Https(ThreadingHTTPServer):
 
 @contextmanager
 def https(folder: Path, context: ssl.SSLContext) -> Iterator[tuple[str, list[str]]]:
-    """A folder by https: its address, and the paths that were asked for."""
+    """Serve a folder by https: its address, and the requested paths."""
     server = _Https(folder, context)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"https://localhost:{server.server_port}", server.asked
+    yield f"https://localhost:{server.server_port}", server.requests
     server.shutdown()
     thread.join()
     server.server_close()

@@ -1,4 +1,4 @@
-"""Waiting for something to become true. The library's tests wait too, and know no streams."""
+"""Waits for a condition. Also used by the library's tests, so it imports nothing of streams."""
 
 from __future__ import annotations
 

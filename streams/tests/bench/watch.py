@@ -1,4 +1,4 @@
-"""When what was recorded arrived: the recording is watched as it grows."""
+"""Records when data arrived, by watching the recording grow."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Self
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 
-#: Seconds between two looks.
-LOOK = 0.1
+#: Seconds between two polls.
+POLL_INTERVAL_S = 0.1
 
 
 class Watch:
-    """Notes how far the newest recording of a key is, as long as the block runs."""
+    """Records the length of a key's newest recording while the block runs."""
 
     def __init__(self, server: RtmpServer, key: str) -> None:
         self._server = server
         self._key = key
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._poll, daemon=True)
         #: Moments of the monotonic clock, each with seconds of the recording.
         self.seen: list[tuple[float, float]] = []
 
@@ -46,8 +46,8 @@ class Watch:
         """The moment at which the recording had reached so many seconds."""
         return next(moment for moment, reached in self.seen if reached >= at)
 
-    def _look(self) -> None:
-        while not self._stopped.wait(LOOK):
+    def _poll(self) -> None:
+        while not self._stopped.wait(POLL_INTERVAL_S):
             if recordings := self._server.recordings(self._key):
                 reached = _last(recordings[-1])
                 if reached is not None:
@@ -55,7 +55,7 @@ class Watch:
 
 
 def _last(path: Path) -> float | None:
-    """Seconds of an FLV file's last tag (Adobe's specification, annex E); None: not whole."""
+    """Seconds of an FLV file's last tag (Adobe's specification, annex E); None: incomplete."""
     with path.open("rb") as file:
         end = file.seek(0, 2)
         if end < 13 + 15:

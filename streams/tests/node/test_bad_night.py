@@ -71,5 +71,5 @@ def test_edits_are_seen_though_the_clock_was_set_back(
     monkeypatch.setattr("streams.node.ledger.ORDERS_MAX_AGE_S", 0.0)
     output: Output = rows.output(channel)
     with patch(SLATE, return_value=(Path("/slate.mp4"), 128)):
-        told = book.exchange(now - 3600, [shot(mine)], [])[channel.pk]
-    assert [each.pk for each in told.plan.outputs] == [output.pk]
+        assignment = book.exchange(now - 3600, [shot(mine)], [])[channel.pk]
+    assert [planned.pk for planned in assignment.plan.outputs] == [output.pk]

@@ -176,9 +176,9 @@ def test_a_claim_that_was_renewed_since_it_was_read_is_not_taken(
     free = second._free
 
     def frozen(state: ChannelState) -> bool:
-        found = free(state)
+        result = free(state)
         ChannelState.objects.update(lease_until=timezone.now())
-        return found
+        return result
 
     monkeypatch.setattr(second, "_free", frozen)
     assert second.after(2) == {}
@@ -227,19 +227,19 @@ def test_state_is_written_and_handed_to_the_next_supervisor(channel: Channel, ru
     opened = ledger.IncidentOpened(channel.pk, run.pk, "hub", None, "lost", "It died.", now)
     ada = Broadcaster.objects.create(name="Ada", slug="ada")
     stream = LiveStream.objects.create(broadcaster=ada, server="mediamtx", path=ada.path)
-    asked = ledger.TakeoverRequested(channel.pk, run.pk, stream.pk, ada.pk, now)
-    book.exchange(now + 2, [shot(mine)], [opened, asked])
+    requested = ledger.TakeoverRequested(channel.pk, run.pk, stream.pk, ada.pk, now)
+    book.exchange(now + 2, [shot(mine)], [opened, requested])
     state = ChannelState.objects.get(channel=channel)
     assert (state.state, state.now_title, state.next_title) == ("on_air", "Clip 1", "Clip 2")
     assert state.run_id == run.pk
-    told = NodeLedger("a").exchange(now + 4, [], [])[channel.pk]
-    assert told.state is AirState.ON_AIR
-    assert told.measured_at == pytest.approx(now + 2)
-    assert told.open_incidents == {"hub"}
-    assert told.open_takeovers == {stream.pk}
+    restored = NodeLedger("a").exchange(now + 4, [], [])[channel.pk]
+    assert restored.state is AirState.ON_AIR
+    assert restored.measured_at == pytest.approx(now + 2)
+    assert restored.open_incidents == {"hub"}
+    assert restored.open_takeovers == {stream.pk}
     # It goes on where it was seen; the preview, behind what is on air.
     entry = items(mine)[0].entry
-    assert told.cursors == {BASE: Cursor(entry, 0, Fraction(3, 2), NOON)}
+    assert restored.cursors == {BASE: Cursor(entry, 0, Fraction(3, 2), NOON)}
     seen = Channel.objects.select_related("state").get()
     assert plans.cursors(seen) == {BASE: Cursor(entry)}
     assert (state.now_rule, state.now_why) == (BASE, "The base playlist.")
@@ -296,8 +296,8 @@ def test_a_restart_is_a_new_run_and_is_carried_out_once(channel: Channel, run: R
     now = time.time()
     mine = book.exchange(now, [], [])[channel.pk]
     actions.restart(channel, by="you", now=timezone.now())
-    asked = book.exchange(now + 1, [shot(mine)], [])[channel.pk]
-    assert asked.restarts == asked.restarts_done + 1
+    answer = book.exchange(now + 1, [shot(mine)], [])[channel.pk]
+    assert answer.restarts == answer.restarts_done + 1
     ended = [ledger.RunEnded(channel.pk, run.pk, now + 2, "restarted")]
     book.exchange(now + 2, [], ended)
     again = book.exchange(now + 3, [], [])[channel.pk]

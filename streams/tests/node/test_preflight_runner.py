@@ -93,19 +93,19 @@ def test_every_check_says_something_when_all_is_well(channel: Channel, listener:
         "items",
         f"output-{output.pk}",
     ]
-    said = {check.check: check.sentence for check in checks}
-    assert said["items"] == "The next 2 items are there."
-    assert said[f"output-{output.pk}"].endswith("/live can be reached.")
+    sentences = {check.check: check.sentence for check in checks}
+    assert sentences["items"] == "The next 2 items are there."
+    assert sentences[f"output-{output.pk}"].endswith("/live can be reached.")
     assert rows.KEY not in str(checks)
 
 
 def test_what_is_away_is_told_and_stops_nothing(channel: Channel, settings: Settings) -> None:
     output = server(channel, free_port())
     shutil.rmtree(settings.MEDIA_ROOT)
-    found = faults(channel)
-    assert set(found) == {"storage", "items", f"output-{output.pk}"}
-    assert "takes no connection" in found[f"output-{output.pk}"]
-    assert "the storage does not say" in found["items"]
+    sentences = faults(channel)
+    assert set(sentences) == {"storage", "items", f"output-{output.pk}"}
+    assert "takes no connection" in sentences[f"output-{output.pk}"]
+    assert "the storage does not say" in sentences["items"]
     assert stops(channel) == []
 
 
@@ -149,14 +149,14 @@ def test_with_filler_or_blocks_an_empty_playlist_stops_nothing(channel: Channel)
 
 def test_a_broken_slate_is_removed_and_stops_nothing(channel: Channel) -> None:
     """The ledger has it made anew."""
-    house = channel.house_format.bare
-    path, _ = slate.slate(house)
+    house_format = channel.house_format.bare
+    path, _ = slate.slate(house_format)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     assert faults(channel)["slate"] == BEING_MADE
     assert stops(channel) == []
     assert not path.exists()
-    slate.slate(house)
+    slate.slate(house_format)
     assert path.stat().st_size == pytest.approx(len(whole), rel=0.1)
     assert "slate" not in faults(channel)
 
@@ -165,7 +165,7 @@ def test_a_broken_slate_is_removed_and_stops_nothing(channel: Channel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "expected"),
     [
         ("rtmp://no-such-host.invalid/live", "no name server knows no-such-host.invalid"),
         ("srt://no-such-host.invalid:9000", "no name server knows no-such-host.invalid"),
@@ -174,10 +174,10 @@ def test_a_broken_slate_is_removed_and_stops_nothing(channel: Channel) -> None:
         ("srt://127.0.0.1:1", ""),
     ],
 )
-def test_a_destination(address: str, told: str) -> None:
-    said = reachability.fault("Main", address)
-    assert told in said
-    assert bool(told) == bool(said)
+def test_a_destination(address: str, expected: str) -> None:
+    fault = reachability.fault("Main", address)
+    assert expected in fault
+    assert bool(expected) == bool(fault)
 
 
 def test_one_that_never_answers_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,17 +187,17 @@ def test_one_that_never_answers_is_given_up_on(monkeypatch: pytest.MonkeyPatch) 
         full.listen(0)
         port = full.getsockname()[1]
         waiting = [socket.socket() for _ in range(3)]
-        for each in waiting:
+        for connection in waiting:
             # Fills the queue of those that nobody has taken.
-            each.settimeout(0)
-            each.connect_ex(("127.0.0.1", port))
+            connection.settimeout(0)
+            connection.connect_ex(("127.0.0.1", port))
         began = time.monotonic()
         assert "it does not answer" in reachability.fault(
             "Main", f"rtmp://127.0.0.1:{port}/live"
         )
         assert time.monotonic() - began < reachability.PATIENCE * 10
-        for each in waiting:
-            each.close()
+        for connection in waiting:
+            connection.close()
 
 
 # ---- on the node -----------------------------------------------------------------------------
@@ -220,7 +220,7 @@ class Pad:
     def submit(self, act: Callable[..., None], *args: object) -> None:
         act(*args)
 
-    def look(self) -> None:
+    def tick(self) -> None:
         self.flights.tick(timezone.now(), self.mono)
 
 
@@ -242,7 +242,7 @@ def ordered(channel: Channel, at: datetime | None = None) -> Channel:
     return channel
 
 
-def told(channel: Channel) -> dict[str, bool]:
+def results(channel: Channel) -> dict[str, bool]:
     row = ChannelState.objects.filter(channel=channel).first()
     return {check["check"]: check["ok"] for check in row.checks} if row else {}
 
@@ -252,25 +252,25 @@ def test_a_fault_comes_and_goes(pad: Pad, channel: Channel, listener: int) -> No
     output = server(channel, port)
     ordered(channel)
     assert pad.flights.held(channel) == "The preflight is running."
-    pad.look()
-    assert told(channel)[f"output-{output.pk}"] is False
+    pad.tick()
+    assert results(channel)[f"output-{output.pk}"] is False
     # It is told and keeps nothing off the air.
     assert pad.flights.held(channel) == ""
     with socket.create_server(("127.0.0.1", port)):
         pad.mono += RETRY_S - 1
-        pad.look()
-        assert told(channel)[f"output-{output.pk}"] is False
+        pad.tick()
+        assert results(channel)[f"output-{output.pk}"] is False
         pad.mono += 1
-        pad.look()
-    assert all(told(channel).values())
+        pad.tick()
+    assert all(results(channel).values())
     # All is well: it is not asked again, until somebody orders it anew.
     checked = ChannelState.objects.get().checked_at
     pad.mono += RETRY_S * 10
-    pad.look()
+    pad.tick()
     assert ChannelState.objects.get().checked_at == checked
     ordered(channel)
     assert pad.flights.held(channel) == "The preflight is running."
-    pad.look()
+    pad.tick()
     assert ChannelState.objects.get().checked_at != checked
 
 
@@ -280,14 +280,14 @@ def test_what_stops_the_start_holds_it_until_it_is_well(
     ordered(channel)
     well, settings.FFMPEG_PATH = settings.FFMPEG_PATH, "/nowhere/ffmpeg"
     ledger = NodeLedger("a", preflights=pad.flights)
-    pad.look()
+    pad.tick()
     assert ledger.exchange(time.time(), [], []) == {}
     row = ChannelState.objects.get()
     assert (row.state, row.owner) == ("starting", "")
     assert row.cause.startswith("FFmpeg is missing")
     settings.FFMPEG_PATH = well
     pad.mono += RETRY_S
-    pad.look()
+    pad.tick()
     assert pad.knocks == 2
     assert channel.pk in ledger.exchange(time.time(), [], [])
 
@@ -314,9 +314,9 @@ def test_a_preflight_that_fails_itself_or_hangs_keeps_nothing_off_the_air(
         raise OSError("The disk is gone.")
 
     monkeypatch.setattr(preflight_runner, "on_this_machine", fails)
-    pad.look()
+    pad.tick()
     assert pad.flights.held(channel) == ""
-    assert told(channel)["preflight"] is False
+    assert results(channel)["preflight"] is False
 
 
 def checked_at() -> datetime:
@@ -328,30 +328,30 @@ def checked_at() -> datetime:
 def test_once_it_plays_the_world_is_not_asked_again(pad: Pad, channel: Channel) -> None:
     server(channel, free_port())
     ordered(channel)
-    pad.look()
+    pad.tick()
     first = ChannelState.objects.get()
-    assert not all(told(channel).values())
+    assert not all(results(channel).values())
     now = timezone.now()
     claim = {"owner": "a", "on_air_since": now, "lease_until": now + timedelta(minutes=1)}
     ChannelState.objects.update(state="degraded", **claim)
     pad.mono += RETRY_S
-    pad.look()
+    pad.tick()
     # What was found stays, with its time.
     again = ChannelState.objects.get()
     assert (again.checks, again.checked_at) == (first.checks, first.checked_at)
     # After another order it is asked; and as long as it has not come on air again.
     ordered(channel)
-    pad.look()
+    pad.tick()
     second = checked_at()
     ChannelState.objects.update(state="starting")
     pad.mono += RETRY_S
-    pad.look()
+    pad.tick()
     third = checked_at()
     assert now < second < third
     # After a crash its row says that it plays, but nobody stands behind it.
     ChannelState.objects.update(state="on_air", lease_until=now - timedelta(minutes=1))
     pad.mono += RETRY_S
-    pad.look()
+    pad.tick()
     assert checked_at() > third
 
 
@@ -360,7 +360,7 @@ def test_another_nodes_channel_is_its_own_matter(pad: Pad, channel: Channel) -> 
     ChannelState.objects.create(
         channel=channel, owner="b", lease_until=timezone.now() + timedelta(minutes=1)
     )
-    pad.look()
+    pad.tick()
     assert ChannelState.objects.get().checked_at is None
 
 
@@ -370,7 +370,7 @@ def test_the_world_is_asked_in_a_thread_of_its_own(channel: Channel) -> None:
     flights = Preflights("a", lambda: None)
     flights.tick(timezone.now(), time.monotonic())
     until(lambda: flights.held(channel) == "", 60, "this machine is checked")
-    until(lambda: told(channel).get("storage"), 60, "the storage is asked")
+    until(lambda: results(channel).get("storage"), 60, "the storage is asked")
     flights.close()
 
 
@@ -399,6 +399,6 @@ def test_a_channel_whose_check_hangs_holds_up_no_other(
         assert not ChannelState.objects.filter(channel__in=hangs).exists()
     finally:
         go_on.set()
-    until(lambda: all("slate" in told(one) for one in hangs), 60, "the others are, too")
+    until(lambda: all("slate" in results(one) for one in hangs), 60, "the others are, too")
     until(lambda: not flights._under_way, 60, "the threads are done")
     flights.close()

@@ -35,17 +35,19 @@ class Kitchen:
         self.there: set[tuple[HouseFormat, Slate]] = set()
         self.made_count = 0
 
-    def made(self, house: HouseFormat, which: Slate = Slate.PAUSE) -> tuple[Path, int] | None:
-        return (Path("/slate.mp4"), 100) if (house, which) in self.there else None
+    def made(
+        self, house_format: HouseFormat, which: Slate = Slate.PAUSE
+    ) -> tuple[Path, int] | None:
+        return (Path("/slate.mp4"), 100) if (house_format, which) in self.there else None
 
-    def slate(self, house: HouseFormat, which: Slate = Slate.PAUSE) -> tuple[Path, int]:
+    def slate(self, house_format: HouseFormat, which: Slate = Slate.PAUSE) -> tuple[Path, int]:
         self.made_count += 1
-        if house == SLOW:
+        if house_format == SLOW:
             self.begun.set()
             assert self.let.wait(30)
         if self.fault is not None:
             raise self.fault
-        self.there.add((house, which))
+        self.there.add((house_format, which))
         return Path("/slate.mp4"), 100
 
 
@@ -108,14 +110,14 @@ def test_one_that_was_deleted_is_made_anew(kitchen: Kitchen) -> None:
 def test_while_one_channel_s_slate_is_made_another_is_taken_up(kitchen: Kitchen) -> None:
     waits = rows.channel(slug="slow")
     plays = rows.channel(slug="quick")
-    for channel, house in ((waits, SLOW), (plays, QUICK)):
+    for channel, house_format in ((waits, SLOW), (plays, QUICK)):
         Channel.objects.filter(pk=channel.pk).update(
             order=Channel.Order.ON,
-            width=house.width,
-            height=house.height,
-            fps=house.fps,
-            video_bitrate=house.video_bitrate,
-            audio_bitrate=house.audio_bitrate,
+            width=house_format.width,
+            height=house_format.height,
+            fps=house_format.fps,
+            video_bitrate=house_format.video_bitrate,
+            audio_bitrate=house_format.audio_bitrate,
         )
     kitchen.there.add((QUICK, Slate.PAUSE))
     woken = threading.Event()

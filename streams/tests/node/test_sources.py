@@ -31,7 +31,7 @@ def soon(names: str, fillers: str = "", after: int | None = None) -> list[Item]:
 
 
 def titles(items: object) -> str:
-    return "".join(each.title for each in items)  # type: ignore[attr-defined]
+    return "".join(item.title for item in items)  # type: ignore[attr-defined]
 
 
 def test_what_plays_next_goes_first_and_the_filler_soon_after() -> None:
@@ -47,16 +47,16 @@ def test_channels_are_served_by_turns() -> None:
 def test_what_was_fetched_is_played_from_the_disk(tmp_path: Path) -> None:
     ahead = ReadAhead(tmp_path, 1_000_000)
     sources = Sources(ahead)
-    film = item("a", 1)
-    assert not sources.at_hand(film)
-    (tmp_path / cache_key(film).name).write_bytes(b"film")
-    assert sources.at_hand(film)
-    assert sources.locate(film) == LocalFile(tmp_path / cache_key(film).name)
+    video = item("a", 1)
+    assert not sources.at_hand(video)
+    (tmp_path / cache_key(video).name).write_bytes(b"film")
+    assert sources.at_hand(video)
+    assert sources.locate(video) == LocalFile(tmp_path / cache_key(video).name)
     # It was read from the bucket while this was fetched: this is what saves the night.
-    sources.distrust(film, local=False)
-    assert sources.at_hand(film)
-    sources.distrust(film, local=True)
-    assert not sources.at_hand(film)
+    sources.distrust(video, local=False)
+    assert sources.at_hand(video)
+    sources.distrust(video, local=True)
+    assert not sources.at_hand(video)
 
 
 def test_the_slate_is_always_at_hand(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from streams.tests.bench.hls import HlsRecorder
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
-from streams.tests.on_air.test_failures import BITRATE, assert_no_gap, heard
+from streams.tests.on_air.test_failures import BITRATE, assert_no_gap, recorded_audio
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ def channel(
 
 def stored(bucket: BucketServer, clip: Clip) -> MediaItem:
     """An item whose prepared copy is in the bucket."""
-    key = f"prepared/{clip.house.signature}/{clip.number}.mp4"
+    key = f"prepared/{clip.house_format.signature}/{clip.number}.mp4"
     bucket.put(clip.path, key)
     item = MediaItem.objects.create(
         key=f"clips/{clip.number}.mp4",
@@ -66,7 +66,7 @@ def stored(bucket: BucketServer, clip: Clip) -> MediaItem:
     )
     PreparedCopy.objects.create(
         item=item,
-        house=clip.house.signature,
+        house=clip.house_format.signature,
         source_etag="1",
         key=key,
         frames=clip.frames,
@@ -118,7 +118,7 @@ def test_with_everything_at_hand_the_programme_plays_on(
         until(lambda: len(kept.segments()) >= segments + 2, 15, "two segments more")
     bench.halt(channel)
 
-    assert_no_gap(heard(kept, tmp_path))
+    assert_no_gap(recorded_audio(kept, tmp_path))
     assert server.sessions(KEY) == 1
     assert "can't be reached" in storage_incident().cause
     assert set(AsRun.objects.values_list("kind", "ending")) <= {
@@ -152,7 +152,7 @@ def test_what_was_fetched_while_it_played_goes_on_from_here(
     assert len(cached(bench)) == 2
     bench.halt(channel)
 
-    assert_no_gap(heard(kept, tmp_path))
+    assert_no_gap(recorded_audio(kept, tmp_path))
     assert server.sessions(KEY) == 1
     broke, went_on = AsRun.objects.order_by("pk")
     assert (broke.kind, broke.ending) == ("item", "failed")
@@ -199,7 +199,7 @@ def test_what_is_not_at_hand_gives_way_to_the_filler_and_comes_back(
         until(lambda: not Incident.objects.filter(closed_at=None), 15, "nothing is wrong")
     bench.halt(channel)
 
-    assert_no_gap(heard(kept, tmp_path))
+    assert_no_gap(recorded_audio(kept, tmp_path))
     assert server.sessions(KEY) == 1
     assert {"storage", "programme"} == set(Incident.objects.values_list("subject", flat=True))
     assert "has to wait" in bench.logs()

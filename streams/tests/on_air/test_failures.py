@@ -17,7 +17,7 @@ from streams.playout.contract.states import AirState, OutputAir
 from streams.playout.ffmpeg.hls_window import Window
 from streams.tests.bench import clips
 from streams.tests.bench.audit import TS_ROUNDING, Audit, audit, marks
-from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.hls import HlsRecorder
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
@@ -27,26 +27,26 @@ from streamsite.tests.figures import Figures
 pytestmark = pytest.mark.slow
 
 KEY = "k-failures"
-BITRATE = HOUSE.video_bitrate + HOUSE.audio_bitrate
+BITRATE = TEST_FORMAT.video_bitrate + TEST_FORMAT.audio_bitrate
 #: An encoder that is not the house's, whose codecs can be copied.
 STRANGE = (
     *("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "60", "-b:v", "2M"),
     *("-c:a", "aac", "-ar", "48000", "-ac", "2"),
 )
 #: Seconds: a gap no longer than one frame more than there should be.
-ONE_FRAME = 2 * float(HOUSE.frame) + 0.001
+ONE_FRAME = 2 * float(TEST_FORMAT.frame) + 0.001
 
 
-def heard(kept: HlsRecorder, folder: Path) -> Audit:
-    return audit(kept.joined(folder / "joined.ts"), HOUSE, rounding=TS_ROUNDING)
+def recorded_audio(kept: HlsRecorder, folder: Path) -> Audit:
+    return audit(kept.joined(folder / "joined.ts"), TEST_FORMAT, rounding=TS_ROUNDING)
 
 
-def assert_no_gap(found: Audit) -> None:
+def assert_no_gap(result: Audit) -> None:
     """The promise: no gap above one frame in picture or sound."""
-    assert found.video.packets > 0
-    assert found.video.longest <= ONE_FRAME, found.video.anomalies
-    assert found.audio.longest <= ONE_FRAME, found.audio.anomalies
-    assert all(step.seconds > 0 for step in found.video.anomalies + found.audio.anomalies)
+    assert result.video.packets > 0
+    assert result.video.longest <= ONE_FRAME, result.video.anomalies
+    assert result.audio.longest <= ONE_FRAME, result.audio.anomalies
+    assert all(step.seconds > 0 for step in result.video.anomalies + result.audio.anomalies)
 
 
 @pytest.mark.measured
@@ -87,8 +87,8 @@ def test_a_server_that_is_away_for_five_seconds_gets_the_channel_back(
     assert incident.closed_at is not None
     assert abs((incident.opened_at - lost).total_seconds()) < figures.within(1.5)
     assert abs((incident.closed_at - regained).total_seconds()) < figures.within(1.5)
-    assert_no_gap(heard(kept, tmp_path))
-    audit(server.recordings(KEY)[1], HOUSE).assert_unbroken()
+    assert_no_gap(recorded_audio(kept, tmp_path))
+    audit(server.recordings(KEY)[1], TEST_FORMAT).assert_unbroken()
 
 
 def test_a_killed_player_is_followed_by_the_next_item_without_a_gap(
@@ -111,7 +111,7 @@ def test_a_killed_player_is_followed_by_the_next_item_without_a_gap(
         segments = len(kept.segments())
         until(lambda: len(kept.segments()) >= segments + 3, 15, "three segments more")
     node.halt(channel)
-    assert_no_gap(heard(kept, tmp_path))
+    assert_no_gap(recorded_audio(kept, tmp_path))
     assert_as_run_has_no_hole(channel)
     assert AsRun.objects.order_by("pk").first().ending == AsRun.Ending.FAILED  # type: ignore[union-attr]
     assert "was killed" in Incident.objects.get(subject="programme").cause
@@ -127,7 +127,7 @@ def test_a_missing_file_is_skipped_with_an_incident_and_without_a_gap(
         until(lambda: AsRun.objects.count() > 4, 30, "two rounds")
         until(lambda: len(kept.segments()) >= 5, 20, "five segments")
     node.halt(channel)
-    assert_no_gap(heard(kept, tmp_path))
+    assert_no_gap(recorded_audio(kept, tmp_path))
     played = list(AsRun.objects.order_by("pk").values_list("title", flat=True))
     assert set(played) == {shelf[1].title, shelf[2].title}
     cause = Incident.objects.filter(subject="programme").earliest("pk").cause
@@ -157,7 +157,7 @@ def test_when_nothing_can_be_played_the_slate_is_on(
         )
         node.until_state(channel, AirState.ON_AIR, 5)
     node.halt(channel)
-    assert_no_gap(heard(kept, tmp_path))
+    assert_no_gap(recorded_audio(kept, tmp_path))
     assert_as_run_has_no_hole(channel)
 
 
@@ -173,7 +173,7 @@ def test_a_source_that_stalls_is_cut_and_the_slate_is_on_without_a_gap(
     node: Bench, shelf: dict[int, Clip], tmp_path: Path
 ) -> None:
     """A pipe in the place of a file: it gives six seconds and then nothing, for ever."""
-    source = clips.raw(tmp_path / "stalls.ts", HOUSE, 8, 6, *STRANGE)
+    source = clips.raw(tmp_path / "stalls.ts", TEST_FORMAT, 8, 6, *STRANGE)
     trap = node.media / "stalls.ts"
     os.mkfifo(trap)
     stalling = node.bare_item("stalls.ts", "Stalling reel")
@@ -208,7 +208,7 @@ def test_a_source_that_stalls_is_cut_and_the_slate_is_on_without_a_gap(
         # A reader lets a giver go that still waits for one.
         os.close(os.open(trap, os.O_RDONLY | os.O_NONBLOCK))
         giver.join(5)
-    assert_no_gap(heard(kept, tmp_path))
+    assert_no_gap(recorded_audio(kept, tmp_path))
     assert_as_run_has_no_hole(channel)
     assert "gives nothing" in Incident.objects.filter(subject="programme").earliest("pk").cause
 
@@ -239,15 +239,15 @@ def test_a_killed_hub_costs_one_hole_and_no_session(
     (recording,) = server.recordings(KEY)
     shown = list(marks(recording))
     holes = [
-        (after.frame - before.frame - 1) * float(HOUSE.frame)
+        (after.frame - before.frame - 1) * float(TEST_FORMAT.frame)
         for before, after in pairwise(shown)
         if after.clip == before.clip and after.frame != before.frame + 1
     ]
     # None where the hub died just as it had finished a segment.
     assert len(holes) <= 1, holes
     assert all(0 < hole <= 2.5 for hole in holes), holes
-    found = audit(recording, HOUSE)
-    assert found.errors == []
-    assert max(found.video.longest, found.audio.longest) <= 2.5
-    assert found.difference < 0.1
+    result = audit(recording, TEST_FORMAT)
+    assert result.errors == []
+    assert max(result.video.longest, result.audio.longest) <= 2.5
+    assert result.difference < 0.1
     assert Incident.objects.get(subject="hub").closed_at is not None

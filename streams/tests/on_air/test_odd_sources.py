@@ -142,17 +142,17 @@ def test_odd_sources_join_without_a_seam(
         assert item.probe is not None
         assert ODD[item.key][1](item.probe), (item.key, item.probe)
         assert item.thumbnails, item.key
-    found = {item.key: item for item in items}
-    assert found["3-seconds-moov-at-the-end.mov"].index == "end"
+    by_key = {item.key: item for item in items}
+    assert by_key["3-seconds-moov-at-the-end.mov"].index == "end"
 
     channel = bench.channel(*items)
     for item in items:
         copy = actions.request_prepare(item, channel.house_format)
         assert tasks.prepare_item(copy.pk).startswith("Ready"), item.key
     copies = PreparedCopy.objects.select_related("item")
-    heard = {copy.item.key: copy.loudness_lufs for copy in copies}
-    assert heard.pop("mute.mp4") is None
-    for key, lufs in heard.items():
+    lufs_by_key = {copy.item.key: copy.loudness_lufs for copy in copies}
+    assert lufs_by_key.pop("mute.mp4") is None
+    for key, lufs in lufs_by_key.items():
         assert lufs is not None, key
         assert abs(lufs - loudness.TARGET) <= loudness.TOLERANCE, (key, lufs)
 

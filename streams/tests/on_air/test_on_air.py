@@ -19,7 +19,7 @@ from streams.models import AsRun, ChannelState, Node
 from streams.playout.contract.states import AirState
 from streams.tests.bench import clips
 from streams.tests.bench.audit import audit, marks
-from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
@@ -27,7 +27,7 @@ from streams.tests.bench.waiting import until
 pytestmark = pytest.mark.slow
 
 KEY = "k-on-air"
-BITRATE = HOUSE.video_bitrate + HOUSE.audio_bitrate
+BITRATE = TEST_FORMAT.video_bitrate + TEST_FORMAT.audio_bitrate
 
 
 def test_ten_seams_of_prepared_items_leave_no_trace(
@@ -42,7 +42,7 @@ def test_ten_seams_of_prepared_items_leave_no_trace(
 
     assert server.sessions(KEY) == 1
     (recording,) = server.recordings(KEY)
-    audit(recording, HOUSE).assert_unbroken()
+    audit(recording, TEST_FORMAT).assert_unbroken()
     shown = list(marks(recording))
     seams = [
         (before.clip, after.clip, before.frame, after.frame)
@@ -95,12 +95,12 @@ def test_items_of_other_encoders_sizes_and_rates_are_copied_in_one_session(
     node.halt(channel)
 
     assert server.sessions(KEY) == 1
-    found = audit(server.recordings(KEY)[0], HOUSE)
-    assert found.errors == []
-    assert all(step.seconds > 0 for step in found.video.anomalies + found.audio.anomalies)
-    assert {(160, 90), (320, 180), (192, 128), (640, 360)} <= set(found.sizes)
+    result = audit(server.recordings(KEY)[0], TEST_FORMAT)
+    assert result.errors == []
+    assert all(step.seconds > 0 for step in result.video.anomalies + result.audio.anomalies)
+    assert {(160, 90), (320, 180), (192, 128), (640, 360)} <= set(result.sizes)
     assert set(AsRun.objects.values_list("ending", flat=True)) <= {"whole", "cut", ""}
-    assert found.difference < 0.5
+    assert result.difference < 0.5
 
 
 @pytest.mark.measured
@@ -147,7 +147,7 @@ def test_the_supervisor_and_then_the_whole_cluster_are_killed_in_mid_item(
     until(lambda: channel.runs.filter(ended_at__isnull=False).exists(), 5, "the run is closed")
 
     assert server.sessions(KEY) == 1
-    audit(server.recordings(KEY)[0], HOUSE).assert_unbroken()
+    audit(server.recordings(KEY)[0], TEST_FORMAT).assert_unbroken()
 
 
 @pytest.mark.database

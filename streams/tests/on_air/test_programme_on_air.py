@@ -16,7 +16,7 @@ from streams.playout.ffmpeg import process
 from streams.programme.model import BASE, Cursor
 from streams.programme.schedule import between, preview
 from streams.tests.bench.audit import Marked, audit, marks
-from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
@@ -24,7 +24,7 @@ from streams.tests.bench.waiting import until
 pytestmark = pytest.mark.slow
 
 KEY = "k-programme"
-BITRATE = HOUSE.video_bitrate + HOUSE.audio_bitrate
+BITRATE = TEST_FORMAT.video_bitrate + TEST_FORMAT.audio_bitrate
 #: Seconds: an AAC frame. Where an item is gone on with, one may be missing.
 AAC = 1024 / 48_000
 
@@ -105,27 +105,27 @@ def test_blocks_cut_in_are_filled_up_and_the_list_goes_on(
         )
         for pick in picks
     ]
-    told = [(row.title, row.rule, row.in_point, row.ending) for row in rows]
-    assert told[: len(picks) - 1] == expected[:-1]
+    logged = [(row.title, row.rule, row.in_point, row.ending) for row in rows]
+    assert logged[: len(picks) - 1] == expected[:-1]
     assert len(picks) > 5
     for row, pick in zip(rows, picks, strict=False):
         assert abs((row.started_at - pick.begins).total_seconds()) < 0.1
     by_rule = [rule for rule, _ in groupby(row.rule for row in rows)]
     assert by_rule[:4] == [hard, "filler", "base", soft]
     (recording,) = server.recordings(KEY)
-    found = audit(recording, HOUSE)
-    assert found.video.anomalies == []
-    assert found.errors == []
-    assert found.audio.longest < 2 * AAC + 0.001, found.audio.anomalies
+    result = audit(recording, TEST_FORMAT)
+    assert result.video.anomalies == []
+    assert result.errors == []
+    assert result.audio.longest < 2 * AAC + 0.001, result.audio.anomalies
     # One gap at the most: where the long item was gone on with.
-    assert len(found.audio.anomalies) <= 1
+    assert len(result.audio.anomalies) <= 1
     seen = stretches(recording)
     (began, again) = [stretch for stretch in seen if stretch[0] == 4][:2]
     resumed = next(row for row in rows if row.in_point)
-    assert again[1] == round(resumed.in_point * HOUSE.fps)
-    assert 0 <= began[2] + 1 - again[1] <= 2 * HOUSE.fps
+    assert again[1] == round(resumed.in_point * TEST_FORMAT.fps)
+    assert 0 <= began[2] + 1 - again[1] <= 2 * TEST_FORMAT.fps
     # To its last picture, which is held to the end of the grid.
-    assert again[2] == 25 * HOUSE.fps - 1
+    assert again[2] == 25 * TEST_FORMAT.fps - 1
 
 
 @pytest.mark.parametrize("way", ["killed", "stopped"])
@@ -153,12 +153,12 @@ def test_a_restart_in_the_middle_of_an_item_finds_its_place(
     cut, resumed = before[-1], after[0]
     assert (cut[0], resumed[0]) == (4, 4)
     assert resumed[1] > 0
-    assert abs(cut[2] - resumed[1]) <= 2 * HOUSE.fps, (cut, resumed)
+    assert abs(cut[2] - resumed[1]) <= 2 * TEST_FORMAT.fps, (cut, resumed)
     (row,) = AsRun.objects.filter(in_point__gt=0)
-    (told,) = AsRun.objects.filter(title="Clip 4", in_point=0)
-    assert told.ending == "cut"
-    assert told.cause
-    assert row.started_at > told.started_at
+    (logged,) = AsRun.objects.filter(title="Clip 4", in_point=0)
+    assert logged.ending == "cut"
+    assert logged.cause
+    assert row.started_at > logged.started_at
 
 
 def test_a_player_that_dies_in_the_middle_is_gone_on_with(
@@ -175,7 +175,7 @@ def test_a_player_that_dies_in_the_middle_is_gone_on_with(
     (recording,) = server.recordings(KEY)
     cut, resumed = stretches(recording)[:2]
     assert (cut[0], resumed[0]) == (4, 4)
-    assert 0 <= cut[2] - resumed[1] <= 2 * HOUSE.fps, (cut, resumed)
-    found = audit(recording, HOUSE)
-    assert found.video.longest <= 2 * float(HOUSE.frame) + 0.001
-    assert found.audio.longest <= 2 * float(HOUSE.frame) + 0.001
+    assert 0 <= cut[2] - resumed[1] <= 2 * TEST_FORMAT.fps, (cut, resumed)
+    result = audit(recording, TEST_FORMAT)
+    assert result.video.longest <= 2 * float(TEST_FORMAT.frame) + 0.001
+    assert result.audio.longest <= 2 * float(TEST_FORMAT.frame) + 0.001

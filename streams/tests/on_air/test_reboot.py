@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from streams.models import ChannelState, Incident, Run
-from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
@@ -62,7 +62,7 @@ def test_after_a_reboot_it_is_on_air_within_a_minute(
     took = time.monotonic() - began
     figures.record("seconds_from_boot_to_air", round(took, 1))
     assert took < figures.within(BOUND)
-    server.until_sent(KEY, 2, HOUSE.video_bitrate, 15)
+    server.until_sent(KEY, 2, TEST_FORMAT.video_bitrate, 15)
 
     # The run goes on, and the gap is in the history with its cause.
     assert Run.objects.get() == run

@@ -13,7 +13,7 @@ import pytest
 from streams.playout.contract.ledger import IncidentClosed, IncidentOpened
 from streams.playout.contract.plan import OutputPlan, Policy
 from streams.tests.bench.audit import Marked, audit, marks
-from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.engine import Book, Engine, assignment
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
@@ -76,11 +76,11 @@ def closed(book: Book, subject: str) -> list[float]:
 
 def ends(server: RtmpServer, key: str) -> list[tuple[Marked, Marked]]:
     """First and last picture of each session of a key."""
-    found = []
+    moments = []
     for path in server.recordings(key):
         shown = list(marks(path))
-        found.append((shown[0], shown[-1]))
-    return found
+        moments.append((shown[0], shown[-1]))
+    return moments
 
 
 def from_seam(mark: Marked, shelf: dict[int, Clip]) -> float:
@@ -88,7 +88,7 @@ def from_seam(mark: Marked, shelf: dict[int, Clip]) -> float:
     frames = mark.frame if mark.frame < shelf[mark.clip].frames / 2 else None
     if frames is None:
         frames = mark.frame + 1 - shelf[mark.clip].frames
-    return frames / shelf[mark.clip].house.fps
+    return frames / shelf[mark.clip].house_format.fps
 
 
 def test_a_session_ends_with_its_item_and_another_follows(
@@ -101,11 +101,11 @@ def test_a_session_ends_with_its_item_and_another_follows(
     engine.end()
 
     planned = opened(book)
-    assert {(found.severity, found.subject, found.output) for found in planned} == {
+    assert {(incident.severity, incident.subject, incident.output) for incident in planned} == {
         ("planned", "session-1", 1)
     }
     assert "a new session begins, as planned" in planned[0].cause
-    assert book.said("Output 1: retrying") == 0
+    assert book.count_log_lines("Output 1: retrying") == 0
     sessions = ends(server, "k-1")
     for _, last in sessions[:-1]:
         assert abs(from_seam(last, shelf)) <= 1, sessions
@@ -152,7 +152,7 @@ def test_the_other_output_is_not_touched(
     until(lambda: server.sessions("k-1") == 3, 60, "one was rolled over twice")
     engine.end()
     (recording,) = server.recordings("k-2")
-    audit(recording, HOUSE).assert_unbroken()
+    audit(recording, TEST_FORMAT).assert_unbroken()
 
 
 def test_a_deploy_does_not_begin_a_session_anew(

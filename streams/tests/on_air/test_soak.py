@@ -64,14 +64,14 @@ class Book:
     def __init__(self, assignment: Assignment) -> None:
         self.assignment: Assignment | None = assignment
         self.notes: list[Note] = []
-        self.told = (0.0, 0)
+        self.last_exchange = (0.0, 0)
         self.claims = Claims()
 
     def exchange(
         self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]
     ) -> dict[int, Assignment]:
         self.notes += notes
-        self.told = (at, len(snapshots))
+        self.last_exchange = (at, len(snapshots))
         return {} if self.assignment is None else {self.assignment.plan.pk: self.assignment}
 
     def aired(self) -> int:

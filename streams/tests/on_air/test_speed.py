@@ -16,7 +16,7 @@ from django.utils import timezone
 from streams.control import actions
 from streams.models import Channel, Output
 from streams.tests.bench import clips
-from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
@@ -25,12 +25,12 @@ from streamsite.tests.figures import Figures
 
 pytestmark = [pytest.mark.slow, pytest.mark.measured]
 
-BITRATE = HOUSE.video_bitrate + HOUSE.audio_bitrate
+BITRATE = TEST_FORMAT.video_bitrate + TEST_FORMAT.audio_bitrate
 #: Seconds over which the cost is measured at a time.
 SPAN = 30
 #: How many times a bare loop a channel may cost: alone on a machine, and beside other tests,
 #: where sleeping processes have been billed four times their usual CPU.
-MOST, MOST_IN_NOISE = 2.5, 8
+MAX_COST, MAX_COST_IN_NOISE = 2.5, 8
 
 
 def test_the_server_has_the_first_byte_within_five_seconds_of_start(
@@ -49,7 +49,7 @@ def test_the_server_has_the_first_byte_within_five_seconds_of_start(
         actions.start(Channel.objects.get(), by="test", now=timezone.now())
         took.append(server.seconds_to_first_byte(f"k{number}", began, figures.within(20)))
         node.halt(channel)
-    figures.record("seconds_to_first_byte", [round(each, 2) for each in sorted(took)])
+    figures.record("seconds_to_first_byte", [round(seconds, 2) for seconds in sorted(took)])
     assert statistics.median(took) < figures.within(5), took
 
 
@@ -115,7 +115,10 @@ def test_a_copy_channel_with_its_supervision_costs_little_more_than_a_bare_loop(
     node.halt(channel)
     times = [round(sum(parts.values()) / plain, 2) for parts, plain in costs]
     figures.record("times_the_bare_loop", times)
-    assert statistics.median(times) < (MOST if figures.exact else MOST_IN_NOISE), (times, costs)
+    assert statistics.median(times) < (MAX_COST if figures.exact else MAX_COST_IN_NOISE), (
+        times,
+        costs,
+    )
 
 
 def cost(node: Bench, channel: Channel, loop: psutil.Process) -> tuple[dict[str, float], float]:

@@ -28,7 +28,7 @@ from streams.models import (
 from streams.playout.takeover.decision import DWELL_S, ENDED
 from streams.tests.bench import clips
 from streams.tests.bench.audit import Marked, audit, marks
-from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.ingest import NginxIngest, Publisher
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
@@ -61,7 +61,7 @@ def show(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Path:
     folder = tmp_path_factory.mktemp("show")
     return clips.raw(
         folder / "show.flv",
-        HOUSE,
+        TEST_FORMAT,
         OWNER,
         60,
         *("-c:v", "libx264", "-preset", "ultrafast", "-g", "60", "-sc_threshold", "0"),
@@ -82,14 +82,14 @@ def ingest(
     site: Site, bench: Bench, settings: Settings, tmp_path: Path, nginx_rtmp: Path
 ) -> Iterator[NginxIngest]:
     made = NginxIngest(tmp_path / "ingest", nginx_rtmp, site.url, TOKEN)
-    told = {
+    values = {
         "INGEST_SERVER": "nginx-rtmp",
         "INGEST_TOKEN": TOKEN,
         "INGEST_API_URL": made.api_url,
         "INGEST_RTMP_URL": made.address,
     }
-    bench.extra |= told
-    for name, value in told.items():
+    bench.extra |= values
+    for name, value in values.items():
         setattr(settings, name, Secret(value) if name == "INGEST_TOKEN" else value)
     made.start()
     site.start()
@@ -131,7 +131,7 @@ def channel(
     TakeoverRight.objects.create(channel=made, broadcaster=ada)
     for which in Slate:
         # Else they were made in the seconds in which they are to be on.
-        slate(HOUSE, which)
+        slate(TEST_FORMAT, which)
     bench.output(made, server.address, KEY)
     bench.air(made, 40)
     return made
@@ -152,10 +152,10 @@ def conformers(bench: Bench, channel: Channel) -> list[str]:
 
 def assert_no_gap(recording: Path) -> None:
     """Neither picture nor sound is missing for as long as a frame, and all can be decoded."""
-    found = audit(recording, HOUSE)
-    assert found.errors == []
-    assert found.video.longest < 2 * HOUSE.frame + ROUNDING, found.video.anomalies
-    assert found.audio.longest < AAC + HOUSE.frame + ROUNDING, found.audio.anomalies
+    result = audit(recording, TEST_FORMAT)
+    assert result.errors == []
+    assert result.video.longest < 2 * TEST_FORMAT.frame + ROUNDING, result.video.anomalies
+    assert result.audio.longest < AAC + TEST_FORMAT.frame + ROUNDING, result.audio.anomalies
 
 
 def stretches(recording: Path) -> list[tuple[int, list[Marked]]]:
@@ -188,9 +188,9 @@ def test_the_owner_takes_over_and_the_programme_goes_on(
     assert frames == list(range(frames[0], frames[0] + len(frames)))
     # At the last keyframe that was seen.
     last, first = before[1][-1].frame, after[1][0].frame
-    assert 0 <= last + 1 - first <= HOUSE.gop
+    assert 0 <= last + 1 - first <= TEST_FORMAT.gop
     row = AsRun.objects.get(in_point__gt=0)
-    assert row.in_point * HOUSE.fps == first
+    assert row.in_point * TEST_FORMAT.fps == first
 
     takeover = Takeover.objects.get()
     assert (takeover.broadcaster, takeover.channel) == (Broadcaster.objects.get(), channel)
@@ -224,8 +224,8 @@ def test_where_the_owner_ends_the_stream_the_programme_is_back_at_once(
     assert takeover.cause == ENDED
     assert takeover.on_air_at is not None
     assert takeover.ended_at is not None
-    told = (takeover.ended_at - takeover.on_air_at).total_seconds()
-    assert abs(told - len(live[1]) / HOUSE.fps) < 1
+    lasted = (takeover.ended_at - takeover.on_air_at).total_seconds()
+    assert abs(lasted - len(live[1]) / TEST_FORMAT.fps) < 1
     # It began when the destination got it, not when the hub did.
     since = time.time() - time.monotonic()
     assert abs(takeover.on_air_at.timestamp() - since - watch.arrived(live[1][0].at)) < 2.5
@@ -273,7 +273,7 @@ def test_a_feed_in_the_house_format_is_sent_as_it_comes(
 ) -> None:
     ready = clips.raw(
         tmp_path / "ready.flv",
-        HOUSE,
+        TEST_FORMAT,
         OWNER,
         60,
         *("-c:v", "libx264", "-profile:v", "high", "-bf", "0", "-g", "30", "-b:v", "800k"),
@@ -417,13 +417,13 @@ def test_takeovers_one_after_the_other(
     """At the destination within 10 s of going live in 19 of 20; one session, no gap."""
     count = 20 if figures.exact else 3
     Channel.objects.filter(pk=channel.pk).update(live_hold=0)
-    asked = []
+    requested = []
     with Watch(server, KEY) as watch:
         watch.until_more(3)
         for _ in range(count):
             owner = go_live()
             until(lambda: LiveStream.objects.filter(ended_at=None).exists(), 10, "it is live")
-            asked.append(time.monotonic())
+            requested.append(time.monotonic())
             until_on_air("live", 20)
             watch.until_more(3)
             owner.end()
@@ -436,7 +436,9 @@ def test_takeovers_one_after_the_other(
     assert_no_gap(recording)
     shown = [seen[0].at for clip, seen in stretches(recording) if clip == OWNER]
     assert len(shown) == count
-    delays = sorted(watch.arrived(at) - since for at, since in zip(shown, asked, strict=True))
+    delays = sorted(
+        watch.arrived(at) - since for at, since in zip(shown, requested, strict=True)
+    )
     figures.record("seconds to the owner's picture", [round(delay, 2) for delay in delays])
     assert delays[round(count * 0.95) - 1] <= figures.within(WITHIN), delays
     rows = Takeover.objects.filter(on_air_at__isnull=False, ended_at__isnull=False)

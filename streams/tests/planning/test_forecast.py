@@ -26,8 +26,8 @@ def channel(db: None) -> Channel:
 def spans(channel: Channel) -> list[tuple[float, float]]:
     """Hours from noon."""
     again = Channel.objects.select_related("state").get(pk=channel.pk)
-    found = forecast.of(again, NOON, NOON + DAY).spans
-    return [((b - NOON) / DAY * 24, (e - NOON) / DAY * 24) for b, e in found]
+    result = forecast.of(again, NOON, NOON + DAY).spans
+    return [((b - NOON) / DAY * 24, (e - NOON) / DAY * 24) for b, e in result]
 
 
 def test_a_channel_goes_on_where_what_is_on_air_ends(channel: Channel) -> None:

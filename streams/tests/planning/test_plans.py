@@ -32,15 +32,17 @@ def first(channel: Channel) -> MediaItem:
     return MediaItem.objects.get(title="First")
 
 
-def copy(item: MediaItem, house: HouseFormat = BARE, **fields: Any) -> PreparedCopy:
+def copy(item: MediaItem, house_format: HouseFormat = BARE, **fields: Any) -> PreparedCopy:
     facts: dict[str, Any] = {
         "source_etag": item.etag,
-        "key": f"prepared/{house.signature}/1.mp4",
+        "key": f"prepared/{house_format.signature}/1.mp4",
         "frames": 64,
         "status": "ready",
         "made_at": timezone.now(),
     }
-    return PreparedCopy.objects.create(item=item, house=house.signature, **facts | fields)
+    return PreparedCopy.objects.create(
+        item=item, house=house_format.signature, **facts | fields
+    )
 
 
 def items(channel: Channel) -> list[Item]:
@@ -85,8 +87,8 @@ def test_the_old_copy_plays_until_the_new_one_is_ready(
 ) -> None:
     made = copy(first, **fields)
     MediaItem.objects.filter(pk=first.pk).update(status=MediaItem.Status.NEW)
-    found = items(channel)[0]
-    assert (found.mode, found.key) == (Mode.PREPARED, made.key)
+    item = items(channel)[0]
+    assert (item.mode, item.key) == (Mode.PREPARED, made.key)
 
 
 def test_a_copy_of_the_present_content_goes_before_one_with_the_logo(

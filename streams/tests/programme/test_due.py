@@ -34,8 +34,8 @@ LIST = Rotation((entry(1, 11), entry(2, 22, 80), entry(3, 11), entry(4, 44, 32))
 
 def seconds(programme: Programme, cursors: Cursors, ahead: int) -> dict[int, float]:
     until = NOON + timedelta(seconds=ahead)
-    found = due(programme, preview(programme, NOON, until, cursors), until, cursors)
-    return {media: (at - NOON).total_seconds() for media, at in found.items()}
+    times = due(programme, preview(programme, NOON, until, cursors), until, cursors)
+    return {media: (at - NOON).total_seconds() for media, at in times.items()}
 
 
 @pytest.mark.parametrize("ahead", [0, 100, 10_000])
@@ -56,10 +56,10 @@ def test_what_a_block_plays_is_due_at_its_time_and_the_list_is_held_up_by_it() -
         7, "Evening", Rotation((entry(9, 99),)), time(12, 2), time(12, 4), start=Start.HARD
     )
     programme = Programme(LIST, ZoneInfo("UTC"), (evening,))
-    told = seconds(programme, {}, 600)
-    assert told[99] == pytest.approx(120, abs=1)
+    times = seconds(programme, {}, 600)
+    assert times[99] == pytest.approx(120, abs=1)
     # After the block the second item is gone on with, and 44 comes behind it and the third.
-    assert told[44] > 208 + 120
+    assert times[44] > 208 + 120
     later = Block(7, "Evening", evening.rotation, time(18), time(19))
     assert seconds(Programme(LIST, ZoneInfo("UTC"), (later,)), {}, 600)[99] >= 600
 
@@ -130,8 +130,8 @@ def test_what_was_changed_is_asked_for_again_and_what_people_left_is_not(
     assert prepare_playlists().startswith("0 asked for")
     MediaItem.objects.filter(title="a").update(etag="another")
     assert prepare_playlists().startswith("1 asked for")
-    found = dict(PreparedCopy.objects.values_list("item__title", "status"))
-    assert found == {"a": "queued", "b": "cancelled", "c": "fault"}
+    statuses = dict(PreparedCopy.objects.values_list("item__title", "status"))
+    assert statuses == {"a": "queued", "b": "cancelled", "c": "fault"}
 
 
 def test_what_no_channel_plays_any_more_comes_last(channel: Channel) -> None:

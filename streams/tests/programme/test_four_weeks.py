@@ -32,7 +32,7 @@ from streams.tests.bench.engine import OnDisk
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
-HOUSE = HouseFormat()
+FORMAT = HouseFormat()
 ZONE = "Europe/Berlin"
 WEEKS = timedelta(weeks=4)
 #: Two weeks before each change of 2026 in Berlin: on 29 March and on 25 October.
@@ -51,10 +51,10 @@ def playlist(name: str, *minutes: float, rating: int | None = 0) -> Playlist:
         made.entries.create(item=item, position=place)
         PreparedCopy.objects.create(
             item=item,
-            house=HOUSE.signature,
+            house=FORMAT.signature,
             source_etag=key,
             key=f"prepared/{key}",
-            frames=HOUSE.frames_on_grid(Fraction(length) * 60),
+            frames=FORMAT.frames_on_grid(Fraction(length) * 60),
             status=PreparedCopy.Status.READY,
         )
     return made
@@ -100,7 +100,7 @@ def play(channel: Channel, begins: datetime, until: datetime) -> Run:
     """Play it in no time: each player ends when its turn is over."""
     run = Run.objects.create(channel=channel, started_at=begins)
     plan = ChannelPlan(
-        channel.pk, channel.slug, HOUSE, plans.programme(channel, begins), (), SLATE
+        channel.pk, channel.slug, FORMAT, plans.programme(channel, begins), (), SLATE
     )
     choice = Choice(OnDisk(), lambda cause: pytest.fail(cause) if cause else None)
     timeline = Timeline()
@@ -111,7 +111,7 @@ def play(channel: Channel, begins: datetime, until: datetime) -> Run:
     while wall(timeline.head) < until.timestamp():
         turn = choice.next(plan, when(wall(timeline.head)), hurried=False)
         timeline = timeline.begin(turn)
-        length = turn.length(HOUSE)
+        length = turn.length(FORMAT)
         assert length is not None
         timeline, aired = timeline.air(timeline.head)
         for before, slot in aired:
@@ -125,7 +125,7 @@ def play(channel: Channel, begins: datetime, until: datetime) -> Run:
             )
             history_writer.write([note])
             choice.aired(slot.turn)
-        ending = "cut" if turn.was_cut(length, HOUSE.frame) else "whole"
+        ending = "cut" if turn.was_cut(length, FORMAT.frame) else "whole"
         timeline = timeline.end(timeline.head + length, ending)
         choice.played(turn)
     return run
@@ -163,8 +163,10 @@ def test_the_as_run_log_of_four_weeks_equals_the_preview(
 
     # What is on air last has no end yet.
     *ended, _ = rows
-    told = [(row.title, row.rule, round(row.in_point, 3), row.ending, row.why) for row in ended]
-    assert told == [shown(pick) for pick in picks[: len(told)]]
+    logged = [
+        (row.title, row.rule, round(row.in_point, 3), row.ending, row.why) for row in ended
+    ]
+    assert logged == [shown(pick) for pick in picks[: len(logged)]]
     assert len(picks) == len(rows) > 1000
     # They may differ by the rounding of microseconds, some thousand times.
     for row, pick in zip(rows, picks, strict=True):

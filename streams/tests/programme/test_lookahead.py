@@ -49,8 +49,8 @@ def test_it_is_on_air_as_ordered_and_then_by_its_hours(
     on: bool,  # noqa: FBT001
     expected: list[tuple[float, float]],
 ) -> None:
-    found = spans(NOON, UNTIL, [span(*each) for each in hours], on=on)
-    assert found == [span(*each) for each in expected]
+    result = spans(NOON, UNTIL, [span(*edges) for edges in hours], on=on)
+    assert result == [span(*edges) for edges in expected]
 
 
 @given(
@@ -61,10 +61,10 @@ def test_spans_follow_each_other_and_stay_within_what_is_asked(
     hours: list[tuple[int, int]],
     on: bool,  # noqa: FBT001
 ) -> None:
-    found = spans(NOON, UNTIL, [span(begin, begin + long) for begin, long in hours], on=on)
-    assert all(NOON <= begins < ends <= UNTIL for begins, ends in found)
-    assert all(one[1] < other[0] for one, other in pairwise(found))
-    assert (bool(found) and found[0][0] == NOON) == on
+    result = spans(NOON, UNTIL, [span(begin, begin + long) for begin, long in hours], on=on)
+    assert all(NOON <= begins < ends <= UNTIL for begins, ends in result)
+    assert all(one[1] < other[0] for one, other in pairwise(result))
+    assert (bool(result) and result[0][0] == NOON) == on
 
 
 def entry(number: int, seconds: Fraction) -> Entry:
@@ -87,15 +87,15 @@ def test_picks_fill_the_spans_and_a_stop_cuts_what_is_gone_on_with(
         filler=Rotation(tuple(entry(n, seconds) for n, seconds in enumerate(fillers, 90))),
     )
     two = (span(0, 0.05), span(5, 5.05))
-    found = list(picks(programme, two, {}))
+    result = list(picks(programme, two, {}))
     for begins, ends in two:
-        within = [pick for pick in found if begins <= pick.begins < ends]
+        within = [pick for pick in result if begins <= pick.begins < ends]
         assert within[0].begins == begins
         assert within[-1].ends == ends
         assert all(one.ends == other.begins for one, other in pairwise(within))
     # The programme resumes at a keyframe at or before the cut, of the item that was cut.
-    last = next(pick for pick in found if pick.ends == two[0][1])
-    first = next(pick for pick in found if pick.begins == two[1][0])
+    last = next(pick for pick in result if pick.ends == two[0][1])
+    first = next(pick for pick in result if pick.begins == two[1][0])
     if last.entry is not None and last.end < last.entry.seconds and first.start:
         assert first.entry == last.entry
         # A moment is rounded, which counts as nothing.
@@ -118,7 +118,7 @@ def airing(kind: Kind, begins: float, ends: float, title: str = "") -> Airing:
 
 
 def test_filler_and_slate_that_follow_each_other_are_one() -> None:
-    told = [
+    parts = [
         airing(Kind.ITEM, 0, 1, "A"),
         airing(Kind.FILLER, 1, 2, "x"),
         airing(Kind.SLATE, 2, 3),
@@ -128,7 +128,7 @@ def test_filler_and_slate_that_follow_each_other_are_one() -> None:
         # Off the air for an hour in between.
         airing(Kind.FILLER, 7, 8, "x"),
     ]
-    assert [(each.kind.value, each.begins, each.ends) for each in joined(told)] == [
+    assert [(one.kind.value, one.begins, one.ends) for one in joined(parts)] == [
         ("item", at(0), at(1)),
         ("filler", at(1), at(3)),
         ("item", at(3), at(4)),
@@ -140,5 +140,10 @@ def test_filler_and_slate_that_follow_each_other_are_one() -> None:
 
 def test_what_has_nothing_to_play_is_one_long_slate() -> None:
     programme = Programme(Rotation((), Order.LOOP), ZoneInfo("UTC"))
-    (told,) = airings(picks(programme, (span(0, 3),), {}))
-    assert (told.kind, told.begins, told.ends, told.media) == (Kind.SLATE, at(0), at(3), None)
+    (slate,) = airings(picks(programme, (span(0, 3),), {}))
+    assert (slate.kind, slate.begins, slate.ends, slate.media) == (
+        Kind.SLATE,
+        at(0),
+        at(3),
+        None,
+    )

@@ -102,14 +102,14 @@ def test_the_clock_goes_forward() -> None:
 def test_the_clock_goes_back() -> None:
     """25 October 2026: 02:30 comes twice, and counts the first time."""
     early = hours(span(time(1), time(2, 30)))
-    found = edges(early, at("2026-10-25 00:00"), at("2026-10-25 12:00"))
-    assert [edge.at for edge in found] == [
+    result = edges(early, at("2026-10-25 00:00"), at("2026-10-25 12:00"))
+    assert [edge.at for edge in result] == [
         datetime(2026, 10, 24, 23, 0, tzinfo=UTC),
         datetime(2026, 10, 25, 0, 30, tzinfo=UTC),
     ]
 
 
-TIMES = st.times().map(lambda each: each.replace(second=0, microsecond=0))
+TIMES = st.times().map(lambda time: time.replace(second=0, microsecond=0))
 DAYS = st.frozensets(st.integers(0, 6), min_size=1)
 BLOCKS = st.builds(
     lambda starts, ends, days, pk: span(starts, ends, pk, days=days),
@@ -129,13 +129,13 @@ def test_whoever_looks_when_the_channel_ends_up_as_its_hours_say(
     blocks: list[Block], begins: datetime, waits: list[int]
 ) -> None:
     """However rarely somebody looks, after each look it is as after looks without end."""
-    wanted, now, done = hours(*blocks), begins, begins
-    inside = any(opens <= now < ends for opens, ends in spans(wanted, now, now))
+    programme, now, done = hours(*blocks), begins, begins
+    inside = any(opens <= now < ends for opens, ends in spans(programme, now, now))
     on = inside
     for seconds in waits:
         now += timedelta(seconds=seconds)
-        edge = due(wanted, done, now)
+        edge = due(programme, done, now)
         if edge is not None:
             on, done = edge.on, edge.at
-        assert due(wanted, done, now) is None
-        assert on == any(opens <= now < ends for opens, ends in spans(wanted, now, now))
+        assert due(programme, done, now) is None
+        assert on == any(opens <= now < ends for opens, ends in spans(programme, now, now))

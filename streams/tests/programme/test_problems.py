@@ -37,7 +37,7 @@ THREE = Programme(Rotation((entry(1), entry(2), entry(3))), UTC_ZONE)
 
 
 @pytest.mark.parametrize(
-    ("known", "subject", "says", "soft"),
+    ("facts", "subject", "text", "soft"),
     [
         (ItemFacts(there=False), "missing-2", "is not in the storage any more (2.mp4)", False),
         (
@@ -47,21 +47,21 @@ THREE = Programme(Rotation((entry(1), entry(2), entry(3))), UTC_ZONE)
             False,
         ),
         (ItemFacts(Copy.COMING, there=True), "waiting-2", "is not prepared yet", True),
-        (ItemFacts(Copy.COMING, inspected=False), "new-2", "was not looked into yet", True),
+        (ItemFacts(Copy.COMING, inspected=False), "new-2", "was not inspected yet", True),
         # The gravest alone.
         (ItemFacts(Copy.LEFT, "x", inspected=False, there=False), "missing-2", "", False),
     ],
 )
 def test_each_fault_of_an_item_has_a_sentence(
-    known: ItemFacts,
+    facts: ItemFacts,
     subject: str,
-    says: str,
+    text: str,
     soft: bool,  # noqa: FBT001
 ) -> None:
     programme = replace(THREE, base=Rotation((entry(1), entry(2, mode=Mode.TRANSCODE))))
-    (fault,) = find_problems(programme, picks(programme), {1: FINE, 2: known}).faults
+    (fault,) = find_problems(programme, picks(programme), {1: FINE, 2: facts}).faults
     assert (fault.subject, fault.media, fault.soft) == (subject, 2, soft)
-    assert says in fault.sentence
+    assert text in fault.sentence
     # At the first of its many times.
     assert fault.airs_at == NOON + timedelta(seconds=1600)
 
@@ -75,17 +75,17 @@ def test_what_is_copied_is_not_said_to_be_encoded() -> None:
 
 
 def test_a_storage_that_cannot_say_makes_no_fault() -> None:
-    found = find_problems(THREE, picks(THREE), {1: FINE, 2: ItemFacts(there=None)})
-    assert found.faults == ()
+    findings = find_problems(THREE, picks(THREE), {1: FINE, 2: ItemFacts(there=None)})
+    assert findings.faults == ()
     # What nothing is known of at all is as unsure.
-    assert found.unsure == {2, 3}
+    assert findings.unsure == {2, 3}
 
 
 def test_a_stretch_with_nothing_to_play_says_where_and_why() -> None:
     block = TimeBlock(7, "Kids", Rotation((entry(9, 12),)), time(20), time(21), max_rating=6)
-    known = dict.fromkeys((1, 2, 3, 9), FINE)
+    facts = dict.fromkeys((1, 2, 3, 9), FINE)
     alone = replace(THREE, blocks=(block,))
-    (fault,) = find_problems(alone, picks(alone), known).faults
+    (fault,) = find_problems(alone, picks(alone), facts).faults
     assert fault.subject == "nothing-block-7"
     assert NOON + timedelta(hours=8) <= fault.airs_at < NOON + timedelta(hours=8, minutes=27)
     assert fault.sentence.startswith(
@@ -93,7 +93,7 @@ def test_a_stretch_with_nothing_to_play_says_where_and_why() -> None:
     )
     assert fault.sentence.endswith("min there is no filler, so the slate is on.")
     filled = replace(alone, filler=Rotation((entry(50, 0),)))
-    (fault,) = find_problems(filled, picks(filled), {**known, 50: FINE}).faults
+    (fault,) = find_problems(filled, picks(filled), {**facts, 50: FINE}).faults
     assert fault.sentence.endswith("min filler is on.")
     empty = Programme(Rotation(()), UTC_ZONE)
     (fault,) = find_problems(empty, picks(empty), {}).faults
@@ -105,24 +105,24 @@ def test_a_stretch_with_nothing_to_play_says_where_and_why() -> None:
 def test_filler_that_fits_a_gap_is_no_fault() -> None:
     block = TimeBlock(7, "News", Rotation((entry(9),)), time(20), time(21), fit=True)
     programme = replace(THREE, blocks=(block,), filler=Rotation((entry(50),)))
-    found = picks(programme)
-    assert any(pick.rule == "filler" for pick in found)
-    assert find_problems(programme, found, dict.fromkeys((1, 2, 3, 9, 50), FINE)).faults == ()
+    planned = picks(programme)
+    assert any(pick.rule == "filler" for pick in planned)
+    assert find_problems(programme, planned, dict.fromkeys((1, 2, 3, 9, 50), FINE)).faults == ()
 
 
 @pytest.mark.parametrize(
-    ("fillers", "says"),
+    ("fillers", "text"),
     [
         (Fillers("Net", 0), "The filler “Net” can't stand in for anything: it is empty"),
         (Fillers("Net", 3), "none of its 3 entries is prepared yet"),
     ],
 )
-def test_a_filler_that_would_not_fill_is_told(fillers: Fillers, says: str) -> None:
-    known = dict.fromkeys((1, 2, 3), FINE)
-    (fault,) = find_problems(THREE, picks(THREE), known, fillers=fillers).faults
-    assert says in fault.sentence
+def test_a_filler_that_would_not_fill_is_told(fillers: Fillers, text: str) -> None:
+    facts = dict.fromkeys((1, 2, 3), FINE)
+    (fault,) = find_problems(THREE, picks(THREE), facts, fillers=fillers).faults
+    assert text in fault.sentence
     ready = replace(THREE, filler=Rotation((entry(50),)))
-    assert find_problems(ready, picks(ready), known, fillers=fillers).faults == ()
+    assert find_problems(ready, picks(ready), facts, fillers=fillers).faults == ()
 
 
 def test_a_block_whose_next_item_never_fits_is_told() -> None:
@@ -130,42 +130,42 @@ def test_a_block_whose_next_item_never_fits_is_told() -> None:
     # The item lasts 27 minutes.
     block = TimeBlock(7, "News", Rotation((entry(9),)), time(20), time(20, 15), fit=True)
     programme = replace(THREE, blocks=(block,), filler=Rotation((entry(50),)))
-    known = dict.fromkeys((1, 2, 3, 9, 50), FINE)
+    facts = dict.fromkeys((1, 2, 3, 9, 50), FINE)
     # On the next day an item of the base playlist goes over all of it, which is another matter.
-    (fault,) = find_problems(programme, picks(programme, 12), known).faults
+    (fault,) = find_problems(programme, picks(programme, 12), facts).faults
     assert fault.subject == "too-long-block-7"
     assert NOON + timedelta(hours=8) <= fault.airs_at < NOON + timedelta(hours=8, minutes=15)
     assert fault.sentence.startswith(
         "“Item 9” is next in block “News” and never fits: it lasts 27 min, the block 15 min. "
-        "Filler is on in its place, each time:"
+        "Filler is on instead, every time:"
     )
     # One that is late today fits tomorrow.
     longer = replace(programme, blocks=(replace(block, ends=time(20, 28)),))
-    found = picks(longer)
-    assert any(pick.rule == "filler" for pick in found)
-    assert find_problems(longer, found, known).faults == ()
+    planned = picks(longer)
+    assert any(pick.rule == "filler" for pick in planned)
+    assert find_problems(longer, planned, facts).faults == ()
     # Without an exact fit it plays, and is not cut.
     played = replace(programme, blocks=(replace(block, fit=False),))
-    assert find_problems(played, picks(played, 12), known).faults == ()
+    assert find_problems(played, picks(played, 12), facts).faults == ()
 
 
 def test_a_filler_that_nobody_has_rated_is_told() -> None:
-    known = dict.fromkeys((1, 2, 3, 9, 50, 51), FINE)
+    facts = dict.fromkeys((1, 2, 3, 9, 50, 51), FINE)
     rated = [entry(1, 6), entry(2, 6), entry(3, 6)]
     filler = Rotation((entry(50), entry(51, 16)))
     programme = replace(THREE, base=Rotation(tuple(rated)), filler=filler, max_rating=12)
-    told = find_problems(programme, picks(programme), known, fillers=Fillers("Net", 2)).faults
-    assert [(fault.subject, fault.airs_at) for fault in told] == [("filler", NOON)]
+    faults = find_problems(programme, picks(programme), facts, fillers=Fillers("Net", 2)).faults
+    assert [(fault.subject, fault.airs_at) for fault in faults] == [("filler", NOON)]
     assert (
         "The filler “Net” can't stand in for anything: none of its 2 prepared entries is rated "
-        "12 or younger: rate them" in told[0].sentence
+        "12 or younger: rate them" in faults[0].sentence
     )
     well = replace(programme, max_rating=16)
-    assert find_problems(well, picks(well), known, fillers=Fillers("Net", 2)).faults == ()
+    assert find_problems(well, picks(well), facts, fillers=Fillers("Net", 2)).faults == ()
     # In a block for younger ones alone.
     block = TimeBlock(7, "Kids", Rotation((entry(9, 0),)), time(20), time(21), max_rating=6)
     kids = replace(well, blocks=(block,))
-    (fault,) = find_problems(kids, picks(kids), known, fillers=Fillers("Net", 2)).faults
+    (fault,) = find_problems(kids, picks(kids), facts, fillers=Fillers("Net", 2)).faults
     assert fault.subject == "filler-block-7"
     assert fault.airs_at >= NOON + timedelta(hours=8)
     assert "in block “Kids”: none of its 2 prepared entries is rated 6" in fault.sentence
@@ -181,7 +181,7 @@ def test_a_faulty_item_is_told_at_the_time_of_what_comes_in_its_place() -> None:
     assert fault.airs_at == NOON + timedelta(seconds=1600)
     assert fault.sentence == "“B” can't be played and will be left out: It is no film."
     # The last one of a list is stood in for by the first; a list of such alone by nothing.
-    assert [each.instead for each in problems.passed_over([*listed[1:], listed[1]])] == [2, 2]
+    assert [entry.instead for entry in problems.passed_over([*listed[1:], listed[1]])] == [2, 2]
     assert list(problems.passed_over([listed[1]])) == []
     # Of a block that is not on there is nothing to tell.
     elsewhere = list(problems.passed_over(listed, "block-9"))
@@ -191,7 +191,7 @@ def test_a_faulty_item_is_told_at_the_time_of_what_comes_in_its_place() -> None:
     )
 
 
-KNOWN = st.builds(
+ITEM_FACTS = st.builds(
     ItemFacts,
     st.sampled_from(Copy),
     st.sampled_from(["", "No space."]),
@@ -201,21 +201,21 @@ KNOWN = st.builds(
 
 
 @hypothesis_settings(deadline=None)
-@given(st.dictionaries(st.integers(1, 3), KNOWN), st.booleans(), st.integers(0, 2))
+@given(st.dictionaries(st.integers(1, 3), ITEM_FACTS), st.booleans(), st.integers(0, 2))
 def test_each_matter_is_told_once_and_within_what_was_looked_at(
-    known: dict[int, ItemFacts],
+    facts: dict[int, ItemFacts],
     bare: bool,  # noqa: FBT001
     fillers: int,
 ) -> None:
     programme = Programme(Rotation(()), UTC_ZONE) if bare else THREE
-    found = find_problems(programme, picks(programme, 5), known, (), Fillers("Net", fillers))
-    subjects = [fault.subject for fault in found.faults]
+    findings = find_problems(programme, picks(programme, 5), facts, (), Fillers("Net", fillers))
+    subjects = [fault.subject for fault in findings.faults]
     assert len(subjects) == len(set(subjects))
-    media = [fault.media for fault in found.faults if fault.media is not None]
+    media = [fault.media for fault in findings.faults if fault.media is not None]
     assert len(media) == len(set(media))
-    assert all(NOON <= fault.airs_at < NOON + timedelta(hours=5) for fault in found.faults)
+    assert all(NOON <= fault.airs_at < NOON + timedelta(hours=5) for fault in findings.faults)
     # What is known to be fine is not complained of.
-    assert not {n for n, each in known.items() if each == FINE} & set(media)
+    assert not {n for n, item_facts in facts.items() if item_facts == FINE} & set(media)
 
 
 NEWS = TimeBlock(3, "News", Rotation((entry(9),)), time(20), time(20, 5))
@@ -225,15 +225,15 @@ LONG = Entry(replace(entry(1).item, title="Long"), Fraction(int(8.5 * 3600)))
 
 def unseen(*blocks: TimeBlock, base: tuple[Entry, ...] = (LONG,)) -> list[str]:
     programme = Programme(Rotation(base), UTC_ZONE, blocks)
-    found = find_problems(
+    findings = find_problems(
         programme, picks(programme, 12), dict.fromkeys((1, 2, 3, 9), FINE)
     ).faults
-    return [fault.sentence for fault in found if fault.subject.startswith("unseen-")]
+    return [fault.sentence for fault in findings if fault.subject.startswith("unseen-")]
 
 
 def test_a_soft_block_within_an_item_is_told() -> None:
-    (said,) = unseen(NEWS)
-    assert said == (
+    (sentence,) = unseen(NEWS)
+    assert sentence == (
         "Block “News” (20:00 to 20:05) won't be on air: it starts softly, and “Long” plays "
         "from 12:00 to 20:30. Let it cut in (hard), move it, or make it longer."
     )

@@ -29,10 +29,10 @@ def played(of: Rotation, cursor: Cursor, count: int) -> tuple[list[int], Cursor]
     """The next so many, each from the cursor as it is kept in a row."""
     pks = []
     for _ in range(count):
-        found = following(of, kept(cursor), lambda _: True)
-        assert found is not None
-        pks.append(found[0].pk)
-        cursor = found[1]
+        successor = following(of, kept(cursor), lambda _: True)
+        assert successor is not None
+        pks.append(successor[0].pk)
+        cursor = successor[1]
     return pks, cursor
 
 
@@ -209,10 +209,10 @@ def test_what_may_not_be_played_does_not_count(size: int, seed: int) -> None:
     of = listed([*range(1, size + 1)], seed=seed)
     cursor, pks = Cursor(), []
     for _ in range(5 * size):
-        found = following(of, cursor, lambda each: each.pk % 3 == 0)
-        assert found is not None
-        cursor = found[1]
-        pks.append(found[0].pk)
+        successor = following(of, cursor, lambda candidate: candidate.pk % 3 == 0)
+        assert successor is not None
+        cursor = successor[1]
+        pks.append(successor[0].pk)
     assert set(pks) == {pk for pk in range(1, size + 1) if pk % 3 == 0}
     assert least_between(pks) >= size // 3 // 3
 
@@ -226,10 +226,10 @@ def test_a_list_may_be_in_any_round() -> None:
 def test_upcoming_has_each_once_and_the_next_first(size: int, plays: int) -> None:
     of = listed([*range(1, size + 1)])
     _, cursor = played(of, Cursor(), plays)
-    found = [each.pk for each in upcoming(of, cursor)]
-    assert sorted(found) == [*range(1, size + 1)]
+    pks = [one.pk for one in upcoming(of, cursor)]
+    assert sorted(pks) == [*range(1, size + 1)]
     left = size - plays % size
-    assert {*played(of, cursor, left)[0]} == {*found[:left]} or not plays % size
+    assert {*played(of, cursor, left)[0]} == {*pks[:left]} or not plays % size
 
 
 def test_rounds_differ() -> None:

@@ -192,8 +192,8 @@ def test_a_block_has_days_and_dates_and_may_pass_midnight() -> None:
             last_day=date(2026, 6, 10),
         ),
     )
-    found = slots(of, MONDAY, MONDAY + timedelta(days=30))
-    assert [slot.begins for slot in found] == [
+    occurrences = slots(of, MONDAY, MONDAY + timedelta(days=30))
+    assert [slot.begins for slot in occurrences] == [
         datetime(2026, 6, day, 23, tzinfo=UTC) for day in (3, 8, 10)
     ]
 
@@ -231,9 +231,9 @@ def test_without_filler_the_item_is_cut() -> None:
 
 
 def test_nothing_above_the_rating_and_nothing_unrated_is_played() -> None:
-    films = Rotation((entry(1, 30, 18), entry(2, 30, None), entry(3, 30, 12)))
+    rated = Rotation((entry(1, 30, 18), entry(2, 30, None), entry(3, 30, 12)))
     of = programme(
-        rotation(60), replace(block(1, "01:00", "02:00"), rotation=films, max_rating=12)
+        rotation(60), replace(block(1, "01:00", "02:00"), rotation=rated, max_rating=12)
     )
     assert [p.entry and p.entry.pk for p in day(of, 2)] == [1, 3, 3]
 
@@ -246,9 +246,9 @@ def test_a_block_with_nothing_to_play_is_filler() -> None:
         ),
         filler=rotation(20, first=900),
     )
-    found = day(of, 2)
-    assert shown(found) == ["00:00 1", "01:00 900", "01:20 900", "01:40 900"]
-    assert found[1].why == (
+    picks = day(of, 2)
+    assert shown(picks) == ["00:00 1", "01:00 900", "01:20 900", "01:40 900"]
+    assert picks[1].why == (
         "Block “Block 1”: no entry of its list may be played, so filler is on."
     )
 
@@ -350,13 +350,13 @@ moments = st.sampled_from(
 def test_any_programme_has_no_gap_no_overlap_and_nothing_above_its_rating(
     of: Programme, at: datetime
 ) -> None:
-    found = list(preview(of, at, at + timedelta(hours=36), {}))
-    assert found[0].begins == at
-    assert found[-1].ends >= at + timedelta(hours=36)
+    picks = list(preview(of, at, at + timedelta(hours=36), {}))
+    assert picks[0].begins == at
+    assert picks[-1].ends >= at + timedelta(hours=36)
     by_rule = {block.rule: block for block in of.blocks}
-    for before, after in pairwise(found):
+    for before, after in pairwise(picks):
         assert before.ends == after.begins
-    for one in found:
+    for one in picks:
         assert one.ends > one.begins
         assert one.why.endswith(".")
         if one.entry is None:
@@ -379,10 +379,10 @@ def test_any_programme_has_no_gap_no_overlap_and_nothing_above_its_rating(
 @given(programmes(), moments)
 def test_any_block_that_cuts_in_is_on_time_to_the_grid(of: Programme, at: datetime) -> None:
     until = at + timedelta(hours=36)
-    found = list(preview(of, at, until, {}))
+    picks = list(preview(of, at, until, {}))
     after = at + timedelta(seconds=1)
     while (slot := next_cut(of, after, until)) is not None:
-        changes = [one.begins for one in found if one.begins > at]
+        changes = [one.begins for one in picks if one.begins > at]
         nearest = min(changes, key=lambda begins: abs(begins - slot.begins))
         assert abs(nearest - slot.begins).total_seconds() <= float(of.cut) + 1e-5
         after = slot.begins
@@ -392,10 +392,10 @@ def test_any_block_that_cuts_in_is_on_time_to_the_grid(of: Programme, at: dateti
 @given(programmes(), moments, st.integers(1, 30))
 def test_whoever_asks_later_is_told_the_same(of: Programme, at: datetime, steps: int) -> None:
     """A supervisor that starts in the middle, with the cursors kept, goes on as foreseen."""
-    found = list(preview(of, at, at + timedelta(hours=24), {}))
-    kept = found[min(steps, len(found)) - 1]
+    picks = list(preview(of, at, at + timedelta(hours=24), {}))
+    kept = picks[min(steps, len(picks)) - 1]
     again = list(preview(of, kept.ends, at + timedelta(hours=24), kept.cursors))
-    assert again == found[min(steps, len(found)) :]
+    assert again == picks[min(steps, len(picks)) :]
 
 
 def test_following_is_told_when_nothing_is_allowed() -> None:

@@ -42,8 +42,8 @@ def test_a_block_in_the_hour_that_is_left_out_comes_an_hour_later(
     of = programme(rotation(60), block(1, starts, ends, 10), zone=BERLIN)
     at = datetime.combine(date(2026, 3, 29), time(0), UTC)
     (slot,) = slots(of, at, at + timedelta(hours=12))
-    local = [each.astimezone(BERLIN) for each in (slot.begins, slot.ends)]
-    assert "-".join(f"{each:%H:%M}" for each in local) == shown
+    local = [edge.astimezone(BERLIN) for edge in (slot.begins, slot.ends)]
+    assert "-".join(f"{edge:%H:%M}" for edge in local) == shown
 
 
 @pytest.mark.parametrize("fit", [False, True])
@@ -77,7 +77,7 @@ def test_the_wall_clock_s_place_is_where_playing_on_would_have_led(
         # Of whole rounds that nobody saw the order is not worked out.
         seconds = min(seconds, sum(lengths) * 60 // 64)
     at = Cursor(round_of(of, number)[0].pk, number, Fraction(0))
-    found = advanced(of, at, Fraction(seconds), lambda _: True)
+    reached = advanced(of, at, Fraction(seconds), lambda _: True)
     # Played on, one item after the other.
     entry, stands, into = round_of(of, number)[0], at, Fraction(seconds)
     while into >= entry.seconds:
@@ -85,7 +85,7 @@ def test_the_wall_clock_s_place_is_where_playing_on_would_have_led(
         then = following(of, stands, lambda _: True)
         assert then is not None
         entry, stands = then
-    assert found == Cursor(entry.pk, stands.round, into)
+    assert reached == Cursor(entry.pk, stands.round, into)
 
 
 def test_an_absence_of_years_takes_no_time() -> None:

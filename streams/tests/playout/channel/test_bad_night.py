@@ -43,7 +43,7 @@ def test_items_are_tried_again_where_the_slate_itself_is_missing(
     item = plan.programme.base.entries[0].item
     engine.sources.away = {item.key, plan.slate.key}
     engine.start()
-    until(lambda: book.said("it is away") >= 2, 60, "item and slate were tried")
+    until(lambda: book.count_log_lines("it is away") >= 2, 60, "item and slate were tried")
     engine.sources.away = {plan.slate.key}
     engine.until_state("on_air")
     engine.sources.away = {item.key, plan.slate.key}
@@ -57,10 +57,10 @@ def test_an_ffmpeg_that_is_missing_for_a_while(engine: Engine, book: Book) -> No
     tool = engine.run_dir.parent / "ffmpeg"
     engine.ffmpeg = str(tool)
     engine.start()
-    until(lambda: book.said("can't be started"), 60, "it was tried")
+    until(lambda: book.count_log_lines("can't be started"), 60, "it was tried")
     seen = book.exchanges
     until(lambda: book.exchanges > seen + 2, 60, "some seconds pass")
-    assert book.said("can't be started") <= 4
+    assert book.count_log_lines("can't be started") <= 4
     # It was no fault of the items: the programme begins where it would have.
     assert cursors(engine) == {}
     tool.symlink_to("/usr/bin/ffmpeg")
@@ -137,8 +137,8 @@ def test_an_item_that_ends_too_early_is_no_whole_one(
     mine = assignment(shelf[4], slate=shelf[2])
     whole = mine.plan.programme.base.entries[0].item
     frames = shelf[4].frames if mode is Mode.PREPARED else None
-    film = programme(replace(whole, mode=mode, frames=frames), seconds=25)
-    book.assignments[1] = replace(mine, plan=replace(mine.plan, programme=film))
+    video = programme(replace(whole, mode=mode, frames=frames), seconds=25)
+    book.assignments[1] = replace(mine, plan=replace(mine.plan, programme=video))
     # What FFmpeg 5.1 prints when a disk can't be read.
     tool('ffmpeg -t 2 "$@"; echo "[error] file:a.mkv: Input/output error" >&2')
     engine.start()
@@ -162,7 +162,7 @@ def test_a_hub_that_dies_at_once_is_not_started_without_a_pause(
     tool.chmod(0o755)
     engine.ffmpeg = str(tool)
     engine.start()
-    until(lambda: book.said("Started, process") >= 4, 60, "it was tried again")
+    until(lambda: book.count_log_lines("Started, process") >= 4, 60, "it was tried again")
     starts = [
         note.at
         for note in book.notes

@@ -84,10 +84,12 @@ def test_the_clock_outlives_hubs_that_die_before_they_report(
     tool.chmod(0o755)
     engine.ffmpeg = str(tool)
     channel = play(engine)
-    started = book.said("Started, process")
+    started = book.count_log_lines("Started, process")
     tool.write_text('#!/bin/sh\ncase "$*" in *hls_time*) exit 1;; esac\nexec ffmpeg "$@"\n')
     kill_hub(channel)
-    until(lambda: book.said("Started, process") >= started + 2, 60, "the next died too")
+    until(
+        lambda: book.count_log_lines("Started, process") >= started + 2, 60, "the next died too"
+    )
     tool.write_text('#!/bin/sh\nexec ffmpeg "$@"\n')
     assert_in_time(engine)
 

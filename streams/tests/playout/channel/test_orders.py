@@ -14,7 +14,7 @@ from streams.playout.contract.plan import OutputPlan
 from streams.programme.item import Item, Mode
 from streams.programme.model import Block, Entry, Rotation, Start
 from streams.tests.bench import clips
-from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.engine import Book, Engine, assignment, item, programme
 from streams.tests.bench.rtmp import RtmpServer, free_port
 from streams.tests.bench.waiting import until
@@ -60,7 +60,7 @@ def test_another_name_does_not_cut_an_output(
         60,
         "the edit is there",
     )
-    server.until_sent(KEY, 4, HOUSE.video_bitrate, 60)
+    server.until_sent(KEY, 4, TEST_FORMAT.video_bitrate, 60)
     assert server.sessions(KEY) == 1
 
 
@@ -104,7 +104,7 @@ def test_a_block_that_is_added_cuts_into_the_item_that_is_on_air(
     engine.until_state("on_air")
     due = (datetime.now(UTC) + timedelta(seconds=8)).replace(microsecond=0)
     old = book.assignments[1]
-    news = Entry(replace(item(shelf[2], 9), title="News"), HOUSE.seconds(shelf[2].frames))
+    news = Entry(replace(item(shelf[2], 9), title="News"), TEST_FORMAT.seconds(shelf[2].frames))
     added = Block(
         1,
         "News",

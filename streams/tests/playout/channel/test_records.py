@@ -59,7 +59,7 @@ def test_a_process_whose_record_cannot_be_written_does_not_stay(
     assert channel is not None
     assert channel.playback.player is not None
     channel.playback.player.kill(0)
-    until(lambda: book.said("can't be started"), 60, "it was tried")
+    until(lambda: book.count_log_lines("can't be started"), 60, "it was tried")
     seen = book.exchanges
     until(lambda: book.exchanges > seen + 2, 60, "some seconds pass, and tries")
     assert len(engine.pids()) <= 3
@@ -89,11 +89,11 @@ def test_records_return_after_the_run_directory_was_cleared(engine: Engine, book
     shutil.rmtree(folder)
 
     def recorded() -> bool:
-        found = {record.pid for record in process.records(folder)}
-        return len(found) >= 2 and found == engine.pids()
+        pids = {record.pid for record in process.records(folder)}
+        return len(pids) >= 2 and pids == engine.pids()
 
     until(recorded, 60, "each process has its record again")
-    assert book.said("The run directory was cleared")
+    assert book.count_log_lines("The run directory was cleared")
     until((folder / "hls/live.m3u8").exists, 60, "the preview is there again")
     until(recorded, 60, "nothing runs without a record")
     before = {record.role: record.pid for record in process.records(folder)}
@@ -111,7 +111,7 @@ def test_records_return_after_the_run_directory_was_cleared(engine: Engine, book
     until(lambda: book.exchanges > seen + 2, 60, "it plays for a while")
     assert records_by_role(folder).get("hub") == before["hub"]
     assert engine.state() == "on_air"
-    assert not book.said("Nothing was playing")
+    assert not book.count_log_lines("Nothing was playing")
 
 
 def records_by_role(folder: Path) -> dict[str, int]:
@@ -139,7 +139,7 @@ def test_what_is_deleted_of_the_run_directory_is_made_again(
     book.assignments[1] = replace(book.assignments[1], skips=1)
     until(lambda: book.snapshots[1].skips_done == 1, 60, "orders are carried out")
     engine.until_state("on_air", 60)
-    assert not book.said("The machine refuses")
+    assert not book.count_log_lines("The machine refuses")
 
 
 def test_a_supervisor_without_a_run_directory_ends(engine: Engine, book: Book) -> None:

@@ -10,7 +10,7 @@ from streams.playout.ffmpeg.capability import Abilities, abilities
 
 
 @pytest.mark.parametrize(
-    ("said", "by_clock", "bursts"),
+    ("version", "by_clock", "bursts"),
     [
         ("ffmpeg version 5.1.9-0+deb12u1 Copyright", False, False),
         ("ffmpeg version 6.0-6ubuntu1 Copyright", False, False),
@@ -23,10 +23,10 @@ from streams.playout.ffmpeg.capability import Abilities, abilities
     ],
 )
 def test_what_differs_between_versions(
-    tmp_path: Path, said: str, *, by_clock: bool, bursts: bool
+    tmp_path: Path, version: str, *, by_clock: bool, bursts: bool
 ) -> None:
     program = tmp_path / "ffmpeg"
-    program.write_text(f"#!/bin/sh\necho '{said}'\n")
+    program.write_text(f"#!/bin/sh\necho '{version}'\n")
     program.chmod(0o755)
     assert abilities(str(program)) == Abilities(by_clock, bursts)
 

@@ -187,8 +187,8 @@ def test_a_feeds_token_is_masked_in_what_its_server_says() -> None:
     feed = LiveFeed(
         1, 2, "Ada", Secret("rtsp://h:8554/live/ada?token=abcdef-1"), requested_at=0
     )
-    told = masked("401 for abcdef-1 at live/ada", feed.secrets)
-    assert told == f"401 for {MASK} at live/ada"
+    line = masked("401 for abcdef-1 at live/ada", feed.secrets)
+    assert line == f"401 for {MASK} at live/ada"
 
 
 def test_an_encrypted_feed_is_verified() -> None:

@@ -85,9 +85,11 @@ def test_an_item_whose_storage_shows_a_foreign_certificate_was_skipped() -> None
         f"[concat @ 0x5] [error] Impossible to open '{SIGNED}'",
         "[error] /dev/fd/7: Input/output error",
     ]
-    told = diagnosis.player("A", 1, lines, begun=False)
-    assert told.startswith("A was skipped: the certificate of acc.r2.example:8443 can't be ver")
-    assert "deadbeef" not in told
+    cause = diagnosis.player("A", 1, lines, begun=False)
+    assert cause.startswith(
+        "A was skipped: the certificate of acc.r2.example:8443 can't be ver"
+    )
+    assert "deadbeef" not in cause
 
 
 def test_what_may_have_broken_off_and_what_is_damaged() -> None:
@@ -96,8 +98,8 @@ def test_what_may_have_broken_off_and_what_is_damaged() -> None:
     assert not diagnosis.damaged(eio)
     assert diagnosis.damaged(["[mov @ 0x5] [error] moov atom not found"])
     assert not diagnosis.broke_off(["[h264 @ 0x5] [error] Invalid data found"])
-    told = diagnosis.player("A", 0, eio, begun=True)
-    assert told == "A was cut short: it could not be read to its end."
+    cause = diagnosis.player("A", 0, eio, begun=True)
+    assert cause == "A was cut short: it could not be read to its end."
 
 
 def test_a_signed_address_loses_its_query_wherever_it_stands() -> None:
@@ -163,6 +165,6 @@ def test_a_feed_without_sound_is_known_by_what_ffmpeg_says(
     ],
 )
 def test_a_codec_that_can_not_be_read_is_named(lines: list[str], words: str) -> None:
-    found = diagnosis.unreadable(lines)
-    assert words in found
-    assert bool(found) is bool(words)
+    fault = diagnosis.unreadable(lines)
+    assert words in fault
+    assert bool(fault) is bool(words)

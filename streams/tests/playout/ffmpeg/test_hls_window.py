@@ -25,8 +25,8 @@ def test_the_group_reads_the_window_and_only_passes_through_the_rest(tmp_path: P
     group, hls = other_group(), tmp_path / "channel-1" / "hls"
     for _ in range(2):
         hls_window.ensure_folder(hls, group)
-        found = hls.stat()
-        assert (found.st_gid, stat.S_IMODE(found.st_mode) & 0o777) == (group, 0o750)
+        status = hls.stat()
+        assert (status.st_gid, stat.S_IMODE(status.st_mode) & 0o777) == (group, 0o750)
         assert stat.S_IMODE(hls.parent.stat().st_mode) == 0o711
         assert hls.parent.stat().st_gid != group
         # Somebody clears the run directory.
@@ -54,13 +54,13 @@ def test_a_group_of_which_it_is_no_member_stops_no_channel(
 
 
 def test_the_supervisors_socket_is_missed(tmp_path: Path) -> None:
-    door = wake.listen(tmp_path)
+    wake_socket = wake.listen(tmp_path)
     assert wake.socket_exists(tmp_path)
     assert wake.notify(tmp_path)
     (tmp_path / wake.NAME).unlink()
     assert not wake.socket_exists(tmp_path)
     assert not wake.notify(tmp_path)
-    door.close()
+    wake_socket.close()
     again = wake.listen(tmp_path)
     assert wake.notify(tmp_path)
     assert again.recv(16) == b"!"

@@ -13,19 +13,19 @@ AUDIO_FRAME = Fraction(1024, 48_000)
 
 
 def test_the_end_is_where_the_last_frame_ends(stream: bytes) -> None:
-    found = mpegts.tail(stream)
-    assert found.missing == 0
-    assert found.video_dts is not None
-    assert Fraction(found.video_dts, mpegts.CLOCK) + FRAME == 12
-    end = mpegts.end(found, Fraction(12), FRAME, AUDIO_FRAME)
+    tail = mpegts.tail(stream)
+    assert tail.missing == 0
+    assert tail.video_dts is not None
+    assert Fraction(tail.video_dts, mpegts.CLOCK) + FRAME == 12
+    end = mpegts.end(tail, Fraction(12), FRAME, AUDIO_FRAME)
     assert end is not None
     assert 12 <= end < 12 + AUDIO_FRAME
 
 
 def test_a_cut_does_not_wait_for_frames_that_were_to_be_shown() -> None:
-    found = mpegts.Tail(12 * mpegts.CLOCK, 6000, None, None, 0)
+    tail = mpegts.Tail(12 * mpegts.CLOCK, 6000, None, None, 0)
     ends = [
-        mpegts.end(found, Fraction(12), FRAME, AUDIO_FRAME, cut=cut) for cut in (False, True)
+        mpegts.end(tail, Fraction(12), FRAME, AUDIO_FRAME, cut=cut) for cut in (False, True)
     ]
     assert ends == [12 + FRAME + Fraction(1, 15), 12 + FRAME]
 
@@ -33,8 +33,8 @@ def test_a_cut_does_not_wait_for_frames_that_were_to_be_shown() -> None:
 def test_it_is_found_from_any_cut_of_the_front(stream: bytes) -> None:
     whole = mpegts.tail(stream)
     for front in (1, 187, 188, 1000, 5_001):
-        found = mpegts.tail(stream[front:])
-        assert (found.video_dts, found.missing) == (whole.video_dts, 0)
+        tail = mpegts.tail(stream[front:])
+        assert (tail.video_dts, tail.missing) == (whole.video_dts, 0)
 
 
 def test_a_packet_cut_short_is_told(stream: bytes) -> None:
@@ -74,14 +74,14 @@ def test_a_relay_begins_at_the_last_keyframe_and_its_tables(stream: bytes) -> No
 
 def assert_ends_together(head: mpegts.Head) -> None:
     """The picture ends where the next one is due, and the sound hardly before it."""
-    found = mpegts.tail(head.data)
+    tail = mpegts.tail(head.data)
     assert head.end is not None
-    assert found.video_dts is not None
-    assert found.audio_pts is not None
-    assert Fraction(head.end - found.video_dts, mpegts.CLOCK) == FRAME
-    silence = Fraction(head.end - found.audio_pts, mpegts.CLOCK) - AUDIO_FRAME
+    assert tail.video_dts is not None
+    assert tail.audio_pts is not None
+    assert Fraction(head.end - tail.video_dts, mpegts.CLOCK) == FRAME
+    silence = Fraction(head.end - tail.audio_pts, mpegts.CLOCK) - AUDIO_FRAME
     assert -mpegts.MAX_OVERLAP_TICKS <= silence * mpegts.CLOCK <= mpegts.MAX_GAP_TICKS
-    assert found.missing == 0
+    assert tail.missing == 0
 
 
 @pytest.mark.parametrize("seconds", [Fraction(1, 2), Fraction(3, 4), Fraction(1)])

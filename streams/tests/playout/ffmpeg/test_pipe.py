@@ -74,7 +74,7 @@ def relay(tmp_path: Path) -> Iterator[MonitoredProcess]:
 
 
 @pytest.mark.parametrize(
-    ("told", "sent"),
+    ("reported", "sent"),
     [
         # The hub has waited for more.
         (5_010_000, Fraction(60)),
@@ -84,13 +84,13 @@ def relay(tmp_path: Path) -> Iterator[MonitoredProcess]:
     ],
 )
 def test_a_killed_relay_whose_pipe_is_empty_ends_where_it_reported_last(
-    feed: FeedPipe, relay: MonitoredProcess, told: int, sent: Fraction | None
+    feed: FeedPipe, relay: MonitoredProcess, reported: int, sent: Fraction | None
 ) -> None:
     """It reports each frame. Behind it there were a gap, before it timestamps sent already."""
     slot = Slot(Turn(Item("Live", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER), Fraction(10))
-    relay.written = told
+    relay.written = reported
     # Pictures whose sound never came: they are in the muxer still.
-    relay.progress = Progress(out_time_us=told + 500_000)
+    relay.progress = Progress(out_time_us=reported + 500_000)
     # The first whole picture behind what it told of, less a sound that may not have come.
     end = slot.start + on_frame(Fraction("5.01") - AUDIO_FRAME, HouseFormat().frame)
     assert end_of(feed, slot, relay, HouseFormat(), sent=sent) == end
@@ -118,15 +118,15 @@ def test_where_a_relay_ended_is_known_once_its_end_was_seen_in_the_pipe(
 @pytest.mark.usefixtures("ffmpeg")
 def test_a_relay_tells_of_a_burst_to_its_end(feed: FeedPipe, tmp_path: Path) -> None:
     """As when a conformer ends, and gives away what it held back: nothing comes after it."""
-    film = tmp_path / "film.ts"
+    video = tmp_path / "film.ts"
     sound = ("-c:a", "aac", "-ar", "48000", "-f", "mpegts")
-    clips.raw(film, clips.HOUSE, 5, 3, "-c:v", "libx264", "-tune", "zerolatency", *sound)
+    clips.raw(video, clips.TEST_FORMAT, 5, 3, "-c:v", "libx264", "-tune", "zerolatency", *sound)
     source = FeedPipe.open(tmp_path / "live.fifo", MAX_PIPE_BYTES)
     sock = process.progress_socket()
-    told = commands.relay(
+    command = commands.relay(
         "ffmpeg",
         sock.getsockname()[1],
-        clips.HOUSE,
+        clips.TEST_FORMAT,
         Fraction(0),
         by_clock=abilities("ffmpeg").by_clock,
     )
@@ -135,7 +135,7 @@ def test_a_relay_tells_of_a_burst_to_its_end(feed: FeedPipe, tmp_path: Path) -> 
             Tools("ffmpeg", tmp_path),
             tmp_path,
             process.PLAYER,
-            told,
+            command,
             sock=sock,
             stdin=source.fd,
             stdout=feed.fd,
@@ -143,7 +143,7 @@ def test_a_relay_tells_of_a_burst_to_its_end(feed: FeedPipe, tmp_path: Path) -> 
         now=0,
     )
     try:
-        assert source.write_now(film.read_bytes())
+        assert source.write_now(video.read_bytes())
 
         def end() -> bool:
             role.read(0)

@@ -63,9 +63,9 @@ def cause(sent: subprocess.CompletedProcess[bytes]) -> str:
 
 @pytest.mark.slow
 def test_the_right_server_gets_the_stream(both: Both, server: RtmpServer) -> None:
-    with front(both.trusted.certificate(*HERE), server.port) as door:
+    with front(both.trusted.certificate(*HERE), server.port) as tls_front:
         for host in HERE:
-            plan = OutputPlan(1, "Main", f"rtmps://{host}:{door.port}/live", Secret(KEY))
+            plan = OutputPlan(1, "Main", f"rtmps://{host}:{tls_front.port}/live", Secret(KEY))
             assert publish(plan).returncode == 0
         until(lambda: server.sessions(KEY) == len(HERE), 30, "both sessions arrive")
 
@@ -84,19 +84,19 @@ def test_an_impostor_gets_nothing(both: Both, kind: str) -> None:
         sent = publish(OutputPlan(1, "Main", address, Secret(KEY), query=query))
         assert sent.returncode != 0
         assert impostor.tried == 1
-        assert impostor.heard == b""
-        told = cause(sent)
-        assert told.startswith(
+        assert impostor.received == b""
+        incident_cause = cause(sent)
+        assert incident_cause.startswith(
             f"The certificate of localhost:{impostor.port} can't be verified"
         )
-        assert ("another name" in told) is (kind == "other name")
+        assert ("another name" in incident_cause) is (kind == "other name")
 
 
 @pytest.mark.slow
 def test_an_output_may_trust_whatever_answers(both: Both, server: RtmpServer) -> None:
     """A server of one's own whose certificate nobody signed."""
-    with front(both.foreign.certificate("nobody.example"), server.port) as door:
-        address = f"rtmps://localhost:{door.port}/live"
+    with front(both.foreign.certificate("nobody.example"), server.port) as tls_front:
+        address = f"rtmps://localhost:{tls_front.port}/live"
         assert (
             publish(OutputPlan(1, "Main", address, Secret(KEY), verify=False)).returncode == 0
         )
@@ -157,7 +157,7 @@ def test_a_feeds_token_is_shown_to_the_right_server_alone(both: Both) -> None:
             )
         assert read.returncode != 0
         assert impostor.tried == 1
-        assert impostor.heard == b""
+        assert impostor.received == b""
 
 
 @pytest.mark.slow
@@ -168,8 +168,8 @@ def test_the_incident_says_that_the_certificate_is_not_accepted(
     bench.start()
     channel = bench.channel(bench.item(shelf[1]), bench.item(shelf[2]))
     right, wrong = both.trusted.certificate(*HERE), both.foreign.certificate(*HERE)
-    with front(right, server.port) as door, front(wrong) as impostor:
-        good = bench.output(channel, f"rtmps://localhost:{door.port}/live", KEY)
+    with front(right, server.port) as tls_front, front(wrong) as impostor:
+        good = bench.output(channel, f"rtmps://localhost:{tls_front.port}/live", KEY)
         bad = bench.output(
             channel, f"rtmps://localhost:{impostor.port}/live", "other-key-55", name="Fake"
         )
@@ -177,10 +177,10 @@ def test_the_incident_says_that_the_certificate_is_not_accepted(
         bench.until_output(good, OutputAir.ON_AIR, 60)
         bench.until_output(bad, OutputAir.FAILING, 60)
         until(lambda: Incident.objects.filter(output=bad).exists(), 60, "an incident begins")
-        told = Incident.objects.filter(output=bad).latest("pk").cause
-        assert f"certificate of localhost:{impostor.port} can't be verified" in told
+        incident_cause = Incident.objects.filter(output=bad).latest("pk").cause
+        assert f"certificate of localhost:{impostor.port} can't be verified" in incident_cause
         assert impostor.tried > 1
-        assert impostor.heard == b""
+        assert impostor.received == b""
         assert server.sessions(KEY) == 1
         logged = "\n".join(LogLine.objects.values_list("text", flat=True))
         assert "other-key-55" not in logged

@@ -11,17 +11,17 @@ from streamsite.processes.cluster import GuardedCluster, Supervision
 
 
 def test_a_wall_clock_that_jumps_is_no_sign_of_a_wedged_cluster(tmp_path: Path) -> None:
-    canary = tmp_path / "alive"
-    canary.touch()
+    alive_file = tmp_path / "alive"
+    alive_file.touch()
     cluster = GuardedCluster.__new__(GuardedCluster)
     cluster._supervision = Supervision(
-        stop_timeout_s=0, heartbeat_file=canary, max_silence_s=60
+        stop_timeout_s=0, heartbeat_file=alive_file, max_silence_s=60
     )
     cluster._heartbeat_mtime_ns, cluster._heartbeat_at = 0, 0.0
     # As it looks when the clock is set on by an hour.
     an_hour_ago = time.time() - 3600
-    os.utime(canary, (an_hour_ago, an_hour_ago))
+    os.utime(alive_file, (an_hour_ago, an_hour_ago))
     assert cluster._silence_s() < 60
     until(lambda: cluster._silence_s() > 0.2, 60, "silence is counted all the same")
-    canary.touch()
+    alive_file.touch()
     assert cluster._silence_s() < 0.2

@@ -41,19 +41,19 @@ def test_a_run_that_ended_while_the_ledger_was_asked_does_not_begin_again(
     engine.start()
     engine.until_state("on_air")
     gate = threading.Event()
-    asked = threading.Event()
+    called = threading.Event()
     first = engine.channel()
     assert first is not None
 
     def wait_while_it_stops() -> None:
         if book.snapshots and engine.state() == "stopping":
-            asked.set()
+            called.set()
             gate.wait(20)
 
     book.trouble = wait_while_it_stops
     book.assignments[1] = replace(book.assignments[1], restarts=1)
     try:
-        until(asked.is_set, 60, "the ledger is asked while it stops")
+        until(called.is_set, 60, "the ledger is asked while it stops")
         until(lambda: first.ended, 60, "it has stopped")
     finally:
         gate.set()
@@ -102,9 +102,11 @@ def test_a_ledger_that_hangs_is_no_reason_to_start_the_cluster_anew(
     seen = book.exchanges
     try:
         until(lambda: book.exchanges > seen, 60, "it hangs")
-        canary = engine.run_dir / ALIVE_FILE
-        touched = canary.stat().st_mtime
-        until(lambda: canary.stat().st_mtime > touched + 3, 60, "it is touched all the same")
+        alive_file = engine.run_dir / ALIVE_FILE
+        touched = alive_file.stat().st_mtime
+        until(
+            lambda: alive_file.stat().st_mtime > touched + 3, 60, "it is touched all the same"
+        )
         until(lambda: read(engine.run_dir).fault, 60, "the machine knows that nothing answers")
     finally:
         gate.set()

@@ -85,7 +85,7 @@ def test_each_session_is_ended(tmp_path: Path, shelf: dict[int, Clip], cutter: C
     engine.run_dir.mkdir()
     try:
         engine.start()
-        wanted = f"Main: {diagnosis.SESSION_ENDS_AT_ONCE}"
+        expected = f"Main: {diagnosis.SESSION_ENDS_AT_ONCE}"
 
         def causes() -> list[str]:
             return [
@@ -95,6 +95,6 @@ def test_each_session_is_ended(tmp_path: Path, shelf: dict[int, Clip], cutter: C
                 and note.subject == "output-1"
             ]
 
-        until(lambda: engine.alive() and causes()[-1:] == [wanted], 60, "the cause is told")
+        until(lambda: engine.alive() and causes()[-1:] == [expected], 60, "the cause is told")
     finally:
         engine.end()

@@ -151,8 +151,8 @@ def test_the_key_of_a_running_channel_shows_nowhere(
     dump.close()
     assert key not in (tmp_path / "dump").read_text()
     call_command("channel_status", "--json")
-    told = capfd.readouterr()
-    assert key not in told.out + told.err
+    captured = capfd.readouterr()
+    assert key not in captured.out + captured.err
 
 
 def test_a_servers_refusal_that_quotes_the_key_shows_it_nowhere(
@@ -183,7 +183,9 @@ def test_a_servers_refusal_that_quotes_the_key_shows_it_nowhere(
     texts = [answer.content.decode() for answer in answers]
     # What was masked had been there.
     assert any(MASK in line for line in shown_lines("Server error"))
-    assert any("Server error" in text for text in texts), [each.status_code for each in answers]
+    assert any("Server error" in text for text in texts), [
+        response.status_code for response in answers
+    ]
     for text in (*texts, *LogLine.objects.values_list("text", flat=True), node.logs()):
         assert key not in text
     incidents = Incident.objects.values_list("cause", flat=True)

@@ -162,9 +162,9 @@ def test_a_session_and_its_planned_gap_are_written_down() -> None:
         channel.pk, run.pk, subject, output.pk, "planned", "A new session.", now.timestamp()
     )
     history_writer.write([gap, ledger.IncidentClosed(channel.pk, subject, now.timestamp() + 1)])
-    told = Incident.objects.get()
-    assert (told.get_severity_display(), told.output) == ("Planned", output)
-    assert told.closed_at is not None
+    incident = Incident.objects.get()
+    assert (incident.get_severity_display(), incident.output) == ("Planned", output)
+    assert incident.closed_at is not None
 
 
 @pytest.mark.django_db

@@ -15,13 +15,13 @@ from streams.playout.ffmpeg import commands, process
 from streams.programme.item import Item, Mode
 from streams.tests.bench.audit import TS_ROUNDING, audit, marks
 from streams.tests.bench.bucket import BucketServer
-from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 
 pytestmark = pytest.mark.slow
 
 #: Seconds: an AAC frame.
 AAC = 1024 / 48_000
-STEP = HOUSE.seconds(HOUSE.grid)
+STEP = TEST_FORMAT.seconds(TEST_FORMAT.grid)
 HEAD = Fraction(100)
 
 
@@ -38,7 +38,7 @@ def places(
 
 
 def played(turn: Turn, location: Location, path: Path) -> Path:
-    command = commands.player("ffmpeg", 4000, turn, location, HOUSE, HEAD)
+    command = commands.player("ffmpeg", 4000, turn, location, TEST_FORMAT, HEAD)
     with process.hand_over(command) as (argv, pipes), path.open("wb") as out:
         subprocess.run(argv, stdout=out, check=True, timeout=60, pass_fds=pipes)
     return path
@@ -57,23 +57,23 @@ def test_a_turn_shows_its_part_of_the_item_and_no_more(
 ) -> None:
     item = Item("Clip 4", "clip.mp4", Mode.PREPARED, frames=shelf[4].frames)
     turn = Turn(item, into=Fraction(into), limit=limit)
-    length = turn.length(HOUSE)
+    length = turn.length(TEST_FORMAT)
     assert length is not None
     path = played(turn, places[place], tmp_path / "out.ts")
 
-    found = audit(path, HOUSE, rounding=TS_ROUNDING)
-    assert found.video.anomalies == found.audio.anomalies == []
-    frames = round(length * HOUSE.fps)
-    assert found.frames == frames
+    result = audit(path, TEST_FORMAT, rounding=TS_ROUNDING)
+    assert result.video.anomalies == result.audio.anomalies == []
+    frames = round(length * TEST_FORMAT.fps)
+    assert result.frames == frames
     seen = list(marks(path))
     # The last pictures are held to the end of the grid.
-    last = min(into * HOUSE.fps + frames, 25 * HOUSE.fps) - 1
-    assert (seen[0].frame, seen[-1].frame) == (into * HOUSE.fps, last)
+    last = min(into * TEST_FORMAT.fps + frames, 25 * TEST_FORMAT.fps) - 1
+    assert (seen[0].frame, seen[-1].frame) == (into * TEST_FORMAT.fps, last)
     assert seen[0].at == pytest.approx(float(HEAD), abs=0.001)
-    assert found.video.end == pytest.approx(float(HEAD + length), abs=0.001)
+    assert result.video.end == pytest.approx(float(HEAD + length), abs=0.001)
     # The sound fills the same span; where it is entered between two of its frames, one is left
     # out at the beginning.
-    missing = frames / HOUSE.fps / AAC - found.audio.packets
+    missing = frames / TEST_FORMAT.fps / AAC - result.audio.packets
     exact = into % commands.AUDIO_SPAN_S == 0
     assert abs(missing) < 0.01 if exact else 0 <= missing < 1.01
-    assert found.audio.end == pytest.approx(float(HEAD + length), abs=0.001 if exact else AAC)
+    assert result.audio.end == pytest.approx(float(HEAD + length), abs=0.001 if exact else AAC)

@@ -14,7 +14,7 @@ from streams.playout.player import stall
 from streams.playout.player.stall import Bounds, Idle, Observation, Work
 from streams.tests.bench.waiting import until
 
-PATIENCE = Bounds(low=1.5, running=1.5, starting=2.5, local=10)
+BOUNDS = Bounds(low=1.5, running=1.5, starting=2.5, local=10)
 DID = Work(ran_s=1.0, waited_s=0.5, read=4096)
 #: Two seconds ago it had done as much as now.
 BEFORE = Idle(98.0, Fraction(20), DID, 98.0)
@@ -59,13 +59,13 @@ LOCAL = replace(REMOTE, local=True)
     ],
 )
 def test_who_is_at_fault(seen: Observation, idle_since: float, stalled: bool) -> None:  # noqa: FBT001
-    idle, found = stall.step(BEFORE, seen, PATIENCE)
-    assert found is stalled
+    idle, stalled_now = stall.step(BEFORE, seen, BOUNDS)
+    assert stalled_now is stalled
     assert idle.since == idle_since
 
 
 def test_the_first_sight_of_a_player_judges_nothing() -> None:
-    idle, stalled = stall.step(None, replace(REMOTE, buffered=0.0), PATIENCE)
+    idle, stalled = stall.step(None, replace(REMOTE, buffered=0.0), BOUNDS)
     assert not stalled
     # It was idle before it was looked at; what it did meanwhile is not known.
     assert idle == Idle(98.0, Fraction(20), DID, 100.0)

@@ -22,7 +22,7 @@ from streams.playout.player import launcher
 from streams.playout.player.launcher import Launcher, frames_of
 from streams.programme.item import Item, Kind, Mode
 from streams.tests.bench import clips
-from streams.tests.bench.clips import HOUSE, Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.engine import OnDisk, item, programme
 from streams.tests.bench.restarts import KEY, Away
 from streams.tests.bench.rtmp import RtmpServer
@@ -53,7 +53,7 @@ def test_only_an_exact_end_can_be_waited_for(
     change: dict[str, object], frames: int | None
 ) -> None:
     made = Item("A", "a", Mode.PREPARED, frames=64)
-    assert frames_of(Turn(replace(made, **change)), HOUSE) == frames  # type: ignore[arg-type]
+    assert frames_of(Turn(replace(made, **change)), TEST_FORMAT) == frames  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_only_an_exact_end_can_be_waited_for(
 )
 def test_the_last_frame_of_a_part(into: Fraction, limit: Fraction | None, frames: int) -> None:
     turn = Turn(Item("A", "a", Mode.PREPARED, frames=64), into=into, limit=limit)
-    assert frames_of(turn, HOUSE) == frames
+    assert frames_of(turn, TEST_FORMAT) == frames
 
 
 # ---- how one waits
@@ -82,12 +82,12 @@ def starter(tmp_path: Path, ffmpeg: str) -> Iterator[Launcher]:
 
 @pytest.fixture
 def started() -> Iterator[list[Process]]:
-    found: list[Process] = []
-    yield found
-    for each in found:
-        each.signal(signal.SIGKILL)
-        until(each.exited, 30, "it is gone")
-        each.close()
+    processes: list[Process] = []
+    yield processes
+    for child in processes:
+        child.signal(signal.SIGKILL)
+        until(child.exited, 30, "it is gone")
+        child.close()
 
 
 def of(clip: Clip) -> Turn:
@@ -97,8 +97,8 @@ def of(clip: Clip) -> Turn:
 def test_one_that_waits_begins_when_the_one_before_it_has_ended_whole(
     starter: Launcher, started: list[Process], shelf: dict[int, Clip]
 ) -> None:
-    first = starter.player(of(shelf[1]), Fraction(10), HOUSE)
-    second = starter.behind(first, of(shelf[1]), Fraction(12), HOUSE, AT_ONCE)
+    first = starter.player(of(shelf[1]), Fraction(10), TEST_FORMAT)
+    second = starter.behind(first, of(shelf[1]), Fraction(12), TEST_FORMAT, AT_ONCE)
     started += [first, second]
     until(first.exited, 30, "the first has ended")
     assert first.code() == 0
@@ -111,9 +111,9 @@ def test_one_that_waits_ends_when_the_one_before_it_is_killed(
     starter: Launcher, started: list[Process], shelf: dict[int, Clip]
 ) -> None:
     # Longer than the pipe: it can't have ended.
-    first = starter.player(of(shelf[4]), Fraction(10), HOUSE)
-    second = starter.behind(first, of(shelf[1]), Fraction(35), HOUSE, AT_ONCE)
-    third = starter.behind(second, of(shelf[1]), Fraction(37), HOUSE, AT_ONCE)
+    first = starter.player(of(shelf[4]), Fraction(10), TEST_FORMAT)
+    second = starter.behind(first, of(shelf[1]), Fraction(35), TEST_FORMAT, AT_ONCE)
+    third = starter.behind(second, of(shelf[1]), Fraction(37), TEST_FORMAT, AT_ONCE)
     started += [first, second, third]
     until(starter.feed.level, 30, "the first plays")
     assert launcher.waits(second.pid)
@@ -131,8 +131,8 @@ def test_one_that_waits_ends_when_the_one_before_it_breaks_off(
     """FFmpeg ends with 0 where a file is shorter than it should be."""
     turn = of(shelf[1])
     longer = replace(turn, item=replace(turn.item, frames=shelf[1].frames + 16))
-    first = starter.player(longer, Fraction(10), HOUSE)
-    second = starter.behind(first, turn, Fraction(13), HOUSE, AT_ONCE)
+    first = starter.player(longer, Fraction(10), TEST_FORMAT)
+    second = starter.behind(first, turn, Fraction(13), TEST_FORMAT, AT_ONCE)
     started += [first, second]
     until(second.exited, 30, "none waits")
     assert (first.code(), second.code()) == (0, commands.GATE_SHUT_STATUS)
@@ -151,10 +151,10 @@ def test_one_that_was_just_started_waits(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_who_comes_too_late_does_not_wait(
     starter: Launcher, started: list[Process], shelf: dict[int, Clip]
 ) -> None:
-    first = starter.player(of(shelf[1]), Fraction(10), HOUSE)
+    first = starter.player(of(shelf[1]), Fraction(10), TEST_FORMAT)
     started.append(first)
     until(first.exited, 30, "the first has ended")
-    second = starter.behind(first, of(shelf[1]), Fraction(12), HOUSE, AT_ONCE)
+    second = starter.behind(first, of(shelf[1]), Fraction(12), TEST_FORMAT, AT_ONCE)
     started.append(second)
     until(second.exited, 30, "it does not wait")
     assert second.code() == commands.GATE_SHUT_STATUS
@@ -163,9 +163,9 @@ def test_who_comes_too_late_does_not_wait(
 def test_a_quiet_item_is_followed_at_its_time(
     starter: Launcher, started: list[Process], shelf: dict[int, Clip]
 ) -> None:
-    first = starter.player(of(shelf[1]), Fraction(10), HOUSE)
+    first = starter.player(of(shelf[1]), Fraction(10), TEST_FORMAT)
     begin = int(launcher.uptime()) + 5
-    second = starter.behind(first, of(shelf[1]), Fraction(12), HOUSE, begin)
+    second = starter.behind(first, of(shelf[1]), Fraction(12), TEST_FORMAT, begin)
     started += [first, second]
     until(lambda: not launcher.waits(second.pid), 60, "the second has begun")
     assert launcher.uptime() >= begin
@@ -175,7 +175,7 @@ def test_nothing_of_a_signed_url_is_to_be_seen(shelf: dict[int, Clip]) -> None:
     """What waits has the command line of what it becomes, and no secret is in that."""
     turn = of(shelf[1])
     place = LocalFile(shelf[1].path)
-    command = commands.player("ffmpeg", 1, turn, place, HOUSE, Fraction(10))
+    command = commands.player("ffmpeg", 1, turn, place, TEST_FORMAT, Fraction(10))
     waiting = commands.waiting(commands.witnessed(command, turn, 7, 64), AT_ONCE)
     assert waiting[3:6] == (commands.WAITING_SHELL, "0", "ffmpeg")
     assert waiting[-2:] == ("framecrc", "pipe:7")
@@ -249,14 +249,19 @@ def test_what_waits_gives_way_to_a_skip_and_to_another_programme(
 
 def quiet(folder: Path, number: int, seconds: float) -> Clip:
     """A still picture in few bytes: the pipe takes it whole within the first moment."""
-    house = replace(HOUSE, video_bitrate=100_000, audio_bitrate=64_000)
+    house_format = replace(TEST_FORMAT, video_bitrate=100_000, audio_bitrate=64_000)
     source = folder / f"quiet-{number}.mkv"
     clips.run(
-        *("-f", "lavfi", "-i", f"color=c=gray:s={HOUSE.width}x{HOUSE.height}:r={HOUSE.fps}"),
+        *(
+            "-f",
+            "lavfi",
+            "-i",
+            f"color=c=gray:s={TEST_FORMAT.width}x{TEST_FORMAT.height}:r={TEST_FORMAT.fps}",
+        ),
         *("-f", "lavfi", "-i", "anullsrc=r=48000:cl=stereo", "-t", str(seconds)),
         *("-c:v", "libx264", "-preset", "ultrafast", "-c:a", "pcm_s16le", f"file:{source}"),
     )
-    clip = clips.conformed(source, number, house)
+    clip = clips.conformed(source, number, house_format)
     assert clip.path.stat().st_size < PIPE / 2
     return clip
 

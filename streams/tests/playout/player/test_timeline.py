@@ -70,10 +70,10 @@ def test_the_hub_keeps_wall_clock_time() -> None:
 
 @given(
     lengths=st.lists(st.integers(min_value=0, max_value=200), min_size=1, max_size=30),
-    looks=st.lists(st.integers(min_value=0, max_value=6000), max_size=30),
+    positions=st.lists(st.integers(min_value=0, max_value=6000), max_size=30),
 )
 def test_whatever_the_lengths_each_item_airs_once_and_in_order(
-    lengths: list[int], looks: list[int]
+    lengths: list[int], positions: list[int]
 ) -> None:
     line = Timeline()
     head = START
@@ -81,8 +81,8 @@ def test_whatever_the_lengths_each_item_airs_once_and_in_order(
         head += Fraction(length)
         line = line.begin(item(str(number))).end(head, "whole")
     aired = []
-    for look in [*sorted(looks), 10_000]:
-        line, changes = line.air(START + look)
+    for position in [*sorted(positions), 10_000]:
+        line, changes = line.air(START + position)
         aired += [int(slot.item.title) for _, slot in changes]
     assert aired == [number for number, length in enumerate(lengths) if length]
     assert len(line.slots) <= 1

@@ -34,13 +34,13 @@ class Bed:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.program = folder / "ffmpeg"
-        self.says("exec sleep 60")
+        self.runs("exec sleep 60")
         self.report = Report(1, "demo", 1, ())
         pipe = FeedPipe.open(folder / "live.fifo", MAX_PIPE_BYTES)
         self.reader = Reader(Mode.TRANSCODE, pipe, moved=0)
         self.now = 100.0
 
-    def says(self, script: str) -> None:
+    def runs(self, script: str) -> None:
         self.program.write_text(f"#!/bin/sh\n{script}\n")
         self.program.chmod(0o755)
 
@@ -59,8 +59,8 @@ class Bed:
         os.write(self.reader.pipe.fd, data)
         with process.progress_socket() as sock:
             port = role.process.record.port
-            said = f"{counted}={frames}\nprogress=continue\n"
-            sock.sendto(said.encode(), ("127.0.0.1", port))
+            report = f"{counted}={frames}\nprogress=continue\n"
+            sock.sendto(report.encode(), ("127.0.0.1", port))
 
     def until_gone(self) -> None:
         role = self.reader.role
@@ -144,13 +144,13 @@ def test_after_a_break_a_relay_begins_with_what_came_later(bed: Bed, stream: byt
 
 @pytest.mark.parametrize("named", ["0:a:0", ""])
 def test_one_without_sound_is_read_with_silence_at_once(bed: Bed, named: str) -> None:
-    bed.says(f"echo \"[fatal] Stream map '{named}' matches no streams.\" >&2; exit 1")
+    bed.runs(f"echo \"[fatal] Stream map '{named}' matches no streams.\" >&2; exit 1")
     bed.start()
     bed.until_gone()
     bed.read()
     assert bed.reader.silent
     assert not bed.reader.fault
-    bed.says('echo "$@" >args; exec sleep 60'.replace("args", str(bed.folder / "args")))
+    bed.runs('echo "$@" >args; exec sleep 60'.replace("args", str(bed.folder / "args")))
     bed.start(replace(ADA, has_audio=False))
     assert bed.reader.role is not None
     until((bed.folder / "args").exists, 30, "it is started")
@@ -168,7 +168,7 @@ def test_one_whose_tracks_become_known_is_not_waited_for(bed: Bed) -> None:
 
 
 def test_one_that_can_not_be_read_is_tried_no_more(bed: Bed) -> None:
-    bed.says('echo "Decoder (codec av1) not found for input stream #0:0" >&2; exit 1')
+    bed.runs('echo "Decoder (codec av1) not found for input stream #0:0" >&2; exit 1')
     bed.start()
     bed.until_gone()
     bed.read()
@@ -179,7 +179,7 @@ def test_one_that_can_not_be_read_is_tried_no_more(bed: Bed) -> None:
 
 
 def test_one_that_broke_is_tried_again_after_a_pause(bed: Bed) -> None:
-    bed.says('echo "[error] /dev/fd/3: Connection refused" >&2; exit 1')
+    bed.runs('echo "[error] /dev/fd/3: Connection refused" >&2; exit 1')
     bed.start()
     bed.until_gone()
     bed.read()
