@@ -92,7 +92,7 @@ def show(folder: Path, video: str, sound: str) -> Path:
 
 
 @pytest.mark.parametrize(("video", "sound"), [("h265", "opus"), ("h264", "none")])
-def test_a_feed_is_on_whatever_its_codecs(
+def test_a_feed_goes_on_air_with_any_codecs(
     air: Air, tmp_path: Path, video: str, sound: str
 ) -> None:
     file = show(tmp_path, video, sound)
@@ -116,9 +116,7 @@ def test_a_feed_is_on_whatever_its_codecs(
     assert result.video.longest < 2 * TEST_FORMAT.frame, result.video.anomalies
 
 
-def test_a_publisher_that_pauses_is_on_again_and_one_that_is_killed_is_not(
-    air: Air, tmp_path: Path
-) -> None:
+def test_a_paused_publisher_returns_and_a_killed_one_does_not(air: Air, tmp_path: Path) -> None:
     """Its readers stay for 10 s. Frames they held back when it ended are not shown."""
     file = show(tmp_path, "h264", "aac")
     feeds = RtspFeeds(air.book)
@@ -145,7 +143,7 @@ def test_a_publisher_that_pauses_is_on_again_and_one_that_is_killed_is_not(
     assert result.audio.longest < 3 * TEST_FORMAT.frame, result.audio.anomalies
 
 
-def test_what_can_not_be_read_is_named_and_tried_no_more(air: Air, tmp_path: Path) -> None:
+def test_an_unreadable_codec_is_named_and_not_retried(air: Air, tmp_path: Path) -> None:
     feeds = RtspFeeds(air.book, "odd", "aac")
     owner = feeds.publish(show(tmp_path, "h264", "aac"))
     try:

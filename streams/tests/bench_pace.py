@@ -45,7 +45,7 @@ def longest(watch: Watch, since: float) -> float:
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_programme_and_feed_arrive_at_an_even_pace(
+def test_programme_and_feed_arrive_evenly(
     kind: str,
     shelf: dict[int, Clip],
     server: RtmpServer,

@@ -102,7 +102,7 @@ def test_what_is_no_secret_may_stay(address: str) -> None:
         ("srt://h:9000", "long-enough-but-nameless", "passphrase=…"),
         ("srt://h:9000", "nameless==", "only parameters such as"),
         ("srt://h:9000", "token=abc", "no parameter token"),
-        ("srt://h:9000", "streamid=a&latency=200ms", "as latency"),
+        ("srt://h:9000", "streamid=a&latency=200ms", "latency must be"),
         ("SRT://h:9000", "streamid=a&conntimeo=3000", "no parameter conntimeo"),
         ("srt://h:9000", "passphrase=long-enough&pbkeylen=32", ""),
         ("srt://h:9000", "passphrase=long enough&streamid=#!::r=a,m=publish&", ""),
@@ -125,8 +125,8 @@ def test_a_key_is_as_long_as_a_line_of_ffmpeg_takes() -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("rtmp://h\\app\\KEY", "no host's name"),
-        ("rtmp://h,KEY", "no host's name"),
+        ("rtmp://h\\app\\KEY", "not allowed in a host name"),
+        ("rtmp://h,KEY", "not allowed in a host name"),
         ("rtmp://h/app\\KEY", "must not hold secrets"),
         ("rtmp://h/app&sig=abc", "must not hold secrets"),
         ("srt://h:9000/KEY", "srt://host:port"),

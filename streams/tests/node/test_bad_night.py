@@ -1,4 +1,4 @@
-"""The node's ledger on a bad night: a clock that is set back, a slate that can't be made."""
+"""The node's ledger during faults: a clock set back, a slate that can't be made."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def on_air(book: NodeLedger, at: float) -> tuple[Channel, Assignment]:
     return channel, mine
 
 
-def test_a_channel_whose_slate_is_lost_stays_on_air() -> None:
+def test_a_channel_that_loses_its_slate_stays_on_air() -> None:
     book, now = NodeLedger("a"), time.time()
     channel, mine = on_air(book, now)
     failing = PrepareError("The disk is full.")
@@ -63,7 +63,7 @@ def test_a_channel_whose_slate_is_lost_stays_on_air() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_edits_are_seen_though_the_clock_was_set_back(
+def test_edits_are_read_even_if_the_clock_was_set_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     book, now = NodeLedger("a"), time.time()

@@ -1,4 +1,4 @@
-"""Two nodes never send one channel: what a node does that can't renew its claims."""
+"""Two nodes never send the same channel: a node that can't renew its claims stops."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ KEY = "k-fence"
         (True, FENCE_S - 0.1, False),
         (True, FENCE_S, True),
         (True, 3600, True),
-        # Alone, the channel plays on.
+        # Without other nodes the channel keeps playing.
         (False, 3600, False),
     ],
 )
@@ -50,13 +50,13 @@ def test_when_a_node_stops_sending(*, shared: bool, age: float, expected: bool) 
     assert fenced(Renewal(1000.0, shared), 1000.0 + age) is expected
 
 
-def test_the_fence_and_the_guard_are_done_before_a_claim_may_begin() -> None:
-    # Each looks once a second.
+def test_fence_and_guard_act_before_another_node_may_claim() -> None:
+    # Each checks once a second.
     assert FENCE_S + 1 <= GUARD_S
     assert GUARD_S + 1 < LEASE_S
 
 
-def test_the_next_supervisor_keeps_to_what_the_last_one_knew(tmp_path: Path) -> None:
+def test_the_next_supervisor_inherits_the_renewal(tmp_path: Path) -> None:
     first = Fence(tmp_path)
     assert not first.closed
     first.renewed(clock() - FENCE_S - 1, shared=True)
@@ -70,7 +70,7 @@ def test_the_next_supervisor_keeps_to_what_the_last_one_knew(tmp_path: Path) -> 
     until(lambda: not first.guarded, 30, "its guard has ended")
 
 
-def test_the_guard_kills_pushers_of_a_supervisor_that_is_frozen(tmp_path: Path) -> None:
+def test_the_guard_kills_the_pushers_of_a_frozen_supervisor(tmp_path: Path) -> None:
     folder = tmp_path / "channel-1"
     folder.mkdir()
     pushers = [subprocess.Popen(["sleep", "600"]) for _ in range(3)]
@@ -78,7 +78,7 @@ def test_the_guard_kills_pushers_of_a_supervisor_that_is_frozen(tmp_path: Path) 
         for number, (child, name) in enumerate(
             zip(pushers, ("pusher-1", "pusher-2", "hub"), strict=True)
         ):
-            # The second record names another process that had its number.
+            # The second record names another process that reused the pid.
             born = (process.born(child.pid) or 0) + (number == 1)
             process.write_record(folder, process.Record(child.pid, born, name, 1, 0.0))
         fence = Fence(tmp_path)
@@ -121,7 +121,7 @@ def pushers(engine: Engine) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_ledger_that_hangs_stops_the_pushers_until_it_answers(
+def test_a_hanging_ledger_stops_the_pushers_until_it_responds(
     engine: Engine, book: Book, server: RtmpServer
 ) -> None:
     engine.start()
@@ -152,7 +152,7 @@ def test_a_lost_claim_ends_the_pushers_at_once(
     engine.start()
     until(lambda: server.bytes_of(KEY), 60, "it sends")
     (pid,) = pushers(engine)
-    # It ignores SIGTERM for as long as it is stopped.
+    # It ignores SIGTERM while it is stopped.
     os.kill(pid, signal.SIGSTOP)
     book.claims = replace(book.claims, lost=frozenset({1}))
     book.assignments.clear()

@@ -46,7 +46,7 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def made_slate() -> Iterator[None]:
-    """A slate costs seconds of encoding and is not what is looked at here."""
+    """Encoding a slate takes seconds and is not tested here."""
     with patch("media_library.conform.slate.made", return_value=(Path("/slate.mp4"), 128)):
         yield
 
@@ -100,14 +100,14 @@ def shot(assignment: Assignment, state: AirState = AirState.ON_AIR) -> ledger.Sn
 
 
 class Watching(NodeLedger):
-    """A node whose own clock the test sets."""
+    """A node whose own clock is set by the test."""
 
     def __init__(self, name: str) -> None:
         self.clock = 0.0
         super().__init__(name, mono=lambda: self.clock)
 
     def after(self, seconds: float) -> dict[int, Assignment]:
-        """Its next exchange, so much later."""
+        """Run its next exchange, so much later."""
         self.clock += seconds
         return self.exchange(time.time(), [], [])
 
@@ -118,7 +118,7 @@ class Watching(NodeLedger):
         assert self.after(2)
 
 
-def test_what_is_ordered_is_assigned_and_claimed(channel: Channel, run: Run) -> None:
+def test_an_ordered_channel_is_assigned_and_claimed(channel: Channel, run: Run) -> None:
     book = NodeLedger("a")
     assignments = book.exchange(time.time(), [], [])
     plan = assignments[channel.pk].plan
@@ -130,11 +130,13 @@ def test_what_is_ordered_is_assigned_and_claimed(channel: Channel, run: Run) -> 
     assert Node.objects.get(name="a").seen_at is not None
 
 
-def test_what_is_off_is_not_assigned(channel: Channel) -> None:
+def test_a_channel_that_is_off_is_not_assigned(channel: Channel) -> None:
     assert NodeLedger("a").exchange(time.time(), [], []) == {}
 
 
-def test_another_node_takes_over_only_when_the_lease_is_out(channel: Channel, run: Run) -> None:
+def test_another_node_takes_over_only_after_the_lease_expires(
+    channel: Channel, run: Run
+) -> None:
     first, second = NodeLedger("a"), Watching("b")
     assert channel.pk in first.exchange(time.time(), [], [])
     assert second.after(0) == second.after(7) == second.after(7.5) == {}
@@ -144,7 +146,7 @@ def test_another_node_takes_over_only_when_the_lease_is_out(channel: Channel, ru
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
-def test_a_wrong_clock_of_another_node_takes_no_channel(
+def test_a_node_with_a_wrong_clock_takes_no_channel(
     channel: Channel, run: Run, hours: int
 ) -> None:
     first, second = NodeLedger("a"), Watching("b")
@@ -156,7 +158,7 @@ def test_a_wrong_clock_of_another_node_takes_no_channel(
     assert first.claims.shared is second.claims.shared is True
 
 
-def test_a_node_that_was_away_itself_watches_anew(channel: Channel, run: Run) -> None:
+def test_a_node_that_was_suspended_restarts_its_observation(channel: Channel, run: Run) -> None:
     first, second = NodeLedger("a"), Watching("b")
     first.exchange(time.time(), [], [])
     second.after(0)
@@ -164,7 +166,7 @@ def test_a_node_that_was_away_itself_watches_anew(channel: Channel, run: Run) ->
     assert channel.pk in second.after(2)
 
 
-def test_a_claim_that_was_renewed_since_it_was_read_is_not_taken(
+def test_a_claim_renewed_since_it_was_read_is_not_taken(
     channel: Channel, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node that froze between reading and claiming."""
@@ -186,7 +188,7 @@ def test_a_claim_that_was_renewed_since_it_was_read_is_not_taken(
     assert first.claims == Claims(shared=True)
 
 
-def test_a_node_alone_knows_that_it_is_alone(channel: Channel, run: Run) -> None:
+def test_a_node_detects_whether_it_is_alone(channel: Channel, run: Run) -> None:
     Node.objects.create(name="gone", seen_at=timezone.now() - timedelta(hours=1))
     book = NodeLedger("a")
     book.exchange(time.time(), [], [])
@@ -237,7 +239,7 @@ def test_state_is_written_and_handed_to_the_next_supervisor(channel: Channel, ru
     assert restored.measured_at == pytest.approx(now + 2)
     assert restored.open_incidents == {"hub"}
     assert restored.open_takeovers == {stream.pk}
-    # It goes on where it was seen; the preview, behind what is on air.
+    # It resumes where viewers have seen it; the preview continues after the item on air.
     entry = items(mine)[0].entry
     assert restored.cursors == {BASE: Cursor(entry, 0, Fraction(3, 2), NOON)}
     seen = Channel.objects.select_related("state").get()
@@ -246,7 +248,7 @@ def test_state_is_written_and_handed_to_the_next_supervisor(channel: Channel, ru
 
 
 def test_the_same_notes_twice_are_one_history(channel: Channel, run: Run) -> None:
-    """After an exchange whose answer was lost, the same notes come again."""
+    """After an exchange whose result was lost, the same notes are passed again."""
     book = NodeLedger("a")
     now = time.time()
     mine = book.exchange(now, [], [])[channel.pk]
@@ -305,8 +307,8 @@ def test_a_restart_is_a_new_run_and_is_carried_out_once(channel: Channel, run: R
     assert again.restarts == again.restarts_done
 
 
-def test_what_the_database_took_back_is_told_again(channel: Channel, run: Run) -> None:
-    """The end of a run, in an exchange that did not come to its end."""
+def test_a_rolled_back_exchange_is_repeated(channel: Channel, run: Run) -> None:
+    """The end of a run, in an exchange that failed."""
     book, now = NodeLedger("a"), time.time()
     book.exchange(now, [], [])
     ended = ledger.RunEnded(channel.pk, run.pk, now, "restarted")
@@ -320,7 +322,7 @@ def test_what_the_database_took_back_is_told_again(channel: Channel, run: Run) -
     assert not Run.objects.filter(pk=run.pk, ended_at=None).exists()
 
 
-def test_a_stop_while_nobody_supervised_is_carried_out_by_the_next(
+def test_a_stop_without_a_supervisor_is_carried_out_by_the_next_one(
     channel: Channel, run: Run
 ) -> None:
     now = time.time()
@@ -333,7 +335,7 @@ def test_a_stop_while_nobody_supervised_is_carried_out_by_the_next(
     assert run.ended_at is not None
 
 
-def test_notes_of_a_deleted_channel_hurt_nobody(channel: Channel, run: Run) -> None:
+def test_notes_of_a_deleted_channel_are_dropped(channel: Channel, run: Run) -> None:
     book = NodeLedger("a")
     now = time.time()
     mine = book.exchange(now, [], [])[channel.pk]
@@ -347,7 +349,7 @@ def test_notes_of_a_deleted_channel_hurt_nobody(channel: Channel, run: Run) -> N
     assert not LogLine.objects.exists()
 
 
-def test_a_removed_item_leaves_its_name_in_the_log(channel: Channel, run: Run) -> None:
+def test_a_removed_items_name_stays_in_the_log(channel: Channel, run: Run) -> None:
     book = NodeLedger("a")
     now = time.time()
     book.exchange(now, [], [])
@@ -356,7 +358,7 @@ def test_a_removed_item_leaves_its_name_in_the_log(channel: Channel, run: Run) -
     assert AsRun.objects.get(title="Gone").item is None
 
 
-def test_a_key_that_changes_makes_another_edition(channel: Channel, run: Run) -> None:
+def test_a_changed_key_makes_another_edition(channel: Channel, run: Run) -> None:
     book = NodeLedger("a")
     now = time.time()
     before = book.exchange(now, [], [])[channel.pk].plan.outputs[0]

@@ -1,4 +1,4 @@
-"""The preflight on the node: what keeps a channel from the start, and what is only told."""
+"""The node's preflight: checks that prevent a start, and checks that only report."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def channel(settings: Settings) -> Channel:
 
 @pytest.fixture
 def listener() -> Iterator[int]:
-    """The port of somebody who takes connections."""
+    """The port of a server that accepts connections."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -78,7 +78,7 @@ def server(channel: Channel, port: int, **fields: str) -> Output:
     return rows.output(channel, **(given | fields))
 
 
-def test_every_check_says_something_when_all_is_well(channel: Channel, listener: int) -> None:
+def test_every_check_has_a_sentence_when_it_passes(channel: Channel, listener: int) -> None:
     output = server(channel, listener)
     checks = [*on_this_machine(channel), *in_the_world(channel, timezone.now())]
     assert [check.check for check in checks if not check.ok] == []
@@ -95,21 +95,23 @@ def test_every_check_says_something_when_all_is_well(channel: Channel, listener:
     ]
     sentences = {check.check: check.sentence for check in checks}
     assert sentences["items"] == "The next 2 items are there."
-    assert sentences[f"output-{output.pk}"].endswith("/live can be reached.")
+    assert sentences[f"output-{output.pk}"].endswith("/live is reachable.")
     assert rows.KEY not in str(checks)
 
 
-def test_what_is_away_is_told_and_stops_nothing(channel: Channel, settings: Settings) -> None:
+def test_unreachable_services_are_reported_and_stop_nothing(
+    channel: Channel, settings: Settings
+) -> None:
     output = server(channel, free_port())
     shutil.rmtree(settings.MEDIA_ROOT)
     sentences = faults(channel)
     assert set(sentences) == {"storage", "items", f"output-{output.pk}"}
     assert "takes no connection" in sentences[f"output-{output.pk}"]
-    assert "the storage does not say" in sentences["items"]
+    assert "the storage does not answer" in sentences["items"]
     assert stops(channel) == []
 
 
-def test_an_item_that_is_missing_is_named(channel: Channel, settings: Settings) -> None:
+def test_a_missing_item_is_named(channel: Channel, settings: Settings) -> None:
     (Path(settings.MEDIA_ROOT) / MediaItem.objects.get(title="Second").key).unlink()
     assert "Not in the storage: “Second”." in faults(channel)["items"]
 
@@ -123,10 +125,10 @@ def test_without_ffmpeg_nothing_starts(
     assert faults(channel)["slate"].startswith("The slate can't be tested: /nowhere/ffprobe")
 
 
-def test_a_missing_key_and_nowhere_to_go_stop_the_start(channel: Channel) -> None:
+def test_a_missing_key_without_another_output_prevents_the_start(channel: Channel) -> None:
     rows.output(channel, "YouTube", key="")
     assert stops(channel) == ["outputs"]
-    # The others do not wait for the one that lacks something.
+    # The other outputs do not wait for the incomplete one.
     rows.output(channel, "Twitch")
     assert stops(channel) == []
     assert "no stream key" in faults(channel)["outputs"]
@@ -148,7 +150,7 @@ def test_with_filler_or_blocks_an_empty_playlist_stops_nothing(channel: Channel)
 
 
 def test_a_broken_slate_is_removed_and_stops_nothing(channel: Channel) -> None:
-    """The ledger has it made anew."""
+    """The ledger has it made again."""
     house_format = channel.house_format.bare
     path, _ = slate.slate(house_format)
     whole = path.read_bytes()
@@ -170,7 +172,7 @@ def test_a_broken_slate_is_removed_and_stops_nothing(channel: Channel) -> None:
         ("rtmp://no-such-host.invalid/live", "no name server knows no-such-host.invalid"),
         ("srt://no-such-host.invalid:9000", "no name server knows no-such-host.invalid"),
         ("rtmps://127.0.0.1:1/app", "127.0.0.1 takes no connection at port 1"),
-        # UDP: nobody can tell whether somebody listens.
+        # UDP: it is impossible to know whether a server listens.
         ("srt://127.0.0.1:1", ""),
     ],
 )
@@ -180,7 +182,7 @@ def test_a_destination(address: str, expected: str) -> None:
     assert bool(expected) == bool(fault)
 
 
-def test_one_that_never_answers_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_destination_that_never_answers_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reachability, "PATIENCE", 0.2)
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
@@ -188,7 +190,7 @@ def test_one_that_never_answers_is_given_up_on(monkeypatch: pytest.MonkeyPatch) 
         port = full.getsockname()[1]
         waiting = [socket.socket() for _ in range(3)]
         for connection in waiting:
-            # Fills the queue of those that nobody has taken.
+            # Fills the server's backlog.
             connection.settimeout(0)
             connection.connect_ex(("127.0.0.1", port))
         began = time.monotonic()
@@ -204,7 +206,7 @@ def test_one_that_never_answers_is_given_up_on(monkeypatch: pytest.MonkeyPatch) 
 
 
 class Pad:
-    """Preflights of a node, with all checks made where the test stands."""
+    """Preflights of a node, with all checks made in the test's thread."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.knocks = 0
@@ -225,7 +227,7 @@ class Pad:
 
 
 class Quiet:
-    """The test's connection stays open."""
+    """Keeps the test's connection open."""
 
     def close(self) -> None:
         return
@@ -254,7 +256,7 @@ def test_a_fault_comes_and_goes(pad: Pad, channel: Channel, listener: int) -> No
     assert pad.flights.held(channel) == "The preflight is running."
     pad.tick()
     assert results(channel)[f"output-{output.pk}"] is False
-    # It is told and keeps nothing off the air.
+    # It is reported and keeps nothing off the air.
     assert pad.flights.held(channel) == ""
     with socket.create_server(("127.0.0.1", port)):
         pad.mono += RETRY_S - 1
@@ -263,7 +265,7 @@ def test_a_fault_comes_and_goes(pad: Pad, channel: Channel, listener: int) -> No
         pad.mono += 1
         pad.tick()
     assert all(results(channel).values())
-    # All is well: it is not asked again, until somebody orders it anew.
+    # All checks pass: they are not repeated until the channel is ordered again.
     checked = ChannelState.objects.get().checked_at
     pad.mono += RETRY_S * 10
     pad.tick()
@@ -274,7 +276,7 @@ def test_a_fault_comes_and_goes(pad: Pad, channel: Channel, listener: int) -> No
     assert ChannelState.objects.get().checked_at != checked
 
 
-def test_what_stops_the_start_holds_it_until_it_is_well(
+def test_a_failed_check_holds_the_start_until_it_passes(
     pad: Pad, channel: Channel, settings: Settings
 ) -> None:
     ordered(channel)
@@ -292,7 +294,7 @@ def test_what_stops_the_start_holds_it_until_it_is_well(
     assert channel.pk in ledger.exchange(time.time(), [], [])
 
 
-def test_what_plays_is_taken_over_whatever_the_preflight_says(
+def test_a_playing_channel_is_adopted_regardless_of_its_preflight(
     pad: Pad, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ordered(channel)
@@ -302,7 +304,7 @@ def test_what_plays_is_taken_over_whatever_the_preflight_says(
     assert channel.pk in ledger.exchange(time.time(), [], [])
 
 
-def test_a_preflight_that_fails_itself_or_hangs_keeps_nothing_off_the_air(
+def test_a_preflight_that_crashes_or_hangs_keeps_nothing_off_the_air(
     pad: Pad, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ordered(channel)
@@ -325,7 +327,7 @@ def checked_at() -> datetime:
     return at
 
 
-def test_once_it_plays_the_world_is_not_asked_again(pad: Pad, channel: Channel) -> None:
+def test_a_playing_channel_gets_no_network_checks(pad: Pad, channel: Channel) -> None:
     server(channel, free_port())
     ordered(channel)
     pad.tick()
@@ -336,10 +338,10 @@ def test_once_it_plays_the_world_is_not_asked_again(pad: Pad, channel: Channel) 
     ChannelState.objects.update(state="degraded", **claim)
     pad.mono += RETRY_S
     pad.tick()
-    # What was found stays, with its time.
+    # The results stay, with their time.
     again = ChannelState.objects.get()
     assert (again.checks, again.checked_at) == (first.checks, first.checked_at)
-    # After another order it is asked; and as long as it has not come on air again.
+    # After another order the network is checked, until the channel is on air again.
     ordered(channel)
     pad.tick()
     second = checked_at()
@@ -348,14 +350,14 @@ def test_once_it_plays_the_world_is_not_asked_again(pad: Pad, channel: Channel) 
     pad.tick()
     third = checked_at()
     assert now < second < third
-    # After a crash its row says that it plays, but nobody stands behind it.
+    # After a crash its row still claims that it plays, but no node runs it.
     ChannelState.objects.update(state="on_air", lease_until=now - timedelta(minutes=1))
     pad.mono += RETRY_S
     pad.tick()
     assert checked_at() > third
 
 
-def test_another_nodes_channel_is_its_own_matter(pad: Pad, channel: Channel) -> None:
+def test_another_nodes_channel_is_not_checked(pad: Pad, channel: Channel) -> None:
     ordered(channel)
     ChannelState.objects.create(
         channel=channel, owner="b", lease_until=timezone.now() + timedelta(minutes=1)
@@ -365,7 +367,7 @@ def test_another_nodes_channel_is_its_own_matter(pad: Pad, channel: Channel) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_world_is_asked_in_a_thread_of_its_own(channel: Channel) -> None:
+def test_the_network_checks_run_in_a_thread_of_their_own(channel: Channel) -> None:
     ordered(channel)
     flights = Preflights("a", lambda: None)
     flights.tick(timezone.now(), time.monotonic())
@@ -391,11 +393,11 @@ def test_a_channel_whose_check_hangs_holds_up_no_other(
     flights = Preflights("a", lambda: None)
     try:
         flights.tick(timezone.now(), time.monotonic())
-        # The look itself has not waited, and it begins no check twice.
+        # The tick itself has not waited, and it starts no check twice.
         flights.tick(timezone.now(), time.monotonic())
         assert sum(one.name == "preflight" for one in threading.enumerate()) <= 4
         until(lambda: flights.held(channel) == "", 60, "the channel is checked")
-        assert all("under way" in flights.held(one) for one in hangs)
+        assert all("is running" in flights.held(one) for one in hangs)
         assert not ChannelState.objects.filter(channel__in=hangs).exists()
     finally:
         go_on.set()

@@ -1,4 +1,4 @@
-"""Slates are made in the background: nothing that serves many channels waits for one."""
+"""Slates are made in the background: shared threads never wait for one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUICK = HouseFormat(640, 360, 25, 300_000, 64_000)
 
 
 class Kitchen:
-    """Makes slates as the library does, but those of `SLOW` when it is let."""
+    """Makes slates like the library, but those of `SLOW` only when released."""
 
     def __init__(self) -> None:
         self.let = threading.Event()
@@ -62,7 +62,7 @@ def kitchen() -> Iterator[Kitchen]:
         made.let.set()
 
 
-def test_a_slow_slate_holds_up_neither_the_caller_nor_another(kitchen: Kitchen) -> None:
+def test_a_slow_slate_delays_neither_the_caller_nor_another_slate(kitchen: Kitchen) -> None:
     woken = threading.Event()
     maker = SlateMaker(woken.set)
     assert maker.find(SLOW) == BEING_MADE
@@ -76,12 +76,12 @@ def test_a_slow_slate_holds_up_neither_the_caller_nor_another(kitchen: Kitchen) 
     kitchen.let.set()
     assert woken.wait(10)
     assert isinstance(maker.find(SLOW), Item)
-    # Asked for three times, it was made once.
+    # Requested three times, it was made once.
     assert kitchen.made_count == 2
     maker.close()
 
 
-def test_one_that_cant_be_made_says_why_and_is_tried_again(
+def test_a_failed_slate_reports_its_cause_and_is_retried(
     kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kitchen.fault = PrepareError("The disk is full.")
@@ -96,7 +96,7 @@ def test_one_that_cant_be_made_says_why_and_is_tried_again(
     maker.close()
 
 
-def test_one_that_was_deleted_is_made_anew(kitchen: Kitchen) -> None:
+def test_a_deleted_slate_is_made_again(kitchen: Kitchen) -> None:
     maker = SlateMaker()
     maker.find(QUICK)
     until(lambda: isinstance(maker.find(QUICK), Item), 10, "made")
@@ -107,7 +107,7 @@ def test_one_that_was_deleted_is_made_anew(kitchen: Kitchen) -> None:
 
 
 @pytest.mark.django_db
-def test_while_one_channel_s_slate_is_made_another_is_taken_up(kitchen: Kitchen) -> None:
+def test_while_one_channels_slate_is_made_another_channel_starts(kitchen: Kitchen) -> None:
     waits = rows.channel(slug="slow")
     plays = rows.channel(slug="quick")
     for channel, house_format in ((waits, SLOW), (plays, QUICK)):
@@ -127,5 +127,5 @@ def test_while_one_channel_s_slate_is_made_another_is_taken_up(kitchen: Kitchen)
     assert (state.state, state.cause) == ("starting", BEING_MADE)
     kitchen.let.set()
     assert woken.wait(10)
-    # At once, and not only when the orders are read again.
+    # At once, not only when the orders are read again.
     assert set(book.exchange(time.time(), [], [])) == {plays.pk, waits.pk}

@@ -1,4 +1,4 @@
-"""Which items are fetched ahead, in which order, and where the engine finds them."""
+"""Which items are cached, in which order, and where the engine reads them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def titles(items: object) -> str:
     return "".join(item.title for item in items)  # type: ignore[attr-defined]
 
 
-def test_what_plays_next_goes_first_and_the_filler_soon_after() -> None:
+def test_the_next_items_come_first_and_the_filler_soon_after() -> None:
     assert titles(soon("abcd", "xy")) == "abxycd"
     assert titles(soon("abcd", "xy", after=2)) == "cdxyab"
 
@@ -44,7 +44,7 @@ def test_channels_are_served_by_turns() -> None:
     assert titles(by_turns(lines)) == "adbec"
 
 
-def test_what_was_fetched_is_played_from_the_disk(tmp_path: Path) -> None:
+def test_a_cached_item_is_played_from_the_disk(tmp_path: Path) -> None:
     ahead = ReadAhead(tmp_path, 1_000_000)
     sources = Sources(ahead)
     video = item("a", 1)
@@ -52,26 +52,26 @@ def test_what_was_fetched_is_played_from_the_disk(tmp_path: Path) -> None:
     (tmp_path / cache_key(video).name).write_bytes(b"film")
     assert sources.at_hand(video)
     assert sources.locate(video) == LocalFile(tmp_path / cache_key(video).name)
-    # It was read from the bucket while this was fetched: this is what saves the night.
+    # It was read from the bucket while it was cached: this prevents an interruption.
     sources.distrust(video, local=False)
     assert sources.at_hand(video)
     sources.distrust(video, local=True)
     assert not sources.at_hand(video)
 
 
-def test_the_slate_is_always_at_hand(tmp_path: Path) -> None:
+def test_the_slate_is_always_local(tmp_path: Path) -> None:
     sources = Sources(ReadAhead(tmp_path, 0))
     assert sources.at_hand(SLATE)
     assert sources.locate(SLATE) == LocalFile(Path("/slate.mp4"))
 
 
-def test_a_folder_needs_no_cache_and_is_never_away() -> None:
+def test_a_folder_needs_no_cache_and_is_always_reachable() -> None:
     sources = Sources(None)
     assert sources.fault() == ""
     assert not sources.at_hand(item("a", 1))
 
 
-def test_another_edition_has_another_file() -> None:
+def test_each_edition_has_its_own_file() -> None:
     assert Wanted("a.mp4", "1").name != Wanted("a.mp4", "2").name
 
 

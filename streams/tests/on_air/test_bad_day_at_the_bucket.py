@@ -41,7 +41,10 @@ def bucket(tmp_path: Path) -> Iterator[BucketServer]:
 def channel(
     bench: Bench, bucket: BucketServer, shelf: dict[int, Clip], server: RtmpServer
 ) -> Channel:
-    """Its programme is in the bucket: two short items and a long one. Clip 3 is its filler."""
+    """A channel whose programme is in the bucket: two short items and a long one.
+
+    Clip 3 is its filler.
+    """
     items = [stored(bucket, shelf[number]) for number in (1, 2, 4)]
     bench.extra = bucket.settings()
     made = bench.channel(*items)
@@ -77,7 +80,7 @@ def stored(bucket: BucketServer, clip: Clip) -> MediaItem:
 
 
 def cached(bench: Bench) -> set[str]:
-    """Names of the whole files in the cache."""
+    """Names of the complete files in the cache."""
     folder = Path(bench.extra["CACHE_DIR"])
     return {path.name for path in folder.glob("*.mp4")} if folder.is_dir() else set()
 
@@ -92,17 +95,17 @@ def storage_incident() -> Incident:
     return Incident.objects.get(subject="storage")
 
 
-def test_with_everything_at_hand_the_programme_plays_on(
+def test_with_everything_cached_the_programme_keeps_playing(
     bench: Bench,
     channel: Channel,
     bucket: BucketServer,
     server: RtmpServer,
     tmp_path: Path,
 ) -> None:
-    """No gap, no other item, one session; an incident that ends with the trouble."""
+    """No gap, no other item, one session, and an incident that ends with the outage."""
     bench.air(channel)
     until(lambda: len(cached(bench)) == 4, 60, "all is in the cache")
-    # What was begun before that is read from the bucket to its end, and its copy is not asked.
+    # An item that started before is read from the bucket to its end, without its copy.
     begun = AsRun.objects.count()
     until(lambda: AsRun.objects.count() >= begun + 2, 60, "what is on air is from the cache")
     with HlsRecorder(bench.hls(channel), tmp_path / "kept") as kept:
@@ -128,11 +131,11 @@ def test_with_everything_at_hand_the_programme_plays_on(
     assert not Incident.objects.exclude(subject="storage").exists()
 
 
-def test_what_was_fetched_while_it_played_goes_on_from_here(
+def test_an_item_cached_while_it_plays_continues_from_the_cache(
     bench: Bench, bucket: BucketServer, server: RtmpServer, tmp_path: Path
 ) -> None:
     """The first item of the day is read from the bucket: no filler when that is killed."""
-    # Longer than all that waits in sockets once the bucket is gone.
+    # Longer than all data in socket buffers after the bucket is gone.
     item = stored(bucket, clips.prepared(tmp_path, 5, 100))
     bench.extra = bucket.settings()
     channel = bench.channel(item)
@@ -162,18 +165,18 @@ def test_what_was_fetched_while_it_played_goes_on_from_here(
     assert abs(went_on.in_point - on_air) < 2 * GOP_SECONDS
 
 
-def test_what_is_not_at_hand_gives_way_to_the_filler_and_comes_back(
+def test_an_uncached_item_is_replaced_by_the_filler_and_returns(
     bench: Bench,
     channel: Channel,
     bucket: BucketServer,
     server: RtmpServer,
     tmp_path: Path,
 ) -> None:
-    """The player reads from the bucket when it is killed, and not all of the rest is here."""
+    """The player reads from the bucket when it is killed, and the rest is not all cached."""
     bench.air(channel)
     with HlsRecorder(bench.hls(channel), tmp_path / "kept") as kept:
         server.until_sent(KEY, 2, BITRATE, 20)
-        # The filler is here, the programme is not: as after a night of a larger programme.
+        # The filler is cached but the programme is not, as after a larger programme.
         until(lambda: file_of("Clip 3") in cached(bench), 30, "the filler is in the cache")
         bucket.kill()
         folder = Path(bench.extra["CACHE_DIR"])

@@ -1,4 +1,4 @@
-"""What breaks on a long night, broken on purpose: servers, players, sources, files, hubs."""
+"""Deliberate failures of servers, players, sources, files and hubs."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ pytestmark = pytest.mark.slow
 
 KEY = "k-failures"
 BITRATE = TEST_FORMAT.video_bitrate + TEST_FORMAT.audio_bitrate
-#: An encoder that is not the house's, whose codecs can be copied.
+#: An encoder other than the house format's, whose codecs can be copied.
 STRANGE = (
     *("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "60", "-b:v", "2M"),
     *("-c:a", "aac", "-ar", "48000", "-ac", "2"),
 )
-#: Seconds: a gap no longer than one frame more than there should be.
+#: Maximum seconds of a gap: one frame more than normal.
 ONE_FRAME = 2 * float(TEST_FORMAT.frame) + 0.001
 
 
@@ -42,7 +42,7 @@ def recorded_audio(kept: HlsRecorder, folder: Path) -> Audit:
 
 
 def assert_no_gap(result: Audit) -> None:
-    """The promise: no gap above one frame in picture or sound."""
+    """Assert no gap above one frame in video or audio."""
     assert result.video.packets > 0
     assert result.video.longest <= ONE_FRAME, result.video.anomalies
     assert result.audio.longest <= ONE_FRAME, result.audio.anomalies
@@ -50,14 +50,14 @@ def assert_no_gap(result: Audit) -> None:
 
 
 @pytest.mark.measured
-def test_a_server_that_is_away_for_five_seconds_gets_the_channel_back(
+def test_a_server_that_is_down_for_five_seconds_gets_the_channel_back(
     node: Bench,
     server: RtmpServer,
     shelf: dict[int, Clip],
     tmp_path: Path,
     figures: Figures,
 ) -> None:
-    """Point 4: back within 3 s of the server, no gap in HLS, an incident as long."""
+    """Back within 3 s after the server returns; no gap in HLS; an incident as long."""
     channel = node.channel(node.item(shelf[1]), node.item(shelf[2]))
     output = node.output(channel, server.address, KEY)
     node.air(channel)
@@ -94,7 +94,7 @@ def test_a_server_that_is_away_for_five_seconds_gets_the_channel_back(
 def test_a_killed_player_is_followed_by_the_next_item_without_a_gap(
     node: Bench, shelf: dict[int, Clip], tmp_path: Path
 ) -> None:
-    """Point 5: noticed within a second, no gap in HLS, the next item on within a second."""
+    """Detected within a second, no gap in HLS, the next item on air within a second."""
     channel = node.channel(node.item(shelf[4]), node.item(shelf[2]))
     node.air(channel)
     with HlsRecorder(node.hls(channel), tmp_path / "kept") as kept:
@@ -137,7 +137,7 @@ def test_a_missing_file_is_skipped_with_an_incident_and_without_a_gap(
 def test_when_nothing_can_be_played_the_slate_is_on(
     node: Bench, shelf: dict[int, Clip], tmp_path: Path
 ) -> None:
-    """The slate is on within a second of the last item, and the items when they are back."""
+    """The slate plays within a second after the last item, and the items when they return."""
     item = node.item(shelf[1])
     channel = node.channel(item)
     node.air(channel)
@@ -162,17 +162,17 @@ def test_when_nothing_can_be_played_the_slate_is_on(
 
 
 def assert_as_run_has_no_hole(channel: Channel) -> None:
-    """Each item came on within a second of the end of the one before it."""
+    """Each item came on air within a second after the previous one ended."""
     rows = AsRun.objects.filter(run__channel=channel).order_by("pk")
     for before, after in pairwise(rows):
         assert before.ended_at is not None
         assert abs((after.started_at - before.ended_at).total_seconds()) < 1
 
 
-def test_a_source_that_stalls_is_cut_and_the_slate_is_on_without_a_gap(
+def test_a_stalled_source_is_replaced_by_the_slate_without_a_gap(
     node: Bench, shelf: dict[int, Clip], tmp_path: Path
 ) -> None:
-    """A pipe in the place of a file: it gives six seconds and then nothing, for ever."""
+    """A pipe instead of a file: it delivers six seconds and then nothing, forever."""
     source = clips.raw(tmp_path / "stalls.ts", TEST_FORMAT, 8, 6, *STRANGE)
     trap = node.media / "stalls.ts"
     os.mkfifo(trap)
@@ -205,7 +205,7 @@ def test_a_source_that_stalls_is_cut_and_the_slate_is_on_without_a_gap(
         node.halt(channel)
     finally:
         over.set()
-        # A reader lets a giver go that still waits for one.
+        # Opening a reader releases a writer that still waits for one.
         os.close(os.open(trap, os.O_RDONLY | os.O_NONBLOCK))
         giver.join(5)
     assert_no_gap(recorded_audio(kept, tmp_path))
@@ -217,14 +217,14 @@ def test_a_source_that_stalls_is_cut_and_the_slate_is_on_without_a_gap(
 def test_a_killed_hub_costs_one_hole_and_no_session(
     node: Bench, server: RtmpServer, shelf: dict[int, Clip]
 ) -> None:
-    """Point 5: the RTMP session survives with one hole of at most 2.5 s."""
+    """The RTMP session survives with one hole of at most 2.5 s."""
     channel = node.channel(node.item(shelf[4]))
     node.output(channel, server.address, KEY)
     node.air(channel)
     server.until_sent(KEY, 3, BITRATE, 10)
     hub = node.records(channel)["hub"].pid
-    # In the first part of a segment: with the next one's first frames read and this one not yet
-    # written, it would cost both.
+    # Early in a segment: if the next segment's first frames were read and this one was not yet
+    # written, both would be lost.
     window = Window(node.hls(channel))
     window.poll()
     until(window.poll, 10, "a segment is written")
@@ -243,7 +243,7 @@ def test_a_killed_hub_costs_one_hole_and_no_session(
         for before, after in pairwise(shown)
         if after.clip == before.clip and after.frame != before.frame + 1
     ]
-    # None where the hub died just as it had finished a segment.
+    # None if the hub died just after it finished a segment.
     assert len(holes) <= 1, holes
     assert all(0 < hole <= 2.5 for hole in holes), holes
     result = audit(recording, TEST_FORMAT)

@@ -1,4 +1,4 @@
-"""The media folder's disk goes away on air, and comes back."""
+"""The media folder's disk disappears while the channel is on air, and returns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.tests.bench.waiting import until
 KEY = "k-folder"
 
 
-def test_a_folder_that_is_gone_or_empty_is_told_from_one_with_films(tmp_path: Path) -> None:
+def test_a_missing_or_empty_folder_is_detected(tmp_path: Path) -> None:
     folder = tmp_path / "media"
     assert "is not there: is its disk mounted?" in gone(folder)
     folder.mkdir()
@@ -27,7 +27,7 @@ def test_a_folder_that_is_gone_or_empty_is_told_from_one_with_films(tmp_path: Pa
     assert "can't be read" in gone(folder / "film.mp4")
 
 
-def test_it_is_looked_at_when_something_fails(tmp_path: Path) -> None:
+def test_the_folder_is_checked_when_an_item_fails(tmp_path: Path) -> None:
     watch = FolderWatch(tmp_path)
     assert watch.fault() == ""
     watch.doubt()
@@ -37,7 +37,7 @@ def test_it_is_looked_at_when_something_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_slate_is_on_while_the_disk_is_away_and_the_page_says_why(
+def test_the_slate_plays_while_the_disk_is_missing_and_the_page_shows_why(
     node: Bench, server: RtmpServer, shelf: dict[int, Clip]
 ) -> None:
     channel = node.channel(node.item(shelf[1]), node.item(shelf[2]))
@@ -56,7 +56,7 @@ def test_the_slate_is_on_while_the_disk_is_away_and_the_page_says_why(
         60,
         "the page says why",
     )
-    # Longer than the slate itself, which begins anew every four seconds.
+    # Longer than the slate itself, which restarts every four seconds.
     began = AsRun.objects.get(kind="slate").started_at
     until(
         lambda: (
@@ -70,7 +70,7 @@ def test_the_slate_is_on_while_the_disk_is_away_and_the_page_says_why(
     node.until_state(channel, AirState.ON_AIR, 60)
     until(lambda: not Incident.objects.filter(closed_at=None).exists(), 60, "all is over")
     node.halt(channel)
-    # One line of the log, however long it lasted.
+    # One row of the log, however long it lasted.
     slate = AsRun.objects.get(kind="slate")
     assert slate.ended_at is not None
     assert server.sessions(KEY) == 1

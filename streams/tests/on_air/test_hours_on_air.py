@@ -1,4 +1,4 @@
-"""Hours on a real node: nobody touches anything, and the channel comes and goes."""
+"""Hours on a real node start and stop the channel without a person."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from streams.tests.bench.waiting import until
 pytestmark = pytest.mark.slow
 
 
-def test_hours_put_a_channel_on_the_air_and_take_it_off(
-    node: Bench, shelf: dict[int, Clip]
-) -> None:
+def test_hours_start_and_stop_a_channel(node: Bench, shelf: dict[int, Clip]) -> None:
     channel = node.channel(node.item(shelf[1]))
     Channel.objects.update(time_zone="UTC")
     hours = OnAirHours.objects.create(channel=channel, starts="00:00", ends="00:00")
@@ -27,7 +25,7 @@ def test_hours_put_a_channel_on_the_air_and_take_it_off(
     assert run.started_by == "schedule"
     assert ChannelState.objects.get().hours_done is not None
 
-    # As if it had been on for half an hour, and its end had been missed.
+    # As if it had been on air for half an hour and its end had been missed.
     now = timezone.now()
     Channel.objects.update(switched_at=now - timedelta(minutes=25))
     ChannelState.objects.update(hours_done=now - timedelta(minutes=20))

@@ -1,4 +1,4 @@
-"""What strangers bring, prepared by the product and played in a loop: no seam is to be seen."""
+"""Odd source files, prepared by the product and played in a loop without visible joins."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from streams.tests.bench.waiting import until
 pytestmark = pytest.mark.slow
 
 KEY = "k-odd"
-#: Sources that are quick to make, for their pictures are small.
+#: Sources that are quick to make because of their small frames.
 H264 = ("-c:v", "libx264", "-preset", "ultrafast")
 HEVC = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none")
 VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "300k")
-#: Every second picture left out of the middle third: the frames' distances differ.
+#: Every second frame of the middle third is dropped, so frame distances differ.
 VARIABLE = ("-vf", "select='not(between(t,1,3)*mod(n,2))'", "-fps_mode", "vfr")
 
 
@@ -35,14 +35,14 @@ def noise(volume: float, seconds: float) -> str:
 
 
 def peaks(seconds: float) -> str:
-    """Quiet, with short loud beats: a plain gain would clip them."""
+    """Quiet, with short loud beats that a plain gain would clip."""
     return f"aevalsrc='(0.02+0.9*lt(mod(t,1),0.03))*sin(2*PI*700*t)':d={seconds}"
 
 
 SURROUND = "aevalsrc=0.1*sin(880*t)|0.1*sin(990*t)|0.4*sin(2200*t)|0.5*sin(50*t)"
 SURROUND += "|0.1*sin(3000*t)|0.1*sin(3300*t):c=5.1:d=4"
 
-#: Ten files and more, and what is odd in each by what the probe says of it.
+#: The files, and what the probe reports as odd in each.
 ODD: dict[str, tuple[tuple[str, ...], Callable[[Probe], bool]]] = {
     "25-fps-mono.mp4": (
         (*lavfi("testsrc2=s=160x90:r=25:d=4", "sine=440:r=44100:d=4"), *H264, "-ac", "1"),
@@ -78,7 +78,7 @@ ODD: dict[str, tuple[tuple[str, ...], Callable[[Probe], bool]]] = {
     ),
     "phone.mov": (
         (*lavfi("testsrc2=s=160x90:r=30:d=3", noise(0.1, 3)), *H264),
-        # Turned after the fact, see `turned`.
+        # Rotated afterwards, see `turned`.
         lambda p: (p.width, p.height) == (90, 160),
     ),
     "422-interlaced.mov": (
@@ -109,9 +109,9 @@ ODD: dict[str, tuple[tuple[str, ...], Callable[[Probe], bool]]] = {
 
 
 def turned(path: Path) -> None:
-    """Give a MOV the matrix of a phone that was held upright."""
+    """Give a MOV file the matrix of a phone that was held upright."""
     whole = path.read_bytes()
-    # Of its picture's head: a, b, u, c, d, v in 16.16, unturned.
+    # From the video track's header: a, b, u, c, d, v in 16.16, not rotated.
     straight = bytes.fromhex("00010000 00000000 00000000 00000000 00010000 00000000")
     upright = bytes.fromhex("00000000 00010000 00000000 ffff0000 00000000 00000000")
     at = whole.index(straight, whole.index(b"tkhd"))
@@ -120,7 +120,7 @@ def turned(path: Path) -> None:
 
 @pytest.fixture
 def items(bench: Bench, ffmpeg: str) -> list[MediaItem]:
-    """The odd files in the storage, looked into by the pool."""
+    """The odd files in the storage, inspected by the pool."""
     made = []
     for name, (options, _) in ODD.items():
         path = make(bench.media / name, *options)
@@ -133,10 +133,10 @@ def items(bench: Bench, ffmpeg: str) -> list[MediaItem]:
     return made
 
 
-def test_odd_sources_join_without_a_seam(
+def test_odd_sources_join_seamlessly(
     bench: Bench, items: list[MediaItem], server: RtmpServer
 ) -> None:
-    """Each is what it should be, is prepared to the target's loudness, and leaves no trace."""
+    """Each file is as odd as intended, has the target's loudness, and joins without a trace."""
     for item in items:
         assert item.status == MediaItem.Status.PROBED, (item.key, item.fault)
         assert item.probe is not None
@@ -159,7 +159,7 @@ def test_odd_sources_join_without_a_seam(
     bench.start()
     bench.output(channel, server.address, KEY)
     bench.air(channel)
-    # A whole loop, and the way back to its beginning.
+    # A whole loop, back to its beginning.
     until(lambda: AsRun.objects.count() > len(items) + 2, 120, "each item was on air")
     bench.halt(channel)
     assert server.sessions(KEY) == 1

@@ -1,4 +1,4 @@
-"""The picture never stops: real items through a real node to a server that records."""
+"""Uninterrupted playout: real items through a real node to a recording server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BITRATE = TEST_FORMAT.video_bitrate + TEST_FORMAT.audio_bitrate
 def test_ten_seams_of_prepared_items_leave_no_trace(
     node: Bench, server: RtmpServer, shelf: dict[int, Clip]
 ) -> None:
-    """Point 1: one session, no odd timestamp in picture or sound, no decode error."""
+    """One session, no odd timestamp in video or audio, no decode error."""
     channel = node.channel(*(node.item(shelf[number]) for number in (1, 2, 3)))
     node.output(channel, server.address, KEY)
     node.air(channel)
@@ -50,7 +50,7 @@ def test_ten_seams_of_prepared_items_leave_no_trace(
         if after.clip != before.clip
     ]
     assert len(seams) >= 10
-    # Every item was shown to its last frame, and the next from its first.
+    # Every item was shown to its last frame, and the next one from its first.
     for before, after, last, first in seams:
         assert after == before % 3 + 1
         assert (last, first) == (shelf[before].frames - 1, 0) or last >= shelf[
@@ -61,7 +61,7 @@ def test_ten_seams_of_prepared_items_leave_no_trace(
 def test_items_of_other_encoders_sizes_and_rates_are_copied_in_one_session(
     node: Bench, server: RtmpServer, shelf: dict[int, Clip], tmp_path: Path
 ) -> None:
-    """Point 2: one session, and a decoder takes every change."""
+    """One session, and a decoder handles every change."""
     sound = ("-c:a", "aac", "-ar", "48000", "-ac", "2")
     x264 = ("-pix_fmt", "yuv420p", "-c:v", "libx264")
     others = [
@@ -104,10 +104,10 @@ def test_items_of_other_encoders_sizes_and_rates_are_copied_in_one_session(
 
 
 @pytest.mark.measured
-def test_the_supervisor_and_then_the_whole_cluster_are_killed_in_mid_item(
+def test_killing_the_supervisor_and_the_cluster_in_mid_item_is_invisible(
     node: Bench, server: RtmpServer, shelf: dict[int, Clip]
 ) -> None:
-    """Point 3: FFmpeg plays on, the next supervisor takes over within 5 s, Stop ends it all."""
+    """FFmpeg keeps playing, the next supervisor adopts it within 5 s, Stop ends everything."""
     channel = node.channel(node.item(shelf[4]))
     node.output(channel, server.address, KEY)
     node.air(channel)
@@ -132,7 +132,7 @@ def test_the_supervisor_and_then_the_whole_cluster_are_killed_in_mid_item(
         5,
         "the new cluster tells what is on air",
     )
-    # The player may have come to its end meanwhile.
+    # The player may have ended meanwhile.
     after = {name: record.pid for name, record in node.records(channel).items()}
     assert after | {"player": 0} == before | {"player": 0}
     until(lambda: AsRun.objects.count() > 1, 30, "the next item, begun by the last supervisor")

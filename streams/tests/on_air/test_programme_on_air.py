@@ -1,4 +1,4 @@
-"""The programme with real processes: blocks cut in, lists go on, a restart finds its place."""
+"""The programme with real processes: blocks cut in, lists resume, restarts find their place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 KEY = "k-programme"
 BITRATE = TEST_FORMAT.video_bitrate + TEST_FORMAT.audio_bitrate
-#: Seconds: an AAC frame. Where an item is gone on with, one may be missing.
+#: Seconds of an AAC frame. When an item resumes, one may be missing.
 AAC = 1024 / 48_000
 
 
@@ -41,7 +41,7 @@ def aired(channel: Channel) -> list[AsRun]:
 
 
 def stretches(path: Path) -> list[tuple[int, int, int]]:
-    """What was seen: clip, first frame, last frame; anew where the frames jump."""
+    """Shown stretches: clip, first frame, last frame; a new one wherever the frames jump."""
     seen = list(marks(path))
     runs: list[list[Marked]] = []
     for mark in seen:
@@ -52,7 +52,7 @@ def stretches(path: Path) -> list[tuple[int, int, int]]:
     return [(run[0].clip, run[0].frame, run[-1].frame) for run in runs]
 
 
-def test_blocks_cut_in_are_filled_up_and_the_list_goes_on(
+def test_blocks_cut_in_and_are_filled_and_the_list_resumes(
     node: Bench, server: RtmpServer, shelf: dict[int, Clip]
 ) -> None:
     one, two, three, long = (node.item(shelf[number]) for number in (1, 2, 3, 4))
@@ -89,7 +89,7 @@ def test_blocks_cut_in_are_filled_up_and_the_list_goes_on(
     first, *rows = aired(channel)
     programme = plans.programme(channel)
     begun = rows[0].started_at
-    # The first turn is chosen before the hub runs, so its end is known to a step of the grid.
+    # The first turn is selected before the hub runs, so its end is exact to one grid step.
     step = programme.cut
     fed = round(between(first.started_at, begun) / step) * step
     assert (first.title, first.ending, rows[0].rule) == ("Clip 4", "cut", hard)
@@ -117,28 +117,28 @@ def test_blocks_cut_in_are_filled_up_and_the_list_goes_on(
     assert result.video.anomalies == []
     assert result.errors == []
     assert result.audio.longest < 2 * AAC + 0.001, result.audio.anomalies
-    # One gap at the most: where the long item was gone on with.
+    # At most one gap: where the long item resumed.
     assert len(result.audio.anomalies) <= 1
     seen = stretches(recording)
     (began, again) = [stretch for stretch in seen if stretch[0] == 4][:2]
     resumed = next(row for row in rows if row.in_point)
     assert again[1] == round(resumed.in_point * TEST_FORMAT.fps)
     assert 0 <= began[2] + 1 - again[1] <= 2 * TEST_FORMAT.fps
-    # To its last picture, which is held to the end of the grid.
+    # To its last frame, which is held to the end of the grid.
     assert again[2] == 25 * TEST_FORMAT.fps - 1
 
 
 @pytest.mark.parametrize("way", ["killed", "stopped"])
-def test_a_restart_in_the_middle_of_an_item_finds_its_place(
+def test_a_restart_in_the_middle_of_an_item_resumes_it(
     node: Bench, server: RtmpServer, shelf: dict[int, Clip], way: str
 ) -> None:
-    """By the rule “continue”: within 2 s of the point where viewers were cut off."""
+    """By the rule “continue”: within 2 s of the point where viewers were interrupted."""
     channel = node.channel(node.item(shelf[4]), node.item(shelf[2]))
     node.output(channel, server.address, KEY)
     node.air(channel)
     server.until_sent(KEY, 9, BITRATE, 60)
     if way == "killed":
-        # As the power goes: everything at once.
+        # As in a power failure: everything at once.
         node.kill_cluster()
         process.end_all(list(node.pids()), [], within=0)
         node.start()
@@ -161,7 +161,7 @@ def test_a_restart_in_the_middle_of_an_item_finds_its_place(
     assert row.started_at > logged.started_at
 
 
-def test_a_player_that_dies_in_the_middle_is_gone_on_with(
+def test_an_item_whose_player_dies_is_resumed(
     node: Bench, server: RtmpServer, shelf: dict[int, Clip]
 ) -> None:
     channel = node.channel(node.item(shelf[4]), node.item(shelf[2]))

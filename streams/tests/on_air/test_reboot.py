@@ -1,4 +1,4 @@
-"""A machine that was switched off: what was ordered on comes back without a hand."""
+"""A machine that was switched off: channels that were on return without a person."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from streamsite.tests.figures import Figures
 pytestmark = pytest.mark.slow
 
 KEY = "k-reboot"
-#: Seconds from the start of the services to the picture: the issue's bound.
+#: Maximum seconds from the start of the services to video.
 BOUND = 60
 
 
 def power_cut(node: Bench) -> None:
-    """Everything ends at once, and what lay in memory is gone: the run directory is tmpfs."""
+    """Everything ends at once and memory is lost: the run directory is tmpfs."""
     pids = node.pids()
     node.kill_cluster()
     for pid in pids | node.pids():
@@ -42,7 +42,7 @@ def test_after_a_reboot_it_is_on_air_within_a_minute(
     figures: Figures,
 ) -> None:
     items = (node.item(shelf[1]), node.item(shelf[2]))
-    # A storage with nothing but prepared copies in it is taken for one that was emptied.
+    # A storage with nothing but prepared copies counts as emptied.
     for item in items:
         original = node.media / item.key
         original.parent.mkdir(exist_ok=True)
@@ -64,7 +64,7 @@ def test_after_a_reboot_it_is_on_air_within_a_minute(
     assert took < figures.within(BOUND)
     server.until_sent(KEY, 2, TEST_FORMAT.video_bitrate, 15)
 
-    # The run goes on, and the gap is in the history with its cause.
+    # The run continues, and the history contains the gap with its cause.
     assert Run.objects.get() == run
     gap = Incident.objects.get(subject="channel")
     assert "the machine or its playout processes had stopped" in gap.cause
@@ -76,7 +76,7 @@ def test_after_a_reboot_it_is_on_air_within_a_minute(
     node.halt(channel)
 
 
-def test_a_preflight_that_fails_after_the_reboot_is_tried_until_it_is_well(
+def test_a_failed_preflight_after_the_reboot_is_retried_until_it_passes(
     node: Bench, shelf: dict[int, Clip]
 ) -> None:
     channel = node.channel(node.item(shelf[1]))

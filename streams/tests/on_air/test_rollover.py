@@ -1,4 +1,4 @@
-"""A session that is rolled over: another one follows, at an item's end, and nobody failed."""
+"""Session rollovers: another session follows at an item's end, without a failure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streamsite.security.secret import Secret
 
 pytestmark = pytest.mark.slow
 
-#: Seconds. Sessions of half a day, in short.
+#: Seconds: a shortened session of half a day.
 SESSION = 9.0
 APART = 4.0
 
@@ -56,12 +56,12 @@ def launched(engine: Engine) -> float:
 
 
 def of_outputs(book: Book) -> set[str]:
-    """Subjects of open incidents that are about outputs."""
+    """Subjects of open incidents about outputs."""
     return {name for name in book.incidents() if name.startswith(("output-", "session-"))}
 
 
 def opened(book: Book) -> list[IncidentOpened]:
-    """The incidents of outputs, in their order."""
+    """The incidents of outputs, in order."""
     notes = [note for note in list(book.notes) if isinstance(note, IncidentOpened)]
     return [note for note in notes if note.output is not None]
 
@@ -75,7 +75,7 @@ def closed(book: Book, subject: str) -> list[float]:
 
 
 def ends(server: RtmpServer, key: str) -> list[tuple[Marked, Marked]]:
-    """First and last picture of each session of a key."""
+    """First and last frame of each session of a key."""
     moments = []
     for path in server.recordings(key):
         shown = list(marks(path))
@@ -84,7 +84,7 @@ def ends(server: RtmpServer, key: str) -> list[tuple[Marked, Marked]]:
 
 
 def from_seam(mark: Marked, shelf: dict[int, Clip]) -> float:
-    """Seconds from a picture to the nearest beginning of an item: less than 0 before it."""
+    """Seconds from a frame to the nearest start of an item: negative before it."""
     frames = mark.frame if mark.frame < shelf[mark.clip].frames / 2 else None
     if frames is None:
         frames = mark.frame + 1 - shelf[mark.clip].frames
@@ -111,7 +111,7 @@ def test_a_session_ends_with_its_item_and_another_follows(
         assert abs(from_seam(last, shelf)) <= 1, sessions
 
 
-def test_where_no_item_ends_the_limit_holds(
+def test_if_no_item_ends_the_session_ends_at_its_limit(
     engine: Engine, book: Book, server: RtmpServer, shelf: dict[int, Clip]
 ) -> None:
     book.assignments[1] = assignment(shelf[4], slate=shelf[1])
@@ -155,7 +155,7 @@ def test_the_other_output_is_not_touched(
     audit(recording, TEST_FORMAT).assert_unbroken()
 
 
-def test_a_deploy_does_not_begin_a_session_anew(
+def test_a_deployment_does_not_start_a_new_session(
     engine: Engine, book: Book, server: RtmpServer
 ) -> None:
     send(book, output(server, roll_after=SESSION, roll_by=99))
@@ -171,12 +171,12 @@ def test_a_deploy_does_not_begin_a_session_anew(
     until(lambda: "session-1" in {note.subject for note in opened(book)}, 60, "it is told")
 
 
-def test_one_that_does_not_come_back_is_a_loss_like_any_other(
+def test_a_failed_rollover_is_an_ordinary_loss(
     engine: Engine, book: Book, server: RtmpServer, tmp_path: Path
 ) -> None:
     fault = tmp_path / "fault"
     program = tmp_path / "ffmpeg"
-    # The real one, but for pushers that are started while the fault is there.
+    # The real FFmpeg, except for pushers started during the fault.
     program.write_text(
         f'#!/bin/sh\ncase "$*" in *rtmp:*) [ -e {fault} ] && exit 1;; esac\nexec ffmpeg "$@"\n'
     )

@@ -1,6 +1,6 @@
-"""Hours over the wraps of MPEG-TS's clock, played as fast as the machine can.
+"""Plays hours across the wraps of MPEG-TS's clock, as fast as the machine can.
 
-It wraps after 26.5 h: the suite plays over the first wrap, deploy/bench.sh over two.
+The clock wraps after 26.5 h: the suite plays across the first wrap, deploy/bench.sh across two.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from streamsite.tests.figures import Figures
 
 pytestmark = [pytest.mark.slow, pytest.mark.measured]
 
-#: As few bytes as H.264 and AAC can do with.
+#: The smallest bit rates that H.264 and AAC allow.
 TINY = HouseFormat(96, 64, 25, 10_000, 16_000)
 #: Seconds of an item.
 LENGTH = Fraction(1200)
@@ -43,7 +43,7 @@ KEY = "k-soak"
 
 
 def clip(folder: Path) -> tuple[Path, int]:
-    """An item of twenty minutes, prepared as any other; black and silent, for that is quick."""
+    """A prepared item of twenty minutes, black and silent, because that is quick to make."""
     frames = TINY.frames_on_grid(LENGTH)
     sight, sound = commands.picture(TINY, frames), commands.audio(TINY, frames)
     command = (
@@ -59,7 +59,7 @@ def clip(folder: Path) -> tuple[Path, int]:
 
 
 class Book:
-    """A ledger in memory: one channel, until told to stop."""
+    """A ledger in memory with one channel, until it is stopped."""
 
     def __init__(self, assignment: Assignment) -> None:
         self.assignment: Assignment | None = assignment
@@ -83,7 +83,7 @@ class Book:
 
 @dataclass
 class Track:
-    """One kind of FLV tag: how many, first and last timestamp, odd steps (at, step), in ms."""
+    """One kind of FLV tag: count, first and last timestamp, odd steps (at, step), in ms."""
 
     frame: float
     count: int = 0
@@ -101,21 +101,21 @@ class Track:
 
     @property
     def begin(self) -> float:
-        """When it would have begun, counted back from its end by its frames."""
+        """Its start, calculated back from its end by its frames."""
         return self.last - (self.count - 1) * self.frame
 
 
 def tracks(path: Path) -> tuple[Track, Track]:
-    """Picture and sound of an FLV file.
+    """Video and audio of an FLV file.
 
-    Read by hand: a demuxer in Python takes minutes for fifteen million packets.
+    Parsed by hand: a demuxer in Python takes minutes for fifteen million packets.
     """
     sound, picture = Track(1024 / 48), Track(1000 / TINY.fps)
     kinds = {8: sound, 9: picture}
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         at, end = 13, len(data)
         while at + 12 < end:
-            # 0 is a sequence header, 2 the end of a sequence: they show nothing.
+            # 0 is a sequence header, 2 the end of a sequence: neither shows anything.
             if data[at] in kinds and data[at + 12] == 1:
                 when = int.from_bytes(data[at + 7 : at + 8] + data[at + 4 : at + 7])
                 kinds[data[at]].take(when)
@@ -123,7 +123,7 @@ def tracks(path: Path) -> tuple[Track, Track]:
     return picture, sound
 
 
-def test_hours_of_playout_end_with_picture_and_sound_in_step(
+def test_hours_of_playout_end_with_video_and_audio_in_sync(
     server: RtmpServer,
     tmp_path: Path,
     ffmpeg: str,
@@ -137,7 +137,7 @@ def test_hours_of_playout_end_with_picture_and_sound_in_step(
     loop = Rotation((Entry(media, TINY.seconds(frames)),))
     plan = ChannelPlan(1, "soak", TINY, Programme(loop, ZoneInfo("UTC")), (output,), slate)
     book = Book(Assignment(plan, run=1))
-    # The pusher waits for a segment's length when it has sent all there is; meanwhile the hub
+    # The pusher waits for a segment's length when it has sent everything; meanwhile the hub
     # gets hours ahead, so the window holds 22 of them.
     policy = Policy(paced=False, segment=20, segments=4000, stall=60)
 
@@ -148,7 +148,7 @@ def test_hours_of_playout_end_with_picture_and_sound_in_step(
     thread.start()
 
     def sent() -> float:
-        """Hours at the server, as its pusher reports them."""
+        """Hours received by the server, as its pusher reports them."""
         channel = supervisor.channels.get(1)
         role = channel.pushers.roles.get(1) if isinstance(channel, Channel) else None
         seconds = 0.0 if role is None else (role.progress.out_time_us or 0) / 1_000_000
@@ -168,7 +168,7 @@ def test_hours_of_playout_end_with_picture_and_sound_in_step(
     picture, sound = tracks(server.recordings(KEY)[0])
     assert min(picture.last, sound.last) > hours * 3_600_000
     assert (picture.odd, sound.odd) == ([], [])
-    # The end is a cut in full flight, where one of them is ahead in the interleaving. So each
-    # is held against its own count of frames, from a beginning that they had in common.
+    # The end is a cut during playout, where one of them is ahead in the interleaving. So each
+    # is compared with its own frame count, from their common start.
     assert abs(picture.first - sound.first) < 25
     assert abs(picture.begin - sound.begin) < 25

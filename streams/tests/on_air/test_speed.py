@@ -1,4 +1,4 @@
-"""How soon a channel is on air, and what it costs."""
+"""How fast a channel is on air, and its CPU cost."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from streamsite.tests.figures import Figures
 pytestmark = [pytest.mark.slow, pytest.mark.measured]
 
 BITRATE = TEST_FORMAT.video_bitrate + TEST_FORMAT.audio_bitrate
-#: Seconds over which the cost is measured at a time.
+#: Seconds of one cost measurement.
 SPAN = 30
-#: How many times a bare loop a channel may cost: alone on a machine, and beside other tests,
-#: where sleeping processes have been billed four times their usual CPU.
+#: Maximum cost as a multiple of a bare loop: alone on a machine, and beside other tests, where
+#: sleeping processes have been billed four times their usual CPU.
 MAX_COST, MAX_COST_IN_NOISE = 2.5, 8
 
 
@@ -39,7 +39,7 @@ def test_the_server_has_the_first_byte_within_five_seconds_of_start(
     shelf: dict[int, Clip],
     figures: Figures,
 ) -> None:
-    """The median of ten starts; the suite tries three."""
+    """The median of ten starts; the suite runs three."""
     channel = node.channel(node.item(shelf[4]))
     output = node.output(channel, server.address, "k")
     took = []
@@ -55,7 +55,7 @@ def test_the_server_has_the_first_byte_within_five_seconds_of_start(
 
 @contextmanager
 def bare(clip: Clip, address: str) -> Iterator[psutil.Process]:
-    """What one would do without streamsite: a loop with gaps and without a watch."""
+    """The alternative without streamsite: a loop with gaps and without supervision."""
     loop = ("-re", "-stream_loop", "-1", "-i", str(clip.path), "-c", "copy", "-f", "flv")
     process = subprocess.Popen(
         ("ffmpeg", "-nostdin", *loop, address),
@@ -70,7 +70,7 @@ def bare(clip: Clip, address: str) -> Iterator[psutil.Process]:
 
 
 def used(process: psutil.Process) -> float:
-    """Seconds of CPU, with those of children that have ended."""
+    """Seconds of CPU, including those of ended children."""
     times = process.cpu_times()
     return float(times.user + times.system + times.children_user + times.children_system)
 
@@ -94,15 +94,15 @@ def test_a_copy_channel_with_its_supervision_costs_little_more_than_a_bare_loop(
     tmp_path: Path,
     figures: Figures,
 ) -> None:
-    """Below 2.5 times, both measured in the same seconds: the median of five spans.
+    """Below 2.5 times, measured in the same seconds: the median of five spans.
 
-    The suite takes one.
+    The suite runs one.
 
     A machine has bad minutes: a cluster that mostly sleeps has been billed four times its usual
     CPU in one, and the loop, which is always awake, a fifth more.
 
-    The item is longer than the spans: each start of a player costs 0.07 s, which is the start
-    of FFmpeg and no copying, and of which a loop of one file has none.
+    The item is longer than the spans, because each start of a player costs 0.07 s. That is
+    FFmpeg's start, not copying, and a loop of one file has none.
     """
     spans = 5 if figures.exact else 1
     clip = clips.prepared(tmp_path, 1, (spans + 1) * SPAN)
@@ -127,5 +127,5 @@ def cost(node: Bench, channel: Channel, loop: psutil.Process) -> tuple[dict[str,
     until(lambda: time.monotonic() - began >= SPAN, SPAN + 5, "the span is over")
     after, bare_cost = spent(node, channel), used(loop) - bare_before
     assert bare_cost > 0
-    # A player that ended meanwhile is in its parent's account.
+    # A player that ended meanwhile is counted with its parent.
     return {name: round(now - before.get(name, 0), 2) for name, now in after.items()}, bare_cost

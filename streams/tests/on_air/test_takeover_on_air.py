@@ -1,4 +1,4 @@
-"""The owner takes the channel over: real publishers, a real nginx-rtmp on both sides."""
+"""Live takeovers with real publishers, and a real nginx-rtmp on both sides."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ pytestmark = pytest.mark.slow
 
 KEY = "k-takeover"
 TOKEN = "shared-token-of-the-test"
-#: The mark in the owner's pictures.
+#: The mark in the frames of the live feed.
 OWNER = 9
 
-#: Seconds from going live to the owner's picture at the destination.
+#: Maximum seconds from going live to the feed's video at the destination.
 WITHIN = 10
 #: Seconds of an AAC frame.
 AAC = 1024 / 48_000
@@ -57,7 +57,7 @@ GoLive = Callable[[], Publisher]
 
 @pytest.fixture(scope="session")
 def show(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Path:
-    """What the owner sends: another size, another rate of sound."""
+    """The live feed: another frame size, another audio sample rate."""
     folder = tmp_path_factory.mktemp("show")
     return clips.raw(
         folder / "show.flv",
@@ -71,7 +71,7 @@ def show(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Path:
 
 @pytest.fixture
 def site(bench: Bench) -> Iterator[Site]:
-    """The web server; it is started with the rest."""
+    """The web server; it is started together with the rest."""
     made = Site(bench)
     yield made
     made.kill()
@@ -130,7 +130,7 @@ def channel(
     Channel.objects.filter(pk=made.pk).update(live_hold=5)
     TakeoverRight.objects.create(channel=made, broadcaster=ada)
     for which in Slate:
-        # Else they were made in the seconds in which they are to be on.
+        # Otherwise they would be made in the seconds in which they must be shown.
         slate(TEST_FORMAT, which)
     bench.output(made, server.address, KEY)
     bench.air(made, 40)
@@ -151,7 +151,7 @@ def conformers(bench: Bench, channel: Channel) -> list[str]:
 
 
 def assert_no_gap(recording: Path) -> None:
-    """Neither picture nor sound is missing for as long as a frame, and all can be decoded."""
+    """Assert that no video or audio frame is missing, and that everything decodes."""
     result = audit(recording, TEST_FORMAT)
     assert result.errors == []
     assert result.video.longest < 2 * TEST_FORMAT.frame + ROUNDING, result.video.anomalies
@@ -159,11 +159,11 @@ def assert_no_gap(recording: Path) -> None:
 
 
 def stretches(recording: Path) -> list[tuple[int, list[Marked]]]:
-    """What was seen, one after the other: the clip's mark, and its pictures."""
+    """Shown stretches in order: the clip's mark, and its frames."""
     return [(clip, list(seen)) for clip, seen in groupby(marks(recording), lambda m: m.clip)]
 
 
-def test_the_owner_takes_over_and_the_programme_goes_on(
+def test_a_takeover_replaces_the_programme_which_then_resumes(
     bench: Bench, server: RtmpServer, channel: Channel, go_live: GoLive
 ) -> None:
     with Watch(server, KEY) as watch:
@@ -183,10 +183,10 @@ def test_the_owner_takes_over_and_the_programme_goes_on(
     assert_no_gap(recording)
     before, live, slate, after = stretches(recording)
     assert [before[0], live[0], slate[0], after[0]] == [4, OWNER, 0, 4]
-    # The owner's pictures, one after the other: not one is missing, and none comes twice.
+    # The feed's frames in order: none is missing, none comes twice.
     frames = [mark.frame for mark in live[1]]
     assert frames == list(range(frames[0], frames[0] + len(frames)))
-    # At the last keyframe that was seen.
+    # At the last keyframe that was shown.
     last, first = before[1][-1].frame, after[1][0].frame
     assert 0 <= last + 1 - first <= TEST_FORMAT.gop
     row = AsRun.objects.get(in_point__gt=0)
@@ -201,10 +201,10 @@ def test_the_owner_takes_over_and_the_programme_goes_on(
     assert not Incident.objects.filter(subject="live", closed_at=None).exists()
 
 
-def test_where_the_owner_ends_the_stream_the_programme_is_back_at_once(
+def test_the_programme_returns_at_once_when_the_stream_ends(
     bench: Bench, server: RtmpServer, channel: Channel, go_live: GoLive
 ) -> None:
-    """As Stop in OBS does. Its seconds are those that the destination has."""
+    """As with Stop in OBS. The recorded seconds are those of the destination."""
     with Watch(server, KEY) as watch:
         watch.until_more(3)
         owner = go_live()
@@ -226,12 +226,12 @@ def test_where_the_owner_ends_the_stream_the_programme_is_back_at_once(
     assert takeover.ended_at is not None
     lasted = (takeover.ended_at - takeover.on_air_at).total_seconds()
     assert abs(lasted - len(live[1]) / TEST_FORMAT.fps) < 1
-    # It began when the destination got it, not when the hub did.
+    # It began when the destination received it, not when the hub did.
     since = time.time() - time.monotonic()
     assert abs(takeover.on_air_at.timestamp() - since - watch.arrived(live[1][0].at)) < 2.5
 
 
-def test_who_is_on_goes_by_rank_and_by_hand(
+def test_the_feed_on_air_is_chosen_by_rank_and_by_hand(
     bench: Bench,
     server: RtmpServer,
     channel: Channel,
@@ -263,7 +263,7 @@ def test_who_is_on_goes_by_rank_and_by_hand(
     assert Takeover.objects.filter(ended_at=None).count() == 0
 
 
-def test_a_feed_in_the_house_format_is_sent_as_it_comes(
+def test_a_feed_in_the_house_format_is_copied(
     bench: Bench,
     server: RtmpServer,
     channel: Channel,
@@ -301,7 +301,7 @@ def test_a_feed_in_the_house_format_is_sent_as_it_comes(
     assert frames == list(range(frames[0], frames[0] + len(frames)))
 
 
-def test_a_feed_without_a_picture_is_announced_and_given_up(
+def test_a_feed_without_video_is_announced_and_given_up(
     bench: Bench,
     server: RtmpServer,
     channel: Channel,
@@ -327,7 +327,7 @@ def test_a_feed_without_a_picture_is_announced_and_given_up(
     assert_no_gap(recording)
 
 
-def test_whatever_is_killed_during_a_takeover_the_state_is_right_again(
+def test_the_state_recovers_after_any_kill_during_a_takeover(
     bench: Bench,
     server: RtmpServer,
     channel: Channel,
@@ -335,7 +335,7 @@ def test_whatever_is_killed_during_a_takeover_the_state_is_right_again(
     ingest: NginxIngest,
     go_live: GoLive,
 ) -> None:
-    """The web, the worker, the ingest server, one after the other: right within 15 s each."""
+    """Web server, worker and ingest server in turn: correct within 15 s each."""
     owner = go_live()
     until_on_air("live", 20)
 
@@ -352,12 +352,12 @@ def test_whatever_is_killed_during_a_takeover_the_state_is_right_again(
     bench.start()
     again = timezone.now()
     until(lambda: measured_since(channel, again), 15, "the next supervisor is there")
-    # It plays on as if nothing had been.
+    # It keeps playing as if nothing had happened.
     assert AsRun.objects.get(ended_at=None).started_at == began
     assert state(channel) == ("on_air", "live")
     assert Takeover.objects.filter(ended_at=None).count() == 1
 
-    # The worker is killed, and the feed ends before there is another.
+    # The worker is killed, and the feed ends before the next worker starts.
     bench.kill_cluster()
     owner.end()
     bench.start()
@@ -379,10 +379,10 @@ def test_whatever_is_killed_during_a_takeover_the_state_is_right_again(
     assert TOKEN not in bench.logs()
 
 
-def test_of_a_feed_that_freezes_nothing_is_missing_before_what_follows(
+def test_a_frozen_feed_loses_nothing_before_its_successor(
     bench: Bench, server: RtmpServer, channel: Channel, go_live: GoLive
 ) -> None:
-    """The pipe runs empty before it is known: where the feed ended is known to the frame."""
+    """The pipe runs empty before the freeze is detected; the feed's end is still exact."""
     with Watch(server, KEY) as watch:
         owner = go_live()
         until_on_air("live", 20)
@@ -407,7 +407,7 @@ def measured_since(channel: Channel, moment: datetime) -> bool:
 
 
 @pytest.mark.measured
-def test_takeovers_one_after_the_other(
+def test_consecutive_takeovers(
     bench: Bench,
     server: RtmpServer,
     channel: Channel,
@@ -428,7 +428,7 @@ def test_takeovers_one_after_the_other(
             watch.until_more(3)
             owner.end()
             until_on_air("item", 20)
-            # The programme is on for so long before it is taken over again.
+            # The programme must be on air for this long before the next takeover.
             watch.until_more(DWELL_S)
     bench.halt(channel)
     assert server.sessions(KEY) == 1

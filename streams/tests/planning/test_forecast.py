@@ -1,4 +1,4 @@
-"""What is ahead of a channel, from its rows: its order, its hours, and where it stands."""
+"""A channel's forecast from its rows: its order, its hours, and its cursors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def spans(channel: Channel) -> list[tuple[float, float]]:
     return [((b - NOON) / DAY * 24, (e - NOON) / DAY * 24) for b, e in result]
 
 
-def test_a_channel_goes_on_where_what_is_on_air_ends(channel: Channel) -> None:
+def test_a_forecast_starts_where_the_item_on_air_ends(channel: Channel) -> None:
     assert channel.playlist is not None
     first = channel.playlist.entries.all()[0]
     left = {"base": Cursor(first.pk, 0, Fraction(30), NOON)}
@@ -41,7 +41,7 @@ def test_a_channel_goes_on_where_what_is_on_air_ends(channel: Channel) -> None:
     channel.refresh_from_db()
     pick = next(forecast.of(channel, NOON, NOON + DAY).picks())
     assert (pick.begins, pick.start) == (NOON + timedelta(hours=1), Fraction(30))
-    # What a worker wrote long ago is no future.
+    # A state that was written long ago is no forecast.
     ChannelState.objects.update(now_until=NOON - DAY)
     assert spans(channel) == [(0, 24)]
     Channel.objects.update(order="off")
@@ -51,18 +51,18 @@ def test_a_channel_goes_on_where_what_is_on_air_ends(channel: Channel) -> None:
 @pytest.mark.parametrize(
     ("starts", "ends", "order", "done", "expected"),
     [
-        # New hours start at once what they are there for, and stop nothing.
+        # New hours start a channel at once if they apply now, and stop nothing.
         (10, 14, "off", None, [(0, 2), (22, 24)]),
         (20, 22, "off", None, [(8, 10)]),
         (20, 22, "on", None, [(0, 10)]),
-        # A start that failed is tried again; whoever stopped it since has it stopped.
+        # A failed start is retried; a later Stop by a person stands.
         (10, 14, "off", NOON - timedelta(hours=3), [(0, 2), (22, 24)]),
         (10, 14, "off", NOON - timedelta(hours=1), [(22, 24)]),
-        # Of a downtime the last that was missed is made up for.
+        # After a downtime only the last missed edge is carried out.
         (8, 10, "on", NOON - timedelta(hours=3), [(20, 22)]),
     ],
 )
-def test_hours_count_as_they_will_be_carried_out(
+def test_the_forecast_follows_the_hours(
     channel: Channel,
     starts: int,
     ends: int,

@@ -1,4 +1,4 @@
-"""Rows become plans: which copy of an item is played, and what may stand in."""
+"""Plans from rows: which copy of an item is played, and which items may be filler."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def items(channel: Channel) -> list[Item]:
     return [entry.item for entry in plans.programme(channel).base.entries]
 
 
-def test_an_item_is_played_from_its_copy_where_there_is_one(
+def test_an_item_is_played_from_its_copy_if_it_has_one(
     channel: Channel, first: MediaItem
 ) -> None:
     made = copy(first)
@@ -67,7 +67,7 @@ def test_an_item_is_played_from_its_copy_where_there_is_one(
         {"status": "cancelled", "source_etag": "of another content"},
     ],
 )
-def test_a_copy_that_was_never_made_or_failed_is_not_played(
+def test_a_missing_or_failed_copy_is_not_played(
     channel: Channel, first: MediaItem, fields: dict[str, Any]
 ) -> None:
     copy(first, **fields)
@@ -91,7 +91,7 @@ def test_the_old_copy_plays_until_the_new_one_is_ready(
     assert (item.mode, item.key) == (Mode.PREPARED, made.key)
 
 
-def test_a_copy_of_the_present_content_goes_before_one_with_the_logo(
+def test_a_copy_of_the_present_content_is_preferred_to_one_with_the_logo(
     channel: Channel, first: MediaItem
 ) -> None:
     channel.logo = "0123456789abcdef"
@@ -101,14 +101,14 @@ def test_a_copy_of_the_present_content_goes_before_one_with_the_logo(
     assert items(channel)[0].key == current.key
 
 
-def test_a_copy_made_again_is_another_edition(channel: Channel, first: MediaItem) -> None:
+def test_a_remade_copy_is_another_edition(channel: Channel, first: MediaItem) -> None:
     made = copy(first)
     before = items(channel)[0].edition
     PreparedCopy.objects.filter(pk=made.pk).update(made_at=timezone.now())
     assert items(channel)[0].edition != before
 
 
-def test_while_a_new_logo_is_burnt_in_the_old_copies_play_on(
+def test_while_a_new_logo_is_burnt_in_the_old_copies_keep_playing(
     channel: Channel, first: MediaItem
 ) -> None:
     channel.logo = "0123456789abcdef"
@@ -120,15 +120,13 @@ def test_while_a_new_logo_is_burnt_in_the_old_copies_play_on(
     assert items(channel)[0].key == f"prepared/{BRANDED.signature}/1.mp4"
 
 
-def test_a_copy_of_a_similar_format_is_not_taken_for_one_of_the_channels(
-    channel: Channel, first: MediaItem
-) -> None:
+def test_a_copy_of_a_similar_format_is_not_used(channel: Channel, first: MediaItem) -> None:
     channel.audio_bitrate = 12_000
     copy(first, replace(BARE, audio_bitrate=128_000))
     assert items(channel)[0].mode is Mode.TRANSCODE
 
 
-def test_a_faulty_or_missing_item_is_left_out_though_its_copy_is_there(
+def test_a_faulty_or_missing_item_is_left_out_even_if_its_copy_exists(
     channel: Channel, first: MediaItem
 ) -> None:
     copy(first)
@@ -136,7 +134,7 @@ def test_a_faulty_or_missing_item_is_left_out_though_its_copy_is_there(
     assert [item.title for item in items(channel)] == ["Second"]
 
 
-def test_only_what_is_prepared_may_stand_in(channel: Channel) -> None:
+def test_only_prepared_items_may_be_filler(channel: Channel) -> None:
     channel.filler = rows.playlist("Ready", "Not yet", name="Filler")
     assert isinstance(channel.filler, Playlist)
     copy(MediaItem.objects.get(title="Ready"))

@@ -1,4 +1,4 @@
-"""When items are due, and that copies are asked for in that order."""
+"""Due times of items, and requesting copies in that order."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ def seconds(programme: Programme, cursors: Cursors, ahead: int) -> dict[int, flo
 
 
 @pytest.mark.parametrize("ahead", [0, 100, 10_000])
-def test_a_programme_goes_on_after_the_last_entry_and_round(ahead: int) -> None:
-    """What lies behind the preview comes in the list's order, from the preview's end."""
+def test_due_times_continue_after_the_last_entry_and_wrap(ahead: int) -> None:
+    """Items after the preview follow in the list's order, from the preview's end."""
     programme = Programme(LIST, ZoneInfo("UTC"))
     assert seconds(programme, {}, ahead) == {11: 0, 22: 64, 44: 208}
     assert seconds(programme, {"base": Cursor(2)}, ahead) == {11: 0, 44: 64, 22: 160}
 
 
-def test_after_a_removed_entry_it_begins_at_the_top() -> None:
+def test_after_a_removed_entry_due_times_start_at_the_top() -> None:
     programme = Programme(LIST, ZoneInfo("UTC"))
     assert seconds(programme, {"base": Cursor(77)}, 500) == seconds(programme, {}, 500)
 
 
-def test_what_a_block_plays_is_due_at_its_time_and_the_list_is_held_up_by_it() -> None:
+def test_a_blocks_items_are_due_in_the_block_and_delay_the_list() -> None:
     evening = Block(
         7, "Evening", Rotation((entry(9, 99),)), time(12, 2), time(12, 4), start=Start.HARD
     )
     programme = Programme(LIST, ZoneInfo("UTC"), (evening,))
     times = seconds(programme, {}, 600)
     assert times[99] == pytest.approx(120, abs=1)
-    # After the block the second item is gone on with, and 44 comes behind it and the third.
+    # After the block the second item resumes, then the third, then 44.
     assert times[44] > 208 + 120
     later = Block(7, "Evening", evening.rotation, time(18), time(19))
     assert seconds(Programme(LIST, ZoneInfo("UTC"), (later,)), {}, 600)[99] >= 600
@@ -73,7 +73,7 @@ def test_an_empty_programme_has_nothing_due() -> None:
 
 @pytest.fixture
 def channel(db: None) -> Channel:
-    """On air; its second item plays for five minutes yet."""
+    """On air; its second item plays for five more minutes."""
     made = rows.channel(playlist=rows.playlist("a", "b", "c"))
     assert made.playlist is not None
     second = made.playlist.entries.all()[1]
@@ -92,33 +92,33 @@ def minutes() -> dict[str, int]:
 
 
 def test_copies_are_due_when_their_items_are(channel: Channel) -> None:
-    assert prepare_playlists() == "3 asked for, 0 due at another time."
+    assert prepare_playlists() == "3 requested, 0 with a new due time."
     assert minutes() == {"c": 5, "a": 6, "b": 7}
-    assert prepare_playlists() == "0 asked for, 0 due at another time."
+    assert prepare_playlists() == "0 requested, 0 with a new due time."
     ChannelState.objects.update(now_until=timezone.now() + timedelta(minutes=30))
-    assert prepare_playlists() == "0 asked for, 3 due at another time."
+    assert prepare_playlists() == "0 requested, 3 with a new due time."
     assert minutes() == {"c": 30, "a": 31, "b": 32}
 
 
-def test_the_sooner_of_two_channels_counts_and_filler_is_due_now(channel: Channel) -> None:
+def test_the_earlier_of_two_channels_counts_and_filler_is_due_now(channel: Channel) -> None:
     filler = rows.playlist("net", name="Filler")
     Channel.objects.update(filler=filler)
     other = rows.channel("other", playlist=channel.playlist)
     rows.on_air(other)
-    assert prepare_playlists() == "4 asked for, 0 due at another time."
+    assert prepare_playlists() == "4 requested, 0 with a new due time."
     assert minutes() == {"a": 0, "b": 1, "c": 2, "net": 0}
-    # An overdue one is not written again every minute.
-    assert prepare_playlists() == "0 asked for, 0 due at another time."
+    # An overdue item is not written again every minute.
+    assert prepare_playlists() == "0 requested, 0 with a new due time."
 
 
-def test_a_channel_that_is_off_waits_behind_all_that_is_due(channel: Channel) -> None:
+def test_items_of_a_channel_that_is_off_come_after_all_due_ones(channel: Channel) -> None:
     rows.channel("off", playlist=rows.playlist("z", name="Off"))
     prepare_playlists()
     assert "z" not in minutes()
     assert PreparedCopy.objects.get(item__title="z").due_at is None
 
 
-def test_what_was_changed_is_asked_for_again_and_what_people_left_is_not(
+def test_changed_items_are_requested_again_but_cancelled_ones_are_not(
     channel: Channel,
 ) -> None:
     prepare_playlists()
@@ -127,30 +127,30 @@ def test_what_was_changed_is_asked_for_again_and_what_people_left_is_not(
         PreparedCopy.objects.filter(item__title=title).update(
             status=one, key="prepared/x.mp4", frames=16
         )
-    assert prepare_playlists().startswith("0 asked for")
+    assert prepare_playlists().startswith("0 requested")
     MediaItem.objects.filter(title="a").update(etag="another")
-    assert prepare_playlists().startswith("1 asked for")
+    assert prepare_playlists().startswith("1 requested")
     statuses = dict(PreparedCopy.objects.values_list("item__title", "status"))
     assert statuses == {"a": "queued", "b": "cancelled", "c": "fault"}
 
 
-def test_what_no_channel_plays_any_more_comes_last(channel: Channel) -> None:
+def test_items_that_no_channel_plays_any_more_come_last(channel: Channel) -> None:
     assert channel.playlist is not None
     prepare_playlists()
     channel.playlist.entries.filter(item__title="a").delete()
-    assert prepare_playlists().startswith("0 asked for")
+    assert prepare_playlists().startswith("0 requested")
     assert set(minutes()) == {"b", "c"}
-    # Another logo is another house.
+    # A new logo makes a new house format.
     Channel.objects.update(logo="0123456789abcdef")
-    assert prepare_playlists().startswith("2 asked for")
+    assert prepare_playlists().startswith("2 requested")
     old = PreparedCopy.objects.filter(house=channel.house_format.signature)
     assert set(old.values_list("due_at", flat=True)) == {None}
     assert set(minutes()) == {"b", "c"}
 
 
-def test_a_faulty_item_is_not_asked_for(channel: Channel) -> None:
+def test_a_faulty_item_is_not_requested(channel: Channel) -> None:
     MediaItem.objects.filter(title="a").update(status="fault", fault="It is no film.")
-    assert prepare_playlists().startswith("2 asked for")
+    assert prepare_playlists().startswith("2 requested")
 
 
 def test_a_long_playlist_costs_few_queries(
@@ -171,21 +171,21 @@ def test_a_long_playlist_costs_few_queries(
         for item in items
     )
     with django_assert_max_num_queries(60):
-        assert prepare_playlists() == "3 asked for, 2000 due at another time."
+        assert prepare_playlists() == "3 requested, 2000 with a new due time."
     with django_assert_max_num_queries(20):
-        assert prepare_playlists() == "0 asked for, 0 due at another time."
+        assert prepare_playlists() == "0 requested, 0 with a new due time."
 
 
-def test_one_channels_trouble_keeps_no_other_from_being_prepared(
+def test_one_channels_error_does_not_keep_others_from_being_prepared(
     channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor are its own items put behind all others."""
+    """Its own items are not moved behind all others either."""
     other = rows.channel(
         "other", playlist=rows.playlist("z", name="Other"), time_zone="Nowhere/Land"
     )
     rows.on_air(other)
-    # A zone that nobody knows is no trouble at all.
-    assert prepare_playlists() == "4 asked for, 0 due at another time."
+    # An unknown time zone causes no error.
+    assert prepare_playlists() == "4 requested, 0 with a new due time."
     PreparedCopy.objects.filter(item__title="a").delete()
     forecast_of = forecast.of
 
@@ -195,5 +195,5 @@ def test_one_channels_trouble_keeps_no_other_from_being_prepared(
         return forecast_of(of, now, until)
 
     monkeypatch.setattr(forecast, "of", fails)
-    assert prepare_playlists() == "1 asked for, 0 due at another time."
+    assert prepare_playlists() == "1 requested, 0 with a new due time."
     assert minutes()["z"] == 0

@@ -1,7 +1,7 @@
-"""Four weeks on air over each change of the clock, played in seconds: the log is the preview.
+"""Plays four weeks across each clock change in seconds: the log equals the preview.
 
-What decides, keeps time and writes history here is what does so on air; only the players are
-left out, which would take four weeks.
+The code that decides, keeps time and writes history is the real one; only the players, which
+would take four weeks, are omitted.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def channel() -> Channel:
     )
     block(made, "News", time(20), time(20, 15), 6, 6, 6, start="hard", fit=True)
     block(made, "Morning", time(6), time(9), 10, 12, 14, 16, 18, order="shuffle")
-    # Over the hour that comes twice or not at all, and over midnight.
+    # Across the repeated or skipped hour, and across midnight.
     block(made, "Night", time(1, 30), time(4, 30), 33, 47, 59, start="hard")
     block(made, "Films", time(21), time(0, 30), 50, days=0b110_0000)
     children = block(made, "Children", time(14), time(17), 30, 20, 45, max_rating=6, fit=True)
@@ -97,7 +97,7 @@ def channel() -> Channel:
 
 
 def play(channel: Channel, begins: datetime, until: datetime) -> Run:
-    """Play it in no time: each player ends when its turn is over."""
+    """Play it instantly: each player ends when its turn is over."""
     run = Run.objects.create(channel=channel, started_at=begins)
     plan = ChannelPlan(
         channel.pk, channel.slug, FORMAT, plans.programme(channel, begins), (), SLATE
@@ -139,7 +139,7 @@ def shown(pick: Pick) -> tuple[object, ...]:
 
 
 def steps(rows: list[AsRun]) -> Iterator[timedelta]:
-    """Between the end of each and the beginning of the next."""
+    """Time between the end of each row and the start of the next."""
     for before, after in pairwise(rows):
         assert before.ended_at is not None
         yield after.started_at - before.ended_at
@@ -161,17 +161,17 @@ def test_the_as_run_log_of_four_weeks_equals_the_preview(
     rows = list(AsRun.objects.filter(run=run).order_by("started_at"))
     picks = list(preview(plans.programme(channel, begins), begins, begins + WEEKS, {}))
 
-    # What is on air last has no end yet.
+    # The last item has no end yet.
     *ended, _ = rows
     logged = [
         (row.title, row.rule, round(row.in_point, 3), row.ending, row.why) for row in ended
     ]
     assert logged == [shown(pick) for pick in picks[: len(logged)]]
     assert len(picks) == len(rows) > 1000
-    # They may differ by the rounding of microseconds, some thousand times.
+    # They may differ by rounded microseconds, some thousand times.
     for row, pick in zip(rows, picks, strict=True):
         assert abs(row.started_at - pick.begins) < timedelta(milliseconds=5)
-    # No dead air, and nothing on top of anything else.
+    # No dead air and no overlap.
     assert not any(steps(rows))
     assert {row.kind for row in rows} == {"item", "filler"}
 
@@ -196,7 +196,7 @@ def test_the_as_run_log_of_four_weeks_equals_the_preview(
     for moment in news.values():
         due = moment.replace(hour=20, minute=0, second=0, microsecond=0)
         assert abs(between(due, moment)) <= step
-    # Nothing above its rating in the children's hours.
+    # Nothing above the rating in the children's hours.
     children = channel.blocks.get(name="Children")
     shown_there = {row.title for row in rows if row.rule == f"block-{children.pk}"}
     assert shown_there == {"Children 0", "Children 1", "Children 2"}

@@ -1,4 +1,4 @@
-"""What is ahead: within a channel's hours, without a gap, and told to viewers in one piece."""
+"""The coming programme: within the channel's hours, gapless, joined for viewers."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def span(begins: float, ends: float) -> Span:
         ([], False, []),
         # Within its hours: until they end.
         ([(-2, 3), (10, 12)], True, [(0, 3), (10, 12)]),
-        # Somebody stopped it within them: until they begin again.
+        # Stopped within them: until they begin again.
         ([(-2, 3), (10, 12)], False, [(10, 12)]),
-        # Somebody started it before them.
+        # Started before them.
         ([(10, 12)], True, [(0, 12)]),
-        # What touches is one; what lasts longer than is looked ahead is cut there.
+        # Touching spans are merged; spans beyond the period are cut.
         ([(1, 2), (2, 3), (2.5, 4), (20, 30)], False, [(1, 4), (20, 24)]),
         ([(1, 24)], False, [(1, 24)]),
     ],
 )
-def test_it_is_on_air_as_ordered_and_then_by_its_hours(
+def test_a_channel_is_on_air_as_ordered_and_then_by_its_hours(
     hours: list[tuple[float, float]],
     on: bool,  # noqa: FBT001
     expected: list[tuple[float, float]],
@@ -57,7 +57,7 @@ def test_it_is_on_air_as_ordered_and_then_by_its_hours(
     st.lists(st.tuples(st.integers(-10, 30), st.integers(1, 20))),
     st.booleans(),
 )
-def test_spans_follow_each_other_and_stay_within_what_is_asked(
+def test_spans_are_ordered_and_stay_within_the_period(
     hours: list[tuple[int, int]],
     on: bool,  # noqa: FBT001
 ) -> None:
@@ -78,7 +78,7 @@ LENGTHS = st.integers(1, 1000).map(lambda frames: frames * GRID)
 
 @settings(deadline=None)
 @given(st.lists(LENGTHS, min_size=1, max_size=5), st.lists(LENGTHS, max_size=3))
-def test_picks_fill_the_spans_and_a_stop_cuts_what_is_gone_on_with(
+def test_picks_fill_the_spans_and_a_stop_cuts_the_item_that_resumes(
     lengths: list[Fraction], fillers: list[Fraction]
 ) -> None:
     programme = Programme(
@@ -93,16 +93,16 @@ def test_picks_fill_the_spans_and_a_stop_cuts_what_is_gone_on_with(
         assert within[0].begins == begins
         assert within[-1].ends == ends
         assert all(one.ends == other.begins for one, other in pairwise(within))
-    # The programme resumes at a keyframe at or before the cut, of the item that was cut.
+    # The cut item resumes at a keyframe at or before the cut.
     last = next(pick for pick in result if pick.ends == two[0][1])
     first = next(pick for pick in result if pick.begins == two[1][0])
     if last.entry is not None and last.end < last.entry.seconds and first.start:
         assert first.entry == last.entry
-        # A moment is rounded, which counts as nothing.
+        # Moments are rounded, within the tolerance.
         assert last.end - programme.resume < first.start <= last.end + SLACK_S
 
 
-def test_a_stop_leaves_the_list_where_it_was_cut() -> None:
+def test_a_stop_leaves_the_list_at_the_cut() -> None:
     programme = Programme(Rotation((entry(1, Fraction(3600)),)), ZoneInfo("UTC"))
     first, second = picks(programme, (span(0, 0.5), span(5, 5.25)), {})
     half = Fraction(1800)
@@ -110,14 +110,14 @@ def test_a_stop_leaves_the_list_where_it_was_cut() -> None:
     assert (second.start, second.end) == (half, half + 900)
 
 
-# ---- as viewers are told ---------------------------------------------------------------------
+# ---- for viewers
 
 
 def airing(kind: Kind, begins: float, ends: float, title: str = "") -> Airing:
     return Airing(kind, title, at(begins), at(ends))
 
 
-def test_filler_and_slate_that_follow_each_other_are_one() -> None:
+def test_consecutive_filler_and_slate_are_joined() -> None:
     parts = [
         airing(Kind.ITEM, 0, 1, "A"),
         airing(Kind.FILLER, 1, 2, "x"),
@@ -138,7 +138,7 @@ def test_filler_and_slate_that_follow_each_other_are_one() -> None:
     ]
 
 
-def test_what_has_nothing_to_play_is_one_long_slate() -> None:
+def test_an_empty_programme_is_one_long_slate() -> None:
     programme = Programme(Rotation((), Order.LOOP), ZoneInfo("UTC"))
     (slate,) = airings(picks(programme, (span(0, 3),), {}))
     assert (slate.kind, slate.begins, slate.ends, slate.media) == (

@@ -1,4 +1,4 @@
-"""Hours that start and stop a channel: over both changes of the clock, and after a downtime."""
+"""Hours that start and stop a channel: across clock changes, and after a downtime."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def hours(*blocks: Block) -> Programme:
 
 
 def at(text: str) -> datetime:
-    """Berlin's time."""
+    """A local time in Berlin, in UTC."""
     return datetime.fromisoformat(text).replace(tzinfo=BERLIN).astimezone(UTC)
 
 
@@ -43,7 +43,7 @@ def test_only_the_moments_at_which_hours_begin_and_end_count() -> None:
     assert due(DAILY, stop.at, at("2026-05-05 08:01")) == Edge(at("2026-05-05 08:00"), on=True)
 
 
-def test_after_a_downtime_the_last_that_was_missed_is_made_up_for_once() -> None:
+def test_after_a_downtime_only_the_last_missed_edge_is_carried_out() -> None:
     long_ago = at("2026-05-01 08:00")
     missed = due(DAILY, long_ago, at("2026-05-20 12:00"))
     assert missed == Edge(at("2026-05-20 08:00"), on=True)
@@ -100,7 +100,7 @@ def test_the_clock_goes_forward() -> None:
 
 
 def test_the_clock_goes_back() -> None:
-    """25 October 2026: 02:30 comes twice, and counts the first time."""
+    """25 October 2026: 02:30 occurs twice, and the first counts."""
     early = hours(span(time(1), time(2, 30)))
     result = edges(early, at("2026-10-25 00:00"), at("2026-10-25 12:00"))
     assert [edge.at for edge in result] == [
@@ -118,17 +118,17 @@ BLOCKS = st.builds(
     DAYS,
     st.integers(1, 9),
 )
-#: Both changes of the clock are in reach.
+#: A range that includes both clock changes.
 MOMENTS = st.integers(0, 230 * 86_400).map(
     lambda seconds: datetime(2026, 3, 20, tzinfo=UTC) + timedelta(seconds=seconds)
 )
 
 
 @given(st.lists(BLOCKS, min_size=1, max_size=4), MOMENTS, st.lists(st.integers(1, 50_000)))
-def test_whoever_looks_when_the_channel_ends_up_as_its_hours_say(
+def test_the_result_does_not_depend_on_when_hours_are_checked(
     blocks: list[Block], begins: datetime, waits: list[int]
 ) -> None:
-    """However rarely somebody looks, after each look it is as after looks without end."""
+    """Rare checks lead to the same state as frequent ones."""
     programme, now, done = hours(*blocks), begins, begins
     inside = any(opens <= now < ends for opens, ends in spans(programme, now, now))
     on = inside

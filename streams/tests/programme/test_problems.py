@@ -1,4 +1,4 @@
-"""What will go wrong on air, found in the programme that is ahead."""
+"""Problems found in the coming programme."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ THREE = Programme(Rotation((entry(1), entry(2), entry(3))), UTC_ZONE)
         ),
         (ItemFacts(Copy.COMING, there=True), "waiting-2", "is not prepared yet", True),
         (ItemFacts(Copy.COMING, inspected=False), "new-2", "was not inspected yet", True),
-        # The gravest alone.
+        # Only the most severe.
         (ItemFacts(Copy.LEFT, "x", inspected=False, there=False), "missing-2", "", False),
     ],
 )
-def test_each_fault_of_an_item_has_a_sentence(
+def test_every_fault_of_an_item_has_a_sentence(
     facts: ItemFacts,
     subject: str,
     text: str,
@@ -62,26 +62,26 @@ def test_each_fault_of_an_item_has_a_sentence(
     (fault,) = find_problems(programme, picks(programme), {1: FINE, 2: facts}).faults
     assert (fault.subject, fault.media, fault.soft) == (subject, 2, soft)
     assert text in fault.sentence
-    # At the first of its many times.
+    # At its first airtime.
     assert fault.airs_at == NOON + timedelta(seconds=1600)
 
 
-def test_what_is_copied_is_not_said_to_be_encoded() -> None:
+def test_a_copied_item_is_not_reported_as_encoded() -> None:
     programme = replace(THREE, base=Rotation((entry(1, mode=Mode.COPY),)))
     (fault,) = find_problems(
         programme, picks(programme), {1: ItemFacts(Copy.COMING, there=True)}
     ).faults
-    assert "sent as it is" in fault.sentence
+    assert "sent without conversion" in fault.sentence
 
 
-def test_a_storage_that_cannot_say_makes_no_fault() -> None:
+def test_an_unknown_storage_state_is_no_problem() -> None:
     findings = find_problems(THREE, picks(THREE), {1: FINE, 2: ItemFacts(there=None)})
     assert findings.faults == ()
-    # What nothing is known of at all is as unsure.
+    # An item without any facts is just as unsure.
     assert findings.unsure == {2, 3}
 
 
-def test_a_stretch_with_nothing_to_play_says_where_and_why() -> None:
+def test_a_stretch_without_playable_items_is_reported_with_its_cause() -> None:
     block = TimeBlock(7, "Kids", Rotation((entry(9, 12),)), time(20), time(21), max_rating=6)
     facts = dict.fromkeys((1, 2, 3, 9), FINE)
     alone = replace(THREE, blocks=(block,))
@@ -102,7 +102,7 @@ def test_a_stretch_with_nothing_to_play_says_where_and_why() -> None:
     assert "For 2160 min" in fault.sentence
 
 
-def test_filler_that_fits_a_gap_is_no_fault() -> None:
+def test_filler_that_fits_a_gap_is_no_problem() -> None:
     block = TimeBlock(7, "News", Rotation((entry(9),)), time(20), time(21), fit=True)
     programme = replace(THREE, blocks=(block,), filler=Rotation((entry(50),)))
     planned = picks(programme)
@@ -117,7 +117,7 @@ def test_filler_that_fits_a_gap_is_no_fault() -> None:
         (Fillers("Net", 3), "none of its 3 entries is prepared yet"),
     ],
 )
-def test_a_filler_that_would_not_fill_is_told(fillers: Fillers, text: str) -> None:
+def test_an_unplayable_filler_is_reported(fillers: Fillers, text: str) -> None:
     facts = dict.fromkeys((1, 2, 3), FINE)
     (fault,) = find_problems(THREE, picks(THREE), facts, fillers=fillers).faults
     assert text in fault.sentence
@@ -125,13 +125,13 @@ def test_a_filler_that_would_not_fill_is_told(fillers: Fillers, text: str) -> No
     assert find_problems(ready, picks(ready), facts, fillers=fillers).faults == ()
 
 
-def test_a_block_whose_next_item_never_fits_is_told() -> None:
-    """It would be filler for ever."""
+def test_a_block_whose_next_item_never_fits_is_reported() -> None:
+    """The block would be filler forever."""
     # The item lasts 27 minutes.
     block = TimeBlock(7, "News", Rotation((entry(9),)), time(20), time(20, 15), fit=True)
     programme = replace(THREE, blocks=(block,), filler=Rotation((entry(50),)))
     facts = dict.fromkeys((1, 2, 3, 9, 50), FINE)
-    # On the next day an item of the base playlist goes over all of it, which is another matter.
+    # On the next day an item of the base playlist covers all of it, which is another problem.
     (fault,) = find_problems(programme, picks(programme, 12), facts).faults
     assert fault.subject == "too-long-block-7"
     assert NOON + timedelta(hours=8) <= fault.airs_at < NOON + timedelta(hours=8, minutes=15)
@@ -139,17 +139,17 @@ def test_a_block_whose_next_item_never_fits_is_told() -> None:
         "“Item 9” is next in block “News” and never fits: it lasts 27 min, the block 15 min. "
         "Filler is on instead, every time:"
     )
-    # One that is late today fits tomorrow.
+    # An item that is too late today fits tomorrow.
     longer = replace(programme, blocks=(replace(block, ends=time(20, 28)),))
     planned = picks(longer)
     assert any(pick.rule == "filler" for pick in planned)
     assert find_problems(longer, planned, facts).faults == ()
-    # Without an exact fit it plays, and is not cut.
+    # Without an exact fit it plays and is not cut.
     played = replace(programme, blocks=(replace(block, fit=False),))
     assert find_problems(played, picks(played, 12), facts).faults == ()
 
 
-def test_a_filler_that_nobody_has_rated_is_told() -> None:
+def test_an_unrated_filler_is_reported() -> None:
     facts = dict.fromkeys((1, 2, 3, 9, 50, 51), FINE)
     rated = [entry(1, 6), entry(2, 6), entry(3, 6)]
     filler = Rotation((entry(50), entry(51, 16)))
@@ -162,7 +162,7 @@ def test_a_filler_that_nobody_has_rated_is_told() -> None:
     )
     well = replace(programme, max_rating=16)
     assert find_problems(well, picks(well), facts, fillers=Fillers("Net", 2)).faults == ()
-    # In a block for younger ones alone.
+    # Only in a block with a lower age rating.
     block = TimeBlock(7, "Kids", Rotation((entry(9, 0),)), time(20), time(21), max_rating=6)
     kids = replace(well, blocks=(block,))
     (fault,) = find_problems(kids, picks(kids), facts, fillers=Fillers("Net", 2)).faults
@@ -171,7 +171,7 @@ def test_a_filler_that_nobody_has_rated_is_told() -> None:
     assert "in block “Kids”: none of its 2 prepared entries is rated 6" in fault.sentence
 
 
-def test_a_faulty_item_is_told_at_the_time_of_what_comes_in_its_place() -> None:
+def test_a_faulty_item_is_reported_at_its_replacements_time() -> None:
     listed = [(1, 1, "A", ""), (8, 8, "B", "It is no film."), (2, 2, "C", ""), (3, 3, "D", "")]
     left_out = list(problems.passed_over(listed))
     (fault,) = find_problems(
@@ -180,10 +180,10 @@ def test_a_faulty_item_is_told_at_the_time_of_what_comes_in_its_place() -> None:
     assert (fault.subject, fault.media) == ("fault-8", 8)
     assert fault.airs_at == NOON + timedelta(seconds=1600)
     assert fault.sentence == "“B” can't be played and will be left out: It is no film."
-    # The last one of a list is stood in for by the first; a list of such alone by nothing.
+    # The first entry replaces the last one; nothing replaces a list of faulty entries.
     assert [entry.instead for entry in problems.passed_over([*listed[1:], listed[1]])] == [2, 2]
     assert list(problems.passed_over([listed[1]])) == []
-    # Of a block that is not on there is nothing to tell.
+    # A block that is not on has nothing to report.
     elsewhere = list(problems.passed_over(listed, "block-9"))
     assert (
         find_problems(THREE, picks(THREE), dict.fromkeys((1, 2, 3), FINE), elsewhere).faults
@@ -202,7 +202,7 @@ ITEM_FACTS = st.builds(
 
 @hypothesis_settings(deadline=None)
 @given(st.dictionaries(st.integers(1, 3), ITEM_FACTS), st.booleans(), st.integers(0, 2))
-def test_each_matter_is_told_once_and_within_what_was_looked_at(
+def test_every_problem_is_reported_once_and_within_the_period(
     facts: dict[int, ItemFacts],
     bare: bool,  # noqa: FBT001
     fillers: int,
@@ -214,7 +214,7 @@ def test_each_matter_is_told_once_and_within_what_was_looked_at(
     media = [fault.media for fault in findings.faults if fault.media is not None]
     assert len(media) == len(set(media))
     assert all(NOON <= fault.airs_at < NOON + timedelta(hours=5) for fault in findings.faults)
-    # What is known to be fine is not complained of.
+    # Items that are fine are not reported.
     assert not {n for n, item_facts in facts.items() if item_facts == FINE} & set(media)
 
 
@@ -231,7 +231,7 @@ def unseen(*blocks: TimeBlock, base: tuple[Entry, ...] = (LONG,)) -> list[str]:
     return [fault.sentence for fault in findings if fault.subject.startswith("unseen-")]
 
 
-def test_a_soft_block_within_an_item_is_told() -> None:
+def test_a_soft_block_within_an_item_is_reported() -> None:
     (sentence,) = unseen(NEWS)
     assert sentence == (
         "Block “News” (20:00 to 20:05) won't be on air: it starts softly, and “Long” plays "
@@ -244,19 +244,19 @@ def test_a_soft_block_within_an_item_is_told() -> None:
     assert (fault.airs_at, fault.soft) == (NOON + timedelta(hours=8), False)
 
 
-def test_a_block_that_gets_on_air_or_has_no_turn_is_not_told() -> None:
-    # It cuts in; an item ends within it; another stands over it all the time.
+def test_a_block_that_airs_or_is_covered_is_not_reported() -> None:
+    # It cuts in; an item ends within it; another block covers it all the time.
     assert unseen(replace(NEWS, start=Start.HARD)) == []
     assert unseen(NEWS, base=(entry(1), entry(2))) == []
     assert unseen(replace(NEWS, ends=time(21))) == []
     over = replace(NEWS, pk=4, name="Gala", priority=1, start=Start.HARD, ends=time(21))
     assert unseen(NEWS, over) == []
-    # Beyond what is looked at, and while the channel is off, nobody knows.
+    # Beyond the period, and while the channel is off, it is unknown.
     assert unseen(replace(NEWS, starts=time(4, 59), ends=time(5, 30))) == []
     assert unseen(replace(NEWS, starts=time(11), ends=time(11, 30))) == []
 
 
-def test_what_fills_a_blocks_time_is_its_own() -> None:
+def test_filler_in_a_blocks_time_belongs_to_the_block() -> None:
     empty = replace(NEWS, rotation=Rotation(()), ends=time(21))
     programme = Programme(Rotation((LONG,)), UTC_ZONE, (empty,), Rotation((entry(2),)))
     (fault,) = find_problems(

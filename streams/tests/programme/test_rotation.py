@@ -26,7 +26,7 @@ def listed(pks: list[int], order: Order = Order.SHUFFLE, seed: int = 1) -> Rotat
 
 
 def played(of: Rotation, cursor: Cursor, count: int) -> tuple[list[int], Cursor]:
-    """The next so many, each from the cursor as it is kept in a row."""
+    """The next `count` entries, each from the cursor as stored in a row."""
     pks = []
     for _ in range(count):
         successor = following(of, kept(cursor), lambda _: True)
@@ -49,19 +49,19 @@ def kept(cursor: Cursor) -> Cursor:
         ([1, 2, 3, 4], 2, [1, 3, 4], [3, 4, 1]),
         ([1, 2, 3, 4], 4, [1, 2, 3], [1, 2, 3]),
         ([1, 2, 3, 4], 1, [2, 3, 4], [2, 3, 4]),
-        # The next ones as well, and others before it, in one edit.
+        # The following entries as well, and others before it, in one edit.
         ([1, 2, 3, 4, 5, 6], 2, [1, 5, 6], [5, 6, 1]),
         ([1, 2, 3, 4, 5, 6], 4, [2, 3, 6], [6, 2, 3]),
-        # Something new stands in its place, or at the top.
+        # A new entry in its place, or at the top.
         ([1, 2, 3, 4], 2, [1, 9, 3, 4], [3, 4, 1]),
         ([1, 2, 3, 4], 2, [9, 8, 1, 3, 4], [3, 4, 9]),
-        # All that followed within reach is gone: what stands where it stood.
+        # All remembered followers are gone: continue at the same index.
         ([*range(1, 15)], 3, [1, 2, 12, 13, 14], [12, 13, 14]),
-        # Put into another order.
+        # Reordered.
         ([1, 2, 3, 4], 2, [4, 3, 1], [3, 1, 4]),
     ],
 )
-def test_a_loop_goes_on_after_where_it_stood(
+def test_a_loop_continues_at_its_position(
     before: list[int], last: int, after: list[int], then: list[int]
 ) -> None:
     count = before.index(last) + 1
@@ -70,7 +70,7 @@ def test_a_loop_goes_on_after_where_it_stood(
     assert played(listed(after, Order.LOOP), cursor, 3)[0] == then
 
 
-def test_an_item_that_turns_faulty_and_well_again_costs_its_loop_nothing() -> None:
+def test_a_temporary_fault_does_not_change_the_loop() -> None:
     whole = listed([1, 2, 3, 4], Order.LOOP)
     _, cursor = played(whole, Cursor(), 2)
     pks, cursor = played(listed([1, 3, 4], Order.LOOP), cursor, 2)
@@ -89,7 +89,7 @@ def test_a_cursor_of_an_older_version_is_read() -> None:
 
 
 @given(st.integers(3, 40), st.integers(0, 5), st.integers(0, 10_000))
-def test_shuffling_plays_all_once_a_round_and_nothing_again_soon(
+def test_shuffling_plays_every_item_once_per_round_and_spaced_out(
     size: int, number: int, seed: int
 ) -> None:
     of = listed([*range(1, size + 1)], seed=seed)
@@ -100,7 +100,7 @@ def test_shuffling_plays_all_once_a_round_and_nothing_again_soon(
 
 
 def least_between(pks: list[int]) -> int:
-    """The fewest others between two plays of one."""
+    """The minimum number of other plays between two plays of one item."""
     seen: dict[int, int] = {}
     least = len(pks)
     for at, pk in enumerate(pks):
@@ -149,7 +149,7 @@ def removed(random: Random, pks: list[int], count: int) -> list[int]:
     st.integers(0, 10_000),
     st.lists(st.tuples(st.sampled_from(EDITS), st.integers(0, 45)), max_size=12),
 )
-def test_a_third_of_the_list_lies_between_two_plays_whatever_is_edited(
+def test_a_third_of_the_list_lies_between_two_plays_despite_edits(
     size: int, seed: int, edits: list[tuple[str, int]]
 ) -> None:
     random, pks = Random(seed), [*range(1, size + 1)]  # noqa: S311 - no secret
@@ -172,10 +172,10 @@ def test_a_third_of_the_list_lies_between_two_plays_whatever_is_edited(
     st.integers(1, 60),
     st.sampled_from(["add one", "remove one", "the last turns faulty", "move all"]),
 )
-def test_an_edit_changes_a_round_by_what_was_edited_and_nothing_else(
+def test_an_edit_changes_only_the_edited_entries_of_a_round(
     size: int, seed: int, plays: int, change: str
 ) -> None:
-    """The others come as they would have: none is left out of the round, none comes twice."""
+    """The others keep their order: none is left out of the round, none comes twice."""
     random, pks = Random(seed), [*range(1, size + 1)]  # noqa: S311 - no secret
     before, cursor = played(listed(pks, seed=seed), Cursor(), plays)
     left = size - plays % size if plays % size else size
@@ -191,11 +191,11 @@ def test_an_edit_changes_a_round_by_what_was_edited_and_nothing_else(
     assert sorted(mine) == sorted(expected)
     assert len(set(new)) <= 1
     if plays % size > size // 3:
-        # Beyond the first third of a round nothing waits: the order is the same as well.
+        # Beyond the first third of a round nothing waits, so the order is the same too.
         assert mine == expected
 
 
-def test_of_items_listed_many_times_the_one_played_the_longest_ago_is_next() -> None:
+def test_among_repeated_items_the_one_played_longest_ago_is_next() -> None:
     many = tuple(entry(pk, media=pk % 2 + 1) for pk in range(1, 10))
     of = Rotation(many, Order.SHUFFLE, 1)
     pks, _ = played(of, Cursor(), 90)
@@ -204,8 +204,8 @@ def test_of_items_listed_many_times_the_one_played_the_longest_ago_is_next() -> 
 
 
 @given(st.integers(6, 30), st.integers(0, 1000))
-def test_what_may_not_be_played_does_not_count(size: int, seed: int) -> None:
-    """Of a list of which a third is rated low enough, the promise is of that third."""
+def test_items_that_may_not_be_played_do_not_count(size: int, seed: int) -> None:
+    """If a third of the list is rated low enough, the spacing applies to that third."""
     of = listed([*range(1, size + 1)], seed=seed)
     cursor, pks = Cursor(), []
     for _ in range(5 * size):
@@ -217,13 +217,15 @@ def test_what_may_not_be_played_does_not_count(size: int, seed: int) -> None:
     assert least_between(pks) >= size // 3 // 3
 
 
-def test_a_list_may_be_in_any_round() -> None:
+def test_a_list_works_in_any_round() -> None:
     of = listed([*range(1, 10)])
     assert sorted(played(of, Cursor(None, 1_000_001), 9)[0]) == [*range(1, 10)]
 
 
 @given(st.integers(3, 40), st.integers(0, 100))
-def test_upcoming_has_each_once_and_the_next_first(size: int, plays: int) -> None:
+def test_upcoming_contains_every_entry_once_starting_with_the_next(
+    size: int, plays: int
+) -> None:
     of = listed([*range(1, size + 1)])
     _, cursor = played(of, Cursor(), plays)
     pks = [one.pk for one in upcoming(of, cursor)]

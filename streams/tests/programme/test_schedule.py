@@ -1,4 +1,4 @@
-"""The programme: blocks, both changes of the clock, shuffling, returns, exact fits."""
+"""The programme: blocks, clock changes, shuffling, returns, exact fits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from streams.programme.schedule import preview
 
 LONDON = ZoneInfo("Europe/London")
 BERLIN = ZoneInfo("Europe/Berlin")
-#: One second, so that the figures below are plain.
+#: One second, which keeps the figures below simple.
 STEP = Fraction(1)
 MONDAY = datetime(2026, 6, 1, 0, 0, tzinfo=UTC)
 
@@ -69,7 +69,7 @@ def day(of: Programme, hours: float = 24, at: datetime = MONDAY) -> list[Pick]:
 
 
 def shown(picks: Sequence[Pick]) -> list[str]:
-    """Each as "05:30 101", with what of it was played in seconds where that is not all."""
+    """Each pick as "05:30 101", with its seconds if it does not play whole."""
     lines = []
     for one in picks:
         name = "slate" if one.entry is None else str(one.entry.pk)
@@ -90,7 +90,7 @@ def test_the_base_playlist_goes_round() -> None:
     ]
 
 
-def test_an_empty_programme_is_the_slate_and_says_so() -> None:
+def test_an_empty_programme_is_the_slate_with_a_reason() -> None:
     (first, *_) = day(programme(rotation()), 1)
     assert first.entry is None
     assert (
@@ -122,7 +122,7 @@ def test_a_soft_block_waits_for_the_item_and_a_hard_one_cuts_in() -> None:
     ]
 
 
-def test_a_block_goes_on_where_it_stopped_the_day_before() -> None:
+def test_a_block_continues_where_it_stopped_the_day_before() -> None:
     of = programme(rotation(60), block(1, "01:00", "02:00", 60, 60, 60))
     played = [p.entry.pk for p in day(of, 72) if p.rule == "block-1" and p.entry]
     assert played == [101, 102, 103]
@@ -137,18 +137,18 @@ def test_a_block_goes_on_where_it_stopped_the_day_before() -> None:
         (Return.WALL_CLOCK, "01:30 2 [3000-3600]"),
     ],
 )
-def test_a_list_that_was_cut_goes_on_by_its_rule(way: Return, seen: str) -> None:
+def test_a_cut_list_continues_by_its_return_rule(way: Return, seen: str) -> None:
     """Item 2 is cut after 20 minutes, for 30 minutes."""
     cutting = block(1, "01:00", "01:30", start=Start.HARD)
     of = programme(rotation(40, 60, 30), cutting, on_return=way)
     assert shown(day(of, 2))[3] == seen
 
 
-def test_by_the_wall_clock_whole_rounds_may_pass() -> None:
+def test_by_the_wall_clock_whole_rounds_are_skipped() -> None:
     cutting = block(1, "01:00", "20:10", 60, start=Start.HARD, fit=True)
     of = programme(rotation(40, 60), cutting, on_return=Return.WALL_CLOCK)
     back = next(p for p in day(of) if p.begins.hour == 20 and p.rule == BASE)
-    # Played on from 00:00 without a break, the round of 100 minutes stands there at 20:10.
+    # Without a break since 00:00, the round of 100 minutes would be there at 20:10.
     assert (back.entry and back.entry.pk, back.start) == (1, Fraction(600))
 
 
@@ -218,7 +218,7 @@ def test_a_block_that_must_end_on_time_is_filled_up() -> None:
     ]
 
 
-def test_the_last_filler_is_cut_where_none_is_short_enough() -> None:
+def test_the_last_filler_is_cut_if_none_is_short_enough() -> None:
     of = programme(
         rotation(60), block(1, "01:00", "02:00", 55, fit=True), filler=rotation(7, first=900)
     )
@@ -249,20 +249,20 @@ def test_a_block_with_nothing_to_play_is_filler() -> None:
     picks = day(of, 2)
     assert shown(picks) == ["00:00 1", "01:00 900", "01:20 900", "01:40 900"]
     assert picks[1].why == (
-        "Block “Block 1”: no entry of its list may be played, so filler is on."
+        "Block “Block 1”: no entry of its list may be played, so filler plays."
     )
 
 
-# ---- both changes of the clock
+# ---- clock changes
 
 
-def test_a_time_that_is_left_out_is_counted_with_the_offset_before() -> None:
+def test_a_skipped_local_time_uses_the_offset_before() -> None:
     assert moment(date(2026, 3, 29), time(2, 30), BERLIN) == datetime(
         2026, 3, 29, 1, 30, tzinfo=UTC
     )
 
 
-def test_a_time_that_comes_twice_is_the_first() -> None:
+def test_a_repeated_local_time_is_the_first_one() -> None:
     assert moment(date(2026, 10, 25), time(2, 30), BERLIN) == datetime(
         2026, 10, 25, 0, 30, tzinfo=UTC
     )
@@ -292,7 +292,7 @@ def test_the_evening_block_is_at_the_same_local_time_all_year(day: date) -> None
     assert firsts == ["20:00:00"] * 3
 
 
-# ---- for any programme and clock
+# ---- properties of any programme
 
 ratings = st.sampled_from([None, 0, 6, 12, 16, 18])
 quarters = st.integers(0, 95).map(lambda n: time(n // 4, n % 4 * 15))
@@ -390,13 +390,15 @@ def test_any_block_that_cuts_in_is_on_time_to_the_grid(of: Programme, at: dateti
 
 @settings(deadline=None, max_examples=40)
 @given(programmes(), moments, st.integers(1, 30))
-def test_whoever_asks_later_is_told_the_same(of: Programme, at: datetime, steps: int) -> None:
-    """A supervisor that starts in the middle, with the cursors kept, goes on as foreseen."""
+def test_a_later_preview_gives_the_same_programme(
+    of: Programme, at: datetime, steps: int
+) -> None:
+    """A supervisor that starts in the middle with stored cursors continues as previewed."""
     picks = list(preview(of, at, at + timedelta(hours=24), {}))
     kept = picks[min(steps, len(picks)) - 1]
     again = list(preview(of, kept.ends, at + timedelta(hours=24), kept.cursors))
     assert again == picks[min(steps, len(picks)) :]
 
 
-def test_following_is_told_when_nothing_is_allowed() -> None:
+def test_following_returns_none_when_nothing_is_allowed() -> None:
     assert following(rotation(1, 2), Cursor(), lambda _entry: False) is None

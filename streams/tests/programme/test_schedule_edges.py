@@ -1,4 +1,4 @@
-"""The programme's edges: hours left out, blocks without an end, clocks set back."""
+"""Edge cases: skipped hours, blocks without an end, clocks set back."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from streams.tests.programme.test_schedule import (
         ("01:30", "02:30", "01:30-03:30"),
     ],
 )
-def test_a_block_in_the_hour_that_is_left_out_comes_an_hour_later(
+def test_a_block_in_the_skipped_hour_starts_an_hour_later(
     starts: str, ends: str, shown: str
 ) -> None:
     of = programme(rotation(60), block(1, starts, ends, 10), zone=BERLIN)
@@ -57,7 +57,7 @@ def test_a_block_of_all_day_does_not_cut_its_own_items(fit: bool) -> None:  # no
     ]
 
 
-def test_a_clock_that_was_set_back_gives_no_point_before_the_beginning() -> None:
+def test_a_clock_that_was_set_back_never_resumes_before_the_beginning() -> None:
     of = programme(rotation(60), on_return=Return.WALL_CLOCK)
     left = Cursor(1, 0, Fraction(600), MONDAY + timedelta(hours=5))
     assert pick(of, MONDAY, {BASE: left}).start == 600
@@ -69,16 +69,16 @@ def test_a_clock_that_was_set_back_gives_no_point_before_the_beginning() -> None
     st.sampled_from(Order),
     st.integers(0, 5),
 )
-def test_the_wall_clock_s_place_is_where_playing_on_would_have_led(
+def test_the_wall_clock_position_equals_playing_on(
     lengths: list[int], seconds: int, order: Order, number: int
 ) -> None:
     of = rotation(*(length / 64 for length in lengths), order=order)
     if order is Order.SHUFFLE:
-        # Of whole rounds that nobody saw the order is not worked out.
+        # The order of skipped rounds is not computed.
         seconds = min(seconds, sum(lengths) * 60 // 64)
     at = Cursor(round_of(of, number)[0].pk, number, Fraction(0))
     reached = advanced(of, at, Fraction(seconds), lambda _: True)
-    # Played on, one item after the other.
+    # Played on, one item after another.
     entry, stands, into = round_of(of, number)[0], at, Fraction(seconds)
     while into >= entry.seconds:
         into -= entry.seconds
@@ -89,25 +89,25 @@ def test_the_wall_clock_s_place_is_where_playing_on_would_have_led(
 
 
 def test_an_absence_of_years_takes_no_time() -> None:
-    """Were it walked item by item, this test would not end."""
+    """Computed item by item, this test would never end."""
     of = rotation(*([0.5] * 500), order=Order.SHUFFLE)
     at = Cursor(1, 0, Fraction(0))
     assert advanced(of, at, Fraction(10**12), lambda _: True).round > 10**6
 
 
-def test_where_filler_is_all_there_is_it_goes_round() -> None:
+def test_if_there_is_only_filler_it_repeats() -> None:
     of = programme(rotation(), filler=rotation(0.5, 5, 10, first=901))
     picks = day(of, 1)
     assert [one.entry.pk for one in picks if one.entry][:4] == [901, 902, 903, 901]
     assert all(one.wanting and one.rule == FILLER for one in picks)
 
 
-def test_the_slate_is_one_line_of_the_preview_up_to_the_next_block() -> None:
+def test_the_slate_is_one_line_of_the_preview_until_the_next_block() -> None:
     of = programme(rotation(), block(1, "02:00", "03:00", 60))
     assert shown(day(of, 4)) == ["00:00 slate [0-7200]", "02:00 101", "03:00 slate [0-3600]"]
 
 
-def test_under_a_rating_nothing_unrated_is_looked_at_for_long() -> None:
+def test_unrated_lists_are_rejected_quickly_under_a_rating() -> None:
     unrated = replace(rotation(), entries=tuple(entry(n, 1, None) for n in range(1, 2000)))
     assert unrated.mildest is None
     of = programme(unrated, filler=replace(unrated), max_rating=12)

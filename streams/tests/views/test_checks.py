@@ -212,7 +212,7 @@ def test_an_outputs_session_is_told_with_its_end(browser: Client) -> None:
     [
         ("youtube", 11, ""),
         ("youtube", 12, "YouTube takes no session of 12 hours: have a new one every 11"),
-        ("youtube_backup", 24, "every 11 hours or oftener"),
+        ("youtube_backup", 24, "every 11 hours or more often"),
         ("twitch", 47, ""),
         ("twitch", 48, "Twitch takes no session of 48 hours: have a new one every 47"),
         ("rtmp", 576, ""),

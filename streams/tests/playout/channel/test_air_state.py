@@ -1,4 +1,4 @@
-"""What a channel's parts add up to."""
+"""Deriving a channel's state from its parts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WELL = Parts(
         (replace(WELL, outputs=[]), AirState.ON_AIR, ""),
         (replace(WELL, ordered=False), AirState.STOPPING, ""),
         (replace(WELL, outputs=[GOOD, BAD]), AirState.DEGRADED, "The server is down."),
-        # Planned: the channel is not down, be it the only output.
+        # Planned: the channel is not down even if this is its only output.
         (replace(WELL, outputs=[ROLLING]), AirState.DEGRADED, PLANNED),
         (replace(WELL, outputs=[ROLLING, GOOD]), AirState.DEGRADED, PLANNED),
         (replace(WELL, outputs=[ROLLING, BAD]), AirState.FAILING, "The server is down."),
@@ -61,7 +61,7 @@ WELL = Parts(
             AirState.DEGRADED,
             "The filler is on.",
         ),
-        # Filler that the programme itself wants, at the end of a block.
+        # Filler scheduled by the programme itself, at the end of a block.
         (replace(WELL, now=turn(Kind.FILLER, FILLER)), AirState.ON_AIR, ""),
         (
             replace(WELL, storage="No bucket."),
@@ -79,7 +79,7 @@ WELL = Parts(
             AirState.STARTING,
             "Connecting.",
         ),
-        # A start that can't succeed says so at once.
+        # A start that can't succeed is reported at once.
         (
             replace(WELL, outputs=[BAD], been_on_air=False),
             AirState.FAILING,

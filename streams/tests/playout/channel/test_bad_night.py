@@ -1,4 +1,4 @@
-"""The engine on a bad night: what is missing comes back, and costs little while it is away."""
+"""The engine during outages: missing parts come back, and cost little meanwhile."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
     made.end()
 
 
-def test_items_are_tried_again_where_the_slate_itself_is_missing(
-    engine: Engine, book: Book
-) -> None:
+def test_items_are_retried_if_the_slate_itself_is_missing(engine: Engine, book: Book) -> None:
     plan = book.assignments[1].plan
     item = plan.programme.base.entries[0].item
     engine.sources.away = {item.key, plan.slate.key}
@@ -52,8 +50,10 @@ def test_items_are_tried_again_where_the_slate_itself_is_missing(
     engine.until_state("on_air")
 
 
-def test_an_ffmpeg_that_is_missing_for_a_while(engine: Engine, book: Book) -> None:
-    """Nothing is started without a pause or told again and again, and it comes back."""
+def test_an_ffmpeg_that_is_missing_for_a_while_is_retried_with_pauses(
+    engine: Engine, book: Book
+) -> None:
+    """Starts are paused, the cause is logged once, and the channel recovers."""
     tool = engine.run_dir.parent / "ffmpeg"
     engine.ffmpeg = str(tool)
     engine.start()
@@ -61,7 +61,7 @@ def test_an_ffmpeg_that_is_missing_for_a_while(engine: Engine, book: Book) -> No
     seen = book.exchanges
     until(lambda: book.exchanges > seen + 2, 60, "some seconds pass")
     assert book.count_log_lines("can't be started") <= 4
-    # It was no fault of the items: the programme begins where it would have.
+    # The items are not at fault: the programme starts where it would have.
     assert cursors(engine) == {}
     tool.symlink_to("/usr/bin/ffmpeg")
     engine.until_state("on_air")
@@ -69,7 +69,7 @@ def test_an_ffmpeg_that_is_missing_for_a_while(engine: Engine, book: Book) -> No
 
 @pytest.fixture
 def tool(engine: Engine) -> Callable[[str], Path]:
-    """Has something else run in the place of each player; tells where it notes its starts."""
+    """Run another command in place of each player; returns the file that lists its starts."""
     starts = engine.run_dir.parent / "starts"
     starts.touch()
 
@@ -108,7 +108,7 @@ def test_an_ffmpeg_that_is_being_replaced_costs_neither_programme_nor_cache(
     engine.until_state("on_air")
 
 
-def test_a_player_that_gives_nothing_says_nothing_of_its_file(
+def test_a_player_without_output_does_not_make_its_file_distrusted(
     engine: Engine, tool: Callable[[str], Path]
 ) -> None:
     tool("exec tail -f /dev/null")
@@ -117,7 +117,7 @@ def test_a_player_that_gives_nothing_says_nothing_of_its_file(
     assert not any(local for _, local in engine.sources.distrusted)
 
 
-def test_a_file_that_is_damaged_is_told(engine: Engine, book: Book) -> None:
+def test_a_damaged_file_is_distrusted(engine: Engine, book: Book) -> None:
     mine = book.assignments[1]
     damaged = engine.run_dir.parent / "damaged.mp4"
     damaged.write_bytes(b"no film" * 1000)
@@ -130,16 +130,16 @@ def test_a_file_that_is_damaged_is_told(engine: Engine, book: Book) -> None:
 
 
 @pytest.mark.parametrize("mode", [Mode.PREPARED, Mode.COPY])
-def test_an_item_that_ends_too_early_is_no_whole_one(
+def test_an_item_that_ends_too_early_has_failed(
     engine: Engine, book: Book, tool: Callable[[str], Path], shelf: dict[int, Clip], mode: Mode
 ) -> None:
-    """FFmpeg's status is 0 after an error of reading."""
+    """FFmpeg exits with 0 after a read error."""
     mine = assignment(shelf[4], slate=shelf[2])
     whole = mine.plan.programme.base.entries[0].item
     frames = shelf[4].frames if mode is Mode.PREPARED else None
     video = programme(replace(whole, mode=mode, frames=frames), seconds=25)
     book.assignments[1] = replace(mine, plan=replace(mine.plan, programme=video))
-    # What FFmpeg 5.1 prints when a disk can't be read.
+    # Output of FFmpeg 5.1 when a disk can't be read.
     tool('ffmpeg -t 2 "$@"; echo "[error] file:a.mkv: Input/output error" >&2')
     engine.start()
     until(
@@ -154,9 +154,7 @@ def test_an_item_that_ends_too_early_is_no_whole_one(
     assert (str(shelf[4].path), False) in engine.sources.distrusted
 
 
-def test_a_hub_that_dies_at_once_is_not_started_without_a_pause(
-    engine: Engine, book: Book
-) -> None:
+def test_a_hub_that_dies_at_once_is_restarted_with_pauses(engine: Engine, book: Book) -> None:
     tool = engine.run_dir.parent / "ffmpeg"
     tool.write_text('#!/bin/sh\ncase "$*" in *hls_time*) exit 1;; esac\nexec ffmpeg "$@"\n')
     tool.chmod(0o755)
@@ -173,12 +171,12 @@ def test_a_hub_that_dies_at_once_is_not_started_without_a_pause(
     engine.until_state("on_air")
 
 
-def test_a_channel_whose_folder_was_cleared_comes_back(engine: Engine) -> None:
+def test_a_channel_recovers_after_its_folder_was_cleared(engine: Engine) -> None:
     engine.start()
     engine.until_state("on_air")
     folder = process.channel_folder(engine.run_dir, 1)
     shutil.rmtree(folder)
-    # By the hub that was there, whose folder and record come back, or by another.
+    # Either the old hub continues with its restored folder and record, or a new one.
     until(lambda: engine.alive() and (folder / "hls" / "live.m3u8").exists(), 60, "a list")
     engine.until_state("on_air")
     engine.leave()
@@ -186,10 +184,10 @@ def test_a_channel_whose_folder_was_cleared_comes_back(engine: Engine) -> None:
     engine.until_state("on_air")
 
 
-def test_lost_air_is_an_incident_also_where_no_part_has_told_of_it(
+def test_lost_air_opens_an_incident_even_without_a_known_cause(
     engine: Engine, book: Book
 ) -> None:
-    """A hub that hangs for some seconds, and goes on before it is replaced."""
+    """A hub that hangs for some seconds, and continues before it is replaced."""
     engine.policy = Policy(stall=60)
     engine.start()
     engine.until_state("on_air")

@@ -1,4 +1,4 @@
-"""A hub that dies, and the next ones too: the last of them knows what it sends when."""
+"""Hubs that die in a row: the last one still knows what it sends when."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 
 #: Seconds of the first item that are on air before the hub dies ...
 PLAYED = 10
-#: ... and by which what waits in the pipe may lie ahead of what is sent: less, so that a clock
-#: that starts over with the item is found out.
+#: ... and maximum seconds of data in the pipe ahead of the sent position: fewer than above, so
+#: that a clock that restarts with the item is detected.
 AHEAD = 6
 
 
@@ -42,7 +42,7 @@ def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
 
 
 def position(engine: Engine) -> Fraction | None:
-    """What the hub sends by its clock; None: it has none."""
+    """The position that the hub sends by its clock; None: it has no clock."""
     engine.alive()
     channel = engine.channel()
     clock = None if channel is None else channel.hub.clock
@@ -50,7 +50,7 @@ def position(engine: Engine) -> Fraction | None:
 
 
 def play(engine: Engine) -> Channel:
-    """The channel when some of its first item has played."""
+    """Return the channel after some of its first item has played."""
     engine.start()
     until(lambda: (at := position(engine)) and at > 10 + PLAYED, 60, "some of it is played")
     channel = engine.channel()
@@ -66,7 +66,7 @@ def kill_hub(channel: Channel) -> None:
 
 
 def assert_in_time(engine: Engine) -> None:
-    """What waits in the pipe is what the hub's clock says is sent soon."""
+    """Assert that the waiting data matches the hub's clock."""
     sent = until(lambda: position(engine), 60, "the hub has a clock")
     channel = engine.channel()
     assert channel is not None
@@ -76,7 +76,7 @@ def assert_in_time(engine: Engine) -> None:
     assert abs(mpegts.unwrap(waiting, sent) - sent) < AHEAD
 
 
-def test_the_clock_outlives_hubs_that_die_before_they_report(
+def test_the_clock_survives_hubs_that_die_before_they_report(
     engine: Engine, book: Book
 ) -> None:
     tool = engine.run_dir.parent / "ffmpeg"
@@ -94,7 +94,7 @@ def test_the_clock_outlives_hubs_that_die_before_they_report(
     assert_in_time(engine)
 
 
-def test_a_hub_that_died_unseen_is_followed_in_what_its_player_fed(
+def test_after_a_hub_died_unobserved_the_next_continues_in_the_fed_data(
     engine: Engine, book: Book
 ) -> None:
     channel = play(engine)
@@ -111,5 +111,5 @@ def test_a_hub_that_died_unseen_is_followed_in_what_its_player_fed(
     def aired() -> list[float]:
         return [note.at for note in book.notes[before:] if isinstance(note, ledger.Aired)]
 
-    # What nobody saw meanwhile was not on air.
+    # Air that nobody observed meanwhile does not count as on air.
     assert until(aired, 60, "it is on air")[0] >= died

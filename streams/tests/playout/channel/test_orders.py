@@ -1,4 +1,4 @@
-"""Orders and edits while a channel is on air: each does what was meant, and no more."""
+"""Orders and edits while a channel is on air have only the intended effect."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def aired(book: Book) -> list[str]:
     return [note.turn.item.title for note in list(book.notes) if isinstance(note, ledger.Aired)]
 
 
-def test_another_name_does_not_cut_an_output(
+def test_renaming_an_output_does_not_interrupt_it(
     engine: Engine, book: Book, server: RtmpServer
 ) -> None:
     output = OutputPlan(7, "Main", server.address, Secret(KEY), "1")
@@ -64,8 +64,8 @@ def test_another_name_does_not_cut_an_output(
     assert server.sessions(KEY) == 1
 
 
-def test_the_incident_of_an_output_that_is_gone_is_closed(engine: Engine, book: Book) -> None:
-    """Also where it was disabled while no supervisor was there."""
+def test_the_incident_of_a_removed_output_is_closed(engine: Engine, book: Book) -> None:
+    """Even if it was disabled while no supervisor was running."""
     edit(book, OutputPlan(7, "Main", f"rtmp://127.0.0.1:{free_port()}/live", Secret(KEY), "1"))
     engine.start()
     until(lambda: "output-7" in book.incidents(), 60, "an incident")
@@ -78,10 +78,10 @@ def test_the_incident_of_an_output_that_is_gone_is_closed(engine: Engine, book: 
     until(lambda: "output-7" not in book.incidents(), 60, "it is closed")
 
 
-def test_a_skip_in_the_last_seconds_of_an_item_cuts_that_and_not_the_next(
+def test_a_skip_in_an_items_last_seconds_does_not_cut_the_next_item(
     engine: Engine, book: Book
 ) -> None:
-    """The next one is in the pipe already: it is what was asked for."""
+    """The next item is already in the pipe, as requested."""
     engine.start()
     engine.until_state("on_air")
 
@@ -97,7 +97,7 @@ def test_a_skip_in_the_last_seconds_of_an_item_cuts_that_and_not_the_next(
     assert aired(book)[:3] == ["Clip 4", "Clip 1", "Clip 2"]
 
 
-def test_a_block_that_is_added_cuts_into_the_item_that_is_on_air(
+def test_an_added_block_cuts_the_item_on_air(
     engine: Engine, book: Book, shelf: dict[int, Clip]
 ) -> None:
     engine.start()
@@ -121,7 +121,7 @@ def test_a_block_that_is_added_cuts_into_the_item_that_is_on_air(
         for note in book.notes
         if isinstance(note, ledger.Aired) and note.turn.item.title == "News"
     )
-    # What was in the pipe could not be taken back: some seconds either way.
+    # Data in the pipe could not be taken back: some seconds of tolerance.
     assert abs(begun - due.timestamp()) < engine.policy.lead + 1
     until(lambda: aired(book)[-1] != "News", 60, "the block is over")
     back = next(
@@ -132,10 +132,10 @@ def test_a_block_that_is_added_cuts_into_the_item_that_is_on_air(
     assert (back.item.title, back.into > 0) == ("Clip 4", True)
 
 
-def test_a_jump_in_a_files_timestamps_does_not_silence_the_channel(
+def test_a_timestamp_jump_in_a_file_does_not_silence_the_channel(
     engine: Engine, book: Book, shelf: dict[int, Clip], tmp_path: Path
 ) -> None:
-    """A copied file says it lasts for hours, and is over after seconds."""
+    """A copied file claims to last for hours and ends after seconds."""
     path = tmp_path / "jumps.mkv"
     clips.run(
         *("-i", str(shelf[1].path), "-c", "copy"),

@@ -1,4 +1,4 @@
-"""Whether a channel is sent in real time, and what may be said of the cause."""
+"""Judging whether a channel is sent in real time, and the reported cause."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SLOW = Sending("Main", 0.6, 55.4)
         ([WELL, Sending("Main", 0.97, 40)], Strain(waited=0.9), ""),
         # A report that was read late.
         ([Sending("The preview", 0.95, 1.4)], Strain(waited=0.9), ""),
-        # The destination takes it slowly, perhaps: nobody has measured why.
+        # Perhaps the destination is slow: the cause was not measured.
         ([WELL, SLOW], Strain(), "Main sends at 0.60 of real time, 55 s behind."),
         ([SLOW], Strain(busy=0.5, waited=0.1), "Main sends at 0.60 of real time, 55 s behind."),
     ],
 )
-def test_only_what_was_measured_is_said(
+def test_only_measured_causes_are_reported(
     senders: list[Sending], strain: Strain, words: str
 ) -> None:
     assert judge(senders, strain) == words
@@ -41,9 +41,7 @@ def test_only_what_was_measured_is_said(
         (Strain(busy=1.5), "kept a CPU busy for 150% of the time"),
     ],
 )
-def test_a_machine_that_is_too_slow_is_called_so_with_what_helps(
-    strain: Strain, reason: str
-) -> None:
+def test_a_slow_machine_is_reported_with_advice(strain: Strain, reason: str) -> None:
     words = judge([SLOW], strain)
     assert words.startswith(
         "Main sends at 0.60 of real time, 55 s behind. This machine is too slow"
@@ -60,10 +58,10 @@ def of(title: str) -> Turn:
     ("took", "cause"),
     [(20, ""), (Fraction(209, 10), ""), (46, "It took 46.0 s to send 20.0 s of it.")],
 )
-def test_the_as_run_log_tells_of_an_item_that_took_too_long(took: Fraction, cause: str) -> None:
+def test_the_as_run_log_reports_an_item_that_took_too_long(took: Fraction, cause: str) -> None:
     line = Timeline().begin(of("a")).end(Fraction(30), "whole")
     assert sent(line.slots[0], Slot(of("b"), 10 + Fraction(took))) == cause
 
 
-def test_what_nobody_saw_end_is_not_said_to_be_late() -> None:
+def test_an_item_without_an_observed_end_is_not_reported_as_late() -> None:
     assert sent(Slot(of("a"), Fraction(10), "whole"), Slot(of("b"), Fraction(99))) == ""

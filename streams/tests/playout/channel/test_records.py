@@ -1,4 +1,4 @@
-"""What one channel may meet without taking the others, or itself, off the air for ever."""
+"""Faults of one channel affect neither the others nor its own future."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
 
 @pytest.mark.parametrize("name", ["player", "hub"])
 def test_a_record_of_another_version_is_replaced(engine: Engine, name: str) -> None:
-    """A deploy may change what records hold: the channel starts that process anew."""
+    """A deployment may change the records' format: the channel restarts that process."""
     engine.start()
     engine.until_state("on_air")
     engine.leave()
@@ -47,10 +47,8 @@ def test_a_record_of_another_version_is_replaced(engine: Engine, name: str) -> N
     until(lambda: len(engine.pids()) == 2, 60, "player and hub, nothing else")
 
 
-def test_a_process_whose_record_cannot_be_written_does_not_stay(
-    engine: Engine, book: Book
-) -> None:
-    """A full disk: else there would be another player at every beat."""
+def test_a_process_whose_record_cannot_be_written_is_ended(engine: Engine, book: Book) -> None:
+    """On a full disk there would otherwise be another player at every beat."""
     engine.start()
     engine.until_state("on_air")
     folder = process.channel_folder(engine.run_dir, 1)
@@ -68,11 +66,11 @@ def test_a_process_whose_record_cannot_be_written_does_not_stay(
     engine.until_state("on_air")
 
 
-def test_what_ffmpeg_says_is_its_owners_to_read(engine: Engine) -> None:
-    """It may name a signed URL, and the folder is open to the web server's group."""
+def test_ffmpegs_log_is_readable_by_its_owner_only(engine: Engine) -> None:
+    """It may contain a signed URL, and the folder is open to the web server's group."""
     folder = process.channel_folder(engine.run_dir, 1)
     folder.mkdir()
-    # As an earlier version left it.
+    # Permissions of an earlier version.
     (folder / "hub.log").touch(0o644)
     engine.start()
     engine.until_state("on_air")
@@ -81,8 +79,10 @@ def test_what_ffmpeg_says_is_its_owners_to_read(engine: Engine) -> None:
     assert set(logs.values()) == {0o600}
 
 
-def test_records_return_after_the_run_directory_was_cleared(engine: Engine, book: Book) -> None:
-    """Else the next supervisor would end what plays as strays."""
+def test_records_are_restored_after_the_run_directory_was_cleared(
+    engine: Engine, book: Book
+) -> None:
+    """Otherwise the next supervisor would end the playing processes as strays."""
     engine.start()
     engine.until_state("on_air")
     folder = process.channel_folder(engine.run_dir, 1)
@@ -101,7 +101,7 @@ def test_records_return_after_the_run_directory_was_cleared(engine: Engine, book
     engine.start()
     engine.until_state("on_air")
     assert records_by_role(folder).get("hub") == before["hub"]
-    # The pipe has no path any more: it is the one that the hub reads.
+    # The pipe has no path any more, but is still the one that the hub reads.
     until(
         lambda: records_by_role(folder).get("player") not in {None, before["player"]},
         60,
@@ -119,10 +119,10 @@ def records_by_role(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("name", ["", "wake.sock", "playout.alive", "channel-1/feed.fifo"])
-def test_what_is_deleted_of_the_run_directory_is_made_again(
+def test_deleted_parts_of_the_run_directory_are_recreated(
     engine: Engine, book: Book, name: str
 ) -> None:
-    """Itself, where its parent allows it, or one thing in it."""
+    """The directory itself, if its parent allows it, or one part of it."""
     engine.start()
     engine.until_state("on_air")
     path = engine.run_dir / name
@@ -135,7 +135,7 @@ def test_what_is_deleted_of_the_run_directory_is_made_again(
     until(lambda: socket_exists(engine.run_dir), 60, "orders are noticed at once")
     until((engine.run_dir / "channel-1/hls/live.m3u8").exists, 60, "the preview is there")
     until((engine.run_dir / "playout.alive").exists, 60, "it shows that it lives")
-    # A skip cuts what waits in the pipe.
+    # A skip cuts the data in the pipe.
     book.assignments[1] = replace(book.assignments[1], skips=1)
     until(lambda: book.snapshots[1].skips_done == 1, 60, "orders are carried out")
     engine.until_state("on_air", 60)
@@ -143,7 +143,7 @@ def test_what_is_deleted_of_the_run_directory_is_made_again(
 
 
 def test_a_supervisor_without_a_run_directory_ends(engine: Engine, book: Book) -> None:
-    """As a service, where it can't be made again: systemd makes it for the next one."""
+    """A service can't recreate it: systemd does for the next supervisor."""
     engine.start()
     engine.until_state("on_air")
     engine.run_dir.rename(engine.run_dir.with_name("moved"))
@@ -152,7 +152,7 @@ def test_a_supervisor_without_a_run_directory_ends(engine: Engine, book: Book) -
     engine.thread.join(60)
     assert not engine.thread.is_alive()
     assert engine.failed is None
-    # What plays, plays on; here in another place.
+    # The processes keep playing, here in another place.
     assert engine.pids()
     engine.run_dir.unlink()
     engine.run_dir.with_name("moved").rename(engine.run_dir)

@@ -1,4 +1,4 @@
-"""What an FFmpeg tells of itself."""
+"""Detecting the abilities of an FFmpeg."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from streams.playout.ffmpeg.capability import Abilities, abilities
         ("", True, True),
     ],
 )
-def test_what_differs_between_versions(
+def test_abilities_by_version(
     tmp_path: Path, version: str, *, by_clock: bool, bursts: bool
 ) -> None:
     program = tmp_path / "ffmpeg"
@@ -31,13 +31,13 @@ def test_what_differs_between_versions(
     assert abilities(str(program)) == Abilities(by_clock, bursts)
 
 
-def test_one_that_is_not_there_is_asked_for_little(tmp_path: Path) -> None:
-    """It would end at once with an option that it does not know, should it come."""
+def test_a_missing_ffmpeg_gets_the_safe_abilities(tmp_path: Path) -> None:
+    """If it appears, an unknown option would end it at once."""
     program = tmp_path / "ffmpeg"
     assert not abilities(str(program)).bursts
     program.write_text("#!/bin/sh\necho ffmpeg version 6.1.1\n")
     program.chmod(0o755)
     assert abilities(str(program)).bursts
-    # Another version in its place, while channels are on air.
+    # It is replaced by another version while channels are on air.
     program.write_text("#!/bin/sh\necho ffmpeg version 5.1.9-0\n")
     assert not abilities(str(program)).bursts

@@ -1,4 +1,4 @@
-"""The command lines, compared whole: what they hide is nowhere in them."""
+"""The command lines, compared whole: hidden values appear nowhere in them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_signed_address_goes_through_a_pipe_with_its_reconnect_flags() -> None
     ]
 
 
-def test_what_can_not_be_copied_is_encoded_to_the_house() -> None:
+def test_an_item_that_can_not_be_copied_is_encoded_to_the_house_format() -> None:
     item = Turn(Item("A", "a.avi", Mode.TRANSCODE, has_audio=False))
     where = LocalFile(Path("/m/a.avi"))
     line = shown(commands.player("ffmpeg", 4000, item, where, HouseFormat(), Fraction(10)))
@@ -114,7 +114,7 @@ def test_a_pusher_hides_its_key() -> None:
     assert "KEY" not in repr(made)
 
 
-def test_srt_takes_its_key_as_stream_id() -> None:
+def test_srt_receives_its_key_as_stream_id() -> None:
     output = OutputPlan(1, "Partner", "srt://h:9000", Secret("publish:x"))
     made = commands.destination(output)
     assert Hidden(Secret("streamid=publish:x\n")) in made
@@ -124,7 +124,7 @@ def test_srt_takes_its_key_as_stream_id() -> None:
 @pytest.mark.parametrize(
     ("address", "key", "query", "preset", "shown_address"),
     [
-        # The address, its parameters and the key, where a client would have put them together.
+        # Address, parameters and key, combined as a client would have done.
         ("rtmp://h/app", "", "token=T", "rtmp_app=app?token=T\n", "rtmp://h"),
         (
             *("rtmps://h:443/live2?backup=1", "KEY", "token=T&b=/"),
@@ -149,7 +149,7 @@ def test_secrets_of_an_address_go_through_the_pipe(
     assert made[-1] == shown_address
 
 
-def test_a_certificate_is_verified_unless_the_output_says_otherwise() -> None:
+def test_a_certificate_is_verified_unless_the_output_disables_it() -> None:
     output = OutputPlan(1, "Main", "rtmps://h/app", Secret("KEY"))
     made = shown(commands.destination(output))
     assert f"-tls_verify 1 -ca_file {tls.certificates()}" in made
@@ -161,7 +161,7 @@ def test_a_certificate_is_verified_unless_the_output_says_otherwise() -> None:
 
 # ---- live feeds ------------------------------------------------------------------------------
 def listing(url: str, **fields: Any) -> tuple[list[str], str]:
-    """What is hidden of a reader's line, and the line."""
+    """The hidden argument of a conformer's command, and the command."""
     feed = LiveFeed(1, 2, "Ada", Secret(url), requested_at=0, **fields)
     made = commands.conformer("ffmpeg", 4000, feed, HouseFormat())
     (hidden,) = [word for word in made if isinstance(word, Hidden)]
@@ -170,7 +170,7 @@ def listing(url: str, **fields: Any) -> tuple[list[str], str]:
 
 
 def test_mediamtx_is_read_by_rtsp_over_tcp() -> None:
-    """For longer than the server waits for a publisher that pauses."""
+    """The timeout is longer than the server waits for a paused publisher."""
     hidden, line = listing("rtsp://h:8554/live/ada?token=SECRET")
     assert hidden == [
         "ffconcat version 1.0",
@@ -183,7 +183,7 @@ def test_mediamtx_is_read_by_rtsp_over_tcp() -> None:
     assert "-protocol_whitelist file,pipe,rtmp,rtmps,rtsp,rtsps,rtp,tcp,tls,udp" in line
 
 
-def test_a_feeds_token_is_masked_in_what_its_server_says() -> None:
+def test_a_feeds_token_is_masked_in_its_servers_messages() -> None:
     feed = LiveFeed(
         1, 2, "Ada", Secret("rtsp://h:8554/live/ada?token=abcdef-1"), requested_at=0
     )
@@ -203,7 +203,7 @@ def test_nginx_is_read_by_rtmp() -> None:
     assert not any("rtsp" in line for line in hidden)
 
 
-def test_a_sound_that_is_known_to_be_missing_is_not_waited_for() -> None:
+def test_a_feed_known_to_have_no_audio_is_not_searched_for_it() -> None:
     hidden, line = listing("rtmp://h/live/ada", has_audio=False)
     assert "option analyzeduration 1000000" in hidden
     assert "-map 0:v:0 -map 1:a:0" in line

@@ -1,4 +1,4 @@
-"""FFmpeg's last lines in an operator's words, and nothing of a credential."""
+"""FFmpeg's last lines as causes for operators, without credentials."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SIGNED = (
             "The certificate of h.example:443 can't be verified: it is for another name.",
         ),
         (
-            # As OpenSSL has it.
+            # OpenSSL's wording.
             1,
             [
                 "[tls @ 0x5] [error] error:0A000086:SSL routines::certificate verify failed",
@@ -61,13 +61,13 @@ def test_why_a_pusher_ended(code: int, lines: list[str], words: str) -> None:
         ("[error] av_interleaved_write_frame(): Broken pipe", True),
         ("[error] Error writing trailer of rtmp://h/app: End of file", True),
         ("[error] rtmp://h/app: Input/output error", True),
-        # It did not come to a session, or the server has said more.
+        # No session was established, or the server gave a reason.
         ("[error] Connection to tcp://h failed: Connection refused, Input/output error", False),
         ("[error] Server error: no; Input/output error", False),
         ("", False),
     ],
 )
-def test_who_has_ended_the_connection(line: str, ended: bool) -> None:  # noqa: FBT001
+def test_which_causes_mean_that_the_other_side_hung_up(line: str, ended: bool) -> None:  # noqa: FBT001
     assert diagnosis.hung_up(diagnosis.pusher(1, [line])) is ended
 
 
@@ -92,7 +92,7 @@ def test_an_item_whose_storage_shows_a_foreign_certificate_was_skipped() -> None
     assert "deadbeef" not in cause
 
 
-def test_what_may_have_broken_off_and_what_is_damaged() -> None:
+def test_which_output_means_broken_off_or_damaged() -> None:
     eio = ["[matroska @ 0x5] [error] Read error", "[error] file:a.mkv: Input/output error"]
     assert diagnosis.broke_off(eio)
     assert not diagnosis.damaged(eio)
@@ -111,7 +111,7 @@ def test_a_signed_address_loses_its_query_wherever_it_stands() -> None:
     assert "deadbeef" not in text
 
 
-def test_an_address_that_can_not_be_read_is_not_shown() -> None:
+def test_an_unreadable_address_is_not_shown() -> None:
     _, text = diagnosis.shown("[error] http://[bad?sig=secret is no address")
     assert "secret" not in text
 
@@ -121,7 +121,7 @@ def test_names_and_passwords_in_an_address_are_not_shown() -> None:
     assert "hunter2" not in text
 
 
-def test_what_ffmpeg_prints_at_every_start_frightens_nobody() -> None:
+def test_harmless_output_at_every_start_is_ignored() -> None:
     assert diagnosis.harmless(
         "[h264 @ 0x1] [error] non-existing SPS 0 referenced in buffering period"
     )
@@ -135,7 +135,7 @@ NO_PICTURE = "[concat @ 0x5] [warning] Could not find codec parameters for strea
 @pytest.mark.parametrize(
     ("lines", "silent"),
     [
-        # As FFmpeg 5.1.9 printed them of RTSP feeds; 7.1 names no map.
+        # Output of FFmpeg 5.1.9 for RTSP feeds; 7.1 names no map.
         ([NO_MAP.format("0:a:0")], True),
         ([NO_MAP.format("")], True),
         ([NO_PICTURE.format("Audio: none", "unknown codec"), NO_MAP.format("0:a:0")], True),
@@ -144,7 +144,7 @@ NO_PICTURE = "[concat @ 0x5] [warning] Could not find codec parameters for strea
         ([], False),
     ],
 )
-def test_a_feed_without_sound_is_known_by_what_ffmpeg_says(
+def test_a_feed_without_audio_is_detected_from_ffmpegs_output(
     lines: list[str], *, silent: bool
 ) -> None:
     assert diagnosis.without_sound(lines) is silent
@@ -158,13 +158,13 @@ def test_a_feed_without_sound_is_known_by_what_ffmpeg_says(
         (["[fatal] Decoder (codec av1) not found for input stream #0:0"], "codec (av1):"),
         (["[dec @ 0x5] Decoding requested, but no decoder found for: av1"], "codec (av1):"),
         (["[flv @ 0x5] [warning] Video codec (d) is not implemented."], "codec (d):"),
-        # It may come yet: H.264 of which nothing has been seen, a connection that broke.
+        # Video may still come: H.264 of which nothing was seen, a broken connection.
         ([NO_PICTURE.format("Video: h264, none", "unspecified size")], ""),
         (["[error] /dev/fd/19: Connection timed out"], ""),
         ([NO_MAP.format("0:v:0")], ""),
     ],
 )
-def test_a_codec_that_can_not_be_read_is_named(lines: list[str], words: str) -> None:
+def test_an_unsupported_codec_is_named(lines: list[str], words: str) -> None:
     fault = diagnosis.unreadable(lines)
     assert words in fault
     assert bool(fault) is bool(words)

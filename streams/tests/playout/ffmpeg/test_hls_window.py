@@ -1,4 +1,4 @@
-"""The HLS window's folder: who may read it, and that it comes back."""
+"""The HLS window's folder: its readers, and its recreation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams.playout.node import wake
 
 
 def other_group() -> int:
-    """A group that this user may give a folder to."""
+    """A group to which this user may assign a folder."""
     if os.geteuid() == 0:
         return 12
     others = [group for group in os.getgroups() if group != os.getegid()]
@@ -42,7 +42,7 @@ def test_without_a_group_nobody_else_gets_in(tmp_path: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) & 0o007 for path in (hls, hls.parent)} == {0}
 
 
-def test_a_group_of_which_it_is_no_member_stops_no_channel(
+def test_a_foreign_group_does_not_stop_a_channel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object) -> None:
@@ -53,7 +53,7 @@ def test_a_group_of_which_it_is_no_member_stops_no_channel(
     assert hls.is_dir()
 
 
-def test_the_supervisors_socket_is_missed(tmp_path: Path) -> None:
+def test_a_deleted_supervisor_socket_is_noticed(tmp_path: Path) -> None:
     wake_socket = wake.listen(tmp_path)
     assert wake.socket_exists(tmp_path)
     assert wake.notify(tmp_path)

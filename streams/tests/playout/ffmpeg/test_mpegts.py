@@ -1,4 +1,4 @@
-"""Where a cut player's stream ends: read from real MPEG-TS."""
+"""Finding the end of a cut player's stream in real MPEG-TS."""
 
 from __future__ import annotations
 
@@ -30,37 +30,37 @@ def test_a_cut_does_not_wait_for_frames_that_were_to_be_shown() -> None:
     assert ends == [12 + FRAME + Fraction(1, 15), 12 + FRAME]
 
 
-def test_it_is_found_from_any_cut_of_the_front(stream: bytes) -> None:
+def test_the_end_is_found_from_any_start_offset(stream: bytes) -> None:
     whole = mpegts.tail(stream)
     for front in (1, 187, 188, 1000, 5_001):
         tail = mpegts.tail(stream[front:])
         assert (tail.video_dts, tail.missing) == (whole.video_dts, 0)
 
 
-def test_a_packet_cut_short_is_told(stream: bytes) -> None:
+def test_an_incomplete_packet_is_reported(stream: bytes) -> None:
     assert mpegts.tail(stream[:-1]).missing == 1
     assert mpegts.tail(stream[: 188 * 40 + 5]).missing == 183
 
 
-def test_nothing_is_made_of_nothing_and_of_noise() -> None:
+def test_empty_and_random_data_have_no_timestamps() -> None:
     for data in (b"", b"\x47", bytes(5000), bytes(range(256)) * 20):
         assert mpegts.end(mpegts.tail(data), Fraction(10), FRAME, AUDIO_FRAME) is None
 
 
-def test_timestamps_are_unwrapped_to_the_turn_that_is_meant() -> None:
+def test_timestamps_are_unwrapped_to_the_nearest_turn() -> None:
     turn = Fraction(mpegts.WRAP, mpegts.CLOCK)
     for near in (Fraction(10), turn - 1, turn + 5, 3 * turn + 7):
         ticks = int(near * mpegts.CLOCK) % mpegts.WRAP
         assert mpegts.unwrap(ticks, near + Fraction(1, 2)) == near
 
 
-def test_a_null_packet_is_one() -> None:
+def test_the_null_packet_is_valid() -> None:
     assert len(mpegts.NULL_PACKET) == mpegts.PACKET
     assert mpegts.tail(mpegts.NULL_PACKET * 10).video_dts is None
 
 
 def test_a_relay_begins_at_the_last_keyframe_and_its_tables(stream: bytes) -> None:
-    """One a second: in two seconds there are two."""
+    """One keyframe per second: two in two seconds."""
     at = mpegts.keyframe(stream)
     assert at is not None
     first = next(mpegts.pictures(stream[at:]))
@@ -73,7 +73,7 @@ def test_a_relay_begins_at_the_last_keyframe_and_its_tables(stream: bytes) -> No
 
 
 def assert_ends_together(head: mpegts.Head) -> None:
-    """The picture ends where the next one is due, and the sound hardly before it."""
+    """The video ends where its next frame is due, and the audio hardly before it."""
     tail = mpegts.tail(head.data)
     assert head.end is not None
     assert tail.video_dts is not None
@@ -86,7 +86,7 @@ def assert_ends_together(head: mpegts.Head) -> None:
 
 @pytest.mark.parametrize("seconds", [Fraction(1, 2), Fraction(3, 4), Fraction(1)])
 @pytest.mark.parametrize("front", [0, 188, 1000, 188 * 9 + 7])
-def test_the_beginning_ends_where_picture_and_sound_end(
+def test_the_head_ends_where_video_and_audio_end(
     stream: bytes, seconds: Fraction, front: int
 ) -> None:
     head = mpegts.head(stream[front:], seconds)
@@ -97,9 +97,7 @@ def test_the_beginning_ends_where_picture_and_sound_end(
 
 
 @pytest.mark.parametrize("missing", [188, 188 * 50, 188 * 51 + 3])
-def test_of_less_than_is_asked_for_nothing_is_kept_that_may_not_be_whole(
-    stream: bytes, missing: int
-) -> None:
+def test_the_head_of_a_short_piece_drops_incomplete_frames(stream: bytes, missing: int) -> None:
     data = stream[:-missing]
     head = mpegts.head(data, Fraction(60))
     assert_ends_together(head)
@@ -108,8 +106,8 @@ def test_of_less_than_is_asked_for_nothing_is_kept_that_may_not_be_whole(
     assert 0 <= Fraction(shown[-1] - head.end, mpegts.CLOCK) <= 8 * FRAME
 
 
-def test_a_feed_that_broke_ends_where_its_sound_did(stream: bytes) -> None:
-    """Its last pictures came without it."""
+def test_a_broken_feed_ends_where_its_audio_ended(stream: bytes) -> None:
+    """Its last frames arrived without audio."""
     sounds = [f for f in mpegts._frames(stream, 0) if f.kind in mpegts.AUDIO_IDS]
     last = sounds[-20]
     kept = [
@@ -120,7 +118,7 @@ def test_a_feed_that_broke_ends_where_its_sound_did(stream: bytes) -> None:
     assert_ends_together(mpegts.head(b"".join(kept), Fraction(60)))
 
 
-def test_where_hardly_anything_waits_it_is_known_where_the_next_picture_was_due(
+def test_the_next_frame_is_due_even_if_almost_nothing_waits(
     stream: bytes,
 ) -> None:
     one, two, *_ = mpegts.pictures(stream)

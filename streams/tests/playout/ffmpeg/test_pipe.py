@@ -1,4 +1,4 @@
-"""The pipe: what waits in it is taken out from the front, or cut behind a beginning."""
+"""The pipe: skipping its front, or cutting everything behind a beginning."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_front_is_skipped_and_the_rest_stays(feed: FeedPipe) -> None:
     assert feed.peek() == b"new"
 
 
-def test_what_another_has_taken_meanwhile_is_not_waited_for(feed: FeedPipe) -> None:
+def test_data_taken_by_another_reader_is_not_waited_for(feed: FeedPipe) -> None:
     os.write(feed.fd, b"old")
     assert not feed.skip(lambda data: 2 * len(data))
     assert feed.level() == 0
@@ -51,7 +51,7 @@ def test_nothing_is_waited_for_in_an_empty_pipe(feed: FeedPipe) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 4096, 300_000, MAX_PIPE_BYTES])
-def test_what_is_kept_is_what_is_read_next(feed: FeedPipe, size: int) -> None:
+def test_the_kept_data_is_read_next(feed: FeedPipe, size: int) -> None:
     data = bytes(number % 251 for number in range(size))
     os.write(feed.fd, data)
     kept = feed.shorten(lambda waiting: waiting[: size // 2])
@@ -62,7 +62,7 @@ def test_what_is_kept_is_what_is_read_next(feed: FeedPipe, size: int) -> None:
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[MonitoredProcess]:
-    """Stands for a relay that was killed: of FFmpeg only its reports are of interest here."""
+    """Represents a killed relay: only its reports matter here."""
     tools, sock = Tools("sleep", tmp_path), process.progress_socket()
     made = MonitoredProcess(
         process.spawn(tools, tmp_path, process.PLAYER, ("sleep", "60"), sock=sock), now=0
@@ -76,9 +76,9 @@ def relay(tmp_path: Path) -> Iterator[MonitoredProcess]:
 @pytest.mark.parametrize(
     ("reported", "sent"),
     [
-        # The hub has waited for more.
+        # The hub has been waiting for data.
         (5_010_000, Fraction(60)),
-        # What it told of waits at the hub.
+        # The reported data is waiting at the hub.
         (5_010_000, Fraction(14)),
         (5_010_000, None),
     ],
@@ -86,26 +86,26 @@ def relay(tmp_path: Path) -> Iterator[MonitoredProcess]:
 def test_a_killed_relay_whose_pipe_is_empty_ends_where_it_reported_last(
     feed: FeedPipe, relay: MonitoredProcess, reported: int, sent: Fraction | None
 ) -> None:
-    """It reports each frame. Behind it there were a gap, before it timestamps sent already."""
+    """A later end would leave a gap, an earlier one would repeat timestamps."""
     slot = Slot(Turn(Item("Live", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER), Fraction(10))
     relay.written = reported
-    # Pictures whose sound never came: they are in the muxer still.
+    # Video whose audio never arrived: it is still in the muxer.
     relay.progress = Progress(out_time_us=reported + 500_000)
-    # The first whole picture behind what it told of, less a sound that may not have come.
+    # The first whole frame after the reported end, less an audio frame that may be missing.
     end = slot.start + on_frame(Fraction("5.01") - AUDIO_FRAME, HouseFormat().frame)
     assert end_of(feed, slot, relay, HouseFormat(), sent=sent) == end
 
 
-def test_where_a_relay_ended_is_known_once_its_end_was_seen_in_the_pipe(
+def test_a_relays_end_is_known_once_it_was_observed_in_the_pipe(
     feed: FeedPipe, relay: MonitoredProcess, stream: bytes
 ) -> None:
-    """What it reported then is still true, and no more was written."""
+    """Its last report is still valid, because nothing was written since."""
     slot = Slot(Turn(Item("Live", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER), Fraction(9))
     relay.written, relay.progress = 5_000_000, Progress(out_time_us=3_500_000, total_size=900)
     assert observe_end(feed, slot, relay, HouseFormat()) is None
     os.write(feed.fd, stream)
     seen = observe_end(feed, slot, relay, HouseFormat())
-    # Two seconds from the tenth on.
+    # Two seconds, starting at the tenth.
     assert seen is not None
     assert abs(seen.end - 12) < HouseFormat().frame
     assert feed.skip(len)
@@ -116,8 +116,8 @@ def test_where_a_relay_ended_is_known_once_its_end_was_seen_in_the_pipe(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ffmpeg")
-def test_a_relay_tells_of_a_burst_to_its_end(feed: FeedPipe, tmp_path: Path) -> None:
-    """As when a conformer ends, and gives away what it held back: nothing comes after it."""
+def test_a_relay_reports_a_burst_up_to_its_end(feed: FeedPipe, tmp_path: Path) -> None:
+    """As when a conformer ends and outputs held-back frames: nothing follows them."""
     video = tmp_path / "film.ts"
     sound = ("-c:a", "aac", "-ar", "48000", "-f", "mpegts")
     clips.raw(video, clips.TEST_FORMAT, 5, 3, "-c:v", "libx264", "-tune", "zerolatency", *sound)
@@ -157,7 +157,7 @@ def test_a_relay_tells_of_a_burst_to_its_end(feed: FeedPipe, tmp_path: Path) -> 
         source.close()
 
 
-def test_a_killed_relay_that_gave_nothing_was_never_there(
+def test_a_killed_relay_without_output_leaves_no_slot(
     feed: FeedPipe, relay: MonitoredProcess
 ) -> None:
     slot = Slot(Turn(Item("Live", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER), Fraction(10))

@@ -1,4 +1,4 @@
-"""Servers prove who they are before they get a key or a signed address. Real TLS servers."""
+"""Servers are verified before they receive a key or a signed address. Real TLS."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def test_an_impostor_gets_nothing(both: Both, kind: str) -> None:
 
 
 @pytest.mark.slow
-def test_an_output_may_trust_whatever_answers(both: Both, server: RtmpServer) -> None:
-    """A server of one's own whose certificate nobody signed."""
+def test_an_output_may_skip_verification(both: Both, server: RtmpServer) -> None:
+    """The operator's own server with a self-signed certificate."""
     with front(both.foreign.certificate("nobody.example"), server.port) as tls_front:
         address = f"rtmps://localhost:{tls_front.port}/live"
         assert (
@@ -104,10 +104,10 @@ def test_an_output_may_trust_whatever_answers(both: Both, server: RtmpServer) ->
 
 
 @pytest.mark.slow
-def test_a_signed_address_is_shown_to_the_right_server_alone(
+def test_only_the_right_server_receives_a_signed_address(
     both: Both, shelf: dict[int, Clip]
 ) -> None:
-    """Played, probed and prepared: all that opens a storage."""
+    """All users of a storage: playing, probing and preparing."""
     clip = shelf[1].path
     turn = Turn(Item("A", clip.name, Mode.PREPARED, frames=30))
 
@@ -122,7 +122,7 @@ def test_a_signed_address_is_shown_to_the_right_server_alone(
         url = SignedUrl(Secret(f"{address}/{clip.name}?sig=SIGNED"))
         whole = played(url)
         assert len(whole.stdout) > 10_000
-        # It took each of the list's options.
+        # FFmpeg accepted each option of the list.
         assert b"nused option" not in whole.stderr
         assert probe(url).width
         with library.opened(url) as source:
@@ -147,7 +147,7 @@ def test_a_signed_address_is_shown_to_the_right_server_alone(
 
 
 @pytest.mark.slow
-def test_a_feeds_token_is_shown_to_the_right_server_alone(both: Both) -> None:
+def test_only_the_right_server_receives_a_feeds_token(both: Both) -> None:
     with front(both.foreign.certificate(*HERE)) as impostor:
         url = Secret(f"rtmps://localhost:{impostor.port}/live/ada?token=SECRET")
         feed = LiveFeed(1, 2, "Ada", url, requested_at=0)
@@ -161,7 +161,7 @@ def test_a_feeds_token_is_shown_to_the_right_server_alone(both: Both) -> None:
 
 
 @pytest.mark.slow
-def test_the_incident_says_that_the_certificate_is_not_accepted(
+def test_the_incident_reports_the_refused_certificate(
     both: Both, bench: Bench, server: RtmpServer, shelf: dict[int, Clip]
 ) -> None:
     """On air by the right server, while an impostor waits for the other output's key."""

@@ -1,4 +1,4 @@
-"""The cluster's master and its canary."""
+"""The cluster's master and the supervisor's alive file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streams.tests.bench.waiting import until
 from streamsite.processes.cluster import GuardedCluster, Supervision
 
 
-def test_a_wall_clock_that_jumps_is_no_sign_of_a_wedged_cluster(tmp_path: Path) -> None:
+def test_a_jump_of_the_wall_clock_does_not_count_as_a_hung_cluster(tmp_path: Path) -> None:
     alive_file = tmp_path / "alive"
     alive_file.touch()
     cluster = GuardedCluster.__new__(GuardedCluster)
@@ -18,7 +18,7 @@ def test_a_wall_clock_that_jumps_is_no_sign_of_a_wedged_cluster(tmp_path: Path) 
         stop_timeout_s=0, heartbeat_file=alive_file, max_silence_s=60
     )
     cluster._heartbeat_mtime_ns, cluster._heartbeat_at = 0, 0.0
-    # As it looks when the clock is set on by an hour.
+    # The state after the clock was set forward by an hour.
     an_hour_ago = time.time() - 3600
     os.utime(alive_file, (an_hour_ago, an_hour_ago))
     assert cluster._silence_s() < 60

@@ -1,4 +1,4 @@
-"""One supervisor per run directory, whatever becomes of the lock's file."""
+"""One supervisor per run directory, even if the lock's file is deleted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams.tests.bench.waiting import until
 
 
 def free(run_dir: Path) -> bool:
-    """Whether another supervisor could begin."""
+    """Whether another supervisor could start."""
     entered = threading.Event()
     thread = threading.Thread(target=lambda: _enter(run_dir, entered), daemon=True)
     thread.start()
@@ -32,7 +32,7 @@ def _enter(run_dir: Path, entered: threading.Event) -> None:
     [
         lambda run_dir: (run_dir / NAME).unlink(),
         shutil.rmtree,
-        # A backup put back.
+        # A restored backup.
         lambda run_dir: (run_dir / NAME).rename(run_dir / "old") and (run_dir / NAME).touch(),
     ],
     ids=["the file", "the folder", "replaced"],
@@ -47,7 +47,7 @@ def test_a_deleted_file_is_locked_again(tmp_path: Path, wipe: Callable[[Path], o
     until(lambda: free(run_dir), 10, "it is given back")
 
 
-def test_one_that_was_replaced_meanwhile_learns_it(tmp_path: Path) -> None:
+def test_a_replaced_lock_holder_is_notified(tmp_path: Path) -> None:
     with NodeLock(tmp_path) as lock:
         (tmp_path / NAME).unlink()
         with NodeLock(tmp_path) as other:
@@ -56,7 +56,7 @@ def test_one_that_was_replaced_meanwhile_learns_it(tmp_path: Path) -> None:
         assert lock.keep()
 
 
-def test_who_waits_takes_the_file_that_is_there_in_the_end(tmp_path: Path) -> None:
+def test_a_waiting_supervisor_locks_the_file_that_exists_in_the_end(tmp_path: Path) -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def wait() -> None:
@@ -67,7 +67,7 @@ def test_who_waits_takes_the_file_that_is_there_in_the_end(tmp_path: Path) -> No
     with NodeLock(tmp_path) as lock:
         thread = threading.Thread(target=wait)
         thread.start()
-        # It waits for this file, which is not the one that counts from here on.
+        # It waits for this file, which no longer counts.
         assert not entered.wait(0.3)
         (tmp_path / NAME).unlink()
         assert lock.keep()

@@ -1,4 +1,4 @@
-"""The engine and its ledger: one that is slow, gone, or asked at the worst moment."""
+"""The engine with a ledger that is slow, fails, or is called at the worst moment."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
     made.end()
 
 
-def test_a_run_that_ended_while_the_ledger_was_asked_does_not_begin_again(
+def test_a_run_that_ended_during_an_exchange_does_not_start_again(
     engine: Engine, book: Book
 ) -> None:
-    """The answer to a slow question is old: the run in it has ended meanwhile."""
+    """The result of a slow exchange is outdated: its run has ended meanwhile."""
     engine.start()
     engine.until_state("on_air")
     gate = threading.Event()
@@ -65,7 +65,7 @@ def test_a_run_that_ended_while_the_ledger_was_asked_does_not_begin_again(
     assert {note.run for note in book.notes if isinstance(note, ledger.Aired)} == {1, 2}
 
 
-def test_one_channel_that_cannot_be_taken_up_does_not_end_the_others(
+def test_a_channel_that_cannot_be_opened_does_not_end_the_others(
     engine: Engine, book: Book, shelf: dict[int, Clip]
 ) -> None:
     other = assignment(shelf[1], slate=shelf[2])
@@ -79,7 +79,7 @@ def test_one_channel_that_cannot_be_taken_up_does_not_end_the_others(
 
 
 def test_a_fault_in_one_channel_does_not_end_the_others(engine: Engine, book: Book) -> None:
-    """What nobody thought of: it is taken up anew from its records."""
+    """After an unexpected error it is opened again from its records."""
     engine.start()
     engine.until_state("on_air")
     channel = engine.channel()
@@ -92,9 +92,7 @@ def test_a_fault_in_one_channel_does_not_end_the_others(engine: Engine, book: Bo
     assert engine.pids() & pids
 
 
-def test_a_ledger_that_hangs_is_no_reason_to_start_the_cluster_anew(
-    engine: Engine, book: Book
-) -> None:
+def test_a_hanging_ledger_does_not_restart_the_cluster(engine: Engine, book: Book) -> None:
     engine.start()
     engine.until_state("on_air")
     gate = threading.Event()
@@ -113,7 +111,7 @@ def test_a_ledger_that_hangs_is_no_reason_to_start_the_cluster_anew(
     until(lambda: read(engine.run_dir).fault is None, 60, "it answers again")
 
 
-def test_why_the_ledger_fails_is_known_on_the_machine(engine: Engine, book: Book) -> None:
+def test_the_ledgers_fault_is_recorded_on_the_machine(engine: Engine, book: Book) -> None:
     engine.start()
     engine.until_state("on_air")
 
@@ -126,7 +124,7 @@ def test_why_the_ledger_fails_is_known_on_the_machine(engine: Engine, book: Book
     until(lambda: read(engine.run_dir).fault is None, 60, "it answers again")
 
 
-def test_history_outlives_samples_while_the_ledger_is_away() -> None:
+def test_history_is_kept_longer_than_samples_while_the_ledger_is_unreachable() -> None:
     def line(at: float) -> ledger.Logged:
         return ledger.Logged(1, 1, "hub", "info", "x", at)
 

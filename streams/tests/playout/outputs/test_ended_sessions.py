@@ -1,4 +1,4 @@
-"""A destination that answers and ends each session, as one does that does not know the key."""
+"""A destination that accepts and ends every session, as with an unknown key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 class Cutter:
-    """Passes bytes on to a real server, and hangs up after so many of each connection."""
+    """Forwards bytes to a real server and disconnects after so many per connection."""
 
     def __init__(self, port: int, most: int) -> None:
         self._to, self._most = port, most
@@ -59,7 +59,7 @@ class Cutter:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        # The connections are closed in the loop's next turn.
+        # The connections are closed in the next iteration of the loop.
         await asyncio.sleep(0)
 
     def close(self) -> None:
@@ -76,8 +76,10 @@ def cutter(request: pytest.FixtureRequest, server: RtmpServer) -> Iterator[Cutte
     made.close()
 
 
-def test_each_session_is_ended(tmp_path: Path, shelf: dict[int, Clip], cutter: Cutter) -> None:
-    """The incident says so by its second try, whatever the first one looked like."""
+def test_a_destination_that_ends_every_session_is_reported_as_such(
+    tmp_path: Path, shelf: dict[int, Clip], cutter: Cutter
+) -> None:
+    """The incident shows it from the second attempt on, whatever the first one's cause."""
     address = f"rtmp://127.0.0.1:{cutter.port}/live"
     output = OutputPlan(1, "Main", address, Secret("k-wrong"), edition="1")
     book = Book({1: assignment(shelf[4], slate=shelf[2], outputs=(output,))})

@@ -1,4 +1,4 @@
-"""The secrets of an output show nowhere while its channel runs."""
+"""The secrets of an output appear nowhere while its channel runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def key() -> str:
-    """One that no other test, log or page can hold by chance."""
+    """A key that no other test, log or page can contain by chance."""
     return f"sk-{secrets.token_hex(12)}"
 
 
@@ -46,14 +46,14 @@ def key() -> str:
 def running(
     node: Bench, server: RtmpServer, shelf: dict[int, Clip], key: str
 ) -> Iterator[Output]:
-    """An output on air, and beside it one with the same key whose server is away."""
+    """An output on air, and another one with the same key whose server is down."""
     channel = node.channel(node.item(shelf[1]), node.item(shelf[2]))
     output = node.output(channel, server.address, key)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         nowhere = f"rtmp://127.0.0.1:{closed.getsockname()[1]}/live"
         dead = node.output(channel, nowhere, key, name="Away")
-        # As little may what stands behind the "?" of a server's address.
+        # The parameters after the "?" of a server's address must not appear either.
         Output.objects.update(secret_query=Secret(f"token=q-{key}&user={key}"))
         node_start(node, output, dead)
         yield output
@@ -66,7 +66,7 @@ def node_start(node: Bench, good: Output, dead: Output) -> None:
 
 
 def processes() -> Iterator[tuple[str, bytes]]:
-    """Command line and environment of every process that may be looked at."""
+    """Command line and environment of every visible process."""
     for folder in Path("/proc").glob("[0-9]*"):
         for name in ("cmdline", "environ"):
             try:
@@ -76,7 +76,7 @@ def processes() -> Iterator[tuple[str, bytes]]:
 
 
 def pages(output: Output) -> list[str]:
-    """Every page and answer that has to do with channels and outputs."""
+    """Every page and response about channels and outputs."""
     channel = output.channel
     own = ("streams_channel", "streams_output", "streams_incident", "streams_run")
     return [
@@ -108,7 +108,7 @@ def _registered(name: str) -> bool:
     )
 
 
-def test_the_key_of_a_running_channel_shows_nowhere(
+def test_the_key_of_a_running_channel_appears_nowhere(
     running: Output,
     node: Bench,
     server: RtmpServer,
@@ -116,7 +116,7 @@ def test_the_key_of_a_running_channel_shows_nowhere(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Looked for in processes, files, database, logs, pages, answers and dumps."""
+    """Searches processes, files, database, logs, pages, responses and dumps."""
     # The key really is in use, so there was something to hide.
     assert server.sessions(key) == 1
     assert f"args='token=q-{key}&user={key}'" in server.log()
@@ -155,7 +155,7 @@ def test_the_key_of_a_running_channel_shows_nowhere(
     assert key not in captured.out + captured.err
 
 
-def test_a_servers_refusal_that_quotes_the_key_shows_it_nowhere(
+def test_a_refusal_that_quotes_the_key_does_not_reveal_it(
     node: Bench, shelf: dict[int, Clip], key: str, client: Client
 ) -> None:
     channel = node.channel(node.item(shelf[1]), node.item(shelf[2]))
@@ -181,7 +181,7 @@ def test_a_servers_refusal_that_quotes_the_key_shows_it_nowhere(
         ]
         node.halt(channel, 60)
     texts = [answer.content.decode() for answer in answers]
-    # What was masked had been there.
+    # The masked text was there before.
     assert any(MASK in line for line in shown_lines("Server error"))
     assert any("Server error" in text for text in texts), [
         response.status_code for response in answers
@@ -198,8 +198,8 @@ def shown_lines(words: str) -> list[str]:
     return list(LogLine.objects.filter(text__contains=words).values_list("text", flat=True))
 
 
-def test_the_key_shows_in_no_traceback(bench: Bench, key: str, tmp_path: Path) -> None:
-    """Not even with every local variable of every frame, as Django's error page has them."""
+def test_the_key_appears_in_no_traceback(bench: Bench, key: str, tmp_path: Path) -> None:
+    """Not even with all local variables of every frame, as on Django's error page."""
     channel = bench.channel()
     output = bench.output(channel, "rtmp://127.0.0.1/live", key)
     output.secret_query = Secret(f"token=q-{key}")

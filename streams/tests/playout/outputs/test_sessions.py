@@ -1,4 +1,4 @@
-"""What a session's end is decided by: how far behind a pusher is, and what the others do."""
+"""Ending a session depends on the pusher's lag and on the other outputs."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def pushers(tmp_path: Path) -> Pushers:
     return made
 
 
-def test_the_limit_comes_at_another_time_for_each_output(pushers: Pushers) -> None:
-    """Where no item ends, nothing else would keep primary and backup apart."""
+def test_the_limit_is_staggered_between_outputs(pushers: Pushers) -> None:
+    """If no item ends, nothing else separates primary and backup."""
     assert [pushers._session(pk, 1000).by for pk in (1, 2, 3)] == [300, 240, 180]
     pushers.plans[3] = replace(pushers.plans[3], roll_after=200)
     # Never before it is due at an item's end.
@@ -55,7 +55,7 @@ def test_the_limit_comes_at_another_time_for_each_output(pushers: Pushers) -> No
     assert pushers._session(1, 1000) == Session(10, 0)
 
 
-def test_the_limit_waits_while_another_is_not_on_air_but_not_for_ever(
+def test_the_limit_waits_for_another_output_for_a_bounded_time(
     pushers: Pushers,
 ) -> None:
     pushers.statuses[2] = Status(OutputAir.ROLLING, running=True)
@@ -65,7 +65,7 @@ def test_the_limit_waits_while_another_is_not_on_air_but_not_for_ever(
 
 @pytest.mark.parametrize("platform", [Platform.YOUTUBE, Platform.TWITCH])
 @pytest.mark.parametrize("apart", [0.0, 60.0, 61.0])
-def test_primary_and_backup_are_not_ended_at_once_where_no_item_ends(
+def test_primary_and_backup_do_not_end_together_if_no_item_ends(
     pushers: Pushers, platform: Platform, apart: float
 ) -> None:
     """The second was started so much later that both reach their limits together."""
@@ -109,12 +109,12 @@ def test_every_session_ends_before_its_platform_ends_it() -> None:
     ("other", "free"),
     [
         (Status(OutputAir.ON_AIR, running=True, on_air=0), True),
-        # It has just come back: viewers of the first are still on their way to it.
+        # It has just come back: viewers of the first are still switching to it.
         (Status(OutputAir.ON_AIR, running=True, on_air=941), False),
         (Status(OutputAir.ROLLING, running=True), False),
         (Status(OutputAir.CONNECTING, running=True), False),
         (Status(OutputAir.RETRYING), False),
-        # Nobody knows when it comes back: that can't be waited for.
+        # It is unknown when it returns, so it is not waited for.
         (Status(OutputAir.FAILING), True),
         (Status(OutputAir.GIVEN_UP), True),
     ],
@@ -126,7 +126,7 @@ def test_an_output_is_rolled_over_while_the_others_carry_the_channel(
     assert pushers._free(1, 1000) == free
 
 
-def test_how_far_behind_the_hub_a_pusher_begins(tmp_path: Path) -> None:
+def test_seconds_behind_the_hub_at_a_pushers_start(tmp_path: Path) -> None:
     playlist = tmp_path / "live.m3u8"
     assert hls_window.seconds_behind(playlist, 0, 2) == 0
     lines = "".join(f"#EXTINF:{seconds},\n1-{n}.ts\n" for n, seconds in enumerate((3, 2.5, 2)))
@@ -137,7 +137,7 @@ def test_how_far_behind_the_hub_a_pusher_begins(tmp_path: Path) -> None:
     assert hls_window.seconds_behind(playlist, 900, 2) == pytest.approx(4.5)
 
 
-def test_a_process_is_as_old_as_the_machine_says() -> None:
+def test_a_processs_age_is_measured_by_the_machines_clock() -> None:
     born = process.born(os.getpid())
     assert born is not None
     record = process.Record(os.getpid(), born, "pusher-1", 0, started=time.time() + 5000)
@@ -145,7 +145,7 @@ def test_a_process_is_as_old_as_the_machine_says() -> None:
 
 
 @pytest.mark.django_db
-def test_a_session_and_its_planned_gap_are_written_down() -> None:
+def test_a_session_and_its_planned_gap_are_recorded() -> None:
     channel = rows.channel()
     output = rows.output(channel)
     run = rows.on_air(channel)

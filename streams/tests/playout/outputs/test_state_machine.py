@@ -1,4 +1,4 @@
-"""The life of a pusher, branch by branch."""
+"""The state machine of a pusher, branch by branch."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ POLICY = Policy()
 CONNECTING = Status(OutputAir.CONNECTING, since=100, running=True, launched=100, moved=100)
 ON_AIR = replace(CONNECTING, state=OutputAir.ON_AIR, since=101, moved=150, on_air=101)
 MOVING = replace(ON_AIR, moved=179)
-#: Being rolled over: the old session ends, the new one begins.
+#: Rolling over: the old session ends, the new one starts.
 ENDING = replace(ON_AIR, state=OutputAir.ROLLING, since=160, moved=160, offered=160)
-#: Data moved last at 150, and since then there is more to send.
+#: Data last moved at 150, and there has been more to send since then.
 OFFERED = replace(ON_AIR, offered=150)
 BEGINNING = Status(
     OutputAir.ROLLING, since=160, running=True, launched=161, moved=161, offered=161, rolled=161
@@ -60,16 +60,16 @@ RETRYING = Status(
         (CONNECTING, Moved(), 101, OutputAir.ON_AIR, ()),
         (ON_AIR, Moved(), 151, OutputAir.ON_AIR, ()),
         (Status(), Moved(), 1, OutputAir.OFF, ()),
-        # On air for long enough: the first retry is at once, and air is lost from now on.
+        # On air for long enough: the first retry is immediate; the output is lost from now on.
         (ON_AIR, Exited("x"), 150, OutputAir.RETRYING, (Lost(150, "x"), Launch())),
-        # It had stalled before it was ended: air was lost when data stopped.
+        # It had stalled before it was ended: the output was lost when its data stopped.
         (ON_AIR, Exited("x"), 162, OutputAir.RETRYING, (Lost(150, "x"), Launch())),
-        # It never came on air: air is lost since the first failure.
+        # It never came on air: the output is lost since the first failure.
         (CONNECTING, Exited("x"), 103, OutputAir.RETRYING, (Lost(103, "x"), Launch())),
         (RETRYING, Ticked(), 159.9, OutputAir.RETRYING, ()),
         (RETRYING, Ticked(), 160, OutputAir.RETRYING, (Launch(),)),
         (replace(RETRYING, running=True), Moved(), 162, OutputAir.ON_AIR, (Regained(162),)),
-        # The third failure in a row; the incident is open already.
+        # The third consecutive failure; the incident is already open.
         (
             replace(RETRYING, running=True),
             Exited("y"),
@@ -77,18 +77,18 @@ RETRYING = Status(
             OutputAir.FAILING,
             (Explained(161, "y"),),
         ),
-        # ... where another cause is seen by now, that is told.
+        # ... and a changed cause is reported.
         (replace(RETRYING, running=True), Exited(RETRYING.cause), 161, OutputAir.FAILING, ()),
         (OFFERED, Ticked(), 160, OutputAir.ON_AIR, ()),
         (OFFERED, Ticked(), 160.1, OutputAir.ON_AIR, (Halt(),)),
-        # The window got nothing new: another session would have as little to send.
+        # The window received nothing new: another session would have nothing to send either.
         (ON_AIR, Ticked(), 179, OutputAir.ON_AIR, ()),
         (ON_AIR, Offered(), 160, OutputAir.ON_AIR, ()),
         (ON_AIR, Disabled(), 160, OutputAir.OFF, (Halt(),)),
         (RETRYING, Disabled(), 155, OutputAir.OFF, (Regained(155),)),
         (Status(running=True), Exited("x"), 1, OutputAir.OFF, ()),
         (Status(), Adopted(2), 5, OutputAir.CONNECTING, ()),
-        # A session that is due ends with the item, and at its limit wherever the item is.
+        # A due session ends with the item, or at its limit regardless of the item.
         (ON_AIR, ItemSent(), 159.9, OutputAir.ON_AIR, ()),
         (ON_AIR, ItemSent(), 160, OutputAir.ROLLING, (Halt(),)),
         (MOVING, Ticked(), 179.9, OutputAir.ON_AIR, ()),
@@ -102,7 +102,7 @@ RETRYING = Status(
         (ENDING, Disabled(), 161, OutputAir.OFF, (Halt(),)),
         (BEGINNING, Moved(), 163, OutputAir.ON_AIR, (Regained(163),)),
         (BEGINNING, Disabled(), 163, OutputAir.OFF, (Halt(), Regained(163))),
-        # A first try that fails is a loss like any other.
+        # A failed first attempt is an ordinary loss.
         (BEGINNING, Exited("x"), 163, OutputAir.RETRYING, (Lost(163, "x"), Launch())),
         (BEGINNING, Ticked(), 171.1, OutputAir.ROLLING, (Halt(),)),
     ],
@@ -128,7 +128,7 @@ def test_retries_come_fast_then_slow_and_never_end() -> None:
     assert state_machine.delay(1_000_000, POLICY) == 120
 
 
-def test_the_first_design_gave_up_and_can_be_had_again() -> None:
+def test_give_up_retries_three_times_and_stops() -> None:
     assert waits(Policy(give_up=True), 4) == [30, 60, 120, None]
     status = replace(RETRYING, running=True, failures=3)
     after, _ = state_machine.step(status, Exited("x"), 200, Policy(give_up=True))
@@ -136,12 +136,12 @@ def test_the_first_design_gave_up_and_can_be_had_again() -> None:
     assert state_machine.step(after, Ticked(), 100_000, Policy(give_up=True)) == (after, ())
 
 
-def test_a_cap_above_the_long_waits_is_kept() -> None:
+def test_a_cap_above_the_long_retries_is_kept() -> None:
     assert state_machine.delay(50, Policy(retry_cap=600)) == 600
 
 
-def test_a_server_that_takes_and_drops_is_not_hammered() -> None:
-    """On air for a second each time: the failures go on counting."""
+def test_a_server_that_accepts_and_drops_is_not_flooded() -> None:
+    """On air for a second each time: the failures keep counting."""
     status, _ = state_machine.step(Status(), Enabled(), 0, POLICY)
     now, launches = 0.0, 1
     for _ in range(6):
@@ -157,8 +157,8 @@ def test_a_server_that_takes_and_drops_is_not_hammered() -> None:
     assert now >= 0 + 1 + 2 + 4 + 8 + 16
 
 
-def test_a_window_that_gives_little_is_no_stalled_destination() -> None:
-    """A segment each 50 s, sent at once: no session ends for that."""
+def test_a_slow_window_does_not_count_as_a_stalled_destination() -> None:
+    """A segment every 50 s, sent at once: no session ends because of that."""
     status, now = MOVING, 200.0
     for _ in range(5):
         status, _ = state_machine.step(status, Offered(), now, POLICY)
@@ -168,25 +168,25 @@ def test_a_window_that_gives_little_is_no_stalled_destination() -> None:
         now += 50
 
 
-def test_a_destination_that_takes_nothing_is_left_ten_seconds_after_the_offer() -> None:
+def test_a_stalled_destination_is_disconnected_ten_seconds_after_the_offer() -> None:
     status, _ = state_machine.step(MOVING, Offered(), 185, POLICY)
     status, _ = state_machine.step(status, Offered(), 194, POLICY)
     assert state_machine.step(status, Ticked(), 195, POLICY)[1] == ()
     assert state_machine.step(status, Ticked(), 195.1, POLICY)[1] == (Halt(),)
-    # And so is one that never takes anything.
+    # The same applies to one that never accepts anything.
     assert state_machine.step(
         state_machine.step(Status(), Enabled(), 0, POLICY)[0], Ticked(), 10.1, POLICY
     )[1] == (Halt(),)
 
 
-def test_one_that_settled_starts_counting_anew() -> None:
+def test_a_settled_session_resets_the_failure_count() -> None:
     status = replace(ON_AIR, failures=7)
     after, actions = state_machine.step(status, Exited("x"), 101 + POLICY.settled, POLICY)
     assert after.failures == 1
     assert Launch() in actions
 
 
-def test_a_session_that_was_rolled_over_counts_no_failure_and_lasts_as_long_again() -> None:
+def test_a_rollover_is_no_failure_and_the_next_session_lasts_as_long() -> None:
     status, _ = state_machine.step(
         replace(ENDING, failures=2), Exited("x"), 161, POLICY, SESSION
     )
@@ -219,15 +219,15 @@ EVENTS = st.sampled_from(
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 30), EVENTS), max_size=60))
-def test_whatever_happens_one_process_at_most_and_each_gap_is_closed_once(
+def test_at_most_one_process_runs_and_each_gap_is_closed_once(
     story: list[tuple[float, state_machine.Event]],
 ) -> None:
-    """Stop, then start: a server refuses a second publisher on one key."""
+    """Stop before start: a server refuses a second publisher of one key."""
     status, now, running, gap = Status(), 0.0, False, ""
     for wait, event in story:
         now += wait
         if isinstance(event, Exited | Moved) and not running:
-            # No process, nothing to tell.
+            # Without a process there is nothing to report.
             continue
         running = running and not isinstance(event, Exited)
         status, done = state_machine.step(status, event, now, POLICY, SESSION)
@@ -244,7 +244,7 @@ def test_whatever_happens_one_process_at_most_and_each_gap_is_closed_once(
                     assert not gap
                     gap = "planned"
                 case Lost():
-                    # In the place of a planned one, or of none.
+                    # Replaces a planned gap, or follows none.
                     assert gap != "lost"
                     gap = "lost"
                 case Regained():

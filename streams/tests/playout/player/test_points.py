@@ -1,4 +1,4 @@
-"""In- and out-points: a turn is cut to the frame, from the disk and from the storage alike."""
+"""In- and out-points: a turn is cut to the frame, both from disk and from the storage."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def test_a_turn_shows_its_part_of_the_item_and_no_more(
     frames = round(length * TEST_FORMAT.fps)
     assert result.frames == frames
     seen = list(marks(path))
-    # The last pictures are held to the end of the grid.
+    # The last frame is held to the end of the grid.
     last = min(into * TEST_FORMAT.fps + frames, 25 * TEST_FORMAT.fps) - 1
     assert (seen[0].frame, seen[-1].frame) == (into * TEST_FORMAT.fps, last)
     assert seen[0].at == pytest.approx(float(HEAD), abs=0.001)
     assert result.video.end == pytest.approx(float(HEAD + length), abs=0.001)
-    # The sound fills the same span; where it is entered between two of its frames, one is left
-    # out at the beginning.
+    # The audio fills the same span; if it starts between two of its frames, the first one is
+    # missing.
     missing = frames / TEST_FORMAT.fps / AAC - result.audio.packets
     exact = into % commands.AUDIO_SPAN_S == 0
     assert abs(missing) < 0.01 if exact else 0 <= missing < 1.01

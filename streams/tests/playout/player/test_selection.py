@@ -1,4 +1,4 @@
-"""What plays next when things fail: the chain of item, filler and slate."""
+"""Selecting the next turn after failures: item, filler, slate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def items(names: str, kind: Kind = Kind.ITEM) -> tuple[Item, ...]:
 
 @dataclass
 class Scene:
-    """A channel whose items play or fail as a test says."""
+    """A channel whose items play or fail as the test requests."""
 
     programme: str = "abc"
     fillers: str = ""
@@ -53,7 +53,7 @@ class Scene:
         )
 
     def play(self, count: int, *broken: str, hurried: bool = False) -> str:
-        """The titles of what is chosen; the broken ones fail, in brackets."""
+        """Titles of the selected turns; broken ones fail, in brackets."""
         shown = ""
         for _ in range(count):
             turn = self.turn = self.choice.next(self.plan, NOON, hurried=hurried)
@@ -72,22 +72,22 @@ def test_the_programme_goes_round() -> None:
     assert Scene().play(5) == "abcab"
 
 
-def test_a_broken_item_is_skipped_and_the_trouble_ends_with_the_next() -> None:
+def test_a_broken_item_is_skipped_and_the_next_one_ends_the_trouble() -> None:
     scene = Scene()
     assert scene.play(4, "b") == "a(b)ca"
     assert scene.troubles == ["b failed", ""]
 
 
-def test_where_time_is_short_something_stands_in_after_one_failure() -> None:
+def test_under_time_pressure_a_stand_in_follows_the_first_failure() -> None:
     assert Scene().play(4, "a", hurried=True) == "(a)-bc"
     assert Scene(fillers="x").play(4, "a", hurried=True) == "(a)xbc"
 
 
-def test_where_everything_fails_the_slate_comes_every_fourth_time() -> None:
+def test_if_everything_fails_every_fourth_turn_is_the_slate() -> None:
     assert Scene("abcde").play(10, *"abcde") == "(a)(b)(c)(d)-(e)(a)(b)(c)-"
 
 
-def test_fillers_follow_each_other_and_a_broken_one_is_followed_by_the_slate() -> None:
+def test_fillers_rotate_and_the_slate_follows_a_broken_one() -> None:
     scene = Scene("a", fillers="xyz")
     assert scene.play(8, "a", "y") == "(a)x(a)(y)-(a)z(a)"
 
@@ -97,31 +97,31 @@ def test_an_empty_programme_is_the_filler_or_the_slate() -> None:
     scene = Scene("", fillers="xy")
     assert scene.play(3) == "xyx"
     assert scene.troubles == [
-        "The base playlist: no entry of its list may be played, so filler is on."
+        "The base playlist: no entry of its list may be played, so filler plays."
     ]
 
 
-def test_while_the_storage_is_away_the_programme_plays_on_from_the_disk() -> None:
+def test_while_the_storage_is_unreachable_items_on_disk_keep_playing() -> None:
     scene = Scene("abcd")
     scene.sources.kept = {"a", "b"}
     scene.sources.out_of_reach = AWAY
     assert scene.play(2) == "ab"
-    # Nothing to tell: the programme is whole. The storage has an incident of its own.
+    # Nothing to report: the programme is complete. The storage has its own incident.
     assert scene.troubles == []
 
 
-def test_then_the_filler_stands_in_and_the_programme_waits_where_it_was() -> None:
+def test_without_items_on_disk_the_filler_plays_and_the_programme_waits() -> None:
     scene = Scene("abcd", fillers="xy")
     scene.sources.kept = {"a", "b", "x", "y"}
     scene.sources.out_of_reach = AWAY
     assert scene.play(5) == "abxyx"
-    assert set(scene.troubles) == {f"c has to wait: {AWAY}"}
+    assert set(scene.troubles) == {f"c must wait: {AWAY}"}
     scene.sources.out_of_reach = ""
     assert scene.play(3) == "cda"
     assert scene.troubles[-1] == ""
 
 
-def test_without_a_filler_what_is_at_hand_goes_round() -> None:
+def test_without_a_filler_the_items_on_disk_repeat() -> None:
     scene = Scene("abcd")
     scene.sources.kept = {"a", "b"}
     scene.sources.out_of_reach = AWAY
@@ -130,7 +130,7 @@ def test_without_a_filler_what_is_at_hand_goes_round() -> None:
     assert scene.play(2) == "cd"
 
 
-def test_with_nothing_at_hand_the_slate_is_on_until_the_storage_is_back() -> None:
+def test_with_nothing_on_disk_the_slate_plays_until_the_storage_returns() -> None:
     scene = Scene("ab", fillers="x")
     scene.sources.out_of_reach = AWAY
     assert scene.play(3) == "---"
@@ -138,7 +138,7 @@ def test_with_nothing_at_hand_the_slate_is_on_until_the_storage_is_back() -> Non
     assert scene.play(2) == "ab"
 
 
-def test_while_nobody_knows_only_a_filler_at_hand_stands_in() -> None:
+def test_while_the_storage_is_unknown_only_a_local_filler_is_used() -> None:
     scene = Scene("ab", fillers="xy")
     scene.sources.out_of_reach = None
     assert scene.play(2, "a", hurried=True) == "(a)-"
@@ -146,7 +146,7 @@ def test_while_nobody_knows_only_a_filler_at_hand_stands_in() -> None:
     assert scene.play(3, "b", hurried=True) == "(b)ya"
 
 
-def test_a_filler_at_hand_goes_before_one_that_is_not() -> None:
+def test_a_local_filler_comes_before_a_remote_one() -> None:
     scene = Scene("ab", fillers="xyz")
     scene.sources.kept = {"z"}
     assert scene.play(2, "a", hurried=True) == "(a)z"
@@ -161,7 +161,7 @@ def test_after_a_stall_no_filler_is_read_from_the_storage() -> None:
     assert scene.play(1) == "-"
 
 
-def test_after_a_stall_what_is_next_must_be_at_hand() -> None:
+def test_after_a_stall_the_next_item_must_be_local() -> None:
     for kept, shown in (((), "-"), (("b",), "b")):
         scene = Scene()
         scene.sources.kept = set(kept)
@@ -173,7 +173,7 @@ def test_after_a_stall_what_is_next_must_be_at_hand() -> None:
 # ---- rules of return
 
 
-def test_what_broke_off_is_gone_on_with_by_the_rule() -> None:
+def test_an_item_that_broke_off_is_resumed_by_the_return_rule() -> None:
     for way, shown in (
         (Return.CONTINUE, ("a", 40)),
         (Return.RESTART, ("a", 0)),
@@ -188,7 +188,7 @@ def test_what_broke_off_is_gone_on_with_by_the_rule() -> None:
         assert (again.item.title, int(again.into)) == shown
 
 
-def test_by_the_wall_clock_it_is_where_it_would_be() -> None:
+def test_by_the_wall_clock_the_list_is_where_it_would_be() -> None:
     scene = Scene(seconds=100)
     programme = replace(scene.plan.programme, on_return=Return.WALL_CLOCK)
     scene.plan = replace(scene.plan, programme=programme)
@@ -199,7 +199,7 @@ def test_by_the_wall_clock_it_is_where_it_would_be() -> None:
     assert (again.item.title, int(again.into)) == ("b", 10)
 
 
-def test_what_breaks_off_at_once_is_not_tried_for_ever() -> None:
+def test_an_item_that_breaks_off_at_once_is_not_retried_forever() -> None:
     scene = Scene(seconds=100)
     turn = scene.choice.next(scene.plan, NOON, hurried=False)
     scene.choice.broken_off(turn, Fraction(41), NOON)
@@ -210,7 +210,7 @@ def test_what_breaks_off_at_once_is_not_tried_for_ever() -> None:
     assert scene.play(2) == "bc"
 
 
-def test_a_filler_gives_way_when_the_programme_can_be_had_again() -> None:
+def test_a_filler_ends_when_the_programme_is_available_again() -> None:
     scene = Scene("ab", fillers="x")
     scene.sources.kept = {"x"}
     scene.sources.out_of_reach = AWAY
@@ -231,12 +231,12 @@ def test_nothing_above_the_rating_stands_in() -> None:
         scene.plan,
         programme=replace(programme, filler=Rotation(tuple(rated)), max_rating=12),
     )
-    # Nobody has rated the item, and one of the fillers is for adults.
+    # The item is unrated, and one of the fillers is for adults.
     assert scene.play(3) == "yyy"
 
 
-def test_what_is_missing_is_passed_over_although_it_was_to_be_cut() -> None:
-    """A block that cuts in ahead gives the item a place to go on with: not if it failed."""
+def test_a_missing_item_is_skipped_even_if_it_was_to_be_cut() -> None:
+    """A block that cuts in ahead sets a position to resume the item: not if the item failed."""
     news = Block(
         1, "News", programme(*items("n")).base, time(12, 1), time(13), start=Start.HARD
     )
@@ -254,7 +254,7 @@ def test_what_is_missing_is_passed_over_although_it_was_to_be_cut() -> None:
         assert scene.play(1) == "b"
 
 
-def test_what_is_broken_in_the_middle_is_not_begun_again_for_ever() -> None:
+def test_an_item_broken_in_the_middle_is_not_restarted_forever() -> None:
     scene = Scene(seconds=3600)
     programme = replace(scene.plan.programme, on_return=Return.RESTART)
     scene.plan = replace(scene.plan, programme=programme)
@@ -270,15 +270,15 @@ def test_what_is_broken_in_the_middle_is_not_begun_again_for_ever() -> None:
     assert shown == "aabc"
 
 
-def test_places_of_blocks_that_are_gone_are_forgotten() -> None:
+def test_cursors_of_deleted_blocks_are_dropped() -> None:
     scene = Scene()
     scene.choice.cursors = {f"block-{number}": Cursor(1) for number in range(200)}
     assert scene.play(1) == "a"
     assert scene.choice.cursors == {BASE: Cursor(1)}
 
 
-def test_only_what_ends_at_its_limit_was_cut() -> None:
-    """What is not prepared may not play past a block; mostly it ends long before."""
+def test_only_a_turn_that_ends_at_its_limit_was_cut() -> None:
+    """An unprepared item may not play into a block, but mostly ends long before."""
     frame = Fraction(1, 30)
     turn = Turn(items("a")[0], limit=Fraction(21_600))
     assert not turn.was_cut(Fraction(2), frame)
@@ -287,7 +287,7 @@ def test_only_what_ends_at_its_limit_was_cut() -> None:
 
 
 def test_an_item_that_was_fed_before_it_does_not_end_the_trouble() -> None:
-    """What is on air is seconds behind what is chosen."""
+    """The item on air is seconds behind the selected one."""
     scene = Scene("ab")
     before = scene.choice.next(scene.plan, NOON, hurried=False)
     scene.choice.played(before)

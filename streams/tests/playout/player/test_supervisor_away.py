@@ -1,4 +1,4 @@
-"""Items that end while no supervisor is there: the next ones wait behind them already."""
+"""Items that end while no supervisor is running: the next players are already queued."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from streams.tests.bench.restarts import KEY, Away
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 
-#: Uptime in seconds that has passed.
+#: An uptime in the past.
 AT_ONCE = 0
-#: Bytes that wait between player and hub, at most.
+#: Maximum bytes between player and hub.
 PIPE = 1 << 20
 
 
-# ---- whose end is waited for
+# ---- items that may be followed
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ PIPE = 1 << 20
     [
         ({}, 64),
         ({"kind": Kind.FILLER}, 64),
-        # What stands in may be wanted no more when it ends; a feed has no length.
+        # A stand-in may no longer be needed at its end; a feed has no length.
         ({"kind": Kind.SLATE}, None),
         ({"kind": Kind.LIVE, "mode": Mode.COPY, "frames": None}, None),
         ({"mode": Mode.COPY, "frames": None}, None),
@@ -65,12 +65,12 @@ def test_only_an_exact_end_can_be_waited_for(
         (Fraction(0), Fraction(61, 60), 31),
     ],
 )
-def test_the_last_frame_of_a_part(into: Fraction, limit: Fraction | None, frames: int) -> None:
+def test_the_frame_count_of_a_part(into: Fraction, limit: Fraction | None, frames: int) -> None:
     turn = Turn(Item("A", "a", Mode.PREPARED, frames=64), into=into, limit=limit)
     assert frames_of(turn, TEST_FORMAT) == frames
 
 
-# ---- how one waits
+# ---- waiting
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def of(clip: Clip) -> Turn:
     return Turn(item(clip, 1))
 
 
-def test_one_that_waits_begins_when_the_one_before_it_has_ended_whole(
+def test_a_queued_player_starts_when_the_previous_one_has_ended_whole(
     starter: Launcher, started: list[Process], shelf: dict[int, Clip]
 ) -> None:
     first = starter.player(of(shelf[1]), Fraction(10), TEST_FORMAT)
@@ -107,10 +107,10 @@ def test_one_that_waits_begins_when_the_one_before_it_has_ended_whole(
     until(lambda: starter.feed.level() > whole, 30, "the second is fed")
 
 
-def test_one_that_waits_ends_when_the_one_before_it_is_killed(
+def test_a_queued_player_ends_when_the_previous_one_is_killed(
     starter: Launcher, started: list[Process], shelf: dict[int, Clip]
 ) -> None:
-    # Longer than the pipe: it can't have ended.
+    # Longer than the pipe, so it can't have ended.
     first = starter.player(of(shelf[4]), Fraction(10), TEST_FORMAT)
     second = starter.behind(first, of(shelf[1]), Fraction(35), TEST_FORMAT, AT_ONCE)
     third = starter.behind(second, of(shelf[1]), Fraction(37), TEST_FORMAT, AT_ONCE)
@@ -125,10 +125,10 @@ def test_one_that_waits_ends_when_the_one_before_it_is_killed(
     )
 
 
-def test_one_that_waits_ends_when_the_one_before_it_breaks_off(
+def test_a_queued_player_ends_when_the_previous_one_breaks_off(
     starter: Launcher, started: list[Process], shelf: dict[int, Clip], tmp_path: Path
 ) -> None:
-    """FFmpeg ends with 0 where a file is shorter than it should be."""
+    """FFmpeg exits with 0 if a file is shorter than it should be."""
     turn = of(shelf[1])
     longer = replace(turn, item=replace(turn.item, frames=shelf[1].frames + 16))
     first = starter.player(longer, Fraction(10), TEST_FORMAT)
@@ -138,7 +138,9 @@ def test_one_that_waits_ends_when_the_one_before_it_breaks_off(
     assert (first.code(), second.code()) == (0, commands.GATE_SHUT_STATUS)
 
 
-def test_one_that_was_just_started_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_player_that_was_just_started_counts_as_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The kernel shows no arguments of a process whose program it is just loading."""
     monkeypatch.setattr(launcher, "_arguments", lambda _pid: [b""])
     child = subprocess.Popen(("sleep", "60"))
@@ -148,7 +150,7 @@ def test_one_that_was_just_started_waits(monkeypatch: pytest.MonkeyPatch) -> Non
     child.wait()
 
 
-def test_who_comes_too_late_does_not_wait(
+def test_a_player_queued_too_late_does_not_wait(
     starter: Launcher, started: list[Process], shelf: dict[int, Clip]
 ) -> None:
     first = starter.player(of(shelf[1]), Fraction(10), TEST_FORMAT)
@@ -160,7 +162,7 @@ def test_who_comes_too_late_does_not_wait(
     assert second.code() == commands.GATE_SHUT_STATUS
 
 
-def test_a_quiet_item_is_followed_at_its_time(
+def test_an_item_of_low_bit_rate_is_followed_on_time(
     starter: Launcher, started: list[Process], shelf: dict[int, Clip]
 ) -> None:
     first = starter.player(of(shelf[1]), Fraction(10), TEST_FORMAT)
@@ -171,8 +173,8 @@ def test_a_quiet_item_is_followed_at_its_time(
     assert launcher.uptime() >= begin
 
 
-def test_nothing_of_a_signed_url_is_to_be_seen(shelf: dict[int, Clip]) -> None:
-    """What waits has the command line of what it becomes, and no secret is in that."""
+def test_a_signed_url_is_not_visible(shelf: dict[int, Clip]) -> None:
+    """A queued player shows its final command line, which contains no secret."""
     turn = of(shelf[1])
     place = LocalFile(shelf[1].path)
     command = commands.player("ffmpeg", 1, turn, place, TEST_FORMAT, Fraction(10))
@@ -187,8 +189,8 @@ def test_nothing_of_a_signed_url_is_to_be_seen(shelf: dict[int, Clip]) -> None:
 
 @pytest.fixture
 def away(tmp_path: Path, server: RtmpServer, shelf: dict[int, Clip]) -> Iterator[Away]:
-    # Longer than what the pipe holds: of one that was fed whole before it was on air nobody
-    # knows after the supervisor that fed it.
+    # Longer than the pipe's contents: an item fed completely before it was on air is unknown to
+    # the next supervisor.
     lengths = {1: 4.3, 2: 5.0, 3: 4.7}
     made = Away.of(
         tmp_path,
@@ -206,8 +208,8 @@ def waiting(away: Away) -> int:
 
 
 @pytest.mark.slow
-def test_a_supervisor_that_is_away_while_items_end_leaves_no_trace(away: Away) -> None:
-    """Once as an item is about to end, once as one has begun: no step, nothing left out."""
+def test_the_absence_of_a_supervisor_while_items_end_leaves_no_trace(away: Away) -> None:
+    """Once before an item ends, once after one has started: no step, nothing missing."""
     away.start()
     for near in (True, False):
         until(lambda: waiting(away) >= 4, 60, "some items wait")
@@ -225,7 +227,7 @@ def test_a_supervisor_that_is_away_while_items_end_leaves_no_trace(away: Away) -
 
 
 @pytest.mark.slow
-def test_what_waits_gives_way_to_a_skip_and_to_another_programme(
+def test_queued_players_are_revoked_by_a_skip_and_by_a_new_programme(
     away: Away, shelf: dict[int, Clip]
 ) -> None:
     away.start()
@@ -238,7 +240,7 @@ def test_what_waits_gives_way_to_a_skip_and_to_another_programme(
     )
     until(lambda: "Other" in away.aired(), 60, "the other programme is on")
     until(lambda: waiting(away) >= 1, 60, "another one waits")
-    # What waited for the old programme is gone, and has not played.
+    # The players queued for the old programme are gone and have not played.
     kept = {p.pid for p in process.records(away.engine.run_dir / "channel-1")}
     assert len(before & kept) <= 2, "hub and pusher"
     away.stop()
@@ -248,7 +250,7 @@ def test_what_waits_gives_way_to_a_skip_and_to_another_programme(
 
 
 def quiet(folder: Path, number: int, seconds: float) -> Clip:
-    """A still picture in few bytes: the pipe takes it whole within the first moment."""
+    """A still image of few bytes: the pipe takes it completely at once."""
     house_format = replace(TEST_FORMAT, video_bitrate=100_000, audio_bitrate=64_000)
     source = folder / f"quiet-{number}.mkv"
     clips.run(
@@ -267,17 +269,17 @@ def quiet(folder: Path, number: int, seconds: float) -> Clip:
 
 
 @pytest.mark.slow
-def test_quiet_items_are_followed_whenever_the_supervisor_leaves(
+def test_items_of_low_bit_rate_are_followed_whenever_the_supervisor_leaves(
     tmp_path: Path, server: RtmpServer, shelf: dict[int, Clip]
 ) -> None:
-    """Fed whole at once, the player is gone for seconds before the next one's time."""
+    """Fed completely at once, the player ends seconds before the next one's time."""
     lengths = {1: 7.0, 2: 8.0, 3: 9.0}
     made = [quiet(tmp_path, number, seconds) for number, seconds in lengths.items()]
     away = Away.of(tmp_path, server, *made, slate=shelf[2])
     try:
         away.start()
         for _ in range(3):
-            # The player is gone, and one waits for its time.
+            # The player has ended, and the next one waits for its time.
             until(lambda: waiting(away) >= 2 and between(away), 60, "a quiet item is on air")
             away.engine.leave()
             time.sleep(1)  # too short for the item's end

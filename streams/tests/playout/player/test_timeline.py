@@ -1,4 +1,4 @@
-"""The feed's clock: seams, cuts, and what is on air when."""
+"""The feed's clock: joins, cuts, and the slot on air."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def item(title: str, frames: int = 64) -> Turn:
     return Turn(Item(title, title, Mode.PREPARED, frames=frames))
 
 
-def test_items_stand_end_to_end() -> None:
+def test_items_follow_each_other_without_gaps() -> None:
     line = Timeline().begin(item("a")).end(START + 5, "whole").begin(item("b"))
     assert [slot.start for slot in line.slots] == [START, START + 5]
 
 
-def test_an_item_that_put_nothing_out_was_never_there() -> None:
+def test_an_item_without_output_leaves_no_slot() -> None:
     line = Timeline().begin(item("a")).end(START + 5, "whole").begin(item("gone"))
     line = line.end(START + 5, "failed")
     assert [slot.item.title for slot in line.slots] == ["a"]
     assert line.head == START + 5
 
 
-def test_room_for_an_item_that_put_nothing_out_is_given_back() -> None:
-    """Or each missing file would leave a gap as deep as its B-frames."""
+def test_room_for_an_item_without_output_is_returned() -> None:
+    """Otherwise each missing file would leave a gap as long as its B-frames."""
     line = Timeline().begin(item("a")).end(START + 5, "whole")
     line = line.begin(item("gone"), Fraction(1, 15))
     assert line.slots[-1].start == START + 5 + Fraction(1, 15)
@@ -56,7 +56,7 @@ def test_what_is_on_air_follows_the_hub_and_not_the_player() -> None:
     assert (before.item.title, before.ending, before.cause) == ("b", "cut", "Skipped.")
 
 
-def test_the_end_of_a_playing_item_is_not_known() -> None:
+def test_the_end_of_a_playing_item_is_unknown() -> None:
     line, _ = Timeline().begin(item("a")).air(START + Fraction(1))
     assert line.on_air is not None
     assert line.until(line.on_air) is None
@@ -72,9 +72,7 @@ def test_the_hub_keeps_wall_clock_time() -> None:
     lengths=st.lists(st.integers(min_value=0, max_value=200), min_size=1, max_size=30),
     positions=st.lists(st.integers(min_value=0, max_value=6000), max_size=30),
 )
-def test_whatever_the_lengths_each_item_airs_once_and_in_order(
-    lengths: list[int], positions: list[int]
-) -> None:
+def test_every_item_airs_once_and_in_order(lengths: list[int], positions: list[int]) -> None:
     line = Timeline()
     head = START
     for number, length in enumerate(lengths):
@@ -94,7 +92,7 @@ def test_the_next_whole_frame() -> None:
     assert on_frame(frame, frame) == frame
 
 
-def test_what_was_taken_back_was_never_there() -> None:
+def test_slots_that_were_taken_back_are_dropped() -> None:
     one, two, three = (item(name) for name in ("one", "two", "three"))
     timeline = Timeline().begin(one).end(START + 5, "whole").begin(two).end(START + 7, "whole")
     timeline, _ = timeline.begin(three).air(START + 1)
@@ -106,12 +104,12 @@ def test_what_was_taken_back_was_never_there() -> None:
         cut.slots[0],
         "cut",
     )
-    # Alone, it stays, whatever was taken back of it.
+    # A single slot stays, however much of it was taken back.
     assert Timeline().begin(one).back_to(START).slots[0].turn == one
 
 
-def test_what_follows_at_the_same_place_comes_on_air() -> None:
-    """What was thought to be on air there has put nothing out."""
+def test_a_slot_with_the_same_start_comes_on_air() -> None:
+    """The slot that counted as on air there has output nothing."""
     live, after = item("live"), item("after")
     timeline, _ = Timeline().begin(live).air(START + 1)
     timeline = timeline.end(START, "cut", "Returned by hand.").begin(after)

@@ -1,6 +1,6 @@
-"""What reads a live feed: what it takes for a sign of life, and what it learns of the feed.
+"""Conformers: signs of life, and what they learn about the feed.
 
-FFmpeg is a shell script here that says what the real one was seen to say.
+FFmpeg is replaced by a shell script that repeats real output.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ADA = LiveFeed(1, 10, "Ada", Secret("rtsp://127.0.0.1/live/ada"), requested_at=0
 
 
 class Bed:
-    """A reader, and the clock that it is shown."""
+    """A reader with a controlled clock."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,7 +53,7 @@ class Bed:
         self.reader.read(self.folder, self.report, Now(self.now, self.now))
 
     def gives(self, data: bytes, frames: int, counted: str = "frame") -> None:
-        """FFmpeg puts out so much, and reports it."""
+        """Simulate output of FFmpeg, and its report."""
         role = self.reader.role
         assert role is not None
         os.write(self.reader.pipe.fd, data)
@@ -76,7 +76,7 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
     made.reader.close()
 
 
-def test_pictures_that_come_are_a_sign_of_life(bed: Bed, stream: bytes) -> None:
+def test_arriving_video_is_a_sign_of_life(bed: Bed, stream: bytes) -> None:
     bed.start()
     bed.read()
     assert (bed.reader.alive, bed.reader.moved) == (False, 0)
@@ -91,8 +91,10 @@ def test_pictures_that_come_are_a_sign_of_life(bed: Bed, stream: bytes) -> None:
 
 
 @pytest.mark.parametrize("counted", ["frame", "out_time_us"])
-def test_one_that_copies_lives_by_either_count(bed: Bed, stream: bytes, counted: str) -> None:
-    """FFmpeg 6.1 counts no picture that it copies."""
+def test_a_copying_reader_is_alive_by_either_count(
+    bed: Bed, stream: bytes, counted: str
+) -> None:
+    """FFmpeg 6.1 does not count copied frames."""
     bed.reader.mode = Mode.COPY
     bed.start()
     bed.gives(stream, 1_000_000, counted)
@@ -103,7 +105,7 @@ def test_one_that_copies_lives_by_either_count(bed: Bed, stream: bytes, counted:
     assert bed.reader.moved == bed.now - LOST_S
 
 
-def test_what_it_gave_away_as_it_ended_is_none(bed: Bed, stream: bytes) -> None:
+def test_output_at_the_end_is_no_sign_of_life(bed: Bed, stream: bytes) -> None:
     bed.start()
     bed.gives(stream, 30)
     bed.read()
@@ -117,8 +119,8 @@ def test_what_it_gave_away_as_it_ended_is_none(bed: Bed, stream: bytes) -> None:
     assert (bed.reader.alive, bed.reader.moved) == (False, moved)
 
 
-def test_sound_alone_is_none(bed: Bed, stream: bytes) -> None:
-    """Of a feed without sound, the silence that is added goes on when the picture stops."""
+def test_audio_alone_is_no_sign_of_life(bed: Bed, stream: bytes) -> None:
+    """For a feed without audio, the added silence continues when the video stops."""
     bed.start(replace(ADA, has_audio=False))
     bed.gives(stream, 30)
     bed.read()
@@ -128,7 +130,7 @@ def test_sound_alone_is_none(bed: Bed, stream: bytes) -> None:
     assert bed.reader.moved == moved
 
 
-def test_after_a_break_a_relay_begins_with_what_came_later(bed: Bed, stream: bytes) -> None:
+def test_after_a_gap_a_relay_starts_with_later_video(bed: Bed, stream: bytes) -> None:
     bed.start()
     bed.gives(stream, 30)
     bed.read()
@@ -143,7 +145,7 @@ def test_after_a_break_a_relay_begins_with_what_came_later(bed: Bed, stream: byt
 
 
 @pytest.mark.parametrize("named", ["0:a:0", ""])
-def test_one_without_sound_is_read_with_silence_at_once(bed: Bed, named: str) -> None:
+def test_a_feed_without_audio_gets_silence_at_once(bed: Bed, named: str) -> None:
     bed.runs(f"echo \"[fatal] Stream map '{named}' matches no streams.\" >&2; exit 1")
     bed.start()
     bed.until_gone()
@@ -157,8 +159,8 @@ def test_one_without_sound_is_read_with_silence_at_once(bed: Bed, named: str) ->
     until(lambda: "anullsrc" in (bed.folder / "args").read_text(), 30, "with silence")
 
 
-def test_one_whose_tracks_become_known_is_not_waited_for(bed: Bed) -> None:
-    """By RTMP it looks for a sound for five seconds."""
+def test_a_feed_whose_tracks_become_known_is_restarted_without_audio(bed: Bed) -> None:
+    """By RTMP it searches for audio for five seconds."""
     bed.start()
     bed.start(replace(ADA, has_audio=False))
     bed.until_gone()
@@ -167,7 +169,7 @@ def test_one_whose_tracks_become_known_is_not_waited_for(bed: Bed) -> None:
     assert bed.reader.role is not None
 
 
-def test_one_that_can_not_be_read_is_tried_no_more(bed: Bed) -> None:
+def test_an_unreadable_feed_is_not_retried(bed: Bed) -> None:
     bed.runs('echo "Decoder (codec av1) not found for input stream #0:0" >&2; exit 1')
     bed.start()
     bed.until_gone()
@@ -178,7 +180,7 @@ def test_one_that_can_not_be_read_is_tried_no_more(bed: Bed) -> None:
     assert bed.reader.role is None
 
 
-def test_one_that_broke_is_tried_again_after_a_pause(bed: Bed) -> None:
+def test_a_broken_feed_is_retried_after_a_pause(bed: Bed) -> None:
     bed.runs('echo "[error] /dev/fd/3: Connection refused" >&2; exit 1')
     bed.start()
     bed.until_gone()
