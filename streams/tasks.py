@@ -88,7 +88,9 @@ def prepare_playlists() -> str:
             if copy is None or (changed and item.status != MediaItem.Status.NEW):
                 request_prepare(item, house_format, due_at=due_at)
                 requested += 1
-            elif copy.status == PreparedCopy.Status.QUEUED and _moved(copy.due_at, due_at, now):
+            elif copy.status == PreparedCopy.Status.QUEUED and _worth_writing(
+                copy.due_at, due_at, now
+            ):
                 copy.due_at = due_at
                 late.append(copy)
             if requested >= MAX_REQUESTS:
@@ -156,7 +158,7 @@ def _items_by_format(
 
 def _due(channel: Channel, now: datetime) -> dict[int, datetime | None]:
     """Return when each item of a channel is due; None if it is off without a schedule."""
-    coming = forecast.of(channel, now, now + LOOKAHEAD)
+    coming = forecast.compute(channel, now, now + LOOKAHEAD)
     programme = due(coming.programme, coming.picks(), coming.until, coming.cursors)
     # The filler may be needed at any time. Its unprepared items are in no programme, although
     # they are needed most.
@@ -166,7 +168,7 @@ def _due(channel: Channel, now: datetime) -> dict[int, datetime | None]:
     return {media: at if knows else None for media, at in times.items()}
 
 
-def _moved(before: datetime | None, after: datetime | None, now: datetime) -> bool:
+def _worth_writing(before: datetime | None, after: datetime | None, now: datetime) -> bool:
     """Whether the change is worth a write."""
     if before is None or after is None:
         return before != after

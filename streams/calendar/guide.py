@@ -91,7 +91,7 @@ def _made(channel: Channel, now: datetime) -> bytes:
 def programme(channel: Channel, now: datetime) -> list[Airing]:
     """What was on air in the last day, what is, and what will be in the next seven."""
     # A forecast is cut where it ends; the last programme of the guide is not.
-    coming = forecast.of(channel, now, now + AHEAD + SOON)
+    coming = forecast.compute(channel, now, now + AHEAD + SOON)
     on = channel.order == Channel.Order.ON
     until = coming.spans[0][0] if on and coming.spans else now
     begun = takewhile(lambda pick: pick.begins < now + AHEAD, coming.picks())
@@ -220,7 +220,7 @@ def coming(channel: Channel, told: ChannelReport, now: datetime) -> Sequence[Air
 
 
 def _next(channel: Channel, now: datetime) -> list[Airing]:
-    ahead = forecast.of(channel, now, now + SOON)
+    ahead = forecast.compute(channel, now, now + SOON)
     found = islice(ahead.picks(), MOST_PICKS)
     return list(islice(airings(found), 1 + AFTER_NEXT))
 

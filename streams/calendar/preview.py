@@ -46,7 +46,7 @@ def picks(channel: Channel, now: datetime, until: datetime) -> Iterator[Pick]:
     Of a channel that is off and has no hours that start it: as if it were started now.
     """
     # A forecast is cut where it ends; what is asked for here is not.
-    ahead = forecast.of(channel, now, until + occurrences.DAY)
+    ahead = forecast.compute(channel, now, until + occurrences.DAY)
     if not ahead.spans and presumed(channel):
         return schedule.preview(ahead.programme, now, until, ahead.cursors)
     return takewhile(lambda pick: pick.begins < until, ahead.picks())

@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from streams.models import Channel, LiveStream, TakeoverRight
-from streams.playout.contract.live_feed import LiveFeed, Wish
-from streams.playout.takeover.decision import is_sound
+from streams.playout.contract.live_feed import IngestState, LiveFeed
+from streams.playout.takeover.decision import is_audio
 from streamsite.security.secret import Secret
 
 #: What was chosen by hand holds until nobody was live for so long: OBS reconnects by itself,
@@ -29,7 +29,7 @@ TOLD: Final = timedelta(minutes=15)
 SECOND_CALL: Final = timedelta(seconds=1)
 
 
-def wishes(channels: Sequence[Channel], now: datetime) -> dict[int, Wish]:
+def wishes(channels: Sequence[Channel], now: datetime) -> dict[int, IngestState]:
     """Of each channel that somebody may take over.
 
     Three queries, whatever their number, and one for each where something was chosen by hand.
@@ -111,7 +111,7 @@ def _wish(
     streams: Mapping[int, Sequence[LiveStream]],
     endings: Endings,
     now: datetime,
-) -> Wish:
+) -> IngestState:
     open_rows = [row for right in rights for row in streams.get(right.broadcaster_id, ())]
     order = in_force(channel, [right.broadcaster_id for right in rights], now)
     chosen = [
@@ -120,7 +120,7 @@ def _wish(
         if order is Channel.Live.AUTO
         or (order is Channel.Live.TAKE and row.broadcaster_id == channel.live_broadcaster_id)
     ]
-    return Wish(
+    return IngestState(
         feeds=tuple(_feed(row, channel.live_ordered_at) for row in chosen),
         present=frozenset(row.pk for row in open_rows) | endings.open,
         finished=endings.finished,
@@ -158,7 +158,7 @@ def holds(at: datetime, spans: Iterable[tuple[datetime, datetime]], now: datetim
 def _feed(row: LiveStream, ordered: datetime | None) -> LiveFeed:
     """`ordered`: when something was chosen by hand, or left to itself again."""
     tracks = tuple(str(track) for track in row.tracks)
-    silent = bool(tracks) and not any(map(is_sound, tracks))
+    silent = bool(tracks) and not any(map(is_audio, tracks))
     since = row.started_at if ordered is None else max(row.started_at, ordered)
     return LiveFeed(
         stream=row.pk,

@@ -28,7 +28,7 @@ from streams.programme.problems import (
     ItemFacts,
     LeftOut,
     find_problems,
-    passed_over,
+    left_out_entries,
 )
 from streamsite.notifications import channels
 
@@ -76,7 +76,7 @@ def _open() -> QuerySet[Forewarning]:
 
 def look_ahead(channel: Channel, now: datetime, patience: float = PATIENCE) -> Findings:
     """What is wrong ahead. `patience`: seconds in which the storage may be asked."""
-    coming = forecast.of(channel, now, now + AHEAD)
+    coming = forecast.compute(channel, now, now + AHEAD)
     picks = list(coming.picks())
     return find_problems(
         coming.programme,
@@ -200,7 +200,7 @@ def _left_out(channel: Channel) -> Iterator[LeftOut]:
             (pk, media, title, fault if status == MediaItem.Status.FAULT else "")
             for pk, media, title, status, fault in rows
         ]
-        yield from passed_over(told, rule)
+        yield from left_out_entries(told, rule)
 
 
 def _fillers(channel: Channel) -> Fillers | None:

@@ -46,9 +46,11 @@ def write(notes: Sequence[ledger.Note]) -> None:
             case ledger.TakeoverRequested():
                 _takeover_requested(note)
             case ledger.TakeoverAired(channel, stream, at):
-                _taken(_open(channel, stream).filter(on_air_at=None), at, on_air_at=when(at))
+                _update_takeovers(
+                    _open(channel, stream).filter(on_air_at=None), at, on_air_at=when(at)
+                )
             case ledger.TakeoverEnded(channel, stream, at, cause):
-                _taken(_open(channel, stream), at, ended_at=when(at), cause=cause)
+                _update_takeovers(_open(channel, stream), at, ended_at=when(at), cause=cause)
             case ledger.IncidentOpened() | ledger.IncidentExplained() | ledger.IncidentClosed():
                 _incident(note)
             case _:
@@ -71,7 +73,7 @@ def end_run(channel: int, run: int, at: datetime, reason: str) -> None:
         ended_at=at, ending=AsRun.Ending.CUT, cause=f"The channel was {reason}."
     )
     _close(Incident.objects.filter(channel=channel), at)
-    _taken(
+    _update_takeovers(
         Takeover.objects.filter(channel=channel, ended_at=None),
         at.timestamp(),
         ended_at=at,
@@ -91,7 +93,7 @@ def _close(incidents: QuerySet[Incident], at: datetime) -> None:
         events.incident(row, at)
 
 
-def _taken(takeovers: QuerySet[Takeover], at: float, **news: object) -> None:
+def _update_takeovers(takeovers: QuerySet[Takeover], at: float, **news: object) -> None:
     changed = [row.pk for row in takeovers]
     Takeover.objects.filter(pk__in=changed).update(**news)
     rows = Takeover.objects.filter(pk__in=changed).select_related("channel", "broadcaster")

@@ -43,7 +43,7 @@ from streams.node.sources import Sources
 from streams.planning import plans
 from streams.playout.contract import ledger
 from streams.playout.contract.fence import LEASE_S, Claims
-from streams.playout.contract.live_feed import Wish
+from streams.playout.contract.live_feed import IngestState
 from streams.playout.contract.plan import Assignment, ChannelPlan
 from streams.playout.contract.states import AirState
 from streams.programme.item import Item
@@ -58,7 +58,7 @@ LEASE: Final = timedelta(seconds=LEASE_S)
 PEER_S: Final = 600.0
 #: Maximum age in seconds of cached outputs and house formats. Orders are read every time.
 ORDERS_MAX_AGE_S: Final = 5.0
-EMPTY_WISH: Final = Wish()
+NO_INGEST: Final = IngestState()
 #: Fields read of each channel that is ordered on: its counters, and whether somebody may take
 #: it over.
 _ORDER: Final = ("pk", "restarts", "skips", "live")
@@ -169,7 +169,7 @@ class NodeLedger:
         self._exchanged = self._mono()
         self.claims = Claims(shared, frozenset({shot.channel for shot in snapshots} - kept))
         self._answer = {
-            pk: replace(assignment, wish=wishes.get(pk, EMPTY_WISH))
+            pk: replace(assignment, ingest=wishes.get(pk, NO_INGEST))
             for pk, assignment in self._answer.items()
         }
         if self._sources is not None:
@@ -224,7 +224,7 @@ class NodeLedger:
             self._close_stopped(playing, now)
         assignments = {}
         for channel in ordered:
-            if channel.pk not in playing and self._held(channel):
+            if channel.pk not in playing and self._is_blocked(channel):
                 continue
             state = channel.state if channel.pk in kept else self._claimed(channel, now)
             if state is None:
@@ -340,7 +340,7 @@ class NodeLedger:
                 else state.restarts_done,
                 skips=channel.skips,
                 skips_done=channel.skips,
-                cursors=plans.seen(state),
+                cursors=plans.seen_cursors(state),
             )
         incidents: frozenset[str] = frozenset()
         taken: frozenset[int] = frozenset()
@@ -361,7 +361,7 @@ class NodeLedger:
             restarts_done=state.restarts_done,
             skips=channel.skips,
             skips_done=state.skips_done,
-            cursors=plans.seen(state),
+            cursors=plans.seen_cursors(state),
             measured_at=state.measured_at.timestamp()
             if state.measured_at and state.on_air_since
             else None,
@@ -372,11 +372,11 @@ class NodeLedger:
             open_takeovers=taken,
         )
 
-    def _held(self, channel: Channel) -> bool:
+    def _is_blocked(self, channel: Channel) -> bool:
         """Whether its preflight prevents the start here. A playing channel is not affected."""
         if self._preflights is None or runs_already(channel.pk):
             return False
-        cause = self._preflights.held(channel)
+        cause = self._preflights.blocked_by(channel)
         if cause:
             # Not claimed either: another node may have what this one lacks.
             ChannelState.objects.filter(pk=channel.pk, owner__in=["", self.node]).update(
@@ -386,7 +386,7 @@ class NodeLedger:
 
     def _report_not_started(self, channel: Channel, cause: str) -> None:
         """Show on the page why an ordered channel does not start; log it once."""
-        self._ours(channel.pk).update(state=AirState.STARTING.value, cause=cause)
+        self._claimed_rows(channel.pk).update(state=AirState.STARTING.value, cause=cause)
         if self._reported.get(channel.pk) != cause:
             self._reported[channel.pk] = cause
             level = logging.INFO if cause == BEING_MADE else logging.ERROR
@@ -394,7 +394,7 @@ class NodeLedger:
 
     # ---- what is
 
-    def _ours(self, channel: int) -> Any:
+    def _claimed_rows(self, channel: int) -> Any:
         """The state row while the claim is ours: an update changes one row or none."""
         return ChannelState.objects.filter(
             pk=channel, owner=self.node, epoch=self._epochs.get(channel, -1)
@@ -402,12 +402,14 @@ class NodeLedger:
 
     def _write_snapshot(self, snapshot: ledger.Snapshot, now: datetime) -> bool:
         """Write the snapshot and renew the claim. False: the channel is no longer ours."""
-        return state_writer.write(self._ours(snapshot.channel), snapshot, now, now + LEASE)
+        return state_writer.write(
+            self._claimed_rows(snapshot.channel), snapshot, now, now + LEASE
+        )
 
     def _write_notes(self, notes: Sequence[ledger.Note]) -> None:
         history_writer.write([note for note in notes if not isinstance(note, ledger.RunEnded)])
         for note in notes:
-            if isinstance(note, ledger.RunEnded) and self._ours(note.channel).exists():
+            if isinstance(note, ledger.RunEnded) and self._claimed_rows(note.channel).exists():
                 self._end_run(note.channel, note.run, when(note.at), note.reason)
 
     def _end_run(self, channel: int, run: int, at: datetime, reason: str) -> None:

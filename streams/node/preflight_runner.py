@@ -83,7 +83,7 @@ class Preflights:
         # A thread of its own: the next start must not wait for a storage.
         self._world = ThreadPoolExecutor(1, "preflight")
 
-    def held(self, channel: Channel) -> str:
+    def blocked_by(self, channel: Channel) -> str:
         """Why the channel must not be started; empty if it may."""
         order = _order(channel)
         with self._lock:

@@ -53,7 +53,7 @@ class Sources:
         except storage.StorageError as error:
             raise SourceError(str(error)) from error
 
-    def at_hand(self, item: Item) -> bool:
+    def is_local(self, item: Item) -> bool:
         if item.kind is Kind.SLATE:
             return True
         return self.ahead is not None and self.ahead.find(cache_key(item)) is not None
@@ -63,7 +63,7 @@ class Sources:
             return self.ahead.fault()
         return "" if self.folder is None else self.folder.fault()
 
-    def distrust(self, item: Item, *, local: bool) -> None:
+    def report_failure(self, item: Item, *, local: bool) -> None:
         if item.kind is Kind.SLATE:
             return
         if self.ahead is not None and local:

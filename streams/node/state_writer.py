@@ -15,7 +15,7 @@ from streams.playout.contract import ledger
 from streams.playout.contract.states import AirState, OutputAir
 
 
-def perhaps(seconds: float | None) -> datetime | None:
+def when_or_none(seconds: float | None) -> datetime | None:
     return None if seconds is None else when(seconds)
 
 
@@ -33,11 +33,11 @@ def write(
         since=when(snapshot.since),
         cause=snapshot.cause,
         run=snapshot.run,
-        on_air_since=perhaps(snapshot.on_air_since),
+        on_air_since=when_or_none(snapshot.on_air_since),
         now_title="" if on_air is None else on_air.item.title,
         now_kind="" if on_air is None else on_air.item.kind.value,
-        now_since=perhaps(snapshot.now_since),
-        now_until=perhaps(snapshot.now_until),
+        now_since=when_or_none(snapshot.now_since),
+        now_until=when_or_none(snapshot.now_until),
         now_rule="" if on_air is None else on_air.rule,
         now_why="" if on_air is None else on_air.why,
         next_title="" if snapshot.next is None else snapshot.next.title,
@@ -61,11 +61,11 @@ def write_output(output: int, shot: ledger.OutputSnapshot, now: datetime) -> Non
         "since": when(shot.since),
         "cause": shot.status.cause,
         "failures": shot.status.failures,
-        "retry_at": perhaps(shot.retry_at),
+        "retry_at": when_or_none(shot.retry_at),
         "bitrate": shot.bitrate,
         "fps": shot.fps,
         "speed": shot.speed,
-        "session_since": perhaps(shot.session),
+        "session_since": when_or_none(shot.session),
         "measured_at": now,
     }
     rows = OutputState.objects.filter(output=output)

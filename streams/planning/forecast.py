@@ -26,7 +26,7 @@ class Forecast:
         return lookahead.picks(self.programme, self.spans, self.cursors)
 
 
-def of(channel: Channel, now: datetime, until: datetime) -> Forecast:
+def compute(channel: Channel, now: datetime, until: datetime) -> Forecast:
     """Forecast from the end of the item on air, or from now if nothing is. Reads `state`."""
     programme = plans.programme(channel, now)
     on = channel.order == Channel.Order.ON

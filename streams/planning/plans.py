@@ -66,7 +66,7 @@ def programme(channel: Channel, since: datetime | None = None) -> Programme:
     """
     house_format = channel.house_format
     # Several blocks may play the same list.
-    listed = cache(partial(_listed, house_format=house_format, kind=Kind.ITEM))
+    listed = cache(partial(_entries, house_format=house_format, kind=Kind.ITEM))
     base = Rotation(listed(channel.playlist_id), Order(channel.playlist_order), channel.pk)
     # A block that ended yesterday may be on until today; older ones would only slow down each
     # item.
@@ -104,7 +104,7 @@ def _block(block: Block, entries: tuple[Entry, ...]) -> TimeBlock:
 
 def _fillers(channel: Channel) -> tuple[Entry, ...]:
     """Return the filler entries: all prepared, because the fallback must not fail too."""
-    listed = _listed(channel.filler_id, channel.house_format, Kind.FILLER)
+    listed = _entries(channel.filler_id, channel.house_format, Kind.FILLER)
     return tuple(entry for entry in listed if entry.item.mode is Mode.PREPARED)
 
 
@@ -116,12 +116,14 @@ def cursors(channel: Channel) -> dict[str, Cursor]:
     state: ChannelState | None = getattr(channel, "state", None)
     if state is None:
         return {}
-    return _stood(state, "next") if state.now_until is not None else seen(state)
+    return (
+        _decode_cursors(state, "next") if state.now_until is not None else seen_cursors(state)
+    )
 
 
-def seen(state: ChannelState) -> dict[str, Cursor]:
+def seen_cursors(state: ChannelState) -> dict[str, Cursor]:
     """Return the cursors as far as viewers have seen the lists."""
-    return _stood(state, "seen")
+    return _decode_cursors(state, "seen")
 
 
 def encode_cursors(after: Cursors, seen: Cursors) -> dict[str, Any]:
@@ -129,7 +131,7 @@ def encode_cursors(after: Cursors, seen: Cursors) -> dict[str, Any]:
     return {"next": cursor_codec.encode(after), "seen": cursor_codec.encode(seen)}
 
 
-def _stood(state: ChannelState, name: str) -> dict[str, Cursor]:
+def _decode_cursors(state: ChannelState, name: str) -> dict[str, Cursor]:
     try:
         return cursor_codec.decode(state.cursors.get(name, {}))
     except (TypeError, ValueError, AttributeError, ZeroDivisionError):
@@ -146,7 +148,7 @@ _PLAYABLE: Final = (
 )
 
 
-def _listed(playlist: int | None, house_format: HouseFormat, kind: Kind) -> tuple[Entry, ...]:
+def _entries(playlist: int | None, house_format: HouseFormat, kind: Kind) -> tuple[Entry, ...]:
     if playlist is None:
         return ()
     # A faulty item is left out even if a copy of it still exists: the file may be missing

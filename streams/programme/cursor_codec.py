@@ -17,7 +17,7 @@ def encode(cursors: Cursors) -> dict[str, list[Any]]:
             cursor.last,
             cursor.round,
             None if cursor.into is None else str(cursor.into),
-            None if cursor.left is None else cursor.left.isoformat(),
+            None if cursor.cut_at is None else cursor.cut_at.isoformat(),
             cursor.place,
             list(cursor.waiting),
             cursor.mark,

@@ -26,7 +26,7 @@ def due(
     items: dict[int, datetime] = {}
     for pick in picks:
         if pick.entry is not None:
-            _soonest(items, pick.entry, pick.begins)
+            _set_earliest(items, pick.entry, pick.begins)
             left.discard(pick.entry.item.media)
         if not left:
             # Every item has its time: the rest only repeats them.
@@ -35,12 +35,12 @@ def due(
     for rule, rotation in lists:
         at = until
         for entry in upcoming(rotation, cursors.get(rule, Cursor())):
-            _soonest(items, entry, at)
+            _set_earliest(items, entry, at)
             at = moment(at, entry.seconds)
     return items
 
 
-def _soonest(items: dict[int, datetime], entry: Entry, at: datetime) -> None:
+def _set_earliest(items: dict[int, datetime], entry: Entry, at: datetime) -> None:
     media = entry.item.media
     if media is not None and at < items.get(media, at.max.replace(tzinfo=at.tzinfo)):
         items[media] = at

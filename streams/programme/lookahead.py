@@ -47,16 +47,16 @@ def picks(programme: Programme, on_air: Sequence[Span], cursors: Cursors) -> Ite
     """Yield the picks of these spans if nothing fails. Each span's end cuts the item."""
     for begins, ends in on_air:
         for pick in preview(programme, begins, ends, cursors):
-            shortened = pick if pick.ends <= ends else _stopped(pick, ends)
+            shortened = pick if pick.ends <= ends else _cut_pick(pick, ends)
             cursors = shortened.cursors
             yield shortened
 
 
-def _stopped(pick: Pick, ends: datetime) -> Pick:
+def _cut_pick(pick: Pick, ends: datetime) -> Pick:
     end = pick.start + between(pick.begins, ends)
     cursors = pick.cursors
     if pick.entry is not None and pick.rule != FILLER:
-        cursor = replace(cursors[pick.rule], into=end, left=ends)
+        cursor = replace(cursors[pick.rule], into=end, cut_at=ends)
         cursors = {**cursors, pick.rule: cursor}
     return replace(pick, ends=ends, end=end, cursors=cursors)
 

@@ -88,13 +88,13 @@ class Rotation:
     )
 
     #: The lowest rating in it; None: nothing is rated.
-    mildest: int | None = field(init=False, repr=False, compare=False)
+    lowest_rating: int | None = field(init=False, repr=False, compare=False)
     #: Number of different items in it.
     items: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         rated = (entry.rating for entry in self.entries if entry.rating is not None)
-        object.__setattr__(self, "mildest", min(rated, default=None))
+        object.__setattr__(self, "lowest_rating", min(rated, default=None))
         object.__setattr__(self, "items", len({entry.media for entry in self.entries}))
 
 
@@ -152,7 +152,7 @@ class Cursor:
     #: Seconds into that entry at which it was cut; None: it was played to its end.
     into: Fraction | None = None
     #: When it was cut.
-    left: datetime | None = None
+    cut_at: datetime | None = None
     # With the following values a list continues at its position even if it is edited. For a
     # loop:
     #: The index of that entry.
@@ -186,7 +186,7 @@ class Pick:
     end: Fraction = Fraction(0)
     cursors: Cursors = field(default_factory=dict, compare=False, repr=False)
     #: The scheduled list has nothing that may be played.
-    wanting: bool = False
+    list_empty: bool = False
 
     @property
     def whole(self) -> bool:

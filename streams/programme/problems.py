@@ -11,7 +11,7 @@ from fractions import Fraction
 from streams.programme.block_times import Slot, on_air
 from streams.programme.item import Mode
 from streams.programme.model import BASE, FILLER, Cursor, Entry, Pick, Programme, Rotation
-from streams.programme.schedule import between, in_turn, moment
+from streams.programme.schedule import between, moment, scheduled_entries
 from streams.programme.schedule import fillers as allowed_fillers
 from streams.programme.schedule import pick as decide
 from streams.programme.unreachable import unreachable_slots
@@ -47,7 +47,7 @@ class LeftOut:
     title: str
     fault: str
     #: The entry played in its place, and the rule of that entry.
-    instead: int
+    replacement: int
     rule: str
 
 
@@ -178,7 +178,7 @@ def _left_out(picks: Sequence[Pick], left_out: Iterable[LeftOut]) -> Iterator[Fa
             times.setdefault((pick.rule, pick.entry.pk), pick.begins)
     soonest: dict[int, Fault] = {}
     for item in left_out:
-        airs_at = times.get((item.rule, item.instead))
+        airs_at = times.get((item.rule, item.replacement))
         earlier = soonest.get(item.media)
         if airs_at is not None and (earlier is None or airs_at < earlier.airs_at):
             sentence = f"“{item.title}” can't be played and will be left out: {item.fault}"
@@ -191,7 +191,7 @@ def _empty(programme: Programme, picks: Iterable[Pick]) -> Iterator[Fault]:
     bare = replace(programme, filler=Rotation(()))
     empty: dict[str, _Empty] = {}
     for pick in picks:
-        if not pick.wanting:
+        if not pick.list_empty:
             continue
         # The rule of filler does not identify the scheduled list; the rule of the slate does.
         rule = decide(bare, pick.begins, {}).rule if pick.rule == FILLER else pick.rule
@@ -211,12 +211,12 @@ def _too_long(programme: Programme, picks: Sequence[Pick]) -> Iterator[Fault]:
     reported: set[int] = set()
     for pick, slot in _within(programme, picks):
         block = slot.block
-        if pick.rule != FILLER or pick.wanting or not block.fit or block.pk in reported:
+        if pick.rule != FILLER or pick.list_empty or not block.fit or block.pk in reported:
             continue
         cursor = pick.cursors.get(block.rule, Cursor())
         if (block.rule, slot.begins) in played or cursor.into is not None:
             continue
-        _, entry, _ = next(in_turn(programme, pick.begins, pick.cursors))
+        _, entry, _ = next(scheduled_entries(programme, pick.begins, pick.cursors))
         length = between(slot.begins, slot.ends)
         if entry.seconds > length:
             reported.add(block.pk)
@@ -345,15 +345,17 @@ def _unreachable(programme: Programme, picks: Sequence[Pick]) -> Iterator[Fault]
         )
 
 
-def passed_over(
+def left_out_entries(
     entries: Sequence[tuple[int, int, str, str]], rule: str = BASE
 ) -> Iterator[LeftOut]:
     """Yield the faulty entries of a list: (entry, item, title, fault; empty if none).
 
     The next entry without a fault is played in their place.
     """
-    sound = [place for place, (_, _, _, fault) in enumerate(entries) if not fault]
+    playable = [place for place, (_, _, _, fault) in enumerate(entries) if not fault]
     for place, (_, media, title, fault) in enumerate(entries):
-        if fault and sound:
-            after = next((candidate for candidate in sound if candidate > place), sound[0])
+        if fault and playable:
+            after = next(
+                (candidate for candidate in playable if candidate > place), playable[0]
+            )
             yield LeftOut(media, title, fault, entries[after][0], rule)

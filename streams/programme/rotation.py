@@ -197,10 +197,10 @@ def advanced(rotation: Rotation, cursor: Cursor, seconds: Fraction, allowed: All
     """Return the cursor as if the list had played on for so long since it was cut."""
     entry = next((other for other in rotation.entries if other.pk == cursor.last), None)
     if cursor.into is None or entry is None or not allowed(entry):
-        return replace(cursor, into=None, left=None)
+        return replace(cursor, into=None, cut_at=None)
     into = cursor.into + seconds
     whole = sum((other.seconds for other in rotation.entries if allowed(other)), Fraction(0))
-    at = replace(cursor, left=None)
+    at = replace(cursor, cut_at=None)
     while into >= entry.seconds:
         into -= entry.seconds
         successor = following(rotation, at, allowed)

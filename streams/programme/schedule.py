@@ -60,7 +60,7 @@ def on_grid(programme: Programme, seconds: Fraction) -> Fraction:
     return max(1, (seconds + SLACK_S) // programme.cut) * programme.cut
 
 
-def in_turn(
+def scheduled_entries(
     programme: Programme, at: datetime, cursors: Cursors
 ) -> Iterator[tuple[str, Entry, Cursor]]:
     """Yield the entries of the scheduled list: rule, entry, cursor after it.
@@ -117,16 +117,16 @@ class _Picker:
         if chosen is None:
             limit = self.limit(self.programme.slate)
             stand_in = self._fill(limit, "no entry of its list may be played")
-            return replace(stand_in, wanting=True)
+            return replace(stand_in, list_empty=True)
         entry, cursor, start = chosen
         length = entry.seconds - start
         limit = self.limit(length)
         if limit is None:
-            return self._made(entry, cursor, start, entry.seconds, rule)
+            return self._result(entry, cursor, start, entry.seconds, rule)
         ends, cause = limit
         if cause == "fit" and self._filler(between(self.at, ends)) is not None:
             return self._fill(limit, f"{entry.item.title} no longer fits")
-        return self._made(entry, cursor, start, start + self._whole(ends), rule)
+        return self._result(entry, cursor, start, start + self._seconds_until(ends), rule)
 
     # ---- the list
 
@@ -140,7 +140,7 @@ class _Picker:
             cursor = successor[1]
 
     @property
-    def _most(self) -> int | None:
+    def _max_rating(self) -> int | None:
         limit = self.programme.max_rating
         if self.slot is not None and self.slot.block.max_rating is not None:
             own = self.slot.block.max_rating
@@ -148,14 +148,14 @@ class _Picker:
         return limit
 
     def _following(self, rotation: Rotation, cursor: Cursor) -> tuple[Entry, Cursor] | None:
-        if (limit := self._most) is not None:
-            mildest = rotation.mildest
+        if (limit := self._max_rating) is not None:
+            mildest = rotation.lowest_rating
             if mildest is None or mildest > limit:
                 return None
         return following(rotation, cursor, self._allowed)
 
     def _allowed(self, entry: Entry) -> bool:
-        limit = self._most
+        limit = self._max_rating
         if entry.seconds < self.programme.cut:
             # Too short to be cut on the grid: the list would never advance.
             return False
@@ -171,9 +171,9 @@ class _Picker:
         cursor = self.cursors.get(rule, Cursor())
         if cursor.into is None or self.programme.on_return is Return.NEXT:
             return None
-        if self.programme.on_return is Return.WALL_CLOCK and cursor.left is not None:
+        if self.programme.on_return is Return.WALL_CLOCK and cursor.cut_at is not None:
             # The clock may have been set back.
-            gone = max(Fraction(0), between(cursor.left, self.at))
+            gone = max(Fraction(0), between(cursor.cut_at, self.at))
             cursor = advanced(rotation, cursor, gone, self._allowed)
         entry = next(
             (candidate for candidate in rotation.entries if candidate.pk == cursor.last), None
@@ -204,7 +204,7 @@ class _Picker:
             ends if ends is not None and ends[0] <= self.slot.ends else (self.slot.ends, "fit")
         )
 
-    def _whole(self, ends: datetime) -> Fraction:
+    def _seconds_until(self, ends: datetime) -> Fraction:
         """Return seconds up to that moment, on the grid."""
         return on_grid(self.programme, between(self.at, ends))
 
@@ -233,8 +233,8 @@ class _Picker:
             limit, filler = cut, self._filler(between(self.at, cut[0]))
         if filler is None:
             ends = moment(self.at, self.programme.slate) if limit is None else limit[0]
-            length = self._whole(ends)
-            why = f"{self._of()}: {because}, and there is no filler."
+            length = self._seconds_until(ends)
+            why = f"{self._list_name()}: {because}, and there is no filler."
             return Pick(
                 None,
                 self.at,
@@ -245,12 +245,16 @@ class _Picker:
                 cursors=self.cursors,
             )
         entry, cursor = filler
-        end = entry.seconds if limit is None else min(entry.seconds, self._whole(limit[0]))
-        return self._made(entry, cursor, Fraction(0), end, FILLER, because)
+        end = (
+            entry.seconds
+            if limit is None
+            else min(entry.seconds, self._seconds_until(limit[0]))
+        )
+        return self._result(entry, cursor, Fraction(0), end, FILLER, because)
 
     # ---- the result
 
-    def _made(
+    def _result(
         self,
         entry: Entry,
         cursor: Cursor,
@@ -264,31 +268,35 @@ class _Picker:
         cut = end < entry.seconds
         resumes = cut and rule != FILLER
         cursor = replace(
-            cursor, into=end if resumes else None, left=at_end if resumes else None
+            cursor, into=end if resumes else None, cut_at=at_end if resumes else None
         )
         return Pick(
             entry,
             self.at,
             at_end,
             rule,
-            self._why(rule, start, cut=cut, because=because),
+            self._sentence(rule, start, cut=cut, because=because),
             start,
             end,
             {**self.cursors, rule: cursor},
         )
 
-    def _of(self) -> str:
+    def _list_name(self) -> str:
         return "The base playlist" if self.slot is None else f"Block “{self.slot.block.name}”"
 
-    def _why(self, rule: str, start: Fraction, *, cut: bool, because: str) -> str:
-        text = f"{self._of()}: {because}, so filler plays" if rule == FILLER else self._turn()
+    def _sentence(self, rule: str, start: Fraction, *, cut: bool, because: str) -> str:
+        text = (
+            f"{self._list_name()}: {because}, so filler plays"
+            if rule == FILLER
+            else self._reason()
+        )
         if start:
             text += f", resumed at {float(start):.0f} s"
         if cut:
             text += ", cut for the next block"
         return text + "."
 
-    def _turn(self) -> str:
+    def _reason(self) -> str:
         if self.slot is None:
             return "The base playlist, because no block is on"
         local = [

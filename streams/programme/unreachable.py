@@ -35,14 +35,16 @@ def unreachable_slots(programme: Programme, picks: Sequence[Pick]) -> Iterator[U
     for slot in sorted(within, key=lambda slot: slot.begins):
         soft = slot.block.start is Start.SOFT
         if soft and slot.begins >= picks[0].begins and slot.ends <= picks[-1].ends:
-            yield from _of(programme, slot, picks)
+            yield from _check_slot(programme, slot, picks)
 
 
-def _of(programme: Programme, slot: Slot, picks: Sequence[Pick]) -> Iterator[UnreachableSlot]:
+def _check_slot(
+    programme: Programme, slot: Slot, picks: Sequence[Pick]
+) -> Iterator[UnreachableSlot]:
     first = max(0, bisect_right(picks, slot.begins, key=attrgetter("begins")) - 1)
     last = bisect_right(picks, slot.ends, key=attrgetter("begins"))
     around = picks[first:last]
-    if any(_its_own(programme, slot, pick) for pick in around):
+    if any(_belongs(programme, slot, pick) for pick in around):
         return
     # Ranks change only where a block begins or ends.
     there = slots(programme, slot.begins, slot.ends)
@@ -54,7 +56,7 @@ def _of(programme: Programme, slot: Slot, picks: Sequence[Pick]) -> Iterator[Unr
             return
 
 
-def _its_own(programme: Programme, slot: Slot, pick: Pick) -> bool:
+def _belongs(programme: Programme, slot: Slot, pick: Pick) -> bool:
     """Whether the pick plays in the slot by the slot's rule or by that of its filler."""
     if pick.rule == slot.block.rule and pick.ends > slot.begins:
         return True

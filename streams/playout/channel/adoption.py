@@ -19,7 +19,7 @@ from streams.playout.ffmpeg.process import Record
 from streams.playout.player.ending import WHOLE, Cut
 from streams.playout.player.player_record import turn_of
 from streams.playout.player.queued import Queued, State
-from streams.playout.player.selection import later
+from streams.playout.player.selection import advance_last_cut
 from streams.playout.player.splice import AUDIO_FRAME
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -56,13 +56,13 @@ def _adopt(channel: Channel, now: Now) -> None:
         if record.role == process.QUEUED:
             if record.pid in players:
                 # It was just taken from the queue: its other record counts.
-                process.forget(channel.folder, record.name)
+                process.remove_record(channel.folder, record.name)
             continue
         alive = process.adopt(channel.folder, record)
         if alive is None:
             if record.role == process.PLAYER:
                 channel.playback.missed(record.notes)
-            process.forget(channel.folder, record.name)
+            process.remove_record(channel.folder, record.name)
             continue
         role = MonitoredProcess(alive, now.mono)
         try:
@@ -72,7 +72,7 @@ def _adopt(channel: Channel, now: Now) -> None:
             log.warning("record.unknown", channel=channel.assignment.plan.slug, role=role.name)
             role.kill(now.mono)
             role.close()
-            process.forget(channel.folder, record.name)
+            process.remove_record(channel.folder, record.name)
         else:
             adopted.append(record.name)
     _adopt_queue(channel, [record for record in queued if record.pid not in players], now)
@@ -81,7 +81,7 @@ def _adopt(channel: Channel, now: Now) -> None:
     if channel.hub.role is not None:
         channel.quiet_until = now.mono + ADOPTION_GRACE_S
         _resume(channel, now)
-        channel.report.log(now, "channel", "info", f"Took over {', '.join(adopted)}.")
+        channel.journal.log(now, "channel", "info", f"Took over {', '.join(adopted)}.")
     else:
         _begin_anew(channel, now)
 
@@ -134,7 +134,7 @@ def _adopt_queued(channel: Channel, record: Record, now: Now) -> tuple[Record, Q
         turn, start = turn_of(record.notes), Fraction(record.notes["offset"])
     except (KeyError, TypeError, ValueError):
         log.warning("record.unknown", channel=channel.assignment.plan.slug, role=role.name)
-        channel.playback.queue.end(role)
+        channel.playback.queue.kill(role)
         return record, None
     return record, Queued(role, turn, start, now.mono)
 
@@ -143,29 +143,29 @@ def _discard(channel: Channel, record: Record, queued: Queued | None) -> None:
     if queued is None:
         channel.playback.launcher.forget(record)
     else:
-        channel.playback.queue.end(queued.role)
+        channel.playback.queue.kill(queued.role)
 
 
 def _begin_anew(channel: Channel, now: Now) -> None:
     """Start anew, in the same window if a pusher still reads it."""
     if (player := channel.playback.player) is not None:
-        if channel.feed.level():
+        if channel.feed.waiting_bytes():
             # The next hub continues with the waiting data, which this player fed: its distance
             # from the player's start is about the player's age.
             age = round(process.age(player.process.record))
-            channel.hub.near = channel.playback.timeline.head + age
+            channel.hub.approximate_start = channel.playback.timeline.head + age
         player.kill(now.mono)
     channel.playback.queue.revoke()
-    channel.playback.choice.cursors = channel.assignment.cursors
+    channel.playback.selector.cursors = channel.assignment.cursors
     if channel.assignment.measured_at is not None:
         # It kept playing for part of a tick, and resumes at a keyframe: the middle of both is
         # the best estimate.
-        channel.playback.choice.cursors = later(
+        channel.playback.selector.cursors = advance_last_cut(
             channel.assignment.cursors,
             LAST_EXCHANGE_AGE_S + channel.assignment.plan.programme.resume / 2,
         )
-        channel.nothing_played(WENT_DOWN, channel.assignment.measured_at)
-        channel.before = Cut("cut", f"Nothing was playing: {WENT_DOWN}")
+        channel.report_silence(WENT_DOWN, channel.assignment.measured_at)
+        channel.previous_ending = Cut("cut", f"Nothing was playing: {WENT_DOWN}")
     channel.state, channel.since, channel.on_air_since = AirState.STARTING, now.wall, None
     if not channel.pushers.roles:
         channel.window.clear()
@@ -201,7 +201,9 @@ def _resume(channel: Channel, now: Now) -> None:
         idle = channel.window.age(now.wall)
         head = position - round(idle) if idle > STARVED_S else position
     channel.playback.resume(head)
-    channel.before = channel.playback.fate(channel.assignment.plan, now.at(clock.moment(head)))
-    if channel.before != WHOLE:
+    channel.previous_ending = channel.playback.judge_missed(
+        channel.assignment.plan, now.at(clock.moment(head))
+    )
+    if channel.previous_ending != WHOLE:
         # Only a turn that continues it may follow it.
         channel.playback.queue.revoke()

@@ -26,7 +26,7 @@ from streams.playout.contract.turn import TAKEOVER
 from streams.playout.ffmpeg import hls_window, process
 from streams.playout.ffmpeg.hls_window import Window
 from streams.playout.ffmpeg.monitored_process import MonitoredProcess
-from streams.playout.journal.journal import Report
+from streams.playout.journal.journal import Journal
 from streams.playout.outputs.pushers import Pushers
 from streams.playout.player.ending import WHOLE
 from streams.playout.player.playback import Playback, when
@@ -62,13 +62,13 @@ class Channel:
         self.ended = False
         self.folder = process.channel_folder(tools.run_dir, plan.pk)
         hls = hls_window.ensure_folder(self.folder / "hls", tools.hls_group)
-        self.report = Report(plan.pk, plan.slug, assignment.run, assignment.open_incidents)
-        self.incidents = Incidents(self.report)
+        self.journal = Journal(plan.pk, plan.slug, assignment.run, assignment.open_incidents)
+        self.incidents = Incidents(self.journal)
         self.window = Window(hls)
         # Long enough to hide a player's start, short enough to show a skip soon.
         length = int(plan.house_format.bytes_per_second * policy.lead)
         self.feed = process.open_feed(self.folder, process.records(self.folder), length)
-        self.hub = Hub(tools, policy, self.folder, self.feed, self.window, self.report)
+        self.hub = Hub(tools, policy, self.folder, self.feed, self.window, self.journal)
         self.playback = Playback(
             tools,
             policy,
@@ -79,9 +79,9 @@ class Channel:
             relay=self._relay,
         )
         self.sources = sources
-        self.playback.choice.cursors = assignment.cursors
-        self.playback.choice.troubled = "programme" in assignment.open_incidents
-        self.live = Live(tools, self.folder, plan, self.report, assignment.open_takeovers)
+        self.playback.selector.cursors = assignment.cursors
+        self.playback.selector.troubled = "programme" in assignment.open_incidents
+        self.live = Live(tools, self.folder, plan, self.journal, assignment.open_takeovers)
         self.pushers = Pushers(
             tools,
             policy,
@@ -97,7 +97,7 @@ class Channel:
         self.restarts_done = assignment.restarts_done
         self.skips_done = assignment.skips_done
         #: Cursors of the lists when it was stopped.
-        self.left: Cursors = assignment.cursors
+        self.cursors_at_stop: Cursors = assignment.cursors
         self._stopping = ""
         #: Nothing may be sent, because another node may be sending the channel.
         self.fenced = False
@@ -108,7 +108,7 @@ class Channel:
         #: Since when (seconds since the epoch) nothing played, if that was detected later.
         self._silent_since: float | None = None
         #: Ending and cause of the turn that an earlier supervisor left on air.
-        self.before = WHOLE
+        self.previous_ending = WHOLE
         #: The state is not judged before this moment, because adopted processes have not
         #: reported yet.
         self.quiet_until = 0.0
@@ -130,24 +130,24 @@ class Channel:
                 "Nothing can be skipped while a live feed is on air: "
                 "return to the programme first."
             )
-            self.report.log(self.now, "player", "info", words)
+            self.journal.log(self.now, "player", "info", words)
             return
         slots, clock = self.playback.timeline.slots, self.hub.clock
         if slots and clock and slots[-1].start > clock.position(self.now.mono):
             # A cut would hit the next item instead of the visible one.
             words = f"{slots[-1].item.title} is already about to go on air."
-            self.report.log(self.now, "player", "info", words)
+            self.journal.log(self.now, "player", "info", words)
         else:
             self.playback.cut(self.now.mono, "cut", "Skipped.")
 
     def stop(self, reason: str) -> None:
         """End the run: pushers first, so that they unpublish, then player and hub."""
         if not self._stopping:
-            self.left = self.seen()
+            self.cursors_at_stop = self.seen_cursors()
             self._stopping = reason
-            self.report.log(self.now, "channel", "info", f"Stopping: {reason}.")
+            self.journal.log(self.now, "channel", "info", f"Stopping: {reason}.")
 
-    def lose(self, now: Now) -> None:
+    def claim_lost(self, now: Now) -> None:
         """Another node has claimed the channel: send nothing from here any more."""
         self.pushers.kill(now.mono)
         self.stop("claimed by another node")
@@ -172,7 +172,7 @@ class Channel:
             if grown:
                 self.pushers.offer(now.mono)
             self.pushers.beat(now.mono)
-            self._air(now)
+            self._update_on_air(now)
         self._judge(now)
         if now.mono - self._relayed >= 1:
             self._relayed = now.mono
@@ -183,17 +183,17 @@ class Channel:
         if now.mono - self._sampled >= self.policy.sample:
             self._sampled = now.mono
             for role in self.roles():
-                self.report.note(self._sample(role))
+                self.journal.note(self._sample(role))
             self._judge_pace(now)
 
     def _keep_records(self, now: Now) -> None:
         """Restore the files that the next supervisor needs, if somebody deleted them."""
         # The hub survives if this happens before its next segment.
         hls_window.ensure_folder(self.window.folder, self.hub.tools.hls_group)
-        kept = [process.keep_record(self.folder, r.process.record) for r in self.processes()]
+        kept = [process.restore_record(self.folder, r.process.record) for r in self.processes()]
         if any(kept):
             text = "The run directory was cleared; the records of the processes were restored."
-            self.report.log(now, process.HUB, "warning", text)
+            self.journal.log(now, process.HUB, "warning", text)
 
     @property
     def stopping(self) -> bool:
@@ -225,7 +225,7 @@ class Channel:
 
     def drain(self) -> list[ledger.Note]:
         """Return the notes collected since the last call."""
-        notes, self.report.notes = self.report.notes, []
+        notes, self.journal.notes = self.journal.notes, []
         return notes
 
     def close(self) -> None:
@@ -256,20 +256,20 @@ class Channel:
             now=None if slot is None else slot.turn,
             now_since=None if slot is None else wall(slot.start),
             now_until=None if slot is None else wall(timeline.until(slot)),
-            next=self.playback.coming(plan, clock, self.now),
+            next=self.playback.upcoming(plan, clock, self.now),
             bitrate=self.window.bitrate(),
             restarts_done=self.restarts_done,
             skips_done=self.skips_done,
-            cursors=self.playback.choice.cursors if slot is None else slot.turn.cursors,
-            seen=self.left if self.stopping else self.seen(),
+            cursors=self.playback.selector.cursors if slot is None else slot.turn.cursors,
+            seen=self.cursors_at_stop if self.stopping else self.seen_cursors(),
             outputs=self.pushers.snapshots(self.now),
         )
 
-    def seen(self) -> Cursors:
+    def seen_cursors(self) -> Cursors:
         """Return the cursors as far as viewers have seen the programme."""
         slot, clock = self.playback.timeline.on_air, self.hub.clock
         if slot is None or clock is None or not self.policy.paced:
-            return self.playback.choice.cursors
+            return self.playback.selector.cursors
         behind = self.pushers.lag(self.now.mono)
         fed = clock.position(self.now.mono) - slot.start - round(Fraction(behind), 3)
         return cut_at(slot.turn, fed, when(self.now.wall))
@@ -304,33 +304,33 @@ class Channel:
             return
         head, position = self.playback.timeline.head, clock.position(now.mono)
         if position - head > STARVED_S:
-            self.nothing_played(
+            self.report_silence(
                 "an item ended and no other was started.", now.at(clock.moment(head))
             )
-        elif head - position > STARVED_S + self.policy.lead and not self.feed.level():
+        elif head - position > STARVED_S + self.policy.lead and not self.feed.waiting_bytes():
             # Its timestamps claim that the last item is still playing; waiting for that would
             # be silence.
-            self.nothing_played("an item was shorter than its timestamps indicated.", now.wall)
+            self.report_silence("an item was shorter than its timestamps indicated.", now.wall)
         else:
             return
         self.playback.resume(on_frame(position, self.assignment.plan.house_format.frame))
-        self.hub.renew(now)
+        self.hub.replace(now)
 
     def _beat_live(self, now: Now) -> None:
         if self.hub.clock is None:
             # Nothing is on air yet that could be taken over.
             return
-        self.live.beat(self.assignment.plan, self.assignment.wish, now)
-        self.playback.show(self.live.instead(), self.live.state.why, now.mono)
+        self.live.beat(self.assignment.plan, self.assignment.ingest, now)
+        self.playback.show(self.live.substitution(), self.live.state.why, now.mono)
 
-    def nothing_played(self, reason: str, since: float) -> None:
+    def report_silence(self, reason: str, since: float) -> None:
         self._silent_since = since
-        self.report.incident("channel", f"Nothing was playing: {reason}", since)
+        self.journal.open_incident("channel", f"Nothing was playing: {reason}", since)
 
     def _fence(self, now: Now) -> None:
         """Stop sending while the programme keeps playing here."""
         if self.assignment.plan.outputs:
-            self.report.incident(FENCED, FENCED_CAUSE, now.wall)
+            self.journal.open_incident(FENCED, FENCED_CAUSE, now.wall)
         self.pushers.kill(now.mono)
 
     # ---- stopping
@@ -348,11 +348,11 @@ class Channel:
             self._finish(now)
 
     def _finish(self, now: Now) -> None:
-        for subject in list(self.report.open):
-            self.report.over(subject, now.wall)
+        for subject in list(self.journal.open):
+            self.journal.close_incident(subject, now.wall)
         self.restarts_done = self.assignment.restarts
-        self.report.log(now, "channel", "info", "Off air.")
-        self.report.note(
+        self.journal.log(now, "channel", "info", "Off air.")
+        self.journal.note(
             ledger.RunEnded(
                 self.assignment.plan.pk, self.assignment.run, now.wall, self._stopping
             )
@@ -363,7 +363,7 @@ class Channel:
 
     # ---- what is on air
 
-    def _air(self, now: Now) -> None:
+    def _update_on_air(self, now: Now) -> None:
         clock = self.hub.clock
         if clock is None:
             return
@@ -374,22 +374,26 @@ class Channel:
             if self._silent_since is not None:
                 # A turn that silence has cut, and that continues in the pipe, is on air again
                 # since the hub is.
-                start = max(start, self.hub.near or start)
+                start = max(start, self.hub.approximate_start or start)
             self.pushers.item_ended(clock.moment(slot.start))
-            self.report.note(
+            self.journal.note(
                 ledger.Aired(
                     channel=self.assignment.plan.pk,
                     run=self.assignment.run,
                     turn=slot.turn,
                     at=self.playback.wall(start, clock, now),
-                    previous_ending=self.before.ending if before is None else before.ending,
-                    previous_cause=self.before.cause if before is None else sent(before, slot),
+                    previous_ending=self.previous_ending.ending
+                    if before is None
+                    else before.ending,
+                    previous_cause=self.previous_ending.cause
+                    if before is None
+                    else as_run_cause(before, slot),
                     previous_until=self._silent_since,
                 )
             )
             self._silent_since = None
-            self.report.log(now, "channel", "info", f"On air: {slot.item.title}")
-            self.playback.choice.aired(slot.turn)
+            self.journal.log(now, "channel", "info", f"On air: {slot.item.title}")
+            self.playback.selector.aired(slot.turn)
             wall = self.playback.wall(start, clock, now)
             self.live.aired(slot.turn, wall, self.pushers.lag(now.mono))
 
@@ -403,7 +407,7 @@ class Channel:
         state, self.cause = air_state.judge(
             air_state.Parts(
                 ordered=not self._stopping,
-                hub=self.hub.sends(now),
+                hub=self.hub.is_sending(now),
                 window=self.window.ready,
                 now=None if slot is None else slot.turn,
                 outputs=[
@@ -430,12 +434,12 @@ class Channel:
         if state is AirState.FAILING and now.wall - self.since > UNEXPLAINED_AFTER_S:
             self.incidents.unexplained(self.cause, self.since)
         elif state in {AirState.ON_AIR, AirState.DEGRADED}:
-            self.report.over("channel", now.wall)
+            self.journal.close_incident("channel", now.wall)
             if not self.fenced and self._all_outputs_explained():
-                self.report.over(FENCED, now.wall)
+                self.journal.close_incident(FENCED, now.wall)
             if self.on_air_since is None:
                 self.on_air_since = now.wall
-                self.report.note(
+                self.journal.note(
                     ledger.RunOnAir(self.assignment.plan.pk, self.assignment.run, now.wall)
                 )
 
@@ -452,15 +456,15 @@ class Channel:
         """Whether each output is on air or has an incident of its own."""
         return all(
             self.pushers.statuses.get(output.pk, Status()).state is OutputAir.ON_AIR
-            or f"output-{output.pk}" in self.report.open
+            or f"output-{output.pk}" in self.journal.open
             for output in self.assignment.plan.outputs
         )
 
     def _relay(self, role: MonitoredProcess) -> None:
-        self.report.relay(self.now, role)
+        self.journal.relay(self.now, role)
 
 
-def sent(before: Slot, after: Slot) -> str:
+def as_run_cause(before: Slot, after: Slot) -> str:
     """Return the cause of an item's end for the as-run log, noting slow sending."""
     took = after.start - before.start
     lasted = took if before.end is None else before.end - before.start

@@ -13,7 +13,7 @@ from streams.playout.ffmpeg import capability, commands, diagnosis, hls_window, 
 from streams.playout.ffmpeg.hls_window import Window
 from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.ffmpeg.pipe import FeedPipe
-from streams.playout.journal.journal import Report
+from streams.playout.journal.journal import Journal
 from streams.playout.player.timeline import HubClock
 
 #: Seconds without progress after which the hub counts as silent.
@@ -32,19 +32,19 @@ class Hub:
         folder: Path,
         feed: FeedPipe,
         window: Window,
-        report: Report,
+        journal: Journal,
     ) -> None:
         self.tools = tools
         self.policy = policy
         self.folder = folder
         self.feed = feed
         self.window = window
-        self.report = report
+        self.journal = journal
         self.role: MonitoredProcess | None = None
         self.clock: HubClock | None = None
         #: Position on the feed where it began, or about where the next hub continues in the
         #: waiting data. None: the next hub starts with the next item.
-        self.near: Fraction | None = None
+        self.approximate_start: Fraction | None = None
         #: Why it can't be started; empty if it can.
         self.trouble = ""
         #: Newest segment when a hub died: air is lost until there is a newer one.
@@ -60,10 +60,10 @@ class Hub:
         at = Fraction(notes["at"])
         if "when" in notes:
             self.clock = HubClock(at, float(notes["when"]))
-        self.near = at
+        self.approximate_start = at
         self.role = role
 
-    def sends(self, now: Now) -> bool:
+    def is_sending(self, now: Now) -> bool:
         """Whether it has moved data lately."""
         role = self.role
         return role is not None and role.has_moved and now.mono - role.moved < SILENT_S
@@ -78,23 +78,23 @@ class Hub:
         if role.process.exited():
             if not role.halted:
                 cause = diagnosis.hub(role.process.code())
-                self.report.incident("hub", cause, now.at(role.moved))
+                self.journal.open_incident("hub", cause, now.at(role.moved))
             self._hole_after = self.window.newest
             self._drop(role, now)
             self._start(head, now)
-        elif now.mono - role.moved > self.policy.stall and self.feed.level():
+        elif now.mono - role.moved > self.policy.stall and self.feed.waiting_bytes():
             # Data is waiting, but the hub sends nothing.
             cause = f"The hub sent nothing for {self.policy.stall:.0f} s and was restarted."
-            self.report.incident("hub", cause, now.at(role.moved))
+            self.journal.open_incident("hub", cause, now.at(role.moved))
             role.kill(now.mono)
         elif role.has_moved:
             if self.window.newest != self._hole_after:
-                self.report.over("hub", now.wall)
-            self._keep_time(role, now)
+                self.journal.close_incident("hub", now.wall)
+            self._set_clock(role, now)
 
-    def renew(self, now: Now) -> None:
+    def replace(self, now: Now) -> None:
         """Replace the hub by a fresh one, whose clock starts with the next item."""
-        self.clock = self.near = None
+        self.clock = self.approximate_start = None
         if self.role is not None:
             self.role.kill(now.mono)
 
@@ -109,14 +109,14 @@ class Hub:
             role.halt(now.mono, self.policy.grace)
             role.terminate_again()
         # Its read from the pipe ignores the signals until data arrives.
-        self.feed.nudge()
+        self.feed.wake_reader()
         if role.process.exited():
             self._drop(role, now)
         return self.role is None
 
     def _drop(self, role: MonitoredProcess, now: Now) -> None:
-        self.report.relay(now, role)
-        process.forget(self.folder, role.name)
+        self.journal.relay(now, role)
+        process.remove_record(self.folder, role.name)
         role.close()
         self.role = None
 
@@ -125,7 +125,7 @@ class Hub:
             return
         self._started = now.mono
         # Kept for the next hub, in case this one dies before it reports.
-        at = self.near = self._place(head, now)
+        at = self.approximate_start = self._start_position(head, now)
         self.clock = None
         try:
             # Somebody may have cleared the run directory.
@@ -139,7 +139,7 @@ class Hub:
                     self.tools.ffmpeg,
                     sock.getsockname()[1],
                     self.window.folder,
-                    str(self.report.run),
+                    str(self.journal.run),
                     self.policy,
                     at=at,
                     resume=self.window.exists(),
@@ -153,12 +153,12 @@ class Hub:
             self.trouble = str(error)
             return
         self.trouble = ""
-        self.report.log(now, process.HUB, "info", f"Started, process {started.pid}.")
+        self.journal.log(now, process.HUB, "info", f"Started, process {started.pid}.")
         self.role = MonitoredProcess(started, now.mono)
 
-    def _place(self, head: Fraction, now: Now) -> Fraction:
+    def _start_position(self, head: Fraction, now: Now) -> Fraction:
         """Return where on the feed the next hub starts: at the first waiting video frame."""
-        near = self.near if self.clock is None else self.clock.position(now.mono)
+        near = self.approximate_start if self.clock is None else self.clock.position(now.mono)
         if near is None:
             return head
         waiting = mpegts.tail(self.feed.peek()).first_dts
@@ -166,7 +166,7 @@ class Hub:
         # item.
         return max(near, head) if waiting is None else mpegts.unwrap(waiting, near)
 
-    def _keep_time(self, role: MonitoredProcess, now: Now) -> None:
+    def _set_clock(self, role: MonitoredProcess, now: Now) -> None:
         """Derive from its first report which moment of the feed it sends when.
 
         The hub keeps wall-clock time, so this holds from then on. The record keeps it for the

@@ -10,15 +10,15 @@ from streams.playout.contract.moment import Now
 from streams.playout.contract.output_status import Status
 from streams.playout.contract.plan import OutputPlan
 from streams.playout.contract.states import OutputAir
-from streams.playout.journal.journal import Report
+from streams.playout.journal.journal import Journal
 from streams.playout.outputs import state_machine
 
 
 class Incidents:
     """Reports each fault once, however long it lasts."""
 
-    def __init__(self, report: Report) -> None:
-        self.report = report
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
         #: Why the programme can't be played; empty if it can.
         self.trouble = ""
         #: Causes logged since it last could: during an outage the same ones recur for hours.
@@ -31,12 +31,12 @@ class Incidents:
         self.trouble = cause
         if not cause:
             self._logged.clear()
-            self.report.over("programme", now.wall)
+            self.journal.close_incident("programme", now.wall)
             return
         if cause not in self._logged:
             self._logged.add(cause)
-            self.report.log(now, "player", "warning", cause)
-        self.report.incident("programme", cause, now.wall, severity="degraded")
+            self.journal.log(now, "player", "warning", cause)
+        self.journal.open_incident("programme", cause, now.wall, severity="degraded")
 
     def storage(self, fault: str | None, now: Now) -> None:
         """Open or close the storage's incident.
@@ -44,40 +44,40 @@ class Incidents:
         `fault`: None while unknown: an incident of an earlier supervisor stays open.
         """
         if fault:
-            self.report.incident("storage", fault, now.wall, severity="degraded")
+            self.journal.open_incident("storage", fault, now.wall, severity="degraded")
         elif fault is not None:
-            self.report.over("storage", now.wall)
+            self.journal.close_incident("storage", now.wall)
 
     def pace(self, slow: str, now: Now) -> None:
         """Open or close the pace incident. `slow`: why it is slow; empty if it is not."""
         if not slow:
-            self.report.over(PACE, now.wall)
+            self.journal.close_incident(PACE, now.wall)
             return
-        if PACE not in self.report.open:
-            self.report.log(now, "channel", "warning", slow)
-        self.report.incident(PACE, slow, now.wall, severity="degraded")
+        if PACE not in self.journal.open:
+            self.journal.log(now, "channel", "warning", slow)
+        self.journal.open_incident(PACE, slow, now.wall, severity="degraded")
 
     def outputs(
         self, outputs: Sequence[OutputPlan], statuses: Mapping[int, Status], now: Now
     ) -> None:
         """Close incidents that are over: an output is on air or has left the channel."""
         current = {str(output.pk) for output in outputs}
-        for subject in list(self.report.open):
+        for subject in list(self.journal.open):
             part, _, output_pk = subject.partition("-")
             if part in {"output", "session"} and output_pk not in current:
                 # Disabled or removed, perhaps while no supervisor was running.
-                self.report.over(subject, now.wall)
+                self.journal.close_incident(subject, now.wall)
         for output in outputs:
             state = statuses.get(output.pk, Status()).state
             subject = f"output-{output.pk}"
             if state is OutputAir.ON_AIR:
                 # Also closes one that an earlier supervisor opened.
-                self.report.over(subject, now.wall)
-                self.report.over(f"session-{output.pk}", now.wall)
+                self.journal.close_incident(subject, now.wall)
+                self.journal.close_incident(f"session-{output.pk}", now.wall)
             if self._states.get(output.pk) is not state:
                 self._states[output.pk] = state
                 words = f"{output.name}: {state.label.lower()}, {output.address}"
-                self.report.log(now, subject, "info", words)
+                self.journal.log(now, subject, "info", words)
 
     def output(self, output: OutputPlan, event: state_machine.Change, now: Now) -> None:
         """Report that an output was lost, is back, or starts a new session."""
@@ -85,22 +85,26 @@ class Incidents:
         when = now.at(event.at)
         match event:
             case state_machine.Regained():
-                self.report.over(session, when)
-                self.report.over(subject, when)
+                self.journal.close_incident(session, when)
+                self.journal.close_incident(subject, when)
             case state_machine.Rolled(at, began):
                 hours = (at - began) / 3600
                 words = f"{output.name}: a new session begins, as planned, after {hours:.1f} h."
-                self.report.log(now, subject, "info", words)
-                self.report.incident(session, words, when, severity="planned", output=output.pk)
+                self.journal.log(now, subject, "info", words)
+                self.journal.open_incident(
+                    session, words, when, severity="planned", output=output.pk
+                )
             case state_machine.Lost(_, cause) | state_machine.Explained(_, cause):
                 words = f"{output.name} is off air: {cause}"
-                self.report.log(now, subject, "warning", words)
-                self.report.over(session, when)
-                self.report.incident(subject, f"{output.name}: {cause}", when, output=output.pk)
+                self.journal.log(now, subject, "warning", words)
+                self.journal.close_incident(session, when)
+                self.journal.open_incident(
+                    subject, f"{output.name}: {cause}", when, output=output.pk
+                )
             case _:
                 assert_never(event)
 
     def unexplained(self, cause: str, since: float) -> None:
         """Open an incident if the air is lost and no part has reported a cause."""
-        if set(self.report.open) <= {"programme", "storage", "live", PACE}:
-            self.report.incident("channel", cause, since)
+        if set(self.journal.open) <= {"programme", "storage", "live", PACE}:
+            self.journal.open_incident("channel", cause, since)

@@ -49,7 +49,7 @@ class Engine(Protocol):
     def stop(self, reason: str) -> None:
         """End the run during the following beats."""
 
-    def lose(self, now: Now) -> None:
+    def claim_lost(self, now: Now) -> None:
         """Another node has claimed the channel: stop sending at once, and end."""
 
     def snapshot(self) -> Snapshot:

@@ -37,7 +37,7 @@ class LiveFeed:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class IngestState:
     """The takeover that people and the ingest server request for a channel."""
 
     #: Feeds that may go on air, best first. A feed taken by hand is the only one.

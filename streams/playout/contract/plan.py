@@ -9,7 +9,7 @@ from typing import Protocol
 
 from media_library.house_format import HouseFormat
 from media_library.location import Location
-from streams.playout.contract.live_feed import Wish
+from streams.playout.contract.live_feed import IngestState
 from streams.playout.contract.states import AirState
 from streams.programme.item import Item
 from streams.programme.model import Cursors, Programme
@@ -75,7 +75,7 @@ class Assignment:
     #: Cursors from which the programme continues.
     cursors: Cursors = field(default_factory=dict)
     #: The takeover that is requested now.
-    wish: Wish = field(default_factory=Wish)
+    ingest: IngestState = field(default_factory=IngestState)
     # State left by an earlier supervisor; times are seconds since the epoch.
     #: When the channel was last measured; None: never in this run.
     measured_at: float | None = None
@@ -98,7 +98,7 @@ class Sources(Protocol):
         """Return where to read the item. Raises `SourceError`."""
         ...
 
-    def at_hand(self, item: Item) -> bool:
+    def is_local(self, item: Item) -> bool:
         """Whether the bytes are on this machine's own disk, where no network can stall them."""
         ...
 
@@ -106,7 +106,7 @@ class Sources(Protocol):
         """Why the storage is unreachable; empty if it is reachable, None while unknown."""
         ...
 
-    def distrust(self, item: Item, *, local: bool) -> None:
+    def report_failure(self, item: Item, *, local: bool) -> None:
         """Check the storage, or the local copy, because the item failed.
 
         `local`: the item was read from this machine's disk, regardless of where it would be

@@ -46,7 +46,7 @@ class Turn:
         """Whether a turn that played so many seconds ended at its limit, not with the item."""
         return self.limit is not None and played > self.limit - frame
 
-    def least(self) -> Fraction:
+    def min_seconds(self) -> Fraction:
         """Minimum seconds that it delivers, from its known or estimated length."""
         seconds = self.seconds or Fraction(0)
         return seconds - max(LENGTH_ERROR_S, seconds * LENGTH_ERROR_SHARE)

@@ -227,7 +227,7 @@ def _faded(house_format: HouseFormat) -> tuple[str, ...]:
     Silence precedes audio that starts after the video, so both start together.
     """
     together = f"aresample=async=1:first_pts=0,afade=t=in:d={FADE_S}"
-    return ("-c:v", "copy", "-af", together, *_sound(house_format))
+    return ("-c:v", "copy", "-af", together, *_audio(house_format))
 
 
 def conformer(
@@ -357,11 +357,11 @@ def encode(house_format: HouseFormat) -> tuple[str, ...]:
         # No B-frames: with them a cut leaves an audio gap of their depth.
         "-bf",
         "0",
-        *_sound(house_format),
+        *_audio(house_format),
     )
 
 
-def _sound(house_format: HouseFormat) -> tuple[str, ...]:
+def _audio(house_format: HouseFormat) -> tuple[str, ...]:
     rate = f"{house_format.audio_bitrate // 1000}k"
     return ("-c:a", "aac", "-b:a", rate, "-ar", str(SAMPLE_RATE), "-ac", "2")
 

@@ -118,7 +118,7 @@ _NO_DECODER: Final = re.compile(
 )
 
 
-def without_sound(lines: Sequence[str]) -> bool:
+def without_audio(lines: Sequence[str]) -> bool:
     """Whether a feed was not read because it has no audio, or none that can be decoded."""
     # FFmpeg 7 does not print the map.
     missing = any("matches no streams" in line and "0:v" not in line for line in lines)
@@ -142,7 +142,7 @@ def harmless(line: str) -> bool:
     return any(mark in line for mark in _HARMLESS)
 
 
-def shown(line: str) -> tuple[str, str]:
+def log_line(line: str) -> tuple[str, str]:
     """Return level and text of a line for the log, without the queries of URLs.
 
     The query of a signed URL is a credential. Instead of searching for it, every URL in the

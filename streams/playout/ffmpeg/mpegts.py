@@ -142,9 +142,9 @@ def head(data: bytes, seconds: Fraction) -> Head:
     return Head(kept, end)
 
 
-def _over(sound: Frame, end: int) -> int:
+def _over(frame: Frame, end: int) -> int:
     """Ticks by which an audio frame ends after `end`; negative if it ends before."""
-    return (sound.pts + AAC_FRAME_TICKS - end + WRAP // 2) % WRAP - WRAP // 2
+    return (frame.pts + AAC_FRAME_TICKS - end + WRAP // 2) % WRAP - WRAP // 2
 
 
 def _silence(cut: int, end: int, audio: list[Frame]) -> int:
@@ -153,7 +153,7 @@ def _silence(cut: int, end: int, audio: list[Frame]) -> int:
     return min((max(0, ticks) for ticks in before if ticks >= -MAX_OVERLAP_TICKS), default=WRAP)
 
 
-def pictures(data: bytes) -> Iterator[Frame]:
+def video_frames(data: bytes) -> Iterator[Frame]:
     """Yield the video frames that start in a piece of stream."""
     start = _aligned(data)
     if start is not None:

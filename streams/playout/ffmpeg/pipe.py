@@ -56,7 +56,7 @@ class FeedPipe:
         return cls(path, fd)
 
     @classmethod
-    def held(cls, path: Path, pid: int, number: int) -> FeedPipe | None:
+    def of_process(cls, path: Path, pid: int, number: int) -> FeedPipe | None:
         """The pipe that a process has open as descriptor `number`; None if it has none.
 
         After somebody has deleted its path, the pipe can't be opened by path any more: a new
@@ -81,7 +81,7 @@ class FeedPipe:
         """Capacity in bytes."""
         return fcntl.fcntl(self.fd, fcntl.F_GETPIPE_SZ)
 
-    def level(self) -> int:
+    def waiting_bytes(self) -> int:
         """Bytes waiting to be read."""
         (count,) = struct.unpack("i", fcntl.ioctl(self.fd, termios.FIONREAD, b"\0" * 4))
         return int(count)
@@ -122,7 +122,7 @@ class FeedPipe:
             os.close(fd)
         return True
 
-    def shorten(self, keep: Callable[[bytes], bytes]) -> bytes:
+    def cut(self, keep: Callable[[bytes], bytes]) -> bytes:
         """Remove everything after the part that `keep` returns. Returns the kept part.
 
         For a pipe that nobody writes now; its reader continues. One read takes everything (the
@@ -157,7 +157,7 @@ class FeedPipe:
         finally:
             os.close(fd)
 
-    def nudge(self) -> bool:
+    def wake_reader(self) -> bool:
         """Wake a reader that was asked to end: its read ignores the signal."""
         return self.write_now(mpegts.NULL_PACKET * 8)
 

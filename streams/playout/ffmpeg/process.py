@@ -271,7 +271,7 @@ def write_record(folder: Path, record: Record) -> None:
     draft.replace(folder / f"{record.name}.json")
 
 
-def keep_record(folder: Path, record: Record) -> bool:
+def restore_record(folder: Path, record: Record) -> bool:
     """Write the record again if somebody has deleted it. True: it was missing."""
     if (folder / f"{record.name}.json").exists():
         return False
@@ -279,7 +279,7 @@ def keep_record(folder: Path, record: Record) -> bool:
     return True
 
 
-def forget(folder: Path, name: str) -> None:
+def remove_record(folder: Path, name: str) -> None:
     (folder / f"{name}.json").unlink(missing_ok=True)
 
 
@@ -287,7 +287,7 @@ def rename(folder: Path, process: Process, name: str) -> None:
     """Rename a process in its record and its log; it continues to write to the log."""
     before, process.record = process.record, replace(process.record, name=name)
     write_record(folder, process.record)
-    forget(folder, before.name)
+    remove_record(folder, before.name)
     log = folder / f"{name}.log"
     with suppress(OSError):
         process.log.replace(log)
@@ -313,7 +313,7 @@ def open_feed(folder: Path, existing: Sequence[Record], requested_bytes: int = 0
     path = folder / "feed.fifo"
     for record in existing:
         if record.role == HUB and born(record.pid) == record.born:
-            held = FeedPipe.held(path, record.pid, 0)
+            held = FeedPipe.of_process(path, record.pid, 0)
             if held is not None:
                 return held
     return FeedPipe.open(path, requested_bytes)
@@ -337,7 +337,7 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def marked(run_dir: Path) -> Iterator[int]:
+def marked_pids(run_dir: Path) -> Iterator[int]:
     """Yield the living processes started for this run directory, with or without a record."""
     mark = f"{MARK}={run_dir}".encode()
     for path in Path("/proc").glob("[0-9]*"):
@@ -349,7 +349,7 @@ def marked(run_dir: Path) -> Iterator[int]:
             yield int(path.name)
 
 
-def end_all(pids: list[int], feeds: list[FeedPipe], within: float) -> None:
+def terminate_all(pids: list[int], feeds: list[FeedPipe], within: float) -> None:
     """End unsupervised processes: SIGTERM, then SIGKILL after `within` seconds."""
     left: dict[int, int] = {}
     watched = select.poll()
@@ -367,7 +367,7 @@ def end_all(pids: list[int], feeds: list[FeedPipe], within: float) -> None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL if late else signal.SIGTERM)
         for feed in feeds:
-            feed.nudge()
+            feed.wake_reader()
         for pidfd, _ in watched.poll(200):
             watched.unregister(pidfd)
             os.close(pidfd)
@@ -394,12 +394,12 @@ def stop_everything(run_dir: Path) -> int:
         for record in existing:
             if born(record.pid) == record.born:
                 by_role[record.role].append(record.pid)
-            forget(folder, record.name)
+            remove_record(folder, record.name)
     for role in STOP_ORDER:
         count += len(by_role[role])
-        end_all(by_role[role], feeds, within=2)
-    strays = list(marked(run_dir))
-    end_all(strays, feeds, within=0)
+        terminate_all(by_role[role], feeds, within=2)
+    strays = list(marked_pids(run_dir))
+    terminate_all(strays, feeds, within=0)
     # Nothing is left to guard (`fence`).
     (run_dir / "fence").unlink(missing_ok=True)
     for feed in feeds:

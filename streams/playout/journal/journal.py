@@ -18,7 +18,7 @@ MAX_LINES_PER_SECOND: Final = 20
 Relay = Callable[[MonitoredProcess], None]
 
 
-class Report:
+class Journal:
     """Collects the notes of one run. The supervisor takes `notes`."""
 
     def __init__(
@@ -45,13 +45,13 @@ class Report:
         """Copy the lines that FFmpeg wrote since the last call."""
         lines = [line for line in role.new_lines() if not diagnosis.harmless(line)]
         for line in lines[:MAX_LINES_PER_SECOND]:
-            level, text = diagnosis.shown(line)
+            level, text = diagnosis.log_line(line)
             self.log(now, role.name, level, f"[FFMPEG] {text}")
         if len(lines) > MAX_LINES_PER_SECOND:
             more = len(lines) - MAX_LINES_PER_SECOND
             self.log(now, role.name, "warning", f"[FFMPEG] and {more} more lines")
 
-    def incident(
+    def open_incident(
         self,
         subject: str,
         cause: str,
@@ -73,7 +73,7 @@ class Report:
         elif previous != cause:
             self.note(ledger.IncidentExplained(self.channel, subject, cause, at))
 
-    def over(self, subject: str, at: float) -> None:
+    def close_incident(self, subject: str, at: float) -> None:
         """Close the subject's incident if one is open, even one of an earlier supervisor."""
         if subject in self.open:
             del self.open[subject]

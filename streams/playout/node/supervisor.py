@@ -222,7 +222,7 @@ class Supervisor:
         self.fence.renewed(began, shared=claims.shared)
         for pk, channel in list(self.channels.items()):
             if pk in claims.lost:
-                channel.lose(now)
+                channel.claim_lost(now)
             elif pk not in assignments:
                 channel.stop("stopped")
             elif assignments[pk].run == channel.assignment.run:
@@ -330,10 +330,12 @@ class Supervisor:
         supervised = {
             handle.pid for channel in self.channels.values() for handle in channel.handles()
         }
-        strays = [pid for pid in process.marked(self.tools.run_dir) if pid not in supervised]
+        strays = [
+            pid for pid in process.marked_pids(self.tools.run_dir) if pid not in supervised
+        ]
         if strays:
             log.warning("strays.ended", count=len(strays))
-            process.end_all(strays, [], within=1)
+            process.terminate_all(strays, [], within=1)
         for pk, folder in process.channel_folders(self.tools.run_dir).items():
             if pk not in self.channels:
                 process.remove_folder(folder)

@@ -25,7 +25,7 @@ from streams.playout.outputs import state_machine
 from streams.playout.outputs.state_machine import Session
 
 #: Reports to the channel that an output was lost, regained, or left for a new session.
-Report = Callable[[OutputPlan, state_machine.Change], None]
+ReportChange = Callable[[OutputPlan, state_machine.Change], None]
 #: Seconds for which the end of an item is kept: no pusher lags behind by more than the hub's
 #: window, which is 20 s.
 ITEM_END_RETENTION_S: Final = 30.0
@@ -52,7 +52,7 @@ class Pushers:
         folder: Path,
         hls: Path,
         *,
-        report: Report,
+        report: ReportChange,
         relay: Relay,
     ) -> None:
         self.tools = tools
@@ -227,7 +227,7 @@ class Pushers:
             cause = diagnosis.SESSION_ENDS_AT_ONCE
         if role.halted and pk in self.plans and self.statuses[pk].running:
             cause = f"It took no data for {self.policy.stall:.0f} seconds and was restarted."
-        process.forget(self.folder, role.name)
+        process.remove_record(self.folder, role.name)
         role.close()
         del self.roles[pk]
         self._step(pk, state_machine.Exited(cause), now)

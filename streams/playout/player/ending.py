@@ -47,7 +47,7 @@ def fault(
     code, length = player.process.code(), turn.length(house_format)
     # The status of an adopted process is unknown, and FFmpeg exits with 0 after read errors.
     if length is None:
-        short = diagnosis.broke_off(player.lines) and played < turn.least()
+        short = diagnosis.broke_off(player.lines) and played < turn.min_seconds()
     else:
         short = played < length - 1
     if code not in {0, None} or short:

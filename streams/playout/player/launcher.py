@@ -170,7 +170,7 @@ class Launcher:
 
     def forget(self, record: process.Record) -> None:
         """Remove the record and the gate of a player that has ended."""
-        process.forget(self.folder, record.name)
+        process.remove_record(self.folder, record.name)
         if record.role == process.QUEUED:
             (self.folder / f"{record.name}.log").unlink(missing_ok=True)
         if gate := record.notes.get("gate"):

@@ -24,10 +24,10 @@ from streams.playout.player.launcher import Launcher
 from streams.playout.player.missed import Missed
 from streams.playout.player.player_record import turn_of
 from streams.playout.player.queued import Moment, Queue, State
-from streams.playout.player.selection import Choice, Trouble
+from streams.playout.player.selection import Selector, Trouble
 from streams.playout.player.supply import Supply
 from streams.playout.player.timeline import START, HubClock, Timeline, on_frame
-from streams.playout.takeover.controller import Instead, fits
+from streams.playout.takeover.controller import Substitution, matches
 from streams.programme import schedule
 from streams.programme.item import Item, Kind
 from streams.programme.model import Cursors, Programme
@@ -71,9 +71,9 @@ class Playback:
         self.policy = policy
         self.feed = feed
         self.sources = sources
-        self.choice = Choice(sources, trouble)
+        self.selector = Selector(sources, trouble)
         self.launcher = Launcher(tools, folder, feed, sources)
-        self.queue = Queue(self.launcher, self.choice)
+        self.queue = Queue(self.launcher, self.selector)
         self.supply = Supply(feed, policy)
         self.relay = relay
         self.timeline = Timeline()
@@ -90,7 +90,7 @@ class Playback:
         self._must_end: Fraction | None = None
         self._checked_at = 0.0
         #: The turn that replaces the programme; None: the programme plays.
-        self._instead: Instead | None = None
+        self._substitution: Substitution | None = None
         #: The pipe that the present player reads, if any.
         self.source: FeedPipe | None = None
         #: Last observed end of the live feed that is playing.
@@ -100,14 +100,14 @@ class Playback:
 
     # ---- queries of the page
 
-    def coming(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> Item | None:
+    def upcoming(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> Item | None:
         """The item that will be on air after the present one."""
         on_air = self.timeline.on_air
         for slot in self.timeline.slots:
             if on_air is not None and slot.start > on_air.start:
                 return slot.item
         until = None if on_air is None else self.timeline.until(on_air)
-        return self.choice.coming(plan, when(self.wall(until, clock, now)))
+        return self.selector.upcoming(plan, when(self.wall(until, clock, now)))
 
     def wall(self, at: Fraction | None, clock: HubClock | None, now: Now) -> float:
         """When that position is on air, in seconds since the epoch; now, if unknown."""
@@ -141,14 +141,14 @@ class Playback:
         turn, head = turn_of(notes), Fraction(notes["offset"])
         self.timeline = Timeline(head=head).begin(turn)
         self.player = role
-        self.choice.cursors = turn.cursors
+        self.selector.cursors = turn.cursors
         # It has long started up, so low water counts at once.
         self.supply.filled = True
 
     def missed(self, notes: dict[str, Any]) -> None:
         """Record that an earlier supervisor's player ended unobserved; continue after it."""
         if (slot := self._missed.add(notes)) is not None:
-            self.choice.cursors = slot.turn.cursors
+            self.selector.cursors = slot.turn.cursors
 
     @property
     def has_missed(self) -> bool:
@@ -170,7 +170,7 @@ class Playback:
         """Continue where the feed ends: an earlier supervisor's player has ended."""
         self.timeline = Timeline(head=head)
 
-    def fate(self, plan: ChannelPlan, at: float) -> Cut:
+    def judge_missed(self, plan: ChannelPlan, at: float) -> Cut:
         """Judge how the missed turn ended; its list resumes it if it was cut short.
 
         `at`: when the feed ends.
@@ -179,10 +179,10 @@ class Playback:
         *whole, last = self._missed.played(head) or (None,)
         if last is None:
             return WHOLE
-        self.choice.cursors = last.turn.cursors
+        self.selector.cursors = last.turn.cursors
         cut = ending.unseen(last.turn, head - last.start, plan.house_format)
         if cut.resumes:
-            self.choice.cut_off(last.turn, head - last.start, when(at))
+            self.selector.interrupted(last.turn, head - last.start, when(at))
         if not whole:
             return cut
         last = replace(last, ending=cut.ending, cause=cut.cause, end=head)
@@ -220,7 +220,7 @@ class Playback:
         """The player had ended before it was adopted, and the next one waits for its time."""
         match self.queue.waiting[0].state(now.mono):
             case State.BEGUN:
-                self._taken(plan, now.mono)
+                self._start_queued(plan, now.mono)
             case State.WAITING if self._may_wait(clock, now.mono):
                 self._queue(plan, None, clock, now)
             case _:
@@ -233,7 +233,7 @@ class Playback:
         if self.queue.waiting:
             match self.queue.waiting[0].state(now.mono):
                 case State.BEGUN:
-                    self._handed_over(plan, player, now.mono)
+                    self._hand_over(plan, player, now.mono)
                     return
                 case State.WAITING if self._may_wait(clock, now.mono):
                     return
@@ -247,26 +247,26 @@ class Playback:
             return False
         return self.queue.waiting[0].start - clock.position(now) > HURRIED_BELOW_S / 2
 
-    def _handed_over(self, plan: ChannelPlan, player: MonitoredProcess, now: float) -> None:
+    def _hand_over(self, plan: ChannelPlan, player: MonitoredProcess, now: float) -> None:
         """The player has ended whole, because the one queued behind it has started."""
         self.relay(player)
         # Must happen before the next player takes its name.
-        self._gone(player)
+        self._release(player)
         slot = self.timeline.slots[-1]
         head = slot.start + (slot.turn.length(plan.house_format) or Fraction(0))
         cut = ending.as_planned(slot.turn, head - slot.start, plan.house_format)
-        self.choice.played(slot.turn)
-        self._before = self.choice.cursors
+        self.selector.played(slot.turn)
+        self._before = self.selector.cursors
         self.timeline = self.timeline.end(head, cut.ending, cut.cause)
-        self._taken(plan, now)
+        self._start_queued(plan, now)
 
-    def _taken(self, plan: ChannelPlan, now: float) -> None:
+    def _start_queued(self, plan: ChannelPlan, now: float) -> None:
         """Make the first queued player the present one."""
         queued = self.queue.take(now)
         head = self.timeline.head
         self._cut = None
         self.player = queued.role
-        self.choice.took(plan, queued.turn)
+        self.selector.started(plan, queued.turn)
         # Checked against the programme of the queue's last check.
         self._programme, self._must_end = self.queue.programme, None
         self.timeline = self.timeline.begin(queued.turn, queued.start - head)
@@ -281,7 +281,11 @@ class Playback:
     ) -> None:
         """Queue the next items behind the present one, if that may play to its end."""
         slot = None if player is None else self.timeline.slots[-1]
-        if self._cut is not None or self._must_end is not None or self._instead is not None:
+        if (
+            self._cut is not None
+            or self._must_end is not None
+            or self._substitution is not None
+        ):
             self.queue.revoke()
         elif self.policy.paced and clock is not None and not (slot and slot.turn.stands_in):
 
@@ -289,27 +293,27 @@ class Playback:
                 return when(self.wall(head, clock, now))
 
             moment = Moment(now.mono, clock, at, self.policy.lead)
-            cursors = self.choice.cursors if slot is None else slot.turn.cursors
+            cursors = self.selector.cursors if slot is None else slot.turn.cursors
             self.queue.keep(plan, player, slot, cursors, moment)
 
-    def _gone(self, player: MonitoredProcess) -> None:
+    def _release(self, player: MonitoredProcess) -> None:
         """Release a player that has ended."""
         self.launcher.forget(player.process.record)
         player.close()
 
-    def show(self, instead: Instead | None, why: str, now: float) -> None:
+    def show(self, substitution: Substitution | None, why: str, now: float) -> None:
         """Play `instead` in place of the programme; None: play the programme."""
-        self._instead = instead
-        if self.player is None and instead is not None:
+        self._substitution = substitution
+        if self.player is None and substitution is not None:
             self.queue.revoke()
         if self.player is None or self._cut is not None:
             return
-        if fits(self.timeline.slots[-1].turn, instead):
-            if instead is not None:
+        if matches(self.timeline.slots[-1].turn, substitution):
+            if substitution is not None:
                 # An earlier supervisor may have started it.
-                self.source = instead.pipe
+                self.source = substitution.pipe
         else:
-            live = instead is not None and instead.pipe is not None
+            live = substitution is not None and substitution.pipe is not None
             self._end_turn(self.player, Cut("cut", why, resumes=True, sharp=live), now)
 
     def cut(self, now: float, ending: str, cause: str, *, resumes: bool = False) -> None:
@@ -339,12 +343,12 @@ class Playback:
         if self.player is not None:
             self.player.halt(now, STOP_GRACE_S)
             if self.player.process.exited():
-                self._gone(self.player)
+                self._release(self.player)
                 self.player = self.source = None
-        return self.queue.cleared() and self.player is None
+        return self.queue.reap() and self.player is None
 
     def _may_begin(self, clock: HubClock | None, now: float) -> bool:
-        return not self.queue.waiting and self.queue.cleared() and self._due(clock, now)
+        return not self.queue.waiting and self.queue.reap() and self._due(clock, now)
 
     def _due(self, clock: HubClock | None, now: float) -> bool:
         if now < self._not_before:
@@ -369,7 +373,9 @@ class Playback:
         if slot.turn.rule == TAKEOVER:
             return
         if slot.turn.stands_in and position - slot.start > MIN_STAND_IN_S:
-            if slot.item.kind is Kind.FILLER and self.choice.well_again(plan, when(now.wall)):
+            if slot.item.kind is Kind.FILLER and self.selector.is_available_again(
+                plan, when(now.wall)
+            ):
                 self.cut(now.mono, "cut", "Back to the programme.")
             return
         if plan.programme is not self._programme:
@@ -396,7 +402,7 @@ class Playback:
         slot = self.timeline.slots[-1]
         stalled = self.supply.stalled(slot, player, clock, plan.house_format, now)
         if stalled is None and player.has_moved:
-            self.choice.played(slot.turn)
+            self.selector.played(slot.turn)
         item = slot.item
         # A live feed is measured at its conformer.
         if not stalled or not self.policy.paced or item.kind is Kind.LIVE:
@@ -404,10 +410,10 @@ class Playback:
         self.queue.revoke()
         self.supply.drained()
         # The stall says nothing about a file on this machine's disk.
-        self.sources.distrust(item, local=False)
+        self.sources.report_failure(item, local=False)
         # There is no time for another stalled source: the next item must be local.
         fault = f"{item.title} was cut: its source delivers no data."
-        self.choice.failed(fault, slot.turn, stalled=True)
+        self.selector.failed(fault, slot.turn, stalled=True)
         self._cut = Cut("failed", "The source stalled.")
         # It may wait for the network without handling signals: there is no time for grace.
         player.kill(now)
@@ -439,26 +445,26 @@ class Playback:
         elif cut is None and (fault := ending.fault(player, turn, played, plan.house_format)):
             cut = Cut("failed", fault)
             if code in diagnosis.NOT_RUN:
-                self.choice.not_begun(fault, self._before)
+                self.selector.start_failed(fault, self._before)
             else:
-                self.choice.failed(fault, turn)
+                self.selector.failed(fault, turn)
                 self._distrust(player, turn.item)
             if code in diagnosis.NOT_RUN or (played <= 0 and turn.item.kind is Kind.SLATE):
                 self._not_before = now.mono + RETRY_PAUSE_S
         if cut is None:
-            self.choice.played(turn)
+            self.selector.played(turn)
             cut = ending.as_planned(turn, played, plan.house_format)
         elif turn.rule == TAKEOVER:
             # No list needs to resume it: the cursors stay unchanged.
-            self.choice.cursors = turn.cursors
+            self.selector.cursors = turn.cursors
         elif cut.ending == "failed":
-            self.choice.broken_off(turn, played, at)
+            self.selector.broke_off(turn, played, at)
         elif cut.resumes:
-            self.choice.cut_off(turn, played, at)
+            self.selector.interrupted(turn, played, at)
         else:
-            self.choice.passed_over(turn)
+            self.selector.skipped(turn)
         self.timeline = self.timeline.end(head, cut.ending, cut.cause)
-        self._gone(player)
+        self._release(player)
         splice.align(self.feed)
 
     def _distrust(self, player: MonitoredProcess, item: Item) -> None:
@@ -467,7 +473,7 @@ class Playback:
         if code is not None and code >= 0:
             # Its location now proves nothing: it may have been downloaded while it played.
             local = bool(player.process.record.notes.get("local"))
-            self.sources.distrust(item, local=local and diagnosis.damaged(player.lines))
+            self.sources.report_failure(item, local=local and diagnosis.damaged(player.lines))
 
     def _begin(self, plan: ChannelPlan, clock: HubClock | None, now: Now) -> None:
         buffered = self.buffered(clock, now.mono)
@@ -480,7 +486,7 @@ class Playback:
                 )
         at = when(self.wall(self.timeline.head, clock, now))
         hurried = buffered is not None and buffered < HURRIED_BELOW_S
-        self._before = self.choice.cursors
+        self._before = self.selector.cursors
         turn = self._next(plan, at, hurried=hurried)
         item, self._programme, self._must_end = turn.item, plan.programme, None
         room = self.timeline.room_for(item)
@@ -488,11 +494,11 @@ class Playback:
         try:
             started = self._started(plan, turn, start)
         except SourceError as error:
-            self.choice.failed(f"{item.title} was skipped: {error}", turn)
+            self.selector.failed(f"{item.title} was skipped: {error}", turn)
             return
         except (process.SpawnError, OSError) as error:
             # Not the item's fault: otherwise an outage would skip through the whole programme.
-            self.choice.not_begun(f"Nothing can be played: {error}", self._before)
+            self.selector.start_failed(f"Nothing can be played: {error}", self._before)
             self._not_before = now.mono + RETRY_PAUSE_S
             return
         self.player = MonitoredProcess(started, now.mono)
@@ -502,10 +508,10 @@ class Playback:
 
     def _next(self, plan: ChannelPlan, at: datetime, *, hurried: bool) -> Turn:
         slots = self.timeline.slots
-        if self._instead is not None:
+        if self._substitution is not None:
             # The cursors stay unchanged.
-            return replace(self._instead.turn, cursors=self.choice.cursors)
-        turn = self.choice.next(plan, at, hurried=hurried)
+            return replace(self._substitution.turn, cursors=self.selector.cursors)
+        turn = self.selector.next(plan, at, hurried=hurried)
         back = bool(slots) and slots[-1].turn.rule == TAKEOVER
         return replace(turn, fade=True) if back and turn.item.kind is Kind.ITEM else turn
 
@@ -514,7 +520,7 @@ class Playback:
 
         Raises `SourceError`, `SpawnError` or `OSError`.
         """
-        self.source = None if self._instead is None else self._instead.pipe
+        self.source = None if self._substitution is None else self._substitution.pipe
         if self.source is not None:
             return self.launcher.relay(turn, start, plan.house_format, self.source)
         return self.launcher.player(turn, start, plan.house_format)

@@ -26,7 +26,7 @@ from streams.playout.ffmpeg import commands, process
 from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.player import launcher
 from streams.playout.player.launcher import Launcher, frames_of
-from streams.playout.player.selection import Choice
+from streams.playout.player.selection import Selector
 from streams.playout.player.timeline import HubClock, Slot
 from streams.programme.model import Cursors, Programme
 
@@ -95,9 +95,9 @@ class Moment:
 class Queue:
     """Players queued behind the present one, in order. No method blocks."""
 
-    def __init__(self, starter: Launcher, choice: Choice) -> None:
+    def __init__(self, starter: Launcher, selector: Selector) -> None:
         self.launcher = starter
-        self.choice = choice
+        self.selector = selector
         self.waiting: list[Queued] = []
         #: Programme and storage fault at the last check of the queue.
         self.programme: Programme | None = None
@@ -120,14 +120,14 @@ class Queue:
     def revoke(self, number: int = 0) -> None:
         """Kill the queued players from `number` on, last one first, so that no gate opens."""
         for queued in reversed(self.waiting[number:]):
-            self.end(queued.role)
+            self.kill(queued.role)
         del self.waiting[number:]
 
-    def end(self, role: MonitoredProcess) -> None:
+    def kill(self, role: MonitoredProcess) -> None:
         role.process.signal(signal.SIGKILL)
         self._revoked.append(role)
 
-    def cleared(self) -> bool:
+    def reap(self) -> bool:
         """Whether all revoked players have ended."""
         for role in list(self._revoked):
             if role.process.exited():
@@ -151,22 +151,22 @@ class Queue:
         `player`: None if it has ended and the first queued player only waits for its time.
         `cursors`: of the lists after the present turn.
         """
-        if not self.cleared():
+        if not self.reap():
             return
-        fault = self.choice.sources.fault()
+        fault = self.selector.sources.fault()
         changed = plan.programme is not self.programme or fault != self._fault
         if changed or moment.now - self._checked >= RECHECK_S:
             self.programme, self._fault, self._checked = plan.programme, fault, moment.now
             self._check(plan, cursors, moment)
         # All at once: an item of low bit rate may be fed completely before the next beat, and
         # nothing can be queued behind a player that has ended.
-        while moment.now >= self._not_before and self._wanting(plan):
+        while moment.now >= self._not_before and self._needs_more(plan):
             if not self._add(plan, player, slot, moment):
                 return
 
     def _check(self, plan: ChannelPlan, cursors: Cursors, moment: Moment) -> None:
         for number, queued in enumerate(self.waiting):
-            expected = self.choice.ahead(plan, moment.at(queued.start), cursors)
+            expected = self.selector.ahead(plan, moment.at(queued.start), cursors)
             stale = not queued.local and moment.now - queued.since > MAX_AGE_S
             same = expected == queued.turn and expected.cursors == queued.turn.cursors
             if stale or not same:
@@ -174,7 +174,7 @@ class Queue:
                 return
             cursors = queued.turn.cursors
 
-    def _wanting(self, plan: ChannelPlan) -> bool:
+    def _needs_more(self, plan: ChannelPlan) -> bool:
         """Whether to queue one more."""
         lengths = [queued.turn.length(plan.house_format) for queued in self.waiting]
         waiting_s = sum((length for length in lengths if length is not None), Fraction(0))
@@ -202,7 +202,7 @@ class Queue:
         if moment.clock.position(moment.now) > head:
             # It is already late: the next item is placed where the hub is.
             return False
-        following = self.choice.ahead(plan, moment.at(head), turn.cursors)
+        following = self.selector.ahead(plan, moment.at(head), turn.cursors)
         if following is None:
             return False
         # With B-frames its first timestamps lie before its start.

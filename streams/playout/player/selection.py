@@ -31,7 +31,7 @@ MAX_CURSORS: Final = 100
 Trouble = Callable[[str], None]
 
 
-class Choice:
+class Selector:
     """Selects one item after another, and remembers how the last ones ended."""
 
     def __init__(self, sources: Sources, trouble: Trouble) -> None:
@@ -58,13 +58,13 @@ class Choice:
 
     def failed(self, cause: str, turn: Turn, *, stalled: bool = False) -> None:
         """The selected item failed: its list continues with the next one."""
-        self.passed_over(turn)
+        self.skipped(turn)
         self.failures += 1
         self._stalled = stalled
         self._filler_failed = self._chosen is Kind.FILLER
         self._report_trouble(cause)
 
-    def not_begun(self, cause: str, cursors: Cursors) -> None:
+    def start_failed(self, cause: str, cursors: Cursors) -> None:
         """The item could not be started, and nothing else could: the cursors stay unchanged."""
         self.cursors = cursors
         self._report_trouble(cause)
@@ -73,11 +73,11 @@ class Choice:
         self.troubled, self._cause = True, cause
         self.trouble(cause)
 
-    def cut_off(self, turn: Turn, fed: Fraction, at: datetime) -> None:
+    def interrupted(self, turn: Turn, fed: Fraction, at: datetime) -> None:
         """The item was cut after `fed` seconds: its list resumes it by the return rule."""
         self.cursors = cut_at(turn, fed, at)
 
-    def broken_off(self, turn: Turn, fed: Fraction, at: datetime) -> None:
+    def broke_off(self, turn: Turn, fed: Fraction, at: datetime) -> None:
         """The item failed after `fed` seconds: its list resumes it, unless it is at fault."""
         place = turn.cursors.get(turn.rule, Cursor())
         before, self._broken = self._broken, (turn.rule, place.last, turn.into + fed)
@@ -85,12 +85,12 @@ class Choice:
             before[:2] == self._broken[:2] and abs(before[2] - turn.into - fed) < MIN_RESUME_S
         )
         if fed >= MIN_RESUME_S and not again:
-            self.cut_off(turn, fed, at)
+            self.interrupted(turn, fed, at)
 
-    def passed_over(self, turn: Turn) -> None:
+    def skipped(self, turn: Turn) -> None:
         """The item was skipped or unavailable: its list continues with the next one."""
         if (place := self.cursors.get(turn.rule)) is not None:
-            place = replace(place, into=None, left=None)
+            place = replace(place, into=None, cut_at=None)
             self.cursors = {**self.cursors, turn.rule: place}
 
     def played(self, turn: Turn) -> None:
@@ -116,9 +116,9 @@ class Choice:
         `hurried`: there is no time to try an item that may not play.
         """
         pick = schedule.pick(plan.programme, at, self.cursors)
-        if pick.wanting and not self.troubled:
+        if pick.list_empty and not self.troubled:
             self._report_trouble(pick.why)
-        away = "" if pick.entry is None else self._away(pick.entry.item)
+        away = "" if pick.entry is None else self._unreachable_cause(pick.entry.item)
         if (
             pick.entry is not None
             and not away
@@ -129,7 +129,7 @@ class Choice:
             turn = self._stand_in(plan, pick, away)
             self._stood_in = True
             self.failures, self._stalled = 0, False
-        self._chose(plan, turn)
+        self._select(plan, turn)
         return turn
 
     def ahead(self, plan: ChannelPlan, at: datetime, cursors: Cursors) -> Turn | None:
@@ -141,30 +141,30 @@ class Choice:
         if self.failures or self._stood_in:
             return None
         pick = schedule.pick(plan.programme, at, cursors)
-        if pick.entry is None or pick.wanting or self._away(pick.entry.item):
+        if pick.entry is None or pick.list_empty or self._unreachable_cause(pick.entry.item):
             return None
         return self._turn_of(plan, pick, pick.entry)
 
-    def took(self, plan: ChannelPlan, turn: Turn) -> None:
+    def started(self, plan: ChannelPlan, turn: Turn) -> None:
         """A turn that was selected ahead has begun."""
         self._stood_in = False
-        self._chose(plan, turn)
+        self._select(plan, turn)
 
-    def _chose(self, plan: ChannelPlan, turn: Turn) -> None:
+    def _select(self, plan: ChannelPlan, turn: Turn) -> None:
         self._chosen, self._standing = turn.item.kind, turn.stands_in
         self.cursors = turn.cursors
         if len(self.cursors) > MAX_CURSORS:
             rules = {BASE, FILLER, *(block.rule for block in plan.programme.blocks)}
             self.cursors = {r: at for r, at in self.cursors.items() if r in rules}
 
-    def well_again(self, plan: ChannelPlan, at: datetime) -> bool:
+    def is_available_again(self, plan: ChannelPlan, at: datetime) -> bool:
         """Whether the programme's item is available again while a stand-in plays."""
         pick = schedule.pick(plan.programme, at, self.cursors)
-        if pick.entry is None or pick.wanting or self.failures:
+        if pick.entry is None or pick.list_empty or self.failures:
             return False
-        return not self._away(pick.entry.item)
+        return not self._unreachable_cause(pick.entry.item)
 
-    def coming(self, plan: ChannelPlan, at: datetime) -> Item | None:
+    def upcoming(self, plan: ChannelPlan, at: datetime) -> Item | None:
         """The item that the programme schedules next."""
         entry = schedule.pick(plan.programme, at, self.cursors).entry
         return None if entry is None else entry.item
@@ -182,12 +182,12 @@ class Choice:
             limit=limit,
             seconds=pick.end - pick.start,
             cursors=pick.cursors,
-            stands_in=pick.wanting,
+            stands_in=pick.list_empty,
         )
 
-    def _away(self, item: Item) -> str:
+    def _unreachable_cause(self, item: Item) -> str:
         """Why the item's bytes are known to be unreachable; empty if they may be available."""
-        return "" if self.sources.at_hand(item) else self.sources.fault() or ""
+        return "" if self.sources.is_local(item) else self.sources.fault() or ""
 
     def _stand_in_due(self, plan: ChannelPlan, item: Item, hurried: bool) -> bool:  # noqa: FBT001
         if self._stood_in:
@@ -196,7 +196,7 @@ class Choice:
             return self._filler_failed
         if not self.failures:
             return False
-        if self.failures == 1 and self.sources.at_hand(item):
+        if self.failures == 1 and self.sources.is_local(item):
             return False
         tries = min(MAX_TRIES, len(plan.programme.base.entries) or MAX_TRIES)
         return hurried or self._stalled or self.failures >= tries
@@ -211,19 +211,19 @@ class Choice:
             return self._instead(plan, pick, entry, {**cursors, FILLER: place})
         self._filler_failed = False
         if away:
-            for rule, other, place in schedule.in_turn(plan.programme, at, cursors):
-                if self.sources.at_hand(other.item):
+            for rule, other, place in schedule.scheduled_entries(plan.programme, at, cursors):
+                if self.sources.is_local(other.item):
                     return self._instead(plan, pick, other, {**cursors, rule: place}, rule)
         self._wait_for(pick.entry, away)
         slate = Entry(plan.slate, plan.programme.slate)
-        rule = pick.rule if pick.wanting else FAILOVER
+        rule = pick.rule if pick.list_empty else FAILOVER
         return self._instead(plan, pick, slate, cursors, rule)
 
     def _filler(self, plan: ChannelPlan, at: datetime) -> tuple[Entry, Cursor] | None:
         """Return the next local filler; otherwise the next one, if the storage is healthy."""
         fillers = list(schedule.fillers(plan.programme, at, self.cursors))
         for filler in fillers:
-            if self.sources.at_hand(filler[0].item):
+            if self.sources.is_local(filler[0].item):
                 return filler
         well = not self._stalled and self.sources.fault() == ""
         return fillers[0] if fillers and well else None
@@ -253,9 +253,9 @@ class Choice:
             self._report_trouble(f"{entry.item.title} must wait: {away}")
 
 
-def later(cursors: Cursors, seconds: Fraction) -> Cursors:
+def advance_last_cut(cursors: Cursors, seconds: Fraction) -> Cursors:
     """Move the cursor that was cut last `seconds` further into its item."""
-    cut = [(place.left, rule) for rule, place in cursors.items() if place.left is not None]
+    cut = [(place.cut_at, rule) for rule, place in cursors.items() if place.cut_at is not None]
     if not cut:
         return cursors
     _, rule = max(cut)
@@ -269,5 +269,5 @@ def cut_at(turn: Turn, fed: Fraction, at: datetime) -> Cursors:
     place = turn.cursors.get(turn.rule)
     if place is None or turn.item.kind is not Kind.ITEM:
         return turn.cursors
-    cut = replace(place, into=turn.into + max(fed, Fraction(0)), left=at)
+    cut = replace(place, into=turn.into + max(fed, Fraction(0)), cut_at=at)
     return {**turn.cursors, turn.rule: cut}

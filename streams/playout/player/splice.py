@@ -123,7 +123,7 @@ def _cut(feed: FeedPipe, seconds: Fraction) -> int | None:
         # There is no video frame to cut at.
         return data if head.end is None else head.data
 
-    feed.shorten(keep)
+    feed.cut(keep)
     return places[-1] if places else None
 
 

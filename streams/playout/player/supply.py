@@ -84,7 +84,7 @@ class Supply:
         return None if buffered >= low else stalled
 
     def _full(self) -> bool:
-        return self.feed.level() >= stall.FULL_SHARE * self.feed.capacity
+        return self.feed.waiting_bytes() >= stall.FULL_SHARE * self.feed.capacity
 
     def _buffered(
         self,

@@ -16,7 +16,7 @@ from streams.playout.contract.plan import Tools
 from streams.playout.ffmpeg import commands, diagnosis, mpegts, process
 from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.ffmpeg.pipe import FeedPipe
-from streams.playout.journal.journal import Report
+from streams.playout.journal.journal import Journal
 from streams.programme.item import Mode
 
 #: Seconds between two starts: doubled after each that showed no video, up to the maximum.
@@ -31,11 +31,11 @@ MAX_BITRATE_RATIO: Final = 1.5
 #: Marks the lines in which FFmpeg describes its input (and output).
 DESCRIBED: Final = "Stream #0:"
 #: Video description of FFmpeg 5 to 9.
-_PICTURE: Final = re.compile(
+_VIDEO: Final = re.compile(
     r"Video: h264 \([^)]*\), yuv420p[^x]*?, (?P<width>\d+)x(?P<height>\d+)\b.*?"
     r" (?P<fps>\d+(?:\.\d+)?) fps,"
 )
-_SOUND: Final = f"Audio: aac (LC), {SAMPLE_RATE} Hz, stereo"
+_AUDIO: Final = f"Audio: aac (LC), {SAMPLE_RATE} Hz, stereo"
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Reader:
     moved: float
     role: MonitoredProcess | None = None
     #: A keyframe has arrived since the process was started.
-    picture: bool = False
+    has_video: bool = False
     started: float = float("-inf")
     #: Since when video has arrived without a gap.
     since: float = float("-inf")
@@ -70,7 +70,7 @@ class Reader:
 
     @property
     def alive(self) -> bool:
-        return self.role is not None and self.picture
+        return self.role is not None and self.has_video
 
     def start(
         self,
@@ -84,14 +84,14 @@ class Reader:
         """Start the process unless it runs. Raises `SpawnError` or `OSError`."""
         pause = min(MAX_RESTART_PAUSE_S, RESTART_PAUSE_S * (1 << min(self._failures, 8)))
         if self.role is not None:
-            if self._sound and not feed.has_audio and not self.picture and not self.relayed:
+            if self._sound and not feed.has_audio and not self.has_video and not self.relayed:
                 # It waits for audio that will not come: the server knows the tracks by now.
                 self._retry()
                 self.role.kill(now)
             return
         if self.relayed or self.fault or now - self.started < pause:
             return
-        self.started, self.picture, self._frames = now, False, 0
+        self.started, self.has_video, self._frames = now, False, 0
         self._failures += 1
         self._sound = feed.has_audio
         self._stream_lines, self._reordered, self._last, self._longest = [], False, None, None
@@ -116,7 +116,7 @@ class Reader:
         )
         self.role = MonitoredProcess(started, now, feed.secrets)
 
-    def read(self, folder: Path, report: Report, now: Now) -> None:
+    def read(self, folder: Path, journal: Journal, now: Now) -> None:
         role = self.role
         if role is None:
             return
@@ -132,16 +132,16 @@ class Reader:
             ]
         if ended:
             if self.mode is not Mode.COPY:
-                report.relay(now, role)
+                journal.relay(now, role)
                 self._diagnose(list(role.lines))
             self._drop(folder, role)
             return
         if (shown := self._shown(role)) > self._frames:
             self._moved(now.mono, first=not self._frames)
             self._frames = shown
-        if not self.relayed and self.pipe.skip(self._newest):
+        if not self.relayed and self.pipe.skip(self._relay_start):
             # Older video is useless: a broadcaster who goes on air must be seen at once.
-            self.picture, self._failures = True, 0
+            self.has_video, self._failures = True, 0
 
     def _shown(self, role: MonitoredProcess) -> int:
         """Video frames so far, or microseconds: FFmpeg 6.1 does not count copied frames."""
@@ -155,15 +155,15 @@ class Reader:
             self.since = now
         if not first and now - self.moved > LOST_S and not self.relayed:
             # The waiting data is older than the gap: a relay starts at a later keyframe.
-            self.picture = False
+            self.has_video = False
             self.pipe.skip(len)
         self.moved = now
 
     def _diagnose(self, lines: list[str]) -> None:
         """Derive from the lines of an ended process why it has shown no video."""
-        if self.picture:
+        if self.has_video:
             return
-        if self._sound and diagnosis.without_sound(lines):
+        if self._sound and diagnosis.without_audio(lines):
             self.silent = True
             self._retry()
         else:
@@ -188,10 +188,10 @@ class Reader:
         self.pipe.close()
 
     def _drop(self, folder: Path, role: MonitoredProcess) -> None:
-        process.forget(folder, role.name)
+        process.remove_record(folder, role.name)
         role.close()
         self.role = None
-        self.picture = False
+        self.has_video = False
 
     # ---- what comes
 
@@ -212,12 +212,12 @@ class Reader:
         )
 
     @property
-    def _newest(self) -> Callable[[bytes], int | None]:
+    def _relay_start(self) -> Callable[[bytes], int | None]:
         """Find where a relay may start in the waiting data; drop it all if too much waits."""
         limit = self.pipe.capacity * 3 // 4
 
         def find(data: bytes) -> int | None:
-            self._learn(data)
+            self._measure_spacing(data)
             at = mpegts.keyframe(data)
             if len(data) - (at or 0) > limit:
                 return len(data) - len(data) % mpegts.PACKET
@@ -225,21 +225,21 @@ class Reader:
 
         return find
 
-    def _learn(self, data: bytes) -> None:
-        for picture in mpegts.pictures(data):
-            self._reordered = self._reordered or picture.pts != picture.dts
-            if picture.keyframe and picture.dts != self._last:
+    def _measure_spacing(self, data: bytes) -> None:
+        for frame in mpegts.video_frames(data):
+            self._reordered = self._reordered or frame.pts != frame.dts
+            if frame.keyframe and frame.dts != self._last:
                 if self._last is not None:
-                    apart = Fraction((picture.dts - self._last) % mpegts.WRAP, mpegts.CLOCK)
+                    apart = Fraction((frame.dts - self._last) % mpegts.WRAP, mpegts.CLOCK)
                     self._longest = max(self._longest or apart, apart)
-                self._last = picture.dts
+                self._last = frame.dts
 
 
 def is_described(stderr_lines: Iterable[str], house_format: HouseFormat) -> bool:
     """Whether FFmpeg describes its input as the house format."""
     lines = [line for line in stderr_lines if DESCRIBED in line]
-    match = next(filter(None, map(_PICTURE.search, lines)), None)
-    if match is None or not any(_SOUND in line for line in lines):
+    match = next(filter(None, map(_VIDEO.search, lines)), None)
+    if match is None or not any(_AUDIO in line for line in lines):
         return False
     size = (int(match["width"]), int(match["height"]))
     return (

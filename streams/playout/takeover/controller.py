@@ -14,17 +14,17 @@ from typing import Final
 
 from media_library.house_format import HouseFormat
 from streams.playout.contract import ledger
-from streams.playout.contract.live_feed import LiveFeed, Wish
+from streams.playout.contract.live_feed import IngestState, LiveFeed
 from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import ChannelPlan, Tools
 from streams.playout.contract.turn import TAKEOVER, Turn
 from streams.playout.ffmpeg import process
 from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.ffmpeg.pipe import FeedPipe
-from streams.playout.journal.journal import Report
+from streams.playout.journal.journal import Journal
 from streams.playout.takeover import decision
 from streams.playout.takeover.conformer import PIPE_DEPTH_S, Reader
-from streams.playout.takeover.decision import Shown, Signal, State, is_sound
+from streams.playout.takeover.decision import Shown, Signal, State, is_audio
 from streams.programme.item import Item, Kind, Mode
 from streamsite.security.secret import Secret
 
@@ -58,10 +58,10 @@ class Conformer:
     def signal(self, house_format: HouseFormat) -> Signal:
         reader = self.best(house_format)
         if reader is None:
-            return Signal(self.began, picture=False, moved=self.began)
+            return Signal(self.began, has_video=False, moved=self.began)
         return Signal(
             self.began,
-            picture=reader.alive,
+            has_video=reader.alive,
             moved=reader.moved,
             since=reader.since,
             fault=reader.fault,
@@ -69,7 +69,7 @@ class Conformer:
 
 
 @dataclass(frozen=True, slots=True)
-class Instead:
+class Substitution:
     """A turn that replaces the programme; `pipe`: the input of its relay."""
 
     turn: Turn
@@ -84,7 +84,7 @@ class Live:
         tools: Tools,
         folder: Path,
         plan: ChannelPlan,
-        report: Report,
+        journal: Journal,
         open_takeovers: Iterable[int] = (),
     ) -> None:
         """Manage the feeds of one channel.
@@ -93,7 +93,7 @@ class Live:
         """
         self.tools = tools
         self.folder = folder
-        self.report = report
+        self.journal = journal
         self.plan = plan
         self.state = State()
         self.conformers: dict[int, Conformer] = {}
@@ -121,7 +121,7 @@ class Live:
         for conformer in self.conformers.values():
             yield from conformer.readers.values()
 
-    def instead(self) -> Instead | None:
+    def substitution(self) -> Substitution | None:
         """The turn that replaces the programme now; None: the programme plays."""
         state = self.state
         if state.shown is Shown.PROGRAMME:
@@ -132,10 +132,10 @@ class Live:
             if conformer is None or reader is None:
                 return None
             item = _item(conformer.feed, reader.mode)
-            return Instead(Turn(item, TAKEOVER, state.why, fade=True), reader.pipe)
+            return Substitution(Turn(item, TAKEOVER, state.why, fade=True), reader.pipe)
         slate = getattr(self.plan, _SLATES[state.shown]) or self.plan.slate
         trouble = state.shown is Shown.TROUBLE
-        return Instead(Turn(slate, TAKEOVER, state.why, stands_in=trouble))
+        return Substitution(Turn(slate, TAKEOVER, state.why, stands_in=trouble))
 
     # ---- adoption
 
@@ -151,7 +151,7 @@ class Live:
         conformer = self.conformers.setdefault(stream, Conformer(feed, float("-inf")))
         reader = self._reader(stream, mode, now, role.process.pid)
         conformer.readers[mode] = reader
-        reader.role, reader.picture, reader.started = role, True, now.mono
+        reader.role, reader.has_video, reader.started = role, True, now.mono
 
     def resume(self, turn: Turn, now: Now) -> FeedPipe | None:
         """Resume the takeover that was shown when the earlier supervisor ended.
@@ -175,11 +175,11 @@ class Live:
 
     # ---- the loop
 
-    def beat(self, plan: ChannelPlan, wish: Wish, now: Now) -> None:
+    def beat(self, plan: ChannelPlan, ingest: IngestState, now: Now) -> None:
         self.plan = plan
         self._flush_leaving(now.wall)
-        streams = list(decision.conformed(self.state, wish, self._signals()))
-        feeds = {feed.stream: feed for feed in wish.feeds}
+        streams = list(decision.streams_to_read(self.state, ingest, self._signals()))
+        feeds = {feed.stream: feed for feed in ingest.feeds}
         for stream in [pk for pk in self.conformers if pk not in streams]:
             self._end(self.conformers[stream], now)
         for stream in streams:
@@ -187,19 +187,19 @@ class Live:
                 self._keep(feeds[stream], now)
         for conformer in self.conformers.values():
             for reader in conformer.readers.values():
-                reader.read(self.folder, self.report, now)
+                reader.read(self.folder, self.journal, now)
                 if reader.fault:
                     self._unreadable(conformer.feed, reader, now)
         before, signals = self.state, self._signals()
-        self.state = decision.decide(before, wish, signals, now.mono)
+        self.state = decision.decide(before, ingest, signals, now.mono)
         if before != self.state:
             self._log_change(before, now)
         self._request_takeover(before, feeds, now)
         # Not only at the change: an earlier supervisor may have opened it, or not got to it.
         if self.state.shown is Shown.TROUBLE:
-            self.report.incident(LIVE, self.state.why, now.wall, severity="degraded")
+            self.journal.open_incident(LIVE, self.state.why, now.wall, severity="degraded")
         else:
-            self.report.over(LIVE, now.wall)
+            self.journal.close_incident(LIVE, now.wall)
 
     def stop(self, now: Now) -> bool:
         """End all conformers. True once they have ended."""
@@ -248,23 +248,23 @@ class Live:
                 if words != self._fault:
                     # If a feed fails, the programme keeps playing.
                     self._fault = words
-                    self.report.log(now, process.CONFORMER, "error", words)
+                    self.journal.log(now, process.CONFORMER, "error", words)
 
     def _unreadable(self, feed: LiveFeed, reader: Reader, now: Now) -> None:
         """Log the fault once, with the ingest server's name for the codec."""
-        video = next((name for name in feed.tracks if not is_sound(name)), "")
+        video = next((name for name in feed.tracks if not is_audio(name)), "")
         words = f"{feed.name}: {reader.fault}" + (
             f" The server calls it {video}." if video else ""
         )
         if words != self._fault:
             self._fault = words
-            self.report.log(now, process.CONFORMER, "error", words)
+            self.journal.log(now, process.CONFORMER, "error", words)
 
     def _reader(self, stream: int, mode: Mode, now: Now, writer: int | None = None) -> Reader:
         """`writer`: the pid of what writes into its pipe already."""
         length = self.plan.house_format.bytes_per_second * PIPE_DEPTH_S
         path = self.folder / f"{LIVE}-{stream}-{mode}.fifo"
-        held = None if writer is None else FeedPipe.held(path, writer, 1)
+        held = None if writer is None else FeedPipe.of_process(path, writer, 1)
         return Reader(mode, held or FeedPipe.open(path, int(length)), now.mono)
 
     def _end(self, conformer: Conformer, now: Now) -> None:
@@ -285,7 +285,7 @@ class Live:
     def _log_change(self, before: State, now: Now) -> None:
         state = self.state
         if state.shown is not before.shown or state.stream != before.stream:
-            self.report.log(now, LIVE, "info", f"{_WORDS[state.shown]}: {state.why}")
+            self.journal.log(now, LIVE, "info", f"{_WORDS[state.shown]}: {state.why}")
         if state.shown is Shown.PROGRAMME:
             self._over(self._requested - {self._aired}, now.wall)
 
@@ -297,9 +297,9 @@ class Live:
             # The feed may have been live before, waiting for one of a higher rank to end.
             idle = before.shown in {Shown.PROGRAMME, Shown.TROUBLE}
             free = before.since if idle else float("-inf")
-            self.report.note(
+            self.journal.note(
                 ledger.TakeoverRequested(
-                    *(self.report.channel, self.report.run, feed.stream, feed.broadcaster),
+                    *(self.journal.channel, self.journal.run, feed.stream, feed.broadcaster),
                     max(feed.requested_at, now.at(free)),
                 )
             )
@@ -317,7 +317,7 @@ class Live:
         # All other requested takeovers are over, unless one is about to go on air.
         self._over(self._requested - {stream, self.state.stream}, at, behind)
         if stream is not None:
-            note = ledger.TakeoverAired(self.report.channel, stream, at + behind)
+            note = ledger.TakeoverAired(self.journal.channel, stream, at + behind)
             self._note(note, behind)
 
     def _over(self, streams: Iterable[int | None], at: float, behind: float = 0.0) -> None:
@@ -325,7 +325,7 @@ class Live:
         for stream in streams:
             if stream is not None:
                 self._requested.discard(stream)
-                channel = self.report.channel
+                channel = self.journal.channel
                 note = ledger.TakeoverEnded(channel, stream, at + behind, cause)
                 self._note(note, behind)
 
@@ -334,11 +334,11 @@ class Live:
         if behind > 0 or self._leaving:
             self._leaving.append(note)
         else:
-            self.report.note(note)
+            self.journal.note(note)
 
     def _flush_leaving(self, wall: float) -> None:
         while self._leaving and self._leaving[0].at <= wall:
-            self.report.note(self._leaving.pop(0))
+            self.journal.note(self._leaving.pop(0))
 
 
 _WORDS: Final = {
@@ -358,11 +358,11 @@ def _item(feed: LiveFeed, mode: Mode) -> Item:
     return Item(f"Live: {feed.name}", f"{LIVE}-{feed.stream}", mode, Kind.LIVE)
 
 
-def fits(turn: Turn, instead: Instead | None) -> bool:
+def matches(turn: Turn, substitution: Substitution | None) -> bool:
     """Whether a turn is the one to show."""
-    if instead is None:
+    if substitution is None:
         return turn.rule != TAKEOVER
-    return turn.rule == TAKEOVER and turn.item.key == instead.turn.item.key
+    return turn.rule == TAKEOVER and turn.item.key == substitution.turn.item.key
 
 
 def stream_of(item: Item) -> int | None:

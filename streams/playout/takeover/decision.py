@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from streams.playout.contract.live_feed import LOST_S, LiveFeed, Wish
+from streams.playout.contract.live_feed import LOST_S, IngestState, LiveFeed
 
 #: Seconds for which video must have arrived before a feed goes on air, and maximum seconds
 #: since the last frame: the last output of an ending conformer lasts less.
@@ -40,7 +40,7 @@ DWELL_S: Final = 5.0
 
 
 #: Parts of audio codec names as MediaMTX and nginx-rtmp report them, in lower case.
-_SOUND: Final = (
+_AUDIO_CODECS: Final = (
     *("aac", "mpeg-4 audio", "mp3", "mpeg-1/2 audio", "opus", "ac-3", "ac3", "vorbis"),
     *("speex", "g711", "g722", "g726", "lpcm", "nellymoser"),
 )
@@ -63,7 +63,7 @@ class Signal:
     #: When it was first seen.
     began: float
     #: Whether its video arrives.
-    picture: bool
+    has_video: bool
     #: When its last frame arrived.
     moved: float
     #: Since when video has arrived without a gap.
@@ -85,80 +85,94 @@ class State:
     given_up: frozenset[int] = frozenset()
 
 
-def decide(state: State, wish: Wish, signals: Mapping[int, Signal], now: float) -> State:
+def decide(
+    state: State, ingest: IngestState, signals: Mapping[int, Signal], now: float
+) -> State:
     """Decide what is shown from now on."""
-    given_up = state.given_up & wish.present
+    given_up = state.given_up & ingest.present
     state = replace(state, given_up=given_up) if given_up != state.given_up else state
-    if wish.returned and state.shown is not Shown.PROGRAMME:
+    if ingest.returned and state.shown is not Shown.PROGRAMME:
         return _return_to_programme(state, "Returned by hand.", now)
-    ready = next((f for f in wish.feeds if is_ready(f, wish, signals, now)), None)
+    ready = next((f for f in ingest.feeds if is_ready(f, ingest, signals, now)), None)
     match state.shown:
         case Shown.PROGRAMME:
-            return _programme(state, wish, signals, ready, now)
+            return _programme(state, ingest, signals, ready, now)
         case Shown.SOON:
-            return _soon(state, wish, signals, ready, now)
+            return _soon(state, ingest, signals, ready, now)
         case Shown.LIVE:
-            return _live(state, wish, signals, ready, now)
+            return _live(state, ingest, signals, ready, now)
         case Shown.TROUBLE:
             if ready is not None:
                 return _go_live(state, ready, now)
-            if state.stream in wish.finished:
+            if state.stream in ingest.finished:
                 return _return_to_programme(state, ENDED, now)
-            if now - state.since >= wish.hold:
-                why = f"The feed did not come back within {wish.hold:.0f} s."
+            if now - state.since >= ingest.hold:
+                why = f"The feed did not come back within {ingest.hold:.0f} s."
                 return _return_to_programme(_give_up(state), why, now)
             return state
 
 
-def conformed(state: State, wish: Wish, signals: Mapping[int, Signal]) -> Iterator[int]:
+def streams_to_read(
+    state: State, ingest: IngestState, signals: Mapping[int, Signal]
+) -> Iterator[int]:
     """Yield the streams to read and encode now: the one on air and its possible successors."""
-    if wish.returned:
+    if ingest.returned:
         return
-    if state.shown is Shown.LIVE and state.stream in wish.present:
+    if state.shown is Shown.LIVE and state.stream in ingest.present:
         yield state.stream
-    for feed in wish.feeds:
+    for feed in ingest.feeds:
         if state.shown is Shown.LIVE and feed.stream == state.stream:
             return
         yield feed.stream
         # A feed of lower rank than one with video is not needed, and costs a third of a core.
-        if (signal := signals.get(feed.stream)) is not None and signal.picture:
+        if (signal := signals.get(feed.stream)) is not None and signal.has_video:
             return
 
 
-def is_ready(feed: LiveFeed, wish: Wish, signals: Mapping[int, Signal], now: float) -> bool:
+def is_ready(
+    feed: LiveFeed, ingest: IngestState, signals: Mapping[int, Signal], now: float
+) -> bool:
     signal = signals.get(feed.stream)
-    if signal is None or not signal.picture:
+    if signal is None or not signal.has_video:
         return False
     comes = now - signal.moved < FRESH_S and now - signal.since >= STEADY_S
-    return comes and now - signal.began >= wish.debounce
+    return comes and now - signal.began >= ingest.debounce
 
 
 def _programme(
-    state: State, wish: Wish, signals: Mapping[int, Signal], ready: LiveFeed | None, now: float
+    state: State,
+    ingest: IngestState,
+    signals: Mapping[int, Signal],
+    ready: LiveFeed | None,
+    now: float,
 ) -> State:
     if now - state.since < DWELL_S:
         return state
     if ready is not None:
         return _go_live(state, ready, now)
-    for feed in wish.feeds:
+    for feed in ingest.feeds:
         signal = signals.get(feed.stream)
-        if signal is None or signal.picture or feed.stream in state.given_up:
+        if signal is None or signal.has_video or feed.stream in state.given_up:
             continue
         if signal.fault:
             # Viewers are not shown an announcement of a feed that will not come.
             return replace(state, given_up=state.given_up | {feed.stream})
-        if now - signal.began >= wish.debounce + GRACE_S:
+        if now - signal.began >= ingest.debounce + GRACE_S:
             why = f"{feed.name} goes live: there is no video yet."
             return replace(state, shown=Shown.SOON, since=now, stream=feed.stream, why=why)
     return state
 
 
 def _soon(
-    state: State, wish: Wish, signals: Mapping[int, Signal], ready: LiveFeed | None, now: float
+    state: State,
+    ingest: IngestState,
+    signals: Mapping[int, Signal],
+    ready: LiveFeed | None,
+    now: float,
 ) -> State:
     if ready is not None:
         return _go_live(state, ready, now)
-    if state.stream is None or state.stream not in {feed.stream for feed in wish.feeds}:
+    if state.stream is None or state.stream not in {feed.stream for feed in ingest.feeds}:
         return _return_to_programme(state, "The feed ended before its video arrived.", now)
     signal = signals.get(state.stream)
     if signal is not None and signal.fault:
@@ -171,13 +185,17 @@ def _soon(
 
 
 def _live(
-    state: State, wish: Wish, signals: Mapping[int, Signal], ready: LiveFeed | None, now: float
+    state: State,
+    ingest: IngestState,
+    signals: Mapping[int, Signal],
+    ready: LiveFeed | None,
+    now: float,
 ) -> State:
     signal = None if state.stream is None else signals.get(state.stream)
-    if state.stream in wish.finished:
+    if state.stream in ingest.finished:
         return _return_to_programme(state, ENDED, now)
-    if state.stream not in wish.present:
-        if state.stream in wish.broken or wish.feeds:
+    if state.stream not in ingest.present:
+        if state.stream in ingest.broken or ingest.feeds:
             # The publisher may also have come back by another connection.
             why = "The connection to the feed broke."
             return replace(state, shown=Shown.TROUBLE, since=now, why=why)
@@ -213,6 +231,6 @@ def _return_to_programme(state: State, why: str, now: float) -> State:
     return replace(state, shown=Shown.PROGRAMME, since=now, stream=None, why=why)
 
 
-def is_sound(track: str) -> bool:
+def is_audio(track: str) -> bool:
     """Whether a codec is an audio codec, by the ingest server's name for it."""
-    return any(name in track.lower() for name in _SOUND)
+    return any(name in track.lower() for name in _AUDIO_CODECS)

@@ -137,13 +137,13 @@ class OnDisk:
             raise SourceError("it is away")
         return LocalFile(Path(item.key))
 
-    def at_hand(self, item: Item) -> bool:
+    def is_local(self, item: Item) -> bool:
         return item.key in self.kept or item.kind is Kind.SLATE
 
     def fault(self) -> str | None:
         return self.out_of_reach
 
-    def distrust(self, item: Item, *, local: bool) -> None:
+    def report_failure(self, item: Item, *, local: bool) -> None:
         self.distrusted.append((item.key, local))
 
 
@@ -221,4 +221,4 @@ class Engine:
 
     def pids(self) -> set[int]:
         """The processes that are active, without those that wait."""
-        return {pid for pid in process.marked(self.run_dir) if not launcher.waits(pid)}
+        return {pid for pid in process.marked_pids(self.run_dir) if not launcher.waits(pid)}

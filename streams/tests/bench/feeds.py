@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
 from streams.playout.contract.ledger import Note, Snapshot
-from streams.playout.contract.live_feed import LiveFeed, Wish
+from streams.playout.contract.live_feed import IngestState, LiveFeed
 from streams.playout.contract.plan import Assignment
 from streams.tests.bench.engine import Book
 from streams.tests.bench.ingest import NginxIngest, Publisher
@@ -42,14 +42,14 @@ class LiveBook(Book):
     ) -> dict[int, Assignment]:
         answer = super().exchange(at, snapshots, notes)
         feeds = () if self.live is None else (self.live,)
-        wish = Wish(
+        wish = IngestState(
             feeds,
             frozenset(feed.stream for feed in feeds),
             finished=self.finished,
             debounce=self.debounce,
             hold=self.hold,
         )
-        return {pk: replace(one, wish=wish) for pk, one in answer.items()}
+        return {pk: replace(one, ingest=wish) for pk, one in answer.items()}
 
 
 class Ingest(Protocol):

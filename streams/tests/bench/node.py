@@ -131,7 +131,7 @@ class Bench:
 
     def pids(self) -> set[int]:
         """Every living process started for this run directory."""
-        return set(process.marked(self.run_dir))
+        return set(process.marked_pids(self.run_dir))
 
     # ---- rows
 

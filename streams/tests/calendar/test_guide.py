@@ -341,13 +341,13 @@ def test_blocks_of_the_past_cost_nothing(channel: Channel) -> None:
             starts=time(22),
             ends=time(2),
         )
-    names = {block.name for block in forecast.of(channel, now, now).programme.blocks}
+    names = {block.name for block in forecast.compute(channel, now, now).programme.blocks}
     # Yesterday's ends today.
     assert names == {"Block 0", "Block 1"}
     # What today is, its own clock says: there it is the 2nd of June already.
     Channel.objects.update(time_zone="Pacific/Kiritimati")
     there = Channel.objects.get()
-    names = {block.name for block in forecast.of(there, now, now).programme.blocks}
+    names = {block.name for block in forecast.compute(there, now, now).programme.blocks}
     assert names == {"Block 0"}
 
 

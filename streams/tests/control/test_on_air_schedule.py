@@ -295,7 +295,9 @@ def test_changed_hours_do_not_stop_what_plays_until_they_end_again(channel: Chan
     )
     assert on_air_schedule.overrun(channel, clock(19) + timedelta(days=1)) == ""
     # Nor does the forecast say so.
-    assert forecast.of(channel, clock(21, 1), clock(23)).spans == ((clock(21, 1), clock(23)),)
+    assert forecast.compute(channel, clock(21, 1), clock(23)).spans == (
+        (clock(21, 1), clock(23)),
+    )
     tomorrow = clock(20) + timedelta(days=1)
     node.look(tomorrow - timedelta(minutes=1))
     assert order() == "on"

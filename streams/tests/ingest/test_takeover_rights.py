@@ -19,11 +19,11 @@ from streams.ingest.takeover_rights import LATCH, holds, wishes
 from streams.models import Broadcaster, Channel, LiveStream, Run, Takeover, TakeoverRight
 from streams.node import history_writer
 from streams.playout.contract import ledger
-from streams.playout.contract.live_feed import LOST_S, LiveFeed, Wish
+from streams.playout.contract.live_feed import LOST_S, IngestState, LiveFeed
 from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import ChannelPlan, Tools
 from streams.playout.contract.turn import TAKEOVER, Turn
-from streams.playout.journal.journal import Report
+from streams.playout.journal.journal import Journal
 from streams.playout.takeover.conformer import is_described
 from streams.playout.takeover.controller import Live
 from streams.playout.takeover.decision import (
@@ -34,8 +34,8 @@ from streams.playout.takeover.decision import (
     Shown,
     Signal,
     State,
-    conformed,
     decide,
+    streams_to_read,
 )
 from streams.programme.item import Item, Kind, Mode
 from streams.tests.bench.engine import programme
@@ -47,12 +47,12 @@ LIVE = State(Shown.LIVE, since=0, stream=1)
 NOW = datetime(2026, 3, 1, 20, tzinfo=UTC)
 
 
-def wish(*feeds: LiveFeed, **other: Any) -> Wish:
-    return Wish(feeds, frozenset(feed.stream for feed in feeds), **other)
+def wish(*feeds: LiveFeed, **other: Any) -> IngestState:
+    return IngestState(feeds, frozenset(feed.stream for feed in feeds), **other)
 
 
 def good(began: float = 0, moved: float = 100) -> Signal:
-    return Signal(began, picture=True, moved=moved)
+    return Signal(began, has_video=True, moved=moved)
 
 
 def test_a_feed_is_on_after_the_debounce_and_not_before() -> None:
@@ -63,7 +63,7 @@ def test_a_feed_is_on_after_the_debounce_and_not_before() -> None:
 
 
 def test_one_that_has_no_picture_is_announced_and_given_up() -> None:
-    dark = {1: Signal(0, picture=False, moved=0)}
+    dark = {1: Signal(0, has_video=False, moved=0)}
     due = 2 + GRACE_S
     assert decide(State(), wish(ADA), dark, due - 0.1).shown is Shown.PROGRAMME
     soon = decide(State(), wish(ADA), dark, due)
@@ -99,7 +99,7 @@ def test_one_that_was_waited_for_in_vain_is_not_announced_as_if_it_were_new() ->
     """The server may take a frozen connection for a stream for longer than it is waited for."""
     frozen = wish(ADA, hold=0)
     trouble = State(Shown.TROUBLE, since=100, stream=1)
-    dark = {1: Signal(0, picture=False, moved=97)}
+    dark = {1: Signal(0, has_video=False, moved=97)}
     back = decide(trouble, frozen, dark, 100)
     assert back.shown is Shown.PROGRAMME
     later = 100 + DWELL_S + SOON_S
@@ -109,7 +109,7 @@ def test_one_that_was_waited_for_in_vain_is_not_announced_as_if_it_were_new() ->
 
 def test_one_that_nobody_reads_any_more_is_missed() -> None:
     """Another was taken by hand while no supervisor was there."""
-    both = Wish((EVE,), frozenset({1, 2}))
+    both = IngestState((EVE,), frozenset({1, 2}))
     assert decide(LIVE, both, {}, 100).shown is Shown.TROUBLE
 
 
@@ -129,7 +129,7 @@ def test_one_whose_connection_broke_is_waited_for() -> None:
 
 def test_where_the_server_can_not_tell_silence_tells_a_connection_that_broke() -> None:
     """It is closed while pictures come: by the publisher's side. Silent first: it broke."""
-    closed = {1: Signal(0, picture=False, moved=99)}
+    closed = {1: Signal(0, has_video=False, moved=99)}
     assert decide(LIVE, wish(ADA), closed, 100) == LIVE
     assert decide(LIVE, wish(), closed, 100).shown is Shown.PROGRAMME
     trouble = decide(LIVE, wish(ADA), {1: good(moved=97)}, 100)
@@ -142,19 +142,19 @@ def test_what_a_dying_reader_gives_away_is_no_feed() -> None:
     """It holds back a second of pictures, and gives them away within one."""
     trouble = State(Shown.TROUBLE, since=100, stream=1)
     for passed in (0.0, 0.3, 0.9):
-        flush = {1: Signal(0, picture=True, moved=105 + passed, since=105)}
+        flush = {1: Signal(0, has_video=True, moved=105 + passed, since=105)}
         assert decide(trouble, wish(ADA), flush, 105 + passed) == trouble
     # The reader is gone, or still there: nothing comes any more.
     for picture in (False, True):
-        over = {1: Signal(0, picture=picture, moved=105.9, since=105)}
+        over = {1: Signal(0, has_video=picture, moved=105.9, since=105)}
         assert decide(trouble, wish(ADA), over, 107) == trouble
-    back = {1: Signal(0, picture=True, moved=106.2, since=105)}
+    back = {1: Signal(0, has_video=True, moved=106.2, since=105)}
     assert decide(trouble, wish(ADA), back, 106.2).shown is Shown.LIVE
 
 
 def test_one_that_can_not_be_read_is_given_up_at_once() -> None:
     fault = "This server's FFmpeg can't read its video codec (av1): send H.264 or H.265."
-    dark = {1: Signal(0, picture=False, moved=0, fault=fault)}
+    dark = {1: Signal(0, has_video=False, moved=0, fault=fault)}
     quiet = decide(State(), wish(ADA), dark, 10)
     assert (quiet.shown, quiet.given_up) == (Shown.PROGRAMME, frozenset({1}))
     back = decide(State(Shown.SOON, since=8, stream=1), wish(ADA), dark, 10)
@@ -186,7 +186,7 @@ def test_a_publisher_that_pauses(pause: float, times: int) -> None:
             moved = now if comes or flushes else cut_off if gone else stopped
             since = resumes if comes else cut_off if gone else 0
             known = wish() if gone and not flushes else wish(ADA)
-            signal = Signal(0, picture=not gone or flushes, moved=moved, since=since)
+            signal = Signal(0, has_video=not gone or flushes, moved=moved, since=since)
             state = decide(state, known, {1: signal}, now)
             shown += [state.shown] if shown[-1:] != [state.shown] else []
     if pause <= LOST_S:
@@ -227,14 +227,14 @@ def test_by_hand_the_programme_returns_at_once(shown: Shown) -> None:
 
 
 def test_no_more_is_encoded_than_may_be_on() -> None:
-    dark, bright = Signal(0, picture=False, moved=0), good()
-    assert list(conformed(State(), wish(ADA, EVE), {1: bright})) == [1]
-    assert list(conformed(State(), wish(ADA, EVE), {1: dark})) == [1, 2]
+    dark, bright = Signal(0, has_video=False, moved=0), good()
+    assert list(streams_to_read(State(), wish(ADA, EVE), {1: bright})) == [1]
+    assert list(streams_to_read(State(), wish(ADA, EVE), {1: dark})) == [1, 2]
     eve = State(Shown.LIVE, stream=2)
-    assert list(conformed(eve, wish(ADA, EVE), {1: bright, 2: bright})) == [2, 1]
-    assert list(conformed(LIVE, wish(ADA, EVE), {1: bright})) == [1]
-    assert list(conformed(LIVE, wish(EVE), {1: bright})) == [2]
-    assert list(conformed(State(), replace(wish(ADA), returned=True), {})) == []
+    assert list(streams_to_read(eve, wish(ADA, EVE), {1: bright, 2: bright})) == [2, 1]
+    assert list(streams_to_read(LIVE, wish(ADA, EVE), {1: bright})) == [1]
+    assert list(streams_to_read(LIVE, wish(EVE), {1: bright})) == [2]
+    assert list(streams_to_read(State(), replace(wish(ADA), returned=True), {})) == []
 
 
 @given(
@@ -255,7 +255,7 @@ def test_whatever_comes_nothing_flickers(
     state, now = State(), 0.0
     for feeds, picture, returned, passed in looks:
         now += passed
-        signals = {f.stream: Signal(now - 10, picture=picture, moved=now) for f in feeds}
+        signals = {f.stream: Signal(now - 10, has_video=picture, moved=now) for f in feeds}
         after = decide(state, replace(wish(*feeds), returned=returned), signals, now)
         if (after.shown, after.stream) != (state.shown, state.stream):
             assert after.since == now
@@ -309,12 +309,12 @@ class Told:
     """A channel's live feeds, without a process, and what is told of them."""
 
     def __init__(self, folder: Path, *asked: int, incidents: tuple[str, ...] = ()) -> None:
-        self.report = Report(1, "demo", 1, incidents)
+        self.report = Journal(1, "demo", 1, incidents)
         self.plan = ChannelPlan(1, "demo", HouseFormat(), programme(FILM), (), SLATE)
         self.live = Live(Tools("ffmpeg", folder), folder, self.plan, self.report, asked)
 
-    def beat(self, now: Now, wished: Wish | None = None) -> None:
-        self.live.beat(self.plan, wished or Wish(), now)
+    def beat(self, now: Now, wished: IngestState | None = None) -> None:
+        self.live.beat(self.plan, wished or IngestState(), now)
 
     def notes(self, *kinds: type) -> list[ledger.Note]:
         return [note for note in self.report.notes if isinstance(note, kinds)]
@@ -454,7 +454,7 @@ def live(slug: str, began: datetime, ended: datetime | None = None) -> LiveStrea
     )
 
 
-def wished(channel: Channel, now: datetime = NOW) -> Wish:
+def wished(channel: Channel, now: datetime = NOW) -> IngestState:
     channel.refresh_from_db()
     return wishes([channel], now)[channel.pk]
 

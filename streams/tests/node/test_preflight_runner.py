@@ -253,11 +253,11 @@ def test_a_fault_comes_and_goes(pad: Pad, channel: Channel, listener: int) -> No
     port = free_port()
     output = server(channel, port)
     ordered(channel)
-    assert pad.flights.held(channel) == "The preflight is running."
+    assert pad.flights.blocked_by(channel) == "The preflight is running."
     pad.tick()
     assert results(channel)[f"output-{output.pk}"] is False
     # It is reported and keeps nothing off the air.
-    assert pad.flights.held(channel) == ""
+    assert pad.flights.blocked_by(channel) == ""
     with socket.create_server(("127.0.0.1", port)):
         pad.mono += RETRY_S - 1
         pad.tick()
@@ -271,7 +271,7 @@ def test_a_fault_comes_and_goes(pad: Pad, channel: Channel, listener: int) -> No
     pad.tick()
     assert ChannelState.objects.get().checked_at == checked
     ordered(channel)
-    assert pad.flights.held(channel) == "The preflight is running."
+    assert pad.flights.blocked_by(channel) == "The preflight is running."
     pad.tick()
     assert ChannelState.objects.get().checked_at != checked
 
@@ -309,15 +309,15 @@ def test_a_preflight_that_crashes_or_hangs_keeps_nothing_off_the_air(
 ) -> None:
     ordered(channel)
     monkeypatch.setattr(preflight_runner, "LOCAL_TIMEOUT_S", 0.05)
-    assert pad.flights.held(channel) != ""
-    until(lambda: pad.flights.held(channel) == "", 60, "nobody waits any longer")
+    assert pad.flights.blocked_by(channel) != ""
+    until(lambda: pad.flights.blocked_by(channel) == "", 60, "nobody waits any longer")
 
     def fails(_: Channel) -> Iterator[None]:
         raise OSError("The disk is gone.")
 
     monkeypatch.setattr(preflight_runner, "on_this_machine", fails)
     pad.tick()
-    assert pad.flights.held(channel) == ""
+    assert pad.flights.blocked_by(channel) == ""
     assert results(channel)["preflight"] is False
 
 
@@ -371,7 +371,7 @@ def test_the_network_checks_run_in_a_thread_of_their_own(channel: Channel) -> No
     ordered(channel)
     flights = Preflights("a", lambda: None)
     flights.tick(timezone.now(), time.monotonic())
-    until(lambda: flights.held(channel) == "", 60, "this machine is checked")
+    until(lambda: flights.blocked_by(channel) == "", 60, "this machine is checked")
     until(lambda: results(channel).get("storage"), 60, "the storage is asked")
     flights.close()
 
@@ -396,8 +396,8 @@ def test_a_channel_whose_check_hangs_holds_up_no_other(
         # The tick itself has not waited, and it starts no check twice.
         flights.tick(timezone.now(), time.monotonic())
         assert sum(one.name == "preflight" for one in threading.enumerate()) <= 4
-        until(lambda: flights.held(channel) == "", 60, "the channel is checked")
-        assert all("is running" in flights.held(one) for one in hangs)
+        until(lambda: flights.blocked_by(channel) == "", 60, "the channel is checked")
+        assert all("is running" in flights.blocked_by(one) for one in hangs)
         assert not ChannelState.objects.filter(channel__in=hangs).exists()
     finally:
         go_on.set()

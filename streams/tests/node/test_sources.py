@@ -48,27 +48,27 @@ def test_a_cached_item_is_played_from_the_disk(tmp_path: Path) -> None:
     ahead = ReadAhead(tmp_path, 1_000_000)
     sources = Sources(ahead)
     video = item("a", 1)
-    assert not sources.at_hand(video)
+    assert not sources.is_local(video)
     (tmp_path / cache_key(video).name).write_bytes(b"film")
-    assert sources.at_hand(video)
+    assert sources.is_local(video)
     assert sources.locate(video) == LocalFile(tmp_path / cache_key(video).name)
     # It was read from the bucket while it was cached: this prevents an interruption.
-    sources.distrust(video, local=False)
-    assert sources.at_hand(video)
-    sources.distrust(video, local=True)
-    assert not sources.at_hand(video)
+    sources.report_failure(video, local=False)
+    assert sources.is_local(video)
+    sources.report_failure(video, local=True)
+    assert not sources.is_local(video)
 
 
 def test_the_slate_is_always_local(tmp_path: Path) -> None:
     sources = Sources(ReadAhead(tmp_path, 0))
-    assert sources.at_hand(SLATE)
+    assert sources.is_local(SLATE)
     assert sources.locate(SLATE) == LocalFile(Path("/slate.mp4"))
 
 
 def test_a_folder_needs_no_cache_and_is_always_reachable() -> None:
     sources = Sources(None)
     assert sources.fault() == ""
-    assert not sources.at_hand(item("a", 1))
+    assert not sources.is_local(item("a", 1))
 
 
 def test_each_edition_has_its_own_file() -> None:

@@ -140,7 +140,7 @@ def test_a_restart_in_the_middle_of_an_item_resumes_it(
     if way == "killed":
         # As in a power failure: everything at once.
         node.kill_cluster()
-        process.end_all(list(node.pids()), [], within=0)
+        process.terminate_all(list(node.pids()), [], within=0)
         node.start()
     else:
         node.halt(channel)
@@ -168,7 +168,7 @@ def test_an_item_whose_player_dies_is_resumed(
     node.output(channel, server.address, KEY)
     node.air(channel)
     server.until_sent(KEY, 11, BITRATE, 60)
-    process.end_all([node.records(channel)[process.PLAYER].pid], [], within=0)
+    process.terminate_all([node.records(channel)[process.PLAYER].pid], [], within=0)
     until(lambda: AsRun.objects.filter(in_point__gt=0).exists(), 60, "it goes on")
     server.until_sent(KEY, 6, BITRATE, 60)
     node.halt(channel)

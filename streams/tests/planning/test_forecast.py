@@ -26,7 +26,7 @@ def channel(db: None) -> Channel:
 def spans(channel: Channel) -> list[tuple[float, float]]:
     """Hours from noon."""
     again = Channel.objects.select_related("state").get(pk=channel.pk)
-    result = forecast.of(again, NOON, NOON + DAY).spans
+    result = forecast.compute(again, NOON, NOON + DAY).spans
     return [((b - NOON) / DAY * 24, (e - NOON) / DAY * 24) for b, e in result]
 
 
@@ -39,7 +39,7 @@ def test_a_forecast_starts_where_the_item_on_air_ends(channel: Channel) -> None:
     )
     assert spans(channel) == [(1, 24)]
     channel.refresh_from_db()
-    pick = next(forecast.of(channel, NOON, NOON + DAY).picks())
+    pick = next(forecast.compute(channel, NOON, NOON + DAY).picks())
     assert (pick.begins, pick.start) == (NOON + timedelta(hours=1), Fraction(30))
     # A state that was written long ago is no forecast.
     ChannelState.objects.update(now_until=NOON - DAY)

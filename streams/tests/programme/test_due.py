@@ -187,13 +187,13 @@ def test_one_channels_error_does_not_keep_others_from_being_prepared(
     # An unknown time zone causes no error.
     assert prepare_playlists() == "4 requested, 0 with a new due time."
     PreparedCopy.objects.filter(item__title="a").delete()
-    forecast_of = forecast.of
+    forecast_of = forecast.compute
 
     def fails(of: Channel, now: datetime, until: datetime) -> forecast.Forecast:
         if of == other:
             raise ArithmeticError("Nobody thought of it.")
         return forecast_of(of, now, until)
 
-    monkeypatch.setattr(forecast, "of", fails)
+    monkeypatch.setattr(forecast, "compute", fails)
     assert prepare_playlists() == "1 requested, 0 with a new due time."
     assert minutes()["z"] == 0

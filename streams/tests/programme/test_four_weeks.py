@@ -23,7 +23,7 @@ from streams.planning import plans
 from streams.playout.contract.ledger import Aired
 from streams.playout.contract.plan import ChannelPlan
 from streams.playout.player.playback import when
-from streams.playout.player.selection import Choice
+from streams.playout.player.selection import Selector
 from streams.playout.player.timeline import START, Timeline
 from streams.programme.item import Item, Kind, Mode
 from streams.programme.model import Pick
@@ -102,7 +102,7 @@ def play(channel: Channel, begins: datetime, until: datetime) -> Run:
     plan = ChannelPlan(
         channel.pk, channel.slug, FORMAT, plans.programme(channel, begins), (), SLATE
     )
-    choice = Choice(OnDisk(), lambda cause: pytest.fail(cause) if cause else None)
+    choice = Selector(OnDisk(), lambda cause: pytest.fail(cause) if cause else None)
     timeline = Timeline()
 
     def wall(at: Fraction) -> float:

@@ -173,7 +173,7 @@ def test_an_unrated_filler_is_reported() -> None:
 
 def test_a_faulty_item_is_reported_at_its_replacements_time() -> None:
     listed = [(1, 1, "A", ""), (8, 8, "B", "It is no film."), (2, 2, "C", ""), (3, 3, "D", "")]
-    left_out = list(problems.passed_over(listed))
+    left_out = list(problems.left_out_entries(listed))
     (fault,) = find_problems(
         THREE, picks(THREE), dict.fromkeys((1, 2, 3), FINE), left_out
     ).faults
@@ -181,10 +181,12 @@ def test_a_faulty_item_is_reported_at_its_replacements_time() -> None:
     assert fault.airs_at == NOON + timedelta(seconds=1600)
     assert fault.sentence == "“B” can't be played and will be left out: It is no film."
     # The first entry replaces the last one; nothing replaces a list of faulty entries.
-    assert [entry.instead for entry in problems.passed_over([*listed[1:], listed[1]])] == [2, 2]
-    assert list(problems.passed_over([listed[1]])) == []
+    assert [
+        entry.replacement for entry in problems.left_out_entries([*listed[1:], listed[1]])
+    ] == [2, 2]
+    assert list(problems.left_out_entries([listed[1]])) == []
     # A block that is not on has nothing to report.
-    elsewhere = list(problems.passed_over(listed, "block-9"))
+    elsewhere = list(problems.left_out_entries(listed, "block-9"))
     assert (
         find_problems(THREE, picks(THREE), dict.fromkeys((1, 2, 3), FINE), elsewhere).faults
         == ()

@@ -99,7 +99,7 @@ def test_if_there_is_only_filler_it_repeats() -> None:
     of = programme(rotation(), filler=rotation(0.5, 5, 10, first=901))
     picks = day(of, 1)
     assert [one.entry.pk for one in picks if one.entry][:4] == [901, 902, 903, 901]
-    assert all(one.wanting and one.rule == FILLER for one in picks)
+    assert all(one.list_empty and one.rule == FILLER for one in picks)
 
 
 def test_the_slate_is_one_line_of_the_preview_until_the_next_block() -> None:
@@ -109,7 +109,7 @@ def test_the_slate_is_one_line_of_the_preview_until_the_next_block() -> None:
 
 def test_unrated_lists_are_rejected_quickly_under_a_rating() -> None:
     unrated = replace(rotation(), entries=tuple(entry(n, 1, None) for n in range(1, 2000)))
-    assert unrated.mildest is None
+    assert unrated.lowest_rating is None
     of = programme(unrated, filler=replace(unrated), max_rating=12)
     (slate,) = preview(of, MONDAY, MONDAY + timedelta(hours=24), {})
     assert slate.entry is None

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import pytest
 
-from streams.playout.ffmpeg.process import marked, stop_everything
+from streams.playout.ffmpeg.process import marked_pids, stop_everything
 from streams.tests.bench.rtmp import RtmpServer, free_port
 from streams.tests.bench.waiting import until
 from streamsite import settings as site
@@ -88,7 +88,7 @@ class Site:
         return self.state() == "on_air"
 
     def ffmpeg(self) -> set[int]:
-        return set(marked(self.run_dir))
+        return set(marked_pids(self.run_dir))
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def tool(engine: Engine) -> Callable[[str], Path]:
 def cursors(engine: Engine) -> Cursors:
     channel = engine.channel()
     assert channel is not None
-    return channel.playback.choice.cursors
+    return channel.playback.selector.cursors
 
 
 def begun(starts: Path, number: int) -> None:

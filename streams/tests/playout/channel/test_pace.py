@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from streams.playout.channel.channel import sent
+from streams.playout.channel.channel import as_run_cause
 from streams.playout.channel.pace import Sending, Strain, judge
 from streams.playout.contract.turn import Turn
 from streams.playout.player.timeline import Slot, Timeline
@@ -60,8 +60,8 @@ def of(title: str) -> Turn:
 )
 def test_the_as_run_log_reports_an_item_that_took_too_long(took: Fraction, cause: str) -> None:
     line = Timeline().begin(of("a")).end(Fraction(30), "whole")
-    assert sent(line.slots[0], Slot(of("b"), 10 + Fraction(took))) == cause
+    assert as_run_cause(line.slots[0], Slot(of("b"), 10 + Fraction(took))) == cause
 
 
 def test_an_item_without_an_observed_end_is_not_reported_as_late() -> None:
-    assert sent(Slot(of("a"), Fraction(10), "whole"), Slot(of("b"), Fraction(99))) == ""
+    assert as_run_cause(Slot(of("a"), Fraction(10), "whole"), Slot(of("b"), Fraction(99))) == ""

@@ -104,7 +104,7 @@ def test_which_output_means_broken_off_or_damaged() -> None:
 
 def test_a_signed_address_loses_its_query_wherever_it_stands() -> None:
     line = f"[concat @ 0x55d] [error] Impossible to open '{SIGNED}'"
-    level, text = diagnosis.shown(line)
+    level, text = diagnosis.log_line(line)
     assert level == "error"
     assert "https://acc.r2.example:8443/bucket/a%20b.mp4" in text
     assert "Signature" not in text
@@ -112,12 +112,12 @@ def test_a_signed_address_loses_its_query_wherever_it_stands() -> None:
 
 
 def test_an_unreadable_address_is_not_shown() -> None:
-    _, text = diagnosis.shown("[error] http://[bad?sig=secret is no address")
+    _, text = diagnosis.log_line("[error] http://[bad?sig=secret is no address")
     assert "secret" not in text
 
 
 def test_names_and_passwords_in_an_address_are_not_shown() -> None:
-    _, text = diagnosis.shown("[warning] rtmp://me:hunter2@host/app")
+    _, text = diagnosis.log_line("[warning] rtmp://me:hunter2@host/app")
     assert "hunter2" not in text
 
 
@@ -147,7 +147,7 @@ NO_PICTURE = "[concat @ 0x5] [warning] Could not find codec parameters for strea
 def test_a_feed_without_audio_is_detected_from_ffmpegs_output(
     lines: list[str], *, silent: bool
 ) -> None:
-    assert diagnosis.without_sound(lines) is silent
+    assert diagnosis.without_audio(lines) is silent
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,9 @@ def test_a_deleted_supervisor_socket_is_noticed(tmp_path: Path) -> None:
 def test_a_record_that_was_deleted_is_written_again(tmp_path: Path) -> None:
     record = process.Record(os.getpid(), 1, "hub", 9, 2.0, {"at": "3/2"})
     process.write_record(tmp_path, record)
-    assert not process.keep_record(tmp_path, record)
+    assert not process.restore_record(tmp_path, record)
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()
     assert process.records(tmp_path) == []
-    assert process.keep_record(tmp_path, record)
+    assert process.restore_record(tmp_path, record)
     assert process.records(tmp_path) == [record]

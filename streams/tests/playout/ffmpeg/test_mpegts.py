@@ -63,11 +63,11 @@ def test_a_relay_begins_at_the_last_keyframe_and_its_tables(stream: bytes) -> No
     """One keyframe per second: two in two seconds."""
     at = mpegts.keyframe(stream)
     assert at is not None
-    first = next(mpegts.pictures(stream[at:]))
+    first = next(mpegts.video_frames(stream[at:]))
     assert (first.keyframe, first.dts) == (True, 11 * mpegts.CLOCK)
     before = mpegts.keyframe(stream[:at])
     assert before is not None
-    assert next(mpegts.pictures(stream[before:])).dts == 10 * mpegts.CLOCK
+    assert next(mpegts.video_frames(stream[before:])).dts == 10 * mpegts.CLOCK
     assert mpegts.keyframe(stream[at + mpegts.PACKET * 20 :]) is None
     assert mpegts.keyframe(b"") is None
 
@@ -91,7 +91,7 @@ def test_the_head_ends_where_video_and_audio_end(
 ) -> None:
     head = mpegts.head(stream[front:], seconds)
     assert_ends_together(head)
-    shown = [picture.dts for picture in mpegts.pictures(head.data)]
+    shown = [picture.dts for picture in mpegts.video_frames(head.data)]
     length = Fraction(shown[-1] - shown[0], mpegts.CLOCK) + FRAME
     assert seconds <= length < seconds + 8 * FRAME
 
@@ -101,7 +101,7 @@ def test_the_head_of_a_short_piece_drops_incomplete_frames(stream: bytes, missin
     data = stream[:-missing]
     head = mpegts.head(data, Fraction(60))
     assert_ends_together(head)
-    shown = [picture.dts for picture in mpegts.pictures(data)]
+    shown = [picture.dts for picture in mpegts.video_frames(data)]
     assert head.end is not None
     assert 0 <= Fraction(shown[-1] - head.end, mpegts.CLOCK) <= 8 * FRAME
 
@@ -121,6 +121,6 @@ def test_a_broken_feed_ends_where_its_audio_ended(stream: bytes) -> None:
 def test_the_next_frame_is_due_even_if_almost_nothing_waits(
     stream: bytes,
 ) -> None:
-    one, two, *_ = mpegts.pictures(stream)
+    one, two, *_ = mpegts.video_frames(stream)
     assert mpegts.head(stream[: two.at], Fraction(60)) == mpegts.Head(stream[: one.at], one.dts)
     assert mpegts.head(b"", Fraction(1)) == mpegts.Head(b"", None)

@@ -42,22 +42,22 @@ def test_the_front_is_skipped_and_the_rest_stays(feed: FeedPipe) -> None:
 def test_data_taken_by_another_reader_is_not_waited_for(feed: FeedPipe) -> None:
     os.write(feed.fd, b"old")
     assert not feed.skip(lambda data: 2 * len(data))
-    assert feed.level() == 0
+    assert feed.waiting_bytes() == 0
 
 
 def test_nothing_is_waited_for_in_an_empty_pipe(feed: FeedPipe) -> None:
     assert feed.skip(len)
-    assert feed.shorten(lambda data: data) == b""
+    assert feed.cut(lambda data: data) == b""
 
 
 @pytest.mark.parametrize("size", [1, 4096, 300_000, MAX_PIPE_BYTES])
 def test_the_kept_data_is_read_next(feed: FeedPipe, size: int) -> None:
     data = bytes(number % 251 for number in range(size))
     os.write(feed.fd, data)
-    kept = feed.shorten(lambda waiting: waiting[: size // 2])
+    kept = feed.cut(lambda waiting: waiting[: size // 2])
     assert kept == data[: size // 2]
     assert feed.peek() == kept
-    assert feed.level() == size // 2
+    assert feed.waiting_bytes() == size // 2
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from fractions import Fraction
 from media_library.house_format import HouseFormat
 from streams.playout.contract.plan import ChannelPlan
 from streams.playout.contract.turn import Turn
-from streams.playout.player.selection import Choice
+from streams.playout.player.selection import Selector
 from streams.programme.item import Item, Kind, Mode
 from streams.programme.model import BASE, Block, Cursor, Return, Rotation, Start
 from streams.tests.bench.engine import OnDisk, programme
@@ -38,7 +38,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.turn: Turn
-        self.choice = Choice(self.sources, self.troubles.append)
+        self.choice = Selector(self.sources, self.troubles.append)
         self.plan = ChannelPlan(
             1,
             "test",
@@ -183,7 +183,7 @@ def test_an_item_that_broke_off_is_resumed_by_the_return_rule() -> None:
         scene.plan = replace(scene.plan, programme=replace(scene.plan.programme, on_return=way))
         turn = scene.choice.next(scene.plan, NOON, hurried=False)
         scene.choice.failed("a was cut", turn)
-        scene.choice.broken_off(turn, Fraction(41), NOON)
+        scene.choice.broke_off(turn, Fraction(41), NOON)
         again = scene.choice.next(scene.plan, NOON, hurried=False)
         assert (again.item.title, int(again.into)) == shown
 
@@ -193,7 +193,7 @@ def test_by_the_wall_clock_the_list_is_where_it_would_be() -> None:
     programme = replace(scene.plan.programme, on_return=Return.WALL_CLOCK)
     scene.plan = replace(scene.plan, programme=programme)
     turn = scene.choice.next(scene.plan, NOON, hurried=False)
-    scene.choice.broken_off(turn, Fraction(41), NOON)
+    scene.choice.broke_off(turn, Fraction(41), NOON)
     later = NOON + timedelta(seconds=70)
     again = scene.choice.next(scene.plan, later, hurried=False)
     assert (again.item.title, int(again.into)) == ("b", 10)
@@ -202,11 +202,11 @@ def test_by_the_wall_clock_the_list_is_where_it_would_be() -> None:
 def test_an_item_that_breaks_off_at_once_is_not_retried_forever() -> None:
     scene = Scene(seconds=100)
     turn = scene.choice.next(scene.plan, NOON, hurried=False)
-    scene.choice.broken_off(turn, Fraction(41), NOON)
+    scene.choice.broke_off(turn, Fraction(41), NOON)
     again = scene.choice.next(scene.plan, NOON, hurried=False)
     assert again.into == 40
     scene.choice.failed("a is broken there", again)
-    scene.choice.broken_off(again, Fraction(3), NOON)
+    scene.choice.broke_off(again, Fraction(3), NOON)
     assert scene.play(2) == "bc"
 
 
@@ -215,9 +215,9 @@ def test_a_filler_ends_when_the_programme_is_available_again() -> None:
     scene.sources.kept = {"x"}
     scene.sources.out_of_reach = AWAY
     assert scene.play(1) == "x"
-    assert not scene.choice.well_again(scene.plan, NOON)
+    assert not scene.choice.is_available_again(scene.plan, NOON)
     scene.sources.out_of_reach = ""
-    assert scene.choice.well_again(scene.plan, NOON)
+    assert scene.choice.is_available_again(scene.plan, NOON)
 
 
 def test_nothing_above_the_rating_stands_in() -> None:
@@ -250,7 +250,7 @@ def test_a_missing_item_is_skipped_even_if_it_was_to_be_cut() -> None:
         scene.choice.cursors = {}
         turn = scene.choice.next(scene.plan, NOON, hurried=False)
         assert turn.limit == 60 // Fraction(16, 30) * Fraction(16, 30)
-        scene.choice.passed_over(turn)
+        scene.choice.skipped(turn)
         assert scene.play(1) == "b"
 
 
@@ -264,7 +264,7 @@ def test_an_item_broken_in_the_middle_is_not_restarted_forever() -> None:
         shown += turn.item.title
         if turn.item.title == "a":
             scene.choice.failed("a is broken there", turn)
-            scene.choice.broken_off(turn, Fraction(1800), NOON)
+            scene.choice.broke_off(turn, Fraction(1800), NOON)
         else:
             scene.choice.played(turn)
     assert shown == "aabc"

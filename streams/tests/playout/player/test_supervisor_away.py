@@ -102,9 +102,9 @@ def test_a_queued_player_starts_when_the_previous_one_has_ended_whole(
     started += [first, second]
     until(first.exited, 30, "the first has ended")
     assert first.code() == 0
-    whole = starter.feed.level()
+    whole = starter.feed.waiting_bytes()
     until(lambda: not launcher.waits(second.pid), 30, "the second has begun")
-    until(lambda: starter.feed.level() > whole, 30, "the second is fed")
+    until(lambda: starter.feed.waiting_bytes() > whole, 30, "the second is fed")
 
 
 def test_a_queued_player_ends_when_the_previous_one_is_killed(
@@ -115,7 +115,7 @@ def test_a_queued_player_ends_when_the_previous_one_is_killed(
     second = starter.behind(first, of(shelf[1]), Fraction(35), TEST_FORMAT, AT_ONCE)
     third = starter.behind(second, of(shelf[1]), Fraction(37), TEST_FORMAT, AT_ONCE)
     started += [first, second, third]
-    until(starter.feed.level, 30, "the first plays")
+    until(starter.feed.waiting_bytes, 30, "the first plays")
     assert launcher.waits(second.pid)
     first.signal(signal.SIGKILL)
     until(lambda: second.exited() and third.exited(), 30, "none waits")

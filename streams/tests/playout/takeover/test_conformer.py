@@ -19,7 +19,7 @@ from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import Tools
 from streams.playout.ffmpeg import process
 from streams.playout.ffmpeg.pipe import MAX_PIPE_BYTES, FeedPipe
-from streams.playout.journal.journal import Report
+from streams.playout.journal.journal import Journal
 from streams.playout.takeover.conformer import Reader
 from streams.programme.item import Mode
 from streams.tests.bench.waiting import until
@@ -35,7 +35,7 @@ class Bed:
         self.folder = folder
         self.program = folder / "ffmpeg"
         self.runs("exec sleep 60")
-        self.report = Report(1, "demo", 1, ())
+        self.report = Journal(1, "demo", 1, ())
         pipe = FeedPipe.open(folder / "live.fifo", MAX_PIPE_BYTES)
         self.reader = Reader(Mode.TRANSCODE, pipe, moved=0)
         self.now = 100.0
@@ -138,7 +138,7 @@ def test_after_a_gap_a_relay_starts_with_later_video(bed: Bed, stream: bytes) ->
     bed.gives(b"", 31)
     bed.read()
     assert not bed.reader.alive
-    assert bed.reader.pipe.level() == 0
+    assert bed.reader.pipe.waiting_bytes() == 0
     bed.gives(stream, 90)
     bed.read()
     assert bed.reader.alive
