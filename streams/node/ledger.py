@@ -204,7 +204,7 @@ class NodeLedger:
         self._slates_changed = True
         self._wake()
 
-    # ---- what to play
+    # ---- assignments
 
     def _assign(
         self, playing: set[int], kept: set[int], now: datetime
@@ -392,7 +392,7 @@ class NodeLedger:
             level = logging.INFO if cause == BEING_MADE else logging.ERROR
             log.log(level, "channel.not_started", channel=channel.slug, cause=cause)
 
-    # ---- what is
+    # ---- state and history
 
     def _claimed_rows(self, channel: int) -> Any:
         """The state row while the claim is ours: an update changes one row or none."""

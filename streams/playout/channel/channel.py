@@ -50,7 +50,7 @@ UNEXPLAINED_AFTER_S: Final = 5.0
 
 
 class Channel:
-    """Plays one assignment until it is stopped. The supervisor takes its `report.notes`."""
+    """Plays one assignment until it is stopped. The supervisor takes its `journal.notes`."""
 
     def __init__(
         self, tools: Tools, policy: Policy, assignment: Assignment, sources: Sources, now: Now
@@ -235,7 +235,7 @@ class Channel:
         self.live.close()
         self.feed.close()
 
-    # ---- what was measured
+    # ---- measurements
 
     def snapshot(self) -> ledger.Snapshot:
         """Return the channel's state for the ledger."""
@@ -295,7 +295,7 @@ class Channel:
             memory=load.memory,
         )
 
-    # ---- what plays now
+    # ---- playing
 
     def _beat_starved(self, now: Now) -> None:
         """Start a fresh hub if the present one has not been fed for too long."""
@@ -361,7 +361,7 @@ class Channel:
         process.remove_folder(self.folder)
         self.ended = True
 
-    # ---- what is on air
+    # ---- on air
 
     def _update_on_air(self, now: Now) -> None:
         clock = self.hub.clock

@@ -54,7 +54,7 @@ class Selector:
         #: The last item that broke off: rule, entry, second.
         self._broken: tuple[str, int | None, Fraction] = ("", None, Fraction(0))
 
-    # ---- how it went
+    # ---- results
 
     def failed(self, cause: str, turn: Turn, *, stalled: bool = False) -> None:
         """The selected item failed: its list continues with the next one."""
@@ -108,7 +108,7 @@ class Selector:
             self.troubled = False
             self.trouble("")
 
-    # ---- what next
+    # ---- selection
 
     def next(self, plan: ChannelPlan, at: datetime, *, hurried: bool) -> Turn:
         """Select the next turn.
@@ -201,7 +201,7 @@ class Selector:
         tries = min(MAX_TRIES, len(plan.programme.base.entries) or MAX_TRIES)
         return hurried or self._stalled or self.failures >= tries
 
-    # ---- what stands in
+    # ---- stand-ins
 
     def _stand_in(self, plan: ChannelPlan, pick: Pick, away: str) -> Turn:
         at, cursors = pick.begins, self.cursors

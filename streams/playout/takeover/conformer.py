@@ -193,7 +193,7 @@ class Reader:
         self.role = None
         self.has_video = False
 
-    # ---- what comes
+    # ---- analysis of the feed
 
     def matches(self, house_format: HouseFormat) -> bool:
         """Whether the feed is known to be in the house format already.

@@ -1,4 +1,4 @@
-"""Ingest servers for the engine alone: their live streams become the wish, without rows."""
+"""Ingest servers for the engine alone: live streams become its ingest state, without rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ADA: Final = "live/ada"
 
 
 class LiveBook(Book):
-    """A ledger whose wish contains the streams that are live at the ingest server."""
+    """A ledger whose ingest state holds the streams that are live at the ingest server."""
 
     hold: float = 20.0
     debounce: float = 2.0
@@ -42,14 +42,14 @@ class LiveBook(Book):
     ) -> dict[int, Assignment]:
         answer = super().exchange(at, snapshots, notes)
         feeds = () if self.live is None else (self.live,)
-        wish = IngestState(
+        ingest = IngestState(
             feeds,
             frozenset(feed.stream for feed in feeds),
             finished=self.finished,
             debounce=self.debounce,
             hold=self.hold,
         )
-        return {pk: replace(one, ingest=wish) for pk, one in answer.items()}
+        return {pk: replace(one, ingest=ingest) for pk, one in answer.items()}
 
 
 class Ingest(Protocol):
