@@ -150,7 +150,7 @@ def test_an_unreadable_codec_is_named_and_not_retried(air: Air, tmp_path: Path) 
         until(
             lambda: air.book.count_log_lines("can't read its video codec"),
             40,
-            "the log says so",
+            "the log reports it",
         )
         channel = air.engine.channel()
         assert channel is not None

@@ -261,7 +261,7 @@ def _measured(times: int, stack: ExitStack, folder: Path, nets: list[Net], port:
             failed += counter.both > 0
             print(  # noqa: T201
                 f"{number + 1}: node {sender + 1} {how}: stopped after {stopped:.1f} s, the "
-                f"other sent after {second:.1f} s; two for {counter.both:.2f} s (looked at "
+                f"other sent after {second:.1f} s; two for {counter.both:.2f} s (polled at "
                 f"every {counter.gap:.2f} s at the least); refused by the server: "
                 f"{server.log().count('already publishing')}",
                 flush=True,

@@ -138,7 +138,7 @@ def front(context: ssl.SSLContext, target: int | None = None) -> Iterator[TlsFro
 
 class _Noted(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        self.server.asked.append(self.path)  # type: ignore[attr-defined]
+        self.server.requests.append(self.path)  # type: ignore[attr-defined]
 
 
 class _Https(ThreadingHTTPServer):

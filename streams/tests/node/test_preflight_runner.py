@@ -372,7 +372,7 @@ def test_the_network_checks_run_in_a_thread_of_their_own(channel: Channel) -> No
     flights = Preflights("a", lambda: None)
     flights.tick(timezone.now(), time.monotonic())
     until(lambda: flights.blocked_by(channel) == "", 60, "this machine is checked")
-    until(lambda: results(channel).get("storage"), 60, "the storage is asked")
+    until(lambda: results(channel).get("storage"), 60, "the storage is checked")
     flights.close()
 
 

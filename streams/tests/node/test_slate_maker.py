@@ -89,7 +89,11 @@ def test_a_failed_slate_reports_its_cause_and_is_retried(
     maker = SlateMaker(woken.set)
     assert maker.find(QUICK) == BEING_MADE
     assert woken.wait(10)
-    until(lambda: maker.find(QUICK) == "The slate can't be made: The disk is full.", 10, "told")
+    until(
+        lambda: maker.find(QUICK) == "The slate can't be made: The disk is full.",
+        10,
+        "the fault is reported",
+    )
     kitchen.fault = None
     monkeypatch.setattr(slate_maker, "RETRY_S", 0.0)
     until(lambda: isinstance(maker.find(QUICK), Item), 10, "made")

@@ -54,7 +54,7 @@ def test_the_slate_plays_while_the_disk_is_missing_and_the_page_shows_why(
     until(
         lambda: "is not there: is its disk mounted?" in ChannelState.objects.get().cause,
         60,
-        "the page says why",
+        "the page shows the cause",
     )
     # Longer than the slate itself, which restarts every four seconds.
     began = AsRun.objects.get(kind="slate").started_at

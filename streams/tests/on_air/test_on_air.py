@@ -119,7 +119,7 @@ def test_killing_the_supervisor_and_the_cluster_in_mid_item_is_invisible(
     until(
         lambda: ChannelState.objects.filter(measured_at__gt=killed, state="on_air").exists(),
         5,
-        "the new supervisor tells what is on air",
+        "the new supervisor reports the item on air",
     )
     server.until_sent(KEY, 2, BITRATE, 10)
 
@@ -130,7 +130,7 @@ def test_killing_the_supervisor_and_the_cluster_in_mid_item_is_invisible(
     until(
         lambda: ChannelState.objects.filter(measured_at__gt=killed, state="on_air").exists(),
         5,
-        "the new cluster tells what is on air",
+        "the new cluster reports the item on air",
     )
     # The player may have ended meanwhile.
     after = {name: record.pid for name, record in node.records(channel).items()}

@@ -58,7 +58,7 @@ def test_after_a_reboot_it_is_on_air_within_a_minute(
     node.start()
     back = ChannelState.objects.filter(measured_at__gt=booted, state="on_air")
     until(back.exists, BOUND, "it is on air")
-    until(lambda: server.sessions(KEY) == 2, BOUND, "its destination is told")
+    until(lambda: server.sessions(KEY) == 2, BOUND, "its destination is connected")
     took = time.monotonic() - began
     figures.record("seconds_from_boot_to_air", round(took, 1))
     assert took < figures.within(BOUND)
@@ -89,7 +89,7 @@ def test_a_failed_preflight_after_the_reboot_is_retried_until_it_passes(
     def cause() -> str:
         return ChannelState.objects.get(channel=channel).cause
 
-    until(lambda: "FFmpeg is missing" in cause(), 30, "it is told")
+    until(lambda: "FFmpeg is missing" in cause(), 30, "it is reported")
     assert ChannelState.objects.get(channel=channel).state == "starting"
     for name in ("ffmpeg", "ffprobe"):
         program = shutil.which(name)

@@ -168,7 +168,7 @@ def test_a_deployment_does_not_start_a_new_session(
     assert launched(engine) == pytest.approx(before, abs=1)
     assert server.sessions("k-1") == 1
     until(lambda: server.sessions("k-1") == 2, SESSION * 2, "it was rolled over")
-    until(lambda: "session-1" in {note.subject for note in opened(book)}, 60, "it is told")
+    until(lambda: "session-1" in {note.subject for note in opened(book)}, 60, "it is reported")
 
 
 def test_a_failed_rollover_is_an_ordinary_loss(

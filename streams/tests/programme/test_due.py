@@ -149,7 +149,7 @@ def test_items_that_no_channel_plays_any_more_come_last(channel: Channel) -> Non
 
 
 def test_a_faulty_item_is_not_requested(channel: Channel) -> None:
-    MediaItem.objects.filter(title="a").update(status="fault", fault="It is no film.")
+    MediaItem.objects.filter(title="a").update(status="fault", fault="It is not a video.")
     assert prepare_playlists().startswith("2 requested")
 
 

@@ -172,14 +172,19 @@ def test_an_unrated_filler_is_reported() -> None:
 
 
 def test_a_faulty_item_is_reported_at_its_replacements_time() -> None:
-    listed = [(1, 1, "A", ""), (8, 8, "B", "It is no film."), (2, 2, "C", ""), (3, 3, "D", "")]
+    listed = [
+        (1, 1, "A", ""),
+        (8, 8, "B", "It is not a video."),
+        (2, 2, "C", ""),
+        (3, 3, "D", ""),
+    ]
     left_out = list(problems.left_out_entries(listed))
     (fault,) = find_problems(
         THREE, picks(THREE), dict.fromkeys((1, 2, 3), FINE), left_out
     ).faults
     assert (fault.subject, fault.media) == ("fault-8", 8)
     assert fault.airs_at == NOON + timedelta(seconds=1600)
-    assert fault.sentence == "“B” can't be played and will be left out: It is no film."
+    assert fault.sentence == "“B” can't be played and will be left out: It is not a video."
     # The first entry replaces the last one; nothing replaces a list of faulty entries.
     assert [
         entry.replacement for entry in problems.left_out_entries([*listed[1:], listed[1]])

@@ -120,7 +120,7 @@ def test_a_player_without_output_does_not_make_its_file_distrusted(
 def test_a_damaged_file_is_distrusted(engine: Engine, book: Book) -> None:
     mine = book.assignments[1]
     damaged = engine.run_dir.parent / "damaged.mp4"
-    damaged.write_bytes(b"no film" * 1000)
+    damaged.write_bytes(b"no video" * 1000)
     item = replace(mine.plan.programme.base.entries[0].item, key=str(damaged))
     plan = replace(mine.plan, programme=programme(item))
     book.assignments[1] = replace(mine, plan=plan)

@@ -118,7 +118,7 @@ def test_a_relays_end_is_known_once_it_was_observed_in_the_pipe(
 @pytest.mark.usefixtures("ffmpeg")
 def test_a_relay_reports_a_burst_up_to_its_end(feed: FeedPipe, tmp_path: Path) -> None:
     """As when a conformer ends and outputs held-back frames: nothing follows them."""
-    video = tmp_path / "film.ts"
+    video = tmp_path / "video.ts"
     sound = ("-c:a", "aac", "-ar", "48000", "-f", "mpegts")
     clips.raw(video, clips.TEST_FORMAT, 5, 3, "-c:v", "libx264", "-tune", "zerolatency", *sound)
     source = FeedPipe.open(tmp_path / "live.fifo", MAX_PIPE_BYTES)
@@ -149,7 +149,7 @@ def test_a_relay_reports_a_burst_up_to_its_end(feed: FeedPipe, tmp_path: Path) -
             role.read(0)
             return (role.progress.out_time_us or 0) > 2_900_000
 
-        until(end, 20, "its last pictures are told of")
+        until(end, 20, "its last frames are reported")
     finally:
         role.kill(0)
         until(role.process.exited, 60, "it is gone")

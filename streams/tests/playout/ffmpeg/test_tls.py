@@ -118,7 +118,7 @@ def test_only_the_right_server_receives_a_signed_address(
                 argv, capture_output=True, pass_fds=pipes, timeout=60, env={}, check=False
             )
 
-    with https(clip.parent, both.trusted.certificate(*HERE)) as (address, asked):
+    with https(clip.parent, both.trusted.certificate(*HERE)) as (address, requests):
         url = SignedUrl(Secret(f"{address}/{clip.name}?sig=SIGNED"))
         whole = played(url)
         assert len(whole.stdout) > 10_000
@@ -129,8 +129,8 @@ def test_only_the_right_server_receives_a_signed_address(
             argv = ("ffmpeg", "-v", "error", *source.args, "-c", "copy", "-f", "null", "-")
             bounds = library.Bounds(seconds=60)
             library.run(argv, bounds=bounds, descriptors=source.descriptors)
-        assert asked
-    with https(clip.parent, both.foreign.certificate(*HERE)) as (address, asked):
+        assert requests
+    with https(clip.parent, both.foreign.certificate(*HERE)) as (address, requests):
         url = SignedUrl(Secret(f"{address}/{clip.name}?sig=SIGNED"))
         lines = played(url).stderr.decode().splitlines()
         place = address.removeprefix("https://")
@@ -143,7 +143,7 @@ def test_only_the_right_server_receives_a_signed_address(
             argv = ("ffmpeg", "-v", "error", *source.args, "-c", "copy", "-f", "null", "-")
             with pytest.raises(library.ToolFailedError, match="certificate"):
                 library.run(argv, bounds=bounds, descriptors=source.descriptors)
-        assert asked == []
+        assert requests == []
 
 
 @pytest.mark.slow

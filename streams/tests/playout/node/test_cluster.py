@@ -22,6 +22,6 @@ def test_a_jump_of_the_wall_clock_does_not_count_as_a_hung_cluster(tmp_path: Pat
     an_hour_ago = time.time() - 3600
     os.utime(alive_file, (an_hour_ago, an_hour_ago))
     assert cluster._silence_s() < 60
-    until(lambda: cluster._silence_s() > 0.2, 60, "silence is counted all the same")
+    until(lambda: cluster._silence_s() > 0.2, 60, "silence is counted nevertheless")
     alive_file.touch()
     assert cluster._silence_s() < 0.2

@@ -53,7 +53,7 @@ def test_a_run_that_ended_during_an_exchange_does_not_start_again(
     book.trouble = wait_while_it_stops
     book.assignments[1] = replace(book.assignments[1], restarts=1)
     try:
-        until(called.is_set, 60, "the ledger is asked while it stops")
+        until(called.is_set, 60, "an exchange runs while it stops")
         until(lambda: first.ended, 60, "it has stopped")
     finally:
         gate.set()
@@ -102,9 +102,7 @@ def test_a_hanging_ledger_does_not_restart_the_cluster(engine: Engine, book: Boo
         until(lambda: book.exchanges > seen, 60, "it hangs")
         alive_file = engine.run_dir / ALIVE_FILE
         touched = alive_file.stat().st_mtime
-        until(
-            lambda: alive_file.stat().st_mtime > touched + 3, 60, "it is touched all the same"
-        )
+        until(lambda: alive_file.stat().st_mtime > touched + 3, 60, "it is still touched")
         until(lambda: read(engine.run_dir).fault, 60, "the machine knows that nothing answers")
     finally:
         gate.set()

@@ -97,6 +97,8 @@ def test_a_destination_that_ends_every_session_is_reported_as_such(
                 and note.subject == "output-1"
             ]
 
-        until(lambda: engine.alive() and causes()[-1:] == [expected], 60, "the cause is told")
+        until(
+            lambda: engine.alive() and causes()[-1:] == [expected], 60, "the cause is reported"
+        )
     finally:
         engine.end()
