@@ -71,7 +71,7 @@ def test_a_folder_needs_no_cache_and_is_always_reachable() -> None:
     assert not sources.is_local(item("a", 1))
 
 
-def test_each_edition_has_its_own_file() -> None:
+def test_every_edition_has_its_own_file() -> None:
     assert Wanted("a.mp4", "1").name != Wanted("a.mp4", "2").name
 
 

@@ -115,7 +115,7 @@ def test_unrated_lists_are_rejected_quickly_under_a_rating() -> None:
     assert slate.entry is None
 
 
-def test_hard_blocks_of_the_same_channel_still_cut_each_other() -> None:
+def test_hard_blocks_of_the_same_channel_still_cut_one_another() -> None:
     one = block(1, "06:00", "07:00", 50, start=Start.HARD)
     two = block(2, "07:00", "08:00", 50, start=Start.HARD)
     of = programme(rotation(60), one, two)

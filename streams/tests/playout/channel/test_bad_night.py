@@ -184,9 +184,7 @@ def test_a_channel_recovers_after_its_folder_was_cleared(engine: Engine) -> None
     engine.until_state("on_air")
 
 
-def test_lost_air_opens_an_incident_even_without_a_known_cause(
-    engine: Engine, book: Book
-) -> None:
+def test_lost_air_opens_an_incident_even_without_a_cause(engine: Engine, book: Book) -> None:
     """A hub that hangs for some seconds, and continues before it is replaced."""
     engine.policy = Policy(stall=60)
     engine.start()

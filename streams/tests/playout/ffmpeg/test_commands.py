@@ -203,7 +203,7 @@ def test_nginx_is_read_by_rtmp() -> None:
     assert not any("rtsp" in line for line in hidden)
 
 
-def test_a_feed_known_to_have_no_audio_is_not_searched_for_it() -> None:
+def test_a_feed_without_audio_is_not_searched_for_it() -> None:
     hidden, line = listing("rtmp://h/live/ada", has_audio=False)
     assert "option analyzeduration 1000000" in hidden
     assert "-map 0:v:0 -map 1:a:0" in line

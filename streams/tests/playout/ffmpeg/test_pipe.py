@@ -96,7 +96,7 @@ def test_a_killed_relay_whose_pipe_is_empty_ends_where_it_reported_last(
     assert end_of(feed, slot, relay, HouseFormat(), sent=sent) == end
 
 
-def test_a_relays_end_is_known_once_it_was_observed_in_the_pipe(
+def test_a_relays_end_stays_valid_once_observed_in_the_pipe(
     feed: FeedPipe, relay: MonitoredProcess, stream: bytes
 ) -> None:
     """Its last report is still valid, because nothing was written since."""

@@ -219,7 +219,7 @@ EVENTS = st.sampled_from(
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 30), EVENTS), max_size=60))
-def test_at_most_one_process_runs_and_each_gap_is_closed_once(
+def test_at_most_one_process_runs_and_every_gap_is_closed_once(
     story: list[tuple[float, state_machine.Event]],
 ) -> None:
     """Stop before start: a server refuses a second publisher of one key."""

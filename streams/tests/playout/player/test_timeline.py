@@ -17,7 +17,7 @@ def item(title: str, frames: int = 64) -> Turn:
     return Turn(Item(title, title, Mode.PREPARED, frames=frames))
 
 
-def test_items_follow_each_other_without_gaps() -> None:
+def test_items_follow_one_another_without_gaps() -> None:
     line = Timeline().begin(item("a")).end(START + 5, "whole").begin(item("b"))
     assert [slot.start for slot in line.slots] == [START, START + 5]
 

@@ -159,7 +159,7 @@ def test_a_feed_without_audio_gets_silence_at_once(bed: Bed, named: str) -> None
     until(lambda: "anullsrc" in (bed.folder / "args").read_text(), 30, "with silence")
 
 
-def test_a_feed_whose_tracks_become_known_is_restarted_without_audio(bed: Bed) -> None:
+def test_a_feed_whose_tracks_are_reported_late_is_restarted_without_audio(bed: Bed) -> None:
     """By RTMP it searches for audio for five seconds."""
     bed.start()
     bed.start(replace(ADA, has_audio=False))
