@@ -124,11 +124,11 @@ def _soonest_first(
     """Yield the items without a fault, each with its copy; items never due come last."""
     order = sorted(due_items, key=lambda media: due_items[media] or NEVER)
     for start in range(0, len(order), CHUNK):
-        some = order[start : start + CHUNK]
-        made = PreparedCopy.objects.filter(house=house_format.signature, item__in=some)
-        copies = {copy.item_id: copy for copy in made}
-        items = MediaItem.objects.exclude(status=MediaItem.Status.FAULT).in_bulk(some)
-        yield from ((items[pk], copies.get(pk)) for pk in some if pk in items)
+        chunk = order[start : start + CHUNK]
+        rows = PreparedCopy.objects.filter(house=house_format.signature, item__in=chunk)
+        copies = {copy.item_id: copy for copy in rows}
+        items = MediaItem.objects.exclude(status=MediaItem.Status.FAULT).in_bulk(chunk)
+        yield from ((items[pk], copies.get(pk)) for pk in chunk if pk in items)
 
 
 def _items_by_format(
@@ -189,15 +189,15 @@ def thin_samples() -> str:
     """
     now = timezone.now()
     Forewarning.objects.filter(cleared_at__lt=now - UPCOMING_PROBLEM_RETENTION).delete()
-    gone, _ = Sample.objects.filter(at__lt=now - SAMPLE_RETENTION).delete()
+    removed, _ = Sample.objects.filter(at__lt=now - SAMPLE_RETENTION).delete()
     old = Sample.objects.filter(at__lt=now - FULL_DETAIL_AGE).order_by("pk")
     first: dict[tuple[int, int | None, str, int], int] = {}
     surplus: list[int] = []
     for pk, channel, output, role, at in old.values_list(
         "pk", "channel", "output", "role", "at"
     ).iterator():
-        place = (channel, output, role, int(at.timestamp()) // THINNED_INTERVAL_S)
-        if first.setdefault(place, pk) != pk:
+        bucket = (channel, output, role, int(at.timestamp()) // THINNED_INTERVAL_S)
+        if first.setdefault(bucket, pk) != pk:
             surplus.append(pk)
     for start in range(0, len(surplus), 500):
         Sample.objects.filter(pk__in=surplus[start : start + 500]).delete()
@@ -205,4 +205,4 @@ def thin_samples() -> str:
         lines = LogLine.objects.filter(channel=row)
         newest = lines.order_by("-pk").values_list("pk", flat=True)[:MAX_LOG_LINES]
         lines.filter(pk__lt=min(newest, default=0)).delete()
-    return f"{gone + len(surplus)} samples removed."
+    return f"{removed + len(surplus)} samples removed."

@@ -156,18 +156,24 @@ class NodeLedger:
         with self._as_committed(), transaction.atomic():
             if not Node.objects.filter(name=self.node).update(**facts):
                 Node.objects.create(name=self.node, **facts)
-            kept = {shot.channel for shot in snapshots if self._write_snapshot(shot, now)}
+            kept = {
+                snapshot.channel
+                for snapshot in snapshots
+                if self._write_snapshot(snapshot, now)
+            }
             self._write_notes(notes)
             shared = self._shared(now)
             if stale or kept != {pk for pk, *_ in orders}:
-                playing = {shot.channel for shot in snapshots}
+                playing = {snapshot.channel for snapshot in snapshots}
                 # Cleared first: if this fails, the old answer must not be returned again.
                 self._orders = None
                 self._answer = self._assign(playing, kept, now)
                 transaction.on_commit(partial(self._remember, orders))
         self._begun = True
         self._exchanged = self._mono()
-        self.claims = Claims(shared, frozenset({shot.channel for shot in snapshots} - kept))
+        self.claims = Claims(
+            shared, frozenset({snapshot.channel for snapshot in snapshots} - kept)
+        )
         self._answer = {
             pk: replace(assignment, ingest=wishes.get(pk, NO_INGEST))
             for pk, assignment in self._answer.items()

@@ -262,14 +262,14 @@ def _items(channel: Channel, now: datetime, *, away: bool) -> Check:
         return Check(
             "items", ok=False, sentence="Nothing is scheduled to play today.", stops=False
         )
-    there = {} if away else warnings.in_storage(list(entries), STORAGE_TIMEOUT_S)
-    missing = [entry.item.title for key, entry in entries.items() if there.get(key) is False]
+    present = {} if away else warnings.in_storage(list(entries), STORAGE_TIMEOUT_S)
+    missing = [entry.item.title for key, entry in entries.items() if present.get(key) is False]
     if missing:
         names = ", ".join(f"“{title}”" for title in missing)
         sentence = f"Not in the storage: {names}. The next item is played instead."
         return Check("items", ok=False, sentence=sentence, stops=False)
-    if any(there.get(key) is None for key in entries):
+    if any(present.get(key) is None for key in entries):
         sentence = "It is unknown whether the next items exist: the storage does not answer."
         return Check("items", ok=False, sentence=sentence, stops=False)
-    what = "The next item is" if len(entries) == 1 else f"The next {len(entries)} items are"
-    return Check("items", ok=True, sentence=f"{what} there.", stops=False)
+    subject = "The next item is" if len(entries) == 1 else f"The next {len(entries)} items are"
+    return Check("items", ok=True, sentence=f"{subject} there.", stops=False)

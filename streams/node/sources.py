@@ -92,15 +92,15 @@ class Sources:
         """Request the next items of these channels for the cache."""
         if self.ahead is None:
             return
-        on_air = {shot.channel: shot for shot in snapshots}
+        on_air = {snapshot.channel: snapshot for snapshot in snapshots}
         lines, held = [], []
         for pk, assignment in assignments.items():
-            shot = on_air.get(pk)
-            lines.append(self._line(assignment, shot))
-            if shot is not None and shot.now is not None:
-                held.append(shot.now.item)
-            if shot is not None and shot.next is not None:
-                held.append(shot.next)
+            snapshot = on_air.get(pk)
+            lines.append(self._line(assignment, snapshot))
+            if snapshot is not None and snapshot.now is not None:
+                held.append(snapshot.now.item)
+            if snapshot is not None and snapshot.next is not None:
+                held.append(snapshot.next)
         self.ahead.want(
             [cache_key(item) for item in by_turns(lines)],
             [cache_key(item) for item in held if item.kind is not Kind.SLATE],

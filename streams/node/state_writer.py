@@ -50,8 +50,8 @@ def write(
         lease_until=lease,
     )
     if written:
-        for output, shot in snapshot.outputs.items():
-            write_output(output, shot, now)
+        for output, output_snapshot in snapshot.outputs.items():
+            write_output(output, output_snapshot, now)
     return bool(written)
 
 

@@ -146,10 +146,10 @@ def query_fault(address: str, query: Secret, key: Secret | None = None) -> str:
             if any(char.isspace() for char in text)
             else ""
         )
-    least, most = _PASSPHRASE
+    minimum, maximum = _PASSPHRASE
     passphrase = srt.parameters(text).get("passphrase")
-    if passphrase is not None and not least <= len(passphrase.encode()) <= most:
-        return f"A passphrase of SRT has {least} to {most} characters."
+    if passphrase is not None and not minimum <= len(passphrase.encode()) <= maximum:
+        return f"A passphrase of SRT has {minimum} to {maximum} characters."
     return ""
 
 
@@ -231,29 +231,29 @@ def typed_query_fault(address: str, query: Secret) -> str:
     if _scheme(address) != "srt" or not query or isinstance(query, Unreadable):
         return ""
     given = srt.parameters(query.reveal())
-    odd = [name for name, value in given.items() if not srt.is_supported(name, value)]
-    if given and not odd:
+    unsupported = [name for name, value in given.items() if not srt.is_supported(name, value)]
+    if given and not unsupported:
         return ""
-    if setting := next((name for name in odd if name in srt.SETTINGS), ""):
+    if setting := next((name for name in unsupported if name in srt.SETTINGS), ""):
         return f"{setting} must be a whole number or a word."
     # The name itself may be a secret that was typed without a name.
-    named = [name for name in odd if name.isalpha() and given[name].strip("=")]
-    what = f"no parameter {named[0]}" if named else "only parameters such as passphrase=…"
-    return f"SRT knows {what}: write the passphrase as passphrase=…."
+    named = [name for name in unsupported if name.isalpha() and given[name].strip("=")]
+    allowed = f"no parameter {named[0]}" if named else "only parameters such as passphrase=…"
+    return f"SRT knows {allowed}: write the passphrase as passphrase=…."
 
 
 def _rtmp_path_fault(parts: SplitResult, *, keyed: bool) -> str:
-    words = [part for part in parts.path.split("/") if part]
-    if len(words) > 1:
+    segments = [part for part in parts.path.split("/") if part]
+    if len(segments) > 1:
         return (
             "An RTMP address is rtmp://host/app, with one word after the host. "
             "The rest is the stream key and belongs in its own field, where it is kept secret."
         )
-    if words and not keyed and not _APPLICATION.fullmatch(words[0]):
+    if segments and not keyed and not _APPLICATION.fullmatch(segments[0]):
         return (
             "Without a stream key, the word after the host counts as one, and it is "
             "shown: put it into the stream key, and leave rtmp://host as the address."
         )
-    if not words and not keyed:
+    if not segments and not keyed:
         return "An RTMP address is rtmp://host/app, with one word after the host."
     return ""

@@ -135,11 +135,11 @@ class Claim:
 
 def claims(programme: Programme, at: datetime) -> list[Claim]:
     """Return the blocks that apply to that moment, the winner first."""
-    there = block_times.slots(programme, at, at + timedelta(microseconds=1))
-    ranked = sorted(there, key=lambda slot: slot.rank, reverse=True)
+    slots = block_times.slots(programme, at, at + timedelta(microseconds=1))
+    ranked = sorted(slots, key=lambda slot: slot.rank, reverse=True)
     return [
-        Claim(slot, not place, _because(slot, ranked[1:] if not place else ranked[:1]))
-        for place, slot in enumerate(ranked)
+        Claim(slot, not index, _because(slot, ranked[1:] if not index else ranked[:1]))
+        for index, slot in enumerate(ranked)
     ]
 
 

@@ -157,7 +157,7 @@ def _entries(playlist: int | None, house_format: HouseFormat, kind: Kind) -> tup
         item__status=MediaItem.Status.FAULT
     )
     entries = list(whole.select_related("item"))
-    made = PreparedCopy.objects.filter(
+    copies_made = PreparedCopy.objects.filter(
         item__entries__playlist=playlist,
         # While a new logo is burnt in, copies with the old logo or none remain playable.
         house__startswith=house_format.bare.signature,
@@ -167,7 +167,7 @@ def _entries(playlist: int | None, house_format: HouseFormat, kind: Kind) -> tup
         frames__gt=0,
     ).exclude(key="")
     exact, current = Q(house=house_format.signature), Q(source_etag=F("item__etag"))
-    best_last = made.alias(
+    best_last = copies_made.alias(
         is_exact=Case(When(exact, then=Value(1)), default=Value(0)),
         is_current=Case(When(current, then=Value(1)), default=Value(0)),
     ).order_by("is_current", "is_exact", "made_at", "pk")
@@ -278,12 +278,12 @@ def _edition(address: str, key: Secret, query: Secret, *, verify: bool) -> str:
         for secret in (key, query)
     )
     # Not urlsplit(), which refuses some addresses: unreadable ones need an edition too.
-    place, mark, shown = address.partition("?")
-    scheme, _, path = place.partition("://")
+    base, mark, shown = address.partition("?")
+    scheme, _, path = base.partition("://")
     if scheme.lower() != "srt" and key_text and "/" not in path.strip("/"):
-        place, key_text = f"{place.rstrip('/')}/{key_text}", ""
+        base, key_text = f"{base.rstrip('/')}/{key_text}", ""
     if query_text:
         mark, shown = "?", f"{shown}&{query_text}" if shown else query_text
-    address = f"{place}{mark}{shown}"
+    address = f"{base}{mark}{shown}"
     whole = f"{address}\n{key_text}" if verify else f"{address}\n{key_text}\nunverified"
     return salted_hmac("output", whole).hexdigest()

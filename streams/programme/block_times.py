@@ -67,8 +67,8 @@ def _span(day: date, starts: time, ends: time, zone: ZoneInfo) -> tuple[datetime
 
 def on_air(programme: Programme, at: datetime) -> Slot | None:
     """Return the block that is on at that moment; None: the base playlist."""
-    there = slots(programme, at, at + timedelta(microseconds=1))
-    return max(there, key=lambda slot: slot.rank, default=None)
+    occurrences = slots(programme, at, at + timedelta(microseconds=1))
+    return max(occurrences, key=lambda slot: slot.rank, default=None)
 
 
 def next_cut(programme: Programme, after: datetime, until: datetime) -> Slot | None:
@@ -93,8 +93,8 @@ def cuts_in(programme: Programme, slot: Slot) -> bool:
 
 def next_edge(programme: Programme, after: datetime, until: datetime) -> datetime:
     """Return when a block begins or ends next; `until` if none does before."""
-    there = slots(programme, after, until)
-    edges = (edge for slot in there for edge in (slot.begins, slot.ends))
+    occurrences = slots(programme, after, until)
+    edges = (edge for slot in occurrences for edge in (slot.begins, slot.ends))
     return min((edge for edge in edges if after < edge < until), default=until)
 
 
@@ -103,7 +103,7 @@ def overlaps(programme: Programme, begins: datetime, ends: datetime) -> list[tup
     ordered = sorted(slots(programme, begins, ends), key=lambda slot: slot.begins)
     return [
         (one, other)
-        for place, one in enumerate(ordered)
-        for other in ordered[place + 1 :]
+        for index, one in enumerate(ordered)
+        for other in ordered[index + 1 :]
         if other.begins < one.ends and one.block.priority == other.block.priority
     ]

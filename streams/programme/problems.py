@@ -352,10 +352,10 @@ def left_out_entries(
 
     The next entry without a fault is played in their place.
     """
-    playable = [place for place, (_, _, _, fault) in enumerate(entries) if not fault]
-    for place, (_, media, title, fault) in enumerate(entries):
+    playable = [index for index, (_, _, _, fault) in enumerate(entries) if not fault]
+    for index, (_, media, title, fault) in enumerate(entries):
         if fault and playable:
             after = next(
-                (candidate for candidate in playable if candidate > place), playable[0]
+                (candidate for candidate in playable if candidate > index), playable[0]
             )
             yield LeftOut(media, title, fault, entries[after][0], rule)

@@ -105,8 +105,8 @@ def _begin(rotation: Rotation, current: Round, cursor: Cursor) -> int:
         return last + 1
     # The entry is gone: the one that followed it is next, wherever it is now.
     for pk in cursor.waiting:
-        if (place := current.places.get(pk)) is not None:
-            return place
+        if (index := current.places.get(pk)) is not None:
+            return index
     return min(cursor.place, len(current.entries))
 
 

@@ -173,8 +173,8 @@ class _Picker:
             return None
         if self.programme.on_return is Return.WALL_CLOCK and cursor.cut_at is not None:
             # The clock may have been set back.
-            gone = max(Fraction(0), between(cursor.cut_at, self.at))
-            cursor = advanced(rotation, cursor, gone, self._allowed)
+            elapsed = max(Fraction(0), between(cursor.cut_at, self.at))
+            cursor = advanced(rotation, cursor, elapsed, self._allowed)
         entry = next(
             (candidate for candidate in rotation.entries if candidate.pk == cursor.last), None
         )
@@ -234,13 +234,13 @@ class _Picker:
         if filler is None:
             ends = moment(self.at, self.programme.slate) if limit is None else limit[0]
             length = self._seconds_until(ends)
-            why = f"{self._list_name()}: {because}, and there is no filler."
+            sentence = f"{self._list_name()}: {because}, and there is no filler."
             return Pick(
                 None,
                 self.at,
                 moment(self.at, length),
                 self.rule,
-                why,
+                sentence,
                 end=length,
                 cursors=self.cursors,
             )

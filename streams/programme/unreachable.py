@@ -47,8 +47,11 @@ def _check_slot(
     if any(_belongs(programme, slot, pick) for pick in around):
         return
     # Ranks change only where a block begins or ends.
-    there = slots(programme, slot.begins, slot.ends)
-    edges = {slot.begins, *(edge for other in there for edge in (other.begins, other.ends))}
+    overlapping = slots(programme, slot.begins, slot.ends)
+    edges = {
+        slot.begins,
+        *(edge for other in overlapping for edge in (other.begins, other.ends)),
+    }
     for at in sorted(edge for edge in edges if slot.begins <= edge < slot.ends):
         over = next((pick for pick in around if pick.begins <= at < pick.ends), None)
         if over is not None and on_air(programme, at) == slot:

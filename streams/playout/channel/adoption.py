@@ -97,22 +97,22 @@ def _adopt_queue(channel: Channel, records: list[Record], now: Now) -> None:
     adopted = [_adopt_queued(channel, record, now) for record in records]
     if playback.player is None:
         begun = [
-            place
-            for place, (_, queued) in enumerate(adopted)
+            index
+            for index, (_, queued) in enumerate(adopted)
             if queued is not None and queued.state(now.mono) is State.BEGUN
         ]
         # If none plays any more, the last one that did is found in the feed. An item of low bit
         # rate is fed completely long before its end: the player queued behind it waits for its
         # time.
         gone = next((n for n, (_, queued) in enumerate(adopted) if queued), len(adopted))
-        place = begun[-1] if begun else gone
-        for record, queued in adopted[:place]:
+        index = begun[-1] if begun else gone
+        for record, queued in adopted[:index]:
             if queued is None:
                 playback.missed(record.notes)
             _discard(channel, record, queued)
-        if begun and (playing := adopted[place][1]) is not None:
+        if begun and (playing := adopted[index][1]) is not None:
             playback.adopt_next(playing.role, now.mono)
-        adopted = adopted[place + 1 :] if begun else adopted[place:]
+        adopted = adopted[index + 1 :] if begun else adopted[index:]
     linked = playback.player is not None or playback.has_missed
     for record, queued in adopted:
         # Behind a missing player the gate stays shut.

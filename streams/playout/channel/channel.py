@@ -126,17 +126,17 @@ class Channel:
 
     def _skip(self) -> None:
         if (turn := self.playback.turn) is not None and turn.rule == TAKEOVER:
-            words = (
+            text = (
                 "Nothing can be skipped while a live feed is on air: "
                 "return to the programme first."
             )
-            self.journal.log(self.now, "player", "info", words)
+            self.journal.log(self.now, "player", "info", text)
             return
         slots, clock = self.playback.timeline.slots, self.hub.clock
         if slots and clock and slots[-1].start > clock.position(self.now.mono):
             # A cut would hit the next item instead of the visible one.
-            words = f"{slots[-1].item.title} is already about to go on air."
-            self.journal.log(self.now, "player", "info", words)
+            text = f"{slots[-1].item.title} is already about to go on air."
+            self.journal.log(self.now, "player", "info", text)
         else:
             self.playback.cut(self.now.mono, "cut", "Skipped.")
 

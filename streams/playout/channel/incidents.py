@@ -76,8 +76,8 @@ class Incidents:
                 self.journal.close_incident(f"session-{output.pk}", now.wall)
             if self._states.get(output.pk) is not state:
                 self._states[output.pk] = state
-                words = f"{output.name}: {state.label.lower()}, {output.address}"
-                self.journal.log(now, subject, "info", words)
+                text = f"{output.name}: {state.label.lower()}, {output.address}"
+                self.journal.log(now, subject, "info", text)
 
     def output(self, output: OutputPlan, event: state_machine.Change, now: Now) -> None:
         """Report that an output was lost, is back, or starts a new session."""
@@ -89,14 +89,14 @@ class Incidents:
                 self.journal.close_incident(subject, when)
             case state_machine.Rolled(at, began):
                 hours = (at - began) / 3600
-                words = f"{output.name}: a new session begins, as planned, after {hours:.1f} h."
-                self.journal.log(now, subject, "info", words)
+                text = f"{output.name}: a new session begins, as planned, after {hours:.1f} h."
+                self.journal.log(now, subject, "info", text)
                 self.journal.open_incident(
-                    session, words, when, severity="planned", output=output.pk
+                    session, text, when, severity="planned", output=output.pk
                 )
             case state_machine.Lost(_, cause) | state_machine.Explained(_, cause):
-                words = f"{output.name} is off air: {cause}"
-                self.journal.log(now, subject, "warning", words)
+                text = f"{output.name} is off air: {cause}"
+                self.journal.log(now, subject, "warning", text)
                 self.journal.close_incident(session, when)
                 self.journal.open_incident(
                     subject, f"{output.name}: {cause}", when, output=output.pk

@@ -55,21 +55,21 @@ def judge(senders: list[Sending], strain: Strain) -> str:
     ]
     if not slow:
         return ""
-    words = [
+    sentences = [
         f"{sender.name} sends at {sender.pace:.2f} of real time, {sender.behind:.0f} s behind."
         for sender in slow
     ]
     if strain.waited >= WAITED_SHARE:
-        words.append(
+        sentences.append(
             "This machine is too slow: a process of this channel waited for a CPU for "
             f"{strain.waited:.0%} of the time. {ADVICE}"
         )
     elif strain.busy >= BUSY_SHARE:
-        words.append(
+        sentences.append(
             "This machine is too slow: a process of this channel kept a CPU busy for "
             f"{strain.busy:.0%} of the time. {ADVICE}"
         )
-    return " ".join(words)
+    return " ".join(sentences)
 
 
 class Pacing:

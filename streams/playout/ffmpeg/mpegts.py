@@ -128,9 +128,9 @@ def head(data: bytes, seconds: Fraction) -> Head:
     places = places or [(one.at, one.dts) for one in video[:1]]
     if not places:
         return Head(b"", None)
-    quiet = [(_silence(at, end, audio), at, end) for at, end in places]
-    least = min(ticks for ticks, _, _ in quiet)
-    _, cut, end = next(place for place in quiet if place[0] <= max(MAX_GAP_TICKS, least))
+    candidates = [(_silence(at, end, audio), at, end) for at, end in places]
+    min_gap = min(ticks for ticks, _, _ in candidates)
+    _, cut, end = next(place for place in candidates if place[0] <= max(MAX_GAP_TICKS, min_gap))
     late = next((one for one in audio if _over(one, end) > MAX_OVERLAP_TICKS), None)
     if late is None or late.at >= cut:
         return Head(data[:cut], end)

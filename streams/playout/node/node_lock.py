@@ -65,10 +65,10 @@ class NodeLock:
     def _is_current(self, fd: int) -> bool:
         """Whether `fd` is the file that others find at the path."""
         try:
-            there = self.path.stat()
+            current = self.path.stat()
         except FileNotFoundError:
             return False
-        return os.path.samestat(there, os.fstat(fd))
+        return os.path.samestat(current, os.fstat(fd))
 
 
 def _locked(fd: int) -> bool:

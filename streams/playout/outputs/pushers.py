@@ -202,8 +202,8 @@ class Pushers:
         plan = self.plans[pk]
         if not plan.roll_by:
             return Session(plan.roll_after)
-        place = sorted(self.plans).index(pk)
-        by = max(plan.roll_after, plan.roll_by - place * self.policy.apart)
+        index = sorted(self.plans).index(pk)
+        by = max(plan.roll_after, plan.roll_by - index * self.policy.apart)
         return Session(plan.roll_after, by if self._free(pk, now) else by + self.policy.late)
 
     def stop(self, now: float) -> bool:

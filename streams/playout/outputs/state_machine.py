@@ -246,11 +246,11 @@ def _moved(status: Status, now: float) -> tuple[Status, tuple[Action, ...]]:
 def _exited(
     status: Status, cause: str, now: float, policy: Policy
 ) -> tuple[Status, tuple[Action, ...]]:
-    gone = replace(status, running=False, on_air=None)
+    exited = replace(status, running=False, on_air=None)
     if status.state is OutputAir.OFF:
-        return gone, ()
+        return exited, ()
     if status.state is OutputAir.ROLLING and status.rolled is None:
-        begun = _launched(replace(gone, rolled=now, failures=0), now)
+        begun = _launched(replace(exited, rolled=now, failures=0), now)
         return begun, (Rolled(now, status.launched), Launch())
     settled = status.on_air is not None and now - status.on_air >= policy.settled
     failures = 1 if settled else status.failures + 1
@@ -264,7 +264,7 @@ def _exited(
         actions = (Explained(now, cause),)
     wait = delay(failures, policy)
     failed = replace(
-        gone,
+        exited,
         failures=failures,
         lost=lost,
         rolled=None,

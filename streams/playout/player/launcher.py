@@ -184,12 +184,12 @@ class Launcher:
 
 def waits(pid: int) -> bool:
     """Whether a queued player still waits; False: it plays or has ended."""
-    words = _arguments(pid)
-    if words == [b""]:
+    arguments = _arguments(pid)
+    if arguments == [b""]:
         # Its program is just being loaded, so it waits. A zombie also has no arguments, but has
         # ended.
         return process.born(pid) is not None
-    return commands.WAITING_SHELL.encode() in words[:4]
+    return commands.WAITING_SHELL.encode() in arguments[:4]
 
 
 def _arguments(pid: int) -> list[bytes]:

@@ -79,8 +79,8 @@ class Selector:
 
     def broke_off(self, turn: Turn, fed: Fraction, at: datetime) -> None:
         """The item failed after `fed` seconds: its list resumes it, unless it is at fault."""
-        place = turn.cursors.get(turn.rule, Cursor())
-        before, self._broken = self._broken, (turn.rule, place.last, turn.into + fed)
+        cursor = turn.cursors.get(turn.rule, Cursor())
+        before, self._broken = self._broken, (turn.rule, cursor.last, turn.into + fed)
         again = (
             before[:2] == self._broken[:2] and abs(before[2] - turn.into - fed) < MIN_RESUME_S
         )
@@ -89,9 +89,9 @@ class Selector:
 
     def skipped(self, turn: Turn) -> None:
         """The item was skipped or unavailable: its list continues with the next one."""
-        if (place := self.cursors.get(turn.rule)) is not None:
-            place = replace(place, into=None, cut_at=None)
-            self.cursors = {**self.cursors, turn.rule: place}
+        if (cursor := self.cursors.get(turn.rule)) is not None:
+            cursor = replace(cursor, into=None, cut_at=None)
+            self.cursors = {**self.cursors, turn.rule: cursor}
 
     def played(self, turn: Turn) -> None:
         """The item delivers data, or has played to its end."""
@@ -207,13 +207,13 @@ class Selector:
         at, cursors = pick.begins, self.cursors
         if not self._filler_failed and (filler := self._filler(plan, at)) is not None:
             self._wait_for(pick.entry, away)
-            entry, place = filler
-            return self._instead(plan, pick, entry, {**cursors, FILLER: place})
+            entry, cursor = filler
+            return self._instead(plan, pick, entry, {**cursors, FILLER: cursor})
         self._filler_failed = False
         if away:
-            for rule, other, place in schedule.scheduled_entries(plan.programme, at, cursors):
+            for rule, other, cursor in schedule.scheduled_entries(plan.programme, at, cursors):
                 if self.sources.is_local(other.item):
-                    return self._instead(plan, pick, other, {**cursors, rule: place}, rule)
+                    return self._instead(plan, pick, other, {**cursors, rule: cursor}, rule)
         self._wait_for(pick.entry, away)
         slate = Entry(plan.slate, plan.programme.slate)
         rule = pick.rule if pick.list_empty else FAILOVER
@@ -255,19 +255,21 @@ class Selector:
 
 def advance_last_cut(cursors: Cursors, seconds: Fraction) -> Cursors:
     """Move the cursor that was cut last `seconds` further into its item."""
-    cut = [(place.cut_at, rule) for rule, place in cursors.items() if place.cut_at is not None]
+    cut = [
+        (cursor.cut_at, rule) for rule, cursor in cursors.items() if cursor.cut_at is not None
+    ]
     if not cut:
         return cursors
     _, rule = max(cut)
-    place = cursors[rule]
-    into = None if place.into is None else place.into + seconds
-    return {**cursors, rule: replace(place, into=into)}
+    cursor = cursors[rule]
+    into = None if cursor.into is None else cursor.into + seconds
+    return {**cursors, rule: replace(cursor, into=into)}
 
 
 def cut_at(turn: Turn, fed: Fraction, at: datetime) -> Cursors:
     """Return the cursors if a turn is cut after `fed` seconds."""
-    place = turn.cursors.get(turn.rule)
-    if place is None or turn.item.kind is not Kind.ITEM:
+    cursor = turn.cursors.get(turn.rule)
+    if cursor is None or turn.item.kind is not Kind.ITEM:
         return turn.cursors
-    cut = replace(place, into=turn.into + max(fed, Fraction(0)), cut_at=at)
+    cut = replace(cursor, into=turn.into + max(fed, Fraction(0)), cut_at=at)
     return {**turn.cursors, turn.rule: cut}

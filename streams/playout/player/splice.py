@@ -80,9 +80,9 @@ def end_of(
     if sharp or slot.item.kind is Kind.LIVE:
         # A live feed is kept completely, except that its last frame is incomplete until the
         # next one arrives, while its audio is not.
-        place = _cut(feed, CUT_REMAINDER_S if sharp else EVERYTHING_S)
-        if place is not None:
-            return mpegts.unwrap(place, near)
+        cut_ticks = _cut(feed, CUT_REMAINDER_S if sharp else EVERYTHING_S)
+        if cut_ticks is not None:
+            return mpegts.unwrap(cut_ticks, near)
     waiting = mpegts.end(
         mpegts.tail(feed.peek()), near, house_format.frame, AUDIO_FRAME, cut=cut
     )

@@ -244,21 +244,21 @@ class Live:
                     self.tools, self.folder, name, feed, self.plan.house_format, now.mono
                 )
             except (process.SpawnError, OSError) as error:
-                words = f"{feed.name}: {error}"
-                if words != self._fault:
+                text = f"{feed.name}: {error}"
+                if text != self._fault:
                     # If a feed fails, the programme keeps playing.
-                    self._fault = words
-                    self.journal.log(now, process.CONFORMER, "error", words)
+                    self._fault = text
+                    self.journal.log(now, process.CONFORMER, "error", text)
 
     def _unreadable(self, feed: LiveFeed, reader: Reader, now: Now) -> None:
         """Log the fault once, with the ingest server's name for the codec."""
         video = next((name for name in feed.tracks if not is_audio(name)), "")
-        words = f"{feed.name}: {reader.fault}" + (
+        text = f"{feed.name}: {reader.fault}" + (
             f" The server calls it {video}." if video else ""
         )
-        if words != self._fault:
-            self._fault = words
-            self.journal.log(now, process.CONFORMER, "error", words)
+        if text != self._fault:
+            self._fault = text
+            self.journal.log(now, process.CONFORMER, "error", text)
 
     def _reader(self, stream: int, mode: Mode, now: Now, writer: int | None = None) -> Reader:
         """`writer`: the pid of what writes into its pipe already."""
