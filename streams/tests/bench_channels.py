@@ -22,7 +22,7 @@ from streams.playout.contract.ledger import Aired, IncidentOpened, RunOnAir
 from streams.playout.contract.plan import OutputPlan
 from streams.programme.item import Kind
 from streams.tests.bench import clips
-from streams.tests.bench.engine import Book, Engine, assignment, programme
+from streams.tests.bench.engine import Engine, MemoryLedger, assignment, programme
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
@@ -40,7 +40,7 @@ def main(channels: int = 50, seconds: int = 300, length: int = 120) -> int:
         slate = clips.prepared(folder, 3, 5)
         one = assignment(*made, slate=slate)
         items = [entry.item for entry in one.plan.programme.base.entries]
-        book = Book()
+        book = MemoryLedger()
         server = RtmpServer(folder / "rtmp", MODULE)
         server.start()
         for pk in range(1, channels + 1):

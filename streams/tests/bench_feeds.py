@@ -18,7 +18,7 @@ from streams.tests.bench import clips
 from streams.tests.bench.audit import Audit, audit
 from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.engine import Engine, assignment, item
-from streams.tests.bench.feeds import GSTREAMER, LiveBook, RtspFeeds
+from streams.tests.bench.feeds import GSTREAMER, LiveLedger, RtspFeeds
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
@@ -47,7 +47,7 @@ SOUND = {
 
 class Air(NamedTuple):
     engine: Engine
-    book: LiveBook
+    book: LiveLedger
     server: RtmpServer
 
     def titles(self) -> list[str]:
@@ -75,7 +75,7 @@ def air(shelf: dict[int, Clip], server: RtmpServer, tmp_path: Path) -> Iterator[
     output = OutputPlan(7, "Main", server.address, Secret(KEY), "1")
     made = assignment(shelf[4], slate=shelf[1], outputs=(output,))
     trouble = replace(item(shelf[2], 0), title="Trouble", kind=Kind.SLATE, entry=None)
-    book = LiveBook({1: replace(made, plan=replace(made.plan, trouble=trouble))})
+    book = LiveLedger({1: replace(made, plan=replace(made.plan, trouble=trouble))})
     book.hold = 6
     engine = Engine(tmp_path / "run", book)
     engine.run_dir.mkdir()

@@ -16,7 +16,7 @@ from streams.playout.contract.plan import OutputPlan
 from streams.tests.bench import clips
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Engine, assignment
-from streams.tests.bench.feeds import LiveBook, NginxFeeds
+from streams.tests.bench.feeds import LiveLedger, NginxFeeds
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streams.tests.bench.watch import Watch
@@ -61,7 +61,7 @@ def test_programme_and_feed_arrive_evenly(
         *("-c:a", "aac", "-f", "mpegts", str(show)),
     )
     output = OutputPlan(7, "Main", server.address, Secret(KEY), "1")
-    book = LiveBook({1: assignment(shelf[4], slate=shelf[2], outputs=(output,))})
+    book = LiveLedger({1: assignment(shelf[4], slate=shelf[2], outputs=(output,))})
     engine = Engine(tmp_path / "run", book)
     engine.run_dir.mkdir()
     feeds = NginxFeeds(tmp_path / "ingest", nginx_rtmp, book)
@@ -87,5 +87,5 @@ def test_programme_and_feed_arrive_evenly(
         feeds.stop()
 
 
-def titles(book: LiveBook) -> list[str]:
+def titles(book: LiveLedger) -> list[str]:
     return [note.turn.item.title for note in list(book.notes) if isinstance(note, Aired)]

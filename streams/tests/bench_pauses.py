@@ -67,7 +67,7 @@ class Run:
         from streams.tests.bench import clips  # noqa: PLC0415
         from streams.tests.bench.clips import TEST_FORMAT  # noqa: PLC0415
         from streams.tests.bench.engine import Engine, assignment, item  # noqa: PLC0415
-        from streams.tests.bench.feeds import LiveBook, NginxFeeds, RtspFeeds  # noqa: PLC0415
+        from streams.tests.bench.feeds import LiveLedger, NginxFeeds, RtspFeeds  # noqa: PLC0415
         from streams.tests.bench.rtmp import RtmpServer  # noqa: PLC0415
         from streamsite.security.secret import Secret  # noqa: PLC0415
 
@@ -95,7 +95,7 @@ class Run:
             outputs=(OutputPlan(7, "Main", self.server.address, Secret(KEY), "1"),),
         )
         trouble = replace(item(shelf[3], 0), title="Trouble", kind=Kind.SLATE, entry=None)
-        self.book = LiveBook({1: replace(plan, plan=replace(plan.plan, trouble=trouble))})
+        self.book = LiveLedger({1: replace(plan, plan=replace(plan.plan, trouble=trouble))})
         self.book.hold = 15
         self.engine = Engine(folder / "run", self.book)
         self.engine.run_dir.mkdir()

@@ -71,7 +71,7 @@ def assignment(
 
 
 @dataclass
-class Book:
+class MemoryLedger:
     """A ledger in memory: returns its assignment and keeps all notes."""
 
     assignments: dict[int, Assignment] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class Book:
         return subjects
 
 
-class OnDisk:
+class FileSources:
     """Sources for items whose keys are paths. Nothing fails unless a test requests it."""
 
     def __init__(self) -> None:
@@ -150,13 +150,13 @@ class OnDisk:
 class Engine:
     """Runs a supervisor in a thread until `leave`; its processes keep playing until `end`."""
 
-    def __init__(self, run_dir: Path, book: Book, policy: Policy | None = None) -> None:
+    def __init__(self, run_dir: Path, book: MemoryLedger, policy: Policy | None = None) -> None:
         self.run_dir = run_dir
         self.book = book
         self.policy = policy or Policy()
         self.ffmpeg = "ffmpeg"
         self.failed: BaseException | None = None
-        self.sources = OnDisk()
+        self.sources = FileSources()
         self.supervisor: Supervisor
         self.thread: threading.Thread | None = None
         #: Fences of all supervisors so far: their guards are also children of this process.

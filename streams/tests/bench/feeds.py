@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from streams.playout.contract.ledger import Note, Snapshot
 from streams.playout.contract.live_feed import IngestState, LiveFeed
 from streams.playout.contract.plan import Assignment
-from streams.tests.bench.engine import Book
+from streams.tests.bench.engine import MemoryLedger
 from streams.tests.bench.ingest import NginxIngest, Publisher
 from streams.tests.bench.rtmp import free_port
 from streams.tests.bench.waiting import until
@@ -29,7 +29,7 @@ GSTREAMER: Final = Path("/usr/lib/x86_64-linux-gnu/girepository-1.0/GstRtspServe
 ADA: Final = "live/ada"
 
 
-class LiveBook(Book):
+class LiveLedger(MemoryLedger):
     """A ledger whose ingest state holds the streams that are live at the ingest server."""
 
     hold: float = 20.0
@@ -55,7 +55,7 @@ class LiveBook(Book):
 class Ingest(Protocol):
     """An ingest server that reports live streams to `book`."""
 
-    book: LiveBook
+    book: LiveLedger
 
     def publish(self, file: Path) -> Publisher: ...
 
@@ -65,7 +65,7 @@ class Ingest(Protocol):
 class NginxFeeds:
     """The nginx-rtmp of deploy/, beside a server that accepts everybody."""
 
-    def __init__(self, folder: Path, module: Path, book: LiveBook) -> None:
+    def __init__(self, folder: Path, module: Path, book: LiveLedger) -> None:
         self.book = book
         self._number = 0
         self._lock = threading.Lock()
@@ -114,7 +114,7 @@ class NginxFeeds:
 class RtspFeeds:
     """GStreamer's RTSP server, read as MediaMTX is."""
 
-    def __init__(self, book: LiveBook, video: str = "h264", audio: str = "aac") -> None:
+    def __init__(self, book: LiveLedger, video: str = "h264", audio: str = "aac") -> None:
         self.book = book
         self.rtsp, self.port = free_port(), free_port()
         self._process = subprocess.Popen(

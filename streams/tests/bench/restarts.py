@@ -10,7 +10,7 @@ from streams.playout.contract.plan import OutputPlan
 from streams.programme.item import Kind
 from streams.tests.bench.audit import Audit, audit
 from streams.tests.bench.clips import TEST_FORMAT, Clip
-from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.engine import Engine, MemoryLedger, assignment
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
@@ -23,7 +23,7 @@ class Away:
     """One channel to a recording server, under a supervisor that comes and goes."""
 
     engine: Engine
-    book: Book
+    book: MemoryLedger
     server: RtmpServer
 
     @classmethod
@@ -31,7 +31,7 @@ class Away:
         run_dir = folder / "run"
         run_dir.mkdir()
         output = OutputPlan(1, "Main", server.address, Secret(KEY), edition="1")
-        book = Book({1: assignment(*clips, slate=slate, outputs=(output,))})
+        book = MemoryLedger({1: assignment(*clips, slate=slate, outputs=(output,))})
         return cls(Engine(run_dir, book), book, server)
 
     def start(self) -> None:

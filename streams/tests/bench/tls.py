@@ -136,7 +136,7 @@ def front(context: ssl.SSLContext, target: int | None = None) -> Iterator[TlsFro
     made.close()
 
 
-class _Noted(SimpleHTTPRequestHandler):
+class _Recorded(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         self.server.requests.append(self.path)  # type: ignore[attr-defined]
 
@@ -145,7 +145,7 @@ class _Https(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, folder: Path, context: ssl.SSLContext) -> None:
-        super().__init__(("127.0.0.1", 0), partial(_Noted, directory=str(folder)))
+        super().__init__(("127.0.0.1", 0), partial(_Recorded, directory=str(folder)))
         self.requests: list[str] = []
         self.context = context
 

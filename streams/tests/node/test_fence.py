@@ -27,7 +27,7 @@ from streams.playout.contract.fence import (
 from streams.playout.contract.plan import OutputPlan
 from streams.playout.ffmpeg import process
 from streams.tests.bench.clips import Clip
-from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.engine import Engine, MemoryLedger, assignment
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
@@ -96,15 +96,15 @@ def test_the_guard_kills_the_pushers_of_a_frozen_supervisor(tmp_path: Path) -> N
 
 
 @pytest.fixture
-def book(shelf: dict[int, Clip], server: RtmpServer) -> Book:
+def book(shelf: dict[int, Clip], server: RtmpServer) -> MemoryLedger:
     output = OutputPlan(1, "Main", server.address, Secret(KEY), edition="1")
-    return Book(
+    return MemoryLedger(
         {1: assignment(shelf[1], slate=shelf[2], outputs=(output,))}, claims=Claims(shared=True)
     )
 
 
 @pytest.fixture
-def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
+def engine(tmp_path: Path, book: MemoryLedger) -> Iterator[Engine]:
     made = Engine(tmp_path / "run", book)
     made.run_dir.mkdir()
     yield made
@@ -122,7 +122,7 @@ def pushers(engine: Engine) -> list[int]:
 
 @pytest.mark.slow
 def test_a_hanging_ledger_stops_the_pushers_until_it_responds(
-    engine: Engine, book: Book, server: RtmpServer
+    engine: Engine, book: MemoryLedger, server: RtmpServer
 ) -> None:
     engine.start()
     until(lambda: server.bytes_of(KEY), 60, "it sends")
@@ -147,7 +147,7 @@ def test_a_hanging_ledger_stops_the_pushers_until_it_responds(
 
 @pytest.mark.slow
 def test_a_lost_claim_ends_the_pushers_at_once(
-    engine: Engine, book: Book, server: RtmpServer
+    engine: Engine, book: MemoryLedger, server: RtmpServer
 ) -> None:
     engine.start()
     until(lambda: server.bytes_of(KEY), 60, "it sends")

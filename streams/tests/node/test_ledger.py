@@ -99,7 +99,7 @@ def shot(assignment: Assignment, state: AirState = AirState.ON_AIR) -> ledger.Sn
     )
 
 
-class Watching(NodeLedger):
+class ClockedLedger(NodeLedger):
     """A node whose own clock is set by the test."""
 
     def __init__(self, name: str) -> None:
@@ -137,7 +137,7 @@ def test_a_channel_that_is_off_is_not_assigned(channel: Channel) -> None:
 def test_another_node_takes_over_only_after_the_lease_expires(
     channel: Channel, run: Run
 ) -> None:
-    first, second = NodeLedger("a"), Watching("b")
+    first, second = NodeLedger("a"), ClockedLedger("b")
     assert channel.pk in first.exchange(time.time(), [], [])
     assert second.after(0) == second.after(7) == second.after(7.5) == {}
     assert channel.pk in second.after(1)
@@ -149,7 +149,7 @@ def test_another_node_takes_over_only_after_the_lease_expires(
 def test_a_node_with_a_wrong_clock_takes_no_channel(
     channel: Channel, run: Run, hours: int
 ) -> None:
-    first, second = NodeLedger("a"), Watching("b")
+    first, second = NodeLedger("a"), ClockedLedger("b")
     mine = first.exchange(time.time(), [], [])[channel.pk]
     for _ in range(8):
         second.clock += 5
@@ -159,7 +159,7 @@ def test_a_node_with_a_wrong_clock_takes_no_channel(
 
 
 def test_a_node_that_was_suspended_restarts_its_observation(channel: Channel, run: Run) -> None:
-    first, second = NodeLedger("a"), Watching("b")
+    first, second = NodeLedger("a"), ClockedLedger("b")
     first.exchange(time.time(), [], [])
     second.after(0)
     assert second.after(60) == second.after(7) == second.after(7) == {}
@@ -170,7 +170,7 @@ def test_a_claim_renewed_since_it_was_read_is_not_taken(
     channel: Channel, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node that froze between reading and claiming."""
-    first, second = NodeLedger("a"), Watching("b")
+    first, second = NodeLedger("a"), ClockedLedger("b")
     mine = first.exchange(time.time(), [], [])[channel.pk]
     second.after(0)
     second.after(7)
@@ -196,7 +196,7 @@ def test_a_node_detects_whether_it_is_alone(channel: Channel, run: Run) -> None:
 
 
 def test_a_lost_claim_is_reported(channel: Channel, run: Run) -> None:
-    first, second = NodeLedger("a"), Watching("b")
+    first, second = NodeLedger("a"), ClockedLedger("b")
     mine = first.exchange(time.time(), [], [])[channel.pk]
     second.takes_over()
     first.exchange(time.time(), [shot(mine)], [])
@@ -204,7 +204,7 @@ def test_a_lost_claim_is_reported(channel: Channel, run: Run) -> None:
 
 
 def test_a_fenced_node_writes_no_state_and_ends_no_run(channel: Channel, run: Run) -> None:
-    first, second = NodeLedger("a"), Watching("b")
+    first, second = NodeLedger("a"), ClockedLedger("b")
     now = time.time()
     mine = first.exchange(now, [], [])[channel.pk]
     second.takes_over()

@@ -205,13 +205,13 @@ def test_a_destination_that_never_answers_times_out(monkeypatch: pytest.MonkeyPa
 # ---- on the node -----------------------------------------------------------------------------
 
 
-class Pad:
+class PreflightBench:
     """Preflights of a node, with all checks made in the test's thread."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.knocks = 0
         self.flights = Preflights("a", self.knock)
-        monkeypatch.setattr(preflight_runner, "connection", Quiet())
+        monkeypatch.setattr(preflight_runner, "connection", OpenConnection())
         monkeypatch.setattr(self.flights, "_world", self)
         monkeypatch.setattr(self.flights, "_begin", self.flights._check)
         self.mono = 1000.0
@@ -226,7 +226,7 @@ class Pad:
         self.flights.tick(timezone.now(), self.mono)
 
 
-class Quiet:
+class OpenConnection:
     """Keeps the test's connection open."""
 
     def close(self) -> None:
@@ -234,8 +234,8 @@ class Quiet:
 
 
 @pytest.fixture
-def pad(monkeypatch: pytest.MonkeyPatch) -> Pad:
-    return Pad(monkeypatch)
+def pad(monkeypatch: pytest.MonkeyPatch) -> PreflightBench:
+    return PreflightBench(monkeypatch)
 
 
 def ordered(channel: Channel, at: datetime | None = None) -> Channel:
@@ -249,7 +249,7 @@ def results(channel: Channel) -> dict[str, bool]:
     return {check["check"]: check["ok"] for check in row.checks} if row else {}
 
 
-def test_a_fault_comes_and_goes(pad: Pad, channel: Channel, listener: int) -> None:
+def test_a_fault_comes_and_goes(pad: PreflightBench, channel: Channel, listener: int) -> None:
     port = free_port()
     output = server(channel, port)
     ordered(channel)
@@ -277,7 +277,7 @@ def test_a_fault_comes_and_goes(pad: Pad, channel: Channel, listener: int) -> No
 
 
 def test_a_failed_check_holds_the_start_until_it_passes(
-    pad: Pad, channel: Channel, settings: Settings
+    pad: PreflightBench, channel: Channel, settings: Settings
 ) -> None:
     ordered(channel)
     well, settings.FFMPEG_PATH = settings.FFMPEG_PATH, "/nowhere/ffmpeg"
@@ -295,7 +295,7 @@ def test_a_failed_check_holds_the_start_until_it_passes(
 
 
 def test_a_playing_channel_is_adopted_regardless_of_its_preflight(
-    pad: Pad, channel: Channel, monkeypatch: pytest.MonkeyPatch
+    pad: PreflightBench, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ordered(channel)
     ledger = NodeLedger("a", preflights=pad.flights)
@@ -305,7 +305,7 @@ def test_a_playing_channel_is_adopted_regardless_of_its_preflight(
 
 
 def test_a_preflight_that_crashes_or_hangs_keeps_nothing_off_the_air(
-    pad: Pad, channel: Channel, monkeypatch: pytest.MonkeyPatch
+    pad: PreflightBench, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ordered(channel)
     monkeypatch.setattr(preflight_runner, "LOCAL_TIMEOUT_S", 0.05)
@@ -327,7 +327,9 @@ def checked_at() -> datetime:
     return at
 
 
-def test_a_playing_channel_gets_no_network_checks(pad: Pad, channel: Channel) -> None:
+def test_a_playing_channel_gets_no_network_checks(
+    pad: PreflightBench, channel: Channel
+) -> None:
     server(channel, free_port())
     ordered(channel)
     pad.tick()
@@ -357,7 +359,7 @@ def test_a_playing_channel_gets_no_network_checks(pad: Pad, channel: Channel) ->
     assert checked_at() > third
 
 
-def test_another_nodes_channel_is_not_checked(pad: Pad, channel: Channel) -> None:
+def test_another_nodes_channel_is_not_checked(pad: PreflightBench, channel: Channel) -> None:
     ordered(channel)
     ChannelState.objects.create(
         channel=channel, owner="b", lease_until=timezone.now() + timedelta(minutes=1)

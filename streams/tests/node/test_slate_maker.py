@@ -25,7 +25,7 @@ SLOW = HouseFormat(320, 180, 25, 300_000, 64_000)
 QUICK = HouseFormat(640, 360, 25, 300_000, 64_000)
 
 
-class Kitchen:
+class FakeSlates:
     """Makes slates like the library, but those of `SLOW` only when released."""
 
     def __init__(self) -> None:
@@ -52,8 +52,8 @@ class Kitchen:
 
 
 @pytest.fixture
-def kitchen() -> Iterator[Kitchen]:
-    made = Kitchen()
+def kitchen() -> Iterator[FakeSlates]:
+    made = FakeSlates()
     with (
         patch("media_library.conform.slate.made", made.made),
         patch("media_library.conform.slate.slate", made.slate),
@@ -62,7 +62,7 @@ def kitchen() -> Iterator[Kitchen]:
         made.let.set()
 
 
-def test_a_slow_slate_delays_neither_the_caller_nor_another_slate(kitchen: Kitchen) -> None:
+def test_a_slow_slate_delays_neither_the_caller_nor_another_slate(kitchen: FakeSlates) -> None:
     woken = threading.Event()
     maker = SlateMaker(woken.set)
     assert maker.find(SLOW) == BEING_MADE
@@ -82,7 +82,7 @@ def test_a_slow_slate_delays_neither_the_caller_nor_another_slate(kitchen: Kitch
 
 
 def test_a_failed_slate_reports_its_cause_and_is_retried(
-    kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+    kitchen: FakeSlates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kitchen.fault = PrepareError("The disk is full.")
     woken = threading.Event()
@@ -100,7 +100,7 @@ def test_a_failed_slate_reports_its_cause_and_is_retried(
     maker.close()
 
 
-def test_a_deleted_slate_is_made_again(kitchen: Kitchen) -> None:
+def test_a_deleted_slate_is_made_again(kitchen: FakeSlates) -> None:
     maker = SlateMaker()
     maker.find(QUICK)
     until(lambda: isinstance(maker.find(QUICK), Item), 10, "made")
@@ -111,7 +111,7 @@ def test_a_deleted_slate_is_made_again(kitchen: Kitchen) -> None:
 
 
 @pytest.mark.django_db
-def test_while_one_channels_slate_is_made_another_channel_starts(kitchen: Kitchen) -> None:
+def test_while_one_channels_slate_is_made_another_channel_starts(kitchen: FakeSlates) -> None:
     waits = rows.channel(slug="slow")
     plays = rows.channel(slug="quick")
     for channel, house_format in ((waits, SLOW), (plays, QUICK)):

@@ -14,7 +14,7 @@ from streams.playout.contract.ledger import IncidentClosed, IncidentOpened
 from streams.playout.contract.plan import OutputPlan, Policy
 from streams.tests.bench.audit import Marked, audit, marks
 from streams.tests.bench.clips import TEST_FORMAT, Clip
-from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.engine import Engine, MemoryLedger, assignment
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
@@ -32,19 +32,19 @@ def output(server: RtmpServer, pk: int = 1, **limits: Any) -> OutputPlan:
 
 
 @pytest.fixture
-def book(shelf: dict[int, Clip]) -> Book:
-    return Book({1: assignment(shelf[1], shelf[2], shelf[3], slate=shelf[4])})
+def book(shelf: dict[int, Clip]) -> MemoryLedger:
+    return MemoryLedger({1: assignment(shelf[1], shelf[2], shelf[3], slate=shelf[4])})
 
 
 @pytest.fixture
-def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
+def engine(tmp_path: Path, book: MemoryLedger) -> Iterator[Engine]:
     made = Engine(tmp_path / "run", book, Policy(apart=APART))
     made.run_dir.mkdir()
     yield made
     made.end()
 
 
-def send(book: Book, *outputs: OutputPlan) -> None:
+def send(book: MemoryLedger, *outputs: OutputPlan) -> None:
     plan = book.assignments[1].plan
     book.assignments[1] = replace(book.assignments[1], plan=replace(plan, outputs=outputs))
 
@@ -55,18 +55,18 @@ def launched(engine: Engine) -> float:
     return channel.pushers.statuses[1].launched
 
 
-def of_outputs(book: Book) -> set[str]:
+def of_outputs(book: MemoryLedger) -> set[str]:
     """Subjects of open incidents about outputs."""
     return {name for name in book.incidents() if name.startswith(("output-", "session-"))}
 
 
-def opened(book: Book) -> list[IncidentOpened]:
+def opened(book: MemoryLedger) -> list[IncidentOpened]:
     """The incidents of outputs, in order."""
     notes = [note for note in list(book.notes) if isinstance(note, IncidentOpened)]
     return [note for note in notes if note.output is not None]
 
 
-def closed(book: Book, subject: str) -> list[float]:
+def closed(book: MemoryLedger, subject: str) -> list[float]:
     return [
         note.at
         for note in list(book.notes)
@@ -92,7 +92,7 @@ def from_seam(mark: Marked, shelf: dict[int, Clip]) -> float:
 
 
 def test_a_session_ends_with_its_item_and_another_follows(
-    engine: Engine, book: Book, server: RtmpServer, shelf: dict[int, Clip]
+    engine: Engine, book: MemoryLedger, server: RtmpServer, shelf: dict[int, Clip]
 ) -> None:
     send(book, output(server, roll_after=SESSION, roll_by=SESSION * 10))
     engine.start()
@@ -112,7 +112,7 @@ def test_a_session_ends_with_its_item_and_another_follows(
 
 
 def test_if_no_item_ends_the_session_ends_at_its_limit(
-    engine: Engine, book: Book, server: RtmpServer, shelf: dict[int, Clip]
+    engine: Engine, book: MemoryLedger, server: RtmpServer, shelf: dict[int, Clip]
 ) -> None:
     book.assignments[1] = assignment(shelf[4], slate=shelf[1])
     send(book, output(server, roll_after=2, roll_by=6))
@@ -125,7 +125,7 @@ def test_if_no_item_ends_the_session_ends_at_its_limit(
 
 
 def test_primary_and_backup_never_roll_over_at_the_same_time(
-    engine: Engine, book: Book, server: RtmpServer
+    engine: Engine, book: MemoryLedger, server: RtmpServer
 ) -> None:
     limits = {"roll_after": SESSION, "roll_by": SESSION * 10}
     send(book, output(server, 1, **limits), output(server, 2, **limits))
@@ -145,7 +145,7 @@ def test_primary_and_backup_never_roll_over_at_the_same_time(
 
 
 def test_the_other_output_is_not_touched(
-    engine: Engine, book: Book, server: RtmpServer
+    engine: Engine, book: MemoryLedger, server: RtmpServer
 ) -> None:
     send(book, output(server, 1, roll_after=SESSION, roll_by=99), output(server, 2))
     engine.start()
@@ -156,7 +156,7 @@ def test_the_other_output_is_not_touched(
 
 
 def test_a_deployment_does_not_start_a_new_session(
-    engine: Engine, book: Book, server: RtmpServer
+    engine: Engine, book: MemoryLedger, server: RtmpServer
 ) -> None:
     send(book, output(server, roll_after=SESSION, roll_by=99))
     engine.start()
@@ -172,7 +172,7 @@ def test_a_deployment_does_not_start_a_new_session(
 
 
 def test_a_failed_rollover_is_an_ordinary_loss(
-    engine: Engine, book: Book, server: RtmpServer, tmp_path: Path
+    engine: Engine, book: MemoryLedger, server: RtmpServer, tmp_path: Path
 ) -> None:
     fault = tmp_path / "fault"
     program = tmp_path / "ffmpeg"

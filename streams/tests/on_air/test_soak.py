@@ -27,7 +27,7 @@ from streams.playout.ffmpeg import process
 from streams.playout.node.supervisor import Supervisor
 from streams.programme.item import Item, Kind, Mode
 from streams.programme.model import Entry, Programme, Rotation
-from streams.tests.bench.engine import OnDisk
+from streams.tests.bench.engine import FileSources
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
@@ -58,7 +58,7 @@ def clip(folder: Path) -> tuple[Path, int]:
     return path, frames
 
 
-class Book:
+class MemoryLedger:
     """A ledger in memory with one channel, until it is stopped."""
 
     def __init__(self, assignment: Assignment) -> None:
@@ -136,14 +136,14 @@ def test_hours_of_playout_end_with_video_and_audio_in_sync(
     output = OutputPlan(1, "Main", server.address, Secret(KEY), "1")
     loop = Rotation((Entry(media, TINY.seconds(frames)),))
     plan = ChannelPlan(1, "soak", TINY, Programme(loop, ZoneInfo("UTC")), (output,), slate)
-    book = Book(Assignment(plan, run=1))
+    book = MemoryLedger(Assignment(plan, run=1))
     # The pusher waits for a segment's length when it has sent everything; meanwhile the hub
     # gets hours ahead, so the window holds 22 of them.
     policy = Policy(paced=False, segment=20, segments=4000, stall=60)
 
     run_dir = tmp_path / "run"
     run_dir.mkdir()
-    supervisor = Supervisor(Tools(ffmpeg, run_dir), policy, book, OnDisk())
+    supervisor = Supervisor(Tools(ffmpeg, run_dir), policy, book, FileSources())
     thread = threading.Thread(target=lambda: asyncio.run(supervisor.run()))
     thread.start()
 

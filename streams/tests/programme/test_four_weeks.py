@@ -28,7 +28,7 @@ from streams.playout.player.timeline import START, Timeline
 from streams.programme.item import Item, Kind, Mode
 from streams.programme.model import Pick
 from streams.programme.schedule import between, preview
-from streams.tests.bench.engine import OnDisk
+from streams.tests.bench.engine import FileSources
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
@@ -102,7 +102,7 @@ def play(channel: Channel, begins: datetime, until: datetime) -> Run:
     plan = ChannelPlan(
         channel.pk, channel.slug, FORMAT, plans.programme(channel, begins), (), SLATE
     )
-    choice = Selector(OnDisk(), lambda cause: pytest.fail(cause) if cause else None)
+    choice = Selector(FileSources(), lambda cause: pytest.fail(cause) if cause else None)
     timeline = Timeline()
 
     def wall(at: Fraction) -> float:

@@ -17,26 +17,28 @@ from streams.playout.ffmpeg import process
 from streams.programme.item import Mode
 from streams.programme.model import Cursors
 from streams.tests.bench.clips import Clip
-from streams.tests.bench.engine import Book, Engine, assignment, programme
+from streams.tests.bench.engine import Engine, MemoryLedger, assignment, programme
 from streams.tests.bench.waiting import until
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def book(shelf: dict[int, Clip]) -> Book:
-    return Book({1: assignment(shelf[1], slate=shelf[2])})
+def book(shelf: dict[int, Clip]) -> MemoryLedger:
+    return MemoryLedger({1: assignment(shelf[1], slate=shelf[2])})
 
 
 @pytest.fixture
-def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
+def engine(tmp_path: Path, book: MemoryLedger) -> Iterator[Engine]:
     made = Engine(tmp_path / "run", book)
     made.run_dir.mkdir()
     yield made
     made.end()
 
 
-def test_items_are_retried_if_the_slate_itself_is_missing(engine: Engine, book: Book) -> None:
+def test_items_are_retried_if_the_slate_itself_is_missing(
+    engine: Engine, book: MemoryLedger
+) -> None:
     plan = book.assignments[1].plan
     item = plan.programme.base.entries[0].item
     engine.sources.away = {item.key, plan.slate.key}
@@ -51,7 +53,7 @@ def test_items_are_retried_if_the_slate_itself_is_missing(engine: Engine, book: 
 
 
 def test_an_ffmpeg_that_is_missing_for_a_while_is_retried_with_pauses(
-    engine: Engine, book: Book
+    engine: Engine, book: MemoryLedger
 ) -> None:
     """Starts are paused, the cause is logged once, and the channel recovers."""
     tool = engine.run_dir.parent / "ffmpeg"
@@ -117,7 +119,7 @@ def test_a_player_without_output_does_not_make_its_file_distrusted(
     assert not any(local for _, local in engine.sources.distrusted)
 
 
-def test_a_damaged_file_is_distrusted(engine: Engine, book: Book) -> None:
+def test_a_damaged_file_is_distrusted(engine: Engine, book: MemoryLedger) -> None:
     mine = book.assignments[1]
     damaged = engine.run_dir.parent / "damaged.mp4"
     damaged.write_bytes(b"no video" * 1000)
@@ -131,7 +133,11 @@ def test_a_damaged_file_is_distrusted(engine: Engine, book: Book) -> None:
 
 @pytest.mark.parametrize("mode", [Mode.PREPARED, Mode.COPY])
 def test_an_item_that_ends_too_early_has_failed(
-    engine: Engine, book: Book, tool: Callable[[str], Path], shelf: dict[int, Clip], mode: Mode
+    engine: Engine,
+    book: MemoryLedger,
+    tool: Callable[[str], Path],
+    shelf: dict[int, Clip],
+    mode: Mode,
 ) -> None:
     """FFmpeg exits with 0 after a read error."""
     mine = assignment(shelf[4], slate=shelf[2])
@@ -154,7 +160,9 @@ def test_an_item_that_ends_too_early_has_failed(
     assert (str(shelf[4].path), False) in engine.sources.distrusted
 
 
-def test_a_hub_that_dies_at_once_is_restarted_with_pauses(engine: Engine, book: Book) -> None:
+def test_a_hub_that_dies_at_once_is_restarted_with_pauses(
+    engine: Engine, book: MemoryLedger
+) -> None:
     tool = engine.run_dir.parent / "ffmpeg"
     tool.write_text('#!/bin/sh\ncase "$*" in *hls_time*) exit 1;; esac\nexec ffmpeg "$@"\n')
     tool.chmod(0o755)
@@ -184,7 +192,9 @@ def test_a_channel_recovers_after_its_folder_was_cleared(engine: Engine) -> None
     engine.until_state("on_air")
 
 
-def test_lost_air_opens_an_incident_even_without_a_cause(engine: Engine, book: Book) -> None:
+def test_lost_air_opens_an_incident_even_without_a_cause(
+    engine: Engine, book: MemoryLedger
+) -> None:
     """A hub that hangs for some seconds, and continues before it is replaced."""
     engine.policy = Policy(stall=60)
     engine.start()

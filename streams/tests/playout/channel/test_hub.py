@@ -16,7 +16,7 @@ from streams.playout.channel.channel import Channel
 from streams.playout.contract import ledger
 from streams.playout.ffmpeg import mpegts, process
 from streams.tests.bench.clips import Clip
-from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.engine import Engine, MemoryLedger, assignment
 from streams.tests.bench.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -29,12 +29,12 @@ AHEAD = 6
 
 
 @pytest.fixture
-def book(shelf: dict[int, Clip]) -> Book:
-    return Book({1: assignment(shelf[4], shelf[1], slate=shelf[2])})
+def book(shelf: dict[int, Clip]) -> MemoryLedger:
+    return MemoryLedger({1: assignment(shelf[4], shelf[1], slate=shelf[2])})
 
 
 @pytest.fixture
-def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
+def engine(tmp_path: Path, book: MemoryLedger) -> Iterator[Engine]:
     made = Engine(tmp_path / "run", book)
     made.run_dir.mkdir()
     yield made
@@ -77,7 +77,7 @@ def assert_in_time(engine: Engine) -> None:
 
 
 def test_the_clock_survives_hubs_that_die_before_they_report(
-    engine: Engine, book: Book
+    engine: Engine, book: MemoryLedger
 ) -> None:
     tool = engine.run_dir.parent / "ffmpeg"
     tool.write_text('#!/bin/sh\nexec ffmpeg "$@"\n')
@@ -95,7 +95,7 @@ def test_the_clock_survives_hubs_that_die_before_they_report(
 
 
 def test_after_a_hub_died_unobserved_the_next_continues_in_the_fed_data(
-    engine: Engine, book: Book
+    engine: Engine, book: MemoryLedger
 ) -> None:
     channel = play(engine)
     engine.leave()

@@ -15,7 +15,7 @@ from streams.programme.item import Item, Mode
 from streams.programme.model import Block, Entry, Rotation, Start
 from streams.tests.bench import clips
 from streams.tests.bench.clips import TEST_FORMAT, Clip
-from streams.tests.bench.engine import Book, Engine, assignment, item, programme
+from streams.tests.bench.engine import Engine, MemoryLedger, assignment, item, programme
 from streams.tests.bench.rtmp import RtmpServer, free_port
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
@@ -26,29 +26,29 @@ KEY = "k-orders"
 
 
 @pytest.fixture
-def book(shelf: dict[int, Clip]) -> Book:
-    return Book({1: assignment(shelf[4], shelf[1], shelf[2], slate=shelf[3])})
+def book(shelf: dict[int, Clip]) -> MemoryLedger:
+    return MemoryLedger({1: assignment(shelf[4], shelf[1], shelf[2], slate=shelf[3])})
 
 
 @pytest.fixture
-def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
+def engine(tmp_path: Path, book: MemoryLedger) -> Iterator[Engine]:
     made = Engine(tmp_path / "run", book)
     made.run_dir.mkdir()
     yield made
     made.end()
 
 
-def edit(book: Book, *outputs: OutputPlan) -> None:
+def edit(book: MemoryLedger, *outputs: OutputPlan) -> None:
     old = book.assignments[1]
     book.assignments[1] = replace(old, plan=replace(old.plan, outputs=outputs))
 
 
-def aired(book: Book) -> list[str]:
+def aired(book: MemoryLedger) -> list[str]:
     return [note.turn.item.title for note in list(book.notes) if isinstance(note, ledger.Aired)]
 
 
 def test_renaming_an_output_does_not_interrupt_it(
-    engine: Engine, book: Book, server: RtmpServer
+    engine: Engine, book: MemoryLedger, server: RtmpServer
 ) -> None:
     output = OutputPlan(7, "Main", server.address, Secret(KEY), "1")
     edit(book, output)
@@ -64,7 +64,7 @@ def test_renaming_an_output_does_not_interrupt_it(
     assert server.sessions(KEY) == 1
 
 
-def test_the_incident_of_a_removed_output_is_closed(engine: Engine, book: Book) -> None:
+def test_the_incident_of_a_removed_output_is_closed(engine: Engine, book: MemoryLedger) -> None:
     """Even if it was disabled while no supervisor was running."""
     edit(book, OutputPlan(7, "Main", f"rtmp://127.0.0.1:{free_port()}/live", Secret(KEY), "1"))
     engine.start()
@@ -79,7 +79,7 @@ def test_the_incident_of_a_removed_output_is_closed(engine: Engine, book: Book) 
 
 
 def test_a_skip_in_an_items_last_seconds_does_not_cut_the_next_item(
-    engine: Engine, book: Book
+    engine: Engine, book: MemoryLedger
 ) -> None:
     """The next item is already in the pipe, as requested."""
     engine.start()
@@ -98,7 +98,7 @@ def test_a_skip_in_an_items_last_seconds_does_not_cut_the_next_item(
 
 
 def test_an_added_block_cuts_the_item_on_air(
-    engine: Engine, book: Book, shelf: dict[int, Clip]
+    engine: Engine, book: MemoryLedger, shelf: dict[int, Clip]
 ) -> None:
     engine.start()
     engine.until_state("on_air")
@@ -133,7 +133,7 @@ def test_an_added_block_cuts_the_item_on_air(
 
 
 def test_a_timestamp_jump_in_a_file_does_not_silence_the_channel(
-    engine: Engine, book: Book, shelf: dict[int, Clip], tmp_path: Path
+    engine: Engine, book: MemoryLedger, shelf: dict[int, Clip], tmp_path: Path
 ) -> None:
     """A copied file claims to last for hours and ends after seconds."""
     path = tmp_path / "jumps.mkv"

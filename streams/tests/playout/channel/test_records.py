@@ -13,19 +13,19 @@ import pytest
 from streams.playout.ffmpeg import process
 from streams.playout.node.wake import socket_exists
 from streams.tests.bench.clips import Clip
-from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.engine import Engine, MemoryLedger, assignment
 from streams.tests.bench.waiting import until
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def book(shelf: dict[int, Clip]) -> Book:
-    return Book({1: assignment(shelf[1], shelf[4], slate=shelf[2])})
+def book(shelf: dict[int, Clip]) -> MemoryLedger:
+    return MemoryLedger({1: assignment(shelf[1], shelf[4], slate=shelf[2])})
 
 
 @pytest.fixture
-def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
+def engine(tmp_path: Path, book: MemoryLedger) -> Iterator[Engine]:
     made = Engine(tmp_path / "run", book)
     made.run_dir.mkdir()
     yield made
@@ -47,7 +47,9 @@ def test_a_record_of_another_version_is_replaced(engine: Engine, name: str) -> N
     until(lambda: len(engine.pids()) == 2, 60, "player and hub, nothing else")
 
 
-def test_a_process_whose_record_cannot_be_written_is_ended(engine: Engine, book: Book) -> None:
+def test_a_process_whose_record_cannot_be_written_is_ended(
+    engine: Engine, book: MemoryLedger
+) -> None:
     """On a full disk there would otherwise be another player at every beat."""
     engine.start()
     engine.until_state("on_air")
@@ -80,7 +82,7 @@ def test_ffmpegs_log_is_readable_by_its_owner_only(engine: Engine) -> None:
 
 
 def test_records_are_restored_after_the_run_directory_was_cleared(
-    engine: Engine, book: Book
+    engine: Engine, book: MemoryLedger
 ) -> None:
     """Otherwise the next supervisor would end the playing processes as strays."""
     engine.start()
@@ -120,7 +122,7 @@ def records_by_role(folder: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("name", ["", "wake.sock", "playout.alive", "channel-1/feed.fifo"])
 def test_deleted_parts_of_the_run_directory_are_recreated(
-    engine: Engine, book: Book, name: str
+    engine: Engine, book: MemoryLedger, name: str
 ) -> None:
     """The directory itself, if its parent allows it, or one part of it."""
     engine.start()
@@ -142,7 +144,7 @@ def test_deleted_parts_of_the_run_directory_are_recreated(
     assert not book.count_log_lines("The machine refuses")
 
 
-def test_a_supervisor_without_a_run_directory_ends(engine: Engine, book: Book) -> None:
+def test_a_supervisor_without_a_run_directory_ends(engine: Engine, book: MemoryLedger) -> None:
     """A service can't recreate it: systemd does for the next supervisor."""
     engine.start()
     engine.until_state("on_air")

@@ -15,19 +15,19 @@ from streams.playout.ffmpeg import process
 from streams.playout.node.supervisor import MAX_OUTBOX_NOTES, trimmed
 from streams.playout.node.witness import ALIVE_FILE, read
 from streams.tests.bench.clips import Clip
-from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.engine import Engine, MemoryLedger, assignment
 from streams.tests.bench.waiting import until
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def book(shelf: dict[int, Clip]) -> Book:
-    return Book({1: assignment(shelf[1], slate=shelf[2])})
+def book(shelf: dict[int, Clip]) -> MemoryLedger:
+    return MemoryLedger({1: assignment(shelf[1], slate=shelf[2])})
 
 
 @pytest.fixture
-def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
+def engine(tmp_path: Path, book: MemoryLedger) -> Iterator[Engine]:
     made = Engine(tmp_path / "run", book)
     made.run_dir.mkdir()
     yield made
@@ -35,7 +35,7 @@ def engine(tmp_path: Path, book: Book) -> Iterator[Engine]:
 
 
 def test_a_run_that_ended_during_an_exchange_does_not_start_again(
-    engine: Engine, book: Book
+    engine: Engine, book: MemoryLedger
 ) -> None:
     """The result of a slow exchange is outdated: its run has ended meanwhile."""
     engine.start()
@@ -66,7 +66,7 @@ def test_a_run_that_ended_during_an_exchange_does_not_start_again(
 
 
 def test_a_channel_that_cannot_be_opened_does_not_end_the_others(
-    engine: Engine, book: Book, shelf: dict[int, Clip]
+    engine: Engine, book: MemoryLedger, shelf: dict[int, Clip]
 ) -> None:
     other = assignment(shelf[1], slate=shelf[2])
     book.assignments[2] = replace(other, plan=replace(other.plan, pk=2, slug="other"))
@@ -78,7 +78,9 @@ def test_a_channel_that_cannot_be_opened_does_not_end_the_others(
     until(lambda: engine.alive() and 2 in engine.supervisor.channels, 60, "the other as well")
 
 
-def test_a_fault_in_one_channel_does_not_end_the_others(engine: Engine, book: Book) -> None:
+def test_a_fault_in_one_channel_does_not_end_the_others(
+    engine: Engine, book: MemoryLedger
+) -> None:
     """After an unexpected error it is opened again from its records."""
     engine.start()
     engine.until_state("on_air")
@@ -92,7 +94,9 @@ def test_a_fault_in_one_channel_does_not_end_the_others(engine: Engine, book: Bo
     assert engine.pids() & pids
 
 
-def test_a_hanging_ledger_does_not_restart_the_cluster(engine: Engine, book: Book) -> None:
+def test_a_hanging_ledger_does_not_restart_the_cluster(
+    engine: Engine, book: MemoryLedger
+) -> None:
     engine.start()
     engine.until_state("on_air")
     gate = threading.Event()
@@ -109,7 +113,9 @@ def test_a_hanging_ledger_does_not_restart_the_cluster(engine: Engine, book: Boo
     until(lambda: read(engine.run_dir).fault is None, 60, "it answers again")
 
 
-def test_the_ledgers_fault_is_recorded_on_the_machine(engine: Engine, book: Book) -> None:
+def test_the_ledgers_fault_is_recorded_on_the_machine(
+    engine: Engine, book: MemoryLedger
+) -> None:
     engine.start()
     engine.until_state("on_air")
 

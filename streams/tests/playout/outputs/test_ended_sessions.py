@@ -14,7 +14,7 @@ from streams.playout.contract.ledger import IncidentExplained, IncidentOpened
 from streams.playout.contract.plan import OutputPlan
 from streams.playout.ffmpeg import diagnosis
 from streams.tests.bench.clips import Clip
-from streams.tests.bench.engine import Book, Engine, assignment
+from streams.tests.bench.engine import Engine, MemoryLedger, assignment
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
@@ -22,7 +22,7 @@ from streamsite.security.secret import Secret
 pytestmark = pytest.mark.slow
 
 
-class Cutter:
+class DroppingProxy:
     """Forwards bytes to a real server and disconnects after so many per connection."""
 
     def __init__(self, port: int, most: int) -> None:
@@ -70,19 +70,19 @@ class Cutter:
 
 
 @pytest.fixture(params=[4_000, 600_000], ids=["at once", "after some seconds"])
-def cutter(request: pytest.FixtureRequest, server: RtmpServer) -> Iterator[Cutter]:
-    made = Cutter(server.port, request.param)
+def cutter(request: pytest.FixtureRequest, server: RtmpServer) -> Iterator[DroppingProxy]:
+    made = DroppingProxy(server.port, request.param)
     yield made
     made.close()
 
 
 def test_a_destination_that_ends_every_session_is_reported_as_such(
-    tmp_path: Path, shelf: dict[int, Clip], cutter: Cutter
+    tmp_path: Path, shelf: dict[int, Clip], cutter: DroppingProxy
 ) -> None:
     """The incident shows it from the second attempt on, whatever the first one's cause."""
     address = f"rtmp://127.0.0.1:{cutter.port}/live"
     output = OutputPlan(1, "Main", address, Secret("k-wrong"), edition="1")
-    book = Book({1: assignment(shelf[4], slate=shelf[2], outputs=(output,))})
+    book = MemoryLedger({1: assignment(shelf[4], slate=shelf[2], outputs=(output,))})
     engine = Engine(tmp_path / "run", book)
     engine.run_dir.mkdir()
     try:

@@ -12,7 +12,7 @@ from streams.playout.contract.turn import Turn
 from streams.playout.player.selection import Selector
 from streams.programme.item import Item, Kind, Mode
 from streams.programme.model import BASE, Block, Cursor, Return, Rotation, Start
-from streams.tests.bench.engine import OnDisk, programme
+from streams.tests.bench.engine import FileSources, programme
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 AWAY = "The storage can't be reached."
@@ -33,7 +33,7 @@ class Scene:
     programme: str = "abc"
     fillers: str = ""
     seconds: int = 10
-    sources: OnDisk = field(default_factory=OnDisk)
+    sources: FileSources = field(default_factory=FileSources)
     troubles: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from streams.playout.player.launcher import Launcher, frames_of
 from streams.programme.item import Item, Kind, Mode
 from streams.tests.bench import clips
 from streams.tests.bench.clips import TEST_FORMAT, Clip
-from streams.tests.bench.engine import OnDisk, item, programme
+from streams.tests.bench.engine import FileSources, item, programme
 from streams.tests.bench.restarts import KEY, Away
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
@@ -76,7 +76,7 @@ def test_the_frame_count_of_a_part(into: Fraction, limit: Fraction | None, frame
 @pytest.fixture
 def starter(tmp_path: Path, ffmpeg: str) -> Iterator[Launcher]:
     feed = FeedPipe.open(tmp_path / "feed.fifo", PIPE)
-    yield Launcher(Tools(ffmpeg, tmp_path), tmp_path, feed, OnDisk())
+    yield Launcher(Tools(ffmpeg, tmp_path), tmp_path, feed, FileSources())
     feed.close()
 
 

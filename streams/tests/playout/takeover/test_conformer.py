@@ -28,7 +28,7 @@ from streamsite.security.secret import Secret
 ADA = LiveFeed(1, 10, "Ada", Secret("rtsp://127.0.0.1/live/ada"), requested_at=0)
 
 
-class Bed:
+class ReaderBench:
     """A reader with a controlled clock."""
 
     def __init__(self, folder: Path) -> None:
@@ -69,14 +69,14 @@ class Bed:
 
 
 @pytest.fixture
-def bed(tmp_path: Path) -> Iterator[Bed]:
-    made = Bed(tmp_path)
+def bed(tmp_path: Path) -> Iterator[ReaderBench]:
+    made = ReaderBench(tmp_path)
     yield made
     until(lambda: made.reader.end(tmp_path, time.monotonic()), 30, "it is ended")
     made.reader.close()
 
 
-def test_arriving_video_is_a_sign_of_life(bed: Bed, stream: bytes) -> None:
+def test_arriving_video_is_a_sign_of_life(bed: ReaderBench, stream: bytes) -> None:
     bed.start()
     bed.read()
     assert (bed.reader.alive, bed.reader.moved) == (False, 0)
@@ -92,7 +92,7 @@ def test_arriving_video_is_a_sign_of_life(bed: Bed, stream: bytes) -> None:
 
 @pytest.mark.parametrize("counted", ["frame", "out_time_us"])
 def test_a_copying_reader_is_alive_by_either_count(
-    bed: Bed, stream: bytes, counted: str
+    bed: ReaderBench, stream: bytes, counted: str
 ) -> None:
     """FFmpeg 6.1 does not count copied frames."""
     bed.reader.mode = Mode.COPY
@@ -105,7 +105,7 @@ def test_a_copying_reader_is_alive_by_either_count(
     assert bed.reader.moved == bed.now - LOST_S
 
 
-def test_output_at_the_end_is_no_sign_of_life(bed: Bed, stream: bytes) -> None:
+def test_output_at_the_end_is_no_sign_of_life(bed: ReaderBench, stream: bytes) -> None:
     bed.start()
     bed.gives(stream, 30)
     bed.read()
@@ -119,7 +119,7 @@ def test_output_at_the_end_is_no_sign_of_life(bed: Bed, stream: bytes) -> None:
     assert (bed.reader.alive, bed.reader.moved) == (False, moved)
 
 
-def test_audio_alone_is_no_sign_of_life(bed: Bed, stream: bytes) -> None:
+def test_audio_alone_is_no_sign_of_life(bed: ReaderBench, stream: bytes) -> None:
     """For a feed without audio, the added silence continues when the video stops."""
     bed.start(replace(ADA, has_audio=False))
     bed.gives(stream, 30)
@@ -130,7 +130,7 @@ def test_audio_alone_is_no_sign_of_life(bed: Bed, stream: bytes) -> None:
     assert bed.reader.moved == moved
 
 
-def test_after_a_gap_a_relay_starts_with_later_video(bed: Bed, stream: bytes) -> None:
+def test_after_a_gap_a_relay_starts_with_later_video(bed: ReaderBench, stream: bytes) -> None:
     bed.start()
     bed.gives(stream, 30)
     bed.read()
@@ -145,7 +145,7 @@ def test_after_a_gap_a_relay_starts_with_later_video(bed: Bed, stream: bytes) ->
 
 
 @pytest.mark.parametrize("named", ["0:a:0", ""])
-def test_a_feed_without_audio_gets_silence_at_once(bed: Bed, named: str) -> None:
+def test_a_feed_without_audio_gets_silence_at_once(bed: ReaderBench, named: str) -> None:
     bed.runs(f"echo \"[fatal] Stream map '{named}' matches no streams.\" >&2; exit 1")
     bed.start()
     bed.until_gone()
@@ -159,7 +159,9 @@ def test_a_feed_without_audio_gets_silence_at_once(bed: Bed, named: str) -> None
     until(lambda: "anullsrc" in (bed.folder / "args").read_text(), 30, "with silence")
 
 
-def test_a_feed_whose_tracks_are_reported_late_is_restarted_without_audio(bed: Bed) -> None:
+def test_a_feed_whose_tracks_are_reported_late_is_restarted_without_audio(
+    bed: ReaderBench,
+) -> None:
     """By RTMP it searches for audio for five seconds."""
     bed.start()
     bed.start(replace(ADA, has_audio=False))
@@ -169,7 +171,7 @@ def test_a_feed_whose_tracks_are_reported_late_is_restarted_without_audio(bed: B
     assert bed.reader.role is not None
 
 
-def test_an_unreadable_feed_is_not_retried(bed: Bed) -> None:
+def test_an_unreadable_feed_is_not_retried(bed: ReaderBench) -> None:
     bed.runs('echo "Decoder (codec av1) not found for input stream #0:0" >&2; exit 1')
     bed.start()
     bed.until_gone()
@@ -180,7 +182,7 @@ def test_an_unreadable_feed_is_not_retried(bed: Bed) -> None:
     assert bed.reader.role is None
 
 
-def test_a_broken_feed_is_retried_after_a_pause(bed: Bed) -> None:
+def test_a_broken_feed_is_retried_after_a_pause(bed: ReaderBench) -> None:
     bed.runs('echo "[error] /dev/fd/3: Connection refused" >&2; exit 1')
     bed.start()
     bed.until_gone()
