@@ -113,7 +113,9 @@ def _adopt_queue(channel: Channel, records: list[Record], now: Now) -> None:
         if begun and (playing := adopted[index][1]) is not None:
             playback.adopt_next(playing.role, now.mono)
         adopted = adopted[index + 1 :] if begun else adopted[index:]
-    linked = playback.player is not None or playback.has_missed
+    # A queued player whose predecessor broke off ends by itself: one that lives waits for its
+    # time, even if nothing is known of its predecessor any more.
+    linked = True
     for record, queued in adopted:
         # Behind a missing player the gate stays shut.
         linked = linked and queued is not None

@@ -150,11 +150,6 @@ class Playback:
         if (slot := self._missed.add(notes)) is not None:
             self.selector.cursors = slot.turn.cursors
 
-    @property
-    def has_missed(self) -> bool:
-        """Whether a player of an earlier supervisor ended unobserved."""
-        return bool(self._missed)
-
     def adopt_next(self, role: MonitoredProcess, now: float) -> None:
         """Adopt the player queued behind the missed ones, which are therefore whole.
 

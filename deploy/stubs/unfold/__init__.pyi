@@ -1,0 +1,1 @@
+"""The parts of django-unfold that streamsite uses. It ships no types."""
