@@ -1,4 +1,4 @@
-"""What people and other apps ask of the library, each verb once."""
+"""Operations of the library, for its pages, its API and other apps."""
 
 from __future__ import annotations
 
@@ -28,49 +28,49 @@ logger = logging.getLogger(__name__)
 
 
 def add_file(path: Path, *, title: str) -> MediaItem:
-    """Copy a file of this machine into the storage and look into it.
+    """Copies a file of this machine into the storage and inspects it.
 
-    The item that comes back says in `fault` what is wrong with it, if anything is.
-    Raises `StorageError` when the file could not be stored; then there is no item.
+    The returned item has its fault, if any, in `fault`. Raises `StorageError` if the file could
+    not be stored; then there is no item.
     """
     key = service.reserve(_names(path))
     try:
         storage.upload(path, key)
         now = timezone.now()
-        # Taken up from the first: the pool leaves it alone.
+        # Claimed from the start: the pool skips it.
         item = MediaItem.objects.create(key=key, title=title[:255], probe_claimed_at=now)
     finally:
         service.release(key)
-    look_into(item, now=now)
+    inspect(item, now=now)
     return item
 
 
 def _names(path: Path) -> Iterator[str]:
-    """Keys that read like the file's name."""
+    """Yields keys that resemble the file's name."""
     stem, suffix = slugify(path.stem)[:200] or "item", path.suffix.lower()
     yield f"{stem}{suffix}"
     for number in count(2):
         yield f"{stem}-{number}{suffix}"
 
 
-def look_into(item: MediaItem, *, now: datetime) -> None:
-    """Read from the file what it is, and write it into the item's row, a fault too.
+def inspect(item: MediaItem, *, now: datetime) -> None:
+    """Inspects the file and writes the result, or the fault, into the item's row.
 
-    What may pass (a storage out of reach) is left as it was: the row keeps what was known.
+    After a temporary error (an unreachable storage) the row stays unchanged.
     """
     try:
-        probing.look_at(item, now=now)
+        probing.inspect_item(item, now=now)
     except (ProbeError, StorageError) as error:
-        logger.warning("%s was not looked into: %s", item.key, error)
+        logger.warning("%s was not inspected: %s", item.key, error)
         if item.probed_at is None:
             probing.fault(item, str(error))
     item.refresh_from_db()
 
 
-def look_again(ids: Sequence[int]) -> None:
-    """Have these items' files looked into as if they were new, by as many as may at once.
+def inspect_again(ids: Sequence[int]) -> None:
+    """Enqueues a new inspection of these items' files.
 
-    What is known of them holds until then; their copies stay.
+    Earlier results and copies stay valid until then.
     """
     with transaction.atomic():
         MediaItem.objects.filter(pk__in=ids).update(
@@ -80,27 +80,31 @@ def look_again(ids: Sequence[int]) -> None:
 
 
 class FaultyItemError(Exception):
-    """The item can't be prepared: it is faulty itself. `str()` says why and what to do."""
+    """The item has a fault and can't be prepared. `str()` says why and what to do."""
 
 
 def request_prepare(
-    item: MediaItem, house: HouseFormat, *, again: bool = False, due_at: datetime | None = None
+    item: MediaItem,
+    house_format: HouseFormat,
+    *,
+    again: bool = False,
+    due_at: datetime | None = None,
 ) -> PreparedCopy:
-    """See to it that the item has a copy in this house; ask as often as you like.
+    """Makes sure that the item has a copy in this house format; repeated calls are cheap.
 
     A copy of other content than the item's present one is made again; one that failed or was
-    cancelled only if a person asks for it (`again`), for it would fail at every round of the
-    playlist. The soonest `due_at` is made first. A new item's copy waits until the item has
-    been looked into. Raises `FaultyItemError`.
+    cancelled only if a person asks for it (`again`), because it would fail at every round of
+    the playlist. The soonest `due_at` is made first. A new item's copy waits for the
+    inspection. Raises `FaultyItemError`.
     """
     if item.status == MediaItem.Status.FAULT:
         raise FaultyItemError(f"{item} can't be prepared: {item.fault}")
     with transaction.atomic():
-        # The row's, not the caller's: theirs may have been read before a sync.
+        # The row's etag, not the caller's, which may have been read before a sync.
         etag = MediaItem.objects.values_list("etag", flat=True).get(pk=item.pk)
         copy, made = PreparedCopy.objects.get_or_create(
             item=item,
-            house=house.signature,
+            house_format=house_format.signature,
             defaults={
                 "source_etag": etag,
                 "queued_at": timezone.now(),
@@ -109,32 +113,32 @@ def request_prepare(
         )
         if not made:
             # A changed item is inspected first: its content may be the same.
-            wanted = ~Q(source_etag=F("item__etag")) & ~Q(item__status=MediaItem.Status.NEW)
+            outdated = ~Q(source_etag=F("item__etag")) & ~Q(item__status=MediaItem.Status.NEW)
             if again:
-                wanted |= Q(status__in=_GIVEN_UP)
+                outdated |= Q(status__in=_GIVEN_UP)
             queued = _queued(etag) | {"due_at": due_at}
-            if not PreparedCopy.objects.filter(wanted, pk=copy.pk).update(**queued):
+            if not PreparedCopy.objects.filter(outdated, pk=copy.pk).update(**queued):
                 return copy
             copy.refresh_from_db()
         item_status.settle(item.pk)
-        _ring_for(copy)
+        _enqueue_for(copy)
     return copy
 
 
 _GIVEN_UP: Final = (PreparedCopy.Status.FAULT, PreparedCopy.Status.CANCELLED)
 
 
-def _ring_for(*copies: PreparedCopy) -> None:
-    """Where others wait already, a worker is on its way: each rings for the next."""
+def _enqueue_for(*copies: PreparedCopy) -> None:
+    """Enqueues a worker unless other copies wait: their worker enqueues the next one."""
     others = queue.waiting().exclude(pk__in=[copy.pk for copy in copies])
     if copies and not others.exists():
         transaction.on_commit(enqueue.prepare)
 
 
 def cancel_prepare(copy: PreparedCopy) -> bool:
-    """Stop what is queued or being made; False where it was neither any more.
+    """Cancels a queued or running copy; False if it was neither.
 
-    Its worker notices within a second, ends its FFmpeg and throws away what it had.
+    Its worker notices within a second, ends its FFmpeg and discards the result.
     """
     active = (PreparedCopy.Status.QUEUED, PreparedCopy.Status.RUNNING)
     cancelled = PreparedCopy.objects.filter(pk=copy.pk, status__in=active).update(
@@ -146,9 +150,9 @@ def cancel_prepare(copy: PreparedCopy) -> bool:
 
 
 def retry(item: MediaItem) -> None:
-    """Try again what went wrong with an item: look into it, make its copies.
+    """Retries an item's faults: inspects it again, or makes its copies again.
 
-    Copies of an item that can't be read wait until it could be.
+    Copies of an unreadable item wait until it can be read.
     """
     with transaction.atomic():
         renewed = MediaItem.objects.filter(pk=item.pk, status=MediaItem.Status.FAULT).update(
@@ -159,26 +163,26 @@ def retry(item: MediaItem) -> None:
         copies = list(item.copies.filter(status__in=_GIVEN_UP))
         item.copies.filter(pk__in=[copy.pk for copy in copies]).update(**_queued(item.etag))
         item_status.settle(item.pk)
-        _ring_for(*copies)
+        _enqueue_for(*copies)
     item.refresh_from_db()
 
 
 def remake(copy: PreparedCopy) -> bool:
-    """Have a copy made again whose file is gone; False where it is no finished one any more.
+    """Makes a copy again whose file is missing; False if it is not finished any more.
 
-    Until then the original plays.
+    Until then the original is played.
     """
     with transaction.atomic():
         finished = PreparedCopy.objects.filter(pk=copy.pk, status=PreparedCopy.Status.READY)
         if not finished.update(**_queued(copy.item.etag)):
             return False
         item_status.settle(copy.item_id)
-        _ring_for(copy)
+        _enqueue_for(copy)
     return True
 
 
 def _queued(etag: str) -> dict[str, object]:
-    """What a row looks like before its first try."""
+    """Returns the column values before the first try."""
     return {
         "source_etag": etag,
         "status": PreparedCopy.Status.QUEUED,

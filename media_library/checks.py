@@ -1,4 +1,4 @@
-"""System checks of the library: can the storage be used, and for all that is asked of it."""
+"""System checks of the library: whether the storage permits all operations."""
 
 from __future__ import annotations
 
@@ -26,5 +26,7 @@ def storage_can_be_used(
 ) -> list[CheckMessage]:
     """Lists, writes, reads and deletes a tiny object. Bounded: see `storage.examine`."""
     return [
-        Error(each.sentence, id=_IDS[each.check]) for each in storage.examine() if not each.ok
+        Error(result.sentence, id=_IDS[result.check])
+        for result in storage.examine()
+        if not result.ok
     ]

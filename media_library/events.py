@@ -1,4 +1,4 @@
-"""What webhooks are told of the library, in the transaction that makes it true."""
+"""Webhook events of the library, emitted in the transaction of the change."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from media_library.models import DownloadJob, MediaItem
 from streamsite.webhooks.models import Event
 from streamsite.webhooks.outbox import emit
 
-#: Items that one message names: a bucket may lose thousands at once.
-NAMED: Final = 20
+#: Maximum items named in one message: a bucket may lose thousands at once.
+MAX_NAMED: Final = 20
 
 
 def faults(items: Collection[int], fault: str) -> None:
-    """These can't be played any more, for one and the same reason."""
+    """Emits an event about items that can't be played any more, for one common reason."""
     if not items:
         return
-    named = MediaItem.objects.filter(pk__in=sorted(items)[:NAMED]).order_by("pk")
+    named = MediaItem.objects.filter(pk__in=sorted(items)[:MAX_NAMED]).order_by("pk")
     data = {
         "count": len(items),
         "items": list(named.values("id", "key", "title")),
@@ -29,9 +29,9 @@ def faults(items: Collection[int], fault: str) -> None:
 
 
 def download(job: int) -> None:
-    """It is done, or has failed for good; of one that goes on nothing is told.
+    """Emits an event about a finished or failed download; none if it continues.
 
-    Not its address: that may hold a key of whoever asked for it.
+    Without its address, which may contain a key of the user.
     """
     row = DownloadJob.objects.select_related("item").get(pk=job)
     if row.status == DownloadJob.Status.DONE:
@@ -44,7 +44,7 @@ def download(job: int) -> None:
         "job": row.pk,
         "site": row.site,
         "title": row.title,
-        "asked_by": row.asked_by,
+        "requested_by": row.requested_by,
         "item": row.item_id,
         "key": row.key,
         "duplicate": row.duplicate,

@@ -1,4 +1,4 @@
-"""What was measured of a file, in an operator's words. Pure; library.js has the same."""
+"""Formats a file's measured values for operators. Pure; library.js has the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NOTHING: Final = "–"
 KILO: Final = 10**3
 MEGA: Final = 10**6
 GIGA: Final = 10**9
-#: Percent before which a forecast from the time used so far says nothing.
+#: Percentage below which no remaining time is estimated.
 TOO_EARLY: Final = 3
 
 
@@ -33,8 +33,8 @@ def size(count: int | None) -> str:
     return f"{count / MEGA:.0f} MB" if count >= MEGA else f"{count / KILO:.0f} kB"
 
 
-def house(signature: str) -> str:
-    """A house format by its signature; one that is none stays as it is."""
+def house_format(signature: str) -> str:
+    """Formats a house format's signature; other texts stay unchanged."""
     try:
         made = HouseFormat.of(signature)
     except ValueError:
@@ -49,7 +49,7 @@ def house(signature: str) -> str:
 
 
 def copy_length(frames: int | None, signature: str) -> str:
-    """Frames of a copy in that house format as 4:05."""
+    """Formats the frames of a copy in that house format as 4:05."""
     try:
         return length(frames and float(HouseFormat.of(signature).seconds(frames)))
     except ValueError:
@@ -57,7 +57,7 @@ def copy_length(frames: int | None, signature: str) -> str:
 
 
 def left(percent: int, begun: datetime | None, now: datetime) -> str:
-    """Time that the rest takes if it goes on as it went; nothing while that can't be told."""
+    """Formats the remaining time at the present speed; empty while it can't be estimated."""
     if begun is None or not TOO_EARLY <= percent < 100:  # noqa: PLR2004 - percent
         return ""
     rest = (now - begun) * (100 - percent) / percent
@@ -69,5 +69,5 @@ def left(percent: int, begun: datetime | None, now: datetime) -> str:
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """The number with its noun: 1 item, 12,000 items."""
+    """Formats a number with its noun: 1 item, 12,000 items."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -1,4 +1,4 @@
-"""The house format: the one shape in which every prepared item of a channel is kept. Pure."""
+"""The house format: the format of all prepared items of a channel. Pure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 
 #: Samples of one AAC-LC frame (ISO/IEC 14496-3).
 AAC_FRAME: Final = 1024
-#: Hz. The only audio rate of the house: what YouTube and Twitch both take, and it has a grid.
+#: Hz. The only audio rate of house formats: YouTube and Twitch both accept it, and it has a
+#: grid.
 SAMPLE_RATE: Final = 48_000
 #: Stereo.
 CHANNELS: Final = 2
-#: Seconds between keyframes: what YouTube recommends and Twitch requires.
+#: Seconds between keyframes: recommended by YouTube, and required by Twitch.
 GOP_SECONDS: Final = 2
-#: Seconds between keyframes up to which a file may be sent as it is. The live window grows by
-#: whole groups of pictures, and a destination is sent some 5 s behind it: with longer groups it
-#: would have nothing to send in between. What the large platforms hand out has up to 5.4 s.
+#: Maximum seconds between keyframes of a file that is sent unchanged. The live window grows by
+#: whole groups of pictures, and a destination receives it some 5 s later: with longer groups
+#: there would be nothing to send in between. Videos of the large platforms have up to 5.4 s.
 MAX_KEYFRAMES_S: Final = 5.5
-#: Frame rates at which whole video frames and whole AAC frames soon end together.
+#: Frame rates whose video frames and AAC frames soon end at the same time.
 RATES: Final = (24, 25, 30, 50, 60)
 
 _LOGO: Final = r"-([0-9a-f]{16})(tl|tr|bl|br)(\d{1,2})"
@@ -34,8 +35,8 @@ _SIGNATURE: Final = re.compile(rf"(\d+)x(\d+)p(\d+)-(\d+)k-(\d+)k(?:{_LOGO})?")
 class Logo:
     """A picture burnt into every item.
 
-    `digest` names it in the storage (16 hexadecimal digits), `corner` is tl, tr, bl or br,
-    `width` is in percent of the picture's.
+    `digest` is its name in the storage (16 hexadecimal digits), `corner` is tl, tr, bl or br,
+    `width` is in percent of the picture's width.
     """
 
     digest: str
@@ -60,7 +61,7 @@ class HouseFormat:
 
     @property
     def signature(self) -> str:
-        """Names the format in keys and files: items of one signature join without a seam.
+        """Names the format in keys and files: items of one signature join seamlessly.
 
         At most 64 characters: it is a column.
         """
@@ -72,17 +73,17 @@ class HouseFormat:
 
     @classmethod
     def of(cls, signature: str) -> HouseFormat:
-        """The house of that name. Raises `ValueError` where it is no signature."""
-        if (found := _SIGNATURE.fullmatch(signature)) is None:
-            raise ValueError(f"{signature!r} names no house format.")
-        *numbers, digest, corner, share = found.groups()
+        """Returns the house format of that signature. Raises `ValueError` if it is invalid."""
+        if (match := _SIGNATURE.fullmatch(signature)) is None:
+            raise ValueError(f"{signature!r} is not a house format's signature.")
+        *numbers, digest, corner, share = match.groups()
         width, height, fps, video, audio = map(int, numbers)
         logo = Logo(digest, corner, int(share)) if digest else None
         return cls(width, height, fps, video * 1000, audio * 1000, logo)
 
     @property
     def bare(self) -> HouseFormat:
-        """The format without its logo. Items of one bare house join without a seam too."""
+        """The format without its logo. Items of one bare format join seamlessly too."""
         return replace(self, logo=None)
 
     @property
@@ -92,7 +93,7 @@ class HouseFormat:
 
     @property
     def frame(self) -> Fraction:
-        """Seconds of one frame."""
+        """Seconds per frame."""
         return Fraction(1, self.fps)
 
     @property
@@ -105,11 +106,11 @@ class HouseFormat:
         return aac_frames_per_frame.denominator
 
     def frames_on_grid(self, seconds: Fraction) -> int:
-        """Frames of an item of that length, padded up to the grid; one span at least."""
+        """Returns the frames of an item, padded to the grid; one interval at least."""
         return max(1, ceil(seconds * self.fps / self.grid)) * self.grid
 
     def samples(self, frames: int) -> int:
-        """Audio samples that last as long as so many video frames of the grid."""
+        """Returns the audio samples of that many video frames of the grid."""
         return frames * SAMPLE_RATE // self.fps
 
     def seconds(self, frames: int) -> Fraction:
@@ -117,43 +118,43 @@ class HouseFormat:
 
     @property
     def bytes_per_second(self) -> int:
-        """What the channel needs on its way through a pipe: both streams, 8 % for MPEG-TS."""
+        """Bytes/s of the channel in a pipe: both streams, and 8 % for MPEG-TS."""
         return (self.video_bitrate + self.audio_bitrate) * 108 // 800
 
 
 def _lacks_for_joining(probe: Probe) -> list[str]:
-    """What of its timestamps and keyframes stands in the way."""
+    """Returns the problems with its timestamps and keyframes."""
     faults = []
     if probe.keyframe_seconds is None:
-        faults.append("the distance of its keyframes is not known")
+        faults.append("the distance of its keyframes is unknown")
     elif probe.keyframe_seconds > MAX_KEYFRAMES_S:
         apart = f"{probe.keyframe_seconds:.1f} s apart"
         faults.append(f"its keyframes are {apart}, more than {MAX_KEYFRAMES_S:g} s")
     if probe.trimmed:
-        faults.append("its first frames are not to be shown")
+        faults.append("its first frames must not be displayed")
     return faults
 
 
 def lacks(probe: Probe) -> tuple[str, ...]:
-    """Why a file can't be sent as it is, in words; empty when it can be copied.
+    """Returns why a file can't be sent unchanged; empty if it can.
 
-    Another size or frame rate than the house's is no hindrance: decoders take the change.
+    A different size or frame rate is allowed: decoders accept the change.
     """
     faults = []
     if probe.video_codec != "h264":
-        faults.append(f"its picture is {probe.video_codec or 'missing'}, not H.264")
+        faults.append(f"its video is {probe.video_codec or 'missing'}, not H.264")
     elif probe.pixel_format not in {"yuv420p", "yuvj420p"}:
-        faults.append(f"its picture is {probe.pixel_format}, not 8 bit 4:2:0")
+        faults.append(f"its video is {probe.pixel_format}, not 8 bit 4:2:0")
     if probe.turned:
-        faults.append("its picture lies on its side")
+        faults.append("its picture is rotated")
     faults += _lacks_for_joining(probe)
     if not probe.audio_codec:
-        faults.append("it has no sound")
+        faults.append("it has no audio")
         return tuple(faults)
     if probe.audio_codec != "aac":
-        faults.append(f"its sound is {probe.audio_codec}, not AAC")
+        faults.append(f"its audio is {probe.audio_codec}, not AAC")
     if probe.sample_rate != SAMPLE_RATE:
-        faults.append(f"its sound has {probe.sample_rate} Hz, not {SAMPLE_RATE}")
+        faults.append(f"its audio has {probe.sample_rate} Hz, not {SAMPLE_RATE}")
     if probe.channels != CHANNELS:
-        faults.append(f"its sound has {probe.channels} channels, not {CHANNELS}")
+        faults.append(f"its audio has {probe.channels} channels, not {CHANNELS}")
     return tuple(faults)

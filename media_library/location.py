@@ -1,4 +1,4 @@
-"""Where a player finds an item's bytes. Pure: the engine imports it."""
+"""The location of an item's bytes for a player. Pure: the engine imports it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LocalFile:
 
 @dataclass(frozen=True, slots=True)
 class SignedUrl:
-    """A URL whose query is a credential: it never stands in argv, a row or a log."""
+    """A URL whose query is a credential: it must not appear in argv, a row or a log."""
 
     url: Secret
 

@@ -1,4 +1,4 @@
-"""What the library tells live: how far each download is."""
+"""The library's real-time topic: the progress of downloads."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from media_library.models import DownloadJob
 from streamsite.api.auth import Caller
 from streamsite.realtime.hub import Topic
 
-#: What changes; titles and addresses do not.
-_TOLD: Final = (
+#: Fields that change; titles and addresses do not.
+_FIELDS: Final = (
     *("status", "percent", "note", "speed", "seconds_left", "bytes_done", "bytes_total"),
     *("code", "fault"),
 )
 
 
 def _numbers(keys: Collection[str]) -> list[int]:
-    """Those that can be a job's id: 2^63 has 19 digits."""
+    """Returns the keys that can be a job's id: 2^63 has 19 digits."""
     return [int(key) for key in keys if key.isdecimal() and len(key) < 19]  # noqa: PLR2004
 
 
 def snapshots(keys: Collection[str], _now: datetime) -> Mapping[str, Mapping[str, Any]]:
-    """By a job's id: how far it is."""
-    found = DownloadJob.objects.filter(pk__in=_numbers(keys)).order_by().values("pk", *_TOLD)
-    return {str(each.pop("pk")): each for each in found}
+    """Returns the progress by a job's id."""
+    rows = DownloadJob.objects.filter(pk__in=_numbers(keys)).order_by().values("pk", *_FIELDS)
+    return {str(row.pop("pk")): row for row in rows}
 
 
 def _exists(who: Caller, key: str) -> bool:
-    """A key of level DOWNLOAD hears of its own downloads only."""
+    """Returns whether the caller may see the job: DOWNLOAD keys see their own only."""
     return seen_by(who).filter(pk__in=_numbers([key])).exists()
 
 
@@ -38,7 +38,9 @@ PROGRESS: Final = Topic(
     name="progress",
     place="jobs",
     parameter="id",
-    data="Of `GET /api/v1/status/{id}`: " + ", ".join(f"`{name}`" for name in _TOLD) + ".",
+    data="Fields of `GET /api/v1/status/{id}`: "
+    + ", ".join(f"`{name}`" for name in _FIELDS)
+    + ".",
     exists=_exists,
     snapshots=snapshots,
 )

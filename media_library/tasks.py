@@ -1,4 +1,4 @@
-"""The library's jobs on django-q2. The truth is in the rows: a lost message costs a minute."""
+"""The library's tasks on django-q2. The rows hold the state: sweeps recover lost messages."""
 
 from __future__ import annotations
 
@@ -16,103 +16,103 @@ from streamsite.http import form_uploads
 
 
 def probe_item(item_id: int) -> str:
-    """Look into a file of the library."""
+    """Inspects a file of the library."""
     item = MediaItem.objects.filter(pk=item_id).first()
     if item is None:
-        return "The item is gone."
-    actions.look_into(item, now=timezone.now())
+        return "The item was deleted."
+    actions.inspect(item, now=timezone.now())
     return item.fault or "Probed."
 
 
 def probe_new() -> str:
-    """Look into new items, those of playlists first. Every minute, and when some have come."""
-    with slots.place("probe", settings.PROBE_JOBS) as free:
+    """Inspects new items, those of playlists first. Runs each minute, and after additions."""
+    with slots.slot("probe", settings.PROBE_JOBS) as free:
         if not free:
-            return "Enough are at it."
-        return f"{probing.work()} looked into."
+            return "Enough workers are running."
+        return f"{probing.work()} inspected."
 
 
 def prepare_next() -> str:
-    """Make the most urgent prepared copy, and ring for the next."""
-    with slots.place("prepare", settings.PREPARE_JOBS) as free:
+    """Makes the most urgent prepared copy, and enqueues the next."""
+    with slots.slot("prepare", settings.PREPARE_JOBS) as free:
         if not free:
-            return "Enough are at it."
+            return "Enough workers are running."
         copy = queue.take_next()
         if copy is None:
             return "Nothing to do."
         if queue.waiting().exists():
-            # Help, as far as there are places.
+            # More workers, as far as there are slots.
             enqueue.prepare()
-        said = f"{copy.item}: {queue.make(copy)}"
+        result = f"{copy.item}: {queue.make(copy)}"
     if queue.waiting().exists():
         enqueue.prepare()
-    return said
+    return result
 
 
 def prepare_item(copy_id: int) -> str:
-    """Make that copy, unless another worker is at it."""
+    """Makes that copy, unless another worker has it."""
     copy = queue.take(copy_id)
     if copy is None:
-        return "Nothing to do: it is being made, is made, or is gone."
+        return "Nothing to do: it is being made, is made, or was deleted."
     return queue.make(copy)
 
 
 def sweep_library() -> str:
-    """Queue again what dead workers left, and ring for what nobody makes. Every minute."""
+    """Requeues copies of dead workers, and enqueues workers for others. Each minute."""
     gone, left = queue.recover()
     waits = queue.waiting().count()
     for _ in range(min(waits, settings.PREPARE_JOBS)):
         enqueue.prepare()
     workdir.tidy()
     form_uploads.tidy()
-    return f"{gone} given up, {left} left behind, {waits} waiting."
+    return f"{gone} failed, {left} requeued, {waits} waiting."
 
 
 # ---- downloads -------------------------------------------------------------------------------
 
 
 def download_next() -> str:
-    """Do the download that waits longest, and ring for the next."""
-    attempt.sing()
+    """Runs the download that waits longest, and enqueues the next."""
+    attempt.touch_alive_file()
     job = jobs.take_next(timezone.now())
     if job is None:
         return "Nothing to do."
     if jobs.waiting(timezone.now()).exists():
-        # Help, as far as there are workers.
-        jobs.ring()
-    said = f"{job}: {worker.work(job)}"
+        # More workers, as far as there are any.
+        jobs.enqueue_next()
+    result = f"{job}: {worker.work(job)}"
     if jobs.waiting(timezone.now()).exists():
-        jobs.ring()
-    return said
+        jobs.enqueue_next()
+    return result
 
 
 def sweep_downloads() -> str:
-    """Queue again what dead workers left, and ring for what nobody does. Every minute."""
+    """Requeues downloads of dead workers, and enqueues workers for others. Each minute."""
     now = timezone.now()
     gone, left = recovery.recover(now)
     waits = jobs.waiting(now).count()
     for _ in range(max(1, min(waits, settings.DOWNLOAD_JOBS))):
-        # Once at least: it is also the canary of the downloads' cluster.
-        jobs.ring()
+        # At least once: the task also proves that the downloads' cluster works.
+        jobs.enqueue_next()
     tidied = recovery.tidy(now)
-    return f"{gone} given up, {left} left behind, {waits} waiting, {tidied} tidied up."
+    return f"{gone} failed, {left} requeued, {waits} waiting, {tidied} tidied up."
 
 
 def update_downloader() -> str:
-    """Fetch a newer yt-dlp and try it; what came of it is told on its page too."""
+    """Installs a newer yt-dlp and tests it; its page shows the result too."""
     try:
         return ytdlp_versions.update(timezone.now())
     except UpdateError as error:
         return str(error)
 
 
-def look_at_schedules() -> str:
-    """Look at the addresses whose time has come, one after the other. Every minute."""
-    with slots.place("schedules", 1) as free:
+def check_schedules() -> str:
+    """Checks the download schedules that are due, one after the other. Runs each minute."""
+    with slots.slot("schedules", 1) as free:
         if not free:
-            return "Another worker is at it."
-        looked = 0
+            return "Another worker is running."
+        count = 0
         while (schedule := schedules.due(timezone.now())) is not None:
-            schedules.look(schedule, timezone.now())
-            looked += 1
-        return f"{looked} looked at."
+            schedules.check(schedule, timezone.now())
+            count += 1
+        return f"{count} checked."

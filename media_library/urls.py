@@ -21,7 +21,7 @@ urlpatterns = [
     path("media/playlists/<int:pk>/entries.json", editor.entries, name="media-entries"),
     path("media/playlists/<int:pk>/save/", editor.save, name="media-save"),
     path("media/playlists/<int:pk>/export.<str:kind>", exchange.export, name="media-export"),
-    # Under /admin/, so that the pages stand in the admin's frame.
+    # Under /admin/, so that the pages use the admin's layout.
     path("admin/media/import/", exchange.import_new, name="media-import-new"),
     path("admin/media/playlists/<int:pk>/import/", exchange.import_into, name="media-import"),
     path("admin/media/upload/", uploads.page, name="media-upload"),

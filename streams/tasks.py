@@ -55,7 +55,7 @@ MAX_LOG_LINES: Final = 2000
 
 def make_samples() -> str:
     """Make the Demo channel's programme. Runs once a minute until it exists."""
-    with slots.place("samples", 1) as free:
+    with slots.slot("samples", 1) as free:
         return demo.make() if free else "Another worker is doing it."
 
 
@@ -100,10 +100,10 @@ def prepare_playlists() -> str:
         moved += len(late)
         if house_format not in unsure:
             moved += _no_longer_due(
-                PreparedCopy.objects.filter(house=house_format.signature), items
+                PreparedCopy.objects.filter(house_format=house_format.signature), items
             )
     used = [house_format.signature for house_format in plan]
-    moved += _no_longer_due(PreparedCopy.objects.exclude(house__in=used), {})
+    moved += _no_longer_due(PreparedCopy.objects.exclude(house_format__in=used), {})
     return f"{requested} requested, {moved} with a new due time."
 
 
@@ -125,7 +125,7 @@ def _soonest_first(
     order = sorted(due_items, key=lambda media: due_items[media] or NEVER)
     for start in range(0, len(order), CHUNK):
         chunk = order[start : start + CHUNK]
-        rows = PreparedCopy.objects.filter(house=house_format.signature, item__in=chunk)
+        rows = PreparedCopy.objects.filter(house_format=house_format.signature, item__in=chunk)
         copies = {copy.item_id: copy for copy in rows}
         items = MediaItem.objects.exclude(status=MediaItem.Status.FAULT).in_bulk(chunk)
         yield from ((items[pk], copies.get(pk)) for pk in chunk if pk in items)

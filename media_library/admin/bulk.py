@@ -1,4 +1,4 @@
-"""What is done to many items at once. Each verb is a POST, and each has a bound."""
+"""Actions on many items at once. Each is a POST with a limit."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from media_library.models import MediaItem, Playlist, PlaylistEntry, PreparedCop
 from media_library.playlists.edit import PlaylistError, append
 from media_library.search import listing
 
-#: Items that one request changes, where a few statements do it.
-MOST: Final = listing.REACH
-#: Items of one request where each is work of its own: some milliseconds each.
-MOST_WORK: Final = 1000
+#: Maximum items of a request that needs only a few statements.
+MAX_ITEMS: Final = listing.MAX_REACHABLE
+#: Maximum items of a request with work for each: some milliseconds per item.
+MAX_WORK_ITEMS: Final = 1000
 _BATCH: Final = 2000
 
 Items = QuerySet[MediaItem]
 
 
-def _chosen(request: HttpRequest, items: Items, most: int = MOST) -> list[int]:
-    """The ids, in the list's order. Too many: none, and a sentence."""
-    ids = list(items.values_list("pk", flat=True)[: most + 1])
-    if len(ids) <= most:
+def _chosen(request: HttpRequest, items: Items, max_items: int = MAX_ITEMS) -> list[int]:
+    """Returns the ids in the list's order; none, and a message, if there are too many."""
+    ids = list(items.values_list("pk", flat=True)[: max_items + 1])
+    if len(ids) <= max_items:
         return ids
     messages.error(
         request,
-        f"More than {most:,} items are chosen, and at most {most:,} are done at once: narrow "
-        "the list down, by a folder for instance.",
+        f"More than {max_items:,} items are selected, but the maximum is {max_items:,}: narrow "
+        "the list down, for example by a folder.",
     )
     return []
 
@@ -51,9 +51,9 @@ def _batches(ids: Sequence[int], count: int = _BATCH) -> Iterator[Sequence[int]]
 # ---- work for the jobs cluster ---------------------------------------------------------------
 
 
-def houses(ids: Sequence[int]) -> dict[int, set[HouseFormat]]:
-    """The formats in which channels play each item; the usual one where none does yet."""
-    found: dict[int, set[HouseFormat]] = {pk: set() for pk in ids}
+def house_formats(ids: Sequence[int]) -> dict[int, set[HouseFormat]]:
+    """Returns the formats in which channels play each item; the default format if none does."""
+    formats: dict[int, set[HouseFormat]] = {pk: set() for pk in ids}
     by_playlist: dict[int, set[HouseFormat]] = {}
     played = Playlist.objects.filter(channels__isnull=False).distinct()
     for playlist in played.prefetch_related("channels"):
@@ -61,18 +61,18 @@ def houses(ids: Sequence[int]) -> dict[int, set[HouseFormat]]:
     for batch in _batches(ids):
         entries = PlaylistEntry.objects.filter(item__in=batch, playlist__in=list(by_playlist))
         for item, playlist_id in entries.values_list("item", "playlist").distinct():
-            found[item] |= by_playlist[playlist_id]
-    return {pk: wanted or {HouseFormat()} for pk, wanted in found.items()}
+            formats[item] |= by_playlist[playlist_id]
+    return {pk: used or {HouseFormat()} for pk, used in formats.items()}
 
 
 @admin.action(description="Prepare for the channels that play it", permissions=["change"])
 def prepare(page: Any, request: HttpRequest, items: Items) -> None:
-    ids = _chosen(request, items, MOST_WORK)
-    wanted = houses(ids)
+    ids = _chosen(request, items, MAX_WORK_ITEMS)
+    formats = house_formats(ids)
     count = 0
     for item in MediaItem.objects.filter(pk__in=ids).exclude(status=MediaItem.Status.FAULT):
-        for house in wanted[item.pk]:
-            actions.request_prepare(item, house, again=True)
+        for house_format in formats[item.pk]:
+            actions.request_prepare(item, house_format, again=True)
         count += 1
     if ids:
         messages.success(
@@ -82,7 +82,7 @@ def prepare(page: Any, request: HttpRequest, items: Items) -> None:
 
 @admin.action(description="Cancel preparing", permissions=["change"])
 def cancel(page: Any, request: HttpRequest, items: Items) -> None:
-    ids = _chosen(request, items, MOST_WORK)
+    ids = _chosen(request, items, MAX_WORK_ITEMS)
     waiting = PreparedCopy.objects.filter(
         item__in=ids, status__in=[PreparedCopy.Status.QUEUED, PreparedCopy.Status.RUNNING]
     )
@@ -92,13 +92,13 @@ def cancel(page: Any, request: HttpRequest, items: Items) -> None:
             request,
             f"{formatting.counted(len(copies), 'copy', 'copies')} cancelled."
             if copies
-            else "Nothing of these was being prepared.",
+            else "None of these was being prepared.",
         )
 
 
 @admin.action(description="Try again what failed", permissions=["change"])
 def retry(page: Any, request: HttpRequest, items: Items) -> None:
-    ids = _chosen(request, items, MOST_WORK)
+    ids = _chosen(request, items, MAX_WORK_ITEMS)
     for item in MediaItem.objects.filter(pk__in=ids):
         actions.retry(item)
     if ids:
@@ -107,17 +107,15 @@ def retry(page: Any, request: HttpRequest, items: Items) -> None:
         )
 
 
-@admin.action(description="Look into the file again", permissions=["change"])
-def look_again(page: Any, request: HttpRequest, items: Items) -> None:
-    ids = _chosen(request, items, MOST_WORK)
+@admin.action(description="Inspect the file again", permissions=["change"])
+def inspect_again(page: Any, request: HttpRequest, items: Items) -> None:
+    ids = _chosen(request, items, MAX_WORK_ITEMS)
     if ids:
-        actions.look_again(ids)
-        messages.success(
-            request, f"{formatting.counted(len(ids), 'file')} will be looked into."
-        )
+        actions.inspect_again(ids)
+        messages.success(request, f"{formatting.counted(len(ids), 'file')} will be inspected.")
 
 
-# ---- what asks back --------------------------------------------------------------------------
+# ---- actions with a form ---------------------------------------------------------------------
 
 
 class PlaylistChoice(forms.Form):
@@ -125,7 +123,7 @@ class PlaylistChoice(forms.Form):
         Playlist.objects.all(), required=False, empty_label="A new playlist"
     )
     name = forms.CharField(
-        max_length=120, required=False, label="Name", help_text="Of the new playlist."
+        max_length=120, required=False, label="Name", help_text="Name of the new playlist."
     )
 
     def clean(self) -> dict[str, Any]:
@@ -134,7 +132,7 @@ class PlaylistChoice(forms.Form):
         if data.get("playlist") is None and not name:
             raise forms.ValidationError("Choose a playlist, or name the new one.")
         if data.get("playlist") is None and Playlist.objects.filter(name=name).exists():
-            raise forms.ValidationError(f"There is a playlist “{name}” already: choose it.")
+            raise forms.ValidationError(f"There is already a playlist “{name}”: choose it.")
         return data | {"name": name}
 
 
@@ -147,7 +145,7 @@ class TagChoice(forms.Form):
 
 class RatingChoice(forms.Form):
     rating = forms.TypedChoiceField(
-        choices=[("", "Nobody has rated it"), *MediaItem.Rating.choices],
+        choices=[("", "Unrated"), *MediaItem.Rating.choices],
         required=False,
         coerce=int,
         empty_value=None,
@@ -155,10 +153,10 @@ class RatingChoice(forms.Form):
     )
 
 
-def _asked(
+def _parameters_page(
     page: Any, request: HttpRequest, action: str, form: forms.Form, title: str, count: int
 ) -> HttpResponseBase:
-    """The page that asks what an action needs to know, and then sends it once more."""
+    """Returns the page with an action's form, which submits the action again."""
     across = request.POST.get("select_across") == "1"
     context = {
         **page.admin_site.each_context(request),
@@ -170,10 +168,10 @@ def _asked(
         "selected": [] if across else request.POST.getlist(ACTION_CHECKBOX_NAME),
         "checkbox": ACTION_CHECKBOX_NAME,
         "tags": list(Tag.objects.values_list("name", flat=True)[:500]),
-        "opts": page.model._meta,  # noqa: SLF001 - what the admin's templates call it
+        "opts": page.model._meta,  # noqa: SLF001 - its name in the admin's templates
         "back": request.get_full_path(),
     }
-    return TemplateResponse(request, "media_library/ask.html", context)
+    return TemplateResponse(request, "media_library/action_form.html", context)
 
 
 def _form(kind: type[forms.Form], request: HttpRequest) -> forms.Form:
@@ -187,7 +185,9 @@ def to_playlist(page: Any, request: HttpRequest, items: Items) -> HttpResponseBa
         return None
     form = _form(PlaylistChoice, request)
     if not form.is_valid():
-        return _asked(page, request, "to_playlist", form, "Add to a playlist", len(ids))
+        return _parameters_page(
+            page, request, "to_playlist", form, "Add to a playlist", len(ids)
+        )
     try:
         with transaction.atomic():
             playlist = form.cleaned_data["playlist"]
@@ -208,7 +208,7 @@ def add_tag(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase |
         return None
     form = _form(TagChoice, request)
     if not form.is_valid():
-        return _asked(page, request, "add_tag", form, "Add a tag", len(ids))
+        return _parameters_page(page, request, "add_tag", form, "Add a tag", len(ids))
     tag, _ = Tag.objects.get_or_create(name=form.cleaned_data["tag"])
     links = MediaItem.tags.through
     for batch in _batches(ids):
@@ -226,7 +226,7 @@ def remove_tag(page: Any, request: HttpRequest, items: Items) -> HttpResponseBas
         return None
     form = _form(TagChoice, request)
     if not form.is_valid():
-        return _asked(page, request, "remove_tag", form, "Remove a tag", len(ids))
+        return _parameters_page(page, request, "remove_tag", form, "Remove a tag", len(ids))
     name = form.cleaned_data["tag"]
     count = 0
     for batch in _batches(ids):
@@ -243,7 +243,7 @@ def rate(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase | No
         return None
     form = _form(RatingChoice, request)
     if not form.is_valid():
-        return _asked(page, request, "rate", form, "Set the age rating", len(ids))
+        return _parameters_page(page, request, "rate", form, "Set the age rating", len(ids))
     for batch in _batches(ids):
         MediaItem.objects.filter(pk__in=batch).update(age_rating=form.cleaned_data["rating"])
     messages.success(request, f"{formatting.counted(len(ids), 'item')} rated.")
@@ -252,8 +252,8 @@ def rate(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase | No
 
 @admin.action(description="Delete from the library …", permissions=["delete"])
 def delete_selected(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase | None:
-    """Django's own, with a bound, and with a word on what stays."""
-    ids = _chosen(request, items, MOST_WORK)
+    """Django's own action, with a limit, and with a message about the file."""
+    ids = _chosen(request, items, MAX_WORK_ITEMS)
     if not ids:
         return None
     if "post" not in request.POST:
@@ -265,22 +265,22 @@ def delete_selected(page: Any, request: HttpRequest, items: Items) -> HttpRespon
 
 
 def warn_of_deletion(request: HttpRequest, ids: Sequence[int]) -> None:
-    """What a deletion does and does not do, above the page that asks for it."""
+    """Shows the consequences of a deletion, above the page that confirms it."""
     messages.warning(
         request,
         "Only the library's entry is deleted. The file stays in the storage, and the next sync "
-        "finds it again: to be rid of it, delete it there.",
+        "adds it again: to remove it completely, delete it there.",
     )
     on_air = Playlist.objects.filter(entries__item__in=ids, channels__order="on").distinct()
     for playlist in on_air[:5]:
         messages.error(
             request,
-            f"“{playlist}” is played by a channel that is on air: the channel plays on without "
-            "these entries.",
+            f"“{playlist}” is played by a channel that is on air: the channel continues "
+            "without these entries.",
         )
 
 
 ACTIONS: Final = (
-    *(prepare, cancel, retry, look_again, to_playlist, add_tag, remove_tag, rate),
+    *(prepare, cancel, retry, inspect_again, to_playlist, add_tag, remove_tag, rate),
     delete_selected,
 )

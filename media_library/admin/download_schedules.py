@@ -1,4 +1,4 @@
-"""Addresses that are looked at again and again."""
+"""Admin of the download schedules."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from media_library.views.downloads import OptionsForm, order_of
 from streamsite.api.audit import WithKeys
 from streamsite.security.urls import without_secrets
 
-#: What people write; a worker writes the rest of the row at the same time.
+#: Columns written by people; a worker writes the others at the same time.
 PEOPLES = ("name", "url", "every_hours", "cap", "enabled", "rights")
 
 
 class ScheduleForm(OptionsForm, forms.ModelForm):  # type: ignore[type-arg]
-    """The schedule, and what is wanted of each video."""
+    """The schedule, and the options of its downloads."""
 
     url = forms.URLField(
         label="Address",
-        max_length=jobs.LONGEST_URL,
+        max_length=jobs.MAX_URL_CHARS,
         assume_scheme="https",
         widget=UnfoldAdminURLInputWidget(),
-        help_text="Of a channel, a playlist, or one video.",
+        help_text="Address of a channel, a playlist, or one video.",
     )
 
     class Meta:
         model = DownloadSchedule
         fields = PEOPLES
-        labels: ClassVar = {"every_hours": "Hours between two looks", "cap": "Videos"}
+        labels: ClassVar = {"every_hours": "Hours between two checks", "cap": "Videos"}
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        wanted = Options.of(self.instance.options).told()
+        options_json = Options.of(self.instance.options).as_json()
         for name in ("languages", "translate"):
-            wanted[name] = " ".join(wanted.get(name, ()))
-        for name in WANTED:
-            self.initial.setdefault(name, wanted[name])
+            options_json[name] = " ".join(options_json.get(name, ()))
+        for name in OPTIONS:
+            self.initial.setdefault(name, options_json[name])
             field = self.fields[name]
-            # As the theme draws its own.
+            # In the theme's own style.
             if isinstance(field, forms.ChoiceField):
                 field.widget = UnfoldAdminSelectWidget(choices=field.choices)
             elif isinstance(field, forms.BooleanField):
@@ -66,7 +66,7 @@ class ScheduleForm(OptionsForm, forms.ModelForm):  # type: ignore[type-arg]
             raise forms.ValidationError(str(error)) from None
 
 
-WANTED = tuple(OptionsForm.base_fields)
+OPTIONS = tuple(OptionsForm.base_fields)
 
 
 @admin.register(DownloadSchedule)
@@ -77,22 +77,22 @@ class DownloadScheduleAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         "shown_url",
         "every",
         "enabled",
-        "looked_at",
+        "checked_at",
         "next_at",
-        "found",
+        "ordered",
         "fault",
     )
     list_filter = ("enabled",)
     empty_value_display = formatting.NOTHING
-    readonly_fields = ("looked_at", "next_at", "found", "fault")
+    readonly_fields = ("checked_at", "next_at", "ordered", "fault")
     fieldsets = (
         (None, {"fields": PEOPLES}),
-        ("Of each video", {"fields": WANTED}),
-        ("What came of it", {"fields": ("looked_at", "next_at", "found", "fault")}),
+        ("Options of each video", {"fields": OPTIONS}),
+        ("Result", {"fields": ("checked_at", "next_at", "ordered", "fault")}),
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: DownloadSchedule | None = None) -> Any:
-        """Of a new one nothing can have come yet."""
+        """Hides the result of a new schedule."""
         if obj is None:
             return self.fieldsets[:-1]
         if self.has_change_permission(request, obj):
@@ -119,7 +119,7 @@ class DownloadScheduleAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     ) -> None:
         order = order_of(request)
         obj.options = form.cleaned_data["options"].told()
-        # Whoever changes it answers for it: their quota, and their right to any site.
+        # The last editor is responsible: their quota, and their right to unknown sites.
         obj.owner, obj.made_by, obj.any_site = order.owner, order.by, order.any_site
         if not change:
             obj.save(force_insert=True)

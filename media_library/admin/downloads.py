@@ -1,4 +1,4 @@
-"""Downloads: the list with what is under way above it, batches, and cookies of sites."""
+"""Admin of downloads: the list with running ones above it, batches, and cookies of sites."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from streamsite.api.audit import WithKeys
 
 _COLOURS = {
     "queued": "default",
-    **{each.value: "info" for each in DownloadJob.RUNNING},
+    **{status.value: "info" for status in DownloadJob.RUNNING},
     "done": "success",
     "failed": "danger",
     "cancelled": "warning",
@@ -49,7 +49,7 @@ def _may_order(request: HttpRequest) -> bool:
 
 @admin.register(DownloadJob)
 class DownloadJobAdmin(WithKeys, _ReadOnly):
-    list_display = ("named", "state", "site", "size", "asked_by", "made_at")
+    list_display = ("named", "state", "site", "size", "requested_by", "made_at")
     list_filter = ("status", "code", "site")
     search_fields = ("title", "url")
     list_per_page = 30
@@ -70,8 +70,8 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
             "size",
         ),
         *("item_link", "kept", "extractor", "video_id", "uploader", "licence", "rights"),
-        *("batch", "schedule", "asked_by", "made_at", "started_at", "ended_at", "attempts"),
-        *("tool_version", "wanted"),
+        *("batch", "schedule", "requested_by", "made_at", "started_at", "ended_at", "attempts"),
+        *("tool_version", "options_text"),
     )
     readonly_fields = (
         "shown_url",
@@ -81,7 +81,7 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
         "size",
         "item_link",
         "kept",
-        "wanted",
+        "options_text",
     )
 
     def changelist_view(
@@ -103,14 +103,14 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
         return page
 
     def get_fields(self, request: HttpRequest, obj: DownloadJob | None = None) -> Any:
-        """What is known of it: most jobs have neither warnings nor a licence."""
-        names = [name for name in self.fields if obj is None or self._known(obj, name)]
-        # Whole only for those who may try it again.
+        """Returns the fields with a value: most jobs have neither warnings nor a licence."""
+        names = [name for name in self.fields if obj is None or self._has_value(obj, name)]
+        # Complete addresses only for users who may retry.
         whole = {"shown_url": "url", "shown_page": "page"} if _may_order(request) else {}
         return [whole.get(name, name) for name in names]
 
     def get_search_fields(self, request: HttpRequest) -> Any:
-        # What can be searched for can be found letter by letter.
+        # A searchable text can be found out letter by letter.
         return self.search_fields if _may_order(request) else ("title",)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
@@ -127,19 +127,19 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
     def shown_page(self, job: DownloadJob) -> str:
         return job.shown_page
 
-    def _known(self, job: DownloadJob, name: str) -> bool:
+    def _has_value(self, job: DownloadJob, name: str) -> bool:
         if name == "shown_page" and job.page == job.url:
             return False
-        said = getattr(self, name)(job) if name in self.readonly_fields else getattr(job, name)
-        return bool(said) and said != formatting.NOTHING
+        value = getattr(self, name)(job) if name in self.readonly_fields else getattr(job, name)
+        return bool(value) and value != formatting.NOTHING
 
-    @admin.display(description="Asked for")
-    def wanted(self, job: DownloadJob) -> str:
+    @admin.display(description="Options")
+    def options_text(self, job: DownloadJob) -> str:
         return in_words(Options.of(job.options))
 
     @admin.display(description="Video", ordering="title")
     def named(self, job: DownloadJob) -> SafeString:
-        # Without a title its address is its name; and why it failed is what people look for.
+        # An untitled video is listed by its address; and people look for the fault.
         lines = (job.shown_url if job.title else "", job.fault)
         more = format_html_join(
             "", '<span class="lib-key">{}</span>', ((line,) for line in lines if line)
@@ -152,8 +152,8 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
 
     @admin.display(description="State")
     def became(self, job: DownloadJob) -> str:
-        said = str(job.get_status_display())
-        return f"{said} (was there)" if job.duplicate else said
+        label = str(job.get_status_display())
+        return f"{label} (existed)" if job.duplicate else label
 
     @admin.display(description="Size", ordering="size_bytes")
     def size(self, job: DownloadJob) -> str:
@@ -168,7 +168,7 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
 
     @admin.display(description="In the storage")
     def kept(self, job: DownloadJob) -> SafeString | str:
-        names = [(job.key,), *((each["key"],) for each in job.extras)]
+        names = [(job.key,), *((extra["key"],) for extra in job.extras)]
         if not job.key:
             return formatting.NOTHING
         return format_html(
@@ -177,7 +177,7 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
 
     @admin.display(description="Warnings")
     def warned(self, job: DownloadJob) -> SafeString | str:
-        lines = format_html_join("", "<li>{}</li>", ((each,) for each in job.warnings))
+        lines = format_html_join("", "<li>{}</li>", ((warning,) for warning in job.warnings))
         if not lines:
             return formatting.NOTHING
         return format_html('<ul class="lib-problems">{}</ul>', lines)
@@ -186,7 +186,7 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
         self, request: HttpRequest, obj: DownloadJob | None = None
     ) -> bool:
         allowed: bool = super().has_delete_permission(request, obj)
-        # One that runs is cancelled first: its worker would lose the row.
+        # A running job is cancelled first: its worker would lose the row.
         return allowed and (obj is None or obj.over)
 
 
@@ -221,7 +221,7 @@ class DownloadBatchAdmin(_ReadOnly):
 
 
 class SiteCookiesForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The cookies go in and never come out: an empty field keeps those that are there."""
+    """The form never shows the cookies: an empty field keeps them."""
 
     new = forms.CharField(
         label="Cookies",
@@ -229,8 +229,8 @@ class SiteCookiesForm(forms.ModelForm):  # type: ignore[type-arg]
         max_length=1_000_000,
         strip=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 6, "autocomplete": "off"}),
-        help_text="As a browser's add-on exports them (Netscape's cookies.txt). Better of an "
-        "account made for this: sites close accounts that download much. Empty: as they are.",
+        help_text="As exported by a browser's add-on (Netscape's cookies.txt). Use an account "
+        "made for this: sites close accounts that download much. Empty: unchanged.",
     )
 
     class Meta:
@@ -241,16 +241,16 @@ class SiteCookiesForm(forms.ModelForm):  # type: ignore[type-arg]
         return str(self.cleaned_data["domain"]).strip().lower().lstrip(".")
 
     def clean(self) -> dict[str, Any]:
-        told = super().clean() or {}
-        new, domain = told.get("new", ""), told.get("domain", "")
+        data = super().clean() or {}
+        new, domain = data.get("new", ""), data.get("domain", "")
         if not new and not self.instance.pk:
             self.add_error("new", "Paste the site's cookies here.")
         if new and domain:
             try:
-                told["new"] = cookies.checked(new, domain)
+                data["new"] = cookies.checked(new, domain)
             except cookies.CookiesError as error:
                 self.add_error("new", str(error))
-        return told
+        return data
 
 
 @admin.register(SiteCookies)
@@ -275,5 +275,5 @@ class SiteCookiesAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         if not change:
             obj.save(force_insert=True)
             return
-        # A worker writes into the same row what the site changed in them.
+        # A worker writes the site's changes into the same row.
         SiteCookies.objects.filter(pk=obj.pk).update(**changed)

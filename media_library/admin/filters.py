@@ -1,4 +1,4 @@
-"""Filters of the items, with choices that are known beforehand."""
+"""Filters of the items, with fixed choices."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RatingFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         rated = [(str(rating.value), str(rating.label)) for rating in MediaItem.Rating]
-        return [*rated, ("none", "Nobody has rated it")]
+        return [*rated, ("none", "Unrated")]
 
     def queryset(self, request: HttpRequest, queryset: Items) -> Items:
         value = self.value()
@@ -82,11 +82,11 @@ class SoundFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Items) -> Items:
         if self.value() not in {"yes", "no"}:
             return queryset
-        return listing.with_sound(queryset, sound=self.value() == "yes")
+        return listing.with_audio(queryset, sound=self.value() == "yes")
 
 
 class TypedFilter(admin.SimpleListFilter):
-    """A filter by a word that is typed, or followed from elsewhere on the page."""
+    """A filter by a typed word, or by a link elsewhere on the page."""
 
     template = "media_library/filter_typed.html"
 
@@ -102,17 +102,17 @@ class TypedFilter(admin.SimpleListFilter):
         yield {
             "value": self.value() or "",
             "name": self.parameter_name,
-            # A parameter's value is a list of them since Django 5.0.
+            # A parameter's value is a list since Django 5.0.
             "kept": [
                 (name, one)
                 for name, values in kept.items()
                 if name not in gone
                 for one in (values if isinstance(values, list) else [values])
             ],
-            "known": self.known(),
+            "suggestions": self.suggestions(),
         }
 
-    def known(self) -> list[str]:
+    def suggestions(self) -> list[str]:
         return list(Tag.objects.values_list("name", flat=True)[:500])
 
 
@@ -135,12 +135,12 @@ class NoTagFilter(TypedFilter):
 
 
 class FolderFilter(TypedFilter):
-    """The folder that the strip of folders above the list leads to."""
+    """The folder that is chosen in the strip of folders above the list."""
 
     title = gettext_lazy("folder")
     parameter_name = "folder"
 
-    def known(self) -> list[str]:
+    def suggestions(self) -> list[str]:
         return []
 
     def queryset(self, request: HttpRequest, queryset: Items) -> Items:

@@ -1,4 +1,4 @@
-"""Items: a list that a million rows don't slow down, and everything known about each."""
+"""Admin of the items: a list that stays fast with a million rows, and all data of each item."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from media_library.search import listing
 from media_library.views.csp import allow_storage
 from streamsite.api.audit import WithKeys
 
-#: What people write; workers write the rest of the row at the same time.
+#: Columns written by people; workers write the others at the same time.
 PEOPLES: Final = ("title", "age_rating", "source", "rights")
-#: What was read from the file.
+#: Properties of the file.
 FACTS: Final = (
     *("size", "duration", "picture", "colour", "sound", "loudness", "keyframes", "index"),
     *("etag", "added_at", "probed_at", "missing_since"),
 )
-#: The theme takes "None" for a value that is not there.
+#: The theme displays "None" as a missing value.
 _NO_SOUND: Final = "No sound"
-#: What workers have written about an item, as Django's page of deletion names it. It goes with
-#: the item; nobody may delete it by itself.
+#: Rows about an item written by workers, by the names on Django's page of deletion. They are
+#: deleted with the item; nobody may delete them separately.
 GOES_ALONG: Final = {"forewarning"}
 _NO_THUMB: Final = SafeString('<span class="lib-thumb"></span>')
 
@@ -63,7 +63,7 @@ class MediaItemAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     change_form_outer_after_template = "media_library/item_after.html"
     fieldsets = (
         (None, {"fields": ("title", "key", "tags", "age_rating", "source", "rights")}),
-        ("What it is", {"fields": FACTS}),
+        ("Properties", {"fields": FACTS}),
     )
     add_fieldsets = ((None, {"fields": ("title", "key")}),)
 
@@ -79,7 +79,7 @@ class MediaItemAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         return LongChangeList
 
     def get_changelist_instance(self, request: HttpRequest) -> LongChangeList:
-        """The list, each row with the copies that are being made of it."""
+        """Returns the list, each row with the copy that is being made of it."""
         listed: LongChangeList = super().get_changelist_instance(request)
         at_work: dict[int, PreparedCopy] = {}
         if isinstance(listed.result_list, list):
@@ -105,10 +105,10 @@ class MediaItemAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         return listing.searched(queryset, search_term), False
 
     def get_actions(self, request: HttpRequest) -> Any:
-        found = super().get_actions(request)
+        available = super().get_actions(request)
         if not request.user.has_perm("media_library.change_playlist"):
-            found.pop("to_playlist", None)
-        return found
+            available.pop("to_playlist", None)
+        return available
 
     @admin.display(description="")
     def thumbnail(self, item: MediaItem) -> SafeString:
@@ -195,7 +195,7 @@ class MediaItemAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         if obj.missing_since is not None:
             return self.fieldsets
         facts = tuple(name for name in FACTS if name != "missing_since")
-        return (*self.fieldsets[:-1], ("What it is", {"fields": facts}))
+        return (*self.fieldsets[:-1], ("Properties", {"fields": facts}))
 
     def get_readonly_fields(self, request: HttpRequest, obj: MediaItem | None = None) -> Any:
         return () if obj is None else ("key", *self.readonly_fields)
@@ -234,7 +234,7 @@ class MediaItemAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
 
 def _surroundings(item: MediaItem) -> dict[str, object]:
-    """What the item's page shows beside its form."""
+    """Returns the data that the item's page shows below its form."""
     now = timezone.now()
     copies: list[Any] = list(item.copies.order_by("pk"))
     for copy in copies:

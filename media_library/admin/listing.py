@@ -15,20 +15,20 @@ from unfold.views import ChangeList
 from media_library.models import MediaItem
 from media_library.search import listing
 
-#: What the list shows of an item.
+#: Columns shown in the list.
 COLUMNS: Final = (
     *("key", "title", "status", "fault", "thumbnails", "duration_seconds", "width", "height"),
     *("fps", "video_codec", "audio_codec", "age_rating", "added_at", "missing_since"),
 )
-#: Columns that a list may be ordered by: those with an index that covers the filters.
+#: Columns for ordering: those with an index that covers the filters.
 ORDERED_BY: Final = {"title", "added_at", "duration_seconds"}
 
 
 class LongPaginator(Paginator):  # type: ignore[type-arg]
-    """The ids of a page first, from the order's index alone; then these rows.
+    """Reads the ids of a page first, from the order's index alone; then these rows.
 
-    Of a filtered list only the first `browse.REACH` can be reached; `more` says that there are
-    others.
+    Only the first `listing.MAX_REACHABLE` items of a filtered list can be reached; `more` says
+    that there are others.
     """
 
     template_name = "media_library/pages.html"
@@ -47,8 +47,8 @@ class LongPaginator(Paginator):  # type: ignore[type-arg]
     @cached_property
     def _ids(self) -> list[int]:
         ids = listing.reachable(self._items)
-        self.more = len(ids) > listing.REACH
-        return ids[: listing.REACH]
+        self.more = len(ids) > listing.MAX_REACHABLE
+        return ids[: listing.MAX_REACHABLE]
 
     @cached_property
     def count(self) -> int:
@@ -62,7 +62,7 @@ class LongPaginator(Paginator):  # type: ignore[type-arg]
         return Page(listing.rows(ids, *COLUMNS), number, self)
 
     def _walked(self, first: int, last: int) -> list[int]:
-        """Ids of places in the whole list, reached from its nearer end."""
+        """Returns ids by position in the whole list, counted from its nearer end."""
         ids = self._items.values_list("pk", flat=True)
         if first <= self.count // 2:
             return list(ids[first:last])
@@ -71,15 +71,15 @@ class LongPaginator(Paginator):  # type: ignore[type-arg]
 
 class LongChangeList(ChangeList):  # type: ignore[misc]
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[MediaItem]) -> list[str]:
-        """One column and the id, in the same direction: what an index has."""
-        wanted: Sequence[Any] = super().get_ordering(request, queryset)
+        """Returns one column and the id, in the same direction, as in the index."""
+        columns: Sequence[Any] = super().get_ordering(request, queryset)
         first = next(
-            (name for name in wanted if str(name).lstrip("-") in ORDERED_BY), "-added_at"
+            (name for name in columns if str(name).lstrip("-") in ORDERED_BY), "-added_at"
         )
         return [first, "-pk" if first.startswith("-") else "pk"]
 
     def get_results(self, request: HttpRequest) -> None:
-        """Always a page of the paginator's: a list of one page would be read as it stands."""
+        """Always uses the paginator: a list of one page would be read completely."""
         paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
         try:
             page = paginator.page(self.page_num)

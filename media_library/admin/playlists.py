@@ -1,4 +1,4 @@
-"""Playlists: their order is made in the editor on their page."""
+"""Admin of the playlists: the editor on their page changes their order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unfold.admin import ModelAdmin
 
 from media_library import formatting
 from media_library.models import Playlist, PlaylistEntry
-from media_library.playlists.edit import LONGEST
+from media_library.playlists.edit import MAX_ENTRIES
 from media_library.views.csp import allow_storage
 from streamsite.api.audit import WithKeys
 from streamsite.http.untrusted import number_or_none
@@ -23,7 +23,7 @@ PLAIN = 500
 
 
 def _of(name: str, value: Any) -> Subquery:
-    """A figure of each playlist's entries, counted apart from the others."""
+    """Returns a figure of each playlist's entries, as a separate subquery."""
     entries = PlaylistEntry.objects.filter(playlist=OuterRef("pk")).order_by()
     return Subquery(entries.values("playlist").annotate(**{name: value}).values(name))
 
@@ -63,18 +63,18 @@ class PlaylistAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponseBase:
-        found = PlaylistEntry.objects.none()
+        entries = PlaylistEntry.objects.none()
         if (pk := number_or_none(object_id)) is not None:
-            found = PlaylistEntry.objects.filter(playlist=pk)
+            entries = PlaylistEntry.objects.filter(playlist=pk)
         context = {
             **(extra_context or {}),
-            "plain_entries": found.select_related("item")[:PLAIN],
-            "entry_count": found.count(),
-            "longest": LONGEST,
+            "plain_entries": entries.select_related("item")[:PLAIN],
+            "entry_count": entries.count(),
+            "longest": MAX_ENTRIES,
         }
         page: HttpResponseBase = super().change_view(request, object_id, form_url, context)
         return allow_storage(page)
 
     def save_model(self, request: HttpRequest, obj: Playlist, form: Any, change: bool) -> None:
-        # The version is counted by whoever changes the order, at the same time perhaps.
+        # The version is written by changes of the order, perhaps at the same time.
         obj.save(update_fields=["name"] if change else None)

@@ -1,4 +1,4 @@
-"""Syncs: what each did. Read-only; they are ordered by the buttons above the list."""
+"""Admin of the syncs: read-only; the buttons above the list start them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from media_library import formatting
 from media_library.models import SyncRun
 from streamsite.api.audit import WithKeys
 
-_COLOURS = {"running": "info", "done": "success", "braked": "warning", "failed": "danger"}
+_COLOURS = {"running": "info", "done": "success", "stopped": "warning", "failed": "danger"}
 
 
 @admin.register(SyncRun)
@@ -31,10 +31,20 @@ class SyncRunAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     list_before_template = "media_library/sync_before.html"
     change_form_outer_before_template = "media_library/head.html"
     fields = (
-        *("started_at", "started_by", "result", "lasted", "fault", "known", "seen", "added"),
-        *("changed", "absent", "gone", "unchanged", "others", "left_out", "growing", "found"),
+        *(
+            "started_at",
+            "started_by",
+            "result",
+            "lasted",
+            "fault",
+            "items_before",
+            "seen",
+            "added",
+        ),
+        *("changed", "absent", "gone", "unchanged", "others", "left_out", "growing"),
+        "differences_list",
     )
-    readonly_fields = ("result", "lasted", "others", "found")
+    readonly_fields = ("result", "lasted", "others", "differences_list")
 
     def changelist_view(
         self, request: HttpRequest, extra_context: Any = None
@@ -50,8 +60,8 @@ class SyncRunAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Result")
     def result(self, run: SyncRun) -> str:
-        said = str(run.get_status_display())
-        return f"{said} (only shown)" if run.dry else said
+        label = str(run.get_status_display())
+        return f"{label} (only shown)" if run.dry else label
 
     @admin.display(description="Lasted")
     def lasted(self, run: SyncRun) -> str:
@@ -61,12 +71,12 @@ class SyncRunAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Other kinds")
     def others(self, run: SyncRun) -> int:
-        """Files that were seen too: subtitles, pictures, notes."""
+        """Number of other files: subtitles, pictures, notes."""
         return run.other_kinds
 
     @admin.display(description="Differences")
-    def found(self, run: SyncRun) -> SafeString | str:
-        """The first of them, each with its key."""
+    def differences_list(self, run: SyncRun) -> SafeString | str:
+        """The first differences, each with its key."""
         lines = format_html_join("", "<li><b>{}</b> {}</li>", run.differences)
         return (
             format_html('<ul class="lib-problems">{}</ul>', lines)

@@ -1,4 +1,4 @@
-"""Tags: words that people give to items."""
+"""Admin of the tags, the labels on items."""
 
 from __future__ import annotations
 

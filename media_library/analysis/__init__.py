@@ -1,1 +1,1 @@
-"""Inspects files: what they are, how loud they are, and three pictures of each."""
+"""Inspects files: their properties, loudness, and three thumbnails each."""

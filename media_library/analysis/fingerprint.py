@@ -1,8 +1,8 @@
-"""Recognises content that has got another name: a touched file, parts of another size.
+"""Recognises unchanged content under another etag: a touched file, another part size.
 
-A storage's etag changes with each upload and each touch; the bytes may be the same. Samples of
-them are compared, which costs a few reads instead of the whole file: a film that was encoded or
-cut anew differs in its length or in its first bytes already.
+A storage's etag changes with each upload and each touch, although the bytes may be the same.
+Samples of the bytes are compared, which costs a few reads instead of the whole file: a
+re-encoded or recut video differs in its length or its first bytes.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
-#: Samples of a file, spread evenly from its first byte to its last, and bytes of each.
+#: Samples of a file, spread evenly from its first byte to its last, and bytes per sample.
 SAMPLES: Final = 8
 SAMPLE_BYTES: Final = 64 * 1024
 
-#: Reads so many bytes from an offset.
+#: Reads that many bytes from an offset.
 Read = Callable[[int, int], bytes]
 
 
 def fingerprint(size_bytes: int, read: Read) -> str:
-    """64 hexadecimal digits. Raises what `read` raises."""
+    """Returns 64 hexadecimal digits. Raises errors of `read`."""
     digest = hashlib.sha256(f"{size_bytes}\n".encode())
     last = max(0, size_bytes - SAMPLE_BYTES)
     for offset in sorted({last * number // (SAMPLES - 1) for number in range(SAMPLES)}):

@@ -1,7 +1,7 @@
-"""A whole look at a file: what it is, where its index lies, how loud it is, three pictures.
+"""Inspects a whole file: properties, position of the index, loudness, three thumbnails.
 
-What is needed to play it comes from the probe, and a failure there is the file's fault. What
-is nice to know comes from a few short windows, and may be missing. Imports no Django.
+The probe reads everything needed to play the file; if it fails, the file is at fault. The rest
+comes from a few short windows and may be missing. Imports no Django.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from media_library.location import Location
 
 logger = logging.getLogger(__name__)
 
-#: Seconds of a window, and where the windows begin.
-WINDOW: Final = 20.0
-PLACES: Final = (0.1, 0.5, 0.9)
-#: Seconds up to which all of a film is heard.
-HEARD_WHOLE: Final = 60.0
-#: Seconds one window may take.
-PATIENCE: Final = 60.0
-#: Bytes of memory that a decoder of 8192 x 4320 pixels needs, and as much again.
-MEMORY: Final = 6 << 30
-#: Bytes of a window's files: a picture, and a line for each packet.
-FILES: Final = 8 << 20
+#: Seconds per window, and positions of the windows.
+WINDOW_S: Final = 20.0
+WINDOW_POSITIONS: Final = (0.1, 0.5, 0.9)
+#: Seconds up to which the loudness of the whole video is measured.
+MEASURED_WHOLE_S: Final = 60.0
+#: Seconds per window for FFmpeg.
+WINDOW_TIMEOUT_S: Final = 60.0
+#: Bytes of memory: twice the need of a decoder of 8192 x 4320 pixels.
+MAX_MEMORY_BYTES: Final = 6 << 30
+#: Bytes of a window's files: a picture, and a line per packet.
+MAX_FILE_BYTES: Final = 8 << 20
 #: Pixels of each of the three pictures.
 WIDTH: Final = 320
 HEIGHT: Final = 180
@@ -43,11 +43,11 @@ _PICTURE_BYTES: Final = WIDTH * HEIGHT * 3
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What a whole look found.
+class Inspection:
+    """The result of an inspection.
 
-    `index` is "front", "end" or empty; loudness is an estimate in LUFS; `strip` a JPEG of
-    three pictures side by side, empty where none could be made.
+    `index` is "front", "end" or empty; loudness is an estimate in LUFS; `strip` is a JPEG with
+    three pictures side by side, empty if there is none.
     """
 
     probe: Probe
@@ -57,49 +57,49 @@ class Seen:
     strip: bytes = b""
 
 
-def look(
+def inspect(
     location: Location,
     read: Callable[[int, int], bytes],
     size: int,
     *,
     tools: Tools,
     name: str,
-) -> Seen:
-    """Look into a file of so many bytes, of which `read` gives ranges.
+) -> Inspection:
+    """Inspects a file of `size` bytes; `read` returns ranges of it.
 
-    `name` is for the log. Raises a `ProbeError`, and what `read` raises.
+    `name` is for the log. Raises a `ProbeError`, and errors of `read`.
     """
     if size == 0:
         raise NotMediaError("It is empty: upload it again.")
-    found = mp4.layout(read, size)
+    layout = mp4.layout(read, size)
     try:
         probed = probe(location, ffprobe=tools.ffprobe)
     except ProbeError as error:
-        # The file's own words tell more of what happened than FFmpeg's.
-        if not isinstance(error, NotMediaError) or found is None:
+        # The file's own layout explains more than FFmpeg's message.
+        if not isinstance(error, NotMediaError) or layout is None:
             raise
-        _see_it_is_whole(found, size)
+        _require_whole(layout, size)
         raise
-    if found is not None:
-        _see_it_is_whole(found, size)
-    deep = _Deep(location, probed, tools)
-    deep.look(name)
-    return Seen(
-        probe=replace(probed, keyframe_seconds=deep.keyframe_seconds),
-        index=found.index if found is not None else "",
-        loudness=loudness.estimate(deep.heard),
-        keyframe_seconds=deep.keyframe_seconds,
-        strip=deep.strip(),
+    if layout is not None:
+        _require_whole(layout, size)
+    windowed = _WindowInspection(location, probed, tools)
+    windowed.run(name)
+    return Inspection(
+        probe=replace(probed, keyframe_seconds=windowed.keyframe_seconds),
+        index=layout.index if layout is not None else "",
+        loudness=loudness.estimate(windowed.loudnesses),
+        keyframe_seconds=windowed.keyframe_seconds,
+        strip=windowed.strip(),
     )
 
 
-def _see_it_is_whole(found: mp4.Layout, size: int) -> None:
-    if found.should_have > size:
+def _require_whole(layout: mp4.Layout, size: int) -> None:
+    if layout.should_have > size:
         raise CutOffError(
-            f"It is cut off: {size:,} of {found.should_have:,} bytes are there. "
+            f"It is cut off: {size:,} of {layout.should_have:,} bytes are there. "
             "Upload it again."
         )
-    if not found.index:
+    if not layout.index:
         raise CutOffError(
             "It has no index (moov box): its recording was not closed, or it was cut off. "
             "Upload it again, or repair it."
@@ -107,42 +107,42 @@ def _see_it_is_whole(found: mp4.Layout, size: int) -> None:
 
 
 def windows(seconds: float | None) -> tuple[Window, ...]:
-    """Where to look: all of a short film, in three parts; else three stretches of it."""
+    """Returns the windows to inspect: all of a short video in three parts, else three of it."""
     if seconds is None:
-        return (Window(0.0, WINDOW),)
-    if seconds <= HEARD_WHOLE:
-        # Loudness is told of 0.4 s and more.
-        parts = len(PLACES) if seconds >= len(PLACES) else 1
+        return (Window(0.0, WINDOW_S),)
+    if seconds <= MEASURED_WHOLE_S:
+        # Loudness needs 0.4 s at least.
+        parts = len(WINDOW_POSITIONS) if seconds >= len(WINDOW_POSITIONS) else 1
         return tuple(Window(seconds * n / parts, seconds / parts) for n in range(parts))
-    last = seconds - WINDOW
-    return tuple(Window(min(seconds * place, last), WINDOW) for place in PLACES)
+    last = seconds - WINDOW_S
+    return tuple(Window(min(seconds * place, last), WINDOW_S) for place in WINDOW_POSITIONS)
 
 
-class _Deep:
-    """The look through the windows: one FFmpeg for each hears, counts and draws at once."""
+class _WindowInspection:
+    """Inspects the windows: one FFmpeg each measures loudness, keyframes and a picture."""
 
-    def __init__(self, location: Location, found: Probe, tools: Tools) -> None:
+    def __init__(self, location: Location, probed: Probe, tools: Tools) -> None:
         self._location = location
-        self._found = found
+        self._probe = probed
         self._tools = tools
         self._pictures: list[bytes] = []
-        self.heard: list[Loudness] = []
+        self.loudnesses: list[Loudness] = []
         self.keyframe_seconds: float | None = None
 
-    def look(self, name: str) -> None:
-        """Never raises for the file's sake: what can't be found out is left out."""
-        seconds = None if self._found.seconds is None else float(self._found.seconds)
+    def run(self, name: str) -> None:
+        """Never raises because of the file: results that can't be found are left out."""
+        seconds = None if self._probe.seconds is None else float(self._probe.seconds)
         for window in windows(seconds):
             try:
                 self._window(window)
             except runner.ToolTooSlowError as error:
-                # The next would take as long.
-                logger.warning("%s: looking no deeper: %s", name, error)
+                # The next one would take as long.
+                logger.warning("%s: the remaining windows are skipped: %s", name, error)
                 return
             except runner.ToolError as error:
                 logger.warning("%s, at %.0f s: %s", name, window.start, error)
         if not self._pictures:
-            logger.warning("%s: no thumbnails, for no picture was found in it.", name)
+            logger.warning("%s: no thumbnails, because no picture was found in it.", name)
 
     def _window(self, window: Window) -> None:
         meter = Meter()
@@ -154,47 +154,56 @@ class _Deep:
             try:
                 runner.run(
                     self._command(source, still, packets),
-                    bounds=Bounds(seconds=PATIENCE, file_bytes=FILES, memory_bytes=MEMORY),
+                    bounds=Bounds(
+                        seconds=WINDOW_TIMEOUT_S,
+                        file_bytes=MAX_FILE_BYTES,
+                        memory_bytes=MAX_MEMORY_BYTES,
+                    ),
                     descriptors=source.descriptors,
                     on_line=meter,
                 )
             finally:
-                # Of a damaged stretch there is often something all the same.
-                if self._found.audio_codec and meter.at:
-                    self.heard.append(meter.loudness)
-                self._draw(still)
-                self._count(packets)
+                # A damaged window often has a usable result.
+                if self._probe.audio_codec and meter.at:
+                    self.loudnesses.append(meter.loudness)
+                self._read_still(still)
+                self._measure_keyframes(packets)
 
     def _command(self, source: runner.Source, still: Path, packets: Path) -> tuple[str, ...]:
-        heard = f"aformat=channel_layouts=stereo,apad=whole_dur=0.6,{loudness.QUICK_METER}"
-        drawn = (
+        audio_filters = (
+            f"aformat=channel_layouts=stereo,apad=whole_dur=0.6,{loudness.QUICK_METER}"
+        )
+        video_filters = (
             f"scale={within(WIDTH, HEIGHT)},pad={WIDTH}:{HEIGHT}:-1:-1,setsar=1,format=rgb24"
         )
-        sound = ("-map", "0:a:0", "-af", heard, "-f", "null", "-")
+        sound = ("-map", "0:a:0", "-af", audio_filters, "-f", "null", "-")
         return (
             *(self._tools.ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-v", "error", "-y"),
-            # Keyframes alone are decoded, from the one before the window's start.
+            # Only keyframes are decoded, from the one before the window's start.
             *("-skip_frame:v", "nokey", "-noaccurate_seek", *runner.DECODE, *source.args),
-            *(sound if self._found.audio_codec else ()),
-            *("-map", "0:v:0", "-vf", drawn, "-frames:v", "1", "-f", "rawvideo"),
+            *(sound if self._probe.audio_codec else ()),
+            *("-map", "0:v:0", "-vf", video_filters, "-frames:v", "1", "-f", "rawvideo"),
             f"file:{still}",
             *("-map", "0:v:0", "-c:v", "copy", "-f", "framecrc", f"file:{packets}"),
         )
 
-    def _draw(self, still: Path) -> None:
+    def _read_still(self, still: Path) -> None:
         if still.exists() and still.stat().st_size == _PICTURE_BYTES:
             self._pictures.append(still.read_bytes())
 
-    def _count(self, packets: Path) -> None:
-        longest = longest_way(packets.read_text() if packets.exists() else "")
+    def _measure_keyframes(self, packets: Path) -> None:
+        longest = longest_keyframe_gap(packets.read_text() if packets.exists() else "")
         if longest is not None:
             self.keyframe_seconds = max(longest, self.keyframe_seconds or 0.0)
 
     def strip(self) -> bytes:
-        """The pictures side by side as one JPEG; what is missing is stood in for by another."""
+        """Returns the pictures side by side as one JPEG; a missing one is repeated."""
         if not self._pictures:
             return b""
-        three = [self._pictures[min(n, len(self._pictures) - 1)] for n in range(len(PLACES))]
+        three = [
+            self._pictures[min(n, len(self._pictures) - 1)]
+            for n in range(len(WINDOW_POSITIONS))
+        ]
         with TemporaryDirectory(prefix="streamsite-look-") as folder:
             raw, strip = Path(folder) / "raw", Path(folder) / "strip.jpg"
             raw.write_bytes(b"".join(three))
@@ -204,10 +213,21 @@ class _Deep:
                         *(self._tools.ffmpeg, "-hide_banner", "-nostdin", "-v", "error"),
                         *("-f", "rawvideo", "-pixel_format", "rgb24"),
                         *("-video_size", f"{WIDTH}x{HEIGHT}", "-i", f"file:{raw}"),
-                        *("-vf", f"tile={len(PLACES)}x1", "-frames:v", "1", "-q:v", "5"),
+                        *(
+                            "-vf",
+                            f"tile={len(WINDOW_POSITIONS)}x1",
+                            "-frames:v",
+                            "1",
+                            "-q:v",
+                            "5",
+                        ),
                         *("-f", "mjpeg", f"file:{strip}"),
                     ),
-                    bounds=Bounds(seconds=PATIENCE, file_bytes=FILES, memory_bytes=MEMORY),
+                    bounds=Bounds(
+                        seconds=WINDOW_TIMEOUT_S,
+                        file_bytes=MAX_FILE_BYTES,
+                        memory_bytes=MAX_MEMORY_BYTES,
+                    ),
                 )
             except runner.ToolError as error:
                 logger.warning("No thumbnails: %s", error)
@@ -215,10 +235,11 @@ class _Deep:
             return strip.read_bytes()
 
 
-def longest_way(packets: str) -> float | None:
-    """Seconds between keyframes in a framecrc listing; None without any.
+def longest_keyframe_gap(packets: str) -> float | None:
+    """Returns the longest distance between keyframes of a framecrc listing, in seconds.
 
-    The way from the last one to the end counts too: it may have been longer.
+    The distance from the last keyframe to the end counts too: it may be longer. None without
+    keyframes.
     """
     tick, last = 0.0, 0.0
     keys: list[float] = []
@@ -229,7 +250,7 @@ def longest_way(packets: str) -> float | None:
         elif line.startswith("0,"):
             pts, duration = (int(field) for field in line.split(",")[2:4])
             last = max(last, (pts + duration) * tick) if keys else (pts + duration) * tick
-            # The flags are told of packets that are no keyframes.
+            # Flags are printed only for packets that are no keyframes.
             if "F=0x" not in line:
                 keys.append(pts * tick)
     if not keys:

@@ -1,7 +1,7 @@
-"""Looking into the library's items: one at once, and a pool that takes up all new ones.
+"""Inspects the library's items: one at a time, and a pool that takes all new ones.
 
-An item is taken up by a conditional update of its own row, so there is no queue to lose. One
-that ends its worker every time is given up, in words.
+An item is claimed by a conditional update of its own row, so there is no queue to lose. An item
+that kills its worker every time gets a fault.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from media_library import events, storage
 from media_library.analysis.fingerprint import fingerprint
-from media_library.analysis.inspection import Seen, look
+from media_library.analysis.inspection import Inspection, inspect
 from media_library.conform.conform import Tools
 from media_library.ffmpeg.probe import NotReadableError, ProbeError
 from media_library.jobs import enqueue
@@ -30,27 +30,27 @@ from media_library.storage import StorageError
 
 logger = logging.getLogger(__name__)
 
-#: Seconds one task works; then another takes its turn.
-TURN: Final = 240.0
-#: A worker that has not come back from an item for so long is dead: a look is bounded by some
-#: five minutes.
-STALE: Final = timedelta(minutes=10)
-#: Times an item is taken up before it is given up.
-ATTEMPTS: Final = 3
-#: Items found at a time.
-BATCH: Final = 50
+#: Seconds that one task works; then another takes over.
+TURN_S: Final = 240.0
+#: Age after which a claim's worker counts as dead: an inspection is limited to about five
+#: minutes.
+STALE_CLAIM_AGE: Final = timedelta(minutes=10)
+#: Number of claims before an item gets a fault.
+MAX_ATTEMPTS: Final = 3
+#: Items read per query.
+BATCH_SIZE: Final = 50
 
 Status = MediaItem.Status
-#: What nobody has looked into with success since it was added, changed or given up.
-_UNSEEN: Final = (Status.NEW, Status.FAULT)
+#: Not inspected successfully since the item was added, changed or got a fault.
+_UNINSPECTED: Final = (Status.NEW, Status.FAULT)
 
 
-def look_at(item: MediaItem, *, now: datetime) -> None:
-    """Read from the file what it is, and write it into the item's row, a lasting fault too.
+def inspect_item(item: MediaItem, *, now: datetime) -> None:
+    """Inspects the file and writes the result into the item's row; also a permanent fault.
 
-    An item that was changed meanwhile is left as it is: by a sync that found it gone or newer,
-    by another who looked. Where that made it new again, the pool looks.
-    Raises `NotReadableError`, `StorageError` for what may pass; then nothing is written.
+    An item that was changed meanwhile is not written: by a sync that found it missing or newer,
+    or by another inspection. If it became new again, the pool inspects it. Raises
+    `NotReadableError`, `StorageError` for temporary errors; then nothing is written.
     """
     try:
         facts = storage.facts(item.key)
@@ -59,10 +59,10 @@ def look_at(item: MediaItem, *, now: datetime) -> None:
             return storage.read(item.key, start, length, etag=facts.etag)
 
         content = fingerprint(facts.size_bytes, read) if facts.size_bytes else ""
-        if _is_known(item, facts, content):
-            _keep_known(item, facts, now)
+        if _is_inspected(item, facts, content):
+            _adopt_etag(item, facts, now)
             return
-        seen = look(
+        inspection = inspect(
             storage.locate(item.key),
             read,
             facts.size_bytes,
@@ -74,58 +74,58 @@ def look_at(item: MediaItem, *, now: datetime) -> None:
             raise
         fault(item, str(error))
         return
-    found = seen.probe
-    if not _as_it_was(item).update(
+    probed = inspection.probe
+    if not _unchanged(item).update(
         status=Status.PROBED,
         fault="",
         size_bytes=facts.size_bytes,
         etag=facts.etag,
         fingerprint=content,
         fingerprint_etag=facts.etag,
-        duration_seconds=None if found.seconds is None else float(found.seconds),
-        width=found.width,
-        height=found.height,
-        fps="" if found.fps is None else str(found.fps)[:24],
-        video_codec=found.video_codec[:32],
-        pixel_format=found.pixel_format[:32],
-        audio_codec=found.audio_codec[:32],
-        sample_rate=found.sample_rate or None,
-        channels=found.channels or None,
-        reorder=found.reorder,
-        turned=found.turned,
-        trimmed=found.trimmed,
-        colour=found.colour[:32],
-        loudness_lufs=seen.loudness,
-        keyframe_seconds=seen.keyframe_seconds,
-        index=seen.index,
-        thumbnails=_stored(item.key, facts.etag, seen),
+        duration_seconds=None if probed.seconds is None else float(probed.seconds),
+        width=probed.width,
+        height=probed.height,
+        fps="" if probed.fps is None else str(probed.fps)[:24],
+        video_codec=probed.video_codec[:32],
+        pixel_format=probed.pixel_format[:32],
+        audio_codec=probed.audio_codec[:32],
+        sample_rate=probed.sample_rate or None,
+        channels=probed.channels or None,
+        reorder=probed.reorder,
+        turned=probed.turned,
+        trimmed=probed.trimmed,
+        colour=probed.colour[:32],
+        loudness_lufs=inspection.loudness,
+        keyframe_seconds=inspection.keyframe_seconds,
+        index=inspection.index,
+        thumbnails=_store_strip(item.key, facts.etag, inspection),
         probed_at=now,
         probe_claimed_at=None,
         probe_attempts=0,
-        # It is there: it was read.
+        # The file exists: it was read.
         misses=0,
         missing_since=None,
     ):
-        logger.info("%s was changed while it was looked into.", item.key)
+        logger.info("%s was changed during its inspection.", item.key)
         enqueue.probe()
         return
     item_status.settle(item.pk)
     if item.copies.filter(status=PreparedCopy.Status.QUEUED).exists():
-        # They waited for this.
+        # They waited for the inspection.
         enqueue.prepare()
 
 
-def _is_known(item: MediaItem, facts: storage.Facts, content: str) -> bool:
-    """Whether the content was inspected before, under another etag."""
+def _is_inspected(item: MediaItem, facts: storage.Facts, content: str) -> bool:
+    """Returns whether the content was inspected before, under another etag."""
     inspected = item.duration_seconds is not None and item.video_codec
     renamed = item.fingerprint_etag != facts.etag
     return bool(inspected and renamed and content and item.fingerprint == content)
 
 
-def _keep_known(item: MediaItem, facts: storage.Facts, now: datetime) -> None:
-    """What was inspected and prepared of the content holds for its new etag too."""
+def _adopt_etag(item: MediaItem, facts: storage.Facts, now: datetime) -> None:
+    """Takes over the results and copies of the same content for its new etag."""
     with transaction.atomic():
-        kept = _as_it_was(item).update(
+        kept = _unchanged(item).update(
             status=Status.PROBED,
             fault="",
             size_bytes=facts.size_bytes,
@@ -147,19 +147,19 @@ def _keep_known(item: MediaItem, facts: storage.Facts, now: datetime) -> None:
 
 
 def may_pass(error: ProbeError | StorageError) -> bool:
-    """Whether it is the way to the file that failed, not the file."""
+    """Returns whether the access to the file failed, not the file itself."""
     if isinstance(error, StorageError):
         return not error.permanent
     return isinstance(error, NotReadableError)
 
 
 def fault(item: MediaItem, words: str) -> None:
-    """The item can't be played, and why, unless it was changed since it was read."""
+    """Writes a fault, unless the item was changed since it was read."""
     with transaction.atomic():
-        if _as_it_was(item).update(
+        if _unchanged(item).update(
             status=Status.FAULT,
             fault=words,
-            # Under whatever name it comes again, it is inspected anew.
+            # It is inspected anew, whatever name it returns with.
             fingerprint="",
             probe_claimed_at=None,
             probe_attempts=0,
@@ -167,33 +167,33 @@ def fault(item: MediaItem, words: str) -> None:
             events.faults([item.pk], words)
 
 
-def _as_it_was(item: MediaItem) -> QuerySet[MediaItem]:
-    """The item's row, if it says still of the file what it said when it was read."""
+def _unchanged(item: MediaItem) -> QuerySet[MediaItem]:
+    """Returns the item's row, if its file is unchanged since the row was read."""
     same = MediaItem.objects.filter(
         pk=item.pk,
         etag=item.etag,
         missing_since=item.missing_since,
         probe_claimed_at=item.probe_claimed_at,
     )
-    if item.status in _UNSEEN:
+    if item.status in _UNINSPECTED:
         return same.filter(status=item.status)
-    # Which of the others it is follows its copies.
-    return same.exclude(status__in=_UNSEEN)
+    # Its other statuses depend on its copies.
+    return same.exclude(status__in=_UNINSPECTED)
 
 
 def strip_key(source: str, etag: str) -> str:
-    """Where the pictures of that content are kept."""
+    """Returns the key of the thumbnails of that content."""
     return f"thumbnails/{hashlib.sha256(f'{source}{etag}'.encode()).hexdigest()[:32]}.jpg"
 
 
-def _stored(source: str, etag: str, seen: Seen) -> str:
-    """Store the pictures, and return their key; empty where there are none."""
-    if not seen.strip:
+def _store_strip(source: str, etag: str, inspection: Inspection) -> str:
+    """Stores the thumbnails and returns their key; empty without thumbnails."""
+    if not inspection.strip:
         return ""
     key = strip_key(source, etag)
     with TemporaryDirectory(prefix="streamsite-look-") as folder:
         path = Path(folder) / "strip.jpg"
-        path.write_bytes(seen.strip)
+        path.write_bytes(inspection.strip)
         try:
             storage.upload(path, key)
         except StorageError as error:
@@ -206,43 +206,43 @@ def _stored(source: str, etag: str, seen: Seen) -> str:
 
 
 def work() -> int:
-    """Look into new items for a turn, or until none is left; returns how many."""
-    end = time.monotonic() + TURN
-    looked = 0
+    """Inspects new items for one turn, or until none is left; returns how many."""
+    end = time.monotonic() + TURN_S
+    inspected = 0
     _give_up()
     while batch := _batch():
         if len(batch) > 1:
-            # Help, as far as there are places.
+            # More workers, as far as there are slots.
             enqueue.probe()
         for pk in batch:
             if time.monotonic() > end:
                 enqueue.probe()
-                return looked
+                return inspected
             item = _claimed(pk)
             if item is None:
                 continue
-            looked += 1
-            if not _looked(item):
-                return looked
-    return looked
+            inspected += 1
+            if not _inspect_claimed(item):
+                return inspected
+    return inspected
 
 
 def _waiting() -> QuerySet[MediaItem]:
-    """Items nobody is at. One taken up long ago counts: its worker is dead."""
-    free = Q(probe_claimed_at=None) | Q(probe_claimed_at__lt=timezone.now() - STALE)
+    """Returns unclaimed items. An old claim counts as none: its worker is dead."""
+    free = Q(probe_claimed_at=None) | Q(probe_claimed_at__lt=timezone.now() - STALE_CLAIM_AGE)
     return MediaItem.objects.filter(free, status=Status.NEW)
 
 
 def _batch() -> list[int]:
-    """Some items to look into: those of playlists first."""
-    waiting = _waiting().filter(probe_attempts__lt=ATTEMPTS)
+    """Returns some items to inspect: those of playlists first."""
+    waiting = _waiting().filter(probe_attempts__lt=MAX_ATTEMPTS)
     listed = waiting.filter(pk__in=PlaylistEntry.objects.values("item"))
-    found = listed.order_by("pk").values_list("pk", flat=True)[:BATCH]
-    return list(found) or list(waiting.order_by("pk").values_list("pk", flat=True)[:BATCH])
+    ids = listed.order_by("pk").values_list("pk", flat=True)[:BATCH_SIZE]
+    return list(ids) or list(waiting.order_by("pk").values_list("pk", flat=True)[:BATCH_SIZE])
 
 
 def _claimed(pk: int) -> MediaItem | None:
-    """The item, taken up; None where another worker was first."""
+    """Claims the item; None if another worker was first."""
     now = timezone.now()
     taken = (
         _waiting()
@@ -253,38 +253,38 @@ def _claimed(pk: int) -> MediaItem | None:
     return mine.first() if taken else None
 
 
-def _looked(item: MediaItem) -> bool:
-    """Look into a claimed item. False: the storage is out of reach, so all the others are."""
+def _inspect_claimed(item: MediaItem) -> bool:
+    """Inspects a claimed item. False: the storage can't be reached, so no other item can."""
     try:
-        look_at(item, now=timezone.now())
+        inspect_item(item, now=timezone.now())
     except (NotReadableError, StorageError) as error:
-        # One file may be out of reach alone, and must not hold up the others.
+        # One unreadable file must not block the others.
         away = storage.unreachable()
         mine = MediaItem.objects.filter(
             pk=item.pk, status=Status.NEW, probe_claimed_at=item.probe_claimed_at
         )
         if away:
-            logger.warning("Looking into new items waits: %s", away)
+            logger.warning("The inspection of new items waits: %s", away)
             mine.update(probe_claimed_at=None, probe_attempts=F("probe_attempts") - 1)
             return False
-        logger.warning("%s was not looked into: %s", item.key, error)
-        if item.probe_attempts >= ATTEMPTS:
+        logger.warning("%s was not inspected: %s", item.key, error)
+        if item.probe_attempts >= MAX_ATTEMPTS:
             fault(item, str(error))
-        # Otherwise it is taken up again when its claim is stale, not over and over now.
+        # Otherwise it is claimed again when its claim is stale, not in a loop now.
     return True
 
 
 def _give_up() -> None:
-    """Items whose workers died, time after time."""
-    stale = timezone.now() - STALE
-    # A claim stands as long as attempts are counted, and has an index: millions may be new.
-    left = MediaItem.objects.filter(status=Status.NEW, probe_claimed_at__lt=stale)
+    """Gives a fault to items whose workers died too often."""
+    limit = timezone.now() - STALE_CLAIM_AGE
+    # A claim exists as long as attempts are counted, and has an index: millions may be new.
+    stale_claims = MediaItem.objects.filter(status=Status.NEW, probe_claimed_at__lt=limit)
     words = (
-        f"The worker that looked into it ended or fell silent {ATTEMPTS} times: look at the "
-        "jobs' log; if the file is the cause, convert it to MP4 and upload it again."
+        f"The worker that inspected it ended or stopped responding {MAX_ATTEMPTS} times: check "
+        "the jobs' log; if the file is the cause, convert it to MP4 and upload it again."
     )
     with transaction.atomic():
-        given_up = left.filter(probe_attempts__gte=ATTEMPTS)
+        given_up = stale_claims.filter(probe_attempts__gte=MAX_ATTEMPTS)
         lost = list(given_up.values_list("pk", flat=True))
         given_up.filter(pk__in=lost).update(
             status=Status.FAULT, fault=words, probe_claimed_at=None, probe_attempts=0

@@ -1,4 +1,4 @@
-"""What the API is asked and tells of downloads."""
+"""Schemas of downloads in the API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 from media_library.downloads import health, jobs
 from media_library.downloads import metadata as preview
 from media_library.downloads.options import (
-    MOST_LANGUAGES,
+    MAX_LANGUAGES,
     Container,
     Quality,
     Sound,
@@ -20,14 +20,14 @@ from media_library.downloads.options import (
 from media_library.models import DownloadJob
 from streamsite.api.crud import Body, Id, Moment, Paging, RequestSchema
 
-Url = Annotated[str, StringConstraints(min_length=8, max_length=jobs.LONGEST_URL)]
+Url = Annotated[str, StringConstraints(min_length=8, max_length=jobs.MAX_URL_CHARS)]
 Language = Annotated[str, StringConstraints(min_length=2, max_length=35)]
 
 
-class WantedOptions(Body):
-    """`quality`: lines of the picture at most, 0 for the best; `sound`: that alone.
+class DownloadOptions(Body):
+    """`quality`: maximum height of the picture, 0 for the best; `sound`: audio only.
 
-    `translate`: languages into which the subtitles are translated, where a server for that is
+    `translate`: languages into which the subtitles are translated, if a server for that is
     configured.
     """
 
@@ -37,25 +37,25 @@ class WantedOptions(Body):
     container: Container = Container.MP4
     sound: Sound = Sound.NO
     subtitles: Subtitles = Subtitles.NONE
-    languages: list[Language] = Field(["en"], max_length=MOST_LANGUAGES)
-    translate: list[Language] = Field(default_factory=list, max_length=MOST_LANGUAGES)
+    languages: list[Language] = Field(["en"], max_length=MAX_LANGUAGES)
+    translate: list[Language] = Field(default_factory=list, max_length=MAX_LANGUAGES)
     thumbnail: bool = True
     metadata: bool = True
     chapters: bool = True
 
 
-class Wanted(WantedOptions):
-    """One address. `again`: also where the library has the same already."""
+class NewDownload(DownloadOptions):
+    """One address. `again`: even if the library has the same video."""
 
     url: Url
     rights: str = Field("", max_length=10_000)
     again: bool = False
 
 
-class WantedMany(WantedOptions):
-    """Many addresses, such as those that `/info` tells of a list. All are taken, or none."""
+class NewDownloads(DownloadOptions):
+    """Several addresses, such as those of a list from `/info`. All are accepted, or none."""
 
-    urls: list[Url] = Field(min_length=1, max_length=jobs.MOST_AT_ONCE)
+    urls: list[Url] = Field(min_length=1, max_length=jobs.MAX_BATCH)
     name: str = Field("", max_length=255)
     rights: str = Field("", max_length=10_000)
     again: bool = False
@@ -70,15 +70,15 @@ class BatchDetail(Schema):
 
 
 class Cancelled(Schema):
-    """How many of them were not over yet."""
+    """Number of jobs that were not over yet."""
 
     cancelled: int
 
 
 class Extra(Schema):
-    """Subtitles (srt, vtt, txt) or a picture, beside the film.
+    """Subtitles (srt, vtt, txt) or a picture, beside the video.
 
-    `translated_from`: a machine made them, out of those in that language.
+    `translated_from`: a machine translated them from that language.
     """
 
     kind: str
@@ -88,10 +88,10 @@ class Extra(Schema):
 
 
 class JobDetail(Schema):
-    """Sizes in bytes, `speed` in bytes a second, `percent` of all the work.
+    """Sizes in bytes, `speed` in bytes per second, `percent` of all the work.
 
-    `code` and `fault` say what went wrong; of a queued job, what it waits for. `duplicate`: the
-    library had it already.
+    `code` and `fault` describe the error; for a queued job, the reason to wait. `duplicate`:
+    the library had the video already.
     """
 
     id: int
@@ -121,7 +121,7 @@ class JobDetail(Schema):
     batch: int | None = Field(None, alias="batch_id")
     duplicate: bool
     options: dict[str, Any]
-    asked_by: str
+    requested_by: str
     made_at: datetime
     due_at: datetime
     started_at: datetime | None
@@ -130,7 +130,7 @@ class JobDetail(Schema):
 
 
 class JobFilter(Paging):
-    """All that is given must hold. The newest first."""
+    """All conditions must hold. The newest first."""
 
     status: DownloadJob.Status | None = None
     site: str = Field("", max_length=253)
@@ -138,11 +138,11 @@ class JobFilter(Paging):
     made_since: Moment | None = None
 
 
-class InfoAsked(RequestSchema):
-    """Of a list at most `cap` entries."""
+class InfoQuery(RequestSchema):
+    """`cap`: maximum entries of a list."""
 
     url: Url
-    cap: int = Field(20, ge=1, le=preview.MOST_ENTRIES)
+    cap: int = Field(20, ge=1, le=preview.MAX_ENTRIES)
 
 
 class Entry(Schema):
@@ -155,7 +155,7 @@ class Entry(Schema):
 
 
 class Info(Entry):
-    """What is at an address: a video, or a list (`playlist`) with its first entries."""
+    """The content of an address: a video, or a list (`playlist`) with its first entries."""
 
     playlist: bool
     extractor: str
@@ -168,7 +168,7 @@ class Info(Entry):
 
 
 class SiteStatistics(Schema):
-    """`success`: of those that are over, from 0 to 1; those that were cancelled left out."""
+    """`success`: share of the finished downloads, from 0 to 1, without cancelled ones."""
 
     site: str
     done: int
@@ -177,7 +177,7 @@ class SiteStatistics(Schema):
 
 
 class Statistics(Schema):
-    """Of the last `days`. `bytes_per_second`: from start to end, on average."""
+    """Statistics of the last `days`. `bytes_per_second`: average from start to end."""
 
     days: int
     queued: int
@@ -186,12 +186,12 @@ class Statistics(Schema):
     failed: int
     cancelled: int
     bytes: int
-    seconds_each: float | None
+    mean_seconds: float | None
     sites: list[SiteStatistics]
 
 
-class FindingTold(Schema):
-    """`value`: what was found; `sentence`: what that means, and what to do."""
+class FindingDetail(Schema):
+    """`value`: the measured value; `sentence`: its meaning, and what to do."""
 
     name: str
     state: health.State
@@ -199,15 +199,15 @@ class FindingTold(Schema):
     sentence: str
 
 
-class SiteTold(SiteStatistics):
-    """`sentence`: why the last download failed, or why the site is left alone."""
+class SiteDetail(SiteStatistics):
+    """`sentence`: why the last download failed, or why the site gets no requests."""
 
     state: health.State
     sentence: str
 
 
-class CookiesTold(Schema):
-    """Of one domain. The cookies themselves are told to nobody."""
+class CookiesState(Schema):
+    """State of one domain's cookies, without the cookies themselves."""
 
     domain: str
     age_days: int
@@ -217,9 +217,9 @@ class CookiesTold(Schema):
 
 
 class DownloaderHealth(Schema):
-    """`state` is the worst of all. `updated`: an update brought this yt-dlp.
+    """`state` is the worst of all. `updated`: an update installed this yt-dlp.
 
-    `checked_at`: when yt-dlp was asked about itself; null while it has not answered.
+    `checked_at`: time of yt-dlp's last check; null while it has not answered.
     """
 
     state: health.State
@@ -231,6 +231,6 @@ class DownloaderHealth(Schema):
     last_order: str
     checked_at: datetime | None
     days: int
-    findings: list[FindingTold]
-    sites: list[SiteTold]
-    cookies: list[CookiesTold]
+    findings: list[FindingDetail]
+    sites: list[SiteDetail]
+    cookies: list[CookiesState]

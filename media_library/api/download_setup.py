@@ -1,4 +1,4 @@
-"""How downloads are set up, in the API: schedules, cookies of sites, and yt-dlp itself."""
+"""Settings of downloads in the API: schedules, cookies of sites, and yt-dlp itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils import timezone
 from ninja import Query, Router, Schema, Status
 from pydantic import Field, StringConstraints
 
-from media_library.api.download_schemas import Url, WantedOptions
+from media_library.api.download_schemas import DownloadOptions, Url
 from media_library.api.downloads import order_of, seen_by
 from media_library.downloads import cookies, jobs, ytdlp_versions
 from media_library.downloads.cookies import CookiesError
@@ -48,9 +48,9 @@ CookiesText = Annotated[str, StringConstraints(min_length=1, max_length=1_000_00
 
 # ---- schedules -------------------------------------------------------------------------------
 class ScheduleDetail(RowSchema):
-    """`every_hours` 0: once. Of the newest `cap` videos those are taken that are new.
+    """`every_hours` 0: once. New videos among the newest `cap` are downloaded.
 
-    `made_by` changed it last: their quota is used. `found`: videos ordered so far.
+    `made_by` changed it last: their quota is used. `ordered`: videos ordered so far.
     """
 
     id: int
@@ -63,13 +63,13 @@ class ScheduleDetail(RowSchema):
     options: dict[str, Any]
     made_by: str
     next_at: datetime
-    looked_at: datetime | None
-    found: int
+    checked_at: datetime | None
+    ordered: int
     fault: str
 
 
 class ScheduleChange(Body):
-    """What is left out stays as it is; `options` are all of its options."""
+    """Omitted fields stay unchanged; `options` replaces all options."""
 
     name: Name = may_be_left_out()
     url: Url = may_be_left_out()
@@ -77,7 +77,7 @@ class ScheduleChange(Body):
     cap: int = may_be_left_out(ge=1, le=500)
     enabled: bool = may_be_left_out()
     rights: Annotated[str, StringConstraints(max_length=10_000)] = may_be_left_out()
-    options: WantedOptions = may_be_left_out()
+    options: DownloadOptions = may_be_left_out()
 
 
 class NewSchedule(ScheduleChange):
@@ -85,31 +85,31 @@ class NewSchedule(ScheduleChange):
     url: Url
 
 
-def _written(request: HttpRequest, asked: ScheduleChange) -> dict[str, Any]:
-    """The columns. Raises `ProblemError`, `OrderError`."""
-    fields = asked.given()
+def _written(request: HttpRequest, body: ScheduleChange) -> dict[str, Any]:
+    """Returns the columns. Raises `ProblemError`, `OrderError`."""
+    fields = body.given()
     if "url" in fields:
         fields["url"] = jobs.cleaned(fields["url"])
     if "options" in fields:
         try:
-            options = Options.of(asked.options.model_dump(mode="json"))
+            options = Options.of(body.options.model_dump(mode="json"))
         except OptionsError as error:
             raise ProblemError(Kind.REFUSED, str(error)) from None
         jobs.fits(options)
-        fields["options"] = options.told()
-    # Whoever changes it answers for it: their quota, and their right to any site.
+        fields["options"] = options.as_json()
+    # The last editor is responsible: their quota, and their right to unknown sites.
     order = order_of(caller(request))
     return fields | {"owner": order.owner, "made_by": order.by, "any_site": order.any_site}
 
 
 @schedules.get("", response=Page[ScheduleDetail], summary="Schedules of downloads, by name")
-def listed(request: HttpRequest, asked: Query[Paging]) -> dict[str, Any]:
-    return paged(DownloadSchedule.objects.all(), "name", asked)
+def listed(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
+    return paged(DownloadSchedule.objects.all(), "name", paging)
 
 
 @schedules.post("", response={201: ScheduleDetail}, summary="A new schedule")
-def create(request: HttpRequest, asked: NewSchedule) -> Status[DownloadSchedule]:
-    return Status(201, added(request, DownloadSchedule(**_written(request, asked))))
+def create(request: HttpRequest, body: NewSchedule) -> Status[DownloadSchedule]:
+    return Status(201, added(request, DownloadSchedule(**_written(request, body))))
 
 
 @schedules.get("/{id}", response=ScheduleDetail, summary="One schedule")
@@ -117,9 +117,9 @@ def schedule(request: HttpRequest, id: Id) -> DownloadSchedule:
     return get_object_or_404(DownloadSchedule, pk=id)
 
 
-@schedules.patch("/{id}", response=ScheduleDetail, summary="Change it")
-def change(request: HttpRequest, id: Id, asked: ScheduleChange) -> DownloadSchedule:
-    return edited(request, DownloadSchedule.objects.all(), id, _written(request, asked))
+@schedules.patch("/{id}", response=ScheduleDetail, summary="Change a schedule")
+def change(request: HttpRequest, id: Id, body: ScheduleChange) -> DownloadSchedule:
+    return edited(request, DownloadSchedule.objects.all(), id, _written(request, body))
 
 
 @schedules.delete("/{id}", response={204: None}, summary="Delete it; its downloads stay")
@@ -130,9 +130,9 @@ def delete(request: HttpRequest, id: Id) -> Status[None]:
 
 # ---- cookies ---------------------------------------------------------------------------------
 class SiteCookiesDetail(RowSchema):
-    """The cookies themselves are told to nobody.
+    """The cookies themselves are never returned.
 
-    `readable`: false where no key of FIELD_KEYS decrypts them; downloads from there fail.
+    `readable`: false if no key of FIELD_KEYS decrypts them; downloads from there fail.
     """
 
     id: int
@@ -143,19 +143,19 @@ class SiteCookiesDetail(RowSchema):
 
 
 class OtherCookies(Body):
-    """`text`: a cookies.txt, as a browser's add-on exports it."""
+    """`text`: a cookies.txt, as exported by a browser's add-on."""
 
     text: CookiesText
 
 
 class NewCookies(OtherCookies):
-    """For the domain and those below it."""
+    """Cookies for the domain and its subdomains."""
 
     domain: Domain
 
 
 def _checked(text: str, domain: str) -> str:
-    """Raises `ProblemError`, without a word of the cookies."""
+    """Returns the checked cookies. Raises `ProblemError`, without their content."""
     try:
         return cookies.checked(text, domain)
     except CookiesError as error:
@@ -163,21 +163,21 @@ def _checked(text: str, domain: str) -> str:
 
 
 @site_cookies.get("", response=Page[SiteCookiesDetail], summary="Sites with cookies, by domain")
-def cookies_listed(request: HttpRequest, asked: Query[Paging]) -> dict[str, Any]:
-    return paged(SiteCookies.objects.all(), "domain", asked)
+def cookies_listed(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
+    return paged(SiteCookies.objects.all(), "domain", paging)
 
 
 @site_cookies.post("", response={201: SiteCookiesDetail}, summary="Cookies of a site")
-def lend(request: HttpRequest, asked: NewCookies) -> Status[SiteCookies]:
-    domain = asked.domain.lower().lstrip(".")
-    row = SiteCookies(domain=domain, text=Secret(_checked(asked.text, domain)))
+def lend(request: HttpRequest, body: NewCookies) -> Status[SiteCookies]:
+    domain = body.domain.lower().lstrip(".")
+    row = SiteCookies(domain=domain, text=Secret(_checked(body.text, domain)))
     return Status(201, added(request, row))
 
 
-@site_cookies.put("/{id}", response=SiteCookiesDetail, summary="Others in their place")
-def replace(request: HttpRequest, id: Id, asked: OtherCookies) -> SiteCookies:
+@site_cookies.put("/{id}", response=SiteCookiesDetail, summary="Replace them")
+def replace(request: HttpRequest, id: Id, body: OtherCookies) -> SiteCookies:
     row = get_object_or_404(SiteCookies.objects.defer("text"), pk=id)
-    fields = {"text": Secret(_checked(asked.text, row.domain)), "set_at": timezone.now()}
+    fields = {"text": Secret(_checked(body.text, row.domain)), "set_at": timezone.now()}
     return edited(request, SiteCookies.objects.all(), id, fields)
 
 
@@ -189,29 +189,29 @@ def forget(request: HttpRequest, id: Id) -> Status[None]:
 
 # ---- one download, and the tool --------------------------------------------------------------
 class ToolOrder(Schema):
-    detail: str = Field(description="What came of it, or where that will be told.")
+    detail: str = Field(description="The result, or where it will be reported.")
 
 
 def _refuse_running(job: DownloadJob) -> None:
-    """Raises `ProblemError`: its worker would lose the row."""
+    """Raises `ProblemError` for a running job: its worker would lose the row."""
     if not job.over:
         raise ProblemError(Kind.CONFLICT, "It is not over: cancel it first.")
 
 
-@rest.delete("/jobs/{id}", response={204: None}, summary="Forget it; what came of it stays")
+@rest.delete("/jobs/{id}", response={204: None}, summary="Delete it; its results stay")
 def forget_job(request: HttpRequest, id: Id) -> Status[None]:
     removed(request, seen_by(caller(request)), pk=id, demand=_refuse_running)
     return Status(204, None)
 
 
-@rest.post("/downloads/update", response={202: ToolOrder}, summary="A newer yt-dlp")
+@rest.post("/downloads/update", response={202: ToolOrder}, summary="Update yt-dlp")
 def update(request: HttpRequest) -> Status[dict[str, str]]:
-    """Installed beside the old one, tried, then used: `downloads/health` tells."""
+    """Installs a newer yt-dlp, tests it, and switches to it; see `downloads/health`."""
     if not ytdlp_versions.order():
         raise ProblemError(Kind.UNAVAILABLE, UNREACHABLE)
-    return Status(202, {"detail": "The update begins: /api/v1/downloads/health tells of it."})
+    return Status(202, {"detail": "The update begins: see /api/v1/downloads/health."})
 
 
-@rest.post("/downloads/roll-back", response=ToolOrder, summary="The yt-dlp before")
+@rest.post("/downloads/roll-back", response=ToolOrder, summary="Use the previous yt-dlp")
 def roll_back(request: HttpRequest) -> dict[str, str]:
     return {"detail": ytdlp_versions.roll_back(timezone.now())}

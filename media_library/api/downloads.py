@@ -1,4 +1,4 @@
-"""Downloads in the API: ordered, watched, cancelled, tried again, fetched.
+"""Downloads in the API: order, status, cancel, retry, file.
 
 A key of level DOWNLOAD sees its own downloads; ADMIN and staff see all.
 """
@@ -19,14 +19,14 @@ from media_library.api.download_schemas import (
     BatchDetail,
     Cancelled,
     DownloaderHealth,
+    DownloadOptions,
     Info,
-    InfoAsked,
+    InfoQuery,
     JobDetail,
     JobFilter,
+    NewDownload,
+    NewDownloads,
     Statistics,
-    Wanted,
-    WantedMany,
-    WantedOptions,
 )
 from media_library.downloads import health, jobs, metadata
 from media_library.downloads.errors import GivenUpError
@@ -42,7 +42,7 @@ from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["downloads"])
 
-#: Staff may download from any site with it; keys from level ADMIN on.
+#: Permission of staff for any site; keys have it from level ADMIN on.
 ANY_SITE = "media_library.download_from_any_site"
 
 
@@ -53,7 +53,7 @@ def order_of(who: Caller, *, again: bool = False, rights: str = "") -> Order:
         owner = f"user:{who.user.pk}"
         any_site = who.user.has_perm(ANY_SITE)  # type: ignore[attr-defined]
     else:
-        raise TypeError("Nobody asks.")
+        raise TypeError("The caller is anonymous.")
     return Order(by=who.name, owner=owner, any_site=any_site, again=again, rights=rights)
 
 
@@ -64,7 +64,7 @@ def seen_by(who: Caller) -> QuerySet[DownloadJob]:
 
 
 def _shown(request: HttpRequest, job: DownloadJob) -> DownloadJob:
-    """As the caller may see it, not to be saved: only those who may order see tokens."""
+    """Hides tokens in the address from callers who may not order. Not to be saved."""
     rule = rule_of("POST", f"{API}retry/{{id}}")
     if rule is None or not caller(request).may(rule):
         job.url = job.shown_url
@@ -76,68 +76,68 @@ def _shown(request: HttpRequest, job: DownloadJob) -> DownloadJob:
 )
 def download(
     request: HttpRequest,
-    asked: Wanted,
+    body: NewDownload,
     idempotency_key: Annotated[str, Header(max_length=128)] = "",
 ) -> Status[DownloadJob]:
-    """With an `Idempotency-Key` of yours, asking again is answered with the same job (200)."""
-    options = _options(asked)
+    """A repeated request with the same `Idempotency-Key` returns the same job (200)."""
+    options = _options(body)
     if "\0" in idempotency_key:
-        raise ProblemError(Kind.MALFORMED, "A NUL character is in the Idempotency-Key.")
-    order = order_of(caller(request), again=asked.again, rights=asked.rights)
-    known = bool(idempotency_key) and (
-        DownloadJob.objects.filter(owner=order.owner, asked_key=idempotency_key).exists()
+        raise ProblemError(Kind.MALFORMED, "The Idempotency-Key contains a NUL character.")
+    order = order_of(caller(request), again=body.again, rights=body.rights)
+    existing = bool(idempotency_key) and (
+        DownloadJob.objects.filter(owner=order.owner, requested_key=idempotency_key).exists()
     )
-    job = jobs.add(asked.url, options, order, asked_key=idempotency_key)
-    if not known:
+    job = jobs.add(body.url, options, order, requested_key=idempotency_key)
+    if not existing:
         noted(request, job, "Ordered.")
-    return Status(200 if known else 202, job)
+    return Status(200 if existing else 202, job)
 
 
 @router.post("/download/batch", response={202: BatchDetail}, summary="Download many videos")
-def download_many(request: HttpRequest, asked: WantedMany) -> Status[dict[str, Any]]:
-    """`/jobs?batch=` tells how far they are; one call cancels them all."""
-    options = _options(asked)
-    order = order_of(caller(request), again=asked.again, rights=asked.rights)
-    batch = jobs.add_many(asked.urls, options, order, name=asked.name)
+def download_many(request: HttpRequest, body: NewDownloads) -> Status[dict[str, Any]]:
+    """`/jobs?batch=` shows their progress; one call cancels them all."""
+    options = _options(body)
+    order = order_of(caller(request), again=body.again, rights=body.rights)
+    batch = jobs.add_many(body.urls, options, order, name=body.name)
     noted(request, batch, "Ordered.")
     ids = list(batch.jobs.order_by("pk").values_list("pk", flat=True))
     return Status(202, {"id": batch.pk, "name": batch.name, "jobs": ids})
 
 
-def _options(asked: WantedOptions) -> Options:
-    told = asked.model_dump(mode="json", include=set(WantedOptions.model_fields))
+def _options(body: DownloadOptions) -> Options:
+    values = body.model_dump(mode="json", include=set(DownloadOptions.model_fields))
     try:
-        return Options.of(told)
+        return Options.of(values)
     except OptionsError as error:
         raise ProblemError(Kind.REFUSED, str(error)) from None
 
 
-@router.get("/status/{id}", response=JobDetail, summary="How far a download is")
+@router.get("/status/{id}", response=JobDetail, summary="Progress of a download")
 def status(request: HttpRequest, id: Id) -> DownloadJob:
     return _shown(request, get_object_or_404(seen_by(caller(request)), pk=id))
 
 
 @router.get("/jobs", response=Page[JobDetail], summary="Downloads, the newest first")
-def listed(request: HttpRequest, asked: Query[JobFilter]) -> dict[str, Any]:
-    found = seen_by(caller(request))
-    if asked.status is not None:
-        found = found.filter(status=asked.status.value)
-    if asked.site:
-        found = found.filter(site=asked.site)
-    if asked.batch is not None:
-        found = found.filter(batch=asked.batch)
-    if asked.made_since is not None:
-        found = found.filter(made_at__gte=asked.made_since)
-    page = paged(found, "-made_at", asked)
+def listed(request: HttpRequest, filters: Query[JobFilter]) -> dict[str, Any]:
+    jobs_ = seen_by(caller(request))
+    if filters.status is not None:
+        jobs_ = jobs_.filter(status=filters.status.value)
+    if filters.site:
+        jobs_ = jobs_.filter(site=filters.site)
+    if filters.batch is not None:
+        jobs_ = jobs_.filter(batch=filters.batch)
+    if filters.made_since is not None:
+        jobs_ = jobs_.filter(made_at__gte=filters.made_since)
+    page = paged(jobs_, "-made_at", filters)
     return page | {"items": [_shown(request, job) for job in page["items"]]}
 
 
-@router.get("/info", response=Info, summary="What is at an address")
-def info(request: HttpRequest, asked: Query[InfoAsked]) -> dict[str, Any]:
-    """Asked again within five minutes, the answer is the same and the site is not asked."""
+@router.get("/info", response=Info, summary="The video or list at an address")
+def info(request: HttpRequest, params: Query[InfoQuery]) -> dict[str, Any]:
+    """The answer is cached for five minutes, without another request to the site."""
     order = order_of(caller(request))
     try:
-        return metadata.look(asked.url, cap=asked.cap, any_site=order.any_site)
+        return metadata.inspect(params.url, cap=params.cap, any_site=order.any_site)
     except GivenUpError as error:
         raise ProblemError(Kind.REFUSED, error.why.sentence, code=error.why.code) from None
     except BusyError as error:
@@ -148,22 +148,22 @@ def info(request: HttpRequest, asked: Query[InfoAsked]) -> dict[str, Any]:
 def downloads_health(
     request: HttpRequest, days: Annotated[int, Query(ge=1, le=90)] = 7
 ) -> health.Report:
-    """yt-dlp as it really runs on this machine, and how sites took it in the last `days`."""
+    """State of yt-dlp on this machine, and of the sites in the last `days`."""
     return health.report(timezone.now(), days=days)
 
 
-@router.post("/retry/{id}", response={202: JobDetail}, summary="Try again, from where it was")
+@router.post("/retry/{id}", response={202: JobDetail}, summary="Try again and resume")
 def retry(request: HttpRequest, id: Id) -> Status[DownloadJob]:
-    """Of a key, it waits until its site may be asked again, if that wants to be left alone."""
+    """For a key, the job waits until the pause of its site ends."""
     job = get_object_or_404(seen_by(caller(request)), pk=id)
     jobs.retry(job, lift=caller(request).key is None)
-    noted(request, job, "Another try ordered.")
+    noted(request, job, "Retry ordered.")
     return Status(202, job)
 
 
-@router.post("/cancel/{id}", response={202: JobDetail}, summary="Stop it")
+@router.post("/cancel/{id}", response={202: JobDetail}, summary="Cancel it")
 def cancel(request: HttpRequest, id: Id) -> Status[DownloadJob]:
-    """What runs is gone within a second; nothing of it is kept."""
+    """A running job ends within a second; nothing of it is kept."""
     job = get_object_or_404(seen_by(caller(request)), pk=id)
     if not jobs.cancel(job):
         raise ProblemError(Kind.CONFLICT, "It is over: there is nothing to cancel.")
@@ -171,9 +171,9 @@ def cancel(request: HttpRequest, id: Id) -> Status[DownloadJob]:
     return Status(202, job)
 
 
-@router.post("/cancel/batch/{id}", response={202: Cancelled}, summary="Stop many at once")
+@router.post("/cancel/batch/{id}", response={202: Cancelled}, summary="Cancel a batch")
 def cancel_batch(request: HttpRequest, id: Id) -> Status[dict[str, int]]:
-    """All of it that is not over."""
+    """Cancels all jobs of the batch that are not over."""
     seen = seen_by(caller(request)).filter(batch=id)
     batch = get_object_or_404(DownloadBatch.objects.filter(jobs__in=seen).distinct(), pk=id)
     count = jobs.cancel_batch(batch)
@@ -181,45 +181,45 @@ def cancel_batch(request: HttpRequest, id: Id) -> Status[dict[str, int]]:
     return Status(202, {"cancelled": count})
 
 
-@router.get("/jobs/{id}/file", summary="The file that came", response={200: None, 302: None})
+@router.get("/jobs/{id}/file", summary="The downloaded file", response={200: None, 302: None})
 def file(request: HttpRequest, id: Id) -> HttpResponse | FileResponse:
-    """The bytes, or where they are: an address of the bucket, good for an hour."""
+    """The bytes, or a redirect to a URL of the bucket, valid for an hour."""
     job = get_object_or_404(seen_by(caller(request)), pk=id, status=DownloadJob.Status.DONE)
-    place = storage.locate(job.key, seconds=3600)
-    if isinstance(place, LocalFile):
+    location = storage.locate(job.key, seconds=3600)
+    if isinstance(location, LocalFile):
         name = job.key.rpartition("/")[2]
         try:
-            return FileResponse(place.path.open("rb"), as_attachment=True, filename=name)
+            return FileResponse(location.path.open("rb"), as_attachment=True, filename=name)
         except FileNotFoundError:
             raise Http404 from None
-    # The bucket is not asked, for the answer may take long: the last sync has.
+    # The bucket is not queried, because it may be slow: the last sync decides.
     if job.item is not None and job.item.missing_since is not None:
         raise Http404
-    answer = HttpResponseRedirect(place.url.reveal())
-    # Whoever has the address has the film: no proxy keeps it.
+    answer = HttpResponseRedirect(location.url.reveal())
+    # The URL gives access to the video: no proxy may store it.
     answer["Cache-Control"] = "no-store"
     return answer
 
 
-@router.get("/statistics", response=Statistics, summary="How many, how much, how well")
+@router.get("/statistics", response=Statistics, summary="Numbers, bytes and success")
 def statistics(request: HttpRequest, days: Annotated[int, Query(ge=1, le=366)] = 30) -> Any:
     seen = seen_by(caller(request))
-    found = seen.filter(made_at__gte=timezone.now() - timedelta(days=days))
-    counts = dict(found.order_by().values_list("status").annotate(Count("pk")))
-    done = found.filter(status=DownloadJob.Status.DONE, duplicate=False)
+    recent = seen.filter(made_at__gte=timezone.now() - timedelta(days=days))
+    counts = dict(recent.order_by().values_list("status").annotate(Count("pk")))
+    done = recent.filter(status=DownloadJob.Status.DONE, duplicate=False)
     whole = done.aggregate(bytes=Sum("size_bytes"), each=Avg(F("ended_at") - F("started_at")))
     over = Count("pk", filter=Q(status=DownloadJob.Status.DONE))
     wrong = Count("pk", filter=Q(status=DownloadJob.Status.FAILED))
-    sites = found.order_by().values("site").annotate(done=over, failed=wrong)
+    sites = recent.order_by().values("site").annotate(done=over, failed=wrong)
     return {
         "days": days,
         **{name: counts.get(name, 0) for name in ("queued", "done", "failed", "cancelled")},
-        "running": sum(counts.get(each.value, 0) for each in DownloadJob.RUNNING),
+        "running": sum(counts.get(status_.value, 0) for status_ in DownloadJob.RUNNING),
         "bytes": whole["bytes"] or 0,
-        "seconds_each": whole["each"] and whole["each"].total_seconds(),
+        "mean_seconds": whole["each"] and whole["each"].total_seconds(),
         "sites": [
-            each | {"success": _share(each["done"], each["failed"])}
-            for each in sites.order_by("-done", "site")[:100]
+            row | {"success": _share(row["done"], row["failed"])}
+            for row in sites.order_by("-done", "site")[:100]
         ],
     }
 

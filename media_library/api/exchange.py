@@ -1,4 +1,4 @@
-"""Playlists out of the library and into it, as M3U and CSV, in the API."""
+"""Export and import of playlists as M3U and CSV, in the API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 from media_library import storage
 from media_library.models import Playlist
 from media_library.playlists import importer
-from media_library.playlists.m3u_csv import LARGEST, read, write_csv, write_m3u
+from media_library.playlists.m3u_csv import MAX_BYTES, read, write_csv, write_m3u
 from streamsite.api.auth import caller
 from streamsite.api.crud import Body, Id, RequestSchema, noted
 from streamsite.http.problems import Kind, ProblemError
@@ -28,13 +28,13 @@ class Form(RequestSchema):
 
 
 class NewImport(Body):
-    """`content`: the file itself. `into`: a playlist's id; else it is the one of that name.
+    """`content`: the file itself. `into`: a playlist's id; otherwise `name` selects it.
 
-    Without both an M3U is the playlist it names itself, and a CSV none. `append`: at the end,
-    instead of replacing what is there. `dry`: only tell what would change.
+    Without both, an M3U becomes the playlist that it names, and a CSV none. `append`: adds
+    entries instead of replacing them. `dry`: only returns the changes.
     """
 
-    content: Annotated[str, StringConstraints(min_length=1, max_length=LARGEST)]
+    content: Annotated[str, StringConstraints(min_length=1, max_length=MAX_BYTES)]
     name: Annotated[str, StringConstraints(max_length=120, strip_whitespace=True)] = ""
     into: Id | None = None
     append: bool = False
@@ -49,9 +49,9 @@ class LeftOut(Schema):
 
 
 class Imported(Schema):
-    """Lines that were found, items that were changed and made; `problems`: lines left out."""
+    """Lines that match items, changed and created items; `problems`: skipped lines."""
 
-    found: int
+    matched: int
     updated: int
     created: int
     entries: int | None
@@ -70,28 +70,28 @@ class Imported(Schema):
         "responses": {200: {"content": {kind.partition(";")[0]: {} for kind in TYPES.values()}}}
     },
 )
-def export(request: HttpRequest, id: Id, asked: Query[Form]) -> HttpResponse:
+def export(request: HttpRequest, id: Id, params: Query[Form]) -> HttpResponse:
     row = get_object_or_404(Playlist, pk=id)
-    found = importer.rows(row)
-    text = write_csv(found) if asked.form == "csv" else write_m3u(row.name, found)
-    return HttpResponse(text.encode(), content_type=TYPES[asked.form])
+    rows = importer.rows(row)
+    text = write_csv(rows) if params.form == "csv" else write_m3u(row.name, rows)
+    return HttpResponse(text.encode(), content_type=TYPES[params.form])
 
 
-@router.post("/import", response=Imported, summary="A file into the library, or a playlist")
-def bring(request: HttpRequest, asked: NewImport) -> importer.Outcome:
-    """What the file says of items is written, and its order made a playlist's."""
+@router.post("/import", response=Imported, summary="Import a file")
+def bring(request: HttpRequest, body: NewImport) -> importer.Outcome:
+    """Writes the file's data about items, and makes its order a playlist."""
     user = caller(request).user
-    change = "add" if asked.into is None else "change"
+    change = "add" if body.into is None else "change"
     permission = f"media_library.{change}_playlist"
     if user is not None and not user.has_perm(permission):  # type: ignore[attr-defined]
         raise ProblemError(Kind.PERMISSION, f"That takes the permission {permission}.")
-    into = None if asked.into is None else get_object_or_404(Playlist, pk=asked.into)
+    into = None if body.into is None else get_object_or_404(Playlist, pk=body.into)
     outcome = importer.run(
-        read(asked.content.encode(), host=urlsplit(storage.origin()).netloc),
-        playlist=asked.name,
+        read(body.content.encode(), host=urlsplit(storage.origin()).netloc),
+        playlist=body.name,
         into=into,
-        append=asked.append,
-        dry=asked.dry,
+        append=body.append,
+        dry=body.dry,
     )
     if outcome.playlist is not None:
         noted(request, outcome.playlist, f"Imported {outcome.entries} entries.")

@@ -1,4 +1,4 @@
-"""The library's items in the API: found, looked at, prepared."""
+"""The library's items in the API: search, inspection, preparation."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_white
 
 
 class CopyDetail(Schema):
-    """One prepared copy. `house` is the signature of its house format."""
+    """One prepared copy. `house_format` is the signature of its house format."""
 
-    house: str
+    house_format: str
     status: str
     percent: int
     stage: str
@@ -68,7 +68,7 @@ class ItemBrief(RowSchema):
 
 
 class ItemDetail(Schema):
-    """`fps` is a fraction, as 30000/1001."""
+    """`fps` is a fraction, such as 30000/1001."""
 
     id: int
     key: str
@@ -104,21 +104,21 @@ class ItemDetail(Schema):
 
 
 class ItemFilter(Paging):
-    """All that is given must hold."""
+    """All conditions must hold."""
 
     q: str = Field("", max_length=400, description="Words in the title or key.")
     #: As `MediaItem.Status` has them.
     status: Literal["new", "probed", "preparing", "ready", "fault"] | None = None
     tag: str = Field("", max_length=64)
-    folder: str = Field("", max_length=1024, description="As films/series.")
+    folder: str = Field("", max_length=1024, description="Such as films/series.")
     longer: float | None = Field(None, ge=0, le=1e9, description="Seconds, at least.")
-    shorter: float | None = Field(None, ge=0, le=1e9, description="Seconds; less than that.")
+    shorter: float | None = Field(None, ge=0, le=1e9, description="Seconds, less than this.")
     added_since: Moment | None = None
     order: Literal["title", "newest", "longest", "shortest"] = "newest"
 
 
 class ItemChange(Body):
-    """What is left out stays as it is. `tags` are all of its tags."""
+    """Omitted fields stay unchanged. `tags` replaces all tags."""
 
     title: Annotated[
         str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)
@@ -142,38 +142,38 @@ class Accepted(Schema):
     detail: str
 
 
-def _wanted(asked: ItemFilter) -> QuerySet[MediaItem]:
-    found: QuerySet[MediaItem] = MediaItem.objects.all()
-    if asked.order in {"longest", "shortest"}:
-        # Those of unknown length have no place in this order.
-        found = found.filter(duration_seconds__isnull=False)
-    if asked.status is not None:
-        found = listing.with_status(found, asked.status)
-    if asked.longer is not None or asked.shorter is not None:
-        found = listing.lasting(found, asked.longer, asked.shorter)
-    if asked.added_since is not None:
-        found = listing.added_since(found, asked.added_since)
-    if asked.tag:
-        found = listing.tagged(found, asked.tag)
-    if folder := asked.folder.strip("/"):
-        found = listing.in_folder(found, f"{folder}/")
-    return listing.searched(found, asked.q)
+def _matching(filters: ItemFilter) -> QuerySet[MediaItem]:
+    matching: QuerySet[MediaItem] = MediaItem.objects.all()
+    if filters.order in {"longest", "shortest"}:
+        # Items of unknown length have no position in this order.
+        matching = matching.filter(duration_seconds__isnull=False)
+    if filters.status is not None:
+        matching = listing.with_status(matching, filters.status)
+    if filters.longer is not None or filters.shorter is not None:
+        matching = listing.lasting(matching, filters.longer, filters.shorter)
+    if filters.added_since is not None:
+        matching = listing.added_since(matching, filters.added_since)
+    if filters.tag:
+        matching = listing.tagged(matching, filters.tag)
+    if folder := filters.folder.strip("/"):
+        matching = listing.in_folder(matching, f"{folder}/")
+    return listing.searched(matching, filters.q)
 
 
 @router.get("", response=Page[ItemBrief], summary="Items that match")
-def items(request: HttpRequest, asked: Query[ItemFilter]) -> dict[str, Any]:
-    order = listing.ORDERS[asked.order][0]
-    # Their ids first, from the index of the order alone: see media_library.search.listing.
-    narrow = window(_wanted(asked), order, asked).values_list("pk", flat=True)
+def items(request: HttpRequest, filters: Query[ItemFilter]) -> dict[str, Any]:
+    order = listing.ORDERS[filters.order][0]
+    # The ids first, from the index of the order alone: see media_library.search.listing.
+    narrow = window(_matching(filters), order, filters).values_list("pk", flat=True)
     ids = list(narrow)
-    found = MediaItem.objects.order_by().in_bulk(ids)
-    return page([found[pk] for pk in ids if pk in found], order, asked)
+    by_id = MediaItem.objects.order_by().in_bulk(ids)
+    return page([by_id[pk] for pk in ids if pk in by_id], order, filters)
 
 
-@router.post("", response={201: ItemDetail}, summary="A file that is in the storage already")
-def add(request: HttpRequest, asked: NewItem) -> Status[MediaItem]:
-    """It is looked into at once. A sync finds such files by itself."""
-    item = added(request, MediaItem(key=asked.key, title=asked.title), then=enqueue.probe)
+@router.post("", response={201: ItemDetail}, summary="Add a file of the storage")
+def add(request: HttpRequest, body: NewItem) -> Status[MediaItem]:
+    """The file is inspected at once. A sync adds such files automatically."""
+    item = added(request, MediaItem(key=body.key, title=body.title), then=enqueue.probe)
     return Status(201, item)
 
 
@@ -182,37 +182,37 @@ def item(request: HttpRequest, id: Id) -> MediaItem:
     return get_object_or_404(MediaItem, pk=id)
 
 
-@router.patch("/{id}", response=ItemDetail, summary="Change what people know of it")
-def change(request: HttpRequest, id: Id, asked: ItemChange) -> MediaItem:
-    fields = asked.given()
+@router.patch("/{id}", response=ItemDetail, summary="Change an item's data")
+def change(request: HttpRequest, id: Id, body: ItemChange) -> MediaItem:
+    fields = body.given()
     tags: list[str] | None = fields.pop("tags", None)
     with transaction.atomic():
         row = get_object_or_404(MediaItem.objects.select_for_update(), pk=id)
         changed(row, fields)
         if tags is not None:
             row.tags.set([Tag.objects.get_or_create(name=name)[0] for name in tags])
-        noted(request, row, f"Changed {', '.join(sorted(asked.given())) or 'nothing'}.")
+        noted(request, row, f"Changed {', '.join(sorted(body.given())) or 'nothing'}.")
     return row
 
 
-@router.delete("/{id}", response={204: None}, summary="Forget it; its file stays")
+@router.delete("/{id}", response={204: None}, summary="Delete it; its file stays")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
-    """Channels play on without it. The next sync finds its file again, if it is still there."""
+    """Channels continue without it. The next sync adds its file again, if it still exists."""
     removed(request, MediaItem.objects.all(), pk=id)
     return Status(204, None)
 
 
 @router.get(
     "/{id}/thumb.jpg",
-    summary="Three pictures of it, side by side",
-    description="Or where they are: an address of the bucket, good for an hour.",
+    summary="Three thumbnails, side by side",
+    description="Or a redirect to a URL of the bucket, valid for an hour.",
     response={200: None, 302: None},
 )
 def thumb(request: HttpRequest, id: Id) -> HttpResponseBase:
-    found = thumbnails(get_object_or_404(MediaItem.objects.only("thumbnails"), pk=id))
-    if found is None:
+    response = thumbnails(get_object_or_404(MediaItem.objects.only("thumbnails"), pk=id))
+    if response is None:
         raise Http404
-    return found
+    return response
 
 
 @router.post("/{id}/cancel", response={202: Accepted}, summary="Stop preparing it")
@@ -220,22 +220,22 @@ def cancel(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
     row = get_object_or_404(MediaItem, pk=id)
     cancelled = [copy for copy in row.copies.all() if actions.cancel_prepare(copy)]
     if not cancelled:
-        raise ProblemError(Kind.CONFLICT, "Nothing of it is being prepared.")
+        raise ProblemError(Kind.CONFLICT, "No copy of it is being prepared.")
     noted(request, row, "Preparing cancelled.")
     return Status(202, {"detail": "Preparing is cancelled."})
 
 
-@router.post("/{id}/look-again", response={202: Accepted}, summary="Look into its file again")
-def look_again(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
+@router.post("/{id}/look-again", response={202: Accepted}, summary="Inspect its file again")
+def inspect_again(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
     row = get_object_or_404(MediaItem, pk=id)
-    actions.look_again([row.pk])
-    noted(request, row, "Another look ordered.")
-    return Status(202, {"detail": "The file will be looked into."})
+    actions.inspect_again([row.pk])
+    noted(request, row, "Inspection ordered.")
+    return Status(202, {"detail": "The file will be inspected."})
 
 
-@router.post("/{id}/retry", response={202: Accepted}, summary="Try again what went wrong")
+@router.post("/{id}/retry", response={202: Accepted}, summary="Retry after a fault")
 def retry(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
     row = get_object_or_404(MediaItem, pk=id)
     actions.retry(row)
-    noted(request, row, "Another try ordered.")
+    noted(request, row, "Retry ordered.")
     return Status(202, {"detail": "It will be tried again."})

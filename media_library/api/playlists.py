@@ -1,4 +1,4 @@
-"""Playlists in the API. Whoever changes an order shows which one they have seen."""
+"""Playlists in the API. A change of the order names the version that it is based on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints
 
 from media_library.models import Playlist, PlaylistEntry
 from media_library.playlists import edit
-from media_library.playlists.edit import LONGEST, Place
+from media_library.playlists.edit import MAX_ENTRIES, Place
 from streamsite.api.crud import Body, Id, Page, Paging, added, edited, noted, paged, removed
 from streamsite.api.crud import Count as Version
 
@@ -22,7 +22,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whit
 
 
 class PlaylistDetail(Schema):
-    """`seconds` of all entries whose length is known. `version` counts changes of its order."""
+    """`seconds`: total of all known lengths. `version` counts the changes of its order."""
 
     id: int
     name: str
@@ -36,7 +36,7 @@ class PlaylistDetail(Schema):
 
 
 class EntryDetail(Schema):
-    """The same item may stand in several places: each is an entry of its own."""
+    """One entry; the same item may have several."""
 
     id: int
     item_id: int
@@ -54,26 +54,26 @@ class Named(Body):
     name: Name
 
 
-class PlaceAsked(Body):
-    """`id` of an entry that stays: what is on air goes on behind it. Null: a new entry."""
+class NewPlace(Body):
+    """`id` of an entry that stays, so that a channel continues behind it; null: a new entry."""
 
     id: Id | None = None
     item_id: Id
 
 
 class NewOrder(Body):
-    """The whole order. 409 unless `version` is the playlist's."""
+    """The complete order. 409 unless `version` is current."""
 
     version: Version
-    entries: list[PlaceAsked] = Field(max_length=LONGEST)
+    entries: list[NewPlace] = Field(max_length=MAX_ENTRIES)
 
 
 class Appended(Body):
-    item_ids: list[Id] = Field(min_length=1, max_length=LONGEST)
+    item_ids: list[Id] = Field(min_length=1, max_length=MAX_ENTRIES)
 
 
 class PlaylistFilter(Paging):
-    q: str = Field("", max_length=120, description="In its name.")
+    q: str = Field("", max_length=120, description="Part of its name.")
 
 
 def _measured() -> QuerySet[Playlist]:
@@ -87,16 +87,16 @@ def _playlist(pk: int) -> Playlist:
 
 
 @router.get("", response=Page[PlaylistDetail], summary="Playlists, by name")
-def listed(request: HttpRequest, asked: Query[PlaylistFilter]) -> dict[str, Any]:
+def listed(request: HttpRequest, filters: Query[PlaylistFilter]) -> dict[str, Any]:
     rows = _measured()
-    if asked.q:
-        rows = rows.filter(name__icontains=asked.q)
-    return paged(rows, "name", asked)
+    if filters.q:
+        rows = rows.filter(name__icontains=filters.q)
+    return paged(rows, "name", filters)
 
 
 @router.post("", response={201: PlaylistDetail}, summary="A new playlist")
-def create(request: HttpRequest, asked: Named) -> Status[Playlist]:
-    return Status(201, _playlist(added(request, Playlist(name=asked.name)).pk))
+def create(request: HttpRequest, body: Named) -> Status[Playlist]:
+    return Status(201, _playlist(added(request, Playlist(name=body.name)).pk))
 
 
 @router.get("/{id}", response=PlaylistDetail, summary="One playlist")
@@ -104,9 +104,9 @@ def playlist(request: HttpRequest, id: Id) -> Playlist:
     return _playlist(id)
 
 
-@router.patch("/{id}", response=PlaylistDetail, summary="Another name")
-def change(request: HttpRequest, id: Id, asked: Named) -> Playlist:
-    edited(request, Playlist.objects.all(), id, asked.given())
+@router.patch("/{id}", response=PlaylistDetail, summary="Rename it")
+def change(request: HttpRequest, id: Id, body: Named) -> Playlist:
+    edited(request, Playlist.objects.all(), id, body.given())
     return _playlist(id)
 
 
@@ -117,34 +117,35 @@ def delete(request: HttpRequest, id: Id) -> Status[None]:
 
 
 def _order(row: Playlist) -> dict[str, Any]:
-    # The version first: an order that is newer than it is refused, never the other way round.
+    # The version first: an order newer than its version is refused, never the reverse.
     version = Playlist.objects.values_list("version", flat=True).get(pk=row.pk)
-    found = PlaylistEntry.objects.filter(playlist=row).values(
+    values = PlaylistEntry.objects.filter(playlist=row).values(
         "id", "item_id", "item__title", "item__status", "item__duration_seconds"
     )
     entries = [
-        {name.removeprefix("item__"): value for name, value in entry.items()} for entry in found
+        {name.removeprefix("item__"): value for name, value in entry.items()}
+        for entry in values
     ]
     return {"version": version, "entries": entries}
 
 
-@router.get("/{id}/entries", response=PlaylistEntries, summary="All entries, in their order")
+@router.get("/{id}/entries", response=PlaylistEntries, summary="All entries in order")
 def entries(request: HttpRequest, id: Id) -> dict[str, Any]:
     return _order(get_object_or_404(Playlist, pk=id))
 
 
-@router.put("/{id}/entries", response=PlaylistEntries, summary="Another order, the whole of it")
-def reorder(request: HttpRequest, id: Id, asked: NewOrder) -> dict[str, Any]:
+@router.put("/{id}/entries", response=PlaylistEntries, summary="Replace the whole order")
+def reorder(request: HttpRequest, id: Id, body: NewOrder) -> dict[str, Any]:
     row = get_object_or_404(Playlist, pk=id)
-    places = [Place(entry.id, entry.item_id) for entry in asked.entries]
-    edit.reorder(row, asked.version, places)
+    places = [Place(entry.id, entry.item_id) for entry in body.entries]
+    edit.reorder(row, body.version, places)
     noted(request, row, "Changed its order.")
     return _order(row)
 
 
-@router.post("/{id}/entries", response={201: PlaylistEntries}, summary="Items at the end")
-def append(request: HttpRequest, id: Id, asked: Appended) -> Status[dict[str, Any]]:
+@router.post("/{id}/entries", response={201: PlaylistEntries}, summary="Append items")
+def append(request: HttpRequest, id: Id, body: Appended) -> Status[dict[str, Any]]:
     row = get_object_or_404(Playlist, pk=id)
-    edit.append(row, asked.item_ids)
-    noted(request, row, f"Appended {len(asked.item_ids)} items.")
+    edit.append(row, body.item_ids)
+    noted(request, row, f"Appended {len(body.item_ids)} items.")
     return Status(201, _order(row))

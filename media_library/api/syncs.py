@@ -1,4 +1,4 @@
-"""Syncs with the storage in the API, and the trial of the storage."""
+"""Syncs with the storage in the API, and the test of the storage."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ router = Router(tags=["media"])
 trial = Router(tags=["media"])
 
 #: As `SyncRun.Status` has them.
-Outcome = Literal["running", "done", "braked", "failed"]
+Outcome = Literal["running", "done", "stopped", "failed"]
 
 
 class SyncDetail(RowSchema):
-    """`known`: items before it; `seen`: objects listed so far; `gone`: missed twice.
+    """`items_before`: items before it; `seen`: objects listed so far; `gone`: missed twice.
 
-    `left_out`: hidden, in a trash or the like; `growing`: changed within half a minute, to be
-    taken up once they rest. `differences`: the first, each with what happened and the key.
+    `left_out`: hidden, in a trash or similar; `growing`: changed within half a minute, added by
+    a later sync. `differences`: the first ones, each with verdict and key.
     """
 
     id: int
@@ -37,7 +37,7 @@ class SyncDetail(RowSchema):
     started_at: datetime
     started_by: str
     ended_at: datetime | None
-    known: int
+    items_before: int
     seen: int
     added: int
     changed: int
@@ -51,7 +51,7 @@ class SyncDetail(RowSchema):
 
 
 class NewSync(Body):
-    """`dry`: only tell what would change. `accept_gone`: believe what is gone or changed."""
+    """`dry`: only returns the changes. `accept_gone`: accepts missing and changed items."""
 
     dry: bool = False
     accept_gone: bool = False
@@ -61,7 +61,7 @@ class SyncFilter(Paging):
     status: Outcome | None = None
 
 
-class ExaminedTold(Schema):
+class CheckDetail(Schema):
     check: str
     ok: bool
     sentence: str
@@ -69,17 +69,17 @@ class ExaminedTold(Schema):
 
 class Trial(Schema):
     ok: bool
-    checks: list[ExaminedTold] = Field(
-        description="Each thing that the storage must let us do."
+    checks: list[CheckDetail] = Field(
+        description="All operations that streamsite needs in the storage."
     )
 
 
 @router.get("", response=Page[SyncDetail], summary="Syncs, the latest first")
-def listed(request: HttpRequest, asked: Query[SyncFilter]) -> dict[str, Any]:
+def listed(request: HttpRequest, filters: Query[SyncFilter]) -> dict[str, Any]:
     rows = SyncRun.objects.all()
-    if asked.status is not None:
-        rows = rows.filter(status=asked.status)
-    return paged(rows, "-id", asked)
+    if filters.status is not None:
+        rows = rows.filter(status=filters.status)
+    return paged(rows, "-id", filters)
 
 
 @router.post(
@@ -88,8 +88,8 @@ def listed(request: HttpRequest, asked: Query[SyncFilter]) -> dict[str, Any]:
     summary="Compare the storage with the library",
     description="409 while one is running.",
 )
-def start(request: HttpRequest, asked: NewSync) -> Status[SyncRun]:
-    run = runner.start(by=caller(request).name, dry=asked.dry, accept_gone=asked.accept_gone)
+def start(request: HttpRequest, body: NewSync) -> Status[SyncRun]:
+    run = runner.start(by=caller(request).name, dry=body.dry, accept_gone=body.accept_gone)
     noted(request, run, "Ordered.")
     return Status(202, run)
 
@@ -99,10 +99,10 @@ def one(request: HttpRequest, id: Id) -> SyncRun:
     return get_object_or_404(SyncRun, pk=id)
 
 
-@trial.post("/test", response=Trial, summary="Try the storage now")
+@trial.post("/test", response=Trial, summary="Test the storage now")
 def test(request: HttpRequest) -> dict[str, Any]:
-    """Each thing that it must let us do is tried, which takes some seconds."""
+    """Tests all operations that streamsite needs, which takes some seconds."""
     checks = list(storage.examine())
     if fault := emptied():
-        checks.append(storage.Examined("Content", ok=False, sentence=fault))
-    return {"ok": all(each.ok for each in checks), "checks": checks}
+        checks.append(storage.CheckResult("Content", ok=False, sentence=fault))
+    return {"ok": all(check.ok for check in checks), "checks": checks}

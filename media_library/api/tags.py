@@ -1,4 +1,4 @@
-"""Tags in the API: words that people give to items."""
+"""Tags in the API: labels on items."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class TagNamed(Body):
 
 
 class TagFilter(Paging):
-    q: str = Field("", max_length=64, description="In its name.")
+    q: str = Field("", max_length=64, description="Part of its name.")
 
 
 @router.get("", response=Page[TagDetail], summary="Tags, by name")
-def listed(request: HttpRequest, asked: Query[TagFilter]) -> dict[str, Any]:
-    return paged(Tag.objects.filter(name__icontains=asked.q), "name", asked)
+def listed(request: HttpRequest, filters: Query[TagFilter]) -> dict[str, Any]:
+    return paged(Tag.objects.filter(name__icontains=filters.q), "name", filters)
 
 
 @router.post("", response={201: TagDetail}, summary="A new tag")
-def create(request: HttpRequest, asked: TagNamed) -> Status[Tag]:
-    return Status(201, added(request, Tag(name=asked.name)))
+def create(request: HttpRequest, body: TagNamed) -> Status[Tag]:
+    return Status(201, added(request, Tag(name=body.name)))
 
 
 @router.get("/{id}", response=TagDetail, summary="One tag")
@@ -43,9 +43,9 @@ def tag(request: HttpRequest, id: Id) -> Tag:
     return get_object_or_404(Tag, pk=id)
 
 
-@router.patch("/{id}", response=TagDetail, summary="Another name, on all its items")
-def change(request: HttpRequest, id: Id, asked: TagNamed) -> Tag:
-    return edited(request, Tag.objects.all(), id, asked.given())
+@router.patch("/{id}", response=TagDetail, summary="Rename it, on all its items")
+def change(request: HttpRequest, id: Id, body: TagNamed) -> Tag:
+    return edited(request, Tag.objects.all(), id, body.given())
 
 
 @router.delete("/{id}", response={204: None}, summary="Delete it; its items stay")

@@ -1,7 +1,7 @@
-"""Uploads in the API: to the bucket by signed addresses, or through here into the folder.
+"""Uploads in the API: to the bucket by signed URLs, or through streamsite into the folder.
 
-begin, then for each part its address and a PUT to it, then finish. The ticket of `begin` is
-shown with each step.
+begin, then for each part its URL and a PUT to it, then finish. Each step includes the ticket of
+`begin`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from streamsite.http.problems import Kind, ProblemError
 router = Router(tags=["media"])
 
 Ticket = Annotated[str, StringConstraints(max_length=8192)]
-#: What S3 and R2 take.
+#: Range of S3 and R2.
 Number = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class NewUpload(Body):
-    """`size_bytes` of the whole file. The folder is made where there is none."""
+    """`size_bytes` of the whole file. The folder is created if necessary."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=500)]
     size_bytes: Annotated[int, Field(ge=1, le=5 * 1024**4)]
@@ -37,7 +37,7 @@ class NewUpload(Body):
 
 
 class UploadDetail(Schema):
-    """Each part has `part_bytes`, the last what is left. The ticket is good for a week."""
+    """Each part has `part_bytes`, the last one the rest. The ticket is valid for a week."""
 
     ticket: str
     key: str
@@ -45,13 +45,13 @@ class UploadDetail(Schema):
     parts: int
 
 
-class WantedPart(Body):
+class PartRequest(Body):
     ticket: Ticket
     number: Number
 
 
 class PartAddress(Schema):
-    """PUT the part there; with `here`, with the key and the ticket as X-Upload-Ticket."""
+    """PUT the part there; with `here`, send the API key, and the ticket as X-Upload-Ticket."""
 
     url: str
     here: bool
@@ -66,7 +66,7 @@ class Done(Schema):
 
 
 def _owner(request: HttpRequest) -> int:
-    """Whose tickets are whose: a user's are of their id, a key's of its own, below zero."""
+    """Returns the owner of a ticket: a user's id, or a key's id below zero."""
     who = caller(request)
     if who.key is not None:
         return -who.key.pk
@@ -78,8 +78,8 @@ def _upload(request: HttpRequest, ticket: str) -> MultipartUpload:
 
 
 @router.post("", response={201: UploadDetail}, summary="Begin an upload")
-def begin(request: HttpRequest, asked: NewUpload) -> Status[dict[str, Any]]:
-    upload = service.begin(asked.name, asked.size_bytes, asked.folder)
+def begin(request: HttpRequest, body: NewUpload) -> Status[dict[str, Any]]:
+    upload = service.begin(body.name, body.size_bytes, body.folder)
     return Status(
         201,
         {
@@ -91,19 +91,19 @@ def begin(request: HttpRequest, asked: NewUpload) -> Status[dict[str, Any]]:
     )
 
 
-@router.post("/part-url", response=PartAddress, summary="Where a part is PUT")
-def address(request: HttpRequest, asked: WantedPart) -> dict[str, Any]:
-    upload = _upload(request, asked.ticket)
-    _part_exists(upload, asked.number)
+@router.post("/part-url", response=PartAddress, summary="URL for a part")
+def address(request: HttpRequest, body: PartRequest) -> dict[str, Any]:
+    upload = _upload(request, body.ticket)
+    _part_exists(upload, body.number)
     if not storage.origin():
-        return {"url": f"/api/v1/media/uploads/parts/{asked.number}", "here": True}
-    return {"url": storage.part_url(upload, asked.number).reveal(), "here": False}
+        return {"url": f"/api/v1/media/uploads/parts/{body.number}", "here": True}
+    return {"url": storage.part_url(upload, body.number).reveal(), "here": False}
 
 
 @router.put(
     "/parts/{number}",
     response=Done,
-    summary="One part, where the media lie in a folder",
+    summary="One part, if the media are in a folder",
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -120,27 +120,27 @@ def part(
     _part_exists(upload, number)
     if request.headers.get("Content-Length") != str(upload.bytes_of(number)):
         raise ProblemError(
-            Kind.REFUSED, f"Part {number} has {upload.bytes_of(number)} bytes, and no others."
+            Kind.REFUSED, f"Part {number} must have {upload.bytes_of(number)} bytes."
         )
-    # A request can be read like a file: it is not held in memory as a whole.
+    # The request is read like a file: it is not held in memory as a whole.
     storage.store_part(upload, number, request)  # type: ignore[arg-type]
     return {"detail": "Stored."}
 
 
-@router.post("/finish", response={201: ItemDetail}, summary="Put the parts together")
-def finish(request: HttpRequest, asked: Shown) -> Status[MediaItem]:
-    item = service.finish(_upload(request, asked.ticket))
+@router.post("/finish", response={201: ItemDetail}, summary="Assemble the parts")
+def finish(request: HttpRequest, body: Shown) -> Status[MediaItem]:
+    item = service.finish(_upload(request, body.ticket))
     noted(request, item, "Uploaded.")
     return Status(201, item)
 
 
-@router.post("/abort", response=Done, summary="Give it up: nothing of it is kept")
-def abort(request: HttpRequest, asked: Shown) -> dict[str, str]:
-    service.abort(_upload(request, asked.ticket))
+@router.post("/abort", response=Done, summary="Cancel it: nothing of it is kept")
+def abort(request: HttpRequest, body: Shown) -> dict[str, str]:
+    service.abort(_upload(request, body.ticket))
     return {"detail": "Nothing of it is kept."}
 
 
 def _part_exists(upload: MultipartUpload, number: int) -> None:
-    """Raises `ProblemError`."""
+    """Raises `ProblemError` if there is no such part."""
     if number > upload.parts:
         raise ProblemError(Kind.REFUSED, f"There is no part {number} of {upload.parts}.")

@@ -1,1 +1,1 @@
-"""Makes prepared copies in a channel's house format, and slates."""
+"""Creates prepared copies in a channel's house format, and slates."""

@@ -1,7 +1,7 @@
-"""Conforming: an item becomes a copy in a house format that joins others without a seam.
+"""Conforms an item: creates a copy in a house format that joins others seamlessly.
 
-`conform` measures the sound, encodes, checks what came out, and only then lets it take its
-place. Imports no Django.
+`conform` measures the audio, encodes, verifies the result, and only then moves it to its place.
+Imports no Django.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from media_library.ffmpeg.runner import Bounds, Source
 from media_library.house_format import SAMPLE_RATE, HouseFormat
 from media_library.location import LocalFile
 
-#: Seconds by which containers round the length of a file up; it must not cost a span of grid.
-ROUNDING: Final = Fraction(1, 1000)
-#: Seconds and share of its length that an item may end early before it counts as cut off.
-CUT_SECONDS: Final = Fraction(2)
-CUT_SHARE: Final = Fraction(1, 50)
-#: Seconds of encoding for a second of film: 40 is a 4K source on a busy small machine.
-SLOWEST: Final = 40
-#: Seconds without progress after which FFmpeg is stuck.
-SILENCE: Final = 120.0
-#: Bytes of addresses, of which a 4K source and the encoder use some 3 GB.
-MEMORY: Final = 12 << 30
+#: Seconds by which containers round a file's length up; it must not cost a grid interval.
+DURATION_ROUNDING_S: Final = Fraction(1, 1000)
+#: Seconds, and share of its length, by which an item may end early without counting as cut off.
+CUT_TOLERANCE_S: Final = Fraction(2)
+CUT_TOLERANCE_SHARE: Final = Fraction(1, 50)
+#: Seconds of encoding per second of video: 40 is a 4K source on a small, busy machine.
+MAX_ENCODING_RATIO: Final = 40
+#: Seconds without progress after which FFmpeg counts as stuck.
+PROGRESS_TIMEOUT_S: Final = 120.0
+#: Bytes of address space, of which a 4K source and the encoder use some 3 GB.
+MAX_MEMORY_BYTES: Final = 12 << 30
 
 
 class Stage(StrEnum):
-    """What is being done to a copy; the values are kept in its row."""
+    """The current step of a copy; the values are stored in its row."""
 
     FETCHING = "fetching"
     MEASURING = "measuring"
@@ -49,18 +49,18 @@ class Stage(StrEnum):
     STORING = "storing"
 
 
-#: Hears the stage and how much of it is done in percent, at least every half second.
+#: Receives the stage and its progress in percent, at least every half second.
 Progress = Callable[[Stage, int], None]
 
 
-def _unheard(_stage: Stage, _percent: int) -> None:
-    """Nobody wants to know."""
+def _ignore_progress(_stage: Stage, _percent: int) -> None:
+    """Ignores the progress."""
 
 
 class PrepareError(Exception):
-    """The copy was not made. `str()` of it is a sentence for the operator."""
+    """The copy was not created. `str()` is a sentence for the operator."""
 
-    #: True where trying again can't help.
+    #: True if another try can't help.
     permanent = True
 
 
@@ -68,23 +68,23 @@ class EncodingFailedError(PrepareError):
     """FFmpeg could not read the item or write the copy."""
 
 
-class TriedInVainError(PrepareError):
-    """Something passing: no room on the disk, FFmpeg missing or too slow."""
+class TransientError(PrepareError):
+    """A temporary error: a full disk, FFmpeg missing or too slow."""
 
     permanent = False
 
 
-class NotAsOrderedError(PrepareError):
-    """What FFmpeg wrote is not what was ordered; it was thrown away."""
+class WrongOutputError(PrepareError):
+    """FFmpeg's output differs from the requested format; it was discarded."""
 
 
 class CutOffError(EncodingFailedError):
-    """The item ends long before it says it does."""
+    """The item ends long before its given length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Paths of the programs, and whether a channel waits for what they make."""
+    """Paths of the programs, and whether a channel waits for their output."""
 
     ffmpeg: str = "ffmpeg"
     ffprobe: str = "ffprobe"
@@ -99,91 +99,93 @@ class Copy:
     loudness: float | None
 
 
-def frames_of(probe: Probe, house: HouseFormat) -> int:
-    """Frames the copy is to have. Raises `EncodingFailedError` for an unknown length."""
+def frames_of(probe: Probe, house_format: HouseFormat) -> int:
+    """Returns the copy's frames. Raises `EncodingFailedError` for an unknown length."""
     if probe.seconds is None:
-        raise EncodingFailedError("It does not say how long it is: convert it to MP4 first.")
-    return house.frames_on_grid(max(Fraction(0), probe.seconds - ROUNDING))
+        raise EncodingFailedError("Its length is unknown: convert it to MP4 first.")
+    return house_format.frames_on_grid(max(Fraction(0), probe.seconds - DURATION_ROUNDING_S))
 
 
 def conform(
     item: LocalFile,
     probe: Probe,
-    house: HouseFormat,
+    house_format: HouseFormat,
     target: Path,
     *,
     tools: Tools,
     logo: Path | None = None,
-    progress: Progress = _unheard,
+    progress: Progress = _ignore_progress,
 ) -> Copy:
-    """Write the item's copy to `target`, verified.
+    """Writes the item's copy to `target`, verified.
 
-    `logo` is the house's picture, on this machine. What `progress` raises stops the work.
+    `logo` is the house format's picture on this machine. Errors of `progress` stop the work.
     Raises `PrepareError`.
     """
-    frames = frames_of(probe, house)
-    tell = _Teller(progress)
-    with runner.opened(item) as source, _told():
-        correction = _correction(source, probe, house, frames, tools, tell)
+    frames = frames_of(probe, house_format)
+    report = _ProgressReporter(progress)
+    with runner.opened(item) as source, _prepare_errors():
+        correction = _correction(source, probe, house_format, frames, tools, report)
         command = commands.conforming(
             tools.ffmpeg,
             source,
-            house,
+            house_format,
             frames,
             sound=correction if probe.audio_codec else None,
             logo=logo,
             hdr=probe.colour if commands.tone_maps(tools.ffmpeg) else "",
         )
-    with written(house, frames, target, tools=tools, tell=tell) as encode:
+    with written(house_format, frames, target, tools=tools, report=report) as encode:
         draft = LocalFile(encode(command))
-        for trials_left in reversed(range(loudness.TRIALS)):
+        for trials_left in reversed(range(loudness.MAX_TRIALS)):
             with runner.opened(draft) as finished:
-                heard = _measured(finished, house, frames, tools, tell)
-                better = loudness.better(correction, heard)
+                finished_loudness = _measured(finished, house_format, frames, tools, report)
+                better = loudness.better(correction, finished_loudness)
                 if better is None or not trials_left:
                     break
                 correction = better
                 with runner.opened(item) as source:
                     encode(
-                        commands.resounding(
-                            tools.ffmpeg, finished, source, house, frames, better
+                        commands.replacing_audio(
+                            tools.ffmpeg, finished, source, house_format, frames, better
                         )
                     )
-    return Copy(frames, heard.lufs)
+    return Copy(frames, finished_loudness.lufs)
 
 
 def inspect(
     copy: LocalFile,
     probe: Probe,
-    house: HouseFormat,
+    house_format: HouseFormat,
     *,
     tools: Tools,
-    progress: Progress = _unheard,
+    progress: Progress = _ignore_progress,
 ) -> Copy | None:
-    """What an earlier copy of the item is; None where it is not as one made now would be.
+    """Inspects an earlier copy of the item; None if it differs from one made now.
 
     `probe` is the item's. Raises `PrepareError`.
     """
-    frames = frames_of(probe, house)
-    tell = _Teller(progress)
-    with _told():
-        tell(Stage.VERIFYING, 0)
+    frames = frames_of(probe, house_format)
+    report = _ProgressReporter(progress)
+    with _prepare_errors():
+        report(Stage.VERIFYING, 0)
         try:
-            if verify.faults(copy.path, house, frames, ffprobe=tools.ffprobe, watch=tell.watch):
+            if verify.faults(
+                copy.path, house_format, frames, ffprobe=tools.ffprobe, watch=report.watch
+            ):
                 return None
             with runner.opened(copy) as finished:
-                heard = _measured(finished, house, frames, tools, tell)
+                measured = _measured(finished, house_format, frames, tools, report)
         except runner.ToolFailedError:
-            # It can't even be read.
+            # It can't be read at all.
             return None
-    return Copy(frames, heard.lufs)
+    return Copy(frames, measured.lufs)
 
 
 # ---- the work --------------------------------------------------------------------------------
 
 
-class _Teller:
-    """Tells the progress: each new percentage, and the last one again while nothing is new."""
+class _ProgressReporter:
+    """Reports each new percentage, and repeats the last one while there is no progress."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -198,25 +200,31 @@ class _Teller:
 
 
 def _correction(
-    source: Source, probe: Probe, house: HouseFormat, frames: int, tools: Tools, tell: _Teller
+    source: Source,
+    probe: Probe,
+    house_format: HouseFormat,
+    frames: int,
+    tools: Tools,
+    report: _ProgressReporter,
 ) -> Correction:
-    """What brings the item's sound to the target, tried out where a limiter is in it.
+    """Returns the correction that brings the item's audio to the target loudness.
 
-    Reads the item to its end on the way. Raises `CutOffError`, `ToolError`.
+    A correction with a limiter is tested. Reads the item to its end on the way. Raises
+    `CutOffError`, `ToolError`.
     """
     sound = bool(probe.audio_codec)
-    measured, end = _read_through(source, house, frames, tools, tell, sound=sound)
-    told = probe.seconds or Fraction(0)
-    if end < told - max(CUT_SECONDS, told * CUT_SHARE):
+    measured, end = _read_through(source, house_format, frames, tools, report, sound=sound)
+    expected = probe.seconds or Fraction(0)
+    if end < expected - max(CUT_TOLERANCE_S, expected * CUT_TOLERANCE_SHARE):
         raise CutOffError(
-            f"It ends after {float(end):.0f} s, but says it lasts {float(told):.0f}: it was "
-            "cut off on its way. Upload it again."
+            f"It ends after {float(end):.0f} s, but its given length is {float(expected):.0f} s: "
+            "it was cut off in transfer. Upload it again."
         )
     correction = loudness.first(measured)
     trials = 0
-    while correction.limited and trials < loudness.TRIALS:
+    while correction.limited and trials < loudness.MAX_TRIALS:
         trials += 1
-        tried = _measured(source, house, frames, tools, tell, correction)
+        tried = _measured(source, house_format, frames, tools, report, correction)
         if (next_one := loudness.better(correction, tried)) is None:
             break
         correction = next_one
@@ -224,129 +232,152 @@ def _correction(
 
 
 def _read_through(
-    source: Source, house: HouseFormat, frames: int, tools: Tools, tell: _Teller, *, sound: bool
+    source: Source,
+    house_format: HouseFormat,
+    frames: int,
+    tools: Tools,
+    report: _ProgressReporter,
+    *,
+    sound: bool,
 ) -> tuple[Loudness, Fraction]:
-    """The item's loudness, and where its last packet ends, in seconds."""
+    """Returns the item's loudness, and the end of its last packet in seconds."""
     meter, end = loudness.Meter(), Fraction(0)
-    whole = float(house.seconds(frames))
+    whole = float(house_format.seconds(frames))
 
-    def line(said: str) -> None:
+    def line(text: str) -> None:
         nonlocal end
-        meter(said)
-        name, _, value = said.partition("=")
+        meter(text)
+        name, _, value = text.partition("=")
         if name == "out_time_us" and value.isdigit():
             end = max(end, Fraction(int(value), 1_000_000))
-            tell(Stage.MEASURING, float(end) / whole)
+            report(Stage.MEASURING, float(end) / whole)
 
-    # Not filled up to the grid here, for it is to be seen where the sound ends; but loudness is
-    # told of 0.4 s and more only.
+    # Not padded to the grid, to find the end of the audio; but loudness needs 0.4 s at least.
     usual = f"aresample={SAMPLE_RATE}:async=1:first_pts=0,aformat=channel_layouts=stereo"
     filters = f"{usual},apad=whole_dur=0.6,{loudness.METER}"
-    heard = ("-map", "0:a:0", "-af", filters, "-f", "null", "-") if sound else ()
-    seen = ("-map", "0:v:0", "-c:v", "copy", "-f", "null", "-")
-    command = (*commands.head(tools.ffmpeg), *runner.DECODE, *source.args, *heard, *seen)
-    _run(command, source, house, frames, line, tell)
+    audio_options = ("-map", "0:a:0", "-af", filters, "-f", "null", "-") if sound else ()
+    video_options = ("-map", "0:v:0", "-c:v", "copy", "-f", "null", "-")
+    command = (
+        *commands.head(tools.ffmpeg),
+        *runner.DECODE,
+        *source.args,
+        *audio_options,
+        *video_options,
+    )
+    _run(command, source, house_format, frames, line, report)
     return meter.loudness, end
 
 
 def _measured(
     source: Source,
-    house: HouseFormat,
+    house_format: HouseFormat,
     frames: int,
     tools: Tools,
-    tell: _Teller,
+    report: _ProgressReporter,
     correction: Correction | None = None,
 ) -> Loudness:
-    """The loudness of a sound as the house would have it, corrected so. Raises `ToolError`."""
+    """Returns the loudness after conversion and correction. Raises `ToolError`."""
     meter = loudness.Meter()
-    whole = float(house.seconds(frames))
+    whole = float(house_format.seconds(frames))
     stage = Stage.MEASURING if correction else Stage.VERIFYING
 
-    def line(said: str) -> None:
-        meter(said)
-        tell(stage, meter.at / whole)
+    def line(text: str) -> None:
+        meter(text)
+        report(stage, meter.at / whole)
 
-    filters = f"{commands.audio(house, frames, correction)},{loudness.METER}"
-    heard = ("-map", "0:a:0", "-af", filters, "-f", "null", "-")
-    command = (*commands.head(tools.ffmpeg), *source.args, *heard)
-    _run(command, source, house, frames, line, tell)
+    filters = f"{commands.audio(house_format, frames, correction)},{loudness.METER}"
+    audio_options = ("-map", "0:a:0", "-af", filters, "-f", "null", "-")
+    command = (*commands.head(tools.ffmpeg), *source.args, *audio_options)
+    _run(command, source, house_format, frames, line, report)
     return meter.loudness
 
 
 def _run(
     command: tuple[str, ...],
     source: Source,
-    house: HouseFormat,
+    house_format: HouseFormat,
     frames: int,
     line: Callable[[str], None],
-    tell: _Teller,
+    report: _ProgressReporter,
 ) -> None:
     bounds = Bounds(
-        seconds=max(600.0, float(house.seconds(frames))),
-        silent_seconds=SILENCE,
-        memory_bytes=MEMORY,
+        seconds=max(600.0, float(house_format.seconds(frames))),
+        silent_seconds=PROGRESS_TIMEOUT_S,
+        memory_bytes=MAX_MEMORY_BYTES,
     )
     runner.run(
-        command, bounds=bounds, descriptors=source.descriptors, on_line=line, watch=tell.watch
+        command, bounds=bounds, descriptors=source.descriptors, on_line=line, watch=report.watch
     )
 
 
 def write(
-    command: tuple[str, ...], house: HouseFormat, frames: int, target: Path, *, tools: Tools
+    command: tuple[str, ...],
+    house_format: HouseFormat,
+    frames: int,
+    target: Path,
+    *,
+    tools: Tools,
 ) -> None:
-    """Encode into a draft, verify it, and put it in its place. Raises `PrepareError`."""
-    with written(house, frames, target, tools=tools, tell=_Teller(_unheard)) as encode:
+    """Encodes into a draft, verifies it, and moves it to its place. Raises `PrepareError`."""
+    with written(
+        house_format, frames, target, tools=tools, report=_ProgressReporter(_ignore_progress)
+    ) as encode:
         encode(command)
 
 
 @contextmanager
 def written(
-    house: HouseFormat, frames: int, target: Path, *, tools: Tools, tell: _Teller
+    house_format: HouseFormat,
+    frames: int,
+    target: Path,
+    *,
+    tools: Tools,
+    report: _ProgressReporter,
 ) -> Iterator[Callable[[tuple[str, ...]], Path]]:
-    """Hands out what encodes into a draft and verifies it.
+    """Yields a function that encodes into a draft and verifies it.
 
-    Where the block ends well, the draft takes its place. Raises `PrepareError`.
+    If the block succeeds, the draft takes its place. Raises `PrepareError`.
     """
-    seconds = house.seconds(frames)
+    seconds = house_format.seconds(frames)
     bounds = Bounds(
-        seconds=max(600.0, float(seconds) * SLOWEST),
-        silent_seconds=SILENCE,
-        # Twice the rate, and 64 MB for the shortest: more means that FFmpeg ran wild.
-        file_bytes=(64 << 20) + 2 * ceil(seconds * house.bytes_per_second),
-        memory_bytes=MEMORY,
+        seconds=max(600.0, float(seconds) * MAX_ENCODING_RATIO),
+        silent_seconds=PROGRESS_TIMEOUT_S,
+        # Twice the bit rate, and 64 MB for the shortest: more is a malfunction of FFmpeg.
+        file_bytes=(64 << 20) + 2 * ceil(seconds * house_format.bytes_per_second),
+        memory_bytes=MAX_MEMORY_BYTES,
     )
 
-    run = partial(runner.run, watch=tell.watch, urgent=tools.urgent)
-    check = partial(verify.faults, watch=tell.watch, urgent=tools.urgent)
+    run = partial(runner.run, watch=report.watch, urgent=tools.urgent)
+    check = partial(verify.faults, watch=report.watch, urgent=tools.urgent)
     stage = Stage.ENCODING
 
-    def line(said: str) -> None:
-        name, _, value = said.partition("=")
+    def line(text: str) -> None:
+        name, _, value = text.partition("=")
         # N/A until the first packet is written.
         if name == "out_time_us" and value.isdigit():
-            tell(stage, int(value) / 1_000_000 / float(seconds))
+            report(stage, int(value) / 1_000_000 / float(seconds))
 
     def encode(command: tuple[str, ...]) -> Path:
         nonlocal stage
         run((*command, f"file:{fresh}"), bounds=bounds, on_line=line)
-        # What is encoded after this is the sound once more, and takes seconds.
+        # Later calls only replace the audio, which takes seconds.
         stage = Stage.VERIFYING
-        tell(stage, 0)
-        found = check(fresh, house, frames, ffprobe=tools.ffprobe)
+        report(stage, 0)
+        faults = check(fresh, house_format, frames, ffprobe=tools.ffprobe)
         fresh.replace(draft)
-        if found:
-            raise NotAsOrderedError(
-                f"The copy came out wrong ({'; '.join(found[:3])}), and was thrown away. "
-                "FFmpeg 5.1 and 7.1, Debian's, write it right: is another one in use here?"
+        if faults:
+            raise WrongOutputError(
+                f"The copy is not as requested ({'; '.join(faults[:3])}), and was discarded. "
+                "Debian's FFmpeg 5.1 and 7.1 write it correctly: is another one in use here?"
             )
         return draft
 
-    with _told():
+    with _prepare_errors():
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = mkstemp(dir=target.parent, prefix=".", suffix=".mp4")
         os.close(handle)
         draft = Path(name)
-        # What is encoded may read the draft before it.
+        # The next encoding may read the draft before it.
         fresh = draft.with_suffix(".fresh.mp4")
         try:
             yield encode
@@ -358,15 +389,15 @@ def written(
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Turn what FFmpeg and the system say into this module's errors."""
+def _prepare_errors() -> Iterator[None]:
+    """Turns errors of FFmpeg and the system into this module's errors."""
     try:
         yield
     except runner.ToolFailedError as error:
         if "No space left" in str(error):
-            raise TriedInVainError("The disk is full: make room.") from None
+            raise TransientError("The disk is full: free some space.") from None
         raise EncodingFailedError(f"FFmpeg could not convert it: {error}") from None
     except runner.ToolError as error:
-        raise TriedInVainError(str(error)) from None
+        raise TransientError(str(error)) from None
     except OSError as error:
-        raise TriedInVainError(f"The copy can't be written: {error.strerror}.") from None
+        raise TransientError(f"The copy can't be written: {error.strerror}.") from None

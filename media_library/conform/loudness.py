@@ -1,8 +1,8 @@
-"""Loudness by EBU R128: read from FFmpeg's meter, and how a sound is brought to the target.
+"""Loudness by EBU R128: reads FFmpeg's meter, and computes the correction to the target.
 
-The correction is a plain gain wherever the peaks allow it; where they don't, a limiter holds
-them, and the gain is found by trial, for a limiter takes loudness away. FFmpeg's own loudnorm
-was no choice: where it can't be linear it rides the gain, and ends off the target.
+The correction is a plain gain if the peaks allow it; otherwise a limiter holds them, and the
+gain is found by trial, because a limiter reduces loudness. FFmpeg's own loudnorm is no
+alternative: if it can't be linear, it changes the gain over time and misses the target.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Final
 
 from media_library.house_format import SAMPLE_RATE
 
-#: LUFS: as the platforms play it back.
-TARGET: Final = -14.0
+#: LUFS: the playback level of the platforms.
+TARGET_LUFS: Final = -14.0
 #: dBTP of the finished copy.
-PEAK: Final = -1.0
+MAX_PEAK_DBTP: Final = -1.0
 #: LU by which a finished copy may differ.
-TOLERANCE: Final = 1.0
-#: LU to which trials bring it.
-NEAR: Final = 0.4
-#: Trials with the limiter, before the encoding and after it: AAC takes up to 2 LU from noise.
-#: Each costs a pass over the sound, some 90 times as fast as it plays.
-TRIALS: Final = 4
-#: LUFS of the absolute gate: below it there is no sound (ITU-R BS.1770-4).
-GATE: Final = -70.0
+TOLERANCE_LU: Final = 1.0
+#: LU that end the trials.
+TRIAL_TOLERANCE_LU: Final = 0.4
+#: Trials with the limiter, before encoding and after it: AAC reduces noise by up to 2 LU. Each
+#: trial reads the audio once, some 90 times as fast as it plays.
+MAX_TRIALS: Final = 4
+#: LUFS of the absolute gate: below it the audio counts as silence (ITU-R BS.1770-4).
+GATE_LUFS: Final = -70.0
 #: dB that AAC may add to a peak; measured at 64 and 128 kbit/s.
-OVERSHOOT: Final = 1.0
-#: Hz at which the limiter works: four times oversampled, so that it sees the true peaks.
-_FINE: Final = 4 * SAMPLE_RATE
+AAC_OVERSHOOT_DB: Final = 1.0
+#: Hz of the limiter: oversampled four times to detect true peaks.
+_OVERSAMPLED_HZ: Final = 4 * SAMPLE_RATE
 
-#: Filters that write the loudness so far to stdout every 100 ms, each line at once.
+#: Filters that write the current loudness to stdout every 100 ms, flushed per line.
 METER: Final = r"ebur128=peak=true:metadata=1,ametadata=mode=print:direct=1:file=pipe\\:1"
 #: The same without true peaks: three times as fast.
 QUICK_METER: Final = METER.replace("peak=true:", "")
@@ -47,7 +47,7 @@ _LINE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Loudness:
-    """Integrated, in LUFS, None for silence; the highest true peak in dBTP."""
+    """Integrated loudness in LUFS, None for silence; the highest true peak in dBTP."""
 
     lufs: float | None
     peak: float
@@ -67,54 +67,54 @@ class Correction:
         louder = f"volume={self.gain:.2f}dB"
         if not self.limited:
             return (louder,)
-        ceiling = 10 ** ((PEAK - OVERSHOOT) / 20)
+        ceiling = 10 ** ((MAX_PEAK_DBTP - AAC_OVERSHOOT_DB) / 20)
         hold = f"alimiter=limit={ceiling:.4f}:level=0:attack=5:release=50:latency=1"
-        return (louder, f"aresample={_FINE}", hold, f"aresample={SAMPLE_RATE}")
+        return (louder, f"aresample={_OVERSAMPLED_HZ}", hold, f"aresample={SAMPLE_RATE}")
 
 
 class Meter:
-    """Hears FFmpeg's lines; afterwards knows the loudness."""
+    """Parses FFmpeg's lines; has the loudness afterwards."""
 
     def __init__(self) -> None:
-        #: Seconds of sound heard.
+        #: Seconds of audio measured.
         self.at = 0.0
         self._lufs = -math.inf
         self._peak = 0.0
 
     def __call__(self, line: str) -> None:
-        if (found := _LINE.fullmatch(line)) is None:
+        if (match := _LINE.fullmatch(line)) is None:
             return
-        if found["time"]:
-            self.at = float(found["time"])
-        elif found["lufs"]:
-            self._lufs = float(found["lufs"])
+        if match["time"]:
+            self.at = float(match["time"])
+        elif match["lufs"]:
+            self._lufs = float(match["lufs"])
         else:
-            self._peak = float(found["peak"])
+            self._peak = float(match["peak"])
 
     @property
     def loudness(self) -> Loudness:
-        heard = self._lufs > GATE
+        audible = self._lufs > GATE_LUFS
         peak = 20 * math.log10(self._peak) if self._peak > 0 else -math.inf
-        return Loudness(self._lufs if heard else None, peak)
+        return Loudness(self._lufs if audible else None, peak)
 
 
 def first(measured: Loudness) -> Correction:
-    """What to do to a sound of that loudness; nothing to silence."""
+    """Returns the first correction for that loudness; none for silence."""
     if measured.lufs is None:
         return Correction()
-    gain = TARGET - measured.lufs
-    return Correction(gain, limited=measured.peak + gain > PEAK - OVERSHOOT)
+    gain = TARGET_LUFS - measured.lufs
+    return Correction(gain, limited=measured.peak + gain > MAX_PEAK_DBTP - AAC_OVERSHOOT_DB)
 
 
 def better(tried: Correction, measured: Loudness) -> Correction | None:
-    """The next trial after one that came out so; None where it is near enough."""
-    if measured.lufs is None or abs(TARGET - measured.lufs) <= NEAR:
+    """Returns the next trial after that result; None if it is near enough."""
+    if measured.lufs is None or abs(TARGET_LUFS - measured.lufs) <= TRIAL_TOLERANCE_LU:
         return None
-    more = TARGET - measured.lufs
-    return Correction(tried.gain + more, tried.limited or measured.peak + more > PEAK)
+    more = TARGET_LUFS - measured.lufs
+    return Correction(tried.gain + more, tried.limited or measured.peak + more > MAX_PEAK_DBTP)
 
 
 def estimate(parts: Sequence[Loudness]) -> float | None:
-    """The loudness of a whole, from parts: the mean of their energy, silent ones left out."""
+    """Returns the loudness of a whole from parts: the mean energy, without silent parts."""
     energies = [10 ** (part.lufs / 10) for part in parts if part.lufs is not None]
     return 10 * math.log10(sum(energies) / len(energies)) if energies else None

@@ -1,4 +1,4 @@
-"""How far the making of a copy is, over all its stages. Pure."""
+"""Progress of a copy over all its stages. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from media_library.conform.conform import Stage
 
-#: Percent of the time each stage takes, roughly: encoding takes nearly all of it.
+#: Approximate share of each stage in percent of the time: encoding takes nearly all of it.
 SHARES: Final = {
     Stage.FETCHING: 10,
     Stage.MEASURING: 5,
@@ -17,9 +17,9 @@ SHARES: Final = {
 
 
 def overall(stage: Stage, percent: int, *, fetched: bool) -> int:
-    """Percent of all the work, from that of one stage; 99 at most, for 100 is ready.
+    """Returns the percentage of all the work from that of one stage; at most 99, 100 is ready.
 
-    `fetched`: the original had to be brought to this machine first.
+    `fetched`: the original had to be downloaded to this machine first.
     """
     shares = {one: share for one, share in SHARES.items() if fetched or one != Stage.FETCHING}
     if stage not in shares:

@@ -1,7 +1,7 @@
-"""Making prepared copies: which comes next, one worker's work at it, and what dead ones leave.
+"""Prepared copies: the queue, one worker's work at a copy, and recovery of dead workers.
 
-A copy is taken by a conditional update that writes a claim of this try alone. Whoever takes the
-claim away, by cancelling or because the worker was silent, stops the work within a second.
+A copy is claimed by a conditional update that writes a claim for this try alone. Removing the
+claim, by cancelling or because the worker was silent, stops the work within a second.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from django.utils import timezone
 
 from media_library import storage
 from media_library.conform import conform
-from media_library.conform.conform import PrepareError, Stage, TriedInVainError
+from media_library.conform.conform import PrepareError, Stage, TransientError
 from media_library.conform.progress import overall
-from media_library.conform.workdir import workplace
+from media_library.conform.workdir import work_folder
 from media_library.ffmpeg.probe import ProbeError, probe
 from media_library.house_format import HouseFormat
 from media_library.jobs import enqueue
-from media_library.jobs.db_retry import SignsOfLife, insist
-from media_library.jobs.shutdown import given_back
+from media_library.jobs.db_retry import Heartbeats, retry_write
+from media_library.jobs.shutdown import requeued_on_stop
 from media_library.location import LocalFile
 from media_library.models import MediaItem, PreparedCopy, item_status
 from media_library.storage import ChangedError, NotInStorageError, StorageError
@@ -40,44 +40,44 @@ logger = logging.getLogger(__name__)
 
 Status = PreparedCopy.Status
 
-#: A worker speaks every second; only a look into the original keeps it silent for minutes.
-SILENT: Final = timedelta(minutes=6)
-#: Tries of a copy whose worker died at it, before it is taken for the copy's fault.
-DEATHS: Final = 3
-#: Tries at what may pass (a full disk, a storage out of reach): five hours of them.
-TRIES: Final = 10
-#: The shortest and the longest wait between them; it doubles.
-SHORTEST_WAIT: Final = timedelta(minutes=1)
-LONGEST_WAIT: Final = timedelta(hours=1)
-#: Seconds between two writes of the progress, which also tell whether the copy is still ours.
-WRITE_EVERY: Final = 0.7
-#: Seconds between two signs of life while the storage takes the copy.
-BEAT_EVERY: Final = 20.0
-#: Seconds between the tries to store a finished copy: three quarters of an hour in all.
-STORE_AGAIN: Final = (15.0, 60.0, 240.0, 600.0, 900.0, 900.0)
-#: Bytes of the original fetched at a time.
-PIECE: Final = 8 << 20
+#: A worker writes every second; only the inspection of the original takes minutes in silence.
+HEARTBEAT_TIMEOUT: Final = timedelta(minutes=6)
+#: Deaths of a copy's workers after which the copy itself is at fault.
+MAX_DEATHS: Final = 3
+#: Tries after temporary errors (a full disk, an unreachable storage): five hours of them.
+MAX_TRIES: Final = 10
+#: The minimum and maximum delay between them; it doubles.
+MIN_RETRY_DELAY: Final = timedelta(minutes=1)
+MAX_RETRY_DELAY: Final = timedelta(hours=1)
+#: Seconds between two writes of the progress, which also check the claim.
+PROGRESS_INTERVAL_S: Final = 0.7
+#: Seconds between two heartbeats while the copy is uploaded.
+HEARTBEAT_INTERVAL_S: Final = 20.0
+#: Seconds between the tries to store a finished copy: three quarters of an hour in total.
+STORE_RETRIES_S: Final = (15.0, 60.0, 240.0, 600.0, 900.0, 900.0)
+#: Bytes of the original per request.
+PIECE_BYTES: Final = 8 << 20
 
 
 class ClaimLostError(Exception):
-    """It was cancelled, or another worker has the copy now: this one stops."""
+    """The copy was cancelled, or another worker has it now: this one stops."""
 
 
 class OriginalChangedError(Exception):
-    """The file is not the one that was looked into."""
+    """The file differs from the inspected one."""
 
 
 class LogoMissingError(PrepareError):
-    """The picture that the house burns in is not in the storage."""
+    """The house format's logo is not in the storage."""
 
 
-# ---- what comes next -------------------------------------------------------------------------
+# ---- the queue -------------------------------------------------------------------------------
 
 
 def waiting() -> QuerySet[PreparedCopy]:
-    """Copies that can be made now, the most urgent first.
+    """Returns copies that can be made now, the most urgent first.
 
-    What failed for a passing reason waits its time; a new item waits until it is looked into.
+    After a temporary error a copy waits; a copy of a new item waits for the inspection.
     """
     due = Q(queued_at=None) | Q(queued_at__lte=timezone.now())
     unfit = [MediaItem.Status.NEW, MediaItem.Status.FAULT]
@@ -88,7 +88,7 @@ def waiting() -> QuerySet[PreparedCopy]:
 
 
 def take_next() -> PreparedCopy | None:
-    """The most urgent copy, claimed; None where nothing is waiting."""
+    """Claims the most urgent copy; None if none is waiting."""
     while (pk := waiting().values_list("pk", flat=True).first()) is not None:
         if (copy := take(pk)) is not None:
             return copy
@@ -96,13 +96,13 @@ def take_next() -> PreparedCopy | None:
 
 
 def take(copy_id: int) -> PreparedCopy | None:
-    """That copy, claimed; None where it is not queued any more."""
+    """Claims that copy; None if it is not queued any more."""
     claim, now = token_hex(16), timezone.now()
     taken = PreparedCopy.objects.filter(pk=copy_id, status=Status.QUEUED).update(
         status=Status.RUNNING,
         claim=claim,
         claimed_at=now,
-        heard_at=now,
+        heartbeat_at=now,
         percent=0,
         stage="",
         attempts=F("attempts") + 1,
@@ -120,8 +120,8 @@ def take(copy_id: int) -> PreparedCopy | None:
 
 
 def make(copy: PreparedCopy) -> str:
-    """Make a claimed copy; returns what became of it, in words."""
-    with given_back(lambda: _give_back(copy)):
+    """Makes a claimed copy; returns the result as a sentence."""
+    with requeued_on_stop(lambda: _requeue(copy)):
         return _work(copy)
 
 
@@ -131,19 +131,19 @@ def _work(copy: PreparedCopy) -> str:
     except ClaimLostError:
         return "Stopped: it was cancelled, or another worker has it now."
     except (OriginalChangedError, ChangedError):
-        return _look_again(copy)
+        return _requeue_for_inspection(copy)
     except (PrepareError, StorageError, ProbeError) as error:
         return _failed(copy, error)
     except OSError as error:
-        # Its folder: no room, no right to it, or swept away because the claim is lost.
+        # Its folder: no space, no permission, or removed because the claim is lost.
         return _failed(
             copy,
-            TriedInVainError(
-                f"{settings.DATA_DIR / 'work'} can't be used: {error.strerror or error}. Make "
-                "room there."
+            TransientError(
+                f"{settings.DATA_DIR / 'work'} can't be used: {error.strerror or error}. Free "
+                "some space there."
             ),
         )
-    ready = insist(
+    ready = retry_write(
         copy.item.key,
         lambda: _mine(copy).update(
             status=Status.READY,
@@ -158,8 +158,8 @@ def _work(copy: PreparedCopy) -> str:
             made_at=timezone.now(),
         ),
     )
-    # Before anything is made of `ready`: it may have been written by a try that got no answer.
-    insist(copy.item.key, lambda: item_status.settle(copy.item_id))
+    # Before `ready` is used: the write may have succeeded in a try that got no answer.
+    retry_write(copy.item.key, lambda: item_status.settle(copy.item_id))
     if not ready:
         _discard(copy, key)
         return "Stopped: it was cancelled, or another worker has it now."
@@ -171,64 +171,64 @@ def _mine(copy: PreparedCopy) -> QuerySet[PreparedCopy]:
 
 
 def _made(copy: PreparedCopy) -> tuple[str, conform.Copy, str]:
-    """The copy's key, what it is, and the etag of what it was made from."""
-    house, item = HouseFormat.of(copy.house), copy.item
+    """Returns the copy's key, its properties, and the etag of its original."""
+    house_format, item = HouseFormat.of(copy.house_format), copy.item
     tools = conform.Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH)
     facts = storage.facts(item.key)
     if facts.etag != item.etag:
         raise OriginalChangedError
-    key = key_of(item.key, facts.etag, house)
+    key = key_of(item.key, facts.etag, house_format)
     at_hand = isinstance(storage.locate(item.key), LocalFile)
-    tell = _Heartbeat(copy, fetched=not at_hand)
-    with workplace(copy.claim) as folder:
-        if (kept := _kept(key, copy, folder, tools, tell)) is not None:
+    heartbeat = _Heartbeat(copy, fetched=not at_hand)
+    with work_folder(copy.claim) as folder:
+        if (kept := _kept(key, copy, folder, tools, heartbeat)) is not None:
             return key, kept, facts.etag
-        source = _fetched(item.key, facts, folder, tell)
-        # Not the row: it may have been written by an older version of this program.
-        found = probe(source, ffprobe=settings.FFPROBE_PATH, patience=120)
+        source = _fetched(item.key, facts, folder, heartbeat)
+        # Not the row: an older version of this program may have written it.
+        probed = probe(source, ffprobe=settings.FFPROBE_PATH, timeout_s=120)
         target = folder / "copy.mp4"
         made = conform.conform(
             source,
-            found,
-            house,
+            probed,
+            house_format,
             target,
             tools=tools,
-            logo=_logo(house, folder),
-            progress=tell,
+            logo=_logo(house_format, folder),
+            progress=heartbeat,
         )
-        _store(target, key, tell)
+        _store(target, key, heartbeat)
     return key, made, facts.etag
 
 
 def _kept(
-    key: str, copy: PreparedCopy, folder: Path, tools: conform.Tools, tell: _Heartbeat
+    key: str, copy: PreparedCopy, folder: Path, tools: conform.Tools, heartbeat: _Heartbeat
 ) -> conform.Copy | None:
-    """The copy that the storage has already, of another database or an earlier life of this.
+    """Returns the copy that the storage already has, from another or an earlier database.
 
-    None where there is none, or one that is not as it should be.
+    None if there is none, or if it is not as it should be.
     """
-    if (known := copy.item.probe) is None:
+    if (probed := copy.item.probe) is None:
         return None
     try:
         facts = storage.facts(key)
     except NotInStorageError:
         return None
-    at_hand = _fetched(key, facts, folder, tell)
-    found = conform.inspect(
-        at_hand, known, HouseFormat.of(copy.house), tools=tools, progress=tell
+    at_hand = _fetched(key, facts, folder, heartbeat)
+    inspected = conform.inspect(
+        at_hand, probed, HouseFormat.of(copy.house_format), tools=tools, progress=heartbeat
     )
-    logger.info("%s %s", key, "is made again." if found is None else "was there already.")
-    return found
+    logger.info("%s %s", key, "is made again." if inspected is None else "exists already.")
+    return inspected
 
 
-def key_of(source: str, etag: str, house: HouseFormat) -> str:
-    """Where the copy of that content in that house is kept."""
+def key_of(source: str, etag: str, house_format: HouseFormat) -> str:
+    """Returns the key of the copy of that content in that house format."""
     content = hashlib.sha256(f"{source}\n{etag}".encode()).hexdigest()[:32]
-    return f"prepared/{house.signature}/{content}.mp4"
+    return f"prepared/{house_format.signature}/{content}.mp4"
 
 
-def _fetched(key: str, facts: storage.Facts, folder: Path, tell: _Heartbeat) -> LocalFile:
-    """The original on this machine: read from end to end twice, it is fetched whole."""
+def _fetched(key: str, facts: storage.Facts, folder: Path, heartbeat: _Heartbeat) -> LocalFile:
+    """Downloads the original, because it is read completely, twice."""
     location = storage.locate(key)
     if isinstance(location, LocalFile):
         return location
@@ -236,24 +236,24 @@ def _fetched(key: str, facts: storage.Facts, folder: Path, tell: _Heartbeat) -> 
     try:
         with target.open("wb") as file:
             while (at := file.tell()) < facts.size_bytes:
-                tell(Stage.FETCHING, 100 * at // facts.size_bytes)
-                piece = storage.read(key, at, PIECE, etag=facts.etag)
+                heartbeat(Stage.FETCHING, 100 * at // facts.size_bytes)
+                piece = storage.read(key, at, PIECE_BYTES, etag=facts.etag)
                 if not piece:
-                    raise TriedInVainError(f"The storage gave {at:,} bytes of {key}, no more.")
+                    raise TransientError(f"The storage returned only {at:,} bytes of {key}.")
                 file.write(piece)
     except OSError as error:
-        raise TriedInVainError(
-            f"The original can't be fetched: {error.strerror}. Make room."
+        raise TransientError(
+            f"The original can't be downloaded: {error.strerror}. Free some space."
         ) from None
     return LocalFile(target)
 
 
-def _logo(house: HouseFormat, folder: Path) -> Path | None:
-    if house.logo is None:
+def _logo(house_format: HouseFormat, folder: Path) -> Path | None:
+    if house_format.logo is None:
         return None
     target = folder / "logo.png"
     try:
-        storage.download(house.logo.key, target)
+        storage.download(house_format.logo.key, target)
     except NotInStorageError:
         raise LogoMissingError(
             "The channel's logo is not in the storage: upload it again in the channel's form."
@@ -261,43 +261,43 @@ def _logo(house: HouseFormat, folder: Path) -> Path | None:
     return target
 
 
-def _store(copy: Path, key: str, tell: _Heartbeat) -> None:
-    """Store the finished copy and see that all of it is there."""
-    tell(Stage.STORING, 0)
+def _store(copy: Path, key: str, heartbeat: _Heartbeat) -> None:
+    """Stores the finished copy and checks its size."""
+    heartbeat(Stage.STORING, 0)
     size = copy.stat().st_size
-    with _beating(tell) as stopped:
+    with _heartbeat_thread(heartbeat) as stopped:
 
         def piece(_bytes: int) -> None:
-            # Called by the transfer's threads: what is raised ends the transfer.
+            # Called by the transfer's threads: an exception ends the transfer.
             if stopped.is_set():
                 raise ClaimLostError
 
-        for wait in (*STORE_AGAIN, None):
+        for wait in (*STORE_RETRIES_S, None):
             try:
                 storage.upload(copy, key, consume=True, progress=piece)
                 break
             except StorageError as error:
                 if error.permanent or wait is None:
                     raise
-                # Hours of encoding may lie in it: they are not thrown away for a bad minute.
+                # Hours of encoding may be in it: a short outage must not discard them.
                 logger.warning("%s waits for the storage: %s", key, error)
                 if stopped.wait(wait):
                     raise ClaimLostError from None
     kept = storage.facts(key).size_bytes
     if kept != size:
         storage.delete(key)
-        raise TriedInVainError(f"The storage kept {kept:,} of the copy's {size:,} bytes.")
+        raise TransientError(f"The storage kept {kept:,} of the copy's {size:,} bytes.")
 
 
 @contextmanager
-def _beating(tell: _Heartbeat) -> Iterator[threading.Event]:
-    """Signs of life from a thread while this one waits; the event says that all is in vain."""
+def _heartbeat_thread(heartbeat: _Heartbeat) -> Iterator[threading.Event]:
+    """Sends heartbeats from a thread while this one waits; the event reports a lost claim."""
     done, stopped = threading.Event(), threading.Event()
 
     def beat() -> None:
         try:
-            while not done.wait(BEAT_EVERY):
-                tell(Stage.STORING, 50)
+            while not done.wait(HEARTBEAT_INTERVAL_S):
+                heartbeat(Stage.STORING, 50)
         except ClaimLostError:
             stopped.set()
         finally:
@@ -317,7 +317,7 @@ class _Heartbeat:
 
     def __init__(self, copy: PreparedCopy, *, fetched: bool) -> None:
         self._mine = _mine(copy)
-        self._signs = SignsOfLife(copy.item.key)
+        self._heartbeats = Heartbeats(copy.item.key)
         self._fetched = fetched
         self._next = 0.0
         self._percent = 0
@@ -325,30 +325,30 @@ class _Heartbeat:
     def __call__(self, stage: Stage, percent: int) -> None:
         if time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + WRITE_EVERY
-        # A second try at the sound goes back a stage; what people see does not.
+        self._next = time.monotonic() + PROGRESS_INTERVAL_S
+        # A second trial of the audio goes back a stage; the displayed percentage does not.
         self._percent = max(self._percent, overall(stage, percent, fetched=self._fetched))
-        self._signs.give(lambda: self._write(stage))
+        self._heartbeats.send(lambda: self._write(stage))
 
     def _write(self, stage: Stage) -> None:
         if not self._mine.update(
-            percent=self._percent, stage=stage.value, heard_at=timezone.now()
+            percent=self._percent, stage=stage.value, heartbeat_at=timezone.now()
         ):
             raise ClaimLostError
 
 
 def _failed(copy: PreparedCopy, error: Exception) -> str:
-    passing = isinstance(error, TriedInVainError) or (
+    passing = isinstance(error, TransientError) or (
         isinstance(error, StorageError) and not error.permanent
     )
-    again = passing and copy.attempts < TRIES
-    wait = min(SHORTEST_WAIT * 2 ** (copy.attempts - 1), LONGEST_WAIT)
+    again = passing and copy.attempts < MAX_TRIES
+    wait = min(MIN_RETRY_DELAY * 2 ** (copy.attempts - 1), MAX_RETRY_DELAY)
     due_at = timezone.now() + wait
     fault = str(error)
     if again:
-        fault = f"{error} It is tried again at {timezone.localtime(due_at):%H:%M}."
+        fault = f"{error} The next try is at {timezone.localtime(due_at):%H:%M}."
     elif passing:
-        fault = f"{error} It was tried {copy.attempts} times and is not tried again by itself."
+        fault = f"{error} It failed {copy.attempts} times; there is no further automatic try."
     _mine(copy).update(
         status=Status.QUEUED if again else Status.FAULT,
         queued_at=due_at,
@@ -356,19 +356,19 @@ def _failed(copy: PreparedCopy, error: Exception) -> str:
         stage="",
         fault=fault,
     )
-    # The item itself may still play: copied or transcoded on the way.
+    # The item may still play: copied or transcoded by the player.
     item_status.settle(copy.item_id)
     logger.warning("%s was not prepared: %s", copy.item.key, error)
     return fault
 
 
-def _give_back(copy: PreparedCopy) -> None:
-    """It was begun in vain, which is no try; it keeps its place among those that wait."""
+def _requeue(copy: PreparedCopy) -> None:
+    """Requeues the copy: the aborted try does not count, and it keeps its place."""
     _mine(copy).update(status=Status.QUEUED, claim="", stage="", attempts=F("attempts") - 1)
 
 
-def _look_again(copy: PreparedCopy) -> str:
-    """The storage has another file there than the one that was looked into."""
+def _requeue_for_inspection(copy: PreparedCopy) -> str:
+    """Requeues the copy behind a new inspection, because the original has changed."""
     _mine(copy).update(
         status=Status.QUEUED,
         queued_at=timezone.now(),
@@ -382,13 +382,13 @@ def _look_again(copy: PreparedCopy) -> str:
         status=MediaItem.Status.NEW, probed_at=None, probe_claimed_at=None, probe_attempts=0
     )
     enqueue.probe()
-    return "The original was changed: it is looked into first."
+    return "The original was changed: it is inspected first."
 
 
 def _discard(copy: PreparedCopy, key: str) -> None:
-    """Remove from the storage what was cancelled when it was nearly done."""
+    """Removes a copy from the storage that was cancelled when it was nearly finished."""
     status = PreparedCopy.objects.filter(pk=copy.pk).values_list("status", flat=True).first()
-    # Where another worker is at it, it will write the same key.
+    # If another worker has it, that one writes the same key.
     if status in {None, Status.CANCELLED}:
         try:
             storage.delete(key)
@@ -396,19 +396,21 @@ def _discard(copy: PreparedCopy, key: str) -> None:
             logger.warning("%s was cancelled, but is in the storage: %s", key, error)
 
 
-# ---- what dead workers leave -----------------------------------------------------------------
+# ---- recovery of dead workers ----------------------------------------------------------------
 
 
 def recover() -> tuple[int, int]:
-    """Queue again what silent workers had; returns how many were given up, and queued again."""
+    """Requeues the copies of silent workers; returns how many got a fault and how many wait."""
     now = timezone.now()
     gone = left = 0
-    silent = PreparedCopy.objects.filter(status=Status.RUNNING, heard_at__lt=now - SILENT)
+    silent = PreparedCopy.objects.filter(
+        status=Status.RUNNING, heartbeat_at__lt=now - HEARTBEAT_TIMEOUT
+    )
     for copy in silent.only("item_id", "claim", "deaths"):
-        last = copy.deaths + 1 >= DEATHS
+        last = copy.deaths + 1 >= MAX_DEATHS
         fault = (
-            f"Its worker ended or fell silent {DEATHS} times at it: look at the jobs' log, "
-            "then ask again."
+            f"Its worker ended or stopped responding {MAX_DEATHS} times: check the jobs' log, "
+            "then try again."
         )
         changed = silent.filter(pk=copy.pk, claim=copy.claim).update(
             status=Status.FAULT if last else Status.QUEUED,

@@ -1,4 +1,4 @@
-"""Three short clips of different size, rate and sound: a new channel's first programme."""
+"""Three short clips of different size, rate and audio: a new channel's first programme."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from django_q.models import Schedule
 from media_library.ffmpeg import runner
 from media_library.ffmpeg.runner import Bounds
 
-#: What makes them in the jobs cluster, once a minute until all are there.
+#: The task in the jobs cluster that makes them, once a minute until all exist.
 TASK: Final = "streams.tasks.make_samples"
-#: Seconds.
-LENGTH: Final = 20
+#: Duration in seconds.
+DURATION_S: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A clip: its title, and the lavfi sources of its picture and sound."""
+    """A clip: its title, and the lavfi sources of its video and audio."""
 
     name: str
     title: str
@@ -32,7 +32,7 @@ SAMPLES: Final = (
         "colours",
         "Colours and a chord",
         "testsrc2=size=1280x720:rate=30",
-        # A major chord, each ear with its own upper note.
+        # A major chord, with another top note in each channel.
         "aevalsrc=0.12*(sin(440*PI*t)+sin(554.4*PI*t))+0.1*sin(659.3*PI*t)"
         "|0.12*(sin(440*PI*t)+sin(554.4*PI*t))+0.1*sin(880*PI*t):s=48000",
     ),
@@ -52,13 +52,15 @@ SAMPLES: Final = (
 
 
 def being_made() -> bool:
-    """Whether the jobs cluster is to make them, or is at it."""
-    found: bool = Schedule.objects.filter(func=TASK).exists()
-    return found
+    """Returns whether the jobs cluster has the task to make them."""
+    scheduled: bool = Schedule.objects.filter(func=TASK).exists()
+    return scheduled
 
 
-def make(sample: Sample, folder: Path, program: str = "ffmpeg", seconds: int = LENGTH) -> Path:
-    """The clip in the folder, made where it is missing. Raises `ToolError`."""
+def make(
+    sample: Sample, folder: Path, program: str = "ffmpeg", seconds: int = DURATION_S
+) -> Path:
+    """Returns the clip in the folder, made if it is missing. Raises `ToolError`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{sample.name}.mp4"
     if not path.exists():

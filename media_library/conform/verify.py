@@ -1,4 +1,4 @@
-"""Whether a copy is exactly what a seam needs: every packet of it is looked at."""
+"""Verifies that a copy can be joined seamlessly: every packet is checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from media_library.ffmpeg import runner
 from media_library.ffmpeg.runner import Bounds
 from media_library.house_format import AAC_FRAME, CHANNELS, SAMPLE_RATE, HouseFormat
 
-#: What every copy has in common, by ffprobe's names.
+#: Properties of every copy, by ffprobe's names.
 _VIDEO: Final = {
     "codec_name": "h264",
     "profile": "High",
@@ -35,74 +35,84 @@ _AUDIO: Final = {
 
 def faults(
     path: Path,
-    house: HouseFormat,
+    house_format: HouseFormat,
     frames: int,
     *,
     ffprobe: str,
     watch: Callable[[], None] | None = None,
     urgent: bool = False,
 ) -> list[str]:
-    """What is wrong with a copy; empty when it is as ordered. Raises `ToolError`.
+    """Returns what is wrong with a copy; empty if it is as requested. Raises `ToolError`.
 
-    The picture begins at 0 with a keyframe, has one each GOP, and so many frames; the sound has
-    one AAC packet for each 1024 samples of that length, and one more in front, the encoder's
-    priming, which the player drops. No packet of either is early, late or missing. That is also
-    the frame rate: what ffprobe itself makes of it differs between its versions. It is `urgent`
-    where a channel waits for it.
+    The video begins at 0 with a keyframe, has one per GOP, and exactly `frames` frames; the
+    audio has one AAC packet per 1024 samples of that length, and one more in front, the
+    encoder's priming, which the player drops. No packet of either is early, late or missing.
+    That also determines the frame rate, which ffprobe computes differently between versions.
+    `urgent` if a channel waits for it.
     """
-    asked = (ffprobe, "-v", "error", "-protocol_whitelist", "file", "-format_whitelist", "mov")
-    bounds = Bounds(seconds=120 + float(house.seconds(frames)))
-    ask = partial(runner.run, bounds=bounds, watch=watch, urgent=urgent)
-    said = ask((*asked, "-of", "json", "-show_streams", f"file:{path}"))
-    streams: list[dict[str, Any]] = json.loads(said or "{}").get("streams", [])
+    base_argv = (
+        ffprobe,
+        "-v",
+        "error",
+        "-protocol_whitelist",
+        "file",
+        "-format_whitelist",
+        "mov",
+    )
+    bounds = Bounds(seconds=120 + float(house_format.seconds(frames)))
+    run = partial(runner.run, bounds=bounds, watch=watch, urgent=urgent)
+    output = run((*base_argv, "-of", "json", "-show_streams", f"file:{path}"))
+    streams: list[dict[str, Any]] = json.loads(output or "{}").get("streams", [])
     if [stream.get("codec_type") for stream in streams] != ["video", "audio"]:
-        return ["it has not one picture and one sound"]
+        return ["it does not have exactly one video and one audio stream"]
     video, audio = streams
-    size = {"width": house.width, "height": house.height}
-    found = _differences(video, _VIDEO | size, "picture")
-    found += _differences(audio, _AUDIO, "sound")
+    size = {"width": house_format.width, "height": house_format.height}
+    problems = _differences(video, _VIDEO | size, "video")
+    problems += _differences(audio, _AUDIO, "audio")
     walks = (
-        _Walk("picture", video, house.frame, frames, first=Fraction(0), gop=house.gop),
         _Walk(
-            "sound",
+            "video", video, house_format.frame, frames, first=Fraction(0), gop=house_format.gop
+        ),
+        _Walk(
+            "audio",
             audio,
             Fraction(AAC_FRAME, SAMPLE_RATE),
-            house.samples(frames) // AAC_FRAME + 1,
+            house_format.samples(frames) // AAC_FRAME + 1,
             first=Fraction(-AAC_FRAME, SAMPLE_RATE),
             gop=1,
         ),
     )
 
     def packet(line: str) -> None:
-        # Of a packet with side data there is an empty line more.
+        # A packet with side data adds an empty line.
         if not line:
             return
         number, pts, duration, flags = line.split(",")[:4]
         walks[int(number)].packet(pts, duration, flags)
 
-    # As lines, one by one: hours of packets would fill the memory.
+    # Line by line: hours of packets would fill the memory.
     shown = ("-show_entries", "packet=stream_index,pts,duration,flags", "-of", "csv=p=0")
-    ask((*asked, *shown, f"file:{path}"), on_line=packet)
-    return found + [fault for walk in walks for fault in walk.faults()]
+    run((*base_argv, *shown, f"file:{path}"), on_line=packet)
+    return problems + [fault for walk in walks for fault in walk.faults()]
 
 
-def _differences(stream: dict[str, Any], wanted: dict[str, Any], what: str) -> list[str]:
+def _differences(stream: dict[str, Any], expected: dict[str, Any], what: str) -> list[str]:
     return [
-        f"the {what}'s {name} is {stream.get(name, 'not told')}, not {value}"
-        for name, value in wanted.items()
+        f"the {what}'s {name} is {stream.get(name, 'not specified')}, not {value}"
+        for name, value in expected.items()
         if stream.get(name) != value
     ]
 
 
 class _Walk:
-    """Goes along the packets of one stream; remembers the first that is not as it should be."""
+    """Walks along the packets of one stream and remembers the first wrong one."""
 
     def __init__(
         self,
         what: str,
         stream: dict[str, Any],
         step: Fraction,
-        wanted: int,
+        expected: int,
         *,
         first: Fraction,
         gop: int,
@@ -110,14 +120,15 @@ class _Walk:
         self._what = what
         self._tick = Fraction(stream["time_base"])
         self._step = step
-        self._wanted = wanted
+        self._expected = expected
         self._first = first
         self._gop = gop
         self._packets = 0
         self._odd = ""
 
     def packet(self, pts: str, duration: str, flags: str) -> None:
-        # Not summed up: whatever the time base rounds does not grow.
+        # Multiplied instead of summed up, so that rounding of the time base does not
+        # accumulate.
         due = self._first + self._packets * self._step
         if not self._odd:
             if pts == "N/A" or round(due / self._tick) != int(pts):
@@ -125,9 +136,9 @@ class _Walk:
             elif duration == "N/A" or round(self._step / self._tick) != int(duration):
                 self._odd = f"lasts {duration}, not {round(self._step / self._tick)}"
             elif ("K" in flags) != (self._packets % self._gop == 0):
-                self._odd = "is a keyframe or is none where it should not"
+                self._odd = "has a wrong keyframe flag"
             elif "D" in flags and int(pts) >= 0:
-                # The priming comes before 0, and is meant to be.
+                # The priming comes before 0 by design.
                 self._odd = "lies outside of the file's edit list"
             if self._odd:
                 self._odd = f"packet {self._packets} of the {self._what} {self._odd}"
@@ -136,7 +147,7 @@ class _Walk:
     def faults(self) -> list[str]:
         counted = (
             []
-            if self._packets == self._wanted
-            else [f"the {self._what} has {self._packets} packets, not {self._wanted}"]
+            if self._packets == self._expected
+            else [f"the {self._what} has {self._packets} packets, not {self._expected}"]
         )
         return counted + [self._odd] * bool(self._odd)

@@ -1,4 +1,4 @@
-"""A folder for each try at a copy: full of large files, so none stays behind."""
+"""A folder for each try at a copy, removed afterwards because its files are large."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from media_library.models import PreparedCopy
 
 
 @contextmanager
-def workplace(claim: str) -> Iterator[Path]:
-    """A folder of this try alone. What a killed worker leaves behind, the sweep removes.
+def work_folder(claim: str) -> Iterator[Path]:
+    """Creates a folder for this try. The sweep removes those of killed workers.
 
-    Raises `OSError` where it can't be made.
+    Raises `OSError` if it can't be created.
     """
     folder: Path = settings.DATA_DIR / "work" / claim
     folder.mkdir(parents=True)
@@ -27,9 +27,9 @@ def workplace(claim: str) -> Iterator[Path]:
 
 
 def tidy() -> None:
-    """Remove the workplaces of tries that are over."""
+    """Removes the work folders of tries that are over."""
     work: Path = settings.DATA_DIR / "work"
-    # The folders first: one whose try begins after the question of who is at work stays.
+    # The folders first: the folder of a try that begins after the query stays.
     folders = [folder for folder in work.iterdir() if folder.is_dir()] if work.is_dir() else []
     running = PreparedCopy.objects.filter(status=PreparedCopy.Status.RUNNING)
     at_work = set(running.values_list("claim", flat=True))
@@ -39,6 +39,6 @@ def tidy() -> None:
 
 
 def _remove(folder: Path) -> None:
-    # Its own try and the sweep, or two sweeps, may be at it at once. What can't be removed now
-    # is removed by the next sweep.
+    # The try itself and the sweep, or two sweeps, may remove it at once. The next sweep removes
+    # the rest.
     shutil.rmtree(folder, ignore_errors=True)

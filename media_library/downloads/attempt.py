@@ -1,4 +1,4 @@
-"""One try at a job: the proxy, the runner, what that says, and what of it is in the row."""
+"""One try at a job: the proxy, the runner, its messages, and the job's row."""
 
 from __future__ import annotations
 
@@ -38,51 +38,51 @@ from media_library.downloads.options import (
 from media_library.downloads.process import QUESTIONS, Runner, RunnerError, limits
 from media_library.downloads.progress import Pass, Whole, share_of
 from media_library.downloads.proxy import Proxy
-from media_library.jobs.db_retry import SignsOfLife
+from media_library.jobs.db_retry import Heartbeats
 from media_library.models import DownloadJob
 from streamsite.security.ssrf import Rules, own_addresses
 
 Status = DownloadJob.Status
 
-#: Seconds between two looks at the order, which may be to cancel.
-LOOK: Final = 0.2
-#: Seconds between two writes of the progress, and between two signs of life without any.
-WRITE: Final = 0.5
-BEAT: Final = 5.0
-#: Touched as long as the downloads' cluster works.
-CANARY: Final = "downloads.alive"
-#: Seconds after which people are told that no data comes.
-QUIET: Final = 10.0
-#: What the row's columns hold; a site may say any number.
-_MOST_SECONDS: Final = 2**31 - 1
-_MOST_BYTES: Final = 2**63 - 1
+#: Seconds between two checks of whether the job was cancelled.
+ORDER_POLL_S: Final = 0.2
+#: Seconds between two writes of the progress, and between two heartbeats without progress.
+PROGRESS_INTERVAL_S: Final = 0.5
+HEARTBEAT_INTERVAL_S: Final = 5.0
+#: File in RUN_DIR that is touched as long as the downloads' cluster works.
+ALIVE_FILE: Final = "downloads.alive"
+#: Seconds without data after which the job's note says so.
+QUIET_NOTICE_S: Final = 10.0
+#: Maximum values of the row's columns; a site may send any number.
+_MAX_SECONDS: Final = 2**31 - 1
+_MAX_BYTES: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """Seconds: to look at the page, without a byte, and for all of it."""
+class Timeouts:
+    """Seconds for extracting the page, without a byte, and in total."""
 
-    looking: float = 180.0
-    silent: float = 300.0
-    whole: float = 12 * 3600.0
+    extract_s: float = 180.0
+    silent_s: float = 300.0
+    total_s: float = 12 * 3600.0
 
 
 class DuplicateError(Exception):
-    """The library has it already, or another job is at it (`done` is None)."""
+    """The library has the video already, or another job downloads it (`done` is None)."""
 
     def __init__(self, done: DownloadJob | None) -> None:
-        super().__init__("It is there already.")
+        super().__init__("The video exists already.")
         self.done = done
 
 
-def sing() -> None:
-    """Show that the downloads' cluster works."""
+def touch_alive_file() -> None:
+    """Touches a file to show that the downloads' cluster works."""
     settings.RUN_DIR.mkdir(parents=True, exist_ok=True)
-    (settings.RUN_DIR / CANARY).touch()
+    (settings.RUN_DIR / ALIVE_FILE).touch()
 
 
 def _done(job: DownloadJob, extractor: str, video: str) -> DownloadJob | None:
-    """An earlier job that brought the same, if that is in the library still and is enough."""
+    """Returns an earlier job with the same video, if the library still has it."""
     if job.again:
         return None
     done = DownloadJob.objects.filter(
@@ -95,27 +95,27 @@ def _done(job: DownloadJob, extractor: str, video: str) -> DownloadJob | None:
 
 @dataclass
 class Attempt:
-    """What is known of a running job; `told` is called by whoever works at it."""
+    """The state of a running job; the worker calls `report`."""
 
     job: DownloadJob
-    patience: Patience
+    timeouts: Timeouts
     whole: Whole = field(default_factory=Whole)
     outcome: importer.Outcome = field(default_factory=importer.Outcome)
     status: DownloadJob.Status = Status.EXTRACTING
-    #: What is new and not written yet: it waits for a database that is away.
+    #: Changes not written yet: they wait while the database is unavailable.
     _row: dict[str, Any] = field(default_factory=dict)
     _written: float = 0.0
     _retry: str = ""
     _quiet: bool = False
-    #: When something of the film came last, monotonic.
+    #: Time of the last video data, monotonic.
     _moved: float = 0.0
-    #: Bytes that room is kept for; and of each pass what the site said.
+    #: Bytes reserved, and the size of each pass according to the site.
     _kept: int = 0
     _sizes: dict[str, int] = field(default_factory=dict)
     _end: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._signs = SignsOfLife(f"download {self.job.pk}")
+        self._heartbeats = Heartbeats(f"download {self.job.pk}")
 
     @property
     def folder(self) -> Path:
@@ -124,19 +124,19 @@ class Attempt:
     # ---- the runner --------------------------------------------------------------------------
 
     def download(self) -> None:
-        """Bring the film into the job's folder. Raises what ends the job."""
+        """Downloads the video into the job's folder. Raises errors that end the job."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         quota.demand(self.job)
         options = Options.of(self.job.options)
-        most = settings.DOWNLOAD_MAX_GB * 10**9
+        max_bytes = settings.DOWNLOAD_MAX_GB * 10**9
         rules = Rules(
             frozenset(settings.DOWNLOAD_PORTS),
             settings.DOWNLOAD_NETWORKS,
             own_addresses(settings.ALLOWED_HOSTS),
         )
         with (
-            # Both passes, and something for pages.
-            Proxy(rules, most_bytes=2 * most) as proxy,
+            # Both passes, and some bytes for pages.
+            Proxy(rules, most_bytes=2 * max_bytes) as proxy,
             cookies.lent(self.job.site, self.folder) as have_cookies,
         ):
             place = Place(
@@ -150,8 +150,8 @@ class Attempt:
                 "mode": "download",
                 "url": self.job.url,
                 "folder": str(self.folder),
-                "limits": limits(most),
-                "most_bytes": most,
+                "limits": limits(max_bytes),
+                "most_bytes": max_bytes,
                 "protocols": PROTOCOLS,
                 "upcoming": UPCOMING,
                 "parameters": parameters(options, place),
@@ -167,50 +167,51 @@ class Attempt:
         began = time.monotonic()
         while True:
             ended = runner.ended
-            for message in runner.messages(0.0 if ended else LOOK):
-                self._hear(message)
+            for message in runner.messages(0.0 if ended else ORDER_POLL_S):
+                self._handle(message)
                 if message["kind"] in QUESTIONS:
-                    # It waited: nothing is fetched that is here, or that there is no room for.
+                    # The runner waits: nothing is downloaded that exists already or doesn't
+                    # fit.
                     runner.go_on()
             if ended:
                 return
             try:
                 self._judge(began, proxy)
-                self.told()
+                self.report()
             except (CancelledError, GivenUpError, DuplicateError):
                 runner.end()
                 raise
 
     def _judge(self, began: float, proxy: Proxy) -> None:
-        """Raises what ends the job before its time."""
+        """Raises an error if the job has to end early."""
         now = time.monotonic()
         silent = now - max(proxy.seen.last_byte, began)
-        if self.status is Status.EXTRACTING and now - began > self.patience.looking:
+        if self.status is Status.EXTRACTING and now - began > self.timeouts.extract_s:
             raise GivenUpError(
-                verdict(Code.TOO_LONG, f"{self.patience.looking:.0f} s at the page")
+                verdict(Code.TOO_LONG, f"{self.timeouts.extract_s:.0f} s at the page")
             )
-        if now - began > self.patience.whole:
+        if now - began > self.timeouts.total_s:
             raise GivenUpError(
-                verdict(Code.TOO_LONG, f"{self.patience.whole / 3600:.0f} hours")
+                verdict(Code.TOO_LONG, f"{self.timeouts.total_s / 3600:.0f} hours")
             )
         if self.status is Status.DOWNLOADING:
             self._judge_silence(silent)
-            # Bytes come, and nothing of the film: a list that never ends.
-            if now - self._moved > self.patience.silent:
-                said = f"{self.patience.silent:.0f} s without any of the film"
-                raise GivenUpError(verdict(Code.TOO_LONG, said))
-        most = settings.DOWNLOAD_MAX_GB * 10**9
-        if proxy.seen.bytes_down > 2 * most:
-            raise GivenUpError(verdict(Code.TOO_LARGE, f"more than {most:,} bytes"))
-        if proxy.seen.bytes_down > self._kept + quota.SLACK:
-            # The site told no size, or too small a one.
-            come = proxy.seen.bytes_down
-            self._keep(min(come + quota.STEP, most), come=come)
+            # Bytes arrive, but no video data: an endless list.
+            if now - self._moved > self.timeouts.silent_s:
+                reason = f"{self.timeouts.silent_s:.0f} s without any of the film"
+                raise GivenUpError(verdict(Code.TOO_LONG, reason))
+        max_bytes = settings.DOWNLOAD_MAX_GB * 10**9
+        if proxy.seen.bytes_down > 2 * max_bytes:
+            raise GivenUpError(verdict(Code.TOO_LARGE, f"more than {max_bytes:,} bytes"))
+        if proxy.seen.bytes_down > self._kept + quota.SLACK_BYTES:
+            # The site sent no size, or one that is too small.
+            received = proxy.seen.bytes_down
+            self._keep(min(received + quota.RESERVE_STEP_BYTES, max_bytes), come=received)
 
     def _judge_silence(self, seconds: float) -> None:
-        if seconds > self.patience.silent:
+        if seconds > self.timeouts.silent_s:
             raise GivenUpError(verdict(Code.STALLED))
-        if seconds > QUIET:
+        if seconds > QUIET_NOTICE_S:
             note = f"No data for {seconds:.0f} s{self._retry}."
             self._row |= {"note": note, "speed": 0, "seconds_left": None}
             self._quiet = True
@@ -218,14 +219,14 @@ class Attempt:
             self._row["note"] = ""
             self._quiet = False
 
-    # ---- what it says ------------------------------------------------------------------------
+    # ---- the runner's messages ---------------------------------------------------------------
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
         match message["kind"]:
             case "version":
                 self._row["tool_version"] = str(message["version"])[:32]
-            case "found":
-                self._found(message)
+            case "extracted":
+                self._extracted(message)
             case "chosen":
                 self._chosen(message["passes"])
             case "progress":
@@ -242,19 +243,21 @@ class Attempt:
                 self._move_on(Status.PROCESSING)
             case "done" | "failed" | "cancelled":
                 self._end = message
-                self.outcome.warnings = [plain(each) for each in message.get("warnings", ())]
+                self.outcome.warnings = [
+                    plain(warning) for warning in message.get("warnings", ())
+                ]
                 self.outcome.file = str(message.get("file") or "")
                 self.outcome.got = str(message.get("format") or "")[:500]
             case _:
-                raise RunnerError(f"It says {message['kind'][:20]!r}, which is not known.")
+                raise RunnerError(f"Unknown message {message['kind'][:20]!r}.")
 
-    def _found(self, message: dict[str, Any]) -> None:
-        """It is known which video it is: perhaps it is here already."""
+    def _extracted(self, message: dict[str, Any]) -> None:
+        """Stores the metadata; raises `DuplicateError` if the library has the video already."""
         video = message["id"]
         if message["extractor"] == "Generic":
-            # There an id is no more than a file's name: the address tells videos apart.
+            # The generic extractor's id is only a file name: the URL distinguishes videos.
             video = f"{video[:200]}-{importer.short(self.job.url)}"
-        said: dict[str, Any] = {
+        metadata: dict[str, Any] = {
             "extractor": message["extractor"],
             "title": message["title"],
             "uploader": message["uploader"],
@@ -262,7 +265,7 @@ class Attempt:
             "licence": message["licence"],
             "seconds": message["seconds"],
         }
-        if not jobs.mine(self.job).update(**said):
+        if not jobs.mine(self.job).update(**metadata):
             raise ClaimLostError
         if (done := _done(self.job, message["extractor"], video)) is not None:
             raise DuplicateError(done)
@@ -274,14 +277,14 @@ class Attempt:
         self.job.refresh_from_db()
 
     def _chosen(self, passes: Sequence[dict[str, Any]]) -> None:
-        sizes = [_whole(each["size"], _MOST_BYTES) for each in passes]
+        sizes = [_whole(item["size"], _MAX_BYTES) for item in passes]
         self.whole.planned(
             [
-                Pass(each["format_id"], size, each["picture"])
-                for each, size in zip(passes, sizes, strict=True)
+                Pass(item["format_id"], size, item["picture"])
+                for item, size in zip(passes, sizes, strict=True)
             ]
         )
-        total = sum(each or 0 for each in sizes) if all(sizes) else None
+        total = sum(size or 0 for size in sizes) if all(sizes) else None
         if total:
             self._keep(total)
         self._row |= {"bytes_total": total, "percent": self.whole.percent}
@@ -289,20 +292,20 @@ class Attempt:
         self._move_on(Status.DOWNLOADING)
 
     def _keep(self, count: int, *, come: int = 0) -> None:
-        """Have room for so many bytes, `come` of which are here. Raises `GivenUpError`."""
+        """Reserves space for `count` bytes, `come` of which are here. Raises `GivenUpError`."""
         if (why := quota.reserve(self.job, count, come=come)) is not None:
             raise GivenUpError(why)
         self._kept = count
 
     def _progress(self, message: dict[str, Any]) -> None:
         self._moved = time.monotonic()
-        done = _whole(message["done"], _MOST_BYTES) or 0
-        total = _whole(message["total"], _MOST_BYTES)
+        done = _whole(message["done"], _MAX_BYTES) or 0
+        total = _whole(message["total"], _MAX_BYTES)
         share = 1.0
         if not message["finished"]:
             share = share_of(done, total, message["fragment"], message["fragments"])
         if total and message["sure"]:
-            # Of a plain file the size is known only when its first bytes come.
+            # The size of a plain file is known only when its first bytes arrive.
             self._sizes[message["format_id"]] = total
             if (whole := sum(self._sizes.values())) > self._kept:
                 self._keep(whole)
@@ -310,27 +313,29 @@ class Attempt:
         self._row |= {
             "percent": percent,
             "bytes_done": done,
-            "speed": _whole(message["speed"], _MOST_BYTES),
-            "seconds_left": _whole(message["eta"], _MOST_SECONDS),
+            "speed": _whole(message["speed"], _MAX_BYTES),
+            "seconds_left": _whole(message["eta"], _MAX_SECONDS),
         }
         if total and not self._row.get("bytes_total"):
             self._row["bytes_total"] = total
 
     def _verdict(self, refused: str) -> Verdict:
-        """Why there is no film. The runner's own code goes before what its words mean."""
+        """Returns why there is no video. The runner's own code precedes the error text."""
         end = self._end
         if not end:
-            return verdict(Code.INTERNAL, "yt-dlp ended without a word")
+            return verdict(Code.INTERNAL, "yt-dlp ended without a result")
         if end["kind"] == "cancelled":
-            return verdict(Code.INTERNAL, "yt-dlp was ended by somebody else")
+            return verdict(Code.INTERNAL, "yt-dlp was ended from outside")
         if end["code"] in {Code.LATER, Code.LIVE}:
-            most = timedelta(days=settings.DOWNLOAD_WAIT_DAYS)
-            return planned(Code(end["code"]), _moment(end["begins"]), timezone.now(), most=most)
+            max_wait = timedelta(days=settings.DOWNLOAD_WAIT_DAYS)
+            return planned(
+                Code(end["code"]), _moment(end["begins"]), timezone.now(), most=max_wait
+            )
         if end["code"]:
             return verdict(Code(end["code"]), plain(end["text"]))
         if end["type"] == "MemoryError":
-            return verdict(Code.TOO_LARGE, "the page needs more memory than a job may take")
-        warnings = tuple(str(each) for each in end["warnings"])
+            return verdict(Code.TOO_LARGE, "the page needs more memory than a job may use")
+        warnings = tuple(str(warning) for warning in end["warnings"])
         more = f"{end['type']}: {end['said']}"
         return classify(end["text"], more=more, refused=refused, warnings=warnings)
 
@@ -339,39 +344,41 @@ class Attempt:
     def _move_on(self, status: DownloadJob.Status) -> None:
         if status is not self.status:
             self.status = status
-            # It is told at once.
+            # The new status is written at once.
             self._written = 0.0
 
-    def told(self, status: DownloadJob.Status | None = None, **row: Any) -> None:
-        """Write what is new, not too often. Raises `CancelledError`, `ClaimLostError`."""
+    def report(self, status: DownloadJob.Status | None = None, **row: Any) -> None:
+        """Writes changes, not too often. Raises `CancelledError`, `ClaimLostError`."""
         self._row |= row
         if status is not None:
             self._move_on(status)
-        self._signs.give(self._tell)
+        self._heartbeats.send(self._report)
 
-    def _tell(self) -> None:
-        order = jobs.mine(self.job).values_list("cancel_asked", flat=True).first()
-        if order is None:
+    def _report(self) -> None:
+        cancel_requested = (
+            jobs.mine(self.job).values_list("cancel_requested", flat=True).first()
+        )
+        if cancel_requested is None:
             raise ClaimLostError
-        if order:
+        if cancel_requested:
             raise CancelledError
         since = time.monotonic() - self._written
-        if since > (WRITE if self._row else BEAT):
+        if since > (PROGRESS_INTERVAL_S if self._row else HEARTBEAT_INTERVAL_S):
             self._write()
 
     def _write(self) -> None:
         quota.watch()
         self._written = time.monotonic()
         if not jobs.mine(self.job).update(
-            status=self.status, heard_at=timezone.now(), **self._row
+            status=self.status, heartbeat_at=timezone.now(), **self._row
         ):
             raise ClaimLostError
         self._row = {}
-        sing()
+        touch_alive_file()
 
 
 def _moment(seconds: float | None) -> datetime | None:
-    """In the installation's time zone; None for what is no date, as a page may well hold."""
+    """Converts to the installation's time zone; None for invalid dates from a page."""
     if seconds is None:
         return None
     try:
@@ -380,16 +387,16 @@ def _moment(seconds: float | None) -> datetime | None:
         return None
 
 
-def _whole(number: float | None, most: int) -> int | None:
-    return None if number is None else max(0, min(int(number), most))
+def _whole(number: float | None, maximum: int) -> int | None:
+    return None if number is None else max(0, min(int(number), maximum))
 
 
-#: What yt-dlp's steps are to an operator.
+#: yt-dlp's steps, in an operator's words.
 _STEPS: Final = {
-    "Merger": "Putting picture and sound together",
-    "VideoRemuxer": "Putting it into the form that was asked for",
-    "ExtractAudio": "Taking the sound out",
-    "Metadata": "Writing title and chapters into it",
-    "FixupM3u8": "Mending what the site sent",
-    "Subtitles": "Fetching subtitles",
+    "Merger": "Merging video and audio",
+    "VideoRemuxer": "Converting to the requested container",
+    "ExtractAudio": "Extracting the audio",
+    "Metadata": "Writing title and chapters into the file",
+    "FixupM3u8": "Repairing the site's stream",
+    "Subtitles": "Downloading subtitles",
 }

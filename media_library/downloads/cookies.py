@@ -1,4 +1,4 @@
-"""Cookies of a site's account: a copy for the job, and back what the site changed in them."""
+"""Cookies of a site's account: lent to a job, and written back if the site changed them."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ UNREADABLE: Final = (
     "These cookies can't be decrypted: put the old key back into FIELD_KEYS, or paste the "
     "cookies again."
 )
-#: Fields of a line: domain, for subdomains too, path, TLS alone, end, name, value.
+#: Fields of a line: domain, include subdomains, path, TLS only, expiry, name, value.
 FIELDS: Final = 7
-#: A browser marks so what scripts may not read; the format knows it as a comment.
+#: Prefix of cookies that scripts can't read; the format treats it as a comment.
 _HTTP_ONLY: Final = "#HttpOnly_"
 
 
 class CookiesError(ValueError):
-    """That is no cookies.txt of that site. `str()` says what to do."""
+    """The text is no cookies.txt of that site. `str()` says what to do."""
 
 
 def checked(text: str, domain: str) -> str:
-    """The lines of that site alone, as yt-dlp reads them. Raises `CookiesError`."""
+    """Returns the lines of that site, in yt-dlp's format. Raises `CookiesError`."""
     kept = of_domain(text, domain)
     if not kept:
         raise CookiesError(
-            f"No cookie of {domain} is in it: export the site's cookies in Netscape's form "
-            "(cookies.txt) while you are logged in there."
+            f"It contains no cookie of {domain}: export the site's cookies in Netscape's "
+            "format (cookies.txt) while you are logged in there."
         )
     return "\n".join([HEAD, *kept, ""])
 
@@ -57,19 +57,19 @@ def within(host: str, domain: str) -> bool:
 
 
 def for_site(site: str) -> SiteCookies | None:
-    """Those of the nearest domain above the site."""
+    """Returns the cookies of the site's nearest parent domain."""
     parts = site.split(".")
     above = [".".join(parts[at:]) for at in range(len(parts))]
-    found = SiteCookies.objects.filter(domain__in=above)
-    return max(found, key=lambda each: len(each.domain), default=None)
+    candidates = SiteCookies.objects.filter(domain__in=above)
+    return max(candidates, key=lambda row: len(row.domain), default=None)
 
 
 @contextmanager
 def lent(site: str, folder: Path) -> Iterator[bool]:
-    """A copy in the job's folder while the block runs; True where there are any.
+    """Copies the cookies into the job's folder while the block runs; True if there are any.
 
-    What the site changed is written back, unless somebody put others there meanwhile. Raises
-    `GivenUpError` for cookies that can't be decrypted: without them the site would only refuse.
+    Changes by the site are written back, unless the cookies were replaced meanwhile. Raises
+    `GivenUpError` for cookies that can't be decrypted: without them the site would refuse.
     """
     mine = for_site(site)
     if mine is None:

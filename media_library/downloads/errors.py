@@ -1,7 +1,7 @@
-"""Why a download failed: a code, a sentence with the remedy, and when it is tried again. Pure.
+"""Why a download failed: a code, a sentence with the remedy, and the next try. Pure.
 
-Sources of the words that are looked for: yt-dlp's extractors (the YouTube one above all), its
-downloaders, and its networking, version 2026.8.
+Sources of the matched texts: yt-dlp's extractors (mainly YouTube's), its downloaders and its
+networking, version 2026.8.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Code(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Verdict:
     code: Code
-    #: For the operator: what happened and what to do.
+    #: The cause and the remedy, for the operator.
     sentence: str
-    #: Until it is tried again by itself; None: not at all.
+    #: Delay of the automatic retry; None: no retry.
     again: timedelta | None = None
-    #: No other job asks this site until then.
+    #: No other job contacts this site for so long.
     pause: timedelta | None = None
-    #: It is known when it begins: it is tried then, and what was tried before does not count.
+    #: Known start of the video: the retry is due then, and earlier tries don't count.
     at: datetime | None = None
 
 
@@ -62,7 +62,7 @@ class Policy:
 
 
 class GivenUpError(Exception):
-    """The job ends here, for the reason in `why`."""
+    """The job ends, for the reason in `why`."""
 
     def __init__(self, why: Verdict) -> None:
         super().__init__(why.sentence)
@@ -70,26 +70,26 @@ class GivenUpError(Exception):
 
 
 class CancelledError(Exception):
-    """People want it no more."""
+    """The job was cancelled."""
 
 
 class ClaimLostError(Exception):
-    """Another worker has the job now, or the row is gone."""
+    """Another worker has the job now, or the row was deleted."""
 
 
 _HOUR: Final = timedelta(hours=1)
 POLICIES: Final[dict[Code, Policy]] = {
     Code.UNSUPPORTED: Policy(
-        "No video was found there, or the site is not known: look at the address. Pages of "
-        "sites that yt-dlp does not know are open to administrators alone."
+        "No video was found there, or the site is not supported: check the address. Only "
+        "administrators may download from sites that yt-dlp does not know."
     ),
     Code.PLAYLIST: Policy(
-        "That is a playlist, and one video was asked for: “Look first” (or GET /api/v1/info) "
-        "shows what is in it, to choose from."
+        "The address is a playlist, but one video was requested: “Look first” (or GET "
+        "/api/v1/info) shows its videos to choose from."
     ),
-    Code.UNAVAILABLE: Policy("The video is gone, private, or was never there."),
+    Code.UNAVAILABLE: Policy("The video was removed, is private, or never existed."),
     Code.LOGIN: Policy(
-        "The site wants somebody who is logged in: put the cookies of an account under "
+        "The site requires a login: put the cookies of an account under "
         "“Site cookies”, then try again."
     ),
     Code.COOKIES: Policy(
@@ -97,41 +97,41 @@ POLICIES: Final[dict[Code, Policy]] = {
         "FIELD_KEYS, or paste the cookies again under “Site cookies”, then try again."
     ),
     Code.BOT: Policy(
-        "The site takes this machine for a robot. It is left alone for six hours; cookies of "
-        "an account under “Site cookies” may help.",
+        "The site takes this machine for a robot. It gets no requests for six hours; cookies "
+        "of an account under “Site cookies” may help.",
         pause=timedelta(hours=6),
     ),
     Code.RATE: Policy(
-        "The site says that it is asked too often: it is left alone for an hour.",
+        "The site refuses because of too many requests: it gets none for an hour.",
         again=_HOUR,
         pause=_HOUR,
     ),
     Code.GEO: Policy(
-        "The site shows it in other countries only: it can't be had from this machine."
+        "The site shows it only in other countries: this machine can't download it."
     ),
-    Code.DRM: Policy("It is encrypted (DRM): nobody may download it. Ask for the file itself."),
+    Code.DRM: Policy("It is encrypted (DRM) and can't be downloaded. Ask for the file itself."),
     Code.LATER: Policy("It has not begun yet.", again=_HOUR),
     Code.LIVE: Policy(
-        "It is live now, without an end: take it when it is over, or as a live source.",
+        "It is live and has no end: download it when it is over, or use it as a live source.",
     ),
-    Code.FORMAT: Policy("The site has no such format of it: choose another quality."),
-    Code.REFUSED: Policy("It leads to what downloads may not reach ({what})."),
+    Code.FORMAT: Policy("The site does not offer this format: choose another quality."),
+    Code.REFUSED: Policy("It leads to an address that downloads may not reach ({what})."),
     Code.NETWORK: Policy(
-        "The site can't be reached, or breaks off.",
+        "The site can't be reached, or drops the connection.",
         again=timedelta(minutes=5),
     ),
     Code.STALLED: Policy(
-        "No data came for minutes. What has come is kept, to go on from there.",
+        "No data arrived for minutes. The data so far is kept, and the download resumes there.",
         again=timedelta(minutes=5),
     ),
-    Code.HTTP: Policy("The site answers with an error ({what}): look whether it plays there."),
+    Code.HTTP: Policy("The site answers with an error ({what}): check that it plays there."),
     Code.TOOL: Policy(
-        "yt-dlp could not get or read the site's answer. If others of the site fail too, "
+        "yt-dlp could not get or read the site's answer. If other videos of the site fail too, "
         "update yt-dlp under “Download tool”, then try again."
     ),
-    Code.MEDIA: Policy("What came could not be processed: {what}"),
+    Code.MEDIA: Policy("The downloaded file could not be processed: {what}"),
     Code.DISK: Policy(
-        "There is no room for it on the disk: make room in DATA_DIR.",
+        "The disk has no space for it: free some space in DATA_DIR.",
         again=_HOUR,
     ),
     Code.QUOTA: Policy("The quota is used up: {what}"),
@@ -139,19 +139,19 @@ POLICIES: Final[dict[Code, Policy]] = {
     Code.TOO_LONG: Policy("It took longer than {what}: the download was stopped."),
     Code.STORAGE: Policy("{what}", again=timedelta(minutes=10)),
     Code.WORKER: Policy(
-        "Its worker ended or fell silent {what} times at it: look at the log, then try again."
+        "Its worker ended or stopped responding {what} times: check the log, then try again."
     ),
-    Code.INTERNAL: Policy("Something unexpected went wrong ({what}): look at the log."),
+    Code.INTERNAL: Policy("An unexpected error occurred ({what}): check the log."),
 }
 
-#: What sites say of a film that is announced; the runner asks then when it begins.
+#: Messages of sites about an announced video; the runner then asks for its start.
 UPCOMING: Final = (
     r"premieres? in|will begin in|live event will|not yet (started|available)|"
     r"is upcoming|has not started|scheduled for"
 )
-#: In this order, for the first that is found counts. All in small letters.
+#: The first match counts. All in lower case.
 _SIGNS: Final[tuple[tuple[Code, str], ...]] = (
-    # The proxy's own answer, and what no way leads to.
+    # The proxy's own answer, and addresses that no request can reach.
     (Code.REFUSED, r"refused by streamsite|no connection adapters|unsupported url scheme"),
     (Code.DRM, r"drm protected|\bdrm\b|widevine|fairplay"),
     (Code.BOT, r"not a bot|captcha|cloudflare anti-bot|unusual traffic|automated queries"),
@@ -197,8 +197,8 @@ _SIGNS: Final[tuple[tuple[Code, str], ...]] = (
     ),
 )
 _STATUS: Final = re.compile(r"HTTP Error (\d{3})", re.IGNORECASE)
-#: What may stand in a sentence of another's is cut to so many characters.
-LONGEST: Final = 200
+#: Maximum characters of foreign text in a sentence.
+MAX_CHARS: Final = 200
 
 
 def verdict(code: Code, what: str = "") -> Verdict:
@@ -206,67 +206,65 @@ def verdict(code: Code, what: str = "") -> Verdict:
     return Verdict(code, policy.sentence.format(what=what), policy.again, policy.pause)
 
 
-#: What began so lately and is live will be over: no broadcast with a plan takes longer.
+#: A broadcast that is live and began less than a day ago will end; scheduled ones are shorter.
 _DAY: Final = timedelta(days=1)
 
 
 def planned(code: Code, begins: datetime | None, now: datetime, *, most: timedelta) -> Verdict:
-    """Of what is announced (LATER) or live (LIVE): tried when it begins, or is over by then.
+    """Returns the verdict on an announced (LATER) or live (LIVE) video.
 
-    `begins` as the site tells it, in the time zone of the sentence; what begins after `most`
-    is not waited for.
+    `begins` is the site's start time, in the time zone of the sentence; a start after more than
+    `most` is not waited for. It is tried again at its start, or when it should be over.
     """
     usual = verdict(code)
     if begins is None:
         return usual
-    told = f"{begins:%-d %B %Y, %H:%M %Z}"
+    begin_text = f"{begins:%-d %B %Y, %H:%M %Z}"
     if code is Code.LIVE and timedelta() <= now - begins < _DAY:
-        sentence = f"It is live since {told}: it is tried again until it is over."
+        sentence = f"It is live since {begin_text}: it is tried again until it is over."
         return Verdict(code, sentence, again=_HOUR)
     if code is not Code.LATER or begins <= now:
         return usual
     if begins - now > most:
         return Verdict(
             code,
-            f"It begins on {told}, and is waited for {most.days} days at most "
-            "(DOWNLOAD_WAIT_DAYS): try again when it is nearer.",
+            f"It begins on {begin_text}; downloads wait {most.days} days at most "
+            "(DOWNLOAD_WAIT_DAYS): try again later.",
         )
-    return Verdict(code, f"It begins on {told}: it is tried then.", at=begins)
+    return Verdict(code, f"It begins on {begin_text}: it is tried then.", at=begins)
 
 
 def classify(
     text: str, *, more: str = "", refused: str = "", warnings: tuple[str, ...] = ()
 ) -> Verdict:
-    """What yt-dlp's last words mean. `refused`: the address the proxy refused last, if any.
-
-    `more` is looked through as well, but told to nobody. The warnings are asked where the
-    error says nothing that is known.
-    """
+    """Classifies yt-dlp's final error. `refused`: the last address that the proxy refused."""
     code = _code(f"{text} {more}")
     if refused and (code is Code.REFUSED or code in _BEHIND_REFUSAL):
         return _refusal(refused)
     if code is Code.INTERNAL:
-        code = next((found for each in warnings if (found := _code(each)) in _TELLING), code)
+        code = next(
+            (code_ for text_ in warnings if (code_ := _code(text_)) in _EXPLAINING), code
+        )
     status = _STATUS.search(f"{text} {more}")
     what = f"HTTP {status[1]}" if status else plain(text)
     return verdict(code, what)
 
 
 def _refusal(what: str) -> Verdict:
-    """By the proxy, with what opens the way where it is meant."""
+    """Returns the verdict on the proxy's refusal, with the setting that permits the address."""
     why = verdict(Code.REFUSED, what)
     where = (
         "port to DOWNLOAD_PORTS" if what.startswith("port ") else "network to DOWNLOAD_NETWORKS"
     )
-    return replace(why, sentence=f"{why.sentence} If it is meant so, add the {where}.")
+    return replace(why, sentence=f"{why.sentence} If it is intended, add the {where}.")
 
 
-#: What yt-dlp makes of an answer of the proxy's.
+#: Codes that yt-dlp derives from an answer of the proxy.
 _BEHIND_REFUSAL: Final = frozenset(
     {Code.HTTP, Code.NETWORK, Code.MEDIA, Code.TOOL, Code.INTERNAL}
 )
-#: What a warning may explain an error with.
-_TELLING: Final = frozenset({Code.BOT, Code.RATE, Code.GEO, Code.LOGIN, Code.DRM})
+#: Codes of a warning that explain an error.
+_EXPLAINING: Final = frozenset({Code.BOT, Code.RATE, Code.GEO, Code.LOGIN, Code.DRM})
 
 
 def _code(text: str) -> Code:
@@ -275,8 +273,8 @@ def _code(text: str) -> Code:
 
 
 def plain(text: str) -> str:
-    """One line without addresses, which may hold a signature or a password, and paths."""
+    """Returns one line without paths and URLs, which may hold a signature or a password."""
     line = " ".join(text.split()).removeprefix("ERROR: ").removeprefix("Postprocessing: ")
     line = re.sub(r"; please report this issue.*", "", line)
     line = re.sub(r"\b\w+://\S+|\bfile:/[^\s:]+|(?<!\S)/[^\s:]+", "…", line)
-    return line.removeprefix("…: ")[:LONGEST]
+    return line.removeprefix("…: ")[:MAX_CHARS]

@@ -1,6 +1,7 @@
-"""Whether downloads can work: yt-dlp, what it needs, and how the sites took it. With remedies.
+"""Reports whether downloads can work: yt-dlp, its requirements, and the sites, with remedies.
 
-`findings` and its like are pure; `report` asks the rows and, once in five minutes, yt-dlp.
+`findings` and similar functions are pure; `report` queries the rows and, every five minutes,
+yt-dlp.
 """
 
 from __future__ import annotations
@@ -21,34 +22,34 @@ from django.db.models import Count, Q
 from media_library.downloads import ytdlp_selftest, ytdlp_versions
 from media_library.downloads.cookies import UNREADABLE, within
 from media_library.downloads.errors import Code
-from media_library.downloads.ytdlp_selftest import About, CanaryError
+from media_library.downloads.ytdlp_selftest import About, SelfTestError
 from media_library.models import DownloadJob, SiteCookies, SitePause
 
-#: Days after which a yt-dlp is old: sites change every few weeks. From the second on it warns
-#: of itself (`warn_when_outdated`).
-AGEING: Final = 30
-OLD: Final = 90
-#: The first deno that yt-dlp works with (utils/_jsruntime.py of 2026.8).
-LEAST_DENO: Final = (2, 3, 0)
-#: Days after which most sites' sessions have ended.
-STALE: Final = 60
-#: Of all that was tried at a site, so much must come.
-WELL: Final = 0.9
-POORLY: Final = 0.5
-#: Seconds after which yt-dlp is asked about itself again.
-KEPT: Final = 300
-#: Seconds that its last answer is shown meanwhile.
-REMEMBERED: Final = 86_400
+#: Age in days from which yt-dlp is old: sites change every few weeks. From the second on,
+#: yt-dlp warns about itself (`warn_when_outdated`).
+AGEING_DAYS: Final = 30
+OLD_DAYS: Final = 90
+#: First deno version that yt-dlp supports (utils/_jsruntime.py of 2026.8).
+MIN_DENO: Final = (2, 3, 0)
+#: Age in days after which most sites' sessions have ended.
+STALE_COOKIES_DAYS: Final = 60
+#: Share of a site's downloads that must succeed.
+GOOD_SUCCESS: Final = 0.9
+POOR_SUCCESS: Final = 0.5
+#: Seconds after which yt-dlp is queried again.
+CHECK_INTERVAL_S: Final = 300
+#: Seconds for which its last answer is shown meanwhile.
+CACHE_S: Final = 86_400
 #: Seconds that a page waits for its first answer.
-PATIENCE: Final = 10
-#: Asks it, one process at a time.
+ANSWER_TIMEOUT_S: Final = 10
+#: Queries yt-dlp, one process at a time.
 _background: Final = ThreadPoolExecutor(1, "about-ytdlp")
-_asking: Final = Lock()
-_asked: Final[dict[str, Future[tuple[About | str, float]]]] = {}
-#: While it has not answered.
-UNANSWERED: Final = "It is being asked, and has not answered so far: look again in a minute."
-#: Sites that are told of.
-MOST_SITES: Final = 50
+_pending_lock: Final = Lock()
+_pending: Final[dict[str, Future[tuple[About | str, float]]]] = {}
+#: Shown until it has answered.
+UNANSWERED: Final = "It is being checked, and has not answered yet: reload in a minute."
+#: Maximum sites in a report.
+MAX_SITES: Final = 50
 _UPDATE: Final = "update it here, or with the command update_downloader"
 
 
@@ -61,7 +62,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`value`: what was found; `sentence`: what that means, and what to do."""
+    """`value`: the measured value; `sentence`: its meaning, and what to do."""
 
     name: str
     state: State
@@ -74,7 +75,7 @@ class Site:
     site: str
     done: int
     failed: int
-    #: Of those that are over, from 0 to 1; None: there are none.
+    #: Share of the finished downloads that succeeded, from 0 to 1; None: there are none.
     success: float | None
     state: State
     sentence: str
@@ -91,18 +92,18 @@ class Cookies:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Of this machine; sites and cookies of all."""
+    """The state of this machine's yt-dlp, and of all sites and cookies."""
 
     state: State
     version: str
     age_days: int | None
     runtime: str
-    #: True: an environment of its own, made by an update.
+    #: True: an environment that an update installed.
     updated: bool
     can_roll_back: bool
-    #: What came of the last update or roll-back.
+    #: Result of the last update or roll-back.
     last_order: str
-    #: When yt-dlp was asked about itself; None: it has not answered so far.
+    #: Time of yt-dlp's last check; None: it has not answered yet.
     checked_at: datetime | None
     days: int
     findings: list[Finding]
@@ -114,14 +115,16 @@ def report(now: datetime, *, days: int = 7) -> Report:
     choice = ytdlp_versions.chosen()
     about, checked_at = _about(ytdlp_versions.python())
     since = now - timedelta(days=days)
-    found = findings(about, now.astimezone(UTC).date(), lost=ytdlp_versions.lost(choice))
+    tool_findings = findings(
+        about, now.astimezone(UTC).date(), lost=ytdlp_versions.lost(choice)
+    )
     sites, cookies = _sites(now, since), _cookies(now)
     return Report(
         state=worst(
             [
-                *(each.state for each in found),
-                *(each.state for each in sites),
-                *(each.state for each in cookies),
+                *(finding.state for finding in tool_findings),
+                *(row.state for row in sites),
+                *(row.state for row in cookies),
             ]
         ),
         version=about.version if isinstance(about, About) else "",
@@ -129,49 +132,53 @@ def report(now: datetime, *, days: int = 7) -> Report:
         runtime=about.runtime if isinstance(about, About) else "",
         updated=bool(choice.current) and not ytdlp_versions.lost(choice),
         can_roll_back=not choice.untouched,
-        last_order=choice.said,
+        last_order=choice.result,
         checked_at=checked_at,
         days=days,
-        findings=found,
+        findings=tool_findings,
         sites=sites,
         cookies=cookies,
     )
 
 
 def _about(interpreter: str) -> tuple[About | str, datetime | None]:
-    """What it says of itself, or why it says nothing, and when it was asked.
+    """Returns yt-dlp's description of itself, or its error, and the time of the check.
 
-    That starts a process, for seconds. It is done in the background once the last answer is
-    old, and one at a time; only the first answer is waited for.
+    The check starts a process for seconds. It runs in the background once the last answer is
+    old, one at a time; only the first answer is waited for.
     """
     name = f"downloader-{hashlib.sha256(interpreter.encode()).hexdigest()}"
-    known: tuple[About | str, float] | None = cache.get(name)
-    if known is not None and isinstance(known[0], About) and time.time() - known[1] < KEPT:
-        return _dated(*known)
-    with _asking:
-        asked = _asked.get(name)
-        if asked is None or asked.done():
-            asked = _asked[name] = _background.submit(_ask, name, interpreter)
-    if known is not None:
-        return _dated(*known)
+    cached: tuple[About | str, float] | None = cache.get(name)
+    if (
+        cached is not None
+        and isinstance(cached[0], About)
+        and time.time() - cached[1] < CHECK_INTERVAL_S
+    ):
+        return _dated(*cached)
+    with _pending_lock:
+        future = _pending.get(name)
+        if future is None or future.done():
+            future = _pending[name] = _background.submit(_query, name, interpreter)
+    if cached is not None:
+        return _dated(*cached)
     try:
-        return _dated(*asked.result(PATIENCE))
+        return _dated(*future.result(ANSWER_TIMEOUT_S))
     except TimeoutError:
         return UNANSWERED, None
 
 
-def _dated(found: About | str, at: float) -> tuple[About | str, datetime]:
-    return found, datetime.fromtimestamp(at, UTC)
+def _dated(result: About | str, at: float) -> tuple[About | str, datetime]:
+    return result, datetime.fromtimestamp(at, UTC)
 
 
-def _ask(name: str, interpreter: str) -> tuple[About | str, float]:
-    found: About | str
+def _query(name: str, interpreter: str) -> tuple[About | str, float]:
+    result: About | str
     try:
-        found = ytdlp_selftest.about(interpreter)
-    except CanaryError as error:
-        found = str(error)
-    answer = found, time.time()
-    cache.set(name, answer, REMEMBERED)
+        result = ytdlp_selftest.about(interpreter)
+    except SelfTestError as error:
+        result = str(error)
+    answer = result, time.time()
+    cache.set(name, answer, CACHE_S)
     return answer
 
 
@@ -179,19 +186,19 @@ def _ask(name: str, interpreter: str) -> tuple[About | str, float]:
 
 
 def findings(about: About | str, today: date, *, lost: bool = False) -> list[Finding]:
-    """`about`: what yt-dlp says of itself, or why it does not. Pure."""
+    """`about`: yt-dlp's description of itself, or why there is none. Pure."""
     if about == UNANSWERED:
         return [Finding("yt-dlp", State.UNKNOWN, "", UNANSWERED)]
     if isinstance(about, str):
         sentence = (
-            f"It did not say what it is: {about} If downloads fail too, roll back here, or "
-            "install streamsite's requirements anew."
+            f"It can't be started: {about} If downloads fail too, roll back here, or "
+            "install streamsite's requirements again."
         )
         return [Finding("yt-dlp", State.FAILING, "", sentence)]
     itself = Finding("yt-dlp", State.OK, about.version)
     if lost:
         sentence = (
-            "The newer one was made for another Python, and streamsite's own is used: update "
+            "The newer one was made for another Python, so streamsite's own is used: update "
             "it again."
         )
         itself = Finding("yt-dlp", State.WARNING, about.version, sentence)
@@ -199,7 +206,7 @@ def findings(about: About | str, today: date, *, lost: bool = False) -> list[Fin
 
 
 def age(version: str, today: date) -> int | None:
-    """Days since it was released: its version is that date."""
+    """Returns the days since its release: its version is that date."""
     try:
         return (today - date(*ytdlp_versions.numbers(version)[:3])).days
     except (TypeError, ValueError):
@@ -210,25 +217,29 @@ def _of_age(version: str, today: date) -> Finding:
     days = age(version, today)
     if days is None:
         return Finding("Age", State.UNKNOWN, "", "Its version is no date.")
-    told = f"{max(days, 0)} days"
-    if days > OLD:
-        return Finding("Age", State.FAILING, told, f"Many sites may have changed: {_UPDATE}.")
-    if days > AGEING:
-        return Finding("Age", State.WARNING, told, f"Some sites may have changed: {_UPDATE}.")
-    return Finding("Age", State.OK, told)
+    age_text = f"{max(days, 0)} days"
+    if days > OLD_DAYS:
+        return Finding(
+            "Age", State.FAILING, age_text, f"Many sites may have changed: {_UPDATE}."
+        )
+    if days > AGEING_DAYS:
+        return Finding(
+            "Age", State.WARNING, age_text, f"Some sites may have changed: {_UPDATE}."
+        )
+    return Finding("Age", State.OK, age_text)
 
 
 def _of_runtime(runtime: str) -> Finding:
     if not runtime:
         sentence = (
-            "There is no deno that runs, and it solves YouTube's riddles: downloads from there "
-            "fail or come in poor quality. Install streamsite's requirements anew, which have "
-            "it, and deploy's systemd units, which let it run."
+            "No deno can be started. yt-dlp needs it for YouTube's challenges: downloads from "
+            "there fail or have low quality. Install streamsite's requirements again, which "
+            "include it, and deploy's systemd units, which permit it."
         )
         return Finding("JavaScript", State.FAILING, "none", sentence)
     version = ytdlp_versions.numbers(runtime.rpartition(" ")[2])
-    if version < LEAST_DENO:
-        least = ".".join(map(str, LEAST_DENO))
+    if version < MIN_DENO:
+        least = ".".join(map(str, MIN_DENO))
         sentence = f"yt-dlp needs deno {least} or newer: {_UPDATE}."
         return Finding("JavaScript", State.FAILING, runtime, sentence)
     return Finding("JavaScript", State.OK, runtime)
@@ -243,11 +254,11 @@ def worst(states: Iterable[State]) -> State:
 
 
 def of_site(site: str, done: int, failed: int, *, fault: str = "", paused: str = "") -> Site:
-    """`fault`: why the last failed; `paused`: why it is left alone. Pure."""
+    """`fault`: the last download's error; `paused`: why the site gets no requests. Pure."""
     success = round(done / (done + failed), 3) if done + failed else None
     state = State.OK
-    if success is not None and success < WELL:
-        state = State.FAILING if success < POORLY else State.WARNING
+    if success is not None and success < GOOD_SUCCESS:
+        state = State.FAILING if success < POOR_SUCCESS else State.WARNING
     if paused:
         state = worst((state, State.WARNING))
     return Site(site, done, failed, success, state, paused or (fault if failed else ""))
@@ -258,15 +269,15 @@ def _sites(now: datetime, since: datetime) -> list[Site]:
     done = Q(status=DownloadJob.Status.DONE, duplicate=False)
     failed = Q(status=DownloadJob.Status.FAILED)
     counts = {
-        each["site"]: each
-        for each in over.filter(done | failed)
+        row["site"]: row
+        for row in over.filter(done | failed)
         .values("site")
         .annotate(
             done=Count("pk", filter=done),
             failed=Count("pk", filter=failed),
             tried=Count("pk"),
         )
-        .order_by("-failed", "-tried", "site")[:MOST_SITES]
+        .order_by("-failed", "-tried", "site")[:MAX_SITES]
     }
     last = dict(
         over.filter(failed, site__in=list(counts))
@@ -299,7 +310,7 @@ def of_cookies(
     refused: bool,
     readable: bool = True,
 ) -> Cookies:
-    """`refused`: the site asked for a login though it got them. Pure."""
+    """`refused`: the site asked for a login in spite of these cookies. Pure."""
     days = max(0, (now - set_at).days)
     state, sentence = State.OK, ""
     if not readable:
@@ -308,35 +319,35 @@ def of_cookies(
         state = State.FAILING
         sentence = (
             "The site asks for a login in spite of them: log in there with a browser, and "
-            "export them anew."
+            "export them again."
         )
-    elif days > STALE:
+    elif days > STALE_COOKIES_DAYS:
         state = State.WARNING
-        sentence = "Most sites' sessions end after some weeks: export them anew in time."
+        sentence = "Most sites' sessions end after some weeks: export them again in time."
     return Cookies(domain, days, used_at, state, sentence)
 
 
 def _cookies(now: datetime) -> list[Cookies]:
-    asked = list(
+    refusals = list(
         DownloadJob.objects.filter(
             status=DownloadJob.Status.FAILED,
             code__in=[Code.LOGIN.value, Code.BOT.value],
-            ended_at__gt=now - timedelta(days=STALE),
+            ended_at__gt=now - timedelta(days=STALE_COOKIES_DAYS),
         )
         .order_by()
         .values_list("site", "ended_at")
     )
     return [
         of_cookies(
-            each.domain,
+            cookies.domain,
             now,
-            each.set_at,
-            used_at=each.used_at,
-            readable=each.readable,
+            cookies.set_at,
+            used_at=cookies.used_at,
+            readable=cookies.readable,
             refused=any(
-                within(site, each.domain) and ended is not None and ended > each.set_at
-                for site, ended in asked
+                within(site, cookies.domain) and ended is not None and ended > cookies.set_at
+                for site, ended in refusals
             ),
         )
-        for each in SiteCookies.objects.all()
+        for cookies in SiteCookies.objects.all()
     ]

@@ -1,4 +1,4 @@
-"""What was downloaded goes into the storage and becomes an item of the library."""
+"""Stores a downloaded file in the storage and makes it an item of the library."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from media_library.ffmpeg import runner
 from media_library.ffmpeg.probe import NotReadableError, ProbeError, probe
 from media_library.ffmpeg.runner import Bounds, ToolError
 from media_library.jobs import enqueue
-from media_library.jobs.db_retry import insist
+from media_library.jobs.db_retry import retry_write
 from media_library.location import LocalFile
 from media_library.models import DownloadJob, MediaItem
 from media_library.models.titles import LONGEST_TITLE
@@ -44,36 +44,36 @@ from media_library.uploads import service
 
 logger = logging.getLogger(__name__)
 
-#: Where downloads lie in the storage.
+#: Prefix of downloads in the storage.
 HOME: Final = "downloads/"
-#: Seconds between two words about the progress while the storage takes the file.
-TELL: Final = 0.5
-#: Kinds of pictures that are kept beside a film.
+#: Seconds between two reports of the progress while the file is uploaded.
+PROGRESS_INTERVAL_S: Final = 0.5
+#: Suffixes of pictures that are kept beside a video.
 PICTURES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-#: Bytes of subtitles that are read: ten hours of talk are one megabyte.
-LONGEST_SUBTITLES: Final = 20_000_000
+#: Maximum bytes of subtitles: ten hours of speech are one megabyte.
+MAX_SUBTITLE_BYTES: Final = 20_000_000
 
-Tell = Callable[..., None]
+Report = Callable[..., None]
 
 
 @dataclass
 class Outcome:
-    """What the runner said it did."""
+    """The runner's result."""
 
     #: The name of the file in the job's folder.
     file: str = ""
     got: str = ""
     warnings: list[str] = field(default_factory=list)
-    #: Those that came, by language.
+    #: Downloaded subtitles by language.
     subtitles: dict[str, list[Cue]] = field(default_factory=dict)
 
 
 @dataclass
 class _Put:
-    """What of a job is in the storage by now, and the end that was ordered meanwhile."""
+    """Objects of a job that are in the storage, and an order to end that came meanwhile."""
 
     keys: list[str] = field(default_factory=list)
-    #: Bytes of the film.
+    #: Bytes of the video.
     size: int = 0
     sent: int = 0
     ended: Exception | None = None
@@ -84,7 +84,7 @@ class _Put:
         return min(1.0, self.sent / self.size) if self.size else 0.0
 
     def file(self, source: Path, key: str, *, consume: bool = False) -> None:
-        """Raises `StorageError`, and what ended the job meanwhile."""
+        """Uploads a file. Raises `StorageError`, and an error that ends the job."""
         self.check()
         self.keys.append(key)
         storage.upload(source, key, consume=consume, progress=self._piece)
@@ -94,14 +94,14 @@ class _Put:
             raise self.ended
 
     def take_back(self, since: int = 0) -> None:
-        """Remove from the storage what was put there since the first so many files."""
+        """Removes the uploaded objects from the storage, except for the first `since`."""
         for key in self.keys[since:]:
             with suppress(StorageError):
                 storage.delete(key)
         del self.keys[since:]
 
     def _piece(self, count: int) -> None:
-        # Called by the transfer's threads: what is raised ends the transfer.
+        # Called by the transfer's threads: an exception ends the transfer.
         self.check()
         with self._lock:
             self.sent += count
@@ -111,17 +111,17 @@ def short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def store(job: DownloadJob, outcome: Outcome, tell: Tell) -> MediaItem | None:
-    """Verify, store, and make the item; None for sound alone, which no channel can play.
+def store(job: DownloadJob, outcome: Outcome, report: Report) -> MediaItem | None:
+    """Verifies, stores and creates the item; None for audio only, which no channel can play.
 
-    `tell` is called about the progress, and raises what ends the job. Raises `GivenUpError`.
-    Whatever else it raises, nothing of the job stays in the storage, unless the job is another
-    worker's now or will be.
+    `report` is called with the progress, and raises errors that end the job. Raises
+    `GivenUpError`. After any other error nothing of the job stays in the storage, unless
+    another worker has the job, or will have it.
     """
-    tell(DownloadJob.Status.STORING, percent=93, note="", speed=None, seconds_left=None)
+    report(DownloadJob.Status.STORING, percent=93, note="", speed=None, seconds_left=None)
     put = _Put()
     try:
-        return _store(job, outcome, tell, put)
+        return _store(job, outcome, report, put)
     except (ClaimLostError, OperationalError, InterfaceError):
         raise
     except StorageError as error:
@@ -132,22 +132,22 @@ def store(job: DownloadJob, outcome: Outcome, tell: Tell) -> MediaItem | None:
         raise
 
 
-def _store(job: DownloadJob, outcome: Outcome, tell: Tell, put: _Put) -> MediaItem | None:
+def _store(job: DownloadJob, outcome: Outcome, report: Report, put: _Put) -> MediaItem | None:
     options = Options.of(job.options)
     folder = jobs.folder_of(job)
-    film = options.sound is Sound.NO
-    with _telling(tell, put):
-        source = _verified(folder, outcome, film=film)
+    video = options.sound is Sound.NO
+    with _reporting(report, put):
+        source = _verified(folder, outcome, video=video)
         put.size = size = source.stat().st_size
         key = _key(job, source)
         put.file(source, key)
         kept = _whole(key, size)
         extras = _extras(folder, key, outcome, put)
-    extras += _translations(folder, key, options.translate, outcome, put, tell)
+    extras += _translations(folder, key, options.translate, outcome, put, report)
 
     def finish() -> MediaItem | None:
         with transaction.atomic():
-            item = _item(job, key, kept) if film else None
+            item = _item(job, key, kept) if video else None
             done = jobs.mine(job).update(
                 **jobs.released(
                     status=DownloadJob.Status.DONE,
@@ -170,25 +170,27 @@ def _store(job: DownloadJob, outcome: Outcome, tell: Tell, put: _Put) -> MediaIt
             events.download(job.pk)
         return item
 
-    return insist(f"download {job.pk}", finish)
+    return retry_write(f"download {job.pk}", finish)
 
 
-def _verified(folder: Path, outcome: Outcome, *, film: bool) -> Path:
-    """The file, if it is what was asked for: yt-dlp may end well without any."""
+def _verified(folder: Path, outcome: Outcome, *, video: bool) -> Path:
+    """Returns the file if it is as requested: yt-dlp may succeed without any."""
     source = folder / Path(outcome.file).name
     if not outcome.file or source.is_symlink() or not source.is_file():
         raise GivenUpError(verdict(Code.MEDIA, "yt-dlp ended without a file."))
     if not source.stat().st_size:
         raise GivenUpError(verdict(Code.MEDIA, "it is empty."))
     extension = source.suffix.lower().lstrip(".")
-    known = settings.MEDIA_EXTENSIONS if film else [each.value for each in Sound if each]
-    if extension not in known:
-        raise GivenUpError(verdict(Code.MEDIA, f"the library takes no .{extension[:16]}."))
+    allowed = settings.MEDIA_EXTENSIONS if video else [sound.value for sound in Sound if sound]
+    if extension not in allowed:
+        raise GivenUpError(
+            verdict(Code.MEDIA, f"the library does not accept .{extension[:16]}.")
+        )
     try:
-        if film:
-            probe(LocalFile(source), ffprobe=settings.FFPROBE_PATH, patience=60)
+        if video:
+            probe(LocalFile(source), ffprobe=settings.FFPROBE_PATH, timeout_s=60)
         else:
-            _heard(source)
+            _require_audio(source)
     except NotReadableError as error:
         raise GivenUpError(verdict(Code.INTERNAL, str(error))) from None
     except (ProbeError, ToolError) as error:
@@ -196,26 +198,26 @@ def _verified(folder: Path, outcome: Outcome, *, film: bool) -> Path:
     return source
 
 
-def _heard(source: Path) -> None:
-    """Raises `ToolError` unless there is sound in it."""
+def _require_audio(source: Path) -> None:
+    """Raises `ToolError` unless the file has an audio stream."""
     only = ("-protocol_whitelist", "file", "-format_whitelist", "mov,mp3,ogg,wav,flac,matroska")
-    said = runner.run(
+    output = runner.run(
         (
             *(settings.FFPROBE_PATH, "-v", "error", *only, "-select_streams", "a"),
             *("-show_entries", "stream=codec_name", "-of", "json", f"file:{source}"),
         ),
         bounds=Bounds(60),
     )
-    if not json.loads(said or "{}").get("streams"):
+    if not json.loads(output or "{}").get("streams"):
         raise ToolError("no sound was found in it.")
 
 
 def _key(job: DownloadJob, source: Path) -> str:
-    """Its name in the storage, this job's alone. Nothing of the site's is in it as it came."""
+    """Returns the job's key in the storage. The site's texts are never used unchanged."""
     held = DownloadJob.objects.values_list("key", flat=True).get(pk=job.pk)
     suffix = source.suffix.lower()
     if held.endswith(suffix) and held:
-        # Reserved at an earlier try, whose worker died while it was stored.
+        # Reserved in an earlier try, whose worker died during the upload.
         return held
     service.release(held)
     site = slugify(job.site.replace(".", "-"))[:60] or "site"
@@ -228,7 +230,7 @@ def _key(job: DownloadJob, source: Path) -> str:
 
 
 def _names(stem: str, suffix: str) -> Iterator[str]:
-    """Names whose subtitles and picture are nobody's either, whatever his film's form."""
+    """Yields names whose subtitles and picture are free too, whatever the container."""
     for number in count(1):
         name = f"{stem}-{number}" if number > 1 else stem
         if not DownloadJob.objects.filter(key__startswith=f"{name}.").exists():
@@ -244,14 +246,14 @@ def _whole(key: str, size: int) -> storage.Facts:
 
 
 @contextmanager
-def _telling(tell: Tell, put: _Put) -> Iterator[None]:
-    """Words about the progress from a thread; raises at the end what that raised."""
+def _reporting(report: Report, put: _Put) -> Iterator[None]:
+    """Reports the progress from a thread; re-raises its error at the end."""
     done = threading.Event()
 
     def beat() -> None:
         try:
-            while not done.wait(TELL):
-                tell(percent=93 + int(6 * put.share))
+            while not done.wait(PROGRESS_INTERVAL_S):
+                report(percent=93 + int(6 * put.share))
         except (CancelledError, ClaimLostError, GivenUpError) as error:
             put.ended = error
         finally:
@@ -268,7 +270,7 @@ def _telling(tell: Tell, put: _Put) -> Iterator[None]:
 
 
 def _item(job: DownloadJob, key: str, kept: storage.Facts) -> MediaItem:
-    """A sync may have seen the file first: then it is that item."""
+    """Creates the item, or updates the one that a sync created for the file."""
     rights = "\n".join(filter(None, (job.rights, job.licence and f"Licence: {job.licence}")))
     about = {
         "title": (job.title or Path(key).stem)[:LONGEST_TITLE],
@@ -280,13 +282,13 @@ def _item(job: DownloadJob, key: str, kept: storage.Facts) -> MediaItem:
     )
     if not made:
         MediaItem.objects.filter(pk=item.pk).update(**about)
-    # Looked into and prepared like any other.
+    # Inspected and prepared like any other item.
     transaction.on_commit(enqueue.probe)
     return item
 
 
 def forget(job: DownloadJob) -> None:
-    """Of a job that nobody wants any more: what an earlier try stored, and its name there."""
+    """Removes the objects and reservation of a job that was cancelled."""
     if not job.key:
         return
     with suppress(StorageError):
@@ -294,11 +296,11 @@ def forget(job: DownloadJob) -> None:
     service.release(job.key)
 
 
-# ---- beside the film -------------------------------------------------------------------------
+# ---- beside the video ------------------------------------------------------------------------
 
 
 def _extras(folder: Path, key: str, outcome: Outcome, put: _Put) -> list[dict[str, str]]:
-    """Subtitles and picture, stored beside the film; what can't be is told as a warning."""
+    """Stores subtitles and picture beside the video; an error becomes a warning."""
     stem = key.rpartition(".")[0]
     extras = []
     for file in sorted(folder.glob("media*")):
@@ -317,7 +319,7 @@ def _extras(folder: Path, key: str, outcome: Outcome, put: _Put) -> list[dict[st
 
 @contextmanager
 def _beside(what: str, outcome: Outcome, put: _Put) -> Iterator[None]:
-    """Whatever goes wrong with a by-product is a warning: the film is here, and stays."""
+    """Turns errors of a by-product into warnings: the video is stored anyway."""
     before = len(put.keys)
     try:
         yield
@@ -329,18 +331,18 @@ def _beside(what: str, outcome: Outcome, put: _Put) -> Iterator[None]:
     except Exception as error:
         logger.exception("download: %s", what)
         put.take_back(before)
-        outcome.warnings.append(f"{what} could not be read ({type(error).__name__}): left out.")
+        outcome.warnings.append(f"{what} could not be read ({type(error).__name__}): skipped.")
 
 
 def _subtitles(
     file: Path, stem: str, language: str, outcome: Outcome, put: _Put
 ) -> Iterator[dict[str, str]]:
-    if file.stat().st_size > LONGEST_SUBTITLES:
-        outcome.warnings.append(f"The subtitles ({language}) are too long: they are left out.")
+    if file.stat().st_size > MAX_SUBTITLE_BYTES:
+        outcome.warnings.append(f"The subtitles ({language}) are too long: they are skipped.")
         return
     cues = captions.unrolled(captions.parse(file.read_text(errors="replace")))
     if not cues:
-        outcome.warnings.append(f"The subtitles ({language}) are empty: they are left out.")
+        outcome.warnings.append(f"The subtitles ({language}) are empty: they are skipped.")
         return
     outcome.subtitles[language] = cues
     yield from _in_three_forms(cues, file.parent, stem, language, put)
@@ -359,34 +361,34 @@ def _in_three_forms(
 def _translations(
     folder: Path,
     key: str,
-    wanted: Sequence[str],
+    languages: Sequence[str],
     outcome: Outcome,
     put: _Put,
-    tell: Tell,
+    report: Report,
 ) -> list[dict[str, str]]:
-    """Subtitles in more languages; what can't be had is a warning."""
-    made: list[dict[str, str]] = []
-    for language in wanted:
+    """Translates subtitles into more languages; an error becomes a warning."""
+    extras: list[dict[str, str]] = []
+    for language in languages:
         if language not in outcome.subtitles:
             with _beside(f"The subtitles translated into {language}", outcome, put):
-                made += _translated(folder, key, language, outcome, put, tell)
-    return made
+                extras += _translated(folder, key, language, outcome, put, report)
+    return extras
 
 
 def _translated(
-    folder: Path, key: str, language: str, outcome: Outcome, put: _Put, tell: Tell
+    folder: Path, key: str, language: str, outcome: Outcome, put: _Put, report: Report
 ) -> list[dict[str, str]]:
     def pulse() -> None:
-        tell(note=f"Translating the subtitles into {language}")
+        report(note=f"Translating the subtitles into {language}")
 
     server = Server(settings.LIBRETRANSLATE_URL, settings.LIBRETRANSLATE_KEY)
     source, cues = next(iter(outcome.subtitles.items()), ("", []))
     why = ""
     if not server.url:
-        # It was taken away since the order.
+        # The setting was removed after the order.
         why = "no server is set (LIBRETRANSLATE_URL)."
     elif not cues:
-        why = "none came that could be translated."
+        why = "there are none to translate."
     else:
         try:
             cues = server.translate(cues, source, language, pulse)
@@ -397,6 +399,6 @@ def _translated(
         return []
     stem = f"{key.rpartition('.')[0]}.{language}"
     return [
-        each | {"translated_from": source}
-        for each in _in_three_forms(cues, folder, stem, language, put)
+        extra | {"translated_from": source}
+        for extra in _in_three_forms(cues, folder, stem, language, put)
     ]

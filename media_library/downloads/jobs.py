@@ -1,8 +1,8 @@
-"""Downloads: what people order, who takes them up, and how they are given back.
+"""Downloads: orders, claims, and requeueing.
 
-A job is taken by a conditional update that writes a claim of this try alone; who takes the
-claim away stops the work within a second. Waiting jobs hold no message of the queue: one that
-is lost costs a minute.
+A job is claimed by a conditional update that writes a claim for this try alone; removing the
+claim stops the work within a second. Waiting jobs hold no queue message: the next sweep
+recovers a lost message within a minute.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from streamsite.security.urls import without_secrets
 
 Status = DownloadJob.Status
 
-#: Tries at what may pass.
-TRIES: Final = 5
-LONGEST_URL: Final = 2000
-#: Addresses of one batch.
-MOST_AT_ONCE: Final = 500
+#: Tries after temporary errors.
+MAX_TRIES: Final = 5
+MAX_URL_CHARS: Final = 2000
+#: Addresses per batch.
+MAX_BATCH: Final = 500
 
 
 class OrderError(Exception):
-    """The order can't be taken. `str()` of it is a sentence for whoever gave it."""
+    """The order is refused. `str()` is a sentence for its author."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Who wants it, and on what terms."""
+    """The author of an order, and its terms."""
 
     by: str
-    #: Whose quota it counts to: user:1, key:7.
+    #: Owner of the quota: user:1, key:7.
     owner: str
     any_site: bool = False
     again: bool = False
@@ -56,14 +56,14 @@ class Order:
 
 
 class NotNowError(OrderError):
-    """The job is in no state in which that can be done."""
+    """The job's state does not allow that."""
 
 
 # ---- orders ----------------------------------------------------------------------------------
 
 
 def cleaned(url: str) -> str:
-    """The address, if it is one that may be asked for. Raises `OrderError`."""
+    """Returns the address if it is acceptable. Raises `OrderError`."""
     url = url.strip()
     try:
         parts = urlsplit(url)
@@ -74,14 +74,14 @@ def cleaned(url: str) -> str:
         raise OrderError("The address must begin with https:// or http://.")
     if "@" in parts.netloc:
         raise OrderError(
-            "Leave the name and password out of the address: put cookies under “Site cookies”."
+            "Remove the name and password from the address: put cookies under “Site cookies”."
         )
-    if len(url) > LONGEST_URL or "__youtubedl_smuggle" in url or not url.isprintable():
+    if len(url) > MAX_URL_CHARS or "__youtubedl_smuggle" in url or not url.isprintable():
         raise OrderError("The address can't be used: copy it from the browser.")
     return url
 
 
-#: Hosts of one site: its cookies serve there, and if it wants to be left alone, so do they.
+#: Aliases of a site's hosts: they share its cookies and its pauses.
 _SAME: Final = {
     **dict.fromkeys(("youtu.be", "music.youtube.com", "youtube-nocookie.com"), "youtube.com"),
     "player.vimeo.com": "vimeo.com",
@@ -98,15 +98,16 @@ def site_of(url: str) -> str:
 
 
 def fits(options: Options) -> None:
-    """Raises `OrderError` where the library would not take what comes of it."""
+    """Raises `OrderError` if the library would not accept the result."""
     if options.sound is Sound.NO and options.extension not in settings.MEDIA_EXTENSIONS:
         raise OrderError(
-            f"The library takes no .{options.extension} (MEDIA_EXTENSIONS): choose another "
-            "form."
+            f"The library does not accept .{options.extension} (MEDIA_EXTENSIONS): choose "
+            "another container."
         )
     if options.translate and not settings.LIBRETRANSLATE_URL:
         raise OrderError(
-            "No server translates here: set LIBRETRANSLATE_URL, or ask for no translation."
+            "No translation server is configured: set LIBRETRANSLATE_URL, or request no "
+            "translation."
         )
 
 
@@ -117,24 +118,26 @@ def add(
     *,
     batch: DownloadBatch | None = None,
     schedule: DownloadSchedule | None = None,
-    asked_key: str = "",
+    requested_key: str = "",
 ) -> DownloadJob:
-    """Order one download. Asked again with the same `asked_key`, it is the same job.
+    """Orders one download. The same `requested_key` again returns the same job.
 
     Raises `OrderError`.
     """
     url = cleaned(url)
     fits(options)
-    if asked_key:
-        known = DownloadJob.objects.filter(owner=order.owner, asked_key=asked_key).first()
-        if known is not None:
-            return _the_same(known, url, options)
+    if requested_key:
+        existing = DownloadJob.objects.filter(
+            owner=order.owner, requested_key=requested_key
+        ).first()
+        if existing is not None:
+            return _the_same(existing, url, options)
     try:
         with transaction.atomic():
             job = DownloadJob.objects.create(
                 url=url,
                 site=site_of(url),
-                options=options.told(),
+                options=options.as_json(),
                 profile=options.profile,
                 any_site=order.any_site,
                 again=order.again,
@@ -142,23 +145,25 @@ def add(
                 batch=batch,
                 schedule=schedule,
                 owner=order.owner,
-                asked_by=order.by,
-                asked_key=asked_key,
+                requested_by=order.by,
+                requested_key=requested_key,
             )
-            transaction.on_commit(ring)
+            transaction.on_commit(enqueue_next)
     except IntegrityError:
         # The same order came twice at once.
-        known = DownloadJob.objects.filter(owner=order.owner, asked_key=asked_key).first()
-        if known is None:
+        existing = DownloadJob.objects.filter(
+            owner=order.owner, requested_key=requested_key
+        ).first()
+        if existing is None:
             raise
-        return _the_same(known, url, options)
+        return _the_same(existing, url, options)
     return job
 
 
-def _the_same(known: DownloadJob, url: str, options: Options) -> DownloadJob:
-    if (known.url, known.profile) != (url, options.profile):
-        raise OrderError("That Idempotency-Key was used for another download: make a new one.")
-    return known
+def _the_same(existing: DownloadJob, url: str, options: Options) -> DownloadJob:
+    if (existing.url, existing.profile) != (url, options.profile):
+        raise OrderError("That Idempotency-Key was used for another download: use a new one.")
+    return existing
 
 
 def add_many(
@@ -168,49 +173,49 @@ def add_many(
     *,
     name: str = "",
 ) -> DownloadBatch:
-    """Order many, all or none. Raises `OrderError`."""
-    wanted = list(dict.fromkeys(cleaned(url) for url in urls if url.strip()))
-    if not wanted:
-        raise OrderError("Give at least one address, each on a line of its own.")
-    if len(wanted) > MOST_AT_ONCE:
-        raise OrderError(f"Those are {len(wanted)} addresses: {MOST_AT_ONCE} at once at most.")
+    """Orders many downloads, all or none. Raises `OrderError`."""
+    unique = list(dict.fromkeys(cleaned(url) for url in urls if url.strip()))
+    if not unique:
+        raise OrderError("Enter at least one address, one per line.")
+    if len(unique) > MAX_BATCH:
+        raise OrderError(f"{len(unique)} addresses are too many: the maximum is {MAX_BATCH}.")
     with transaction.atomic():
         batch = DownloadBatch.objects.create(
-            name=(name or without_secrets(wanted[0]))[:255], made_by=order.by
+            name=(name or without_secrets(unique[0]))[:255], made_by=order.by
         )
-        for url in wanted:
+        for url in unique:
             add(url, options, order, batch=batch)
     return batch
 
 
 def cancel(job: DownloadJob) -> bool:
-    """Stop what waits or runs; False where it is over. Its worker notices within a second."""
+    """Stops a waiting or running job within a second; False if it is over."""
     jobs = DownloadJob.objects.filter(pk=job.pk)
     now = timezone.now()
     stopped = jobs.filter(status=Status.QUEUED).update(
         status=Status.CANCELLED, ended_at=now, note="", code="", fault=""
     )
-    asked = 0
+    running = 0
     if not stopped:
-        asked = jobs.filter(status__in=DownloadJob.RUNNING).update(cancel_asked=True)
-        # It may have been given back between the two.
-        asked += jobs.filter(status=Status.QUEUED).update(
+        running = jobs.filter(status__in=DownloadJob.RUNNING).update(cancel_requested=True)
+        # The worker may have requeued it between the two updates.
+        running += jobs.filter(status=Status.QUEUED).update(
             status=Status.CANCELLED, ended_at=now, note="", code="", fault=""
         )
     job.refresh_from_db()
-    return bool(stopped or asked)
+    return bool(stopped or running)
 
 
 def cancel_batch(batch: DownloadBatch) -> int:
-    """All of it that is not over; returns how many."""
+    """Cancels all jobs of the batch that are not over; returns how many."""
     return sum(cancel(job) for job in batch.jobs.exclude(status__in=DownloadJob.OVER))
 
 
 def retry(job: DownloadJob, *, lift: bool) -> None:
-    """Try again what failed, was cancelled, or waits. Raises `NotNowError`.
+    """Retries a failed, cancelled or waiting job. Raises `NotNowError`.
 
-    `lift`: although its site wants to be left alone. A person knows better than that pause;
-    a program that tries again and again would have the site close its doors.
+    `lift` ends a pause of its site. Only people may do that: a program that retries in a loop
+    would get this machine blocked.
     """
     renewed = DownloadJob.objects.filter(
         pk=job.pk, status__in=[Status.FAILED, Status.CANCELLED, Status.QUEUED]
@@ -218,7 +223,7 @@ def retry(job: DownloadJob, *, lift: bool) -> None:
         status=Status.QUEUED,
         due_at=timezone.now(),
         ended_at=None,
-        cancel_asked=False,
+        cancel_requested=False,
         attempts=0,
         deaths=0,
         percent=0,
@@ -227,23 +232,23 @@ def retry(job: DownloadJob, *, lift: bool) -> None:
         fault="",
     )
     if not renewed:
-        raise NotNowError("It runs, or is done already: there is nothing to try again.")
+        raise NotNowError("It is running or done: there is nothing to try again.")
     if lift:
         SitePause.objects.filter(site=job.site).delete()
     job.refresh_from_db()
-    transaction.on_commit(ring)
+    transaction.on_commit(enqueue_next)
 
 
-def ring() -> None:
-    """One more worker of the downloads' cluster looks for work."""
+def enqueue_next() -> None:
+    """Enqueues one more worker of the downloads' cluster."""
     enqueue("media_library.tasks.download_next", cluster=settings.DOWNLOADS_CLUSTER, timeout=-1)
 
 
-# ---- who takes what up -----------------------------------------------------------------------
+# ---- claims ----------------------------------------------------------------------------------
 
 
 def waiting(now: datetime) -> QuerySet[DownloadJob]:
-    """Those that may be taken up now, the oldest first; sites that are left alone are not."""
+    """Returns jobs that can be claimed now, the oldest first, without those of paused sites."""
     paused = SitePause.objects.filter(until__gt=now).values("site")
     return (
         DownloadJob.objects.filter(status=Status.QUEUED, due_at__lte=now)
@@ -254,31 +259,31 @@ def waiting(now: datetime) -> QuerySet[DownloadJob]:
 
 
 def _at_their_limit() -> list[str]:
-    """Keys that have as many downloads running as they may."""
+    """Returns API keys whose maximum of concurrent downloads is reached."""
     running = DownloadJob.objects.filter(
         status__in=DownloadJob.RUNNING, owner__startswith="key:"
     )
     counts = dict(running.order_by().values_list("owner").annotate(Count("pk")))
     keys = [owner.partition(":")[2] for owner in counts]
     limits = ApiKey.objects.filter(pk__in=keys).values_list("pk", "concurrent_downloads")
-    return [f"key:{pk}" for pk, most in limits if counts[f"key:{pk}"] >= most]
+    return [f"key:{pk}" for pk, maximum in limits if counts[f"key:{pk}"] >= maximum]
 
 
 def _within_limit(job: DownloadJob) -> bool:
-    """Those that were taken first stay: of two that look at once, one goes on."""
+    """Returns whether the key's limit permits the job: jobs that were claimed first stay."""
     kind, _, pk = job.owner.partition(":")
-    most = None
+    maximum = None
     if kind == "key":
         keys = ApiKey.objects.filter(pk=pk)
-        most = keys.values_list("concurrent_downloads", flat=True).first()
-    if most is None:
+        maximum = keys.values_list("concurrent_downloads", flat=True).first()
+    if maximum is None:
         return True
     running = DownloadJob.objects.filter(status__in=DownloadJob.RUNNING, owner=job.owner)
-    return job.pk in running.order_by("started_at", "pk").values_list("pk", flat=True)[:most]
+    return job.pk in running.order_by("started_at", "pk").values_list("pk", flat=True)[:maximum]
 
 
 def take_next(now: datetime) -> DownloadJob | None:
-    """The next job, claimed; None where nothing waits."""
+    """Claims the next job; None if none is waiting."""
     while (pk := waiting(now).values_list("pk", flat=True).first()) is not None:
         if (job := take(pk, now)) is not None:
             return job
@@ -286,14 +291,14 @@ def take_next(now: datetime) -> DownloadJob | None:
 
 
 def take(job_id: int, now: datetime) -> DownloadJob | None:
-    """That job, claimed; None where it is not queued any more, or its key has enough."""
+    """Claims that job; None if it is not queued any more, or its key is at its limit."""
     claim = token_hex(16)
     taken = DownloadJob.objects.filter(pk=job_id, status=Status.QUEUED).update(
         status=Status.EXTRACTING,
         claim=claim,
         worker=this_worker(),
         session=None,
-        heard_at=now,
+        heartbeat_at=now,
         started_at=now,
         ended_at=None,
         attempts=F("attempts") + 1,
@@ -310,13 +315,13 @@ def take(job_id: int, now: datetime) -> DownloadJob | None:
     job = DownloadJob.objects.filter(pk=job_id, claim=claim).first() if taken else None
     if job is None or _within_limit(job):
         return job
-    # Two workers took one each at the same moment.
-    given_back(job, now, attempts=F("attempts") - 1)
+    # Two workers claimed one job each at the same moment.
+    requeue(job, now, attempts=F("attempts") - 1)
     return None
 
 
 def mine(job: DownloadJob) -> QuerySet[DownloadJob]:
-    """The row, as long as the claim is this worker's."""
+    """Returns the row, as long as this worker holds its claim."""
     return DownloadJob.objects.filter(pk=job.pk, claim=job.claim)
 
 
@@ -326,7 +331,7 @@ def this_worker() -> str:
 
 
 def released(**more: Any) -> dict[str, Any]:
-    """What a row looks like that no worker holds any more."""
+    """Returns the column values of an unclaimed row."""
     return {
         "claim": "",
         "worker": "",
@@ -339,35 +344,35 @@ def released(**more: Any) -> dict[str, Any]:
     }
 
 
-def given_back(job: DownloadJob, now: datetime, **more: Any) -> int:
-    """Let another take it up; 0 where it is this worker's no more.
+def requeue(job: DownloadJob, now: datetime, **more: Any) -> int:
+    """Requeues the job; 0 if this worker has lost it.
 
-    If its end was ordered meanwhile, it ends.
+    A job that was cancelled meanwhile ends.
     """
-    ours = mine(job).update(**released(status=Status.QUEUED, **more))
-    DownloadJob.objects.filter(pk=job.pk, status=Status.QUEUED, cancel_asked=True).update(
+    updated = mine(job).update(**released(status=Status.QUEUED, **more))
+    DownloadJob.objects.filter(pk=job.pk, status=Status.QUEUED, cancel_requested=True).update(
         status=Status.CANCELLED, ended_at=now, note="", code="", fault=""
     )
-    return ours
+    return updated
 
 
 def retry_sentence(due_at: datetime) -> str:
-    """When it is tried again, in the installation's time zone."""
-    return f"It is tried again at {timezone.localtime(due_at):%H:%M}."
+    """Returns when it is tried again, in the installation's time zone."""
+    return f"The next try is at {timezone.localtime(due_at):%H:%M}."
 
 
 def given_up_sentence(tries: int) -> str:
-    return f"It was tried {tries} times and is not tried again by itself."
+    return f"It failed {tries} times; there is no further automatic try."
 
 
 def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[str]) -> None:
-    """Write down why; what may pass is queued again, and the site left alone if it asks so."""
-    again = why.at is not None or (why.again is not None and job.attempts < TRIES)
+    """Records the failure; requeues after temporary errors; pauses the site if necessary."""
+    again = why.at is not None or (why.again is not None and job.attempts < MAX_TRIES)
     if why.pause is not None:
         SitePause.objects.update_or_create(
             site=job.site, defaults={"until": now + why.pause, "why": why.sentence}
         )
-    said: dict[str, Any] = {
+    result: dict[str, Any] = {
         "code": why.code.value,
         "fault": why.sentence,
         "warnings": list(warnings),
@@ -376,19 +381,19 @@ def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[
         wait = (why.again or timedelta()) * 2 ** max(0, job.attempts - 1)
         due_at = why.at or now + min(wait, timedelta(hours=12))
         if why.at is not None:
-            said["attempts"] = 0
+            result["attempts"] = 0
         else:
-            said["fault"] = f"{why.sentence} {retry_sentence(due_at)}"
-        given_back(job, now, due_at=due_at, **said)
+            result["fault"] = f"{why.sentence} {retry_sentence(due_at)}"
+        requeue(job, now, due_at=due_at, **result)
         return
     if why.again is not None:
-        said["fault"] = f"{why.sentence} {given_up_sentence(job.attempts)}"
+        result["fault"] = f"{why.sentence} {given_up_sentence(job.attempts)}"
     with transaction.atomic():
-        if mine(job).update(**released(status=Status.FAILED, ended_at=now, **said)):
+        if mine(job).update(**released(status=Status.FAILED, ended_at=now, **result)):
             events.download(job.pk)
 
 
 def folder_of(job: DownloadJob) -> Path:
-    """The same at each try, so that part files are found again."""
+    """Returns the job's folder, the same for each try, so that part files are found again."""
     folder: Path = settings.DATA_DIR / "downloads" / str(job.pk)
     return folder

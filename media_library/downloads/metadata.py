@@ -1,4 +1,4 @@
-"""A look at an address without a download: what video it is, or which videos a list has."""
+"""Inspects an address without a download: the video, or the videos of a list."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ from django.core.cache import cache
 
 from media_library.downloads import cookies, jobs, ytdlp_versions
 from media_library.downloads.errors import Code, GivenUpError, classify, plain, verdict
-from media_library.downloads.options import PROTOCOLS, Place, look_parameters
+from media_library.downloads.options import PROTOCOLS, Place, inspect_parameters
 from media_library.downloads.process import Runner, RunnerError, limits
 from media_library.downloads.proxy import Proxy
 from media_library.jobs import slots
 from streamsite.security.ssrf import Rules
 
-#: Seconds that a look may take: somebody waits for it.
-PATIENCE: Final = 60.0
-#: Looks at once on this machine: each is a process of 60 MB.
-AT_ONCE: Final = 2
-#: Seconds that an answer is kept.
-KEPT: Final = 300
-#: Bytes that a look may fetch: pages, not films.
-MOST: Final = 200_000_000
-#: Begins the name of a look's folder, beside those of jobs: what a dead process left there,
-#: cookies perhaps, is removed as theirs is.
-LOOK: Final = "look-"
-#: Entries of a list that are shown at most.
-MOST_ENTRIES: Final = 500
+#: Seconds per inspection: a person waits for it.
+INSPECT_TIMEOUT_S: Final = 60.0
+#: Concurrent inspections on this machine: each is a process of 60 MB.
+MAX_CONCURRENT: Final = 2
+#: Seconds for which a result is cached.
+CACHE_S: Final = 300
+#: Bytes that an inspection may download: pages, not videos.
+MAX_BYTES: Final = 200_000_000
+#: Prefix of the folder of an inspection, beside those of jobs: the leftovers of a dead process,
+#: perhaps cookies, are removed like theirs.
+FOLDER_PREFIX: Final = "look-"
+#: Maximum entries of a list.
+MAX_ENTRIES: Final = 500
 
 
 class BusyError(Exception):
-    """Enough looks are under way. `str()` says so."""
+    """Too many inspections are running. `str()` is a sentence."""
 
 
-def look(url: str, *, cap: int = 50, any_site: bool = False) -> dict[str, Any]:
-    """What is there, as `runner_ytdlp.py` tells it; asked again within five minutes, the same.
+def inspect(url: str, *, cap: int = 50, any_site: bool = False) -> dict[str, Any]:
+    """Returns the result of `runner_ytdlp.py`, cached for five minutes.
 
-    Raises `OrderError` for what is no address, `GivenUpError`, `BusyError`.
+    Raises `OrderError` for an invalid address, `GivenUpError`, `BusyError`.
     """
     url = jobs.cleaned(url)
-    cap = max(1, min(cap, MOST_ENTRIES))
+    cap = max(1, min(cap, MAX_ENTRIES))
     name = hashlib.sha256(f"{any_site} {cap} {url}".encode()).hexdigest()
-    known: dict[str, Any] | None = cache.get(f"look-{name}")
-    if known is not None:
-        return known
-    with slots.place("look", AT_ONCE) as free:
+    cached: dict[str, Any] | None = cache.get(f"look-{name}")
+    if cached is not None:
+        return cached
+    with slots.slot("look", MAX_CONCURRENT) as free:
         if not free:
-            raise BusyError("Other addresses are being looked at: try again in a moment.")
-        found = _looked(url, cap, any_site=any_site)
-    cache.set(f"look-{name}", found, KEPT)
-    return found
+            raise BusyError("Other addresses are being inspected: try again in a moment.")
+        result = _inspected(url, cap, any_site=any_site)
+    cache.set(f"look-{name}", result, CACHE_S)
+    return result
 
 
-def _looked(url: str, cap: int, *, any_site: bool) -> dict[str, Any]:
+def _inspected(url: str, cap: int, *, any_site: bool) -> dict[str, Any]:
     rules = Rules(frozenset(settings.DOWNLOAD_PORTS), settings.DOWNLOAD_NETWORKS)
     home = settings.DATA_DIR / "downloads"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
-        TemporaryDirectory(prefix=LOOK, dir=home) as name,
-        Proxy(rules, most_bytes=MOST) as proxy,
+        TemporaryDirectory(prefix=FOLDER_PREFIX, dir=home) as name,
+        Proxy(rules, most_bytes=MAX_BYTES) as proxy,
         cookies.lent(jobs.site_of(url), Path(name)) as have_cookies,
     ):
         folder = Path(name)
@@ -75,27 +75,27 @@ def _looked(url: str, cap: int, *, any_site: bool) -> dict[str, Any]:
             cookies=have_cookies,
         )
         order = {
-            "mode": "look",
+            "mode": "inspect",
             "url": url,
             "folder": name,
             "cap": cap,
-            "limits": limits(MOST),
+            "limits": limits(MAX_BYTES),
             "protocols": PROTOCOLS,
-            "parameters": look_parameters(place, cap=cap),
+            "parameters": inspect_parameters(place, cap=cap),
         }
         try:
             with Runner(order, folder=folder, python=ytdlp_versions.python()) as runner:
-                end = runner.conclusion(PATIENCE)
+                end = runner.conclusion(INSPECT_TIMEOUT_S)
         except RunnerError as error:
             raise GivenUpError(verdict(Code.INTERNAL, str(error))) from None
         refused = proxy.seen.refused
     if end is None:
-        raise GivenUpError(verdict(Code.TOO_LONG, f"{PATIENCE:.0f} s"))
-    if end.get("kind") == "looked":
+        raise GivenUpError(verdict(Code.TOO_LONG, f"{INSPECT_TIMEOUT_S:.0f} s"))
+    if end.get("kind") == "inspected":
         return end
     if end.get("code"):
         raise GivenUpError(verdict(Code(end["code"]), plain(end["text"])))
     warnings = tuple(end.get("warnings", ()))
-    more = f"{end.get('type', '')}: {end.get('said', '')}"
-    text = end.get("text") or "yt-dlp ended without a word"
+    more = f"{end.get('type', '')}: {end.get('logged', '')}"
+    text = end.get("text") or "yt-dlp ended without a result"
     raise GivenUpError(classify(text, more=more, refused=refused, warnings=warnings))

@@ -1,6 +1,6 @@
-"""What may be asked of a download, and what that is for yt-dlp. Pure.
+"""The options of a download, and their translation to yt-dlp's. Pure.
 
-Enumerations only: nothing that a person types reaches yt-dlp's own options.
+Enumerations only: user input never reaches yt-dlp's own options.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 
 class Quality(IntEnum):
-    """The most lines of the picture; the nearest that the site has is taken."""
+    """The maximum height of the picture; the nearest that the site offers is used."""
 
     BEST = 0
     P2160 = 2160
@@ -35,7 +35,7 @@ class Container(StrEnum):
 
 
 class Sound(StrEnum):
-    """Sound alone, in which form; NO is the whole film."""
+    """Audio only, in which format; NO is the whole video."""
 
     NO = ""
     M4A = "m4a"
@@ -48,17 +48,17 @@ class Sound(StrEnum):
 class Subtitles(StrEnum):
     NONE = "none"
     MANUAL = "manual"
-    #: Those of people, and of a machine where people made none.
+    #: Those made by people, or automatic ones if there are none.
     AUTOMATIC = "automatic"
 
 
 #: Such as en, pt-BR, zh-Hans.
 LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}")
-MOST_LANGUAGES: Final = 10
+MAX_LANGUAGES: Final = 10
 
 
 class OptionsError(ValueError):
-    """What was asked for is none of what may be. `str()` says what may."""
+    """The requested option is not allowed. `str()` says which are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,40 +68,40 @@ class Options:
     sound: Sound = Sound.NO
     subtitles: Subtitles = Subtitles.NONE
     languages: tuple[str, ...] = field(default=("en",))
-    #: Into which the subtitles are translated too.
+    #: Languages into which the subtitles are translated.
     translate: tuple[str, ...] = ()
     thumbnail: bool = True
     metadata: bool = True
     chapters: bool = True
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Self:
-        """From JSON; what is left out is the default. Raises `OptionsError`."""
-        unknown = told.keys() - cls.__dataclass_fields__.keys()
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Creates options from JSON, with defaults for missing ones. Raises `OptionsError`."""
+        unknown = values.keys() - cls.__dataclass_fields__.keys()
         if unknown:
             raise OptionsError(f"There is no option {min(unknown)}.")
         return cls(
-            quality=_one_of(Quality, told, "quality", Quality.BEST),
-            container=_one_of(Container, told, "container", Container.MP4),
-            sound=_one_of(Sound, told, "sound", Sound.NO),
-            subtitles=_one_of(Subtitles, told, "subtitles", Subtitles.NONE),
-            languages=_languages(told.get("languages", ("en",))),
-            translate=_languages(told.get("translate", ())),
-            **{name: _flag(told, name) for name in ("thumbnail", "metadata", "chapters")},
+            quality=_one_of(Quality, values, "quality", Quality.BEST),
+            container=_one_of(Container, values, "container", Container.MP4),
+            sound=_one_of(Sound, values, "sound", Sound.NO),
+            subtitles=_one_of(Subtitles, values, "subtitles", Subtitles.NONE),
+            languages=_languages(values.get("languages", ("en",))),
+            translate=_languages(values.get("translate", ())),
+            **{name: _flag(values, name) for name in ("thumbnail", "metadata", "chapters")},
         )
 
-    def told(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        told = asdict(self)
+    def as_json(self) -> dict[str, Any]:
+        """Returns the options for JSON."""
+        values = asdict(self)
         if not self.translate:
-            # Jobs from before there were translations have the same profile as those without.
-            del told["translate"]
-        return told
+            # Jobs from before the feature have the same profile as those without translations.
+            del values["translate"]
+        return values
 
     @property
     def profile(self) -> str:
-        """Names what comes of a video with these options: two jobs alike have the same."""
-        text = json.dumps(self.told(), sort_keys=True)
+        """Returns a digest of the options: jobs with the same options have the same profile."""
+        text = json.dumps(self.as_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -109,41 +109,41 @@ class Options:
         return self.sound.value or self.container.value
 
 
-def _one_of(kind: type[Any], told: Mapping[str, Any], name: str, default: Any) -> Any:
-    given = told.get(name, default)
+def _one_of(kind: type[Any], values: Mapping[str, Any], name: str, default: Any) -> Any:
+    value = values.get(name, default)
     try:
-        return kind(given)
+        return kind(value)
     except ValueError:
-        known = ", ".join(str(each.value) for each in kind)
-        raise OptionsError(f"{name} must be one of: {known}.") from None
+        allowed = ", ".join(str(member.value) for member in kind)
+        raise OptionsError(f"{name} must be one of: {allowed}.") from None
 
 
-def _flag(told: Mapping[str, Any], name: str) -> bool:
-    given = told.get(name, True)
+def _flag(values: Mapping[str, Any], name: str) -> bool:
+    given = values.get(name, True)
     if not isinstance(given, bool):
         raise OptionsError(f"{name} must be true or false.")
     return given
 
 
 def _languages(given: object) -> tuple[str, ...]:
-    if not isinstance(given, list | tuple) or len(given) > MOST_LANGUAGES:
-        raise OptionsError(f"Languages are a list of {MOST_LANGUAGES} at most.")
-    for each in given:
-        if not isinstance(each, str) or not LANGUAGE.fullmatch(each):
+    if not isinstance(given, list | tuple) or len(given) > MAX_LANGUAGES:
+        raise OptionsError(f"Languages must be a list with at most {MAX_LANGUAGES} entries.")
+    for language in given:
+        if not isinstance(language, str) or not LANGUAGE.fullmatch(language):
             raise OptionsError("A language is written as en, pt-BR or zh-Hans.")
     return tuple(dict.fromkeys(given))
 
 
 # ---- for yt-dlp ------------------------------------------------------------------------------
 
-#: Seconds without a byte after which yt-dlp tries again, and how often.
-SOCKET_TIMEOUT: Final = 20
+#: Seconds without a byte after which yt-dlp retries, and its number of retries.
+SOCKET_TIMEOUT_S: Final = 20
 RETRIES: Final = 5
 FRAGMENT_RETRIES: Final = 10
-#: Fragments fetched at once.
-AT_ONCE: Final = 4
-#: What FFmpeg may open of what was downloaded: see media_library.ffmpeg.runner. ffmetadata
-#: holds the chapters, which yt-dlp writes itself.
+#: Fragments downloaded at once.
+CONCURRENT_FRAGMENTS: Final = 4
+#: Containers that FFmpeg may open in a downloaded file: see media_library.ffmpeg.runner.
+#: ffmetadata holds the chapters, which yt-dlp writes itself.
 _OPENED: Final = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,mxf,asf,ogg,aac,mp3,"
 )
@@ -151,7 +151,7 @@ _FFMPEG_IN: Final = (
     *("-protocol_whitelist", "file,pipe"),
     *("-format_whitelist", _OPENED + "wav,flac,ac3,eac3,ffmetadata"),
 )
-#: Formats whose bytes go over HTTP alone.
+#: Protocols of formats that use HTTP only.
 PROTOCOLS: Final = (
     *("http", "https", "m3u8", "m3u8_native", "http_dash_segments"),
     "http_dash_segments_generator",
@@ -160,14 +160,14 @@ PROTOCOLS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one job works, and through what."""
+    """The folder, proxy and tools of one job."""
 
     folder: str
     proxy: str
     ffmpeg: str
     #: False: only sites that yt-dlp knows.
     any_site: bool = False
-    #: Whether a file with cookies lies in the folder.
+    #: Whether the folder has a file with cookies.
     cookies: bool = False
 
 
@@ -175,7 +175,7 @@ COOKIES: Final = "cookies.txt"
 
 
 def parameters(options: Options, place: Place) -> dict[str, Any]:
-    """What `YoutubeDL` is made with for the film itself; JSON can hold it."""
+    """Returns the parameters of `YoutubeDL` for the video itself, suitable for JSON."""
     return {
         **_common(place),
         **_formats(options),
@@ -183,19 +183,19 @@ def parameters(options: Options, place: Place) -> dict[str, Any]:
         "paths": {"home": place.folder, "temp": place.folder},
         "continuedl": True,
         "overwrites": None,
-        "concurrent_fragment_downloads": AT_ONCE,
+        "concurrent_fragment_downloads": CONCURRENT_FRAGMENTS,
         "writethumbnail": options.thumbnail,
         "postprocessors": _postprocessors(options),
         "postprocessor_args": {"ffmpeg_i": list(_FFMPEG_IN)},
         "noplaylist": True,
-        # Where an address leads to a list after all: none of it.
+        # If an address leads to a list after all, nothing of it is downloaded.
         "playlist_items": "0",
         "fixup": "detect_or_warn",
     }
 
 
 def subtitle_parameters(options: Options, place: Place) -> dict[str, Any] | None:
-    """What a second pass is made with, whose failure costs no film; None: there is none."""
+    """Returns the parameters of the second pass, which may fail; None: there is none."""
     if options.subtitles is Subtitles.NONE or not options.languages:
         return None
     return {
@@ -205,7 +205,7 @@ def subtitle_parameters(options: Options, place: Place) -> dict[str, Any] | None
         "skip_download": True,
         "writesubtitles": True,
         "writeautomaticsub": options.subtitles is Subtitles.AUTOMATIC,
-        # yt-dlp takes regular expressions; a language has nothing of theirs in it.
+        # yt-dlp takes regular expressions; a language has no special characters.
         "subtitleslangs": list(options.languages),
         "subtitlesformat": "vtt/srt/best",
         "noplaylist": True,
@@ -213,8 +213,8 @@ def subtitle_parameters(options: Options, place: Place) -> dict[str, Any] | None
     }
 
 
-def look_parameters(place: Place, *, cap: int) -> dict[str, Any]:
-    """For a look without a download: of a playlist only its first `cap` entries, flat."""
+def inspect_parameters(place: Place, *, cap: int) -> dict[str, Any]:
+    """Returns the parameters of an inspection: of a list only its first `cap` entries, flat."""
     return {
         **_common(place),
         "extract_flat": "in_playlist",
@@ -229,13 +229,13 @@ def _common(place: Place) -> dict[str, Any]:
     return {
         "proxy": place.proxy,
         "geo_verification_proxy": None,
-        "socket_timeout": SOCKET_TIMEOUT,
+        "socket_timeout": SOCKET_TIMEOUT_S,
         "retries": RETRIES,
         "file_access_retries": 3,
         "fragment_retries": FRAGMENT_RETRIES,
         "extractor_retries": 2,
         "ffmpeg_location": place.ffmpeg,
-        # Never another program that would fetch.
+        # Never an external program for downloads.
         "external_downloader": {"default": "native"},
         "hls_prefer_native": True,
         "skip_unavailable_fragments": False,
@@ -258,18 +258,18 @@ def _formats(options: Options) -> dict[str, Any]:
     if options.sound is not Sound.NO:
         codec = {Sound.M4A: "aac", Sound.MP3: "mp3", Sound.OPUS: "opus"}.get(options.sound)
         return {"format": "ba/b", "format_sort": [f"acodec:{codec}"] if codec else []}
-    # A sort degrades gracefully where a filter would find nothing at all.
+    # A sort degrades gracefully; a filter might match nothing.
     lines = [f"res:{options.quality.value}"] if options.quality else ["res"]
-    wanted: Mapping[Container, Sequence[str]] = {
-        # H.264 and AAC are what is prepared at least cost.
+    sort_orders: Mapping[Container, Sequence[str]] = {
+        # H.264 and AAC take the least work to prepare.
         Container.MP4: (*lines, "vcodec:h264", "acodec:aac", "ext:mp4:m4a"),
         Container.WEBM: (*lines, "vcodec:vp9", "acodec:opus", "ext:webm:webm"),
         Container.MKV: (*lines,),
     }
     return {
         "format": "bv*+ba/b",
-        "format_sort": list(wanted[options.container]),
-        # Matroska takes what the container that is wanted can't.
+        "format_sort": list(sort_orders[options.container]),
+        # Matroska holds streams that the requested container can't.
         "merge_output_format": f"{options.container.value}/mkv",
     }
 
@@ -285,7 +285,7 @@ def _postprocessors(options: Options) -> list[dict[str, Any]]:
             }
         )
     elif options.container is Container.WEBM:
-        # WebM holds VP8, VP9 and AV1 alone: what is none of these stays as it came.
+        # WebM holds only VP8, VP9 and AV1: other videos keep their container.
         steps.append({"key": "FFmpegVideoRemuxer", "preferedformat": "webm>webm/mkv"})
     else:
         steps.append({"key": "FFmpegVideoRemuxer", "preferedformat": options.container.value})

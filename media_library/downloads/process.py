@@ -1,4 +1,4 @@
-"""The one door to the runner's process: start it, hear it, end it and all that it started."""
+"""The runner's process: starts it, reads its messages, ends it and all its children."""
 
 from __future__ import annotations
 
@@ -20,37 +20,39 @@ import psutil
 from streamsite.processes.priority import session_steps_back
 
 RUNNER: Final = Path(__file__).with_name("runner.py")
-#: Seconds between SIGINT and SIGKILL. The runner itself takes less than one.
-GRACE: Final = 10.0
-#: Bytes of memory that its own variables may take. (Not of addresses: deno reserves far more.)
-MEMORY: Final = 2 << 30
-#: Bytes that a job's files may exceed the most by: a merge writes both passes once more.
-SLACK: Final = 64 << 20
-#: Bytes of one message: a playlist's entries are the longest.
-LONGEST_MESSAGE: Final = 16 << 20
-#: Messages that wait for an answer, and those after which nothing comes.
-QUESTIONS: Final = frozenset({"found", "chosen"})
-LAST_WORDS: Final = frozenset({"looked", "about", "done", "failed", "cancelled"})
+#: Seconds between SIGINT and SIGKILL. The runner itself needs less than one.
+EXIT_TIMEOUT_S: Final = 10.0
+#: Bytes of memory for its data. (Not for address space: deno reserves far more.)
+MAX_MEMORY_BYTES: Final = 2 << 30
+#: Bytes by which a job's files may exceed the maximum: a merge writes both passes again.
+FILE_SLACK_BYTES: Final = 64 << 20
+#: Maximum bytes of one message: a playlist's entries are the longest.
+MAX_MESSAGE_BYTES: Final = 16 << 20
+#: Messages that wait for an answer, and final messages.
+QUESTIONS: Final = frozenset({"extracted", "chosen"})
+FINAL_MESSAGES: Final = frozenset({"inspected", "about", "done", "failed", "cancelled"})
 
 
 class RunnerError(Exception):
-    """The runner could not be started, or said what can't be read."""
+    """The runner could not be started, or sent an invalid message."""
 
 
 def limits(most_bytes: int) -> dict[str, int]:
-    """Of the runner and all it starts, by their names in resource(3)."""
+    """Returns the limits of the runner and its children, by their names in resource(3)."""
     return {
-        "DATA": MEMORY,
-        "FSIZE": most_bytes + SLACK if most_bytes else 1 << 62,
+        "DATA": MAX_MEMORY_BYTES,
+        "FSIZE": most_bytes + FILE_SLACK_BYTES if most_bytes else 1 << 62,
         "CORE": 0,
         "NOFILE": 1024,
     }
 
 
 def environment(folder: Path, python: str) -> dict[str, str]:
-    """All that it inherits. Its home is its folder: no configuration of anyone's is found."""
-    # A newer environment goes before streamsite's own, whose deno serves where it has none.
-    beside = dict.fromkeys(str(Path(each).parent) for each in (python, sys.executable))
+    """Returns the environment. The folder is its home: no user configuration is read."""
+    # A newer environment precedes streamsite's own, which provides deno if it has none.
+    beside = dict.fromkeys(
+        str(Path(executable).parent) for executable in (python, sys.executable)
+    )
     return {
         "PATH": os.pathsep.join((*beside, os.environ.get("PATH", os.defpath))),
         "HOME": str(folder),
@@ -65,7 +67,7 @@ def environment(folder: Path, python: str) -> dict[str, str]:
 
 
 class Runner:
-    """A running job: `with Runner(...) as runner`, at whose end nothing of it is left."""
+    """A running job: use it as a context manager; its whole session has ended afterwards."""
 
     def __init__(self, job: Mapping[str, Any], *, folder: Path, python: str = "") -> None:
         self._job = dict(job)
@@ -78,7 +80,7 @@ class Runner:
         reader, writer = os.pipe()
         try:
             self.process = subprocess.Popen(
-                # -I: neither PYTHON* nor the user's own packages are looked at.
+                # -I: ignores PYTHON* and the user's own packages.
                 (self._python, "-I", str(RUNNER), str(os.getpid()), str(writer)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -93,23 +95,23 @@ class Runner:
             raise RunnerError(f"{self._python} can't be started: {error.strerror}.") from None
         finally:
             os.close(writer)
-        # FFmpeg works in it.
+        # FFmpeg runs in it.
         session_steps_back(self.process.pid)
         self._reader = reader
         os.set_blocking(reader, False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(reader, selectors.EVENT_READ)
-        # The proxy's secret is in it: it goes this way and no other.
-        self._say(json.dumps(self._job))
+        # It contains the proxy's secret, so stdin is used and not argv.
+        self._send(json.dumps(self._job))
         return self
 
     def go_on(self) -> None:
-        """The answer to what it asks."""
-        self._say("")
+        """Answers a question of the runner: it continues."""
+        self._send("")
 
-    def _say(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self.process.stdin is not None  # noqa: S101 - for the type checker: a pipe
-        # One that is gone is found to have ended.
+        # A process that has ended is detected elsewhere.
         with suppress(BrokenPipeError):
             self.process.stdin.write(f"{line}\n".encode())
             self.process.stdin.flush()
@@ -132,37 +134,37 @@ class Runner:
         return self.process.pid
 
     def messages(self, within: float) -> Iterator[dict[str, Any]]:
-        """What it says in the next `within` seconds at most; all that is there is handed on.
+        """Yields its messages, waiting for `within` seconds at most.
 
-        Raises `RunnerError` for what is no message.
+        Raises `RunnerError` for an invalid message.
         """
         if not self._selector.select(within):
             return
         with suppress(BlockingIOError):
             while chunk := os.read(self._reader, 1 << 16):
                 self._buffer += chunk
-                if len(self._buffer) > LONGEST_MESSAGE:
-                    raise RunnerError("It says far too much.")
+                if len(self._buffer) > MAX_MESSAGE_BYTES:
+                    raise RunnerError("It sent too long a message.")
         *lines, self._buffer = self._buffer.split(b"\n")
         for line in lines:
             try:
-                # Neither NaN nor Infinity is a number to a database.
+                # Databases accept neither NaN nor Infinity.
                 message = _storable(json.loads(line, parse_constant=lambda _: None))
             except ValueError:
-                raise RunnerError("It says what can't be read.") from None
+                raise RunnerError("It sent an invalid message.") from None
             self.silent_since = time.monotonic()
             yield message
 
     def conclusion(self, within: float) -> dict[str, Any] | None:
-        """Its last word, where nobody watches how far it is; {} if it ends without one.
+        """Returns its final message, ignoring progress; {} if it ends without one.
 
-        What it asks is granted. None: it takes longer than `within` seconds.
+        Questions are answered. None: it takes longer than `within` seconds.
         """
         until = time.monotonic() + within
         while True:
             ended = self.ended
             for message in self.messages(0.0 if ended else 0.2):
-                if message["kind"] in LAST_WORDS:
+                if message["kind"] in FINAL_MESSAGES:
                     return message
                 if message["kind"] in QUESTIONS:
                     self.go_on()
@@ -176,54 +178,54 @@ class Runner:
         return self.process.poll() is not None
 
     def interrupt(self) -> None:
-        """Ask it and what it started to end: part files stay."""
+        """Asks it and its children to end: part files stay."""
         self._signal(signal.SIGINT)
 
-    def end(self, *, grace: float = GRACE) -> None:
-        """Nothing of its session is left when this returns."""
+    def end(self, *, grace: float = EXIT_TIMEOUT_S) -> None:
+        """Ends all processes of its session."""
         if not self.ended and grace:
             self._signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(grace)
-        # What it started may outlive it: the group is killed even where it is gone itself. A
-        # group's number is not given to another while one of its members lives.
+        # Its children may outlive it: the group is killed even if the leader has ended. A
+        # group's number is not reused while one of its members lives.
         sweep(self.pid, self._folder)
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(GRACE)
+            self.process.wait(EXIT_TIMEOUT_S)
 
     def _signal(self, number: signal.Signals) -> None:
-        # Before it is reaped, its number can't be another's; nor its group's: it leads it.
+        # Before it is reaped, its pid can't be reused, nor its group's: it leads the group.
         if not self.ended:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
 
 
-def _storable(told: Any) -> Any:
-    """Without what no database takes: NUL, and lone halves of a character (surrogates).
+def _storable(value: Any) -> Any:
+    """Removes characters that databases refuse: NUL and lone surrogates.
 
-    Titles are the sites': one of theirs in a title must not cost the job.
+    Titles come from sites: such a character must not fail the job.
     """
-    match told:
+    match value:
         case str():
-            return told.replace("\0", "").encode(errors="replace").decode()
+            return value.replace("\0", "").encode(errors="replace").decode()
         case list():
-            return [_storable(each) for each in told]
+            return [_storable(item) for item in value]
         case dict():
-            return {name: _storable(each) for name, each in told.items()}
+            return {name: _storable(item) for name, item in value.items()}
         case _:
-            return told
+            return value
 
 
 def sweep(session: int, folder: Path) -> int:
-    """Kill what is left of a job's session; returns how many there were.
+    """Kills the rest of a job's session; returns the number of processes.
 
-    All of them work in its folder: a session whose number another program has by now does not.
+    They all work in its folder, which distinguishes them from a reused session number.
     """
     ended = 0
-    for each in psutil.process_iter():
+    for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError, PermissionError):
-            if os.getsid(each.pid) == session and each.cwd() == str(folder):
-                # psutil compares the start time: it is the very process that was looked at.
-                each.kill()
+            if os.getsid(process.pid) == session and process.cwd() == str(folder):
+                # psutil compares the start time: it is the same process.
+                process.kill()
                 ended += 1
     return ended

@@ -1,7 +1,6 @@
-"""How far a download is: the passes for picture and sound, and the work after. Pure.
+"""Progress of a download: the passes for video and audio, and the steps after them. Pure.
 
-A site often tells no sizes; then each pass weighs by what is usual, and what a pass told before
-is never taken back: a bar that goes backwards helps nobody.
+Sites often send no sizes; then each pass has its usual weight. The percentage never decreases.
 """
 
 from __future__ import annotations
@@ -10,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-#: Percent of the whole at which the download begins, ends, and the storing begins.
-FOUND: Final = 2
+#: Percent of the whole when the download begins, when it ends, and when storing begins.
+EXTRACTED: Final = 2
 FETCHED: Final = 88
 PROCESSED: Final = 93
-#: A pass of the picture weighs so many times one of the sound where no size is told.
-PICTURE: Final = 9
+#: Weight of a video pass relative to an audio pass, if no size is known.
+VIDEO_WEIGHT: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One file that is fetched. Bytes; None where the site does not tell."""
+    """One file to download. Size in bytes; None if unknown."""
 
     format_id: str
     size: int | None
@@ -29,7 +28,7 @@ class Pass:
 
 @dataclass
 class Whole:
-    """The whole of one job. `percent` never falls."""
+    """The progress of one job. `percent` never decreases."""
 
     passes: Sequence[Pass] = ()
     #: By format: from 0 to 1.
@@ -38,16 +37,16 @@ class Whole:
 
     def planned(self, passes: Sequence[Pass]) -> None:
         self.passes = passes
-        self._raise(FOUND)
+        self._raise(EXTRACTED)
 
     def fetched(self, format_id: str, share: float) -> int:
-        """`share` of that pass is here, from 0 to 1."""
+        """Records that `share` of that pass, from 0 to 1, is downloaded."""
         self.shares[format_id] = max(0.0, min(1.0, share))
         weights = self._weights()
         total = sum(weights.values())
         if total:
             done = sum(weight * self.shares.get(name, 0.0) for name, weight in weights.items())
-            self._raise(FOUND + int((FETCHED - FOUND) * done / total))
+            self._raise(EXTRACTED + int((FETCHED - EXTRACTED) * done / total))
         return self.percent
 
     def processed(self) -> int:
@@ -59,9 +58,9 @@ class Whole:
         return self.percent
 
     def _weights(self) -> dict[str, float]:
-        if all(each.size for each in self.passes):
-            return {each.format_id: float(each.size or 0) for each in self.passes}
-        return {each.format_id: float(PICTURE if each.picture else 1) for each in self.passes}
+        if all(one.size for one in self.passes):
+            return {one.format_id: float(one.size or 0) for one in self.passes}
+        return {one.format_id: float(VIDEO_WEIGHT if one.picture else 1) for one in self.passes}
 
     def _raise(self, percent: int) -> None:
         self.percent = max(self.percent, min(99, percent))
@@ -70,7 +69,7 @@ class Whole:
 def share_of(
     done: int, total: int | None, fragment: int | None = None, fragments: int | None = None
 ) -> float:
-    """From 0 to 1, by fragments where there are some: their sizes are only guessed."""
+    """Returns the share from 0 to 1, by fragments if there are any: sizes are estimated."""
     if fragments:
         return (fragment or 0) / fragments
     return done / total if total else 0.0

@@ -1,10 +1,10 @@
-"""The one way of a download to the network: a forward proxy that judges where it goes.
+"""A forward proxy: the only network access of a download; checks all destinations.
 
 It runs in the worker, in threads, for one job, on loopback. Each request and each tunnel is
-resolved once, each address is judged, and the connection is made to that very address: a name
-that answers otherwise a moment later (DNS rebinding) gains nothing, and a redirect or a line of
-a manifest is a request like any other. The kernel moves the bytes (splice), so that the proxy
-costs next to nothing.
+resolved once, each address is checked, and the connection is made to that very address: a name
+that changes its answer a moment later (DNS rebinding) has no effect, and a redirect or a line
+of a manifest is a request like any other. The kernel moves the bytes (splice), so that the
+proxy costs little CPU time.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from streamsite.security.ssrf import (
     resolve,
 )
 
-#: Seconds to connect, and without a byte either way until a connection is given up.
-CONNECT: Final = 15.0
-IDLE: Final = 120
-#: Bytes of a request's head.
-LONGEST_HEAD: Final = 64 * 1024
-#: Connections of one job at once: four fragments of two passes, and what a page needs.
-MOST: Final = 64
-#: Bytes moved at a time: as many as a pipe may hold (fcntl(2)).
-PIECE: Final = 1 << 20
+#: Seconds to connect, and seconds without a byte in either direction until a connection ends.
+CONNECT_TIMEOUT_S: Final = 15.0
+IDLE_TIMEOUT_S: Final = 120
+#: Maximum bytes of a request's head.
+MAX_HEAD_BYTES: Final = 64 * 1024
+#: Concurrent connections of one job: four fragments of two passes, and a page's requests.
+MAX_CONNECTIONS: Final = 64
+#: Bytes moved at once: the maximum of a pipe (fcntl(2)).
+SPLICE_BYTES: Final = 1 << 20
 _F_SETPIPE_SZ: Final = 1031
-#: What concerns one leg of the way alone (RFC 9110, 7.6.1), and what is ours.
+#: Hop-by-hop headers (RFC 9110, 7.6.1), and our own.
 _HOP: Final = frozenset(
     {
         *("connection", "keep-alive", "proxy-authorization", "proxy-connection", "te"),
@@ -64,24 +64,24 @@ class Target(NamedTuple):
     method: str
     host: str
     port: int
-    #: What is asked of the server; empty for a tunnel.
+    #: The requested path; empty for a tunnel.
     path: str
     headers: tuple[tuple[str, str], ...]
 
 
 @dataclass
 class Seen:
-    """What the proxy saw of its job. Written by its threads, read by the worker."""
+    """Statistics of a job's connections. Written by the proxy's threads, read by the worker."""
 
-    #: Where the job wanted to go and may not, the last of them; empty: nowhere.
+    #: The last refused destination; empty: none.
     refused: str = ""
     bytes_down: int = 0
-    #: When the last byte came, monotonic.
+    #: Time of the last byte, monotonic.
     last_byte: float = field(default_factory=time.monotonic)
 
 
 class Proxy:
-    """`with Proxy(rules) as proxy:` listens; `proxy.url` holds its secret."""
+    """`with Proxy(rules) as proxy:` listens; `proxy.url` contains its secret."""
 
     def __init__(self, rules: Rules, *, find: Resolve = resolve, most_bytes: int = 0) -> None:
         self.seen = Seen()
@@ -89,11 +89,11 @@ class Proxy:
         self._find = find
         self._most_bytes = most_bytes
         self._secret = token_urlsafe(24)
-        self._free = threading.BoundedSemaphore(MOST)
+        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._closed = False
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=MOST)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=MAX_CONNECTIONS)
 
     @property
     def url(self) -> Secret:
@@ -108,10 +108,10 @@ class Proxy:
         with self._lock:
             self._closed = True
             left = [self._listener, *self._open]
-        for each in left:
-            # Wakes whoever waits in it; closing alone does not.
+        for one in left:
+            # Wakes threads that wait in it; closing alone does not.
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                one.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     # ---- one connection ----------------------------------------------------------------------
@@ -149,44 +149,44 @@ class Proxy:
             one.close()
 
     def _answer(self, client: socket.socket) -> None:
-        client.settimeout(CONNECT)
+        client.settimeout(CONNECT_TIMEOUT_S)
         try:
             head, rest = _head(client)
             target = parsed(head)
             if not self._knows_secret(target):
-                _say(client, "407 Proxy Authentication Required")
+                _respond(client, "407 Proxy Authentication Required")
                 return
             addresses = judged(
                 target.host, target.port, self._find(target.host, target.port), self._rules
             )
-            server = connected(addresses, target.port, CONNECT)
+            server = connected(addresses, target.port, CONNECT_TIMEOUT_S)
         except _BadRequestError as fault:
-            _say(client, f"400 {fault}")
+            _respond(client, f"400 {fault}")
         except RefusedError as refusal:
             self.seen.refused = str(refusal)
-            _say(client, "403 Refused by streamsite")
+            _respond(client, "403 Refused by streamsite")
         except NoAddressError:
-            _say(client, "502 Name or service not known")
+            _respond(client, "502 Name or service not known")
         except OSError:
-            _say(client, "504 Connection timed out")
+            _respond(client, "504 Connection timed out")
         else:
             with self._kept(server):
                 self._join(client, server, target, rest)
 
     def _knows_secret(self, target: Target) -> bool:
-        wanted = "Basic " + b64encode(f"job:{self._secret}".encode()).decode()
-        shown = dict(target.headers).get("proxy-authorization", "")
-        return hmac.compare_digest(shown.encode(), wanted.encode())
+        expected = "Basic " + b64encode(f"job:{self._secret}".encode()).decode()
+        given = dict(target.headers).get("proxy-authorization", "")
+        return hmac.compare_digest(given.encode(), expected.encode())
 
     def _join(
         self, client: socket.socket, server: socket.socket, target: Target, rest: bytes
     ) -> None:
-        for each in (client, server):
-            each.settimeout(None)
-            # Blocking, for the kernel moves the bytes, yet not for ever.
+        for one in (client, server):
+            one.settimeout(None)
+            # Blocking, because the kernel moves the bytes, but with a timeout.
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                each.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", IDLE, 0))
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                one.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", IDLE_TIMEOUT_S, 0))
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if target.method == "CONNECT":
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             server.sendall(rest)
@@ -196,25 +196,25 @@ class Proxy:
         up.start()
         try:
             if target.method != "CONNECT":
-                # Told so, the client does not ask the next thing by a connection that ends.
+                # With this header the client does not reuse a connection that ends.
                 client.sendall(answer(*_head(server)))
             self._move(server, client, self.seen)
         except _BadRequestError:
-            _say(client, "502 The site does not speak HTTP")
+            _respond(client, "502 The site does not speak HTTP")
         finally:
-            # Before they are closed: the number of a closed one may be another's at once.
-            for each in (client, server):
+            # Before they are closed: the number of a closed socket may be reused at once.
+            for one in (client, server):
                 with suppress(OSError):
-                    each.shutdown(socket.SHUT_RDWR)
+                    one.shutdown(socket.SHUT_RDWR)
             up.join()
 
     def _move(self, one: socket.socket, other: socket.socket, seen: Seen | None) -> None:
-        """Everything from one to the other, until the one ends; then the other is told."""
+        """Moves everything from one to the other, until one ends; then shuts the other down."""
         reader, writer = os.pipe()
         try:
             with suppress(OSError):
                 _widen(writer)
-                while count := os.splice(one.fileno(), writer, PIECE):
+                while count := os.splice(one.fileno(), writer, SPLICE_BYTES):
                     if seen is not None:
                         seen.last_byte = time.monotonic()
                         seen.bytes_down += count
@@ -231,14 +231,14 @@ class Proxy:
 
 def _widen(pipe: int) -> None:
     with suppress(OSError):
-        fcntl.fcntl(pipe, _F_SETPIPE_SZ, PIECE)
+        fcntl.fcntl(pipe, _F_SETPIPE_SZ, SPLICE_BYTES)
 
 
 def _head(client: socket.socket) -> tuple[bytes, bytes]:
-    """The head of a request or of an answer, and what came behind it."""
+    """Returns the head of a request or an answer, and the bytes after it."""
     read = b""
     while b"\r\n\r\n" not in read:
-        if len(read) > LONGEST_HEAD:
+        if len(read) > MAX_HEAD_BYTES:
             raise _BadRequestError("Head too long")
         chunk = client.recv(16384)
         if not chunk:
@@ -249,7 +249,7 @@ def _head(client: socket.socket) -> tuple[bytes, bytes]:
 
 
 def parsed(head: bytes) -> Target:
-    """What is asked of the proxy. Only http, by its whole address, and tunnels."""
+    """Parses a request to the proxy: http with a complete URL, or a tunnel."""
     first, *lines = head.decode("latin-1").split("\r\n")
     try:
         method, address, _version = first.split(" ")
@@ -275,7 +275,7 @@ def parsed(head: bytes) -> Target:
 
 
 def request(target: Target) -> bytes:
-    """What the server is sent: one request a connection, so that nothing can be smuggled."""
+    """Returns the request for the server: one per connection, against request smuggling."""
     host = f"[{target.host}]" if ":" in target.host else target.host
     at = host if target.port == 80 else f"{host}:{target.port}"  # noqa: PLR2004 - http's
     lines = [f"{target.method} {target.path} HTTP/1.1", f"Host: {at}", "Connection: close"]
@@ -284,13 +284,13 @@ def request(target: Target) -> bytes:
 
 
 def answer(head: bytes, rest: bytes) -> bytes:
-    """What the client is sent first: the server's head, and that this is the only answer."""
+    """Returns the answer's head, with a header that closes the connection, and the rest."""
     first, *lines = head.split(b"\r\n")
     kept = [line for line in lines if line.split(b":")[0].strip().lower() not in _OF_A_LEG]
     return b"\r\n".join([first, *kept, b"Connection: close", b"", rest])
 
 
-def _say(client: socket.socket, status: str) -> None:
+def _respond(client: socket.socket, status: str) -> None:
     with suppress(OSError):
         client.sendall(
             f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()

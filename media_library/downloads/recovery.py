@@ -1,4 +1,4 @@
-"""What dead workers leave: jobs are given to others, processes and folders are removed."""
+"""Recovery of dead workers: requeues their jobs, ends their processes, removes folders."""
 
 from __future__ import annotations
 
@@ -16,54 +16,54 @@ from django.db.models import F, Q
 from media_library import events
 from media_library.downloads import importer, jobs
 from media_library.downloads.errors import Code, verdict
-from media_library.downloads.metadata import LOOK
+from media_library.downloads.metadata import FOLDER_PREFIX
 from media_library.downloads.options import COOKIES
 from media_library.downloads.process import sweep
 from media_library.models import DownloadJob
 
 Status = DownloadJob.Status
 
-#: A worker speaks every few seconds; one of another machine that is silent for so long is dead.
-SILENT: Final = timedelta(seconds=45)
-#: One that lives and is silent for so long works at it no more: its database was away when the
-#: job ended, say.
-FORGOTTEN: Final = timedelta(minutes=5)
-#: Tries of a job whose worker died at it, before it is taken for the job's fault.
-DEATHS: Final = 3
-#: Part files of a failed download are kept for so long, for a retry that goes on.
-KEPT: Final = timedelta(days=7)
-#: Seconds after which the folder of a look is a dead process's: a look takes one minute.
-LOOKED: Final = 3600
+#: A worker writes every few seconds; a silent one of another machine counts as dead.
+HEARTBEAT_TIMEOUT: Final = timedelta(seconds=45)
+#: A living worker that is silent for so long has abandoned the job: its database was
+#: unavailable when the job ended, for example.
+ABANDONED_AFTER: Final = timedelta(minutes=5)
+#: Deaths of a job's workers after which the job itself is at fault.
+MAX_DEATHS: Final = 3
+#: Retention of a failed download's part files, for a retry that resumes.
+PART_FILE_RETENTION: Final = timedelta(days=7)
+#: Seconds after which the folder of an inspection belongs to a dead process: it takes a minute.
+INSPECT_FOLDER_MAX_AGE_S: Final = 3600
 
 
 def recover(now: datetime) -> tuple[int, int]:
-    """Take the jobs of dead workers from them; how many were given up, and queued again.
+    """Recovers the jobs of dead workers; returns how many failed, and how many were requeued.
 
-    What such a worker left running on this machine is ended first.
+    Processes that such a worker left running on this machine are ended first.
     """
     gone = left = 0
     for job in DownloadJob.objects.filter(status__in=DownloadJob.RUNNING):
         alive = lives(job.worker)
-        if not _left(job, now, alive=alive):
+        if not _is_abandoned(job, now, alive=alive):
             continue
         if alive is not None:
             folder = jobs.folder_of(job)
             if job.session:
                 sweep(job.session, folder)
-            # A copy for a process that is no more.
+            # A copy for a process that has ended.
             (folder / COOKIES).unlink(missing_ok=True)
-        if job.cancel_asked:
+        if job.cancel_requested:
             importer.forget(job)
             jobs.mine(job).update(
                 **jobs.released(status=Status.CANCELLED, ended_at=now, key="")
             )
             continue
-        if job.deaths + 1 < DEATHS:
-            left += jobs.given_back(job, now, deaths=F("deaths") + 1, due_at=now)
+        if job.deaths + 1 < MAX_DEATHS:
+            left += jobs.requeue(job, now, deaths=F("deaths") + 1, due_at=now)
             continue
-        why = verdict(Code.WORKER, str(DEATHS))
+        why = verdict(Code.WORKER, str(MAX_DEATHS))
         with transaction.atomic():
-            ours = jobs.mine(job).update(
+            updated = jobs.mine(job).update(
                 **jobs.released(
                     status=Status.FAILED,
                     deaths=F("deaths") + 1,
@@ -72,51 +72,57 @@ def recover(now: datetime) -> tuple[int, int]:
                     fault=why.sentence,
                 )
             )
-            if ours:
+            if updated:
                 events.download(job.pk)
-        gone += ours
+        gone += updated
     return gone, left
 
 
-def _left(job: DownloadJob, now: datetime, *, alive: bool | None) -> bool:
-    """Whether nobody is at it any more. `alive`: its worker."""
-    if alive is False or job.heard_at is None:
+def _is_abandoned(job: DownloadJob, now: datetime, *, alive: bool | None) -> bool:
+    """Returns whether nobody works at the job any more. `alive`: its worker is alive."""
+    if alive is False or job.heartbeat_at is None:
         return True
-    return job.heard_at < now - (FORGOTTEN if alive else SILENT)
+    return job.heartbeat_at < now - (ABANDONED_AFTER if alive else HEARTBEAT_TIMEOUT)
 
 
 def lives(worker: str) -> bool | None:
-    """Whether it still runs; None: it is another machine's, who knows."""
+    """Returns whether the worker is alive; None: it is on another machine, so unknown."""
     node, _, rest = worker.rpartition(":")[0].rpartition(":")
     if node != settings.NODE_NAME:
         return None
     try:
-        found = psutil.Process(int(rest))
-        if found.status() == psutil.STATUS_ZOMBIE:
+        process = psutil.Process(int(rest))
+        if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        there = found.create_time()
+        created_at = process.create_time()
     except (psutil.Error, ValueError):
         return False
-    return f"{there:.2f}" == worker.rpartition(":")[2]
+    return f"{created_at:.2f}" == worker.rpartition(":")[2]
 
 
 def tidy(now: datetime) -> int:
-    """Remove folders that no try will need; how many."""
+    """Removes folders that no try will need; returns how many."""
     home: Path = settings.DATA_DIR / "downloads"
     if not home.is_dir():
         return 0
-    folders = [each for each in home.iterdir() if each.name.isdecimal()]
-    needed = ~Q(status__in=DownloadJob.OVER) | Q(status=Status.FAILED, ended_at__gt=now - KEPT)
+    folders = [folder for folder in home.iterdir() if folder.name.isdecimal()]
+    needed = ~Q(status__in=DownloadJob.OVER) | Q(
+        status=Status.FAILED, ended_at__gt=now - PART_FILE_RETENTION
+    )
     kept = set(
-        DownloadJob.objects.filter(needed, pk__in=[int(each.name) for each in folders])
+        DownloadJob.objects.filter(needed, pk__in=[int(folder.name) for folder in folders])
         .order_by()
         .values_list("pk", flat=True)
     )
-    left = [each for each in folders if int(each.name) not in kept]
+    left = [folder for folder in folders if int(folder.name) not in kept]
     with suppress(OSError):
-        # One may end at this moment.
-        long_ago = now.timestamp() - LOOKED
-        left += [each for each in home.glob(f"{LOOK}*") if each.stat().st_mtime < long_ago]
-    for each in left:
-        shutil.rmtree(each, ignore_errors=True)
+        # An inspection may end at this moment.
+        long_ago = now.timestamp() - INSPECT_FOLDER_MAX_AGE_S
+        left += [
+            folder
+            for folder in home.glob(f"{FOLDER_PREFIX}*")
+            if folder.stat().st_mtime < long_ago
+        ]
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
     return len(left)

@@ -1,7 +1,7 @@
-"""What the runner does with yt-dlp. Loaded by runner.py alone, after the limits are set.
+"""The runner's work with yt-dlp. Loaded by runner.py alone, after the limits are set.
 
-Like that it imports nothing of streamsite. yt-dlp's errors come out as they are, and `Stop`
-carries a code of ours.
+Like runner.py it imports nothing of streamsite. yt-dlp's errors are passed on unchanged, and
+`Stop` carries one of streamsite's codes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from yt_dlp.postprocessor.common import PostProcessor
 from yt_dlp.utils import DownloadCancelled, YoutubeDLError
 
 SCHEMES: Final = ("http://", "https://")
-#: Characters of a title, of an error.
-LONGEST: Final = 500
-#: Steps that are none of yt-dlp's own, or over at once.
+#: Maximum characters of a title and of an error.
+MAX_CHARS: Final = 500
+#: Steps of this module, and a step that is over at once.
 _SILENT_STEPS: Final = frozenset({"Gate", "Chosen", "MoveFiles"})
 _LANGUAGE: Final = pattern(r"[A-Za-z0-9-]{2,35}")
-#: A script from its input, without network and without what lies around it.
+#: Runs a script from stdin, without network and without files around it.
 _DENO: Final = (
     "run",
     "--ext=js",
@@ -41,15 +41,15 @@ _DENO: Final = (
 )
 _SUBTITLES: Final = frozenset({"vtt", "srt"})
 _LISTS: Final = frozenset({"playlist", "multi_video"})
-#: Whose addresses in a list are lists: a channel's videos, its shorts.
+#: Extractors whose lists contain lists: a channel's videos, its shorts.
 _OF_LISTS: Final = frozenset({"YoutubeTab", "YoutubePlaylist"})
-#: Lists in lists that are followed.
-DEEPEST: Final = 2
-Tell = Callable[..., None]
+#: Maximum depth of nested lists.
+MAX_DEPTH: Final = 2
+Send = Callable[..., None]
 
 
 class Stop(DownloadCancelled):  # type: ignore[misc]
-    """Ends the whole job: this alone passes all of yt-dlp's own patience."""
+    """Ends the whole job: the only exception that yt-dlp never retries."""
 
     def __init__(self, code: str, what: str, *, begins: float | None = None) -> None:
         super().__init__(what)
@@ -59,16 +59,16 @@ class Stop(DownloadCancelled):  # type: ignore[misc]
 
 
 class NoFFmpeg(external.FFmpegFD):  # type: ignore[misc]
-    """FFmpeg never goes to the network: it would open what a manifest names, files too."""
+    """Replaces FFmpeg as a downloader: it would open any address in a manifest, files too."""
 
     def real_download(self, _filename: str, info_dict: Mapping[str, Any]) -> bool:
         if info_dict.get("is_live"):
             raise Stop("live", "It is live.")
-        raise Stop("drm", "It is encrypted in a way that is not downloaded.")
+        raise Stop("drm", "Its encryption is not supported.")
 
 
 class Bound(ffmpeg.Popen):  # type: ignore[misc]
-    """yt-dlp hands FFmpeg what it may open, but not ffprobe, which looks into films before."""
+    """Adds the allowed protocols and formats to ffprobe, which yt-dlp does only for FFmpeg."""
 
     #: Arguments that name protocols and formats.
     may_open: ClassVar[Sequence[str]] = ()
@@ -80,32 +80,32 @@ class Bound(ffmpeg.Popen):  # type: ignore[misc]
 
 
 class Bounded(yt_dlp.YoutubeDL):  # type: ignore[misc]
-    """All of yt-dlp's requests come through `urlopen`."""
+    """Checks all requests of yt-dlp, which pass through `urlopen`."""
 
     def urlopen(self, req: Any) -> Any:
         url = req if isinstance(req, str) else req.url
         if not url.lower().startswith(SCHEMES):
             raise Stop("refused", f"{_scheme(url)}: addresses")
         if not isinstance(req, str):
-            # No extractor chooses another way out.
+            # No extractor may choose another proxy.
             req.proxies = {}
             req.headers.pop("Ytdl-Request-Proxy", None)
         return super().urlopen(req)
 
 
 class GatePP(PostProcessor):  # type: ignore[misc]
-    """Looks at what was found before anything is chosen."""
+    """Checks the extracted video before a format is chosen."""
 
-    def __init__(self, protocols: Sequence[str], tell: Any) -> None:
+    def __init__(self, protocols: Sequence[str], send: Any) -> None:
         super().__init__()
         self._protocols = protocols
-        self._tell = tell
+        self._send = send
 
     def run(self, info: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-        for name, said in info.items():
-            if isinstance(said, str):
-                # Lone halves of a character (surrogates) go into no command line of FFmpeg's.
-                info[name] = said.encode(errors="replace").decode()
+        for name, text in info.items():
+            if isinstance(text, str):
+                # FFmpeg's command line can't contain lone surrogates.
+                info[name] = text.encode(errors="replace").decode()
         begins = info.get("release_timestamp")
         if info.get("live_status") == "is_upcoming":
             raise Stop("not_yet_live", "It has not begun.", begins=begins)
@@ -119,27 +119,27 @@ class GatePP(PostProcessor):  # type: ignore[misc]
             raise Stop("refused", f"{_scheme(str(info['url']))}: addresses")
         for kind in ("subtitles", "automatic_captions"):
             info[kind] = _subtitles_of(info.get(kind) or {})
-        self._tell.ask("found", **_about(info))
+        self._send.request("extracted", **_about(info))
         return [], info
 
 
 class ChosenPP(PostProcessor):  # type: ignore[misc]
-    """Tells which files will be fetched, and how large they are."""
+    """Reports the files to download, and their sizes."""
 
-    def __init__(self, tell: Any) -> None:
+    def __init__(self, send: Any) -> None:
         super().__init__()
-        self._tell = tell
+        self._send = send
 
     def run(self, info: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
         passes = [
             {
-                "format_id": str(each.get("format_id")),
-                "size": each.get("filesize") or each.get("filesize_approx"),
-                "picture": each.get("vcodec") not in {None, "none"},
+                "format_id": str(part.get("format_id")),
+                "size": part.get("filesize") or part.get("filesize_approx"),
+                "picture": part.get("vcodec") not in {None, "none"},
             }
-            for each in info.get("requested_formats") or [info]
+            for part in info.get("requested_formats") or [info]
         ]
-        self._tell.ask("chosen", passes=passes)
+        self._send.request("chosen", passes=passes)
         return [], info
 
 
@@ -147,51 +147,51 @@ def _scheme(url: str) -> str:
     return url.partition(":")[0][:20]
 
 
-def _subtitles_of(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Those in forms that are understood; a language becomes part of a file's name."""
+def _subtitles_of(subtitles: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns subtitles in supported formats; a language becomes part of a file name."""
     kept = {
-        language: [each for each in formats if each.get("ext") in _SUBTITLES]
-        for language, formats in found.items()
+        language: [entry for entry in formats if entry.get("ext") in _SUBTITLES]
+        for language, formats in subtitles.items()
         if _LANGUAGE.fullmatch(language)
     }
     return {language: formats for language, formats in kept.items() if formats}
 
 
 def usable(formats: Sequence[Any], protocols: Sequence[str]) -> list[dict[str, Any]]:
-    """The formats whose bytes come over HTTP: neither rtmp, nor data:, nor file:."""
+    """Returns the formats that use HTTP: not rtmp, data: or file:."""
     kept = []
-    for each in formats:
-        if not str(each.get("url", "")).lower().startswith(SCHEMES):
+    for entry in formats:
+        if not str(entry.get("url", "")).lower().startswith(SCHEMES):
             continue
-        if each.get("protocol", "https") not in protocols:
+        if entry.get("protocol", "https") not in protocols:
             continue
-        if each.get("protocol") == "m3u8":
-            # yt-dlp's own downloader, whose requests all go through the proxy.
-            each["protocol"] = "m3u8_native"
-        kept.append(each)
+        if entry.get("protocol") == "m3u8":
+            # yt-dlp's own downloader, whose requests all use the proxy.
+            entry["protocol"] = "m3u8_native"
+        kept.append(entry)
     return kept
 
 
 class Hooks:
-    """What yt-dlp tells while it works, as messages."""
+    """Turns yt-dlp's progress into messages."""
 
-    def __init__(self, most_bytes: int, tell: Any) -> None:
+    def __init__(self, most_bytes: int, send: Any) -> None:
         self._most = most_bytes
-        self._tell = tell
+        self._send = send
 
     def fetched(self, status: Mapping[str, Any]) -> None:
         done = status.get("downloaded_bytes") or 0
-        known = status.get("total_bytes") or 0
+        total = status.get("total_bytes") or 0
         # An estimate from the first fragments is no reason to stop.
-        if self._most and max(done, known) > self._most:
-            raise Stop("too_large", f"{max(done, known) / 10**9:.1f} GB")
+        if self._most and max(done, total) > self._most:
+            raise Stop("too_large", f"{max(done, total) / 10**9:.1f} GB")
         finished = status.get("status") == "finished"
-        (self._tell if finished else self._tell.now_and_then)(
+        (self._send if finished else self._send.now_and_then)(
             "progress",
             format_id=str((status.get("info_dict") or {}).get("format_id")),
             done=done,
-            total=known or status.get("total_bytes_estimate"),
-            sure=bool(known),
+            total=total or status.get("total_bytes_estimate"),
+            sure=bool(total),
             fragment=status.get("fragment_index"),
             fragments=status.get("fragment_count"),
             speed=status.get("speed"),
@@ -202,50 +202,50 @@ class Hooks:
     def processed(self, status: Mapping[str, Any]) -> None:
         step = str(status.get("postprocessor"))
         if status.get("status") == "started" and step not in _SILENT_STEPS:
-            self._tell("processing", step=step)
+            self._send("processing", step=step)
 
 
-def run(job: Mapping[str, Any], tell: Any, log: Any) -> None:
-    """Do the job; what comes of it is told. Raises whatever ends it before."""
-    # No plugins, wherever they lie.
+def run(job: Mapping[str, Any], send: Any, log: Any) -> None:
+    """Runs the job and reports its result. Raises the errors that end it."""
+    # No plugins, wherever they are installed.
     plugin_dirs.value = []
     all_plugins_loaded.value = True
     for module in (hls, dash, external, yt_dlp.downloader):
         module.FFmpegFD = NoFFmpeg
     ffmpeg.Popen = Bound
     if job["mode"] == "about":
-        tell("about", **_itself())
+        send("about", **_itself())
         return
-    tell("version", version=yt_dlp.version.__version__)
+    send("version", version=yt_dlp.version.__version__)
     base = {"logger": log, **job["parameters"]}
-    if job["mode"] == "look":
+    if job["mode"] == "inspect":
         with Bounded(base) as ydl:
-            found = ydl.extract_info(job["url"], download=False)
-            entries = list(islice(_entries(ydl, found or {}), job["cap"]))
-            tell("looked", **_looked(found or {}, entries))
+            info = ydl.extract_info(job["url"], download=False)
+            entries = list(islice(_entries(ydl, info or {}), job["cap"]))
+            send("inspected", **_inspected(info or {}, entries))
         return
-    info = _film(job, base, tell)
+    info = _video(job, base, send)
     if job.get("subtitles"):
-        _subtitles(job, info, tell, log)
+        _subtitles(job, info, send, log)
     got = (info.get("requested_downloads") or [{}])[0]
-    tell(
+    send(
         "done",
         file=Path(str(got.get("filepath") or "")).name,
-        format=str(info.get("format") or "")[:LONGEST],
+        format=str(info.get("format") or "")[:MAX_CHARS],
         warnings=log.warnings,
         **_about(info),
     )
 
 
 def _itself() -> dict[str, str]:
-    """Which yt-dlp this is, and the deno that it would find, as a script run by that tells."""
-    found = which("deno")
+    """Returns the versions of yt-dlp and of the deno that it would use, from a script."""
+    deno = which("deno")
     runtime = ""
-    if found is not None:
+    if deno is not None:
         with suppress(OSError, SubprocessError):
-            # Not --version: that works where the engine itself is killed by a sandbox.
+            # Not --version: that works even if a sandbox kills the JavaScript engine.
             script = "console.log(`deno ${Deno.version.deno}`)"
-            runtime = check_output((found, *_DENO), input=script, text=True, timeout=20).strip()
+            runtime = check_output((deno, *_DENO), input=script, text=True, timeout=20).strip()
     return {
         "version": yt_dlp.version.__version__,
         "python": python_version(),
@@ -253,21 +253,21 @@ def _itself() -> dict[str, str]:
     }
 
 
-def _film(job: Mapping[str, Any], base: Mapping[str, Any], tell: Any) -> dict[str, Any]:
+def _video(job: Mapping[str, Any], base: Mapping[str, Any], send: Any) -> dict[str, Any]:
     Bound.may_open = base.get("postprocessor_args", {}).get("ffmpeg_i", ())
-    hooks = Hooks(job["most_bytes"], tell)
+    hooks = Hooks(job["most_bytes"], send)
     parameters = {
         **base,
         "progress_hooks": [hooks.fetched],
         "postprocessor_hooks": [hooks.processed],
     }
     with Bounded(parameters) as ydl:
-        ydl.add_post_processor(GatePP(job["protocols"], tell), when="pre_process")
-        ydl.add_post_processor(ChosenPP(tell), when="before_dl")
+        ydl.add_post_processor(GatePP(job["protocols"], send), when="pre_process")
+        ydl.add_post_processor(ChosenPP(send), when="before_dl")
         try:
-            found = _one(ydl.extract_info(job["url"], download=False, process=False))
-            # Behind a first address may be a list still: yt-dlp follows it only here.
-            info: dict[str, Any] = _one(ydl.process_ie_result(found, download=True))
+            result = _one(ydl.extract_info(job["url"], download=False, process=False))
+            # The address may lead to a list in a second step, which yt-dlp follows only here.
+            info: dict[str, Any] = _one(ydl.process_ie_result(result, download=True))
         except YoutubeDLError as error:
             if pattern(job["upcoming"]).search(str(error).lower()):
                 raise Stop("not_yet_live", str(error), begins=_begins(job, base)) from None
@@ -276,7 +276,7 @@ def _film(job: Mapping[str, Any], base: Mapping[str, Any], tell: Any) -> dict[st
 
 
 def _begins(job: Mapping[str, Any], base: Mapping[str, Any]) -> float | None:
-    """When it is announced for, if the site tells: yt-dlp's error alone does not hold it."""
+    """Returns the announced start, if the site sends it: yt-dlp's error does not contain it."""
     with suppress(YoutubeDLError), Bounded({**base, "ignore_no_formats_error": True}) as ydl:
         info = ydl.extract_info(job["url"], download=False) or {}
         begins: float | None = info.get("release_timestamp")
@@ -285,27 +285,27 @@ def _begins(job: Mapping[str, Any], base: Mapping[str, Any]) -> float | None:
 
 
 def _one(info: Any) -> Any:
-    """One video is asked for, never all of a channel by mistake."""
+    """Accepts one video only, never a whole channel by mistake."""
     if not info or info.get("_type") in _LISTS:
         raise Stop("playlist", "It is a playlist.")
     return info
 
 
-def _subtitles(job: Mapping[str, Any], info: dict[str, Any], tell: Tell, log: Any) -> None:
-    """A pass of its own: whatever becomes of it, the film is here."""
-    tell("processing", step="Subtitles")
+def _subtitles(job: Mapping[str, Any], info: dict[str, Any], send: Send, log: Any) -> None:
+    """Downloads subtitles in a separate pass: if it fails, the video is kept."""
+    send("processing", step="Subtitles")
     try:
         with Bounded({"logger": log, **job["subtitles"]}) as ydl:
             ydl.process_ie_result(dict(info), download=True)
-    except Exception as error:  # noqa: BLE001 - told as a warning, and the film goes on
-        log.warning(f"Subtitles could not be had: {error}")  # noqa: G004 - no logging logger
+    except Exception as error:  # noqa: BLE001 - becomes a warning, and the video is kept
+        log.warning(f"Subtitles could not be downloaded: {error}")  # noqa: G004 - no logging logger
 
 
 def _about(info: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "extractor": str(info.get("extractor_key") or info.get("extractor") or "")[:64],
         "id": str(info.get("id") or "")[:255],
-        "title": str(info.get("title") or "")[:LONGEST],
+        "title": str(info.get("title") or "")[:MAX_CHARS],
         "uploader": str(info.get("uploader") or info.get("channel") or "")[:255],
         "seconds": info.get("duration"),
         "page": str(info.get("webpage_url") or "")[:2000],
@@ -315,39 +315,42 @@ def _about(info: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _entries(ydl: Any, found: Mapping[str, Any], *, depth: int = 0) -> Iterator[Any]:
-    """The videos of a list, and of lists in it; each as it is asked for."""
-    for each in found.get("entries") or ():
-        if not each:
+def _entries(ydl: Any, info: Mapping[str, Any], *, depth: int = 0) -> Iterator[Any]:
+    """Yields the videos of a list, and of lists in it, on demand."""
+    for entry in info.get("entries") or ():
+        if not entry:
             continue
-        inner = each
-        if each.get("ie_key") in _OF_LISTS and depth < DEEPEST:
-            inner = ydl.extract_info(each["url"], download=False) or {}
+        inner = entry
+        if entry.get("ie_key") in _OF_LISTS and depth < MAX_DEPTH:
+            inner = ydl.extract_info(entry["url"], download=False) or {}
         if inner.get("_type") in _LISTS:
             yield from _entries(ydl, inner, depth=depth + 1)
         else:
-            yield each
+            yield entry
 
 
-def _looked(found: Mapping[str, Any], listed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a look tells: of a playlist its entries, of a video its formats."""
-    about = _about(found)
-    if found.get("_type") not in _LISTS:
-        heights = {each.get("height") for each in found.get("formats") or ()}
-        languages = found.get("subtitles") or {}
+def _inspected(info: Mapping[str, Any], listed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the result of an inspection: entries of a list, formats of a video."""
+    about = _about(info)
+    if info.get("_type") not in _LISTS:
+        heights = {entry.get("height") for entry in info.get("formats") or ()}
+        languages = info.get("subtitles") or {}
         return {
             **about,
             "playlist": False,
-            "live": str(found.get("live_status") or ""),
-            "heights": sorted((each for each in heights if each), reverse=True),
-            "subtitles": sorted(str(each) for each in languages),
+            "live": str(info.get("live_status") or ""),
+            "heights": sorted((height for height in heights if height), reverse=True),
+            "subtitles": sorted(str(language) for language in languages),
             "entries": [],
         }
     entries = [
-        {**_about(each), "page": str(each.get("webpage_url") or each.get("url") or "")[:2000]}
-        for each in listed
+        {
+            **_about(entry),
+            "page": str(entry.get("webpage_url") or entry.get("url") or "")[:2000],
+        }
+        for entry in listed
     ]
-    total = found.get("playlist_count")
+    total = info.get("playlist_count")
     if total is not None and total < len(entries):
         # It is a list of lists.
         total = None

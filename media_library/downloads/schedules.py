@@ -1,4 +1,4 @@
-"""Addresses that are looked at again and again: what is new there is downloaded."""
+"""Checks addresses repeatedly and downloads new videos."""
 
 from __future__ import annotations
 
@@ -18,56 +18,56 @@ from media_library.models import DownloadJob, DownloadSchedule
 
 logger = logging.getLogger(__name__)
 
-#: Until the next look after one that failed, or found others looking.
-AGAIN: Final = timedelta(hours=1)
-SOON: Final = timedelta(minutes=2)
+#: Delay of the next check after a failure, and after one that had to wait for others.
+RETRY_DELAY: Final = timedelta(hours=1)
+BUSY_DELAY: Final = timedelta(minutes=2)
 
 
 def due(now: datetime) -> DownloadSchedule | None:
-    """The schedule that waits longest, taken: its next look is written before this one.
+    """Claims the schedule that waits longest: writes its next check before this one.
 
-    So a worker that dies in the middle costs one look, never a loop of them.
+    So a worker that dies in the middle costs one check, and never causes a loop.
     """
     while True:
         waiting = DownloadSchedule.objects.filter(enabled=True, next_at__lte=now)
-        found = waiting.order_by("next_at", "pk").first()
-        if found is None:
+        schedule = waiting.order_by("next_at", "pk").first()
+        if schedule is None:
             return None
-        once = found.every_hours == 0
-        taken = waiting.filter(pk=found.pk, next_at=found.next_at).update(
-            next_at=now + (timedelta(hours=found.every_hours) if not once else AGAIN),
-            looked_at=now,
+        once = schedule.every_hours == 0
+        taken = waiting.filter(pk=schedule.pk, next_at=schedule.next_at).update(
+            next_at=now + (timedelta(hours=schedule.every_hours) if not once else RETRY_DELAY),
+            checked_at=now,
         )
         if taken:
-            return found
+            return schedule
 
 
-def look(schedule: DownloadSchedule, now: datetime) -> str:
-    """Order what is new at its address; returns what came of it, in words."""
+def check(schedule: DownloadSchedule, now: datetime) -> str:
+    """Orders new videos of its address; returns the result as a sentence."""
     rows = DownloadSchedule.objects.filter(pk=schedule.pk)
     try:
-        found = metadata.look(schedule.url, cap=schedule.cap, any_site=schedule.any_site)
-        pages = [each["page"] for each in found["entries"] if each["page"]]
-        new = _new(schedule, pages if found["playlist"] else [schedule.url])
+        info = metadata.inspect(schedule.url, cap=schedule.cap, any_site=schedule.any_site)
+        pages = [entry["page"] for entry in info["entries"] if entry["page"]]
+        new = _new(schedule, pages if info["playlist"] else [schedule.url])
         refused = _ordered(schedule, new)
     except BusyError as error:
-        rows.update(next_at=now + SOON)
+        rows.update(next_at=now + BUSY_DELAY)
         return str(error)
     except (GivenUpError, OrderError) as error:
-        rows.update(next_at=now + AGAIN, fault=str(error))
+        rows.update(next_at=now + RETRY_DELAY, fault=str(error))
         logger.warning("schedule %s: %s", schedule, error)
         return str(error)
     rows.update(
         fault=refused[0] if refused else "",
-        found=F("found") + len(new) - len(refused),
-        # One that looks once has looked.
+        ordered=F("ordered") + len(new) - len(refused),
+        # A schedule that runs once is finished.
         **({"enabled": False} if schedule.every_hours == 0 else {}),
     )
     return f"{len(new) - len(refused)} new of {len(pages) or 1}."
 
 
 def _ordered(schedule: DownloadSchedule, urls: Sequence[str]) -> list[str]:
-    """Order each; why those that can't be were not. One of them holds up no other."""
+    """Orders each address; returns the errors. One error does not block the others."""
     order = Order(
         by=schedule.made_by,
         owner=schedule.owner,
@@ -84,13 +84,14 @@ def _ordered(schedule: DownloadSchedule, urls: Sequence[str]) -> list[str]:
 
 
 def _new(schedule: DownloadSchedule, urls: list[str]) -> list[str]:
-    """Those that this schedule never ordered, whatever became of them: the oldest first.
+    """Returns addresses that this schedule never ordered, whatever their result; oldest first.
 
-    Lists of channels have the newest first. What another job brought is found by its id later.
+    Channels list the newest first. A video that another job downloaded is detected later, by
+    id.
     """
-    known = set(
+    ordered = set(
         DownloadJob.objects.filter(schedule=schedule, url__in=urls).values_list(
             "url", flat=True
         )
     )
-    return [url for url in reversed(urls) if url not in known]
+    return [url for url in reversed(urls) if url not in ordered]

@@ -1,8 +1,8 @@
-"""Subtitles: read VTT and SRT, take out what automatic ones repeat, write three forms. Pure.
+"""Subtitles: reads VTT and SRT, removes repeated lines, writes three formats. Pure.
 
-Automatic captions roll: each cue shows the last line once more above the new one, and between
-two such cues lies one of 10 ms with the old line alone. A player makes a scroll of that; a
-reader and a translator meet every line three times (yt-dlp issue 1734).
+Automatic captions roll: each cue repeats the last line above the new one, and between two such
+cues is one of 10 ms with only the old line. A player makes that scroll; a reader and a
+translator get every line three times (yt-dlp issue 1734).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _TIMES: Final = re.compile(
     r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})\s*-->\s*(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 )
 _TAG: Final = re.compile(r"<[^>]*>|\{\\[^}]*\}")
-#: Milliseconds: a cue so short only carries the scroll on.
+#: Milliseconds: a shorter cue only continues the scrolling.
 _FLASH: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """Milliseconds from the start."""
+    """Times in milliseconds from the start."""
 
     start: int
     end: int
@@ -31,23 +31,23 @@ class Cue:
 
 
 def parse(text: str) -> list[Cue]:
-    """The cues of a VTT or SRT, without their markup; what is no cue is left out."""
+    """Returns the cues of a VTT or SRT, without markup; other lines are ignored."""
     lines = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     times = [
-        (at, found) for at, line in enumerate(lines) if (found := _TIMES.match(line.strip()))
+        (at, match) for at, line in enumerate(lines) if (match := _TIMES.match(line.strip()))
     ]
     ends = [*(at for at, _ in times), len(lines)]
     cues = []
-    for (at, found), last in zip(times, ends[1:], strict=True):
+    for (at, match), last in zip(times, ends[1:], strict=True):
         shown = lines[at + 1 : last]
-        # An empty line ends a cue; one of a space is part of it, in automatic captions.
+        # An empty line ends a cue; in automatic captions a line with a space is part of it.
         if "" in shown:
             shown = shown[: shown.index("")]
         elif last < len(lines) and shown and shown[-1].strip().isdecimal():
             # The number of the next cue.
             shown = shown[:-1]
         kept = tuple(plain for line in shown if (plain := _plain(line)))
-        start, end = _milliseconds(found.groups()[:4]), _milliseconds(found.groups()[4:])
+        start, end = _milliseconds(match.groups()[:4]), _milliseconds(match.groups()[4:])
         if end > start:
             cues.append(Cue(start, end, kept))
     return sorted(cues, key=lambda cue: cue.start)
@@ -64,14 +64,14 @@ def _milliseconds(parts: Sequence[str | None]) -> int:
 
 
 def unrolled(cues: Sequence[Cue]) -> list[Cue]:
-    """Each line once, when it came; cues that said nothing new prolong the one before."""
+    """Returns each line once, at its first time; cues without new lines extend the last one."""
     kept: list[Cue] = []
     shown: tuple[str, ...] = ()
     for cue in cues:
         rolling = bool(kept) and cue.start <= kept[-1].end + _FLASH
         new = cue.lines
         if rolling:
-            # What the last cue ended with, this one begins with.
+            # This cue begins with the lines at the end of the last one.
             for count in range(min(len(shown), len(cue.lines)), 0, -1):
                 if shown[-count:] == cue.lines[:count]:
                     new = cue.lines[count:]
@@ -105,7 +105,7 @@ def vtt(cues: Sequence[Cue]) -> str:
 
 
 def txt(cues: Sequence[Cue]) -> str:
-    """The words alone: a new paragraph where nothing was said for three seconds."""
+    """Returns the text alone: a new paragraph after three seconds without speech."""
     return "\n".join(_paragraphs(cues)) + "\n"
 
 

@@ -1,8 +1,8 @@
-"""The one door to a server that translates, by LibreTranslate's API.
+"""Client of a translation server with LibreTranslate's API.
 
-`GET /languages` tells which it knows and into which it translates each; `POST /translate` takes
-a list of texts (`q`) and answers with as many (`translatedText`), or with `error`. The key goes
-in the body. Source: https://docs.libretranslate.com, version 1.6.
+`GET /languages` lists its languages and the targets of each; `POST /translate` takes a list of
+texts (`q`) and answers with as many (`translatedText`), or with `error`. The key is part of the
+body. Source: https://docs.libretranslate.com, version 1.6.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from media_library.downloads.errors import plain
 from media_library.downloads.subtitles import Cue
 from streamsite.security.secret import Secret
 
-#: Seconds for one answer, and for a film's subtitles in one language. While an answer is waited
-#: for the job is not heard of: less than recovery.SILENT.
-ANSWER: Final = 30.0
-PATIENCE: Final = 900.0
-#: Characters and texts of one question: what public servers take.
-LONGEST: Final = 2000
-MOST: Final = 25
-#: Bytes of an answer.
-LARGEST: Final = 4 << 20
+#: Seconds per answer, and for a video's subtitles in one language. While waiting for an answer
+#: the job sends no heartbeat: less than recovery.HEARTBEAT_TIMEOUT.
+ANSWER_TIMEOUT_S: Final = 30.0
+TOTAL_TIMEOUT_S: Final = 900.0
+#: Characters and texts per request: limits of public servers.
+MAX_BATCH_CHARS: Final = 2000
+MAX_BATCH_TEXTS: Final = 25
+#: Maximum bytes of an answer.
+MAX_ANSWER_BYTES: Final = 4 << 20
 #: Characters of a line on the screen.
-WIDTH: Final = 42
+LINE_CHARS: Final = 42
 
 
 class TranslateError(Exception):
-    """There is no translation. `str()` says why; no key and no address is in it."""
+    """The translation failed. `str()` says why, without key and address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,97 +53,99 @@ class Server:
     def translate(
         self, cues: Sequence[Cue], source: str, target: str, pulse: Callable[[], None]
     ) -> list[Cue]:
-        """The same cues in another language; `pulse` is called before each question.
+        """Translates the cues; calls `pulse` before each request.
 
-        Raises `TranslateError`, and what `pulse` raises.
+        Raises `TranslateError`, and errors of `pulse`.
         """
         pulse()
-        known = self._asked("languages")
-        pair = codes(known, source, target)
+        languages = self._request("languages")
+        pair = codes(languages, source, target)
         made: list[Cue] = []
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + TOTAL_TIMEOUT_S
         for batch in batches(cues):
             pulse()
             if time.monotonic() > until:
-                raise TranslateError(f"it takes longer than {PATIENCE:.0f} s.")
+                raise TranslateError(f"it takes longer than {TOTAL_TIMEOUT_S:.0f} s.")
             made += self._batch(batch, *pair)
         return made
 
     def _batch(self, cues: Sequence[Cue], source: str, target: str) -> Iterator[Cue]:
-        asked = {
+        payload = {
             "q": [" ".join(cue.lines) for cue in cues],
             "source": source,
             "target": target,
             "format": "text",
         }
         if key := self.key.reveal():
-            asked["api_key"] = key
-        answer = self._asked("translate", asked)
+            payload["api_key"] = key
+        answer = self._request("translate", payload)
         texts = answer.get("translatedText") if isinstance(answer, dict) else None
         if not isinstance(texts, list) or len(texts) != len(cues):
-            raise TranslateError("its answer has not as many texts as were asked for.")
+            raise TranslateError("its answer has a wrong number of texts.")
         for cue, text in zip(cues, texts, strict=True):
-            if lines := textwrap.wrap(str(text), WIDTH):
+            if lines := textwrap.wrap(str(text), LINE_CHARS):
                 yield replace(cue, lines=tuple(lines))
 
-    def _asked(self, path: str, body: dict[str, Any] | None = None) -> Any:
+    def _request(self, path: str, body: dict[str, Any] | None = None) -> Any:
         request = Request(  # noqa: S310 - the settings let http and https pass alone
             f"{self.url.rstrip('/')}/{path}",
             None if body is None else json.dumps(body).encode(),
             {"Content-Type": "application/json", "Accept": "application/json"},
         )
         try:
-            with _opener.open(request, timeout=ANSWER) as answer:
-                return json.loads(answer.read(LARGEST))
+            with _opener.open(request, timeout=ANSWER_TIMEOUT_S) as answer:
+                return json.loads(answer.read(MAX_ANSWER_BYTES))
         except HTTPError as error:
-            raise TranslateError(f"HTTP {error.code}. {self._said(error)}") from None
+            raise TranslateError(f"HTTP {error.code}. {self._error_text(error)}") from None
         except (OSError, HTTPException) as error:
-            # Its words may hold the address.
+            # The error's text may contain the address.
             raise TranslateError(f"it can't be reached: {type(error).__name__}.") from None
         except ValueError:
             raise TranslateError("its answer can't be read.") from None
 
-    def _said(self, error: HTTPError) -> str:
-        """Its own words, without the key should it repeat that."""
+    def _error_text(self, error: HTTPError) -> str:
+        """Returns the server's error message, without the key if it repeats it."""
         try:
-            told = str(json.loads(error.read(10_000))["error"])
+            message = str(json.loads(error.read(10_000))["error"])
         except (OSError, HTTPException, ValueError, LookupError, TypeError):
             return ""
         key = self.key.reveal()
-        return plain(told.replace(key, "…") if key else told)
+        return plain(message.replace(key, "…") if key else message)
 
 
-def codes(known: Any, source: str, target: str) -> tuple[str, str]:
-    """Both languages by the server's names: pt-BR is pt where it knows no closer. Pure.
+def codes(languages: Any, source: str, target: str) -> tuple[str, str]:
+    """Returns the server's codes of both languages: pt-BR becomes pt if necessary. Pure.
 
-    `known`: its answer to `GET /languages`. Raises `TranslateError`.
+    `languages`: its answer to `GET /languages`. Raises `TranslateError`.
     """
     try:
-        targets = {str(each["code"]): [str(one) for one in each["targets"]] for each in known}
+        targets = {
+            str(entry["code"]): [str(one) for one in entry["targets"]] for entry in languages
+        }
     except (LookupError, TypeError):
         raise TranslateError("its list of languages can't be read.") from None
     begin = _nearest(source, list(targets))
     if not begin:
-        raise TranslateError(f"it does not know {source}.")
+        raise TranslateError(f"it does not support {source}.")
     end = _nearest(target, targets[begin])
     if not end:
         raise TranslateError(f"it does not translate {source} into {target}.")
     return begin, end
 
 
-def _nearest(language: str, known: Sequence[str]) -> str:
-    names = {each.lower(): each for each in known}
+def _nearest(language: str, codes: Sequence[str]) -> str:
+    names = {code.lower(): code for code in codes}
     low = language.lower()
     return names.get(low) or names.get(low.partition("-")[0], "")
 
 
 def batches(cues: Sequence[Cue]) -> Iterator[list[Cue]]:
-    """So many at once as a server takes. Pure."""
+    """Splits the cues into batches within the server's limits. Pure."""
     batch: list[Cue] = []
     size = 0
     for cue in cues:
         length = sum(len(line) + 1 for line in cue.lines)
-        if batch and (len(batch) == MOST or size + length > LONGEST):
+        if batch and (len(batch) == MAX_BATCH_TEXTS or size + length > MAX_BATCH_CHARS):
             yield batch
             batch, size = [], 0
         batch.append(cue)
@@ -153,6 +155,6 @@ def batches(cues: Sequence[Cue]) -> Iterator[list[Cue]]:
 
 
 _opener: Final = OpenerDirector()
-# No redirects: the key goes where the settings say, or nowhere.
+# No redirects: the key is sent only to the configured server.
 for _handler in (HTTPHandler, HTTPSHandler, HTTPDefaultErrorHandler, HTTPErrorProcessor):
     _opener.add_handler(_handler())

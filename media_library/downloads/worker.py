@@ -1,4 +1,4 @@
-"""One worker's work at one job, and what became of it, written into the row."""
+"""One worker's work at one job, and its result in the row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from media_library import events
 from media_library.downloads import importer, jobs, quota
-from media_library.downloads.attempt import Attempt, DuplicateError, Patience
+from media_library.downloads.attempt import Attempt, DuplicateError, Timeouts
 from media_library.downloads.errors import (
     CancelledError,
     ClaimLostError,
@@ -24,32 +24,32 @@ from media_library.downloads.errors import (
     verdict,
 )
 from media_library.downloads.process import RunnerError
-from media_library.jobs.shutdown import given_back
+from media_library.jobs.shutdown import requeued_on_stop
 from media_library.models import DownloadJob
 
 logger = logging.getLogger(__name__)
 
 Status = DownloadJob.Status
-USUAL: Final = Patience()
+DEFAULT_TIMEOUTS: Final = Timeouts()
 
 
-def work(job: DownloadJob, *, patience: Patience = USUAL) -> str:
-    """Do a claimed job; returns what became of it, in words."""
-    with given_back(lambda: _give_back(job)):
-        return _work(job, patience)
+def work(job: DownloadJob, *, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> str:
+    """Runs a claimed job; returns the result as a sentence."""
+    with requeued_on_stop(lambda: _requeue(job)):
+        return _work(job, timeouts)
 
 
-def _work(job: DownloadJob, patience: Patience) -> str:
-    task = Attempt(job, patience)
+def _work(job: DownloadJob, timeouts: Timeouts) -> str:
+    task = Attempt(job, timeouts)
     try:
         task.download()
-        item = importer.store(job, task.outcome, task.told)
+        item = importer.store(job, task.outcome, task.report)
     except CancelledError:
         return _cancelled(job)
     except ClaimLostError:
         return "Stopped: another worker has it now."
-    except DuplicateError as found:
-        return _duplicate(job, found)
+    except DuplicateError as error:
+        return _duplicate(job, error)
     except GivenUpError as error:
         return _failed(job, error.why, task)
     except (OSError, RunnerError) as error:
@@ -57,23 +57,23 @@ def _work(job: DownloadJob, patience: Patience) -> str:
         code = Code.DISK if getattr(error, "errno", 0) in quota.FULL else Code.INTERNAL
         return _failed(job, verdict(code, plain(str(error))), task)
     except (OperationalError, InterfaceError):
-        # Nothing can be written: the job is given to another when the database is back.
+        # Nothing can be written: the job is requeued when the database is available again.
         raise
     except Exception as error:
-        # A job that nobody is at any more must never look as if it ran.
+        # An abandoned job must never look as if it ran.
         logger.exception("download %s", job.pk)
         return _failed(job, verdict(Code.INTERNAL, type(error).__name__), task)
     shutil.rmtree(task.folder, ignore_errors=True)
     return f"Done: {item or job.key}."
 
 
-def _give_back(job: DownloadJob) -> None:
-    """It keeps its place among those that wait, and goes on from its part files: no new try."""
-    jobs.given_back(job, timezone.now(), attempts=F("attempts") - 1)
+def _requeue(job: DownloadJob) -> None:
+    """Requeues the job: it keeps its place and its part files, and the try does not count."""
+    jobs.requeue(job, timezone.now(), attempts=F("attempts") - 1)
 
 
 def _cancelled(job: DownloadJob) -> str:
-    # The row last: whoever reads that it is cancelled finds nothing of it.
+    # The row last: once it is cancelled, nothing of the job is left.
     shutil.rmtree(jobs.folder_of(job), ignore_errors=True)
     job.refresh_from_db()
     importer.forget(job)
@@ -83,21 +83,21 @@ def _cancelled(job: DownloadJob) -> str:
     return "Cancelled."
 
 
-def _duplicate(job: DownloadJob, found: DuplicateError) -> str:
+def _duplicate(job: DownloadJob, duplicate: DuplicateError) -> str:
     now = timezone.now()
     shutil.rmtree(jobs.folder_of(job), ignore_errors=True)
-    done = found.done
+    done = duplicate.done
     if done is None:
-        jobs.given_back(
+        jobs.requeue(
             job,
             now,
             due_at=now + timedelta(minutes=1),
-            note="Another job is downloading the same.",
+            note="Another job downloads the same.",
             video_id="",
-            # To wait is no try.
+            # Waiting does not count as a try.
             attempts=F("attempts") - 1,
         )
-        return "Waits: another job is downloading the same."
+        return "Waits: another job downloads the same."
     with transaction.atomic():
         ours = jobs.mine(job).update(
             **jobs.released(
@@ -115,7 +115,7 @@ def _duplicate(job: DownloadJob, found: DuplicateError) -> str:
         )
         if ours:
             events.download(job.pk)
-    return "Done: it was in the library already."
+    return "Done: it is in the library already."
 
 
 def _failed(job: DownloadJob, why: Verdict, task: Attempt) -> str:

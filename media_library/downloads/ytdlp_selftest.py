@@ -1,8 +1,8 @@
-"""One environment's yt-dlp, asked what it is, and tried before jobs get it.
+"""Checks one environment's yt-dlp, and tests it before jobs use it.
 
-The trial is a whole download as jobs have them, by proxy and runner, of a file that is served
-here: the network is not needed, and a yt-dlp that can't be imported, that knows the parameters
-no more, or brings something else than what was served, is found out.
+The test is a complete download with proxy and runner, of a file that this process serves: it
+needs no network, and detects a yt-dlp that can't be imported, that no longer knows a parameter,
+or that delivers other bytes than were served.
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ from media_library.downloads.process import Runner, RunnerError, limits
 from media_library.downloads.proxy import Proxy
 from streamsite.security.ssrf import Rules
 
-#: Seconds for the question and for the trial; both take two on an idle machine.
-ASKED: Final = 60.0
-TRIED: Final = 120.0
-#: Bytes that are served: no film, but yt-dlp does not look inside.
-FILM: Final = bytes(range(256)) * 64
+#: Seconds for the check and for the test; both take two on an idle machine.
+ABOUT_TIMEOUT_S: Final = 60.0
+TRIAL_TIMEOUT_S: Final = 120.0
+#: Bytes that are served: no video, but yt-dlp does not inspect the content.
+VIDEO: Final = bytes(range(256)) * 64
 
 
-class CanaryError(Exception):
-    """It can't be used. `str()` says what it did."""
+class SelfTestError(Exception):
+    """yt-dlp can't be used. `str()` gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """yt-dlp as it really runs; `runtime` is empty where it finds no deno."""
+    """The versions of a working yt-dlp; `runtime` is empty if it finds no deno."""
 
     version: str
     python: str
     runtime: str
-    #: Of streamsite's own environment, or of one that was made later.
+    #: Interpreter of streamsite's own environment, or of a later one.
     interpreter: str
 
 
 def about(interpreter: str) -> About:
-    """Asked of that interpreter itself. Raises `CanaryError`."""
+    """Runs yt-dlp in that environment and returns its versions. Raises `SelfTestError`."""
     with TemporaryDirectory(prefix="streamsite-about-") as name:
         order = {"mode": "about", "folder": name, "limits": limits(0), "parameters": {}}
-        end = _end_of(order, Path(name), interpreter, ASKED)
+        end = _end_of(order, Path(name), interpreter, ABOUT_TIMEOUT_S)
     if end.get("kind") != "about":
-        raise CanaryError(_why(end))
-    said = {each: str(end[each])[:64] for each in ("version", "python", "runtime")}
-    return About(**said, interpreter=interpreter)
+        raise SelfTestError(_why(end))
+    versions = {name: str(end[name])[:64] for name in ("version", "python", "runtime")}
+    return About(**versions, interpreter=interpreter)
 
 
 def try_out(interpreter: str) -> About:
-    """A whole download with it, from this machine. Raises `CanaryError`."""
-    found = about(interpreter)
+    """Tests a complete download from this machine. Raises `SelfTestError`."""
+    version = about(interpreter)
     with TemporaryDirectory(prefix="streamsite-canary-") as name, _site() as port:
         rules = Rules(frozenset({port}), (ip_network("127.0.0.1/32"),))
         with Proxy(rules) as proxy:
@@ -76,20 +76,20 @@ def try_out(interpreter: str) -> About:
                 "mode": "download",
                 "url": f"http://127.0.0.1:{port}/canary.mp4",
                 "folder": name,
-                "limits": limits(len(FILM)),
-                "most_bytes": len(FILM),
+                "limits": limits(len(VIDEO)),
+                "most_bytes": len(VIDEO),
                 "protocols": PROTOCOLS,
                 "upcoming": UPCOMING,
                 "parameters": parameters(plainest, place),
                 "subtitles": None,
             }
-            end = _end_of(order, Path(name), interpreter, TRIED)
+            end = _end_of(order, Path(name), interpreter, TRIAL_TIMEOUT_S)
         if end.get("kind") != "done":
-            raise CanaryError(_why(end))
-        came = Path(name) / Path(end["file"]).name
-        if not came.is_file() or came.read_bytes() != FILM:
-            raise CanaryError("what it brought is not what was there.")
-    return found
+            raise SelfTestError(_why(end))
+        received = Path(name) / Path(end["file"]).name
+        if not received.is_file() or received.read_bytes() != VIDEO:
+            raise SelfTestError("it delivered other bytes than were served.")
+    return version
 
 
 def _end_of(
@@ -99,21 +99,21 @@ def _end_of(
         with Runner(order, folder=folder, python=interpreter) as runner:
             end = runner.conclusion(within)
     except RunnerError as error:
-        raise CanaryError(str(error)) from None
+        raise SelfTestError(str(error)) from None
     if end is None:
-        raise CanaryError(f"it took longer than {within:.0f} s.")
+        raise SelfTestError(f"it took longer than {within:.0f} s.")
     return end
 
 
 def _why(end: dict[str, Any]) -> str:
     if not end:
-        return "it ended without a word."
+        return "it ended without a result."
     return plain(f"{end.get('type', '')}: {end.get('text', '')}")
 
 
-class _Film(BaseHTTPRequestHandler):
+class _VideoHandler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Whom it serves is known."""
+        """Logs nothing: the only client is known."""
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -121,16 +121,16 @@ class _Film(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "video/mp4")
-        self.send_header("Content-Length", str(len(FILM)))
+        self.send_header("Content-Length", str(len(VIDEO)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(FILM)
+            self.wfile.write(VIDEO)
 
 
 @contextmanager
 def _site() -> Iterator[int]:
-    """The port of this machine where the film is."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Film)
+    """Serves the file; yields the port on this machine."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _VideoHandler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="canary")
     thread.start()
     try:

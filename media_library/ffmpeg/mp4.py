@@ -1,6 +1,6 @@
-"""Where an MP4 keeps its index, and whether all of it is there. Pure.
+"""Finds the index of an MP4, and whether the file is complete. Pure.
 
-Only the heads of the boxes at the top are read (ISO/IEC 14496-12, 4.2): some 16 bytes each.
+Only the headers of the top-level boxes are read (ISO/IEC 14496-12, 4.2): some 16 bytes each.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Final
 #: Reads up to so many bytes from an offset: (start, length).
 Read = Callable[[int, int], bytes]
 
-#: Boxes looked at. A plain file has four or five; one in fragments has two for each of them,
-#: and its index in front.
-MOST: Final = 24
-#: What an MP4 or a MOV begins with.
+#: Maximum number of boxes read. A plain file has four or five; a fragmented one has two for
+#: each fragment, and its index in front.
+MAX_BOXES: Final = 24
+#: First boxes of an MP4 or a MOV.
 _FIRST: Final = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp"}
 _HEAD: Final = 8
 _LONG_HEAD: Final = 16
@@ -23,17 +23,17 @@ _LONG_HEAD: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`index` is "front" or "end", or empty where no moov box was found."""
+    """`index` is "front" or "end", or empty if no moov box was found."""
 
     index: str
-    #: Bytes the file should have by what its boxes say; more than it has: it was cut off.
+    #: Size in bytes according to the boxes; a smaller file was cut off.
     should_have: int
 
 
 def layout(read: Read, size: int) -> Layout | None:
-    """How a file of that size is laid out; None where it is no MP4. Raises what `read` does."""
+    """Returns the layout of a file of that size; None if no MP4. Raises errors of `read`."""
     at, index, media = 0, "", False
-    for number in range(MOST):
+    for number in range(MAX_BOXES):
         head = read(at, _LONG_HEAD) if at < size else b""
         if len(head) < _HEAD:
             break
@@ -46,7 +46,7 @@ def layout(read: Read, size: int) -> Layout | None:
             # To the end of the file.
             length = size - at
         if length < _HEAD:
-            # No box: what follows is no MP4 any more.
+            # No valid box: the rest is no MP4.
             break
         if kind == b"moov":
             index = "end" if media else "front"

@@ -1,4 +1,4 @@
-"""What a file is: read by ffprobe into values."""
+"""Reads the properties of a file with ffprobe."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from media_library.ffmpeg.runner import Bounds
 from media_library.location import Location, SignedUrl
 from streamsite.security import tls
 
-#: Seconds one look may take: a file with its index at the end, over a slow line, needs some.
-PATIENCE: Final = 30.0
-#: Bytes read to find the streams, first and when that found no picture size.
-READ_FIRST: Final = 10_000_000
-READ_AGAIN: Final = 100_000_000
-#: Bytes of memory ffprobe may ask for. It maps some 400 MB; a hostile index asks for far more.
-MEMORY: Final = 4 << 30
-#: Packets read at a file's beginning. Trimmed at a keyframe, all of the first are left out.
+#: Seconds for one ffprobe: a file with its index at the end needs some, over a slow line.
+PROBE_TIMEOUT_S: Final = 30.0
+#: Bytes read to find the streams, first and if that found no picture size.
+PROBE_BYTES: Final = 10_000_000
+RETRY_PROBE_BYTES: Final = 100_000_000
+#: Bytes of memory for ffprobe. It maps some 400 MB; a hostile index requests far more.
+MAX_MEMORY_BYTES: Final = 4 << 30
+#: Packets read at a file's beginning. A file trimmed at a keyframe discards all of the first.
 FIRST_PACKETS: Final = 16
-#: Seconds of audio that may be left out at the beginning: encoders' priming has 1,024 to 3,072
+#: Seconds of audio that may be discarded at the beginning: encoders' priming has 1,024 to 3,072
 #: samples (0.14 s at 22,050 Hz).
 MAX_PRIMING_S: Final = 0.15
-#: Seconds: a longer item is a damaged header or a mistake. Channels repeat; files end.
-LONGEST: Final = 48 * 3600
+#: Seconds: a longer item is a damaged header or a mistake.
+MAX_DURATION_S: Final = 48 * 3600
 
 
 class ProbeError(Exception):
-    """The file can't be used. `str()` of it is a sentence for the operator."""
+    """The file can't be used. `str()` is a sentence for the operator."""
 
 
 class NotMediaError(ProbeError):
-    """ffprobe finds no film in it."""
+    """ffprobe finds no video in it."""
 
 
 class CutOffError(ProbeError):
@@ -43,19 +43,19 @@ class CutOffError(ProbeError):
 
 
 class NotReadableError(ProbeError):
-    """It can't be read now: gone, refused, too slow, or ffprobe is missing. May pass."""
+    """It can't be read now: missing, refused, too slow, or no ffprobe. May be temporary."""
 
 
 class OutOfBoundsError(ProbeError):
-    """Larger or longer than the library takes."""
+    """Larger or longer than the library accepts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Seconds, pixels, frames/s, Hz. `seconds` is None where no index tells the length.
+    """Properties in seconds, pixels, frames/s and Hz. `seconds` is None without an index.
 
-    Width and height are those of the picture as shown: a phone's may lie on its side.
-    `audio_codec` is empty, `sample_rate` and `channels` are 0, where there is no sound.
+    Width and height are those of the displayed picture: a phone's may be rotated. Without
+    audio, `audio_codec` is empty and `sample_rate` and `channels` are 0.
     """
 
     seconds: Fraction | None
@@ -67,48 +67,52 @@ class Probe:
     audio_codec: str = ""
     sample_rate: int = 0
     channels: int = 0
-    #: Frames a decoder holds back before it shows one: B-frames.
+    #: Frames that a decoder holds back before it shows one: B-frames.
     reorder: int = 0
-    #: It is to be turned before it is shown, by a quarter or a half.
+    #: It has to be rotated for display, by 90 or 180 degrees.
     turned: bool = False
-    #: Transfer curve of the picture, as ffprobe names it; empty where it is not told.
+    #: Transfer curve of the picture, by ffprobe's name; empty if not specified.
     colour: str = ""
-    #: It holds video or audio that is not to be shown: it was trimmed without encoding it anew.
+    #: Parts of its video or audio are not displayed: it was trimmed without re-encoding.
     trimmed: bool = False
-    #: The longest way between keyframes, in seconds; None: not known. An inspection finds it.
+    #: Maximum distance between keyframes in seconds; None: unknown. An inspection measures it.
     keyframe_seconds: float | None = None
 
 
-def probe(location: Location, *, ffprobe: str = "ffprobe", patience: float = PATIENCE) -> Probe:
-    """Look into a file. `patience` in seconds bounds each of three looks at most.
+def probe(
+    location: Location, *, ffprobe: str = "ffprobe", timeout_s: float = PROBE_TIMEOUT_S
+) -> Probe:
+    """Probes a file. `timeout_s` in seconds limits each of at most three runs of ffprobe.
 
     Raises a `ProbeError`.
     """
-    found = _parsed(_look(location, ffprobe, patience, READ_FIRST))
-    if not found.width:
-        found = _parsed(_look(location, ffprobe, patience, READ_AGAIN))
-    if not found.width and found.video_codec:
+    result = _parsed(_streams_and_packets(location, ffprobe, timeout_s, PROBE_BYTES))
+    if not result.width:
+        result = _parsed(_streams_and_packets(location, ffprobe, timeout_s, RETRY_PROBE_BYTES))
+    if not result.width and result.video_codec:
         raise NotMediaError(
-            "Its picture can't be read: it is damaged, or larger than 8192x4320. Convert it "
+            "Its video can't be read: it is damaged, or larger than 8192x4320. Convert it "
             "first."
         )
-    if not found.width:
-        raise NotMediaError("No picture was found in it: choose a file with video.")
-    if found.seconds is None and isinstance(location, SignedUrl):
-        found = replace(found, seconds=_end_of(location, ffprobe, patience))
-    if found.width * found.height > runner.LARGEST:
+    if not result.width:
+        raise NotMediaError("It contains no video: choose a file with video.")
+    if result.seconds is None and isinstance(location, SignedUrl):
+        result = replace(result, seconds=_end_of(location, ffprobe, timeout_s))
+    if result.width * result.height > runner.MAX_PIXELS:
         raise OutOfBoundsError(
-            f"Its picture is {found.width}x{found.height}: the most is 8192x4320."
+            f"Its picture is {result.width}x{result.height}: the maximum is 8192x4320."
         )
-    if found.seconds is not None and found.seconds > LONGEST:
+    if result.seconds is not None and result.seconds > MAX_DURATION_S:
         raise OutOfBoundsError(
-            f"It says it lasts {float(found.seconds) / 3600:.0f} hours: the most is "
-            f"{LONGEST // 3600}. Cut it, or repair its header."
+            f"Its length is given as {float(result.seconds) / 3600:.0f} hours: the maximum is "
+            f"{MAX_DURATION_S // 3600}. Cut it, or repair its header."
         )
-    return found
+    return result
 
 
-def _look(location: Location, ffprobe: str, patience: float, read: int) -> dict[str, Any]:
+def _streams_and_packets(
+    location: Location, ffprobe: str, timeout_s: float, read: int
+) -> dict[str, Any]:
     with runner.opened(location) as source:
         limits = ("-probesize", str(read), "-analyzeduration", "10M")
         shown = ("-show_format", "-show_streams", "-of", "json")
@@ -118,35 +122,35 @@ def _look(location: Location, ffprobe: str, patience: float, read: int) -> dict[
             *(ffprobe, "-v", "error", *runner.DECODE, *limits),
             *(*shown, *first, *packets, *source.args),
         )
-        said = _run(argv, source, patience)
-    answer: dict[str, Any] = json.loads(said or "{}")
+        output = _run(argv, source, timeout_s)
+    answer: dict[str, Any] = json.loads(output or "{}")
     return answer
 
 
-def _end_of(location: SignedUrl, ffprobe: str, patience: float) -> Fraction | None:
-    """The length of a file behind a URL, from its last packets.
+def _end_of(location: SignedUrl, ffprobe: str, timeout_s: float) -> Fraction | None:
+    """Returns the length of a file behind a URL, from its last packets.
 
-    ffconcat does not tell the length of its files. Said to last for ever, it can be sought in
-    beyond the end, which lands on the last keyframe. None where the file can't be sought in.
+    ffconcat does not report the length of its files. With an endless duration, a seek beyond
+    the end lands on the last keyframe. None if the file can't be sought.
     """
-    with runner.opened(location, f"duration {2 * LONGEST}\n") as source:
-        end = ("-read_intervals", f"{2 * LONGEST - 1}%")
+    with runner.opened(location, f"duration {2 * MAX_DURATION_S}\n") as source:
+        end = ("-read_intervals", f"{2 * MAX_DURATION_S - 1}%")
         shown = ("-show_entries", "packet=pts_time,duration_time", "-of", "json")
         argv = (ffprobe, "-v", "error", *end, *shown, *source.args)
         try:
-            said = _run(argv, source, patience)
+            output = _run(argv, source, timeout_s)
         except NotMediaError:
             return None
     ends = [
         Fraction(packet["pts_time"]) + Fraction(packet.get("duration_time", 0))
-        for packet in json.loads(said or "{}").get("packets", [])
+        for packet in json.loads(output or "{}").get("packets", [])
         if "pts_time" in packet
     ]
     return max(ends, default=None)
 
 
-def _run(argv: tuple[str, ...], source: runner.Source, patience: float) -> str:
-    bounds = Bounds(seconds=patience, memory_bytes=MEMORY)
+def _run(argv: tuple[str, ...], source: runner.Source, timeout_s: float) -> str:
+    bounds = Bounds(seconds=timeout_s, memory_bytes=MAX_MEMORY_BYTES)
     try:
         return runner.run(argv, bounds=bounds, descriptors=source.descriptors)
     except runner.ToolFailedError as error:
@@ -155,7 +159,7 @@ def _run(argv: tuple[str, ...], source: runner.Source, patience: float) -> str:
         raise NotReadableError(str(error)) from None
 
 
-#: Words of FFmpeg's errors that speak of the way to the file, not of the file.
+#: Texts of FFmpeg's errors about the access to the file, not about the file.
 _WAY: Final = (
     "No such file",
     "Permission denied",
@@ -168,7 +172,7 @@ _WAY: Final = (
 )
 
 
-#: Containers, by FFmpeg's names, that hold no film but the addresses of some.
+#: Containers, by FFmpeg's names, that hold only addresses of other files.
 _LISTS: Final = {
     "hls": "an HLS playlist",
     "concat": "a list of files for FFmpeg",
@@ -183,7 +187,7 @@ def _fault(words: str) -> ProbeError:
         name = refused[1] if refused else "hls"
         what = f"{_LISTS[name]}, which only names other files" if name in _LISTS else name
         return NotMediaError(
-            f"It is no film this library knows, but {what}. Convert it to MP4 first."
+            f"The library does not support it: it is {what}. Convert it to MP4 first."
         )
     if any(mark in words for mark in tls.REFUSALS):
         return NotReadableError(
@@ -191,15 +195,15 @@ def _fault(words: str) -> ProbeError:
             "authority to this machine's certificates."
         )
     if any(word in words for word in _WAY):
-        # The words name the place; a place on a descriptor says nothing, a path may help.
+        # The text names the location: a descriptor says nothing, a path may help.
         return NotReadableError(f"It can't be read: {_bare(words)}.")
     return NotMediaError(
-        f"It is no film this library knows: {_bare(words)}. Convert it to MP4 first."
+        f"The library does not support it: {_bare(words)}. Convert it to MP4 first."
     )
 
 
 def _bare(words: str) -> str:
-    """The reason alone: what stands before the last colon is an address or a path."""
+    """Returns the reason alone: the text before the last colon is an address or a path."""
     return words.rpartition(": ")[2].rstrip(".") or words
 
 
@@ -240,7 +244,7 @@ def _parsed(answer: dict[str, Any]) -> Probe:
 
 
 def _trimmed(packets: Iterable[dict[str, Any]]) -> bool:
-    """Whether the first packets are left out (by an edit list), or lie before the beginning."""
+    """Returns whether the first packets are discarded (edit list) or precede the beginning."""
     for packet in packets:
         begins = _number(packet.get("pts_time"))
         if packet.get("codec_type") == "video":
@@ -259,13 +263,13 @@ def _number(text: str | None) -> float | None:
 
 
 def _turn(video: dict[str, Any]) -> int:
-    """Degrees by which the display matrix turns the picture."""
+    """Returns the degrees by which the display matrix rotates the picture."""
     turns = [int(side.get("rotation", 0)) for side in video.get("side_data_list", [])]
     return next((turn for turn in turns if turn % 360), 0)
 
 
 def _positive(text: str | None) -> Fraction | None:
-    """A number above 0; what is not known stands as 0/0 or N/A."""
+    """Returns a number above 0; None for unknown values, such as 0/0 or N/A."""
     try:
         value = Fraction(text or "0")
     except (ValueError, ZeroDivisionError):

@@ -1,1 +1,1 @@
-"""Parts that every background job of the library uses."""
+"""Shared parts of the library's background jobs."""

@@ -1,7 +1,7 @@
-"""What a worker does while the database is away: its work goes on, and its last word is kept.
+"""Keeps a worker running while the database is unavailable.
 
-PostgreSQL is started anew, or somebody writes into SQLite for long: neither may cost hours of
-encoding, nor look like the death of whoever was at it.
+A restart of PostgreSQL, or a long write to SQLite, must neither cost hours of encoding nor make
+the worker look dead: progress is skipped, and the final result is retried.
 """
 
 from __future__ import annotations
@@ -16,50 +16,51 @@ from django.db import InterfaceError, OperationalError, connection
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-AWAY: Final = (OperationalError, InterfaceError)
-#: Seconds from a sign of life that failed to the next: far below any SILENT.
-BEAT_AGAIN: Final = 5.0
-#: Seconds between the tries at what must be written: two minutes in all.
-WRITE_AGAIN: Final = (1.0, 4.0, 10.0, 15.0, 30.0, 60.0)
+DATABASE_ERRORS: Final = (OperationalError, InterfaceError)
+#: Seconds from a failed heartbeat to the next: far below any HEARTBEAT_TIMEOUT.
+HEARTBEAT_RETRY_S: Final = 5.0
+#: Seconds between the tries of a mandatory write: two minutes in total.
+WRITE_RETRIES_S: Final = (1.0, 4.0, 10.0, 15.0, 30.0, 60.0)
 
 
-class SignsOfLife:
-    """Those of one worker at one thing; `whose` stands in the log.
+class Heartbeats:
+    """Heartbeats of one worker at one job; `worker` names it in the log.
 
-    One that can't be written is left out. If the claim is lost meanwhile, the next one that is
-    written finds that.
+    A heartbeat that can't be written is skipped. If the claim was lost meanwhile, the next
+    heartbeat detects it.
     """
 
-    def __init__(self, whose: str) -> None:
-        self._whose = whose
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
         self._next = 0.0
 
-    def give(self, write: Callable[[], None]) -> None:
-        """Raises what else `write` does."""
+    def send(self, write: Callable[[], None]) -> None:
+        """Calls `write` unless the last failure was a moment ago. Raises its other errors."""
         if time.monotonic() < self._next:
             return
         try:
             write()
-        except AWAY as error:
-            _missed(self._whose, error)
-            self._next = time.monotonic() + BEAT_AGAIN
+        except DATABASE_ERRORS as error:
+            _log_missed_write(self._worker, error)
+            self._next = time.monotonic() + HEARTBEAT_RETRY_S
 
 
-def insist(whose: str, write: Callable[[], T]) -> T:
-    """What `write` returns, once the database is back. Raises its error after two minutes.
+def retry_write(worker: str, write: Callable[[], T]) -> T:
+    """Returns the result of `write`, retried while the database is unavailable.
 
-    The last try may have been written although its answer got lost: `write` has to bear that.
+    Raises the error after two minutes. A try may have been written although its answer was
+    lost: `write` has to be idempotent.
     """
-    for wait in WRITE_AGAIN:
+    for delay in WRITE_RETRIES_S:
         try:
             return write()
-        except AWAY as error:
-            _missed(whose, error)
-            time.sleep(wait)
+        except DATABASE_ERRORS as error:
+            _log_missed_write(worker, error)
+            time.sleep(delay)
     return write()
 
 
-def _missed(whose: str, error: Exception) -> None:
-    logger.warning("%s goes on without the database: %s", whose, error)
-    # Nothing can be said over a connection that broke; the next question opens another.
+def _log_missed_write(worker: str, error: Exception) -> None:
+    logger.warning("%s continues without the database: %s", worker, error)
+    # A broken connection can't be used again; the next query opens another.
     connection.close()

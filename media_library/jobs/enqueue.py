@@ -1,6 +1,6 @@
-"""Ring for a worker of the jobs cluster.
+"""Enqueues tasks of the jobs cluster.
 
-The truth is in the rows: a ring that is lost costs a minute.
+The rows hold the state: the next sweep recovers a lost message within a minute.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from streamsite.processes.task_queue import enqueue
 
 
 def prepare() -> None:
-    """One more worker makes the most urgent copy, unless enough are at it."""
-    # A long film takes longer than a task may; the work is bounded by itself (-1: no end).
+    """Enqueues a worker for the most urgent copy; it ends at once if enough are running."""
+    # A long video takes longer than a task may; the work is bounded by itself (-1: no limit).
     enqueue("media_library.tasks.prepare_next", timeout=-1)
 
 
 def probe() -> None:
-    """One more worker looks into new items, unless enough are at it."""
+    """Enqueues a worker for new items; it ends at once if enough are running."""
     enqueue("media_library.tasks.probe_new")

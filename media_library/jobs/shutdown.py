@@ -1,4 +1,4 @@
-"""A stop of the service while a worker is at something: it is given back, and nobody died."""
+"""Requeues a worker's job when the service stops, so that it does not count as a death."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from typing import Final
 
 from django.db import connection
 
-#: Seconds to clear away and to give back: fewer than systemd waits (TimeoutStopSec).
-PATIENCE: Final = 8
+#: Seconds to clean up and requeue: fewer than systemd waits (TimeoutStopSec).
+SHUTDOWN_TIMEOUT_S: Final = 8
 
 
 class _Stopped(SystemExit):
-    """The service stops: nothing but this module catches it."""
+    """The service stops. Only this module catches it."""
 
 
 @contextmanager
-def given_back(give_back: Callable[[], object]) -> Iterator[None]:
-    """SIGTERM ends the work as an error would; `give_back` is called, and the process ends.
+def requeued_on_stop(requeue: Callable[[], object]) -> Iterator[None]:
+    """Turns SIGTERM into an error of the block; calls `requeue`, then the process ends.
 
-    Otherwise the signal ends the process where it stands, which looks like a death.
+    Without it the signal would end the process at once, which looks like a death.
     """
     if threading.current_thread() is not threading.main_thread():
-        # Signals are not for threads to handle.
+        # Threads can't handle signals.
         yield
         return
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         yield
     except _Stopped:
-        # The signal may have come in the middle of an exchange with the database.
+        # The signal may have interrupted a query to the database.
         connection.close()
-        give_back()
+        requeue()
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def _stop(*_: object) -> None:
-    # Once: the service's signal is followed by the one for the death of our parent.
+    # Only once: the service's signal is followed by the parent-death signal.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # Whatever holds up the rest, we are no orphan that works on.
+    # The process ends by an alarm even if the cleanup hangs.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(PATIENCE)
+    signal.alarm(SHUTDOWN_TIMEOUT_S)
     raise _Stopped(128 + signal.SIGTERM)

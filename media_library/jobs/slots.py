@@ -1,4 +1,4 @@
-"""Places at work: so many may do one thing at once on this machine."""
+"""Limits how many workers of a kind run at once on this machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from django.conf import settings
 
 
 @contextmanager
-def place(work: str, count: int) -> Iterator[bool]:
-    """Take one of `count` places for as long as the block runs; False where none is free.
+def slot(work: str, count: int) -> Iterator[bool]:
+    """Takes one of `count` slots while the block runs; False if none is free.
 
-    A place is a lock on a file: whatever becomes of the worker, the kernel gives it back.
+    A slot is a lock on a file: the kernel releases it however the worker ends.
     """
     settings.RUN_DIR.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:

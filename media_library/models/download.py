@@ -1,4 +1,4 @@
-"""A download from the web: its job, what it belongs to, and what is known of its site."""
+"""Downloads from the web: jobs, batches, schedules, and the state of sites."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streamsite.security.urls import without_secrets
 
 
 class DownloadBatch(models.Model):
-    """Downloads that were asked for together: many addresses, or a playlist's videos."""
+    """Downloads that were ordered together: several addresses, or a playlist's videos."""
 
     name = models.CharField(max_length=255)
     made_at = models.DateTimeField(default=timezone.now)
@@ -32,32 +32,34 @@ class DownloadBatch(models.Model):
 
     @property
     def left(self) -> int:
-        """Those of it that are not over."""
+        """Number of its jobs that are not over."""
         return self.jobs.exclude(status__in=DownloadJob.OVER).count()
 
 
 class DownloadSchedule(OneLineText):
-    """An address that is looked at again and again; what is new there is downloaded."""
+    """An address that is checked repeatedly; new videos are downloaded."""
 
     name = models.CharField(max_length=120, unique=True)
     url = models.URLField("address", max_length=2000)
     options = models.JSONField(default=dict, blank=True)
     enabled = models.BooleanField(default=True)
     every_hours = models.PositiveSmallIntegerField(
-        default=24, help_text="0: once. Only what is new is downloaded, each time."
+        default=24, help_text="0: once. Each time only new videos are downloaded."
     )
     cap = models.PositiveSmallIntegerField(
-        default=10, help_text="The newest so many are looked at."
+        default=10, help_text="Number of newest videos to check."
     )
-    rights = models.TextField(blank=True, help_text="Who allows it to be shown, until when.")
+    rights = models.TextField(
+        blank=True, help_text="Permission of the rights holder, and its end."
+    )
     any_site = models.BooleanField(default=False, editable=False)
     owner = models.CharField(max_length=64, blank=True, editable=False)
     made_by = models.CharField(max_length=150, blank=True, editable=False)
 
-    # A worker's.
+    # Written by a worker.
     next_at = models.DateTimeField(default=timezone.now)
-    looked_at = models.DateTimeField(null=True, blank=True, editable=False)
-    found = models.PositiveIntegerField(default=0, editable=False)
+    checked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    ordered = models.PositiveIntegerField(default=0, editable=False)
     fault = models.TextField(blank=True, editable=False)
 
     class Meta:
@@ -73,16 +75,16 @@ class DownloadSchedule(OneLineText):
 
 
 class DownloadJob(models.Model):
-    """One video on its way into the library. A worker writes the state, people the order.
+    """One video on its way into the library. People write the order, a worker the state.
 
     queued ─▶ extracting ─▶ downloading ─▶ processing ─▶ storing ─▶ done
       ▲            └──────────────┴──────────────┴──────────┴──▶ failed, cancelled
-      └── what may pass, or a dead worker: after `due_at` it is tried again
+      └── after a temporary error or a dead worker: retried after `due_at`
     """
 
     class Status(models.TextChoices):
         QUEUED = "queued", "Queued"
-        EXTRACTING = "extracting", "Looking at the page"
+        EXTRACTING = "extracting", "Reading the page"
         DOWNLOADING = "downloading", "Downloading"
         PROCESSING = "processing", "Processing"
         STORING = "storing", "Storing"
@@ -95,18 +97,20 @@ class DownloadJob(models.Model):
     )
     OVER: ClassVar = (Status.DONE, Status.FAILED, Status.CANCELLED)
 
-    # The order: people's.
+    # The order, written by people.
     url = models.URLField("address", max_length=2000)
     site = models.CharField(max_length=253, help_text="The host of the address.")
     options = models.JSONField(default=dict)
-    profile = models.CharField(max_length=16, help_text="Of its options: alike, the same.")
+    profile = models.CharField(max_length=16, help_text="Digest of its options.")
     any_site = models.BooleanField(
-        default=False, help_text="Sites that yt-dlp does not know may be tried."
+        default=False, help_text="Sites that yt-dlp does not know are allowed."
     )
     again = models.BooleanField(
-        default=False, help_text="Even where the library has the same already."
+        default=False, help_text="Even if the library has the same video."
     )
-    rights = models.TextField(blank=True, help_text="Who allows it to be shown, until when.")
+    rights = models.TextField(
+        blank=True, help_text="Permission of the rights holder, and its end."
+    )
     batch = models.ForeignKey(
         DownloadBatch, on_delete=models.SET_NULL, null=True, blank=True, related_name="jobs"
     )
@@ -114,49 +118,51 @@ class DownloadJob(models.Model):
         DownloadSchedule, on_delete=models.SET_NULL, null=True, blank=True, related_name="jobs"
     )
     owner = models.CharField(
-        max_length=64, blank=True, help_text="Whose quota it counts to, such as user:1."
+        max_length=64, blank=True, help_text="Owner of the quota, such as user:1."
     )
-    asked_by = models.CharField(max_length=150, blank=True)
-    asked_key = models.CharField(
-        max_length=128, blank=True, help_text="The caller's own name for this order."
+    requested_by = models.CharField(max_length=150, blank=True)
+    requested_key = models.CharField(
+        max_length=128, blank=True, help_text="The caller's own key for this order."
     )
-    cancel_asked = models.BooleanField(default=False)
+    cancel_requested = models.BooleanField(default=False)
     made_at = models.DateTimeField(default=timezone.now)
 
-    # The state: a worker's.
+    # The state, written by a worker.
     status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
-    due_at = models.DateTimeField(default=timezone.now, help_text="Not before.")
+    due_at = models.DateTimeField(
+        default=timezone.now, help_text="Earliest time of the next try."
+    )
     claim = models.CharField(max_length=32, blank=True, editable=False)
     worker = models.CharField(
-        max_length=255, blank=True, editable=False, help_text="Node, pid and its start."
+        max_length=255, blank=True, editable=False, help_text="Node, pid and start time."
     )
     session = models.PositiveIntegerField(
-        null=True, blank=True, editable=False, help_text="Of the job's processes."
+        null=True, blank=True, editable=False, help_text="Session of the job's processes."
     )
-    heard_at = models.DateTimeField(null=True, blank=True, editable=False)
+    heartbeat_at = models.DateTimeField(null=True, blank=True, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     deaths = models.PositiveSmallIntegerField(
-        default=0, editable=False, help_text="Workers that fell silent at it."
+        default=0, editable=False, help_text="Workers that died at it."
     )
     percent = models.PositiveSmallIntegerField(default=0)
     note = models.CharField(
-        max_length=255, blank=True, help_text="What it does at the moment, or waits for."
+        max_length=255, blank=True, help_text="Its current step, or what it waits for."
     )
-    speed = models.PositiveBigIntegerField(null=True, blank=True, help_text="Bytes a second.")
+    speed = models.PositiveBigIntegerField(null=True, blank=True, help_text="Bytes per second.")
     seconds_left = models.PositiveIntegerField(null=True, blank=True)
     bytes_done = models.PositiveBigIntegerField(default=0)
     bytes_total = models.PositiveBigIntegerField(null=True, blank=True)
     reserved_bytes = models.PositiveBigIntegerField(
-        default=0, help_text="Room on the disk and of the quota that is kept for it."
+        default=0, help_text="Bytes of disk and quota that are reserved for it."
     )
-    code = models.CharField(max_length=16, blank=True, help_text="Of what went wrong.")
-    fault = models.TextField(blank=True, help_text="What went wrong, and what to do.")
+    code = models.CharField(max_length=16, blank=True, help_text="Code of the error.")
+    fault = models.TextField(blank=True, help_text="The error, and what to do.")
     warnings = models.JSONField(default=list, blank=True)
     tool_version = models.CharField(max_length=32, blank=True)
 
-    # What was found and what came of it.
+    # Metadata and result.
     extractor = models.CharField(max_length=64, blank=True)
     video_id = models.CharField(max_length=255, blank=True)
     title = models.CharField(max_length=500, blank=True)
@@ -164,8 +170,8 @@ class DownloadJob(models.Model):
     page = models.CharField(max_length=2000, blank=True)
     licence = models.CharField(max_length=255, blank=True)
     seconds = models.FloatField(null=True, blank=True)
-    got = models.CharField(max_length=500, blank=True, help_text="The formats that came.")
-    key = models.CharField(max_length=1024, blank=True, help_text="Its name in the storage.")
+    got = models.CharField(max_length=500, blank=True, help_text="The downloaded formats.")
+    key = models.CharField(max_length=1024, blank=True, help_text="Its key in the storage.")
     size_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     extras = models.JSONField(
         default=list, blank=True, help_text="Subtitles and pictures: kind, language, key."
@@ -174,7 +180,7 @@ class DownloadJob(models.Model):
         MediaItem, on_delete=models.SET_NULL, null=True, blank=True, related_name="downloads"
     )
     duplicate = models.BooleanField(
-        default=False, help_text="It was in the library already: nothing was downloaded."
+        default=False, help_text="The library had it already: nothing was downloaded."
     )
 
     class Meta:
@@ -188,7 +194,9 @@ class DownloadJob(models.Model):
             models.Index(
                 fields=["due_at", "id"], name="download_queued", condition=Q(status="queued")
             ),
-            models.Index(fields=["heard_at"], name="download_running", condition=~Q(claim="")),
+            models.Index(
+                fields=["heartbeat_at"], name="download_running", condition=~Q(claim="")
+            ),
             models.Index(fields=["owner", "made_at"], name="download_of_owner"),
             models.Index(fields=["site", "ended_at"], name="download_of_site"),
             models.Index(
@@ -199,8 +207,8 @@ class DownloadJob(models.Model):
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["owner", "asked_key"],
-                condition=~Q(asked_key=""),
+                fields=["owner", "requested_key"],
+                condition=~Q(requested_key=""),
                 name="one_download_per_order",
             ),
             models.UniqueConstraint(
@@ -234,7 +242,7 @@ class DownloadJob(models.Model):
 
     @property
     def shown_url(self) -> str:
-        """Its address without what may let somebody in: tokens and signatures."""
+        """The address without tokens and signatures."""
         return without_secrets(self.url)
 
     @property
@@ -251,15 +259,15 @@ class DownloadJob(models.Model):
 
 
 class SiteCookies(OneLineText):
-    """Cookies of an account at a site, for downloads from there. Each job gets a copy."""
+    """Cookies of an account at a site, for its downloads. Each job gets a copy."""
 
     domain = models.CharField(
-        max_length=253, unique=True, help_text="Such as youtube.com; its subdomains too."
+        max_length=253, unique=True, help_text="Such as youtube.com; includes its subdomains."
     )
     text = SecretField(
         "cookies",
-        help_text="As a browser's add-on exports them (Netscape's cookies.txt). Better an "
-        "account of its own than yours: sites close accounts that download much.",
+        help_text="As exported by a browser's add-on (Netscape's cookies.txt). Use an account "
+        "made for this, not your own: sites close accounts that download much.",
     )
     set_at = models.DateTimeField(default=timezone.now, editable=False)
     used_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -279,7 +287,7 @@ class SiteCookies(OneLineText):
 
 
 class SitePause(models.Model):
-    """A site that is left alone for a while, because it asked for that."""
+    """A site that gets no requests for a while, because it refused some."""
 
     site = models.CharField(max_length=253, unique=True)
     until = models.DateTimeField()

@@ -14,9 +14,9 @@ from streamsite.security.text import OneLineText
 
 
 class KeyField(models.CharField):  # type: ignore[type-arg]
-    """A key of the storage, ordered by its bytes as every bucket lists it.
+    """A key of the storage, ordered by its bytes as in every bucket's listing.
 
-    SQLite compares so by itself; PostgreSQL has to be told.
+    SQLite compares bytes by default; PostgreSQL needs a collation.
     """
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
@@ -27,7 +27,7 @@ class KeyField(models.CharField):  # type: ignore[type-arg]
 
 
 class Tag(OneLineText):
-    """A word that people give to items to find them again."""
+    """A label on items, for finding them."""
 
     name = models.CharField(max_length=64, unique=True)
 
@@ -40,14 +40,14 @@ class Tag(OneLineText):
 
 class ItemQuerySet(models.QuerySet["MediaItem"]):
     def update(self, **values: Any) -> int:
-        """A title that is written this way was given by somebody: see `MediaItem.titled`."""
+        """A title written this way comes from a person: see `MediaItem.titled`."""
         if "title" in values:
             values.setdefault("titled", True)
         return super().update(**values)
 
 
 class MediaItem(OneLineText):
-    """One file in the storage. Its key is its name there; the rest was read from it."""
+    """One file in the storage. Its key is its name there; most other columns come from it."""
 
     class Status(models.TextChoices):
         NEW = "new", "New"
@@ -74,10 +74,10 @@ class MediaItem(OneLineText):
     )
     title = models.CharField(max_length=255)
     titled = models.BooleanField(
-        default=True, editable=False, help_text="Its title says more than its key."
+        default=True, editable=False, help_text="Its title contains more than its key."
     )
     status = models.CharField(max_length=16, choices=Status, default=Status.NEW, db_index=True)
-    fault = models.TextField(blank=True, help_text="What is wrong with it, and what to do.")
+    fault = models.TextField(blank=True, help_text="The fault, and what to do.")
 
     size_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     etag = models.CharField(max_length=128, blank=True)
@@ -85,10 +85,10 @@ class MediaItem(OneLineText):
         max_length=64,
         blank=True,
         editable=False,
-        help_text="Of the content that was inspected last, whatever the storage calls it.",
+        help_text="Fingerprint of the content at the last inspection, whatever its etag.",
     )
     fingerprint_etag = models.CharField(
-        max_length=128, blank=True, editable=False, help_text="What it was called then."
+        max_length=128, blank=True, editable=False, help_text="Etag at that time."
     )
     duration_seconds = models.FloatField(null=True, blank=True)
     width = models.PositiveIntegerField(null=True, blank=True)
@@ -97,56 +97,58 @@ class MediaItem(OneLineText):
     video_codec = models.CharField(max_length=32, blank=True)
     pixel_format = models.CharField(max_length=32, blank=True)
     reorder = models.PositiveSmallIntegerField(
-        default=0, help_text="Frames that are decoded before they are shown (B-frames)."
+        default=0, help_text="Frames that are decoded before they are displayed (B-frames)."
     )
     turned = models.BooleanField(
-        default=False, help_text="Filmed upright: it has to be turned before it is shown."
+        default=False, help_text="Filmed upright: it has to be rotated for display."
     )
     trimmed = models.BooleanField(
         default=False,
-        help_text="It holds more than is to be shown: it was trimmed without encoding it anew.",
+        help_text="Parts of it are not displayed: it was trimmed without re-encoding.",
     )
     audio_codec = models.CharField(max_length=32, blank=True)
     sample_rate = models.PositiveIntegerField(null=True, blank=True)
     channels = models.PositiveSmallIntegerField(
-        null=True, blank=True, help_text="Of its sound; empty: not known."
+        null=True, blank=True, help_text="Audio channels; empty: unknown."
     )
 
     colour = models.CharField(
-        max_length=32, blank=True, help_text="Its transfer curve; HDR: smpte2084, arib-std-b67."
+        max_length=32, blank=True, help_text="Transfer curve; HDR: smpte2084, arib-std-b67."
     )
     loudness_lufs = models.FloatField(
-        null=True, blank=True, help_text="Estimated from parts of it. EBU R128."
+        null=True, blank=True, help_text="Estimated from parts of it, in LUFS (EBU R128)."
     )
     keyframe_seconds = models.FloatField(
-        null=True, blank=True, help_text="The longest way from one keyframe to the next."
+        null=True, blank=True, help_text="Longest distance between two keyframes."
     )
     index = models.CharField(
-        max_length=8, choices=Index, blank=True, help_text="Where an MP4 keeps its moov box."
+        max_length=8, choices=Index, blank=True, help_text="Position of the moov box of an MP4."
     )
     thumbnails = models.CharField(
         max_length=1024, blank=True, help_text="Key of a strip of three pictures."
     )
 
-    # What people know of it.
+    # Written by people.
     tags = models.ManyToManyField(Tag, blank=True, related_name="items")
     age_rating = models.PositiveSmallIntegerField(
-        choices=Rating, null=True, blank=True, help_text="Empty: nobody has rated it."
+        choices=Rating, null=True, blank=True, help_text="Empty: unrated."
     )
-    source = models.CharField(max_length=500, blank=True, help_text="Where it came from.")
-    rights = models.TextField(blank=True, help_text="Who allows it to be shown, until when.")
+    source = models.CharField(max_length=500, blank=True, help_text="Origin of the file.")
+    rights = models.TextField(
+        blank=True, help_text="Permission of the rights holder, and its end."
+    )
 
     added_at = models.DateTimeField(auto_now_add=True)
     probed_at = models.DateTimeField(null=True, blank=True)
     probe_claimed_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="A worker took it up then."
+        null=True, blank=True, editable=False, help_text="Time of a worker's claim."
     )
     probe_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
     misses = models.PositiveSmallIntegerField(
-        default=0, editable=False, help_text="Complete listings in a row without it."
+        default=0, editable=False, help_text="Consecutive complete listings without it."
     )
     missing_since = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="Two listings were without it."
+        null=True, blank=True, editable=False, help_text="Since the second listing without it."
     )
 
     objects = ItemQuerySet.as_manager()
@@ -154,9 +156,9 @@ class MediaItem(OneLineText):
     class Meta:
         ordering: ClassVar = ["title", "pk"]
         verbose_name = "media item"
-        # One for each order of the lists. Behind the order they hold all that the lists filter
-        # by, so that a filter which matches next to nothing costs one walk through the index
-        # (60 ms for a million rows on SQLite), never one through the table.
+        # One for each order of the lists. Behind the order they contain all columns that the
+        # lists filter by, so that a filter with few matches costs one scan of the index (60 ms
+        # for a million rows on SQLite), never one of the table.
         indexes: ClassVar = [
             models.Index(
                 fields=["title", "id", "status", "age_rating", "duration_seconds", "added_at",
@@ -210,7 +212,7 @@ class MediaItem(OneLineText):
 
     @property
     def probe(self) -> Probe | None:
-        """What was read from the file; None before that."""
+        """The properties of the file; None before the inspection."""
         if self.probed_at is None:
             return None
         return Probe(
@@ -245,42 +247,43 @@ class PreparedCopy(models.Model):
         CANCELLED = "cancelled", "Cancelled"
 
     item = models.ForeignKey(MediaItem, on_delete=models.CASCADE, related_name="copies")
-    house = models.CharField(max_length=64, help_text="Signature of the house format.")
+    house_format = models.CharField(max_length=64, help_text="Signature of the house format.")
     source_etag = models.CharField(max_length=128)
-    key = models.CharField(max_length=1024, blank=True, help_text="Its name in the storage.")
+    key = models.CharField(max_length=1024, blank=True, help_text="Its key in the storage.")
     frames = models.PositiveIntegerField(
         null=True, blank=True, help_text="Video frames: a multiple of the format's grid."
     )
     status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
     percent = models.PositiveSmallIntegerField(default=0)
     stage = models.CharField(
-        max_length=16, blank=True, help_text="Of the work: fetching, measuring, encoding, ..."
+        max_length=16, blank=True, help_text="Current stage: fetching, measuring, encoding, ..."
     )
     loudness_lufs = models.FloatField(
-        null=True, blank=True, help_text="Of the finished copy, measured. EBU R128."
+        null=True, blank=True, help_text="Loudness of the finished copy, in LUFS (EBU R128)."
     )
-    due_at = models.DateTimeField(
-        null=True, blank=True, help_text="When it may next be on air."
-    )
+    due_at = models.DateTimeField(null=True, blank=True, help_text="Next time on air.")
     fault = models.TextField(blank=True)
     queued_at = models.DateTimeField(null=True, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True)
     claim = models.CharField(
-        max_length=32, blank=True, editable=False, help_text="Of the worker that makes it."
+        max_length=32,
+        blank=True,
+        editable=False,
+        help_text="Claim of the worker that makes it.",
     )
-    heard_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="Last sign of life of that worker."
+    heartbeat_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Last heartbeat of that worker."
     )
     attempts = models.PositiveSmallIntegerField(default=0, editable=False)
     deaths = models.PositiveSmallIntegerField(
-        default=0, editable=False, help_text="Workers that fell silent at it."
+        default=0, editable=False, help_text="Workers that died at it."
     )
     made_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name = "prepared copy"
         verbose_name_plural = "prepared copies"
-        # Each minute these few are asked for, among all that are ready.
+        # These few are queried each minute, among all that are ready.
         indexes: ClassVar = [
             models.Index(
                 fields=["due_at", "queued_at", "id"],
@@ -288,14 +291,14 @@ class PreparedCopy(models.Model):
                 condition=models.Q(status="queued"),
             ),
             models.Index(
-                fields=["heard_at"],
+                fields=["heartbeat_at"],
                 name="copy_running",
                 condition=models.Q(status="running"),
             ),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["item", "house"], name="one_copy_per_item_and_house"
+                fields=["item", "house_format"], name="one_copy_per_item_and_house"
             ),
             models.CheckConstraint(
                 condition=~models.Q(status="ready")
@@ -305,4 +308,4 @@ class PreparedCopy(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.item} ({self.house})"
+        return f"{self.item} ({self.house_format})"

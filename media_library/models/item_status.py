@@ -1,13 +1,13 @@
-"""An item's one status, decided here and nowhere else.
+"""An item's status, which is decided only here.
 
-    new ──look──▶ probed ──request──▶ preparing ──▶ ready
-     ▲               ▲                    │
-     └── changed     └──── cancelled, or the copy is faulty: the item still plays
-    fault: it can't be read as a film. A person's retry makes it new again.
+    new ──inspect──▶ probed ──request──▶ preparing ──▶ ready
+     ▲                  ▲                    │
+     └── changed        └──── cancelled, or the copy is faulty: the item still plays
+    fault: it can't be read as a video. A retry by a person makes it new again.
 
-"Preparing" means that a copy is queued or being made, even where another house's is ready
-already: work is under way. "Ready" means that there is a copy of its present content, and that
-nothing else is being made of it.
+"Preparing" means that a copy is queued or being made, even if another house format's copy is
+ready already. "Ready" means that there is a copy of its present content, and that no other is
+being made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Status = MediaItem.Status
 
 
 def settle(item_id: int) -> None:
-    """Let the status follow the item's copies, in one statement."""
+    """Derives the status from the item's copies, in one statement."""
     copies = PreparedCopy.objects.filter(item=OuterRef("pk"))
     busy = copies.filter(status__in=[PreparedCopy.Status.QUEUED, PreparedCopy.Status.RUNNING])
     ready = copies.filter(status=PreparedCopy.Status.READY, source_etag=OuterRef("etag"))

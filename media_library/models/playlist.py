@@ -1,4 +1,4 @@
-"""Playlists: items in an order."""
+"""Playlists: ordered lists of items."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Playlist(OneLineText):
     version = models.PositiveIntegerField(
         default=0,
         editable=False,
-        help_text="Counts the changes of its order: two people must not undo each other's.",
+        help_text="Counts the changes of its order, so that concurrent changes are detected.",
     )
 
     class Meta:
@@ -29,7 +29,7 @@ class Playlist(OneLineText):
 
 
 class PlaylistEntry(models.Model):
-    """One place in a playlist. The same item may stand in several."""
+    """One entry of a playlist. The same item may have several."""
 
     playlist = models.ForeignKey(Playlist, on_delete=models.CASCADE, related_name="entries")
     item = models.ForeignKey(MediaItem, on_delete=models.CASCADE, related_name="entries")

@@ -4,14 +4,14 @@ from django.db import models
 
 
 class Reservation(models.Model):
-    """A key that a file on its way will have: of two uploads only one can hold it.
+    """A reserved key for a file that is being uploaded: only one upload can hold it.
 
-    Made before the storage is asked whether the key is free, and removed when the item is
-    there. One that a crash left behind counts no more from `until` on.
+    Created before the check whether the key is free, and removed when the item exists. A
+    leftover of a crash is ignored from `until` on.
     """
 
     key = models.CharField(max_length=1024, unique=True)
-    #: Of the upload that holds it; empty until that is begun.
+    #: Id of the upload that holds it; empty until the upload begins.
     upload_id = models.TextField(blank=True)
     until = models.DateTimeField()
 

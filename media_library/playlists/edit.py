@@ -1,4 +1,4 @@
-"""What people do to playlists: reorder, append. Each counts the playlist's version up."""
+"""Changes of playlists: reorder, append. Each one increments the playlist's version."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from django.db.models import F, Max
 
 from media_library.models import MediaItem, Playlist, PlaylistEntry
 
-#: Entries of one playlist: the engine reads them all, and a page shows them all.
-LONGEST: Final = 10_000
+#: Maximum entries of a playlist: the engine reads them all, and a page shows them all.
+MAX_ENTRIES: Final = 10_000
 _BATCH: Final = 2000
 
 
 class PlaylistError(Exception):
-    """The change can't be made. `str()` of it is a sentence for the operator."""
+    """The change can't be made. `str()` is a sentence for the operator."""
 
 
 class ChangedMeanwhileError(PlaylistError):
-    """Somebody else's change came first."""
+    """Another change came first."""
 
 
 class TooLongError(PlaylistError):
     """More entries than a playlist may have."""
 
 
-class NothingFoundError(PlaylistError):
-    """An import would leave nothing of a playlist."""
+class EmptyImportError(PlaylistError):
+    """An import would empty a playlist."""
 
 
 class UnknownItemError(PlaylistError):
-    """An item that the library does not have, any more or at all."""
+    """An item that is not in the library, or no longer."""
 
 
 class Place(NamedTuple):
-    """One place of the new order: an entry that stays, or None for a new one, and its item."""
+    """One entry of the new order: an existing entry, or None for a new one, and its item."""
 
     entry: int | None
     item: int
 
 
 def reorder(playlist: Playlist, version: int, places: Sequence[Place]) -> list[int]:
-    """Make the playlist these places, in this order; the ids of the entries it has then.
+    """Sets the playlist's entries, in this order; returns their ids.
 
-    An entry that stays keeps its id: the channel on air goes on behind the one it played last.
-    Raises `ChangedMeanwhileError` unless `version` is the playlist's, `TooLongError`,
+    An existing entry keeps its id: a channel on air continues after the entry it played last.
+    Raises `ChangedMeanwhileError` unless `version` is current, `TooLongError`,
     `UnknownItemError`; then nothing is changed.
     """
-    _bounded(len(places))
+    _require_length(len(places))
     with transaction.atomic():
         _count_up(playlist, version)
         there = dict(playlist.entries.values_list("pk", "item"))
@@ -59,9 +59,9 @@ def reorder(playlist: Playlist, version: int, places: Sequence[Place]) -> list[i
             place.entry is not None and there.get(place.entry) != place.item for place in places
         ):
             raise ChangedMeanwhileError(
-                "An entry of the playlist is not there any more: reload the page."
+                "An entry of the playlist no longer exists: reload the page."
             )
-        _known({place.item for place in places} - set(there.values()))
+        _require_items({place.item for place in places} - set(there.values()))
         gone = list(there.keys() - staying)
         for start in range(0, len(gone), _BATCH):
             playlist.entries.filter(pk__in=gone[start : start + _BATCH]).delete()
@@ -84,7 +84,7 @@ def reorder(playlist: Playlist, version: int, places: Sequence[Place]) -> list[i
 
 
 def replace(playlist: Playlist, items: Sequence[int]) -> None:
-    """Make these items the whole playlist; an item that stood there keeps its entry.
+    """Replaces the playlist's items; an item that stays keeps its entry.
 
     Raises `TooLongError`, `UnknownItemError`.
     """
@@ -98,12 +98,12 @@ def replace(playlist: Playlist, items: Sequence[int]) -> None:
 
 
 def append(playlist: Playlist, items: Sequence[int]) -> None:
-    """Put items at the end, in this order. Raises `TooLongError`, `UnknownItemError`."""
+    """Appends items in this order. Raises `TooLongError`, `UnknownItemError`."""
     with transaction.atomic():
-        # The playlist's row is the lock: who counts first appends first.
+        # The update of the playlist's row is the lock: the first to increment appends first.
         _count_up(playlist)
-        _bounded(playlist.entries.count() + len(items))
-        _known(set(items))
+        _require_length(playlist.entries.count() + len(items))
+        _require_items(set(items))
         last = playlist.entries.aggregate(last=Max("position"))["last"] or 0
         PlaylistEntry.objects.bulk_create(
             (
@@ -114,11 +114,11 @@ def append(playlist: Playlist, items: Sequence[int]) -> None:
         )
 
 
-def _bounded(count: int) -> None:
-    if count > LONGEST:
+def _require_length(count: int) -> None:
+    if count > MAX_ENTRIES:
         raise TooLongError(
-            f"A playlist has at most {LONGEST:,} entries, and this one would have {count:,}: "
-            "make a second one."
+            f"A playlist has at most {MAX_ENTRIES:,} entries, this one would have {count:,}: "
+            "create a second one."
         )
 
 
@@ -128,18 +128,17 @@ def _count_up(playlist: Playlist, version: int | None = None) -> None:
         mine = mine.filter(version=version)
     if not mine.update(version=F("version") + 1):
         raise ChangedMeanwhileError(
-            "Somebody else changed the playlist meanwhile: reload it, then change it again."
+            "The playlist was changed meanwhile: reload it, then repeat your change."
         )
     playlist.refresh_from_db(fields=["version"])
 
 
-def _known(items: Iterable[int]) -> None:
-    wanted = list(items)
-    found = 0
-    for start in range(0, len(wanted), _BATCH):
-        found += MediaItem.objects.filter(pk__in=wanted[start : start + _BATCH]).count()
-    if found < len(wanted):
+def _require_items(items: Iterable[int]) -> None:
+    ids = list(items)
+    count = 0
+    for start in range(0, len(ids), _BATCH):
+        count += MediaItem.objects.filter(pk__in=ids[start : start + _BATCH]).count()
+    if count < len(ids):
         raise UnknownItemError(
-            f"{len(wanted) - found} of the items are not in the library any more: reload the "
-            "page."
+            f"{len(ids) - count} of the items are not in the library any more: reload the page."
         )

@@ -1,4 +1,4 @@
-"""What an M3U or a CSV changes in the library."""
+"""Applies an M3U or a CSV to the library."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from media_library.playlists.m3u_csv import Contents, Line, Problem, Row, split_
 from media_library.storage import Facts, StorageError
 from media_library.storage.keys import is_media
 
-#: Names that are looked for in the storage itself: each is a request to the bucket.
-MOST_ASKED: Final = 100
-#: Seconds after which the storage is asked for no further name: a person waits.
-LONGEST_ASKING: Final = 20.0
+#: Names that are looked up in the storage itself: each is a request to the bucket.
+MAX_STORAGE_LOOKUPS: Final = 100
+#: Seconds after which no further name is looked up in the storage: a person waits.
+STORAGE_LOOKUP_TIMEOUT_S: Final = 20.0
 _BATCH: Final = 500
-#: Rows written by one statement.
+#: Rows per statement.
 _ROWS: Final = 100
 T = TypeVar("T")
-#: Characters that a column takes; a note may be of any length.
-_LONGEST: Final = {"title": 255, "source": 500}
+#: Maximum characters per column; a note may have any length.
+_MAX_CHARS: Final = {"title": 255, "source": 500}
 
 
 @dataclass
 class Outcome:
-    """What an import did, or would do."""
+    """The result of an import, or of a dry run."""
 
-    found: int = 0
+    matched: int = 0
     updated: int = 0
     created: int = 0
-    #: Entries of the playlist that was made or changed; None: there is none.
+    #: Entries of the created or changed playlist; None: there is none.
     entries: int | None = None
     playlist: Playlist | None = None
     problems: list[Problem] = field(default_factory=list)
@@ -54,12 +54,12 @@ def run(
     append: bool = False,
     dry: bool = False,
 ) -> Outcome:
-    """Write what the file says of items, and make its order a playlist's.
+    """Writes the file's data about items, and makes its order a playlist.
 
-    The playlist is `into`, or the one named `playlist`, or as an M3U names itself; its entries
-    are replaced, or followed where `append`. Of a line that is not found nothing is written,
-    all others are. Raises `PlaylistError`; then nothing is written. The storage is asked
-    before anything is written: call it outside of a transaction, which would last so long.
+    The playlist is `into`, or the one named `playlist`, or the name in an M3U; its entries are
+    replaced, or extended with `append`. Lines without an item are skipped, all others are
+    applied. Raises `PlaylistError`; then nothing is written. The storage is queried before
+    anything is written: call it outside of a transaction, which would last as long.
     """
     outcome = Outcome(problems=list(contents.problems))
     keys, new = _keys(contents.lines, outcome)
@@ -69,7 +69,7 @@ def run(
         for line in contents.lines:
             item = items.get(line.number)
             if item is not None:
-                outcome.found += 1
+                outcome.matched += 1
                 outcome.updated += _change(item, line, changes, outcome)
         if not dry:
             changes.write()
@@ -78,26 +78,26 @@ def run(
             order = [items[line.number].pk for line in contents.lines if line.number in items]
             outcome.entries = len(order)
             if not order and not append:
-                _spare(into or Playlist.objects.filter(name=name[:120]).first())
+                _require_entries(into or Playlist.objects.filter(name=name[:120]).first())
             if not dry:
-                outcome.playlist = _listed(into, name[:120], order, append=append)
+                outcome.playlist = _write_playlist(into, name[:120], order, append=append)
     outcome.problems.sort(key=lambda problem: problem.number)
     return outcome
 
 
-def _spare(target: Playlist | None) -> None:
-    """A wrong file must not empty a playlist that is there, perhaps on air.
+def _require_entries(target: Playlist | None) -> None:
+    """Refuses to empty an existing playlist, perhaps on air, because of a wrong file.
 
-    Raises `NothingFoundError`.
+    Raises `EmptyImportError`.
     """
     if target is not None and target.entries.exists():
-        raise edit.NothingFoundError(
-            f"None of its lines was found in the library, so “{target}” stays as it was: see "
-            "if it is the right file. To empty a playlist, remove its items by hand."
+        raise edit.EmptyImportError(
+            f"None of its lines matches the library, so “{target}” is unchanged: check "
+            "that it is the right file. To empty a playlist, remove its items by hand."
         )
 
 
-def _listed(
+def _write_playlist(
     into: Playlist | None, name: str, order: Sequence[int], *, append: bool
 ) -> Playlist:
     target = into or Playlist.objects.get_or_create(name=name)[0]
@@ -108,28 +108,28 @@ def _listed(
     return target
 
 
-# ---- which items are meant -------------------------------------------------------------------
+# ---- matching lines to items -----------------------------------------------------------------
 
 
 def _keys(lines: Sequence[Line], outcome: Outcome) -> tuple[dict[int, str], dict[str, Facts]]:
-    """The key of each line, by the line's number, and what the storage says of new ones.
+    """Returns the key of each line, by line number, and the facts of new objects.
 
-    What is not found is a problem.
+    Lines without a match become problems.
     """
-    found: dict[int, str] = {}
+    keys: dict[int, str] = {}
     for some in _batches(lines):
-        meant = {line.number: line.names for line in some}
-        known = _known({name for names in meant.values() for name in names})
-        for number, names in meant.items():
-            key = next((name for name in names if name in known), None)
+        candidates = {line.number: line.names for line in some}
+        existing = _existing_keys({name for names in candidates.values() for name in names})
+        for number, names in candidates.items():
+            key = next((name for name in names if name in existing), None)
             if key is not None:
-                found[number] = key
-    left = [line for line in lines if line.number not in found]
-    found |= _by_last_name(left, outcome)
-    told = {problem.number for problem in outcome.problems}
-    left = [line for line in left if line.number not in found and line.number not in told]
+                keys[number] = key
+    left = [line for line in lines if line.number not in keys]
+    keys |= _by_last_name(left, outcome)
+    reported = {problem.number for problem in outcome.problems}
+    left = [line for line in left if line.number not in keys and line.number not in reported]
     seen, new = _in_storage(left, outcome)
-    return found | seen, new
+    return keys | seen, new
 
 
 def _batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -137,31 +137,31 @@ def _batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
         yield values[start : start + _BATCH]
 
 
-def _known(names: set[str]) -> set[str]:
-    """Those that are keys of items."""
-    known: set[str] = set()
+def _existing_keys(names: set[str]) -> set[str]:
+    """Returns the names that are keys of items."""
+    keys: set[str] = set()
     for batch in _batches(sorted(names)):
-        known.update(
+        keys.update(
             MediaItem.objects.filter(key__in=batch).order_by().values_list("key", flat=True)
         )
-    return known
+    return keys
 
 
 def _by_last_name(lines: Sequence[Line], outcome: Outcome) -> dict[int, str]:
-    """The only item whose file has the same name, in whatever folder."""
+    """Matches by file name in any folder, if only one item has it."""
     last = {line.number: _last(line) for line in lines}
     matches: dict[str, list[str]] = {name: [] for name in last.values()}
     if matches:
-        # One walk through the keys (two seconds for a million), however many are sought.
+        # One scan of the keys (two seconds for a million), whatever the number of names.
         for key in MediaItem.objects.order_by("key").values_list("key", flat=True).iterator():
             name = key.rpartition("/")[2]
-            if name in matches and len(matches[name]) < 2:  # noqa: PLR2004 - two: not the only
+            if name in matches and len(matches[name]) < 2:  # noqa: PLR2004 - two: it is ambiguous
                 matches[name].append(key)
-    found = {}
+    matched = {}
     for line in lines:
         keys = matches[last[line.number]]
         if len(keys) == 1:
-            found[line.number] = keys[0]
+            matched[line.number] = keys[0]
         elif keys:
             outcome.problems.append(
                 Problem(
@@ -170,7 +170,7 @@ def _by_last_name(lines: Sequence[Line], outcome: Outcome) -> dict[int, str]:
                     f"{keys[1]}. Write the folder too.",
                 )
             )
-    return found
+    return matched
 
 
 def _last(line: Line) -> str:
@@ -180,29 +180,29 @@ def _last(line: Line) -> str:
 def _in_storage(
     lines: Sequence[Line], outcome: Outcome
 ) -> tuple[dict[int, str], dict[str, Facts]]:
-    """Objects that no sync has seen yet. A storage that is out of order is asked once."""
-    found: dict[int, str] = {}
-    asked: dict[str, Facts | None] = {}
+    """Matches objects that no sync has seen yet. An unavailable storage is queried once."""
+    keys: dict[int, str] = {}
+    facts_by_key: dict[str, Facts | None] = {}
     extensions = frozenset(settings.MEDIA_EXTENSIONS)
-    until, fault = monotonic() + LONGEST_ASKING, ""
+    until, fault = monotonic() + STORAGE_LOOKUP_TIMEOUT_S, ""
     for line in lines:
         key = next(iter(line.names), "")
-        may = not fault and len(asked) < MOST_ASKED and monotonic() < until
-        if may and key not in asked and is_media(key, extensions):
-            asked[key] = None
+        may = not fault and len(facts_by_key) < MAX_STORAGE_LOOKUPS and monotonic() < until
+        if may and key not in facts_by_key and is_media(key, extensions):
+            facts_by_key[key] = None
             try:
-                asked[key] = storage.facts(key, brisk=True)
+                facts_by_key[key] = storage.facts(key, brisk=True)
             except StorageError as error:
-                # One that is not there is told below as not found.
+                # A missing one is reported below.
                 fault = "" if error.permanent else str(error)
-        if asked.get(key) is not None:
-            found[line.number] = key
+        if facts_by_key.get(key) is not None:
+            keys[line.number] = key
             continue
         sentence = f"{line.text} is not in the library: sync, then try again."
         outcome.problems.append(
             Problem(line.number, f"{sentence} {fault}" if fault else sentence)
         )
-    return found, {key: facts for key, facts in asked.items() if facts is not None}
+    return keys, {key: facts for key, facts in facts_by_key.items() if facts is not None}
 
 
 def _items(
@@ -213,41 +213,41 @@ def _items(
     *,
     dry: bool,
 ) -> dict[int, MediaItem]:
-    """The item of each line, as it is by now; new ones are made."""
-    known = _by_key(set(keys.values()))
-    for key in new.keys() - known.keys():
-        known[key] = MediaItem(
+    """Returns the item of each line in its current state; creates new ones."""
+    items = _by_key(set(keys.values()))
+    for key in new.keys() - items.keys():
+        items[key] = MediaItem(
             key=key, title=title_of(key), size_bytes=new[key].size_bytes, etag=new[key].etag
         )
         if not dry:
-            known[key].save(force_insert=True)
+            items[key].save(force_insert=True)
         outcome.created += 1
     if outcome.created and not dry:
         transaction.on_commit(enqueue.probe)
     for line in lines:
-        if line.number in keys and keys[line.number] not in known:
+        if line.number in keys and keys[line.number] not in items:
             outcome.problems.append(
-                Problem(line.number, f"{line.text} was taken out of the library just now.")
+                Problem(line.number, f"{line.text} was deleted from the library just now.")
             )
-    return {number: known[key] for number, key in keys.items() if key in known}
+    return {number: items[key] for number, key in keys.items() if key in items}
 
 
 def _by_key(keys: set[str]) -> dict[str, MediaItem]:
-    known: dict[str, MediaItem] = {}
+    items: dict[str, MediaItem] = {}
     for batch in _batches(sorted(keys)):
         for item in MediaItem.objects.filter(key__in=batch).prefetch_related("tags"):
-            known[item.key] = item
-    return known
+            items[item.key] = item
+    return items
 
 
-# ---- what is said of them --------------------------------------------------------------------
+# ---- the data about items --------------------------------------------------------------------
 
 
 @dataclass
 class _Changes:
-    """What is to be written. Row by row, a long file would keep other writers out for long."""
+    """Pending writes, in batches: row by row, a long file would block other writers."""
 
-    #: By item: the columns that differ.
+    #: By item: the changed columns.
     columns: dict[MediaItem, set[str]] = field(default_factory=dict)
     #: By item: the names of all its tags.
     tags: dict[MediaItem, set[str]] = field(default_factory=dict)
@@ -257,23 +257,23 @@ class _Changes:
         for item, names in self.columns.items():
             alike[frozenset(names)].append(item)
         for columns, items in alike.items():
-            # Django lays out all of its batches at once: of 20,000 rows, 60 MB.
+            # Django builds all of its batches at once: 60 MB for 20,000 rows.
             for some in _batches(items):
                 MediaItem.objects.bulk_update(some, sorted(columns), batch_size=_ROWS)
         self._write_tags()
 
     def _write_tags(self) -> None:
-        wanted = sorted({name for names in self.tags.values() for name in names})
-        Tag.objects.bulk_create([Tag(name=name) for name in wanted], ignore_conflicts=True)
-        known: dict[str, Tag] = {}
-        for batch in _batches(wanted):
-            known |= {tag.name: tag for tag in Tag.objects.filter(name__in=batch)}
+        names = sorted({name for names in self.tags.values() for name in names})
+        Tag.objects.bulk_create([Tag(name=name) for name in names], ignore_conflicts=True)
+        tags: dict[str, Tag] = {}
+        for batch in _batches(names):
+            tags |= {tag.name: tag for tag in Tag.objects.filter(name__in=batch)}
         link = MediaItem.tags.through
         for items in _batches(list(self.tags)):
             link._default_manager.filter(mediaitem__in=items).delete()  # noqa: SLF001
             link._default_manager.bulk_create(  # noqa: SLF001 - documented
                 [
-                    link(mediaitem=item, tag=known[name])
+                    link(mediaitem=item, tag=tags[name])
                     for item in items
                     for name in sorted(self.tags[item])
                 ],
@@ -282,53 +282,53 @@ class _Changes:
 
 
 def _change(item: MediaItem, line: Line, changes: _Changes, outcome: Outcome) -> bool:
-    """Whether the line said anything new of the item."""
+    """Returns whether the line changes the item."""
     columns = _columns(line, outcome)
-    # The same item may stand in the file twice.
+    # The same item may be in the file twice.
     new = {name: value for name, value in columns.items() if value != getattr(item, name)}
     for name, value in new.items():
         setattr(item, name, value)
     if item._state.adding:  # noqa: SLF001 - documented: a dry run makes no row
-        return bool(new) or bool(_said_tags(line))
+        return bool(new) or bool(_tags_of(line))
     if new:
         changes.columns.setdefault(item, set()).update(new)
-    wanted = _said_tags(line)
-    if wanted is None:
+    names = _tags_of(line)
+    if names is None:
         return bool(new)
     has = changes.tags.get(item)
-    if wanted == ({tag.name for tag in item.tags.all()} if has is None else has):
+    if names == ({tag.name for tag in item.tags.all()} if has is None else has):
         return bool(new)
-    changes.tags[item] = wanted
+    changes.tags[item] = names
     return True
 
 
-def _said_tags(line: Line) -> set[str] | None:
-    """None: the line says nothing of tags."""
-    text = line.said.get("tags")
+def _tags_of(line: Line) -> set[str] | None:
+    """Returns the line's tags; None if it has no such column."""
+    text = line.values.get("tags")
     return None if text is None else {name[:64] for name in split_tags(text)}
 
 
 def _columns(line: Line, outcome: Outcome) -> dict[str, Any]:
-    said: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     for name in ("title", "source", "rights"):
-        value = line.said.get(name)
+        value = line.values.get(name)
         if value is None or (name == "title" and not value.strip()):
             continue
         value = value.strip() if name == "title" else value
-        said[name] = value[: _LONGEST.get(name)]
-    if "age_rating" in line.said:
+        columns[name] = value[: _MAX_CHARS.get(name)]
+    if "age_rating" in line.values:
         try:
-            said["age_rating"] = _rating(line.said["age_rating"])
+            columns["age_rating"] = _rating(line.values["age_rating"])
         except ValueError:
             outcome.problems.append(
                 Problem(
                     line.number,
-                    f"{line.said['age_rating']} is no age rating: write one of "
+                    f"{line.values['age_rating']} is no age rating: write one of "
                     f"{', '.join(map(str, MediaItem.Rating.values))}, or nothing. The rest of "
                     "the line is read.",
                 )
             )
-    return said
+    return columns
 
 
 def _rating(text: str) -> int | None:
@@ -336,11 +336,11 @@ def _rating(text: str) -> int | None:
     return MediaItem.Rating(int(plain)).value if plain else None
 
 
-# ---- the way out -----------------------------------------------------------------------------
+# ---- the export ------------------------------------------------------------------------------
 
 
 def rows(playlist: Playlist) -> Iterator[Row]:
-    """The playlist's items in its order."""
+    """Yields the playlist's items in its order."""
     entries = playlist.entries.select_related("item").prefetch_related("item__tags")
     for entry in entries:
         item = entry.item

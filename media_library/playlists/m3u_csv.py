@@ -1,7 +1,7 @@
-"""M3U and CSV: playlists and what people know of items, as other programs write them. Pure.
+"""Reads and writes playlists and data about items as M3U and CSV. Pure.
 
-An M3U names files, a CSV has columns of the library; both are read line by line, and a line
-that can't be used is told with its number, while all others are.
+An M3U lists files, a CSV has columns of the library; both are read line by line. An unusable
+line is reported with its number, and the others are still used.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from urllib.parse import quote, unquote, urlsplit
 
 from streamsite.security.text import one_line
 
-#: Characters of a key: what its column takes.
-LONGEST_KEY: Final = 1024
-#: Lines of one file, its head included.
-MOST_LINES: Final = 20_000
-#: Bytes of one file: so many lines with long names, in two bytes each letter.
-LARGEST: Final = 4 * 1024 * 1024
-#: Characters of a line, or of a cell: a key in an address, each of its letters quoted.
-LONGEST_LINE: Final = 4096
-#: Characters of a line of a CSV: some cells as long as that.
-_LONGEST_ROW: Final = 8 * LONGEST_LINE
+#: Maximum characters of a key: the size of its column.
+MAX_KEY_CHARS: Final = 1024
+#: Lines of one file, including its header.
+MAX_LINES: Final = 20_000
+#: Bytes of one file: that many lines with long names, at two bytes per letter.
+MAX_BYTES: Final = 4 * 1024 * 1024
+#: Characters of a line, or of a cell: a key in a URL, each of its letters quoted.
+MAX_LINE_CHARS: Final = 4096
+#: Characters of a line of a CSV: some cells of that length.
+_MAX_ROW_CHARS: Final = 8 * MAX_LINE_CHARS
 #: Folders and file of a path that may be a key.
-DEEPEST: Final = 32
-#: Columns of a CSV that can be read. Others are left alone.
+MAX_DEPTH: Final = 32
+#: Columns of a CSV that are read. Others are ignored.
 COLUMNS: Final = ("key", "title", "tags", "age_rating", "source", "rights", "seconds")
-#: A spreadsheet takes a cell that begins so for a formula; text that itself begins with
-#: apostrophes before it must not lose one.
+#: Spreadsheets take a cell with these first characters for a formula; a text that itself begins
+#: with apostrophes before them must not lose one.
 _FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
 _LINE_END: Final = re.compile(r"\r|\n")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -39,7 +39,7 @@ _DRIVE: Final = re.compile(r"^[A-Za-z]:[\\/]")
 
 
 class ExchangeError(Exception):
-    """The file can't be read at all. `str()` of it is a sentence for whoever brought it."""
+    """The file can't be read at all. `str()` is a sentence for the sender."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +48,28 @@ class Line:
 
     number: int
     text: str
-    #: Keys that it may mean as they stand.
+    #: Complete keys that the line may mean.
     whole: tuple[str, ...]
-    #: What the file says of it, by column; a column that it does not have is not there.
-    said: Mapping[str, str] = field(default_factory=dict)
+    #: The line's values by column; columns that the file does not have are missing.
+    values: Mapping[str, str] = field(default_factory=dict)
     #: Paths that may have a key at their end.
     paths: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Keys that it may mean, the likeliest first.
+        """Returns the keys that the line may mean, the most likely first.
 
-        Made when asked for: those of all lines of a file would take hundreds of megabytes.
+        Computed on demand: the candidates of a whole file would take hundreds of megabytes.
         """
-        found = [*self.whole, *(name for path in self.paths for name in _within(path))]
-        return tuple(dict.fromkeys(name for name in found if name and len(name) <= LONGEST_KEY))
+        candidates = [*self.whole, *(name for path in self.paths for name in _within(path))]
+        return tuple(
+            dict.fromkeys(name for name in candidates if name and len(name) <= MAX_KEY_CHARS)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A line that was left out. Number 0: the file as a whole."""
+    """A line that was skipped. Number 0: the file as a whole."""
 
     number: int
     sentence: str
@@ -80,14 +82,14 @@ class Problem:
 class Contents:
     lines: tuple[Line, ...]
     problems: tuple[Problem, ...] = ()
-    #: Of the playlist, where the file has one.
+    #: The playlist's name, if the file has one.
     name: str = ""
     is_playlist: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is written of an item."""
+    """The values of one item to write."""
 
     key: str
     title: str
@@ -99,12 +101,12 @@ class Row:
 
 
 def decoded(content: bytes) -> str:
-    """Text in UTF-8, with or without its mark, or as Windows wrote it.
+    """Decodes UTF-8, with or without its byte order mark, or Windows' code page.
 
     Raises `ExchangeError`.
     """
     if b"\0" in content:
-        raise ExchangeError("This is no text: send an M3U or a CSV in UTF-8.")
+        raise ExchangeError("This is not a text file: send an M3U or a CSV in UTF-8.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -112,13 +114,13 @@ def decoded(content: bytes) -> str:
 
 
 def read(content: bytes, *, folder: str = "", host: str = "") -> Contents:
-    """An M3U or a CSV, by what is in it.
+    """Reads an M3U or a CSV, by its content.
 
-    `folder` is where the file itself lies in the library, as a prefix of keys; `host` is the
-    one whose addresses are the library's own. Raises `ExchangeError`.
+    `folder` is the folder of the file itself in the library, as a prefix of keys; `host` is the
+    host of the library's own URLs. Raises `ExchangeError`.
     """
-    if len(content) > LARGEST:
-        raise ExchangeError(f"The file is larger than {LARGEST >> 20} MiB: split it.")
+    if len(content) > MAX_BYTES:
+        raise ExchangeError(f"The file is larger than {MAX_BYTES >> 20} MiB: split it.")
     text = decoded(content)
     head = _head(text)
     if head.startswith("#EXTM3U"):
@@ -138,7 +140,7 @@ def read_m3u(text: str, *, folder: str = "", host: str = "") -> Contents:
     problems: list[Problem] = []
     name, title = "", ""
     for number, raw in _numbered(text):
-        if len(raw) > LONGEST_LINE:
+        if len(raw) > MAX_LINE_CHARS:
             problems.append(Problem(number, _too_long("It")))
             title = ""
             continue
@@ -150,61 +152,61 @@ def read_m3u(text: str, *, folder: str = "", host: str = "") -> Contents:
         if not line.strip() or line.startswith("#"):
             continue
         try:
-            whole, paths = _meant(raw, folder, host)
+            whole, paths = _candidates(raw, folder, host)
         except ExchangeError as error:
             problems.append(Problem(number, str(error)))
         else:
-            said = {"title": title} if title else {}
-            lines.append(Line(number, raw, whole, said, paths))
+            values = {"title": title} if title else {}
+            lines.append(Line(number, raw, whole, values, paths))
         title = ""
     return Contents(tuple(lines), tuple(problems), name, is_playlist=True)
 
 
 def _numbered(text: str) -> Iterator[tuple[int, str]]:
-    if text.count("\n") >= MOST_LINES:
-        raise ExchangeError(f"The file has more than {MOST_LINES:,} lines: split it.")
-    # Not splitlines(), which also breaks at characters that a name may have.
+    if text.count("\n") >= MAX_LINES:
+        raise ExchangeError(f"The file has more than {MAX_LINES:,} lines: split it.")
+    # Not splitlines(), which also splits at characters that a name may contain.
     for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
         yield number, line.removesuffix("\r\n").removesuffix("\n")
 
 
 def _too_long(what: str) -> str:
-    return f"{what} is longer than {LONGEST_LINE:,} characters: shorten it."
+    return f"{what} is longer than {MAX_LINE_CHARS:,} characters: shorten it."
 
 
-def _meant(line: str, folder: str, host: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Keys that a line of an M3U may be, and paths that may have one at their end.
+def _candidates(line: str, folder: str, host: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns keys that a line of an M3U may be, and paths that may end with one.
 
-    Raises `ExchangeError` for a foreign address.
+    Raises `ExchangeError` for a foreign URL.
     """
     path = line.strip()
     if not _SCHEME.match(line):
         return (line, path, folder + path), (path, unquote(path))
     try:
         address = urlsplit(path)
-        asked = address.hostname or ""
+        host_name = address.hostname or ""
     except ValueError:
-        raise ExchangeError("This is no proper address: look at it.") from None
+        raise ExchangeError("This is no valid URL: check it.") from None
     if address.scheme.lower() == "file":
-        # A "#" or "?" of the name is quoted in a proper address, and meant if not.
+        # A "#" or "?" of the name is quoted in a valid URL; otherwise it is part of the name.
         plain = path[len("file://") :]
         return (unquote(plain).lstrip("/"),), (unquote(plain), plain)
     if host and address.netloc.lower() == host.lower():
         return (), (unquote(address.path),)
     raise ExchangeError(
-        f"{address.scheme}://{asked}/… is another host's: only files of the library can be "
-        "played. Upload it first."
+        f"{address.scheme}://{host_name}/… is on another host: only files of the library can "
+        "be played. Upload it first."
     )
 
 
 def _within(path: str) -> list[str]:
-    """The path below each of its folders: which of them the library begins with is unknown."""
+    """Returns the path below each of its folders, because the library's root is unknown."""
     plain = _DRIVE.sub("", path)
-    found = []
-    for each in dict.fromkeys((plain, plain.replace("\\", "/"))):
-        parts = [part for part in each.split("/") if part not in {"", "."}][-DEEPEST:]
-        found += ["/".join(parts[start:]) for start in range(len(parts))]
-    return found
+    paths = []
+    for variant in dict.fromkeys((plain, plain.replace("\\", "/"))):
+        parts = [part for part in variant.split("/") if part not in {"", "."}][-MAX_DEPTH:]
+        paths += ["/".join(parts[start:]) for start in range(len(parts))]
+    return paths
 
 
 def write_m3u(name: str, rows: Iterable[Row]) -> str:
@@ -216,7 +218,7 @@ def write_m3u(name: str, rows: Iterable[Row]) -> str:
 
 
 def _path(key: str) -> str:
-    """The key as a path; as an address where a reader would not take it for one."""
+    """Returns the key as a path; as a URL if a reader would not take it for a path."""
     odd = key.startswith("#") or key.strip() != key or not key.isprintable()
     return f"file:///{quote(key)}" if odd or _SCHEME.match(key) else key
 
@@ -225,12 +227,12 @@ def _path(key: str) -> str:
 
 
 def _head(text: str) -> str:
-    # As much as can be a head: csv takes no longer cell than 128 kB.
-    return _LINE_END.split(text.lstrip(), maxsplit=1)[0][:LONGEST_LINE]
+    # As much as can be a header: csv accepts no cell longer than 128 kB.
+    return _LINE_END.split(text.lstrip(), maxsplit=1)[0][:MAX_LINE_CHARS]
 
 
 def _delimiter(head: str) -> str | None:
-    """What stands between the columns, told by the head that has a "key"."""
+    """Returns the delimiter with which the header has a "key"."""
     for mark in ",;\t":
         names = next(csv.reader([head], delimiter=mark), [])
         if "key" in (name.strip().lower() for name in names):
@@ -239,7 +241,10 @@ def _delimiter(head: str) -> str | None:
 
 
 def read_csv(text: str) -> Contents:
-    """Columns that are there are meant, an empty cell too. Raises `ExchangeError`."""
+    """Reads a CSV; a cell of an existing column counts even if it is empty.
+
+    Raises `ExchangeError`.
+    """
     lines: list[Line] = []
     problems: list[Problem] = []
     mark = _delimiter(_head(text))
@@ -255,31 +260,31 @@ def read_csv(text: str) -> Contents:
         raise ExchangeError(_too_long("The CSV's first line"))
     try:
         for cells in reader:
-            if len(lines) + len(problems) >= MOST_LINES:
-                raise ExchangeError(f"The file has more than {MOST_LINES:,} lines: split it.")
-            if cut or any(len(cell) > LONGEST_LINE for cell in cells):
+            if len(lines) + len(problems) >= MAX_LINES:
+                raise ExchangeError(f"The file has more than {MAX_LINES:,} lines: split it.")
+            if cut or any(len(cell) > MAX_LINE_CHARS for cell in cells):
                 problems.append(Problem(reader.line_num, _too_long("A cell of it")))
                 cut.clear()
                 continue
-            said = {
+            values = {
                 name: _plain(cell)
                 for name, cell in zip(head, cells, strict=False)
                 if name in COLUMNS
             }
-            key = said.pop("key", "")
+            key = values.pop("key", "")
             if key:
-                lines.append(Line(reader.line_num, key, (key, key.strip()), said))
+                lines.append(Line(reader.line_num, key, (key, key.strip()), values))
             elif any(cells):
                 problems.append(Problem(reader.line_num, "It has no key."))
     except csv.Error as error:
-        problems.append(Problem(reader.line_num, f"From here on it can't be read: {error}."))
+        problems.append(Problem(reader.line_num, f"It can't be read from here on: {error}."))
     return Contents(tuple(lines), tuple(problems))
 
 
 def _rows(text: str, cut: list[int]) -> Iterator[str]:
-    """The lines of a CSV; of one that is far too long only its end, and its number in `cut`."""
+    """Yields the lines of a CSV; an overlong line becomes empty, with its number in `cut`."""
     for number, line in enumerate(io.StringIO(text, newline=""), 1):
-        if len(line) > _LONGEST_ROW:
+        if len(line) > _MAX_ROW_CHARS:
             cut.append(number)
             yield "\n"
         else:
@@ -300,7 +305,7 @@ def write_csv(rows: Iterable[Row]) -> str:
 
 
 def harmless(cell: str) -> str:
-    """The cell as text that no spreadsheet runs."""
+    """Returns the cell as text that no spreadsheet executes."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
@@ -314,12 +319,12 @@ def join_tags(tags: Iterable[str]) -> str:
     if listed:
         csv.writer(out, delimiter=";", lineterminator="").writerow(listed)
     text = out.getvalue()
-    # One tag with a comma: the semicolon says that it is one.
+    # A single tag with a comma: the semicolon marks it as one.
     return f"{text};" if "," in text and ";" not in text else text
 
 
 def split_tags(text: str) -> list[str]:
-    """Tags between semicolons, or between commas where there is no semicolon."""
+    """Splits at semicolons, or at commas if there is no semicolon."""
     mark = ";" if ";" in text or "," not in text else ","
     cells = next(csv.reader([text], delimiter=mark, skipinitialspace=True), [])
     return list(dict.fromkeys(cell.strip() for cell in cells if cell.strip()))

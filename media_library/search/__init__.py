@@ -1,1 +1,1 @@
-"""Finds items in bounded time, however many there are."""
+"""Finds items in bounded time, whatever the size of the library."""

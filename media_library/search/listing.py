@@ -1,9 +1,9 @@
-"""Which items a page of the library shows, in bounded time however many there are.
+"""Selects the items of a page, in bounded time whatever the size of the library.
 
-Every list is walked along the index of its order (see `MediaItem.Meta.indexes`), which covers
-the filters. A database without statistics would rather take the index of a filter and sort all
-that it finds: two seconds for a million rows. Where few rows match (a folder, a tag), these are
-taken first instead.
+Every list walks along the index of its order (see `MediaItem.Meta.indexes`), which covers the
+filters. A database without statistics would prefer the index of a filter and sort all matches:
+two seconds for a million rows. If few rows match (a folder, a tag), they are read first
+instead.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from media_library.search.query import condition, matching
 
 Items = QuerySet[MediaItem]
 
-#: Items of a filtered list that can be reached by turning pages: who has more narrows it down.
-REACH: Final = 10_000
-#: Rows that are quicker sorted than met by chance on the walk along an order.
-FEW: Final = 50_000
-#: Folders shown of one folder.
-FOLDERS: Final = 200
-#: Keys read in a folder on the way from one of its folders to the next, at once and in all.
-STRIDE: Final = 500
-LOOKED_AT: Final = 20_000
+#: Items of a filtered list that paging can reach: users with more have to narrow it down.
+MAX_REACHABLE: Final = 10_000
+#: Number of rows up to which sorting is faster than walking along an order.
+MAX_SORTED_ROWS: Final = 50_000
+#: Maximum subfolders shown.
+MAX_FOLDERS: Final = 200
+#: Keys read at once, and in total, between two subfolders of a folder.
+SCAN_KEYS: Final = 500
+MAX_SCANNED_KEYS: Final = 20_000
 
 ORDERS: Final[dict[str, tuple[str, ...]]] = {
     "title": ("title", "pk"),
@@ -38,7 +38,7 @@ ORDERS: Final[dict[str, tuple[str, ...]]] = {
     "longest": ("-duration_seconds", "-pk"),
     "shortest": ("duration_seconds", "pk"),
 }
-#: Value, words, seconds from, seconds below.
+#: Value, label, seconds from, seconds below.
 LENGTHS: Final[tuple[tuple[str, str, float | None, float | None], ...]] = (
     ("short", "Under 1 min", None, 60),
     ("clip", "1 to 10 min", 60, 600),
@@ -50,7 +50,7 @@ ADDED: Final = {"1": "24 hours", "7": "7 days", "30": "30 days"}
 
 
 class Plain(Func):
-    """The column without its index: a unary plus makes SQLite walk the list's order instead."""
+    """The column without its index: a unary plus makes SQLite walk along the list's order."""
 
     template = "%(expressions)s"
 
@@ -59,11 +59,11 @@ class Plain(Func):
 
 
 def _where(items: Items, column: str, **lookups: object) -> Items:
-    """`_where(items, "status", exact="new")`, by the plain column."""
+    """Filters by the plain column: `_where(items, "status", exact="new")`."""
     name = f"plain_{column}"
-    found = {f"{name}__{lookup}": value for lookup, value in lookups.items()}
+    conditions = {f"{name}__{lookup}": value for lookup, value in lookups.items()}
     field: Any = MediaItem._meta.get_field(column)  # noqa: SLF001 - documented, whatever its name
-    return items.alias(**{name: Plain(F(column), output_field=field)}).filter(**found)
+    return items.alias(**{name: Plain(F(column), output_field=field)}).filter(**conditions)
 
 
 def with_status(items: Items, status: str) -> Items:
@@ -71,7 +71,7 @@ def with_status(items: Items, status: str) -> Items:
 
 
 def rated(items: Items, rating: int | None) -> Items:
-    """None: those that nobody has rated."""
+    """Filters by age rating; None: unrated items."""
     if rating is None:
         return _where(items, "age_rating", isnull=True)
     return _where(items, "age_rating", exact=rating)
@@ -92,24 +92,24 @@ def lasting(items: Items, seconds: float | None, below: float | None) -> Items:
     )
 
 
-def with_sound(items: Items, *, sound: bool) -> Items:
-    """Of those that were looked into."""
-    known = _where(items, "duration_seconds", isnull=False)
+def with_audio(items: Items, *, sound: bool) -> Items:
+    """Filters inspected items by the presence of audio."""
+    inspected = _where(items, "duration_seconds", isnull=False)
     name = Q(plain_audio_codec="")
     column: Any = MediaItem._meta.get_field("audio_codec")  # noqa: SLF001
-    plain = known.alias(plain_audio_codec=Plain(F("audio_codec"), output_field=column))
+    plain = inspected.alias(plain_audio_codec=Plain(F("audio_codec"), output_field=column))
     return plain.filter(~name if sound else name)
 
 
-# ---- what may be few and may be many ---------------------------------------------------------
+# ---- filters that match few or many rows -----------------------------------------------------
 
 
 def few(rows: QuerySet[Any]) -> bool:
-    return rows[: FEW + 1].count() <= FEW
+    return rows[: MAX_SORTED_ROWS + 1].count() <= MAX_SORTED_ROWS
 
 
 def in_folder(items: Items, folder: str) -> Items:
-    """All below the folder, whose name ends with a slash."""
+    """Filters by folder, including subfolders; its name ends with a slash."""
     inside = MediaItem.objects.filter(key__gte=folder, key__lt=_after(folder))
     if few(inside.order_by()):
         return items.filter(pk__in=inside.order_by().values("pk"))
@@ -131,14 +131,14 @@ def not_tagged(items: Items, name: str) -> Items:
 
 
 def searched(items: Items, text: str) -> Items:
-    """Those whose title or key has all words of the text; all for an empty one."""
+    """Filters by all words of the text, in title or key; no filter for an empty text."""
     if not text.strip():
         return items
     if items.query.where:
-        found = list(items.order_by().values_list("pk", flat=True)[: REACH + 1])
-        if len(found) <= REACH:
-            # Read these few, rather than walk through the library a second time.
-            those = MediaItem.objects.filter(condition(text), pk__in=found)
+        ids = list(items.order_by().values_list("pk", flat=True)[: MAX_REACHABLE + 1])
+        if len(ids) <= MAX_REACHABLE:
+            # Read these few rows instead of walking through the library again.
+            those = MediaItem.objects.filter(condition(text), pk__in=ids)
             return those.order_by(*items.query.order_by)
     return matching(items, text)
 
@@ -147,56 +147,56 @@ def searched(items: Items, text: str) -> Items:
 
 
 def reachable(items: Items) -> list[int]:
-    """The ids in their order, at most `REACH` and one: that one says that there are more."""
-    return list(items.values_list("pk", flat=True)[: REACH + 1])
+    """Returns the ids in order, at most `MAX_REACHABLE` + 1: one more shows there are more."""
+    return list(items.values_list("pk", flat=True)[: MAX_REACHABLE + 1])
 
 
 def rows(ids: list[int], *columns: str) -> list[MediaItem]:
-    """These items in this order; who is gone by now is left out."""
-    found = MediaItem.objects.only(*columns).order_by().in_bulk(ids)
-    return [found[pk] for pk in ids if pk in found]
+    """Returns these items in this order; items deleted meanwhile are left out."""
+    items = MediaItem.objects.only(*columns).order_by().in_bulk(ids)
+    return [items[pk] for pk in ids if pk in items]
 
 
 # ---- folders ---------------------------------------------------------------------------------
 
 
 def _after(folder: str) -> str:
-    """The first key behind all of the folder's: "0" follows "/" in the order of bytes."""
+    """Returns the first key behind the folder: "0" follows "/" in the order of bytes."""
     return folder[:-1] + "0"
 
 
 def folders(parent: str) -> tuple[list[str], bool]:
-    """Names of the folders in a folder ("": the top), and whether there are more.
+    """Returns the names of a folder's subfolders ("": the top), and whether there are more.
 
-    Folders are no rows: they are found by leaping from each one's first key to the first key
-    behind it. Bounded, for a folder may hold a million files and none or all in one of its own.
+    Folders are no rows: the search jumps from each one's first key to the first key behind it.
+    Bounded, because a folder may hold a million files, all or none of them in subfolders.
     """
-    found: list[str] = []
-    looked_at = 0
+    names: list[str] = []
+    scanned = 0
     with connection.cursor() as cursor:
         keys = partial(_keys, cursor, _after(parent) if parent else "")
         start = parent
         stride = 1
-        while len(found) < FOLDERS and looked_at < LOOKED_AT:
+        while len(names) < MAX_FOLDERS and scanned < MAX_SCANNED_KEYS:
             read = keys(start, stride)
-            looked_at += len(read)
+            scanned += len(read)
             name = next((key[len(parent) :].partition("/")[0] for key in read
                          if "/" in key[len(parent) :]), None)  # fmt: skip
             if name is not None:
-                found.append(name)
+                names.append(name)
                 start, stride = _after(f"{parent}{name}/"), 1
             elif len(read) < stride:
-                return found, False
+                return names, False
             else:
                 # Files: many at once, up to the next folder. No key has a lower character.
-                start, stride = f"{read[-1]}\x01", STRIDE
-        return found, bool(keys(start, 1))
+                start, stride = f"{read[-1]}\x01", SCAN_KEYS
+        return names, bool(keys(start, 1))
 
 
 def _keys(cursor: CursorWrapper, end: str, start: str, count: int) -> list[str]:
-    """So many keys from `start` on, below `end`.
+    """Returns `count` keys from `start` on, below `end`.
 
-    Straight to the database: a leap takes 0.03 ms, and building its query ten times that.
+    Plain SQL: a jump takes 0.03 ms, and building its query ten times that.
     """
     table = connection.ops.quote_name(MediaItem._meta.db_table)  # noqa: SLF001
     below = "AND key < %s" if end else ""

@@ -1,4 +1,4 @@
-"""The one door to the storage: R2, S3 or a local folder.
+"""The only access to the storage: R2, S3 or a local folder.
 
 Nothing else in the project opens a bucket or joins a key to a folder.
 """
@@ -6,15 +6,20 @@ Nothing else in the project opens a bucket or joins a key to a folder.
 from __future__ import annotations
 
 from media_library.storage.backends import (
-    BRISK,
-    LONGEST_URL_LIFE,
-    PATIENT,
-    URL_LIFE,
+    BRISK_TIMEOUTS_S,
+    MAX_URL_LIFETIME_S,
+    TRANSFER_TIMEOUTS_S,
+    URL_LIFETIME_S,
     BucketStorage,
     FolderStorage,
     open_storage,
 )
-from media_library.storage.connection_test import Examined, examine, holds_nothing, unreachable
+from media_library.storage.connection_test import (
+    CheckResult,
+    examine,
+    holds_nothing,
+    unreachable,
+)
 from media_library.storage.errors import (
     ChangedError,
     NotInStorageError,
@@ -46,14 +51,14 @@ from media_library.storage.objects import (
 )
 
 __all__ = [
-    "BRISK",
-    "LONGEST_URL_LIFE",
-    "PATIENT",
+    "BRISK_TIMEOUTS_S",
+    "MAX_URL_LIFETIME_S",
     "RESERVED",
-    "URL_LIFE",
+    "TRANSFER_TIMEOUTS_S",
+    "URL_LIFETIME_S",
     "BucketStorage",
     "ChangedError",
-    "Examined",
+    "CheckResult",
     "Facts",
     "FolderStorage",
     "Listed",

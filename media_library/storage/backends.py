@@ -1,4 +1,4 @@
-"""The two kinds of storage, opened from the settings, and what counts as a key."""
+"""The two kinds of storage, opened from the settings, and the check of keys."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from storages.backends.s3 import S3Storage
 
 from media_library.storage.errors import StorageError, WrongKeyError
 
-#: Seconds a signed URL is good for: longer than an item plays, shorter than the week below.
-URL_LIFE: Final = 24 * 3600
-#: Seconds: S3 and R2 take no more, and boto3 signs more without a word.
-LONGEST_URL_LIFE: Final = 7 * 24 * 3600
-#: Seconds to connect and to wait for bytes, when a transfer is worth some patience.
-PATIENT: Final = (10, 60)
-#: The same when a person waits for the answer.
-BRISK: Final = (3, 6)
-#: Bytes of a key that S3 and R2 take.
-LONGEST_KEY: Final = 1024
+#: Lifetime of a signed URL in seconds: longer than an item plays, shorter than the week below.
+URL_LIFETIME_S: Final = 24 * 3600
+#: Seconds. S3 and R2 accept no more, and boto3 signs more without an error.
+MAX_URL_LIFETIME_S: Final = 7 * 24 * 3600
+#: Timeouts in seconds to connect and to wait for bytes, for transfers.
+TRANSFER_TIMEOUTS_S: Final = (10, 60)
+#: The same timeouts while a person waits for the answer.
+BRISK_TIMEOUTS_S: Final = (3, 6)
+#: Maximum length of a key in bytes, in S3 and R2.
+MAX_KEY_BYTES: Final = 1024
 
 
-def _config(patience: tuple[int, int], attempts: int) -> Config:
-    connect, read = patience
+def _config(timeouts_s: tuple[int, int], attempts: int) -> Config:
+    connect, read = timeouts_s
     return Config(
         signature_version="s3v4",
-        # R2 and most S3 servers but Amazon's want the bucket in the path.
+        # R2 and most S3 servers except Amazon's expect the bucket in the path.
         s3={"addressing_style": "path" if settings.STORAGE_ENDPOINT_URL else "auto"},
-        # boto3 >= 1.36 sends a CRC32 with everything unless told not to; R2 answers with 501.
+        # boto3 >= 1.36 sends a CRC32 with every request by default; R2 answers that with 501.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         connect_timeout=connect,
@@ -50,7 +50,7 @@ def _region() -> str:
 
 
 class BucketStorage(S3Storage):  # type: ignore[misc]
-    """A private bucket at R2 or S3. Every URL it hands out is signed."""
+    """A private bucket at R2 or S3. All its URLs are signed."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -59,17 +59,17 @@ class BucketStorage(S3Storage):  # type: ignore[misc]
             secret_key=settings.STORAGE_SECRET_ACCESS_KEY.reveal(),
             endpoint_url=settings.STORAGE_ENDPOINT_URL or None,
             region_name=_region(),
-            client_config=_config(PATIENT, 4),
+            client_config=_config(TRANSFER_TIMEOUTS_S, 4),
             querystring_auth=True,
-            querystring_expire=URL_LIFE,
+            querystring_expire=URL_LIFETIME_S,
             default_acl=None,
             file_overwrite=True,
         )
 
     @cached_property
     def brisk(self) -> Any:
-        """A client that soon gives up, for one who has something else to do."""
-        return own_client(BRISK, 1)
+        """A client with short timeouts, for callers that can't wait."""
+        return own_client(BRISK_TIMEOUTS_S, 1)
 
 
 class FolderStorage(FileSystemStorage):
@@ -93,18 +93,22 @@ def bucket() -> Any:
 
 
 def client(*, brisk: bool = False) -> Any:
-    """Takes keys as they are, where django-storages makes "a/b" of "a//b"."""
+    """Returns the shared client, which keeps keys as they are.
+
+    django-storages turns "a//b" into "a/b".
+
+    """
     if brisk:
         return cast("BucketStorage", default_storage).brisk
     return bucket().meta.client
 
 
-def own_client(patience: tuple[int, int], attempts: int, *, dates: bool = True) -> Any:
-    """A client of nobody else's; close it. Without `dates` they stay the text they came as.
+def own_client(timeouts_s: tuple[int, int], attempts: int, *, dates: bool = True) -> Any:
+    """Creates a client for one caller, who closes it. Without `dates`, dates stay text.
 
-    Parsing them takes botocore 62 ms for a page of 1,000, four fifths of a listing's time.
+    Parsing dates takes botocore 62 ms for a page of 1,000, four fifths of a listing's time.
     """
-    # A new botocore session: the parser's settings are the session's, and boto3's is shared.
+    # A new botocore session: parser settings belong to the session, and boto3's is shared.
     session = get_session()
     if not dates:
         factory = session.get_component("response_parser_factory")
@@ -115,7 +119,7 @@ def own_client(patience: tuple[int, int], attempts: int, *, dates: bool = True) 
         aws_secret_access_key=settings.STORAGE_SECRET_ACCESS_KEY.reveal(),
         endpoint_url=settings.STORAGE_ENDPOINT_URL or None,
         region_name=_region(),
-        config=_config(patience, attempts),
+        config=_config(timeouts_s, attempts),
     )
 
 
@@ -127,15 +131,15 @@ def is_key(key: str) -> bool:
 def checked(key: str) -> str:
     if not is_key(key):
         raise WrongKeyError(
-            f"{key!r} is no key of the storage: give a file's name in it, as shows/a.mp4."
+            f"{key!r} is no key of the storage: give a file name such as shows/a.mp4."
         )
     return key
 
 
-def made_in_folder(folder: Path) -> None:
-    """Make a folder, but never the media folder that it lies in: its disk may be away.
+def make_folder(folder: Path) -> None:
+    """Creates a folder, but never the media folder itself: its disk may be unmounted.
 
-    What is written into a mount point lies hidden under the disk when that is back. Raises
+    Files written into a mount point are hidden once the disk is mounted again. Raises
     `StorageError`.
     """
     root = Path(settings.MEDIA_ROOT).absolute()

@@ -1,4 +1,4 @@
-"""Trying the storage: can it be used, and if not, why."""
+"""Tests the storage: whether it can be used, and if not, why."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from media_library.storage.errors import sentence, storage_errors
 from media_library.storage.keys import LEFT_OUT, is_left_out
 from media_library.storage.list_objects import RESERVED, UPLOADS, listing
 
-#: Where the trial's object lies for a moment: no listing shows it.
-PLACE: Final = "prepared/"
-#: A server refuses signatures of a clock that is 15 minutes off: told well before that.
-MOST_SKEW: Final = timedelta(minutes=5)
+#: Prefix of the test object's key. Listings skip it.
+TEST_PREFIX: Final = "prepared/"
+#: Servers refuse signatures when a clock is off by 15 minutes; the test fails well before that.
+MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
-    """What was tried, whether it went well, and a sentence for the operator."""
+class CheckResult:
+    """One check, whether it passed, and a sentence for the operator."""
 
     check: str
     ok: bool
@@ -36,15 +36,15 @@ class Examined:
 
 
 def unreachable() -> str:
-    """Why the storage can't be used, with what to do; empty when all is well.
+    """Returns why the storage can't be used and what to do; empty when it can.
 
     Bounded: 3 s to connect and 6 s for the answer, tried once.
     """
     if is_local():
         return _folder_fault(Path(settings.MEDIA_ROOT))
-    client = own_client(backends.BRISK, 1)
+    client = own_client(backends.BRISK_TIMEOUTS_S, 1)
     try:
-        # A listing, not HEAD: the answer to HEAD has no body, so it can't say what is wrong.
+        # A listing instead of HEAD: the answer to HEAD has no body and can't name the fault.
         client.list_objects_v2(Bucket=settings.STORAGE_BUCKET, MaxKeys=1)
     except (BotoCoreError, ClientError) as error:
         return sentence(error)
@@ -54,10 +54,10 @@ def unreachable() -> str:
 
 
 def holds_nothing() -> bool:
-    """Whether the storage can be listed, and has no original in it.
+    """Returns whether the storage can be listed and has no original in it.
 
-    So does a mount point whose disk is away: of an empty folder nothing follows. Raises
-    `StorageError`.
+    A mount point whose disk is missing looks the same, so an empty folder proves nothing.
+    Raises `StorageError`.
     """
     if is_local():
         root = Path(settings.MEDIA_ROOT)
@@ -67,7 +67,7 @@ def holds_nothing() -> bool:
 
 
 def _has_file(folder: Path, left_out: Collection[str]) -> bool:
-    """Found at the first one: the folder may hold a million."""
+    """Returns at the first file: the folder may hold a million."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name in left_out or is_left_out(entry.name):
@@ -77,24 +77,24 @@ def _has_file(folder: Path, left_out: Collection[str]) -> bool:
     return False
 
 
-def examine() -> list[Examined]:
-    """List, compare the clocks, write, read and delete a tiny object.
+def examine() -> list[CheckResult]:
+    """Lists, compares the clocks, writes, reads and deletes a tiny object.
 
-    What can't be tried after a failure is left out. Bounded: four requests of 9 s at most, and
-    none after one that found nobody.
+    After a failure, checks that depend on it are skipped. Bounded: four requests of 9 s at
+    most, and none after the storage could not be reached.
     """
-    return _examine_folder() if is_local() else _Trial().run()
+    return _examine_folder() if is_local() else _BucketTest().run()
 
 
-class _Trial:
+class _BucketTest:
     def __init__(self) -> None:
-        self.results: list[Examined] = []
+        self.results: list[CheckResult] = []
         self._there = True
-        self._key = f"{PLACE}connection-test-{token_hex(8)}"
+        self._key = f"{TEST_PREFIX}connection-test-{token_hex(8)}"
         self._content = token_hex(16).encode()
-        self._client = own_client(backends.BRISK, 1)
+        self._client = own_client(backends.BRISK_TIMEOUTS_S, 1)
 
-    def run(self) -> list[Examined]:
+    def run(self) -> list[CheckResult]:
         named = {"Bucket": settings.STORAGE_BUCKET, "Key": self._key}
         try:
             self._listed()
@@ -111,11 +111,11 @@ class _Trial:
     def _listed(self) -> None:
         dates: list[str] = []
 
-        def look(response_dict: dict[str, Any] | None, **_: Any) -> None:
+        def note_date(response_dict: dict[str, Any] | None, **_: Any) -> None:
             dates.extend(filter(None, [(response_dict or {}).get("headers", {}).get("date")]))
 
-        # A refusal tells the time as well.
-        self._client.meta.events.register("response-received.s3", look)
+        # A refusal carries the server's time as well.
+        self._client.meta.events.register("response-received.s3", note_date)
         self._tried(
             "List",
             lambda: self._client.list_objects_v2(Bucket=settings.STORAGE_BUCKET, MaxKeys=1),
@@ -140,16 +140,16 @@ class _Trial:
             fault = sentence(error)
             self._there = False
         except _OtherContentError:
-            fault = "The storage gave back other bytes than were written: use another one."
-        self.results.append(Examined(check, not fault, fault or _WELL[check]))
+            fault = "The storage returned other bytes than were written: use another storage."
+        self.results.append(CheckResult(check, not fault, fault or _PASSED[check]))
         return not fault
 
 
 class _OtherContentError(Exception):
-    """What was read is not what was written."""
+    """The bytes read differ from the bytes written."""
 
 
-_WELL: Final = {
+_PASSED: Final = {
     "List": "The objects can be listed.",
     "Write": "An object can be written.",
     "Read": "It can be read.",
@@ -158,42 +158,42 @@ _WELL: Final = {
 }
 
 
-def clock(date: str, now: datetime) -> Examined:
-    """How far this machine's clock is from the storage's, which tells its `date`."""
+def clock(date: str, now: datetime) -> CheckResult:
+    """Compares this machine's clock with the storage's, which sends its `date`."""
     try:
         theirs = parsedate_to_datetime(date)
     except ValueError:
-        return Examined("Clock", ok=True, sentence="The storage does not tell the time.")
+        return CheckResult("Clock", ok=True, sentence="The storage does not send its time.")
     skew = now - theirs
     seconds = abs(round(skew.total_seconds()))
-    if abs(skew) <= MOST_SKEW:
-        return Examined("Clock", ok=True, sentence=f"The clocks differ by {seconds} s.")
-    return Examined(
+    if abs(skew) <= MAX_CLOCK_SKEW:
+        return CheckResult("Clock", ok=True, sentence=f"The clocks differ by {seconds} s.")
+    return CheckResult(
         "Clock",
         ok=False,
         sentence=f"This machine's clock is {seconds} s "
         f"{'ahead of' if skew > timedelta() else 'behind'} the storage's, which refuses "
-        "requests at 900 s: set it, by NTP at best.",
+        "requests at 900 s: set it, preferably by NTP.",
     )
 
 
 def _folder_fault(folder: Path) -> str:
     if not folder.is_dir():
-        return f"The media folder {folder} does not exist: make it, or set MEDIA_FOLDER."
+        return f"The media folder {folder} does not exist: create it, or set MEDIA_FOLDER."
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
         return (
             f"The media folder {folder} is read-only for this process: mount it for writing. A "
             "service of systemd needs ReadWritePaths=, see deploy/README.md."
         )
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        return f"The media folder {folder} can't be read and written: change its rights."
+        return f"The media folder {folder} can't be read and written: change its permissions."
     return ""
 
 
-def _examine_folder() -> list[Examined]:
+def _examine_folder() -> list[CheckResult]:
     folder = Path(settings.MEDIA_ROOT)
     fault = _folder_fault(folder)
-    results = [Examined("Folder", not fault, fault or _WELL["Folder"])]
+    results = [CheckResult("Folder", not fault, fault or _PASSED["Folder"])]
     if fault:
         return results
     path, content = folder / f".connection-test-{token_hex(8)}", token_hex(16).encode()
@@ -207,8 +207,10 @@ def _examine_folder() -> list[Examined]:
         try:
             step()
         except OSError as error:
-            said = f"The media folder {folder}: {error.strerror}. See to its disk and rights."
-            results.append(Examined(check, ok=False, sentence=said))
+            sentence = (
+                f"The media folder {folder}: {error.strerror}. Check disk and permissions."
+            )
+            results.append(CheckResult(check, ok=False, sentence=sentence))
             break
-        results.append(Examined(check, ok=True, sentence=_WELL[check]))
+        results.append(CheckResult(check, ok=True, sentence=_PASSED[check]))
     return results

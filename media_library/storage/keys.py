@@ -1,15 +1,16 @@
-"""Keys of the storage: which of them are media, and which are left out. Pure."""
+"""Keys of the storage: which of them are media, and which are skipped. Pure."""
 
 from __future__ import annotations
 
 from typing import Final
 
-#: Hidden, in a trash, or an operating system's own: no media of anybody's.
+#: Hidden, in a trash, or an operating system's own: no media of the operator.
 LEFT_OUT: Final = "left out"
-#: It was changed just now: it may be half of what is being copied there.
+#: Changed a moment ago: it may be an incomplete copy.
 GROWING: Final = "growing"
-#: Folders that servers and file systems keep for themselves, in lower case: Synology's
-#: thumbnails and trash, QNAP's, Windows', ext4's. All others of the kind begin with a dot.
+#: Folders that servers and file systems keep for themselves, in lower case: thumbnails and
+#: trash of Synology, QNAP and Windows, and ext4's lost+found. All others of the kind begin with
+#: a dot.
 _SYSTEM_FOLDERS: Final = frozenset(
     {
         *("@eadir", "#recycle", "#snapshot", "@tmp", "@recycle", "@recently-snapshot"),
@@ -19,7 +20,7 @@ _SYSTEM_FOLDERS: Final = frozenset(
 
 
 def is_left_out(key: str) -> bool:
-    """Whether it is hidden, in a trash, or an operating system's own."""
+    """Returns whether the key is hidden, in a trash, or an operating system's own."""
     return any(
         (name.startswith(".") and name.strip(".")) or name.lower() in _SYSTEM_FOLDERS
         for name in key.split("/")
@@ -27,5 +28,5 @@ def is_left_out(key: str) -> bool:
 
 
 def is_media(key: str, extensions: frozenset[str]) -> bool:
-    """Whether the name ends as one of the extensions (lower case, without the dot)."""
+    """Returns whether the name has one of the extensions (lower case, without the dot)."""
     return key.rpartition(".")[2].lower() in extensions and "." in key

@@ -1,4 +1,4 @@
-"""What the storage holds, in the order of its keys' bytes."""
+"""Lists the objects of the storage in the order of their keys' bytes."""
 
 from __future__ import annotations
 
@@ -11,26 +11,31 @@ from typing import Any, Final, NamedTuple
 import structlog
 from django.conf import settings
 
-from media_library.storage.backends import LONGEST_KEY, PATIENT, is_key, is_local, own_client
+from media_library.storage.backends import (
+    MAX_KEY_BYTES,
+    TRANSFER_TIMEOUTS_S,
+    is_key,
+    is_local,
+    own_client,
+)
 from media_library.storage.errors import StorageError, storage_errors
 from media_library.storage.keys import GROWING, LEFT_OUT, is_left_out
 from media_library.storage.objects import folder_etag
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: What streamsite itself keeps in the storage: no media of the operator's.
+#: Prefixes that streamsite keeps for itself: no media of the operator.
 RESERVED: Final = ("logos/", "prepared/", "thumbnails/")
-#: In a folder, where uploads grow until they are whole.
+#: Folder for incomplete uploads, in a local storage.
 UPLOADS: Final = ".uploads"
-#: Keys of one page: the most that S3 and R2 give.
+#: Keys per page: the maximum of S3 and R2.
 PAGE: Final = 1000
-#: Seconds for which a file has to be as it is before it counts as whole: copying writes all the
-#: time.
+#: Seconds without a change until a file counts as complete: a copy process writes all the time.
 SETTLED_AFTER_S: Final = 30.0
-#: Seconds by which a file server's clock may be ahead of ours.
-CLOCKS_DIFFER_S: Final = 600.0
-#: No character comes after this one, so it stands behind all that begins with a prefix.
-_LAST: Final = "\U0010ffff"
+#: Seconds by which a file server's clock may be ahead of this machine's.
+MAX_CLOCK_SKEW_S: Final = 600.0
+#: The highest character: a prefix followed by it sorts behind all keys with that prefix.
+_HIGHEST_CHARACTER: Final = "\U0010ffff"
 
 
 class Listed(NamedTuple):
@@ -44,20 +49,20 @@ class Listed(NamedTuple):
 
 
 def listing(after: str = "") -> Iterator[Listed]:
-    """All objects behind the key `after`, in the order of their keys' UTF-8 bytes.
+    """Lists all objects behind the key `after`, in the order of their keys' UTF-8 bytes.
 
-    That is also the order of Python's strings. What is hidden or in a trash comes as LEFT_OUT,
-    in a folder as one for all that is below, and a file that may still grow as GROWING. Not
-    among them are what streamsite keeps there itself,
-    folders' own objects, and names that the door would refuse: those are counted in the log.
-    Raises `StorageError`, also in the middle: what came until then is no complete listing.
+    That is also the order of Python's strings. Hidden objects and those in a trash have the
+    state LEFT_OUT (a folder counts as one object); files that may still grow have GROWING.
+    Skipped without an entry: streamsite's own objects, objects that stand for folders, and
+    names that are no valid keys; the last are counted in the log. Raises `StorageError`, also
+    in the middle: the objects listed until then are no complete listing.
     """
     odd = 0
     for listed in _walk(after) if is_local() else _pages(after):
         if is_left_out(listed.key):
             yield listed._replace(state=LEFT_OUT)
             continue
-        if not is_key(listed.key) or len(listed.key.encode()) > LONGEST_KEY:
+        if not is_key(listed.key) or len(listed.key.encode()) > MAX_KEY_BYTES:
             odd += 1
             continue
         yield listed
@@ -66,7 +71,7 @@ def listing(after: str = "") -> Iterator[Listed]:
 
 
 def _pages(after: str) -> Iterator[Listed]:
-    client = own_client(PATIENT, 4, dates=False)
+    client = own_client(TRANSFER_TIMEOUTS_S, 4, dates=False)
     try:
         last, more = after, True
         while more:
@@ -78,37 +83,40 @@ def _pages(after: str) -> Iterator[Listed]:
             more = page["IsTruncated"]
             if more and not contents:
                 raise StorageError(
-                    "The storage's listing ends in the middle: try again, and tell its makers."
+                    "The storage's listing is incomplete: try again, and tell the vendor."
                 )
             for listed in _ordered(contents, last):
                 last = listed.key
-                prefix = next((each for each in RESERVED if last.startswith(each)), None)
+                prefix = next(
+                    (reserved for reserved in RESERVED if last.startswith(reserved)), None
+                )
                 if prefix is None:
                     if not last.endswith("/"):
                         yield listed
-                elif last < prefix + _LAST:
-                    # There may be as many copies as originals: the next page begins behind.
-                    last, more = prefix + _LAST, True
+                elif last < prefix + _HIGHEST_CHARACTER:
+                    # There may be as many copies as originals: the next page begins behind
+                    # them.
+                    last, more = prefix + _HIGHEST_CHARACTER, True
                     break
     finally:
         client.close()
 
 
 def _ordered(contents: list[dict[str, Any]], last: str) -> Iterator[Listed]:
-    """The page's objects. A merge with a listing out of order would take all for missing."""
-    for each in contents:
-        key = each["Key"]
+    """Yields the page's objects. An unordered listing would mark every item as missing."""
+    for entry in contents:
+        key = entry["Key"]
         if key <= last:
             raise StorageError(
                 "The storage does not list its objects in the order of their names: "
-                "a directory bucket can't be used, take one for general purposes."
+                "a directory bucket can't be used, use a general purpose bucket."
             )
         last = key
-        yield Listed(key, each["Size"], each["ETag"].strip('"'))
+        yield Listed(key, entry["Size"], entry["ETag"].strip('"'))
 
 
 class _Walk:
-    """A folder, one directory's names in memory at a time for each level of depth."""
+    """Walks through a folder, with one directory's names in memory per level of depth."""
 
     def __init__(self, after: str) -> None:
         self.root = Path(settings.MEDIA_ROOT).resolve()
@@ -124,8 +132,8 @@ class _Walk:
                 if is_left_out(key):
                     if key > self.after:
                         yield Listed(key, 0, "")
-                # All of it may lie before the key where the listing begins.
-                elif key + _LAST > self.after:
+                # All of it may lie before the key that the listing starts from.
+                elif key + _HIGHEST_CHARACTER > self.after:
                     yield from self.below(path, key)
             elif key > self.after:
                 try:
@@ -136,29 +144,29 @@ class _Walk:
                 yield Listed(key, stat.st_size, folder_etag(stat), state)
 
     def _may_grow(self, stat: os.stat_result) -> bool:
-        # A clock of a file server's own may be ahead; one of a camera's may be years ahead.
+        # A file server's clock may be ahead by minutes; a camera's may be ahead by years.
         age = self.now - stat.st_mtime
-        return -CLOCKS_DIFFER_S < age < SETTLED_AFTER_S
+        return -MAX_CLOCK_SKEW_S < age < SETTLED_AFTER_S
 
     def _entries(self, folder: Path, prefix: str) -> list[tuple[str, Path]]:
-        """Keys and paths in order. A directory's key ends in "/", as its files' keys go on."""
+        """Returns keys and paths in order. A directory's key ends in "/"."""
         entries = []
         try:
-            with os.scandir(folder) as found:
-                for entry in found:
+            with os.scandir(folder) as scanned:
+                for entry in scanned:
                     kind = self._kind(entry)
                     if kind is not None:
                         entries.append((f"{prefix}{entry.name}{kind}", Path(entry.path)))
         except FileNotFoundError:
             if folder == self.root:
                 raise
-            # Removed while we came here.
+            # Removed during the walk.
             return []
         entries.sort()
         return entries
 
     def _kind(self, entry: os.DirEntry[str]) -> str | None:
-        """What ends its key: "/" of a directory, "" of a file. None: no part of the library."""
+        """Returns the end of its key: "/" for a directory, "" for a file; None: skipped."""
         try:
             entry.name.encode()
         except UnicodeEncodeError:
@@ -167,7 +175,7 @@ class _Walk:
         if entry.is_dir(follow_symlinks=False):
             return "/"
         if entry.is_symlink():
-            # A link to a directory may lead in circles; one to a file may lead out.
+            # A link to a directory may form a loop; one to a file may lead out of the folder.
             target = Path(entry.path).resolve()
             return "" if target.is_file() and target.is_relative_to(self.root) else None
         return "" if entry.is_file(follow_symlinks=False) else None

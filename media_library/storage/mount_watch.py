@@ -1,4 +1,4 @@
-"""Whether the media folder is there: asked in a thread, for a network's may not answer."""
+"""Watches the media folder from a thread, because a network file system may not answer."""
 
 from __future__ import annotations
 
@@ -10,58 +10,58 @@ from typing import Final
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks while it is gone.
-AGAIN: Final = 2.0
+#: Seconds between two checks while the folder is missing.
+POLL_INTERVAL_S: Final = 2.0
 
 
 def gone(folder: Path) -> str:
-    """Why nothing in the folder can be played, with what to do; empty when there is something.
+    """Returns why nothing in the folder can be played and what to do; empty when it can.
 
-    A disk that is not mounted leaves its mount point behind, which is empty.
+    An unmounted disk leaves an empty mount point behind.
     """
     try:
         with os.scandir(folder) as entries:
             if next(entries, None) is None:
                 return f"The media folder {folder} is empty: is its disk mounted?"
     except FileNotFoundError:
-        return f"The media folder {folder} is not there: is its disk mounted?"
+        return f"The media folder {folder} does not exist: is its disk mounted?"
     except OSError as error:
-        return f"The media folder {folder} can't be read ({error.strerror}): see to its disk."
+        return f"The media folder {folder} can't be read ({error.strerror}): check its disk."
     return ""
 
 
 class FolderWatch:
-    """Looks when something could not be played, and then until all is well again.
+    """Checks the folder after something could not be played, until the folder is well again.
 
-    `fault` has the last answer and never waits.
+    `fault` returns the last result and never waits.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._fault = ""
         self._doubted = False
-        self._call = threading.Event()
+        self._wake = threading.Event()
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="folder-watch", daemon=True).start()
 
     def doubt(self) -> None:
-        """Something in it could not be played: look now."""
+        """Reports that a file in the folder could not be played: checks now."""
         self._doubted = True
-        self._call.set()
+        self._wake.set()
 
     def fault(self) -> str | None:
-        """What `gone` said last; None while nobody knows."""
+        """Returns the last result of `gone`; None while it is unknown."""
         return None if self._doubted else self._fault
 
-    def look(self) -> None:
-        found = gone(self.folder)
-        if found != self._fault:
-            logger.warning(found or f"The media folder {self.folder} is there again.")
-        self._fault, self._doubted = found, False
+    def check(self) -> None:
+        fault = gone(self.folder)
+        if fault != self._fault:
+            logger.warning(fault or f"The media folder {self.folder} is available again.")
+        self._fault, self._doubted = fault, False
 
     def _run(self) -> None:
         while True:
-            self._call.wait(AGAIN if self._fault else None)
-            self._call.clear()
-            self.look()
+            self._wake.wait(POLL_INTERVAL_S if self._fault else None)
+            self._wake.clear()
+            self.check()

@@ -1,4 +1,4 @@
-"""Uploads in parts, each part by whoever has it: a browser, most of all."""
+"""Uploads in parts. A client, usually a browser, sends each part."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from django.conf import settings
 from django.utils import timezone
 
 from media_library.storage.backends import (
-    LONGEST_KEY,
-    URL_LIFE,
+    MAX_KEY_BYTES,
+    URL_LIFETIME_S,
     checked,
     client,
     folder_path,
     is_local,
-    made_in_folder,
+    make_folder,
 )
 from media_library.storage.errors import (
     NotInStorageError,
@@ -43,24 +43,24 @@ from media_library.storage.objects import Facts, content_type, facts, signed
 from streamsite.security.secret import Secret
 
 MEBIBYTE: Final = 1024 * 1024
-#: Bytes: S3 wants 5 MiB at least; a larger part is one request the less.
-LEAST_PART: Final = 8 * MEBIBYTE
-#: S3 and R2 take no more.
-MOST_PARTS: Final = 10_000
-#: Bytes of an object: the most that S3 and R2 take.
-MOST_BYTES: Final = 5 * 1024**4
-#: An upload that nobody ended or gave up costs room until then.
-STALE: Final = timedelta(days=7)
-#: Its name in a folder is a directory's: nothing else may come from a browser.
+#: Bytes: S3 requires 5 MiB at least; larger parts mean fewer requests.
+MIN_PART_BYTES: Final = 8 * MEBIBYTE
+#: Maximum of S3 and R2.
+MAX_PARTS: Final = 10_000
+#: Maximum size of an object in bytes, in S3 and R2.
+MAX_OBJECT_BYTES: Final = 5 * 1024**4
+#: Age after which an unfinished upload is removed: it costs space until then.
+STALE_UPLOAD_AGE: Final = timedelta(days=7)
+#: Upload ids of a local storage are directory names: nothing else may come from a browser.
 _FOLDER_ID: Final = re.compile(r"[0-9a-f]{32}")
 _CHUNK: Final = MEBIBYTE
-#: What a disk without hard links answers: FAT, some of the network's.
+#: Errors of file systems without hard links: FAT, some network file systems.
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @dataclass(frozen=True, slots=True)
 class MultipartUpload:
-    """Parts are numbered from 1; all have `part_bytes` but the last, which has what is left."""
+    """Parts are numbered from 1; all have `part_bytes` except the last, which has the rest."""
 
     key: str
     upload_id: str
@@ -69,49 +69,49 @@ class MultipartUpload:
     size_bytes: int
 
     def bytes_of(self, number: int) -> int:
-        """Raises `ValueError` where there is no such part."""
+        """Returns the size of a part in bytes. Raises `ValueError` if there is no such part."""
         if not 1 <= number <= self.parts:
             raise ValueError(f"There is no part {number} of {self.parts}.")
         return min(self.part_bytes, self.size_bytes - (number - 1) * self.part_bytes)
 
 
 def begin_upload(key: str, size_bytes: int) -> MultipartUpload:
-    """Nothing is under the key until the upload is finished; what is there stays until then.
+    """Starts an upload. The key stays free, or keeps its object, until the upload is finished.
 
     Raises `WrongKeyError`, `WrongSizeError`, `StorageError`.
     """
-    if len(checked(key).encode()) > LONGEST_KEY or key.endswith("/"):
+    if len(checked(key).encode()) > MAX_KEY_BYTES or key.endswith("/"):
         raise WrongKeyError(f"{key[:80]!r} is too long for a name, or ends in '/'.")
     if size_bytes <= 0:
         raise WrongSizeError(f"{key} is empty: there is nothing to upload.")
-    if size_bytes > MOST_BYTES:
-        raise WrongSizeError(f"{key} is larger than 5 TiB: no bucket takes it.")
-    part = max(LEAST_PART, -(-size_bytes // MOST_PARTS // MEBIBYTE) * MEBIBYTE)
+    if size_bytes > MAX_OBJECT_BYTES:
+        raise WrongSizeError(f"{key} is larger than 5 TiB: no bucket accepts it.")
+    part = max(MIN_PART_BYTES, -(-size_bytes // MAX_PARTS // MEBIBYTE) * MEBIBYTE)
     parts = -(-size_bytes // part)
     with storage_errors(key):
         if is_local():
             upload_id = _begin_in_folder(key, size_bytes)
         else:
-            wanted = {"Bucket": settings.STORAGE_BUCKET, "Key": key, **content_type(key)}
-            upload_id = client().create_multipart_upload(**wanted)["UploadId"]
+            params = {"Bucket": settings.STORAGE_BUCKET, "Key": key, **content_type(key)}
+            upload_id = client().create_multipart_upload(**params)["UploadId"]
     return MultipartUpload(key, upload_id, part, parts, size_bytes)
 
 
-def part_url(upload: MultipartUpload, number: int, *, seconds: int = URL_LIFE) -> Secret:
-    """Where the part is PUT, without any header of ours. Of a bucket only."""
+def part_url(upload: MultipartUpload, number: int, *, seconds: int = URL_LIFETIME_S) -> Secret:
+    """Returns the URL to PUT the part to, without extra headers. Only for a bucket."""
     upload.bytes_of(number)
     if is_local():
         raise StorageError("Parts for a folder are sent to streamsite itself.")
-    wanted = {
+    params = {
         "Key": checked(upload.key),
         "UploadId": upload.upload_id,
         "PartNumber": number,
     }
-    return signed("upload_part", wanted, seconds)
+    return signed("upload_part", params, seconds)
 
 
 def store_part(upload: MultipartUpload, number: int, content: bytes | BinaryIO) -> None:
-    """Store one part; again is no harm. Raises `StorageError` unless its length is right."""
+    """Stores one part; repeating it is safe. Raises `StorageError` if its length is wrong."""
     length = upload.bytes_of(number)
     stream = BytesIO(content) if isinstance(content, bytes) else content
     with storage_errors(upload.key):
@@ -125,10 +125,10 @@ def store_part(upload: MultipartUpload, number: int, content: bytes | BinaryIO) 
 
 
 def finish_upload(upload: MultipartUpload) -> Facts:
-    """Put the parts together under the key. Raises `StorageError` where one is missing.
+    """Assembles the parts under the key. Raises `StorageError` if one is missing.
 
-    Nothing is overwritten: raises `TakenError` where another object came there meanwhile.
-    Asked a second time, because the first answer was lost, it answers the same.
+    Never overwrites: raises `TakenError` if another object took the key meanwhile. A second
+    call after a lost answer returns the same result.
     """
     if is_local():
         with storage_errors(upload.key):
@@ -137,22 +137,22 @@ def finish_upload(upload: MultipartUpload) -> Facts:
     with storage_errors(upload.key):
         _finish_in_bucket(upload)
     try:
-        found = facts(upload.key)
+        stored = facts(upload.key)
     except NotInStorageError:
         raise StorageError(_UNKNOWN.format(key=upload.key)) from None
-    if found.size_bytes != upload.size_bytes:
+    if stored.size_bytes != upload.size_bytes:
         raise StorageError(
-            f"{upload.key} has {found.size_bytes} bytes in the storage instead of "
+            f"{upload.key} has {stored.size_bytes} bytes in the storage instead of "
             f"{upload.size_bytes}: upload it again."
         )
-    return found
+    return stored
 
 
 def abort_upload(upload: MultipartUpload) -> None:
-    """Remove the parts; an upload that is over is no error. Raises `StorageError`."""
+    """Removes the parts; an upload that is over is no error. Raises `StorageError`."""
     with storage_errors(upload.key):
         if is_local():
-            shutil.rmtree(_workplace(upload.upload_id), ignore_errors=True)
+            shutil.rmtree(_upload_folder(upload.upload_id), ignore_errors=True)
             return
         try:
             client().abort_multipart_upload(**_named(upload))
@@ -161,8 +161,8 @@ def abort_upload(upload: MultipartUpload) -> None:
                 raise
 
 
-def abort_stale_uploads(older_than: timedelta = STALE) -> int:
-    """Give up what was begun so long ago and never ended; how many. Raises `StorageError`."""
+def abort_stale_uploads(older_than: timedelta = STALE_UPLOAD_AGE) -> int:
+    """Removes unfinished uploads older than that; returns how many. Raises `StorageError`."""
     stale = 0
     with storage_errors(""):
         if is_local():
@@ -176,15 +176,15 @@ def abort_stale_uploads(older_than: timedelta = STALE) -> int:
         before = timezone.now() - older_than
         pages = client().get_paginator("list_multipart_uploads")
         for page in pages.paginate(Bucket=settings.STORAGE_BUCKET):
-            for each in page.get("Uploads", []):
-                if each["Initiated"] < before:
-                    abort_upload(MultipartUpload(each["Key"], each["UploadId"], 0, 0, 0))
+            for entry in page.get("Uploads", []):
+                if entry["Initiated"] < before:
+                    abort_upload(MultipartUpload(entry["Key"], entry["UploadId"], 0, 0, 0))
                     stale += 1
     return stale
 
 
 def origin() -> str:
-    """Scheme and host that a browser sends parts to, for the page's policy; "": no bucket."""
+    """Returns the origin of a browser's uploads, for the page's policy; "": no bucket."""
     if is_local():
         return ""
     address = urlsplit(signed("get_object", {"Key": "a"}, 1).reveal())
@@ -208,22 +208,22 @@ def _finish_in_bucket(upload: MultipartUpload) -> None:
         _all_there(upload, {number: size for number, size, _ in parts})
         _complete(upload, [{"PartNumber": number, "ETag": etag} for number, _, etag in parts])
     except ClientError as error:
-        # Finished before, it seems: the size of what is there will tell.
+        # It was finished before; the size of the object decides.
         if code_of(error) != "NoSuchUpload":
             raise
 
 
 def _complete(upload: MultipartUpload, parts: list[dict[str, Any]]) -> None:
-    wanted = {**_named(upload), "MultipartUpload": {"Parts": parts}}
+    params = {**_named(upload), "MultipartUpload": {"Parts": parts}}
     try:
-        client().complete_multipart_upload(**wanted, IfNoneMatch="*")
+        client().complete_multipart_upload(**params, IfNoneMatch="*")
     except ClientError as error:
         match code_of(error):
             case "NotImplemented" | "501":
-                # A server older than this header (S3 has it since 2024).
-                client().complete_multipart_upload(**wanted)
+                # The server does not know this header (S3 has it since 2024).
+                client().complete_multipart_upload(**params)
             case "PreconditionFailed" | "412":
-                # boto3 may have sent it twice, and met what the first one made; then the
+                # boto3 may have sent it twice and met the result of the first request; then the
                 # parts are gone, and this raises NoSuchUpload.
                 list(_stored(upload))
                 raise _taken(upload) from None
@@ -232,11 +232,11 @@ def _complete(upload: MultipartUpload, parts: list[dict[str, Any]]) -> None:
 
 
 def _taken(upload: MultipartUpload) -> TakenError:
-    return TakenError(f"Another “{upload.key}” came into the storage meanwhile.")
+    return TakenError(f"Another “{upload.key}” was stored meanwhile.")
 
 
 def _stored(upload: MultipartUpload) -> Iterator[tuple[int, int, str]]:
-    # Asked of the bucket, so that no browser needs to be shown the ETags (CORS).
+    # Read from the bucket, so that browsers need no access to the ETags (CORS).
     for page in client().get_paginator("list_parts").paginate(**_named(upload)):
         for part in page.get("Parts", []):
             yield part["PartNumber"], part["Size"], part["ETag"]
@@ -259,7 +259,7 @@ def _wrong_length(upload: MultipartUpload, number: int) -> StorageError:
 # ---- in a folder -----------------------------------------------------------------------------
 
 
-def _workplace(upload_id: str) -> Path:
+def _upload_folder(upload_id: str) -> Path:
     if not _FOLDER_ID.fullmatch(upload_id):
         raise WrongKeyError("That is no upload of this folder.")
     return Path(settings.MEDIA_ROOT) / UPLOADS / upload_id
@@ -268,10 +268,10 @@ def _workplace(upload_id: str) -> Path:
 def _begin_in_folder(key: str, size_bytes: int) -> str:
     folder_path(key)
     if shutil.disk_usage(settings.MEDIA_ROOT).free < size_bytes:
-        raise StorageError(f"The media folder has no room for {key}: make room first.")
+        raise StorageError(f"The media folder has no space for {key}: free some space first.")
     upload_id = token_hex(16)
-    place = _workplace(upload_id)
-    made_in_folder(place)
+    place = _upload_folder(upload_id)
+    make_folder(place)
     (place / "content").touch()
     return upload_id
 
@@ -279,12 +279,12 @@ def _begin_in_folder(key: str, size_bytes: int) -> str:
 def _store_in_folder(
     upload: MultipartUpload, number: int, stream: BinaryIO, length: int
 ) -> None:
-    place = _workplace(upload.upload_id)
+    place = _upload_folder(upload.upload_id)
     try:
         handle = os.open(place / "content", os.O_WRONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise StorageError(_UNKNOWN.format(key=upload.key)) from None
-    # Several parts are written at once: each at its own place of the one file.
+    # Several parts are written at once, each at its own offset of the one file.
     with os.fdopen(handle, "wb") as out:
         out.seek((number - 1) * upload.part_bytes)
         left = length
@@ -293,12 +293,12 @@ def _store_in_folder(
             left -= len(chunk)
     if left or stream.read(1):
         raise _wrong_length(upload, number)
-    # An empty file says that the part is whole; its name, which one.
+    # An empty file marks the part as complete; its name is the part's number.
     (place / str(number)).touch()
 
 
 def _finish_in_folder(upload: MultipartUpload) -> None:
-    place = _workplace(upload.upload_id)
+    place = _upload_folder(upload.upload_id)
     target = folder_path(upload.key)
     if not place.is_dir():
         if target.is_file() and target.stat().st_size == upload.size_bytes:
@@ -306,17 +306,17 @@ def _finish_in_folder(upload: MultipartUpload) -> None:
         raise StorageError(_UNKNOWN.format(key=upload.key))
     whole = {int(path.name) for path in place.iterdir() if path.name.isdecimal()}
     _all_there(upload, {number: upload.bytes_of(number) for number in whole})
-    made_in_folder(target.parent)
+    make_folder(target.parent)
     _move(place / "content", target, upload)
     shutil.rmtree(place)
 
 
 def _move(content: Path, target: Path, upload: MultipartUpload) -> None:
-    """As a link first, which unlike a rename never takes another file's place."""
+    """Tries a hard link first: unlike a rename it never replaces another file."""
     try:
         os.link(content, target)
     except FileExistsError:
-        # Ours, where we were killed behind the link.
+        # It is our own link, if the process was killed right after it was made.
         if not target.samefile(content):
             raise _taken(upload) from None
     except OSError as error:
@@ -327,4 +327,4 @@ def _move(content: Path, target: Path, upload: MultipartUpload) -> None:
         content.replace(target)
 
 
-_UNKNOWN: Final = "{key}: this upload is over, or was given up. Begin it again."
+_UNKNOWN: Final = "{key}: this upload is finished or was cancelled. Start it again."

@@ -1,4 +1,4 @@
-"""Objects: where they are, what is known of them, in and out."""
+"""Objects of the storage: their locations, their facts, reading and writing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from django.conf import settings
 
 from media_library.location import LocalFile, Location, SignedUrl
 from media_library.storage.backends import (
-    LONGEST_URL_LIFE,
-    URL_LIFE,
+    MAX_URL_LIFETIME_S,
+    URL_LIFETIME_S,
     bucket,
     checked,
     client,
     folder_path,
     is_local,
-    made_in_folder,
+    make_folder,
 )
 from media_library.storage.errors import (
     ChangedError,
@@ -37,30 +37,30 @@ from streamsite.security.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the storage says of an object. The etag changes whenever its content does."""
+    """Size and etag of an object in the storage. The etag changes whenever its content does."""
 
     size_bytes: int
     etag: str
 
 
-def locate(key: str, *, seconds: int = URL_LIFE) -> Location:
-    """Where a player finds the object's bytes. Signing is done here and now, without network.
+def locate(key: str, *, seconds: int = URL_LIFETIME_S) -> Location:
+    """Returns the location of the object's bytes for a player. Signing needs no network.
 
-    A signed URL is good for that many seconds, a week at most. Raises `WrongKeyError`. That
-    the object exists is not looked up.
+    A signed URL is valid for `seconds`, a week at most. Does not check that the object exists.
+    Raises `WrongKeyError`.
     """
     if is_local():
         return LocalFile(folder_path(key))
     return SignedUrl(signed("get_object", {"Key": checked(key)}, seconds))
 
 
-def signed(call: str, wanted: dict[str, Any], seconds: int) -> Secret:
-    """The URL of one call on the bucket, for whoever holds it; good for a week at most."""
+def signed(call: str, params: dict[str, Any], seconds: int) -> Secret:
+    """Returns a signed URL for one call on the bucket, valid for a week at most."""
     return Secret(
         client().generate_presigned_url(
             call,
-            Params={"Bucket": settings.STORAGE_BUCKET, **wanted},
-            ExpiresIn=max(1, min(seconds, LONGEST_URL_LIFE)),
+            Params={"Bucket": settings.STORAGE_BUCKET, **params},
+            ExpiresIn=max(1, min(seconds, MAX_URL_LIFETIME_S)),
         )
     )
 
@@ -74,12 +74,12 @@ def exists(key: str) -> bool:
 
 
 def folder_etag(stat: os.stat_result) -> str:
-    # A folder has no etags: size and time of change stand in, as in nginx.
+    # A folder has no etags: modification time and size are used, as in nginx.
     return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
 
 
 def facts(key: str, *, brisk: bool = False) -> Facts:
-    """Size and etag of an object. Raises `NotInStorageError`, `StorageError`.
+    """Returns size and etag of an object. Raises `NotInStorageError`, `StorageError`.
 
     `brisk`: one try, 3 s to connect and 6 s for an answer.
     """
@@ -102,9 +102,9 @@ def upload(
     consume: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Store a local file under the key, whole or not at all; `consume` gives the file away.
+    """Stores a local file under the key atomically; `consume` moves the file.
 
-    A large one goes in parts; `progress` is told the bytes of each piece that went, from any
+    Large files are sent in parts; `progress` is called with the bytes of each chunk, from any
     thread. Raises `WrongKeyError`, `StorageError`.
     """
     if is_local():
@@ -121,13 +121,13 @@ def upload(
 
 
 def content_type(key: str) -> dict[str, str]:
-    """What boto3 is told of the kind of the content; nothing where the name doesn't say it."""
+    """Returns the content type for boto3; empty if the name does not determine it."""
     kind, _ = guess_type(key)
     return {"ContentType": kind} if kind else {}
 
 
 def download(key: str, target: Path) -> None:
-    """Write the object to a local path, whole or not at all. Raises `StorageError`."""
+    """Writes the object to a local path atomically. Raises `StorageError`."""
     if is_local():
         source = folder_path(key)
         if not source.is_file():
@@ -139,11 +139,11 @@ def download(key: str, target: Path) -> None:
 
 
 def read(key: str, start: int, length: int, *, etag: str = "", brisk: bool = False) -> bytes:
-    """Up to `length` bytes from offset `start`; fewer at the object's end, none behind it.
+    """Returns up to `length` bytes from offset `start`; fewer at the end, none behind it.
 
-    With an etag the bytes are of that content: raises `ChangedError` when the object is
-    another one by now. `brisk`: one try, given up after 6 s without a byte. Raises
-    `NotInStorageError`, `StorageError`.
+    With an etag the bytes belong to that content: raises `ChangedError` if the object has
+    changed. `brisk`: one try, given up after 6 s without a byte. Raises `NotInStorageError`,
+    `StorageError`.
     """
     if start < 0 or length <= 0:
         raise ValueError(f"No range: {length} bytes from {start}.")
@@ -157,13 +157,13 @@ def read(key: str, start: int, length: int, *, etag: str = "", brisk: bool = Fal
                     raise ChangedError(key)
                 file.seek(start)
                 return file.read(length)
-    wanted: dict[str, str] = {"Range": f"bytes={start}-{start + length - 1}"}
+    headers: dict[str, str] = {"Range": f"bytes={start}-{start + length - 1}"}
     if etag:
-        wanted["IfMatch"] = f'"{etag}"'
+        headers["IfMatch"] = f'"{etag}"'
     with storage_errors(key):
         try:
             answer = client(brisk=brisk).get_object(
-                Bucket=settings.STORAGE_BUCKET, Key=checked(key), **wanted
+                Bucket=settings.STORAGE_BUCKET, Key=checked(key), **headers
             )
             with closing(answer["Body"]) as body:
                 return cast("bytes", body.read())
@@ -174,7 +174,7 @@ def read(key: str, start: int, length: int, *, etag: str = "", brisk: bool = Fal
 
 
 def delete(key: str) -> None:
-    """Remove the object; one that is gone already is no error. Raises `StorageError`."""
+    """Removes the object; a missing one is no error. Raises `StorageError`."""
     if is_local():
         with storage_errors(key):
             folder_path(key).unlink(missing_ok=True)
@@ -185,8 +185,8 @@ def delete(key: str) -> None:
 
 @contextmanager
 def _draft(target: Path) -> Iterator[Path]:
-    """A new file beside the target that takes its place when the block ends well."""
-    made_in_folder(target.parent)
+    """Creates a file beside the target that replaces it when the block succeeds."""
+    make_folder(target.parent)
     handle, name = mkstemp(dir=target.parent, prefix=".", suffix=".part")
     os.close(handle)
     draft = Path(name)

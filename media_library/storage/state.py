@@ -1,4 +1,4 @@
-"""Whether the storage can be used, as pages and watchdogs show it."""
+"""The storage's state, for pages and watchdogs."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from django.conf import settings
 from media_library import storage
 from streamsite.processes.refreshed import Refreshed, Result
 
-#: Seconds for which a result is shown while the storage gives no newer one.
-KEPT_S: Final = 300.0
-UNKNOWN: Final = "The storage is being checked, and has not answered so far."
+#: Seconds for which a result is shown while there is no newer one.
+MAX_RESULT_AGE_S: Final = 300.0
+UNKNOWN: Final = "The storage is being checked, and has not answered yet."
 
 
 def _check(_of: tuple[str, ...]) -> str:
     return storage.unreachable()
 
 
-_checked: Final = Refreshed(_check, "storage-check", kept_s=KEPT_S)
+_checked: Final = Refreshed(_check, "storage-check", kept_s=MAX_RESULT_AGE_S)
 
 
 def state(*, fresh_s: float, wait_s: float) -> Result[str] | None:
-    """Why it can't be used, empty when it can, with its age; None: not known so far.
+    """Returns the fault, empty if there is none, with its age; None while unknown.
 
-    One check runs at a time in each process. Two callers wait for it at most; the others get
+    One check runs at a time in each process. At most two callers wait for it; the others get
     the last result.
     """
     which = ("STORAGE_PROVIDER", "MEDIA_ROOT", "STORAGE_ENDPOINT_URL", "STORAGE_BUCKET")
@@ -33,5 +33,5 @@ def state(*, fresh_s: float, wait_s: float) -> Result[str] | None:
 
 
 def forget() -> None:
-    """Drop what is known, as after a change of the settings."""
+    """Drops the cached results, for example after a change of the settings."""
     _checked.forget()

@@ -1,1 +1,1 @@
-"""Compares the storage with the library and brings the library up to it."""
+"""Compares the storage with the library and updates the library."""

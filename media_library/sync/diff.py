@@ -1,7 +1,7 @@
-"""The difference between what the storage lists and what the library has. Pure.
+"""The difference between the storage's listing and the library's rows. Pure.
 
-Both sides come in the order of their keys' UTF-8 bytes, which is the order of Python's strings,
-so one walk along both tells it, however long they are.
+Both sides are in the order of their keys' UTF-8 bytes, which is the order of Python's strings,
+so a single merge finds it, whatever their length.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from typing import Final, NamedTuple
 
 from media_library.storage.list_objects import Listed
 
-#: Of the items that were there, what may vanish at once before the brake is pulled.
-MOST_GONE: Final = 0.2
-#: And what may change at once, unless it is only a few.
-MOST_CHANGED: Final = 0.2
-FEW: Final = 20
+#: Share of the items that may vanish at once before the deletion guard stops the sync.
+MAX_GONE_SHARE: Final = 0.2
+#: Share that may change at once, and the number of changes that is always allowed.
+MAX_CHANGED_SHARE: Final = 0.2
+MIN_CHANGED: Final = 20
 
 
 class Row(NamedTuple):
-    """What the library has noted of an item."""
+    """The library's row of an item."""
 
     key: str
     etag: str
     size_bytes: int | None
     pk: int
-    #: Complete listings in a row that were without it.
+    #: Number of consecutive complete listings without it.
     misses: int
     #: It is marked as missing.
     missing: bool
-    #: It was added after the sync began: the listing may have been past its place by then.
+    #: It was added after the sync began: the listing may have been past its key by then.
     late: bool = False
 
 
@@ -38,21 +38,22 @@ class Verdict(IntEnum):
     SAME = 0
     ADDED = 1
     CHANGED = 2
-    #: The same as before, but some listing was without it.
+    #: The same as before, but an earlier listing was without it.
     BACK = 3
     ABSENT = 4
-    #: Absent still: that is known. Or too new to be in the listing: that says nothing.
+    #: Still absent and already marked; or too new for the listing.
     MISSING = 5
-    #: New or changed, and still growing: the next sync sees.
+    #: New or changed, and still growing: the next sync takes it.
     WAITING = 6
 
 
 def compare(
     listing: Iterable[Listed], rows: Iterable[Row]
 ) -> Iterator[tuple[Verdict, Listed | None, Row | None]]:
-    """The verdict on each key that is on either side, in the order of the keys.
+    """Yields the verdict on each key of either side, in the order of the keys.
 
-    The object is None where only the library has the key, the row where only the storage has.
+    The object is None if only the library has the key; the row is None if only the storage has
+    it.
     """
     others = iter(rows)
     row = next(others, None)
@@ -76,32 +77,34 @@ def compare(
         row = next(others, None)
 
 
-def brake(*, seen: int, known: int, absent: int, changed: int = 0) -> str:
-    """Why nothing may be written of this listing but what is new; empty: it may.
+def deletion_guard(*, seen: int, items_before: int, absent: int, changed: int = 0) -> str:
+    """Returns why only additions of this listing may be written; empty if all may.
 
-    `known` items were there before; `absent` of them are not in the listing of `seen` objects,
-    `changed` have another version there.
+    `items_before` items existed before; `absent` of them are not in the listing of `seen`
+    objects, `changed` have another version there.
     """
-    if known and changed >= FEW and changed > known * MOST_CHANGED:
+    if items_before and changed >= MIN_CHANGED and changed > items_before * MAX_CHANGED_SHARE:
         return (
-            f"{changed} of {known} items have another version in the storage, which is more "
-            f"than {MOST_CHANGED:.0%}. Nothing was written: the library goes on with what it "
-            "has. If the files were replaced, or copied to another storage, accept it "
+            f"{changed} of {items_before} items have another version in the storage, which is "
+            f"more than {MAX_CHANGED_SHARE:.0%}. Nothing was written: the library stays as "
+            "it is. If the files were replaced, or copied to another storage, accept it "
             "(sync_media --accept, or the button): each is read again, and prepared again only "
             "if its content differs."
         )
-    if not known or not absent:
+    if not items_before or not absent:
         return ""
     way_out = (
         "Nothing was marked. If they were deleted on purpose, accept it (sync_media "
-        "--accept, or the button); otherwise look at the bucket's name, the folder, or "
-        "what emptied it."
+        "--accept, or the button); otherwise check the bucket's name, the folder, or "
+        "the cause of the deletion."
     )
     if not seen:
-        return f"The storage lists nothing at all, but the library has {known} items. {way_out}"
-    if absent > known * MOST_GONE:
         return (
-            f"{absent} of {known} items are not in the storage any more, which is more than "
-            f"{MOST_GONE:.0%}. {way_out}"
+            f"The storage lists no object, but the library has {items_before} items. {way_out}"
+        )
+    if absent > items_before * MAX_GONE_SHARE:
+        return (
+            f"{absent} of {items_before} items are not in the storage any more, which is more "
+            f"than {MAX_GONE_SHARE:.0%}. {way_out}"
         )
     return ""

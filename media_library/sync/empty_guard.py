@@ -1,4 +1,4 @@
-"""A storage that has nothing in it, beside a library that has items: proof of nothing."""
+"""Detects an empty storage while the library has items: an unmounted disk or a wrong bucket."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from media_library.storage.backends import is_local
 
 
 def emptied() -> str:
-    """A sentence, where the storage lists nothing and the library has items; empty otherwise.
+    """Returns a sentence if the storage is empty and the library has items; otherwise empty.
 
-    As the brake of the sync: whoever has deleted all of it tells so there, and then the items
-    are marked as missing. Raises nothing: a storage that can't be listed is another matter.
+    Like the deletion guard of the sync: after a deliberate deletion, accepting it there marks
+    the items as missing. Never raises: a storage that can't be listed is reported elsewhere.
     """
     if not MediaItem.objects.filter(missing_since=None).exists():
         return ""

@@ -1,7 +1,7 @@
-"""The library's rows as a sync reads and writes them: in pages, and many in one statement.
+"""Reads and writes the library's rows for a sync: in pages, and many per statement.
 
-Written by hand, for Django's own bulk_create takes three times as long; it is the same SQL for
-SQLite and PostgreSQL.
+Plain SQL, because Django's bulk_create takes three times as long; the same SQL works on SQLite
+and PostgreSQL.
 """
 
 from __future__ import annotations
@@ -25,31 +25,32 @@ from media_library.models.titles import title_of
 from media_library.storage.list_objects import Listed
 from media_library.sync.diff import Row
 
-#: Rows read at a time.
+#: Rows read per query.
 PAGE: Final = 5000
-#: Rows written in one transaction: 0.1-0.2 s of SQLite's one lock, which channels want too.
-MOST_WRITES: Final = 5000
-#: Kibibytes of SQLite's page cache while a sync writes: titles go all over their index.
-CACHE: Final = 16 * 1024
-#: Transactions between two checkpoints. SQLite's own, after each of ours, write the index's
-#: pages again and again: a quarter of the whole time.
+#: Rows written per transaction: they hold SQLite's only lock, which channels need too, for
+#: 0.1-0.2 s.
+MAX_BATCH_ROWS: Final = 5000
+#: Kibibytes of SQLite's page cache during a sync: titles are spread over their whole index.
+CACHE_KIB: Final = 16 * 1024
+#: Transactions between two checkpoints. SQLite's own, after each transaction, rewrite the
+#: index's pages repeatedly: a quarter of the total time.
 CHECKPOINT_EVERY: Final = 16
 #: Bytes of the write-ahead log that stay on the disk afterwards.
-LOG_KEPT: Final = 64 * 1024 * 1024
+MAX_LOG_BYTES: Final = 64 * 1024 * 1024
 FAULT: Final = (
-    "Two listings of the storage were without this file: put it back under the same name, or "
-    "take the item out."
+    "This file was missing in two listings of the storage: put it back under the same name, or "
+    "delete the item."
 )
 _TABLE: Final = MediaItem._meta.db_table  # noqa: SLF001 - Django's own name for public facts
 
 
 class ClaimLostError(Exception):
-    """Another worker has the sync now: this one stops. What it had not written is undone."""
+    """Another worker has the sync now: this one stops. Uncommitted changes are rolled back."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction writes: objects and rows as `catalogue.compare` tells them."""
+    """The objects and rows for one transaction, from `diff.compare`."""
 
     added: list[Listed] = field(default_factory=list)
     changed: list[tuple[Listed, Row]] = field(default_factory=list)
@@ -61,9 +62,9 @@ class Batch:
 
 
 def rows(after: str, began: datetime) -> Iterator[Row]:
-    """The items behind the key `after`, in the order of their keys, for a sync that `began` so.
+    """Yields the items behind the key `after`, by key, for a sync begun at `began`.
 
-    Each page is a query of its own: one long cursor would hold SQLite's log, or a snapshot.
+    Each page is a separate query: a long cursor would block SQLite's log, or hold a snapshot.
     """
     page = (
         "SELECT key, etag, size_bytes, id, misses, missing_since IS NOT NULL, "  # noqa: S608
@@ -73,15 +74,15 @@ def rows(after: str, began: datetime) -> Iterator[Row]:
     while True:
         with connection.cursor() as cursor:
             cursor.execute(page, [at, after])
-            found = cursor.fetchall()
-        yield from map(Row._make, found)
-        if len(found) < PAGE:
+            page_rows = cursor.fetchall()
+        yield from map(Row._make, page_rows)
+        if len(page_rows) < PAGE:
             return
-        after = found[-1][0]
+        after = page_rows[-1][0]
 
 
-def known() -> int:
-    """Items that no listing has been found without."""
+def count_present() -> int:
+    """Returns the number of items that are not marked as missing."""
     return (
         MediaItem.objects.count()
         - MediaItem.objects.filter(missing_since__isnull=False).count()
@@ -89,35 +90,34 @@ def known() -> int:
 
 
 def write(run: SyncRun, batch: Batch, claim: str) -> float:
-    """One transaction: the batch, and the run's cursor and counts with it.
+    """Writes the batch, and the run's cursor and counts, in one transaction.
 
-    So a worker that is killed at any instant has written both or neither. The counts of added
-    and changed items are what the database says it did. Seconds it took.
-    Raises `ClaimLostError`.
+    A worker that is killed at any moment has written both or neither. The counts of added and
+    changed items are those of the database. Returns seconds. Raises `ClaimLostError`.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        # SQLite's lock is ours from here: waiting for others is not our writing.
+        # SQLite's lock is held from here: waiting for it is not counted.
         began = time.monotonic()
         if batch.added:
             run.added += _add(cursor, batch.added, timezone.now())
         if batch.changed:
             run.changed += _note_changed(cursor, run, batch.changed)
         if batch.back:
-            run.changed += _welcome_back(batch.back)
+            run.changed += _mark_present(batch.back)
         if batch.absent:
-            run.absent += _note(cursor, run, batch.absent)
+            run.absent += _note_absent(cursor, run, batch.absent)
         touch(run, claim)
     return time.monotonic() - began
 
 
-def _note(cursor: CursorWrapper, run: SyncRun, absent: list[int]) -> int:
-    """Note those items that are still there: people delete some meanwhile."""
+def _note_absent(cursor: CursorWrapper, run: SyncRun, absent: list[int]) -> int:
+    """Records items as absent, if they still exist: they may be deleted meanwhile."""
     statement = (
         f"INSERT INTO {Absence._meta.db_table} (run_id, item_id, before, etag) "  # noqa: S608, SLF001
         f"SELECT %s, id, '', '' FROM {_TABLE} WHERE id = %s"
     )
     if connection.vendor == "postgresql":
-        # Nor may they be deleted before this is committed.
+        # They must not be deleted before this is committed, either.
         statement += " FOR KEY SHARE"
     cursor.executemany(statement, [(run.pk, pk) for pk in absent])
     return int(cursor.rowcount)
@@ -126,7 +126,7 @@ def _note(cursor: CursorWrapper, run: SyncRun, absent: list[int]) -> int:
 def _note_changed(
     cursor: CursorWrapper, run: SyncRun, changed: list[tuple[Listed, Row]]
 ) -> int:
-    """Note what the storage has another version of."""
+    """Records items with another version in the storage."""
     statement = (
         f"INSERT INTO {Absence._meta.db_table} "  # noqa: S608, SLF001
         "(run_id, item_id, before, etag, size_bytes) "
@@ -146,11 +146,11 @@ def noted_changes(run: SyncRun) -> int:
 
 
 def touch(run: SyncRun, claim: str) -> None:
-    """Write the run's progress, which is a sign of life too. Raises `ClaimLostError`."""
-    run.heard_at = timezone.now()
+    """Writes the run's progress, which is a heartbeat too. Raises `ClaimLostError`."""
+    run.heartbeat_at = timezone.now()
     names = (
         *("after", "seen", "added", "changed", "absent", "gone", "unchanged"),
-        *("left_out", "growing", "heard_at"),
+        *("left_out", "growing", "heartbeat_at"),
     )
     mine = SyncRun.objects.filter(pk=run.pk, claim=claim, status=SyncRun.Status.RUNNING)
     values = {name: getattr(run, name) for name in names}
@@ -161,13 +161,13 @@ def touch(run: SyncRun, claim: str) -> None:
 def _add(cursor: CursorWrapper, listed: list[Listed], now: datetime) -> int:
     added_at = connection.ops.adapt_datetimefield_value(now)
     new = [(one.key, title_of(one.key), one.size_bytes, one.etag) for one in listed]
-    # Each page of the titles' index is visited once: a tenth less time than in the keys' order.
+    # Each page of the titles' index is visited once: 10 % faster than in the order of keys.
     new.sort(key=itemgetter(1))
     if connection.vendor == "postgresql":
-        # One statement: a message for each row takes as long again.
-        given = "unnest(%s::text[], %s::text[], %s::bigint[], %s::text[]) AS n"
+        # One statement: a message per row doubles the time.
+        source = "unnest(%s::text[], %s::text[], %s::bigint[], %s::text[]) AS n"
         columns = [list(column) for column in zip(*new, strict=True)]
-        cursor.execute(_insert("SELECT n.*, {} FROM " + given), [added_at, *columns])  # noqa: S608
+        cursor.execute(_insert("SELECT n.*, {} FROM " + source), [added_at, *columns])  # noqa: S608
     else:
         statement = _insert("VALUES (%s, %s, %s, %s, {})")
         cursor.executemany(statement, [(*row, added_at) for row in new])
@@ -175,10 +175,10 @@ def _add(cursor: CursorWrapper, listed: list[Listed], now: datetime) -> int:
 
 
 def _insert(source: str) -> str:
-    """A new item; one that somebody added meanwhile stays as it is.
+    """Returns the statement for new items; items added meanwhile stay unchanged.
 
-    `source` gives the first four columns, and has `{}` where the rest stands: when it was
-    added, and each other column's default, written out: thirty parameters the less a row.
+    `source` provides the first four columns and has `{}` for the rest: the time of addition and
+    the defaults of all other columns as literals, which saves thirty parameters per row.
     """
     columns = ["key", "title", "size_bytes", "etag", "added_at"]
     rest = ["%s" if connection.vendor == "sqlite" else "%s::timestamptz"]
@@ -208,10 +208,9 @@ def _literal(default: object) -> str:
 
 
 def _change(changed: list[Absence]) -> int:
-    """Have them inspected. What is prepared of them plays on until that is done.
+    """Marks items for inspection. Their prepared copies are played until it is done.
 
-    Only rows that are as they were read: who changed one meanwhile knew it better. Returns
-    how many.
+    Only rows that are as they were read: a later change has precedence. Returns how many.
     """
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -223,12 +222,12 @@ def _change(changed: list[Absence]) -> int:
         return int(cursor.rowcount) if changed else 0
 
 
-def _welcome_back(found: list[int]) -> int:
-    """The same content as before: what was known of it holds. How many had been marked."""
+def _mark_present(ids: list[int]) -> int:
+    """Restores items with unchanged content: earlier results stay valid. Returns how many."""
     marked = 0
     ready = PreparedCopy.objects.filter(item=OuterRef("pk"), status=PreparedCopy.Status.READY)
-    for start in range(0, len(found), 500):
-        items = MediaItem.objects.filter(pk__in=found[start : start + 500])
+    for start in range(0, len(ids), 500):
+        items = MediaItem.objects.filter(pk__in=ids[start : start + 500])
         marked += items.filter(missing_since__isnull=False).update(
             status=Case(
                 When(probed_at=None, then=Value(MediaItem.Status.NEW)),
@@ -246,11 +245,11 @@ def _welcome_back(found: list[int]) -> int:
 
 
 def settle_absences(run: SyncRun, claim: str) -> float:
-    """Carry out what the run noted, one batch of it.
+    """Applies one batch of the changes that the run recorded.
 
-    Changed items are to be inspected. Absences count as misses, and whom two listings missed is
-    marked. A note is removed in the transaction that heeds it: a resumed run heeds none twice.
-    Seconds it took; 0 when no note was left. Raises `ClaimLostError`.
+    Changed items are marked for inspection. An absence counts as a miss, and a second miss
+    marks the item as missing. A record is removed in the transaction that applies it: a resumed
+    run applies none twice. Returns seconds; 0 if no record was left. Raises `ClaimLostError`.
     """
     with transaction.atomic():
         began = time.monotonic()
@@ -260,7 +259,7 @@ def settle_absences(run: SyncRun, claim: str) -> float:
         for start in range(0, len(notes), 500):
             some = notes[start : start + 500]
             changed = [note for note in some if note.etag]
-            # Others changed the rest meanwhile.
+            # The others were changed meanwhile.
             run.changed -= len(changed) - _change(changed)
             items = MediaItem.objects.filter(
                 pk__in=[note.item_id for note in some if not note.etag], missing_since=None
@@ -278,7 +277,7 @@ def settle_absences(run: SyncRun, claim: str) -> float:
 
 
 def forget_absences() -> None:
-    """Remove the notes of syncs that are over and came to nothing, a batch at a time."""
+    """Removes the records of unsuccessful syncs, in batches."""
     over = SyncRun.objects.exclude(status=SyncRun.Status.RUNNING).values("pk")
     notes = Absence.objects.filter(run__in=over)
     while some := list(notes.values_list("pk", flat=True)[:500]):
@@ -287,28 +286,28 @@ def forget_absences() -> None:
 
 @contextmanager
 def many_writes() -> Iterator[None]:
-    """SQLite's settings for a sync, on this connection and until its end only."""
-    # Within a caller's transaction the log can't be moved.
+    """Tunes SQLite for a sync, on this connection and only during the block."""
+    # Within an outer transaction the log can't be checkpointed.
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         yield
         return
     with connection.cursor() as cursor:
         before = cursor.execute("PRAGMA cache_size").fetchone()[0]
-        cursor.execute(f"PRAGMA cache_size = -{CACHE}")
+        cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         cursor.execute("PRAGMA wal_autocheckpoint = 0")
-        cursor.execute(f"PRAGMA journal_size_limit = {LOG_KEPT}")
+        cursor.execute(f"PRAGMA journal_size_limit = {MAX_LOG_BYTES}")
     try:
         yield
     finally:
         checkpoint()
         with connection.cursor() as cursor:
-            # SQLite's default; an open of the database sets it too.
+            # SQLite's default, which opening the database sets too.
             cursor.execute("PRAGMA wal_autocheckpoint = 1000")
             cursor.execute(f"PRAGMA cache_size = {before}")
 
 
 def checkpoint() -> None:
-    """Move SQLite's log into its file. It holds up no writer."""
+    """Moves SQLite's log into the database file. Blocks no writer."""
     if connection.vendor == "sqlite" and not connection.in_atomic_block:
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

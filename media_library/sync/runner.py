@@ -1,8 +1,8 @@
-"""The storage compared with the library, and the library brought up to it.
+"""Compares the storage with the library and updates the library.
 
-A run's life: RUNNING (made, claimed by a worker, listed, its absences settled), then DONE,
-BRAKED or FAILED. The worker writes its cursor with every batch, so a run whose worker died goes
-on where it was, by whoever starts the next one. Nothing is ever deleted.
+States of a run: RUNNING (created, claimed by a worker, listed, its absences settled), then
+DONE, STOPPED or FAILED. The worker writes its cursor with every batch, so the next start of a
+sync resumes a run whose worker died. Nothing is ever deleted.
 """
 
 from __future__ import annotations
@@ -33,85 +33,91 @@ from media_library.storage import StorageError
 from media_library.storage.keys import LEFT_OUT, is_media
 from media_library.storage.list_objects import Listed
 from media_library.sync import rows as sync_rows
-from media_library.sync.diff import Row, Verdict, brake, compare
-from media_library.sync.rows import MOST_WRITES, Batch, ClaimLostError
+from media_library.sync.diff import Row, Verdict, compare, deletion_guard
+from media_library.sync.rows import MAX_BATCH_ROWS, Batch, ClaimLostError
 from streamsite.processes.task_queue import enqueue
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: A worker that gave no sign of life for so long is taken for dead.
-SILENT: Final = timedelta(minutes=2)
-#: A run that was left for longer is not resumed: what it listed says little of today.
-RESUMABLE: Final = timedelta(hours=6)
-#: Rows compared before the cursor is written, when there is little else to write.
-MOST_COMPARED: Final = 20_000
-#: Seconds between two signs of life, and looks at the clock in objects.
-TELL_EVERY: Final = 1.0
-LOOK_EVERY: Final = 256
-#: Differences kept to be shown, and of these what is no media at all.
-SHOWN: Final = 100
-SHOWN_LEFT_OUT: Final = 10
-#: After a sync that saw files grow, the next one.
-GROWN_AFTER: Final = timedelta(seconds=45)
-#: Runs older than this are removed.
-KEPT: Final = timedelta(days=90)
+#: A worker without a heartbeat for so long counts as dead.
+HEARTBEAT_TIMEOUT: Final = timedelta(minutes=2)
+#: An older run is not resumed: its listing is out of date.
+RESUME_WINDOW: Final = timedelta(hours=6)
+#: Rows compared before the cursor is written, if there is little else to write.
+MAX_COMPARED_ROWS: Final = 20_000
+#: Seconds between two heartbeats, and objects between two checks of the clock.
+HEARTBEAT_INTERVAL_S: Final = 1.0
+CLOCK_CHECK_OBJECTS: Final = 256
+#: Differences kept for display, and how many of them may be skipped objects.
+MAX_DIFFERENCES: Final = 100
+MAX_LEFT_OUT_SHOWN: Final = 10
+#: Delay of the next sync after one that saw growing files.
+RESYNC_DELAY: Final = timedelta(seconds=45)
+#: Older runs are removed.
+RUN_RETENTION: Final = timedelta(days=90)
 
 Lister = Callable[[str], Iterator[Listed]]
 
 
 class SyncError(Exception):
-    """One runs already. `str()` of it is a sentence for the operator."""
+    """A sync is running already. `str()` is a sentence for the operator."""
 
 
 # ---- starting --------------------------------------------------------------------------------
 
 
 def start(*, by: str = "", dry: bool = False, accept_gone: bool = False) -> SyncRun:
-    """Make the run, or take up one that was left, and hand it to the jobs cluster.
+    """Creates a run, or resumes an abandoned one, and enqueues it in the jobs cluster.
 
     Raises `SyncError`.
     """
     run = prepare(by=by, dry=dry, accept_gone=accept_gone)
-    # timeout=-1: no end. A bucket of millions is listed at 7,000 objects a second.
+    # timeout=-1: no limit. A bucket of millions is listed at 7,000 objects a second.
     transaction.on_commit(lambda: enqueue("media_library.sync.runner.work", run.pk, timeout=-1))
     return run
 
 
 def prepare(*, by: str = "", dry: bool = False, accept_gone: bool = False) -> SyncRun:
-    """The run that the next worker takes: a new one, or the one that was left unfinished."""
+    """Returns the run for the next worker: a new one, or the abandoned one."""
     for left in SyncRun.objects.filter(status=SyncRun.Status.RUNNING):
-        if not _is_left(left):
+        if not _is_abandoned(left):
             raise SyncError(
                 f"A sync has been running since {timezone.localtime(left.started_at):%H:%M}: "
-                "wait for its end."
+                "wait until it ends."
             )
-        if left.dry == dry and left.heard_at > timezone.now() - RESUMABLE:
+        if left.dry == dry and left.heartbeat_at > timezone.now() - RESUME_WINDOW:
             return _take_up(left, accept_gone=accept_gone)
-        _end(left, SyncRun.Status.FAILED, "It was left unfinished: a new one was begun.")
+        _end(left, SyncRun.Status.FAILED, "It was abandoned: a new one was started.")
     try:
         with transaction.atomic():
             return SyncRun.objects.create(
-                started_by=by, dry=dry, accept_gone=accept_gone, known=sync_rows.known()
+                started_by=by,
+                dry=dry,
+                accept_gone=accept_gone,
+                items_before=sync_rows.count_present(),
             )
     except IntegrityError:
-        raise SyncError("A sync was started a moment ago: wait for its end.") from None
+        raise SyncError("A sync was started a moment ago: wait until it ends.") from None
 
 
 def _take_up(left: SyncRun, *, accept_gone: bool) -> SyncRun:
-    """Nobody's, and heard of just now: whoever asks next waits for who asked first."""
+    """Releases the abandoned run with a fresh heartbeat, so that a second caller waits."""
     as_it_was = SyncRun.objects.filter(
-        pk=left.pk, claim=left.claim, heard_at=left.heard_at, status=SyncRun.Status.RUNNING
+        pk=left.pk,
+        claim=left.claim,
+        heartbeat_at=left.heartbeat_at,
+        status=SyncRun.Status.RUNNING,
     )
     if not as_it_was.update(
-        claim="", heard_at=timezone.now(), accept_gone=left.accept_gone or accept_gone
+        claim="", heartbeat_at=timezone.now(), accept_gone=left.accept_gone or accept_gone
     ):
-        raise SyncError("Another worker took the sync up a moment ago: wait for its end.")
+        raise SyncError("Another worker resumed the sync a moment ago: wait until it ends.")
     left.refresh_from_db()
     return left
 
 
 def work(run_id: int) -> str:
-    """The task of the jobs cluster."""
+    """Runs as the task of the jobs cluster."""
     try:
         done = run(run_id)
     except SyncError as error:
@@ -120,10 +126,10 @@ def work(run_id: int) -> str:
 
 
 def sync_on_schedule() -> str:
-    """Start one when SYNC_MINUTES have passed since the last, or one was left. Each minute."""
+    """Starts a sync when SYNC_MINUTES have passed, or one was abandoned. Runs each minute."""
     last = SyncRun.objects.order_by("-started_at").first()
     settled = last is not None and _has_settled(last)
-    if not settings.SYNC_MINUTES and not settled and not _is_to_be_gone_on_with():
+    if not settings.SYNC_MINUTES and not settled and not _has_resumable():
         return "Not by schedule: SYNC_MINUTES is 0."
     every = timedelta(minutes=settings.SYNC_MINUTES)
     if (
@@ -140,23 +146,23 @@ def sync_on_schedule() -> str:
     return "Started."
 
 
-def _is_to_be_gone_on_with() -> bool:
-    """Whether one that people asked for was left by its worker. One left for long is ended."""
+def _has_resumable() -> bool:
+    """Returns whether a requested sync was abandoned. An old abandoned one is ended."""
     run = SyncRun.objects.filter(status=SyncRun.Status.RUNNING).first()
-    if run is None or not _is_left(run):
+    if run is None or not _is_abandoned(run):
         return False
-    if run.heard_at > timezone.now() - RESUMABLE:
+    if run.heartbeat_at > timezone.now() - RESUME_WINDOW:
         return True
-    _end(run, SyncRun.Status.FAILED, "It was left unfinished: start another.")
+    _end(run, SyncRun.Status.FAILED, "It was abandoned: start another.")
     return False
 
 
 def _has_settled(run: SyncRun) -> bool:
-    """Whether files that grew when it saw them are to be looked for again."""
+    """Returns whether the files that grew during the run have to be checked again."""
     if not run.growing or run.ended_at is None or run.dry:
         return False
-    # A recording may grow for hours, and a large library take minutes.
-    pause = max(GROWN_AFTER, 10 * (run.ended_at - run.started_at))
+    # A recording may grow for hours, and a large library takes minutes.
+    pause = max(RESYNC_DELAY, 10 * (run.ended_at - run.started_at))
     return run.ended_at < timezone.now() - pause
 
 
@@ -165,22 +171,22 @@ def _is_open_and_dry(run: SyncRun) -> bool:
 
 
 def tidy() -> str:
-    """Remove old runs, and give up uploads that nobody ended. Hourly."""
-    old, _ = SyncRun.objects.filter(started_at__lt=timezone.now() - KEPT).delete()
+    """Removes old runs and unfinished uploads. Runs hourly."""
+    old, _ = SyncRun.objects.filter(started_at__lt=timezone.now() - RUN_RETENTION).delete()
     try:
         stale = storage.abort_stale_uploads()
     except StorageError as error:
         return str(error)
-    return f"{old} old syncs removed, {stale} uploads given up."
+    return f"{old} old syncs removed, {stale} unfinished uploads removed."
 
 
-# ---- whose it is -----------------------------------------------------------------------------
+# ---- the claim -------------------------------------------------------------------------------
 
 
 def _machine() -> str:
-    """Eight digits of this machine since it started, and of what sees its processes."""
+    """Returns eight digits that identify this boot of the machine and its pid namespace."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
-    # Two containers of one machine and name see each other's processes as gone.
+    # Two containers of one machine and name can't see each other's processes.
     room = Path("/proc/self/ns/pid").readlink()
     parts = f"{settings.NODE_NAME}\n{boot}\n{room}"
     return hashlib.sha256(parts.encode()).hexdigest()[:8]
@@ -190,9 +196,9 @@ def _token(process: psutil.Process) -> str:
     return f"{_machine()}-{process.pid:x}-{int(process.create_time() * 100):x}"
 
 
-def _is_left(run: SyncRun) -> bool:
-    """Its worker is silent, or was a process of this machine that is no more."""
-    if run.heard_at < timezone.now() - SILENT:
+def _is_abandoned(run: SyncRun) -> bool:
+    """Returns whether its worker is silent, or was a process of this machine that ended."""
+    if run.heartbeat_at < timezone.now() - HEARTBEAT_TIMEOUT:
         return True
     machine, _, rest = run.claim.partition("-")
     if machine != _machine():
@@ -204,15 +210,15 @@ def _is_left(run: SyncRun) -> bool:
 
 
 def _claim(run_id: int) -> str:
-    """Take the run for this process. Raises `SyncError`."""
+    """Claims the run for this process. Raises `SyncError`."""
     run = SyncRun.objects.get(pk=run_id)
-    if run.status != SyncRun.Status.RUNNING or (run.claim and not _is_left(run)):
-        raise SyncError("The sync is over, or another worker is at it.")
+    if run.status != SyncRun.Status.RUNNING or (run.claim and not _is_abandoned(run)):
+        raise SyncError("The sync is over, or another worker has it.")
     claim = _token(psutil.Process())
     mine = SyncRun.objects.filter(
-        pk=run_id, claim=run.claim, heard_at=run.heard_at, status=SyncRun.Status.RUNNING
+        pk=run_id, claim=run.claim, heartbeat_at=run.heartbeat_at, status=SyncRun.Status.RUNNING
     )
-    if not mine.update(claim=claim, heard_at=timezone.now()):
+    if not mine.update(claim=claim, heartbeat_at=timezone.now()):
         raise SyncError("Another worker took the sync.")
     return claim
 
@@ -220,7 +226,7 @@ def _claim(run_id: int) -> str:
 def _end(run: SyncRun, status: SyncRun.Status, fault: str = "") -> None:
     now = timezone.now()
     SyncRun.objects.filter(pk=run.pk, claim=run.claim, status=SyncRun.Status.RUNNING).update(
-        status=status, fault=fault, ended_at=now, heard_at=now
+        status=status, fault=fault, ended_at=now, heartbeat_at=now
     )
     sync_rows.forget_absences()
     run.refresh_from_db()
@@ -230,10 +236,10 @@ def _end(run: SyncRun, status: SyncRun.Status, fault: str = "") -> None:
 
 
 def run(run_id: int, *, progress: Callable[[SyncRun], None] | None = None) -> SyncRun:
-    """Do the run's work, or what is left of it. What came of it stands in the row.
+    """Does the work of the run, or the rest of it. The row holds the result.
 
-    A storage that can't be listed is such a result too (FAILED). Raises `SyncError`, and what
-    nobody thought of: then the run has FAILED too, or is free to be gone on with.
+    An unlistable storage is such a result too (FAILED). Raises `SyncError`, and unexpected
+    errors: then the run has FAILED too, or is released and can be resumed.
     """
     worker = Worker(run_id, storage.listing, progress)
     try:
@@ -244,37 +250,37 @@ def run(run_id: int, *, progress: Callable[[SyncRun], None] | None = None) -> Sy
     except StorageError as error:
         _end(worker.run, SyncRun.Status.FAILED, str(error))
     except (OperationalError, InterfaceError):
-        # The database is gone or busy, which passes: it is gone on with where it was.
+        # The database is unavailable or busy, which is temporary: the run is resumed later.
         log.exception("sync.let_go", run=run_id)
-        _let_go(run_id, worker.claim)
+        _release(run_id, worker.claim)
         raise
     except Exception as error:
         log.exception("sync.failed", run=run_id)
-        fault = f"It was stopped by an error ({type(error).__name__}): look at the jobs' log."
+        fault = f"It was stopped by an error ({type(error).__name__}): check the jobs' log."
         _end(worker.run, SyncRun.Status.FAILED, fault)
         raise
     except (KeyboardInterrupt, SystemExit):
-        _let_go(run_id, worker.claim)
+        _release(run_id, worker.claim)
         raise
-    worker.after_all()
+    worker.finish()
     return worker.run
 
 
-def _let_go(run_id: int, claim: str) -> None:
-    """Not silent for two minutes first: whoever starts the next goes on at once."""
+def _release(run_id: int, claim: str) -> None:
+    """Releases the claim, so that the next start resumes at once and not after two minutes."""
     try:
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
         SyncRun.objects.filter(pk=run_id, claim=claim).update(
-            claim="", heard_at=timezone.now() - SILENT
+            claim="", heartbeat_at=timezone.now() - HEARTBEAT_TIMEOUT
         )
     except (DatabaseError, InterfaceError) as error:
-        # Then it is silent until it is taken for dead.
+        # Then it is silent until it counts as dead.
         log.warning("sync.not_let_go", run=run_id, error=str(error))
 
 
 class Worker:
-    """One worker's pass over the listing and the rows, side by side, with flat memory."""
+    """One worker's merge of the listing and the rows, with constant memory."""
 
     def __init__(
         self, run_id: int, lister: Lister, progress: Callable[[SyncRun], None] | None = None
@@ -290,12 +296,12 @@ class Worker:
         self._writes = 0
 
     def work(self) -> None:
-        """To the end, or a `StorageError` or `ClaimLostError`."""
+        """Runs to the end, or raises `StorageError` or `ClaimLostError`."""
         self._compare()
         self._settle()
 
-    def after_all(self) -> None:
-        """Have the new ones looked into, whatever came of the rest."""
+    def finish(self) -> None:
+        """Enqueues the inspection of new items, whatever the result, and logs the result."""
         self.run.refresh_from_db()
         if not self.run.dry and (self.run.added or self.run.changed):
             enqueue("media_library.tasks.probe_new")
@@ -314,7 +320,7 @@ class Worker:
         run, batch = self.run, self._batch
         listing = self._media(self._lister(run.after))
         rows = sync_rows.rows(run.after, run.started_at)
-        pending, told = 0, time.monotonic()
+        pending, reported_at = 0, time.monotonic()
         for verdict, listed, row in compare(listing, rows):
             pending += 1
             run.seen += listed is not None
@@ -326,30 +332,33 @@ class Worker:
                 key = listed.key
             else:
                 key = self._take(verdict, listed, row)
-            if len(batch.added) >= MOST_WRITES or pending % LOOK_EVERY == 0:
+            if len(batch.added) >= MAX_BATCH_ROWS or pending % CLOCK_CHECK_OBJECTS == 0:
                 now = time.monotonic()
                 if (
-                    now - told >= TELL_EVERY
-                    or pending >= MOST_COMPARED
-                    or len(batch) > MOST_WRITES - LOOK_EVERY
+                    now - reported_at >= HEARTBEAT_INTERVAL_S
+                    or pending >= MAX_COMPARED_ROWS
+                    or len(batch) > MAX_BATCH_ROWS - CLOCK_CHECK_OBJECTS
                 ):
                     self._flush(key)
-                    batch, pending, told = self._batch, 0, now
+                    batch, pending, reported_at = self._batch, 0, now
         if pending:
             self._flush(key)
 
     def _media(self, listing: Iterator[Listed]) -> Iterator[Listed]:
-        """Without what is hidden, in a trash or the like, which is counted."""
+        """Yields the listing without skipped objects, which are counted."""
         for listed in listing:
             if listed.state != LEFT_OUT:
                 yield listed
                 continue
             self.run.left_out += 1
-            if self.run.left_out <= SHOWN_LEFT_OUT and len(self.run.differences) < SHOWN:
+            if (
+                self.run.left_out <= MAX_LEFT_OUT_SHOWN
+                and len(self.run.differences) < MAX_DIFFERENCES
+            ):
                 self.run.differences.append([LEFT_OUT, listed.key])
 
     def _take(self, verdict: Verdict, listed: Listed | None, row: Row | None) -> str:
-        """Into the batch, and the key of it. A dry run counts only."""
+        """Adds it to the batch and returns its key. A dry run only counts."""
         run, batch = self.run, self._batch
         match verdict, listed, row:
             case Verdict.ADDED, Listed(key=key), _:
@@ -369,13 +378,13 @@ class Worker:
             case Verdict.ABSENT, _, Row(key=key):
                 batch.absent.append(row.pk)
                 run.absent += run.dry
-                # What a second listing is without is marked, if the brake lets it.
+                # A second miss marks it, if the deletion guard permits.
                 run.gone += run.dry and (run.accept_gone or row.misses > 0)
             case _, _, Row(key=key):
                 return key
             case _:
                 raise AssertionError(verdict)
-        if len(run.differences) < SHOWN:
+        if len(run.differences) < MAX_DIFFERENCES:
             run.differences.append([verdict.name.lower(), key])
         return key
 
@@ -396,14 +405,16 @@ class Worker:
         self._progress(run)
 
     def _settle(self) -> None:
-        """The listing is complete: only now is anything said of what was not in it."""
+        """Applies absences: only now is the listing complete."""
         run = self.run
         changed = run.changed if run.dry else sync_rows.noted_changes(run)
-        fault = brake(seen=run.seen, known=run.known, absent=run.absent, changed=changed)
+        fault = deletion_guard(
+            seen=run.seen, items_before=run.items_before, absent=run.absent, changed=changed
+        )
         if fault and not run.accept_gone:
             run.gone = 0
             sync_rows.touch(run, self.claim)
-            _end(run, SyncRun.Status.BRAKED, fault)
+            _end(run, SyncRun.Status.STOPPED, fault)
             return
         while not run.dry and (seconds := sync_rows.settle_absences(run, self.claim)):
             self.longest_write = max(self.longest_write, seconds)

@@ -1,4 +1,4 @@
-"""The library's words, for templates."""
+"""Filters and tags of the library for templates."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ register = template.Library()
 
 register.filter("length_of", formatting.length)
 register.filter("size_of", formatting.size)
-register.filter("house_of", formatting.house)
+register.filter("house_format_of", formatting.house_format)
 register.filter("length_in", formatting.copy_length)
 
 
 @register.filter
 def crumbs(path: str) -> list[tuple[str, str]]:
-    """Each folder of a path with the path to it."""
+    """Returns each folder of a path with its path."""
     parts = [part for part in path.split("/") if part]
     return [(part, "/".join(parts[: n + 1])) for n, part in enumerate(parts)]
 
 
 @register.simple_tag
 def folder_url(listed: Any, path: str) -> str:
-    """The list in that folder, otherwise as it is."""
+    """Returns the list's URL with that folder, and the other filters unchanged."""
     return str(listed.get_query_string({"folder": path} if path else {}, ["folder", "p"]))
 
 
 @register.filter
 def figures(names: str, run: SyncRun | None) -> list[tuple[str, str, object]]:
-    """Of each figure its name, its name in words, and what it was."""
-    # What a template misses arrives as an empty string.
+    """Returns the name, the label and the value of each figure."""
+    # Undefined template variables arrive as empty strings.
     return [
         (name, name.replace("_", " "), getattr(run, name) if run else formatting.NOTHING)
         for name in names.split()
@@ -43,7 +43,7 @@ def figures(names: str, run: SyncRun | None) -> list[tuple[str, str, object]]:
 
 @register.simple_tag
 def length_choices() -> list[tuple[str, str]]:
-    return [(value, said) for value, said, *_ in listing.LENGTHS]
+    return [(value, label) for value, label, *_ in listing.LENGTHS]
 
 
 @register.simple_tag

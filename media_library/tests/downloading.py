@@ -90,7 +90,7 @@ def worked(job: DownloadJob, **patience: float) -> DownloadJob:
     now = timezone.now()
     taken = jobs.take(job.pk, now)
     assert taken is not None
-    worker.work(taken, patience=attempt.Patience(**patience))
+    worker.work(taken, timeouts=attempt.Timeouts(**patience))
     assert not at_work()
     job.refresh_from_db()
     assert job.reserved_bytes == 0
@@ -122,7 +122,7 @@ def outside(tmp_path: Path, media: Path, job: DownloadJob) -> list[str]:
         if each.is_file()
         and jobs.folder_of(job) not in each.parents
         and media not in each.parents
-        and each.name != attempt.CANARY
+        and each.name != attempt.ALIVE_FILE
     )
 
 

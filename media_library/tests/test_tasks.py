@@ -157,7 +157,7 @@ def test_what_may_pass_is_queued_again_with_a_growing_wait(
         waits.append(copy.queued_at - timezone.now())
         # Nobody takes it before its time.
         assert tasks.prepare_next() == "Nothing to do."
-    assert waits[0] < waits[1] < waits[2] <= queue.LONGEST_WAIT
+    assert waits[0] < waits[1] < waits[2] <= queue.MAX_RETRY_DELAY
     settings.FFMPEG_PATH = "ffmpeg"
     assert tasks.prepare_item(copy.pk).startswith("Ready")
 
@@ -184,9 +184,9 @@ def test_who_read_the_item_before_a_change_throws_no_good_copy_away(
 
 def test_the_sweep_queues_again_what_a_dead_worker_left(copy: PreparedCopy) -> None:
     OrmQ.objects.all().delete()
-    long_ago = timezone.now() - queue.SILENT - timedelta(seconds=1)
+    long_ago = timezone.now() - queue.HEARTBEAT_TIMEOUT - timedelta(seconds=1)
     PreparedCopy.objects.filter(pk=copy.pk).update(
-        status=Status.RUNNING, claim="dead", heard_at=long_ago, attempts=1
+        status=Status.RUNNING, claim="dead", heartbeat_at=long_ago, attempts=1
     )
     tasks.sweep_library()
     copy.refresh_from_db()
@@ -196,7 +196,7 @@ def test_the_sweep_queues_again_what_a_dead_worker_left(copy: PreparedCopy) -> N
 
 def test_the_sweep_leaves_a_living_worker_alone(copy: PreparedCopy) -> None:
     PreparedCopy.objects.filter(pk=copy.pk).update(
-        status=Status.RUNNING, claim="busy", heard_at=timezone.now()
+        status=Status.RUNNING, claim="busy", heartbeat_at=timezone.now()
     )
     assert tasks.sweep_library() == "0 given up, 0 left behind, 0 waiting."
 
@@ -204,9 +204,9 @@ def test_the_sweep_leaves_a_living_worker_alone(copy: PreparedCopy) -> None:
 def test_a_copy_that_kills_its_workers_is_given_up(copy: PreparedCopy) -> None:
     PreparedCopy.objects.filter(pk=copy.pk).update(
         status=Status.RUNNING,
-        heard_at=timezone.now() - timedelta(days=1),
+        heartbeat_at=timezone.now() - timedelta(days=1),
         attempts=1,
-        deaths=queue.DEATHS - 1,
+        deaths=queue.MAX_DEATHS - 1,
     )
     assert tasks.sweep_library() == "1 given up, 0 left behind, 0 waiting."
     copy.refresh_from_db()
@@ -220,15 +220,15 @@ def test_a_copy_that_kills_its_workers_is_given_up(copy: PreparedCopy) -> None:
 def test_only_deaths_are_counted_as_deaths(copy: PreparedCopy) -> None:
     """A full disk passes; that a worker died once after it is no third death."""
     silent = timezone.now() - timedelta(days=1)
-    PreparedCopy.objects.filter(pk=copy.pk).update(attempts=queue.TRIES - 1)
-    for deaths in range(1, queue.DEATHS):
+    PreparedCopy.objects.filter(pk=copy.pk).update(attempts=queue.MAX_TRIES - 1)
+    for deaths in range(1, queue.MAX_DEATHS):
         assert queue.take(copy.pk)
-        PreparedCopy.objects.filter(pk=copy.pk).update(heard_at=silent)
+        PreparedCopy.objects.filter(pk=copy.pk).update(heartbeat_at=silent)
         assert queue.recover() == (0, 1)
         copy.refresh_from_db()
         assert (copy.status, copy.deaths) == (Status.QUEUED, deaths)
     assert queue.take(copy.pk)
-    PreparedCopy.objects.filter(pk=copy.pk).update(heard_at=silent)
+    PreparedCopy.objects.filter(pk=copy.pk).update(heartbeat_at=silent)
     assert queue.recover() == (1, 0)
     actions.retry(copy.item)
     copy.refresh_from_db()
@@ -251,7 +251,7 @@ def test_the_sweep_removes_the_workplaces_of_the_dead(
         (settings.DATA_DIR / "work" / claim).mkdir(parents=True)
         (settings.DATA_DIR / "work" / claim / "copy.mp4").touch()
     PreparedCopy.objects.filter(pk=copy.pk).update(
-        status=Status.RUNNING, claim="busy", heard_at=timezone.now()
+        status=Status.RUNNING, claim="busy", heartbeat_at=timezone.now()
     )
     tasks.sweep_library()
     assert [path.name for path in (settings.DATA_DIR / "work").iterdir()] == ["busy"]
@@ -277,7 +277,7 @@ def test_a_try_that_begins_during_the_sweep_keeps_its_workplace(
 
 
 def test_a_workplace_that_is_gone_already_is_no_fault(settings: Settings) -> None:
-    with workdir.workplace("swept") as folder:
+    with workdir.work_folder("swept") as folder:
         (folder / "copy.mp4").touch()
         workdir.tidy()
         assert not folder.exists()
@@ -295,9 +295,11 @@ def test_a_disk_without_room_for_a_folder_is_tried_again(
     assert (copy.status, copy.claim) == (Status.QUEUED, "")
     assert "Make room there" in copy.fault
     # The last try promises nothing.
-    PreparedCopy.objects.filter(pk=copy.pk).update(attempts=queue.TRIES - 1)
+    PreparedCopy.objects.filter(pk=copy.pk).update(attempts=queue.MAX_TRIES - 1)
     said = tasks.prepare_item(copy.pk)
-    assert said.endswith(f"It was tried {queue.TRIES} times and is not tried again by itself.")
+    assert said.endswith(
+        f"It was tried {queue.MAX_TRIES} times and is not tried again by itself."
+    )
     copy.refresh_from_db()
     assert (copy.status, copy.fault) == (Status.FAULT, said)
 

@@ -1,4 +1,4 @@
-"""Files that a browser brings: each gets a free name, arrives in parts, and becomes an item."""
+"""Uploads of a browser: each file gets a free name, arrives in parts, and becomes an item."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from media_library.models import MediaItem, Reservation
 from media_library.models.titles import title_of
 from media_library.storage import MultipartUpload, TakenError
 
-#: Bytes of a file's name that are kept: a folder's disk takes 255, and a number is added.
-LONGEST_NAME: Final = 200
-#: Seconds after which an upload that was begun can't be gone on with.
-LIFE: Final = 7 * 24 * 3600
-#: How long a name is kept for a file: longer than its upload can be gone on with.
-_KEPT: Final = timedelta(seconds=LIFE) + timedelta(days=1)
+#: Bytes of a file's name that are kept: file systems allow 255, and a number may be added.
+MAX_NAME_BYTES: Final = 200
+#: Seconds after which an upload can't be resumed.
+UPLOAD_LIFETIME_S: Final = 7 * 24 * 3600
+#: Lifetime of a reservation: longer than its upload can be resumed.
+_RESERVATION_LIFETIME: Final = timedelta(seconds=UPLOAD_LIFETIME_S) + timedelta(days=1)
 _SALT: Final = "media_library.upload"
 
 
 class UploadError(Exception):
-    """The file can't be taken. `str()` of it is a sentence for whoever brings it."""
+    """The file can't be accepted. `str()` is a sentence for the uploader."""
 
 
 def begin(name: str, size_bytes: int, folder: str) -> MultipartUpload:
-    """Make room for a file of that name. Raises `UploadError`, `StorageError`."""
+    """Reserves a key and starts the upload. Raises `UploadError`, `StorageError`."""
     stem, dot, extension = _clean(name).rpartition(".")
     allowed = settings.MEDIA_EXTENSIONS
     if not dot or not stem or extension.lower() not in allowed:
         raise UploadError(
-            f"“{name}” is no kind of file that the library takes: it takes "
+            f"“{name}” is not supported by the library: it accepts "
             f"{', '.join(allowed)} (MEDIA_EXTENSIONS)."
         )
     key = reserve(_names(_folder(folder), stem, extension))
@@ -52,13 +52,13 @@ def begin(name: str, size_bytes: int, folder: str) -> MultipartUpload:
 
 
 def _clean(name: str) -> str:
-    """The name without a path, and without what no listing can show."""
+    """Returns the name without a path and without unprintable characters."""
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
-    return "".join(each for each in last if each.isprintable()).strip(" .")
+    return "".join(char for char in last if char.isprintable()).strip(" .")
 
 
 def _folder(folder: str) -> str:
-    """The folder as a prefix of keys: empty, or ending in a slash. Raises `UploadError`."""
+    """Returns the folder as a prefix of keys: empty, or with a slash. Raises `UploadError`."""
     parts = [_clean(part) for part in folder.split("/") if part.strip()]
     prefix = "".join(f"{part}/" for part in parts)
     if not all(parts) or prefix.startswith((*storage.RESERVED, ".")):
@@ -67,14 +67,14 @@ def _folder(folder: str) -> str:
 
 
 def _names(prefix: str, stem: str, extension: str) -> Iterator[str]:
-    short = stem.encode()[: LONGEST_NAME - len(extension)].decode(errors="ignore")
+    short = stem.encode()[: MAX_NAME_BYTES - len(extension)].decode(errors="ignore")
     yield f"{prefix}{short}.{extension}"
     for number in count(2):
         yield f"{prefix}{short} ({number}).{extension}"
 
 
 def reserve(keys: Iterable[str]) -> str:
-    """The first key that is nobody's, and now the caller's until `release`.
+    """Returns the first free key, reserved for the caller until `release`.
 
     Raises `StorageError`.
     """
@@ -83,10 +83,12 @@ def reserve(keys: Iterable[str]) -> str:
     for key in keys:
         if MediaItem.objects.filter(key=key).exists():
             continue
-        _, made = Reservation.objects.get_or_create(key=key, defaults={"until": now + _KEPT})
+        _, made = Reservation.objects.get_or_create(
+            key=key, defaults={"until": now + _RESERVATION_LIFETIME}
+        )
         if not made:
             continue
-        # Asked anew: whoever held it a moment ago has an item by now, or an object.
+        # Checked again: an earlier holder may have created an item or an object meanwhile.
         try:
             taken = MediaItem.objects.filter(key=key).exists() or storage.exists(key)
         except BaseException:
@@ -99,45 +101,45 @@ def reserve(keys: Iterable[str]) -> str:
 
 
 def release(key: str, upload_id: str = "") -> None:
-    """Give the key back, if it is still that upload's."""
+    """Releases the key, if it is still reserved for that upload."""
     Reservation.objects.filter(key=key, upload_id=upload_id).delete()
 
 
 def abort(upload: MultipartUpload) -> None:
-    """Remove what came of it, and free its name. Raises `StorageError`."""
+    """Removes the upload, and releases its name. Raises `StorageError`."""
     storage.abort_upload(upload)
     release(upload.key, upload.upload_id)
 
 
 def ticket(upload: MultipartUpload, user: int) -> str:
-    """What the browser shows with each part: this upload, of this user, signed."""
-    told = [upload.key, upload.upload_id, upload.part_bytes, upload.parts, upload.size_bytes]
-    return signing.dumps([user, *told], salt=_SALT, compress=True)
+    """Returns the signed ticket of a user's upload, which the browser sends with each part."""
+    fields = [upload.key, upload.upload_id, upload.part_bytes, upload.parts, upload.size_bytes]
+    return signing.dumps([user, *fields], salt=_SALT, compress=True)
 
 
 def of_ticket(text: str, user: int) -> MultipartUpload:
-    """Raises `UploadError` for one that is not ours, another user's, or too old."""
+    """Returns the ticket's upload. Raises `UploadError` if it is forged, foreign, or old."""
     try:
         owner, key, upload_id, part_bytes, parts, size = signing.loads(
-            text, salt=_SALT, max_age=LIFE
+            text, salt=_SALT, max_age=UPLOAD_LIFETIME_S
         )
     except signing.BadSignature:
-        raise UploadError("This upload is not known: begin it again.") from None
+        raise UploadError("This upload is unknown: start it again.") from None
     if owner != user:
-        raise UploadError("This upload was begun by another user: begin it again.")
+        raise UploadError("This upload was started by another user: start it again.")
     return MultipartUpload(key, upload_id, part_bytes, parts, size)
 
 
 def finish(upload: MultipartUpload) -> MediaItem:
-    """Put the parts together and make the item. Raises `UploadError`, `StorageError`.
+    """Assembles the parts and creates the item. Raises `UploadError`, `StorageError`.
 
-    Asked a second time, because the first answer was lost, it answers the same.
+    A second call after a lost answer returns the same result.
     """
     try:
         there = storage.exists(upload.key)
         if there and storage.facts(upload.key).size_bytes != upload.size_bytes:
-            # Not this upload, finished by a request whose answer was lost: somebody else's.
-            raise TakenError(f"Another “{upload.key}” came into the storage meanwhile.")  # noqa: TRY301
+            # Not this upload, finished by a request whose answer was lost: another object.
+            raise TakenError(f"Another “{upload.key}” was stored meanwhile.")  # noqa: TRY301
         facts = storage.finish_upload(upload)
     except TakenError as error:
         abort(upload)

@@ -1,1 +1,1 @@
-"""Pages and JSON of the library: they read rows and write what people want."""
+"""Pages and JSON of the library: they read rows and write people's orders."""

@@ -1,4 +1,4 @@
-"""What the browser may talk to on the library's pages: the bucket as well."""
+"""Content security policy of the library's pages: permits the bucket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ R = TypeVar("R", bound=HttpResponseBase)
 
 
 def allow_storage(answer: R) -> R:
-    """Let this page show the bucket's pictures and send parts of files to it."""
+    """Permits this page to show the bucket's pictures and to upload parts to it."""
     origin = storage.origin()
     if origin:
         allowed: dict[str, Any] = {"img-src": [origin], "connect-src": [SELF, origin]}

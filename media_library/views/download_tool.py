@@ -1,4 +1,4 @@
-"""Whether downloads can work, and a newer yt-dlp by a button."""
+"""The page about yt-dlp: its state, and a button to update it."""
 
 from __future__ import annotations
 
@@ -42,40 +42,40 @@ def page(request: HttpRequest) -> HttpResponseBase:
 
 
 def tables(report: health.Report) -> list[dict[str, Any]]:
-    """What the page shows: each row has a name, cells, a state, and what that means."""
+    """Returns the page's tables: each row has a name, cells, a state, and a sentence."""
     return [
         {
             "name": "tool",
             "title": "yt-dlp on this machine",
-            "heads": ("What", "Found"),
-            "rows": [_row(each, each.name, each.value) for each in report.findings],
+            "heads": ("Check", "Value"),
+            "rows": [_row(finding, finding.name, finding.value) for finding in report.findings],
         },
         {
             "name": "sites",
             "title": f"Sites in the last {report.days} days",
-            "heads": ("Site", "Came", "Failed"),
-            "rows": [_row(each, each.site, each.done, each.failed) for each in report.sites],
-            "empty": "Nothing was downloaded.",
+            "heads": ("Site", "Downloaded", "Failed"),
+            "rows": [_row(site, site.site, site.done, site.failed) for site in report.sites],
+            "empty": "There were no downloads.",
         },
         {
             "name": "cookies",
             "title": "Site cookies",
             "heads": ("Site", "Age in days", "Used"),
             "rows": [
-                _row(each, each.domain, each.age_days, each.used_at or "never")
-                for each in report.cookies
+                _row(row, row.domain, row.age_days, row.used_at or "never")
+                for row in report.cookies
             ],
-            "empty": "There are none: sites that want a login refuse.",
+            "empty": "There are none: sites that require a login refuse.",
         },
     ]
 
 
-def _row(found: _Judged, name: str, *cells: object) -> dict[str, object]:
+def _row(judged: _Judged, name: str, *cells: object) -> dict[str, object]:
     return {
         "name": name,
         "cells": cells,
-        "state": found.state,
-        "sentence": found.sentence,
+        "state": judged.state,
+        "sentence": judged.sentence,
     }
 
 
@@ -87,7 +87,7 @@ def _order(request: HttpRequest) -> None:
             messages.warning(request, str(refusal))
         return
     if ytdlp_versions.order():
-        said = "The update begins. It takes some minutes: what came of it is told here."
-        messages.success(request, said)
+        message = "The update begins and takes some minutes. This page shows its result."
+        messages.success(request, message)
     else:
         messages.error(request, UNREACHABLE)

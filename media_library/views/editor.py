@@ -1,4 +1,4 @@
-"""A playlist's entries, as the editor reads and writes them."""
+"""A playlist's entries, as JSON for the editor."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _ITEM: Final = tuple(f"item__{name}" for name in COLUMNS)
 @require_GET
 @staff("media_library.view_playlist")
 def entries(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """All entries in their order, and the version that they are of."""
+    """Returns all entries in their order, and the version of the order."""
     playlist = get_object_or_404(Playlist, pk=pk)
-    # The version first: an order that is newer than it is refused, never the other way round.
-    found = PlaylistEntry.objects.filter(playlist=playlist)
+    # The version first: an order newer than its version is refused, never the reverse.
+    rows = PlaylistEntry.objects.filter(playlist=playlist)
     listed = []
-    # No objects: of thousands they would take a second.
-    for entry, item, *columns in found.values_list("pk", "item", *_ITEM):
-        told = brief(item, *columns)
-        told["entry"] = entry
-        listed.append(told)
+    # Tuples instead of objects, which take a second for thousands.
+    for entry, item, *columns in rows.values_list("pk", "item", *_ITEM):
+        item_data = brief(item, *columns)
+        item_data["entry"] = entry
+        listed.append(item_data)
     return JsonResponse({"version": playlist.version, "entries": listed}, encoder=JSONEncoder)
 
 
 @require_POST
 @staff("media_library.change_playlist")
 def save(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """The new order: `{"version": 3, "entries": [[entry or null, item], ...]}`."""
+    """Saves the new order: `{"version": 3, "entries": [[entry or null, item], ...]}`."""
     playlist = get_object_or_404(Playlist, pk=pk)
     try:
         version, places = _order(sent(request))

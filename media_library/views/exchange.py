@@ -1,4 +1,4 @@
-"""Playlists out of the library and into it, as M3U and CSV."""
+"""Export and import of playlists as M3U and CSV."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from media_library.models import Playlist
 from media_library.playlists import importer
 from media_library.playlists.edit import PlaylistError
 from media_library.playlists.importer import Outcome
-from media_library.playlists.m3u_csv import LARGEST, ExchangeError, read, write_csv, write_m3u
+from media_library.playlists.m3u_csv import MAX_BYTES, ExchangeError, read, write_csv, write_m3u
 from streamsite.http import form_uploads
 from streamsite.http.form_uploads import KeptFileField
 from streamsite.http.responses import staff
@@ -36,7 +36,7 @@ def export(request: HttpRequest, pk: int, kind: str) -> HttpResponseBase:
         raise Http404
     rows = importer.rows(playlist)
     text = write_csv(rows) if kind == "csv" else write_m3u(playlist.name, rows)
-    # Excel takes a CSV without the mark for the local code page.
+    # Excel assumes the local code page for a CSV without a byte order mark.
     body = text.encode("utf-8-sig" if kind == "csv" else "utf-8")
     answer = HttpResponse(body, content_type=_KINDS[kind])
     name = slugify(playlist.name) or f"playlist-{playlist.pk}"
@@ -50,18 +50,18 @@ class ImportForm(forms.Form):
         max_length=120,
         required=False,
         label="Playlist",
-        help_text="Empty: the name that an M3U gives itself; of a CSV no playlist is made.",
+        help_text="Empty: the name in an M3U; a CSV makes no playlist.",
     )
     append = forms.BooleanField(
-        required=False, label="Add at the end, instead of replacing what is there"
+        required=False, label="Append, instead of replacing the entries"
     )
-    dry = forms.BooleanField(required=False, label="Only show what would change")
+    dry = forms.BooleanField(required=False, label="Only show the changes")
 
     def clean_file(self) -> UploadedFile[bytes]:
         file: UploadedFile[bytes] = self.cleaned_data["file"]
-        if (file.size or 0) > LARGEST:
+        if (file.size or 0) > MAX_BYTES:
             raise forms.ValidationError(
-                f"The file is larger than {LARGEST >> 20} MiB: split it."
+                f"The file is larger than {MAX_BYTES >> 20} MiB: split it."
             )
         return file
 
@@ -69,7 +69,7 @@ class ImportForm(forms.Form):
 @require_http_methods(["GET", "POST"])
 @staff("media_library.add_playlist")
 def import_new(request: HttpRequest) -> HttpResponseBase:
-    """A file for the library: what it knows of items, and a playlist if it is one."""
+    """Imports a file: data about items, and a playlist if it is one."""
     return _import(request, None)
 
 
@@ -81,7 +81,7 @@ def import_into(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 def _import(request: HttpRequest, into: Playlist | None) -> HttpResponseBase:
     posted = request.method == "POST"
-    file = form_uploads.receive(request, "file", LARGEST) if posted else None
+    file = form_uploads.receive(request, "file", MAX_BYTES) if posted else None
     form = ImportForm(request.POST or None, request.FILES or None) if posted else ImportForm()
     if into is not None:
         del form.fields["name"]

@@ -1,4 +1,4 @@
-"""Orders about one item, from its page: prepare, cancel, try again."""
+"""Orders from an item's page: cancel, retry."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def retry(request: HttpRequest, pk: int) -> HttpResponseBase:
         actions.retry(item)
         messages.success(request, "It will be tried again.")
     elif enqueue("media_library.tasks.probe_item", item.pk):
-        messages.success(request, "The file will be looked into.")
+        messages.success(request, "The file will be inspected.")
     else:
         messages.error(request, UNREACHABLE)
     return redirect("admin:media_library_mediaitem_change", item.pk)

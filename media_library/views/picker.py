@@ -1,4 +1,4 @@
-"""The library for the picker: a page of items behind the one before it, and folders."""
+"""The library as JSON for the picker: pages of items by cursor, and folders."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from streamsite.api.crud import in_range
 from streamsite.http.responses import BadRequestError, reply, staff
 from streamsite.http.untrusted import place_of
 
-#: Items of one answer.
-PAGE: Final = 60
+#: Items per answer.
+PAGE_SIZE: Final = 60
 COLUMNS: Final = ("key", "title", "status", "fault", "thumbnails", "duration_seconds")
 
 
-def brief(  # noqa: PLR0917 - as `COLUMNS` has them
+def brief(  # noqa: PLR0917 - in the order of `COLUMNS`
     pk: int,
     key: str,
     title: str,
@@ -35,7 +35,7 @@ def brief(  # noqa: PLR0917 - as `COLUMNS` has them
     thumbnails: str,
     seconds: float | None,
 ) -> dict[str, Any]:
-    """What the picker and the editor show of an item."""
+    """Returns the data of an item for the picker and the editor."""
     return {
         "item": pk,
         "title": title,
@@ -59,38 +59,38 @@ def _thumbs() -> str:
 @require_GET
 @staff("media_library.view_mediaitem")
 def items(request: HttpRequest) -> HttpResponseBase:
-    """Items that match, from behind the cursor `after` on; `next` is the following cursor."""
+    """Returns matching items behind the cursor `after`; `next` is the following cursor."""
     order = listing.ORDERS.get(request.GET.get("order", ""), listing.ORDERS["newest"])
     try:
-        found = _behind(_wanted(request.GET), order, request.GET.get("after", ""))
+        matching = _behind(_matching(request.GET), order, request.GET.get("after", ""))
     except BadRequestError as error:
         return reply(str(error), 400)
-    ids = list(found.order_by(*order).values_list("pk", flat=True)[: PAGE + 1])
-    shown = listing.rows(ids[:PAGE], *COLUMNS, order[0].lstrip("-"))
-    following = _cursor(shown[-1], order) if len(ids) > PAGE and shown else None
+    ids = list(matching.order_by(*order).values_list("pk", flat=True)[: PAGE_SIZE + 1])
+    shown = listing.rows(ids[:PAGE_SIZE], *COLUMNS, order[0].lstrip("-"))
+    following = _cursor(shown[-1], order) if len(ids) > PAGE_SIZE and shown else None
     listed = [brief(item.pk, *(getattr(item, name) for name in COLUMNS)) for item in shown]
     return JsonResponse({"items": listed, "next": following})
 
 
-def _wanted(asked: QueryDict) -> QuerySet[MediaItem]:
-    found: QuerySet[MediaItem] = MediaItem.objects.all()
-    order = listing.ORDERS.get(asked.get("order", ""), ())
+def _matching(params: QueryDict) -> QuerySet[MediaItem]:
+    matching: QuerySet[MediaItem] = MediaItem.objects.all()
+    order = listing.ORDERS.get(params.get("order", ""), ())
     if order and order[0].lstrip("-") == "duration_seconds":
-        # Those of unknown length have no place in this order.
-        found = found.filter(duration_seconds__isnull=False)
-    status = asked.get("status", "")
+        # Items of unknown length have no position in this order.
+        matching = matching.filter(duration_seconds__isnull=False)
+    status = params.get("status", "")
     if status in MediaItem.Status.values:
-        found = listing.with_status(found, status)
+        matching = listing.with_status(matching, status)
     for value, _, seconds, below in listing.LENGTHS:
-        if value == asked.get("length"):
-            found = listing.lasting(found, seconds, below)
-    tag = asked.get("tag", "")
+        if value == params.get("length"):
+            matching = listing.lasting(matching, seconds, below)
+    tag = params.get("tag", "")
     if tag:
-        found = listing.tagged(found, tag)
-    folder = asked.get("folder", "").strip("/")
+        matching = listing.tagged(matching, tag)
+    folder = params.get("folder", "").strip("/")
     if folder:
-        found = listing.in_folder(found, f"{folder}/")
-    return listing.searched(found, asked.get("q", ""))
+        matching = listing.in_folder(matching, f"{folder}/")
+    return listing.searched(matching, params.get("q", ""))
 
 
 def _cursor(item: MediaItem, order: tuple[str, ...]) -> str:
@@ -101,11 +101,11 @@ def _cursor(item: MediaItem, order: tuple[str, ...]) -> str:
 
 
 def _behind(
-    found: QuerySet[MediaItem], order: tuple[str, ...], after: str
+    items: QuerySet[MediaItem], order: tuple[str, ...], after: str
 ) -> QuerySet[MediaItem]:
-    """Those behind the cursor in the order. Raises `BadRequestError`."""
+    """Returns the items behind the cursor, in that order. Raises `BadRequestError`."""
     if not after:
-        return found
+        return items
     name = order[0].lstrip("-")
     try:
         place, pk = place_of(after)
@@ -114,21 +114,21 @@ def _behind(
         elif name == "duration_seconds":
             place = float(place)
         elif not isinstance(place, str):
-            raise ValueError  # noqa: TRY301 - one end for all that can be wrong with it
+            raise ValueError  # noqa: TRY301 - one handler for all errors
         if place is None:
             raise ValueError  # noqa: TRY301
     except (ValueError, TypeError, OverflowError):
         raise BadRequestError("The cursor can't be read: begin at the top.") from None
     to, among = ("lte", "gte") if order[0].startswith("-") else ("gte", "lte")
-    # A range of the index first; the few of the same place are sorted out after that.
+    # A range of the index first; then the few rows with the same value are sorted out.
     same = Q(**{name: place, f"pk__{among}": pk})
-    return found.filter(**{f"{name}__{to}": place}).exclude(same)
+    return items.filter(**{f"{name}__{to}": place}).exclude(same)
 
 
 @require_GET
 @staff("media_library.view_mediaitem")
 def folders(request: HttpRequest) -> HttpResponseBase:
-    """Names of the folders in one folder."""
+    """Returns the names of a folder's subfolders."""
     parent = request.GET.get("in", "").strip("/")
     names, more = listing.folders(f"{parent}/" if parent else "")
     return JsonResponse({"in": parent, "folders": names, "more": more})

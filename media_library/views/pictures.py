@@ -1,4 +1,4 @@
-"""The items' thumbnails, wherever the storage keeps them."""
+"""The items' thumbnails, from the storage."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from media_library.location import LocalFile, SignedUrl
 from media_library.models import MediaItem
 from streamsite.http.responses import staff
 
-#: Seconds a signed address of a thumbnail is good for, and that a browser may keep it.
-LIFE: Final = 3600
-_KEEP: Final = f"private, max-age={LIFE - 60}"
+#: Lifetime of a thumbnail's signed URL, and of a browser's copy, in seconds.
+URL_LIFETIME_S: Final = 3600
+_KEEP: Final = f"private, max-age={URL_LIFETIME_S - 60}"
 
 
 @require_GET
 @staff("media_library.view_mediaitem")
 def thumb(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """The strip of three pictures; a grey stand-in where there is none."""
-    found = thumbnails(get_object_or_404(MediaItem.objects.only("thumbnails"), pk=pk))
-    return found or _stand_in()
+    """Returns the strip of three pictures; a placeholder if there is none."""
+    response = thumbnails(get_object_or_404(MediaItem.objects.only("thumbnails"), pk=pk))
+    return response or _stand_in()
 
 
 def thumbnails(item: MediaItem) -> HttpResponseBase | None:
-    """The strip, or where it is; None where there is none."""
+    """Returns the strip, or a redirect to it; None if there is none."""
     if not item.thumbnails:
         return None
     answer: HttpResponseBase
-    match storage.locate(item.thumbnails, seconds=LIFE):
+    match storage.locate(item.thumbnails, seconds=URL_LIFETIME_S):
         case LocalFile(path):
             try:
                 answer = FileResponse(path.open("rb"), content_type="image/jpeg")

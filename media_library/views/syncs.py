@@ -1,4 +1,4 @@
-"""Syncs: ordered here, watched here. And the trial of the storage."""
+"""Syncs: start and progress, and the test of the storage."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from streamsite.http.responses import staff, unless_seen
 ADD: Final = "media_library.add_syncrun"
 
 
-def told(run: SyncRun) -> dict[str, Any]:
-    """What the page shows of a sync. Percent: of what the library had when it began."""
+def as_json(run: SyncRun) -> dict[str, Any]:
+    """Returns the data of a sync for the page. Percent of the library's items at its start."""
     ended = run.ended_at or timezone.now()
     return {
         "id": run.pk,
@@ -34,16 +34,16 @@ def told(run: SyncRun) -> dict[str, Any]:
         "dry": run.dry,
         "started_at": run.started_at,
         "started_by": run.started_by,
-        # While it runs the page counts on by itself, so that an unchanged answer stays equal.
+        # While it runs, the page counts on, so that the answer stays unchanged.
         "seconds": round((ended - run.started_at).total_seconds()) if run.ended_at else None,
-        "percent": min(99, 100 * run.seen // run.known) if run.known else None,
+        "percent": min(99, 100 * run.seen // run.items_before) if run.items_before else None,
         **{name: getattr(run, name) for name in _COUNTS},
         "fault": run.fault,
     }
 
 
 _COUNTS: Final = (
-    *("known", "seen", "added", "changed", "absent", "gone", "unchanged", "other_kinds"),
+    *("items_before", "seen", "added", "changed", "absent", "gone", "unchanged", "other_kinds"),
     *("left_out", "growing"),
 )
 
@@ -51,10 +51,10 @@ _COUNTS: Final = (
 @require_GET
 @staff("media_library.view_syncrun")
 def status(request: HttpRequest) -> HttpResponseBase:
-    """The newest sync, polled: the same answer costs 304 and no bytes."""
+    """Returns the newest sync; an unchanged answer costs 304 and no body."""
     run = SyncRun.objects.first()
     body = json.dumps(
-        {"sync": told(run) if run else None}, cls=DjangoJSONEncoder, separators=(",", ":")
+        {"sync": as_json(run) if run else None}, cls=DjangoJSONEncoder, separators=(",", ":")
     )
     return unless_seen(request, body.encode(), "application/json")
 
@@ -68,11 +68,11 @@ def start(request: HttpRequest, dry: bool) -> HttpResponseBase:
 @require_POST
 @staff(ADD)
 def accept_gone(request: HttpRequest) -> HttpResponseBase:
-    """After a brake: take what is gone or changed for true. Asks back unless `confirmed`."""
+    """Accepts missing and changed items after the deletion guard. Asks unless `confirmed`."""
     if request.POST.get("confirmed") == "1":
         return _start(request, accept_gone=True)
-    context = {**admin.site.each_context(request), "title": "Accept what the storage has now?"}
-    context["run"] = SyncRun.objects.filter(status=SyncRun.Status.BRAKED).first()
+    context = {**admin.site.each_context(request), "title": "Accept the storage's changes?"}
+    context["run"] = SyncRun.objects.filter(status=SyncRun.Status.STOPPED).first()
     return TemplateResponse(request, "media_library/sync_confirm.html", context)
 
 
@@ -85,7 +85,7 @@ def _start(
         messages.warning(request, str(refusal))
     else:
         messages.success(
-            request, "It is being looked up what would change." if dry else "The sync begins."
+            request, "The changes are being determined." if dry else "The sync begins."
         )
     return redirect("admin:media_library_syncrun_changelist")
 
@@ -93,7 +93,7 @@ def _start(
 @require_POST
 @staff("media_library.view_syncrun")
 def test_connection(request: HttpRequest) -> HttpResponseBase:
-    """Each thing that the storage must let us do, tried now."""
+    """Tests all operations that streamsite needs in the storage."""
     context = {
         **admin.site.each_context(request),
         "title": "Connection to the storage",
@@ -102,6 +102,6 @@ def test_connection(request: HttpRequest) -> HttpResponseBase:
     return TemplateResponse(request, "media_library/connection.html", context)
 
 
-def _emptied() -> Iterator[storage.Examined]:
+def _emptied() -> Iterator[storage.CheckResult]:
     if fault := emptied():
-        yield storage.Examined("Content", ok=False, sentence=fault)
+        yield storage.CheckResult("Content", ok=False, sentence=fault)

@@ -1,4 +1,4 @@
-"""Files from the browser: straight to the bucket, or through here into the folder."""
+"""Uploads from the browser: directly to the bucket, or through streamsite into the folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def page(request: HttpRequest) -> TemplateResponse:
     context = {
         **admin.site.each_context(request),
         "title": "Upload",
-        "extensions": ",".join(f".{each}" for each in settings.MEDIA_EXTENSIONS),
+        "extensions": ",".join(f".{extension}" for extension in settings.MEDIA_EXTENSIONS),
         "kinds": ", ".join(settings.MEDIA_EXTENSIONS),
         "folder": request.GET.get("folder", ""),
         "direct": bool(storage.origin()),
@@ -43,7 +43,7 @@ def page(request: HttpRequest) -> TemplateResponse:
 @require_POST
 @staff(ADD)
 def begin(request: HttpRequest) -> HttpResponseBase:
-    """`{"name", "size", "folder"}`: what is sent next is said in the answer."""
+    """Begins an upload: `{"name", "size", "folder"}`; the answer has its ticket and parts."""
     try:
         body = sent(request)
         name, size, folder = body.get("name"), body.get("size"), body.get("folder", "")
@@ -68,7 +68,7 @@ def begin(request: HttpRequest) -> HttpResponseBase:
 @require_POST
 @staff(ADD)
 def address(request: HttpRequest) -> HttpResponseBase:
-    """Where part `number` is PUT: the bucket, by an address signed for it, or here."""
+    """Returns the URL to PUT part `number` to: signed for the bucket, or streamsite's own."""
     try:
         body = sent(request)
         upload, number = _upload(request, str(body.get("ticket"))), body.get("number")
@@ -87,14 +87,14 @@ def address(request: HttpRequest) -> HttpResponseBase:
 @require_http_methods(["PUT"])
 @staff(ADD)
 def part(request: HttpRequest, number: int) -> HttpResponseBase:
-    """One part for the folder. Its length is known before a byte is read."""
+    """Stores one part in the folder. Its length is checked before a byte is read."""
     try:
         upload = _upload(request, request.headers.get("X-Upload", ""))
         if not 1 <= number <= upload.parts:
             return reply(f"There is no part {number} of {upload.parts}.", 400)
         if request.headers.get("Content-Length") != str(upload.bytes_of(number)):
             return reply(f"Part {number} has {upload.bytes_of(number)} bytes.", 400)
-        # A request can be read like a file: it is not held in memory as a whole.
+        # The request is read like a file: it is not held in memory as a whole.
         storage.store_part(upload, number, request)  # type: ignore[arg-type]
     except (UploadError, StorageError) as refusal:
         return _refused(refusal)
@@ -127,7 +127,7 @@ def abort(request: HttpRequest) -> HttpResponseBase:
 
 
 def _refused(refusal: UploadError | StorageError) -> HttpResponseBase:
-    """What the page says; it offers to go on only where the same may work another time."""
+    """Returns the error for the page; a retry is offered only if it can help."""
     hopeless = isinstance(refusal, UploadError) or refusal.permanent
     return reply(str(refusal), 422, hopeless=hopeless)
 

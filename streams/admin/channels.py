@@ -196,7 +196,7 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         may = self.has_add_permission if adds else self.has_change_permission
         logo: KeptLogo | None = None
         if request.method == "POST" and may(request):
-            given = form_uploads.receive(request, "logo_file", logos.MOST_BYTES)
+            given = form_uploads.receive(request, "logo_file", logos.MAX_BYTES)
             if given and not isinstance(given, form_uploads.LostUpload):
                 request.FILES["logo_file"] = logo = KeptLogo(given)
         page: HttpResponseBase = super().changeform_view(

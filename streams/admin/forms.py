@@ -63,7 +63,7 @@ class KeptLogo(UploadedFile):  # type: ignore[type-arg]
         self.unusable = False
         try:
             # Kept under its content: nothing is overwritten, whatever becomes of the form.
-            self.digest = logos.keep(uploaded.read(logos.MOST_BYTES + 1))
+            self.digest = logos.keep(uploaded.read(logos.MAX_BYTES + 1))
         except logos.LogoError as error:
             self.fault, self.unusable = str(error), True
         except StorageError as error:

@@ -55,7 +55,7 @@ def logo(request: HttpRequest, slug: str) -> HttpResponseBase:
 def put_logo(request: HttpRequest, slug: str) -> Channel:
     row = the_channel(slug)
     # Kept under its content, before the transaction: it takes seconds.
-    digest = logos.keep(request.read(logos.MOST_BYTES + 1))
+    digest = logos.keep(request.read(logos.MAX_BYTES + 1))
     edited(request, Channel.objects.all(), row.pk, {"logo": digest}, then=wake_supervisor)
     return detail(slug)
 

@@ -126,7 +126,9 @@ def _rows(channel: Channel, media: Sequence[int]) -> dict[int, _Row]:
     rows: dict[int, _Row] = {}
     for start in range(0, len(media), CHUNK):
         some = media[start : start + CHUNK]
-        made = PreparedCopy.objects.filter(house=channel.house_format.signature, item__in=some)
+        made = PreparedCopy.objects.filter(
+            house_format=channel.house_format.signature, item__in=some
+        )
         copies = {copy.item_id: copy for copy in made}
         for pk, etag, status in MediaItem.objects.filter(pk__in=some).values_list(
             "pk", "etag", "status"

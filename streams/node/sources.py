@@ -14,7 +14,7 @@ from django.conf import settings
 from media_library import storage
 from media_library.location import LocalFile, Location
 from media_library.storage.mount_watch import FolderWatch
-from media_library.storage.read_ahead import ReadAhead, Wanted
+from media_library.storage.read_ahead import ObjectVersion, ReadAhead
 from streams.playout.contract.ledger import Snapshot
 from streams.playout.contract.plan import Assignment, SourceError
 from streams.programme.item import Item, Kind
@@ -101,14 +101,14 @@ class Sources:
                 held.append(snapshot.now.item)
             if snapshot is not None and snapshot.next is not None:
                 held.append(snapshot.next)
-        self.ahead.want(
+        self.ahead.set_queue(
             [cache_key(item) for item in by_turns(lines)],
             [cache_key(item) for item in held if item.kind is not Kind.SLATE],
         )
 
 
-def cache_key(item: Item) -> Wanted:
-    return Wanted(item.key, item.edition)
+def cache_key(item: Item) -> ObjectVersion:
+    return ObjectVersion(item.key, item.edition)
 
 
 def line(programme: Programme, at: datetime, cursors: Cursors) -> list[Item]:

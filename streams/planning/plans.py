@@ -81,7 +81,7 @@ def programme(channel: Channel, since: datetime | None = None) -> Programme:
         on_return=Return(channel.on_return),
         cut=house_format.seconds(house_format.grid),
         resume=Fraction(house_format.gop, house_format.fps),
-        slate=house_format.seconds(house_format.frames_on_grid(slates.LENGTH)),
+        slate=house_format.seconds(house_format.frames_on_grid(slates.DURATION_S)),
     )
 
 
@@ -160,13 +160,13 @@ def _entries(playlist: int | None, house_format: HouseFormat, kind: Kind) -> tup
     copies_made = PreparedCopy.objects.filter(
         item__entries__playlist=playlist,
         # While a new logo is burnt in, copies with the old logo or none remain playable.
-        house__startswith=house_format.bare.signature,
+        house_format__startswith=house_format.bare.signature,
         # While the file's new content is prepared, the copy of the old content remains
         # playable.
         status__in=_PLAYABLE,
         frames__gt=0,
     ).exclude(key="")
-    exact, current = Q(house=house_format.signature), Q(source_etag=F("item__etag"))
+    exact, current = Q(house_format=house_format.signature), Q(source_etag=F("item__etag"))
     best_last = copies_made.alias(
         is_exact=Case(When(exact, then=Value(1)), default=Value(0)),
         is_current=Case(When(current, then=Value(1)), default=Value(0)),
@@ -174,7 +174,7 @@ def _entries(playlist: int | None, house_format: HouseFormat, kind: Kind) -> tup
     copies = {
         copy.item_id: copy
         for copy in best_last
-        if HouseFormat.of(copy.house).bare == house_format.bare
+        if HouseFormat.of(copy.house_format).bare == house_format.bare
     }
     return tuple(
         _entry(entry, copies.get(entry.item_id), kind, house_format) for entry in entries

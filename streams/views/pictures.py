@@ -91,7 +91,7 @@ def logo_of(channel: Channel) -> HttpResponseBase:
     answer: HttpResponseBase
     match storage.locate(key, seconds=LOGO_LIFE):
         case LocalFile():
-            answer = HttpResponse(storage.read(key, 0, logos.MOST_BYTES), "image/png")
+            answer = HttpResponse(storage.read(key, 0, logos.MAX_BYTES), "image/png")
         case SignedUrl(url):
             answer = HttpResponseRedirect(url.reveal())
     # Another logo under the same address is to be seen at once.

@@ -1,4 +1,4 @@
-"""`manage.py update_media FILE`: items' titles, tags and notes from an M3U or a CSV."""
+"""`manage.py update_media FILE`: titles, tags and notes of items from an M3U or a CSV."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from media_library.playlists.m3u_csv import ExchangeError, read
 
 class Command(BaseCommand):
     help = (
-        "Writes what an M3U or a CSV says of the library's items (title, tags, age rating, "
-        "source, rights), and makes a playlist of it. A line that is not found is told; all "
-        "others are taken. Columns of a CSV: key, title, tags, age_rating, source, rights."
+        "Writes the data of an M3U or a CSV about the library's items (title, tags, age "
+        "rating, source, rights), and makes a playlist of it. Lines without an item are "
+        "reported; all"
+        " others are applied. Columns of a CSV: key, title, tags, age_rating, source, rights."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -30,10 +31,10 @@ class Command(BaseCommand):
             "--playlist",
             default="",
             metavar="NAME",
-            help="make or replace this playlist; an M3U names its own",
+            help="create or replace this playlist; an M3U names its own",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="show what would change, and change nothing"
+            "--dry-run", action="store_true", help="show the changes without making them"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -55,9 +56,9 @@ class Command(BaseCommand):
             self.stderr.write(str(problem))
         would = "would be " if dry else ""
         self.stdout.write(
-            f"{counted(outcome.found, 'line')} found, {counted(outcome.updated, 'item')} "
+            f"{counted(outcome.matched, 'line')} found, {counted(outcome.updated, 'item')} "
             f"{would}changed, {outcome.created:,} {would}added, "
-            f"{counted(len(outcome.problems), 'line')} left out."
+            f"{counted(len(outcome.problems), 'line')} skipped."
         )
         if outcome.entries is not None:
             name = f"“{outcome.playlist}”" if outcome.playlist else "The playlist"
@@ -68,7 +69,7 @@ class Command(BaseCommand):
 
 
 def _folder(path: Path) -> str:
-    """Where the file lies in the library's folder, as a prefix of keys; or nothing."""
+    """Returns the file's folder in the library as a prefix of keys; empty if outside."""
     root, parent = Path(settings.MEDIA_ROOT).resolve(), path.resolve().parent
     if settings.STORAGE_PROVIDER != "local" or not parent.is_relative_to(root):
         return ""

@@ -17,19 +17,19 @@ from media_library.uploads.service import UploadError
 
 
 class Command(BaseCommand):
-    help = "Upload files of this machine to the storage, and take them into the library."
+    help = "Upload files of this machine to the storage, and add them to the library."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-        parser.add_argument("--folder", default="", help="Of the storage, such as films/1950s.")
-        parser.add_argument("--title", default="", help="Of one file; otherwise its name.")
+        parser.add_argument("--folder", default="", help="Folder of the storage: films/1950s.")
+        parser.add_argument("--title", default="", help="Title of one file; default: its name.")
         parser.add_argument("--json", action="store_true", help="End with one line of JSON.")
 
     def handle(
         self, *, paths: list[Path], folder: str, title: str, json: bool, **_: Any
     ) -> None:
         if title and len(paths) > 1:
-            raise CommandError("--title is for one file: leave it out, or upload one by one.")
+            raise CommandError("--title is for one file: omit it, or upload one by one.")
         items: list[MediaItem] = []
         failed: list[str] = []
         for path in paths:
@@ -43,15 +43,15 @@ class Command(BaseCommand):
             if not json:
                 self.stdout.write(f"{path} is {item.key} in the library.")
         if json:
-            told = [{"id": item.pk, "key": item.key, "title": item.title} for item in items]
-            self.stdout.write(as_json.dumps({"uploaded": told, "failed": failed}))
+            uploaded = [{"id": item.pk, "key": item.key, "title": item.title} for item in items]
+            self.stdout.write(as_json.dumps({"uploaded": uploaded, "failed": failed}))
         if failed:
             raise CommandError(f"Not uploaded: {', '.join(failed)}.")
 
     def _take_in(self, path: Path, folder: str, title: str) -> MediaItem:
-        """Raises `UploadError`, `StorageError`; then nothing of the file is left there."""
+        """Uploads a file. After `UploadError` or `StorageError` nothing of it is stored."""
         if not path.is_file():
-            raise UploadError(f"{path} is no file of this machine: look at its name.")
+            raise UploadError(f"{path} is not a file of this machine: check its name.")
         size = path.stat().st_size
         upload = service.begin(path.name, size, folder)
         try:

@@ -1,4 +1,4 @@
-// A list to choose from: one box ticks all of it, or none.
+// A list of checkboxes, with one that ticks all or none.
 "use strict";
 
 (() => {
@@ -7,10 +7,10 @@
   const allTicked = () => boxes.every((box) => box.checked);
   all.checked = allTicked();
   all.addEventListener("change", () => {
-    for (const each of boxes) each.checked = all.checked;
+    for (const box of boxes) box.checked = all.checked;
   });
-  for (const each of boxes) {
-    each.addEventListener("change", () => {
+  for (const box of boxes) {
+    box.addEventListener("change", () => {
       all.checked = allTicked();
     });
   }

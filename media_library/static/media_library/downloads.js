@@ -1,4 +1,4 @@
-// Downloads under way, as they go on. Where the figures come from is streams/source.js's business.
+// Shows the progress of running downloads. streams/source.js receives the figures.
 "use strict";
 
 (() => {
@@ -6,7 +6,7 @@
   const root = document.querySelector("[data-downloads]");
   const list = root.querySelector("[data-jobs]");
   const may = list.dataset.may === "yes";
-  let known = new Set([...list.children].map((each) => each.dataset.id));
+  let shown = new Set([...list.children].map((line) => line.dataset.id));
 
   function button(text, kind, address, id) {
     const made = document.createElement("button");
@@ -32,11 +32,11 @@
     return made;
   }
 
-  // Buttons are made anew only when they change: a click must not lose its target.
+  // Buttons are replaced only when they change: a click must not lose its target.
   function tools(place, job) {
-    const wanted = `${job.can_retry} ${job.cancelling}`;
-    if (!may || place.dataset.for === wanted) return;
-    place.dataset.for = wanted;
+    const state = `${job.can_retry} ${job.cancelling}`;
+    if (!may || place.dataset.for === state) return;
+    place.dataset.for = state;
     const made = [];
     if (job.can_retry) made.push(button("Try now", "", list.dataset.retry, job.id));
     const cancel = button("Cancel", "sx-stop", list.dataset.cancel, job.id);
@@ -49,7 +49,7 @@
     const [title, place, bar, words] = made.children;
     title.textContent = job.title;
     tools(place, job);
-    // A step that tells no progress has a bar that moves, not one that stands still.
+    // A step without progress has an indeterminate bar, not one that stands still.
     if (job.moving) bar.removeAttribute("value");
     else bar.value = job.percent;
     const parts = [
@@ -63,7 +63,7 @@
   }
 
   onReport(({ jobs }) => {
-    const rows = new Map([...list.children].map((each) => [each.dataset.id, each]));
+    const rows = new Map([...list.children].map((line) => [line.dataset.id, line]));
     for (const job of jobs) {
       const id = String(job.id);
       if (!rows.has(id) || rows.get(id).children.length < 4) {
@@ -75,11 +75,11 @@
       draw(rows.get(id), job);
     }
     const here = new Set(jobs.map((job) => String(job.id)));
-    for (const [id, each] of rows) if (!here.has(id)) each.remove();
-    // What is below has those that are over as they were when the page was made. Nothing that
-    // somebody is ticking there is taken from under the hand.
-    const over = [...known].some((id) => !here.has(id));
-    known = here;
+    for (const [id, line] of rows) if (!here.has(id)) line.remove();
+    // The list below shows finished downloads as of the page load. No reload while somebody
+    // is ticking rows there.
+    const over = [...shown].some((id) => !here.has(id));
+    shown = here;
     if (over && !document.querySelector(".action-select:checked")) location.reload();
   });
 

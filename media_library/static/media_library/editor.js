@@ -1,10 +1,10 @@
-// A playlist's order: dragged, moved by keys, saved as a whole with the version it was read in.
+// Edits a playlist's order by dragging and by buttons; saves it with the version that was read.
 "use strict";
 
 (() => {
   const root = document.querySelector("[data-editor]");
   if (!root) return;
-  const { ask, post, make, about, length } = window.library;
+  const { request, post, make, about, length } = window.library;
   const list = root.querySelector("[data-order]");
   const total = root.querySelector("[data-total]");
   const warning = root.querySelector("[data-warning]");
@@ -17,7 +17,7 @@
   const rows = new WeakMap(); // row → its entry
   let version = null;
   let saved = []; // the entries as the server has them
-  let saving = null; // the save under way: true of it, once the server has the order
+  let saving = null; // the running save: resolves to true once the server has the order
   let loading = null;
   let stale = false;
 
@@ -26,7 +26,7 @@
   const same = (a, b) => a.length === b.length && a.every((entry, n) => entry === b[n]);
   const changed = () => !same(entries(), saved);
 
-  function tell(text, bad = false) {
+  function report(text, bad = false) {
     if (!state) return;
     state.textContent = text;
     state.classList.toggle("lib-fault", bad);
@@ -66,9 +66,9 @@
 
   function count() {
     const all = entries();
-    const known = all.filter((entry) => entry.seconds !== null);
-    const seconds = known.reduce((sum, entry) => sum + entry.seconds, 0);
-    const unknown = all.length - known.length;
+    const measured = all.filter((entry) => entry.seconds !== null);
+    const seconds = measured.reduce((sum, entry) => sum + entry.seconds, 0);
+    const unknown = all.length - measured.length;
     total.textContent = `${all.length} item${all.length === 1 ? "" : "s"}, ${length(seconds)}${unknown ? ` and ${unknown} of unknown length` : ""}`;
     const faulty = all.filter((entry) => entry.status === "fault").length;
     warning.hidden = !faulty;
@@ -78,7 +78,7 @@
     save.disabled = !differs || saving || stale;
     undo.disabled = !differs || saving;
     if (stale) return;
-    tell(saving ? "Saving …" : differs ? "Not saved yet." : "Saved.");
+    report(saving ? "Saving …" : differs ? "Not saved yet." : "Saved.");
   }
 
   function draw(all) {
@@ -101,13 +101,13 @@
   }
   async function read() {
     try {
-      const answer = await ask(root.dataset.entries);
+      const answer = await request(root.dataset.entries);
       saved = answer.entries;
       await draw(saved);
       version = answer.version;
       count();
     } catch (error) {
-      tell(error.message, true);
+      report(error.message, true);
       total.textContent = error.message;
     }
   }
@@ -118,7 +118,7 @@
   }
   async function send() {
     const sent = entries();
-    await null; // the page has to know first that it is saving
+    await null; // `saving` has to be set first
     count();
     try {
       const answer = await post(root.dataset.save, { version, entries: order() });
@@ -130,10 +130,10 @@
       return true;
     } catch (error) {
       saving = null;
-      // What is on the screen stays: it can still be written down, or sent again.
+      // The screen stays unchanged: the order can be noted, or saved again.
       stale = error.status === 409;
       count();
-      tell(error.message, true);
+      report(error.message, true);
       if (stale) state.append(" ", make("button", { type: "button", className: "sx-link", onclick: again }, "Reload"));
       return false;
     }
@@ -152,11 +152,11 @@
     else list.append(...fresh);
     fresh.at(-1)?.scrollIntoView({ block: "nearest" });
     count();
-    if (fresh.length < items.length) tell(`A playlist has at most ${LONGEST} entries: make a second one.`, true);
+    if (fresh.length < items.length) report(`A playlist has at most ${LONGEST} entries: create a second one.`, true);
   }
 
-  // The admin's own Save keeps the name only: the order goes first, and where it can't be
-  // stored the page stays with all that is on it.
+  // The admin's own Save stores only the name: the order is saved first, and if that fails
+  // the page stays with its content.
   async function storeFirst(event) {
     if (!loading && !changed()) return;
     event.preventDefault();
@@ -189,8 +189,8 @@
       ghostClass: "lib-ghost",
       onUpdate: count,
       onAdd: (event) => {
-        // What came from the library is a copy of its row: an entry takes its place.
-        const item = window.library.found.get(Number(event.item.dataset.item));
+        // The dropped element is a copy of the library's row: an entry replaces it.
+        const item = window.library.items.get(Number(event.item.dataset.item));
         const chosen = item ? [item] : [];
         if (chosen.length) insert(chosen, event.item);
         else event.item.remove();

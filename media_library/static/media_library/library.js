@@ -1,4 +1,4 @@
-// What the library's pages share: asking the server, and measures in words.
+// Shared by the library's pages: requests to the server, and formatting.
 "use strict";
 
 window.library = (() => {
@@ -17,9 +17,9 @@ window.library = (() => {
     return bytes >= 1e6 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${Math.round(bytes / 1e3)} kB`;
   }
 
-  // The answer's JSON with its status, or an exception with a sentence for the operator. It is
-  // passing where the same may work by itself, hopeless where the same can never work.
-  async function ask(url, options = {}) {
+  // Returns the answer's JSON, or throws an error with a sentence for the operator. It is
+  // `passing` if a retry may succeed, `hopeless` if no retry can.
+  async function request(url, options = {}) {
     let answer;
     try {
       answer = await fetch(url, {
@@ -32,26 +32,26 @@ window.library = (() => {
       if (error.name === "AbortError") throw error;
       throw Object.assign(new Error("The server does not answer. Try again."), { passing: true });
     }
-    let said = {};
+    let body = {};
     try {
-      said = await answer.json();
+      body = await answer.json();
     } catch {
-      // An error page has no JSON: its status has to do.
+      // An error page has no JSON: the status has to suffice.
     }
-    if (answer.ok) return said;
+    if (answer.ok) return body;
     const sentence = answer.status === 401 ? "You are no longer logged in: log in again in another tab, then try again."
-      : said.detail || `The server answers ${answer.status}. Try again.`;
-    throw Object.assign(new Error(sentence), { status: answer.status, passing: answer.status >= 500, hopeless: said.hopeless === true });
+      : body.detail || `The server answers ${answer.status}. Try again.`;
+    throw Object.assign(new Error(sentence), { status: answer.status, passing: answer.status >= 500, hopeless: body.hopeless === true });
   }
 
   const token = () => document.querySelector("[name=csrfmiddlewaretoken]").value;
-  const post = (url, body) => ask(url, {
+  const post = (url, body) => request(url, {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-CSRFToken": token() },
     body: JSON.stringify(body),
   });
 
-  // An element: make("li", {className: "a", onclick: f}, "text", another)
+  // Creates an element: make("li", {className: "a", onclick: f}, "text", another)
   function make(tag, properties = {}, ...inside) {
     const element = document.createElement(tag);
     const { dataset, ...plain } = properties;
@@ -67,7 +67,7 @@ window.library = (() => {
     return frame;
   }
 
-  // What the picker and the order both show of an item.
+  // Elements that show an item, for the picker and the order.
   function about(item) {
     const title = make("span", { className: "lib-title", title: item.title }, item.title);
     const where = make("span", { className: "lib-key" }, item.folder);
@@ -80,10 +80,10 @@ window.library = (() => {
     return [thumb(item), text, make("span", { className: "sx-figure" }, length(item.seconds))];
   }
 
-  // The theme would write the file's name into the form's first text field.
+  // Otherwise the theme writes the file's name into the form's first text field.
   for (const form of document.querySelectorAll("form.lib-form[enctype]")) {
     form.addEventListener("change", (event) => event.target.type === "file" && event.stopPropagation(), true);
   }
 
-  return { NOTHING, length, size, ask, post, token, make, about };
+  return { NOTHING, length, size, request, post, token, make, about };
 })();

@@ -4,26 +4,26 @@
 (() => {
   const root = document.querySelector("[data-picker]");
   if (!root) return;
-  const { ask, make, about } = window.library;
+  const { request, make, about } = window.library;
   const editor = document.querySelector("[data-editor]");
-  const list = root.querySelector("[data-found]");
+  const list = root.querySelector("[data-items-list]");
   const crumbs = root.querySelector("[data-crumbs]");
   const chips = root.querySelector("[data-folders]");
   const button = root.querySelector("[data-add]");
   const chosen = root.querySelector("[data-chosen]");
   const hint = chosen.textContent;
   const WAIT = 250; // ms without a key before a search begins
-  const found = new Map(); // item's id → what is known of it
+  const items = new Map(); // loaded items by id
   let folder = "";
   let next = "";
-  let round = null; // aborts what an older question still waits for
+  let round = null; // aborts the requests of an older search
   let anchor = null;
   const end = make("li", { className: "lib-end", role: "presentation" });
 
   function query(after) {
-    const asked = new URLSearchParams({ folder, after });
-    for (const field of root.querySelectorAll("[data-q]")) asked.set(field.dataset.q, field.value);
-    return `${editor.dataset.items}?${asked}`;
+    const params = new URLSearchParams({ folder, after });
+    for (const field of root.querySelectorAll("[data-q]")) params.set(field.dataset.q, field.value);
+    return `${editor.dataset.items}?${params}`;
   }
 
   function row(item) {
@@ -38,10 +38,10 @@
     const mine = round;
     end.textContent = "Loading …";
     try {
-      const answer = await ask(query(next), { signal: mine.signal });
+      const answer = await request(query(next), { signal: mine.signal });
       if (mine !== round) return;
       next = answer.next;
-      for (const item of answer.items) found.set(item.item, item);
+      for (const item of answer.items) items.set(item.item, item);
       end.before(...answer.items.map(row));
       end.textContent = next === null ? (list.children.length > 1 ? "" : "Nothing matches.") : "";
       if (next === null && list.children.length > 1) end.hidden = true;
@@ -58,7 +58,7 @@
     round = new AbortController();
     next = "";
     anchor = null;
-    found.clear();
+    items.clear();
     end.hidden = false;
     list.ariaBusy = "false";
     list.replaceChildren(end);
@@ -66,7 +66,7 @@
     select();
     more().then(fill);
   }
-  // A high pane may have room for more than the first page.
+  // A high pane may have space for more than the first page.
   function fill() {
     if (next && list.scrollHeight <= list.clientHeight + 200) more().then(fill);
   }
@@ -77,10 +77,10 @@
     const steps = [step("All", "")];
     parts.forEach((name, n) => steps.push(make("span", {}, "/"), step(name, parts.slice(0, n + 1).join("/"))));
     crumbs.replaceChildren(...steps);
-    const wanted = folder;
+    const requested = folder;
     try {
-      const answer = await ask(`${editor.dataset.folders}?${new URLSearchParams({ in: folder })}`);
-      if (wanted !== folder) return;
+      const answer = await request(`${editor.dataset.folders}?${new URLSearchParams({ in: folder })}`);
+      if (requested !== folder) return;
       const below = (name) => make("li", {}, make("button", { type: "button", onclick: () => go(folder ? `${folder}/${name}` : name) }, name));
       chips.replaceChildren(...answer.folders.map(below));
       if (answer.more) chips.append(make("li", { className: "sx-small" }, "and more: search for them"));
@@ -110,23 +110,23 @@
     const lines = [...list.querySelectorAll("[data-item]")];
     if (range && anchor && anchor.isConnected) {
       const [from, to] = [lines.indexOf(anchor), lines.indexOf(line)].sort((a, b) => a - b);
-      lines.forEach((each, n) => mark(each, n >= from && n <= to));
+      lines.forEach((other, n) => mark(other, n >= from && n <= to));
     } else {
-      if (!toggle) for (const each of selected()) if (each !== line) mark(each, false);
+      if (!toggle) for (const other of selected()) if (other !== line) mark(other, false);
       mark(line, toggle ? line.ariaSelected !== "true" : true);
       anchor = line;
     }
     select();
   }
   function add(lines) {
-    const items = lines.map((line) => found.get(Number(line.dataset.item))).filter(Boolean);
-    editor.dispatchEvent(new CustomEvent("library:add", { detail: items }));
+    const chosenItems = lines.map((line) => items.get(Number(line.dataset.item))).filter(Boolean);
+    editor.dispatchEvent(new CustomEvent("library:add", { detail: chosenItems }));
   }
 
   list.addEventListener("mousedown", (event) => event.shiftKey && event.preventDefault());
   list.addEventListener("click", (event) => {
     const line = event.target.closest("[data-item]");
-    // A finger has no Ctrl: there each tap adds to the selection.
+    // Touch screens have no Ctrl: each tap adds to the selection.
     const touch = event.pointerType === "touch";
     if (line) choose(line, { range: event.shiftKey, toggle: event.ctrlKey || event.metaKey || touch });
   });
@@ -171,6 +171,6 @@
     delay: 150,
     delayOnTouchOnly: true,
   });
-  window.library.found = found;
+  window.library.items = items;
   go("");
 })();

@@ -1,4 +1,4 @@
-// The newest sync, as it goes on. Where the figures come from is streams/source.js's business.
+// Shows the progress of the newest sync. streams/source.js receives the figures.
 "use strict";
 
 (() => {
@@ -32,11 +32,11 @@
     if (sync.seconds !== null) part("lasted").textContent = `${Math.floor(sync.seconds / 60)}:${two(sync.seconds % 60)}`;
     lasted();
     for (const button of root.querySelectorAll("[data-when=idle]")) button.disabled = Boolean(running);
-    for (const button of root.querySelectorAll("[data-when=braked]")) button.hidden = sync.status !== "braked";
-    // The list below has the sync as it was when the page was made.
-    const known = `${sync.id} ${sync.status}`;
-    if (first !== null && first !== known && !running) location.reload();
-    first = known;
+    for (const button of root.querySelectorAll("[data-when=stopped]")) button.hidden = sync.status !== "stopped";
+    // The list below shows the sync as of the page load.
+    const current = `${sync.id} ${sync.status}`;
+    if (first !== null && first !== current && !running) location.reload();
+    first = current;
   });
 
   onLost((when, sentence) => {

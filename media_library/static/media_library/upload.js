@@ -1,23 +1,23 @@
-// Files go up in parts, straight to the bucket where there is one: three at once, each tried
-// again when it fails, and the whole goes on where it stopped.
+// Uploads files in parts, directly to the bucket if there is one: three parts at once, with
+// retries, and resumable after a stop.
 "use strict";
 
 (() => {
   const root = document.querySelector("[data-upload]");
   if (!root) return;
-  const { ask, post, token, make, size, length } = window.library;
+  const { request, post, token, make, size, length } = window.library;
   const files = root.querySelector("[data-files]");
   const drop = root.querySelector("[data-drop]");
   const input = drop.querySelector("input");
   const folder = root.querySelector("#upload-folder");
-  const told = root.querySelector("[data-told]");
+  const announcement = root.querySelector("[data-announcement]");
   const AT_ONCE = 3;
   const TRIES = 5;
   const SPAN = 5000; // ms over which the speed is measured
   const waiting = [];
   let busy = false;
 
-  // One part by XHR: fetch tells nothing of what has gone up so far.
+  // Sends one part by XHR: fetch does not report upload progress.
   function put(url, blob, headers, progress, signal) {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
@@ -31,9 +31,9 @@
         try {
           text = JSON.parse(request.responseText).detail || text;
         } catch {
-          // A bucket answers in XML; its status says enough.
+          // A bucket answers in XML; its status suffices.
         }
-        // 403: the address has run out; the next try asks for a new one.
+        // 403: the URL has expired; the next try requests a new one.
         return fail(text, request.status >= 500 || request.status === 403 || request.status === 429, request.status);
       };
       request.onerror = () => fail(refused(), true);
@@ -45,7 +45,7 @@
   function refused() {
     const { origin } = root.dataset;
     if (!origin) return "The server can't be reached.";
-    return `The bucket at ${origin} can't be reached, or does not allow uploads from ${location.origin}: see “Uploads from the browser” in deploy/README.md for the CORS rule that it needs.`;
+    return `The bucket at ${origin} can't be reached, or does not allow uploads from ${location.origin}: see “Uploads from the browser” in deploy/README.md for the required CORS rule.`;
   }
 
   class Upload {
@@ -54,7 +54,7 @@
       this.folder = folder.value;
       this.ticket = null;
       this.done = new Set();
-      this.sent = new Map(); // part → bytes that have gone up
+      this.sent = new Map(); // part → bytes sent
       this.marks = [];
       this.state = "waiting";
       this.stopper = new AbortController();
@@ -63,7 +63,7 @@
       this.note = make("span", { className: "sx-small" }, "Waiting");
       this.name = make("b", {}, file.name);
       const tool = (text, work) => make("button", { type: "button", className: "sx-button", onclick: () => work.call(this) }, text);
-      this.tools = { pause: tool("Pause", this.pause), go: tool("Go on", this.goOn), cancel: tool("Cancel", this.cancel) };
+      this.tools = { pause: tool("Pause", this.pause), resume: tool("Resume", this.resume), cancel: tool("Cancel", this.cancel) };
       this.element = make("li", { className: "sx-card lib-file", dataset: { state: "waiting" } },
         this.name, make("span", { className: "sx-figure" }, size(file.size)), this.bar, this.note,
         make("span", { className: "lib-bar" }, ...Object.values(this.tools)));
@@ -76,12 +76,12 @@
       this.note.textContent = text;
       this.note.classList.toggle("lib-fault", state === "fault");
       this.tools.pause.hidden = !["sending", "waiting"].includes(state);
-      this.tools.go.hidden = hopeless || !["paused", "fault"].includes(state);
+      this.tools.resume.hidden = hopeless || !["paused", "fault"].includes(state);
       this.tools.cancel.hidden = ["done", "cancelled", "finishing"].includes(state);
     }
 
     get bytes() {
-      return [...this.sent.values()].reduce((sum, each) => sum + each, 0);
+      return [...this.sent.values()].reduce((sum, bytes) => sum + bytes, 0);
     }
 
     progress() {
@@ -100,7 +100,7 @@
     async send() {
       this.stopper = new AbortController();
       this.marks = [];
-      this.show("sending", "Beginning …");
+      this.show("sending", "Starting …");
       try {
         if (!this.ticket) {
           const begun = await post(root.dataset.begin, { name: this.file.name, size: this.file.size, folder: this.folder });
@@ -112,7 +112,7 @@
         const worker = async () => {
           while (left.length && !this.stopper.signal.aborted) await this.part(left.shift());
         };
-        // The first that fails for good ends the others as well.
+        // The first permanent failure ends the others as well.
         await Promise.all(Array.from({ length: AT_ONCE }, () => worker().catch((error) => {
           this.halt();
           throw error;
@@ -121,7 +121,7 @@
         await this.finish();
       } catch (error) {
         if (this.state === "sending" || this.state === "finishing") this.show("fault", error.message, error.hopeless);
-        told.textContent = `${this.file.name}: ${error.message}`;
+        announcement.textContent = `${this.file.name}: ${error.message}`;
       }
     }
 
@@ -156,11 +156,11 @@
     }
 
     async finish() {
-      this.show("finishing", "Putting the parts together …");
+      this.show("finishing", "Assembling the parts …");
       const item = await post(root.dataset.finish, { ticket: this.ticket });
       this.show("done", "In the library: ");
       this.note.append(make("a", { href: item.url, className: "sx-watch" }, item.title));
-      told.textContent = `${item.title} is in the library.`;
+      announcement.textContent = `${item.title} is in the library.`;
     }
     halt() {
       this.stopper.abort();
@@ -171,7 +171,7 @@
       const at = waiting.indexOf(this);
       if (at >= 0) waiting.splice(at, 1);
     }
-    goOn() {
+    resume() {
       this.show("waiting", "Waiting");
       waiting.push(this);
       work();
@@ -203,7 +203,7 @@
     work();
   }
 
-  // Caught on its way down: the theme would look for a text field to put the name into.
+  // Captured, because the theme would write the name into a text field.
   drop.addEventListener("change", (event) => {
     event.stopPropagation();
     take(input.files);
@@ -225,18 +225,18 @@
     if (files.querySelector("[data-state=sending], [data-state=finishing], [data-state=paused]")) event.preventDefault();
   });
 
-  // The folders below the one that is typed, as far as its last slash.
-  const known = root.querySelector("#upload-folders");
+  // Suggests the subfolders of the typed folder, up to its last slash.
+  const suggestions = root.querySelector("#upload-folders");
   let listed = null;
   async function suggest() {
     const parent = folder.value.split("/").slice(0, -1).join("/");
     if (parent === listed) return;
     listed = parent;
     try {
-      const answer = await ask(`${root.dataset.folders}?${new URLSearchParams({ in: parent })}`);
-      known.replaceChildren(...answer.folders.map((name) => make("option", { value: parent ? `${parent}/${name}` : name })));
+      const answer = await request(`${root.dataset.folders}?${new URLSearchParams({ in: parent })}`);
+      suggestions.replaceChildren(...answer.folders.map((name) => make("option", { value: parent ? `${parent}/${name}` : name })));
     } catch {
-      listed = null; // without suggestions a folder can still be typed
+      listed = null; // a folder can be typed without suggestions
     }
   }
   folder.addEventListener("input", suggest);

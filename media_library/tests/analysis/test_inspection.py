@@ -14,7 +14,7 @@ from av.container import InputContainer
 
 from media_library import storage, tasks
 from media_library.analysis import inspection
-from media_library.analysis.inspection import Seen, longest_way, windows
+from media_library.analysis.inspection import Inspection, longest_keyframe_gap, windows
 from media_library.conform import loudness
 from media_library.conform.conform import Tools
 from media_library.conform.loudness import Loudness
@@ -74,7 +74,7 @@ def test_a_hostile_index_is_read_in_few_steps() -> None:
         return box(b"free", 0) + bytes(8)
 
     mp4.layout(read, 1 << 40)
-    assert len(reads) <= mp4.MOST
+    assert len(reads) <= mp4.MAX_BOXES
 
 
 def test_windows_are_spread_over_the_film_and_cover_a_short_one() -> None:
@@ -88,10 +88,10 @@ def test_windows_are_spread_over_the_film_and_cover_a_short_one() -> None:
 
 def test_keyframes_are_those_without_flags_told() -> None:
     listing = "#tb 0: 1/10\n0, 0, 0, 1, 9, 0xa\n0, 5, 5, 1, 9, 0xb, F=0x0\n"
-    assert longest_way(listing) == pytest.approx(0.6)
-    assert longest_way(f"{listing}0, 30, 30, 1, 9, 0xc\n") == pytest.approx(3)
-    assert longest_way("#tb 0: 1/10\n0, 5, 5, 1, 9, 0xb, F=0x0\n") is None
-    assert longest_way("") is None
+    assert longest_keyframe_gap(listing) == pytest.approx(0.6)
+    assert longest_keyframe_gap(f"{listing}0, 30, 30, 1, 9, 0xc\n") == pytest.approx(3)
+    assert longest_keyframe_gap("#tb 0: 1/10\n0, 5, 5, 1, 9, 0xb, F=0x0\n") is None
+    assert longest_keyframe_gap("") is None
 
 
 def test_the_estimate_is_the_mean_of_energy_without_silence() -> None:
@@ -152,14 +152,14 @@ def web() -> Iterator[tuple[str, type[_Counting]]]:
     server.server_close()
 
 
-def seen(path: Path, url: str = "") -> Seen:
+def seen(path: Path, url: str = "") -> Inspection:
     def read(at: int, length: int) -> bytes:
         with path.open("rb") as file:
             file.seek(at)
             return file.read(length)
 
     where = SignedUrl(Secret(f"{url}/film?X-Amz-Signature=c0ffee")) if url else LocalFile(path)
-    return inspection.look(where, read, path.stat().st_size, tools=Tools(), name=path.name)
+    return inspection.inspect(where, read, path.stat().st_size, tools=Tools(), name=path.name)
 
 
 @pytest.fixture(scope="module")

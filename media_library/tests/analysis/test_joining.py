@@ -85,7 +85,7 @@ def test_far_keyframes_are_found_in_a_short_film(
     def read(start: int, length: int) -> bytes:
         return path.read_bytes()[start : start + length]
 
-    seen = inspection.look(
+    seen = inspection.inspect(
         LocalFile(path), read, path.stat().st_size, tools=Tools(), name=path.name
     )
     assert any("keyframes" in words for words in lacks(seen.probe)) is fault, seen

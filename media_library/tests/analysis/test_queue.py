@@ -16,8 +16,8 @@ from pytest_django import Settings
 
 from media_library import actions, tasks
 from media_library.analysis import queue as probing
-from media_library.analysis.inspection import Seen
-from media_library.analysis.inspection import look as look_into
+from media_library.analysis.inspection import Inspection
+from media_library.analysis.inspection import inspect as look_into
 from media_library.conform import queue
 from media_library.ffmpeg.probe import NotReadableError
 from media_library.jobs import slots
@@ -62,7 +62,7 @@ def test_items_of_playlists_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(one.key)
         probing.fault(one, "Seen.")
 
-    monkeypatch.setattr(probing, "look_at", look_at)
+    monkeypatch.setattr(probing, "inspect_item", look_at)
     tasks.probe_new()
     assert seen == ["c", "a", "b"]
 
@@ -71,22 +71,22 @@ def test_two_workers_share_the_work_and_a_third_goes_home(settings: Settings) ->
     settings.PROBE_JOBS = 2
     item("a")
     item("b")
-    with slots.place("probe", 2):
+    with slots.slot("probe", 2):
         tasks.probe_new()
         # It rang for help.
         assert [message.func() for message in OrmQ.objects.all()] == [
             "media_library.tasks.probe_new"
         ]
-        with slots.place("probe", 2):
+        with slots.slot("probe", 2):
             assert tasks.probe_new() == "Enough are at it."
 
 
 def test_what_a_dead_worker_had_is_taken_up_again_but_not_for_ever() -> None:
     now = timezone.now()
-    stale = now - probing.STALE - timedelta(seconds=1)
+    stale = now - probing.STALE_CLAIM_AGE - timedelta(seconds=1)
     item("busy", probe_claimed_at=now, probe_attempts=1)
     item("left", probe_claimed_at=stale, probe_attempts=1)
-    item("deadly", probe_claimed_at=stale, probe_attempts=probing.ATTEMPTS)
+    item("deadly", probe_claimed_at=stale, probe_attempts=probing.MAX_ATTEMPTS)
     assert tasks.probe_new() == "1 looked into."
     assert statuses() == {"busy": "new", "left": "fault", "deadly": "fault"}
     assert "fell silent 3 times" in MediaItem.objects.get(key="deadly").fault
@@ -111,14 +111,16 @@ def test_a_file_that_can_not_be_read_is_tried_three_times_then_told(
     def look_at(one: MediaItem, **_: object) -> None:
         raise NotReadableError("ffprobe was stopped: it took more than 30 s.")
 
-    monkeypatch.setattr(probing, "look_at", look_at)
+    monkeypatch.setattr(probing, "inspect_item", look_at)
     item("tar pit")
-    for attempt in range(1, probing.ATTEMPTS + 1):
+    for attempt in range(1, probing.MAX_ATTEMPTS + 1):
         assert statuses() == {"tar pit": "new"}
         assert tasks.probe_new() == "1 looked into."
         # At once it is not tried again, only when its claim is stale.
         assert tasks.probe_new() == "0 looked into."
-        assert attempt == probing.ATTEMPTS or MediaItem.objects.get().probe_attempts == attempt
+        assert (
+            attempt == probing.MAX_ATTEMPTS or MediaItem.objects.get().probe_attempts == attempt
+        )
         MediaItem.objects.update(probe_claimed_at=timezone.now() - timedelta(days=1))
     assert statuses() == {"tar pit": "fault"}
     assert "took more than 30 s" in MediaItem.objects.get().fault
@@ -126,7 +128,7 @@ def test_a_file_that_can_not_be_read_is_tried_three_times_then_told(
 
 def test_a_turn_ends_and_another_worker_is_rung_for(monkeypatch: pytest.MonkeyPatch) -> None:
     item("a")
-    monkeypatch.setattr(probing, "TURN", -1)
+    monkeypatch.setattr(probing, "TURN_S", -1)
     assert tasks.probe_new() == "0 looked into."
     assert OrmQ.objects.count() == 1
     assert statuses() == {"a": "new"}
@@ -139,7 +141,7 @@ def looked_while(monkeypatch: pytest.MonkeyPatch, folder: Path, meanwhile: Meanw
     """The file `a.mp4` is a film, and something happens while it is looked into."""
     make(folder / "a.mp4", *lavfi("testsrc2=s=96x64:d=1"), "-c:v", "mpeg4")
 
-    def slow(*args: Any, **options: Any) -> Seen:
+    def slow(*args: Any, **options: Any) -> Inspection:
         seen = look_into(*args, **options)
         meanwhile()
         return seen
@@ -154,7 +156,7 @@ def test_what_a_sync_finds_gone_meanwhile_stays_gone(
     one = item("a.mp4", status=status, fault="Odd." if status == Status.FAULT else "")
     gone = {"status": Status.FAULT, "fault": "Gone.", "missing_since": timezone.now()}
     looked_while(monkeypatch, folder, lambda: MediaItem.objects.update(**gone))
-    actions.look_into(one, now=timezone.now())
+    actions.inspect(one, now=timezone.now())
     assert (one.status, one.fault, one.probed_at) == (Status.FAULT, "Gone.", None)
     assert one.missing_since is not None
 
@@ -165,7 +167,7 @@ def test_what_a_sync_finds_changed_meanwhile_is_looked_into_again(
     one = item("a.mp4", status=Status.PROBED, etag="old", probed_at=timezone.now())
     newer = {"status": Status.NEW, "etag": "newer", "probed_at": None}
     looked_while(monkeypatch, folder, lambda: MediaItem.objects.update(**newer))
-    actions.look_into(one, now=timezone.now())
+    actions.inspect(one, now=timezone.now())
     assert (one.status, one.etag) == (Status.NEW, "newer")
     assert [message.func() for message in OrmQ.objects.all()] == [
         "media_library.tasks.probe_new"
@@ -178,7 +180,7 @@ def test_what_a_sync_finds_changed_meanwhile_is_looked_into_again(
 def test_a_fault_of_what_was_there_before_is_not_told_of_what_is_there_now() -> None:
     one = item("gone.mp4", etag="old")
     MediaItem.objects.update(etag="newer")
-    actions.look_into(one, now=timezone.now())
+    actions.inspect(one, now=timezone.now())
     assert (one.status, one.fault) == (Status.NEW, "")
 
 
@@ -187,14 +189,14 @@ def test_a_copy_that_is_ready_meanwhile_does_not_undo_the_look(
 ) -> None:
     one = item("a.mp4", status=Status.PREPARING)
     looked_while(monkeypatch, folder, lambda: MediaItem.objects.update(status=Status.READY))
-    actions.look_into(one, now=timezone.now())
+    actions.inspect(one, now=timezone.now())
     assert one.probed_at is not None
 
 
 def test_a_missing_file_that_was_read_is_not_missing(folder: Path) -> None:
     make(folder / "a.mp4", *lavfi("testsrc2=s=96x64:d=1"), "-c:v", "mpeg4")
     one = item("a.mp4", status=Status.FAULT, fault="Gone.", missing_since=timezone.now())
-    actions.look_into(one, now=timezone.now())
+    actions.inspect(one, now=timezone.now())
     assert (one.status, one.misses, one.missing_since) == (Status.PROBED, 0, None)
 
 

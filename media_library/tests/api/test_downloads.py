@@ -47,7 +47,7 @@ def test_a_download_is_ordered_once() -> None:
     other = post(client, "download", FILM, **{"Idempotency-Key": "one"})
     assert (other.status_code, other.json()["type"]) == (422, "urn:streamsite:problem:refused")
     job = DownloadJob.objects.get()
-    assert (job.owner, job.asked_by) == (f"key:{key.pk}", "API key Robot")
+    assert (job.owner, job.requested_by) == (f"key:{key.pk}", "API key Robot")
     assert job.options["quality"] == 720
     told = client.get(f"/api/v1/status/{job.pk}").json()
     assert (told["status"], told["percent"], told["url"]) == ("queued", 0, FILM["url"])
@@ -219,7 +219,7 @@ def test_statistics() -> None:
     told = client.get("/api/v1/statistics?days=7").json()
     assert told == {
         "days": 7, "queued": 1, "running": 1, "done": 1, "failed": 1, "cancelled": 0,
-        "bytes": 500, "seconds_each": 20.0,
+        "bytes": 500, "mean_seconds": 20.0,
         "sites": [{"site": "example.org", "done": 1, "failed": 1, "success": 0.5}],
     }  # fmt: skip
 

@@ -12,9 +12,9 @@ import pytest
 from media_library.conform import commands, conform, slate
 from media_library.conform.conform import (
     EncodingFailedError,
-    NotAsOrderedError,
     Stage,
-    TriedInVainError,
+    TransientError,
+    WrongOutputError,
 )
 from media_library.conform.loudness import Correction
 from media_library.ffmpeg.probe import probe
@@ -70,7 +70,7 @@ def test_whatever_comes_in_the_copy_is_exactly_on_the_grid(
     ).frames
     assert frames % house.grid == 0
     assert found.seconds is not None
-    assert house.seconds(frames) >= found.seconds - conform.ROUNDING
+    assert house.seconds(frames) >= found.seconds - conform.DURATION_ROUNDING_S
     assert house.seconds(frames - house.grid) < found.seconds
     made = read(target)
     assert made.frames["video"] == frames
@@ -122,7 +122,7 @@ def test_two_copies_and_the_slate_join_without_one_odd_step(fps: int, tmp_path: 
             tools=TOOLS,
         ).frames
         items.append((tmp_path / f"{name}.mp4", frames))
-    frames = house.frames_on_grid(slate.LENGTH)
+    frames = house.frames_on_grid(slate.DURATION_S)
     path = tmp_path / "slate.mp4"
     conform.write(slate.command("ffmpeg", house, frames), house, frames, path, tools=TOOLS)
     items.append((path, frames))
@@ -153,7 +153,7 @@ def test_a_copy_with_a_frame_too_few_is_thrown_away(tmp_path: Path) -> None:
     one_less = commands.conforming(
         "ffmpeg", Source(("-i", str(clip))), house, 31, sound=Correction()
     )
-    with pytest.raises(NotAsOrderedError, match="came out wrong"):
+    with pytest.raises(WrongOutputError, match="came out wrong"):
         conform.write(one_less, house, 32, target, tools=TOOLS)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]
 
@@ -170,7 +170,7 @@ def test_a_damaged_file_says_why_and_leaves_nothing(tmp_path: Path) -> None:
 def test_a_missing_ffmpeg_is_no_fault_of_the_file(tmp_path: Path) -> None:
     clip = make(tmp_path / "clip.mp4", *lavfi("testsrc2=s=96x64:r=30:d=1", "sine=d=1"))
     tools = conform.Tools(ffmpeg="/nowhere/ffmpeg")
-    with pytest.raises(TriedInVainError, match="apt install ffmpeg"):
+    with pytest.raises(TransientError, match="apt install ffmpeg"):
         conform.conform(
             LocalFile(clip), probe(LocalFile(clip)), small(), tmp_path / "c.mp4", tools=tools
         )
@@ -273,6 +273,6 @@ def test_a_copy_that_is_not_as_ordered_is_thrown_away(
         )
     else:
         ordered = (*ordered, *spoil)
-    with pytest.raises(NotAsOrderedError, match="came out wrong"):
+    with pytest.raises(WrongOutputError, match="came out wrong"):
         conform.write(ordered, house, 96, tmp_path / "copy.mp4", tools=TOOLS)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from media_library.conform import conform, loudness
-from media_library.conform.loudness import PEAK, TARGET, TOLERANCE, Correction, Loudness, Meter
+from media_library.conform.loudness import (
+    MAX_PEAK_DBTP,
+    TARGET_LUFS,
+    TOLERANCE_LU,
+    Correction,
+    Loudness,
+    Meter,
+)
 from media_library.ffmpeg.probe import probe
 from media_library.house_format import HouseFormat
 from media_library.location import LocalFile
@@ -107,8 +114,8 @@ def test_whatever_is_heard_comes_out_at_the_target(
     record_property("dbtp", measured.peak)
     assert made.loudness is not None
     assert measured.lufs == pytest.approx(made.loudness, abs=0.2)
-    assert made.loudness == pytest.approx(TARGET, abs=TOLERANCE)
-    assert measured.peak <= PEAK
+    assert made.loudness == pytest.approx(TARGET_LUFS, abs=TOLERANCE_LU)
+    assert measured.peak <= MAX_PEAK_DBTP
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def queued(title: str, due_at: datetime | None = None, **item: object) -> Prepar
     made = MediaItem.objects.create(key=f"{title}.mp4", title=title, **fields)
     return PreparedCopy.objects.create(
         item=made,
-        house=HOUSE.signature,
+        house_format=HOUSE.signature,
         source_etag=made.etag,
         due_at=due_at,
         queued_at=timezone.now(),
@@ -72,13 +72,13 @@ def test_progress_goes_over_all_stages_and_ends_below_ready() -> None:
 
 
 def test_places_are_counted_and_given_back(settings: Settings) -> None:
-    with slots.place("work", 2) as first, slots.place("work", 2) as second:
+    with slots.slot("work", 2) as first, slots.slot("work", 2) as second:
         assert first
         assert second
-        with slots.place("work", 2) as third, slots.place("other", 1) as another:
+        with slots.slot("work", 2) as third, slots.slot("other", 1) as another:
             assert not third
             assert another
-    with slots.place("work", 1) as again:
+    with slots.slot("work", 1) as again:
         assert again
 
 
@@ -116,7 +116,7 @@ def test_what_waits_its_time_or_for_its_item_is_left_alone() -> None:
 def test_no_more_are_made_at_once_than_there_are_places(settings: Settings) -> None:
     settings.PREPARE_JOBS = 1
     queued("a")
-    with slots.place("prepare", 1):
+    with slots.slot("prepare", 1):
         assert tasks.prepare_next() == "Enough are at it."
     assert PreparedCopy.objects.get().status == Status.QUEUED
 
@@ -242,7 +242,7 @@ def film(path: Path, seconds: int = 2) -> Path:
 def test_a_film_of_a_bucket_is_fetched_prepared_and_stored(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "PIECE", 10_000)
+    monkeypatch.setattr(queue, "PIECE_BYTES", 10_000)
     item = actions.add_file(film(tmp_path / "a.mp4"), title="A")
     copy = actions.request_prepare(item, HOUSE)
     assert tasks.prepare_next() == "A: Ready: 56 frames."
@@ -300,7 +300,7 @@ def test_a_finished_copy_waits_for_the_storage(
             raise StorageError("The storage can't be reached.")
         upload(*args, **kwargs)
 
-    monkeypatch.setattr(queue, "STORE_AGAIN", (0.01, 0.01))
+    monkeypatch.setattr(queue, "STORE_RETRIES_S", (0.01, 0.01))
     monkeypatch.setattr(storage, "upload", away)
     tasks.prepare_next()
     copy.refresh_from_db()

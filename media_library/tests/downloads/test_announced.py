@@ -16,7 +16,7 @@ from yt_dlp.extractor.common import InfoExtractor
 from media_library.downloads import attempt, jobs, runner_ytdlp, worker
 from media_library.downloads.errors import UPCOMING, Code, planned
 from media_library.downloads.jobs import Order
-from media_library.downloads.options import Options, Place, look_parameters, parameters
+from media_library.downloads.options import Options, Place, inspect_parameters, parameters
 from media_library.models import DownloadJob
 from media_library.tests import announcing
 from media_library.tests import web as sites
@@ -78,7 +78,7 @@ def test_a_date_that_is_none(told: Any) -> None:
 def test_waiting_counts_as_no_try() -> None:
     job = jobs.add("https://example.org/a", Options(), Order(by="ada", owner="user:1"))
     begins = NOW + timedelta(days=3)
-    for number in range(jobs.TRIES + 2):
+    for number in range(jobs.MAX_TRIES + 2):
         taken = jobs.take(job.pk, NOW + timedelta(minutes=number))
         assert taken is not None
         jobs.failed(taken, planned(Code.LATER, begins, NOW, most=MOST), NOW, warnings=())
@@ -129,7 +129,7 @@ def test_yt_dlp_tells_when_it_begins(
         "upcoming": UPCOMING,
     }
     with pytest.raises(runner_ytdlp.Stop, match="Premieres in 5 hours") as stopped:
-        runner_ytdlp._film(job, {"quiet": True, "logger": _Silent()}, lambda *_, **__: None)
+        runner_ytdlp._video(job, {"quiet": True, "logger": _Silent()}, lambda *_, **__: None)
     assert (stopped.value.code_of_ours, stopped.value.begins) == ("not_yet_live", begins)
 
 
@@ -223,7 +223,7 @@ def nested(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_channel_is_looked_at_through_its_lists(cap: int, titles: int) -> None:
     told: dict[str, Any] = {}
     job = {"mode": "look", "url": "http://nested.example/channel", "cap": cap}
-    parameters = look_parameters(Place("/nowhere", "", ""), cap=cap)
+    parameters = inspect_parameters(Place("/nowhere", "", ""), cap=cap)
     parameters |= {"cookiefile": None, "ffmpeg_location": None}
     runner_ytdlp.run(
         job | {"parameters": parameters}, lambda _, **said: told.update(said), _Silent()
@@ -241,7 +241,7 @@ def test_nothing_of_a_list_is_fetched_behind_an_address_that_leads_to_it() -> No
     made = parameters(Options(), Place("/nowhere", "", ""))
     base = {"logger": _Silent(), **made, "ffmpeg_location": None}
     with pytest.raises(runner_ytdlp.Stop) as stopped:
-        runner_ytdlp._film(
+        runner_ytdlp._video(
             job | {"upcoming": UPCOMING}, base, lambda kind, **_: said.append(kind)
         )
     assert stopped.value.code_of_ours == "playlist"
@@ -278,7 +278,7 @@ def worked(url: str, **patience: float) -> DownloadJob:
     order = Order(by="ada", owner="user:1", any_site=True)
     job = jobs.take(jobs.add(url, Options(), order).pk, timezone.now())
     assert job is not None
-    worker.work(job, patience=attempt.Patience(**patience))
+    worker.work(job, timeouts=attempt.Timeouts(**patience))
     job.refresh_from_db()
     return job
 

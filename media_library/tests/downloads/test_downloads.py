@@ -110,11 +110,11 @@ def test_the_same_again_is_not_downloaded_twice(folder: Path, site: Web) -> None
 
 def test_the_same_order_twice_is_one_job(folder: Path, site: Web) -> None:
     one, other = (
-        jobs.add(site.url("film.mp4"), Options(), ADMIN, asked_key="mine") for _ in range(2)
+        jobs.add(site.url("film.mp4"), Options(), ADMIN, requested_key="mine") for _ in range(2)
     )
     assert one == other
     with pytest.raises(jobs.OrderError, match="another download"):
-        jobs.add(site.url("other.mp4"), Options(), ADMIN, asked_key="mine")
+        jobs.add(site.url("other.mp4"), Options(), ADMIN, requested_key="mine")
 
 
 # ---- what takes patience --------------------------------------------------------------------
@@ -140,8 +140,8 @@ def test_a_site_that_is_asked_too_often_is_left_alone_for_an_hour(
 def test_a_stalled_transfer_is_told_and_goes_on_where_it_stopped(
     folder: Path, site: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(options, "SOCKET_TIMEOUT", 3)
-    monkeypatch.setattr(attempt, "QUIET", 1.0)
+    monkeypatch.setattr(options, "SOCKET_TIMEOUT_S", 3)
+    monkeypatch.setattr(attempt, "QUIET_NOTICE_S", 1.0)
     site.doors["/stall.mp4"] = sites.stalling(site, site.folder / "film.mp4", 2)
     notes: set[str] = set()
     write = attempt.Attempt._write
@@ -179,7 +179,7 @@ def test_one_that_stalls_for_ever_is_given_up_and_its_part_file_kept(
 def test_a_disk_that_is_full_is_told_before_the_start(
     folder: Path, site: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("media_library.downloads.quota.FLOOR", 10**18)
+    monkeypatch.setattr("media_library.downloads.quota.MIN_FREE_BYTES", 10**18)
     job = worked(order(site.url("film.mp4")))
     assert (job.status, job.code) == (Status.QUEUED, "disk")
     assert not site.asked
@@ -199,7 +199,7 @@ def test_nothing_secret_is_in_command_lines_or_environments(
     folder: Path, site: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    hear = attempt.Attempt._hear
+    hear = attempt.Attempt._handle
 
     def look(task: Any, message: dict[str, Any]) -> None:
         for each in psutil.Process().children(recursive=True):
@@ -214,7 +214,7 @@ def test_nothing_secret_is_in_command_lines_or_environments(
         secrets.append(made._secret)
         return made
 
-    monkeypatch.setattr(attempt.Attempt, "_hear", look)
+    monkeypatch.setattr(attempt.Attempt, "_handle", look)
     monkeypatch.setattr(attempt, "Proxy", noted)
     assert worked(order(site.url("film.mp4"))).status == Status.DONE
     assert seen
@@ -234,7 +234,7 @@ def test_cookies_that_cant_be_decrypted_fail_their_job_alone(
     assert job.fault.startswith("The stored cookies of 127.0.0.1 can't be decrypted: put the")
     assert files_of(job) == []
     with pytest.raises(GivenUpError, match="can't be decrypted"):
-        metadata.look(site.url("film.mp4"), any_site=True)
+        metadata.inspect(site.url("film.mp4"), any_site=True)
     assert site.asked == []
     # Pasted again, they serve.
     SiteCookies.objects.update(text=Secret(text))

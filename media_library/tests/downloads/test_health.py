@@ -23,7 +23,7 @@ from media_library.downloads import health, jobs, ytdlp_selftest, ytdlp_versions
 from media_library.downloads.health import State
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import Options
-from media_library.downloads.ytdlp_selftest import About, CanaryError
+from media_library.downloads.ytdlp_selftest import About, SelfTestError
 from media_library.models import DownloadJob, SiteCookies, SitePause
 from media_library.tests import rows
 from streamsite.api import keys
@@ -249,11 +249,11 @@ def test_an_old_result_says_how_old_it_is(
         asked.set()
         go_on.wait(60)
         if isinstance(answer, str):
-            raise CanaryError(answer)
+            raise SelfTestError(answer)
         return answer
 
     monkeypatch.setattr(ytdlp_selftest, "about", slow)
-    monkeypatch.setattr(health, "PATIENCE", 0)
+    monkeypatch.setattr(health, "ANSWER_TIMEOUT_S", 0)
     monkeypatch.setattr(ytdlp_versions, "python", lambda: f"/nowhere/{answer}")
     (found,) = health.report(timezone.now()).findings
     # Nothing is known so far, and nothing is claimed.

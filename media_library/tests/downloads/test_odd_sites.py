@@ -68,7 +68,7 @@ def progress(**said: Any) -> dict[str, Any]:
 def test_numbers_that_no_column_holds(site: Web) -> None:
     """A byte a second makes centuries of a film; PostgreSQL's columns end before."""
     job = taken()
-    at_work = attempt.Attempt(job, attempt.Patience())
+    at_work = attempt.Attempt(job, attempt.Timeouts())
     at_work._chosen([{"format_id": "0", "size": -5, "picture": True}])
     at_work._progress(progress(total=1e30, done=-1, speed=1e30, eta=20e9))
     at_work._write()
@@ -95,7 +95,7 @@ def test_a_fault_that_nobody_foresaw_ends_the_job(
 def test_a_job_that_its_living_worker_forgot_is_given_to_another() -> None:
     """Its database was away when it ended: nobody wrote that down."""
     now = timezone.now()
-    job = taken(heard_at=now - recovery.FORGOTTEN + timedelta(seconds=1))
+    job = taken(heartbeat_at=now - recovery.ABANDONED_AFTER + timedelta(seconds=1))
     assert recovery.lives(job.worker)
     assert recovery.recover(now) == (0, 0)
     assert recovery.recover(now + timedelta(seconds=2)) == (0, 1)
@@ -110,7 +110,7 @@ def test_what_is_cancelled_while_it_is_given_back_is_not_tried_again() -> None:
     jobs.failed(job, verdict(Code.NETWORK), timezone.now(), warnings=())
     job.refresh_from_db()
     assert (job.status, job.fault) == (Status.CANCELLED, "")
-    other = taken(cancel_asked=True, worker="elsewhere:1:1.00", heard_at=None)
+    other = taken(cancel_requested=True, worker="elsewhere:1:1.00", heartbeat_at=None)
     recovery.recover(timezone.now())
     other.refresh_from_db()
     assert other.status == Status.CANCELLED
@@ -133,7 +133,10 @@ def test_what_a_dead_process_looked_with_is_removed(settings: Settings, site: We
     look.mkdir(parents=True)
     (look / COOKIES).write_text("s3cr3t")
     assert recovery.tidy(timezone.now()) == 0
-    assert recovery.tidy(timezone.now() + timedelta(seconds=recovery.LOOKED + 1)) == 1
+    assert (
+        recovery.tidy(timezone.now() + timedelta(seconds=recovery.INSPECT_FOLDER_MAX_AGE_S + 1))
+        == 1
+    )
     assert not look.exists()
 
 
@@ -143,7 +146,7 @@ def test_what_was_stored_before_a_worker_died_goes_with_a_cancel(
     key = service.reserve(["downloads/example-org/a.mp4"])
     (tmp_path / "a.mp4").write_bytes(b"film")
     storage.upload(tmp_path / "a.mp4", key)
-    taken(key=key, cancel_asked=True, worker="elsewhere:1:1.00", heard_at=None)
+    taken(key=key, cancel_requested=True, worker="elsewhere:1:1.00", heartbeat_at=None)
     recovery.recover(timezone.now())
     assert not storage.exists(key)
     assert service.reserve([key]) == key
@@ -177,12 +180,12 @@ def test_the_last_try_promises_no_other() -> None:
     assert job.status == Status.QUEUED
     due = timezone.localtime(job.due_at)
     assert job.fault.endswith(f"breaks off. It is tried again at {due:%H:%M}.")
-    last = taken("https://example.org/b", attempts=jobs.TRIES)
+    last = taken("https://example.org/b", attempts=jobs.MAX_TRIES)
     jobs.failed(last, verdict(Code.NETWORK), timezone.now(), warnings=())
     last.refresh_from_db()
     assert last.status == Status.FAILED
     assert last.fault.endswith(
-        f"It was tried {jobs.TRIES} times and is not tried again by itself."
+        f"It was tried {jobs.MAX_TRIES} times and is not tried again by itself."
     )
 
 
@@ -298,8 +301,8 @@ def test_a_film_that_tells_no_size_ends_where_the_quota_does(
     site: Web, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.DOWNLOAD_QUOTA_GB = 1
-    monkeypatch.setattr(quota, "STEP", 100_000)
-    monkeypatch.setattr(quota, "SLACK", 10_000)
+    monkeypatch.setattr(quota, "RESERVE_STEP_BYTES", 100_000)
+    monkeypatch.setattr(quota, "SLACK_BYTES", 10_000)
     before = worked(order(site.url("film.mp4")))
     DownloadJob.objects.filter(pk=before.pk).update(size_bytes=10**9 - 200_000)
     site.pace = 50_000
@@ -331,7 +334,7 @@ def test_a_disk_that_runs_full_meanwhile_keeps_the_part_file(
         hear(task, message)
         if message["done"] > 100_000:
             # Somebody else has filled it.
-            monkeypatch.setattr(quota, "FLOOR", 10**18)
+            monkeypatch.setattr(quota, "MIN_FREE_BYTES", 10**18)
 
     monkeypatch.setattr(attempt.Attempt, "_progress", full)
     job = worked(order(site.url("film.mp4")))

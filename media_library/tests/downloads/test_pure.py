@@ -31,7 +31,7 @@ def test_nothing_that_reads_or_runs_what_is_not_the_jobs() -> None:
     for made in (
         options.parameters(Options(), PLACE),
         options.subtitle_parameters(Options(subtitles=options.Subtitles.MANUAL), PLACE) or {},
-        options.look_parameters(PLACE, cap=5),
+        options.inspect_parameters(PLACE, cap=5),
     ):
         assert made["proxy"] == PLACE.proxy
         assert made["external_downloader"] == {"default": "native"}
@@ -69,8 +69,8 @@ def test_options_that_are_none(told: dict[str, Any]) -> None:
 
 def test_options_survive_json_and_name_their_profile() -> None:
     wanted = Options(quality=Quality.P480, languages=("de", "pt-BR"))
-    assert Options.of(wanted.told()) == wanted
-    assert Options.of(wanted.told()).profile == wanted.profile
+    assert Options.of(wanted.as_json()) == wanted
+    assert Options.of(wanted.as_json()).profile == wanted.profile
     assert Options(sound=Sound.MP3).profile != Options().profile
 
 

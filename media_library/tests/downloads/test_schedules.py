@@ -46,16 +46,16 @@ def ordered() -> list[str]:
 def test_only_what_is_new_is_ordered_and_at_most_the_cap(site: Web) -> None:
     sites.feed(site.folder, site, 3)
     made = schedule(site.url("feed.xml"), cap=2)
-    assert tasks.look_at_schedules() == "1 looked at."
+    assert tasks.check_schedules() == "1 looked at."
     # The list begins with the newest: they come in the order in which they were made.
     assert ordered() == ["2", "1"]
     made.refresh_from_db()
-    assert (made.found, made.fault, made.enabled) == (2, "", True)
+    assert (made.ordered, made.fault, made.enabled) == (2, "", True)
     assert timedelta(hours=23) < made.next_at - timezone.now() <= timedelta(hours=24)
-    assert tasks.look_at_schedules() == "0 looked at."
+    assert tasks.check_schedules() == "0 looked at."
     cache.clear()
     DownloadSchedule.objects.update(next_at=timezone.now(), cap=3)
-    tasks.look_at_schedules()
+    tasks.check_schedules()
     assert ordered() == ["2", "1", "3"]
 
 
@@ -63,7 +63,7 @@ def test_only_what_is_new_is_ordered_and_at_most_the_cap(site: Web) -> None:
 def test_once_is_once(site: Web) -> None:
     sites.feed(site.folder, site, 1)
     made = schedule(site.url("feed.xml"), every_hours=0)
-    tasks.look_at_schedules()
+    tasks.check_schedules()
     made.refresh_from_db()
     assert not made.enabled
     assert ordered() == ["1"]
@@ -76,20 +76,20 @@ def test_one_address_that_is_none_holds_up_no_other(site: Web) -> None:
     bad = "<item><title>Bad</title><link>ftp://example.org/a.mp4</link></item>"
     page.write_text(page.read_text().replace("</channel>", f"{bad}</channel>"))
     made = schedule(site.url("feed.xml"))
-    tasks.look_at_schedules()
+    tasks.check_schedules()
     assert ordered() == ["2", "1"]
     made.refresh_from_db()
-    assert made.found == 2
+    assert made.ordered == 2
     assert made.fault.startswith("ftp://example.org/a.mp4: The address must begin with")
 
 
 @pytest.mark.slow
 def test_a_look_that_fails_says_why_and_is_tried_again(site: Web) -> None:
     made = schedule(site.url("gone.xml"))
-    tasks.look_at_schedules()
+    tasks.check_schedules()
     made.refresh_from_db()
     assert "gone, private" in made.fault
-    assert made.next_at - timezone.now() <= schedules.AGAIN
+    assert made.next_at - timezone.now() <= schedules.RETRY_DELAY
 
 
 def test_two_workers_never_take_the_same() -> None:
@@ -120,7 +120,7 @@ def test_a_schedule_is_made_and_changed_in_the_admin() -> None:
     # A worker has looked meanwhile: what it wrote stays.
     page = client.get(f"{url}{made.pk}/change/").content.decode()
     assert 'value="720" selected' in page
-    DownloadSchedule.objects.update(found=7)
+    DownloadSchedule.objects.update(ordered=7)
     client.post(f"{url}{made.pk}/change/", form | {"cap": "9"})
     made.refresh_from_db()
-    assert (made.cap, made.found) == (9, 7)
+    assert (made.cap, made.ordered) == (9, 7)

@@ -184,7 +184,7 @@ def test_a_worker_is_killed_and_the_job_is_done_all_the_same(
     else:
         # As the jobs' cluster does each minute.
         assert recovery.recover(timezone.now()) == (0, 1)
-        jobs.ring()
+        jobs.enqueue_next()
     until(lambda: DownloadJob.objects.get(pk=job.pk).over, 60, f"it ends ({cluster.log})")
     job.refresh_from_db()
     assert (job.status, job.fault, job.deaths) == (Status.DONE, "", 1)
@@ -220,12 +220,12 @@ def _session(process: psutil.Process) -> int:
 
 def test_a_job_that_kills_its_worker_is_given_up(folder: Path, site: Web) -> None:
     job = jobs.add(site.url("film.mp4"), Options(), ADMIN)
-    for death in range(1, recovery.DEATHS + 1):
+    for death in range(1, recovery.MAX_DEATHS + 1):
         assert jobs.take(job.pk, timezone.now()) is not None
         DownloadJob.objects.filter(pk=job.pk).update(
             worker=f"{configured.NODE_NAME}:999999999:1.00"
         )
-        last = death == recovery.DEATHS
+        last = death == recovery.MAX_DEATHS
         assert recovery.recover(timezone.now()) == ((1, 0) if last else (0, 1))
     job.refresh_from_db()
     assert (job.status, job.code) == (Status.FAILED, "worker")
@@ -237,8 +237,8 @@ def test_another_machines_worker_is_given_its_time(folder: Path, site: Web) -> N
     now = timezone.now()
     jobs.take(job.pk, now)
     DownloadJob.objects.filter(pk=job.pk).update(worker="elsewhere:1:1.00")
-    assert recovery.recover(now + recovery.SILENT) == (0, 0)
-    assert recovery.recover(now + 1.01 * recovery.SILENT) == (0, 1)
+    assert recovery.recover(now + recovery.HEARTBEAT_TIMEOUT) == (0, 0)
+    assert recovery.recover(now + 1.01 * recovery.HEARTBEAT_TIMEOUT) == (0, 1)
 
 
 def test_folders_that_nobody_needs_are_removed(folder: Path, site: Web) -> None:
@@ -253,4 +253,4 @@ def test_folders_that_nobody_needs_are_removed(folder: Path, site: Web) -> None:
     assert recovery.tidy(now) == 2
     assert jobs.folder_of(kept[0]).exists()
     assert jobs.folder_of(kept[1]).exists()
-    assert recovery.tidy(now + 2 * recovery.KEPT) == 1
+    assert recovery.tidy(now + 2 * recovery.PART_FILE_RETENTION) == 1

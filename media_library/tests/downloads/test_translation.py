@@ -140,8 +140,12 @@ def test_languages_that_it_does_not_have(
 
 
 def test_as_many_at_once_as_a_server_takes() -> None:
-    many = cues(*(str(n) for n in range(translation.MOST * 2 + 1)))
-    assert [len(each) for each in batches(many)] == [translation.MOST, translation.MOST, 1]
+    many = cues(*(str(n) for n in range(translation.MAX_BATCH_TEXTS * 2 + 1)))
+    assert [len(each) for each in batches(many)] == [
+        translation.MAX_BATCH_TEXTS,
+        translation.MAX_BATCH_TEXTS,
+        1,
+    ]
     long = cues("a" * 1500, "b" * 1500, "c" * 5000)
     assert [len(each) for each in batches(long)] == [1, 1, 1]
     assert [cue for batch in batches(many) for cue in batch] == many
@@ -149,8 +153,8 @@ def test_as_many_at_once_as_a_server_takes() -> None:
 
 
 def test_jobs_without_translations_are_what_they_were() -> None:
-    assert "translate" not in Options().told()
-    assert Options.of(Options(translate=("de",)).told()).translate == ("de",)
+    assert "translate" not in Options().as_json()
+    assert Options.of(Options(translate=("de",)).as_json()).translate == ("de",)
     assert Options(translate=("de",)).profile != Options().profile
 
 
@@ -162,7 +166,7 @@ def test_a_translation_keeps_its_times(fake: Fake) -> None:
     assert (first.start, first.end, first.lines) == (0, 900, ("de: ONE THING",))
     # Lines as wide as a screen takes.
     assert len(second.lines) == 2
-    assert max(map(len, second.lines)) <= translation.WIDTH
+    assert max(map(len, second.lines)) <= translation.LINE_CHARS
     (asked,) = fake.asked
     assert (asked["source"], asked["target"], asked["format"]) == ("en", "de", "text")
 

@@ -81,7 +81,7 @@ def test_a_newer_one_is_used_and_left_again(home: Path, index: Path, tmp_path: P
     assert found is not None
     assert (found.version, found.interpreter) == ("2099.1.2", ytdlp_versions.python())
     assert found.runtime.startswith("deno "), "streamsite's own serves where it has none"
-    assert ytdlp_versions.chosen().said == said
+    assert ytdlp_versions.chosen().result == said
 
     # Back, and forth again.
     assert ytdlp_versions.roll_back(NOW) == f"yt-dlp {OURS} is used from now on."
@@ -110,7 +110,7 @@ def test_one_that_fails_its_trial_is_not_used(home: Path, tmp_path: Path) -> Non
         ytdlp_versions.update(NOW, source=tmp_path / "index")
     assert ytdlp_versions.python() == sys.executable
     assert environments(home) == []
-    assert "made for another Python" in ytdlp_versions.chosen().said
+    assert "made for another Python" in ytdlp_versions.chosen().result
 
 
 @pytest.mark.slow
@@ -145,9 +145,9 @@ def test_the_trial_is_a_whole_download() -> None:
 
 
 def test_an_interpreter_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(ytdlp_selftest.CanaryError, match="can't be started"):
+    with pytest.raises(ytdlp_selftest.SelfTestError, match="can't be started"):
         ytdlp_selftest.about(str(tmp_path / "python"))
-    with pytest.raises(ytdlp_selftest.CanaryError, match="ended without a word"):
+    with pytest.raises(ytdlp_selftest.SelfTestError, match="ended without a word"):
         ytdlp_selftest.about(shutil.which("false") or "")
 
 
@@ -157,7 +157,7 @@ def test_nothing_to_go_back_to() -> None:
 
 
 def test_one_update_at_a_time() -> None:
-    with slots.place("downloader", 1):
+    with slots.slot("downloader", 1):
         with pytest.raises(UpdateError, match="Another update is under way"):
             ytdlp_versions.update(NOW)
         with pytest.raises(UpdateError, match="Another update is under way"):

@@ -113,7 +113,7 @@ def test_a_source_that_never_answers_is_given_up(tmp_path: Path) -> None:
 
     os.mkfifo(pipe)
     with pytest.raises(NotReadableError, match="was stopped"):
-        probe(LocalFile(pipe), patience=0.3)
+        probe(LocalFile(pipe), timeout_s=0.3)
 
 
 def test_a_machine_without_ffprobe_says_what_to_install(clip: Path) -> None:

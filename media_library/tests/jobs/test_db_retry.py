@@ -28,18 +28,18 @@ from streamsite.tests.waiting import until
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 #: A column that is written with each sign of life, and those of the last word alone.
-LIVES, COPY_IS_MADE, DOWNLOAD_IS_OVER = "heard_at", "made_at", "ended_at"
+LIVES, COPY_IS_MADE, DOWNLOAD_IS_OVER = "heartbeat_at", "made_at", "ended_at"
 
 
 @pytest.fixture(autouse=True)
 def machine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.DATA_DIR = tmp_path / "data"
     settings.RUN_DIR = tmp_path / "run"
-    monkeypatch.setattr(db_retry, "BEAT_AGAIN", 0.0)
-    monkeypatch.setattr(db_retry, "WRITE_AGAIN", (0.0, 0.0))
-    monkeypatch.setattr(queue, "WRITE_EVERY", 0.0)
-    monkeypatch.setattr(queue, "BEAT_EVERY", 0.01)
-    monkeypatch.setattr(importer, "TELL", 0.01)
+    monkeypatch.setattr(db_retry, "HEARTBEAT_RETRY_S", 0.0)
+    monkeypatch.setattr(db_retry, "WRITE_RETRIES_S", (0.0, 0.0))
+    monkeypatch.setattr(queue, "PROGRESS_INTERVAL_S", 0.0)
+    monkeypatch.setattr(queue, "HEARTBEAT_INTERVAL_S", 0.01)
+    monkeypatch.setattr(importer, "PROGRESS_INTERVAL_S", 0.01)
 
 
 @contextmanager
@@ -77,11 +77,11 @@ def test_a_sign_that_fails_is_left_out_and_the_connection_made_anew(
         raise kind("the connection is closed")
 
     connection.ensure_connection()
-    signs = db_retry.SignsOfLife("a.mp4")
-    signs.give(broken)
+    signs = db_retry.Heartbeats("a.mp4")
+    signs.send(broken)
     assert connection.connection is None
     given: list[int] = []
-    signs.give(lambda: given.append(MediaItem.objects.count()))
+    signs.send(lambda: given.append(MediaItem.objects.count()))
     assert given == [0]
 
 
@@ -92,11 +92,11 @@ def test_signs_are_not_given_over_and_over_while_the_database_is_away(
         tries.append(1)
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(db_retry, "BEAT_AGAIN", 600.0)
+    monkeypatch.setattr(db_retry, "HEARTBEAT_RETRY_S", 600.0)
     tries: list[int] = []
-    signs = db_retry.SignsOfLife("a.mp4")
+    signs = db_retry.Heartbeats("a.mp4")
     for _ in range(3):
-        signs.give(broken)
+        signs.send(broken)
     assert len(tries) == 1
 
 
@@ -107,7 +107,7 @@ def test_a_database_that_stays_away_is_told_in_the_end() -> None:
 
     tries: list[int] = []
     with pytest.raises(OperationalError):
-        db_retry.insist("a.mp4", broken)
+        db_retry.retry_write("a.mp4", broken)
     assert len(tries) == 3
 
 
@@ -203,10 +203,10 @@ def test_a_download_is_done_although_the_database_was_away(
 def test_a_download_that_is_stored_hears_of_its_end_after_an_outage() -> None:
     job = begun("https://example.org/a")
     jobs.folder_of(job).mkdir(parents=True)
-    task, put = attempt.Attempt(job, attempt.Patience()), importer._Put()
+    task, put = attempt.Attempt(job, attempt.Timeouts()), importer._Put()
 
     def store() -> None:
-        with importer._telling(task.told, put):
+        with importer._reporting(task.report, put):
             with away(DownloadJob, LIVES, 2) as failed:
                 until(lambda: len(failed) == 2, 10, "two signs of life failed")
             jobs.cancel(job)

@@ -69,7 +69,7 @@ def test_an_item_that_is_not_there_is_refused(evening: Playlist) -> None:
 
 
 def test_a_playlist_has_an_end(evening: Playlist, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edit, "LONGEST", 4)
+    monkeypatch.setattr(edit, "MAX_ENTRIES", 4)
     one = places(evening)[0].item
     edit.append(evening, [one])
     with pytest.raises(TooLongError, match="at most 4 entries"):

@@ -15,10 +15,10 @@ from media_library import storage
 from media_library.models import MediaItem, Playlist, Tag
 from media_library.playlists import importer
 from media_library.playlists.m3u_csv import (
-    DEEPEST,
-    LARGEST,
-    LONGEST_LINE,
-    MOST_LINES,
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_LINE_CHARS,
+    MAX_LINES,
     ExchangeError,
     read,
 )
@@ -93,7 +93,7 @@ def test_a_storage_that_is_out_of_order_is_asked_once(
     monkeypatch.setattr(storage, "facts", facts := failing(error))
     outcome = importer.run(read(b"#EXTM3U\nx.mp4\ny.mp4\na.mp4\nz.mp4\n"))
     assert len(facts.calls) == questions  # type: ignore[attr-defined]
-    assert outcome.found == 1
+    assert outcome.matched == 1
     told = [str(problem) for problem in outcome.problems]
     assert len(told) == 3
     assert all(("does not answer" in each) is not error.permanent for each in told)
@@ -124,7 +124,7 @@ def test_an_item_that_goes_meanwhile_is_told_and_the_rest_is_written(
     assert [str(each) for each in outcome.problems] == [
         "Line 3: a.mp4 was taken out of the library just now."
     ]
-    assert (outcome.found, outcome.entries, outcome.created) == (2, 2, 0)
+    assert (outcome.matched, outcome.entries, outcome.created) == (2, 2, 0)
     assert outcome.playlist is not None
     listed = outcome.playlist.entries.values_list("item__title", flat=True)
     assert list(listed) == ["B", "Came"]
@@ -146,7 +146,7 @@ def test_what_a_file_says_twice_is_as_it_says_last(folder: Path) -> None:
 
 # ---- what is too much ------------------------------------------------------------------------
 
-LONG = "a/" * LONGEST_LINE
+LONG = "a/" * MAX_LINE_CHARS
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def test_a_line_that_is_too_long_is_told_and_the_rest_is_read(text: str) -> None
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("#EXTM3U\n" * (MOST_LINES + 1), "more than 20,000 lines"),
-        ("key\n" + "a\n" * (MOST_LINES + 1), "more than 20,000 lines"),
-        ("#EXTM3U\n" + " " * LARGEST, "larger than 4 MiB"),
+        ("#EXTM3U\n" * (MAX_LINES + 1), "more than 20,000 lines"),
+        ("key\n" + "a\n" * (MAX_LINES + 1), "more than 20,000 lines"),
+        ("#EXTM3U\n" + " " * MAX_BYTES, "larger than 4 MiB"),
         ("key," + "x" * 200_000, "first line"),
         ('key,"' + "x\n" * 100_000, "first line can't be read"),
     ],
@@ -190,11 +190,11 @@ def test_an_address_that_is_none_is_told() -> None:
 
 @pytest.mark.parametrize("part", ["a/", "abcd%20\\x/", "\U0001f600/"])
 def test_the_largest_file_takes_little_room(part: str) -> None:
-    room = LARGEST // MOST_LINES - 20
+    room = MAX_BYTES // MAX_LINES - 20
     line = part * (room // len(part.encode()))
-    text = "#EXTM3U\n" + "\n".join(f"{i:05}/{line}x.mp4" for i in range(MOST_LINES - 1))
+    text = "#EXTM3U\n" + "\n".join(f"{i:05}/{line}x.mp4" for i in range(MAX_LINES - 1))
     content = text.encode()
-    assert len(content) > 0.8 * LARGEST
+    assert len(content) > 0.8 * MAX_BYTES
     del text
     tracemalloc.start()
     try:
@@ -203,7 +203,7 @@ def test_the_largest_file_takes_little_room(part: str) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(found.lines) == MOST_LINES - 1
-    assert len(names) <= 4 * DEEPEST
+    assert len(found.lines) == MAX_LINES - 1
+    assert len(names) <= 4 * MAX_DEPTH
     assert "x.mp4" in names
     assert peak < 64e6

@@ -47,9 +47,9 @@ def test_a_csv_comes_back_as_it_was(drawn: list[tuple[str, str, list[str], str]]
     assert back.problems == ()
     assert [line.names[0] for line in back.lines] == [each.key for each in rows]
     for line, sent in zip(back.lines, rows, strict=True):
-        assert line.said["title"] == sent.title
-        assert line.said["rights"] == sent.rights
-        assert split_tags(line.said["tags"]) == list(sent.tags)
+        assert line.values["title"] == sent.title
+        assert line.values["rights"] == sent.rights
+        assert split_tags(line.values["tags"]) == list(sent.tags)
 
 
 @given(texts)
@@ -67,7 +67,7 @@ def test_an_m3u_comes_back_as_it_was(drawn: list[tuple[str, str]], name: str) ->
     assert len(back.lines) == len(rows)
     for line, sent in zip(back.lines, rows, strict=True):
         assert sent.key in line.names
-        assert line.said.get("title", "") == one_line(sent.title)
+        assert line.values.get("title", "") == one_line(sent.title)
 
 
 @given(tags)
@@ -97,7 +97,7 @@ def test_an_m3u_of_windows(mark: str) -> None:
     assert found.name == "Evening"
     first, second = found.lines
     assert first.names[0] == "shows/night.mp4"
-    assert first.said == {"title": "Night, river"}
+    assert first.values == {"title": "Night, river"}
     assert {"Media/shows/b.mp4", "shows/b.mp4", "b.mp4"} <= set(second.names)
     assert (first.number, second.number) == (4, 7)
 
@@ -133,7 +133,7 @@ def test_a_csv_of_any_spreadsheet(mark: str) -> None:
     found = read(text.encode())
     assert not found.is_playlist
     assert found.lines[0].names == ("a.mp4",)
-    assert found.lines[0].said == {"title": "A film"}
+    assert found.lines[0].values == {"title": "A film"}
     assert [str(problem) for problem in found.problems] == ["Line 3: It has no key."]
 
 

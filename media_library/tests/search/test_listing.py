@@ -38,8 +38,8 @@ def test_the_filters(library: listing.Items) -> None:
     assert titles(listing.within_days(library, "7", now)) == ["A", "B", "C", "D"]
     assert titles(listing.lasting(library, 600, 7200)) == ["C"]
     assert titles(listing.lasting(library, 7200, None)) == ["D"]
-    assert titles(listing.with_sound(library, sound=False)) == ["C"]
-    assert titles(listing.with_sound(library, sound=True)) == ["B", "D"]
+    assert titles(listing.with_audio(library, sound=False)) == ["C"]
+    assert titles(listing.with_audio(library, sound=True)) == ["B", "D"]
     both = listing.lasting(listing.with_status(library, "ready"), None, 3600)
     assert titles(both) == ["C"]
 
@@ -48,7 +48,7 @@ def test_the_filters(library: listing.Items) -> None:
 def test_folders_and_tags_whether_few_match_or_many(
     library: listing.Items, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
-    monkeypatch.setattr(listing, "FEW", few)
+    monkeypatch.setattr(listing, "MAX_SORTED_ROWS", few)
     item("E", key="shows.mp4")
     item("F", key="shows0/f.mp4")
     tag = Tag.objects.create(name="night")
@@ -74,18 +74,18 @@ def test_folders_are_found_between_files() -> None:
 
 
 def test_many_files_hide_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "STRIDE", 10)
+    monkeypatch.setattr(listing, "SCAN_KEYS", 10)
     keys(*(f"m{n:03}.mp4" for n in range(45)), "m020/x.mp4", "n/x.mp4")
     assert listing.folders("") == (["m020", "n"], False)
 
 
 def test_the_search_for_folders_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     keys(*(f"{n:03}/a.mp4" for n in range(6)), *(f"{n:03}.mp4" for n in range(100, 150)))
-    monkeypatch.setattr(listing, "FOLDERS", 4)
+    monkeypatch.setattr(listing, "MAX_FOLDERS", 4)
     assert listing.folders("") == (["000", "001", "002", "003"], True)
-    monkeypatch.setattr(listing, "FOLDERS", 100)
-    monkeypatch.setattr(listing, "STRIDE", 10)
-    monkeypatch.setattr(listing, "LOOKED_AT", 30)
+    monkeypatch.setattr(listing, "MAX_FOLDERS", 100)
+    monkeypatch.setattr(listing, "SCAN_KEYS", 10)
+    monkeypatch.setattr(listing, "MAX_SCANNED_KEYS", 30)
     assert listing.folders("") == ([f"{n:03}" for n in range(6)], True)
 
 

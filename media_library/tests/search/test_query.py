@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 @pytest.fixture(params=["few match", "many match"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to search, whatever the sample says."""
-    monkeypatch.setattr(query, "MANY", 2.0 if request.param == "few match" else 0.0)
+    monkeypatch.setattr(query, "MANY_SHARE", 2.0 if request.param == "few match" else 0.0)
 
 
 def add(key: str, title: str = "", *, titled: bool | None = None) -> None:

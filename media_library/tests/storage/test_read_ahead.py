@@ -17,9 +17,15 @@ from pytest_django import Settings
 
 from media_library import storage
 from media_library.storage import backends, read_ahead
-from media_library.storage.read_ahead import KNOWN, LOOK, LOOK_AGAIN, ReadAhead, Wanted
+from media_library.storage.read_ahead import (
+    POLL_INTERVAL_S,
+    RETRY_INTERVAL_S,
+    STATUS_LIFETIME_S,
+    ObjectVersion,
+    ReadAhead,
+)
 
-A, B, C = (Wanted(f"{name}.mp4", "1") for name in "abc")
+A, B, C = (ObjectVersion(f"{name}.mp4", "1") for name in "abc")
 SIZE = 1000
 
 
@@ -55,14 +61,14 @@ def work(ahead: ReadAhead, steps: int = 10) -> None:
         ahead.step()
 
 
-def here(ahead: ReadAhead, *wanted: Wanted) -> list[bool]:
+def here(ahead: ReadAhead, *wanted: ObjectVersion) -> list[bool]:
     return [ahead.find(each) is not None for each in wanted]
 
 
 def test_what_is_wanted_is_fetched_soonest_first_and_as_far_as_there_is_room(
     ahead: ReadAhead,
 ) -> None:
-    ahead.want([A, B, C])
+    ahead.set_queue([A, B, C])
     assert ahead.find(A) is None
     ahead.step()
     assert here(ahead, A, B, C) == [True, False, False]
@@ -74,30 +80,30 @@ def test_what_is_wanted_is_fetched_soonest_first_and_as_far_as_there_is_room(
 
 
 def test_what_is_wanted_no_more_makes_room_oldest_first(ahead: ReadAhead) -> None:
-    ahead.want([B, A])
+    ahead.set_queue([B, A])
     work(ahead)
     os.utime(ahead.folder / B.name, (1, 1))
-    ahead.want([C])
+    ahead.set_queue([C])
     work(ahead)
     assert here(ahead, A, B, C) == [True, False, True]
 
 
 def test_what_is_wanted_later_makes_room_for_what_is_wanted_soon(ahead: ReadAhead) -> None:
-    ahead.want([A, B])
+    ahead.set_queue([A, B])
     work(ahead)
-    ahead.want([C, A, B])
+    ahead.set_queue([C, A, B])
     work(ahead)
     assert here(ahead, A, B, C) == [True, False, True]
 
 
 def test_what_is_on_air_is_never_removed(ahead: ReadAhead) -> None:
-    ahead.want([A, B])
+    ahead.set_queue([A, B])
     work(ahead)
     os.utime(ahead.folder / A.name, (1, 1))
-    ahead.want([C], held=[A])
+    ahead.set_queue([C], held=[A])
     work(ahead)
     assert here(ahead, A, B, C) == [True, False, True]
-    ahead.want([C, B], held=[A])
+    ahead.set_queue([C, B], held=[A])
     work(ahead)
     # There is no room for a third.
     assert here(ahead, A, B, C) == [True, False, True]
@@ -106,9 +112,9 @@ def test_what_is_on_air_is_never_removed(ahead: ReadAhead) -> None:
 def test_the_folder_stays_within_the_limit_at_every_moment(
     ahead: ReadAhead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read_ahead, "PIECE", 300)
+    monkeypatch.setattr(read_ahead, "PIECE_BYTES", 300)
     for wanted in ([A, B, C], [C, B, A], [B], [C, A]):
-        ahead.want(wanted)
+        ahead.set_queue(wanted)
         for _ in range(20):
             ahead.step()
             files = list(ahead.folder.iterdir())
@@ -120,21 +126,21 @@ def test_a_file_larger_than_the_limit_holds_up_nothing(
     ahead: ReadAhead, tmp_path: Path
 ) -> None:
     put(tmp_path, "long.mp4", b"x" * SIZE * 3)
-    ahead.want([Wanted("long.mp4", "1"), A])
+    ahead.set_queue([ObjectVersion("long.mp4", "1"), A])
     work(ahead)
-    assert here(ahead, Wanted("long.mp4", "1"), A) == [False, True]
+    assert here(ahead, ObjectVersion("long.mp4", "1"), A) == [False, True]
 
 
 def test_a_fetch_is_gone_on_with_after_a_crash(
     ahead: ReadAhead, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    monkeypatch.setattr(read_ahead, "PIECE", 300)
-    ahead.want([A])
+    monkeypatch.setattr(read_ahead, "PIECE_BYTES", 300)
+    ahead.set_queue([A])
     work(ahead, 2)
     (part,) = ahead.folder.iterdir()
     assert part.stat().st_size == 600
     again = ReadAhead(ahead.folder, ahead.limit, clock=clock)
-    again.want([A])
+    again.set_queue([A])
     asked: list[int] = []
     read = storage.read
 
@@ -155,14 +161,14 @@ def test_a_fetch_is_gone_on_with_after_a_crash(
 def test_two_contents_are_never_mixed(
     ahead: ReadAhead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    monkeypatch.setattr(read_ahead, "PIECE", 300)
-    ahead.want([A])
+    monkeypatch.setattr(read_ahead, "PIECE_BYTES", 300)
+    ahead.set_queue([A])
     work(ahead, 2)
     put(tmp_path, A.key, b"other" * (SIZE // 5))
     work(ahead, 2)
     # Seen to be another one: left alone for a while, then fetched from its beginning.
     assert ahead.find(A) is None
-    clock.now += read_ahead.REFUSED
+    clock.now += read_ahead.REFUSED_RETRY_S
     work(ahead, 6)
     path = ahead.find(A)
     assert path is not None
@@ -173,14 +179,14 @@ def test_two_contents_are_never_mixed(
 def test_a_missing_object_is_passed_over_and_is_no_fault_of_the_storage(
     ahead: ReadAhead,
 ) -> None:
-    ahead.want([Wanted("nowhere.mp4", "1"), A])
+    ahead.set_queue([ObjectVersion("nowhere.mp4", "1"), A])
     work(ahead)
     assert ahead.find(A)
     assert ahead.fault() == ""
 
 
 def test_a_file_that_failed_is_fetched_anew(ahead: ReadAhead) -> None:
-    ahead.want([A])
+    ahead.set_queue([A])
     work(ahead)
     (ahead.folder / A.name).write_bytes(b"damaged")
     ahead.distrust(A)
@@ -193,12 +199,12 @@ def test_a_file_that_failed_is_fetched_anew(ahead: ReadAhead) -> None:
 
 def test_a_file_that_failed_is_better_than_none(ahead: ReadAhead, settings: Settings) -> None:
     """The machine may have been at fault; and with the storage away nothing takes its place."""
-    ahead.want([A])
+    ahead.set_queue([A])
     work(ahead)
     there = settings.STORAGE_ENDPOINT_URL
     settings.STORAGE_ENDPOINT_URL = "http://127.0.0.1:9"
     ahead.distrust(A)
-    assert ahead.step() == LOOK_AGAIN
+    assert ahead.step() == RETRY_INTERVAL_S
     assert ahead.find(A) is not None
     settings.STORAGE_ENDPOINT_URL = there
     (ahead.folder / A.name).write_bytes(b"damaged")
@@ -211,12 +217,12 @@ def test_a_file_that_failed_is_better_than_none(ahead: ReadAhead, settings: Sett
 def test_a_disk_that_takes_nothing_more_does_not_end_the_cache(
     ahead: ReadAhead, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ahead.want([A])
+    ahead.set_queue([A])
     work(ahead)
     # As ext4 does after an error of reading.
     monkeypatch.setattr(Path, "unlink", Mock(side_effect=OSError(EROFS, os.strerror(EROFS))))
     ahead.distrust(A)
-    clock.now += KNOWN + 1
+    clock.now += STATUS_LIFETIME_S + 1
     assert ahead.fault() is None
     ahead.step()
     assert ahead.fault() == "", "the storage is still looked at"
@@ -227,33 +233,33 @@ def test_the_storage_is_known_to_be_away_and_to_be_back(
     ahead: ReadAhead, settings: Settings, clock: Clock
 ) -> None:
     assert ahead.fault() is None
-    ahead.want([A])
+    ahead.set_queue([A])
     work(ahead)
     assert ahead.fault() == ""
     there = settings.STORAGE_ENDPOINT_URL
     settings.STORAGE_ENDPOINT_URL = "http://127.0.0.1:9"
     # All is here: the storage is asked again after a while, or when something failed.
-    assert 0 < ahead.step() <= LOOK
+    assert 0 < ahead.step() <= POLL_INTERVAL_S
     assert ahead.fault() == ""
     ahead.doubt()
-    assert ahead.step() == LOOK_AGAIN
+    assert ahead.step() == RETRY_INTERVAL_S
     assert "can't be reached" in (ahead.fault() or "")
     settings.STORAGE_ENDPOINT_URL = there
     ahead.step()
     assert ahead.fault() == ""
-    clock.now += KNOWN + 1
+    clock.now += STATUS_LIFETIME_S + 1
     assert ahead.fault() is None
 
 
 def test_a_storage_that_goes_away_in_the_middle_of_a_fetch_is_noticed(
     ahead: ReadAhead, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read_ahead, "PIECE", 300)
-    ahead.want([A])
+    monkeypatch.setattr(read_ahead, "PIECE_BYTES", 300)
+    ahead.set_queue([A])
     work(ahead, 2)
     settings.STORAGE_BUCKET = "gone"
     settings.STORAGES = dict(settings.STORAGES)
-    assert ahead.step() == LOOK_AGAIN
+    assert ahead.step() == RETRY_INTERVAL_S
     assert "look at STORAGE_BUCKET" in (ahead.fault() or "")
     settings.STORAGE_BUCKET = "films"
     settings.STORAGES = dict(settings.STORAGES)
@@ -271,9 +277,9 @@ def test_an_object_with_a_fault_of_its_own_does_not_hold_up_the_others(
     storage.backends.client().upload_file(
         str(source), "films", "archived.mp4", ExtraArgs={"StorageClass": "GLACIER"}
     )
-    ahead.want([Wanted("archived.mp4", "1"), A])
+    ahead.set_queue([ObjectVersion("archived.mp4", "1"), A])
     work(ahead)
-    assert here(ahead, Wanted("archived.mp4", "1"), A) == [False, True]
+    assert here(ahead, ObjectVersion("archived.mp4", "1"), A) == [False, True]
     assert ahead.fault() == ""
 
 
@@ -281,13 +287,13 @@ def test_what_does_not_fit_now_does_not_keep_out_what_does(
     ahead: ReadAhead, tmp_path: Path
 ) -> None:
     """Two long films and a short filler: the filler is the safety net."""
-    long = [Wanted(f"long-{n}.mp4", "1") for n in (1, 2)]
+    long = [ObjectVersion(f"long-{n}.mp4", "1") for n in (1, 2)]
     for each in long:
         put(tmp_path, each.key, b"x" * (SIZE * 3 // 2))
-    ahead.want([*long, A])
+    ahead.set_queue([*long, A])
     work(ahead)
     assert here(ahead, *long, A) == [True, False, True]
-    ahead.want([long[1], A, long[0]])
+    ahead.set_queue([long[1], A, long[0]])
     work(ahead)
     assert here(ahead, *long, A) == [False, True, True]
 
@@ -296,12 +302,12 @@ def test_a_storage_that_takes_the_question_and_never_answers_is_noticed_soon(
     ahead: ReadAhead, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As behind a router that drops everything: no refusal, no end."""
-    monkeypatch.setattr(backends, "BRISK", (1, 1))
+    monkeypatch.setattr(backends, "BRISK_TIMEOUTS_S", (1, 1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings.STORAGE_ENDPOINT_URL = f"http://127.0.0.1:{silent.getsockname()[1]}"
         settings.STORAGES = dict(settings.STORAGES)
-        ahead.want([A])
-        assert ahead.step() == LOOK_AGAIN
+        ahead.set_queue([A])
+        assert ahead.step() == RETRY_INTERVAL_S
         assert "does not answer in time" in (ahead.fault() or "")
 
 
@@ -310,7 +316,7 @@ def test_a_full_disk_ends_the_fetching_and_nothing_else(
 ) -> None:
     usage = shutil.disk_usage(ahead.folder.parent)._replace(free=0)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
-    ahead.want([A])
+    ahead.set_queue([A])
     work(ahead, 3)
     assert ahead.find(A) is None
     assert ahead.fault() == ""
@@ -320,11 +326,11 @@ def test_a_full_disk_ends_the_fetching_and_nothing_else(
 def test_a_disk_that_others_fill_does_not_cost_what_is_here(
     ahead: ReadAhead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ahead.want([A, B])
+    ahead.set_queue([A, B])
     work(ahead)
     usage = shutil.disk_usage(ahead.folder)._replace(free=0)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
-    ahead.want([C, A, B])
+    ahead.set_queue([C, A, B])
     work(ahead, 3)
     assert here(ahead, A, B, C) == [True, True, False]
 
@@ -333,7 +339,7 @@ def test_a_limit_of_nothing_keeps_nothing_but_looks_at_the_storage(
     bucket: None, tmp_path: Path, ahead: ReadAhead
 ) -> None:
     none = ReadAhead(tmp_path / "none", 0)
-    none.want([A])
+    none.set_queue([A])
     work(none, 2)
     assert none.find(A) is None
     assert none.fault() == ""
@@ -347,7 +353,7 @@ def running(ahead: ReadAhead) -> Iterator[ReadAhead]:
 
 
 def test_the_thread_fetches_what_it_is_told_and_ends(running: ReadAhead) -> None:
-    running.want([A, B])
+    running.set_queue([A, B])
     deadline, pause = time.monotonic() + 10, threading.Event()
     while not all(here(running, A, B)):
         assert time.monotonic() < deadline

@@ -135,7 +135,7 @@ def test_a_closed_port_is_told(bucket: None, settings: Settings) -> None:
 def test_a_server_that_never_answers_is_given_up(
     bucket: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backends, "BRISK", (1, 1))
+    monkeypatch.setattr(backends, "BRISK_TIMEOUTS_S", (1, 1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings.STORAGE_ENDPOINT_URL = f"http://127.0.0.1:{silent.getsockname()[1]}"
         assert "does not answer in time" in storage.unreachable()

@@ -121,7 +121,7 @@ def inspected(path: Path) -> tuple[MediaItem, PreparedCopy]:
     item = MediaItem.objects.get(key=path.name)
     assert item.status == Status.PROBED, item.fault
     copy = PreparedCopy.objects.create(
-        item=item, house="h", source_etag=item.etag, key="prepared/x.mp4", frames=16,
+        item=item, house_format="h", source_etag=item.etag, key="prepared/x.mp4", frames=16,
         status="ready", made_at=timezone.now(),
     )  # fmt: skip
     return item, copy
@@ -196,7 +196,7 @@ def test_a_mass_change_stops_at_the_brake_and_loses_nothing(folder: Path) -> Non
     for name in names:
         touch(folder / name, time.time() - 5000)
     run = synced()
-    assert run.status == SyncRun.Status.BRAKED
+    assert run.status == SyncRun.Status.STOPPED
     assert run.fault.startswith("30 of 30 items have another version")
     assert MediaItem.objects.filter(status=Status.READY).count() == 30
     assert synced(accept_gone=True).changed == 30

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from media_library.models.titles import title_of
 from media_library.storage.keys import GROWING, is_left_out, is_media
 from media_library.storage.list_objects import Listed
-from media_library.sync.diff import Row, Verdict, brake, compare
+from media_library.sync.diff import Row, Verdict, compare, deletion_guard
 
 #: Few letters, so that both sides meet; the last two sort otherwise in UTF-16 than in UTF-8.
 NAMES = st.text("a/é\uffee😀", min_size=1, max_size=4)
@@ -86,7 +86,7 @@ def test_another_size_is_another_content() -> None:
     ],
 )
 def test_the_brake(seen: int, known: int, absent: int, words: str) -> None:
-    said = brake(seen=seen, known=known, absent=absent)
+    said = deletion_guard(seen=seen, items_before=known, absent=absent)
     assert said.startswith(words)
     assert bool(said) == bool(words)
     assert not said or "--accept, or" in said
@@ -107,7 +107,7 @@ def test_the_brake(seen: int, known: int, absent: int, words: str) -> None:
 def test_the_brake_knows_a_change_of_everything(
     known: int, changed: int, *, stops: bool
 ) -> None:
-    said = brake(seen=known, known=known, absent=0, changed=changed)
+    said = deletion_guard(seen=known, items_before=known, absent=0, changed=changed)
     assert bool(said) is stops
     assert not stops or said.startswith(f"{changed} of {known} items have another version")
 

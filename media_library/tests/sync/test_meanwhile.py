@@ -126,11 +126,11 @@ def test_what_a_dead_worker_left_is_gone_on_with_without_a_schedule(
     run = runner.prepare(dry=True)
     assert "SYNC_MINUTES is 0" in runner.sync_on_schedule()
     now = timezone.now()
-    SyncRun.objects.update(claim="dead-1-1", heard_at=now - timedelta(hours=1))
+    SyncRun.objects.update(claim="dead-1-1", heartbeat_at=now - timedelta(hours=1))
     assert runner.sync_on_schedule() == "Started."
     assert runner.work(run.pk) == "0 added, 0 changed, 0 gone."
     assert "SYNC_MINUTES is 0" in runner.sync_on_schedule()
-    SyncRun.objects.update(status=SyncRun.Status.RUNNING, heard_at=now - timedelta(days=1))
+    SyncRun.objects.update(status=SyncRun.Status.RUNNING, heartbeat_at=now - timedelta(days=1))
     # Nobody asked for another.
     assert "SYNC_MINUTES is 0" in runner.sync_on_schedule()
     assert statuses() == {SyncRun.Status.FAILED}
@@ -146,8 +146,8 @@ def test_a_sync_that_fails_leaves_no_notes(
 
     put(*FILMS)
     runner.run(runner.prepare().pk)
-    monkeypatch.setattr(runner, "LOOK_EVERY", 1)
-    monkeypatch.setattr(runner, "TELL_EVERY", 0.0)
+    monkeypatch.setattr(runner, "CLOCK_CHECK_OBJECTS", 1)
+    monkeypatch.setattr(runner, "HEARTBEAT_INTERVAL_S", 0.0)
     monkeypatch.setattr(storage, "listing", ends)
     assert runner.run(runner.prepare().pk).status == SyncRun.Status.FAILED
     assert not Absence.objects.exists()
@@ -158,6 +158,6 @@ def test_a_sync_that_was_left_for_long_leaves_no_notes(folder: Path) -> None:
     runner.run(runner.prepare().pk)
     left = runner.prepare()
     Absence.objects.create(run=left, item=MediaItem.objects.get())
-    SyncRun.objects.filter(pk=left.pk).update(heard_at=timezone.now() - timedelta(days=1))
+    SyncRun.objects.filter(pk=left.pk).update(heartbeat_at=timezone.now() - timedelta(days=1))
     runner.prepare()
     assert not Absence.objects.exists()

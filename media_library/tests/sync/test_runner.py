@@ -85,7 +85,11 @@ def test_what_comes_back_is_what_it_was(bucket: None) -> None:
     now = timezone.now()
     MediaItem.objects.exclude(key=keys[3]).update(status=Status.PROBED, probed_at=now)
     PreparedCopy.objects.create(
-        item=item(keys[1]), house="h", status=PreparedCopy.Status.READY, key="p", frames=1
+        item=item(keys[1]),
+        house_format="h",
+        status=PreparedCopy.Status.READY,
+        key="p",
+        frames=1,
     )
     for key in keys[:4]:
         storage.delete(key)
@@ -140,7 +144,7 @@ def test_an_empty_listing_marks_nothing(either: str) -> None:
         storage.delete(key)
     for _ in range(3):
         run = synced()
-        assert run.status == SyncRun.Status.BRAKED
+        assert run.status == SyncRun.Status.STOPPED
         assert "lists nothing at all" in run.fault
     assert set(MediaItem.objects.values_list("misses", "status")) == {(0, Status.NEW)}
     assert not Absence.objects.exists()
@@ -157,7 +161,7 @@ def test_more_than_a_fifth_marks_nothing_but_new_ones_come_in(bucket: None) -> N
         storage.delete(key)
     put("new.mp4")
     run = synced()
-    assert (run.status, run.added, run.absent, run.gone) == (SyncRun.Status.BRAKED, 1, 5, 0)
+    assert (run.status, run.added, run.absent, run.gone) == (SyncRun.Status.STOPPED, 1, 5, 0)
     assert "5 of 20 items" in run.fault
     assert not MediaItem.objects.filter(misses__gt=0).exists()
     assert counts(synced(accept_gone=True)) == (0, 0, 5, 16)
@@ -237,7 +241,7 @@ def test_a_silent_worker_loses_its_sync_and_writes_no_more(folder: Path) -> None
     long_ago = timezone.now() - timedelta(minutes=3)
     # Of another machine: whether it lives can't be seen from here.
     slow.claim = "elsewhere"
-    SyncRun.objects.update(claim="elsewhere", heard_at=long_ago)
+    SyncRun.objects.update(claim="elsewhere", heartbeat_at=long_ago)
     taken = runner.prepare()
     assert taken.pk == slow.run.pk
     assert counts(runner.run(taken.pk)) == (3, 0, 0, 0)
@@ -249,7 +253,7 @@ def test_a_silent_worker_loses_its_sync_and_writes_no_more(folder: Path) -> None
 
 def test_a_sync_that_is_taken_up_is_taken_up_once(folder: Path) -> None:
     runner.prepare()
-    SyncRun.objects.update(heard_at=timezone.now() - timedelta(minutes=3))
+    SyncRun.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=3))
     taken = runner.prepare()
     with pytest.raises(SyncError, match="wait for its end"):
         runner.prepare()
@@ -272,7 +276,7 @@ def test_an_error_nobody_thought_of_ends_it_in_words(
 
 def test_a_sync_left_for_a_day_is_not_gone_on_with(folder: Path) -> None:
     old = runner.prepare()
-    SyncRun.objects.update(heard_at=timezone.now() - timedelta(days=1))
+    SyncRun.objects.update(heartbeat_at=timezone.now() - timedelta(days=1))
     assert runner.prepare().pk != old.pk
     old.refresh_from_db()
     assert old.status == SyncRun.Status.FAILED
@@ -280,7 +284,7 @@ def test_a_sync_left_for_a_day_is_not_gone_on_with(folder: Path) -> None:
 
 def test_a_dry_run_does_not_go_on_as_a_real_one(folder: Path) -> None:
     dry = runner.prepare(dry=True)
-    SyncRun.objects.update(heard_at=timezone.now() - timedelta(minutes=3))
+    SyncRun.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=3))
     real = runner.prepare()
     assert real.pk != dry.pk
     assert not real.dry
@@ -342,8 +346,8 @@ def test_a_server_lost_in_mid_listing_marks_nothing(
     settings.STORAGE_ENDPOINT_URL = f"http://{host}:{port}"
     storage.delete(films(1)[0])
     monkeypatch.setattr(list_objects, "PAGE", 5)
-    monkeypatch.setattr(runner, "LOOK_EVERY", 1)
-    monkeypatch.setattr(runner, "TELL_EVERY", 0.0)
+    monkeypatch.setattr(runner, "CLOCK_CHECK_OBJECTS", 1)
+    monkeypatch.setattr(runner, "HEARTBEAT_INTERVAL_S", 0.0)
 
     living = storage.listing
 

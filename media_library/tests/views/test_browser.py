@@ -269,7 +269,7 @@ def test_nothing_of_the_library_runs_over_the_edge(
     playlist = Playlist.objects.create(name="Evening")
     PlaylistEntry.objects.create(playlist=playlist, item=item, position=1)
     run = SyncRun.objects.create(
-        status="braked",
+        status="stopped",
         fault="All 31 items would go: the storage is empty, it seems. Look at STORAGE_BUCKET.",
         differences=[["absent", f"shows/{long}.mp4"]],
         ended_at=timezone.now(),

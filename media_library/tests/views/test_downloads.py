@@ -62,7 +62,7 @@ def test_addresses_become_one_batch(client: Client) -> None:
     made = list(batch.jobs.order_by("pk"))
     assert [each.url for each in made] == ["https://example.org/a", "https://example.org/b"]
     assert {each.rights for each in made} == {"By contract."}
-    assert {each.asked_by for each in made} == {"ada"}
+    assert {each.requested_by for each in made} == {"ada"}
     assert not any(each.any_site for each in made)
     wanted = Options.of(made[0].options)
     assert (wanted.quality, wanted.thumbnail, wanted.chapters) == (720, True, False)
@@ -353,7 +353,7 @@ def test_times_of_tries(client: Client) -> None:
     """Each try waits twice as long as the one before."""
     one, now = job(), timezone.now()
     waits = []
-    for attempt in range(1, jobs.TRIES + 1):
+    for attempt in range(1, jobs.MAX_TRIES + 1):
         DownloadJob.objects.filter(pk=one.pk).update(
             status=Status.EXTRACTING, claim="c", attempts=attempt
         )

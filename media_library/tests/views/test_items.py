@@ -63,7 +63,7 @@ def test_the_list_is_ordered_and_paged(
     assert shown(browser, o="-4", p=4)[-1] == "Item 119"
     assert browser.get(LIST, {"p": 5}).status_code == 302
     # Of a filtered list so many can be reached, and the page says so.
-    monkeypatch.setattr(listing, "REACH", 100)
+    monkeypatch.setattr(listing, "MAX_REACHABLE", 100)
     answer = browser.get(LIST, {"status": "ready"})
     assert answer.context["cl"].result_count == 100
     assert "narrow them down" in answer.content.decode()
@@ -111,7 +111,7 @@ def test_a_copy_that_is_made_shows_its_progress(browser: Client) -> None:
     begun = timezone.now() - timedelta(minutes=10)
     PreparedCopy.objects.create(
         item=item("A", status="preparing"),
-        house="h",
+        house_format="h",
         source_etag="",
         status="running",
         percent=25,
@@ -132,7 +132,7 @@ def test_who_may_not_see_or_change(client: Client) -> None:
     a.refresh_from_db()
     assert a.age_rating is None
     assert client.post(reverse("media-retry", args=[a.pk])).status_code == 403
-    copy = PreparedCopy.objects.create(item=a, house="h", source_etag="")
+    copy = PreparedCopy.objects.create(item=a, house_format="h", source_etag="")
     assert client.post(reverse("media-cancel", args=[copy.pk])).status_code == 403
     copy.refresh_from_db()
     assert copy.status == "queued"
@@ -184,7 +184,7 @@ def test_tags_and_ratings_of_all_that_match(browser: Client) -> None:
 def test_too_many_are_refused_in_words(
     browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "MOST_WORK", 2)
+    monkeypatch.setattr(bulk, "MAX_WORK_ITEMS", 2)
     chosen = [item(title) for title in "ABC"]
     answer = act(browser, "prepare", *chosen)
     assert "More than 2 items are chosen" in answer.content.decode()
@@ -197,7 +197,7 @@ def test_prepare_cancel_and_retry(browser: Client) -> None:
     act(browser, "prepare", a, b)
     copy = PreparedCopy.objects.get()
     assert copy.item == a
-    assert copy.house == Channel.objects.get().house.signature
+    assert copy.house_format == Channel.objects.get().house.signature
     act(browser, "cancel", a, b)
     copy.refresh_from_db()
     assert copy.status == "cancelled"
@@ -263,7 +263,7 @@ def test_the_page_tells_all_that_is_known(browser: Client) -> None:
         keyframe_seconds=2.0, probed_at=timezone.now(),
     )  # fmt: skip
     PreparedCopy.objects.create(
-        item=a, house="720p30", source_etag="", status="fault", fault="The disk is full."
+        item=a, house_format="720p30", source_etag="", status="fault", fault="The disk is full."
     )
     evening = playlist(a)
     page = " ".join(browser.get(f"{LIST}{a.pk}/change/").content.decode().split())
@@ -282,7 +282,7 @@ def test_a_copy_is_told_in_words(browser: Client) -> None:
         (HouseFormat(fps=25, video_bitrate=2_500_000).signature, 0),
     ):
         PreparedCopy.objects.create(
-            item=a, house=house, source_etag="", frames=frames or None, key="k",
+            item=a, house_format=house, source_etag="", frames=frames or None, key="k",
             status="ready" if frames else "queued",
         )  # fmt: skip
     page = " ".join(browser.get(f"{LIST}{a.pk}/change/").content.decode().split())
@@ -319,7 +319,7 @@ def test_what_is_unknown_is_no_none_and_what_is_there_is_not_missing(browser: Cl
 
 def test_buttons_of_the_page(browser: Client) -> None:
     a = item("A")
-    copy = PreparedCopy.objects.create(item=a, house="h", source_etag="")
+    copy = PreparedCopy.objects.create(item=a, house_format="h", source_etag="")
     answer = browser.post(reverse("media-cancel", args=[copy.pk]), follow=True)
     assert "Preparing is cancelled." in answer.content.decode()
     copy.refresh_from_db()

@@ -210,7 +210,7 @@ def test_a_second_sync_is_refused_in_words(keeper: Client, folder: Path) -> None
 
 
 def test_what_the_brake_stopped_goes_on_after_a_question(keeper: Client, folder: Path) -> None:
-    SyncRun.objects.create(status="braked", fault="All 900 items would go.", dry=False)
+    SyncRun.objects.create(status="stopped", fault="All 900 items would go.", dry=False)
     page = keeper.get("/admin/media_library/syncrun/").content.decode()
     assert "Accept it: go on" in page
     asked = keeper.post(reverse("media-sync-accept")).content.decode()

@@ -265,7 +265,7 @@ def test_prepare_queues_the_house_of_every_channel_that_plays_it(browser: Client
     assert item is not None
     chosen = {"action": "prepare", "_selected_action": [item.pk]}
     browser.post(reverse("admin:media_library_mediaitem_changelist"), chosen)
-    assert [copy.house for copy in item.copies.all()] == [channel.house_format.signature]
+    assert [copy.house_format for copy in item.copies.all()] == [channel.house_format.signature]
 
 
 def test_every_admin_page_opens(browser: Client) -> None:

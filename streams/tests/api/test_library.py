@@ -101,7 +101,7 @@ def test_preparing_and_trying_again(ask: ApiCall) -> None:
     channel = rows.channel(playlist=None)
     one = item("films/alien.mp4", etag="e1")
     status, copy = ask("POST", f"media/{one.pk}/prepare", {"channel": "demo"})
-    assert (status, copy["status"], copy["house"]) == (
+    assert (status, copy["status"], copy["house_format"]) == (
         202,
         "queued",
         channel.house_format.signature,
@@ -125,7 +125,7 @@ def test_an_item_is_entered_looked_into_and_forgotten(ask: ApiCall) -> None:
     assert ask("GET", f"{where}/thumb.jpg")[0] == 404
     status, refused = ask("POST", f"{where}/cancel")
     assert (status, refused["type"]) == (409, "urn:streamsite:problem:conflict")
-    PreparedCopy.objects.create(item_id=made["id"], house="h", source_etag="e")
+    PreparedCopy.objects.create(item_id=made["id"], house_format="h", source_etag="e")
     assert ask("POST", f"{where}/cancel")[0] == 202
     assert PreparedCopy.objects.get().status == "cancelled"
     MediaItem.objects.update(status="probed")
@@ -250,7 +250,7 @@ def test_a_playlist_goes_out_and_comes_in(ask: ApiCall) -> None:
     assert ask("GET", f"playlists/{night}/export?form=doc")[0] == 422
     wanted = {"content": m3u.decode() + "lost.mp4\n", "name": "Copy"}
     status, told = ask("POST", "playlists/import", wanted | {"dry": True})
-    assert (status, told["found"], told["playlist_id"]) == (200, 2, None)
+    assert (status, told["matched"], told["playlist_id"]) == (200, 2, None)
     assert not Playlist.objects.filter(name="Copy").exists()
     status, told = ask("POST", "playlists/import", wanted)
     assert (status, told["entries"]) == (200, 2)

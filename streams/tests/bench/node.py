@@ -142,7 +142,7 @@ class Bench:
         self._store(clip.path, copy)
         PreparedCopy.objects.create(
             item=item,
-            house=clip.house_format.signature,
+            house_format=clip.house_format.signature,
             source_etag=item.etag,
             key=copy,
             frames=clip.frames,

@@ -46,7 +46,7 @@ def channel(db: None, media: Path) -> Channel:
     for item in MediaItem.objects.all():
         PreparedCopy.objects.create(
             item=item,
-            house=made.house_format.signature,
+            house_format=made.house_format.signature,
             key=item.key,
             frames=1600,
             status="ready",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from media_library.location import LocalFile
-from media_library.storage.read_ahead import ReadAhead, Wanted
+from media_library.storage.read_ahead import ObjectVersion, ReadAhead
 from streams.node.sources import Sources, by_turns, cache_key, line
 from streams.programme.item import Item, Kind, Mode
 from streams.programme.model import BASE, Cursor
@@ -72,10 +72,10 @@ def test_a_folder_needs_no_cache_and_is_always_reachable() -> None:
 
 
 def test_every_edition_has_its_own_file() -> None:
-    assert Wanted("a.mp4", "1").name != Wanted("a.mp4", "2").name
+    assert ObjectVersion("a.mp4", "1").name != ObjectVersion("a.mp4", "2").name
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a", "a.ünï", "a." + "x" * 300])
 def test_a_file_of_the_cache_has_a_short_plain_name(name: str) -> None:
-    assert len(Wanted(name, "").name) < 60
-    assert Wanted(name, "").name.isascii()
+    assert len(ObjectVersion(name, "").name) < 60
+    assert ObjectVersion(name, "").name.isascii()

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from media_library.house_format import GOP_SECONDS
 from media_library.models import MediaItem, Playlist, PreparedCopy
-from media_library.storage.read_ahead import LOOK, Wanted
+from media_library.storage.read_ahead import POLL_INTERVAL_S, ObjectVersion
 from streams.models import AsRun, Channel, Incident
 from streams.playout.contract.states import AirState
 from streams.playout.player.selection import MIN_RESUME_S
@@ -69,7 +69,7 @@ def stored(bucket: BucketServer, clip: Clip) -> MediaItem:
     )
     PreparedCopy.objects.create(
         item=item,
-        house=clip.house_format.signature,
+        house_format=clip.house_format.signature,
         source_etag="1",
         key=key,
         frames=clip.frames,
@@ -88,7 +88,7 @@ def cached(bench: Bench) -> set[str]:
 def file_of(item_title: str) -> str:
     copy = PreparedCopy.objects.get(item__title=item_title)
     assert copy.made_at is not None
-    return Wanted(copy.key, copy.made_at.isoformat()).name
+    return ObjectVersion(copy.key, copy.made_at.isoformat()).name
 
 
 def storage_incident() -> Incident:
@@ -110,7 +110,11 @@ def test_with_everything_cached_the_programme_keeps_playing(
     until(lambda: AsRun.objects.count() >= begun + 2, 60, "what is on air is from the cache")
     with HlsRecorder(bench.hls(channel), tmp_path / "kept") as kept:
         bucket.kill()
-        until(Incident.objects.filter(subject="storage").exists, LOOK + 10, "an incident")
+        until(
+            Incident.objects.filter(subject="storage").exists,
+            POLL_INTERVAL_S + 10,
+            "an incident",
+        )
         aired = AsRun.objects.count()
         until(lambda: AsRun.objects.count() >= aired + 3, 60, "three items more")
         bench.until_state(channel, AirState.DEGRADED, 1)

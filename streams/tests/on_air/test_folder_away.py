@@ -32,7 +32,7 @@ def test_the_folder_is_checked_when_an_item_fails(tmp_path: Path) -> None:
     assert watch.fault() == ""
     watch.doubt()
     assert watch.fault() is None
-    watch.look()
+    watch.check()
     assert "is empty" in (watch.fault() or "")
 
 

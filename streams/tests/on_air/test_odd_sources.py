@@ -154,7 +154,7 @@ def test_odd_sources_join_seamlessly(
     assert lufs_by_key.pop("mute.mp4") is None
     for key, lufs in lufs_by_key.items():
         assert lufs is not None, key
-        assert abs(lufs - loudness.TARGET) <= loudness.TOLERANCE, (key, lufs)
+        assert abs(lufs - loudness.TARGET_LUFS) <= loudness.TOLERANCE_LU, (key, lufs)
 
     bench.start()
     bench.output(channel, server.address, KEY)

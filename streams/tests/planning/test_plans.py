@@ -41,7 +41,7 @@ def copy(item: MediaItem, house_format: HouseFormat = BARE, **fields: Any) -> Pr
         "made_at": timezone.now(),
     }
     return PreparedCopy.objects.create(
-        item=item, house=house_format.signature, **facts | fields
+        item=item, house_format=house_format.signature, **facts | fields
     )
 
 

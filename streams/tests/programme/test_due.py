@@ -143,7 +143,7 @@ def test_items_that_no_channel_plays_any_more_come_last(channel: Channel) -> Non
     # A new logo makes a new house format.
     Channel.objects.update(logo="0123456789abcdef")
     assert prepare_playlists().startswith("2 requested")
-    old = PreparedCopy.objects.filter(house=channel.house_format.signature)
+    old = PreparedCopy.objects.filter(house_format=channel.house_format.signature)
     assert set(old.values_list("due_at", flat=True)) == {None}
     assert set(minutes()) == {"b", "c"}
 
@@ -167,7 +167,7 @@ def test_a_long_playlist_costs_few_queries(
         for n, item in enumerate(items, 10)
     )
     PreparedCopy.objects.bulk_create(
-        PreparedCopy(item=item, house=channel.house_format.signature, queued_at=NOON)
+        PreparedCopy(item=item, house_format=channel.house_format.signature, queued_at=NOON)
         for item in items
     )
     with django_assert_max_num_queries(60):

@@ -51,7 +51,7 @@ def playlist(name: str, *minutes: float, rating: int | None = 0) -> Playlist:
         made.entries.create(item=item, position=place)
         PreparedCopy.objects.create(
             item=item,
-            house=FORMAT.signature,
+            house_format=FORMAT.signature,
             source_etag=key,
             key=f"prepared/{key}",
             frames=FORMAT.frames_on_grid(Fraction(length) * 60),

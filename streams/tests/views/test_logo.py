@@ -205,7 +205,7 @@ def test_the_logo_is_burnt_into_its_corner(
     )
     item = actions.add_file(clip, title="Blue")
     copy = actions.request_prepare(item, channel.house_format)
-    assert HouseFormat.of(copy.house) == channel.house_format
+    assert HouseFormat.of(copy.house_format) == channel.house_format
     assert tasks.prepare_item(copy.pk).startswith("Ready")
     copy.refresh_from_db()
     at = storage.locate(copy.key)

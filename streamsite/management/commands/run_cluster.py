@@ -31,7 +31,7 @@ SCHEDULES: Final = (
     ("probe new", "media_library.tasks.probe_new", 1),
     ("sweep library", "media_library.tasks.sweep_library", 1),
     ("sweep downloads", "media_library.tasks.sweep_downloads", 1),
-    ("download schedules", "media_library.tasks.look_at_schedules", 1),
+    ("download schedules", "media_library.tasks.check_schedules", 1),
     ("sync library", "media_library.sync.runner.sync_on_schedule", 1),
     ("tidy library", "media_library.sync.runner.tidy", 60),
     ("prepare playlists", "streams.tasks.prepare_playlists", 1),
@@ -117,7 +117,7 @@ def downloads_supervision() -> Supervision:
     sweep_downloads()
     connections.close_all()
     # A download that is stopped goes on from its part files.
-    heartbeat = settings.RUN_DIR / attempt.CANARY
+    heartbeat = settings.RUN_DIR / attempt.ALIVE_FILE
     return Supervision(
         stop_timeout_s=2, heartbeat_file=heartbeat, max_silence_s=DOWNLOADS_MAX_SILENCE_S
     )
