@@ -3,8 +3,8 @@
 It imports nothing of streamsite, so that any virtual environment with yt-dlp can run it. The
 job is a line of JSON on stdin; it contains yt-dlp's parameters. Events are written as JSON
 lines to the descriptor MESSAGES; two of them ("extracted", "chosen") are questions, and the
-answer is an empty line on stdin. SIGINT and SIGTERM end the process within a second, and keep part
-files; it dies with the thread that started it (PARENT is that thread's pid).
+answer is an empty line on stdin. SIGINT and SIGTERM end the process within a second, and keep
+part files; it dies with the thread that started it (PARENT is that thread's pid).
 """
 
 from __future__ import annotations

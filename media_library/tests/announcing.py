@@ -1,6 +1,6 @@
-"""A site that announces a film, known to a yt-dlp of the tests' own.
+"""A site that announces a video, supported by the tests' own yt-dlp.
 
-Real yt-dlp in an environment of its own, as an update makes them, that knows one site more.
+The real yt-dlp in an environment like those of an update, with support for one more site.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.conf import settings
 
 from media_library.downloads import ytdlp_versions
 
-#: As YouTube does it: an error, and beside it the moment when it begins.
+#: As on YouTube: an error, and beside it the time of the start.
 _EXTRACTOR = """
 import yt_dlp
 from yt_dlp.extractor.common import InfoExtractor
@@ -25,20 +25,20 @@ class AnnouncedIE(InfoExtractor):
 
     def _real_extract(self, url):
         video = self._match_id(url)
-        told = self._download_json(url + ".json", video)
+        data = self._download_json(url + ".json", video)
         info = {"id": video, "title": "Nosferatu", "formats": []}
-        if "film" in told:
-            return {**info, "formats": [{"url": told["film"], "ext": "mp4"}]}
-        self.raise_no_formats(told["error"], expected=True, video_id=video)
-        return {**info, "live_status": "is_upcoming", "release_timestamp": told["begins"]}
+        if "video" in data:
+            return {**info, "formats": [{"url": data["video"], "ext": "mp4"}]}
+        self.raise_no_formats(data["error"], expected=True, video_id=video)
+        return {**info, "live_status": "is_upcoming", "release_timestamp": data["begins"]}
 
 
-known = yt_dlp.YoutubeDL.add_default_info_extractors
+add_default = yt_dlp.YoutubeDL.add_default_info_extractors
 
 
 def add(self):
     self.add_info_extractor(AnnouncedIE())
-    known(self)
+    add_default(self)
 
 
 yt_dlp.YoutubeDL.add_default_info_extractors = add
@@ -46,7 +46,7 @@ yt_dlp.YoutubeDL.add_default_info_extractors = add
 
 
 def use() -> None:
-    """Let jobs of this test have it."""
+    """Makes jobs of this test use it."""
     folder = settings.DATA_DIR / "tools" / "yt-dlp" / "announcing"
     venv.create(folder, symlinks=True)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"

@@ -1,4 +1,4 @@
-"""Three downloads at once are about as fast as plain yt-dlp."""
+"""Three concurrent downloads are about as fast as plain yt-dlp."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("ffmpeg"),
 ]
-#: Of each film, and what the site gives each connection in a second: 240 Mbit/s for three.
+#: Bytes of each video, and bytes/s per connection: 240 Mbit/s for three.
 SIZE = 250_000_000
 PACE = 10_000_000
 
@@ -37,7 +37,7 @@ PACE = 10_000_000
 @pytest.fixture
 def site(settings: Settings, tmp_path: Path) -> Iterator[Web]:
     (tmp_path / "site").mkdir()
-    sites.films(tmp_path / "site")
+    sites.make_videos(tmp_path / "site")
     large = tmp_path / "site" / "large.mp4"
     shutil.copyfile(tmp_path / "site" / "film.mp4", large)
     with large.open("ab") as out:
@@ -62,12 +62,12 @@ def test_three_at_once_are_within_a_tenth_of_plain_yt_dlp(
     record_property("plain_seconds", plain)
     record_property("our_seconds", ours)
     record_property("megabytes_per_second", 3 * SIZE / 1e6 / ours)
-    # Ours also looks into each film and stores it.
+    # Ours also inspects each video and stores it.
     assert ours < 1.1 * plain
 
 
 def plainly(urls: list[str], folder: Path) -> float:
-    """Seconds that three yt-dlp processes take, with the same steps afterwards."""
+    """Returns the seconds of three yt-dlp processes, with the same steps afterwards."""
     folder.mkdir()
     began = time.monotonic()
     running = [
@@ -80,12 +80,12 @@ def plainly(urls: list[str], folder: Path) -> float:
         )
         for number, url in enumerate(urls)
     ]
-    assert [each.wait(120) for each in running] == [0, 0, 0]
+    assert [process.wait(120) for process in running] == [0, 0, 0]
     return time.monotonic() - began
 
 
 def by_the_cluster(urls: list[str], site: Web, folder: Path, tmp_path: Path) -> float:
-    """Seconds from the first claim to the last film in the storage."""
+    """Returns the seconds from the first claim to the last video in the storage."""
     cluster = Cluster(site, folder, tmp_path, at_once=3)
     batch = jobs.add_many(urls, Options(), Order(by="ada", owner="user:1", any_site=True))
     cluster.start()
@@ -95,7 +95,7 @@ def by_the_cluster(urls: list[str], site: Web, folder: Path, tmp_path: Path) -> 
     finally:
         cluster.kill()
     done = list(batch.jobs.all())
-    assert {each.status for each in done} == {"done"}, [each.fault for each in done]
-    begun = [each.started_at for each in done if each.started_at]
-    ended = [each.ended_at for each in done if each.ended_at]
+    assert {job_.status for job_ in done} == {"done"}, [job_.fault for job_ in done]
+    begun = [job_.started_at for job_ in done if job_.started_at]
+    ended = [job_.ended_at for job_ in done if job_.ended_at]
     return (max(ended) - min(begun)).total_seconds()

@@ -1,10 +1,10 @@
-"""How long the list and the picker take with many items.
+"""Measures how long the list and the picker take with many items.
 
     python -m media_library.tests.bench_pages [1000000] [--folder /tmp/x]
 
 Each kind of request is made several times through Django's test client, that is with everything
-but the network. Ends with status 1 when one took longer than the bound in `ALLOWED`. A database
-that an earlier run left in the folder is used again.
+but the network. Ends with status 1 if one took longer than the bound in `ALLOWED`. An existing
+database in the folder is used again.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ WORDS: Final = (
     *("train", "summer", "blue", "music", "garden", "fire", "ocean", "wild", "horse", "dream"),
 )
 _BATCH: Final = 5000
-#: Shares of each status, added up.
+#: Cumulative shares of each status.
 STATUSES: Final = ((0.8, "ready"), (0.9, "probed"), (0.9995, "new"), (1.0, "fault"))
 
 
 def rows(count: int, now: datetime) -> Iterator[dict[str, Any]]:
-    """Items as a library has them: most are ready, few faulty, series in folders."""
+    """Yields items as in a real library: most are ready, few faulty, series in folders."""
     dice = random.Random(1)  # noqa: S311 - no secret
     for n in range(count):
         one, two, three = (dice.choice(WORDS) for _ in range(3))
         name = f"{one.title()} {two} {three} {n}"
         key = f"shows/series {n // 2000:04}/season {n // 200 % 10}/{name}.mp4"
-        # Most titles are what a sync made of the name; people wrote the others.
+        # A sync makes most titles from the name; people wrote the others.
         titled = dice.random() < 0.05
         fate = dice.random()
         status = next(name for below, name in STATUSES if fate < below)
-        known = status != "new"
+        inspected = status != "new"
         typical = dice.choice([3, 30, 600, 1500, 2700, 5400])
         yield {
             "key": key,
@@ -58,20 +58,20 @@ def rows(count: int, now: datetime) -> Iterator[dict[str, Any]]:
             "fault": "It ends in the middle: upload it again." if status == "fault" else "",
             "size_bytes": 10**9 + n,
             "etag": f"{n:032x}",
-            "duration_seconds": typical * dice.uniform(0.8, 1.2) if known else None,
-            "width": 1280 if known else None,
-            "height": 720 if known else None,
-            "fps": "25" if known else "",
-            "video_codec": "h264" if known else "",
-            "pixel_format": "yuv420p" if known else "",
-            "audio_codec": "aac" if known and dice.random() > 0.02 else "",
+            "duration_seconds": typical * dice.uniform(0.8, 1.2) if inspected else None,
+            "width": 1280 if inspected else None,
+            "height": 720 if inspected else None,
+            "fps": "25" if inspected else "",
+            "video_codec": "h264" if inspected else "",
+            "pixel_format": "yuv420p" if inspected else "",
+            "audio_codec": "aac" if inspected and dice.random() > 0.02 else "",
             "age_rating": dice.choice([None, None, None, 0, 12, 16]),
             "added_at": now - timedelta(seconds=(count - n) * 30 * 86400 / count),
         }
 
 
 def fill(count: int) -> None:
-    """Put the items into the database, with a rare tag and a common one."""
+    """Inserts the items into the database, with a rare tag and a common one."""
     from django.db import connection, transaction  # noqa: PLC0415 - the settings are chosen first
 
     from media_library.models import MediaItem, Playlist, PlaylistEntry, Tag  # noqa: PLC0415
@@ -84,7 +84,7 @@ def fill(count: int) -> None:
     usual = {field.attname: field.get_default() for field in fields}
     made = rows(count, datetime.now(UTC))
     with transaction.atomic():
-        # Not by objects, which take ten times as long.
+        # Plain SQL: model objects take ten times as long.
         with connection.cursor() as cursor:
             while batch := list(islice(made, _BATCH)):
                 for row in batch:
@@ -113,12 +113,12 @@ PICKER: Final = "/media/items.json"
 
 
 def kinds(count: int, item: int, playlist: int) -> dict[str, str]:
-    """What is asked for, by its name."""
+    """Returns the requests by name."""
     pages = -(-count // 50)
-    # Of a filtered list, the last that can be reached.
+    # The last page of a filtered list that can be reached.
     far = str(min(200, pages // 2))
     deep = "shows/series 0001/season 3"
-    asked = {
+    requests = {
         "list, first page": (LIST, {}),
         "list, middle page": (LIST, {"p": str(pages // 2)}),
         "list, last page": (LIST, {"p": str(pages)}),
@@ -162,11 +162,11 @@ def kinds(count: int, item: int, playlist: int) -> dict[str, str]:
         "playlist of 5,000, page": (f"/admin/media_library/playlist/{playlist}/change/", {}),
         "item, page": (f"{LIST}{item}/change/", {}),
     }
-    return {name: f"{path}?{urlencode(query)}" for name, (path, query) in asked.items()}
+    return {name: f"{path}?{urlencode(query)}" for name, (path, query) in requests.items()}
 
 
 def measure(count: int, times: int = TIMES) -> dict[str, list[float]]:
-    """Milliseconds of each answer, by kind; the first of each kind is not counted."""
+    """Returns milliseconds of each answer, by kind, without the first of each kind."""
     from django.contrib.auth.models import User  # noqa: PLC0415
     from django.test import Client  # noqa: PLC0415
 
@@ -194,19 +194,19 @@ def measure(count: int, times: int = TIMES) -> dict[str, list[float]]:
 
 
 def _walk(client: Any, pages: int) -> list[float]:
-    """The infinite scroll, page after page."""
+    """Requests the pages of the infinite scroll."""
     taken, after = [], ""
     for _ in range(pages):
         begun = time.perf_counter()
-        found = client.get(f"{PICKER}?{urlencode({'order': 'title', 'after': after})}").json()
+        page = client.get(f"{PICKER}?{urlencode({'order': 'title', 'after': after})}").json()
         taken.append((time.perf_counter() - begun) * 1000)
-        after = found["next"]
+        after = page["next"]
         if after is None:
             break
     return taken
 
 
-def say(text: str) -> None:
+def write(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
@@ -242,16 +242,16 @@ def main() -> int:
         begun = time.perf_counter()
         MediaItem.objects.all().delete()
         fill(options.rows)
-        say(f"{options.rows:,} rows in {time.perf_counter() - begun:.0f} s")
+        write(f"{options.rows:,} rows in {time.perf_counter() - begun:.0f} s")
     # As a worker does before its first page.
     settle_memory()
     taken = measure(options.rows)
-    say(f"{'':34} {'median':>9} {'worst':>9}")
+    write(f"{'':34} {'median':>9} {'worst':>9}")
     for name, spent in taken.items():
         mark = "" if max(spent) <= ALLOWED else f"  more than {ALLOWED} ms"
-        say(f"{name:34} {statistics.median(spent):6.0f} ms {max(spent):6.0f} ms{mark}")
+        write(f"{name:34} {statistics.median(spent):6.0f} ms {max(spent):6.0f} ms{mark}")
     slow = [name for name, spent in taken.items() if max(spent) > ALLOWED]
-    say(f"{len(taken) - len(slow)} of {len(taken)} kinds within {ALLOWED} ms")
+    write(f"{len(taken) - len(slow)} of {len(taken)} kinds within {ALLOWED} ms")
     return 1 if slow else 0
 
 

@@ -1,8 +1,8 @@
-"""How fast a sync is by itself: objects from memory, the product's own database and schema.
+"""Measures the speed of a sync: objects from memory, the real database and schema.
 
     python -m media_library.tests.bench_sync [OBJECTS]
 
-Each pass runs in a process of its own, so that its memory is its own. deploy/bench.sh calls it.
+Each pass runs in its own process, so that its memory is its own. deploy/bench.sh calls it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from media_library.storage.list_objects import Listed
 
 OBJECTS: Final = 1_000_000
 #: Objects a second and MB of memory, as issue 3 asks.
-LEAST_FIRST: Final = 30_000
-LEAST_SECOND: Final = 100_000
-MOST_MEMORY: Final = 150
-#: Seconds that SQLite's one lock is held at a time.
+MIN_FIRST: Final = 30_000
+MIN_SECOND: Final = 100_000
+MAX_MEMORY_MB: Final = 150
+#: Maximum seconds for which SQLite's only lock is held.
 LONGEST_WRITE: Final = 1.0
 
 
 def objects(count: int, *, scattered: bool = False) -> Iterator[Listed]:
-    """A library of series with seasons of fifty, in the order of their keys. Nothing is kept.
+    """Yields a library of series with seasons of fifty, in the order of keys, one by one.
 
-    Its files are named as Plex, Jellyfin and Kodi want it: series, season, episode, title.
-    `scattered` names them by their titles alone, so that each goes elsewhere in the index of
-    titles: the worst that a sync may meet.
+    Its files are named as Plex, Jellyfin and Kodi expect: series, season, episode, title.
+    `scattered` names them by their titles alone, so that they are spread over the index of
+    titles: the worst case of a sync.
     """
     letters, rates = "etaoinshrdlucmfwypvbgkjqxz", range(26, 0, -1)
     dice = random.Random(1)  # noqa: S311 - the same library at each call
@@ -48,12 +48,12 @@ def objects(count: int, *, scattered: bool = False) -> Iterator[Listed]:
     for name in series:
         for place in range(min(per_series, count - made)):
             season, episode = divmod(place, 50)
-            # Two primes: any word may stand beside any other.
+            # Two primes: any word may be next to any other.
             title = f"{words[made * 1597 % 4000]}_{words[made * 2741 % 3989]}"
             if not scattered:
                 title = f"{name}-s{season + 1:02}e{episode:02}-{title}"
             else:
-                # The keys' order is kept by what the title doesn't show.
+                # The part before the title keeps the order of keys.
                 title = f"{episode:02}/{title}"
             yield Listed(
                 f"shows/{name}/season-{season + 1:02}/{title}.mp4", made + 1, f"{made:032x}"
@@ -62,7 +62,7 @@ def objects(count: int, *, scattered: bool = False) -> Iterator[Listed]:
 
 
 def run_pass(count: int, *, scattered: bool = False) -> dict[str, float]:
-    """One sync in this process: what it did, its seconds, peak memory (MB), longest lock."""
+    """Runs a sync in this process; returns counts, seconds, peak memory (MB), longest lock."""
     import django  # noqa: PLC0415 - only a pass needs it, and the memory it takes
 
     django.setup()
@@ -72,7 +72,7 @@ def run_pass(count: int, *, scattered: bool = False) -> dict[str, float]:
     worker = runner.Worker(
         runner.prepare(by="bench").pk,
         lambda after: dropwhile(
-            lambda each: each.key <= after, objects(count, scattered=scattered)
+            lambda listed: listed.key <= after, objects(count, scattered=scattered)
         ),
     )
     with rows.many_writes():
@@ -91,14 +91,14 @@ def run_pass(count: int, *, scattered: bool = False) -> dict[str, float]:
 
 
 def migrate() -> None:
-    """In a process of its own too: it takes memory that no sync does."""
+    """Migrates in its own process too: that takes memory that no sync needs."""
     argv = (sys.executable, "manage.py", "migrate", "--verbosity", "0")
     subprocess.run(argv, env=os.environ | _SETTINGS, check=True)
 
 
 def in_own_process(count: int) -> dict[str, float]:
-    """A pass over `count` objects, in the database of the environment's DATA_DIR."""
-    said = subprocess.run(
+    """Runs a pass over `count` objects, in the database of the environment's DATA_DIR."""
+    process = subprocess.run(
         [
             sys.executable,
             "-m",
@@ -111,8 +111,8 @@ def in_own_process(count: int) -> dict[str, float]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    found: dict[str, float] = json.loads(said.stdout.splitlines()[-1])
-    return found
+    result: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
+    return result
 
 
 _NAME: Final = "media_library.tests.bench_sync"
@@ -121,28 +121,31 @@ _SETTINGS: Final = {"DJANGO_SETTINGS_MODULE": "streamsite.tests.settings"}
 
 def main(count: int) -> int:
     os.environ.update(_SETTINGS)
-    # The folders are made once, here, and both passes find them in the environment.
+    # The folders are made once, here, and both passes get them from the environment.
     import streamsite.tests.settings  # noqa: F401, PLC0415
 
     migrate()
     failed = False
-    for name, least, wanted in (
-        ("first", LEAST_FIRST, "added"),
-        ("second", LEAST_SECOND, "unchanged"),
+    for name, least, counted in (
+        ("first", MIN_FIRST, "added"),
+        ("second", MIN_SECOND, "unchanged"),
     ):
-        found = in_own_process(count)
+        result = in_own_process(count)
         checks = (
-            (found[wanted] == count, f"{found[wanted]:,} {wanted}"),
-            (found["per_second"] >= least, f"{found['per_second']:,} objects/s (>= {least:,})"),
-            (found["memory"] < MOST_MEMORY, f"{found['memory']} MB (< {MOST_MEMORY})"),
+            (result[counted] == count, f"{result[counted]:,} {counted}"),
             (
-                found["longest_write"] < LONGEST_WRITE,
-                f"longest write {found['longest_write']} s (< {LONGEST_WRITE})",
+                result["per_second"] >= least,
+                f"{result['per_second']:,} objects/s (>= {least:,})",
+            ),
+            (result["memory"] < MAX_MEMORY_MB, f"{result['memory']} MB (< {MAX_MEMORY_MB})"),
+            (
+                result["longest_write"] < LONGEST_WRITE,
+                f"longest write {result['longest_write']} s (< {LONGEST_WRITE})",
             ),
         )
-        said = ", ".join(f"{'' if good else 'FAIL '}{what}" for good, what in checks)
-        took = f"{found['seconds']} s ({found['cpu_seconds']} s of one core)"
-        print(f"{name} sync of {count:,}: {took}, {said}", flush=True)  # noqa: T201
+        summary = ", ".join(f"{'' if good else 'FAIL '}{what}" for good, what in checks)
+        took = f"{result['seconds']} s ({result['cpu_seconds']} s of one core)"
+        print(f"{name} sync of {count:,}: {took}, {summary}", flush=True)  # noqa: T201
         failed |= not all(good for good, _ in checks)
     print("fail" if failed else "pass")  # noqa: T201
     return int(failed)

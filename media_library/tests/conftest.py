@@ -20,17 +20,17 @@ from streamsite.security.ssrf import networks
 
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that a test has just written count as whole."""
+    """Files that a test has just written count as complete."""
     monkeypatch.setattr("media_library.storage.list_objects.SETTLED_AFTER_S", 0.0)
 
 
 @pytest.fixture
 def folder(settings: Settings, tmp_path: Path) -> Path:
-    """The storage is a folder of this test's own."""
+    """The storage is a folder of this test."""
     settings.STORAGE_PROVIDER = "local"
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.MEDIA_ROOT.mkdir()
-    # Set anew, so that Django forgets the storage it opened.
+    # Assigned again, so that Django drops the open storage.
     settings.STORAGES = dict(settings.STORAGES)
     return tmp_path / "media"
 
@@ -63,9 +63,9 @@ def bucket(s3_server: str, settings: Settings) -> Iterator[None]:
     )
     client.create_bucket(Bucket="films")
     yield
-    while found := client.list_objects_v2(Bucket="films").get("Contents"):
+    while objects := client.list_objects_v2(Bucket="films").get("Contents"):
         client.delete_objects(
-            Bucket="films", Delete={"Objects": [{"Key": each["Key"]} for each in found]}
+            Bucket="films", Delete={"Objects": [{"Key": object_["Key"]} for object_ in objects]}
         )
     client.delete_bucket(Bucket="films")
     client.close()
@@ -80,20 +80,20 @@ def either(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with films, for a site to download from."""
+def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with videos, for a site to download from."""
     folder = tmp_path_factory.mktemp("site")
-    sites.films(folder)
+    sites.make_videos(folder)
     return folder
 
 
 @pytest.fixture
-def site(films: Path, settings: Settings, tmp_path: Path) -> Iterator[Web]:
+def site(video_folder: Path, settings: Settings, tmp_path: Path) -> Iterator[Web]:
     """A site on this machine that downloads may reach."""
     settings.RUN_DIR = tmp_path / "run"
     settings.DATA_DIR = tmp_path / "data"
     settings.DATA_DIR.mkdir()
     settings.DOWNLOAD_NETWORKS = networks(["127.0.0.1/32"])
-    with web_site(films) as served:
+    with web_site(video_folder) as served:
         settings.DOWNLOAD_PORTS = (served.port,)
         yield served

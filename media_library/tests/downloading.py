@@ -1,4 +1,4 @@
-"""Downloads for tests: one try here, and the cluster as it runs in production."""
+"""Downloads for tests: one try in this process, and the real cluster."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from media_library.tests.web import Web
 from streamsite.tests.database import database_url
 
 MANAGE = Path(configured.BASE_DIR) / "manage.py"
-#: Who may name any site.
+#: An order that may use any site.
 ADMIN = Order(by="ada", owner="user:1", any_site=True)
 
 
 class Cluster:
-    """The downloads' cluster as `run_cluster downloads` runs it, on the tests' database."""
+    """The downloads' cluster as `run_cluster downloads` starts it, on the tests' database."""
 
     def __init__(self, site: Web, folder: Path, tmp_path: Path, *, at_once: int = 1) -> None:
         self._environment = os.environ | {
@@ -38,7 +38,7 @@ class Cluster:
             "DOWNLOAD_PORTS": str(site.port),
             "DOWNLOAD_NETWORKS": "127.0.0.1/32",
             "DOWNLOAD_JOBS": str(at_once),
-            # It signs the messages of the queue.
+            # Signs the messages of the queue.
             "SECRET_KEY": configured.SECRET_KEY,
             "FIELD_KEYS": ",".join(configured.FIELD_KEYS),
             "LOG_FORMAT": "json",
@@ -61,10 +61,12 @@ class Cluster:
     def runner(self) -> psutil.Process | None:
         assert self.process is not None
         below = psutil.Process(self.process.pid).children(recursive=True)
-        return next((each for each in below if "runner.py" in " ".join(each.cmdline())), None)
+        return next(
+            (process for process in below if "runner.py" in " ".join(process.cmdline())), None
+        )
 
     def stop(self) -> None:
-        """SIGTERM to all of it, as systemd sends it."""
+        """Sends SIGTERM to all processes, like systemd."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait(15)
@@ -81,16 +83,16 @@ class Cluster:
         return self._log.read_text()
 
 
-def order(url: str, *, terms: Order = ADMIN, **wanted: Any) -> DownloadJob:
-    return jobs.add(url, Options(**wanted), terms)
+def order(url: str, *, terms: Order = ADMIN, **options: Any) -> DownloadJob:
+    return jobs.add(url, Options(**options), terms)
 
 
-def worked(job: DownloadJob, **patience: float) -> DownloadJob:
-    """The job after one try, and nothing left running or lying about."""
+def worked(job: DownloadJob, **timeouts: float) -> DownloadJob:
+    """Runs one try of the job; afterwards nothing runs and nothing is left over."""
     now = timezone.now()
     taken = jobs.take(job.pk, now)
     assert taken is not None
-    worker.work(taken, timeouts=attempt.Timeouts(**patience))
+    worker.work(taken, timeouts=attempt.Timeouts(**timeouts))
     assert not at_work()
     job.refresh_from_db()
     assert job.reserved_bytes == 0
@@ -99,32 +101,32 @@ def worked(job: DownloadJob, **patience: float) -> DownloadJob:
 
 
 def at_work() -> list[str]:
-    """Command lines of runners that this process started, and of FFmpeg."""
-    return [" ".join(each.cmdline()) for each in running()]
+    """Returns the command lines of runners that this process started, and of FFmpeg."""
+    return [" ".join(process.cmdline()) for process in running()]
 
 
 def running() -> list[psutil.Process]:
-    """What this process started and has not ended: another test may have left a zombie."""
-    found = []
-    for each in psutil.Process().children(recursive=True):
-        # It may end between two questions.
+    """Returns the unfinished children of this process: another test may have left a zombie."""
+    processes = []
+    for process in psutil.Process().children(recursive=True):
+        # It may end between two calls.
         with suppress(psutil.NoSuchProcess):
-            if each.status() != psutil.STATUS_ZOMBIE:
-                found.append(each)
-    return found
+            if process.status() != psutil.STATUS_ZOMBIE:
+                processes.append(process)
+    return processes
 
 
 def outside(tmp_path: Path, media: Path, job: DownloadJob) -> list[str]:
-    """All files but those of the job's folder and those in the storage."""
+    """Returns all files outside the job's folder and the storage."""
     return sorted(
-        str(each.relative_to(tmp_path))
-        for each in tmp_path.rglob("*")
-        if each.is_file()
-        and jobs.folder_of(job) not in each.parents
-        and media not in each.parents
-        and each.name != attempt.ALIVE_FILE
+        str(path.relative_to(tmp_path))
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+        and jobs.folder_of(job) not in path.parents
+        and media not in path.parents
+        and path.name != attempt.ALIVE_FILE
     )
 
 
 def files_of(job: DownloadJob) -> list[Path]:
-    return [each for each in jobs.folder_of(job).rglob("*") if each.is_file()]
+    return [path for path in jobs.folder_of(job).rglob("*") if path.is_file()]

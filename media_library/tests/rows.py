@@ -13,7 +13,7 @@ from media_library.models import MediaItem, Playlist, PlaylistEntry
 
 
 def item(title: str, **fields: Any) -> MediaItem:
-    """A ready item of a minute; its key is made of the title."""
+    """Creates a ready item of a minute; its key is made from the title."""
     made: dict[str, Any] = {
         "key": f"shows/{title.lower()}.mp4",
         "title": title,
@@ -26,8 +26,8 @@ def item(title: str, **fields: Any) -> MediaItem:
 
 def playlist(*items: MediaItem, name: str = "Evening") -> Playlist:
     made = Playlist.objects.create(name=name)
-    for position, each in enumerate(items, 1):
-        PlaylistEntry.objects.create(playlist=made, item=each, position=position)
+    for position, one in enumerate(items, 1):
+        PlaylistEntry.objects.create(playlist=made, item=one, position=position)
     return made
 
 
@@ -36,7 +36,7 @@ def titles(of: Playlist) -> list[str]:
 
 
 def user(*codenames: str, name: str = "ada") -> User:
-    """Staff with these permissions of the library's."""
+    """Creates staff with these permissions of the library."""
     made = User.objects.create_user(name, password="correct horse", is_staff=True)
     for codename in codenames:
         made.user_permissions.add(
@@ -46,7 +46,7 @@ def user(*codenames: str, name: str = "ada") -> User:
 
 
 def others_may_write() -> bool:
-    """Whether another process could write now; asked of SQLite itself where it is the one."""
+    """Returns whether another process could write now; with SQLite it tries."""
     if connection.vendor != "sqlite":
         return not connection.in_atomic_block
     name = connection.settings_dict["NAME"]

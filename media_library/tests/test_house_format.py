@@ -32,36 +32,37 @@ def test_the_grid_is_the_shortest_span_of_whole_frames_of_both_kinds(
 
 
 @given(st.sampled_from(RATES), st.fractions(min_value=0, max_value=100_000))
-def test_a_length_on_the_grid_is_whole_in_picture_and_sound(
-    fps: int, seconds: Fraction
-) -> None:
-    house = HouseFormat(fps=fps)
-    frames = house.frames_on_grid(seconds)
+def test_a_length_on_the_grid_is_whole_in_video_and_audio(fps: int, seconds: Fraction) -> None:
+    house_format = HouseFormat(fps=fps)
+    frames = house_format.frames_on_grid(seconds)
     assert Fraction(frames, fps) * SAMPLE_RATE / AAC_FRAME % 1 == 0
-    assert house.samples(frames) == Fraction(frames, fps) * SAMPLE_RATE
-    assert house.seconds(frames) >= seconds
-    assert frames == house.grid or house.seconds(frames - house.grid) < seconds
+    assert house_format.samples(frames) == Fraction(frames, fps) * SAMPLE_RATE
+    assert house_format.seconds(frames) >= seconds
+    assert (
+        frames == house_format.grid
+        or house_format.seconds(frames - house_format.grid) < seconds
+    )
 
 
-def test_a_signature_names_its_house() -> None:
-    house = HouseFormat(640, 360, 25, 800_000, 96_000)
-    assert HouseFormat.of(house.signature) == house
-    assert house.signature == "640x360p25-800k-96k"
+def test_a_signature_identifies_the_house_format() -> None:
+    house_format = HouseFormat(640, 360, 25, 800_000, 96_000)
+    assert HouseFormat.of(house_format.signature) == house_format
+    assert house_format.signature == "640x360p25-800k-96k"
 
 
 def test_a_logo_is_named_in_the_signature_which_fits_its_column() -> None:
     for corner, width in (("tl", 1), ("br", 50)):
-        house = HouseFormat(
+        house_format = HouseFormat(
             3840, 2160, 60, 51_000_000, 320_000, Logo("0123456789abcdef", corner, width)
         )
-        assert HouseFormat.of(house.signature) == house
-        assert len(house.signature) <= 64
-        assert house.signature != house.bare.signature
+        assert HouseFormat.of(house_format.signature) == house_format
+        assert len(house_format.signature) <= 64
+        assert house_format.signature != house_format.bare.signature
 
 
 @pytest.mark.parametrize("wrong", ["", "1280x720", "1280x720p30-3000k-128k.mp4", "axbpc-dk-ek"])
-def test_what_is_no_signature_is_refused(wrong: str) -> None:
-    with pytest.raises(ValueError, match="no house format"):
+def test_an_invalid_signature_is_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match="not a house format"):
         HouseFormat.of(wrong)
 
 
@@ -73,18 +74,18 @@ def test_a_file_that_can_be_copied_lacks_nothing_whatever_its_size_and_rate() ->
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"video_codec": "hevc"}, "its picture is hevc, not H.264"),
-        ({"pixel_format": "yuv420p10le"}, "its picture is yuv420p10le, not 8 bit 4:2:0"),
-        ({"audio_codec": "mp3"}, "its sound is mp3, not AAC"),
-        ({"sample_rate": 44_100}, "its sound has 44100 Hz, not 48000"),
-        ({"channels": 6}, "its sound has 6 channels, not 2"),
-        ({"audio_codec": "", "sample_rate": 0, "channels": 0}, "it has no sound"),
-        # x264's default at 5 and at 25 frames a second, as far as one window shows it.
+        ({"video_codec": "hevc"}, "its video is hevc, not H.264"),
+        ({"pixel_format": "yuv420p10le"}, "its video is yuv420p10le, not 8 bit 4:2:0"),
+        ({"audio_codec": "mp3"}, "its audio is mp3, not AAC"),
+        ({"sample_rate": 44_100}, "its audio has 44100 Hz, not 48000"),
+        ({"channels": 6}, "its audio has 6 channels, not 2"),
+        ({"audio_codec": "", "sample_rate": 0, "channels": 0}, "it has no audio"),
+        # x264's default at 5 and at 25 frames per second, as visible in one window.
         ({"keyframe_seconds": 20.4}, "its keyframes are 20.4 s apart, more than 5.5 s"),
         ({"keyframe_seconds": 10.0}, "its keyframes are 10.0 s apart, more than 5.5 s"),
-        ({"keyframe_seconds": None}, "the distance of its keyframes is not known"),
-        ({"trimmed": True}, "its first frames are not to be shown"),
+        ({"keyframe_seconds": None}, "the distance of its keyframes is unknown"),
+        ({"trimmed": True}, "its first frames must not be displayed"),
     ],
 )
-def test_what_a_file_lacks_is_told_in_words(change: dict[str, object], words: str) -> None:
+def test_each_problem_of_a_file_has_a_sentence(change: dict[str, object], words: str) -> None:
     assert lacks(replace(PLAIN, **change)) == (words,)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A site on this machine with everything that a download may meet, good and bad."""
+"""A site on this machine with all cases that a download may meet, good and bad."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from media_library.tests.clips import lavfi, make
 
-#: An address of loopback that no test's rules allow.
+#: A loopback address that no test's rules allow.
 INNER: Final = "127.0.0.2"
 CAPTIONS: Final = """WEBVTT
 
@@ -28,25 +28,25 @@ and another
 
 class _Quiet(ThreadingHTTPServer):
     daemon_threads = True
-    # Many fragments are asked for at once.
+    # Many fragments are requested at once.
     request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever hangs up in the middle is what the tests do on purpose."""
+        """Ignores closed connections, which the tests cause on purpose."""
 
 
 @dataclass
 class Web:
-    """What it serves, and what it was asked for."""
+    """The site's files, and the requests it got."""
 
     folder: Path
     server: _Quiet = field(init=False)
-    asked: list[str] = field(default_factory=list)
-    #: By path: what answers instead of the file.
-    doors: dict[str, Callable[[_Handler], None]] = field(default_factory=dict)
-    #: Set, it lets go what was held back.
+    requests: list[str] = field(default_factory=list)
+    #: By path: a function that answers instead of the file.
+    handlers: dict[str, Callable[[_Handler], None]] = field(default_factory=dict)
+    #: Set to release answers that were held back.
     go_on: threading.Event = field(default_factory=threading.Event)
-    #: Bytes a second of each connection; 0: as fast as it goes.
+    #: Bytes/s of each connection; 0: unlimited.
     pace: int = 0
 
     @property
@@ -57,7 +57,7 @@ class Web:
         return f"http://{host}:{self.port}/{path}"
 
     def count(self, path: str) -> int:
-        return self.asked.count(f"/{path}")
+        return self.requests.count(f"/{path}")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -65,24 +65,24 @@ class _Handler(BaseHTTPRequestHandler):
     web: Web
 
     def log_message(self, *_: object) -> None:
-        """The tests' output is theirs."""
+        """Logs nothing."""
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
         path = unquote(self.path.partition("?")[0])
-        self.web.asked.append(path)
-        door = self.web.doors.get(path)
+        self.web.requests.append(path)
+        handler = self.web.handlers.get(path)
         with suppress(BrokenPipeError, ConnectionResetError):
-            if door is not None:
-                door(self)
+            if handler is not None:
+                handler(self)
             else:
                 self.file(self.web.folder / path.lstrip("/"))
 
     def file(self, path: Path, **headers: str) -> None:
         if not path.is_file():
-            self.say(404, b"")
+            self.respond(404, b"")
             return
         size = path.stat().st_size
         start = self.start_of(size)
@@ -101,11 +101,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.body(file.read())
 
     def start_of(self, size: int) -> int:
-        wanted = self.headers.get("Range", "")
-        return min(int(wanted.removeprefix("bytes=").partition("-")[0] or 0), size - 1)
+        range_ = self.headers.get("Range", "")
+        return min(int(range_.removeprefix("bytes=").partition("-")[0] or 0), size - 1)
 
     def body(self, content: bytes) -> None:
-        """At the site's pace."""
+        """Sends at the site's pace."""
         pace = self.web.pace
         if not pace:
             self.wfile.write(content)
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(content[at + step :])
                 return
 
-    def say(self, status: int, content: bytes, **headers: str) -> None:
+    def respond(self, status: int, content: bytes, **headers: str) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         for name, value in headers.items():
@@ -144,25 +144,25 @@ def web_site(folder: Path) -> Iterator[Web]:
         web = site
 
     site.server = _Quiet(("127.0.0.1", 0), Handler)
-    # The same port of another address, which nobody may reach.
+    # The same port of another address, which must not be reached.
     inner = _Quiet((INNER, site.port), Handler)
-    for each in (site.server, inner):
-        threading.Thread(target=each.serve_forever, args=(0.05,), daemon=True).start()
+    for server in (site.server, inner):
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield site
     finally:
         site.go_on.set()
-        for each in (site.server, inner):
-            each.shutdown()
-            each.server_close()
+        for server in (site.server, inner):
+            server.shutdown()
+            server.server_close()
 
 
-# ---- what it has -----------------------------------------------------------------------------
+# ---- the files -------------------------------------------------------------------------------
 
 
-def films(folder: Path) -> None:
-    """A film as a file, as HLS with subtitles, and as DASH."""
-    film = make(
+def make_videos(folder: Path) -> None:
+    """Makes a video as a file, as HLS with subtitles, and as DASH."""
+    video = make(
         folder / "film.mp4",
         *lavfi("testsrc2=s=320x180:r=25:d=6", "sine=d=6:r=48000"),
         *("-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-c:a", "aac", "-shortest"),
@@ -170,7 +170,7 @@ def films(folder: Path) -> None:
     (folder / "hls").mkdir()
     make(
         folder / "hls" / "film.m3u8",
-        *("-i", f"file:{film}", "-c", "copy", "-hls_time", "1", "-hls_playlist_type", "vod"),
+        *("-i", f"file:{video}", "-c", "copy", "-hls_time", "1", "-hls_playlist_type", "vod"),
     )
     (folder / "hls" / "en.vtt").write_text(CAPTIONS)
     (folder / "hls" / "en.m3u8").write_text(
@@ -185,12 +185,12 @@ def films(folder: Path) -> None:
     (folder / "dash").mkdir()
     make(
         folder / "dash" / "film.mpd",
-        *("-i", f"file:{film}", "-c", "copy", "-f", "dash", "-seg_duration", "1"),
+        *("-i", f"file:{video}", "-c", "copy", "-f", "dash", "-seg_duration", "1"),
     )
 
 
 def feed(folder: Path, web: Web, count: int, name: str = "feed.xml") -> None:
-    """A page with so many videos, as RSS."""
+    """Writes a page with that many videos, as RSS."""
     items = "".join(
         f"<item><title>Part {n}</title><link>{web.url(f'film.mp4?part={n}')}</link></item>"
         for n in range(1, count + 1)
@@ -202,7 +202,7 @@ def feed(folder: Path, web: Web, count: int, name: str = "feed.xml") -> None:
 
 
 def hls_of(folder: Path, name: str, *segments: str) -> None:
-    lines = "".join(f"#EXTINF:1.0,\n{each}\n" for each in segments)
+    lines = "".join(f"#EXTINF:1.0,\n{segment}\n" for segment in segments)
     (folder / name).write_text(
         "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXT-X-PLAYLIST-TYPE:VOD\n"
         f"{lines}#EXT-X-ENDLIST\n"
@@ -210,77 +210,77 @@ def hls_of(folder: Path, name: str, *segments: str) -> None:
 
 
 def redirect(to: str) -> Callable[[_Handler], None]:
-    return lambda ask: ask.say(302, b"", Location=to)
+    return lambda handler: handler.respond(302, b"", Location=to)
 
 
 def refusing(status: int, times: int, then: Callable[[_Handler], None]) -> Any:
-    """So many answers with that status, then as usual."""
+    """Answers with that status `times` times, then as usual."""
     left = [times]
 
-    def answer(ask: _Handler) -> None:
+    def answer(handler: _Handler) -> None:
         if left[0]:
             left[0] -= 1
-            ask.say(status, b"", Retry_After="60")
+            handler.respond(status, b"", Retry_After="60")
             return
-        then(ask)
+        then(handler)
 
     return answer
 
 
 def stalling(web: Web, path: Path, times: int) -> Callable[[_Handler], None]:
-    """Half of the file, then silence until the test is over; so many times."""
+    """Sends half of the file, then nothing until the test is over; `times` times."""
     left = [times]
 
-    def answer(ask: _Handler) -> None:
+    def answer(handler: _Handler) -> None:
         size = path.stat().st_size
-        if not left[0] or ask.command == "HEAD":
-            ask.file(path)
+        if not left[0] or handler.command == "HEAD":
+            handler.file(path)
             return
         left[0] -= 1
-        start = ask.start_of(size)
-        ask.send_response(206 if start else 200)
+        start = handler.start_of(size)
+        handler.send_response(206 if start else 200)
         if start:
-            ask.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
-        ask.send_header("Content-Type", "video/mp4")
-        ask.send_header("Content-Length", str(size - start))
-        ask.send_header("Accept-Ranges", "bytes")
-        ask.end_headers()
-        ask.wfile.write(path.read_bytes()[start : max(start + 1, size // 2)])
-        ask.wfile.flush()
+            handler.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        handler.send_header("Content-Type", "video/mp4")
+        handler.send_header("Content-Length", str(size - start))
+        handler.send_header("Accept-Ranges", "bytes")
+        handler.end_headers()
+        handler.wfile.write(path.read_bytes()[start : max(start + 1, size // 2)])
+        handler.wfile.flush()
         web.go_on.wait(60)
 
     return answer
 
 
 def huge(size: int) -> Callable[[_Handler], None]:
-    """Says that it is so large, and drips."""
+    """Announces that size, and sends slowly."""
 
-    def answer(ask: _Handler) -> None:
-        ask.send_response(200)
-        ask.send_header("Content-Type", "video/mp4")
-        ask.send_header("Content-Length", str(size))
-        ask.end_headers()
-        if ask.command != "HEAD":
+    def answer(handler: _Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "video/mp4")
+        handler.send_header("Content-Length", str(size))
+        handler.end_headers()
+        if handler.command != "HEAD":
             with suppress(OSError):
-                while not ask.web.go_on.wait(0.01):
-                    ask.wfile.write(bytes(65536))
+                while not handler.web.go_on.wait(0.01):
+                    handler.wfile.write(bytes(65536))
 
     return answer
 
 
 def endless(head: bytes, more: bytes) -> Callable[[_Handler], None]:
-    """A page that never ends."""
+    """Sends an endless page."""
 
-    def answer(ask: _Handler) -> None:
-        ask.send_response(200)
-        ask.send_header("Content-Type", "application/rss+xml")
-        ask.send_header("Connection", "close")
-        ask.close_connection = True
-        ask.end_headers()
+    def answer(handler: _Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/rss+xml")
+        handler.send_header("Connection", "close")
+        handler.close_connection = True
+        handler.end_headers()
         with suppress(OSError):
-            ask.wfile.write(head)
-            while not ask.web.go_on.wait(0.02):
-                ask.wfile.write(more)
+            handler.wfile.write(head)
+            while not handler.web.go_on.wait(0.02):
+                handler.wfile.write(more)
 
     return answer
 

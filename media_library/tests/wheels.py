@@ -1,4 +1,4 @@
-"""Wheels of yt-dlp for tests, in a folder that pip takes for an index: no network is needed."""
+"""Wheels of yt-dlp for tests, in a folder that pip uses as an index: no network is needed."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from zipfile import ZipFile
 
 import yt_dlp
 
-#: What stands in a broken one instead of all of yt-dlp.
+#: Content of a broken wheel instead of yt-dlp.
 BROKEN = {"yt_dlp/__init__.py": b"raise ImportError('made for another Python')\n"}
 
 
 def wheel(
     folder: Path, version: str, *, content: dict[str, bytes] | None = None, needs: str = ""
 ) -> None:
-    """The yt-dlp that is installed here, under another version; or `content` instead.
+    """Builds a wheel of the installed yt-dlp with another version; or of `content`.
 
-    `needs`: another package that it can't do without.
+    `needs`: another package that it requires.
     """
     files = dict(_installed() if content is None else content)
     files["yt_dlp/version.py"] = f"__version__ = {version!r}\n".encode() + _VERSION
@@ -30,14 +30,14 @@ def wheel(
     files[f"{about}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     )
-    files[f"{about}/RECORD"] = "".join(f"{each},,\n" for each in files).encode()
+    files[f"{about}/RECORD"] = "".join(f"{name},,\n" for name in files).encode()
     folder.mkdir(exist_ok=True)
     with ZipFile(folder / f"yt_dlp-{version}-py3-none-any.whl", "w") as made:
-        for name, each in files.items():
-            made.writestr(name, each)
+        for name, data in files.items():
+            made.writestr(name, data)
 
 
-#: What yt-dlp's own modules take from there.
+#: Names that yt-dlp's own modules import from there.
 _VERSION = (
     b"RELEASE_GIT_HEAD = ''\nVARIANT = 'pip'\nUPDATE_HINT = ''\nCHANNEL = 'stable'\n"
     b"ORIGIN = 'yt-dlp/yt-dlp'\n_pkg_version = __version__\n"
@@ -48,7 +48,7 @@ _VERSION = (
 def _installed() -> dict[str, bytes]:
     home = Path(yt_dlp.__file__).parent
     return {
-        str(each.relative_to(home.parent)): each.read_bytes()
-        for each in home.rglob("*.py")
-        if "__pycache__" not in each.parts
+        str(path.relative_to(home.parent)): path.read_bytes()
+        for path in home.rglob("*.py")
+        if "__pycache__" not in path.parts
     }

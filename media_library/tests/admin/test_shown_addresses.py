@@ -1,4 +1,4 @@
-"""Addresses of downloads may hold tokens: who may not order sees none."""
+"""Addresses of downloads may hold tokens: users who may not order see none."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _job() -> DownloadJob:
 
 
 @pytest.mark.django_db
-def test_staff_that_only_looks_sees_and_finds_no_token(client: Client) -> None:
+def test_staff_with_view_permission_neither_sees_nor_finds_a_token(client: Client) -> None:
     job = _job()
     schedule = DownloadSchedule.objects.create(name="Daily", url=URL)
     client.force_login(rows.user("view_downloadjob", "view_downloadschedule"))
@@ -61,14 +61,14 @@ def test_staff_that_only_looks_sees_and_finds_no_token(client: Client) -> None:
     assert client.get("/api/v1/jobs").json()["items"][0]["url"] == SHOWN
     assert client.get(f"{LIST}?url__contains=s3").status_code == 400
     assert client.get(f"{schedules}?url__contains=s3").status_code == 400
-    # Not under way, it stands in the list alone.
+    # A finished job is shown only in the list.
     DownloadJob.objects.update(status=DownloadJob.Status.CANCELLED)
     assert "a.mp4" in client.get(LIST).content.decode()
     assert "a.mp4" not in client.get(f"{LIST}?q=Signature").content.decode()
 
 
 @pytest.mark.django_db
-def test_who_may_try_it_again_sees_it_whole(client: Client) -> None:
+def test_staff_who_may_retry_see_the_whole_address(client: Client) -> None:
     job = _job()
     client.force_login(rows.user("view_downloadjob", "change_downloadjob"))
     assert "s3cr3t" in client.get(f"{LIST}{job.pk}/change/").content.decode()
@@ -77,13 +77,13 @@ def test_who_may_try_it_again_sees_it_whole(client: Client) -> None:
 
 @pytest.mark.django_db
 def test_neither_history_nor_library_keeps_the_token(client: Client) -> None:
-    """Both are read by everybody who may look."""
-    ask = api_caller(client, KeyPermission.ADMIN)
-    status, told = ask("POST", "download", {"url": URL})
+    """Everybody with view permission can read both."""
+    call = api_caller(client, KeyPermission.ADMIN)
+    status, body = call("POST", "download", {"url": URL})
     assert status == 202
-    assert ask("POST", "download/batch", {"urls": [URL]})[0] == 202
+    assert call("POST", "download/batch", {"urls": [URL]})[0] == 202
     assert DownloadBatch.objects.get().name == SHOWN
     assert list(KeyChange.objects.values_list("object_name", flat=True)) == [SHOWN, SHOWN]
-    job = DownloadJob.objects.get(pk=told["id"])
+    job = DownloadJob.objects.get(pk=body["id"])
     importer._item(job, "films/a.mp4", Facts(1, "etag"))
     assert MediaItem.objects.get().source == SHOWN

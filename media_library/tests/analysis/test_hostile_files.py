@@ -1,4 +1,4 @@
-"""Files that mean harm, or came to harm: a fault in words, and the worker lives."""
+"""Malicious and damaged files: each gets a fault as a sentence, and the worker continues."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from media_library.location import LocalFile
 from media_library.models import MediaItem
 from media_library.tests.clips import lavfi, make
 
-HOUSE = HouseFormat(96, 64, 25, 100_000, 64_000)
-FILM = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac")
+HOUSE_FORMAT = HouseFormat(96, 64, 25, 100_000, 64_000)
+VIDEO = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac")
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("ffmpeg")]
 
@@ -35,13 +35,13 @@ def data(settings: Settings, folder: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def bait() -> Iterator[socket.socket]:
-    """A listening socket that nobody may connect to."""
+    """A listening socket that must get no connection."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(0)
         yield listening
 
 
-def nobody_came(bait: socket.socket) -> bool:
+def no_connection(bait: socket.socket) -> bool:
     try:
         bait.accept()
     except BlockingIOError:
@@ -49,9 +49,9 @@ def nobody_came(bait: socket.socket) -> bool:
     return False
 
 
-def film(path: Path, seconds: float = 4, *options: str) -> Path:
-    picture, sound = f"testsrc2=s=96x64:r=25:d={seconds}", f"sine=d={seconds}"
-    return make(path, *lavfi(picture, sound), *FILM, *options)
+def make_video(path: Path, seconds: float = 4, *options: str) -> Path:
+    video, sound = f"testsrc2=s=96x64:r=25:d={seconds}", f"sine=d={seconds}"
+    return make(path, *lavfi(video, sound), *VIDEO, *options)
 
 
 def shortened(path: Path, share: float) -> None:
@@ -59,24 +59,24 @@ def shortened(path: Path, share: float) -> None:
     path.write_bytes(whole[: int(len(whole) * share)])
 
 
-def look_at(*paths: Path) -> dict[str, MediaItem]:
-    """What the pool makes of new items, by the names of their files."""
+def inspect(*paths: Path) -> dict[str, MediaItem]:
+    """Returns the pool's results for new items, by file name."""
     for path in paths:
         MediaItem.objects.create(key=path.name, title=path.stem)
     tasks.probe_new()
     return {item.key: item for item in MediaItem.objects.all()}
 
 
-def playlist_of_files(path: Path, film: Path, address: str) -> None:
+def playlist_of_files(path: Path, video: Path, address: str) -> None:
     head = "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n"
-    path.write_text(f"{head}{film}\n#EXTINF:3,\nhttp://{address}/a.ts\n#EXT-X-ENDLIST\n")
+    path.write_text(f"{head}{video}\n#EXTINF:3,\nhttp://{address}/a.ts\n#EXT-X-ENDLIST\n")
 
 
-def concat_script(path: Path, film: Path, address: str) -> None:
-    path.write_text(f"ffconcat version 1.0\nfile '{film}'\nfile 'http://{address}/a.ts'\n")
+def concat_script(path: Path, video: Path, address: str) -> None:
+    path.write_text(f"ffconcat version 1.0\nfile '{video}'\nfile 'http://{address}/a.ts'\n")
 
 
-def dash_manifest(path: Path, film: Path, address: str) -> None:
+def dash_manifest(path: Path, video: Path, address: str) -> None:
     path.write_text(
         '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
         'profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" '
@@ -90,32 +90,33 @@ def dash_manifest(path: Path, film: Path, address: str) -> None:
     "write", [playlist_of_files, concat_script, dash_manifest], ids=lambda write: write.__name__
 )
 @pytest.mark.parametrize("name", ["trap.mp4", "trap.mkv", "trap.m3u8"])
-def test_a_list_that_calls_itself_a_film_reads_nothing(
+def test_a_list_with_a_video_extension_reads_nothing(
     write: Callable[[Path, Path, str], None],
     name: str,
     folder: Path,
     tmp_path: Path,
     bait: socket.socket,
 ) -> None:
-    secret = film(tmp_path / "secret.mp4")
+    secret = make_video(tmp_path / "secret.mp4")
     write(folder / name, secret, f"127.0.0.1:{bait.getsockname()[1]}")
-    (item,) = look_at(folder / name).values()
+    (item,) = inspect(folder / name).values()
     assert item.status == MediaItem.Status.FAULT
-    assert "It is no film this library knows" in item.fault
+    assert "The library does not support it" in item.fault
     assert "which only names other files. Convert it to MP4 first" in item.fault
-    assert nobody_came(bait)
+    assert no_connection(bait)
     with pytest.raises(EncodingFailedError):
         conform.conform(
-            LocalFile(folder / name), probe(LocalFile(secret)), HOUSE, tmp_path / "c.mp4",
+            LocalFile(folder / name), probe(LocalFile(secret)), HOUSE_FORMAT,
+            tmp_path / "c.mp4",
             tools=conform.Tools(),
         )  # fmt: skip
-    assert nobody_came(bait)
+    assert no_connection(bait)
 
 
 @pytest.mark.usefixtures("bucket")
 def test_a_list_in_the_bucket_opens_no_other_object(tmp_path: Path) -> None:
-    """It is read through a list of our own, which must not let another one in."""
-    storage.upload(film(tmp_path / "film.mp4"), "film.mp4")
+    """It is read through an ffconcat list of ours, which must not admit another list."""
+    storage.upload(make_video(tmp_path / "film.mp4"), "film.mp4")
     trap = tmp_path / "trap.mp4"
     trap.write_text("ffconcat version 1.0\nfile 'film.mp4'\n")
     storage.upload(trap, "trap.mp4")
@@ -125,17 +126,17 @@ def test_a_list_in_the_bucket_opens_no_other_object(tmp_path: Path) -> None:
 
 
 def cut_in_the_index(path: Path) -> None:
-    film(path)
+    make_video(path)
     shortened(path, 0.9)
 
 
-def cut_in_the_film(path: Path) -> None:
-    film(path, 4, "-movflags", "+faststart")
+def cut_in_the_media_data(path: Path) -> None:
+    make_video(path, 4, "-movflags", "+faststart")
     shortened(path, 0.6)
 
 
 def never_closed(path: Path) -> None:
-    """What a recorder leaves that lost its power: an open mdat, and no index."""
+    """Writes a recorder's file after a power failure: an open mdat, and no index."""
     path.write_bytes(struct.pack(">I4s", 16, b"ftyp") + b"isom\0\0\2\0" + bytes(4) + b"mdat")
 
 
@@ -167,13 +168,13 @@ def hundred_thousand_hours(path: Path) -> None:
     picture = ("testsrc2=s=96x64:d=1", "sine=d=1")
     make(path, *lavfi(*picture), "-c:v", "libx264", "-c:a", "aac", "-f", "matroska")
     whole = path.read_bytes()
-    # The length's number and size; then milliseconds, as a float of eight bytes.
+    # The length's id and size; then milliseconds, as a float of eight bytes.
     at = whole.index(b"\x44\x89\x88") + 3
     path.write_bytes(whole[:at] + struct.pack(">d", 1000 * 3600 * 1e5) + whole[at + 8 :])
 
 
 def enormous_pictures(path: Path) -> None:
-    """Some kilobytes that unfold to 0.4 GB a picture."""
+    """Some kilobytes that decode to 0.4 GB per picture."""
     picture = ("color=black:s=12000x12000:r=5:d=2",)
     make(path, *lavfi(*picture), "-c:v", "png", "-pix_fmt", "monob", "-f", "matroska")
 
@@ -182,26 +183,26 @@ def enormous_pictures(path: Path) -> None:
     ("write", "words"),
     [
         (cut_in_the_index, "It is cut off: "),
-        (cut_in_the_film, "It is cut off: "),
+        (cut_in_the_media_data, "It is cut off: "),
         (never_closed, "It is cut off|It has no index"),
         (empty, "It is empty: upload it again"),
-        (noise, "no film this library knows"),
-        (letter, "no film this library knows"),
+        (noise, "The library does not support it"),
+        (letter, "The library does not support it"),
         (a_folder, "is not in the media folder"),
-        (photograph, "no film this library knows"),
-        (song, "No picture was found in it"),
-        (hundred_thousand_hours, "It says it lasts 100000 hours"),
+        (photograph, "The library does not support it"),
+        (song, "It contains no video"),
+        (hundred_thousand_hours, "Its length is given as 100000 hours"),
         (enormous_pictures, "it is damaged, or larger than 8192x4320"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_what_is_no_film_says_so_and_the_worker_goes_on(
+def test_an_unusable_file_gets_a_fault_and_the_worker_continues(
     write: Callable[[Path], None], words: str, folder: Path
 ) -> None:
     bad, good = folder / "a-bad.mp4", folder / "b-good.mp4"
     write(bad)
-    film(good)
-    items = look_at(bad, good)
+    make_video(good)
+    items = inspect(bad, good)
     assert items["a-bad.mp4"].status == MediaItem.Status.FAULT
     fault = items["a-bad.mp4"].fault
     assert re.search(words, fault), fault
@@ -209,15 +210,15 @@ def test_what_is_no_film_says_so_and_the_worker_goes_on(
 
 
 def test_a_header_that_claims_ten_million_frames_is_bounded(folder: Path) -> None:
-    path = film(folder / "many.mp4", 4, "-movflags", "+faststart")
+    path = make_video(folder / "many.mp4", 4, "-movflags", "+faststart")
     whole = bytearray(path.read_bytes())
-    # Version and flags, one size for all, and how many; then one run of equal durations.
+    # Version and flags, one size for all, and their number; then one run of equal durations.
     sizes, times = whole.index(b"stsz") + 8, whole.index(b"stts") + 12
     whole[sizes : sizes + 8] = struct.pack(">II", 1, 10_000_000)
     whole[times : times + 4] = struct.pack(">I", 10_000_000)
     path.write_bytes(whole)
-    good = film(folder / "z-good.mp4")
-    items = look_at(path, good)
+    good = make_video(folder / "z-good.mp4")
+    items = inspect(path, good)
     assert items["many.mp4"].status in {MediaItem.Status.PROBED, MediaItem.Status.FAULT}
     assert items["z-good.mp4"].status == MediaItem.Status.PROBED
 
@@ -228,19 +229,21 @@ def test_a_thousand_streams_are_bounded(folder: Path) -> None:
     argv = ("ffmpeg", "-v", "error", "-nostdin", "-y", "-i", str(one))
     maps = [option for _ in range(1000) for option in ("-map", "0:v:0")]
     subprocess.run((*argv, *maps, "-c", "copy", str(many)), check=True, timeout=120)
-    items = look_at(many)
+    items = inspect(many)
     assert items["many.mkv"].status in {MediaItem.Status.PROBED, MediaItem.Status.FAULT}
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts"])
-def test_preparing_a_file_that_was_cut_ends_and_says_so(
+def test_preparing_a_truncated_file_fails_with_the_reason(
     name: str, folder: Path, tmp_path: Path
 ) -> None:
-    path = film(folder / name, 30, *(("-movflags", "+faststart") if ".mp4" in name else ()))
-    found = probe(LocalFile(path))
+    path = make_video(
+        folder / name, 30, *(("-movflags", "+faststart") if ".mp4" in name else ())
+    )
+    probed = probe(LocalFile(path))
     shortened(path, 0.5)
-    with pytest.raises(EncodingFailedError, match="cut off on its way"):
+    with pytest.raises(EncodingFailedError, match="cut off in transfer"):
         conform.conform(
-            LocalFile(path), found, HOUSE, tmp_path / "copy.mp4", tools=conform.Tools()
+            LocalFile(path), probed, HOUSE_FORMAT, tmp_path / "copy.mp4", tools=conform.Tools()
         )
     assert not (tmp_path / "copy.mp4").exists()

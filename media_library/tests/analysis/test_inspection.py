@@ -1,4 +1,4 @@
-"""A whole look at a file, from a folder and from a bucket, and how little of it is read."""
+"""The inspection of a file, from a folder and from a bucket, and the bytes it reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from media_library.models import MediaItem
 from media_library.tests.clips import hdr, lavfi, make
 from streamsite.security.secret import Secret
 
-FILM = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac")
+VIDEO = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac")
 
 
 # ---- pure ------------------------------------------------------------------------------------
@@ -39,11 +39,11 @@ def layout(whole: bytes, size: int | None = None) -> Layout | None:
     return mp4.layout(lambda at, n: whole[at : at + n], len(whole) if size is None else size)
 
 
-def test_the_index_of_an_mp4_is_found_at_either_end() -> None:
-    head, index, film = box(b"ftyp", 16), box(b"moov", 300), box(b"mdat", 5000)
-    assert layout(head + index + film) == Layout("front", 24 + 308 + 5008)
-    assert layout(head + film + index) == Layout("end", 24 + 308 + 5008)
-    assert layout(head + film) == Layout("", 24 + 5008)
+def test_the_index_of_an_mp4_is_detected_at_either_end() -> None:
+    head, index, media = box(b"ftyp", 16), box(b"moov", 300), box(b"mdat", 5000)
+    assert layout(head + index + media) == Layout("front", 24 + 308 + 5008)
+    assert layout(head + media + index) == Layout("end", 24 + 308 + 5008)
+    assert layout(head + media) == Layout("", 24 + 5008)
 
 
 def test_a_box_may_be_long_or_reach_to_the_end() -> None:
@@ -53,7 +53,7 @@ def test_a_box_may_be_long_or_reach_to_the_end() -> None:
     assert layout(box(b"ftyp", 16) + open_end) == Layout("", 24 + 8 + 77)
 
 
-def test_what_was_cut_off_should_have_more() -> None:
+def test_a_truncated_file_should_have_more_bytes() -> None:
     whole = box(b"ftyp", 16) + box(b"moov", 300) + box(b"mdat", 5000)
     assert layout(whole[:1000]) == Layout("front", len(whole))
 
@@ -61,9 +61,9 @@ def test_what_was_cut_off_should_have_more() -> None:
 @pytest.mark.parametrize(
     "other", [b"", b"RIFF", b"\x1aE\xdf\xa3" + bytes(100), b"#EXTM3U\n" * 9]
 )
-def test_what_is_no_mp4_has_no_layout(other: bytes) -> None:
-    found = layout(other)
-    assert found is None or not found.index
+def test_a_file_that_is_no_mp4_has_no_layout(other: bytes) -> None:
+    result = layout(other)
+    assert result is None or not result.index
 
 
 def test_a_hostile_index_is_read_in_few_steps() -> None:
@@ -77,7 +77,7 @@ def test_a_hostile_index_is_read_in_few_steps() -> None:
     assert len(reads) <= mp4.MAX_BOXES
 
 
-def test_windows_are_spread_over_the_film_and_cover_a_short_one() -> None:
+def test_windows_are_spread_over_a_video_and_cover_a_short_one() -> None:
     assert [window.start for window in windows(3600)] == [360, 1800, 3240]
     short = windows(45)
     assert [window.start for window in short] == [0, 15, 30]
@@ -86,7 +86,7 @@ def test_windows_are_spread_over_the_film_and_cover_a_short_one() -> None:
     assert len(windows(1)) == len(windows(None)) == 1
 
 
-def test_keyframes_are_those_without_flags_told() -> None:
+def test_packets_without_printed_flags_are_keyframes() -> None:
     listing = "#tb 0: 1/10\n0, 0, 0, 1, 9, 0xa\n0, 5, 5, 1, 9, 0xb, F=0x0\n"
     assert longest_keyframe_gap(listing) == pytest.approx(0.6)
     assert longest_keyframe_gap(f"{listing}0, 30, 30, 1, 9, 0xc\n") == pytest.approx(3)
@@ -106,7 +106,7 @@ def test_the_estimate_is_the_mean_of_energy_without_silence() -> None:
 
 
 class _Counting(BaseHTTPRequestHandler):
-    """Serves ranges of one file, whatever is asked for, and counts the bytes."""
+    """Serves ranges of one file for any path, and counts the bytes."""
 
     protocol_version = "HTTP/1.1"
     file: Path
@@ -128,14 +128,14 @@ class _Counting(BaseHTTPRequestHandler):
                 try:
                     self.wfile.write(piece)
                 except OSError:
-                    # It had enough, and hung up.
+                    # The client has enough and closed the connection.
                     self.close_connection = True
                     return
                 type(self).sent += len(piece)
                 begin += len(piece)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Logs nothing."""
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def web() -> Iterator[tuple[str, type[_Counting]]]:
     server.server_close()
 
 
-def seen(path: Path, url: str = "") -> Inspection:
+def inspected(path: Path, url: str = "") -> Inspection:
     def read(at: int, length: int) -> bytes:
         with path.open("rb") as file:
             file.seek(at)
@@ -164,12 +164,12 @@ def seen(path: Path, url: str = "") -> Inspection:
 
 @pytest.fixture(scope="module")
 def hour(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Path:
-    """An hour of film with its index at the end, some 350 MB."""
+    """An hour of video with its index at the end, some 350 MB."""
     folder = tmp_path_factory.mktemp("hour")
     minutes = make(
         folder / "minutes.mkv",
         *lavfi("testsrc2=s=160x90:r=25:d=120", "sine=440:d=120"),
-        *(*FILM, "-b:v", "700k", "-minrate", "700k", "-maxrate", "700k", "-bufsize", "700k"),
+        *(*VIDEO, "-b:v", "700k", "-minrate", "700k", "-maxrate", "700k", "-bufsize", "700k"),
         *("-g", "75", "-x264-params", "nal-hrd=cbr"),
     )
     loop = ("-stream_loop", "29", "-i", str(minutes), "-c", "copy")
@@ -179,43 +179,45 @@ def hour(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Path:
 
 
 @pytest.mark.slow
-def test_of_an_hour_behind_a_url_a_part_is_read(
+def test_an_hour_behind_a_url_is_read_only_in_part(
     hour: Path, web: tuple[str, type[_Counting]], record_property: Callable[[str, object], None]
 ) -> None:
     url, handler = web
     handler.file = hour
-    found = seen(hour, url)
-    assert found.probe.seconds == pytest.approx(3600, abs=2)
-    assert found.index == "end"
-    assert found.loudness == pytest.approx(-21.8, abs=0.5)
-    assert found.keyframe_seconds == pytest.approx(3, abs=0.1)
-    assert found.strip
+    result = inspected(hour, url)
+    assert result.probe.seconds == pytest.approx(3600, abs=2)
+    assert result.index == "end"
+    assert result.loudness == pytest.approx(-21.8, abs=0.5)
+    assert result.keyframe_seconds == pytest.approx(3, abs=0.1)
+    assert result.strip
     record_property("bytes_read", handler.sent)
     record_property("bytes_of_file", hour.stat().st_size)
-    # What is sent and not read any more counts too: some MB for each of a dozen connections.
+    # Bytes that were sent but not read count too: some MB for each of a dozen connections.
     assert handler.sent < hour.stat().st_size / 3
 
 
 @pytest.mark.slow
-def test_a_url_tells_the_same_as_the_file(hour: Path, web: tuple[str, type[_Counting]]) -> None:
+def test_a_url_gives_the_same_result_as_the_file(
+    hour: Path, web: tuple[str, type[_Counting]]
+) -> None:
     url, handler = web
     handler.file = hour
-    here, there = seen(hour), seen(hour, url)
+    here, there = inspected(hour), inspected(hour, url)
     assert (there.index, there.probe.colour) == (here.index, here.probe.colour)
     assert there.loudness == pytest.approx(here.loudness, abs=0.2)
     assert there.keyframe_seconds == pytest.approx(here.keyframe_seconds, abs=0.1)
 
 
-def test_three_pictures_stand_side_by_side(tmp_path: Path, ffmpeg: str) -> None:
+def test_three_thumbnails_are_side_by_side(tmp_path: Path, ffmpeg: str) -> None:
     # Red, then green, then blue, two seconds each; taller than wide.
     colours = "color=red:s=90x160:d=6,drawbox=t=fill:c=lime:enable='between(t,2,4)'"
     path = make(
         tmp_path / "rgb.mp4",
         *lavfi(f"{colours},drawbox=t=fill:c=blue:enable='gte(t,4)'", "sine=d=6"),
-        *(*FILM, "-g", "5"),
+        *(*VIDEO, "-g", "5"),
     )
     strip = tmp_path / "strip.jpg"
-    strip.write_bytes(seen(path).strip)
+    strip.write_bytes(inspected(path).strip)
     with av.open(str(strip)) as container:
         assert isinstance(container, InputContainer)
         frame = next(container.decode(video=0)).reformat(format="rgb24")
@@ -232,37 +234,37 @@ def test_three_pictures_stand_side_by_side(tmp_path: Path, ffmpeg: str) -> None:
     assert pixel(10) == (False, False, False)
 
 
-def test_hdr_is_told_and_silence_has_no_loudness(tmp_path: Path, ffmpeg: str) -> None:
+def test_hdr_is_detected_and_silence_has_no_loudness(tmp_path: Path, ffmpeg: str) -> None:
     path = make(
         tmp_path / "hdr.mkv",
         *lavfi("testsrc2=s=96x64:d=2", "anullsrc=r=48000:d=2"),
         *("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"),
         *("-pix_fmt", "yuv420p10le", *hdr("arib-std-b67"), "-shortest"),
     )
-    found = seen(path)
-    assert found.probe.colour == "arib-std-b67"
-    assert found.loudness is None
+    result = inspected(path)
+    assert result.probe.colour == "arib-std-b67"
+    assert result.loudness is None
 
 
-def test_what_can_not_be_looked_at_deeply_is_an_item_all_the_same(
+def test_a_video_whose_windows_can_not_be_read_is_still_an_item(
     tmp_path: Path, ffmpeg: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its head is well, and all that follows is noise."""
+    """Its head is intact, and the rest is noise."""
     path = make(
-        tmp_path / "noise.mkv", *lavfi("testsrc2=s=96x64:r=25:d=30", "sine=d=30"), *FILM
+        tmp_path / "noise.mkv", *lavfi("testsrc2=s=96x64:r=25:d=30", "sine=d=30"), *VIDEO
     )
     whole = path.read_bytes()
-    # The index of places stands at the end: without it, and amid noise, seeking fails.
+    # The index is at the end: without it, and amid noise, seeking fails.
     path.write_bytes(whole[: len(whole) // 8] + bytes(len(whole) - len(whole) // 8))
-    found = seen(path)
-    assert found.probe.width == 96
+    result = inspected(path)
+    assert result.probe.width == 96
     assert "noise.mkv" in caplog.text
 
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("ffmpeg", "bucket")
-def test_an_item_of_a_bucket_is_looked_into_and_its_pictures_are_kept(tmp_path: Path) -> None:
-    path = make(tmp_path / "a.mp4", *lavfi("testsrc2=s=96x64:r=25:d=5", "sine=d=5"), *FILM)
+def test_an_item_of_a_bucket_is_inspected_and_its_thumbnails_are_stored(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.mp4", *lavfi("testsrc2=s=96x64:r=25:d=5", "sine=d=5"), *VIDEO)
     storage.upload(path, "shows/ä b#?.mp4")
     item = MediaItem.objects.create(key="shows/ä b#?.mp4", title="Odd")
     tasks.probe_new()

@@ -1,4 +1,4 @@
-"""What can't be sent as it is for its timestamps and keyframes, found in real files."""
+"""Detects real files that can't be sent unchanged because of timestamps or keyframes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from media_library.tests.clips import lavfi, make
 SOUND = "sine=360:r=48000:d={}"
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 AAC = ("-c:a", "aac", "-ac", "2")
-TRIMMED = "its first frames are not to be shown"
+TRIMMED = "its first frames must not be displayed"
 
 
 def clip(path: Path, seconds: int, *options: str, rate: int = 25) -> Path:
@@ -37,19 +37,19 @@ def source(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Path:
 
 
 def faults(path: Path) -> tuple[str, ...]:
-    """Of its first frames; its keyframes are taken to be near."""
+    """Returns the faults of its first frames; its keyframes are assumed to be near."""
     return lacks(replace(probe(LocalFile(path)), keyframe_seconds=2.0))
 
 
 @pytest.mark.parametrize("name", ["cut.mp4", "cut.mov", "cut.m4v"])
-def test_what_was_cut_within_a_group_of_pictures_is_not_sent_as_it_is(
+def test_a_file_cut_within_a_group_of_pictures_is_not_sent_unchanged(
     source: Path, tmp_path: Path, name: str
 ) -> None:
-    """An edit list leaves out what stands before the cut: a copy would show it."""
+    """An edit list hides the part before the cut: a copy would show it."""
     assert faults(copied(source, tmp_path / name, "-ss", "5.3")) == (TRIMMED,)
 
 
-def test_timestamps_below_zero_are_not_sent_as_they_are(source: Path, tmp_path: Path) -> None:
+def test_timestamps_below_zero_are_not_sent_unchanged(source: Path, tmp_path: Path) -> None:
     shifted = ("-output_ts_offset", "-1.5", "-avoid_negative_ts", "disabled")
     assert faults(copied(source, tmp_path / "below.mp4", after=shifted)) == (TRIMMED,)
 
@@ -72,7 +72,7 @@ def test_priming_and_reordered_frames_are_no_hindrance(
         (25, 125, False),
     ],
 )
-def test_far_keyframes_are_found_in_a_short_film(
+def test_distant_keyframes_are_detected_in_a_short_video(
     tmp_path: Path,
     ffmpeg: str,
     rate: int,
@@ -85,7 +85,7 @@ def test_far_keyframes_are_found_in_a_short_film(
     def read(start: int, length: int) -> bytes:
         return path.read_bytes()[start : start + length]
 
-    seen = inspection.inspect(
+    inspected = inspection.inspect(
         LocalFile(path), read, path.stat().st_size, tools=Tools(), name=path.name
     )
-    assert any("keyframes" in words for words in lacks(seen.probe)) is fault, seen
+    assert any("keyframes" in words for words in lacks(inspected.probe)) is fault, inspected

@@ -1,4 +1,4 @@
-"""How downloads are set up in the API: schedules, cookies, and yt-dlp itself."""
+"""Settings of downloads in the API: schedules, cookies, and yt-dlp itself."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def folders(settings: Settings, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def ask(client: Client) -> ApiCall:
+def call(client: Client) -> ApiCall:
     return api_caller(client, KeyPermission.ADMIN)
 
 
-def test_a_schedule_is_made_changed_and_deleted(ask: ApiCall) -> None:
+def test_a_schedule_is_made_changed_and_deleted(call: ApiCall) -> None:
     new = {"name": "News", "url": "https://example.org/channel", "every_hours": 6, "cap": 5}
-    status, made = ask("POST", "download-schedules", new | {"options": {"quality": 720}})
+    status, made = call("POST", "download-schedules", new | {"options": {"quality": 720}})
     assert status == 201
     assert made.items() >= new.items()
     assert (made["options"]["quality"], made["made_by"]) == (720, "API key Robot")
@@ -40,12 +40,12 @@ def test_a_schedule_is_made_changed_and_deleted(ask: ApiCall) -> None:
     assert row.owner.startswith("key:")
     assert row.any_site
     where = f"download-schedules/{made['id']}"
-    status, changed = ask("PATCH", where, {"enabled": False, "options": {"sound": "mp3"}})
+    status, changed = call("PATCH", where, {"enabled": False, "options": {"sound": "mp3"}})
     assert (status, changed["enabled"], changed["cap"]) == (200, False, 5)
     assert (changed["options"]["sound"], changed["options"]["quality"]) == ("mp3", 0)
-    assert ask("GET", where) == (200, changed)
-    assert ask("GET", "download-schedules")[1]["items"] == [changed]
-    assert ask("DELETE", where) == (204, None)
+    assert call("GET", where) == (200, changed)
+    assert call("GET", "download-schedules")[1]["items"] == [changed]
+    assert call("DELETE", where) == (204, None)
 
 
 @pytest.mark.parametrize(
@@ -60,39 +60,37 @@ def test_a_schedule_is_made_changed_and_deleted(ask: ApiCall) -> None:
         {"owner": "user:1"},
     ],
 )
-def test_what_a_schedule_can_t_be(ask: ApiCall, wrong: dict[str, Any]) -> None:
+def test_invalid_schedules_are_refused(call: ApiCall, wrong: dict[str, Any]) -> None:
     new = {"name": "News", "url": "https://example.org/channel"} | wrong
-    assert ask("POST", "download-schedules", new)[0] == 422
+    assert call("POST", "download-schedules", new)[0] == 422
     assert not DownloadSchedule.objects.exists()
 
 
-def test_cookies_go_in_and_never_come_out(ask: ApiCall) -> None:
-    status, made = ask("POST", "site-cookies", {"domain": ".Example.org", "text": COOKIE})
+def test_cookies_are_stored_and_never_returned(call: ApiCall) -> None:
+    status, made = call("POST", "site-cookies", {"domain": ".Example.org", "text": COOKIE})
     assert (status, made["domain"]) == (201, "example.org")
     where = f"site-cookies/{made['id']}"
     other = COOKIE.replace("s3cret", "other")
-    told = [made, ask("GET", "site-cookies"), ask("PUT", where, {"text": other})]
-    assert "c00kie" not in str(told)
+    answers = [made, call("GET", "site-cookies"), call("PUT", where, {"text": other})]
+    assert "c00kie" not in str(answers)
     assert "other-c00kie" in SiteCookies.objects.get().text.reveal()
-    status, refused = ask("PUT", where, {"text": COOKIE.replace("example.org", "else.net")})
+    status, refused = call("PUT", where, {"text": COOKIE.replace("example.org", "else.net")})
     assert (status, refused["type"]) == (422, "urn:streamsite:problem:refused")
     assert "c00kie" not in str([refused, *KeyChange.objects.values_list("sentence")])
-    assert ask("POST", "site-cookies", {"domain": "example.org", "text": COOKIE})[0] == 422
-    assert ask("DELETE", where) == (204, None)
+    assert call("POST", "site-cookies", {"domain": "example.org", "text": COOKIE})[0] == 422
+    assert call("DELETE", where) == (204, None)
 
 
-def test_a_download_that_is_over_is_forgotten(ask: ApiCall) -> None:
-    job = ask("POST", "download", {"url": "https://example.org/a"})[1]
-    status, refused = ask("DELETE", f"jobs/{job['id']}")
+def test_a_finished_download_is_deleted(call: ApiCall) -> None:
+    job = call("POST", "download", {"url": "https://example.org/a"})[1]
+    status, refused = call("DELETE", f"jobs/{job['id']}")
     assert (status, refused["type"]) == (409, "urn:streamsite:problem:conflict")
-    ask("POST", f"cancel/{job['id']}")
-    assert ask("DELETE", f"jobs/{job['id']}") == (204, None)
+    call("POST", f"cancel/{job['id']}")
+    assert call("DELETE", f"jobs/{job['id']}") == (204, None)
     assert not DownloadJob.objects.exists()
 
 
-def test_the_tool_is_updated_and_left_again(
-    ask: ApiCall, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_yt_dlp_is_updated_and_rolled_back(call: ApiCall, monkeypatch: pytest.MonkeyPatch) -> None:
     ordered: list[str] = []
 
     def order() -> bool:
@@ -100,10 +98,10 @@ def test_the_tool_is_updated_and_left_again(
         return True
 
     monkeypatch.setattr(ytdlp_versions, "order", order)
-    assert ask("POST", "downloads/update")[0] == 202
+    assert call("POST", "downloads/update")[0] == 202
     assert ordered == ["update"]
-    status, refused = ask("POST", "downloads/roll-back")
+    status, refused = call("POST", "downloads/roll-back")
     assert (status, refused["detail"]) == (
         409,
-        "Nothing was updated yet: there is nothing to go back to.",
+        "There was no update yet: there is no previous yt-dlp.",
     )

@@ -1,4 +1,4 @@
-"""Prepared copies join without a seam: made and played here by real FFmpeg."""
+"""Prepared copies join seamlessly: made and played here by the real FFmpeg."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def small(fps: int = 30) -> HouseFormat:
     return HouseFormat(96, 64, fps, 100_000, 64_000)
 
 
-#: What strangers bring: picture, sound and encoders, none of them the house's.
+#: Videos, audio and encoders of strangers, all outside the house format.
 ODD = {
     "wide, mono, 44.1 kHz": (
         *lavfi("testsrc2=s=160x68:r=25:d=1.9", "sine=r=44100:d=1.9"),
@@ -59,32 +59,32 @@ def odd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return LocalFile(make(path, *ODD[request.param]))
 
 
-def test_whatever_comes_in_the_copy_is_exactly_on_the_grid(
+def test_a_copy_is_exactly_on_the_grid_whatever_the_source(
     odd: LocalFile, tmp_path: Path
 ) -> None:
-    house, target = small(), tmp_path / "copy.mp4"
-    found = probe(odd)
-    heard: list[tuple[Stage, int]] = []
+    house_format, target = small(), tmp_path / "copy.mp4"
+    probed = probe(odd)
+    reports: list[tuple[Stage, int]] = []
     frames = conform.conform(
-        odd, found, house, target, tools=TOOLS, progress=lambda *at: heard.append(at)
+        odd, probed, house_format, target, tools=TOOLS, progress=lambda *at: reports.append(at)
     ).frames
-    assert frames % house.grid == 0
-    assert found.seconds is not None
-    assert house.seconds(frames) >= found.seconds - conform.DURATION_ROUNDING_S
-    assert house.seconds(frames - house.grid) < found.seconds
+    assert frames % house_format.grid == 0
+    assert probed.seconds is not None
+    assert house_format.seconds(frames) >= probed.seconds - conform.DURATION_ROUNDING_S
+    assert house_format.seconds(frames - house_format.grid) < probed.seconds
     made = read(target)
     assert made.frames["video"] == frames
     assert made.sizes == {(96, 64)}
-    assert made.seconds["audio"] == house.seconds(frames)
-    assert all(0 <= percent < 100 for _, percent in heard)
+    assert made.seconds["audio"] == house_format.seconds(frames)
+    assert all(0 <= percent < 100 for _, percent in reports)
     stages = list(Stage)
-    assert heard == sorted(heard, key=lambda at: stages.index(at[0]))
-    assert {stage for stage, _ in heard} == {Stage.MEASURING, Stage.ENCODING, Stage.VERIFYING}
+    assert reports == sorted(reports, key=lambda at: stages.index(at[0]))
+    assert {stage for stage, _ in reports} == {Stage.MEASURING, Stage.ENCODING, Stage.VERIFYING}
     assert [path.name for path in tmp_path.iterdir()] == ["copy.mp4"]
 
 
-def play(items: list[tuple[Path, int]], house: HouseFormat, target: Path) -> None:
-    """Join items as the engine's players do: one FFmpeg each, into one transport stream."""
+def play(items: list[tuple[Path, int]], house_format: HouseFormat, target: Path) -> None:
+    """Joins items like the engine's players: one FFmpeg each, into one transport stream."""
     offset = Fraction(10)
     with target.open("wb") as feed:
         for path, frames in items:
@@ -102,12 +102,14 @@ def play(items: list[tuple[Path, int]], house: HouseFormat, target: Path) -> Non
                 check=True,
                 timeout=60,
             )
-            offset += house.seconds(frames)
+            offset += house_format.seconds(frames)
 
 
 @pytest.mark.parametrize("fps", [24, 25, 30, 50, 60])
-def test_two_copies_and_the_slate_join_without_one_odd_step(fps: int, tmp_path: Path) -> None:
-    house = small(fps)
+def test_two_copies_and_the_slate_join_without_a_timestamp_jump(
+    fps: int, tmp_path: Path
+) -> None:
+    house_format = small(fps)
     items = []
     for name, picture, sound in (
         ("a", "testsrc2=s=160x90:r=30:d=3.1", "sine=440:r=44100:d=3.1"),
@@ -117,20 +119,22 @@ def test_two_copies_and_the_slate_join_without_one_odd_step(fps: int, tmp_path: 
         frames = conform.conform(
             LocalFile(clip),
             probe(LocalFile(clip)),
-            house,
+            house_format,
             tmp_path / f"{name}.mp4",
             tools=TOOLS,
         ).frames
         items.append((tmp_path / f"{name}.mp4", frames))
-    frames = house.frames_on_grid(slate.DURATION_S)
+    frames = house_format.frames_on_grid(slate.DURATION_S)
     path = tmp_path / "slate.mp4"
-    conform.write(slate.command("ffmpeg", house, frames), house, frames, path, tools=TOOLS)
+    conform.write(
+        slate.command("ffmpeg", house_format, frames), house_format, frames, path, tools=TOOLS
+    )
     items.append((path, frames))
 
     feed = tmp_path / "feed.ts"
-    play(items * 3, house, feed)
+    play(items * 3, house_format, feed)
     played = read(feed)
-    # MPEG-TS counts in 1/90000 s.
+    # The time base of MPEG-TS is 1/90000 s.
     assert set(played.steps["video"]) == {90_000 // fps}
     assert set(played.steps["audio"]) == {90_000 * 1024 // SAMPLE_RATE}
     assert played.frames["video"] == 3 * sum(frames for _, frames in items)
@@ -138,32 +142,34 @@ def test_two_copies_and_the_slate_join_without_one_odd_step(fps: int, tmp_path: 
 
 
 def test_a_still_picture_takes_as_many_bytes_as_any_other(tmp_path: Path) -> None:
-    # Else the feed's pipe would hold minutes of it, and a cut would come minutes late.
-    house = HouseFormat(160, 90, 30, 300_000, 64_000)
-    frames = house.frames_on_grid(Fraction(6))
+    # Otherwise the feed's pipe would hold minutes of it, and a cut would come minutes late.
+    house_format = HouseFormat(160, 90, 30, 300_000, 64_000)
+    frames = house_format.frames_on_grid(Fraction(6))
     path = tmp_path / "slate.mp4"
-    conform.write(slate.command("ffmpeg", house, frames), house, frames, path, tools=TOOLS)
-    picture_bits = path.stat().st_size * 8 / float(house.seconds(frames))
-    assert picture_bits > 0.9 * house.video_bitrate
+    conform.write(
+        slate.command("ffmpeg", house_format, frames), house_format, frames, path, tools=TOOLS
+    )
+    picture_bits = path.stat().st_size * 8 / float(house_format.seconds(frames))
+    assert picture_bits > 0.9 * house_format.video_bitrate
 
 
-def test_a_copy_with_a_frame_too_few_is_thrown_away(tmp_path: Path) -> None:
-    house, target = small(), tmp_path / "copy.mp4"
+def test_a_copy_with_a_missing_frame_is_discarded(tmp_path: Path) -> None:
+    house_format, target = small(), tmp_path / "copy.mp4"
     clip = make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:r=30:d=1", "sine=d=1"))
     one_less = commands.conforming(
-        "ffmpeg", Source(("-i", str(clip))), house, 31, sound=Correction()
+        "ffmpeg", Source(("-i", str(clip))), house_format, 31, sound=Correction()
     )
-    with pytest.raises(WrongOutputError, match="came out wrong"):
-        conform.write(one_less, house, 32, target, tools=TOOLS)
+    with pytest.raises(WrongOutputError, match="is not as requested"):
+        conform.write(one_less, house_format, 32, target, tools=TOOLS)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]
 
 
-def test_a_damaged_file_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported_and_leaves_no_draft(tmp_path: Path) -> None:
     clip = make(tmp_path / "clip.mp4", *lavfi("testsrc2=s=96x64:r=30:d=1", "sine=d=1"))
-    found = probe(LocalFile(clip))
+    probed = probe(LocalFile(clip))
     clip.write_bytes(b"\0" * 5000)
     with pytest.raises(EncodingFailedError, match="FFmpeg could not convert it"):
-        conform.conform(LocalFile(clip), found, small(), tmp_path / "copy.mp4", tools=TOOLS)
+        conform.conform(LocalFile(clip), probed, small(), tmp_path / "copy.mp4", tools=TOOLS)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
@@ -176,7 +182,7 @@ def test_a_missing_ffmpeg_is_no_fault_of_the_file(tmp_path: Path) -> None:
         )
 
 
-def test_one_who_listens_can_stop_the_work(tmp_path: Path) -> None:
+def test_an_error_of_the_progress_callback_stops_the_work(tmp_path: Path) -> None:
     clip = make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:r=30:d=60", "sine=d=60"))
 
     def enough(*_: object) -> None:
@@ -195,7 +201,7 @@ def test_one_who_listens_can_stop_the_work(tmp_path: Path) -> None:
 
 
 def colours(path: Path, x: int, y: int) -> tuple[int, int, int]:
-    """Red, green and blue of a pixel, in a frame of the middle."""
+    """Returns red, green and blue of a pixel, in a frame of the middle."""
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
     frame = frames[len(frames) // 2].reformat(format="rgb24")
@@ -204,34 +210,34 @@ def colours(path: Path, x: int, y: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def conformed(clip: Path, tmp_path: Path, house: HouseFormat) -> Path:
+def conformed(clip: Path, tmp_path: Path, house_format: HouseFormat) -> Path:
     target = tmp_path / "copy.mp4"
-    found = probe(LocalFile(clip))
-    conform.conform(LocalFile(clip), found, house, target, tools=TOOLS)
+    probed = probe(LocalFile(clip))
+    conform.conform(LocalFile(clip), probed, house_format, target, tools=TOOLS)
     return target
 
 
-def test_what_a_phone_filmed_upright_stands_upright(tmp_path: Path) -> None:
-    # Above red, below blue; the file says that it has to be turned by a quarter.
+def test_a_phones_upright_video_is_rotated(tmp_path: Path) -> None:
+    # Red above, blue below; the file says that it has to be rotated by 90 degrees.
     halves = "color=red:s=96x64:r=30:d=1,drawbox=x=48:w=48:h=64:c=blue:t=fill"
     clip = make(tmp_path / "flat.mp4", *lavfi(halves, "sine=d=1"), "-c:v", "libx264")
     phone = turned(clip, tmp_path / "phone.mp4")
-    found = probe(LocalFile(phone))
-    assert found.turned
-    assert "lies on its side" in str(lacks(found))
-    assert (found.width, found.height) == (64, 96)
+    probed = probe(LocalFile(phone))
+    assert probed.turned
+    assert "picture is rotated" in str(lacks(probed))
+    assert (probed.width, probed.height) == (64, 96)
     target = conformed(phone, tmp_path, HouseFormat(192, 96, 30, 200_000, 64_000))
     top, bottom = colours(target, 96, 20), colours(target, 96, 76)
     assert {tuple(value > 128 for value in pixel) for pixel in (top, bottom)} == {
         (True, False, False),
         (False, False, True),
     }
-    # Beside it, black.
+    # Black beside it.
     assert max(colours(target, 20, 48)) < 40
 
 
-def test_hdr_is_brought_into_the_range_of_others(tmp_path: Path) -> None:
-    # Half of PQ's scale is some 100 cd/m2, white on everybody's screen: not half as bright.
+def test_hdr_is_tone_mapped_to_sdr(tmp_path: Path) -> None:
+    # Half of PQ's scale is about 100 cd/m2, white on an SDR screen: not half as bright.
     grey = "color=0x828282:s=96x64:r=30:d=1,format=yuv420p10le"
     clip = make(
         tmp_path / "hdr.mkv",
@@ -257,13 +263,13 @@ def test_hdr_is_brought_into_the_range_of_others(tmp_path: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_a_copy_that_is_not_as_ordered_is_thrown_away(
+def test_a_copy_that_is_not_as_requested_is_discarded(
     spoil: tuple[str, ...], tmp_path: Path
 ) -> None:
-    house = small()
+    house_format = small()
     clip = make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:r=30:d=3", "sine=d=3"))
     ordered = commands.conforming(
-        "ffmpeg", Source(("-i", str(clip))), house, 96, sound=Correction()
+        "ffmpeg", Source(("-i", str(clip))), house_format, 96, sound=Correction()
     )
     if spoil[0] == "-vf":
         ordered = tuple(word.replace("pad=96:64", "pad=128:64") for word in ordered)
@@ -273,6 +279,6 @@ def test_a_copy_that_is_not_as_ordered_is_thrown_away(
         )
     else:
         ordered = (*ordered, *spoil)
-    with pytest.raises(WrongOutputError, match="came out wrong"):
-        conform.write(ordered, house, 96, tmp_path / "copy.mp4", tools=TOOLS)
+    with pytest.raises(WrongOutputError, match="is not as requested"):
+        conform.write(ordered, house_format, 96, tmp_path / "copy.mp4", tools=TOOLS)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]

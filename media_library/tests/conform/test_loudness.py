@@ -1,4 +1,4 @@
-"""Loudness: what brings a sound to the target, tried with real FFmpeg on all kinds of them."""
+"""Loudness: the correction to the target, tested with the real FFmpeg on many sounds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from media_library.tests.clips import lavfi, make
 # ---- pure ------------------------------------------------------------------------------------
 
 
-def test_a_plain_gain_where_the_peaks_allow_it_and_a_limiter_where_not() -> None:
+def test_a_plain_gain_if_the_peaks_allow_it_and_otherwise_a_limiter() -> None:
     assert loudness.first(Loudness(-24, -15)) == Correction(10, limited=False)
     assert loudness.first(Loudness(-24, -5)) == Correction(10, limited=True)
     assert loudness.first(Loudness(-8, 0)) == Correction(-6, limited=False)
@@ -39,16 +39,16 @@ def test_silence_stays_silence() -> None:
     assert Correction().filters == ()
 
 
-def test_what_came_out_otherwise_is_tried_again() -> None:
+def test_a_result_off_the_target_is_tried_again() -> None:
     tried = Correction(10, limited=True)
     assert loudness.better(tried, Loudness(-14.2, -2)) is None
     assert loudness.better(tried, Loudness(-16, -2)) == Correction(12, limited=True)
-    # More gain may need the limiter.
+    # More gain may require the limiter.
     assert loudness.better(Correction(10), Loudness(-16, -2)) == Correction(12, limited=True)
     assert loudness.better(Correction(10), Loudness(-16, -9)) == Correction(12, limited=False)
 
 
-def test_the_meter_believes_whole_lines_only() -> None:
+def test_the_meter_accepts_complete_lines_only() -> None:
     meter = Meter()
     assert meter.loudness == Loudness(None, -math.inf)
     for line in (
@@ -83,30 +83,32 @@ SOUNDS = {
 
 
 def conformed(tmp_path: Path, sound: str) -> tuple[conform.Copy, Loudness]:
-    """The copy of a film with that sound; and its loudness, measured independently."""
+    """Returns the copy of a video with that audio; and its loudness, measured independently."""
     path = make(
         tmp_path / "film.mkv",
         *lavfi("color=s=96x64:r=30", sound),
         *("-shortest", "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "pcm_s16le"),
     )
-    target, house = tmp_path / "copy.mp4", HouseFormat(96, 64, 30, 100_000, 128_000)
-    found = probe(LocalFile(path))
-    made = conform.conform(LocalFile(path), found, house, target, tools=conform.Tools())
-    said = subprocess.run(
+    target, house_format = tmp_path / "copy.mp4", HouseFormat(96, 64, 30, 100_000, 128_000)
+    probed = probe(LocalFile(path))
+    made = conform.conform(LocalFile(path), probed, house_format, target, tools=conform.Tools())
+    summary = subprocess.run(
         ("ffmpeg", "-nostdin", "-i", target, "-af", "ebur128=peak=true", "-f", "null", "-"),
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     ).stderr.partition("Summary:")[2]
-    values = dict(line.split(":") for line in said.splitlines() if line.count(":") == 1)
-    told = {name.strip(): value.split()[0] for name, value in values.items() if value.strip()}
-    return made, Loudness(float(told["I"]), float(told["Peak"]))
+    values = dict(line.split(":") for line in summary.splitlines() if line.count(":") == 1)
+    figures = {
+        name.strip(): value.split()[0] for name, value in values.items() if value.strip()
+    }
+    return made, Loudness(float(figures["I"]), float(figures["Peak"]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sound", SOUNDS)
-def test_whatever_is_heard_comes_out_at_the_target(
+def test_every_sound_is_brought_to_the_target(
     sound: str, tmp_path: Path, ffmpeg: str, record_property: Callable[[str, object], None]
 ) -> None:
     made, measured = conformed(tmp_path, SOUNDS[sound])
@@ -119,7 +121,7 @@ def test_whatever_is_heard_comes_out_at_the_target(
 
 
 @pytest.mark.slow
-def test_a_silent_film_is_not_made_to_hiss(tmp_path: Path, ffmpeg: str) -> None:
+def test_a_silent_video_is_not_amplified(tmp_path: Path, ffmpeg: str) -> None:
     made, measured = conformed(tmp_path, "anoisesrc=amplitude=0.0002:d=4")
     assert made.loudness is None
     assert measured.peak < -60

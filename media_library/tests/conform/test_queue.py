@@ -1,4 +1,4 @@
-"""Which copy is made next, by how many at once, and how it is stopped."""
+"""The order of copies, their concurrency, and how they are stopped."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from media_library.storage import StorageError
 from media_library.tests.clips import lavfi, make
 from streamsite.tests.waiting import until
 
-HOUSE = HouseFormat(96, 64, 25, 100_000, 64_000)
-FILM = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
+HOUSE_FORMAT = HouseFormat(96, 64, 25, 100_000, 64_000)
+VIDEO = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 Status = PreparedCopy.Status
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -50,7 +50,7 @@ def queued(title: str, due_at: datetime | None = None, **item: object) -> Prepar
     made = MediaItem.objects.create(key=f"{title}.mp4", title=title, **fields)
     return PreparedCopy.objects.create(
         item=made,
-        house_format=HOUSE.signature,
+        house_format=HOUSE_FORMAT.signature,
         source_etag=made.etag,
         due_at=due_at,
         queued_at=timezone.now(),
@@ -71,7 +71,7 @@ def test_progress_goes_over_all_stages_and_ends_below_ready() -> None:
         assert whole == sorted(whole)
 
 
-def test_places_are_counted_and_given_back(settings: Settings) -> None:
+def test_slots_are_counted_and_released(settings: Settings) -> None:
     with slots.slot("work", 2) as first, slots.slot("work", 2) as second:
         assert first
         assert second
@@ -102,9 +102,9 @@ def test_the_most_urgent_copy_is_taken_first() -> None:
 
 
 @pytest.mark.django_db
-def test_what_waits_its_time_or_for_its_item_is_left_alone() -> None:
+def test_copies_that_wait_for_a_retry_or_an_inspection_are_not_claimed() -> None:
     queued("new", status=MediaItem.Status.NEW)
-    queued("faulty", status=MediaItem.Status.FAULT, fault="It is no film.")
+    queued("faulty", status=MediaItem.Status.FAULT, fault="It is no video.")
     waits = queued("tried in vain")
     later = timezone.now() + timedelta(minutes=5)
     PreparedCopy.objects.filter(pk=waits.pk).update(queued_at=later)
@@ -113,16 +113,16 @@ def test_what_waits_its_time_or_for_its_item_is_left_alone() -> None:
 
 
 @pytest.mark.django_db
-def test_no_more_are_made_at_once_than_there_are_places(settings: Settings) -> None:
+def test_no_more_copies_are_made_at_once_than_there_are_slots(settings: Settings) -> None:
     settings.PREPARE_JOBS = 1
     queued("a")
     with slots.slot("prepare", 1):
-        assert tasks.prepare_next() == "Enough are at it."
+        assert tasks.prepare_next() == "Enough workers are running."
     assert PreparedCopy.objects.get().status == Status.QUEUED
 
 
 @pytest.mark.django_db
-def test_a_worker_rings_for_help_and_for_the_next(folder: Path) -> None:
+def test_a_worker_enqueues_help_and_the_next_task(folder: Path) -> None:
     for title in ("a", "b", "c"):
         queued(title)
     assert "a.mp4 is not in the media folder" in tasks.prepare_next()
@@ -134,7 +134,7 @@ def test_a_worker_rings_for_help_and_for_the_next(folder: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_many_requests_ring_once(
+def test_many_requests_enqueue_one_task(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     items = [
@@ -143,20 +143,20 @@ def test_many_requests_ring_once(
     ]
     with django_capture_on_commit_callbacks(execute=True):
         for item in items:
-            actions.request_prepare(item, HOUSE)
+            actions.request_prepare(item, HOUSE_FORMAT)
     assert OrmQ.objects.count() == 1
 
 
 @pytest.mark.django_db
 def test_a_faulty_item_is_refused_with_its_fault() -> None:
-    bad = MediaItem.objects.create(key="a", title="A", status="fault", fault="It is no film.")
-    with pytest.raises(FaultyItemError, match="A can't be prepared: It is no film"):
-        actions.request_prepare(bad, HOUSE)
+    bad = MediaItem.objects.create(key="a", title="A", status="fault", fault="It is no video.")
+    with pytest.raises(FaultyItemError, match="A can't be prepared: It is no video"):
+        actions.request_prepare(bad, HOUSE_FORMAT)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
-def test_what_waits_or_is_made_can_be_cancelled(status: str) -> None:
+def test_a_queued_or_running_copy_can_be_cancelled(status: str) -> None:
     copy = queued("a")
     PreparedCopy.objects.update(status=status, claim="busy")
     assert actions.cancel_prepare(copy)
@@ -167,7 +167,7 @@ def test_what_waits_or_is_made_can_be_cancelled(status: str) -> None:
 
 
 @pytest.mark.django_db
-def test_what_is_ready_is_not_cancelled() -> None:
+def test_a_ready_copy_is_not_cancelled() -> None:
     copy = queued("a")
     PreparedCopy.objects.update(status=Status.READY, key="prepared/a", frames=16)
     assert not actions.cancel_prepare(copy)
@@ -175,7 +175,7 @@ def test_what_is_ready_is_not_cancelled() -> None:
 
 
 @pytest.mark.django_db
-def test_retry_queues_what_failed_and_what_was_cancelled(
+def test_retry_queues_failed_and_cancelled_copies(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     failed, cancelled, running = queued("a"), queued("b"), queued("c")
@@ -195,7 +195,7 @@ def test_retry_queues_what_failed_and_what_was_cancelled(
 
 
 @pytest.mark.django_db
-def test_retry_of_a_faulty_item_looks_into_it_first(
+def test_retry_of_a_faulty_item_inspects_it_first(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     copy = queued("a", status=MediaItem.Status.FAULT, fault="It is cut off.")
@@ -207,7 +207,7 @@ def test_retry_of_a_faulty_item_looks_into_it_first(
         "media_library.tasks.probe_new",
         "media_library.tasks.prepare_next",
     ]
-    # Its copy waits for the look.
+    # Its copy waits for the inspection.
     assert queue.take_next() is None
 
 
@@ -229,22 +229,22 @@ def test_an_item_is_preparing_while_any_copy_is_and_ready_by_its_present_content
     assert status() == MediaItem.Status.PROBED
 
 
-# ---- with real films -------------------------------------------------------------------------
+# ---- with real videos ------------------------------------------------------------------------
 
 
-def film(path: Path, seconds: int = 2) -> Path:
+def make_video(path: Path, seconds: int = 2) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return make(path, *lavfi(f"testsrc2=s=96x64:r=30:d={seconds}", f"sine=d={seconds}"), *FILM)
+    return make(path, *lavfi(f"testsrc2=s=96x64:r=30:d={seconds}", f"sine=d={seconds}"), *VIDEO)
 
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("ffmpeg", "bucket")
-def test_a_film_of_a_bucket_is_fetched_prepared_and_stored(
+def test_a_video_of_a_bucket_is_downloaded_prepared_and_stored(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue, "PIECE_BYTES", 10_000)
-    item = actions.add_file(film(tmp_path / "a.mp4"), title="A")
-    copy = actions.request_prepare(item, HOUSE)
+    item = actions.add_file(make_video(tmp_path / "a.mp4"), title="A")
+    copy = actions.request_prepare(item, HOUSE_FORMAT)
     assert tasks.prepare_next() == "A: Ready: 56 frames."
     copy.refresh_from_db()
     assert storage.exists(copy.key)
@@ -258,9 +258,9 @@ def test_a_film_of_a_bucket_is_fetched_prepared_and_stored(
 def test_a_copy_that_is_in_the_storage_is_not_made_again_unless_it_is_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after the loss of the database: the bucket has all copies still."""
-    item = actions.add_file(film(tmp_path / "a.mp4"), title="A")
-    first = actions.request_prepare(item, HOUSE)
+    """As after the loss of the database: the bucket still has all copies."""
+    item = actions.add_file(make_video(tmp_path / "a.mp4"), title="A")
+    first = actions.request_prepare(item, HOUSE_FORMAT)
     tasks.prepare_next()
     first.refresh_from_db()
     made = Path(default_storage.path(first.key))
@@ -268,7 +268,7 @@ def test_a_copy_that_is_in_the_storage_is_not_made_again_unless_it_is_damaged(
 
     def again() -> PreparedCopy:
         PreparedCopy.objects.all().delete()
-        copy = actions.request_prepare(item, HOUSE)
+        copy = actions.request_prepare(item, HOUSE_FORMAT)
         assert tasks.prepare_next() == "A: Ready: 56 frames."
         copy.refresh_from_db()
         return copy
@@ -290,9 +290,9 @@ def test_a_copy_that_is_in_the_storage_is_not_made_again_unless_it_is_damaged(
 def test_a_finished_copy_waits_for_the_storage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, status: str
 ) -> None:
-    """A bad minute at the bucket does not cost the encoding; after a long one it is queued."""
-    item = actions.add_file(film(tmp_path / "a.mp4"), title="A")
-    copy = actions.request_prepare(item, HOUSE)
+    """A short outage of the bucket does not cost the encoding; a long one requeues it."""
+    item = actions.add_file(make_video(tmp_path / "a.mp4"), title="A")
+    copy = actions.request_prepare(item, HOUSE_FORMAT)
     upload, tries = storage.upload, count(1)
 
     def away(*args: Any, **kwargs: Any) -> None:
@@ -310,7 +310,7 @@ def test_a_finished_copy_waits_for_the_storage(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("bucket")
-def test_a_transfer_ends_when_it_is_in_vain(tmp_path: Path) -> None:
+def test_a_transfer_ends_when_the_claim_is_lost(tmp_path: Path) -> None:
     large = tmp_path / "large"
     large.write_bytes(bytes(20 << 20))
 
@@ -326,14 +326,14 @@ def test_a_transfer_ends_when_it_is_in_vain(tmp_path: Path) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("ffmpeg")
-def test_a_file_that_changed_since_is_looked_into_first(folder: Path) -> None:
-    film(folder / "a.mp4")
+def test_a_changed_file_is_inspected_first(folder: Path) -> None:
+    make_video(folder / "a.mp4")
     item = MediaItem.objects.create(key="a.mp4", title="A")
     tasks.probe_new()
     item.refresh_from_db()
-    copy = actions.request_prepare(item, HOUSE)
-    film(folder / "a.mp4", 3)
-    assert "it is looked into first" in tasks.prepare_next()
+    copy = actions.request_prepare(item, HOUSE_FORMAT)
+    make_video(folder / "a.mp4", 3)
+    assert "it is inspected first" in tasks.prepare_next()
     item.refresh_from_db()
     assert item.status == MediaItem.Status.NEW
     assert tasks.prepare_next() == "Nothing to do."
@@ -347,10 +347,12 @@ def test_a_file_that_changed_since_is_looked_into_first(folder: Path) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("ffmpeg", "folder")
-def test_a_copy_the_storage_did_not_keep_whole_is_made_again(
+def test_a_copy_that_was_stored_incompletely_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = actions.request_prepare(actions.add_file(film(tmp_path / "a.mp4"), title="A"), HOUSE)
+    copy = actions.request_prepare(
+        actions.add_file(make_video(tmp_path / "a.mp4"), title="A"), HOUSE_FORMAT
+    )
     upload = storage.upload
 
     def half(source: Path, key: str, **options: object) -> None:
@@ -359,7 +361,7 @@ def test_a_copy_the_storage_did_not_keep_whole_is_made_again(
         upload(source, key)
 
     monkeypatch.setattr(storage, "upload", half)
-    assert "It is tried again at " in tasks.prepare_next()
+    assert "The next try is at " in tasks.prepare_next()
     copy.refresh_from_db()
     assert copy.status == Status.QUEUED
     assert copy.key == ""
@@ -367,42 +369,42 @@ def test_a_copy_the_storage_did_not_keep_whole_is_made_again(
 
 @contextmanager
 def in_the_background(copy: PreparedCopy) -> Iterator[list[str]]:
-    said: list[str] = []
+    results: list[str] = []
 
     def work() -> None:
         try:
-            said.append(tasks.prepare_item(copy.pk))
+            results.append(tasks.prepare_item(copy.pk))
         finally:
             connections.close_all()
 
     thread = threading.Thread(target=work)
     thread.start()
-    yield said
+    yield results
     thread.join(20)
     assert not thread.is_alive()
 
 
 def encoders(folder: Path) -> list[psutil.Process]:
-    """FFmpeg processes that read or write below the folder."""
-    found = []
+    """Returns FFmpeg processes that read or write below the folder."""
+    processes = []
     for child in psutil.Process().children(recursive=True):
-        # It may end between two questions.
+        # It may end between two calls.
         with suppress(psutil.NoSuchProcess):
             if any(str(folder) in word for word in child.cmdline()):
-                found.append(child)
-    return found
+                processes.append(child)
+    return processes
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("ffmpeg", "folder")
 def test_cancelling_ends_ffmpeg_and_leaves_nothing(tmp_path: Path, settings: Settings) -> None:
-    house = HouseFormat(1280, 720, 30)
+    house_format = HouseFormat(1280, 720, 30)
     clip = make(
-        tmp_path / "long.mkv", *lavfi("mandelbrot=s=96x64:r=30", "sine"), "-t", "120", *FILM
+        tmp_path / "long.mkv", *lavfi("mandelbrot=s=96x64:r=30", "sine"), "-t", "120", *VIDEO
     )
-    copy = actions.request_prepare(actions.add_file(clip, title="Long"), house)
-    with in_the_background(copy) as said:
+    copy = actions.request_prepare(actions.add_file(clip, title="Long"), house_format)
+    with in_the_background(copy) as results:
         until(
             lambda: PreparedCopy.objects.filter(stage="encoding", percent__gt=5).exists(),
             60,
@@ -410,9 +412,9 @@ def test_cancelling_ends_ffmpeg_and_leaves_nothing(tmp_path: Path, settings: Set
         )
         assert encoders(tmp_path)
         actions.cancel_prepare(copy)
-        # About a second, on a machine with other work.
+        # About a second, on a busy machine.
         until(lambda: not encoders(tmp_path), 3, "FFmpeg is gone")
-    assert said == ["Stopped: it was cancelled, or another worker has it now."]
+    assert results == ["Stopped: it was cancelled, or another worker has it now."]
     copy.refresh_from_db()
     assert copy.status == Status.CANCELLED
     assert not list((settings.DATA_DIR / "work").iterdir())
@@ -421,10 +423,12 @@ def test_cancelling_ends_ffmpeg_and_leaves_nothing(tmp_path: Path, settings: Set
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("ffmpeg")
-def test_what_is_cancelled_when_it_was_stored_is_removed(
+def test_a_copy_cancelled_after_its_upload_is_removed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = actions.request_prepare(actions.add_file(film(tmp_path / "a.mp4"), title="A"), HOUSE)
+    copy = actions.request_prepare(
+        actions.add_file(make_video(tmp_path / "a.mp4"), title="A"), HOUSE_FORMAT
+    )
     upload = storage.upload
 
     def meanwhile(source: Path, key: str, **options: object) -> None:
@@ -440,22 +444,24 @@ def test_what_is_cancelled_when_it_was_stored_is_removed(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("ffmpeg", "folder")
-def test_a_stop_of_the_service_gives_the_copy_back(
+def test_a_stop_of_the_service_requeues_the_copy(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object, progress: Callable[[Stage, int], None], **__: object) -> None:
         progress(Stage.ENCODING, 50)
         os.kill(os.getpid(), signal.SIGTERM)
-        # What follows the first: not even that ends the worker before it gave the copy back.
+        # A second signal does not end the worker before it has requeued the copy, either.
         os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    copy = actions.request_prepare(actions.add_file(film(tmp_path / "a.mp4"), title="A"), HOUSE)
+    copy = actions.request_prepare(
+        actions.add_file(make_video(tmp_path / "a.mp4"), title="A"), HOUSE_FORMAT
+    )
     with monkeypatch.context() as patch:
         patch.setattr(conform, "conform", stop)
         with pytest.raises(SystemExit):
             tasks.prepare_next()
-    # It would end a process that does not end by itself.
+    # The alarm would end a process that does not end by itself.
     assert signal.alarm(0)
     assert signal.getsignal(signal.SIGTERM) == before
     copy.refresh_from_db()

@@ -1,4 +1,4 @@
-"""The slate is made when a channel needs it, and nothing that can wait comes before it."""
+"""The slate is made when a channel needs it, with the priority of a channel."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from media_library.house_format import HouseFormat
 from media_library.location import LocalFile
 from media_library.tests.clips import lavfi, make
 
-HOUSE = HouseFormat(96, 64, 30, 100_000, 64_000)
+HOUSE_FORMAT = HouseFormat(96, 64, 30, 100_000, 64_000)
 
 pytestmark = pytest.mark.usefixtures("ffmpeg")
 
 
 @pytest.fixture
 def niceness(settings: Settings, tmp_path: Path) -> Callable[[], set[int]]:
-    """Of each call of FFmpeg and ffprobe, which note theirs."""
+    """Returns the niceness of each call of FFmpeg and ffprobe, which record theirs."""
     noted = tmp_path / "niceness"
     settings.DATA_DIR = tmp_path / "data"
     for name in ("ffmpeg", "ffprobe"):
@@ -36,18 +36,18 @@ def niceness(settings: Settings, tmp_path: Path) -> Callable[[], set[int]]:
     return lambda: {int(line) for line in noted.read_text().split()}
 
 
-def test_a_channel_that_waits_for_its_slate_waits_behind_nothing(
+def test_a_slate_is_made_at_normal_priority(
     niceness: Callable[[], set[int]],
 ) -> None:
-    slate.slate(HOUSE)
-    assert slate.tested(HOUSE)
+    slate.slate(HOUSE_FORMAT)
+    assert slate.tested(HOUSE_FORMAT)
     assert niceness() == {os.getpriority(os.PRIO_PROCESS, 0)}
 
 
-def test_what_is_prepared_lets_channels_go_first(
+def test_copies_are_prepared_at_low_priority(
     niceness: Callable[[], set[int]], settings: Settings, tmp_path: Path
 ) -> None:
     clip = LocalFile(make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:d=1", "sine=d=1")))
     tools = conform.Tools(settings.FFMPEG_PATH, settings.FFPROBE_PATH)
-    conform.conform(clip, probe(clip), HOUSE, tmp_path / "copy.mp4", tools=tools)
+    conform.conform(clip, probe(clip), HOUSE_FORMAT, tmp_path / "copy.mp4", tools=tools)
     assert min(niceness()) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 15)

@@ -1,4 +1,4 @@
-"""What is announced is waited for; what never ends is not."""
+"""Announced videos are waited for; endless streams are not."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from streamsite.security.ssrf import networks
 
 Status = DownloadJob.Status
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
-MOST = timedelta(days=30)
+MAX_WAIT = timedelta(days=30)
 HOUR = timedelta(hours=1)
 
 
-# ---- judged ----------------------------------------------------------------------------------
+# ---- the decision ----------------------------------------------------------------------------
 
 
-def test_what_is_announced_is_tried_when_it_begins() -> None:
-    why = planned(Code.LATER, NOW + MOST, NOW, most=MOST)
-    assert (why.at, why.again) == (NOW + MOST, None)
+def test_an_announced_video_is_tried_when_it_begins() -> None:
+    why = planned(Code.LATER, NOW + MAX_WAIT, NOW, most=MAX_WAIT)
+    assert (why.at, why.again) == (NOW + MAX_WAIT, None)
     assert why.sentence == "It begins on 1 October 2026, 12:00 UTC: it is tried then."
 
 
-def test_what_begins_too_late_is_not_waited_for() -> None:
-    why = planned(Code.LATER, NOW + MOST + timedelta(seconds=1), NOW, most=MOST)
+def test_a_start_too_far_away_is_not_waited_for() -> None:
+    why = planned(Code.LATER, NOW + MAX_WAIT + timedelta(seconds=1), NOW, most=MAX_WAIT)
     assert (why.at, why.again) == (None, None)
     assert "DOWNLOAD_WAIT_DAYS" in why.sentence
 
 
 @pytest.mark.parametrize("begins", [None, NOW, NOW - HOUR])
-def test_what_should_have_begun_is_tried_by_the_hour(begins: datetime | None) -> None:
-    why = planned(Code.LATER, begins, NOW, most=MOST)
+def test_a_late_start_is_tried_every_hour(begins: datetime | None) -> None:
+    why = planned(Code.LATER, begins, NOW, most=MAX_WAIT)
     assert (why.at, why.again) == (None, HOUR)
 
 
@@ -55,23 +55,23 @@ def test_what_should_have_begun_is_tried_by_the_hour(begins: datetime | None) ->
     [
         (timedelta(), HOUR),
         (timedelta(hours=23), HOUR),
-        # It is one that never ends.
+        # A stream that never ends.
         (timedelta(days=1), None),
         (None, None),
         (-HOUR, None),
     ],
 )
-def test_what_is_live_is_tried_until_it_is_over(
+def test_a_live_video_is_tried_until_it_is_over(
     ago: timedelta | None, again: timedelta | None
 ) -> None:
     begins = None if ago is None else NOW - ago
-    why = planned(Code.LIVE, begins, NOW, most=MOST)
+    why = planned(Code.LIVE, begins, NOW, most=MAX_WAIT)
     assert (why.code, why.at, why.again) == (Code.LIVE, None, again)
 
 
 @pytest.mark.parametrize("told", [1e30, float("nan"), "soon", -1e20])
-def test_a_date_that_is_none(told: Any) -> None:
-    assert attempt._moment(told) is None
+def test_an_invalid_date(begins: Any) -> None:
+    assert attempt._moment(begins) is None
 
 
 @pytest.mark.django_db
@@ -81,18 +81,18 @@ def test_waiting_counts_as_no_try() -> None:
     for number in range(jobs.MAX_TRIES + 2):
         taken = jobs.take(job.pk, NOW + timedelta(minutes=number))
         assert taken is not None
-        jobs.failed(taken, planned(Code.LATER, begins, NOW, most=MOST), NOW, warnings=())
+        jobs.failed(taken, planned(Code.LATER, begins, NOW, most=MAX_WAIT), NOW, warnings=())
         job.refresh_from_db()
         assert (job.status, job.due_at, job.attempts) == (Status.QUEUED, begins, 0)
     assert not jobs.waiting(begins - timedelta(seconds=1)).exists()
     assert jobs.waiting(begins).exists()
 
 
-# ---- by yt-dlp itself ------------------------------------------------------------------------
+# ---- with the real yt-dlp --------------------------------------------------------------------
 
 
 class AnnouncedIE(InfoExtractor):  # type: ignore[misc]
-    """A site that announces a film as YouTube does: an error, and the moment beside it."""
+    """A site that announces a video like YouTube: an error, and the time beside it."""
 
     _VALID_URL = r"https?://announced\.example/(?P<id>\d+)"
 
@@ -109,17 +109,17 @@ class AnnouncedIE(InfoExtractor):  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(("number", "begins"), [(1, 1_790_000_000), (2, None)])
-def test_yt_dlp_tells_when_it_begins(
+def test_yt_dlp_reports_the_announced_start(
     number: int, begins: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Knowing(runner_ytdlp.Bounded):
         def __init__(self, parameters: dict[str, Any]) -> None:
             super().__init__(parameters)
-            known = dict(self._ies)
-            # The first that knows an address is asked: the generic one knows all.
+            existing = dict(self._ies)
+            # The first match is used, and the generic extractor matches all.
             self._ies.clear()
             self.add_info_extractor(AnnouncedIE())
-            self._ies.update(known)
+            self._ies.update(existing)
 
     monkeypatch.setattr(runner_ytdlp, "Bounded", Knowing)
     job = {
@@ -135,21 +135,21 @@ def test_yt_dlp_tells_when_it_begins(
 
 class _Silent:
     def debug(self, _: str) -> None:
-        """Nobody reads it."""
+        """Ignores it."""
 
     info = warning = error = debug
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_an_announced_film_is_scheduled_and_comes_when_it_has_begun(site: Web) -> None:
+def test_an_announced_video_is_downloaded_after_its_start(site: Web) -> None:
     announcing.use()
-    sites.films(site.folder)
+    sites.make_videos(site.folder)
     begins = timezone.now().replace(microsecond=0) + timedelta(days=3)
     (site.folder / "announced").mkdir()
     page = site.folder / "announced" / "7.json"
     page.write_text(json.dumps({"error": "Premieres in 3 days", "begins": begins.timestamp()}))
-    # A site that is known: nobody's right to any site is needed.
+    # A known site: no right to any site is needed.
     job = jobs.add(site.url("announced/7"), Options(), Order(by="ada", owner="user:1"))
     job = tried(job)
     assert (job.status, job.code, job.attempts) == (Status.QUEUED, "not_yet_live", 0)
@@ -159,7 +159,7 @@ def test_an_announced_film_is_scheduled_and_comes_when_it_has_begun(site: Web) -
     assert not jobs.waiting(begins - timedelta(seconds=1)).exists()
     assert site.count("film.mp4") == 0
 
-    # Its moment has come, but the site takes its time: it is asked by the hour.
+    # The start time has come, but the site is late: it is tried every hour.
     page.write_text(
         json.dumps({"error": "Premieres in 3 days", "begins": job.made_at.timestamp()})
     )
@@ -167,7 +167,7 @@ def test_an_announced_film_is_scheduled_and_comes_when_it_has_begun(site: Web) -
     assert (job.status, job.code) == (Status.QUEUED, "not_yet_live")
     assert timedelta(minutes=59) < job.due_at - timezone.now() <= HOUR
 
-    page.write_text(json.dumps({"film": site.url("film.mp4")}))
+    page.write_text(json.dumps({"video": site.url("film.mp4")}))
     assert jobs.take_next(job.due_at - timedelta(seconds=1)) is None
     job = tried(job)
     assert (job.status, job.fault) == (Status.DONE, "")
@@ -184,7 +184,7 @@ def tried(job: DownloadJob) -> DownloadJob:
 
 
 class NestedIE(InfoExtractor):  # type: ignore[misc]
-    """A channel of two lists, as YouTube's are; and an address that leads to it."""
+    """A channel of two lists, like YouTube's; and an address that leads to it."""
 
     _VALID_URL = r"https?://nested\.example/(?P<id>\w+)"
 
@@ -220,43 +220,43 @@ def nested(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("cap", "titles"), [(3, 3), (50, 4)])
 @pytest.mark.usefixtures("nested")
-def test_a_channel_is_looked_at_through_its_lists(cap: int, titles: int) -> None:
-    told: dict[str, Any] = {}
-    job = {"mode": "look", "url": "http://nested.example/channel", "cap": cap}
+def test_a_channel_is_inspected_through_its_lists(cap: int, titles: int) -> None:
+    result: dict[str, Any] = {}
+    job = {"mode": "inspect", "url": "http://nested.example/channel", "cap": cap}
     parameters = inspect_parameters(Place("/nowhere", "", ""), cap=cap)
     parameters |= {"cookiefile": None, "ffmpeg_location": None}
     runner_ytdlp.run(
-        job | {"parameters": parameters}, lambda _, **said: told.update(said), _Silent()
+        job | {"parameters": parameters}, lambda _, **event: result.update(event), _Silent()
     )
-    assert told["playlist"]
-    found = [each["title"] for each in told["entries"]]
-    assert found == ["videos 0", "videos 1", "shorts 0", "shorts 1"][:titles]
-    assert told["count"] is None
+    assert result["playlist"]
+    titles_ = [entry["title"] for entry in result["entries"]]
+    assert titles_ == ["videos 0", "videos 1", "shorts 0", "shorts 1"][:titles]
+    assert result["count"] is None
 
 
 @pytest.mark.usefixtures("nested")
-def test_nothing_of_a_list_is_fetched_behind_an_address_that_leads_to_it() -> None:
-    said: list[str] = []
+def test_no_video_is_downloaded_from_an_address_that_leads_to_a_list() -> None:
+    events: list[str] = []
     job = {"url": "http://nested.example/short", "most_bytes": 0, "protocols": ()}
     made = parameters(Options(), Place("/nowhere", "", ""))
     base = {"logger": _Silent(), **made, "ffmpeg_location": None}
     with pytest.raises(runner_ytdlp.Stop) as stopped:
         runner_ytdlp._video(
-            job | {"upcoming": UPCOMING}, base, lambda kind, **_: said.append(kind)
+            job | {"upcoming": UPCOMING}, base, lambda kind, **_: events.append(kind)
         )
     assert stopped.value.code_of_ours == "playlist"
-    # No video of it was even looked at.
-    assert said == []
+    # No video of it was even inspected.
+    assert events == []
 
 
-def test_one_that_has_formats_already_is_announced_still() -> None:
+def test_an_announced_video_with_formats_is_still_announced() -> None:
     gate = runner_ytdlp.GatePP((), lambda *_, **__: None)
     with pytest.raises(runner_ytdlp.Stop) as stopped:
         gate.run({"live_status": "is_upcoming", "release_timestamp": 5, "formats": [{}]})
     assert (stopped.value.code_of_ours, stopped.value.begins) == ("not_yet_live", 5)
 
 
-# ---- what never ends -------------------------------------------------------------------------
+# ---- endless streams -------------------------------------------------------------------------
 
 LIST = b"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n"
 MORE = b"#EXTINF:1.0,\nnone.ts\n"
@@ -274,20 +274,20 @@ def site(settings: Settings, folder: Path, tmp_path: Path) -> Iterator[Web]:
         yield served
 
 
-def worked(url: str, **patience: float) -> DownloadJob:
+def worked(url: str, **timeouts: float) -> DownloadJob:
     order = Order(by="ada", owner="user:1", any_site=True)
     job = jobs.take(jobs.add(url, Options(), order).pk, timezone.now())
     assert job is not None
-    worker.work(job, timeouts=attempt.Timeouts(**patience))
+    worker.work(job, timeouts=attempt.Timeouts(**timeouts))
     job.refresh_from_db()
     return job
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_an_hls_list_that_grows_without_end_at_the_look(site: Web) -> None:
-    site.doors["/grows.m3u8"] = sites.endless(LIST, MORE)
-    job = worked(site.url("grows.m3u8"), looking=3.0)
+def test_an_hls_list_that_grows_without_end_at_the_extraction(site: Web) -> None:
+    site.handlers["/grows.m3u8"] = sites.endless(LIST, MORE)
+    job = worked(site.url("grows.m3u8"), extract_s=3.0)
     assert (job.status, job.code) == (Status.FAILED, "too_long")
     assert "3 s at the page" in job.fault
 
@@ -301,31 +301,31 @@ def test_an_hls_list_that_grows_without_end_at_the_download(site: Web) -> None:
     )
     grows = sites.endless(LIST, MORE)
 
-    def at_the_look_as_any_other(ask: Any) -> None:
+    def finite_at_first(handler: Any) -> None:
         if site.count("grows.m3u8") > 1:
-            grows(ask)
+            grows(handler)
         else:
-            ask.say(200, LIST + MORE + b"#EXT-X-ENDLIST\n")
+            handler.respond(200, LIST + MORE + b"#EXT-X-ENDLIST\n")
 
-    site.doors["/grows.m3u8"] = at_the_look_as_any_other
-    job = worked(site.url("master.m3u8"), looking=30.0, silent=3.0)
+    site.handlers["/grows.m3u8"] = finite_at_first
+    job = worked(site.url("master.m3u8"), extract_s=30.0, silent_s=3.0)
     assert (job.status, job.code) == (Status.FAILED, "too_long")
     assert site.count("grows.m3u8") == 2
-    # Bytes came all the time: it was not taken for a stalled one, which is tried again.
-    assert "3 s without any of the film" in job.fault
+    # Bytes arrived all the time: it does not count as stalled, which would be retried.
+    assert "3 s without any video data" in job.fault
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_list_of_more_segments_than_there_is_time_for(site: Web) -> None:
-    """Each comes, slowly: the job's own time ends it."""
+    """Segments arrive slowly: the job's total time ends it."""
     sites.hls_of(site.folder, "long.m3u8", *(f"{n}.ts" for n in range(20_000)))
 
-    def slowly(ask: Any) -> None:
+    def slowly(handler: Any) -> None:
         site.go_on.wait(0.05)
-        ask.say(200, b"\x47" + bytes(187))
+        handler.respond(200, b"\x47" + bytes(187))
 
-    site.doors |= {f"/{number}.ts": slowly for number in range(20_000)}
-    job = worked(site.url("long.m3u8"), whole=6.0)
+    site.handlers |= {f"/{number}.ts": slowly for number in range(20_000)}
+    job = worked(site.url("long.m3u8"), total_s=6.0)
     assert (job.status, job.code) == (Status.FAILED, "too_long")
     assert site.count("19999.ts") == 0

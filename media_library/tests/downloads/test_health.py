@@ -1,4 +1,4 @@
-"""Can downloads work? Judged in words, and told on the page and in the API."""
+"""Whether downloads can work: the judgement, the page and the API."""
 
 from __future__ import annotations
 
@@ -56,25 +56,27 @@ def about(version: str = "2026.08.19", runtime: str = "deno 2.9.8") -> About:
         (about("2026.09.02"), ["ok", "ok", "ok"], ""),
         (about("strange"), ["ok", "unknown", "ok"], "no date"),
         (about("2026.99.99"), ["ok", "unknown", "ok"], "no date"),
-        (about(runtime=""), ["ok", "ok", "failing"], "There is no deno that runs"),
+        (about(runtime=""), ["ok", "ok", "failing"], "No deno can be started"),
         (about(runtime="deno 2.2.9"), ["ok", "ok", "failing"], "deno 2.3.0 or newer"),
         (about(runtime="deno 2.3.0"), ["ok", "ok", "ok"], ""),
         (
-            "it ended without a word.",
+            "it ended without a result.",
             ["failing"],
-            "without a word. If downloads fail too",
+            "without a result. If downloads fail too",
         ),
     ],
 )
-def test_the_tool_is_judged(told: About | str, states: list[str], words: str) -> None:
-    found = health.findings(told, TODAY)
-    assert [each.state for each in found] == states
-    assert words in " ".join(each.sentence for each in found)
-    # Whatever is not well has a remedy in words; what is well has nothing to say.
-    assert all(bool(each.sentence) == (each.state is not State.OK) for each in found)
+def test_the_tool_is_judged(described: About | str, states: list[str], words: str) -> None:
+    findings = health.findings(described, TODAY)
+    assert [finding.state for finding in findings] == states
+    assert words in " ".join(finding.sentence for finding in findings)
+    # Every fault has a remedy, and a healthy part has no sentence.
+    assert all(
+        bool(finding.sentence) == (finding.state is not State.OK) for finding in findings
+    )
 
 
-def test_an_environment_that_is_lost_is_told() -> None:
+def test_an_unusable_environment_is_reported() -> None:
     (itself, *_) = health.findings(about(), TODAY, lost=True)
     assert (itself.state, "update it again" in itself.sentence) == (State.WARNING, True)
 
@@ -83,14 +85,14 @@ def test_an_environment_that_is_lost_is_told() -> None:
     ("done", "failed", "state"),
     [(10, 0, "ok"), (9, 1, "ok"), (8, 1, "warning"), (5, 5, "warning"), (4, 5, "failing")],
 )
-def test_a_site_is_judged_by_what_came(done: int, failed: int, state: str) -> None:
-    told = health.of_site("example.org", done, failed, fault="It broke.")
-    assert (told.state, told.sentence) == (state, "It broke." if failed else "")
+def test_a_site_is_judged_by_its_success(done: int, failed: int, state: str) -> None:
+    site = health.of_site("example.org", done, failed, fault="It broke.")
+    assert (site.state, site.sentence) == (state, "It broke." if failed else "")
 
 
-def test_a_site_that_is_left_alone_says_why() -> None:
-    told = health.of_site("example.org", 3, 0, paused="Asked too often.")
-    assert (told.state, told.sentence) == (State.WARNING, "Asked too often.")
+def test_a_paused_site_has_the_reason() -> None:
+    site = health.of_site("example.org", 3, 0, paused="Asked too often.")
+    assert (site.state, site.sentence) == (State.WARNING, "Asked too often.")
 
 
 @pytest.mark.parametrize(
@@ -99,19 +101,19 @@ def test_a_site_that_is_left_alone_says_why() -> None:
 )
 def test_cookies_are_judged(*, days: int, refused: bool, state: str) -> None:
     set_at = NOW - timedelta(days=days, hours=1)
-    told = health.of_cookies("example.org", NOW, set_at, used_at=None, refused=refused)
-    assert (told.age_days, told.state) == (days, state)
-    assert bool(told.sentence) == (state != "ok")
+    cookies = health.of_cookies("example.org", NOW, set_at, used_at=None, refused=refused)
+    assert (cookies.age_days, cookies.state) == (days, state)
+    assert bool(cookies.sentence) == (state != "ok")
 
 
-def test_cookies_that_cant_be_decrypted_say_so() -> None:
-    told = health.of_cookies(
+def test_cookies_that_cant_be_decrypted_are_reported() -> None:
+    cookies = health.of_cookies(
         "example.org", NOW, NOW, used_at=None, refused=True, readable=False
     )
-    assert (told.state, "put the old key back" in told.sentence) == (State.FAILING, True)
+    assert (cookies.state, "put the old key back" in cookies.sentence) == (State.FAILING, True)
 
 
-# ---- as it is told ---------------------------------------------------------------------------
+# ---- pages and API ---------------------------------------------------------------------------
 
 
 def over(url: str, ended: datetime, status: str, **more: object) -> None:
@@ -127,10 +129,10 @@ def history(db: None) -> datetime:
     for hours in (1, 2, 3):
         over("https://good.example/a", now - timedelta(hours=hours), "done")
     over("https://www.example.org/a", now - timedelta(hours=2), "done")
-    refused = {"code": "login", "fault": "The site wants somebody who is logged in."}
+    refused = {"code": "login", "fault": "The site requires a login."}
     over("https://example.org/b", now - timedelta(hours=1), "failed", **refused)
     over("https://example.org/c", now - timedelta(hours=3), "failed", code="rate", fault="Old.")
-    # Of no account: too long ago, cancelled, was there already.
+    # Ignored: too long ago, cancelled, or a duplicate.
     over("https://good.example/b", now - timedelta(days=8), "failed", code="http", fault="x")
     over("https://good.example/c", now, "cancelled")
     over("https://good.example/d", now, "done", duplicate=True)
@@ -143,17 +145,17 @@ def history(db: None) -> datetime:
     return now
 
 
-def test_the_api_tells_it_to_administrators(history: datetime) -> None:
+def test_the_api_reports_health_to_administrators(history: datetime) -> None:
     _, key = keys.mint("Robot", KeyPermission.ADMIN, by="ada", now=history)
     client = Client(headers={"Authorization": f"Bearer {key.reveal()}"})
     answer = client.get("/api/v1/downloads/health")
-    told = answer.json()
-    assert answer.status_code == 200, told
-    assert told["version"] == yt_dlp.version.__version__
-    assert told["runtime"].startswith("deno ")
-    assert (told["state"], told["days"], told["updated"]) == ("failing", 7, False)
-    assert [each["name"] for each in told["findings"]] == ["yt-dlp", "Age", "JavaScript"]
-    sites = {each.pop("site"): each for each in told["sites"]}
+    body = answer.json()
+    assert answer.status_code == 200, body
+    assert body["version"] == yt_dlp.version.__version__
+    assert body["runtime"].startswith("deno ")
+    assert (body["state"], body["days"], body["updated"]) == ("failing", 7, False)
+    assert [finding["name"] for finding in body["findings"]] == ["yt-dlp", "Age", "JavaScript"]
+    sites = {site.pop("site"): site for site in body["sites"]}
     assert sites == {
         "robots.example": {
             "done": 0, "failed": 0, "success": None, "state": "warning",
@@ -161,18 +163,18 @@ def test_the_api_tells_it_to_administrators(history: datetime) -> None:
         },
         "example.org": {
             "done": 1, "failed": 2, "success": 0.333, "state": "failing",
-            "sentence": "The site wants somebody who is logged in.",
+            "sentence": "The site requires a login.",
         },
         "good.example": {
             "done": 3, "failed": 0, "success": 1.0, "state": "ok", "sentence": "",
         },
     }  # fmt: skip
-    (cookies,) = told["cookies"]
+    (cookies,) = body["cookies"]
     assert (cookies["domain"], cookies["age_days"]) == ("example.org", 2)
-    assert (cookies["state"], "export them anew" in cookies["sentence"]) == ("failing", True)
+    assert (cookies["state"], "export them again" in cookies["sentence"]) == ("failing", True)
     assert "s3cr3t" not in answer.content.decode()
     longer = client.get("/api/v1/downloads/health", {"days": 30}).json()
-    assert {each["failed"] for each in longer["sites"]} == {0, 1, 2}
+    assert {site["failed"] for site in longer["sites"]} == {0, 1, 2}
     assert client.get("/api/v1/downloads/health", {"days": 91}).status_code == 422
 
 
@@ -182,21 +184,21 @@ def viewer(*names: str) -> Client:
     return client
 
 
-def test_the_page_tells_it_in_words(history: datetime) -> None:
+def test_the_page_reports_health(history: datetime) -> None:
     page = viewer().get(PAGE).content.decode()
     assert yt_dlp.version.__version__ in page
-    assert "It is the one that came with streamsite." in page
-    assert "The site wants somebody who is logged in." in page
+    assert "It is part of streamsite's own installation." in page
+    assert "The site requires a login." in page
     assert "s3cr3t" not in page
     assert 'value="update"' not in page
     page = viewer("update_downloader").get(PAGE).content.decode()
     assert 'value="update"' in page
-    # There is nothing to go back to.
+    # There is no previous environment.
     assert 'value="rollback"' not in page
 
 
 @pytest.mark.django_db
-def test_stored_cookies_of_a_lost_key_are_told(settings: Settings) -> None:
+def test_stored_cookies_of_a_lost_key_are_reported(settings: Settings) -> None:
     SiteCookies.objects.create(domain="example.org", text=COOKIES)
     settings.FIELD_KEYS = [Fernet.generate_key().decode()]
     assert "can't be decrypted" in unescape(viewer().get(PAGE).content.decode())
@@ -220,8 +222,8 @@ def test_the_button_is_for_those_who_may() -> None:
 def test_going_back_by_the_button() -> None:
     client = viewer("update_downloader")
     answer = client.post(PAGE, {"order": "rollback"}, follow=True)
-    assert "there is nothing to go back to" in answer.content.decode()
-    # One whose interpreter is gone: streamsite's own is what was before it.
+    assert "there is no previous yt-dlp" in answer.content.decode()
+    # An environment without interpreter: streamsite's own is the previous one.
     ytdlp_versions._write(ytdlp_versions.Choice("20260901T120000-aa", "", untouched=False))
     answer = client.post(reverse("media-download-tool"), {"order": "rollback"}, follow=True)
     assert f"yt-dlp {yt_dlp.version.__version__} is used from now on." in (
@@ -231,22 +233,24 @@ def test_going_back_by_the_button() -> None:
 
 
 @pytest.mark.django_db
-def test_what_cant_be_started_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_yt_dlp_that_cant_be_started_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ytdlp_versions, "python", lambda: str(tmp_path / "gone"))
-    told = health.report(timezone.now())
-    assert (told.state, told.version, told.age_days) == (State.FAILING, "", None)
-    assert "It did not say what it is" in unescape(viewer().get(PAGE).content.decode())
+    report = health.report(timezone.now())
+    assert (report.state, report.version, report.age_days) == (State.FAILING, "", None)
+    assert "It can't be started" in unescape(viewer().get(PAGE).content.decode())
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("answer", [about(), "it ended without a word."])
-def test_an_old_result_says_how_old_it_is(
+@pytest.mark.parametrize("answer", [about(), "it ended without a result."])
+def test_an_old_result_is_shown_with_its_age(
     monkeypatch: pytest.MonkeyPatch, answer: About | str
 ) -> None:
-    asked, go_on = threading.Event(), threading.Event()
+    called, go_on = threading.Event(), threading.Event()
 
     def slow(_: str) -> About:
-        asked.set()
+        called.set()
         go_on.wait(60)
         if isinstance(answer, str):
             raise SelfTestError(answer)
@@ -255,9 +259,9 @@ def test_an_old_result_says_how_old_it_is(
     monkeypatch.setattr(ytdlp_selftest, "about", slow)
     monkeypatch.setattr(health, "ANSWER_TIMEOUT_S", 0)
     monkeypatch.setattr(ytdlp_versions, "python", lambda: f"/nowhere/{answer}")
-    (found,) = health.report(timezone.now()).findings
-    # Nothing is known so far, and nothing is claimed.
-    assert (found.state, found.sentence) == (State.UNKNOWN, health.UNANSWERED)
+    (finding,) = health.report(timezone.now()).findings
+    # The state is unknown so far, and shown as such.
+    assert (finding.state, finding.sentence) == (State.UNKNOWN, health.UNANSWERED)
     assert "Checked" not in viewer().get(PAGE).content.decode()
     go_on.set()
     until(lambda: health.report(timezone.now()).checked_at, 60, "it has answered")

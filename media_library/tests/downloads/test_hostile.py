@@ -1,4 +1,4 @@
-"""Sites that mean harm: nothing inside is reached, and nothing outside a job's folder."""
+"""Hostile sites: no internal address and no file outside the job's folder is reached."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def test_a_playlist_is_never_downloaded_by_mistake(folder: Path, site: Web) -> N
 
 
 def test_a_page_without_end_is_given_up(folder: Path, site: Web) -> None:
-    site.doors["/endless.xml"] = sites.endless(
+    site.handlers["/endless.xml"] = sites.endless(
         b'<?xml version="1.0"?><rss version="2.0"><channel>', b"<item/>" * 500
     )
-    job = worked(order(site.url("endless.xml")), looking=3.0)
+    job = worked(order(site.url("endless.xml")), extract_s=3.0)
     assert (job.status, job.code) == (Status.FAILED, "too_long")
 
 
@@ -57,7 +57,7 @@ REFUSED = {
 
 
 def hostile(site: Web, folder: Path, secret: Path) -> dict[str, str]:
-    """By case: the path that is asked for."""
+    """Returns the requested path by case."""
     inner = site.url("film.mp4", INNER)
     targets = {
         "redirect to a private address": "http://10.0.0.1/film.mp4",
@@ -70,7 +70,7 @@ def hostile(site: Web, folder: Path, secret: Path) -> dict[str, str]:
     paths = {}
     for number, (case, target) in enumerate(targets.items()):
         paths[case] = f"away-{number}.mp4"
-        site.doors[f"/{paths[case]}"] = sites.redirect(target)
+        site.handlers[f"/{paths[case]}"] = sites.redirect(target)
     sites.hls_of(site.folder, "file.m3u8", f"file://{secret}")
     sites.hls_of(site.folder, "inner.m3u8", inner)
     sites.hls_of(site.folder, "data.m3u8", "data:video/mp2t;base64,R0dHR0c=")
@@ -89,21 +89,21 @@ def test_nothing_inside_is_reached(case: str, folder: Path, site: Web, tmp_path:
     secret = tmp_path / "secret.ts"
     secret.write_bytes(b"G" * 1880)
     path = hostile(site, folder, secret)[case]
-    asked = len(site.asked)
+    count = len(site.requests)
     job = worked(order(site.url(path)))
     assert (job.status, job.code) == (Status.FAILED, REFUSED[case]), job.fault
-    # What lies at loopback's other address is the same film: it was not asked for.
-    assert "/film.mp4" not in site.asked[asked:]
-    assert not [each for each in site.asked[asked:] if each.startswith("/dash/")]
+    # The other loopback address serves the same video: it was not requested.
+    assert "/film.mp4" not in site.requests[count:]
+    assert not [path_ for path_ in site.requests[count:] if path_.startswith("/dash/")]
     assert not MediaItem.objects.exists()
     assert outside(tmp_path, folder, job) == ["secret.ts"]
-    assert not any(secret.read_bytes() in each.read_bytes() for each in files_of(job))
+    assert not any(secret.read_bytes() in file.read_bytes() for file in files_of(job))
 
 
-def test_a_name_that_answers_otherwise_a_moment_later_gains_nothing(
+def test_a_name_that_changes_its_address_is_refused(
     folder: Path, site: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DNS rebinding: first the site itself, then what may not be reached."""
+    """DNS rebinding: first the site itself, then a forbidden address."""
     answers = iter(["127.0.0.1"])
     resolved: list[str] = []
 
@@ -117,17 +117,17 @@ def test_a_name_that_answers_otherwise_a_moment_later_gains_nothing(
     assert resolved[:2] == ["127.0.0.1", INNER]
     assert f"which is {INNER}" in job.fault
     # Each connection was resolved once, and only the first was made.
-    assert len(site.asked) == 1
+    assert len(site.requests) == 1
 
 
 def test_ten_gigabytes_are_refused_when_they_are_announced(
     folder: Path, site: Web, settings: Settings
 ) -> None:
     settings.DOWNLOAD_MAX_GB = 9
-    site.doors["/huge.mp4"] = sites.huge(10 * 10**9)
+    site.handlers["/huge.mp4"] = sites.huge(10 * 10**9)
     job = worked(order(site.url("huge.mp4")))
     assert (job.status, job.code) == (Status.FAILED, "too_large")
-    assert sum(each.stat().st_size for each in files_of(job)) < 10**8
+    assert sum(file.stat().st_size for file in files_of(job)) < 10**8
 
 
 @pytest.mark.parametrize(
@@ -140,29 +140,29 @@ def test_ten_gigabytes_are_refused_when_they_are_announced(
         ("x/..%5C..%5Cevil.mp4", 'attachment; filename="..\\\\evil.mp4"'),
     ],
 )
-def test_no_name_of_theirs_names_a_file_of_ours(
+def test_no_name_of_a_site_becomes_a_path_outside(
     path: str, disposition: str, folder: Path, site: Web, tmp_path: Path
 ) -> None:
-    film = site.folder / "film.mp4"
+    video = site.folder / "film.mp4"
     more = (
         {"Content_Disposition": disposition.encode().decode("latin-1")} if disposition else {}
     )
 
-    site.doors[f"/{unquote(path)}"] = lambda ask: ask.file(film, **more)
+    site.handlers[f"/{unquote(path)}"] = lambda handler: handler.file(video, **more)
     job = worked(order(site.url(path)))
     assert (job.status, job.fault) == (Status.DONE, "")
     assert job.key.startswith("downloads/127-0-0-1/")
     assert len(job.key.encode()) < 255
     assert ".." not in job.key
-    stored = {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()}
+    stored = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
     assert stored == {job.key}
     assert outside(tmp_path, folder, job) == []
 
 
-def test_sites_that_are_not_known_are_for_administrators(folder: Path, site: Web) -> None:
+def test_unknown_sites_are_reserved_for_administrators(folder: Path, site: Web) -> None:
     job = worked(order(site.url("film.mp4"), terms=Order(by="eve", owner="key:1")))
     assert (job.status, job.code) == (Status.FAILED, "unsupported")
-    assert not site.asked
+    assert not site.requests
 
 
 @pytest.mark.parametrize(
@@ -174,46 +174,48 @@ def test_sites_that_are_not_known_are_for_administrators(folder: Path, site: Web
         f"https://example.org/{'a' * 2000}",
     ],
 )
-def test_addresses_that_are_not_taken(url: str) -> None:
+def test_invalid_addresses_are_refused(url: str) -> None:
     with pytest.raises(jobs.OrderError) as refusal:
         jobs.add(url, Options(), ADMIN)
     assert "secret" not in str(refusal.value)
 
 
-def test_a_page_is_no_film(folder: Path, site: Web) -> None:
+def test_a_page_is_no_video(folder: Path, site: Web) -> None:
     (site.folder / "page.mp4").write_text("<html>nothing</html>" * 100)
     job = worked(order(site.url("page.mp4")))
     assert (job.status, job.code) == (Status.FAILED, "media")
 
 
-def test_a_playlist_that_calls_itself_a_film_opens_nothing(
+def test_a_playlist_with_a_video_extension_opens_nothing(
     folder: Path, site: Web, tmp_path: Path
 ) -> None:
-    """FFmpeg would open what stands in it, were it allowed to."""
+    """FFmpeg would open the files in it, if it were allowed to."""
     private = tmp_path / "private.mp4"
     private.write_bytes((site.folder / "film.mp4").read_bytes())
     sites.hls_of(site.folder, "disguise.bin", f"file://{private}")
     disguise = site.folder / "disguise.bin"
 
-    def answer(ask: Any) -> None:
-        ask.say(200, disguise.read_bytes(), Content_Type="video/mp4")
+    def answer(handler: Any) -> None:
+        handler.respond(200, disguise.read_bytes(), Content_Type="video/mp4")
 
-    site.doors["/disguise.mkv"] = answer
+    site.handlers["/disguise.mkv"] = answer
     job = worked(order(site.url("disguise.mkv")))
     assert (job.status, job.code) == (Status.FAILED, "media")
     assert not MediaItem.objects.exists()
 
 
-def test_nor_is_it_looked_into_for_its_sound(folder: Path, site: Web, tmp_path: Path) -> None:
-    """Ffprobe asks which codec it has; one that opened this would wait for ever."""
+def test_a_playlist_with_a_video_extension_is_not_probed_for_audio(
+    folder: Path, site: Web, tmp_path: Path
+) -> None:
+    """Ffprobe reads the codec; if it opened this pipe, it would wait for ever."""
     waits = tmp_path / "private.mp4"
     os.mkfifo(waits)
     sites.hls_of(site.folder, "disguise.bin", f"file://{waits}")
     disguise = site.folder / "disguise.bin"
 
-    def answer(ask: Any) -> None:
-        ask.say(200, disguise.read_bytes(), Content_Type="video/mp4")
+    def answer(handler: Any) -> None:
+        handler.respond(200, disguise.read_bytes(), Content_Type="video/mp4")
 
-    site.doors["/disguise.mp4"] = answer
-    job = worked(order(site.url("disguise.mp4"), sound=Sound.MP3), whole=30.0)
+    site.handlers["/disguise.mp4"] = answer
+    job = worked(order(site.url("disguise.mp4"), sound=Sound.MP3), total_s=30.0)
     assert (job.status, job.code) == (Status.FAILED, "media")

@@ -1,4 +1,4 @@
-"""Odd sites and odd moments: a job is done or failed all the same, and no other is harmed."""
+"""Odd sites and odd moments: a job is done or failed, and others are unaffected."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def taken(url: str = "https://example.org/a", **fields: Any) -> DownloadJob:
     return job
 
 
-# ---- what sites say --------------------------------------------------------------------------
+# ---- data of sites ---------------------------------------------------------------------------
 
 
-def test_a_title_that_no_database_takes(site: Web) -> None:
+def test_a_title_that_no_database_accepts(site: Web) -> None:
     (site.folder / "page.html").write_text(
         '<html><script type="application/ld+json">{"@context": "https://schema.org", '
         '"@type": "VideoObject", "name": "Nos\\u0000feratu \\ud83d", '
@@ -54,19 +54,24 @@ def test_a_title_that_no_database_takes(site: Web) -> None:
     assert job.title == "Nosferatu ?"
 
 
-def test_what_is_said_is_made_storable_however_deep() -> None:
-    said = {"title": "a\0b\ud83d", "entries": [{"id": "\udc00"}], "n": 1, "none": None}
-    assert _storable(said) == {"title": "ab?", "entries": [{"id": "?"}], "n": 1, "none": None}
+def test_messages_are_made_storable_at_any_depth() -> None:
+    message = {"title": "a\0b\ud83d", "entries": [{"id": "\udc00"}], "n": 1, "none": None}
+    assert _storable(message) == {
+        "title": "ab?",
+        "entries": [{"id": "?"}],
+        "n": 1,
+        "none": None,
+    }
 
 
-def progress(**said: Any) -> dict[str, Any]:
+def progress(**fields: Any) -> dict[str, Any]:
     usual = {"kind": "progress", "format_id": "0", "done": 1, "total": 2, "fragment": None}
     usual |= {"fragments": None, "speed": 1.0, "eta": 1, "finished": False, "sure": False}
-    return usual | said
+    return usual | fields
 
 
 def test_numbers_that_no_column_holds(site: Web) -> None:
-    """A byte a second makes centuries of a film; PostgreSQL's columns end before."""
+    """A byte per second makes centuries of a video; PostgreSQL's columns overflow before."""
     job = taken()
     at_work = attempt.Attempt(job, attempt.Timeouts())
     at_work._chosen([{"format_id": "0", "size": -5, "picture": True}])
@@ -77,23 +82,21 @@ def test_numbers_that_no_column_holds(site: Web) -> None:
     assert job.bytes_total == job.speed == 2**63 - 1
 
 
-def test_a_fault_that_nobody_foresaw_ends_the_job(
-    site: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unexpected_error_ends_the_job(site: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: object) -> None:
         raise KeyError("s3cr3t")
 
     monkeypatch.setattr(importer, "_extras", breaks)
     job = worked(order(site.url("film.mp4")))
     assert (job.status, job.code) == (Status.FAILED, "internal")
-    assert job.fault == "Something unexpected went wrong (KeyError): look at the log."
+    assert job.fault == "An unexpected error occurred (KeyError): check the log."
 
 
 # ---- workers ---------------------------------------------------------------------------------
 
 
-def test_a_job_that_its_living_worker_forgot_is_given_to_another() -> None:
-    """Its database was away when it ended: nobody wrote that down."""
+def test_a_job_abandoned_by_a_living_worker_is_requeued() -> None:
+    """The database was unavailable when it ended, so the end was not written."""
     now = timezone.now()
     job = taken(heartbeat_at=now - recovery.ABANDONED_AFTER + timedelta(seconds=1))
     assert recovery.lives(job.worker)
@@ -103,9 +106,9 @@ def test_a_job_that_its_living_worker_forgot_is_given_to_another() -> None:
     assert (job.status, job.claim) == (Status.QUEUED, "")
 
 
-def test_what_is_cancelled_while_it_is_given_back_is_not_tried_again() -> None:
+def test_a_job_cancelled_while_it_is_requeued_is_not_tried_again() -> None:
     job = taken()
-    # The worker has looked at the order for the last time, and the download failed.
+    # The worker has read the order for the last time, and the download failed.
     assert jobs.cancel(job)
     jobs.failed(job, verdict(Code.NETWORK), timezone.now(), warnings=())
     job.refresh_from_db()
@@ -128,19 +131,21 @@ def test_cookies_of_a_dead_worker_are_removed(site: Web) -> None:
     assert part.exists()
 
 
-def test_what_a_dead_process_looked_with_is_removed(settings: Settings, site: Web) -> None:
-    look = settings.DATA_DIR / "downloads" / "look-x"
-    look.mkdir(parents=True)
-    (look / COOKIES).write_text("s3cr3t")
+def test_the_inspection_folder_of_a_dead_process_is_removed(
+    settings: Settings, site: Web
+) -> None:
+    folder = settings.DATA_DIR / "downloads" / "look-x"
+    folder.mkdir(parents=True)
+    (folder / COOKIES).write_text("s3cr3t")
     assert recovery.tidy(timezone.now()) == 0
     assert (
         recovery.tidy(timezone.now() + timedelta(seconds=recovery.INSPECT_FOLDER_MAX_AGE_S + 1))
         == 1
     )
-    assert not look.exists()
+    assert not folder.exists()
 
 
-def test_what_was_stored_before_a_worker_died_goes_with_a_cancel(
+def test_an_object_stored_by_a_dead_worker_is_removed_by_a_cancel(
     site: Web, tmp_path: Path
 ) -> None:
     key = service.reserve(["downloads/example-org/a.mp4"])
@@ -163,14 +168,14 @@ def test_a_cancel_while_subtitles_are_stored_leaves_nothing(
         assert storage.exists(job.key)
         assert jobs.cancel(job)
         put.append(args[-1])
-        until(lambda: put[0].ended, 10, "its end is heard of")
+        until(lambda: put[0].ended, 10, "its end is noticed")
         yield from store(*args)
 
     monkeypatch.setattr(importer, "_in_three_forms", slowly)
     job = worked(order(site.url("hls/master.m3u8"), subtitles=Subtitles.MANUAL))
     assert put
     assert (job.status, job.key) == (Status.CANCELLED, "")
-    assert not [each for each in folder.rglob("*") if each.is_file()]
+    assert not [file for file in folder.rglob("*") if file.is_file()]
 
 
 def test_the_last_try_promises_no_other() -> None:
@@ -179,13 +184,13 @@ def test_the_last_try_promises_no_other() -> None:
     job.refresh_from_db()
     assert job.status == Status.QUEUED
     due = timezone.localtime(job.due_at)
-    assert job.fault.endswith(f"breaks off. It is tried again at {due:%H:%M}.")
+    assert job.fault.endswith(f"drops the connection. The next try is at {due:%H:%M}.")
     last = taken("https://example.org/b", attempts=jobs.MAX_TRIES)
     jobs.failed(last, verdict(Code.NETWORK), timezone.now(), warnings=())
     last.refresh_from_db()
     assert last.status == Status.FAILED
     assert last.fault.endswith(
-        f"It was tried {jobs.MAX_TRIES} times and is not tried again by itself."
+        f"It failed {jobs.MAX_TRIES} times; there is no further automatic try."
     )
 
 
@@ -201,14 +206,14 @@ def test_the_last_try_promises_no_other() -> None:
         "WEBVTT\n\n00:99:99.999 --> nowhere\nHello\n",
     ],
 )
-def test_subtitles_with_nothing_in_them_cost_no_film(site: Web, captions: str) -> None:
+def test_empty_subtitles_do_not_fail_the_download(site: Web, captions: str) -> None:
     file = site.folder / "hls" / "en.vtt"
     whole = file.read_text()
     file.write_text(captions)
     try:
         job = worked(order(site.url("hls/master.m3u8"), subtitles=Subtitles.MANUAL))
     finally:
-        # The site is the module's.
+        # Other tests of the module use the site.
         file.write_text(whole)
     assert (job.status, job.fault) == (Status.DONE, "")
     assert job.item is not None
@@ -218,7 +223,7 @@ def test_subtitles_with_nothing_in_them_cost_no_film(site: Web, captions: str) -
 def test_a_by_product_that_fails_is_a_warning(
     site: Web, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second of three forms can't be stored: none of them stays, and the film does."""
+    """The second of three formats can't be stored: none of them stays, but the video does."""
     upload = storage.upload
 
     def failing(source: Path, key: str, **more: Any) -> None:
@@ -230,11 +235,11 @@ def test_a_by_product_that_fails_is_a_warning(
     job = worked(order(site.url("hls/master.m3u8"), subtitles=Subtitles.MANUAL))
     assert (job.status, job.extras) == (Status.DONE, [])
     assert job.warnings == ["The subtitles (en) could not be stored: The disk is full."]
-    kept = [each.name for each in folder.rglob("*") if each.is_file()]
+    kept = [file.name for file in folder.rglob("*") if file.is_file()]
     assert kept == [Path(job.key).name]
 
 
-def test_a_by_product_that_nobody_thought_of_is_a_warning(
+def test_an_unexpected_error_of_a_by_product_is_a_warning(
     site: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_: object) -> None:
@@ -246,7 +251,7 @@ def test_a_by_product_that_nobody_thought_of_is_a_warning(
     assert "could not be read (ZeroDivisionError)" in job.warnings[0]
 
 
-def test_after_an_error_that_nobody_thought_of_nothing_stays(
+def test_nothing_stays_after_an_unexpected_error(
     site: Web, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
@@ -255,13 +260,13 @@ def test_after_an_error_that_nobody_thought_of_nothing_stays(
     monkeypatch.setattr(importer, "_item", broken)
     job = worked(order(site.url("film.mp4")))
     assert (job.status, job.code) == (Status.FAILED, Code.INTERNAL)
-    assert not [each for each in folder.rglob("*") if each.is_file()]
+    assert not [file for file in folder.rglob("*") if file.is_file()]
 
 
 # ---- the same twice --------------------------------------------------------------------------
 
 
-def test_one_that_is_here_while_another_fetches_it_anew(site: Web) -> None:
+def test_a_duplicate_is_detected_while_another_job_downloads_it_again(site: Web) -> None:
     here = worked(order(site.url("film.mp4")))
     anew = taken(site.url("film.mp4"))
     DownloadJob.objects.filter(pk=anew.pk).update(
@@ -271,7 +276,7 @@ def test_one_that_is_here_while_another_fetches_it_anew(site: Web) -> None:
     assert (third.status, third.duplicate, third.item) == (Status.DONE, True, here.item)
 
 
-def test_waiting_for_another_is_no_try(site: Web) -> None:
+def test_waiting_for_another_job_is_no_try(site: Web) -> None:
     first = worked(order(site.url("film.mp4")))
     MediaItem.objects.all().delete()
     DownloadJob.objects.filter(pk=first.pk).update(status=Status.DOWNLOADING, claim="c")
@@ -279,25 +284,23 @@ def test_waiting_for_another_is_no_try(site: Web) -> None:
     for _ in range(2):
         waits = worked(job)
         assert (waits.status, waits.attempts) == (Status.QUEUED, 0)
-        assert waits.note == "Another job is downloading the same."
+        assert waits.note == "Another job downloads the same."
 
 
-def test_subtitles_of_one_film_never_take_the_place_of_anothers(
-    site: Web, folder: Path
-) -> None:
+def test_subtitles_of_one_video_never_replace_those_of_another(site: Web, folder: Path) -> None:
     url, manual = site.url("hls/master.m3u8"), Subtitles.MANUAL
     one = worked(order(url, subtitles=manual))
     two = worked(order(url, subtitles=manual, container=Container.MKV))
-    assert [each.status for each in (one, two)] == [Status.DONE, Status.DONE]
+    assert [job.status for job in (one, two)] == [Status.DONE, Status.DONE]
     assert two.key == "downloads/127-0-0-1/master-2.mkv"
-    extras = [each["key"] for job in (one, two) for each in job.extras]
+    extras = [extra["key"] for job in (one, two) for extra in job.extras]
     assert len(set(extras)) == len(extras) == 6
 
 
 # ---- quotas ----------------------------------------------------------------------------------
 
 
-def test_a_film_that_tells_no_size_ends_where_the_quota_does(
+def test_a_video_of_unknown_size_ends_at_the_quota(
     site: Web, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.DOWNLOAD_QUOTA_GB = 1
@@ -311,7 +314,7 @@ def test_a_film_that_tells_no_size_ends_where_the_quota_does(
     assert "1.0 of 1 GB in 30 days" in job.fault
 
 
-def test_a_plain_file_ends_at_its_first_bytes_where_the_quota_does(
+def test_a_plain_file_over_the_quota_ends_at_its_first_bytes(
     site: Web, settings: Settings
 ) -> None:
     settings.DOWNLOAD_QUOTA_GB = 1
@@ -328,22 +331,22 @@ def test_a_disk_that_runs_full_meanwhile_keeps_the_part_file(
     site: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.pace = 40_000
-    hear = attempt.Attempt._progress
+    record = attempt.Attempt._progress
 
     def full(task: attempt.Attempt, message: dict[str, Any]) -> None:
-        hear(task, message)
+        record(task, message)
         if message["done"] > 100_000:
-            # Somebody else has filled it.
+            # Another program has filled it.
             monkeypatch.setattr(quota, "MIN_FREE_BYTES", 10**18)
 
     monkeypatch.setattr(attempt.Attempt, "_progress", full)
     job = worked(order(site.url("film.mp4")))
     assert (job.status, job.code) == (Status.QUEUED, "disk")
-    assert "make room in DATA_DIR. It is tried again at " in job.fault
+    assert "free some space in DATA_DIR. The next try is at " in job.fault
     assert (jobs.folder_of(job) / "media.mp4.part").stat().st_size > 100_000
 
 
-def test_of_two_that_are_taken_at_once_a_key_keeps_one() -> None:
+def test_a_key_keeps_one_of_two_jobs_claimed_at_once() -> None:
     key, _ = keys.mint(
         "Robot", KeyPermission.DOWNLOAD, by="ada", now=timezone.now(), concurrent_downloads=1
     )
@@ -357,7 +360,7 @@ def test_of_two_that_are_taken_at_once_a_key_keeps_one() -> None:
     assert (two.status, two.claim, two.attempts) == (Status.QUEUED, "", 0)
 
 
-def test_a_program_lifts_no_pause() -> None:
+def test_a_program_can_not_end_a_pause() -> None:
     job = taken()
     jobs.failed(job, verdict(Code.BOT), timezone.now(), warnings=())
     jobs.retry(job, lift=False)

@@ -1,4 +1,4 @@
-"""What is decided without a network: options, errors, progress, captions, addresses."""
+"""The pure parts of downloads: options, errors, progress, captions, addresses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLACE = Place("/srv/jobs/7", "http://job:s3cr3t@127.0.0.1:9", "/usr/bin/ffmpeg")
 # ---- options ---------------------------------------------------------------------------------
 
 
-def test_what_is_asked_for_becomes_a_sort_that_degrades() -> None:
+def test_options_become_a_sort_that_degrades() -> None:
     made = options.parameters(Options(quality=Quality.P720), PLACE)
     assert made["format"] == "bv*+ba/b"
     assert made["format_sort"] == ["res:720", "vcodec:h264", "acodec:aac", "ext:mp4:m4a"]
@@ -27,7 +27,7 @@ def test_what_is_asked_for_becomes_a_sort_that_degrades() -> None:
     assert made["allowed_extractors"] == ["default", "-generic"]
 
 
-def test_nothing_that_reads_or_runs_what_is_not_the_jobs() -> None:
+def test_no_option_reads_or_runs_anything_outside_the_job() -> None:
     for made in (
         options.parameters(Options(), PLACE),
         options.subtitle_parameters(Options(subtitles=options.Subtitles.MANUAL), PLACE) or {},
@@ -42,7 +42,7 @@ def test_nothing_that_reads_or_runs_what_is_not_the_jobs() -> None:
         assert not made.keys() & {"exec_cmd", "cookiesfrombrowser", "netrc_location"}
 
 
-def test_ffmpeg_opens_films_alone() -> None:
+def test_ffmpeg_opens_video_containers_only() -> None:
     args = options.parameters(Options(), PLACE)["postprocessor_args"]["ffmpeg_i"]
     assert args[:2] == ["-protocol_whitelist", "file,pipe"]
     assert not set(args[3].split(",")) & {"hls", "concat", "dash", "image2"}
@@ -62,15 +62,15 @@ def test_ffmpeg_opens_films_alone() -> None:
         {"exec": "rm"},
     ],
 )
-def test_options_that_are_none(told: dict[str, Any]) -> None:
+def test_invalid_options(values: dict[str, Any]) -> None:
     with pytest.raises(OptionsError):
-        Options.of(told)
+        Options.of(values)
 
 
 def test_options_survive_json_and_name_their_profile() -> None:
-    wanted = Options(quality=Quality.P480, languages=("de", "pt-BR"))
-    assert Options.of(wanted.as_json()) == wanted
-    assert Options.of(wanted.as_json()).profile == wanted.profile
+    chosen = Options(quality=Quality.P480, languages=("de", "pt-BR"))
+    assert Options.of(chosen.as_json()) == chosen
+    assert Options.of(chosen.as_json()).profile == chosen.profile
     assert Options(sound=Sound.MP3).profile != Options().profile
 
 
@@ -105,50 +105,50 @@ def test_options_survive_json_and_name_their_profile() -> None:
         ("something else", Code.INTERNAL),
     ],
 )
-def test_what_the_tool_says_has_a_code(text: str, code: Code) -> None:
+def test_messages_of_yt_dlp_have_a_code(text: str, code: Code) -> None:
     assert classify(text).code == code
 
 
-def test_each_code_has_a_sentence_that_ends() -> None:
+def test_each_code_has_a_complete_sentence() -> None:
     assert POLICIES.keys() == set(Code)
     for code in Code:
-        said = verdict(code, "x")
-        assert said.sentence
-        assert "{" not in said.sentence
-        assert said.pause is None or code in {Code.BOT, Code.RATE}
+        result = verdict(code, "x")
+        assert result.sentence
+        assert "{" not in result.sentence
+        assert result.pause is None or code in {Code.BOT, Code.RATE}
 
 
-def test_a_refusal_of_the_proxys_explains_what_the_tool_could_not() -> None:
-    said = classify("HTTP Error 403: Forbidden", refused="10.0.0.1")
-    assert said.code == Code.REFUSED
-    assert "10.0.0.1" in said.sentence
-    # A page may name a tracker inside, and fail for another reason.
+def test_a_refusal_of_the_proxy_explains_the_error() -> None:
+    result = classify("HTTP Error 403: Forbidden", refused="10.0.0.1")
+    assert result.code == Code.REFUSED
+    assert "10.0.0.1" in result.sentence
+    # A page may name an internal tracker, and fail for another reason.
     assert classify("This video is DRM protected", refused="10.0.0.1").code == Code.DRM
 
 
 def test_a_sentence_names_neither_paths_nor_the_tools_own_errors() -> None:
-    said = classify(
+    result = classify(
         "file:/srv/data/downloads/9/media.mp4: Invalid data found when processing input",
         more="FFmpegPostProcessorError: ERROR: Postprocessing: file:/srv/data/downloads/9/x",
     )
-    assert said.sentence == (
-        "What came could not be processed: Invalid data found when processing input"
+    assert result.sentence == (
+        "The downloaded file could not be processed: Invalid data found when processing input"
     )
     assert plain("[Errno 13] Permission denied: /srv/data/a b") == (
         "[Errno 13] Permission denied: … b"
     )
 
 
-def test_what_the_proxy_refused_has_a_remedy() -> None:
+def test_a_refusal_of_the_proxy_has_a_remedy() -> None:
     assert "add the network to DOWNLOAD_NETWORKS" in classify("x", refused="10.0.0.1").sentence
     assert "add the port to DOWNLOAD_PORTS" in classify("x", refused="port 22 of a").sentence
-    # Nothing opens the way to a file.
+    # No setting permits a file.
     assert "DOWNLOAD_" not in verdict(Code.REFUSED, "file: addresses").sentence
 
 
-def test_a_warning_explains_an_error_that_says_nothing() -> None:
-    said = classify("nothing known", warnings=("x", "Sign in to confirm you're not a bot"))
-    assert said.code == Code.BOT
+def test_a_warning_explains_an_unknown_error() -> None:
+    result = classify("nothing known", warnings=("x", "Sign in to confirm you're not a bot"))
+    assert result.code == Code.BOT
 
 
 def test_addresses_are_left_out_of_sentences() -> None:
@@ -159,7 +159,7 @@ def test_addresses_are_left_out_of_sentences() -> None:
 # ---- progress --------------------------------------------------------------------------------
 
 
-def test_two_passes_weigh_what_they_are() -> None:
+def test_two_passes_are_weighted_by_size() -> None:
     whole = Whole()
     whole.planned([Pass("v", 90, picture=True), Pass("a", 10, picture=False)])
     seen = [whole.fetched("v", 0.5), whole.fetched("v", 1.0), whole.fetched("a", 1.0)]
@@ -168,7 +168,7 @@ def test_two_passes_weigh_what_they_are() -> None:
     assert whole.stored(1.0) == 99
 
 
-def test_without_sizes_the_picture_weighs_most() -> None:
+def test_without_sizes_the_video_pass_has_most_weight() -> None:
     whole = Whole()
     whole.planned([Pass("v", None, picture=True), Pass("a", 10, picture=False)])
     assert whole.fetched("v", 1.0) == 2 + int(86 * 0.9)
@@ -183,13 +183,13 @@ def test_a_bar_never_goes_back() -> None:
 def test_shares() -> None:
     assert share_of(5, 10) == 0.5
     assert share_of(5, None) == 0.0
-    # The size of all fragments is guessed from the first: their count is not.
+    # The size of all fragments is estimated from the first: their number is not.
     assert share_of(5, 6, 1, 4) == 0.25
 
 
 # ---- captions --------------------------------------------------------------------------------
 
-#: As a large site sends automatic captions.
+#: Automatic captions as sent by a large site.
 ROLLING = """WEBVTT
 Kind: captions
 Language: en
@@ -216,7 +216,7 @@ tom &amp; jerry
 """  # noqa: W293 - so they come
 
 
-def test_what_rolls_is_said_once() -> None:
+def test_rolling_lines_appear_once() -> None:
     cues = unrolled(parse(ROLLING))
     assert [cue.lines for cue in cues] == [
         ("hello and welcome",),
@@ -228,7 +228,7 @@ def test_what_rolls_is_said_once() -> None:
     assert "tom &amp; jerry" in subtitles.vtt(cues)
 
 
-def test_what_is_said_twice_on_purpose_stays() -> None:
+def test_intended_repetitions_stay() -> None:
     cues = [Cue(0, 1000, ("no",)), Cue(5000, 6000, ("no",))]
     assert unrolled(cues) == cues
 
@@ -245,7 +245,7 @@ def test_silence_makes_a_paragraph() -> None:
     assert subtitles.txt(cues) == "a b\nc\n"
 
 
-# ---- the proxy's words -----------------------------------------------------------------------
+# ---- the proxy's messages --------------------------------------------------------------------
 
 
 def test_a_request_is_made_anew_for_its_server() -> None:
@@ -261,7 +261,7 @@ def test_a_request_is_made_anew_for_its_server() -> None:
     )
 
 
-def test_an_answer_says_that_it_is_the_only_one() -> None:
+def test_an_answer_closes_the_connection() -> None:
     head = b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2"
     assert answer(head, b"ab") == (
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab"
@@ -275,7 +275,7 @@ def test_an_answer_says_that_it_is_the_only_one() -> None:
         *(b"GET http:///a HTTP/1.1", b"CONNECT :443 HTTP/1.1", b"GET http://x:y/ HTTP/1.1"),
     ],
 )
-def test_requests_that_are_none(head: bytes) -> None:
+def test_invalid_requests(head: bytes) -> None:
     with pytest.raises(Exception, match=r"Only http|Not a request|No host"):
         parsed(head)
 

@@ -1,4 +1,4 @@
-"""Schedules: what is new at an address is ordered, once."""
+"""Schedules: new videos of an address are ordered once."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def ordered() -> list[str]:
 
 
 @pytest.mark.slow
-def test_only_what_is_new_is_ordered_and_at_most_the_cap(site: Web) -> None:
+def test_only_new_videos_are_ordered_and_at_most_the_cap(site: Web) -> None:
     sites.feed(site.folder, site, 3)
     made = schedule(site.url("feed.xml"), cap=2)
-    assert tasks.check_schedules() == "1 looked at."
-    # The list begins with the newest: they come in the order in which they were made.
+    assert tasks.check_schedules() == "1 checked."
+    # The list begins with the newest: they are ordered by age.
     assert ordered() == ["2", "1"]
     made.refresh_from_db()
     assert (made.ordered, made.fault, made.enabled) == (2, "", True)
     assert timedelta(hours=23) < made.next_at - timezone.now() <= timedelta(hours=24)
-    assert tasks.check_schedules() == "0 looked at."
+    assert tasks.check_schedules() == "0 checked."
     cache.clear()
     DownloadSchedule.objects.update(next_at=timezone.now(), cap=3)
     tasks.check_schedules()
@@ -60,7 +60,7 @@ def test_only_what_is_new_is_ordered_and_at_most_the_cap(site: Web) -> None:
 
 
 @pytest.mark.slow
-def test_once_is_once(site: Web) -> None:
+def test_a_schedule_without_interval_runs_once(site: Web) -> None:
     sites.feed(site.folder, site, 1)
     made = schedule(site.url("feed.xml"), every_hours=0)
     tasks.check_schedules()
@@ -70,7 +70,7 @@ def test_once_is_once(site: Web) -> None:
 
 
 @pytest.mark.slow
-def test_one_address_that_is_none_holds_up_no_other(site: Web) -> None:
+def test_an_invalid_address_does_not_block_the_others(site: Web) -> None:
     sites.feed(site.folder, site, 2)
     page = site.folder / "feed.xml"
     bad = "<item><title>Bad</title><link>ftp://example.org/a.mp4</link></item>"
@@ -84,15 +84,15 @@ def test_one_address_that_is_none_holds_up_no_other(site: Web) -> None:
 
 
 @pytest.mark.slow
-def test_a_look_that_fails_says_why_and_is_tried_again(site: Web) -> None:
+def test_a_failed_check_has_a_reason_and_is_retried(site: Web) -> None:
     made = schedule(site.url("gone.xml"))
     tasks.check_schedules()
     made.refresh_from_db()
-    assert "gone, private" in made.fault
+    assert "removed, is private" in made.fault
     assert made.next_at - timezone.now() <= schedules.RETRY_DELAY
 
 
-def test_two_workers_never_take_the_same() -> None:
+def test_two_workers_never_claim_the_same_schedule() -> None:
     schedule("https://example.org/")
     now = timezone.now()
     assert schedules.due(now) is not None
@@ -110,14 +110,14 @@ def test_a_schedule_is_made_and_changed_in_the_admin() -> None:
     }  # fmt: skip
     url = "/admin/media_library/downloadschedule/"
     wrong = client.post(f"{url}add/", form | {"url": "https://u:p@example.org/"})
-    assert "Leave the name and password out" in wrong.content.decode()
+    assert "Remove the name and password" in wrong.content.decode()
     wrong = client.post(f"{url}add/", form | {"languages": "--all"})
     assert "A language is written as" in wrong.content.decode()
     assert client.post(f"{url}add/", form).status_code == 302
     made = DownloadSchedule.objects.get()
     assert (made.options["quality"], made.options["chapters"]) == (720, False)
     assert (made.made_by, made.any_site) == ("ada", False)
-    # A worker has looked meanwhile: what it wrote stays.
+    # A worker has checked it meanwhile: its columns stay.
     page = client.get(f"{url}{made.pk}/change/").content.decode()
     assert 'value="720" selected' in page
     DownloadSchedule.objects.update(ordered=7)

@@ -1,4 +1,4 @@
-"""Downloads that are cancelled, and whose workers are killed: nothing of them stays."""
+"""Cancelled downloads, and killed workers: nothing of them stays."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Status = DownloadJob.Status
 
 
 def started(url: str) -> tuple[DownloadJob, threading.Thread]:
-    """A job that a worker in a thread is at."""
+    """Starts a worker for a job in a thread."""
     job = jobs.add(url, Options(), ADMIN)
     taken = jobs.take(job.pk, timezone.now())
     assert taken is not None
@@ -49,14 +49,14 @@ def started(url: str) -> tuple[DownloadJob, threading.Thread]:
     return job, thread
 
 
-def in_status(job: DownloadJob, *wanted: str, share: int = 0) -> bool:
+def in_status(job: DownloadJob, *statuses: str, share: int = 0) -> bool:
     job.refresh_from_db()
     assert not job.over, job.fault
-    return job.status in wanted and job.percent >= share
+    return job.status in statuses and job.percent >= share
 
 
 def cancelled_within(job: DownloadJob, thread: threading.Thread) -> float:
-    """Seconds from the order to the end of the last process, all of it gone."""
+    """Returns the seconds from the order to the end of the last process; nothing is left."""
     began = time.monotonic()
     assert jobs.cancel(job)
     until(lambda: not running(), 60, "its processes are gone")
@@ -93,10 +93,10 @@ def test_cancel_ends_a_merge_within_a_second(
     tmp_path: Path,
     figures: Figures,
 ) -> None:
-    """FFmpeg is at work then, as slowly as a stopped process: it is killed with the rest."""
+    """A slowed FFmpeg is running then: it is killed with the rest."""
     slow = tmp_path / "bin" / "ffmpeg"
     slow.parent.mkdir()
-    # The real one, but as slow as with a film of hours: it reads at the film's own speed.
+    # The real one, slowed like for a long video: it reads at playback speed.
     slow.write_text(
         '#!/bin/sh\ncase "$*" in *-bsfs*|*-version*) exec ffmpeg "$@";; esac\n'
         'for each; do shift; [ "$each" = -i ] && set -- "$@" -readrate 0.2; '
@@ -109,15 +109,15 @@ def test_cancel_ends_a_merge_within_a_second(
     until(
         lambda: (
             in_status(job, Status.PROCESSING)
-            and any(each.name() == "ffmpeg" for each in running())
+            and any(process.name() == "ffmpeg" for process in running())
         ),
         30,
-        "FFmpeg puts picture and sound together",
+        "FFmpeg merges video and audio",
     )
     assert cancelled_within(job, thread) < figures.within(1)
 
 
-def test_what_waits_is_cancelled_at_once(folder: Path, site: Web) -> None:
+def test_a_waiting_job_is_cancelled_at_once(folder: Path, site: Web) -> None:
     job = jobs.add(site.url("film.mp4"), Options(), ADMIN)
     assert jobs.cancel(job)
     assert job.status == Status.CANCELLED
@@ -143,10 +143,10 @@ def test_one_cancel_ends_a_whole_batch(folder: Path, site: Web) -> None:
     until(lambda: in_status(taken, Status.DOWNLOADING), 30, "the first downloads")
     assert jobs.cancel_batch(batch) == 5
     thread.join(15)
-    assert {each.status for each in batch.jobs.all()} == {Status.CANCELLED}
+    assert {row.status for row in batch.jobs.all()} == {Status.CANCELLED}
 
 
-# ---- a worker that is killed -----------------------------------------------------------------
+# ---- killed workers --------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def cluster(site: Web, folder: Path, tmp_path: Path) -> Iterator[Cluster]:
 @pytest.mark.parametrize(
     "who", ["the worker", "the whole cluster", "worker and runner at once"]
 )
-def test_a_worker_is_killed_and_the_job_is_done_all_the_same(
+def test_a_job_is_done_although_its_worker_was_killed(
     who: str, site: Web, cluster: Cluster
 ) -> None:
     site.pace = 60_000
@@ -177,7 +177,7 @@ def test_a_worker_is_killed_and_the_job_is_done_all_the_same(
     if who == "worker and runner at once":
         runner.kill()
     until(lambda: not runner.is_running() or runner.status() == "zombie", 60, "no orphan")
-    assert not [each for each in psutil.process_iter() if _session(each) == session]
+    assert not [process for process in psutil.process_iter() if _session(process) == session]
     site.pace = 0
     if cluster.process is None:
         cluster.start()
@@ -188,22 +188,22 @@ def test_a_worker_is_killed_and_the_job_is_done_all_the_same(
     until(lambda: DownloadJob.objects.get(pk=job.pk).over, 60, f"it ends ({cluster.log})")
     job.refresh_from_db()
     assert (job.status, job.fault, job.deaths) == (Status.DONE, "", 1)
-    # It went on where it had stopped.
+    # It resumed.
     assert job.item is not None
     assert job.attempts == 2
 
 
-def test_a_stop_of_the_service_gives_its_downloads_back(site: Web, cluster: Cluster) -> None:
+def test_a_stop_of_the_service_requeues_its_downloads(site: Web, cluster: Cluster) -> None:
     site.pace = 60_000
     job = jobs.add(site.url("film.mp4"), Options(), ADMIN)
     cluster.start()
     until(lambda: in_status(job, Status.DOWNLOADING, share=10), 60, "it downloads")
     session = job.session
-    # To all of it, as systemd does.
+    # To all processes, like systemd.
     cluster.stop()
-    until(lambda: not in_status(job, *DownloadJob.RUNNING), 10, f"given back ({cluster.log})")
+    until(lambda: not in_status(job, *DownloadJob.RUNNING), 10, f"requeued ({cluster.log})")
     assert (job.status, job.deaths, job.attempts) == (Status.QUEUED, 0, 0)
-    assert not [each for each in psutil.process_iter() if _session(each) == session]
+    assert not [process for process in psutil.process_iter() if _session(process) == session]
     site.pace = 0
     cluster.start()
     until(lambda: DownloadJob.objects.get(pk=job.pk).over, 60, f"it ends ({cluster.log})")
@@ -229,10 +229,10 @@ def test_a_job_that_kills_its_worker_is_given_up(folder: Path, site: Web) -> Non
         assert recovery.recover(timezone.now()) == ((1, 0) if last else (0, 1))
     job.refresh_from_db()
     assert (job.status, job.code) == (Status.FAILED, "worker")
-    assert "fell silent 3 times" in job.fault
+    assert "stopped responding 3 times" in job.fault
 
 
-def test_another_machines_worker_is_given_its_time(folder: Path, site: Web) -> None:
+def test_another_machines_worker_is_dead_after_the_timeout(folder: Path, site: Web) -> None:
     job = jobs.add(site.url("film.mp4"), Options(), ADMIN)
     now = timezone.now()
     jobs.take(job.pk, now)
@@ -241,14 +241,14 @@ def test_another_machines_worker_is_given_its_time(folder: Path, site: Web) -> N
     assert recovery.recover(now + 1.01 * recovery.HEARTBEAT_TIMEOUT) == (0, 1)
 
 
-def test_folders_that_nobody_needs_are_removed(folder: Path, site: Web) -> None:
+def test_unneeded_folders_are_removed(folder: Path, site: Web) -> None:
     now = timezone.now()
     kept = [jobs.add(site.url(f"film.mp4?{number}"), Options(), ADMIN) for number in range(3)]
     DownloadJob.objects.filter(pk=kept[1].pk).update(
         status=Status.FAILED, code="http", fault="404", ended_at=now
     )
     jobs.cancel(kept[2])
-    for name in (*(str(each.pk) for each in kept), "987654321"):
+    for name in (*(str(job_.pk) for job_ in kept), "987654321"):
         (configured.DATA_DIR / "downloads" / name).mkdir(parents=True)
     assert recovery.tidy(now) == 2
     assert jobs.folder_of(kept[0]).exists()

@@ -1,4 +1,4 @@
-"""Subtitles in more languages, from a fake of LibreTranslate that speaks its API over HTTP."""
+"""Translated subtitles, from a fake of LibreTranslate that serves its API over HTTP."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from streamsite.security.ssrf import networks
 
 Status = DownloadJob.Status
 KEY = "the-key-of-the-translator"
-KNOWN = [
+LANGUAGES = [
     {"code": "en", "name": "English", "targets": ["de", "en", "pt"]},
     {"code": "de", "name": "German", "targets": ["de", "en"]},
 ]
@@ -40,25 +40,25 @@ Answer = tuple[int, Any]
 
 @dataclass
 class Fake:
-    """Turns each text into capitals behind its target's name."""
+    """Turns each text into capitals after its target's name."""
 
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    #: Instead of its usual answer to a translation.
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    #: Replaces its usual answer to a translation.
     instead: Callable[[], Answer] | None = None
     url: str = ""
 
     def answer(self, path: str, body: dict[str, Any] | None) -> Answer:
         if path == "/languages":
-            return 200, KNOWN
+            return 200, LANGUAGES
         assert path == "/translate"
         assert body is not None
-        self.asked.append(body)
+        self.requests.append(body)
         if self.instead is not None:
             return self.instead()
         if body.get("api_key") != KEY:
             return 403, {"error": f"Invalid API key {body.get('api_key')}"}
         return 200, {
-            "translatedText": [f"{body['target']}: {each.upper()}" for each in body["q"]]
+            "translatedText": [f"{body['target']}: {text_.upper()}" for text_ in body["q"]]
         }
 
 
@@ -68,17 +68,17 @@ def fake(settings: Settings) -> Iterator[Fake]:
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
-            """The tests' output is theirs."""
+            """Logs nothing."""
 
         def do_GET(self) -> None:
-            self.say(*server.answer(self.path, None))
+            self.respond(*server.answer(self.path, None))
 
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
-            self.say(*server.answer(self.path, json.loads(self.rfile.read(length))))
+            self.respond(*server.answer(self.path, json.loads(self.rfile.read(length))))
 
-        def say(self, status: int, told: Any) -> None:
-            body = told if isinstance(told, bytes) else json.dumps(told).encode()
+        def respond(self, status: int, content: Any) -> None:
+            body = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             if status == 302:
@@ -109,66 +109,64 @@ def translate(fake: Fake, *texts: str, key: str = KEY) -> list[Cue]:
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "found"),
+    ("source", "target", "expected"),
     [
         ("en", "de", ("en", "de")),
         ("en-GB", "pt-BR", ("en", "pt")),
         ("EN", "DE", ("en", "de")),
     ],
 )
-def test_languages_by_the_servers_names(
-    source: str, target: str, found: tuple[str, str]
+def test_languages_by_the_servers_codes(
+    source: str, target: str, expected: tuple[str, str]
 ) -> None:
-    assert codes(KNOWN, source, target) == found
+    assert codes(LANGUAGES, source, target) == expected
 
 
 @pytest.mark.parametrize(
-    ("known", "source", "target", "why"),
+    ("languages", "source", "target", "why"),
     [
-        (KNOWN, "fr", "de", "does not know fr"),
-        (KNOWN, "de", "pt", "does not translate de into pt"),
+        (LANGUAGES, "fr", "de", "does not support fr"),
+        (LANGUAGES, "de", "pt", "does not translate de into pt"),
         ({"error": "x"}, "en", "de", "can't be read"),
         (None, "en", "de", "can't be read"),
         ([{"code": "en"}], "en", "de", "can't be read"),
     ],
 )
-def test_languages_that_it_does_not_have(
-    known: Any, source: str, target: str, why: str
-) -> None:
+def test_unsupported_languages(languages: Any, source: str, target: str, why: str) -> None:
     with pytest.raises(TranslateError, match=why):
-        codes(known, source, target)
+        codes(languages, source, target)
 
 
-def test_as_many_at_once_as_a_server_takes() -> None:
+def test_batches_stay_within_the_servers_limits() -> None:
     many = cues(*(str(n) for n in range(translation.MAX_BATCH_TEXTS * 2 + 1)))
-    assert [len(each) for each in batches(many)] == [
+    assert [len(batch) for batch in batches(many)] == [
         translation.MAX_BATCH_TEXTS,
         translation.MAX_BATCH_TEXTS,
         1,
     ]
     long = cues("a" * 1500, "b" * 1500, "c" * 5000)
-    assert [len(each) for each in batches(long)] == [1, 1, 1]
+    assert [len(batch) for batch in batches(long)] == [1, 1, 1]
     assert [cue for batch in batches(many) for cue in batch] == many
     assert list(batches([])) == []
 
 
-def test_jobs_without_translations_are_what_they_were() -> None:
+def test_the_profile_of_jobs_without_translations_is_unchanged() -> None:
     assert "translate" not in Options().as_json()
     assert Options.of(Options(translate=("de",)).as_json()).translate == ("de",)
     assert Options(translate=("de",)).profile != Options().profile
 
 
-# ---- spoken with -----------------------------------------------------------------------------
+# ---- with the server -------------------------------------------------------------------------
 
 
 def test_a_translation_keeps_its_times(fake: Fake) -> None:
     (first, second) = translate(fake, "one thing", "and another " * 6)
     assert (first.start, first.end, first.lines) == (0, 900, ("de: ONE THING",))
-    # Lines as wide as a screen takes.
+    # Lines are as wide as a screen permits.
     assert len(second.lines) == 2
     assert max(map(len, second.lines)) <= translation.LINE_CHARS
-    (asked,) = fake.asked
-    assert (asked["source"], asked["target"], asked["format"]) == ("en", "de", "text")
+    (request,) = fake.requests
+    assert (request["source"], request["target"], request["format"]) == ("en", "de", "text")
 
 
 @pytest.mark.parametrize(
@@ -178,9 +176,9 @@ def test_a_translation_keeps_its_times(fake: Fake) -> None:
         ((500, b"<html>"), "HTTP 500"),
         ((302, b""), "HTTP 302"),
         ((200, b"<html>"), "can't be read"),
-        ((200, {"translatedText": "one"}), "not as many texts"),
-        ((200, {"translatedText": []}), "not as many texts"),
-        ((200, []), "not as many texts"),
+        ((200, {"translatedText": "one"}), "a wrong number of texts"),
+        ((200, {"translatedText": []}), "a wrong number of texts"),
+        ((200, []), "a wrong number of texts"),
     ],
 )
 def test_a_server_that_does_not_translate(fake: Fake, answer: Answer, why: str) -> None:
@@ -189,13 +187,13 @@ def test_a_server_that_does_not_translate(fake: Fake, answer: Answer, why: str) 
         translate(fake, "one")
 
 
-def test_the_key_is_in_no_words(fake: Fake) -> None:
-    with pytest.raises(TranslateError, match=r"HTTP 403\. Invalid API key …") as told:
+def test_no_error_contains_the_key(fake: Fake) -> None:
+    with pytest.raises(TranslateError, match=r"HTTP 403\. Invalid API key …") as failed:
         translate(fake, "one", key="another-key")
-    assert "another-key" not in str(told.value)
+    assert "another-key" not in str(failed.value)
 
 
-def test_a_server_that_is_not_there() -> None:
+def test_an_unreachable_server() -> None:
     server = Server(f"http://127.0.0.1:{sites.free_port()}", Secret(""))
     with pytest.raises(TranslateError, match="can't be reached"):
         server.translate(cues("one"), "en", "de", lambda: None)
@@ -213,7 +211,7 @@ def site(
     settings.DATA_DIR.mkdir()
     settings.DOWNLOAD_NETWORKS = networks(["127.0.0.1/32"])
     home = tmp_path_factory.mktemp("site")
-    sites.films(home)
+    sites.make_videos(home)
     with web_site(home) as served:
         settings.DOWNLOAD_PORTS = (served.port,)
         yield served
@@ -221,8 +219,8 @@ def site(
 
 def ordered(site: Web, *languages: str) -> DownloadJob:
     order = Order(by="ada", owner="user:1", any_site=True)
-    wanted = Options(subtitles=Subtitles.MANUAL, translate=languages)
-    job = jobs.take(jobs.add(site.url("hls/master.m3u8"), wanted, order).pk, timezone.now())
+    options = Options(subtitles=Subtitles.MANUAL, translate=languages)
+    job = jobs.take(jobs.add(site.url("hls/master.m3u8"), options, order).pk, timezone.now())
     assert job is not None
     return job
 
@@ -235,14 +233,14 @@ def test_translations_lie_beside_the_originals(folder: Path, site: Web, fake: Fa
     worker.work(job)
     job.refresh_from_db()
     assert (job.status, job.fault) == (Status.DONE, "")
-    kept = {(each["language"], each["kind"]): each for each in job.extras}
+    kept = {(extra["language"], extra["kind"]): extra for extra in job.extras}
     assert {language for language, _ in kept} == {"en", "de"}
     assert kept["de", "srt"]["translated_from"] == "en"
-    # What people made is not made anew.
+    # Subtitles made by people are not translated again.
     assert "translated_from" not in kept["en", "srt"]
     assert kept["de", "srt"]["key"] == "downloads/127-0-0-1/master.de.srt"
     made = subtitles.parse((folder / kept["de", "srt"]["key"]).read_text())
-    assert [(each.start, *each.lines) for each in made] == [
+    assert [(cue.start, *cue.lines) for cue in made] == [
         (0, "de: ONE THING"),
         (1500, "de: AND ANOTHER"),
     ]
@@ -253,7 +251,7 @@ def test_translations_lie_beside_the_originals(folder: Path, site: Web, fake: Fa
 @pytest.mark.slow
 @pytest.mark.usefixtures("ffmpeg")
 @pytest.mark.django_db(transaction=True)
-def test_a_translator_that_fails_costs_no_film(
+def test_a_failed_translation_does_not_fail_the_download(
     folder: Path, site: Web, fake: Fake, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake.instead = lambda: (500, {"error": f"it broke over {KEY}"})
@@ -261,7 +259,7 @@ def test_a_translator_that_fails_costs_no_film(
     worker.work(job)
     job.refresh_from_db()
     assert (job.status, job.fault) == (Status.DONE, "")
-    assert {each["language"] for each in job.extras if each["kind"] == "srt"} == {"en"}
+    assert {extra["language"] for extra in job.extras if extra["kind"] == "srt"} == {"en"}
     assert job.warnings == ["No subtitles in de: HTTP 500. it broke over …"]
     assert KEY not in caplog.text
 
@@ -276,7 +274,7 @@ def test_cancelled_while_it_is_translated_nothing_is_left(
 
     def meanwhile() -> Answer:
         jobs.cancel(DownloadJob.objects.get(pk=job.pk))
-        # The translator answers in a thread of its own.
+        # The fake answers in its own thread.
         connections.close_all()
         return 200, {"translatedText": ["eins", "zwei"]}
 
@@ -284,11 +282,11 @@ def test_cancelled_while_it_is_translated_nothing_is_left(
     assert worker.work(job) == "Cancelled."
     job.refresh_from_db()
     assert (job.status, job.key, job.extras) == (Status.CANCELLED, "", [])
-    assert len(fake.asked) == 1
-    assert [each for each in folder.rglob("*") if each.is_file()] == []
+    assert len(fake.requests) == 1
+    assert [file for file in folder.rglob("*") if file.is_file()] == []
 
 
-# ---- ordered ---------------------------------------------------------------------------------
+# ---- orders ----------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
@@ -308,7 +306,7 @@ def test_ordered_on_the_page(settings: Settings) -> None:
     form |= {"languages": "en", "translate": "de, pt-BR", "urls": "https://example.org/a"}
     settings.LIBRETRANSLATE_URL = ""
     page = client.post(reverse("media-download"), form)
-    assert "No server translates here" in page.content.decode()
+    assert "No translation server is configured" in page.content.decode()
     settings.LIBRETRANSLATE_URL = "http://127.0.0.1:5000"
     client.post(reverse("media-download"), form)
     assert DownloadJob.objects.get().options["translate"] == ["de", "pt-BR"]

@@ -1,4 +1,4 @@
-"""The downloader's environments: a newer one is tried, used, and left again."""
+"""yt-dlp's environments: a newer one is tested, used, and rolled back."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def home(settings: Settings, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Wheels of one version that works."""
+    """Wheels of one working version."""
     folder = tmp_path_factory.mktemp("index")
     wheel(folder, "2099.1.2")
     return folder
 
 
 def environments(home: Path) -> list[str]:
-    return sorted(each.name for each in home.iterdir() if each.is_dir())
+    return sorted(folder.name for folder in home.iterdir() if folder.is_dir())
 
 
-def test_streamsites_own_is_asked_what_it_is() -> None:
+def test_streamsites_own_version() -> None:
     assert ytdlp_versions.python() == sys.executable
-    found = ytdlp_versions.about()
-    assert found is not None
-    assert found.version == OURS
-    assert found.python == ".".join(map(str, sys.version_info[:3]))
-    assert found.runtime.startswith("deno 2.")
+    version = ytdlp_versions.about()
+    assert version is not None
+    assert version.version == OURS
+    assert version.python == ".".join(map(str, sys.version_info[:3]))
+    assert version.runtime.startswith("deno 2.")
 
 
 def test_a_deno_that_starts_and_runs_nothing_counts_as_none(tmp_path: Path) -> None:
@@ -62,38 +62,40 @@ def test_a_deno_that_starts_and_runs_nothing_counts_as_none(tmp_path: Path) -> N
     deno = python.with_name("deno")
     deno.write_text('#!/bin/sh\n[ "$1" = --version ] && echo deno 2.9.8 || kill -SYS $$\n')
     deno.chmod(0o755)
-    found = ytdlp_selftest.about(str(python))
-    assert (found.version, found.runtime) == (OURS, "")
+    version = ytdlp_selftest.about(str(python))
+    assert (version.version, version.runtime) == (OURS, "")
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ffmpeg")
-def test_a_newer_one_is_used_and_left_again(home: Path, index: Path, tmp_path: Path) -> None:
+def test_a_newer_version_is_used_and_rolled_back(
+    home: Path, index: Path, tmp_path: Path
+) -> None:
     with Runner(
-        {"mode": "look", "folder": str(tmp_path), "limits": limits(0)}, folder=tmp_path
+        {"mode": "inspect", "folder": str(tmp_path), "limits": limits(0)}, folder=tmp_path
     ) as running:
         began_with = psutil.Process(running.pid).cmdline()[0]
-        said = ytdlp_versions.update(NOW, source=index)
-        # A job that runs keeps the environment that it began with.
+        result = ytdlp_versions.update(NOW, source=index)
+        # A running job keeps its environment.
         assert began_with == sys.executable != ytdlp_versions.python()
-    assert said == f"yt-dlp 2099.1.2 is used from now on, instead of {OURS}."
-    found = ytdlp_versions.about()
-    assert found is not None
-    assert (found.version, found.interpreter) == ("2099.1.2", ytdlp_versions.python())
-    assert found.runtime.startswith("deno "), "streamsite's own serves where it has none"
-    assert ytdlp_versions.chosen().result == said
+    assert result == f"yt-dlp 2099.1.2 is used from now on, instead of {OURS}."
+    version = ytdlp_versions.about()
+    assert version is not None
+    assert (version.version, version.interpreter) == ("2099.1.2", ytdlp_versions.python())
+    assert version.runtime.startswith("deno "), "streamsite's own serves where it has none"
+    assert ytdlp_versions.chosen().result == result
 
-    # Back, and forth again.
+    # Back, and forward again.
     assert ytdlp_versions.roll_back(NOW) == f"yt-dlp {OURS} is used from now on."
     assert ytdlp_versions.python() == sys.executable
     assert ytdlp_versions.roll_back(NOW) == "yt-dlp 2099.1.2 is used from now on."
-    assert ytdlp_versions.python() == found.interpreter
-    # What is there is not installed again.
+    assert ytdlp_versions.python() == version.interpreter
+    # An installed version is not installed again.
     assert ytdlp_versions.update(NOW, source=index) == (
-        "yt-dlp 2099.1.2 is the newest there is: it stays."
+        "yt-dlp 2099.1.2 is the newest version: it stays."
     )
     assert len(environments(home)) == 1
-    # By an upgrade of Python it is lost: the next leads back to streamsite's own.
+    # An upgrade of Python makes it unusable: the roll-back leads to streamsite's own.
     shutil.rmtree(home / environments(home)[0])
     assert ytdlp_versions.python() == sys.executable
     ytdlp_versions.update(NOW, source=index)
@@ -104,9 +106,9 @@ def test_a_newer_one_is_used_and_left_again(home: Path, index: Path, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ffmpeg")
-def test_one_that_fails_its_trial_is_not_used(home: Path, tmp_path: Path) -> None:
+def test_a_version_that_fails_its_test_is_not_used(home: Path, tmp_path: Path) -> None:
     wheel(tmp_path / "index", "2099.2.1", content=BROKEN)
-    with pytest.raises(UpdateError, match=r"failed its trial.*: ImportError: made"):
+    with pytest.raises(UpdateError, match=r"failed its test.*: ImportError: made"):
         ytdlp_versions.update(NOW, source=tmp_path / "index")
     assert ytdlp_versions.python() == sys.executable
     assert environments(home) == []
@@ -115,15 +117,15 @@ def test_one_that_fails_its_trial_is_not_used(home: Path, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ffmpeg")
-def test_a_newer_one_that_lacks_what_it_needs_is_no_reason_to_be_silent(
+def test_a_newer_version_with_a_missing_dependency_is_reported(
     home: Path, tmp_path: Path
 ) -> None:
-    """An older one is what pip takes then: it must not be called the newest there is."""
+    """Pip takes an older one then: it must not be reported as the newest."""
     wheel(tmp_path / "index", OURS)
     wheel(tmp_path / "index", "2099.3.1", needs="there-is-no-such-package")
-    said = ytdlp_versions.update(NOW, source=tmp_path / "index")
-    assert said.startswith(
-        "yt-dlp 2099.3.1 can't be installed yet, for the package index lacks"
+    result = ytdlp_versions.update(NOW, source=tmp_path / "index")
+    assert result.startswith(
+        "yt-dlp 2099.3.1 can't be installed yet, because the package index lacks"
     )
     assert ytdlp_versions.python() == sys.executable
     assert environments(home) == []
@@ -133,42 +135,44 @@ def test_a_newer_one_that_lacks_what_it_needs_is_no_reason_to_be_silent(
 def test_an_index_without_it_changes_nothing(home: Path, tmp_path: Path) -> None:
     empty = tmp_path / "index"
     empty.mkdir()
-    with pytest.raises(UpdateError, match="can't be fetched: see whether this machine reaches"):
+    with pytest.raises(
+        UpdateError, match="can't be downloaded: check whether this machine reaches"
+    ):
         ytdlp_versions.update(NOW, source=empty)
     assert environments(home) == []
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ffmpeg")
-def test_the_trial_is_a_whole_download() -> None:
+def test_the_test_is_a_complete_download() -> None:
     assert ytdlp_selftest.try_out(sys.executable).version == OURS
 
 
-def test_an_interpreter_that_is_none(tmp_path: Path) -> None:
+def test_an_invalid_interpreter(tmp_path: Path) -> None:
     with pytest.raises(ytdlp_selftest.SelfTestError, match="can't be started"):
         ytdlp_selftest.about(str(tmp_path / "python"))
-    with pytest.raises(ytdlp_selftest.SelfTestError, match="ended without a word"):
+    with pytest.raises(ytdlp_selftest.SelfTestError, match="ended without a result"):
         ytdlp_selftest.about(shutil.which("false") or "")
 
 
-def test_nothing_to_go_back_to() -> None:
-    with pytest.raises(CommandError, match="there is nothing to go back to"):
+def test_no_previous_version() -> None:
+    with pytest.raises(CommandError, match="there is no previous yt-dlp"):
         call_command("update_downloader", "--rollback")
 
 
 def test_one_update_at_a_time() -> None:
     with slots.slot("downloader", 1):
-        with pytest.raises(UpdateError, match="Another update is under way"):
+        with pytest.raises(UpdateError, match="Another update is running"):
             ytdlp_versions.update(NOW)
-        with pytest.raises(UpdateError, match="Another update is under way"):
+        with pytest.raises(UpdateError, match="Another update is running"):
             ytdlp_versions.roll_back(NOW)
 
 
 def environment(home: Path, name: str) -> Path:
-    """As `venv` makes them, without what is installed."""
+    """Makes an environment like `venv`, without packages."""
     folder = home / name
-    for each in (folder / "bin", folder / "lib" / f"python3.{sys.version_info.minor}"):
-        each.mkdir(parents=True)
+    for folder_ in (folder / "bin", folder / "lib" / f"python3.{sys.version_info.minor}"):
+        folder_.mkdir(parents=True)
     (folder / "bin" / "python").symlink_to(sys.executable)
     return folder
 
@@ -196,7 +200,7 @@ def test_a_choice_that_cant_be_read_stops_no_download(home: Path, written: str) 
     assert ytdlp_versions.python() == sys.executable
 
 
-def test_what_is_at_work_is_not_removed(home: Path) -> None:
+def test_an_environment_in_use_is_not_removed(home: Path) -> None:
     for name in ("old", "older", "now", "before"):
         environment(home, name)
     choose(home, "now", "before")
@@ -210,14 +214,14 @@ def test_what_is_at_work_is_not_removed(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_tells_what_can_be_had(
+def test_the_command_shows_the_available_version(
     index: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     call_command("update_downloader", "--check", f"--from={index}")
     assert capsys.readouterr().out == (
-        f"yt-dlp {OURS} is used; 2099.1.2 can be had: update_downloader.\n"
+        f"yt-dlp {OURS} is used; 2099.1.2 is available: update_downloader.\n"
     )
-    with pytest.raises(CommandError, match="is no folder"):
+    with pytest.raises(CommandError, match="is not a folder"):
         call_command("update_downloader", f"--from={tmp_path / 'none'}")
 
 

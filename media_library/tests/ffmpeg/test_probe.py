@@ -18,10 +18,10 @@ from streamsite.security.secret import Secret
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    """Serves a folder, whatever the query; without ranges, as the worst of servers."""
+    """Serves a folder and ignores the query; without ranges, like the worst servers."""
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Logs nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +52,15 @@ def web(folder: Path) -> Iterator[str]:
 
 
 def test_a_file_is_read_into_values(clip: Path) -> None:
-    found = probe(LocalFile(clip))
-    assert (found.width, found.height, found.fps) == (96, 64, Fraction(30000, 1001))
-    assert (found.video_codec, found.pixel_format) == ("h264", "yuv420p")
-    assert (found.audio_codec, found.sample_rate, found.channels) == ("aac", 44_100, 1)
-    assert found.seconds is not None
-    assert abs(found.seconds - 3) < Fraction(1, 10)
+    result = probe(LocalFile(clip))
+    assert (result.width, result.height, result.fps) == (96, 64, Fraction(30000, 1001))
+    assert (result.video_codec, result.pixel_format) == ("h264", "yuv420p")
+    assert (result.audio_codec, result.sample_rate, result.channels) == ("aac", 44_100, 1)
+    assert result.seconds is not None
+    assert abs(result.seconds - 3) < Fraction(1, 10)
 
 
-def test_a_url_tells_the_same_as_the_file_and_stands_in_no_argument(
+def test_a_url_gives_the_same_result_as_the_file_and_is_in_no_argument(
     clip: Path, web: str
 ) -> None:
     url = SignedUrl(Secret(f"{web}/it's%20a%20clip.mp4?X-Amz-Signature=c0ffee"))
@@ -71,11 +71,11 @@ def test_a_url_tells_the_same_as_the_file_and_stands_in_no_argument(
 
 def test_a_file_without_sound_has_none(folder: Path) -> None:
     mute = make(folder / "mute.mkv", *lavfi("testsrc2=s=96x64:r=25:d=1"), "-c:v", "libx264")
-    found = probe(LocalFile(mute))
-    assert (found.audio_codec, found.sample_rate, found.channels) == ("", 0, 0)
+    result = probe(LocalFile(mute))
+    assert (result.audio_codec, result.sample_rate, result.channels) == ("", 0, 0)
 
 
-def test_a_playlist_that_calls_itself_a_film_is_not_opened(clip: Path, folder: Path) -> None:
+def test_a_playlist_with_a_video_extension_is_not_opened(clip: Path, folder: Path) -> None:
     trap = folder / "trap.mp4"
     head = "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n"
     trap.write_text(f"{head}{clip}\n#EXT-X-ENDLIST\n")
@@ -83,7 +83,7 @@ def test_a_playlist_that_calls_itself_a_film_is_not_opened(clip: Path, folder: P
         probe(LocalFile(trap))
 
 
-def test_a_list_of_files_that_calls_itself_a_film_is_not_opened(
+def test_a_list_of_files_with_a_video_extension_is_not_opened(
     clip: Path, folder: Path, web: str
 ) -> None:
     (folder / "trap.mkv").write_text(f"ffconcat version 1.0\nfile 'file:{clip}'\n")
@@ -93,13 +93,13 @@ def test_a_list_of_files_that_calls_itself_a_film_is_not_opened(
         probe(SignedUrl(Secret(f"{web}/trap.mkv")))
 
 
-def test_sound_alone_is_no_item(folder: Path) -> None:
+def test_a_file_with_audio_only_is_refused(folder: Path) -> None:
     song = make(folder / "song.m4a", *lavfi("sine=d=1"), "-c:a", "aac")
-    with pytest.raises(NotMediaError, match="No picture"):
+    with pytest.raises(NotMediaError, match="no video"):
         probe(LocalFile(song))
 
 
-def test_a_missing_file_and_a_missing_object_are_told_apart_from_a_bad_one(
+def test_a_missing_file_or_object_has_another_error_than_a_bad_one(
     folder: Path, web: str
 ) -> None:
     with pytest.raises(NotReadableError, match="No such file"):
@@ -116,6 +116,6 @@ def test_a_source_that_never_answers_is_given_up(tmp_path: Path) -> None:
         probe(LocalFile(pipe), timeout_s=0.3)
 
 
-def test_a_machine_without_ffprobe_says_what_to_install(clip: Path) -> None:
+def test_a_missing_ffprobe_is_reported_with_the_package(clip: Path) -> None:
     with pytest.raises(NotReadableError, match="apt install ffmpeg"):
         probe(LocalFile(clip), ffprobe="/nowhere/ffprobe")

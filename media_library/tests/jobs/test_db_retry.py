@@ -1,4 +1,4 @@
-"""The database is away for a moment: the work goes on, and what came of it is kept."""
+"""The database is unavailable for a moment: the work continues, and its result is kept."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from media_library.downloads.errors import CancelledError
 from media_library.downloads.options import Options
 from media_library.jobs import db_retry
 from media_library.models import DownloadJob, MediaItem, PreparedCopy
-from media_library.tests.conform.test_queue import HOUSE, film
+from media_library.tests.conform.test_queue import HOUSE_FORMAT, make_video
 from media_library.tests.downloading import ADMIN
 from media_library.tests.web import Web
 from streamsite.tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
-#: A column that is written with each sign of life, and those of the last word alone.
+#: A column of each heartbeat, and those of the final write.
 LIVES, COPY_IS_MADE, DOWNLOAD_IS_OVER = "heartbeat_at", "made_at", "ended_at"
 
 
@@ -46,9 +46,9 @@ def machine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def away(
     model: type[Model], column: str, times: int, *, written: bool = False
 ) -> Iterator[list[dict[str, Any]]]:
-    """So many writes of the column fail in any thread; the list tells of them.
+    """Lets that many writes of the column fail in any thread; yields the failed writes.
 
-    `written`: it is the answer that gets lost.
+    `written`: the write succeeds, but its answer is lost.
     """
     failed: list[dict[str, Any]] = []
     update = QuerySet.update
@@ -66,11 +66,11 @@ def away(
         yield failed
 
 
-# ---- signs of life and last words ------------------------------------------------------------
+# ---- heartbeats and final writes -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [OperationalError, InterfaceError])
-def test_a_sign_that_fails_is_left_out_and_the_connection_made_anew(
+def test_a_failed_heartbeat_is_skipped_and_the_connection_is_reopened(
     kind: type[Exception],
 ) -> None:
     def broken() -> None:
@@ -85,7 +85,7 @@ def test_a_sign_that_fails_is_left_out_and_the_connection_made_anew(
     assert given == [0]
 
 
-def test_signs_are_not_given_over_and_over_while_the_database_is_away(
+def test_heartbeats_pause_while_the_database_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken() -> None:
@@ -100,7 +100,7 @@ def test_signs_are_not_given_over_and_over_while_the_database_is_away(
     assert len(tries) == 1
 
 
-def test_a_database_that_stays_away_is_told_in_the_end() -> None:
+def test_a_permanent_outage_raises_in_the_end() -> None:
     def broken() -> None:
         tries.append(1)
         raise OperationalError("connection refused")
@@ -115,14 +115,16 @@ def test_a_database_that_stays_away_is_told_in_the_end() -> None:
 
 
 def taken(tmp_path: Path) -> PreparedCopy:
-    copy = actions.request_prepare(actions.add_file(film(tmp_path / "a.mp4"), title="A"), HOUSE)
+    copy = actions.request_prepare(
+        actions.add_file(make_video(tmp_path / "a.mp4"), title="A"), HOUSE_FORMAT
+    )
     mine = queue.take(copy.pk)
     assert mine is not None
     return mine
 
 
 @pytest.mark.usefixtures("ffmpeg", "folder")
-def test_a_copy_is_made_although_its_signs_of_life_fail(tmp_path: Path) -> None:
+def test_a_copy_is_made_although_its_heartbeats_fail(tmp_path: Path) -> None:
     copy = taken(tmp_path)
     with away(PreparedCopy, LIVES, 3) as failed:
         assert queue.make(copy) == "Ready: 56 frames."
@@ -133,7 +135,7 @@ def test_a_copy_is_made_although_its_signs_of_life_fail(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("ffmpeg", "folder")
 @pytest.mark.parametrize("written", [False, True])
-def test_that_a_copy_is_made_is_written_when_the_database_is_back(
+def test_a_finished_copy_is_written_when_the_database_is_available_again(
     tmp_path: Path, *, written: bool
 ) -> None:
     copy = taken(tmp_path)
@@ -151,12 +153,12 @@ def test_that_a_copy_is_made_is_written_when_the_database_is_back(
 def test_a_copy_that_is_cancelled_after_an_outage_is_not_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Signs of life come from a thread then, which outlives the outage."""
+    """Heartbeats come from a thread then, which outlives the outage."""
     copy = taken(tmp_path)
 
     def slow(_source: Path, _key: str, *, progress: Callable[[int], None], **_: object) -> None:
         with away(PreparedCopy, LIVES, 2) as failed:
-            until(lambda: len(failed) == 2, 10, "two signs of life failed")
+            until(lambda: len(failed) == 2, 10, "two heartbeats failed")
         actions.cancel_prepare(copy)
 
         def ended() -> bool:
@@ -166,7 +168,7 @@ def test_a_copy_that_is_cancelled_after_an_outage_is_not_stored(
                 return True
             return False
 
-        until(ended, 10, "the transfer is told to end")
+        until(ended, 10, "the transfer is stopped")
         raise queue.ClaimLostError
 
     monkeypatch.setattr(storage, "upload", slow)
@@ -185,7 +187,7 @@ def begun(url: str) -> DownloadJob:
 @pytest.mark.slow
 @pytest.mark.usefixtures("ffmpeg", "folder")
 @pytest.mark.parametrize(("column", "times"), [(LIVES, 2), (DOWNLOAD_IS_OVER, 1)])
-def test_a_download_is_done_although_the_database_was_away(
+def test_a_download_is_done_although_the_database_was_unavailable(
     column: str, times: int, site: Web
 ) -> None:
     job = begun(site.url("film.mp4"))
@@ -194,13 +196,13 @@ def test_a_download_is_done_although_the_database_was_away(
     assert len(failed) == times
     job.refresh_from_db()
     assert (job.status, job.deaths, job.attempts) == (DownloadJob.Status.DONE, 0, 1)
-    # It was told once, when nothing could be written.
+    # The version was reported once, while nothing could be written.
     assert job.tool_version
     assert MediaItem.objects.get().key == job.key
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_download_that_is_stored_hears_of_its_end_after_an_outage() -> None:
+def test_a_download_that_is_stored_notices_a_cancel_after_an_outage() -> None:
     job = begun("https://example.org/a")
     jobs.folder_of(job).mkdir(parents=True)
     task, put = attempt.Attempt(job, attempt.Timeouts()), importer._Put()
@@ -208,9 +210,9 @@ def test_a_download_that_is_stored_hears_of_its_end_after_an_outage() -> None:
     def store() -> None:
         with importer._reporting(task.report, put):
             with away(DownloadJob, LIVES, 2) as failed:
-                until(lambda: len(failed) == 2, 10, "two signs of life failed")
+                until(lambda: len(failed) == 2, 10, "two heartbeats failed")
             jobs.cancel(job)
-            until(lambda: put.ended, 10, "it is told to end")
+            until(lambda: put.ended, 10, "it is stopped")
 
     with pytest.raises(CancelledError):
         store()

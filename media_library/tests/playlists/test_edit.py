@@ -1,4 +1,4 @@
-"""The order of a playlist: entries keep their ids, and nobody undoes another's change."""
+"""The order of a playlist: entries keep their ids, and concurrent changes are detected."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def test_entries_that_stay_keep_their_ids(evening: Playlist) -> None:
 
 def test_an_old_version_changes_nothing(evening: Playlist) -> None:
     edit.reorder(evening, 0, places(evening)[::-1])
-    with pytest.raises(ChangedMeanwhileError, match="Somebody else"):
+    with pytest.raises(ChangedMeanwhileError, match="was changed meanwhile"):
         edit.reorder(evening, 0, [])
     assert titles(evening) == ["C", "B", "A"]
 
 
 @pytest.mark.parametrize("wrong", ["unknown", "twice", "of another item", "of another list"])
-def test_an_entry_that_is_not_the_playlists_is_refused(evening: Playlist, wrong: str) -> None:
+def test_a_foreign_entry_is_refused(evening: Playlist, wrong: str) -> None:
     a, b, _ = places(evening)
     other = places(playlist(item("D"), name="Night"))[0]
     order = {
@@ -59,7 +59,7 @@ def test_an_entry_that_is_not_the_playlists_is_refused(evening: Playlist, wrong:
     assert (titles(evening), evening.version) == (["A", "B", "C"], 0)
 
 
-def test_an_item_that_is_not_there_is_refused(evening: Playlist) -> None:
+def test_a_missing_item_is_refused(evening: Playlist) -> None:
     with pytest.raises(UnknownItemError, match="1 of the items"):
         edit.reorder(evening, 0, [*places(evening), Place(None, 999_999)])
     with pytest.raises(UnknownItemError):
@@ -68,7 +68,9 @@ def test_an_item_that_is_not_there_is_refused(evening: Playlist) -> None:
     assert (titles(evening), evening.version) == (["A", "B", "C"], 0)
 
 
-def test_a_playlist_has_an_end(evening: Playlist, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_playlist_has_a_maximum_length(
+    evening: Playlist, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(edit, "MAX_ENTRIES", 4)
     one = places(evening)[0].item
     edit.append(evening, [one])
@@ -79,14 +81,14 @@ def test_a_playlist_has_an_end(evening: Playlist, monkeypatch: pytest.MonkeyPatc
     assert titles(evening) == ["A", "B", "C", "A"]
 
 
-def test_what_is_appended_comes_last_in_its_order(evening: Playlist) -> None:
+def test_appended_items_come_last_in_their_order(evening: Playlist) -> None:
     new = [item(title).pk for title in ("E", "D")]
     edit.append(evening, new)
     assert titles(evening) == ["A", "B", "C", "E", "D"]
     assert evening.version == 1
 
 
-def test_a_replaced_order_takes_up_the_entries_that_are_there(evening: Playlist) -> None:
+def test_a_replaced_order_keeps_existing_entries(evening: Playlist) -> None:
     a, _, c = places(evening)
     edit.replace(evening, [c.item, item("D").pk, a.item, a.item])
     assert titles(evening) == ["C", "D", "A", "A"]

@@ -1,4 +1,4 @@
-"""Imports: what they ask of the storage, what they hold meanwhile, and the largest of them."""
+"""Imports: their requests to the storage, their locks, and the largest files."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool, bool]]:
-    """Each question to the storage: the key, whether it was brisk, and who could write then."""
-    found: list[tuple[str, bool, bool]] = []
+def lookups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool, bool]]:
+    """Records each request to the storage: the key, `brisk`, and whether others could write."""
+    recorded: list[tuple[str, bool, bool]] = []
     facts = storage.facts
 
     def noted(key: str, *, brisk: bool = False) -> Facts:
-        found.append((key, brisk, others_may_write()))
+        recorded.append((key, brisk, others_may_write()))
         return facts(key, brisk=brisk)
 
     monkeypatch.setattr(storage, "facts", noted)
-    return found
+    return recorded
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("options", [{"dry": "on"}, {}])
-def test_nobody_waits_while_the_storage_is_asked(
+def test_no_writer_waits_for_the_requests_to_the_storage(
     folder: Path,
-    asked: list[tuple[str, bool, bool]],
+    lookups: list[tuple[str, bool, bool]],
     admin_client: Client,
     options: dict[str, str],
 ) -> None:
     (folder / "new.mp4").write_bytes(b"film")
     file = SimpleUploadedFile("list.m3u", b"#EXTM3U\n#PLAYLIST:A\nnew.mp4\nnone.mp4\n")
     page = admin_client.post(reverse("media-import-new"), {"file": file, **options})
-    assert "1 line found" in page.content.decode()
-    assert asked == [("new.mp4", True, True), ("none.mp4", True, True)]
+    assert "1 line matched" in page.content.decode()
+    assert lookups == [("new.mp4", True, True), ("none.mp4", True, True)]
     assert MediaItem.objects.exists() is Playlist.objects.exists() is not bool(options)
 
 
@@ -68,7 +68,7 @@ def test_a_wrong_file_empties_no_playlist(
     file = SimpleUploadedFile("README.m3u", content)
     url = reverse("media-import", args=[target.pk])
     page = admin_client.post(url, {"file": file, **options}).content.decode()
-    assert "so “Night” stays as it was" in page
+    assert "so “Night” is unchanged" in page
     assert target.entries.count() == 1
 
 
@@ -86,7 +86,7 @@ def failing(error: StorageError) -> Callable[..., Facts]:
     ("error", "questions"),
     [(StorageError("It does not answer."), 1), (NotInStorageError("It is not there."), 3)],
 )
-def test_a_storage_that_is_out_of_order_is_asked_once(
+def test_an_unavailable_storage_gets_one_request(
     monkeypatch: pytest.MonkeyPatch, error: StorageError, questions: int
 ) -> None:
     item("A")
@@ -94,22 +94,22 @@ def test_a_storage_that_is_out_of_order_is_asked_once(
     outcome = importer.run(read(b"#EXTM3U\nx.mp4\ny.mp4\na.mp4\nz.mp4\n"))
     assert len(facts.calls) == questions  # type: ignore[attr-defined]
     assert outcome.matched == 1
-    told = [str(problem) for problem in outcome.problems]
-    assert len(told) == 3
-    assert all(("does not answer" in each) is not error.permanent for each in told)
+    problems = [str(problem) for problem in outcome.problems]
+    assert len(problems) == 3
+    assert all(("does not answer" in problem) is not error.permanent for problem in problems)
 
 
-def test_a_slow_storage_is_not_asked_for_ever(
-    folder: Path, asked: list[tuple[str, bool, bool]], monkeypatch: pytest.MonkeyPatch
+def test_requests_to_a_slow_storage_have_a_time_limit(
+    folder: Path, lookups: list[tuple[str, bool, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 1000, 7))
     monkeypatch.setattr(importer, "monotonic", lambda: float(next(clock)))
     outcome = importer.run(read("#EXTM3U\n{0}1.mp4\n{0}2.mp4\n{0}3.mp4\n".format("x").encode()))
-    assert len(asked) == 2
+    assert len(lookups) == 2
     assert len(outcome.problems) == 3
 
 
-def test_an_item_that_goes_meanwhile_is_told_and_the_rest_is_written(
+def test_an_item_deleted_meanwhile_is_reported_and_the_rest_is_written(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     item("A"), item("B")
@@ -121,8 +121,8 @@ def test_an_item_that_goes_meanwhile_is_told_and_the_rest_is_written(
 
     monkeypatch.setattr(storage, "facts", meanwhile)
     outcome = importer.run(read(b"#EXTM3U\n#PLAYLIST:N\na.mp4\nb.mp4\nc.mp4\n"))
-    assert [str(each) for each in outcome.problems] == [
-        "Line 3: a.mp4 was taken out of the library just now."
+    assert [str(problem) for problem in outcome.problems] == [
+        "Line 3: a.mp4 was deleted from the library just now."
     ]
     assert (outcome.matched, outcome.entries, outcome.created) == (2, 2, 0)
     assert outcome.playlist is not None
@@ -130,7 +130,7 @@ def test_an_item_that_goes_meanwhile_is_told_and_the_rest_is_written(
     assert list(listed) == ["B", "Came"]
 
 
-def test_what_a_file_says_twice_is_as_it_says_last(folder: Path) -> None:
+def test_the_last_line_of_an_item_wins(folder: Path) -> None:
     a, b = item("A"), item("B")
     b.tags.add(Tag.objects.create(name="old"))
     outcome = importer.run(
@@ -144,7 +144,7 @@ def test_what_a_file_says_twice_is_as_it_says_last(folder: Path) -> None:
     assert not b.tags.exists()
 
 
-# ---- what is too much ------------------------------------------------------------------------
+# ---- limits ----------------------------------------------------------------------------------
 
 LONG = "a/" * MAX_LINE_CHARS
 
@@ -160,10 +160,10 @@ LONG = "a/" * MAX_LINE_CHARS
         "key,title\nb.mp4" + "," * 1_000_000 + "\na.mp4,\n",
     ],
 )
-def test_a_line_that_is_too_long_is_told_and_the_rest_is_read(text: str) -> None:
-    found = read(text.encode())
-    assert [line.text for line in found.lines] == ["a.mp4"]
-    (problem,) = found.problems
+def test_an_overlong_line_is_reported_and_the_rest_is_read(text: str) -> None:
+    contents = read(text.encode())
+    assert [line.text for line in contents.lines] == ["a.mp4"]
+    (problem,) = contents.problems
     assert str(problem).startswith("Line 2: ")
     assert "is longer than 4,096 characters: shorten it." in str(problem)
 
@@ -183,9 +183,9 @@ def test_a_file_that_is_too_large_is_refused(text: str, words: str) -> None:
         read(text.encode())
 
 
-def test_an_address_that_is_none_is_told() -> None:
+def test_an_invalid_address_is_reported() -> None:
     (problem,) = read(b"#EXTM3U\nhttp://[a/b.mp4\n").problems
-    assert "no proper address" in str(problem)
+    assert "no valid URL" in str(problem)
 
 
 @pytest.mark.parametrize("part", ["a/", "abcd%20\\x/", "\U0001f600/"])
@@ -198,12 +198,12 @@ def test_the_largest_file_takes_little_room(part: str) -> None:
     del text
     tracemalloc.start()
     try:
-        found = read(content)
-        names = found.lines[-1].names
+        contents = read(content)
+        names = contents.lines[-1].names
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(found.lines) == MAX_LINES - 1
+    assert len(contents.lines) == MAX_LINES - 1
     assert len(names) <= 4 * MAX_DEPTH
     assert "x.mp4" in names
     assert peak < 64e6

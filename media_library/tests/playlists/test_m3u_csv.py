@@ -1,4 +1,4 @@
-"""M3U and CSV: what goes out comes back, and what others write is understood."""
+"""M3U and CSV: exports can be imported again, and files of other programs are understood."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from media_library.playlists.m3u_csv import (
 )
 from streamsite.security.text import one_line
 
-#: All that a column takes: PostgreSQL has no NUL, and half a surrogate is no text.
+#: All text that a column accepts: PostgreSQL has no NUL, and lone surrogates are no text.
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 keys = texts.filter(lambda key: key and not key.startswith("/") and ".." not in key.split("/"))
 tags = st.lists(
@@ -45,7 +45,7 @@ def test_a_csv_comes_back_as_it_was(drawn: list[tuple[str, str, list[str], str]]
     ]
     back = read(write_csv(rows).encode("utf-8-sig"))
     assert back.problems == ()
-    assert [line.names[0] for line in back.lines] == [each.key for each in rows]
+    assert [line.names[0] for line in back.lines] == [row_.key for row_ in rows]
     for line, sent in zip(back.lines, rows, strict=True):
         assert line.values["title"] == sent.title
         assert line.values["rights"] == sent.rights
@@ -76,12 +76,12 @@ def test_tags_come_back(named: list[str]) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_read_or_refused_in_words(content: bytes) -> None:
+def test_any_bytes_are_read_or_refused_with_a_sentence(content: bytes) -> None:
     try:
         read(content)
     except ExchangeError as refusal:
         if not str(refusal):
-            pytest.fail("It was refused without a word.")
+            pytest.fail("It was refused without a reason.")
 
 
 M3U = (
@@ -92,10 +92,10 @@ M3U = (
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_an_m3u_of_windows(mark: str) -> None:
-    found = read((mark + M3U).encode())
-    assert found.is_playlist
-    assert found.name == "Evening"
-    first, second = found.lines
+    contents = read((mark + M3U).encode())
+    assert contents.is_playlist
+    assert contents.name == "Evening"
+    first, second = contents.lines
     assert first.names[0] == "shows/night.mp4"
     assert first.values == {"title": "Night, river"}
     assert {"Media/shows/b.mp4", "shows/b.mp4", "b.mp4"} <= set(second.names)
@@ -113,28 +113,28 @@ def test_an_m3u_of_windows(mark: str) -> None:
         ("https://s3.example.org/films/shows/a%20b.mp4?X-Amz-Signature=1", "shows/a b.mp4"),
     ],
 )
-def test_what_a_line_may_mean(line: str, key: str) -> None:
-    found = read_m3u(f"#EXTM3U\n{line}\n", folder="shows/", host="s3.example.org")
-    assert key in found.lines[0].names
+def test_candidates_of_a_line(line: str, key: str) -> None:
+    contents = read_m3u(f"#EXTM3U\n{line}\n", folder="shows/", host="s3.example.org")
+    assert key in contents.lines[0].names
 
 
 def test_another_hosts_address_is_refused_and_the_rest_is_read() -> None:
-    found = read_m3u("#EXTM3U\nhttps://example.com/a.mp4?token=s3cr3t\nb.mp4\n")
-    assert [line.names[0] for line in found.lines] == ["b.mp4"]
-    assert str(found.problems[0]) == (
-        "Line 2: https://example.com/… is another host's: only files of the library can be "
-        "played. Upload it first."
+    contents = read_m3u("#EXTM3U\nhttps://example.com/a.mp4?token=s3cr3t\nb.mp4\n")
+    assert [line.names[0] for line in contents.lines] == ["b.mp4"]
+    assert str(contents.problems[0]) == (
+        "Line 2: https://example.com/… is on another host: only files of the library can "
+        "be played. Upload it first."
     )
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
 def test_a_csv_of_any_spreadsheet(mark: str) -> None:
     text = f"Title{mark}KEY{mark}Shelf\r\nA film{mark}a.mp4{mark}3\r\n{mark}{mark}4\r\n"
-    found = read(text.encode())
-    assert not found.is_playlist
-    assert found.lines[0].names == ("a.mp4",)
-    assert found.lines[0].values == {"title": "A film"}
-    assert [str(problem) for problem in found.problems] == ["Line 3: It has no key."]
+    contents = read(text.encode())
+    assert not contents.is_playlist
+    assert contents.lines[0].names == ("a.mp4",)
+    assert contents.lines[0].values == {"title": "A film"}
+    assert [str(problem) for problem in contents.problems] == ["Line 3: It has no key."]
 
 
 def test_a_csv_without_keys_is_refused() -> None:
@@ -142,7 +142,7 @@ def test_a_csv_without_keys_is_refused() -> None:
         read_csv("title,tags\nA,b\n")
 
 
-def test_what_is_written_for_a_spreadsheet() -> None:
+def test_a_csv_is_safe_for_a_spreadsheet() -> None:
     text = write_csv([Row(key="a.mp4", title="=1+1", tags=["b", "c;d"], seconds=61.5)])
     assert text.splitlines() == [
         ",".join(COLUMNS),

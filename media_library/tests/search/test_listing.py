@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def titles(items: listing.Items) -> list[str]:
-    return [found.title for found in items.order_by("title")]
+    return [row.title for row in items.order_by("title")]
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def keys(*names: str) -> None:
     MediaItem.objects.bulk_create(MediaItem(key=name, title=name) for name in names)
 
 
-def test_folders_are_found_between_files() -> None:
+def test_folders_are_listed_between_files() -> None:
     keys(
         "a/1.mp4", "a/2.mp4", "a b/1.mp4", "b.mp4", "b/c/d.mp4", "b/c/e.mp4", "b/f.mp4", "z.mp4"
     )
@@ -79,7 +79,7 @@ def test_many_files_hide_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert listing.folders("") == (["m020", "n"], False)
 
 
-def test_the_search_for_folders_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_for_folders_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     keys(*(f"{n:03}/a.mp4" for n in range(6)), *(f"{n:03}.mp4" for n in range(100, 150)))
     monkeypatch.setattr(listing, "MAX_FOLDERS", 4)
     assert listing.folders("") == (["000", "001", "002", "003"], True)
@@ -89,8 +89,8 @@ def test_the_search_for_folders_has_an_end(monkeypatch: pytest.MonkeyPatch) -> N
     assert listing.folders("") == ([f"{n:03}" for n in range(6)], True)
 
 
-def test_pages_in_order_without_who_is_gone() -> None:
+def test_rows_keep_their_order_without_deleted_items() -> None:
     a, b, c = item("A"), item("B"), item("C")
     b_pk = b.pk
     b.delete()
-    assert [found.title for found in listing.rows([c.pk, b_pk, a.pk], "title")] == ["C", "A"]
+    assert [row.title for row in listing.rows([c.pk, b_pk, a.pk], "title")] == ["C", "A"]

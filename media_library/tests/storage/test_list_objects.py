@@ -18,7 +18,7 @@ from media_library.storage import StorageError, WrongKeyError, backends, list_ob
 from media_library.storage.connection_test import clock
 from media_library.tests.clips import lavfi, make
 
-#: Each of them once broke some program that keeps files.
+#: Each of these names once broke a program that handles files.
 ODD = [
     " leading space.mp4",
     "a b/c d.mp4",
@@ -51,17 +51,17 @@ def put(*keys: str, content: bytes = b"film") -> None:
 
 
 def keys(after: str = "") -> list[str]:
-    return [each.key for each in storage.listing(after)]
+    return [listed.key for listed in storage.listing(after)]
 
 
 def test_odd_names_are_listed_in_the_order_of_their_bytes_read_and_signed(either: str) -> None:
     assert len(ODD[10].encode()) == 900
     put(*ODD)
     assert keys() == sorted(ODD, key=str.encode)
-    for each in storage.listing():
-        assert storage.facts(each.key) == storage.Facts(each.size_bytes, each.etag)
-        assert storage.read(each.key, 1, 2, etag=each.etag) == b"il"
-        match storage.locate(each.key):
+    for listed in storage.listing():
+        assert storage.facts(listed.key) == storage.Facts(listed.size_bytes, listed.etag)
+        assert storage.read(listed.key, 1, 2, etag=listed.etag) == b"il"
+        match storage.locate(listed.key):
             case SignedUrl(url):
                 assert requests.get(url.reveal(), timeout=10).content == b"film"
             case LocalFile(path):
@@ -77,31 +77,31 @@ def test_odd_names_are_played(either: str, ffmpeg: str, tmp_path: Path) -> None:
     put(*ODD, content=(tmp_path / "clip.mp4").read_bytes())
     for key in ODD:
         with opened(storage.locate(key)) as source:
-            said = run(
+            output = run(
                 ("ffprobe", "-v", "error", *source.args, "-show_entries", "stream=codec_name"),
                 bounds=Bounds(seconds=20),
                 descriptors=source.descriptors,
             )
-        assert "h264" in said, key
+        assert "h264" in output, key
 
 
 def test_a_line_break_in_a_name_breaks_nothing(folder: Path) -> None:
-    # In the folder only: moto's own server knows no such keys.
+    # In the folder only: moto's server does not support such keys.
     put("a\nb.mp4")
     assert keys() == ["a\nb.mp4"]
     assert storage.read("a\nb.mp4", 0, 4) == b"film"
 
 
 def test_the_order_is_that_of_whole_keys_not_of_directories(either: str) -> None:
-    wanted = ["a b.mp4", "a-b.mp4", "a.mp4", "a/b.mp4", "a/b/c.mp4", "a0.mp4", "ab/c.mp4"]
-    put(*wanted)
-    assert keys() == sorted(wanted)
-    for place, key in enumerate(sorted(wanted)):
-        assert keys(after=key) == sorted(wanted)[place + 1 :]
+    expected = ["a b.mp4", "a-b.mp4", "a.mp4", "a/b.mp4", "a/b/c.mp4", "a0.mp4", "ab/c.mp4"]
+    put(*expected)
+    assert keys() == sorted(expected)
+    for place, key in enumerate(sorted(expected)):
+        assert keys(after=key) == sorted(expected)[place + 1 :]
     assert keys(after="a/b/a") == ["a/b/c.mp4", "a0.mp4", "ab/c.mp4"]
 
 
-def test_what_streamsite_keeps_is_left_out(either: str) -> None:
+def test_streamsites_own_objects_are_skipped(either: str) -> None:
     put(
         "logos/a.png", "prepared/x/a.mp4", "thumbnails/a.jpg", "a.mp4", "z.mp4", "prepared0.mp4"
     )
@@ -109,31 +109,29 @@ def test_what_streamsite_keeps_is_left_out(either: str) -> None:
     assert keys() == ["a.mp4", "films/prepared/b.mp4", "prepared0.mp4", "z.mp4"]
 
 
-def test_a_bucket_is_listed_in_pages_and_copies_are_leapt_over(
+def test_a_bucket_is_listed_in_pages_that_skip_the_copies(
     bucket: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = [f"{place:03}.mp4" for place in range(25)] + ["z.mp4"]
-    put(*wanted, *(f"prepared/{place:03}.mp4" for place in range(40)))
-    asked: list[str] = []
+    expected = [f"{place:03}.mp4" for place in range(25)] + ["z.mp4"]
+    put(*expected, *(f"prepared/{place:03}.mp4" for place in range(40)))
+    starts: list[str] = []
     opened_by = backends.own_client
 
     def counting(*args: Any, **more: Any) -> Any:
         client = opened_by(*args, **more)
         client.meta.events.register(
             "before-parameter-build.s3.ListObjectsV2",
-            lambda params, **_: asked.append(params["StartAfter"]),
+            lambda params, **_: starts.append(params["StartAfter"]),
         )
         return client
 
     monkeypatch.setattr(list_objects, "own_client", counting)
     monkeypatch.setattr(list_objects, "PAGE", 10)
-    assert keys() == wanted
-    assert len(asked) == 4
+    assert keys() == expected
+    assert len(starts) == 4
 
 
-def test_names_the_door_refuses_stop_nothing(
-    bucket: None, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_invalid_names_are_skipped(bucket: None, caplog: pytest.LogCaptureFixture) -> None:
     put("/rooted.mp4", "a/../b.mp4", "a/./b.mp4", "folder/", "good.mp4")
     assert keys() == ["good.mp4"]
 
@@ -145,7 +143,7 @@ def test_a_double_slash_is_part_of_a_buckets_key(bucket: None, tmp_path: Path) -
     assert keys() == ["a/b.mp4"]
 
 
-def test_links_out_of_the_folder_and_odd_entries_are_left_out(
+def test_links_out_of_the_folder_and_odd_entries_are_skipped(
     folder: Path, tmp_path: Path
 ) -> None:
     put("a.mp4", "shows/b.mp4")
@@ -190,9 +188,11 @@ def test_other_clients_still_read_dates(bucket: None) -> None:
     assert isinstance(page["Contents"][0]["LastModified"], datetime)
 
 
-@pytest.mark.parametrize(("asked", "given"), [(60, 60), (10**9, 604800), (0, 1)])
-def test_no_url_is_signed_for_more_than_a_week(bucket: None, asked: int, given: int) -> None:
-    location = storage.locate("a.mp4", seconds=asked)
+@pytest.mark.parametrize(("requested", "given"), [(60, 60), (10**9, 604800), (0, 1)])
+def test_no_url_is_signed_for_more_than_a_week(
+    bucket: None, requested: int, given: int
+) -> None:
+    location = storage.locate("a.mp4", seconds=requested)
     assert isinstance(location, SignedUrl)
     assert f"X-Amz-Expires={given}&" in location.url.reveal()
 
@@ -202,7 +202,7 @@ def test_no_url_is_signed_for_more_than_a_week(bucket: None, asked: int, given: 
 PART = 8 * 1024 * 1024
 
 
-def test_parts_are_put_together_in_order(either: str) -> None:
+def test_parts_are_assembled_in_order(either: str) -> None:
     content = os.urandom(1024) * (2 * PART // 1024) + b"the end"
     upload = storage.begin_upload("new/it's + one.mp4", len(content))
     assert (upload.parts, upload.part_bytes) == (3, PART)
@@ -218,13 +218,13 @@ def test_parts_are_put_together_in_order(either: str) -> None:
     assert facts.size_bytes == len(content)
     assert storage.read(upload.key, 2 * PART, 100) == b"the end"
     assert storage.read(upload.key, 0, 1024) == content[:1024]
-    # The answer may have been lost.
+    # The first answer may have been lost.
     assert storage.finish_upload(upload) == facts
     storage.abort_upload(upload)
     assert keys() == [upload.key]
 
 
-def test_an_upload_with_a_hole_is_not_finished_and_can_be_given_up(either: str) -> None:
+def test_an_incomplete_upload_is_not_finished_and_can_be_aborted(either: str) -> None:
     upload = storage.begin_upload("a.mp4", PART + 5)
     storage.store_part(upload, 1, bytes(PART))
     with pytest.raises(StorageError, match="part 2 is missing"):
@@ -235,7 +235,7 @@ def test_an_upload_with_a_hole_is_not_finished_and_can_be_given_up(either: str) 
         storage.store_part(upload, 3, b"four")
     storage.abort_upload(upload)
     storage.abort_upload(upload)
-    with pytest.raises(StorageError, match=r"[Bb]egin it again"):
+    with pytest.raises(StorageError, match=r"[Ss]tart it again"):
         storage.finish_upload(upload)
     assert not storage.exists("a.mp4")
 
@@ -256,7 +256,9 @@ def test_no_upload_has_more_than_10000_parts(
 @pytest.mark.parametrize(
     ("key", "size"), [("a.mp4", 0), ("a.mp4", 5 * 1024**4 + 1), ("../a.mp4", 1), ("é" * 513, 1)]
 )
-def test_what_can_never_be_stored_is_refused_at_once(either: str, key: str, size: int) -> None:
+def test_files_that_can_never_be_stored_are_refused_at_once(
+    either: str, key: str, size: int
+) -> None:
     with pytest.raises(StorageError):
         storage.begin_upload(key, size)
 
@@ -267,14 +269,14 @@ def test_an_upload_of_another_name_is_refused(folder: Path) -> None:
         storage.store_part(upload, 1, b"film")
 
 
-def test_uploads_nobody_ended_are_given_up(either: str) -> None:
+def test_unfinished_uploads_are_aborted(either: str) -> None:
     upload = storage.begin_upload("a.mp4", 4)
     if either == "folder":
         assert storage.abort_stale_uploads() == 0
         os.utime(backends.folder_path(f".uploads/{upload.upload_id}"), (0, 0))
-    # moto says of every upload that it was begun in 2010.
+    # moto reports 2010 as the start of every upload.
     assert storage.abort_stale_uploads() == 1
-    with pytest.raises(StorageError, match=r"[Bb]egin it again"):
+    with pytest.raises(StorageError, match=r"[Ss]tart it again"):
         storage.finish_upload(upload)
 
 
@@ -286,31 +288,31 @@ def test_a_browser_talks_to_the_origin_of_a_signed_url(
     assert storage.origin() == ""
 
 
-# ---- the trial -------------------------------------------------------------------------------
+# ---- the test --------------------------------------------------------------------------------
 
 
-def test_a_storage_in_order_passes_every_trial(either: str) -> None:
+def test_a_working_storage_passes_every_check(either: str) -> None:
     results = storage.examine()
-    assert [each for each in results if not each.ok] == []
-    assert {"List", "Write", "Read", "Delete"} <= {each.check for each in results}
-    assert ("Clock" in {each.check for each in results}) == (either == "bucket")
+    assert [result for result in results if not result.ok] == []
+    assert {"List", "Write", "Read", "Delete"} <= {result.check for result in results}
+    assert ("Clock" in {result.check for result in results}) == (either == "bucket")
     assert keys() == []
 
 
-def test_a_missing_bucket_fails_its_trial(bucket: None, settings: Settings) -> None:
+def test_a_missing_bucket_fails_its_check(bucket: None, settings: Settings) -> None:
     settings.STORAGE_BUCKET = "flims"
     first = storage.examine()[0]
     assert not first.ok
-    assert "look at STORAGE_BUCKET" in first.sentence
+    assert "check STORAGE_BUCKET" in first.sentence
 
 
-def test_nobody_there_is_asked_once_only(bucket: None, settings: Settings) -> None:
+def test_an_unreachable_server_gets_one_request(bucket: None, settings: Settings) -> None:
     settings.STORAGE_ENDPOINT_URL = "http://127.0.0.1:9"
     (only,) = storage.examine()
     assert "can't be reached" in only.sentence
 
 
-def test_a_clock_that_is_off_is_told_with_its_direction() -> None:
+def test_a_clock_skew_is_reported_with_its_direction() -> None:
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     assert clock("Thu, 01 Jan 2026 11:58:00 GMT", now).ok
     ahead = clock("Thu, 01 Jan 2026 11:50:00 GMT", now)

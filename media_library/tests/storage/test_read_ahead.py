@@ -1,4 +1,4 @@
-"""The read-ahead cache over a real S3 server: what it fetches, keeps, drops and notices."""
+"""The read-ahead cache over a real S3 server: what it downloads, keeps, drops and detects."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ahead(bucket: None, tmp_path: Path, clock: Clock) -> ReadAhead:
-    """Room for two files and a half."""
-    for each in (A, B, C):
-        put(tmp_path, each.key, each.key.encode() * (SIZE // 5))
+    """Space for two and a half files."""
+    for version in (A, B, C):
+        put(tmp_path, version.key, version.key.encode() * (SIZE // 5))
     return ReadAhead(tmp_path / "cache", SIZE * 5 // 2, clock=clock)
 
 
@@ -61,11 +61,11 @@ def work(ahead: ReadAhead, steps: int = 10) -> None:
         ahead.step()
 
 
-def here(ahead: ReadAhead, *wanted: ObjectVersion) -> list[bool]:
-    return [ahead.find(each) is not None for each in wanted]
+def here(ahead: ReadAhead, *versions: ObjectVersion) -> list[bool]:
+    return [ahead.find(version) is not None for version in versions]
 
 
-def test_what_is_wanted_is_fetched_soonest_first_and_as_far_as_there_is_room(
+def test_queued_objects_are_downloaded_in_order_up_to_the_limit(
     ahead: ReadAhead,
 ) -> None:
     ahead.set_queue([A, B, C])
@@ -79,7 +79,7 @@ def test_what_is_wanted_is_fetched_soonest_first_and_as_far_as_there_is_room(
     assert path.read_bytes() == b"b.mp4" * (SIZE // 5)
 
 
-def test_what_is_wanted_no_more_makes_room_oldest_first(ahead: ReadAhead) -> None:
+def test_unqueued_objects_are_removed_oldest_first(ahead: ReadAhead) -> None:
     ahead.set_queue([B, A])
     work(ahead)
     os.utime(ahead.folder / B.name, (1, 1))
@@ -88,7 +88,7 @@ def test_what_is_wanted_no_more_makes_room_oldest_first(ahead: ReadAhead) -> Non
     assert here(ahead, A, B, C) == [True, False, True]
 
 
-def test_what_is_wanted_later_makes_room_for_what_is_wanted_soon(ahead: ReadAhead) -> None:
+def test_later_objects_are_removed_for_sooner_ones(ahead: ReadAhead) -> None:
     ahead.set_queue([A, B])
     work(ahead)
     ahead.set_queue([C, A, B])
@@ -96,7 +96,7 @@ def test_what_is_wanted_later_makes_room_for_what_is_wanted_soon(ahead: ReadAhea
     assert here(ahead, A, B, C) == [True, False, True]
 
 
-def test_what_is_on_air_is_never_removed(ahead: ReadAhead) -> None:
+def test_an_object_on_air_is_never_removed(ahead: ReadAhead) -> None:
     ahead.set_queue([A, B])
     work(ahead)
     os.utime(ahead.folder / A.name, (1, 1))
@@ -105,7 +105,7 @@ def test_what_is_on_air_is_never_removed(ahead: ReadAhead) -> None:
     assert here(ahead, A, B, C) == [True, False, True]
     ahead.set_queue([C, B], held=[A])
     work(ahead)
-    # There is no room for a third.
+    # There is no space for a third.
     assert here(ahead, A, B, C) == [True, False, True]
 
 
@@ -113,16 +113,16 @@ def test_the_folder_stays_within_the_limit_at_every_moment(
     ahead: ReadAhead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(read_ahead, "PIECE_BYTES", 300)
-    for wanted in ([A, B, C], [C, B, A], [B], [C, A]):
-        ahead.set_queue(wanted)
+    for queue in ([A, B, C], [C, B, A], [B], [C, A]):
+        ahead.set_queue(queue)
         for _ in range(20):
             ahead.step()
             files = list(ahead.folder.iterdir())
             assert sum(path.stat().st_size for path in files) <= ahead.limit
-        assert ahead.find(wanted[0])
+        assert ahead.find(queue[0])
 
 
-def test_a_file_larger_than_the_limit_holds_up_nothing(
+def test_a_file_larger_than_the_limit_does_not_block_others(
     ahead: ReadAhead, tmp_path: Path
 ) -> None:
     put(tmp_path, "long.mp4", b"x" * SIZE * 3)
@@ -131,7 +131,7 @@ def test_a_file_larger_than_the_limit_holds_up_nothing(
     assert here(ahead, ObjectVersion("long.mp4", "1"), A) == [False, True]
 
 
-def test_a_fetch_is_gone_on_with_after_a_crash(
+def test_a_download_is_resumed_after_a_crash(
     ahead: ReadAhead, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     monkeypatch.setattr(read_ahead, "PIECE_BYTES", 300)
@@ -141,18 +141,18 @@ def test_a_fetch_is_gone_on_with_after_a_crash(
     assert part.stat().st_size == 600
     again = ReadAhead(ahead.folder, ahead.limit, clock=clock)
     again.set_queue([A])
-    asked: list[int] = []
+    starts: list[int] = []
     read = storage.read
 
     def noted(
         key: str, start: int, length: int, *, etag: str = "", brisk: bool = False
     ) -> bytes:
-        asked.append(start)
+        starts.append(start)
         return read(key, start, length, etag=etag, brisk=brisk)
 
     monkeypatch.setattr(storage, "read", noted)
     work(again, 3)
-    assert asked == [600, 900]
+    assert starts == [600, 900]
     path = again.find(A)
     assert path is not None
     assert path.read_bytes() == b"a.mp4" * (SIZE // 5)
@@ -166,17 +166,17 @@ def test_two_contents_are_never_mixed(
     work(ahead, 2)
     put(tmp_path, A.key, b"other" * (SIZE // 5))
     work(ahead, 2)
-    # Seen to be another one: left alone for a while, then fetched from its beginning.
+    # The change is detected: it is skipped for a while, then downloaded from its beginning.
     assert ahead.find(A) is None
     clock.now += read_ahead.REFUSED_RETRY_S
     work(ahead, 6)
     path = ahead.find(A)
     assert path is not None
     assert path.read_bytes() == b"other" * (SIZE // 5)
-    assert [each.name for each in ahead.folder.iterdir()] == [A.name]
+    assert [path.name for path in ahead.folder.iterdir()] == [A.name]
 
 
-def test_a_missing_object_is_passed_over_and_is_no_fault_of_the_storage(
+def test_a_missing_object_is_skipped_and_is_no_fault_of_the_storage(
     ahead: ReadAhead,
 ) -> None:
     ahead.set_queue([ObjectVersion("nowhere.mp4", "1"), A])
@@ -185,7 +185,7 @@ def test_a_missing_object_is_passed_over_and_is_no_fault_of_the_storage(
     assert ahead.fault() == ""
 
 
-def test_a_file_that_failed_is_fetched_anew(ahead: ReadAhead) -> None:
+def test_a_file_that_failed_is_downloaded_again(ahead: ReadAhead) -> None:
     ahead.set_queue([A])
     work(ahead)
     (ahead.folder / A.name).write_bytes(b"damaged")
@@ -198,7 +198,7 @@ def test_a_file_that_failed_is_fetched_anew(ahead: ReadAhead) -> None:
 
 
 def test_a_file_that_failed_is_better_than_none(ahead: ReadAhead, settings: Settings) -> None:
-    """The machine may have been at fault; and with the storage away nothing takes its place."""
+    """The machine may be at fault; and without the storage nothing can replace the file."""
     ahead.set_queue([A])
     work(ahead)
     there = settings.STORAGE_ENDPOINT_URL
@@ -214,22 +214,22 @@ def test_a_file_that_failed_is_better_than_none(ahead: ReadAhead, settings: Sett
     assert path.read_bytes().startswith(b"a.mp4")
 
 
-def test_a_disk_that_takes_nothing_more_does_not_end_the_cache(
+def test_a_read_only_disk_does_not_end_the_cache(
     ahead: ReadAhead, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ahead.set_queue([A])
     work(ahead)
-    # As ext4 does after an error of reading.
+    # Like ext4 after a read error.
     monkeypatch.setattr(Path, "unlink", Mock(side_effect=OSError(EROFS, os.strerror(EROFS))))
     ahead.distrust(A)
     clock.now += STATUS_LIFETIME_S + 1
     assert ahead.fault() is None
     ahead.step()
-    assert ahead.fault() == "", "the storage is still looked at"
+    assert ahead.fault() == "", "the storage is still checked"
     assert ahead.find(A) is None
 
 
-def test_the_storage_is_known_to_be_away_and_to_be_back(
+def test_an_outage_of_the_storage_and_its_end_are_detected(
     ahead: ReadAhead, settings: Settings, clock: Clock
 ) -> None:
     assert ahead.fault() is None
@@ -238,7 +238,7 @@ def test_the_storage_is_known_to_be_away_and_to_be_back(
     assert ahead.fault() == ""
     there = settings.STORAGE_ENDPOINT_URL
     settings.STORAGE_ENDPOINT_URL = "http://127.0.0.1:9"
-    # All is here: the storage is asked again after a while, or when something failed.
+    # All files are here: the storage is checked again after a while, or after a failure.
     assert 0 < ahead.step() <= POLL_INTERVAL_S
     assert ahead.fault() == ""
     ahead.doubt()
@@ -251,7 +251,7 @@ def test_the_storage_is_known_to_be_away_and_to_be_back(
     assert ahead.fault() is None
 
 
-def test_a_storage_that_goes_away_in_the_middle_of_a_fetch_is_noticed(
+def test_an_outage_in_the_middle_of_a_download_is_detected(
     ahead: ReadAhead, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(read_ahead, "PIECE_BYTES", 300)
@@ -260,7 +260,7 @@ def test_a_storage_that_goes_away_in_the_middle_of_a_fetch_is_noticed(
     settings.STORAGE_BUCKET = "gone"
     settings.STORAGES = dict(settings.STORAGES)
     assert ahead.step() == RETRY_INTERVAL_S
-    assert "look at STORAGE_BUCKET" in (ahead.fault() or "")
+    assert "check STORAGE_BUCKET" in (ahead.fault() or "")
     settings.STORAGE_BUCKET = "films"
     settings.STORAGES = dict(settings.STORAGES)
     work(ahead, 4)
@@ -268,10 +268,10 @@ def test_a_storage_that_goes_away_in_the_middle_of_a_fetch_is_noticed(
     assert ahead.find(A)
 
 
-def test_an_object_with_a_fault_of_its_own_does_not_hold_up_the_others(
+def test_an_unreadable_object_does_not_block_the_others(
     ahead: ReadAhead, tmp_path: Path, clock: Clock
 ) -> None:
-    """Archived: the bucket is well, but that object can't be read."""
+    """Archived: the bucket works, but that object can't be read."""
     source = tmp_path / "source"
     source.write_bytes(b"old")
     storage.backends.client().upload_file(
@@ -283,13 +283,13 @@ def test_an_object_with_a_fault_of_its_own_does_not_hold_up_the_others(
     assert ahead.fault() == ""
 
 
-def test_what_does_not_fit_now_does_not_keep_out_what_does(
+def test_an_object_that_does_not_fit_now_does_not_block_smaller_ones(
     ahead: ReadAhead, tmp_path: Path
 ) -> None:
-    """Two long films and a short filler: the filler is the safety net."""
+    """Two long videos and a short filler: the filler is the safety net."""
     long = [ObjectVersion(f"long-{n}.mp4", "1") for n in (1, 2)]
-    for each in long:
-        put(tmp_path, each.key, b"x" * (SIZE * 3 // 2))
+    for version in long:
+        put(tmp_path, version.key, b"x" * (SIZE * 3 // 2))
     ahead.set_queue([*long, A])
     work(ahead)
     assert here(ahead, *long, A) == [True, False, True]
@@ -298,7 +298,7 @@ def test_what_does_not_fit_now_does_not_keep_out_what_does(
     assert here(ahead, *long, A) == [False, True, True]
 
 
-def test_a_storage_that_takes_the_question_and_never_answers_is_noticed_soon(
+def test_a_storage_that_never_answers_is_detected_soon(
     ahead: ReadAhead, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As behind a router that drops everything: no refusal, no end."""
@@ -311,7 +311,7 @@ def test_a_storage_that_takes_the_question_and_never_answers_is_noticed_soon(
         assert "does not answer in time" in (ahead.fault() or "")
 
 
-def test_a_full_disk_ends_the_fetching_and_nothing_else(
+def test_a_full_disk_ends_only_the_downloads(
     ahead: ReadAhead, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     usage = shutil.disk_usage(ahead.folder.parent)._replace(free=0)
@@ -323,7 +323,7 @@ def test_a_full_disk_ends_the_fetching_and_nothing_else(
     assert caplog.text.count("can't be written") == 1
 
 
-def test_a_disk_that_others_fill_does_not_cost_what_is_here(
+def test_a_disk_filled_by_others_does_not_cost_cached_files(
     ahead: ReadAhead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ahead.set_queue([A, B])
@@ -335,7 +335,7 @@ def test_a_disk_that_others_fill_does_not_cost_what_is_here(
     assert here(ahead, A, B, C) == [True, True, False]
 
 
-def test_a_limit_of_nothing_keeps_nothing_but_looks_at_the_storage(
+def test_a_limit_of_zero_caches_nothing_but_checks_the_storage(
     bucket: None, tmp_path: Path, ahead: ReadAhead
 ) -> None:
     none = ReadAhead(tmp_path / "none", 0)
@@ -352,7 +352,7 @@ def running(ahead: ReadAhead) -> Iterator[ReadAhead]:
     ahead.stop()
 
 
-def test_the_thread_fetches_what_it_is_told_and_ends(running: ReadAhead) -> None:
+def test_the_thread_downloads_the_queue_and_ends(running: ReadAhead) -> None:
     running.set_queue([A, B])
     deadline, pause = time.monotonic() + 10, threading.Event()
     while not all(here(running, A, B)):

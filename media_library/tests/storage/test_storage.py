@@ -1,4 +1,4 @@
-"""The door to the storage, with a real folder and a real S3 server on this machine."""
+"""The storage, with a real folder and a real S3 server on this machine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from media_library.tests import rows
 from streamsite.security.secret import MASK
 
 
-def test_what_was_stored_is_there_and_comes_back(either: str, tmp_path: Path) -> None:
+def test_a_stored_file_exists_and_can_be_downloaded(either: str, tmp_path: Path) -> None:
     source = tmp_path / "a.mp4"
     source.write_bytes(b"film" * 1000)
     assert not storage.exists("shows/a.mp4")
@@ -48,7 +48,7 @@ def test_what_was_stored_is_there_and_comes_back(either: str, tmp_path: Path) ->
     assert not storage.exists("shows/a.mp4")
 
 
-def test_a_file_given_away_is_gone_and_its_new_content_has_a_new_etag(
+def test_a_consumed_file_is_moved_and_new_content_has_a_new_etag(
     either: str, tmp_path: Path
 ) -> None:
     etags = set()
@@ -69,7 +69,7 @@ def test_a_missing_object_is_named(either: str, tmp_path: Path) -> None:
     assert not (tmp_path / "back.mp4").exists()
 
 
-def test_a_range_is_read_of_the_content_that_was_asked_for(either: str, tmp_path: Path) -> None:
+def test_a_range_is_read_of_the_requested_content(either: str, tmp_path: Path) -> None:
     source = tmp_path / "a.mp4"
     source.write_bytes(b"0123456789")
     storage.upload(source, "a.mp4")
@@ -109,27 +109,27 @@ def test_an_object_is_played_from_a_url_signed_for_a_day(bucket: None, tmp_path:
     assert answer.content == b"film"
 
 
-def test_a_storage_in_order_has_nothing_to_say(either: str) -> None:
+def test_a_working_storage_has_no_fault(either: str) -> None:
     assert storage.unreachable() == ""
 
 
-def test_a_missing_folder_is_told(folder: Path) -> None:
+def test_a_missing_folder_is_reported(folder: Path) -> None:
     folder.rmdir()
     assert storage.unreachable() == (
-        f"The media folder {folder} does not exist: make it, or set MEDIA_FOLDER."
+        f"The media folder {folder} does not exist: create it, or set MEDIA_FOLDER."
     )
 
 
-def test_a_missing_bucket_is_told(bucket: None, settings: Settings) -> None:
+def test_a_missing_bucket_is_reported(bucket: None, settings: Settings) -> None:
     settings.STORAGE_BUCKET = "flims"
-    assert storage.unreachable().endswith("has no such bucket: look at STORAGE_BUCKET.")
+    assert storage.unreachable().endswith("has no such bucket: check STORAGE_BUCKET.")
 
 
-def test_a_closed_port_is_told(bucket: None, settings: Settings) -> None:
+def test_a_closed_port_is_reported(bucket: None, settings: Settings) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         settings.STORAGE_ENDPOINT_URL = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        assert "can't be reached: look at STORAGE_ENDPOINT_URL" in storage.unreachable()
+        assert "can't be reached: check STORAGE_ENDPOINT_URL" in storage.unreachable()
 
 
 def test_a_server_that_never_answers_is_given_up(
@@ -152,7 +152,7 @@ def _refusal(code: str) -> ClientError:
         (_refusal("SignatureDoesNotMatch"), "refuses STORAGE_SECRET_ACCESS_KEY"),
         (_refusal("AccessDenied"), "give the key read and write rights"),
         (_refusal("RequestTimeTooSkewed"), "clock is wrong"),
-        (_refusal("PermanentRedirect"), "look at STORAGE_REGION"),
+        (_refusal("PermanentRedirect"), "set STORAGE_REGION"),
         (_refusal("Teapot"), "answers Teapot"),
         (ConnectTimeoutError(endpoint_url="x"), "does not answer in time"),
         (ReadTimeoutError(endpoint_url="x"), "does not answer in time"),
@@ -160,7 +160,7 @@ def _refusal(code: str) -> ClientError:
         (SSLError(endpoint_url="x", error=OSError("e")), "certificate"),
     ],
 )
-def test_each_error_of_a_bucket_tells_what_to_do(
+def test_each_error_of_a_bucket_has_a_remedy(
     error: ClientError | ConnectTimeoutError, words: str
 ) -> None:
     assert words in storage.sentence(error)
@@ -175,13 +175,13 @@ def test_an_error_of_a_transfer_holds_no_signature(
     source.write_bytes(b"film")
     with pytest.raises(StorageError) as refused:
         storage.upload(source, "a.mp4")
-    assert "look at STORAGE_BUCKET" in str(refused.value)
+    assert "check STORAGE_BUCKET" in str(refused.value)
     assert refused.value.__cause__ is None
     cast("Any", storages["default"]).connection.meta.client.close()
 
 
-def test_a_media_folder_that_vanished_is_not_made_anew(folder: Path, tmp_path: Path) -> None:
-    """Its disk is away: what is written into the mount point lies hidden when that is back."""
+def test_a_missing_media_folder_is_not_created(folder: Path, tmp_path: Path) -> None:
+    """Its disk is unmounted: files in the mount point are hidden once it is mounted again."""
     source = tmp_path / "a.mp4"
     source.write_bytes(b"film")
     folder.rmdir()
@@ -190,9 +190,7 @@ def test_a_media_folder_that_vanished_is_not_made_anew(folder: Path, tmp_path: P
     assert not folder.exists()
 
 
-def test_a_storage_that_holds_nothing_but_our_own_work_is_empty(
-    either: str, tmp_path: Path
-) -> None:
+def test_a_storage_with_only_streamsites_objects_is_empty(either: str, tmp_path: Path) -> None:
     assert storage.holds_nothing()
     source = tmp_path / "a.mp4"
     source.write_bytes(b"film")
@@ -203,18 +201,18 @@ def test_a_storage_that_holds_nothing_but_our_own_work_is_empty(
 
 
 @pytest.mark.django_db
-def test_an_empty_storage_is_told_only_beside_a_library_with_items(
+def test_an_empty_storage_is_reported_only_if_the_library_has_items(
     either: str, client: Client, settings: Settings
 ) -> None:
     client.force_login(rows.user("view_syncrun"))
     assert emptied() == ""
     item = rows.item("A")
-    said = f"The media folder {settings.MEDIA_ROOT} is empty: is its disk mounted?"
+    sentence = f"The media folder {settings.MEDIA_ROOT} is empty: is its disk mounted?"
     if either == "bucket":
-        said = "The bucket is empty: is STORAGE_BUCKET the right one?"
-    assert emptied() == said
+        sentence = "The bucket is empty: is STORAGE_BUCKET the right one?"
+    assert emptied() == sentence
     page = client.post("/admin/media/connection/")
-    assert said in page.content.decode()
-    # As after a sync that was told to believe it.
+    assert sentence in page.content.decode()
+    # As after a sync that accepted it.
     MediaItem.objects.filter(pk=item.pk).update(missing_since=timezone.now())
     assert emptied() == ""

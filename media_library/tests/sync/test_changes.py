@@ -1,4 +1,4 @@
-"""Files that are touched, replaced, still growing, or no media at all, seen by a sync."""
+"""Files that are touched, replaced, still growing, or no media, seen by a sync."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 Status = MediaItem.Status
 
 
-def synced(**wanted: Any) -> SyncRun:
-    return runner.run(runner.prepare(**wanted).pk)
+def synced(**options: Any) -> SyncRun:
+    return runner.run(runner.prepare(**options).pk)
 
 
 def touch(path: Path, at: float) -> None:
     os.utime(path, (at, at))
 
 
-# ---- left out, and still growing -------------------------------------------------------------
+# ---- skipped, and still growing --------------------------------------------------------------
 
 
 def test_hidden_files_and_trash_become_no_items(either: str) -> None:
@@ -45,7 +45,7 @@ def test_hidden_files_and_trash_become_no_items(either: str) -> None:
     run = synced()
     assert sorted(MediaItem.objects.values_list("key", flat=True)) == sorted(kept)
     assert (run.added, run.left_out) == (2, len(litter))
-    shown = [key for what, key in run.differences if what == "left out"]
+    shown = [key for state, key in run.differences if state == "left out"]
     assert len(shown) == len(litter)
 
 
@@ -60,7 +60,7 @@ def test_an_item_whose_file_went_to_the_trash_is_missing(folder: Path) -> None:
     assert MediaItem.objects.get(key="films/1.mp4").status == Status.FAULT
 
 
-def test_a_file_that_still_grows_waits_and_is_looked_for_again(
+def test_a_growing_file_waits_for_a_later_sync(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("media_library.storage.list_objects.SETTLED_AFTER_S", 30.0)
@@ -68,14 +68,14 @@ def test_a_file_that_still_grows_waits_and_is_looked_for_again(
     for name, age in (("whole.ts", 60), ("half.ts", 3), ("half.mkv", 29), ("notes.txt", 0)):
         put(name)
         touch(folder / name, now - age)
-    # A file server's clock may be ahead; a camera's by years.
+    # A file server's clock may be ahead by minutes; a camera's by years.
     for name, ahead in (("ahead.ts", 300), ("camera.mp4", 10 * 365 * 86400)):
         put(name)
         touch(folder / name, now + ahead)
     run = synced()
     assert set(MediaItem.objects.values_list("key", flat=True)) == {"whole.ts", "camera.mp4"}
     assert (run.added, run.growing) == (2, 3)
-    # By itself, without waiting for the hour.
+    # Automatically, without waiting for the hour.
     assert runner.sync_on_schedule() == "Not yet."
     SyncRun.objects.update(
         started_at=timezone.now() - timedelta(seconds=61),
@@ -88,7 +88,7 @@ def test_a_file_that_still_grows_waits_and_is_looked_for_again(
     assert runner.run(SyncRun.objects.get(status="running").pk).added == 3
 
 
-def test_one_that_grows_is_not_missing_and_not_changed_yet(
+def test_a_growing_item_is_neither_missing_nor_changed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put("a.mp4", "b.mp4")
@@ -108,14 +108,14 @@ def test_one_that_grows_is_not_missing_and_not_changed_yet(
 
 
 @pytest.fixture
-def film(folder: Path, ffmpeg: str) -> Path:
+def video(folder: Path, ffmpeg: str) -> Path:
     path = folder / "film.mp4"
     make(path, *lavfi("testsrc2=s=96x64:r=25:d=1"), "-c:v", "mpeg4")
     return path
 
 
 def inspected(path: Path) -> tuple[MediaItem, PreparedCopy]:
-    """The item, with a copy that is ready."""
+    """Returns the item, with a copy that is ready."""
     synced()
     tasks.probe_new()
     item = MediaItem.objects.get(key=path.name)
@@ -127,13 +127,13 @@ def inspected(path: Path) -> tuple[MediaItem, PreparedCopy]:
     return item, copy
 
 
-def test_a_touched_file_keeps_what_is_known_and_prepared_of_it(film: Path) -> None:
-    item, copy = inspected(film)
-    touch(film, time.time() - 1000)
+def test_a_touched_file_keeps_its_inspection_and_copies(video: Path) -> None:
+    item, copy = inspected(video)
+    touch(video, time.time() - 1000)
     assert synced().changed == 1
     item.refresh_from_db()
     assert (item.status, item.probed_at) == (Status.NEW, None)
-    assert tasks.probe_new() == "1 looked into."
+    assert tasks.probe_new() == "1 inspected."
     item.refresh_from_db()
     copy.refresh_from_db()
     assert item.status == Status.READY
@@ -169,26 +169,26 @@ def test_the_same_bytes_uploaded_in_parts_of_another_size_are_recognised(
     assert item.etag == copy.source_etag == storage.facts("film.mp4").etag
 
 
-def test_a_replaced_file_is_inspected_anew_though_it_is_as_long(film: Path) -> None:
-    item, copy = inspected(film)
-    content = bytearray(film.read_bytes())
-    other = film.with_name("other.mp4")
+def test_a_replaced_file_of_equal_length_is_inspected_again(video: Path) -> None:
+    item, copy = inspected(video)
+    content = bytearray(video.read_bytes())
+    other = video.with_name("other.mp4")
     make(other, *lavfi("testsrc2=s=128x72:r=25:d=2"), "-c:v", "mpeg4")
-    shutil.move(other, film)
+    shutil.move(other, video)
     assert synced().changed == 1
     tasks.probe_new()
     item.refresh_from_db()
     copy.refresh_from_db()
     assert (item.status, item.width) == (Status.PROBED, 128)
     assert copy.source_etag != item.etag
-    # As long to the byte, and different in its last.
+    # Equal length, but another last byte.
     content[-1] ^= 1
     assert fingerprint(len(content), lambda at, n: bytes(content[at : at + n])) != (
-        fingerprint(film.stat().st_size, lambda at, n: film.read_bytes()[at : at + n])
+        fingerprint(video.stat().st_size, lambda at, n: video.read_bytes()[at : at + n])
     )
 
 
-def test_a_mass_change_stops_at_the_brake_and_loses_nothing(folder: Path) -> None:
+def test_a_mass_change_stops_at_the_deletion_guard_and_loses_nothing(folder: Path) -> None:
     names = [f"films/{number:02}.mp4" for number in range(30)]
     put(*names)
     synced()

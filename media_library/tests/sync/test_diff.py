@@ -1,4 +1,4 @@
-"""The difference of two sorted lists, told in one walk: against a plain look at two sets."""
+"""The difference of two sorted lists in one merge, compared with a comparison of two sets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from media_library.storage.keys import GROWING, is_left_out, is_media
 from media_library.storage.list_objects import Listed
 from media_library.sync.diff import Row, Verdict, compare, deletion_guard
 
-#: Few letters, so that both sides meet; the last two sort otherwise in UTF-16 than in UTF-8.
+#: Few letters, so that both sides meet; the last two have another order in UTF-16 than in
+#: UTF-8.
 NAMES = st.text("a/é\uffee😀", min_size=1, max_size=4)
 LISTED = st.dictionaries(NAMES, st.sampled_from(["e1", "e2"]))
 ROWS = st.dictionaries(
@@ -24,7 +25,7 @@ def in_bytes(names: dict[str, object]) -> list[str]:
 
 
 @given(LISTED, ROWS)
-def test_each_key_is_judged_once_in_order_and_rightly(
+def test_each_key_gets_one_correct_verdict_in_order(
     listed: dict[str, str], noted: dict[str, tuple[str, int, bool]]
 ) -> None:
     objects = [Listed(key, 1, listed[key]) for key in in_bytes(dict(listed))]
@@ -33,10 +34,10 @@ def test_each_key_is_judged_once_in_order_and_rightly(
         for number, key in enumerate(in_bytes(dict(noted)))
         for etag, misses, missing in [noted[key]]
     ]
-    found = list(compare(objects, rows))
-    keys = [each.key for _, listed, row in found if (each := listed or row)]
+    verdicts = list(compare(objects, rows))
+    keys = [side.key for _, listed, row in verdicts if (side := listed or row)]
     assert keys == in_bytes(dict.fromkeys([*listed, *noted]))
-    for key, (verdict, _, _) in zip(keys, found, strict=True):
+    for key, (verdict, _, _) in zip(keys, verdicts, strict=True):
         assert verdict is expected(key, listed, noted)
 
 
@@ -62,7 +63,7 @@ def test_another_size_is_another_content() -> None:
     row = Row("a", "e", 1, 1, 0, missing=False)
     assert next(compare([Listed("a", 2, "e")], [row]))[0] is Verdict.CHANGED
     assert next(compare([Listed("a", 1, "e")], [row]))[0] is Verdict.SAME
-    # Never looked at yet.
+    # Never inspected yet.
     assert (
         next(compare([Listed("a", 1, "e")], [row._replace(size_bytes=None)]))[0]
         is Verdict.CHANGED
@@ -70,7 +71,7 @@ def test_another_size_is_another_content() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "known", "absent", "words"),
+    ("seen", "items_before", "absent", "words"),
     [
         (0, 0, 0, ""),
         (9, 0, 0, ""),
@@ -81,35 +82,39 @@ def test_another_size_is_another_content() -> None:
             21,
             "21 of 100 items are not in the storage any more, which is more than 20%",
         ),
-        (0, 5, 5, "The storage lists nothing at all, but the library has 5 items"),
+        (0, 5, 5, "The storage lists no object, but the library has 5 items"),
         (3, 1, 1, "1 of 1 items"),
     ],
 )
-def test_the_brake(seen: int, known: int, absent: int, words: str) -> None:
-    said = deletion_guard(seen=seen, items_before=known, absent=absent)
-    assert said.startswith(words)
-    assert bool(said) == bool(words)
-    assert not said or "--accept, or" in said
+def test_the_deletion_guard(seen: int, items_before: int, absent: int, words: str) -> None:
+    fault = deletion_guard(seen=seen, items_before=items_before, absent=absent)
+    assert fault.startswith(words)
+    assert bool(fault) == bool(words)
+    assert not fault or "--accept, or" in fault
 
 
 @pytest.mark.parametrize(
-    ("known", "changed", "stops"),
+    ("items_before", "changed", "stops"),
     [
         (1300, 1300, True),
         (100, 21, True),
         (100, 20, False),
-        # A few may change in a small library: somebody replaced them.
+        # Few changes in a small library are allowed: they are replacements.
         (5, 5, False),
         (19, 19, False),
         (0, 50, False),
     ],
 )
-def test_the_brake_knows_a_change_of_everything(
-    known: int, changed: int, *, stops: bool
+def test_the_deletion_guard_detects_a_mass_change(
+    items_before: int, changed: int, *, stops: bool
 ) -> None:
-    said = deletion_guard(seen=known, items_before=known, absent=0, changed=changed)
-    assert bool(said) is stops
-    assert not stops or said.startswith(f"{changed} of {known} items have another version")
+    fault = deletion_guard(
+        seen=items_before, items_before=items_before, absent=0, changed=changed
+    )
+    assert bool(fault) is stops
+    assert not stops or fault.startswith(
+        f"{changed} of {items_before} items have another version"
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,21 +135,21 @@ def test_the_brake_knows_a_change_of_everything(
         ("a.b/x..mp4", False),
         ("recycle/lost and found.mp4", False),
         ("#1/@home/$100.mp4", False),
-        # Names that no storage takes are another matter.
+        # Invalid names are handled elsewhere.
         ("a/../b.mp4", False),
     ],
 )
-def test_what_is_hidden_or_in_a_trash_is_left_out(key: str, *, left_out: bool) -> None:
+def test_hidden_files_and_trash_are_skipped(key: str, *, left_out: bool) -> None:
     assert is_left_out(key) is left_out
 
 
-def test_a_growing_file_waits_and_says_nothing_of_what_was_there() -> None:
+def test_a_growing_file_waits_and_keeps_its_row() -> None:
     new = Listed("a.mp4", 10, "e1", GROWING)
     old = Listed("b.mp4", 10, "e2", GROWING)
     row = Row("b.mp4", "e1", 9, 7, 0, missing=False)
-    found = list(compare([new, old], [row]))
-    assert found == [(Verdict.WAITING, new, None), (Verdict.WAITING, old, row)]
-    # One that only was touched a moment ago, and is as it was.
+    verdicts = list(compare([new, old], [row]))
+    assert verdicts == [(Verdict.WAITING, new, None), (Verdict.WAITING, old, row)]
+    # A file that was only touched a moment ago is unchanged.
     same = row._replace(etag="e2", size_bytes=10)
     assert list(compare([old], [same])) == [(Verdict.SAME, old, same)]
 
@@ -168,5 +173,5 @@ def test_a_title_is_made_of_the_files_name(key: str, title: str) -> None:
     ("key", "media"),
     [("a.mp4", True), ("a.MP4", True), ("mp4", False), ("a.mp4/b", False), ("a.txt", False)],
 )
-def test_media_is_told_by_its_extension(key: str, *, media: bool) -> None:
+def test_media_is_recognised_by_its_extension(key: str, *, media: bool) -> None:
     assert is_media(key, frozenset({"mp4"})) is media

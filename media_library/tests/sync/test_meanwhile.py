@@ -1,4 +1,4 @@
-"""What people and errors do while a sync is at work."""
+"""Changes by people, and errors, during a sync."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from media_library.tests.storage.test_list_objects import put
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
-FILMS = [f"films/{place}.mp4" for place in range(10)]
+KEYS = [f"films/{place}.mp4" for place in range(10)]
 
 
 def synced_while(
     monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object], *, accept_gone: bool
 ) -> SyncRun:
-    """A sync; something happens when it has listed all but the last object."""
+    """Runs a sync; `meanwhile` is called when it has listed all but the last object."""
     run = runner.prepare(accept_gone=accept_gone)
     listing = storage.listing
 
     def slow(after: str = "") -> Iterator[Listed]:
-        *most, last = listing(after)
-        yield from most
+        *others, last = listing(after)
+        yield from others
         meanwhile()
         yield last
 
@@ -49,7 +49,7 @@ def statuses() -> set[str]:
 def test_a_file_that_is_uploaded_meanwhile_is_not_gone(
     either: str, *, monkeypatch: pytest.MonkeyPatch, accept_gone: bool
 ) -> None:
-    put(*FILMS)
+    put(*KEYS)
     runner.run(runner.prepare().pk)
 
     def upload() -> None:
@@ -59,57 +59,57 @@ def test_a_file_that_is_uploaded_meanwhile_is_not_gone(
             key="films/9b.mp4", title="9b", etag=facts.etag, size_bytes=facts.size_bytes
         )
 
-    # So the last page of rows is read after the upload.
+    # So that the last page of rows is read after the upload.
     monkeypatch.setattr(rows, "PAGE", 2)
     run = synced_while(monkeypatch, upload, accept_gone=accept_gone)
     assert (run.status, run.absent, run.gone) == (SyncRun.Status.DONE, 0, 0)
     new = MediaItem.objects.get(key="films/9b.mp4")
     assert (new.status, new.misses) == (MediaItem.Status.NEW, 0)
-    # The next one is sure of it.
+    # The next sync counts it.
     assert runner.run(runner.prepare().pk).unchanged == 11
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_item_that_is_deleted_meanwhile_is_left_out(
+def test_an_item_deleted_meanwhile_is_skipped(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(*FILMS)
+    put(*KEYS)
     runner.run(runner.prepare().pk)
-    storage.delete(FILMS[4])
-    storage.delete(FILMS[5])
+    storage.delete(KEYS[4])
+    storage.delete(KEYS[5])
     run = synced_while(
         monkeypatch,
-        lambda: MediaItem.objects.filter(key=FILMS[5]).delete(),
+        lambda: MediaItem.objects.filter(key=KEYS[5]).delete(),
         accept_gone=False,
     )
     assert (run.status, run.absent) == (SyncRun.Status.DONE, 1)
-    assert MediaItem.objects.get(key=FILMS[4]).misses == 1
+    assert MediaItem.objects.get(key=KEYS[4]).misses == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_error_of_the_database_ends_the_sync_in_words(
+def test_a_database_error_ends_the_sync_with_a_sentence(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> float:
         raise DatabaseError("constraint")
 
-    put(*FILMS)
+    put(*KEYS)
     monkeypatch.setattr(rows, "write", broken)
     with pytest.raises(DatabaseError, match="constraint"):
         runner.run(runner.prepare().pk)
     run = SyncRun.objects.get()
     assert run.status == SyncRun.Status.FAILED
-    assert "(DatabaseError): look at the jobs' log" in run.fault
+    assert "(DatabaseError): check the jobs' log" in run.fault
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_busy_database_lets_go_of_the_sync_and_the_next_goes_on(
+def test_a_busy_database_releases_the_sync_and_the_next_resumes(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def busy(*_: object) -> float:
         raise OperationalError("database is locked")
 
-    put(*FILMS)
+    put(*KEYS)
     run = runner.prepare()
     with monkeypatch.context() as patch:
         patch.setattr(rows, "write", busy)
@@ -119,7 +119,7 @@ def test_a_busy_database_lets_go_of_the_sync_and_the_next_goes_on(
     assert runner.run(run.pk).added == 10
 
 
-def test_what_a_dead_worker_left_is_gone_on_with_without_a_schedule(
+def test_a_dead_workers_sync_is_resumed_without_a_schedule(
     folder: Path, settings: Settings
 ) -> None:
     settings.SYNC_MINUTES = 0
@@ -131,7 +131,7 @@ def test_what_a_dead_worker_left_is_gone_on_with_without_a_schedule(
     assert runner.work(run.pk) == "0 added, 0 changed, 0 gone."
     assert "SYNC_MINUTES is 0" in runner.sync_on_schedule()
     SyncRun.objects.update(status=SyncRun.Status.RUNNING, heartbeat_at=now - timedelta(days=1))
-    # Nobody asked for another.
+    # Nobody requested another.
     assert "SYNC_MINUTES is 0" in runner.sync_on_schedule()
     assert statuses() == {SyncRun.Status.FAILED}
 
@@ -144,7 +144,7 @@ def test_a_sync_that_fails_leaves_no_notes(
         assert Absence.objects.exists()
         raise StorageError("It can't be reached.")
 
-    put(*FILMS)
+    put(*KEYS)
     runner.run(runner.prepare().pk)
     monkeypatch.setattr(runner, "CLOCK_CHECK_OBJECTS", 1)
     monkeypatch.setattr(runner, "HEARTBEAT_INTERVAL_S", 0.0)
@@ -153,8 +153,8 @@ def test_a_sync_that_fails_leaves_no_notes(
     assert not Absence.objects.exists()
 
 
-def test_a_sync_that_was_left_for_long_leaves_no_notes(folder: Path) -> None:
-    put(FILMS[0])
+def test_an_old_abandoned_sync_leaves_no_notes(folder: Path) -> None:
+    put(KEYS[0])
     runner.run(runner.prepare().pk)
     left = runner.prepare()
     Absence.objects.create(run=left, item=MediaItem.objects.get())

@@ -32,12 +32,12 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 Status = MediaItem.Status
 
 
-def synced(**wanted: Any) -> SyncRun:
-    return runner.run(runner.prepare(**wanted).pk)
+def synced(**options: Any) -> SyncRun:
+    return runner.run(runner.prepare(**options).pk)
 
 
 def counts(run: SyncRun) -> tuple[int, int, int, int]:
-    """Added, changed, gone, unchanged of a sync that came to its end."""
+    """Returns added, changed, gone and unchanged of a completed sync."""
     assert run.status == SyncRun.Status.DONE, run.fault
     return run.added, run.changed, run.gone, run.unchanged
 
@@ -46,12 +46,12 @@ def item(key: str) -> MediaItem:
     return MediaItem.objects.get(key=key)
 
 
-def films(count: int) -> list[str]:
+def film_keys(count: int) -> list[str]:
     return [f"films/{place:04}.mp4" for place in range(count)]
 
 
-def test_objects_are_added_changed_and_marked_when_gone_twice(either: str) -> None:
-    keys = films(10)
+def test_objects_are_added_changed_and_marked_after_two_misses(either: str) -> None:
+    keys = film_keys(10)
     put(*keys, "notes.txt", "prepared/x.mp4")
     assert counts(synced()) == (10, 0, 0, 0)
     assert set(MediaItem.objects.values_list("key", flat=True)) == set(keys)
@@ -78,8 +78,8 @@ def test_objects_are_added_changed_and_marked_when_gone_twice(either: str) -> No
     assert not Absence.objects.exists()
 
 
-def test_what_comes_back_is_what_it_was(bucket: None) -> None:
-    keys = films(20)
+def test_a_restored_object_keeps_its_status(bucket: None) -> None:
+    keys = film_keys(20)
     put(*keys)
     synced()
     now = timezone.now()
@@ -110,7 +110,7 @@ def test_what_comes_back_is_what_it_was(bucket: None) -> None:
 
 
 def test_an_unchanged_row_is_not_written(bucket: None) -> None:
-    put(*films(5))
+    put(*film_keys(5))
     synced()
     before = list(MediaItem.objects.order_by("pk").values())
     connection.queries_log.clear()
@@ -119,42 +119,42 @@ def test_an_unchanged_row_is_not_written(bucket: None) -> None:
         synced()
     finally:
         connection.force_debug_cursor = False
-    statements = [each["sql"] for each in connection.queries]
-    assert not [each for each in statements if "mediaitem" in each and "SELECT" not in each]
+    statements = [query["sql"] for query in connection.queries]
+    assert not [sql for sql in statements if "mediaitem" in sql and "SELECT" not in sql]
     assert list(MediaItem.objects.order_by("pk").values()) == before
 
 
-def test_new_items_are_looked_into_soon(folder: Path) -> None:
+def test_new_items_are_enqueued_for_inspection(folder: Path) -> None:
     synced()
     assert not OrmQ.objects.exists()
     put("a.mp4")
     synced()
-    assert [each.task["func"] for each in OrmQ.objects.all()] == [
+    assert [message.task["func"] for message in OrmQ.objects.all()] == [
         "media_library.tasks.probe_new"
     ]
 
 
-# ---- the brake -------------------------------------------------------------------------------
+# ---- the deletion guard ----------------------------------------------------------------------
 
 
 def test_an_empty_listing_marks_nothing(either: str) -> None:
-    put(*films(3))
+    put(*film_keys(3))
     synced()
-    for key in films(3):
+    for key in film_keys(3):
         storage.delete(key)
     for _ in range(3):
         run = synced()
         assert run.status == SyncRun.Status.STOPPED
-        assert "lists nothing at all" in run.fault
+        assert "lists no object" in run.fault
     assert set(MediaItem.objects.values_list("misses", "status")) == {(0, Status.NEW)}
     assert not Absence.objects.exists()
     assert counts(synced(accept_gone=True)) == (0, 0, 3, 0)
-    # It is known now: nothing is left to brake for.
+    # They are marked now: nothing is left to guard.
     assert counts(synced()) == (0, 0, 0, 0)
 
 
-def test_more_than_a_fifth_marks_nothing_but_new_ones_come_in(bucket: None) -> None:
-    keys = films(20)
+def test_more_than_a_fifth_missing_marks_nothing_but_new_items_are_added(bucket: None) -> None:
+    keys = film_keys(20)
     put(*keys)
     synced()
     for key in keys[:5]:
@@ -168,10 +168,10 @@ def test_more_than_a_fifth_marks_nothing_but_new_ones_come_in(bucket: None) -> N
     assert MediaItem.objects.filter(status=Status.FAULT).count() == 5
 
 
-def test_a_fifth_may_go(bucket: None) -> None:
-    put(*films(10))
+def test_a_fifth_may_be_missing(bucket: None) -> None:
+    put(*film_keys(10))
     synced()
-    for key in films(2):
+    for key in film_keys(2):
         storage.delete(key)
     synced()
     assert counts(synced()) == (0, 0, 2, 8)
@@ -180,12 +180,12 @@ def test_a_fifth_may_go(bucket: None) -> None:
 # ---- dry -------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_tells_the_difference_and_writes_nothing(bucket: None) -> None:
-    put(*films(10))
+def test_a_dry_run_shows_the_differences_and_writes_nothing(bucket: None) -> None:
+    put(*film_keys(10))
     synced()
-    storage.delete(films(1)[0])
+    storage.delete(film_keys(1)[0])
     synced()
-    put(films(2)[1], content=b"another")
+    put(film_keys(2)[1], content=b"another")
     put("new.mp4")
     before = list(MediaItem.objects.order_by("pk").values())
     run = synced(dry=True)
@@ -205,14 +205,14 @@ def test_a_dry_run_tells_the_difference_and_writes_nothing(bucket: None) -> None
 
 @pytest.mark.slow
 def test_pages_of_a_thousand(bucket: None) -> None:
-    keys = films(2500)
+    keys = film_keys(2500)
     put(*keys)
     assert counts(synced()) == (2500, 0, 0, 0)
     assert counts(synced()) == (0, 0, 0, 2500)
     assert MediaItem.objects.count() == 2500
 
 
-def test_odd_names_come_in_as_they_are(either: str) -> None:
+def test_odd_names_are_added_unchanged(either: str) -> None:
     put(*ODD)
     assert counts(synced())[0] == len(ODD)
     assert set(MediaItem.objects.values_list("key", flat=True)) == set(ODD)
@@ -224,22 +224,22 @@ def test_odd_names_come_in_as_they_are(either: str) -> None:
 
 def test_a_second_sync_is_refused_while_one_is_waiting_or_at_work(folder: Path) -> None:
     run = runner.prepare()
-    with pytest.raises(SyncError, match="wait for its end"):
+    with pytest.raises(SyncError, match="wait until it ends"):
         runner.prepare()
     worker = runner.Worker(run.pk, storage.listing)
     with pytest.raises(SyncError, match="another worker"):
         runner.run(run.pk)
-    with pytest.raises(SyncError, match="wait for its end"):
+    with pytest.raises(SyncError, match="wait until it ends"):
         runner.prepare()
     worker.work()
     assert synced().status == SyncRun.Status.DONE
 
 
-def test_a_silent_worker_loses_its_sync_and_writes_no_more(folder: Path) -> None:
-    put(*films(3))
+def test_a_silent_worker_loses_its_sync_and_stops_writing(folder: Path) -> None:
+    put(*film_keys(3))
     slow = runner.Worker(runner.prepare().pk, storage.listing)
     long_ago = timezone.now() - timedelta(minutes=3)
-    # Of another machine: whether it lives can't be seen from here.
+    # From another machine: its process can't be checked from here.
     slow.claim = "elsewhere"
     SyncRun.objects.update(claim="elsewhere", heartbeat_at=long_ago)
     taken = runner.prepare()
@@ -251,16 +251,16 @@ def test_a_silent_worker_loses_its_sync_and_writes_no_more(folder: Path) -> None
     assert SyncRun.objects.get().added == 3
 
 
-def test_a_sync_that_is_taken_up_is_taken_up_once(folder: Path) -> None:
+def test_an_abandoned_sync_is_resumed_once(folder: Path) -> None:
     runner.prepare()
     SyncRun.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=3))
     taken = runner.prepare()
-    with pytest.raises(SyncError, match="wait for its end"):
+    with pytest.raises(SyncError, match="wait until it ends"):
         runner.prepare()
     assert counts(runner.run(taken.pk)) == (0, 0, 0, 0)
 
 
-def test_an_error_nobody_thought_of_ends_it_in_words(
+def test_an_unexpected_error_ends_the_sync_with_a_sentence(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(after: str) -> Iterator[Listed]:
@@ -271,10 +271,10 @@ def test_an_error_nobody_thought_of_ends_it_in_words(
         synced()
     run = SyncRun.objects.get()
     assert run.status == SyncRun.Status.FAILED
-    assert "(IndexError): look at the jobs' log" in run.fault
+    assert "(IndexError): check the jobs' log" in run.fault
 
 
-def test_a_sync_left_for_a_day_is_not_gone_on_with(folder: Path) -> None:
+def test_a_sync_abandoned_for_a_day_is_not_resumed(folder: Path) -> None:
     old = runner.prepare()
     SyncRun.objects.update(heartbeat_at=timezone.now() - timedelta(days=1))
     assert runner.prepare().pk != old.pk
@@ -282,7 +282,7 @@ def test_a_sync_left_for_a_day_is_not_gone_on_with(folder: Path) -> None:
     assert old.status == SyncRun.Status.FAILED
 
 
-def test_a_dry_run_does_not_go_on_as_a_real_one(folder: Path) -> None:
+def test_a_dry_run_is_not_resumed_as_a_real_one(folder: Path) -> None:
     dry = runner.prepare(dry=True)
     SyncRun.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=3))
     real = runner.prepare()
@@ -300,7 +300,7 @@ def test_the_schedule(folder: Path, settings: Settings) -> None:
     assert runner.sync_on_schedule() == "Not yet."
     SyncRun.objects.update(started_at=timezone.now() - timedelta(minutes=61))
     assert runner.sync_on_schedule() == "Started."
-    assert "wait for its end" in runner.sync_on_schedule()
+    assert "wait until it ends" in runner.sync_on_schedule()
     SyncRun.objects.update(started_at=timezone.now() - timedelta(days=91))
     assert runner.tidy().startswith("2 old syncs removed")
 
@@ -308,43 +308,46 @@ def test_the_schedule(folder: Path, settings: Settings) -> None:
 # ---- bad days --------------------------------------------------------------------------------
 
 
-def test_who_changed_the_row_meanwhile_is_right(folder: Path) -> None:
-    put(*films(2))
+def test_a_row_changed_meanwhile_is_kept(folder: Path) -> None:
+    put(*film_keys(2))
     synced()
-    put(films(1)[0], content=b"another")
+    put(film_keys(1)[0], content=b"another")
 
     def meanwhile(after: str) -> Iterator[Listed]:
-        for each in storage.listing(after):
-            yield each
-            # The page of rows is read by now.
-            MediaItem.objects.filter(key=each.key).update(etag="newer", status=Status.PROBED)
+        for listed in storage.listing(after):
+            yield listed
+            # The page of rows has been read by now.
+            MediaItem.objects.filter(key=listed.key).update(etag="newer", status=Status.PROBED)
 
     worker = runner.Worker(runner.prepare().pk, meanwhile)
     worker.work()
     assert counts(worker.run) == (0, 0, 0, 1)
-    assert (item(films(1)[0]).etag, item(films(1)[0]).status) == ("newer", Status.PROBED)
+    assert (item(film_keys(1)[0]).etag, item(film_keys(1)[0]).status) == (
+        "newer",
+        Status.PROBED,
+    )
 
 
-def test_a_missing_bucket_is_a_result_in_words(bucket: None, settings: Settings) -> None:
+def test_a_missing_bucket_is_a_result_with_a_sentence(bucket: None, settings: Settings) -> None:
     settings.STORAGE_BUCKET = "flims"
     run = synced()
     assert run.status == SyncRun.Status.FAILED
-    assert "look at STORAGE_BUCKET" in run.fault
+    assert "check STORAGE_BUCKET" in run.fault
 
 
 @pytest.mark.slow
 def test_a_server_lost_in_mid_listing_marks_nothing(
     bucket: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(*films(30))
+    put(*film_keys(30))
     synced()
     put("films/0000a.mp4")
-    # Another server with the same objects but one, which ends after the first pages.
+    # Another server with the same objects except one, which ends after the first pages.
     other = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     other.start()
     host, port = other.get_host_and_port()
     settings.STORAGE_ENDPOINT_URL = f"http://{host}:{port}"
-    storage.delete(films(1)[0])
+    storage.delete(film_keys(1)[0])
     monkeypatch.setattr(list_objects, "PAGE", 5)
     monkeypatch.setattr(runner, "CLOCK_CHECK_OBJECTS", 1)
     monkeypatch.setattr(runner, "HEARTBEAT_INTERVAL_S", 0.0)
@@ -352,10 +355,10 @@ def test_a_server_lost_in_mid_listing_marks_nothing(
     living = storage.listing
 
     def dying(after: str) -> Iterator[Listed]:
-        for place, each in enumerate(living(after)):
+        for place, listed in enumerate(living(after)):
             if place == 12:
                 other.stop()
-            yield each
+            yield listed
 
     run = runner.prepare()
     monkeypatch.setattr(storage, "listing", dying)
@@ -369,20 +372,20 @@ def test_a_server_lost_in_mid_listing_marks_nothing(
 RUNNER = """
 import sys, django
 django.setup()
-from media_library import sync
-from media_library.storage import listed
+from media_library.sync import runner
+from media_library.storage import list_objects
 from streamsite.tests.database import database_url
-listed.PAGE, sync.TELL_EVERY, sync.LOOK_EVERY = 50, 0.0, 25
-run = sync.prepare(by="test")
-done = sync.run(run.pk, progress=lambda run: print(run.seen, flush=True))
+list_objects.PAGE, runner.HEARTBEAT_INTERVAL_S, runner.CLOCK_CHECK_OBJECTS = 50, 0.0, 25
+run = runner.prepare(by="test")
+done = runner.run(run.pk, progress=lambda run: print(run.seen, flush=True))
 print(done.status, flush=True)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_a_sync_that_is_killed_goes_on_where_it_was(bucket: None, s3_server: str) -> None:
-    keys = films(1500)
+def test_a_killed_sync_is_resumed(bucket: None, s3_server: str) -> None:
+    keys = film_keys(1500)
     put(*keys[:1200])
     synced()
     for key in keys[100:1200:10]:
@@ -391,18 +394,18 @@ def test_a_sync_that_is_killed_goes_on_where_it_was(bucket: None, s3_server: str
         put(key, content=b"another film")
     put(*keys[1200:])
     lines: list[str] = []
-    for patience in (1, 4, 9, 17):
+    for line_count in (1, 4, 9, 17):
         with started(s3_server) as process:
             assert process.stdout is not None
-            lines = [process.stdout.readline().strip() for _ in range(patience)]
+            lines = [process.stdout.readline().strip() for _ in range(line_count)]
             process.kill()
             assert process.wait() == -9
         assert SyncRun.objects.filter(status=SyncRun.Status.RUNNING).count() == 1
         assert lines[-1].isdigit()
     with started(s3_server) as process:
-        said, _ = process.communicate(timeout=120)
-        assert said.split()[-1] == "done"
-        assert int(said.split()[0]) > int(lines[0])
+        output, _ = process.communicate(timeout=120)
+        assert output.split()[-1] == "done"
+        assert int(output.split()[0]) > int(lines[0])
     # As an undisturbed run would have counted.
     run = SyncRun.objects.first()
     assert run is not None
@@ -416,7 +419,7 @@ def test_a_sync_that_is_killed_goes_on_where_it_was(bucket: None, s3_server: str
 
 
 def started(s3_server: str) -> subprocess.Popen[str]:
-    """A sync in a process of its own, on this test's bucket and database."""
+    """Starts a sync in its own process, on this test's bucket and database."""
     return subprocess.Popen(
         [sys.executable, "-c", RUNNER],
         cwd=site.BASE_DIR,

@@ -1,4 +1,4 @@
-"""Files on their way: no two have one name, and none takes the place of another."""
+"""Uploads: no two have the same name, and none replaces another."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def put(path: Path, key: str, content: bytes) -> None:
     storage.upload(path, key)
 
 
-def test_two_of_one_name_at_once_both_arrive(either: str) -> None:
+def test_two_uploads_of_one_name_both_arrive(either: str) -> None:
     first, second = begun(b"first film"), begun(b"other film")
-    items = [service.finish(each) for each in (second, first)]
-    assert [each.key for each in items] == ["clip (2).mp4", "clip.mp4"]
+    items = [service.finish(upload) for upload in (second, first)]
+    assert [item.key for item in items] == ["clip (2).mp4", "clip.mp4"]
     assert storage.read("clip.mp4", 0, 99) == b"first film"
     assert storage.read("clip (2).mp4", 0, 99) == b"other film"
     assert not Reservation.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_those_who_ask_in_one_moment_get_different_names(folder: Path) -> None:
+def test_concurrent_uploads_get_different_names(folder: Path) -> None:
     start = Barrier(4)
 
-    def ask(_: int) -> str:
+    def begin(_: int) -> str:
         try:
             start.wait(30)
             return service.begin("clip.mp4", 4, "").key
@@ -57,10 +57,10 @@ def test_those_who_ask_in_one_moment_get_different_names(folder: Path) -> None:
             connection.close()
 
     with ThreadPoolExecutor(4) as pool:
-        assert len(set(pool.map(ask, range(4)))) == 4
+        assert len(set(pool.map(begin, range(4)))) == 4
 
 
-def test_a_command_and_another_app_keep_to_it(folder: Path, tmp_path: Path) -> None:
+def test_a_command_and_another_app_respect_reservations(folder: Path, tmp_path: Path) -> None:
     held = begun(b"browser")
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"film")
@@ -79,7 +79,7 @@ def test_a_name_is_free_again_after_its_upload(folder: Path) -> None:
     service.abort(stale)
     again = begun(b"film")
     assert again.key == stale.key
-    # Cancelled a second time, by a click too many: the other's name is kept.
+    # Cancelled a second time by another click: the other's name is kept.
     service.abort(stale)
     assert begun(b"film").key == "clip (2).mp4"
     with pytest.raises(StorageError, match="is empty"):
@@ -87,7 +87,7 @@ def test_a_name_is_free_again_after_its_upload(folder: Path) -> None:
     assert not Reservation.objects.filter(key="none.mp4").exists()
 
 
-def test_a_name_that_a_crash_left_behind_is_free_in_time(folder: Path) -> None:
+def test_a_reservation_left_by_a_crash_expires(folder: Path) -> None:
     begun(b"film")
     Reservation.objects.update(until=timezone.now() + timedelta(minutes=1))
     assert begun(b"film").key == "clip (2).mp4"
@@ -97,12 +97,12 @@ def test_a_name_that_a_crash_left_behind_is_free_in_time(folder: Path) -> None:
 
 @pytest.fixture
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes into the storage comes between the question whether it did and the answer."""
+    """Another object arrives between the check for it and the upload."""
     monkeypatch.setattr(storage, "exists", lambda _: False)
 
 
 @pytest.mark.usefixtures("blind")
-def test_what_came_from_elsewhere_is_not_overwritten(either: str, tmp_path: Path) -> None:
+def test_a_foreign_object_is_not_overwritten(either: str, tmp_path: Path) -> None:
     upload = begun(b"mine")
     put(tmp_path / "x", "clip.mp4", b"them")
     with pytest.raises(UploadError, match="Upload yours again"):
@@ -112,7 +112,7 @@ def test_what_came_from_elsewhere_is_not_overwritten(either: str, tmp_path: Path
     assert not Reservation.objects.exists()
 
 
-def test_a_finish_that_was_killed_behind_its_link_is_finished(folder: Path) -> None:
+def test_a_finish_killed_after_its_link_is_completed(folder: Path) -> None:
     upload = begun(b"mine")
     (folder / "clip.mp4").hardlink_to(folder / ".uploads" / upload.upload_id / "content")
     assert service.finish(upload).size_bytes == 4
@@ -135,23 +135,23 @@ def test_a_disk_without_hard_links(
 
 @pytest.fixture
 def old_server(bucket: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """One that does not know the condition: it answers 501, as S3 did before 2024."""
+    """A server that does not support the condition: it answers 501, like S3 before 2024."""
     refused: list[str] = []
     real = backends.client()
     complete = real.complete_multipart_upload
 
-    def answer(**wanted: Any) -> Any:
-        if "IfNoneMatch" in wanted:
-            refused.append(wanted["Key"])
-            told: Any = {"Error": {"Code": "NotImplemented"}}
-            raise ClientError(told, "CompleteMultipartUpload")
-        return complete(**wanted)
+    def answer(**params: Any) -> Any:
+        if "IfNoneMatch" in params:
+            refused.append(params["Key"])
+            response: Any = {"Error": {"Code": "NotImplemented"}}
+            raise ClientError(response, "CompleteMultipartUpload")
+        return complete(**params)
 
     monkeypatch.setattr(real, "complete_multipart_upload", answer)
     monkeypatch.setattr(multipart, "client", lambda: real)
     return refused
 
 
-def test_a_server_that_takes_no_condition(old_server: list[str]) -> None:
+def test_a_server_without_conditional_writes(old_server: list[str]) -> None:
     assert service.finish(begun(b"mine")).size_bytes == 4
     assert old_server == ["clip.mp4"]

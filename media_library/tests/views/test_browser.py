@@ -1,4 +1,4 @@
-"""The library in a real browser: a file goes up, is found, put in order, saved."""
+"""The library in a real browser: upload, search, ordering, saving."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def inside(browser: Chrome, site: str) -> Iterator[str]:
-    """Logged in as one who may do everything; the address."""
+    """Logs in as a superuser; returns the address."""
     User.objects.create_superuser("ada", password="correct horse")
     browser.get(f"{site}/admin/login/")
     seen(browser, "[name=username]").send_keys("ada")
@@ -35,12 +35,12 @@ def inside(browser: Chrome, site: str) -> Iterator[str]:
     seen(browser, "[type=submit]").click()
     seen(browser, ".sx-empty")
     yield site
-    # An editor with changes asks before it is left, which would hold up the next test.
+    # An editor with changes asks before it is left, which would block the next test.
     browser.execute_script("window.onbeforeunload = null")
 
 
 def shot(browser: Chrome, name: str) -> None:
-    """Keep a picture where SHOTS says so: for whoever changes the pages."""
+    """Saves a screenshot in the folder SHOTS, if it is set: for changes of the pages."""
     if folder := os.environ.get("SHOTS"):
         browser.save_screenshot(f"{folder}/{name}.png")
 
@@ -51,13 +51,13 @@ def screen(browser: Chrome, width: int) -> None:
 
 
 def too_wide(browser: Chrome) -> list[str]:
-    """Elements of ours that run over the right edge."""
-    found: list[str] = browser.execute_script(
+    """Returns elements of ours beyond the right edge."""
+    classes: list[str] = browser.execute_script(
         "return [...document.querySelectorAll('.sx *')].filter((e) => e.checkVisibility() && "
         "e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.sx-scroll, .sx-vh')"
         ").map((e) => e.className || e.tagName)"
     )
-    return found
+    return classes
 
 
 def items(*titles: str, **fields: object) -> list[MediaItem]:
@@ -81,14 +81,14 @@ def order(browser: Chrome) -> list[str]:
 
 def picked(browser: Chrome) -> list[str]:
     titles: list[str] = browser.execute_script(
-        "return [...document.querySelectorAll('[data-found] .lib-title')]"
+        "return [...document.querySelectorAll('[data-items-list] .lib-title')]"
         ".map((e) => e.textContent)"
     )
     return titles
 
 
 def drag(browser: Chrome, source: WebElement, target: WebElement, below: int = 0) -> None:
-    """As a hand does it: HTML's drag and drop begins only after some way."""
+    """Drags like a hand: HTML's drag and drop begins only after some distance."""
     actions = ActionChains(browser, duration=60)
     actions.move_to_element(source).click_and_hold().move_by_offset(0, 8)
     actions.move_to_element_with_offset(target, 0, below).move_by_offset(0, 2)
@@ -96,7 +96,7 @@ def drag(browser: Chrome, source: WebElement, target: WebElement, below: int = 0
 
 
 @pytest.mark.parametrize("kind", ["folder", "bucket"])
-def test_a_file_goes_up_and_becomes_an_item(  # noqa: PLR0917 - fixtures
+def test_a_file_is_uploaded_and_becomes_an_item(  # noqa: PLR0917 - fixtures
     request: pytest.FixtureRequest,
     browser: Chrome,
     inside: str,
@@ -126,7 +126,7 @@ def test_a_file_goes_up_and_becomes_an_item(  # noqa: PLR0917 - fixtures
     assert complaints(browser) == []
 
 
-def test_items_are_found_put_in_order_and_saved(browser: Chrome, inside: str) -> None:
+def test_items_are_searched_ordered_and_saved(browser: Chrome, inside: str) -> None:
     items("Alpha", "Beta", "Gamma", "Delta")
     broken = items("Broken", status="fault", fault="It ends in the middle: upload it again.")[0]
     playlist = Playlist.objects.create(name="Evening")
@@ -138,12 +138,12 @@ def test_items_are_found_put_in_order_and_saved(browser: Chrome, inside: str) ->
     search = seen(browser, "[data-q=q]")
     search.send_keys("alp")
     until(lambda: picked(browser) == ["Alpha"], 60, "the search has an answer")
-    ActionChains(browser).double_click(seen(browser, "[data-found] .lib-row")).perform()
+    ActionChains(browser).double_click(seen(browser, "[data-items-list] .lib-row")).perform()
     until(lambda: order(browser) == ["Broken", "Alpha"], 60, "a double click adds it")
 
     search.send_keys(Keys.CONTROL, "a", Keys.DELETE)
     until(lambda: len(picked(browser)) == 5, 60, "all are there again")
-    rows = browser.find_elements(By.CSS_SELECTOR, "[data-found] .lib-row")
+    rows = browser.find_elements(By.CSS_SELECTOR, "[data-items-list] .lib-row")
     assert picked(browser) == ["Broken", "Delta", "Gamma", "Beta", "Alpha"]
     rows[1].click()
     ActionChains(browser).key_down(Keys.SHIFT).click(rows[3]).key_up(Keys.SHIFT).perform()
@@ -151,54 +151,54 @@ def test_items_are_found_put_in_order_and_saved(browser: Chrome, inside: str) ->
     assert add.text == "Add 3"
     add.click()
     assert order(browser) == ["Broken", "Alpha", "Delta", "Gamma", "Beta"]
-    # 60 s each of Broken and Alpha, then 240, 180 and 120.
+    # 60 s each for Broken and Alpha, then 240, 180 and 120.
     shows_text(browser, "[data-total]", "5 items, 11:00")
 
     placed = browser.find_elements(By.CSS_SELECTOR, "[data-order] .lib-row")
     drag(browser, placed[4], placed[0], -20)
     until(lambda: order(browser)[0] == "Beta", 60, "it was dragged to the top")
-    from_library = browser.find_elements(By.CSS_SELECTOR, "[data-found] .lib-row")[4]
+    from_library = browser.find_elements(By.CSS_SELECTOR, "[data-items-list] .lib-row")[4]
     drag(browser, from_library, seen(browser, "[data-order] .lib-row"), -20)
-    wanted = ["Alpha", "Beta", "Broken", "Alpha", "Delta", "Gamma"]
-    until(lambda: order(browser) == wanted, 60, "the same item stands twice")
+    expected = ["Alpha", "Beta", "Broken", "Alpha", "Delta", "Gamma"]
+    until(lambda: order(browser) == expected, 60, "the same item stands twice")
     up = browser.find_elements(By.CSS_SELECTOR, "[data-order] [aria-label='Move up: Gamma']")
     up[0].send_keys(Keys.ENTER)
-    wanted[4:] = ["Gamma", "Delta"]
-    assert order(browser) == wanted
+    expected[4:] = ["Gamma", "Delta"]
+    assert order(browser) == expected
     shot(browser, "editor-1440")
 
     seen(browser, "[data-save-order]").click()
     shows_text(browser, "[data-state]", "Saved.")
     browser.refresh()
-    until(lambda: order(browser) == wanted, 60, "the order is as it was saved")
+    until(lambda: order(browser) == expected, 60, "the order is as it was saved")
     shows_text(browser, "[data-total]", "6 items, 12:00")
-    assert [entry.item.title for entry in playlist.entries.all()] == wanted
+    assert [entry.item.title for entry in playlist.entries.all()] == expected
     assert playlist.entries.filter(pk=first.pk, item=broken).exists()
     assert complaints(browser) == []
 
 
-def test_two_who_change_a_playlist_do_not_undo_each_other(browser: Chrome, inside: str) -> None:
+def test_concurrent_changes_of_a_playlist_are_detected(browser: Chrome, inside: str) -> None:
     alpha, _ = items("Alpha", "Beta")
     playlist = Playlist.objects.create(name="Evening")
     PlaylistEntry.objects.create(playlist=playlist, item=alpha, position=1)
     browser.get(f"{inside}/admin/media_library/playlist/{playlist.pk}/change/")
     until(lambda: order(browser) == ["Alpha"], 60, "the order is drawn")
     until(lambda: len(picked(browser)) == 2, 60, "the library is there")
-    ActionChains(browser).double_click(seen(browser, "[data-found] .lib-row")).perform()
+    ActionChains(browser).double_click(seen(browser, "[data-items-list] .lib-row")).perform()
     Playlist.objects.filter(pk=playlist.pk).update(version=7)
     seen(browser, "[data-save-order]").click()
-    shows_text(browser, "[data-state]", "Somebody else changed the playlist")
-    # What was made is still there to be looked at.
+    shows_text(browser, "[data-state]", "The playlist was changed meanwhile")
+    # The changed order is still visible.
     assert order(browser) == ["Alpha", "Beta"]
     assert playlist.entries.count() == 1
 
 
 def opened(browser: Chrome, inside: str, playlist: Playlist, *there: str) -> None:
-    """The editor with its order, and one item more than that."""
+    """Opens the editor with its order, and adds one item."""
     browser.get(f"{inside}/admin/media_library/playlist/{playlist.pk}/change/")
     until(lambda: order(browser) == [*there], 60, "the order is drawn")
     until(lambda: len(picked(browser)) > 0, 60, "the library is there")
-    ActionChains(browser).double_click(seen(browser, "[data-found] .lib-row")).perform()
+    ActionChains(browser).double_click(seen(browser, "[data-items-list] .lib-row")).perform()
 
 
 @pytest.mark.parametrize("button", ["_save", "_continue"])
@@ -210,13 +210,13 @@ def test_the_admins_save_stores_the_order_as_well(
     opened(browser, inside, playlist)
     name = seen(browser, "[name=name]")
     name.send_keys(" films")
-    # The driver answers a question whether to leave the page: whether there was one is kept.
+    # The driver confirms leaving the page; this records whether it was asked.
     browser.execute_script(
-        "addEventListener('beforeunload', (e) => (sessionStorage.asked = e.defaultPrevented))"
+        "addEventListener('beforeunload', (e) => (sessionStorage.stops = e.defaultPrevented))"
     )
     seen(browser, f"[name={button}]").click()
     shows_text(browser, "body", "changed successfully")
-    assert browser.execute_script("return sessionStorage.asked") == "false"
+    assert browser.execute_script("return sessionStorage.stops") == "false"
     playlist.refresh_from_db()
     assert playlist.name == "Evening films"
     assert [entry.item.title for entry in playlist.entries.all()] == ["Alpha"]
@@ -233,8 +233,8 @@ def test_the_admins_save_loses_no_order_that_can_not_be_stored(
     Playlist.objects.filter(pk=playlist.pk).update(version=7)
     seen(browser, "[name=name]").send_keys(" films")
     seen(browser, "[name=_save]").click()
-    told = "Somebody else changed the playlist"
-    shows_text(browser, "[data-state]", told)
+    refusal = "The playlist was changed meanwhile"
+    shows_text(browser, "[data-state]", refusal)
     shot(browser, "editor-refused")
     assert order(browser) == ["Alpha"]
     assert seen(browser, "[name=name]").get_attribute("value") == "Evening films"
@@ -243,7 +243,7 @@ def test_the_admins_save_loses_no_order_that_can_not_be_stored(
 
 
 @pytest.mark.usefixtures("folder")
-def test_what_can_not_go_up_is_not_to_be_gone_on_with(
+def test_a_refused_upload_can_not_be_resumed(
     browser: Chrome, inside: str, tmp_path: Path
 ) -> None:
     for name in ("empty.mp4", "letter.txt"):
@@ -254,13 +254,13 @@ def test_what_can_not_go_up_is_not_to_be_gone_on_with(
         until(lambda: words(browser, ".lib-file .lib-fault"), 60, "it is refused")
         shot(browser, f"upload-refused-{name}")
         shown = [
-            each.text for each in browser.find_elements(By.CSS_SELECTOR, ".lib-file button")
+            button.text for button in browser.find_elements(By.CSS_SELECTOR, ".lib-file button")
         ]
         assert [text for text in shown if text] == ["Cancel"]
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-def test_nothing_of_the_library_runs_over_the_edge(
+def test_no_page_of_the_library_is_too_wide(
     browser: Chrome, inside: str, folder: Path, width: int
 ) -> None:
     long = "A title that goes on for quite a while " * 4

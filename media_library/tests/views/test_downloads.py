@@ -1,4 +1,4 @@
-"""The pages of downloads: order, look, watch, cancel, try again, cookies."""
+"""The pages of downloads: order, inspect, progress, cancel, retry, cookies."""
 
 from __future__ import annotations
 
@@ -60,24 +60,24 @@ def test_addresses_become_one_batch(client: Client) -> None:
     assert "2 downloads ordered." in answer.content.decode()
     batch = DownloadBatch.objects.get()
     made = list(batch.jobs.order_by("pk"))
-    assert [each.url for each in made] == ["https://example.org/a", "https://example.org/b"]
-    assert {each.rights for each in made} == {"By contract."}
-    assert {each.requested_by for each in made} == {"ada"}
-    assert not any(each.any_site for each in made)
-    wanted = Options.of(made[0].options)
-    assert (wanted.quality, wanted.thumbnail, wanted.chapters) == (720, True, False)
+    assert [job_.url for job_ in made] == ["https://example.org/a", "https://example.org/b"]
+    assert {job_.rights for job_ in made} == {"By contract."}
+    assert {job_.requested_by for job_ in made} == {"ada"}
+    assert not any(job_.any_site for job_ in made)
+    options = Options.of(made[0].options)
+    assert (options.quality, options.thumbnail, options.chapters) == (720, True, False)
 
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
         ({"urls": "ftp://example.org/a"}, "must begin with https:// or http://"),
-        ({"urls": "https://u:p@example.org/"}, "Leave the name and password out"),
+        ({"urls": "https://u:p@example.org/"}, "Remove the name and password"),
         ({"urls": "https://example.org/", "languages": "en; rm"}, "A language is written as"),
         ({"urls": "https://example.org/", "quality": "721"}, "721"),
     ],
 )
-def test_what_is_wrong_is_told_in_the_form(
+def test_errors_are_shown_in_the_form(
     client: Client, wrong: dict[str, Any], sentence: str
 ) -> None:
     answer = client.post(reverse("media-download"), form(**wrong))
@@ -86,7 +86,7 @@ def test_what_is_wrong_is_told_in_the_form(
     assert not DownloadJob.objects.exists()
 
 
-def test_only_those_who_may(client: Client) -> None:
+def test_permissions_of_the_pages(client: Client) -> None:
     others = Client()
     others.force_login(rows.user("view_downloadjob", name="eve"))
     one = job()
@@ -97,7 +97,7 @@ def test_only_those_who_may(client: Client) -> None:
     assert Client().get(reverse("media-downloads-status")).status_code == 302
 
 
-def test_only_the_root_of_permissions_opens_any_site() -> None:
+def test_only_the_permission_allows_any_site() -> None:
     client = Client()
     client.force_login(
         rows.user("add_downloadjob", "view_downloadjob", "download_from_any_site")
@@ -106,22 +106,22 @@ def test_only_the_root_of_permissions_opens_any_site() -> None:
     assert DownloadJob.objects.get().any_site
 
 
-def test_what_is_under_way_is_shown_and_polled(client: Client) -> None:
+def test_running_downloads_are_shown_and_polled(client: Client) -> None:
     running = job(
         status=Status.DOWNLOADING, claim="c", title="Nosferatu", percent=42, speed=2_000_000,
         seconds_left=75, note="No data for 40 s, try 2 of 5.", session=1,
     )  # fmt: skip
-    waiting = job(code="rate", fault="The site says that it is asked too often.")
+    waiting = job(code="rate", fault="The site refuses because of too many requests.")
     job(status=Status.CANCELLED)
-    told = client.get(reverse("media-downloads-status"))
-    assert [each["id"] for each in told.json()["jobs"]] == [running.pk, waiting.pk]
-    first, second = told.json()["jobs"]
+    response = client.get(reverse("media-downloads-status"))
+    assert [job_["id"] for job_ in response.json()["jobs"]] == [running.pk, waiting.pk]
+    first, second = response.json()["jobs"]
     assert (first["percent"], first["speed"], first["left"]) == (42, "2 MB/s", "1:15")
     assert first["note"] == "No data for 40 s, try 2 of 5."
     assert second["can_retry"]
     assert not first["can_retry"]
     again = client.get(
-        reverse("media-downloads-status"), headers={"If-None-Match": told["ETag"]}
+        reverse("media-downloads-status"), headers={"If-None-Match": response["ETag"]}
     )
     assert again.status_code == 304
     page = client.get(LIST).content.decode()
@@ -129,23 +129,23 @@ def test_what_is_under_way_is_shown_and_polled(client: Client) -> None:
     assert "Nosferatu" in page
 
 
-def test_why_one_waits_is_told(client: Client) -> None:
+def test_the_reason_of_a_wait_is_shown(client: Client) -> None:
     paused, later, soon = (job() for _ in range(3))
     DownloadJob.objects.filter(pk=paused.pk).update(site="busy.example")
     until = timezone.now() + timedelta(hours=2)
     SitePause.objects.create(site="busy.example", until=until, why="429")
     DownloadJob.objects.filter(pk=later.pk).update(due_at=until, fault="It broke.")
-    told = client.get(reverse("media-downloads-status")).json()["jobs"]
-    notes = {each["id"]: each["note"] for each in told}
+    states = client.get(reverse("media-downloads-status")).json()["jobs"]
+    notes = {state["id"]: state["note"] for state in states}
     at = f"{timezone.localtime(until):%-d %B, %H:%M}."
     assert notes == {
-        paused.pk: f"busy.example wants to be left alone until {at}",
+        paused.pk: f"busy.example gets no requests until {at}",
         later.pk: f"It broke. Next try: {at}",
         soon.pk: "",
     }
-    assert {each["id"] for each in told if each["can_retry"]} == {paused.pk, later.pk}
+    assert {state["id"] for state in states if state["can_retry"]} == {paused.pk, later.pk}
     one = client.get(reverse("media-downloads-status"), {"job": str(later.pk)}).json()
-    assert [each["id"] for each in one["jobs"]] == [later.pk]
+    assert [state["id"] for state in one["jobs"]] == [later.pk]
     for none in ("x", "9" * 30):
         assert client.get(reverse("media-downloads-status"), {"job": none}).json() == {
             "jobs": []
@@ -165,7 +165,7 @@ def test_cancel_and_try_again(client: Client) -> None:
     assert "there is nothing to try again" in answer.content.decode()
 
 
-def test_a_batch_shows_what_became_of_it(client: Client) -> None:
+def test_a_batch_shows_its_results(client: Client) -> None:
     reader = Client()
     reader.force_login(rows.user("view_downloadbatch", "change_downloadjob", name="reader"))
     batch = jobs.add_many(
@@ -181,12 +181,12 @@ def test_a_batch_shows_what_became_of_it(client: Client) -> None:
     page = reader.get(url).content.decode()
     assert "1 of 2" in page
     assert "failed. It broke." in page
-    assert "Cancel all that is not over" in page
+    assert "Cancel the unfinished downloads" in page
     jobs.cancel_batch(batch)
-    assert "Cancel all that is not over" not in reader.get(url).content.decode()
+    assert "Cancel the unfinished downloads" not in reader.get(url).content.decode()
 
 
-def test_the_list_says_why_one_failed(client: Client) -> None:
+def test_the_list_shows_the_fault(client: Client) -> None:
     job(status=Status.FAILED, code="http", fault="It broke.", ended_at=timezone.now())
     assert "It broke." in client.get(LIST).content.decode()
 
@@ -197,11 +197,11 @@ def test_a_batch_is_cancelled_as_one(client: Client) -> None:
     page = client.get(f"/admin/media_library/downloadbatch/{batch.pk}/change/")
     assert page.status_code == 403
     client.post(reverse("media-download-batch-cancel", args=[batch.pk]))
-    assert {each.status for each in batch.jobs.all()} == {Status.CANCELLED}
+    assert {job_.status for job_ in batch.jobs.all()} == {Status.CANCELLED}
 
 
 @pytest.mark.parametrize("status", Status.values)
-def test_each_state_has_its_page(client: Client, status: str) -> None:
+def test_the_page_of_each_status(client: Client, status: str) -> None:
     more = {"claim": "c"} if status in DownloadJob.RUNNING else {}
     one = job(
         status=status, key="downloads/a.mp4", fault="It broke.", code="http",
@@ -213,7 +213,7 @@ def test_each_state_has_its_page(client: Client, status: str) -> None:
     assert "<b>careful</b>" not in page
     assert ("Try again" in page) == (status in {"failed", "cancelled"})
     assert ("Try now" in page) == (status == "queued")
-    # As it goes on, with a bar.
+    # Running jobs have a progress bar.
     assert ("<progress" in page) == (status not in DownloadJob.OVER)
     assert ("sx-stop" in page) == (status not in DownloadJob.OVER)
 
@@ -229,14 +229,14 @@ def keeper() -> Client:
     return client
 
 
-def test_cookies_go_in_and_never_come_out(keeper: Client) -> None:
+def test_cookies_are_stored_and_never_shown(keeper: Client) -> None:
     url = "/admin/media_library/sitecookies/add/"
     other = COOKIE.replace("example.org", "other.example")
     answer = keeper.post(url, {"domain": "Example.org", "new": f"{COOKIE}\n{other}\n"})
     assert answer.status_code == 302
     kept = SiteCookies.objects.get()
     assert kept.domain == "example.org"
-    # Of that site alone.
+    # Only cookies of that site.
     assert kept.text.reveal() == f"# Netscape HTTP Cookie File\n{COOKIE}\n"
     page = keeper.get(f"/admin/media_library/sitecookies/{kept.pk}/change/").content.decode()
     assert "s3cr3t" not in page
@@ -249,15 +249,15 @@ def test_cookies_go_in_and_never_come_out(keeper: Client) -> None:
     assert "s3cr3t" not in keeper.get("/admin/media_library/sitecookies/").content.decode()
 
 
-def test_what_is_no_cookies_file_is_told(keeper: Client) -> None:
+def test_an_invalid_cookies_file_is_reported(keeper: Client) -> None:
     url = "/admin/media_library/sitecookies/add/"
     answer = keeper.post(url, {"domain": "example.org", "new": "session=s3cr3t"})
     page = answer.content.decode()
-    assert "No cookie of example.org is in it" in page
+    assert "It contains no cookie of example.org" in page
     assert not SiteCookies.objects.exists()
 
 
-# ---- a look ----------------------------------------------------------------------------------
+# ---- inspection ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -284,73 +284,75 @@ def admin() -> Client:
 
 
 @pytest.mark.slow
-def test_a_list_is_looked_at_first_and_chosen_from(admin: Client, site: Web) -> None:
+def test_a_list_is_inspected_and_videos_are_chosen(admin: Client, site: Web) -> None:
     sites.feed(site.folder, site, 30)
-    wanted = form(urls=site.url("feed.xml"), cap="7")
-    page = admin.post(reverse("media-download"), wanted | {"look": "1"}).content.decode()
+    fields = form(urls=site.url("feed.xml"), cap="7")
+    page = admin.post(reverse("media-download"), fields | {"look": "1"}).content.decode()
     assert page.count('name="entry"') == 7
     assert "All parts" in page
     assert "Part 7" in page
     assert "Part 8" not in page
     assert not DownloadJob.objects.exists()
-    # Asked again within five minutes, the site is left in peace.
-    admin.post(reverse("media-download"), wanted | {"look": "1"})
+    # A second request within five minutes causes no request to the site.
+    admin.post(reverse("media-download"), fields | {"look": "1"})
     assert site.count("feed.xml") <= 2
     chosen = [site.url("film.mp4?part=2"), site.url("film.mp4?part=5")]
     more = {"entry": chosen, "list_title": "All parts"}
-    admin.post(reverse("media-download"), wanted | more)
+    admin.post(reverse("media-download"), fields | more)
     batch = DownloadBatch.objects.get()
     assert batch.name == "All parts"
-    assert [each.url for each in batch.jobs.order_by("pk")] == chosen
-    none = admin.post(reverse("media-download"), wanted | {"list_title": "All parts"})
-    assert "Nothing of the list was ticked" in none.content.decode()
+    assert [job_.url for job_ in batch.jobs.order_by("pk")] == chosen
+    none = admin.post(reverse("media-download"), fields | {"list_title": "All parts"})
+    assert "No video of the list is ticked" in none.content.decode()
     assert DownloadBatch.objects.count() == 1
 
 
-def test_ticks_in_a_list_survive_a_fault(client: Client) -> None:
+def test_ticks_in_a_list_survive_an_error(client: Client) -> None:
     urls = [f"https://example.org/{part}" for part in range(3)]
     listed = json.dumps([[url, f"Part <{at}>", "1:00"] for at, url in enumerate(urls)])
-    wanted = form(urls="https://example.org/list", cap="0", list_title="All parts")
+    fields = form(urls="https://example.org/list", cap="0", list_title="All parts")
     answer = client.post(
-        reverse("media-download"), wanted | {"listed": listed, "entry": [urls[0], urls[2]]}
+        reverse("media-download"), fields | {"listed": listed, "entry": [urls[0], urls[2]]}
     )
     page = answer.content.decode()
     assert not DownloadBatch.objects.exists()
     assert "Part &lt;1&gt;" in page
     ticks = [f'value="{url}" checked' in page for url in urls]
     assert ticks == [True, False, True]
-    # The next one has all that is needed to do it again.
+    # The next form can show the list again.
     assert f'name="listed" value="{escape(listed)}"' in page
 
 
 @pytest.mark.parametrize("listed", ["", "{", "7", "[[1]]", '{"a": 1}', "[" * 5000])
-def test_a_list_that_can_not_be_read_is_left_out(client: Client, listed: str) -> None:
+def test_an_invalid_list_is_ignored(client: Client, listed: str) -> None:
     answer = client.post(reverse("media-download"), form(urls="", listed=listed))
     assert answer.status_code == 200
     assert 'name="entry"' not in answer.content.decode()
 
 
-def test_pasted_cookies_survive_a_fault(client: Client) -> None:
+def test_pasted_cookies_survive_an_error(client: Client) -> None:
     client.force_login(rows.user("add_sitecookies", name="eve"))
     url = reverse("admin:media_library_sitecookies_add")
     page = client.post(url, {"domain": "other.example", "new": COOKIE}).content.decode()
-    assert "No cookie of other.example" in page
+    assert "no cookie of other.example" in page
     assert COOKIE in page
 
 
 @pytest.mark.slow
-def test_a_look_that_finds_nothing_says_why(admin: Client, client: Client, site: Web) -> None:
-    wanted = form(urls=site.url("nothing.html")) | {"look": "1"}
-    assert "gone, private" in admin.post(reverse("media-download"), wanted).content.decode()
+def test_a_failed_inspection_shows_the_reason(admin: Client, client: Client, site: Web) -> None:
+    fields = form(urls=site.url("nothing.html")) | {"look": "1"}
+    assert (
+        "removed, is private" in admin.post(reverse("media-download"), fields).content.decode()
+    )
     inner = form(urls=f"http://10.0.0.1:{site.port}/") | {"look": "1"}
     assert "may not reach" in admin.post(reverse("media-download"), inner).content.decode()
-    # Others may not look where they may not download from.
-    page = client.post(reverse("media-download"), wanted).content.decode()
-    assert "site is not known" in page
+    # Other users may not inspect sites that they may not download from.
+    page = client.post(reverse("media-download"), fields).content.decode()
+    assert "site is not supported" in page
 
 
-def test_times_of_tries(client: Client) -> None:
-    """Each try waits twice as long as the one before."""
+def test_delays_of_retries(client: Client) -> None:
+    """Each delay is twice the previous one."""
     one, now = job(), timezone.now()
     waits = []
     for attempt in range(1, jobs.MAX_TRIES + 1):

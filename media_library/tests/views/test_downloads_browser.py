@@ -1,4 +1,4 @@
-"""Downloads in a real browser: ordered from a list, watched as they go on, cancelled."""
+"""Downloads in a real browser: ordered from a list, watched, cancelled."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Status = DownloadJob.Status
 
 @pytest.fixture
 def inside(browser: Chrome, site: str) -> str:
-    """Logged in as one who may do everything; the address."""
+    """Logs in as a superuser; returns the address."""
     User.objects.create_superuser("ada", password="correct horse")
     browser.get(f"{site}/admin/login/")
     seen(browser, "[name=username]").send_keys("ada")
@@ -46,12 +46,12 @@ def inside(browser: Chrome, site: str) -> str:
 
 
 @pytest.fixture
-def films(settings: Settings, tmp_path: Path) -> Iterator[Web]:
+def site_of_videos(settings: Settings, tmp_path: Path) -> Iterator[Web]:
     settings.RUN_DIR = tmp_path / "run"
     settings.DATA_DIR = tmp_path / "data"
     settings.DOWNLOAD_NETWORKS = networks(["127.0.0.1/32"])
     (tmp_path / "site").mkdir()
-    sites.films(tmp_path / "site")
+    sites.make_videos(tmp_path / "site")
     with web_site(tmp_path / "site") as served:
         settings.DOWNLOAD_PORTS = (served.port,)
         sites.feed(served.folder, served, 3)
@@ -59,21 +59,21 @@ def films(settings: Settings, tmp_path: Path) -> Iterator[Web]:
 
 
 def shot(browser: Chrome, name: str) -> None:
-    """Keep a picture where SHOTS says so: for whoever changes the pages."""
+    """Saves a screenshot in the folder SHOTS, if it is set: for changes of the pages."""
     if folder := os.environ.get("SHOTS"):
         browser.save_screenshot(f"{folder}/{name}.png")
 
 
 def test_a_list_is_chosen_from_watched_and_cancelled(
-    browser: Chrome, inside: str, films: Web
+    browser: Chrome, inside: str, site_of_videos: Web
 ) -> None:
-    films.pace = 20_000
+    site_of_videos.pace = 20_000
     browser.get(f"{inside}/admin/media/download/")
-    seen(browser, "[name=urls]").send_keys(films.url("feed.xml"))
+    seen(browser, "[name=urls]").send_keys(site_of_videos.url("feed.xml"))
     shot(browser, "download-form")
     seen(browser, "[name=look]").click()
-    shows_text(browser, ".dl-looked", "3 videos are shown", within=30)
-    # One box unticks all; the first and the third are wanted.
+    shows_text(browser, ".dl-inspected", "3 videos are shown", within=30)
+    # One box unticks all; the first and the third are chosen.
     seen(browser, "[data-all]").click()
     for number in (2, 4):
         seen(browser, f".dl-entries li:nth-child({number}) input").click()
@@ -95,7 +95,7 @@ def test_a_list_is_chosen_from_watched_and_cancelled(
     thread.start()
     running = f'.dl-job[data-id="{taken.pk}"]'
     shows_text(browser, running, "Downloading", within=30)
-    # The bar moves without the page being loaded anew.
+    # The bar moves without a reload.
     first = bar(browser, running)
     until(lambda: bar(browser, running) > first, 60, "its bar goes on")
     assert "/s" in words(browser, running)
@@ -104,7 +104,7 @@ def test_a_list_is_chosen_from_watched_and_cancelled(
     shows_text(browser, "body", "is cancelled")
     thread.join(15)
     until(lambda: not browser.find_elements(By.CSS_SELECTOR, running), 30, "it is gone")
-    # The list below the bars follows by itself.
+    # The list below the bars updates automatically.
     until(lambda: "CANCELLED" in words(browser, "#result_list").upper(), 30, "the list has it")
     assert DownloadJob.objects.get(pk=taken.pk).status == Status.CANCELLED
     assert not complaints(browser)

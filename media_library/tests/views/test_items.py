@@ -1,4 +1,4 @@
-"""The items' list, its actions, an item's page, the thumbnails."""
+"""The list of items, its actions, an item's page, the thumbnails."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from media_library.tests.rows import item, playlist, titles, user
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/media_library/mediaitem/"
-#: The library knows no channels; its rows are played by some all the same.
+#: The library has no channels of its own, but its playlists are used by channels.
 Channel: Any = apps.get_model("streams", "Channel")
 
 
@@ -37,11 +37,11 @@ def browser(admin_client: Client) -> Client:
 def shown(browser: Client, **query: str | int) -> list[str]:
     answer = browser.get(LIST, query)
     assert answer.status_code == 200, answer.headers.get("Location")
-    return [found.title for found in answer.context["cl"].result_list]
+    return [row.title for row in answer.context["cl"].result_list]
 
 
 def act(browser: Client, action: str, *chosen: MediaItem, query: str = "", **more: Any) -> Any:
-    sent = {"action": action, "index": 0, "_selected_action": [each.pk for each in chosen]}
+    sent = {"action": action, "index": 0, "_selected_action": [item_.pk for item_ in chosen]}
     return browser.post(LIST + query, sent | more, follow=True)
 
 
@@ -62,29 +62,29 @@ def test_the_list_is_ordered_and_paged(
     assert shown(browser, o="4")[0] == "Item 119"
     assert shown(browser, o="-4", p=4)[-1] == "Item 119"
     assert browser.get(LIST, {"p": 5}).status_code == 302
-    # Of a filtered list so many can be reached, and the page says so.
+    # Only that many items of a filtered list can be reached, and the page shows it.
     monkeypatch.setattr(listing, "MAX_REACHABLE", 100)
     answer = browser.get(LIST, {"status": "ready"})
     assert answer.context["cl"].result_count == 100
     assert "narrow them down" in answer.content.decode()
 
 
-def test_a_longer_page_asks_no_more_questions(browser: Client) -> None:
-    def asked() -> int:
+def test_a_longer_page_needs_no_more_queries(browser: Client) -> None:
+    def query_count() -> int:
         with CaptureQueriesContext(connection) as queries:
             shown(browser)
         return len(queries)
 
-    known = {"width": 1280, "height": 720, "fps": "30000/1001", "video_codec": "h264"}
-    item("A", probed_at=timezone.now(), **known)
-    asked()
-    few = asked()
+    probed = {"width": 1280, "height": 720, "fps": "30000/1001", "video_codec": "h264"}
+    item("A", probed_at=timezone.now(), **probed)
+    query_count()
+    few = query_count()
     for n in range(20):
-        item(f"B {n}", probed_at=timezone.now(), thumbnails="thumbnails/x.jpg", **known)
-    assert asked() == few
+        item(f"B {n}", probed_at=timezone.now(), thumbnails="thumbnails/x.jpg", **probed)
+    assert query_count() == few
 
 
-def test_each_filter_has_a_page(browser: Client) -> None:
+def test_the_filters_of_the_list(browser: Client) -> None:
     item("Night")
     broken = item("Broken", status="fault", fault="It ends in the middle.", age_rating=16)
     broken.tags.add(Tag.objects.create(name="old"))
@@ -120,7 +120,7 @@ def test_a_copy_that_is_made_shows_its_progress(browser: Client) -> None:
     assert "25 %, 30 min left" in " ".join(browser.get(LIST).content.decode().split())
 
 
-def test_who_may_not_see_or_change(client: Client) -> None:
+def test_permissions_of_the_list(client: Client) -> None:
     assert client.get(LIST).status_code == 302
     client.force_login(user("view_tag"))
     assert client.get(LIST).status_code == 403
@@ -142,10 +142,10 @@ def test_who_may_not_see_or_change(client: Client) -> None:
 # ---- actions ---------------------------------------------------------------------------------
 
 
-def test_items_are_added_to_a_new_playlist_and_to_one_there_is(browser: Client) -> None:
+def test_items_are_added_to_a_new_and_to_an_existing_playlist(browser: Client) -> None:
     a, b = item("A"), item("B")
-    asked = act(browser, "to_playlist", a, b)
-    assert "2 items" in asked.content.decode()
+    response = act(browser, "to_playlist", a, b)
+    assert "2 items" in response.content.decode()
     refused = act(browser, "to_playlist", a, b, apply=1, name="")
     assert "name the new one" in refused.content.decode()
     act(browser, "to_playlist", a, b, apply=1, name="Evening", query="?o=2")
@@ -154,10 +154,10 @@ def test_items_are_added_to_a_new_playlist_and_to_one_there_is(browser: Client) 
     act(browser, "to_playlist", a, apply=1, playlist=evening.pk)
     assert titles(evening) == ["A", "B", "A"]
     taken = act(browser, "to_playlist", a, apply=1, name="Evening")
-    assert "There is a playlist" in taken.content.decode()
+    assert "There is already a playlist" in taken.content.decode()
 
 
-def test_one_without_that_right_is_not_offered_playlists(client: Client) -> None:
+def test_playlists_require_the_permission(client: Client) -> None:
     client.force_login(user("view_mediaitem", "change_mediaitem"))
     act(client, "to_playlist", item("A"), apply=1, name="Evening")
     assert not Playlist.objects.exists()
@@ -181,13 +181,13 @@ def test_tags_and_ratings_of_all_that_match(browser: Client) -> None:
     assert other.age_rating is None
 
 
-def test_too_many_are_refused_in_words(
+def test_too_many_items_are_refused_with_a_sentence(
     browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "MAX_WORK_ITEMS", 2)
     chosen = [item(title) for title in "ABC"]
     answer = act(browser, "prepare", *chosen)
-    assert "More than 2 items are chosen" in answer.content.decode()
+    assert "More than 2 items are selected" in answer.content.decode()
     assert not PreparedCopy.objects.exists()
 
 
@@ -207,25 +207,25 @@ def test_prepare_cancel_and_retry(browser: Client) -> None:
     assert (copy.status, b.status) == ("queued", "new")
 
 
-def test_many_files_are_looked_into_again_by_the_pool(
+def test_many_files_are_inspected_again_by_the_pool(
     browser: Client, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
-    """In rows, not in a message for each: no more at once than there are places."""
+    """By rows, not by one message per item: no more at once than there are slots."""
     now = timezone.now()
     a = item("A", probed_at=now, probe_claimed_at=now, probe_attempts=2)
     b, c = item("B", status="fault", fault="It is broken."), item("C")
     with django_capture_on_commit_callbacks(execute=True):
-        act(browser, "look_again", a, b)
+        act(browser, "inspect_again", a, b)
     assert [message.func() for message in OrmQ.objects.all()] == [
         "media_library.tasks.probe_new"
     ]
-    for each in (a, b, c):
-        each.refresh_from_db()
-    assert [each.status for each in (a, b, c)] == ["new", "new", "ready"]
+    for item_ in (a, b, c):
+        item_.refresh_from_db()
+    assert [item_.status for item_ in (a, b, c)] == ["new", "new", "ready"]
     assert (a.probed_at, a.probe_claimed_at, a.probe_attempts) == (now, None, 0)
 
 
-def test_a_deletion_says_what_stays_and_what_is_on_air(browser: Client) -> None:
+def test_a_deletion_warns_about_the_file_and_channels_on_air(browser: Client) -> None:
     a = item("A")
     Channel.objects.create(name="D", slug="d", playlist=playlist(a), order="on")
     for page in (
@@ -243,7 +243,7 @@ def test_a_deletion_says_what_stays_and_what_is_on_air(browser: Client) -> None:
 # ---- an item's page --------------------------------------------------------------------------
 
 
-def test_a_save_writes_what_people_write_and_nothing_else(browser: Client) -> None:
+def test_a_save_writes_only_peoples_columns(browser: Client) -> None:
     a = item("A", etag="1", source="tape")
     tag = Tag.objects.create(name="night")
     MediaItem.objects.filter(pk=a.pk).update(status="preparing")
@@ -253,10 +253,10 @@ def test_a_save_writes_what_people_write_and_nothing_else(browser: Client) -> No
     a.refresh_from_db()
     assert (a.title, a.age_rating, a.source, a.rights) == ("B", 12, "", "Ours")
     assert (a.key, a.status, a.etag) == ("shows/a.mp4", "preparing", "1")
-    assert [each.name for each in a.tags.all()] == ["night"]
+    assert [tag_.name for tag_ in a.tags.all()] == ["night"]
 
 
-def test_the_page_tells_all_that_is_known(browser: Client) -> None:
+def test_the_page_shows_all_properties(browser: Client) -> None:
     a = item(
         "A", size_bytes=2_500_000_000, width=1280, height=720, fps="30000/1001",
         video_codec="h264", sample_rate=48000, channels=2, loudness_lufs=-16.34,
@@ -274,15 +274,15 @@ def test_the_page_tells_all_that_is_known(browser: Client) -> None:
         assert words in page
 
 
-def test_a_copy_is_told_in_words(browser: Client) -> None:
+def test_a_copys_house_format_is_readable(browser: Client) -> None:
     a = item("A")
     with_logo = HouseFormat(logo=Logo("686e0123456789ab")).signature
-    for house, frames in (
+    for signature, frames in (
         (with_logo, 912),
         (HouseFormat(fps=25, video_bitrate=2_500_000).signature, 0),
     ):
         PreparedCopy.objects.create(
-            item=a, house_format=house, source_etag="", frames=frames or None, key="k",
+            item=a, house_format=signature, source_etag="", frames=frames or None, key="k",
             status="ready" if frames else "queued",
         )  # fmt: skip
     page = " ".join(browser.get(f"{LIST}{a.pk}/change/").content.decode().split())
@@ -291,9 +291,9 @@ def test_a_copy_is_told_in_words(browser: Client) -> None:
     assert "<td>1280×720, 25 fps, 2.5 Mbit/s</td>" in page
 
 
-def test_what_is_unknown_is_no_none_and_what_is_there_is_not_missing(browser: Client) -> None:
-    def fields(found: MediaItem) -> dict[str, str]:
-        form = browser.get(f"{LIST}{found.pk}/change/").context["adminform"]
+def test_unknown_values_are_dashes_and_present_items_are_not_missing(browser: Client) -> None:
+    def fields(item_: MediaItem) -> dict[str, str]:
+        form = browser.get(f"{LIST}{item_.pk}/change/").context["adminform"]
         shown = [
             field
             for fieldset in form
@@ -301,15 +301,15 @@ def test_what_is_unknown_is_no_none_and_what_is_there_is_not_missing(browser: Cl
             for field in line
             if field.is_readonly
         ]
-        page = browser.get(f"{LIST}{found.pk}/change/").content.decode()
-        told = {field.field["name"]: str(field.contents()) for field in shown}
-        # The theme has its own mind about what is empty: what stands on the page counts.
-        assert page.count("No sound") == [*told.values()].count("No sound")
-        return told
+        page = browser.get(f"{LIST}{item_.pk}/change/").content.decode()
+        values = {field.field["name"]: str(field.contents()) for field in shown}
+        # The theme decides what is empty: the text on the page counts.
+        assert page.count("No sound") == [*values.values()].count("No sound")
+        return values
 
     unknown = fields(item("A", audio_codec=""))
     assert (unknown["sound"], unknown["loudness"]) == ("–", "–")
-    # The columns and the figures that are computed have one dash.
+    # Columns and computed figures show the same dash.
     assert (unknown["probed_at"], unknown["etag"], unknown["colour"]) == ("–", "–", "–")
     assert "missing_since" not in unknown
     silent = fields(item("B", audio_codec="", probed_at=timezone.now()))

@@ -1,4 +1,4 @@
-"""Picker, editor, exports and imports, as the pages' scripts ask for them."""
+"""Picker, editor, exports and imports, as the pages' scripts request them."""
 
 from __future__ import annotations
 
@@ -32,42 +32,42 @@ def browser(admin_client: Client) -> Client:
 
 
 @pytest.mark.parametrize("order", ["newest", "title", "longest", "shortest"])
-def test_the_scroll_meets_each_item_once(browser: Client, order: str) -> None:
+def test_the_scroll_returns_each_item_once(browser: Client, order: str) -> None:
     for n in range(130):
-        # Many of the same title and length: then the id decides.
+        # Many items with the same title and length: then the id decides.
         item(f"Item {n % 3}", key=f"shows/{n}.mp4", duration_seconds=n % 4)
-    found: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []
     after = ""
     while after is not None:
         answer = browser.get(reverse("media-items"), {"order": order, "after": after}).json()
-        found += answer["items"]
+        shown += answer["items"]
         after = answer["next"]
-    assert len(found) == 130
-    assert {each["item"] for each in found} == set(
+    assert len(shown) == 130
+    assert {entry["item"] for entry in shown} == set(
         MediaItem.objects.values_list("pk", flat=True)
     )
     column = {"title": "title", "longest": "seconds", "shortest": "seconds"}.get(order)
     if column:
-        values = [each[column] for each in found]
+        values = [entry[column] for entry in shown]
         assert values == sorted(values, reverse=order == "longest")
 
 
-def test_what_the_picker_filters(browser: Client) -> None:
+def test_the_filters_of_the_picker(browser: Client) -> None:
     a = item("A")
     a.tags.add(Tag.objects.create(name="night"))
     item("B", status="fault", fault="It is broken.", key="films/b.mp4", duration_seconds=7200)
     item("C", duration_seconds=None)
 
-    def found(**query: str) -> set[str]:
+    def titles_of(**query: str) -> set[str]:
         answer = browser.get(reverse("media-items"), query).json()
-        return {each["title"] for each in answer["items"]}
+        return {entry["title"] for entry in answer["items"]}
 
-    assert found() == {"A", "B", "C"}
-    assert found(status="fault") == {"B"}
-    assert found(length="long") == {"B"}
-    assert found(folder="films") == {"B"}
-    assert found(tag="night") == {"A"}
-    assert found(order="longest") == {"A", "B"}
+    assert titles_of() == {"A", "B", "C"}
+    assert titles_of(status="fault") == {"B"}
+    assert titles_of(length="long") == {"B"}
+    assert titles_of(folder="films") == {"B"}
+    assert titles_of(tag="night") == {"A"}
+    assert titles_of(order="longest") == {"A", "B"}
     answer = browser.get(reverse("media-items"), {"after": "nonsense"})
     assert (answer.status_code, answer.json()["detail"][:10]) == (400, "The cursor")
     below = browser.get(reverse("media-folders")).json()
@@ -99,7 +99,7 @@ def test_an_order_is_read_changed_and_saved(browser: Client) -> None:
     assert titles(evening) == ["B", "A", "B"]
     again = save(browser, evening, {"version": 0, "entries": []})
     assert again.status_code == 409
-    assert "Somebody else" in again.json()["detail"]
+    assert "was changed meanwhile" in again.json()["detail"]
     unknown = save(browser, evening, {"version": 1, "entries": [[None, 999_999]]})
     assert unknown.status_code == 422
     assert titles(evening) == ["B", "A", "B"]
@@ -114,7 +114,7 @@ def test_an_order_that_cannot_be_read(browser: Client, body: object) -> None:
     assert save(browser, playlist(item("A")), body).status_code == 400
 
 
-def test_who_may_only_look(client: Client) -> None:
+def test_view_permissions(client: Client) -> None:
     evening = playlist(item("A"))
     client.force_login(user("view_playlist"))
     assert client.get(reverse("media-entries", args=[evening.pk])).status_code == 200
@@ -131,8 +131,8 @@ def test_who_may_only_look(client: Client) -> None:
     )
 
 
-def test_the_page_of_a_long_playlist_asks_few_questions(browser: Client) -> None:
-    def asked(of: Playlist) -> int:
+def test_the_page_of_a_long_playlist_needs_few_queries(browser: Client) -> None:
+    def query_count(of: Playlist) -> int:
         with CaptureQueriesContext(connection) as queries:
             browser.get(reverse("media-entries", args=[of.pk]))
             browser.get(f"/admin/media_library/playlist/{of.pk}/change/")
@@ -140,8 +140,8 @@ def test_the_page_of_a_long_playlist_asks_few_questions(browser: Client) -> None
 
     short = playlist(item("A"))
     long = playlist(*(item(f"B {n}") for n in range(50)), name="Long")
-    asked(short)
-    assert asked(long) == asked(short)
+    query_count(short)
+    assert query_count(long) == query_count(short)
 
 
 def test_a_save_of_the_name_leaves_the_version(browser: Client) -> None:
@@ -152,7 +152,7 @@ def test_a_save_of_the_name_leaves_the_version(browser: Client) -> None:
     assert (evening.name, evening.version) == ("Late", 4)
 
 
-# ---- in and out ------------------------------------------------------------------------------
+# ---- export and import -----------------------------------------------------------------------
 
 
 def upload(browser: Client, url: str, text: str, /, **more: object) -> str:
@@ -161,7 +161,7 @@ def upload(browser: Client, url: str, text: str, /, **more: object) -> str:
 
 
 @pytest.mark.parametrize("kind", ["m3u8", "csv"])
-def test_what_is_exported_can_be_imported(browser: Client, kind: str, folder: Path) -> None:
+def test_an_export_can_be_imported(browser: Client, kind: str, folder: Path) -> None:
     a = item('=A, "quoted"', key="shows/#1 é.mp4", age_rating=12, source="-tape")
     a.tags.set([Tag.objects.create(name=name) for name in ("night", "x;y")])
     evening = playlist(a, item("B"), a)
@@ -171,7 +171,7 @@ def test_what_is_exported_can_be_imported(browser: Client, kind: str, folder: Pa
     MediaItem.objects.filter(pk=a.pk).update(title="X", age_rating=None, source="")
     a.tags.clear()
     page = upload(browser, reverse("media-import-new"), text, name="Copy")
-    assert "3 lines found" in page
+    assert "3 lines matched" in page
     assert titles(Playlist.objects.get(name="Copy")) == ['=A, "quoted"', "B", '=A, "quoted"']
     a.refresh_from_db()
     if kind == "csv":
@@ -179,7 +179,9 @@ def test_what_is_exported_can_be_imported(browser: Client, kind: str, folder: Pa
         assert {tag.name for tag in a.tags.all()} == {"night", "x;y"}
 
 
-def test_what_is_not_found_is_told_and_the_rest_is_taken(browser: Client, folder: Path) -> None:
+def test_unmatched_lines_are_reported_and_the_rest_is_applied(
+    browser: Client, folder: Path
+) -> None:
     a, _ = item("A"), item("Twice", key="one/twice.mp4")
     item("Twice", key="two/twice.mp4")
     (folder / "new.mp4").write_bytes(b"film")
@@ -191,7 +193,7 @@ def test_what_is_not_found_is_told_and_the_rest_is_taken(browser: Client, folder
         "#EXTINF:1,New one\nnew.mp4\n",
     )
     for sentence in (
-        "2 lines found", "1 added", "Line 3: none.mp4 is not in the library",
+        "2 lines matched", "1 added", "Line 3: none.mp4 is not in the library",
         "Line 4: twice.mp4: several files have this name, such as one/twice.mp4",
         "Line 5: http://example.com/… is another host",
     ):  # fmt: skip
@@ -201,7 +203,7 @@ def test_what_is_not_found_is_told_and_the_rest_is_taken(browser: Client, folder
     assert (new.status, new.size_bytes) == ("new", 4)
 
 
-def test_an_import_can_be_looked_at_first_and_can_append(browser: Client, folder: Path) -> None:
+def test_an_import_has_a_dry_run_and_can_append(browser: Client, folder: Path) -> None:
     a = item("A")
     evening = playlist(a)
     url = reverse("media-import", args=[evening.pk])
@@ -213,7 +215,7 @@ def test_an_import_can_be_looked_at_first_and_can_append(browser: Client, folder
     assert a.title == "A"
     upload(browser, url, text, append="on")
     assert titles(evening) == ["New", "New"]
-    assert "no text" in upload(browser, url, "a\0b")
+    assert "not a text file" in upload(browser, url, "a\0b")
 
 
 def test_the_command(folder: Path) -> None:
@@ -226,7 +228,7 @@ def test_the_command(folder: Path) -> None:
     assert not Playlist.objects.exists()
     call_command("update_media", path, stdout=out, stderr=err)
     assert titles(Playlist.objects.get(name="Night")) == ["First", "B"]
-    assert "2 lines found, 1 item changed, 0 added, 1 line left out." in out.getvalue()
+    assert "2 lines found, 1 item changed, 0 added, 1 line skipped." in out.getvalue()
     assert "Line 6: c.mp4 is not in the library" in err.getvalue()
     call_command("update_media", path, playlist="Other", stdout=out, stderr=err)
     assert titles(Playlist.objects.get(name="Other")) == ["First", "B"]

@@ -1,4 +1,4 @@
-"""Uploads as the page's script makes them, and the pages about syncs."""
+"""Uploads as the page's script makes them, and the pages of syncs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def browser(client: Client) -> Client:
     return client
 
 
-def ask(browser: Client, page: str, /, **body: object) -> Any:
+def post(browser: Client, page: str, /, **body: object) -> Any:
     return browser.post(
         reverse(page),
         json.dumps(body),
@@ -39,10 +39,10 @@ def ask(browser: Client, page: str, /, **body: object) -> Any:
 
 
 def begin(browser: Client, name: str = "A film.mp4", folder: str = "") -> dict[str, Any]:
-    answer = ask(browser, "media-begin", name=name, size=len(FILM), folder=folder)
+    answer = post(browser, "media-begin", name=name, size=len(FILM), folder=folder)
     assert answer.status_code == 201, answer.json()
-    told: dict[str, Any] = answer.json()
-    return told
+    body: dict[str, Any] = answer.json()
+    return body
 
 
 def put(browser: Client, ticket: str, content: bytes = FILM, number: int = 1) -> Any:
@@ -57,15 +57,15 @@ def put(browser: Client, ticket: str, content: bytes = FILM, number: int = 1) ->
 def test_a_file_for_the_folder(browser: Client, folder: Path) -> None:
     begun = begin(browser, "../x/A film.MP4", "shows / night")
     assert begun["key"] == "shows/night/A film.MP4"
-    address = ask(browser, "media-address", ticket=begun["ticket"], number=1).json()
+    address = post(browser, "media-address", ticket=begun["ticket"], number=1).json()
     assert (address["here"], address["url"]) == (True, reverse("media-part", args=[1]))
-    assert ask(browser, "media-finish", ticket=begun["ticket"]).status_code == 422
+    assert post(browser, "media-finish", ticket=begun["ticket"]).status_code == 422
     assert put(browser, begun["ticket"], FILM + b"x").status_code == 400
     assert put(browser, begun["ticket"], number=2).status_code == 400
     assert put(browser, begun["ticket"]).status_code == 200
-    # The first answer may be lost: a second one says the same.
+    # The first answer may be lost: a second call returns the same.
     for _ in range(2):
-        assert ask(browser, "media-finish", ticket=begun["ticket"]).status_code == 201
+        assert post(browser, "media-finish", ticket=begun["ticket"]).status_code == 201
     made = MediaItem.objects.get()
     assert (made.key, made.title, made.status) == (begun["key"], "A film", "new")
     assert (folder / begun["key"]).read_bytes() == FILM
@@ -75,11 +75,11 @@ def test_a_file_for_the_bucket(browser: Client, bucket: None, s3_server: str) ->
     page = browser.get(reverse("media-upload"))
     assert f"connect-src 'self' {s3_server}" in page["Content-Security-Policy"]
     begun = begin(browser)
-    address = ask(browser, "media-address", ticket=begun["ticket"], number=1)
+    address = post(browser, "media-address", ticket=begun["ticket"], number=1)
     assert address.json()["here"] is False
     assert "no-store" in address["Cache-Control"]
     assert requests.put(address.json()["url"], FILM, timeout=10).ok
-    assert ask(browser, "media-finish", ticket=begun["ticket"]).status_code == 201
+    assert post(browser, "media-finish", ticket=begun["ticket"]).status_code == 201
     assert storage.facts("A film.mp4").size_bytes == len(FILM)
     assert MediaItem.objects.get().etag == storage.facts("A film.mp4").etag
 
@@ -90,11 +90,13 @@ def test_a_name_that_is_taken_gets_a_number(browser: Client, folder: Path) -> No
     assert begin(browser)["key"] == "A film (3).mp4"
 
 
-def test_of_two_with_one_name_the_second_is_told(browser: Client, folder: Path) -> None:
+def test_the_second_of_two_uploads_with_one_name_is_refused(
+    browser: Client, folder: Path
+) -> None:
     begun = begin(browser)
     put(browser, begun["ticket"])
     (folder / "A film.mp4").write_bytes(b"another")
-    answer = ask(browser, "media-finish", ticket=begun["ticket"])
+    answer = post(browser, "media-finish", ticket=begun["ticket"])
     assert answer.status_code == 422
     assert "Upload yours again" in answer.json()["detail"]
     assert (folder / "A film.mp4").read_bytes() == b"another"
@@ -103,21 +105,21 @@ def test_of_two_with_one_name_the_second_is_told(browser: Client, folder: Path) 
 @pytest.mark.parametrize(
     ("name", "folder", "words"),
     [
-        ("a.exe", "", "no kind of file"),
-        ("mp4", "", "no kind of file"),
-        (".mp4", "", "no kind of file"),
+        ("a.exe", "", "is not supported"),
+        ("mp4", "", "is not supported"),
+        (".mp4", "", "is not supported"),
         ("a.mp4", "prepared/x", "can't be used"),
         ("a.mp4", "../x", "can't be used"),
         ("a.mp4", ".uploads", "x"),
     ],
 )
-def test_what_is_not_taken(
+def test_invalid_uploads_are_refused(
     browser: Client, tmp_path: Path, settings: Settings, name: str, folder: str, words: str
 ) -> None:
     settings.MEDIA_ROOT = tmp_path
-    answer = ask(browser, "media-begin", name=name, size=4, folder=folder)
+    answer = post(browser, "media-begin", name=name, size=4, folder=folder)
     if words == "x":
-        # Its dot is taken off: then it is a folder like others.
+        # The leading dot is removed: then it is an ordinary folder.
         assert answer.json()["key"] == "uploads/a.mp4"
         return
     assert answer.status_code == 422
@@ -125,35 +127,35 @@ def test_what_is_not_taken(
     assert answer.json()["hopeless"] is True
 
 
-def test_only_what_can_change_is_to_be_tried_again(
+def test_a_retry_is_offered_only_if_it_can_help(
     browser: Client, folder: Path, settings: Settings
 ) -> None:
-    empty = ask(browser, "media-begin", name="a.mp4", size=0, folder="")
+    empty = post(browser, "media-begin", name="a.mp4", size=0, folder="")
     assert empty.status_code == 422
     assert "is empty: there is nothing to upload" in empty.json()["detail"]
     assert empty.json()["hopeless"] is True
-    # A disk that is not mounted may be mounted again.
+    # An unmounted disk may be mounted again.
     folder.rmdir()
     folder.touch()
-    away = ask(browser, "media-begin", name="a.mp4", size=4, folder="")
+    away = post(browser, "media-begin", name="a.mp4", size=4, folder="")
     assert away.status_code == 422
     assert away.json()["hopeless"] is False
 
 
-def test_an_upload_is_its_users_alone(browser: Client, client: Client, folder: Path) -> None:
+def test_an_upload_belongs_to_its_user(browser: Client, client: Client, folder: Path) -> None:
     ticket = begin(browser)["ticket"]
     client.force_login(user("add_mediaitem", name="eve"))
     for answer in (
         put(client, ticket),
         put(client, ticket[:-2] + "xx"),
-        ask(client, "media-finish", ticket=ticket),
-        ask(client, "media-abort", ticket=ticket),
-        ask(client, "media-address", ticket=ticket, number=1),
+        post(client, "media-finish", ticket=ticket),
+        post(client, "media-abort", ticket=ticket),
+        post(client, "media-address", ticket=ticket, number=1),
     ):
         assert answer.status_code == 422
     client.force_login(user("view_mediaitem", name="mallory"))
     assert put(client, ticket).status_code == 403
-    assert ask(client, "media-begin", name="a.mp4", size=1, folder="").status_code == 403
+    assert post(client, "media-begin", name="a.mp4", size=1, folder="").status_code == 403
 
 
 def test_a_part_needs_the_token_against_forgery(folder: Path) -> None:
@@ -165,9 +167,9 @@ def test_a_part_needs_the_token_against_forgery(folder: Path) -> None:
 def test_a_cancelled_upload_leaves_nothing(browser: Client, folder: Path) -> None:
     begun = begin(browser)
     put(browser, begun["ticket"])
-    assert ask(browser, "media-abort", ticket=begun["ticket"]).status_code == 200
+    assert post(browser, "media-abort", ticket=begun["ticket"]).status_code == 200
     assert not list((folder / UPLOADS).iterdir())
-    assert ask(browser, "media-finish", ticket=begun["ticket"]).status_code == 422
+    assert post(browser, "media-finish", ticket=begun["ticket"]).status_code == 422
 
 
 # ---- syncs -----------------------------------------------------------------------------------
@@ -190,32 +192,34 @@ def test_a_sync_is_started_watched_and_listed(keeper: Client, folder: Path) -> N
     assert "The sync begins." in page
     run = SyncRun.objects.get()
     assert (run.started_by, run.dry) == ("ada", False)
-    told = keeper.get(status)
-    assert told.json()["sync"]["status"] == "running"
-    assert keeper.get(status, headers={"if-none-match": told["ETag"]}).status_code == 304
+    response = keeper.get(status)
+    assert response.json()["sync"]["status"] == "running"
+    assert keeper.get(status, headers={"if-none-match": response["ETag"]}).status_code == 304
     runner.run(run.pk)
-    told = keeper.get(status).json()["sync"]
-    assert (told["status"], told["seen"], told["added"]) == ("done", 2, 1)
-    assert told["other_kinds"] == 1
+    response = keeper.get(status).json()["sync"]
+    assert (response["status"], response["seen"], response["added"]) == ("done", 2, 1)
+    assert response["other_kinds"] == 1
     page = keeper.post(reverse("media-sync-dry"), follow=True).content.decode()
-    assert "what would change" in page
+    assert "The changes are being determined" in page
     assert SyncRun.objects.first().dry  # type: ignore[union-attr]
 
 
-def test_a_second_sync_is_refused_in_words(keeper: Client, folder: Path) -> None:
+def test_a_second_sync_is_refused_with_a_sentence(keeper: Client, folder: Path) -> None:
     SyncRun.objects.create(claim="")
     page = keeper.post(reverse("media-sync"), follow=True).content.decode()
     assert SyncRun.objects.count() == 1
     assert "sync" in page.lower()
 
 
-def test_what_the_brake_stopped_goes_on_after_a_question(keeper: Client, folder: Path) -> None:
+def test_a_sync_stopped_by_the_deletion_guard_continues_after_confirmation(
+    keeper: Client, folder: Path
+) -> None:
     SyncRun.objects.create(status="stopped", fault="All 900 items would go.", dry=False)
     page = keeper.get("/admin/media_library/syncrun/").content.decode()
-    assert "Accept it: go on" in page
-    asked = keeper.post(reverse("media-sync-accept")).content.decode()
-    assert "All 900 items would go." in asked
-    assert "<h2>Accept what" not in asked
+    assert "Accept and continue" in page
+    page = keeper.post(reverse("media-sync-accept")).content.decode()
+    assert "All 900 items would go." in page
+    assert "<h2>Accept the" not in page
     assert SyncRun.objects.count() == 1
     keeper.post(reverse("media-sync-accept"), {"confirmed": "1"})
     assert SyncRun.objects.filter(status="running", accept_gone=True).exists()
@@ -227,10 +231,10 @@ def test_the_connection_is_tested(keeper: Client, folder: Path) -> None:
         assert check in page
     folder.rmdir()
     page = keeper.post(reverse("media-connection")).content.decode()
-    assert "does not exist: make it" in page
+    assert "does not exist: create it" in page
 
 
-def test_who_may_not_sync(client: Client) -> None:
+def test_permissions_of_syncs(client: Client) -> None:
     client.force_login(user("view_syncrun"))
     assert client.post(reverse("media-sync")).status_code == 403
     assert client.post(reverse("media-sync-accept"), {"confirmed": "1"}).status_code == 403
@@ -241,7 +245,7 @@ def test_who_may_not_sync(client: Client) -> None:
     assert client.post(reverse("media-connection")).status_code == 403
 
 
-def test_a_sync_shows_what_it_found_different(keeper: Client) -> None:
+def test_a_sync_shows_its_differences(keeper: Client) -> None:
     run = SyncRun.objects.create(status="done", dry=True, differences=[["added", "<a>.mp4"]])
     page = keeper.get(f"/admin/media_library/syncrun/{run.pk}/change/").content.decode()
     assert "&lt;a&gt;.mp4" in page
