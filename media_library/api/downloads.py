@@ -156,7 +156,7 @@ def downloads_health(
 def retry(request: HttpRequest, id: Id) -> Status[DownloadJob]:
     """For a key, the job waits until the pause of its site ends."""
     job = get_object_or_404(seen_by(caller(request)), pk=id)
-    jobs.retry(job, lift=caller(request).key is None)
+    jobs.retry(job, end_pause=caller(request).key is None)
     noted(request, job, "Retry ordered.")
     return Status(202, job)
 

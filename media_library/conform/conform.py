@@ -217,8 +217,8 @@ def _correction(
     expected = probe.seconds or Fraction(0)
     if end < expected - max(CUT_TOLERANCE_S, expected * CUT_TOLERANCE_SHARE):
         raise CutOffError(
-            f"It ends after {float(end):.0f} s, but its length is given as {float(expected):.0f}: "
-            "it was cut off in transfer. Upload it again."
+            f"It ends after {float(end):.0f} s instead of {float(expected):.0f} s: it was cut "
+            "off in transfer. Upload it again."
         )
     correction = loudness.first(measured)
     trials = 0

@@ -110,7 +110,7 @@ class Attempt:
     #: Time of the last video data, monotonic.
     _moved: float = 0.0
     #: Bytes reserved, and the size of each pass according to the site.
-    _kept: int = 0
+    _reserved: int = 0
     _sizes: dict[str, int] = field(default_factory=dict)
     _end: dict[str, Any] = field(default_factory=dict)
 
@@ -198,15 +198,17 @@ class Attempt:
             self._judge_silence(silent)
             # Bytes arrive, but no video data: an endless list.
             if now - self._moved > self.timeouts.silent_s:
-                reason = f"{self.timeouts.silent_s:.0f} s without any of the film"
+                reason = f"{self.timeouts.silent_s:.0f} s without any video data"
                 raise GivenUpError(verdict(Code.TOO_LONG, reason))
         max_bytes = settings.DOWNLOAD_MAX_GB * 10**9
         if proxy.seen.bytes_down > 2 * max_bytes:
             raise GivenUpError(verdict(Code.TOO_LARGE, f"more than {max_bytes:,} bytes"))
-        if proxy.seen.bytes_down > self._kept + quota.SLACK_BYTES:
+        if proxy.seen.bytes_down > self._reserved + quota.SLACK_BYTES:
             # The site sent no size, or one that is too small.
             received = proxy.seen.bytes_down
-            self._keep(min(received + quota.RESERVE_STEP_BYTES, max_bytes), come=received)
+            self._reserve(
+                min(received + quota.RESERVE_STEP_BYTES, max_bytes), received=received
+            )
 
     def _judge_silence(self, seconds: float) -> None:
         if seconds > self.timeouts.silent_s:
@@ -286,16 +288,16 @@ class Attempt:
         )
         total = sum(size or 0 for size in sizes) if all(sizes) else None
         if total:
-            self._keep(total)
+            self._reserve(total)
         self._row |= {"bytes_total": total, "percent": self.whole.percent}
         self._moved = time.monotonic()
         self._move_on(Status.DOWNLOADING)
 
-    def _keep(self, count: int, *, come: int = 0) -> None:
+    def _reserve(self, count: int, *, received: int = 0) -> None:
         """Reserves space for `count` bytes, `come` of which are here. Raises `GivenUpError`."""
-        if (why := quota.reserve(self.job, count, come=come)) is not None:
+        if (why := quota.reserve(self.job, count, received=received)) is not None:
             raise GivenUpError(why)
-        self._kept = count
+        self._reserved = count
 
     def _progress(self, message: dict[str, Any]) -> None:
         self._moved = time.monotonic()
@@ -307,8 +309,8 @@ class Attempt:
         if total and message["sure"]:
             # The size of a plain file is known only when its first bytes arrive.
             self._sizes[message["format_id"]] = total
-            if (whole := sum(self._sizes.values())) > self._kept:
-                self._keep(whole)
+            if (whole := sum(self._sizes.values())) > self._reserved:
+                self._reserve(whole)
         percent = self.whole.fetched(message["format_id"], share)
         self._row |= {
             "percent": percent,

@@ -47,7 +47,7 @@ class Verdict:
     #: The cause and the remedy, for the operator.
     sentence: str
     #: Delay of the automatic retry; None: no retry.
-    again: timedelta | None = None
+    retry_after: timedelta | None = None
     #: No other job contacts this site for so long.
     pause: timedelta | None = None
     #: Known start of the video: the retry is due then, and earlier tries don't count.
@@ -57,7 +57,7 @@ class Verdict:
 @dataclass(frozen=True, slots=True)
 class Policy:
     sentence: str
-    again: timedelta | None = None
+    retry_after: timedelta | None = None
     pause: timedelta | None = None
 
 
@@ -103,14 +103,14 @@ POLICIES: Final[dict[Code, Policy]] = {
     ),
     Code.RATE: Policy(
         "The site refuses because of too many requests: it gets none for an hour.",
-        again=_HOUR,
+        retry_after=_HOUR,
         pause=_HOUR,
     ),
     Code.GEO: Policy(
         "The site shows it only in other countries: this machine can't download it."
     ),
     Code.DRM: Policy("It is encrypted (DRM) and can't be downloaded. Ask for the file itself."),
-    Code.LATER: Policy("It has not begun yet.", again=_HOUR),
+    Code.LATER: Policy("It has not begun yet.", retry_after=_HOUR),
     Code.LIVE: Policy(
         "It is live and has no end: download it when it is over, or use it as a live source.",
     ),
@@ -118,11 +118,11 @@ POLICIES: Final[dict[Code, Policy]] = {
     Code.REFUSED: Policy("It leads to an address that downloads may not reach ({what})."),
     Code.NETWORK: Policy(
         "The site can't be reached, or drops the connection.",
-        again=timedelta(minutes=5),
+        retry_after=timedelta(minutes=5),
     ),
     Code.STALLED: Policy(
         "No data arrived for minutes. The data so far is kept, and the download resumes there.",
-        again=timedelta(minutes=5),
+        retry_after=timedelta(minutes=5),
     ),
     Code.HTTP: Policy("The site answers with an error ({what}): check that it plays there."),
     Code.TOOL: Policy(
@@ -132,12 +132,12 @@ POLICIES: Final[dict[Code, Policy]] = {
     Code.MEDIA: Policy("The downloaded file could not be processed: {what}"),
     Code.DISK: Policy(
         "The disk has no space for it: free some space in DATA_DIR.",
-        again=_HOUR,
+        retry_after=_HOUR,
     ),
     Code.QUOTA: Policy("The quota is used up: {what}"),
     Code.TOO_LARGE: Policy("It is larger than DOWNLOAD_MAX_GB allows ({what})."),
     Code.TOO_LONG: Policy("It took longer than {what}: the download was stopped."),
-    Code.STORAGE: Policy("{what}", again=timedelta(minutes=10)),
+    Code.STORAGE: Policy("{what}", retry_after=timedelta(minutes=10)),
     Code.WORKER: Policy(
         "Its worker ended or stopped responding {what} times: check the log, then try again."
     ),
@@ -203,7 +203,7 @@ MAX_CHARS: Final = 200
 
 def verdict(code: Code, what: str = "") -> Verdict:
     policy = POLICIES[code]
-    return Verdict(code, policy.sentence.format(what=what), policy.again, policy.pause)
+    return Verdict(code, policy.sentence.format(what=what), policy.retry_after, policy.pause)
 
 
 #: A broadcast that is live and began less than a day ago will end; scheduled ones are shorter.
@@ -222,7 +222,7 @@ def planned(code: Code, begins: datetime | None, now: datetime, *, most: timedel
     begin_text = f"{begins:%-d %B %Y, %H:%M %Z}"
     if code is Code.LIVE and timedelta() <= now - begins < _DAY:
         sentence = f"It is live since {begin_text}: it is tried again until it is over."
-        return Verdict(code, sentence, again=_HOUR)
+        return Verdict(code, sentence, retry_after=_HOUR)
     if code is not Code.LATER or begins <= now:
         return usual
     if begins - now > most:

@@ -131,7 +131,7 @@ def add(
             owner=order.owner, requested_key=requested_key
         ).first()
         if existing is not None:
-            return _the_same(existing, url, options)
+            return _same_order(existing, url, options)
     try:
         with transaction.atomic():
             job = DownloadJob.objects.create(
@@ -156,11 +156,11 @@ def add(
         ).first()
         if existing is None:
             raise
-        return _the_same(existing, url, options)
+        return _same_order(existing, url, options)
     return job
 
 
-def _the_same(existing: DownloadJob, url: str, options: Options) -> DownloadJob:
+def _same_order(existing: DownloadJob, url: str, options: Options) -> DownloadJob:
     if (existing.url, existing.profile) != (url, options.profile):
         raise OrderError("That Idempotency-Key was used for another download: use a new one.")
     return existing
@@ -211,11 +211,11 @@ def cancel_batch(batch: DownloadBatch) -> int:
     return sum(cancel(job) for job in batch.jobs.exclude(status__in=DownloadJob.OVER))
 
 
-def retry(job: DownloadJob, *, lift: bool) -> None:
+def retry(job: DownloadJob, *, end_pause: bool) -> None:
     """Retries a failed, cancelled or waiting job. Raises `NotNowError`.
 
-    `lift` ends a pause of its site. Only people may do that: a program that retries in a loop
-    would get this machine blocked.
+    `end_pause` ends the pause of its site. Only people may do that: a program that retries in a
+    loop would get this machine blocked.
     """
     renewed = DownloadJob.objects.filter(
         pk=job.pk, status__in=[Status.FAILED, Status.CANCELLED, Status.QUEUED]
@@ -233,7 +233,7 @@ def retry(job: DownloadJob, *, lift: bool) -> None:
     )
     if not renewed:
         raise NotNowError("It is running or done: there is nothing to try again.")
-    if lift:
+    if end_pause:
         SitePause.objects.filter(site=job.site).delete()
     job.refresh_from_db()
     transaction.on_commit(enqueue_next)
@@ -367,7 +367,7 @@ def given_up_sentence(tries: int) -> str:
 
 def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[str]) -> None:
     """Records the failure; requeues after temporary errors; pauses the site if necessary."""
-    again = why.at is not None or (why.again is not None and job.attempts < MAX_TRIES)
+    again = why.at is not None or (why.retry_after is not None and job.attempts < MAX_TRIES)
     if why.pause is not None:
         SitePause.objects.update_or_create(
             site=job.site, defaults={"until": now + why.pause, "why": why.sentence}
@@ -378,7 +378,7 @@ def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[
         "warnings": list(warnings),
     }
     if again:
-        wait = (why.again or timedelta()) * 2 ** max(0, job.attempts - 1)
+        wait = (why.retry_after or timedelta()) * 2 ** max(0, job.attempts - 1)
         due_at = why.at or now + min(wait, timedelta(hours=12))
         if why.at is not None:
             result["attempts"] = 0
@@ -386,7 +386,7 @@ def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[
             result["fault"] = f"{why.sentence} {retry_sentence(due_at)}"
         requeue(job, now, due_at=due_at, **result)
         return
-    if why.again is not None:
+    if why.retry_after is not None:
         result["fault"] = f"{why.sentence} {given_up_sentence(job.attempts)}"
     with transaction.atomic():
         if mine(job).update(**released(status=Status.FAILED, ended_at=now, **result)):

@@ -40,7 +40,7 @@ def demand(job: DownloadJob) -> None:
         raise GivenUpError(why)
 
 
-def reserve(job: DownloadJob, expected: int, *, come: int = 0) -> Verdict | None:
+def reserve(job: DownloadJob, expected: int, *, received: int = 0) -> Verdict | None:
     """Reserves space for `expected` bytes in total, `come` of them on the disk already.
 
     Returns why that is impossible, or None.
@@ -51,7 +51,7 @@ def reserve(job: DownloadJob, expected: int, *, come: int = 0) -> Verdict | None
     # they never both get the same space.
     jobs.mine(job).update(reserved_bytes=TWICE * expected)
     why = _over_quota(job, 0)
-    if why is None and _left(job) < TWICE * expected - come:
+    if why is None and _left(job) < TWICE * expected - received:
         why = verdict(Code.DISK)
     if why is not None:
         jobs.mine(job).update(reserved_bytes=0)

@@ -251,7 +251,7 @@ def run(run_id: int, *, progress: Callable[[SyncRun], None] | None = None) -> Sy
         _end(worker.run, SyncRun.Status.FAILED, str(error))
     except (OperationalError, InterfaceError):
         # The database is unavailable or busy, which is temporary: the run is resumed later.
-        log.exception("sync.let_go", run=run_id)
+        log.exception("sync.released", run=run_id)
         _release(run_id, worker.claim)
         raise
     except Exception as error:
@@ -276,7 +276,7 @@ def _release(run_id: int, claim: str) -> None:
         )
     except (DatabaseError, InterfaceError) as error:
         # Then it is silent until it counts as dead.
-        log.warning("sync.not_let_go", run=run_id, error=str(error))
+        log.warning("sync.not_released", run=run_id, error=str(error))
 
 
 class Worker:

@@ -264,22 +264,22 @@ def _going(job: str | None) -> list[DownloadJob]:
     return list(going.order_by(F("session").asc(nulls_last=True), "due_at", "pk")[:MAX_SHOWN])
 
 
-def _waits(job: DownloadJob, now: datetime, left_alone_until: datetime | None) -> str:
+def _waits(job: DownloadJob, now: datetime, paused_until: datetime | None) -> str:
     """Returns why a queued job does not start."""
-    until = max(filter(None, (job.due_at, left_alone_until)))
+    until = max(filter(None, (job.due_at, paused_until)))
     if job.status != DownloadJob.Status.QUEUED or until <= now + timedelta(minutes=1):
         return ""
     when = f"{timezone.localtime(until):%-d %B, %H:%M}"
-    if left_alone_until == until and not job.fault:
+    if paused_until == until and not job.fault:
         return f"{job.site} gets no requests until {when}."
     return f"Next try: {when}."
 
 
 def as_json(
-    job: DownloadJob, now: datetime, left_alone_until: datetime | None = None
+    job: DownloadJob, now: datetime, paused_until: datetime | None = None
 ) -> dict[str, Any]:
     """Returns the data of a job for the page, including a pause of its site."""
-    why = (job.note or job.fault, _waits(job, now, left_alone_until))
+    why = (job.note or job.fault, _waits(job, now, paused_until))
     return {
         "id": job.pk,
         "title": str(job),
@@ -325,7 +325,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponseBase:
 @staff(CHANGE)
 def retry(request: HttpRequest, pk: int) -> HttpResponseBase:
     job = get_object_or_404(DownloadJob, pk=pk)
-    _try(request, lambda: jobs.retry(job, lift=True), f"{job} will be tried again.")
+    _try(request, lambda: jobs.retry(job, end_pause=True), f"{job} will be tried again.")
     return redirect(LIST)
 
 

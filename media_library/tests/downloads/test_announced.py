@@ -34,20 +34,20 @@ HOUR = timedelta(hours=1)
 
 def test_an_announced_video_is_tried_when_it_begins() -> None:
     why = planned(Code.LATER, NOW + MAX_WAIT, NOW, most=MAX_WAIT)
-    assert (why.at, why.again) == (NOW + MAX_WAIT, None)
+    assert (why.at, why.retry_after) == (NOW + MAX_WAIT, None)
     assert why.sentence == "It begins on 1 October 2026, 12:00 UTC: it is tried then."
 
 
 def test_a_start_too_far_away_is_not_waited_for() -> None:
     why = planned(Code.LATER, NOW + MAX_WAIT + timedelta(seconds=1), NOW, most=MAX_WAIT)
-    assert (why.at, why.again) == (None, None)
+    assert (why.at, why.retry_after) == (None, None)
     assert "DOWNLOAD_WAIT_DAYS" in why.sentence
 
 
 @pytest.mark.parametrize("begins", [None, NOW, NOW - HOUR])
 def test_a_late_start_is_tried_every_hour(begins: datetime | None) -> None:
     why = planned(Code.LATER, begins, NOW, most=MAX_WAIT)
-    assert (why.at, why.again) == (None, HOUR)
+    assert (why.at, why.retry_after) == (None, HOUR)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_live_video_is_tried_until_it_is_over(
 ) -> None:
     begins = None if ago is None else NOW - ago
     why = planned(Code.LIVE, begins, NOW, most=MAX_WAIT)
-    assert (why.code, why.at, why.again) == (Code.LIVE, None, again)
+    assert (why.code, why.at, why.retry_after) == (Code.LIVE, None, again)
 
 
 @pytest.mark.parametrize("told", [1e30, float("nan"), "soon", -1e20])

@@ -167,7 +167,7 @@ def test_a_permanent_stall_ends_the_try_and_keeps_the_part_file(
     assert had > 0
     site.handlers.clear()
     (site.folder / "stall.mp4").write_bytes((site.folder / "film.mp4").read_bytes())
-    jobs.retry(job, lift=True)
+    jobs.retry(job, end_pause=True)
     assert worked(job).status == Status.DONE
 
 
@@ -270,5 +270,5 @@ def test_a_pause_is_lifted_by_a_person(folder: Path, site: Web) -> None:
     now = timezone.now()
     SitePause.objects.create(site="127.0.0.1", until=now + timedelta(hours=1), why="429")
     assert jobs.take_next(now) is None
-    jobs.retry(job, lift=True)
+    jobs.retry(job, end_pause=True)
     assert jobs.take_next(timezone.now()) == job

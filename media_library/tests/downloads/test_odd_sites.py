@@ -363,10 +363,10 @@ def test_a_key_keeps_one_of_two_jobs_claimed_at_once() -> None:
 def test_a_program_can_not_end_a_pause() -> None:
     job = taken()
     jobs.failed(job, verdict(Code.BOT), timezone.now(), warnings=())
-    jobs.retry(job, lift=False)
+    jobs.retry(job, end_pause=False)
     assert jobs.take_next(timezone.now()) is None
     assert SitePause.objects.exists()
-    jobs.retry(job, lift=True)
+    jobs.retry(job, end_pause=True)
     assert jobs.take_next(timezone.now()) == job
 
 

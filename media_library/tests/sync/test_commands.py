@@ -105,16 +105,16 @@ def test_ctrl_c_leaves_a_sync_that_can_be_resumed_at_once(
 
 
 def test_files_are_uploaded_and_become_items(either: str, tmp_path: Path) -> None:
-    film, other = tmp_path / "My film.mp4", tmp_path / "other.mkv"
-    film.write_bytes(os.urandom(9 * 1024 * 1024))
+    video, other = tmp_path / "My film.mp4", tmp_path / "other.mkv"
+    video.write_bytes(os.urandom(9 * 1024 * 1024))
     other.write_bytes(b"film")
     folder = ("--folder", "films/1950s")
-    text = output_of("upload_media", str(film), *folder, "--title", "Mine", "--json")
+    text = output_of("upload_media", str(video), *folder, "--title", "Mine", "--json")
     (uploaded,) = last_line(text)["uploaded"]
     assert (uploaded["key"], uploaded["title"]) == ("films/1950s/My film.mp4", "Mine")
-    assert storage.read(uploaded["key"], 0, 10**8) == film.read_bytes()
+    assert storage.read(uploaded["key"], 0, 10**8) == video.read_bytes()
     # The same name again gets another key.
-    text = output_of("upload_media", str(film), str(other), *folder)
+    text = output_of("upload_media", str(video), str(other), *folder)
     assert "films/1950s/My film (2).mp4" in text
     # The sync counts it as unchanged.
     counts = last_line(output_of("sync_media", "--json"))

@@ -46,12 +46,12 @@ def item(key: str) -> MediaItem:
     return MediaItem.objects.get(key=key)
 
 
-def film_keys(count: int) -> list[str]:
+def video_keys(count: int) -> list[str]:
     return [f"films/{place:04}.mp4" for place in range(count)]
 
 
 def test_objects_are_added_changed_and_marked_after_two_misses(either: str) -> None:
-    keys = film_keys(10)
+    keys = video_keys(10)
     put(*keys, "notes.txt", "prepared/x.mp4")
     assert counts(synced()) == (10, 0, 0, 0)
     assert set(MediaItem.objects.values_list("key", flat=True)) == set(keys)
@@ -79,7 +79,7 @@ def test_objects_are_added_changed_and_marked_after_two_misses(either: str) -> N
 
 
 def test_a_restored_object_keeps_its_status(bucket: None) -> None:
-    keys = film_keys(20)
+    keys = video_keys(20)
     put(*keys)
     synced()
     now = timezone.now()
@@ -110,7 +110,7 @@ def test_a_restored_object_keeps_its_status(bucket: None) -> None:
 
 
 def test_an_unchanged_row_is_not_written(bucket: None) -> None:
-    put(*film_keys(5))
+    put(*video_keys(5))
     synced()
     before = list(MediaItem.objects.order_by("pk").values())
     connection.queries_log.clear()
@@ -138,9 +138,9 @@ def test_new_items_are_enqueued_for_inspection(folder: Path) -> None:
 
 
 def test_an_empty_listing_marks_nothing(either: str) -> None:
-    put(*film_keys(3))
+    put(*video_keys(3))
     synced()
-    for key in film_keys(3):
+    for key in video_keys(3):
         storage.delete(key)
     for _ in range(3):
         run = synced()
@@ -154,7 +154,7 @@ def test_an_empty_listing_marks_nothing(either: str) -> None:
 
 
 def test_more_than_a_fifth_missing_marks_nothing_but_new_items_are_added(bucket: None) -> None:
-    keys = film_keys(20)
+    keys = video_keys(20)
     put(*keys)
     synced()
     for key in keys[:5]:
@@ -169,9 +169,9 @@ def test_more_than_a_fifth_missing_marks_nothing_but_new_items_are_added(bucket:
 
 
 def test_a_fifth_may_be_missing(bucket: None) -> None:
-    put(*film_keys(10))
+    put(*video_keys(10))
     synced()
-    for key in film_keys(2):
+    for key in video_keys(2):
         storage.delete(key)
     synced()
     assert counts(synced()) == (0, 0, 2, 8)
@@ -181,11 +181,11 @@ def test_a_fifth_may_be_missing(bucket: None) -> None:
 
 
 def test_a_dry_run_shows_the_differences_and_writes_nothing(bucket: None) -> None:
-    put(*film_keys(10))
+    put(*video_keys(10))
     synced()
-    storage.delete(film_keys(1)[0])
+    storage.delete(video_keys(1)[0])
     synced()
-    put(film_keys(2)[1], content=b"another")
+    put(video_keys(2)[1], content=b"another")
     put("new.mp4")
     before = list(MediaItem.objects.order_by("pk").values())
     run = synced(dry=True)
@@ -205,7 +205,7 @@ def test_a_dry_run_shows_the_differences_and_writes_nothing(bucket: None) -> Non
 
 @pytest.mark.slow
 def test_pages_of_a_thousand(bucket: None) -> None:
-    keys = film_keys(2500)
+    keys = video_keys(2500)
     put(*keys)
     assert counts(synced()) == (2500, 0, 0, 0)
     assert counts(synced()) == (0, 0, 0, 2500)
@@ -236,7 +236,7 @@ def test_a_second_sync_is_refused_while_one_is_waiting_or_at_work(folder: Path) 
 
 
 def test_a_silent_worker_loses_its_sync_and_stops_writing(folder: Path) -> None:
-    put(*film_keys(3))
+    put(*video_keys(3))
     slow = runner.Worker(runner.prepare().pk, storage.listing)
     long_ago = timezone.now() - timedelta(minutes=3)
     # From another machine: its process can't be checked from here.
@@ -309,9 +309,9 @@ def test_the_schedule(folder: Path, settings: Settings) -> None:
 
 
 def test_a_row_changed_meanwhile_is_kept(folder: Path) -> None:
-    put(*film_keys(2))
+    put(*video_keys(2))
     synced()
-    put(film_keys(1)[0], content=b"another")
+    put(video_keys(1)[0], content=b"another")
 
     def meanwhile(after: str) -> Iterator[Listed]:
         for listed in storage.listing(after):
@@ -322,7 +322,7 @@ def test_a_row_changed_meanwhile_is_kept(folder: Path) -> None:
     worker = runner.Worker(runner.prepare().pk, meanwhile)
     worker.work()
     assert counts(worker.run) == (0, 0, 0, 1)
-    assert (item(film_keys(1)[0]).etag, item(film_keys(1)[0]).status) == (
+    assert (item(video_keys(1)[0]).etag, item(video_keys(1)[0]).status) == (
         "newer",
         Status.PROBED,
     )
@@ -339,7 +339,7 @@ def test_a_missing_bucket_is_a_result_with_a_sentence(bucket: None, settings: Se
 def test_a_server_lost_in_mid_listing_marks_nothing(
     bucket: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(*film_keys(30))
+    put(*video_keys(30))
     synced()
     put("films/0000a.mp4")
     # Another server with the same objects except one, which ends after the first pages.
@@ -347,7 +347,7 @@ def test_a_server_lost_in_mid_listing_marks_nothing(
     other.start()
     host, port = other.get_host_and_port()
     settings.STORAGE_ENDPOINT_URL = f"http://{host}:{port}"
-    storage.delete(film_keys(1)[0])
+    storage.delete(video_keys(1)[0])
     monkeypatch.setattr(list_objects, "PAGE", 5)
     monkeypatch.setattr(runner, "CLOCK_CHECK_OBJECTS", 1)
     monkeypatch.setattr(runner, "HEARTBEAT_INTERVAL_S", 0.0)
@@ -385,7 +385,7 @@ print(done.status, flush=True)
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_killed_sync_is_resumed(bucket: None, s3_server: str) -> None:
-    keys = film_keys(1500)
+    keys = video_keys(1500)
     put(*keys[:1200])
     synced()
     for key in keys[100:1200:10]:

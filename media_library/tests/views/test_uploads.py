@@ -20,7 +20,7 @@ from media_library.tests.rows import item, user
 
 pytestmark = pytest.mark.django_db
 
-FILM = b"film" * 100
+CONTENT = b"film" * 100
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def post(browser: Client, page: str, /, **body: object) -> Any:
 
 
 def begin(browser: Client, name: str = "A film.mp4", folder: str = "") -> dict[str, Any]:
-    answer = post(browser, "media-begin", name=name, size=len(FILM), folder=folder)
+    answer = post(browser, "media-begin", name=name, size=len(CONTENT), folder=folder)
     assert answer.status_code == 201, answer.json()
     body: dict[str, Any] = answer.json()
     return body
 
 
-def put(browser: Client, ticket: str, content: bytes = FILM, number: int = 1) -> Any:
+def put(browser: Client, ticket: str, content: bytes = CONTENT, number: int = 1) -> Any:
     return browser.put(
         reverse("media-part", args=[number]),
         content,
@@ -60,7 +60,7 @@ def test_a_file_for_the_folder(browser: Client, folder: Path) -> None:
     address = post(browser, "media-address", ticket=begun["ticket"], number=1).json()
     assert (address["here"], address["url"]) == (True, reverse("media-part", args=[1]))
     assert post(browser, "media-finish", ticket=begun["ticket"]).status_code == 422
-    assert put(browser, begun["ticket"], FILM + b"x").status_code == 400
+    assert put(browser, begun["ticket"], CONTENT + b"x").status_code == 400
     assert put(browser, begun["ticket"], number=2).status_code == 400
     assert put(browser, begun["ticket"]).status_code == 200
     # The first answer may be lost: a second call returns the same.
@@ -68,7 +68,7 @@ def test_a_file_for_the_folder(browser: Client, folder: Path) -> None:
         assert post(browser, "media-finish", ticket=begun["ticket"]).status_code == 201
     made = MediaItem.objects.get()
     assert (made.key, made.title, made.status) == (begun["key"], "A film", "new")
-    assert (folder / begun["key"]).read_bytes() == FILM
+    assert (folder / begun["key"]).read_bytes() == CONTENT
 
 
 def test_a_file_for_the_bucket(browser: Client, bucket: None, s3_server: str) -> None:
@@ -78,9 +78,9 @@ def test_a_file_for_the_bucket(browser: Client, bucket: None, s3_server: str) ->
     address = post(browser, "media-address", ticket=begun["ticket"], number=1)
     assert address.json()["here"] is False
     assert "no-store" in address["Cache-Control"]
-    assert requests.put(address.json()["url"], FILM, timeout=10).ok
+    assert requests.put(address.json()["url"], CONTENT, timeout=10).ok
     assert post(browser, "media-finish", ticket=begun["ticket"]).status_code == 201
-    assert storage.facts("A film.mp4").size_bytes == len(FILM)
+    assert storage.facts("A film.mp4").size_bytes == len(CONTENT)
     assert MediaItem.objects.get().etag == storage.facts("A film.mp4").etag
 
 
@@ -183,7 +183,7 @@ def keeper(client: Client) -> Client:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_sync_is_started_watched_and_listed(keeper: Client, folder: Path) -> None:
-    (folder / "a.mp4").write_bytes(FILM)
+    (folder / "a.mp4").write_bytes(CONTENT)
     (folder / "a.srt").write_text("Subtitles")
     status = reverse("media-sync-status")
     assert keeper.get(status).json() == {"sync": None}

@@ -19,7 +19,7 @@ KEY = "k-folder"
 
 def test_a_missing_or_empty_folder_is_detected(tmp_path: Path) -> None:
     folder = tmp_path / "media"
-    assert "is not there: is its disk mounted?" in gone(folder)
+    assert "does not exist: is its disk mounted?" in gone(folder)
     folder.mkdir()
     assert "is empty: is its disk mounted?" in gone(folder)
     (folder / "film.mp4").touch()
@@ -52,7 +52,7 @@ def test_the_slate_plays_while_the_disk_is_missing_and_the_page_shows_why(
     )
     until(lambda: AsRun.objects.filter(kind="slate").exists(), 60, "the slate is on")
     until(
-        lambda: "is not there: is its disk mounted?" in ChannelState.objects.get().cause,
+        lambda: "does not exist: is its disk mounted?" in ChannelState.objects.get().cause,
         60,
         "the page shows the cause",
     )
