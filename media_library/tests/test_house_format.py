@@ -87,5 +87,5 @@ def test_a_file_that_can_be_copied_lacks_nothing_whatever_its_size_and_rate() ->
         ({"trimmed": True}, "its first frames must not be displayed"),
     ],
 )
-def test_each_problem_of_a_file_has_a_sentence(change: dict[str, object], words: str) -> None:
+def test_every_problem_of_a_file_has_a_sentence(change: dict[str, object], words: str) -> None:
     assert lacks(replace(PLAIN, **change)) == (words,)  # type: ignore[arg-type]

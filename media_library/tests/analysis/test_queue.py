@@ -205,7 +205,7 @@ def test_a_missing_file_that_was_read_is_not_missing(folder: Path) -> None:
 # ---- what each minute costs ------------------------------------------------------------------
 
 
-def test_queries_of_each_minute_use_partial_indexes() -> None:
+def test_queries_of_every_minute_use_partial_indexes() -> None:
     if connection.vendor != "sqlite":
         pytest.skip("It reads SQLite's plans.")
     with CaptureQueriesContext(connection) as queries:

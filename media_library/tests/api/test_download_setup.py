@@ -90,7 +90,9 @@ def test_a_finished_download_is_deleted(call: ApiCall) -> None:
     assert not DownloadJob.objects.exists()
 
 
-def test_yt_dlp_is_updated_and_rolled_back(call: ApiCall, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yt_dlp_is_updated_and_rolled_back(
+    call: ApiCall, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ordered: list[str] = []
 
     def order() -> bool:

@@ -209,7 +209,7 @@ def test_stored_cookies_of_a_lost_key_are_reported(settings: Settings) -> None:
 
 
 @pytest.mark.django_db
-def test_the_button_is_for_those_who_may() -> None:
+def test_the_update_button_requires_permission() -> None:
     assert viewer().post(PAGE, {"order": "update"}).status_code == 403
     assert not OrmQ.objects.exists()
     answer = viewer("update_downloader").post(PAGE, {"order": "update"}, follow=True)

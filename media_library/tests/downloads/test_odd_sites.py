@@ -70,8 +70,8 @@ def progress(**fields: Any) -> dict[str, Any]:
     return usual | fields
 
 
-def test_numbers_that_no_column_holds(site: Web) -> None:
-    """A byte per second makes centuries of a video; PostgreSQL's columns overflow before."""
+def test_numbers_beyond_their_columns_are_clamped(site: Web) -> None:
+    """At a byte per second a video takes centuries, which PostgreSQL's columns can't hold."""
     job = taken()
     at_work = attempt.Attempt(job, attempt.Timeouts())
     at_work._chosen([{"format_id": "0", "size": -5, "picture": True}])

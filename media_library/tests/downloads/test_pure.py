@@ -109,7 +109,7 @@ def test_messages_of_yt_dlp_have_a_code(text: str, code: Code) -> None:
     assert classify(text).code == code
 
 
-def test_each_code_has_a_complete_sentence() -> None:
+def test_every_code_has_a_complete_sentence() -> None:
     assert POLICIES.keys() == set(Code)
     for code in Code:
         result = verdict(code, "x")
@@ -248,7 +248,7 @@ def test_silence_makes_a_paragraph() -> None:
 # ---- the proxy's messages --------------------------------------------------------------------
 
 
-def test_a_request_is_made_anew_for_its_server() -> None:
+def test_a_request_is_rebuilt_for_its_server() -> None:
     head = (
         b"GET http://Example.org:8080/a?b=c HTTP/1.1\r\nHost: evil.example\r\nAccept: */*\r\n"
         b"Proxy-Authorization: Basic abc\r\nConnection: keep-alive\r\nCookie: a=b"

@@ -189,7 +189,7 @@ def test_an_invalid_address_is_reported() -> None:
 
 
 @pytest.mark.parametrize("part", ["a/", "abcd%20\\x/", "\U0001f600/"])
-def test_the_largest_file_takes_little_room(part: str) -> None:
+def test_the_largest_file_needs_little_memory(part: str) -> None:
     room = MAX_BYTES // MAX_LINES - 20
     line = part * (room // len(part.encode()))
     text = "#EXTM3U\n" + "\n".join(f"{i:05}/{line}x.mp4" for i in range(MAX_LINES - 1))

@@ -160,13 +160,13 @@ def _refusal(code: str) -> ClientError:
         (SSLError(endpoint_url="x", error=OSError("e")), "certificate"),
     ],
 )
-def test_each_error_of_a_bucket_has_a_remedy(
+def test_every_bucket_error_has_a_remedy(
     error: ClientError | ConnectTimeoutError, words: str
 ) -> None:
     assert words in storage.sentence(error)
 
 
-def test_an_error_of_a_transfer_holds_no_signature(
+def test_a_transfer_error_contains_no_signature(
     bucket: None, settings: Settings, tmp_path: Path
 ) -> None:
     settings.STORAGE_BUCKET = "flims"

@@ -25,7 +25,7 @@ def in_bytes(names: dict[str, object]) -> list[str]:
 
 
 @given(LISTED, ROWS)
-def test_each_key_gets_one_correct_verdict_in_order(
+def test_every_key_gets_one_correct_verdict_in_order(
     listed: dict[str, str], noted: dict[str, tuple[str, int, bool]]
 ) -> None:
     objects = [Listed(key, 1, listed[key]) for key in in_bytes(dict(listed))]

@@ -201,7 +201,7 @@ def test_a_batch_is_cancelled_as_one(client: Client) -> None:
 
 
 @pytest.mark.parametrize("status", Status.values)
-def test_the_page_of_each_status(client: Client, status: str) -> None:
+def test_the_page_of_every_status(client: Client, status: str) -> None:
     more = {"claim": "c"} if status in DownloadJob.RUNNING else {}
     one = job(
         status=status, key="downloads/a.mp4", fault="It broke.", code="http",

@@ -32,7 +32,7 @@ def browser(admin_client: Client) -> Client:
 
 
 @pytest.mark.parametrize("order", ["newest", "title", "longest", "shortest"])
-def test_the_scroll_returns_each_item_once(browser: Client, order: str) -> None:
+def test_the_scroll_returns_every_item_once(browser: Client, order: str) -> None:
     for n in range(130):
         # Many items with the same title and length: then the id decides.
         item(f"Item {n % 3}", key=f"shows/{n}.mp4", duration_seconds=n % 4)
