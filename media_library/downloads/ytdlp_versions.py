@@ -72,7 +72,10 @@ def python() -> str:
 
 def chosen() -> Choice:
     try:
-        return Choice(**json.loads(_choice().read_text()))
+        stored = json.loads(_choice().read_text())
+        if "said" in stored:  # The result's name in files of earlier versions.
+            stored["result"] = stored.pop("said")
+        return Choice(**stored)
     except FileNotFoundError:
         return Choice()
     except (OSError, ValueError, TypeError) as error:

@@ -200,6 +200,12 @@ def test_a_choice_that_cant_be_read_stops_no_download(home: Path, written: str) 
     assert ytdlp_versions.python() == sys.executable
 
 
+def test_the_choice_of_an_earlier_version_is_read(home: Path) -> None:
+    home.mkdir(parents=True)
+    (home / "choice.json").write_text('{"current": "one", "said": "Updated."}')
+    assert ytdlp_versions.chosen() == ytdlp_versions.Choice("one", result="Updated.")
+
+
 def test_an_environment_in_use_is_not_removed(home: Path) -> None:
     for name in ("old", "older", "now", "before"):
         environment(home, name)

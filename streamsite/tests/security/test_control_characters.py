@@ -168,8 +168,8 @@ def test_a_line_break_adds_no_line_to_ffmpegs_list(
             run(("-f", "concat", "-safe", "0", *allowed, "-i", f"/dev/fd/{reader}"), (reader,))
             os.close(reader)
         # The list was read, and its one file asked for by its whole name.
-        assert {path.partition("\n")[0] for path in site.asked} == {"/a.ts"}
-        assert all("\nfile '" in path for path in site.asked)
+        assert {path.partition("\n")[0] for path in site.requests} == {"/a.ts"}
+        assert all("\nfile '" in path for path in site.requests)
 
 
 def run(arguments: tuple[str, ...], descriptors: tuple[int, ...]) -> None:
