@@ -118,7 +118,7 @@ class DownloadScheduleAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         self, request: HttpRequest, obj: DownloadSchedule, form: Any, change: bool
     ) -> None:
         order = order_of(request)
-        obj.options = form.cleaned_data["options"].told()
+        obj.options = form.cleaned_data["options"].as_json()
         # The last editor is responsible: their quota, and their right to unknown sites.
         obj.owner, obj.made_by, obj.any_site = order.owner, order.by, order.any_site
         if not change:

@@ -207,7 +207,7 @@ def statistics(request: HttpRequest, days: Annotated[int, Query(ge=1, le=366)] =
     recent = seen.filter(made_at__gte=timezone.now() - timedelta(days=days))
     counts = dict(recent.order_by().values_list("status").annotate(Count("pk")))
     done = recent.filter(status=DownloadJob.Status.DONE, duplicate=False)
-    whole = done.aggregate(bytes=Sum("size_bytes"), each=Avg(F("ended_at") - F("started_at")))
+    whole = done.aggregate(bytes=Sum("size_bytes"), mean=Avg(F("ended_at") - F("started_at")))
     over = Count("pk", filter=Q(status=DownloadJob.Status.DONE))
     wrong = Count("pk", filter=Q(status=DownloadJob.Status.FAILED))
     sites = recent.order_by().values("site").annotate(done=over, failed=wrong)
@@ -216,7 +216,7 @@ def statistics(request: HttpRequest, days: Annotated[int, Query(ge=1, le=366)] =
         **{name: counts.get(name, 0) for name in ("queued", "done", "failed", "cancelled")},
         "running": sum(counts.get(status_.value, 0) for status_ in DownloadJob.RUNNING),
         "bytes": whole["bytes"] or 0,
-        "mean_seconds": whole["each"] and whole["each"].total_seconds(),
+        "mean_seconds": whole["mean"] and whole["mean"].total_seconds(),
         "sites": [
             row | {"success": _share(row["done"], row["failed"])}
             for row in sites.order_by("-done", "site")[:100]

@@ -69,7 +69,7 @@ def test_a_live_video_is_tried_until_it_is_over(
     assert (why.code, why.at, why.retry_after) == (Code.LIVE, None, again)
 
 
-@pytest.mark.parametrize("told", [1e30, float("nan"), "soon", -1e20])
+@pytest.mark.parametrize("begins", [1e30, float("nan"), "soon", -1e20])
 def test_an_invalid_date(begins: Any) -> None:
     assert attempt._moment(begins) is None
 

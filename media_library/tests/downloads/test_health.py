@@ -47,7 +47,7 @@ def about(version: str = "2026.08.19", runtime: str = "deno 2.9.8") -> About:
 
 
 @pytest.mark.parametrize(
-    ("told", "states", "words"),
+    ("described", "states", "words"),
     [
         (about(), ["ok", "ok", "ok"], ""),
         (about("2026.08.02"), ["ok", "ok", "ok"], ""),

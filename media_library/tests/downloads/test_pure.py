@@ -49,7 +49,7 @@ def test_ffmpeg_opens_video_containers_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "values",
     [
         {"quality": 721},
         {"quality": "best; rm"},

@@ -197,7 +197,7 @@ def test_prepare_cancel_and_retry(browser: Client) -> None:
     act(browser, "prepare", a, b)
     copy = PreparedCopy.objects.get()
     assert copy.item == a
-    assert copy.house_format == Channel.objects.get().house.signature
+    assert copy.house_format == Channel.objects.get().house_format.signature
     act(browser, "cancel", a, b)
     copy.refresh_from_db()
     assert copy.status == "cancelled"

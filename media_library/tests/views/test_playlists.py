@@ -195,7 +195,7 @@ def test_unmatched_lines_are_reported_and_the_rest_is_applied(
     for sentence in (
         "2 lines matched", "1 added", "Line 3: none.mp4 is not in the library",
         "Line 4: twice.mp4: several files have this name, such as one/twice.mp4",
-        "Line 5: http://example.com/… is another host",
+        "Line 5: http://example.com/… is on another host",
     ):  # fmt: skip
         assert sentence in page
     assert titles(evening) == ["A", "New one"]
