@@ -76,7 +76,7 @@ def test_an_imports_file_survives_another_fields_fault(folders: Path) -> None:
     again = imported(browser, name="x" * 121, **{"file-kept": token(page)})
     assert list(folders.iterdir()) == [kept]
     page = imported(browser, name="Evening", **{"file-kept": token(again)})
-    assert "1 line found" in page
+    assert "1 line matched" in page
     assert Playlist.objects.get(name="Evening").entries.count() == 1
     assert not list(folders.iterdir())
     assert "-kept" not in page
@@ -102,7 +102,7 @@ def test_another_file_replaces_the_one_that_is_kept() -> None:
 
 def test_a_file_that_is_itself_at_fault_is_not_kept(folders: Path) -> None:
     page = imported(staff(), file=upload(b"a\0b"))
-    assert "no text" in page
+    assert "not a text file" in page
     assert "-kept" not in page
     assert not list(folders.iterdir())
 
@@ -157,7 +157,7 @@ def test_the_oldest_of_too_many_are_removed(
 def test_a_file_above_the_forms_bound_is_not_kept(
     folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("media_library.views.exchange.LARGEST", 10)
+    monkeypatch.setattr("media_library.views.exchange.MAX_BYTES", 10)
     page = imported(staff(), file=upload())
     assert "is larger than" in page
     assert not folders.exists()
@@ -169,7 +169,7 @@ def test_a_disk_that_takes_nothing_does_not_refuse_the_form(
     item("A")
     (tmp_path / "data" / "form-uploads").write_bytes(b"no folder")
     page = imported(staff(), file=upload())
-    assert "1 line found" in page
+    assert "1 line matched" in page
 
 
 # ---- a channel's logo ------------------------------------------------------------------------
