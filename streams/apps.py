@@ -1,4 +1,4 @@
-"""The channels as an app: its checks."""
+"""App configuration of the channels. It registers their system checks."""
 
 from django.apps import AppConfig
 

@@ -16,7 +16,7 @@ from streams.monitoring.preflight import UNFIT_FFMPEG, ffmpeg_hides_keys
 def keys_stay_hidden(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Asked by `check --deploy` only: it is tried with FFmpeg itself."""
+    """Check that FFmpeg hides stream keys. It runs FFmpeg: only with `check --deploy`."""
     if ffmpeg_hides_keys() is False:
         return [Caution(UNFIT_FFMPEG, id="streams.W001")]
     return []

@@ -1,4 +1,4 @@
-"""What WebSockets and event streams tell of channels."""
+"""The channels' topic for WebSockets and server-sent events."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from streamsite.realtime.hub import Topic
 
 
 def _snapshots(keys: Collection[str], now: datetime) -> Mapping[str, Mapping[str, Any]]:
-    # The report of all takes as many queries as that of one.
+    # The report of all channels takes as many queries as that of one.
     slug = next(iter(keys)) if len(keys) == 1 else None
-    told = report(now, slug=slug).channels
-    return {channel.slug: channel.detail() for channel in told if channel.slug in keys}
+    reports = report(now, slug=slug).channels
+    return {channel.slug: channel.detail() for channel in reports if channel.slug in keys}
 
 
 def _exists(_who: Caller, slug: str) -> bool:
@@ -27,7 +27,7 @@ CHANNELS: Final = Topic(
     name="channels",
     place="channels",
     parameter="slug",
-    data="What `GET /api/v1/channels/{slug}/status` answers.",
+    data="The answer of `GET /api/v1/channels/{slug}/status`.",
     exists=_exists,
     snapshots=_snapshots,
 )

@@ -19,7 +19,7 @@ from media_library.jobs import slots
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams.control import demo
 from streams.ingest.reconciler import reconciled
-from streams.models import Channel, Forewarning, LogLine, Sample
+from streams.models import Channel, LogLine, Sample, UpcomingProblem
 from streams.monitoring import warnings
 from streams.node.background import background_work
 from streams.node.ledger import NodeLedger
@@ -164,7 +164,7 @@ def _due(channel: Channel, now: datetime) -> dict[int, datetime | None]:
     # they are needed most.
     fillers = PlaylistEntry.objects.filter(playlist=channel.filler_id).values_list("item")
     times = programme | {media: now for (media,) in fillers}
-    knows = channel.order == Channel.Order.ON or bool(coming.spans)
+    knows = channel.desired_state == Channel.DesiredState.ON or bool(coming.spans)
     return {media: at if knows else None for media, at in times.items()}
 
 
@@ -188,7 +188,7 @@ def thin_samples() -> str:
     cleared upcoming problems for a month.
     """
     now = timezone.now()
-    Forewarning.objects.filter(cleared_at__lt=now - UPCOMING_PROBLEM_RETENTION).delete()
+    UpcomingProblem.objects.filter(cleared_at__lt=now - UPCOMING_PROBLEM_RETENTION).delete()
     removed, _ = Sample.objects.filter(at__lt=now - SAMPLE_RETENTION).delete()
     old = Sample.objects.filter(at__lt=now - FULL_DETAIL_AGE).order_by("pk")
     first: dict[tuple[int, int | None, str, int], int] = {}

@@ -9,7 +9,7 @@ urlpatterns = [
     path("health", views.health, name="health"),
     path("health/", views.health),
     path("metrics", metrics, name="metrics"),
-    # Under /admin/monitor/, so that the sidebar marks one entry only.
+    # Below /admin/monitor/, so that the sidebar highlights one entry only.
     path("admin/monitor/<slug:slug>/", views.monitor, name="monitor"),
     path("admin/calendar/<slug:slug>/", calendar.page, name="calendar"),
     path("admin/calendar/<slug:slug>/week.json", calendar.week, name="calendar-week"),

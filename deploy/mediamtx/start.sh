@@ -1,7 +1,7 @@
 #!/bin/sh
 # Starts MediaMTX 1.15.4 or newer: start.sh [PROGRAM [CONFIGURATION]].
-# The configuration is written for 1.19.3. An older version refuses names that it does not know, and
-# gets a copy with its own.
+# The configuration is written for 1.19.3. Older versions refuse unknown option names, so they get a
+# copy with their own names.
 set -eu
 
 program=${1:-mediamtx}
@@ -25,7 +25,7 @@ if is_older_than 1.19.0; then
     edits="$edits; /^moq:/d"
 fi
 if [ -n "$edits" ]; then
-    # It holds the token. systemd's RuntimeDirectory= is this service's own.
+    # The copy holds the token. systemd's RuntimeDirectory= belongs to this service.
     umask 077
     copy=${RUNTIME_DIRECTORY:-${TMPDIR:-/tmp}}/mediamtx-$(id -u).yml
     sed "$edits" "$configuration" >"$copy.new"

@@ -271,7 +271,9 @@ def warn_of_deletion(request: HttpRequest, ids: Sequence[int]) -> None:
         "Only the library's entry is deleted. The file stays in the storage, and the next sync "
         "adds it again: to remove it completely, delete it there.",
     )
-    on_air = Playlist.objects.filter(entries__item__in=ids, channels__order="on").distinct()
+    on_air = Playlist.objects.filter(
+        entries__item__in=ids, channels__desired_state="on"
+    ).distinct()
     for playlist in on_air[:5]:
         messages.error(
             request,

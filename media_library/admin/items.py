@@ -38,7 +38,7 @@ FACTS: Final = (
 _NO_SOUND: Final = "No sound"
 #: Rows about an item written by workers, by the names on Django's page of deletion. They are
 #: deleted with the item; nobody may delete them separately.
-GOES_ALONG: Final = {"forewarning"}
+GOES_ALONG: Final = {"upcoming problem"}
 _NO_THUMB: Final = SafeString('<span class="lib-thumb"></span>')
 
 

@@ -1,8 +1,9 @@
-"""Users and groups in the theme's clothes. Nobody gives what is not his to give.
+"""Users and groups in the admin theme, protected against privilege escalation.
 
-Only superusers say what somebody may: whoever else has the permissions on users keeps names and
-passwords of those who may no more than he may himself. Otherwise `change_user` alone would be
-as much as superuser: by the tick, by a group, or by another's password.
+Only superusers assign permissions. Other staff with permissions on users may edit names and
+passwords only of users who have no permissions beyond their own. Otherwise `change_user` alone
+would amount to superuser rights: by the superuser flag, by a group, or by another user's
+password.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 admin.site.unregister(User)
 admin.site.unregister(Group)
 
-#: What says what somebody may.
+#: The fields that assign permissions.
 _RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
@@ -28,18 +29,18 @@ def is_superuser(request: HttpRequest) -> bool:
 
 
 def may_no_more(user: User, request: HttpRequest) -> bool:
-    """Whether that user may nothing that the visitor may not."""
+    """Returns whether the user has no permission that the visitor lacks."""
     if is_superuser(request):
         return True
     if user.is_superuser or not isinstance(request.user, User):
         return False
-    # Of one who is switched off too: he may be switched on again.
+    # Treat the user as active: a disabled user may be enabled again.
     everything = User(pk=user.pk, is_active=True)
     return everything.get_all_permissions() <= request.user.get_all_permissions()
 
 
 class NewUserForm(UserCreationForm):  # type: ignore[misc]
-    """Keeps the typed passwords if another field is wrong."""
+    """Keeps the entered passwords if another field has an error."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -66,7 +67,7 @@ class ThemedUserAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
         return may and (obj is None or may_no_more(obj, request))
 
     def get_actions(self, request: HttpRequest) -> Any:
-        """Deleting many asks for no single one's rights."""
+        """Remove bulk deletion, which does not check the permission on each user."""
         actions = super().get_actions(request)
         if not is_superuser(request):
             actions.pop("delete_selected", None)

@@ -1,4 +1,4 @@
-"""Blocks: what stands over the base playlist, and when."""
+"""Admin of blocks, which replace the base playlist at certain times."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class BlockAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         super().delete_queryset(request, queryset)
         transaction.on_commit(wake_supervisor)
 
-    # ---- where it goes on: back to the calendar for who came from there
+    # ---- after saving: back to the calendar if the form was opened from it
 
     def response_post_save_add(self, request: HttpRequest, obj: Block) -> HttpResponseBase:
         page: HttpResponseBase = super().response_post_save_add(request, obj)

@@ -1,4 +1,4 @@
-"""Channels and outputs: what people set up and order."""
+"""Admin of channels and outputs."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from streamsite.api.audit import WithKeys
 from streamsite.http import form_uploads
 from streamsite.security.secret import Unreadable
 
-#: Changing these under a running channel would break its stream.
-HOUSE = ("width", "height", "fps", "video_bitrate", "audio_bitrate")
-#: Fields of its form that are no columns; what becomes of them is in `logo`.
+#: Changing these fields while the channel is on air would break its stream.
+HOUSE_FIELDS = ("width", "height", "fps", "video_bitrate", "audio_bitrate")
+#: Fields of the form that are not columns; their result is in `logo`.
 UPLOAD = {"logo_file", "remove_logo", "seen"}
-#: The form on the list's page that its buttons belong to.
+#: The id of the form on the list's page to which its buttons belong.
 ORDER_FORM = "sx-order-form"
-#: What is deleted with a channel, as Django's page of deletion names it.
+#: Verbose names, as on Django's deletion page, of the rows deleted with a channel.
 HISTORY = {
     "run",
     "as-run entry",
@@ -46,22 +46,22 @@ HISTORY = {
     "log line",
     "channel state",
     "output state",
-    "forewarning",
+    "upcoming problem",
     "takeover",
 }
 
 
 def _on_air(channel: Channel) -> str:
-    """Why the channel can't be deleted now, or nothing."""
+    """Returns why the channel can't be deleted now, or an empty text."""
     if channel.runs.filter(ended_at=None).exists():
-        return f"{channel.name} is on air: stop it first."
+        return f"{channel.name} is on air. Stop it first."
     return ""
 
 
 class OutputInline(TabularInline):  # type: ignore[misc]
     model = Output
     form = OutputForm
-    # To forget a key, or to trust any certificate, is rare: done on the output's own page.
+    # Deleting a key or trusting any certificate is rare: it is on the output's own page.
     fields = ("name", "platform", "url", "key", "secret_query", "enabled")
     extra = 0
     show_change_link = True
@@ -101,7 +101,7 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
                     ("time_zone", "max_rating"),
                     "on_return",
                 ),
-                "description": "The playlist plays where no block is on. Blocks are made in "
+                "description": "The playlist plays when no block is on. Blocks are edited in "
                 "the channel's calendar.",
             },
         ),
@@ -109,11 +109,12 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
             "Live takeover",
             {
                 "fields": (("live_debounce", "live_hold"),),
-                "description": "Below stands who may take the channel over when they go live.",
+                "description": "The broadcasters who may take the channel over are listed "
+                "below.",
             },
         ),
         (
-            "HouseFormat format",
+            "House format",
             {
                 "fields": (("width", "height", "fps"), ("video_bitrate", "audio_bitrate")),
                 "description": "Every item is prepared in this format once. It can't be "
@@ -124,26 +125,26 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
             "Logo",
             {
                 "fields": ("logo_file", ("logo_corner", "logo_width")),
-                "description": "Burnt into every item, which is prepared again for it. Until "
-                "that is done, the item plays on as it was.",
+                "description": "The logo is burnt into every item, so all items are prepared "
+                "again. Until then they play with the old logo.",
             },
         ),
     )
-    #: Before the others where one is set.
+    #: Shown before the other fields if a logo is set.
     logo_fields = ("current_logo", "remove_logo")
-    # The buttons' form stands outside the list's own form, which would swallow it.
+    # HTML forms can't be nested: the buttons' form is outside the list's own form.
     list_before_template = "streams/list_before.html"
     change_form_outer_before_template = "streams/change_before.html"
     change_form_before_template = "streams/seen.html"
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """The list, each row with its report: one report for all of them."""
+        """Add the report to each row of the list, from a single report."""
         listed: ChangeList = super().get_changelist_instance(request)
-        told = {one.slug: one for one in report(timezone.now()).channels}
+        reports = {one.slug: one for one in report(timezone.now()).channels}
         hours = outlooks(timezone.now())
         may = request.user.has_perm("streams.operate_channel")
         for channel in listed.result_list:
-            channel.told = told.get(channel.slug)
+            channel.report = reports.get(channel.slug)
             channel.may_operate = may
             channel.outlook = hours.get(channel.slug)
         return listed
@@ -165,16 +166,16 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="State")
     def air(self, channel: Any) -> str:
-        return render_to_string("streams/badge.html", {"told": channel.told})
+        return render_to_string("streams/badge.html", {"report": channel.report})
 
-    @admin.display(description="HouseFormat format")
+    @admin.display(description="House format")
     def house_format(self, channel: Channel) -> str:
         return f"{channel.width}×{channel.height}, {channel.fps} fps"
 
     @admin.display(description="Orders")
     def orders(self, channel: Any) -> str:
         context = buttons(
-            channel.told,
+            channel.report,
             ORDER_FORM,
             may=channel.may_operate,
             quiet=True,
@@ -191,7 +192,7 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponseBase:
-        # Its parent begins the transaction, and asks only in it who may do this.
+        # The parent starts the transaction, and checks permissions only within it.
         adds = object_id is None
         may = self.has_add_permission if adds else self.has_change_permission
         logo: KeptLogo | None = None
@@ -207,8 +208,8 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         return allow_storage(page)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:
-        house = HOUSE if obj is not None and _on_air(obj) else ()
-        return (*house, "current_logo")
+        locked = HOUSE_FIELDS if obj is not None and _on_air(obj) else ()
+        return (*locked, "current_logo")
 
     def get_fieldsets(self, request: HttpRequest, obj: Channel | None = None) -> Any:
         *others, (title, logo) = self.fieldsets
@@ -219,12 +220,12 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     @admin.display(description="Logo now")
     def current_logo(self, channel: Channel) -> SafeString:
         return format_html(
-            '<img class="sx-brand" src="{}" alt="It can\'t be shown now.">',
+            '<img class="sx-brand" src="{}" alt="The logo can\'t be shown now.">',
             reverse("channel-logo", args=[channel.slug]),
         )
 
     def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
-        # Only what the form holds: an order given meanwhile must not be undone by this save.
+        # Save only the form's fields: the save must not undo an order given meanwhile.
         fields = {*form.cleaned_data, "logo"} - UPLOAD
         obj.save(update_fields=sorted(fields) if change else None)
 
@@ -233,15 +234,15 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     ) -> None:
         super().save_related(request, form, formsets, change)
         hours = [formset for formset in formsets if formset.model is OnAirHours]
-        if "time_zone" in form.changed_data or any(each.has_changed() for each in hours):
+        if "time_zone" in form.changed_data or any(formset.has_changed() for formset in hours):
             self._hours_changed(request, form.instance)
         transaction.on_commit(wake_supervisor)
 
     def _hours_changed(self, request: HttpRequest, channel: Channel) -> None:
         now = timezone.now()
         Channel.objects.filter(pk=channel.pk).update(hours_changed_at=now)
-        if told := overrun(Channel.objects.get(pk=channel.pk), now):
-            messages.warning(request, told)
+        if warning := overrun(Channel.objects.get(pk=channel.pk), now):
+            messages.warning(request, warning)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None
@@ -254,10 +255,10 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         return page
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """For the list's "delete selected": what is on air counts as protected."""
+        """For the list's "delete selected": channels on air count as protected."""
         listed, counts, needed, protected = super().get_deleted_objects(objs, request)
         held = [refusal for channel in objs if (refusal := _on_air(channel))]
-        # Its history goes with it; nobody needs the right to delete history rows one by one.
+        # The history is deleted with the channel, without permissions on its rows.
         return listed, counts, needed - HISTORY, [*protected, *held]
 
 
@@ -286,7 +287,7 @@ class OutputAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Key", boolean=True)
     def has_key(self, output: Output) -> bool | None:
-        """Unknown where one can't be decrypted."""
+        """Returns None if a stored secret can't be decrypted."""
         stored = (output.key, output.secret_query)
         return None if any(isinstance(s, Unreadable) for s in stored) else any(stored)
 

@@ -1,4 +1,4 @@
-"""Forms of what people set up: days are ticked, a stream key goes in and never comes out."""
+"""Admin forms: weekdays as checkboxes; stream keys are accepted, but never shown."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from streamsite.security.secret import Secret, Unreadable
 
 
 class SecretWidget(UnfoldAdminPasswordWidget):  # type: ignore[misc]
-    """Shows nothing that is stored. What was typed stays, if another field is wrong."""
+    """Shows no stored value. An entered value stays if another field has an error."""
 
     def get_context(self, name: str, value: object, attrs: Any) -> dict[str, Any]:
-        # What was typed is text; what is stored is a `Secret`.
+        # An entered value is a text; a stored one is a `Secret`.
         self.render_value = isinstance(value, str)
         context: dict[str, Any] = super().get_context(name, value, attrs)
         return context
 
 
 class SecretInput(forms.CharField):
-    """A field that shows nothing that is stored and, left empty, changes nothing."""
+    """A field that shows no stored value. If it is empty, the stored value stays."""
 
     def __init__(self, **options: Any) -> None:
         widget = SecretWidget(attrs={"autocomplete": "new-password"})
@@ -49,20 +49,20 @@ class SecretInput(forms.CharField):
 
 
 class KeptLogo(UploadedFile):  # type: ignore[type-arg]
-    """A logo that is in the storage already, or `fault`: a sentence why it is not.
+    """An uploaded logo that is in the storage already, or `fault`: why it is not.
 
-    To check and to store it takes seconds, so it is done before the admin's transaction begins:
-    in SQLite nobody else could write meanwhile.
+    Checking and storing take seconds, so they are done before the admin's transaction starts:
+    SQLite would block all other writers meanwhile.
     """
 
     def __init__(self, uploaded: UploadedFile[bytes]) -> None:
         super().__init__(uploaded.file, uploaded.name, uploaded.content_type, uploaded.size)
         self.kept_token = token_of(uploaded)
         self.digest, self.fault = "", ""
-        #: The fault is the file's own: another try with it would not help.
+        #: The file itself is faulty: uploading it again would not help.
         self.unusable = False
         try:
-            # Kept under its content: nothing is overwritten, whatever becomes of the form.
+            # Stored under its content hash: nothing is overwritten if the form is refused.
             self.digest = logos.keep(uploaded.read(logos.MAX_BYTES + 1))
         except logos.LogoError as error:
             self.fault, self.unusable = str(error), True
@@ -71,29 +71,29 @@ class KeptLogo(UploadedFile):  # type: ignore[type-arg]
 
 
 class LogoInput(KeptFileInput, UnfoldAdminFileFieldWidget):  # type: ignore[misc]
-    """The theme's input of a file; a file that was chosen before a fault is kept."""
+    """The theme's file input. It keeps the chosen file if the form has an error."""
 
 
 class WeekdaysInput(UnfoldAdminCheckboxSelectMultipleWidget):  # type: ignore[misc]
     def get_context(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context(*args, **kwargs)
-        # In a row: the theme's word for it.
+        # The theme's option for a horizontal list.
         return context | {"radio_style": 1}
 
 
 class WeekdaysField(forms.MultipleChoiceField):
-    """Seven boxes for the number in which a row keeps its weekdays."""
+    """Seven checkboxes for the bit mask in which a row stores its weekdays."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
             choices=[(str(day), name) for day, name in enumerate(WEEKDAYS)],
             widget=WeekdaysInput,
-            error_messages={"required": "Choose one day at least."},
+            error_messages={"required": "Choose at least one day."},
             **options,
         )
 
     def prepare_value(self, value: Any) -> Any:
-        # The row's number, or the same as text in an address; what was ticked is a list.
+        # The row's number, or the same as text in a URL; checked boxes are a list.
         if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
             return [str(day) for day in range(7) if int(value) >> day & 1]
         return value
@@ -105,21 +105,21 @@ class WeekdaysField(forms.MultipleChoiceField):
         return super().has_changed(self.prepare_value(initial), data)
 
 
-_DAYS: Final = "On each of these days, unless the dates below leave it out."
+_DAYS: Final = "It holds on each of these days within the dates below."
 _ENDS: Final = (
-    "A time that is not after the start is on the next day: from 03:00 to 03:00 is 24 hours."
+    "A time that is not after the start is on the next day: 03:00 to 03:00 is 24 hours."
 )
-_DATES: Final = "Left empty: no limit. For a single day, put the same day into both."
+_DATES: Final = "Empty: no limit. For a single day, enter the same day in both fields."
 
 
 class SeenForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Carries what it showed, so that one page does not silently undo what another has changed.
+    """Detects that the row was changed after the form was opened.
 
-    What was changed meanwhile is refused once, and what was typed is kept: whoever saves again
-    has read of it.
+    The first save after such a change is refused with a message, and the entered values are
+    kept. Saving again overwrites the change.
     """
 
-    #: The fields of the row that nobody else may have changed.
+    #: The fields that are compared.
     seen_fields: ClassVar[tuple[str, ...]] = ()
 
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -134,7 +134,7 @@ class SeenForm(forms.ModelForm):  # type: ignore[type-arg]
         return hashlib.sha256(values.encode()).hexdigest()[:16]
 
     def _now(self, row: Any) -> str:
-        """What it is by now, for the operator."""
+        """Returns the present values in words."""
         return str(row)
 
     def clean(self) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class SeenForm(forms.ModelForm):  # type: ignore[type-arg]
         seen = cleaned.pop("seen", "")
         if not (self.instance.pk and seen):
             return cleaned
-        # The admin's page is a transaction: nobody changes it between here and the save.
+        # The admin's page is a transaction: the row is locked until the save.
         rows = type(self.instance)._default_manager.select_for_update()  # noqa: SLF001
         row = rows.filter(pk=self.instance.pk).first()
         if row is not None and (token := self._token(row)) != seen:
@@ -152,22 +152,24 @@ class SeenForm(forms.ModelForm):  # type: ignore[type-arg]
                 self.data = typed
             self.add_error(
                 None,
-                "Somebody else has changed it since this page was opened: it is now "
-                f"{self._now(row)}. Nothing was saved. Save again to have it as it stands "
-                "below instead.",
+                "Somebody else has changed it since this page was opened. It is now "
+                f"{self._now(row)}. Nothing was saved. Save again to overwrite it with the "
+                "values below.",
             )
         return cleaned
 
 
 class SpanForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Days, times and dates of a block, or of a channel's hours."""
+    """Days, times and dates of a block, or of a channel's on-air hours."""
 
     days = WeekdaysField(initial=EVERY_DAY, help_text=_DAYS)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name in {"first_day", "last_day"} & self.fields.keys():
-            self.fields[name].help_text = _DATES if name == "first_day" else "Included."
+            self.fields[name].help_text = (
+                _DATES if name == "first_day" else "This day is included."
+            )
 
 
 class HoursForm(SpanForm):
@@ -191,20 +193,20 @@ class BlockForm(SeenForm, SpanForm):
 
     class Meta:
         model = Block
-        # The admin's fieldsets choose among them.
+        # The admin's fieldsets select the fields.
         fields = "__all__"  # noqa: DJ007
         help_texts: ClassVar = {
-            "playlist": "Plays in place of the channel's own while the block is on.",
-            "order": "Shuffle plays every item once a round, none again soon after.",
-            "enabled": "Off: it is kept, but not played.",
-            "starts": "On a day when clocks go forward, a time that is left out is played an "
-            "hour later.",
+            "playlist": "Plays instead of the channel's own playlist while the block is on.",
+            "order": "Shuffle plays every item once per round, without early repeats.",
+            "enabled": "If it is off, the block is kept but not played.",
+            "starts": "When clocks go forward, a start time that is skipped on that day is "
+            "one hour later.",
             "ends": _ENDS,
-            "start": "Soft never cuts an item short, so the block may begin late by one item.",
+            "start": "A soft start never cuts an item, so the block may start one item late.",
         }
 
 
-#: Where a logo stands.
+#: Fields of the logo's position.
 LOGO = {"logo_corner", "logo_width"}
 
 
@@ -225,8 +227,8 @@ class ChannelForm(SeenForm):
         label="Logo",
         required=False,
         widget=LogoInput(attrs={"accept": "image/png"}),
-        help_text="A PNG of 2 MB and 4096 pixels at most. It is burnt into every item: all are "
-        "prepared again.",
+        help_text="A PNG of at most 2 MB and 4096 pixels. It is burnt into every item, so all "
+        "items are prepared again.",
     )
     remove_logo = forms.BooleanField(
         label="Remove the logo", required=False, widget=UnfoldBooleanSwitchWidget
@@ -235,12 +237,12 @@ class ChannelForm(SeenForm):
     time_zone = forms.ChoiceField(
         choices=sorted((name, name) for name in available_timezones()),
         widget=UnfoldAdminSelect2Widget,
-        help_text="Blocks and hours are in its time. Type to search.",
+        help_text="Blocks and on-air hours use this time zone. Type to search.",
     )
 
     class Meta:
         model = Channel
-        # The admin's fieldsets choose among them.
+        # The admin's fieldsets select the fields.
         fields = "__all__"  # noqa: DJ007
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -248,21 +250,21 @@ class ChannelForm(SeenForm):
         if "time_zone" in self.fields:
             self.fields["time_zone"].initial = default_time_zone()
         if "filler" in self.fields and settings.STORAGE_PROVIDER == "local":
-            # It can't be kept anywhere else, and a copy on the same disk would help nobody.
+            # There is no other disk for it, and a copy on the same disk would not help.
             self.fields["filler"].help_text = (
-                "Played when the programme can't be. It lies in the media folder, as "
-                "everything does: while that is away, the slate is shown."
+                "Plays when the programme can't be played. It is in the media folder, like all "
+                "items: while that folder is unavailable, the slate is shown."
             )
-        # A channel on air shows them as they are, and has no such fields.
+        # On air these fields are read-only, and not in the form.
         for name in LOGO & self.fields.keys():
-            # Left out, they stay as they are.
+            # Omitted fields keep their value.
             self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         for name in LOGO & cleaned.keys():
             cleaned[name] = cleaned[name] or getattr(self.instance, name)
-        # ChannelAdmin.changeform_view puts it in the place of the file.
+        # ChannelAdmin.changeform_view has replaced the file by a `KeptLogo`.
         uploaded: KeptLogo | None = cleaned.get("logo_file")
         if uploaded and uploaded.fault:
             self.add_error("logo_file", uploaded.fault)
@@ -273,7 +275,7 @@ class ChannelForm(SeenForm):
         return cleaned
 
 
-#: The secrets of an output: what they are called, and the switch that forgets each.
+#: The secrets of an output: each with its label and the field that deletes it.
 OUTPUT_SECRETS: Final = {
     "key": ("key", "forget_key"),
     "secret_query": ("secret parameters", "forget_secret_query"),
@@ -283,15 +285,16 @@ OUTPUT_SECRETS: Final = {
 class OutputForm(forms.ModelForm):  # type: ignore[type-arg]
     key = SecretInput(label="Stream key")
     forget_key = forms.BooleanField(
-        label="Forget the key", required=False, widget=UnfoldBooleanSwitchWidget
+        label="Delete the key", required=False, widget=UnfoldBooleanSwitchWidget
     )
     secret_query = SecretInput(
         label="Secret parameters",
-        help_text="What your server wants after the “?” of its address: token=… or, of SRT, "
-        "passphrase=….",
+        help_text="The parameters your server expects after the “?” of its address: token=… "
+        "or, "
+        "for SRT, passphrase=….",
     )
     forget_secret_query = forms.BooleanField(
-        label="Forget the secret parameters", required=False, widget=UnfoldBooleanSwitchWidget
+        label="Delete the secret parameters", required=False, widget=UnfoldBooleanSwitchWidget
     )
 
     class Meta:
@@ -315,7 +318,7 @@ class OutputForm(forms.ModelForm):  # type: ignore[type-arg]
             value = getattr(self.instance, name)
             stored = bool(self.instance.pk and value)
             self.fields[name].widget.attrs["placeholder"] = (
-                "Stored, but it can't be read: type it again."
+                "Stored, but it can't be decrypted. Enter it again."
                 if isinstance(value, Unreadable)
                 else "Stored. Leave empty to keep it."
                 if stored

@@ -1,4 +1,4 @@
-"""What was: read-only. The history is append-only, for people as well."""
+"""Read-only admin of the history, which is append-only."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin, TabularInline
 
 from streams.calendar import preview
-from streams.models import AsRun, Block, Channel, Forewarning, Incident, Node, Run, Takeover
+from streams.models import AsRun, Block, Channel, Incident, Node, Run, Takeover, UpcomingProblem
 from streams.monitoring import formatting
 from streamsite.http.untrusted import number_or_none
 
 
 class ReadOnly:
-    """Nobody adds, changes or deletes; what is deleted with its channel goes all the same."""
+    """Forbids adding, changing and deleting. Deleting a channel still deletes its rows."""
 
     def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
@@ -51,7 +51,7 @@ class OpenIncident(StillOpen):
     ended: ClassVar = "closed_at"
 
 
-class OpenForewarning(StillOpen):
+class OpenProblem(StillOpen):
     ended: ClassVar = "cleared_at"
 
 
@@ -103,11 +103,11 @@ class AsRunAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         return page
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """The list, each row with its rule in words: one query for all of them."""
+        """Add the rule's name to each row of the list, with a single query."""
         listed: ChangeList = super().get_changelist_instance(request)
         names = dict(Block.objects.values_list("pk", "name"))
         for entry in listed.result_list:
-            entry.by_rule_told = preview.in_words(entry.rule, names)
+            entry.rule_in_words = preview.in_words(entry.rule, names)
         return listed
 
     @admin.display(description="Channel")
@@ -116,7 +116,7 @@ class AsRunAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Rule", ordering="rule")
     def by_rule(self, entry: Any) -> str:
-        return str(entry.by_rule_told)
+        return str(entry.rule_in_words)
 
     @admin.display(description="In-point", ordering="in_point")
     def into(self, entry: AsRun) -> str:
@@ -150,7 +150,15 @@ class IncidentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 @admin.register(Takeover)
 class TakeoverAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     list_display = (
-        *("asked_at", "channel", "broadcaster", "on_air_after", "lasted", "ended_at", "cause"),
+        *(
+            "requested_at",
+            "channel",
+            "broadcaster",
+            "on_air_after",
+            "lasted",
+            "ended_at",
+            "cause",
+        ),
     )
     list_filter = ("channel", "broadcaster")
     list_select_related = ("channel", "broadcaster")
@@ -167,24 +175,24 @@ class TakeoverAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         return formatting.duration(takeover.on_air_at, takeover.ended_at)
 
 
-@admin.register(Forewarning)
-class ForewarningAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+@admin.register(UpcomingProblem)
+class UpcomingProblemAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     list_display = (
         "airs_at",
         "channel",
         "urgency",
         "sentence",
-        "found_at",
-        "told_at",
+        "detected_at",
+        "notified_at",
         "cleared_at",
     )
-    list_filter = ("channel", OpenForewarning, "soft")
+    list_filter = ("channel", OpenProblem, "soft")
     list_select_related = ("channel",)
     search_fields = ("sentence",)
 
     @admin.display(description="Urgency", ordering="soft")
-    def urgency(self, warning: Forewarning) -> str:
-        return "On air all the same" if warning.soft else "Urgent"
+    def urgency(self, warning: UpcomingProblem) -> str:
+        return "On air with limitations" if warning.soft else "Urgent"
 
 
 @admin.register(Node)

@@ -1,4 +1,4 @@
-"""Broadcasters, their keys, and what was live."""
+"""Admin of broadcasters, their stream keys and streams."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _COLOURS = {
     StreamKey.State.EXPIRED.value: "warning",
     StreamKey.State.REVOKED.value: "danger",
 }
-#: What is deleted with a broadcaster, as Django's page of deletion names it.
+#: Verbose names, as on Django's deletion page, of the rows deleted with a broadcaster.
 GOES_ALONG = {"stream key"}
 
 
 def _is_live(broadcaster: Broadcaster) -> str:
-    """Why the broadcaster can't be deleted now, or nothing."""
+    """Returns why the broadcaster can't be deleted now, or an empty text."""
     if broadcaster.streams.filter(ended_at=None).exists():
-        return f"{broadcaster.name} is live: revoke the key or disable them first."
+        return f"{broadcaster.name} is live. Revoke the key or disable the broadcaster first."
     return ""
 
 
@@ -58,7 +58,7 @@ class BroadcasterAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Keys")
     def keys_active(self, broadcaster: Broadcaster) -> int:
-        """Those that were not revoked."""
+        """Returns the number of keys that are not revoked."""
         return broadcaster.keys.filter(revoked_at=None).count()
 
     def change_view(
@@ -82,7 +82,7 @@ class BroadcasterAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         return page
 
     def get_readonly_fields(self, request: HttpRequest, obj: Broadcaster | None = None) -> Any:
-        # The stream goes on at the old path.
+        # A live stream would continue at the old path.
         return ("slug",) if obj is not None and _is_live(obj) else ()
 
     def get_prepopulated_fields(
@@ -101,7 +101,7 @@ class BroadcasterAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         return page
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """For the list's "delete selected": who is live counts as protected."""
+        """For the list's "delete selected": live broadcasters count as protected."""
         listed, counts, needed, protected = super().get_deleted_objects(objs, request)
         held = [refusal for one in objs if (refusal := _is_live(one))]
         return listed, counts, needed - GOES_ALONG, [*protected, *held]

@@ -1,4 +1,4 @@
-"""What will be on the air, and why, in the API; and what will go wrong."""
+"""API routes for the preview of the programme and for upcoming problems."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from pydantic import Field
 
 from streams.api.channels import the_channel
 from streams.calendar import guide, preview
-from streams.models import Forewarning
+from streams.models import UpcomingProblem
 from streams.monitoring.preflight import Finding, findings
 from streamsite.api.crud import Moment, Page, Paging, RequestSchema, RowSchema, paged
 
 channel = Router(tags=["ahead"])
-forewarnings = Router(tags=["ahead"])
+upcoming_problems = Router(tags=["ahead"])
+#: The same list at its former path, `/forewarnings`, for older programs.
+former_path = Router(tags=["compatibility"])
 
-#: Hours of the programme that one answer tells.
-MOST_HOURS = 48
+#: Hours of the programme in one answer.
+MAX_HOURS = 48
 GUIDE_TYPE = "application/xml; charset=utf-8"
 
 
 class Stretch(RowSchema):
-    """`start` and `seconds`: into the item, and on air. `rule`: base playlist, a block, slate.
+    """`start`: seconds into the item. `seconds`: time on air.
 
-    `how`: whole, cut, resumed; empty where that is not known.
+    `rule`: base playlist, a block, or slate. `how`: whole, cut, resumed; empty if unknown.
     """
 
     begins: datetime
@@ -41,18 +43,18 @@ class Stretch(RowSchema):
 
 
 class Ahead(Schema):
-    """`presumed`: the channel is off, so this is what comes if it is started now."""
+    """`presumed`: the channel is off; the programme assumes that it is started now."""
 
     presumed: bool
     programme: list[Stretch]
 
 
-class AheadAsked(RequestSchema):
-    hours: Annotated[int, Field(ge=1, le=MOST_HOURS, description="From now.")] = 6
+class AheadParams(RequestSchema):
+    hours: Annotated[int, Field(ge=1, le=MAX_HOURS, description="From now.")] = 6
 
 
-class ClaimTold(Schema):
-    """A block that wants the moment, and why it gets it or not."""
+class ClaimDetail(Schema):
+    """A block that covers the time, and why it wins or not."""
 
     block_id: int
     block: str
@@ -69,21 +71,21 @@ class ClaimTold(Schema):
 
 
 class Why(Schema):
-    """tense: was, is, will be. `line` is null where nothing is on air then."""
+    """tense: was, is, will be. `line` is null if nothing is on air at that time."""
 
     at: datetime
     tense: str
     line: Stretch | None
-    claims: list[ClaimTold]
+    claims: list[ClaimDetail]
     notes: list[str]
 
 
-class WhyAsked(RequestSchema):
-    at: Moment | None = Field(None, description="Without it: now.")
+class WhyParams(RequestSchema):
+    at: Moment | None = Field(None, description="Default: now.")
 
 
 class Lack(Schema):
-    """`stops_the_start`: nothing starts before that is mended."""
+    """`stops_the_start`: the channel can't start until this is fixed."""
 
     check: str
     detail: str = Field(alias="sentence")
@@ -94,8 +96,8 @@ class Findings(Schema):
     findings: list[Lack]
 
 
-class ForewarningDetail(RowSchema):
-    """`soft`: on air it will be all the same, but not as it should."""
+class UpcomingProblemDetail(RowSchema):
+    """`soft`: the item will be on air, but not as intended."""
 
     id: int
     channel_id: int
@@ -103,51 +105,66 @@ class ForewarningDetail(RowSchema):
     soft: bool
     sentence: str
     airs_at: datetime
-    found_at: datetime
-    told_at: datetime | None
+    detected_at: datetime
+    notified_at: datetime | None
     cleared_at: datetime | None
 
 
-class ForewarningFilter(Paging):
+class UpcomingProblemFilter(Paging):
     channel: str = Field("", max_length=80, description="A channel's slug.")
     open: bool | None = None
 
 
-@channel.get("/{slug:slug}/programme", response=Ahead, summary="What will be on the air")
-def programme(request: HttpRequest, slug: str, asked: Query[AheadAsked]) -> dict[str, Any]:
+@channel.get("/{slug:slug}/programme", response=Ahead, summary="The coming programme")
+def programme(request: HttpRequest, slug: str, params: Query[AheadParams]) -> dict[str, Any]:
     row, now = the_channel(slug), timezone.now()
-    until = now + timedelta(hours=asked.hours)
+    until = now + timedelta(hours=params.hours)
     names = dict(row.blocks.values_list("pk", "name"))
-    told = preview.lines(preview.picks(row, now, until), preview.begins(row, now), until, names)
-    return {"presumed": preview.presumed(row), "programme": told}
+    lines = preview.lines(
+        preview.picks(row, now, until), preview.begins(row, now), until, names
+    )
+    return {"presumed": preview.presumed(row), "programme": lines}
 
 
-@channel.get("/{slug:slug}/why", response=Why, summary="Why it was, is or will be on the air")
-def why(request: HttpRequest, slug: str, asked: Query[WhyAsked]) -> preview.Answer:
+@channel.get("/{slug:slug}/why", response=Why, summary="Why an item was, is or will be on air")
+def why(request: HttpRequest, slug: str, params: Query[WhyParams]) -> preview.Answer:
     now = timezone.now()
-    return preview.why(the_channel(slug), asked.at or now, now)
+    return preview.why(the_channel(slug), params.at or now, now)
 
 
 @channel.get(
     "/{slug:slug}/guide.xml",
-    summary="Its guide, as XMLTV",
+    summary="The guide as XMLTV",
     openapi_extra={"responses": {200: {"content": {"application/xml": {}}}}},
 )
 def xmltv(request: HttpRequest, slug: str) -> HttpResponse:
     return HttpResponse(guide.xmltv(the_channel(slug), timezone.now()), GUIDE_TYPE)
 
 
-@channel.get("/{slug:slug}/preflight", response=Findings, summary="What it lacks for a start")
+@channel.get(
+    "/{slug:slug}/preflight", response=Findings, summary="Findings that affect a start"
+)
 def preflight(request: HttpRequest, slug: str) -> dict[str, list[Finding]]:
-    """The storage is asked, which takes its time. Nothing lacks: the list is empty."""
+    """The storage is checked, which may take seconds. The list is empty without faults."""
     return {"findings": findings(the_channel(slug))}
 
 
-@forewarnings.get("", response=Page[ForewarningDetail], summary="What will go wrong on the air")
-def listed(request: HttpRequest, asked: Query[ForewarningFilter]) -> dict[str, Any]:
-    rows = Forewarning.objects.all()
-    if asked.channel:
-        rows = rows.filter(channel__slug=asked.channel)
-    if asked.open is not None:
-        rows = rows.filter(cleared_at__isnull=asked.open)
-    return paged(rows, "airs_at", asked)
+@upcoming_problems.get(
+    "", response=Page[UpcomingProblemDetail], summary="Upcoming problems on air"
+)
+def listed(request: HttpRequest, filters: Query[UpcomingProblemFilter]) -> dict[str, Any]:
+    rows = UpcomingProblem.objects.all()
+    if filters.channel:
+        rows = rows.filter(channel__slug=filters.channel)
+    if filters.open is not None:
+        rows = rows.filter(cleared_at__isnull=filters.open)
+    return paged(rows, "airs_at", filters)
+
+
+former_path.get(
+    "",
+    response=Page[UpcomingProblemDetail],
+    summary="The former path of /upcoming-problems",
+    operation_id="upcoming_problems_at_their_former_path",
+    deprecated=True,
+)(listed)

@@ -1,4 +1,4 @@
-"""A channel's air in the API: the orders, what plays, what played, the preview."""
+"""API routes for a channel's air: orders, items on air and aired, and the preview."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ router = Router(tags=["air"])
 
 # ---- orders ----------------------------------------------------------------------------------
 class Taken(Schema):
-    """The order is written; the playout worker carries it out. `status` tells how it went."""
+    """The order is stored; the playout worker carries it out. `status` shows the result."""
 
     detail: str
     status: str
@@ -35,7 +35,10 @@ class Taken(Schema):
 def order(
     request: HttpRequest, slug: str, verb: str, *, whose: Broadcaster | None = None
 ) -> Status[dict[str, str]]:
-    """`whose`: of Take. Raises `ActionRefusedError`, `Http404`."""
+    """Give an order. `whose`: the broadcaster to take.
+
+    Raises `ActionRefusedError`, `Http404`.
+    """
     who = caller(request)
     channel = the_channel(slug)
     now = timezone.now()
@@ -48,31 +51,33 @@ def order(
 @router.post(
     "/{slug:slug}/start",
     response={202: Taken},
-    summary="Put it on the air",
-    description="409 where it is on air already; 422 where it lacks something: `findings`.",
+    summary="Start the channel",
+    description="409 if it is already on air; 422 if something is missing: `findings`.",
 )
 def start(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return order(request, slug, "start")
 
 
-@router.post("/{slug:slug}/stop", response={202: Taken}, summary="Take it off the air")
+@router.post("/{slug:slug}/stop", response={202: Taken}, summary="Stop the channel")
 def stop(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return order(request, slug, "stop")
 
 
-@router.post("/{slug:slug}/restart", response={202: Taken}, summary="Off and on again")
+@router.post(
+    "/{slug:slug}/restart", response={202: Taken}, summary="Stop and start the channel"
+)
 def restart(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return order(request, slug, "restart")
 
 
-@router.post("/{slug:slug}/skip", response={202: Taken}, summary="To the next item")
+@router.post("/{slug:slug}/skip", response={202: Taken}, summary="Skip to the next item")
 def skip(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return order(request, slug, "skip")
 
 
-# ---- what plays and what played --------------------------------------------------------------
+# ---- on air and aired ------------------------------------------------------------------------
 class OnNow(Schema):
-    """`until` is null where nobody knows; `in_point` in seconds."""
+    """`until` is null if unknown; `in_point` in seconds."""
 
     title: str
     kind: str
@@ -95,7 +100,7 @@ class ChannelName(Schema):
 
 
 class NowNext(Schema):
-    """`now` is null where nothing is on air and where nobody knows: `state` says which."""
+    """`now` is null if nothing is on air or if that is unknown; see `state`."""
 
     channel: ChannelName
     state: str
@@ -105,7 +110,7 @@ class NowNext(Schema):
 
 
 class AsRunEntry(RowSchema):
-    """`in_point` in seconds: where in the item it began."""
+    """`in_point`: seconds into the item at which it started."""
 
     id: int
     run_id: int
@@ -133,28 +138,34 @@ class IncidentDetail(RowSchema):
 
 
 class AsRunFilter(Paging):
-    since: Moment | None = Field(None, description="Begun then or later.")
-    until: Moment | None = Field(None, description="Begun before.")
+    since: Moment | None = Field(
+        None, description="Only entries that started at or after this time."
+    )
+    until: Moment | None = Field(
+        None, description="Only entries that started before this time."
+    )
     kind: AsRun.Kind | None = None
 
 
 class IncidentFilter(Paging):
-    since: Moment | None = Field(None, description="Opened then or later.")
-    until: Moment | None = Field(None, description="Opened before.")
+    since: Moment | None = Field(
+        None, description="Only incidents opened at or after this time."
+    )
+    until: Moment | None = Field(None, description="Only incidents opened before this time.")
     open: bool | None = None
     severity: Literal["degraded", "lost", "planned"] | None = None
 
 
-@router.get("/{slug:slug}/now", response=NowNext, summary="What is on now, and what comes")
+@router.get("/{slug:slug}/now", response=NowNext, summary="The items on air now and next")
 def now(request: HttpRequest, slug: str) -> dict[str, Any]:
     return guide.now_next(the_channel(slug), timezone.now())
 
 
 def _aired(channel: int, *, behind_a_cursor: bool) -> QuerySet[AsRun]:
-    """Read along the index of time, from the cursor or the end of its last run on.
+    """Query by the index on time, from the cursor or the end of the last run.
 
-    Run by run all that a channel has played would be read, to be sorted. Of two bounds SQLite
-    looks for the first one only.
+    By run, all entries of a channel would be read and sorted. With two bounds SQLite uses the
+    index for the first one only.
     """
     runs = Run.objects.filter(channel=channel)
     last = None if behind_a_cursor else runs.first()
@@ -167,49 +178,51 @@ def _aired(channel: int, *, behind_a_cursor: bool) -> QuerySet[AsRun]:
 
 
 @router.get(
-    "/{slug:slug}/as-run", response=Page[AsRunEntry], summary="What was aired, the latest first"
+    "/{slug:slug}/as-run", response=Page[AsRunEntry], summary="The as-run log, latest first"
 )
-def as_run(request: HttpRequest, slug: str, asked: Query[AsRunFilter]) -> dict[str, Any]:
-    rows = _aired(id_of(slug), behind_a_cursor=bool(asked.cursor))
-    if asked.since:
-        rows = rows.filter(started_at__gte=asked.since)
-    if asked.until:
-        rows = rows.filter(started_at__lt=asked.until)
-    if asked.kind:
-        rows = rows.filter(kind=asked.kind.value)
-    return paged(rows, "-started_at", asked)
+def as_run(request: HttpRequest, slug: str, filters: Query[AsRunFilter]) -> dict[str, Any]:
+    rows = _aired(id_of(slug), behind_a_cursor=bool(filters.cursor))
+    if filters.since:
+        rows = rows.filter(started_at__gte=filters.since)
+    if filters.until:
+        rows = rows.filter(started_at__lt=filters.until)
+    if filters.kind:
+        rows = rows.filter(kind=filters.kind.value)
+    return paged(rows, "-started_at", filters)
 
 
 @router.get(
     "/{slug:slug}/incidents",
     response=Page[IncidentDetail],
-    summary="Degraded and lost air, the latest first",
+    summary="Incidents, latest first",
 )
-def incidents(request: HttpRequest, slug: str, asked: Query[IncidentFilter]) -> dict[str, Any]:
+def incidents(
+    request: HttpRequest, slug: str, filters: Query[IncidentFilter]
+) -> dict[str, Any]:
     rows = Incident.objects.filter(channel=id_of(slug))
-    if asked.since:
-        rows = rows.filter(opened_at__gte=asked.since)
-    if asked.until:
-        rows = rows.filter(opened_at__lt=asked.until)
-    if asked.open is not None:
-        rows = rows.filter(closed_at__isnull=asked.open)
-    if asked.severity:
-        rows = rows.filter(severity=asked.severity)
-    return paged(rows, "-opened_at", asked)
+    if filters.since:
+        rows = rows.filter(opened_at__gte=filters.since)
+    if filters.until:
+        rows = rows.filter(opened_at__lt=filters.until)
+    if filters.open is not None:
+        rows = rows.filter(closed_at__isnull=filters.open)
+    if filters.severity:
+        rows = rows.filter(severity=filters.severity)
+    return paged(rows, "-opened_at", filters)
 
 
 # ---- the preview -----------------------------------------------------------------------------
 @router.get(
     "/{slug:slug}/preview.m3u8",
-    summary="The picture, as HLS",
-    description="404 while nothing is on air. Its segments take the same key.",
+    summary="The preview as HLS",
+    description="404 while nothing is on air. The segments accept the same key.",
     openapi_extra={
         "responses": {200: {"content": {PLAYLIST_TYPE: {}}}},
     },
 )
 def playlist(request: HttpRequest, slug: str) -> HttpResponse:
     listed = preview_playlist(the_channel(slug))
-    # A player asks for a segment beside the playlist.
+    # A player requests segments relative to the playlist.
     lines = (
         line if line.startswith(b"#") or not line else b"preview/" + line
         for line in listed.split(b"\n")

@@ -1,4 +1,4 @@
-"""Channels in the API: how they are set up, and the report that every page shows."""
+"""API routes for channels: their settings, and the report that the pages show."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from streamsite.security.secret import Unreadable
 
 router = Router(tags=["channels"])
 
-#: Changing these under a running channel would break its stream.
-HOUSE = {"width", "height", "fps", "video_bitrate", "audio_bitrate"}
+#: Changing these fields while the channel is on air would break its stream.
+HOUSE_FIELDS = {"width", "height", "fps", "video_bitrate", "audio_bitrate"}
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)]
 
 
-# ---- what is told ----------------------------------------------------------------------------
+# ---- responses -------------------------------------------------------------------------------
 class OutputStatus(Schema):
-    """bitrate in bit/s; failures in a row."""
+    """bitrate in bit/s; `failures`: consecutive ones."""
 
     id: int
     name: str
@@ -84,13 +84,16 @@ class NowStatus(Schema):
 
 
 class ChannelStatus(Schema):
-    """state: off, starting, on_air, degraded, failing, stopping; presumed if not `known`."""
+    """state: off, starting, on_air, degraded, failing, stopping.
+
+    It is presumed unless `confirmed`.
+    """
 
     slug: str
     name: str
-    order: str
+    desired_state: str
     state: str
-    known: bool
+    confirmed: bool
     since: datetime | None
     cause: str
     supervised: bool
@@ -105,13 +108,13 @@ class ChannelStatus(Schema):
 
 
 class OutputDetail(Schema):
-    """No answer tells the stream key or the secret parameters: `has_...` says what is stored.
+    """The stream key and the secret parameters are never returned: see `has_...`.
 
-    `verify_certificate`: whether rtmps servers must prove who they are. `warning` is a sentence
-    where one does not, else empty.
+    `verify_certificate`: whether the certificates of rtmps servers are verified. `warning` is a
+    sentence if they are not, else empty.
 
-    `key_readable`: false where a key is stored that no key of FIELD_KEYS decrypts: the output
-    can't be used until it is typed again.
+    `key_readable`: false if no key of FIELD_KEYS decrypts the stored key. The output can't be
+    used until the key is entered again.
     """
 
     id: int
@@ -152,12 +155,12 @@ class OutputDetail(Schema):
 class ChannelDetail(Schema):
     """Bit rates in bit/s, sizes in pixels, `max_rating` in years, `logo_width` in percent.
 
-    `live_debounce` and `live_hold` are seconds: of a takeover.
+    `live_debounce` and `live_hold`: seconds, for takeovers.
     """
 
     slug: str
     name: str
-    order: str
+    desired_state: str
     playlist_id: int | None
     playlist: str | None
     playlist_order: str
@@ -186,9 +189,9 @@ class ChannelDetail(Schema):
         return channel.playlist.name if channel.playlist else None
 
 
-# ---- what is asked ---------------------------------------------------------------------------
+# ---- requests --------------------------------------------------------------------------------
 class ChannelChange(Body):
-    """What is left out stays as it is."""
+    """A partial change: omitted fields stay unchanged."""
 
     name: Name = may_be_left_out()
     slug: Slug = may_be_left_out()
@@ -212,87 +215,91 @@ class ChannelChange(Body):
 
 
 class NewChannel(ChannelChange):
-    """What is left out is as on the admin's form."""
+    """Omitted fields get the defaults of the admin's form."""
 
     name: Name
     slug: Slug
 
 
 class ChannelFilter(Paging):
-    order: Literal["on", "off"] | None = Field(None, description="What people want it to be.")
-    q: str = Field("", max_length=80, description="In its name or slug.")
+    desired_state: Literal["on", "off"] | None = Field(
+        None, description="Whether it is ordered on or off."
+    )
+    q: str = Field("", max_length=80, description="Part of the name or slug.")
 
 
 # ---- routes ----------------------------------------------------------------------------------
-def channels_known() -> QuerySet[Channel]:
+def channel_rows() -> QuerySet[Channel]:
     return Channel.objects.select_related("playlist").prefetch_related("outputs")
 
 
 def the_channel(slug: str) -> Channel:
-    """Raises `Http404`."""
+    """Returns the channel. Raises `Http404`."""
     return get_object_or_404(Channel, slug=slug)
 
 
 def id_of(slug: str) -> int:
-    """Raises `Http404`."""
+    """Returns the channel's id. Raises `Http404`."""
     for pk in Channel.objects.filter(slug=slug).order_by().values_list("pk", flat=True):
         return pk
     raise Http404
 
 
 def _with_status(rows: list[Channel]) -> list[Channel]:
-    """Each with its report: one report for all of them."""
+    """Add the status to each channel, from a single report."""
     slug = rows[0].slug if len(rows) == 1 else None
-    told = {each.slug: each.detail() for each in report(timezone.now(), slug=slug).channels}
+    details = {
+        channel.slug: channel.detail() for channel in report(timezone.now(), slug=slug).channels
+    }
     for row in rows:
-        row.status = told[row.slug]  # type: ignore[attr-defined]  # the schema's field
+        row.status = details[row.slug]  # type: ignore[attr-defined]  # the schema's field
     return rows
 
 
 def detail(slug: str) -> Channel:
-    """Raises `Http404`."""
-    return _with_status([get_object_or_404(channels_known(), slug=slug)])[0]
+    """Returns the channel with its status. Raises `Http404`."""
+    return _with_status([get_object_or_404(channel_rows(), slug=slug)])[0]
 
 
 def refuse_on_air(channel: Channel, what: str) -> None:
-    """Raises `ProblemError`."""
+    """Raises `ProblemError` if the channel is on air."""
     if channel.runs.filter(ended_at=None).exists():
         raise ProblemError(
-            Kind.ON_AIR, f"{channel.name} is on air: stop it first, then {what}."
+            Kind.ON_AIR, f"{channel.name} is on air. Stop it first, then {what}."
         )
 
 
-@router.get("", response=Page[ChannelDetail], summary="All channels, by name")
-def channels(request: HttpRequest, asked: Query[ChannelFilter]) -> dict[str, Any]:
-    rows = channels_known()
-    if asked.order:
-        rows = rows.filter(order=asked.order)
-    if asked.q:
-        rows = rows.filter(name__icontains=asked.q) | rows.filter(slug__icontains=asked.q)
-    found = paged(rows, "name", asked)
-    return found | {"items": _with_status(found["items"])}
+@router.get("", response=Page[ChannelDetail], summary="Channels, by name")
+def channels(request: HttpRequest, filters: Query[ChannelFilter]) -> dict[str, Any]:
+    rows = channel_rows()
+    if filters.desired_state:
+        rows = rows.filter(desired_state=filters.desired_state)
+    if filters.q:
+        rows = rows.filter(name__icontains=filters.q) | rows.filter(slug__icontains=filters.q)
+    page = paged(rows, "name", filters)
+    return page | {"items": _with_status(page["items"])}
 
 
-@router.post("", response={201: ChannelDetail}, summary="A new channel")
-def create(request: HttpRequest, asked: NewChannel) -> Status[Channel]:
-    channel = added(request, Channel(**asked.given()), then=wake_supervisor)
+@router.post("", response={201: ChannelDetail}, summary="Create a channel")
+def create(request: HttpRequest, body: NewChannel) -> Status[Channel]:
+    channel = added(request, Channel(**body.given()), then=wake_supervisor)
     return Status(201, detail(channel.slug))
 
 
-@router.get("/{slug:slug}", response=ChannelDetail, summary="How it is set up")
+@router.get("/{slug:slug}", response=ChannelDetail, summary="Get a channel")
 def channel(request: HttpRequest, slug: str) -> Channel:
     return detail(slug)
 
 
-@router.patch("/{slug:slug}", response=ChannelDetail, summary="Change how it is set up")
-def change(request: HttpRequest, slug: str, asked: ChannelChange) -> Channel:
-    fields = asked.given()
+@router.patch("/{slug:slug}", response=ChannelDetail, summary="Change a channel")
+def change(request: HttpRequest, slug: str, body: ChannelChange) -> Channel:
+    fields = body.given()
     with transaction.atomic():
         row = get_object_or_404(Channel.objects.select_for_update(), slug=slug)
-        if any(getattr(row, name) != fields[name] for name in HOUSE & fields.keys()):
+        if any(getattr(row, name) != fields[name] for name in HOUSE_FIELDS & fields.keys()):
             refuse_on_air(row, "change its house format")
         if "time_zone" in fields and fields["time_zone"] != row.time_zone:
-            # Its hours are other ones by that: they stop it from now on, not before.
+            # This shifts its on-air hours: they take effect from now on.
             fields["hours_changed_at"] = timezone.now()
         changed(row, fields)
         noted(request, row, f"Changed {', '.join(sorted(fields)) or 'nothing'}.")
@@ -300,7 +307,7 @@ def change(request: HttpRequest, slug: str, asked: ChannelChange) -> Channel:
     return detail(row.slug)
 
 
-@router.delete("/{slug:slug}", response={204: None}, summary="Delete it, with its history")
+@router.delete("/{slug:slug}", response={204: None}, summary="Delete a channel and its history")
 def delete(request: HttpRequest, slug: str) -> Status[None]:
     removed(
         request,
@@ -312,14 +319,14 @@ def delete(request: HttpRequest, slug: str) -> Status[None]:
     return Status(204, None)
 
 
-@router.get("/{slug:slug}/status", response=ChannelStatus, summary="What is on air")
+@router.get("/{slug:slug}/status", response=ChannelStatus, summary="The status of a channel")
 def status(request: HttpRequest, slug: str) -> dict[str, Any]:
     return status_of(slug)
 
 
 def status_of(slug: str) -> dict[str, Any]:
-    """Raises `Http404`."""
-    told = report(timezone.now(), slug=slug).channels
-    if not told:
+    """Returns the status of a channel. Raises `Http404`."""
+    reports = report(timezone.now(), slug=slug).channels
+    if not reports:
         raise Http404
-    return told[0].detail()
+    return reports[0].detail()

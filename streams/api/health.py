@@ -1,4 +1,4 @@
-"""Health in the API: is it on the air, what works, what was measured, how much was lost."""
+"""API routes for health, components, metrics and uptime."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ router = Router(tags=["health"])
 
 class ChannelHealth(Schema):
     slug: str
-    order: str
+    desired_state: str
     state: str
-    known: bool
+    confirmed: bool
     since: datetime | None
     cause: str
     on_air_since: datetime | None
 
 
 class Health(Schema):
-    """status: ok, degraded, or down: a channel that was ordered on is off the air."""
+    """status: ok; degraded; down: a channel that is ordered on is off the air."""
 
     status: str
     channels: list[ChannelHealth]
@@ -48,7 +48,7 @@ class PartHealth(Schema):
 
 
 class DetailedHealth(Schema):
-    """status: ok; degraded: a part has a fault; down: nothing can be known or played."""
+    """status: ok; degraded: a component has a fault; down: nothing is known or plays."""
 
     status: str
     parts: list[PartHealth]
@@ -71,7 +71,7 @@ class BucketOfSamples(Schema):
 
 
 class SeriesOfSamples(Schema):
-    """role: player, hub, pusher; output: of a pusher, its id."""
+    """role: player, hub, pusher; output: the id of a pusher's output."""
 
     channel: str
     output: int | None
@@ -87,7 +87,7 @@ class Metrics(Schema):
 
 
 class UptimeOfPeriod(Schema):
-    """percent: of the ordered seconds of which something is known, the part on the air."""
+    """percent: on-air seconds by the ordered seconds whose state is known."""
 
     begins: datetime
     ends: datetime
@@ -110,7 +110,7 @@ class UptimeOfOutput(Schema):
 
 
 class UptimeOfChannel(Schema):
-    """periods: day, week, month (in the channel's zone), 7d, 30d; or span, where asked for."""
+    """periods: day, week, month (in the channel's zone), 7d, 30d; or the requested span."""
 
     slug: str
     name: str
@@ -123,8 +123,8 @@ class Uptimes(Schema):
     channels: list[UptimeOfChannel]
 
 
-class Asked(Plain):
-    """Moments without a zone are UTC."""
+class HealthParams(Plain):
+    """Times without a zone are in UTC."""
 
     channel: Annotated[str | None, Query(description="A channel's slug.", max_length=50)] = None
     output: Annotated[int | None, Query(description="An output's id.", ge=1, le=2**63 - 1)] = (
@@ -132,85 +132,90 @@ class Asked(Plain):
     )
 
 
-class AskedMetrics(Asked):
+class MetricsParams(HealthParams):
     begins: Annotated[
-        datetime | None, Query(alias="from", description="Without it: an hour before `to`.")
+        datetime | None, Query(alias="from", description="Default: an hour before `to`.")
     ] = None
-    ends: Annotated[datetime | None, Query(alias="to", description="Without it: now.")] = None
+    ends: Annotated[datetime | None, Query(alias="to", description="Default: now.")] = None
     bucket: Annotated[
-        int | None, Query(description="Seconds of a bucket.", ge=10, le=31 * 86400)
+        int | None, Query(description="Length of a bucket in seconds.", ge=10, le=31 * 86400)
     ] = None
 
 
-class AskedUptime(Asked):
+class UptimeParams(HealthParams):
     begins: Annotated[
         datetime | None,
-        Query(alias="from", description="Without it: the usual periods are told."),
+        Query(alias="from", description="Default: the standard periods."),
     ] = None
-    ends: Annotated[datetime | None, Query(alias="to", description="Without it: now.")] = None
+    ends: Annotated[datetime | None, Query(alias="to", description="Default: now.")] = None
 
 
 def _utc(moment: datetime) -> datetime:
-    """Raises `HttpError` 422 for one at the ends of time, which no clock can shift."""
+    """Convert to UTC. Raises `HttpError` 422 for a time outside the supported range."""
     try:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (OverflowError, ValueError):
-        raise HttpError(422, "That moment is beyond what can be counted.") from None
+        raise HttpError(422, "That time is outside the supported range.") from None
 
 
 def _span(begins: datetime | None, ends: datetime | None) -> tuple[datetime, datetime]:
-    """What was asked for; by itself the last hour. Raises `HttpError` 422."""
+    """Returns the requested span, by default the last hour. Raises `HttpError` 422."""
     until = _utc(ends) if ends else timezone.now()
     try:
         since = _utc(begins) if begins else until - timedelta(hours=1)
     except OverflowError:
-        raise HttpError(422, "That moment is beyond what can be counted.") from None
+        raise HttpError(422, "That time is outside the supported range.") from None
     if since >= until:
         raise HttpError(422, "`from` must be before `to`.")
     return since, until
 
 
-def _demand(asked: Asked) -> None:
-    """Raises `HttpError` 404 where there is no such channel, or no such output of it."""
-    if asked.channel is not None and not Channel.objects.filter(slug=asked.channel).exists():
-        raise HttpError(404, "There is no channel by that name.")
-    outputs = Output.objects.filter(pk=asked.output or 0)
-    if asked.channel is not None:
-        outputs = outputs.filter(channel__slug=asked.channel)
-    if asked.output is not None and not outputs.exists():
-        raise HttpError(404, "There is no output of that number there.")
+def _demand(params: HealthParams) -> None:
+    """Raises `HttpError` 404 if the channel, or its output, does not exist."""
+    if params.channel is not None and not Channel.objects.filter(slug=params.channel).exists():
+        raise HttpError(404, "There is no channel with that slug.")
+    outputs = Output.objects.filter(pk=params.output or 0)
+    if params.channel is not None:
+        outputs = outputs.filter(channel__slug=params.channel)
+    if params.output is not None and not outputs.exists():
+        raise HttpError(404, "There is no output with that id.")
 
 
-@router.get("", response={200: Health, 503: Health}, auth=None, summary="Is it on the air")
+@router.get(
+    "",
+    response={200: Health, 503: Health},
+    auth=None,
+    summary="Health: are the channels on the air",
+)
 def health(request: HttpRequest) -> Status[dict[str, Any]]:
-    """Needs no key. 503 where a channel that was ordered on is off the air."""
+    """Needs no key. 503 if a channel that is ordered on is off the air."""
     return Status(*in_public())
 
 
 @router.get(
     "/detailed",
     response={200: DetailedHealth, 503: DetailedHealth},
-    summary="Each part of the machinery, with a sentence",
+    summary="The state of each component",
 )
 def detailed(request: HttpRequest) -> Status[dict[str, Any]]:
-    """503 where nothing can be known or played, or a channel is off the air."""
-    told = parts.detailed(timezone.now())
-    return Status(503 if told.status == "down" else 200, told.told())
+    """503 if nothing is known or plays, or if a channel is off the air."""
+    state = parts.detailed(timezone.now())
+    return Status(503 if state.status == "down" else 200, state.as_dict())
 
 
 @router.get(
     "/metrics",
     response=Metrics,
-    summary="What was measured, in buckets",
+    summary="Measurements in buckets",
 )
-def metrics(request: HttpRequest, asked: Query[AskedMetrics]) -> dict[str, Any]:
-    """Samples are taken every ten seconds; after a day one in five minutes is kept."""
-    _demand(asked)
-    begins, ends = _span(asked.begins, asked.ends)
-    size = asked.bucket or samples.length(begins, ends)
+def metrics(request: HttpRequest, params: Query[MetricsParams]) -> dict[str, Any]:
+    """Samples are taken every ten seconds; after a day one per five minutes is kept."""
+    _demand(params)
+    begins, ends = _span(params.begins, params.ends)
+    size = params.bucket or samples.length(begins, ends)
     try:
-        found = samples.series(
-            begins, ends, slug=asked.channel, output=asked.output, seconds=size
+        series = samples.series(
+            begins, ends, slug=params.channel, output=params.output, seconds=size
         )
     except samples.TooFineError as error:
         raise HttpError(422, str(error)) from None
@@ -218,18 +223,20 @@ def metrics(request: HttpRequest, asked: Query[AskedMetrics]) -> dict[str, Any]:
         "begins": begins,
         "ends": ends,
         "bucket_seconds": size,
-        "series": [asdict(one) for one in found],
+        "series": [asdict(one) for one in series],
     }
 
 
 @router.get(
     "/uptime",
     response=Uptimes,
-    summary="How much of the ordered time was on the air",
+    summary="Uptime: the share of the ordered time that was on the air",
 )
-def uptimes(request: HttpRequest, asked: Query[AskedUptime]) -> dict[str, Any]:
-    """For today, this week and month, and the last 7 and 30 days; or for the span asked for."""
-    _demand(asked)
-    span = _span(asked.begins, asked.ends) if asked.begins or asked.ends else None
-    found = uptime.uptimes(timezone.now(), slug=asked.channel, output=asked.output, span=span)
-    return {"channels": [asdict(one) for one in found]}
+def uptimes(request: HttpRequest, params: Query[UptimeParams]) -> dict[str, Any]:
+    """For today, this week and month, the last 7 and 30 days; or for the requested span."""
+    _demand(params)
+    span = _span(params.begins, params.ends) if params.begins or params.ends else None
+    channels = uptime.uptimes(
+        timezone.now(), slug=params.channel, output=params.output, span=span
+    )
+    return {"channels": [asdict(one) for one in channels]}

@@ -1,4 +1,4 @@
-"""What channels ask of the library, in the API: items in their house format."""
+"""API route to prepare an item in a channel's house format."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from streamsite.api.crud import Body, Id, Slug, noted
 router = Router(tags=["media"])
 
 
-class HouseWanted(Body):
-    """For which channel's house format."""
+class PrepareBody(Body):
+    """The channel whose house format is used."""
 
     channel: Slug
 
@@ -24,12 +24,13 @@ class HouseWanted(Body):
 @router.post(
     "/{id}/prepare",
     response={202: CopyDetail},
-    summary="Have a copy made in a channel's house format",
-    description="Ask again to see how far it is; what failed or was cancelled is tried again.",
+    summary="Prepare a copy in a channel's house format",
+    description="Repeat the request to see the progress. A failed or cancelled copy is "
+    "retried.",
 )
-def prepare(request: HttpRequest, id: Id, asked: HouseWanted) -> Status[PreparedCopy]:
+def prepare(request: HttpRequest, id: Id, body: PrepareBody) -> Status[PreparedCopy]:
     row = get_object_or_404(MediaItem, pk=id)
-    house = the_channel(asked.channel).house_format
-    copy = actions.request_prepare(row, house, again=True)
-    noted(request, row, f"Preparing ordered for {asked.channel}.")
+    house_format = the_channel(body.channel).house_format
+    copy = actions.request_prepare(row, house_format, again=True)
+    noted(request, row, f"Preparing ordered for {body.channel}.")
     return Status(202, copy)

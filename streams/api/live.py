@@ -1,4 +1,4 @@
-"""Live in the API: who may go live, with which key, and what is or was live."""
+"""API routes for broadcasters, their stream keys, and live streams."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints
 
 from streams.api.channels import Name
 from streams.ingest import keys, report
-from streams.ingest.servers import door
+from streams.ingest.servers import configured_client
 from streams.models import Broadcaster, LiveStream, StreamKey
 from streams.models.ingest import SLUG
 from streamsite.api.auth import caller
@@ -46,7 +46,7 @@ Label = Annotated[str, StringConstraints(max_length=80)]
 
 # ---- broadcasters ----------------------------------------------------------------------------
 class BroadcasterDetail(RowSchema):
-    """They publish to `path`."""
+    """The broadcaster publishes to `path`."""
 
     id: int
     name: str
@@ -57,7 +57,7 @@ class BroadcasterDetail(RowSchema):
 
 
 class BroadcasterChange(Body):
-    """What is left out stays as it is."""
+    """A partial change: omitted fields stay unchanged."""
 
     name: Name = may_be_left_out()
     slug: Path = may_be_left_out()
@@ -72,40 +72,41 @@ class NewBroadcaster(BroadcasterChange):
 
 class BroadcasterFilter(Paging):
     enabled: bool | None = None
-    q: str = Field("", max_length=80, description="In their name or slug.")
+    q: str = Field("", max_length=80, description="Part of the name or slug.")
 
 
 def _refuse_live(row: Broadcaster) -> None:
-    """Raises `ProblemError`: their stream would go on at the old path."""
+    """Raises `ProblemError` if they are live: the stream would continue at the old path."""
     if row.streams.filter(ended_at=None).exists():
         raise ProblemError(
-            Kind.CONFLICT, f"{row.name} is live: revoke the key or disable them first."
+            Kind.CONFLICT,
+            f"{row.name} is live. Revoke the key or disable the broadcaster first.",
         )
 
 
 @broadcasters.get("", response=Page[BroadcasterDetail], summary="Broadcasters, by name")
-def listed(request: HttpRequest, asked: Query[BroadcasterFilter]) -> dict[str, Any]:
+def listed(request: HttpRequest, filters: Query[BroadcasterFilter]) -> dict[str, Any]:
     rows = Broadcaster.objects.all()
-    if asked.enabled is not None:
-        rows = rows.filter(enabled=asked.enabled)
-    if asked.q:
-        rows = rows.filter(name__icontains=asked.q) | rows.filter(slug__icontains=asked.q)
-    return paged(rows, "name", asked)
+    if filters.enabled is not None:
+        rows = rows.filter(enabled=filters.enabled)
+    if filters.q:
+        rows = rows.filter(name__icontains=filters.q) | rows.filter(slug__icontains=filters.q)
+    return paged(rows, "name", filters)
 
 
-@broadcasters.post("", response={201: BroadcasterDetail}, summary="A new broadcaster")
-def create(request: HttpRequest, asked: NewBroadcaster) -> Status[Broadcaster]:
-    return Status(201, added(request, Broadcaster(**asked.given())))
+@broadcasters.post("", response={201: BroadcasterDetail}, summary="Create a broadcaster")
+def create(request: HttpRequest, body: NewBroadcaster) -> Status[Broadcaster]:
+    return Status(201, added(request, Broadcaster(**body.given())))
 
 
-@broadcasters.get("/{id}", response=BroadcasterDetail, summary="One broadcaster")
+@broadcasters.get("/{id}", response=BroadcasterDetail, summary="Get a broadcaster")
 def broadcaster(request: HttpRequest, id: Id) -> Broadcaster:
     return get_object_or_404(Broadcaster, pk=id)
 
 
-@broadcasters.patch("/{id}", response=BroadcasterDetail, summary="Change them")
-def change(request: HttpRequest, id: Id, asked: BroadcasterChange) -> Broadcaster:
-    fields = asked.given()
+@broadcasters.patch("/{id}", response=BroadcasterDetail, summary="Change a broadcaster")
+def change(request: HttpRequest, id: Id, body: BroadcasterChange) -> Broadcaster:
+    fields = body.given()
 
     def demand(row: Broadcaster) -> None:
         if fields.get("slug", row.slug) != row.slug:
@@ -114,7 +115,9 @@ def change(request: HttpRequest, id: Id, asked: BroadcasterChange) -> Broadcaste
     return edited(request, Broadcaster.objects.all(), id, fields, demand=demand)
 
 
-@broadcasters.delete("/{id}", response={204: None}, summary="Delete them, with their keys")
+@broadcasters.delete(
+    "/{id}", response={204: None}, summary="Delete a broadcaster and their keys"
+)
 def delete(request: HttpRequest, id: Id) -> Status[None]:
     removed(request, Broadcaster.objects.all(), pk=id, demand=_refuse_live)
     return Status(204, None)
@@ -122,7 +125,7 @@ def delete(request: HttpRequest, id: Id) -> Status[None]:
 
 # ---- stream keys -----------------------------------------------------------------------------
 class StreamKeyDetail(KeySchema):
-    """state: active, in_use, used_up, expired, revoked. The key itself is told once."""
+    """state: active, in_use, used_up, expired, revoked. The key itself is not included."""
 
     broadcaster_id: int
     label: str
@@ -130,7 +133,7 @@ class StreamKeyDetail(KeySchema):
 
 
 class MintedKey(StreamKeyDetail):
-    """`key_value` is told here and never again."""
+    """`key_value` is returned here only, and can't be retrieved later."""
 
     key_value: str
 
@@ -147,34 +150,34 @@ class StreamKeyFilter(Paging):
     revoked: bool | None = None
 
 
-@stream_keys.get("", response=Page[StreamKeyDetail], summary="Stream keys, the latest first")
-def stream_key_list(request: HttpRequest, asked: Query[StreamKeyFilter]) -> dict[str, Any]:
+@stream_keys.get("", response=Page[StreamKeyDetail], summary="Stream keys, latest first")
+def stream_key_list(request: HttpRequest, filters: Query[StreamKeyFilter]) -> dict[str, Any]:
     rows = StreamKey.objects.all()
-    if asked.broadcaster_id is not None:
-        rows = rows.filter(broadcaster=asked.broadcaster_id)
-    if asked.revoked is not None:
-        rows = rows.filter(revoked_at__isnull=not asked.revoked)
-    return paged(rows, "-id", asked)
+    if filters.broadcaster_id is not None:
+        rows = rows.filter(broadcaster=filters.broadcaster_id)
+    if filters.revoked is not None:
+        rows = rows.filter(revoked_at__isnull=not filters.revoked)
+    return paged(rows, "-id", filters)
 
 
-@stream_keys.post("", response={201: MintedKey}, summary="A new key, told once")
-def mint(request: HttpRequest, asked: NewStreamKey) -> Status[StreamKey]:
+@stream_keys.post("", response={201: MintedKey}, summary="Create a key; it is returned once")
+def mint(request: HttpRequest, body: NewStreamKey) -> Status[StreamKey]:
     with transaction.atomic():
-        owner = get_object_or_404(Broadcaster, pk=asked.broadcaster_id)
+        owner = get_object_or_404(Broadcaster, pk=body.broadcaster_id)
         row, key = keys.mint(
             owner,
             by=caller(request).name,
             now=timezone.now(),
-            label=asked.label,
-            expires_at=asked.expires_at,
-            single_use=asked.single_use,
+            label=body.label,
+            expires_at=body.expires_at,
+            single_use=body.single_use,
         )
         noted(request, owner, f"Stream key {row} minted.")
     row.key_value = key.reveal()  # type: ignore[attr-defined]  # the schema's field
     return Status(201, row)
 
 
-@stream_keys.get("/{id}", response=StreamKeyDetail, summary="One key, without itself")
+@stream_keys.get("/{id}", response=StreamKeyDetail, summary="Get a key's record")
 def stream_key(request: HttpRequest, id: Id) -> StreamKey:
     return get_object_or_404(StreamKey, pk=id)
 
@@ -182,14 +185,16 @@ def stream_key(request: HttpRequest, id: Id) -> StreamKey:
 @stream_keys.delete(
     "/{id}",
     response={204: None},
-    summary="Revoke it",
-    description="What is live with it is ended. The key stays listed, as revoked.",
+    summary="Revoke a key",
+    description="The stream that uses it is ended. The key stays listed as revoked.",
 )
 def revoke(request: HttpRequest, id: Id) -> Status[None]:
     row = get_object_or_404(StreamKey.objects.select_related("broadcaster"), pk=id)
     if row.revoked_at is None:
-        # Outside any transaction: see there.
-        keys.revoke(row, by=caller(request).name, now=timezone.now(), door=door())
+        # Outside any transaction: see `keys.revoke`.
+        keys.revoke(
+            row, by=caller(request).name, now=timezone.now(), server=configured_client()
+        )
         noted(request, row.broadcaster, f"Stream key {row} revoked.")
     return Status(204, None)
 
@@ -207,9 +212,9 @@ class StreamSource(Schema):
 
 
 class StreamDetail(Schema):
-    """state: live, unknown (the server can't be asked), ended. `key` is the key's prefix.
+    """state: live, unknown (the ingest server can't be reached), ended.
 
-    bitrate in bit/s.
+    `key` is the key's prefix; bitrate in bit/s.
     """
 
     id: int
@@ -229,7 +234,7 @@ class StreamDetail(Schema):
 
 
 class StreamPage(Schema):
-    """`fault` says why it may be out of date; empty: it is not."""
+    """`fault`: why the list may be outdated; empty: it is current."""
 
     items: list[StreamDetail]
     next_cursor: str | None
@@ -241,19 +246,19 @@ class StreamFilter(Paging):
     broadcaster_id: Id | None = None
 
 
-@streams.get("", response=StreamPage, summary="Live streams, the latest first")
-def live(request: HttpRequest, asked: Query[StreamFilter]) -> dict[str, Any]:
+@streams.get("", response=StreamPage, summary="Streams, latest first")
+def live(request: HttpRequest, filters: Query[StreamFilter]) -> dict[str, Any]:
     rows = LiveStream.objects.select_related("broadcaster", "key")
-    if asked.state != "all":
-        rows = rows.filter(ended_at__isnull=asked.state == "live")
-    if asked.broadcaster_id is not None:
-        rows = rows.filter(broadcaster=asked.broadcaster_id)
-    found = paged(rows, "-started_at", asked)
-    found["items"] = [report.told(row) for row in found["items"]]
-    return found | {"fault": report.fault()}
+    if filters.state != "all":
+        rows = rows.filter(ended_at__isnull=filters.state == "live")
+    if filters.broadcaster_id is not None:
+        rows = rows.filter(broadcaster=filters.broadcaster_id)
+    page = paged(rows, "-started_at", filters)
+    page["items"] = [report.stream_json(row) for row in page["items"]]
+    return page | {"fault": report.fault()}
 
 
-@streams.get("/{id}", response=StreamDetail, summary="One stream, also after its end")
+@streams.get("/{id}", response=StreamDetail, summary="Get a stream, also after its end")
 def stream(request: HttpRequest, id: Id) -> dict[str, Any]:
     rows = LiveStream.objects.select_related("broadcaster", "key")
-    return report.told(get_object_or_404(rows, pk=id))
+    return report.stream_json(get_object_or_404(rows, pk=id))

@@ -1,4 +1,4 @@
-"""The machinery in the API: nodes, and what a channel's processes said."""
+"""API routes for nodes and for the log of a channel's processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = Router(tags=["machines"])
 
 
 class NodeDetail(RowSchema):
-    """`ffmpeg`: its version, empty where there is none. `seen_at`: when it reported last."""
+    """`ffmpeg`: its version, empty if missing. `seen_at`: the time of the last report."""
 
     id: int
     name: str
@@ -30,7 +30,7 @@ class NodeDetail(RowSchema):
 
 
 class LineDetail(RowSchema):
-    """`role`: player, hub, pusher and the like."""
+    """`role`: the process, such as player, hub or pusher."""
 
     id: int
     run_id: int | None
@@ -41,21 +41,21 @@ class LineDetail(RowSchema):
 
 
 class LineFilter(Paging):
-    level: str = Field("", max_length=8, description="Such as warning.")
+    level: str = Field("", max_length=8, description="For example warning.")
 
 
-@nodes.get("", response=Page[NodeDetail], summary="Machines that play channels, by name")
-def listed(request: HttpRequest, asked: Query[Paging]) -> dict[str, Any]:
-    return paged(Node.objects.all(), "name", asked)
+@nodes.get("", response=Page[NodeDetail], summary="Nodes, by name")
+def listed(request: HttpRequest, params: Query[Paging]) -> dict[str, Any]:
+    return paged(Node.objects.all(), "name", params)
 
 
 @log.get(
     "/{slug:slug}/log",
     response=Page[LineDetail],
-    summary="What its processes said, the latest first",
+    summary="The log of a channel's processes, latest first",
 )
-def lines(request: HttpRequest, slug: str, asked: Query[LineFilter]) -> dict[str, Any]:
+def lines(request: HttpRequest, slug: str, filters: Query[LineFilter]) -> dict[str, Any]:
     rows = LogLine.objects.filter(channel=id_of(slug))
-    if asked.level:
-        rows = rows.filter(level=asked.level)
-    return paged(rows, "-id", asked)
+    if filters.level:
+        rows = rows.filter(level=filters.level)
+    return paged(rows, "-id", filters)

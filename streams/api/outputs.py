@@ -1,4 +1,4 @@
-"""Outputs in the API: where channels are sent. A key goes in and never comes out."""
+"""API routes for outputs. A stream key is accepted, but never returned."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from streamsite.security.secret import Secret
 
 router = Router(tags=["outputs"])
 
-#: No platform's key is nearly as long.
+#: Longer than any platform's key.
 Key = Annotated[str, StringConstraints(max_length=500, strip_whitespace=True)]
 Parameters = Annotated[
     str, StringConstraints(max_length=MAX_SECRET_BYTES, strip_whitespace=True)
@@ -38,11 +38,11 @@ Hours = Annotated[int, Field(ge=1, le=MAX_SESSION_HOURS)]
 
 
 class OutputChange(Body):
-    """What is left out stays as it is. An empty `key` forgets the one that is stored.
+    """A partial change: omitted fields stay unchanged. An empty `key` deletes the stored one.
 
-    So does an empty `secret_query`: what the server wants after the "?" of its address, such as
-    `token=…` or, of SRT, `passphrase=…`. Neither belongs in `url`, which is shown.
-    `verify_certificate`: of rtmps addresses.
+    `secret_query`: the parameters that the server expects after the "?" of its address, such as
+    `token=…` or, for SRT, `passphrase=…`; empty deletes the stored ones. Neither secret belongs
+    in `url`, which is shown. `verify_certificate`: for rtmps addresses.
     """
 
     name: Name = may_be_left_out()
@@ -73,35 +73,35 @@ class OutputFilter(Paging):
 
 
 @router.get("", response=Page[OutputDetail], summary="Outputs, by id")
-def outputs(request: HttpRequest, asked: Query[OutputFilter]) -> dict[str, Any]:
+def outputs(request: HttpRequest, filters: Query[OutputFilter]) -> dict[str, Any]:
     rows = Output.objects.select_related("channel")
-    if asked.channel:
-        rows = rows.filter(channel__slug=asked.channel)
-    if asked.platform:
-        rows = rows.filter(platform=asked.platform.value)
-    if asked.enabled is not None:
-        rows = rows.filter(enabled=asked.enabled)
-    return paged(rows, "id", asked)
+    if filters.channel:
+        rows = rows.filter(channel__slug=filters.channel)
+    if filters.platform:
+        rows = rows.filter(platform=filters.platform.value)
+    if filters.enabled is not None:
+        rows = rows.filter(enabled=filters.enabled)
+    return paged(rows, "id", filters)
 
 
-@router.post("", response={201: OutputDetail}, summary="A new output of a channel")
-def create(request: HttpRequest, asked: NewOutput) -> Status[Output]:
-    fields = asked.given()
+@router.post("", response={201: OutputDetail}, summary="Create an output of a channel")
+def create(request: HttpRequest, body: NewOutput) -> Status[Output]:
+    fields = body.given()
     fields["channel"] = the_channel(fields["channel"])
     return Status(201, added(request, Output(**fields), then=wake_supervisor))
 
 
-@router.get("/{id}", response=OutputDetail, summary="One output")
+@router.get("/{id}", response=OutputDetail, summary="Get an output")
 def output(request: HttpRequest, id: Id) -> Output:
     return get_object_or_404(Output.objects.select_related("channel"), pk=id)
 
 
-@router.patch("/{id}", response=OutputDetail, summary="Change it")
-def change(request: HttpRequest, id: Id, asked: OutputChange) -> Output:
-    return edited(request, Output.objects.all(), id, asked.given(), then=wake_supervisor)
+@router.patch("/{id}", response=OutputDetail, summary="Change an output")
+def change(request: HttpRequest, id: Id, body: OutputChange) -> Output:
+    return edited(request, Output.objects.all(), id, body.given(), then=wake_supervisor)
 
 
-@router.delete("/{id}", response={204: None}, summary="Delete it")
+@router.delete("/{id}", response={204: None}, summary="Delete an output")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
     removed(request, Output.objects.all(), pk=id, then=wake_supervisor)
     return Status(204, None)

@@ -1,4 +1,4 @@
-"""A channel's logo and its picture in the API."""
+"""API routes for a channel's logo and its current picture."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ router = Router(tags=["channels"])
 
 @router.get(
     "/{slug:slug}/picture.jpg",
-    summary="What is on the air, as a picture",
-    description="404 while there is none.",
+    summary="The current picture",
+    description="404 while nothing is on air.",
     openapi_extra={"responses": {200: {"content": {"image/jpeg": {}}}}},
 )
 def picture(request: HttpRequest, slug: str) -> HttpResponseBase:
-    found = shown(the_channel(slug))
-    if found is None:
+    answer = shown(the_channel(slug))
+    if answer is None:
         raise Http404
-    return found
+    return answer
 
 
 @router.get(
     "/{slug:slug}/logo",
-    summary="Its logo",
-    description="404 where it has none. From a bucket: an address of it, good for an hour.",
+    summary="Get the logo",
+    description="404 without a logo. From a bucket: a redirect to an address valid for an "
+    "hour.",
     openapi_extra={"responses": {200: {"content": {"image/png": {}}}, 302: {}}},
 )
 def logo(request: HttpRequest, slug: str) -> HttpResponseBase:
@@ -42,9 +43,10 @@ def logo(request: HttpRequest, slug: str) -> HttpResponseBase:
 @router.put(
     "/{slug:slug}/logo",
     response=ChannelDetail,
-    summary="Another logo, burnt into every item",
-    description="The body is the PNG itself: 2 MB and 4096 pixels at most. Every item is "
-    "prepared again for it, and plays on as it was until then.",
+    summary="Replace the logo",
+    description="The body is the PNG file: at most 2 MB and 4096 pixels. The logo is burnt "
+    "into "
+    "every item. All items are prepared again, and play with the old logo until then.",
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -54,13 +56,13 @@ def logo(request: HttpRequest, slug: str) -> HttpResponseBase:
 )
 def put_logo(request: HttpRequest, slug: str) -> Channel:
     row = the_channel(slug)
-    # Kept under its content, before the transaction: it takes seconds.
+    # Stored under its content hash, before the transaction: it takes seconds.
     digest = logos.keep(request.read(logos.MAX_BYTES + 1))
     edited(request, Channel.objects.all(), row.pk, {"logo": digest}, then=wake_supervisor)
     return detail(slug)
 
 
-@router.delete("/{slug:slug}/logo", response={204: None}, summary="No logo any more")
+@router.delete("/{slug:slug}/logo", response={204: None}, summary="Remove the logo")
 def delete_logo(request: HttpRequest, slug: str) -> Status[None]:
     row = the_channel(slug)
     edited(request, Channel.objects.all(), row.pk, {"logo": ""}, then=wake_supervisor)

@@ -1,4 +1,4 @@
-"""The programme in the API: blocks over the base playlist, and a channel's hours."""
+"""API routes for blocks over the base playlist, and for a channel's on-air hours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pydantic import Field
 from streams.api.channels import Name, the_channel
 from streams.calendar import edit as weeks
 from streams.models import Block, Channel, OnAirHours
-from streams.models.programme import MOST_PRIORITY, Span, clock
+from streams.models.programme import MAX_PRIORITY, Span, clock
 from streams.programme.model import Order, Start
 from streams.wake import wake_supervisor
 from streamsite.api.crud import (
@@ -41,8 +41,8 @@ from streamsite.api.crud import (
 blocks = Router(tags=["programme"])
 hours = Router(tags=["programme"])
 
-#: Of one channel: a week's, and some for holidays.
-MOST_HOURS = 100
+#: On-air hours of one channel: enough for a week and holidays.
+MAX_HOURS = 100
 
 
 class Weekday(StrEnum):
@@ -59,7 +59,7 @@ _WEEKDAYS = list(Weekday)
 
 
 class SpanDetail(Schema):
-    """In the channel's time zone. An end that is not after the start is the next day's."""
+    """In the channel's time zone. An end that is not after the start is on the next day."""
 
     days: list[Weekday]
     starts: str
@@ -119,12 +119,12 @@ class SpanChange(Body):
 
 
 class BlockChange(SpanChange):
-    """What is left out stays as it is."""
+    """A partial change: omitted fields stay unchanged."""
 
     name: Name = may_be_left_out()
     playlist_id: Id = may_be_left_out()
     order: Order = may_be_left_out()
-    priority: int = may_be_left_out(ge=-MOST_PRIORITY, le=MOST_PRIORITY)
+    priority: int = may_be_left_out(ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     start: Start = may_be_left_out()
     fit: bool = may_be_left_out()
     max_rating: Small | None = may_be_left_out()
@@ -132,7 +132,7 @@ class BlockChange(SpanChange):
 
 
 class NewBlock(BlockChange):
-    """Without `days` it is on every day."""
+    """Without `days` the block is on every day."""
 
     channel: Slug
     name: Name
@@ -148,50 +148,50 @@ class BlockFilter(Paging):
 
 
 @blocks.get("", response=Page[BlockDetail], summary="Blocks, by id")
-def listed(request: HttpRequest, asked: Query[BlockFilter]) -> dict[str, Any]:
+def listed(request: HttpRequest, filters: Query[BlockFilter]) -> dict[str, Any]:
     rows = Block.objects.select_related("channel", "playlist")
-    if asked.channel:
-        rows = rows.filter(channel__slug=asked.channel)
-    if asked.playlist_id is not None:
-        rows = rows.filter(playlist=asked.playlist_id)
-    if asked.enabled is not None:
-        rows = rows.filter(enabled=asked.enabled)
-    return paged(rows, "id", asked)
+    if filters.channel:
+        rows = rows.filter(channel__slug=filters.channel)
+    if filters.playlist_id is not None:
+        rows = rows.filter(playlist=filters.playlist_id)
+    if filters.enabled is not None:
+        rows = rows.filter(enabled=filters.enabled)
+    return paged(rows, "id", filters)
 
 
-@blocks.post("", response={201: BlockDetail}, summary="A new block of a channel")
-def create(request: HttpRequest, asked: NewBlock) -> Status[Block]:
-    fields = asked.given()
+@blocks.post("", response={201: BlockDetail}, summary="Create a block of a channel")
+def create(request: HttpRequest, body: NewBlock) -> Status[Block]:
+    fields = body.given()
     fields["channel"] = the_channel(fields["channel"])
     return Status(201, added(request, Block(**fields), then=wake_supervisor))
 
 
-@blocks.get("/{id}", response=BlockDetail, summary="One block")
+@blocks.get("/{id}", response=BlockDetail, summary="Get a block")
 def block(request: HttpRequest, id: Id) -> Block:
     return get_object_or_404(Block.objects.select_related("channel", "playlist"), pk=id)
 
 
-@blocks.patch("/{id}", response=BlockDetail, summary="Change it")
-def change(request: HttpRequest, id: Id, asked: BlockChange) -> Block:
-    return edited(request, Block.objects.all(), id, asked.given(), then=wake_supervisor)
+@blocks.patch("/{id}", response=BlockDetail, summary="Change a block")
+def change(request: HttpRequest, id: Id, body: BlockChange) -> Block:
+    return edited(request, Block.objects.all(), id, body.given(), then=wake_supervisor)
 
 
-@blocks.delete("/{id}", response={204: None}, summary="Delete it")
+@blocks.delete("/{id}", response={204: None}, summary="Delete a block")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
     removed(request, Block.objects.all(), pk=id, then=wake_supervisor)
     return Status(204, None)
 
 
 # ---- a week of blocks ------------------------------------------------------------------------
-class WeekAsked(Body):
-    """Any day of the week to copy, and of the week to copy it to; weeks begin on Monday."""
+class CopyWeekBody(Body):
+    """`week`: any day of the week to copy; `to`: any day of the target week, from Monday."""
 
     week: Day
     to: Day
 
 
 class CopiedWeek(Schema):
-    """Those that were made: what was in that week already is not made twice."""
+    """The created blocks. Blocks that exist in the target week are not copied again."""
 
     blocks: list[BlockDetail]
 
@@ -199,11 +199,11 @@ class CopiedWeek(Schema):
 @hours.post(
     "/{slug:slug}/copy-week",
     response={201: CopiedWeek},
-    summary="The blocks of one week in another",
-    description="Those whose dates lie inside the week; others are in every week anyway.",
+    summary="Copy the blocks of a week to another week",
+    description="Copies blocks whose dates are within the week; the others recur every week.",
 )
-def copy_week(request: HttpRequest, slug: str, asked: WeekAsked) -> Status[dict[str, Any]]:
-    week, to = (day - timedelta(days=day.weekday()) for day in (asked.week, asked.to))
+def copy_week(request: HttpRequest, slug: str, body: CopyWeekBody) -> Status[dict[str, Any]]:
+    week, to = (day - timedelta(days=day.weekday()) for day in (body.week, body.to))
     with transaction.atomic():
         rows = weeks.copy_week(the_channel(slug), week, to)
         for row in rows:
@@ -213,35 +213,35 @@ def copy_week(request: HttpRequest, slug: str, asked: WeekAsked) -> Status[dict[
 
 # ---- hours -----------------------------------------------------------------------------------
 class NewSpan(SpanChange):
-    """Without `days` it is every day."""
+    """Without `days` the hours hold every day."""
 
     starts: Clock
     ends: Clock
 
 
 class Hours(Body):
-    hours: list[NewSpan] = Field(max_length=MOST_HOURS)
+    hours: list[NewSpan] = Field(max_length=MAX_HOURS)
 
 
 class HoursDetail(Schema):
-    """Empty: it is started and stopped by people alone."""
+    """Empty: only people and programs start and stop the channel."""
 
     hours: list[SpanDetail]
 
 
-@hours.get("/{slug:slug}/hours", response=HoursDetail, summary="When it is on by itself")
+@hours.get("/{slug:slug}/hours", response=HoursDetail, summary="Get the on-air hours")
 def on_air_hours(request: HttpRequest, slug: str) -> dict[str, Any]:
     return {"hours": list(the_channel(slug).hours.all())}
 
 
-@hours.put("/{slug:slug}/hours", response=HoursDetail, summary="Other hours, all of them")
-def replace_hours(request: HttpRequest, slug: str, asked: Hours) -> dict[str, Any]:
+@hours.put("/{slug:slug}/hours", response=HoursDetail, summary="Replace the on-air hours")
+def replace_hours(request: HttpRequest, slug: str, body: Hours) -> dict[str, Any]:
     with transaction.atomic():
         channel = get_object_or_404(Channel.objects.select_for_update(), slug=slug)
         channel.hours.all().delete()
-        for span in asked.hours:
+        for span in body.hours:
             made(OnAirHours(channel=channel, **span.given()))
-        # They stop it from now on, not before.
+        # The hours take effect from now on.
         Channel.objects.filter(pk=channel.pk).update(hours_changed_at=timezone.now())
         noted(request, channel, "Changed hours.")
         transaction.on_commit(wake_supervisor)

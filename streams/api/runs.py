@@ -1,4 +1,4 @@
-"""Runs in the API: each on-air session of a channel."""
+"""API routes for runs, the on-air sessions of channels."""
 
 from __future__ import annotations
 
@@ -30,29 +30,31 @@ class RunDetail(RowSchema):
 
 class RunFilter(Paging):
     channel: str = Field("", max_length=80, description="A channel's slug.")
-    open: bool | None = Field(None, description="Whether it goes on.")
-    since: Moment | None = Field(None, description="Started then or later.")
-    until: Moment | None = Field(None, description="Started before.")
+    open: bool | None = Field(None, description="Whether the run is still open.")
+    since: Moment | None = Field(
+        None, description="Only runs that started at or after this time."
+    )
+    until: Moment | None = Field(None, description="Only runs that started before this time.")
 
 
-def _known() -> QuerySet[Run]:
+def _runs_with_slug() -> QuerySet[Run]:
     return Run.objects.annotate(slug=F("channel__slug"))
 
 
-@router.get("", response=Page[RunDetail], summary="Runs, the latest first")
-def runs(request: HttpRequest, asked: Query[RunFilter]) -> dict[str, Any]:
-    rows = _known()
-    if asked.channel:
-        rows = rows.filter(channel__slug=asked.channel)
-    if asked.open is not None:
-        rows = rows.filter(ended_at__isnull=asked.open)
-    if asked.since:
-        rows = rows.filter(started_at__gte=asked.since)
-    if asked.until:
-        rows = rows.filter(started_at__lt=asked.until)
-    return paged(rows, "-started_at", asked)
+@router.get("", response=Page[RunDetail], summary="Runs, latest first")
+def runs(request: HttpRequest, filters: Query[RunFilter]) -> dict[str, Any]:
+    rows = _runs_with_slug()
+    if filters.channel:
+        rows = rows.filter(channel__slug=filters.channel)
+    if filters.open is not None:
+        rows = rows.filter(ended_at__isnull=filters.open)
+    if filters.since:
+        rows = rows.filter(started_at__gte=filters.since)
+    if filters.until:
+        rows = rows.filter(started_at__lt=filters.until)
+    return paged(rows, "-started_at", filters)
 
 
-@router.get("/{id}", response=RunDetail, summary="One run")
+@router.get("/{id}", response=RunDetail, summary="Get a run")
 def run(request: HttpRequest, id: Id) -> Run:
-    return get_object_or_404(_known(), pk=id)
+    return get_object_or_404(_runs_with_slug(), pk=id)

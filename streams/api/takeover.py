@@ -1,4 +1,4 @@
-"""Live takeovers in the API: the orders, who may, and each time that somebody did."""
+"""API routes for live takeovers: orders, rights, and the log of takeovers."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from streamsite.api.crud import Body, Id, Page, Paging, made, noted, paged
 
 router = Router(tags=["takeover"])
 
-#: Of one channel: more than anybody could keep apart.
-MOST_RIGHTS = 100
+#: Takeover rights of one channel: more than an operator could manage.
+MAX_RIGHTS = 100
 
 
 class Taking(Body):
-    """Whose live feed. Left out or null: that of the highest rank."""
+    """The broadcaster whose feed is taken; omitted or null: the live one of lowest rank."""
 
     broadcaster_id: Id | None = None
 
 
 class Right(Body):
-    """Of two who are live, the lower rank is on."""
+    """If several broadcasters are live, the lowest rank wins."""
 
     broadcaster_id: Id
     rank: Annotated[int, Field(ge=1, le=32_767)] = 1
 
 
 class Rights(Body):
-    rights: list[Right] = Field(max_length=MOST_RIGHTS)
+    rights: list[Right] = Field(max_length=MAX_RIGHTS)
 
 
 class RightDetail(Schema):
@@ -55,13 +55,13 @@ class RightsDetail(Schema):
 
 
 class TakeoverDetail(Schema):
-    """`transition` is the seconds from being asked to being on air; null: it was not."""
+    """`transition`: seconds from the request to being on air; null: never on air."""
 
     id: int
     run_id: int | None
     broadcaster_id: int | None
     stream_id: int | None
-    asked_at: datetime
+    requested_at: datetime
     on_air_at: datetime | None
     ended_at: datetime | None
     cause: str
@@ -71,35 +71,35 @@ class TakeoverDetail(Schema):
 @router.post(
     "/{slug:slug}/take",
     response={202: Taken},
-    summary="Put a live feed on it",
-    description="409 where nobody who may take it over is live.",
+    summary="Put a live feed on the channel",
+    description="409 if no broadcaster who may take the channel over is live.",
 )
-def take(
-    request: HttpRequest, slug: str, asked: Taking | None = None
-) -> Status[dict[str, str]]:
+def take(request: HttpRequest, slug: str, body: Taking | None = None) -> Status[dict[str, str]]:
     whose = None
-    if asked is not None and asked.broadcaster_id is not None:
-        whose = get_object_or_404(Broadcaster, pk=asked.broadcaster_id)
+    if body is not None and body.broadcaster_id is not None:
+        whose = get_object_or_404(Broadcaster, pk=body.broadcaster_id)
     return order(request, slug, "take", whose=whose)
 
 
-@router.post("/{slug:slug}/return", response={202: Taken}, summary="Back to its programme")
-def give_back(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
+@router.post("/{slug:slug}/return", response={202: Taken}, summary="Return to the programme")
+def return_to_programme(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return order(request, slug, "return")
 
 
 @router.post(
     "/{slug:slug}/release",
     response={202: Taken},
-    summary="Let live feeds come and go by themselves again",
+    summary="Let live feeds take over automatically again",
 )
 def release(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return order(request, slug, "release")
 
 
-@router.get("/{slug:slug}/takeovers", response=Page[TakeoverDetail], summary="Each time")
-def takeovers(request: HttpRequest, slug: str, asked: Query[Paging]) -> dict[str, Any]:
-    return paged(Takeover.objects.filter(channel=id_of(slug)), "-asked_at", asked)
+@router.get(
+    "/{slug:slug}/takeovers", response=Page[TakeoverDetail], summary="The log of takeovers"
+)
+def takeovers(request: HttpRequest, slug: str, params: Query[Paging]) -> dict[str, Any]:
+    return paged(Takeover.objects.filter(channel=id_of(slug)), "-requested_at", params)
 
 
 def _rights(channel: Channel) -> dict[str, Any]:
@@ -107,18 +107,22 @@ def _rights(channel: Channel) -> dict[str, Any]:
     return {"rights": list(rows)}
 
 
-@router.get("/{slug:slug}/takeover-rights", response=RightsDetail, summary="Who may")
+@router.get(
+    "/{slug:slug}/takeover-rights", response=RightsDetail, summary="Get the takeover rights"
+)
 def rights(request: HttpRequest, slug: str) -> dict[str, Any]:
     return _rights(the_channel(slug))
 
 
-@router.put("/{slug:slug}/takeover-rights", response=RightsDetail, summary="Others who may")
-def replace_rights(request: HttpRequest, slug: str, asked: Rights) -> dict[str, Any]:
+@router.put(
+    "/{slug:slug}/takeover-rights", response=RightsDetail, summary="Replace the takeover rights"
+)
+def replace_rights(request: HttpRequest, slug: str, body: Rights) -> dict[str, Any]:
     with transaction.atomic():
         channel = get_object_or_404(Channel.objects.select_for_update(), slug=slug)
         channel.takeover_rights.all().delete()
-        for right in asked.rights:
+        for right in body.rights:
             made(TakeoverRight(channel=channel, **right.model_dump()))
-        noted(request, channel, "Changed who may take it over.")
+        noted(request, channel, "Changed the takeover rights.")
         transaction.on_commit(wake_supervisor)
     return _rights(channel)

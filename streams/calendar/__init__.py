@@ -1,1 +1,1 @@
-"""The calendar: blocks are edited, previewed, and published as a guide."""
+"""The calendar: editing and previewing blocks, and the published guide."""

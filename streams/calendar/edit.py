@@ -1,4 +1,4 @@
-"""What people do to blocks in the calendar: move them, and copy a week of them."""
+"""Edits of blocks in the calendar: moving a block and copying a week."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from streams.wake import wake_supervisor
 
 DAY: Final = timedelta(days=1)
 WEEK: Final = timedelta(days=7)
-#: A date that a copy's name ends with already.
+#: The date that an earlier copy has appended to the name.
 _DATED: Final = re.compile(r", \d{1,2} [A-Z][a-z]{2} \d{4}( \(\d+\))?$")
 
 
 class BlockRefusedError(Exception):
-    """A change of a block that can't be made. `str()` of it is a sentence for the operator."""
+    """A change of a block that is refused. `str()` of it is a sentence for the operator."""
 
 
 class ChangedMeanwhileError(BlockRefusedError):
-    """Somebody else has changed the block since it was shown. HTTP 409."""
+    """The block was changed by somebody else since it was shown. HTTP 409."""
 
 
 # ---- pure ------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ class ChangedMeanwhileError(BlockRefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When a block is on, as its row says it."""
+    """The times at which a block is on, as stored in its row."""
 
     starts: time
     ends: time
@@ -44,13 +44,13 @@ class Times:
 
     @property
     def token(self) -> str:
-        """Equal for equal times: tells whether they were changed since a page showed them."""
+        """A text that is equal for equal times. It detects changes since a page was shown."""
         days = "".join(map(str, sorted(self.days)))
         return f"{self.starts}/{self.ends}/{days}/{self.first_day}/{self.last_day}"
 
     @property
     def occurrences(self) -> list[date] | None:
-        """The days it is on; None where it goes on without end."""
+        """The days on which it is on; None if it has no first or last day."""
         if self.first_day is None or self.last_day is None:
             return None
         count = (self.last_day - self.first_day).days + 1
@@ -59,29 +59,29 @@ class Times:
 
 
 def moved(times: Times, day: date, starts_by: timedelta, ends_by: timedelta) -> Times:
-    """The times after the occurrence of that day was dragged, or its edges were.
+    """Returns the times after the occurrence of that day, or one of its edges, was dragged.
 
-    A block has one time for all its days, so all of them move. Where the occurrence goes to
-    another weekday, that weekday takes the old one's place; where the block is on that day
-    anyway, only the time changes. Raises `BlockRefusedError`.
+    A block has one time for all its days, so all occurrences move. If the occurrence moves to
+    another weekday, that weekday replaces the old one. If the block is on that weekday already,
+    only the time changes. Raises `BlockRefusedError`.
     """
     last = day if times.ends > times.starts else day + DAY
     starts = datetime.combine(day, times.starts) + starts_by
     ends = datetime.combine(last, times.ends) + ends_by
     if ends <= starts:
-        raise BlockRefusedError("It would end before it begins.")
+        raise BlockRefusedError("The block would end before it starts.")
     if ends - starts > DAY:
-        raise BlockRefusedError("A block lasts 24 hours at most: make two of it.")
+        raise BlockRefusedError("A block lasts 24 hours at most. Make two blocks instead.")
     days, first_day, last_day = times.days, times.first_day, times.last_day
     by = starts.date() - day
     if by and times.occurrences == [day]:
-        # On a single day: it goes as a whole.
+        # A block on a single day moves as a whole.
         days = frozenset({starts.weekday()})
         first_day = last_day = starts.date()
     elif by and starts.weekday() not in days:
         if (first_day and starts.date() < first_day) or (last_day and starts.date() > last_day):
             raise BlockRefusedError(
-                "That day is outside the block's dates: change them in its form first."
+                "That day is outside the block's dates. Change the dates in its form first."
             )
         days = days - {day.weekday()} | {starts.weekday()}
     return Times(starts.time(), ends.time(), days, first_day, last_day)
@@ -95,15 +95,16 @@ def times_of(block: Block) -> Times:
 
 
 def move(block: Block, times: Times, *, seen: str) -> None:
-    """Give the block these times, if its own are still those of the token `seen`.
+    """Write the times to the block if its present ones still match the token `seen`.
 
-    Raises `BlockRefusedError`; nothing is written then.
+    Raises `BlockRefusedError`; nothing is written in that case.
     """
     with transaction.atomic():
         row = Block.objects.select_for_update().filter(pk=block.pk).first()
         if row is None or times_of(row).token != seen:
             raise ChangedMeanwhileError(
-                f"Somebody else has changed “{block.name}” meanwhile: look at it again."
+                f"Somebody else has changed “{block.name}” in the meantime. Check it and try "
+                "again."
             )
         row.starts, row.ends = times.starts, times.ends
         row.days = Block.of_weekdays(times.days)
@@ -114,25 +115,25 @@ def move(block: Block, times: Times, *, seen: str) -> None:
 
 
 def in_week(channel: Channel, monday: date) -> list[Block]:
-    """Blocks whose dates lie inside that week: those that a copy of the week copies."""
-    found = channel.blocks.filter(first_day__gte=monday, last_day__lt=monday + WEEK)
-    return list(found.order_by("first_day", "starts", "pk"))
+    """Returns the blocks whose dates are within that week. Copying the week copies these."""
+    rows = channel.blocks.filter(first_day__gte=monday, last_day__lt=monday + WEEK)
+    return list(rows.order_by("first_day", "starts", "pk"))
 
 
 def copy_week(channel: Channel, monday: date, to: date) -> list[Block]:
-    """Copies of the blocks of one week in another; `monday` and `to` are Mondays.
+    """Copy the blocks of the week of `monday` to the week of `to`; both are Mondays.
 
-    What is there already, with the same playlist, days and times, is not made twice. Raises
-    `BlockRefusedError`; nothing is written then.
+    A block that exists there with the same playlist, days and times is not copied again.
+    Raises `BlockRefusedError`; nothing is written in that case.
     """
     if monday == to:
-        raise BlockRefusedError("That is the same week: choose another one.")
+        raise BlockRefusedError("That is the same week. Choose another one.")
     with transaction.atomic():
         blocks = in_week(channel, monday)
         if not blocks:
             raise BlockRefusedError(
-                "No block has dates inside this week, so there is nothing to copy. Blocks "
-                "without dates are in every week anyway."
+                "No block has dates within this week, so there is nothing to copy. Blocks "
+                "without dates are in every week already."
             )
         there = {_alike(block) for block in in_week(channel, to)}
         names = set(channel.blocks.values_list("name", flat=True))
@@ -150,10 +151,10 @@ def copy_week(channel: Channel, monday: date, to: date) -> list[Block]:
 
 def _copy(block: Block, by: timedelta, names: Iterable[str]) -> Block:
     if block.first_day is None or block.last_day is None:
-        raise ValueError("Only a block with dates is copied.")
+        raise ValueError("Only a block with dates can be copied.")
     copy = Block.objects.get(pk=block.pk)
     copy.pk = None
-    copy._state.adding = True  # noqa: SLF001 - as Django's documentation of copies has it
+    copy._state.adding = True  # noqa: SLF001 - as in Django's documentation on copying
     copy.first_day, copy.last_day = block.first_day + by, block.last_day + by
     ending = f", {copy.first_day.day} {copy.first_day:%b %Y}"
     stem = _DATED.sub("", block.name)[:60]

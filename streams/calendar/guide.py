@@ -1,4 +1,4 @@
-"""What viewers are told of a channel: the guide for players, and what is on now and next."""
+"""A channel's public guide: XMLTV for players, and now-and-next data for overlays."""
 
 from __future__ import annotations
 
@@ -24,89 +24,89 @@ from streams.programme.lookahead import Airing, airings, joined
 from streams.programme.model import BASE, FILLER
 from streams.programme.xmltv import Listing, document
 
-#: What a guide spans, from now.
+#: The span of a guide, from now.
 BACK: Final = timedelta(days=1)
 AHEAD: Final = timedelta(days=7)
-#: Seconds for which a guide is not computed again.
-KEPT: Final = 60
-#: While it is computed, the one before is told, until it is so many times as old.
-OLDEST: Final = 5
-#: After what is next, so many more are told to overlays, if they come this soon.
+#: Seconds for which a computed guide is fresh.
+GUIDE_TTL_S: Final = 60
+#: While a new one is computed, the old one is served up to this multiple of its lifetime.
+MAX_STALE_FACTOR: Final = 5
+#: Further entries after the next one for overlays, if they start within `SOON`.
 AFTER_NEXT: Final = 3
 SOON: Final = timedelta(days=1)
-#: Rows in one query.
-CHUNK: Final = 500
+#: Rows per query.
+BATCH_ROWS: Final = 500
 
-#: Of all that is ahead no more is computed: a guide of very short items ends earlier.
-MOST_PICKS: Final = 12_000
-#: Seconds for which what is on now is not looked up again: as often as overlays may ask.
-KEPT_NOW: Final = 1
+#: Limit of the items computed ahead: a guide of very short items ends earlier.
+MAX_PICKS: Final = 12_000
+#: Seconds for which the now-and-next data is fresh: the polling interval of overlays.
+NOW_TTL_S: Final = 1
 
-#: Of each channel and purpose: one is computed at a time.
+#: One lock per channel and purpose: a value is computed by one thread at a time.
 _locks: Final[dict[str, Lock]] = {}
 
 T = TypeVar("T")
 
 
 def xmltv(channel: Channel, now: datetime) -> bytes:
-    """The channel's guide, hardly older than `KEPT` seconds."""
+    """Returns the channel's guide, usually at most `GUIDE_TTL_S` seconds old."""
     name = f"guide-{channel.pk}"
-    return _kept(name, name, KEPT, lambda: _made(channel, now))
+    return _cached(name, name, GUIDE_TTL_S, lambda: _render(channel, now))
 
 
-def _kept(name: str, lock: str, seconds: int, make: Callable[[], T]) -> T:
-    """What was made a while ago, or else is made now, by one of those who ask for it.
+def _cached(name: str, lock: str, seconds: int, make: Callable[[], T]) -> T:
+    """Returns the cached value; if it is stale, one of the callers computes a new one.
 
-    The others get the old one meanwhile, and wait only where there is none.
+    The other callers get the stale value meanwhile, and wait only if there is none.
     """
     both = {name, f"{name}-fresh"}
-    known = cache.get_many(both)
-    if both > known.keys():
+    cached = cache.get_many(both)
+    if both > cached.keys():
         guard = _locks.setdefault(lock, Lock())
-        if guard.acquire(blocking=name not in known):
+        if guard.acquire(blocking=name not in cached):
             try:
-                # Whoever had to wait finds it made.
-                known = cache.get_many(both)
-                if both > known.keys():
-                    known[name] = make()
-                    cache.set(name, known[name], seconds * OLDEST)
+                # Another thread may have computed it while this one waited for the lock.
+                cached = cache.get_many(both)
+                if both > cached.keys():
+                    cached[name] = make()
+                    cache.set(name, cached[name], seconds * MAX_STALE_FACTOR)
                     cache.set(f"{name}-fresh", "yes", seconds)
             finally:
                 guard.release()
-    kept: T = known[name]
+    kept: T = cached[name]
     return kept
 
 
-def _made(channel: Channel, now: datetime) -> bytes:
-    told = programme(channel, now)
-    items = _items(each.media for each in told if each.media is not None)
+def _render(channel: Channel, now: datetime) -> bytes:
+    shown = programme(channel, now)
+    items = _items(airing.media for airing in shown if airing.media is not None)
     return document(
         f"{channel.slug}.streamsite",
         channel.name,
-        (_listing(each, items, channel.name) for each in told),
+        (_listing(airing, items, channel.name) for airing in shown),
         channel.zone,
     )
 
 
 def programme(channel: Channel, now: datetime) -> list[Airing]:
-    """What was on air in the last day, what is, and what will be in the next seven."""
-    # A forecast is cut where it ends; the last programme of the guide is not.
+    """Returns the programme of the last day, now and the next seven days."""
+    # A forecast cuts its last item; the extra time keeps the guide's last programme whole.
     coming = forecast.compute(channel, now, now + AHEAD + SOON)
-    on = channel.order == Channel.Order.ON
+    on = channel.desired_state == Channel.DesiredState.ON
     until = coming.spans[0][0] if on and coming.spans else now
     begun = takewhile(lambda pick: pick.begins < now + AHEAD, coming.picks())
-    ahead = islice(begun, MOST_PICKS)
+    ahead = islice(begun, MAX_PICKS)
     return list(joined(chain(_aired(channel, now, until), airings(ahead))))
 
 
 def _aired(channel: Channel, now: datetime, until: datetime) -> Iterator[Airing]:
-    """From the as-run log. What is on air ends when the forecast begins."""
+    """Yields entries of the as-run log. The item on air ends where the forecast starts."""
     rows = AsRun.objects.filter(run__channel=channel, started_at__lt=now).filter(
         Q(ended_at__isnull=True) | Q(ended_at__gt=now - BACK)
     )
     since = None
     for row in rows.order_by("started_at", "pk"):
-        # One clock after the other: a log that was written twice must not overlap.
+        # If two workers wrote the log, their entries may overlap: cut the later one.
         begins = row.started_at if since is None else max(since, row.started_at)
         ends = until if row.ended_at is None else row.ended_at
         if ends > begins:
@@ -130,22 +130,22 @@ class _Item:
 
 
 def _items(media: Iterable[int]) -> dict[int, _Item]:
-    found: dict[int, _Item] = {}
-    wanted = sorted(set(media))
-    for start in range(0, len(wanted), CHUNK):
-        rows = MediaItem.objects.filter(pk__in=wanted[start : start + CHUNK])
+    items: dict[int, _Item] = {}
+    pks = sorted(set(media))
+    for start in range(0, len(pks), BATCH_ROWS):
+        rows = MediaItem.objects.filter(pk__in=pks[start : start + BATCH_ROWS])
         for row in rows.prefetch_related("tags").only("key", "age_rating"):
             tags = tuple(tag.name for tag in row.tags.all())
-            found[row.pk] = _Item(row.key, row.age_rating, tags)
-    return found
+            items[row.pk] = _Item(row.key, row.age_rating, tags)
+    return items
 
 
 def _listing(airing: Airing, items: dict[int, _Item], name: str) -> Listing:
     if airing.kind is not Kind.ITEM:
-        # What fills the gaps is not a programme anybody looks for.
+        # Filler and slates get the channel's name: they are no programme of their own.
         return Listing(name, airing.begins, airing.ends)
     item = items.get(airing.media or 0)
-    gone_on = f"Goes on at {formatting.span(float(airing.into))}." if airing.into else ""
+    gone_on = f"Continues at {formatting.span(float(airing.into))}." if airing.into else ""
     if item is None:
         return Listing(airing.title, airing.begins, airing.ends, gone_on)
     folder, _, _ = item.key.rpartition("/")
@@ -154,7 +154,7 @@ def _listing(airing: Airing, items: dict[int, _Item], name: str) -> Listing:
         airing.begins,
         airing.ends,
         gone_on,
-        # Where nobody has given a tag, its folder tells what it is.
+        # Without tags, the folder's name is the category.
         item.tags or ((folder.rpartition("/")[2],) if folder else ()),
         item.rating,
     )
@@ -164,17 +164,17 @@ def _listing(airing: Airing, items: dict[int, _Item], name: str) -> Listing:
 
 
 def now_next(channel: Channel, now: datetime) -> dict[str, Any]:
-    """What is on air, as measured, and what comes next, for programs.
+    """Returns the measured item on air and the next ones, as JSON values for programs.
 
-    `now` is null where nothing is on air and where nobody knows: `state` says which. Moments
-    are ISO 8601 in UTC, `in_point` is in seconds. Looked up once in `KEPT_NOW` seconds.
+    `now` is null if nothing is on air or if that is unknown; `state` tells the two apart.
+    Times are ISO 8601 in UTC, `in_point` is in seconds. Computed once in `NOW_TTL_S` seconds.
     """
     name = f"now-{channel.pk}"
-    return _kept(name, name, KEPT_NOW, lambda: _now_next(channel, now))
+    return _cached(name, name, NOW_TTL_S, lambda: _now_next(channel, now))
 
 
 def _now_next(channel: Channel, now: datetime) -> dict[str, Any]:
-    told = report(now, slug=channel.slug).channels[0]
+    channel_report = report(now, slug=channel.slug).channels[0]
     names = {
         BASE: "Base playlist",
         FILLER: "Filler",
@@ -182,47 +182,55 @@ def _now_next(channel: Channel, now: datetime) -> dict[str, Any]:
         TAKEOVER: "Takeover",
     }
     names |= {f"block-{block.pk}": block.name for block in channel.blocks.all()}
-    later = [_later(each, names, channel) for each in coming(channel, told, now)]
+    later = [_later(airing, names, channel) for airing in coming(channel, channel_report, now)]
     return {
         "channel": {"slug": channel.slug, "name": channel.name},
-        "state": told.state,
-        "now": _present(told, names),
+        "state": channel_report.state,
+        "now": _present(channel_report, names),
         "next": later[0] if later else None,
         "later": later[1:],
     }
 
 
-def _present(told: ChannelReport, names: dict[str, str]) -> dict[str, Any] | None:
-    if told.now is None:
+def _present(channel_report: ChannelReport, names: dict[str, str]) -> dict[str, Any] | None:
+    if channel_report.now is None:
         return None
-    row = AsRun.objects.filter(run=told.run.id, ended_at=None).first() if told.run else None
-    # The log is written a moment later than the state.
-    same = row if row is not None and row.title == told.now.title else None
+    row = (
+        AsRun.objects.filter(run=channel_report.run.id, ended_at=None).first()
+        if channel_report.run
+        else None
+    )
+    # The as-run log is written slightly later than the state.
+    same = row if row is not None and row.title == channel_report.now.title else None
     return {
-        "title": told.now.title,
-        "kind": told.now.kind or Kind.ITEM.value,
-        "since": told.now.since,
-        "until": told.now.until,
+        "title": channel_report.now.title,
+        "kind": channel_report.now.kind or Kind.ITEM.value,
+        "since": channel_report.now.since,
+        "until": channel_report.now.until,
         "in_point": same.in_point if same else 0,
         "rule": names.get(same.rule, "") if same else "",
     }
 
 
-def coming(channel: Channel, told: ChannelReport, now: datetime) -> Sequence[Airing]:
-    """What comes next, and some more. Computed once an item, and once a minute."""
-    since, until = (told.now.since, told.now.until) if told.now else (None, None)
+def coming(channel: Channel, channel_report: ChannelReport, now: datetime) -> Sequence[Airing]:
+    """Returns the next items. Computed once per item, and at most once a minute."""
+    since, until = (
+        (channel_report.now.since, channel_report.now.until)
+        if channel_report.now
+        else (None, None)
+    )
     moments = [at.timestamp() if at else None for at in (since, until)]
-    name = f"next-{channel.pk}-{told.order}-{moments}".replace(" ", "")
+    name = f"next-{channel.pk}-{channel_report.desired_state}-{moments}".replace(" ", "")
     lock = f"next-{channel.pk}"
-    known = _kept(name, lock, KEPT, lambda: _next(channel, now))
-    # Of one that was computed a while ago, the first may have begun.
-    return [each for each in known if each.ends > now]
+    upcoming = _cached(name, lock, GUIDE_TTL_S, lambda: _next(channel, now))
+    # In a cached result, the first items may have ended already.
+    return [airing for airing in upcoming if airing.ends > now]
 
 
 def _next(channel: Channel, now: datetime) -> list[Airing]:
     ahead = forecast.compute(channel, now, now + SOON)
-    found = islice(ahead.picks(), MOST_PICKS)
-    return list(islice(airings(found), 1 + AFTER_NEXT))
+    picks = islice(ahead.picks(), MAX_PICKS)
+    return list(islice(airings(picks), 1 + AFTER_NEXT))
 
 
 def _later(airing: Airing, names: dict[str, str], channel: Channel) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What will be on air, and why: the answer of the code that plays, in people's words."""
+"""Preview of the programme with reasons, computed by the code that plays it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from streams.programme import on_air_hours, schedule
 from streams.programme.model import BASE, FILLER, Pick, Start
 
 SLATE: Final = "Slate"
-#: As far as the preview reaches.
+#: The span of the preview.
 REACH: Final = timedelta(days=7)
 
 
 def playing(channel: Channel) -> ChannelState | None:
-    """The state of a channel that plays something now, as its worker wrote it last."""
+    """Returns the latest state of a channel that plays something now, else None."""
     try:
         state: ChannelState = channel.state
     except ObjectDoesNotExist:
@@ -34,18 +34,18 @@ def playing(channel: Channel) -> ChannelState | None:
 
 
 def begins(channel: Channel, now: datetime) -> datetime:
-    """When the next item begins: at the end of the present one, where that is known."""
+    """Returns the start of the next item: the end of the present one if known, else now."""
     state = playing(channel)
-    known = state.now_until if state is not None else None
-    return known if known is not None and known > now else now
+    until = state.now_until if state is not None else None
+    return until if until is not None and until > now else now
 
 
 def picks(channel: Channel, now: datetime, until: datetime) -> Iterator[Pick]:
-    """What will be on air up to that moment, if nothing fails and nothing is changed.
+    """Yields the items up to `until`, provided that nothing fails and nothing is changed.
 
-    Of a channel that is off and has no hours that start it: as if it were started now.
+    A channel that is off and has no on-air hours is treated as if it were started now.
     """
-    # A forecast is cut where it ends; what is asked for here is not.
+    # A forecast cuts its last item; the extra day keeps the items here whole.
     ahead = forecast.compute(channel, now, until + occurrences.DAY)
     if not ahead.spans and presumed(channel):
         return schedule.preview(ahead.programme, now, until, ahead.cursors)
@@ -53,8 +53,8 @@ def picks(channel: Channel, now: datetime, until: datetime) -> Iterator[Pick]:
 
 
 def presumed(channel: Channel) -> bool:
-    """Whether the preview presumes that somebody starts the channel now."""
-    return channel.order != Channel.Order.ON and not channel.hours.exists()
+    """Returns whether the preview assumes that the channel is started now."""
+    return channel.desired_state != Channel.DesiredState.ON and not channel.hours.exists()
 
 
 # ---- in words --------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def presumed(channel: Channel) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One stretch on air, for a page. `start` and `seconds`: into the item, and on air."""
+    """An entry of the preview. `start`: seconds into the item. `seconds`: time on air."""
 
     begins: datetime
     ends: datetime | None
@@ -71,31 +71,31 @@ class Line:
     why: str
     start: float
     seconds: float | None
-    #: whole, cut, resumed; empty where that is not known yet, and for the slate.
+    #: Whole, cut or resumed; empty if that is unknown yet, and for the slate.
     how: str
-    #: What is not prepared is over when it is over.
+    #: False for an item that is not prepared: its length is an estimate.
     exact: bool = True
 
 
 def lines(
-    found: Iterable[Pick], begins: datetime, ends: datetime, names: Mapping[int, str]
+    upcoming: Iterable[Pick], begins: datetime, ends: datetime, names: Mapping[int, str]
 ) -> list[Line]:
-    """From one moment to another, with a line for each time in which the channel is off.
+    """Returns the lines from `begins` to `ends`, including those in which the channel is off.
 
-    `names`: those of the channel's blocks, by their number.
+    `names`: the names of the channel's blocks by primary key.
     """
-    told: list[Line] = []
+    rows: list[Line] = []
     at = begins
-    for pick in found:
+    for pick in upcoming:
         if pick.begins > at:
-            told.append(_off(at, pick.begins))
-        if pick.entry is None and told and told[-1].rule == SLATE and told[-1].why == pick.why:
-            # The programme is asked again each minute, and has the same answer.
-            told[-1] = _longer(told[-1], pick.ends)
+            rows.append(_off(at, pick.begins))
+        if pick.entry is None and rows and rows[-1].rule == SLATE and rows[-1].why == pick.why:
+            # The scheduler returns the slate minute by minute: merge these into one line.
+            rows[-1] = _longer(rows[-1], pick.ends)
         else:
-            told.append(line(pick, names))
+            rows.append(line(pick, names))
         at = pick.ends
-    return [*told, _off(at, ends)] if at < ends else told
+    return [*rows, _off(at, ends)] if at < ends else rows
 
 
 def _longer(one: Line, ends: datetime) -> Line:
@@ -108,7 +108,7 @@ def _off(since: datetime, until: datetime) -> Line:
         ends=until,
         title="Off the air",
         rule="On-air hours",
-        why="The channel is stopped and started by its hours.",
+        why="The channel is stopped and started by its on-air hours.",
         start=0.0,
         seconds=(until - since).total_seconds(),
         how="",
@@ -139,15 +139,15 @@ def _how(pick: Pick) -> str:
 
 
 def in_words(rule: str, names: Mapping[int, str]) -> str:
-    """A rule as people know it; a block that was deleted has its number only."""
+    """Returns a rule's name for users; a deleted block is shown by its number."""
     kind, _, number = rule.partition("-")
     if kind == "block" and number.isdecimal():
-        return names.get(int(number), f"A block that was deleted (number {number})")
+        return names.get(int(number), f"Deleted block (number {number})")
     return {BASE: "Base playlist", FILLER: "Filler", "": "–"}.get(rule, rule.capitalize())
 
 
 def on_air(channel: Channel, now: datetime, names: Mapping[int, str]) -> Line | None:
-    """What is on air now, as the worker wrote it last."""
+    """Returns the line that is on air now according to the worker's latest state."""
     state = playing(channel)
     return None if state is None or begins(channel, now) <= now else _now(state, names)
 
@@ -157,50 +157,53 @@ def on_air(channel: Channel, now: datetime, names: Mapping[int, str]) -> Line | 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was, is or will be on air at a moment; `line` is None where that is nothing."""
+    """The item on air at a past, present or future time; `line` is None if there is none."""
 
     at: datetime
     #: was, is, or will be
     tense: str
     line: Line | None
-    #: The blocks that want the moment, as they are set up now.
+    #: The blocks that cover this time according to their present settings.
     claims: list[Claim]
     notes: tuple[str, ...] = ()
 
 
 def why(channel: Channel, at: datetime, now: datetime) -> Answer:
-    """The past is in the as-run log, the present in the state; the rest is the preview's."""
+    """Explains the item on air at `at`.
+
+    The past comes from the as-run log, the present from the state, the future from the preview.
+    """
     names = dict(channel.blocks.values_list("pk", "name"))
     claims = occurrences.claims(occurrences.outline(channel), at)
     if at < now:
         return _was(channel, at, claims, names)
     state = playing(channel)
     if state is not None and at < begins(channel, now):
-        found = _now(state, names)
-        return Answer(at, "is", found, claims, _waiting(found, state.now_rule, claims))
+        stretch = _now(state, names)
+        return Answer(at, "is", stretch, claims, _waiting(stretch, state.now_rule, claims))
     if at >= now + REACH:
         note = f"The preview reaches {REACH.days} days from now."
         return Answer(at, "will be", None, claims, (note,))
     for pick in picks(channel, now, at + timedelta(microseconds=1)):
         if pick.begins <= at < pick.ends:
-            found = line(pick, names)
-            notes = _waiting(found, pick.rule, claims)
+            stretch = line(pick, names)
+            notes = _waiting(stretch, pick.rule, claims)
             if presumed(channel):
-                notes += ("The channel is off: this holds if it is started now.",)
-            return Answer(at, "will be", found, claims, notes)
+                notes += ("The channel is off. This assumes that it is started now.",)
+            return Answer(at, "will be", stretch, claims, notes)
     return Answer(at, "will be", None, claims, (_why_off(channel, at),))
 
 
 def _why_off(channel: Channel, at: datetime) -> str:
-    """Why a channel will be off: outside its hours, or ordered off within them."""
+    """Returns why a channel will be off: outside its hours, or stopped within them."""
     within = on_air_hours.spans(forecast.hours_of(channel), at, at + timedelta(seconds=1))
     if any(opens <= at < ends for opens, ends in within):
         return (
-            "The channel is ordered off, though it is within its on-air hours at that time: "
-            "it starts when the next of them begin."
+            "The channel was stopped by order, although that time is within its on-air hours. "
+            "It starts again with the next on-air hours."
         )
     if channel.hours.exists():
-        return "The channel is off at that time: none of its on-air hours holds then."
+        return "The channel is off at that time: it is outside its on-air hours."
     return "The channel is off at that time."
 
 
@@ -210,27 +213,28 @@ def _was(
     log = AsRun.objects.filter(run__channel=channel, started_at__lte=at)
     entry = log.order_by("-started_at", "-pk").first()
     if entry is None or (entry.ended_at is not None and entry.ended_at <= at):
-        # Between two entries of one run nothing is written down; without a run it was off.
+        # There is no log entry: a gap within a run, or no run at all.
         runs = channel.runs.filter(started_at__lte=at).exclude(ended_at__lte=at)
         note = (
-            "The channel was ordered on, but nothing is written down for that moment: the "
-            "incidents may say why."
+            "The channel was ordered on, but the as-run log has no entry for that time. The "
+            "incidents may show why."
             if runs.exists()
             else "The channel was off."
         )
         return Answer(at, "was", None, claims, (note,))
     ended = entry.ended_at
-    found = Line(
+    stretch = Line(
         begins=entry.started_at,
         ends=ended,
         title=entry.title,
         rule=in_words(entry.rule, names),
-        why=" ".join(filter(None, (entry.why, entry.cause))) or "The log does not say.",
+        why=" ".join(filter(None, (entry.why, entry.cause)))
+        or "The log does not give a reason.",
         start=entry.in_point,
         seconds=(ended - entry.started_at).total_seconds() if ended else None,
         how=entry.get_ending_display(),
     )
-    return Answer(at, "was", found, claims, _waiting(found, entry.rule, claims))
+    return Answer(at, "was", stretch, claims, _waiting(stretch, entry.rule, claims))
 
 
 def _now(state: ChannelState, names: Mapping[int, str]) -> Line:
@@ -242,21 +246,23 @@ def _now(state: ChannelState, names: Mapping[int, str]) -> Line:
         ends=until,
         title=state.now_title,
         rule=in_words(state.now_rule, names),
-        why=state.now_why or "The worker has not said so far.",
+        why=state.now_why or "The worker has not reported the reason yet.",
         start=0.0,
         seconds=(until - state.now_since).total_seconds() if until else None,
         how="",
     )
 
 
-def _waiting(found: Line, rule: str, claims: list[Claim]) -> tuple[str, ...]:
-    """Why the block whose turn it is is not on, where it is another rule's item that plays."""
+def _waiting(stretch: Line, rule: str, claims: list[Claim]) -> tuple[str, ...]:
+    """Explains why the winning block is not on air yet: a soft start waits."""
     best = claims[0].slot if claims else None
     if best is None or best.block.start is Start.HARD or best.block.rule == rule:
         return ()
-    if found.begins >= best.begins:
+    if stretch.begins >= best.begins:
         return ()
-    due = f"“{best.block.name}” is due, but starts softly:"
-    if found.ends is not None and found.ends >= best.ends:
-        return (f"{due} what is on ends later than its time does, so it is not on at all.",)
-    return (f"{due} it waits for the end of what is on.",)
+    due = f"“{best.block.name}” is due, but has a soft start:"
+    if stretch.ends is not None and stretch.ends >= best.ends:
+        return (
+            f"{due} the current item ends after the block does, so the block is not shown.",
+        )
+    return (f"{due} it waits for the end of the current item.",)

@@ -1,1 +1,1 @@
-"""The operators' commands: start, stop, skip, and the on-air hours."""
+"""Operators' commands: start, stop, skip and the rest, and the on-air hours."""

@@ -1,7 +1,7 @@
-"""What people can order, each verb once: called by the admin, the API and the commands alike.
+"""The orders to a channel, shared by the admin, the API and the management commands.
 
-An action writes the order and returns; the node's supervisor carries it out. No action talks to
-a process.
+An action writes the order and returns; the node's supervisor carries it out. No action
+communicates with a process.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from streams.wake import wake_supervisor
 
 
 class ActionRefusedError(Exception):
-    """An order that can't be taken. `str()` of it is a sentence for the operator."""
+    """An order that can't be accepted. `str()` of it is a sentence for the operator."""
 
 
 class AlreadyOnAirError(ActionRefusedError):
-    """Start of a channel whose run is open. HTTP 409."""
+    """The channel to start already has an open run. HTTP 409."""
 
 
 class NotRunningError(ActionRefusedError):
-    """Stop, restart or skip of a channel that has no open run. HTTP 404."""
+    """The channel to stop, restart or skip has no open run. HTTP 404."""
 
 
 class NobodyLiveError(ActionRefusedError):
-    """Take where nobody is live who may take over. HTTP 409."""
+    """No broadcaster who may take the channel over is live. HTTP 409."""
 
 
 class CantStartError(ActionRefusedError):
-    """The channel lacks something without which nothing would go on air. HTTP 422."""
+    """The preflight found faults that prevent the start. HTTP 422."""
 
     def __init__(self, faults: list[Finding]) -> None:
         super().__init__(" ".join(fault.sentence for fault in faults))
@@ -44,42 +44,53 @@ class CantStartError(ActionRefusedError):
 def start(channel: Channel, *, by: str, now: datetime, attended: bool = True) -> Run:
     """Order the channel on and open its run.
 
-    `attended`: a person waits for the answer, and can do something about a storage that is
-    away or an output that lacks its key. Without one, only that refuses which the node's own
-    preflight would hold the channel back for, and nothing is asked that may be away.
+    Args:
+        channel: The channel.
+        by: The name of the person or program that gives the order.
+        now: The time of the order.
+        attended: A person waits for the answer and can fix an unreachable storage or an output
+            without a key. Otherwise only the faults for which the node's own preflight would
+            hold the channel back refuse the start, and no remote system is contacted.
 
-    Raises `AlreadyOnAirError`, or `CantStartError` with what is missing: nothing is written.
+    Raises:
+        AlreadyOnAirError: The channel is on air or still stopping. Nothing is written.
+        CantStartError: Something is missing. Nothing is written.
     """
     refusal = AlreadyOnAirError(f"{channel.name} is already on air.")
     if (open_run := channel.runs.filter(ended_at=None).first()) is not None:
-        if not Channel.objects.filter(pk=channel.pk, order=Channel.Order.ON).exists():
+        if not Channel.objects.filter(
+            pk=channel.pk, desired_state=Channel.DesiredState.ON
+        ).exists():
             raise AlreadyOnAirError(
                 f"{channel.name} is still stopping (on air since "
-                f"{open_run.started_at:%H:%M:%S} UTC): try again in a few seconds."
+                f"{open_run.started_at:%H:%M:%S} UTC). Try again in a few seconds."
             )
         raise refusal
-    found = findings(channel) if attended else local_findings(channel, attended=False)
-    if faults := [finding for finding in found if finding.stops_the_start]:
+    results = findings(channel) if attended else local_findings(channel, attended=False)
+    if faults := [finding for finding in results if finding.stops_the_start]:
         raise CantStartError(faults)
     try:
         with transaction.atomic():
             run = Run.objects.create(channel=channel, started_at=now, started_by=by)
             Channel.objects.filter(pk=channel.pk).update(
-                order=Channel.Order.ON, ordered_at=now, ordered_by=by, switched_at=now
+                desired_state=Channel.DesiredState.ON,
+                ordered_at=now,
+                ordered_by=by,
+                switched_at=now,
             )
             transaction.on_commit(wake_supervisor)
     except IntegrityError:
-        # Another Start was first: the database refused the second open run.
+        # A concurrent Start was first: the database refused a second open run.
         raise refusal from None
     return run
 
 
 def stop(channel: Channel, *, by: str, now: datetime) -> None:
-    """Order the channel off; the worker closes the run when its processes are gone.
+    """Order the channel off. The worker closes the run when its processes have ended.
 
     Raises `NotRunningError`.
     """
-    order = {"order": Channel.Order.OFF, "ordered_at": now, "ordered_by": by}
+    order = {"desired_state": Channel.DesiredState.OFF, "ordered_at": now, "ordered_by": by}
     _update_running(channel, "stopped", **order, switched_at=now)
 
 
@@ -90,10 +101,10 @@ def restart(channel: Channel, *, by: str, now: datetime) -> None:
     )
 
 
-def skip(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG001 - as all orders
-    """Order the next item at once. Raises `NotRunningError`.
+def skip(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG001 - all orders share this signature
+    """Order the next item immediately. Raises `NotRunningError`.
 
-    Who ordered the channel on, and when, stays: the admin's history tells who skipped.
+    `ordered_by` and `ordered_at` keep the last start; the admin's history records who skipped.
     """
     _update_running(channel, "skipped", skips=F("skips") + 1)
 
@@ -101,14 +112,14 @@ def skip(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG001 -
 def take(
     channel: Channel,
     *,
-    by: str,  # noqa: ARG001 - as all orders
+    by: str,  # noqa: ARG001 - all orders share this signature
     now: datetime,
     broadcaster: Broadcaster | None = None,
 ) -> None:
-    """Put a live feed on the channel: the broadcaster's, or that of the highest rank.
+    """Put a live feed on the channel: that of `broadcaster`, or the one with the lowest rank.
 
-    It holds until `give_back` or `release`, or until they have not been live for a minute.
-    Raises `NotRunningError` or `NobodyLiveError`.
+    The choice holds until `return_to_programme` or `release`, or until the broadcaster has not
+    been live for a minute. Raises `NotRunningError` or `NobodyLiveError`.
     """
     live = LiveStream.objects.filter(server=settings.INGEST_SERVER, ended_at=None)
     rights = channel.takeover_rights.filter(
@@ -118,8 +129,10 @@ def take(
         rights = rights.filter(broadcaster=broadcaster)
     right = rights.order_by("rank", "pk").first()
     if right is None:
-        who = "Nobody who may take it over" if broadcaster is None else "Nobody of that name"
-        raise NobodyLiveError(f"{who} is live now: {channel.name} goes on as it is.")
+        who = "who may take it over" if broadcaster is None else "of that name"
+        raise NobodyLiveError(
+            f"No broadcaster {who} is live now. {channel.name} stays as it is."
+        )
     _update_running(
         channel,
         "taken over",
@@ -129,8 +142,8 @@ def take(
     )
 
 
-def give_back(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG001 - as all orders
-    """Return to the programme, and stay there for as long as somebody is live.
+def return_to_programme(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG001 - all orders share this signature
+    """Return to the programme, and stay there while a broadcaster is live.
 
     Raises `NotRunningError`.
     """
@@ -143,11 +156,11 @@ def give_back(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG
     )
 
 
-def release(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG001 - as all orders
-    """Let live feeds come and go by themselves again. Raises `NotRunningError`."""
+def release(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG001 - all orders share this signature
+    """Let live feeds take over automatically again. Raises `NotRunningError`."""
     _update_running(
         channel,
-        "left to itself",
+        "set to automatic takeover",
         live_order=Channel.Live.AUTO,
         live_broadcaster=None,
         live_ordered_at=now,
@@ -156,7 +169,9 @@ def release(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG00
 
 def _update_running(channel: Channel, verb: str, **order: object) -> None:
     with transaction.atomic():
-        changed = Channel.objects.filter(pk=channel.pk, order=Channel.Order.ON).update(**order)
+        changed = Channel.objects.filter(
+            pk=channel.pk, desired_state=Channel.DesiredState.ON
+        ).update(**order)
         if not changed:
             raise NotRunningError(f"{channel.name} is not running, so it can't be {verb}.")
         transaction.on_commit(wake_supervisor)

@@ -1,4 +1,4 @@
-"""The orders as people see them: their names, what they cost the air, who gave them."""
+"""The orders as users see them: labels, effects on viewers, and the audit entry."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Order:
     label: str
     act: Callable[..., object]
     done: str
-    #: What the viewer will see; empty where nothing is cut and nobody has to be asked.
+    #: The effect on viewers; empty if nothing is cut and no confirmation is needed.
     cost: str = ""
 
     def with_hours(self, outlook: Outlook | None) -> Order:
-        """The same for a channel whose hours start it again by themselves."""
+        """Returns the order with its cost for a channel whose hours start it again."""
         if self.verb != "stop" or outlook is None or not outlook.start:
             return self
         return replace(
             self,
             cost="Every output goes off the air until somebody starts the channel again, or "
-            f"its hours do, at {outlook.start}.",
+            f"until its on-air hours start it at {outlook.start}.",
         )
 
 
@@ -43,35 +43,35 @@ ORDERS: Final[dict[str, Order]] = {
             "skip",
             "Skip",
             actions.skip,
-            "{} goes on to the next item.",
-            "What is playing is cut off and the next item begins. The stream itself goes on.",
+            "{} skips to the next item.",
+            "The current item is cut off and the next one starts. The stream continues.",
         ),
         Order(
             "take",
             "Take",
             actions.take,
-            "{} goes over to the live feed.",
-            "The live feed replaces the programme, until you return or it ends.",
+            "{} switches to the live feed.",
+            "The live feed replaces the programme until it ends or you return.",
         ),
         Order(
             "return",
             "Return",
-            actions.give_back,
+            actions.return_to_programme,
             "{} returns to its programme.",
-            "The programme goes on, and no live feed replaces it while somebody is live.",
+            "The programme continues, and no feed that is live now replaces it.",
         ),
         Order(
             "release",
-            "By itself",
+            "Automatic",
             actions.release,
-            "On {} live feeds come and go by themselves again.",
+            "{} lets live feeds take over automatically again.",
         ),
         Order(
             "restart",
             "Restart",
             actions.restart,
             "Restart of {} is ordered.",
-            "Every output goes off the air for some seconds and viewers may have to reload.",
+            "Every output goes off the air for some seconds, and viewers may have to reload.",
         ),
         Order(
             "stop",
@@ -83,7 +83,7 @@ ORDERS: Final[dict[str, Order]] = {
     )
 }
 
-#: HTTP status of each refusal, the same for pages and API.
+#: HTTP status of each refusal, for pages and API.
 STATUS: Final[dict[type[actions.ActionRefusedError], int]] = {
     actions.AlreadyOnAirError: 409,
     actions.NotRunningError: 404,
@@ -101,17 +101,27 @@ def give(
     by: str = "",
     whose: Broadcaster | None = None,
 ) -> str:
-    """Order it in the user's name, note it in the admin's history, return a sentence.
+    """Give the order in the user's name and log it in the admin's history.
 
-    `by`: who it is where there is no user, such as the API, which notes it itself.
-    `whose`: of Take, whose live feed; None: that of the highest rank.
-    Raises `actions.ActionRefusedError`.
+    Args:
+        order: The order.
+        channel: The channel.
+        user: The user who gives it.
+        now: The time of the order.
+        by: The caller's name if there is no user. The API logs the order itself.
+        whose: For Take, the broadcaster whose feed is put on air; None: the lowest rank.
+
+    Returns:
+        A sentence for the user.
+
+    Raises:
+        actions.ActionRefusedError: The order can't be accepted.
     """
     name = user.get_username() if user is not None else by
     if not name:
-        raise PermissionError("An order is given by somebody.")
-    wanted = {} if whose is None or order.verb != "take" else {"broadcaster": whose}
-    order.act(channel, by=name, now=now, **wanted)
+        raise PermissionError("An order needs a user or a name.")
+    options = {} if whose is None or order.verb != "take" else {"broadcaster": whose}
+    order.act(channel, by=name, now=now, **options)
     if user is not None and user.pk is not None:
         LogEntry.objects.log_actions(
             user.pk, [channel], CHANGE, f"{order.label} ordered.", single_object=True

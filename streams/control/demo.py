@@ -1,4 +1,4 @@
-"""The Demo channel: something to play right after the installation, made in the background."""
+"""The Demo channel: sample clips made in the background right after the installation."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SLUG: Final = "demo"
 
 
 def order() -> Channel:
-    """The Demo channel without anything to play; the jobs cluster is asked for the rest."""
+    """Create the empty Demo channel, and enqueue the job that makes its clips."""
     with transaction.atomic():
         playlist = Playlist.objects.create(name=NAME)
         channel = Channel.objects.create(name=NAME, slug=SLUG, playlist=playlist)
-        # Asked for until it is done, whatever becomes of a worker.
+        # The schedule repeats the job until it succeeds, also after a worker has died.
         Schedule.objects.create(
             name="make samples",
             func=sample_clips.TASK,
@@ -42,9 +42,9 @@ def order() -> Channel:
 
 
 def make() -> str:
-    """Make what is missing of the samples, each on its way into the playlist; then be done.
+    """Make the missing sample clips and add them to the playlist; then remove the schedule.
 
-    The first that is ready puts the channel on the air. Raises `ToolError`, `StorageError`.
+    The first finished clip starts the channel. Raises `ToolError` or `StorageError`.
     """
     channel = Channel.objects.filter(slug=SLUG).select_related("playlist").first()
     made = 0
@@ -60,13 +60,13 @@ def make() -> str:
 
 def _add(channel: Channel, playlist: Playlist, sample: sample_clips.Sample) -> None:
     path = sample_clips.make(sample, settings.DATA_DIR / "samples", settings.FFMPEG_PATH)
-    # One that a worker which was killed left in the library is taken up.
+    # A killed worker may have left the item in the library: it is reused.
     item = MediaItem.objects.filter(title=sample.title).first()
     item = item or add_file(path, title=sample.title)
     copy = request_prepare(item, channel.house_format, again=True)
     if copy.status != PreparedCopy.Status.READY:
         prepare_item(copy.pk)
-    # Whatever came of it: not prepared it is encoded on the way, and tried again.
+    # If preparing failed, the item is encoded during playout and prepared later.
     playlist.entries.create(item=item, position=playlist.entries.count() + 1)
     if playlist.entries.count() > 1:
         wake_supervisor()
@@ -74,5 +74,5 @@ def _add(channel: Channel, playlist: Playlist, sample: sample_clips.Sample) -> N
     try:
         start(channel, by="first run", now=timezone.now())
     except ActionRefusedError:
-        # Its page says why; and a person who was quicker with the button was right.
+        # The channel's page shows the reason, or an operator has started it already.
         return

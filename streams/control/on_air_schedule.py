@@ -1,8 +1,8 @@
-"""Channels go on the air and off it by their hours: the orders that are due are given.
+"""Starts and stops channels by their on-air hours.
 
-Every node looks. An order given twice is refused the second time, and a Start or Stop that was
-given since the hour struck, by a person or another node, stands. A storage that is away holds
-up no start: the node's preflight tells of it, and there is filler.
+Every node checks the hours. A second identical order is refused, and a Start or Stop that a
+person or another node gave after the scheduled time has precedence. An unreachable storage does
+not delay a start: the node's preflight reports it, and the filler plays.
 """
 
 from __future__ import annotations
@@ -22,50 +22,50 @@ from streams.programme.on_air_hours import Edge
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Who gives the orders, in the history.
+#: The name under which the orders are logged.
 BY: Final = "schedule"
-#: Seconds for which the hours are taken as they were read.
-READ_AGE: Final = 10.0
-#: Seconds after which a start that was refused is tried again.
-AGAIN: Final = 60.0
-#: Hours are looked through from where they were carried out last. That place is moved on so
-#: often, for no walk to be long.
-MOVED_ON: Final = timedelta(days=1)
+#: Seconds after which the hours are read from the database again.
+HOURS_MAX_AGE_S: Final = 10.0
+#: Seconds between two attempts of a refused start.
+START_RETRY_S: Final = 60.0
+#: The search for due times begins at `hours_done`. It is advanced at this interval to keep the
+#: search short.
+ADVANCE_AFTER: Final = timedelta(days=1)
 
 
 class Timetable:
-    """The hours of all channels. `look` is called every tick, and mostly has nothing to do."""
+    """The on-air hours of all channels. Most calls of `tick` have nothing to do."""
 
     def __init__(self) -> None:
-        #: When the hours were read (monotonic), and when the next of them strikes.
+        #: When the hours were read (monotonic), and when the next start or stop is due.
         self._read: float | None = None
         self._next: datetime | None = None
-        #: When a start was refused last, by channel.
+        #: When a start was last refused (monotonic), by channel.
         self._refused: dict[int, float] = {}
-        self._told: dict[int, str] = {}
+        self._logged: dict[int, str] = {}
 
-    def look(self, now: datetime, mono: float) -> None:
-        """Give the orders that are due by `now`. `mono`: seconds of the monotonic clock."""
-        fresh = self._read is not None and mono - self._read < READ_AGE
+    def tick(self, now: datetime, mono: float) -> None:
+        """Give the orders that are due at `now`. `mono`: the monotonic clock in seconds."""
+        fresh = self._read is not None and mono - self._read < HOURS_MAX_AGE_S
         if fresh and (self._next is None or now < self._next):
             return
         self._read, self._next = mono, None
-        # Hours that come after these were removed are new ones.
+        # A channel without hours starts over when hours are added later.
         ChannelState.objects.filter(channel__hours=None).exclude(hours_done=None).update(
             hours_done=None
         )
         channels = Channel.objects.exclude(hours=None).select_related("state").distinct()
         for channel in channels.prefetch_related("hours"):
             try:
-                self._look_at(channel, now, mono)
+                self._check(channel, now, mono)
             except Exception as error:
-                # One channel's trouble must not keep the others from their hours.
-                text = f"Its hours can't be followed: {error!r}"
-                if self._told.get(channel.pk) != text:
-                    self._told[channel.pk] = text
+                # An error in one channel must not affect the other channels.
+                text = f"The on-air hours can't be applied: {error!r}"
+                if self._logged.get(channel.pk) != text:
+                    self._logged[channel.pk] = text
                     log.exception("channel.hours", channel=channel.slug)
 
-    def _look_at(self, channel: Channel, now: datetime, mono: float) -> None:
+    def _check(self, channel: Channel, now: datetime, mono: float) -> None:
         hours = forecast.hours_of(channel)
         state = getattr(channel, "state", None)
         if state is None:
@@ -73,18 +73,18 @@ class Timetable:
         edge = forecast.due(channel, hours, now)
         if edge is not None:
             refused = self._refused.get(channel.pk)
-            tried = refused is not None and mono - refused < AGAIN
+            tried = refused is not None and mono - refused < START_RETRY_S
             if not tried and self._carried_out(channel, edge, now, mono):
                 _remember(state, edge.at)
-        elif state.hours_done is None or now - state.hours_done > MOVED_ON:
+        elif state.hours_done is None or now - state.hours_done > ADVANCE_AFTER:
             _remember(state, now)
         coming = on_air_hours.coming(hours, now)
         if coming is not None and (self._next is None or coming.at < self._next):
             self._next = coming.at
 
     def _carried_out(self, channel: Channel, edge: Edge, now: datetime, mono: float) -> bool:
-        """Give the order. False: it is to be tried again."""
-        # A restart since then says nothing of whether it shall be on the air.
+        """Give the order. Returns False if it must be retried."""
+        # `switched_at` ignores restarts: they do not decide whether the channel is on or off.
         given = Channel.objects.values_list("switched_at", flat=True).get(pk=channel.pk)
         if given is not None and given >= edge.at:
             return True
@@ -96,73 +96,79 @@ class Timetable:
         except actions.NotRunningError:
             return True
         except actions.AlreadyOnAirError:
-            # Or it is still stopping.
-            return Channel.objects.filter(pk=channel.pk, order=Channel.Order.ON).exists()
+            # If the desired state is off, the channel is still stopping: retry.
+            return Channel.objects.filter(
+                pk=channel.pk, desired_state=Channel.DesiredState.ON
+            ).exists()
         except actions.CantStartError as refusal:
             self._refused[channel.pk] = mono
-            self._tell(channel, now, "warning", f"It should go on the air now. {refusal}")
+            self._log_once(
+                channel, now, "warning", f"The scheduled start was refused. {refusal}"
+            )
             return False
         self._refused.pop(channel.pk, None)
-        self._told.pop(channel.pk, None)
+        self._logged.pop(channel.pk, None)
         verb = "started" if edge.on else "stopped"
         at = edge.at.astimezone(channel.zone)
-        self._tell(channel, now, "info", f"It was {verb} by its hours ({at:%H:%M %Z}).")
+        self._log_once(
+            channel, now, "info", f"The channel was {verb} by its on-air hours ({at:%H:%M %Z})."
+        )
         return True
 
-    def _tell(self, channel: Channel, now: datetime, level: str, text: str) -> None:
-        """On the channel's page, once for as long as it stays the same."""
-        if self._told.get(channel.pk) == text:
+    def _log_once(self, channel: Channel, now: datetime, level: str, text: str) -> None:
+        """Write a line to the channel's log, unless the last one has the same text."""
+        if self._logged.get(channel.pk) == text:
             return
-        self._told[channel.pk] = text
+        self._logged[channel.pk] = text
         LogLine.objects.create(channel=channel, at=now, role=BY, level=level, text=text[:2000])
-        said = log.warning if level == "warning" else log.info
-        said("channel.hours", channel=channel.slug, told=text)
+        write = log.warning if level == "warning" else log.info
+        write("channel.hours", channel=channel.slug, text=text)
 
 
 def _remember(state: ChannelState, done: datetime) -> None:
-    """Several nodes may have carried it out: the first writes it down."""
+    """Store the time carried out last. If several nodes did so, the first one writes it."""
     ChannelState.objects.filter(pk=state.pk, hours_done=state.hours_done).update(
         hours_done=done
     )
 
 
 def overrun(channel: Channel, now: datetime) -> str:
-    """A sentence on a channel that plays although its hours are over; empty where it does not.
+    """Returns a warning if the channel plays outside its changed hours, else an empty text.
 
-    For whoever has just changed them.
+    It is shown to the person who has just changed the hours.
     """
     hours = forecast.hours_of(channel)
     inside = any(begins <= now < ends for begins, ends in on_air_hours.spans(hours, now, now))
-    if channel.order != Channel.Order.ON or not hours.blocks or inside:
+    if channel.desired_state != Channel.DesiredState.ON or not hours.blocks or inside:
         return ""
     return (
-        f"By its new hours {channel.name} would be off the air now. It plays on until they end "
-        "the next time: stop it, if it should not."
+        f"{channel.name} is outside its new on-air hours, but keeps playing until they end the "
+        "next time. Stop it now if it should be off the air."
     )
 
 
 def outlook(channel: Channel, now: datetime) -> str:
-    """What the hours do next with a channel, in a sentence; empty: nothing within a week."""
+    """Returns a sentence on the next start or stop; empty: none within a week."""
     hours = forecast.hours_of(channel)
     edge = forecast.due(channel, hours, now)
-    if edge is not None and edge.on and channel.order == Channel.Order.OFF:
-        return "By its hours it should be on the air: the start is tried every minute."
-    # What the other edges order is so already: a channel that was stopped by hand is off.
-    goes_on = channel.order != Channel.Order.ON
+    if edge is not None and edge.on and channel.desired_state == Channel.DesiredState.OFF:
+        return "The on-air hours require a start: it is retried every minute."
+    # Edges towards the present state change nothing: skip them.
+    goes_on = channel.desired_state != Channel.DesiredState.ON
     coming = _next(hours, now, on=goes_on)
     if coming is None:
         return ""
-    verb = "goes on the air" if coming.on else "goes off the air"
-    return f"By its hours it {verb} at {_moment(channel, coming.at, now)}."
+    verb = "start" if coming.on else "stop"
+    return f"The on-air hours {verb} the channel at {_moment(channel, coming.at, now)}."
 
 
 def _next(hours: Programme, now: datetime, *, on: bool) -> Edge | None:
-    found = on_air_hours.edges(hours, now, now + on_air_hours.LOOKAHEAD)
-    return next((edge for edge in found if edge.on is on), None)
+    edges = on_air_hours.edges(hours, now, now + on_air_hours.LOOKAHEAD)
+    return next((edge for edge in edges if edge.on is on), None)
 
 
 def _moment(channel: Channel, moment: datetime, now: datetime) -> str:
-    """In the channel's zone, which is named; another day than today with its date."""
+    """Formats a moment in the channel's zone, with the date unless it is today."""
     zone = channel.zone
     at = moment.astimezone(zone)
     day = "" if at.date() == now.astimezone(zone).date() else f"{at:%a %d %b}, "
@@ -171,23 +177,23 @@ def _moment(channel: Channel, moment: datetime, now: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a channel's hours do next, for pages."""
+    """The next start and stop by a channel's hours, for pages."""
 
-    #: As `outlook` says it.
+    #: The sentence of `outlook`.
     sentence: str = ""
-    #: When they start it the next time: a moment in words; empty: not within a week.
+    #: The next start in words; empty: none within a week.
     start: str = ""
 
 
 def outlooks(now: datetime, *, slug: str | None = None) -> dict[str, Outlook]:
-    """Of the channels that have hours, by slug; or of that one. Two queries."""
+    """Returns the outlook of all channels with hours, or of one, by slug. Two queries."""
     channels = Channel.objects.exclude(hours=None).select_related("state").distinct()
     if slug is not None:
         channels = channels.filter(slug=slug)
-    told = {}
+    by_slug = {}
     for channel in channels.prefetch_related("hours"):
         start = _next(forecast.hours_of(channel), now, on=True)
-        told[channel.slug] = Outlook(
+        by_slug[channel.slug] = Outlook(
             outlook(channel, now), "" if start is None else _moment(channel, start.at, now)
         )
-    return told
+    return by_slug

@@ -1,1 +1,1 @@
-"""Live streams of broadcasters: what the ingest server asks and tells, and what it is asked."""
+"""Broadcasters' live streams: the ingest server's callbacks and API, keys and leases."""

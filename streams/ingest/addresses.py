@@ -1,4 +1,4 @@
-"""Where broadcasters publish and viewers watch, as addresses to copy. Pure."""
+"""The publish and playback addresses of broadcasters. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from urllib.parse import urlsplit
 from streamsite.security.secret import Secret
 from streamsite.security.urls import place
 
-#: Where MediaMTX serves HLS and RTSP by itself (bluenviron/mediamtx, mediamtx.yml).
+#: MediaMTX's default ports for HLS and RTSP (bluenviron/mediamtx, mediamtx.yml).
 _HLS: Final = 8888
 _RTSP: Final = 8554
-#: Bytes of one SRT packet: seven packets of MPEG-TS.
+#: Bytes of one SRT packet: seven MPEG-TS packets.
 _PACKET: Final = 1316
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """MediaMTX's, by protocol; the defaults are its own."""
+    """MediaMTX's ports by protocol; the defaults are MediaMTX's own."""
 
     srt: int = 8890
     webrtc: int = 8889
@@ -26,13 +26,13 @@ class Ports:
 
     @classmethod
     def of(cls, rtsp: str, srt: int, webrtc: int) -> Ports:
-        """`rtsp`: the address at which it is read by RTSP."""
+        """Returns the ports. `rtsp`: the address at which streams are read by RTSP."""
         return cls(srt, webrtc, urlsplit(rtsp).port or 554)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A line of a broadcaster's settings, ready to be copied."""
+    """A setting of a broadcaster's program, to be copied."""
 
     program: str
     name: str
@@ -40,7 +40,7 @@ class Field:
 
 
 def publish(kind: str, base: str, path: str, key: Secret, ports: Ports) -> list[Field]:
-    """Settings for OBS and others. They hold the key: shown once, kept nowhere."""
+    """Returns settings for OBS and other programs. They hold the key: never store them."""
     application, _, slug = path.partition("/")
     host = urlsplit(base).hostname or ""
     secret = key.reveal()
@@ -65,17 +65,17 @@ def publish(kind: str, base: str, path: str, key: Secret, ports: Ports) -> list[
 
 
 def playback(kind: str, ingest: str, base: str, path: str, ports: Ports) -> dict[str, str]:
-    """Where the stream of a path is watched, by protocol. No secret is in them."""
+    """Returns the playback addresses of a path by protocol. They hold no secret."""
     host = urlsplit(ingest).hostname or ""
-    found = {"hls": f"{base}/{path}/index.m3u8", "rtmp": f"{ingest}/{path}"}
+    urls = {"hls": f"{base}/{path}/index.m3u8", "rtmp": f"{ingest}/{path}"}
     if kind == "nginx-rtmp":
-        return found
+        return urls
     parts = urlsplit(base)
-    # With MediaMTX's own port WHEP is at another; behind a proxy it is at the same address.
+    # With MediaMTX's own HLS port, WHEP has a port of its own; behind a proxy both share one.
     whep = base
     if parts.port == _HLS:
         whep = f"{parts.scheme}://{place(parts.hostname or '', ports.webrtc)}"
-    return found | {
+    return urls | {
         "webrtc": f"{whep}/{path}/whep",
         "rtsp": f"rtsp://{place(host, ports.rtsp)}/{path}",
         "srt": f"srt://{place(host, ports.srt)}?streamid=read:{path}",
@@ -83,6 +83,6 @@ def playback(kind: str, ingest: str, base: str, path: str, ports: Ports) -> dict
 
 
 def origin(base: str) -> str:
-    """Scheme and place of an address, as a policy of the browser names them."""
+    """Returns scheme, host and port of an address, as in a Content-Security-Policy."""
     parts = urlsplit(base)
     return f"{parts.scheme}://{parts.netloc}"

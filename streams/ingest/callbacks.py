@@ -1,8 +1,9 @@
-"""What MediaMTX and nginx-rtmp say when they call, and what they are answered. Pure.
+"""Parses callbacks of MediaMTX and nginx-rtmp, and decides on access. Pure functions.
 
-MediaMTX asks before it accepts anybody (HTTP authentication, JSON) and tells afterwards through
-its hooks; nginx-rtmp asks by `on_publish` and tells by `on_publish_done`, both as forms. Either
-is read into one value. Facts: the servers' documentation, and nginx-rtmp 1.2.2's source.
+MediaMTX sends an HTTP authentication request (JSON) before it accepts a client, and reports
+sources through its hooks. nginx-rtmp requests access by `on_publish` and reports the end by
+`on_publish_done`, both as forms. Both are parsed into the same types. Sources: the servers'
+documentation, and the source code of nginx-rtmp 1.2.2.
 """
 
 from __future__ import annotations
@@ -20,157 +21,160 @@ from urllib.parse import parse_qsl
 
 from streamsite.security.secret import Secret
 
-#: Where broadcasters publish; deploy/mediamtx/mediamtx.yml has the same.
+#: The paths of broadcasters, the same as in deploy/mediamtx/mediamtx.yml.
 _PATH: Final = re.compile(r"live/([A-Za-z0-9_-]{1,64})")
-#: No `:`, at which MediaMTX splits a bearer, and nothing that an address would have to escape.
+#: Excludes `:`, at which MediaMTX splits a bearer token, and characters to escape in a URL.
 KEY: Final = re.compile(r"[A-Za-z0-9_-]{22,128}")
-#: Fields of one form: nginx-rtmp sends ten, and the client's own arguments behind them.
-_MOST_FIELDS: Final = 64
-#: Digits of a number that the database has room for.
-_LONGEST_NUMBER: Final = 19
-#: Characters of what is kept of a caller's words.
-_LONGEST: Final = 64
+#: Fields of one form: nginx-rtmp sends ten, followed by the client's own arguments.
+_MAX_FIELDS: Final = 64
+#: Digits of a number that fits into the database column.
+_MAX_DIGITS: Final = 19
+#: Characters stored of a text that the caller sent.
+_MAX_TEXT: Final = 64
 
 
 class UnreadableError(Exception):
-    """A callback that can't be read. `str()` of it quotes nothing of it."""
+    """A callback that can't be parsed. `str()` of it quotes nothing from the callback."""
 
 
 class Action(StrEnum):
     PUBLISH = "publish"
     READ = "read"
-    #: Of MediaMTX's recordings.
+    #: Playback of MediaMTX's recordings.
     PLAYBACK = "playback"
-    #: Its own API, metrics and profiler: deploy/mediamtx/mediamtx.yml leaves them out.
+    #: MediaMTX's API, metrics and profiler: deploy/mediamtx/mediamtx.yml excludes them.
     API = "api"
     METRICS = "metrics"
     PPROF = "pprof"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """May this client do that?"""
+class AccessRequest:
+    """A client's request to publish or read, to be accepted or refused."""
 
     action: Action
-    #: Of the broadcaster; empty: the path is none of a broadcaster's.
+    #: The broadcaster's slug; empty: the path does not belong to a broadcaster.
     slug: str
     protocol: str
-    #: As the server names the connection; empty: it has no name yet.
+    #: The server's id of the connection; empty: it has none yet.
     source_id: str
     address: str
-    #: Token, password or `?token=`; empty: none came.
+    #: Token, password or `?token=`; empty: no credential was sent.
     credential: Secret
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A source began or ended at a path."""
+class SourceEvent:
+    """A source has started or ended at a path."""
 
     path: str
     slug: str
     source_type: str
     source_id: str
     address: str = ""
-    #: The number of the call: a later one has a higher. None: the server does not number them.
+    #: The sequence number of the call; None: the server does not number its calls.
     call: int | None = None
 
 
 def slug_of(path: str) -> str:
-    """The broadcaster's part of a path; empty: it is none of a broadcaster's."""
-    found = _PATH.fullmatch(path)
-    return found[1] if found else ""
+    """Returns the broadcaster's slug in a path; empty: not a broadcaster's path."""
+    match = _PATH.fullmatch(path)
+    return match[1] if match else ""
 
 
 # ---- MediaMTX --------------------------------------------------------------------------------
-def mediamtx_asked(body: bytes) -> Asked:
-    """Its question. Raises `UnreadableError`."""
-    said = _object(body)
+def parse_mediamtx_auth(body: bytes) -> AccessRequest:
+    """Parse MediaMTX's authentication request. Raises `UnreadableError`."""
+    fields = _object(body)
     try:
-        action = Action(_text(said, "action"))
+        action = Action(_text(fields, "action"))
     except ValueError:
         raise UnreadableError("The action is unknown.") from None
-    query = _first_values(_text(said, "query"))
-    credential = _text(said, "token") or _text(said, "password") or query.get("token", "")
-    return Asked(
+    query = _first_values(_text(fields, "query"))
+    credential = _text(fields, "token") or _text(fields, "password") or query.get("token", "")
+    return AccessRequest(
         action=action,
-        slug=slug_of(_text(said, "path")),
-        protocol=_text(said, "protocol")[:16],
-        source_id=_text(said, "id")[:_LONGEST],
-        address=_text(said, "ip")[:_LONGEST],
+        slug=slug_of(_text(fields, "path")),
+        protocol=_text(fields, "protocol")[:16],
+        source_id=_text(fields, "id")[:_MAX_TEXT],
+        address=_text(fields, "ip")[:_MAX_TEXT],
         credential=Secret(credential),
     )
 
 
-def mediamtx_told(body: bytes, content_type: str) -> Told:
-    """What its hooks tell, as form or as JSON. Raises `UnreadableError`."""
-    said = (
+def parse_mediamtx_hook(body: bytes, content_type: str) -> SourceEvent:
+    """Parse a call of MediaMTX's hooks, a form or JSON. Raises `UnreadableError`."""
+    fields = (
         _object(body)
         if content_type.partition(";")[0].strip().lower() == "application/json"
         else _first_values(_decoded(body))
     )
-    path, source_id = _text(said, "path"), _text(said, "source_id")[:_LONGEST]
+    path, source_id = _text(fields, "path"), _text(fields, "source_id")[:_MAX_TEXT]
     if not slug_of(path) or not source_id:
-        raise UnreadableError("It needs path, as live/NAME, and source_id.")
-    return Told(path, slug_of(path), _text(said, "source_type")[:24], source_id)
+        raise UnreadableError("The fields path (live/NAME) and source_id are required.")
+    return SourceEvent(path, slug_of(path), _text(fields, "source_type")[:24], source_id)
 
 
 # ---- nginx-rtmp ------------------------------------------------------------------------------
-def nginx_asked(body: bytes) -> Asked:
-    """Its `on_publish`. Raises `UnreadableError`."""
-    said = _first_values(_decoded(body))
-    told = _nginx_source(said)
-    return Asked(
+def parse_nginx_publish(body: bytes) -> AccessRequest:
+    """Parse nginx-rtmp's `on_publish`. Raises `UnreadableError`."""
+    fields = _first_values(_decoded(body))
+    event = _nginx_source(fields)
+    return AccessRequest(
         action=Action.PUBLISH,
-        slug=told.slug,
+        slug=event.slug,
         protocol="rtmp",
-        source_id=told.source_id,
-        address=told.address,
-        credential=Secret(said.get("token", "")),
+        source_id=event.source_id,
+        address=event.address,
+        credential=Secret(fields.get("token", "")),
     )
 
 
-def nginx_told(body: bytes, call: str = "") -> Told:
-    """Its `on_publish_done` or `on_disconnect`. Raises `UnreadableError`."""
-    told = _nginx_source(_first_values(_decoded(body)))
-    known = call.isascii() and call.isdecimal() and len(call) < _LONGEST_NUMBER
-    return replace(told, call=int(call) if known else None)
+def parse_nginx_event(body: bytes, call: str = "") -> SourceEvent:
+    """Parse nginx-rtmp's `on_publish_done` or `on_disconnect`. Raises `UnreadableError`."""
+    event = _nginx_source(_first_values(_decoded(body)))
+    numbered = call.isascii() and call.isdecimal() and len(call) < _MAX_DIGITS
+    return replace(event, call=int(call) if numbered else None)
 
 
-def _nginx_source(said: Mapping[str, str]) -> Told:
-    path, client = f"{said.get('app', '')}/{said.get('name', '')}", said.get("clientid", "")
-    if not client.isascii() or not client.isdecimal() or len(client) > _LONGEST:
-        raise UnreadableError("It needs clientid, a number.")
-    return Told(path, slug_of(path), "rtmp", client, said.get("addr", "")[:_LONGEST])
+def _nginx_source(fields: Mapping[str, str]) -> SourceEvent:
+    path, client = (
+        f"{fields.get('app', '')}/{fields.get('name', '')}",
+        fields.get("clientid", ""),
+    )
+    if not client.isascii() or not client.isdecimal() or len(client) > _MAX_TEXT:
+        raise UnreadableError("The field clientid, a number, is required.")
+    return SourceEvent(path, slug_of(path), "rtmp", client, fields.get("addr", "")[:_MAX_TEXT])
 
 
 # ---- reading ---------------------------------------------------------------------------------
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        said = json.loads(body)
+        fields = json.loads(body)
     except (ValueError, RecursionError):
-        raise UnreadableError("The body is no JSON.") from None
-    if not isinstance(said, dict):
-        raise UnreadableError("The body is no JSON object.")
-    return said
+        raise UnreadableError("The body is not JSON.") from None
+    if not isinstance(fields, dict):
+        raise UnreadableError("The body is not a JSON object.")
+    return fields
 
 
-def _text(said: Mapping[str, Any], name: str) -> str:
-    """A field; empty where it is missing, null, or no text that a row could hold."""
-    value = said.get(name)
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    """Returns a text field; empty if it is missing, null, not a text or not printable."""
+    value = fields.get(name)
     return value if isinstance(value, str) and value.isprintable() else ""
 
 
 def _decoded(body: bytes) -> str:
-    # A byte that is no UTF-8 can only be in what a client made up.
+    # Invalid UTF-8 can only come from the client's own arguments.
     return body.decode(errors="replace")
 
 
 def _first_values(form: str) -> dict[str, str]:
-    """The first value of each field: nginx-rtmp appends the client's own arguments raw."""
+    """Returns the first value of each field: nginx-rtmp appends the client's arguments."""
     try:
-        pairs = parse_qsl(form, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        pairs = parse_qsl(form, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except ValueError:
-        raise UnreadableError("It has too many fields.") from None
+        raise UnreadableError("The form has too many fields.") from None
     first: dict[str, str] = {}
     for name, value in pairs:
         first.setdefault(name, value if value.isprintable() else "")
@@ -180,21 +184,21 @@ def _first_values(form: str) -> dict[str, str]:
 # ---- deciding --------------------------------------------------------------------------------
 class Verdict(StrEnum):
     ACCEPT = "accept"
-    #: Come again with credentials: RTSP, HLS and WHEP ask without them at first.
-    ASK = "ask"
+    #: The client must repeat the request with credentials: RTSP, HLS and WHEP omit them first.
+    CHALLENGE = "ask"
     REFUSE = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     verdict: Verdict
-    #: For the log alone: whoever is refused is never told why.
+    #: For the log only: the client never learns why it was refused.
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyFacts:
-    """What is known of a key at the time of a question."""
+    """The stored facts of a key at the time of a request."""
 
     slug: str
     enabled: bool
@@ -206,71 +210,83 @@ class KeyFacts:
     source_id: str = ""
     source_address: str = ""
     lease_seen_at: datetime | None = None
-    #: Another key of the broadcaster's is held by another source.
+    #: Another source holds another key of the same broadcaster.
     other_in_use: bool = False
 
 
 def readable(credential: Secret) -> bool:
-    """Whether it could be a key at all: nothing else is worth a look into the database."""
+    """Returns whether it has the form of a key, so that a database lookup is worthwhile."""
     return KEY.fullmatch(credential.reveal()) is not None
 
 
 def may_publish(
-    asked: Asked, key: KeyFacts | None, now: datetime, *, lease: timedelta, grace: timedelta
+    request: AccessRequest,
+    key: KeyFacts | None,
+    now: datetime,
+    *,
+    lease: timedelta,
+    grace: timedelta,
 ) -> Decision:
-    """The answer to who wants to publish, by the facts of the key that came along."""
-    if not asked.credential:
-        return Decision(Verdict.ASK, "no credentials")
-    return _refuse(_fault(asked, key, now, lease=lease, grace=grace))
+    """Decide whether a client may publish with the key it sent."""
+    if not request.credential:
+        return Decision(Verdict.CHALLENGE, "no credentials")
+    return _refuse(_fault(request, key, now, lease=lease, grace=grace))
 
 
 def _fault(
-    asked: Asked, key: KeyFacts | None, now: datetime, *, lease: timedelta, grace: timedelta
+    request: AccessRequest,
+    key: KeyFacts | None,
+    now: datetime,
+    *,
+    lease: timedelta,
+    grace: timedelta,
 ) -> str:
     if key is None:
         return "unknown key"
     faults = {
-        "another's path": asked.slug != key.slug,
+        "another's path": request.slug != key.slug,
         "broadcaster disabled": not key.enabled,
         "revoked": key.revoked,
         "expired": key.expires_at is not None and key.expires_at <= now,
-        "in use": in_use(asked, key, now, lease),
+        "in use": in_use(request, key, now, lease),
         "the broadcaster is live with another key": key.other_in_use,
-        "used up": key.single_use and not _again(asked, key, now, grace),
+        "used up": key.single_use and not _may_reconnect(request, key, now, grace),
     }
     return next((reason for reason, holds in faults.items() if holds), "")
 
 
-def in_use(asked: Asked, key: KeyFacts, now: datetime, lease: timedelta) -> bool:
-    """Whether another source holds it. The same source may ask twice, as RTSP does."""
+def in_use(request: AccessRequest, key: KeyFacts, now: datetime, lease: timedelta) -> bool:
+    """Returns whether another source holds the key. RTSP sends its request twice."""
     if key.lease_seen_at is None or key.lease_seen_at <= now - lease:
         return False
-    if key.source_id and asked.source_id:
-        return key.source_id != asked.source_id
-    # One of them has no name: the address is all there is to know the client by.
-    return key.source_address != asked.address
+    if key.source_id and request.source_id:
+        return key.source_id != request.source_id
+    # One of them has no id: only the address identifies the client.
+    return key.source_address != request.address
 
 
-def _again(asked: Asked, key: KeyFacts, now: datetime, grace: timedelta) -> bool:
+def _may_reconnect(
+    request: AccessRequest, key: KeyFacts, now: datetime, grace: timedelta
+) -> bool:
     if key.last_used_at is None:
         return True
-    return key.last_address == asked.address and key.last_used_at > now - grace
+    return key.last_address == request.address and key.last_used_at > now - grace
 
 
-def may_read(asked: Asked, token: Secret) -> Decision:
-    """Who may watch: this machine, and whoever has the read token. Without one, nobody else."""
-    if is_loopback(asked.address):
+def may_read(request: AccessRequest, token: Secret) -> Decision:
+    """Decide who may watch: this machine, and clients with the read token if one is set."""
+    if is_loopback(request.address):
         return Decision(Verdict.ACCEPT)
-    if not asked.credential:
-        return Decision(Verdict.ASK, "no credentials")
-    given, wanted = asked.credential.reveal().encode(), token.reveal().encode()
-    fits = bool(wanted) and hmac.compare_digest(given, wanted)
+    if not request.credential:
+        return Decision(Verdict.CHALLENGE, "no credentials")
+    given, expected = request.credential.reveal().encode(), token.reveal().encode()
+    fits = bool(expected) and hmac.compare_digest(given, expected)
     return _refuse("" if fits else "not the read token")
 
 
-def may_operate(asked: Asked) -> Decision:
-    """Its API and figures are this machine's, should it ask for them after all."""
-    return _refuse("" if is_loopback(asked.address) else "not this machine")
+def may_operate(request: AccessRequest) -> Decision:
+    """Decide on MediaMTX's API and metrics: only this machine may use them."""
+    return _refuse("" if is_loopback(request.address) else "not this machine")
 
 
 def _refuse(reason: str) -> Decision:
@@ -279,8 +295,8 @@ def _refuse(reason: str) -> Decision:
 
 def is_loopback(address: str) -> bool:
     try:
-        found = ipaddress.ip_address(address)
+        ip = ipaddress.ip_address(address)
     except ValueError:
         return False
-    mapped = getattr(found, "ipv4_mapped", None)
-    return (mapped or found).is_loopback
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return (mapped or ip).is_loopback

@@ -1,4 +1,4 @@
-"""Stream keys: minted once, known again by their digest, revoked for good."""
+"""Stream keys: minting, recognition by their digest, and revocation."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from datetime import datetime
 from typing import Final
 
 from streams.ingest import leases
-from streams.ingest.servers import Door, ServerError, source_of
+from streams.ingest.servers import IngestClient, ServerError, source_of
 from streams.models import Broadcaster, LiveStream, StreamKey
 from streamsite.security.secret import Secret
 
 #: 192 bits, in 32 characters of the alphabet `A-Za-z0-9_-`.
 _BYTES: Final = 24
-#: Characters that are shown of a key. 156 bits stay hidden.
+#: Characters of a key that are shown. 156 bits stay hidden.
 _SHOWN: Final = 6
-#: Seconds that a revocation waits for its stream to be gone.
-PATIENCE: Final = 5.0
+#: Seconds for which a revocation waits for its stream to end.
+REVOKE_TIMEOUT_S: Final = 5.0
 
 
 def digest(key: Secret) -> str:
@@ -34,7 +34,7 @@ def mint(
     expires_at: datetime | None = None,
     single_use: bool = False,
 ) -> tuple[StreamKey, Secret]:
-    """A new key of theirs: its row, and the key itself, which nobody can have again."""
+    """Create a key. Returns its row and the key itself, which can't be retrieved later."""
     key = Secret(secrets.token_urlsafe(_BYTES))
     row = StreamKey.objects.create(
         broadcaster=broadcaster,
@@ -51,35 +51,40 @@ def mint(
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """What became of the stream that used the key."""
+    """The effect of a revocation on the stream that used the key."""
 
     was_live: bool = False
-    #: Why it could not be ended, in a sentence; the reconciler goes on trying.
+    #: Why it could not be ended, in a sentence; the reconciler keeps trying.
     fault: str = ""
 
 
-def revoke(key: StreamKey, *, by: str, now: datetime, door: Door | None) -> Revocation:
-    """Revoke it and end what is live with it.
+def revoke(
+    key: StreamKey, *, by: str, now: datetime, server: IngestClient | None
+) -> Revocation:
+    """Revoke the key, then end the stream that uses it.
 
-    The order matters: OBS reconnects at once, and must be refused by then. So this is called
-    outside any transaction.
+    The revocation must be committed first: OBS reconnects at once and must be refused. Call
+    this outside any transaction.
     """
     revocable = StreamKey.objects.filter(pk=key.pk, revoked_at=None)
     revocable.update(revoked_at=now, revoked_by=by)
     live = LiveStream.objects.filter(key=key, ended_at=None).first()
     if live is None:
         return Revocation()
-    if door is None:
-        return Revocation(was_live=True, fault="No ingest server is set (INGEST_SERVER).")
+    if server is None:
+        return Revocation(
+            was_live=True, fault="No ingest server is configured (INGEST_SERVER)."
+        )
     try:
-        gone = door.end(source_of(live), within=PATIENCE)
+        gone = server.end(source_of(live), within=REVOKE_TIMEOUT_S)
     except ServerError as error:
         return Revocation(
-            was_live=True, fault=f"{error} What is live is ended as soon as it answers."
+            was_live=True, fault=f"{error} The stream is ended as soon as the server answers."
         )
     if not gone:
         return Revocation(
-            was_live=True, fault="It is still live; ending it is tried again every 2 seconds."
+            was_live=True,
+            fault="The stream is still live. Ending it is retried every 2 seconds.",
         )
     leases.ended(live.server, live.path, live.source_id, now)
     return Revocation(was_live=True)

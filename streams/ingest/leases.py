@@ -1,7 +1,7 @@
-"""Who uses a key now, and what is live: rows that callbacks and the reconciler write.
+"""Leases of keys and rows of live streams, written by callbacks and the reconciler.
 
-Callbacks come in any order, twice or not at all. So every change names the source it is about,
-and one about a source that is not there any more changes nothing.
+Callbacks arrive in any order, twice or not at all. Every change therefore names its source, and
+a change for a source that is no longer live has no effect.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from streams.ingest.callbacks import (
-    Asked,
+    AccessRequest,
     Decision,
     KeyFacts,
-    Told,
+    SourceEvent,
     Verdict,
     may_publish,
     slug_of,
@@ -34,48 +34,49 @@ _FACTS: Final = (
 )
 
 
-#: What was heard of so lately may not be in the server's list yet.
+#: A source seen more recently than this may be missing from the server's list.
 SETTLING: Final = timedelta(seconds=2)
 
 
 # ---- keys ------------------------------------------------------------------------------------
-def claim(asked: Asked, digest: str, now: datetime) -> Decision:
-    """May they publish? If so, the key is theirs from now on. Two queries at most."""
-    # Without an order: it is one row at most, and the order would cost as much as the look.
-    known = StreamKey.objects.filter(digest=digest).order_by()
+def claim(request: AccessRequest, digest: str, now: datetime) -> Decision:
+    """Decide whether the client may publish, and if so lease the key. At most two queries."""
+    # No ordering: there is at most one row, and sorting would cost as much as the lookup.
+    candidates = StreamKey.objects.filter(digest=digest).order_by()
     if not settings.INGEST_REPLACE:
-        known = known.annotate(other_in_use=Exists(_others(asked, now)))
+        candidates = candidates.annotate(other_in_use=Exists(_others(request, now)))
     facts = _FACTS if settings.INGEST_REPLACE else (*_FACTS, "other_in_use")
-    rows = known.values_list(*facts)
+    rows = candidates.values_list(*facts)
     row = next(iter(rows), None) if digest else None
-    decision = may_publish(asked, _facts(row), now, lease=LEASE, grace=GRACE)
+    decision = may_publish(request, _facts(row), now, lease=LEASE, grace=GRACE)
     if decision.verdict is not Verdict.ACCEPT or row is None:
         return decision
-    # Another may have claimed or revoked it since it was read: the database decides.
+    # Another request may have claimed or revoked it since it was read: the database decides.
     seen = row[len(_FACTS) - 1]
     as_read = StreamKey.objects.filter(pk=row[0], revoked_at=None, lease_seen_at=seen)
     claimed = as_read.update(
-        source_id=asked.source_id,
-        source_address=asked.address,
-        protocol=asked.protocol,
+        source_id=request.source_id,
+        source_address=request.address,
+        protocol=request.protocol,
         lease_seen_at=now,
         last_used_at=now,
-        last_address=asked.address,
+        last_address=request.address,
     )
     return decision if claimed else Decision(Verdict.REFUSE, "in use")
 
 
-def _others(asked: Asked, now: datetime) -> QuerySet[StreamKey]:
-    """The broadcaster's other keys that another source holds.
+def _others(request: AccessRequest, now: datetime) -> QuerySet[StreamKey]:
+    """Returns the broadcaster's other keys that another source holds.
 
-    They share one path: MediaMTX would let one throw the other out, and both come again.
+    The keys share one path: in MediaMTX each publisher would disconnect the other, and both
+    would reconnect.
     """
     others = StreamKey.objects.filter(
         broadcaster=OuterRef("broadcaster"), lease_seen_at__gt=now - LEASE
     ).exclude(pk=OuterRef("pk"))
-    if asked.source_id:
-        return others.exclude(source_id=asked.source_id)
-    return others.exclude(source_address=asked.address)
+    if request.source_id:
+        return others.exclude(source_id=request.source_id)
+    return others.exclude(source_address=request.address)
 
 
 def _facts(row: tuple[Any, ...] | None) -> KeyFacts | None:
@@ -86,7 +87,7 @@ def _facts(row: tuple[Any, ...] | None) -> KeyFacts | None:
 
 
 def renew(key: int, source_id: str, address: str, now: datetime) -> None:
-    """It is still in use by this source, also where its lease had lapsed meanwhile."""
+    """Renew the lease for this source, also if it has lapsed meanwhile."""
     free = Q(lease_seen_at=None) | Q(lease_seen_at__lte=now - LEASE)
     StreamKey.objects.filter(free | Q(source_id=source_id), pk=key).update(
         source_id=source_id,
@@ -98,82 +99,84 @@ def renew(key: int, source_id: str, address: str, now: datetime) -> None:
 
 
 # ---- live streams ----------------------------------------------------------------------------
-def began(server: str, told: Told, now: datetime, **measured: Any) -> LiveStream | None:
-    """A source is live at its path; what was there before it is not any more.
+def began(server: str, event: SourceEvent, now: datetime, **measured: Any) -> LiveStream | None:
+    """Record that a source is live at its path, and that earlier sources there have ended.
 
-    Returns its row, old or new; None where somebody else was quicker.
+    Returns its row, existing or new; None if a concurrent call was first.
     """
     try:
         with transaction.atomic():
-            open_rows = LiveStream.objects.filter(server=server, path=told.path, ended_at=None)
-            if row := open_rows.filter(source_id=told.source_id).first():
+            open_rows = LiveStream.objects.filter(server=server, path=event.path, ended_at=None)
+            if row := open_rows.filter(source_id=event.source_id).first():
                 return row
             for old in open_rows:
-                ended(server, told.path, old.source_id, now)
-            key = _key_of(told, now)
-            # A channel may wait for it.
+                ended(server, event.path, old.source_id, now)
+            key = _key_of(event, now)
+            # A channel may be waiting for it.
             transaction.on_commit(wake_supervisor)
             return LiveStream.objects.create(
                 server=server,
-                path=told.path,
-                source_type=told.source_type,
-                source_id=told.source_id,
-                address=told.address or (key.source_address if key else ""),
-                broadcaster=Broadcaster.objects.filter(slug=told.slug).first(),
+                path=event.path,
+                source_type=event.source_type,
+                source_id=event.source_id,
+                address=event.address or (key.source_address if key else ""),
+                broadcaster=Broadcaster.objects.filter(slug=event.slug).first(),
                 key=key,
                 seen_at=now,
                 **{"started_at": now} | measured,
             )
     except IntegrityError:
-        # one_live_stream_per_path: the other callback, or the reconciler, has made it.
+        # one_live_stream_per_path: another callback or the reconciler has created the row.
         return None
 
 
-def _key_of(told: Told, now: datetime) -> StreamKey | None:
-    """The key that the source was accepted with."""
-    keys = StreamKey.objects.filter(broadcaster__slug=told.slug).order_by("-lease_seen_at")
-    if key := keys.filter(source_id=told.source_id).exclude(lease_seen_at=None).first():
+def _key_of(event: SourceEvent, now: datetime) -> StreamKey | None:
+    """Returns the key with which the source was accepted."""
+    keys = StreamKey.objects.filter(broadcaster__slug=event.slug).order_by("-lease_seen_at")
+    if key := keys.filter(source_id=event.source_id).exclude(lease_seen_at=None).first():
         return key
-    # It had no name yet when it asked: the one that was accepted just now.
+    # The source had no id at its request: take the key that was accepted just now.
     nameless = keys.filter(source_id="", lease_seen_at__gt=now - LEASE)
     if key := nameless.first():
-        nameless.filter(pk=key.pk).update(source_id=told.source_id)
+        nameless.filter(pk=key.pk).update(source_id=event.source_id)
     return key
 
 
-def superseded(server: str, told: Told, now: datetime) -> bool:
-    """Whether news of a source's beginning are older than what is known.
+def superseded(server: str, event: SourceEvent, now: datetime) -> bool:
+    """Returns whether a report that a source started is outdated.
 
-    MediaMTX's ids are never used twice: what has ended does not begin. And while a key of the
-    broadcaster's is held by other sources only, the news is about one that they replaced.
+    MediaMTX never reuses ids: a source that has ended does not start again. And while only
+    other sources hold the broadcaster's keys, the report is about a source they replaced.
     """
-    sources = LiveStream.objects.filter(server=server, path=told.path, source_id=told.source_id)
+    sources = LiveStream.objects.filter(
+        server=server, path=event.path, source_id=event.source_id
+    )
     if sources.exclude(ended_at=None).exists():
         return True
     held = set(
         StreamKey.objects.filter(
-            broadcaster__slug=told.slug, lease_seen_at__gt=now - LEASE
+            broadcaster__slug=event.slug, lease_seen_at__gt=now - LEASE
         ).values_list("source_id", flat=True)
     )
-    return bool(held) and not held & {told.source_id, ""}
+    return bool(held) and not held & {event.source_id, ""}
 
 
 def ended(
     server: str, path: str, source_id: str, now: datetime, *, call: int | None = None
 ) -> bool:
-    """This source is not live any more. False: it was not anyhow, and nothing has changed.
+    """Record that the source has ended. Returns False if it was not live.
 
-    `call`: the number of the server's call that told of it.
+    `call`: the sequence number of the server's call that reported it.
     """
     rows = LiveStream.objects.filter(
         server=server, path=path, source_id=source_id, ended_at=None
     )
-    # Moments are read from several clocks; an end before the beginning is none.
+    # Times come from several clocks: an end before the start is set to the start.
     fields: dict[str, Any] = {"bitrate": None, "unknown": False, "unpublished_call": call}
     changed = rows.filter(started_at__lte=now).update(ended_at=now, **fields) or rows.update(
         ended_at=F("started_at"), **fields
     )
-    # Also where its beginning was never told of.
+    # The lease ends also if the start was never reported.
     StreamKey.objects.filter(
         broadcaster__slug=slug_of(path), source_id=source_id, lease_seen_at__isnull=False
     ).update(lease_seen_at=None, last_used_at=now)
@@ -183,10 +186,10 @@ def ended(
 
 
 def disconnected(server: str, source_id: str, now: datetime, call: int | None) -> None:
-    """The source's connection is closed, which nginx-rtmp calls about before or after its end.
+    """Record that the source's connection is closed: nginx-rtmp's call before or after the end.
 
-    Its number tells a stream that was ended by its publisher from one whose connection broke:
-    one of these is disconnected first.
+    Its number tells a stream ended by its publisher from one whose connection broke: with a
+    broken connection the disconnect comes first.
     """
     lately = Q(ended_at=None) | Q(ended_at__gt=now - SETTLING)
     rows = LiveStream.objects.filter(lately, server=server, source_id=source_id)
@@ -195,6 +198,6 @@ def disconnected(server: str, source_id: str, now: datetime, call: int | None) -
 
 
 def ended_lately(server: str, paths: Iterable[str], since: datetime) -> set[tuple[str, str]]:
-    """Path and source of what has ended since: an older list of streams has it still."""
+    """Returns path and source of streams ended since: an older list still has them."""
     rows = LiveStream.objects.filter(server=server, path__in=list(paths), ended_at__gte=since)
     return set(rows.values_list("path", "source_id"))

@@ -1,8 +1,8 @@
-"""What the ingest server really has, every two seconds: callbacks get lost.
+"""Reconciles the rows with the ingest server every two seconds, as callbacks get lost.
 
-It is a thread beside the node's supervisor, as the attendant is: the queue's schedules can't
-come every two seconds, and a takeover is decided on this node by what is found here. Where
-several nodes share a database, a lease on the server's row lets one of them ask.
+It is a thread beside the node's supervisor: the queue's schedules can't run every two seconds,
+and this node decides on takeovers by the result. If several nodes share a database, a lease on
+the server's row lets one of them poll.
 """
 
 from __future__ import annotations
@@ -20,23 +20,32 @@ from django.db.models import Q
 from django.utils import timezone
 
 from streams.ingest import leases
-from streams.ingest.callbacks import Told, slug_of
-from streams.ingest.servers import Door, Listed, ServerError, door, source_of
+from streams.ingest.callbacks import SourceEvent, slug_of
+from streams.ingest.servers import (
+    IngestClient,
+    Listed,
+    ServerError,
+    configured_client,
+    source_of,
+)
 from streams.models import IngestServer, LiveStream
 from streams.wake import wake_supervisor
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds between two looks.
-TICK: Final = 2.0
-#: A node that has not looked for so long has given its place away.
+#: Seconds between two polls.
+POLL_INTERVAL_S: Final = 2.0
+#: A node that has not polled for this long loses its lease to another node.
 LEASE: Final = timedelta(seconds=10)
-#: Seconds that the end of the node waits for the look that is under way.
-LAST: Final = 1.0
+#: Seconds for which the node's shutdown waits for a poll in progress.
+STOP_TIMEOUT_S: Final = 1.0
 
 
-def look(server: Door, owner: str) -> None:
-    """Ask the server once and put the rows right. Does nothing where another node does it."""
+def reconcile(server: IngestClient, owner: str) -> None:
+    """Poll the server once and update the rows.
+
+    Does nothing if another node holds the lease.
+    """
     now = timezone.now()
     if not _mine(server.kind, owner, now):
         return
@@ -46,7 +55,7 @@ def look(server: Door, owner: str) -> None:
         out_of_reach(server.kind, str(error))
         return
     IngestServer.objects.filter(kind=server.kind).update(reached_at=timezone.now(), fault="")
-    settle(server.kind, listed, asked_at=now, now=timezone.now())
+    settle(server.kind, listed, listed_at=now, now=timezone.now())
     enforce(server)
 
 
@@ -58,17 +67,17 @@ def _mine(kind: str, owner: str, now: datetime) -> bool:
 
 
 def out_of_reach(kind: str, fault: str) -> None:
-    """Nothing is known: what was live may be so still. Leases lapse by themselves."""
+    """Mark the streams as unknown: they may still be live. Leases lapse by themselves."""
     IngestServer.objects.filter(kind=kind).update(fault=fault)
     live = LiveStream.objects.filter(server=kind, ended_at=None, unknown=False)
     if live.update(unknown=True, bitrate=None):
         log.warning("ingest.out_of_reach", server=kind, fault=fault)
 
 
-def settle(kind: str, listed: Sequence[Listed], *, asked_at: datetime, now: datetime) -> None:
-    """Make the rows say what the server's list of `asked_at` says."""
+def settle(kind: str, listed: Sequence[Listed], *, listed_at: datetime, now: datetime) -> None:
+    """Update the rows to the list that the server returned at `listed_at`."""
     rows = {row.path: row for row in LiveStream.objects.filter(server=kind, ended_at=None)}
-    stale = leases.ended_lately(kind, (one.path for one in listed), asked_at - leases.SETTLING)
+    stale = leases.ended_lately(kind, (one.path for one in listed), listed_at - leases.SETTLING)
     for one in listed:
         row = rows.pop(one.path, None)
         if row is not None and row.source_id == one.source_id:
@@ -76,18 +85,20 @@ def settle(kind: str, listed: Sequence[Listed], *, asked_at: datetime, now: date
         elif (one.path, one.source_id) not in stale:
             _begin(kind, one, now)
     for row in rows.values():
-        # A callback may have told of it after the list was made.
-        if row.seen_at < asked_at - leases.SETTLING and leases.ended(
+        # A callback may have reported it after the list was made.
+        if row.seen_at < listed_at - leases.SETTLING and leases.ended(
             kind, row.path, row.source_id, now
         ):
             log.info("ingest.ended_unseen", path=row.path, source=row.source_id)
 
 
 def _begin(kind: str, one: Listed, now: datetime) -> None:
-    told = Told(one.path, slug_of(one.path), one.source_type, one.source_id, one.address)
+    event = SourceEvent(
+        one.path, slug_of(one.path), one.source_type, one.source_id, one.address
+    )
     row = leases.began(
         kind,
-        told,
+        event,
         now,
         started_at=min(one.since or now, now),
         bytes_in=one.bytes_in,
@@ -115,10 +126,10 @@ def _measure(row: LiveStream, one: Listed, now: datetime) -> None:
         **({"grown_at": now} if grown else {}),
     )
     if one.tracks and not row.tracks:
-        # Whoever reads it may wait for a sound that it does not have.
+        # A takeover may be waiting for an audio track that the stream does not have.
         wake_supervisor()
     if grown:
-        # Only then: a connection that is half open must not keep its owner out.
+        # Renew only while bytes arrive: a half-open connection must not lock its owner out.
         _hold(row, now)
 
 
@@ -127,8 +138,8 @@ def _hold(row: LiveStream, now: datetime) -> None:
         leases.renew(row.key_id, row.source_id, row.address, now)
 
 
-def enforce(server: Door) -> None:
-    """End what must not be live: a key was revoked, or its broadcaster disabled."""
+def enforce(server: IngestClient) -> None:
+    """End streams whose key was revoked or whose broadcaster is disabled."""
     forbidden = LiveStream.objects.filter(server=server.kind, ended_at=None).filter(
         Q(key__revoked_at__isnull=False) | Q(broadcaster__enabled=False)
     )
@@ -142,9 +153,9 @@ def enforce(server: Door) -> None:
 
 
 class Reconciler(threading.Thread):
-    """A daemon: the end of the process does not wait for it."""
+    """The polling thread. It is a daemon: the process does not wait for it at exit."""
 
-    def __init__(self, server: Door, owner: str) -> None:
+    def __init__(self, server: IngestClient, owner: str) -> None:
         super().__init__(name="reconciler", daemon=True)
         self.server = server
         self.owner = owner
@@ -152,13 +163,13 @@ class Reconciler(threading.Thread):
         self._fault = ""
 
     def run(self) -> None:
-        while not self._stopped.wait(TICK):
+        while not self._stopped.wait(POLL_INTERVAL_S):
             try:
                 close_old_connections()
-                look(self.server, self.owner)
+                reconcile(self.server, self.owner)
                 self._fault = ""
             except Exception as error:
-                # Whatever it is, the next look may go well; and it is told once.
+                # The next poll may succeed. The same error is logged once.
                 if self._fault != repr(error):
                     self._fault = repr(error)
                     log.exception("reconciler.failed")
@@ -170,8 +181,8 @@ class Reconciler(threading.Thread):
 
 @contextmanager
 def reconciled() -> Iterator[None]:
-    """Ask the ingest server while the block runs, where there is one."""
-    server = door()
+    """Poll the ingest server, if one is configured, while the `with` block runs."""
+    server = configured_client()
     if server is None:
         yield
         return
@@ -181,4 +192,4 @@ def reconciled() -> Iterator[None]:
         yield
     finally:
         reconciler.stop()
-        reconciler.join(LAST)
+        reconciler.join(STOP_TIMEOUT_S)

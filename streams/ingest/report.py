@@ -1,4 +1,4 @@
-"""What is live now, as pages and `/streams` tell it. No secret is in it."""
+"""Live streams as pages and `/streams` show them. The result holds no secret."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from streams.models import IngestServer, LiveStream
 
 
 def live() -> QuerySet[LiveStream]:
-    """The longest first."""
+    """Returns the live streams, the longest first."""
     rows = LiveStream.objects.filter(ended_at=None).select_related("broadcaster", "key")
     return rows.order_by("started_at", "pk")
 
 
-def told(row: LiveStream) -> dict[str, Any]:
-    """One stream. bitrate in bit/s, null where it is not known; times in UTC."""
+def stream_json(row: LiveStream) -> dict[str, Any]:
+    """Returns a stream as JSON values: bitrate in bit/s, null if unknown; times in UTC."""
     owner = row.broadcaster
     return {
         "id": row.pk,
@@ -55,8 +55,8 @@ def urls(row: LiveStream) -> dict[str, str]:
 
 
 def fault() -> str:
-    """Why the streams' state is not known; empty: it is."""
+    """Returns why the state of the streams is unknown; empty: it is known."""
     if settings.INGEST_SERVER == "none":
-        return "No ingest server is set: see deploy/live.md."
+        return "No ingest server is configured: see deploy/live.md."
     server = IngestServer.objects.filter(kind=settings.INGEST_SERVER).first()
     return server.fault if server else ""

@@ -1,7 +1,7 @@
-"""The one door to an ingest server: what is live there, and the end of it.
+"""Clients of the ingest servers: list live sources, and end them.
 
-Every call is bounded in time and size. What fails is a `ServerError` whose `str()` tells the
-operator what to do; it means that nothing is known, not that nothing is live.
+Every call is bounded in time and size. A failure is a `ServerError` whose `str()` tells the
+operator what to do. It means that the state is unknown, not that nothing is live.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from django.conf import settings
 from streams.ingest.callbacks import slug_of
 from streams.models import LiveStream
 
-#: Seconds for each answer of the server, which is on this machine.
-PATIENCE: Final = 3.0
-#: Bytes of one answer: some 10,000 streams.
-_MOST: Final = 16 * 2**20
+#: Seconds for each answer of the server, which runs on this machine.
+REQUEST_TIMEOUT_S: Final = 3.0
+#: Bytes of one answer: about 10,000 streams.
+_MAX_ANSWER_BYTES: Final = 16 * 2**20
 _PAGE: Final = 100
-#: Pages of one list: more would take longer than the time between two lists.
-_MOST_PAGES: Final = 100
-#: Seconds between two looks whether a stream is gone.
-_LOOK: Final = 0.2
+#: Pages of one list: more would take longer than the interval between two lists.
+_MAX_PAGES: Final = 100
+#: Seconds between two checks whether a stream has ended.
+_POLL_INTERVAL_S: Final = 0.2
 
 
 class ServerError(Exception):
-    """The server can't be asked, or its answer can't be read."""
+    """The server can't be reached, or its answer can't be parsed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Who publishes at a path, by the server's own name for the connection."""
+    """The publisher of a path, by the server's id of the connection."""
 
     path: str
     type: str
@@ -63,7 +63,7 @@ def source_of(row: LiveStream) -> Source:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A source that is live at the server now."""
+    """A source that is live at the server."""
 
     path: str
     source_type: str
@@ -74,56 +74,60 @@ class Listed:
     tracks: tuple[str, ...] = ()
 
 
-class Door(Protocol):
+class IngestClient(Protocol):
     kind: str
 
     def streams(self) -> list[Listed]:
-        """All that is published at paths of broadcasters. Raises `ServerError`."""
+        """Returns the sources at paths of broadcasters. Raises `ServerError`."""
 
     def kick(self, source: Source) -> None:
-        """End that source; one that is gone already is well. Raises `ServerError`."""
+        """End the source, if it is still live. Raises `ServerError`."""
 
     def end(self, source: Source, *, within: float) -> bool:
-        """Kick it and see that it is gone. Raises `ServerError`."""
+        """End the source and wait up to `within` seconds until it is gone.
+
+        Returns whether it is gone. Raises `ServerError`.
+        """
 
 
 class _Http(ABC):
-    """What both doors have in common."""
+    """The HTTP access that both clients share."""
 
     kind = ""
 
     def __init__(self, base: str) -> None:
         self.base = base.rstrip("/")
         self._opener = OpenerDirector()
-        # Neither proxies of the environment nor redirects: the address is the operator's own.
+        # No proxies from the environment and no redirects: the operator configured the address.
         for handler in (
             *(ProxyHandler({}), HTTPHandler(), HTTPSHandler()),
             *(HTTPDefaultErrorHandler(), HTTPErrorProcessor()),
         ):
             self._opener.add_handler(handler)
 
-    def _ask(
+    def _request(
         self, path: str, query: dict[str, str] | None = None, *, post: bool = False
     ) -> bytes:
         address = f"{self.base}{path}" + (f"?{urlencode(query)}" if query else "")
-        request = Request(address, data=b"" if post else None)  # noqa: S310 - settings judge it
+        request = Request(address, data=b"" if post else None)  # noqa: S310 - the settings check it
         try:
-            with self._opener.open(request, timeout=PATIENCE) as answer:
-                body: bytes = answer.read(_MOST + 1)
+            with self._opener.open(request, timeout=REQUEST_TIMEOUT_S) as answer:
+                body: bytes = answer.read(_MAX_ANSWER_BYTES + 1)
         except HTTPError as error:
             with error:
                 if error.code == 404:  # noqa: PLR2004 - as HTTP has it
                     raise _GoneError from None
             raise ServerError(
-                f"The ingest server answers {error.code}: look at its API's settings."
+                f"The ingest server answers {error.code}. Check the settings of its API."
             ) from None
         except (OSError, HTTPException, ValueError) as error:
             raise ServerError(
                 f"The ingest server does not answer at INGEST_API_URL "
-                f"({getattr(error, 'reason', None) or type(error).__name__}): is it running?"
+                f"({getattr(error, 'reason', None) or type(error).__name__}). Check that it "
+                "runs."
             ) from None
-        if len(body) > _MOST:
-            raise ServerError("The ingest server's answer is too long to be read.")
+        if len(body) > _MAX_ANSWER_BYTES:
+            raise ServerError("The ingest server's answer is too long.")
         return body
 
     @abstractmethod
@@ -138,19 +142,19 @@ class _Http(ABC):
         while any((s.path, s.source_id) == (source.path, source.id) for s in self.streams()):
             if time.monotonic() > deadline:
                 return False
-            time.sleep(_LOOK)
+            time.sleep(_POLL_INTERVAL_S)
         return True
 
 
 class _GoneError(ServerError):
-    """404: there is no such thing, or not any more."""
+    """404: the requested object does not exist, or no longer exists."""
 
     def __init__(self) -> None:
-        super().__init__("The ingest server knows no such address: look at INGEST_API_URL.")
+        super().__init__("The ingest server has no such address. Check INGEST_API_URL.")
 
 
 # ---- MediaMTX --------------------------------------------------------------------------------
-#: Where each type of source is kicked. Other types are not published by anybody.
+#: The API path that kicks each type of source. No client publishes other types.
 _KICKED: Final = {
     "rtmpConn": "rtmpconns",
     "rtmpsConn": "rtmpsconns",
@@ -163,7 +167,7 @@ _KICKED: Final = {
 
 
 class MediaMtx(_Http):
-    """MediaMTX's API, v3. Names of fields changed in 1.16: both are read."""
+    """Client of MediaMTX's API v3. It reads the field names before and since 1.16."""
 
     kind = "mediamtx"
 
@@ -172,36 +176,37 @@ class MediaMtx(_Http):
             return self._pages()
         except (LookupError, AttributeError, TypeError, ValueError):
             raise ServerError(
-                "The ingest server's list of paths can't be read: is it MediaMTX, v1?"
+                "The ingest server's list of paths can't be parsed. Check that it is MediaMTX "
+                "v1."
             ) from None
 
     def _pages(self) -> list[Listed]:
-        found: list[Listed] = []
-        for page in range(_MOST_PAGES):
+        sources: list[Listed] = []
+        for page in range(_MAX_PAGES):
             query = {"page": str(page), "itemsPerPage": str(_PAGE)}
-            answer = json.loads(self._ask("/v3/paths/list", query))
+            answer = json.loads(self._request("/v3/paths/list", query))
             items = answer["items"]
-            found += filter(None, map(_mediamtx_listed, items))
+            sources += filter(None, map(_mediamtx_listed, items))
             if page + 1 >= int(answer.get("pageCount") or 0):
                 break
-        return found
+        return sources
 
     def kick(self, source: Source) -> None:
         kind = _KICKED.get(source.type)
         if kind is None:
-            raise ServerError(f"Sources of the type {source.type!r} can't be ended from here.")
+            raise ServerError(f"Sources of type {source.type!r} can't be ended from here.")
         try:
-            self._ask(f"/v3/{kind}/kick/{quote(source.id, safe='')}", post=True)
+            self._request(f"/v3/{kind}/kick/{quote(source.id, safe='')}", post=True)
         except _GoneError:
             return
 
 
 def _mediamtx_listed(item: Any) -> Listed | None:
-    """One path of the list; None where nobody publishes there."""
+    """Parse one path of the list; None if nobody publishes there."""
     source = item.get("source") if isinstance(item, dict) else None
     if not isinstance(source, dict) or not slug_of(str(item.get("name", ""))):
         return None
-    # `available` can be true of a path without a publisher, `online` can't.
+    # `available` can be true for a path without a publisher, `online` can't.
     if not next(
         (item[name] for name in ("online", "available", "ready") if name in item), False
     ):
@@ -224,7 +229,7 @@ def _track(track: Any) -> str:
 
 def _moment(text: object) -> datetime | None:
     try:
-        # Go writes nanoseconds, of which Python reads six digits.
+        # Go writes nanoseconds; Python parses six digits.
         moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(text)))
     except ValueError:
         return None
@@ -232,28 +237,30 @@ def _moment(text: object) -> datetime | None:
 
 
 # ---- nginx-rtmp ------------------------------------------------------------------------------
-#: What XML 1.0 has no place for. The module escapes markup in what clients send, but not these.
+#: Characters that XML 1.0 forbids. The module escapes markup in clients' text, but not these.
 _CONTROLS: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 class NginxRtmp(_Http):
-    """nginx-rtmp's `/stat` and `/control`."""
+    """Client of nginx-rtmp's `/stat` and `/control`."""
 
     kind = "nginx-rtmp"
 
     def streams(self) -> list[Listed]:
-        body = _CONTROLS.sub(b"", self._ask("/stat"))
+        body = _CONTROLS.sub(b"", self._request("/stat"))
         try:
-            # Clients can't put a DTD into it, without which XML has no bombs.
+            # Clients can't insert a DTD, and without one there are no XML entity bombs.
             root = ET.fromstring(body.decode(errors="replace"))  # noqa: S314
         except (ET.ParseError, ValueError):
-            raise ServerError("The ingest server's /stat is no XML.") from None
+            raise ServerError("The ingest server's /stat is not XML.") from None
         return list(_nginx_listed(root))
 
     def kick(self, source: Source) -> None:
         app, _, name = source.path.partition("/")
-        # It answers how many it has dropped; none means that it is gone.
-        self._ask("/control/drop/publisher", {"app": app, "name": name, "clientid": source.id})
+        # The answer is the number of dropped connections; zero means it is gone.
+        self._request(
+            "/control/drop/publisher", {"app": app, "name": name, "clientid": source.id}
+        )
 
 
 def _nginx_listed(root: ET.Element) -> Iterator[Listed]:
@@ -281,16 +288,16 @@ def _whole(text: str | None) -> int:
 
 
 # ---- the configured one ----------------------------------------------------------------------
-_DOORS: Final[dict[str, tuple[type[MediaMtx] | type[NginxRtmp], str]]] = {
+_CLIENTS: Final[dict[str, tuple[type[MediaMtx] | type[NginxRtmp], str]]] = {
     "mediamtx": (MediaMtx, "http://127.0.0.1:9997"),
     "nginx-rtmp": (NginxRtmp, "http://127.0.0.1:8090"),
 }
 
 
-def door() -> Door | None:
-    """To the server of the settings; None where there is none."""
-    known = _DOORS.get(settings.INGEST_SERVER)
-    if known is None:
+def configured_client() -> IngestClient | None:
+    """Returns the client of the configured server; None if there is none."""
+    entry = _CLIENTS.get(settings.INGEST_SERVER)
+    if entry is None:
         return None
-    make, usual = known
+    make, usual = entry
     return make(settings.INGEST_API_URL or usual)

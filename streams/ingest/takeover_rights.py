@@ -1,4 +1,4 @@
-"""Who may be on a channel now instead of its programme: rows become the engine's wish."""
+"""Turns takeover rights and live streams into the engine's takeover request (`IngestState`)."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from streams.playout.contract.live_feed import IngestState, LiveFeed
 from streams.playout.takeover.decision import is_audio
 from streamsite.security.secret import Secret
 
-#: What was chosen by hand holds until nobody was live for so long: OBS reconnects by itself,
-#: and tomorrow's show is another one.
+#: An operator's choice holds until nobody has been live for this long: OBS reconnects
+#: automatically, and the choice must not apply to the next show.
 LATCH: Final = timedelta(seconds=60)
-#: Streams after a choice by hand that are looked at. One that comes and goes more often has no
-#: choice that holds.
-LOOKED_AT: Final = 100
-#: For so long it is told how a stream ended: longer than a lost feed is ever waited for.
-TOLD: Final = timedelta(minutes=15)
-#: For so long nginx-rtmp's second call at the end of a stream is waited for: it comes at once,
-#: unless the publisher keeps its connection.
+#: Limit of the streams examined after an operator's choice. With more of them the choice no
+#: longer holds.
+MAX_STREAMS: Final = 100
+#: How long the ending of a stream is reported: longer than the wait for any lost feed.
+ENDING_RETENTION: Final = timedelta(minutes=15)
+#: Wait for nginx-rtmp's second call at the end of a stream. It comes at once unless the
+#: publisher keeps its connection.
 SECOND_CALL: Final = timedelta(seconds=1)
 
 
 def wishes(channels: Sequence[Channel], now: datetime) -> dict[int, IngestState]:
-    """Of each channel that somebody may take over.
+    """Returns the takeover request of each channel with takeover rights, by primary key.
 
-    Three queries, whatever their number, and one for each where something was chosen by hand.
+    Three queries, and one more per channel with an operator's choice.
     """
     rights: dict[int, list[TakeoverRight]] = defaultdict(list)
     rows = TakeoverRight.objects.filter(channel__in=channels, broadcaster__enabled=True)
@@ -63,9 +63,9 @@ def _live(people: Iterable[int]) -> QuerySet[LiveStream]:
 
 @dataclass(frozen=True, slots=True)
 class Endings:
-    """Streams that are gone: ended by their publishers, or by a connection that broke.
+    """Ended streams: finished by the publisher, or broken with the connection.
 
-    In none of these: the server can't tell. `open`: it will, in a moment.
+    `open`: the server will tell within a moment. In none of the sets: the server can't tell.
     """
 
     finished: frozenset[int]
@@ -75,21 +75,25 @@ class Endings:
 
 def _endings(people: Iterable[int], now: datetime) -> Endings:
     rows = LiveStream.objects.filter(broadcaster__in=people, server=settings.INGEST_SERVER)
-    # What was ended from here is finished, also where the server has not carried it out yet.
-    recent = Q(ended_at__gt=now - TOLD) | Q(ended_at=None, key__revoked_at__isnull=False)
-    found: dict[str, set[int]] = defaultdict(set)
+    # A stream with a revoked key is finished, even if the server has not ended it yet.
+    recent = Q(ended_at__gt=now - ENDING_RETENTION) | Q(
+        ended_at=None, key__revoked_at__isnull=False
+    )
+    by_ending: dict[str, set[int]] = defaultdict(set)
     for row in rows.filter(recent).select_related("key"):
-        found[ending(row, now)].add(row.pk)
+        by_ending[ending(row, now)].add(row.pk)
     return Endings(
-        frozenset(found["finished"]), frozenset(found["broken"]), frozenset(found["open"])
+        frozenset(by_ending["finished"]),
+        frozenset(by_ending["broken"]),
+        frozenset(by_ending["open"]),
     )
 
 
 def ending(row: LiveStream, now: datetime) -> str:
-    """How a stream ended: "finished", "broken", "open" or, where nobody can know, empty.
+    """Returns how a stream ended: "finished", "broken", "open", or empty if unknown.
 
-    nginx-rtmp numbers its calls: where a publisher unpublishes, its connection is closed later;
-    where a connection breaks, that is told of first. MediaMTX tells of both alike.
+    nginx-rtmp's calls are numbered: if a publisher unpublishes, its connection closes later; if
+    a connection breaks, the disconnect comes first. MediaMTX reports both in the same way.
     """
     if row.key is not None and row.key.revoked_at is not None:
         return "finished"
@@ -97,11 +101,11 @@ def ending(row: LiveStream, now: datetime) -> str:
         return ""
     done, gone = row.unpublished_call, row.disconnected_call
     if done is None:
-        # It was found out later, or the configuration is an older one.
+        # The reconciler detected the end, or the server's configuration is an older one.
         return "broken"
     if gone is None:
-        known = row.ended_at is None or now - row.ended_at > SECOND_CALL
-        return "finished" if known else "open"
+        settled = row.ended_at is None or now - row.ended_at > SECOND_CALL
+        return "finished" if settled else "open"
     return "finished" if done < gone else "broken"
 
 
@@ -132,21 +136,21 @@ def _wish(
 
 
 def in_force(channel: Channel, people: Iterable[int], now: datetime) -> Channel.Live:
-    """What was chosen by hand, for as long as it holds. `people`: who may take over."""
+    """Returns the operator's choice while it holds. `people`: ids who may take over."""
     order, at = Channel.Live(channel.live_order), channel.live_ordered_at
     if order is Channel.Live.AUTO or at is None:
         return Channel.Live.AUTO
     if order is Channel.Live.TAKE:
         people = [channel.live_broadcaster_id or 0]
     since = LiveStream.objects.filter(broadcaster__in=people, server=settings.INGEST_SERVER)
-    # It may be months ago: the first that were live since then tell it.
+    # The choice may be months old: the first streams since then decide whether it holds.
     spans = since.filter(Q(ended_at=None) | Q(ended_at__gte=at)).order_by("started_at")
-    first = spans.values_list("started_at", "ended_at")[:LOOKED_AT]
+    first = spans.values_list("started_at", "ended_at")[:MAX_STREAMS]
     return order if holds(at, [(a, b or now) for a, b in first], now) else Channel.Live.AUTO
 
 
 def holds(at: datetime, spans: Iterable[tuple[datetime, datetime]], now: datetime) -> bool:
-    """Whether somebody has been live ever since, but for pauses shorter than the latch."""
+    """Returns whether somebody was live since `at`, with pauses of at most `LATCH`."""
     covered = at
     for began, ended in sorted(spans):
         if began > covered + LATCH:
@@ -156,7 +160,7 @@ def holds(at: datetime, spans: Iterable[tuple[datetime, datetime]], now: datetim
 
 
 def _feed(row: LiveStream, ordered: datetime | None) -> LiveFeed:
-    """`ordered`: when something was chosen by hand, or left to itself again."""
+    """Build the feed. `ordered`: the time of the last takeover order by an operator."""
     tracks = tuple(str(track) for track in row.tracks)
     silent = bool(tracks) and not any(map(is_audio, tracks))
     since = row.started_at if ordered is None else max(row.started_at, ordered)
@@ -172,7 +176,7 @@ def _feed(row: LiveStream, ordered: datetime | None) -> LiveFeed:
 
 
 def _address(path: str) -> Secret:
-    """Where the ingest server gives it to this machine."""
+    """Returns the address at which this machine reads the stream."""
     if settings.INGEST_SERVER != "mediamtx":
         return Secret(f"{settings.INGEST_RTMP_URL}/{path}")
     token = settings.INGEST_READ_TOKEN.reveal()

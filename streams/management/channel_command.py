@@ -1,4 +1,4 @@
-"""What the channel commands share: the slug that may be left out."""
+"""Base of the channel commands: the optional slug of the channel."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from streams.models import Channel
 
 
 def operator() -> str:
-    """Who gave an order at the shell."""
+    """Returns the name of the shell user who gives an order."""
     try:
         return f"{getpass.getuser()} (command)"
     except (KeyError, OSError):
-        # A container may run as a user without a name.
+        # In a container the user may have no name.
         return "command"
 
 
 class ChannelCommand(BaseCommand):
-    """A command about one channel."""
+    """A command for one channel."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "slug", nargs="?", help="The channel; not needed where there is only one."
+            "slug", nargs="?", help="The channel's slug. Optional if there is only one channel."
         )
 
     def channel(self, slug: str | None) -> Channel:
-        """The channel meant. Raises `CommandError` with the slugs to choose from."""
+        """Returns the channel. Raises `CommandError` with the slugs to choose from."""
         channels = {channel.slug: channel for channel in Channel.objects.all()}
         if not channels:
-            raise CommandError("There is no channel yet: add one in the admin.")
+            raise CommandError("There is no channel yet. Add one in the admin.")
         if slug is None and len(channels) == 1:
             return next(iter(channels.values()))
         if slug in channels:
             return channels[slug]
-        told = "Which channel?" if slug is None else f"There is no channel {slug!r}."
-        raise CommandError(f"{told} There are: {', '.join(sorted(channels))}.")
+        message = "Which channel?" if slug is None else f"There is no channel {slug!r}."
+        raise CommandError(f"{message} Channels: {', '.join(sorted(channels))}.")

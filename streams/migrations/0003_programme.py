@@ -107,7 +107,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='channel',
             name='time_zone',
-            field=models.CharField(default=streams.models.channel.default_time_zone, help_text='Blocks and hours are in its time, as Europe/Berlin.', max_length=64, validators=[streams.models.channel._known_zone]),
+            field=models.CharField(default=streams.models.channel.default_time_zone, help_text='Blocks and hours are in its time, as Europe/Berlin.', max_length=64, validators=[streams.models.channel.validate_time_zone]),
         ),
         migrations.AddField(
             model_name='channelstate',

@@ -1,7 +1,7 @@
 from streams.models.channel import Channel, Output
 from streams.models.history import AsRun, Incident, LogLine, Run, Sample
 from streams.models.ingest import Broadcaster, IngestServer, LiveStream, StreamKey
-from streams.models.programme import Block, Forewarning, OnAirHours
+from streams.models.programme import Block, OnAirHours, UpcomingProblem
 from streams.models.state import ChannelState, Node, OutputState
 from streams.models.takeover import Takeover, TakeoverRight
 
@@ -11,7 +11,6 @@ __all__ = [
     "Broadcaster",
     "Channel",
     "ChannelState",
-    "Forewarning",
     "Incident",
     "IngestServer",
     "LiveStream",
@@ -25,4 +24,5 @@ __all__ = [
     "StreamKey",
     "Takeover",
     "TakeoverRight",
+    "UpcomingProblem",
 ]

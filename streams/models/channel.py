@@ -1,4 +1,4 @@
-"""What people want: channels and their outputs. Workers never write these rows."""
+"""Channels and their outputs, as operators configure them. Workers never write these rows."""
 
 from __future__ import annotations
 
@@ -38,14 +38,16 @@ from streamsite.security.text import OneLineText
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-#: Years: no country's ratings of films go beyond.
-OLDEST: Final = 21
+#: Years. No country's film ratings exceed this.
+MAX_AGE_RATING: Final = 21
 
 
-def checked_age(age: int | None) -> None:
-    """Raises `ValidationError` for a maximum that nobody can mean."""
-    if age is not None and age > OLDEST:
-        raise ValidationError({"max_rating": f"Choose an age of {OLDEST} years at most."})
+def validate_max_rating(age: int | None) -> None:
+    """Raises `ValidationError` for an age above `MAX_AGE_RATING`."""
+    if age is not None and age > MAX_AGE_RATING:
+        raise ValidationError(
+            {"max_rating": f"Choose an age of {MAX_AGE_RATING} years at most."}
+        )
 
 
 def _even(value: int) -> None:
@@ -54,14 +56,14 @@ def _even(value: int) -> None:
 
 
 def default_time_zone() -> str:
-    """The site's."""
+    """Returns the site's time zone."""
     return str(settings.TIME_ZONE)
 
 
-def _known_zone(name: str) -> None:
+def validate_time_zone(name: str) -> None:
     if name not in available_timezones():
         raise ValidationError(
-            f"There is no time zone {name}: they are named like Europe/Berlin or UTC."
+            f"There is no time zone {name}. Use a name such as Europe/Berlin or UTC."
         )
 
 
@@ -70,7 +72,7 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        # No form lets it in; but one channel's wrong row must not hold up all others.
+        # Forms reject it, but one channel's invalid row must not block the others.
         log.warning("time_zone.unknown", name=name)
         return ZoneInfo("UTC")
 
@@ -78,14 +80,14 @@ def _zone(name: str) -> ZoneInfo:
 class Channel(OneLineText):
     """A 24/7 linear programme in one house format."""
 
-    class Order(models.TextChoices):
+    class DesiredState(models.TextChoices):
         OFF = "off", "Off"
         ON = "on", "On"
 
     class Live(models.TextChoices):
-        AUTO = "auto", "By itself"
-        TAKE = "take", "Taken by hand"
-        RETURN = "return", "Returned by hand"
+        AUTO = "auto", "Automatic"
+        TAKE = "take", "Taken by an operator"
+        RETURN = "return", "Returned by an operator"
 
     name = models.CharField(max_length=80, unique=True)
     slug = models.SlugField(max_length=80, unique=True)
@@ -98,7 +100,8 @@ class Channel(OneLineText):
         blank=True,
         on_delete=models.PROTECT,
         related_name="filled_channels",
-        help_text="Played when the programme can't be: it is kept on this machine's disk.",
+        help_text="Plays when the programme can't be played. It is stored on this machine's "
+        "disk.",
     )
     playlist_order = models.CharField(
         max_length=8,
@@ -111,35 +114,36 @@ class Channel(OneLineText):
     time_zone = models.CharField(
         max_length=64,
         default=default_time_zone,
-        validators=[_known_zone],
-        help_text="Blocks and hours are in its time, as Europe/Berlin.",
+        validators=[validate_time_zone],
+        help_text="Blocks and on-air hours use this time zone, for example Europe/Berlin.",
     )
     max_rating = models.PositiveSmallIntegerField(
         "maximum age rating",
         null=True,
         blank=True,
-        help_text="Years, for the whole channel. Nothing above it is played, and nothing that "
-        "nobody has rated.",
+        help_text="Years, for the whole channel. Items with a higher rating and items without "
+        "a "
+        "rating are not played.",
     )
     on_return = models.CharField(
         "after an interruption",
         max_length=10,
         choices=[
-            (Return.CONTINUE.value, "Go on where the item was cut"),
-            (Return.WALL_CLOCK.value, "Go on where the list would be by now"),
-            (Return.RESTART.value, "Play the item again from its beginning"),
-            (Return.NEXT.value, "Go on with the item after it"),
+            (Return.CONTINUE.value, "Continue the item where it was cut"),
+            (Return.WALL_CLOCK.value, "Continue where the playlist would be by now"),
+            (Return.RESTART.value, "Play the item again from its start"),
+            (Return.NEXT.value, "Continue with the next item"),
         ],
         default=Return.CONTINUE.value,
-        help_text="When a block, a failure or a stop has cut an item.",
+        help_text="Applies when a block, a failure or a stop has cut an item.",
     )
     preview = models.BooleanField(
-        default=True, help_text="Show the picture in the admin. It counts as an output."
+        default=True, help_text="Show the video in the admin. It counts as an output."
     )
     public_guide = models.BooleanField(
         default=False,
-        help_text="Anybody may read what is on, without a login: the guide for players (XMLTV) "
-        "and what plays now and next, for overlays.",
+        help_text="The guide for players (XMLTV) and the now-and-next data for overlays are "
+        "readable without a login.",
     )
 
     width = models.PositiveIntegerField(
@@ -166,7 +170,7 @@ class Channel(OneLineText):
         max_length=16,
         blank=True,
         editable=False,
-        help_text="Names the picture in the storage by its content: logos/<this>.png.",
+        help_text="Hash of the image. It is stored as logos/<hash>.png.",
     )
     logo_corner = models.CharField(
         max_length=2,
@@ -181,30 +185,35 @@ class Channel(OneLineText):
     logo_width = models.PositiveSmallIntegerField(
         default=12,
         validators=[MinValueValidator(1), MaxValueValidator(50)],
-        help_text="Percent of the picture's width.",
+        help_text="Percent of the video's width.",
     )
 
-    order = models.CharField(max_length=3, choices=Order, default=Order.OFF, editable=False)
+    desired_state = models.CharField(
+        max_length=3, choices=DesiredState, default=DesiredState.OFF, editable=False
+    )
     ordered_at = models.DateTimeField(null=True, editable=False)
     ordered_by = models.CharField(max_length=150, blank=True, editable=False)
     switched_at = models.DateTimeField(
-        null=True, editable=False, help_text="When it was ordered on or off: no restart counts."
+        null=True,
+        editable=False,
+        help_text="Time of the last start or stop order. Restarts do not count.",
     )
     hours_changed_at = models.DateTimeField(
-        null=True, editable=False, help_text="Its hours stop it from then on, not before."
+        null=True, editable=False, help_text="The on-air hours take effect from this time on."
     )
     live_debounce = models.PositiveSmallIntegerField(
-        "goes over after",
+        "takes over after",
         default=2,
         validators=[MaxValueValidator(30)],
-        help_text="Seconds for which a live feed must have come. If there is no picture two "
-        "seconds later, viewers see that somebody goes live soon.",
+        help_text="Seconds for which a live feed must arrive before it takes over. If there "
+        "is no "
+        "picture two seconds later, viewers see a slate that announces it.",
     )
     live_hold = models.PositiveSmallIntegerField(
         "waits for a lost feed",
         default=20,
         validators=[MaxValueValidator(600)],
-        help_text="Seconds, with a slate on. Then the programme goes on.",
+        help_text="Seconds for which a slate is shown. Then the programme continues.",
     )
     live_order = models.CharField(max_length=6, choices=Live, default=Live.AUTO, editable=False)
     live_ordered_at = models.DateTimeField(null=True, editable=False)
@@ -214,11 +223,11 @@ class Channel(OneLineText):
         on_delete=models.SET_NULL,
         related_name="+",
         editable=False,
-        help_text="Who was taken by hand.",
+        help_text="The broadcaster whom an operator took.",
     )
-    # Counters, not flags: the worker keeps what it has done in its own row (ChannelState), so
-    # an order is never lost and never carried out twice, and neither pen writes in the other's
-    # row.
+    # Counters, not flags: the worker stores the orders it has carried out in its own row
+    # (ChannelState). An order is never lost and never carried out twice, and neither side
+    # writes the other's row.
     restarts = models.PositiveIntegerField(default=0, editable=False)
     skips = models.PositiveIntegerField(default=0, editable=False)
 
@@ -227,7 +236,8 @@ class Channel(OneLineText):
         permissions: ClassVar = [("operate_channel", "Can start, stop and skip")]
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=models.Q(order__in=["on", "off"]), name="channel_order_is_on_or_off"
+                condition=models.Q(desired_state__in=["on", "off"]),
+                name="channel_desired_state_is_on_or_off",
             ),
             models.CheckConstraint(
                 condition=models.Q(fps__in=list(RATES)), name="channel_rate_has_a_grid"
@@ -253,11 +263,11 @@ class Channel(OneLineText):
         return reverse("admin:streams_channel_change", args=[self.pk])
 
     def clean(self) -> None:
-        checked_age(self.max_rating)
+        validate_max_rating(self.max_rating)
 
     @property
     def zone(self) -> ZoneInfo:
-        """The time zone of its blocks and hours; UTC where there is none of that name."""
+        """The time zone of its blocks and hours; UTC if the name is unknown."""
         return _zone(self.time_zone)
 
     @property
@@ -286,29 +296,31 @@ class Output(OneLineText):
         "address",
         max_length=500,
         blank=True,
-        help_text="Left empty, the platform's own address is used. It is shown to everybody: "
-        "no key, password or token belongs in it.",
+        help_text="If empty, the platform's own address is used. It is shown to everybody, so "
+        "it "
+        "must not contain a key, password or token.",
     )
     key = SecretField("stream key", blank=True, default="")
     secret_query = SecretField(
         "secret parameters",
         blank=True,
         default="",
-        help_text="What your server wants after the “?” of its address, such as token=… or, of "
-        "SRT, passphrase=….",
+        help_text="The parameters your server expects after the “?” of its address, such as "
+        "token=… or, for SRT, passphrase=….",
     )
     verify_certificate = models.BooleanField(
         "verify the certificate",
         default=True,
-        help_text="Of rtmps:// addresses. Switched off, whoever stands between this machine "
-        "and the server can read the stream key.",
+        help_text="For rtmps:// addresses. If it is off, anyone on the network path between "
+        "this machine and the server can read the stream key.",
     )
     roll_over_hours = models.PositiveSmallIntegerField(
         "new session every",
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(MAX_SESSION_HOURS)],
-        help_text="Hours, at an item's end. Left empty: what suits the platform.",
+        help_text="Hours. The session changes at the end of an item. Empty: the platform's "
+        "default.",
     )
     enabled = models.BooleanField(default=True)
 
@@ -335,23 +347,23 @@ class Output(OneLineText):
 
     @property
     def address(self) -> str:
-        """Where it is sent, without the key."""
+        """The address it is sent to, without the key."""
         return self.url or PLATFORMS[Platform(self.platform)].url
 
     @property
     def roll_over(self) -> tuple[timedelta, timedelta]:
-        """After how long its session is rolled over: at an item's end, and at the latest."""
+        """Session ages at which it is rolled over: at an item's end, and at the latest."""
         return session(Platform(self.platform), self.roll_over_hours)
 
     @property
     def keyed(self) -> bool:
-        """Whether its address needs no secret in it."""
+        """Whether the address needs no secret: one is stored, or the platform has keys."""
         preset = PLATFORMS[Platform(self.platform)]
         return bool(self.key or self.secret_query) or preset.needs_key
 
     @property
     def encrypted(self) -> bool:
-        """Whether the server shows a certificate."""
+        """Whether the server presents a certificate (rtmps)."""
         return self.address.lower().startswith("rtmps:")
 
     @property
@@ -361,7 +373,7 @@ class Output(OneLineText):
 
     @property
     def faults(self) -> Iterator[tuple[str, str]]:
-        """What keeps it from being sent, in sentences, each with the field that it is about."""
+        """Yields each field with the fault that keeps it from being sent; empty: no fault."""
         key, query = self.key or Secret(""), self.secret_query or Secret("")
         yield "url", address_fault(self.address, keyed=self.keyed)
         yield "key", secret_fault(key)
@@ -373,7 +385,7 @@ class Output(OneLineText):
             if isinstance(value, str):
                 setattr(self, name, Secret(value))
         for name, fault in self.faults:
-            # One that can't be read was not typed here, and stays as it is stored.
+            # An unreadable secret was not typed here: it stays as stored.
             if fault and not isinstance(getattr(self, name), Unreadable):
                 raise ValidationError({name: fault})
         if fault := typed_address_fault(self.address):
@@ -381,5 +393,5 @@ class Output(OneLineText):
         if fault := typed_query_fault(self.address, self.secret_query or Secret("")):
             raise ValidationError({"secret_query": fault})
         if fault := session_fault(Platform(self.platform), self.roll_over_hours):
-            # Of no field: the hours are not in every form in which the platform is chosen.
+            # Not tied to a field: some forms with the platform do not have the hours.
             raise ValidationError(fault)

@@ -1,4 +1,4 @@
-"""What was: append-only history."""
+"""Append-only history: runs, the as-run log, incidents, samples and log lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ class Run(models.Model):
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="runs")
     started_at = models.DateTimeField(default=timezone.now)
     started_by = models.CharField(max_length=150, blank=True)
-    on_air_at = models.DateTimeField(null=True, help_text="First seen on air.")
+    on_air_at = models.DateTimeField(
+        null=True, help_text="The first time it was measured on air."
+    )
     ended_at = models.DateTimeField(null=True)
     ended_by = models.CharField(max_length=150, blank=True)
     end_reason = models.TextField(blank=True)
@@ -41,7 +43,7 @@ class Run(models.Model):
 
 
 class AsRun(models.Model):
-    """What really played, from when to when."""
+    """An item that was on air, with its start and end."""
 
     class Kind(models.TextChoices):
         ITEM = "item", "Item"
@@ -68,7 +70,9 @@ class AsRun(models.Model):
         help_text="base, block-<number>, filler, failover, or takeover.",
     )
     why = models.TextField(blank=True, help_text="Why it was on air.")
-    in_point = models.FloatField(default=0, help_text="Seconds into the item where it began.")
+    in_point = models.FloatField(
+        default=0, help_text="Seconds into the item at which it started."
+    )
 
     class Meta:
         ordering: ClassVar = ["-started_at", "-pk"]
@@ -96,7 +100,7 @@ class Incident(models.Model):
     class Severity(models.TextChoices):
         DEGRADED = "degraded", "Degraded"
         LOST = "lost", "Lost"
-        #: Nobody's fault: a session that was rolled over.
+        #: Not a fault: a session that was rolled over.
         PLANNED = "planned", "Planned"
 
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="incidents")
@@ -105,7 +109,7 @@ class Incident(models.Model):
     )
     run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="incidents")
     subject = models.CharField(
-        max_length=80, help_text="What it is about: output-7, programme."
+        max_length=80, help_text="The part affected, such as output-7 or programme."
     )
     severity = models.CharField(max_length=8, choices=Severity)
     cause = models.TextField()
@@ -131,7 +135,7 @@ class Incident(models.Model):
 
 
 class Sample(models.Model):
-    """What one process of a channel did, measured every ten seconds."""
+    """One process of a channel, measured every ten seconds."""
 
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="samples")
     output = models.ForeignKey(
@@ -143,8 +147,8 @@ class Sample(models.Model):
     bitrate = models.PositiveBigIntegerField(null=True, help_text="bit/s")
     fps = models.FloatField(null=True)
     speed = models.FloatField(null=True)
-    lag_seconds = models.FloatField(null=True, help_text="Behind the wall clock.")
-    cpu_percent = models.FloatField(null=True, help_text="Of one core.")
+    lag_seconds = models.FloatField(null=True, help_text="Seconds behind the wall clock.")
+    cpu_percent = models.FloatField(null=True, help_text="Percent of one core.")
     memory_bytes = models.PositiveBigIntegerField(null=True)
 
     class Meta:
@@ -158,7 +162,7 @@ class Sample(models.Model):
 
 
 class LogLine(models.Model):
-    """A line of a channel's processes, for the channel's page. A job trims it."""
+    """A log line of a channel's processes, for the channel's page. A job deletes old lines."""
 
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="log_lines")
     run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="+")

@@ -1,7 +1,7 @@
-"""Who may go live and with which key, and what is or was live at the ingest server.
+"""Broadcasters, their stream keys, and present and past streams at the ingest server.
 
-People write broadcasters, and mint and revoke keys. Callbacks and the reconciler write a key's
-lease and the live streams, by conditional update.
+Operators write broadcasters, and mint and revoke keys. Callbacks and the reconciler write a
+key's lease and the live streams by conditional update.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from django.utils import timezone
 
 from streamsite.security.text import OneLineText
 
-#: A key that was seen in use so long ago is free again: a lost callback locks nobody out.
+#: A key's lease expires after this time without use: a lost callback locks nobody out.
 LEASE: Final = timedelta(seconds=15)
-#: So long after it was in use last, a key for one use is taken again from the same address: OBS
-#: reconnects by itself.
+#: A single-use key is accepted again from the same address for this long after its last use:
+#: OBS reconnects automatically.
 GRACE: Final = timedelta(seconds=60)
-#: The application of RTMP, and what the path of each stream begins with.
+#: The RTMP application, and the prefix of every stream's path.
 APPLICATION: Final = "live"
-#: What deploy/mediamtx/mediamtx.yml takes behind `live/`.
+#: The pattern that deploy/mediamtx/mediamtx.yml accepts after `live/`.
 SLUG: Final = r"[A-Za-z0-9_-]{1,64}"
 
 
 class Broadcaster(OneLineText):
-    """Somebody who goes live, always at the same path."""
+    """A person or team that goes live, always at the same path."""
 
     name = models.CharField(max_length=80, unique=True)
     slug = models.CharField(
@@ -36,11 +36,12 @@ class Broadcaster(OneLineText):
         max_length=64,
         unique=True,
         validators=[RegexValidator(rf"^{SLUG}\Z", "Use letters, digits, - and _ only.")],
-        help_text="They publish to live/ and this. It shows in playback addresses.",
+        help_text="They publish to live/<path>. It is visible in playback addresses.",
     )
     enabled = models.BooleanField(
         default=True,
-        help_text="Without it no key is accepted, and what is live is ended within seconds.",
+        help_text="If it is off, all keys are refused and live streams are disconnected within "
+        "seconds.",
     )
     note = models.TextField(blank=True)
 
@@ -59,7 +60,7 @@ class Broadcaster(OneLineText):
 
 
 class StreamKey(OneLineText):
-    """A key of a broadcaster's. The key itself is not kept, only its SHA-256."""
+    """A broadcaster's stream key. Only the SHA-256 of the key is stored."""
 
     class State(models.TextChoices):
         ACTIVE = "active", "Active"
@@ -69,17 +70,23 @@ class StreamKey(OneLineText):
         REVOKED = "revoked", "Revoked"
 
     broadcaster = models.ForeignKey(Broadcaster, on_delete=models.CASCADE, related_name="keys")
-    label = models.CharField(max_length=80, blank=True, help_text="Such as: OBS at home.")
-    prefix = models.CharField(max_length=8, editable=False, help_text="What it begins with.")
-    # A plain digest is enough: a key is 192 random bits, which nobody guesses from it.
+    label = models.CharField(max_length=80, blank=True, help_text="For example: OBS at home.")
+    prefix = models.CharField(
+        max_length=8, editable=False, help_text="The first characters of the key."
+    )
+    # An unsalted digest is enough: a key has 192 random bits, so it can't be guessed.
     digest = models.CharField(max_length=64, unique=True, editable=False)
     expires_at = models.DateTimeField(
-        "expires", null=True, blank=True, help_text="Empty: never. What is live then goes on."
+        "expires",
+        null=True,
+        blank=True,
+        help_text="Empty: never. A stream that is live at that time continues.",
     )
     single_use = models.BooleanField(
         "for one use",
         default=False,
-        help_text="It is taken once, and again within 60 seconds from the same address.",
+        help_text="The key is accepted once, and again within 60 seconds from the same "
+        "address.",
     )
     created_at = models.DateTimeField("created", default=timezone.now, editable=False)
     created_by = models.CharField(max_length=150, blank=True, editable=False)
@@ -88,14 +95,17 @@ class StreamKey(OneLineText):
 
     last_used_at = models.DateTimeField("last used", null=True, editable=False)
     last_address = models.CharField("from", max_length=64, blank=True, editable=False)
-    # The lease: who uses it now.
+    # The lease: the source that uses the key now.
     source_id = models.CharField(
-        max_length=64, blank=True, editable=False, help_text="As the server names it."
+        max_length=64,
+        blank=True,
+        editable=False,
+        help_text="The ingest server's id of the connection.",
     )
     source_address = models.CharField(max_length=64, blank=True, editable=False)
     protocol = models.CharField(max_length=16, blank=True, editable=False)
     lease_seen_at = models.DateTimeField(
-        null=True, editable=False, help_text="Empty or 15 seconds old: it is free."
+        null=True, editable=False, help_text="Empty or older than 15 seconds: the key is free."
     )
 
     class Meta:
@@ -136,17 +146,20 @@ class LiveStream(models.Model):
     source_type = models.CharField(max_length=24, blank=True)
     source_id = models.CharField(max_length=64)
     address = models.CharField(max_length=64, blank=True)
-    started_at = models.DateTimeField("began", default=timezone.now)
+    started_at = models.DateTimeField("started", default=timezone.now)
     ended_at = models.DateTimeField("ended", null=True)
-    seen_at = models.DateTimeField(default=timezone.now, help_text="When it was live last.")
-    grown_at = models.DateTimeField(null=True, help_text="When bytes came last.")
+    seen_at = models.DateTimeField(
+        default=timezone.now, help_text="The last time it was seen live."
+    )
+    grown_at = models.DateTimeField(null=True, help_text="The last time bytes arrived.")
     bytes_in = models.PositiveBigIntegerField(null=True)
     bitrate = models.PositiveBigIntegerField(null=True, help_text="bit/s, from bytes_in")
     tracks = models.JSONField(default=list, help_text="Names of codecs.")
     unknown = models.BooleanField(
-        default=False, help_text="The server can't be asked, so it may have ended."
+        default=False,
+        help_text="The ingest server can't be reached, so the stream may have ended.",
     )
-    # nginx-rtmp calls twice at the end of a stream: numbers of these calls, in their order.
+    # nginx-rtmp calls twice at the end of a stream: the sequence numbers of the two calls.
     unpublished_call = models.PositiveBigIntegerField(null=True, editable=False)
     disconnected_call = models.PositiveBigIntegerField(null=True, editable=False)
 
@@ -173,13 +186,13 @@ class LiveStream(models.Model):
 
 
 class IngestServer(models.Model):
-    """One row a kind of server: which node asks it, and whether it answers."""
+    """One row per kind of server: the node that polls it, and whether it answers."""
 
     kind = models.CharField(max_length=16, unique=True)
-    owner = models.CharField(max_length=128, blank=True, help_text="The node that asks it.")
+    owner = models.CharField(max_length=128, blank=True, help_text="The node that polls it.")
     lease_until = models.DateTimeField(null=True)
     reached_at = models.DateTimeField(null=True)
-    fault = models.TextField(blank=True, help_text="Why it can't be asked; empty: it can.")
+    fault = models.TextField(blank=True, help_text="Why it can't be polled. Empty: it answers.")
 
     class Meta:
         ordering: ClassVar = ["kind"]

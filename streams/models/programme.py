@@ -1,4 +1,4 @@
-"""What people want on air when: blocks over the base playlist, and a channel's hours."""
+"""The schedule that operators set up: blocks over the base playlist, and on-air hours."""
 
 from __future__ import annotations
 
@@ -11,34 +11,38 @@ from django.db import models
 from django.utils import timezone
 
 from media_library.models import MediaItem, Playlist
-from streams.models.channel import Channel, checked_age
+from streams.models.channel import Channel, validate_max_rating
 from streams.programme.model import Order, Start
 from streamsite.security.text import OneLineText
 
-#: Monday is the first bit of `days`.
+#: Monday is the lowest bit of `days`.
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 EVERY_DAY: Final = 0b111_1111
-#: Either way: a slip of the pen is not the one block that nothing stands over any more.
-MOST_PRIORITY: Final = 100
+#: Highest and lowest priority (±): keeps a typing error from making a block that no other
+#: block can override.
+MAX_PRIORITY: Final = 100
 _DAY: Final = timedelta(days=1)
 
 
 def clock(at: time) -> str:
-    """A time of day, with seconds where it has any."""
+    """Formats a time of day as HH:MM, with seconds unless they are zero."""
     return f"{at:%H:%M:%S}" if at.second else f"{at:%H:%M}"
 
 
 class Span(OneLineText):
-    """On some days, from a time to a time, in the channel's time zone.
+    """A daily time range on some weekdays, in the channel's time zone.
 
-    An end that is not after the start is the next day's.
+    An end that is not after the start is on the next day.
     """
 
     days = models.PositiveSmallIntegerField(
-        default=EVERY_DAY, help_text="Monday is 1, Tuesday 2, Wednesday 4 ... Sunday 64: added."
+        default=EVERY_DAY,
+        help_text="Sum of the weekdays: Monday is 1, Tuesday 2, Wednesday 4 ... Sunday 64.",
     )
     starts = models.TimeField("from")
-    ends = models.TimeField("to", help_text="Not after the start: on the next day.")
+    ends = models.TimeField(
+        "to", help_text="An end that is not after the start is on the next day."
+    )
     first_day = models.DateField(null=True, blank=True)
     last_day = models.DateField(null=True, blank=True)
 
@@ -47,12 +51,12 @@ class Span(OneLineText):
 
     @property
     def weekdays(self) -> frozenset[int]:
-        """Monday is 0."""
+        """The weekdays; Monday is 0."""
         return frozenset(day for day in range(7) if self.days >> day & 1)
 
     @staticmethod
     def of_weekdays(days: Iterable[int]) -> int:
-        """The number for some weekdays; Monday is 0."""
+        """Returns the value of `days` for these weekdays; Monday is 0."""
         return sum(1 << day for day in set(days))
 
     @property
@@ -63,7 +67,7 @@ class Span(OneLineText):
 
     @property
     def dates_in_words(self) -> str:
-        """Empty: at all times."""
+        """The date limits in words; empty: no limits."""
         first, last = (
             f"{day.day} {day:%b %Y}" if day else "" for day in (self.first_day, self.last_day)
         )
@@ -75,11 +79,11 @@ class Span(OneLineText):
 
     @property
     def in_words(self) -> str:
-        """Days, times and dates; of a single day the date says it all."""
+        """Days, times and dates; for a single day only its date and times."""
         if self.first_day and self.first_day == self.last_day and self.has_a_day:
             return f"{self.dates_in_words}, {self.times_in_words}"
-        told = (self.days_in_words, self.times_in_words, self.dates_in_words)
-        return ", ".join(filter(None, told)) + ("" if self.has_a_day else ": never")
+        parts = (self.days_in_words, self.times_in_words, self.dates_in_words)
+        return ", ".join(filter(None, parts)) + ("" if self.has_a_day else ": never")
 
     @property
     def times_in_words(self) -> str:
@@ -87,7 +91,7 @@ class Span(OneLineText):
 
     @property
     def has_a_day(self) -> bool:
-        """Whether any of its weekdays lies within its dates."""
+        """Whether at least one of its weekdays is within its dates."""
         if self.first_day is None or self.last_day is None:
             return bool(self.weekdays)
         first, days = self.first_day, (self.last_day - self.first_day).days + 1
@@ -96,17 +100,20 @@ class Span(OneLineText):
 
     def clean(self) -> None:
         if self.first_day and self.last_day and self.last_day < self.first_day:
-            raise ValidationError({"last_day": "It is before the first day."})
+            raise ValidationError({"last_day": "The last day is before the first day."})
         if not 0 < self.days <= EVERY_DAY:
-            raise ValidationError({"days": "Choose one day at least."})
+            raise ValidationError({"days": "Choose at least one day."})
         if not self.has_a_day:
             raise ValidationError(
-                {"days": "None of these days lies within the dates below: change one of both."}
+                {
+                    "days": "None of these days is within the dates below. Change the days or "
+                    "dates."
+                }
             )
 
 
 class Block(Span):
-    """A playlist over the base playlist."""
+    """A playlist that replaces the base playlist at certain times."""
 
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="blocks")
     name = models.CharField(max_length=80)
@@ -118,7 +125,8 @@ class Block(Span):
     )
     priority = models.SmallIntegerField(
         default=0,
-        help_text="The highest wins where blocks overlap; among equals, the last to begin.",
+        help_text="If blocks overlap, the highest priority wins; of equal ones, the last to "
+        "start.",
     )
     start = models.CharField(
         max_length=4,
@@ -131,13 +139,14 @@ class Block(Span):
     fit = models.BooleanField(
         "exact fit",
         default=False,
-        help_text="It ends on time: what does not fit any more gives way to filler.",
+        help_text="The block ends on time. Items that no longer fit are replaced by filler.",
     )
     max_rating = models.PositiveSmallIntegerField(
         "maximum age rating",
         null=True,
         blank=True,
-        help_text="Years. Nothing above it is played, and nothing that nobody has rated.",
+        help_text="Years. Items with a higher rating and items without a rating are not "
+        "played.",
     )
     enabled = models.BooleanField(default=True)
 
@@ -171,15 +180,18 @@ class Block(Span):
 
     def clean(self) -> None:
         super().clean()
-        if abs(self.priority) > MOST_PRIORITY:
+        if abs(self.priority) > MAX_PRIORITY:
             raise ValidationError(
-                {"priority": f"Choose one from -{MOST_PRIORITY} to {MOST_PRIORITY}."}
+                {"priority": f"Choose a priority from -{MAX_PRIORITY} to {MAX_PRIORITY}."}
             )
-        checked_age(self.max_rating)
+        validate_max_rating(self.max_rating)
 
 
 class OnAirHours(Span):
-    """When a channel is started and stopped by itself. People may do so in between as well."""
+    """Times at which a channel starts and stops automatically.
+
+    Operators may also start and stop it in between.
+    """
 
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="hours")
 
@@ -203,19 +215,25 @@ class OnAirHours(Span):
         return f"{self.days_in_words}, {self.times_in_words}"
 
 
-class Forewarning(models.Model):
-    """Something that will go wrong on air, found before its time. Workers write these."""
+class UpcomingProblem(models.Model):
+    """A problem that will occur on air unless it is fixed. Workers write these rows."""
 
-    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="forewarnings")
-    item = models.ForeignKey(MediaItem, null=True, on_delete=models.CASCADE, related_name="+")
-    subject = models.CharField(max_length=80, help_text="What it is about: missing-7, filler.")
-    soft = models.BooleanField(
-        default=False, help_text="On air it will be all the same, but not as it should."
+    channel = models.ForeignKey(
+        Channel, on_delete=models.CASCADE, related_name="upcoming_problems"
     )
-    sentence = models.TextField(help_text="What is wrong and what to do.")
-    airs_at = models.DateTimeField(help_text="When it would be on air first.")
-    found_at = models.DateTimeField(default=timezone.now)
-    told_at = models.DateTimeField(null=True, help_text="When somebody was told of it.")
+    item = models.ForeignKey(MediaItem, null=True, on_delete=models.CASCADE, related_name="+")
+    subject = models.CharField(
+        max_length=80, help_text="The cause and item, such as missing-7 or filler."
+    )
+    soft = models.BooleanField(
+        default=False, help_text="The item will be on air, but not as intended."
+    )
+    sentence = models.TextField(help_text="The problem, and the action to take.")
+    airs_at = models.DateTimeField(help_text="The first time it affects what is on air.")
+    detected_at = models.DateTimeField(default=timezone.now)
+    notified_at = models.DateTimeField(
+        null=True, help_text="The time at which a notification was sent."
+    )
     cleared_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -224,12 +242,12 @@ class Forewarning(models.Model):
             models.UniqueConstraint(
                 fields=["channel", "item"],
                 condition=models.Q(cleared_at__isnull=True),
-                name="one_open_forewarning_per_item_and_channel",
+                name="one_open_problem_per_item_and_channel",
             ),
             models.UniqueConstraint(
                 fields=["channel", "subject"],
                 condition=models.Q(cleared_at__isnull=True),
-                name="one_open_forewarning_per_subject",
+                name="one_open_problem_per_subject",
             ),
         ]
 

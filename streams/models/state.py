@@ -1,4 +1,4 @@
-"""What is: rows that only workers write, by conditional update."""
+"""Current state: rows that only workers write, by conditional update."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from streams.playout.contract.states import AirState, OutputAir
 
 
 class Node(models.Model):
-    """A machine whose playout worker has been seen."""
+    """A machine whose playout worker has reported at least once."""
 
     name = models.CharField(max_length=128, unique=True)
     pid = models.PositiveIntegerField(null=True)
     version = models.CharField(max_length=32, blank=True)
     ffmpeg = models.CharField(
-        max_length=120, blank=True, help_text="Version; empty: not found."
+        max_length=120, blank=True, help_text="Version. Empty: FFmpeg is missing."
     )
     hides_keys = models.BooleanField(
         "FFmpeg hides keys",
         null=True,
-        help_text="Whether this FFmpeg takes stream keys where nobody can read them.",
+        help_text="Whether this FFmpeg accepts stream keys without showing them to other "
+        "users.",
     )
     started_at = models.DateTimeField(null=True)
     seen_at = models.DateTimeField(null=True)
@@ -37,13 +38,13 @@ class Node(models.Model):
 
 
 class ChannelState(models.Model):
-    """One row a channel: who plays it, and what was measured last."""
+    """One row per channel: the node that plays it, and the latest measurements."""
 
     channel = models.OneToOneField(
         Channel, on_delete=models.CASCADE, primary_key=True, related_name="state"
     )
     owner = models.CharField(max_length=128, blank=True, help_text="The node that plays it.")
-    epoch = models.PositiveBigIntegerField(default=0, help_text="Grows at every claim.")
+    epoch = models.PositiveBigIntegerField(default=0, help_text="Increases with every claim.")
     lease_until = models.DateTimeField(null=True)
 
     state = models.CharField(
@@ -52,7 +53,7 @@ class ChannelState(models.Model):
         default=AirState.OFF.value,
     )
     since = models.DateTimeField(null=True)
-    cause = models.TextField(blank=True, help_text="Why it is not simply on air.")
+    cause = models.TextField(blank=True, help_text="Why the state is not On air.")
     run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="+")
     on_air_since = models.DateTimeField(null=True)
 
@@ -69,11 +70,11 @@ class ChannelState(models.Model):
     restarts_done = models.PositiveIntegerField(default=0)
     skips_done = models.PositiveIntegerField(default=0)
     cursors = models.JSONField(
-        default=dict, help_text="Where each list stands (streams.programme.cursor_codec)."
+        default=dict, help_text="Position in each playlist (streams.programme.cursor_codec)."
     )
     measured_at = models.DateTimeField(null=True)
 
-    checks = models.JSONField(default=list, help_text="What the last preflight found.")
+    checks = models.JSONField(default=list, help_text="Results of the last preflight.")
     checked_at = models.DateTimeField(null=True)
     hours_done = models.DateTimeField(
         null=True, help_text="The last scheduled start or stop that was carried out."
@@ -86,7 +87,7 @@ class ChannelState(models.Model):
         return f"{self.channel}: {self.state}"
 
     def plays(self, now: datetime) -> bool:
-        """Whether it has come on air, and the worker that plays it has lately said so."""
+        """Whether it is on air, according to a worker whose lease is valid."""
         claimed = self.lease_until is not None and self.lease_until > now
         return claimed and self.on_air_since is not None and self.state != AirState.STARTING
 
@@ -102,12 +103,12 @@ class OutputState(models.Model):
     )
     since = models.DateTimeField(null=True)
     cause = models.TextField(blank=True)
-    failures = models.PositiveIntegerField(default=0, help_text="In a row.")
+    failures = models.PositiveIntegerField(default=0, help_text="Consecutive failures.")
     retry_at = models.DateTimeField(null=True)
     bitrate = models.PositiveBigIntegerField(null=True, help_text="bit/s")
     fps = models.FloatField(null=True)
     speed = models.FloatField(null=True)
-    session_since = models.DateTimeField(null=True, help_text="When its present session began.")
+    session_since = models.DateTimeField(null=True, help_text="Start of the current session.")
     measured_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""Who may take a channel over, and each time that somebody did."""
+"""Broadcasters who may take a channel over, and the takeovers that occurred."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.models.ingest import Broadcaster, LiveStream
 
 
 class TakeoverRight(models.Model):
-    """A broadcaster who may take a channel over. People write it."""
+    """A broadcaster who may take a channel over. Operators write it."""
 
     channel = models.ForeignKey(
         Channel, on_delete=models.CASCADE, related_name="takeover_rights"
@@ -24,13 +24,13 @@ class TakeoverRight(models.Model):
     rank = models.PositiveSmallIntegerField(
         default=1,
         validators=[MinValueValidator(1)],
-        help_text="Of two who are live, the lower number is on.",
+        help_text="If several broadcasters are live, the lowest rank wins.",
     )
 
     class Meta:
         ordering: ClassVar = ["channel", "rank", "pk"]
-        verbose_name = "broadcaster who may take over"
-        verbose_name_plural = "who may take over"
+        verbose_name = "takeover right"
+        verbose_name_plural = "takeover rights"
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["channel", "broadcaster"], name="broadcaster_has_one_rank_per_channel"
@@ -42,7 +42,10 @@ class TakeoverRight(models.Model):
 
 
 class Takeover(models.Model):
-    """One time that a live feed replaced the programme, or was about to. Workers write it."""
+    """A period in which a live feed replaced the programme, or was about to.
+
+    Workers write it.
+    """
 
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="takeovers")
     run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="takeovers")
@@ -52,14 +55,16 @@ class Takeover(models.Model):
     stream = models.ForeignKey(
         LiveStream, null=True, on_delete=models.SET_NULL, related_name="takeovers"
     )
-    asked_at = models.DateTimeField("asked", help_text="They went live, or were taken by hand.")
+    requested_at = models.DateTimeField(
+        "requested", help_text="The broadcaster went live, or an operator took them."
+    )
     on_air_at = models.DateTimeField("on air", null=True)
     ended_at = models.DateTimeField("ended", null=True)
     cause = models.TextField(blank=True, help_text="Why it ended.")
 
     class Meta:
-        ordering: ClassVar = ["-asked_at", "-pk"]
-        indexes: ClassVar = [models.Index(fields=["channel", "-asked_at"])]
+        ordering: ClassVar = ["-requested_at", "-pk"]
+        indexes: ClassVar = [models.Index(fields=["channel", "-requested_at"])]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["channel", "stream"],
@@ -69,11 +74,11 @@ class Takeover(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.broadcaster or 'Somebody'}, {self.asked_at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.broadcaster or 'Somebody'}, {self.requested_at:%Y-%m-%d %H:%M:%S}"
 
     @property
     def transition(self) -> float | None:
-        """Seconds from being asked to being on air; None: it is not, or was not."""
+        """Seconds from the request to being on air; None if it was never on air."""
         if self.on_air_at is None:
             return None
-        return max(0.0, round((self.on_air_at - self.asked_at).total_seconds(), 3))
+        return max(0.0, round((self.on_air_at - self.requested_at).total_seconds(), 3))

@@ -1,4 +1,4 @@
-"""The as-run log as CSV, for those who have to show what was aired."""
+"""The as-run log as CSV, as evidence of what was aired."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from django.utils.dateparse import parse_date, parse_datetime
 from media_library.playlists.m3u_csv import harmless
 from streams.models import AsRun, Channel
 
-#: What is exported where nobody says otherwise.
+#: The default span of an export.
 SPAN: Final = timedelta(days=7)
 COLUMNS: Final = (
     "started_at", "ended_at", "seconds", "title", "key", "kind", "rule", "why", "ending",
     "cause", "in_point_seconds", "run",
 )  # fmt: skip
-#: Rows in memory at once.
+#: Rows per batch.
 CHUNK: Final = 1000
 
 
 class SpanError(ValueError):
-    """`str()` of it is a sentence for whoever typed it."""
+    """An invalid span. `str()` of it is a sentence for the person who typed it."""
 
 
 def span(begins: str, ends: str, *, now: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """From two texts: dates, whose days count whole, or moments; without a zone, in `zone`.
+    """Parse two texts: dates, which count as whole days, or times, in `zone` by default.
 
-    Empty: up to now, and `SPAN` long. Raises `SpanError`.
+    An empty end is now; an empty start is `SPAN` before the end. Raises `SpanError`.
     """
     until = _moment(ends, zone, late=True) if ends else now
     try:
         since = _moment(begins, zone, late=False) if begins else until - SPAN
     except OverflowError:
-        raise SpanError(f"{ends!r} is too early: nothing was aired then.") from None
+        raise SpanError(f"{ends!r} is too early: nothing was aired at that time.") from None
     if not ends and since >= now:
-        raise SpanError("The beginning lies in the future: nothing was aired then so far.")
+        raise SpanError("The start is in the future: nothing has been aired yet.")
     if until <= since:
-        raise SpanError("The end is not after the beginning: swap them.")
+        raise SpanError("The end is not after the start: swap them.")
     return since, until
 
 
 def _moment(text: str, zone: ZoneInfo, *, late: bool) -> datetime:
     try:
         day = parse_date(text)
-        found = None if day is not None else parse_datetime(text)
+        moment = None if day is not None else parse_datetime(text)
         if day is not None:
             return _midnight(day + timedelta(days=late), zone)
-        if found is not None:
-            local = found if found.tzinfo is not None else found.replace(tzinfo=zone)
+        if moment is not None:
+            local = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
             return local.astimezone(UTC)
     except (ValueError, OverflowError):
-        # As 2026-02-30: well written, and there is no such day.
+        # Such as 2026-02-30: the format is right, but the day does not exist.
         pass
-    raise SpanError(f"{text!r} is no time: write it as 2026-03-01 or 2026-03-01T20:15.")
+    raise SpanError(f"{text!r} is not a time. Write it as 2026-03-01 or 2026-03-01T20:15.")
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -65,16 +65,16 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
 
 
 class _Line:
-    """A file for `csv` that hands each line back."""
+    """A file object for `csv` that returns each written line."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def lines(channel: Channel, since: datetime, until: datetime) -> Iterator[str]:
-    """The CSV, line by line, oldest first: all that was on air within the span.
+    """Yields the CSV line by line, oldest first: entries on air within the span.
 
-    No cell runs in a spreadsheet.
+    No cell is executed as a formula by a spreadsheet.
     """
     writer = csv.writer(_Line())
     yield writer.writerow(COLUMNS)
@@ -83,7 +83,7 @@ def lines(channel: Channel, since: datetime, until: datetime) -> Iterator[str]:
 
 
 def _rows(channel: Channel, since: datetime, until: datetime) -> Iterator[AsRun]:
-    """A piece at a time: a reader that is slow holds no transaction open."""
+    """Yields the rows in batches: a slow reader holds no transaction open."""
     rows = (
         AsRun.objects.filter(run__channel=channel, started_at__lt=until)
         .filter(Q(ended_at__isnull=True) | Q(ended_at__gt=since))

@@ -1,4 +1,4 @@
-"""Each part of the machinery, with a sentence: what works, and what to do about the rest."""
+"""The state of each component in a sentence: whether it works, else what to do."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from streamsite.processes.cluster import SELF_TEST_TASK
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: The jobs cluster runs its canary once a minute: after this nobody does.
+#: The jobs cluster runs its self-test once a minute; after this time it is considered down.
 SILENCE: Final = timedelta(minutes=5)
-#: Kinds of failing job that are told one by one.
-MOST_JOBS: Final = 3
-#: A node that was silent for longer was taken away rather than lost.
+#: Kinds of failing jobs that are listed one by one.
+MAX_JOBS: Final = 3
+#: A node that was silent for longer is considered removed, not lost.
 TAKEN_AWAY: Final = timedelta(days=1)
-#: Seconds for which the storage's answer is told again: watchdogs ask often, and it may be far.
-STORAGE_KEPT: Final = 15
-#: Seconds that such a question waits for the answer: the check takes no longer.
-STORAGE_WAIT: Final = 9.5
-#: Seconds after which its age is told too.
-STORAGE_OLD: Final = 30
-#: Without these nothing is known or played.
+#: Seconds for which the storage's answer is reused: watchdogs poll often, and it may be remote.
+STORAGE_MAX_AGE_S: Final = 15
+#: Seconds for which a check waits for the storage's answer.
+STORAGE_TIMEOUT_S: Final = 9.5
+#: Seconds after which the age of the answer is shown, too.
+STORAGE_STALE_S: Final = 30
+#: If one of these fails, the state is unknown or nothing plays.
 VITAL: Final = frozenset({"database", "nodes"})
 
 
@@ -52,19 +52,19 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Detailed:
-    """status: ok; degraded: a part has a fault; down: nothing can be known or played."""
+    """status: ok; degraded: a component has a fault; down: nothing is known or plays."""
 
     status: str
     parts: tuple[Part, ...]
     channels: tuple[dict[str, Any], ...]
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def detailed(now: datetime) -> Detailed:
-    """Asks everything there is, the storage too: 9 s at most where that is far or away."""
-    parts = [_part(name, look, now) for name, look in PARTS.items()]
+    """Checks all components. An unreachable storage delays this by at most 9.5 s."""
+    parts = [_part(name, check, now) for name, check in PARTS.items()]
     try:
         air = report(now)
     except DatabaseError:
@@ -76,11 +76,11 @@ def detailed(now: datetime) -> Detailed:
     return Detailed(status, tuple(parts), tuple(air.public()["channels"]))
 
 
-def _part(name: str, look: Callable[[datetime], tuple[bool, str]], now: datetime) -> Part:
+def _part(name: str, check: Callable[[datetime], tuple[bool, str]], now: datetime) -> Part:
     try:
-        return Part(name, *look(now))
+        return Part(name, *check(now))
     except DatabaseError:
-        return Part(name, ok=False, sentence="It can't be told: the database can't be read.")
+        return Part(name, ok=False, sentence="Unknown: the database can't be read.")
 
 
 def _database(now: datetime) -> tuple[bool, str]:
@@ -90,20 +90,20 @@ def _database(now: datetime) -> tuple[bool, str]:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError as error:
-        cause = database_faults.meaning(str(error)) or "the log of the web has the error"
+        cause = database_faults.meaning(str(error)) or "the log of streamsite-web has the error"
         log.warning("health.database", error=str(error))
         return False, f"{name} can't be read: {cause}."
     if (fault := _fault_of_ledger(now)) is not None:
         since = clock(datetime.fromtimestamp(fault.since, UTC))
         return False, (
-            f"{name} can be read, but the playout worker has failed to report to it since "
+            f"{name} can be read, but the playout worker has failed to write to it since "
             f"{since}: {worker_silence.meaning(fault.error)}."
         )
     return True, f"{name} answers."
 
 
 def _fault_of_ledger(now: datetime) -> LedgerFault | None:
-    """Of this machine's worker. What one that is gone has left is no news."""
+    """Returns the fault of this machine's worker, if the worker is alive."""
     here = worker_silence.local_worker()
     return here.fault if here.lives(now) else None
 
@@ -121,49 +121,49 @@ def _queue(now: datetime) -> tuple[bool, str]:
         return True, f"The jobs cluster works; {jobs}"
     since = f"since {clock(last)}" if last else "yet"
     return False, (
-        f"No job has been done {since}; {jobs} Start the jobs cluster (manage.py run_cluster "
-        "jobs); where it runs, all its workers may be busy."
+        f"No job has finished {since}; {jobs} Start the jobs cluster (manage.py run_cluster "
+        "jobs). If it runs, all its workers may be busy."
     )
 
 
 def _jobs(now: datetime) -> tuple[bool, str]:
-    found = failing(now)
-    if not found:
-        return True, "No job has failed within the last hour without going well since."
-    said = " ".join(each.sentence for each in found[:MOST_JOBS])
-    more = len(found) - MOST_JOBS
-    return False, f"{said} {more} more kinds fail." if more > 0 else said
+    kinds = failing(now)
+    if not kinds:
+        return True, "No job has failed within the last hour without succeeding afterwards."
+    text = " ".join(job.sentence for job in kinds[:MAX_JOBS])
+    more = len(kinds) - MAX_JOBS
+    return False, f"{text} {more} more kinds of jobs fail." if more > 0 else text
 
 
 def _storage(_now: datetime) -> tuple[bool, str]:
-    found = state.state(fresh_s=STORAGE_KEPT, wait_s=STORAGE_WAIT)
-    if found is None:
+    reading = state.state(fresh_s=STORAGE_MAX_AGE_S, wait_s=STORAGE_TIMEOUT_S)
+    if reading is None:
         return True, state.UNKNOWN
-    if found.age_s > STORAGE_OLD:
-        said = found.value or "The storage could be read"
-        return not found.value, (
-            f"{said.rstrip('.')}. That was {span(found.age_s)} ago: it is being checked again, "
-            "and has not answered so far."
+    if reading.age_s > STORAGE_STALE_S:
+        text = reading.value or "The storage could be read"
+        return not reading.value, (
+            f"{text.rstrip('.')}. That was {span(reading.age_s)} ago. It is being checked "
+            "again, but has not answered yet."
         )
-    return (False, found.value) if found.value else (True, "The storage can be read.")
+    return (False, reading.value) if reading.value else (True, "The storage can be read.")
 
 
 def _ffmpeg(now: datetime) -> tuple[bool, str]:
-    """As the nodes that play found it when they began; without one, as this machine has it."""
-    found = list(Node.objects.filter(seen_at__gte=now - FRESH))
-    if not found:
+    """Checks FFmpeg as the playing nodes reported it; without nodes, on this machine."""
+    nodes = list(Node.objects.filter(seen_at__gte=now - FRESH))
+    if not nodes:
         path = settings.FFMPEG_PATH
         if shutil.which(path) is None:
-            return False, f"FFmpeg is not there ({path}): install it, or set FFMPEG_PATH."
-        return True, "FFmpeg is on this machine; no node tells which it plays with."
-    if lacking := [node.name for node in found if not node.ffmpeg]:
+            return False, f"FFmpeg is missing ({path}): install it, or set FFMPEG_PATH."
+        return True, "FFmpeg is on this machine; no node reports which one it uses."
+    if lacking := [node.name for node in nodes if not node.ffmpeg]:
         return False, (
-            f"FFmpeg can't be run on {', '.join(lacking)}: type apt-get install ffmpeg there, "
-            "or set FFMPEG_PATH; then start its playout worker again."
+            f"FFmpeg can't be run on {', '.join(lacking)}. Run apt-get install ffmpeg there, "
+            "or set FFMPEG_PATH; then restart its playout worker."
         )
-    if any(node.hides_keys is False for node in found):
+    if any(node.hides_keys is False for node in nodes):
         return False, preflight.UNFIT_FFMPEG
-    return True, f"Every node has it: {', '.join(sorted({node.ffmpeg for node in found}))}."
+    return True, f"Every node has FFmpeg: {', '.join(sorted({node.ffmpeg for node in nodes}))}."
 
 
 def _disk(_now: datetime) -> tuple[bool, str]:
@@ -171,14 +171,18 @@ def _disk(_now: datetime) -> tuple[bool, str]:
     if faults:
         return False, " ".join(faults)
     free = shutil.disk_usage(settings.DATA_DIR).free
-    return True, f"The disks have room: {free / 1e9:.1f} GB are free for the data."
+    return True, f"The disks have space: {free / 1e9:.1f} GB are free for the data."
 
 
 def _nodes(now: datetime) -> tuple[bool, str]:
     there = Node.objects.exclude(seen_at=None)
     fresh = there.filter(seen_at__gte=now - FRESH).count()
-    # One that still plays something is missed, however long ago it was seen.
-    playing = Q(name__in=Channel.objects.filter(order=Channel.Order.ON).values("state__owner"))
+    # A node that still owns a channel counts as lost, however long ago it reported.
+    playing = Q(
+        name__in=Channel.objects.filter(desired_state=Channel.DesiredState.ON).values(
+            "state__owner"
+        )
+    )
     lost = there.filter(seen_at__lt=now - FRESH).filter(
         Q(seen_at__gte=now - TAKEN_AWAY) | playing
     )
@@ -189,15 +193,18 @@ def _nodes(now: datetime) -> tuple[bool, str]:
     if names:
         here = worker_silence.local_worker()
         return False, " ".join(_silent(here, name, seen, now) for name, seen in names.items())
-    said = "1 node reports" if fresh == 1 else f"{fresh} nodes report"
-    return True, f"{said}; after {span(FRESH.total_seconds())} of silence it is missed."
+    text = "1 node reports" if fresh == 1 else f"{fresh} nodes report"
+    return (
+        True,
+        f"{text}. A node counts as lost after {span(FRESH.total_seconds())} of silence.",
+    )
 
 
 def _silent(here: Here, name: str, seen: datetime | None, now: datetime) -> str:
-    known = here if name in {"", here.node} else None
-    said = worker_silence.sentence(known, name, seen, now, None)
-    advice = "" if known else " See that the machine and its playout service run."
-    return f"{said[0].upper()}{said[1:]}{advice}"
+    local = here if name in {"", here.node} else None
+    text = worker_silence.sentence(local, name, seen, now, None)
+    advice = "" if local else " Check that the machine and its playout service run."
+    return f"{text[0].upper()}{text[1:]}{advice}"
 
 
 PARTS: Final[dict[str, Callable[[datetime], tuple[bool, str]]]] = {

@@ -1,4 +1,4 @@
-"""Finite jobs that fail: which, since when and why."""
+"""Jobs that fail: their name, time and cause."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Final
 from django.db.models import Count, Max
 from django_q.models import Task
 
-#: What failed within it and has not gone well since is told. Most jobs run once a minute, some
-#: once an hour; successes of the hour are kept (`save_limit`).
+#: A job that failed within this window and has not succeeded since is reported. Most jobs run
+#: once a minute, some once an hour; the hour's successes are kept (`save_limit`).
 WINDOW: Final = timedelta(minutes=65)
-#: Characters of a cause that are shown: the page of failed jobs has all of it.
+#: Characters of a cause that are shown; the page of failed jobs has the full text.
 SHOWN: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """A kind of job that failed the last time it was done. `cause` is the error itself."""
+    """A kind of job whose last run failed. `cause` is the error itself."""
 
     func: str
     times: int
@@ -33,11 +33,11 @@ class Failing:
 
 
 def failing(now: datetime) -> list[Failing]:
-    """The kinds of job whose last end within the window was a failure, the newest first."""
+    """Returns the kinds of jobs whose last run within the window failed, newest first."""
     recent = Task.objects.filter(stopped__gt=now - WINDOW)
     failed = recent.filter(success=False).values("func")
     well = dict(recent.filter(success=True).values_list("func").annotate(Max("stopped")))
-    found = []
+    kinds = []
     for row in failed.annotate(times=Count("pk"), last=Max("stopped")).order_by("-last"):
         if row["func"] in well and well[row["func"]] >= row["last"]:
             continue
@@ -46,12 +46,12 @@ def failing(now: datetime) -> list[Failing]:
             .values_list("result", flat=True)
             .first()
         )
-        found.append(Failing(row["func"], row["times"], row["last"], _cause(result)))
-    return found
+        kinds.append(Failing(row["func"], row["times"], row["last"], _cause(result)))
+    return kinds
 
 
 def _cause(result: object) -> str:
-    """The error's own line: django-q keeps `message : traceback`."""
+    """Returns the last line of the error: django-q stores `message : traceback`."""
     lines = str(result or "").strip().splitlines()
-    said = lines[-1].strip() if lines else ""
-    return said[:SHOWN] or "it left no word."
+    last_line = lines[-1].strip() if lines else ""
+    return last_line[:SHOWN] or "it gave no reason."

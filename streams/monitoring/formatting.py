@@ -1,4 +1,4 @@
-"""Measured values in an operator's words. Pure; monitor.js has the same for live figures."""
+"""Formats measured values for operators. Pure; render.js does the same for live values."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ GIGA: Final = 10**9
 
 
 def duration(since: datetime | None, until: datetime | None) -> str:
-    """From one moment to another: 4:05, 3:04:05, 2 d 03:04:05."""
+    """Formats the time between two moments: 4:05, 3:04:05, 2 d 03:04:05."""
     if since is None or until is None:
         return NOTHING
     return span((until - since).total_seconds())
 
 
 def span(seconds: float | None) -> str:
-    """A length in seconds: 4:05, 3:04:05, 2 d 03:04:05."""
+    """Formats a length in seconds: 4:05, 3:04:05, 2 d 03:04:05."""
     if seconds is None:
         return NOTHING
     minutes, second = divmod(max(0, int(seconds)), 60)
@@ -31,19 +31,19 @@ def span(seconds: float | None) -> str:
 
 
 def bitrate(value: int | None) -> str:
-    """bit/s as Mbit/s or kbit/s."""
+    """Formats bit/s as Mbit/s or kbit/s."""
     if value is None:
         return NOTHING
     return f"{value / MEGA:.2f} Mbit/s" if value >= MEGA else f"{value / KILO:.0f} kbit/s"
 
 
 def label(state: str) -> str:
-    """A state's value as a word: on_air is On air."""
+    """Formats a state's value as a label: on_air becomes On air."""
     return state.replace("_", " ").capitalize()
 
 
 def size(value: int | None) -> str:
-    """Bytes as MB or GB."""
+    """Formats bytes as MB or GB."""
     if value is None:
         return NOTHING
     return f"{value / GIGA:.1f} GB" if value >= GIGA else f"{value / MEGA:.0f} MB"

@@ -1,4 +1,4 @@
-"""What the channel's page tells of the recent past."""
+"""The recent history for the channel's page."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from django.db.models import QuerySet
 
 from streams.models import AsRun, Channel, Incident, Sample
 
-#: Rows of each table on the channel's page; the admin's lists have the rest.
+#: Rows per table on the channel's page; the admin's lists show the rest.
 ROWS: Final = 12
-#: What the small curves span. Samples are taken every ten seconds.
+#: The span of the bit rate curves. Samples are taken every ten seconds.
 SPAN: Final = timedelta(minutes=15)
 #: A process whose last sample is older has ended.
 GONE: Final = timedelta(seconds=30)
@@ -28,7 +28,7 @@ class Process:
 
     role: str
     last: Sample
-    #: Points of an SVG polyline in `WIDTH` × `HEIGHT`; empty where there is no curve to draw.
+    #: Points of an SVG polyline in `WIDTH` × `HEIGHT`; empty: too few samples.
     curve: str
 
 
@@ -39,15 +39,17 @@ class Stretch:
 
 
 def of(channel: Channel, now: datetime) -> dict[str, Any]:
-    """The context of `streams/panels.html`."""
+    """Returns the context of `streams/panels.html`."""
     incidents: QuerySet[Incident] = channel.incidents.select_related("output")
-    # What is on air all the same comes behind what is not.
-    open_ones = channel.forewarnings.filter(cleared_at=None).order_by("soft", "airs_at", "pk")
-    forewarnings = list(open_ones[: ROWS + 1])
+    # Problems that keep an item off the air come first.
+    open_ones = channel.upcoming_problems.filter(cleared_at=None).order_by(
+        "soft", "airs_at", "pk"
+    )
+    problems = list(open_ones[: ROWS + 1])
     return {
         "channel": channel,
-        "forewarnings": forewarnings[:ROWS],
-        "forewarnings_left": open_ones.count() - ROWS if len(forewarnings) > ROWS else 0,
+        "upcoming_problems": problems[:ROWS],
+        "upcoming_problems_left": open_ones.count() - ROWS if len(problems) > ROWS else 0,
         "processes": processes(channel, now),
         "block_names": dict(channel.blocks.values_list("pk", "name")),
         "as_run": AsRun.objects.filter(run__channel=channel)[:ROWS],
@@ -73,7 +75,7 @@ def processes(channel: Channel, now: datetime) -> list[Process]:
 
 
 def curve(samples: list[Sample], now: datetime) -> str:
-    """The bit rates as points, from zero at the bottom to the highest at the top."""
+    """Returns the bit rates as points, scaled from zero to the highest value."""
     measured = [(sample.at, sample.bitrate) for sample in samples if sample.bitrate is not None]
     top = max((value for _, value in measured), default=0)
     if len(measured) < 2 or not top:  # noqa: PLR2004 (a line has two ends)

@@ -1,6 +1,6 @@
-"""What was measured of channels and outputs over time, in buckets of equal length.
+"""Time series of channels and outputs, aggregated in buckets of equal length.
 
-Samples are written every ten seconds; after a day one in five minutes is kept, for a month
+Samples are written every ten seconds; after a day one per five minutes is kept for a month
 (`streams.tasks.thin_samples`).
 """
 
@@ -24,19 +24,19 @@ from django.db.models import (
 
 from streams.models import Sample
 
-#: Seconds of a bucket, where nobody asks for a length: the shortest that gives few enough.
+#: Default bucket lengths in seconds: the shortest that gives at most `TARGET_BUCKETS`.
 LENGTHS: Final = (10, 30, 60, 300, 900, 3600, 6 * 3600, 86400)
-#: Buckets that the lengths above aim at, and how many are answered at most.
-WANTED: Final = 300
-MOST: Final = 3000
+#: The target number of buckets for the default length, and the maximum per answer.
+TARGET_BUCKETS: Final = 300
+MAX_BUCKETS: Final = 3000
 
 
 class TooFineError(ValueError):
-    """More buckets than are answered at once. `str()` of it is a sentence for the caller."""
+    """The request exceeds `MAX_BUCKETS`. `str()` of it is a sentence for the caller."""
 
 
 class _Epoch(Func):
-    """Whole seconds since 1970."""
+    """SQL expression: whole seconds since 1970."""
 
     output_field = BigIntegerField()
 
@@ -51,9 +51,9 @@ class _Epoch(Func):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Means over the bucket, and what was worst in it. Rates in bit/s, lag in seconds.
+    """Means and worst values of a bucket. Rates in bit/s, lag in seconds.
 
-    CPU in percent of one core, memory in bytes. None where nothing of it was measured.
+    CPU in percent of one core, memory in bytes. None if the value was not measured.
     """
 
     begins: datetime
@@ -70,7 +70,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One process of a channel: player, hub, or the pusher of an output."""
+    """The series of one process of a channel: player, hub, or an output's pusher."""
 
     channel: str
     output: int | None
@@ -79,9 +79,9 @@ class Series:
 
 
 def length(begins: datetime, ends: datetime) -> int:
-    """Seconds of a bucket that suit the span."""
+    """Returns the default bucket length in seconds for the span."""
     whole = (ends - begins).total_seconds()
-    return next((size for size in LENGTHS if whole / size <= WANTED), LENGTHS[-1])
+    return next((size for size in LENGTHS if whole / size <= TARGET_BUCKETS), LENGTHS[-1])
 
 
 def series(
@@ -92,21 +92,23 @@ def series(
     output: int | None = None,
     seconds: int | None = None,
 ) -> list[Series]:
-    """From `begins` up to `ends`. Buckets lie at multiples of their length since 1970, UTC.
+    """Returns the series from `begins` up to `ends`.
 
-    A bucket in which nothing was measured is left out. Raises `TooFineError`.
+    Buckets start at multiples of their length since 1970, UTC. Empty buckets are omitted.
+    Raises `TooFineError`.
     """
     size = seconds or length(begins, ends)
-    if (ends - begins) / timedelta(seconds=size) > MOST:
+    if (ends - begins) / timedelta(seconds=size) > MAX_BUCKETS:
         raise TooFineError(
-            f"That makes more than {MOST} buckets: ask for longer ones, or for a shorter span."
+            f"This makes more than {MAX_BUCKETS} buckets. Request longer buckets or "
+            "a shorter span."
         )
     rows = Sample.objects.filter(at__gte=begins, at__lt=ends)
     if slug is not None:
         rows = rows.filter(channel__slug=slug)
     if output is not None:
         rows = rows.filter(output=output)
-    # Whole numbers: both databases divide them without a rest.
+    # Both databases divide integers without a remainder.
     begun = _Epoch(F("at")) / size * size
     grouped = (
         rows.annotate(place=ExpressionWrapper(begun, output_field=BigIntegerField()))
@@ -124,10 +126,10 @@ def series(
         )
         .order_by("channel__slug", "role", "output", "place")
     )
-    found: dict[tuple[str, int | None, str], list[Bucket]] = {}
+    by_process: dict[tuple[str, int | None, str], list[Bucket]] = {}
     for row in grouped:
         place = (row["channel__slug"], row["output"], row["role"])
-        found.setdefault(place, []).append(
+        by_process.setdefault(place, []).append(
             Bucket(
                 begins=datetime.fromtimestamp(row["place"], UTC),
                 samples=row["samples"],
@@ -141,4 +143,4 @@ def series(
                 memory_most=row["memory_most"],
             )
         )
-    return [Series(*place, tuple(buckets)) for place, buckets in found.items()]
+    return [Series(*place, tuple(buckets)) for place, buckets in by_process.items()]

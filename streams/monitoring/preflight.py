@@ -1,4 +1,4 @@
-"""What a channel lacks before it can go on air, in sentences."""
+"""Preflight: checks whether a channel can go on air, with findings in sentences."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ from streamsite.security import tls
 if TYPE_CHECKING:
     from streams.models import Channel, Output
 
-#: Bytes. A channel's HLS window at 50 Mbit/s is 125 MB: below this it may not fit.
-LEAST_FREE: Final = 150_000_000
-#: Seconds: a page shows a storage's state again for so long, and waits for a newer one.
-STORAGE_FRESH: Final = 2.0
-STORAGE_WAIT: Final = 3.0
+#: A channel's HLS window at 50 Mbit/s takes 125 MB: with less free space it may not fit.
+MIN_FREE_BYTES: Final = 150_000_000
+#: Seconds for which a page reuses the storage's state, and for which it waits for a new one.
+STORAGE_MAX_AGE_S: Final = 2.0
+STORAGE_TIMEOUT_S: Final = 3.0
 
 
 UNFIT_FFMPEG: Final = (
-    f"This FFmpeg ({settings.FFMPEG_PATH}) ignores the stream key unless it stands where "
-    "everybody can read it: set FFMPEG_PATH to FFmpeg 5, 6 or 7, such as Debian's."
+    f"This FFmpeg ({settings.FFMPEG_PATH}) accepts a stream key only where every user of the "
+    "machine can read it. Set FFMPEG_PATH to FFmpeg 5, 6 or 7, such as Debian's."
 )
 
 
 NO_CERTIFICATES: Final = (
-    "This machine knows no authority that signs certificates, so no server can prove who it "
-    "is: type apt install ca-certificates."
+    "This machine has no CA certificates, so it can't verify any server. Run apt install "
+    "ca-certificates."
 )
 
 MAKING_SAMPLES: Final = (
-    "The sample clips are being made, which takes a minute or two: the Demo channel starts by "
-    "itself when the first is ready."
+    "The sample clips are being made, which takes a minute or two. The Demo channel starts "
+    "automatically when the first clip is ready."
 )
 
 
 def ffmpeg_hides_keys() -> bool | None:
-    """Whether FFmpeg takes the key from a pipe: tried once per build, in a second."""
+    """Returns whether FFmpeg takes the key from a pipe. Tested once per build, in about 1 s."""
     return hides_keys(settings.FFMPEG_PATH, settings.DATA_DIR / "ffmpeg.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check's bad result. `sentence` says what is wrong and what to do."""
+    """A fault that a check has found. `sentence` says what is wrong and what to do."""
 
     check: str
     sentence: str
@@ -63,7 +63,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check's result, well or not, in a sentence. `stops`: nothing starts without it."""
+    """The result of a check, good or bad. `stops`: a bad result prevents the start."""
 
     check: str
     ok: bool
@@ -71,27 +71,27 @@ class Check:
     stops: bool = True
 
 
-#: What is said of a check that found nothing wrong.
+#: The sentence of each check that found no fault.
 WELL: Final = {
-    "programme": "The playlist has something to play.",
+    "programme": "The playlist has playable items.",
     "outputs": "Every output has an address, and a stream key where it needs one.",
     "certificates": "Every encrypted connection verifies the server's certificate.",
-    "ffmpeg": "FFmpeg is there, and takes stream keys where nobody can read them.",
-    "folders": "The disks have room.",
+    "ffmpeg": "FFmpeg is installed, and hides stream keys from other users.",
+    "folders": "The disks have free space.",
 }
 
 
 def findings(channel: Channel) -> list[Finding]:
-    """Everything that is wrong, what stops the start first."""
-    found = [*local_findings(channel, attended=True), *_storage()]
-    return sorted(found, key=lambda finding: not finding.stops_the_start)
+    """Returns all findings, those that prevent the start first."""
+    results = [*local_findings(channel, attended=True), *_storage()]
+    return sorted(results, key=lambda finding: not finding.stops_the_start)
 
 
 def local_findings(channel: Channel, *, attended: bool) -> list[Finding]:
-    """What is wrong in the rows and on this machine: nothing is asked that may be away.
+    """Returns the findings in the database and on this machine, without remote systems.
 
-    `attended`: a person at the button is asked to complete an output, or to disable it. Where
-    nobody is, the others must not wait for that.
+    `attended`: an incomplete output prevents the start, as a person can complete or disable it.
+    Otherwise it does not: the other outputs must not wait.
     """
     outputs = list(_outputs(channel))
     if not attended and goes_somewhere(channel):
@@ -99,10 +99,10 @@ def local_findings(channel: Channel, *, attended: bool) -> list[Finding]:
     return [*_programme(channel), *outputs, *_ffmpeg(channel), *folders()]
 
 
-def checked(found: Iterable[Finding]) -> Iterator[Check]:
-    """Findings as checks, with those that went well."""
+def checked(results: Iterable[Finding]) -> Iterator[Check]:
+    """Yields the findings as checks, together with the checks without a fault."""
     faults: dict[str, list[Finding]] = {name: [] for name in WELL}
-    for finding in found:
+    for finding in results:
         faults[finding.check].append(finding)
     for name, well in WELL.items():
         yield from (
@@ -114,11 +114,11 @@ def checked(found: Iterable[Finding]) -> Iterator[Check]:
 
 
 def _programme(channel: Channel) -> Iterator[Finding]:
-    """With blocks or filler to play, a base playlist that gives nothing stops no start."""
+    """Yields faults of the base playlist. Playable blocks or filler make them harmless."""
     stops = not any(map(_plays, _other_lists(channel)))
     if channel.playlist is None:
-        said = f"{channel.name} has no playlist: choose one in its settings."
-        yield Finding("programme", said, stops)
+        sentence = f"{channel.name} has no playlist. Choose one in its settings."
+        yield Finding("programme", sentence, stops)
         return
     entries = channel.playlist.entries.aggregate(
         all=Count("pk"), faulty=Count("pk", filter=Q(item__status=MediaItem.Status.FAULT))
@@ -127,19 +127,19 @@ def _programme(channel: Channel) -> Iterator[Finding]:
     if not entries["all"] and being_made():
         yield Finding("programme", MAKING_SAMPLES, stops)
     elif not entries["all"]:
-        yield Finding("programme", f"The playlist “{name}” is empty: add items to it.", stops)
+        yield Finding("programme", f"The playlist “{name}” is empty. Add items to it.", stops)
     elif entries["all"] == entries["faulty"]:
         yield Finding(
             "programme",
-            f"Nothing in the playlist “{name}” can be played: the library says of each item "
-            "what is wrong with it.",
+            f"No item of the playlist “{name}” can be played. The library shows the fault of "
+            "each item.",
             stops,
         )
     elif entries["faulty"]:
         yield Finding(
             "programme",
             f"{entries['faulty']} of {entries['all']} entries of the playlist “{name}” can't "
-            "be played and will be skipped: the library says why.",
+            "be played and will be skipped. The library shows why.",
             stops_the_start=False,
         )
 
@@ -155,7 +155,7 @@ def _plays(playlist: Playlist) -> bool:
 
 
 def goes_somewhere(channel: Channel) -> bool:
-    """Whether one of its outputs lacks nothing; of a channel without any: the preview."""
+    """Returns whether an output is complete; without outputs, whether the preview is on."""
     enabled = list(channel.outputs.filter(enabled=True))
     complete = [
         output
@@ -170,7 +170,8 @@ def _outputs(channel: Channel) -> Iterator[Finding]:
     if not enabled and not channel.preview:
         yield Finding(
             "outputs",
-            f"{channel.name} goes nowhere: enable an output, or the preview, in its settings.",
+            f"{channel.name} has no destination. Enable an output or the preview in its "
+            "settings.",
         )
     for output in enabled:
         yield from _output(output)
@@ -181,7 +182,7 @@ def _output(output: Output) -> Iterator[Finding]:
     if preset.needs_key and not output.key:
         yield Finding(
             "outputs",
-            f"Output “{output.name}” has no stream key: {preset.label} shows it on its live "
+            f"Output “{output.name}” has no stream key. {preset.label} shows it on its live "
             "page. Enter it, or disable the output.",
         )
     for _, fault in output.faults:
@@ -194,15 +195,16 @@ def _output(output: Output) -> Iterator[Finding]:
 
 
 def standing(channel: Channel) -> list[Finding]:
-    """What stays worth knowing while it is on air. Nothing is asked that may be away."""
+    """Returns warnings that also apply on air. It contacts no remote system."""
     return [finding for finding in _outputs(channel) if finding.check == "certificates"]
 
 
 def unverified(output: Output) -> str:
-    """The warning about an output that trusts whatever answers."""
+    """Returns the warning about an output that does not verify certificates."""
     return (
-        f"Output “{output.name}” does not verify the server's certificate: whoever stands "
-        "between can read the stream key. Switch “Verify the certificate” on."
+        f"Output “{output.name}” does not verify the server's certificate: anyone on the "
+        "network "
+        "path can read the stream key. Switch “Verify the certificate” on."
     )
 
 
@@ -210,7 +212,7 @@ def _ffmpeg(channel: Channel) -> Iterator[Finding]:
     if shutil.which(settings.FFMPEG_PATH) is None:
         yield Finding(
             "ffmpeg",
-            f"FFmpeg is missing ({settings.FFMPEG_PATH} was not found): type apt install "
+            f"FFmpeg is missing ({settings.FFMPEG_PATH} was not found). Run apt install "
             "ffmpeg, or set FFMPEG_PATH.",
         )
         return
@@ -223,18 +225,18 @@ def _ffmpeg(channel: Channel) -> Iterator[Finding]:
 
 
 def _storage() -> Iterator[Finding]:
-    found = state.state(fresh_s=STORAGE_FRESH, wait_s=STORAGE_WAIT)
-    if found is None:
+    reading = state.state(fresh_s=STORAGE_MAX_AGE_S, wait_s=STORAGE_TIMEOUT_S)
+    if reading is None:
         yield Finding("storage", state.UNKNOWN, stops_the_start=False)
-    elif fault := found.value:
-        # With what was fetched before, and filler, a channel goes through a night without it.
+    elif fault := reading.value:
+        # With cached files and filler, a channel can run for a night without the storage.
         yield Finding("storage", fault, stops_the_start=not _fetched())
     elif fault := emptied():
         yield Finding("storage", fault, stops_the_start=False)
 
 
 def _fetched() -> bool:
-    """Whether anything of a bucket lies on this machine's disk."""
+    """Returns whether files of the bucket are cached on this machine's disk."""
     folder: Path = settings.CACHE_DIR
     if settings.STORAGE_PROVIDER == "local" or not folder.is_dir():
         return False
@@ -242,26 +244,28 @@ def _fetched() -> bool:
 
 
 def folders() -> Iterator[Finding]:
-    """What is wrong with the folders in which channels work, and with their disks."""
+    """Yields faults of the working folders and their disks."""
     run_dir: Path = settings.RUN_DIR
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         yield Finding(
             "folders",
-            f"{run_dir} can't be made ({error.strerror}): set RUN_DIR to a folder of yours.",
+            f"{run_dir} can't be created ({error.strerror}). Set RUN_DIR to a folder of your "
+            "own.",
         )
         return
     if not os.access(run_dir, os.W_OK | os.X_OK):
         yield Finding(
             "folders",
-            f"{run_dir} can't be written to: give it to the user that runs the playout.",
+            f"{run_dir} can't be written to. Make the user that runs the playout its owner.",
         )
     for folder in (run_dir, settings.DATA_DIR):
         free = shutil.disk_usage(folder).free
-        if free < LEAST_FREE:
+        if free < MIN_FREE_BYTES:
             yield Finding(
                 "folders",
-                f"The disk of {folder} is nearly full ({free // 1_000_000} MB free): make room "
-                f"until {LEAST_FREE // 1_000_000} MB are free.",
+                f"The disk of {folder} is nearly full ({free // 1_000_000} MB free). Free at "
+                "least "
+                f"{MIN_FREE_BYTES // 1_000_000} MB.",
             )

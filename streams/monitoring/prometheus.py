@@ -1,4 +1,4 @@
-"""What Prometheus asks for: read from the database, so every worker tells the same."""
+"""Metrics for Prometheus, read from the database: every web worker gives the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OUTPUT_STATES: Final = (*(state.value for state in OutputAir), UNKNOWN)
 
 
 def text(now: datetime) -> bytes:
-    """The answer, in Prometheus's text format."""
+    """Returns the metrics in Prometheus's text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Rows(now))
     return generate_latest(registry)
@@ -34,11 +34,11 @@ class _Rows(Collector):
         self._now = now
 
     def describe(self) -> Iterable[Metric]:
-        # Nothing is asked when it is registered.
+        # Registering must not query the database.
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        about = InfoMetricFamily("streamsite", "The program.")
+        about = InfoMetricFamily("streamsite", "The version of streamsite.")
         about.add_metric([], {"version": settings.VERSION})
         yield about
         channels = report(self._now).channels
@@ -50,7 +50,9 @@ class _Rows(Collector):
 
     def _nodes(self) -> Iterable[Metric]:
         silent = GaugeMetricFamily(
-            "streamsite_node_silent_seconds", "Since the node reported last.", labels=["node"]
+            "streamsite_node_silent_seconds",
+            "Seconds since the node last reported.",
+            labels=["node"],
         )
         for node in Node.objects.exclude(seen_at=None):
             if node.seen_at is not None:
@@ -61,23 +63,27 @@ class _Rows(Collector):
 
 def _channels(channels: Iterable[ChannelReport]) -> Iterable[Metric]:
     ordered = GaugeMetricFamily(
-        "streamsite_channel_ordered", "1: ordered on.", labels=["channel"]
+        "streamsite_channel_ordered", "1 if the channel is ordered on.", labels=["channel"]
     )
     state = GaugeMetricFamily(
-        "streamsite_channel_state", "1 at the state it is in.", labels=["channel", "state"]
+        "streamsite_channel_state",
+        "1 for the current state, else 0.",
+        labels=["channel", "state"],
     )
     since = GaugeMetricFamily(
         "streamsite_channel_on_air_since_seconds",
-        "Since 1970; missing while it is not on air.",
+        "Start of the air time, seconds since 1970; absent while off air.",
         labels=["channel"],
     )
     rate = GaugeMetricFamily(
-        "streamsite_channel_bits_per_second", "Measured at the hub.", labels=["channel"]
+        "streamsite_channel_bits_per_second",
+        "Bit rate measured at the hub.",
+        labels=["channel"],
     )
     for channel in channels:
         ordered.add_metric([channel.slug], channel.ordered_on)
-        for each in _CHANNEL_STATES:
-            state.add_metric([channel.slug, each], channel.state == each)
+        for value in _CHANNEL_STATES:
+            state.add_metric([channel.slug, value], channel.state == value)
         if channel.on_air_since is not None:
             since.add_metric([channel.slug], channel.on_air_since.timestamp())
         if channel.bitrate is not None:
@@ -88,22 +94,24 @@ def _channels(channels: Iterable[ChannelReport]) -> Iterable[Metric]:
 def _outputs(channels: Iterable[ChannelReport]) -> Iterable[Metric]:
     labels = ["channel", "output", "name"]
     state = GaugeMetricFamily(
-        "streamsite_output_state", "1 at the state it is in.", labels=[*labels, "state"]
+        "streamsite_output_state", "1 for the current state, else 0.", labels=[*labels, "state"]
     )
-    failures = GaugeMetricFamily("streamsite_output_failures", "In a row.", labels=labels)
+    failures = GaugeMetricFamily(
+        "streamsite_output_failures", "Consecutive failures.", labels=labels
+    )
     rate = GaugeMetricFamily(
-        "streamsite_output_bits_per_second", "Sent to the destination.", labels=labels
+        "streamsite_output_bits_per_second", "Bit rate sent to the destination.", labels=labels
     )
     speed = GaugeMetricFamily(
-        "streamsite_output_speed_ratio", "1: as fast as it plays.", labels=labels
+        "streamsite_output_speed_ratio", "Sending speed relative to real time.", labels=labels
     )
     for channel in channels:
         for output in channel.outputs:
             if not output.enabled:
                 continue
             named = [channel.slug, str(output.id), output.name]
-            for each in _OUTPUT_STATES:
-                state.add_metric([*named, each], output.state == each)
+            for value in _OUTPUT_STATES:
+                state.add_metric([*named, value], output.state == value)
             failures.add_metric(named, output.failures)
             if output.bitrate is not None:
                 rate.add_metric(named, output.bitrate)
@@ -114,7 +122,7 @@ def _outputs(channels: Iterable[ChannelReport]) -> Iterable[Metric]:
 
 def _incidents() -> Iterable[Metric]:
     still_open = GaugeMetricFamily(
-        "streamsite_incidents_open", "Not closed yet.", labels=["channel", "severity"]
+        "streamsite_incidents_open", "Open incidents.", labels=["channel", "severity"]
     )
     rows = Incident.objects.filter(closed_at=None).values_list("channel__slug", "severity")
     for slug, severity, count in rows.annotate(count=Count("pk")).order_by():
@@ -123,11 +131,15 @@ def _incidents() -> Iterable[Metric]:
 
 
 def _work() -> Iterable[Metric]:
-    waiting = GaugeMetricFamily("streamsite_jobs_waiting", "In the queue.", labels=["queue"])
+    waiting = GaugeMetricFamily(
+        "streamsite_jobs_waiting", "Jobs waiting in the queue.", labels=["queue"]
+    )
     for queue, count in OrmQ.objects.values_list("key").annotate(count=Count("pk")).order_by():
         waiting.add_metric([queue], count)
     yield waiting
-    items = GaugeMetricFamily("streamsite_media_items", "In the library.", labels=["status"])
+    items = GaugeMetricFamily(
+        "streamsite_media_items", "Items in the library.", labels=["status"]
+    )
     counted = dict(
         MediaItem.objects.values_list("status").annotate(count=Count("pk")).order_by()
     )
@@ -135,7 +147,7 @@ def _work() -> Iterable[Metric]:
         items.add_metric([status], counted.get(status, 0))
     yield items
     copies = GaugeMetricFamily(
-        "streamsite_prepared_copies", "In a house format.", labels=["status"]
+        "streamsite_prepared_copies", "Copies prepared in a house format.", labels=["status"]
     )
     made = dict(
         PreparedCopy.objects.values_list("status").annotate(count=Count("pk")).order_by()
@@ -143,6 +155,6 @@ def _work() -> Iterable[Metric]:
     for status in PreparedCopy.Status.values:
         copies.add_metric([status], made.get(status, 0))
     yield copies
-    live = GaugeMetricFamily("streamsite_live_streams", "Live at the ingest server.")
+    live = GaugeMetricFamily("streamsite_live_streams", "Streams live at the ingest server.")
     live.add_metric([], LiveStream.objects.filter(ended_at=None).count())
     yield live

@@ -1,9 +1,10 @@
-"""What is on air, told once: health, status commands, API and pages all show this report.
+"""The report of what is on air, shared by health, status commands, API and pages.
 
-`channel_report` is pure: rows and the time in, a frozen report out. `report` fetches the rows.
+`channel_report` is pure: it turns rows and the time into a frozen report. `report` reads the
+rows.
 
-Only a playout worker knows what is on air. Where none has reported lately the state is
-"unknown": the last thing a dead worker wrote is not repeated as if it were still so.
+Only a playout worker knows what is on air. If none has reported lately, the state is "unknown":
+the last values of a dead worker are not shown as current ones.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from streams.monitoring.worker_silence import FRESH, Here, clock
 from streams.outputs.platforms import PLATFORMS, Platform
 from streams.playout.contract.states import AirState, OutputAir
 
-#: A preflight that fails is tried again so often.
-RETRIED: Final = timedelta(seconds=60)
+#: Interval between two attempts of a failed preflight.
+PREFLIGHT_RETRY: Final = timedelta(seconds=60)
 UNKNOWN: Final = "unknown"
 
 _LABELS: Final[dict[str, str]] = {
@@ -32,13 +33,13 @@ _LABELS: Final[dict[str, str]] = {
     **{state.value: state.label for state in OutputAir},
     **{state.value: state.label for state in AirState},
 }
-#: In these states something of a run exists, so what plays now can be told.
+#: In these states a run is in progress, so the item on air is known.
 _PLAYING: Final = (AirState.ON_AIR.value, AirState.DEGRADED.value, AirState.FAILING.value)
 
 
 @dataclass(frozen=True, slots=True)
 class OutputReport:
-    """bitrate in bit/s; failures in a row."""
+    """bitrate in bit/s; `failures`: consecutive ones."""
 
     id: int
     name: str
@@ -53,7 +54,7 @@ class OutputReport:
     bitrate: int | None
     fps: float | None
     speed: float | None
-    #: When its session began, and after when it is rolled over; None: it never is.
+    #: Start of its session, and the time after which it is rolled over; None: never.
     session_since: datetime | None
     session_due: datetime | None
 
@@ -91,12 +92,12 @@ class ChannelReport:
 
     slug: str
     name: str
-    order: str
+    desired_state: str
     state: str
     label: str
     since: datetime | None
     cause: str
-    #: A playout worker answers for this channel.
+    #: Whether a playout worker reports on this channel.
     supervised: bool
     ordered_at: datetime | None
     ordered_by: str
@@ -107,13 +108,13 @@ class ChannelReport:
     now: NowReport | None
     next: str
     outputs: tuple[OutputReport, ...]
-    #: Those still open, oldest first.
+    #: Open incidents, oldest first.
     incidents: tuple[IncidentReport, ...]
     last_incident: IncidentReport | None
 
     @property
     def ordered_on(self) -> bool:
-        return self.order == Channel.Order.ON.value
+        return self.desired_state == Channel.DesiredState.ON.value
 
     @property
     def down(self) -> bool:
@@ -125,28 +126,28 @@ class ChannelReport:
         return not self.down and self.state in {AirState.OFF.value, AirState.ON_AIR.value}
 
     def public(self) -> dict[str, Any]:
-        """For `/health`, which needs no login.
+        """Returns the public part for `/health`, which needs no login.
 
-        Programs are promised six states. What nobody measures now is `degraded` to them, and
-        `known` says that it is only presumed.
+        Its contract has six states. An unknown state is given as `degraded`, and `confirmed`
+        is false.
         """
-        known = self.state != UNKNOWN
+        confirmed = self.state != UNKNOWN
         return {
             "slug": self.slug,
-            "order": self.order,
-            "state": self.state if known else AirState.DEGRADED.value,
-            "known": known,
+            "desired_state": self.desired_state,
+            "state": self.state if confirmed else AirState.DEGRADED.value,
+            "confirmed": confirmed,
             "since": self.since,
             "cause": self.cause,
             "on_air_since": self.on_air_since,
         }
 
     def detail(self) -> dict[str, Any]:
-        """The public object with everything an operator may see. No secret is ever loaded."""
+        """Returns the public part and all values for operators. No secret is ever loaded."""
         return asdict(self) | self.public()
 
     def page(self) -> dict[str, Any]:
-        """For pages, which show what is unknown as unknown."""
+        """Returns the values for pages, which show an unknown state as unknown."""
         return asdict(self)
 
 
@@ -190,9 +191,9 @@ def _air(
     here: Here | None,
     now: datetime,
 ) -> _Air:
-    """What may be said of a channel: its row, where a live worker stands behind it."""
+    """Returns the state to show: that of the row only if a live worker confirms it."""
     zone = channel.zone
-    ordered_on = channel.order == Channel.Order.ON
+    ordered_on = channel.desired_state == Channel.DesiredState.ON
     owner = row.owner if row and row.owner in seen else ""
     worker_seen = seen[owner] if owner else max(seen.values(), default=None)
     supervised = worker_seen is not None and now - worker_seen <= FRESH
@@ -200,28 +201,28 @@ def _air(
     fresh = supervised and measured is not None and now - measured <= FRESH
 
     if not ordered_on and run is None and not (fresh and row and row.state != AirState.OFF):
-        # The worker closes a run when its processes are gone: no open run is off, and known.
+        # The worker closes a run when its processes have ended: without an open run it is off.
         since = row.since if row and row.state == AirState.OFF else channel.ordered_at
         return _Air(AirState.OFF.value, since, "", supervised)
 
     untouched = run is not None and (measured is None or measured < run.started_at)
     if not supervised:
-        # A machine without a playout worker of its own knows nothing of the others'.
+        # The witness applies only if this machine has a playout worker of its own.
         witness = here if here and (here.node in seen or not seen) else None
         cause = f"Unknown: {worker_silence.sentence(witness, owner, worker_seen, now, zone)}"
         if ordered_on and untouched:
-            cause += " It was ordered on, but no worker has taken it up."
+            cause += " It was ordered on, but no worker has started it."
             return _Air(AirState.STARTING.value, channel.ordered_at, cause, supervised)
         cause += " FFmpeg may still be playing."
         return _Air(UNKNOWN, worker_seen, cause, supervised)
     if ordered_on and (untouched or row is None or _held(row, now)):
-        # A worker that can't start it says so before it measures anything.
-        said = row.cause if row is not None and row.state == AirState.STARTING else ""
-        cause = said or "Waiting for the playout worker to take it up."
+        # A worker that can't start the channel reports the reason before any measurement.
+        reason = row.cause if row is not None and row.state == AirState.STARTING else ""
+        cause = reason or "Waiting for the playout worker to start it."
         return _Air(AirState.STARTING.value, channel.ordered_at, cause, supervised)
     if not fresh or row is None:
         cause = (
-            "Unknown: the playout worker lives, but has not measured this channel since "
+            "Unknown: the playout worker runs, but has not measured this channel since "
             f"{clock(measured, zone)}."
         )
         return _Air(UNKNOWN, measured, cause, supervised)
@@ -233,11 +234,11 @@ def _air(
 
 
 def _held(row: ChannelState, now: datetime) -> bool:
-    """Whether a preflight, which is tried each minute, keeps it from the start."""
+    """Returns whether a failed preflight, retried every minute, prevents the start."""
     if row.state != AirState.STARTING:
         return False
     failed = any(check["stops"] and not check["ok"] for check in row.checks)
-    return failed and row.checked_at is not None and now - row.checked_at < 2 * RETRIED
+    return failed and row.checked_at is not None and now - row.checked_at < 2 * PREFLIGHT_RETRY
 
 
 def _state_of(output: Output) -> Any:
@@ -249,12 +250,12 @@ def _state_of(output: Output) -> Any:
 
 def _output_report(output: Output, air: _Air) -> OutputReport:
     row = _state_of(output)
-    state, told = OutputAir.OFF.value, False
+    state, reported = OutputAir.OFF.value, False
     if air.state == UNKNOWN:
         state = UNKNOWN
     elif air.state != AirState.OFF and row is not None:
-        state, told = row.state, True
-    measured = told and state != OutputAir.OFF
+        state, reported = row.state, True
+    measured = reported and state != OutputAir.OFF
     since = row.session_since if measured else None
     lasts, _ = output.roll_over
     return OutputReport(
@@ -264,10 +265,10 @@ def _output_report(output: Output, air: _Air) -> OutputReport:
         enabled=output.enabled,
         state=state,
         label=_LABELS[state] if output.enabled or measured else "Disabled",
-        since=row.since if told else None,
-        cause=row.cause if told else "",
-        failures=row.failures if told else 0,
-        retry_at=row.retry_at if told else None,
+        since=row.since if reported else None,
+        cause=row.cause if reported else "",
+        failures=row.failures if reported else 0,
+        retry_at=row.retry_at if reported else None,
         bitrate=row.bitrate if measured else None,
         fps=row.fps if measured else None,
         speed=row.speed if measured else None,
@@ -298,16 +299,24 @@ def channel_report(
     here: Here | None,
     now: datetime,
 ) -> ChannelReport:
-    """`incidents`: the open ones and the last, newest first. `seen`: when each node reported.
+    """Build the report of one channel from its rows.
 
-    `here`: what this machine knows of its own worker.
+    Args:
+        channel: The channel.
+        row: Its latest state, if a worker has written one.
+        run: Its open run.
+        outputs: Its outputs.
+        incidents: The open ones and the latest one, newest first.
+        seen: The time of each node's last report.
+        here: The state of this machine's own worker.
+        now: The time of the report.
     """
     air = _air(channel, row, run, seen, here, now)
     playing = row if row is not None and air.state in _PLAYING else None
     return ChannelReport(
         slug=channel.slug,
         name=channel.name,
-        order=channel.order,
+        desired_state=channel.desired_state,
         state=air.state,
         label=_LABELS[air.state],
         since=air.since,
@@ -343,9 +352,9 @@ def channel_report(
 
 
 def report(now: datetime, *, slug: str | None = None) -> Report:
-    """The report of all channels, or of one. Seven queries, however many channels there are."""
+    """Returns the report of all channels, or of one. Seven queries in any case."""
     newest = Incident.objects.filter(channel=OuterRef("pk")).order_by("-opened_at", "-pk")
-    # The key stays in the database: what is never loaded can't be shown.
+    # The key is never loaded, so it can never be shown.
     outputs = Output.objects.defer("key").select_related("state")
     channels = (
         Channel.objects.select_related("state")
@@ -381,17 +390,17 @@ def report(now: datetime, *, slug: str | None = None) -> Report:
 
 
 def _incidents(newest: list[int]) -> list[Incident]:
-    """Those with these ids, and all that are open; the latest first.
+    """Returns the incidents with these ids and all open ones, the latest first.
 
-    Asked for apart: for both at once SQLite reads all that a channel ever had, and for the open
-    ones of one channel as well.
+    Two queries: for both conditions at once, or for the open ones of one channel, SQLite would
+    read all incidents of a channel.
     """
-    found = chain(
+    rows = chain(
         Incident.objects.filter(closed_at=None).order_by(),
         Incident.objects.filter(pk__in=newest).order_by(),
     )
-    by_pk = {incident.pk: incident for incident in found}
-    return sorted(by_pk.values(), key=lambda each: (each.opened_at, each.pk), reverse=True)
+    by_pk = {incident.pk: incident for incident in rows}
+    return sorted(by_pk.values(), key=lambda row: (row.opened_at, row.pk), reverse=True)
 
 
 def _channel_state(channel: Channel) -> ChannelState | None:

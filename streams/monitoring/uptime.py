@@ -1,16 +1,15 @@
-"""How much of the ordered time was on the air, from the ledger of runs and incidents.
+"""Uptime: the share of the ordered time that was on the air, from runs and incidents.
 
-`tally` and `periods` are pure: spans and the time in, figures out. `uptimes` fetches the rows.
+`tally` and `periods` are pure functions. `uptimes` reads the rows.
 
-What counts: a channel is due on the air from Start to the end of its run. Off the air is what
-comes before it is first seen there, what an incident of the channel calls lost, and the time in
-which all of its outputs were lost at once; an output is off the air where its channel is, and
-where its own incidents say so. A session that was rolled over as planned costs nothing, nor
-does air that was degraded: both are told beside. After the last word of a worker that fell
-silent nothing is known, and that time counts neither way.
+Rules: a channel is due on the air from Start to the end of its run. It counts as off the air
+before it is first measured on air, during its incidents of severity lost, and while all of its
+outputs were lost at the same time. An output is off the air while its channel is, and during
+its own lost incidents. Planned session roll-overs and degraded air do not count as off the air;
+both are given separately. After the last report of a silent worker the state is unknown, and
+that time counts neither way.
 
-The ledger does not tell which outputs a channel had in the past: those that are enabled now are
-taken for them.
+Past outputs of a channel are not recorded: the outputs enabled now are used instead.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from streams.monitoring.worker_silence import FRESH
 LOST: Final = Incident.Severity.LOST.value
 DEGRADED: Final = Incident.Severity.DEGRADED.value
 PLANNED: Final = Incident.Severity.PLANNED.value
-#: Periods that end now: so many days of 24 hours.
+#: Periods of 24-hour days that end now.
 ROLLING: Final = {"7d": timedelta(days=7), "30d": timedelta(days=30)}
-#: Periods that begin at a local midnight: today's, Monday's, the first of the month's.
+#: Periods that start at local midnight: of today, Monday, and the first of the month.
 CALENDAR: Final = ("day", "week", "month")
 
 Span = tuple[datetime, datetime]
@@ -39,7 +38,7 @@ Span = tuple[datetime, datetime]
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """An incident's span. `ends` is None while it is open."""
+    """The span of an incident. `ends` is None while it is open."""
 
     begins: datetime
     ends: datetime | None
@@ -48,22 +47,22 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A run's span. `ends`: its end, or up to when it is known; None: up to now."""
+    """The span of a run. `ends`: its end, or the last report; None: up to now."""
 
     begins: datetime
     on_air: datetime | None
     ends: datetime | None = None
-    #: Of an open run whose worker is silent: what follows `ends` is unknown.
+    #: The run is open, but its worker is silent: the time after `ends` is unknown.
     silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Uptime:
-    """Times in seconds. `percent` and the mean are None where nothing is there to count.
+    """Figures of one period in seconds. `percent` and the mean are None without data.
 
-    Of ordered = known + unknown seconds, percent is on air by known. `incidents` counts those
-    that lost air; `longest` is the longest stretch off the air, within the period; the mean is
-    taken over the stretches off the air that ended in it, each from its very beginning.
+    Ordered time is known plus unknown time; `percent` is on-air time by known time.
+    `incidents` counts those that lost air; `longest_seconds` is the longest time off the air
+    within the period; the mean covers the outages that ended in it, each from its start.
     """
 
     begins: datetime
@@ -84,7 +83,7 @@ class Uptime:
 
 
 def periods(now: datetime, zone: ZoneInfo) -> dict[str, Span]:
-    """The usual periods up to now. A local day has 23 or 25 hours where the clock changes."""
+    """Returns the standard periods up to now. Local days may have 23 or 25 hours."""
     today = now.astimezone(zone).date()
     first_days = {
         "day": today,
@@ -101,17 +100,17 @@ def periods(now: datetime, zone: ZoneInfo) -> dict[str, Span]:
 def tally(
     runs: Sequence[Stretch], troubles: Sequence[Trouble], period: Span, now: datetime
 ) -> Uptime:
-    """The figures of one period, exact to the microsecond. What lies after now is left out."""
+    """Compute the figures of one period up to now, exact to the microsecond."""
     begins, ends = period[0], min(period[1], now)
-    known = merged((run.begins, run.ends or now) for run in runs)
+    covered = merged((run.begins, run.ends or now) for run in runs)
     unknown = merged((run.ends, now) for run in runs if run.silent and run.ends)
     lost = [(one.begins, one.ends or now) for one in troubles if one.severity == LOST]
     warming = [(run.begins, run.on_air or run.ends or now) for run in runs]
-    off = common(merged([*lost, *warming]), known)
+    off = common(merged([*lost, *warming]), covered)
     here = [(begins, ends)] if begins < ends else []
     off_here = common(off, here)
-    known_here = common(known, here)
-    known_seconds, off_seconds = seconds(known_here), seconds(off_here)
+    covered_here = common(covered, here)
+    covered_seconds, off_seconds = seconds(covered_here), seconds(off_here)
     still_open = {now} if off and off[-1][1] >= now else set()
     recovered = [
         (end - begin).total_seconds()
@@ -121,21 +120,23 @@ def tally(
     return Uptime(
         begins=begins,
         ends=ends,
-        percent=100 * (known_seconds - off_seconds) / known_seconds if known_seconds else None,
-        ordered_seconds=known_seconds + seconds(common(unknown, here)),
-        on_air_seconds=known_seconds - off_seconds,
+        percent=100 * (covered_seconds - off_seconds) / covered_seconds
+        if covered_seconds
+        else None,
+        ordered_seconds=covered_seconds + seconds(common(unknown, here)),
+        on_air_seconds=covered_seconds - off_seconds,
         off_air_seconds=off_seconds,
-        degraded_seconds=_of(DEGRADED, troubles, off, known_here, now),
-        planned_seconds=_of(PLANNED, troubles, off, known_here, now),
+        degraded_seconds=_of(DEGRADED, troubles, off, covered_here, now),
+        planned_seconds=_of(PLANNED, troubles, off, covered_here, now),
         unknown_seconds=seconds(common(unknown, here)),
-        incidents=sum(bool(common([span], known_here)) for span in lost),
+        incidents=sum(bool(common([span], covered_here)) for span in lost),
         longest_seconds=max((seconds([span]) for span in off_here), default=0.0),
         mean_time_to_recovery_seconds=sum(recovered) / len(recovered) if recovered else None,
     )
 
 
 def at_once(groups: Sequence[Sequence[Trouble]], now: datetime) -> list[Trouble]:
-    """The time in which every group had lost its air, as troubles of their own."""
+    """Returns the times in which all groups had lost their air simultaneously."""
     spans: list[Span] | None = None
     for group in groups:
         lost = merged((one.begins, one.ends or now) for one in group if one.severity == LOST)
@@ -149,44 +150,44 @@ def _of(
     severity: str,
     troubles: Iterable[Trouble],
     off: Sequence[Span],
-    known: Sequence[Span],
+    covered: Sequence[Span],
     now: datetime,
 ) -> float:
-    """Seconds of that severity while it was on the air all the same."""
+    """Returns the seconds of that severity while the channel was on the air."""
     spans = merged(
         (one.begins, one.ends or now) for one in troubles if one.severity == severity
     )
-    there = common(spans, known)
+    there = common(spans, covered)
     return seconds(there) - seconds(common(there, off))
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """The same time, each moment once, in order."""
-    found: list[Span] = []
+    """Returns the union of the spans, sorted and without overlaps."""
+    result: list[Span] = []
     for begins, ends in sorted(spans):
         if begins >= ends:
             continue
-        if found and begins <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], ends))
+        if result and begins <= result[-1][1]:
+            result[-1] = (result[-1][0], max(result[-1][1], ends))
         else:
-            found.append((begins, ends))
-    return found
+            result.append((begins, ends))
+    return result
 
 
 def common(one: Sequence[Span], other: Sequence[Span]) -> list[Span]:
-    """The time that is in both. Each is in order and overlaps itself nowhere."""
-    found: list[Span] = []
+    """Returns the intersection. Both inputs are sorted and without overlaps."""
+    result: list[Span] = []
     left = right = 0
     while left < len(one) and right < len(other):
         begins = max(one[left][0], other[right][0])
         ends = min(one[left][1], other[right][1])
         if begins < ends:
-            found.append((begins, ends))
+            result.append((begins, ends))
         if one[left][1] < other[right][1]:
             left += 1
         else:
             right += 1
-    return found
+    return result
 
 
 def seconds(spans: Iterable[Span]) -> float:
@@ -205,7 +206,7 @@ class OutputUptime:
 
 @dataclass(frozen=True, slots=True)
 class ChannelUptime:
-    """`zone`: where its days begin. An output is off the air also where its channel is."""
+    """`zone`: the time zone of its days. An output is off the air while its channel is."""
 
     slug: str
     name: str
@@ -221,28 +222,32 @@ def uptimes(
     output: int | None = None,
     span: Span | None = None,
 ) -> list[ChannelUptime]:
-    """Of all channels, or of one, or of one output: the usual periods, or `span` alone."""
+    """Returns the uptime of all channels, one channel or one output.
+
+    It covers the standard periods, or only `span`.
+    """
     channels = Channel.objects.select_related("state")
     if slug is not None:
         channels = channels.filter(slug=slug)
     if output is not None:
         channels = channels.filter(outputs=output)
-    wanted = list(channels.prefetch_related(Prefetch("outputs", Output.objects.defer("key"))))
-    asked = {
-        channel.pk: {"span": span} if span else periods(now, channel.zone) for channel in wanted
+    rows = list(channels.prefetch_related(Prefetch("outputs", Output.objects.defer("key"))))
+    spans_by_channel = {
+        channel.pk: {"span": span} if span else periods(now, channel.zone) for channel in rows
     }
     since = min(
-        (begins for spans in asked.values() for begins, _ in spans.values()), default=now
+        (begins for spans in spans_by_channel.values() for begins, _ in spans.values()),
+        default=now,
     )
     lasting = Q(ended_at=None) | Q(ended_at__gt=since)
     runs: dict[int, list[Run]] = {}
-    for run in Run.objects.filter(lasting, channel__in=wanted):
+    for run in Run.objects.filter(lasting, channel__in=rows):
         runs.setdefault(run.channel_id, []).append(run)
-    # A stretch off the air may have begun before the period: its run tells from when on.
+    # An outage may have started before the period: read incidents from its run's start on.
     oldest = min((run.started_at for some in runs.values() for run in some), default=since)
     troubles: dict[int, list[Incident]] = {}
     for incident in Incident.objects.filter(
-        Q(closed_at=None) | Q(closed_at__gt=min(since, oldest)), channel__in=wanted
+        Q(closed_at=None) | Q(closed_at__gt=min(since, oldest)), channel__in=rows
     ):
         troubles.setdefault(incident.channel_id, []).append(incident)
     return [
@@ -250,11 +255,11 @@ def uptimes(
             channel,
             [_stretch(run, channel, now) for run in runs.get(channel.pk, [])],
             troubles.get(channel.pk, []),
-            asked[channel.pk],
+            spans_by_channel[channel.pk],
             output,
             now,
         )
-        for channel in wanted
+        for channel in rows
     ]
 
 
@@ -263,7 +268,7 @@ def _channel(
     runs: Sequence[Stretch],
     incidents: Sequence[Incident],
     spans: Mapping[str, Span],
-    wanted: int | None,
+    output_id: int | None,
     now: datetime,
 ) -> ChannelUptime:
     whole = [_trouble(row) for row in incidents if not _of_an_output(row)]
@@ -283,7 +288,7 @@ def _channel(
                 output.pk, output.name, _tallied(runs, [*whole, *own[output.pk]], spans, now)
             )
             for output in outputs
-            if wanted is None or output.pk == wanted
+            if output_id is None or output.pk == output_id
         ),
     )
 
@@ -298,7 +303,7 @@ def _tallied(
 
 
 def _of_an_output(row: Incident) -> bool:
-    """Also of one that was deleted since: its incidents remain, without it."""
+    """Returns whether it concerns an output, including an output deleted since."""
     return row.output_id is not None or row.subject.startswith(("output-", "session-"))
 
 

@@ -1,4 +1,4 @@
-"""What will go wrong on air, looked for before its time and written down as forewarnings."""
+"""Detects upcoming problems: faults that will affect the air within the next 36 hours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from media_library import actions, storage
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from media_library.sync.empty_guard import emptied
-from streams.models import Channel, Forewarning, OnAirHours
+from streams.models import Channel, OnAirHours, UpcomingProblem
 from streams.planning import forecast
 from streams.programme.item import Mode
 from streams.programme.model import BASE, Entry, Pick
@@ -34,66 +34,72 @@ from streamsite.notifications import channels
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: A day ahead, whenever in it somebody reads of it.
+#: One day ahead plus the time until somebody reads the warning.
 AHEAD: Final = timedelta(hours=36)
-#: Seconds the storage may be asked about one channel, and about all of them.
-PATIENCE: Final = 120.0
-LONGEST: Final = 600.0
-#: Questions at once.
-AT_ONCE: Final = 8
-#: Rows in one query.
+#: Seconds for storage requests about one channel, and about all channels.
+CHANNEL_TIMEOUT_S: Final = 120.0
+TOTAL_TIMEOUT_S: Final = 600.0
+#: Parallel storage requests.
+MAX_PARALLEL: Final = 8
+#: Rows per query.
 CHUNK: Final = 500
 
 
 def verify(now: datetime) -> str:
-    """Look at what all channels play next, write down what is wrong, and tell of it."""
+    """Check the coming programme of all channels, store the problems and notify."""
     has_hours = Exists(OnAirHours.objects.filter(channel=OuterRef("pk")))
-    watched = Channel.objects.filter(Q(order=Channel.Order.ON) | has_hours)
+    watched = Channel.objects.filter(Q(desired_state=Channel.DesiredState.ON) | has_hours)
     opened = cleared = 0
-    ends = time.monotonic() + LONGEST
-    # Where there is no time for all, it is not always the same that are left out.
+    ends = time.monotonic() + TOTAL_TIMEOUT_S
+    # Random order: if the time runs out, different channels are skipped each time.
     for channel in watched.select_related("state", "playlist", "filler").order_by("?"):
         try:
-            found = look_ahead(channel, now, min(PATIENCE, max(0.0, ends - time.monotonic())))
-            more, fewer = settle(channel, found, now)
+            result = check_channel(
+                channel, now, min(CHANNEL_TIMEOUT_S, max(0.0, ends - time.monotonic()))
+            )
+            more, fewer = settle(channel, result, now)
         except Exception:
-            # One channel's trouble must not keep the others from being looked at.
-            log.exception("forewarn.failed", channel=channel.slug)
+            # An error in one channel must not prevent the check of the others.
+            log.exception("upcoming_problems.failed", channel=channel.slug)
             continue
         opened, cleared = opened + more, cleared + fewer
     idle = _open().exclude(channel__in=watched.values("pk"))
     cleared += idle.update(cleared_at=now)
-    told = tell(now)
-    return f"{opened} found, {cleared} cleared, {told} told."
+    notified = notify(now)
+    return f"{opened} detected, {cleared} cleared, {notified} notified."
 
 
-def _open() -> QuerySet[Forewarning]:
-    return Forewarning.objects.filter(cleared_at=None)
+def _open() -> QuerySet[UpcomingProblem]:
+    return UpcomingProblem.objects.filter(cleared_at=None)
 
 
-# ---- looking ---------------------------------------------------------------------------------
+# ---- checking --------------------------------------------------------------------------------
 
 
-def look_ahead(channel: Channel, now: datetime, patience: float = PATIENCE) -> Findings:
-    """What is wrong ahead. `patience`: seconds in which the storage may be asked."""
+def check_channel(
+    channel: Channel, now: datetime, timeout_s: float = CHANNEL_TIMEOUT_S
+) -> Findings:
+    """Returns the problems ahead. `timeout_s`: seconds for storage requests."""
     coming = forecast.compute(channel, now, now + AHEAD)
     picks = list(coming.picks())
     return find_problems(
         coming.programme,
         picks,
-        _known(channel, picks, patience),
+        _item_facts(channel, picks, timeout_s),
         list(_left_out(channel)) if picks else [],
         _fillers(channel),
     )
 
 
-def _known(channel: Channel, picks: Iterable[Pick], patience: float) -> dict[int, ItemFacts]:
-    """What is known of each item that will be on air."""
+def _item_facts(
+    channel: Channel, picks: Iterable[Pick], timeout_s: float
+) -> dict[int, ItemFacts]:
+    """Returns the facts of each item that will be on air, by its id."""
     entries: dict[int, Entry] = {}
     for pick in picks:
         if pick.entry is not None and pick.entry.item.media is not None:
             entries.setdefault(pick.entry.item.media, pick.entry)
-    there = in_storage([entry.item.key for entry in entries.values()], patience)
+    there = in_storage([entry.item.key for entry in entries.values()], timeout_s)
     remade = _remade(entry for entry in entries.values() if there[entry.item.key] is False)
     rows = _rows(channel, list(entries))
     return {
@@ -105,7 +111,10 @@ def _known(channel: Channel, picks: Iterable[Pick], patience: float) -> dict[int
 
 
 def _remade(entries: Iterable[Entry]) -> set[int]:
-    """Items whose prepared copy is gone, but not the original: it is being made again."""
+    """Returns items whose prepared copy is missing but whose original exists.
+
+    It enqueues a new copy of each.
+    """
     keys = [entry.item.key for entry in entries if entry.item.mode is Mode.PREPARED]
     copies: list[PreparedCopy] = []
     for start in range(0, len(keys), CHUNK):
@@ -114,11 +123,11 @@ def _remade(entries: Iterable[Entry]) -> set[int]:
     there = in_storage([copy.item.key for copy in copies])
     again = [copy for copy in copies if there[copy.item.key] and actions.remake(copy)]
     for copy in again:
-        log.warning("forewarn.copy_is_gone", item=copy.item_id, key=copy.key)
+        log.warning("upcoming_problems.copy_missing", item=copy.item_id, key=copy.key)
     return {copy.item_id for copy in again}
 
 
-#: Of an item: whether it was looked into, and its copy in the channel's house format.
+#: Whether an item was inspected, and its copy in the channel's house format.
 _Row = tuple[bool, PreparedCopy | None]
 
 
@@ -134,7 +143,7 @@ def _rows(channel: Channel, media: Sequence[int]) -> dict[int, _Row]:
             "pk", "etag", "status"
         ):
             copy = copies.get(pk)
-            # Of other content: a new one will be asked for.
+            # A copy of other content does not count: a new one will be requested.
             current = copy if copy is not None and copy.source_etag == etag else None
             rows[pk] = (status != MediaItem.Status.NEW, current)
     return rows
@@ -142,37 +151,39 @@ def _rows(channel: Channel, media: Sequence[int]) -> dict[int, _Row]:
 
 def _of_item(entry: Entry, row: _Row | None, there: bool | None) -> ItemFacts:  # noqa: FBT001
     if row is None:
-        # Deleted since the lists were read: the next look has other lists.
+        # The item was deleted after the playlists were read: the next check will differ.
         return ItemFacts(there=None)
-    looked_into, copy = row
+    inspected, copy = row
     if entry.item.mode is Mode.PREPARED:
         return ItemFacts(there=there)
     left = {PreparedCopy.Status.FAULT, PreparedCopy.Status.CANCELLED}
     if copy is not None and copy.status in left:
-        return ItemFacts(Copy.LEFT, copy.fault, inspected=looked_into, there=there)
-    return ItemFacts(Copy.COMING, inspected=looked_into, there=there)
+        return ItemFacts(Copy.LEFT, copy.fault, inspected=inspected, there=there)
+    return ItemFacts(Copy.COMING, inspected=inspected, there=there)
 
 
-def in_storage(keys: Sequence[str], patience: float = PATIENCE) -> dict[str, bool | None]:
-    """Whether each object exists; None where the storage can't say, or not in time.
+def in_storage(
+    keys: Sequence[str], timeout_s: float = CHANNEL_TIMEOUT_S
+) -> dict[str, bool | None]:
+    """Returns whether each object exists; None: the storage did not answer in time.
 
-    The first ones are asked for first.
+    Objects are checked in the given order.
     """
-    found: dict[str, bool | None] = dict.fromkeys(keys)
-    ends = time.monotonic() + patience
-    left = iter(list(found))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        while (some := list(islice(left, AT_ONCE))) and time.monotonic() < ends:
+    exists: dict[str, bool | None] = dict.fromkeys(keys)
+    ends = time.monotonic() + timeout_s
+    left = iter(list(exists))
+    with ThreadPoolExecutor(MAX_PARALLEL) as pool:
+        while (some := list(islice(left, MAX_PARALLEL))) and time.monotonic() < ends:
             answers = list(pool.map(_exists, some))
-            found.update(zip(some, answers, strict=True))
+            exists.update(zip(some, answers, strict=True))
             if None in answers:
-                # The others would wait as long, for as little.
+                # The remaining requests would most likely time out as well.
                 break
-    # A disk that is not mounted, and a bucket that is gone, have none of them.
-    if False in found.values() and (fault := storage.unreachable() or emptied()):
-        log.warning("forewarn.storage_unreachable", fault=fault)
-        return dict.fromkeys(found)
-    return found
+    # On an unmounted disk or in a missing bucket every object seems to be missing.
+    if False in exists.values() and (fault := storage.unreachable() or emptied()):
+        log.warning("upcoming_problems.storage_unreachable", fault=fault)
+        return dict.fromkeys(exists)
+    return exists
 
 
 def _exists(key: str) -> bool | None:
@@ -186,7 +197,7 @@ def _exists(key: str) -> bool | None:
 
 
 def _left_out(channel: Channel) -> Iterator[LeftOut]:
-    """Faulty items of the channel's lists."""
+    """Yields the faulty items of the channel's playlists."""
     lists = [(BASE, channel.playlist_id)]
     lists += [
         (f"block-{pk}", playlist)
@@ -198,11 +209,11 @@ def _left_out(channel: Channel) -> Iterator[LeftOut]:
         if playlist is None or not entries.filter(faulty).exists():
             continue
         rows = entries.values_list("pk", "item", "item__title", "item__status", "item__fault")
-        told = [
+        items = [
             (pk, media, title, fault if status == MediaItem.Status.FAULT else "")
             for pk, media, title, status, fault in rows
         ]
-        yield from left_out_entries(told, rule)
+        yield from left_out_entries(items, rule)
 
 
 def _fillers(channel: Channel) -> Fillers | None:
@@ -214,88 +225,90 @@ def _fillers(channel: Channel) -> Fillers | None:
 # ---- writing ---------------------------------------------------------------------------------
 
 
-def settle(channel: Channel, found: Findings, now: datetime) -> tuple[int, int]:
-    """Let the channel's open forewarnings be what was found; how many came, and went.
+def settle(channel: Channel, result: Findings, now: datetime) -> tuple[int, int]:
+    """Store the problems of a channel. Returns how many were opened and cleared.
 
-    Where the storage could not be asked, what it said before stands.
+    Problems that depend on the storage stay unchanged if it could not be reached.
     """
     with transaction.atomic():
         rows = {row.subject: row for row in _open().filter(channel=channel)}
         kept = {
-            row.item_id for row in rows.values() if row.item_id in found.unsure and _asked(row)
+            row.item_id
+            for row in rows.values()
+            if row.item_id in result.unsure and _depends_on_storage(row)
         }
         faults = {
             fault.subject: fault
-            for fault in found.faults
+            for fault in result.faults
             if fault.media is None or fault.media not in kept
         }
         gone = [
             row.pk
             for subject, row in rows.items()
-            if subject not in faults and not (row.item_id in kept and _asked(row))
+            if subject not in faults and not (row.item_id in kept and _depends_on_storage(row))
         ]
         _open().filter(pk__in=gone).update(cleared_at=now)
         _changed(rows, faults)
         new = [fault for subject, fault in faults.items() if subject not in rows]
         about = {fault.media for fault in new if fault.media is not None}
-        # What was deleted since it was looked at needs no warning.
+        # Items deleted since the check need no warning.
         there = set(MediaItem.objects.filter(pk__in=about).values_list("pk", flat=True))
         new = [fault for fault in new if fault.media is None or fault.media in there]
-        # Another look may have found the same in this moment.
-        Forewarning.objects.bulk_create(
+        # A concurrent check may have stored the same problem.
+        UpcomingProblem.objects.bulk_create(
             [_row(channel, fault, now) for fault in new], ignore_conflicts=True
         )
     for fault in new:
         if not fault.soft:
-            log.warning("forewarning", channel=channel.slug, told=fault.sentence)
+            log.warning("upcoming_problem", channel=channel.slug, sentence=fault.sentence)
     return len(new), len(gone)
 
 
-def _asked(row: Forewarning) -> bool:
-    """Whether it rests on what the storage said."""
+def _depends_on_storage(row: UpcomingProblem) -> bool:
+    """Returns whether the problem was detected by a storage request."""
     return row.subject.startswith("missing-")
 
 
-def _changed(rows: Mapping[str, Forewarning], faults: Mapping[str, Fault]) -> None:
+def _changed(rows: Mapping[str, UpcomingProblem], faults: Mapping[str, Fault]) -> None:
     for subject, row in rows.items():
         fault = faults.get(subject)
         if fault is not None and (fault.airs_at, fault.sentence) != (row.airs_at, row.sentence):
             _open().filter(pk=row.pk).update(airs_at=fault.airs_at, sentence=fault.sentence)
 
 
-def _row(channel: Channel, fault: Fault, now: datetime) -> Forewarning:
-    return Forewarning(
+def _row(channel: Channel, fault: Fault, now: datetime) -> UpcomingProblem:
+    return UpcomingProblem(
         channel=channel,
         item_id=fault.media,
         subject=fault.subject,
         soft=fault.soft,
         sentence=fault.sentence,
         airs_at=fault.airs_at,
-        found_at=now,
+        detected_at=now,
     )
 
 
-# ---- telling ---------------------------------------------------------------------------------
+# ---- notifying -------------------------------------------------------------------------------
 
 
-def tell(now: datetime) -> int:
-    """Send what nobody was told of yet, in one message; how many that were.
+def notify(now: datetime) -> int:
+    """Send all new problems in one message. Returns their number.
 
-    What could not be sent is sent the next time. What will be on air all the same is on the
-    channel's page alone.
+    A failed message is sent again the next time. Soft problems are shown on the channel's page
+    only.
     """
     if not channels.configured():
         return 0
-    new = list(_open().filter(told_at=None, soft=False).select_related("channel"))
+    new = list(_open().filter(notified_at=None, soft=False).select_related("channel"))
     if not new:
         return 0
-    number = "A warning" if len(new) == 1 else f"{len(new)} warnings"
-    if not channels.send(f"{number} of what is on air next", [_line(row) for row in new]):
+    number = "An upcoming problem" if len(new) == 1 else f"{len(new)} upcoming problems"
+    if not channels.send(f"{number} on air", [_line(row) for row in new]):
         return 0
-    rows = Forewarning.objects.filter(pk__in=[row.pk for row in new], told_at=None)
-    return rows.update(told_at=now)
+    rows = UpcomingProblem.objects.filter(pk__in=[row.pk for row in new], notified_at=None)
+    return rows.update(notified_at=now)
 
 
-def _line(row: Forewarning) -> str:
+def _line(row: UpcomingProblem) -> str:
     at = row.airs_at.astimezone(row.channel.zone)
     return f"{row.channel.name}, {at:%a %d %b %H:%M %Z}: {row.sentence}"

@@ -1,7 +1,7 @@
-"""Why a worker has not reported, as far as it can be seen from here.
+"""Explains why a worker has not reported.
 
-The database holds its reports; where they stay away, the worker may be gone, or the database
-may refuse them. On the worker's own machine its run directory tells the two apart. Of another
+If its reports are missing from the database, the worker may have died, or the database may
+refuse them. On the worker's own machine its run directory distinguishes the two. For another
 machine only the silence is known.
 """
 
@@ -20,19 +20,19 @@ from streams.playout.node import witness
 from streams.playout.node.witness import LedgerFault
 from streamsite.http import database_faults
 
-#: A supervisor touches its file every 2 s and its lease lasts 15 s.
+#: A supervisor touches its file every 2 s, and its lease lasts 15 s.
 FRESH: Final = timedelta(seconds=15)
-#: Bytes; with less free a database can't grow by a page and its journal.
-FULL: Final = 1_000_000
+#: With less free space a database can't grow by a page and its journal.
+MIN_FREE_BYTES: Final = 1_000_000
 
 UNKNOWN_FAULT: Final = "the log of the playout service has the error (ledger.failed)"
 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """This machine's worker: when it was last seen alive, and what its ledger suffers from.
+    """This machine's worker: the time it was last alive, and the fault of its ledger.
 
-    disk: the folder of the data, where its disk was found full.
+    disk: the data folder if its disk is full, else empty.
     """
 
     node: str
@@ -45,42 +45,43 @@ class Here:
 
 
 def local_worker() -> Here:
-    """A few calls of the file system."""
-    found = witness.read(settings.RUN_DIR)
-    alive = found.alive_at
+    """Read the state of this machine's worker from the file system."""
+    record = witness.read(settings.RUN_DIR)
+    alive = record.alive_at
     return Here(
         node=settings.NODE_NAME,
         alive_at=datetime.fromtimestamp(alive, UTC) if alive is not None else None,
-        fault=found.fault,
+        fault=record.fault,
         disk=_full(settings.DATA_DIR),
     )
 
 
 def _full(folder: Path) -> str:
     try:
-        return str(folder) if shutil.disk_usage(folder).free < FULL else ""
+        return str(folder) if shutil.disk_usage(folder).free < MIN_FREE_BYTES else ""
     except OSError:
         return ""
 
 
 def clock(moment: datetime | None, zone: tzinfo | None = None) -> str:
-    """A moment in an operator's sentence, in that zone; without one, in the site's."""
+    """Formats a moment for a sentence, in `zone` or else in the site's time zone."""
     if moment is None:
         return "the start"
     return timezone.localtime(moment, zone).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def meaning(error: str) -> str:
-    """What a fault of the ledger means, in the middle of a sentence."""
+    """Returns the meaning of a ledger fault, to be used within a sentence."""
     return database_faults.meaning(error) or UNKNOWN_FAULT
 
 
 def sentence(
     here: Here | None, owner: str, seen: datetime | None, now: datetime, zone: tzinfo | None
 ) -> str:
-    """Why nothing is known, ended by a full stop.
+    """Returns why the state is unknown, with a full stop at the end.
 
-    owner: the node that has the channel, "" for none. seen: when that node, or any, reported.
+    owner: the node that has the channel, "" for none. seen: the last report of that node, or of
+    any node.
     """
     since = f"since {clock(seen, zone)}" if seen else "yet"
     if here is None or owner not in {"", here.node}:

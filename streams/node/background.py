@@ -58,7 +58,7 @@ class BackgroundThread(threading.Thread):
 
     def tick(self, *, requested: bool) -> None:
         now, mono = timezone.now(), time.monotonic()
-        self.timetable.look(now, mono)
+        self.timetable.tick(now, mono)
         if requested or mono - self._preflights_at >= PREFLIGHT_INTERVAL_S:
             self._preflights_at = mono
             self.preflights.tick(now, mono)

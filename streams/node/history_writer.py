@@ -139,7 +139,7 @@ def _takeover_requested(note: ledger.TakeoverRequested) -> None:
         defaults={
             "run_id": note.run,
             "broadcaster": Broadcaster.objects.filter(pk=note.broadcaster).first(),
-            "asked_at": when(note.at),
+            "requested_at": when(note.at),
         },
     )
 

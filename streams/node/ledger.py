@@ -141,7 +141,7 @@ class NodeLedger:
         # All slow work comes before the transaction, which holds SQLite's only write lock.
         facts = {"seen_at": now} if self._begun else self._facts(now)
         owned = Exists(TakeoverRight.objects.filter(channel=OuterRef("pk")))
-        ordered = Channel.objects.filter(order=Channel.Order.ON).order_by("pk")
+        ordered = Channel.objects.filter(desired_state=Channel.DesiredState.ON).order_by("pk")
         orders = tuple(ordered.annotate(live=owned).values_list(*_ORDER))
         age = time.monotonic() - self._read
         stale = orders != self._orders or age > ORDERS_MAX_AGE_S or self._slates_changed
@@ -221,7 +221,7 @@ class NodeLedger:
         renewed.
         """
         ordered = list(
-            Channel.objects.filter(order=Channel.Order.ON)
+            Channel.objects.filter(desired_state=Channel.DesiredState.ON)
             .select_related("state")
             .prefetch_related("outputs")
         )
@@ -251,7 +251,9 @@ class NodeLedger:
 
     def _close_stopped(self, playing: set[int], now: datetime) -> None:
         """Close runs that were stopped while no supervisor was running."""
-        open_runs = Run.objects.filter(ended_at=None, channel__order=Channel.Order.OFF)
+        open_runs = Run.objects.filter(
+            ended_at=None, channel__desired_state=Channel.DesiredState.OFF
+        )
         for run in open_runs.exclude(channel__in=playing).select_related("channel__state"):
             state = getattr(run.channel, "state", None)
             if state is not None and self._free(state):

@@ -28,7 +28,7 @@ from media_library.sync.empty_guard import emptied
 from streams.models import Channel, ChannelState
 from streams.monitoring import reachability, warnings
 from streams.monitoring.preflight import Check, checked, local_findings
-from streams.monitoring.report import RETRIED
+from streams.monitoring.report import PREFLIGHT_RETRY
 from streams.node.slate_maker import BEING_MADE
 from streams.planning import plans
 from streams.playout.ffmpeg import process
@@ -38,7 +38,7 @@ from streams.programme.schedule import preview
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds after which failed checks are repeated.
-RETRY_S: Final = RETRIED.total_seconds()
+RETRY_S: Final = PREFLIGHT_RETRY.total_seconds()
 #: Seconds that a start waits for the local checks.
 LOCAL_TIMEOUT_S: Final = 15.0
 #: Channels whose local checks run at the same time.
@@ -101,7 +101,9 @@ class Preflights:
         ours = (
             Q(state=None) | Q(state__owner__in=("", self.node)) | Q(state__lease_until__lt=now)
         )
-        ordered = Channel.objects.filter(ours, order=Channel.Order.ON).select_related("state")
+        ordered = Channel.objects.filter(
+            ours, desired_state=Channel.DesiredState.ON
+        ).select_related("state")
         channels = {channel.pk: channel for channel in ordered}
         with self._lock:
             for pk in self._flights.keys() - channels.keys():

@@ -29,7 +29,7 @@ class Forecast:
 def compute(channel: Channel, now: datetime, until: datetime) -> Forecast:
     """Forecast from the end of the item on air, or from now if nothing is. Reads `state`."""
     programme = plans.programme(channel, now)
-    on = channel.order == Channel.Order.ON
+    on = channel.desired_state == Channel.DesiredState.ON
     state = _state(channel)
     plays_until = None if state is None or not on else state.now_until
     begins = now if plays_until is None else max(now, plays_until)

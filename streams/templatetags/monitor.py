@@ -1,4 +1,4 @@
-"""Measured values and the report, for templates."""
+"""Template tags for the report and measured values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streams.models import Channel
 from streams.monitoring import formatting
 from streams.monitoring.failing_jobs import failing
 from streams.monitoring.preflight import MAKING_SAMPLES, Finding, findings, standing
-from streams.monitoring.report import RETRIED, ChannelReport, report
+from streams.monitoring.report import PREFLIGHT_RETRY, ChannelReport, report
 
 register = template.Library()
 
@@ -31,7 +31,7 @@ register.filter("span", formatting.span)
 
 @register.filter
 def until(since: object, moment: object) -> str:
-    # What a template misses arrives as an empty string.
+    # A missing template variable arrives as an empty string.
     if isinstance(since, datetime) and isinstance(moment, datetime):
         return formatting.duration(since, moment)
     return formatting.NOTHING
@@ -44,40 +44,40 @@ def iso(moment: object) -> str:
 
 @register.filter
 def when(moment: datetime | None, form: str = "") -> SafeString | str:
-    """A `<time>` with the second; `date` puts the day before it."""
+    """Formats a moment as a `<time>` with seconds; `date` adds the day."""
     if moment is None:
         return formatting.NOTHING
-    told = timezone.localtime(moment)
-    shown = told.strftime("%d %b %H:%M:%S" if form == "date" else "%H:%M:%S")
+    local = timezone.localtime(moment)
+    shown = local.strftime("%d %b %H:%M:%S" if form == "date" else "%H:%M:%S")
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         moment.isoformat(),
-        f"{told:%F %T %Z}",
+        f"{local:%F %T %Z}",
         shown,
     )
 
 
 @register.simple_tag(name="outlooks")
 def all_outlooks() -> dict[str, Outlook]:
-    """What the hours of each channel do next, by slug."""
+    """Returns the outlook of the on-air hours of each channel, by slug."""
     return outlooks(timezone.now())
 
 
 @register.filter
-def outlook_of(known: dict[str, Outlook], slug: str) -> str:
-    return known[slug].sentence if slug in known else ""
+def outlook_of(by_slug: dict[str, Outlook], slug: str) -> str:
+    return by_slug[slug].sentence if slug in by_slug else ""
 
 
 @register.simple_tag
 def notices() -> list[str]:
-    """What everybody in the control room should know and no channel's tile says."""
+    """Returns notices for the control room that belong to no single channel."""
     making = [MAKING_SAMPLES] if being_made() else []
-    return making + [each.sentence for each in failing(timezone.now())]
+    return making + [kind.sentence for kind in failing(timezone.now())]
 
 
 @register.simple_tag
 def reports() -> tuple[ChannelReport, ...]:
-    """Every channel, as it is now."""
+    """Returns the report of every channel."""
     return report(timezone.now()).channels
 
 
@@ -98,21 +98,21 @@ def standing_of(channel: Channel) -> list[Finding]:
 
 @register.inclusion_tag("streams/checks.html")
 def checks_of(channel: Channel) -> dict[str, Any]:
-    """What the last preflight found, what stops the start first, and what the hours do next."""
+    """The last preflight, with the faults that prevent the start first, and the next hours."""
     now = timezone.now()
     channel = Channel.objects.select_related("state").get(pk=channel.pk)
     state = getattr(channel, "state", None)
-    on = channel.order == Channel.Order.ON
+    on = channel.desired_state == Channel.DesiredState.ON
     checks: list[dict[str, Any]] = []
     if on and state is not None and state.checked_at is not None:
         checks = sorted(state.checks, key=lambda check: (check["ok"], not check["stops"]))
-    # Then they are of their time: what has happened since stands above on the page.
+    # On air, the checks are shown as of their time.
     plays = bool(checks and state and state.plays(now))
     again = any(not check["ok"] for check in checks) and not plays
     return {
         "checks": checks,
         "checked_at": state.checked_at if checks and state else None,
-        "again": state.checked_at + RETRIED if again and state else None,
+        "again": state.checked_at + PREFLIGHT_RETRY if again and state else None,
         "plays": plays,
         "before": plays and state is not None and state.on_air_since >= state.checked_at,
         "hours": outlook(channel, now),
@@ -121,7 +121,7 @@ def checks_of(channel: Channel) -> dict[str, Any]:
 
 @register.inclusion_tag("streams/takeover.html", takes_context=True)
 def takeover_of(context: dict[str, Any], channel: Channel) -> dict[str, Any]:
-    """Who may take the channel over, who is live, and how it went the last times."""
+    """The takeover rights, the live broadcasters among them, and the last takeovers."""
     now = timezone.now()
     rights = list(channel.takeover_rights.select_related("broadcaster"))
     streams = {row.broadcaster_id: row for row in live()}
@@ -129,11 +129,11 @@ def takeover_of(context: dict[str, Any], channel: Channel) -> dict[str, Any]:
     last = channel.takeovers.select_related("broadcaster")[:TAKEOVERS]
     return {
         "channel": channel,
-        "told": context.get("told"),
+        "report": context.get("report"),
         "may": context["request"].user.has_perm("streams.operate_channel"),
         "rights": [(right, streams.get(right.broadcaster_id)) for right in rights],
         "anybody": any(right.broadcaster_id in streams for right in rights),
-        "running": channel.order == Channel.Order.ON,
+        "running": channel.desired_state == Channel.DesiredState.ON,
         "by_hand": order is not Channel.Live.AUTO,
         "order": order,
         "last": last,
@@ -147,37 +147,39 @@ def current_time() -> datetime:
     return timezone.now()
 
 
-#: Takeovers on the channel's page; the admin's list has the rest.
+#: Takeovers on the channel's page; the admin's list shows the rest.
 TAKEOVERS: Final = 6
-#: The order of the buttons: what cuts the most stands last.
+#: The order of the buttons: the most disruptive one is last.
 _BUTTONS: Final = ("start", "skip", "restart", "stop")
 
 
 @register.inclusion_tag("streams/orders.html", takes_context=True)
 def order_buttons(
-    context: dict[str, Any], told: ChannelReport, form: str, *, quiet: bool = False
+    context: dict[str, Any], channel_report: ChannelReport, form: str, *, quiet: bool = False
 ) -> dict[str, Any]:
-    """A channel's buttons. They belong to the form of that id, which may stand elsewhere."""
+    """A channel's buttons. They belong to the form with that id, anywhere on the page."""
     may = context["request"].user.has_perm("streams.operate_channel")
-    known = context.get("outlooks")
-    if known is None:
-        known = outlooks(timezone.now(), slug=told.slug)
-    return buttons(told, form, may=may, quiet=quiet, outlook=known.get(told.slug))
+    by_slug = context.get("outlooks")
+    if by_slug is None:
+        by_slug = outlooks(timezone.now(), slug=channel_report.slug)
+    return buttons(
+        channel_report, form, may=may, quiet=quiet, outlook=by_slug.get(channel_report.slug)
+    )
 
 
 def buttons(
-    told: ChannelReport, form: str, *, may: bool, quiet: bool, outlook: Outlook | None
+    channel_report: ChannelReport, form: str, *, may: bool, quiet: bool, outlook: Outlook | None
 ) -> dict[str, Any]:
-    """The context of `streams/orders.html`."""
+    """Returns the context of `streams/orders.html`."""
     orders = [ORDERS[verb].with_hours(outlook) for verb in _BUTTONS]
     return {
-        "told": told,
+        "report": channel_report,
         "form": form,
         "quiet": quiet,
         "may": may,
-        "buttons": [(order, _hidden(order, told)) for order in orders],
+        "buttons": [(order, _hidden(order, channel_report)) for order in orders],
     }
 
 
-def _hidden(order: Order, told: ChannelReport) -> bool:
-    return told.ordered_on == (order.verb == "start")
+def _hidden(order: Order, channel_report: ChannelReport) -> bool:
+    return channel_report.ordered_on == (order.verb == "start")

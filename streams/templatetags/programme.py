@@ -1,4 +1,4 @@
-"""The programme in templates."""
+"""Template filters for the programme."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streams.models import programme
 
 register = template.Library()
 
-#: Blocks are told apart by so many colours: `cal-0` and so on in calendar.css.
+#: Number of colours for blocks: `cal-0` and so on in calendar.css.
 COLOURS = 8
 
 
@@ -28,11 +28,11 @@ def rule_in_words(rule: str, names: dict[int, str]) -> str:
 
 @register.filter
 def clock(moment: datetime) -> str:
-    """In the zone that the template is in, with seconds where there are any."""
+    """Formats the time of day in the template's zone, with seconds unless zero."""
     return programme.clock(timezone.localtime(moment).time())
 
 
 @register.filter
 def local_iso(moment: datetime) -> str:
-    """With the offset of the zone that the template is in."""
+    """Formats a moment as ISO 8601 with the offset of the template's zone."""
     return timezone.localtime(moment).isoformat(timespec="seconds")

@@ -70,7 +70,9 @@ def on_air(
     """Set the channel on air: ordered a minute before `at`, measured at `at`."""
     at = at or timezone.now()
     begun = at - timedelta(minutes=1)
-    Channel.objects.filter(pk=of.pk).update(order="on", ordered_at=begun, ordered_by="ada")
+    Channel.objects.filter(pk=of.pk).update(
+        desired_state="on", ordered_at=begun, ordered_by="ada"
+    )
     of.refresh_from_db()
     run = Run.objects.create(channel=of, started_at=begun, started_by="ada", on_air_at=begun)
     row = {"now_title": "First", "next_title": "Second", "bitrate": 3_000_000} | row

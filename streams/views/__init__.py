@@ -1,4 +1,7 @@
-"""Pages and JSON of the admin side: they read rows and write orders, and talk to no process."""
+"""Pages and JSON of the admin.
+
+They read rows and write orders, without contacting processes.
+"""
 
 from streams.views.live import live_streams, mint_key, revoke_key, streams
 from streams.views.orders import order

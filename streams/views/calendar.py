@@ -1,4 +1,4 @@
-"""A channel's calendar: its blocks week by week, what they will put on air, and why."""
+"""A channel's calendar: blocks by week, the preview, and the reason of each item."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from streams.programme.block_times import moment
 from streams.templatetags.programme import colour
 from streamsite.http.responses import BadRequestError, reply, sent, staff
 
-#: Others are slips of the pen, and the first and the last bring arithmetic to its end.
+#: Other years are typing errors; dates near year 1 and 9999 would overflow.
 YEARS: Final = range(1970, 2200)
-#: Days that a page may ask for at once: a month's view has six weeks.
-MOST_DAYS: Final = 42
-#: Milliseconds and more are no times of day: a shift lasts a day at most, either way.
-_MOST_SECONDS: Final = 7 * 24 * 3600
+#: Days that a page may request at once: a month's view has six weeks.
+MAX_DAYS: Final = 42
+#: Seconds. A larger shift is an error, such as milliseconds.
+_MAX_SHIFT_S: Final = 7 * 24 * 3600
 
 
 def _channel(slug: str) -> Channel:
-    found: Channel = get_object_or_404(Channel.objects.select_related("state"), slug=slug)
-    return found
+    channel: Channel = get_object_or_404(Channel.objects.select_related("state"), slug=slug)
+    return channel
 
 
 def _context(request: HttpRequest, channel: Channel, tab: str, **more: Any) -> dict[str, Any]:
@@ -52,10 +52,10 @@ def _context(request: HttpRequest, channel: Channel, tab: str, **more: Any) -> d
 
 
 def _date(text: str) -> date:
-    """Raises `ValueError`, also for years in which nobody plans a channel."""
+    """Parse a date. Raises `ValueError`, also for years outside `YEARS`."""
     day = date.fromisoformat(text[:10])
     if day.year not in YEARS:
-        raise ValueError(f"{day.year} is out of reach.")
+        raise ValueError(f"{day.year} is out of range.")
     return day
 
 
@@ -73,12 +73,12 @@ def _monday(day: date) -> date:
 # ---- the calendar ----------------------------------------------------------------------------
 
 
-# FullCalendar brings the font of its arrows in its style sheet.
+# FullCalendar's style sheet contains a font for its arrows.
 @csp_update({"font-src": [SELF, "data:"]})  # type: ignore[arg-type] # knows no arguments
 @require_GET
 @staff("streams.view_channel")
 def page(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """The calendar; `?week=` is any day of the week to begin with."""
+    """The calendar page. `?week=` is any day of the first week to show."""
     channel = _channel(slug)
     zone = channel.zone
     local = occurrences.wall(timezone.now(), zone)
@@ -100,14 +100,14 @@ def page(request: HttpRequest, slug: str) -> HttpResponseBase:
 @require_GET
 @staff("streams.view_channel")
 def week(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """The blocks of some days for the calendar, `start` up to `end`, in the channel's time."""
+    """The blocks from `start` up to `end` for the calendar, in the channel's time."""
     channel = _channel(slug)
     try:
         first, last = (_date(request.GET[name]) for name in ("start", "end"))
     except (KeyError, ValueError):
         return reply("Give start and end as dates, like 2026-03-02.", 400)
-    if not 0 < (last - first).days <= MOST_DAYS:
-        return reply(f"Ask for {MOST_DAYS} days at most, and end after the start.", 400)
+    if not 0 < (last - first).days <= MAX_DAYS:
+        return reply(f"Request at most {MAX_DAYS} days, with the end after the start.", 400)
     programme = occurrences.outline(channel)
     days = (last - first).days
     begins, ends = occurrences.span(first, days, programme.zone)
@@ -115,8 +115,8 @@ def week(request: HttpRequest, slug: str) -> HttpResponseBase:
     return JsonResponse(
         {
             "events": [
-                _event(request, each, seen.get(each.slot.block.pk, ""))
-                for each in occurrences.occurrences(programme, begins, ends)
+                _event(request, occurrence, seen.get(occurrence.slot.block.pk, ""))
+                for occurrence in occurrences.occurrences(programme, begins, ends)
             ],
             "overlaps": occurrences.overlaps(programme, begins, ends),
             "clock": occurrences.clock_changes(first, days, programme.zone),
@@ -126,13 +126,13 @@ def week(request: HttpRequest, slug: str) -> HttpResponseBase:
 
 
 def _event(request: HttpRequest, occurrence: Occurrence, seen: str) -> dict[str, Any]:
-    """As FullCalendar takes it. Without offsets, so that it shows the channel's own clock."""
+    """Build a FullCalendar event. Without offsets it shows the channel's local time."""
     block = occurrence.slot.block
-    told = ["Cuts in" if block.start.value == "hard" else "Waits for the item's end"]
+    details = ["Cuts in" if block.start.value == "hard" else "Waits for the item's end"]
     if block.fit:
-        told.append("ends on time")
+        details.append("ends on time")
     if block.priority:
-        told.append(f"priority {block.priority}")
+        details.append(f"priority {block.priority}")
     return {
         "id": f"{block.pk}-{occurrence.day}",
         "title": block.name,
@@ -143,14 +143,14 @@ def _event(request: HttpRequest, occurrence: Occurrence, seen: str) -> dict[str,
         "editable": request.user.has_perm("streams.change_block"),
         "block": block.pk,
         "day": occurrence.day.isoformat(),
-        "told": ", ".join(told),
+        "details": ", ".join(details),
         "clashes": occurrence.clashes,
         "seen": seen,
     }
 
 
 def _form(request: HttpRequest, block: int, monday: date) -> str:
-    """The address of the block's form, or nothing for those who may not open it."""
+    """Returns the address of the block's form; empty if the user may not open it."""
     if not any(request.user.has_perm(f"streams.{do}_block") for do in ("view", "change")):
         return ""
     page = reverse("admin:streams_block_change", args=[block])
@@ -174,27 +174,27 @@ def _answered(act: Callable[[], JsonResponse]) -> JsonResponse:
 @require_POST
 @staff("streams.change_block")
 def move(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """Move a block or its edges; one that is on several days asks back unless `confirmed`."""
+    """Move a block or its edges. A block on several days needs `confirmed`."""
     return _answered(lambda: _move(request, _channel(slug)))
 
 
 def _move(request: HttpRequest, channel: Channel) -> JsonResponse:
-    asked = sent(request)
-    block = channel.blocks.filter(pk=_whole(asked, "block")).first()
+    body = sent(request)
+    block = channel.blocks.filter(pk=_whole(body, "block")).first()
     if block is None:
-        return reply("There is no such block any more: load the page again.", 404)
-    day = _sent_date(asked, "day")
+        return reply("The block no longer exists. Reload the page.", 404)
+    day = _sent_date(body, "day")
     starts_by, ends_by = (
-        timedelta(seconds=_whole(asked, name)) for name in ("starts_by", "ends_by")
+        timedelta(seconds=_whole(body, name)) for name in ("starts_by", "ends_by")
     )
     times = edit.times_of(block)
     then = edit.moved(times, day, starts_by, ends_by)
-    if times.occurrences != [day] and asked.get("confirmed") is not True:
-        return JsonResponse({"ask": _question(block, then)})
+    if times.occurrences != [day] and body.get("confirmed") is not True:
+        return JsonResponse({"question": _question(block, then)})
     before = block.in_words
-    edit.move(block, then, seen=str(asked.get("seen", "")))
+    edit.move(block, then, seen=str(body.get("seen", "")))
     block.refresh_from_db()
-    note = f"Moved in the calendar: it was {before}, and is {block.in_words}."
+    note = f"Moved in the calendar from {before} to {block.in_words}."
     _note(request, [block], CHANGE, note)
     return reply(f"“{block.name}” is moved: {block.in_words}.", 200)
 
@@ -208,27 +208,27 @@ def _question(block: Block, then: edit.Times) -> str:
         last_day=then.last_day,
     )
     return (
-        f"“{block.name}” has one time for all its days, so all of them change: it was "
-        f"{block.in_words}, and would be {after.in_words}. To change a single day, add a "
-        "block for that day alone, with a higher priority."
+        f"“{block.name}” has one time for all its days, so all of them change: from "
+        f"{block.in_words} to {after.in_words}. To change a single day, add a "
+        "block for that day only, with a higher priority."
     )
 
 
 @require_POST
 @staff("streams.add_block")
 def copy_week(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """Copy the blocks whose dates lie in the week of `week` to the week of `to`."""
+    """Copy the blocks whose dates are within the week of `week` to the week of `to`."""
     return _answered(lambda: _copy_week(request, _channel(slug)))
 
 
 def _copy_week(request: HttpRequest, channel: Channel) -> JsonResponse:
-    asked = sent(request)
-    to = _monday(_sent_date(asked, "to"))
-    made = edit.copy_week(channel, _monday(_sent_date(asked, "week")), to)
+    body = sent(request)
+    to = _monday(_sent_date(body, "to"))
+    made = edit.copy_week(channel, _monday(_sent_date(body, "week")), to)
     _note(request, made, ADDITION, "Copied from another week in the calendar.")
     count = f"{len(made)} block{'' if len(made) == 1 else 's'}"
-    said = f"{count} copied." if made else "All of them are in that week already."
-    return reply(said, 200, week=to.isoformat())
+    sentence = f"{count} copied." if made else "All blocks exist in that week already."
+    return reply(sentence, 200, week=to.isoformat())
 
 
 def _note(request: HttpRequest, rows: list[Block], flag: int, text: str) -> None:
@@ -239,29 +239,29 @@ def _note(request: HttpRequest, rows: list[Block], flag: int, text: str) -> None
         LogEntry.objects.log_actions(user, [row], flag, text, single_object=True)
 
 
-def _whole(asked: dict[str, Any], name: str) -> int:
-    value = asked.get(name)
+def _whole(body: dict[str, Any], name: str) -> int:
+    value = body.get(name)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise BadRequestError(f"{name} is no whole number.")
-    if name != "block" and abs(value) > _MOST_SECONDS:
+        raise BadRequestError(f"{name} is not a whole number.")
+    if name != "block" and abs(value) > _MAX_SHIFT_S:
         raise BadRequestError(f"{name} is more than a week.")
     return value
 
 
-def _sent_date(asked: dict[str, Any], name: str) -> date:
+def _sent_date(body: dict[str, Any], name: str) -> date:
     try:
-        return _date(str(asked.get(name)))
+        return _date(str(body.get(name)))
     except ValueError:
-        raise BadRequestError(f"{name} is no date like 2026-03-02.") from None
+        raise BadRequestError(f"{name} is not a date like 2026-03-02.") from None
 
 
-# ---- what will be on air, and why ------------------------------------------------------------
+# ---- preview and reasons ---------------------------------------------------------------------
 
 
 @require_GET
 @staff("streams.view_channel")
 def coming(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """One day of the next seven, as the channel's clock counts them."""
+    """The preview of one of the next seven days, in the channel's time."""
     channel = _channel(slug)
     zone, now = channel.zone, timezone.now()
     first = now.astimezone(zone).date()
@@ -269,7 +269,7 @@ def coming(request: HttpRequest, slug: str) -> HttpResponseBase:
     day = _day(request.GET.get("day", ""), first)
     day = day if day in days else first
     begins, ends = occurrences.span(day, 1, zone)
-    found = [pick for pick in preview.picks(channel, now, ends) if pick.ends > begins]
+    picks = [pick for pick in preview.picks(channel, now, ends) if pick.ends > begins]
     names = dict(channel.blocks.values_list("pk", "name"))
     since = max(begins, preview.begins(channel, now))
     context = _context(
@@ -278,7 +278,7 @@ def coming(request: HttpRequest, slug: str) -> HttpResponseBase:
         "preview",
         days=days,
         day=day,
-        lines=preview.lines(found, since, ends, names),
+        lines=preview.lines(picks, since, ends, names),
         now_line=preview.on_air(channel, now, names) if day == first else None,
         clock=occurrences.clock_changes(day, 1, zone),
         zone=zone,
@@ -290,15 +290,15 @@ def coming(request: HttpRequest, slug: str) -> HttpResponseBase:
 @require_GET
 @staff("streams.view_channel")
 def why(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """Why something was, is or will be on air at `?at=`, in the channel's time."""
+    """Why an item was, is or will be on air at `?at=`, in the channel's time."""
     channel = _channel(slug)
     zone, now = channel.zone, timezone.now()
-    asked, fault, at = request.GET.get("at", ""), "", now
-    if asked:
+    text, fault, at = request.GET.get("at", ""), "", now
+    if text:
         try:
-            at = _moment(asked, zone)
+            at = _moment(text, zone)
         except ValueError:
-            fault = f"“{asked}” is no date and time like 2026-03-02T20:15."
+            fault = f"“{text}” is not a date and time like 2026-03-02T20:15."
     local = at.astimezone(zone)
     second = local.replace(fold=1 - local.fold)
     context = _context(
@@ -307,9 +307,9 @@ def why(request: HttpRequest, slug: str) -> HttpResponseBase:
         "why",
         zone=zone,
         fault=fault,
-        asked=local.replace(tzinfo=None).isoformat(timespec="seconds"),
+        moment=local.replace(tzinfo=None).isoformat(timespec="seconds"),
         answer=None if fault else preview.why(channel, at, now),
-        # In the hour that comes twice, the other one can be asked for too.
+        # In an hour that occurs twice, the page links to the other one.
         other=second.isoformat(timespec="seconds") if _twice(local) else "",
         fold=local.fold,
     )
@@ -317,16 +317,16 @@ def why(request: HttpRequest, slug: str) -> HttpResponseBase:
 
 
 def _moment(text: str, zone: ZoneInfo) -> datetime:
-    """A moment as a form or a link tells it. Raises `ValueError`."""
+    """Parse the time of a form or link. Raises `ValueError`."""
     at = datetime.fromisoformat(text)
     if at.year not in YEARS:
-        raise ValueError(f"{at.year} is out of reach.")
+        raise ValueError(f"{at.year} is out of range.")
     if at.tzinfo is not None:
         return at
     return moment(at.date(), at.time(), zone)
 
 
 def _twice(local: datetime) -> bool:
-    """Whether the channel's clock shows this time twice."""
+    """Returns whether this local time occurs twice."""
     first, second = (local.replace(fold=fold).utcoffset() for fold in (0, 1))
     return first is not None and second is not None and first > second

@@ -1,9 +1,9 @@
-"""What the ingest server asks and tells.
+"""Callbacks of the ingest server: authentication and events.
 
-MediaMTX asks from inside its one loop, so an answer takes two queries and nothing else: no
-session, no other server. The pages' middleware is passed by: it would cost more than the
-queries do, hold `Host: 127.0.0.1`, which nginx-rtmp sends, against ALLOWED_HOSTS, and write
-addresses that hold a secret to the log.
+MediaMTX calls from inside its single loop, so an answer takes two queries and nothing else: no
+session, no other server. The middleware of the pages is bypassed. It would cost more than the
+queries, check nginx-rtmp's `Host: 127.0.0.1` against ALLOWED_HOSTS, and write addresses that
+hold a secret to the log.
 """
 
 from __future__ import annotations
@@ -21,107 +21,118 @@ from django.urls import Resolver404, path, resolve
 from django.utils import timezone
 
 from streams.ingest import callbacks, keys, leases
-from streams.ingest.callbacks import Action, Asked, Decision, Told, UnreadableError, Verdict
+from streams.ingest.callbacks import (
+    AccessRequest,
+    Action,
+    Decision,
+    SourceEvent,
+    UnreadableError,
+    Verdict,
+)
 from streams.models import LiveStream
 from streamsite.http.untrusted import number_or_none
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Bytes of a callback. The longest address that FFmpeg takes for RTMP has 1,024.
-MOST: Final = 16 * 1024
-#: Who publishes by these shows the key at once, or never: in OBS it is NAME?token=KEY.
-_ASK_ONCE: Final = ("rtmp", "rtmps", "srt")
-#: The number of nginx's own connection by which it calls.
+#: Bytes of a callback. The longest RTMP address that FFmpeg accepts has 1,024.
+MAX_BODY_BYTES: Final = 16 * 1024
+#: Clients of these protocols send the key in the first request or never (OBS: NAME?token=KEY).
+_NEVER_CHALLENGED: Final = ("rtmp", "rtmps", "srt")
+#: Header with the number of nginx's connection for the call.
 _CALL: Final = "X-Ingest-Call"
-_STATUS: Final = {Verdict.ACCEPT: 204, Verdict.ASK: 401, Verdict.REFUSE: 403}
+_STATUS: Final = {Verdict.ACCEPT: 204, Verdict.CHALLENGE: 401, Verdict.REFUSE: 403}
 
 
 # ---- MediaMTX --------------------------------------------------------------------------------
 def auth(request: HttpRequest) -> HttpResponse:
-    """MediaMTX's `authHTTPAddress`: 204, 401 where no credentials came, else 403."""
-    return _answer(_decide(callbacks.mediamtx_asked(request.body)))
+    """MediaMTX's `authHTTPAddress`: 204, 401 without credentials, else 403."""
+    return _answer(_decide(callbacks.parse_mediamtx_auth(request.body)))
 
 
 def ready(request: HttpRequest) -> HttpResponse:
-    """Its `runOnReady`."""
+    """MediaMTX's `runOnReady`."""
     _demand(request.headers.get("X-Ingest-Token", ""))
-    told = callbacks.mediamtx_told(request.body, request.content_type or "")
+    event = callbacks.parse_mediamtx_hook(request.body, request.content_type or "")
     now = timezone.now()
-    if not leases.superseded("mediamtx", told, now):
-        leases.began("mediamtx", told, now)
-        log.info("ingest.began", path=told.path, source=told.source_id)
+    if not leases.superseded("mediamtx", event, now):
+        leases.began("mediamtx", event, now)
+        log.info("ingest.began", path=event.path, source=event.source_id)
     return HttpResponse(status=204)
 
 
 def not_ready(request: HttpRequest) -> HttpResponse:
-    """Its `runOnNotReady`."""
+    """MediaMTX's `runOnNotReady`."""
     _demand(request.headers.get("X-Ingest-Token", ""))
-    _end("mediamtx", callbacks.mediamtx_told(request.body, request.content_type or ""))
+    _end("mediamtx", callbacks.parse_mediamtx_hook(request.body, request.content_type or ""))
     return HttpResponse(status=204)
 
 
 # ---- nginx-rtmp ------------------------------------------------------------------------------
 def nginx_publish(request: HttpRequest, secret: str = "") -> HttpResponse:
-    """Its `on_publish`: who is accepted is live at once, for nothing tells of it later."""
+    """nginx-rtmp's `on_publish`. An accepted source is live at once: no later call follows."""
     _demand(secret or request.headers.get("X-Ingest-Token", ""))
-    asked = callbacks.nginx_asked(request.body)
-    decision = _decide(asked)
+    access = callbacks.parse_nginx_publish(request.body)
+    decision = _decide(access)
     if decision.verdict is Verdict.ACCEPT:
-        told = Told(f"live/{asked.slug}", asked.slug, "rtmp", asked.source_id, asked.address)
-        # It refuses a second publisher at a path where one is live, and does so after this.
-        # The reconciler sees who it was.
-        live = LiveStream.objects.filter(server="nginx-rtmp", path=told.path, ended_at=None)
+        event = SourceEvent(
+            f"live/{access.slug}", access.slug, "rtmp", access.source_id, access.address
+        )
+        # nginx-rtmp refuses a second publisher at a path after this call. The reconciler
+        # detects which one is live.
+        live = LiveStream.objects.filter(server="nginx-rtmp", path=event.path, ended_at=None)
         if not live.exists():
-            leases.began("nginx-rtmp", told, timezone.now())
+            leases.began("nginx-rtmp", event, timezone.now())
     return _answer(decision)
 
 
 def nginx_publish_done(request: HttpRequest, secret: str = "") -> HttpResponse:
-    """Its `on_publish_done`. It comes for a refused second publisher as well."""
+    """nginx-rtmp's `on_publish_done`. It also comes for a refused second publisher."""
     _demand(secret or request.headers.get("X-Ingest-Token", ""))
-    _end("nginx-rtmp", callbacks.nginx_told(request.body, request.headers.get(_CALL, "")))
+    _end(
+        "nginx-rtmp", callbacks.parse_nginx_event(request.body, request.headers.get(_CALL, ""))
+    )
     return HttpResponse(status=204)
 
 
 def nginx_disconnect(request: HttpRequest) -> HttpResponse:
-    """Its `on_disconnect`, of publishers and of others."""
+    """nginx-rtmp's `on_disconnect`, for publishers and other clients."""
     _demand(request.headers.get("X-Ingest-Token", ""))
-    told = callbacks.nginx_told(request.body, request.headers.get(_CALL, ""))
-    leases.disconnected("nginx-rtmp", told.source_id, timezone.now(), told.call)
+    event = callbacks.parse_nginx_event(request.body, request.headers.get(_CALL, ""))
+    leases.disconnected("nginx-rtmp", event.source_id, timezone.now(), event.call)
     return HttpResponse(status=204)
 
 
 # ---- both ------------------------------------------------------------------------------------
 class _WrongTokenError(Exception):
-    """Whoever calls is not the ingest server."""
+    """The caller is not the ingest server."""
 
 
 def _demand(given: str) -> None:
     """Raises `_WrongTokenError` unless it is the shared token."""
-    wanted = settings.INGEST_TOKEN.reveal()
-    if not wanted or not hmac.compare_digest(given.encode(), wanted.encode()):
+    expected = settings.INGEST_TOKEN.reveal()
+    if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
         raise _WrongTokenError
 
 
-def _decide(asked: Asked) -> Decision:
-    match asked.action:
+def _decide(access: AccessRequest) -> Decision:
+    match access.action:
         case Action.PUBLISH:
-            known = callbacks.readable(asked.credential)
-            digest = keys.digest(asked.credential) if known else ""
-            decision = leases.claim(asked, digest, timezone.now())
+            plausible = callbacks.readable(access.credential)
+            digest = keys.digest(access.credential) if plausible else ""
+            decision = leases.claim(access, digest, timezone.now())
         case Action.READ | Action.PLAYBACK:
-            decision = callbacks.may_read(asked, settings.INGEST_READ_TOKEN)
+            decision = callbacks.may_read(access, settings.INGEST_READ_TOKEN)
         case Action.API | Action.METRICS | Action.PPROF:
-            decision = callbacks.may_operate(asked)
-    asks_once = asked.action is Action.PUBLISH and asked.protocol in _ASK_ONCE
-    if decision.verdict is Verdict.REFUSE or (decision.verdict is Verdict.ASK and asks_once):
-        # Not the path: somebody may have put a key there.
+            decision = callbacks.may_operate(access)
+    final = access.action is Action.PUBLISH and access.protocol in _NEVER_CHALLENGED
+    if decision.verdict is Verdict.REFUSE or (decision.verdict is Verdict.CHALLENGE and final):
+        # The path is not logged: a client may have put a key there.
         log.info(
             "ingest.refused",
-            action=asked.action.value,
+            action=access.action.value,
             reason=decision.reason,
-            protocol=asked.protocol,
-            address=asked.address,
+            protocol=access.protocol,
+            address=access.address,
         )
     return decision
 
@@ -130,9 +141,9 @@ def _answer(decision: Decision) -> HttpResponse:
     return HttpResponse(status=_STATUS[decision.verdict])
 
 
-def _end(server: str, told: Told) -> None:
-    if leases.ended(server, told.path, told.source_id, timezone.now(), call=told.call):
-        log.info("ingest.ended", path=told.path, source=told.source_id)
+def _end(server: str, event: SourceEvent) -> None:
+    if leases.ended(server, event.path, event.source_id, timezone.now(), call=event.call):
+        log.info("ingest.ended", path=event.path, source=event.source_id)
 
 
 PATTERNS: Final = (
@@ -142,7 +153,7 @@ PATTERNS: Final = (
     path("ingest/nginx/publish", nginx_publish),
     path("ingest/nginx/publish-done", nginx_publish_done),
     path("ingest/nginx/disconnect", nginx_disconnect),
-    # For configurations that call without nginx's own numbers, with the token in the address.
+    # For configurations without call numbers, with the token in the address.
     path("ingest/nginx/<str:secret>/publish", nginx_publish),
     path("ingest/nginx/<str:secret>/publish-done", nginx_publish_done),
 )
@@ -150,7 +161,7 @@ _BEGINNINGS: Final = ("/webhook/", "/ingest/")
 
 
 class CallbackMiddleware:
-    """Answers callbacks before anything else looks at them."""
+    """Answers callbacks before all other middleware."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -159,11 +170,11 @@ class CallbackMiddleware:
         if request.path_info != "/auth" and not request.path_info.startswith(_BEGINNINGS):
             return self.get_response(request)
         try:
-            found = resolve(request.path_info, PATTERNS)  # type: ignore[arg-type]
+            match = resolve(request.path_info, PATTERNS)  # type: ignore[arg-type]
         except Resolver404:
-            # Told here: the page for it would write the address, and its secret, to the log.
+            # Answer here: the error page would log the address with its secret.
             return HttpResponse(status=404)
-        return _guarded(request, found.func, found.kwargs)
+        return _guarded(request, match.func, match.kwargs)
 
 
 def _guarded(
@@ -174,7 +185,7 @@ def _guarded(
     if settings.INGEST_SERVER == "none":
         return HttpResponse(status=404)
     length = number_or_none(request.META.get("CONTENT_LENGTH") or "0")
-    if length is None or length > MOST:
+    if length is None or length > MAX_BODY_BYTES:
         return HttpResponse(status=413)
     try:
         return view(request, **kwargs)
@@ -184,6 +195,6 @@ def _guarded(
         log.warning("ingest.wrong_token", address=request.META.get("REMOTE_ADDR", ""))
         return HttpResponse(status=403)
     except DatabaseError as error:
-        # Closed, as long as nobody can be known.
+        # Without the database no key can be checked: refuse.
         log.error("ingest.no_database", error=type(error).__name__)  # noqa: TRY400
         return HttpResponse(status=503)

@@ -1,4 +1,4 @@
-"""Live streams for people and programs, and the keys of broadcasters."""
+"""Pages of live streams and of broadcasters' keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from streams.ingest import addresses, keys, report
-from streams.ingest.servers import door
+from streams.ingest.servers import configured_client
 from streams.models import Broadcaster, LiveStream, StreamKey
 from streamsite.http.responses import staff, unless_seen
 from streamsite.security.text import text_fault
@@ -32,34 +32,37 @@ from streamsite.security.text import text_fault
 SEE: Final = "streams.view_livestream"
 
 
-# ---- what is live ----------------------------------------------------------------------------
+# ---- live streams ----------------------------------------------------------------------------
 @require_GET
 @staff(SEE)
 def streams(request: HttpRequest) -> HttpResponseBase:
-    """All that is live now. `fault` says why that may be out of date."""
-    said = {"streams": [report.told(row) for row in report.live()], "fault": report.fault()}
-    return _json(request, said)
+    """The live streams as JSON. `fault`: why they may be outdated."""
+    body = {
+        "streams": [report.stream_json(row) for row in report.live()],
+        "fault": report.fault(),
+    }
+    return _json(request, body)
 
 
-def _json(request: HttpRequest, said: dict[str, Any]) -> HttpResponseBase:
-    body = json.dumps(said, cls=DjangoJSONEncoder, separators=(",", ":"))
+def _json(request: HttpRequest, content: dict[str, Any]) -> HttpResponseBase:
+    body = json.dumps(content, cls=DjangoJSONEncoder, separators=(",", ":"))
     return unless_seen(request, body.encode(), "application/json")
 
 
 @require_GET
 @staff(SEE)
 def live_streams(request: HttpRequest) -> HttpResponseBase:
-    """The page. On it alone the browser may fetch from where viewers watch."""
+    """The page of live streams. Its policy lets the browser fetch from the playback address."""
     place = addresses.origin(settings.PUBLIC_PLAYBACK_URL)
 
     def page(request: HttpRequest) -> HttpResponseBase:
         context = {
             **admin.site.each_context(request),
             "title": "Live now",
-            "streams": [report.told(row) for row in report.live()],
+            "streams": [report.stream_json(row) for row in report.live()],
             "fault": report.fault(),
             "now": timezone.now(),
-            # Who may see the page may watch: the server takes it from the player's requests.
+            # Users of this page may watch: the player sends the token to the server.
             "read_token": settings.INGEST_READ_TOKEN.reveal(),
         }
         return TemplateResponse(request, "streams/live.html", context).render()
@@ -83,7 +86,7 @@ class MintForm(forms.Form):
     def clean_expires_at(self) -> datetime | None:
         chosen: datetime | None = self.cleaned_data["expires_at"]
         if chosen and chosen <= timezone.now():
-            raise forms.ValidationError("That moment has passed.")
+            raise forms.ValidationError("That time has passed.")
         return chosen
 
 
@@ -92,13 +95,13 @@ class MintForm(forms.Form):
 @staff("streams.add_streamkey")
 @sensitive_post_parameters()
 def mint_key(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """A new key, shown on the page that answers and never again."""
+    """Create a key. It is shown on this page only."""
     broadcaster = get_object_or_404(Broadcaster, pk=pk)
     form = MintForm(request.POST)
     if not form.is_valid():
         for faults in form.errors.values():
             messages.error(request, str(faults[0]))
-        # What was typed is in the page's form again; none of it is secret.
+        # The form is filled in again from the URL; none of its values is secret.
         typed = {name: request.POST[name] for name in form.fields if request.POST.get(name)}
         return redirect(f"{broadcaster.get_absolute_url()}?{urlencode(typed)}")
     row, key = keys.mint(
@@ -133,7 +136,7 @@ def mint_key(request: HttpRequest, pk: int) -> HttpResponseBase:
 @require_http_methods(["GET", "POST"])
 @staff("streams.change_streamkey")
 def revoke_key(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Asks back, then revokes and ends what is live with it."""
+    """Ask for confirmation, then revoke the key and end the stream that uses it."""
     row = get_object_or_404(StreamKey.objects.select_related("broadcaster"), pk=pk)
     if request.method == "GET":
         context = {
@@ -144,7 +147,9 @@ def revoke_key(request: HttpRequest, pk: int) -> HttpResponseBase:
         }
         return TemplateResponse(request, "streams/key_revoke.html", context)
     if row.revoked_at is None:
-        done = keys.revoke(row, by=request.user.get_username(), now=timezone.now(), door=door())
+        done = keys.revoke(
+            row, by=request.user.get_username(), now=timezone.now(), server=configured_client()
+        )
         _noted(request, row.broadcaster, f"Stream key {row} revoked.")
         if done.fault:
             messages.warning(request, f"The key {row} is revoked. {done.fault}")

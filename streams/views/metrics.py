@@ -1,4 +1,4 @@
-"""`/metrics`, for Prometheus."""
+"""`/metrics` for Prometheus."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from streams.monitoring import prometheus
 
-#: Seconds for which an answer is given again: counting a library of a million takes its time.
-KEPT = 5
+#: Seconds for which an answer is reused: counting a library of a million items is slow.
+CACHE_TTL_S = 5
 
 
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """With METRICS_TOKEN, or from METRICS_ADDRESSES. Where neither is set it is not there."""
+    """Needs METRICS_TOKEN, or an address in METRICS_ADDRESSES. 404 if neither is set."""
     if not settings.METRICS_TOKEN and not settings.METRICS_ADDRESSES:
         raise Http404
     if not (_has_token(request) or _is_from(request.META.get("REMOTE_ADDR", ""))):
@@ -30,22 +30,22 @@ def metrics(request: HttpRequest) -> HttpResponse:
         answer["WWW-Authenticate"] = 'Bearer realm="metrics"'
         return answer
     now = timezone.now()
-    told = cache.get_or_set("metrics", lambda: prometheus.text(now), KEPT)
-    return HttpResponse(told, CONTENT_TYPE_PLAIN_0_0_4)
+    body = cache.get_or_set("metrics", lambda: prometheus.text(now), CACHE_TTL_S)
+    return HttpResponse(body, CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def _has_token(request: HttpRequest) -> bool:
-    wanted = settings.METRICS_TOKEN.reveal()
+    expected = settings.METRICS_TOKEN.reveal()
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    same = hmac.compare_digest(given.strip().encode(), wanted.encode())
-    return bool(wanted) and scheme.lower() == "bearer" and same
+    same = hmac.compare_digest(given.strip().encode(), expected.encode())
+    return bool(expected) and scheme.lower() == "bearer" and same
 
 
 def _is_from(address: str) -> bool:
     try:
-        known = ipaddress.ip_address(address)
+        ip = ipaddress.ip_address(address)
     except ValueError:
         return False
-    if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped:
-        known = known.ipv4_mapped
-    return any(known in ipaddress.ip_network(each) for each in settings.METRICS_ADDRESSES)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    return any(ip in ipaddress.ip_network(network) for network in settings.METRICS_ADDRESSES)

@@ -1,4 +1,4 @@
-"""Start, stop, skip and the other orders, from a page's buttons."""
+"""Orders from the buttons of pages: start, stop, skip and the rest."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from streamsite.http.responses import reply, staff, wants_json
 @require_POST
 @staff("streams.operate_channel")
 def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
-    """Start, stop, take over and so on. One that cuts the air asks back unless `confirmed`."""
+    """Give an order. Orders that interrupt the air need `confirmed`."""
     channel = get_object_or_404(Channel, slug=slug)
-    wanted = ORDERS[verb]
-    if wanted.cost and request.POST.get("confirmed") != "1":
-        wanted = wanted.with_hours(outlooks(timezone.now(), slug=slug).get(slug))
+    chosen = ORDERS[verb]
+    if chosen.cost and request.POST.get("confirmed") != "1":
+        chosen = chosen.with_hours(outlooks(timezone.now(), slug=slug).get(slug))
         if wants_json(request):
-            return reply(f"{wanted.cost} Send confirmed=1 to do it.", 400)
+            return reply(f"{chosen.cost} Send confirmed=1 to confirm.", 400)
         context = {
             **admin.site.each_context(request),
-            "title": f"{wanted.label} {channel.name}?",
+            "title": f"{chosen.label} {channel.name}?",
             "channel": channel,
-            "order": wanted,
+            "order": chosen,
             "back": _back(request, channel),
             "broadcaster": request.POST.get("broadcaster", ""),
         }
         return TemplateResponse(request, "streams/confirm.html", context)
     try:
         sentence = give(
-            wanted, channel, user=request.user, now=timezone.now(), whose=_whose(request)
+            chosen, channel, user=request.user, now=timezone.now(), whose=_whose(request)
         )
     except actions.CantStartError as refusal:
         faults = [fault.sentence for fault in refusal.faults if fault.stops_the_start]
@@ -60,15 +60,15 @@ def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
 
 
 def _whose(request: HttpRequest) -> Broadcaster | None:
-    """Whose live feed is to be taken, where the button names one."""
+    """Returns the broadcaster to take, if the button names one."""
     slug = request.POST.get("broadcaster", "")
     return get_object_or_404(Broadcaster, slug=slug) if slug else None
 
 
 def _back(request: HttpRequest, channel: Channel) -> str:
-    wanted = request.POST.get("next", "")
+    target = request.POST.get("next", "")
     if url_has_allowed_host_and_scheme(
-        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+        target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     ):
-        return wanted
+        return target
     return reverse("monitor", args=[channel.slug])

@@ -1,4 +1,4 @@
-"""The control room and a channel's page: what is, for people and watchdogs."""
+"""The control room, a channel's page, and health for watchdogs."""
 
 from __future__ import annotations
 
@@ -25,43 +25,43 @@ from streamsite.http import database_faults
 from streamsite.http.responses import reply, staff, unless_seen
 from streamsite.http.untrusted import number
 
-#: Lines of one answer: what a page shows at first, and at most in one poll.
+#: Lines of one answer, both at the first request and at later polls.
 LOG_LINES: Final = 300
 
 
 @never_cache
 @require_safe
 def health(request: HttpRequest) -> JsonResponse:
-    """For a watchdog, without login; HEAD too, which some of them send."""
-    status, told = in_public()
-    return JsonResponse(told, status=status)
+    """Health for watchdogs, without a login. HEAD is accepted too."""
+    status, body = in_public()
+    return JsonResponse(body, status=status)
 
 
 def in_public() -> tuple[int, dict[str, Any]]:
-    """What everybody may know: 200, or 503 when a channel ordered on is off the air."""
+    """Returns public health: 200, or 503 if a channel ordered on is off the air."""
     try:
-        told = {"cause": "", **report(timezone.now()).public()}
+        body = {"cause": "", **report(timezone.now()).public()}
     except DatabaseError as error:
         cause = database_faults.meaning(str(error))
-        said = (
+        sentence = (
             f"The database can't be read: {cause}." if cause else "The database can't be read."
         )
-        told = {"status": "down", "channels": [], "cause": said}
-    return 503 if told["status"] == "down" else 200, told
+        body = {"status": "down", "channels": [], "cause": sentence}
+    return 503 if body["status"] == "down" else 200, body
 
 
 @require_GET
 @staff("streams.view_channel")
 def status(request: HttpRequest, slug: str | None = None) -> HttpResponseBase:
-    """What the tiles show. Polled every second: the same answer costs 304 and no bytes."""
-    told = report(timezone.now(), slug=slug)
-    if slug is not None and not told.channels:
+    """The values of the tiles. Polled every second: 304 if unchanged."""
+    current = report(timezone.now(), slug=slug)
+    if slug is not None and not current.channels:
         raise Http404
-    page = told.page()
+    page = current.page()
     hours = outlooks(timezone.now(), slug=slug)
     for channel in page["channels"]:
-        known = hours.get(channel["slug"])
-        channel["outlook"] = known.sentence if known else ""
+        channel_hours = hours.get(channel["slug"])
+        channel["outlook"] = channel_hours.sentence if channel_hours else ""
     body = json.dumps(page, cls=DjangoJSONEncoder, separators=(",", ":"))
     return unless_seen(request, body.encode(), "application/json")
 
@@ -69,7 +69,7 @@ def status(request: HttpRequest, slug: str | None = None) -> HttpResponseBase:
 @require_GET
 @staff("streams.view_channel")
 def log(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """Lines of the channel's processes after the one named, or the last ones."""
+    """Log lines of the channel's processes after `?after=`, or the last ones."""
     channel = get_object_or_404(Channel, slug=slug)
     lines = LogLine.objects.filter(channel=channel)
     after = request.GET.get("after", "")
@@ -77,11 +77,11 @@ def log(request: HttpRequest, slug: str) -> HttpResponseBase:
         try:
             behind = number(after)
         except ValueError:
-            return reply("“after” is the number of a line.", 400)
-        found = list(lines.filter(pk__gt=behind).order_by("pk")[:LOG_LINES])
+            return reply("“after” must be the number of a line.", 400)
+        rows = list(lines.filter(pk__gt=behind).order_by("pk")[:LOG_LINES])
     else:
-        found = list(reversed(lines.order_by("-pk")[:LOG_LINES]))
-    told = [
+        rows = list(reversed(lines.order_by("-pk")[:LOG_LINES]))
+    entries = [
         {
             "id": line.pk,
             "at": line.at,
@@ -89,15 +89,15 @@ def log(request: HttpRequest, slug: str) -> HttpResponseBase:
             "level": line.level,
             "text": line.text,
         }
-        for line in found
+        for line in rows
     ]
-    return JsonResponse({"lines": told})
+    return JsonResponse({"lines": entries})
 
 
 @require_GET
 @staff("streams.view_channel")
 def panels(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """The channel page's tables, again, for the page to put in place of the old ones."""
+    """The tables of the channel's page, with which the page replaces the old ones."""
     channel = get_object_or_404(Channel, slug=slug)
     context = {**history.of(channel, timezone.now()), "channel": channel}
     page = TemplateResponse(request, "streams/panels.html", context).rendered_content
@@ -107,18 +107,18 @@ def panels(request: HttpRequest, slug: str) -> HttpResponseBase:
 @require_GET
 @staff("streams.view_channel")
 def monitor(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """The channel's page: picture, buttons, log, history."""
+    """The channel's page: preview, buttons, log and history."""
     now = timezone.now()
     channel = get_object_or_404(Channel, slug=slug)
-    told = report(now, slug=slug).channels[0]
+    channel_report = report(now, slug=slug).channels[0]
     context = {
         **admin.site.each_context(request),
         **history.of(channel, now),
         "title": channel.name,
         "channel": channel,
-        "told": told,
+        "report": channel_report,
         "now": now,
-        # What it lacks matters before the start; asking the storage takes its time.
-        "findings": findings(channel) if told.state == "off" else standing(channel),
+        # The full preflight matters before the start only: checking the storage is slow.
+        "findings": findings(channel) if channel_report.state == "off" else standing(channel),
     }
     return TemplateResponse(request, "streams/monitor.html", context)

@@ -1,4 +1,4 @@
-"""What is on air as a picture, and the channel's logo."""
+"""The preview, the current picture and the logo of a channel."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from streams.models import Channel
 from streams.monitoring.thumbnail import folder, picture
 from streamsite.http.responses import staff
 
-#: A player's names only: nothing else in the run directory is anybody's business.
+#: Only segment names: no other file of the run directory may be read.
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]+\.ts")
 _PLAYLIST: Final = "live.m3u8"
 PLAYLIST_TYPE: Final = "application/vnd.apple.mpegurl"
-#: Where nginx finds the run directory, for X-Accel-Redirect.
+#: nginx's internal location of the run directory, for X-Accel-Redirect.
 _ACCEL: Final = "/_run/"
-#: Seconds that a signed address of a logo is good for.
+#: Seconds for which a signed address of a logo is valid.
 LOGO_LIFE: Final = 3600
 
 
 @require_GET
 @staff("streams.view_channel")
 def hls(request: HttpRequest, slug: str, name: str) -> HttpResponseBase:
-    """The preview's playlist and segments, for those who may see the channel."""
+    """The preview's playlist and segments, for users who may see the channel."""
     return preview(get_object_or_404(Channel.objects.only("pk"), slug=slug), name)
 
 
 def preview(channel: Channel, name: str) -> HttpResponseBase:
-    """A file of the preview. Raises `Http404`."""
+    """Returns a file of the preview. Raises `Http404`."""
     if name != _PLAYLIST and not _SEGMENT.fullmatch(name):
         raise Http404
     is_playlist = name == _PLAYLIST
@@ -48,7 +48,7 @@ def preview(channel: Channel, name: str) -> HttpResponseBase:
 
 
 def preview_playlist(channel: Channel) -> bytes:
-    """The preview's playlist. Raises `Http404`."""
+    """Returns the preview's playlist. Raises `Http404`."""
     try:
         return (folder(channel.pk) / "hls" / _PLAYLIST).read_bytes()
     except FileNotFoundError:
@@ -58,13 +58,13 @@ def preview_playlist(channel: Channel) -> bytes:
 @require_GET
 @staff("streams.view_channel")
 def preview_picture(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """What is on air, as a JPEG; grey where nothing is."""
-    found = shown(get_object_or_404(Channel.objects.only("pk"), slug=slug))
-    return found or _file(_NO_PICTURE, "image/jpeg", "no-store", accel=False)
+    """The current picture as a JPEG; a grey one if nothing is on air."""
+    answer = shown(get_object_or_404(Channel.objects.only("pk"), slug=slug))
+    return answer or _file(_NO_PICTURE, "image/jpeg", "no-store", accel=False)
 
 
 def shown(channel: Channel) -> HttpResponseBase | None:
-    """What is on air, as a JPEG; None where nothing is."""
+    """Returns the current picture as a JPEG; None if nothing is on air."""
     path = picture(channel.pk) if Path(settings.RUN_DIR).is_dir() else None
     return None if path is None else _file(path, "image/jpeg", "no-store")
 
@@ -72,7 +72,7 @@ def shown(channel: Channel) -> HttpResponseBase | None:
 @require_GET
 @staff("streams.view_channel")
 def logo(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """The channel's logo, or where the bucket has it."""
+    """The channel's logo, or a redirect to it in the bucket."""
     channel = get_object_or_404(Channel.objects.only("logo"), slug=slug)
     try:
         return logo_of(channel)
@@ -81,7 +81,7 @@ def logo(request: HttpRequest, slug: str) -> HttpResponseBase:
 
 
 def logo_of(channel: Channel) -> HttpResponseBase:
-    """The logo, or a signed address of the bucket's: a page waits for no bucket.
+    """Returns the logo, or a redirect to a signed address, so that no page waits for a bucket.
 
     Raises `Http404`, `StorageError`.
     """
@@ -94,7 +94,7 @@ def logo_of(channel: Channel) -> HttpResponseBase:
             answer = HttpResponse(storage.read(key, 0, logos.MAX_BYTES), "image/png")
         case SignedUrl(url):
             answer = HttpResponseRedirect(url.reveal())
-    # Another logo under the same address is to be seen at once.
+    # A new logo under the same address must be visible at once.
     answer["Cache-Control"] = "no-cache, private"
     return answer
 
@@ -111,7 +111,7 @@ def _file(path: Path, kind: str, keep: str, *, accel: bool = True) -> HttpRespon
         try:
             answer = FileResponse(path.open("rb"), content_type=kind)
         except FileNotFoundError:
-            # The window moved on, or the channel is off.
+            # The segment has left the HLS window, or the channel is off.
             raise Http404 from None
     answer["Cache-Control"] = keep
     return answer

@@ -1,4 +1,4 @@
-"""What goes out: the guide, what is on now and next, and the as-run log."""
+"""The public guide, now-and-next data, and the as-run export."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from streamsite.http.responses import reply, staff, unless_seen, wants_json
 
 @require_safe
 def xmltv(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """The channel's guide for players and aggregators."""
-    channel = _told_of(request, slug)
+    """The channel's XMLTV guide for players and aggregators."""
+    channel = _readable_channel(request, slug)
     answer = unless_seen(
         request, guide.xmltv(channel, timezone.now()), "application/xml; charset=utf-8"
     )
-    return _kept(answer, channel, guide.KEPT)
+    return _kept(answer, channel, guide.GUIDE_TTL_S)
 
 
 @require_safe
 def now_next(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """What is on now and next, for overlays, which run on pages of other sites."""
-    channel = _told_of(request, slug)
+    """Now-and-next data for overlays, which may run on pages of other sites."""
+    channel = _readable_channel(request, slug)
     answer = JsonResponse(guide.now_next(channel, timezone.now()), encoder=DjangoJSONEncoder)
     if channel.public_guide:
         answer["Access-Control-Allow-Origin"] = "*"
-    return _kept(answer, channel, guide.KEPT_NOW)
+    return _kept(answer, channel, guide.NOW_TTL_S)
 
 
-def _told_of(request: HttpRequest, slug: str) -> Channel:
-    """The channel, where its guide is public or the one who asks is staff. Raises `Http404`."""
+def _readable_channel(request: HttpRequest, slug: str) -> Channel:
+    """Returns the channel if its guide is public or the user is staff. Raises `Http404`."""
     channels = Channel.objects.select_related("state")
     channel = get_object_or_404(channels, slug=slug)
-    # Nobody's session is looked at where everybody may read: proxies can keep such an answer.
+    # A public guide is answered without reading the session, so that proxies can cache it.
     if channel.public_guide:
         return channel
     if admin.site.has_permission(request) and request.user.has_perm("streams.view_channel"):
@@ -60,7 +60,7 @@ def _kept(answer: HttpResponse, channel: Channel, seconds: int) -> HttpResponse:
 @require_GET
 @staff("streams.view_asrun")
 def as_run_csv(request: HttpRequest) -> HttpResponseBase:
-    """A channel's as-run log of a span, as a file. It may be a year's: it is not held whole."""
+    """A channel's as-run log of a span as a CSV file, streamed as it may cover years."""
     channel = get_object_or_404(Channel, slug=request.GET.get("channel", ""))
     try:
         since, until = as_run_export.span(
@@ -75,7 +75,7 @@ def as_run_csv(request: HttpRequest) -> HttpResponseBase:
         messages.error(request, str(error))
         return redirect("admin:streams_asrun_changelist")
     answer = StreamingHttpResponse(
-        # Excel takes a CSV without the mark for the local code page.
+        # Without a byte order mark Excel reads a CSV in the local code page.
         _marked(as_run_export.lines(channel, since, until)),
         content_type="text/csv; charset=utf-8",
     )

@@ -164,7 +164,12 @@ TABLE: Final[dict[str, Rule]] = {
         "DELETE channels/{slug}/logo",
     ),
     **_rows(KeyPermission.ADMIN, "streams.add_block", "POST channels/{slug}/copy-week"),
-    **_rows(KeyPermission.READ_ONLY, "streams.view_forewarning", "GET forewarnings"),
+    **_rows(
+        KeyPermission.READ_ONLY,
+        "streams.view_upcomingproblem",
+        "GET upcoming-problems",
+        "GET forewarnings",
+    ),
     **_rows(KeyPermission.READ_ONLY, "streams.view_node", "GET nodes"),
     **_crud("streams.output", "outputs"),
     **_crud("streams.block", "blocks"),

@@ -39,7 +39,7 @@ from streams.api import (
     ahead,
     air,
     channels,
-    first_designs,
+    compatibility,
     health,
     library,
     live,
@@ -284,7 +284,8 @@ _ROUTERS: Final = (
     ("/channels", ahead.channel),
     ("/channels", pictures.router),
     ("/channels", machines.log),
-    ("/forewarnings", ahead.forewarnings),
+    ("/upcoming-problems", ahead.upcoming_problems),
+    ("/forewarnings", ahead.former_path),
     ("/nodes", machines.nodes),
     ("/outputs", outputs.router),
     ("/blocks", programme.blocks),
@@ -313,7 +314,7 @@ _ROUTERS: Final = (
 )
 _FIRST_ROUTERS: Final = (
     # Before the streams, whose ids are no words.
-    ("/streams", first_designs.router),
+    ("/streams", compatibility.router),
     ("/broadcasters", live.broadcasters),
     ("/stream-keys", live.stream_keys),
     ("/health", health.router),

@@ -16,7 +16,7 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Control room", "monitoring", ""),
         ("Channels", "live_tv", "streams.Channel"),
         ("Outputs", "cell_tower", "streams.Output"),
-        ("Forewarnings", "event_busy", "streams.Forewarning"),
+        ("Upcoming problems", "event_busy", "streams.UpcomingProblem"),
         ("Blocks", "calendar_month", "streams.Block"),
     ),
     "Live": (

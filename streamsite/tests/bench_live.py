@@ -78,7 +78,7 @@ async def listen(
         took = []
         for line in lines[:: max(1, sockets // 20)]:
             # Among the messages is that the line is alive, without data.
-            while json.loads(await line.recv()).get("data", {}).get("order") != "on":
+            while json.loads(await line.recv()).get("data", {}).get("desired_state") != "on":
                 continue
             took.append((time.monotonic() - written) * 1000)
     return {"share": share, "slowest": max(took), "memory": memory / 1e6}
@@ -87,7 +87,7 @@ async def listen(
 def change() -> None:
     from streams.models import Channel  # noqa: PLC0415
 
-    Channel.objects.update(order="on")
+    Channel.objects.update(desired_state="on")
 
 
 def main() -> int:

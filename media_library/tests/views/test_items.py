@@ -227,7 +227,7 @@ def test_many_files_are_inspected_again_by_the_pool(
 
 def test_a_deletion_warns_about_the_file_and_channels_on_air(browser: Client) -> None:
     a = item("A")
-    Channel.objects.create(name="D", slug="d", playlist=playlist(a), order="on")
+    Channel.objects.create(name="D", slug="d", playlist=playlist(a), desired_state="on")
     for page in (
         act(browser, "delete_selected", a),
         browser.get(f"{LIST}{a.pk}/delete/"),

@@ -16,42 +16,42 @@ from streams.monitoring.worker_silence import clock
 
 
 class Command(ChannelCommand):
-    help = "What is on air: of one channel, or of all of them."
+    help = "Show what is on air, for one channel or for all channels."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--json", action="store_true", help="The same for programs.")
+        parser.add_argument("--json", action="store_true", help="Print JSON.")
 
     def handle(self, *, slug: str | None, json: bool, **_: Any) -> None:
         now = timezone.now()
-        wanted = None if slug is None else self.channel(slug).slug
-        told = report(now, slug=wanted)
-        self.stdout.write(_json(told) if json else "\n".join(_lines(told, now)))
+        chosen = None if slug is None else self.channel(slug).slug
+        current = report(now, slug=chosen)
+        self.stdout.write(_json(current) if json else "\n".join(_lines(current, now)))
 
 
-def _json(told: Report) -> str:
-    return json.dumps(told.detail(), cls=DjangoJSONEncoder, indent=2)
+def _json(current: Report) -> str:
+    return json.dumps(current.detail(), cls=DjangoJSONEncoder, indent=2)
 
 
-def _lines(told: Report, now: datetime) -> Iterator[str]:
-    if not told.channels:
-        yield "There is no channel yet: add one in the admin."
+def _lines(current: Report, now: datetime) -> Iterator[str]:
+    if not current.channels:
+        yield "There is no channel yet. Add one in the admin."
         return
     head = ("CHANNEL", "ORDER", "STATE", "ON AIR FOR", "BITRATE", "NOW", "NEXT")
     rows = [
         (
             channel.slug,
-            channel.order,
+            channel.desired_state,
             channel.label,
             duration(channel.on_air_since, now),
             bitrate(channel.bitrate),
             channel.now.title if channel.now else "-",
             channel.next or "-",
         )
-        for channel in told.channels
+        for channel in current.channels
     ]
     yield from _table([head, *rows])
-    for channel in told.channels:
+    for channel in current.channels:
         yield from _details(channel, now)
 
 

@@ -14,14 +14,16 @@ from streams.models import Broadcaster
 
 
 class Command(BaseCommand):
-    help = "Mints a stream key for a broadcaster. The key is the last line; it is shown once."
+    help = "Create a stream key for a broadcaster. The last line is the key; it is shown once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("slug", help="The broadcaster's path, without live/.")
-        parser.add_argument("--create", action="store_true", help="Make them if missing.")
-        parser.add_argument("--label", default="", help="Such as: OBS at home.")
-        parser.add_argument("--hours", type=float, help="It expires after so many hours.")
-        parser.add_argument("--once", action="store_true", help="It is for one use.")
+        parser.add_argument("slug", help="The broadcaster's path without live/.")
+        parser.add_argument(
+            "--create", action="store_true", help="Create the broadcaster if missing."
+        )
+        parser.add_argument("--label", default="", help="For example: OBS at home.")
+        parser.add_argument("--hours", type=float, help="Hours after which the key expires.")
+        parser.add_argument("--once", action="store_true", help="The key is for one use.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = timezone.now()
@@ -30,7 +32,7 @@ class Command(BaseCommand):
             expires = now + timedelta(hours=options["hours"]) if options["hours"] else None
         except OverflowError:
             raise CommandError(
-                "--hours is too many: leave it out for a key for good."
+                "--hours is too large. Omit it for a key that does not expire."
             ) from None
         row, key = keys.mint(
             broadcaster,
@@ -52,11 +54,11 @@ class Command(BaseCommand):
         self.stdout.write(key.reveal())
 
     def broadcaster(self, slug: str, *, create: bool) -> Broadcaster:
-        found = Broadcaster.objects.filter(slug=slug).first()
-        if found is not None:
-            return found
+        existing = Broadcaster.objects.filter(slug=slug).first()
+        if existing is not None:
+            return existing
         if not create:
-            raise CommandError(f"There is no broadcaster {slug}: add --create to make them.")
+            raise CommandError(f"There is no broadcaster {slug}. Add --create to create it.")
         made = Broadcaster(name=slug, slug=slug)
         try:
             made.full_clean()

@@ -11,16 +11,22 @@ from streams.monitoring import as_run_export
 
 
 class Command(ChannelCommand):
-    help = "What a channel aired, as CSV on the standard output."
+    help = "Write a channel's as-run log as CSV to the standard output."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        written = "a day (2026-03-01) or a moment (2026-03-01T20:15) in the channel's time zone"
+        written = "a day (2026-03-01) or a time (2026-03-01T20:15) in the channel's time zone"
         parser.add_argument(
-            "--from", dest="since", default="", help=f"{written}; else 7 days before the end."
+            "--from",
+            dest="since",
+            default="",
+            help=f"{written}. Default: 7 days before the end.",
         )
         parser.add_argument(
-            "--to", dest="until", default="", help=f"{written}; a day counts whole; else now."
+            "--to",
+            dest="until",
+            default="",
+            help=f"{written}. A day is included as a whole. Default: now.",
         )
 
     def handle(self, *, slug: str | None, since: str, until: str, **_: Any) -> None:

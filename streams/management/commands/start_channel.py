@@ -12,8 +12,8 @@ from streams.management.channel_command import ChannelCommand, operator
 from streams.models import Channel
 from streams.monitoring.report import ChannelReport, report
 
-#: Seconds between looks: a worker writes its rows every 2 s.
-LOOK_EVERY: Final = 0.25
+#: Seconds between two polls: a worker writes its rows every 2 s.
+POLL_INTERVAL_S: Final = 0.25
 
 
 class Command(ChannelCommand):
@@ -25,7 +25,7 @@ class Command(ChannelCommand):
             "--wait",
             type=float,
             metavar="SECONDS",
-            help="Come back when it is on air; end with status 1 if it isn't by then.",
+            help="Wait until the channel is on air; exit with status 1 after this time.",
         )
 
     def handle(self, *, slug: str | None, wait: float | None, **_: Any) -> None:
@@ -38,20 +38,20 @@ class Command(ChannelCommand):
             self._wait(channel, wait)
             return
         self.stdout.write(f"{channel.name} is ordered on.")
-        if not (told := _told(channel)).supervised:
-            self.stderr.write(told.cause)
+        if not (current := _report_of(channel)).supervised:
+            self.stderr.write(current.cause)
 
     def _wait(self, channel: Channel, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while (told := _told(channel)).state != "on_air":
+        while (current := _report_of(channel)).state != "on_air":
             if time.monotonic() >= deadline:
                 raise CommandError(
-                    f"{channel.name} is not on air after {seconds:g} s but "
-                    f"{told.label.lower()}. {told.cause}".strip()
+                    f"{channel.name} is not on air after {seconds:g} s, but "
+                    f"{current.label.lower()}. {current.cause}".strip()
                 )
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL_INTERVAL_S)
         self.stdout.write(f"{channel.name} is on air.")
 
 
-def _told(channel: Channel) -> ChannelReport:
+def _report_of(channel: Channel) -> ChannelReport:
     return report(timezone.now(), slug=channel.slug).channels[0]

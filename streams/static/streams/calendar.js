@@ -1,5 +1,5 @@
-// A channel's blocks, week by week. FullCalendar draws and drags; the server decides what a move
-// means, asks back where it means more than it seems, and may refuse: then the block goes back.
+// A channel's blocks by week. FullCalendar draws and drags them. The server decides the effect of
+// a move, may require a confirmation, and may refuse it: then the block returns to its place.
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -7,12 +7,12 @@ document.addEventListener("DOMContentLoaded", () => {
   const phone = window.matchMedia("(max-width: 640px)");
   const HOUR = 3600_000;
   const DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-  const { tell } = window.streamsite;
+  const { notify } = window.streamsite;
   const title = document.querySelector("[data-title]");
   let dated = [];
 
-  // All times are the channel's wall clock. FullCalendar takes them as they are and keeps them
-  // in dates of UTC, so nothing here depends on the browser's own zone or its changes.
+  // All times are in the channel's local time. FullCalendar treats them as UTC dates, so nothing
+  // here depends on the browser's time zone or its clock changes.
   const loaded = performance.now();
   const begun = Date.parse(`${root.dataset.now}Z`);
   const wallNow = () => new Date(begun + performance.now() - loaded);
@@ -22,26 +22,26 @@ document.addEventListener("DOMContentLoaded", () => {
   const spoken = (date) =>
     date.toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short", timeZone: "UTC" });
 
-  async function post(url, body) {
+  async function post(url, fields) {
     const token = document.querySelector("[data-token] [name=csrfmiddlewaretoken]").value;
     try {
       const answer = await fetch(url, {
         method: "POST",
         headers: { Accept: "application/json", "Content-Type": "application/json", "X-CSRFToken": token },
-        body: JSON.stringify(body),
+        body: JSON.stringify(fields),
         credentials: "same-origin",
       });
-      return { ok: answer.ok, said: await answer.json() };
+      return { ok: answer.ok, body: await answer.json() };
     } catch {
-      return { ok: false, said: { detail: "The server did not answer: nothing is known to be changed." } };
+      return { ok: false, body: { detail: "The server did not answer. Reload the page to see whether the change was saved." } };
     }
   }
 
-  // Resolves to the value of the button that was pressed; "" for none.
-  function ask(heading, text, answers, none = "Leave it as it is") {
-    const dialog = document.querySelector("[data-ask]");
-    document.getElementById("ask-title").textContent = heading;
-    document.getElementById("ask-text").textContent = text;
+  // Resolves to the value of the pressed button; "" for none.
+  function choose(heading, text, answers, none = "Cancel") {
+    const dialog = document.querySelector("[data-question]");
+    document.getElementById("question-title").textContent = heading;
+    document.getElementById("question-text").textContent = text;
     const buttons = [["", none], ...answers].map(([value, label]) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -59,7 +59,7 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   }
 
-  // ---- what is shown
+  // ---- display
 
   function list(element, sentences) {
     element.hidden = !sentences.length;
@@ -76,21 +76,21 @@ document.addEventListener("DOMContentLoaded", () => {
     const query = new URLSearchParams({ start: info.startStr.slice(0, 10), end: info.endStr.slice(0, 10) });
     try {
       const answer = await window.streamsite.get(`${root.dataset.events}?${query}`);
-      const told = await answer.json();
-      list(document.querySelector("[data-overlaps]"), told.overlaps);
+      const week = await answer.json();
+      list(document.querySelector("[data-overlaps]"), week.overlaps);
       const clock = document.querySelector("[data-clock]");
-      clock.hidden = !told.clock.length;
-      clock.textContent = told.clock.join(" ");
-      dated = told.dated;
-      done(told.events);
+      clock.hidden = !week.clock.length;
+      clock.textContent = week.clock.join(" ");
+      dated = week.dated;
+      done(week.events);
     } catch (error) {
-      tell("bad", [error.name === "Error" ? error.message : "The server doesn't answer."]);
+      notify("bad", [error.name === "Error" ? error.message : "The server doesn't answer."]);
       failed(error);
     }
   }
 
-  // With seconds where there are any. FullCalendar has one form for all, and cuts what lies over
-  // midnight in two.
+  // Times with seconds unless they are zero. FullCalendar has a single format, and splits events at
+  // midnight.
   const shownTime = (date) => date.toISOString().slice(11, date.getUTCSeconds() ? 19 : 16);
   function times({ event, isStart, isEnd, timeText }) {
     const exact = isStart && isEnd && event.end && (event.start.getUTCSeconds() || event.end.getUTCSeconds());
@@ -99,8 +99,8 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function content(shown) {
     const { event } = shown;
-    const { told, clashes } = event.extendedProps;
-    const parts = [["cal-name", event.title], ["cal-time", times(shown)], ["cal-told", told]];
+    const { details, clashes } = event.extendedProps;
+    const parts = [["cal-name", event.title], ["cal-time", times(shown)], ["cal-details", details]];
     if (clashes) parts.unshift(["cal-warn", "Overlap"]);
     return {
       domNodes: parts.filter(([, text]) => text).map(([name, text]) => {
@@ -112,7 +112,7 @@ document.addEventListener("DOMContentLoaded", () => {
     };
   }
 
-  // The list below the calendar is the server's: it draws it anew.
+  // The server renders the list below the calendar: fetch it again.
   async function redrawn() {
     calendar.refetchEvents();
     try {
@@ -121,13 +121,13 @@ document.addEventListener("DOMContentLoaded", () => {
       const there = page.querySelector("[data-blocks]");
       if (there) document.querySelector("[data-blocks]").replaceWith(there);
     } catch {
-      tell("warn", ["The list of blocks may be out of date: load the page again."]);
+      notify("warn", ["The list of blocks may be outdated. Reload the page."]);
     }
   }
 
-  // ---- what is changed
+  // ---- changes
 
-  // What is asked of the server and not yet drawn.
+  // Requests in progress, including redrawing.
   let pending = 0;
   function busy(on) {
     pending += on ? 1 : -1;
@@ -143,16 +143,16 @@ document.addEventListener("DOMContentLoaded", () => {
 
   async function change(info, startsBy, endsBy) {
     const { block, day, seen } = info.event.extendedProps;
-    const wanted = { block, day, seen, starts_by: startsBy / 1000, ends_by: endsBy / 1000 };
-    let { ok, said } = await post(root.dataset.move, wanted);
-    if (ok && said.ask) {
-      if (!(await ask("All its days change", said.ask, [["yes", "Change all its days"]]))) {
+    const fields = { block, day, seen, starts_by: startsBy / 1000, ends_by: endsBy / 1000 };
+    let { ok, body } = await post(root.dataset.move, fields);
+    if (ok && body.question) {
+      if (!(await choose("All its days change", body.question, [["yes", "Change all its days"]]))) {
         info.revert();
         return;
       }
-      ({ ok, said } = await post(root.dataset.move, { ...wanted, confirmed: true }));
+      ({ ok, body } = await post(root.dataset.move, { ...fields, confirmed: true }));
     }
-    tell(ok ? "good" : "bad", [said.detail]);
+    notify(ok ? "good" : "bad", [body.detail]);
     if (!ok) info.revert();
   }
 
@@ -160,12 +160,12 @@ document.addEventListener("DOMContentLoaded", () => {
     calendar.unselect();
     const add = new URL(root.dataset.add, location.href);
     if (info.end - info.start > 24 * HOUR) {
-      tell("warn", ["A block lasts 24 hours at most."]);
+      notify("warn", ["A block lasts 24 hours at most."]);
       return;
     }
     const day = weekday(info.start);
     const times = `${timeOf(info.start)} to ${timeOf(info.end)}`;
-    const answer = await ask(`A block from ${times}`, `Drawn on ${spoken(info.start)}. On which days?`, [
+    const answer = await choose(`A block from ${times}`, `Drawn on ${spoken(info.start)}. On which days?`, [
       ["once", `Only on ${spoken(info.start)}`],
       ["weekly", `Every ${DAYS[day]}`],
       ["daily", "Every day"],
@@ -212,7 +212,7 @@ document.addEventListener("DOMContentLoaded", () => {
     select: drawn,
     datesSet: ({ view }) => {
       title.textContent = view.title;
-      // Nothing is dragged or drawn in a list.
+      // The list view does not support dragging or drawing.
       for (const hint of document.querySelectorAll("[data-drag-hint]")) hint.hidden = view.type === "listWeek";
       for (const button of document.querySelectorAll("[data-view]")) {
         button.setAttribute("aria-pressed", button.dataset.view === view.type);
@@ -226,7 +226,7 @@ document.addEventListener("DOMContentLoaded", () => {
       moved(info, info.event.start - info.oldEvent.start, info.event.end - info.oldEvent.end),
   });
   calendar.render();
-  // The menu beside the page comes and goes, which no window tells of.
+  // Opening or closing the sidebar changes the width without a window event.
   new ResizeObserver(() => calendar.updateSize()).observe(root.parentElement);
 
   for (const button of document.querySelectorAll("[data-turn]")) {
@@ -236,7 +236,7 @@ document.addEventListener("DOMContentLoaded", () => {
     button.addEventListener("click", () => calendar.changeView(button.dataset.view));
   }
 
-  // ---- copies of a week
+  // ---- copying a week
 
   const copyDialog = document.querySelector("[data-copy-dialog]");
   function mondayOf(date) {
@@ -246,8 +246,8 @@ document.addEventListener("DOMContentLoaded", () => {
     const monday = mondayOf(calendar.getDate());
     const named = dated.map((name) => `“${name}”`).join(", ");
     document.querySelector("[data-copy-text]").textContent = dated.length
-      ? `Copies ${named}: the blocks whose dates lie in this week. Blocks without dates recur and are in the other week anyway.`
-      : "No block has its dates inside this week, so there is nothing to copy. Blocks without dates recur and are in every week anyway.";
+      ? `Copies ${named}: the blocks whose dates are within this week. Blocks without dates recur in every week.`
+      : "No block has dates within this week, so there is nothing to copy. Blocks without dates recur in every week.";
     document.querySelector(".cal-to").hidden = !dated.length;
     document.querySelector("[data-copy-yes]").hidden = !dated.length;
     copyDialog.querySelector("[name=to]").value = dayOf(new Date(monday.getTime() + 7 * 24 * HOUR));
@@ -258,10 +258,10 @@ document.addEventListener("DOMContentLoaded", () => {
   copyDialog.addEventListener("close", async () => {
     if (copyDialog.returnValue !== "copy") return;
     const week = dayOf(mondayOf(calendar.getDate()));
-    const { ok, said } = await post(root.dataset.copyTo, { week, to: copyDialog.querySelector("[name=to]").value });
-    tell(ok ? "good" : "bad", [said.detail]);
+    const { ok, body } = await post(root.dataset.copyTo, { week, to: copyDialog.querySelector("[name=to]").value });
+    notify(ok ? "good" : "bad", [body.detail]);
     if (ok) {
-      calendar.gotoDate(said.week);
+      calendar.gotoDate(body.week);
       redrawn();
     }
   });

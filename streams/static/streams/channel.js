@@ -1,4 +1,4 @@
-// The channel's page: the preview, the log as it is written, and the tables below.
+// The channel's page: the preview, the live log and the tables.
 "use strict";
 
 (() => {
@@ -7,9 +7,9 @@
   // ---- preview -----------------------------------------------------------------------------
   const video = document.querySelector("video[data-hls]");
   if (video) {
-    const RETRY = 2000; // ms; the playlist appears some seconds after the start
+    const RETRY_MS = 2000; // the playlist appears some seconds after the start
     let hls = null;
-    let wanted = false;
+    let showing = false;
     let timer = 0;
 
     function close() {
@@ -20,9 +20,9 @@
     }
     function open() {
       close();
-      if (!wanted || document.hidden) return;
+      if (!showing || document.hidden) return;
       if (!window.Hls?.isSupported()) {
-        video.src = video.dataset.hls; // Safari on a telephone plays it by itself
+        video.src = video.dataset.hls; // Safari on a phone plays HLS natively
         return;
       }
       hls = new Hls({ liveSyncDurationCount: 2, maxBufferLength: 12, backBufferLength: 10 });
@@ -32,7 +32,7 @@
           hls.recoverMediaError();
         } else {
           close();
-          timer = setTimeout(open, RETRY);
+          timer = setTimeout(open, RETRY_MS);
         }
       });
       hls.on(Hls.Events.MANIFEST_PARSED, () => video.play().catch(() => (video.controls = true)));
@@ -44,8 +44,8 @@
     onReport((report) => {
       const { state } = report.channels[0];
       const want = state !== "off" && state !== "stopping";
-      if (want === wanted) return;
-      wanted = want;
+      if (want === showing) return;
+      showing = want;
       open();
     });
 
@@ -60,7 +60,7 @@
   // ---- log ---------------------------------------------------------------------------------
   const log = document.querySelector("[data-log]");
   const newest = document.querySelector("[data-log-newest]");
-  const KEPT = 1000; // lines in the page
+  const MAX_LINES = 1000; // in the page
   let last = "";
 
   const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 40;
@@ -92,12 +92,12 @@
         log.querySelector(".sx-nothing")?.remove();
         log.append(...lines.map(line));
         last = lines.at(-1).id;
-        while (log.childElementCount > KEPT) log.firstElementChild.remove();
+        while (log.childElementCount > MAX_LINES) log.firstElementChild.remove();
         if (follow) toEnd();
         else newest.hidden = false;
       }
     } catch {
-      // The status source tells of a server that doesn't answer; this goes on asking.
+      // source.js reports an unreachable server; polling continues.
     }
   }
   log.addEventListener("scroll", () => atEnd() && (newest.hidden = true));
@@ -117,7 +117,7 @@
       etag = answer.headers.get("ETag") || "";
       panels.innerHTML = await answer.text();
     } catch {
-      // As above: an old table stays until there is a new one.
+      // As above: the old tables stay until new ones arrive.
     }
   }
 

@@ -1,4 +1,4 @@
-// The page of live streams, and the buttons that copy.
+// The page of live streams, and the copy buttons.
 "use strict";
 
 (() => {
@@ -10,14 +10,14 @@
       await navigator.clipboard.writeText(text.textContent);
       button.textContent = "Copied";
     } catch {
-      // Over plain HTTP browsers have no clipboard: it is marked, to be copied by hand.
+      // Without HTTPS the browser has no clipboard API: select the text instead.
       getSelection().selectAllChildren(text);
     }
   });
 
   const page = document.querySelector("[data-live]");
   if (!page) return;
-  const INTERVAL = 2000; // ms; the server is asked as often
+  const INTERVAL_MS = 2000; // the server polls at the same interval
   const { get, now } = window.streamsite;
   const list = page.querySelector("[data-live-streams]");
   const none = page.querySelector("[data-live-none]");
@@ -34,7 +34,7 @@
     video.hidden = false;
     video.controls = true;
     if (!window.Hls?.isSupported()) {
-      video.src = card.dataset.hls; // Safari on a telephone plays it by itself
+      video.src = card.dataset.hls; // Safari on a phone plays HLS natively
       return;
     }
     const hls = new Hls({
@@ -47,7 +47,7 @@
     hls.on(Hls.Events.ERROR, (_, error) => {
       if (!error.fatal) return;
       if (error.type === Hls.ErrorTypes.MEDIA_ERROR) hls.recoverMediaError();
-      else unwatch(card, "No picture: try again");
+      else unwatch(card, "No picture. Try again");
     });
     hls.loadSource(card.dataset.hls);
     hls.attachMedia(video);
@@ -130,10 +130,10 @@
       }
     } catch (error) {
       etag = "";
-      fault.textContent = `This page is out of date. ${error.name === "Error" ? error.message : "The server doesn't answer."}`;
+      fault.textContent = `This page is outdated. ${error.name === "Error" ? error.message : "The server doesn't answer."}`;
       fault.hidden = false;
     }
-    setTimeout(read, INTERVAL);
+    setTimeout(read, INTERVAL_MS);
   }
   read();
   setInterval(tick, 1000);

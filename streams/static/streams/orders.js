@@ -1,13 +1,13 @@
-// Start, stop, restart and skip without leaving the page. Without this file the same buttons
-// post their form and the server asks back on a page of its own.
+// Start, stop, restart and skip without leaving the page. Without this file the buttons post
+// their form, and the server shows a confirmation page.
 "use strict";
 
 (() => {
   const { refresh } = window.streamsite;
   const dialog = document.getElementById("sx-dialog");
-  const told = document.querySelector("[data-told]");
+  const messages = document.querySelector("[data-messages]");
 
-  function tell(kind, sentences) {
+  function notify(kind, sentences) {
     const note = document.createElement("div");
     note.className = `sx-note sx-note-${kind}`;
     for (const sentence of sentences) {
@@ -21,13 +21,13 @@
     close.setAttribute("aria-label", "Close this message");
     close.addEventListener("click", () => note.remove());
     note.append(close);
-    told.replaceChildren(note);
-    // What went well may go by itself; what did not stays until it was read.
+    messages.replaceChildren(note);
+    // A success message disappears by itself; an error stays until it is closed.
     if (kind === "good") setTimeout(() => note.remove(), 6000);
   }
 
-  // The calendar tells its sentences in the same place.
-  window.streamsite.tell = tell;
+  // The calendar shows its messages in the same place.
+  window.streamsite.notify = notify;
 
   async function send(button) {
     const token = button.form.querySelector("[name=csrfmiddlewaretoken]").value;
@@ -39,17 +39,17 @@
         body: new URLSearchParams({ confirmed: "1", ...(button.name && { [button.name]: button.value }) }),
         credentials: "same-origin",
       });
-      const said = await answer.json();
-      tell(answer.ok ? "good" : answer.status === 422 ? "bad" : "warn", said.findings || [said.detail]);
+      const body = await answer.json();
+      notify(answer.ok ? "good" : answer.status === 422 ? "bad" : "warn", body.findings || [body.detail]);
     } catch {
-      tell("bad", ["The server did not answer. Look at the state before you try again."]);
+      notify("bad", ["The server did not answer. Check the state before you try again."]);
     } finally {
       button.disabled = false;
       refresh();
     }
   }
 
-  function asked(button) {
+  function confirmed(button) {
     document.getElementById("sx-dialog-title").textContent = button.dataset.title;
     document.getElementById("sx-dialog-cost").textContent = button.dataset.cost;
     const yes = dialog.querySelector("[data-answer=yes]");
@@ -64,13 +64,13 @@
   for (const answer of dialog?.querySelectorAll("[data-answer]") || []) {
     answer.addEventListener("click", () => dialog.close(answer.dataset.answer));
   }
-  // A click beside the question is a no.
+  // A click outside the dialog cancels it.
   dialog?.addEventListener("click", (event) => event.target === dialog && dialog.close("no"));
 
   document.addEventListener("submit", async (event) => {
     const button = event.submitter;
-    if (!button?.dataset.verb || !dialog || !told) return;
+    if (!button?.dataset.verb || !dialog || !messages) return;
     event.preventDefault();
-    if (!button.dataset.cost || (await asked(button))) await send(button);
+    if (!button.dataset.cost || (await confirmed(button))) await send(button);
   });
 })();

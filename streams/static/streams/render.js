@@ -1,13 +1,13 @@
-// Puts reports into the page. The server has drawn everything once; this only changes texts,
-// so the page reads the same without JavaScript.
+// Updates the page with new reports. The server has rendered everything once, so the page is
+// complete without JavaScript.
 "use strict";
 
 (() => {
   const { now, onReport, onLost, zone } = window.streamsite;
   const NOTHING = "–";
-  const PICTURE_EVERY = 10_000; // ms; the server makes none oftener
+  const PICTURE_INTERVAL_MS = 10_000; // the server makes new ones at this interval
 
-  // As in streams/monitoring/formatting.py.
+  // The same as in streams/monitoring/formatting.py.
   const two = (value) => String(value).padStart(2, "0");
   function span(ms) {
     const total = Math.max(0, Math.floor(ms / 1000));
@@ -40,10 +40,10 @@
   }
 
   const announcer = document.querySelector("[data-announcer]");
-  const told = new Map();
+  const states = new Map();
   function announce(channel) {
-    const before = told.get(channel.slug);
-    told.set(channel.slug, channel.state);
+    const before = states.get(channel.slug);
+    states.set(channel.slug, channel.state);
     if (announcer && before && before !== channel.state) {
       announcer.textContent = `${channel.name}: ${channel.label}. ${channel.cause}`;
     }
@@ -59,7 +59,7 @@
     why.hidden = !output.cause;
     const session = element.querySelector('[data-f="session"]');
     if (!session) return;
-    const due = output.session_due ? `, a new one after ${clock(output.session_due)}` : "";
+    const due = output.session_due ? `, next after ${clock(output.session_due)}` : "";
     session.textContent = output.session_since ? `Session since ${clock(output.session_since)}${due}` : "";
     session.hidden = !output.session_since;
   }
@@ -86,7 +86,7 @@
       line.dataset.open = open ? "yes" : "";
       const text = incident
         ? `${open ? "Open incident" : "Last incident"} ${clock(incident.opened_at)}: ${incident.cause}`
-        : "No incident so far.";
+        : "No incident yet.";
       if (line.textContent.trim() !== text) line.textContent = text;
     }
   }
@@ -94,23 +94,23 @@
   function showOrders(root, channel) {
     const group = root.classList.contains("sx-orders") ? root : root.querySelector(".sx-orders");
     if (!group) return;
-    const on = channel.order === "on";
+    const on = channel.desired_state === "on";
     const held = group.contains(document.activeElement);
     for (const button of group.querySelectorAll("[data-verb]")) {
       button.hidden = (button.dataset.verb === "start") === on;
     }
-    // A button that goes away must not take the keyboard's place in the page with it.
+    // When the focused button is hidden, move the keyboard focus to another one.
     if (held && document.activeElement.hidden) group.querySelector("[data-verb]:not([hidden])")?.focus();
   }
 
   function show(root, channel) {
     root.dataset.state = channel.state;
-    root.dataset.order = channel.order;
+    root.dataset.desiredState = channel.desired_state;
     for (const label of root.querySelectorAll('[data-f="label"]')) {
       if (!label.closest("[data-output]")) label.textContent = channel.label;
     }
     cause(root, channel.cause);
-    put(root, "screen", channel.state === "off" ? "Off air" : channel.preview ? "No picture" : "The preview is switched off");
+    put(root, "screen", channel.state === "off" ? "Off air" : channel.preview ? "No picture" : "The preview is off");
     put(root, "outlook", channel.outlook || "");
     for (const line of root.querySelectorAll('[data-f="outlook"]')) {
       line.hidden = channel.state !== "off" || !channel.outlook;
@@ -129,7 +129,7 @@
     showOrders(root, channel);
   }
 
-  // Channels or outputs that were added or removed: the server draws the page anew.
+  // Detects added or removed channels and outputs: the page is reloaded.
   function changed(report) {
     const all = document.querySelector("[data-all]");
     if (!all || document.querySelector("dialog[open]")) return false;
@@ -169,8 +169,8 @@
   function load(image, again) {
     const next = new Image();
     next.onload = () => {
-      // The grey stand-in (16 pixels wide) says less than the words behind it. The picture may
-      // just be being made.
+      // Hide the grey placeholder (16 pixels wide) in favour of the text behind it. The picture
+      // may be in the making, so try once more.
       image.hidden = next.naturalWidth <= 16;
       image.src = next.src;
       if (image.hidden && again) setTimeout(load, 2000, image, false);
@@ -178,10 +178,10 @@
     next.src = `${image.dataset.picture}?${Date.now()}`;
   }
 
-  let asked = 0;
+  let loadedAt = 0;
   function pictures() {
-    const due = Date.now() - asked >= PICTURE_EVERY;
-    if (due) asked = Date.now();
+    const due = Date.now() - loadedAt >= PICTURE_INTERVAL_MS;
+    if (due) loadedAt = Date.now();
     for (const image of document.querySelectorAll("[data-picture]")) {
       const state = image.closest("[data-channel]").dataset.state;
       if (state === "off" || state === "unknown") {
@@ -197,7 +197,7 @@
     document.querySelector(".sx")?.classList.toggle("sx-stale", when !== null);
     if (!banner) return;
     banner.hidden = when === null;
-    if (when) banner.textContent = `${sentence} What you see is as old as ${clock(when)}.`;
+    if (when) banner.textContent = `${sentence} The values shown are from ${clock(when)}.`;
   });
 
   setInterval(() => {

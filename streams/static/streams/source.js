@@ -1,85 +1,84 @@
-// Where the live figures come from. Renderers only know `streamsite.onReport` and
-// `streamsite.refresh`, so a push source can take this file's place.
+// The source of live values. Renderers only use `streamsite.onReport` and `streamsite.refresh`, so
+// a push source can replace this file.
 "use strict";
 
 window.streamsite = (() => {
-  const INTERVAL = 1000; // ms between polls
-  const PATIENCE = 8000; // ms after which an answer is given up
+  const INTERVAL_MS = 1000; // between polls
+  const TIMEOUT_MS = 8000; // after which a request is aborted
   const root = document.querySelector("[data-source]");
   const listeners = { report: [], lost: [] };
   let etag = "";
   let skew = 0;
   let timer = 0;
-  let asking = false;
+  let polling = false;
   let again = false;
   let lostSince = null;
 
-  // The server's clock: durations are counted on it, whatever the operator's own clock says.
+  // The server's clock: durations do not depend on the operator's own clock.
   const now = () => Date.now() + skew;
 
-  function tell(kind, ...args) {
+  function emit(kind, ...args) {
     for (const listener of listeners[kind]) listener(...args);
   }
 
-  // An answer or an exception; a redirect means that the login has ended.
+  // Returns the answer or throws an error; 401 means that the login has ended.
   async function get(url, headers = {}) {
     const answer = await fetch(url, {
       headers: { Accept: "application/json", ...headers },
       cache: "no-store",
       credentials: "same-origin",
-      signal: AbortSignal.timeout(PATIENCE),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
     });
-    if (answer.status === 401) throw new Error("You are no longer logged in: log in again.");
+    if (answer.status === 401) throw new Error("You are no longer logged in. Log in again.");
     if (!answer.ok && answer.status !== 304) throw new Error(`The server answers ${answer.status}.`);
     return answer;
   }
 
-  async function ask() {
-    if (asking) {
+  async function poll() {
+    if (polling) {
       again = true;
       return;
     }
-    asking = true;
+    polling = true;
     clearTimeout(timer);
     try {
       const answer = await get(root.dataset.source, etag ? { "If-None-Match": etag } : {});
       const date = Date.parse(answer.headers.get("Date"));
-      // The header has whole seconds: a small difference is no difference.
+      // The header has whole seconds: ignore small differences.
       if (date && Math.abs(date + 500 - now()) > 1500) skew = date + 500 - Date.now();
       if (answer.status === 200) {
         etag = answer.headers.get("ETag") || "";
-        tell("report", await answer.json());
+        emit("report", await answer.json());
       }
       if (lostSince) {
         lostSince = null;
-        tell("lost", null);
+        emit("lost", null);
       }
     } catch (error) {
       lostSince = lostSince || new Date();
       etag = "";
-      const known = error.name === "Error";
-      tell("lost", lostSince, known ? error.message : "The server doesn't answer.");
+      const explained = error.name === "Error";
+      emit("lost", lostSince, explained ? error.message : "The server doesn't answer.");
     } finally {
-      asking = false;
+      polling = false;
       if (again) {
         again = false;
-        ask();
+        poll();
       } else if (!document.hidden) {
-        timer = setTimeout(ask, INTERVAL);
+        timer = setTimeout(poll, INTERVAL_MS);
       }
     }
   }
 
   document.addEventListener("visibilitychange", () => {
     clearTimeout(timer);
-    if (!document.hidden && root) ask();
+    if (!document.hidden && root) poll();
   });
-  // Deferred scripts have all run by then, so every listener is there.
-  document.addEventListener("DOMContentLoaded", () => root && ask());
+  // All deferred scripts have run by then, so every listener is registered.
+  document.addEventListener("DOMContentLoaded", () => root && poll());
 
-  // The page's own zone, as the server draws it; one that the browser does not know is no reason
-  // to show nothing.
-  function known(name) {
+  // The page's time zone as rendered by the server; undefined if the browser does not know it.
+  function validZone(name) {
     try {
       new Intl.DateTimeFormat("en-GB", { timeZone: name });
       return name;
@@ -90,10 +89,10 @@ window.streamsite = (() => {
   const named = document.querySelector("[data-zone]")?.dataset.zone;
 
   return {
-    zone: named && known(named),
+    zone: named && validZone(named),
     get,
     now,
-    refresh: ask,
+    refresh: poll,
     onReport: (listener) => listeners.report.push(listener),
     onLost: (listener) => listeners.lost.push(listener),
   };

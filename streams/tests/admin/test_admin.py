@@ -1,4 +1,4 @@
-"""The admin: keys go in and never out, history stays, what is on air is not deleted."""
+"""The admin: keys are never shown, history is read-only, channels on air are not deleted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def browser(admin_client: Client) -> Client:
 
 
 def form_of(channel: Channel, *outputs: Mapping[str, object]) -> dict[str, object]:
-    """What the channel's form sends."""
+    """The POST data of the channel's form."""
     sent = rows.channel_form(channel) | {
         "outputs-TOTAL_FORMS": len(outputs),
         "outputs-INITIAL_FORMS": sum("id" in output for output in outputs),
@@ -59,7 +59,7 @@ def key_of(channel: Channel) -> str:
 NEW = {"name": "YouTube", "platform": "youtube", "url": "", "key": rows.KEY, "enabled": "on"}
 
 
-def test_a_key_is_stored_and_shown_nowhere(browser: Client) -> None:
+def test_a_key_is_stored_and_never_shown(browser: Client) -> None:
     channel = rows.channel()
     save(browser, channel, NEW)
     assert key_of(channel) == rows.KEY
@@ -84,7 +84,7 @@ def test_an_empty_key_keeps_the_old_one(browser: Client) -> None:
     assert (channel.outputs.get().name, key_of(channel)) == ("Main", rows.KEY)
 
 
-def test_a_new_key_takes_its_place(browser: Client) -> None:
+def test_a_new_key_replaces_the_old_one(browser: Client) -> None:
     channel = rows.channel()
     output = rows.output(channel)
     save(browser, channel, NEW | {"id": output.pk, "key": " other-key "})
@@ -94,7 +94,7 @@ def test_a_new_key_takes_its_place(browser: Client) -> None:
     assert not any("other-key" in message for message in messages)
 
 
-def test_a_key_can_be_forgotten(browser: Client) -> None:
+def test_a_key_can_be_deleted(browser: Client) -> None:
     channel = rows.channel()
     output = rows.output(channel)
     url = reverse("admin:streams_output_change", args=[output.pk])
@@ -105,7 +105,7 @@ def test_a_key_can_be_forgotten(browser: Client) -> None:
     assert key_of(channel) == ""
 
 
-def test_a_form_with_a_mistake_keeps_a_typed_key_in_its_password_field_alone(
+def test_an_invalid_form_keeps_an_entered_key_in_its_password_field_only(
     browser: Client,
 ) -> None:
     channel = rows.channel()
@@ -117,25 +117,25 @@ def test_a_form_with_a_mistake_keeps_a_typed_key_in_its_password_field_alone(
     assert 'type="password"' in field
 
 
-def test_saving_undoes_no_order_given_meanwhile(
+def test_saving_does_not_undo_a_concurrent_order(
     browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     channel = rows.channel()
     clean = Channel.full_clean
 
     def slow_clean(self: Channel, *args: object, **kwargs: object) -> None:
-        # Somebody else presses Start and Skip while this form is being checked.
-        Channel.objects.update(order="on", skips=3)
+        # Another user presses Start and Skip while this form is being validated.
+        Channel.objects.update(desired_state="on", skips=3)
         clean(self, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Channel, "full_clean", slow_clean)
     channel.name = "Renamed"
     save(browser, channel)
     stored = Channel.objects.get()
-    assert (stored.name, stored.order, stored.skips) == ("Renamed", "on", 3)
+    assert (stored.name, stored.desired_state, stored.skips) == ("Renamed", "on", 3)
 
 
-def test_the_house_format_holds_while_on_air(browser: Client) -> None:
+def test_the_house_format_is_read_only_on_air(browser: Client) -> None:
     channel = rows.channel()
     rows.on_air(channel)
     answer = browser.post(url_of(channel), form_of(channel) | {"fps": 25})
@@ -148,10 +148,10 @@ def test_a_channel_on_air_is_not_deleted(browser: Client) -> None:
     rows.on_air(channel)
     url = reverse("admin:streams_channel_delete", args=[channel.pk])
     page = browser.post(url, {"post": "yes"}, follow=True).content.decode()
-    assert "Demo is on air: stop it first." in page
+    assert "Demo is on air. Stop it first." in page
     chosen = {"action": "delete_selected", "_selected_action": [channel.pk], "post": "yes"}
     page = browser.post(reverse("admin:streams_channel_changelist"), chosen).content.decode()
-    assert "Demo is on air: stop it first." in page
+    assert "Demo is on air. Stop it first." in page
     assert Channel.objects.exists()
 
 
@@ -159,7 +159,7 @@ def test_a_channel_off_air_is_deleted_with_its_history(browser: Client) -> None:
     channel = rows.channel()
     run = rows.on_air(channel)
     Run.objects.filter(pk=run.pk).update(ended_at=run.started_at)
-    Channel.objects.update(order="off")
+    Channel.objects.update(desired_state="off")
     answer = browser.post(
         reverse("admin:streams_channel_delete", args=[channel.pk]), {"post": "yes"}
     )
@@ -178,10 +178,10 @@ def test_a_channel_off_air_is_deleted_with_its_history(browser: Client) -> None:
         (Output, set()),
     ],
 )
-def test_nothing_read_only_keeps_people_from_deleting(
+def test_read_only_history_does_not_prevent_deletion(
     deleted: type[Model], along: set[str]
 ) -> None:
-    """Whatever goes with a row, and may not be deleted by itself, is named by its page."""
+    """Rows that are deleted with a channel are read-only, but do not prevent its deletion."""
     request = RequestFactory().get("/")
     request.user = User(is_superuser=True, is_active=True)
     seen, left = set[type[Model]](), [deleted]
@@ -201,13 +201,13 @@ def test_nothing_read_only_keeps_people_from_deleting(
     assert held <= along
 
 
-def test_the_filler_is_said_to_lie_where_it_lies(browser: Client, settings: Settings) -> None:
+def test_the_fillers_help_text_names_its_storage(browser: Client, settings: Settings) -> None:
     page = f"/admin/streams/channel/{rows.channel().pk}/change/"
-    assert "It lies in the media folder, as everything" in browser.get(page).content.decode()
+    assert "It is in the media folder, like all" in browser.get(page).content.decode()
     settings.STORAGE_PROVIDER = "cloudflare"
     settings.STORAGES = dict(settings.STORAGES)
     form = ChannelForm()
-    assert form.fields["filler"].help_text.endswith("kept on this machine's disk.")
+    assert form.fields["filler"].help_text.endswith("stored on this machine's disk.")
 
 
 def test_the_list_and_the_settings_have_the_buttons(browser: Client) -> None:
@@ -218,7 +218,7 @@ def test_the_list_and_the_settings_have_the_buttons(browser: Client) -> None:
     for page in (listed, browser.get(url_of(on)).content.decode()):
         assert 'formaction="/channels/on/stop/"' in page
     assert 'formaction="/channels/off/start/"' in listed
-    # A button inside the list's form must post its own.
+    # The buttons belong to their own form, not to the list's form.
     assert listed.index('id="sx-order-form"') < listed.index('id="changelist-form"')
     assert browser.get(url_of(off)).status_code == 200
 
@@ -259,7 +259,7 @@ def test_the_library_shows_items_and_playlists(browser: Client) -> None:
     assert reverse("media-save", args=[playlist.pk]) in browser.get(editor).content.decode()
 
 
-def test_prepare_queues_the_house_of_every_channel_that_plays_it(browser: Client) -> None:
+def test_prepare_queues_a_copy_for_every_channel_that_plays_the_item(browser: Client) -> None:
     channel = rows.channel(width=640, height=360)
     item = channel.playlist.items.first()  # type: ignore[union-attr]
     assert item is not None

@@ -39,7 +39,7 @@ def form(channel: Channel, **fields: Any) -> dict[str, Any]:
     } | fields
 
 
-def test_a_block_is_made_in_its_form(admin_client: Client, berlin: Channel) -> None:
+def test_a_block_is_created_in_its_form(admin_client: Client, berlin: Channel) -> None:
     answer = admin_client.post("/admin/streams/block/add/?calendar=2026-03-23", form(berlin))
     assert answer.status_code == 302
     assert answer["Location"] == "/admin/calendar/demo/?week=2026-03-23"
@@ -55,18 +55,21 @@ def test_a_block_is_made_in_its_form(admin_client: Client, berlin: Channel) -> N
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"days": []}, "Choose one day at least."),
-        ({"first_day": "2026-03-03", "last_day": "2026-03-02"}, "It is before the first day."),
-        ({"priority": "101"}, "Choose one from -100 to 100."),
-        ({"priority": "-101"}, "Choose one from -100 to 100."),
+        ({"days": []}, "Choose at least one day."),
+        (
+            {"first_day": "2026-03-03", "last_day": "2026-03-02"},
+            "The last day is before the first day.",
+        ),
+        ({"priority": "101"}, "Choose a priority from -100 to 100."),
+        ({"priority": "-101"}, "Choose a priority from -100 to 100."),
         ({"max_rating": "22"}, "Choose an age of 21 years at most."),
         (
             {"first_day": "2026-03-23", "last_day": "2026-03-23"},
-            "None of these days lies within the dates below",
+            "None of these days is within the dates below",
         ),
     ],
 )
-def test_a_block_that_makes_no_sense_is_refused(
+def test_invalid_blocks_are_refused(
     admin_client: Client, berlin: Channel, wrong: dict[str, Any], sentence: str
 ) -> None:
     page = admin_client.post("/admin/streams/block/add/", form(berlin, **wrong))
@@ -74,7 +77,7 @@ def test_a_block_that_makes_no_sense_is_refused(
     assert not Block.objects.exists()
 
 
-def test_a_block_of_no_day_is_not_said_to_have_one() -> None:
+def test_a_block_without_days_is_described_as_never() -> None:
     monday = date(2026, 3, 23)
     block = Block(days=1 << 5, starts=time(14), ends=time(16), first_day=monday)
     block.last_day = monday
@@ -89,62 +92,62 @@ def test_a_block_of_no_day_is_not_said_to_have_one() -> None:
         ).clean()  # fmt: skip
 
 
-def test_seconds_are_shown_where_there_are_any() -> None:
+def test_seconds_are_shown_unless_zero() -> None:
     block = Block(starts=time(20, 26), ends=time(20, 26, 30))
     assert block.in_words == "every day, 20:26 to 20:26:30"
 
 
-def test_the_same_time_twice_is_24_hours_and_said_so(
+def test_equal_start_and_end_is_24_hours_with_a_warning(
     admin_client: Client, berlin: Channel
 ) -> None:
-    wanted = form(berlin, starts="03:00", ends="03:00")
-    answer = admin_client.post("/admin/streams/block/add/", wanted, follow=True)
+    values = form(berlin, starts="03:00", ends="03:00")
+    answer = admin_client.post("/admin/streams/block/add/", values, follow=True)
     assert "“Matinee” is on for 24 hours, from 03:00 to the same" in answer.content.decode()
-    assert "from 03:00 to 03:00 is 24 hours" in (
+    assert "03:00 to 03:00 is 24 hours" in (
         admin_client.get("/admin/streams/block/add/").content.decode()
     )
 
 
 def shown(client: Client, path: str) -> str:
-    """The token of the form as a browser would send it back."""
-    found = re.search(r'name="seen" value="(\w+)"', client.get(path).content.decode())
-    assert found is not None
-    return found[1]
+    """Returns the form's token as a browser would send it back."""
+    match = re.search(r'name="seen" value="(\w+)"', client.get(path).content.decode())
+    assert match is not None
+    return match[1]
 
 
-def test_a_form_does_not_undo_what_was_changed_meanwhile(
+def test_a_form_does_not_overwrite_a_concurrent_change(
     admin_client: Client, berlin: Channel
 ) -> None:
-    wanted = form(berlin)
+    values = form(berlin)
     block = rows.block(berlin, "Matinee")
     page = f"/admin/streams/block/{block.pk}/change/"
-    wanted["seen"] = shown(admin_client, page)
-    # Meanwhile it is dragged in another browser's calendar.
+    values["seen"] = shown(admin_client, page)
+    # Meanwhile the block is dragged in another browser's calendar.
     Block.objects.update(starts=time(9), ends=time(11))
-    refused = admin_client.post(page, wanted)
+    refused = admin_client.post(page, values)
     assert refused.status_code == 200
-    said = refused.content.decode()
-    assert "Somebody else has changed it since this page was opened" in said
-    assert "every day, 09:00 to 11:00" in said
-    # What was typed is kept, and nothing written.
-    assert 'value="14:00"' in said
+    text = refused.content.decode()
+    assert "Somebody else has changed it since this page was opened" in text
+    assert "every day, 09:00 to 11:00" in text
+    # The entered values are kept, and nothing is written.
+    assert 'value="14:00"' in text
     assert Block.objects.get().starts == time(9)
-    # Whoever saves again has read of it.
-    wanted["seen"] = refused.context["adminform"].form["seen"].value()
-    assert admin_client.post(page, wanted).status_code == 302
+    # Saving again overwrites the change.
+    values["seen"] = refused.context["adminform"].form["seen"].value()
+    assert admin_client.post(page, values).status_code == 302
     assert Block.objects.get().starts == time(14)
 
 
-def test_nobody_refuses_a_form_that_was_overtaken_by_nobody(
+def test_a_form_without_a_concurrent_change_is_saved(
     admin_client: Client, berlin: Channel
 ) -> None:
     block = rows.block(berlin, "Matinee")
     page = f"/admin/streams/block/{block.pk}/change/"
-    wanted = form(berlin) | {"seen": shown(admin_client, page)}
-    assert admin_client.post(page, wanted).status_code == 302
+    values = form(berlin) | {"seen": shown(admin_client, page)}
+    assert admin_client.post(page, values).status_code == 302
 
 
-def test_who_may_only_look_sees_no_token(client: Client, berlin: Channel) -> None:
+def test_a_view_only_user_gets_no_token(client: Client, berlin: Channel) -> None:
     block = rows.block(berlin)
     client.force_login(rows.user("streams.view_block", "streams.view_channel"))
     for page in (f"block/{block.pk}", f"channel/{berlin.pk}"):
@@ -181,11 +184,11 @@ def programme_form(channel: Channel, **fields: Any) -> dict[str, Any]:
     )
 
 
-def test_a_channels_programme_and_hours_are_set_in_its_form(
+def test_programme_and_hours_are_set_in_the_channels_form(
     admin_client: Client, berlin: Channel
 ) -> None:
-    # An order given while the form was open stays.
-    Channel.objects.filter(pk=berlin.pk).update(order="on")
+    # An order given while the form was open is kept.
+    Channel.objects.filter(pk=berlin.pk).update(desired_state="on")
     page = f"/admin/streams/channel/{berlin.pk}/change/"
     answer = admin_client.post(page, programme_form(berlin))
     assert answer.status_code == 302, answer.context["errors"]
@@ -193,7 +196,7 @@ def test_a_channels_programme_and_hours_are_set_in_its_form(
     assert (berlin.playlist_order, berlin.time_zone, berlin.max_rating, berlin.on_return) == (
         *("shuffle", "America/New_York", 12, "restart"),
     )
-    assert berlin.order == "on"
+    assert berlin.desired_state == "on"
     assert berlin.hours.get().weekdays == {0, 1}
     stale = shown(admin_client, page)
     Channel.objects.update(on_return="next")
@@ -207,7 +210,7 @@ def test_a_channels_programme_and_hours_are_set_in_its_form(
     assert "not one of the available choices" in wrong.content.decode()
 
 
-def test_whoever_changes_hours_so_that_they_are_over_is_told(
+def test_changing_hours_warns_if_the_channel_is_outside_them(
     admin_client: Client, berlin: Channel
 ) -> None:
     rows.on_air(berlin)
@@ -223,12 +226,12 @@ def test_whoever_changes_hours_so_that_they_are_over_is_told(
         "hours-0-ends": over,
     }
     answer = admin_client.post(page, programme_form(berlin, **hours), follow=True)
-    assert "Demo would be off the air now. It plays on" in answer.content.decode()
+    assert "Demo is outside its new on-air hours, but keeps playing" in answer.content.decode()
     berlin.refresh_from_db()
     changed = berlin.hours_changed_at
     assert changed is not None
     assert changed >= now
-    # What leaves the hours as they are is no change of them.
+    # Saving unchanged hours is not a change of the hours.
     same = {
         "hours-INITIAL_FORMS": "1",
         "hours-0-id": berlin.hours.get().pk,
@@ -236,6 +239,6 @@ def test_whoever_changes_hours_so_that_they_are_over_is_told(
         "max_rating": "16",
     }
     answer = admin_client.post(page, programme_form(berlin, **hours, **same), follow=True)
-    assert "would be off the air" not in answer.content.decode()
+    assert "outside its new on-air hours" not in answer.content.decode()
     berlin.refresh_from_db()
     assert (berlin.max_rating, berlin.hours_changed_at) == (16, changed)

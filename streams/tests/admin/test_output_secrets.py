@@ -1,4 +1,4 @@
-"""Secrets of an output's address have a field of their own; the address holds none."""
+"""Secrets of an output have fields of their own; its address holds none."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from streamsite.security.fields import unreadable_rows
 from streamsite.security.secret import MASK, Secret, Unreadable, masked
 from streamsite.tests.api_calls import api_caller
 
-#: Secret parameters that must be seen nowhere.
+#: Secret parameters that must not appear anywhere.
 TOKEN = "tok-51ce2b7d90aa"
 QUERY = f"token={TOKEN}&expires=1790000000"
 
@@ -47,9 +47,9 @@ parted: Callable[..., tuple[str, str, str]] = importlib.import_module(
 ).parted
 
 
-# ---- what an address may hold ----------------------------------------------------------------
+# ---- secrets in the address ------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("address", "says"),
+    ("address", "sentence"),
     [
         ("srt://h:9000?passphrase=long-enough", "secret parameters"),
         ("srt://h:9000?latency=200&passphrase=long-enough", "secret parameters"),
@@ -65,14 +65,14 @@ parted: Callable[..., tuple[str, str, str]] = importlib.import_module(
         ("rtmp://h/app pubUser=x", "space"),
     ],
 )
-def test_an_address_with_a_secret_is_refused(address: str, says: str) -> None:
-    assert says in address_fault(address)
+def test_an_address_with_a_secret_is_refused(address: str, sentence: str) -> None:
+    assert sentence in address_fault(address)
 
 
-def test_without_a_key_the_path_is_taken_for_one() -> None:
+def test_without_a_key_the_path_is_taken_as_the_key() -> None:
     assert "put it into the stream key" in address_fault("rtmp://h/ab12-KEY", keyed=False)
     assert address_fault("rtmp://h/ab12-KEY") == ""
-    # A name such as every server has.
+    # A common application name.
     assert address_fault("rtmp://h/live2", keyed=False) == ""
     assert address_fault("rtmp://h") == ""
     assert address_fault("rtmp://h", keyed=False) != ""
@@ -86,12 +86,12 @@ def test_without_a_key_the_path_is_taken_for_one() -> None:
         "srt://[2001:db8::1]:9000",
     ],
 )
-def test_what_is_no_secret_may_stay(address: str) -> None:
+def test_public_parameters_are_accepted(address: str) -> None:
     assert address_fault(address) == ""
 
 
 @pytest.mark.parametrize(
-    ("address", "query", "says"),
+    ("address", "query", "sentence"),
     [
         ("rtmp://h/app", "token=a\nrtmp_conn=x", "line break"),
         ("rtmp://h/app", "token=a b", "space"),
@@ -109,21 +109,21 @@ def test_what_is_no_secret_may_stay(address: str) -> None:
         ("rtmp://h/app", QUERY, ""),
     ],
 )
-def test_what_the_secret_parameters_may_be(address: str, query: str, says: str) -> None:
+def test_secret_parameters_are_validated(address: str, query: str, sentence: str) -> None:
     given = Secret(query)
-    told = query_fault(address, given, Secret("k" * 500)) or typed_query_fault(address, given)
-    assert says in told if says else not told
-    assert "nameless" not in told
+    fault = query_fault(address, given, Secret("k" * 500)) or typed_query_fault(address, given)
+    assert sentence in fault if sentence else not fault
+    assert "nameless" not in fault
 
 
-def test_a_key_is_as_long_as_a_line_of_ffmpeg_takes() -> None:
-    """In bytes: what does not fit would be read as a line of its own."""
+def test_a_key_is_limited_to_ffmpegs_line_length() -> None:
+    """The limit is in bytes: the rest would be read as a separate line."""
     assert secret_fault(Secret("ü" * 450)) == ""
     assert "longer" in secret_fault(Secret("ü" * 451))
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "sentence"),
     [
         ("rtmp://h\\app\\KEY", "not allowed in a host name"),
         ("rtmp://h,KEY", "not allowed in a host name"),
@@ -134,15 +134,15 @@ def test_a_key_is_as_long_as_a_line_of_ffmpeg_takes() -> None:
         ("rtmp://bücher.example:1935/app", ""),
     ],
 )
-def test_what_is_mistyped_for_a_secret(url: str, says: str) -> None:
-    told = typed_address_fault(url)
-    assert says in told if says else not told
+def test_mistyped_secrets_in_the_address_are_refused(url: str, sentence: str) -> None:
+    fault = typed_address_fault(url)
+    assert sentence in fault if sentence else not fault
 
 
 @pytest.mark.parametrize(
     ("address", "key", "query", "sent"),
     [
-        # As FFmpeg reads it behind the "?": the first counts, what it does not know is nothing.
+        # As FFmpeg parses it after the "?": the first value counts, unknown names are ignored.
         ("srt://h:9", "", "streamid=a&streamid=b", "streamid=a\n"),
         ("srt://h:9", "", "conntimeo=3&latency=200ms&passphrase=0123 56789+", None),
         ("srt://h:9", "k", "streamid=&", "streamid=k\n"),
@@ -151,27 +151,29 @@ def test_what_is_mistyped_for_a_secret(url: str, says: str) -> None:
         ("rtmp://h?backup=1", "#k", "", "rtmp_app=#k?backup=1\n"),
     ],
 )
-def test_what_is_sent_of_it(address: str, key: str, query: str, sent: str | None) -> None:
+def test_the_sent_address_contains_the_secret(
+    address: str, key: str, query: str, sent: str | None
+) -> None:
     command = destination(OutputPlan(1, "Main", address, Secret(key), query=Secret(query)))
-    (hidden,) = [each for each in command if isinstance(each, Hidden)]
+    (hidden,) = [option for option in command if isinstance(option, Hidden)]
     assert hidden.text.reveal() == (sent or "passphrase=0123 56789 \n")
-    # FFmpeg knows no protocol in capital letters.
+    # FFmpeg does not accept protocols in capital letters.
     assert str(command[-1]).startswith(("srt:", "rtmp:"))
 
 
-def test_what_a_server_understood_is_masked() -> None:
-    """It may quote a parameter as it decoded it."""
+def test_decoded_secrets_are_masked() -> None:
+    """A server may quote a parameter in decoded form."""
     quoted = "denied: sig is Ab+/9z==, of user ada lovelace"
-    told = masked(quoted, [Secret("sig=Ab%2B%2F9z%3D%3D&user=ada+lovelace")])
-    assert told == f"denied: sig is {MASK}, of user {MASK}"
+    text = masked(quoted, [Secret("sig=Ab%2B%2F9z%3D%3D&user=ada+lovelace")])
+    assert text == f"denied: sig is {MASK}, of user {MASK}"
 
 
-# ---- what existing rows hold is moved --------------------------------------------------------
+# ---- migration of existing rows --------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("url", "has_key", "wanted"),
+    ("url", "has_key", "expected"),
     [
         ("srt://h:9?passphrase=0123456789", True, ("srt://h:9", "", "passphrase=0123456789")),
-        # Whole and in its order: it may be signed.
+        # Complete and in order, as it may be signed.
         ("rtmp://h/app?b=2&token=T", True, ("rtmp://h/app", "", "b=2&token=T")),
         ("srt://h:9?mode=caller&latency=9", True, ("srt://h:9?mode=caller&latency=9", "", "")),
         ("srt://h:9?streamid=publish:x", False, ("srt://h:9", "", "streamid=publish:x")),
@@ -181,7 +183,7 @@ def test_what_a_server_understood_is_masked() -> None:
         ("rtmp://h/app/KEY?token=T", False, ("rtmp://h/app", "KEY", "token=T")),
         ("rtmp://h/live", False, ("rtmp://h/live", "", "")),
         ("rtmp://u:p@h/app", True, ("rtmp://h/app", "", "user=u&password=p")),
-        # As SRS and others name streams of SRT; a # begins nothing there.
+        # The form of SRT stream ids in SRS and others; a # does not start a fragment.
         (
             "srt://h:9?streamid=#!::r=a,m=publish",
             False,
@@ -193,7 +195,7 @@ def test_what_a_server_understood_is_masked() -> None:
             ("srt://h:9", "", "passphrase=with a space"),
         ),
         ("rtmp://h/app?token=T#x", True, ("rtmp://h/app", "", "token=T#x")),
-        # FFmpeg sent nothing of what comes behind a space.
+        # FFmpeg did not send the part after a space.
         ("rtmp://h/app?token=T live=1", True, ("rtmp://h/app", "", "token=T")),
         ("rtmp://h/app ", True, ("rtmp://h/app", "", "")),
         ("rtmp://h/ab12-KEY?backup=1", False, ("rtmp://h?backup=1", "ab12-KEY", "")),
@@ -201,20 +203,22 @@ def test_what_a_server_understood_is_masked() -> None:
         ("rtmp://[h/x@y", True, ("", "", "rtmp://[h/x@y")),
     ],
 )
-def test_an_address_is_parted(url: str, has_key: bool, wanted: tuple[str, str, str]) -> None:
-    found = parted(url, has_key=has_key, wants_key=False)
-    assert found == wanted
+def test_an_address_is_split_into_address_and_secrets(
+    url: str, has_key: bool, expected: tuple[str, str, str]
+) -> None:
+    parts = parted(url, has_key=has_key, wants_key=False)
+    assert parts == expected
 
 
-def test_a_platforms_application_is_no_key() -> None:
+def test_a_platforms_application_name_is_not_a_key() -> None:
     url = "rtmp://a.rtmp.youtube.com/LIVE-2x"
     assert parted(url, has_key=False, wants_key=True) == (url, "", "")
 
 
 @pytest.mark.database
 @pytest.mark.django_db(transaction=True)
-def test_rows_are_moved_and_what_is_on_air_plays_on() -> None:
-    """Forward on the tests' database; the pushers that run are not started anew."""
+def test_the_migration_moves_secrets_and_channels_stay_on_air() -> None:
+    """Runs the migration on the test database; running pushers are not restarted."""
     executor = MigrationExecutor(connection)
     executor.migrate([("streams", "0011_goes_over_after")])
     try:
@@ -240,7 +244,7 @@ def test_rows_are_moved_and_what_is_on_air_plays_on() -> None:
                 ("youtube", "rtmps://b.example/live2?backup=1", "yt-key"),
             )
         }
-        # Nothing is left of its address, and YouTube's own is another server.
+        # Its address is empty now, and the platform's default is another server.
         odd = outputs.create(
             channel=channel, name="Odd", platform="youtube", url="rtmp://h/a@b", key=Secret("k")
         )
@@ -255,7 +259,7 @@ def test_rows_are_moved_and_what_is_on_air_plays_on() -> None:
             assert row.verify_certificate
             (plan,) = plans.outputs([row])
             assert plan.fault == ""
-            # As the version before made it.
+            # As created by the previous version.
             usual = "rtmps://a.rtmps.youtube.com:443/live2"
             before = salted_hmac("output", f"{url or usual}\n{key}").hexdigest()
             assert plan.edition == before, url
@@ -270,8 +274,8 @@ def test_rows_are_moved_and_what_is_on_air_plays_on() -> None:
 
 
 @pytest.mark.parametrize("url", ["rtmp://[h/x", "srt://[h?passphrase=0123456789"])
-def test_an_address_that_cannot_be_read_keeps_no_other_from_being_sent(url: str) -> None:
-    """All that a node plays is read at once: one that raises would end every channel."""
+def test_an_unparsable_address_does_not_affect_other_outputs(url: str) -> None:
+    """A node reads all outputs at once: an exception would affect every channel."""
     row = Output(
         name="A", platform="rtmp", url=url, key=Secret("k"), secret_query=Secret("a=1")
     )
@@ -293,7 +297,7 @@ def output(db: None) -> Output:
     )
 
 
-def test_what_changes_begins_a_new_session(output: Output) -> None:
+def test_changed_settings_start_a_new_session(output: Output) -> None:
     def edition() -> str:
         (plan,) = plans.outputs([output])
         assert plan.query == output.secret_query
@@ -306,7 +310,7 @@ def test_what_changes_begins_a_new_session(output: Output) -> None:
     seen.add(edition())
     output.url = "rtmp://live.example.org/app"
     seen.add(edition())
-    # Of no use there, so no reason to cut it.
+    # It has no effect here, so the session continues.
     output.verify_certificate = True
     seen.add(edition())
     assert len(seen) == 4
@@ -315,25 +319,25 @@ def test_what_changes_begins_a_new_session(output: Output) -> None:
 @pytest.mark.parametrize(
     "url", ["rtmp://u@h/app", "srt://h?Passphrase=x", "rtmp://h/a?TOKEN=x"]
 )
-def test_the_database_keeps_no_address_with_a_secret(output: Output, url: str) -> None:
+def test_the_database_refuses_an_address_with_a_secret(output: Output, url: str) -> None:
     with pytest.raises(IntegrityError, match="output_address_holds_no_secret"):  # noqa: SIM117
         with transaction.atomic():
             Output.objects.filter(pk=output.pk).update(url=url)
 
 
-def test_the_api_takes_it_and_never_tells(client: Client, output: Output) -> None:
-    ask = api_caller(client)
+def test_the_api_accepts_secrets_and_never_returns_them(client: Client, output: Output) -> None:
+    call = api_caller(client)
     where = f"outputs/{output.pk}"
-    status, told = ask("PATCH", where, {"secret_query": "?token=another-one"})
-    assert (status, told["has_secret_query"]) == (200, True)
+    status, body = call("PATCH", where, {"secret_query": "?token=another-one"})
+    assert (status, body["has_secret_query"]) == (200, True)
     assert Output.objects.get().secret_query == Secret("token=another-one")
-    assert "another-one" not in str([told, ask("GET", where), ask("GET", "channels/demo")])
+    assert "another-one" not in str([body, call("GET", where), call("GET", "channels/demo")])
     assert "another-one" not in str(list(KeyChange.objects.values_list("sentence", flat=True)))
-    status, told = ask("PATCH", where, {"verify_certificate": False})
-    assert told["verify_certificate"] is False
-    assert "does not verify the server's certificate" in told["warning"]
-    status, told = ask("PATCH", where, {"secret_query": "", "verify_certificate": True})
-    assert (told["has_secret_query"], told["warning"]) == (False, "")
+    status, body = call("PATCH", where, {"verify_certificate": False})
+    assert body["verify_certificate"] is False
+    assert "does not verify the server's certificate" in body["warning"]
+    status, body = call("PATCH", where, {"secret_query": "", "verify_certificate": True})
+    assert (body["has_secret_query"], body["warning"]) == (False, "")
 
 
 @pytest.mark.parametrize(
@@ -344,11 +348,13 @@ def test_the_api_takes_it_and_never_tells(client: Client, output: Output) -> Non
         "rtmp://s3cret-t0ken@h/a",
     ],
 )
-def test_the_api_refuses_it_in_the_address(client: Client, output: Output, url: str) -> None:
-    status, told = api_caller(client)("PATCH", f"outputs/{output.pk}", {"url": url})
+def test_the_api_refuses_secrets_in_the_address(
+    client: Client, output: Output, url: str
+) -> None:
+    status, body = api_caller(client)("PATCH", f"outputs/{output.pk}", {"url": url})
     assert status == 422
-    assert "must not hold" in str(told)
-    assert "s3cret" not in str(told)
+    assert "must not hold" in str(body)
+    assert "s3cret" not in str(body)
     assert Output.objects.get().url == output.url
 
 
@@ -358,11 +364,11 @@ def _form(output: Output, **fields: object) -> dict[str, object]:
     return form | {"channel": output.channel_id, "enabled": "on", **fields}
 
 
-def test_the_page_takes_it_and_never_shows_it(client: Client, output: Output) -> None:
+def test_the_page_accepts_secrets_and_never_shows_them(client: Client, output: Output) -> None:
     client.force_login(rows.user("streams.view_output", "streams.change_output"))
     page = f"/admin/streams/output/{output.pk}/change/"
     assert TOKEN not in client.get(page).content.decode()
-    # Left empty, it stays; what was typed stays in a form that is shown again.
+    # An empty field keeps the value; an entered value stays in a form that is shown again.
     assert client.post(page, _form(output, verify_certificate="on")).status_code == 302
     assert Output.objects.get().secret_query == Secret(QUERY)
     again = client.post(page, _form(output, name="", secret_query="token=typed-now"))
@@ -380,14 +386,14 @@ def test_the_page_takes_it_and_never_shows_it(client: Client, output: Output) ->
 
 
 def test_the_channels_page_and_the_preflight_warn(client: Client, output: Output) -> None:
-    def told() -> list[str]:
-        found = [one for one in findings(output.channel) if one.check == "certificates"]
-        assert not any(one.stops_the_start for one in found)
-        return [one.sentence for one in found]
+    def sentences() -> list[str]:
+        results = [one for one in findings(output.channel) if one.check == "certificates"]
+        assert not any(one.stops_the_start for one in results)
+        return [one.sentence for one in results]
 
-    assert told() == []
+    assert sentences() == []
     Output.objects.update(verify_certificate=False)
-    (sentence,) = told()
+    (sentence,) = sentences()
     rows.node()
     rows.on_air(output.channel)
     client.force_login(rows.operator())
@@ -395,19 +401,19 @@ def test_the_channels_page_and_the_preflight_warn(client: Client, output: Output
     assert "does not verify the server" in client.get("/admin/monitor/demo/").content.decode()
 
 
-def test_without_authorities_the_preflight_names_the_package(
+def test_without_ca_certificates_the_preflight_names_the_package(
     output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
 
-    def found() -> list[Finding]:
+    def warnings() -> list[Finding]:
         return [one for one in findings(output.channel) if one.check == "certificates"]
 
-    (told,) = found()
-    assert told.stops_the_start
-    assert "apt install ca-certificates" in told.sentence
+    (warning,) = warnings()
+    assert warning.stops_the_start
+    assert "apt install ca-certificates" in warning.sentence
     Output.objects.update(url="rtmp://live.example.org/app")
-    assert found() == []
+    assert warnings() == []
 
 
 def test_without_its_field_key_one_output_fails(
@@ -428,14 +434,14 @@ def test_without_its_field_key_one_output_fails(
     assert not plan.query
     client.force_login(rows.user("streams.view_output", "streams.change_output"))
     page = client.get(f"/admin/streams/output/{row.pk}/change/").content.decode()
-    assert "type it again" in page
-    # The others are changed without it.
+    assert "Enter it again" in page
+    # The other fields can be changed without it.
     row.full_clean()
 
 
 # ---- real servers ----------------------------------------------------------------------------
 def publish(output: OutputPlan, within: float = 60) -> subprocess.CompletedProcess[bytes]:
-    """One second of video, sent as a pusher sends."""
+    """Sends one second of video in the way of a pusher."""
     source = ("-f", "lavfi", "-i", "testsrc2=s=96x64:r=10:d=1", "-f", "lavfi", "-i", "sine=d=1")
     command = (
         *("ffmpeg", "-hide_banner", "-nostdin", "-loglevel", "level+warning", *source),
@@ -450,8 +456,10 @@ def publish(output: OutputPlan, within: float = 60) -> subprocess.CompletedProce
 
 @pytest.mark.slow
 @pytest.mark.parametrize("key", ["", "a-key"])
-def test_an_rtmp_server_gets_what_stood_in_the_address(server: RtmpServer, key: str) -> None:
-    """nginx-rtmp logs the application's arguments, as it would with the whole address."""
+def test_an_rtmp_server_gets_the_secrets_moved_from_the_address(
+    server: RtmpServer, key: str
+) -> None:
+    """nginx-rtmp logs the application's arguments, the same as with the whole address."""
     sent = publish(OutputPlan(1, "Main", server.address, Secret(key), query=Secret(QUERY)))
     assert TOKEN not in sent.stderr.decode()
     until(lambda: f"args='{QUERY}'" in server.log(), 30, "the arguments arrive")
@@ -461,7 +469,7 @@ def test_an_rtmp_server_gets_what_stood_in_the_address(server: RtmpServer, key: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("typed", "arrives"), [(TOKEN, True), ("another-one", False)])
-def test_an_srt_receiver_takes_the_right_passphrase(
+def test_an_srt_receiver_accepts_only_the_right_passphrase(
     ffmpeg: str,
     typed: str,
     arrives: bool,
@@ -490,7 +498,7 @@ def test_an_srt_receiver_takes_the_right_passphrase(
 
 
 def _bound(port: int) -> bool:
-    """Whether a UDP socket is bound there."""
-    wanted = f":{port:04X} "
+    """Returns whether a UDP socket is bound to the port."""
+    marker = f":{port:04X} "
     with Path("/proc/net/udp").open() as table:
-        return any(wanted in line.split()[1] + " " for line in table)
+        return any(marker in line.split()[1] + " " for line in table)

@@ -1,4 +1,4 @@
-"""A typed stream key survives a fault of another field. A stored one never shows."""
+"""An entered stream key survives an error of another field. A stored one is never shown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def staff(client: Client) -> Client:
 
 
 def inputs(page: str, name: str) -> list[str]:
-    return [each for each in re.findall(r"<input[^>]*>", page) if f'name="{name}"' in each]
+    return [tag for tag in re.findall(r"<input[^>]*>", page) if f'name="{name}"' in tag]
 
 
 def posted(**fields: str) -> dict[str, str]:
@@ -36,7 +36,7 @@ def posted(**fields: str) -> dict[str, str]:
     return empty | fields
 
 
-def test_key_in_an_inline_of_the_channels_form(staff: Client) -> None:
+def test_an_entered_key_survives_an_error_in_the_channels_form(staff: Client) -> None:
     channel = rows.channel()
     stored = Output.objects.create(
         channel=channel, name="Old", url="rtmp://127.0.0.1/live", key=Secret(rows.KEY)
@@ -61,7 +61,7 @@ def test_key_in_an_inline_of_the_channels_form(staff: Client) -> None:
     assert 'value="typed-&quot;key&quot;-4711"' in again
     assert page.count("typed-") == 1
     assert "no-store" in answer["Cache-Control"]
-    # Neither is the one that is stored put into the page, nor the mask that stands for it.
+    # The page contains neither the stored key nor its mask.
     (kept,) = inputs(page, "outputs-0-key")
     assert "value=" not in kept
     assert rows.KEY not in page
@@ -69,7 +69,9 @@ def test_key_in_an_inline_of_the_channels_form(staff: Client) -> None:
 
 
 @pytest.mark.parametrize("field", ["name", "url"])
-def test_key_in_the_outputs_own_form(staff: Client, field: str) -> None:
+def test_an_entered_key_survives_an_error_in_the_outputs_form(
+    staff: Client, field: str
+) -> None:
     channel = rows.channel()
     fields = {
         "channel": str(channel.pk), "name": "New", "platform": "custom",
@@ -82,7 +84,7 @@ def test_key_in_the_outputs_own_form(staff: Client, field: str) -> None:
     assert "typed-" in again
 
 
-def test_stored_key_does_not_show(staff: Client) -> None:
+def test_a_stored_key_is_not_shown(staff: Client) -> None:
     channel = rows.channel()
     output = Output.objects.create(
         channel=channel, name="Old", url="rtmp://127.0.0.1/live", key=Secret(rows.KEY)
@@ -98,7 +100,7 @@ def test_stored_key_does_not_show(staff: Client) -> None:
         assert rows.KEY not in page
 
 
-def test_passwords_of_a_new_user(staff: Client) -> None:
+def test_entered_passwords_survive_an_error_in_the_user_form(staff: Client) -> None:
     typed = {
         "username": "ada",
         "password1": "long-enough-4711",
@@ -111,19 +113,19 @@ def test_passwords_of_a_new_user(staff: Client) -> None:
         assert 'value="long-enough-4711"' in again
 
 
-def test_what_was_typed_of_a_key_that_is_not_minted(staff: Client) -> None:
+def test_entered_values_survive_a_refused_stream_key(staff: Client) -> None:
     ada = Broadcaster.objects.create(name="Ada", slug="ada")
     typed = {"label": 'OBS "home"', "expires_at": "2020-01-01T10:00", "single_use": "on"}
     answer = staff.post(reverse("mint-key", args=[ada.pk]), typed, follow=True)
     page = answer.content.decode()
-    assert "That moment has passed." in page
+    assert "That time has passed." in page
     assert 'value="OBS &quot;home&quot;"' in inputs(page, "label")[0]
     assert 'value="2020-01-01T10:00"' in inputs(page, "expires_at")[0]
     assert "checked" in inputs(page, "single_use")[0]
     assert not StreamKey.objects.exists()
 
 
-def test_what_was_typed_of_an_api_key(staff: Client) -> None:
+def test_entered_values_survive_a_refused_api_key(staff: Client) -> None:
     typed = {
         "name": "Robot", "level": "read", "allowed_addresses": "10.0.0.0/8 nonsense",
         "requests_per_minute": "7",

@@ -34,22 +34,22 @@ def test_channels_with_their_status(program: Client) -> None:
     rows.node()
     rows.on_air(channel)
     (listed,) = program.get("/api/v1/channels").json()["items"]
-    told = listed["status"]
-    assert (listed["slug"], told["state"], told["outputs"][0]["state"]) == (
+    body = listed["status"]
+    assert (listed["slug"], body["state"], body["outputs"][0]["state"]) == (
         "demo",
         "on_air",
         "on_air",
     )
-    assert program.get("/api/v1/channels/demo/status").json() == told
+    assert program.get("/api/v1/channels/demo/status").json() == body
 
 
-def test_how_a_channel_is_set_up(program: Client) -> None:
+def test_channel_settings_are_returned(program: Client) -> None:
     rows.output(rows.channel())
-    told = program.get("/api/v1/channels/demo").json()
-    assert told["playlist"] == "Loop of demo"
-    assert told["outputs"] == [
+    body = program.get("/api/v1/channels/demo").json()
+    assert body["playlist"] == "Loop of demo"
+    assert body["outputs"] == [
         {
-            "id": told["outputs"][0]["id"],
+            "id": body["outputs"][0]["id"],
             "channel": "demo",
             "name": "YouTube",
             "platform": "youtube",
@@ -66,7 +66,7 @@ def test_how_a_channel_is_set_up(program: Client) -> None:
     ]
 
 
-def test_start_is_taken_once(program: Client) -> None:
+def test_a_second_start_is_refused(program: Client) -> None:
     rows.channel()
     first = program.post("/api/v1/channels/demo/start")
     assert (first.status_code, first.json()) == (
@@ -87,7 +87,7 @@ def test_start_is_taken_once(program: Client) -> None:
 
 
 @pytest.mark.parametrize("verb", ["stop", "restart", "skip"])
-def test_orders_to_a_running_channel_and_to_none(program: Client, verb: str) -> None:
+def test_orders_need_a_running_channel(program: Client, verb: str) -> None:
     channel = rows.channel()
     refused = program.post(f"/api/v1/channels/demo/{verb}")
     assert (refused.status_code, refused["Content-Type"]) == (404, PROBLEM)
@@ -96,16 +96,16 @@ def test_orders_to_a_running_channel_and_to_none(program: Client, verb: str) -> 
     assert program.post(f"/api/v1/channels/demo/{verb}").status_code == 202
 
 
-def test_a_start_that_lacks_something(program: Client) -> None:
+def test_a_start_with_faults_is_refused(program: Client) -> None:
     rows.channel(playlist=None)
     refused = program.post("/api/v1/channels/demo/start")
     assert (refused.status_code, refused["Content-Type"]) == (422, PROBLEM)
     assert refused.json()["findings"] == [
-        {"check": "programme", "detail": "Demo has no playlist: choose one in its settings."}
+        {"check": "programme", "detail": "Demo has no playlist. Choose one in its settings."}
     ]
 
 
-def test_what_is_not_there(program: Client) -> None:
+def test_missing_objects_are_404(program: Client) -> None:
     for answer in (
         program.get("/api/v1/channels/none"),
         program.get("/api/v1/channels/none/status"),
@@ -114,7 +114,7 @@ def test_what_is_not_there(program: Client) -> None:
         assert (answer.status_code, answer["Content-Type"]) == (404, PROBLEM)
 
 
-def test_who_may(client: Client) -> None:
+def test_permissions_are_checked(client: Client) -> None:
     rows.channel()
     unknown = client.get("/api/v1/channels")
     assert (unknown.status_code, unknown["Content-Type"]) == (401, PROBLEM)
@@ -124,10 +124,10 @@ def test_who_may(client: Client) -> None:
     assert (refused.status_code, refused["Content-Type"]) == (403, PROBLEM)
     client.force_login(rows.user("streams.operate_channel", name="viewer", staff=False))
     assert client.post("/api/v1/channels/demo/start").status_code == 401
-    assert Channel.objects.get().order == "off"
+    assert Channel.objects.get().desired_state == "off"
 
 
-def test_another_site_orders_nothing() -> None:
+def test_cross_site_orders_are_refused() -> None:
     rows.channel()
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(rows.operator())
@@ -136,7 +136,7 @@ def test_another_site_orders_nothing() -> None:
     assert not Run.objects.exists()
 
 
-def test_the_key_is_in_no_answer(program: Client) -> None:
+def test_no_answer_contains_the_key(program: Client) -> None:
     rows.output(rows.channel(playlist=None))
     answers = [
         program.get("/api/v1/channels"),
@@ -148,7 +148,7 @@ def test_the_key_is_in_no_answer(program: Client) -> None:
     assert not [answer for answer in answers if rows.KEY in answer.content.decode()]
 
 
-def test_the_documentation_needs_no_other_host(program: Client) -> None:
+def test_the_documentation_loads_nothing_from_other_hosts(program: Client) -> None:
     page = program.get("/api/v1/docs").content.decode()
     assert "/static/ninja/swagger-ui" in page
     assert "https://" not in page

@@ -1,4 +1,4 @@
-"""Health in the API, at its own paths and at those of the first designs."""
+"""Health in the API, at /api/v1 and at the compatibility paths."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def get() -> Callable[..., Any]:
 
 
 def well(now: datetime) -> None:
-    """All that there is works."""
+    """Every component works."""
     node = rows.node(now)
     Node.objects.filter(pk=node.pk).update(ffmpeg="ffmpeg version 5.1.9", hides_keys=True)
     Task.objects.create(
@@ -55,7 +55,7 @@ def well(now: datetime) -> None:
 
 
 @pytest.mark.parametrize("path", ["detailed", "metrics", "uptime"])
-def test_early_paths_answer_the_same_and_ask_for_the_same_key(
+def test_compatibility_paths_give_the_same_answers_and_need_the_same_key(
     get: Callable[..., Any], client: Client, path: str
 ) -> None:
     rows.channel()
@@ -80,64 +80,64 @@ def parts(now: datetime) -> dict[str, tuple[bool, str]]:
     return {part.name: (part.ok, part.sentence) for part in detailed(now).parts}
 
 
-def test_all_is_well(get: Callable[..., Any]) -> None:
+def test_all_components_are_ok(get: Callable[..., Any]) -> None:
     well(timezone.now())
     answer = get("/api/v1/health/detailed")
-    told = answer.json()
-    assert (answer.status_code, told["status"]) == (200, "ok")
-    assert [part["name"] for part in told["parts"]] == [
+    body = answer.json()
+    assert (answer.status_code, body["status"]) == (200, "ok")
+    assert [part["name"] for part in body["parts"]] == [
         *("database", "queue", "jobs", "storage", "ffmpeg", "disk", "nodes")
     ]
-    assert all(part["ok"] and part["sentence"].endswith(".") for part in told["parts"])
+    assert all(part["ok"] and part["sentence"].endswith(".") for part in body["parts"])
 
 
-def test_queue_that_does_nothing(get: Callable[..., Any]) -> None:
+def test_an_idle_jobs_cluster_is_reported(get: Callable[..., Any]) -> None:
     now = timezone.now()
     well(now)
     ok, sentence = parts(now + timedelta(minutes=6))["queue"]
     assert not ok
-    assert "No job has been done since" in sentence
+    assert "No job has finished since" in sentence
     Task.objects.all().delete()
     answer = get("/api/v1/health/detailed")
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
 
 
-def test_storage_that_is_away(settings: Settings, tmp_path: Path) -> None:
+def test_an_unreachable_storage_is_reported(settings: Settings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path / "away"
     ok, sentence = parts(timezone.now())["storage"]
     assert not ok
     assert "does not exist" in sentence
 
 
-def test_storage_that_hangs_is_not_claimed_to_be_anything(
+def test_a_hanging_storage_is_reported_as_unknown(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
 ) -> None:
     settings.MEDIA_ROOT = tmp_path / "hangs"
     go_on = threading.Event()
     monkeypatch.setattr(storage, "unreachable", lambda: "" if go_on.wait(60) else "no")
-    monkeypatch.setattr("streams.monitoring.components.STORAGE_WAIT", 0)
-    monkeypatch.setattr("streams.monitoring.preflight.STORAGE_WAIT", 0)
+    monkeypatch.setattr("streams.monitoring.components.STORAGE_TIMEOUT_S", 0)
+    monkeypatch.setattr("streams.monitoring.preflight.STORAGE_TIMEOUT_S", 0)
     now = timezone.now()
     assert parts(now)["storage"] == (True, UNKNOWN)
-    (found,) = preflight._storage()
-    assert (found.sentence, found.stops_the_start) == (UNKNOWN, False)
+    (finding,) = preflight._storage()
+    assert (finding.sentence, finding.stops_the_start) == (UNKNOWN, False)
     go_on.set()
     until(lambda: parts(now)["storage"] == (True, "The storage can be read."), 60, "it is")
-    # While nothing newer is known, the last result is told with its age.
+    # Until a newer result arrives, the last one is shown with its age.
     go_on.clear()
-    monkeypatch.setattr("streams.monitoring.components.STORAGE_KEPT", 0)
-    monkeypatch.setattr("streams.monitoring.components.STORAGE_OLD", 0)
+    monkeypatch.setattr("streams.monitoring.components.STORAGE_MAX_AGE_S", 0)
+    monkeypatch.setattr("streams.monitoring.components.STORAGE_STALE_S", 0)
     ok, sentence = parts(now)["storage"]
     go_on.set()
     assert ok
     assert re.fullmatch(
-        r"The storage could be read\. That was .+ ago: it is being checked again, and has not "
-        r"answered so far\.",
+        r"The storage could be read\. That was .+ ago\. It is being checked again, but has "
+        r"not answered yet\.",
         sentence,
     )
 
 
-def test_ffmpeg_as_the_nodes_have_it(settings: Settings) -> None:
+def test_ffmpeg_is_reported_as_the_nodes_have_it(settings: Settings) -> None:
     now = timezone.now()
     well(now)
     Node.objects.update(ffmpeg="")
@@ -148,11 +148,11 @@ def test_ffmpeg_as_the_nodes_have_it(settings: Settings) -> None:
     settings.FFMPEG_PATH = "/nowhere/ffmpeg"
     assert parts(now)["ffmpeg"] == (
         False,
-        "FFmpeg is not there (/nowhere/ffmpeg): install it, or set FFMPEG_PATH.",
+        "FFmpeg is missing (/nowhere/ffmpeg): install it, or set FFMPEG_PATH.",
     )
 
 
-def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage)
     ok, sentence = parts(timezone.now())["disk"]
@@ -160,7 +160,7 @@ def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "nearly full (1 MB free)" in sentence
 
 
-def test_node_that_fell_silent_is_missed_and_one_taken_away_is_not(
+def test_a_silent_node_is_lost_and_a_removed_node_is_not(
     get: Callable[..., Any],
 ) -> None:
     now = timezone.now()
@@ -176,7 +176,7 @@ def test_node_that_fell_silent_is_missed_and_one_taken_away_is_not(
     assert (answer.status_code, answer.json()["status"]) == (503, "down")
 
 
-def test_node_that_plays_is_missed_however_long() -> None:
+def test_a_silent_node_with_a_channel_stays_lost() -> None:
     now = timezone.now()
     well(now)
     Node.objects.update(name="other")
@@ -203,9 +203,9 @@ def test_samples_in_buckets(get: Callable[..., Any]) -> None:
     sample(channel, 10, bitrate=800, role="pusher", output=output)
     sample(other, 10, bitrate=1)
     span = {"from": "2026-03-01T12:00:00Z", "to": "2026-03-01T14:05:00+02:00"}
-    told = get("/api/v1/health/metrics", channel="demo", bucket=60, **span).json()
-    assert (told["bucket_seconds"], told["ends"]) == (60, "2026-03-01T12:05:00Z")
-    hub, pusher = told["series"]
+    body = get("/api/v1/health/metrics", channel="demo", bucket=60, **span).json()
+    assert (body["bucket_seconds"], body["ends"]) == (60, "2026-03-01T12:05:00Z")
+    hub, pusher = body["series"]
     assert (hub["role"], hub["output"]) == ("hub", None)
     assert (pusher["role"], pusher["output"]) == ("pusher", output.pk)
     first, second = hub["buckets"]
@@ -242,7 +242,7 @@ def test_samples_in_buckets(get: Callable[..., Any]) -> None:
         ({"output": 2**63}, 422),
     ],
 )
-def test_what_can_not_be_answered_is_told(
+def test_invalid_metrics_requests_are_refused_with_a_reason(
     get: Callable[..., Any], query: dict[str, Any], status: int
 ) -> None:
     answer = get("/api/v1/health/metrics", **query)
@@ -250,7 +250,7 @@ def test_what_can_not_be_answered_is_told(
     assert answer["Content-Type"] == "application/problem+json"
 
 
-def test_output_of_another_channel(get: Callable[..., Any]) -> None:
+def test_an_output_of_another_channel_is_404(get: Callable[..., Any]) -> None:
     output = rows.output(rows.channel())
     rows.channel("other")
     assert get("/health/uptime", channel="other", output=output.pk).status_code == 404
@@ -269,8 +269,8 @@ def test_uptime_of_a_span(get: Callable[..., Any]) -> None:
         opened_at=BEGUN, closed_at=BEGUN + timedelta(seconds=864),
     )  # fmt: skip
     span = {"from": BEGUN.isoformat(), "to": (BEGUN + day).isoformat()}
-    (told,) = get("/api/v1/health/uptime", **span).json()["channels"]
-    assert told["periods"]["span"]["percent"] == 99.0
-    assert told["outputs"][0]["id"] == output.pk
+    (body,) = get("/api/v1/health/uptime", **span).json()["channels"]
+    assert body["periods"]["span"]["percent"] == 99.0
+    assert body["outputs"][0]["id"] == output.pk
     (usual,) = get("/api/v1/health/uptime", channel="demo").json()["channels"]
     assert set(usual["periods"]) == {"day", "week", "month", "7d", "30d"}

@@ -1,4 +1,4 @@
-"""What viewers are told: a guide that players can read, and what is on now and next."""
+"""The XMLTV guide for players, and the now-and-next data."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def valid(written: bytes) -> etree._Element:
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
-    """Guides are kept for a minute, under the numbers of channels, which tests share."""
+    """Guides are cached for a minute by channel id, and tests share these ids."""
     cache.clear()
 
 
 # ---- the document ----------------------------------------------------------------------------
 
 
-def test_a_listing_is_written_as_the_format_has_it() -> None:
+def test_a_listing_follows_the_xmltv_format() -> None:
     listing = Listing(
         "Tom & Jerry <1>", NOON, NOON + timedelta(minutes=90), "Goes on.", ("Film", "Fun"), 12
     )
@@ -63,7 +63,7 @@ def test_a_listing_is_written_as_the_format_has_it() -> None:
         "stop": "20260301143000 +0100",
         "channel": "demo.streamsite",
     }
-    assert [(each.tag, each.text) for each in programme if each.text] == [
+    assert [(element.tag, element.text) for element in programme if element.text] == [
         ("title", "Tom & Jerry <1>"),
         ("desc", "Goes on."),
         ("category", "Film"),
@@ -73,31 +73,31 @@ def test_a_listing_is_written_as_the_format_has_it() -> None:
     assert root.findtext("channel/display-name") == "Demo"
 
 
-def test_times_tell_both_hours_when_the_clock_goes_back() -> None:
+def test_times_distinguish_both_hours_when_the_clock_goes_back() -> None:
     begins = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
     hours = [
         Listing("x", begins + timedelta(hours=n), begins + timedelta(hours=n + 1))
         for n in (0, 1)
     ]
     root = valid(document("x", "x", hours, ZoneInfo("Europe/Berlin")))
-    assert [each.get("start") for each in root.findall("programme")] == [
+    assert [element.get("start") for element in root.findall("programme")] == [
         "20261025023000 +0200",
         "20261025023000 +0100",
     ]
 
 
-def test_what_lasts_less_than_a_second_is_left_out() -> None:
+def test_entries_below_a_second_are_omitted() -> None:
     listing = Listing("x", NOON, NOON + timedelta(microseconds=999_999))
     assert valid(document("x", "x", [listing], UTC)).findall("programme") == []
 
 
 @given(st.text(), st.text(min_size=1), st.lists(st.text(min_size=1), max_size=3))
-def test_any_words_make_a_valid_document(title: str, desc: str, categories: list[str]) -> None:
+def test_any_text_makes_a_valid_document(title: str, desc: str, categories: list[str]) -> None:
     listing = Listing(title, NOON, NOON + timedelta(hours=1), desc, categories, 0)
     root = valid(document("x", title, [listing], UTC))
-    # What XML can't hold at all is left out; an XML parser reads each line end as one.
-    told = re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", title)
-    assert (root.findtext("programme/title") or "") == re.sub("\r\n?", "\n", told)
+    # Characters that XML forbids are removed; an XML parser normalises line ends.
+    text = re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", title)
+    assert (root.findtext("programme/title") or "") == re.sub("\r\n?", "\n", text)
 
 
 # ---- of a channel ----------------------------------------------------------------------------
@@ -105,7 +105,7 @@ def test_any_words_make_a_valid_document(title: str, desc: str, categories: list
 
 @pytest.fixture
 def channel(db: None) -> Channel:
-    """On air with “First”, which ends in ten seconds; “Second” comes next."""
+    """A channel on air with “First”, which ends in ten seconds; “Second” is next."""
     now = timezone.now()
     rows.node(now)
     made = rows.channel(public_guide=True)
@@ -130,7 +130,7 @@ def channel(db: None) -> Channel:
     return made
 
 
-def test_the_guide_tells_what_was_is_and_will_be(channel: Channel) -> None:
+def test_the_guide_covers_past_present_and_future(channel: Channel) -> None:
     MediaItem.objects.filter(title="Second").update(age_rating=12)
     MediaItem.objects.get(title="Second").tags.add(Tag.objects.create(name="Drama"))
     run = channel.runs.get()
@@ -145,24 +145,24 @@ def test_the_guide_tells_what_was_is_and_will_be(channel: Channel) -> None:
             ending="whole",
         )
     root = valid(guide.xmltv(channel, now))
-    told = root.findall("programme")
-    titles = [each.findtext("title") for each in told]
-    # What fills gaps is one entry, with the channel's name.
+    programmes = root.findall("programme")
+    titles = [element.findtext("title") for element in programmes]
+    # Filler and slates are one entry with the channel's name.
     assert titles[:4] == ["Demo", "First", "Second", "First"]
-    second = told[2]
+    second = programmes[2]
     assert (second.findtext("category"), second.findtext("rating/value")) == ("Drama", "12")
-    assert told[1].findtext("category") == "loop of demo"
-    assert told[1].findtext("desc") == "Goes on at 0:04."
-    times = [(each.get("start", ""), each.get("stop", "")) for each in told]
+    assert programmes[1].findtext("category") == "loop of demo"
+    assert programmes[1].findtext("desc") == "Continues at 0:04."
+    times = [(element.get("start", ""), element.get("stop", "")) for element in programmes]
     assert all(begins < ends for begins, ends in times)
     assert all(one[1] <= other[0] for one, other in pairwise(times))
     assert all(one[1] == other[0] for one, other in pairwise(times[1:]))
-    # A minute each, for seven days.
-    assert len(told) == pytest.approx(7 * 24 * 60, abs=3)
+    # Items of one minute for seven days.
+    assert len(programmes) == pytest.approx(7 * 24 * 60, abs=3)
 
 
-def test_parts_that_a_block_cuts_are_programmes_of_their_own(channel: Channel) -> None:
-    """The film before a block and its rest behind it."""
+def test_parts_of_a_cut_item_are_separate_programmes(channel: Channel) -> None:
+    """The parts of an item before and after a block."""
     MediaItem.objects.update(duration_seconds=4 * 3600)
     evening = rows.playlist("News", name="News")
     MediaItem.objects.filter(title="News").update(duration_seconds=1800)
@@ -175,33 +175,35 @@ def test_parts_that_a_block_cuts_are_programmes_of_their_own(channel: Channel) -
         ends=(begins + timedelta(minutes=30)).time(),
         start="hard",
     )
-    told = valid(guide.xmltv(channel, timezone.now())).findall("programme")
-    parts = [(each.findtext("title"), each.findtext("desc")) for each in told[1:4]]
+    programmes = valid(guide.xmltv(channel, timezone.now())).findall("programme")
+    parts = [
+        (element.findtext("title"), element.findtext("desc")) for element in programmes[1:4]
+    ]
     assert [title for title, _ in parts] == ["Second", "News", "Second"]
     assert parts[0][1] is None
-    assert (parts[2][1] or "").startswith("Goes on at ")
+    assert (parts[2][1] or "").startswith("Continues at ")
 
 
-def test_the_last_programme_ends_when_it_ends(channel: Channel) -> None:
+def test_the_last_programme_is_not_cut(channel: Channel) -> None:
     MediaItem.objects.update(duration_seconds=5 * 3600)
     now = timezone.now()
-    told = guide.programme(Channel.objects.select_related("state").get(), now)
-    last = told[-1]
+    airings = guide.programme(Channel.objects.select_related("state").get(), now)
+    last = airings[-1]
     assert last.begins < now + guide.AHEAD < last.ends
-    # It lasts as long as all of them, up to the rounding of a moment.
+    # It lasts as long as all of them, up to rounding.
     assert abs((last.ends - last.begins) - timedelta(hours=5)) < timedelta(seconds=1)
 
 
-def test_a_channel_that_is_off_promises_nothing_but_its_hours(channel: Channel) -> None:
-    Channel.objects.update(order="off")
+def test_the_guide_of_a_channel_that_is_off_has_only_its_on_air_hours(channel: Channel) -> None:
+    Channel.objects.update(desired_state="off")
     AsRun.objects.all().delete()
     off = Channel.objects.get()
     now = datetime(2026, 6, 1, 12, tzinfo=UTC)
     assert guide.programme(off, now) == []
     OnAirHours.objects.create(channel=off, starts=time(20), ends=time(21), days=1)
-    told = guide.programme(off, now)
-    assert (told[0].begins, told[-1].ends) == (now.replace(hour=20), now.replace(hour=21))
-    assert len(told) == 60
+    airings = guide.programme(off, now)
+    assert (airings[0].begins, airings[-1].ends) == (now.replace(hour=20), now.replace(hour=21))
+    assert len(airings) == 60
 
 
 def test_who_may_read_the_guide(channel: Channel, client: Client) -> None:
@@ -231,7 +233,7 @@ def test_a_guide_is_computed_once_a_minute_and_sent_once(
 ) -> None:
     first = client.get("/channels/demo/guide.xml")
     assert first["Content-Type"] == "application/xml; charset=utf-8"
-    # The channel alone is looked up.
+    # Only the channel is queried.
     with django_assert_num_queries(1):
         again = client.get("/channels/demo/guide.xml", headers={"If-None-Match": first["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
@@ -240,39 +242,37 @@ def test_a_guide_is_computed_once_a_minute_and_sent_once(
 # ---- now and next ----------------------------------------------------------------------------
 
 
-def asked(client: Client) -> dict[str, Any]:
+def now_next(client: Client) -> dict[str, Any]:
     answer = client.get("/channels/demo/now.json")
     assert answer["Access-Control-Allow-Origin"] == "*"
-    told: dict[str, Any] = answer.json()
-    return told
+    body: dict[str, Any] = answer.json()
+    return body
 
 
-def test_now_and_next_are_what_was_measured_and_what_comes(
-    channel: Channel, client: Client
-) -> None:
-    told = asked(client)
-    assert (told["state"], told["channel"]) == ("on_air", {"slug": "demo", "name": "Demo"})
-    now = told["now"]
+def test_now_is_measured_and_next_is_forecast(channel: Channel, client: Client) -> None:
+    body = now_next(client)
+    assert (body["state"], body["channel"]) == ("on_air", {"slug": "demo", "name": "Demo"})
+    now = body["now"]
     assert (now["title"], now["in_point"], now["rule"]) == ("First", 4.0, "Base playlist")
-    assert [each["title"] for each in (told["next"], *told["later"])] == [
+    assert [element["title"] for element in (body["next"], *body["later"])] == [
         "Second", "First", "Second", "First",
     ]  # fmt: skip
-    # To the millisecond, as JSON tells it.
-    assert told["next"]["at"] == now["until"]
+    # With milliseconds, as in JSON.
+    assert body["next"]["at"] == now["until"]
 
 
-def test_what_nobody_measures_is_not_told(channel: Channel, client: Client) -> None:
+def test_an_unmeasured_channel_has_no_current_item(channel: Channel, client: Client) -> None:
     Node.objects.update(seen_at=timezone.now() - timedelta(minutes=5))
-    told = asked(client)
-    assert (told["now"], told["state"]) == (None, "unknown")
+    body = now_next(client)
+    assert (body["now"], body["state"]) == (None, "unknown")
 
 
 def test_a_channel_that_is_off_has_nothing_next(channel: Channel, client: Client) -> None:
-    Channel.objects.update(order="off")
+    Channel.objects.update(desired_state="off")
     channel.runs.update(ended_at=timezone.now())
     ChannelState.objects.update(state="off", now_title="", now_until=None)
-    told = asked(client)
-    assert (told["now"], told["next"], told["later"], told["state"]) == (None, None, [], "off")
+    body = now_next(client)
+    assert (body["now"], body["next"], body["later"], body["state"]) == (None, None, [], "off")
 
 
 def test_the_rule_of_a_block_is_its_name(channel: Channel, client: Client) -> None:
@@ -284,24 +284,24 @@ def test_the_rule_of_a_block_is_its_name(channel: Channel, client: Client) -> No
         ends=time(0),
     )
     AsRun.objects.update(rule=f"block-{block.pk}")
-    told = asked(client)
-    assert told["now"]["rule"] == "All day"
-    assert (told["next"]["title"], told["next"]["rule"]) == ("Film", "All day")
+    body = now_next(client)
+    assert body["now"]["rule"] == "All day"
+    assert (body["next"]["title"], body["next"]["rule"]) == ("Film", "All day")
 
 
-def test_an_overlay_may_ask_every_second(
+def test_an_overlay_can_poll_every_second(
     channel: Channel, client: Client, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    asked(client)
+    now_next(client)
     with django_assert_max_num_queries(9):
-        asked(client)
+        now_next(client)
 
 
-# ---- what it costs ---------------------------------------------------------------------------
+# ---- performance -----------------------------------------------------------------------------
 
 
-def test_who_asks_while_a_guide_is_computed_gets_the_old_one() -> None:
-    """And nobody waits for another channel's."""
+def test_a_stale_guide_is_served_while_a_new_one_is_computed() -> None:
+    """Guides of other channels are not blocked."""
     begun, end = Event(), Event()
 
     def slowly() -> str:
@@ -309,28 +309,28 @@ def test_who_asks_while_a_guide_is_computed_gets_the_old_one() -> None:
         assert end.wait(20)
         return "new"
 
-    assert guide._kept("a", "a", 60, lambda: "old") == "old"
+    assert guide._cached("a", "a", 60, lambda: "old") == "old"
     cache.delete("a-fresh")
     with ThreadPoolExecutor(1) as pool:
-        made = pool.submit(guide._kept, "a", "a", 60, slowly)
+        made = pool.submit(guide._cached, "a", "a", 60, slowly)
         assert begun.wait(20)
-        assert guide._kept("a", "a", 60, lambda: "not this") == "old"
-        assert guide._kept("b", "b", 60, lambda: "other") == "other"
+        assert guide._cached("a", "a", 60, lambda: "not this") == "old"
+        assert guide._cached("b", "b", 60, lambda: "other") == "other"
         end.set()
         assert made.result(20) == "new"
-    assert guide._kept("a", "a", 60, lambda: "not this") == "new"
+    assert guide._cached("a", "a", 60, lambda: "not this") == "new"
 
 
 def test_a_guide_of_very_short_items_ends_earlier(
     channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guide, "MOST_PICKS", 5)
-    told = guide.programme(channel, timezone.now())
-    # The one on air, and five more.
-    assert len(told) == 6
+    monkeypatch.setattr(guide, "MAX_PICKS", 5)
+    airings = guide.programme(channel, timezone.now())
+    # The item on air and five more.
+    assert len(airings) == 6
 
 
-def test_blocks_of_the_past_cost_nothing(channel: Channel) -> None:
+def test_past_blocks_do_not_slow_down_the_guide(channel: Channel) -> None:
     now = datetime(2026, 6, 1, 12, tzinfo=UTC)
     today = date(2026, 6, 1)
     for ago in range(4):
@@ -342,27 +342,27 @@ def test_blocks_of_the_past_cost_nothing(channel: Channel) -> None:
             ends=time(2),
         )
     names = {block.name for block in forecast.compute(channel, now, now).programme.blocks}
-    # Yesterday's ends today.
+    # Yesterday's occurrence ends today.
     assert names == {"Block 0", "Block 1"}
-    # What today is, its own clock says: there it is the 2nd of June already.
+    # The channel's own clock decides the date: there it is already the 2nd of June.
     Channel.objects.update(time_zone="Pacific/Kiritimati")
     there = Channel.objects.get()
     names = {block.name for block in forecast.compute(there, now, now).programme.blocks}
     assert names == {"Block 0"}
 
 
-def test_what_is_on_now_is_looked_up_once_a_second(
+def test_now_and_next_are_computed_once_a_second(
     channel: Channel, client: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    before = asked(client)
+    before = now_next(client)
     ChannelState.objects.update(now_title="Changed")
-    # The channel alone is looked up.
+    # Only the channel is queried.
     with django_assert_num_queries(1):
-        assert asked(client) == before
-    until(lambda: asked(client)["now"]["title"] == "Changed", 60, "it is looked up again")
+        assert now_next(client) == before
+    until(lambda: now_next(client)["now"]["title"] == "Changed", 60, "it is looked up again")
 
 
-def test_a_zone_that_nobody_knows_is_taken_for_utc(channel: Channel, client: Client) -> None:
+def test_an_unknown_zone_is_treated_as_utc(channel: Channel, client: Client) -> None:
     Channel.objects.update(time_zone="Nowhere/Land")
     root = valid(guide.xmltv(Channel.objects.get(), timezone.now()))
     assert root.findall("programme")[0].get("start", "").endswith(" +0000")

@@ -1,4 +1,4 @@
-"""What will be on air in the next days, and why something is on air at all."""
+"""The preview of the next days, and the reasons of items."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def midday(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Far from the end of a day, and from any change of the clock."""
+    """A time far from the end of a day and from clock changes."""
     noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
     monkeypatch.setattr("django.utils.timezone.now", lambda: noon)
 
@@ -35,15 +35,15 @@ def viewer(client: Client) -> Client:
     return client
 
 
-def test_the_preview_tells_each_item_its_rule_and_why(viewer: Client, berlin: Channel) -> None:
+def test_the_preview_shows_items_with_rule_and_reason(viewer: Client, berlin: Channel) -> None:
     rows.block(berlin, starts=time(0), ends=time(0))
     page = viewer.get("/admin/calendar/demo/preview/").content.decode()
     assert "Evening 1" in page
     assert "Block “Evening” is on from 00:00 to 00:00." in page
-    assert "The channel is off: this is what would play" in page
+    assert "The channel is off. This is the programme" in page
 
 
-def test_the_preview_begins_at_the_end_of_the_item_on_air(
+def test_the_preview_starts_at_the_end_of_the_item_on_air(
     viewer: Client, berlin: Channel
 ) -> None:
     now = timezone.now()
@@ -64,9 +64,7 @@ def test_the_preview_begins_at_the_end_of_the_item_on_air(
     assert all(one.ends == other.begins for one, other in pairwise(lines))
 
 
-def test_a_soft_block_that_never_gets_on_is_not_said_to_wait(
-    viewer: Client, berlin: Channel
-) -> None:
+def test_a_soft_block_that_is_never_shown_is_explained(viewer: Client, berlin: Channel) -> None:
     now = timezone.now()
     rows.block(berlin, starts=time(12, 55), ends=time(13, 5))
     ChannelState.objects.all().delete()
@@ -79,22 +77,23 @@ def test_a_soft_block_that_never_gets_on_is_not_said_to_wait(
         now_rule="base",
     )
     page = viewer.get("/admin/calendar/demo/why/").content.decode()
-    assert "“Evening” is due, but starts softly: what is on ends later than its time" in page
+    assert (
+        "“Evening” is due, but has a soft start: the current item ends after the block does"
+        in page
+    )
     ChannelState.objects.update(now_until=now + timedelta(minutes=2))
     page = viewer.get("/admin/calendar/demo/why/").content.decode()
-    assert "“Evening” is due, but starts softly: it waits for the end" in page
+    assert "“Evening” is due, but has a soft start: it waits for the end" in page
 
 
-def test_each_of_the_next_days_goes_on_where_the_last_one_ends(
-    viewer: Client, berlin: Channel
-) -> None:
+def test_consecutive_preview_days_are_continuous(viewer: Client, berlin: Channel) -> None:
     rows.on_air(
         berlin, now_since=timezone.now(), now_until=timezone.now() + timedelta(minutes=1)
     )
     first = viewer.get("/admin/calendar/demo/preview/").context
     second = viewer.get(f"/admin/calendar/demo/preview/?day={first['days'][1]}").context
     assert second["now_line"] is None
-    # The item that lies over midnight is in both days.
+    # The item across midnight is in both days.
     last, following = first["lines"][-1], second["lines"][0]
     assert following == last or following.begins == last.ends
 
@@ -108,7 +107,7 @@ def why(client: Client, at: str = "") -> Any:
     return answer
 
 
-def test_why_of_the_past_is_in_the_as_run_log(viewer: Client, berlin: Channel) -> None:
+def test_past_reasons_come_from_the_as_run_log(viewer: Client, berlin: Channel) -> None:
     began = datetime(2026, 3, 2, 19, tzinfo=UTC)
     run = berlin.runs.create(started_at=began, ended_at=began + timedelta(hours=1))
     AsRun.objects.create(
@@ -125,11 +124,11 @@ def test_why_of_the_past_is_in_the_as_run_log(viewer: Client, berlin: Channel) -
     for text in ("An old film", "The base playlist, for no block was on.", "from 20:00:00"):
         assert text in page
     after = why(viewer, "2026-03-02T20:45").context["answer"]
-    assert "nothing is written down" in after.notes[0]
+    assert "the as-run log has no entry" in after.notes[0]
     assert why(viewer, "2026-03-02T23:00").context["answer"].notes == ("The channel was off.",)
 
 
-def test_why_of_now_is_what_the_worker_wrote(viewer: Client, berlin: Channel) -> None:
+def test_the_present_reason_comes_from_the_worker(viewer: Client, berlin: Channel) -> None:
     now = timezone.now()
     rows.on_air(
         berlin,
@@ -144,7 +143,7 @@ def test_why_of_now_is_what_the_worker_wrote(viewer: Client, berlin: Channel) ->
     assert answer.claims[0].because == "No other block applies at this time."
 
 
-def test_why_of_the_future_is_the_previews(viewer: Client, berlin: Channel) -> None:
+def test_future_reasons_come_from_the_preview(viewer: Client, berlin: Channel) -> None:
     rows.block(berlin, starts=time(0), ends=time(0))
     rows.block(berlin, "Above", starts=time(0), ends=time(0), priority=3)
     tomorrow = (timezone.now() + timedelta(days=1)).isoformat(timespec="seconds")
@@ -159,7 +158,7 @@ def test_why_of_the_future_is_the_previews(viewer: Client, berlin: Channel) -> N
     assert "reaches 7 days" in why(viewer, far).context["answer"].notes[0]
 
 
-def test_an_hour_that_comes_twice_can_be_asked_for_twice(
+def test_both_occurrences_of_a_repeated_hour_can_be_selected(
     viewer: Client, berlin: Channel
 ) -> None:
     first = why(viewer, "2025-10-26T02:30").context
@@ -169,17 +168,17 @@ def test_an_hour_that_comes_twice_can_be_asked_for_twice(
 
 
 @pytest.mark.parametrize("text", ["yesterday", "0001-01-01T00:00", "9999-12-31T23:59"])
-def test_a_moment_that_is_none_is_said(viewer: Client, berlin: Channel, text: str) -> None:
-    assert "is no date and time" in why(viewer, text).content.decode()
+def test_an_invalid_time_is_reported(viewer: Client, berlin: Channel, text: str) -> None:
+    assert "is not a date and time" in why(viewer, text).content.decode()
 
 
-def test_a_slate_that_stays_is_one_line(viewer: Client) -> None:
+def test_a_continuous_slate_is_one_line(viewer: Client) -> None:
     rows.channel(playlist=None)
     lines = viewer.get("/admin/calendar/demo/preview/").context["lines"]
     assert [one.rule for one in lines] == ["Slate"]
 
 
-def test_the_channels_page_says_why(viewer: Client, berlin: Channel) -> None:
+def test_the_channels_page_shows_the_reason(viewer: Client, berlin: Channel) -> None:
     rows.node()
     rows.on_air(berlin, now_why="The base playlist, because no block is on.")
     page = viewer.get("/admin/monitor/demo/").content.decode()
@@ -187,30 +186,30 @@ def test_the_channels_page_says_why(viewer: Client, berlin: Channel) -> None:
     assert "/admin/calendar/demo/" in page
 
 
-def test_a_channel_that_is_off_for_some_hours_says_so(viewer: Client, berlin: Channel) -> None:
+def test_times_outside_the_hours_are_shown_as_off(viewer: Client, berlin: Channel) -> None:
     berlin.hours.create(starts=time(8), ends=time(20))
-    # They are no new ones, which would start it at once, were it day.
+    # These hours are not new; new ones would start the channel at once.
     ChannelState.objects.create(channel=berlin, hours_done=timezone.now())
     page = viewer.get("/admin/calendar/demo/preview/")
     tomorrow = page.context["days"][1]
     lines = viewer.get(f"/admin/calendar/demo/preview/?day={tomorrow}").context["lines"]
     zone = ZoneInfo("Europe/Berlin")
     shown = [(one.title, f"{one.begins.astimezone(zone):%H:%M}") for one in lines]
-    # Its hours start it and stop it.
+    # The on-air hours start and stop it.
     assert shown[:2] == [("Off the air", "00:00"), ("First", "08:00")]
     assert shown[-1] == ("Off the air", "20:00")
     at = f"{tomorrow}T22:00"
     assert why(viewer, at).context["answer"].notes == (
-        "The channel is off at that time: none of its on-air hours holds then.",
+        "The channel is off at that time: it is outside its on-air hours.",
     )
 
 
-def test_one_that_was_ordered_off_within_its_hours_says_so(
-    viewer: Client, berlin: Channel
-) -> None:
-    """The hours are no reason for it: a person is."""
+def test_a_stop_within_the_hours_is_explained(viewer: Client, berlin: Channel) -> None:
+    """The reason is an order, not the on-air hours."""
     berlin.hours.create(starts=time(0), ends=time(0))
     ChannelState.objects.create(channel=berlin, hours_done=timezone.now())
     at = timezone.localtime(timezone.now() + timedelta(hours=1), ZoneInfo("Europe/Berlin"))
     (note,) = why(viewer, f"{at:%Y-%m-%dT%H:%M}").context["answer"].notes
-    assert note.startswith("The channel is ordered off, though it is within its on-air hours")
+    assert note.startswith(
+        "The channel was stopped by order, although that time is within its on-air hours"
+    )

@@ -1,4 +1,4 @@
-"""What the servers say is read right, and what they are answered, without a database."""
+"""Parsing of callbacks and access decisions, without a database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.ingest import callbacks
-from streams.ingest.callbacks import Action, Asked, KeyFacts, UnreadableError, Verdict
+from streams.ingest.callbacks import AccessRequest, Action, KeyFacts, UnreadableError, Verdict
 from streamsite.security.secret import Secret
 
 KEY = "k3y_abcdefghijklmnopqrstuvwxyz-0"
@@ -53,7 +53,7 @@ MEDIAMTX: dict[str, dict[str, Any]] = {
 
 
 def question(**fields: object) -> bytes:
-    said: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "ip": "203.0.113.7",
         "user": "",
         "password": "",
@@ -65,14 +65,14 @@ def question(**fields: object) -> bytes:
         "query": "",
         "userAgent": "",
     }
-    return json.dumps(said | fields).encode()
+    return json.dumps(defaults | fields).encode()
 
 
 @pytest.mark.parametrize("form", MEDIAMTX)
-def test_mediamtx_brings_the_key_in_many_forms(form: str) -> None:
+def test_mediamtx_sends_the_key_in_several_fields(form: str) -> None:
     fields = MEDIAMTX[form]
-    asked = callbacks.mediamtx_asked(question(**fields))
-    assert asked == Asked(
+    request = callbacks.parse_mediamtx_auth(question(**fields))
+    assert request == AccessRequest(
         action=Action.PUBLISH,
         slug="ada",
         protocol=str(fields["protocol"]),
@@ -80,21 +80,21 @@ def test_mediamtx_brings_the_key_in_many_forms(form: str) -> None:
         address="203.0.113.7",
         credential=Secret(KEY),
     )
-    assert KEY not in repr(asked)
+    assert KEY not in repr(request)
 
 
 @pytest.mark.parametrize(
     "body",
     [b"", b"[]", b"{", b"\xff", b"null", b'{"action": "fly"}', b'{"action": 3}', b"[" * 10_000],
 )
-def test_what_is_no_question_is_unreadable(body: bytes) -> None:
+def test_an_invalid_request_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableError):
-        callbacks.mediamtx_asked(body)
+        callbacks.parse_mediamtx_auth(body)
 
 
 @pytest.mark.parametrize("path", ["", "live", "live/", "live/a/b", "other/ada", "live/ad\n"])
-def test_other_paths_are_nobodys(path: str) -> None:
-    assert callbacks.mediamtx_asked(question(path=path)).slug == ""
+def test_other_paths_belong_to_no_broadcaster(path: str) -> None:
+    assert callbacks.parse_mediamtx_auth(question(path=path)).slug == ""
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,9 @@ def test_other_paths_are_nobodys(path: str) -> None:
         ),
     ],
 )
-def test_hooks_come_as_form_and_as_json(body: bytes, kind: str) -> None:
-    told = callbacks.mediamtx_told(body, kind)
-    assert (told.path, told.slug, told.source_type, told.source_id) == (
+def test_hooks_are_parsed_as_form_and_json(body: bytes, kind: str) -> None:
+    event = callbacks.parse_mediamtx_hook(body, kind)
+    assert (event.path, event.slug, event.source_type, event.source_id) == (
         *("live/ada", "ada", "rtmpConn", UUID),
     )
 
@@ -126,35 +126,35 @@ NGINX = (
 )
 
 
-def test_nginx_rtmp_appends_what_the_client_made_up() -> None:
-    """Its own fields come first, so the first value is the one that it wrote."""
+def test_arguments_appended_by_the_client_are_ignored() -> None:
+    """The server's own fields come first, so the first value counts."""
     forged = f"{NGINX}&token={KEY}&name=eve&clientid=99&addr=10.0.0.1&app=other&token=second"
-    asked = callbacks.nginx_asked(forged.encode())
-    assert (asked.slug, asked.source_id, asked.address) == ("ada", "7", "127.0.0.1")
-    assert asked.credential == Secret(KEY)
-    told = callbacks.nginx_told(forged.encode())
-    assert (told.path, told.source_id) == ("live/ada", "7")
+    request = callbacks.parse_nginx_publish(forged.encode())
+    assert (request.slug, request.source_id, request.address) == ("ada", "7", "127.0.0.1")
+    assert request.credential == Secret(KEY)
+    event = callbacks.parse_nginx_event(forged.encode())
+    assert (event.path, event.source_id) == ("live/ada", "7")
 
 
 @pytest.mark.parametrize("body", [b"", b"app=live&name=ada", b"clientid=-1", b"clientid=x"])
 def test_a_form_without_its_client_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableError):
-        callbacks.nginx_asked(body)
+        callbacks.parse_nginx_publish(body)
 
 
-def test_a_form_of_very_many_fields_is_not_read() -> None:
+def test_a_form_with_too_many_fields_is_refused() -> None:
     with pytest.raises(UnreadableError):
-        callbacks.nginx_asked(NGINX.encode() + b"&a=1" * 100)
+        callbacks.parse_nginx_publish(NGINX.encode() + b"&a=1" * 100)
 
 
 @given(st.binary(max_size=300))
-def test_no_body_breaks_the_reading(body: bytes) -> None:
+def test_any_body_is_parsed_or_refused(body: bytes) -> None:
     for read in (
-        callbacks.mediamtx_asked,
-        callbacks.nginx_asked,
-        callbacks.nginx_told,
-        lambda it: callbacks.mediamtx_told(it, "application/json"),
-        lambda it: callbacks.mediamtx_told(it, "text/plain"),
+        callbacks.parse_mediamtx_auth,
+        callbacks.parse_nginx_publish,
+        callbacks.parse_nginx_event,
+        lambda it: callbacks.parse_mediamtx_hook(it, "application/json"),
+        lambda it: callbacks.parse_mediamtx_hook(it, "text/plain"),
     ):
         with suppress(UnreadableError):
             read(body)
@@ -170,16 +170,16 @@ _FIELDS = ("ip", "user", "password", "token", "path", "protocol", "id", "query")
         {"action": st.sampled_from(list(Action))}, optional=dict.fromkeys(_FIELDS, _ANYTHING)
     )
 )
-def test_whatever_the_fields_hold_can_be_kept_in_a_row(said: dict[str, Any]) -> None:
-    asked = callbacks.mediamtx_asked(json.dumps(said).encode())
-    for text in (asked.slug, asked.source_id, asked.address, asked.protocol):
+def test_parsed_fields_fit_into_a_row(fields: dict[str, Any]) -> None:
+    request = callbacks.parse_mediamtx_auth(json.dumps(fields).encode())
+    for text in (request.slug, request.source_id, request.address, request.protocol):
         assert len(text) <= 64
         assert "\x00" not in text
         assert text.encode().decode() == text
 
 
 # ---- decisions -------------------------------------------------------------------------------
-ASKED = callbacks.mediamtx_asked(question(token=KEY))
+REQUEST = callbacks.parse_mediamtx_auth(question(token=KEY))
 FREE = KeyFacts("ada", enabled=True)
 
 
@@ -214,16 +214,16 @@ ONCE = replace(FREE, single_use=True, last_used_at=ago(59), last_address="203.0.
         (replace(ONCE, last_address="198.51.100.1"), "used up"),
     ],
 )
-def test_who_may_publish(key: KeyFacts | None, reason: str) -> None:
-    decision = callbacks.may_publish(ASKED, key, NOW, lease=LEASE, grace=GRACE)
+def test_publishing_needs_a_valid_key(key: KeyFacts | None, reason: str) -> None:
+    decision = callbacks.may_publish(REQUEST, key, NOW, lease=LEASE, grace=GRACE)
     assert decision.reason == reason
     assert decision.verdict is (Verdict.REFUSE if reason else Verdict.ACCEPT)
 
 
-def test_who_brings_nothing_is_asked_for_it() -> None:
-    asked = callbacks.mediamtx_asked(question(user="u"))
-    decision = callbacks.may_publish(asked, None, NOW, lease=LEASE, grace=GRACE)
-    assert decision.verdict is Verdict.ASK
+def test_a_request_without_credentials_is_challenged() -> None:
+    request = callbacks.parse_mediamtx_auth(question(user="u"))
+    decision = callbacks.may_publish(request, None, NOW, lease=LEASE, grace=GRACE)
+    assert decision.verdict is Verdict.CHALLENGE
 
 
 @given(
@@ -241,13 +241,13 @@ def test_who_brings_nothing_is_asked_for_it() -> None:
         lease_seen_at=st.none() | st.sampled_from([ago(1), ago(16)]),
     )
 )
-def test_nobody_is_accepted_with_a_key_that_was_withdrawn(key: KeyFacts) -> None:
-    decision = callbacks.may_publish(ASKED, key, NOW, lease=LEASE, grace=GRACE)
+def test_a_withdrawn_key_is_refused(key: KeyFacts) -> None:
+    decision = callbacks.may_publish(REQUEST, key, NOW, lease=LEASE, grace=GRACE)
     withdrawn = key.revoked or not key.enabled or key.slug != "ada"
     withdrawn |= key.expires_at is not None and key.expires_at <= NOW
     if withdrawn:
         assert decision.verdict is Verdict.REFUSE
-    assert decision.verdict is not Verdict.ASK
+    assert decision.verdict is not Verdict.CHALLENGE
 
 
 READ = "read-token-of-sixteen"
@@ -259,13 +259,15 @@ READ = "read-token-of-sixteen"
         ("127.0.0.1", "", "", Verdict.ACCEPT),
         ("::1", "", "", Verdict.ACCEPT),
         ("::ffff:127.0.0.1", "", "", Verdict.ACCEPT),
-        ("203.0.113.7", "", READ, Verdict.ASK),
+        ("203.0.113.7", "", READ, Verdict.CHALLENGE),
         ("203.0.113.7", READ, READ, Verdict.ACCEPT),
         ("203.0.113.7", "another", READ, Verdict.REFUSE),
         ("203.0.113.7", KEY, "", Verdict.REFUSE),
         ("", READ, "", Verdict.REFUSE),
     ],
 )
-def test_who_may_watch(address: str, given_: str, token: str, verdict: Verdict) -> None:
-    asked = callbacks.mediamtx_asked(question(action="read", ip=address, token=given_))
-    assert callbacks.may_read(asked, Secret(token)).verdict is verdict
+def test_watching_needs_the_read_token(
+    address: str, given_: str, token: str, verdict: Verdict
+) -> None:
+    request = callbacks.parse_mediamtx_auth(question(action="read", ip=address, token=given_))
+    assert callbacks.may_read(request, Secret(token)).verdict is verdict

@@ -19,7 +19,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from conftest import need
 from streams.ingest import keys, reconciler
-from streams.ingest.servers import Door, ServerError, Source, door
+from streams.ingest.servers import IngestClient, ServerError, Source, configured_client
 from streams.models import Broadcaster, IngestServer, LiveStream, StreamKey
 from streams.tests.bench.mediamtx import FakeMediaMtx, Session
 from streams.tests.bench.waiting import until
@@ -51,14 +51,14 @@ def mint(ada: Broadcaster, **fields: Any) -> tuple[StreamKey, str]:
     return row, key.reveal()
 
 
-def the_door() -> Door:
-    found = door()
-    assert found is not None
-    return found
+def ingest_client() -> IngestClient:
+    client = configured_client()
+    assert client is not None
+    return client
 
 
-def look(owner: str = "here") -> None:
-    reconciler.look(the_door(), owner)
+def reconcile_once(owner: str = "here") -> None:
+    reconciler.reconcile(ingest_client(), owner)
 
 
 def live() -> list[LiveStream]:
@@ -73,7 +73,7 @@ def published(fake: FakeMediaMtx, key: str, path: str = "live/ada") -> Session:
 
 
 def age(seconds: float) -> None:
-    """As if all that was heard had been heard so long ago."""
+    """Shifts all stored times into the past."""
     past = timezone.now() - timedelta(seconds=seconds)
     LiveStream.objects.update(seen_at=past, started_at=past)
     StreamKey.objects.exclude(lease_seen_at=None).update(lease_seen_at=past)
@@ -81,11 +81,9 @@ def age(seconds: float) -> None:
 
 # ---- publishing ------------------------------------------------------------------------------
 @pytest.mark.parametrize("protocol", ["rtmp", "rtsp", "srt", "webrtc"])
-def test_every_protocol_goes_live_by_its_own_form(
-    fake: FakeMediaMtx, ada: Broadcaster, protocol: str
-) -> None:
+def test_every_protocol_goes_live(fake: FakeMediaMtx, ada: Broadcaster, protocol: str) -> None:
     row, key = mint(ada)
-    # The real one puts what it takes for the token into `token`, wherever it came from.
+    # The real server puts the token into `token`, whatever its origin.
     forms: dict[str, dict[str, str]] = {
         "rtmp": {"query": f"token={key}", "token": key},
         "rtsp": {"user": "u", "password": key, "token": key},
@@ -101,18 +99,18 @@ def test_every_protocol_goes_live_by_its_own_form(
     assert (stream.key, stream.source_id, stream.source_type) == (row, session.id, session.type)
     assert fake.publish("live/ada", protocol, **forms[protocol]) is None
 
-    look()
-    done = keys.revoke(row, by="ada", now=timezone.now(), door=door())
+    reconcile_once()
+    done = keys.revoke(row, by="ada", now=timezone.now(), server=configured_client())
     assert (done.was_live, done.fault, session.ended) == (True, "", True)
     fake.hooks_done()
     assert live() == []
     assert fake.publish("live/ada", protocol, **forms[protocol]) is None
 
 
-def test_two_clients_of_one_broadcaster_do_not_throw_each_other_out(
+def test_two_clients_of_a_broadcaster_do_not_disconnect_one_another(
     fake: FakeMediaMtx, ada: Broadcaster
 ) -> None:
-    """They reconnect by themselves, each with a key of its own. Another broadcaster is free."""
+    """Both reconnect automatically with their own keys. Other broadcasters are not affected."""
     _, one = mint(ada)
     _, two = mint(ada)
     eve = Broadcaster.objects.create(name="Eve", slug="eve")
@@ -123,7 +121,7 @@ def test_two_clients_of_one_broadcaster_do_not_throw_each_other_out(
     published(fake, hers, "live/eve")
     assert not session.ended
     assert next(row.source_id for row in live()) == session.id
-    # It ends: the other one is let in, and the first is refused now.
+    # After its end the other key is accepted, and the first one is refused.
     fake.leave(session)
     fake.hooks_done()
     other = published(fake, two)
@@ -131,122 +129,124 @@ def test_two_clients_of_one_broadcaster_do_not_throw_each_other_out(
     assert not other.ended
 
 
-def test_a_half_open_connection_keeps_the_other_key_out_for_no_longer_than_its_own(
+def test_a_half_open_connection_blocks_another_key_no_longer_than_its_own(
     fake: FakeMediaMtx, ada: Broadcaster
 ) -> None:
     _, one = mint(ada)
     _, two = mint(ada)
     published(fake, one)
-    look()
+    reconcile_once()
     assert fake.publish("live/ada", "rtmp", token=two, query="") is None
     age(16)
-    look()
+    reconcile_once()
     published(fake, two)
 
 
-def test_where_it_may_a_second_key_takes_the_place_of_the_first(
+def test_with_ingest_replace_a_second_key_replaces_the_first(
     fake: FakeMediaMtx, ada: Broadcaster, settings: Settings
 ) -> None:
-    """The hooks of both come in any order."""
+    """The hooks of both sources arrive in any order."""
     settings.INGEST_REPLACE = True
     first, one = mint(ada)
     second, two = mint(ada)
     old = published(fake, one)
     new = published(fake, two)
     assert old.ended
-    look()
+    reconcile_once()
     (stream,) = live()
     assert (stream.source_id, stream.key) == (new.id, second)
     first.refresh_from_db()
     assert first.lease_seen_at is None
 
 
-def test_who_lost_the_connection_is_let_in_again_when_no_bytes_come(
+def test_a_lost_broadcaster_is_accepted_again_without_bytes(
     fake: FakeMediaMtx, ada: Broadcaster
 ) -> None:
-    """A half-open connection is online still; nothing comes through it, so its lease lapses."""
+    """A half-open connection is still online, but without bytes its lease lapses."""
     _, key = mint(ada)
     session = published(fake, key)
     session.received = 1000
-    look()
+    reconcile_once()
     age(16)
-    look()
+    reconcile_once()
     assert live()[0].source_id == session.id
     again = published(fake, key)
     assert session.ended
-    look()
+    reconcile_once()
     assert [one.source_id for one in live()] == [again.id]
 
 
 # ---- the reconciler --------------------------------------------------------------------------
 @pytest.mark.parametrize("fields", ["old", "new"])
-def test_figures_are_read_from_both_generations_of_fields(
+def test_values_are_read_from_old_and_new_field_names(
     fake: FakeMediaMtx, ada: Broadcaster, fields: Any
 ) -> None:
     fake.fields = fields
     row, key = mint(ada)
     session = published(fake, key)
-    look()
+    reconcile_once()
     age(8)
     session.received = 1_000_000
-    look()
+    reconcile_once()
     (stream,) = live()
     assert stream.tracks == ["H264", "MPEG-4 Audio"]
     assert stream.bytes_in == 1_000_000
     assert stream.bitrate is not None
-    # 8 Mbit in the 8 s and a little that passed since the last look.
+    # 8 Mbit in the slightly more than 8 s since the last poll.
     assert 800_000 < stream.bitrate <= 1_000_000
     row.refresh_from_db()
     assert row.leased(timezone.now())
 
 
-def test_a_beginning_that_was_never_told_is_found(fake: FakeMediaMtx, ada: Broadcaster) -> None:
+def test_an_unreported_start_is_detected(fake: FakeMediaMtx, ada: Broadcaster) -> None:
     fake.lost = {"ready"}
     row, key = mint(ada)
     session = published(fake, key)
     assert live() == []
-    look()
+    reconcile_once()
     (stream,) = live()
     assert (stream.key, stream.source_id) == (row, session.id)
     assert stream.started_at == datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 
-def test_an_end_that_was_never_told_is_found_and_locks_nobody_out(
+def test_an_unreported_end_is_detected_and_frees_the_key(
     fake: FakeMediaMtx, ada: Broadcaster
 ) -> None:
     fake.lost = {"not-ready"}
     _, key = mint(ada)
     session = published(fake, key)
     fake.leave(session)
-    look()
-    # It was heard of just now: the list may be older.
+    reconcile_once()
+    # It was reported just now: the list may be older.
     assert len(live()) == 1
     age(3)
-    look()
+    reconcile_once()
     assert live() == []
     published(fake, key)
 
 
-def test_a_list_older_than_the_end_brings_nothing_back(
+def test_an_outdated_list_does_not_revive_an_ended_stream(
     fake: FakeMediaMtx, ada: Broadcaster
 ) -> None:
     _, key = mint(ada)
     session = published(fake, key)
-    asked_at = timezone.now()
-    old = the_door().streams()
+    before = timezone.now()
+    old = ingest_client().streams()
     fake.leave(session)
     fake.hooks_done()
-    reconciler.settle("mediamtx", old, asked_at=asked_at, now=timezone.now())
+    reconciler.settle("mediamtx", old, listed_at=before, now=timezone.now())
     assert live() == []
 
 
-def test_out_of_reach_is_unknown_and_not_ended(fake: FakeMediaMtx, ada: Broadcaster) -> None:
+def test_an_unreachable_server_makes_streams_unknown_not_ended(
+    fake: FakeMediaMtx, ada: Broadcaster
+) -> None:
     row, key = mint(ada)
     published(fake, key)
-    look()
+    reconcile_once()
     fake.close()
     age(60)
-    look()
+    reconcile_once()
     (stream,) = live()
     assert (stream.unknown, stream.bitrate) == (True, None)
     server = IngestServer.objects.get()
@@ -255,78 +255,78 @@ def test_out_of_reach_is_unknown_and_not_ended(fake: FakeMediaMtx, ada: Broadcas
     assert not row.leased(timezone.now())
 
     fake.open()
-    look()
+    reconcile_once()
     (stream,) = live()
     assert not stream.unknown
     assert IngestServer.objects.get().fault == ""
     fake.crash()
     fake.open()
     age(3)
-    look()
+    reconcile_once()
     assert live() == []
 
 
 def test_many_pages_are_read(fake: FakeMediaMtx, ada: Broadcaster) -> None:
     for number in range(90):
         fake.appear(Session(f"live/s{number}", "srt"))
-    look()
+    reconcile_once()
     assert len(live()) == 90
     assert fake.lists == 5
     assert {stream.broadcaster for stream in live()} == {None}
 
 
-def test_a_server_that_hangs_holds_nobody_up_for_long(
+def test_a_hanging_server_blocks_only_for_the_timeout(
     fake: FakeMediaMtx, ada: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.ingest.servers.PATIENCE", 0.5)
+    monkeypatch.setattr("streams.ingest.servers.REQUEST_TIMEOUT_S", 0.5)
     _, key = mint(ada)
     published(fake, key)
     fake.stuck.set()
     begun = time.monotonic()
-    look()
+    reconcile_once()
     assert time.monotonic() - begun < 5
     assert live()[0].unknown
 
 
-def test_what_was_revoked_without_the_server_is_ended_when_it_is_back(
+def test_a_revoked_stream_is_ended_when_the_server_is_back(
     fake: FakeMediaMtx, ada: Broadcaster
 ) -> None:
     row, key = mint(ada)
     session = published(fake, key)
     fake.close()
-    done = keys.revoke(row, by="ada", now=timezone.now(), door=door())
-    assert "as soon as it answers" in done.fault
+    done = keys.revoke(row, by="ada", now=timezone.now(), server=configured_client())
+    assert "as soon as the server answers" in done.fault
     assert not session.ended
     fake.open()
-    look()
+    reconcile_once()
     assert session.ended
 
 
-def test_one_node_asks_at_a_time(fake: FakeMediaMtx, ada: Broadcaster) -> None:
-    look("one")
-    look("other")
+def test_one_node_polls_at_a_time(fake: FakeMediaMtx, ada: Broadcaster) -> None:
+    reconcile_once("one")
+    reconcile_once("other")
     assert fake.lists == 1
     IngestServer.objects.update(lease_until=timezone.now())
-    look("other")
-    look("one")
+    reconcile_once("other")
+    reconcile_once("one")
     assert fake.lists == 2
     assert IngestServer.objects.get().owner == "other"
 
 
-def test_the_thread_outlives_errors(
+def test_the_thread_survives_errors(
     fake: FakeMediaMtx, ada: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciler, "TICK", 0.05)
-    real = reconciler.look
+    monkeypatch.setattr(reconciler, "POLL_INTERVAL_S", 0.05)
+    real = reconciler.reconcile
     failed: list[str] = []
 
-    def fails_once(server: Door, owner: str) -> None:
+    def fails_once(server: IngestClient, owner: str) -> None:
         if not failed:
             failed.append(owner)
             raise RuntimeError("Something that nobody thought of.")
         real(server, owner)
 
-    monkeypatch.setattr(reconciler, "look", fails_once)
+    monkeypatch.setattr(reconciler, "reconcile", fails_once)
     fake.appear(Session("live/ada", "srt"))
     with reconciler.reconciled():
         until(live, 60, "it looks again")
@@ -334,20 +334,20 @@ def test_the_thread_outlives_errors(
 
 
 # ---- the API ---------------------------------------------------------------------------------
-def test_who_is_gone_already_is_kicked_well(fake: FakeMediaMtx) -> None:
-    the_door().kick(Source("live/ada", "rtmpConn", "gone"))
+def test_kicking_an_ended_source_succeeds(fake: FakeMediaMtx) -> None:
+    ingest_client().kick(Source("live/ada", "rtmpConn", "gone"))
     with pytest.raises(ServerError, match="can't be ended"):
-        the_door().kick(Source("live/ada", "hlsSource", "x"))
+        ingest_client().kick(Source("live/ada", "hlsSource", "x"))
 
 
 @pytest.mark.parametrize(
     "answer", [b"", b"[]", b'{"items": 3}', b'{"items": [{"source": {}}]}']
 )
-def test_an_odd_answer_is_a_fault_or_nothing(
+def test_an_unexpected_answer_is_a_fault_or_empty(
     fake: FakeMediaMtx, monkeypatch: pytest.MonkeyPatch, answer: bytes
 ) -> None:
-    server = the_door()
-    monkeypatch.setattr(server, "_ask", lambda *_, **__: answer)
+    server = ingest_client()
+    monkeypatch.setattr(server, "_request", lambda *_, **__: answer)
     if b"source" in answer:
         assert server.streams() == []
     else:
@@ -363,7 +363,7 @@ def configuration() -> dict[str, Any]:
     return read
 
 
-def test_the_shipped_configuration_keeps_its_api_to_this_machine(
+def test_the_shipped_configuration_restricts_its_api_to_this_machine(
     configuration: dict[str, Any],
 ) -> None:
     assert configuration["authMethod"] == "http"
@@ -372,34 +372,34 @@ def test_the_shipped_configuration_keeps_its_api_to_this_machine(
     assert excluded == {"api", "metrics", "pprof"}
     for name in ("apiAddress", "metricsAddress"):
         assert configuration[name].startswith("127.0.0.1:")
-    # This machine may always watch: who comes through its proxy must not be taken for it.
+    # This machine may always watch: clients of its proxy must not count as this machine.
     for name in ("hlsTrustedProxies", "webrtcTrustedProxies"):
         assert configuration[name] == ["127.0.0.1", "::1"]
     assert configuration["pathDefaults"]["overridePublisher"] is True
 
 
 @pytest.mark.parametrize(("hook", "left"), [("runOnAvailable", 1), ("runOnUnavailable", 0)])
-def test_the_shipped_hooks_are_understood(
+def test_the_shipped_hooks_are_parsed(
     fake: FakeMediaMtx, ada: Broadcaster, configuration: dict[str, Any], hook: str, left: int
 ) -> None:
-    """Run as the server runs them: words are split, then names are put in, without a shell."""
+    """Runs a hook as the server does: splits words, substitutes names, uses no shell."""
     need(shutil.which("curl"), "curl")
     fake.lost = {"ready", "not-ready"}
     _, key = mint(ada)
     session = published(fake, key)
-    look()
-    known = {
+    reconcile_once()
+    expected = {
         "$MTX_PATH": session.path,
         "$MTX_SOURCE_TYPE": session.type,
         "$MTX_SOURCE_ID": session.id,
         "CHANGE": TOKEN,
         "http://127.0.0.1:8000": fake.site,
     }
-    # The header alone is quoted.
+    # Only the header is quoted.
     command = configuration["pathDefaults"][hook]
     before, header, after = command.split('"')
     words = [*before.split(), header, *after.split()]
-    for name, value in known.items():
+    for name, value in expected.items():
         words = [word.replace(name, value) for word in words]
     subprocess.run(words, check=True, timeout=20)
     assert len(live()) == left

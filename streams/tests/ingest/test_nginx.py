@@ -16,7 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from streams.ingest import keys
 from streams.ingest.reconciler import reconciled
-from streams.ingest.servers import Door, door
+from streams.ingest.servers import IngestClient, configured_client
 from streams.ingest.takeover_rights import ending
 from streams.models import Broadcaster, IngestServer, LiveStream, StreamKey
 from streams.tests.bench.ingest import NginxIngest, Publish, Publisher
@@ -37,7 +37,7 @@ def ingest(
     tmp_path: Path,
     nginx_rtmp: Path,
 ) -> Iterator[NginxIngest]:
-    """The server, and the site that it asks. Nobody reconciles."""
+    """The server, and the site that it calls. No reconciler runs."""
     settings.INGEST_SERVER = "nginx-rtmp"
     settings.INGEST_TOKEN = Secret(TOKEN)
     made = NginxIngest(tmp_path / "ingest", nginx_rtmp, live_server.url, TOKEN)
@@ -77,15 +77,15 @@ def mint(ada: Broadcaster, **fields: Any) -> tuple[StreamKey, str]:
     return row, key.reveal()
 
 
-def the_door() -> Door:
-    found = door()
-    assert found is not None
-    return found
+def ingest_client() -> IngestClient:
+    client = configured_client()
+    assert client is not None
+    return client
 
 
 def listed() -> list[str]:
-    """What the server itself says."""
-    return [one.path for one in the_door().streams()]
+    """Returns the paths that the server itself lists."""
+    return [one.path for one in ingest_client().streams()]
 
 
 def live() -> LiveStream | None:
@@ -93,9 +93,9 @@ def live() -> LiveStream | None:
 
 
 def until_live(within: float = 10) -> LiveStream:
-    found = until(live, within, "it is live")
-    assert found is not None
-    return found
+    streams = until(live, within, "it is live")
+    assert streams is not None
+    return streams
 
 
 def until_over(within: float = 10) -> None:
@@ -109,30 +109,30 @@ def until_over(within: float = 10) -> None:
         (Publisher.kill, "broken"),
     ],
 )
-def test_an_end_by_the_publisher_is_told_from_a_connection_that_broke(
+def test_a_published_end_is_distinguished_from_a_broken_connection(
     leave: Callable[[Publisher], None], how: str, publish: Publish, ada: Broadcaster
 ) -> None:
-    """FFmpeg unpublishes on SIGTERM as OBS does on Stop; killed, its connection is closed."""
+    """FFmpeg unpublishes on SIGTERM, as OBS does on Stop; on SIGKILL it does not."""
     _, key = mint(ada)
     owner = publish("ada", key)
     row = until_live()
     leave(owner)
     until_over(30)
 
-    def told() -> bool:
+    def recorded() -> bool:
         row.refresh_from_db()
         return row.disconnected_call is not None
 
-    until(told, 10, "nginx has called twice")
+    until(recorded, 10, "nginx has called twice")
     assert ending(row, timezone.now()) == how
 
 
-def test_the_right_key_goes_live_and_wrong_ones_do_not(
+def test_only_the_right_key_goes_live(
     ingest: NginxIngest, publish: Publish, ada: Broadcaster
 ) -> None:
     row, key = mint(ada)
     gone, revoked = mint(ada)
-    keys.revoke(gone, by="test", now=timezone.now(), door=door())
+    keys.revoke(gone, by="test", now=timezone.now(), server=configured_client())
     _, expired = mint(ada, expires_at=timezone.now())
     for wrong in ("", "x" * 32, revoked, expired):
         publish("ada", wrong).until_ended(15, "FFmpeg is refused")
@@ -153,12 +153,12 @@ def test_the_right_key_goes_live_and_wrong_ones_do_not(
     until_over()
     free = StreamKey.objects.filter(pk=row.pk, lease_seen_at=None)
     until(free.exists, 10, "the key is free")
-    # Nowhere on the way was it written down.
+    # The key was not written anywhere.
     for secret in (key, TOKEN, revoked):
         assert secret not in ingest.log()
 
 
-def test_the_second_of_two_keys_is_refused_and_the_first_lives_on(
+def test_the_second_of_two_keys_is_refused_and_the_first_stays_live(
     publish: Publish, ada: Broadcaster
 ) -> None:
     _, first = mint(ada)
@@ -171,10 +171,10 @@ def test_the_second_of_two_keys_is_refused_and_the_first_lives_on(
     assert (stream.ended_at, right.sends, other.last_used_at) == (None, True, None)
 
 
-def test_where_a_second_publisher_may_replace_the_first_the_server_refuses_it(
+def test_nginx_refuses_a_second_publisher_despite_ingest_replace(
     ingest: NginxIngest, publish: Publish, ada: Broadcaster, settings: Settings
 ) -> None:
-    """nginx-rtmp tells of the end of the one it refused, under the same name."""
+    """nginx-rtmp reports the end of the refused publisher under the same name."""
     settings.INGEST_REPLACE = True
     _, first = mint(ada)
     other, second = mint(ada)
@@ -200,11 +200,11 @@ def test_a_revoked_key_goes_off_the_air_and_stays_off(
     sends = publish("ada", key)
     until_live()
     until(lambda: listed() == ["live/ada"], 60, "the server has it")
-    done = keys.revoke(row, by="ada", now=timezone.now(), door=door())
+    done = keys.revoke(row, by="ada", now=timezone.now(), server=configured_client())
     assert (done.was_live, done.fault) == (True, "")
     assert (listed(), live()) == ([], None)
     sends.until_ended(10, "FFmpeg is cut off")
-    publish("ada", key).until_ended(15, "and refused when it comes again")
+    publish("ada", key).until_ended(15, "The key is refused from now on")
     assert LiveStream.objects.count() == 1
 
 
@@ -235,20 +235,20 @@ def test_a_key_for_one_use_survives_a_reconnect(
     assert row.state(timezone.now()) is StreamKey.State.USED_UP
 
 
-def test_figures_are_measured_and_the_lease_is_kept(
+def test_values_are_measured_and_the_lease_is_renewed(
     reconciler: None, publish: Publish, ada: Broadcaster
 ) -> None:
     row, key = mint(ada)
     publish("ada", key)
 
     def measured() -> LiveStream | None:
-        found = live()
-        return found if found and found.bitrate and found.tracks else None
+        streams = live()
+        return streams if streams and streams.bitrate and streams.tracks else None
 
     stream = until(measured, 15, "it is measured")
     assert stream is not None
     assert stream.tracks == ["H264", "AAC"]
-    # Sent are 200 + 64 kbit/s in real time; FLV adds a little.
+    # 200 + 64 kbit/s are sent in real time; FLV adds a little.
     assert stream.bitrate is not None
     assert 150_000 < stream.bitrate < 500_000
     StreamKey.objects.filter(pk=row.pk).update(
@@ -259,7 +259,7 @@ def test_figures_are_measured_and_the_lease_is_kept(
     )
 
 
-def test_what_callbacks_lost_is_found(
+def test_streams_of_lost_callbacks_are_detected(
     reconciler: None, publish: Publish, ada: Broadcaster
 ) -> None:
     row, key = mint(ada)
@@ -267,11 +267,11 @@ def test_what_callbacks_lost_is_found(
     until_live()
     until(lambda: listed() == ["live/ada"], 60, "the server has it")
 
-    # As if its beginning had been told to nobody.
+    # As if its start had never been reported.
     LiveStream.objects.all().delete()
     assert until_live().key == row
 
-    # As if its end had: a row of a source that the server never had.
+    # As if an end was never reported: a row of a source that the server does not have.
     other = Broadcaster.objects.create(name="Eve", slug="eve")
     past = timezone.now() - timedelta(seconds=5)
     LiveStream.objects.create(
@@ -306,7 +306,7 @@ def test_a_killed_server_is_unknown_until_it_answers_again(
     ingest.start()
     until_over(15)
     until(lambda: not IngestServer.objects.get().fault, 15, "the fault is over")
-    # The owner is not locked out.
+    # The broadcaster is not locked out.
     row.refresh_from_db()
     assert not row.leased(timezone.now())
     publish("ada", key)
@@ -315,10 +315,10 @@ def test_a_killed_server_is_unknown_until_it_answers_again(
     steadily(live, 3, "it stays")
 
 
-def test_the_node_itself_reconciles_and_does_so_again_after_its_worker_was_killed(
+def test_the_node_reconciles_also_after_its_worker_was_killed(
     bench: Bench, ingest: NginxIngest, publish: Publish, ada: Broadcaster
 ) -> None:
-    """The whole way: the cluster's own worker, in its own process."""
+    """End to end, with the cluster's own worker in its own process."""
     bench.extra |= {
         "INGEST_SERVER": "nginx-rtmp",
         "INGEST_TOKEN": TOKEN,

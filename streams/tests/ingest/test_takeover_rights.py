@@ -1,4 +1,4 @@
-"""What is shown of live feeds: the step by itself, and the rows that become its wish."""
+"""Takeover decisions, and the rows that become their input."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def good(began: float = 0, moved: float = 100) -> Signal:
     return Signal(began, has_video=True, moved=moved)
 
 
-def test_a_feed_is_on_after_the_debounce_and_not_before() -> None:
+def test_a_feed_takes_over_only_after_the_debounce() -> None:
     signals = {1: good(moved=3)}
     assert decide(State(), wish(ADA), signals, 1.9).shown is Shown.PROGRAMME
     state = decide(State(), wish(ADA), signals, 2)
     assert (state.shown, state.stream) == (Shown.LIVE, 1)
 
 
-def test_one_that_has_no_picture_is_announced_and_given_up() -> None:
+def test_a_feed_without_video_is_announced_and_abandoned() -> None:
     dark = {1: Signal(0, has_video=False, moved=0)}
     due = 2 + GRACE_S
     assert decide(State(), wish(ADA), dark, due - 0.1).shown is Shown.PROGRAMME
@@ -71,20 +71,20 @@ def test_one_that_has_no_picture_is_announced_and_given_up() -> None:
     assert decide(soon, wish(ADA), dark, due + SOON_S - 0.1) == soon
     tired = decide(soon, wish(ADA), dark, due + SOON_S)
     assert (tired.shown, tired.given_up) == (Shown.PROGRAMME, frozenset({1}))
-    # Nobody is told twice; but it may come all the same.
+    # It is announced once, but may still arrive.
     later = due + SOON_S + DWELL_S + 1
     assert decide(tired, wish(ADA), dark, later).shown is Shown.PROGRAMME
     assert decide(tired, wish(ADA), {1: good(moved=later)}, later).shown is Shown.LIVE
-    # It ended: the next one is announced again.
+    # After its end, the next one is announced again.
     assert decide(tired, wish(), {}, later).given_up == frozenset()
 
 
-def test_an_announced_feed_that_ends_gives_the_programme_back() -> None:
+def test_an_announced_feed_that_ends_returns_to_the_programme() -> None:
     soon = State(Shown.SOON, since=0, stream=1)
     assert decide(soon, wish(), {}, 1).shown is Shown.PROGRAMME
 
 
-def test_a_lost_feed_is_waited_for_and_then_the_programme_goes_on() -> None:
+def test_a_lost_feed_is_awaited_before_the_programme_continues() -> None:
     signals = {1: good(moved=100)}
     assert decide(LIVE, wish(ADA), signals, 100 + LOST_S - 0.1) == LIVE
     trouble = decide(LIVE, wish(ADA), signals, 100 + LOST_S)
@@ -95,8 +95,8 @@ def test_a_lost_feed_is_waited_for_and_then_the_programme_goes_on() -> None:
     assert decide(trouble, wish(ADA), signals, 103.1 + 20).shown is Shown.PROGRAMME
 
 
-def test_one_that_was_waited_for_in_vain_is_not_announced_as_if_it_were_new() -> None:
-    """The server may take a frozen connection for a stream for longer than it is waited for."""
+def test_a_feed_awaited_in_vain_is_not_announced_again() -> None:
+    """The server may keep a frozen connection for longer than the channel waits for it."""
     frozen = wish(ADA, hold=0)
     trouble = State(Shown.TROUBLE, since=100, stream=1)
     dark = {1: Signal(0, has_video=False, moved=97)}
@@ -107,28 +107,28 @@ def test_one_that_was_waited_for_in_vain_is_not_announced_as_if_it_were_new() ->
     assert decide(back, frozen, {1: good(moved=later)}, later).shown is Shown.LIVE
 
 
-def test_one_that_nobody_reads_any_more_is_missed() -> None:
-    """Another was taken by hand while no supervisor was there."""
+def test_a_feed_without_a_reader_is_lost() -> None:
+    """An operator took another feed while no supervisor was running."""
     both = IngestState((EVE,), frozenset({1, 2}))
     assert decide(LIVE, both, {}, 100).shown is Shown.TROUBLE
 
 
 @pytest.mark.parametrize("shown", [Shown.LIVE, Shown.TROUBLE])
-def test_of_one_that_its_publisher_ended_nobody_waits(shown: Shown) -> None:
+def test_a_feed_ended_by_its_publisher_is_not_awaited(shown: Shown) -> None:
     over = wish(finished=frozenset({1}), broken=frozenset({2}))
     back = decide(replace(LIVE, shown=shown), over, {1: good()}, 100)
     assert (back.shown, back.why) == (Shown.PROGRAMME, ENDED)
 
 
-def test_one_whose_connection_broke_is_waited_for() -> None:
+def test_a_feed_with_a_broken_connection_is_awaited() -> None:
     trouble = decide(LIVE, wish(broken=frozenset({1})), {1: good()}, 100)
     assert trouble.shown is Shown.TROUBLE
-    # Also where another one is there: perhaps the same publisher, by another connection.
+    # Also if another feed is live: it may be the same publisher on a new connection.
     assert decide(LIVE, wish(EVE), {1: good(), 2: good(98)}, 100).shown is Shown.TROUBLE
 
 
-def test_where_the_server_can_not_tell_silence_tells_a_connection_that_broke() -> None:
-    """It is closed while pictures come: by the publisher's side. Silent first: it broke."""
+def test_silence_before_the_end_means_a_broken_connection() -> None:
+    """Closed while video arrives: ended by the publisher. Silent before: broken."""
     closed = {1: Signal(0, has_video=False, moved=99)}
     assert decide(LIVE, wish(ADA), closed, 100) == LIVE
     assert decide(LIVE, wish(), closed, 100).shown is Shown.PROGRAMME
@@ -138,13 +138,13 @@ def test_where_the_server_can_not_tell_silence_tells_a_connection_that_broke() -
     assert decide(trouble, wish(), {}, 100 + 20).shown is Shown.PROGRAMME
 
 
-def test_what_a_dying_reader_gives_away_is_no_feed() -> None:
-    """It holds back a second of pictures, and gives them away within one."""
+def test_the_last_output_of_a_dying_reader_is_not_a_feed() -> None:
+    """The reader buffers a second of video, and outputs it within a second."""
     trouble = State(Shown.TROUBLE, since=100, stream=1)
     for passed in (0.0, 0.3, 0.9):
         flush = {1: Signal(0, has_video=True, moved=105 + passed, since=105)}
         assert decide(trouble, wish(ADA), flush, 105 + passed) == trouble
-    # The reader is gone, or still there: nothing comes any more.
+    # With or without the reader, no video arrives any more.
     for picture in (False, True):
         over = {1: Signal(0, has_video=picture, moved=105.9, since=105)}
         assert decide(trouble, wish(ADA), over, 107) == trouble
@@ -152,7 +152,7 @@ def test_what_a_dying_reader_gives_away_is_no_feed() -> None:
     assert decide(trouble, wish(ADA), back, 106.2).shown is Shown.LIVE
 
 
-def test_one_that_can_not_be_read_is_given_up_at_once() -> None:
+def test_an_unreadable_feed_is_abandoned_at_once() -> None:
     fault = "This server's FFmpeg can't read its video codec (av1): send H.264 or H.265."
     dark = {1: Signal(0, has_video=False, moved=0, fault=fault)}
     quiet = decide(State(), wish(ADA), dark, 10)
@@ -169,8 +169,8 @@ PAUSES = [1, 2, 2.9, 3, 4, 5, 7, 9.9, 10, 14, 30]
     ("pause", "times"),
     [*((one, 1) for one in PAUSES), *((one, 5) for one in PAUSES if one < 10)],
 )
-def test_a_publisher_that_pauses(pause: float, times: int) -> None:
-    """Event by event: pictures stop, the reader gives away what it held back, all goes on."""
+def test_a_pausing_publisher_comes_back_on_air(pause: float, times: int) -> None:
+    """In sequence: video stops, the reader outputs its buffer, then everything continues."""
     state, now = replace(LIVE, since=90.0), 100.0
     shown: list[Shown] = []
     for _ in range(times):
@@ -180,14 +180,14 @@ def test_a_publisher_that_pauses(pause: float, times: int) -> None:
         while now < resumes + 8:
             now += 0.25
             gone = pause >= 10 and now >= cut_off
-            # The last pictures of a reader that is hung up: half a second of them.
+            # The last half second of video of a disconnected reader.
             flushes = gone and now < cut_off + 0.5
             comes = not gone and now >= resumes
             moved = now if comes or flushes else cut_off if gone else stopped
             since = resumes if comes else cut_off if gone else 0
-            known = wish() if gone and not flushes else wish(ADA)
+            current = wish() if gone and not flushes else wish(ADA)
             signal = Signal(0, has_video=not gone or flushes, moved=moved, since=since)
-            state = decide(state, known, {1: signal}, now)
+            state = decide(state, current, {1: signal}, now)
             shown += [state.shown] if shown[-1:] != [state.shown] else []
     if pause <= LOST_S:
         assert shown == [Shown.LIVE]
@@ -198,8 +198,8 @@ def test_a_publisher_that_pauses(pause: float, times: int) -> None:
         assert Shown.LIVE not in shown[1:]
 
 
-def test_an_ingest_server_that_can_not_be_asked_changes_nothing() -> None:
-    """Its streams stay in the wish, and what comes is measured here."""
+def test_an_unreachable_ingest_server_changes_nothing() -> None:
+    """Its streams stay in the wish, and arriving video is measured here."""
     assert decide(LIVE, wish(ADA), {1: good(moved=100)}, 101) == LIVE
 
 
@@ -209,24 +209,24 @@ def test_a_higher_rank_takes_over_after_the_dwell() -> None:
     assert decide(eve, both, signals, 98 + DWELL_S - 0.1) == eve
     assert decide(eve, both, signals, 98 + DWELL_S - 0.1).stream == 2
     assert decide(replace(eve, since=90), both, signals, 101).stream == 1
-    # And stays: a lower one does not.
+    # It stays on; a lower rank does not take over.
     assert decide(replace(LIVE, since=90), both, signals, 101).stream == 1
 
 
-def test_the_programme_is_on_for_a_while_before_the_next() -> None:
+def test_the_programme_stays_on_for_the_dwell_before_the_next_feed() -> None:
     back = State(Shown.PROGRAMME, since=100)
     assert decide(back, wish(ADA), {1: good()}, 100 + DWELL_S - 0.1) == back
     assert decide(back, wish(ADA), {1: good(moved=105)}, 100 + DWELL_S).shown is Shown.LIVE
 
 
 @pytest.mark.parametrize("shown", [Shown.SOON, Shown.LIVE, Shown.TROUBLE])
-def test_by_hand_the_programme_returns_at_once(shown: Shown) -> None:
+def test_an_operators_return_takes_effect_at_once(shown: Shown) -> None:
     state = State(shown, since=99.9, stream=1)
     back = decide(state, replace(wish(ADA), returned=True), {1: good()}, 100)
     assert (back.shown, back.stream, back.why) == (Shown.PROGRAMME, None, "Returned by hand.")
 
 
-def test_no_more_is_encoded_than_may_be_on() -> None:
+def test_only_the_selected_feeds_are_encoded() -> None:
     dark, bright = Signal(0, has_video=False, moved=0), good()
     assert list(streams_to_read(State(), wish(ADA, EVE), {1: bright})) == [1]
     assert list(streams_to_read(State(), wish(ADA, EVE), {1: dark})) == [1, 2]
@@ -238,7 +238,7 @@ def test_no_more_is_encoded_than_may_be_on() -> None:
 
 
 @given(
-    looks=st.lists(
+    ticks=st.lists(
         st.tuples(
             st.sampled_from([(), (ADA,), (EVE,), (ADA, EVE)]),
             st.booleans(),
@@ -248,12 +248,12 @@ def test_no_more_is_encoded_than_may_be_on() -> None:
         max_size=40,
     )
 )
-def test_whatever_comes_nothing_flickers(
-    looks: list[tuple[tuple[LiveFeed, ...], bool, bool, float]],
+def test_any_sequence_of_events_respects_the_dwell(
+    ticks: list[tuple[tuple[LiveFeed, ...], bool, bool, float]],
 ) -> None:
-    """No feed is left for another, nor begun after the programme, within the dwell."""
+    """Within the dwell, no feed is replaced, and none starts after the programme."""
     state, now = State(), 0.0
-    for feeds, picture, returned, passed in looks:
+    for feeds, picture, returned, passed in ticks:
         now += passed
         signals = {f.stream: Signal(now - 10, has_video=picture, moved=now) for f in feeds}
         after = decide(state, replace(wish(*feeds), returned=returned), signals, now)
@@ -267,7 +267,7 @@ def test_whatever_comes_nothing_flickers(
 
 
 @pytest.mark.parametrize(
-    ("picture", "sound", "house"),
+    ("picture", "sound", "in_house_format"),
     [
         (
             "h264 (High), yuv420p, 1280x720 [SAR 1:1 DAR 16:9], 2499 kb/s, 30 fps, 30 tbr",
@@ -283,21 +283,23 @@ def test_whatever_comes_nothing_flickers(
         ("h264 (High), yuv420p, 1280x720, 30 fps, 30 tbr", "48000 Hz, mono", False),
     ],
 )
-def test_the_house_format_is_known_by_its_description(
-    picture: str, sound: str, *, house: bool
+def test_a_feed_in_house_format_is_recognised_by_its_description(
+    picture: str, sound: str, *, in_house_format: bool
 ) -> None:
-    said = [
+    lines = [
         "[info] Input #0, concat, from '/dev/fd/3':",
         f"[info]   Stream #0:0: Audio: aac (LC), {sound or '48000 Hz, stereo'}, fltp, 128 kb/s",
         f"[info]   Stream #0:1: Video: {picture}, 1k tbn",
     ]
-    assert is_described(said, HouseFormat(1280, 720, 30, 3_000_000, 128_000)) is house
-    assert not is_described(said[:2], HouseFormat(1280, 720, 30, 3_000_000, 128_000))
+    assert (
+        is_described(lines, HouseFormat(1280, 720, 30, 3_000_000, 128_000)) is in_house_format
+    )
+    assert not is_described(lines[:2], HouseFormat(1280, 720, 30, 3_000_000, 128_000))
 
 
-# ---- what is told ----------------------------------------------------------------------------
+# ---- records ---------------------------------------------------------------------------------
 SLATE = Item("Slate", "slate", Mode.PREPARED, Kind.SLATE)
-FILM = Item("Film", "film", Mode.PREPARED, entry=1)
+VIDEO = Item("Film", "film", Mode.PREPARED, entry=1)
 BEGUN = Now(mono=1000, wall=50_000)
 
 
@@ -305,13 +307,13 @@ def after(seconds: float) -> Now:
     return Now(BEGUN.mono + seconds, BEGUN.wall + seconds)
 
 
-class Told:
-    """A channel's live feeds, without a process, and what is told of them."""
+class Recorder:
+    """A channel's live feeds without processes, with a record of the notes."""
 
-    def __init__(self, folder: Path, *asked: int, incidents: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, *streams: int, incidents: tuple[str, ...] = ()) -> None:
         self.report = Journal(1, "demo", 1, incidents)
-        self.plan = ChannelPlan(1, "demo", HouseFormat(), programme(FILM), (), SLATE)
-        self.live = Live(Tools("ffmpeg", folder), folder, self.plan, self.report, asked)
+        self.plan = ChannelPlan(1, "demo", HouseFormat(), programme(VIDEO), (), SLATE)
+        self.live = Live(Tools("ffmpeg", folder), folder, self.plan, self.report, streams)
 
     def beat(self, now: Now, wished: IngestState | None = None) -> None:
         self.live.beat(self.plan, wished or IngestState(), now)
@@ -320,121 +322,125 @@ class Told:
         return [note for note in self.report.notes if isinstance(note, kinds)]
 
 
-def test_a_takeover_ends_with_the_slate_that_an_earlier_supervisor_left(tmp_path: Path) -> None:
-    told = Told(tmp_path, 7, incidents=("live",))
+def test_a_takeover_ends_with_the_slate_of_an_earlier_supervisor(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, 7, incidents=("live",))
     slate = Turn(SLATE, TAKEOVER, "The feed has ended.", stands_in=True)
-    told.live.resume(slate, BEGUN)
-    told.live.aired(slate, BEGUN.wall)
-    told.beat(after(19.9))
-    assert told.notes(ledger.TakeoverEnded, ledger.IncidentClosed) == []
-    told.beat(after(20))
-    told.live.aired(Turn(FILM, "base"), after(22).wall)
-    closed, over = told.notes(ledger.TakeoverEnded, ledger.IncidentClosed)
+    recorder.live.resume(slate, BEGUN)
+    recorder.live.aired(slate, BEGUN.wall)
+    recorder.beat(after(19.9))
+    assert recorder.notes(ledger.TakeoverEnded, ledger.IncidentClosed) == []
+    recorder.beat(after(20))
+    recorder.live.aired(Turn(VIDEO, "base"), after(22).wall)
+    closed, over = recorder.notes(ledger.TakeoverEnded, ledger.IncidentClosed)
     assert closed == ledger.IncidentClosed(1, "live", after(20).wall)
     why = "The feed did not come back within 20 s."
     assert over == ledger.TakeoverEnded(1, 7, after(22).wall, why)
 
 
-def test_what_ended_while_nobody_supervised_is_told_when_the_programme_is_on(
+def test_a_takeover_that_ended_unsupervised_is_reported_with_the_programme(
     tmp_path: Path,
 ) -> None:
-    """The machine went down, or the last words of a supervisor were lost."""
-    told = Told(tmp_path, 7, incidents=("live",))
-    told.beat(BEGUN)
-    told.live.aired(Turn(FILM, "base"), BEGUN.wall)
-    closed, over = told.notes(ledger.TakeoverEnded, ledger.IncidentClosed)
+    """The machine went down, or a supervisor's last records were lost."""
+    recorder = Recorder(tmp_path, 7, incidents=("live",))
+    recorder.beat(BEGUN)
+    recorder.live.aired(Turn(VIDEO, "base"), BEGUN.wall)
+    closed, over = recorder.notes(ledger.TakeoverEnded, ledger.IncidentClosed)
     assert closed == ledger.IncidentClosed(1, "live", BEGUN.wall)
     assert isinstance(over, ledger.TakeoverEnded)
     assert over.cause == "It ended while no supervisor was running."
 
 
-def test_a_takeover_is_told_of_when_it_leaves_for_the_destinations(tmp_path: Path) -> None:
-    """The hub sends it some seconds before."""
-    told = Told(tmp_path, 1)
-    told.live.state = LIVE
+def test_a_takeover_is_reported_when_it_leaves_the_hub(tmp_path: Path) -> None:
+    """The hub buffers the feed for some seconds first."""
+    recorder = Recorder(tmp_path, 1)
+    recorder.live.state = LIVE
     live = Item("Live: Ada", "live-1", Mode.TRANSCODE, Kind.LIVE)
-    told.live.aired(Turn(live, TAKEOVER), BEGUN.wall, behind=3.5)
-    told.live.state = State(why="The publisher has ended the stream.")
-    told.live.aired(Turn(FILM, "base"), after(10).wall, behind=4)
+    recorder.live.aired(Turn(live, TAKEOVER), BEGUN.wall, behind=3.5)
+    recorder.live.state = State(why="The publisher has ended the stream.")
+    recorder.live.aired(Turn(VIDEO, "base"), after(10).wall, behind=4)
     kinds = ledger.TakeoverAired, ledger.TakeoverEnded
-    told.beat(after(3.4))
-    assert told.notes(*kinds) == []
-    told.beat(after(3.5))
+    recorder.beat(after(3.4))
+    assert recorder.notes(*kinds) == []
+    recorder.beat(after(3.5))
     aired = ledger.TakeoverAired(1, 1, after(3.5).wall)
-    assert told.notes(*kinds) == [aired]
-    told.beat(after(14))
+    assert recorder.notes(*kinds) == [aired]
+    recorder.beat(after(14))
     why = "The publisher has ended the stream."
-    assert told.notes(*kinds) == [aired, ledger.TakeoverEnded(1, 1, after(14).wall, why)]
+    assert recorder.notes(*kinds) == [aired, ledger.TakeoverEnded(1, 1, after(14).wall, why)]
 
 
-def test_what_has_not_left_when_the_channel_stops_is_told_of_then(tmp_path: Path) -> None:
-    told = Told(tmp_path, 1)
+def test_a_takeover_still_buffered_at_the_stop_is_reported(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, 1)
     live = Item("Live: Ada", "live-1", Mode.TRANSCODE, Kind.LIVE)
-    told.live.aired(Turn(live, TAKEOVER), BEGUN.wall, behind=3.5)
-    assert told.live.stop(after(1))
-    assert len(told.notes(ledger.TakeoverAired)) == 1
+    recorder.live.aired(Turn(live, TAKEOVER), BEGUN.wall, behind=3.5)
+    assert recorder.live.stop(after(1))
+    assert len(recorder.notes(ledger.TakeoverAired)) == 1
 
 
-def test_an_announced_feed_that_another_forestalls_is_over(tmp_path: Path) -> None:
-    told = Told(tmp_path, 1)
-    told.live.state = replace(LIVE, stream=2, why="Eve is live.")
+def test_an_announced_feed_preempted_by_another_is_closed(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, 1)
+    recorder.live.state = replace(LIVE, stream=2, why="Eve is live.")
     live = Item("Live: Eve", "live-2", Mode.TRANSCODE, Kind.LIVE)
-    told.live.aired(Turn(live, TAKEOVER), BEGUN.wall)
-    over, aired = told.notes(ledger.TakeoverEnded, ledger.TakeoverAired)
+    recorder.live.aired(Turn(live, TAKEOVER), BEGUN.wall)
+    over, aired = recorder.notes(ledger.TakeoverEnded, ledger.TakeoverAired)
     assert over == ledger.TakeoverEnded(1, 1, BEGUN.wall, "Eve is live.")
     assert aired == ledger.TakeoverAired(1, 2, BEGUN.wall)
 
 
-def test_asked_is_when_it_could_have_been_on(tmp_path: Path) -> None:
-    """Not when it went live, an hour before: another was on, or the programme taken back."""
-    told = Told(tmp_path)
+def test_the_requested_time_is_when_the_feed_became_eligible(tmp_path: Path) -> None:
+    """Not the time an hour ago at which it went live, while it could not be on."""
+    recorder = Recorder(tmp_path)
     feed = replace(ADA, requested_at=BEGUN.wall - 3600)
     for shown in (Shown.PROGRAMME, Shown.TROUBLE):
-        told.live.state = State(Shown.LIVE, BEGUN.mono, stream=1)
-        told.live._requested.clear()
-        told.live._request_takeover(State(shown, BEGUN.mono - 4, stream=2), {1: feed}, BEGUN)
-    told.live._requested.clear()
-    told.live._request_takeover(State(), {1: feed}, BEGUN)
-    found = told.notes(ledger.TakeoverRequested)
-    asked = [note.at for note in found if isinstance(note, ledger.TakeoverRequested)]
-    assert asked == [BEGUN.wall - 4, BEGUN.wall - 4, feed.requested_at]
+        recorder.live.state = State(Shown.LIVE, BEGUN.mono, stream=1)
+        recorder.live._requested.clear()
+        recorder.live._request_takeover(
+            State(shown, BEGUN.mono - 4, stream=2), {1: feed}, BEGUN
+        )
+    recorder.live._requested.clear()
+    recorder.live._request_takeover(State(), {1: feed}, BEGUN)
+    notes = recorder.notes(ledger.TakeoverRequested)
+    requests = [note.at for note in notes if isinstance(note, ledger.TakeoverRequested)]
+    assert requests == [BEGUN.wall - 4, BEGUN.wall - 4, feed.requested_at]
 
 
-def test_a_takeover_that_was_on_before_it_was_told_of_is_told_of(tmp_path: Path) -> None:
-    """Its supervisor was killed between the two."""
-    told = Told(tmp_path / "gone")
+def test_a_takeover_on_air_before_its_record_is_reported(tmp_path: Path) -> None:
+    """Its supervisor was killed between the two events."""
+    recorder = Recorder(tmp_path / "gone")
     live = Turn(Item("Live: Ada", "live-1", Mode.TRANSCODE, Kind.LIVE), TAKEOVER)
-    told.live.resume(live, BEGUN)
+    recorder.live.resume(live, BEGUN)
     for seconds in (0, 1):
-        told.beat(after(seconds), wish(ADA))
-    (asked,) = told.notes(ledger.TakeoverRequested)
-    assert asked == ledger.TakeoverRequested(
+        recorder.beat(after(seconds), wish(ADA))
+    (requests,) = recorder.notes(ledger.TakeoverRequested)
+    assert requests == ledger.TakeoverRequested(
         1, 1, ADA.stream, ADA.broadcaster, ADA.requested_at
     )
 
 
-def test_a_feed_that_can_not_be_read_is_told_of_once_and_stops_nothing(tmp_path: Path) -> None:
-    told = Told(tmp_path / "gone")
+def test_an_unreadable_feed_is_reported_once_and_stops_nothing(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "gone")
     for seconds in range(3):
-        told.beat(after(seconds), wish(ADA))
-    (line,) = told.notes(ledger.Logged)
+        recorder.beat(after(seconds), wish(ADA))
+    (line,) = recorder.notes(ledger.Logged)
     assert isinstance(line, ledger.Logged)
     assert line.text.startswith("Ada: ")
 
 
-def test_a_slate_taken_over_is_known_by_what_it_stands_for(tmp_path: Path) -> None:
-    """Also before it is made again: only one of the two stands in for something."""
+def test_an_adopted_slate_is_recognised_by_its_purpose(tmp_path: Path) -> None:
+    """Also before it is made again: only one of the two slates is a substitute."""
     for stands_in, shown in ((True, Shown.TROUBLE), (False, Shown.SOON)):
-        told = Told(tmp_path, 7)
-        told.live.resume(Turn(SLATE, TAKEOVER, stands_in=stands_in), BEGUN)
-        assert (told.live.state.shown, told.live.state.stream) == (shown, 7)
+        recorder = Recorder(tmp_path, 7)
+        recorder.live.resume(Turn(SLATE, TAKEOVER, stands_in=stands_in), BEGUN)
+        assert (recorder.live.state.shown, recorder.live.state.stream) == (shown, 7)
 
 
 # ---- rows ------------------------------------------------------------------------------------
 @pytest.fixture
 def channel(db: None, settings: Settings) -> Channel:
     settings.INGEST_SERVER = "nginx-rtmp"
-    made = Channel.objects.create(name="Demo", slug="demo", order=Channel.Order.ON)
+    made = Channel.objects.create(
+        name="Demo", slug="demo", desired_state=Channel.DesiredState.ON
+    )
     Run.objects.create(channel=made)
     for rank, name in ((2, "eve"), (1, "ada")):
         owner = Broadcaster.objects.create(name=name.capitalize(), slug=name)
@@ -459,14 +465,14 @@ def wished(channel: Channel, now: datetime = NOW) -> IngestState:
     return wishes([channel], now)[channel.pk]
 
 
-def test_feeds_come_by_rank_and_only_of_those_who_may(channel: Channel) -> None:
+def test_feeds_are_ordered_by_rank_and_limited_to_rights(channel: Channel) -> None:
     eve, ada = live("eve", NOW), live("ada", NOW)
     Broadcaster.objects.create(name="Mallory", slug="mallory")
     live("mallory", NOW)
-    found = wished(channel)
-    assert [feed.stream for feed in found.feeds] == [ada.pk, eve.pk]
-    assert found.present == {ada.pk, eve.pk}
-    assert found.feeds[0].url.reveal() == "rtmp://127.0.0.1/live/ada"
+    built = wished(channel)
+    assert [feed.stream for feed in built.feeds] == [ada.pk, eve.pk]
+    assert built.present == {ada.pk, eve.pk}
+    assert built.feeds[0].url.reveal() == "rtmp://127.0.0.1/live/ada"
     Broadcaster.objects.filter(slug="ada").update(enabled=False)
     assert [feed.stream for feed in wished(channel).feeds] == [eve.pk]
 
@@ -474,18 +480,18 @@ def test_feeds_come_by_rank_and_only_of_those_who_may(channel: Channel) -> None:
 @pytest.mark.parametrize(
     ("server", "calls", "ago", "how"),
     [
-        # nginx-rtmp: unpublished, then disconnected; the other way round; only the first yet.
+        # nginx-rtmp: unpublished, then disconnected; the reverse; only the first so far.
         ("nginx-rtmp", (10, 13), 5, "finished"),
         ("nginx-rtmp", (22, 21), 5, "broken"),
         ("nginx-rtmp", (22, None), 0.2, "present"),
         ("nginx-rtmp", (22, None), 5, "finished"),
-        # Found out by the reconciler, or told of by an older configuration.
+        # Detected by the reconciler, or reported by an older configuration.
         ("nginx-rtmp", (None, None), 5, "broken"),
         ("nginx-rtmp", (None, 21), 5, "broken"),
         ("mediamtx", (None, None), 5, ""),
     ],
 )
-def test_how_a_stream_ended_is_known_by_the_servers_calls(
+def test_the_order_of_calls_tells_how_a_stream_ended(
     channel: Channel,
     settings: Settings,
     server: str,
@@ -498,20 +504,20 @@ def test_how_a_stream_ended_is_known_by_the_servers_calls(
     LiveStream.objects.filter(pk=row.pk).update(
         server=server, unpublished_call=calls[0], disconnected_call=calls[1]
     )
-    found = wished(channel)
+    built = wished(channel)
     for name in ("finished", "broken", "present"):
-        assert (row.pk in getattr(found, name)) is (name == how)
-    assert found.feeds == ()
+        assert (row.pk in getattr(built, name)) is (name == how)
+    assert built.feeds == ()
 
 
-def test_what_is_ended_from_here_is_not_waited_for(channel: Channel) -> None:
+def test_a_stream_ended_by_revocation_is_not_awaited(channel: Channel) -> None:
     key, _ = keys.mint(Broadcaster.objects.get(slug="ada"), by="me", now=NOW)
     row = live("ada", NOW)
     LiveStream.objects.filter(pk=row.pk).update(key=key)
-    keys.revoke(key, by="me", now=NOW, door=None)
-    found = wished(channel)
-    assert found.finished == {row.pk}
-    assert found.feeds == ()
+    keys.revoke(key, by="me", now=NOW, server=None)
+    built = wished(channel)
+    assert built.finished == {row.pk}
+    assert built.feeds == ()
 
 
 def test_mediamtx_is_read_by_rtsp(channel: Channel, settings: Settings) -> None:
@@ -524,13 +530,13 @@ def test_mediamtx_is_read_by_rtsp(channel: Channel, settings: Settings) -> None:
     assert (feed.tracks, feed.has_audio) == (("H265", "Opus"), True)
 
 
-def test_a_channel_that_nobody_may_take_over_has_no_wish(channel: Channel) -> None:
+def test_a_channel_without_rights_has_no_wish(channel: Channel) -> None:
     channel.takeover_rights.all().delete()
     live("ada", NOW)
     assert wishes([channel], NOW) == {}
 
 
-def test_silence_is_known_by_the_tracks(channel: Channel) -> None:
+def test_a_feed_without_audio_is_recognised_by_its_tracks(channel: Channel) -> None:
     row = live("ada", NOW)
     for tracks, sound in (
         ([], True),
@@ -542,31 +548,33 @@ def test_silence_is_known_by_the_tracks(channel: Channel) -> None:
         assert wished(channel).feeds[0].has_audio is sound
 
 
-def test_what_is_chosen_by_hand_holds_until_nobody_was_live_for_a_minute(
+def test_an_operators_choice_holds_until_nobody_is_live_for_a_minute(
     channel: Channel,
 ) -> None:
     ada, eve = live("ada", NOW), live("eve", NOW)
-    actions.give_back(channel, by="me", now=NOW)
+    actions.return_to_programme(channel, by="me", now=NOW)
     assert wished(channel, NOW + timedelta(hours=3)).returned
     who = Broadcaster.objects.get(slug="eve")
     actions.take(channel, by="me", now=NOW, broadcaster=who)
-    found = wished(channel, NOW + timedelta(hours=3))
-    assert [feed.stream for feed in found.feeds] == [eve.pk]
-    assert found.present == {ada.pk, eve.pk}
-    assert found.feeds[0].requested_at == NOW.timestamp()
-    # Eve ends; Ada alone does not keep the choice.
+    built = wished(channel, NOW + timedelta(hours=3))
+    assert [feed.stream for feed in built.feeds] == [eve.pk]
+    assert built.present == {ada.pk, eve.pk}
+    assert built.feeds[0].requested_at == NOW.timestamp()
+    # Eve ends: Ada alone does not keep the choice.
     over = NOW + timedelta(hours=4)
     LiveStream.objects.filter(pk=eve.pk).update(ended_at=over)
     assert wished(channel, over + LATCH).feeds == ()
     later = over + LATCH + timedelta(seconds=1)
     assert [feed.stream for feed in wished(channel, later).feeds] == [ada.pk]
-    # Tomorrow's show is another one.
+    # The choice does not apply to the next day's show.
     live("eve", later)
     assert wished(channel, later).feeds[0].broadcaster != who.pk
 
 
-def test_take_is_refused_where_nobody_is_live(channel: Channel) -> None:
-    with pytest.raises(actions.NobodyLiveError, match="Nobody who may take it over is live"):
+def test_take_is_refused_if_nobody_is_live(channel: Channel) -> None:
+    with pytest.raises(
+        actions.NobodyLiveError, match="No broadcaster who may take it over is live"
+    ):
         actions.take(channel, by="me", now=NOW)
     live("ada", NOW - timedelta(hours=1), NOW)
     with pytest.raises(actions.NobodyLiveError):
@@ -575,7 +583,7 @@ def test_take_is_refused_where_nobody_is_live(channel: Channel) -> None:
     actions.take(channel, by="me", now=NOW)
     channel.refresh_from_db()
     assert channel.live_broadcaster == Broadcaster.objects.get(slug="eve")
-    Channel.objects.update(order=Channel.Order.OFF)
+    Channel.objects.update(desired_state=Channel.DesiredState.OFF)
     with pytest.raises(actions.NotRunningError):
         actions.take(channel, by="me", now=NOW)
 
@@ -596,12 +604,12 @@ def test_a_choice_holds_over_pauses(gaps: list[tuple[int, int]], idle: int) -> N
     assert not holds(NOW, [*spans, (late, late)], late)
 
 
-def test_a_stream_that_was_deleted_holds_up_no_history(channel: Channel) -> None:
+def test_a_deleted_stream_does_not_block_the_history(channel: Channel) -> None:
     run, row = Run.objects.get(), live("ada", NOW)
-    asked = [
+    requested = [
         ledger.TakeoverRequested(channel.pk, run.pk, stream, row.broadcaster_id or 0, 0)
         for stream in (row.pk, row.pk + 1, row.pk + 2)
     ]
-    history_writer.write(asked)
-    history_writer.write(asked)
+    history_writer.write(requested)
+    history_writer.write(requested)
     assert [one.stream for one in Takeover.objects.all()] == [row]

@@ -1,4 +1,4 @@
-"""The ingest server's questions and news over HTTP, with the database behind them."""
+"""The ingest server's callbacks over HTTP, with the database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOKEN = "shared-token-of-the-test"
 def mediamtx(settings: Settings) -> None:
     settings.INGEST_SERVER = "mediamtx"
     settings.INGEST_TOKEN = Secret(TOKEN)
-    # The callbacks come to 127.0.0.1 whatever the site is called.
+    # Callbacks come to 127.0.0.1, whatever the site's name.
     settings.ALLOWED_HOSTS = ["tv.example.org"]
 
 
@@ -43,15 +43,17 @@ def mint(ada: Broadcaster, **fields: Any) -> tuple[StreamKey, str]:
     return row, key.reveal()
 
 
-def ask(client: Client, key: str = "", source: str | None = "s1", **fields: Any) -> int:
-    said = {"action": "publish", "path": "live/ada", "protocol": "rtmp", "ip": "203.0.113.7"}
-    said |= {"id": source, "query": f"token={key}" if key else ""} | fields
-    answer = client.post("/auth", json.dumps(said), "application/json", HTTP_HOST="127.0.0.1")
+def authenticate(
+    client: Client, key: str = "", source: str | None = "s1", **fields: Any
+) -> int:
+    body = {"action": "publish", "path": "live/ada", "protocol": "rtmp", "ip": "203.0.113.7"}
+    body |= {"id": source, "query": f"token={key}" if key else ""} | fields
+    answer = client.post("/auth", json.dumps(body), "application/json", HTTP_HOST="127.0.0.1")
     assert answer.content == b""
     return answer.status_code
 
 
-def tell(
+def report(
     client: Client, what: str, source: str, token: str = TOKEN, path: str = "live/ada"
 ) -> int:
     answer = client.post(
@@ -64,9 +66,9 @@ def tell(
 
 
 def publish(client: Client, key: str, *, done: bool = False, **fields: Any) -> int:
-    said = {"app": "live", "addr": "127.0.0.1", "clientid": "1", "name": "ada", "token": key}
+    form = {"app": "live", "addr": "127.0.0.1", "clientid": "1", "name": "ada", "token": key}
     verb = "publish-done" if done else "publish"
-    address, body = f"/ingest/nginx/{TOKEN}/{verb}", urlencode(said | fields)
+    address, body = f"/ingest/nginx/{TOKEN}/{verb}", urlencode(form | fields)
     answer = client.post(address, body, FORM, HTTP_HOST="127.0.0.1")
     return answer.status_code
 
@@ -78,127 +80,127 @@ def live() -> list[str]:
 # ---- MediaMTX --------------------------------------------------------------------------------
 def test_a_key_goes_live_and_ends(client: Client, ada: Broadcaster) -> None:
     row, key = mint(ada)
-    assert ask(client, key) == 204
+    assert authenticate(client, key) == 204
     row.refresh_from_db()
     assert (row.source_id, row.last_address, row.protocol) == ("s1", "203.0.113.7", "rtmp")
     assert row.state(timezone.now()) is StreamKey.State.IN_USE
 
-    assert tell(client, "ready", "s1") == 204
+    assert report(client, "ready", "s1") == 204
     stream = LiveStream.objects.get()
     assert (stream.broadcaster, stream.key, stream.address) == (ada, row, "203.0.113.7")
-    assert tell(client, "ready", "s1") == 204
+    assert report(client, "ready", "s1") == 204
     assert live() == ["s1"]
 
-    assert tell(client, "not-ready", "s1") == 204
+    assert report(client, "not-ready", "s1") == 204
     row.refresh_from_db()
     assert live() == []
     assert row.state(timezone.now()) is StreamKey.State.ACTIVE
 
 
-def test_all_refusals_look_the_same(client: Client, ada: Broadcaster) -> None:
+def test_all_refusals_are_identical(client: Client, ada: Broadcaster) -> None:
     now = timezone.now()
     used, in_use = mint(ada)
     revoked, revoked_key = mint(ada)
-    keys.revoke(revoked, by="test", now=now, door=None)
+    keys.revoke(revoked, by="test", now=now, server=None)
     _, expired = mint(ada, expires_at=now)
     eve = Broadcaster.objects.create(name="Eve", slug="eve", enabled=False)
     _, disabled = mint(eve)
-    assert ask(client, in_use) == 204
-    assert ask(client, in_use, source="s2") == 403
+    assert authenticate(client, in_use) == 204
+    assert authenticate(client, in_use, source="s2") == 403
     for key in ("x" * 32, "short", revoked_key, expired, disabled):
-        assert ask(client, key, source="s2") == 403
-    assert ask(client, disabled, source="s2", path="live/eve") == 403
-    assert ask(client, in_use, source="s1", path="live/eve") == 403
+        assert authenticate(client, key, source="s2") == 403
+    assert authenticate(client, disabled, source="s2", path="live/eve") == 403
+    assert authenticate(client, in_use, source="s1", path="live/eve") == 403
     used.refresh_from_db()
     assert used.source_id == "s1"
 
 
-def test_who_brings_nothing_gets_401(client: Client, ada: Broadcaster) -> None:
-    assert ask(client) == 401
-    assert ask(client, action="read") == 401
+def test_a_request_without_credentials_gets_401(client: Client, ada: Broadcaster) -> None:
+    assert authenticate(client) == 401
+    assert authenticate(client, action="read") == 401
 
 
-def test_rtsp_asks_twice(client: Client, ada: Broadcaster) -> None:
+def test_rtsp_authenticates_twice(client: Client, ada: Broadcaster) -> None:
     _, key = mint(ada)
-    assert ask(client, source=None, protocol="rtsp") == 401
+    assert authenticate(client, source=None, protocol="rtsp") == 401
     for _ in range(2):
-        assert ask(client, source="r1", protocol="rtsp", user="u", password=key) == 204
+        assert authenticate(client, source="r1", protocol="rtsp", user="u", password=key) == 204
 
 
-def test_a_source_without_a_name_is_known_by_its_address(
+def test_a_source_without_an_id_is_identified_by_its_address(
     client: Client, ada: Broadcaster
 ) -> None:
-    """WHIP may ask before the session has its id; the hook brings it."""
+    """WHIP may authenticate before the session has its id; the hook contains it."""
     row, key = mint(ada)
-    assert ask(client, key, source=None) == 204
-    assert ask(client, key, source=None) == 204
-    assert ask(client, key, source=None, ip="198.51.100.1") == 403
-    assert tell(client, "ready", "w1") == 204
+    assert authenticate(client, key, source=None) == 204
+    assert authenticate(client, key, source=None) == 204
+    assert authenticate(client, key, source=None, ip="198.51.100.1") == 403
+    assert report(client, "ready", "w1") == 204
     row.refresh_from_db()
     assert row.source_id == "w1"
     assert LiveStream.objects.get().key == row
-    assert tell(client, "not-ready", "w1") == 204
+    assert report(client, "not-ready", "w1") == 204
     row.refresh_from_db()
     assert row.lease_seen_at is None
 
 
-def test_a_lease_lapses_where_the_end_was_never_told(client: Client, ada: Broadcaster) -> None:
+def test_a_lease_lapses_if_the_end_is_never_reported(client: Client, ada: Broadcaster) -> None:
     row, key = mint(ada)
-    assert ask(client, key) == 204
+    assert authenticate(client, key) == 204
     for seconds, status in ((14, 403), (15, 204)):
         seen = timezone.now() - timedelta(seconds=seconds)
         StreamKey.objects.filter(pk=row.pk).update(lease_seen_at=seen, source_id="s1")
-        assert ask(client, key, source="s2") == status
+        assert authenticate(client, key, source="s2") == status
 
 
-def test_late_news_of_an_old_source_change_nothing(client: Client, ada: Broadcaster) -> None:
+def test_late_events_of_an_old_source_change_nothing(client: Client, ada: Broadcaster) -> None:
     row, key = mint(ada)
-    ask(client, key, source="old")
-    tell(client, "ready", "old")
+    authenticate(client, key, source="old")
+    report(client, "ready", "old")
     StreamKey.objects.update(lease_seen_at=timezone.now() - timedelta(seconds=16))
-    assert ask(client, key, source="new") == 204
-    tell(client, "ready", "new")
+    assert authenticate(client, key, source="new") == 204
+    report(client, "ready", "new")
     assert live() == ["new"]
-    tell(client, "not-ready", "old")
-    tell(client, "ready", "old")
+    report(client, "not-ready", "old")
+    report(client, "ready", "old")
     row.refresh_from_db()
     assert live() == ["new"]
     assert (row.source_id, row.leased(timezone.now())) == ("new", True)
 
 
-def test_a_beginning_told_after_its_successors_changes_nothing(
+def test_a_start_reported_after_its_successors_changes_nothing(
     client: Client, ada: Broadcaster
 ) -> None:
     _, key = mint(ada)
-    ask(client, key, source="old")
+    authenticate(client, key, source="old")
     StreamKey.objects.update(lease_seen_at=timezone.now() - timedelta(seconds=16))
-    ask(client, key, source="new")
-    tell(client, "ready", "new")
-    tell(client, "ready", "old")
+    authenticate(client, key, source="new")
+    report(client, "ready", "new")
+    report(client, "ready", "old")
     assert live() == ["new"]
 
 
-def test_a_key_for_one_use_is_taken_again_within_its_grace(
+def test_a_single_use_key_is_accepted_again_within_its_grace(
     client: Client, ada: Broadcaster
 ) -> None:
     row, key = mint(ada, single_use=True)
-    assert ask(client, key, source="s1") == 204
-    tell(client, "ready", "s1")
-    tell(client, "not-ready", "s1")
-    assert ask(client, key, source="s2", ip="198.51.100.1") == 403
-    assert ask(client, key, source="s2") == 204
-    tell(client, "not-ready", "s2")
+    assert authenticate(client, key, source="s1") == 204
+    report(client, "ready", "s1")
+    report(client, "not-ready", "s1")
+    assert authenticate(client, key, source="s2", ip="198.51.100.1") == 403
+    assert authenticate(client, key, source="s2") == 204
+    report(client, "not-ready", "s2")
     StreamKey.objects.update(last_used_at=timezone.now() - timedelta(seconds=60))
-    assert ask(client, key, source="s3") == 403
+    assert authenticate(client, key, source="s3") == 403
     row.refresh_from_db()
     assert row.state(timezone.now()) is StreamKey.State.USED_UP
 
 
-def test_news_need_the_token(client: Client, ada: Broadcaster, settings: Settings) -> None:
+def test_events_need_the_token(client: Client, ada: Broadcaster, settings: Settings) -> None:
     for token in ("", "wrong", TOKEN + "x"):
-        assert tell(client, "ready", "s1", token=token) == 403
+        assert report(client, "ready", "s1", token=token) == 403
     settings.INGEST_TOKEN = Secret("")
-    assert tell(client, "ready", "s1", token="") == 403
+    assert report(client, "ready", "s1", token="") == 403
     assert live() == []
 
 
@@ -207,16 +209,16 @@ def test_an_answer_takes_two_queries(
 ) -> None:
     _, key = mint(ada)
     with django_assert_num_queries(2):
-        ask(client, key)
+        authenticate(client, key)
     with django_assert_num_queries(1):
-        ask(client, "x" * 32)
+        authenticate(client, "x" * 32)
     with django_assert_num_queries(0):
-        ask(client, "no key")
+        authenticate(client, "no key")
 
 
-def test_without_an_ingest_server_nothing_is_asked(client: Client, settings: Settings) -> None:
+def test_without_an_ingest_server_callbacks_are_404(client: Client, settings: Settings) -> None:
     settings.INGEST_SERVER = "none"
-    assert ask(client, "x" * 32) == 404
+    assert authenticate(client, "x" * 32) == 404
 
 
 @pytest.mark.parametrize("path", ["/auth", "/webhook/ready", f"/ingest/nginx/{TOKEN}/publish"])
@@ -244,10 +246,10 @@ def test_nginx_rtmp_goes_live_and_ends(nginx: None, client: Client, ada: Broadca
     assert publish(client, key, clientid="3") == 204
 
 
-def test_the_done_of_a_refused_second_publisher_changes_nothing(
+def test_the_end_of_a_refused_second_publisher_changes_nothing(
     nginx: None, client: Client, ada: Broadcaster, settings: Settings
 ) -> None:
-    """Where both keys are accepted here, nginx-rtmp itself refuses the second."""
+    """If both keys are accepted here, nginx-rtmp itself refuses the second publisher."""
     settings.INGEST_REPLACE = True
     _, first = mint(ada)
     other, second = mint(ada)
@@ -261,7 +263,7 @@ def test_the_done_of_a_refused_second_publisher_changes_nothing(
     assert publish(client, first, clientid="3") == 403
 
 
-def test_a_wrong_secret_in_the_address_is_refused_and_logged_nowhere(
+def test_a_wrong_secret_in_the_address_is_refused_and_not_logged(
     nginx: None, client: Client, ada: Broadcaster, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, key = mint(ada)
@@ -275,14 +277,16 @@ def test_a_wrong_secret_in_the_address_is_refused_and_logged_nowhere(
         assert secret not in caplog.text
 
 
-def test_a_key_that_was_forgotten_is_told_in_the_log(
+def test_a_missing_key_is_logged(
     client: Client, ada: Broadcaster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # By RTSP and WHIP everybody asks without a key at first: that is no news.
-    assert ask(client, protocol="webrtc") == ask(client, protocol="rtsp") == 401
+    # RTSP and WHIP clients always start without a key: this is not logged.
+    assert (
+        authenticate(client, protocol="webrtc") == authenticate(client, protocol="rtsp") == 401
+    )
     assert "ingest.refused" not in caplog.text
-    # The key was pasted into OBS by itself, and became the path's name.
-    assert ask(client) == 401
+    # Only the key was pasted into OBS, and became the path's name.
+    assert authenticate(client) == 401
     assert "no credentials" in caplog.text
 
 
@@ -292,11 +296,11 @@ def test_the_key_is_in_no_row_and_no_log(
 ) -> None:
     _, key = mint(ada)
     with CaptureQueriesContext(connection) as queries:
-        ask(client, key)
-        ask(client, key, source="s2")
-        # Somebody typed it into the wrong field.
-        ask(client, key, path=f"live/{key}", source="s3")
-        tell(client, "ready", "s1")
+        authenticate(client, key)
+        authenticate(client, key, source="s2")
+        # The key was entered in the wrong field.
+        authenticate(client, key, path=f"live/{key}", source="s3")
+        report(client, "ready", "s1")
     assert all(key not in query["sql"] for query in queries)
     assert "ingest.refused" in caplog.text
     assert key not in caplog.text

@@ -1,4 +1,4 @@
-"""The commands: orders and answers at the shell."""
+"""The management commands: orders and their output."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def run(*words: str) -> str:
     return out.getvalue()
 
 
-def test_start_orders_and_says_so() -> None:
+def test_start_orders_the_channel_on() -> None:
     rows.channel()
     rows.node()
     assert run("start_channel") == "Demo is ordered on.\n"
-    assert Channel.objects.get().order == "on"
+    assert Channel.objects.get().desired_state == "on"
     assert Run.objects.get().started_by.endswith("(command)")
 
 
-def test_start_says_that_nobody_will_carry_it_out() -> None:
+def test_start_warns_if_no_worker_runs() -> None:
     rows.channel()
     assert "no playout worker runs on this machine" in run("start_channel")
 
 
-def test_start_twice_says_already_on_air() -> None:
+def test_a_second_start_reports_already_on_air() -> None:
     rows.channel()
     run("start_channel", "demo")
     with pytest.raises(CommandError, match="already on air"):
@@ -51,7 +51,7 @@ def test_start_twice_says_already_on_air() -> None:
     assert Run.objects.count() == 1
 
 
-def test_start_says_what_is_missing_and_writes_nothing() -> None:
+def test_a_start_with_faults_lists_them_and_writes_nothing() -> None:
     rows.channel(playlist=None)
     with pytest.raises(CommandError, match="has no playlist"):
         run("start_channel")
@@ -63,7 +63,7 @@ def test_start_can_wait_until_it_is_on_air(monkeypatch: pytest.MonkeyPatch) -> N
     rows.node()
 
     def worker(seconds: float) -> None:
-        # In place of the pause between two looks: the worker's next tick.
+        # Instead of the pause between two polls: the worker's next tick.
         ChannelState.objects.update_or_create(
             channel=channel,
             defaults={"owner": "here", "state": "on_air", "measured_at": timezone.now()},
@@ -73,15 +73,15 @@ def test_start_can_wait_until_it_is_on_air(monkeypatch: pytest.MonkeyPatch) -> N
     assert run("start_channel", "--wait", "5") == "Demo is on air.\n"
 
 
-def test_start_that_waited_in_vain_fails() -> None:
+def test_start_fails_after_the_waiting_time() -> None:
     rows.channel()
     rows.node()
-    with pytest.raises(CommandError, match=r"not on air after 0 s but starting"):
+    with pytest.raises(CommandError, match=r"not on air after 0 s, but starting"):
         run("start_channel", "--wait", "0")
 
 
 @pytest.mark.parametrize("verb", ["stop", "restart"])
-def test_stop_and_restart_of_what_is_not_running(verb: str) -> None:
+def test_stop_and_restart_need_a_running_channel(verb: str) -> None:
     rows.channel()
     with pytest.raises(CommandError, match="is not running"):
         run(f"{verb}_channel")
@@ -93,15 +93,15 @@ def test_stop_and_restart_are_written_as_orders() -> None:
     assert run("restart_channel", "demo") == "Demo is ordered to restart.\n"
     assert run("stop_channel", "demo") == "Demo is ordered off.\n"
     channel.refresh_from_db()
-    assert (channel.order, channel.restarts) == ("off", 1)
+    assert (channel.desired_state, channel.restarts) == ("off", 1)
 
 
-def test_without_a_slug_several_channels_are_a_question() -> None:
+def test_with_several_channels_a_slug_is_required() -> None:
     rows.channel("one")
     rows.channel("two")
-    with pytest.raises(CommandError, match=r"Which channel\? There are: one, two\."):
+    with pytest.raises(CommandError, match=r"Which channel\? Channels: one, two\."):
         run("start_channel")
-    with pytest.raises(CommandError, match=r"no channel 'three'. There are: one, two\."):
+    with pytest.raises(CommandError, match=r"no channel 'three'. Channels: one, two\."):
         run("stop_channel", "three")
 
 
@@ -116,17 +116,17 @@ def test_status_as_json_has_the_objects_of_health_and_more() -> None:
     rows.output(channel)
     rows.node()
     rows.on_air(channel)
-    told = json.loads(run("channel_status", "--json"))
-    assert told["status"] == "ok"
-    (one,) = told["channels"]
-    assert (one["slug"], one["order"], one["state"]) == ("demo", "on", "on_air")
+    body = json.loads(run("channel_status", "--json"))
+    assert body["status"] == "ok"
+    (one,) = body["channels"]
+    assert (one["slug"], one["desired_state"], one["state"]) == ("demo", "on", "on_air")
     assert one["outputs"][0]["bitrate"] == 2_900_000
     assert one["now"]["title"] == "First"
     assert one["run"]["started_by"] == "ada"
-    assert rows.KEY not in json.dumps(told)
+    assert rows.KEY not in json.dumps(body)
 
 
-def test_status_for_people_is_a_table() -> None:
+def test_status_is_a_table() -> None:
     channel = rows.channel()
     rows.output(channel)
     rows.node()
@@ -169,7 +169,7 @@ def test_check_health_is_a_line_and_an_exit_code(
     assert (ended, capsys.readouterr().out) == (code, line)
 
 
-def test_check_health_of_one_channel_leaves_the_others_out(
+def test_check_health_of_one_channel_ignores_the_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     rows.node()
@@ -177,7 +177,7 @@ def test_check_health_of_one_channel_leaves_the_others_out(
     rows.on_air(rows.channel("ill"), state="failing", cause="It has no source.")
     call_command("check_health", "well")
     assert capsys.readouterr().out == "ok: 1 of 1 channels on air, as ordered\n"
-    # Neither "degraded" nor "down": a watchdog restarts nothing for a name that was mistyped.
+    # Neither "degraded" nor "down": a watchdog must not restart anything for a mistyped name.
     with pytest.raises(CommandError, match="There is no channel 'nobody'") as wrong:
         call_command("check_health", "nobody")
     assert wrong.value.returncode == 3

@@ -1,4 +1,4 @@
-"""The as-run log goes out as CSV: all that was on air within the span, and no cell runs."""
+"""The as-run log as CSV: all entries within the span, without executable cells."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def read(channel: Channel, since: datetime, until: datetime) -> list[dict[str, s
     )
 
 
-def test_a_line_tells_all_that_is_known(run: Run) -> None:
+def test_a_line_contains_all_columns(run: Run) -> None:
     item = MediaItem.objects.get(title="First")
     aired(
         run, 0, "First", 1.5, item=item, ending="cut", cause="Skipped.", rule="block-3",
         why="Block “Evening” is on.", in_point=12.5,
     )  # fmt: skip
     aired(run, 2, "Second", None, kind="filler")
-    told = read(run.channel, NOON, NOON + timedelta(hours=1))
-    assert told[0] == {
+    lines = read(run.channel, NOON, NOON + timedelta(hours=1))
+    assert lines[0] == {
         "started_at": "2026-03-01T12:00:00.000Z",
         "ended_at": "2026-03-01T12:01:30.000Z",
         "seconds": "90.000",
@@ -68,11 +68,11 @@ def test_a_line_tells_all_that_is_known(run: Run) -> None:
         "in_point_seconds": "12.500",
         "run": str(run.pk),
     }
-    # What is on air has no end yet.
-    assert (told[1]["ended_at"], told[1]["seconds"], told[1]["kind"]) == ("", "", "filler")
+    # The item on air has no end yet.
+    assert (lines[1]["ended_at"], lines[1]["seconds"], lines[1]["kind"]) == ("", "", "filler")
 
 
-def test_the_span_takes_in_what_reaches_into_it_and_other_channels_stay_out(run: Run) -> None:
+def test_the_span_includes_overlapping_entries_of_the_channel_only(run: Run) -> None:
     other = Run.objects.create(channel=rows.channel("other"), started_at=NOON)
     for title, minute in (("before", 0), ("into", 9.5), ("within", 12), ("after", 20)):
         aired(run, minute, title)
@@ -96,7 +96,7 @@ def test_the_span_takes_in_what_reaches_into_it_and_other_channels_stay_out(run:
         "a,b\nc",
     ],
 )
-def test_no_title_runs_in_a_spreadsheet(run: Run, title: str) -> None:
+def test_titles_are_not_executed_by_spreadsheets(run: Run, title: str) -> None:
     aired(run, 0, title, cause=title, ending="failed")
     (line,) = read(run.channel, NOON, NOON + timedelta(hours=1))
     for cell in (line["title"], line["cause"]):
@@ -105,14 +105,14 @@ def test_no_title_runs_in_a_spreadsheet(run: Run, title: str) -> None:
 
 
 @given(st.text(min_size=1))
-def test_any_cell_is_text_and_keeps_its_words(text: str) -> None:
+def test_any_cell_is_text_with_its_content(text: str) -> None:
     shown = harmless(text)
     assert shown[0] not in "=+-@\t\r"
     assert shown in {text, f"'{text}"}
 
 
-def test_a_long_log_is_not_held_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces follow each other without a line lost or told twice, also at equal times."""
+def test_a_long_log_is_read_in_batches(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches lose or repeat no line, also at equal times."""
     monkeypatch.setattr(as_run_export, "CHUNK", 7)
     AsRun.objects.bulk_create(
         AsRun(
@@ -123,13 +123,13 @@ def test_a_long_log_is_not_held_whole(run: Run, monkeypatch: pytest.MonkeyPatch)
         )
         for number in range(100)
     )
-    told = read(run.channel, NOON, NOON + timedelta(hours=1))
-    assert [line["title"] for line in told] == [f"{number}" for number in range(100)]
+    lines = read(run.channel, NOON, NOON + timedelta(hours=1))
+    assert [line["title"] for line in lines] == [f"{number}" for number in range(100)]
 
 
 @pytest.mark.slow
 def test_a_long_log_takes_little_memory(run: Run) -> None:
-    """Six weeks of items of three minutes; held whole, they would take some 30 MB."""
+    """Six weeks of items of three minutes; held in memory they would take some 30 MB."""
     AsRun.objects.bulk_create(
         (
             AsRun(
@@ -159,7 +159,7 @@ def test_a_long_log_takes_little_memory(run: Run) -> None:
     [
         ("", "", (NOON - timedelta(days=7), NOON)),
         ("2026-02-01", "", (datetime(2026, 1, 31, 23, tzinfo=UTC), NOON)),
-        # A day counts whole, also the one that has 23 hours.
+        # A day is included as a whole, also one with 23 hours.
         (
             "2026-03-29",
             "2026-03-29",
@@ -172,7 +172,7 @@ def test_a_long_log_takes_little_memory(run: Run) -> None:
         ),
     ],
 )
-def test_a_span_is_days_or_moments_in_the_channels_time(
+def test_a_span_is_days_or_times_in_the_channels_zone(
     begins: str, ends: str, expected: tuple[datetime, datetime]
 ) -> None:
     assert as_run_export.span(begins, ends, now=NOON, zone=BERLIN) == expected
@@ -181,15 +181,15 @@ def test_a_span_is_days_or_moments_in_the_channels_time(
 @pytest.mark.parametrize(
     ("begins", "ends", "sentence"),
     [
-        ("2026-02-30", "", "'2026-02-30' is no time"),
-        ("yesterday", "", "'yesterday' is no time"),
-        ("9999-12-31", "9999-12-31", "is no time"),
+        ("2026-02-30", "", "'2026-02-30' is not a time"),
+        ("yesterday", "", "'yesterday' is not a time"),
+        ("9999-12-31", "9999-12-31", "is not a time"),
         ("2026-03-02", "2026-03-01", "swap them"),
-        ("2026-11-22", "", "lies in the future"),
+        ("2026-11-22", "", "is in the future"),
         ("2026-11-22", "2026-02-01", "swap them"),
     ],
 )
-def test_a_span_that_is_none_is_told(begins: str, ends: str, sentence: str) -> None:
+def test_an_invalid_span_is_reported(begins: str, ends: str, sentence: str) -> None:
     with pytest.raises(as_run_export.SpanError, match=sentence):
         as_run_export.span(begins, ends, now=NOON, zone=BERLIN)
 
@@ -197,7 +197,7 @@ def test_a_span_that_is_none_is_told(begins: str, ends: str, sentence: str) -> N
 # ---- the page and the command ----------------------------------------------------------------
 
 
-def test_who_may_see_the_log_may_take_it_along(run: Run, client: Client) -> None:
+def test_users_who_may_view_the_log_may_export_it(run: Run, client: Client) -> None:
     aired(run, 0, "Ä")
     address = "/admin/as-run.csv?channel=demo&from=2026-03-01&to=2026-03-01"
     client.force_login(rows.operator())
@@ -213,14 +213,12 @@ def test_who_may_see_the_log_may_take_it_along(run: Run, client: Client) -> None
     wrong = client.get(
         "/admin/as-run.csv?channel=demo&from=x", headers={"Accept": "application/json"}
     )
-    assert (wrong.status_code, "is no time" in wrong.json()["detail"]) == (400, True)
+    assert (wrong.status_code, "is not a time" in wrong.json()["detail"]) == (400, True)
     page = client.get("/admin/as-run.csv?channel=demo&from=x", follow=True)
-    assert "is no time" in page.content.decode()
+    assert "is not a time" in page.content.decode()
 
 
-def test_the_list_has_the_export_for_the_channel_that_is_shown(
-    run: Run, client: Client
-) -> None:
+def test_the_list_offers_the_export_of_the_shown_channel(run: Run, client: Client) -> None:
     other = rows.channel("other")
     client.force_login(rows.user("streams.view_asrun"))
     page = client.get(
@@ -231,16 +229,16 @@ def test_the_list_has_the_export_for_the_channel_that_is_shown(
     assert "selected" in chosen[: chosen.index(">")]
 
 
-def test_the_command_writes_the_same(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_the_same_csv(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     aired(run, 0, "First")
     call_command("export_as_run", "demo", "--from", "2026-03-01", "--to", "2026-03-01")
     out = io.StringIO(capsys.readouterr().out, newline="")
     assert [line["title"] for line in csv.DictReader(out)] == ["First"]
-    with pytest.raises(CommandError, match="is no time"):
+    with pytest.raises(CommandError, match="is not a time"):
         call_command("export_as_run", "demo", "--from", "noon")
 
 
-def test_without_a_span_the_command_takes_the_last_seven_days(
+def test_the_commands_default_span_is_seven_days(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     since = (timezone.now() - NOON) / timedelta(minutes=1)

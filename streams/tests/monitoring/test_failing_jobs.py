@@ -1,4 +1,4 @@
-"""Jobs that fail are told: in detailed health and in the control room."""
+"""Failing jobs are reported in detailed health and in the control room."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ def done(minutes_ago: float, *, success: bool, func: str = PROBE, result: str = 
     )  # fmt: skip
 
 
-def test_what_fails_again_and_again_is_told_with_its_cause() -> None:
+def test_a_repeatedly_failing_job_is_reported_with_its_cause() -> None:
     for minute in range(1, 6):
         done(minute, success=False)
     done(7, success=True)
-    (found,) = failing(timezone.now())
-    assert found.times == 5
-    assert found.sentence == (
+    (kind,) = failing(timezone.now())
+    assert kind.times == 5
+    assert kind.sentence == (
         "The job “probe new” has failed 5 times within the last hour: FileNotFoundError: "
         "[Errno 2] No usable temporary directory found in ['/tmp']"
     )
-    assert PARTS["jobs"](timezone.now()) == (False, found.sentence)
+    assert PARTS["jobs"](timezone.now()) == (False, kind.sentence)
 
 
 @pytest.mark.parametrize(
     ("ago", "success"),
     [([(3, False), (1, True)], True), ([(90, False)], True), ([], True), ([(1, False)], False)],
 )
-def test_what_went_well_since_or_failed_long_ago_is_not(
+def test_recovered_and_old_failures_are_not_reported(
     ago: list[tuple[float, bool]],
     success: bool,  # noqa: FBT001
 ) -> None:
@@ -57,15 +57,15 @@ def test_what_went_well_since_or_failed_long_ago_is_not(
     assert PARTS["jobs"](timezone.now())[0] is success
 
 
-def test_kinds_are_told_apart_and_a_missing_cause_is_no_error() -> None:
+def test_kinds_are_reported_separately_also_without_a_cause() -> None:
     done(2, success=False, func="a.b.first", result="")
     done(1, success=False, func="a.b.second")
     done(0.5, success=True, func="a.b.third")
-    assert [each.func for each in failing(timezone.now())] == ["a.b.second", "a.b.first"]
-    assert "it left no word" in failing(timezone.now())[1].sentence
+    assert [kind.func for kind in failing(timezone.now())] == ["a.b.second", "a.b.first"]
+    assert "it gave no reason" in failing(timezone.now())[1].sentence
 
 
-def test_the_control_room_shows_it(admin_client: Client) -> None:
+def test_the_control_room_shows_failing_jobs(admin_client: Client) -> None:
     page = admin_client.get("/admin/").content.decode()
     assert "has failed" not in page
     done(1, success=False)

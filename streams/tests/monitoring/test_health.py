@@ -1,4 +1,4 @@
-"""`/health`: for a watchdog without a login."""
+"""`/health` for watchdogs, without a login."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ def test_ok_with_200(client: Client) -> None:
     rows.on_air(rows.channel())
     answer = client.get("/health")
     assert answer.status_code == 200
-    told = answer.json()
-    assert told["status"] == "ok"
-    (channel,) = told["channels"]
-    assert (channel["slug"], channel["order"], channel["state"]) == ("demo", "on", "on_air")
+    body = answer.json()
+    assert body["status"] == "ok"
+    (channel,) = body["channels"]
+    assert (channel["slug"], channel["desired_state"], channel["state"]) == (
+        "demo",
+        "on",
+        "on_air",
+    )
     assert "no-cache" in answer["Cache-Control"]
 
 
@@ -33,7 +37,7 @@ def test_degraded_is_still_200(client: Client) -> None:
     assert answer.json()["channels"][0]["cause"] == "1 of 2 outputs is off the air."
 
 
-def test_down_with_503_when_nobody_supervises(client: Client) -> None:
+def test_down_with_503_without_a_worker(client: Client) -> None:
     long_ago = timezone.now() - timedelta(minutes=3)
     rows.node(long_ago)
     rows.on_air(rows.channel(), at=long_ago)
@@ -41,7 +45,7 @@ def test_down_with_503_when_nobody_supervises(client: Client) -> None:
     assert (answer.status_code, answer.json()["status"]) == (503, "down")
 
 
-def test_it_tells_no_more_than_a_stranger_may_know(client: Client) -> None:
+def test_health_contains_only_public_values(client: Client) -> None:
     channel = rows.channel()
     rows.output(channel, url="rtmp://studio.example/app", platform="rtmp")
     rows.node()

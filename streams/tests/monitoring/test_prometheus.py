@@ -1,4 +1,4 @@
-"""`/metrics`: who may read it, and what it says."""
+"""`/metrics`: access and values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def nothing_kept(settings: Settings) -> None:
     settings.METRICS_ADDRESSES = []
 
 
-def ask(client: Client, token: str = TOKEN, address: str = "203.0.113.5") -> tuple[int, str]:
+def scrape(client: Client, token: str = TOKEN, address: str = "203.0.113.5") -> tuple[int, str]:
     answer = client.get(
         "/metrics", headers={"authorization": f"Bearer {token}"}, REMOTE_ADDR=address
     )
@@ -42,20 +42,20 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     }
 
 
-def test_who_may_read_it(client: Client, settings: Settings) -> None:
-    assert ask(client)[0] == 200
-    assert ask(client, "another")[0] == 401
-    assert ask(client, "")[0] == 401
+def test_metrics_need_the_token_or_a_listed_address(client: Client, settings: Settings) -> None:
+    assert scrape(client)[0] == 200
+    assert scrape(client, "another")[0] == 401
+    assert scrape(client, "")[0] == 401
     settings.METRICS_ADDRESSES = ["203.0.113.0/24"]
-    assert ask(client, "")[0] == 200
-    assert ask(client, "", "::ffff:203.0.113.9")[0] == 200
-    assert ask(client, "", "198.51.100.1")[0] == 401
-    assert ask(client, "", "")[0] == 401
+    assert scrape(client, "")[0] == 200
+    assert scrape(client, "", "::ffff:203.0.113.9")[0] == 200
+    assert scrape(client, "", "198.51.100.1")[0] == 401
+    assert scrape(client, "", "")[0] == 401
     settings.METRICS_TOKEN, settings.METRICS_ADDRESSES = Secret(""), []
-    assert ask(client, "")[0] == 404
+    assert scrape(client, "")[0] == 404
 
 
-def test_what_is_on_air_and_what_is_not(client: Client) -> None:
+def test_metrics_of_channels_on_and_off_air(client: Client) -> None:
     now = timezone.now()
     channel = rows.channel()
     output = rows.output(channel, "YouTube")
@@ -68,12 +68,12 @@ def test_what_is_on_air_and_what_is_not(client: Client) -> None:
     MediaItem.objects.create(
         key="broken.mp4", title="Broken", status="fault", fault="It is cut off."
     )
-    status, text = ask(client)
+    status, text = scrape(client)
     assert status == 200
-    told = samples(text)
+    values = samples(text)
 
     def value(name: str, /, **labels: str) -> float | None:
-        return told.get((f"streamsite_{name}", tuple(sorted(labels.items()))))
+        return values.get((f"streamsite_{name}", tuple(sorted(labels.items()))))
 
     assert value("channel_state", channel="demo", state="on_air") == 1
     assert value("channel_state", channel="demo", state="off") == 0
@@ -98,6 +98,6 @@ def test_silent_worker_is_unknown(client: Client) -> None:
     long_ago = timezone.now() - timedelta(minutes=3)
     rows.node(long_ago)
     rows.on_air(channel, at=long_ago)
-    told = samples(ask(client)[1])
+    values = samples(scrape(client)[1])
     place = (("channel", "demo"), ("state", "unknown"))
-    assert told["streamsite_channel_state", place] == 1
+    assert values["streamsite_channel_state", place] == 1

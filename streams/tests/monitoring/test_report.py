@@ -1,4 +1,4 @@
-"""The report: what may be said of a channel, and what it makes of the whole."""
+"""The report of channels and the overall status."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ OLD = NOW - timedelta(minutes=5)
 
 
 def ordered_on(channel: Channel) -> Run:
-    Channel.objects.filter(pk=channel.pk).update(order="on", ordered_at=NOW)
+    Channel.objects.filter(pk=channel.pk).update(desired_state="on", ordered_at=NOW)
     return Run.objects.create(channel=channel, started_at=NOW)
 
 
 def test_a_new_channel_is_off_without_any_worker() -> None:
     rows.channel()
-    told = report(NOW)
-    assert (told.channels[0].state, told.status) == ("off", "ok")
+    current = report(NOW)
+    assert (current.channels[0].state, current.status) == ("off", "ok")
 
 
-def test_a_measured_channel_is_told_whole() -> None:
+def test_a_measured_channel_is_reported_in_full() -> None:
     channel = rows.channel()
     rows.output(channel)
     rows.output(channel, "Spare", enabled=False)
     rows.node(NOW)
     rows.on_air(channel, at=NOW)
 
-    told = report(NOW)
-    one = told.channels[0]
+    current = report(NOW)
+    one = current.channels[0]
 
-    assert (told.status, one.state, one.supervised) == ("ok", "on_air", True)
+    assert (current.status, one.state, one.supervised) == ("ok", "on_air", True)
     assert one.now is not None
     assert (one.now.title, one.next, one.bitrate) == ("First", "Second", 3_000_000)
     assert [(o.name, o.state, o.label, o.bitrate) for o in one.outputs] == [
@@ -48,25 +48,25 @@ def test_a_measured_channel_is_told_whole() -> None:
     ]
 
 
-def test_what_a_dead_worker_wrote_is_not_repeated() -> None:
+def test_the_state_of_a_dead_worker_is_not_shown() -> None:
     channel = rows.channel()
     rows.output(channel)
     rows.node(OLD)
     rows.on_air(channel, at=OLD)
 
-    told = report(NOW)
-    one = told.channels[0]
+    current = report(NOW)
+    one = current.channels[0]
 
-    assert (told.status, one.state) == ("down", "unknown")
+    assert (current.status, one.state) == ("down", "unknown")
     assert one.cause.startswith("Unknown: node here has not reported since 2026-03-01 02:55")
     assert one.now is None
     assert one.bitrate is None
     assert one.outputs[0].state == "unknown"
     public = one.public()
-    assert (public["state"], public["known"]) == ("degraded", False)
+    assert (public["state"], public["confirmed"]) == ("degraded", False)
 
 
-def test_a_worker_that_stopped_measuring_one_channel_is_told() -> None:
+def test_a_worker_that_stopped_measuring_a_channel_is_reported() -> None:
     channel = rows.channel()
     rows.node(NOW)
     rows.on_air(channel, at=OLD)
@@ -75,7 +75,7 @@ def test_a_worker_that_stopped_measuring_one_channel_is_told() -> None:
     assert "has not measured this channel since" in one.cause
 
 
-def test_the_owner_counts_not_any_node() -> None:
+def test_only_the_owners_report_counts() -> None:
     channel = rows.channel()
     rows.node(OLD, "here")
     rows.node(NOW, "elsewhere")
@@ -84,16 +84,16 @@ def test_the_owner_counts_not_any_node() -> None:
 
 
 @pytest.mark.parametrize(("worker", "status"), [(True, "degraded"), (False, "down")])
-def test_an_order_nobody_took_up_yet_is_starting(worker: bool, status: str) -> None:  # noqa: FBT001
+def test_an_order_that_no_worker_has_started_is_starting(worker: bool, status: str) -> None:  # noqa: FBT001
     channel = rows.channel()
     if worker:
         rows.node(NOW)
     ordered_on(channel)
-    told = report(NOW)
-    assert (told.channels[0].state, told.status) == ("starting", status)
+    current = report(NOW)
+    assert (current.channels[0].state, current.status) == ("starting", status)
 
 
-def test_a_worker_that_cannot_begin_says_why() -> None:
+def test_a_worker_that_cannot_start_reports_the_reason() -> None:
     channel = rows.channel()
     rows.node(NOW)
     ordered_on(channel)
@@ -103,7 +103,7 @@ def test_a_worker_that_cannot_begin_says_why() -> None:
     assert report(NOW).channels[0].cause == "The slate can't be made."
 
 
-def test_the_state_of_an_earlier_run_is_not_this_runs() -> None:
+def test_the_state_of_an_earlier_run_is_ignored() -> None:
     channel = rows.channel()
     rows.node(NOW)
     ChannelState.objects.create(channel=channel, owner="here", state="failing", measured_at=OLD)
@@ -115,16 +115,16 @@ def test_ordered_off_but_still_on_air_is_stopping() -> None:
     channel = rows.channel()
     rows.node(NOW)
     rows.on_air(channel, at=NOW)
-    Channel.objects.update(order="off", ordered_at=NOW)
-    told = report(NOW)
-    assert (told.channels[0].state, told.status) == ("stopping", "degraded")
+    Channel.objects.update(desired_state="off", ordered_at=NOW)
+    current = report(NOW)
+    assert (current.channels[0].state, current.status) == ("stopping", "degraded")
 
 
 @pytest.mark.parametrize(
     ("state", "status"),
     [("on_air", "ok"), ("starting", "degraded"), ("degraded", "degraded"), ("failing", "down")],
 )
-def test_the_worst_channel_makes_the_status(state: str, status: str) -> None:
+def test_the_worst_channel_determines_the_status(state: str, status: str) -> None:
     rows.node(NOW)
     rows.on_air(rows.channel("good"), at=NOW)
     rows.on_air(rows.channel("other"), at=NOW, state=state)
@@ -151,7 +151,7 @@ def test_incidents_open_and_last() -> None:
     assert one.last_incident.cause == "Over."
 
 
-def test_more_channels_cost_no_more_queries_and_no_key_is_read() -> None:
+def test_the_number_of_queries_is_constant_and_no_key_is_read() -> None:
     def queries() -> list[str]:
         with CaptureQueriesContext(
             connection,

@@ -1,4 +1,4 @@
-"""Uptime from the ledger: exact against scripted days, also where the clock changes."""
+"""Uptime from runs and incidents, checked against scripted days with clock changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def at(text: str, zone: ZoneInfo = BERLIN) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC)
 
 
-#: A day on which Berlin's clocks go forward: 23 hours.
+#: The day on which Berlin's clocks go forward: 23 hours.
 DAY = (at("2026-03-29T00:00"), at("2026-03-30T00:00"))
 LATER = at("2026-04-02T12:00")
 
@@ -27,15 +27,15 @@ def lost(begins: str, ends: str | None, severity: str = "lost") -> Trouble:
     return Trouble(at(begins), at(ends) if ends else None, severity)
 
 
-def test_scripted_day_with_a_change_of_the_clock() -> None:
+def test_a_scripted_day_with_a_clock_change() -> None:
     runs = [
-        # Since the day before; stopped at 06:00, on again at 07:00, on air 10 s later.
+        # On since the day before; stopped at 06:00, started at 07:00, on air 10 s later.
         Stretch(at("2026-03-28T08:00"), at("2026-03-28T08:00:05"), at("2026-03-29T06:00")),
         Stretch(at("2026-03-29T07:00"), at("2026-03-29T07:00:10"), at("2026-03-30T09:00")),
     ]
     troubles = [
-        lost("2026-03-28T23:59:30", "2026-03-29T00:00:30"),  # 30 s of it are this day's
-        lost("2026-03-29T01:59:50", "2026-03-29T03:00:10"),  # over the hour left out: 20 s
+        lost("2026-03-28T23:59:30", "2026-03-29T00:00:30"),  # 30 s of it are on this day
+        lost("2026-03-29T01:59:50", "2026-03-29T03:00:10"),  # across the skipped hour: 20 s
         lost("2026-03-29T05:59:00", "2026-03-29T06:30"),  # 60 s of it were ordered
         lost("2026-03-29T12:00", "2026-03-29T12:02"),
         lost("2026-03-29T12:01", "2026-03-29T12:05"),  # overlaps: 300 s together
@@ -43,10 +43,10 @@ def test_scripted_day_with_a_change_of_the_clock() -> None:
         lost("2026-03-29T12:04", "2026-03-29T12:06", "degraded"),  # 60 s of it were on the air
         lost("2026-03-29T18:00", "2026-03-29T18:00:02", "planned"),
     ]
-    told = tally(runs, troubles, DAY, LATER)
+    result = tally(runs, troubles, DAY, LATER)
     ordered = 22 * 3600.0
     off = 30 + 20 + 60 + 10 + 300.0
-    assert told == Uptime(
+    assert result == Uptime(
         begins=DAY[0],
         ends=DAY[1],
         percent=100 * (ordered - off) / ordered,
@@ -58,30 +58,30 @@ def test_scripted_day_with_a_change_of_the_clock() -> None:
         unknown_seconds=0.0,
         incidents=5,
         longest_seconds=300.0,
-        # 60 s of the first are counted whole: so long it took to recover.
+        # The first outage counts with its full 60 s: its time to recovery.
         mean_time_to_recovery_seconds=(60 + 20 + 60 + 10 + 300) / 5,
     )
 
 
-def test_day_of_twenty_five_hours() -> None:
+def test_a_day_of_twenty_five_hours() -> None:
     span = (at("2026-10-25T00:00"), at("2026-10-26T00:00"))
     run = Stretch(at("2026-10-01T00:00"), at("2026-10-01T00:00"), None)
-    told = tally([run], [], span, at("2026-11-02T00:00"))
-    assert (told.ordered_seconds, told.percent) == (25 * 3600.0, 100.0)
+    result = tally([run], [], span, at("2026-11-02T00:00"))
+    assert (result.ordered_seconds, result.percent) == (25 * 3600.0, 100.0)
 
 
-def test_what_is_open_counts_up_to_now_and_has_not_recovered() -> None:
+def test_open_incidents_count_up_to_now_without_recovery() -> None:
     now = DAY[0] + timedelta(hours=1)
     run = Stretch(DAY[0], DAY[0])
-    told = tally([run], [Trouble(now - timedelta(minutes=15), None, "lost")], DAY, now)
-    assert (told.ends, told.ordered_seconds) == (now, 3600.0)
-    assert (told.off_air_seconds, told.percent) == (900.0, 75.0)
-    assert (told.incidents, told.mean_time_to_recovery_seconds) == (1, None)
+    result = tally([run], [Trouble(now - timedelta(minutes=15), None, "lost")], DAY, now)
+    assert (result.ends, result.ordered_seconds) == (now, 3600.0)
+    assert (result.off_air_seconds, result.percent) == (900.0, 75.0)
+    assert (result.incidents, result.mean_time_to_recovery_seconds) == (1, None)
 
 
 def test_channel_that_was_never_ordered_has_no_percentage() -> None:
-    told = tally([], [lost("2026-03-29T12:00", "2026-03-29T12:05")], DAY, LATER)
-    assert (told.percent, told.ordered_seconds, told.incidents) == (None, 0.0, 0)
+    result = tally([], [lost("2026-03-29T12:00", "2026-03-29T12:05")], DAY, LATER)
+    assert (result.percent, result.ordered_seconds, result.incidents) == (None, 0.0, 0)
 
 
 def test_run_that_never_came_on_the_air_is_all_off() -> None:
@@ -89,12 +89,12 @@ def test_run_that_never_came_on_the_air_is_all_off() -> None:
     assert tally([run], [], DAY, LATER).percent == 0.0
 
 
-def test_nothing_is_known_after_the_last_word_of_a_worker() -> None:
+def test_time_after_a_silent_workers_last_report_is_unknown() -> None:
     now = DAY[0] + timedelta(hours=10)
     run = Stretch(DAY[0], DAY[0], DAY[0] + timedelta(hours=4), silent=True)
-    told = tally([run], [Trouble(now - timedelta(hours=1), None, "lost")], DAY, now)
-    assert (told.percent, told.unknown_seconds) == (100.0, 6 * 3600.0)
-    assert told.ordered_seconds == 10 * 3600.0
+    result = tally([run], [Trouble(now - timedelta(hours=1), None, "lost")], DAY, now)
+    assert (result.percent, result.unknown_seconds) == (100.0, 6 * 3600.0)
+    assert result.ordered_seconds == 10 * 3600.0
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_nothing_is_known_after_the_last_word_of_a_worker() -> None:
         ("7d", "2026-03-26T12:00"),
     ],
 )
-def test_periods_begin_where_people_say(name: str, begins: str) -> None:
+def test_periods_start_at_local_midnight(name: str, begins: str) -> None:
     begun, ends = periods(LATER, BERLIN)[name]
-    # Seven times 24 hours ago it was 11:00 before the change.
+    # Seven times 24 hours earlier, local time was 11:00 because of the clock change.
     early = timedelta(hours=1) if name == "7d" else timedelta()
     assert (begun, ends) == (at(begins) - early, LATER)
 
@@ -123,7 +123,7 @@ def test_period_is_measured_from_the_channels_own_midnight() -> None:
 
 
 @pytest.mark.django_db
-def test_an_output_is_off_where_its_channel_is_and_the_channel_where_all_outputs_are() -> None:
+def test_outputs_are_off_with_the_channel_and_the_channel_with_all_outputs() -> None:
     channel = rows.channel(time_zone="Europe/Berlin")
     one, two = rows.output(channel, "One"), rows.output(channel, "Two")
     rows.output(channel, "Not used", enabled=False)
@@ -139,15 +139,15 @@ def test_an_output_is_off_where_its_channel_is_and_the_channel_where_all_outputs
             channel=channel, run=run, subject=subject, output=output, severity="lost",
             cause="x", opened_at=at(begins), closed_at=at(ends),
         )  # fmt: skip
-    (told,) = uptimes(LATER, slug=channel.slug, span=DAY)
-    assert told.periods["span"].off_air_seconds == 1200.0
-    assert told.periods["span"].incidents == 2
-    by_name = {output.name: output.periods["span"] for output in told.outputs}
+    (result,) = uptimes(LATER, slug=channel.slug, span=DAY)
+    assert result.periods["span"].off_air_seconds == 1200.0
+    assert result.periods["span"].incidents == 2
+    by_name = {output.name: output.periods["span"] for output in result.outputs}
     assert by_name["One"].off_air_seconds == 2400.0
     assert by_name["Two"].off_air_seconds == 3000.0
     (alone,) = uptimes(LATER, output=two.pk, span=DAY)
     assert [output.id for output in alone.outputs] == [two.pk]
-    assert alone.periods == told.periods
+    assert alone.periods == result.periods
 
 
 @pytest.mark.django_db
@@ -155,10 +155,10 @@ def test_silent_worker_leaves_the_rest_unknown() -> None:
     channel = rows.channel()
     now = LATER
     rows.on_air(channel, at=now - timedelta(minutes=10))
-    (told,) = uptimes(now, slug=channel.slug)
-    assert told.periods["7d"].unknown_seconds == 600.0
-    assert told.periods["7d"].ordered_seconds == 660.0
-    assert set(told.periods) == {"day", "week", "month", "7d", "30d"}
+    (result,) = uptimes(now, slug=channel.slug)
+    assert result.periods["7d"].unknown_seconds == 600.0
+    assert result.periods["7d"].ordered_seconds == 660.0
+    assert set(result.periods) == {"day", "week", "month", "7d", "30d"}
 
 
 @pytest.mark.django_db

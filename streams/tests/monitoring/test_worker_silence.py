@@ -1,4 +1,4 @@
-"""Why nothing is reported: the pages say what was seen here, and nothing else."""
+"""Explanations of a worker's silence."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def error_of(database: sqlite3.Connection) -> str:
     return str(caught.value)
 
 
-def test_a_full_disk_is_known_by_what_sqlite_says(database: sqlite3.Connection) -> None:
+def test_a_full_disk_is_recognised_by_sqlites_error(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA max_page_count = 3")
     assert "disk is full" in meaning(error_of(database))
 
@@ -55,7 +55,7 @@ def test_a_damaged_database(database: sqlite3.Connection, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
         ('could not extend file "base/16384/2619": No space left on device', "disk is full"),
         ("connection failed: Connection refused\n\tIs the server running?", "nothing answers"),
@@ -66,8 +66,8 @@ def test_a_damaged_database(database: sqlite3.Connection, tmp_path: Path) -> Non
         ("'NoneType' object has no attribute 'pk'", UNKNOWN_FAULT),
     ],
 )
-def test_meanings(error: str, said: str) -> None:
-    assert said in meaning(error)
+def test_meanings(error: str, expected: str) -> None:
+    assert expected in meaning(error)
 
 
 def here(alive: datetime | None = NOW, error: str | None = None, disk: str = "") -> Here:
@@ -76,7 +76,7 @@ def here(alive: datetime | None = NOW, error: str | None = None, disk: str = "")
 
 
 @pytest.mark.parametrize(
-    ("known", "owner", "seen", "said"),
+    ("here", "owner", "seen", "expected"),
     [
         (here(error="database or disk is full"), "here", OLD, "runs, but can't report since"),
         (here(error="database or disk is full"), "", OLD, "the database's disk is full"),
@@ -85,7 +85,7 @@ def here(alive: datetime | None = NOW, error: str | None = None, disk: str = "")
         (here(), "here", OLD, "the playout worker runs, but has not reported since"),
         (here(), "here", None, "the playout worker runs, but has not reported yet"),
         (here(alive=OLD), "here", OLD, "has not run since 2026-03-01 02:55:00 UTC: start it"),
-        # Its last fault is no news when it is gone.
+        # The last fault of a dead worker is ignored.
         (here(alive=OLD, error="database is locked"), "here", OLD, "has not run since"),
         (here(alive=None), "", None, "no playout worker runs on this machine: start it"),
         (here(), "away", OLD, "node away has not reported since 2026-03-01 02:55:00 UTC."),
@@ -93,8 +93,10 @@ def here(alive: datetime | None = NOW, error: str | None = None, disk: str = "")
         (None, "", None, "no playout worker has reported yet."),
     ],
 )
-def test_what_is_said(known: Here | None, owner: str, seen: datetime | None, said: str) -> None:
-    assert said in sentence(known, owner, seen, NOW, None)
+def test_the_silence_is_explained_in_a_sentence(
+    here: Here | None, owner: str, seen: datetime | None, expected: str
+) -> None:
+    assert expected in sentence(here, owner, seen, NOW, None)
 
 
 @pytest.fixture
@@ -111,7 +113,7 @@ def alive(run_dir: Path, at: datetime) -> None:
 
 
 @pytest.mark.django_db
-def test_the_pages_name_the_cause_that_the_worker_left(run_dir: Path) -> None:
+def test_the_pages_show_the_cause_that_the_worker_recorded(run_dir: Path) -> None:
     channel = rows.channel()
     rows.node(OLD, "here")
     rows.on_air(channel, at=OLD)
@@ -130,7 +132,7 @@ def test_the_pages_name_the_cause_that_the_worker_left(run_dir: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_another_nodes_silence_is_not_explained_from_here(run_dir: Path) -> None:
+def test_another_nodes_silence_is_not_explained(run_dir: Path) -> None:
     channel = rows.channel()
     rows.node(OLD, "away")
     rows.on_air(channel, at=OLD)
@@ -140,7 +142,7 @@ def test_another_nodes_silence_is_not_explained_from_here(run_dir: Path) -> None
     assert "node away has not reported since" in report(NOW).channels[0].cause
 
 
-def test_the_fault_is_kept_from_its_beginning_and_goes_when_it_is_over(run_dir: Path) -> None:
+def test_a_fault_keeps_its_start_and_is_cleared_when_over(run_dir: Path) -> None:
     file = FaultFile(run_dir)
     file.failed(100.0, "database is locked\nDETAIL: a row with everything in it")
     file.failed(102.0, "database or disk is full")
@@ -148,7 +150,7 @@ def test_the_fault_is_kept_from_its_beginning_and_goes_when_it_is_over(run_dir: 
     assert witness.read(run_dir).fault == LedgerFault(100.0, "database or disk is full")
     file.answered()
     assert witness.read(run_dir).fault is None
-    # One that an earlier supervisor left is removed by the first answer.
+    # The record of an earlier supervisor is removed by the first success.
     file.failed(200.0, "database is locked")
     FaultFile(run_dir).answered()
     assert witness.read(run_dir).fault is None
@@ -166,13 +168,15 @@ def test_the_fault_is_kept_from_its_beginning_and_goes_when_it_is_over(run_dir: 
         '{"since": 1, "error": "' + "x" * 5000 + '"}',
     ],
 )
-def test_a_torn_file_is_no_fault(run_dir: Path, content: str) -> None:
+def test_a_truncated_file_is_not_a_fault(run_dir: Path, content: str) -> None:
     (run_dir / witness.FAULT_FILE).write_text(content)
     assert witness.read(run_dir).fault is None
 
 
-def test_a_folder_that_refuses_ends_no_supervisor(run_dir: Path, tmp_path: Path) -> None:
-    """As on a disk with errors, which is when there is something to write."""
+def test_an_unwritable_folder_does_not_stop_the_supervisor(
+    run_dir: Path, tmp_path: Path
+) -> None:
+    """As on a faulty disk, on which a fault has to be written."""
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for folder in (tmp_path / "loop", tmp_path / ("x" * 300)):
         file = FaultFile(folder)
@@ -183,16 +187,16 @@ def test_a_folder_that_refuses_ends_no_supervisor(run_dir: Path, tmp_path: Path)
 
 
 @pytest.mark.django_db
-def test_a_disk_that_was_found_full(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows.node(OLD, "here")
     rows.on_air(rows.channel(), at=OLD)
     alive(run_dir, NOW)
-    monkeypatch.setattr(worker_silence, "FULL", 10**18)
+    monkeypatch.setattr(worker_silence, "MIN_FREE_BYTES", 10**18)
     assert "is full: make room on it" in report(NOW).channels[0].cause
 
 
 @pytest.mark.django_db
-def test_what_a_worker_that_is_gone_has_left_is_no_fault_of_the_database(run_dir: Path) -> None:
+def test_the_record_of_a_dead_worker_is_not_a_database_fault(run_dir: Path) -> None:
     alive(run_dir, OLD)
     FaultFile(run_dir).failed(OLD.timestamp(), "database is locked")
     parts = {part.name: part for part in detailed(NOW).parts}

@@ -44,7 +44,7 @@ def shot(mine: Assignment) -> ledger.Snapshot:
 
 def on_air(book: NodeLedger, at: float) -> tuple[Channel, Assignment]:
     channel = rows.channel()
-    Channel.objects.filter(pk=channel.pk).update(order=Channel.Order.ON)
+    Channel.objects.filter(pk=channel.pk).update(desired_state=Channel.DesiredState.ON)
     with patch(SLATE, return_value=(Path("/slate.mp4"), 128)):
         mine = book.exchange(at, [], [])[channel.pk]
         book.exchange(at, [shot(mine)], [])

@@ -64,7 +64,7 @@ def channel() -> Channel:
 
 @pytest.fixture
 def run(channel: Channel) -> Run:
-    Channel.objects.filter(pk=channel.pk).update(order="on", ordered_by="me")
+    Channel.objects.filter(pk=channel.pk).update(desired_state="on", ordered_by="me")
     return Run.objects.create(channel=channel, started_by="me")
 
 

@@ -106,7 +106,7 @@ def test_unreachable_services_are_reported_and_stop_nothing(
     shutil.rmtree(settings.MEDIA_ROOT)
     sentences = faults(channel)
     assert set(sentences) == {"storage", "items", f"output-{output.pk}"}
-    assert "takes no connection" in sentences[f"output-{output.pk}"]
+    assert "does not accept connections" in sentences[f"output-{output.pk}"]
     assert "the storage does not answer" in sentences["items"]
     assert stops(channel) == []
 
@@ -169,9 +169,9 @@ def test_a_broken_slate_is_removed_and_stops_nothing(channel: Channel) -> None:
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
-        ("rtmp://no-such-host.invalid/live", "no name server knows no-such-host.invalid"),
-        ("srt://no-such-host.invalid:9000", "no name server knows no-such-host.invalid"),
-        ("rtmps://127.0.0.1:1/app", "127.0.0.1 takes no connection at port 1"),
+        ("rtmp://no-such-host.invalid/live", "the name no-such-host.invalid does not exist"),
+        ("srt://no-such-host.invalid:9000", "the name no-such-host.invalid does not exist"),
+        ("rtmps://127.0.0.1:1/app", "127.0.0.1 does not accept connections at port 1"),
         # UDP: it is impossible to know whether a server listens.
         ("srt://127.0.0.1:1", ""),
     ],
@@ -183,7 +183,7 @@ def test_a_destination(address: str, expected: str) -> None:
 
 
 def test_a_destination_that_never_answers_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reachability, "PATIENCE", 0.2)
+    monkeypatch.setattr(reachability, "CONNECT_TIMEOUT_S", 0.2)
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -197,7 +197,7 @@ def test_a_destination_that_never_answers_times_out(monkeypatch: pytest.MonkeyPa
         assert "it does not answer" in reachability.fault(
             "Main", f"rtmp://127.0.0.1:{port}/live"
         )
-        assert time.monotonic() - began < reachability.PATIENCE * 10
+        assert time.monotonic() - began < reachability.CONNECT_TIMEOUT_S * 10
         for connection in waiting:
             connection.close()
 
@@ -239,7 +239,9 @@ def pad(monkeypatch: pytest.MonkeyPatch) -> PreflightBench:
 
 
 def ordered(channel: Channel, at: datetime | None = None) -> Channel:
-    Channel.objects.filter(pk=channel.pk).update(order="on", ordered_at=at or timezone.now())
+    Channel.objects.filter(pk=channel.pk).update(
+        desired_state="on", ordered_at=at or timezone.now()
+    )
     channel.refresh_from_db()
     return channel
 

@@ -116,7 +116,7 @@ def test_while_one_channels_slate_is_made_another_channel_starts(kitchen: FakeSl
     plays = rows.channel(slug="quick")
     for channel, house_format in ((waits, SLOW), (plays, QUICK)):
         Channel.objects.filter(pk=channel.pk).update(
-            order=Channel.Order.ON,
+            desired_state=Channel.DesiredState.ON,
             width=house_format.width,
             height=house_format.height,
             fps=house_format.fps,

@@ -196,7 +196,7 @@ def test_a_takeover_replaces_the_programme_which_then_resumes(
     assert (takeover.broadcaster, takeover.channel) == (Broadcaster.objects.get(), channel)
     assert takeover.on_air_at is not None
     assert takeover.ended_at is not None
-    assert takeover.asked_at < takeover.on_air_at < takeover.ended_at
+    assert takeover.requested_at < takeover.on_air_at < takeover.ended_at
     assert "did not come back" in takeover.cause
     assert not Incident.objects.filter(subject="live", closed_at=None).exists()
 
@@ -249,7 +249,7 @@ def test_the_feed_on_air_is_chosen_by_rank_and_by_hand(
         until_on_air("live", 20, "Live: Ada")
         actions.take(channel, by="test", now=timezone.now(), broadcaster=eve)
         until_on_air("live", 20, "Live: Eve")
-        actions.give_back(channel, by="test", now=timezone.now())
+        actions.return_to_programme(channel, by="test", now=timezone.now())
         until_on_air("item", 20)
         until(lambda: not conformers(bench, channel), 10, "nobody is read any more")
         actions.release(channel, by="test", now=timezone.now())

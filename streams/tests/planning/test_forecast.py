@@ -44,7 +44,7 @@ def test_a_forecast_starts_where_the_item_on_air_ends(channel: Channel) -> None:
     # A state that was written long ago is no forecast.
     ChannelState.objects.update(now_until=NOON - DAY)
     assert spans(channel) == [(0, 24)]
-    Channel.objects.update(order="off")
+    Channel.objects.update(desired_state="off")
     assert spans(channel) == []
 
 
@@ -70,7 +70,7 @@ def test_the_forecast_follows_the_hours(
     done: datetime | None,
     expected: list[tuple[float, float]],
 ) -> None:
-    Channel.objects.update(order=order)
+    Channel.objects.update(desired_state=order)
     ChannelState.objects.create(channel=channel, hours_done=done)
     channel.hours.create(starts=time(starts), ends=time(ends))
     assert spans(channel) == expected

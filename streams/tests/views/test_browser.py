@@ -1,4 +1,4 @@
-"""Point 8: what an operator does and sees, in a real browser, with a real node behind it."""
+"""An operator's actions in a real browser, with a real node."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def log_in(browser: Chrome, site: str) -> None:
 
 
 def state(browser: Chrome) -> Callable[[], str]:
-    """The word that the page shows for the channel."""
+    """Returns a function that reads the channel's state from the page."""
 
-    def look() -> str:
+    def label() -> str:
         word = browser.execute_script(
             "return document.querySelector('[data-channel] [data-f=label]').textContent"
         )
         return str(word).strip()
 
-    return look
+    return label
 
 
 def test_start_watch_and_stop(
@@ -50,7 +50,7 @@ def test_start_watch_and_stop(
 
     seen(browser, "[data-verb=start]").click()
     until(lambda: showing() == "On air", 60, "the tile says that it is on air")
-    # No question is asked and no page is loaded: the tile changes where it stands.
+    # Start needs no confirmation and no page load: the tile changes in place.
     assert browser.current_url == f"{site}/admin/"
     until(
         lambda: browser.execute_script(
@@ -79,7 +79,7 @@ def test_start_watch_and_stop(
     shows_text(browser, "#sx-dialog-cost", "off the air")
     seen(browser, "#sx-dialog [data-answer=no]").click()
     channel.refresh_from_db()
-    assert channel.order == Channel.Order.ON
+    assert channel.desired_state == Channel.DesiredState.ON
 
     seen(browser, "[data-verb=stop]").click()
     seen(browser, "#sx-dialog [data-answer=yes]").click()
@@ -89,7 +89,7 @@ def test_start_watch_and_stop(
     assert node.records(channel) == {}
 
 
-def test_the_page_says_when_the_server_is_silent(
+def test_the_page_reports_an_unreachable_server(
     transactional_db: None, browser: Chrome, site: str
 ) -> None:
     rows.channel()
@@ -107,7 +107,7 @@ def test_the_page_says_when_the_server_is_silent(
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-def test_nothing_runs_over_the_edge(
+def test_nothing_overflows_the_page(
     transactional_db: None, browser: Chrome, site: str, width: int
 ) -> None:
     channel = rows.channel(name="A channel with quite a long name for its tile")

@@ -1,4 +1,4 @@
-"""The calendar: who may, what it shows and writes, and both changes of the clock."""
+"""The calendar: permissions, display, changes, and both clock changes."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def as_user(client: Client, *permissions: str) -> Client:
 
 @pytest.fixture
 def planner(client: Client) -> Client:
-    """One who sees channels and plans their blocks."""
+    """A user who may view channels and edit blocks."""
     return as_user(client, "streams.change_block", "streams.add_block", "streams.view_block")
 
 
 def week(client: Client, start: str = "2026-03-23", end: str = "2026-03-30") -> dict[str, Any]:
     answer = client.get(f"/admin/calendar/demo/week.json?start={start}&end={end}")
     assert answer.status_code == 200, answer.content
-    told: dict[str, Any] = answer.json()
-    return told
+    body: dict[str, Any] = answer.json()
+    return body
 
 
-def shown(told: dict[str, Any]) -> list[tuple[str, str, str]]:
-    return [(event["title"], event["start"], event["end"]) for event in told["events"]]
+def shown(body: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [(event["title"], event["start"], event["end"]) for event in body["events"]]
 
 
 def post(client: Client, verb: str, body: object) -> tuple[int, dict[str, Any]]:
@@ -57,13 +57,13 @@ def post(client: Client, verb: str, body: object) -> tuple[int, dict[str, Any]]:
 
 
 def change(client: Client, of: Block, day: str, **by: Any) -> dict[str, Any]:
-    """What the calendar sends when the occurrence of that day was dragged."""
+    """Returns the request that the calendar sends after a drag."""
     events = week(client, day, str(date.fromisoformat(day) + timedelta(days=1)))["events"]
     seen = next(event["seen"] for event in events if event["block"] == of.pk)
     return {"block": of.pk, "day": day, "seen": seen, "starts_by": 0, "ends_by": 0} | by
 
 
-# ---- who may ---------------------------------------------------------------------------------
+# ---- permissions -----------------------------------------------------------------------------
 
 PAGES = ("", "week.json?start=2026-03-23&end=2026-03-30", "preview/", "why/")
 
@@ -83,7 +83,7 @@ def test_pages_are_for_staff_who_may_see_channels(
 
 
 @pytest.mark.parametrize("verb", ["move", "copy"])
-def test_changes_ask_for_their_permission_and_for_post(
+def test_changes_need_their_permission_and_post(
     client: Client, berlin: Channel, verb: str
 ) -> None:
     assert post(client, verb, {})[0] == 401
@@ -98,7 +98,9 @@ def test_changes_without_a_token_are_refused(berlin: Channel) -> None:
     assert answer.status_code == 403
 
 
-def test_who_may_not_change_blocks_gets_no_handles(client: Client, berlin: Channel) -> None:
+def test_users_without_the_permission_get_no_drag_handles(
+    client: Client, berlin: Channel
+) -> None:
     rows.block(berlin)
     as_user(client)
     shown = week(client)["events"]
@@ -108,15 +110,15 @@ def test_who_may_not_change_blocks_gets_no_handles(client: Client, berlin: Chann
     assert 'data-add=""' in page
 
 
-# ---- what is shown ---------------------------------------------------------------------------
+# ---- display ---------------------------------------------------------------------------------
 
 
-def test_a_week_shows_each_block_on_its_days(planner: Client, berlin: Channel) -> None:
+def test_a_week_shows_the_blocks_on_their_days(planner: Client, berlin: Channel) -> None:
     rows.block(berlin, days=WEEKDAYS, priority=5, start="hard", fit=True)
     rows.block(berlin, "Night", starts=time(23), ends=time(1), days=1 << 6)
     rows.block(berlin, "Off", enabled=False)
-    told = week(planner, "2026-03-02", "2026-03-09")
-    assert shown(told) == [
+    body = week(planner, "2026-03-02", "2026-03-09")
+    assert shown(body) == [
         ("Night", "2026-03-01T23:00:00", "2026-03-02T01:00:00"),
         *(
             ("Evening", f"2026-03-{day:02}T20:00:00", f"2026-03-{day:02}T22:00:00")
@@ -124,8 +126,8 @@ def test_a_week_shows_each_block_on_its_days(planner: Client, berlin: Channel) -
         ),
         ("Night", "2026-03-08T23:00:00", "2026-03-09T01:00:00"),
     ]
-    assert told["events"][1]["told"] == "Cuts in, ends on time, priority 5"
-    assert told["clock"] == []
+    assert body["events"][1]["details"] == "Cuts in, ends on time, priority 5"
+    assert body["clock"] == []
 
 
 def test_the_week_of_the_change_to_summer_time_shows_what_plays(
@@ -134,23 +136,23 @@ def test_the_week_of_the_change_to_summer_time_shows_what_plays(
     rows.block(berlin, "Gap", starts=time(2, 30), ends=time(4), days=1 << 6)
     rows.block(berlin, "Lost", starts=time(2, 15), ends=time(3), days=1 << 6)
     rows.block(berlin, "Over", starts=time(1), ends=time(5), days=1 << 6)
-    told = week(planner)
-    # 02:30 does not come: it is played at 03:30. What lies between 02:00 and 03:00 comes later.
-    assert shown(told) == [
+    body = week(planner)
+    # 02:30 is skipped: it plays at 03:30. Times between 02:00 and 03:00 move by an hour.
+    assert shown(body) == [
         ("Over", "2026-03-29T01:00:00", "2026-03-29T05:00:00"),
         ("Lost", "2026-03-29T03:15:00", "2026-03-29T04:00:00"),
         ("Gap", "2026-03-29T03:30:00", "2026-03-29T04:00:00"),
     ]
-    assert told["clock"][0].startswith("On Sun 29 Mar the clock goes forward by 60 minutes")
+    assert body["clock"][0].startswith("On Sun 29 Mar the clock goes forward by 60 minutes")
 
 
 def test_the_week_of_the_change_to_winter_time_shows_what_plays(
     planner: Client, berlin: Channel
 ) -> None:
     rows.block(berlin, "Twice", starts=time(2, 30), ends=time(3), days=1 << 6)
-    told = week(planner, "2026-10-19", "2026-10-26")
-    assert shown(told) == [("Twice", "2026-10-25T02:30:00", "2026-10-25T03:00:00")]
-    assert told["clock"][0].startswith("On Sun 25 Oct the clock goes back by 60 minutes")
+    body = week(planner, "2026-10-19", "2026-10-26")
+    assert shown(body) == [("Twice", "2026-10-25T02:30:00", "2026-10-25T03:00:00")]
+    assert body["clock"][0].startswith("On Sun 25 Oct the clock goes back by 60 minutes")
 
 
 @pytest.mark.parametrize(
@@ -163,20 +165,20 @@ def test_the_week_of_the_change_to_winter_time_shows_what_plays(
         "start=9999-12-30&end=9999-12-31",
     ],
 )
-def test_a_span_that_is_none_is_refused(planner: Client, berlin: Channel, query: str) -> None:
+def test_an_invalid_span_is_refused(planner: Client, berlin: Channel, query: str) -> None:
     assert planner.get(f"/admin/calendar/demo/week.json?{query}").status_code == 400
 
 
-def test_overlaps_of_equal_priority_are_told_with_the_winner(
+def test_overlaps_of_equal_priority_are_listed_with_the_winner(
     planner: Client, berlin: Channel
 ) -> None:
     rows.block(berlin, days=1)
     rows.block(berlin, "Late", starts=time(21), ends=time(23), days=1)
     rows.block(berlin, "Above", starts=time(21), ends=time(21, 30), days=1, priority=9)
     both = "Mon 23 Mar 21:00 to 22:00: “Evening” and “Late” both have priority 0."
-    told = week(planner)
-    assert told["overlaps"] == [f"{both} Neither plays while “Above” is, which has more."]
-    clashing = {event["title"]: event["clashes"] for event in told["events"]}
+    body = week(planner)
+    assert body["overlaps"] == [f"{both} Neither plays while “Above” is, which has more."]
+    clashing = {event["title"]: event["clashes"] for event in body["events"]}
     assert clashing == {"Evening": True, "Late": True, "Above": False}
     Block.objects.get(name="Above").delete()
     assert week(planner)["overlaps"] == [f"{both} “Late” wins, for it begins later."]
@@ -187,30 +189,32 @@ def test_overlaps_of_equal_priority_are_told_with_the_winner(
 
 def test_a_single_day_is_moved_at_once(planner: Client, berlin: Channel) -> None:
     of = rows.block(berlin, days=1, first_day=MONDAY, last_day=MONDAY)
-    # By a day and an hour and a half.
+    # Moved by one day and 1.5 hours.
     by = 25 * 3600 + 1800
-    status, said = post(
+    status, body = post(
         planner, "move", change(planner, of, "2026-03-23", starts_by=by, ends_by=by)
     )
-    assert (status, said["detail"]) == (
+    assert (status, body["detail"]) == (
         200,
         "“Evening” is moved: only on 24 Mar 2026, 21:30 to 23:30.",
     )
     of.refresh_from_db()
     assert (of.starts, of.ends, of.weekdays) == (time(21, 30), time(23, 30), frozenset({1}))
     assert of.first_day == of.last_day == date(2026, 3, 24)
-    assert "Moved in the calendar: it was only on 23" in LogEntry.objects.get().change_message
+    assert "Moved in the calendar from only on 23" in LogEntry.objects.get().change_message
 
 
-def test_a_series_asks_back_and_moves_as_a_whole(planner: Client, berlin: Channel) -> None:
+def test_moving_a_series_needs_confirmation_and_moves_all_days(
+    planner: Client, berlin: Channel
+) -> None:
     of = rows.block(berlin, days=0b101)
-    asked = change(planner, of, "2026-03-25", starts_by=86400, ends_by=86400)
-    status, said = post(planner, "move", asked)
+    request = change(planner, of, "2026-03-25", starts_by=86400, ends_by=86400)
+    status, body = post(planner, "move", request)
     assert status == 200
-    assert "it was Mon, Wed, 20:00 to 22:00, and would be Mon, Thu" in said["ask"]
+    assert "from Mon, Wed, 20:00 to 22:00 to Mon, Thu" in body["question"]
     of.refresh_from_db()
     assert of.weekdays == {0, 2}
-    assert post(planner, "move", asked | {"confirmed": True})[0] == 200
+    assert post(planner, "move", request | {"confirmed": True})[0] == 200
     of.refresh_from_db()
     assert of.weekdays == {0, 3}
 
@@ -220,8 +224,8 @@ def test_a_series_dropped_on_another_of_its_days_only_changes_its_time(
 ) -> None:
     of = rows.block(berlin)
     by = 86400 - 3600
-    asked = change(planner, of, "2026-03-25", starts_by=by, ends_by=by, confirmed=True)
-    assert post(planner, "move", asked)[0] == 200
+    request = change(planner, of, "2026-03-25", starts_by=by, ends_by=by, confirmed=True)
+    assert post(planner, "move", request)[0] == 200
     of.refresh_from_db()
     assert (of.days, of.starts, of.ends) == (127, time(19), time(21))
 
@@ -233,13 +237,13 @@ def test_an_edge_is_dragged_over_midnight(planner: Client, berlin: Channel) -> N
     assert (of.starts, of.ends, of.first_day) == (time(20), time(1), MONDAY)
 
 
-def test_on_the_day_of_the_change_a_drag_moves_by_as_much_as_it_was_dragged(
+def test_a_drag_on_the_day_of_a_clock_change_moves_by_its_distance(
     planner: Client, berlin: Channel
 ) -> None:
-    # Shown from 03:30 on that day, but its time is 02:30 on all others.
+    # Shown at 03:30 on that day, but its time is 02:30 on all other days.
     of = rows.block(berlin, "Gap", starts=time(2, 30), ends=time(4), days=1 << 6)
-    asked = change(planner, of, "2026-03-29", ends_by=1800, confirmed=True)
-    assert post(planner, "move", asked)[0] == 200
+    request = change(planner, of, "2026-03-29", ends_by=1800, confirmed=True)
+    assert post(planner, "move", request)[0] == 200
     of.refresh_from_db()
     assert (of.starts, of.ends) == (time(2, 30), time(4, 30))
 
@@ -247,33 +251,31 @@ def test_on_the_day_of_the_change_a_drag_moves_by_as_much_as_it_was_dragged(
 @pytest.mark.parametrize(
     ("by", "sentence"),
     [
-        ({"ends_by": -2 * 3600}, "It would end before it begins."),
+        ({"ends_by": -2 * 3600}, "The block would end before it starts."),
         ({"ends_by": 23 * 3600}, "A block lasts 24 hours at most"),
         ({"starts_by": 4 * 86400, "ends_by": 4 * 86400}, "outside the block's dates"),
     ],
 )
-def test_a_move_that_can_not_be_is_refused_with_a_sentence(
+def test_an_impossible_move_is_refused_with_a_reason(
     planner: Client, berlin: Channel, by: dict[str, int], sentence: str
 ) -> None:
     last = MONDAY + timedelta(days=2)
     of = rows.block(berlin, days=0b111, first_day=MONDAY, last_day=last)
-    asked = change(planner, of, "2026-03-23", confirmed=True, **by)
-    status, said = post(planner, "move", asked)
+    request = change(planner, of, "2026-03-23", confirmed=True, **by)
+    status, body = post(planner, "move", request)
     assert status == 422
-    assert sentence in said["detail"]
+    assert sentence in body["detail"]
     of.refresh_from_db()
     assert (of.starts, of.ends, of.days, of.last_day) == (time(20), time(22), 0b111, last)
 
 
-def test_what_somebody_else_changed_is_not_overwritten(
-    planner: Client, berlin: Channel
-) -> None:
+def test_a_concurrent_change_is_not_overwritten(planner: Client, berlin: Channel) -> None:
     of = rows.block(berlin)
-    asked = change(planner, of, "2026-03-23", ends_by=1800, confirmed=True)
+    request = change(planner, of, "2026-03-23", ends_by=1800, confirmed=True)
     Block.objects.filter(pk=of.pk).update(starts=time(19))
-    status, said = post(planner, "move", asked)
+    status, body = post(planner, "move", request)
     assert status == 409
-    assert "Somebody else has changed “Evening”" in said["detail"]
+    assert "Somebody else has changed “Evening”" in body["detail"]
     of.refresh_from_db()
     assert of.ends == time(22)
 
@@ -289,7 +291,7 @@ def test_what_somebody_else_changed_is_not_overwritten(
         {"block": None},
     ],
 )
-def test_what_can_not_be_read_is_refused(
+def test_invalid_requests_are_refused(
     planner: Client, berlin: Channel, wrong: dict[str, Any]
 ) -> None:
     of = rows.block(berlin)
@@ -298,8 +300,8 @@ def test_what_can_not_be_read_is_refused(
 
 def test_a_block_of_another_channel_is_not_found(planner: Client, berlin: Channel) -> None:
     other = rows.block(rows.channel("other"))
-    asked = {"block": other.pk, "day": "2026-03-23", "starts_by": 0, "ends_by": 0}
-    assert post(planner, "move", asked)[0] == 404
+    request = {"block": other.pk, "day": "2026-03-23", "starts_by": 0, "ends_by": 0}
+    assert post(planner, "move", request)[0] == 404
 
 
 # ---- copies ----------------------------------------------------------------------------------
@@ -310,31 +312,37 @@ def test_a_week_is_copied_once(planner: Client, berlin: Channel) -> None:
     wednesday = MONDAY + timedelta(days=2)
     rows.block(berlin, "Gala", first_day=wednesday, last_day=wednesday)
     assert week(planner)["dated"] == ["Gala"]
-    asked = {"week": "2026-03-25", "to": "2026-04-08"}
-    assert post(planner, "copy", asked) == (
+    request = {"week": "2026-03-25", "to": "2026-04-08"}
+    assert post(planner, "copy", request) == (
         200,
         {"detail": "1 block copied.", "week": "2026-04-06"},
     )
     copy = Block.objects.get(name="Gala, 8 Apr 2026")
     assert (copy.first_day, copy.last_day) == (date(2026, 4, 8), date(2026, 4, 8))
-    assert post(planner, "copy", asked)[1]["detail"] == "All of them are in that week already."
-    # A copy's copy has one date in its name.
+    assert (
+        post(planner, "copy", request)[1]["detail"] == "All blocks exist in that week already."
+    )
+    # A copy of a copy has only one date in its name.
     again = {"week": "2026-04-06", "to": "2026-04-13"}
     assert post(planner, "copy", again)[0] == 200
     assert Block.objects.filter(name="Gala, 15 Apr 2026").exists()
 
 
-def test_a_week_without_dated_blocks_is_no_copy(planner: Client, berlin: Channel) -> None:
+def test_a_week_without_dated_blocks_can_not_be_copied(
+    planner: Client, berlin: Channel
+) -> None:
     rows.block(berlin)
-    status, said = post(planner, "copy", {"week": "2026-03-23", "to": "2026-03-30"})
+    status, body = post(planner, "copy", {"week": "2026-03-23", "to": "2026-03-30"})
     assert status == 422
-    assert "nothing to copy" in said["detail"]
-    status, said = post(planner, "copy", {"week": "2026-03-23", "to": "2026-03-25"})
-    assert (status, said["detail"]) == (422, "That is the same week: choose another one.")
+    assert "nothing to copy" in body["detail"]
+    status, body = post(planner, "copy", {"week": "2026-03-23", "to": "2026-03-25"})
+    assert (status, body["detail"]) == (422, "That is the same week. Choose another one.")
 
 
-def test_a_channels_state_is_left_to_the_workers(planner: Client, berlin: Channel) -> None:
-    """No page of the calendar writes what is on air."""
+def test_the_calendar_does_not_write_the_channels_state(
+    planner: Client, berlin: Channel
+) -> None:
+    """The calendar's pages do not write the channel's state."""
     for page in PAGES:
         planner.get(f"/admin/calendar/demo/{page}")
     assert not ChannelState.objects.exists()

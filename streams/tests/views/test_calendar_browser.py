@@ -1,4 +1,4 @@
-"""The calendar in a real browser: blocks are dragged, resized, copied; overlaps are seen."""
+"""The calendar in a real browser: dragging, resizing, copying and overlaps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHANGE = date(2026, 3, 23)
 
 @pytest.fixture
 def inside(browser: Chrome, site: str) -> str:
-    """Logged in as one who may do everything; the address."""
+    """Logs in as a superuser; returns the address of the site."""
     User.objects.create_superuser("ada", password="correct horse")
     browser.get(f"{site}/admin/login/")
     seen(browser, "[name=username]").send_keys("ada")
@@ -47,7 +47,7 @@ def berlin(transactional_db: None) -> Channel:
 
 
 def shot(browser: Chrome, name: str) -> None:
-    """Keep a picture where SHOTS says so: for whoever changes the pages."""
+    """Saves a screenshot in the folder SHOTS, for work on the pages."""
     if folder := os.environ.get("SHOTS"):
         whole = {"captureBeyondViewport": True}
         picture = browser.execute_cdp_cmd("Page.captureScreenshot", whole)["data"]
@@ -60,13 +60,13 @@ def screen(browser: Chrome, width: int) -> None:
 
 
 def too_wide(browser: Chrome) -> list[str]:
-    """Elements of ours that run over the right edge."""
-    found: list[str] = browser.execute_script(
+    """Returns the site's elements that overflow the right edge."""
+    sentences: list[str] = browser.execute_script(
         "return [...document.querySelectorAll('.sx *')].filter((e) => e.checkVisibility() && "
         "e.getBoundingClientRect().right > innerWidth + 1 && "
         "!e.closest('.sx-vh, .sx-scroll, .cal-days')).map((e) => e.className || e.tagName)"
     )
-    return found
+    return sentences
 
 
 def opened(browser: Chrome, inside: str, week: date = MONDAY) -> None:
@@ -74,21 +74,21 @@ def opened(browser: Chrome, inside: str, week: date = MONDAY) -> None:
 
 
 def settled(browser: Chrome) -> None:
-    """Wait until the calendar shows what the server has: nothing is drawn anew any more."""
+    """Waits until the calendar has finished redrawing."""
     script = "return document.querySelector('[aria-busy=false]') !== null"
     until(lambda: browser.execute_script(script), 60, "the calendar is drawn")
 
 
 def event(browser: Chrome, title: str) -> WebElement:
-    """The block's first occurrence on the page."""
+    """Returns the block's first occurrence on the page."""
     settled(browser)
     seen(browser, ".fc-event")
-    found = [
-        each
-        for each in browser.find_elements(By.CSS_SELECTOR, ".fc-timegrid-event")
-        if title in each.text
+    events = [
+        event
+        for event in browser.find_elements(By.CSS_SELECTOR, ".fc-timegrid-event")
+        if title in event.text
     ]
-    return found[0]
+    return events[0]
 
 
 def hour(browser: Chrome) -> float:
@@ -98,12 +98,12 @@ def hour(browser: Chrome) -> float:
 
 
 def column(browser: Chrome) -> float:
-    """Pixels from a day to the next."""
+    """Returns the pixels between two days."""
     return float(browser.find_element(By.CSS_SELECTOR, ".fc-timegrid-col.fc-day").rect["width"])
 
 
 def drag(browser: Chrome, what: WebElement, right: float, down: float) -> None:
-    # A quarter of an hour counts when it is reached, so a little more is needed.
+    # Dragging snaps when 15 minutes are reached, so it needs a little more.
     down += hour(browser) / 8
     actions = ActionChains(browser, duration=60)
     actions.move_to_element(what).click_and_hold().move_by_offset(0, 6)
@@ -111,7 +111,7 @@ def drag(browser: Chrome, what: WebElement, right: float, down: float) -> None:
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-def test_nothing_runs_over_the_edge(
+def test_nothing_overflows_the_page(
     browser: Chrome, inside: str, berlin: Channel, width: int
 ) -> None:
     screen(browser, width)
@@ -157,7 +157,7 @@ def test_nothing_runs_over_the_edge(
 
 
 def minutes(of: Block) -> tuple[int, int]:
-    """Of the day, at which it begins and ends."""
+    """Returns the times of day at which it starts and ends."""
     of.refresh_from_db()
     return of.starts.hour * 60 + of.starts.minute, of.ends.hour * 60 + of.ends.minute
 
@@ -171,10 +171,10 @@ def test_a_block_is_moved_and_resized(browser: Chrome, inside: str, berlin: Chan
     of = rows.block(berlin, starts=time(8), ends=time(10), first_day=MONDAY, last_day=MONDAY)
     opened(browser, inside)
     drag(browser, event(browser, "Evening"), column(browser), 2 * hour(browser))
-    shows_text(browser, "[data-told]", "“Evening” is moved: only on 3 Mar 2026, ")
+    shows_text(browser, "[data-messages]", "“Evening” is moved: only on 3 Mar 2026, ")
     shows(browser, of)
     begins, ends = minutes(of)
-    # By two hours, within the quarters of an hour that it snaps to.
+    # By two hours, within the 15 minutes to which it snaps.
     assert abs(begins - 10 * 60) <= 30
     assert ends - begins == 120
     assert (of.first_day, of.weekdays) == (date(2026, 3, 3), frozenset({1}))
@@ -191,35 +191,35 @@ def test_a_block_is_moved_and_resized(browser: Chrome, inside: str, berlin: Chan
     assert complaints(browser) == []
 
 
-def test_a_series_moves_only_when_all_its_days_may(
+def test_a_series_moves_only_after_confirmation(
     browser: Chrome, inside: str, berlin: Channel
 ) -> None:
     of = rows.block(berlin, starts=time(8), ends=time(10), days=0b101)
     opened(browser, inside)
     drag(browser, event(browser, "Evening"), 0, 3 * hour(browser))
-    shows_text(browser, "[data-ask]", "“Evening” has one time for all its days")
-    seen(browser, "[data-ask] [data-answer='']").click()
+    shows_text(browser, "[data-question]", "“Evening” has one time for all its days")
+    seen(browser, "[data-question] [data-answer='']").click()
     shows_text(browser, ".fc-timegrid-event", "08:00 - 10:00")
     assert minutes(of) == (480, 600)
     drag(browser, event(browser, "Evening"), 0, 3 * hour(browser))
-    shows_text(browser, "[data-ask]", "and would be Mon, Wed, 1")
+    shows_text(browser, "[data-question]", "to Mon, Wed, 1")
     shot(browser, "ask")
-    seen(browser, "[data-ask] [data-answer=yes]").click()
-    shows_text(browser, "[data-told]", "“Evening” is moved: Mon, Wed, ")
+    seen(browser, "[data-question] [data-answer=yes]").click()
+    shows_text(browser, "[data-messages]", "“Evening” is moved: Mon, Wed, ")
     shows(browser, of)
     assert minutes(of)[0] > 600
     assert complaints(browser) == []
 
 
-def test_what_the_server_refuses_goes_back(
-    browser: Chrome, inside: str, berlin: Channel
-) -> None:
+def test_a_refused_move_is_reverted(browser: Chrome, inside: str, berlin: Channel) -> None:
     of = rows.block(berlin, starts=time(8), ends=time(10), first_day=MONDAY, last_day=MONDAY)
     opened(browser, inside)
     shown = event(browser, "Evening")
     Block.objects.filter(pk=of.pk).update(ends=time(11))
     drag(browser, shown, 0, 3 * hour(browser))
-    shows_text(browser, "[data-told]", "Somebody else has changed “Evening” meanwhile")
+    shows_text(
+        browser, "[data-messages]", "Somebody else has changed “Evening” in the meantime"
+    )
     shows_text(browser, ".fc", "08:00 - 11:00")
 
 
@@ -233,10 +233,10 @@ def test_an_empty_time_becomes_a_block(browser: Chrome, inside: str, berlin: Cha
     actions.move_to_element_with_offset(lane, 0, round(top + 9.1 * hour(browser)))
     actions.click_and_hold().move_by_offset(0, round(1.8 * hour(browser))).pause(0.1)
     actions.release().perform()
-    shows_text(browser, "[data-ask]", "A block from 09:00 to 11:00")
-    # There is nothing yet that could be left as it is.
-    assert seen(browser, "[data-ask] [data-answer='']").text == "Cancel"
-    seen(browser, "[data-ask] [data-answer=once]").click()
+    shows_text(browser, "[data-question]", "A block from 09:00 to 11:00")
+    # The dialog for a new block says Cancel.
+    assert seen(browser, "[data-question] [data-answer='']").text == "Cancel"
+    seen(browser, "[data-question] [data-answer=once]").click()
     seen(browser, "[name=name]").send_keys("Drawn")
     filled = {
         name: seen(browser, f"[name={name}]").get_attribute("value")
@@ -253,9 +253,7 @@ def test_an_empty_time_becomes_a_block(browser: Chrome, inside: str, berlin: Cha
     assert complaints(browser) == []
 
 
-def test_a_week_is_copied_and_its_overlap_is_seen(
-    browser: Chrome, inside: str, berlin: Channel
-) -> None:
+def test_a_copied_week_shows_its_overlap(browser: Chrome, inside: str, berlin: Channel) -> None:
     rows.block(berlin, "Gala", first_day=MONDAY, last_day=MONDAY)
     rows.block(berlin, "Late", starts=time(21), ends=time(23), days=1)
     opened(browser, inside)
@@ -266,11 +264,13 @@ def test_a_week_is_copied_and_its_overlap_is_seen(
     shows_text(browser, ".cal-clash", "Overlap")
     seen(browser, "[data-copy]").click()
     shows_text(
-        browser, "[data-copy-text]", "Copies “Gala”: the blocks whose dates lie in this week."
+        browser,
+        "[data-copy-text]",
+        "Copies “Gala”: the blocks whose dates are within this week.",
     )
     shot(browser, "copy")
     seen(browser, "[data-copy-yes]").click()
-    shows_text(browser, "[data-told]", "1 block copied.")
+    shows_text(browser, "[data-messages]", "1 block copied.")
     shows_text(browser, "[data-title]", "9 – 15 Mar 2026")
     shows_text(browser, ".fc", "Gala, 9 Mar 2026")
     shows_text(browser, "[data-blocks]", "Gala, 9 Mar 2026")
@@ -278,7 +278,7 @@ def test_a_week_is_copied_and_its_overlap_is_seen(
     assert complaints(browser) == []
 
 
-def test_seconds_are_shown_and_the_list_promises_no_dragging(
+def test_seconds_are_shown_and_the_list_view_hides_the_drag_hint(
     browser: Chrome, inside: str, berlin: Channel
 ) -> None:
     rows.block(berlin, starts=time(20, 26), ends=time(20, 26, 30), days=1)
@@ -298,7 +298,7 @@ def test_seconds_are_shown_and_the_list_promises_no_dragging(
 def test_times_are_in_the_zone_that_the_page_names(
     browser: Chrome, inside: str, width: int
 ) -> None:
-    """Also those that a script writes: the browser's own zone is no matter."""
+    """Also times written by scripts: the browser's time zone has no effect."""
     screen(browser, width)
     browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "America/New_York"})
     tokyo = rows.channel(time_zone="Asia/Tokyo")
@@ -316,14 +316,14 @@ def test_times_are_in_the_zone_that_the_page_names(
     shot(browser, f"zone-monitor-{width}")
     browser.get(f"{inside}/admin/")
     shows_text(browser, "[data-f=incident]", "Last incident 05 Jan, 12:00:00")
-    shows_text(browser, "[data-f=outlook]", "By its hours it goes on the air at ")
+    shows_text(browser, "[data-f=outlook]", "The on-air hours start the channel at ")
     shows_text(browser, ".sx-zone", "Times without a zone are in UTC.")
     shot(browser, f"zone-room-{width}")
     assert too_wide(browser) == []
     assert complaints(browser) == []
 
 
-def test_the_night_of_the_change_is_shown_as_it_plays(
+def test_the_night_of_a_clock_change_is_shown_as_it_plays(
     browser: Chrome, inside: str, berlin: Channel
 ) -> None:
     rows.block(berlin, "Gap", starts=time(2, 30), ends=time(5), days=1 << 6)

@@ -1,4 +1,4 @@
-"""What the channel's page says of the preflight, of its hours and of its outputs' sessions."""
+"""The preflight, on-air hours and output sessions on the channel's page."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check(
 
 
 def checked(channel: Channel, *checks: dict[str, object], at: datetime | None = None) -> None:
-    Channel.objects.filter(pk=channel.pk).update(order="on", ordered_at=timezone.now())
+    Channel.objects.filter(pk=channel.pk).update(desired_state="on", ordered_at=timezone.now())
     ChannelState.objects.update_or_create(
         channel=channel,
         defaults={
@@ -55,7 +55,7 @@ def checked(channel: Channel, *checks: dict[str, object], at: datetime | None = 
     )
 
 
-def test_each_check_is_shown_with_its_result_what_fails_first(browser: Client) -> None:
+def test_checks_are_shown_with_their_results_faults_first(browser: Client) -> None:
     channel = rows.channel()
     well = check("ffmpeg", "FFmpeg is there.")
     away = check("storage", "The bucket does not answer.", ok=False, stops=False)
@@ -66,14 +66,14 @@ def test_each_check_is_shown_with_its_result_what_fails_first(browser: Client) -
     assert places == sorted(places)
     assert "✓" in shown
     assert "✗" in shown
-    assert "Checked again at" in shown
+    assert "Next check at" in shown
     checked(channel, well)
     shown = page(browser)
     assert "FFmpeg is there." in shown
-    assert "Checked again at" not in shown
+    assert "Next check at" not in shown
 
 
-def test_what_plays_is_not_said_to_be_checked_again(browser: Client) -> None:
+def test_a_playing_channel_shows_no_next_check(browser: Client) -> None:
     channel = rows.channel()
     checked(channel, check("storage", "The bucket does not answer.", ok=False, stops=False))
     now = timezone.now()
@@ -81,25 +81,25 @@ def test_what_plays_is_not_said_to_be_checked_again(browser: Client) -> None:
     ChannelState.objects.update(state="on_air", **claim)
     shown = page(browser)
     assert "The bucket does not answer." in shown
-    assert "Checked again at" not in shown
+    assert "Next check at" not in shown
 
 
 def test_a_channel_that_is_off_shows_no_old_preflight(browser: Client) -> None:
     channel = rows.channel()
     checked(channel, check("ffmpeg", "FFmpeg is there."))
-    Channel.objects.update(order="off")
+    Channel.objects.update(desired_state="off")
     assert "Preflight" not in page(browser)
-    assert "By its hours" not in page(browser, "/admin/monitor/demo/")
+    assert "The on-air hours" not in page(browser, "/admin/monitor/demo/")
 
 
-def test_the_hours_are_told(browser: Client) -> None:
+def test_the_outlook_of_the_hours_is_shown(browser: Client) -> None:
     channel = rows.channel()
     OnAirHours.objects.create(channel=channel, starts=time(8), ends=time(23))
     ChannelState.objects.create(channel=channel, hours_done=timezone.now())
-    assert "By its hours it goes o" in page(browser, "/admin/monitor/demo/")
+    assert "The on-air hours st" in page(browser, "/admin/monitor/demo/")
 
 
-def test_results_of_a_channel_that_plays_are_of_before_its_start(browser: Client) -> None:
+def test_a_playing_channel_shows_the_checks_before_its_start(browser: Client) -> None:
     channel = rows.channel(time_zone="Europe/Berlin")
     begun = datetime(2026, 11, 21, 19, 34, tzinfo=UTC)
     storage = check("storage", "The storage is reachable.", stops=False)
@@ -110,30 +110,30 @@ def test_results_of_a_channel_that_plays_are_of_before_its_start(browser: Client
     shown = page(browser)
     assert "Checked <time" not in shown
     assert re.search(
-        r"Before the start, at <time[^>]*>21 Nov 20:33:00</time>\. What has happened", shown
+        r"Before the start, at <time[^>]*>21 Nov 20:33:00</time>\. Later events", shown
     )
     ChannelState.objects.update(checked_at=begun + timedelta(minutes=1))
-    assert "As it was at <time" in page(browser)
+    assert "State at <time" in page(browser)
 
 
-def test_a_tile_that_is_off_says_when_its_hours_start_it(browser: Client) -> None:
+def test_a_tile_that_is_off_shows_the_next_scheduled_start(browser: Client) -> None:
     channel = rows.channel(time_zone="Europe/Berlin")
     ChannelState.objects.create(channel=channel, hours_done=timezone.now())
     hours = OnAirHours.objects.create(channel=channel, starts=time(8), ends=time(8, 1))
-    tile = re.compile(r'data-f="outlook"(?P<hidden> hidden)?>(?P<told>[^<]*)<')
-    found = tile.search(page(browser, "/admin/"))
-    assert found is not None
-    assert found["hidden"] is None
-    assert found["told"].startswith("By its hours it goes on the air at ")
-    (told,) = browser.get("/channels/status.json").json()["channels"]
-    assert told["outlook"] == found["told"]
+    tile = re.compile(r'data-f="outlook"(?P<hidden> hidden)?>(?P<text>[^<]*)<')
+    match = tile.search(page(browser, "/admin/"))
+    assert match is not None
+    assert match["hidden"] is None
+    assert match["text"].startswith("The on-air hours start the channel at ")
+    (channel_report,) = browser.get("/channels/status.json").json()["channels"]
+    assert channel_report["outlook"] == match["text"]
     hours.delete()
-    found = tile.search(page(browser, "/admin/"))
-    assert found is not None
-    assert found["hidden"]
+    match = tile.search(page(browser, "/admin/"))
+    assert match is not None
+    assert match["hidden"]
 
 
-def test_the_stop_of_a_channel_with_hours_says_that_they_start_it_again(
+def test_the_stop_dialog_names_the_next_scheduled_start(
     browser: Client,
 ) -> None:
     channel = rows.channel(time_zone="UTC")
@@ -141,18 +141,18 @@ def test_the_stop_of_a_channel_with_hours_says_that_they_start_it_again(
     rows.on_air(channel)
     assert "until somebody starts the channel again." in page(browser, "/admin/monitor/demo/")
     OnAirHours.objects.create(channel=channel, starts=time(8), ends=time(23))
-    said = "until somebody starts the channel again, or its hours do, at "
+    cost = "until somebody starts the channel again, or until its on-air hours start it at "
     for address in ("/admin/monitor/demo/", "/admin/"):
-        assert said in page(browser, address)
-    asked = browser.post("/channels/demo/stop/").content.decode()
-    assert said in " ".join(asked.split())
+        assert cost in page(browser, address)
+    dialog = browser.post("/channels/demo/stop/").content.decode()
+    assert cost in " ".join(dialog.split())
 
 
-def test_the_channels_page_has_one_zone_and_names_it(browser: Client) -> None:
+def test_the_channels_page_uses_and_names_one_zone(browser: Client) -> None:
     channel = rows.channel(time_zone="Asia/Tokyo")
     noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
     rows.node(noon)
-    Channel.objects.update(order="on", ordered_at=noon, ordered_by="ada")
+    Channel.objects.update(desired_state="on", ordered_at=noon, ordered_by="ada")
     channel.incidents.create(
         subject="x", severity="lost", cause="Away.", opened_at=noon, closed_at=noon
     )
@@ -162,34 +162,37 @@ def test_the_channels_page_has_one_zone_and_names_it(browser: Client) -> None:
     assert "no playout worker has reported since 2026-11-21 21:00:00 JST" in shown
     assert "21 Nov 21:00:00" in page(browser)
     assert "12:00:00<" not in shown
-    # What programs read stays in UTC; the control room is in the site's zone, and says so.
-    (told,) = browser.get("/channels/status.json").json()["channels"]
-    assert told["ordered_at"] == "2026-11-21T12:00:00Z"
+    # JSON stays in UTC; the control room uses and names the site's zone.
+    (channel_report,) = browser.get("/channels/status.json").json()["channels"]
+    assert channel_report["ordered_at"] == "2026-11-21T12:00:00Z"
     room = page(browser, "/admin/")
     assert 'data-zone="UTC"' in room
     assert "Times without a zone are in UTC." in room
 
 
-def test_a_preflight_that_holds_the_start_is_the_channels_cause() -> None:
-    """Also after a reboot, when the run is open and was measured long ago."""
+def test_a_failed_preflight_is_the_channels_cause() -> None:
+    """Also after a reboot, with an open run measured long ago."""
     channel = rows.channel()
     rows.node()
     long_ago = timezone.now() - timedelta(hours=3)
     Run.objects.create(channel=channel, started_at=long_ago)
     checked(channel, check("folders", "The disk is nearly full.", ok=False))
     ChannelState.objects.update(cause="The disk is nearly full.", measured_at=long_ago)
-    (told,) = report(timezone.now()).channels
-    assert (told.state, told.cause) == ("starting", "The disk is nearly full.")
-    # Nobody retries it any more.
+    (channel_report,) = report(timezone.now()).channels
+    assert (channel_report.state, channel_report.cause) == (
+        "starting",
+        "The disk is nearly full.",
+    )
+    # It is no longer retried.
     ChannelState.objects.update(checked_at=long_ago)
-    (told,) = report(timezone.now()).channels
-    assert told.state == "unknown"
+    (channel_report,) = report(timezone.now()).channels
+    assert channel_report.state == "unknown"
 
 
 # ---- sessions --------------------------------------------------------------------------------
 
 
-def test_an_outputs_session_is_told_with_its_end(browser: Client) -> None:
+def test_an_outputs_session_is_shown_with_its_end(browser: Client) -> None:
     channel = rows.channel()
     youtube = rows.output(channel)
     receiver = rows.output(channel, "SRT", platform="srt", url="srt://127.0.0.1:9000", key="")
@@ -197,14 +200,14 @@ def test_an_outputs_session_is_told_with_its_end(browser: Client) -> None:
     rows.on_air(channel)
     since = timezone.now() - timedelta(hours=2)
     OutputState.objects.update(session_since=since)
-    told = {one.id: one for one in report(timezone.now()).channels[0].outputs}
-    assert told[youtube.pk].session_due == since + timedelta(hours=11)
-    assert told[receiver.pk].session_since == since
-    # MPEG-TS goes on for ever.
-    assert told[receiver.pk].session_due is None
+    outputs = {one.id: one for one in report(timezone.now()).channels[0].outputs}
+    assert outputs[youtube.pk].session_due == since + timedelta(hours=11)
+    assert outputs[receiver.pk].session_since == since
+    # MPEG-TS has no such limit.
+    assert outputs[receiver.pk].session_due is None
     shown = page(browser, "/admin/monitor/demo/")
     assert shown.count("Session since") == 2
-    assert shown.count("a new one after") == 1
+    assert shown.count("next after") == 1
 
 
 @pytest.mark.parametrize(
@@ -231,7 +234,7 @@ def test_hours_beyond_the_platforms_limit_are_refused(
         output.clean()
 
 
-def test_what_an_output_lasts() -> None:
+def test_the_session_length_of_an_output() -> None:
     def lasts(platform: str, hours: int | None = None) -> tuple[float, float]:
         after, by = Output(platform=platform, roll_over_hours=hours).roll_over
         return after / timedelta(hours=1), by / timedelta(hours=1)
@@ -239,14 +242,14 @@ def test_what_an_output_lasts() -> None:
     assert lasts("youtube") == (11, 11.75)
     assert lasts("youtube", 6) == (6, 11.75)
     assert lasts("twitch") == (46, 47.5)
-    # FLV's milliseconds end after 2^31: 596.5 h.
+    # FLV's timestamps overflow after 2^31 ms: 596.5 h.
     assert lasts("rtmp") == (576, 588)
     assert lasts("srt") == (0, 0)
     assert lasts("srt", 24) == (24, 0)
 
 
 @pytest.mark.parametrize("page", ["output", "channel"])
-def test_the_forms_refuse_it_in_words(client: Client, page: str) -> None:
+def test_the_forms_refuse_invalid_hours_with_a_reason(client: Client, page: str) -> None:
     client.force_login(User.objects.create_superuser("boss", password="x"))
     channel = rows.channel()
     output = rows.output(channel, platform="rtmp", url="rtmp://127.0.0.1/live")

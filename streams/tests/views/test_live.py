@@ -1,4 +1,4 @@
-"""Broadcasters, keys and live streams in the admin, as JSON and from the terminal."""
+"""Broadcasters, keys and live streams: in the admin, as JSON and by command."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def mediamtx(settings: Settings) -> None:
     settings.PUBLIC_INGEST_URL = "rtmp://live.example.org"
     settings.PUBLIC_PLAYBACK_URL = "https://watch.example.org"
     settings.INGEST_READ_TOKEN = Secret(READ)
-    # Nobody listens at port 9.
+    # Port 9 is closed.
     settings.INGEST_API_URL = "http://127.0.0.1:9"
 
 
@@ -54,9 +54,9 @@ def mint(client: Client, ada: Broadcaster, **fields: Any) -> str:
     answer = client.post(f"/admin/live/broadcasters/{ada.pk}/mint/", fields)
     assert answer.status_code == 200
     assert "no-store" in answer["Cache-Control"]
-    found = KEY.search(answer.content.decode())
-    assert found
-    return found[1]
+    match = KEY.search(answer.content.decode())
+    assert match
+    return match[1]
 
 
 def stream(ada: Broadcaster, **fields: Any) -> LiveStream:
@@ -72,7 +72,7 @@ def stream(ada: Broadcaster, **fields: Any) -> LiveStream:
 
 
 # ---- keys ------------------------------------------------------------------------------------
-def test_a_key_is_shown_once_and_stored_nowhere(boss: Client, ada: Broadcaster) -> None:
+def test_a_key_is_shown_once_and_never_stored(boss: Client, ada: Broadcaster) -> None:
     key = mint(boss, ada, label="OBS at home", single_use="on")
     row = StreamKey.objects.get()
     assert (row.label, row.single_use, row.created_by) == ("OBS at home", True, "boss")
@@ -98,9 +98,9 @@ def test_a_key_is_shown_once_and_stored_nowhere(boss: Client, ada: Broadcaster) 
 def test_the_page_has_settings_ready_to_copy(boss: Client, ada: Broadcaster) -> None:
     answer = boss.post(f"/admin/live/broadcasters/{ada.pk}/mint/")
     text = answer.content.decode()
-    found = KEY.search(text)
-    assert found
-    key = found[1]
+    match = KEY.search(text)
+    assert match
+    key = match[1]
     for setting in (
         "rtmp://live.example.org/live",
         f"ada?token={key}",
@@ -111,17 +111,19 @@ def test_the_page_has_settings_ready_to_copy(boss: Client, ada: Broadcaster) -> 
         assert f"<code>{setting}</code>" in text, setting
 
 
-def test_a_moment_that_has_passed_is_no_expiry(boss: Client, ada: Broadcaster) -> None:
+def test_an_expiry_in_the_past_is_refused(boss: Client, ada: Broadcaster) -> None:
     answer = boss.post(
         f"/admin/live/broadcasters/{ada.pk}/mint/",
         {"expires_at": "2020-01-01T00:00"},
         follow=True,
     )
-    assert "That moment has passed." in answer.content.decode()
+    assert "That time has passed." in answer.content.decode()
     assert not StreamKey.objects.exists()
 
 
-def test_revoking_asks_back_and_says_what_became_of_it(boss: Client, ada: Broadcaster) -> None:
+def test_revoking_needs_confirmation_and_reports_the_result(
+    boss: Client, ada: Broadcaster
+) -> None:
     mint(boss, ada)
     row = StreamKey.objects.get()
     live = stream(ada, key=row)
@@ -130,7 +132,7 @@ def test_revoking_asks_back_and_says_what_became_of_it(boss: Client, ada: Broadc
     row.refresh_from_db()
     assert row.revoked_at is None
     text = boss.post(address, follow=True).content.decode()
-    # Nobody answers at INGEST_API_URL: it is revoked all the same, and told.
+    # INGEST_API_URL does not answer: the key is revoked nevertheless, with a warning.
     assert "does not answer" in text
     row.refresh_from_db()
     live.refresh_from_db()
@@ -148,7 +150,7 @@ def test_revoking_asks_back_and_says_what_became_of_it(boss: Client, ada: Broadc
         ({"single_use": True, "last_used_at": timezone.now() - timedelta(hours=1)}, "used_up"),
     ],
 )
-def test_every_state_of_a_key_shows(
+def test_every_state_of_a_key_is_shown(
     boss: Client, ada: Broadcaster, fields: dict[str, Any], state: str
 ) -> None:
     row, _ = keys.mint(ada, by="test", now=timezone.now())
@@ -172,13 +174,13 @@ def test_minting_and_revoking_need_their_permissions(client: Client, ada: Broadc
 
 # ---- broadcasters ----------------------------------------------------------------------------
 @pytest.mark.parametrize("slug", ["a/b", "a b", "é", "", "a" * 65, "a:b", "a?token=x"])
-def test_a_path_is_one_that_servers_take(boss: Client, slug: str) -> None:
+def test_a_path_must_be_accepted_by_the_servers(boss: Client, slug: str) -> None:
     answer = boss.post("/admin/streams/broadcaster/add/", {"name": "Eve", "slug": slug})
     assert answer.status_code == 200
     assert not Broadcaster.objects.exists()
 
 
-def test_who_is_live_keeps_path_and_row(boss: Client, ada: Broadcaster) -> None:
+def test_a_live_broadcaster_keeps_path_and_row(boss: Client, ada: Broadcaster) -> None:
     stream(ada)
     change = f"/admin/streams/broadcaster/{ada.pk}/change/"
     boss.post(change, {"name": "Ada B", "slug": "other", "enabled": "on"})
@@ -191,7 +193,9 @@ def test_who_is_live_keeps_path_and_row(boss: Client, ada: Broadcaster) -> None:
     assert Broadcaster.objects.exists()
 
 
-def test_the_history_stays_when_a_broadcaster_goes(boss: Client, ada: Broadcaster) -> None:
+def test_the_history_stays_when_a_broadcaster_is_deleted(
+    boss: Client, ada: Broadcaster
+) -> None:
     row, _ = keys.mint(ada, by="test", now=timezone.now())
     past = stream(ada, key=row, ended_at=timezone.now())
     boss.post(f"/admin/streams/broadcaster/{ada.pk}/delete/", {"post": "yes"})
@@ -208,7 +212,7 @@ def test_one_stream_is_live_at_a_path(ada: Broadcaster) -> None:
 
 
 # ---- streams ---------------------------------------------------------------------------------
-def test_streams_tell_what_is_live_with_addresses(boss: Client, ada: Broadcaster) -> None:
+def test_streams_lists_live_streams_with_addresses(boss: Client, ada: Broadcaster) -> None:
     live = stream(ada)
     stream(ada, source_id="old", ended_at=timezone.now())
     (one,) = boss.get("/streams").json()["streams"]
@@ -225,18 +229,18 @@ def test_streams_tell_what_is_live_with_addresses(boss: Client, ada: Broadcaster
     assert READ not in str(one)
 
 
-def test_unknown_is_told_as_unknown(boss: Client, ada: Broadcaster) -> None:
+def test_unknown_streams_are_shown_as_unknown(boss: Client, ada: Broadcaster) -> None:
     stream(ada, unknown=True)
     IngestServer.objects.create(kind="mediamtx", fault="It does not answer.")
-    told = boss.get("/streams").json()
-    assert told["streams"][0]["state"] == "unknown"
-    assert told["fault"] == "It does not answer."
+    body = boss.get("/streams").json()
+    assert body["streams"][0]["state"] == "unknown"
+    assert body["fault"] == "It does not answer."
     page = boss.get("/admin/live/").content.decode()
     assert "It does not answer." in page
     assert 'data-state="unknown"' in page
 
 
-def test_streams_are_for_who_may_see_them(client: Client, ada: Broadcaster) -> None:
+def test_streams_need_the_permission(client: Client, ada: Broadcaster) -> None:
     live = stream(ada)
     paths = ("/streams", f"/streams/{live.pk}", "/admin/live/")
     for path in paths:
@@ -251,7 +255,7 @@ def test_streams_are_for_who_may_see_them(client: Client, ada: Broadcaster) -> N
     assert client.get("/streams/999999").status_code == 404
 
 
-def test_the_page_alone_may_fetch_from_where_viewers_watch(
+def test_only_the_live_page_may_fetch_from_the_playback_address(
     boss: Client, ada: Broadcaster
 ) -> None:
     stream(ada)
@@ -263,12 +267,12 @@ def test_the_page_alone_may_fetch_from_where_viewers_watch(
 
 
 def test_addresses_of_the_servers_own_ports() -> None:
-    found = addresses.playback(
+    urls = addresses.playback(
         *("mediamtx", "rtmp://[2001:db8::1]:1936", "http://10.0.0.1:8888", "live/ada"),
         addresses.Ports(),
     )
-    assert found["webrtc"] == "http://10.0.0.1:8889/live/ada/whep"
-    assert found["rtsp"] == "rtsp://[2001:db8::1]:8554/live/ada"
+    assert urls["webrtc"] == "http://10.0.0.1:8889/live/ada/whep"
+    assert urls["rtsp"] == "rtsp://[2001:db8::1]:8554/live/ada"
     nginx = addresses.playback(
         "nginx-rtmp", "rtmp://h", "http://h:8888", "live/ada", addresses.Ports()
     )
@@ -280,8 +284,8 @@ def test_addresses_have_the_ports_of_the_settings(ada: Broadcaster, settings: Se
     settings.INGEST_SRT_PORT, settings.INGEST_WEBRTC_PORT = 9890, 9889
     settings.PUBLIC_INGEST_URL = "rtmp://tv.example.org:9935"
     settings.PUBLIC_PLAYBACK_URL = "http://tv.example.org:8888"
-    found = report.urls(LiveStream(server="mediamtx", path="live/ada"))
-    assert found == {
+    urls = report.urls(LiveStream(server="mediamtx", path="live/ada"))
+    assert urls == {
         "hls": "http://tv.example.org:8888/live/ada/index.m3u8",
         "rtmp": "rtmp://tv.example.org:9935/live/ada",
         "webrtc": "http://tv.example.org:9889/live/ada/whep",
@@ -306,7 +310,7 @@ def test_the_command_prints_the_key_last(ada: Broadcaster) -> None:
     assert timedelta(hours=1) < row.expires_at - timezone.now() <= timedelta(hours=2)
 
 
-def test_the_command_makes_nobody_by_mistake() -> None:
+def test_the_command_creates_broadcasters_only_on_request() -> None:
     with pytest.raises(CommandError, match="--create"):
         call_command("create_stream_key", "ada")
     with pytest.raises(CommandError, match="letters"):

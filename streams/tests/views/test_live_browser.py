@@ -1,4 +1,4 @@
-"""Going live as a broadcaster and an operator see it: a real browser, nginx-rtmp and FFmpeg."""
+"""Going live with a real browser, nginx-rtmp and FFmpeg."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_mint_go_live_watch_and_revoke(
     seen(browser, ".sx-mint button").click()
     key = words(browser, "[data-key]") or seen(browser, "[data-key]").text
     assert re.fullmatch(r"[A-Za-z0-9_-]{32}", key)
-    look(browser, "minted")
+    screenshot(browser, "minted")
     address = words(browser, ".sx-settings dd:nth-of-type(3) code")
     assert address.endswith(f"/live/ada?token={key}")
 
@@ -96,14 +96,14 @@ def test_mint_go_live_watch_and_revoke(
         seen(browser, "[data-watch]").click()
         played = "return document.querySelector('[data-stream] video').currentTime"
         until(lambda: browser.execute_script(played) > 1, 60, "the picture plays")
-        look(browser, "live")
+        screenshot(browser, "live")
 
         browser.get(f"{site}{ada.get_absolute_url()}")
         shows_text(browser, "[data-key-state]", "In use", 10)
-        look(browser, "broadcaster")
+        screenshot(browser, "broadcaster")
         seen(browser, ".sx-table .sx-link").click()
         shows_text(browser, ".sx-confirm", "ended at once")
-        look(browser, "revoke")
+        screenshot(browser, "revoke")
         seen(browser, ".sx-confirm .sx-stop").click()
         shows_text(browser, "[data-key-state]", "Revoked", 20)
         publisher.until_ended(10, "FFmpeg is cut off")
@@ -115,8 +115,8 @@ def test_mint_go_live_watch_and_revoke(
     assert complaints(browser) == []
 
 
-def look(browser: Chrome, name: str) -> None:
-    """See that the page fits on a desk and in a hand."""
+def screenshot(browser: Chrome, name: str) -> None:
+    """Checks that the page fits on desktop and phone screens."""
     for width in (390, 1440):
         resize(browser, width)
         fits(browser)

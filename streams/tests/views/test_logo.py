@@ -1,4 +1,4 @@
-"""A channel's logo: uploaded in its form, kept in the storage, burnt into its items."""
+"""A channel's logo: upload, storage, and burning into items."""
 
 from __future__ import annotations
 
@@ -55,21 +55,21 @@ def post(client: Client, channel: Channel, **fields: object) -> HttpResponse:
     return answer
 
 
-def test_a_logo_is_kept_under_its_content_and_can_be_removed(
+def test_a_logo_is_stored_by_its_content_and_can_be_removed(
     admin_client: Client, channel: Channel, tmp_path: Path
 ) -> None:
     red = picture(tmp_path / "red.png")
     answer = post(admin_client, channel, logo_file=SimpleUploadedFile("red.png", red))
     assert answer.status_code == 302
-    house = channel.house_format
-    assert house.logo is not None
-    assert (house.logo.corner, house.logo.width) == ("br", 25)
-    assert storage.read(house.logo.key, 0, len(red) + 1) == red
-    # Saved again without another, it stays.
+    house_format = channel.house_format
+    assert house_format.logo is not None
+    assert (house_format.logo.corner, house_format.logo.width) == ("br", 25)
+    assert storage.read(house_format.logo.key, 0, len(red) + 1) == red
+    # Saved again without a new file, the logo stays.
     post(admin_client, channel)
-    assert channel.house_format == house
+    assert channel.house_format == house_format
     post(admin_client, channel, remove_logo="on")
-    assert channel.house_format == house.bare
+    assert channel.house_format == house_format.bare
 
 
 def test_staff_see_the_logo_that_is_set(
@@ -98,7 +98,7 @@ def test_staff_see_the_logo_that_is_set(
 def test_a_buckets_logo_is_not_fetched_by_the_page(
     admin_client: Client, channel: Channel, settings: Settings
 ) -> None:
-    # Nobody listens there: whoever asks the bucket fails.
+    # The address is closed: any request to the bucket fails.
     settings.STORAGE_PROVIDER, settings.STORAGE_BUCKET = "aws", "films"
     settings.STORAGE_ENDPOINT_URL = "http://127.0.0.1:1"
     settings.STORAGE_ACCESS_KEY_ID = "id"
@@ -119,19 +119,19 @@ def test_a_buckets_logo_is_not_fetched_by_the_page(
     assert "img-src 'self' data: blob: http://127.0.0.1:1" in form["Content-Security-Policy"]
 
 
-def test_an_order_given_meanwhile_is_not_undone(
+def test_a_concurrent_order_is_not_undone(
     admin_client: Client, channel: Channel, tmp_path: Path
 ) -> None:
     rows.on_air(channel)
     red = picture(tmp_path / "red.png")
     post(admin_client, channel, logo_file=SimpleUploadedFile("red.png", red))
     assert channel.logo
-    assert channel.order == "on"
+    assert channel.desired_state == "on"
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("refused", [False, True])
-def test_others_may_write_while_a_logo_is_checked_and_stored(
+def test_other_writes_continue_while_a_logo_is_stored(
     admin_client: Client,
     channel: Channel,
     tmp_path: Path,
@@ -156,7 +156,7 @@ def test_others_may_write_while_a_logo_is_checked_and_stored(
     assert ("The storage does not answer." in answer.content.decode()) is refused
 
 
-def test_who_may_not_change_a_channel_stores_no_logo(
+def test_storing_a_logo_needs_the_permission(
     client: Client, channel: Channel, tmp_path: Path, settings: Settings
 ) -> None:
     client.force_login(user("view_mediaitem"))
@@ -175,7 +175,7 @@ def test_who_may_not_change_a_channel_stores_no_logo(
         ("heavy.png", "more than 2 MB"),
     ],
 )
-def test_what_is_no_logo_is_refused_in_words(
+def test_an_invalid_logo_is_refused_with_a_reason(
     name: str, words: str, admin_client: Client, channel: Channel, tmp_path: Path
 ) -> None:
     match name:
@@ -213,7 +213,7 @@ def test_the_logo_is_burnt_into_its_corner(
     with av.open(str(at.path)) as container:
         shown = list(container.decode(video=0))
     for frame in (shown[0], shown[-1]):
-        # 25 % of the width, 4 % of the height from the edges: its middle.
+        # The centre of the logo: 25 % of the width, 4 % of the height from the edges.
         assert is_red(frame, 320 - 7 - 40, 180 - 7 - 20)
         assert not is_red(frame, 20, 20)
         assert not is_red(frame, 160, 90)
@@ -225,7 +225,9 @@ def is_red(frame: av.VideoFrame, x: int, y: int) -> bool:
     return red > 150 and blue < 100
 
 
-def test_a_logo_that_is_gone_is_told_with_what_to_do(channel: Channel, tmp_path: Path) -> None:
+def test_a_missing_logo_is_reported_with_the_action_to_take(
+    channel: Channel, tmp_path: Path
+) -> None:
     clip = make(tmp_path / "clip.mp4", *lavfi("testsrc2=s=96x64:d=1", "sine=d=1"))
     Channel.objects.filter(pk=channel.pk).update(logo="0123456789abcdef")
     channel.refresh_from_db()

@@ -1,4 +1,4 @@
-"""Start, stop, restart and skip from the pages: with and without JavaScript."""
+"""Start, stop, restart and skip from the pages, with and without JavaScript."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_start_by_the_form_comes_back_with_a_message(browser: Client) -> None:
     answer = browser.post("/channels/demo/start/", {"next": "/admin/"}, follow=True)
     assert answer.redirect_chain == [("/admin/", 302)]
     assert "Start of Demo is ordered." in answer.content.decode()
-    assert Channel.objects.get().order == "on"
+    assert Channel.objects.get().desired_state == "on"
     assert Run.objects.get().started_by == "ada"
 
 
-def test_it_comes_back_to_this_site_only(browser: Client) -> None:
+def test_redirects_stay_on_this_site(browser: Client) -> None:
     rows.channel()
     answer = browser.post("/channels/demo/start/", {"next": "https://evil.example/"})
     assert answer["Location"] == "/admin/monitor/demo/"
@@ -61,20 +61,20 @@ def test_two_clicks_of_start_make_one_run(browser: Client) -> None:
 
 
 @pytest.mark.parametrize("verb", ["stop", "restart", "skip"])
-def test_an_order_to_what_is_not_running(browser: Client, verb: str) -> None:
+def test_an_order_to_a_stopped_channel_is_refused(browser: Client, verb: str) -> None:
     rows.channel()
     answer = browser.post(f"/channels/demo/{verb}/", CONFIRMED, headers=JSON)
     assert answer.status_code == 404
     assert "is not running" in answer.json()["detail"]
 
 
-def test_a_start_that_lacks_something_says_what(browser: Client) -> None:
+def test_a_start_with_faults_lists_them(browser: Client) -> None:
     rows.channel(playlist=None, preview=False)
     answer = browser.post("/channels/demo/start/", headers=JSON)
     assert answer.status_code == 422
     assert answer.json()["findings"] == [
-        "Demo has no playlist: choose one in its settings.",
-        "Demo goes nowhere: enable an output, or the preview, in its settings.",
+        "Demo has no playlist. Choose one in its settings.",
+        "Demo has no destination. Enable an output or the preview in its settings.",
     ]
     assert not Run.objects.exists()
     page = browser.post("/channels/demo/start/", follow=True).content.decode()
@@ -82,32 +82,32 @@ def test_a_start_that_lacks_something_says_what(browser: Client) -> None:
 
 
 @pytest.mark.parametrize("verb", ["stop", "restart", "skip"])
-def test_what_cuts_the_air_asks_back(browser: Client, verb: str) -> None:
+def test_orders_that_interrupt_the_air_need_confirmation(browser: Client, verb: str) -> None:
     channel = rows.channel()
     rows.on_air(channel)
 
-    asked = browser.post(f"/channels/demo/{verb}/", {"next": "/admin/"})
-    assert asked.status_code == 200
-    page = asked.content.decode()
+    answer = browser.post(f"/channels/demo/{verb}/", {"next": "/admin/"})
+    assert answer.status_code == 200
+    page = answer.content.decode()
     assert 'name="confirmed" value="1"' in page
     assert 'name="next" value="/admin/"' in page
     assert browser.post(f"/channels/demo/{verb}/", headers=JSON).status_code == 400
     channel.refresh_from_db()
-    assert (channel.order, channel.restarts, channel.skips) == ("on", 0, 0)
+    assert (channel.desired_state, channel.restarts, channel.skips) == ("on", 0, 0)
     ordered_at = channel.ordered_at
 
     assert browser.post(f"/channels/demo/{verb}/", CONFIRMED, headers=JSON).status_code == 202
     channel.refresh_from_db()
-    assert (channel.order, channel.restarts, channel.skips) == {
+    assert (channel.desired_state, channel.restarts, channel.skips) == {
         "stop": ("off", 0, 0),
         "restart": ("on", 1, 0),
         "skip": ("on", 0, 1),
     }[verb]
-    # A skip is not what put the channel on.
+    # A skip does not change who started the channel.
     assert (channel.ordered_at == ordered_at) is (verb == "skip")
 
 
-def test_each_order_is_in_the_history_with_its_giver(browser: Client) -> None:
+def test_orders_are_logged_with_their_user(browser: Client) -> None:
     rows.channel()
     browser.post("/channels/demo/start/")
     browser.post("/channels/demo/start/")
@@ -119,13 +119,13 @@ def test_each_order_is_in_the_history_with_its_giver(browser: Client) -> None:
     ]
 
 
-def test_a_link_orders_nothing(browser: Client) -> None:
+def test_a_get_request_gives_no_order(browser: Client) -> None:
     rows.channel()
     assert browser.get("/channels/demo/start/").status_code == 405
     assert not Run.objects.exists()
 
 
-def test_another_site_orders_nothing() -> None:
+def test_cross_site_orders_are_refused() -> None:
     rows.channel()
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(rows.operator())
@@ -133,7 +133,7 @@ def test_another_site_orders_nothing() -> None:
     assert not Run.objects.exists()
 
 
-def test_who_may_not_operate(client: Client) -> None:
+def test_orders_need_the_operate_permission(client: Client) -> None:
     rows.channel()
     assert client.post("/channels/demo/start/", headers=JSON).status_code == 401
     assert client.post("/channels/demo/start/")["Location"].startswith("/admin/login/")
@@ -148,5 +148,5 @@ def test_who_may_not_operate(client: Client) -> None:
     assert not Run.objects.exists()
 
 
-def test_a_channel_that_is_not_there(browser: Client) -> None:
+def test_a_missing_channel_is_404(browser: Client) -> None:
     assert browser.post("/channels/none/start/").status_code == 404

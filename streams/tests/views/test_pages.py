@@ -1,4 +1,4 @@
-"""Pages and JSON: what an operator and the page's scripts are told."""
+"""Pages and their JSON."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def test_the_first_page_is_the_control_room(browser: Client, demo: Channel) -> N
     assert re.search(r'data-verb="start"[^>]*hidden', page, re.DOTALL)
 
 
-def test_without_a_channel_it_says_how_to_begin(browser: Client) -> None:
+def test_without_a_channel_the_page_shows_the_first_step(browser: Client) -> None:
     assert "No channel yet" in browser.get("/admin/").content.decode()
 
 
-def test_no_inline_script_of_ours(browser: Client, demo: Channel) -> None:
+def test_pages_have_no_inline_scripts(browser: Client, demo: Channel) -> None:
     for url in ("/admin/", "/admin/monitor/demo/"):
         page = browser.get(url).content.decode()
         ours = page[
@@ -81,16 +81,14 @@ def test_no_inline_script_of_ours(browser: Client, demo: Channel) -> None:
         assert " onclick=" not in page
 
 
-def test_the_channels_page_shows_what_it_lacks(browser: Client) -> None:
+def test_the_channels_page_shows_findings(browser: Client) -> None:
     rows.channel(playlist=None)
     page = browser.get("/admin/monitor/demo/").content.decode()
-    assert "It can&#x27;t go on air yet" in page or "It can't go on air yet" in page
+    assert "It can&#x27;t go on air yet" in page or "The channel can't go on air yet" in page
     assert "Demo has no playlist" in page
 
 
-def test_what_was_gone_on_with_says_from_where_and_by_which_rule(
-    browser: Client, demo: Channel
-) -> None:
+def test_a_resumed_item_shows_its_in_point_and_rule(browser: Client, demo: Channel) -> None:
     run = rows.on_air(demo)
     block = rows.block(demo, "Matinee")
     now = timezone.now()
@@ -112,7 +110,7 @@ def test_what_was_gone_on_with_says_from_where_and_by_which_rule(
     assert "0:36" in listed
 
 
-def test_the_channels_page_tells_the_recent_past(browser: Client, demo: Channel) -> None:
+def test_the_channels_page_shows_recent_history(browser: Client, demo: Channel) -> None:
     run = rows.on_air(demo)
     now = timezone.now()
     AsRun.objects.create(run=run, title="First", started_at=now)
@@ -156,7 +154,7 @@ def test_the_channels_page_tells_the_recent_past(browser: Client, demo: Channel)
             assert seen in page
 
 
-def test_the_key_is_on_no_page(browser: Client, demo: Channel) -> None:
+def test_no_page_contains_the_key(browser: Client, demo: Channel) -> None:
     rows.on_air(demo)
     for url in (
         "/admin/",
@@ -179,7 +177,7 @@ def test_the_key_is_on_no_page(browser: Client, demo: Channel) -> None:
         "/hls/demo/live.m3u8",
     ],
 )
-def test_nothing_is_shown_to_strangers(client: Client, demo: Channel, url: str) -> None:
+def test_pages_need_a_login(client: Client, demo: Channel, url: str) -> None:
     assert client.get(url)["Location"].startswith("/admin/login/?next=/")
     assert client.get(url, headers=JSON).status_code == 401
     client.force_login(rows.user(name="clerk"))
@@ -189,19 +187,19 @@ def test_nothing_is_shown_to_strangers(client: Client, demo: Channel, url: str) 
 # ---- JSON ------------------------------------------------------------------------------------
 
 
-def test_the_same_status_is_not_sent_twice(browser: Client, demo: Channel) -> None:
+def test_an_unchanged_status_is_304(browser: Client, demo: Channel) -> None:
     rows.on_air(demo)
     first = browser.get("/channels/status.json")
     assert first.json()["channels"][0]["state"] == "on_air"
     again = browser.get("/channels/status.json", headers={"if-none-match": first["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
-    Channel.objects.update(order="off")
+    Channel.objects.update(desired_state="off")
     changed = browser.get("/channels/status.json", headers={"if-none-match": first["ETag"]})
     assert changed.status_code == 200
     assert browser.get("/channels/none/status.json").status_code == 404
 
 
-def test_the_log_goes_on_where_the_page_is(browser: Client, demo: Channel) -> None:
+def test_the_log_continues_after_the_last_line(browser: Client, demo: Channel) -> None:
     for number in range(3):
         LogLine.objects.create(
             channel=demo, at=timezone.now(), role="hub", level="info", text=f"[FFMPEG] {number}"
@@ -222,7 +220,7 @@ def test_the_log_goes_on_where_the_page_is(browser: Client, demo: Channel) -> No
 
 @pytest.fixture
 def segment(demo: Channel) -> Path:
-    """A real segment, as the hub writes it."""
+    """A real segment as written by the hub."""
     hls = thumbnail.folder(demo.pk) / "hls"
     hls.mkdir(parents=True)
     made = hls / "live0.ts"
@@ -254,13 +252,13 @@ def test_the_preview_is_served(browser: Client, segment: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["live.m3u8.tmp", "..%2frecord.json", "../secret_key", ".ts", "a/b.ts", "live9.ts"]
 )
-def test_nothing_else_of_the_run_directory_is(
+def test_other_files_of_the_run_directory_are_not_served(
     browser: Client, segment: Path, name: str
 ) -> None:
     assert browser.get(f"/hls/demo/{name}").status_code == 404
 
 
-def test_nginx_sends_it_where_it_may(
+def test_nginx_sends_the_preview_if_configured(
     browser: Client, segment: Path, settings: Settings
 ) -> None:
     settings.HLS_ACCEL = True
@@ -273,8 +271,8 @@ def test_nginx_sends_it_where_it_may(
 def test_the_picture_is_made_once_in_ten_seconds(
     browser: Client, segment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A page waits for a second, in which a busy machine makes none.
-    monkeypatch.setattr(thumbnail, "WAIT", 60)
+    # A page waits one second, which may be too short on a busy machine.
+    monkeypatch.setattr(thumbnail, "PAGE_WAIT_S", 60)
     answer = browser.get("/channels/demo/picture.jpg")
     first = answer.getvalue()
     assert answer["Content-Type"] == "image/jpeg"
@@ -285,7 +283,7 @@ def test_the_picture_is_made_once_in_ten_seconds(
     assert browser.get("/channels/demo/picture.jpg").getvalue() == b"as it was"
 
 
-def test_an_ffmpeg_that_hangs_holds_up_few_pages(
+def test_a_hanging_ffmpeg_blocks_few_pages(
     segment: Path, demo: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on, made = threading.Event(), []
@@ -296,30 +294,30 @@ def test_an_ffmpeg_that_hangs_holds_up_few_pages(
         into.write_bytes(b"new")
 
     monkeypatch.setattr(thumbnail, "_make", hangs)
-    monkeypatch.setattr(thumbnail, "WAIT", 60)
+    monkeypatch.setattr(thumbnail, "PAGE_WAIT_S", 60)
     old = segment.parent / "picture.jpg"
     old.write_bytes(b"old")
-    past = timezone.now().timestamp() - thumbnail.KEPT - 1
+    past = timezone.now().timestamp() - thumbnail.PICTURE_TTL_S - 1
     os.utime(old, (past, past))
     with ThreadPoolExecutor(20) as many:
-        asked = [many.submit(thumbnail.picture, demo.pk) for _ in range(20)]
-        # Four wait; the others show the last one.
-        until(lambda: sum(each.done() for each in asked) >= 16, 60, "most are answered")
-        assert {each.result() for each in asked if each.done()} == {old}
+        pending = [many.submit(thumbnail.picture, demo.pk) for _ in range(20)]
+        # Four pages wait; the others show the last picture.
+        until(lambda: sum(future.done() for future in pending) >= 16, 60, "most are answered")
+        assert {future.result() for future in pending if future.done()} == {old}
         assert old.read_bytes() == b"old"
         go_on.set()
-        assert {each.result() for each in asked} == {old}
+        assert {future.result() for future in pending} == {old}
     assert old.read_bytes() == b"new"
     assert made == [segment]
 
 
-def test_without_a_picture_it_is_grey(browser: Client, demo: Channel) -> None:
+def test_without_a_picture_a_grey_one_is_shown(browser: Client, demo: Channel) -> None:
     answer = browser.get("/channels/demo/picture.jpg")
     grey = Path(project.BASE_DIR / "streams/static/streams/no-picture.jpg").read_bytes()
     assert answer.getvalue() == grey
 
 
-def test_an_old_segment_is_no_picture(segment: Path, demo: Channel) -> None:
+def test_an_old_segment_makes_no_picture(segment: Path, demo: Channel) -> None:
     hour_ago = timezone.now().timestamp() - 3600
     os.utime(segment, (hour_ago, hour_ago))
     assert thumbnail.picture(demo.pk) is None

@@ -1,4 +1,4 @@
-"""Take, return and by itself on the channel's page, and the list of takeovers."""
+"""Take, return and automatic takeover on the channel's page, and the list of takeovers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from streams.models import Broadcaster, Channel, LiveStream, Run, Takeover, Take
 @pytest.fixture
 def channel(db: None, settings: Settings) -> Channel:
     settings.INGEST_SERVER = "nginx-rtmp"
-    made = Channel.objects.create(name="Demo", slug="demo", order=Channel.Order.ON)
+    made = Channel.objects.create(
+        name="Demo", slug="demo", desired_state=Channel.DesiredState.ON
+    )
     Run.objects.create(channel=made)
     for rank, name in ((1, "Ada"), (2, "Eve")):
         owner = Broadcaster.objects.create(name=name, slug=name.lower())
@@ -36,7 +38,7 @@ def page(admin_client: Client) -> str:
     return admin_client.get(reverse("channel-panels", args=["demo"])).content.decode()
 
 
-def test_only_who_is_live_can_be_taken(admin_client: Client, channel: Channel) -> None:
+def test_only_live_broadcasters_can_be_taken(admin_client: Client, channel: Channel) -> None:
     assert "Not live" in page(admin_client)
     assert 'value="ada"' not in page(admin_client)
     live("ada")
@@ -46,18 +48,20 @@ def test_only_who_is_live_can_be_taken(admin_client: Client, channel: Channel) -
     assert "Return to the programme" in shown
 
 
-def test_taking_asks_first_and_remembers_whom(admin_client: Client, channel: Channel) -> None:
+def test_taking_needs_confirmation_and_stores_the_broadcaster(
+    admin_client: Client, channel: Channel
+) -> None:
     live("ada")
     live("eve")
     take = reverse("order", args=["demo", "take"])
-    asked = admin_client.post(take, {"broadcaster": "eve"}).content.decode()
-    assert 'name="broadcaster" value="eve"' in asked
+    text = admin_client.post(take, {"broadcaster": "eve"}).content.decode()
+    assert 'name="broadcaster" value="eve"' in text
     done = admin_client.post(take, {"broadcaster": "eve", "confirmed": "1"}, follow=True)
-    assert "goes over to the live feed" in done.content.decode()
+    assert "switches to the live feed" in done.content.decode()
     channel.refresh_from_db()
     assert channel.live_order == Channel.Live.TAKE
     assert channel.live_broadcaster == Broadcaster.objects.get(slug="eve")
-    assert "Taken by hand" in page(admin_client)
+    assert "Taken by an operator" in page(admin_client)
     assert LogEntry.objects.filter(change_message__contains="Take ordered").exists()
     for verb, order in (("return", Channel.Live.RETURN), ("release", Channel.Live.AUTO)):
         admin_client.post(reverse("order", args=["demo", verb]), {"confirmed": "1"})
@@ -66,31 +70,33 @@ def test_taking_asks_first_and_remembers_whom(admin_client: Client, channel: Cha
         assert channel.live_broadcaster_id is None
 
 
-def test_nobody_live_is_told_in_a_sentence(admin_client: Client, channel: Channel) -> None:
+def test_taking_without_live_broadcasters_is_explained(
+    admin_client: Client, channel: Channel
+) -> None:
     take = reverse("order", args=["demo", "take"])
     answer = admin_client.post(take, {"confirmed": "1"}, headers={"accept": "application/json"})
     assert answer.status_code == 409
-    assert "Nobody who may take it over is live" in answer.json()["detail"]
+    assert "No broadcaster who may take it over is live" in answer.json()["detail"]
 
 
-def test_who_may_not_operate_has_no_buttons(client: Client, channel: Channel) -> None:
+def test_users_without_the_permission_get_no_buttons(client: Client, channel: Channel) -> None:
     answer = client.post(reverse("order", args=["demo", "take"]), {"confirmed": "1"})
     assert answer.status_code in {302, 403}
     channel.refresh_from_db()
     assert channel.live_order == Channel.Live.AUTO
 
 
-def test_takeovers_are_listed_with_their_seconds(
+def test_takeovers_are_listed_with_their_lengths(
     admin_client: Client, channel: Channel
 ) -> None:
-    asked = timezone.now()
+    requested = timezone.now()
     made = Takeover.objects.create(
         channel=channel,
         broadcaster=Broadcaster.objects.get(slug="ada"),
         stream=live("ada"),
-        asked_at=asked,
-        on_air_at=asked + timedelta(seconds=4.2),
-        ended_at=asked + timedelta(seconds=64.2),
+        requested_at=requested,
+        on_air_at=requested + timedelta(seconds=4.2),
+        ended_at=requested + timedelta(seconds=64.2),
         cause="Returned by hand.",
     )
     assert made.transition == 4.2
@@ -102,7 +108,7 @@ def test_takeovers_are_listed_with_their_seconds(
             assert words in shown
 
 
-def test_a_channel_that_nobody_may_take_over_says_nothing_of_it(
+def test_a_channel_without_takeover_rights_shows_no_takeover_panel(
     admin_client: Client, channel: Channel
 ) -> None:
     channel.takeover_rights.all().delete()

@@ -52,13 +52,13 @@ def test_streams_pages_and_addresses(site: Served) -> None:
             with line.getresponse() as stream:
                 assert stream.status == 200
                 until(lambda: stream.readline().startswith(b"data: "), 60, "its first event")
-                Channel.objects.filter(pk=channel.pk).update(order="on")
-                assert json.loads(mine.recv(timeout=5))["data"]["order"] == "on"
+                Channel.objects.filter(pk=channel.pk).update(desired_state="on")
+                assert json.loads(mine.recv(timeout=5))["data"]["desired_state"] == "on"
                 # nginx keeps nothing back.
                 event = until(
                     lambda: stream.readline().removeprefix(b"data: ").strip(), 60, "it"
                 )
-                assert json.loads(event)["data"]["order"] == "on"
+                assert json.loads(event)["data"]["desired_state"] == "on"
     # nginx's word is the visitor's address, and a visitor can't put another into its mouth.
     for wrong in (elsewhere, elsewhere | {"X-Real-IP": "203.0.113.7"}):
         with (

@@ -60,7 +60,7 @@ def test_what_breaks_states_nothing_of_itself(
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError(rows.KEY)
 
-    monkeypatch.setattr(channels, "channels_known", broken)
+    monkeypatch.setattr(channels, "channel_rows", broken)
     for debug in (False, True):
         settings.DEBUG = debug
         answer = program.get("/api/v1/channels")
@@ -72,7 +72,7 @@ def test_a_database_that_is_away(program: Client, monkeypatch: pytest.MonkeyPatc
     def away(*args: object, **kwargs: object) -> None:
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr(channels, "channels_known", away)
+    monkeypatch.setattr(channels, "channel_rows", away)
     assert kind(program.get("/api/v1/channels")) == "unavailable"
 
 
@@ -97,7 +97,7 @@ def test_a_parameter_that_there_is_not_is_reported(program: Client) -> None:
     answer = program.get("/api/v1/channels?orders=on&limit=5")
     assert kind(answer) == "invalid"
     assert [error["loc"] for error in answer.json()["errors"]] == [["query", "orders"]]
-    assert program.get("/api/v1/channels?order=on&limit=5&q=").status_code == 200
+    assert program.get("/api/v1/channels?desired_state=on&limit=5&q=").status_code == 200
     # Programs of the first designs may send what they like.
     assert program.get("/health?now=1").status_code == 200
     assert program.get("/streams/status?now=1").status_code == 404

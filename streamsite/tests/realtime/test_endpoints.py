@@ -135,8 +135,8 @@ def test_worker_that_falls_silent_is_reported_though_nobody_writes(site: Served)
     rows.on_air(channel, at=nearly)
     _, key = a_key()
     with listen(site, "/ws/channels/demo", **key) as mine:
-        assert received(mine)["data"]["known"] is True
-        assert received(mine, within=30)["data"]["known"] is False
+        assert received(mine)["data"]["confirmed"] is True
+        assert received(mine, within=30)["data"]["confirmed"] is False
 
 
 def test_nobody_listens_who_may_not(site: Served) -> None:

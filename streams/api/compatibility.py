@@ -1,4 +1,4 @@
-"""Paths that the first designs had, for programs that know them: the same functions."""
+"""Compatibility paths without /api/v1, for older programs. They call the same functions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from streams.models import Channel
 from streamsite.api.crud import RequestSchema
 from streamsite.http.problems import Kind, ProblemError
 
-router = Router(tags=["first designs"])
+router = Router(tags=["compatibility"])
 
 
 class Which(RequestSchema):
-    channel: str = Field("", max_length=80, description="A slug; empty: the only channel.")
+    channel: str = Field(
+        "", max_length=80, description="A channel's slug. Default: the only channel."
+    )
 
     def slug(self) -> str:
-        """Raises `Http404` where there is none, `ProblemError` where there are several."""
+        """Raises `Http404` without a channel, `ProblemError` if there are several."""
         if self.channel:
             return self.channel
         slugs = list(Channel.objects.values_list("slug", flat=True)[:2])
@@ -31,18 +33,24 @@ class Which(RequestSchema):
             raise Http404
         if len(slugs) > 1:
             raise ProblemError(
-                Kind.REFUSED, "There are several channels: say which, as ?channel=demo."
+                Kind.REFUSED,
+                "There are several channels. Choose one, for example ?channel=demo.",
             )
         return slugs[0]
 
 
-class FirstStatus(ChannelStatus):
-    """`rtmp_addresses` of the enabled outputs, without their keys."""
+class CompatibilityStatus(ChannelStatus):
+    """`rtmp_addresses`: the addresses of the enabled outputs, without their keys.
+
+    `order` is `desired_state` under the name that older programs read.
+    """
+
+    order: str
 
     rtmp_addresses: list[str]
 
 
-class FirstStreams(Schema):
+class CompatibilityStreams(Schema):
     streams: list[StreamDetail]
     fault: str
 
@@ -57,17 +65,21 @@ def stop(request: HttpRequest, which: Query[Which]) -> Status[dict[str, str]]:
     return air.order(request, which.slug(), "stop")
 
 
-@router.get("/status", response=FirstStatus)
+@router.get("/status", response=CompatibilityStatus)
 def status(request: HttpRequest, which: Query[Which]) -> dict[str, Any]:
     channel = the_channel(which.slug())
     sent_to = [output.address for output in channel.outputs.all() if output.enabled]
-    return status_of(channel.slug) | {"rtmp_addresses": sent_to}
+    current = status_of(channel.slug)
+    return current | {"order": current["desired_state"], "rtmp_addresses": sent_to}
 
 
-@router.get("", response=FirstStreams)
+@router.get("", response=CompatibilityStreams)
 def streams(request: HttpRequest) -> dict[str, Any]:
-    """All that is live now, the longest first. `fault` says why it may be out of date."""
-    return {"streams": [report.told(row) for row in report.live()], "fault": report.fault()}
+    """Streams that are live now, the longest first. `fault`: why it may be outdated."""
+    return {
+        "streams": [report.stream_json(row) for row in report.live()],
+        "fault": report.fault(),
+    }
 
 
 router.get("/{id}", response=StreamDetail)(stream)
