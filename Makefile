@@ -39,6 +39,7 @@ templates:
 
 spelling:
 	git ls-files -z | xargs -0 $(PYTHON) -m codespell_lib
+	$(PYTHON) deploy/old_words.py
 
 scripts:
 	shellcheck $(SCRIPTS)

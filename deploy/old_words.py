@@ -40,8 +40,8 @@ PAIRS = {
 }
 #: Constants carry their unit: *_TIMEOUT_S, MAX_*, *_RETENTION.
 CONSTANTS = {"PATIENCE", "PATIENT", "MOST", "KEPT", "LOOK", "AGAIN", "FAR", "REST", "LAST"}
-#: HTTP, Django and ninja say so.
-ALLOWED = re.compile(r"not_?found", re.IGNORECASE)
+#: HTTP, Django and ninja say "not found"; a house format is a term of ours.
+ALLOWED = re.compile(r"not_?found|house_?(format|fields)", re.IGNORECASE)
 
 _WORDS = {word: use for use, words in GIVEN_UP.items() for word in words.split()}
 _PARTS = re.compile(r"_|(?<=[a-z0-9])(?=[A-Z])")

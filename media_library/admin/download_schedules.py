@@ -70,7 +70,7 @@ OPTIONS = tuple(OptionsForm.base_fields)
 
 
 @admin.register(DownloadSchedule)
-class DownloadScheduleAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
+class DownloadScheduleAdmin(WithKeys, ModelAdmin):
     form = ScheduleForm
     list_display = (
         "name",

@@ -32,7 +32,7 @@ _COLOURS = {
 }
 
 
-class _ReadOnly(ModelAdmin):  # type: ignore[misc]
+class _ReadOnly(ModelAdmin):
     """Rows that only workers write."""
 
     def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
@@ -146,7 +146,7 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
         )
         return format_html('<span class="lib-title">{}</span>{}', job, more)
 
-    @display(description="State", ordering="status", label=_COLOURS)  # type: ignore[untyped-decorator]
+    @display(description="State", ordering="status", label=_COLOURS)
     def state(self, job: DownloadJob) -> tuple[str, str]:
         return job.status, self.became(job)
 
@@ -254,7 +254,7 @@ class SiteCookiesForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(SiteCookies)
-class SiteCookiesAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
+class SiteCookiesAdmin(WithKeys, ModelAdmin):
     form = SiteCookiesForm
     list_display = ("domain", "set_at", "used_at")
     fields = ("domain", "new", "set_at", "used_at")

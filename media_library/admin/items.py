@@ -43,7 +43,7 @@ _NO_THUMB: Final = SafeString('<span class="lib-thumb"></span>')
 
 
 @admin.register(MediaItem)
-class MediaItemAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
+class MediaItemAdmin(WithKeys, ModelAdmin):
     list_display = (*("thumbnail", "named", "state", "duration", "picture", "rating", "added"),)
     list_display_links = ("named",)
     list_filter = FILTERS

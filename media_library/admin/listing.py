@@ -69,7 +69,7 @@ class LongPaginator(Paginator):  # type: ignore[type-arg]
         return list(ids.reverse()[self.count - last : self.count - first])[::-1]
 
 
-class LongChangeList(ChangeList):  # type: ignore[misc]
+class LongChangeList(ChangeList):
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[MediaItem]) -> list[str]:
         """Returns one column and the id, in the same direction, as in the index."""
         columns: Sequence[Any] = super().get_ordering(request, queryset)

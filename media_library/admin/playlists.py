@@ -29,7 +29,7 @@ def _of(name: str, value: Any) -> Subquery:
 
 
 @admin.register(Playlist)
-class PlaylistAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
+class PlaylistAdmin(WithKeys, ModelAdmin):
     list_display = ("name", "count", "total")
     search_fields = ("name",)
     fields = ("name",)

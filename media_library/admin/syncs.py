@@ -20,7 +20,7 @@ _COLOURS = {"running": "info", "done": "success", "stopped": "warning", "failed"
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
+class SyncRunAdmin(WithKeys, ModelAdmin):
     list_display = (
         *("started_at", "outcome", "lasted", "seen", "added", "changed", "absent", "gone"),
         *("unchanged", "others", "started_by"),
@@ -54,7 +54,7 @@ class SyncRunAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
         page: HttpResponseBase = super().changelist_view(request, context)
         return page
 
-    @display(description="Result", ordering="status", label=_COLOURS)  # type: ignore[untyped-decorator]
+    @display(description="Result", ordering="status", label=_COLOURS)
     def outcome(self, run: SyncRun) -> tuple[str, str]:
         return run.status, self.result(run)
 

@@ -10,7 +10,7 @@ from streamsite.api.audit import WithKeys
 
 
 @admin.register(Tag)
-class TagAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
+class TagAdmin(WithKeys, ModelAdmin):
     list_display = ("name",)
     search_fields = ("name",)
     show_full_result_count = False

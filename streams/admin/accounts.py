@@ -39,7 +39,7 @@ def may_no_more(user: User, request: HttpRequest) -> bool:
     return everything.get_all_permissions() <= request.user.get_all_permissions()
 
 
-class NewUserForm(UserCreationForm):  # type: ignore[misc]
+class NewUserForm(UserCreationForm):
     """Keeps the entered passwords if another field has an error."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -49,7 +49,7 @@ class NewUserForm(UserCreationForm):  # type: ignore[misc]
 
 
 @admin.register(User)
-class ThemedUserAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
+class ThemedUserAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
     form = UserChangeForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
@@ -75,7 +75,7 @@ class ThemedUserAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
 
 
 @admin.register(Group)
-class ThemedGroupAdmin(GroupAdmin, ModelAdmin):  # type: ignore[misc]
+class ThemedGroupAdmin(GroupAdmin, ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return is_superuser(request)
 

@@ -39,7 +39,7 @@ class OnWeekday(admin.SimpleListFilter):
 
 
 @admin.register(Block)
-class BlockAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
+class BlockAdmin(WithKeys, ModelAdmin):
     form = BlockForm
     list_display = (
         "name",

@@ -58,7 +58,7 @@ def _on_air(channel: Channel) -> str:
     return ""
 
 
-class OutputInline(TabularInline):  # type: ignore[misc]
+class OutputInline(TabularInline):
     model = Output
     form = OutputForm
     # Deleting a key or trusting any certificate is rare: it is on the output's own page.
@@ -67,14 +67,14 @@ class OutputInline(TabularInline):  # type: ignore[misc]
     show_change_link = True
 
 
-class TakeoverInline(TabularInline):  # type: ignore[misc]
+class TakeoverInline(TabularInline):
     model = TakeoverRight
     fields = ("broadcaster", "rank")
     autocomplete_fields = ("broadcaster",)
     extra = 0
 
 
-class HoursInline(StackedInline):  # type: ignore[misc]
+class HoursInline(StackedInline):
     model = OnAirHours
     form = HoursForm
     fields = ("days", ("starts", "ends"), ("first_day", "last_day"))
@@ -82,7 +82,7 @@ class HoursInline(StackedInline):  # type: ignore[misc]
 
 
 @admin.register(Channel)
-class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
+class ChannelAdmin(WithKeys, ModelAdmin):
     form = ChannelForm
     list_display = ("name", "air", "orders", "live", "programme", "playlist", "house_format")
     list_select_related = ("playlist",)
@@ -263,7 +263,7 @@ class ChannelAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(Output)
-class OutputAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
+class OutputAdmin(WithKeys, ModelAdmin):
     form = OutputForm
     list_display = (
         *("name", "channel", "platform", "address", "has_key", "certificate", "enabled"),

@@ -27,7 +27,7 @@ from streamsite.http.form_uploads import KeptFileField, KeptFileInput, token_of
 from streamsite.security.secret import Secret, Unreadable
 
 
-class SecretWidget(UnfoldAdminPasswordWidget):  # type: ignore[misc]
+class SecretWidget(UnfoldAdminPasswordWidget):
     """Shows no stored value. An entered value stays if another field has an error."""
 
     def get_context(self, name: str, value: object, attrs: Any) -> dict[str, Any]:
@@ -70,11 +70,11 @@ class KeptLogo(UploadedFile):  # type: ignore[type-arg]
             self.fault = str(error)
 
 
-class LogoInput(KeptFileInput, UnfoldAdminFileFieldWidget):  # type: ignore[misc]
+class LogoInput(KeptFileInput, UnfoldAdminFileFieldWidget):
     """The theme's file input. It keeps the chosen file if the form has an error."""
 
 
-class WeekdaysInput(UnfoldAdminCheckboxSelectMultipleWidget):  # type: ignore[misc]
+class WeekdaysInput(UnfoldAdminCheckboxSelectMultipleWidget):
     def get_context(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context(*args, **kwargs)
         # The theme's option for a horizontal list.

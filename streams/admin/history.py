@@ -55,7 +55,7 @@ class OpenProblem(StillOpen):
     ended: ClassVar = "cleared_at"
 
 
-class AsRunInline(ReadOnly, TabularInline):  # type: ignore[misc]
+class AsRunInline(ReadOnly, TabularInline):
     model = AsRun
     fields = ("started_at", "title", "kind", "length", "ending", "cause")
     readonly_fields = fields
@@ -68,7 +68,7 @@ class AsRunInline(ReadOnly, TabularInline):  # type: ignore[misc]
 
 
 @admin.register(Run)
-class RunAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+class RunAdmin(ReadOnly, ModelAdmin):
     list_display = ("started_at", "channel", "length", "started_by", "ended_at", "end_reason")
     list_filter = ("channel", StillOpen)
     list_select_related = ("channel",)
@@ -80,7 +80,7 @@ class RunAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(AsRun)
-class AsRunAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+class AsRunAdmin(ReadOnly, ModelAdmin):
     list_display = (
         *("started_at", "channel", "title", "kind", "by_rule", "into", "length", "ending"),
         "cause",
@@ -128,7 +128,7 @@ class AsRunAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(Incident)
-class IncidentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+class IncidentAdmin(ReadOnly, ModelAdmin):
     list_display = (
         "opened_at",
         "channel",
@@ -148,7 +148,7 @@ class IncidentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(Takeover)
-class TakeoverAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+class TakeoverAdmin(ReadOnly, ModelAdmin):
     list_display = (
         *(
             "requested_at",
@@ -176,7 +176,7 @@ class TakeoverAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(UpcomingProblem)
-class UpcomingProblemAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+class UpcomingProblemAdmin(ReadOnly, ModelAdmin):
     list_display = (
         "airs_at",
         "channel",
@@ -196,5 +196,5 @@ class UpcomingProblemAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(Node)
-class NodeAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+class NodeAdmin(ReadOnly, ModelAdmin):
     list_display = ("name", "seen_at", "started_at", "ffmpeg", "hides_keys", "version", "pid")

@@ -40,7 +40,7 @@ def _is_live(broadcaster: Broadcaster) -> str:
 
 
 @admin.register(Broadcaster)
-class BroadcasterAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
+class BroadcasterAdmin(WithKeys, ModelAdmin):
     list_display = ("name", "path", "live", "keys_active", "enabled")
     list_filter = ("enabled",)
     search_fields = ("name", "slug")
@@ -108,7 +108,7 @@ class BroadcasterAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(StreamKey)
-class StreamKeyAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+class StreamKeyAdmin(ReadOnly, ModelAdmin):
     list_display = (
         *("shown", "broadcaster", "label", "condition", "expires_at", "single_use"),
         *("last_used_at", "last_address", "created_at", "created_by"),
@@ -123,14 +123,14 @@ class StreamKeyAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     def shown(self, key: StreamKey) -> str:
         return f"{key.prefix}…"
 
-    @display(description="State", label=_COLOURS)  # type: ignore[untyped-decorator]
+    @display(description="State", label=_COLOURS)
     def condition(self, key: StreamKey) -> tuple[str, str]:
         state = key.state(timezone.now())
         return state.value, str(state.label)
 
 
 @admin.register(LiveStream)
-class LiveStreamAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+class LiveStreamAdmin(ReadOnly, ModelAdmin):
     list_display = (
         "started_at",
         "path",

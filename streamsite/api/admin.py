@@ -88,7 +88,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
+class ApiKeyAdmin(WithKeys, ModelAdmin):
     form = ApiKeyForm
     list_display = (
         *("shown", "name", "level", "condition", "expires_at", "addresses"),
@@ -105,7 +105,7 @@ class ApiKeyAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     def shown(self, key: ApiKey) -> str:
         return f"{key.prefix}…"
 
-    @display(description="State", label=_COLOURS)  # type: ignore[untyped-decorator]
+    @display(description="State", label=_COLOURS)
     def condition(self, key: ApiKey) -> tuple[str, str]:
         state = key.state(timezone.now())
         return state.value, str(state.label)
@@ -195,7 +195,7 @@ class ApiKeyAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(KeyChange)
-class KeyChangeAdmin(ModelAdmin):  # type: ignore[misc]
+class KeyChangeAdmin(ModelAdmin):
     """Changes by keys. Each object's own history shows them too. Append-only."""
 
     list_display = ("at", "key", "content_type", "named", "sentence")

@@ -19,7 +19,7 @@ for model in (Failure, OrmQ, Schedule, Success):
     admin.site.unregister(model)
 
 
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
+class ReadOnlyAdmin(ModelAdmin):
     """Nobody adds, changes or deletes, and there are no actions."""
 
     show_full_result_count = False

@@ -44,7 +44,7 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
+class EndpointAdmin(WithKeys, ModelAdmin):
     form = EndpointForm
     list_display = ("name", "url", "event_list", "enabled", "created_at")
     actions = ("send_ping", "renew_secret")
@@ -122,7 +122,7 @@ class EndpointAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
+class DeliveryAdmin(WithKeys, ModelAdmin):
     list_display = (
         *("created_at", "event", "endpoint", "condition", "attempts", "status", "fault"),
         *("next_attempt", "delivered_at"),
@@ -132,7 +132,7 @@ class DeliveryAdmin(WithKeys, ModelAdmin):  # type: ignore[misc]
     show_full_result_count = False
     actions = ("replay",)
 
-    @display(description="State", label=_COLOURS)  # type: ignore[untyped-decorator]
+    @display(description="State", label=_COLOURS)
     def condition(self, delivery: Delivery) -> tuple[str, str]:
         return delivery.state, str(Delivery.State(delivery.state).label)
 

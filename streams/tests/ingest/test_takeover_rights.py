@@ -491,7 +491,7 @@ def test_feeds_are_ordered_by_rank_and_limited_to_rights(channel: Channel) -> No
         ("mediamtx", (None, None), 5, ""),
     ],
 )
-def test_the_order_of_calls_tells_how_a_stream_ended(
+def test_the_order_of_calls_shows_how_a_stream_ended(
     channel: Channel,
     settings: Settings,
     server: str,
