@@ -45,6 +45,7 @@ FORMER_TASKS: Final = {
     "media_library.sync.work": "media_library.sync.runner.work",
     "media_library.sync.sync_on_schedule": "media_library.sync.runner.sync_on_schedule",
     "media_library.sync.tidy": "media_library.sync.runner.tidy",
+    "media_library.tasks.look_at_schedules": "media_library.tasks.check_schedules",
 }
 SELF_TEST_TASK: Final = "streamsite.processes.cluster.self_test"
 
