@@ -209,7 +209,7 @@ def test_an_uncached_item_is_replaced_by_the_filler_and_returns(
     assert_no_gap(recorded_audio(kept, tmp_path))
     assert server.sessions(KEY) == 1
     assert {"storage", "programme"} == set(Incident.objects.values_list("subject", flat=True))
-    assert "has to wait" in bench.logs()
+    assert "must wait" in bench.logs()
     rows = AsRun.objects.order_by("pk")
     for before, after in pairwise(rows):
         assert before.ended_at is not None

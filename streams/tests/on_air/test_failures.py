@@ -210,7 +210,9 @@ def test_a_stalled_source_is_replaced_by_the_slate_without_a_gap(
         giver.join(5)
     assert_no_gap(recorded_audio(kept, tmp_path))
     assert_as_run_has_no_hole(channel)
-    assert "gives nothing" in Incident.objects.filter(subject="programme").earliest("pk").cause
+    assert (
+        "delivers no data" in Incident.objects.filter(subject="programme").earliest("pk").cause
+    )
 
 
 @pytest.mark.measured

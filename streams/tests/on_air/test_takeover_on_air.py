@@ -320,7 +320,7 @@ def test_a_feed_without_video_is_announced_and_given_up(
         owner.end()
     takeover = Takeover.objects.get()
     assert takeover.on_air_at is None
-    assert "no picture" in takeover.cause
+    assert "no video" in takeover.cause
     bench.halt(channel)
     assert server.sessions(KEY) == 1
     (recording,) = server.recordings(KEY)

@@ -141,7 +141,7 @@ def test_deleted_parts_of_the_run_directory_are_recreated(
     book.assignments[1] = replace(book.assignments[1], skips=1)
     until(lambda: book.snapshots[1].skips_done == 1, 60, "orders are carried out")
     engine.until_state("on_air", 60)
-    assert not book.count_log_lines("The machine refuses")
+    assert not book.count_log_lines("The operating system reports")
 
 
 def test_a_supervisor_without_a_run_directory_ends(engine: Engine, book: MemoryLedger) -> None:
