@@ -338,7 +338,7 @@ class Attempt:
         if end["type"] == "MemoryError":
             return verdict(Code.TOO_LARGE, "the page needs more memory than a job may use")
         warnings = tuple(str(warning) for warning in end["warnings"])
-        more = f"{end['type']}: {end['said']}"
+        more = f"{end['type']}: {end['logged']}"
         return classify(end["text"], more=more, refused=refused, warnings=warnings)
 
     # ---- the row -----------------------------------------------------------------------------

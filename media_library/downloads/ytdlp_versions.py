@@ -296,7 +296,7 @@ def _at(now: datetime) -> str:
 
 
 def _record(sentence: str) -> str:
-    _write(Choice(**asdict(chosen()) | {"said": sentence}))
+    _write(Choice(**asdict(chosen()) | {"result": sentence}))
     return sentence
 
 
