@@ -62,16 +62,19 @@ class Refreshed(Generic[K, T]):
 
         Otherwise the last one, at most `kept_s` old. None: there is none so far.
         """
-        cached = self._cached(key)
-        if cached is not None and cached.age_s < fresh_s:
-            return cached
-        flight = self._flight(key)
+        # Both under one lock: a result that came in between would be made a second time.
+        with self._lock:
+            cached = self._cached(key)
+            if cached is not None and cached.age_s < fresh_s:
+                return cached
+            flight = self._flight(key)
         if self._waiting.acquire(blocking=False):
             try:
                 wait_for([flight], timeout=wait_s)
             finally:
                 self._waiting.release()
-        return self._cached(key)
+        with self._lock:
+            return self._cached(key)
 
     def forget(self) -> None:
         """Drop all results."""
@@ -79,22 +82,20 @@ class Refreshed(Generic[K, T]):
             self._results.clear()
 
     def _cached(self, key: K) -> Result[T] | None:
-        with self._lock:
-            entry = self._results.get(key)
-            if entry is None:
-                return None
-            age = time.monotonic() - entry[1]
-            if age > self._kept_s:
-                del self._results[key]
-                return None
+        entry = self._results.get(key)
+        if entry is None:
+            return None
+        age = time.monotonic() - entry[1]
+        if age > self._kept_s:
+            del self._results[key]
+            return None
         return Result(entry[0], age)
 
     def _flight(self, key: K) -> Future[None]:
-        with self._lock:
-            flight = self._flights.get(key)
-            if flight is None:
-                flight = self._flights[key] = self._pool.submit(self._run, key)
-            return flight
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = self._pool.submit(self._run, key)
+        return flight
 
     def _run(self, key: K) -> None:
         try:

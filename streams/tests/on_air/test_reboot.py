@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import suppress
 
 import pytest
 from django.utils import timezone
@@ -29,7 +30,9 @@ def power_cut(node: Bench) -> None:
     pids = node.pids()
     node.kill_cluster()
     for pid in pids | node.pids():
-        os.kill(pid, signal.SIGKILL)
+        # A player may have ended just before.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     until(lambda: not node.pids(), 10, "nothing runs")
     shutil.rmtree(node.run_dir)
 

@@ -121,7 +121,8 @@ def edited(name: str, random: Random, pks: list[int]) -> list[int]:
         case "remove five":
             return removed(random, pks, 5)
         case "double it":
-            return inserted(random, pks, len(pks))
+            # Bounded: twelve of these would make a list of a hundred thousand.
+            return inserted(random, pks, min(len(pks), 100))
         case "move all":
             return random.sample(pks, len(pks))
         case _:

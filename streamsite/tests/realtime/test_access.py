@@ -238,7 +238,7 @@ def busy(count: int) -> None:
 def test_a_key_that_is_good_no_more_receives_no_more_however_much_happens(
     monkeypatch: pytest.MonkeyPatch, ended: str
 ) -> None:
-    monkeypatch.setattr(endpoints, "BEAT", 1.5)
+    monkeypatch.setattr(endpoints, "RECHECK_INTERVAL_S", 1.5)
     channel = rows.channel()
     rows.node()
     rows.on_air(channel)
@@ -259,7 +259,7 @@ def test_a_key_that_is_good_no_more_receives_no_more_however_much_happens(
 def test_a_full_server_and_wrong_keys_of_strangers_disconnect_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(endpoints, "BEAT", 0.5)
+    monkeypatch.setattr(endpoints, "RECHECK_INTERVAL_S", 0.5)
     channel = rows.channel()
     rows.node()
     rows.on_air(channel)
