@@ -53,8 +53,8 @@ def no_requests_in_hand() -> Iterator[None]:
     """Forgets limits and storage states that the test before has left in the process."""
     yield
     # After the settings are chosen, which a test of pytest's options is not.
-    from media_library.storage import state  # noqa: PLC0415
-    from streamsite.api import throttling  # noqa: PLC0415
+    from media_library.storage import state  # noqa: PLC0415 - Django's settings are chosen first
+    from streamsite.api import throttling  # noqa: PLC0415 - Django's settings are chosen first
 
     throttling.forget()
     state.forget()

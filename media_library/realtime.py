@@ -20,7 +20,7 @@ _FIELDS: Final = (
 
 def _numbers(keys: Collection[str]) -> list[int]:
     """Returns the keys that can be a job's id: 2^63 has 19 digits."""
-    return [int(key) for key in keys if key.isdecimal() and len(key) < 19]  # noqa: PLR2004
+    return [int(key) for key in keys if key.isdecimal() and len(key) < 19]  # noqa: PLR2004 - digits of the largest id
 
 
 def snapshots(keys: Collection[str], _now: datetime) -> Mapping[str, Mapping[str, Any]]:

@@ -53,7 +53,7 @@ def when_ready(arbiter: Arbiter) -> None:
     """Called when the port is open: the address works from here on."""
     # systemd may have opened another one for us.
     if any(isinstance(listener.cfg_addr, tuple) for listener in arbiter.LISTENERS):
-        print(f"streamsite: open {shown(settings.HOST, settings.PORT)}", flush=True)  # noqa: T201
+        print(f"streamsite: open {shown(settings.HOST, settings.PORT)}", flush=True)  # noqa: T201 - the address, on the terminal
 
 
 def post_fork(arbiter: Arbiter, worker: Any) -> None:

@@ -168,7 +168,7 @@ def _parameters_page(
         "selected": [] if across else request.POST.getlist(ACTION_CHECKBOX_NAME),
         "checkbox": ACTION_CHECKBOX_NAME,
         "tags": list(Tag.objects.values_list("name", flat=True)[:500]),
-        "opts": page.model._meta,  # noqa: SLF001 - its name in the admin's templates
+        "opts": page.model._meta,
         "back": request.get_full_path(),
     }
     return TemplateResponse(request, "media_library/action_form.html", context)

@@ -27,7 +27,7 @@ from streamsite.security.urls import without_secrets
 PEOPLES = ("name", "url", "every_hours", "cap", "enabled", "rights")
 
 
-class ScheduleForm(OptionsForm, forms.ModelForm):  # type: ignore[type-arg]
+class ScheduleForm(OptionsForm, forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
     """The schedule, and the options of its downloads."""
 
     url = forms.URLField(

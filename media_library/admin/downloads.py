@@ -220,7 +220,7 @@ class DownloadBatchAdmin(_ReadOnly):
         return False
 
 
-class SiteCookiesForm(forms.ModelForm):  # type: ignore[type-arg]
+class SiteCookiesForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
     """The form never shows the cookies: an empty field keeps them."""
 
     new = forms.CharField(

@@ -24,7 +24,7 @@ COLUMNS: Final = (
 ORDERED_BY: Final = {"title", "added_at", "duration_seconds"}
 
 
-class LongPaginator(Paginator):  # type: ignore[type-arg]
+class LongPaginator(Paginator):  # type: ignore[type-arg]  # no generic at run time
     """Reads the ids of a page first, from the order's index alone; then these rows.
 
     Only the first `listing.MAX_REACHABLE` items of a filtered list can be reached; `more` says
@@ -54,7 +54,7 @@ class LongPaginator(Paginator):  # type: ignore[type-arg]
     def count(self) -> int:
         return len(self._ids) if self.filtered else MediaItem.objects.count()
 
-    def page(self, number: int | str) -> Page:  # type: ignore[type-arg]
+    def page(self, number: int | str) -> Page:  # type: ignore[type-arg]  # no generic at run time
         number = self.validate_number(number)
         first = (number - 1) * self.per_page
         last = min(first + self.per_page, self.count)

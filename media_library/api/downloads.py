@@ -51,7 +51,7 @@ def order_of(who: Caller, *, again: bool = False, rights: str = "") -> Order:
         owner, any_site = f"key:{who.key.pk}", who.key.may.includes(KeyPermission.ADMIN)
     elif who.user is not None:
         owner = f"user:{who.user.pk}"
-        any_site = who.user.has_perm(ANY_SITE)  # type: ignore[attr-defined]
+        any_site = who.user.has_perm(ANY_SITE)  # type: ignore[attr-defined]  # AbstractBaseUser has no permissions; staff users have
     else:
         raise TypeError("The caller is anonymous.")
     return Order(by=who.name, owner=owner, any_site=any_site, again=again, rights=rights)

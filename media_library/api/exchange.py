@@ -83,7 +83,7 @@ def bring(request: HttpRequest, body: NewImport) -> importer.Outcome:
     user = caller(request).user
     change = "add" if body.into is None else "change"
     permission = f"media_library.{change}_playlist"
-    if user is not None and not user.has_perm(permission):  # type: ignore[attr-defined]
+    if user is not None and not user.has_perm(permission):  # type: ignore[attr-defined]  # AbstractBaseUser has no permissions; staff users have
         raise ProblemError(Kind.PERMISSION, f"That takes the permission {permission}.")
     into = None if body.into is None else get_object_or_404(Playlist, pk=body.into)
     outcome = importer.run(

@@ -123,7 +123,7 @@ def part(
             Kind.REFUSED, f"Part {number} must have {upload.bytes_of(number)} bytes."
         )
     # The request is read like a file: it is not held in memory as a whole.
-    storage.store_part(upload, number, request)  # type: ignore[arg-type]
+    storage.store_part(upload, number, request)  # type: ignore[arg-type]  # a request can be read as a file
     return {"detail": "Stored."}
 
 

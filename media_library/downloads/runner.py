@@ -159,7 +159,7 @@ def _run(job: Mapping[str, Any], send: Messenger, log: Log) -> None:
     # Imported late: its memory counts against the limits, and a signal can end it.
     spec = spec_from_file_location("fetch", Path(__file__).with_name("runner_ytdlp.py"))
     assert spec is not None  # noqa: S101 - for the type checker
-    assert spec.loader is not None  # noqa: S101
+    assert spec.loader is not None  # noqa: S101 - for the type checker
     fetch = module_from_spec(spec)
     spec.loader.exec_module(fetch)
     fetch.run(job, send, log)

@@ -48,7 +48,7 @@ MAX_DEPTH: Final = 2
 Send = Callable[..., None]
 
 
-class Stop(DownloadCancelled):  # type: ignore[misc]
+class Stop(DownloadCancelled):  # type: ignore[misc]  # the parent has no types
     """Ends the whole job: the only exception that yt-dlp never retries."""
 
     def __init__(self, code: str, what: str, *, begins: float | None = None) -> None:
@@ -58,7 +58,7 @@ class Stop(DownloadCancelled):  # type: ignore[misc]
         self.begins = begins
 
 
-class NoFFmpeg(external.FFmpegFD):  # type: ignore[misc]
+class NoFFmpeg(external.FFmpegFD):  # type: ignore[misc]  # the parent has no types
     """Replaces FFmpeg as a downloader: it would open any address in a manifest, files too."""
 
     def real_download(self, _filename: str, info_dict: Mapping[str, Any]) -> bool:
@@ -67,7 +67,7 @@ class NoFFmpeg(external.FFmpegFD):  # type: ignore[misc]
         raise Stop("drm", "Its encryption is not supported.")
 
 
-class Bound(ffmpeg.Popen):  # type: ignore[misc]
+class Bound(ffmpeg.Popen):  # type: ignore[misc]  # the parent has no types
     """Adds the allowed protocols and formats to ffprobe, which yt-dlp does only for FFmpeg."""
 
     #: Arguments that name protocols and formats.
@@ -79,7 +79,7 @@ class Bound(ffmpeg.Popen):  # type: ignore[misc]
         super().__init__(args, *more, **named)
 
 
-class Bounded(yt_dlp.YoutubeDL):  # type: ignore[misc]
+class Bounded(yt_dlp.YoutubeDL):  # type: ignore[misc]  # the parent has no types
     """Checks all requests of yt-dlp, which pass through `urlopen`."""
 
     def urlopen(self, req: Any) -> Any:
@@ -93,7 +93,7 @@ class Bounded(yt_dlp.YoutubeDL):  # type: ignore[misc]
         return super().urlopen(req)
 
 
-class GatePP(PostProcessor):  # type: ignore[misc]
+class GatePP(PostProcessor):  # type: ignore[misc]  # the parent has no types
     """Checks the extracted video before a format is chosen."""
 
     def __init__(self, protocols: Sequence[str], send: Any) -> None:
@@ -123,7 +123,7 @@ class GatePP(PostProcessor):  # type: ignore[misc]
         return [], info
 
 
-class ChosenPP(PostProcessor):  # type: ignore[misc]
+class ChosenPP(PostProcessor):  # type: ignore[misc]  # the parent has no types
     """Reports the files to download, and their sizes."""
 
     def __init__(self, send: Any) -> None:

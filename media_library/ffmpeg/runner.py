@@ -222,7 +222,7 @@ def _read_outputs(
 ) -> tuple[str, str]:
     """Reads both outputs until they close. Silence is measured on stdout, where progress is."""
     assert process.stdout is not None  # noqa: S101 - for the type checker: both are pipes
-    assert process.stderr is not None  # noqa: S101
+    assert process.stderr is not None  # noqa: S101 - for the type checker
     clock = _Clock(name, bounds, watch)
     output, complaint, rest = bytearray(), bytearray(), bytearray()
     with selectors.DefaultSelector() as pipes:

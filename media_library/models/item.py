@@ -13,7 +13,7 @@ from media_library.models.titles import title_of
 from streamsite.security.text import OneLineText
 
 
-class KeyField(models.CharField):  # type: ignore[type-arg]
+class KeyField(models.CharField):  # type: ignore[type-arg]  # no generic at run time
     """A key of the storage, ordered by its bytes as in every bucket's listing.
 
     SQLite compares bytes by default; PostgreSQL needs a collation.

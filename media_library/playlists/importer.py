@@ -270,8 +270,8 @@ class _Changes:
             tags |= {tag.name: tag for tag in Tag.objects.filter(name__in=batch)}
         link = MediaItem.tags.through
         for items in _batches(list(self.tags)):
-            link._default_manager.filter(mediaitem__in=items).delete()  # noqa: SLF001
-            link._default_manager.bulk_create(  # noqa: SLF001 - documented
+            link._default_manager.filter(mediaitem__in=items).delete()
+            link._default_manager.bulk_create(
                 [
                     link(mediaitem=item, tag=tags[name])
                     for item in items

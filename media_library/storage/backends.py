@@ -49,7 +49,7 @@ def _region() -> str:
     return settings.STORAGE_REGION or "us-east-1"
 
 
-class BucketStorage(S3Storage):  # type: ignore[misc]
+class BucketStorage(S3Storage):  # type: ignore[misc]  # the parent has no types
     """A private bucket at R2 or S3. All its URLs are signed."""
 
     def __init__(self) -> None:

@@ -41,7 +41,7 @@ FAULT: Final = (
     "This file was missing in two listings of the storage: put it back under the same name, or "
     "delete the item."
 )
-_TABLE: Final = MediaItem._meta.db_table  # noqa: SLF001 - Django's own name for public facts
+_TABLE: Final = MediaItem._meta.db_table
 
 
 class ClaimLostError(Exception):
@@ -67,7 +67,7 @@ def rows(after: str, began: datetime) -> Iterator[Row]:
     Each page is a separate query: a long cursor would block SQLite's log, or hold a snapshot.
     """
     page = (
-        "SELECT key, etag, size_bytes, id, misses, missing_since IS NOT NULL, "  # noqa: S608
+        "SELECT key, etag, size_bytes, id, misses, missing_since IS NOT NULL, "  # noqa: S608 - names of ours; values are parameters
         f"added_at >= %s FROM {_TABLE} WHERE key > %s ORDER BY key LIMIT {PAGE}"
     )
     at = connection.ops.adapt_datetimefield_value(began)
@@ -113,7 +113,7 @@ def write(run: SyncRun, batch: Batch, claim: str) -> float:
 def _note_absent(cursor: CursorWrapper, run: SyncRun, absent: list[int]) -> int:
     """Records items as absent, if they still exist: they may be deleted meanwhile."""
     statement = (
-        f"INSERT INTO {Absence._meta.db_table} (run_id, item_id, before, etag) "  # noqa: S608, SLF001
+        f"INSERT INTO {Absence._meta.db_table} (run_id, item_id, before, etag) "  # noqa: S608 - names of ours; values are parameters
         f"SELECT %s, id, '', '' FROM {_TABLE} WHERE id = %s"
     )
     if connection.vendor == "postgresql":
@@ -128,7 +128,7 @@ def _note_changed(
 ) -> int:
     """Records items with another version in the storage."""
     statement = (
-        f"INSERT INTO {Absence._meta.db_table} "  # noqa: S608, SLF001
+        f"INSERT INTO {Absence._meta.db_table} "  # noqa: S608 - names of ours; values are parameters
         "(run_id, item_id, before, etag, size_bytes) "
         f"SELECT %s, id, %s, %s, %s FROM {_TABLE} WHERE id = %s"
     )
@@ -167,7 +167,7 @@ def _add(cursor: CursorWrapper, listed: list[Listed], now: datetime) -> int:
         # One statement: a message per row doubles the time.
         source = "unnest(%s::text[], %s::text[], %s::bigint[], %s::text[]) AS n"
         columns = [list(column) for column in zip(*new, strict=True)]
-        cursor.execute(_insert("SELECT n.*, {} FROM " + source), [added_at, *columns])  # noqa: S608
+        cursor.execute(_insert("SELECT n.*, {} FROM " + source), [added_at, *columns])  # noqa: S608 - names of ours; values are parameters
     else:
         statement = _insert("VALUES (%s, %s, %s, %s, {})")
         cursor.executemany(statement, [(*row, added_at) for row in new])
@@ -182,7 +182,7 @@ def _insert(source: str) -> str:
     """
     columns = ["key", "title", "size_bytes", "etag", "added_at"]
     rest = ["%s" if connection.vendor == "sqlite" else "%s::timestamptz"]
-    for column in MediaItem._meta.concrete_fields:  # noqa: SLF001
+    for column in MediaItem._meta.concrete_fields:
         name, default = column.column, column.get_default()
         if name is None or name in columns or column.primary_key or default is None:
             continue
@@ -214,7 +214,7 @@ def _change(changed: list[Absence]) -> int:
     """
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"UPDATE {_TABLE} SET size_bytes = %s, etag = %s, status = 'new', "  # noqa: S608
+            f"UPDATE {_TABLE} SET size_bytes = %s, etag = %s, status = 'new', "  # noqa: S608 - names of ours; values are parameters
             "fault = '', probed_at = NULL, probe_claimed_at = NULL, probe_attempts = 0, "
             "misses = 0, missing_since = NULL WHERE id = %s AND etag = %s",
             [(note.size_bytes, note.etag, note.item_id, note.before) for note in changed],

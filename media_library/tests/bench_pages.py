@@ -72,9 +72,9 @@ def rows(count: int, now: datetime) -> Iterator[dict[str, Any]]:
 
 def fill(count: int) -> None:
     """Inserts the items into the database, with a rare tag and a common one."""
-    from django.db import connection, transaction  # noqa: PLC0415 - the settings are chosen first
+    from django.db import connection, transaction
 
-    from media_library.models import MediaItem, Playlist, PlaylistEntry, Tag  # noqa: PLC0415
+    from media_library.models import MediaItem, Playlist, PlaylistEntry, Tag
 
     fields: list[Any] = [f for f in MediaItem._meta.concrete_fields if not f.primary_key]
     quoted = connection.ops.quote_name
@@ -90,7 +90,7 @@ def fill(count: int) -> None:
                 for row in batch:
                     row["added_at"] = connection.ops.adapt_datetimefield_value(row["added_at"])
                 cursor.executemany(
-                    f"INSERT INTO {table} ({columns}) VALUES ({marks})",  # noqa: S608
+                    f"INSERT INTO {table} ({columns}) VALUES ({marks})",  # noqa: S608 - names of ours; values are parameters
                     [tuple((usual | row)[field.attname] for field in fields) for row in batch],
                 )
         links = MediaItem.tags.through
@@ -167,10 +167,10 @@ def kinds(count: int, item: int, playlist: int) -> dict[str, str]:
 
 def measure(count: int, times: int = TIMES) -> dict[str, list[float]]:
     """Returns milliseconds of each answer, by kind, without the first of each kind."""
-    from django.contrib.auth.models import User  # noqa: PLC0415
-    from django.test import Client  # noqa: PLC0415
+    from django.contrib.auth.models import User
+    from django.test import Client
 
-    from media_library.models import MediaItem, Playlist  # noqa: PLC0415
+    from media_library.models import MediaItem, Playlist
 
     client = Client()
     client.force_login(
@@ -225,18 +225,18 @@ def main() -> int:
         ALLOWED_HOSTS="testserver",
         LOG_LEVEL="ERROR",
     )
-    import django  # noqa: PLC0415 - the settings are chosen first
-    from django.core.management import call_command  # noqa: PLC0415
+    import django
+    from django.core.management import call_command
 
     django.setup()
-    from django.conf import settings  # noqa: PLC0415
+    from django.conf import settings
 
     settings.STORAGES["staticfiles"]["BACKEND"] = (
         "django.contrib.staticfiles.storage.StaticFilesStorage"
     )
     call_command("migrate", verbosity=0)
-    from media_library.models import MediaItem  # noqa: PLC0415
-    from streamsite.web import settle_memory  # noqa: PLC0415
+    from media_library.models import MediaItem
+    from streamsite.web import settle_memory
 
     if MediaItem.objects.count() != options.rows:
         begun = time.perf_counter()

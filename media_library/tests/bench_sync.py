@@ -63,10 +63,10 @@ def objects(count: int, *, scattered: bool = False) -> Iterator[Listed]:
 
 def run_pass(count: int, *, scattered: bool = False) -> dict[str, float]:
     """Runs a sync in this process; returns counts, seconds, peak memory (MB), longest lock."""
-    import django  # noqa: PLC0415 - only a pass needs it, and the memory it takes
+    import django
 
     django.setup()
-    from media_library.sync import rows, runner  # noqa: PLC0415
+    from media_library.sync import rows, runner
 
     began, at_work = time.monotonic(), time.process_time()
     worker = runner.Worker(
@@ -122,7 +122,7 @@ _SETTINGS: Final = {"DJANGO_SETTINGS_MODULE": "streamsite.tests.settings"}
 def main(count: int) -> int:
     os.environ.update(_SETTINGS)
     # The folders are made once, here, and both passes get them from the environment.
-    import streamsite.tests.settings  # noqa: F401, PLC0415
+    import streamsite.tests.settings  # noqa: F401 - it chooses the settings
 
     migrate()
     failed = False
@@ -145,14 +145,14 @@ def main(count: int) -> int:
         )
         summary = ", ".join(f"{'' if good else 'FAIL '}{what}" for good, what in checks)
         took = f"{result['seconds']} s ({result['cpu_seconds']} s of one core)"
-        print(f"{name} sync of {count:,}: {took}, {summary}", flush=True)  # noqa: T201
+        print(f"{name} sync of {count:,}: {took}, {summary}", flush=True)
         failed |= not all(good for good, _ in checks)
-    print("fail" if failed else "pass")  # noqa: T201
+    print("fail" if failed else "pass")
     return int(failed)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["pass"]:
-        print(json.dumps(run_pass(int(sys.argv[2]), scattered="scattered" in sys.argv)))  # noqa: T201
+        print(json.dumps(run_pass(int(sys.argv[2]), scattered="scattered" in sys.argv)))
     else:
         sys.exit(main(int(sys.argv[1]) if sys.argv[1:] else OBJECTS))

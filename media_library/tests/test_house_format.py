@@ -88,4 +88,4 @@ def test_a_file_that_can_be_copied_lacks_nothing_whatever_its_size_and_rate() ->
     ],
 )
 def test_every_problem_of_a_file_has_a_sentence(change: dict[str, object], words: str) -> None:
-    assert lacks(replace(PLAIN, **change)) == (words,)  # type: ignore[arg-type]
+    assert lacks(replace(PLAIN, **change)) == (words,)  # type: ignore[arg-type]  # fields of any type, or wrong on purpose

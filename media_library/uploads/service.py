@@ -139,7 +139,7 @@ def finish(upload: MultipartUpload) -> MediaItem:
         there = storage.exists(upload.key)
         if there and storage.facts(upload.key).size_bytes != upload.size_bytes:
             # Not this upload, finished by a request whose answer was lost: another object.
-            raise TakenError(f"Another “{upload.key}” was stored meanwhile.")  # noqa: TRY301
+            raise TakenError(f"Another “{upload.key}” was stored meanwhile.")  # noqa: TRY301 - one handler for all errors
         facts = storage.finish_upload(upload)
     except TakenError as error:
         abort(upload)

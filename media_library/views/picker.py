@@ -116,7 +116,7 @@ def _behind(
         elif not isinstance(place, str):
             raise ValueError  # noqa: TRY301 - one handler for all errors
         if place is None:
-            raise ValueError  # noqa: TRY301
+            raise ValueError  # noqa: TRY301 - one handler for all errors
     except (ValueError, TypeError, OverflowError):
         raise BadRequestError("The cursor can't be read: begin at the top.") from None
     to, among = ("lte", "gte") if order[0].startswith("-") else ("gte", "lte")

@@ -48,7 +48,7 @@ def begin(request: HttpRequest) -> HttpResponseBase:
         body = sent(request)
         name, size, folder = body.get("name"), body.get("size"), body.get("folder", "")
         if not (isinstance(name, str) and isinstance(size, int) and isinstance(folder, str)):
-            raise BadRequestError("It needs name, size and folder.")  # noqa: TRY301
+            raise BadRequestError("It needs name, size and folder.")  # noqa: TRY301 - one handler for all errors
         upload = service.begin(name, size, folder)
     except BadRequestError as error:
         return reply(str(error), 400)
@@ -73,7 +73,7 @@ def address(request: HttpRequest) -> HttpResponseBase:
         body = sent(request)
         upload, number = _upload(request, str(body.get("ticket"))), body.get("number")
         if not isinstance(number, int) or not 1 <= number <= upload.parts:
-            raise BadRequestError(f"There is no such part of {upload.parts}.")  # noqa: TRY301
+            raise BadRequestError(f"There is no such part of {upload.parts}.")  # noqa: TRY301 - one handler for all errors
         if not storage.origin():
             return reply("Here.", 200, url=reverse("media-part", args=[number]), here=True)
         url = storage.part_url(upload, number)
@@ -95,7 +95,7 @@ def part(request: HttpRequest, number: int) -> HttpResponseBase:
         if request.headers.get("Content-Length") != str(upload.bytes_of(number)):
             return reply(f"Part {number} has {upload.bytes_of(number)} bytes.", 400)
         # The request is read like a file: it is not held in memory as a whole.
-        storage.store_part(upload, number, request)  # type: ignore[arg-type]
+        storage.store_part(upload, number, request)  # type: ignore[arg-type]  # a request can be read as a file
     except (UploadError, StorageError) as refusal:
         return _refused(refusal)
     return reply("Stored.", 200)

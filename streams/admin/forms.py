@@ -48,7 +48,7 @@ class SecretInput(forms.CharField):
         return bool(data)
 
 
-class KeptLogo(UploadedFile):  # type: ignore[type-arg]
+class KeptLogo(UploadedFile):  # type: ignore[type-arg]  # no generic at run time
     """An uploaded logo that is in the storage already, or `fault`: why it is not.
 
     Checking and storing take seconds, so they are done before the admin's transaction starts:
@@ -112,7 +112,7 @@ _ENDS: Final = (
 _DATES: Final = "Empty: no limit. For a single day, enter the same day in both fields."
 
 
-class SeenForm(forms.ModelForm):  # type: ignore[type-arg]
+class SeenForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
     """Detects that the row was changed after the form was opened.
 
     The first save after such a change is refused with a message, and the entered values are
@@ -143,7 +143,7 @@ class SeenForm(forms.ModelForm):  # type: ignore[type-arg]
         if not (self.instance.pk and seen):
             return cleaned
         # The admin's page is a transaction: the row is locked until the save.
-        rows = type(self.instance)._default_manager.select_for_update()  # noqa: SLF001
+        rows = type(self.instance)._default_manager.select_for_update()
         row = rows.filter(pk=self.instance.pk).first()
         if row is not None and (token := self._token(row)) != seen:
             if isinstance(self.data, QueryDict):
@@ -159,7 +159,7 @@ class SeenForm(forms.ModelForm):  # type: ignore[type-arg]
         return cleaned
 
 
-class SpanForm(forms.ModelForm):  # type: ignore[type-arg]
+class SpanForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
     """Days, times and dates of a block, or of a channel's on-air hours."""
 
     days = WeekdaysField(initial=EVERY_DAY, help_text=_DAYS)
@@ -194,7 +194,7 @@ class BlockForm(SeenForm, SpanForm):
     class Meta:
         model = Block
         # The admin's fieldsets select the fields.
-        fields = "__all__"  # noqa: DJ007
+        fields = "__all__"  # noqa: DJ007 - the admin names the fields
         help_texts: ClassVar = {
             "playlist": "Plays instead of the channel's own playlist while the block is on.",
             "order": "Shuffle plays every item once per round, without early repeats.",
@@ -243,7 +243,7 @@ class ChannelForm(SeenForm):
     class Meta:
         model = Channel
         # The admin's fieldsets select the fields.
-        fields = "__all__"  # noqa: DJ007
+        fields = "__all__"  # noqa: DJ007 - the admin names the fields
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -282,7 +282,7 @@ OUTPUT_SECRETS: Final = {
 }
 
 
-class OutputForm(forms.ModelForm):  # type: ignore[type-arg]
+class OutputForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
     key = SecretInput(label="Stream key")
     forget_key = forms.BooleanField(
         label="Delete the key", required=False, widget=UnfoldBooleanSwitchWidget

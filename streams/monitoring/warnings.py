@@ -149,7 +149,7 @@ def _rows(channel: Channel, media: Sequence[int]) -> dict[int, _Row]:
     return rows
 
 
-def _of_item(entry: Entry, row: _Row | None, there: bool | None) -> ItemFacts:  # noqa: FBT001
+def _of_item(entry: Entry, row: _Row | None, there: bool | None) -> ItemFacts:  # noqa: FBT001 - None is a third value
     if row is None:
         # The item was deleted after the playlists were read: the next check will differ.
         return ItemFacts(there=None)

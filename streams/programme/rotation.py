@@ -34,7 +34,7 @@ _MAX_FOLLOWERS: Final = 8
 
 def is_shuffled(rotation: Rotation) -> bool:
     # A third of fewer than three is none.
-    return rotation.order is Order.SHUFFLE and len(rotation.entries) >= 3  # noqa: PLR2004
+    return rotation.order is Order.SHUFFLE and len(rotation.entries) >= 3  # noqa: PLR2004 - two items have one order
 
 
 def round_of(rotation: Rotation, number: int) -> tuple[Entry, ...]:

@@ -50,13 +50,13 @@ KEYS: Final = 50
 
 def fill(count: int) -> list[str]:
     """Create items, as-run entries, incidents, stream keys and API keys; return keys."""
-    from datetime import timedelta  # noqa: PLC0415 - the settings are chosen first
+    from datetime import timedelta
 
-    from django.db import transaction  # noqa: PLC0415
-    from django.utils import timezone  # noqa: PLC0415
+    from django.db import transaction
+    from django.utils import timezone
 
-    from media_library.models import MediaItem  # noqa: PLC0415
-    from streams.models import (  # noqa: PLC0415
+    from media_library.models import MediaItem
+    from streams.models import (
         AsRun,
         Broadcaster,
         Channel,
@@ -64,9 +64,9 @@ def fill(count: int) -> list[str]:
         Run,
         StreamKey,
     )
-    from streamsite.api import keys  # noqa: PLC0415
-    from streamsite.api.models import ApiKey  # noqa: PLC0415
-    from streamsite.api.permissions import KeyPermission  # noqa: PLC0415
+    from streamsite.api import keys
+    from streamsite.api.models import ApiKey
+    from streamsite.api.permissions import KeyPermission
 
     now = timezone.now()
     numbers = range(count)
@@ -117,7 +117,7 @@ def fill(count: int) -> list[str]:
             ),
         ]
         for model, make in rows:
-            model.objects.bulk_create(map(make, numbers), batch_size=5000)  # type: ignore[attr-defined]
+            model.objects.bulk_create(map(make, numbers), batch_size=5000)  # type: ignore[attr-defined]  # the type is narrower at run time
         return [
             keys.mint(
                 f"Bench {n}",
@@ -133,9 +133,9 @@ def fill(count: int) -> list[str]:
 
 def routes(count: int) -> list[tuple[str, str]]:
     """Name and address of each request."""
-    from media_library.models import MediaItem  # noqa: PLC0415
-    from streams.models import AsRun  # noqa: PLC0415
-    from streamsite.api.crud import cursor_of  # noqa: PLC0415
+    from media_library.models import MediaItem
+    from streams.models import AsRun
+    from streamsite.api.crud import cursor_of
 
     middle = count // 2
     far = cursor_of(AsRun.objects.order_by("-started_at")[middle], "started_at")
@@ -209,10 +209,10 @@ def main() -> int:
             # The items have no files: the first sync would run long, reporting missing rows.
             "SYNC_MINUTES": "0",
         }
-        import django  # noqa: PLC0415 - after the environment is set
+        import django
 
         django.setup()
-        from django.core.management import call_command  # noqa: PLC0415
+        from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)
@@ -244,23 +244,23 @@ def main() -> int:
         finally:
             site.send_signal(signal.SIGTERM)
             site.wait(30)
-    print(f"CPU of the site: {cost:.1f} ms a question")  # noqa: T201
+    print(f"CPU of the site: {cost:.1f} ms a question")
     figures = ", ".join(f"{ms:.0f}" for ms in sorted(apart["search"]))
-    print(f"searches apart, two a second: {figures} ms")  # noqa: T201
+    print(f"searches apart, two a second: {figures} ms")
     return report(taken, wrong + wrong_apart, given.rows, given.rate)
 
 
 def report(taken: dict[str, list[float]], wrong: Counter[str], rows: int, rate: int) -> int:
     late = taken.pop("sent late by")
     every = [milliseconds for answers in taken.values() for milliseconds in answers]
-    print(f"{rows} rows of a kind, {rate} questions a second, {len(every)} answers")  # noqa: T201
+    print(f"{rows} rows of a kind, {rate} questions a second, {len(every)} answers")
     for name, times in [("all", every), *sorted(taken.items()), ("sent late by", late)]:
         cuts = statistics.quantiles(times, n=1000) if len(times) > 1 else times * 999
         figures = {"p50": cuts[499], "p95": cuts[949], "p99": cuts[989], "most": max(times)}
         shown = ", ".join(f"{figure} {value:.1f} ms" for figure, value in figures.items())
-        print(f"{name}: {shown}")  # noqa: T201
-    print(f"wrong: {dict(wrong) or 'none'}; load average {os.getloadavg()[0]:.1f}")  # noqa: T201
-    print(f"allowed: p99 {ALLOWED} ms")  # noqa: T201
+        print(f"{name}: {shown}")
+    print(f"wrong: {dict(wrong) or 'none'}; load average {os.getloadavg()[0]:.1f}")
+    print(f"allowed: p99 {ALLOWED} ms")
     return int(bool(wrong) or statistics.quantiles(every, n=1000)[989] > ALLOWED)
 
 

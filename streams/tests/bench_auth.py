@@ -52,11 +52,11 @@ def key(number: int) -> str:
 
 def fill(count: int) -> None:
     """Create the broadcasters and their keys."""
-    from django.db import transaction  # noqa: PLC0415 - the settings are chosen first
+    from django.db import transaction
 
-    from streams.ingest.keys import digest  # noqa: PLC0415
-    from streams.models import Broadcaster, StreamKey  # noqa: PLC0415
-    from streamsite.security.secret import Secret  # noqa: PLC0415
+    from streams.ingest.keys import digest
+    from streams.models import Broadcaster, StreamKey
+    from streamsite.security.secret import Secret
 
     with transaction.atomic():
         Broadcaster.objects.bulk_create(
@@ -170,7 +170,7 @@ def until_calm(site: int) -> None:
         time.sleep(1)
         if spent(tree) - before < CALM:
             return
-    print("The site did not come to rest within a minute.")  # noqa: T201
+    print("The site did not come to rest within a minute.")
 
 
 def spent(tree: psutil.Process) -> float:
@@ -206,10 +206,10 @@ def main() -> int:
             # No server listens there: the reconciler keeps polling meanwhile.
             "INGEST_API_URL": f"http://127.0.0.1:{free_port()}",
         }
-        import django  # noqa: PLC0415 - after the environment is set
+        import django
 
         django.setup()
-        from django.core.management import call_command  # noqa: PLC0415
+        from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)
@@ -227,7 +227,7 @@ def main() -> int:
             before = spent(tree)
             taken, wrong = asyncio.run(load(port, requests[WARMING:], given.rate))
             cost = (spent(tree) - before) / (given.rate * given.seconds)
-            print(f"CPU of the site: {1000 * cost:.2f} ms an answer")  # noqa: T201
+            print(f"CPU of the site: {1000 * cost:.2f} ms an answer")
         finally:
             site.send_signal(signal.SIGTERM)
             site.wait(30)
@@ -237,14 +237,14 @@ def main() -> int:
 def report(by_status: dict[int, list[float]], wrong: Counter[str], keys: int, rate: int) -> int:
     late = by_status.pop(LATE)
     every = [taken for answers in by_status.values() for taken in answers]
-    print(f"{keys} keys, {rate} questions a second, {len(every)} answers")  # noqa: T201
+    print(f"{keys} keys, {rate} questions a second, {len(every)} answers")
     for name, taken in [("all", every), *by_status.items(), ("sent late by", late)]:
         cuts = statistics.quantiles(taken, n=1000)
         figures = {"p50": cuts[499], "p95": cuts[949], "p99": cuts[989], "most": max(taken)}
         shown = ", ".join(f"{name} {value:.1f} ms" for name, value in figures.items())
-        print(f"{name}: {shown}")  # noqa: T201
-    print(f"wrong: {dict(wrong) or 'none'}; load average {os.getloadavg()[0]:.1f}")  # noqa: T201
-    print(f"allowed: p99 {MAX_MS} ms, wanted {TARGET_MS} ms")  # noqa: T201
+        print(f"{name}: {shown}")
+    print(f"wrong: {dict(wrong) or 'none'}; load average {os.getloadavg()[0]:.1f}")
+    print(f"allowed: p99 {MAX_MS} ms, wanted {TARGET_MS} ms")
     return int(bool(wrong) or statistics.quantiles(every, n=1000)[989] > MAX_MS)
 
 

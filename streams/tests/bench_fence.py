@@ -11,7 +11,7 @@ ran.
 """
 
 # Django is set up for the database that is started here, so imports are late.
-# ruff: noqa: PLC0415, C901, PLR0915
+# ruff: noqa: C901, PLR0915 - a script whose processes choose Django's settings first
 from __future__ import annotations
 
 import os
@@ -168,7 +168,7 @@ def _measured(times: int, stack: ExitStack, folder: Path, nets: list[Net], port:
 
     call_command("migrate", verbosity=0)
     # Each node reaches it at another address, so the server listens on all.
-    rtmp._CONFIG = rtmp._CONFIG.replace("listen 127.0.0.1:", "listen 0.0.0.0:")  # type: ignore[misc]
+    rtmp._CONFIG = rtmp._CONFIG.replace("listen 127.0.0.1:", "listen 0.0.0.0:")  # type: ignore[misc]  # changed for this machine
     server = rtmp.RtmpServer(folder / "rtmp", MODULE)
     server.start()
     stack.callback(server.stop)
@@ -247,9 +247,9 @@ def _measured(times: int, stack: ExitStack, folder: Path, nets: list[Net], port:
                 nets[sender].database("down")
                 if how == "cut and frozen":
                     frozen(sender, signal.SIGSTOP)
-            until(lambda: not counter.now[sender], 60, "the first has stopped")  # noqa: B023
+            until(lambda: not counter.now[sender], 60, "the first has stopped")  # noqa: B023 - called within the turn
             stopped = time.monotonic() - began
-            until(lambda: counter.now[1 - sender], 90, "the second sends")  # noqa: B023
+            until(lambda: counter.now[1 - sender], 90, "the second sends")  # noqa: B023 - called within the turn
             second = time.monotonic() - began
             if how == "killed":
                 start(sender)
@@ -259,7 +259,7 @@ def _measured(times: int, stack: ExitStack, folder: Path, nets: list[Net], port:
                     frozen(sender, signal.SIGCONT)
             time.sleep(20)  # the first is back, and must not send
             failed += counter.both > 0
-            print(  # noqa: T201
+            print(
                 f"{number + 1}: node {sender + 1} {how}: stopped after {stopped:.1f} s, the "
                 f"other sent after {second:.1f} s; two for {counter.both:.2f} s (polled at "
                 f"every {counter.gap:.2f} s at the least); refused by the server: "
@@ -271,7 +271,7 @@ def _measured(times: int, stack: ExitStack, folder: Path, nets: list[Net], port:
             nets[number].database("up")
             kill(number)
             process.stop_everything(run_dirs[number])
-    print(f"two pushers in {failed} of {times}")  # noqa: T201
+    print(f"two pushers in {failed} of {times}")
     return failed
 
 

@@ -61,15 +61,15 @@ def main() -> int:
 
 class Run:
     def __init__(self, folder: Path, way: str, pauses: list[float], row: int) -> None:
-        from conftest import RTMP_MODULE  # noqa: PLC0415 - Django's settings are chosen first
-        from streams.playout.contract.plan import OutputPlan  # noqa: PLC0415
-        from streams.programme.item import Kind  # noqa: PLC0415
-        from streams.tests.bench import clips  # noqa: PLC0415
-        from streams.tests.bench.clips import TEST_FORMAT  # noqa: PLC0415
-        from streams.tests.bench.engine import Engine, assignment, item  # noqa: PLC0415
-        from streams.tests.bench.feeds import LiveLedger, NginxFeeds, RtspFeeds  # noqa: PLC0415
-        from streams.tests.bench.rtmp import RtmpServer  # noqa: PLC0415
-        from streamsite.security.secret import Secret  # noqa: PLC0415
+        from conftest import RTMP_MODULE
+        from streams.playout.contract.plan import OutputPlan
+        from streams.programme.item import Kind
+        from streams.tests.bench import clips
+        from streams.tests.bench.clips import TEST_FORMAT
+        from streams.tests.bench.engine import Engine, assignment, item
+        from streams.tests.bench.feeds import LiveLedger, NginxFeeds, RtspFeeds
+        from streams.tests.bench.rtmp import RtmpServer
+        from streamsite.security.secret import Secret
 
         folder.mkdir(parents=True)
         shelf = {n: clips.prepared(folder, n, s) for n, s in {1: 25, 2: 2, 3: 2}.items()}
@@ -110,12 +110,12 @@ class Run:
     # ---- on air
 
     def aired(self) -> list[str]:
-        from streams.playout.contract.ledger import Aired  # noqa: PLC0415
+        from streams.playout.contract.ledger import Aired
 
         return [one.turn.item.title for one in list(self.book.notes) if isinstance(one, Aired)]
 
     def until_on(self, *titles: str, within: float = 40) -> float:
-        from streams.tests.bench.waiting import until  # noqa: PLC0415
+        from streams.tests.bench.waiting import until
 
         began = time.monotonic()
         until(
@@ -126,8 +126,8 @@ class Run:
         return time.monotonic() - began
 
     def faults(self) -> int:
-        from streams.tests.bench.audit import audit  # noqa: PLC0415
-        from streams.tests.bench.clips import TEST_FORMAT  # noqa: PLC0415
+        from streams.tests.bench.audit import audit
+        from streams.tests.bench.clips import TEST_FORMAT
 
         report(f"== {self.way}")
         try:

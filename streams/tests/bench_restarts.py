@@ -43,7 +43,7 @@ def main(times: int = 20, seconds: float = 20.0) -> int:
                 away.engine.leave()
                 time.sleep(seconds)  # the absence
                 away.restart()
-                print(f"{number + 1}: left {left:.1f} s before an item's end", flush=True)  # noqa: T201
+                print(f"{number + 1}: left {left:.1f} s before an item's end", flush=True)
             away.stop()
             result = away.audited()
             aired = away.aired()
@@ -62,7 +62,7 @@ def main(times: int = 20, seconds: float = 20.0) -> int:
             f"decoder's complaints: {len(result.errors)}",
             f"items noted: {len(aired)}, out of turn: {out_of_turn}, slates: {away.slates()}",
         ):
-            print(line)  # noqa: T201
+            print(line)
         return len(anomalies) + len(result.errors)
 
 

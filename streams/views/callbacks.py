@@ -170,7 +170,7 @@ class CallbackMiddleware:
         if request.path_info != "/auth" and not request.path_info.startswith(_BEGINNINGS):
             return self.get_response(request)
         try:
-            match = resolve(request.path_info, PATTERNS)  # type: ignore[arg-type]
+            match = resolve(request.path_info, PATTERNS)  # type: ignore[arg-type]  # Django takes a list of patterns
         except Resolver404:
             # Answer here: the error page would log the address with its secret.
             return HttpResponse(status=404)
@@ -196,5 +196,5 @@ def _guarded(
         return HttpResponse(status=403)
     except DatabaseError as error:
         # Without the database no key can be checked: refuse.
-        log.error("ingest.no_database", error=type(error).__name__)  # noqa: TRY400
+        log.error("ingest.no_database", error=type(error).__name__)  # noqa: TRY400 - no traceback: it may quote a key
         return HttpResponse(status=503)

@@ -42,7 +42,7 @@ class NetworksField(forms.CharField):
         return networks
 
 
-class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
+class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
     allowed_addresses = NetworksField(
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "203.0.113.7 10.0.0.0/8"}),
@@ -76,7 +76,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
         if lacking:
             raise forms.ValidationError(
                 f"A key of {chosen} may do what you may not: {', '.join(sorted(lacking)[:3])}"
-                f"{' and more' if len(lacking) > 3 else ''}. Choose a lower level."  # noqa: PLR2004
+                f"{' and more' if len(lacking) > 3 else ''}. Choose a lower level."  # noqa: PLR2004 - three are enough to read
             )
         return chosen.value
 
@@ -153,13 +153,13 @@ class ApiKeyAdmin(WithKeys, ModelAdmin):
         )
         # The page that answers, and the admin's history, are about the row that was made.
         obj.__dict__.update(row.__dict__)
-        request.minted = key  # type: ignore[attr-defined]
+        request.minted = key  # type: ignore[attr-defined]  # noted on the request
 
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponseBase:
         """The key, on this page and never again."""
-        key: Secret = request.minted  # type: ignore[attr-defined]
+        key: Secret = request.minted  # type: ignore[attr-defined]  # noted on the request
         context = {
             **self.admin_site.each_context(request),
             "title": f"An API key for {obj.name}",

@@ -44,7 +44,7 @@ class Caller:
             return True
         if self.key is not None:
             return self.key.may.includes(rule.key_permission)
-        return self.user is not None and self.user.has_perm(rule.staff_permission)  # type: ignore[attr-defined]
+        return self.user is not None and self.user.has_perm(rule.staff_permission)  # type: ignore[attr-defined]  # AbstractBaseUser has no permissions; staff users have
 
 
 def caller(request: HttpRequest) -> Caller:
@@ -82,7 +82,7 @@ def _count(request: HttpRequest, who: Caller) -> None:
     """Raises `ProblemError` where the minute's requests are used up."""
     left = counted(who, _address(request))
     # AllowanceMiddleware tells it.
-    request.allowance = left  # type: ignore[attr-defined]
+    request.allowance = left  # type: ignore[attr-defined]  # AllowanceMiddleware reads it
     demand(left)
 
 
@@ -168,7 +168,7 @@ class StaffSession(APIKeyCookie):
 
     def authenticate(self, request: HttpRequest, key: str | None) -> Caller | None:
         user: AbstractBaseUser | AnonymousUser = request.user
-        if isinstance(user, AnonymousUser) or not (user.is_active and user.is_staff):  # type: ignore[attr-defined]
+        if isinstance(user, AnonymousUser) or not (user.is_active and user.is_staff):  # type: ignore[attr-defined]  # AbstractBaseUser has no permissions; staff users have
             return None
         return _let_in(request, Caller(user=user))
 

@@ -183,7 +183,7 @@ def page(rows: list[Row], order: str, params: Paging) -> dict[str, Any]:
 
 
 def cursor_of(row: Model, name: str) -> str:
-    field = row._meta.get_field(name)  # noqa: SLF001 - documented, whatever its name
+    field = row._meta.get_field(name)
     place = [field.value_to_string(row), row.pk]  # type: ignore[union-attr]  # a column has it
     return urlsafe_b64encode(json.dumps(place).encode()).decode()
 
@@ -200,10 +200,10 @@ def in_range(value: Any) -> Any:
 
 
 def _behind(rows: QuerySet[Row], name: str, sign: str, cursor: str) -> QuerySet[Row]:
-    field = rows.model._meta.get_field(name)  # noqa: SLF001
+    field = rows.model._meta.get_field(name)
     try:
         place, pk = untrusted.place_of(cursor)
-        value = in_range(field.to_python(place))  # type: ignore[union-attr]
+        value = in_range(field.to_python(place))  # type: ignore[union-attr]  # a column has it
     except (ValueError, TypeError, OverflowError, ValidationError):
         raise ProblemError(
             Kind.MALFORMED, "The cursor can't be read: begin without one."
@@ -250,7 +250,7 @@ def noted(request: HttpRequest, row: Model, sentence: str, flag: int = CHANGE) -
     """Records the caller and the change in the audit log and in the log."""
     who = caller(request)
     audit.write(who, row, sentence, flag)
-    what = row._meta.label_lower  # noqa: SLF001
+    what = row._meta.label_lower
     log.info("api.changed", by=who.name, what=what, pk=row.pk, done=sentence)
 
 

@@ -31,7 +31,7 @@ def client_network(request: HttpRequest) -> str:
     return "" if network == throttling.UNKNOWN else network.partition("/")[0]
 
 
-class LimitsHandler(AxesDatabaseHandler):  # type: ignore[misc]
+class LimitsHandler(AxesDatabaseHandler):  # type: ignore[misc]  # the parent has no types
     """Three limits in the place of one."""
 
     def get_failures(

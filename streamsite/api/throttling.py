@@ -142,11 +142,11 @@ def note(name: str, now: datetime) -> None:
 
 def peek(name: str, limit: int, now: datetime) -> Allowance:
     """The rest under that name, without counting: exceeded when all of it is used."""
-    table = connection.ops.quote_name(Tally._meta.db_table)  # noqa: SLF001 - documented
+    table = connection.ops.quote_name(Tally._meta.db_table)
     with connection.cursor() as cursor:
         # Straight to the database, as below: each request asks.
         cursor.execute(
-            f"SELECT count FROM {table} WHERE name = %s AND minute = %s",  # noqa: S608
+            f"SELECT count FROM {table} WHERE name = %s AND minute = %s",  # noqa: S608 - names of ours; values are parameters
             [name, _minute(now)],
         )
         row = cursor.fetchone()
@@ -167,10 +167,10 @@ def _minute(now: datetime) -> int:
 
 def _add(name: str, portion: int, minute: int) -> int:
     """Requests of this minute under the name, with these."""
-    table = connection.ops.quote_name(Tally._meta.db_table)  # noqa: SLF001 - documented
+    table = connection.ops.quote_name(Tally._meta.db_table)
     # A count of another minute begins anew.
     statement = (
-        f"INSERT INTO {table} (name, minute, count) VALUES (%s, %s, %s) "  # noqa: S608
+        f"INSERT INTO {table} (name, minute, count) VALUES (%s, %s, %s) "  # noqa: S608 - names of ours; values are parameters
         "ON CONFLICT (name) DO UPDATE SET minute = excluded.minute, "
         f"count = excluded.count + CASE WHEN {table}.minute = excluded.minute "
         f"THEN {table}.count ELSE 0 END RETURNING count"

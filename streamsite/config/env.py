@@ -48,7 +48,7 @@ def _read_file(path: Path) -> dict[str, str]:
                 "is a part of the value, put quotes around that."
             )
 
-    class File(environ.Env):  # type: ignore[misc]
+    class File(environ.Env):  # type: ignore[misc]  # the parent has no types
         # Not os.environ: what the file says must not reach the environment of any child.
         ENVIRON: dict[str, str] = {}  # noqa: RUF012 - django-environ's own class attribute
 

@@ -71,7 +71,7 @@ def discard(file: UploadedFile[bytes]) -> None:
     """Remove what is kept of it: the form is saved, or the file itself was refused."""
     if token := token_of(file):
         _path(signing.loads(token, salt=_SALT)[0]).unlink(missing_ok=True)
-        file.kept_token = ""  # type: ignore[attr-defined]
+        file.kept_token = ""  # type: ignore[attr-defined]  # noted on the file
 
 
 def token_of(file: object) -> str:
@@ -156,7 +156,7 @@ def _redeemed(token: str, user: object) -> KeptUpload | LostUpload:
         upload = KeptUpload(name, _path(stored).read_bytes(), kind)
     except (signing.BadSignature, OSError):
         return LostUpload("lost", b"")
-    upload.stored = stored  # type: ignore[attr-defined]
+    upload.stored = stored  # type: ignore[attr-defined]  # noted on the file
     return upload
 
 

@@ -63,7 +63,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
             self._last_timer = self.worker.loop.call_later(LAST_SECONDS, self.transport.abort)
 
 
-class Worker(gasgi.ASGIWorker):  # type: ignore[misc]
+class Worker(gasgi.ASGIWorker):  # type: ignore[misc]  # the parent has no types
     """Serves such connections. gunicorn has no setting for the class."""
 
     def init_process(self) -> None:

@@ -19,7 +19,7 @@ FILE_MODE: Final = 0o644
 FOLDER_MODE: Final = 0o755
 
 
-class Storage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
+class Storage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]  # the parent has no types
     """Everybody may read them, whatever the umask. Gzip alone: Brotli took a minute of CPU."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -62,7 +62,7 @@ class Supervision:
     max_silence_s: float
 
 
-class GuardedCluster(Cluster):  # type: ignore[misc]
+class GuardedCluster(Cluster):  # type: ignore[misc]  # the parent has no types
     """`start`, then `guard` until it ends: with 0 after a signal, with 1 when it broke."""
 
     def __init__(self, care: Supervision) -> None:

@@ -22,7 +22,7 @@ def enqueue(task: str, *args: Any, **options: Any) -> bool:
     The next sweep takes up the rows, within a minute of the broker's return.
     """
     # Opens the broker.
-    from django_q.tasks import async_task  # noqa: PLC0415
+    from django_q.tasks import async_task  # noqa: PLC0415 - it opens the broker
 
     try:
         async_task(task, *args, **options)

@@ -43,8 +43,8 @@ class SecretField(_TextField):
     description = "A secret, encrypted at rest"
     if TYPE_CHECKING:
         # The types that django-stubs expects for setting and getting.
-        _pyi_private_set_type: Secret | str  # type: ignore[assignment]
-        _pyi_private_get_type: Secret  # type: ignore[assignment]
+        _pyi_private_set_type: Secret | str  # type: ignore[assignment]  # names that django-stubs reads
+        _pyi_private_get_type: Secret  # type: ignore[assignment]  # names that django-stubs reads
 
     def from_db_value(
         self, value: str | None, expression: object, connection: BaseDatabaseWrapper
@@ -90,7 +90,7 @@ class SecretField(_TextField):
 def secret_fields() -> Iterator[tuple[type[models.Model], SecretField]]:
     """All secret fields of all models."""
     for model in apps.get_models():
-        for field in model._meta.concrete_fields:  # noqa: SLF001
+        for field in model._meta.concrete_fields:
             if isinstance(field, SecretField):
                 yield model, field
 
@@ -98,6 +98,6 @@ def secret_fields() -> Iterator[tuple[type[models.Model], SecretField]]:
 def unreadable_rows() -> Iterator[str]:
     """Each stored secret that no key decrypts, as "Model 7, field"."""
     for model, field in secret_fields():
-        for pk, value in model._base_manager.values_list("pk", field.name).iterator():  # noqa: SLF001
+        for pk, value in model._base_manager.values_list("pk", field.name).iterator():
             if isinstance(value, Unreadable):
-                yield f"{model._meta.verbose_name} {pk}, {field.verbose_name}"  # noqa: SLF001
+                yield f"{model._meta.verbose_name} {pk}, {field.verbose_name}"

@@ -30,12 +30,12 @@ ALLOWED: Final = 5.0
 
 def fill(rows: int) -> str:
     """Channels to listen to, and rows that lie idle; answers with a key."""
-    from django.utils import timezone  # noqa: PLC0415 - the settings are chosen first
+    from django.utils import timezone
 
-    from media_library.models import MediaItem  # noqa: PLC0415
-    from streams.models import Channel, Incident  # noqa: PLC0415
-    from streamsite.api import keys  # noqa: PLC0415
-    from streamsite.api.permissions import KeyPermission  # noqa: PLC0415
+    from media_library.models import MediaItem
+    from streams.models import Channel, Incident
+    from streamsite.api import keys
+    from streamsite.api.permissions import KeyPermission
 
     now = timezone.now()
     channels = [Channel.objects.create(name=f"C{n}", slug=f"c{n}") for n in range(10)]
@@ -54,7 +54,7 @@ def fill(rows: int) -> str:
 async def listen(
     port: int, sockets: int, seconds: int, key: str, site: int
 ) -> dict[str, float]:
-    from websockets.asyncio.client import connect  # noqa: PLC0415 - a tool of tests alone
+    from websockets.asyncio.client import connect
 
     tree = psutil.Process(site)
     headers = {"X-API-Key": key}
@@ -85,7 +85,7 @@ async def listen(
 
 
 def change() -> None:
-    from streams.models import Channel  # noqa: PLC0415
+    from streams.models import Channel
 
     Channel.objects.update(desired_state="on")
 
@@ -105,10 +105,10 @@ def main() -> int:
             "RUN_DIR": f"{folder}/run",
             "PORT": str(port),
         }
-        import django  # noqa: PLC0415 - after the environment is set
+        import django
 
         django.setup()
-        from django.core.management import call_command  # noqa: PLC0415
+        from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)
@@ -125,7 +125,7 @@ def main() -> int:
         finally:
             site.send_signal(signal.SIGTERM)
             site.wait(30)
-    print(  # noqa: T201 - it is the result
+    print(
         f"{given.sockets} WebSockets, {2 * given.rows} idle rows, {given.seconds} s: "
         f"{reported['share']:.2f} % of a core (allowed {ALLOWED} %), "
         f"{reported['memory']:.0f} MB; "

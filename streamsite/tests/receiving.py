@@ -36,7 +36,7 @@ class Hook:
             def do_GET(self) -> None:
                 self.do_POST()
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            def log_message(self, format: str, *args: Any) -> None:
                 """Nothing on the screen."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -26,8 +26,8 @@ if _MARK not in os.environ.get("DATA_DIR", ""):
         os.environ["DATABASE_URL"] = _url
     os.environ.update(ENV_FILE=os.devnull, DATA_DIR=f"{_folder}/data", RUN_DIR=f"{_folder}/run")
 
-from streamsite.settings import *  # noqa: E402, F403
-from streamsite.settings import DATA_DIR, DATABASES, STATIC_ROOT, STORAGES  # noqa: E402
+from streamsite.settings import *  # noqa: E402, F403 - after the environment is chosen
+from streamsite.settings import DATA_DIR, DATABASES, STATIC_ROOT, STORAGES  # noqa: E402 - after the environment is chosen
 
 # A file, as in production: clusters that a test starts open the same one.
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):

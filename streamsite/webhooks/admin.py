@@ -33,7 +33,7 @@ def _masked(names: Iterable[str]) -> tuple[str, ...]:
     return tuple("shown_url" if name == "url" else name for name in names)
 
 
-class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
+class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
     events = forms.MultipleChoiceField(
         choices=Event.choices, widget=UnfoldAdminCheckboxSelectMultipleWidget
     )

@@ -77,7 +77,7 @@ def test_distant_keyframes_are_detected_in_a_short_video(
     ffmpeg: str,
     rate: int,
     group: int,
-    fault: bool,  # noqa: FBT001
+    fault: bool,
 ) -> None:
     del ffmpeg
     path = clip(tmp_path / "far.mp4", 24, "-g", str(group), rate=rate)

@@ -91,7 +91,7 @@ def test_waiting_counts_as_no_try() -> None:
 # ---- with the real yt-dlp --------------------------------------------------------------------
 
 
-class AnnouncedIE(InfoExtractor):  # type: ignore[misc]
+class AnnouncedIE(InfoExtractor):  # type: ignore[misc]  # the parent has no types
     """A site that announces a video like YouTube: an error, and the time beside it."""
 
     _VALID_URL = r"https?://announced\.example/(?P<id>\d+)"
@@ -183,7 +183,7 @@ def tried(job: DownloadJob) -> DownloadJob:
     return taken
 
 
-class NestedIE(InfoExtractor):  # type: ignore[misc]
+class NestedIE(InfoExtractor):  # type: ignore[misc]  # the parent has no types
     """A channel of two lists, like YouTube's; and an address that leads to it."""
 
     _VALID_URL = r"https?://nested\.example/(?P<id>\w+)"

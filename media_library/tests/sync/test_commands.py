@@ -143,7 +143,7 @@ def test_failed_uploads_are_named_and_the_rest_is_uploaded(
 
 
 def test_check_deploy_reports_errors_of_the_storage(bucket: None, settings: Settings) -> None:
-    from media_library.checks import storage_can_be_used  # noqa: PLC0415
+    from media_library.checks import storage_can_be_used  # noqa: PLC0415 - Django's settings are chosen first
 
     assert storage_can_be_used(None) == []
     settings.STORAGE_BUCKET = "flims"
@@ -153,7 +153,7 @@ def test_check_deploy_reports_errors_of_the_storage(bucket: None, settings: Sett
 
 
 def test_check_deploy_reports_a_missing_folder(folder: Path) -> None:
-    from media_library.checks import storage_can_be_used  # noqa: PLC0415
+    from media_library.checks import storage_can_be_used  # noqa: PLC0415 - Django's settings are chosen first
 
     assert storage_can_be_used(None) == []
     folder.rmdir()

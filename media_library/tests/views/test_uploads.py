@@ -201,7 +201,7 @@ def test_a_sync_is_started_watched_and_listed(keeper: Client, folder: Path) -> N
     assert response["other_kinds"] == 1
     page = keeper.post(reverse("media-sync-dry"), follow=True).content.decode()
     assert "The changes are being determined" in page
-    assert SyncRun.objects.first().dry  # type: ignore[union-attr]
+    assert SyncRun.objects.first().dry  # type: ignore[union-attr]  # there is one
 
 
 def test_a_second_sync_is_refused_with_a_sentence(keeper: Client, folder: Path) -> None:

@@ -189,7 +189,7 @@ class Selector:
         """Why the item's bytes are known to be unreachable; empty if they may be available."""
         return "" if self.sources.is_local(item) else self.sources.fault() or ""
 
-    def _stand_in_due(self, plan: ChannelPlan, item: Item, hurried: bool) -> bool:  # noqa: FBT001
+    def _stand_in_due(self, plan: ChannelPlan, item: Item, hurried: bool) -> bool:  # noqa: FBT001 - as its caller has it
         if self._stood_in:
             # Never two stand-ins in a row after a failure: if the slate is at fault, an item
             # may play.

@@ -126,7 +126,7 @@ def test_saving_does_not_undo_a_concurrent_order(
     def slow_clean(self: Channel, *args: object, **kwargs: object) -> None:
         # Another user presses Start and Skip while this form is being validated.
         Channel.objects.update(desired_state="on", skips=3)
-        clean(self, *args, **kwargs)  # type: ignore[arg-type]
+        clean(self, *args, **kwargs)  # type: ignore[arg-type]  # fields of any type, or wrong on purpose
 
     monkeypatch.setattr(Channel, "full_clean", slow_clean)
     channel.name = "Renamed"
@@ -238,7 +238,7 @@ def test_history_is_read_only(browser: Client, model: type) -> None:
     )
     name = f"admin:streams_{model.__name__.lower()}"
     assert browser.get(reverse(f"{name}_changelist")).status_code == 200
-    row = model.objects.get()  # type: ignore[attr-defined]
+    row = model.objects.get()  # type: ignore[attr-defined]  # the type is narrower at run time
     assert browser.get(reverse(f"{name}_change", args=[row.pk])).status_code == 200
     assert browser.get(reverse(f"{name}_add")).status_code == 403
     assert browser.post(reverse(f"{name}_change", args=[row.pk]), {}).status_code == 403
@@ -261,7 +261,7 @@ def test_the_library_shows_items_and_playlists(browser: Client) -> None:
 
 def test_prepare_queues_a_copy_for_every_channel_that_plays_the_item(browser: Client) -> None:
     channel = rows.channel(width=640, height=360)
-    item = channel.playlist.items.first()  # type: ignore[union-attr]
+    item = channel.playlist.items.first()  # type: ignore[union-attr]  # there is one
     assert item is not None
     chosen = {"action": "prepare", "_selected_action": [item.pk]}
     browser.post(reverse("admin:media_library_mediaitem_changelist"), chosen)

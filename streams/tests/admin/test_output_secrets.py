@@ -320,7 +320,7 @@ def test_changed_settings_start_a_new_session(output: Output) -> None:
     "url", ["rtmp://u@h/app", "srt://h?Passphrase=x", "rtmp://h/a?TOKEN=x"]
 )
 def test_the_database_refuses_an_address_with_a_secret(output: Output, url: str) -> None:
-    with pytest.raises(IntegrityError, match="output_address_holds_no_secret"):  # noqa: SIM117
+    with pytest.raises(IntegrityError, match="output_address_holds_no_secret"):  # noqa: SIM117 - the inner block is what fails
         with transaction.atomic():
             Output.objects.filter(pk=output.pk).update(url=url)
 

@@ -195,7 +195,7 @@ class Engine:
         # A guard ends within a second after its file is removed.
         (self.run_dir / FILE).unlink(missing_ok=True)
         for fence in self.fences:
-            until(lambda fence=fence: not fence.guarded, 10, "its guard has ended")  # type: ignore[misc]
+            until(lambda fence=fence: not fence.guarded, 10, "its guard has ended")  # type: ignore[misc]  # mypy infers no default of a lambda
         for child in self.children:
             if child is not None:
                 child.wait(10)

@@ -105,7 +105,7 @@ class NginxFeeds:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            def log_message(self, format: str, *args: Any) -> None:
                 """Print nothing."""
 
         return Handler

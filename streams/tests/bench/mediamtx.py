@@ -97,7 +97,7 @@ class FakeMediaMtx:
             self.site + path, body.encode(), {"Content-Type": kind, **headers}
         )
         try:
-            with urlopen(request, timeout=READ_TIMEOUT) as answer:  # noqa: S310
+            with urlopen(request, timeout=READ_TIMEOUT) as answer:  # noqa: S310 - a server of the test
                 return int(answer.status)
         except HTTPError as error:
             with error:
@@ -248,7 +248,7 @@ def _handler(fake: FakeMediaMtx) -> Callable[..., BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(text)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: Any) -> None:
             """Print nothing."""
 
     return Handler

@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 
-import gi  # type: ignore[import-not-found]
+import gi  # type: ignore[import-not-found]  # Debian's package, of the system's Python
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")

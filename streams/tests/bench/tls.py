@@ -138,7 +138,7 @@ def front(context: ssl.SSLContext, target: int | None = None) -> Iterator[TlsFro
 
 class _Recorded(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        self.server.requests.append(self.path)  # type: ignore[attr-defined]
+        self.server.requests.append(self.path)  # type: ignore[attr-defined]  # the type is narrower at run time
 
 
 class _Https(ThreadingHTTPServer):

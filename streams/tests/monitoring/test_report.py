@@ -84,7 +84,7 @@ def test_only_the_owners_report_counts() -> None:
 
 
 @pytest.mark.parametrize(("worker", "status"), [(True, "degraded"), (False, "down")])
-def test_an_order_that_no_worker_has_started_is_starting(worker: bool, status: str) -> None:  # noqa: FBT001
+def test_an_order_that_no_worker_has_started_is_starting(worker: bool, status: str) -> None:
     channel = rows.channel()
     if worker:
         rows.node(NOW)

@@ -165,5 +165,5 @@ def test_silent_worker_leaves_the_rest_unknown() -> None:
 def test_six_queries_however_many_channels(django_assert_max_num_queries: object) -> None:
     for number in range(5):
         rows.output(rows.channel(f"channel-{number}"))
-    with django_assert_max_num_queries(6):  # type: ignore[operator]
+    with django_assert_max_num_queries(6):  # type: ignore[operator]  # the fixture is a function
         assert len(uptimes(LATER)) == 5

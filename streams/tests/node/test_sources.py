@@ -31,7 +31,7 @@ def soon(names: str, fillers: str = "", after: int | None = None) -> list[Item]:
 
 
 def titles(items: object) -> str:
-    return "".join(item.title for item in items)  # type: ignore[attr-defined]
+    return "".join(item.title for item in items)  # type: ignore[attr-defined]  # items, typed as objects
 
 
 def test_the_next_items_come_first_and_the_filler_soon_after() -> None:

@@ -113,7 +113,7 @@ def test_a_killed_player_is_followed_by_the_next_item_without_a_gap(
     node.halt(channel)
     assert_no_gap(recorded_audio(kept, tmp_path))
     assert_as_run_has_no_hole(channel)
-    assert AsRun.objects.order_by("pk").first().ending == AsRun.Ending.FAILED  # type: ignore[union-attr]
+    assert AsRun.objects.order_by("pk").first().ending == AsRun.Ending.FAILED  # type: ignore[union-attr]  # there is one
     assert "was killed" in Incident.objects.get(subject="programme").cause
 
 

@@ -46,7 +46,7 @@ def span(begins: float, ends: float) -> Span:
 )
 def test_a_channel_is_on_air_as_ordered_and_then_by_its_hours(
     hours: list[tuple[float, float]],
-    on: bool,  # noqa: FBT001
+    on: bool,
     expected: list[tuple[float, float]],
 ) -> None:
     result = spans(NOON, UNTIL, [span(*edges) for edges in hours], on=on)
@@ -59,7 +59,7 @@ def test_a_channel_is_on_air_as_ordered_and_then_by_its_hours(
 )
 def test_spans_are_ordered_and_stay_within_the_period(
     hours: list[tuple[int, int]],
-    on: bool,  # noqa: FBT001
+    on: bool,
 ) -> None:
     result = spans(NOON, UNTIL, [span(begin, begin + long) for begin, long in hours], on=on)
     assert all(NOON <= begins < ends <= UNTIL for begins, ends in result)

@@ -56,7 +56,7 @@ def test_every_fault_of_an_item_has_a_sentence(
     facts: ItemFacts,
     subject: str,
     text: str,
-    soft: bool,  # noqa: FBT001
+    soft: bool,
 ) -> None:
     programme = replace(THREE, base=Rotation((entry(1), entry(2, mode=Mode.TRANSCODE))))
     (fault,) = find_problems(programme, picks(programme), {1: FINE, 2: facts}).faults
@@ -211,7 +211,7 @@ ITEM_FACTS = st.builds(
 @given(st.dictionaries(st.integers(1, 3), ITEM_FACTS), st.booleans(), st.integers(0, 2))
 def test_every_problem_is_reported_once_and_within_the_period(
     facts: dict[int, ItemFacts],
-    bare: bool,  # noqa: FBT001
+    bare: bool,
     fillers: int,
 ) -> None:
     programme = Programme(Rotation(()), UTC_ZONE) if bare else THREE

@@ -55,13 +55,13 @@ def block(pk: int, starts: str, ends: str, *minutes: float, **more: object) -> B
             time.fromisoformat(starts),
             time.fromisoformat(ends),
         ),
-        **more,  # type: ignore[arg-type]
+        **more,  # type: ignore[arg-type]  # fields of any type, or wrong on purpose
     )
 
 
 def programme(base: Rotation, *blocks: Block, **more: object) -> Programme:
     usual = Programme(base, ZoneInfo("UTC"), blocks, cut=STEP, resume=Fraction(2))
-    return replace(usual, **more)  # type: ignore[arg-type]
+    return replace(usual, **more)  # type: ignore[arg-type]  # fields of any type, or wrong on purpose
 
 
 def day(of: Programme, hours: float = 24, at: datetime = MONDAY) -> list[Pick]:

@@ -47,7 +47,7 @@ def test_a_block_in_the_skipped_hour_starts_an_hour_later(
 
 
 @pytest.mark.parametrize("fit", [False, True])
-def test_a_block_of_all_day_does_not_cut_its_own_items(fit: bool) -> None:  # noqa: FBT001
+def test_a_block_of_all_day_does_not_cut_its_own_items(fit: bool) -> None:
     all_day = block(1, "06:00", "06:00", 50, 50, start=Start.HARD, fit=fit)
     of = programme(rotation(60), all_day, filler=rotation(1, first=900))
     assert shown(day(of, 4, MONDAY + timedelta(hours=4.5)))[:3] == [

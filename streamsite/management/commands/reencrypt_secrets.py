@@ -20,7 +20,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         count = 0
         for model, field in secret_fields():
-            rows = model._base_manager.exclude(**{f"{field.name}__isnull": True})  # noqa: SLF001
+            rows = model._base_manager.exclude(**{f"{field.name}__isnull": True})
             for pk in list(rows.values_list("pk", flat=True)):
                 with transaction.atomic():
                     one = rows.filter(pk=pk)

@@ -81,7 +81,7 @@ class Command(BaseCommand):
         if not settings.SPENT_NAMES.isdisjoint(os.environ):
             # /proc/PID/environ shows what a program was started with, for as long as it runs.
             words = [word for word in sys.orig_argv if word != SET_UP]
-            os.execve(sys.executable, words, lasting_environment())  # noqa: S606
+            os.execve(sys.executable, words, lasting_environment())  # noqa: S606 - ourselves, once more
         self.demand_migrations()
         demand_port(settings.HOST, settings.PORT)
         if settings.ANY_HOST:
@@ -127,7 +127,7 @@ class ProcessSupervisor:
         self.selector = selectors.DefaultSelector()
         self.signals, wakeup = socket.socketpair()
         for end in (self.signals, wakeup):
-            end.setblocking(False)  # noqa: FBT003
+            end.setblocking(False)  # noqa: FBT003 - the socket module's own signature
         signal.set_wakeup_fd(wakeup.detach(), warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # The wake-up descriptor carries it; the handler only keeps the default from acting.
@@ -194,7 +194,7 @@ class ProcessSupervisor:
             # A group of its own: Ctrl-C reaches this process alone, which ends them in order.
             process_group=0,
             # There is one thread here, so code between fork and exec is safe.
-            preexec_fn=partial(_begin, name, os.getpid()),  # noqa: PLW1509
+            preexec_fn=partial(_begin, name, os.getpid()),  # noqa: PLW1509 - there is one thread here
         )
         for fd in inherited:
             os.close(fd)

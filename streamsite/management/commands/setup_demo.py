@@ -58,7 +58,7 @@ class Command(BaseCommand):
 
 def make_operator() -> str:
     """The operator's account with every right; its password, or nothing where it is there."""
-    users = get_user_model()._default_manager  # noqa: SLF001 - the documented way to it
+    users = get_user_model()._default_manager
     if users.filter(username=OPERATOR).exists():
         return ""
     password = settings.ADMIN_PASSWORD.reveal() or secrets.token_urlsafe(12)

@@ -31,7 +31,7 @@ SHOWN = re.compile(r"<code data-key>(ssk_[A-Za-z0-9_-]{43})</code>")
 
 def minted(**fields: object) -> tuple[ApiKey, Secret]:
     given = {"by": "ada", "now": NOW} | fields
-    return keys.mint("Robot", KeyPermission.READ_ONLY, **given)  # type: ignore[arg-type]
+    return keys.mint("Robot", KeyPermission.READ_ONLY, **given)  # type: ignore[arg-type]  # fields of any type, or wrong on purpose
 
 
 def refusal(key: Secret, *, address: str = HERE, now: datetime = NOW) -> str:

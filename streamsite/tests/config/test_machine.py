@@ -35,7 +35,7 @@ def test_missing_ffmpeg_is_reported_with_the_command(settings: Settings) -> None
 )
 def test_old_ffmpeg_is_reported(
     version: str,
-    warned: bool,  # noqa: FBT001
+    warned: bool,
     tmp_path: Path,
     settings: Settings,
 ) -> None:
@@ -57,7 +57,7 @@ def test_missing_certificates_are_reported(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(("built", "warned"), [("openssl", True), ("gnutls", False)])
 def test_an_ffmpeg_that_compares_no_names_is_reported(
     built: str,
-    warned: bool,  # noqa: FBT001
+    warned: bool,
     tmp_path: Path,
     settings: Settings,
 ) -> None:
@@ -95,7 +95,7 @@ def test_nginx_is_believed_on_its_socket_alone(peer: str, expected: str) -> None
 
 
 @pytest.mark.parametrize(("kind", "packed"), [("text/html", True), ("video/mp2t", False)])
-def test_text_is_compressed_and_video_is_not(kind: str, packed: bool) -> None:  # noqa: FBT001
+def test_text_is_compressed_and_video_is_not(kind: str, packed: bool) -> None:
     middleware = CompressTextMiddleware(lambda _: HttpResponse(LONG, content_type=kind))
     response = middleware(RequestFactory().get("/", headers={"accept-encoding": "gzip"}))
     assert isinstance(response, HttpResponse)
@@ -128,7 +128,7 @@ def test_address_is_written_as_browsers_read_it(host: str, expected: str) -> Non
     assert is_loopback(host)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104 - an address to be refused
 def test_address_served_everywhere_is_shown_by_name(host: str) -> None:
     assert host not in shown(host, 80).removeprefix("http://").split("/")[0]
     assert not is_loopback(host)

@@ -207,7 +207,7 @@ def test_kept_value_is_made_once_and_is_its_owners(tmp_path: Path) -> None:
 def test_any_name_is_taken_only_where_others_shall_reach_it(
     host: str,
     allowed: str,
-    expected: bool,  # noqa: FBT001
+    expected: bool,
 ) -> None:
     shown = start(
         ["-c", "from streamsite import settings as s; print(s.ANY_HOST, s.ALLOWED_HOSTS)"],

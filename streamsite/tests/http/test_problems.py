@@ -26,10 +26,10 @@ def program(client: Client) -> Client:
 
 def kind(answer: object) -> str:
     """The kind of a problem that is whole."""
-    assert answer["Content-Type"] == MEDIA_TYPE  # type: ignore[index]
-    reported = answer.json()  # type: ignore[attr-defined]
-    assert reported["status"] == answer.status_code  # type: ignore[attr-defined]
-    assert reported["request_id"] == answer["X-Request-ID"]  # type: ignore[index]
+    assert answer["Content-Type"] == MEDIA_TYPE  # type: ignore[index]  # the client's answer, in any form
+    reported = answer.json()  # type: ignore[attr-defined]  # the client's answer, in any form
+    assert reported["status"] == answer.status_code  # type: ignore[attr-defined]  # the client's answer, in any form
+    assert reported["request_id"] == answer["X-Request-ID"]  # type: ignore[index]  # the client's answer, in any form
     assert reported["title"]
     assert reported["detail"].endswith(".")
     return str(reported["type"]).removeprefix(PREFIX)
@@ -116,7 +116,7 @@ def test_a_parameter_that_there_is_not_is_reported(program: Client) -> None:
 def test_bodies_that_are_not_taken(program: Client, sent: dict[str, str], status: int) -> None:
     if status == HTTPStatus.LENGTH_REQUIRED:
         sent = sent | {"CONTENT_LENGTH": ""}
-    answer = program.generic("POST", "/api/v1/channels", **({"data": "{}"} | sent))  # type: ignore[arg-type]
+    answer = program.generic("POST", "/api/v1/channels", **({"data": "{}"} | sent))  # type: ignore[arg-type]  # the client's answer, in any form
     assert answer.status_code == status
     assert kind(answer) in {"media-type", "too-large", "no-length"}
 

@@ -25,7 +25,7 @@ def source(tmp_path: Path, settings: Settings) -> Path:
     settings.STORAGES = settings.STORAGES | {
         "staticfiles": {"BACKEND": "streamsite.http.static_files.Storage"}
     }
-    get_finder.cache_clear()  # type: ignore[attr-defined]
+    get_finder.cache_clear()  # type: ignore[attr-defined]  # Django caches it with lru_cache
     return folder
 
 

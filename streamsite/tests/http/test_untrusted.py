@@ -217,7 +217,7 @@ def test_no_body_makes_the_api_fail(client: Client, settings: Any) -> None:
 
 def calls_without_limit(client: Client) -> Any:
     call = api_caller(client)
-    from streamsite.api.models import ApiKey  # noqa: PLC0415
+    from streamsite.api.models import ApiKey  # noqa: PLC0415 - Django's settings are chosen first
 
     ApiKey.objects.update(requests_per_minute=10**6)
     return call

@@ -170,7 +170,7 @@ def test_one_way_that_works_is_enough(post: Post, hook: Hook) -> None:
         ("https://h/\n", False),
     ],
 )
-def test_an_unreadable_address_is_reported_at_the_start(address: str, fine: bool) -> None:  # noqa: FBT001
+def test_an_unreadable_address_is_reported_at_the_start(address: str, fine: bool) -> None:
     assert is_address(address) is fine
 
 

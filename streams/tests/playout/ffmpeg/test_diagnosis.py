@@ -67,7 +67,7 @@ def test_why_a_pusher_ended(code: int, lines: list[str], words: str) -> None:
         ("", False),
     ],
 )
-def test_which_causes_mean_that_the_other_side_hung_up(line: str, ended: bool) -> None:  # noqa: FBT001
+def test_which_causes_mean_that_the_other_side_hung_up(line: str, ended: bool) -> None:
     assert diagnosis.hung_up(diagnosis.pusher(1, [line])) is ended
 
 

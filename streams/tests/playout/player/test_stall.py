@@ -58,7 +58,7 @@ LOCAL = replace(REMOTE, local=True)
         (replace(REMOTE, work=None), 98.0, True),
     ],
 )
-def test_when_a_source_has_stalled(seen: Observation, idle_since: float, stalled: bool) -> None:  # noqa: FBT001
+def test_when_a_source_has_stalled(seen: Observation, idle_since: float, stalled: bool) -> None:
     idle, stalled_now = stall.step(BEFORE, seen, BOUNDS)
     assert stalled_now is stalled
     assert idle.since == idle_since

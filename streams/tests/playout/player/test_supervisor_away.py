@@ -53,7 +53,7 @@ def test_only_an_exact_end_can_be_waited_for(
     change: dict[str, object], frames: int | None
 ) -> None:
     made = Item("A", "a", Mode.PREPARED, frames=64)
-    assert frames_of(Turn(replace(made, **change)), TEST_FORMAT) == frames  # type: ignore[arg-type]
+    assert frames_of(Turn(replace(made, **change)), TEST_FORMAT) == frames  # type: ignore[arg-type]  # fields of any type, or wrong on purpose
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_the_absence_of_a_supervisor_while_items_end_leaves_no_trace(away: Away)
     away.start()
     for near in (True, False):
         until(lambda: waiting(away) >= 4, 60, "some items wait")
-        until(lambda near=near: (away.left() < 3.2) is near, 60, "the moment")  # type: ignore[misc]
+        until(lambda near=near: (away.left() < 3.2) is near, 60, "the moment")  # type: ignore[misc]  # mypy infers no default of a lambda
         away.engine.leave()
         time.sleep(10)  # the absence: two items end in it
         away.restart()
