@@ -69,10 +69,15 @@ def outlook_of(by_slug: dict[str, Outlook], slug: str) -> str:
 
 
 @register.simple_tag
-def notices() -> list[str]:
-    """Returns notices for the control room that belong to no single channel."""
-    making = [MAKING_SAMPLES] if being_made() else []
-    return making + [kind.sentence for kind in failing(timezone.now())]
+def progress_notice() -> str:
+    """Returns the notice of work that belongs to no single channel; empty if there is none."""
+    return MAKING_SAMPLES if being_made() else ""
+
+
+@register.simple_tag
+def failing_jobs() -> list[str]:
+    """Returns a sentence for each kind of job that fails."""
+    return [kind.sentence for kind in failing(timezone.now())]
 
 
 @register.simple_tag

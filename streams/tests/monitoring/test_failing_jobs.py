@@ -12,6 +12,7 @@ from django_q.models import Task
 
 from streams.monitoring.components import PARTS
 from streams.monitoring.failing_jobs import failing
+from streams.monitoring.preflight import MAKING_SAMPLES
 
 pytestmark = pytest.mark.django_db
 _NUMBERS = count()
@@ -50,7 +51,7 @@ def test_a_repeatedly_failing_job_is_reported_with_its_cause() -> None:
 )
 def test_recovered_and_old_failures_are_not_reported(
     ago: list[tuple[float, bool]],
-    success: bool,  # noqa: FBT001
+    success: bool,
 ) -> None:
     for minutes, well in ago:
         done(minutes, success=well)
@@ -65,10 +66,20 @@ def test_kinds_are_reported_separately_also_without_a_cause() -> None:
     assert "it gave no reason" in failing(timezone.now())[1].sentence
 
 
+def test_samples_in_the_making_are_no_failing_job(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.templatetags.monitor.being_made", lambda: True)
+    page = admin_client.get("/admin/").content.decode()
+    assert MAKING_SAMPLES in page
+    assert ">Failed jobs</a>" not in page
+
+
 def test_the_control_room_shows_failing_jobs(admin_client: Client) -> None:
     page = admin_client.get("/admin/").content.decode()
     assert "has failed" not in page
     done(1, success=False)
     page = admin_client.get("/admin/").content.decode()
     assert "The job “probe new” has failed once" in page
-    assert "/admin/django_q/failure/" in page
+    # Not the line of the sidebar, which stands on every page.
+    assert ">Failed jobs</a>" in page
