@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up what the tests need and runs them. Without arguments the linters run first, then every
-# test, six at a time: most of the time they wait for a channel to play. What fails so is tried once
+# test, six at a time: most of the time they wait for a channel to play. A test that fails so is tried once
 # more by itself, and told: channels play in seconds, and a machine that others share has few of them.
 # Those that depend on what the database does are repeated on PostgreSQL. At last the installation of
 # deploy/README.md is tried on another Debian, where this machine can do that. Arguments go to pytest:

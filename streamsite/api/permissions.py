@@ -1,4 +1,4 @@
-"""What an API key may do: one table, a row for each route. Pure.
+"""The permissions of API keys and staff: one table, a row for each route. Pure.
 
 `python -m streamsite.api.permissions` prints it as deploy/api.md has it.
 """

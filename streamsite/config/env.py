@@ -44,7 +44,7 @@ def _read_file(path: Path) -> dict[str, str]:
             )
         if _COMMENTED.fullmatch(line):
             raise ImproperlyConfigured(
-                f"{path}, line {number}: a comment stands on a line of its own. Where the '#' "
+                f"{path}, line {number}: a comment stands on a line of its own. If the '#' "
                 "is a part of the value, put quotes around that."
             )
 

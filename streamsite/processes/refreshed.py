@@ -35,10 +35,10 @@ class Refreshed(Generic[K, T]):
 
     Args:
         make: Makes one. It runs in a background thread; what it raises is logged.
-        name: Of the threads.
+        name: Name of the threads.
         kept_s: Seconds for which a result is shown while no newer one comes.
         max_waiting: Callers of this process that may wait at a time.
-        threads: Results that are made at a time. Of one key there is never more than one.
+        threads: Results that are made at a time, at most one per key.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """The queue's tables in the admin: to be read, never written.
 
 django-q's own pages take the name of any function and run it, and send a task again without
-asking for a permission. What runs is written in `run_cluster`; jobs are ordered and repeated on
-the pages of what they are about.
+asking for a permission. `run_cluster` lists the tasks; jobs are ordered and repeated on
+the pages of their objects.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What open WebSockets cost while nothing changes, and how soon a change is told.
+"""Measures the cost of idle WebSockets, and the delay of a change.
 
     python -m streamsite.tests.bench_live [SOCKETS] [--rows 10000] [--seconds 20]
 

@@ -90,7 +90,7 @@ def shows_text(browser: Chrome, selector: str, text: str, within: float = 10) ->
 
 
 def complaints(browser: Chrome) -> list[str]:
-    """What the browser found wrong: scripts that failed, policies that were broken."""
+    """The browser's complaints: scripts that failed, policies that were broken."""
     reported = [str(entry["message"]) for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]  # selenium has no type for it
     # The preview asks for a playlist that appears some seconds after the start.
     expected = ("favicon.ico", "/live.m3u8", "[DOM]")

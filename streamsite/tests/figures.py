@@ -1,4 +1,4 @@
-"""What a measured test asks: how long to run, which bound holds, where its figures go."""
+"""The length, the bounds and the figures of a measured test."""
 
 from __future__ import annotations
 

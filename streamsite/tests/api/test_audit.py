@@ -1,4 +1,4 @@
-"""Who changed this, and when: users and keys in one history."""
+"""The history of an object has changes by users and by keys."""
 
 from __future__ import annotations
 

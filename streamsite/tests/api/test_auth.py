@@ -1,4 +1,4 @@
-"""Who may call which route: every route with every kind of caller, as the table says."""
+"""Permissions: every route with every kind of caller, as the table says."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 #: Streams go on for ever: `test_live_access` listens to them.
 STREAMS = {f"GET {route}" for topic in TOPICS for route in (topic.socket, topic.events)}
 ROUTES = sorted(TABLE.keys() - STREAMS)
-#: What stands for the parameters of a route: nothing that exists.
+#: Stand-ins for the parameters of a route; no such object exists.
 _EXAMPLES = {"slug": "none", "id": "987654", "number": "1", "name": "none.ts"}
 
 

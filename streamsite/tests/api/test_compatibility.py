@@ -16,9 +16,9 @@ from streamsite.tests.api_calls import ApiCall, api_caller
 
 pytestmark = pytest.mark.django_db
 
-#: What the ingest server shows.
+#: The ingest server's token.
 TOKEN = "t0ken-of-the-ingest-server"
-#: Of those that are read: the old path, and the new one, which answers the same but for
+#: Routes that are read: the old path, and the new one, which answers the same but for
 #: moments. `/ws/progress/{job_id}` is in test_live.
 READ = {
     "/health": "/api/v1/health",

@@ -111,7 +111,7 @@ def more_rows(number: int) -> None:
 
 @pytest.fixture
 def headers(document: Any) -> dict[str, str]:
-    """Of a key that may do everything, and is none of the first three, which may be revoked."""
+    """The key may do everything, and is none of the first three, which may be revoked."""
     _, key = keys.mint(
         "Schemathesis",
         KeyPermission.FULL_ACCESS,
@@ -171,7 +171,7 @@ def test_every_answer_is_as_the_document_states(
     result = [item.ok() for item in document.get_all_operations()]
     operations = [item for item in result if item.label in mine]
     assert {item.label for item in operations} == mine
-    # What is deleted or off can't be asked for any more.
+    # Deleted objects and disabled ones can't be requested any more.
     operations.sort(key=lambda item: item.label.startswith("DELETE") or "stop" in item.label)
     wrong: dict[str, str] = {}
     answered: dict[str, set[int]] = {}

@@ -138,7 +138,7 @@ def test_a_keys_requests_are_used_up_and_come_back(client: Client, clock: Clock)
         "RateLimit-Reset": "45",
     }
     assert "Retry-After" not in first
-    # What the level refuses counts as well, and says how many are left.
+    # Refused requests count as well, and show how many are left.
     assert client.post(LIST, headers=headers)["RateLimit-Remaining"] == "0"
     refused = client.get(LIST, headers=headers)
     assert (refused.status_code, refused["Retry-After"]) == (429, "45")

@@ -1,4 +1,4 @@
-"""What the checks say of this machine, and what middleware and sidebar make of a request."""
+"""System checks of this machine, the middleware and the sidebar."""
 
 from __future__ import annotations
 

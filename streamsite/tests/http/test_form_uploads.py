@@ -150,7 +150,7 @@ def test_the_oldest_of_too_many_are_removed(
         (folders / name).write_bytes(b"x")
         os.utime(folders / name, (now - age, now - age))
     form_uploads.tidy()
-    # Of user 1 the newest two, of all the newest places.
+    # The newest two of user 1, and the newest of all.
     assert {path.name for path in folders.iterdir()} == {"1-a", "1-b"}
 
 

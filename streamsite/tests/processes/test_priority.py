@@ -1,4 +1,4 @@
-"""What can wait lets what is on air go first, in its own session and beside others."""
+"""Background work lets channels go first, in its own session and beside others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What processes do that lose the run directory itself."""
+"""Processes that lose the run directory itself."""
 
 from __future__ import annotations
 

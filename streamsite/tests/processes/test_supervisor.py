@@ -26,7 +26,7 @@ BOTH = (Send("web", signal.SIGTERM), Send("jobs", signal.SIGTERM))
 
 
 def played(*events: tuple[float, Event]) -> tuple[ProcessGroup, list[tuple[Action, ...]]]:
-    """What a household of two comes to, and what each event made it do."""
+    """A group of two processes after these events, and the actions of each event."""
     group = ProcessGroup((Child("web"), Child("jobs")))
     done = []
     for at, event in events:

@@ -1,4 +1,4 @@
-"""Who may listen, by WebSocket and to events: as the table of levels says, and as often."""
+"""Permission to listen, by WebSocket and to events: as the table says, and as often."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from streamsite.tests.waiting import until
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 Headers = dict[str, str]
-#: Of a WebSocket: open, or why not. Of events: 200, or a problem's status and kind.
+#: A WebSocket: open, or why not; an event stream: 200, or a problem's status and kind.
 Met = tuple[int, str]
 
 

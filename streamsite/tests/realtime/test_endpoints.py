@@ -89,7 +89,7 @@ def test_snapshot_on_connect_then_what_changes(site: Served) -> None:
         assert first["data"]["now"]["title"] == "First"
         with listen(site, "/ws/channels/demo", **key) as second:
             assert received(second)["type"] == "snapshot"
-            # What is none of theirs is not told; what is, is told to both.
+            # Other objects' changes are not sent; those of theirs are sent to both.
             Channel.objects.filter(pk=playing_too.pk).update(name="Another")
             title(channel, "Second")
             for one in (mine, second):

@@ -1,4 +1,4 @@
-"""Who may read what is written, whatever command and whatever umask it is made with."""
+"""Modes of written files, whatever the command and the umask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What browsers are told with each kind of answer, and what is too large."""
+"""Security headers of each kind of response, and bodies that are too large."""
 
 from __future__ import annotations
 

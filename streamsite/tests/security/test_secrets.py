@@ -167,7 +167,7 @@ def test_export_holds_ciphertext_that_can_be_imported(output: Output) -> None:
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """What the service would write as JSON."""
+    """The service's log as JSON."""
     line = dict(logging_config("INFO", "json")["formatters"]["line"])
     text = io.StringIO()
     handler = logging.StreamHandler(text)

@@ -85,7 +85,7 @@ def test_every_address_of_a_name_is_judged_and_it_is_requested_for_once(
     mixed = client.post(url, b"{}", {}, private=False)
     assert "10.0.0.1" in mixed.fault
     assert hook.bodies == []
-    # What was judged is what is connected to: the name is not asked again.
+    # The judged address is the one connected to: the name is not resolved again.
     answers.pop(0)
     requests.clear()
     assert client.post(url, b"{}", {}, private=True).status == 204
