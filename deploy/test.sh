@@ -13,6 +13,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # The server that records, the browser that clicks, and the tools `make check` calls.
 want_packages ffmpeg nginx libnginx-mod-rtmp chromium chromium-driver git make shellcheck
 want_environment requirements-dev.txt
+# Programs that tests start would compile all modules at each start: a second of CPU.
+unset PYTHONDONTWRITEBYTECODE
 side_by_side() {
     local status=0 failed
     "$python" -m pytest -n 6 --dist worksteal "$@" || status=$?
