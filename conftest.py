@@ -36,6 +36,30 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("suite")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Lets each worker (pytest-xdist) begin with its share of the slow tests.
+
+    A long test that begins last keeps the whole run waiting. `worksteal` gives each worker a
+    row of as many tests, and takes from the ends of these rows for those that have finished.
+    The slow tests of a module stay together, for they share fixtures.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    slow: dict[str, list[pytest.Item]] = {}
+    quick: list[pytest.Item] = []
+    for item in items:
+        marked = item.get_closest_marker("slow") is not None
+        (slow.setdefault(item.nodeid.partition("::")[0], []) if marked else quick).append(item)
+    rows: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for module in sorted(slow.values(), key=len, reverse=True):
+        min(rows, key=len).extend(module)
+    length = -(-len(items) // workers)
+    for row in rows:
+        missing = max(0, length - len(row))
+        row.extend(quick[:missing])
+        del quick[:missing]
+    items[:] = [item for row in rows for item in row] + quick
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Makes the database that each worker copies: its migrations take 7 s of CPU."""
     template = _template(session.config)

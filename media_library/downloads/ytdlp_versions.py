@@ -231,7 +231,10 @@ def _alone() -> Iterator[None]:
 
 
 def _make(folder: Path) -> None:
-    _run((sys.executable, "-m", "venv", str(folder)), "A virtual environment can't be created")
+    _run(
+        (sys.executable, "-m", "venv", "--without-pip", str(folder)),
+        "A virtual environment can't be created",
+    )
 
 
 def _pip(folder: Path, command: str, *packages: str, source: Path | None) -> str:
@@ -239,7 +242,8 @@ def _pip(folder: Path, command: str, *packages: str, source: Path | None) -> str
     newer = ("--pre",) if settings.YTDLP_NIGHTLY else ()
     return _run(
         (
-            *(str(folder / "bin" / "python"), "-I", "-m", "pip", command),
+            *(sys.executable, "-I", "-m", "pip", "--python", str(folder / "bin" / "python")),
+            command,
             # No code of a package runs before the self-test: no setup.py.
             *("--only-binary", ":all:", "--no-input", "--disable-pip-version-check"),
             *newer,

@@ -11,7 +11,7 @@ from streamsite.tests.figures import Figures
 pytestmark = [pytest.mark.slow, pytest.mark.measured, pytest.mark.django_db]
 
 #: deploy/bench.sh measures a million of them against the bound.
-SMALL, LARGE = 1_000, 50_000
+SMALL, LARGE = 400, 20_000
 #: A scan of a column with that many rows takes 5 ms, a page 60; another program may slow one
 #: page down by half, or five of them by more.
 MAX_RATIO, MAX_RATIO_IN_NOISE = 4.0, 12.0
