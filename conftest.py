@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from django.conf import settings as site
@@ -19,6 +20,9 @@ from streamsite.tests.waiting import Patience
 
 #: The path of Debian's libnginx-mod-rtmp.
 RTMP_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
+
+#: Fixtures that run FFmpeg or a server.
+SLOW_FIXTURES: Final = frozenset({"ffmpeg", "nginx_rtmp", "s3_server", "bucket"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +40,23 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("suite")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests of FFmpeg and servers as slow, before `-m` selects. Then it orders them."""
+    for item in items:
+        names = {*getattr(item, "fixturenames", ()), *_parameters(item)}
+        if names & SLOW_FIXTURES:
+            item.add_marker("slow")
+    _order(items)
+
+
+def _parameters(item: pytest.Item) -> set[str]:
+    """The texts among a test's parameters: `either` is "folder" or "bucket"."""
+    called = getattr(item, "callspec", None)
+    return set() if called is None else {v for v in called.params.values() if type(v) is str}
+
+
+def _order(items: list[pytest.Item]) -> None:
     """Lets each worker (pytest-xdist) begin with its share of the slow tests.
 
     A long test that begins last keeps the whole run waiting. `worksteal` gives each worker a

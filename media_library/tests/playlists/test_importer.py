@@ -188,6 +188,7 @@ def test_an_invalid_address_is_reported() -> None:
     assert "no valid URL" in str(problem)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["a/", "abcd%20\\x/", "\U0001f600/"])
 def test_the_largest_file_needs_little_memory(part: str) -> None:
     room = MAX_BYTES // MAX_LINES - 20

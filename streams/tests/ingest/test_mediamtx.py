@@ -129,6 +129,7 @@ def test_two_clients_of_a_broadcaster_do_not_disconnect_one_another(
     assert not other.ended
 
 
+@pytest.mark.slow
 def test_a_half_open_connection_blocks_another_key_no_longer_than_its_own(
     fake: FakeMediaMtx, ada: Broadcaster
 ) -> None:

@@ -58,6 +58,7 @@ def test_a_start_with_faults_lists_them_and_writes_nothing() -> None:
     assert not Run.objects.exists()
 
 
+@pytest.mark.slow
 def test_start_can_wait_until_it_is_on_air(monkeypatch: pytest.MonkeyPatch) -> None:
     channel = rows.channel()
     rows.node()

@@ -29,6 +29,7 @@ def history(page: str) -> list[str]:
     return [" ".join(cell.split()) for cell in cells]
 
 
+@pytest.mark.slow
 def test_a_channels_history_names_users_and_keys(admin_client: Client) -> None:
     call = api_caller(Client())
     call(
@@ -79,6 +80,7 @@ def test_what_a_key_did_is_listed_also_of_what_is_gone(admin_client: Client) -> 
     assert admin_client.get("/admin/streamsite/keychange/add/").status_code == 403
 
 
+@pytest.mark.slow
 def test_pages_of_a_long_history(admin_client: Client) -> None:
     call = api_caller(Client())
     rows.channel()

@@ -183,6 +183,7 @@ def _odd_urls(path: str, operation: dict[str, Any]) -> Iterator[str]:
         yield from (f"{there}?cursor={quote(text)}" for text in CURSORS[::4])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("things")
 def test_no_value_of_a_query_or_path_makes_the_api_fail(client: Client, settings: Any) -> None:
     settings.API_REQUESTS_PER_MINUTE = 10**6
@@ -255,6 +256,7 @@ def staff(client: Client, things: None) -> Client:
     return client
 
 
+@pytest.mark.slow
 def test_no_value_makes_a_page_fail(staff: Client) -> None:
     urls = [
         page.replace("{}", quote(value))
@@ -287,6 +289,7 @@ def _lists() -> Iterator[str]:
 
 
 # Django's own filter hands on a moment at the ends of the calendar without a zone.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:DateTimeField .* received a naive datetime:RuntimeWarning")
 def test_no_filter_makes_a_list_of_the_admin_fail(staff: Client) -> None:
     assert failed(lambda url: staff.get(url).status_code, _lists()) == []

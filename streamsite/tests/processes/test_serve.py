@@ -106,6 +106,7 @@ def a_site(folder: Path) -> Iterator[Site]:
             stop_everything(place.run_dir)
 
 
+@pytest.mark.slow
 def test_port_in_use_is_reported_in_one_sentence(tmp_path: Path) -> None:
     with a_site(tmp_path) as place, closing(socket.socket()) as other:
         other.bind(("127.0.0.1", place.port))
@@ -117,6 +118,7 @@ def test_port_in_use_is_reported_in_one_sentence(tmp_path: Path) -> None:
         assert "Traceback" not in place.log
 
 
+@pytest.mark.slow
 def test_database_without_tables_is_reported(tmp_path: Path) -> None:
     with a_site(tmp_path) as place:
         assert place.start(sys.executable, "manage.py", "serve").wait(60) == 1

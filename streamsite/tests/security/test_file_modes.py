@@ -30,6 +30,7 @@ def manage(folder: Path, *words: str, **more: str) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("there", ["", "folder", "database"])
 def test_the_first_command_makes_a_database_that_is_its_owners_alone(
     there: str, tmp_path: Path
