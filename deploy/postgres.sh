@@ -30,8 +30,9 @@ start_postgres() {
         "${as_owner[@]}" "$programs/pg_ctl" --pgdata data --log server.log --wait start --options \
             "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off \
              -c synchronous_commit=off -c full_page_writes=off -c max_connections=400" >/dev/null
+        "$programs/createdb" --host 127.0.0.1 --port "$port" --username streamsite migrated
     ) || die "PostgreSQL did not start: see $postgres_folder."
     trap stop_postgres EXIT
     # The account has no password: only this machine can connect, and only to the tests' data.
-    export TEST_DATABASE_URL="postgres://streamsite:none@127.0.0.1:$port/postgres"
+    export TEST_DATABASE_URL="postgres://streamsite:none@127.0.0.1:$port/migrated"
 }

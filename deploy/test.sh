@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # Sets up what the tests need and runs them. Without arguments the linters run first, then every
-# test, six at a time: most of the time they wait for a channel to play. A test that fails so is tried once
-# more by itself, and told: channels play in seconds, and a machine that others share has few of them.
-# Those that depend on what the database does are repeated on PostgreSQL. At last the installation of
-# deploy/README.md is tried on another Debian, where this machine can do that. Arguments go to pytest:
-# deploy/test.sh -m "not slow"; with --postgres before them the tests run on a PostgreSQL server that is
-# started for them.
+# test, ten at a time: most of the time they wait for a channel to play. A test that fails so is
+# tried once more by itself, and named: channels play in seconds, and a machine that others share
+# has few of them. Tests that depend on the database are repeated on PostgreSQL. Arguments go to
+# pytest: deploy/test.sh -m "not slow"; with --postgres before them the tests run on a PostgreSQL
+# server that is started for them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/common.sh
@@ -17,7 +16,7 @@ want_environment requirements-dev.txt
 unset PYTHONDONTWRITEBYTECODE
 side_by_side() {
     local status=0 failed
-    "$python" -m pytest -n 6 --dist worksteal "$@" || status=$?
+    "$python" -m pytest -n 10 --dist worksteal "$@" || status=$?
     # 1: tests failed. Anything else is no test's fault, and many that fail are no noise.
     [ $status -eq 1 ] || return $status
     failed=$("$python" -m pytest --last-failed --collect-only --quiet --no-header "$@" | grep ::) || return 1
@@ -42,11 +41,4 @@ status=0
 side_by_side || status=$?
 # Tests that depend on the database are repeated on the other one.
 bash deploy/test.sh --postgres -m database || status=$?
-server=0
-bash deploy/server_test.sh || server=$?
-if [ $server -eq 77 ]; then
-    say "the installation was not tried: see above"
-elif [ $server -ne 0 ]; then
-    status=$server
-fi
 exit $status

@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from streams.tests.bench import clips
 from streams.tests.bench.clips import Clip
+from streams.tests.bench.engine import Engine, MemoryLedger, assignment
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
 
@@ -69,3 +70,20 @@ def node(bench: Bench) -> Bench:
     """A node whose playout cluster runs."""
     bench.start()
     return bench
+
+
+@pytest.fixture
+def book(request: pytest.FixtureRequest, shelf: dict[int, Clip]) -> MemoryLedger:
+    """A ledger with one channel; `clips(4, 1, slate=2)` names its items and its slate."""
+    named = request.node.get_closest_marker("clips") or pytest.mark.clips(1, slate=2).mark
+    items = (shelf[number] for number in named.args)
+    return MemoryLedger({1: assignment(*items, slate=shelf[named.kwargs["slate"]])})
+
+
+@pytest.fixture
+def engine(tmp_path: Path, book: MemoryLedger) -> Iterator[Engine]:
+    """A supervisor without a database. It is not started yet."""
+    made = Engine(tmp_path / "run", book)
+    made.run_dir.mkdir()
+    yield made
+    made.end()

@@ -32,6 +32,9 @@ from streamsite.settings import DATA_DIR, DATABASES, STATIC_ROOT, STORAGES  # no
 # A file, as in production: clusters that a test starts open the same one.
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+else:
+    # The database that conftest.py has migrated: PostgreSQL copies it.
+    DATABASES["default"]["TEST"] = {"TEMPLATE": DATABASES["default"]["NAME"]}
 STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 # The real one takes 0.3 s a login on purpose.

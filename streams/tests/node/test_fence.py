@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,14 +100,6 @@ def book(shelf: dict[int, Clip], server: RtmpServer) -> MemoryLedger:
     return MemoryLedger(
         {1: assignment(shelf[1], slate=shelf[2], outputs=(output,))}, claims=Claims(shared=True)
     )
-
-
-@pytest.fixture
-def engine(tmp_path: Path, book: MemoryLedger) -> Iterator[Engine]:
-    made = Engine(tmp_path / "run", book)
-    made.run_dir.mkdir()
-    yield made
-    made.end()
 
 
 def pushers(engine: Engine) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +18,13 @@ from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.clips(1, 2, 3, slate=4)]
+
+
+@pytest.fixture(autouse=True)
+def one_after_the_other(engine: Engine) -> None:
+    engine.policy = Policy(apart=APART)
+
 
 #: Seconds: a shortened session of half a day.
 SESSION = 9.0
@@ -29,19 +34,6 @@ APART = 4.0
 def output(server: RtmpServer, pk: int = 1, **limits: Any) -> OutputPlan:
     key = Secret(f"k-{pk}")
     return OutputPlan(pk, f"Output {pk}", server.address, key, f"edition-{pk}", **limits)
-
-
-@pytest.fixture
-def book(shelf: dict[int, Clip]) -> MemoryLedger:
-    return MemoryLedger({1: assignment(shelf[1], shelf[2], shelf[3], slate=shelf[4])})
-
-
-@pytest.fixture
-def engine(tmp_path: Path, book: MemoryLedger) -> Iterator[Engine]:
-    made = Engine(tmp_path / "run", book, Policy(apart=APART))
-    made.run_dir.mkdir()
-    yield made
-    made.end()
 
 
 def send(book: MemoryLedger, *outputs: OutputPlan) -> None:

@@ -5,40 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
 from streams.playout.channel.channel import Channel
 from streams.playout.contract import ledger
 from streams.playout.ffmpeg import mpegts, process
-from streams.tests.bench.clips import Clip
-from streams.tests.bench.engine import Engine, MemoryLedger, assignment
+from streams.tests.bench.engine import Engine, MemoryLedger
 from streams.tests.bench.waiting import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.clips(4, 1, slate=2)]
 
 #: Seconds of the first item that are on air before the hub dies ...
 PLAYED = 10
 #: ... and maximum seconds of data in the pipe ahead of the sent position: fewer than above, so
 #: that a clock that restarts with the item is detected.
 AHEAD = 6
-
-
-@pytest.fixture
-def book(shelf: dict[int, Clip]) -> MemoryLedger:
-    return MemoryLedger({1: assignment(shelf[4], shelf[1], slate=shelf[2])})
-
-
-@pytest.fixture
-def engine(tmp_path: Path, book: MemoryLedger) -> Iterator[Engine]:
-    made = Engine(tmp_path / "run", book)
-    made.run_dir.mkdir()
-    yield made
-    made.end()
 
 
 def position(engine: Engine) -> Fraction | None:

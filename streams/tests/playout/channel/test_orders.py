@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,27 +14,14 @@ from streams.programme.item import Item, Mode
 from streams.programme.model import Block, Entry, Rotation, Start
 from streams.tests.bench import clips
 from streams.tests.bench.clips import TEST_FORMAT, Clip
-from streams.tests.bench.engine import Engine, MemoryLedger, assignment, item, programme
+from streams.tests.bench.engine import Engine, MemoryLedger, item, programme
 from streams.tests.bench.rtmp import RtmpServer, free_port
 from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.clips(4, 1, 2, slate=3)]
 
 KEY = "k-orders"
-
-
-@pytest.fixture
-def book(shelf: dict[int, Clip]) -> MemoryLedger:
-    return MemoryLedger({1: assignment(shelf[4], shelf[1], shelf[2], slate=shelf[3])})
-
-
-@pytest.fixture
-def engine(tmp_path: Path, book: MemoryLedger) -> Iterator[Engine]:
-    made = Engine(tmp_path / "run", book)
-    made.run_dir.mkdir()
-    yield made
-    made.end()
 
 
 def edit(book: MemoryLedger, *outputs: OutputPlan) -> None:

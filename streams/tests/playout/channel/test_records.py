@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,24 +11,10 @@ import pytest
 
 from streams.playout.ffmpeg import process
 from streams.playout.node.wake import socket_exists
-from streams.tests.bench.clips import Clip
-from streams.tests.bench.engine import Engine, MemoryLedger, assignment
+from streams.tests.bench.engine import Engine, MemoryLedger
 from streams.tests.bench.waiting import until
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def book(shelf: dict[int, Clip]) -> MemoryLedger:
-    return MemoryLedger({1: assignment(shelf[1], shelf[4], slate=shelf[2])})
-
-
-@pytest.fixture
-def engine(tmp_path: Path, book: MemoryLedger) -> Iterator[Engine]:
-    made = Engine(tmp_path / "run", book)
-    made.run_dir.mkdir()
-    yield made
-    made.end()
+pytestmark = [pytest.mark.slow, pytest.mark.clips(1, 4, slate=2)]
 
 
 @pytest.mark.parametrize("name", ["player", "hub"])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,19 +17,6 @@ from streams.tests.bench.engine import Engine, MemoryLedger, assignment
 from streams.tests.bench.waiting import until
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def book(shelf: dict[int, Clip]) -> MemoryLedger:
-    return MemoryLedger({1: assignment(shelf[1], slate=shelf[2])})
-
-
-@pytest.fixture
-def engine(tmp_path: Path, book: MemoryLedger) -> Iterator[Engine]:
-    made = Engine(tmp_path / "run", book)
-    made.run_dir.mkdir()
-    yield made
-    made.end()
 
 
 def test_a_run_that_ended_during_an_exchange_does_not_start_again(
