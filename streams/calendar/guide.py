@@ -51,10 +51,10 @@ T = TypeVar("T")
 def xmltv(channel: Channel, now: datetime) -> bytes:
     """Returns the channel's guide, usually at most `GUIDE_TTL_S` seconds old."""
     name = f"guide-{channel.pk}"
-    return _cached(name, name, GUIDE_TTL_S, lambda: _render(channel, now))
+    return cached_or_made(name, name, GUIDE_TTL_S, lambda: _render(channel, now))
 
 
-def _cached(name: str, lock: str, seconds: int, make: Callable[[], T]) -> T:
+def cached_or_made(name: str, lock: str, seconds: int, make: Callable[[], T]) -> T:
     """Returns the cached value; if it is stale, one of the callers computes a new one.
 
     The other callers get the stale value meanwhile, and wait only if there is none.
@@ -170,7 +170,7 @@ def now_next(channel: Channel, now: datetime) -> dict[str, Any]:
     Times are ISO 8601 in UTC, `in_point` is in seconds. Computed once in `NOW_TTL_S` seconds.
     """
     name = f"now-{channel.pk}"
-    return _cached(name, name, NOW_TTL_S, lambda: _now_next(channel, now))
+    return cached_or_made(name, name, NOW_TTL_S, lambda: _now_next(channel, now))
 
 
 def _now_next(channel: Channel, now: datetime) -> dict[str, Any]:
@@ -222,7 +222,7 @@ def coming(channel: Channel, channel_report: ChannelReport, now: datetime) -> Se
     moments = [at.timestamp() if at else None for at in (since, until)]
     name = f"next-{channel.pk}-{channel_report.desired_state}-{moments}".replace(" ", "")
     lock = f"next-{channel.pk}"
-    upcoming = _cached(name, lock, GUIDE_TTL_S, lambda: _next(channel, now))
+    upcoming = cached_or_made(name, lock, GUIDE_TTL_S, lambda: _next(channel, now))
     # In a cached result, the first items may have ended already.
     return [airing for airing in upcoming if airing.ends > now]
 

@@ -83,7 +83,7 @@ class _Share:
     beyond: int
 
 
-class _Shares:
+class Shares:
     """This process's portions of the minute that runs."""
 
     def __init__(self) -> None:
@@ -119,14 +119,14 @@ class _Shares:
             self._shares = {}
 
 
-_shares: Final = _Shares()
+_shares: Final = Shares()
 #: Begin anew, for a database that is another one: see the tests.
 forget: Final = _shares.forget
 
 
 def count(limits: Mapping[str, int], now: datetime) -> Allowance:
     """Count one request under each of these names; what is left of the tightest limit."""
-    minute = _minute(now)
+    minute = minute_of(now)
     allowances = []
     for name in sorted(limits):
         left = _shares.take(name, limits[name], minute)
@@ -137,7 +137,7 @@ def count(limits: Mapping[str, int], now: datetime) -> Allowance:
 
 def note(name: str, now: datetime) -> None:
     """Count one under that name at once, for `look` to see."""
-    _add(name, 1, _minute(now))
+    _add(name, 1, minute_of(now))
 
 
 def peek(name: str, limit: int, now: datetime) -> Allowance:
@@ -147,7 +147,7 @@ def peek(name: str, limit: int, now: datetime) -> Allowance:
         # Straight to the database, as below: each request asks.
         cursor.execute(
             f"SELECT count FROM {table} WHERE name = %s AND minute = %s",  # noqa: S608 - names of ours; values are parameters
-            [name, _minute(now)],
+            [name, minute_of(now)],
         )
         row = cursor.fetchone()
     return _allowance(limit, row[0] + 1 if row else 1, now)
@@ -161,7 +161,7 @@ def _reset(now: datetime) -> int:
     return max(1, math.ceil(WINDOW - now.timestamp() % WINDOW))
 
 
-def _minute(now: datetime) -> int:
+def minute_of(now: datetime) -> int:
     return int(now.timestamp() // WINDOW)
 
 
@@ -180,11 +180,11 @@ def _add(name: str, portion: int, minute: int) -> int:
     with _writing, connection.cursor() as cursor:
         cursor.execute(statement, [name, minute, portion])
         (counted,) = cursor.fetchone()
-    _sweep(minute)
+    sweep(minute)
     return int(counted)
 
 
-def _sweep(minute: int) -> None:
+def sweep(minute: int) -> None:
     """Once a minute in each process: counts of addresses that came once would stay for ever."""
     if _swept["minute"] == minute or not _sweeping.acquire(blocking=False):
         return

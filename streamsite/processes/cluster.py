@@ -89,7 +89,7 @@ class GuardedCluster(Cluster):  # type: ignore[misc]  # the parent has no types
                 log.critical("cluster.sentinel_died", code=self.sentinel.exitcode)
                 return 1
             try:
-                silent_for = self._silence_s()
+                silent_for = self.silence_s()
             except OSError as error:
                 # The service manager makes it again at the next start (RuntimeDirectory=).
                 log.critical("cluster.run_dir_gone", error=str(error), action="it ends")
@@ -118,7 +118,7 @@ class GuardedCluster(Cluster):  # type: ignore[misc]  # the parent has no types
         self._supervision.heartbeat_file.parent.mkdir(parents=True, exist_ok=True)
         self._supervision.heartbeat_file.touch()
 
-    def _silence_s(self) -> float:
+    def silence_s(self) -> float:
         """Seconds since the heartbeat changed, by our own clock: the wall clock may jump."""
         try:
             touched = self._supervision.heartbeat_file.stat().st_mtime_ns

@@ -309,16 +309,16 @@ def test_a_stale_guide_is_served_while_a_new_one_is_computed() -> None:
         assert end.wait(20)
         return "new"
 
-    assert guide._cached("a", "a", 60, lambda: "old") == "old"
+    assert guide.cached_or_made("a", "a", 60, lambda: "old") == "old"
     cache.delete("a-fresh")
     with ThreadPoolExecutor(1) as pool:
-        made = pool.submit(guide._cached, "a", "a", 60, slowly)
+        made = pool.submit(guide.cached_or_made, "a", "a", 60, slowly)
         assert begun.wait(20)
-        assert guide._cached("a", "a", 60, lambda: "not this") == "old"
-        assert guide._cached("b", "b", 60, lambda: "other") == "other"
+        assert guide.cached_or_made("a", "a", 60, lambda: "not this") == "old"
+        assert guide.cached_or_made("b", "b", 60, lambda: "other") == "other"
         end.set()
         assert made.result(20) == "new"
-    assert guide._cached("a", "a", 60, lambda: "not this") == "new"
+    assert guide.cached_or_made("a", "a", 60, lambda: "not this") == "new"
 
 
 def test_a_guide_of_very_short_items_ends_earlier(

@@ -19,7 +19,7 @@ from streamsite.api.permissions import KeyPermission
 from streamsite.api.throttling import Allowance, count, peek, source
 
 NOW = datetime(2026, 3, 1, 12, 0, 15, tzinfo=UTC)
-NOW_MINUTE = throttling._minute(NOW)
+NOW_MINUTE = throttling.minute_of(NOW)
 LIST = "/api/v1/channels"
 UNKNOWN = {"X-API-Key": "ssk_" + "a" * 43}
 
@@ -97,8 +97,8 @@ def test_of_many_at_once_no_more_are_let_in_than_the_limit() -> None:
 def test_processes_share_a_limit_with_few_writes(
     limit: int, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    throttling._sweep(NOW_MINUTE)
-    two = [throttling._Shares(), throttling._Shares()]
+    throttling.sweep(NOW_MINUTE)
+    two = [throttling.Shares(), throttling.Shares()]
     requests = [two[number % 3 == 0] for number in range(limit * 2)]
     # Each also asks once to learn that nothing is left.
     with django_assert_max_num_queries(min(limit + len(two), 60)):
