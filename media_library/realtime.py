@@ -9,6 +9,7 @@ from typing import Any, Final
 from media_library.api.downloads import seen_by
 from media_library.models import DownloadJob
 from streamsite.api.auth import Caller
+from streamsite.api.permissions import DOWNLOAD, Rule
 from streamsite.realtime.hub import Topic
 
 #: Fields that change; titles and addresses do not.
@@ -38,6 +39,7 @@ PROGRESS: Final = Topic(
     name="progress",
     place="jobs",
     parameter="id",
+    rule=Rule(DOWNLOAD, "media_library.view_downloadjob"),
     data="Fields of `GET /api/v1/status/{id}`: "
     + ", ".join(f"`{name}`" for name in _FIELDS)
     + ".",

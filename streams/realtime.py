@@ -9,6 +9,7 @@ from typing import Any, Final
 from streams.models import Channel
 from streams.monitoring.report import report
 from streamsite.api.auth import Caller
+from streamsite.api.permissions import READ_ONLY, Rule
 from streamsite.realtime.hub import Topic
 
 
@@ -27,6 +28,7 @@ CHANNELS: Final = Topic(
     name="channels",
     place="channels",
     parameter="slug",
+    rule=Rule(READ_ONLY, "streams.view_channel"),
     data="The answer of `GET /api/v1/channels/{slug}/status`.",
     exists=_exists,
     snapshots=_snapshots,

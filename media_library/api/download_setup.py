@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import Query, Router, Schema, Status
+from ninja import Query, Schema, Status
 from pydantic import Field, StringConstraints
 
 from media_library.api.download_schemas import DownloadOptions, Url
@@ -17,7 +17,7 @@ from media_library.downloads import cookies, jobs, ytdlp_versions
 from media_library.downloads.cookies import CookiesError
 from media_library.downloads.options import Options, OptionsError
 from media_library.models import DownloadJob, DownloadSchedule, SiteCookies
-from streamsite.api.auth import caller
+from streamsite.api.auth import Router, caller
 from streamsite.api.crud import (
     Body,
     Id,
@@ -31,6 +31,7 @@ from streamsite.api.crud import (
     paged,
     removed,
 )
+from streamsite.api.permissions import ADMIN, needs
 from streamsite.http.problems import Kind, ProblemError
 from streamsite.processes.task_queue import UNREACHABLE
 from streamsite.security.secret import Secret
@@ -103,26 +104,31 @@ def _written(request: HttpRequest, body: ScheduleChange) -> dict[str, Any]:
 
 
 @schedules.get("", response=Page[ScheduleDetail], summary="Schedules of downloads, by name")
+@needs(ADMIN, "media_library.view_downloadschedule")
 def listed(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     return paged(DownloadSchedule.objects.all(), "name", paging)
 
 
 @schedules.post("", response={201: ScheduleDetail}, summary="A new schedule")
+@needs(ADMIN, "media_library.add_downloadschedule")
 def create(request: HttpRequest, body: NewSchedule) -> Status[DownloadSchedule]:
     return Status(201, added(request, DownloadSchedule(**_written(request, body))))
 
 
 @schedules.get("/{id}", response=ScheduleDetail, summary="One schedule")
+@needs(ADMIN, "media_library.view_downloadschedule")
 def schedule(request: HttpRequest, id: Id) -> DownloadSchedule:
     return get_object_or_404(DownloadSchedule, pk=id)
 
 
 @schedules.patch("/{id}", response=ScheduleDetail, summary="Change a schedule")
+@needs(ADMIN, "media_library.change_downloadschedule")
 def change(request: HttpRequest, id: Id, body: ScheduleChange) -> DownloadSchedule:
     return edited(request, DownloadSchedule.objects.all(), id, _written(request, body))
 
 
 @schedules.delete("/{id}", response={204: None}, summary="Delete it; its downloads stay")
+@needs(ADMIN, "media_library.delete_downloadschedule")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
     removed(request, DownloadSchedule.objects.all(), pk=id)
     return Status(204, None)
@@ -163,11 +169,13 @@ def _checked(text: str, domain: str) -> str:
 
 
 @site_cookies.get("", response=Page[SiteCookiesDetail], summary="Sites with cookies, by domain")
+@needs(ADMIN, "media_library.view_sitecookies")
 def cookies_listed(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     return paged(SiteCookies.objects.all(), "domain", paging)
 
 
 @site_cookies.post("", response={201: SiteCookiesDetail}, summary="Cookies of a site")
+@needs(ADMIN, "media_library.add_sitecookies")
 def lend(request: HttpRequest, body: NewCookies) -> Status[SiteCookies]:
     domain = body.domain.lower().lstrip(".")
     row = SiteCookies(domain=domain, text=Secret(_checked(body.text, domain)))
@@ -175,6 +183,7 @@ def lend(request: HttpRequest, body: NewCookies) -> Status[SiteCookies]:
 
 
 @site_cookies.put("/{id}", response=SiteCookiesDetail, summary="Replace them")
+@needs(ADMIN, "media_library.change_sitecookies")
 def replace(request: HttpRequest, id: Id, body: OtherCookies) -> SiteCookies:
     row = get_object_or_404(SiteCookies.objects.defer("text"), pk=id)
     fields = {"text": Secret(_checked(body.text, row.domain)), "set_at": timezone.now()}
@@ -182,6 +191,7 @@ def replace(request: HttpRequest, id: Id, body: OtherCookies) -> SiteCookies:
 
 
 @site_cookies.delete("/{id}", response={204: None}, summary="Delete them")
+@needs(ADMIN, "media_library.delete_sitecookies")
 def forget(request: HttpRequest, id: Id) -> Status[None]:
     removed(request, SiteCookies.objects.all(), pk=id)
     return Status(204, None)
@@ -199,12 +209,14 @@ def _refuse_running(job: DownloadJob) -> None:
 
 
 @rest.delete("/jobs/{id}", response={204: None}, summary="Delete it; its results stay")
+@needs(ADMIN, "media_library.delete_downloadjob")
 def forget_job(request: HttpRequest, id: Id) -> Status[None]:
     removed(request, seen_by(caller(request)), pk=id, demand=_refuse_running)
     return Status(204, None)
 
 
 @rest.post("/downloads/update", response={202: ToolOrder}, summary="Update yt-dlp")
+@needs(ADMIN, "media_library.update_downloader")
 def update(request: HttpRequest) -> Status[dict[str, str]]:
     """Installs a newer yt-dlp, tests it, and switches to it; see `downloads/health`."""
     if not ytdlp_versions.order():
@@ -213,5 +225,6 @@ def update(request: HttpRequest) -> Status[dict[str, str]]:
 
 
 @rest.post("/downloads/roll-back", response=ToolOrder, summary="Use the previous yt-dlp")
+@needs(ADMIN, "media_library.update_downloader")
 def roll_back(request: HttpRequest) -> dict[str, str]:
     return {"detail": ytdlp_versions.roll_back(timezone.now())}

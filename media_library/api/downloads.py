@@ -6,13 +6,13 @@ A key of level DOWNLOAD sees its own downloads; ADMIN and staff see all.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from django.db.models import Avg, Count, F, Q, QuerySet, Sum
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import Header, Query, Router, Status
+from ninja import Header, Query, Status
 
 from media_library import storage
 from media_library.api.download_schemas import (
@@ -35,13 +35,14 @@ from media_library.downloads.metadata import BusyError
 from media_library.downloads.options import Options, OptionsError
 from media_library.location import LocalFile
 from media_library.models import DownloadBatch, DownloadJob
-from streamsite.api.auth import Caller, caller
+from streamsite.api.auth import Caller, Router, caller
 from streamsite.api.crud import Id, Page, noted, paged
-from streamsite.api.permissions import API, KeyPermission, rule_of
+from streamsite.api.permissions import ADMIN, DOWNLOAD, KeyPermission, Rule, needs
 from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["downloads"])
 
+_MAY_RETRY: Final = Rule(DOWNLOAD, "media_library.change_downloadjob")
 #: Permission of staff for any site; keys have it from level ADMIN on.
 ANY_SITE = "media_library.download_from_any_site"
 
@@ -65,8 +66,7 @@ def seen_by(who: Caller) -> QuerySet[DownloadJob]:
 
 def _shown(request: HttpRequest, job: DownloadJob) -> DownloadJob:
     """Hides tokens in the address from callers who may not order. Not to be saved."""
-    rule = rule_of("POST", f"{API}retry/{{id}}")
-    if rule is None or not caller(request).may(rule):
+    if not caller(request).may(_MAY_RETRY):
         job.url = job.shown_url
     return job
 
@@ -74,6 +74,7 @@ def _shown(request: HttpRequest, job: DownloadJob) -> DownloadJob:
 @router.post(
     "/download", response={202: JobDetail, 200: JobDetail}, summary="Download one video"
 )
+@needs(DOWNLOAD, "media_library.add_downloadjob")
 def download(
     request: HttpRequest,
     body: NewDownload,
@@ -94,6 +95,7 @@ def download(
 
 
 @router.post("/download/batch", response={202: BatchDetail}, summary="Download many videos")
+@needs(DOWNLOAD, "media_library.add_downloadjob")
 def download_many(request: HttpRequest, body: NewDownloads) -> Status[dict[str, Any]]:
     """`/jobs?batch=` shows their progress; one call cancels them all."""
     options = _options(body)
@@ -113,11 +115,13 @@ def _options(body: DownloadOptions) -> Options:
 
 
 @router.get("/status/{id}", response=JobDetail, summary="Progress of a download")
+@needs(DOWNLOAD, "media_library.view_downloadjob")
 def status(request: HttpRequest, id: Id) -> DownloadJob:
     return _shown(request, get_object_or_404(seen_by(caller(request)), pk=id))
 
 
 @router.get("/jobs", response=Page[JobDetail], summary="Downloads, the newest first")
+@needs(DOWNLOAD, "media_library.view_downloadjob")
 def listed(request: HttpRequest, filters: Query[JobFilter]) -> dict[str, Any]:
     jobs_ = seen_by(caller(request))
     if filters.status is not None:
@@ -133,6 +137,7 @@ def listed(request: HttpRequest, filters: Query[JobFilter]) -> dict[str, Any]:
 
 
 @router.get("/info", response=Info, summary="The video or list at an address")
+@needs(DOWNLOAD, "media_library.add_downloadjob")
 def info(request: HttpRequest, params: Query[InfoQuery]) -> dict[str, Any]:
     """The answer is cached for five minutes, without another request to the site."""
     order = order_of(caller(request))
@@ -145,6 +150,7 @@ def info(request: HttpRequest, params: Query[InfoQuery]) -> dict[str, Any]:
 
 
 @router.get("/downloads/health", response=DownloaderHealth, summary="Can downloads work?")
+@needs(ADMIN, "media_library.view_downloadjob")
 def downloads_health(
     request: HttpRequest, days: Annotated[int, Query(ge=1, le=90)] = 7
 ) -> health.Report:
@@ -153,6 +159,7 @@ def downloads_health(
 
 
 @router.post("/retry/{id}", response={202: JobDetail}, summary="Try again and resume")
+@needs(DOWNLOAD, "media_library.change_downloadjob")
 def retry(request: HttpRequest, id: Id) -> Status[DownloadJob]:
     """For a key, the job waits until the pause of its site ends."""
     job = get_object_or_404(seen_by(caller(request)), pk=id)
@@ -162,6 +169,7 @@ def retry(request: HttpRequest, id: Id) -> Status[DownloadJob]:
 
 
 @router.post("/cancel/{id}", response={202: JobDetail}, summary="Cancel it")
+@needs(DOWNLOAD, "media_library.change_downloadjob")
 def cancel(request: HttpRequest, id: Id) -> Status[DownloadJob]:
     """A running job ends within a second; nothing of it is kept."""
     job = get_object_or_404(seen_by(caller(request)), pk=id)
@@ -172,6 +180,7 @@ def cancel(request: HttpRequest, id: Id) -> Status[DownloadJob]:
 
 
 @router.post("/cancel/batch/{id}", response={202: Cancelled}, summary="Cancel a batch")
+@needs(DOWNLOAD, "media_library.change_downloadjob")
 def cancel_batch(request: HttpRequest, id: Id) -> Status[dict[str, int]]:
     """Cancels all jobs of the batch that are not over."""
     seen = seen_by(caller(request)).filter(batch=id)
@@ -182,6 +191,7 @@ def cancel_batch(request: HttpRequest, id: Id) -> Status[dict[str, int]]:
 
 
 @router.get("/jobs/{id}/file", summary="The downloaded file", response={200: None, 302: None})
+@needs(DOWNLOAD, "media_library.view_downloadjob")
 def file(request: HttpRequest, id: Id) -> HttpResponse | FileResponse:
     """The bytes, or a redirect to a URL of the bucket, valid for an hour."""
     job = get_object_or_404(seen_by(caller(request)), pk=id, status=DownloadJob.Status.DONE)
@@ -202,6 +212,7 @@ def file(request: HttpRequest, id: Id) -> HttpResponse | FileResponse:
 
 
 @router.get("/statistics", response=Statistics, summary="Numbers, bytes and success")
+@needs(DOWNLOAD, "media_library.view_downloadjob")
 def statistics(request: HttpRequest, days: Annotated[int, Query(ge=1, le=366)] = 30) -> Any:
     seen = seen_by(caller(request))
     recent = seen.filter(made_at__gte=timezone.now() - timedelta(days=days))

@@ -7,15 +7,16 @@ from urllib.parse import urlsplit
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from ninja import Query, Router, Schema
+from ninja import Query, Schema
 from pydantic import Field, StringConstraints
 
 from media_library import storage
 from media_library.models import Playlist
 from media_library.playlists import importer
 from media_library.playlists.m3u_csv import MAX_BYTES, read, write_csv, write_m3u
-from streamsite.api.auth import caller
+from streamsite.api.auth import Router, caller
 from streamsite.api.crud import Body, Id, RequestSchema, noted
+from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["playlists"])
@@ -70,6 +71,7 @@ class Imported(Schema):
         "responses": {200: {"content": {kind.partition(";")[0]: {} for kind in TYPES.values()}}}
     },
 )
+@needs(READ_ONLY, "media_library.view_playlist")
 def export(request: HttpRequest, id: Id, params: Query[Form]) -> HttpResponse:
     row = get_object_or_404(Playlist, pk=id)
     rows = importer.rows(row)
@@ -78,6 +80,7 @@ def export(request: HttpRequest, id: Id, params: Query[Form]) -> HttpResponse:
 
 
 @router.post("/import", response=Imported, summary="Import a file")
+@needs(ADMIN, "media_library.change_mediaitem")
 def bring(request: HttpRequest, body: NewImport) -> importer.Outcome:
     """Writes the file's data about items, and makes its order a playlist."""
     user = caller(request).user

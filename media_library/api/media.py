@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
-from ninja import Query, Router, Schema, Status
+from ninja import Query, Schema, Status
 from pydantic import Field, StringConstraints
 
 from media_library import actions
@@ -18,6 +18,7 @@ from media_library.jobs import enqueue
 from media_library.models import MediaItem, PreparedCopy, Tag
 from media_library.search import listing
 from media_library.views.pictures import thumbnails
+from streamsite.api.auth import Router
 from streamsite.api.crud import (
     Body,
     Id,
@@ -33,6 +34,7 @@ from streamsite.api.crud import (
     removed,
     window,
 )
+from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["media"])
@@ -161,6 +163,7 @@ def _matching(filters: ItemFilter) -> QuerySet[MediaItem]:
 
 
 @router.get("", response=Page[ItemBrief], summary="Items that match")
+@needs(READ_ONLY, "media_library.view_mediaitem")
 def items(request: HttpRequest, filters: Query[ItemFilter]) -> dict[str, Any]:
     order = listing.ORDERS[filters.order][0]
     # The ids first, from the index of the order alone: see media_library.search.listing.
@@ -171,6 +174,7 @@ def items(request: HttpRequest, filters: Query[ItemFilter]) -> dict[str, Any]:
 
 
 @router.post("", response={201: ItemDetail}, summary="Add a file of the storage")
+@needs(ADMIN, "media_library.add_mediaitem")
 def add(request: HttpRequest, body: NewItem) -> Status[MediaItem]:
     """The file is inspected at once. A sync adds such files automatically."""
     item = added(request, MediaItem(key=body.key, title=body.title), then=enqueue.probe)
@@ -178,11 +182,13 @@ def add(request: HttpRequest, body: NewItem) -> Status[MediaItem]:
 
 
 @router.get("/{id}", response=ItemDetail, summary="One item, with its copies")
+@needs(READ_ONLY, "media_library.view_mediaitem")
 def item(request: HttpRequest, id: Id) -> MediaItem:
     return get_object_or_404(MediaItem, pk=id)
 
 
 @router.patch("/{id}", response=ItemDetail, summary="Change an item's data")
+@needs(ADMIN, "media_library.change_mediaitem")
 def change(request: HttpRequest, id: Id, body: ItemChange) -> MediaItem:
     fields = body.given()
     tags: list[str] | None = fields.pop("tags", None)
@@ -196,6 +202,7 @@ def change(request: HttpRequest, id: Id, body: ItemChange) -> MediaItem:
 
 
 @router.delete("/{id}", response={204: None}, summary="Delete it; its file stays")
+@needs(ADMIN, "media_library.delete_mediaitem")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
     """Channels continue without it. The next sync adds its file again, if it still exists."""
     removed(request, MediaItem.objects.all(), pk=id)
@@ -208,6 +215,7 @@ def delete(request: HttpRequest, id: Id) -> Status[None]:
     description="Or a redirect to a URL of the bucket, valid for an hour.",
     response={200: None, 302: None},
 )
+@needs(READ_ONLY, "media_library.view_mediaitem")
 def thumb(request: HttpRequest, id: Id) -> HttpResponseBase:
     response = thumbnails(get_object_or_404(MediaItem.objects.only("thumbnails"), pk=id))
     if response is None:
@@ -216,6 +224,7 @@ def thumb(request: HttpRequest, id: Id) -> HttpResponseBase:
 
 
 @router.post("/{id}/cancel", response={202: Accepted}, summary="Stop preparing it")
+@needs(ADMIN, "media_library.change_mediaitem")
 def cancel(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
     row = get_object_or_404(MediaItem, pk=id)
     cancelled = [copy for copy in row.copies.all() if actions.cancel_prepare(copy)]
@@ -226,6 +235,7 @@ def cancel(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
 
 
 @router.post("/{id}/look-again", response={202: Accepted}, summary="Inspect its file again")
+@needs(ADMIN, "media_library.change_mediaitem")
 def inspect_again(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
     row = get_object_or_404(MediaItem, pk=id)
     actions.inspect_again([row.pk])
@@ -234,6 +244,7 @@ def inspect_again(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
 
 
 @router.post("/{id}/retry", response={202: Accepted}, summary="Retry after a fault")
+@needs(ADMIN, "media_library.change_mediaitem")
 def retry(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
     row = get_object_or_404(MediaItem, pk=id)
     actions.retry(row)

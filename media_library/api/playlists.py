@@ -7,14 +7,16 @@ from typing import Annotated, Any
 from django.db.models import Count, QuerySet, Sum
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Query, Router, Schema, Status
+from ninja import Query, Schema, Status
 from pydantic import Field, StringConstraints
 
 from media_library.models import Playlist, PlaylistEntry
 from media_library.playlists import edit
 from media_library.playlists.edit import MAX_ENTRIES, Place
+from streamsite.api.auth import Router
 from streamsite.api.crud import Body, Id, Page, Paging, added, edited, noted, paged, removed
 from streamsite.api.crud import Count as Version
+from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 
 router = Router(tags=["playlists"])
 
@@ -87,6 +89,7 @@ def _playlist(pk: int) -> Playlist:
 
 
 @router.get("", response=Page[PlaylistDetail], summary="Playlists, by name")
+@needs(READ_ONLY, "media_library.view_playlist")
 def listed(request: HttpRequest, filters: Query[PlaylistFilter]) -> dict[str, Any]:
     rows = _measured()
     if filters.q:
@@ -95,22 +98,26 @@ def listed(request: HttpRequest, filters: Query[PlaylistFilter]) -> dict[str, An
 
 
 @router.post("", response={201: PlaylistDetail}, summary="A new playlist")
+@needs(ADMIN, "media_library.add_playlist")
 def create(request: HttpRequest, body: Named) -> Status[Playlist]:
     return Status(201, _playlist(added(request, Playlist(name=body.name)).pk))
 
 
 @router.get("/{id}", response=PlaylistDetail, summary="One playlist")
+@needs(READ_ONLY, "media_library.view_playlist")
 def playlist(request: HttpRequest, id: Id) -> Playlist:
     return _playlist(id)
 
 
 @router.patch("/{id}", response=PlaylistDetail, summary="Rename it")
+@needs(ADMIN, "media_library.change_playlist")
 def change(request: HttpRequest, id: Id, body: Named) -> Playlist:
     edited(request, Playlist.objects.all(), id, body.given())
     return _playlist(id)
 
 
 @router.delete("/{id}", response={204: None}, summary="Delete it; its items stay")
+@needs(ADMIN, "media_library.delete_playlist")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
     removed(request, Playlist.objects.all(), pk=id)
     return Status(204, None)
@@ -130,11 +137,13 @@ def _order(row: Playlist) -> dict[str, Any]:
 
 
 @router.get("/{id}/entries", response=PlaylistEntries, summary="All entries in order")
+@needs(READ_ONLY, "media_library.view_playlist")
 def entries(request: HttpRequest, id: Id) -> dict[str, Any]:
     return _order(get_object_or_404(Playlist, pk=id))
 
 
 @router.put("/{id}/entries", response=PlaylistEntries, summary="Replace the whole order")
+@needs(ADMIN, "media_library.change_playlist")
 def reorder(request: HttpRequest, id: Id, body: NewOrder) -> dict[str, Any]:
     row = get_object_or_404(Playlist, pk=id)
     places = [Place(entry.id, entry.item_id) for entry in body.entries]
@@ -144,6 +153,7 @@ def reorder(request: HttpRequest, id: Id, body: NewOrder) -> dict[str, Any]:
 
 
 @router.post("/{id}/entries", response={201: PlaylistEntries}, summary="Append items")
+@needs(ADMIN, "media_library.change_playlist")
 def append(request: HttpRequest, id: Id, body: Appended) -> Status[dict[str, Any]]:
     row = get_object_or_404(Playlist, pk=id)
     edit.append(row, body.item_ids)

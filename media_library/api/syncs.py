@@ -7,15 +7,16 @@ from typing import Any, Literal
 
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Query, Router, Schema, Status
+from ninja import Query, Schema, Status
 from pydantic import Field
 
 from media_library import storage
 from media_library.models import SyncRun
 from media_library.sync import runner
 from media_library.sync.empty_guard import emptied
-from streamsite.api.auth import caller
+from streamsite.api.auth import Router, caller
 from streamsite.api.crud import Body, Id, Page, Paging, RowSchema, noted, paged
+from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 
 router = Router(tags=["media"])
 trial = Router(tags=["media"])
@@ -75,6 +76,7 @@ class Trial(Schema):
 
 
 @router.get("", response=Page[SyncDetail], summary="Syncs, the latest first")
+@needs(READ_ONLY, "media_library.view_syncrun")
 def listed(request: HttpRequest, filters: Query[SyncFilter]) -> dict[str, Any]:
     rows = SyncRun.objects.all()
     if filters.status is not None:
@@ -88,6 +90,7 @@ def listed(request: HttpRequest, filters: Query[SyncFilter]) -> dict[str, Any]:
     summary="Compare the storage with the library",
     description="409 while one is running.",
 )
+@needs(ADMIN, "media_library.add_syncrun")
 def start(request: HttpRequest, body: NewSync) -> Status[SyncRun]:
     run = runner.start(by=caller(request).name, dry=body.dry, accept_gone=body.accept_gone)
     noted(request, run, "Ordered.")
@@ -95,11 +98,13 @@ def start(request: HttpRequest, body: NewSync) -> Status[SyncRun]:
 
 
 @router.get("/{id}", response=SyncDetail, summary="One sync")
+@needs(READ_ONLY, "media_library.view_syncrun")
 def one(request: HttpRequest, id: Id) -> SyncRun:
     return get_object_or_404(SyncRun, pk=id)
 
 
 @trial.post("/test", response=Trial, summary="Test the storage now")
+@needs(ADMIN, "media_library.view_syncrun")
 def test(request: HttpRequest) -> dict[str, Any]:
     """Tests all operations that streamsite needs, which takes some seconds."""
     checks = list(storage.examine())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from django.http import HttpRequest
-from ninja import Header, Router, Schema, Status
+from ninja import Header, Schema, Status
 from pydantic import Field, StringConstraints
 
 from media_library import storage
@@ -17,8 +17,9 @@ from media_library.api.media import ItemDetail
 from media_library.models import MediaItem
 from media_library.storage import MultipartUpload
 from media_library.uploads import service
-from streamsite.api.auth import caller
+from streamsite.api.auth import Router, caller
 from streamsite.api.crud import Body, noted
+from streamsite.api.permissions import ADMIN, needs
 from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["media"])
@@ -78,6 +79,7 @@ def _upload(request: HttpRequest, ticket: str) -> MultipartUpload:
 
 
 @router.post("", response={201: UploadDetail}, summary="Begin an upload")
+@needs(ADMIN, "media_library.add_mediaitem")
 def begin(request: HttpRequest, body: NewUpload) -> Status[dict[str, Any]]:
     upload = service.begin(body.name, body.size_bytes, body.folder)
     return Status(
@@ -92,6 +94,7 @@ def begin(request: HttpRequest, body: NewUpload) -> Status[dict[str, Any]]:
 
 
 @router.post("/part-url", response=PartAddress, summary="URL for a part")
+@needs(ADMIN, "media_library.add_mediaitem")
 def address(request: HttpRequest, body: PartRequest) -> dict[str, Any]:
     upload = _upload(request, body.ticket)
     _part_exists(upload, body.number)
@@ -113,6 +116,7 @@ def address(request: HttpRequest, body: PartRequest) -> dict[str, Any]:
         }
     },
 )
+@needs(ADMIN, "media_library.add_mediaitem")
 def part(
     request: HttpRequest, number: Number, x_upload_ticket: Header[Ticket]
 ) -> dict[str, str]:
@@ -128,6 +132,7 @@ def part(
 
 
 @router.post("/finish", response={201: ItemDetail}, summary="Assemble the parts")
+@needs(ADMIN, "media_library.add_mediaitem")
 def finish(request: HttpRequest, body: Shown) -> Status[MediaItem]:
     item = service.finish(_upload(request, body.ticket))
     noted(request, item, "Uploaded.")
@@ -135,6 +140,7 @@ def finish(request: HttpRequest, body: Shown) -> Status[MediaItem]:
 
 
 @router.post("/abort", response=Done, summary="Cancel it: nothing of it is kept")
+@needs(ADMIN, "media_library.add_mediaitem")
 def abort(request: HttpRequest, body: Shown) -> dict[str, str]:
     service.abort(_upload(request, body.ticket))
     return {"detail": "Nothing of it is kept."}

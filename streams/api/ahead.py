@@ -7,14 +7,16 @@ from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from ninja import Query, Router, Schema
+from ninja import Query, Schema
 from pydantic import Field
 
 from streams.api.channels import the_channel
 from streams.calendar import guide, preview
 from streams.models import UpcomingProblem
 from streams.monitoring.preflight import Finding, findings
+from streamsite.api.auth import Router
 from streamsite.api.crud import Moment, Page, Paging, RequestSchema, RowSchema, paged
+from streamsite.api.permissions import READ_ONLY, needs
 
 channel = Router(tags=["ahead"])
 upcoming_problems = Router(tags=["ahead"])
@@ -116,6 +118,7 @@ class UpcomingProblemFilter(Paging):
 
 
 @channel.get("/{slug:slug}/programme", response=Ahead, summary="The coming programme")
+@needs(READ_ONLY, "streams.view_channel")
 def programme(request: HttpRequest, slug: str, params: Query[AheadParams]) -> dict[str, Any]:
     row, now = the_channel(slug), timezone.now()
     until = now + timedelta(hours=params.hours)
@@ -127,6 +130,7 @@ def programme(request: HttpRequest, slug: str, params: Query[AheadParams]) -> di
 
 
 @channel.get("/{slug:slug}/why", response=Why, summary="Why an item was, is or will be on air")
+@needs(READ_ONLY, "streams.view_channel")
 def why(request: HttpRequest, slug: str, params: Query[WhyParams]) -> preview.Answer:
     now = timezone.now()
     return preview.why(the_channel(slug), params.at or now, now)
@@ -137,6 +141,7 @@ def why(request: HttpRequest, slug: str, params: Query[WhyParams]) -> preview.An
     summary="The guide as XMLTV",
     openapi_extra={"responses": {200: {"content": {"application/xml": {}}}}},
 )
+@needs(READ_ONLY, "streams.view_channel")
 def xmltv(request: HttpRequest, slug: str) -> HttpResponse:
     return HttpResponse(guide.xmltv(the_channel(slug), timezone.now()), GUIDE_TYPE)
 
@@ -144,6 +149,7 @@ def xmltv(request: HttpRequest, slug: str) -> HttpResponse:
 @channel.get(
     "/{slug:slug}/preflight", response=Findings, summary="Findings that affect a start"
 )
+@needs(READ_ONLY, "streams.view_channel")
 def preflight(request: HttpRequest, slug: str) -> dict[str, list[Finding]]:
     """The storage is checked, which may take seconds. The list is empty without faults."""
     return {"findings": findings(the_channel(slug))}
@@ -152,6 +158,7 @@ def preflight(request: HttpRequest, slug: str) -> dict[str, list[Finding]]:
 @upcoming_problems.get(
     "", response=Page[UpcomingProblemDetail], summary="Upcoming problems on air"
 )
+@needs(READ_ONLY, "streams.view_upcomingproblem")
 def listed(request: HttpRequest, filters: Query[UpcomingProblemFilter]) -> dict[str, Any]:
     rows = UpcomingProblem.objects.all()
     if filters.channel:

@@ -9,7 +9,7 @@ from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
-from ninja import Query, Router, Schema, Status
+from ninja import Query, Schema, Status
 from pydantic import Field
 
 from media_library.search.listing import Plain
@@ -18,8 +18,9 @@ from streams.calendar import guide
 from streams.control.commands import ORDERS, give
 from streams.models import AsRun, Broadcaster, Incident, Run
 from streams.views.pictures import PLAYLIST_TYPE, preview, preview_playlist
-from streamsite.api.auth import caller
+from streamsite.api.auth import Router, caller
 from streamsite.api.crud import Moment, Page, Paging, RowSchema, noted, paged
+from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 
 router = Router(tags=["air"])
 
@@ -54,11 +55,13 @@ def order(
     summary="Start the channel",
     description="409 if it is already on air; 422 if something is missing: `findings`.",
 )
+@needs(ADMIN, "streams.operate_channel")
 def start(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return order(request, slug, "start")
 
 
 @router.post("/{slug:slug}/stop", response={202: Taken}, summary="Stop the channel")
+@needs(ADMIN, "streams.operate_channel")
 def stop(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return order(request, slug, "stop")
 
@@ -66,11 +69,13 @@ def stop(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
 @router.post(
     "/{slug:slug}/restart", response={202: Taken}, summary="Stop and start the channel"
 )
+@needs(ADMIN, "streams.operate_channel")
 def restart(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return order(request, slug, "restart")
 
 
 @router.post("/{slug:slug}/skip", response={202: Taken}, summary="Skip to the next item")
+@needs(ADMIN, "streams.operate_channel")
 def skip(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return order(request, slug, "skip")
 
@@ -157,6 +162,7 @@ class IncidentFilter(Paging):
 
 
 @router.get("/{slug:slug}/now", response=NowNext, summary="The items on air now and next")
+@needs(READ_ONLY, "streams.view_channel")
 def now(request: HttpRequest, slug: str) -> dict[str, Any]:
     return guide.now_next(the_channel(slug), timezone.now())
 
@@ -180,6 +186,7 @@ def _aired(channel: int, *, behind_a_cursor: bool) -> QuerySet[AsRun]:
 @router.get(
     "/{slug:slug}/as-run", response=Page[AsRunEntry], summary="The as-run log, latest first"
 )
+@needs(READ_ONLY, "streams.view_asrun")
 def as_run(request: HttpRequest, slug: str, filters: Query[AsRunFilter]) -> dict[str, Any]:
     rows = _aired(id_of(slug), behind_a_cursor=bool(filters.cursor))
     if filters.since:
@@ -196,6 +203,7 @@ def as_run(request: HttpRequest, slug: str, filters: Query[AsRunFilter]) -> dict
     response=Page[IncidentDetail],
     summary="Incidents, latest first",
 )
+@needs(READ_ONLY, "streams.view_incident")
 def incidents(
     request: HttpRequest, slug: str, filters: Query[IncidentFilter]
 ) -> dict[str, Any]:
@@ -220,6 +228,7 @@ def incidents(
         "responses": {200: {"content": {PLAYLIST_TYPE: {}}}},
     },
 )
+@needs(READ_ONLY, "streams.view_channel")
 def playlist(request: HttpRequest, slug: str) -> HttpResponse:
     listed = preview_playlist(the_channel(slug))
     # A player requests segments relative to the playlist.
@@ -237,5 +246,6 @@ def playlist(request: HttpRequest, slug: str) -> HttpResponse:
     summary="A segment of the preview",
     openapi_extra={"responses": {200: {"content": {"video/mp2t": {}}}}},
 )
+@needs(READ_ONLY, "streams.view_channel")
 def segment(request: HttpRequest, slug: str, name: str) -> HttpResponseBase:
     return preview(the_channel(slug), name)

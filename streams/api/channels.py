@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import Query, Router, Schema, Status
+from ninja import Query, Schema, Status
 from pydantic import Field, StringConstraints
 
 from streams.models import Channel
@@ -18,6 +18,7 @@ from streams.monitoring.preflight import unverified
 from streams.monitoring.report import report
 from streams.programme.model import Order, Return
 from streams.wake import wake_supervisor
+from streamsite.api.auth import Router
 from streamsite.api.crud import (
     Body,
     Id,
@@ -32,6 +33,7 @@ from streamsite.api.crud import (
     paged,
     removed,
 )
+from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 from streamsite.http.problems import Kind, ProblemError
 from streamsite.security.secret import Unreadable
 
@@ -270,6 +272,7 @@ def refuse_on_air(channel: Channel, what: str) -> None:
 
 
 @router.get("", response=Page[ChannelDetail], summary="Channels, by name")
+@needs(READ_ONLY, "streams.view_channel")
 def channels(request: HttpRequest, filters: Query[ChannelFilter]) -> dict[str, Any]:
     rows = channel_rows()
     if filters.desired_state:
@@ -281,17 +284,20 @@ def channels(request: HttpRequest, filters: Query[ChannelFilter]) -> dict[str, A
 
 
 @router.post("", response={201: ChannelDetail}, summary="Create a channel")
+@needs(ADMIN, "streams.add_channel")
 def create(request: HttpRequest, body: NewChannel) -> Status[Channel]:
     channel = added(request, Channel(**body.given()), then=wake_supervisor)
     return Status(201, detail(channel.slug))
 
 
 @router.get("/{slug:slug}", response=ChannelDetail, summary="Get a channel")
+@needs(READ_ONLY, "streams.view_channel")
 def channel(request: HttpRequest, slug: str) -> Channel:
     return detail(slug)
 
 
 @router.patch("/{slug:slug}", response=ChannelDetail, summary="Change a channel")
+@needs(ADMIN, "streams.change_channel")
 def change(request: HttpRequest, slug: str, body: ChannelChange) -> Channel:
     fields = body.given()
     with transaction.atomic():
@@ -308,6 +314,7 @@ def change(request: HttpRequest, slug: str, body: ChannelChange) -> Channel:
 
 
 @router.delete("/{slug:slug}", response={204: None}, summary="Delete a channel and its history")
+@needs(ADMIN, "streams.delete_channel")
 def delete(request: HttpRequest, slug: str) -> Status[None]:
     removed(
         request,
@@ -320,6 +327,7 @@ def delete(request: HttpRequest, slug: str) -> Status[None]:
 
 
 @router.get("/{slug:slug}/status", response=ChannelStatus, summary="The status of a channel")
+@needs(READ_ONLY, "streams.view_channel")
 def status(request: HttpRequest, slug: str) -> dict[str, Any]:
     return status_of(slug)
 

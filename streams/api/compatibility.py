@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import Http404, HttpRequest
-from ninja import Query, Router, Schema, Status
+from ninja import Query, Schema, Status
 from pydantic import Field
 
 from streams.api import air
@@ -13,7 +13,9 @@ from streams.api.channels import ChannelStatus, status_of, the_channel
 from streams.api.live import StreamDetail, stream
 from streams.ingest import report
 from streams.models import Channel
+from streamsite.api.auth import Router
 from streamsite.api.crud import RequestSchema
+from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["compatibility"])
@@ -56,16 +58,19 @@ class CompatibilityStreams(Schema):
 
 
 @router.post("/start", response={202: air.Taken})
+@needs(ADMIN, "streams.operate_channel")
 def start(request: HttpRequest, which: Query[Which]) -> Status[dict[str, str]]:
     return air.order(request, which.slug(), "start")
 
 
 @router.post("/stop", response={202: air.Taken})
+@needs(ADMIN, "streams.operate_channel")
 def stop(request: HttpRequest, which: Query[Which]) -> Status[dict[str, str]]:
     return air.order(request, which.slug(), "stop")
 
 
 @router.get("/status", response=CompatibilityStatus)
+@needs(READ_ONLY, "streams.view_channel")
 def status(request: HttpRequest, which: Query[Which]) -> dict[str, Any]:
     channel = the_channel(which.slug())
     sent_to = [output.address for output in channel.outputs.all() if output.enabled]
@@ -74,6 +79,7 @@ def status(request: HttpRequest, which: Query[Which]) -> dict[str, Any]:
 
 
 @router.get("", response=CompatibilityStreams)
+@needs(READ_ONLY, "streams.view_livestream")
 def streams(request: HttpRequest) -> dict[str, Any]:
     """Streams that are live now, the longest first. `fault`: why it may be outdated."""
     return {

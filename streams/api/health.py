@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from django.http import HttpRequest
 from django.utils import timezone
-from ninja import Query, Router, Schema, Status
+from ninja import Query, Schema, Status
 from ninja.errors import HttpError
 
 from streams.models import Channel, Output
@@ -16,7 +16,9 @@ from streams.monitoring import components as parts
 from streams.monitoring import metrics as samples
 from streams.monitoring import uptime
 from streams.views.pages import in_public
+from streamsite.api.auth import Router
 from streamsite.api.crud import RequestSchema as Plain
+from streamsite.api.permissions import READ_ONLY, needs
 
 router = Router(tags=["health"])
 
@@ -197,6 +199,7 @@ def health(request: HttpRequest) -> Status[dict[str, Any]]:
     response={200: DetailedHealth, 503: DetailedHealth},
     summary="The state of each component",
 )
+@needs(READ_ONLY, "streams.view_channel")
 def detailed(request: HttpRequest) -> Status[dict[str, Any]]:
     """503 if nothing is known or plays, or if a channel is off the air."""
     state = parts.detailed(timezone.now())
@@ -208,6 +211,7 @@ def detailed(request: HttpRequest) -> Status[dict[str, Any]]:
     response=Metrics,
     summary="Measurements in buckets",
 )
+@needs(READ_ONLY, "streams.view_channel")
 def metrics(request: HttpRequest, params: Query[MetricsParams]) -> dict[str, Any]:
     """Samples are taken every ten seconds; after a day one per five minutes is kept."""
     _demand(params)
@@ -232,6 +236,7 @@ def metrics(request: HttpRequest, params: Query[MetricsParams]) -> dict[str, Any
     response=Uptimes,
     summary="Uptime: the share of the ordered time that was on the air",
 )
+@needs(READ_ONLY, "streams.view_channel")
 def uptimes(request: HttpRequest, params: Query[UptimeParams]) -> dict[str, Any]:
     """For today, this week and month, the last 7 and 30 days; or for the requested span."""
     _demand(params)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Router, Status
+from ninja import Status
 
 from media_library import actions
 from media_library.api.media import CopyDetail
 from media_library.models import MediaItem, PreparedCopy
 from streams.api.channels import the_channel
+from streamsite.api.auth import Router
 from streamsite.api.crud import Body, Id, Slug, noted
+from streamsite.api.permissions import ADMIN, needs
 
 router = Router(tags=["media"])
 
@@ -28,6 +30,7 @@ class PrepareBody(Body):
     description="Repeat the request to see the progress. A failed or cancelled copy is "
     "retried.",
 )
+@needs(ADMIN, "media_library.change_mediaitem")
 def prepare(request: HttpRequest, id: Id, body: PrepareBody) -> Status[PreparedCopy]:
     row = get_object_or_404(MediaItem, pk=id)
     house_format = the_channel(body.channel).house_format

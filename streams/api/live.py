@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import Query, Router, Schema, Status
+from ninja import Query, Schema, Status
 from pydantic import Field, StringConstraints
 
 from streams.api.channels import Name
@@ -17,7 +17,7 @@ from streams.ingest import keys, report
 from streams.ingest.servers import configured_client
 from streams.models import Broadcaster, LiveStream, StreamKey
 from streams.models.ingest import SLUG
-from streamsite.api.auth import caller
+from streamsite.api.auth import Router, caller
 from streamsite.api.crud import (
     Body,
     Id,
@@ -33,6 +33,7 @@ from streamsite.api.crud import (
     paged,
     removed,
 )
+from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 from streamsite.http.problems import Kind, ProblemError
 
 broadcasters = Router(tags=["live"])
@@ -85,6 +86,7 @@ def _refuse_live(row: Broadcaster) -> None:
 
 
 @broadcasters.get("", response=Page[BroadcasterDetail], summary="Broadcasters, by name")
+@needs(READ_ONLY, "streams.view_broadcaster")
 def listed(request: HttpRequest, filters: Query[BroadcasterFilter]) -> dict[str, Any]:
     rows = Broadcaster.objects.all()
     if filters.enabled is not None:
@@ -95,16 +97,19 @@ def listed(request: HttpRequest, filters: Query[BroadcasterFilter]) -> dict[str,
 
 
 @broadcasters.post("", response={201: BroadcasterDetail}, summary="Create a broadcaster")
+@needs(ADMIN, "streams.add_broadcaster")
 def create(request: HttpRequest, body: NewBroadcaster) -> Status[Broadcaster]:
     return Status(201, added(request, Broadcaster(**body.given())))
 
 
 @broadcasters.get("/{id}", response=BroadcasterDetail, summary="Get a broadcaster")
+@needs(READ_ONLY, "streams.view_broadcaster")
 def broadcaster(request: HttpRequest, id: Id) -> Broadcaster:
     return get_object_or_404(Broadcaster, pk=id)
 
 
 @broadcasters.patch("/{id}", response=BroadcasterDetail, summary="Change a broadcaster")
+@needs(ADMIN, "streams.change_broadcaster")
 def change(request: HttpRequest, id: Id, body: BroadcasterChange) -> Broadcaster:
     fields = body.given()
 
@@ -118,6 +123,7 @@ def change(request: HttpRequest, id: Id, body: BroadcasterChange) -> Broadcaster
 @broadcasters.delete(
     "/{id}", response={204: None}, summary="Delete a broadcaster and their keys"
 )
+@needs(ADMIN, "streams.delete_broadcaster")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
     removed(request, Broadcaster.objects.all(), pk=id, demand=_refuse_live)
     return Status(204, None)
@@ -151,6 +157,7 @@ class StreamKeyFilter(Paging):
 
 
 @stream_keys.get("", response=Page[StreamKeyDetail], summary="Stream keys, latest first")
+@needs(READ_ONLY, "streams.view_streamkey")
 def stream_key_list(request: HttpRequest, filters: Query[StreamKeyFilter]) -> dict[str, Any]:
     rows = StreamKey.objects.all()
     if filters.broadcaster_id is not None:
@@ -161,6 +168,7 @@ def stream_key_list(request: HttpRequest, filters: Query[StreamKeyFilter]) -> di
 
 
 @stream_keys.post("", response={201: MintedKey}, summary="Create a key; it is returned once")
+@needs(ADMIN, "streams.add_streamkey")
 def mint(request: HttpRequest, body: NewStreamKey) -> Status[StreamKey]:
     with transaction.atomic():
         owner = get_object_or_404(Broadcaster, pk=body.broadcaster_id)
@@ -178,6 +186,7 @@ def mint(request: HttpRequest, body: NewStreamKey) -> Status[StreamKey]:
 
 
 @stream_keys.get("/{id}", response=StreamKeyDetail, summary="Get a key's record")
+@needs(READ_ONLY, "streams.view_streamkey")
 def stream_key(request: HttpRequest, id: Id) -> StreamKey:
     return get_object_or_404(StreamKey, pk=id)
 
@@ -188,6 +197,7 @@ def stream_key(request: HttpRequest, id: Id) -> StreamKey:
     summary="Revoke a key",
     description="The stream that uses it is ended. The key stays listed as revoked.",
 )
+@needs(ADMIN, "streams.change_streamkey")
 def revoke(request: HttpRequest, id: Id) -> Status[None]:
     row = get_object_or_404(StreamKey.objects.select_related("broadcaster"), pk=id)
     if row.revoked_at is None:
@@ -247,6 +257,7 @@ class StreamFilter(Paging):
 
 
 @streams.get("", response=StreamPage, summary="Streams, latest first")
+@needs(READ_ONLY, "streams.view_livestream")
 def live(request: HttpRequest, filters: Query[StreamFilter]) -> dict[str, Any]:
     rows = LiveStream.objects.select_related("broadcaster", "key")
     if filters.state != "all":
@@ -259,6 +270,7 @@ def live(request: HttpRequest, filters: Query[StreamFilter]) -> dict[str, Any]:
 
 
 @streams.get("/{id}", response=StreamDetail, summary="Get a stream, also after its end")
+@needs(READ_ONLY, "streams.view_livestream")
 def stream(request: HttpRequest, id: Id) -> dict[str, Any]:
     rows = LiveStream.objects.select_related("broadcaster", "key")
     return report.stream_json(get_object_or_404(rows, pk=id))

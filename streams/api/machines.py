@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Query, Router
+from ninja import Query
 from pydantic import Field
 
 from streams.api.channels import id_of
 from streams.models import LogLine, Node
+from streamsite.api.auth import Router
 from streamsite.api.crud import Page, Paging, RowSchema, paged
+from streamsite.api.permissions import READ_ONLY, needs
 
 nodes = Router(tags=["machines"])
 log = Router(tags=["machines"])
@@ -45,6 +47,7 @@ class LineFilter(Paging):
 
 
 @nodes.get("", response=Page[NodeDetail], summary="Nodes, by name")
+@needs(READ_ONLY, "streams.view_node")
 def listed(request: HttpRequest, params: Query[Paging]) -> dict[str, Any]:
     return paged(Node.objects.all(), "name", params)
 
@@ -54,6 +57,7 @@ def listed(request: HttpRequest, params: Query[Paging]) -> dict[str, Any]:
     response=Page[LineDetail],
     summary="The log of a channel's processes, latest first",
 )
+@needs(READ_ONLY, "streams.view_channel")
 def lines(request: HttpRequest, slug: str, filters: Query[LineFilter]) -> dict[str, Any]:
     rows = LogLine.objects.filter(channel=id_of(slug))
     if filters.level:

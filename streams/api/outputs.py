@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Query, Router, Status
+from ninja import Query, Status
 from pydantic import Field, StringConstraints
 
 from streams.api.channels import Name, OutputDetail, the_channel
 from streams.models import Output
 from streams.outputs.platforms import MAX_SECRET_BYTES, MAX_SESSION_HOURS, Platform
 from streams.wake import wake_supervisor
+from streamsite.api.auth import Router
 from streamsite.api.crud import (
     Body,
     Id,
@@ -25,6 +26,7 @@ from streamsite.api.crud import (
     paged,
     removed,
 )
+from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 from streamsite.security.secret import Secret
 
 router = Router(tags=["outputs"])
@@ -73,6 +75,7 @@ class OutputFilter(Paging):
 
 
 @router.get("", response=Page[OutputDetail], summary="Outputs, by id")
+@needs(READ_ONLY, "streams.view_output")
 def outputs(request: HttpRequest, filters: Query[OutputFilter]) -> dict[str, Any]:
     rows = Output.objects.select_related("channel")
     if filters.channel:
@@ -85,6 +88,7 @@ def outputs(request: HttpRequest, filters: Query[OutputFilter]) -> dict[str, Any
 
 
 @router.post("", response={201: OutputDetail}, summary="Create an output of a channel")
+@needs(ADMIN, "streams.add_output")
 def create(request: HttpRequest, body: NewOutput) -> Status[Output]:
     fields = body.given()
     fields["channel"] = the_channel(fields["channel"])
@@ -92,16 +96,19 @@ def create(request: HttpRequest, body: NewOutput) -> Status[Output]:
 
 
 @router.get("/{id}", response=OutputDetail, summary="Get an output")
+@needs(READ_ONLY, "streams.view_output")
 def output(request: HttpRequest, id: Id) -> Output:
     return get_object_or_404(Output.objects.select_related("channel"), pk=id)
 
 
 @router.patch("/{id}", response=OutputDetail, summary="Change an output")
+@needs(ADMIN, "streams.change_output")
 def change(request: HttpRequest, id: Id, body: OutputChange) -> Output:
     return edited(request, Output.objects.all(), id, body.given(), then=wake_supervisor)
 
 
 @router.delete("/{id}", response={204: None}, summary="Delete an output")
+@needs(ADMIN, "streams.delete_output")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
     removed(request, Output.objects.all(), pk=id, then=wake_supervisor)
     return Status(204, None)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
-from ninja import Router, Status
+from ninja import Status
 
 from media_library.conform import logos
 from streams.api.channels import ChannelDetail, detail, the_channel
 from streams.models import Channel
 from streams.views.pictures import logo_of, shown
 from streams.wake import wake_supervisor
+from streamsite.api.auth import Router
 from streamsite.api.crud import edited
+from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 
 router = Router(tags=["channels"])
 
@@ -22,6 +24,7 @@ router = Router(tags=["channels"])
     description="404 while nothing is on air.",
     openapi_extra={"responses": {200: {"content": {"image/jpeg": {}}}}},
 )
+@needs(READ_ONLY, "streams.view_channel")
 def picture(request: HttpRequest, slug: str) -> HttpResponseBase:
     answer = shown(the_channel(slug))
     if answer is None:
@@ -36,6 +39,7 @@ def picture(request: HttpRequest, slug: str) -> HttpResponseBase:
     "hour.",
     openapi_extra={"responses": {200: {"content": {"image/png": {}}}, 302: {}}},
 )
+@needs(READ_ONLY, "streams.view_channel")
 def logo(request: HttpRequest, slug: str) -> HttpResponseBase:
     return logo_of(the_channel(slug))
 
@@ -54,6 +58,7 @@ def logo(request: HttpRequest, slug: str) -> HttpResponseBase:
         }
     },
 )
+@needs(ADMIN, "streams.change_channel")
 def put_logo(request: HttpRequest, slug: str) -> Channel:
     row = the_channel(slug)
     # Stored under its content hash, before the transaction: it takes seconds.
@@ -63,6 +68,7 @@ def put_logo(request: HttpRequest, slug: str) -> Channel:
 
 
 @router.delete("/{slug:slug}/logo", response={204: None}, summary="Remove the logo")
+@needs(ADMIN, "streams.change_channel")
 def delete_logo(request: HttpRequest, slug: str) -> Status[None]:
     row = the_channel(slug)
     edited(request, Channel.objects.all(), row.pk, {"logo": ""}, then=wake_supervisor)

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import Query, Router, Schema, Status
+from ninja import Query, Schema, Status
 from pydantic import Field
 
 from streams.api.channels import Name, the_channel
@@ -20,6 +20,7 @@ from streams.models import Block, Channel, OnAirHours
 from streams.models.programme import MAX_PRIORITY, Span, clock
 from streams.programme.model import Order, Start
 from streams.wake import wake_supervisor
+from streamsite.api.auth import Router
 from streamsite.api.crud import (
     Body,
     Clock,
@@ -37,6 +38,7 @@ from streamsite.api.crud import (
     paged,
     removed,
 )
+from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 
 blocks = Router(tags=["programme"])
 hours = Router(tags=["programme"])
@@ -148,6 +150,7 @@ class BlockFilter(Paging):
 
 
 @blocks.get("", response=Page[BlockDetail], summary="Blocks, by id")
+@needs(READ_ONLY, "streams.view_block")
 def listed(request: HttpRequest, filters: Query[BlockFilter]) -> dict[str, Any]:
     rows = Block.objects.select_related("channel", "playlist")
     if filters.channel:
@@ -160,6 +163,7 @@ def listed(request: HttpRequest, filters: Query[BlockFilter]) -> dict[str, Any]:
 
 
 @blocks.post("", response={201: BlockDetail}, summary="Create a block of a channel")
+@needs(ADMIN, "streams.add_block")
 def create(request: HttpRequest, body: NewBlock) -> Status[Block]:
     fields = body.given()
     fields["channel"] = the_channel(fields["channel"])
@@ -167,16 +171,19 @@ def create(request: HttpRequest, body: NewBlock) -> Status[Block]:
 
 
 @blocks.get("/{id}", response=BlockDetail, summary="Get a block")
+@needs(READ_ONLY, "streams.view_block")
 def block(request: HttpRequest, id: Id) -> Block:
     return get_object_or_404(Block.objects.select_related("channel", "playlist"), pk=id)
 
 
 @blocks.patch("/{id}", response=BlockDetail, summary="Change a block")
+@needs(ADMIN, "streams.change_block")
 def change(request: HttpRequest, id: Id, body: BlockChange) -> Block:
     return edited(request, Block.objects.all(), id, body.given(), then=wake_supervisor)
 
 
 @blocks.delete("/{id}", response={204: None}, summary="Delete a block")
+@needs(ADMIN, "streams.delete_block")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
     removed(request, Block.objects.all(), pk=id, then=wake_supervisor)
     return Status(204, None)
@@ -202,6 +209,7 @@ class CopiedWeek(Schema):
     summary="Copy the blocks of a week to another week",
     description="Copies blocks whose dates are within the week; the others recur every week.",
 )
+@needs(ADMIN, "streams.add_block")
 def copy_week(request: HttpRequest, slug: str, body: CopyWeekBody) -> Status[dict[str, Any]]:
     week, to = (day - timedelta(days=day.weekday()) for day in (body.week, body.to))
     with transaction.atomic():
@@ -230,11 +238,13 @@ class HoursDetail(Schema):
 
 
 @hours.get("/{slug:slug}/hours", response=HoursDetail, summary="Get the on-air hours")
+@needs(READ_ONLY, "streams.view_channel")
 def on_air_hours(request: HttpRequest, slug: str) -> dict[str, Any]:
     return {"hours": list(the_channel(slug).hours.all())}
 
 
 @hours.put("/{slug:slug}/hours", response=HoursDetail, summary="Replace the on-air hours")
+@needs(ADMIN, "streams.change_channel")
 def replace_hours(request: HttpRequest, slug: str, body: Hours) -> dict[str, Any]:
     with transaction.atomic():
         channel = get_object_or_404(Channel.objects.select_for_update(), slug=slug)

@@ -8,11 +8,13 @@ from typing import Any
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Query, Router
+from ninja import Query
 from pydantic import Field
 
 from streams.models import Run
+from streamsite.api.auth import Router
 from streamsite.api.crud import Id, Moment, Page, Paging, RowSchema, paged
+from streamsite.api.permissions import READ_ONLY, needs
 
 router = Router(tags=["runs"])
 
@@ -42,6 +44,7 @@ def _runs_with_slug() -> QuerySet[Run]:
 
 
 @router.get("", response=Page[RunDetail], summary="Runs, latest first")
+@needs(READ_ONLY, "streams.view_run")
 def runs(request: HttpRequest, filters: Query[RunFilter]) -> dict[str, Any]:
     rows = _runs_with_slug()
     if filters.channel:
@@ -56,5 +59,6 @@ def runs(request: HttpRequest, filters: Query[RunFilter]) -> dict[str, Any]:
 
 
 @router.get("/{id}", response=RunDetail, summary="Get a run")
+@needs(READ_ONLY, "streams.view_run")
 def run(request: HttpRequest, id: Id) -> Run:
     return get_object_or_404(_runs_with_slug(), pk=id)

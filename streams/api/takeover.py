@@ -8,14 +8,16 @@ from typing import Annotated, Any
 from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Query, Router, Schema, Status
+from ninja import Query, Schema, Status
 from pydantic import Field
 
 from streams.api.air import Taken, order
 from streams.api.channels import id_of, the_channel
 from streams.models import Broadcaster, Channel, Takeover, TakeoverRight
 from streams.wake import wake_supervisor
+from streamsite.api.auth import Router
 from streamsite.api.crud import Body, Id, Page, Paging, made, noted, paged
+from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 
 router = Router(tags=["takeover"])
 
@@ -74,6 +76,7 @@ class TakeoverDetail(Schema):
     summary="Put a live feed on the channel",
     description="409 if no broadcaster who may take the channel over is live.",
 )
+@needs(ADMIN, "streams.operate_channel")
 def take(request: HttpRequest, slug: str, body: Taking | None = None) -> Status[dict[str, str]]:
     whose = None
     if body is not None and body.broadcaster_id is not None:
@@ -82,6 +85,7 @@ def take(request: HttpRequest, slug: str, body: Taking | None = None) -> Status[
 
 
 @router.post("/{slug:slug}/return", response={202: Taken}, summary="Return to the programme")
+@needs(ADMIN, "streams.operate_channel")
 def return_to_programme(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return order(request, slug, "return")
 
@@ -91,6 +95,7 @@ def return_to_programme(request: HttpRequest, slug: str) -> Status[dict[str, str
     response={202: Taken},
     summary="Let live feeds take over automatically again",
 )
+@needs(ADMIN, "streams.operate_channel")
 def release(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
     return order(request, slug, "release")
 
@@ -98,6 +103,7 @@ def release(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
 @router.get(
     "/{slug:slug}/takeovers", response=Page[TakeoverDetail], summary="The log of takeovers"
 )
+@needs(READ_ONLY, "streams.view_takeover")
 def takeovers(request: HttpRequest, slug: str, params: Query[Paging]) -> dict[str, Any]:
     return paged(Takeover.objects.filter(channel=id_of(slug)), "-requested_at", params)
 
@@ -110,6 +116,7 @@ def _rights(channel: Channel) -> dict[str, Any]:
 @router.get(
     "/{slug:slug}/takeover-rights", response=RightsDetail, summary="Get the takeover rights"
 )
+@needs(READ_ONLY, "streams.view_channel")
 def rights(request: HttpRequest, slug: str) -> dict[str, Any]:
     return _rights(the_channel(slug))
 
@@ -117,6 +124,7 @@ def rights(request: HttpRequest, slug: str) -> dict[str, Any]:
 @router.put(
     "/{slug:slug}/takeover-rights", response=RightsDetail, summary="Replace the takeover rights"
 )
+@needs(ADMIN, "streams.change_channel")
 def replace_rights(request: HttpRequest, slug: str, body: Rights) -> dict[str, Any]:
     with transaction.atomic():
         channel = get_object_or_404(Channel.objects.select_for_update(), slug=slug)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.http import HttpRequest
 from django.utils import timezone
+from ninja import Router as NinjaRouter
+from ninja.constants import NOT_SET
 from ninja.security import APIKeyCookie, APIKeyHeader, HttpBearer
 from ninja.utils import check_csrf
 
 from streamsite.api import keys, throttling
 from streamsite.api.keys import KeyRefusedError
 from streamsite.api.models import ApiKey
-from streamsite.api.permissions import Rule, rule_of
+from streamsite.api.permissions import Rule
 from streamsite.api.throttling import Allowance
 from streamsite.http.problems import Kind, ProblemError
 from streamsite.security.secret import Secret
-
-#: As Django writes a parameter of a route.
-_PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,6 @@ class Caller:
         return self.user.get_username() if self.user is not None else ""
 
     def may(self, rule: Rule) -> bool:
-        if rule.key_permission is None:
-            return True
         if self.key is not None:
             return self.key.may.includes(rule.key_permission)
         return self.user is not None and self.user.has_perm(rule.staff_permission)  # type: ignore[attr-defined]  # AbstractBaseUser has no permissions; staff users have
@@ -55,18 +52,9 @@ def caller(request: HttpRequest) -> Caller:
     return authenticated
 
 
-def route_of(request: HttpRequest) -> str:
-    """The route as the table has it: `/api/v1/channels/{slug}`."""
-    match = request.resolver_match
-    if match is None:
-        raise ValueError("A request that was not resolved has no route.")
-    return "/" + _PARAMETER.sub(r"{\1}", match.route)
-
-
-def _let_in(request: HttpRequest, who: Caller) -> Caller:
-    """The caller, where the table allows it. Raises `ProblemError`."""
+def _let_in(request: HttpRequest, who: Caller, rule: Rule | None) -> Caller:
+    """The caller, where the route's rule allows it. Raises `ProblemError`."""
     _count(request, who)
-    rule = rule_of(request.method or "", route_of(request))
     if rule is None:
         raise ProblemError(Kind.LEVEL, "Nobody may call this route.")
     if who.may(rule):
@@ -130,28 +118,39 @@ def authenticated_key(text: str, address: str) -> ApiKey:
         raise ProblemError(Kind(f"key-{refusal.reason}"), str(refusal)) from None
 
 
-def _with_key(request: HttpRequest, text: str) -> Caller:
-    """Raises `ProblemError`."""
-    return _let_in(request, Caller(key=authenticated_key(text, _address(request))))
+class _Guard:
+    """Lets in the callers that a route's rule allows; None: nobody."""
+
+    def __init__(self, rule: Rule | None) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def with_key(self, request: HttpRequest, text: str | None) -> Caller | None:
+        """Raises `ProblemError`."""
+        sent = (text or "").strip()
+        if not sent:
+            return None
+        key = authenticated_key(sent, _address(request))
+        return _let_in(request, Caller(key=key), self.rule)
 
 
-class BearerKey(HttpBearer):
+class BearerKey(_Guard, HttpBearer):
     """`Authorization: Bearer KEY`."""
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
-        return _with_key(request, token.strip()) if token.strip() else None
+        return self.with_key(request, token)
 
 
-class HeaderKey(APIKeyHeader):
+class HeaderKey(_Guard, APIKeyHeader):
     """`X-API-Key: KEY`."""
 
     param_name = "X-API-Key"
 
     def authenticate(self, request: HttpRequest, key: str | None) -> Caller | None:
-        return _with_key(request, key.strip()) if key and key.strip() else None
+        return self.with_key(request, key)
 
 
-class StaffSession(APIKeyCookie):
+class StaffSession(_Guard, APIKeyCookie):
     """The admin's login. Browsers send cookies unasked, so the CSRF token is asked for."""
 
     param_name = settings.SESSION_COOKIE_NAME
@@ -170,8 +169,34 @@ class StaffSession(APIKeyCookie):
         user: AbstractBaseUser | AnonymousUser = request.user
         if isinstance(user, AnonymousUser) or not (user.is_active and user.is_staff):  # type: ignore[attr-defined]  # AbstractBaseUser has no permissions; staff users have
             return None
-        return _let_in(request, Caller(user=user))
+        return _let_in(request, Caller(user=user), self.rule)
 
 
 #: A key that is sent is judged, whatever cookie comes with it.
-AUTH: Final = (BearerKey(), HeaderKey(), StaffSession())
+_GUARDS: Final = (BearerKey, HeaderKey, StaffSession)
+#: Of a route that states no permissions: nobody may call it.
+CLOSED: Final = tuple(guard(None) for guard in _GUARDS)
+
+
+class Router(NinjaRouter):
+    """A router whose routes state who may call them: see `permissions.needs`."""
+
+    def add_api_operation(
+        self,
+        path: str,
+        methods: list[str],
+        view_func: Callable[..., Any],
+        *,
+        auth: Any = NOT_SET,
+        openapi_extra: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        rule: Rule | None = getattr(view_func, "rule", None)
+        extra = dict(openapi_extra or {})
+        if rule is not None:
+            auth = [guard(rule) for guard in _GUARDS]
+            extra["x-level"] = rule.key_permission.value
+            extra["x-staff-permission"] = rule.staff_permission
+        super().add_api_operation(
+            path, methods, view_func, auth=auth, openapi_extra=extra, **options
+        )

@@ -9,14 +9,14 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import Query, Router, Status
+from ninja import Query, Status
 from pydantic import Field, StringConstraints
 
 from streamsite.api import keys
-from streamsite.api.auth import caller
+from streamsite.api.auth import Router, caller
 from streamsite.api.crud import Body, Id, KeySchema, Later, Page, Paging, noted, paged
 from streamsite.api.models import CONCURRENT_DOWNLOADS, REQUESTS_PER_MINUTE, ApiKey
-from streamsite.api.permissions import KeyPermission
+from streamsite.api.permissions import FULL_ACCESS, KeyPermission, needs
 
 router = Router(tags=["api keys"])
 
@@ -58,6 +58,7 @@ class KeyFilter(Paging):
 
 
 @router.get("", response=Page[KeyDetail], summary="API keys, the latest first")
+@needs(FULL_ACCESS, "streamsite.view_apikey")
 def listed(request: HttpRequest, filters: Query[KeyFilter]) -> dict[str, Any]:
     rows = ApiKey.objects.all()
     if filters.level is not None:
@@ -68,6 +69,7 @@ def listed(request: HttpRequest, filters: Query[KeyFilter]) -> dict[str, Any]:
 
 
 @router.post("", response={201: MintedApiKey}, summary="A new key, told once")
+@needs(FULL_ACCESS, "streamsite.add_apikey")
 def mint(request: HttpRequest, body: NewKey) -> Status[ApiKey]:
     fields = body.model_dump()
     with transaction.atomic():
@@ -84,6 +86,7 @@ def mint(request: HttpRequest, body: NewKey) -> Status[ApiKey]:
 
 
 @router.get("/{id}", response=KeyDetail, summary="One key, without itself")
+@needs(FULL_ACCESS, "streamsite.view_apikey")
 def key(request: HttpRequest, id: Id) -> ApiKey:
     return get_object_or_404(ApiKey, pk=id)
 
@@ -94,6 +97,7 @@ def key(request: HttpRequest, id: Id) -> ApiKey:
     summary="Revoke it",
     description="It is refused from now on, and stays listed, as revoked.",
 )
+@needs(FULL_ACCESS, "streamsite.change_apikey")
 def revoke(request: HttpRequest, id: Id) -> Status[None]:
     row = get_object_or_404(ApiKey, pk=id)
     if keys.revoke(row, by=caller(request).name, now=timezone.now()):

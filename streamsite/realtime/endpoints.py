@@ -25,7 +25,6 @@ from django.http.request import split_domain_port, validate_host
 
 from streamsite.api import keys
 from streamsite.api.auth import Caller, authenticated_key, counted, demand
-from streamsite.api.permissions import rule_of
 from streamsite.api.throttling import Allowance
 from streamsite.http import problems
 from streamsite.http.middleware import request_id_of
@@ -61,11 +60,10 @@ _EVENTS: Final = re.compile(r"/api/v1/(?P<place>[a-z-]+)/(?P<key>[-\w.]{1,128})/
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The target of a path. `route`: as in the table of permissions."""
+    """The target of a path."""
 
     topic: Topic
     key: str
-    route: str
     #: With a cookie, Origin must be there: no browser keeps the pages of others from opening a
     #: WebSocket here.
     requires_origin: bool
@@ -91,7 +89,7 @@ class Endpoints:
         topic = self.hub.topics.get(match["name"]) if match else None
         if match is None or topic is None:
             return None
-        return Target(topic, match["key"], topic.socket, requires_origin=True)
+        return Target(topic, match["key"], requires_origin=True)
 
     def events(self, scope: Scope) -> Target | None:
         """The target of an event stream's path; None: it is a page's."""
@@ -99,7 +97,7 @@ class Endpoints:
         topic = self._places.get(match["place"]) if match else None
         if scope["method"] != "GET" or match is None or topic is None:
             return None
-        return Target(topic, match["key"], topic.events, requires_origin=False)
+        return Target(topic, match["key"], requires_origin=False)
 
     # ---- WebSocket
 
@@ -315,8 +313,7 @@ def authenticate(scope: Scope, target: Target) -> Caller:
             Kind.MALFORMED, "This is not served by that name: see ALLOWED_HOSTS."
         )
     who = _caller(scope, headers, host, requires_origin=target.requires_origin)
-    rule = rule_of("GET", target.route)
-    if rule is None or not who.may(rule):
+    if not who.may(target.topic.rule):
         kind = Kind.LEVEL if who.key is not None else Kind.PERMISSION
         raise ProblemError(kind, "That key, or that user, may not listen to it.")
     return who

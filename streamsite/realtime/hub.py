@@ -28,7 +28,7 @@ from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
 from streamsite.api.auth import Caller
-from streamsite.api.permissions import API, FIRST
+from streamsite.api.permissions import Rule
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -47,28 +47,29 @@ DATABASE_RETRY_S: Final = 2.0
 class Topic:
     """`/ws/<name>/<key>`, and its events at `/api/v1/<place>/<key>/events`.
 
-    The table of permissions says who may listen; it calls the key `parameter`. `exists` says
-    whether the caller has such an object. `snapshots` returns the present state per key, as
-    JSON has it; a missing key names nothing (any more). Both run in a thread, the latter with
-    all keys that have listeners. `data` describes the message, for the documentation.
+    `rule` says who may listen. The routes call the key `parameter`. `exists` says whether the
+    caller has such an object. `snapshots` returns the present state per key, as JSON has it; a
+    missing key names nothing (any more). Both run in a thread, the latter with all keys that
+    have listeners. `data` describes the message, for the documentation.
     """
 
     name: str
     place: str
     parameter: str
+    rule: Rule
     data: str
     exists: Callable[[Caller, str], bool]
     snapshots: Callable[[Collection[str], datetime], Mapping[str, Mapping[str, Any]]]
 
     @property
     def socket(self) -> str:
-        """The WebSocket's route, as the table of levels has it."""
-        return f"{FIRST}ws/{self.name}/{{{self.parameter}}}"
+        """The WebSocket's route, as the table of permissions has it."""
+        return f"/ws/{self.name}/{{{self.parameter}}}"
 
     @property
     def events(self) -> str:
         """The event stream's."""
-        return f"{API}{self.place}/{{{self.parameter}}}/events"
+        return f"/api/v1/{self.place}/{{{self.parameter}}}/events"
 
 
 @dataclass(eq=False, slots=True)

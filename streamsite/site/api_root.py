@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final
@@ -60,7 +61,7 @@ from streams.control.actions import (
 )
 from streams.realtime import CHANNELS
 from streamsite.api import key_routes
-from streamsite.api.auth import AUTH, route_of
+from streamsite.api.auth import CLOSED
 from streamsite.http import database_faults, problems
 from streamsite.http.middleware import request_id
 from streamsite.http.problems import KINDS, Kind, ProblemError
@@ -136,6 +137,10 @@ def _not_found(request: HttpRequest, error: Http404) -> HttpResponse:
     return problem(request, Kind.NOT_FOUND, "There is nothing by that name.")
 
 
+#: As Django writes a parameter of a route.
+_PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
+
+
 class StrictParser(Parser):
     """Says what is wrong with a body, and which parameter there is not.
 
@@ -146,7 +151,12 @@ class StrictParser(Parser):
         self, data: Any, list_fields: list[str], request: HttpRequest
     ) -> dict[str, Any]:
         """Raises `ProblemError`."""
-        names = parameters().get(f"{request.method} {route_of(request)}")
+        route = (
+            _PARAMETER.sub(r"{\1}", request.resolver_match.route)
+            if request.resolver_match
+            else ""
+        )
+        names = parameters().get(f"{request.method} /{route}")
         # A path of the first designs is in no document.
         unknown = sorted(data.keys() - names) if names is not None else []
         if unknown:
@@ -258,7 +268,7 @@ api = Api(
     title="streamsite",
     version="1",
     description=DESCRIPTION,
-    auth=AUTH,
+    auth=CLOSED,
     parser=StrictParser(),
     renderer=Json(),
     # They tell the level of each route.
@@ -268,7 +278,7 @@ api = Api(
 api.topics = TOPICS
 #: The paths of the first designs, over the same functions. The document tells of the others.
 first = Api(
-    auth=AUTH,
+    auth=CLOSED,
     parser=StrictParser(),
     renderer=Json(),
     openapi_url=None,

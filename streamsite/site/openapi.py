@@ -11,8 +11,7 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.renderers import BaseRenderer
 from pydantic_core import to_json
 
-from streamsite.api import permissions
-from streamsite.api.auth import AUTH
+from streamsite.api.auth import CLOSED
 from streamsite.http.problems import KINDS, MEDIA_TYPE, PREFIX
 from streamsite.realtime.hub import Topic
 
@@ -45,11 +44,8 @@ class Api(NinjaAPI):
             schema["paths"] |= {topic.events: {"get": _events(topic)} for topic in self.topics}
             schema["x-websockets"] = {topic.socket: _socket(topic) for topic in self.topics}
             schema["components"]["schemas"]["Message"] = MESSAGE
-        for path, methods in schema["paths"].items():
-            for method, operation in methods.items():
-                rule = permissions.rule_of(method.upper(), path)
-                if rule is not None and rule.key_permission is not None:
-                    operation["x-level"] = rule.key_permission.value
+        for methods in schema["paths"].values():
+            for operation in methods.values():
                 operation["responses"]["default"] = {
                     "description": "A problem (RFC 9457).",
                     "content": {MEDIA_TYPE: {"schema": {"$ref": f"{_SCHEMAS}Problem"}}},
@@ -86,17 +82,18 @@ def _events(topic: Topic) -> dict[str, Any]:
                 "content": {"text/event-stream": {"schema": {"type": "string"}}},
             }
         },
-        "security": [{auth.__class__.__name__: []} for auth in AUTH],
+        "security": [{auth.__class__.__name__: []} for auth in CLOSED],
+        "x-level": topic.rule.key_permission.value,
+        "x-staff-permission": topic.rule.staff_permission,
         "x-message": {"$ref": f"{_SCHEMAS}Message"},
     }
 
 
 def _socket(topic: Topic) -> dict[str, Any]:
-    rule = permissions.rule_of("GET", topic.socket)
     return {
         "description": f"The same as {topic.events}.",
         "parameters": _of_path(topic),
-        "x-level": rule.key_permission.value if rule and rule.key_permission else None,
+        "x-level": topic.rule.key_permission.value,
         "x-message": {"$ref": f"{_SCHEMAS}Message"},
     }
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import Query, Router, Schema, Status
+from ninja import Query, Schema, Status
 from pydantic import Field, StringConstraints
 
-from streamsite.api.auth import caller
+from streamsite.api.auth import Router, caller
 from streamsite.api.crud import (
     Body,
     Id,
@@ -26,7 +26,7 @@ from streamsite.api.crud import (
     paged,
     removed,
 )
-from streamsite.api.permissions import API, rule_of
+from streamsite.api.permissions import ADMIN, READ_ONLY, Rule, needs
 from streamsite.http.problems import Kind, ProblemError
 from streamsite.webhooks import outbox
 from streamsite.webhooks.models import Delivery, Endpoint, Event
@@ -112,6 +112,7 @@ def _with_secret(row: Endpoint) -> Endpoint:
 
 
 @endpoints.get("", response=Page[WebhookDetail], summary="Webhooks, by name")
+@needs(READ_ONLY, "streamsite.view_endpoint")
 def listed(request: HttpRequest, filters: Query[WebhookFilter]) -> dict[str, Any]:
     rows = Endpoint.objects.defer("secret")
     if filters.enabled is not None:
@@ -120,37 +121,44 @@ def listed(request: HttpRequest, filters: Query[WebhookFilter]) -> dict[str, Any
     return page | {"items": [_masked(request, row) for row in page["items"]]}
 
 
+_MAY_CHANGE: Final = Rule(ADMIN, "streamsite.change_endpoint")
+
+
 def _masked(request: HttpRequest, row: Endpoint) -> Endpoint:
     """The row as the caller may see it. It is not saved."""
-    rule = rule_of("PATCH", f"{API}webhooks/{{id}}")
-    if rule is None or not caller(request).may(rule):
+    if not caller(request).may(_MAY_CHANGE):
         row.url = row.shown_url
     return row
 
 
 @endpoints.post("", response={201: WebhookSecret}, summary="A new webhook")
+@needs(ADMIN, "streamsite.add_endpoint")
 def create(request: HttpRequest, body: NewWebhook) -> Status[Endpoint]:
     row = added(request, Endpoint(**body.given(), secret=new_secret()))
     return Status(201, _with_secret(row))
 
 
 @endpoints.get("/{id}", response=WebhookDetail, summary="One webhook")
+@needs(READ_ONLY, "streamsite.view_endpoint")
 def one(request: HttpRequest, id: Id) -> Endpoint:
     return _masked(request, get_object_or_404(Endpoint, pk=id))
 
 
 @endpoints.patch("/{id}", response=WebhookDetail, summary="Change it")
+@needs(ADMIN, "streamsite.change_endpoint")
 def change(request: HttpRequest, id: Id, body: WebhookChange) -> Endpoint:
     return edited(request, Endpoint.objects.all(), id, body.given())
 
 
 @endpoints.delete("/{id}", response={204: None}, summary="Delete it, with what was sent")
+@needs(ADMIN, "streamsite.delete_endpoint")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
     removed(request, Endpoint.objects.all(), pk=id)
     return Status(204, None)
 
 
 @endpoints.post("/{id}/secret", response=WebhookSecret, summary="A new secret, told once")
+@needs(ADMIN, "streamsite.change_endpoint")
 def renew(request: HttpRequest, id: Id) -> Endpoint:
     """From now on all is signed with it, also what is sent again."""
     row = get_object_or_404(Endpoint, pk=id)
@@ -161,12 +169,14 @@ def renew(request: HttpRequest, id: Id) -> Endpoint:
 
 
 @endpoints.post("/{id}/ping", response={202: OnItsWay}, summary="Send a test")
+@needs(ADMIN, "streamsite.change_endpoint")
 def ping(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
     outbox.ping(get_object_or_404(Endpoint, pk=id), timezone.now())
     return Status(202, {"detail": "On its way: deliveries tell how it went."})
 
 
 @deliveries.get("", response=Page[DeliveryDetail], summary="Deliveries, the latest first")
+@needs(READ_ONLY, "streamsite.view_delivery")
 def sent(request: HttpRequest, filters: Query[DeliveryFilter]) -> dict[str, Any]:
     rows = Delivery.objects.all()
     if filters.webhook_id is not None:
@@ -177,11 +187,13 @@ def sent(request: HttpRequest, filters: Query[DeliveryFilter]) -> dict[str, Any]
 
 
 @deliveries.get("/{id}", response=DeliveryDetail, summary="One delivery")
+@needs(READ_ONLY, "streamsite.view_delivery")
 def delivery(request: HttpRequest, id: Id) -> Delivery:
     return get_object_or_404(Delivery, pk=id)
 
 
 @deliveries.post("/{id}/replay", response={202: OnItsWay}, summary="Send it again")
+@needs(ADMIN, "streamsite.change_delivery")
 def replay(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
     """Under the same id: a receiver that has it already can tell."""
     row = get_object_or_404(Delivery, pk=id)
