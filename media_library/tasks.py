@@ -12,7 +12,6 @@ from media_library.downloads import attempt, jobs, recovery, schedules, worker, 
 from media_library.downloads.ytdlp_versions import UpdateError
 from media_library.jobs import enqueue, slots
 from media_library.models import MediaItem
-from streamsite.http import form_uploads
 
 
 def probe_item(item_id: int) -> str:
@@ -64,7 +63,6 @@ def sweep_library() -> str:
     for _ in range(min(waits, settings.PREPARE_JOBS)):
         enqueue.prepare()
     workdir.tidy()
-    form_uploads.tidy()
     return f"{gone} failed, {left} requeued, {waits} waiting."
 
 

@@ -12,26 +12,16 @@ urlpatterns = [
     # Below /admin/monitor/, so that the sidebar highlights one entry only.
     path("admin/monitor/<slug:slug>/", views.monitor, name="monitor"),
     path("admin/calendar/<slug:slug>/", calendar.page, name="calendar"),
-    path("admin/calendar/<slug:slug>/week.json", calendar.week, name="calendar-week"),
-    path("admin/calendar/<slug:slug>/move/", calendar.move, name="calendar-move"),
-    path("admin/calendar/<slug:slug>/copy/", calendar.copy_week, name="calendar-copy"),
     path("admin/calendar/<slug:slug>/preview/", calendar.coming, name="calendar-preview"),
     path("admin/calendar/<slug:slug>/why/", calendar.why, name="calendar-why"),
-    path("channels/status.json", views.status, name="status"),
-    path("channels/<slug:slug>/status.json", views.status, name="channel-status"),
     path("channels/<slug:slug>/guide.xml", views.xmltv, name="guide"),
     path("channels/<slug:slug>/now.json", views.now_next, name="now-next"),
     path("admin/as-run.csv", views.as_run_csv, name="as-run-csv"),
-    path("channels/<slug:slug>/log.json", views.log, name="channel-log"),
     path("channels/<slug:slug>/panels", views.panels, name="channel-panels"),
-    path("channels/<slug:slug>/picture.jpg", views.preview_picture, name="channel-picture"),
-    path("channels/<slug:slug>/logo.png", views.logo, name="channel-logo"),
     re_path(
         rf"^channels/(?P<slug>[-\w]+)/(?P<verb>{'|'.join(ORDERS)})/$", views.order, name="order"
     ),
     path("admin/live/", views.live_streams, name="live-streams"),
-    path("admin/live/streams.json", views.streams, name="streams"),
     path("admin/live/broadcasters/<int:pk>/mint/", views.mint_key, name="mint-key"),
     path("admin/live/keys/<int:pk>/revoke/", views.revoke_key, name="revoke-key"),
-    path("hls/<slug:slug>/<str:name>", views.hls, name="hls"),
 ]

@@ -21,6 +21,7 @@ from media_library.downloads.options import Options
 from media_library.models import DownloadSchedule
 from media_library.views.downloads import OptionsForm, order_of
 from streamsite.api.audit import WithKeys
+from streamsite.api.auth import Caller
 from streamsite.security.urls import without_secrets
 
 #: Columns written by people; a worker writes the others at the same time.
@@ -117,7 +118,7 @@ class DownloadScheduleAdmin(WithKeys, ModelAdmin):
     def save_model(
         self, request: HttpRequest, obj: DownloadSchedule, form: Any, change: bool
     ) -> None:
-        order = order_of(request)
+        order = order_of(Caller(user=request.user))
         obj.options = form.cleaned_data["options"].as_json()
         # The last editor is responsible: their quota, and their right to unknown sites.
         obj.owner, obj.made_by, obj.any_site = order.owner, order.by, order.any_site

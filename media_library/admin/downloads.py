@@ -7,7 +7,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -18,9 +17,8 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from media_library import formatting
 from media_library.downloads import cookies
-from media_library.downloads.options import Options
+from media_library.downloads.options import Options, Subtitles
 from media_library.models import DownloadBatch, DownloadJob, SiteCookies
-from media_library.views.downloads import in_words, under_way
 from streamsite.api.audit import WithKeys
 
 _COLOURS = {
@@ -45,6 +43,20 @@ class _ReadOnly(ModelAdmin):
 def _may_order(request: HttpRequest) -> bool:
     may: bool = request.user.has_perm("media_library.change_downloadjob")
     return may
+
+
+def _in_words(options: Options) -> str:
+    """Returns the options in one line."""
+    parts = [f"at most {options.quality.value}p" if options.quality else "best available"]
+    parts.append(f"{options.sound} only" if options.sound else options.container.upper())
+    if options.subtitles is not Subtitles.NONE:
+        parts.append(f"{options.subtitles} subtitles in {', '.join(options.languages)}")
+    if options.translate:
+        parts.append(f"translated into {', '.join(options.translate)}")
+    beside = ("picture", "metadata", "chapters")
+    chosen = (options.thumbnail, options.metadata, options.chapters)
+    parts += [name for name, given in zip(beside, chosen, strict=True) if given]
+    return ", ".join(parts)
 
 
 @admin.register(DownloadJob)
@@ -84,24 +96,6 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
         "options_text",
     )
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: Any = None
-    ) -> HttpResponseBase:
-        context = {**(extra_context or {}), "under_way": under_way()}
-        page: HttpResponseBase = super().changelist_view(request, context)
-        return page
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: Any = None,
-    ) -> HttpResponseBase:
-        context = {**(extra_context or {}), "under_way": under_way(object_id)}
-        page: HttpResponseBase = super().change_view(request, object_id, form_url, context)
-        return page
-
     def get_fields(self, request: HttpRequest, obj: DownloadJob | None = None) -> Any:
         """Returns the fields with a value: most jobs have neither warnings nor a licence."""
         names = [name for name in self.fields if obj is None or self._has_value(obj, name)]
@@ -135,7 +129,7 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
 
     @admin.display(description="Options")
     def options_text(self, job: DownloadJob) -> str:
-        return in_words(Options.of(job.options))
+        return _in_words(Options.of(job.options))
 
     @admin.display(description="Video", ordering="title")
     def named(self, job: DownloadJob) -> SafeString:

@@ -11,7 +11,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -117,7 +116,7 @@ class MediaItemAdmin(WithKeys, ModelAdmin):
             return _NO_THUMB
         return format_html(
             '<span class="lib-thumb"><img src="{}" alt="" loading="lazy"></span>',
-            reverse("media-thumb", args=[item.pk]),
+            f"/api/v1/media/{item.pk}/thumb.jpg",
         )
 
     @admin.display(description="Title", ordering="title")
@@ -241,5 +240,7 @@ def _surroundings(item: MediaItem) -> dict[str, object]:
         copy.left = formatting.left(copy.percent, copy.claimed_at, now)
     return {
         "copies": copies,
+        "faulty": item.status == MediaItem.Status.FAULT
+        or any(copy.status in {"fault", "cancelled"} for copy in copies),
         "playlists": list(Playlist.objects.filter(entries__item=item).distinct()[:50]),
     }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from ninja import Schema
+from django.db.models import Q
+from ninja import FilterLookup, Schema
 from pydantic import ConfigDict, Field, StringConstraints
 
 from media_library.downloads import health, jobs
@@ -18,7 +19,7 @@ from media_library.downloads.options import (
     Subtitles,
 )
 from media_library.models import DownloadJob
-from streamsite.api.crud import Body, Id, Moment, Paging, RequestSchema
+from streamsite.api.crud import Body, Id, Moment, Paging, RequestSchema, Text
 
 Url = Annotated[str, StringConstraints(min_length=8, max_length=jobs.MAX_URL_CHARS)]
 Language = Annotated[str, StringConstraints(min_length=2, max_length=35)]
@@ -90,13 +91,16 @@ class Extra(Schema):
 class JobDetail(Schema):
     """Sizes in bytes, `speed` in bytes per second, `percent` of all the work.
 
-    `code` and `fault` describe the error; for a queued job, the reason to wait. `duplicate`:
-    the library had the video already.
+    `waits_until`: a queued job does not start before: its site gets no requests until then, or
+    it is tried again then. `code` and `fault` describe the error; for a queued job, the reason
+    to wait. `duplicate`: the library had the video already.
     """
 
     id: int
     url: str
+    site: str
     status: DownloadJob.Status
+    cancel_requested: bool
     percent: int
     note: str
     speed: int | None
@@ -119,6 +123,7 @@ class JobDetail(Schema):
     extras: list[Extra]
     item: int | None = Field(None, alias="item_id")
     batch: int | None = Field(None, alias="batch_id")
+    waits_until: datetime | None = None
     duplicate: bool
     options: dict[str, Any]
     requested_by: str
@@ -130,12 +135,21 @@ class JobDetail(Schema):
 
 
 class JobFilter(Paging):
-    """All conditions must hold. The newest first."""
+    """All conditions must hold. `order`: the newest first, or the first to start."""
 
+    order: Literal["newest", "due"] = "newest"
+    over: bool | None = Field(None, description="Done, failed or cancelled; or not yet.")
     status: DownloadJob.Status | None = None
-    site: str = Field("", max_length=253)
+    site: Text = Field(None, max_length=253)
     batch: Id | None = None
-    made_since: Moment | None = None
+    made_since: Annotated[Moment | None, FilterLookup("made_at__gte")] = None
+
+    def filter_order(self, _: str) -> Q:
+        return Q()
+
+    def filter_over(self, over: bool) -> Q:
+        ended = Q(status__in=DownloadJob.OVER)
+        return ended if over else ~ended
 
 
 class InfoQuery(RequestSchema):

@@ -12,11 +12,12 @@ from ninja import Query, Schema, Status
 from pydantic import Field, StringConstraints
 
 from media_library.api.download_schemas import DownloadOptions, Url
-from media_library.api.downloads import order_of, seen_by
+from media_library.api.downloads import seen_by
 from media_library.downloads import cookies, jobs, ytdlp_versions
 from media_library.downloads.cookies import CookiesError
 from media_library.downloads.options import Options, OptionsError
 from media_library.models import DownloadJob, DownloadSchedule, SiteCookies
+from media_library.views.downloads import order_of
 from streamsite.api.auth import Router, caller
 from streamsite.api.crud import (
     Body,

@@ -30,11 +30,11 @@ from media_library.api.download_schemas import (
 )
 from media_library.downloads import health, jobs, metadata
 from media_library.downloads.errors import GivenUpError
-from media_library.downloads.jobs import Order
 from media_library.downloads.metadata import BusyError
 from media_library.downloads.options import Options, OptionsError
 from media_library.location import LocalFile
-from media_library.models import DownloadBatch, DownloadJob
+from media_library.models import DownloadBatch, DownloadJob, SitePause
+from media_library.views.downloads import order_of
 from streamsite.api.auth import Caller, Router, caller
 from streamsite.api.crud import Id, Page, noted, paged
 from streamsite.api.permissions import ADMIN, DOWNLOAD, KeyPermission, Rule, needs
@@ -43,19 +43,6 @@ from streamsite.http.problems import Kind, ProblemError
 router = Router(tags=["downloads"])
 
 _MAY_RETRY: Final = Rule(DOWNLOAD, "media_library.change_downloadjob")
-#: Permission of staff for any site; keys have it from level ADMIN on.
-ANY_SITE = "media_library.download_from_any_site"
-
-
-def order_of(who: Caller, *, again: bool = False, rights: str = "") -> Order:
-    if who.key is not None:
-        owner, any_site = f"key:{who.key.pk}", who.key.may.includes(KeyPermission.ADMIN)
-    elif who.user is not None:
-        owner = f"user:{who.user.pk}"
-        any_site = who.user.has_perm(ANY_SITE)  # type: ignore[attr-defined]  # AbstractBaseUser has no permissions; staff users have
-    else:
-        raise TypeError("The caller is anonymous.")
-    return Order(by=who.name, owner=owner, any_site=any_site, again=again, rights=rights)
 
 
 def seen_by(who: Caller) -> QuerySet[DownloadJob]:
@@ -64,11 +51,20 @@ def seen_by(who: Caller) -> QuerySet[DownloadJob]:
     return DownloadJob.objects.all()
 
 
-def _shown(request: HttpRequest, job: DownloadJob) -> DownloadJob:
-    """Hides tokens in the address from callers who may not order. Not to be saved."""
-    if not caller(request).may(_MAY_RETRY):
-        job.url = job.shown_url
-    return job
+def _shown(request: HttpRequest, jobs_: list[DownloadJob]) -> list[DownloadJob]:
+    """Adds how long they wait, and hides tokens in the address from callers who may not order.
+
+    Not to be saved.
+    """
+    now, whole = timezone.now(), caller(request).may(_MAY_RETRY)
+    pauses = dict(SitePause.objects.filter(until__gt=now).values_list("site", "until"))
+    for job in jobs_:
+        if not whole:
+            job.url = job.shown_url
+        until = max(job.due_at, pauses.get(job.site, now))
+        waits = job.status == DownloadJob.Status.QUEUED and until > now
+        job.waits_until = until if waits else None  # type: ignore[attr-defined]  # the schema's field
+    return jobs_
 
 
 @router.post(
@@ -117,23 +113,15 @@ def _options(body: DownloadOptions) -> Options:
 @router.get("/status/{id}", response=JobDetail, summary="Progress of a download")
 @needs(DOWNLOAD, "media_library.view_downloadjob")
 def status(request: HttpRequest, id: Id) -> DownloadJob:
-    return _shown(request, get_object_or_404(seen_by(caller(request)), pk=id))
+    return _shown(request, [get_object_or_404(seen_by(caller(request)), pk=id)])[0]
 
 
 @router.get("/jobs", response=Page[JobDetail], summary="Downloads, the newest first")
 @needs(DOWNLOAD, "media_library.view_downloadjob")
 def listed(request: HttpRequest, filters: Query[JobFilter]) -> dict[str, Any]:
     jobs_ = seen_by(caller(request))
-    if filters.status is not None:
-        jobs_ = jobs_.filter(status=filters.status.value)
-    if filters.site:
-        jobs_ = jobs_.filter(site=filters.site)
-    if filters.batch is not None:
-        jobs_ = jobs_.filter(batch=filters.batch)
-    if filters.made_since is not None:
-        jobs_ = jobs_.filter(made_at__gte=filters.made_since)
-    page = paged(jobs_, "-made_at", filters)
-    return page | {"items": [_shown(request, job) for job in page["items"]]}
+    page = paged(jobs_, "due_at" if filters.order == "due" else "-made_at", filters)
+    return page | {"items": _shown(request, page["items"])}
 
 
 @router.get("/info", response=Info, summary="The video or list at an address")

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils.text import slugify
 from ninja import Query, Schema
 from pydantic import Field, StringConstraints
 
@@ -26,6 +27,9 @@ TYPES = {"m3u8": "audio/x-mpegurl; charset=utf-8", "csv": "text/csv; charset=utf
 
 class Form(RequestSchema):
     form: Literal["m3u8", "csv"] = "m3u8"
+    bom: bool = Field(
+        default=False, description="Begins with a byte order mark, as Excel expects."
+    )
 
 
 class NewImport(Body):
@@ -57,11 +61,16 @@ class Imported(Schema):
     created: int
     entries: int | None
     playlist_id: int | None
+    playlist_name: str | None
     problems: list[LeftOut]
 
     @staticmethod
     def resolve_playlist_id(outcome: Any) -> int | None:
         return outcome.playlist.pk if outcome.playlist else None
+
+    @staticmethod
+    def resolve_playlist_name(outcome: Any) -> str | None:
+        return outcome.playlist.name if outcome.playlist else None
 
 
 @router.get(
@@ -76,17 +85,21 @@ def export(request: HttpRequest, id: Id, params: Query[Form]) -> HttpResponse:
     row = get_object_or_404(Playlist, pk=id)
     rows = importer.rows(row)
     text = write_csv(rows) if params.form == "csv" else write_m3u(row.name, rows)
-    return HttpResponse(text.encode(), content_type=TYPES[params.form])
+    body = text.encode("utf-8-sig" if params.bom else "utf-8")
+    answer = HttpResponse(body, content_type=TYPES[params.form])
+    name = slugify(row.name) or f"playlist-{row.pk}"
+    answer["Content-Disposition"] = f'attachment; filename="{name}.{params.form}"'
+    return answer
 
 
 @router.post("/import", response=Imported, summary="Import a file")
 @needs(ADMIN, "media_library.change_mediaitem")
 def bring(request: HttpRequest, body: NewImport) -> importer.Outcome:
     """Writes the file's data about items, and makes its order a playlist."""
-    user = caller(request).user
+    who = caller(request)
     change = "add" if body.into is None else "change"
     permission = f"media_library.{change}_playlist"
-    if user is not None and not user.has_perm(permission):  # type: ignore[attr-defined]  # AbstractBaseUser has no permissions; staff users have
+    if who.user is not None and not who.has_perm(permission):
         raise ProblemError(Kind.PERMISSION, f"That takes the permission {permission}.")
     into = None if body.into is None else get_object_or_404(Playlist, pk=body.into)
     outcome = importer.run(

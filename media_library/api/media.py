@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest
+from django.http import FileResponse, Http404, HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from ninja import Query, Schema, Status
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
-from media_library import actions
+from media_library import actions, storage
 from media_library.jobs import enqueue
-from media_library.models import MediaItem, PreparedCopy, Tag
+from media_library.location import LocalFile, SignedUrl
+from media_library.models import MediaItem, Tag
 from media_library.search import listing
-from media_library.views.pictures import thumbnails
 from streamsite.api.auth import Router
 from streamsite.api.crud import (
     Body,
+    Given,
     Id,
     Moment,
     Page,
     Paging,
+    RequestSchema,
     RowSchema,
     added,
     changed,
@@ -39,12 +41,15 @@ from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["media"])
 
+#: Lifetime of a thumbnail's signed URL, and of a browser's copy, in seconds.
+THUMBNAIL_URL_LIFETIME_S: Final = 3600
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
 
 
-class CopyDetail(Schema):
+class CopyDetail(RowSchema):
     """One prepared copy. `house_format` is the signature of its house format."""
 
+    id: int
     house_format: str
     status: str
     percent: int
@@ -67,21 +72,11 @@ class ItemBrief(RowSchema):
     age_rating: int | None
     added_at: datetime
     missing_since: datetime | None
+    has_thumbnails: Given = Field(validation_alias="thumbnails")
 
 
-class ItemDetail(Schema):
+class ItemDetail(ItemBrief):
     """`fps` is a fraction, such as 30000/1001."""
-
-    id: int
-    key: str
-    title: str
-    status: str
-    fault: str
-    duration_seconds: float | None
-    size_bytes: int | None
-    age_rating: int | None
-    added_at: datetime
-    missing_since: datetime | None
 
     width: int | None
     height: int | None
@@ -93,16 +88,8 @@ class ItemDetail(Schema):
     loudness_lufs: float | None
     source: str
     rights: str
-    tags: list[str]
-    copies: list[CopyDetail]
-
-    @staticmethod
-    def resolve_tags(item: Any) -> list[str]:
-        return [tag.name for tag in item.tags.all()]
-
-    @staticmethod
-    def resolve_copies(item: Any) -> list[PreparedCopy]:
-        return list(item.copies.order_by("pk"))
+    tags: Annotated[list[str], BeforeValidator(lambda tags: [tag.name for tag in tags.all()])]
+    copies: Annotated[list[CopyDetail], BeforeValidator(lambda rows: rows.order_by("pk"))]
 
 
 class ItemFilter(Paging):
@@ -144,6 +131,17 @@ class Accepted(Schema):
     detail: str
 
 
+class FolderParams(RequestSchema):
+    parent: str = Field("", max_length=1024, description="Such as films. Default: the top.")
+
+
+class Folders(Schema):
+    """`more`: there are more than are listed."""
+
+    folders: list[str]
+    more: bool
+
+
 def _matching(filters: ItemFilter) -> QuerySet[MediaItem]:
     matching: QuerySet[MediaItem] = MediaItem.objects.all()
     if filters.order in {"longest", "shortest"}:
@@ -171,6 +169,15 @@ def items(request: HttpRequest, filters: Query[ItemFilter]) -> dict[str, Any]:
     ids = list(narrow)
     by_id = MediaItem.objects.order_by().in_bulk(ids)
     return page([by_id[pk] for pk in ids if pk in by_id], order, filters)
+
+
+# Before the items, whose ids are no words.
+@router.get("/folders", response=Folders, summary="Subfolders of a folder")
+@needs(READ_ONLY, "media_library.view_mediaitem")
+def folders(request: HttpRequest, params: Query[FolderParams]) -> dict[str, Any]:
+    parent = params.parent.strip("/")
+    names, more = listing.folders(f"{parent}/" if parent else "")
+    return {"folders": names, "more": more}
 
 
 @router.post("", response={201: ItemDetail}, summary="Add a file of the storage")
@@ -217,17 +224,32 @@ def delete(request: HttpRequest, id: Id) -> Status[None]:
 )
 @needs(READ_ONLY, "media_library.view_mediaitem")
 def thumb(request: HttpRequest, id: Id) -> HttpResponseBase:
-    response = thumbnails(get_object_or_404(MediaItem.objects.only("thumbnails"), pk=id))
-    if response is None:
+    item = get_object_or_404(MediaItem.objects.only("thumbnails"), pk=id)
+    if not item.thumbnails:
         raise Http404
-    return response
+    answer: HttpResponseBase
+    match storage.locate(item.thumbnails, seconds=THUMBNAIL_URL_LIFETIME_S):
+        case LocalFile(path):
+            try:
+                answer = FileResponse(path.open("rb"), content_type="image/jpeg")
+            except OSError:
+                raise Http404 from None
+        case SignedUrl(url):
+            answer = HttpResponseRedirect(url.reveal())
+    answer["Cache-Control"] = f"private, max-age={THUMBNAIL_URL_LIFETIME_S - 60}"
+    return answer
+
+
+class CopyParams(RequestSchema):
+    copy_id: Id | None = Field(None, description="Only this copy. Default: all of the item.")
 
 
 @router.post("/{id}/cancel", response={202: Accepted}, summary="Stop preparing it")
 @needs(ADMIN, "media_library.change_mediaitem")
-def cancel(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
+def cancel(request: HttpRequest, id: Id, params: Query[CopyParams]) -> Status[dict[str, str]]:
     row = get_object_or_404(MediaItem, pk=id)
-    cancelled = [copy for copy in row.copies.all() if actions.cancel_prepare(copy)]
+    copies = row.copies.filter(**({"pk": params.copy_id} if params.copy_id else {}))
+    cancelled = [copy for copy in copies if actions.cancel_prepare(copy)]
     if not cancelled:
         raise ProblemError(Kind.CONFLICT, "No copy of it is being prepared.")
     noted(request, row, "Preparing cancelled.")

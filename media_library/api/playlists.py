@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from django.db.models import Count, QuerySet, Sum
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Query, Schema, Status
+from ninja import FilterLookup, Query, Schema, Status
 from pydantic import Field, StringConstraints
 
 from media_library.models import Playlist, PlaylistEntry
 from media_library.playlists import edit
 from media_library.playlists.edit import MAX_ENTRIES, Place
 from streamsite.api.auth import Router
-from streamsite.api.crud import Body, Id, Page, Paging, added, edited, noted, paged, removed
+from streamsite.api.crud import (
+    Body,
+    Given,
+    Id,
+    Page,
+    Paging,
+    RowSchema,
+    Text,
+    added,
+    edited,
+    noted,
+    paged,
+    removed,
+)
 from streamsite.api.crud import Count as Version
 from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 
@@ -37,14 +50,23 @@ class PlaylistDetail(Schema):
         return row.seconds or 0.0
 
 
-class EntryDetail(Schema):
+class EntryDetail(RowSchema):
     """One entry; the same item may have several."""
 
     id: int
     item_id: int
-    title: str
-    status: str
-    duration_seconds: float | None
+    key: str = Field(validation_alias="item__key")
+    title: str = Field(validation_alias="item__title")
+    status: str = Field(validation_alias="item__status")
+    fault: str = Field(validation_alias="item__fault")
+    duration_seconds: float | None = Field(validation_alias="item__duration_seconds")
+    has_thumbnails: Given = Field(validation_alias="item__thumbnails")
+
+
+#: The columns of its answer.
+_COLUMNS: Final = tuple(
+    str(field.validation_alias or name) for name, field in EntryDetail.model_fields.items()
+)
 
 
 class PlaylistEntries(Schema):
@@ -75,7 +97,9 @@ class Appended(Body):
 
 
 class PlaylistFilter(Paging):
-    q: str = Field("", max_length=120, description="Part of its name.")
+    q: Annotated[Text, FilterLookup("name__icontains")] = Field(
+        None, max_length=120, description="Part of its name."
+    )
 
 
 def _measured() -> QuerySet[Playlist]:
@@ -91,10 +115,7 @@ def _playlist(pk: int) -> Playlist:
 @router.get("", response=Page[PlaylistDetail], summary="Playlists, by name")
 @needs(READ_ONLY, "media_library.view_playlist")
 def listed(request: HttpRequest, filters: Query[PlaylistFilter]) -> dict[str, Any]:
-    rows = _measured()
-    if filters.q:
-        rows = rows.filter(name__icontains=filters.q)
-    return paged(rows, "name", filters)
+    return paged(_measured(), "name", filters)
 
 
 @router.post("", response={201: PlaylistDetail}, summary="A new playlist")
@@ -126,14 +147,9 @@ def delete(request: HttpRequest, id: Id) -> Status[None]:
 def _order(row: Playlist) -> dict[str, Any]:
     # The version first: an order newer than its version is refused, never the reverse.
     version = Playlist.objects.values_list("version", flat=True).get(pk=row.pk)
-    values = PlaylistEntry.objects.filter(playlist=row).values(
-        "id", "item_id", "item__title", "item__status", "item__duration_seconds"
-    )
-    entries = [
-        {name.removeprefix("item__"): value for name, value in entry.items()}
-        for entry in values
-    ]
-    return {"version": version, "entries": entries}
+    # Values instead of objects, which take a second for thousands.
+    entries = PlaylistEntry.objects.filter(playlist=row).values(*_COLUMNS)
+    return {"version": version, "entries": list(entries)}
 
 
 @router.get("/{id}/entries", response=PlaylistEntries, summary="All entries in order")

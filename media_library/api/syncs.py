@@ -28,8 +28,9 @@ Outcome = Literal["running", "done", "stopped", "failed"]
 class SyncDetail(RowSchema):
     """`items_before`: items before it; `seen`: objects listed so far; `gone`: missed twice.
 
-    `left_out`: hidden, in a trash or similar; `growing`: changed within half a minute, added by
-    a later sync. `differences`: the first ones, each with verdict and key.
+    `other_kinds`: other files, such as subtitles; `left_out`: hidden, in a trash or similar;
+    `growing`: changed within half a minute, added by a later sync. `differences`: the first
+    ones, each with verdict and key.
     """
 
     id: int
@@ -45,6 +46,7 @@ class SyncDetail(RowSchema):
     absent: int
     gone: int
     unchanged: int
+    other_kinds: int
     left_out: int
     growing: int
     fault: str
@@ -78,10 +80,7 @@ class Trial(Schema):
 @router.get("", response=Page[SyncDetail], summary="Syncs, the latest first")
 @needs(READ_ONLY, "media_library.view_syncrun")
 def listed(request: HttpRequest, filters: Query[SyncFilter]) -> dict[str, Any]:
-    rows = SyncRun.objects.all()
-    if filters.status is not None:
-        rows = rows.filter(status=filters.status)
-    return paged(rows, "-id", filters)
+    return paged(SyncRun.objects.all(), "-id", filters)
 
 
 @router.post(

@@ -6,12 +6,23 @@ from typing import Annotated, Any
 
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Query, Status
+from ninja import FilterLookup, Query, Status
 from pydantic import Field, StringConstraints
 
 from media_library.models import Tag
 from streamsite.api.auth import Router
-from streamsite.api.crud import Body, Id, Page, Paging, RowSchema, added, edited, paged, removed
+from streamsite.api.crud import (
+    Body,
+    Id,
+    Page,
+    Paging,
+    RowSchema,
+    Text,
+    added,
+    edited,
+    paged,
+    removed,
+)
 from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 
 router = Router(tags=["media"])
@@ -27,13 +38,15 @@ class TagNamed(Body):
 
 
 class TagFilter(Paging):
-    q: str = Field("", max_length=64, description="Part of its name.")
+    q: Annotated[Text, FilterLookup("name__icontains")] = Field(
+        None, max_length=64, description="Part of its name."
+    )
 
 
 @router.get("", response=Page[TagDetail], summary="Tags, by name")
 @needs(READ_ONLY, "media_library.view_tag")
 def listed(request: HttpRequest, filters: Query[TagFilter]) -> dict[str, Any]:
-    return paged(Tag.objects.filter(name__icontains=filters.q), "name", filters)
+    return paged(Tag.objects.all(), "name", filters)
 
 
 @router.post("", response={201: TagDetail}, summary="A new tag")

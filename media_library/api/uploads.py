@@ -71,7 +71,7 @@ def _owner(request: HttpRequest) -> int:
     who = caller(request)
     if who.key is not None:
         return -who.key.pk
-    return int(who.user.pk) if who.user is not None else 0
+    return int((who.user and who.user.pk) or 0)
 
 
 def _upload(request: HttpRequest, ticket: str) -> MultipartUpload:

@@ -43,7 +43,10 @@ def figures(names: str, run: SyncRun | None) -> list[tuple[str, str, object]]:
 
 @register.simple_tag
 def length_choices() -> list[tuple[str, str]]:
-    return [(value, label) for value, label, *_ in listing.LENGTHS]
+    """Returns the seconds from and below of each choice, such as 60-600, and its label."""
+    return [
+        (f"{longer or ''}-{below or ''}", label) for _, label, longer, below in listing.LENGTHS
+    ]
 
 
 @register.simple_tag

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -18,9 +17,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, StackedInline, TabularInline
 
-from media_library.conform import logos
 from media_library.views.csp import allow_storage
-from streams.admin.forms import ChannelForm, HoursForm, KeptLogo, OutputForm
+from streams.admin.forms import ChannelForm, HoursForm, OutputForm
 from streams.control.on_air_schedule import outlooks, overrun
 from streams.models import Channel, OnAirHours, Output, TakeoverRight
 from streams.monitoring.preflight import unverified
@@ -28,13 +26,10 @@ from streams.monitoring.report import report
 from streams.templatetags.monitor import buttons
 from streams.wake import wake_supervisor
 from streamsite.api.audit import WithKeys
-from streamsite.http import form_uploads
 from streamsite.security.secret import Unreadable
 
 #: Changing these fields while the channel is on air would break its stream.
 HOUSE_FIELDS = ("width", "height", "fps", "video_bitrate", "audio_bitrate")
-#: Fields of the form that are not columns; their result is in `logo`.
-UPLOAD = {"logo_file", "remove_logo", "seen"}
 #: The id of the form on the list's page to which its buttons belong.
 ORDER_FORM = "sx-order-form"
 #: Verbose names, as on Django's deletion page, of the rows deleted with a channel.
@@ -124,18 +119,17 @@ class ChannelAdmin(WithKeys, ModelAdmin):
         (
             "Logo",
             {
-                "fields": ("logo_file", ("logo_corner", "logo_width")),
-                "description": "The logo is burnt into every item, so all items are prepared "
-                "again. Until then they play with the old logo.",
+                "fields": (("logo_corner", "logo_width"),),
+                "description": "The logo is chosen below. It is burnt into every item, so all "
+                "items are prepared again. Until then they play with the old logo.",
             },
         ),
     )
-    #: Shown before the other fields if a logo is set.
-    logo_fields = ("current_logo", "remove_logo")
     # HTML forms can't be nested: the buttons' form is outside the list's own form.
     list_before_template = "streams/list_before.html"
     change_form_outer_before_template = "streams/change_before.html"
     change_form_before_template = "streams/seen.html"
+    change_form_outer_after_template = "streams/logo.html"
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Add the report to each row of the list, from a single report."""
@@ -185,48 +179,15 @@ class ChannelAdmin(WithKeys, ModelAdmin):
 
     # ---- writing -----------------------------------------------------------------------------
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: Any = None,
-    ) -> HttpResponseBase:
-        # The parent starts the transaction, and checks permissions only within it.
-        adds = object_id is None
-        may = self.has_add_permission if adds else self.has_change_permission
-        logo: KeptLogo | None = None
-        if request.method == "POST" and may(request):
-            given = form_uploads.receive(request, "logo_file", logos.MAX_BYTES)
-            if given and not isinstance(given, form_uploads.LostUpload):
-                request.FILES["logo_file"] = logo = KeptLogo(given)
-        page: HttpResponseBase = super().changeform_view(
-            request, object_id, form_url, extra_context
-        )
-        if logo is not None and (logo.unusable or page.status_code == HTTPStatus.FOUND):
-            form_uploads.discard(logo)
-        return allow_storage(page)
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return allow_storage(super().changeform_view(request, *args, **kwargs))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:
-        locked = HOUSE_FIELDS if obj is not None and _on_air(obj) else ()
-        return (*locked, "current_logo")
-
-    def get_fieldsets(self, request: HttpRequest, obj: Channel | None = None) -> Any:
-        *others, (title, logo) = self.fieldsets
-        if obj is not None and obj.logo:
-            logo = {**logo, "fields": (*self.logo_fields, *logo["fields"])}
-        return (*others, (title, logo))
-
-    @admin.display(description="Logo now")
-    def current_logo(self, channel: Channel) -> SafeString:
-        return format_html(
-            '<img class="sx-brand" src="{}" alt="The logo can\'t be shown now.">',
-            reverse("channel-logo", args=[channel.slug]),
-        )
+        return HOUSE_FIELDS if obj is not None and _on_air(obj) else ()
 
     def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
         # Save only the form's fields: the save must not undo an order given meanwhile.
-        fields = {*form.cleaned_data, "logo"} - UPLOAD
+        fields = form.cleaned_data.keys() - {"seen"}
         obj.save(update_fields=sorted(fields) if change else None)
 
     def save_related(

@@ -8,22 +8,17 @@ from zoneinfo import available_timezones
 
 from django import forms
 from django.conf import settings
-from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
-    UnfoldAdminFileFieldWidget,
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelect2Widget,
     UnfoldBooleanSwitchWidget,
 )
 
-from media_library.conform import logos
-from media_library.storage import StorageError
 from streams.models import Block, Channel, OnAirHours, Output
 from streams.models.channel import default_time_zone
 from streams.models.programme import EVERY_DAY, WEEKDAYS, Span
-from streamsite.http.form_uploads import KeptFileField, KeptFileInput, token_of
 from streamsite.security.secret import Secret, Unreadable
 
 
@@ -46,32 +41,6 @@ class SecretInput(forms.CharField):
 
     def has_changed(self, initial: object, data: object) -> bool:
         return bool(data)
-
-
-class KeptLogo(UploadedFile):  # type: ignore[type-arg]  # no generic at run time
-    """An uploaded logo that is in the storage already, or `fault`: why it is not.
-
-    Checking and storing take seconds, so they are done before the admin's transaction starts:
-    SQLite would block all other writers meanwhile.
-    """
-
-    def __init__(self, uploaded: UploadedFile[bytes]) -> None:
-        super().__init__(uploaded.file, uploaded.name, uploaded.content_type, uploaded.size)
-        self.kept_token = token_of(uploaded)
-        self.digest, self.fault = "", ""
-        #: The file itself is faulty: uploading it again would not help.
-        self.unusable = False
-        try:
-            # Stored under its content hash: nothing is overwritten if the form is refused.
-            self.digest = logos.keep(uploaded.read(logos.MAX_BYTES + 1))
-        except logos.LogoError as error:
-            self.fault, self.unusable = str(error), True
-        except StorageError as error:
-            self.fault = str(error)
-
-
-class LogoInput(KeptFileInput, UnfoldAdminFileFieldWidget):
-    """The theme's file input. It keeps the chosen file if the form has an error."""
 
 
 class WeekdaysInput(UnfoldAdminCheckboxSelectMultipleWidget):
@@ -223,17 +192,6 @@ class ChannelForm(SeenForm):
             f"in the time of {row.time_zone}"
         )
 
-    logo_file = KeptFileField(
-        label="Logo",
-        required=False,
-        widget=LogoInput(attrs={"accept": "image/png"}),
-        help_text="A PNG of at most 2 MB and 4096 pixels. It is burnt into every item, so all "
-        "items are prepared again.",
-    )
-    remove_logo = forms.BooleanField(
-        label="Remove the logo", required=False, widget=UnfoldBooleanSwitchWidget
-    )
-
     time_zone = forms.ChoiceField(
         choices=sorted((name, name) for name in available_timezones()),
         widget=UnfoldAdminSelect2Widget,
@@ -264,14 +222,6 @@ class ChannelForm(SeenForm):
         cleaned = super().clean() or self.cleaned_data
         for name in LOGO & cleaned.keys():
             cleaned[name] = cleaned[name] or getattr(self.instance, name)
-        # ChannelAdmin.changeform_view has replaced the file by a `KeptLogo`.
-        uploaded: KeptLogo | None = cleaned.get("logo_file")
-        if uploaded and uploaded.fault:
-            self.add_error("logo_file", uploaded.fault)
-        elif uploaded:
-            self.instance.logo = uploaded.digest
-        elif cleaned.get("remove_logo"):
-            self.instance.logo = ""
         return cleaned
 
 

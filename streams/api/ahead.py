@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from ninja import Query, Schema
+from ninja import FilterLookup, Query, Schema
 from pydantic import Field
 
-from streams.api.channels import the_channel
+from streams.api.channels import OfChannel, the_channel
 from streams.calendar import guide, preview
 from streams.models import UpcomingProblem
 from streams.monitoring.preflight import Finding, findings
@@ -25,7 +25,6 @@ former_path = Router(tags=["compatibility"])
 
 #: Hours of the programme in one answer.
 MAX_HOURS = 48
-GUIDE_TYPE = "application/xml; charset=utf-8"
 
 
 class Stretch(RowSchema):
@@ -113,8 +112,8 @@ class UpcomingProblemDetail(RowSchema):
 
 
 class UpcomingProblemFilter(Paging):
-    channel: str = Field("", max_length=80, description="A channel's slug.")
-    open: bool | None = None
+    channel: OfChannel = None
+    open: Annotated[bool | None, FilterLookup("cleared_at__isnull")] = None
 
 
 @channel.get("/{slug:slug}/programme", response=Ahead, summary="The coming programme")
@@ -143,7 +142,7 @@ def why(request: HttpRequest, slug: str, params: Query[WhyParams]) -> preview.An
 )
 @needs(READ_ONLY, "streams.view_channel")
 def xmltv(request: HttpRequest, slug: str) -> HttpResponse:
-    return HttpResponse(guide.xmltv(the_channel(slug), timezone.now()), GUIDE_TYPE)
+    return HttpResponse(guide.xmltv(the_channel(slug), timezone.now()), guide.CONTENT_TYPE)
 
 
 @channel.get(
@@ -160,12 +159,7 @@ def preflight(request: HttpRequest, slug: str) -> dict[str, list[Finding]]:
 )
 @needs(READ_ONLY, "streams.view_upcomingproblem")
 def listed(request: HttpRequest, filters: Query[UpcomingProblemFilter]) -> dict[str, Any]:
-    rows = UpcomingProblem.objects.all()
-    if filters.channel:
-        rows = rows.filter(channel__slug=filters.channel)
-    if filters.open is not None:
-        rows = rows.filter(cleared_at__isnull=filters.open)
-    return paged(rows, "airs_at", filters)
+    return paged(UpcomingProblem.objects.all(), "airs_at", filters)
 
 
 former_path.get(

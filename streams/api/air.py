@@ -1,15 +1,14 @@
-"""API routes for a channel's air: orders, items on air and aired, and the preview."""
+"""API routes for a channel's air: orders, and items on air and aired."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from django.db.models import F, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
+from django.http import HttpRequest
 from django.utils import timezone
-from ninja import Query, Schema, Status
+from ninja import FilterLookup, Query, Schema, Status
 from pydantic import Field
 
 from media_library.search.listing import Plain
@@ -17,9 +16,8 @@ from streams.api.channels import id_of, the_channel
 from streams.calendar import guide
 from streams.control.commands import ORDERS, give
 from streams.models import AsRun, Broadcaster, Incident, Run
-from streams.views.pictures import PLAYLIST_TYPE, preview, preview_playlist
 from streamsite.api.auth import Router, caller
-from streamsite.api.crud import Moment, Page, Paging, RowSchema, noted, paged
+from streamsite.api.crud import Moment, Page, Paging, RowSchema, paged
 from streamsite.api.permissions import ADMIN, READ_ONLY, needs
 
 router = Router(tags=["air"])
@@ -40,11 +38,8 @@ def order(
 
     Raises `ActionRefusedError`, `Http404`.
     """
-    who = caller(request)
     channel = the_channel(slug)
-    now = timezone.now()
-    detail = give(ORDERS[verb], channel, user=None, by=who.name, now=now, whose=whose)
-    noted(request, channel, f"{ORDERS[verb].label} ordered.")
+    detail = give(ORDERS[verb], channel, caller(request), now=timezone.now(), whose=whose)
     path = f"/api/v1/channels/{channel.slug}/status"
     return Status(202, {"detail": detail, "status": path})
 
@@ -143,21 +138,23 @@ class IncidentDetail(RowSchema):
 
 
 class AsRunFilter(Paging):
-    since: Moment | None = Field(
+    since: Annotated[Moment | None, FilterLookup("started_at__gte")] = Field(
         None, description="Only entries that started at or after this time."
     )
-    until: Moment | None = Field(
+    until: Annotated[Moment | None, FilterLookup("started_at__lt")] = Field(
         None, description="Only entries that started before this time."
     )
     kind: AsRun.Kind | None = None
 
 
 class IncidentFilter(Paging):
-    since: Moment | None = Field(
+    since: Annotated[Moment | None, FilterLookup("opened_at__gte")] = Field(
         None, description="Only incidents opened at or after this time."
     )
-    until: Moment | None = Field(None, description="Only incidents opened before this time.")
-    open: bool | None = None
+    until: Annotated[Moment | None, FilterLookup("opened_at__lt")] = Field(
+        None, description="Only incidents opened before this time."
+    )
+    open: Annotated[bool | None, FilterLookup("closed_at__isnull")] = None
     severity: Literal["degraded", "lost", "planned"] | None = None
 
 
@@ -189,12 +186,6 @@ def _aired(channel: int, *, behind_a_cursor: bool) -> QuerySet[AsRun]:
 @needs(READ_ONLY, "streams.view_asrun")
 def as_run(request: HttpRequest, slug: str, filters: Query[AsRunFilter]) -> dict[str, Any]:
     rows = _aired(id_of(slug), behind_a_cursor=bool(filters.cursor))
-    if filters.since:
-        rows = rows.filter(started_at__gte=filters.since)
-    if filters.until:
-        rows = rows.filter(started_at__lt=filters.until)
-    if filters.kind:
-        rows = rows.filter(kind=filters.kind.value)
     return paged(rows, "-started_at", filters)
 
 
@@ -207,45 +198,4 @@ def as_run(request: HttpRequest, slug: str, filters: Query[AsRunFilter]) -> dict
 def incidents(
     request: HttpRequest, slug: str, filters: Query[IncidentFilter]
 ) -> dict[str, Any]:
-    rows = Incident.objects.filter(channel=id_of(slug))
-    if filters.since:
-        rows = rows.filter(opened_at__gte=filters.since)
-    if filters.until:
-        rows = rows.filter(opened_at__lt=filters.until)
-    if filters.open is not None:
-        rows = rows.filter(closed_at__isnull=filters.open)
-    if filters.severity:
-        rows = rows.filter(severity=filters.severity)
-    return paged(rows, "-opened_at", filters)
-
-
-# ---- the preview -----------------------------------------------------------------------------
-@router.get(
-    "/{slug:slug}/preview.m3u8",
-    summary="The preview as HLS",
-    description="404 while nothing is on air. The segments accept the same key.",
-    openapi_extra={
-        "responses": {200: {"content": {PLAYLIST_TYPE: {}}}},
-    },
-)
-@needs(READ_ONLY, "streams.view_channel")
-def playlist(request: HttpRequest, slug: str) -> HttpResponse:
-    listed = preview_playlist(the_channel(slug))
-    # A player requests segments relative to the playlist.
-    lines = (
-        line if line.startswith(b"#") or not line else b"preview/" + line
-        for line in listed.split(b"\n")
-    )
-    answer = HttpResponse(b"\n".join(lines), PLAYLIST_TYPE)
-    answer["Cache-Control"] = "no-store"
-    return answer
-
-
-@router.get(
-    "/{slug:slug}/preview/{name}",
-    summary="A segment of the preview",
-    openapi_extra={"responses": {200: {"content": {"video/mp2t": {}}}}},
-)
-@needs(READ_ONLY, "streams.view_channel")
-def segment(request: HttpRequest, slug: str, name: str) -> HttpResponseBase:
-    return preview(the_channel(slug), name)
+    return paged(Incident.objects.filter(channel=id_of(slug)), "-opened_at", filters)

@@ -10,9 +10,10 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import Query, Schema, Status
+from ninja import FilterLookup, Query, Schema, Status
 from pydantic import Field, StringConstraints
 
+from streams.control.on_air_schedule import outlooks
 from streams.models import Channel
 from streams.monitoring.preflight import unverified
 from streams.monitoring.report import report
@@ -24,8 +25,10 @@ from streamsite.api.crud import (
     Id,
     Page,
     Paging,
+    RequestSchema,
     Slug,
     Small,
+    Text,
     added,
     changed,
     may_be_left_out,
@@ -38,21 +41,37 @@ from streamsite.http.problems import Kind, ProblemError
 from streamsite.security.secret import Unreadable
 
 router = Router(tags=["channels"])
+statuses = Router(tags=["channels"])
 
 #: Changing these fields while the channel is on air would break its stream.
 HOUSE_FIELDS = {"width", "height", "fps", "video_bitrate", "audio_bitrate"}
+#: A filter by the channel of a row.
+OfChannel = Annotated[
+    Text,
+    FilterLookup("channel__slug"),
+    Field(max_length=80, description="A channel's slug."),
+]
+NameOrSlug = Annotated[
+    Text,
+    FilterLookup(["name__icontains", "slug__icontains"]),
+    Field(max_length=80, description="Part of the name or slug."),
+]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)]
 
 
 # ---- responses -------------------------------------------------------------------------------
 class OutputStatus(Schema):
-    """bitrate in bit/s; `failures`: consecutive ones."""
+    """bitrate in bit/s; `failures`: consecutive ones; `label`: its state for people.
+
+    `session_due`: the session is renewed at the first item after it.
+    """
 
     id: int
     name: str
     platform: str
     enabled: bool
     state: str
+    label: str
     since: datetime | None
     cause: str
     failures: int
@@ -60,6 +79,8 @@ class OutputStatus(Schema):
     bitrate: int | None
     fps: float | None
     speed: float | None
+    session_since: datetime | None
+    session_due: datetime | None
 
 
 class IncidentStatus(Schema):
@@ -83,10 +104,11 @@ class NowStatus(Schema):
     kind: str
     since: datetime | None
     until: datetime | None
+    why: str
 
 
 class ChannelStatus(Schema):
-    """state: off, starting, on_air, degraded, failing, stopping.
+    """state: off, starting, on_air, degraded, failing, stopping; `label`: for people.
 
     It is presumed unless `confirmed`.
     """
@@ -95,6 +117,8 @@ class ChannelStatus(Schema):
     name: str
     desired_state: str
     state: str
+    label: str
+    preview: bool
     confirmed: bool
     since: datetime | None
     cause: str
@@ -107,6 +131,20 @@ class ChannelStatus(Schema):
     outputs: list[OutputStatus]
     incidents: list[IncidentStatus]
     last_incident: IncidentStatus | None
+
+
+class Watched(ChannelStatus):
+    """`outlook`: what the on-air hours will do next; empty without hours."""
+
+    outlook: str
+
+
+class Statuses(Schema):
+    channels: list[Watched]
+
+
+class StatusFilter(RequestSchema):
+    channel: str = Field("", max_length=80, description="A channel's slug. Default: all.")
 
 
 class OutputDetail(Schema):
@@ -227,7 +265,7 @@ class ChannelFilter(Paging):
     desired_state: Literal["on", "off"] | None = Field(
         None, description="Whether it is ordered on or off."
     )
-    q: str = Field("", max_length=80, description="Part of the name or slug.")
+    q: NameOrSlug = None
 
 
 # ---- routes ----------------------------------------------------------------------------------
@@ -274,12 +312,7 @@ def refuse_on_air(channel: Channel, what: str) -> None:
 @router.get("", response=Page[ChannelDetail], summary="Channels, by name")
 @needs(READ_ONLY, "streams.view_channel")
 def channels(request: HttpRequest, filters: Query[ChannelFilter]) -> dict[str, Any]:
-    rows = channel_rows()
-    if filters.desired_state:
-        rows = rows.filter(desired_state=filters.desired_state)
-    if filters.q:
-        rows = rows.filter(name__icontains=filters.q) | rows.filter(slug__icontains=filters.q)
-    page = paged(rows, "name", filters)
+    page = paged(channel_rows(), "name", filters)
     return page | {"items": _with_status(page["items"])}
 
 
@@ -324,6 +357,21 @@ def delete(request: HttpRequest, slug: str) -> Status[None]:
         then=wake_supervisor,
     )
     return Status(204, None)
+
+
+@statuses.get("", response=Statuses, summary="The status of all channels")
+@needs(READ_ONLY, "streams.view_channel")
+def all_statuses(request: HttpRequest, filters: Query[StatusFilter]) -> dict[str, Any]:
+    """Answers with 304 to an If-None-Match, so that it may be asked for every second."""
+    slug, now = filters.channel or None, timezone.now()
+    channels = [channel.detail() for channel in report(now, slug=slug).channels]
+    if slug and not channels:
+        raise Http404
+    hours = outlooks(now, slug=slug)
+    for channel in channels:
+        outlook = hours.get(channel["slug"])
+        channel["outlook"] = outlook.sentence if outlook else ""
+    return {"channels": channels}
 
 
 @router.get("/{slug:slug}/status", response=ChannelStatus, summary="The status of a channel")

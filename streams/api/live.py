@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from django.db import transaction
+from django.db.models import Q
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from ninja import Query, Schema, Status
-from pydantic import Field, StringConstraints
+from pydantic import StringConstraints
 
-from streams.api.channels import Name
+from streams.api.channels import Name, NameOrSlug
 from streams.ingest import keys, report
 from streams.ingest.servers import configured_client
 from streams.models import Broadcaster, LiveStream, StreamKey
@@ -25,6 +26,7 @@ from streamsite.api.crud import (
     Later,
     Page,
     Paging,
+    Revoked,
     RowSchema,
     added,
     edited,
@@ -73,7 +75,7 @@ class NewBroadcaster(BroadcasterChange):
 
 class BroadcasterFilter(Paging):
     enabled: bool | None = None
-    q: str = Field("", max_length=80, description="Part of the name or slug.")
+    q: NameOrSlug = None
 
 
 def _refuse_live(row: Broadcaster) -> None:
@@ -88,12 +90,7 @@ def _refuse_live(row: Broadcaster) -> None:
 @broadcasters.get("", response=Page[BroadcasterDetail], summary="Broadcasters, by name")
 @needs(READ_ONLY, "streams.view_broadcaster")
 def listed(request: HttpRequest, filters: Query[BroadcasterFilter]) -> dict[str, Any]:
-    rows = Broadcaster.objects.all()
-    if filters.enabled is not None:
-        rows = rows.filter(enabled=filters.enabled)
-    if filters.q:
-        rows = rows.filter(name__icontains=filters.q) | rows.filter(slug__icontains=filters.q)
-    return paged(rows, "name", filters)
+    return paged(Broadcaster.objects.all(), "name", filters)
 
 
 @broadcasters.post("", response={201: BroadcasterDetail}, summary="Create a broadcaster")
@@ -153,18 +150,13 @@ class NewStreamKey(Body):
 
 class StreamKeyFilter(Paging):
     broadcaster_id: Id | None = None
-    revoked: bool | None = None
+    revoked: Revoked = None
 
 
 @stream_keys.get("", response=Page[StreamKeyDetail], summary="Stream keys, latest first")
 @needs(READ_ONLY, "streams.view_streamkey")
 def stream_key_list(request: HttpRequest, filters: Query[StreamKeyFilter]) -> dict[str, Any]:
-    rows = StreamKey.objects.all()
-    if filters.broadcaster_id is not None:
-        rows = rows.filter(broadcaster=filters.broadcaster_id)
-    if filters.revoked is not None:
-        rows = rows.filter(revoked_at__isnull=not filters.revoked)
-    return paged(rows, "-id", filters)
+    return paged(StreamKey.objects.all(), "-id", filters)
 
 
 @stream_keys.post("", response={201: MintedKey}, summary="Create a key; it is returned once")
@@ -255,15 +247,14 @@ class StreamFilter(Paging):
     state: Literal["live", "ended", "all"] = "live"
     broadcaster_id: Id | None = None
 
+    def filter_state(self, state: str) -> Q:
+        return Q() if state == "all" else Q(ended_at__isnull=state == "live")
+
 
 @streams.get("", response=StreamPage, summary="Streams, latest first")
 @needs(READ_ONLY, "streams.view_livestream")
 def live(request: HttpRequest, filters: Query[StreamFilter]) -> dict[str, Any]:
     rows = LiveStream.objects.select_related("broadcaster", "key")
-    if filters.state != "all":
-        rows = rows.filter(ended_at__isnull=filters.state == "live")
-    if filters.broadcaster_id is not None:
-        rows = rows.filter(broadcaster=filters.broadcaster_id)
     page = paged(rows, "-started_at", filters)
     page["items"] = [report.stream_json(row) for row in page["items"]]
     return page | {"fault": report.fault()}

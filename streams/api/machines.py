@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpRequest
-from ninja import Query
+from ninja import FilterLookup, Query
 from pydantic import Field
 
 from streams.api.channels import id_of
 from streams.models import LogLine, Node
 from streamsite.api.auth import Router
-from streamsite.api.crud import Page, Paging, RowSchema, paged
+from streamsite.api.crud import Id, Page, Paging, RowSchema, Text, paged
 from streamsite.api.permissions import READ_ONLY, needs
 
 nodes = Router(tags=["machines"])
@@ -43,7 +43,10 @@ class LineDetail(RowSchema):
 
 
 class LineFilter(Paging):
-    level: str = Field("", max_length=8, description="For example warning.")
+    level: Text = Field(None, max_length=8, description="For example warning.")
+    after: Annotated[Id | None, FilterLookup("pk__gt")] = Field(
+        None, description="Only lines that were added after this one."
+    )
 
 
 @nodes.get("", response=Page[NodeDetail], summary="Nodes, by name")
@@ -59,7 +62,4 @@ def listed(request: HttpRequest, params: Query[Paging]) -> dict[str, Any]:
 )
 @needs(READ_ONLY, "streams.view_channel")
 def lines(request: HttpRequest, slug: str, filters: Query[LineFilter]) -> dict[str, Any]:
-    rows = LogLine.objects.filter(channel=id_of(slug))
-    if filters.level:
-        rows = rows.filter(level=filters.level)
-    return paged(rows, "-id", filters)
+    return paged(LogLine.objects.filter(channel=id_of(slug)), "-id", filters)

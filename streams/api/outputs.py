@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404
 from ninja import Query, Status
 from pydantic import Field, StringConstraints
 
-from streams.api.channels import Name, OutputDetail, the_channel
+from streams.api.channels import Name, OfChannel, OutputDetail, the_channel
 from streams.models import Output
 from streams.outputs.platforms import MAX_SECRET_BYTES, MAX_SESSION_HOURS, Platform
 from streams.wake import wake_supervisor
@@ -69,7 +69,7 @@ class NewOutput(OutputChange):
 
 
 class OutputFilter(Paging):
-    channel: str = Field("", max_length=80, description="A channel's slug.")
+    channel: OfChannel = None
     platform: Platform | None = None
     enabled: bool | None = None
 
@@ -77,14 +77,7 @@ class OutputFilter(Paging):
 @router.get("", response=Page[OutputDetail], summary="Outputs, by id")
 @needs(READ_ONLY, "streams.view_output")
 def outputs(request: HttpRequest, filters: Query[OutputFilter]) -> dict[str, Any]:
-    rows = Output.objects.select_related("channel")
-    if filters.channel:
-        rows = rows.filter(channel__slug=filters.channel)
-    if filters.platform:
-        rows = rows.filter(platform=filters.platform.value)
-    if filters.enabled is not None:
-        rows = rows.filter(enabled=filters.enabled)
-    return paged(rows, "id", filters)
+    return paged(Output.objects.select_related("channel"), "id", filters)
 
 
 @router.post("", response={201: OutputDetail}, summary="Create an output of a channel")

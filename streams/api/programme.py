@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Final
 
 from django.contrib.admin.models import ADDITION
 from django.db import transaction
@@ -12,12 +12,13 @@ from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from ninja import Query, Schema, Status
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from streams.api.channels import Name, the_channel
+from streams.api.channels import Name, OfChannel, the_channel
 from streams.calendar import edit as weeks
 from streams.models import Block, Channel, OnAirHours
 from streams.models.programme import MAX_PRIORITY, Span, clock
+from streams.planning import occurrences
 from streams.programme.model import Order, Start
 from streams.wake import wake_supervisor
 from streamsite.api.auth import Router
@@ -28,6 +29,7 @@ from streamsite.api.crud import (
     Id,
     Page,
     Paging,
+    RequestSchema,
     Slug,
     Small,
     added,
@@ -39,10 +41,15 @@ from streamsite.api.crud import (
     removed,
 )
 from streamsite.api.permissions import ADMIN, READ_ONLY, needs
+from streamsite.http.problems import Kind, ProblemError
 
 blocks = Router(tags=["programme"])
 hours = Router(tags=["programme"])
 
+#: Days that the calendar may ask for at once: a month's view has six weeks.
+MAX_DAYS: Final = 42
+#: Seconds. A larger shift is an error, such as milliseconds.
+Shift = Annotated[int, Field(ge=-7 * 24 * 3600, le=7 * 24 * 3600)]
 #: On-air hours of one channel: enough for a week and holidays.
 MAX_HOURS = 100
 
@@ -144,7 +151,7 @@ class NewBlock(BlockChange):
 
 
 class BlockFilter(Paging):
-    channel: str = Field("", max_length=80, description="A channel's slug.")
+    channel: OfChannel = None
     playlist_id: Id | None = None
     enabled: bool | None = None
 
@@ -152,14 +159,7 @@ class BlockFilter(Paging):
 @blocks.get("", response=Page[BlockDetail], summary="Blocks, by id")
 @needs(READ_ONLY, "streams.view_block")
 def listed(request: HttpRequest, filters: Query[BlockFilter]) -> dict[str, Any]:
-    rows = Block.objects.select_related("channel", "playlist")
-    if filters.channel:
-        rows = rows.filter(channel__slug=filters.channel)
-    if filters.playlist_id is not None:
-        rows = rows.filter(playlist=filters.playlist_id)
-    if filters.enabled is not None:
-        rows = rows.filter(enabled=filters.enabled)
-    return paged(rows, "id", filters)
+    return paged(Block.objects.select_related("channel", "playlist"), "id", filters)
 
 
 @blocks.post("", response={201: BlockDetail}, summary="Create a block of a channel")
@@ -189,6 +189,126 @@ def delete(request: HttpRequest, id: Id) -> Status[None]:
     return Status(204, None)
 
 
+# ---- the calendar ----------------------------------------------------------------------------
+class CalendarParams(RequestSchema):
+    """From `first` up to, but without, `last`: at most six weeks."""
+
+    first: Day
+    last: Day
+
+
+class OccurrenceDetail(Schema):
+    """A block on one day, in the channel's time, without an offset.
+
+    `clashes`: with another block of the same priority. `seen`: for `/blocks/{id}/move`.
+    """
+
+    block_id: int
+    name: str
+    day: date
+    begins: datetime
+    ends: datetime
+    start: str
+    fit: bool
+    priority: int
+    clashes: bool
+    seen: str
+
+
+class Calendar(Schema):
+    """`overlaps` and `clock_changes` are sentences. `dated`: blocks that `copy-week` copies."""
+
+    occurrences: list[OccurrenceDetail]
+    overlaps: list[str]
+    clock_changes: list[str]
+    dated: list[str]
+
+
+class Move(Body):
+    """The occurrence of that `day`, or its edges, moved by so many seconds.
+
+    `seen`: as the calendar returned it. A block on several days moves on all of them, so it
+    needs `confirmed`.
+    """
+
+    day: Day
+    starts_by: Shift
+    ends_by: Shift
+    seen: Annotated[str, StringConstraints(max_length=100)]
+    confirmed: bool = False
+
+
+class Moved(Schema):
+    detail: str
+
+
+@hours.get("/{slug:slug}/calendar", response=Calendar, summary="Blocks of some days")
+@needs(READ_ONLY, "streams.view_channel")
+def calendar(request: HttpRequest, slug: str, params: Query[CalendarParams]) -> dict[str, Any]:
+    days = (params.last - params.first).days
+    if not 0 < days <= MAX_DAYS:
+        raise ProblemError(
+            Kind.INVALID, f"Ask for 1 to {MAX_DAYS} days, the end after the start."
+        )
+    channel = the_channel(slug)
+    outline = occurrences.outline(channel)
+    begins, ends = occurrences.span(params.first, days, outline.zone)
+    seen = {row.pk: weeks.times_of(row).token for row in channel.blocks.all()}
+    return {
+        "occurrences": [
+            {
+                "block_id": (block := one.slot.block).pk,
+                "name": block.name,
+                "day": one.day,
+                "begins": one.begins,
+                "ends": one.ends,
+                "start": block.start.value,
+                "fit": block.fit,
+                "priority": block.priority,
+                "clashes": one.clashes,
+                "seen": seen.get(block.pk, ""),
+            }
+            for one in occurrences.occurrences(outline, begins, ends)
+        ],
+        "overlaps": occurrences.overlaps(outline, begins, ends),
+        "clock_changes": occurrences.clock_changes(params.first, days, outline.zone),
+        "dated": [row.name for row in weeks.in_week(channel, _monday(params.first))],
+    }
+
+
+@blocks.post("/{id}/move", response=Moved, summary="Move a block, or its edges")
+@needs(ADMIN, "streams.change_block")
+def move(request: HttpRequest, id: Id, body: Move) -> dict[str, str]:
+    row = get_object_or_404(Block, pk=id)
+    times = weeks.times_of(row)
+    then = weeks.moved(
+        times, body.day, timedelta(seconds=body.starts_by), timedelta(seconds=body.ends_by)
+    )
+    before = row.in_words
+    if times.occurrences != [body.day] and not body.confirmed:
+        after = Block(
+            starts=then.starts,
+            ends=then.ends,
+            days=Block.of_weekdays(then.days),
+            first_day=then.first_day,
+            last_day=then.last_day,
+        )
+        raise ProblemError(
+            Kind.UNCONFIRMED,
+            f"“{row.name}” has one time for all its days, so all of them change: from {before} "
+            f"to {after.in_words}. To change a single day, add a block for that day only, with "
+            "a higher priority.",
+        )
+    weeks.move(row, then, seen=body.seen)
+    row.refresh_from_db()
+    noted(request, row, f"Moved in the calendar from {before} to {row.in_words}.")
+    return {"detail": f"“{row.name}” is moved: {row.in_words}."}
+
+
+def _monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
+
+
 # ---- a week of blocks ------------------------------------------------------------------------
 class CopyWeekBody(Body):
     """`week`: any day of the week to copy; `to`: any day of the target week, from Monday."""
@@ -211,7 +331,7 @@ class CopiedWeek(Schema):
 )
 @needs(ADMIN, "streams.add_block")
 def copy_week(request: HttpRequest, slug: str, body: CopyWeekBody) -> Status[dict[str, Any]]:
-    week, to = (day - timedelta(days=day.weekday()) for day in (body.week, body.to))
+    week, to = _monday(body.week), _monday(body.to)
     with transaction.atomic():
         rows = weeks.copy_week(the_channel(slug), week, to)
         for row in rows:

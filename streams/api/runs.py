@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Query
+from ninja import FilterLookup, Query
 from pydantic import Field
 
+from streams.api.channels import OfChannel
 from streams.models import Run
 from streamsite.api.auth import Router
 from streamsite.api.crud import Id, Moment, Page, Paging, RowSchema, paged
@@ -31,12 +32,16 @@ class RunDetail(RowSchema):
 
 
 class RunFilter(Paging):
-    channel: str = Field("", max_length=80, description="A channel's slug.")
-    open: bool | None = Field(None, description="Whether the run is still open.")
-    since: Moment | None = Field(
+    channel: OfChannel = None
+    open: Annotated[bool | None, FilterLookup("ended_at__isnull")] = Field(
+        None, description="Whether the run is still open."
+    )
+    since: Annotated[Moment | None, FilterLookup("started_at__gte")] = Field(
         None, description="Only runs that started at or after this time."
     )
-    until: Moment | None = Field(None, description="Only runs that started before this time.")
+    until: Annotated[Moment | None, FilterLookup("started_at__lt")] = Field(
+        None, description="Only runs that started before this time."
+    )
 
 
 def _runs_with_slug() -> QuerySet[Run]:
@@ -46,16 +51,7 @@ def _runs_with_slug() -> QuerySet[Run]:
 @router.get("", response=Page[RunDetail], summary="Runs, latest first")
 @needs(READ_ONLY, "streams.view_run")
 def runs(request: HttpRequest, filters: Query[RunFilter]) -> dict[str, Any]:
-    rows = _runs_with_slug()
-    if filters.channel:
-        rows = rows.filter(channel__slug=filters.channel)
-    if filters.open is not None:
-        rows = rows.filter(ended_at__isnull=filters.open)
-    if filters.since:
-        rows = rows.filter(started_at__gte=filters.since)
-    if filters.until:
-        rows = rows.filter(started_at__lt=filters.until)
-    return paged(rows, "-started_at", filters)
+    return paged(_runs_with_slug(), "-started_at", filters)
 
 
 @router.get("/{id}", response=RunDetail, summary="Get a run")

@@ -24,8 +24,8 @@ class BlockRefusedError(Exception):
     """A change of a block that is refused. `str()` of it is a sentence for the operator."""
 
 
-class ChangedMeanwhileError(BlockRefusedError):
-    """The block was changed by somebody else since it was shown. HTTP 409."""
+class BlockChangedError(BlockRefusedError):
+    """The block was changed by somebody else since it was shown."""
 
 
 # ---- pure ------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ def move(block: Block, times: Times, *, seen: str) -> None:
     with transaction.atomic():
         row = Block.objects.select_for_update().filter(pk=block.pk).first()
         if row is None or times_of(row).token != seen:
-            raise ChangedMeanwhileError(
+            raise BlockChangedError(
                 f"Somebody else has changed “{block.name}” in the meantime. Check it and try "
                 "again."
             )

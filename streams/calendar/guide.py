@@ -29,6 +29,7 @@ BACK: Final = timedelta(days=1)
 AHEAD: Final = timedelta(days=7)
 #: Seconds for which a computed guide is fresh.
 GUIDE_TTL_S: Final = 60
+CONTENT_TYPE: Final = "application/xml; charset=utf-8"
 #: While a new one is computed, the old one is served up to this multiple of its lifetime.
 MAX_STALE_FACTOR: Final = 5
 #: Further entries after the next one for overlays, if they start within `SOON`.

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-
 from streams.control import actions
 from streams.control.on_air_schedule import Outlook
 from streams.models import Broadcaster, Channel
+from streamsite.api import audit
+from streamsite.api.auth import Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,32 +82,22 @@ ORDERS: Final[dict[str, Order]] = {
     )
 }
 
-#: HTTP status of each refusal, for pages and API.
-STATUS: Final[dict[type[actions.ActionRefusedError], int]] = {
-    actions.AlreadyOnAirError: 409,
-    actions.NotRunningError: 404,
-    actions.NobodyLiveError: 409,
-    actions.CantStartError: 422,
-}
-
 
 def give(
     order: Order,
     channel: Channel,
+    who: Caller,
     *,
-    user: AbstractBaseUser | AnonymousUser | None,
     now: datetime,
-    by: str = "",
     whose: Broadcaster | None = None,
 ) -> str:
-    """Give the order in the user's name and log it in the admin's history.
+    """Give the order in the caller's name, and record it in the audit log.
 
     Args:
         order: The order.
         channel: The channel.
-        user: The user who gives it.
+        who: The user or the key.
         now: The time of the order.
-        by: The caller's name if there is no user. The API logs the order itself.
         whose: For Take, the broadcaster whose feed is put on air; None: the lowest rank.
 
     Returns:
@@ -117,13 +106,7 @@ def give(
     Raises:
         actions.ActionRefusedError: The order can't be accepted.
     """
-    name = user.get_username() if user is not None else by
-    if not name:
-        raise PermissionError("An order needs a user or a name.")
     options = {} if whose is None or order.verb != "take" else {"broadcaster": whose}
-    order.act(channel, by=name, now=now, **options)
-    if user is not None and user.pk is not None:
-        LogEntry.objects.log_actions(
-            user.pk, [channel], CHANGE, f"{order.label} ordered.", single_object=True
-        )
+    order.act(channel, by=who.name, now=now, **options)
+    audit.write(who, channel, f"{order.label} ordered.")
     return order.done.format(channel.name)

@@ -146,10 +146,6 @@ class ChannelReport:
         """Returns the public part and all values for operators. No secret is ever loaded."""
         return asdict(self) | self.public()
 
-    def page(self) -> dict[str, Any]:
-        """Returns the values for pages, which show an unknown state as unknown."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -167,9 +163,6 @@ class Report:
 
     def detail(self) -> dict[str, Any]:
         return {"status": self.status, "channels": [c.detail() for c in self.channels]}
-
-    def page(self) -> dict[str, Any]:
-        return {"status": self.status, "channels": [c.page() for c in self.channels]}
 
 
 # ---- pure ------------------------------------------------------------------------------------

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
-from typing import Any, Final
 
 from csp.constants import SELF
 from csp.decorators import csp_update
@@ -12,7 +10,6 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
@@ -26,31 +23,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from streams.ingest import addresses, keys, report
 from streams.ingest.servers import configured_client
 from streams.models import Broadcaster, LiveStream, StreamKey
-from streamsite.http.responses import staff, unless_seen
+from streamsite.http.responses import staff
 from streamsite.security.text import text_fault
-
-SEE: Final = "streams.view_livestream"
 
 
 # ---- live streams ----------------------------------------------------------------------------
 @require_GET
-@staff(SEE)
-def streams(request: HttpRequest) -> HttpResponseBase:
-    """The live streams as JSON. `fault`: why they may be outdated."""
-    body = {
-        "streams": [report.stream_json(row) for row in report.live()],
-        "fault": report.fault(),
-    }
-    return _json(request, body)
-
-
-def _json(request: HttpRequest, content: dict[str, Any]) -> HttpResponseBase:
-    body = json.dumps(content, cls=DjangoJSONEncoder, separators=(",", ":"))
-    return unless_seen(request, body.encode(), "application/json")
-
-
-@require_GET
-@staff(SEE)
+@staff("streams.view_livestream")
 def live_streams(request: HttpRequest) -> HttpResponseBase:
     """The page of live streams. Its policy lets the browser fetch from the playback address."""
     place = addresses.origin(settings.PUBLIC_PLAYBACK_URL)

@@ -1,4 +1,4 @@
-"""Orders from the buttons of pages: start, stop, skip and the rest."""
+"""Orders from the buttons of pages that run no JavaScript, with a page that asks back."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from streams.control import actions
-from streams.control.commands import ORDERS, STATUS, give
+from streams.control.commands import ORDERS, give
 from streams.control.on_air_schedule import outlooks
 from streams.models import Broadcaster, Channel
-from streamsite.http.responses import reply, staff, wants_json
+from streamsite.api.auth import Caller
+from streamsite.http.responses import staff
 
 
 @require_POST
@@ -27,8 +28,6 @@ def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
     chosen = ORDERS[verb]
     if chosen.cost and request.POST.get("confirmed") != "1":
         chosen = chosen.with_hours(outlooks(timezone.now(), slug=slug).get(slug))
-        if wants_json(request):
-            return reply(f"{chosen.cost} Send confirmed=1 to confirm.", 400)
         context = {
             **admin.site.each_context(request),
             "title": f"{chosen.label} {channel.name}?",
@@ -39,22 +38,15 @@ def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
         }
         return TemplateResponse(request, "streams/confirm.html", context)
     try:
-        sentence = give(
-            chosen, channel, user=request.user, now=timezone.now(), whose=_whose(request)
-        )
+        who = Caller(user=request.user)
+        sentence = give(chosen, channel, who, now=timezone.now(), whose=_whose(request))
     except actions.CantStartError as refusal:
         faults = [fault.sentence for fault in refusal.faults if fault.stops_the_start]
-        if wants_json(request):
-            return reply(str(refusal), 422, findings=faults)
         for fault in faults:
             messages.error(request, fault)
     except actions.ActionRefusedError as refusal:
-        if wants_json(request):
-            return reply(str(refusal), STATUS[type(refusal)])
         messages.warning(request, str(refusal))
     else:
-        if wants_json(request):
-            return reply(sentence, 202)
         messages.success(request, sentence)
     return redirect(_back(request, channel))
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Final
+from typing import Any
 
 from django.contrib import admin
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -16,17 +14,12 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_safe
 
-from streams.control.on_air_schedule import outlooks
-from streams.models import Channel, LogLine
+from streams.models import Channel
 from streams.monitoring import history
 from streams.monitoring.preflight import findings, standing
 from streams.monitoring.report import report
 from streamsite.http import database_faults
-from streamsite.http.responses import reply, staff, unless_seen
-from streamsite.http.untrusted import number
-
-#: Lines of one answer, both at the first request and at later polls.
-LOG_LINES: Final = 300
+from streamsite.http.responses import staff
 
 
 @never_cache
@@ -52,56 +45,11 @@ def in_public() -> tuple[int, dict[str, Any]]:
 
 @require_GET
 @staff("streams.view_channel")
-def status(request: HttpRequest, slug: str | None = None) -> HttpResponseBase:
-    """The values of the tiles. Polled every second: 304 if unchanged."""
-    current = report(timezone.now(), slug=slug)
-    if slug is not None and not current.channels:
-        raise Http404
-    page = current.page()
-    hours = outlooks(timezone.now(), slug=slug)
-    for channel in page["channels"]:
-        channel_hours = hours.get(channel["slug"])
-        channel["outlook"] = channel_hours.sentence if channel_hours else ""
-    body = json.dumps(page, cls=DjangoJSONEncoder, separators=(",", ":"))
-    return unless_seen(request, body.encode(), "application/json")
-
-
-@require_GET
-@staff("streams.view_channel")
-def log(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """Log lines of the channel's processes after `?after=`, or the last ones."""
-    channel = get_object_or_404(Channel, slug=slug)
-    lines = LogLine.objects.filter(channel=channel)
-    after = request.GET.get("after", "")
-    if after:
-        try:
-            behind = number(after)
-        except ValueError:
-            return reply("“after” must be the number of a line.", 400)
-        rows = list(lines.filter(pk__gt=behind).order_by("pk")[:LOG_LINES])
-    else:
-        rows = list(reversed(lines.order_by("-pk")[:LOG_LINES]))
-    entries = [
-        {
-            "id": line.pk,
-            "at": line.at,
-            "role": line.role,
-            "level": line.level,
-            "text": line.text,
-        }
-        for line in rows
-    ]
-    return JsonResponse({"lines": entries})
-
-
-@require_GET
-@staff("streams.view_channel")
 def panels(request: HttpRequest, slug: str) -> HttpResponseBase:
     """The tables of the channel's page, with which the page replaces the old ones."""
     channel = get_object_or_404(Channel, slug=slug)
     context = {**history.of(channel, timezone.now()), "channel": channel}
-    page = TemplateResponse(request, "streams/panels.html", context).rendered_content
-    return unless_seen(request, page.encode(), "text/html; charset=utf-8")
+    return TemplateResponse(request, "streams/panels.html", context)
 
 
 @require_GET

@@ -15,16 +15,14 @@ from django.views.decorators.http import require_GET, require_safe
 from streams.calendar import guide
 from streams.models import Channel
 from streams.monitoring import as_run_export
-from streamsite.http.responses import reply, staff, unless_seen, wants_json
+from streamsite.http.responses import staff
 
 
 @require_safe
 def xmltv(request: HttpRequest, slug: str) -> HttpResponseBase:
     """The channel's XMLTV guide for players and aggregators."""
     channel = _readable_channel(request, slug)
-    answer = unless_seen(
-        request, guide.xmltv(channel, timezone.now()), "application/xml; charset=utf-8"
-    )
+    answer = HttpResponse(guide.xmltv(channel, timezone.now()), guide.CONTENT_TYPE)
     return _kept(answer, channel, guide.GUIDE_TTL_S)
 
 
@@ -70,8 +68,6 @@ def as_run_csv(request: HttpRequest) -> HttpResponseBase:
             zone=channel.zone,
         )
     except as_run_export.SpanError as error:
-        if wants_json(request):
-            return reply(str(error), 400)
         messages.error(request, str(error))
         return redirect("admin:streams_asrun_changelist")
     answer = StreamingHttpResponse(

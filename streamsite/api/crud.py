@@ -16,7 +16,7 @@ from django.db.models import Model, ProtectedError, Q, QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import Schema
+from ninja import FilterLookup, FilterSchema, Schema
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -69,6 +69,14 @@ def _ahead(moment: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, AfterValidator(_near)]
 Later = Annotated[Moment, AfterValidator(_ahead)]
 Day = Annotated[date, AfterValidator(_near)]
+#: A text to filter by; an empty one is no condition.
+Text = Annotated[str | None, BeforeValidator(lambda text: text or None)]
+#: A filter of keys: their column is null as long as they are good.
+Revoked = Annotated[
+    bool | None,
+    AfterValidator(lambda revoked: None if revoked is None else not revoked),
+    FilterLookup("revoked_at__isnull"),
+]
 #: Rows of a page.
 PAGE: Final = 50
 LONGEST_PAGE: Final = 200
@@ -108,11 +116,20 @@ def may_be_left_out(**bounds: Any) -> Any:
     return Field(default_factory=lambda: None, **bounds)
 
 
-class Paging(RequestSchema):
-    """Parameters of lists: `next_cursor` of one response is `cursor` of the next request."""
+class Paging(FilterSchema, RequestSchema):
+    """Parameters of lists: `next_cursor` of one response is `cursor` of the next request.
+
+    A subclass adds filters. A column's own name needs no more; `FilterLookup` names another
+    one, and None means no condition.
+    """
 
     limit: int = Field(PAGE, ge=1, le=LONGEST_PAGE, description="Rows of one answer.")
     cursor: str = Field("", max_length=4096, description="`next_cursor` of the answer before.")
+
+    def filter_limit(self, _: object) -> Q:
+        return Q()
+
+    filter_cursor = filter_limit
 
 
 # ---- what goes out ---------------------------------------------------------------------------
@@ -131,6 +148,8 @@ def _state_now(of: Any) -> Any:
 
 
 StateNow = Annotated[str, BeforeValidator(_state_now)]
+#: Whether a column has a value.
+Given = Annotated[bool, BeforeValidator(bool)]
 
 
 class KeySchema(RowSchema):
@@ -158,10 +177,10 @@ def paged(rows: QuerySet[Row], order: str, params: Paging) -> dict[str, Any]:
     """The rows behind the cursor, in the order of a column and then of the id.
 
     A keyset: it costs the same on each page, and a row that comes or goes moves no other.
-    `order` is a column that is never null, with `-` before it for the highest first.
-    Raises `ProblemError`.
+    Only rows that match the filters of `params`. `order` is a column that is never null, with
+    `-` before it for the highest first. Raises `ProblemError`.
     """
-    shown = list(window(rows, order, params))
+    shown = list(window(params.filter(rows), order, params))
     return page(shown, order, params)
 
 

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     ON_AIR = "on-air"
     NOBODY_LIVE = "nobody-live"
     CHANGED_MEANWHILE = "changed-meanwhile"
+    UNCONFIRMED = "unconfirmed"
     IN_USE = "in-use"
     TOO_LARGE = "too-large"
     MEDIA_TYPE = "media-type"
@@ -70,6 +71,7 @@ KINDS: Final[dict[Kind, tuple[int, str]]] = {
     Kind.ON_AIR: (409, "That can't be changed while the channel is on air."),
     Kind.NOBODY_LIVE: (409, "Nobody who may take the channel over is live."),
     Kind.CHANGED_MEANWHILE: (409, "Somebody else has changed it since it was read."),
+    Kind.UNCONFIRMED: (409, "It changes more than it seems: send `confirmed`."),
     Kind.IN_USE: (409, "It is in use, so it can't be deleted."),
     Kind.NO_LENGTH: (411, "A body came without Content-Length: it was not read."),
     Kind.TOO_LARGE: (413, "The body is too large."),

@@ -51,7 +51,7 @@ from streams.api import (
     runs,
     takeover,
 )
-from streams.calendar.edit import BlockRefusedError
+from streams.calendar.edit import BlockChangedError, BlockRefusedError
 from streams.control.actions import (
     ActionRefusedError,
     AlreadyOnAirError,
@@ -100,6 +100,7 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
     UploadError: Kind.REFUSED,
     StorageError: Kind.UNAVAILABLE,
     BlockRefusedError: Kind.REFUSED,
+    BlockChangedError: Kind.CHANGED_MEANWHILE,
     ExchangeError: Kind.REFUSED,
     LogoError: Kind.REFUSED,
     SyncError: Kind.CONFLICT,
@@ -120,7 +121,8 @@ def _refused(request: HttpRequest, refusal: Exception) -> HttpResponse:
             {"check": fault.check, "detail": fault.sentence} for fault in refusal.faults
         ]
         return problem(request, kind, str(refusal), findings=findings)
-    return problem(request, kind, str(refusal))
+    permanent = {"permanent": True} if getattr(refusal, "permanent", False) else {}
+    return problem(request, kind, str(refusal), **permanent)
 
 
 def problem_response(request: HttpRequest, error: ProblemError) -> HttpResponse:
@@ -288,11 +290,13 @@ first = Api(
 
 _ROUTERS: Final = (
     ("/channels", channels.router),
+    ("/channel-statuses", channels.statuses),
     ("/channels", air.router),
     ("/channels", programme.hours),
     ("/channels", takeover.router),
     ("/channels", ahead.channel),
     ("/channels", pictures.router),
+    ("/channels", pictures.air),
     ("/channels", machines.log),
     ("/upcoming-problems", ahead.upcoming_problems),
     ("/forewarnings", ahead.former_path),

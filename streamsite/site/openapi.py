@@ -114,6 +114,7 @@ PROBLEM: Final[dict[str, Any]] = {
         "detail": {"type": "string"},
         "request_id": {"type": "string"},
         "retry_after": {"type": "integer", "description": "Seconds."},
+        "permanent": {"type": "boolean", "description": "Another try can't succeed."},
         "errors": {
             "description": "For `invalid`: the field and the reason.",
             "type": "array",

@@ -92,6 +92,6 @@ def shows_text(browser: Chrome, selector: str, text: str, within: float = 10) ->
 def complaints(browser: Chrome) -> list[str]:
     """The browser's complaints: scripts that failed, policies that were broken."""
     reported = [str(entry["message"]) for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]  # selenium has no type for it
-    # The preview asks for a playlist that appears some seconds after the start.
-    expected = ("favicon.ico", "/live.m3u8", "[DOM]")
+    # The preview and the picture appear some seconds after the start; a page shows conflicts.
+    expected = ("favicon.ico", "/preview.m3u8", "/picture.jpg", "(Conflict)", "[DOM]")
     return [line for line in reported if not any(word in line for word in expected)]

@@ -2,19 +2,34 @@
 "use strict";
 
 (() => {
-  const { onReport, onLost } = window.streamsite;
+  const { now, onReport, onLost } = window.streamsite;
+  const { size, length } = window.library;
   const root = document.querySelector("[data-downloads]");
   const list = root.querySelector("[data-jobs]");
   const may = list.dataset.may === "yes";
-  let shown = new Set([...list.children].map((line) => line.dataset.id));
+  const MAX_SHOWN = 40;
+  // As in media_library/models/download.py.
+  const LABELS = {
+    queued: "Queued", extracting: "Reading the page", downloading: "Downloading", processing: "Processing", storing: "Storing",
+  };
+  const OVER = ["done", "failed", "cancelled"];
+  let shown = null;
 
-  function button(text, kind, address, id) {
+  function button(text, kind, verb, id) {
     const made = document.createElement("button");
-    made.type = "submit";
+    made.type = "button";
     made.className = `sx-button ${kind}`;
     made.textContent = text;
-    made.formAction = address.replace("/0/", `/${id}/`);
+    made.dataset.api = `POST /api/v1/${verb}/${id}`;
+    made.dataset.done = verb === "cancel" ? "The download is cancelled." : "It will be tried again.";
     return made;
+  }
+
+  // Why a queued job does not start.
+  function waits(job) {
+    if (!job.waits_until || new Date(job.waits_until) - now() < 60_000) return "";
+    const when = new Date(job.waits_until).toLocaleString("en-GB", { day: "numeric", month: "long", hour: "2-digit", minute: "2-digit" });
+    return job.waits_until !== job.due_at && !job.fault ? `${job.site} gets no requests until ${when}.` : `Next try: ${when}.`;
   }
 
   function row(job) {
@@ -34,43 +49,47 @@
 
   // Buttons are replaced only when they change: a click must not lose its target.
   function tools(place, job) {
-    const state = `${job.can_retry} ${job.cancelling}`;
+    const cancelling = job.cancel_requested && job.status !== "queued";
+    const retries = job.status === "queued" && Boolean(job.note || job.fault || waits(job));
+    const state = `${retries} ${cancelling}`;
     if (!may || place.dataset.for === state) return;
     place.dataset.for = state;
     const made = [];
-    if (job.can_retry) made.push(button("Try now", "", list.dataset.retry, job.id));
-    const cancel = button("Cancel", "sx-stop", list.dataset.cancel, job.id);
-    cancel.disabled = job.cancelling;
+    if (retries) made.push(button("Try now", "", "retry", job.id));
+    const cancel = button("Cancel", "sx-stop", "cancel", job.id);
+    cancel.disabled = cancelling;
     made.push(cancel);
     place.replaceChildren(...made);
   }
 
   function draw(made, job) {
     const [title, place, bar, words] = made.children;
-    title.textContent = job.title;
+    title.textContent = job.title || job.url;
     tools(place, job);
     // A step without progress has an indeterminate bar, not one that stands still.
-    if (job.moving) bar.removeAttribute("value");
+    if (["extracting", "processing"].includes(job.status)) bar.removeAttribute("value");
     else bar.value = job.percent;
+    const label = LABELS[job.status];
     const parts = [
-      job.cancelling ? "Cancelling" : job.percent ? `${job.label} ${job.percent} %` : job.label,
-      job.size,
-      job.speed,
-      job.left && `${job.left} left`,
+      job.cancel_requested && job.status !== "queued" ? "Cancelling" : job.percent ? `${label} ${job.percent} %` : label,
+      job.bytes_total && size(job.bytes_total),
+      job.speed && `${size(job.speed)}/s`,
+      job.seconds_left !== null && `${length(job.seconds_left)} left`,
     ];
-    words.textContent = `${parts.filter(Boolean).join(", ")}. ${job.note}`;
+    words.textContent = `${parts.filter(Boolean).join(", ")}. ${[job.note || job.fault, waits(job)].filter(Boolean).join(" ")}`;
     made.dataset.status = job.status;
   }
 
-  onReport(({ jobs }) => {
+  onReport((report) => {
+    // All that are not over, the running ones first; or a single one.
+    const going = (report.items || [report]).filter(({ status }) => !OVER.includes(status));
+    const jobs = [...going.filter(({ status }) => status !== "queued"), ...going.filter(({ status }) => status === "queued")].slice(0, MAX_SHOWN);
     const rows = new Map([...list.children].map((line) => [line.dataset.id, line]));
     for (const job of jobs) {
       const id = String(job.id);
-      if (!rows.has(id) || rows.get(id).children.length < 4) {
-        const made = row(job);
-        rows.get(id)?.replaceWith(made);
-        if (!made.isConnected) list.append(made);
-        rows.set(id, made);
+      if (!rows.has(id)) {
+        rows.set(id, row(job));
+        list.append(rows.get(id));
       }
       draw(rows.get(id), job);
     }
@@ -78,7 +97,7 @@
     for (const [id, line] of rows) if (!here.has(id)) line.remove();
     // The list below shows finished downloads as of the page load. No reload while somebody
     // is ticking rows there.
-    const over = [...shown].some((id) => !here.has(id));
+    const over = [...(shown || [])].some((id) => !here.has(id));
     shown = here;
     if (over && !document.querySelector(".action-select:checked")) location.reload();
   });

@@ -4,7 +4,8 @@
 (() => {
   const root = document.querySelector("[data-editor]");
   if (!root) return;
-  const { request, post, make, about, length } = window.library;
+  const { request, send } = window.api;
+  const { make, about, length } = window.library;
   const list = root.querySelector("[data-order]");
   const total = root.querySelector("[data-total]");
   const warning = root.querySelector("[data-warning]");
@@ -22,7 +23,7 @@
   let stale = false;
 
   const entries = () => [...list.children].map((row) => rows.get(row)).filter(Boolean);
-  const order = () => entries().map((entry) => [entry.entry, entry.item]);
+  const order = () => entries().map((entry) => ({ id: entry.entry, item_id: entry.item }));
   const same = (a, b) => a.length === b.length && a.every((entry, n) => entry === b[n]);
   const changed = () => !same(entries(), saved);
 
@@ -66,8 +67,8 @@
 
   function count() {
     const all = entries();
-    const measured = all.filter((entry) => entry.seconds !== null);
-    const seconds = measured.reduce((sum, entry) => sum + entry.seconds, 0);
+    const measured = all.filter((entry) => entry.duration_seconds !== null);
+    const seconds = measured.reduce((sum, entry) => sum + entry.duration_seconds, 0);
     const unknown = all.length - measured.length;
     total.textContent = `${all.length} item${all.length === 1 ? "" : "s"}, ${length(seconds)}${unknown ? ` and ${unknown} of unknown length` : ""}`;
     const faulty = all.filter((entry) => entry.status === "fault").length;
@@ -102,7 +103,7 @@
   async function read() {
     try {
       const answer = await request(root.dataset.entries);
-      saved = answer.entries;
+      saved = answer.entries.map((entry) => ({ ...entry, entry: entry.id, item: entry.item_id }));
       await draw(saved);
       version = answer.version;
       count();
@@ -113,17 +114,17 @@
   }
 
   function store() {
-    saving ??= send();
+    saving ??= write();
     return saving;
   }
-  async function send() {
+  async function write() {
     const sent = entries();
     await null; // `saving` has to be set first
     count();
     try {
-      const answer = await post(root.dataset.save, { version, entries: order() });
+      const answer = await send("PUT", root.dataset.entries, { version, entries: order() });
       version = answer.version;
-      sent.forEach((entry, n) => (entry.entry = answer.entries[n]));
+      sent.forEach((entry, n) => (entry.entry = answer.entries[n].id));
       saved = sent;
       saving = null;
       count();

@@ -1,7 +1,7 @@
-// Shared by the library's pages: requests to the server, and formatting.
+// Shared by the library's pages: formatting, and the elements of an item.
 "use strict";
 
-window.library = (() => {
+window.library ??= (() => {
   const NOTHING = "–";
   const two = (value) => String(value).padStart(2, "0");
 
@@ -17,40 +17,6 @@ window.library = (() => {
     return bytes >= 1e6 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${Math.round(bytes / 1e3)} kB`;
   }
 
-  // Returns the answer's JSON, or throws an error with a sentence for the operator. It is
-  // `passing` if a retry may succeed, `hopeless` if no retry can.
-  async function request(url, options = {}) {
-    let answer;
-    try {
-      answer = await fetch(url, {
-        credentials: "same-origin",
-        cache: "no-store",
-        ...options,
-        headers: { Accept: "application/json", ...options.headers },
-      });
-    } catch (error) {
-      if (error.name === "AbortError") throw error;
-      throw Object.assign(new Error("The server does not answer. Try again."), { passing: true });
-    }
-    let body = {};
-    try {
-      body = await answer.json();
-    } catch {
-      // An error page has no JSON: the status has to suffice.
-    }
-    if (answer.ok) return body;
-    const sentence = answer.status === 401 ? "You are no longer logged in: log in again in another tab, then try again."
-      : body.detail || `The server answers ${answer.status}. Try again.`;
-    throw Object.assign(new Error(sentence), { status: answer.status, passing: answer.status >= 500, hopeless: body.hopeless === true });
-  }
-
-  const token = () => document.querySelector("[name=csrfmiddlewaretoken]").value;
-  const post = (url, body) => request(url, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-CSRFToken": token() },
-    body: JSON.stringify(body),
-  });
-
   // Creates an element: make("li", {className: "a", onclick: f}, "text", another)
   function make(tag, properties = {}, ...inside) {
     const element = document.createElement(tag);
@@ -63,27 +29,25 @@ window.library = (() => {
 
   function thumb(item) {
     const frame = make("span", { className: "lib-thumb" });
-    if (item.thumb) frame.append(make("img", { src: item.thumb, alt: "", loading: "lazy", decoding: "async", draggable: false }));
+    if (item.has_thumbnails) frame.append(make("img", { src: `/api/v1/media/${item.item}/thumb.jpg`, alt: "", loading: "lazy", decoding: "async", draggable: false }));
     return frame;
   }
 
-  // Elements that show an item, for the picker and the order.
+  // The server's label of a status, from the editor's attributes.
+  const label = (status) => document.querySelector("[data-editor]").getAttribute(`data-status-${status}`);
+
+  // Elements that show an item, for the picker and the order. `item.item` is its id.
   function about(item) {
     const title = make("span", { className: "lib-title", title: item.title }, item.title);
-    const where = make("span", { className: "lib-key" }, item.folder);
+    const where = make("span", { className: "lib-key" }, item.key.split("/").slice(0, -1).join("/"));
     const text = make("span", { className: "lib-about" }, title, where);
     if (item.status !== "ready") {
-      const state = make("span", { className: "lib-state", dataset: { status: item.status } }, make("b", {}, item.label));
+      const state = make("span", { className: "lib-state", dataset: { status: item.status } }, make("b", {}, label(item.status)));
       if (item.fault) state.append(" ", make("span", { className: "lib-fault" }, item.fault));
       text.append(state);
     }
-    return [thumb(item), text, make("span", { className: "sx-figure" }, length(item.seconds))];
+    return [thumb(item), text, make("span", { className: "sx-figure" }, length(item.duration_seconds))];
   }
 
-  // Otherwise the theme writes the file's name into the form's first text field.
-  for (const form of document.querySelectorAll("form.lib-form[enctype]")) {
-    form.addEventListener("change", (event) => event.target.type === "file" && event.stopPropagation(), true);
-  }
-
-  return { NOTHING, length, size, request, post, token, make, about };
+  return { NOTHING, length, size, make, about };
 })();

@@ -4,7 +4,8 @@
 (() => {
   const root = document.querySelector("[data-picker]");
   if (!root) return;
-  const { request, make, about } = window.library;
+  const { request } = window.api;
+  const { make, about } = window.library;
   const editor = document.querySelector("[data-editor]");
   const list = root.querySelector("[data-items-list]");
   const crumbs = root.querySelector("[data-crumbs]");
@@ -21,9 +22,14 @@
   const end = make("li", { className: "lib-end", role: "presentation" });
 
   function query(after) {
-    const params = new URLSearchParams({ folder, after });
-    for (const field of root.querySelectorAll("[data-q]")) params.set(field.dataset.q, field.value);
-    return `${editor.dataset.items}?${params}`;
+    const params = new URLSearchParams({ folder, cursor: after, limit: 60 });
+    for (const field of root.querySelectorAll("[data-q]")) if (field.value) params.set(field.dataset.q, field.value);
+    // From and below, in seconds.
+    const [longer, shorter] = (params.get("length") || "").split("-");
+    params.delete("length");
+    if (longer) params.set("longer", longer);
+    if (shorter) params.set("shorter", shorter);
+    return `/api/v1/media?${params}`;
   }
 
   function row(item) {
@@ -40,9 +46,10 @@
     try {
       const answer = await request(query(next), { signal: mine.signal });
       if (mine !== round) return;
-      next = answer.next;
-      for (const item of answer.items) items.set(item.item, item);
-      end.before(...answer.items.map(row));
+      next = answer.next_cursor;
+      const found = answer.items.map((item) => ({ ...item, item: item.id }));
+      for (const item of found) items.set(item.item, item);
+      end.before(...found.map(row));
       end.textContent = next === null ? (list.children.length > 1 ? "" : "Nothing matches.") : "";
       if (next === null && list.children.length > 1) end.hidden = true;
     } catch (error) {
@@ -79,7 +86,7 @@
     crumbs.replaceChildren(...steps);
     const requested = folder;
     try {
-      const answer = await request(`${editor.dataset.folders}?${new URLSearchParams({ in: folder })}`);
+      const answer = await request(`/api/v1/media/folders?${new URLSearchParams({ parent: folder })}`);
       if (requested !== folder) return;
       const below = (name) => make("li", {}, make("button", { type: "button", onclick: () => go(folder ? `${folder}/${name}` : name) }, name));
       chips.replaceChildren(...answer.folders.map(below));

@@ -5,7 +5,9 @@
 (() => {
   const root = document.querySelector("[data-upload]");
   if (!root) return;
-  const { request, post, token, make, size, length } = window.library;
+  const { request, send, token } = window.api;
+  const { make, size, length } = window.library;
+  const UPLOADS = "/api/v1/media/uploads";
   const files = root.querySelector("[data-files]");
   const drop = root.querySelector("[data-drop]");
   const input = drop.querySelector("input");
@@ -103,7 +105,7 @@
       this.show("sending", "Starting …");
       try {
         if (!this.ticket) {
-          const begun = await post(root.dataset.begin, { name: this.file.name, size: this.file.size, folder: this.folder });
+          const begun = await send("POST", UPLOADS, { name: this.file.name, size_bytes: this.file.size, folder: this.folder });
           Object.assign(this, { ticket: begun.ticket, partBytes: begun.part_bytes, parts: begun.parts, key: begun.key });
           this.name.textContent = begun.key;
         }
@@ -130,8 +132,8 @@
       const blob = this.file.slice(from, from + this.partBytes);
       for (let tried = 1; ; tried += 1) {
         try {
-          const { url, here } = await post(root.dataset.address, { ticket: this.ticket, number });
-          const headers = here ? { "X-CSRFToken": token(), "X-Upload": this.ticket, Accept: "application/json" } : {};
+          const { url, here } = await send("POST", `${UPLOADS}/part-url`, { ticket: this.ticket, number });
+          const headers = here ? { "X-CSRFToken": token(), "X-Upload-Ticket": this.ticket, Accept: "application/json" } : {};
           await put(url, blob, headers, (loaded) => {
             this.sent.set(number, Math.min(loaded, blob.size));
             this.progress();
@@ -157,9 +159,9 @@
 
     async finish() {
       this.show("finishing", "Assembling the parts …");
-      const item = await post(root.dataset.finish, { ticket: this.ticket });
+      const item = await send("POST", `${UPLOADS}/finish`, { ticket: this.ticket });
       this.show("done", "In the library: ");
-      this.note.append(make("a", { href: item.url, className: "sx-watch" }, item.title));
+      this.note.append(make("a", { href: root.dataset.item.replace("/0/", `/${item.id}/`), className: "sx-watch" }, item.title));
       announcement.textContent = `${item.title} is in the library.`;
     }
     halt() {
@@ -181,7 +183,7 @@
       if (at >= 0) waiting.splice(at, 1);
       this.show("cancelled", "Cancelled");
       this.halt();
-      if (this.ticket) await post(root.dataset.abort, { ticket: this.ticket }).catch((error) => (this.note.textContent = error.message));
+      if (this.ticket) await send("POST", `${UPLOADS}/abort`, { ticket: this.ticket }).catch((error) => (this.note.textContent = error.message));
     }
   }
 
@@ -233,7 +235,7 @@
     if (parent === listed) return;
     listed = parent;
     try {
-      const answer = await request(`${root.dataset.folders}?${new URLSearchParams({ in: parent })}`);
+      const answer = await request(`/api/v1/media/folders?${new URLSearchParams({ parent })}`);
       suggestions.replaceChildren(...answer.folders.map((name) => make("option", { value: parent ? `${parent}/${name}` : name })));
     } catch {
       listed = null; // a folder can be typed without suggestions

@@ -14,7 +14,6 @@ import yt_dlp
 from cryptography.fernet import Fernet
 from django.core.cache import cache
 from django.test import Client
-from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import Settings
@@ -190,11 +189,11 @@ def test_the_page_reports_health(history: datetime) -> None:
     assert "It is part of streamsite's own installation." in page
     assert "The site requires a login." in page
     assert "s3cr3t" not in page
-    assert 'value="update"' not in page
+    assert "downloads/update" not in page
     page = viewer("update_downloader").get(PAGE).content.decode()
-    assert 'value="update"' in page
+    assert "downloads/update" in page
     # There is no previous environment.
-    assert 'value="rollback"' not in page
+    assert "downloads/roll-back" not in page
 
 
 @pytest.mark.django_db
@@ -210,10 +209,11 @@ def test_stored_cookies_of_a_lost_key_are_reported(settings: Settings) -> None:
 
 @pytest.mark.django_db
 def test_the_update_button_requires_permission() -> None:
-    assert viewer().post(PAGE, {"order": "update"}).status_code == 403
+    update = "/api/v1/downloads/update"
+    assert viewer().post(update).status_code == 403
     assert not OrmQ.objects.exists()
-    answer = viewer("update_downloader").post(PAGE, {"order": "update"}, follow=True)
-    assert "The update begins" in answer.content.decode()
+    answer = viewer("update_downloader").post(update)
+    assert "The update begins" in answer.json()["detail"]
     (queued,) = OrmQ.objects.all()
     assert queued.func() == "media_library.tasks.update_downloader"
 
@@ -221,14 +221,13 @@ def test_the_update_button_requires_permission() -> None:
 @pytest.mark.django_db
 def test_going_back_by_the_button() -> None:
     client = viewer("update_downloader")
-    answer = client.post(PAGE, {"order": "rollback"}, follow=True)
-    assert "there is no previous yt-dlp" in answer.content.decode()
+    answer = client.post("/api/v1/downloads/roll-back")
+    assert "there is no previous yt-dlp" in answer.json()["detail"]
     # An environment without interpreter: streamsite's own is the previous one.
     ytdlp_versions._write(ytdlp_versions.Choice("20260901T120000-aa", "", untouched=False))
-    answer = client.post(reverse("media-download-tool"), {"order": "rollback"}, follow=True)
-    assert f"yt-dlp {yt_dlp.version.__version__} is used from now on." in (
-        answer.content.decode()
-    )
+    answer = client.post("/api/v1/downloads/roll-back")
+    used = f"yt-dlp {yt_dlp.version.__version__} is used from now on."
+    assert used in answer.json()["detail"]
     assert ytdlp_versions.chosen().current == ""
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from django.db import connections
 from django.test import Client
-from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -302,11 +301,11 @@ def test_without_a_server_no_translation_is_ordered(settings: Settings) -> None:
 def test_ordered_on_the_page(settings: Settings) -> None:
     client = Client()
     client.force_login(rows.user("add_downloadjob", "view_downloadjob"))
-    form = {"quality": "0", "container": "mp4", "sound": "", "subtitles": "manual", "cap": "5"}
-    form |= {"languages": "en", "translate": "de, pt-BR", "urls": "https://example.org/a"}
+    order = {"subtitles": "manual", "translate": ["de", "pt-BR"]}
+    order |= {"url": "https://example.org/a"}
     settings.LIBRETRANSLATE_URL = ""
-    page = client.post(reverse("media-download"), form)
-    assert "No translation server is configured" in page.content.decode()
+    refused = client.post("/api/v1/download", order, "application/json")
+    assert "No translation server is configured" in refused.json()["detail"]
     settings.LIBRETRANSLATE_URL = "http://127.0.0.1:5000"
-    client.post(reverse("media-download"), form)
+    client.post("/api/v1/download", order, "application/json")
     assert DownloadJob.objects.get().options["translate"] == ["de", "pt-BR"]

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
-from django.urls import reverse
 
 from media_library import storage
 from media_library.models import MediaItem, Playlist, Tag
@@ -26,6 +24,7 @@ from media_library.storage import Facts, NotInStorageError, StorageError
 from media_library.tests.rows import item, others_may_write
 
 pytestmark = pytest.mark.django_db
+IMPORT = "/api/v1/playlists/import"
 
 
 @pytest.fixture
@@ -43,32 +42,31 @@ def lookups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool, bool]]:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("options", [{"dry": "on"}, {}])
+@pytest.mark.parametrize("options", [{"dry": True}, {}])
 def test_no_writer_waits_for_the_requests_to_the_storage(
     folder: Path,
     lookups: list[tuple[str, bool, bool]],
     admin_client: Client,
-    options: dict[str, str],
+    options: dict[str, bool],
 ) -> None:
     (folder / "new.mp4").write_bytes(b"film")
-    file = SimpleUploadedFile("list.m3u", b"#EXTM3U\n#PLAYLIST:A\nnew.mp4\nnone.mp4\n")
-    page = admin_client.post(reverse("media-import-new"), {"file": file, **options})
-    assert "1 line matched" in page.content.decode()
+    body = {"content": "#EXTM3U\n#PLAYLIST:A\nnew.mp4\nnone.mp4\n", **options}
+    answer = admin_client.post(IMPORT, body, "application/json")
+    assert answer.json()["matched"] == 1
     assert lookups == [("new.mp4", True, True), ("none.mp4", True, True)]
     assert MediaItem.objects.exists() is Playlist.objects.exists() is not bool(options)
 
 
-@pytest.mark.parametrize("options", [{"dry": "on"}, {}])
-@pytest.mark.parametrize("content", [b"# streamsite\n\nKeeps on air.\n", b"gone.mp4\n"])
+@pytest.mark.parametrize("options", [{"dry": True}, {}])
+@pytest.mark.parametrize("content", ["# streamsite\n\nKeeps on air.\n", "gone.mp4\n"])
 def test_a_wrong_file_empties_no_playlist(
-    folder: Path, admin_client: Client, content: bytes, options: dict[str, str]
+    folder: Path, admin_client: Client, content: str, options: dict[str, bool]
 ) -> None:
     target = Playlist.objects.create(name="Night")
     target.entries.create(item=item("A"), position=1)
-    file = SimpleUploadedFile("README.m3u", content)
-    url = reverse("media-import", args=[target.pk])
-    page = admin_client.post(url, {"file": file, **options}).content.decode()
-    assert "so “Night” is unchanged" in page
+    body = {"content": content, "into": target.pk, **options}
+    answer = admin_client.post(IMPORT, body, "application/json")
+    assert "so “Night” is unchanged" in answer.json()["detail"]
     assert target.entries.count() == 1
 
 

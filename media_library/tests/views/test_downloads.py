@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,14 +11,13 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import escape
 from pytest_django import Settings
 
 from media_library.downloads import jobs
 from media_library.downloads.errors import Code, verdict
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import Options
-from media_library.models import DownloadBatch, DownloadJob, SiteCookies, SitePause
+from media_library.models import DownloadJob, SiteCookies, SitePause
 from media_library.tests import rows
 from media_library.tests import web as sites
 from media_library.tests.web import Web, web_site
@@ -28,6 +26,7 @@ from streamsite.security.ssrf import networks
 pytestmark = pytest.mark.django_db
 Status = DownloadJob.Status
 COOKIE = ".example.org\tTRUE\t/\tTRUE\t0\tsession\ts3cr3t"
+GOING = "/api/v1/jobs?over=false&order=due"
 LIST = "/admin/media_library/downloadjob/"
 
 
@@ -38,11 +37,6 @@ def client() -> Client:
     return client
 
 
-def form(**more: Any) -> dict[str, Any]:
-    usual = {"quality": "0", "container": "mp4", "sound": "", "subtitles": "none"}
-    return usual | {"languages": "en", "cap": "5"} | more
-
-
 def job(**fields: Any) -> DownloadJob:
     made = jobs.add("https://example.org/a", Options(), Order(by="ada", owner="user:1"))
     DownloadJob.objects.filter(pk=made.pk).update(**fields)
@@ -50,119 +44,45 @@ def job(**fields: Any) -> DownloadJob:
     return made
 
 
-def test_addresses_become_one_batch(client: Client) -> None:
-    urls = "https://example.org/a\n\nhttps://example.org/b\nhttps://example.org/a\n"
-    answer = client.post(
-        reverse("media-download"),
-        form(urls=urls, quality="720", rights="By contract.", thumbnail="on"),
-        follow=True,
-    )
-    assert "2 downloads ordered." in answer.content.decode()
-    batch = DownloadBatch.objects.get()
-    made = list(batch.jobs.order_by("pk"))
-    assert [job_.url for job_ in made] == ["https://example.org/a", "https://example.org/b"]
-    assert {job_.rights for job_ in made} == {"By contract."}
-    assert {job_.requested_by for job_ in made} == {"ada"}
-    assert not any(job_.any_site for job_ in made)
-    options = Options.of(made[0].options)
-    assert (options.quality, options.thumbnail, options.chapters) == (720, True, False)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "sentence"),
-    [
-        ({"urls": "ftp://example.org/a"}, "must begin with https:// or http://"),
-        ({"urls": "https://u:p@example.org/"}, "Remove the name and password"),
-        ({"urls": "https://example.org/", "languages": "en; rm"}, "A language is written as"),
-        ({"urls": "https://example.org/", "quality": "721"}, "721"),
-    ],
-)
-def test_errors_are_shown_in_the_form(
-    client: Client, wrong: dict[str, Any], sentence: str
-) -> None:
-    answer = client.post(reverse("media-download"), form(**wrong))
-    assert answer.status_code == 200
-    assert sentence in answer.content.decode()
-    assert not DownloadJob.objects.exists()
-
-
-def test_permissions_of_the_pages(client: Client) -> None:
-    others = Client()
-    others.force_login(rows.user("view_downloadjob", name="eve"))
-    one = job()
-    assert others.get(reverse("media-download")).status_code == 403
-    assert others.post(reverse("media-download-cancel", args=[one.pk])).status_code == 403
-    assert others.get(reverse("media-downloads-status")).status_code == 200
-    assert client.get(reverse("media-download-cancel", args=[one.pk])).status_code == 405
-    assert Client().get(reverse("media-downloads-status")).status_code == 302
+def test_the_form_needs_the_permission(client: Client) -> None:
+    page = client.get(reverse("media-download")).content.decode()
+    assert 'name="urls"' in page
+    assert "Other sites are reserved" in page
+    client.force_login(rows.user("view_downloadjob", name="eve"))
+    assert client.get(reverse("media-download")).status_code == 403
+    assert Client().get(reverse("media-download")).status_code == 302
 
 
 def test_only_the_permission_allows_any_site() -> None:
     client = Client()
-    client.force_login(
-        rows.user("add_downloadjob", "view_downloadjob", "download_from_any_site")
-    )
-    client.post(reverse("media-download"), form(urls="https://example.org/a"))
+    client.force_login(rows.user("add_downloadjob", "download_from_any_site"))
+    client.post("/api/v1/download", {"url": "https://example.org/a"}, "application/json")
     assert DownloadJob.objects.get().any_site
 
 
-def test_running_downloads_are_shown_and_polled(client: Client) -> None:
-    running = job(
-        status=Status.DOWNLOADING, claim="c", title="Nosferatu", percent=42, speed=2_000_000,
-        seconds_left=75, note="No data for 40 s, try 2 of 5.", session=1,
-    )  # fmt: skip
+def test_running_downloads_are_polled(client: Client) -> None:
+    running = job(status=Status.DOWNLOADING, claim="c", due_at=timezone.now() - timedelta(1))
     waiting = job(code="rate", fault="The site refuses because of too many requests.")
     job(status=Status.CANCELLED)
-    response = client.get(reverse("media-downloads-status"))
-    assert [job_["id"] for job_ in response.json()["jobs"]] == [running.pk, waiting.pk]
-    first, second = response.json()["jobs"]
-    assert (first["percent"], first["speed"], first["left"]) == (42, "2 MB/s", "1:15")
-    assert first["note"] == "No data for 40 s, try 2 of 5."
-    assert second["can_retry"]
-    assert not first["can_retry"]
-    again = client.get(
-        reverse("media-downloads-status"), headers={"If-None-Match": response["ETag"]}
-    )
+    response = client.get(GOING)
+    assert [job_["id"] for job_ in response.json()["items"]] == [running.pk, waiting.pk]
+    again = client.get(GOING, headers={"If-None-Match": response["ETag"]})
     assert again.status_code == 304
-    page = client.get(LIST).content.decode()
-    assert '<progress max="100" value="42">' in page
-    assert "Nosferatu" in page
+    over = client.get("/api/v1/jobs?over=true").json()["items"]
+    assert [job_["status"] for job_ in over] == ["cancelled"]
 
 
-def test_the_reason_of_a_wait_is_shown(client: Client) -> None:
+def test_a_waiting_job_has_the_end_of_its_wait(client: Client) -> None:
     paused, later, soon = (job() for _ in range(3))
     DownloadJob.objects.filter(pk=paused.pk).update(site="busy.example")
-    until = timezone.now() + timedelta(hours=2)
+    until = timezone.now().replace(microsecond=0) + timedelta(hours=2)
     SitePause.objects.create(site="busy.example", until=until, why="429")
     DownloadJob.objects.filter(pk=later.pk).update(due_at=until, fault="It broke.")
-    states = client.get(reverse("media-downloads-status")).json()["jobs"]
-    notes = {state["id"]: state["note"] for state in states}
-    at = f"{timezone.localtime(until):%-d %B, %H:%M}."
-    assert notes == {
-        paused.pk: f"busy.example gets no requests until {at}",
-        later.pk: f"It broke. Next try: {at}",
-        soon.pk: "",
-    }
-    assert {state["id"] for state in states if state["can_retry"]} == {paused.pk, later.pk}
-    one = client.get(reverse("media-downloads-status"), {"job": str(later.pk)}).json()
-    assert [state["id"] for state in one["jobs"]] == [later.pk]
-    for none in ("x", "9" * 30):
-        assert client.get(reverse("media-downloads-status"), {"job": none}).json() == {
-            "jobs": []
-        }
-
-
-def test_cancel_and_try_again(client: Client) -> None:
-    one = job()
-    client.post(reverse("media-download-cancel", args=[one.pk]))
-    one.refresh_from_db()
-    assert one.status == Status.CANCELLED
-    client.post(reverse("media-download-retry", args=[one.pk]))
-    one.refresh_from_db()
-    assert one.status == Status.QUEUED
-    DownloadJob.objects.filter(pk=one.pk).update(status=Status.DONE, key="a.mp4")
-    answer = client.post(reverse("media-download-retry", args=[one.pk]), follow=True)
-    assert "there is nothing to try again" in answer.content.decode()
+    states = {state["id"]: state for state in client.get(GOING).json()["items"]}
+    at = f"{until:%Y-%m-%dT%H:%M:%SZ}"
+    waits = {pk: state["waits_until"] for pk, state in states.items()}
+    assert waits == {paused.pk: at, later.pk: at, soon.pk: None}
+    assert client.get(f"/api/v1/status/{later.pk}").json()["waits_until"] == at
 
 
 def test_a_batch_shows_its_results(client: Client) -> None:
@@ -191,15 +111,6 @@ def test_the_list_shows_the_fault(client: Client) -> None:
     assert "It broke." in client.get(LIST).content.decode()
 
 
-def test_a_batch_is_cancelled_as_one(client: Client) -> None:
-    order = Order(by="ada", owner="user:1")
-    batch = jobs.add_many(["https://example.org/a", "https://example.org/b"], Options(), order)
-    page = client.get(f"/admin/media_library/downloadbatch/{batch.pk}/change/")
-    assert page.status_code == 403
-    client.post(reverse("media-download-batch-cancel", args=[batch.pk]))
-    assert {job_.status for job_ in batch.jobs.all()} == {Status.CANCELLED}
-
-
 @pytest.mark.parametrize("status", Status.values)
 def test_the_page_of_every_status(client: Client, status: str) -> None:
     more = {"claim": "c"} if status in DownloadJob.RUNNING else {}
@@ -212,10 +123,8 @@ def test_the_page_of_every_status(client: Client, status: str) -> None:
     assert f"(&#x27;{status}" not in page
     assert "<b>careful</b>" not in page
     assert ("Try again" in page) == (status in {"failed", "cancelled"})
-    assert ("Try now" in page) == (status == "queued")
-    # Running jobs have a progress bar.
-    assert ("<progress" in page) == (status not in DownloadJob.OVER)
-    assert ("sx-stop" in page) == (status not in DownloadJob.OVER)
+    # The script draws the progress of a job that is not over.
+    assert ("data-downloads" in page) == (status not in DownloadJob.OVER)
 
 
 # ---- cookies ---------------------------------------------------------------------------------
@@ -284,50 +193,15 @@ def admin() -> Client:
 
 
 @pytest.mark.slow
-def test_a_list_is_inspected_and_videos_are_chosen(admin: Client, site: Web) -> None:
+def test_a_list_is_inspected(admin: Client, site: Web) -> None:
     sites.feed(site.folder, site, 30)
-    fields = form(urls=site.url("feed.xml"), cap="7")
-    page = admin.post(reverse("media-download"), fields | {"look": "1"}).content.decode()
-    assert page.count('name="entry"') == 7
-    assert "All parts" in page
-    assert "Part 7" in page
-    assert "Part 8" not in page
-    assert not DownloadJob.objects.exists()
+    address = {"url": site.url("feed.xml"), "cap": "7"}
+    info = admin.get("/api/v1/info", address).json()
+    assert (info["title"], len(info["entries"])) == ("All parts", 7)
+    assert info["entries"][6]["title"] == "Part 7"
     # A second request within five minutes causes no request to the site.
-    admin.post(reverse("media-download"), fields | {"look": "1"})
+    admin.get("/api/v1/info", address)
     assert site.count("feed.xml") <= 2
-    chosen = [site.url("film.mp4?part=2"), site.url("film.mp4?part=5")]
-    more = {"entry": chosen, "list_title": "All parts"}
-    admin.post(reverse("media-download"), fields | more)
-    batch = DownloadBatch.objects.get()
-    assert batch.name == "All parts"
-    assert [job_.url for job_ in batch.jobs.order_by("pk")] == chosen
-    none = admin.post(reverse("media-download"), fields | {"list_title": "All parts"})
-    assert "No video of the list is ticked" in none.content.decode()
-    assert DownloadBatch.objects.count() == 1
-
-
-def test_ticks_in_a_list_survive_an_error(client: Client) -> None:
-    urls = [f"https://example.org/{part}" for part in range(3)]
-    listed = json.dumps([[url, f"Part <{at}>", "1:00"] for at, url in enumerate(urls)])
-    fields = form(urls="https://example.org/list", cap="0", list_title="All parts")
-    answer = client.post(
-        reverse("media-download"), fields | {"listed": listed, "entry": [urls[0], urls[2]]}
-    )
-    page = answer.content.decode()
-    assert not DownloadBatch.objects.exists()
-    assert "Part &lt;1&gt;" in page
-    ticks = [f'value="{url}" checked' in page for url in urls]
-    assert ticks == [True, False, True]
-    # The next form can show the list again.
-    assert f'name="listed" value="{escape(listed)}"' in page
-
-
-@pytest.mark.parametrize("listed", ["", "{", "7", "[[1]]", '{"a": 1}', "[" * 5000])
-def test_an_invalid_list_is_ignored(client: Client, listed: str) -> None:
-    answer = client.post(reverse("media-download"), form(urls="", listed=listed))
-    assert answer.status_code == 200
-    assert 'name="entry"' not in answer.content.decode()
 
 
 def test_pasted_cookies_survive_an_error(client: Client) -> None:
@@ -339,16 +213,16 @@ def test_pasted_cookies_survive_an_error(client: Client) -> None:
 
 
 @pytest.mark.slow
-def test_a_failed_inspection_shows_the_reason(admin: Client, client: Client, site: Web) -> None:
-    fields = form(urls=site.url("nothing.html")) | {"look": "1"}
-    assert (
-        "removed, is private" in admin.post(reverse("media-download"), fields).content.decode()
-    )
-    inner = form(urls=f"http://10.0.0.1:{site.port}/") | {"look": "1"}
-    assert "may not reach" in admin.post(reverse("media-download"), inner).content.decode()
+def test_a_failed_inspection_has_the_reason(admin: Client, client: Client, site: Web) -> None:
+    def fault(of: Client, url: str) -> str:
+        answer = of.get("/api/v1/info", {"url": url})
+        assert answer.status_code == 422
+        return str(answer.json()["detail"])
+
+    assert "removed, is private" in fault(admin, site.url("nothing.html"))
+    assert "may not reach" in fault(admin, f"http://10.0.0.1:{site.port}/")
     # Other users may not inspect sites that they may not download from.
-    page = client.post(reverse("media-download"), fields).content.decode()
-    assert "site is not supported" in page
+    assert "site is not supported" in fault(client, site.url("nothing.html"))
 
 
 def test_delays_of_retries(client: Client) -> None:

@@ -11,7 +11,6 @@ from django.apps import apps
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import DjangoCaptureOnCommitCallbacks
@@ -131,12 +130,6 @@ def test_permissions_of_the_list(client: Client) -> None:
     act(client, "delete_selected", a, post="yes")
     a.refresh_from_db()
     assert a.age_rating is None
-    assert client.post(reverse("media-retry", args=[a.pk])).status_code == 403
-    copy = PreparedCopy.objects.create(item=a, house_format="h", source_etag="")
-    assert client.post(reverse("media-cancel", args=[copy.pk])).status_code == 403
-    copy.refresh_from_db()
-    assert copy.status == "queued"
-    assert client.get(reverse("media-retry", args=[a.pk])).status_code == 405
 
 
 # ---- actions ---------------------------------------------------------------------------------
@@ -319,14 +312,19 @@ def test_unknown_values_are_dashes_and_present_items_are_not_missing(browser: Cl
 
 def test_buttons_of_the_page(browser: Client) -> None:
     a = item("A")
-    copy = PreparedCopy.objects.create(item=a, house_format="h", source_etag="")
-    answer = browser.post(reverse("media-cancel", args=[copy.pk]), follow=True)
-    assert "Preparing is cancelled." in answer.content.decode()
-    copy.refresh_from_db()
-    assert copy.status == "cancelled"
-    browser.post(reverse("media-retry", args=[a.pk]))
-    copy.refresh_from_db()
-    assert copy.status == "queued"
+    copies = [
+        PreparedCopy.objects.create(item=a, house_format=name, source_etag="") for name in "gh"
+    ]
+    page = browser.get(f"{LIST}{a.pk}/change/").content.decode()
+    cancel = f"/api/v1/media/{a.pk}/cancel?copy_id={copies[1].pk}"
+    assert f'data-api="POST {cancel}"' in page
+    assert f'data-api="POST /api/v1/media/{a.pk}/look-again"' in page
+    assert browser.post(cancel, {}, "application/json").status_code == 202
+    assert [copy.status for copy in a.copies.order_by("pk")] == ["queued", "cancelled"]
+    retry = f"/api/v1/media/{a.pk}/retry"
+    assert f'data-api="POST {retry}"' in browser.get(f"{LIST}{a.pk}/change/").content.decode()
+    browser.post(retry, {}, "application/json")
+    assert {copy.status for copy in a.copies.all()} == {"queued"}
 
 
 # ---- thumbnails ------------------------------------------------------------------------------
@@ -336,21 +334,20 @@ def test_a_thumbnail_of_a_folder(client: Client, folder: Path) -> None:
     (folder / "thumbnails").mkdir()
     (folder / "thumbnails/a.jpg").write_bytes(b"\xff\xd8picture")
     a = item("A", thumbnails="thumbnails/a.jpg")
-    url = reverse("media-thumb", args=[a.pk])
-    assert client.get(url).status_code == 302
+    url = f"/api/v1/media/{a.pk}/thumb.jpg"
+    assert client.get(url).status_code == 401
     client.force_login(user("view_mediaitem"))
     answer: Any = client.get(url)
     assert b"".join(answer.streaming_content) == b"\xff\xd8picture"
     assert answer["Content-Type"] == "image/jpeg"
     assert "private" in answer["Cache-Control"]
     for other in (item("B"), item("C", thumbnails="thumbnails/gone.jpg")):
-        answer = client.get(reverse("media-thumb", args=[other.pk]))
-        assert answer["Location"].endswith("no-picture.svg")
+        assert client.get(f"/api/v1/media/{other.pk}/thumb.jpg").status_code == 404
 
 
 def test_a_thumbnail_of_a_bucket(admin_client: Client, bucket: None, s3_server: str) -> None:
     a = item("A", thumbnails="thumbnails/a.jpg")
-    answer = admin_client.get(reverse("media-thumb", args=[a.pk]))
+    answer = admin_client.get(f"/api/v1/media/{a.pk}/thumb.jpg")
     assert answer.status_code == 302
     assert answer["Location"].startswith(f"{s3_server}/films/thumbnails/a.jpg?")
     assert "X-Amz-Expires=3600" in answer["Location"]

@@ -1,8 +1,7 @@
-"""Uploads as the page's script makes them, and the pages of syncs."""
+"""Uploads and syncs, as the pages' scripts order them."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,14 @@ from pytest_django import Settings
 
 from media_library import storage
 from media_library.models import MediaItem, SyncRun
-from media_library.storage.list_objects import UPLOADS
+from media_library.storage import list_objects
 from media_library.sync import runner
 from media_library.tests.rows import item, user
 
 pytestmark = pytest.mark.django_db
 
 CONTENT = b"film" * 100
+UPLOADS = "media/uploads"
 
 
 @pytest.fixture
@@ -29,17 +29,12 @@ def browser(client: Client) -> Client:
     return client
 
 
-def post(browser: Client, page: str, /, **body: object) -> Any:
-    return browser.post(
-        reverse(page),
-        json.dumps(body),
-        content_type="application/json",
-        headers={"accept": "application/json"},
-    )
+def post(browser: Client, path: str, /, **body: object) -> Any:
+    return browser.post(f"/api/v1/{path}", body, content_type="application/json")
 
 
 def begin(browser: Client, name: str = "A film.mp4", folder: str = "") -> dict[str, Any]:
-    answer = post(browser, "media-begin", name=name, size=len(CONTENT), folder=folder)
+    answer = post(browser, UPLOADS, name=name, size_bytes=len(CONTENT), folder=folder)
     assert answer.status_code == 201, answer.json()
     body: dict[str, Any] = answer.json()
     return body
@@ -47,25 +42,25 @@ def begin(browser: Client, name: str = "A film.mp4", folder: str = "") -> dict[s
 
 def put(browser: Client, ticket: str, content: bytes = CONTENT, number: int = 1) -> Any:
     return browser.put(
-        reverse("media-part", args=[number]),
+        f"/api/v1/{UPLOADS}/parts/{number}",
         content,
         content_type="application/octet-stream",
-        headers={"x-upload": ticket, "accept": "application/json"},
+        headers={"x-upload-ticket": ticket},
     )
 
 
 def test_a_file_for_the_folder(browser: Client, folder: Path) -> None:
     begun = begin(browser, "../x/A film.MP4", "shows / night")
     assert begun["key"] == "shows/night/A film.MP4"
-    address = post(browser, "media-address", ticket=begun["ticket"], number=1).json()
-    assert (address["here"], address["url"]) == (True, reverse("media-part", args=[1]))
-    assert post(browser, "media-finish", ticket=begun["ticket"]).status_code == 422
-    assert put(browser, begun["ticket"], CONTENT + b"x").status_code == 400
-    assert put(browser, begun["ticket"], number=2).status_code == 400
+    address = post(browser, f"{UPLOADS}/part-url", ticket=begun["ticket"], number=1).json()
+    assert (address["here"], address["url"]) == (True, f"/api/v1/{UPLOADS}/parts/1")
+    assert post(browser, f"{UPLOADS}/finish", ticket=begun["ticket"]).status_code == 503
+    assert put(browser, begun["ticket"], CONTENT + b"x").status_code == 422
+    assert put(browser, begun["ticket"], number=2).status_code == 422
     assert put(browser, begun["ticket"]).status_code == 200
     # The first answer may be lost: a second call returns the same.
     for _ in range(2):
-        assert post(browser, "media-finish", ticket=begun["ticket"]).status_code == 201
+        assert post(browser, f"{UPLOADS}/finish", ticket=begun["ticket"]).status_code == 201
     made = MediaItem.objects.get()
     assert (made.key, made.title, made.status) == (begun["key"], "A film", "new")
     assert (folder / begun["key"]).read_bytes() == CONTENT
@@ -75,11 +70,10 @@ def test_a_file_for_the_bucket(browser: Client, bucket: None, s3_server: str) ->
     page = browser.get(reverse("media-upload"))
     assert f"connect-src 'self' {s3_server}" in page["Content-Security-Policy"]
     begun = begin(browser)
-    address = post(browser, "media-address", ticket=begun["ticket"], number=1)
+    address = post(browser, f"{UPLOADS}/part-url", ticket=begun["ticket"], number=1)
     assert address.json()["here"] is False
-    assert "no-store" in address["Cache-Control"]
     assert requests.put(address.json()["url"], CONTENT, timeout=10).ok
-    assert post(browser, "media-finish", ticket=begun["ticket"]).status_code == 201
+    assert post(browser, f"{UPLOADS}/finish", ticket=begun["ticket"]).status_code == 201
     assert storage.facts("A film.mp4").size_bytes == len(CONTENT)
     assert MediaItem.objects.get().etag == storage.facts("A film.mp4").etag
 
@@ -96,7 +90,7 @@ def test_the_second_of_two_uploads_with_one_name_is_refused(
     begun = begin(browser)
     put(browser, begun["ticket"])
     (folder / "A film.mp4").write_bytes(b"another")
-    answer = post(browser, "media-finish", ticket=begun["ticket"])
+    answer = post(browser, f"{UPLOADS}/finish", ticket=begun["ticket"])
     assert answer.status_code == 422
     assert "Upload yours again" in answer.json()["detail"]
     assert (folder / "A film.mp4").read_bytes() == b"another"
@@ -117,29 +111,22 @@ def test_invalid_uploads_are_refused(
     browser: Client, tmp_path: Path, settings: Settings, name: str, folder: str, words: str
 ) -> None:
     settings.MEDIA_ROOT = tmp_path
-    answer = post(browser, "media-begin", name=name, size=4, folder=folder)
+    answer = post(browser, UPLOADS, name=name, size_bytes=4, folder=folder)
     if words == "x":
         # The leading dot is removed: then it is an ordinary folder.
         assert answer.json()["key"] == "uploads/a.mp4"
         return
     assert answer.status_code == 422
     assert words in answer.json()["detail"]
-    assert answer.json()["hopeless"] is True
 
 
-def test_a_retry_is_offered_only_if_it_can_help(
-    browser: Client, folder: Path, settings: Settings
-) -> None:
-    empty = post(browser, "media-begin", name="a.mp4", size=0, folder="")
-    assert empty.status_code == 422
-    assert "is empty: there is nothing to upload" in empty.json()["detail"]
-    assert empty.json()["hopeless"] is True
-    # An unmounted disk may be mounted again.
+def test_a_disk_that_is_away_may_come_back(browser: Client, folder: Path) -> None:
+    """The page offers another try then; after a refusal (422) it does not."""
     folder.rmdir()
     folder.touch()
-    away = post(browser, "media-begin", name="a.mp4", size=4, folder="")
-    assert away.status_code == 422
-    assert away.json()["hopeless"] is False
+    away = post(browser, UPLOADS, name="a.mp4", size_bytes=4, folder="")
+    assert away.status_code == 503
+    assert "permanent" not in away.json()
 
 
 def test_an_upload_belongs_to_its_user(browser: Client, client: Client, folder: Path) -> None:
@@ -148,14 +135,14 @@ def test_an_upload_belongs_to_its_user(browser: Client, client: Client, folder: 
     for answer in (
         put(client, ticket),
         put(client, ticket[:-2] + "xx"),
-        post(client, "media-finish", ticket=ticket),
-        post(client, "media-abort", ticket=ticket),
-        post(client, "media-address", ticket=ticket, number=1),
+        post(client, f"{UPLOADS}/finish", ticket=ticket),
+        post(client, f"{UPLOADS}/abort", ticket=ticket),
+        post(client, f"{UPLOADS}/part-url", ticket=ticket, number=1),
     ):
         assert answer.status_code == 422
     client.force_login(user("view_mediaitem", name="mallory"))
     assert put(client, ticket).status_code == 403
-    assert post(client, "media-begin", name="a.mp4", size=1, folder="").status_code == 403
+    assert post(client, UPLOADS, name="a.mp4", size_bytes=1, folder="").status_code == 403
 
 
 def test_a_part_needs_the_token_against_forgery(folder: Path) -> None:
@@ -167,9 +154,9 @@ def test_a_part_needs_the_token_against_forgery(folder: Path) -> None:
 def test_a_cancelled_upload_leaves_nothing(browser: Client, folder: Path) -> None:
     begun = begin(browser)
     put(browser, begun["ticket"])
-    assert post(browser, "media-abort", ticket=begun["ticket"]).status_code == 200
-    assert not list((folder / UPLOADS).iterdir())
-    assert post(browser, "media-finish", ticket=begun["ticket"]).status_code == 422
+    assert post(browser, f"{UPLOADS}/abort", ticket=begun["ticket"]).status_code == 200
+    assert not list((folder / list_objects.UPLOADS).iterdir())
+    assert post(browser, f"{UPLOADS}/finish", ticket=begun["ticket"]).status_code == 503
 
 
 # ---- syncs -----------------------------------------------------------------------------------
@@ -185,30 +172,23 @@ def keeper(client: Client) -> Client:
 def test_a_sync_is_started_watched_and_listed(keeper: Client, folder: Path) -> None:
     (folder / "a.mp4").write_bytes(CONTENT)
     (folder / "a.srt").write_text("Subtitles")
-    status = reverse("media-sync-status")
-    assert keeper.get(status).json() == {"sync": None}
-    assert keeper.get(reverse("media-sync")).status_code == 405
-    page = keeper.post(reverse("media-sync"), follow=True).content.decode()
-    assert "The sync begins." in page
+    status = "/api/v1/syncs?limit=1"
+    assert keeper.get(status).json()["items"] == []
+    assert post(keeper, "syncs").status_code == 202
     run = SyncRun.objects.get()
     assert (run.started_by, run.dry) == ("ada", False)
     response = keeper.get(status)
-    assert response.json()["sync"]["status"] == "running"
+    assert response.json()["items"][0]["status"] == "running"
     assert keeper.get(status, headers={"if-none-match": response["ETag"]}).status_code == 304
+    second = post(keeper, "syncs")
+    assert second.status_code == 409
+    assert "sync" in second.json()["detail"].lower()
     runner.run(run.pk)
-    response = keeper.get(status).json()["sync"]
-    assert (response["status"], response["seen"], response["added"]) == ("done", 2, 1)
-    assert response["other_kinds"] == 1
-    page = keeper.post(reverse("media-sync-dry"), follow=True).content.decode()
-    assert "The changes are being determined" in page
+    (sync,) = keeper.get(status).json()["items"]
+    assert (sync["status"], sync["seen"], sync["added"]) == ("done", 2, 1)
+    assert sync["other_kinds"] == 1
+    assert post(keeper, "syncs", dry=True).status_code == 202
     assert SyncRun.objects.first().dry  # type: ignore[union-attr]  # there is one
-
-
-def test_a_second_sync_is_refused_with_a_sentence(keeper: Client, folder: Path) -> None:
-    SyncRun.objects.create(claim="")
-    page = keeper.post(reverse("media-sync"), follow=True).content.decode()
-    assert SyncRun.objects.count() == 1
-    assert "sync" in page.lower()
 
 
 def test_a_sync_stopped_by_the_deletion_guard_continues_after_confirmation(
@@ -217,32 +197,28 @@ def test_a_sync_stopped_by_the_deletion_guard_continues_after_confirmation(
     SyncRun.objects.create(status="stopped", fault="All 900 items would go.", dry=False)
     page = keeper.get("/admin/media_library/syncrun/").content.decode()
     assert "Accept and continue" in page
-    page = keeper.post(reverse("media-sync-accept")).content.decode()
     assert "All 900 items would go." in page
-    assert "<h2>Accept the" not in page
-    assert SyncRun.objects.count() == 1
-    keeper.post(reverse("media-sync-accept"), {"confirmed": "1"})
+    assert "data-confirm=" in page
+    post(keeper, "syncs", accept_gone=True)
     assert SyncRun.objects.filter(status="running", accept_gone=True).exists()
 
 
 def test_the_connection_is_tested(keeper: Client, folder: Path) -> None:
-    page = keeper.post(reverse("media-connection")).content.decode()
-    for check in ("Folder", "List", "Write", "Read", "Delete"):
-        assert check in page
+    tested = post(keeper, "storage/test").json()
+    assert tested["ok"]
+    checks = " ".join(one["check"] for one in tested["checks"])
+    assert all(name in checks for name in ("Folder", "List", "Write", "Read", "Delete"))
     folder.rmdir()
-    page = keeper.post(reverse("media-connection")).content.decode()
-    assert "does not exist: create it" in page
+    tested = post(keeper, "storage/test").json()
+    assert not tested["ok"]
+    assert "does not exist: create it" in " ".join(one["sentence"] for one in tested["checks"])
 
 
-def test_permissions_of_syncs(client: Client) -> None:
+def test_buttons_of_syncs_need_the_permission(client: Client) -> None:
     client.force_login(user("view_syncrun"))
-    assert client.post(reverse("media-sync")).status_code == 403
-    assert client.post(reverse("media-sync-accept"), {"confirmed": "1"}).status_code == 403
-    assert "Sync now" not in client.get("/admin/media_library/syncrun/").content.decode()
-    assert not SyncRun.objects.exists()
-    client.force_login(user("view_tag", name="bob"))
-    assert client.get(reverse("media-sync-status")).status_code == 403
-    assert client.post(reverse("media-connection")).status_code == 403
+    page = client.get("/admin/media_library/syncrun/").content.decode()
+    assert "Sync now" not in page
+    assert "Test connection" in page
 
 
 def test_a_sync_shows_its_differences(keeper: Client) -> None:

@@ -7,7 +7,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const phone = window.matchMedia("(max-width: 640px)");
   const HOUR = 3600_000;
   const DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-  const { notify } = window.streamsite;
+  const { request, send, notify } = window.api;
   const title = document.querySelector("[data-title]");
   let dated = [];
 
@@ -21,21 +21,6 @@ document.addEventListener("DOMContentLoaded", () => {
   const weekday = (date) => (date.getUTCDay() + 6) % 7;
   const spoken = (date) =>
     date.toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short", timeZone: "UTC" });
-
-  async function post(url, fields) {
-    const token = document.querySelector("[data-token] [name=csrfmiddlewaretoken]").value;
-    try {
-      const answer = await fetch(url, {
-        method: "POST",
-        headers: { Accept: "application/json", "Content-Type": "application/json", "X-CSRFToken": token },
-        body: JSON.stringify(fields),
-        credentials: "same-origin",
-      });
-      return { ok: answer.ok, body: await answer.json() };
-    } catch {
-      return { ok: false, body: { detail: "The server did not answer. Reload the page to see whether the change was saved." } };
-    }
-  }
 
   // Resolves to the value of the pressed button; "" for none.
   function choose(heading, text, answers, none = "Cancel") {
@@ -72,19 +57,37 @@ document.addEventListener("DOMContentLoaded", () => {
     );
   }
 
+  const COLOURS = 8; // as in streams/templatetags/programme.py
+
+  function eventOf(one) {
+    const details = [one.start === "hard" ? "Cuts in" : "Waits for the item's end"];
+    if (one.fit) details.push("ends on time");
+    if (one.priority) details.push(`priority ${one.priority}`);
+    const monday = dayOf(mondayOf(new Date(one.day)));
+    return {
+      id: `${one.block_id}-${one.day}`,
+      title: one.name,
+      start: one.begins,
+      end: one.ends,
+      url: root.dataset.form && `${root.dataset.form.replace("/0/", `/${one.block_id}/`)}?calendar=${monday}`,
+      classNames: [`cal-${one.block_id % COLOURS}`, ...(one.clashes ? ["cal-clash"] : [])],
+      editable: Boolean(root.dataset.may),
+      extendedProps: { block: one.block_id, day: one.day, details: details.join(", "), clashes: one.clashes, seen: one.seen },
+    };
+  }
+
   async function events(info, done, failed) {
-    const query = new URLSearchParams({ start: info.startStr.slice(0, 10), end: info.endStr.slice(0, 10) });
+    const query = new URLSearchParams({ first: info.startStr.slice(0, 10), last: info.endStr.slice(0, 10) });
     try {
-      const answer = await window.streamsite.get(`${root.dataset.events}?${query}`);
-      const week = await answer.json();
+      const week = await request(`${root.dataset.channel}/calendar?${query}`);
       list(document.querySelector("[data-overlaps]"), week.overlaps);
       const clock = document.querySelector("[data-clock]");
-      clock.hidden = !week.clock.length;
-      clock.textContent = week.clock.join(" ");
+      clock.hidden = !week.clock_changes.length;
+      clock.textContent = week.clock_changes.join(" ");
       dated = week.dated;
-      done(week.events);
+      done(week.occurrences.map(eventOf));
     } catch (error) {
-      notify("bad", [error.name === "Error" ? error.message : "The server doesn't answer."]);
+      notify("bad", error.sentences);
       failed(error);
     }
   }
@@ -143,17 +146,26 @@ document.addEventListener("DOMContentLoaded", () => {
 
   async function change(info, startsBy, endsBy) {
     const { block, day, seen } = info.event.extendedProps;
-    const fields = { block, day, seen, starts_by: startsBy / 1000, ends_by: endsBy / 1000 };
-    let { ok, body } = await post(root.dataset.move, fields);
-    if (ok && body.question) {
-      if (!(await choose("All its days change", body.question, [["yes", "Change all its days"]]))) {
-        info.revert();
-        return;
+    const move = (confirmed) => send("POST", `/api/v1/blocks/${block}/move`, {
+      day, seen, starts_by: startsBy / 1000, ends_by: endsBy / 1000, confirmed,
+    });
+    try {
+      let answer;
+      try {
+        answer = await move(false);
+      } catch (question) {
+        if (question.kind !== "unconfirmed") throw question;
+        if (!(await choose("All its days change", question.message, [["yes", "Change all its days"]]))) {
+          info.revert();
+          return;
+        }
+        answer = await move(true);
       }
-      ({ ok, body } = await post(root.dataset.move, { ...fields, confirmed: true }));
+      notify("good", [answer.detail]);
+    } catch (error) {
+      notify("bad", error.sentences);
+      info.revert();
     }
-    notify(ok ? "good" : "bad", [body.detail]);
-    if (!ok) info.revert();
   }
 
   async function drawn(info) {
@@ -258,11 +270,15 @@ document.addEventListener("DOMContentLoaded", () => {
   copyDialog.addEventListener("close", async () => {
     if (copyDialog.returnValue !== "copy") return;
     const week = dayOf(mondayOf(calendar.getDate()));
-    const { ok, body } = await post(root.dataset.copyTo, { week, to: copyDialog.querySelector("[name=to]").value });
-    notify(ok ? "good" : "bad", [body.detail]);
-    if (ok) {
-      calendar.gotoDate(body.week);
+    const { value: to } = copyDialog.querySelector("[name=to]");
+    try {
+      const { blocks } = await send("POST", `${root.dataset.channel}/copy-week`, { week, to });
+      const count = `${blocks.length} block${blocks.length === 1 ? "" : "s"} copied.`;
+      notify("good", [blocks.length ? count : "All blocks exist in that week already."]);
+      calendar.gotoDate(dayOf(mondayOf(new Date(to))));
       redrawn();
+    } catch (error) {
+      notify("bad", error.sentences);
     }
   });
 });

@@ -85,8 +85,8 @@
   }
   async function readLog() {
     try {
-      const answer = await get(`${log.dataset.log}?after=${last}`);
-      const { lines } = await answer.json();
+      const answer = await get(`${log.dataset.log}?limit=200${last && `&after=${last}`}`);
+      const lines = (await answer.json()).items.reverse();
       if (lines.length) {
         const follow = atEnd();
         log.querySelector(".sx-nothing")?.remove();

@@ -99,7 +99,8 @@
       }),
     );
   }
-  function render({ streams, fault: sentence }) {
+  function render({ items, fault: sentence }) {
+    const streams = items.reverse(); // the longest first
     fault.textContent = sentence;
     fault.hidden = !sentence;
     none.hidden = streams.length > 0;

@@ -4,45 +4,19 @@
 
 (() => {
   const { refresh } = window.streamsite;
+  const { send, notify } = window.api;
   const dialog = document.getElementById("sx-dialog");
   const messages = document.querySelector("[data-messages]");
 
-  function notify(kind, sentences) {
-    const note = document.createElement("div");
-    note.className = `sx-note sx-note-${kind}`;
-    for (const sentence of sentences) {
-      const line = document.createElement("p");
-      line.textContent = sentence;
-      note.append(line);
-    }
-    const close = document.createElement("button");
-    close.type = "button";
-    close.textContent = "×";
-    close.setAttribute("aria-label", "Close this message");
-    close.addEventListener("click", () => note.remove());
-    note.append(close);
-    messages.replaceChildren(note);
-    // A success message disappears by itself; an error stays until it is closed.
-    if (kind === "good") setTimeout(() => note.remove(), 6000);
-  }
-
-  // The calendar shows its messages in the same place.
-  window.streamsite.notify = notify;
-
-  async function send(button) {
-    const token = button.form.querySelector("[name=csrfmiddlewaretoken]").value;
+  async function order(button) {
+    const { channelSlug, verb, broadcaster } = button.dataset;
     button.disabled = true;
     try {
-      const answer = await fetch(button.formAction, {
-        method: "POST",
-        headers: { Accept: "application/json", "X-CSRFToken": token },
-        body: new URLSearchParams({ confirmed: "1", ...(button.name && { [button.name]: button.value }) }),
-        credentials: "same-origin",
-      });
-      const body = await answer.json();
-      notify(answer.ok ? "good" : answer.status === 422 ? "bad" : "warn", body.findings || [body.detail]);
-    } catch {
-      notify("bad", ["The server did not answer. Check the state before you try again."]);
+      const answer = await send("POST", `/api/v1/channels/${channelSlug}/${verb}`, broadcaster ? { broadcaster_id: Number(broadcaster) } : {});
+      notify("good", [answer.detail]);
+    } catch (error) {
+      const unclear = error.status ? [] : ["Check the state before you try again."];
+      notify(error.status === 404 || error.status === 409 ? "warn" : "bad", [...error.sentences, ...unclear]);
     } finally {
       button.disabled = false;
       refresh();
@@ -71,6 +45,6 @@
     const button = event.submitter;
     if (!button?.dataset.verb || !dialog || !messages) return;
     event.preventDefault();
-    if (!button.dataset.cost || (await confirmed(button))) await send(button);
+    if (!button.dataset.cost || (await confirmed(button))) await order(button);
   });
 })();

@@ -141,6 +141,8 @@
   }
 
   onReport((report) => {
+    // An unknown state is shown as unknown.
+    for (const channel of report.channels) if (!channel.confirmed) channel.state = "unknown";
     if (changed(report)) {
       location.reload();
       return;
@@ -169,11 +171,13 @@
   function load(image, again) {
     const next = new Image();
     next.onload = () => {
-      // Hide the grey placeholder (16 pixels wide) in favour of the text behind it. The picture
-      // may be in the making, so try once more.
-      image.hidden = next.naturalWidth <= 16;
+      image.hidden = false;
       image.src = next.src;
-      if (image.hidden && again) setTimeout(load, 2000, image, false);
+    };
+    // Without a picture the text behind it shows. It may be in the making, so try once more.
+    next.onerror = () => {
+      image.hidden = true;
+      if (again) setTimeout(load, 2000, image, false);
     };
     next.src = `${image.dataset.picture}?${Date.now()}`;
   }

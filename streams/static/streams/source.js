@@ -29,7 +29,8 @@ window.streamsite = (() => {
       credentials: "same-origin",
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
-    if (answer.status === 401) throw new Error("You are no longer logged in. Log in again.");
+    // A page's address leads to the login page then.
+    if (answer.status === 401 || answer.redirected) throw new Error("You are no longer logged in. Log in again.");
     if (!answer.ok && answer.status !== 304) throw new Error(`The server answers ${answer.status}.`);
     return answer;
   }

@@ -256,7 +256,8 @@ def test_the_library_shows_items_and_playlists(browser: Client) -> None:
     lists = browser.get(reverse("admin:media_library_playlist_changelist")).content.decode()
     assert "2:00" in lists
     editor = reverse("admin:media_library_playlist_change", args=[playlist.pk])
-    assert reverse("media-save", args=[playlist.pk]) in browser.get(editor).content.decode()
+    entries = f"/api/v1/playlists/{playlist.pk}/entries"
+    assert entries in browser.get(editor).content.decode()
 
 
 def test_prepare_queues_a_copy_for_every_channel_that_plays_the_item(browser: Client) -> None:

@@ -210,10 +210,6 @@ def test_users_who_may_view_the_log_may_export_it(run: Run, client: Client) -> N
     assert text.startswith(b"\xef\xbb\xbfstarted_at,")
     assert "Ä" in text.decode()
     assert client.get("/admin/as-run.csv?channel=nowhere").status_code == 404
-    wrong = client.get(
-        "/admin/as-run.csv?channel=demo&from=x", headers={"Accept": "application/json"}
-    )
-    assert (wrong.status_code, "is not a time" in wrong.json()["detail"]) == (400, True)
     page = client.get("/admin/as-run.csv?channel=demo&from=x", follow=True)
     assert "is not a time" in page.content.decode()
 

@@ -125,7 +125,7 @@ def test_a_tile_that_is_off_shows_the_next_scheduled_start(browser: Client) -> N
     assert match is not None
     assert match["hidden"] is None
     assert match["text"].startswith("The on-air hours start the channel at ")
-    (channel_report,) = browser.get("/channels/status.json").json()["channels"]
+    (channel_report,) = browser.get("/api/v1/channel-statuses").json()["channels"]
     assert channel_report["outlook"] == match["text"]
     hours.delete()
     match = tile.search(page(browser, "/admin/"))
@@ -163,8 +163,8 @@ def test_the_channels_page_uses_and_names_one_zone(browser: Client) -> None:
     assert "21 Nov 21:00:00" in page(browser)
     assert "12:00:00<" not in shown
     # JSON stays in UTC; the control room uses and names the site's zone.
-    (channel_report,) = browser.get("/channels/status.json").json()["channels"]
-    assert channel_report["ordered_at"] == "2026-11-21T12:00:00Z"
+    (channel_report,) = browser.get("/api/v1/channel-statuses").json()["channels"]
+    assert channel_report["last_incident"]["opened_at"] == "2026-11-21T12:00:00Z"
     room = page(browser, "/admin/")
     assert 'data-zone="UTC"' in room
     assert "Times without a zone are in UTC." in room

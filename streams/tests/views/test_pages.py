@@ -23,7 +23,8 @@ from streamsite.tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 
-JSON = {"accept": "application/json"}
+STATUSES = "/api/v1/channel-statuses"
+DEMO = "/api/v1/channels/demo"
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +62,7 @@ def test_the_first_page_is_the_control_room(browser: Client, demo: Channel) -> N
     for seen in ("Control room", "On air", "First", "Second", "2.90 Mbit/s", "1:0"):
         assert seen in page
     assert "The network was away." in page
-    assert 'data-picture="/channels/demo/picture.jpg"' in page
+    assert 'data-picture="/api/v1/channels/demo/picture.jpg"' in page
     shown = re.findall(r'data-verb="(\w+)"[^>]*?>', page)
     assert shown == ["start", "skip", "restart", "stop"]
     assert re.search(r'data-verb="start"[^>]*hidden', page, re.DOTALL)
@@ -159,29 +160,17 @@ def test_no_page_contains_the_key(browser: Client, demo: Channel) -> None:
     for url in (
         "/admin/",
         "/admin/monitor/demo/",
-        "/channels/status.json",
+        STATUSES,
         "/channels/demo/panels",
     ):
         assert rows.KEY not in browser.get(url).content.decode()
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "/admin/monitor/demo/",
-        "/channels/status.json",
-        "/channels/demo/status.json",
-        "/channels/demo/log.json",
-        "/channels/demo/panels",
-        "/channels/demo/picture.jpg",
-        "/hls/demo/live.m3u8",
-    ],
-)
+@pytest.mark.parametrize("url", ["/admin/monitor/demo/", "/channels/demo/panels"])
 def test_pages_need_a_login(client: Client, demo: Channel, url: str) -> None:
     assert client.get(url)["Location"].startswith("/admin/login/?next=/")
-    assert client.get(url, headers=JSON).status_code == 401
     client.force_login(rows.user(name="clerk"))
-    assert client.get(url, headers=JSON).status_code == 403
+    assert client.get(url).status_code == 403
 
 
 # ---- JSON ------------------------------------------------------------------------------------
@@ -189,14 +178,14 @@ def test_pages_need_a_login(client: Client, demo: Channel, url: str) -> None:
 
 def test_an_unchanged_status_is_304(browser: Client, demo: Channel) -> None:
     rows.on_air(demo)
-    first = browser.get("/channels/status.json")
+    first = browser.get(STATUSES)
     assert first.json()["channels"][0]["state"] == "on_air"
-    again = browser.get("/channels/status.json", headers={"if-none-match": first["ETag"]})
+    again = browser.get(STATUSES, headers={"if-none-match": first["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
     Channel.objects.update(desired_state="off")
-    changed = browser.get("/channels/status.json", headers={"if-none-match": first["ETag"]})
+    changed = browser.get(STATUSES, headers={"if-none-match": first["ETag"]})
     assert changed.status_code == 200
-    assert browser.get("/channels/none/status.json").status_code == 404
+    assert browser.get(f"{STATUSES}?channel=none").status_code == 404
 
 
 def test_the_log_continues_after_the_last_line(browser: Client, demo: Channel) -> None:
@@ -208,11 +197,11 @@ def test_the_log_continues_after_the_last_line(browser: Client, demo: Channel) -
     LogLine.objects.create(
         channel=other, at=timezone.now(), role="hub", level="info", text="no"
     )
-    lines = browser.get("/channels/demo/log.json").json()["lines"]
-    assert [line["text"] for line in lines] == ["[FFMPEG] 0", "[FFMPEG] 1", "[FFMPEG] 2"]
-    later = browser.get(f"/channels/demo/log.json?after={lines[0]['id']}").json()["lines"]
-    assert [line["text"] for line in later] == ["[FFMPEG] 1", "[FFMPEG] 2"]
-    assert browser.get("/channels/demo/log.json?after=x").status_code == 400
+    log = f"{DEMO}/log"
+    lines = browser.get(log).json()["items"]
+    assert [line["text"] for line in lines] == ["[FFMPEG] 2", "[FFMPEG] 1", "[FFMPEG] 0"]
+    later = browser.get(f"{log}?after={lines[2]['id']}").json()["items"]
+    assert [line["text"] for line in later] == ["[FFMPEG] 2", "[FFMPEG] 1"]
 
 
 # ---- preview ---------------------------------------------------------------------------------
@@ -240,11 +229,11 @@ def segment(demo: Channel) -> Path:
 
 
 def test_the_preview_is_served(browser: Client, segment: Path) -> None:
-    playlist = browser.get("/hls/demo/live.m3u8")
+    playlist = browser.get(f"{DEMO}/preview.m3u8")
     assert playlist["Content-Type"] == "application/vnd.apple.mpegurl"
     assert playlist["Cache-Control"] == "no-store"
     assert playlist.getvalue() == b"#EXTM3U\n"
-    piece = browser.get("/hls/demo/live0.ts", headers={"accept-encoding": "gzip"})
+    piece = browser.get(f"{DEMO}/preview/live0.ts", headers={"accept-encoding": "gzip"})
     assert piece["Content-Type"] == "video/mp2t"
     assert piece.getvalue() == segment.read_bytes()
 
@@ -255,16 +244,16 @@ def test_the_preview_is_served(browser: Client, segment: Path) -> None:
 def test_other_files_of_the_run_directory_are_not_served(
     browser: Client, segment: Path, name: str
 ) -> None:
-    assert browser.get(f"/hls/demo/{name}").status_code == 404
+    assert browser.get(f"{DEMO}/preview/{name}").status_code == 404
 
 
 def test_nginx_sends_the_preview_if_configured(
     browser: Client, segment: Path, settings: Settings
 ) -> None:
     settings.HLS_ACCEL = True
-    answer = browser.get("/hls/demo/live.m3u8")
+    answer = browser.get(f"{DEMO}/preview/live0.ts")
     channel = Channel.objects.get()
-    assert answer["X-Accel-Redirect"] == f"/_run/channel-{channel.pk}/hls/live.m3u8"
+    assert answer["X-Accel-Redirect"] == f"/_run/channel-{channel.pk}/hls/live0.ts"
     assert answer.content == b""
 
 
@@ -273,14 +262,14 @@ def test_the_picture_is_made_once_in_ten_seconds(
 ) -> None:
     # A page waits one second, which may be too short on a busy machine.
     monkeypatch.setattr(thumbnail, "PAGE_WAIT_S", 60)
-    answer = browser.get("/channels/demo/picture.jpg")
+    answer = browser.get(f"{DEMO}/picture.jpg")
     first = answer.getvalue()
     assert answer["Content-Type"] == "image/jpeg"
     assert first.startswith(b"\xff\xd8")
     kept = segment.parent / "picture.jpg"
     assert kept.stat().st_size == len(first)
     kept.write_bytes(b"as it was")
-    assert browser.get("/channels/demo/picture.jpg").getvalue() == b"as it was"
+    assert browser.get(f"{DEMO}/picture.jpg").getvalue() == b"as it was"
 
 
 def test_a_hanging_ffmpeg_blocks_few_pages(
@@ -311,10 +300,8 @@ def test_a_hanging_ffmpeg_blocks_few_pages(
     assert made == [segment]
 
 
-def test_without_a_picture_a_grey_one_is_shown(browser: Client, demo: Channel) -> None:
-    answer = browser.get("/channels/demo/picture.jpg")
-    grey = Path(project.BASE_DIR / "streams/static/streams/no-picture.jpg").read_bytes()
-    assert answer.getvalue() == grey
+def test_without_a_picture_there_is_none(browser: Client, demo: Channel) -> None:
+    assert browser.get(f"{DEMO}/picture.jpg").status_code == 404
 
 
 def test_an_old_segment_makes_no_picture(segment: Path, demo: Channel) -> None:

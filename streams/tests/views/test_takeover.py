@@ -73,8 +73,8 @@ def test_taking_needs_confirmation_and_stores_the_broadcaster(
 def test_taking_without_live_broadcasters_is_explained(
     admin_client: Client, channel: Channel
 ) -> None:
-    take = reverse("order", args=["demo", "take"])
-    answer = admin_client.post(take, {"confirmed": "1"}, headers={"accept": "application/json"})
+    take = "/api/v1/channels/demo/take"
+    answer = admin_client.post(take, {}, content_type="application/json")
     assert answer.status_code == 409
     assert "No broadcaster who may take it over is live" in answer.json()["detail"]
 

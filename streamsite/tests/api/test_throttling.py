@@ -153,11 +153,14 @@ def test_an_address_has_a_limit_over_all_its_keys(
     client: Client, clock: Clock, settings: Settings
 ) -> None:
     settings.API_REQUESTS_PER_MINUTE = 3
+    assert client.get(LIST, headers=minted())["RateLimit-Remaining"] == "2"
+    assert client.get(LIST, headers=minted()).status_code == 200
+    assert client.get(LIST, headers=minted()).status_code == 200
+    assert client.get(LIST, headers=minted()).status_code == 429
+    # The pages of staff ask every second.
     client.force_login(rows.operator())
-    assert client.get(LIST)["RateLimit-Remaining"] == "2"
-    assert client.get(LIST, headers=minted()).status_code == 200
-    assert client.get(LIST, headers=minted()).status_code == 200
-    assert client.get(LIST).status_code == 429
+    assert client.get(LIST).status_code == 200
+    client.logout()
     assert client.get(LIST, headers=minted(), REMOTE_ADDR="203.0.113.9").status_code == 200
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from django.test import Client
-from django.urls import reverse
 from django_q import tasks
 from django_q.brokers.redis_broker import Redis
 from pytest_django import Settings
@@ -19,7 +17,7 @@ from media_library.models import DownloadJob, MediaItem, SyncRun
 from media_library.sync import runner
 from media_library.tests.downloading import ADMIN
 from streams.tests.bench.rtmp import free_port
-from streamsite.processes.task_queue import UNREACHABLE, enqueue
+from streamsite.processes.task_queue import enqueue
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -49,10 +47,3 @@ def test_what_is_added_is_there(tmp_path: Path) -> None:
     assert SyncRun.objects.get().status == SyncRun.Status.RUNNING
     jobs.add("https://example.org/a", Options(), ADMIN)
     assert DownloadJob.objects.get().status == DownloadJob.Status.QUEUED
-
-
-def test_a_page_states_what_was_not_handed_on(admin_client: Client) -> None:
-    item = MediaItem.objects.create(key="a.mp4", title="A", status=MediaItem.Status.PROBED)
-    url = reverse("media-retry", args=[item.pk])
-    answer = admin_client.post(url, follow=True)
-    assert UNREACHABLE in answer.content.decode().replace("&#x27;", "'")

@@ -98,14 +98,17 @@ def test_pages_of_sites_that_are_named_use_keys_but_no_cookies(
 # ---- size ------------------------------------------------------------------------------------
 
 
+PART = "/api/v1/media/uploads/parts/1"
+
+
 @pytest.mark.parametrize(
     ("path", "kind", "length", "status"),
     [
         ("/api/v1/channels", JSON, 2_621_441, 413),
-        ("/media/uploads/part/1/", "application/octet-stream", headers.LARGEST + 1, 413),
+        (PART, "application/octet-stream", headers.LARGEST + 1, 413),
         ("/auth", JSON, 2_621_441, 413),
         ("/api/v1/channels", JSON, 10, 401),
-        ("/media/uploads/part/1/", "application/octet-stream", 50_000_000, 405),
+        (PART, "application/octet-stream", 50_000_000, 405),
         ("/api/v1/channels", JSON, "-5", 400),
         ("/api/v1/channels", JSON, "many", 400),
     ],

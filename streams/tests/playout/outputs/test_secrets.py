@@ -89,9 +89,8 @@ def pages(output: Output) -> list[str]:
             if _registered(name)
         ),
         reverse("monitor", args=[channel.slug]),
-        reverse("status"),
-        reverse("channel-status", args=[channel.slug]),
-        reverse("channel-log", args=[channel.slug]),
+        "/api/v1/channel-statuses",
+        f"/api/v1/channels/{channel.slug}/log",
         reverse("channel-panels", args=[channel.slug]),
         reverse("health"),
         "/api/v1/openapi.json",
