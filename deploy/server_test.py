@@ -279,7 +279,7 @@ def follow(machine: Machine, result: dict[str, list[str]], work: Path) -> None:
 
 def on_air(machine: Machine, result: dict[str, list[str]], site: Site, work: Path) -> None:
     """Events while the channel is on the air: an upload, a cleared folder, an upgrade."""
-    site.key = machine.run("streamsite create_api_key test --level ADMIN").split()[-1]
+    site.key = machine.run("streamsite create_api_key test --permissions ADMIN").split()[-1]
     with sink(machine, "/tmp/received.ts") as lives:
         # /tmp of the booted system may be in memory.
         received = Path(f"/proc/{machine.leader}/root/tmp/received.ts")

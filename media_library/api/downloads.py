@@ -1,6 +1,6 @@
 """Downloads in the API: order, status, cancel, retry, file.
 
-A key of level DOWNLOAD sees its own downloads; ADMIN and staff see all.
+A key with DOWNLOAD sees its own downloads; ADMIN and staff see all.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def routes(count: int) -> list[tuple[str, str]]:
         ("incidents", "channels/demo/incidents?open=false"),
         ("runs", "runs?channel=demo"),
         ("stream keys", "stream-keys?revoked=false"),
-        ("api keys", "api-keys?level=READ_ONLY"),
+        ("api keys", "api-keys?permissions=READ_ONLY"),
         ("status", "channels/demo/status"),
     ]
 

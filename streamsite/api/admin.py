@@ -54,7 +54,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at ru
         model = ApiKey
         fields = (
             "name",
-            "level",
+            "permissions",
             "expires_at",
             "allowed_addresses",
             "requests_per_minute",
@@ -65,9 +65,9 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at ru
     #: The user who mints; set by the admin.
     user: AbstractBaseUser | AnonymousUser | None = None
 
-    def clean_level(self) -> str:
+    def clean_permissions(self) -> str:
         """Refuses a key that may do more than the user who mints it."""
-        chosen = KeyPermission(self.cleaned_data["level"])
+        chosen = KeyPermission(self.cleaned_data["permissions"])
         lacking = set[str]()
         if isinstance(self.user, PermissionsMixin):
             lacking = {
@@ -76,7 +76,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at ru
         if lacking:
             raise forms.ValidationError(
                 f"A key of {chosen} may do what you may not: {', '.join(sorted(lacking)[:3])}"
-                f"{' and more' if len(lacking) > 3 else ''}. Choose a lower level."  # noqa: PLR2004 - three are enough to read
+                f"{' and more' if len(lacking) > 3 else ''}. Choose fewer."  # noqa: PLR2004 - three are enough to read
             )
         return chosen.value
 
@@ -91,10 +91,10 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at ru
 class ApiKeyAdmin(WithKeys, ModelAdmin):
     form = ApiKeyForm
     list_display = (
-        *("shown", "name", "level", "condition", "expires_at", "addresses"),
+        *("shown", "name", "permissions", "condition", "expires_at", "addresses"),
         *("last_used_at", "last_address", "created_at", "created_by", "revoking"),
     )
-    list_filter = ("level",)
+    list_filter = ("permissions",)
     search_fields = ("name", "prefix")
     show_full_result_count = False
     list_before_template = "streamsite/head.html"
@@ -146,7 +146,7 @@ class ApiKeyAdmin(WithKeys, ModelAdmin):
         typed = dict(form.cleaned_data)
         row, key = keys.mint(
             typed.pop("name"),
-            KeyPermission(typed.pop("level")),
+            KeyPermission(typed.pop("permissions")),
             by=request.user.get_username(),
             now=timezone.now(),
             **typed,
@@ -165,7 +165,7 @@ class ApiKeyAdmin(WithKeys, ModelAdmin):
             "title": f"An API key for {obj.name}",
             "row": obj,
             "key": key.reveal(),
-            "may": f"may do what {obj.level} allows",
+            "may": f"may do what {obj.permissions} allows",
             "back": reverse("admin:streamsite_apikey_changelist"),
             "back_name": "the keys",
         }

@@ -62,12 +62,13 @@ def _let_in(request: HttpRequest, who: Caller, rule: Rule | None) -> Caller:
     if who.key is not None:
         _count(request, who)
     if rule is None:
-        raise ProblemError(Kind.LEVEL, "Nobody may call this route.")
+        raise ProblemError(Kind.KEY_PERMISSIONS, "Nobody may call this route.")
     if who.may(rule):
         return who
     if who.key is not None:
         raise ProblemError(
-            Kind.LEVEL, f"The key's level is {who.key.level}; this takes {rule.key_permission}."
+            Kind.KEY_PERMISSIONS,
+            f"The key has {who.key.permissions}; this takes {rule.key_permission}.",
         )
     raise ProblemError(Kind.PERMISSION, f"That takes the permission {rule.staff_permission}.")
 
@@ -201,7 +202,7 @@ class Router(NinjaRouter):
         extra = dict(openapi_extra or {})
         if rule is not None:
             auth = [guard(rule) for guard in _GUARDS]
-            extra["x-level"] = rule.key_permission.value
+            extra["x-permissions"] = rule.key_permission.value
             extra["x-staff-permission"] = rule.staff_permission
         super().add_api_operation(
             path, methods, view_func, auth=auth, openapi_extra=extra, **options

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from ninja import Query, Status
-from pydantic import Field, StringConstraints
+from pydantic import AliasChoices, Field, StringConstraints
 
 from streamsite.api import keys
 from streamsite.api.auth import Router, caller
@@ -25,7 +25,7 @@ class KeyDetail(KeySchema):
     """state: active, expired, revoked. The key itself is told once."""
 
     name: str
-    level: KeyPermission
+    permissions: KeyPermission
     allowed_addresses: list[str]
     requests_per_minute: int
     concurrent_downloads: int
@@ -42,7 +42,10 @@ class NewKey(Body):
     """Addresses as 203.0.113.7 or 10.0.0.0/8; none: from everywhere."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)]
-    level: KeyPermission = KeyPermission.READ_ONLY
+    #: Older programs send it as `level`.
+    permissions: KeyPermission = Field(
+        KeyPermission.READ_ONLY, validation_alias=AliasChoices("permissions", "level")
+    )
     expires_at: Later | None = None
     allowed_addresses: list[Annotated[str, StringConstraints(max_length=64)]] = Field(
         default_factory=list, max_length=100
@@ -53,7 +56,7 @@ class NewKey(Body):
 
 
 class KeyFilter(Paging):
-    level: KeyPermission | None = None
+    permissions: KeyPermission | None = None
     revoked: Revoked = None
 
 
@@ -70,7 +73,7 @@ def mint(request: HttpRequest, body: NewKey) -> Status[ApiKey]:
     with transaction.atomic():
         row, key = keys.mint(
             fields.pop("name"),
-            KeyPermission(fields.pop("level")),
+            KeyPermission(fields.pop("permissions")),
             by=caller(request).name,
             now=timezone.now(),
             **fields,

@@ -49,7 +49,7 @@ def digest(key: Secret) -> str:
 
 def mint(
     name: str,
-    level: KeyPermission,
+    permissions: KeyPermission,
     *,
     by: str,
     now: datetime,
@@ -65,7 +65,7 @@ def mint(
     key = Secret(_MARK + secrets.token_urlsafe(_BYTES))
     row = ApiKey(
         name=name,
-        level=level.value,
+        permissions=permissions.value,
         prefix=key.reveal()[:_SHOWN],
         digest=digest(key),
         allowed_addresses=list(allowed_addresses),

@@ -45,11 +45,11 @@ class ApiKey(OneLineText):
         REVOKED = "revoked", "Revoked"
 
     name = models.CharField(max_length=80, help_text="The person or program that uses it.")
-    level = models.CharField(
+    permissions = models.CharField(
         max_length=16,
-        choices=[(level.value, level.value) for level in KeyPermission],
+        choices=[(permission.value, permission.value) for permission in KeyPermission],
         default=KeyPermission.READ_ONLY.value,
-        help_text="Its permissions: deploy/api.md has the table.",
+        help_text="Each includes those before it: deploy/api.md has the table.",
     )
     prefix = models.CharField(
         max_length=16, editable=False, help_text="The beginning of the key."
@@ -84,8 +84,8 @@ class ApiKey(OneLineText):
         verbose_name = "API key"
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=models.Q(level__in=[level.value for level in KeyPermission]),
-                name="api_key_level_is_known",
+                condition=models.Q(permissions__in=[one.value for one in KeyPermission]),
+                name="api_key_permissions_are_known",
             ),
             models.CheckConstraint(
                 condition=models.Q(requests_per_minute__gt=0),
@@ -98,7 +98,7 @@ class ApiKey(OneLineText):
 
     @property
     def may(self) -> KeyPermission:
-        return KeyPermission(self.level)
+        return KeyPermission(self.permissions)
 
     def state(self, now: datetime) -> State:
         if self.revoked_at:

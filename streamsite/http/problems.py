@@ -27,7 +27,7 @@ class Kind(StrEnum):
     KEY_EXPIRED = "key-expired"
     KEY_REVOKED = "key-revoked"
     KEY_ADDRESS = "key-address"
-    LEVEL = "level"
+    KEY_PERMISSIONS = "key-permissions"
     PERMISSION = "permission"
     CSRF = "csrf"
     NOT_FOUND = "not-found"
@@ -60,7 +60,7 @@ KINDS: Final[dict[Kind, tuple[int, str]]] = {
     Kind.KEY_EXPIRED: (401, "The key has expired."),
     Kind.KEY_REVOKED: (401, "The key has been revoked."),
     Kind.PERMISSION: (403, "The user who is logged in lacks the permission."),
-    Kind.LEVEL: (403, "The key's level does not allow it."),
+    Kind.KEY_PERMISSIONS: (403, "The key's permissions do not allow it."),
     Kind.KEY_ADDRESS: (403, "The key is not taken from that address."),
     Kind.CSRF: (403, "A browser's session was sent without the CSRF token."),
     Kind.NOT_FOUND: (404, "There is nothing by that name."),

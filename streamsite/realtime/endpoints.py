@@ -314,7 +314,7 @@ def authenticate(scope: Scope, target: Target) -> Caller:
         )
     who = _caller(scope, headers, host, requires_origin=target.requires_origin)
     if not who.may(target.topic.rule):
-        kind = Kind.LEVEL if who.key is not None else Kind.PERMISSION
+        kind = Kind.KEY_PERMISSIONS if who.key is not None else Kind.PERMISSION
         raise ProblemError(kind, "That key, or that user, may not listen to it.")
     return who
 

@@ -76,9 +76,9 @@ All that the admin can do, for programs. Moments are ISO 8601 in UTC, bit rates 
 lengths in seconds. Lists come in pages: `next_cursor` of one answer is `cursor` of the next
 question.
 
-Send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`. `x-level` of a route says what
-level it takes. Errors are RFC 9457 problems: `type` stays, `detail` is for people, and the log
-tells of the request under `request_id`.
+Send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`. `x-permissions` of a route
+says which key it takes. Errors are RFC 9457 problems: `type` stays, `detail` is for people, and
+the log tells of the request under `request_id`.
 
 `GET .../events` is told as it changes, as server-sent events; `x-websockets` of this document
 names the WebSockets that tell the same.
@@ -273,7 +273,7 @@ api = Api(
     auth=CLOSED,
     parser=StrictParser(),
     renderer=Json(),
-    # They tell the level of each route.
+    # They show the permissions of each route.
     docs=Swagger(settings={"showExtensions": True}),
     urls_namespace="api-1",
 )

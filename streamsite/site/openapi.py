@@ -83,7 +83,7 @@ def _events(topic: Topic) -> dict[str, Any]:
             }
         },
         "security": [{auth.__class__.__name__: []} for auth in CLOSED],
-        "x-level": topic.rule.key_permission.value,
+        "x-permissions": topic.rule.key_permission.value,
         "x-staff-permission": topic.rule.staff_permission,
         "x-message": {"$ref": f"{_SCHEMAS}Message"},
     }
@@ -93,7 +93,7 @@ def _socket(topic: Topic) -> dict[str, Any]:
     return {
         "description": f"The same as {topic.events}.",
         "parameters": _of_path(topic),
-        "x-level": topic.rule.key_permission.value,
+        "x-permissions": topic.rule.key_permission.value,
         "x-message": {"$ref": f"{_SCHEMAS}Message"},
     }
 

@@ -20,7 +20,7 @@ def table() -> dict[str, Rule | None]:
     for root in (api, first):
         for path, methods in root.get_openapi_schema()["paths"].items():
             for method, operation in methods.items():
-                key = operation.get("x-level")
+                key = operation.get("x-permissions")
                 rule = (
                     Rule(KeyPermission(key), operation["x-staff-permission"]) if key else None
                 )

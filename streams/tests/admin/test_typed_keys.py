@@ -127,7 +127,7 @@ def test_entered_values_survive_a_refused_stream_key(staff: Client) -> None:
 
 def test_entered_values_survive_a_refused_api_key(staff: Client) -> None:
     typed = {
-        "name": "Robot", "level": "read", "allowed_addresses": "10.0.0.0/8 nonsense",
+        "name": "Robot", "permissions": "read", "allowed_addresses": "10.0.0.0/8 nonsense",
         "requests_per_minute": "7",
     }  # fmt: skip
     page = staff.post(reverse("admin:streamsite_apikey_add"), typed).content.decode()

@@ -366,7 +366,7 @@ def test_a_live_feed_is_taken_and_returned(call: ApiCall) -> None:
 
 # ---- API keys --------------------------------------------------------------------------------
 def test_keys_mint_and_revoke_keys(call: ApiCall, client: Client) -> None:
-    new = {"name": "Eye", "level": "READ_ONLY", "allowed_addresses": ["127.0.0.0/8"]}
+    new = {"name": "Eye", "permissions": "READ_ONLY", "allowed_addresses": ["127.0.0.0/8"]}
     status, minted = call("POST", "api-keys", new)
     assert (status, minted["created_by"]) == (201, "API key Robot")
     value = minted.pop("key_value")
@@ -377,12 +377,15 @@ def test_keys_mint_and_revoke_keys(call: ApiCall, client: Client) -> None:
     body = call("GET", where)[1]
     assert (body["state"], body["last_address"]) == ("active", "127.0.0.1")
     assert value not in str([body, call("GET", "api-keys")])
-    assert len(call("GET", "api-keys?level=READ_ONLY")[1]["items"]) == 1
+    assert len(call("GET", "api-keys?permissions=READ_ONLY")[1]["items"]) == 1
     assert call("DELETE", where) == (204, None)
     assert client.get("/api/v1/channels", headers=sent).status_code == 401
     assert call("GET", where)[1]["state"] == "revoked"
     assert call("POST", "api-keys", new | {"allowed_addresses": ["home"]})[0] == 422
-    assert call("POST", "api-keys", new | {"level": "ROOT"})[0] == 422
+    # Older programs send the former name.
+    former = call("POST", "api-keys", {"name": "Old", "level": "DOWNLOAD"})
+    assert (former[0], former[1]["permissions"]) == (201, "DOWNLOAD")
+    assert call("POST", "api-keys", new | {"permissions": "ROOT"})[0] == 422
 
 
 # ---- compatibility paths ---------------------------------------------------------------------

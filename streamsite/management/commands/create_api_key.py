@@ -18,10 +18,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", help="The person or program that uses it.")
         parser.add_argument(
+            "--permissions",
             "--level",
-            choices=[level.value for level in KeyPermission],
+            choices=[permission.value for permission in KeyPermission],
             default=KeyPermission.READ_ONLY.value,
-            help="Its permissions: deploy/api.md has the table.",
+            help="deploy/api.md has the table. The option was called --level.",
         )
         parser.add_argument("--days", type=float, help="It expires after so many days.")
         parser.add_argument(
@@ -37,7 +38,7 @@ class Command(BaseCommand):
             expires = now + timedelta(days=options["days"]) if options["days"] else None
             row, key = keys.mint(
                 options["name"],
-                KeyPermission(options["level"]),
+                KeyPermission(options["permissions"]),
                 by="create_api_key",
                 now=now,
                 expires_at=expires,
@@ -48,5 +49,5 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from None
         until = f"until {row.expires_at:%Y-%m-%d %H:%M} UTC" if row.expires_at else "for good"
-        self.stdout.write(f"API key {row}, level {row.level}, {until}:")
+        self.stdout.write(f"API key {row}, {row.permissions}, {until}:")
         self.stdout.write(key.reveal())

@@ -77,7 +77,7 @@ def test_a_route_lets_in_whom_the_table_names_and_nobody_else(
         if rule is None or level.includes(rule.key_permission):
             assert answer[0] not in REFUSED, level
         else:
-            assert answer == (403, "level"), level
+            assert answer == (403, "key-permissions"), level
 
     for sent, refusal in unusable_keys():
         assert everybody or call(client, route, headers=sent) == refusal

@@ -214,4 +214,4 @@ def test_the_document_is_openapi_31_and_names_are_unique() -> None:
     for one in operations:
         assert one["summary"]
         assert "default" in one["responses"]
-        assert one.get("x-level") in {None, *(level.value for level in KeyPermission)}
+        assert one.get("x-permissions") in {None, *(level.value for level in KeyPermission)}

@@ -68,4 +68,6 @@ def test_it_reports_a_refusal(
 ) -> None:
     done = run(example(tmp_path), live_server.url, KeyPermission.READ_ONLY)
     assert done.returncode == 1
-    assert done.stderr.startswith("urn:streamsite:problem:level: The key's level is READ_ONLY")
+    assert done.stderr.startswith(
+        "urn:streamsite:problem:key-permissions: The key has READ_ONLY"
+    )

@@ -102,10 +102,10 @@ def test_the_last_use_is_written_once_a_minute() -> None:
     assert used(60, "203.0.113.8") == (NOW + timedelta(minutes=1), "203.0.113.8")
 
 
-def test_the_database_knows_the_levels() -> None:
+def test_the_database_refuses_unknown_permissions() -> None:
     row, _ = minted()
-    with pytest.raises(IntegrityError, match="api_key_level_is_known"):
-        ApiKey.objects.filter(pk=row.pk).update(level="ROOT")
+    with pytest.raises(IntegrityError, match="api_key_permissions_are_known"):
+        ApiKey.objects.filter(pk=row.pk).update(permissions="ROOT")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_where_a_key_is_sent(headers: dict[str, str], result: str | None) -> Non
     assert (key.reveal() if key else None) == result
 
 
-def test_levels_include_those_below() -> None:
+def test_permissions_include_those_below() -> None:
     levels = list(KeyPermission)
     for rank, level in enumerate(levels):
         assert [level.includes(other) for other in levels] == [
@@ -137,10 +137,10 @@ def test_levels_include_those_below() -> None:
 
 def test_the_command_prints_the_key_last() -> None:
     out = StringIO()
-    call_command("create_api_key", "Robot", "--level", "ADMIN", "--days", "1", stdout=out)
+    call_command("create_api_key", "Robot", "--permissions", "ADMIN", "--days", "1", stdout=out)
     *_, last = out.getvalue().splitlines()
     row = keys.authenticate(Secret(last), address=HERE, now=timezone.now())
-    assert (row.name, row.level, row.created_by) == ("Robot", "ADMIN", "create_api_key")
+    assert (row.name, row.permissions, row.created_by) == ("Robot", "ADMIN", "create_api_key")
     assert row.expires_at is not None
 
 
@@ -158,7 +158,7 @@ def test_the_command_refuses_in_a_sentence() -> None:
 
 FORM = {
     "name": "Robot",
-    "level": "DOWNLOAD",
+    "permissions": "DOWNLOAD",
     "allowed_addresses": "10.0.0.0/8, 203.0.113.7",
     "requests_per_minute": 60,
     "concurrent_downloads": 2,
@@ -172,7 +172,7 @@ def test_the_admin_mints_a_key_and_shows_it_once(admin_client: Client) -> None:
     result = SHOWN.search(answer.content.decode())
     assert result
     row = keys.authenticate(Secret(result[1]), address="10.1.2.3", now=timezone.now())
-    assert (row.level, row.requests_per_minute) == ("DOWNLOAD", 60)
+    assert (row.permissions, row.requests_per_minute) == ("DOWNLOAD", 60)
     assert row.allowed_addresses == ["10.0.0.0/8", "203.0.113.7"]
     assert row.created_by == "admin"
     listed = admin_client.get(reverse("admin:streamsite_apikey_changelist")).content.decode()
@@ -191,7 +191,7 @@ def test_a_form_with_a_mistake_mints_nothing(admin_client: Client) -> None:
         {"allowed_addresses": "everywhere"},
         {"expires_at_0": "2020-01-01", "expires_at_1": "00:00"},
         {"requests_per_minute": 0},
-        {"level": "ROOT"},
+        {"permissions": "ROOT"},
     ):
         answer = admin_client.post(add, FORM | wrong)
         assert answer.status_code == 200

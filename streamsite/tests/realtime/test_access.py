@@ -94,10 +94,10 @@ def callers(site: Served, topic: Topic) -> Iterator[tuple[str, Headers, Met]]:
     yield "unknown", {"X-API-Key": "ssk_" + "a" * 43}, (401, "key-unknown")
     for level in KeyPermission:
         _, headers = minted(level)
-        # A key of level DOWNLOAD has its own downloads, and this is another's.
+        # A key with DOWNLOAD has its own downloads, and this is another's.
         own = topic.name != "progress" or level.includes(KeyPermission.ADMIN)
         let_in = (200, "") if own else (404, "not-found")
-        yield level, headers, let_in if level.includes(least) else (403, "level")
+        yield level, headers, let_in if level.includes(least) else (403, "key-permissions")
     row, headers = minted(KeyPermission.FULL_ACCESS)
     ApiKey.objects.filter(pk=row.pk).update(expires_at=past)
     yield "expired", headers, (401, "key-expired")

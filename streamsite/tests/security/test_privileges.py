@@ -221,7 +221,7 @@ def test_nobody_mints_a_key_that_may_more_than_he_may(level: KeyPermission) -> N
     _, client = staff("clerk", "streamsite.add_apikey", "streamsite.view_apikey")
     sent = {
         "name": "Robot",
-        "level": level.value,
+        "permissions": level.value,
         "requests_per_minute": "60",
         "concurrent_downloads": "1",
     }
@@ -230,4 +230,4 @@ def test_nobody_mints_a_key_that_may_more_than_he_may(level: KeyPermission) -> N
     assert not ApiKey.objects.exists()
     _, able = staff("able", "streamsite.add_apikey", *django_permissions_of(level))
     able.post(reverse("admin:streamsite_apikey_add"), sent)
-    assert ApiKey.objects.get().level == level.value
+    assert ApiKey.objects.get().permissions == level.value
