@@ -209,8 +209,8 @@ THEME_POLICY = CONTENT_SECURITY_POLICY["DIRECTIVES"] | {
     "script-src": [SELF, UNSAFE_EVAL],
     "style-src": [SELF, UNSAFE_INLINE],
 }
-#: Bytes of a form or of JSON, which is held in memory whole.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+#: Bytes of a form or of JSON, which is held in memory whole. An import of 4 MiB fits, as JSON.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 #: Sites whose pages may call the API with a key. Nobody's cookie is taken from there.
 CORS_ALLOWED_ORIGINS = env.words("CORS_ALLOWED_ORIGINS")
 for _origin in CORS_ALLOWED_ORIGINS:

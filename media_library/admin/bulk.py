@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from typing import Any, Final
 
 from django import forms
@@ -28,6 +29,7 @@ MAX_WORK_ITEMS: Final = 1000
 _BATCH: Final = 2000
 
 Items = QuerySet[MediaItem]
+Action = Callable[[Any, HttpRequest, Items], HttpResponseBase | None]
 
 
 def _chosen(request: HttpRequest, items: Items, max_items: int = MAX_ITEMS) -> list[int]:
@@ -51,6 +53,21 @@ def _batches(ids: Sequence[int], count: int = _BATCH) -> Iterator[Sequence[int]]
 # ---- work for the jobs cluster ---------------------------------------------------------------
 
 
+def _acts(description: str) -> Callable[[Callable[[list[int]], str]], Action]:
+    """Makes an action of a function that works on the chosen ids and returns a message."""
+
+    def decorate(work: Callable[[list[int]], str]) -> Action:
+        @admin.action(description=description, permissions=["change"])
+        @wraps(work)
+        def action(page: Any, request: HttpRequest, items: Items) -> None:
+            if ids := _chosen(request, items, MAX_WORK_ITEMS):
+                messages.success(request, work(ids))
+
+        return action
+
+    return decorate
+
+
 def house_formats(ids: Sequence[int]) -> dict[int, set[HouseFormat]]:
     """Returns the formats in which channels play each item; the default format if none does."""
     formats: dict[int, set[HouseFormat]] = {pk: set() for pk in ids}
@@ -65,54 +82,39 @@ def house_formats(ids: Sequence[int]) -> dict[int, set[HouseFormat]]:
     return {pk: used or {HouseFormat()} for pk, used in formats.items()}
 
 
-@admin.action(description="Prepare for the channels that play it", permissions=["change"])
-def prepare(page: Any, request: HttpRequest, items: Items) -> None:
-    ids = _chosen(request, items, MAX_WORK_ITEMS)
+@_acts("Prepare for the channels that play it")
+def prepare(ids: list[int]) -> str:
     formats = house_formats(ids)
     count = 0
     for item in MediaItem.objects.filter(pk__in=ids).exclude(status=MediaItem.Status.FAULT):
         for house_format in formats[item.pk]:
             actions.request_prepare(item, house_format, again=True)
         count += 1
-    if ids:
-        messages.success(
-            request, f"{count:,} of {formatting.counted(len(ids), 'item')} will be prepared."
-        )
+    return f"{count:,} of {formatting.counted(len(ids), 'item')} will be prepared."
 
 
-@admin.action(description="Cancel preparing", permissions=["change"])
-def cancel(page: Any, request: HttpRequest, items: Items) -> None:
-    ids = _chosen(request, items, MAX_WORK_ITEMS)
+@_acts("Cancel preparing")
+def cancel(ids: list[int]) -> str:
     waiting = PreparedCopy.objects.filter(
         item__in=ids, status__in=[PreparedCopy.Status.QUEUED, PreparedCopy.Status.RUNNING]
     )
     copies = [copy for copy in waiting if actions.cancel_prepare(copy)]
-    if ids:
-        messages.success(
-            request,
-            f"{formatting.counted(len(copies), 'copy', 'copies')} cancelled."
-            if copies
-            else "None of these was being prepared.",
-        )
+    if not copies:
+        return "None of these was being prepared."
+    return f"{formatting.counted(len(copies), 'copy', 'copies')} cancelled."
 
 
-@admin.action(description="Try again what failed", permissions=["change"])
-def retry(page: Any, request: HttpRequest, items: Items) -> None:
-    ids = _chosen(request, items, MAX_WORK_ITEMS)
+@_acts("Try again what failed")
+def retry(ids: list[int]) -> str:
     for item in MediaItem.objects.filter(pk__in=ids):
         actions.retry(item)
-    if ids:
-        messages.success(
-            request, f"{formatting.counted(len(ids), 'item')} will be tried again."
-        )
+    return f"{formatting.counted(len(ids), 'item')} will be tried again."
 
 
-@admin.action(description="Inspect the file again", permissions=["change"])
-def inspect_again(page: Any, request: HttpRequest, items: Items) -> None:
-    ids = _chosen(request, items, MAX_WORK_ITEMS)
-    if ids:
-        actions.inspect_again(ids)
-        messages.success(request, f"{formatting.counted(len(ids), 'file')} will be inspected.")
+@_acts("Inspect the file again")
+def inspect_again(ids: list[int]) -> str:
+    actions.inspect_again(ids)
+    return f"{formatting.counted(len(ids), 'file')} will be inspected."
 
 
 # ---- actions with a form ---------------------------------------------------------------------
@@ -174,80 +176,69 @@ def _parameters_page(
     return TemplateResponse(request, "media_library/action_form.html", context)
 
 
-def _form(kind: type[forms.Form], request: HttpRequest) -> forms.Form:
-    return kind(request.POST if "apply" in request.POST else None)
+def _with_form(
+    description: str, kind: type[forms.Form]
+) -> Callable[[Callable[[list[int], dict[str, Any]], str]], Action]:
+    """Makes an action that shows the form first; the function gets what was typed."""
+
+    def decorate(work: Callable[[list[int], dict[str, Any]], str]) -> Action:
+        @admin.action(description=f"{description} …", permissions=["change"])
+        @wraps(work)
+        def action(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase | None:
+            ids = _chosen(request, items)
+            if not ids:
+                return None
+            form = kind(request.POST if "apply" in request.POST else None)
+            if not form.is_valid():
+                return _parameters_page(
+                    page, request, work.__name__, form, description, len(ids)
+                )
+            try:
+                messages.success(request, work(ids, form.cleaned_data))
+            except PlaylistError as refusal:
+                messages.error(request, str(refusal))
+            return None
+
+        return action
+
+    return decorate
 
 
-@admin.action(description="Add to a playlist …", permissions=["change"])
-def to_playlist(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase | None:
-    ids = _chosen(request, items)
-    if not ids:
-        return None
-    form = _form(PlaylistChoice, request)
-    if not form.is_valid():
-        return _parameters_page(
-            page, request, "to_playlist", form, "Add to a playlist", len(ids)
-        )
-    try:
-        with transaction.atomic():
-            playlist = form.cleaned_data["playlist"]
-            if playlist is None:
-                playlist = Playlist.objects.create(name=form.cleaned_data["name"])
-            append(playlist, ids)
-    except PlaylistError as refusal:
-        messages.error(request, str(refusal))
-        return None
-    messages.success(request, f"{formatting.counted(len(ids), 'item')} added to “{playlist}”.")
-    return None
+@_with_form("Add to a playlist", PlaylistChoice)
+def to_playlist(ids: list[int], chosen: dict[str, Any]) -> str:
+    with transaction.atomic():
+        playlist = chosen["playlist"] or Playlist.objects.create(name=chosen["name"])
+        append(playlist, ids)
+    return f"{formatting.counted(len(ids), 'item')} added to “{playlist}”."
 
 
-@admin.action(description="Add a tag …", permissions=["change"])
-def add_tag(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase | None:
-    ids = _chosen(request, items)
-    if not ids:
-        return None
-    form = _form(TagChoice, request)
-    if not form.is_valid():
-        return _parameters_page(page, request, "add_tag", form, "Add a tag", len(ids))
-    tag, _ = Tag.objects.get_or_create(name=form.cleaned_data["tag"])
+@_with_form("Add a tag", TagChoice)
+def add_tag(ids: list[int], chosen: dict[str, Any]) -> str:
+    tag, _ = Tag.objects.get_or_create(name=chosen["tag"])
     links = MediaItem.tags.through
     for batch in _batches(ids):
         links.objects.bulk_create(
             [links(mediaitem_id=pk, tag_id=tag.pk) for pk in batch], ignore_conflicts=True
         )
-    messages.success(request, f"{formatting.counted(len(ids), 'item')} tagged “{tag}”.")
-    return None
+    return f"{formatting.counted(len(ids), 'item')} tagged “{tag}”."
 
 
-@admin.action(description="Remove a tag …", permissions=["change"])
-def remove_tag(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase | None:
-    ids = _chosen(request, items)
-    if not ids:
-        return None
-    form = _form(TagChoice, request)
-    if not form.is_valid():
-        return _parameters_page(page, request, "remove_tag", form, "Remove a tag", len(ids))
-    name = form.cleaned_data["tag"]
+@_with_form("Remove a tag", TagChoice)
+def remove_tag(ids: list[int], chosen: dict[str, Any]) -> str:
     count = 0
     for batch in _batches(ids):
-        links = MediaItem.tags.through.objects.filter(tag__name=name, mediaitem__in=batch)
+        links = MediaItem.tags.through.objects.filter(
+            tag__name=chosen["tag"], mediaitem__in=batch
+        )
         count += links.delete()[0]
-    messages.success(request, f"“{name}” removed from {formatting.counted(count, 'item')}.")
-    return None
+    return f"“{chosen['tag']}” removed from {formatting.counted(count, 'item')}."
 
 
-@admin.action(description="Set the age rating …", permissions=["change"])
-def rate(page: Any, request: HttpRequest, items: Items) -> HttpResponseBase | None:
-    ids = _chosen(request, items)
-    if not ids:
-        return None
-    form = _form(RatingChoice, request)
-    if not form.is_valid():
-        return _parameters_page(page, request, "rate", form, "Set the age rating", len(ids))
+@_with_form("Set the age rating", RatingChoice)
+def rate(ids: list[int], chosen: dict[str, Any]) -> str:
     for batch in _batches(ids):
-        MediaItem.objects.filter(pk__in=batch).update(age_rating=form.cleaned_data["rating"])
-    messages.success(request, f"{formatting.counted(len(ids), 'item')} rated.")
-    return None
+        MediaItem.objects.filter(pk__in=batch).update(age_rating=chosen["rating"])
+    return f"{formatting.counted(len(ids), 'item')} rated."
 
 
 @admin.action(description="Delete from the library …", permissions=["delete"])

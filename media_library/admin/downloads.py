@@ -19,7 +19,7 @@ from media_library import formatting
 from media_library.downloads import cookies
 from media_library.downloads.options import Options, Subtitles
 from media_library.models import DownloadBatch, DownloadJob, SiteCookies
-from streamsite.api.audit import WithKeys
+from streamsite.api.audit import ReadOnly, WithKeys
 
 _COLOURS = {
     "queued": "default",
@@ -28,16 +28,6 @@ _COLOURS = {
     "failed": "danger",
     "cancelled": "warning",
 }
-
-
-class _ReadOnly(ModelAdmin):
-    """Rows that only workers write."""
-
-    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
 
 
 def _may_order(request: HttpRequest) -> bool:
@@ -60,7 +50,7 @@ def _in_words(options: Options) -> str:
 
 
 @admin.register(DownloadJob)
-class DownloadJobAdmin(WithKeys, _ReadOnly):
+class DownloadJobAdmin(ReadOnly, WithKeys, ModelAdmin):
     list_display = ("named", "state", "site", "size", "requested_by", "made_at")
     list_filter = ("status", "code", "site")
     search_fields = ("title", "url")
@@ -176,16 +166,14 @@ class DownloadJobAdmin(WithKeys, _ReadOnly):
             return formatting.NOTHING
         return format_html('<ul class="lib-problems">{}</ul>', lines)
 
-    def has_delete_permission(
-        self, request: HttpRequest, obj: DownloadJob | None = None
-    ) -> bool:
-        allowed: bool = super().has_delete_permission(request, obj)
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        allowed: bool = ModelAdmin.has_delete_permission(self, request, obj)
         # A running job is cancelled first: its worker would lose the row.
-        return allowed and (obj is None or obj.over)
+        return allowed and not (isinstance(obj, DownloadJob) and not obj.over)
 
 
 @admin.register(DownloadBatch)
-class DownloadBatchAdmin(_ReadOnly):
+class DownloadBatchAdmin(ReadOnly, ModelAdmin):
     list_display = ("name", "progress", "made_by", "made_at")
     fields = ("name", "made_by", "made_at", "progress", "videos")
     readonly_fields = ("progress", "videos")
@@ -209,9 +197,6 @@ class DownloadBatchAdmin(_ReadOnly):
         )
         lines = format_html_join("", '<li><a class="dl-to" href="{}">{}</a>: {}.{}</li>', rows)
         return format_html('<ul class="lib-problems">{}</ul>', lines)
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
 
 
 class SiteCookiesForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time

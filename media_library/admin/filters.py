@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -12,77 +14,73 @@ from django.utils.translation import gettext_lazy
 
 from media_library.models import MediaItem, Tag
 from media_library.search import listing
-from streamsite.http.untrusted import number_or_none
 
 Items = QuerySet[MediaItem]
 
 
-class StatusFilter(admin.SimpleListFilter):
+class ChoiceFilter(admin.SimpleListFilter):
+    """A filter by some values. Each has a label and a function that narrows the list."""
+
+    options: ClassVar[dict[str, tuple[str, Callable[[Items], Items]]]] = {}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, label) for value, (label, _) in self.options.items()]
+
+    def queryset(self, request: HttpRequest, queryset: Items) -> Items:
+        chosen = self.options.get(self.value() or "")
+        return chosen[1](queryset) if chosen else queryset
+
+
+class StatusFilter(ChoiceFilter):
     title = gettext_lazy("status")
     parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(status.value, str(status.label)) for status in MediaItem.Status]
-
-    def queryset(self, request: HttpRequest, queryset: Items) -> Items:
-        value = self.value()
-        return queryset if value is None else listing.with_status(queryset, value)
+    options: ClassVar = {
+        status.value: (str(status.label), partial(listing.with_status, status=status.value))
+        for status in MediaItem.Status
+    }
 
 
-class RatingFilter(admin.SimpleListFilter):
+class RatingFilter(ChoiceFilter):
     title = gettext_lazy("age rating")
     parameter_name = "rating"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        rated = [(str(rating.value), str(rating.label)) for rating in MediaItem.Rating]
-        return [*rated, ("none", "Unrated")]
-
-    def queryset(self, request: HttpRequest, queryset: Items) -> Items:
-        value = self.value()
-        if value is None:
-            return queryset
-        return listing.rated(queryset, number_or_none(value))
+    options: ClassVar = {
+        **{
+            str(rating.value): (str(rating.label), partial(listing.rated, rating=rating.value))
+            for rating in MediaItem.Rating
+        },
+        "none": ("Unrated", partial(listing.rated, rating=None)),
+    }
 
 
-class AddedFilter(admin.SimpleListFilter):
+def _added_within(items: Items, days: str) -> Items:
+    return listing.within_days(items, days, timezone.now())
+
+
+class AddedFilter(ChoiceFilter):
     title = gettext_lazy("added in the last")
     parameter_name = "added"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(listing.ADDED.items())
-
-    def queryset(self, request: HttpRequest, queryset: Items) -> Items:
-        days = self.value()
-        if days not in listing.ADDED:
-            return queryset
-        return listing.within_days(queryset, days, timezone.now())
+    options: ClassVar = {
+        days: (label, partial(_added_within, days=days))
+        for days, label in listing.ADDED.items()
+    }
 
 
-class LengthFilter(admin.SimpleListFilter):
+class LengthFilter(ChoiceFilter):
     title = gettext_lazy("length")
     parameter_name = "length"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, words) for value, words, *_ in listing.LENGTHS]
-
-    def queryset(self, request: HttpRequest, queryset: Items) -> Items:
-        for value, _, seconds, below in listing.LENGTHS:
-            if value == self.value():
-                return listing.lasting(queryset, seconds, below)
-        return queryset
+    options: ClassVar = {
+        value: (label, partial(listing.lasting, seconds=seconds, below=below))
+        for value, label, seconds, below in listing.LENGTHS
+    }
 
 
-class SoundFilter(admin.SimpleListFilter):
+class SoundFilter(ChoiceFilter):
     title = gettext_lazy("sound")
     parameter_name = "sound"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Has sound"), ("no", "No sound")]
-
-    def queryset(self, request: HttpRequest, queryset: Items) -> Items:
-        if self.value() not in {"yes", "no"}:
-            return queryset
-        return listing.with_audio(queryset, sound=self.value() == "yes")
+    options: ClassVar = {
+        "yes": ("Has sound", partial(listing.with_audio, sound=True)),
+        "no": ("No sound", partial(listing.with_audio, sound=False)),
+    }
 
 
 class TypedFilter(admin.SimpleListFilter):

@@ -14,13 +14,13 @@ from unfold.decorators import display
 
 from media_library import formatting
 from media_library.models import SyncRun
-from streamsite.api.audit import WithKeys
+from streamsite.api.audit import ReadOnly, WithKeys
 
 _COLOURS = {"running": "info", "done": "success", "stopped": "warning", "failed": "danger"}
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(WithKeys, ModelAdmin):
+class SyncRunAdmin(ReadOnly, WithKeys, ModelAdmin):
     list_display = (
         *("started_at", "outcome", "lasted", "seen", "added", "changed", "absent", "gone"),
         *("unchanged", "others", "started_by"),
@@ -83,12 +83,3 @@ class SyncRunAdmin(WithKeys, ModelAdmin):
             if lines
             else formatting.NOTHING
         )
-
-    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False

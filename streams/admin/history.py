@@ -16,20 +16,8 @@ from unfold.admin import ModelAdmin, TabularInline
 from streams.calendar import preview
 from streams.models import AsRun, Block, Channel, Incident, Node, Run, Takeover, UpcomingProblem
 from streams.monitoring import formatting
+from streamsite.api.audit import ReadOnly
 from streamsite.http.untrusted import number_or_none
-
-
-class ReadOnly:
-    """Forbids adding, changing and deleting. Deleting a channel still deletes its rows."""
-
-    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
 
 
 class StillOpen(admin.SimpleListFilter):

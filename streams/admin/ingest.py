@@ -15,10 +15,10 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from streams.admin.history import ReadOnly, StillOpen
+from streams.admin.history import StillOpen
 from streams.models import Broadcaster, LiveStream, StreamKey
 from streams.monitoring import formatting
-from streamsite.api.audit import WithKeys
+from streamsite.api.audit import ReadOnly, WithKeys
 from streamsite.http.untrusted import number_or_none
 
 _COLOURS = {

@@ -21,7 +21,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from streamsite.api import keys
-from streamsite.api.audit import WithKeys
+from streamsite.api.audit import ReadOnly, WithKeys
 from streamsite.api.models import ApiKey, KeyChange, checked_networks
 from streamsite.api.permissions import KeyPermission, django_permissions_of
 from streamsite.security.secret import Secret
@@ -195,7 +195,7 @@ class ApiKeyAdmin(WithKeys, ModelAdmin):
 
 
 @admin.register(KeyChange)
-class KeyChangeAdmin(ModelAdmin):
+class KeyChangeAdmin(ReadOnly, ModelAdmin):
     """Changes by keys. Each object's own history shows them too. Append-only."""
 
     list_display = ("at", "key", "content_type", "named", "sentence")
@@ -216,12 +216,3 @@ class KeyChangeAdmin(ModelAdmin):
         except NoReverseMatch:
             return change.object_name
         return format_html('<a class="sx-link" href="{}">{}</a>', url, change.object_name)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False

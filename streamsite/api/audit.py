@@ -82,3 +82,16 @@ class WithKeys:
                 "pagination_required": pages.count > PAGE,
             }
         return page
+
+
+class ReadOnly:
+    """Mixin for the admin of rows that only workers write. Nobody adds, changes or deletes."""
+
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False

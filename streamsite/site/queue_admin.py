@@ -15,11 +15,13 @@ from django.template.defaultfilters import truncatechars
 from django_q.models import Failure, OrmQ, Schedule, Success, Task
 from unfold.admin import ModelAdmin
 
+from streamsite.api.audit import ReadOnly
+
 for model in (Failure, OrmQ, Schedule, Success):
     admin.site.unregister(model)
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(ReadOnly, ModelAdmin):
     """Nobody adds, changes or deletes, and there are no actions."""
 
     show_full_result_count = False
@@ -28,15 +30,6 @@ class ReadOnlyAdmin(ModelAdmin):
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         # unfold does not heed `actions = None`.
         return {}
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
 
 
 @admin.register(Success, Failure)

@@ -17,7 +17,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from streamsite.api.audit import WithKeys
+from streamsite.api.audit import ReadOnly, WithKeys
 from streamsite.webhooks import outbox
 from streamsite.webhooks.models import Delivery, Endpoint, Event
 from streamsite.webhooks.sender import new_secret
@@ -122,7 +122,7 @@ class EndpointAdmin(WithKeys, ModelAdmin):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(WithKeys, ModelAdmin):
+class DeliveryAdmin(ReadOnly, WithKeys, ModelAdmin):
     list_display = (
         *("created_at", "event", "endpoint", "condition", "attempts", "status", "fault"),
         *("next_attempt", "delivered_at"),
@@ -135,15 +135,6 @@ class DeliveryAdmin(WithKeys, ModelAdmin):
     @display(description="State", label=_COLOURS)
     def condition(self, delivery: Delivery) -> tuple[str, str]:
         return delivery.state, str(Delivery.State(delivery.state).label)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("streamsite.change_delivery")

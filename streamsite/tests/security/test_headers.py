@@ -104,9 +104,9 @@ PART = "/api/v1/media/uploads/parts/1"
 @pytest.mark.parametrize(
     ("path", "kind", "length", "status"),
     [
-        ("/api/v1/channels", JSON, 2_621_441, 413),
+        ("/api/v1/channels", JSON, 10_485_761, 413),
         (PART, "application/octet-stream", headers.LARGEST + 1, 413),
-        ("/auth", JSON, 2_621_441, 413),
+        ("/auth", JSON, 10_485_761, 413),
         ("/api/v1/channels", JSON, 10, 401),
         (PART, "application/octet-stream", 50_000_000, 405),
         ("/api/v1/channels", JSON, "-5", 400),
