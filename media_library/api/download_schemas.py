@@ -140,7 +140,7 @@ class JobFilter(Paging):
     order: Literal["newest", "due"] = "newest"
     over: bool | None = Field(None, description="Done, failed or cancelled; or not yet.")
     status: DownloadJob.Status | None = None
-    site: Text = Field(None, max_length=253)
+    site: Text = None
     batch: Id | None = None
     made_since: Annotated[Moment | None, FilterLookup("made_at__gte")] = None
 

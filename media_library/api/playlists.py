@@ -98,7 +98,7 @@ class Appended(Body):
 
 class PlaylistFilter(Paging):
     q: Annotated[Text, FilterLookup("name__icontains")] = Field(
-        None, max_length=120, description="Part of its name."
+        None, description="Part of its name."
     )
 
 

@@ -39,7 +39,7 @@ class TagNamed(Body):
 
 class TagFilter(Paging):
     q: Annotated[Text, FilterLookup("name__icontains")] = Field(
-        None, max_length=64, description="Part of its name."
+        None, description="Part of its name."
     )
 
 

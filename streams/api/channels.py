@@ -49,12 +49,12 @@ HOUSE_FIELDS = {"width", "height", "fps", "video_bitrate", "audio_bitrate"}
 OfChannel = Annotated[
     Text,
     FilterLookup("channel__slug"),
-    Field(max_length=80, description="A channel's slug."),
+    Field(description="A channel's slug."),
 ]
 NameOrSlug = Annotated[
     Text,
     FilterLookup(["name__icontains", "slug__icontains"]),
-    Field(max_length=80, description="Part of the name or slug."),
+    Field(description="Part of the name or slug."),
 ]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)]
 

@@ -43,7 +43,7 @@ class LineDetail(RowSchema):
 
 
 class LineFilter(Paging):
-    level: Text = Field(None, max_length=8, description="For example warning.")
+    level: Text = Field(None, description="For example warning.")
     after: Annotated[Id | None, FilterLookup("pk__gt")] = Field(
         None, description="Only lines that were added after this one."
     )

@@ -70,7 +70,7 @@ Moment = Annotated[AwareDatetime, AfterValidator(_near)]
 Later = Annotated[Moment, AfterValidator(_ahead)]
 Day = Annotated[date, AfterValidator(_near)]
 #: A text to filter by; an empty one is no condition.
-Text = Annotated[str | None, BeforeValidator(lambda text: text or None)]
+Text = Annotated[str | None, Field(max_length=253), AfterValidator(lambda text: text or None)]
 #: A filter of keys: their column is null as long as they are good.
 Revoked = Annotated[
     bool | None,
