@@ -9,7 +9,7 @@ from django.db.models import Q
 from ninja import FilterLookup, Schema
 from pydantic import ConfigDict, Field, StringConstraints
 
-from media_library.downloads import health, jobs
+from media_library.downloads import jobs
 from media_library.downloads import metadata as preview
 from media_library.downloads.options import (
     MAX_LANGUAGES,
@@ -202,49 +202,3 @@ class Statistics(Schema):
     bytes: int
     mean_seconds: float | None
     sites: list[SiteStatistics]
-
-
-class FindingDetail(Schema):
-    """`value`: the measured value; `sentence`: its meaning, and what to do."""
-
-    name: str
-    state: health.State
-    value: str
-    sentence: str
-
-
-class SiteDetail(SiteStatistics):
-    """`sentence`: why the last download failed, or why the site gets no requests."""
-
-    state: health.State
-    sentence: str
-
-
-class CookiesState(Schema):
-    """State of one domain's cookies, without the cookies themselves."""
-
-    domain: str
-    age_days: int
-    used_at: datetime | None
-    state: health.State
-    sentence: str
-
-
-class DownloaderHealth(Schema):
-    """`state` is the worst of all. `updated`: an update installed this yt-dlp.
-
-    `checked_at`: time of yt-dlp's last check; null while it has not answered.
-    """
-
-    state: health.State
-    version: str
-    age_days: int | None
-    runtime: str
-    updated: bool
-    can_roll_back: bool
-    last_order: str
-    checked_at: datetime | None
-    days: int
-    findings: list[FindingDetail]
-    sites: list[SiteDetail]
-    cookies: list[CookiesState]

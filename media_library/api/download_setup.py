@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import Query, Schema, Status
-from pydantic import Field, StringConstraints
+from ninja import Query, Status
+from pydantic import StringConstraints
 
 from media_library.api.download_schemas import DownloadOptions, Url
 from media_library.api.downloads import seen_by
@@ -20,6 +20,7 @@ from media_library.models import DownloadJob, DownloadSchedule, SiteCookies
 from media_library.views.downloads import order_of
 from streamsite.api.auth import Router, caller
 from streamsite.api.crud import (
+    Accepted,
     Body,
     Id,
     Page,
@@ -199,10 +200,6 @@ def forget(request: HttpRequest, id: Id) -> Status[None]:
 
 
 # ---- one download, and the tool --------------------------------------------------------------
-class ToolOrder(Schema):
-    detail: str = Field(description="The result, or where it will be reported.")
-
-
 def _refuse_running(job: DownloadJob) -> None:
     """Raises `ProblemError` for a running job: its worker would lose the row."""
     if not job.over:
@@ -216,7 +213,7 @@ def forget_job(request: HttpRequest, id: Id) -> Status[None]:
     return Status(204, None)
 
 
-@rest.post("/downloads/update", response={202: ToolOrder}, summary="Update yt-dlp")
+@rest.post("/downloads/update", response={202: Accepted}, summary="Update yt-dlp")
 @needs(ADMIN, "media_library.update_downloader")
 def update(request: HttpRequest) -> Status[dict[str, str]]:
     """Installs a newer yt-dlp, tests it, and switches to it; see `downloads/health`."""
@@ -225,7 +222,7 @@ def update(request: HttpRequest) -> Status[dict[str, str]]:
     return Status(202, {"detail": "The update begins: see /api/v1/downloads/health."})
 
 
-@rest.post("/downloads/roll-back", response=ToolOrder, summary="Use the previous yt-dlp")
+@rest.post("/downloads/roll-back", response=Accepted, summary="Use the previous yt-dlp")
 @needs(ADMIN, "media_library.update_downloader")
 def roll_back(request: HttpRequest) -> dict[str, str]:
     return {"detail": ytdlp_versions.roll_back(timezone.now())}

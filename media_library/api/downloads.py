@@ -18,7 +18,6 @@ from media_library import storage
 from media_library.api.download_schemas import (
     BatchDetail,
     Cancelled,
-    DownloaderHealth,
     DownloadOptions,
     Info,
     InfoQuery,
@@ -137,7 +136,7 @@ def info(request: HttpRequest, params: Query[InfoQuery]) -> dict[str, Any]:
         raise ProblemError(Kind.UNAVAILABLE, str(error)) from None
 
 
-@router.get("/downloads/health", response=DownloaderHealth, summary="Can downloads work?")
+@router.get("/downloads/health", response=health.Report, summary="Can downloads work?")
 @needs(ADMIN, "media_library.view_downloadjob")
 def downloads_health(
     request: HttpRequest, days: Annotated[int, Query(ge=1, le=90)] = 7

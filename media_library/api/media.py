@@ -20,6 +20,7 @@ from media_library.models import MediaItem, Tag
 from media_library.search import listing
 from streamsite.api.auth import Router
 from streamsite.api.crud import (
+    Accepted,
     Body,
     Given,
     Id,
@@ -125,10 +126,6 @@ class NewItem(Body):
     title: Annotated[
         str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)
     ]
-
-
-class Accepted(Schema):
-    detail: str
 
 
 class FolderParams(RequestSchema):

@@ -18,7 +18,7 @@ from media_library.models import MediaItem
 from media_library.storage import MultipartUpload
 from media_library.uploads import service
 from streamsite.api.auth import Router, caller
-from streamsite.api.crud import Body, noted
+from streamsite.api.crud import Accepted, Body, noted
 from streamsite.api.permissions import ADMIN, needs
 from streamsite.http.problems import Kind, ProblemError
 
@@ -62,10 +62,6 @@ class Shown(Body):
     ticket: Ticket
 
 
-class Done(Schema):
-    detail: str
-
-
 def _owner(request: HttpRequest) -> int:
     """Returns the owner of a ticket: a user's id, or a key's id below zero."""
     who = caller(request)
@@ -105,7 +101,7 @@ def address(request: HttpRequest, body: PartRequest) -> dict[str, Any]:
 
 @router.put(
     "/parts/{number}",
-    response=Done,
+    response=Accepted,
     summary="One part, if the media are in a folder",
     openapi_extra={
         "requestBody": {
@@ -139,7 +135,7 @@ def finish(request: HttpRequest, body: Shown) -> Status[MediaItem]:
     return Status(201, item)
 
 
-@router.post("/abort", response=Done, summary="Cancel it: nothing of it is kept")
+@router.post("/abort", response=Accepted, summary="Cancel it: nothing of it is kept")
 @needs(ADMIN, "media_library.add_mediaitem")
 def abort(request: HttpRequest, body: Shown) -> dict[str, str]:
     service.abort(_upload(request, body.ticket))

@@ -27,27 +27,11 @@ former_path = Router(tags=["compatibility"])
 MAX_HOURS = 48
 
 
-class Stretch(RowSchema):
-    """`start`: seconds into the item. `seconds`: time on air.
-
-    `rule`: base playlist, a block, or slate. `how`: whole, cut, resumed; empty if unknown.
-    """
-
-    begins: datetime
-    ends: datetime | None
-    title: str
-    rule: str
-    why: str
-    start: float
-    seconds: float | None
-    how: str
-
-
 class Ahead(Schema):
     """`presumed`: the channel is off; the programme assumes that it is started now."""
 
     presumed: bool
-    programme: list[Stretch]
+    programme: list[preview.Line]
 
 
 class AheadParams(RequestSchema):
@@ -76,7 +60,7 @@ class Why(Schema):
 
     at: datetime
     tense: str
-    line: Stretch | None
+    line: preview.Line | None
     claims: list[ClaimDetail]
     notes: list[str]
 

@@ -16,7 +16,7 @@ from pydantic import Field, StringConstraints
 from streams.control.on_air_schedule import outlooks
 from streams.models import Channel
 from streams.monitoring.preflight import unverified
-from streams.monitoring.report import report
+from streams.monitoring.report import IncidentReport, NowReport, OutputReport, RunReport, report
 from streams.programme.model import Order, Return
 from streams.wake import wake_supervisor
 from streamsite.api.auth import Router
@@ -60,53 +60,6 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=80, strip_white
 
 
 # ---- responses -------------------------------------------------------------------------------
-class OutputStatus(Schema):
-    """bitrate in bit/s; `failures`: consecutive ones; `label`: its state for people.
-
-    `session_due`: the session is renewed at the first item after it.
-    """
-
-    id: int
-    name: str
-    platform: str
-    enabled: bool
-    state: str
-    label: str
-    since: datetime | None
-    cause: str
-    failures: int
-    retry_at: datetime | None
-    bitrate: int | None
-    fps: float | None
-    speed: float | None
-    session_since: datetime | None
-    session_due: datetime | None
-
-
-class IncidentStatus(Schema):
-    id: int
-    subject: str
-    severity: str
-    cause: str
-    opened_at: datetime
-    closed_at: datetime | None
-
-
-class RunStatus(Schema):
-    id: int
-    started_at: datetime
-    started_by: str
-    on_air_at: datetime | None
-
-
-class NowStatus(Schema):
-    title: str
-    kind: str
-    since: datetime | None
-    until: datetime | None
-    why: str
-
-
 class ChannelStatus(Schema):
     """state: off, starting, on_air, degraded, failing, stopping; `label`: for people.
 
@@ -125,12 +78,12 @@ class ChannelStatus(Schema):
     supervised: bool
     on_air_since: datetime | None
     bitrate: int | None
-    run: RunStatus | None
-    now: NowStatus | None
+    run: RunReport | None
+    now: NowReport | None
     next: str
-    outputs: list[OutputStatus]
-    incidents: list[IncidentStatus]
-    last_incident: IncidentStatus | None
+    outputs: list[OutputReport]
+    incidents: list[IncidentReport]
+    last_incident: IncidentReport | None
 
 
 class Watched(ChannelStatus):

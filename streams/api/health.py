@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -12,9 +11,8 @@ from ninja import Query, Schema, Status
 from ninja.errors import HttpError
 
 from streams.models import Channel, Output
-from streams.monitoring import components as parts
+from streams.monitoring import components, uptime
 from streams.monitoring import metrics as samples
-from streams.monitoring import uptime
 from streams.views.pages import in_public
 from streamsite.api.auth import Router
 from streamsite.api.crud import RequestSchema as Plain
@@ -41,88 +39,25 @@ class Health(Schema):
     cause: str = ""
 
 
-class PartHealth(Schema):
-    """name: database, queue, storage, ffmpeg, disk, nodes."""
-
-    name: str
-    ok: bool
-    sentence: str
-
-
 class DetailedHealth(Schema):
     """status: ok; degraded: a component has a fault; down: nothing is known or plays."""
 
     status: str
-    parts: list[PartHealth]
+    parts: list[components.Part]
     channels: list[ChannelHealth]
-
-
-class BucketOfSamples(Schema):
-    """Rates in bit/s, lag in seconds, CPU in percent of one core, memory in bytes."""
-
-    begins: datetime
-    samples: int
-    bitrate: float | None
-    bitrate_least: int | None
-    fps: float | None
-    speed: float | None
-    speed_least: float | None
-    lag_most: float | None
-    cpu_percent: float | None
-    memory_most: int | None
-
-
-class SeriesOfSamples(Schema):
-    """role: player, hub, pusher; output: the id of a pusher's output."""
-
-    channel: str
-    output: int | None
-    role: str
-    buckets: list[BucketOfSamples]
 
 
 class Metrics(Schema):
     begins: datetime
     ends: datetime
     bucket_seconds: int
-    series: list[SeriesOfSamples]
-
-
-class UptimeOfPeriod(Schema):
-    """percent: on-air seconds by the ordered seconds whose state is known."""
-
-    begins: datetime
-    ends: datetime
-    percent: float | None
-    ordered_seconds: float
-    on_air_seconds: float
-    off_air_seconds: float
-    degraded_seconds: float
-    planned_seconds: float
-    unknown_seconds: float
-    incidents: int
-    longest_seconds: float
-    mean_time_to_recovery_seconds: float | None
-
-
-class UptimeOfOutput(Schema):
-    id: int
-    name: str
-    periods: dict[str, UptimeOfPeriod]
-
-
-class UptimeOfChannel(Schema):
-    """periods: day, week, month (in the channel's zone), 7d, 30d; or the requested span."""
-
-    slug: str
-    name: str
-    zone: str
-    periods: dict[str, UptimeOfPeriod]
-    outputs: list[UptimeOfOutput]
+    series: list[samples.Series]
 
 
 class Uptimes(Schema):
-    channels: list[UptimeOfChannel]
+    """periods: day, week, month (in the channel's zone), 7d, 30d; or the requested span."""
+
+    channels: list[uptime.ChannelUptime]
 
 
 class HealthParams(Plain):
@@ -200,10 +135,10 @@ def health(request: HttpRequest) -> Status[dict[str, Any]]:
     summary="The state of each component",
 )
 @needs(READ_ONLY, "streams.view_channel")
-def detailed(request: HttpRequest) -> Status[dict[str, Any]]:
+def detailed(request: HttpRequest) -> Status[components.Detailed]:
     """503 if nothing is known or plays, or if a channel is off the air."""
-    state = parts.detailed(timezone.now())
-    return Status(503 if state.status == "down" else 200, state.as_dict())
+    state = components.detailed(timezone.now())
+    return Status(503 if state.status == "down" else 200, state)
 
 
 @router.get(
@@ -227,7 +162,7 @@ def metrics(request: HttpRequest, params: Query[MetricsParams]) -> dict[str, Any
         "begins": begins,
         "ends": ends,
         "bucket_seconds": size,
-        "series": [asdict(one) for one in series],
+        "series": series,
     }
 
 
@@ -244,4 +179,4 @@ def uptimes(request: HttpRequest, params: Query[UptimeParams]) -> dict[str, Any]
     channels = uptime.uptimes(
         timezone.now(), slug=params.channel, output=params.output, span=span
     )
-    return {"channels": [asdict(one) for one in channels]}
+    return {"channels": channels}

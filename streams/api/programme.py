@@ -23,6 +23,7 @@ from streams.programme.model import Order, Start
 from streams.wake import wake_supervisor
 from streamsite.api.auth import Router
 from streamsite.api.crud import (
+    Accepted,
     Body,
     Clock,
     Day,
@@ -238,10 +239,6 @@ class Move(Body):
     confirmed: bool = False
 
 
-class Moved(Schema):
-    detail: str
-
-
 @hours.get("/{slug:slug}/calendar", response=Calendar, summary="Blocks of some days")
 @needs(READ_ONLY, "streams.view_channel")
 def calendar(request: HttpRequest, slug: str, params: Query[CalendarParams]) -> dict[str, Any]:
@@ -276,7 +273,7 @@ def calendar(request: HttpRequest, slug: str, params: Query[CalendarParams]) -> 
     }
 
 
-@blocks.post("/{id}/move", response=Moved, summary="Move a block, or its edges")
+@blocks.post("/{id}/move", response=Accepted, summary="Move a block, or its edges")
 @needs(ADMIN, "streams.change_block")
 def move(request: HttpRequest, id: Id, body: Move) -> dict[str, str]:
     row = get_object_or_404(Block, pk=id)

@@ -62,7 +62,11 @@ def presumed(channel: Channel) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An entry of the preview. `start`: seconds into the item. `seconds`: time on air."""
+    """An entry of the preview. `start`: seconds into the item. `seconds`: time on air.
+
+    `rule`: base playlist, a block, or slate. `how`: whole, cut, resumed; empty if unknown.
+    `exact`: false for an item that is not prepared, whose length is an estimate.
+    """
 
     begins: datetime
     ends: datetime | None
@@ -71,9 +75,7 @@ class Line:
     why: str
     start: float
     seconds: float | None
-    #: Whole, cut or resumed; empty if that is unknown yet, and for the slate.
     how: str
-    #: False for an item that is not prepared: its length is an estimate.
     exact: bool = True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -57,9 +57,6 @@ class Detailed:
     status: str
     parts: tuple[Part, ...]
     channels: tuple[dict[str, Any], ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def detailed(now: datetime) -> Detailed:

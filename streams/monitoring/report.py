@@ -39,7 +39,10 @@ _PLAYING: Final = (AirState.ON_AIR.value, AirState.DEGRADED.value, AirState.FAIL
 
 @dataclass(frozen=True, slots=True)
 class OutputReport:
-    """bitrate in bit/s; `failures`: consecutive ones."""
+    """bitrate in bit/s; `failures`: consecutive ones; `label`: its state for people.
+
+    `session_due`: the session is renewed at the first item after it; null: never.
+    """
 
     id: int
     name: str
@@ -54,7 +57,6 @@ class OutputReport:
     bitrate: int | None
     fps: float | None
     speed: float | None
-    #: Start of its session, and the time after which it is rolled over; None: never.
     session_since: datetime | None
     session_due: datetime | None
 

@@ -142,6 +142,10 @@ class RowSchema(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
+class Accepted(Schema):
+    detail: str = Field(description="What was ordered, or done.")
+
+
 def _state_now(of: Any) -> Any:
     """The state now, for rows whose `state` is a method of a moment."""
     return of(timezone.now()).value if callable(of) else of

@@ -9,11 +9,12 @@ from uuid import UUID
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import FilterLookup, Query, Schema, Status
+from ninja import FilterLookup, Query, Status
 from pydantic import Field, StringConstraints
 
 from streamsite.api.auth import Router, caller
 from streamsite.api.crud import (
+    Accepted,
     Body,
     Id,
     Page,
@@ -102,10 +103,6 @@ class DeliveryFilter(Paging):
     state: Outcome | None = None
 
 
-class OnItsWay(Schema):
-    detail: str
-
-
 def _with_secret(row: Endpoint) -> Endpoint:
     row.secret_value = row.secret.reveal()  # type: ignore[attr-defined]  # the schema's field
     return row
@@ -165,7 +162,7 @@ def renew(request: HttpRequest, id: Id) -> Endpoint:
     return _with_secret(row)
 
 
-@endpoints.post("/{id}/ping", response={202: OnItsWay}, summary="Send a test")
+@endpoints.post("/{id}/ping", response={202: Accepted}, summary="Send a test")
 @needs(ADMIN, "streamsite.change_endpoint")
 def ping(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
     outbox.ping(get_object_or_404(Endpoint, pk=id), timezone.now())
@@ -184,7 +181,7 @@ def delivery(request: HttpRequest, id: Id) -> Delivery:
     return get_object_or_404(Delivery, pk=id)
 
 
-@deliveries.post("/{id}/replay", response={202: OnItsWay}, summary="Send it again")
+@deliveries.post("/{id}/replay", response={202: Accepted}, summary="Send it again")
 @needs(ADMIN, "streamsite.change_delivery")
 def replay(request: HttpRequest, id: Id) -> Status[dict[str, str]]:
     """Under the same id: a receiver that has it already can tell."""
