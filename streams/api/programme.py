@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import date, time, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -207,8 +207,8 @@ class OccurrenceDetail(Schema):
     block_id: int
     name: str
     day: date
-    begins: datetime
-    ends: datetime
+    begins: str
+    ends: str
     start: str
     fit: bool
     priority: int
@@ -257,8 +257,8 @@ def calendar(request: HttpRequest, slug: str, params: Query[CalendarParams]) -> 
                 "block_id": (block := one.slot.block).pk,
                 "name": block.name,
                 "day": one.day,
-                "begins": one.begins,
-                "ends": one.ends,
+                "begins": one.begins.isoformat(),
+                "ends": one.ends.isoformat(),
                 "start": block.start.value,
                 "fit": block.fit,
                 "priority": block.priority,

@@ -315,3 +315,53 @@ def test_a_playlist_of_thousands_stays_usable(browser: Chrome, inside: str) -> N
     seen(browser, "[data-save-order]").click()
     shows_text(browser, "[data-state]", "Saved.", 30)
     assert [entry.item.title for entry in playlist.entries.all()[:2]] == ["Item 1", "Item 0"]
+
+
+def test_a_list_is_imported_and_the_file_stays_chosen(
+    browser: Chrome, inside: str, folder: Path, tmp_path: Path
+) -> None:
+    items("Alpha", "Beta")
+    (tmp_path / "list.m3u").write_text("#EXTM3U\nshows/alpha.mp4\nnone.mp4\nshows/beta.mp4\n")
+    (tmp_path / "latin.csv").write_bytes("key,title\nshows/alpha.mp4,Ä\n".encode("latin-1"))
+    browser.get(f"{inside}/admin/media/import/")
+    seen(browser, "[name=file]").send_keys(str(tmp_path / "latin.csv"))
+    seen(browser, ".sx-start").click()
+    shows_text(browser, "[data-error]", "is not UTF-8")
+    seen(browser, "[name=file]").send_keys(str(tmp_path / "list.m3u"))
+    seen(browser, "[name=name]").send_keys("Night")
+    seen(browser, "[name=dry]").click()
+    seen(browser, ".sx-start").click()
+    shows_text(browser, "[data-outcome]", "2 lines matched")
+    shows_text(browser, "[data-problems]", "Line 3: none.mp4 is not in the library")
+    assert not Playlist.objects.exists()
+    seen(browser, "[name=dry]").click()
+    seen(browser, ".sx-start").click()
+    shows_text(browser, "[data-outcome]", "Done")
+    shows_text(browser, "[data-counts] a", "Night")
+    assert Playlist.objects.get().entries.count() == 2
+    assert complaints(browser) == []
+
+
+def test_buttons_send_their_request_and_show_the_answer(
+    browser: Chrome, inside: str, folder: Path
+) -> None:
+    (item,) = items("Alpha")
+    browser.get(f"{inside}/admin/media_library/mediaitem/{item.pk}/change/")
+    seen(browser, ".lib-item [data-api]").click()
+    shows_text(browser, "[data-messages]", "The file will be inspected.")
+    item.refresh_from_db()
+    assert item.status == "new"
+    browser.get(f"{inside}/admin/media_library/syncrun/")
+    seen(browser, "[data-test]").click()
+    shows_text(browser, "[data-checks]", "Delete")
+    seen(browser, ".sx-start").click()
+    shows_text(browser, "[data-messages]", "The sync begins.")
+    assert SyncRun.objects.get().started_by == "ada"
+    shows_text(browser, "[data-sync] h2", "Running")
+    assert complaints(browser) == []
+    # The permission is withdrawn while the page is open.
+    browser.get(f"{inside}/admin/media_library/mediaitem/{item.pk}/change/")
+    button = seen(browser, ".lib-item [data-api]")
+    User.objects.update(is_superuser=False)
+    button.click()
+    shows_text(browser, "[data-messages]", "You have no permission to do that.")

@@ -7,9 +7,11 @@ from typing import Any
 
 import av
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
+from selenium.webdriver import Chrome
 
 from media_library import actions, storage, tasks
 from media_library.house_format import HouseFormat, Logo
@@ -21,6 +23,9 @@ from media_library.tests.rows import others_may_write, user
 from streams.models import Channel
 from streams.tests import rows
 from streamsite.security.secret import Secret
+from streamsite.tests.browsing import browser, seen, shows_text, site
+
+__all__ = ["browser", "site"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("ffmpeg")]
 
@@ -230,3 +235,34 @@ def test_a_missing_logo_is_reported_with_the_action_to_take(
     copy.refresh_from_db()
     assert copy.status == PreparedCopy.Status.FAULT
     assert "logo is not in the storage: upload it again" in copy.fault
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_a_logo_is_chosen_below_the_form(
+    browser: Chrome, site: str, channel: Channel, tmp_path: Path
+) -> None:
+    User.objects.create_superuser("ada", password="correct horse")
+    form = reverse("admin:streams_channel_change", args=[channel.pk])
+    browser.get(f"{site}{form}")
+    seen(browser, "[name=username]").send_keys("ada")
+    seen(browser, "[name=password]").send_keys("correct horse")
+    seen(browser, "[type=submit]").click()
+    picture(tmp_path / "photo.jpg")
+    picture(tmp_path / "red.png")
+    # The bar with the form's buttons covers the end of the screen.
+    bottom = "scrollTo(0, document.body.scrollHeight)"
+    seen(browser, "[data-logo]")
+    browser.execute_script(bottom)
+    seen(browser, "[data-logo-file]").send_keys(str(tmp_path / "photo.jpg"))
+    seen(browser, "[data-logo-put]").click()
+    shows_text(browser, "[data-logo-error]", "is no PNG")
+    seen(browser, "[data-logo-file]").send_keys(str(tmp_path / "red.png"))
+    seen(browser, "[data-logo-put]").click()
+    shows_text(browser, "[data-messages]", "The logo is stored.")
+    seen(browser, "[data-logo] img")
+    browser.execute_script(bottom)
+    seen(browser, "[data-logo-remove]").click()
+    shows_text(browser, "[data-messages]", "The logo is removed.")
+    channel.refresh_from_db()
+    assert channel.logo == ""
