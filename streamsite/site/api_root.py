@@ -77,8 +77,9 @@ lengths in seconds. Lists come in pages: `next_cursor` of one answer is `cursor`
 question.
 
 Send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`. `x-permissions` of a route
-says which key it takes. Errors are RFC 9457 problems: `type` stays, `detail` is for people, and
-the log tells of the request under `request_id`.
+says which key it takes, and `x-staff-permission` what a login of staff needs. Errors are RFC
+9457 problems: `type` stays, `detail` is for people, and the log tells of the request under
+`request_id`.
 
 `GET .../events` is told as it changes, as server-sent events; `x-websockets` of this document
 names the WebSockets that tell the same.
