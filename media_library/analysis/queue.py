@@ -27,6 +27,7 @@ from media_library.ffmpeg.probe import NotReadableError, ProbeError
 from media_library.jobs import enqueue
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy, item_status
 from media_library.storage import StorageError
+from streamsite.processes.claims import Claims
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ MAX_ATTEMPTS: Final = 3
 BATCH_SIZE: Final = 50
 
 Status = MediaItem.Status
+_CLAIMS: Final = Claims(MediaItem, "probe_claimed_at")
 #: Not inspected successfully since the item was added, changed or got a fault.
 _UNINSPECTED: Final = (Status.NEW, Status.FAULT)
 
@@ -169,12 +171,7 @@ def fault(item: MediaItem, words: str) -> None:
 
 def _unchanged(item: MediaItem) -> QuerySet[MediaItem]:
     """Returns the item's row, if its file is unchanged since the row was read."""
-    same = MediaItem.objects.filter(
-        pk=item.pk,
-        etag=item.etag,
-        missing_since=item.missing_since,
-        probe_claimed_at=item.probe_claimed_at,
-    )
+    same = _CLAIMS.mine(item).filter(etag=item.etag, missing_since=item.missing_since)
     if item.status in _UNINSPECTED:
         return same.filter(status=item.status)
     # Its other statuses depend on its copies.
@@ -218,7 +215,8 @@ def work() -> int:
             if time.monotonic() > end:
                 enqueue.probe()
                 return inspected
-            item = _claimed(pk)
+            now = timezone.now()
+            item = _CLAIMS.take(pk, now, _free(now), probe_attempts=F("probe_attempts") + 1)
             if item is None:
                 continue
             inspected += 1
@@ -227,30 +225,18 @@ def work() -> int:
     return inspected
 
 
-def _waiting() -> QuerySet[MediaItem]:
-    """Returns unclaimed items. An old claim counts as none: its worker is dead."""
-    free = Q(probe_claimed_at=None) | Q(probe_claimed_at__lt=timezone.now() - STALE_CLAIM_AGE)
-    return MediaItem.objects.filter(free, status=Status.NEW)
+def _free(now: datetime) -> Q:
+    """An old claim counts as none: its worker is dead."""
+    free = Q(probe_claimed_at=None) | Q(probe_claimed_at__lt=now - STALE_CLAIM_AGE)
+    return free & Q(status=Status.NEW)
 
 
 def _batch() -> list[int]:
     """Returns some items to inspect: those of playlists first."""
-    waiting = _waiting().filter(probe_attempts__lt=MAX_ATTEMPTS)
+    waiting = MediaItem.objects.filter(_free(timezone.now()), probe_attempts__lt=MAX_ATTEMPTS)
     listed = waiting.filter(pk__in=PlaylistEntry.objects.values("item"))
     ids = listed.order_by("pk").values_list("pk", flat=True)[:BATCH_SIZE]
     return list(ids) or list(waiting.order_by("pk").values_list("pk", flat=True)[:BATCH_SIZE])
-
-
-def _claimed(pk: int) -> MediaItem | None:
-    """Claims the item; None if another worker was first."""
-    now = timezone.now()
-    taken = (
-        _waiting()
-        .filter(pk=pk)
-        .update(probe_claimed_at=now, probe_attempts=F("probe_attempts") + 1)
-    )
-    mine = MediaItem.objects.filter(pk=pk, status=Status.NEW, probe_claimed_at=now)
-    return mine.first() if taken else None
 
 
 def _inspect_claimed(item: MediaItem) -> bool:
@@ -260,12 +246,11 @@ def _inspect_claimed(item: MediaItem) -> bool:
     except (NotReadableError, StorageError) as error:
         # One unreadable file must not block the others.
         away = storage.unreachable()
-        mine = MediaItem.objects.filter(
-            pk=item.pk, status=Status.NEW, probe_claimed_at=item.probe_claimed_at
-        )
         if away:
             logger.warning("The inspection of new items waits: %s", away)
-            mine.update(probe_claimed_at=None, probe_attempts=F("probe_attempts") - 1)
+            _CLAIMS.mine(item).update(
+                probe_claimed_at=None, probe_attempts=F("probe_attempts") - 1
+            )
             return False
         logger.warning("%s was not inspected: %s", item.key, error)
         if item.probe_attempts >= MAX_ATTEMPTS:

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
 from django.conf import settings
-from django.db import connections
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
@@ -30,15 +25,25 @@ from media_library.conform.workdir import work_folder
 from media_library.ffmpeg.probe import ProbeError, probe
 from media_library.house_format import HouseFormat
 from media_library.jobs import enqueue
-from media_library.jobs.db_retry import Heartbeats, retry_write
 from media_library.jobs.shutdown import requeued_on_stop
 from media_library.location import LocalFile
 from media_library.models import MediaItem, PreparedCopy, item_status
 from media_library.storage import ChangedError, NotInStorageError, StorageError
+from streamsite.processes import claims
+from streamsite.processes.claims import (
+    Background,
+    ClaimLostError,
+    Claims,
+    Heartbeat,
+    given_up_sentence,
+    retry_sentence,
+    retry_write,
+)
 
 logger = logging.getLogger(__name__)
 
 Status = PreparedCopy.Status
+_CLAIMS: Final = Claims(PreparedCopy, "claim", related=("item",))
 
 #: A worker writes every second; only the inspection of the original takes minutes in silence.
 HEARTBEAT_TIMEOUT: Final = timedelta(minutes=6)
@@ -57,10 +62,6 @@ HEARTBEAT_INTERVAL_S: Final = 20.0
 STORE_RETRIES_S: Final = (15.0, 60.0, 240.0, 600.0, 900.0, 900.0)
 #: Bytes of the original per request.
 PIECE_BYTES: Final = 8 << 20
-
-
-class ClaimLostError(Exception):
-    """The copy was cancelled, or another worker has it now: this one stops."""
 
 
 class OriginalChangedError(Exception):
@@ -89,28 +90,23 @@ def waiting() -> QuerySet[PreparedCopy]:
 
 def take_next() -> PreparedCopy | None:
     """Claims the most urgent copy; None if none is waiting."""
-    while (pk := waiting().values_list("pk", flat=True).first()) is not None:
-        if (copy := take(pk)) is not None:
-            return copy
-    return None
+    return claims.take_next(waiting, take)
 
 
 def take(copy_id: int) -> PreparedCopy | None:
     """Claims that copy; None if it is not queued any more."""
-    claim, now = token_hex(16), timezone.now()
-    taken = PreparedCopy.objects.filter(pk=copy_id, status=Status.QUEUED).update(
+    now = timezone.now()
+    copy = _CLAIMS.take(
+        copy_id,
+        token_hex(16),
+        Q(status=Status.QUEUED),
         status=Status.RUNNING,
-        claim=claim,
         claimed_at=now,
         heartbeat_at=now,
         percent=0,
         stage="",
         attempts=F("attempts") + 1,
     )
-    if not taken:
-        return None
-    mine = PreparedCopy.objects.filter(pk=copy_id, claim=claim).select_related("item")
-    copy = mine.first()
     if copy is not None:
         item_status.settle(copy.item_id)
     return copy
@@ -145,7 +141,7 @@ def _work(copy: PreparedCopy) -> str:
         )
     ready = retry_write(
         copy.item.key,
-        lambda: _mine(copy).update(
+        lambda: _CLAIMS.mine(copy).update(
             status=Status.READY,
             key=key,
             frames=made.frames,
@@ -166,10 +162,6 @@ def _work(copy: PreparedCopy) -> str:
     return f"Ready: {made.frames} frames."
 
 
-def _mine(copy: PreparedCopy) -> QuerySet[PreparedCopy]:
-    return PreparedCopy.objects.filter(pk=copy.pk, claim=copy.claim, status=Status.RUNNING)
-
-
 def _made(copy: PreparedCopy) -> tuple[str, conform.Copy, str]:
     """Returns the copy's key, its properties, and the etag of its original."""
     house_format, item = HouseFormat.of(copy.house_format), copy.item
@@ -179,11 +171,11 @@ def _made(copy: PreparedCopy) -> tuple[str, conform.Copy, str]:
         raise OriginalChangedError
     key = key_of(item.key, facts.etag, house_format)
     at_hand = isinstance(storage.locate(item.key), LocalFile)
-    heartbeat = _Heartbeat(copy, fetched=not at_hand)
+    progress = _Progress(copy, fetched=not at_hand)
     with work_folder(copy.claim) as folder:
-        if (kept := _kept(key, copy, folder, tools, heartbeat)) is not None:
+        if (kept := _kept(key, copy, folder, tools, progress)) is not None:
             return key, kept, facts.etag
-        source = _fetched(item.key, facts, folder, heartbeat)
+        source = _fetched(item.key, facts, folder, progress)
         # Not the row: an older version of this program may have written it.
         probed = probe(source, ffprobe=settings.FFPROBE_PATH, timeout_s=120)
         target = folder / "copy.mp4"
@@ -194,14 +186,14 @@ def _made(copy: PreparedCopy) -> tuple[str, conform.Copy, str]:
             target,
             tools=tools,
             logo=_logo(house_format, folder),
-            progress=heartbeat,
+            progress=progress,
         )
-        _store(target, key, heartbeat)
+        _store(target, key, progress)
     return key, made, facts.etag
 
 
 def _kept(
-    key: str, copy: PreparedCopy, folder: Path, tools: conform.Tools, heartbeat: _Heartbeat
+    key: str, copy: PreparedCopy, folder: Path, tools: conform.Tools, progress: _Progress
 ) -> conform.Copy | None:
     """Returns the copy that the storage already has, from another or an earlier database.
 
@@ -213,9 +205,9 @@ def _kept(
         facts = storage.facts(key)
     except NotInStorageError:
         return None
-    at_hand = _fetched(key, facts, folder, heartbeat)
+    at_hand = _fetched(key, facts, folder, progress)
     inspected = conform.inspect(
-        at_hand, probed, HouseFormat.of(copy.house_format), tools=tools, progress=heartbeat
+        at_hand, probed, HouseFormat.of(copy.house_format), tools=tools, progress=progress
     )
     logger.info("%s %s", key, "is made again." if inspected is None else "exists already.")
     return inspected
@@ -227,7 +219,7 @@ def key_of(source: str, etag: str, house_format: HouseFormat) -> str:
     return f"prepared/{house_format.signature}/{content}.mp4"
 
 
-def _fetched(key: str, facts: storage.Facts, folder: Path, heartbeat: _Heartbeat) -> LocalFile:
+def _fetched(key: str, facts: storage.Facts, folder: Path, progress: _Progress) -> LocalFile:
     """Downloads the original, because it is read completely, twice."""
     location = storage.locate(key)
     if isinstance(location, LocalFile):
@@ -236,7 +228,7 @@ def _fetched(key: str, facts: storage.Facts, folder: Path, heartbeat: _Heartbeat
     try:
         with target.open("wb") as file:
             while (at := file.tell()) < facts.size_bytes:
-                heartbeat(Stage.FETCHING, 100 * at // facts.size_bytes)
+                progress(Stage.FETCHING, 100 * at // facts.size_bytes)
                 piece = storage.read(key, at, PIECE_BYTES, etag=facts.etag)
                 if not piece:
                     raise TransientError(f"The storage returned only {at:,} bytes of {key}.")
@@ -261,80 +253,43 @@ def _logo(house_format: HouseFormat, folder: Path) -> Path | None:
     return target
 
 
-def _store(copy: Path, key: str, heartbeat: _Heartbeat) -> None:
+def _store(copy: Path, key: str, progress: _Progress) -> None:
     """Stores the finished copy and checks its size."""
-    heartbeat(Stage.STORING, 0)
+    progress(Stage.STORING, 0)
     size = copy.stat().st_size
-    with _heartbeat_thread(heartbeat) as stopped:
-
-        def piece(_bytes: int) -> None:
-            # Called by the transfer's threads: an exception ends the transfer.
-            if stopped.is_set():
-                raise ClaimLostError
-
+    with Background(lambda: progress(Stage.STORING, 50), HEARTBEAT_INTERVAL_S) as background:
         for wait in (*STORE_RETRIES_S, None):
             try:
-                storage.upload(copy, key, consume=True, progress=piece)
+                # Called by the transfer's threads: an exception ends the transfer.
+                storage.upload(
+                    copy, key, consume=True, progress=lambda _bytes: background.check()
+                )
                 break
             except StorageError as error:
                 if error.permanent or wait is None:
                     raise
                 # Hours of encoding may be in it: a short outage must not discard them.
                 logger.warning("%s waits for the storage: %s", key, error)
-                if stopped.wait(wait):
-                    raise ClaimLostError from None
+                background.wait(wait)
     kept = storage.facts(key).size_bytes
     if kept != size:
         storage.delete(key)
         raise TransientError(f"The storage kept {kept:,} of the copy's {size:,} bytes.")
 
 
-@contextmanager
-def _heartbeat_thread(heartbeat: _Heartbeat) -> Iterator[threading.Event]:
-    """Sends heartbeats from a thread while this one waits; the event reports a lost claim."""
-    done, stopped = threading.Event(), threading.Event()
-
-    def beat() -> None:
-        try:
-            while not done.wait(HEARTBEAT_INTERVAL_S):
-                heartbeat(Stage.STORING, 50)
-        except ClaimLostError:
-            stopped.set()
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=beat, name="heartbeat")
-    thread.start()
-    try:
-        yield stopped
-    finally:
-        done.set()
-        thread.join()
-
-
-class _Heartbeat:
+class _Progress:
     """Writes the progress, not too often; stops the work when the claim is lost."""
 
     def __init__(self, copy: PreparedCopy, *, fetched: bool) -> None:
-        self._mine = _mine(copy)
-        self._heartbeats = Heartbeats(copy.item.key)
+        self._heartbeat = Heartbeat(_CLAIMS.mine(copy), copy.item.key, PROGRESS_INTERVAL_S)
         self._fetched = fetched
-        self._next = 0.0
         self._percent = 0
 
     def __call__(self, stage: Stage, percent: int) -> None:
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + PROGRESS_INTERVAL_S
         # A second trial of the audio goes back a stage; the displayed percentage does not.
         self._percent = max(self._percent, overall(stage, percent, fetched=self._fetched))
-        self._heartbeats.send(lambda: self._write(stage))
-
-    def _write(self, stage: Stage) -> None:
-        if not self._mine.update(
-            percent=self._percent, stage=stage.value, heartbeat_at=timezone.now()
-        ):
-            raise ClaimLostError
+        self._heartbeat.columns = {"percent": self._percent, "stage": stage.value}
+        self._heartbeat.send()
 
 
 def _failed(copy: PreparedCopy, error: Exception) -> str:
@@ -346,10 +301,10 @@ def _failed(copy: PreparedCopy, error: Exception) -> str:
     due_at = timezone.now() + wait
     fault = str(error)
     if again:
-        fault = f"{error} The next try is at {timezone.localtime(due_at):%H:%M}."
+        fault = f"{error} {retry_sentence(due_at)}"
     elif passing:
-        fault = f"{error} It failed {copy.attempts} times; there is no further automatic try."
-    _mine(copy).update(
+        fault = f"{error} {given_up_sentence(copy.attempts)}"
+    _CLAIMS.mine(copy).update(
         status=Status.QUEUED if again else Status.FAULT,
         queued_at=due_at,
         claim="",
@@ -364,12 +319,14 @@ def _failed(copy: PreparedCopy, error: Exception) -> str:
 
 def _requeue(copy: PreparedCopy) -> None:
     """Requeues the copy: the aborted try does not count, and it keeps its place."""
-    _mine(copy).update(status=Status.QUEUED, claim="", stage="", attempts=F("attempts") - 1)
+    _CLAIMS.mine(copy).update(
+        status=Status.QUEUED, claim="", stage="", attempts=F("attempts") - 1
+    )
 
 
 def _requeue_for_inspection(copy: PreparedCopy) -> str:
     """Requeues the copy behind a new inspection, because the original has changed."""
-    _mine(copy).update(
+    _CLAIMS.mine(copy).update(
         status=Status.QUEUED,
         queued_at=timezone.now(),
         claim="",

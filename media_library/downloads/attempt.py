@@ -18,7 +18,6 @@ from media_library.downloads import cookies, importer, jobs, quota, ytdlp_versio
 from media_library.downloads.errors import (
     UPCOMING,
     CancelledError,
-    ClaimLostError,
     Code,
     GivenUpError,
     Verdict,
@@ -38,17 +37,16 @@ from media_library.downloads.options import (
 from media_library.downloads.process import QUESTIONS, Runner, RunnerError, limits
 from media_library.downloads.progress import Pass, Whole, share_of
 from media_library.downloads.proxy import Proxy
-from media_library.jobs.db_retry import Heartbeats
 from media_library.models import DownloadJob
+from streamsite.processes.claims import ClaimLostError, Heartbeat
 from streamsite.security.ssrf import Rules, own_addresses
 
 Status = DownloadJob.Status
 
-#: Seconds between two checks of whether the job was cancelled.
-ORDER_POLL_S: Final = 0.2
-#: Seconds between two writes of the progress, and between two heartbeats without progress.
+#: Seconds between two checks of the runner, and between two writes of the progress, which also
+#: detect that the job was cancelled.
+POLL_INTERVAL_S: Final = 0.2
 PROGRESS_INTERVAL_S: Final = 0.5
-HEARTBEAT_INTERVAL_S: Final = 5.0
 #: File in RUN_DIR that is touched as long as the downloads' cluster works.
 ALIVE_FILE: Final = "downloads.alive"
 #: Seconds without data after which the job's note says so.
@@ -102,9 +100,6 @@ class Attempt:
     whole: Whole = field(default_factory=Whole)
     outcome: importer.Outcome = field(default_factory=importer.Outcome)
     status: DownloadJob.Status = Status.EXTRACTING
-    #: Changes not written yet: they wait while the database is unavailable.
-    _row: dict[str, Any] = field(default_factory=dict)
-    _written: float = 0.0
     _retry: str = ""
     _quiet: bool = False
     #: Time of the last video data, monotonic.
@@ -115,7 +110,8 @@ class Attempt:
     _end: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._heartbeats = Heartbeats(f"download {self.job.pk}")
+        wanted = jobs.mine(self.job).filter(cancel_requested=False)
+        self._heartbeat = Heartbeat(wanted, f"download {self.job.pk}", PROGRESS_INTERVAL_S)
 
     @property
     def folder(self) -> Path:
@@ -167,7 +163,7 @@ class Attempt:
         began = time.monotonic()
         while True:
             ended = runner.ended
-            for message in runner.messages(0.0 if ended else ORDER_POLL_S):
+            for message in runner.messages(0.0 if ended else POLL_INTERVAL_S):
                 self._handle(message)
                 if message["kind"] in QUESTIONS:
                     # The runner waits: nothing is downloaded that exists already or doesn't
@@ -215,7 +211,7 @@ class Attempt:
             raise GivenUpError(verdict(Code.STALLED))
         if seconds > QUIET_NOTICE_S:
             note = f"No data for {seconds:.0f} s{self._retry}."
-            self._row |= {"note": note, "speed": 0, "seconds_left": None}
+            self._row.update(note=note, speed=0, seconds_left=None)
             self._quiet = True
         elif self._quiet:
             self._row["note"] = ""
@@ -236,12 +232,12 @@ class Attempt:
             case "retry":
                 self._retry = f", try {message['number'] + 1} of {message['of'] + 1}"
             case "processing":
-                self._row |= {
-                    "percent": self.whole.processed(),
-                    "note": _STEPS.get(message["step"], message["step"][:60]),
-                    "speed": None,
-                    "seconds_left": None,
-                }
+                self._row.update(
+                    percent=self.whole.processed(),
+                    note=_STEPS.get(message["step"], message["step"][:60]),
+                    speed=None,
+                    seconds_left=None,
+                )
                 self._move_on(Status.PROCESSING)
             case "done" | "failed" | "cancelled":
                 self._end = message
@@ -289,7 +285,7 @@ class Attempt:
         total = sum(size or 0 for size in sizes) if all(sizes) else None
         if total:
             self._reserve(total)
-        self._row |= {"bytes_total": total, "percent": self.whole.percent}
+        self._row.update(bytes_total=total, percent=self.whole.percent)
         self._moved = time.monotonic()
         self._move_on(Status.DOWNLOADING)
 
@@ -312,12 +308,12 @@ class Attempt:
             if (whole := sum(self._sizes.values())) > self._reserved:
                 self._reserve(whole)
         percent = self.whole.fetched(message["format_id"], share)
-        self._row |= {
-            "percent": percent,
-            "bytes_done": done,
-            "speed": _whole(message["speed"], _MAX_BYTES),
-            "seconds_left": _whole(message["eta"], _MAX_SECONDS),
-        }
+        self._row.update(
+            percent=percent,
+            bytes_done=done,
+            speed=_whole(message["speed"], _MAX_BYTES),
+            seconds_left=_whole(message["eta"], _MAX_SECONDS),
+        )
         if total and not self._row.get("bytes_total"):
             self._row["bytes_total"] = total
 
@@ -343,40 +339,29 @@ class Attempt:
 
     # ---- the row -----------------------------------------------------------------------------
 
+    @property
+    def _row(self) -> dict[str, Any]:
+        """Changes not written yet: they wait while the database is unavailable."""
+        return self._heartbeat.columns
+
     def _move_on(self, status: DownloadJob.Status) -> None:
         if status is not self.status:
-            self.status = status
-            # The new status is written at once.
-            self._written = 0.0
+            self.status = self._row["status"] = status
+            self._heartbeat.hasten()
 
     def report(self, status: DownloadJob.Status | None = None, **row: Any) -> None:
         """Writes changes, not too often. Raises `CancelledError`, `ClaimLostError`."""
-        self._row |= row
+        self._row.update(row)
         if status is not None:
             self._move_on(status)
-        self._heartbeats.send(self._report)
-
-    def _report(self) -> None:
-        cancel_requested = (
-            jobs.mine(self.job).values_list("cancel_requested", flat=True).first()
-        )
-        if cancel_requested is None:
-            raise ClaimLostError
-        if cancel_requested:
-            raise CancelledError
-        since = time.monotonic() - self._written
-        if since > (PROGRESS_INTERVAL_S if self._row else HEARTBEAT_INTERVAL_S):
-            self._write()
-
-    def _write(self) -> None:
-        quota.watch()
-        self._written = time.monotonic()
-        if not jobs.mine(self.job).update(
-            status=self.status, heartbeat_at=timezone.now(), **self._row
-        ):
-            raise ClaimLostError
-        self._row = {}
-        touch_alive_file()
+        try:
+            if self._heartbeat.send():
+                quota.watch()
+                touch_alive_file()
+        except ClaimLostError:
+            if jobs.mine(self.job).exists():
+                raise CancelledError from None
+            raise
 
 
 def _moment(seconds: float | None) -> datetime | None:

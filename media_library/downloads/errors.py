@@ -73,10 +73,6 @@ class CancelledError(Exception):
     """The job was cancelled."""
 
 
-class ClaimLostError(Exception):
-    """Another worker has the job now, or the row was deleted."""
-
-
 _HOUR: Final = timedelta(hours=1)
 POLICIES: Final[dict[Code, Policy]] = {
     Code.UNSUPPORTED: Policy(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
@@ -23,7 +23,6 @@ from media_library.downloads import jobs
 from media_library.downloads import subtitles as captions
 from media_library.downloads.errors import (
     CancelledError,
-    ClaimLostError,
     Code,
     GivenUpError,
     verdict,
@@ -35,12 +34,17 @@ from media_library.ffmpeg import runner
 from media_library.ffmpeg.probe import NotReadableError, ProbeError, probe
 from media_library.ffmpeg.runner import Bounds, ToolError
 from media_library.jobs import enqueue
-from media_library.jobs.db_retry import retry_write
 from media_library.location import LocalFile
 from media_library.models import DownloadJob, MediaItem
 from media_library.models.titles import LONGEST_TITLE
 from media_library.storage import StorageError
 from media_library.uploads import service
+from streamsite.processes.claims import (
+    DATABASE_ERRORS,
+    Background,
+    ClaimLostError,
+    retry_write,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -68,30 +72,23 @@ class Outcome:
     subtitles: dict[str, list[Cue]] = field(default_factory=dict)
 
 
-@dataclass
-class _Put:
-    """Objects of a job that are in the storage, and an order to end that came meanwhile."""
+class Uploads(Background):
+    """Objects of a job on their way into the storage; reports the progress meanwhile."""
 
-    keys: list[str] = field(default_factory=list)
-    #: Bytes of the video.
-    size: int = 0
-    sent: int = 0
-    ended: Exception | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def share(self) -> float:
-        return min(1.0, self.sent / self.size) if self.size else 0.0
+    def __init__(self, report: Report) -> None:
+        super().__init__(self._report_share, PROGRESS_INTERVAL_S)
+        self.keys: list[str] = []
+        #: Bytes of the video.
+        self.size = 0
+        self._report = report
+        self._sent = 0
+        self._lock = threading.Lock()
 
     def file(self, source: Path, key: str, *, consume: bool = False) -> None:
         """Uploads a file. Raises `StorageError`, and an error that ends the job."""
         self.check()
         self.keys.append(key)
         storage.upload(source, key, consume=consume, progress=self._piece)
-
-    def check(self) -> None:
-        if self.ended is not None:
-            raise self.ended
 
     def take_back(self, since: int = 0) -> None:
         """Removes the uploaded objects from the storage, except for the first `since`."""
@@ -104,7 +101,11 @@ class _Put:
         # Called by the transfer's threads: an exception ends the transfer.
         self.check()
         with self._lock:
-            self.sent += count
+            self._sent += count
+
+    def _report_share(self) -> None:
+        share = min(1.0, self._sent / self.size) if self.size else 0.0
+        self._report(percent=93 + int(6 * share))
 
 
 def short(text: str) -> str:
@@ -119,31 +120,33 @@ def store(job: DownloadJob, outcome: Outcome, report: Report) -> MediaItem | Non
     another worker has the job, or will have it.
     """
     report(DownloadJob.Status.STORING, percent=93, note="", speed=None, seconds_left=None)
-    put = _Put()
+    uploads = Uploads(report)
     try:
-        return _store(job, outcome, report, put)
-    except (ClaimLostError, OperationalError, InterfaceError):
+        return _store(job, outcome, report, uploads)
+    except (ClaimLostError, *DATABASE_ERRORS):
         raise
     except StorageError as error:
-        put.take_back()
+        uploads.take_back()
         raise GivenUpError(verdict(Code.STORAGE, str(error))) from None
     except BaseException:
-        put.take_back()
+        uploads.take_back()
         raise
 
 
-def _store(job: DownloadJob, outcome: Outcome, report: Report, put: _Put) -> MediaItem | None:
+def _store(
+    job: DownloadJob, outcome: Outcome, report: Report, uploads: Uploads
+) -> MediaItem | None:
     options = Options.of(job.options)
     folder = jobs.folder_of(job)
     video = options.sound is Sound.NO
-    with _reporting(report, put):
+    with uploads:
         source = _verified(folder, outcome, video=video)
-        put.size = size = source.stat().st_size
+        uploads.size = size = source.stat().st_size
         key = _key(job, source)
-        put.file(source, key)
+        uploads.file(source, key)
         kept = _whole(key, size)
-        extras = _extras(folder, key, outcome, put)
-    extras += _translations(folder, key, options.translate, outcome, put, report)
+        extras = _extras(folder, key, outcome, uploads)
+    extras += _translations(folder, key, options.translate, outcome, uploads, report)
 
     def finish() -> MediaItem | None:
         with transaction.atomic():
@@ -245,30 +248,6 @@ def _whole(key: str, size: int) -> storage.Facts:
     return kept
 
 
-@contextmanager
-def _reporting(report: Report, put: _Put) -> Iterator[None]:
-    """Reports the progress from a thread; re-raises its error at the end."""
-    done = threading.Event()
-
-    def beat() -> None:
-        try:
-            while not done.wait(PROGRESS_INTERVAL_S):
-                report(percent=93 + int(6 * put.share))
-        except (CancelledError, ClaimLostError, GivenUpError) as error:
-            put.ended = error
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=beat, name="storing")
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-    put.check()
-
-
 def _item(job: DownloadJob, key: str, kept: storage.Facts) -> MediaItem:
     """Creates the item, or updates the one that a sync created for the file."""
     rights = "\n".join(filter(None, (job.rights, job.licence and f"Licence: {job.licence}")))
@@ -299,7 +278,7 @@ def forget(job: DownloadJob) -> None:
 # ---- beside the video ------------------------------------------------------------------------
 
 
-def _extras(folder: Path, key: str, outcome: Outcome, put: _Put) -> list[dict[str, str]]:
+def _extras(folder: Path, key: str, outcome: Outcome, uploads: Uploads) -> list[dict[str, str]]:
     """Stores subtitles and picture beside the video; an error becomes a warning."""
     stem = key.rpartition(".")[0]
     extras = []
@@ -308,34 +287,36 @@ def _extras(folder: Path, key: str, outcome: Outcome, put: _Put) -> list[dict[st
             continue
         suffix, language = file.suffix.lower(), file.stem.rpartition(".")[2]
         if suffix in PICTURES:
-            with _beside(f"The picture ({suffix})", outcome, put):
-                put.file(file, f"{stem}{suffix}")
+            with _beside(f"The picture ({suffix})", outcome, uploads):
+                uploads.file(file, f"{stem}{suffix}")
                 extras.append({"kind": "picture", "language": "", "key": f"{stem}{suffix}"})
         elif suffix in {".vtt", ".srt"}:
-            with _beside(f"The subtitles ({language})", outcome, put):
-                extras += list(_subtitles(file, f"{stem}.{language}", language, outcome, put))
+            with _beside(f"The subtitles ({language})", outcome, uploads):
+                extras += list(
+                    _subtitles(file, f"{stem}.{language}", language, outcome, uploads)
+                )
     return extras
 
 
 @contextmanager
-def _beside(what: str, outcome: Outcome, put: _Put) -> Iterator[None]:
+def _beside(what: str, outcome: Outcome, uploads: Uploads) -> Iterator[None]:
     """Turns errors of a by-product into warnings: the video is stored anyway."""
-    before = len(put.keys)
+    before = len(uploads.keys)
     try:
         yield
-    except (CancelledError, ClaimLostError, GivenUpError, OperationalError, InterfaceError):
+    except (CancelledError, ClaimLostError, GivenUpError, *DATABASE_ERRORS):
         raise
     except StorageError as error:
-        put.take_back(before)
+        uploads.take_back(before)
         outcome.warnings.append(f"{what} could not be stored: {error}")
     except Exception as error:
         logger.exception("download: %s", what)
-        put.take_back(before)
+        uploads.take_back(before)
         outcome.warnings.append(f"{what} could not be read ({type(error).__name__}): skipped.")
 
 
 def _subtitles(
-    file: Path, stem: str, language: str, outcome: Outcome, put: _Put
+    file: Path, stem: str, language: str, outcome: Outcome, uploads: Uploads
 ) -> Iterator[dict[str, str]]:
     if file.stat().st_size > MAX_SUBTITLE_BYTES:
         outcome.warnings.append(f"The subtitles ({language}) are too long: they are skipped.")
@@ -345,16 +326,16 @@ def _subtitles(
         outcome.warnings.append(f"The subtitles ({language}) are empty: they are skipped.")
         return
     outcome.subtitles[language] = cues
-    yield from _in_three_forms(cues, file.parent, stem, language, put)
+    yield from _in_three_forms(cues, file.parent, stem, language, uploads)
 
 
 def _in_three_forms(
-    cues: Sequence[Cue], folder: Path, stem: str, language: str, put: _Put
+    cues: Sequence[Cue], folder: Path, stem: str, language: str, uploads: Uploads
 ) -> Iterator[dict[str, str]]:
     for form, write in (("srt", captions.srt), ("vtt", captions.vtt), ("txt", captions.txt)):
         made = folder / f"stored.{form}"
         made.write_text(write(cues))
-        put.file(made, f"{stem}.{form}", consume=True)
+        uploads.file(made, f"{stem}.{form}", consume=True)
         yield {"kind": form, "language": language, "key": f"{stem}.{form}"}
 
 
@@ -363,20 +344,20 @@ def _translations(
     key: str,
     languages: Sequence[str],
     outcome: Outcome,
-    put: _Put,
+    uploads: Uploads,
     report: Report,
 ) -> list[dict[str, str]]:
     """Translates subtitles into more languages; an error becomes a warning."""
     extras: list[dict[str, str]] = []
     for language in languages:
         if language not in outcome.subtitles:
-            with _beside(f"The subtitles translated into {language}", outcome, put):
-                extras += _translated(folder, key, language, outcome, put, report)
+            with _beside(f"The subtitles translated into {language}", outcome, uploads):
+                extras += _translated(folder, key, language, outcome, uploads, report)
     return extras
 
 
 def _translated(
-    folder: Path, key: str, language: str, outcome: Outcome, put: _Put, report: Report
+    folder: Path, key: str, language: str, outcome: Outcome, uploads: Uploads, report: Report
 ) -> list[dict[str, str]]:
     def pulse() -> None:
         report(note=f"Translating the subtitles into {language}")
@@ -400,5 +381,5 @@ def _translated(
     stem = f"{key.rpartition('.')[0]}.{language}"
     return [
         extra | {"translated_from": source}
-        for extra in _in_three_forms(cues, folder, stem, language, put)
+        for extra in _in_three_forms(cues, folder, stem, language, uploads)
     ]

@@ -7,7 +7,6 @@ recovers a lost message within a minute.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,10 +15,9 @@ from secrets import token_hex
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import psutil
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Count, F, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.utils import timezone
 
 from media_library import events
@@ -27,10 +25,13 @@ from media_library.downloads.errors import Verdict
 from media_library.downloads.options import Options, Sound
 from media_library.models import DownloadBatch, DownloadJob, DownloadSchedule, SitePause
 from streamsite.api.models import ApiKey
+from streamsite.processes import claims
+from streamsite.processes.claims import Claims, given_up_sentence, retry_sentence
 from streamsite.processes.task_queue import enqueue
 from streamsite.security.urls import without_secrets
 
 Status = DownloadJob.Status
+_CLAIMS: Final = Claims(DownloadJob, "claim")
 
 #: Tries after temporary errors.
 MAX_TRIES: Final = 5
@@ -284,19 +285,17 @@ def _within_limit(job: DownloadJob) -> bool:
 
 def take_next(now: datetime) -> DownloadJob | None:
     """Claims the next job; None if none is waiting."""
-    while (pk := waiting(now).values_list("pk", flat=True).first()) is not None:
-        if (job := take(pk, now)) is not None:
-            return job
-    return None
+    return claims.take_next(lambda: waiting(now), lambda pk: take(pk, now))
 
 
 def take(job_id: int, now: datetime) -> DownloadJob | None:
     """Claims that job; None if it is not queued any more, or its key is at its limit."""
-    claim = token_hex(16)
-    taken = DownloadJob.objects.filter(pk=job_id, status=Status.QUEUED).update(
+    job = _CLAIMS.take(
+        job_id,
+        token_hex(16),
+        Q(status=Status.QUEUED),
         status=Status.EXTRACTING,
-        claim=claim,
-        worker=this_worker(),
+        worker=claims.this_process(),
         session=None,
         heartbeat_at=now,
         started_at=now,
@@ -312,7 +311,6 @@ def take(job_id: int, now: datetime) -> DownloadJob | None:
         fault="",
         video_id="",
     )
-    job = DownloadJob.objects.filter(pk=job_id, claim=claim).first() if taken else None
     if job is None or _within_limit(job):
         return job
     # Two workers claimed one job each at the same moment.
@@ -322,12 +320,7 @@ def take(job_id: int, now: datetime) -> DownloadJob | None:
 
 def mine(job: DownloadJob) -> QuerySet[DownloadJob]:
     """Returns the row, as long as this worker holds its claim."""
-    return DownloadJob.objects.filter(pk=job.pk, claim=job.claim)
-
-
-def this_worker() -> str:
-    me = psutil.Process(os.getpid())
-    return f"{settings.NODE_NAME}:{me.pid}:{me.create_time():.2f}"
+    return _CLAIMS.mine(job)
 
 
 def released(**more: Any) -> dict[str, Any]:
@@ -354,15 +347,6 @@ def requeue(job: DownloadJob, now: datetime, **more: Any) -> int:
         status=Status.CANCELLED, ended_at=now, note="", code="", fault=""
     )
     return updated
-
-
-def retry_sentence(due_at: datetime) -> str:
-    """Returns when it is tried again, in the installation's time zone."""
-    return f"The next try is at {timezone.localtime(due_at):%H:%M}."
-
-
-def given_up_sentence(tries: int) -> str:
-    return f"It failed {tries} times; there is no further automatic try."
 
 
 def failed(job: DownloadJob, why: Verdict, now: datetime, *, warnings: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from media_library.downloads import jobs
 from media_library.downloads.errors import Code, GivenUpError, Verdict, verdict
 from media_library.models import DownloadJob
 from streamsite.api.models import ApiKey
+from streamsite.processes import claims
 
 #: Error numbers of a full disk.
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -66,9 +67,8 @@ def watch() -> None:
 
 def _left(job: DownloadJob) -> int:
     """Returns the bytes of the disk that no other job of this machine has reserved."""
-    here = jobs.this_worker().split(":", maxsplit=1)[0] + ":"
     others = DownloadJob.objects.filter(
-        status__in=DownloadJob.RUNNING, worker__startswith=here
+        status__in=DownloadJob.RUNNING, worker__startswith=f"{claims.machine()}-"
     ).exclude(pk=job.pk)
     # Bytes that are on the disk already are no longer free.
     promised = others.aggregate(sum=Sum(Greatest(F("reserved_bytes") - F("bytes_done"), 0)))[

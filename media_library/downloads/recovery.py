@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-import psutil
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
@@ -20,6 +19,7 @@ from media_library.downloads.metadata import FOLDER_PREFIX
 from media_library.downloads.options import COOKIES
 from media_library.downloads.process import sweep
 from media_library.models import DownloadJob
+from streamsite.processes.claims import lives
 
 Status = DownloadJob.Status
 
@@ -83,21 +83,6 @@ def _is_abandoned(job: DownloadJob, now: datetime, *, alive: bool | None) -> boo
     if alive is False or job.heartbeat_at is None:
         return True
     return job.heartbeat_at < now - (ABANDONED_AFTER if alive else HEARTBEAT_TIMEOUT)
-
-
-def lives(worker: str) -> bool | None:
-    """Returns whether the worker is alive; None: it is on another machine, so unknown."""
-    node, _, rest = worker.rpartition(":")[0].rpartition(":")
-    if node != settings.NODE_NAME:
-        return None
-    try:
-        process = psutil.Process(int(rest))
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        created_at = process.create_time()
-    except (psutil.Error, ValueError):
-        return False
-    return f"{created_at:.2f}" == worker.rpartition(":")[2]
 
 
 def tidy(now: datetime) -> int:

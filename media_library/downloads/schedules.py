@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import F
+from django.db.models import F, Q
 
 from media_library.downloads import jobs, metadata
 from media_library.downloads.errors import GivenUpError
@@ -15,7 +15,10 @@ from media_library.downloads.jobs import Order, OrderError
 from media_library.downloads.metadata import BusyError
 from media_library.downloads.options import Options
 from media_library.models import DownloadJob, DownloadSchedule
+from streamsite.processes import claims
+from streamsite.processes.claims import Claims
 
+_CLAIMS: Final = Claims(DownloadSchedule, "next_at")
 logger = logging.getLogger(__name__)
 
 #: Delay of the next check after a failure, and after one that had to wait for others.
@@ -28,18 +31,15 @@ def due(now: datetime) -> DownloadSchedule | None:
 
     So a worker that dies in the middle costs one check, and never causes a loop.
     """
-    while True:
-        waiting = DownloadSchedule.objects.filter(enabled=True, next_at__lte=now)
-        schedule = waiting.order_by("next_at", "pk").first()
-        if schedule is None:
-            return None
-        once = schedule.every_hours == 0
-        taken = waiting.filter(pk=schedule.pk, next_at=schedule.next_at).update(
-            next_at=now + (timedelta(hours=schedule.every_hours) if not once else RETRY_DELAY),
-            checked_at=now,
-        )
-        if taken:
-            return schedule
+    free = Q(enabled=True, next_at__lte=now)
+    waiting = DownloadSchedule.objects.filter(free).order_by("next_at", "pk")
+
+    def take(pk: int) -> DownloadSchedule | None:
+        hours = waiting.filter(pk=pk).values_list("every_hours", flat=True).first()
+        next_at = now + (timedelta(hours=hours) if hours else RETRY_DELAY)
+        return _CLAIMS.take(pk, next_at, free, checked_at=now)
+
+    return claims.take_next(lambda: waiting, take)
 
 
 def check(schedule: DownloadSchedule, now: datetime) -> str:

@@ -7,7 +7,7 @@ import shutil
 from datetime import timedelta
 from typing import Final
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -16,7 +16,6 @@ from media_library.downloads import importer, jobs, quota
 from media_library.downloads.attempt import Attempt, DuplicateError, Timeouts
 from media_library.downloads.errors import (
     CancelledError,
-    ClaimLostError,
     Code,
     GivenUpError,
     Verdict,
@@ -26,6 +25,7 @@ from media_library.downloads.errors import (
 from media_library.downloads.process import RunnerError
 from media_library.jobs.shutdown import requeued_on_stop
 from media_library.models import DownloadJob
+from streamsite.processes.claims import DATABASE_ERRORS, ClaimLostError
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def _work(job: DownloadJob, timeouts: Timeouts) -> str:
         logger.warning("download %s: %s", job.pk, error)
         code = Code.DISK if getattr(error, "errno", 0) in quota.FULL else Code.INTERNAL
         return _failed(job, verdict(code, plain(str(error))), task)
-    except (OperationalError, InterfaceError):
+    except DATABASE_ERRORS:
         # Nothing can be written: the job is requeued when the database is available again.
         raise
     except Exception as error:

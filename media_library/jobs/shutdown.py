@@ -22,7 +22,8 @@ class _Stopped(SystemExit):
 def requeued_on_stop(requeue: Callable[[], object]) -> Iterator[None]:
     """Turns SIGTERM into an error of the block; calls `requeue`, then the process ends.
 
-    Without it the signal would end the process at once, which looks like a death.
+    Without it the signal would end the process at once, which looks like a death. Ctrl-C in a
+    command has the same effect.
     """
     if threading.current_thread() is not threading.main_thread():
         # Threads can't handle signals.
@@ -31,9 +32,10 @@ def requeued_on_stop(requeue: Callable[[], object]) -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         yield
-    except _Stopped:
+    except (_Stopped, KeyboardInterrupt):
         # The signal may have interrupted a query to the database.
-        connection.close()
+        if not connection.in_atomic_block:
+            connection.close()
         requeue()
         raise
     finally:

@@ -24,6 +24,7 @@ from media_library.models import Absence, MediaItem, PreparedCopy, SyncRun
 from media_library.models.titles import title_of
 from media_library.storage.list_objects import Listed
 from media_library.sync.diff import Row
+from streamsite.processes.claims import ClaimLostError, Claims
 
 #: Rows read per query.
 PAGE: Final = 5000
@@ -41,11 +42,8 @@ FAULT: Final = (
     "This file was missing in two listings of the storage: put it back under the same name, or "
     "delete the item."
 )
+CLAIMS: Final = Claims(SyncRun, "claim")
 _TABLE: Final = MediaItem._meta.db_table
-
-
-class ClaimLostError(Exception):
-    """Another worker has the sync now: this one stops. Uncommitted changes are rolled back."""
 
 
 @dataclass(slots=True)
@@ -89,7 +87,7 @@ def count_present() -> int:
     )
 
 
-def write(run: SyncRun, batch: Batch, claim: str) -> float:
+def write(run: SyncRun, batch: Batch) -> float:
     """Writes the batch, and the run's cursor and counts, in one transaction.
 
     A worker that is killed at any moment has written both or neither. The counts of added and
@@ -106,7 +104,7 @@ def write(run: SyncRun, batch: Batch, claim: str) -> float:
             run.changed += _mark_present(batch.back)
         if batch.absent:
             run.absent += _note_absent(cursor, run, batch.absent)
-        touch(run, claim)
+        touch(run)
     return time.monotonic() - began
 
 
@@ -145,14 +143,14 @@ def noted_changes(run: SyncRun) -> int:
     return Absence.objects.filter(run=run).exclude(etag="").count()
 
 
-def touch(run: SyncRun, claim: str) -> None:
+def touch(run: SyncRun) -> None:
     """Writes the run's progress, which is a heartbeat too. Raises `ClaimLostError`."""
     run.heartbeat_at = timezone.now()
     names = (
         *("after", "seen", "added", "changed", "absent", "gone", "unchanged"),
         *("left_out", "growing", "heartbeat_at"),
     )
-    mine = SyncRun.objects.filter(pk=run.pk, claim=claim, status=SyncRun.Status.RUNNING)
+    mine = CLAIMS.mine(run).filter(status=SyncRun.Status.RUNNING)
     values = {name: getattr(run, name) for name in names}
     if not mine.update(**values, differences=run.differences):
         raise ClaimLostError
@@ -244,7 +242,7 @@ def _mark_present(ids: list[int]) -> int:
     return marked
 
 
-def settle_absences(run: SyncRun, claim: str) -> float:
+def settle_absences(run: SyncRun) -> float:
     """Applies one batch of the changes that the run recorded.
 
     Changed items are marked for inspection. An absence counts as a miss, and a second miss
@@ -272,7 +270,7 @@ def settle_absences(run: SyncRun, claim: str) -> float:
             )
             events.faults(lost, FAULT)
             Absence.objects.filter(pk__in=[note.pk for note in some]).delete()
-        touch(run, claim)
+        touch(run)
     return time.monotonic() - began
 
 

@@ -7,34 +7,38 @@ sync resumes a run whose worker died. Nothing is ever deleted.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
-import psutil
 import structlog
 from django.conf import settings
 from django.db import (
     DatabaseError,
     IntegrityError,
     InterfaceError,
-    OperationalError,
     connection,
     transaction,
 )
+from django.db.models import Q
 from django.utils import timezone
 
 from media_library import storage
+from media_library.jobs.shutdown import requeued_on_stop
 from media_library.models import SyncRun
 from media_library.storage import StorageError
 from media_library.storage.keys import LEFT_OUT, is_media
 from media_library.storage.list_objects import Listed
 from media_library.sync import rows as sync_rows
 from media_library.sync.diff import Row, Verdict, compare, deletion_guard
-from media_library.sync.rows import MAX_BATCH_ROWS, Batch, ClaimLostError
+from media_library.sync.rows import CLAIMS, MAX_BATCH_ROWS, Batch
+from streamsite.processes.claims import (
+    DATABASE_ERRORS,
+    ClaimLostError,
+    lives,
+    this_process,
+)
 from streamsite.processes.task_queue import enqueue
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -102,18 +106,16 @@ def prepare(*, by: str = "", dry: bool = False, accept_gone: bool = False) -> Sy
 
 def _take_up(left: SyncRun, *, accept_gone: bool) -> SyncRun:
     """Releases the abandoned run with a fresh heartbeat, so that a second caller waits."""
-    as_it_was = SyncRun.objects.filter(
-        pk=left.pk,
-        claim=left.claim,
-        heartbeat_at=left.heartbeat_at,
-        status=SyncRun.Status.RUNNING,
+    released = CLAIMS.take(
+        left.pk,
+        "",
+        _as_it_was(left),
+        heartbeat_at=timezone.now(),
+        accept_gone=left.accept_gone or accept_gone,
     )
-    if not as_it_was.update(
-        claim="", heartbeat_at=timezone.now(), accept_gone=left.accept_gone or accept_gone
-    ):
+    if released is None:
         raise SyncError("Another worker resumed the sync a moment ago: wait until it ends.")
-    left.refresh_from_db()
-    return left
+    return released
 
 
 def work(run_id: int) -> str:
@@ -183,49 +185,30 @@ def tidy() -> str:
 # ---- the claim -------------------------------------------------------------------------------
 
 
-def _machine() -> str:
-    """Returns eight digits that identify this boot of the machine and its pid namespace."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
-    # Two containers of one machine and name can't see each other's processes.
-    room = Path("/proc/self/ns/pid").readlink()
-    parts = f"{settings.NODE_NAME}\n{boot}\n{room}"
-    return hashlib.sha256(parts.encode()).hexdigest()[:8]
-
-
-def _token(process: psutil.Process) -> str:
-    return f"{_machine()}-{process.pid:x}-{int(process.create_time() * 100):x}"
-
-
 def _is_abandoned(run: SyncRun) -> bool:
     """Returns whether its worker is silent, or was a process of this machine that ended."""
-    if run.heartbeat_at < timezone.now() - HEARTBEAT_TIMEOUT:
-        return True
-    machine, _, rest = run.claim.partition("-")
-    if machine != _machine():
-        return False
-    try:
-        return _token(psutil.Process(int(rest.partition("-")[0], 16))) != run.claim
-    except psutil.NoSuchProcess:
-        return True
+    silent = run.heartbeat_at < timezone.now() - HEARTBEAT_TIMEOUT
+    return silent or lives(run.claim) is False
 
 
-def _claim(run_id: int) -> str:
+def _as_it_was(run: SyncRun) -> Q:
+    return Q(claim=run.claim, heartbeat_at=run.heartbeat_at, status=SyncRun.Status.RUNNING)
+
+
+def _claimed(run_id: int) -> SyncRun:
     """Claims the run for this process. Raises `SyncError`."""
     run = SyncRun.objects.get(pk=run_id)
     if run.status != SyncRun.Status.RUNNING or (run.claim and not _is_abandoned(run)):
         raise SyncError("The sync is over, or another worker has it.")
-    claim = _token(psutil.Process())
-    mine = SyncRun.objects.filter(
-        pk=run_id, claim=run.claim, heartbeat_at=run.heartbeat_at, status=SyncRun.Status.RUNNING
-    )
-    if not mine.update(claim=claim, heartbeat_at=timezone.now()):
+    mine = CLAIMS.take(run_id, this_process(), _as_it_was(run), heartbeat_at=timezone.now())
+    if mine is None:
         raise SyncError("Another worker took the sync.")
-    return claim
+    return mine
 
 
 def _end(run: SyncRun, status: SyncRun.Status, fault: str = "") -> None:
     now = timezone.now()
-    SyncRun.objects.filter(pk=run.pk, claim=run.claim, status=SyncRun.Status.RUNNING).update(
+    CLAIMS.mine(run).filter(status=SyncRun.Status.RUNNING).update(
         status=status, fault=fault, ended_at=now, heartbeat_at=now
     )
     sync_rows.forget_absences()
@@ -243,40 +226,35 @@ def run(run_id: int, *, progress: Callable[[SyncRun], None] | None = None) -> Sy
     """
     worker = Worker(run_id, storage.listing, progress)
     try:
-        with sync_rows.many_writes():
+        with requeued_on_stop(lambda: _release(worker.run)), sync_rows.many_writes():
             worker.work()
     except ClaimLostError:
         log.warning("sync.claim_lost", run=run_id)
     except StorageError as error:
         _end(worker.run, SyncRun.Status.FAILED, str(error))
-    except (OperationalError, InterfaceError):
+    except DATABASE_ERRORS:
         # The database is unavailable or busy, which is temporary: the run is resumed later.
         log.exception("sync.released", run=run_id)
-        _release(run_id, worker.claim)
+        _release(worker.run)
         raise
     except Exception as error:
         log.exception("sync.failed", run=run_id)
         fault = f"It was stopped by an error ({type(error).__name__}): check the jobs' log."
         _end(worker.run, SyncRun.Status.FAILED, fault)
         raise
-    except (KeyboardInterrupt, SystemExit):
-        _release(run_id, worker.claim)
-        raise
     worker.finish()
     return worker.run
 
 
-def _release(run_id: int, claim: str) -> None:
+def _release(run: SyncRun) -> None:
     """Releases the claim, so that the next start resumes at once and not after two minutes."""
     try:
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
-        SyncRun.objects.filter(pk=run_id, claim=claim).update(
-            claim="", heartbeat_at=timezone.now() - HEARTBEAT_TIMEOUT
-        )
+        CLAIMS.mine(run).update(claim="", heartbeat_at=timezone.now() - HEARTBEAT_TIMEOUT)
     except (DatabaseError, InterfaceError) as error:
         # Then it is silent until it counts as dead.
-        log.warning("sync.not_released", run=run_id, error=str(error))
+        log.warning("sync.not_released", run=run.pk, error=str(error))
 
 
 class Worker:
@@ -285,8 +263,7 @@ class Worker:
     def __init__(
         self, run_id: int, lister: Lister, progress: Callable[[SyncRun], None] | None = None
     ) -> None:
-        self.claim = _claim(run_id)
-        self.run = SyncRun.objects.get(pk=run_id)
+        self.run = _claimed(run_id)
         #: Seconds of the longest transaction.
         self.longest_write = 0.0
         self._lister = lister
@@ -392,11 +369,9 @@ class Worker:
         run = self.run
         run.after = key
         if run.dry:
-            sync_rows.touch(run, self.claim)
+            sync_rows.touch(run)
         else:
-            self.longest_write = max(
-                self.longest_write, sync_rows.write(run, self._batch, self.claim)
-            )
+            self.longest_write = max(self.longest_write, sync_rows.write(run, self._batch))
             self._writes += bool(len(self._batch))
             if self._writes >= sync_rows.CHECKPOINT_EVERY:
                 sync_rows.checkpoint()
@@ -413,10 +388,10 @@ class Worker:
         )
         if fault and not run.accept_gone:
             run.gone = 0
-            sync_rows.touch(run, self.claim)
+            sync_rows.touch(run)
             _end(run, SyncRun.Status.STOPPED, fault)
             return
-        while not run.dry and (seconds := sync_rows.settle_absences(run, self.claim)):
+        while not run.dry and (seconds := sync_rows.settle_absences(run)):
             self.longest_write = max(self.longest_write, seconds)
             self._progress(run)
         _end(run, SyncRun.Status.DONE)

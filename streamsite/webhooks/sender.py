@@ -17,9 +17,11 @@ from typing import Final
 
 import structlog
 from django.conf import settings
+from django.db.models import F, Q
 from django.utils import timezone
 
 from streamsite import __version__
+from streamsite.processes.claims import Claims
 from streamsite.security.secret import Secret, Unreadable
 from streamsite.webhooks import client
 from streamsite.webhooks.models import Delivery, Endpoint
@@ -42,6 +44,8 @@ RETENTION: Final = timedelta(days=30)
 #: 256 bits, as HMAC-SHA256 has use for.
 _SECRET_BYTES: Final = 32
 _MARK: Final = "whsec_"
+#: A claim lasts until the time of the next attempt.
+_CLAIMS: Final = Claims(Delivery, "next_at", related=("endpoint",))
 
 
 def new_secret() -> Secret:
@@ -79,18 +83,13 @@ def tidy() -> str:
 
 def _claimed(now: datetime) -> list[Delivery]:
     """Some that are due, taken so that no other sender has them too."""
-    due = Delivery.objects.filter(
-        state=Delivery.State.WAITING, next_at__lte=now, endpoint__enabled=True
-    )
-    mine = []
-    for row in due.select_related("endpoint").order_by("next_at", "pk")[:AT_ONCE]:
-        claim = Delivery.objects.filter(
-            pk=row.pk, state=Delivery.State.WAITING, next_at=row.next_at
-        )
-        if claim.update(next_at=now + CLAIMED, attempts=row.attempts + 1):
-            row.attempts, row.next_at = row.attempts + 1, now + CLAIMED
-            mine.append(row)
-    return mine
+    due = Q(state=Delivery.State.WAITING, next_at__lte=now)
+    waiting = Delivery.objects.filter(due, endpoint__enabled=True).order_by("next_at", "pk")
+    rows = [
+        _CLAIMS.take(pk, now + CLAIMED, due, attempts=F("attempts") + 1)
+        for pk in waiting.values_list("pk", flat=True)[:AT_ONCE]
+    ]
+    return [row for row in rows if row is not None]
 
 
 def _attempt(row: Delivery) -> client.Answer:
@@ -113,10 +112,7 @@ def _attempt(row: Delivery) -> client.Answer:
 
 def _written(row: Delivery, answer: client.Answer, now: datetime) -> bool:
     """Write how it went. Whether it was delivered."""
-    # Ours alone, unless it was replayed meanwhile.
-    mine = Delivery.objects.filter(
-        pk=row.pk, state=Delivery.State.WAITING, attempts=row.attempts, next_at=row.next_at
-    )
+    mine = _CLAIMS.mine(row)
     if not answer.fault:
         mine.update(
             state=Delivery.State.DELIVERED, status=answer.status, fault="", delivered_at=now

@@ -31,6 +31,7 @@ from media_library.jobs import slots
 from media_library.models import MediaItem, PreparedCopy, item_status
 from media_library.storage import StorageError
 from media_library.tests.clips import lavfi, make
+from streamsite.processes.claims import ClaimLostError
 from streamsite.tests.waiting import until
 
 HOUSE_FORMAT = HouseFormat(96, 64, 25, 100_000, 64_000)
@@ -315,9 +316,9 @@ def test_a_transfer_ends_when_the_claim_is_lost(tmp_path: Path) -> None:
     large.write_bytes(bytes(20 << 20))
 
     def stop(_bytes: int) -> None:
-        raise queue.ClaimLostError
+        raise ClaimLostError
 
-    with pytest.raises(queue.ClaimLostError):
+    with pytest.raises(ClaimLostError):
         storage.upload(large, "prepared/large", progress=stop)
     # boto3 leaves the file to the garbage collector.
     gc.collect()

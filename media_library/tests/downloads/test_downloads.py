@@ -24,6 +24,7 @@ from media_library.models import DownloadJob, MediaItem, SiteCookies, SitePause
 from media_library.tests import web as sites
 from media_library.tests.downloading import ADMIN, files_of, order, worked
 from media_library.tests.web import Web
+from streamsite.processes.claims import Heartbeat
 from streamsite.security.secret import Secret
 
 pytestmark = [
@@ -142,13 +143,13 @@ def test_a_stalled_transfer_is_reported_and_resumed(
     monkeypatch.setattr(attempt, "QUIET_NOTICE_S", 1.0)
     site.handlers["/stall.mp4"] = sites.stalling(site, site.folder / "film.mp4", 2)
     notes: set[str] = set()
-    write = attempt.Attempt._write
+    send = Heartbeat.send
 
-    def watch(task: Any) -> None:
-        notes.add(str(task._row.get("note", "")))
-        write(task)
+    def watch(heartbeat: Heartbeat) -> bool:
+        notes.add(str(heartbeat.columns.get("note", "")))
+        return send(heartbeat)
 
-    monkeypatch.setattr(attempt.Attempt, "_write", watch)
+    monkeypatch.setattr(Heartbeat, "send", watch)
     job = worked(order(site.url("stall.mp4")))
     assert (job.status, job.fault) == (Status.DONE, "")
     assert any(note.startswith("No data for") for note in notes), notes

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from media_library import storage
 from media_library.downloads import attempt, importer, jobs, quota, recovery
-from media_library.downloads.errors import Code, verdict
+from media_library.downloads.errors import CancelledError, Code, verdict
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import COOKIES, Container, Options, Subtitles
 from media_library.downloads.process import _storable
@@ -22,7 +22,7 @@ from media_library.tests.web import Web
 from media_library.uploads import service
 from streamsite.api import keys
 from streamsite.api.permissions import KeyPermission
-from streamsite.tests.waiting import until
+from streamsite.processes import claims
 
 pytestmark = [
     pytest.mark.slow,
@@ -76,7 +76,7 @@ def test_numbers_beyond_their_columns_are_clamped(site: Web) -> None:
     at_work = attempt.Attempt(job, attempt.Timeouts())
     at_work._chosen([{"format_id": "0", "size": -5, "picture": True}])
     at_work._progress(progress(total=1e30, done=-1, speed=1e30, eta=20e9))
-    at_work._write()
+    at_work.report()
     job.refresh_from_db()
     assert (job.bytes_done, job.seconds_left) == (0, 2**31 - 1)
     assert job.bytes_total == job.speed == 2**63 - 1
@@ -99,7 +99,7 @@ def test_a_job_abandoned_by_a_living_worker_is_requeued() -> None:
     """The database was unavailable when it ended, so the end was not written."""
     now = timezone.now()
     job = taken(heartbeat_at=now - recovery.ABANDONED_AFTER + timedelta(seconds=1))
-    assert recovery.lives(job.worker)
+    assert claims.lives(job.worker)
     assert recovery.recover(now) == (0, 0)
     assert recovery.recover(now + timedelta(seconds=2)) == (0, 1)
     job.refresh_from_db()
@@ -113,14 +113,14 @@ def test_a_job_cancelled_while_it_is_requeued_is_not_tried_again() -> None:
     jobs.failed(job, verdict(Code.NETWORK), timezone.now(), warnings=())
     job.refresh_from_db()
     assert (job.status, job.fault) == (Status.CANCELLED, "")
-    other = taken(cancel_requested=True, worker="elsewhere:1:1.00", heartbeat_at=None)
+    other = taken(cancel_requested=True, worker="elsewhere-1-1", heartbeat_at=None)
     recovery.recover(timezone.now())
     other.refresh_from_db()
     assert other.status == Status.CANCELLED
 
 
 def test_cookies_of_a_dead_worker_are_removed(site: Web) -> None:
-    job = taken(worker=jobs.this_worker().rpartition(":")[0] + ":1.00")
+    job = taken(worker=claims.this_process().rpartition("-")[0] + "-1")
     left = jobs.folder_of(job) / COOKIES
     left.parent.mkdir(parents=True)
     left.write_text("s3cr3t")
@@ -151,7 +151,7 @@ def test_an_object_stored_by_a_dead_worker_is_removed_by_a_cancel(
     key = service.reserve(["downloads/example-org/a.mp4"])
     (tmp_path / "a.mp4").write_bytes(b"film")
     storage.upload(tmp_path / "a.mp4", key)
-    taken(key=key, cancel_requested=True, worker="elsewhere:1:1.00", heartbeat_at=None)
+    taken(key=key, cancel_requested=True, worker="elsewhere-1-1", heartbeat_at=None)
     recovery.recover(timezone.now())
     assert not storage.exists(key)
     assert service.reserve([key]) == key
@@ -168,7 +168,8 @@ def test_a_cancel_while_subtitles_are_stored_leaves_nothing(
         assert storage.exists(job.key)
         assert jobs.cancel(job)
         put.append(args[-1])
-        until(lambda: put[0].ended, 10, "its end is noticed")
+        with pytest.raises(CancelledError):
+            put[0].wait(10)
         yield from store(*args)
 
     monkeypatch.setattr(importer, "_in_three_forms", slowly)

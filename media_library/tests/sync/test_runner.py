@@ -22,9 +22,10 @@ from media_library import storage
 from media_library.models import Absence, MediaItem, PreparedCopy, SyncRun
 from media_library.storage import list_objects
 from media_library.storage.list_objects import Listed
-from media_library.sync import rows, runner
+from media_library.sync import runner
 from media_library.sync.runner import SyncError
 from media_library.tests.storage.test_list_objects import ODD, put
+from streamsite.processes.claims import ClaimLostError
 from streamsite.tests.database import database_url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -240,12 +241,12 @@ def test_a_silent_worker_loses_its_sync_and_stops_writing(folder: Path) -> None:
     slow = runner.Worker(runner.prepare().pk, storage.listing)
     long_ago = timezone.now() - timedelta(minutes=3)
     # From another machine: its process can't be checked from here.
-    slow.claim = "elsewhere"
+    slow.run.claim = "elsewhere"
     SyncRun.objects.update(claim="elsewhere", heartbeat_at=long_ago)
     taken = runner.prepare()
     assert taken.pk == slow.run.pk
     assert counts(runner.run(taken.pk)) == (3, 0, 0, 0)
-    with pytest.raises(rows.ClaimLostError):
+    with pytest.raises(ClaimLostError):
         slow.work()
     assert MediaItem.objects.count() == 3
     assert SyncRun.objects.get().added == 3

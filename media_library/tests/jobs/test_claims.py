@@ -18,11 +18,12 @@ from media_library.conform import queue
 from media_library.downloads import attempt, importer, jobs, worker
 from media_library.downloads.errors import CancelledError
 from media_library.downloads.options import Options
-from media_library.jobs import db_retry
 from media_library.models import DownloadJob, MediaItem, PreparedCopy
 from media_library.tests.conform.test_queue import HOUSE_FORMAT, make_video
 from media_library.tests.downloading import ADMIN
 from media_library.tests.web import Web
+from streamsite.processes import claims
+from streamsite.processes.claims import ClaimLostError, Heartbeat
 from streamsite.tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -35,8 +36,8 @@ LIVES, COPY_IS_MADE, DOWNLOAD_IS_OVER = "heartbeat_at", "made_at", "ended_at"
 def machine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.DATA_DIR = tmp_path / "data"
     settings.RUN_DIR = tmp_path / "run"
-    monkeypatch.setattr(db_retry, "HEARTBEAT_RETRY_S", 0.0)
-    monkeypatch.setattr(db_retry, "WRITE_RETRIES_S", (0.0, 0.0))
+    monkeypatch.setattr(claims, "HEARTBEAT_RETRY_S", 0.0)
+    monkeypatch.setattr(claims, "WRITE_RETRIES_S", (0.0, 0.0))
     monkeypatch.setattr(queue, "PROGRESS_INTERVAL_S", 0.0)
     monkeypatch.setattr(queue, "HEARTBEAT_INTERVAL_S", 0.01)
     monkeypatch.setattr(importer, "PROGRESS_INTERVAL_S", 0.01)
@@ -44,7 +45,12 @@ def machine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @contextmanager
 def away(
-    model: type[Model], column: str, times: int, *, written: bool = False
+    model: type[Model],
+    column: str,
+    times: int,
+    *,
+    written: bool = False,
+    kind: type[Exception] = OperationalError,
 ) -> Iterator[list[dict[str, Any]]]:
     """Lets that many writes of the column fail in any thread; yields the failed writes.
 
@@ -59,7 +65,7 @@ def away(
         failed.append(values)
         if written:
             update(rows, **values)
-        raise OperationalError("the connection is closed")
+        raise kind("the connection is closed")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(QuerySet, "update", broken)
@@ -73,31 +79,29 @@ def away(
 def test_a_failed_heartbeat_is_skipped_and_the_connection_is_reopened(
     kind: type[Exception],
 ) -> None:
-    def broken() -> None:
-        raise kind("the connection is closed")
-
-    connection.ensure_connection()
-    signs = db_retry.Heartbeats("a.mp4")
-    signs.send(broken)
+    copy = PreparedCopy.objects.create(item=MediaItem.objects.create(key="a"), claim="x")
+    heartbeat = Heartbeat(PreparedCopy.objects.filter(claim="x"), "a.mp4", 0.0)
+    heartbeat.columns = {"percent": 7}
+    with away(PreparedCopy, LIVES, 1, kind=kind):
+        assert not heartbeat.send()
     assert connection.connection is None
-    given: list[int] = []
-    signs.send(lambda: given.append(MediaItem.objects.count()))
-    assert given == [0]
+    assert heartbeat.send()
+    copy.refresh_from_db()
+    assert copy.percent == 7
+    copy.delete()
+    with pytest.raises(ClaimLostError):
+        heartbeat.send()
 
 
 def test_heartbeats_pause_while_the_database_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def broken() -> None:
-        tries.append(1)
-        raise OperationalError("connection refused")
-
-    monkeypatch.setattr(db_retry, "HEARTBEAT_RETRY_S", 600.0)
-    tries: list[int] = []
-    signs = db_retry.Heartbeats("a.mp4")
-    for _ in range(3):
-        signs.send(broken)
-    assert len(tries) == 1
+    monkeypatch.setattr(claims, "HEARTBEAT_RETRY_S", 600.0)
+    heartbeat = Heartbeat(PreparedCopy.objects.all(), "a.mp4", 0.0)
+    with away(PreparedCopy, LIVES, 3) as failed:
+        for _ in range(3):
+            assert not heartbeat.send()
+    assert len(failed) == 1
 
 
 def test_a_permanent_outage_raises_in_the_end() -> None:
@@ -107,7 +111,7 @@ def test_a_permanent_outage_raises_in_the_end() -> None:
 
     tries: list[int] = []
     with pytest.raises(OperationalError):
-        db_retry.retry_write("a.mp4", broken)
+        claims.retry_write("a.mp4", broken)
     assert len(tries) == 3
 
 
@@ -164,12 +168,12 @@ def test_a_copy_that_is_cancelled_after_an_outage_is_not_stored(
         def ended() -> bool:
             try:
                 progress(1)
-            except queue.ClaimLostError:
+            except ClaimLostError:
                 return True
             return False
 
         until(ended, 10, "the transfer is stopped")
-        raise queue.ClaimLostError
+        raise ClaimLostError
 
     monkeypatch.setattr(storage, "upload", slow)
     assert queue.make(copy).startswith("Stopped")
@@ -205,14 +209,15 @@ def test_a_download_is_done_although_the_database_was_unavailable(
 def test_a_download_that_is_stored_notices_a_cancel_after_an_outage() -> None:
     job = begun("https://example.org/a")
     jobs.folder_of(job).mkdir(parents=True)
-    task, put = attempt.Attempt(job, attempt.Timeouts()), importer._Put()
+    task = attempt.Attempt(job, attempt.Timeouts())
 
     def store() -> None:
-        with importer._reporting(task.report, put):
+        with importer.Uploads(task.report) as uploads:
             with away(DownloadJob, LIVES, 2) as failed:
                 until(lambda: len(failed) == 2, 10, "two heartbeats failed")
             jobs.cancel(job)
-            until(lambda: put.ended, 10, "it is stopped")
+            uploads.wait(10)
+            pytest.fail("It is not stopped.")
 
     with pytest.raises(CancelledError):
         store()
