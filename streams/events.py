@@ -1,70 +1,99 @@
-"""Emits webhook events of channels, in the transaction that writes their history."""
+"""Events of channels, published in the transaction that writes their history."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import ClassVar
 
-from streams.models import Channel, Incident, Run, Takeover
+from pydantic import AliasPath, Field
+
+from streams.models import Incident, Run, Takeover
+from streamsite.notifications import events
+from streamsite.notifications.events import publish
 from streamsite.webhooks.models import Event
-from streamsite.webhooks.outbox import emit
 
 
-def on_air(run: int, at: datetime) -> None:
-    _run(Event.ON_AIR, run, at)
+class ChannelName(events.Event):
+    slug: str
+    name: str
 
 
-def off_air(run: int, at: datetime) -> None:
-    _run(Event.OFF_AIR, run, at)
+class RunEvent(events.Event):
+    channel: ChannelName
+    run: int = Field(validation_alias="pk")
+    started_at: datetime
+    started_by: str
+    on_air_at: datetime | None
+    ended_at: datetime | None
+    end_reason: str
 
 
-def _run(event: Event, run: int, at: datetime) -> None:
-    for row in Run.objects.filter(pk=run).select_related("channel"):
-        data = {
-            "channel": _channel(row.channel),
-            "run": row.pk,
-            "started_at": row.started_at,
-            "started_by": row.started_by,
-            "on_air_at": row.on_air_at,
-            "ended_at": row.ended_at,
-            "end_reason": row.end_reason,
-        }
-        emit(event, data, at=at)
+class OnAir(RunEvent):
+    webhook: ClassVar[str] = Event.ON_AIR
+
+
+class OffAir(RunEvent):
+    webhook: ClassVar[str] = Event.OFF_AIR
+
+
+class IncidentOpened(events.Event):
+    webhook: ClassVar[str] = Event.INCIDENT_OPENED
+
+    channel: ChannelName
+    incident: int = Field(validation_alias="pk")
+    subject: str
+    severity: str
+    cause: str
+    output: int | None = Field(validation_alias="output_id")
+    opened_at: datetime
+    closed_at: datetime | None
+
+
+class IncidentClosed(IncidentOpened):
+    webhook: ClassVar[str] = Event.INCIDENT_CLOSED
+
+
+class TakeoverStarted(events.Event):
+    webhook: ClassVar[str] = Event.TAKEOVER_STARTED
+
+    channel: ChannelName
+    takeover: int = Field(validation_alias="pk")
+    broadcaster: str | None = Field(None, validation_alias=AliasPath("broadcaster", "slug"))
+    on_air_at: datetime
+    ended_at: datetime | None
+    cause: str
+
+
+class TakeoverEnded(TakeoverStarted):
+    webhook: ClassVar[str] = Event.TAKEOVER_ENDED
+
+
+class ProblemsDetected(events.Event):
+    """New upcoming problems of all channels, a line each."""
+
+    lines: Sequence[str]
+
+    def message(self) -> tuple[str, Sequence[str]]:
+        count = len(self.lines)
+        number = "An upcoming problem" if count == 1 else f"{count} upcoming problems"
+        return f"{number} on air", self.lines
+
+
+def run(kind: type[RunEvent], pk: int, at: datetime) -> None:
+    for row in Run.objects.filter(pk=pk).select_related("channel"):
+        publish(kind.model_validate(row), at)
 
 
 def incident(row: Incident, at: datetime) -> None:
-    """Emit that the incident was opened or closed."""
-    event = Event.INCIDENT_OPENED if row.closed_at is None else Event.INCIDENT_CLOSED
-    data = {
-        "channel": _channel(row.channel),
-        "incident": row.pk,
-        "subject": row.subject,
-        "severity": row.severity,
-        "cause": row.cause,
-        "output": row.output_id,
-        "opened_at": row.opened_at,
-        "closed_at": row.closed_at,
-    }
-    emit(event, data, at=at)
+    """Publishes that the incident was opened or closed."""
+    kind = IncidentOpened if row.closed_at is None else IncidentClosed
+    publish(kind.model_validate(row), at)
 
 
 def takeovers(rows: Iterable[Takeover], at: datetime) -> None:
-    """Emit that takeovers came on air or ended, except those that never came on air."""
+    """Publishes that takeovers came on air or ended, except those that never came on air."""
     for row in rows:
-        if row.on_air_at is None:
-            continue
-        event = Event.TAKEOVER_STARTED if row.ended_at is None else Event.TAKEOVER_ENDED
-        data = {
-            "channel": _channel(row.channel),
-            "takeover": row.pk,
-            "broadcaster": row.broadcaster.slug if row.broadcaster else None,
-            "on_air_at": row.on_air_at,
-            "ended_at": row.ended_at,
-            "cause": row.cause,
-        }
-        emit(event, data, at=at)
-
-
-def _channel(channel: Channel) -> dict[str, Any]:
-    return {"slug": channel.slug, "name": channel.name}
+        if row.on_air_at is not None:
+            kind = TakeoverStarted if row.ended_at is None else TakeoverEnded
+            publish(kind.model_validate(row), at)

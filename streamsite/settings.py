@@ -28,7 +28,6 @@ from streamsite.config.env import (
     private,
 )
 from streamsite.config.logging import logging_config
-from streamsite.security.secret import Secret
 from streamsite.security.urls import is_address, is_loopback
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -397,9 +396,13 @@ if INGEST_SERVER != "none" and not INGEST_TOKEN:
 # ---- alerts ----------------------------------------------------------------------------------
 #: Recipients of upcoming problems, a day ahead. Both empty: only the pages show them.
 ALERT_EMAIL = env.words("ALERT_EMAIL")
-#: Its holder may write there.
-ALERT_WEBHOOK = Secret(env.url("ALERT_WEBHOOK", "", ("https://", "http://")))
-if ALERT_WEBHOOK and not is_address(ALERT_WEBHOOK.reveal()):
+#: A web address, or one of Apprise's. Its holder may write there.
+ALERT_WEBHOOK = env.secret("ALERT_WEBHOOK")
+if ALERT_WEBHOOK and not (
+    is_address(ALERT_WEBHOOK.reveal())
+    if ALERT_WEBHOOK.reveal().startswith(("https:", "http:"))
+    else "://" in ALERT_WEBHOOK.reveal()
+):
     raise ImproperlyConfigured(
         "ALERT_WEBHOOK can't be read: copy the whole address that the receiver shows."
     )

@@ -16,6 +16,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from media_library import actions, storage
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from media_library.sync.empty_guard import emptied
+from streams.events import ProblemsDetected
 from streams.models import Channel, OnAirHours, UpcomingProblem
 from streams.planning import forecast
 from streams.programme.item import Mode
@@ -30,7 +31,7 @@ from streams.programme.problems import (
     find_problems,
     left_out_entries,
 )
-from streamsite.notifications import channels
+from streamsite.notifications.events import publish
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -297,13 +298,8 @@ def notify(now: datetime) -> int:
     A failed message is sent again the next time. Soft problems are shown on the channel's page
     only.
     """
-    if not channels.configured():
-        return 0
     new = list(_open().filter(notified_at=None, soft=False).select_related("channel"))
-    if not new:
-        return 0
-    number = "An upcoming problem" if len(new) == 1 else f"{len(new)} upcoming problems"
-    if not channels.send(f"{number} on air", [_line(row) for row in new]):
+    if not new or not publish(ProblemsDetected(lines=[_line(row) for row in new]), now):
         return 0
     rows = UpcomingProblem.objects.filter(pk__in=[row.pk for row in new], notified_at=None)
     return rows.update(notified_at=now)

@@ -40,7 +40,7 @@ def write(notes: Sequence[ledger.Note]) -> None:
         match note:
             case ledger.RunOnAir(_, run, at):
                 if Run.objects.filter(pk=run, on_air_at=None).update(on_air_at=when(at)):
-                    events.on_air(run, when(at))
+                    events.run(events.OnAir, run, when(at))
             case ledger.Aired():
                 _aired(note)
             case ledger.TakeoverRequested():
@@ -80,7 +80,7 @@ def end_run(channel: int, run: int, at: datetime, reason: str) -> None:
         cause=f"The channel was {reason}.",
     )
     if ended:
-        events.off_air(run, at)
+        events.run(events.OffAir, run, at)
 
 
 def _close(incidents: QuerySet[Incident], at: datetime) -> None:

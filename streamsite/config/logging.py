@@ -82,6 +82,7 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
             "axes.apps": {"level": "WARNING"},
             # At DEBUG these write every query and every byte they send.
             "django.db.backends": {"level": "INFO"},
+            "apprise": {"level": "INFO"},
             "boto3": {"level": "INFO"},
             "botocore": {"level": "INFO"},
             "urllib3": {"level": "INFO"},

@@ -1,44 +1,37 @@
-"""Sends notifications to people: by e-mail and to a webhook."""
+"""Sends notifications to people: by e-mail, and by the services that Apprise knows."""
 
 from __future__ import annotations
 
-import json
 import smtplib
 from collections.abc import Sequence
-from http.client import HTTPException
-from typing import Any, Final
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-)
+from datetime import datetime
+from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import structlog
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 
-from streamsite import __version__
+from streamsite.notifications.events import Event
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds a receiver may take to connect, and for each of its answers.
-TIMEOUT_S: Final = 10.0
-#: Characters: what Discord takes in one message.
-LONGEST: Final = 2000
+#: Characters: Discord's maximum per message.
+MAX_CHARS: Final = 2000
+#: Without a space behind it, a service would take what a title contains for a call to people.
+_CALLS: Final = str.maketrans({"@": "@\u200b", "<": "<\u200b"})
 
 
-def configured() -> bool:
-    return bool(settings.ALERT_EMAIL or settings.ALERT_WEBHOOK)
+def sink(event: Event, _at: datetime) -> bool:
+    """Sends what is for people. Returns whether one of them took it."""
+    message = event.message()
+    return message is not None and send(*message)
 
 
 def send(subject: str, lines: Sequence[str]) -> bool:
-    """Tell people, by all ways that are set. True where one of them took it.
+    """Notifies people by all configured ways. True if one of them took the message.
 
-    A failure is logged without the address, which lets its holder write there.
+    A failure is logged without the address, which permits its holder to write there.
     """
     delivered = False
     if settings.ALERT_EMAIL:
@@ -49,7 +42,7 @@ def send(subject: str, lines: Sequence[str]) -> bool:
 
 
 def _mailed(subject: str, lines: Sequence[str]) -> bool:
-    # The password is shown to the connection alone.
+    # Only the connection gets the password.
     connection = get_connection(password=settings.EMAIL_HOST_PASSWORD.reveal())
     message = EmailMessage(
         " ".join(subject.split()),
@@ -60,7 +53,7 @@ def _mailed(subject: str, lines: Sequence[str]) -> bool:
     try:
         message.send()
     except (OSError, smtplib.SMTPException) as error:
-        # Its words may quote what the server was sent.
+        # Its text may quote the credentials.
         log.warning("alert.not_mailed", error=type(error).__name__, host=settings.EMAIL_HOST)
         return False
     log.info("alert.mailed", lines=len(lines))
@@ -68,61 +61,43 @@ def _mailed(subject: str, lines: Sequence[str]) -> bool:
 
 
 def _posted(subject: str, lines: Sequence[str]) -> bool:
-    request = Request(  # noqa: S310 - the settings let http and https pass alone
-        settings.ALERT_WEBHOOK.reveal(),
-        json.dumps(payload(subject, lines)).encode(),
-        {"Content-Type": "application/json", "User-Agent": f"streamsite/{__version__}"},
-    )
-    try:
-        with _opener.open(request, timeout=TIMEOUT_S):
-            pass
-    except (OSError, HTTPException, ValueError) as error:
-        # Its words may hold the address. A status is a plain number.
-        log.warning(
-            "alert.not_posted",
-            error=type(error).__name__,
-            status=getattr(error, "code", None),
-        )
+    # Imported late: it reads all of its services.
+    from apprise import Apprise, AppriseAsset, NotifyFormat  # noqa: PLC0415 - takes 0.3 s
+
+    # No redirects: the message is sent only to the configured receiver.
+    asset = AppriseAsset(app_id="streamsite", http_redirects=False, async_mode=False)
+    receivers = Apprise(apprise_address(settings.ALERT_WEBHOOK.reveal()), asset=asset)
+    # Its own warning, before this one, has the status or the kind of error.
+    if not receivers.notify(text(subject, lines), body_format=NotifyFormat.TEXT):
+        log.warning("alert.not_posted")
         return False
     log.info("alert.posted", lines=len(lines))
     return True
 
 
-def _made_opener() -> OpenerDirector:
-    """Follows no redirection: what was set is where it goes."""
-    opener = OpenerDirector()
-    for handler in (
-        ProxyHandler(),
-        HTTPHandler(),
-        HTTPSHandler(),
-        HTTPErrorProcessor(),
-        HTTPDefaultErrorHandler(),
-    ):
-        opener.add_handler(handler)
-    return opener
+def apprise_address(url: str) -> str:
+    """Returns Apprise's address of a receiver.
 
-
-_opener: Final = _made_opener()
-
-
-def payload(subject: str, lines: Sequence[str]) -> dict[str, Any]:
-    """The message for Slack and Mattermost (`text`) and Discord (`content`), in one object.
-
-    A title can call nobody: no @everyone, no <!channel>.
+    A web address that belongs to no known service gets JSON, with the message as `text`.
     """
-    text = _short(subject, lines)
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return {"text": escaped, "content": text, "allowed_mentions": {"parse": []}}
+    from apprise import Apprise  # noqa: PLC0415 - takes 0.3 s
+
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or Apprise.instantiate(url) is not None:
+        return url
+    given = {f"-{name}": value for name, value in parse_qsl(parts.query)}
+    query = urlencode({**given, ":message": "text"})
+    return parts._replace(scheme=f"json{parts.scheme[4:]}", query=query).geturl()
 
 
-def _short(subject: str, lines: Sequence[str]) -> str:
-    """As many lines as one message holds, and how many more there are."""
-    text = subject[: LONGEST // 2]
+def text(subject: str, lines: Sequence[str]) -> str:
+    """Returns as many lines as one message holds, and how many more there are."""
+    whole = subject[: MAX_CHARS // 2].translate(_CALLS)
     for place, line in enumerate(lines):
         more = f"\n… and {len(lines) - place} more: see the channel's page."
         # A line that fills a message by itself is cut.
-        shown = f"\n• {line[: LONGEST // 2 - len(more) - 8]}"
-        if len(text) + len(shown) + len(more) > LONGEST:
-            return text + more
-        text += shown
-    return text
+        shown = f"\n• {line[: MAX_CHARS // 2 - len(more) - 8]}".translate(_CALLS)
+        if len(whole) + len(shown) + len(more) > MAX_CHARS:
+            return whole + more
+        whole += shown
+    return whole

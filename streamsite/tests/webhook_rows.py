@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import pytest
 from pytest_django import Settings
 
+from streamsite.notifications import events
 from streamsite.tests.receiving import Hook
 from streamsite.webhooks import outbox, sender
 from streamsite.webhooks.models import Delivery, Endpoint, Event
@@ -32,6 +33,12 @@ def endpoint(url: str, events: list[str] = ALL, name: str = "CRM", **fields: Any
     )
 
 
-def emit(event: Event = Event.ON_AIR, **data: Any) -> Delivery:
-    outbox.emit(event, data or {"channel": "demo"}, at=NOW)
+class Happened(events.Event):
+    webhook: ClassVar[str] = Event.ON_AIR
+
+    channel: str = "demo"
+
+
+def emit() -> Delivery:
+    outbox.sink(Happened(), NOW)
     return Delivery.objects.latest("pk")

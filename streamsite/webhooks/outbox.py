@@ -13,23 +13,24 @@ from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 
+from streamsite.notifications.events import Event
 from streamsite.processes.task_queue import enqueue
-from streamsite.webhooks.models import PING, Delivery, Endpoint, Event
+from streamsite.webhooks.models import PING, Delivery, Endpoint
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 SEND: Final = "streamsite.webhooks.sender.send_due"
 
 
-def emit(event: Event, data: Mapping[str, Any], *, at: datetime) -> None:
-    """Tell it to every endpoint that chose such events. `at`: when it happened.
-
-    Call it inside the transaction that makes it true. `data` must hold no secret.
-    """
+def sink(event: Event, at: datetime) -> bool:
+    """Writes a delivery for every endpoint that chose such events. Returns whether one did."""
+    if not event.webhook:
+        return False
     endpoints = Endpoint.objects.filter(enabled=True).defer("secret")
-    listening = [endpoint for endpoint in endpoints if event.value in endpoint.events]
+    listening = [endpoint for endpoint in endpoints if event.webhook in endpoint.events]
     if listening:
-        _write(listening, event.value, data, at)
+        _write(listening, event.webhook, event.model_dump(), at)
+    return bool(listening)
 
 
 def ping(endpoint: Endpoint, now: datetime) -> None:

@@ -266,7 +266,7 @@ def test_every_problem_is_sent_once_and_resent_after_a_failure(
     (media / "other.mp4").write_bytes(b"x")
     (media / "first.mp4").unlink()
     assert verify_ahead() == "1 detected, 1 cleared, 1 notified."
-    sent = [body["content"].split("\n") for body in hook.bodies]
+    sent = [body["text"].split("\n") for body in hook.bodies]
     assert [lines[0] for lines in sent] == ["An upcoming problem on air"] * 3
     assert [len(lines) for lines in sent] == [2, 2, 2]
     assert sent[1] == sent[0]

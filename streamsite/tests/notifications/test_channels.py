@@ -79,16 +79,13 @@ def post(settings: Settings) -> Iterator[Post]:
 
 
 def test_nothing_set_is_nothing_sent() -> None:
-    assert not channels.configured()
     assert not channels.send("Two warnings", LINES)
 
 
 def test_a_webhook_gets_one_message(hook: Hook, caplog: pytest.LogCaptureFixture) -> None:
-    assert channels.configured()
     assert channels.send("Two warnings", LINES)
     (body,) = hook.bodies
-    assert body["content"] == "\n".join(["Two warnings", *(f"• {line}" for line in LINES)])
-    assert body["text"] == body["content"]
+    assert body["text"] == "\n".join(["Two warnings", *(f"• {line}" for line in LINES)])
     assert HUSH not in caplog.text
 
 
@@ -115,15 +112,30 @@ def test_a_webhook_that_is_gone_was_not_reported(
 
 
 def test_no_title_calls_anybody() -> None:
-    reported = channels.payload("x", ["<!channel> @everyone & <@U1>"])
-    assert reported["text"].endswith("&lt;!channel&gt; @everyone &amp; &lt;@U1&gt;")
-    assert reported["allowed_mentions"] == {"parse": []}
+    reported = channels.text("x", ["<!channel> @everyone & <@U1>"])
+    assert not [call for call in ("<!", "@everyone", "<@", "@U1") if call in reported]
+    assert reported.replace("\u200b", "").endswith("<!channel> @everyone & <@U1>")
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("https://a.example/x", "jsons://a.example/x?%3Amessage=text"),
+        ("http://a.example:81/x?k=v%20", "json://a.example:81/x?-k=v+&%3Amessage=text"),
+        ("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", ""),
+        ("ntfy://a.example/topic", ""),
+    ],
+)
+def test_a_service_is_known_by_its_address_and_any_other_gets_json(
+    given: str, used: str
+) -> None:
+    assert channels.apprise_address(given) == (used or given)
 
 
 @pytest.mark.parametrize(("lines", "length"), [(3, 10_000), (500, 200), (2000, 1), (1, 1)])
 def test_a_long_message_states_how_much_it_leaves_out(lines: int, length: int) -> None:
-    reported = channels.payload("x" * 3000, ["y" * length] * lines)["content"]
-    assert len(reported) <= channels.LONGEST
+    reported = channels.text("x" * 3000, ["y" * length] * lines)
+    assert len(reported) <= channels.MAX_CHARS
     shown = reported.count("\n• ")
     assert shown >= 1
     left = f"… and {lines - shown} more" if shown < lines else ""

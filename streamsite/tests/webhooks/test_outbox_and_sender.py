@@ -40,7 +40,7 @@ def test_only_what_was_chosen_is_written_and_with_the_event_itself() -> None:
     chosen = endpoint("https://a.example", [Event.ON_AIR.value])
     endpoint("https://b.example", [Event.OFF_AIR.value], "other")
     endpoint("https://c.example", name="off", enabled=False)
-    row = emit(Event.ON_AIR)
+    row = emit()
     assert [one.endpoint for one in Delivery.objects.all()] == [chosen]
     assert json.loads(row.body) == {
         "id": str(row.message_id),
@@ -49,7 +49,7 @@ def test_only_what_was_chosen_is_written_and_with_the_event_itself() -> None:
         "data": {"channel": "demo"},
     }
     with transaction.atomic():
-        emit(Event.ON_AIR)
+        emit()
         transaction.set_rollback(True)
     assert Delivery.objects.count() == 1
 
@@ -131,8 +131,10 @@ def test_downloads_that_end_are_reported_and_those_that_go_on_are_not() -> None:
     )
     announce.download(job.pk)
     assert received()[1][0] == "download.finished"
-    DownloadJob.objects.filter(pk=job.pk).update(status="queued", ended_at=None)
-    announce.download(job.pk)
+    DownloadJob.objects.filter(pk=job.pk).update(status="downloading", claim=job.claim)
+    jobs.failed(job, verdict(Code.NETWORK), NOW, warnings=[])
+    job.refresh_from_db()
+    assert job.status == "queued"
     assert len(received()) == 2
 
 
