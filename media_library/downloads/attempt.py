@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,29 +13,27 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from media_library.downloads import cookies, importer, jobs, quota, ytdlp_versions
+from media_library.downloads import importer, jobs, quota, ytdlp_versions
 from media_library.downloads.errors import (
-    UPCOMING,
     CancelledError,
     Code,
     GivenUpError,
     Verdict,
-    classify,
+    of_end,
     plain,
     planned,
     verdict,
 )
 from media_library.downloads.options import (
-    PROTOCOLS,
     Options,
     Place,
     Sound,
     parameters,
     subtitle_parameters,
 )
-from media_library.downloads.process import QUESTIONS, Runner, RunnerError, limits
+from media_library.downloads.process import QUESTIONS, Runner, RunnerError, behind_proxy
 from media_library.downloads.progress import Pass, Whole, share_of
-from media_library.downloads.proxy import Proxy
+from media_library.downloads.proxy import Seen
 from media_library.models import DownloadJob
 from streamsite.processes.claims import ClaimLostError, Heartbeat
 from streamsite.security.ssrf import Rules, own_addresses
@@ -124,42 +121,35 @@ class Attempt:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         quota.demand(self.job)
         options = Options.of(self.job.options)
-        max_bytes = settings.DOWNLOAD_MAX_GB * 10**9
         rules = Rules(
             frozenset(settings.DOWNLOAD_PORTS),
             settings.DOWNLOAD_NETWORKS,
             own_addresses(settings.ALLOWED_HOSTS),
         )
-        with (
-            # Both passes, and some bytes for pages.
-            Proxy(rules, most_bytes=2 * max_bytes) as proxy,
-            cookies.lent(self.job.site, self.folder) as have_cookies,
-        ):
-            place = Place(
-                folder=str(self.folder),
-                proxy=proxy.url.reveal(),
-                ffmpeg=shutil.which(settings.FFMPEG_PATH) or settings.FFMPEG_PATH,
-                any_site=self.job.any_site,
-                cookies=have_cookies,
-            )
-            order = {
+
+        def order(place: Place) -> dict[str, Any]:
+            return {
                 "mode": "download",
                 "url": self.job.url,
-                "folder": str(self.folder),
-                "limits": limits(max_bytes),
-                "most_bytes": max_bytes,
-                "protocols": PROTOCOLS,
-                "upcoming": UPCOMING,
                 "parameters": parameters(options, place),
                 "subtitles": subtitle_parameters(options, place),
             }
-            with Runner(order, folder=self.folder, python=ytdlp_versions.python()) as runner:
-                self._row["session"] = runner.pid
-                self._listen(runner, proxy)
-        if self._end.get("kind") != "done":
-            raise GivenUpError(self._verdict(proxy.seen.refused))
 
-    def _listen(self, runner: Runner, proxy: Proxy) -> None:
+        with behind_proxy(
+            order,
+            self.folder,
+            ytdlp_versions.python(),
+            rules,
+            site=self.job.site,
+            any_site=self.job.any_site,
+            max_bytes=settings.DOWNLOAD_MAX_GB * 10**9,
+        ) as (runner, seen):
+            self._row["session"] = runner.pid
+            self._listen(runner, seen)
+        if self._end.get("kind") != "done":
+            raise GivenUpError(self._verdict(seen.refused))
+
+    def _listen(self, runner: Runner, seen: Seen) -> None:
         began = time.monotonic()
         while True:
             ended = runner.ended
@@ -172,16 +162,16 @@ class Attempt:
             if ended:
                 return
             try:
-                self._judge(began, proxy)
+                self._judge(began, seen)
                 self.report()
             except (CancelledError, GivenUpError, DuplicateError):
                 runner.end()
                 raise
 
-    def _judge(self, began: float, proxy: Proxy) -> None:
+    def _judge(self, began: float, seen: Seen) -> None:
         """Raises an error if the job has to end early."""
         now = time.monotonic()
-        silent = now - max(proxy.seen.last_byte, began)
+        silent = now - max(seen.last_byte, began)
         if self.status is Status.EXTRACTING and now - began > self.timeouts.extract_s:
             raise GivenUpError(
                 verdict(Code.TOO_LONG, f"{self.timeouts.extract_s:.0f} s at the page")
@@ -197,11 +187,11 @@ class Attempt:
                 reason = f"{self.timeouts.silent_s:.0f} s without any video data"
                 raise GivenUpError(verdict(Code.TOO_LONG, reason))
         max_bytes = settings.DOWNLOAD_MAX_GB * 10**9
-        if proxy.seen.bytes_down > 2 * max_bytes:
+        if seen.bytes_down > 2 * max_bytes:
             raise GivenUpError(verdict(Code.TOO_LARGE, f"more than {max_bytes:,} bytes"))
-        if proxy.seen.bytes_down > self._reserved + quota.SLACK_BYTES:
+        if seen.bytes_down > self._reserved + quota.SLACK_BYTES:
             # The site sent no size, or one that is too small.
-            received = proxy.seen.bytes_down
+            received = seen.bytes_down
             self._reserve(
                 min(received + quota.RESERVE_STEP_BYTES, max_bytes), received=received
             )
@@ -318,24 +308,14 @@ class Attempt:
             self._row["bytes_total"] = total
 
     def _verdict(self, refused: str) -> Verdict:
-        """Returns why there is no video. The runner's own code precedes the error text."""
+        """Returns why there is no video."""
         end = self._end
-        if not end:
-            return verdict(Code.INTERNAL, "yt-dlp ended without a result")
-        if end["kind"] == "cancelled":
-            return verdict(Code.INTERNAL, "yt-dlp was ended from outside")
-        if end["code"] in {Code.LATER, Code.LIVE}:
+        if end.get("code") in {Code.LATER, Code.LIVE}:
             max_wait = timedelta(days=settings.DOWNLOAD_WAIT_DAYS)
             return planned(
                 Code(end["code"]), _moment(end["begins"]), timezone.now(), most=max_wait
             )
-        if end["code"]:
-            return verdict(Code(end["code"]), plain(end["text"]))
-        if end["type"] == "MemoryError":
-            return verdict(Code.TOO_LARGE, "the page needs more memory than a job may use")
-        warnings = tuple(str(warning) for warning in end["warnings"])
-        more = f"{end['type']}: {end['logged']}"
-        return classify(end["text"], more=more, refused=refused, warnings=warnings)
+        return of_end(end, refused)
 
     # ---- the row -----------------------------------------------------------------------------
 

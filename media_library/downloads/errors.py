@@ -7,10 +7,11 @@ networking, version 2026.8.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 
 class Code(StrEnum):
@@ -228,6 +229,21 @@ def planned(code: Code, begins: datetime | None, now: datetime, *, most: timedel
             "(DOWNLOAD_WAIT_DAYS): try again later.",
         )
     return Verdict(code, f"It begins on {begin_text}: it is tried then.", at=begins)
+
+
+def of_end(end: Mapping[str, Any], refused: str) -> Verdict:
+    """Classifies the runner's final message. Its own code precedes the error's text."""
+    if not end:
+        return verdict(Code.INTERNAL, "yt-dlp ended without a result")
+    if end["kind"] == "cancelled":
+        return verdict(Code.INTERNAL, "yt-dlp was ended from outside")
+    if end["code"]:
+        return verdict(Code(end["code"]), plain(end["text"]))
+    if end["type"] == "MemoryError":
+        return verdict(Code.TOO_LARGE, "the page needs more memory than a job may use")
+    warnings = tuple(str(warning) for warning in end["warnings"])
+    more = f"{end['type']}: {end['logged']}"
+    return classify(end["text"], more=more, refused=refused, warnings=warnings)
 
 
 def classify(

@@ -6,17 +6,12 @@ yt-dlp.
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from threading import Lock
 from typing import Final
 
-from django.core.cache import cache
 from django.db.models import Count, Q
 
 from media_library.downloads import ytdlp_selftest, ytdlp_versions
@@ -24,6 +19,7 @@ from media_library.downloads.cookies import UNREADABLE, within
 from media_library.downloads.errors import Code
 from media_library.downloads.ytdlp_selftest import About, SelfTestError
 from media_library.models import DownloadJob, SiteCookies, SitePause
+from streamsite.processes.refreshed import Refreshed
 
 #: Age in days from which yt-dlp is old: sites change every few weeks. From the second on,
 #: yt-dlp warns about itself (`warn_when_outdated`).
@@ -38,14 +34,12 @@ GOOD_SUCCESS: Final = 0.9
 POOR_SUCCESS: Final = 0.5
 #: Seconds after which yt-dlp is queried again.
 CHECK_INTERVAL_S: Final = 300
+#: Seconds after which that is done when it could not be started.
+RETRY_INTERVAL_S: Final = 10
 #: Seconds for which its last answer is shown meanwhile.
-CACHE_S: Final = 86_400
+KEPT_S: Final = 86_400
 #: Seconds that a page waits for its first answer.
 ANSWER_TIMEOUT_S: Final = 10
-#: Queries yt-dlp, one process at a time.
-_background: Final = ThreadPoolExecutor(1, "about-ytdlp")
-_pending_lock: Final = Lock()
-_pending: Final[dict[str, Future[tuple[About | str, float]]]] = {}
 #: Shown until it has answered.
 UNANSWERED: Final = "It is being checked, and has not answered yet: reload in a minute."
 #: Maximum sites in a report.
@@ -113,7 +107,7 @@ class Report:
 
 def report(now: datetime, *, days: int = 7) -> Report:
     choice = ytdlp_versions.chosen()
-    about, checked_at = _about(ytdlp_versions.python())
+    about, age_s = _about(ytdlp_versions.python())
     since = now - timedelta(days=days)
     tool_findings = findings(
         about, now.astimezone(UTC).date(), lost=ytdlp_versions.lost(choice)
@@ -133,7 +127,7 @@ def report(now: datetime, *, days: int = 7) -> Report:
         updated=bool(choice.current) and not ytdlp_versions.lost(choice),
         can_roll_back=not choice.untouched,
         last_order=choice.result,
-        checked_at=checked_at,
+        checked_at=None if age_s is None else now - timedelta(seconds=age_s),
         days=days,
         findings=tool_findings,
         sites=sites,
@@ -141,45 +135,26 @@ def report(now: datetime, *, days: int = 7) -> Report:
     )
 
 
-def _about(interpreter: str) -> tuple[About | str, datetime | None]:
-    """Returns yt-dlp's description of itself, or its error, and the time of the check.
+def _about(interpreter: str) -> tuple[About | str, float | None]:
+    """Returns yt-dlp's description of itself, or its error, and the age in seconds.
 
-    The check starts a process for seconds. It runs in the background once the last answer is
-    old, one at a time; only the first answer is waited for.
+    The check starts a process for seconds: it runs in the background once the last answer is
+    old, or was an error.
     """
-    name = f"downloader-{hashlib.sha256(interpreter.encode()).hexdigest()}"
-    cached: tuple[About | str, float] | None = cache.get(name)
-    if (
-        cached is not None
-        and isinstance(cached[0], About)
-        and time.time() - cached[1] < CHECK_INTERVAL_S
-    ):
-        return _dated(*cached)
-    with _pending_lock:
-        future = _pending.get(name)
-        if future is None or future.done():
-            future = _pending[name] = _background.submit(_query, name, interpreter)
-    if cached is not None:
-        return _dated(*cached)
+    last = _checked.get(interpreter, fresh_s=CHECK_INTERVAL_S, wait_s=ANSWER_TIMEOUT_S)
+    if last is not None and isinstance(last.value, str):
+        last = _checked.get(interpreter, fresh_s=RETRY_INTERVAL_S, wait_s=ANSWER_TIMEOUT_S)
+    return (last.value, last.age_s) if last is not None else (UNANSWERED, None)
+
+
+def _query(interpreter: str) -> About | str:
     try:
-        return _dated(*future.result(ANSWER_TIMEOUT_S))
-    except TimeoutError:
-        return UNANSWERED, None
-
-
-def _dated(result: About | str, at: float) -> tuple[About | str, datetime]:
-    return result, datetime.fromtimestamp(at, UTC)
-
-
-def _query(name: str, interpreter: str) -> tuple[About | str, float]:
-    result: About | str
-    try:
-        result = ytdlp_selftest.about(interpreter)
+        return ytdlp_selftest.about(interpreter)
     except SelfTestError as error:
-        result = str(error)
-    answer = result, time.time()
-    cache.set(name, answer, CACHE_S)
-    return answer
+        return str(error)
+
+
+_checked: Final = Refreshed(_query, "about-ytdlp", kept_s=KEPT_S)
 
 
 # ---- the tool --------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -11,11 +10,10 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.cache import cache
 
-from media_library.downloads import cookies, jobs, ytdlp_versions
-from media_library.downloads.errors import Code, GivenUpError, classify, plain, verdict
-from media_library.downloads.options import PROTOCOLS, Place, inspect_parameters
-from media_library.downloads.process import Runner, RunnerError, limits
-from media_library.downloads.proxy import Proxy
+from media_library.downloads import jobs, ytdlp_versions
+from media_library.downloads.errors import Code, GivenUpError, of_end, verdict
+from media_library.downloads.options import Place, inspect_parameters
+from media_library.downloads.process import RunnerError, behind_proxy
 from media_library.jobs import slots
 from streamsite.security.ssrf import Rules
 
@@ -25,8 +23,8 @@ INSPECT_TIMEOUT_S: Final = 60.0
 MAX_CONCURRENT: Final = 2
 #: Seconds for which a result is cached.
 CACHE_S: Final = 300
-#: Bytes that an inspection may download: pages, not videos.
-MAX_BYTES: Final = 200_000_000
+#: Half the bytes that an inspection may download: pages, not videos.
+MAX_BYTES: Final = 100_000_000
 #: Prefix of the folder of an inspection, beside those of jobs: the leftovers of a dead process,
 #: perhaps cookies, are removed like theirs.
 FOLDER_PREFIX: Final = "look-"
@@ -61,41 +59,29 @@ def _inspected(url: str, cap: int, *, any_site: bool) -> dict[str, Any]:
     rules = Rules(frozenset(settings.DOWNLOAD_PORTS), settings.DOWNLOAD_NETWORKS)
     home = settings.DATA_DIR / "downloads"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (
-        TemporaryDirectory(prefix=FOLDER_PREFIX, dir=home) as name,
-        Proxy(rules, most_bytes=MAX_BYTES) as proxy,
-        cookies.lent(jobs.site_of(url), Path(name)) as have_cookies,
-    ):
-        folder = Path(name)
-        place = Place(
-            folder=name,
-            proxy=proxy.url.reveal(),
-            ffmpeg=shutil.which(settings.FFMPEG_PATH) or settings.FFMPEG_PATH,
-            any_site=any_site,
-            cookies=have_cookies,
-        )
-        order = {
-            "mode": "inspect",
-            "url": url,
-            "folder": name,
-            "cap": cap,
-            "limits": limits(MAX_BYTES),
-            "protocols": PROTOCOLS,
-            "parameters": inspect_parameters(place, cap=cap),
-        }
-        try:
-            with Runner(order, folder=folder, python=ytdlp_versions.python()) as runner:
-                end = runner.conclusion(INSPECT_TIMEOUT_S)
-        except RunnerError as error:
-            raise GivenUpError(verdict(Code.INTERNAL, str(error))) from None
-        refused = proxy.seen.refused
+
+    def order(place: Place) -> dict[str, Any]:
+        inspection = inspect_parameters(place, cap=cap)
+        return {"mode": "inspect", "url": url, "cap": cap, "parameters": inspection}
+
+    try:
+        with (
+            TemporaryDirectory(prefix=FOLDER_PREFIX, dir=home) as name,
+            behind_proxy(
+                order,
+                Path(name),
+                ytdlp_versions.python(),
+                rules,
+                site=jobs.site_of(url),
+                any_site=any_site,
+                max_bytes=MAX_BYTES,
+            ) as (runner, seen),
+        ):
+            end = runner.conclusion(INSPECT_TIMEOUT_S)
+    except RunnerError as error:
+        raise GivenUpError(verdict(Code.INTERNAL, str(error))) from None
     if end is None:
         raise GivenUpError(verdict(Code.TOO_LONG, f"{INSPECT_TIMEOUT_S:.0f} s"))
-    if end.get("kind") == "inspected":
-        return end
-    if end.get("code"):
-        raise GivenUpError(verdict(Code(end["code"]), plain(end["text"])))
-    warnings = tuple(end.get("warnings", ()))
-    more = f"{end.get('type', '')}: {end.get('logged', '')}"
-    text = end.get("text") or "yt-dlp ended without a result"
-    raise GivenUpError(classify(text, more=more, refused=refused, warnings=warnings))
+    if end.get("kind") != "inspected":
+        raise GivenUpError(of_end(end, seen.refused))
+    return end

@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import psutil
+from django.conf import settings
 
+from media_library.downloads import cookies
+from media_library.downloads.errors import UPCOMING
+from media_library.downloads.options import PROTOCOLS, Place
+from media_library.downloads.proxy import Proxy, Seen
 from streamsite.processes.priority import session_steps_back
+from streamsite.security.ssrf import Rules
 
 RUNNER: Final = Path(__file__).with_name("runner.py")
 #: Seconds between SIGINT and SIGKILL. The runner itself needs less than one.
@@ -177,10 +184,6 @@ class Runner:
     def ended(self) -> bool:
         return self.process.poll() is not None
 
-    def interrupt(self) -> None:
-        """Asks it and its children to end: part files stay."""
-        self._signal(signal.SIGINT)
-
     def end(self, *, grace: float = EXIT_TIMEOUT_S) -> None:
         """Ends all processes of its session."""
         if not self.ended and grace:
@@ -198,6 +201,43 @@ class Runner:
         if not self.ended:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
+
+
+@contextmanager
+def behind_proxy(
+    order: Callable[[Place], dict[str, Any]],
+    folder: Path,
+    python: str,
+    rules: Rules,
+    *,
+    site: str = "",
+    any_site: bool = False,
+    max_bytes: int,
+) -> Iterator[tuple[Runner, Seen]]:
+    """Runs yt-dlp in that folder, with the site's cookies, behind a proxy of its own.
+
+    `order` returns the mode, the address and yt-dlp's parameters. The proxy passes on twice
+    `max_bytes`: both passes, and some bytes for pages.
+    """
+    lent = cookies.lent(site, folder) if site else nullcontext(enter_result=False)
+    with Proxy(rules, most_bytes=2 * max_bytes) as proxy, lent as have_cookies:
+        place = Place(
+            folder=str(folder),
+            proxy=proxy.url.reveal(),
+            ffmpeg=shutil.which(settings.FFMPEG_PATH) or settings.FFMPEG_PATH,
+            any_site=any_site,
+            cookies=have_cookies,
+        )
+        job = {
+            "folder": str(folder),
+            "limits": limits(max_bytes),
+            "most_bytes": max_bytes,
+            "protocols": PROTOCOLS,
+            "upcoming": UPCOMING,
+            **order(place),
+        }
+        with Runner(job, folder=folder, python=python) as runner:
+            yield runner, proxy.seen
 
 
 def _storable(value: Any) -> Any:

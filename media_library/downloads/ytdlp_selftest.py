@@ -7,7 +7,6 @@ or that delivers other bytes than were served.
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from django.conf import settings
-
-from media_library.downloads.errors import UPCOMING, plain
-from media_library.downloads.options import PROTOCOLS, Options, Place, parameters
-from media_library.downloads.process import Runner, RunnerError, limits
-from media_library.downloads.proxy import Proxy
+from media_library.downloads.errors import plain
+from media_library.downloads.options import Options, Place, parameters
+from media_library.downloads.process import Runner, RunnerError, behind_proxy, limits
 from streamsite.security.ssrf import Rules
 
 #: Seconds for the check and for the test; both take two on an idle machine.
@@ -52,7 +48,8 @@ def about(interpreter: str) -> About:
     """Runs yt-dlp in that environment and returns its versions. Raises `SelfTestError`."""
     with TemporaryDirectory(prefix="streamsite-about-") as name:
         order = {"mode": "about", "folder": name, "limits": limits(0), "parameters": {}}
-        end = _end_of(order, Path(name), interpreter, ABOUT_TIMEOUT_S)
+        with _errors(), Runner(order, folder=Path(name), python=interpreter) as runner:
+            end = _conclusion(runner, ABOUT_TIMEOUT_S)
     if end.get("kind") != "about":
         raise SelfTestError(_why(end))
     versions = {name: str(end[name])[:64] for name in ("version", "python", "runtime")}
@@ -64,26 +61,17 @@ def try_out(interpreter: str) -> About:
     version = about(interpreter)
     with TemporaryDirectory(prefix="streamsite-canary-") as name, _site() as port:
         rules = Rules(frozenset({port}), (ip_network("127.0.0.1/32"),))
-        with Proxy(rules) as proxy:
-            place = Place(
-                folder=name,
-                proxy=proxy.url.reveal(),
-                ffmpeg=shutil.which(settings.FFMPEG_PATH) or settings.FFMPEG_PATH,
-                any_site=True,
-            )
-            plainest = Options(thumbnail=False, metadata=False, chapters=False)
-            order = {
-                "mode": "download",
-                "url": f"http://127.0.0.1:{port}/canary.mp4",
-                "folder": name,
-                "limits": limits(len(VIDEO)),
-                "most_bytes": len(VIDEO),
-                "protocols": PROTOCOLS,
-                "upcoming": UPCOMING,
-                "parameters": parameters(plainest, place),
-                "subtitles": None,
-            }
-            end = _end_of(order, Path(name), interpreter, TRIAL_TIMEOUT_S)
+        plainest = Options(thumbnail=False, metadata=False, chapters=False)
+
+        def order(place: Place) -> dict[str, Any]:
+            url = f"http://127.0.0.1:{port}/canary.mp4"
+            return {"mode": "download", "url": url, "parameters": parameters(plainest, place)}
+
+        run = behind_proxy(
+            order, Path(name), interpreter, rules, any_site=True, max_bytes=10 * len(VIDEO)
+        )
+        with _errors(), run as (runner, _):
+            end = _conclusion(runner, TRIAL_TIMEOUT_S)
         if end.get("kind") != "done":
             raise SelfTestError(_why(end))
         received = Path(name) / Path(end["file"]).name
@@ -92,16 +80,17 @@ def try_out(interpreter: str) -> About:
     return version
 
 
-def _end_of(
-    order: dict[str, Any], folder: Path, interpreter: str, within: float
-) -> dict[str, Any]:
+@contextmanager
+def _errors() -> Iterator[None]:
     try:
-        with Runner(order, folder=folder, python=interpreter) as runner:
-            end = runner.conclusion(within)
+        yield
     except RunnerError as error:
         raise SelfTestError(str(error)) from None
-    if end is None:
-        raise SelfTestError(f"it took longer than {within:.0f} s.")
+
+
+def _conclusion(runner: Runner, within_s: float) -> dict[str, Any]:
+    if (end := runner.conclusion(within_s)) is None:
+        raise SelfTestError(f"it took longer than {within_s:.0f} s.")
     return end
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from datetime import UTC, date, datetime, timedelta
 from html import unescape
 from pathlib import Path
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 import yt_dlp
 from cryptography.fernet import Fernet
-from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -27,6 +25,7 @@ from media_library.models import DownloadJob, SiteCookies, SitePause
 from media_library.tests import rows
 from streamsite.api import keys
 from streamsite.api.permissions import KeyPermission
+from streamsite.processes.refreshed import Refreshed, Result
 from streamsite.tests.waiting import until
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -265,7 +264,8 @@ def test_an_old_result_is_shown_with_its_age(
     go_on.set()
     until(lambda: health.report(timezone.now()).checked_at, 60, "it has answered")
     go_on.clear()
-    monkeypatch.setattr(cache, "get", lambda _: (answer, time.time() - 7 * 60))
+    last = Result(answer, 7 * 60)
+    monkeypatch.setattr(Refreshed, "get", lambda *_, **__: last)
     page = unescape(viewer("update_downloader").get(PAGE).content.decode())
     go_on.set()
     assert re.search(r"Checked <time[^>]*>7\xa0minutes ago</time>", page)
