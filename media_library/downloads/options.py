@@ -9,9 +9,18 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+)
 
 
 class Quality(IntEnum):
@@ -52,47 +61,53 @@ class Subtitles(StrEnum):
     AUTOMATIC = "automatic"
 
 
-#: Such as en, pt-BR, zh-Hans.
-LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}")
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}")
 MAX_LANGUAGES: Final = 10
+
+
+def _languages(given: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(_LANGUAGE.fullmatch, given)):
+        raise ValueError("A language is written as en, pt-BR or zh-Hans.")
+    return tuple(dict.fromkeys(given))
+
+
+Languages = Annotated[
+    tuple[str, ...], Field(max_length=MAX_LANGUAGES), AfterValidator(_languages)
+]
 
 
 class OptionsError(ValueError):
     """The requested option is not allowed. `str()` says which are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     quality: Quality = Quality.BEST
     container: Container = Container.MP4
     sound: Sound = Sound.NO
     subtitles: Subtitles = Subtitles.NONE
-    languages: tuple[str, ...] = field(default=("en",))
+    languages: Languages = ("en",)
     #: Languages into which the subtitles are translated.
-    translate: tuple[str, ...] = ()
-    thumbnail: bool = True
-    metadata: bool = True
-    chapters: bool = True
+    translate: Languages = ()
+    thumbnail: StrictBool = True
+    metadata: StrictBool = True
+    chapters: StrictBool = True
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Creates options from JSON, with defaults for missing ones. Raises `OptionsError`."""
-        unknown = values.keys() - cls.__dataclass_fields__.keys()
-        if unknown:
-            raise OptionsError(f"There is no option {min(unknown)}.")
-        return cls(
-            quality=_one_of(Quality, values, "quality", Quality.BEST),
-            container=_one_of(Container, values, "container", Container.MP4),
-            sound=_one_of(Sound, values, "sound", Sound.NO),
-            subtitles=_one_of(Subtitles, values, "subtitles", Subtitles.NONE),
-            languages=_languages(values.get("languages", ("en",))),
-            translate=_languages(values.get("translate", ())),
-            **{name: _flag(values, name) for name in ("thumbnail", "metadata", "chapters")},
-        )
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            wrong = error.errors(include_url=False)[0]
+            if own := wrong.get("ctx", {}).get("error"):
+                raise OptionsError(str(own)) from None
+            raise OptionsError(f"{wrong['loc'][0]}: {wrong['msg']}.") from None
 
     def as_json(self) -> dict[str, Any]:
         """Returns the options for JSON."""
-        values = asdict(self)
+        values = self.model_dump(mode="json")
         if not self.translate:
             # Jobs from before the feature have the same profile as those without translations.
             del values["translate"]
@@ -107,31 +122,6 @@ class Options:
     @property
     def extension(self) -> str:
         return self.sound.value or self.container.value
-
-
-def _one_of(kind: type[Any], values: Mapping[str, Any], name: str, default: Any) -> Any:
-    value = values.get(name, default)
-    try:
-        return kind(value)
-    except ValueError:
-        allowed = ", ".join(str(member.value) for member in kind)
-        raise OptionsError(f"{name} must be one of: {allowed}.") from None
-
-
-def _flag(values: Mapping[str, Any], name: str) -> bool:
-    given = values.get(name, True)
-    if not isinstance(given, bool):
-        raise OptionsError(f"{name} must be true or false.")
-    return given
-
-
-def _languages(given: object) -> tuple[str, ...]:
-    if not isinstance(given, list | tuple) or len(given) > MAX_LANGUAGES:
-        raise OptionsError(f"Languages must be a list with at most {MAX_LANGUAGES} entries.")
-    for language in given:
-        if not isinstance(language, str) or not LANGUAGE.fullmatch(language):
-            raise OptionsError("A language is written as en, pt-BR or zh-Hans.")
-    return tuple(dict.fromkeys(given))
 
 
 # ---- for yt-dlp ------------------------------------------------------------------------------
