@@ -303,7 +303,8 @@ MEDIA_EXTENSIONS = [
     ).split(",")
 ]
 STORAGES = {
-    "default": {"BACKEND": "media_library.storage.open_storage"},
+    # Django demands one. The library's is media_library.storage.
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG

@@ -1,18 +1,17 @@
-"""The two kinds of storage, opened from the settings, and the check of keys."""
+"""The bucket's clients, opened from the settings; the folder's paths; the check of keys."""
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from boto3.session import Session
 from botocore.config import Config
 from botocore.session import get_session
 from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
-from django.core.files.storage import FileSystemStorage, Storage, default_storage
-from storages.backends.s3 import S3Storage
+from django.utils._os import safe_join
 
 from media_library.storage.errors import StorageError, WrongKeyError
 
@@ -24,6 +23,8 @@ MAX_URL_LIFETIME_S: Final = 7 * 24 * 3600
 TRANSFER_TIMEOUTS_S: Final = (10, 60)
 #: The same timeouts while a person waits for the answer.
 BRISK_TIMEOUTS_S: Final = (3, 6)
+#: Connections of one client: threads share it.
+MAX_CONNECTIONS: Final = 32
 #: Maximum length of a key in bytes, in S3 and R2.
 MAX_KEY_BYTES: Final = 1024
 
@@ -38,6 +39,7 @@ def _config(timeouts_s: tuple[int, int], attempts: int) -> Config:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         connect_timeout=connect,
+        max_pool_connections=MAX_CONNECTIONS,
         read_timeout=read,
         retries={"mode": "standard", "total_max_attempts": attempts},
     )
@@ -49,58 +51,24 @@ def _region() -> str:
     return settings.STORAGE_REGION or "us-east-1"
 
 
-class BucketStorage(S3Storage):  # type: ignore[misc]  # the parent has no types
-    """A private bucket at R2 or S3. All its URLs are signed."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            bucket_name=settings.STORAGE_BUCKET,
-            access_key=settings.STORAGE_ACCESS_KEY_ID,
-            secret_key=settings.STORAGE_SECRET_ACCESS_KEY.reveal(),
-            endpoint_url=settings.STORAGE_ENDPOINT_URL or None,
-            region_name=_region(),
-            client_config=_config(TRANSFER_TIMEOUTS_S, 4),
-            querystring_auth=True,
-            querystring_expire=URL_LIFETIME_S,
-            default_acl=None,
-            file_overwrite=True,
-        )
-
-    @cached_property
-    def brisk(self) -> Any:
-        """A client with short timeouts, for callers that can't wait."""
-        return own_client(BRISK_TIMEOUTS_S, 1)
-
-
-class FolderStorage(FileSystemStorage):
-    """The folder of STORAGE_PROVIDER=local."""
-
-    def __init__(self) -> None:
-        super().__init__(location=settings.MEDIA_ROOT)
-
-
-def open_storage() -> Storage:
-    """The storage of STORAGE_PROVIDER: the backend of STORAGES["default"]."""
-    return FolderStorage() if settings.STORAGE_PROVIDER == "local" else BucketStorage()
-
-
 def is_local() -> bool:
     return bool(settings.STORAGE_PROVIDER == "local")
 
 
-def bucket() -> Any:
-    return cast("BucketStorage", default_storage).bucket
-
-
 def client(*, brisk: bool = False) -> Any:
-    """Returns the shared client, which keeps keys as they are.
+    """Returns the shared client; `brisk`: one try, for callers that can't wait."""
+    return _shared(
+        (BRISK_TIMEOUTS_S, 1) if brisk else (TRANSFER_TIMEOUTS_S, 4),
+        settings.STORAGE_ENDPOINT_URL,
+        settings.STORAGE_ACCESS_KEY_ID,
+        settings.STORAGE_SECRET_ACCESS_KEY,
+        _region(),
+    )
 
-    django-storages turns "a//b" into "a/b".
 
-    """
-    if brisk:
-        return cast("BucketStorage", default_storage).brisk
-    return bucket().meta.client
+@lru_cache
+def _shared(bounds: tuple[tuple[int, int], int], *_settings: object) -> Any:
+    return own_client(*bounds)
 
 
 def own_client(timeouts_s: tuple[int, int], attempts: int, *, dates: bool = True) -> Any:
@@ -153,6 +121,6 @@ def make_folder(folder: Path) -> None:
 
 def folder_path(key: str) -> Path:
     try:
-        return Path(default_storage.path(checked(key)))
+        return Path(safe_join(settings.MEDIA_ROOT, checked(key)))
     except SuspiciousFileOperation:
         raise WrongKeyError(f"{key!r} is outside the media folder: move the file in.") from None

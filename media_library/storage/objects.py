@@ -19,7 +19,6 @@ from media_library.location import LocalFile, Location, SignedUrl
 from media_library.storage.backends import (
     MAX_URL_LIFETIME_S,
     URL_LIFETIME_S,
-    bucket,
     checked,
     client,
     folder_path,
@@ -113,8 +112,12 @@ def upload(
             progress(folder_path(key).stat().st_size)
         return
     with storage_errors(key):
-        bucket().upload_file(
-            str(source), checked(key), ExtraArgs=content_type(key), Callback=progress
+        client().upload_file(
+            str(source),
+            settings.STORAGE_BUCKET,
+            checked(key),
+            ExtraArgs=content_type(key),
+            Callback=progress,
         )
     if consume:
         source.unlink(missing_ok=True)
@@ -135,7 +138,7 @@ def download(key: str, target: Path) -> None:
         _store_in_folder(source, target, consume=False)
         return
     with _draft(target) as draft, storage_errors(key):
-        bucket().download_file(checked(key), str(draft))
+        client().download_file(settings.STORAGE_BUCKET, checked(key), str(draft))
 
 
 def read(key: str, start: int, length: int, *, etag: str = "", brisk: bool = False) -> bytes:
@@ -180,7 +183,7 @@ def delete(key: str) -> None:
             folder_path(key).unlink(missing_ok=True)
         return
     with storage_errors(key):
-        bucket().Object(checked(key)).delete()
+        client().delete_object(Bucket=settings.STORAGE_BUCKET, Key=checked(key))
 
 
 @contextmanager

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
 
 import boto3
 import pytest
-from django.core.files.storage import storages
 from moto.server import ThreadedMotoServer
 from pytest_django import Settings
 
+from media_library.storage import backends
 from media_library.tests import web as sites
 from media_library.tests.web import Web, web_site
 from streamsite.security.secret import Secret
@@ -69,7 +68,7 @@ def bucket(s3_server: str, settings: Settings) -> Iterator[None]:
         )
     client.delete_bucket(Bucket="films")
     client.close()
-    cast("Any", storages["default"]).connection.meta.client.close()
+    backends.client().close()
 
 
 @pytest.fixture(params=["folder", "bucket"])

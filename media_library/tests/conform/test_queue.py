@@ -15,7 +15,6 @@ from typing import Any
 
 import psutil
 import pytest
-from django.core.files.storage import default_storage
 from django.db import connections
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -29,7 +28,7 @@ from media_library.conform.progress import overall
 from media_library.house_format import HouseFormat
 from media_library.jobs import slots
 from media_library.models import MediaItem, PreparedCopy, item_status
-from media_library.storage import StorageError
+from media_library.storage import StorageError, backends
 from media_library.tests.clips import lavfi, make
 from streamsite.processes.claims import ClaimLostError
 from streamsite.tests.waiting import until
@@ -264,7 +263,7 @@ def test_a_copy_that_is_in_the_storage_is_not_made_again_unless_it_is_damaged(
     first = actions.request_prepare(item, HOUSE_FORMAT)
     tasks.prepare_next()
     first.refresh_from_db()
-    made = Path(default_storage.path(first.key))
+    made = backends.folder_path(first.key)
     content = made.read_bytes()
 
     def again() -> PreparedCopy:
