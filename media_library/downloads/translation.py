@@ -12,17 +12,11 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from http.client import HTTPException
+from http import HTTPStatus
 from typing import Any, Final
-from urllib.error import HTTPError
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    Request,
-)
+
+import requests
+from urllib3.exceptions import HTTPError
 
 from media_library.downloads.errors import plain
 from media_library.downloads.subtitles import Cue
@@ -87,27 +81,32 @@ class Server:
                 yield replace(cue, lines=tuple(lines))
 
     def _request(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        request = Request(  # noqa: S310 - the settings let http and https pass alone
-            f"{self.url.rstrip('/')}/{path}",
-            None if body is None else json.dumps(body).encode(),
-            {"Content-Type": "application/json", "Accept": "application/json"},
-        )
         try:
-            with _opener.open(request, timeout=ANSWER_TIMEOUT_S) as answer:
-                return json.loads(answer.read(MAX_ANSWER_BYTES))
-        except HTTPError as error:
-            raise TranslateError(f"HTTP {error.code}. {self._error_text(error)}") from None
-        except (OSError, HTTPException) as error:
+            # No redirects: the key is sent only to the configured server.
+            with requests.request(
+                "GET" if body is None else "POST",
+                f"{self.url.rstrip('/')}/{path}",
+                json=body,
+                timeout=ANSWER_TIMEOUT_S,
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                content = answer.raw.read(MAX_ANSWER_BYTES, decode_content=True)
+        except (requests.RequestException, HTTPError) as error:
             # The error's text may contain the address.
             raise TranslateError(f"it can't be reached: {type(error).__name__}.") from None
+        if answer.status_code != HTTPStatus.OK:
+            raise TranslateError(f"HTTP {answer.status_code}. {self._error_text(content)}")
+        try:
+            return json.loads(content)
         except ValueError:
             raise TranslateError("its answer can't be read.") from None
 
-    def _error_text(self, error: HTTPError) -> str:
+    def _error_text(self, content: bytes) -> str:
         """Returns the server's error message, without the key if it repeats it."""
         try:
-            message = str(json.loads(error.read(10_000))["error"])
-        except (OSError, HTTPException, ValueError, LookupError, TypeError):
+            message = str(json.loads(content)["error"])
+        except (ValueError, LookupError, TypeError):
             return ""
         key = self.key.reveal()
         return plain(message.replace(key, "…") if key else message)
@@ -152,9 +151,3 @@ def batches(cues: Sequence[Cue]) -> Iterator[list[Cue]]:
         size += length
     if batch:
         yield batch
-
-
-_opener: Final = OpenerDirector()
-# No redirects: the key is sent only to the configured server.
-for _handler in (HTTPHandler, HTTPSHandler, HTTPDefaultErrorHandler, HTTPErrorProcessor):
-    _opener.add_handler(_handler())
