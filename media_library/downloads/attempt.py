@@ -330,8 +330,13 @@ class Attempt:
             self._heartbeat.hasten()
 
     def report(self, status: DownloadJob.Status | None = None, **row: Any) -> None:
-        """Writes changes, not too often. Raises `CancelledError`, `ClaimLostError`."""
+        """Writes `row` at once, other changes not too often.
+
+        Raises `CancelledError`, `ClaimLostError`.
+        """
         self._row.update(row)
+        if row:
+            self._heartbeat.hasten()
         if status is not None:
             self._move_on(status)
         try:

@@ -149,7 +149,7 @@ UPCOMING: Final = (
 #: The first match counts. All in lower case.
 _SIGNS: Final[tuple[tuple[Code, str], ...]] = (
     # The proxy's own answer, and addresses that no request can reach.
-    (Code.REFUSED, r"refused by streamsite|no connection adapters|unsupported url scheme"),
+    (Code.REFUSED, r"not allowed by ruleset|no connection adapters|unsupported url scheme"),
     (Code.DRM, r"drm protected|\bdrm\b|widevine|fairplay"),
     (Code.BOT, r"not a bot|captcha|cloudflare anti-bot|unusual traffic|automated queries"),
     (Code.RATE, r"http error 429|too many requests|rate.?limit|content isn't available, try"),
@@ -179,7 +179,8 @@ _SIGNS: Final[tuple[tuple[Code, str], ...]] = (
         Code.NETWORK,
         (
             r"timed out|time.?out|connection (refused|reset|aborted|broken)|unable to connect|"
-            r"name or service|temporary failure|incompleteread|incomplete read|network is|ssl|"
+            r"(host|network) unreachable|name or service|temporary failure|incompleteread|"
+            r"incomplete read|network is|ssl|"
             r"remote end closed|http error 5\d\d|bytes read|did not get any data|retries"
         ),
     ),

@@ -1,10 +1,10 @@
-"""A forward proxy: the only network access of a download; checks all destinations.
+"""A SOCKS5 proxy: the only network access of a download; checks all destinations.
 
-It runs in the worker, in threads, for one job, on loopback. Each request and each tunnel is
-resolved once, each address is checked, and the connection is made to that very address: a name
+It runs in the worker, in threads, for one job, on loopback. Each connection's name is resolved
+once, here, each address is checked, and the connection is made to that very address: a name
 that changes its answer a moment later (DNS rebinding) has no effect, and a redirect or a line
-of a manifest is a request like any other. The kernel moves the bytes (splice), so that the
-proxy costs little CPU time.
+of a manifest is a connection like any other. The kernel moves the bytes (splice), so that the
+proxy costs little CPU time. Protocol: RFC 1928, with the password of RFC 1929.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import socket
 import struct
 import threading
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from secrets import token_urlsafe
-from typing import Final, NamedTuple, Self
-from urllib.parse import urlsplit
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from typing import Final, Self
 
 from streamsite.security.secret import Secret
 from streamsite.security.ssrf import (
@@ -37,36 +37,22 @@ from streamsite.security.ssrf import (
 #: Seconds to connect, and seconds without a byte in either direction until a connection ends.
 CONNECT_TIMEOUT_S: Final = 15.0
 IDLE_TIMEOUT_S: Final = 120
-#: Maximum bytes of a request's head.
-MAX_HEAD_BYTES: Final = 64 * 1024
 #: Concurrent connections of one job: four fragments of two passes, and a page's requests.
 MAX_CONNECTIONS: Final = 64
 #: Bytes moved at once: the maximum of a pipe (fcntl(2)).
 SPLICE_BYTES: Final = 1 << 20
 _F_SETPIPE_SZ: Final = 1031
-#: Hop-by-hop headers (RFC 9110, 7.6.1), and our own.
-_HOP: Final = frozenset(
-    {
-        *("connection", "keep-alive", "proxy-authorization", "proxy-connection", "te"),
-        *("trailer", "upgrade", "host"),
-    }
-)
-_OF_A_LEG: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection"})
+_VERSION: Final = 5
+_PASSWORD: Final = 2
+_CONNECT: Final = 1
+#: Bytes of an address by its type; 3 is a name, whose length comes first.
+_ADDRESS_BYTES: Final = {1: 4, 4: 16}
+_NAME: Final = 3
+#: Replies: RFC 1928, 6.
+DONE, FAILED, REFUSED, UNREACHABLE = range(4)
+_NO_HOST: Final = 4
 
 Resolve = Callable[[str, int], list[str]]
-
-
-class _BadRequestError(Exception):
-    pass
-
-
-class Target(NamedTuple):
-    method: str
-    host: str
-    port: int
-    #: The requested path; empty for a tunnel.
-    path: str
-    headers: tuple[tuple[str, str], ...]
 
 
 @dataclass
@@ -80,137 +66,145 @@ class Seen:
     last_byte: float = field(default_factory=time.monotonic)
 
 
-class Proxy:
+class Proxy(ThreadingTCPServer):
     """`with Proxy(rules) as proxy:` listens; `proxy.url` contains its secret."""
 
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = MAX_CONNECTIONS
+
     def __init__(self, rules: Rules, *, find: Resolve = resolve, most_bytes: int = 0) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
         self.seen = Seen()
-        self._rules = rules
-        self._find = find
-        self._most_bytes = most_bytes
-        self._secret = token_urlsafe(24)
-        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self.rules = rules
+        self.find = find
+        self.most_bytes = most_bytes
+        self.password = token_urlsafe(24)
+        self.free = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._closed = False
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=MAX_CONNECTIONS)
 
     @property
     def url(self) -> Secret:
-        port = self._listener.getsockname()[1]
-        return Secret(f"http://job:{self._secret}@127.0.0.1:{port}")
+        return Secret(f"socks5h://job:{self.password}@127.0.0.1:{self.server_address[1]}")
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._listen, name="proxy", daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
         with self._lock:
-            self._closed = True
-            left = [self._listener, *self._open]
+            left = list(self._open)
         for one in left:
-            # Wakes threads that wait in it; closing alone does not.
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+            _shut(one)
 
-    # ---- one connection ----------------------------------------------------------------------
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            if not self._free.acquire(blocking=False):
-                client.close()
-                continue
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        try:
-            with self._kept(client), suppress(OSError):
-                self._answer(client)
-        finally:
-            self._free.release()
+    def handle_error(self, *_: object) -> None:
+        """Logs nothing: a connection that breaks is the client's matter."""
 
     @contextmanager
-    def _kept(self, one: socket.socket) -> Iterator[None]:
+    def kept(self, one: socket.socket) -> Iterator[None]:
+        """Lets the end of the proxy end the connection, which a thread may wait for."""
         with self._lock:
-            if self._closed:
-                one.close()
-                return
             self._open.add(one)
         try:
             yield
         finally:
             with self._lock:
                 self._open.discard(one)
-            one.close()
 
-    def _answer(self, client: socket.socket) -> None:
-        client.settimeout(CONNECT_TIMEOUT_S)
+
+class _Connection(BaseRequestHandler):
+    server: Proxy
+    request: socket.socket
+
+    def handle(self) -> None:
+        if not self.server.free.acquire(blocking=False):
+            return
         try:
-            head, rest = _head(client)
-            target = parsed(head)
-            if not self._knows_secret(target):
-                _respond(client, "407 Proxy Authentication Required")
-                return
-            addresses = judged(
-                target.host, target.port, self._find(target.host, target.port), self._rules
-            )
-            server = connected(addresses, target.port, CONNECT_TIMEOUT_S)
-        except _BadRequestError as fault:
-            _respond(client, f"400 {fault}")
-        except RefusedError as refusal:
-            self.seen.refused = str(refusal)
-            _respond(client, "403 Refused by streamsite")
-        except NoAddressError:
-            _respond(client, "502 Name or service not known")
-        except OSError:
-            _respond(client, "504 Connection timed out")
+            with self.server.kept(self.request), suppress(OSError):
+                self.request.settimeout(CONNECT_TIMEOUT_S)
+                if self._authenticated():
+                    self._connect()
+        finally:
+            self.server.free.release()
+
+    def _authenticated(self) -> bool:
+        _, count = self._read("BB")
+        if _PASSWORD not in self._bytes(count):
+            self.request.sendall(bytes((_VERSION, 0xFF)))
+            return False
+        self.request.sendall(bytes((_VERSION, _PASSWORD)))
+        _, length = self._read("BB")
+        self._bytes(length)
+        given = self._bytes(*self._read("B"))
+        right = hmac.compare_digest(given, self.server.password.encode())
+        self.request.sendall(bytes((1, not right)))
+        return right
+
+    def _connect(self) -> None:
+        _, command, _, kind = self._read("BBBB")
+        if kind == _NAME:
+            host = self._bytes(*self._read("B")).decode("ascii", "replace")
         else:
-            with self._kept(server):
-                self._join(client, server, target, rest)
+            host = str(ip_address(self._bytes(_ADDRESS_BYTES.get(kind, 0))))
+        (port,) = self._read("!H")
+        if command != _CONNECT:
+            self._reply(FAILED)
+            return
+        find, rules = self.server.find, self.server.rules
+        try:
+            addresses = judged(host, port, find(host, port), rules)
+            server = connected(addresses, port, CONNECT_TIMEOUT_S)
+        except RefusedError as refusal:
+            self.server.seen.refused = str(refusal)
+            self._reply(REFUSED)
+        except NoAddressError:
+            self._reply(_NO_HOST)
+        except OSError:
+            self._reply(UNREACHABLE)
+        else:
+            with server, self.server.kept(server):
+                self._join(server)
 
-    def _knows_secret(self, target: Target) -> bool:
-        expected = "Basic " + b64encode(f"job:{self._secret}".encode()).decode()
-        given = dict(target.headers).get("proxy-authorization", "")
-        return hmac.compare_digest(given.encode(), expected.encode())
+    def _reply(self, status: int) -> None:
+        # Behind the status, the proxy's own address, which nobody asks for.
+        self.request.sendall(bytes((_VERSION, status, 0, 1, 0, 0, 0, 0, 0, 0)))
 
-    def _join(
-        self, client: socket.socket, server: socket.socket, target: Target, rest: bytes
-    ) -> None:
-        for one in (client, server):
+    def _read(self, form: str) -> tuple[int, ...]:
+        return struct.unpack(form, self._bytes(struct.calcsize(form)))
+
+    def _bytes(self, count: int) -> bytes:
+        read = b""
+        while len(read) < count:
+            if not (chunk := self.request.recv(count - len(read))):
+                raise ConnectionError
+            read += chunk
+        return read
+
+    def _join(self, server: socket.socket) -> None:
+        for one in (self.request, server):
             one.settimeout(None)
             # Blocking, because the kernel moves the bytes, but with a timeout.
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 one.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", IDLE_TIMEOUT_S, 0))
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if target.method == "CONNECT":
-            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            server.sendall(rest)
-        else:
-            server.sendall(request(target) + rest)
-        up = threading.Thread(target=self._move, args=(client, server, None), daemon=True)
+        self._reply(DONE)
+        up = threading.Thread(target=self._move, args=(self.request, server, None), daemon=True)
         up.start()
         try:
-            if target.method != "CONNECT":
-                # With this header the client does not reuse a connection that ends.
-                client.sendall(answer(*_head(server)))
-            self._move(server, client, self.seen)
-        except _BadRequestError:
-            _respond(client, "502 The site does not speak HTTP")
+            self._move(server, self.request, self.server.seen)
         finally:
             # Before they are closed: the number of a closed socket may be reused at once.
-            for one in (client, server):
-                with suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
+            _shut(self.request)
+            _shut(server)
             up.join()
 
     def _move(self, one: socket.socket, other: socket.socket, seen: Seen | None) -> None:
         """Moves everything from one to the other, until one ends; then shuts the other down."""
         reader, writer = os.pipe()
+        most_bytes = self.server.most_bytes
         try:
             with suppress(OSError):
                 _widen(writer)
@@ -218,7 +212,7 @@ class Proxy:
                     if seen is not None:
                         seen.last_byte = time.monotonic()
                         seen.bytes_down += count
-                        if self._most_bytes and seen.bytes_down > self._most_bytes:
+                        if most_bytes and seen.bytes_down > most_bytes:
                             break
                     while count:
                         count -= os.splice(reader, other.fileno(), count)
@@ -234,64 +228,7 @@ def _widen(pipe: int) -> None:
         fcntl.fcntl(pipe, _F_SETPIPE_SZ, SPLICE_BYTES)
 
 
-def _head(client: socket.socket) -> tuple[bytes, bytes]:
-    """Returns the head of a request or an answer, and the bytes after it."""
-    read = b""
-    while b"\r\n\r\n" not in read:
-        if len(read) > MAX_HEAD_BYTES:
-            raise _BadRequestError("Head too long")
-        chunk = client.recv(16384)
-        if not chunk:
-            raise _BadRequestError("Head incomplete")
-        read += chunk
-    head, _, rest = read.partition(b"\r\n\r\n")
-    return head, rest
-
-
-def parsed(head: bytes) -> Target:
-    """Parses a request to the proxy: http with a complete URL, or a tunnel."""
-    first, *lines = head.decode("latin-1").split("\r\n")
-    try:
-        method, address, _version = first.split(" ")
-        headers = tuple(
-            (name.strip().lower(), value.strip())
-            for name, colon, value in (line.partition(":") for line in lines)
-            if colon
-        )
-        if method == "CONNECT":
-            parts = urlsplit(f"//{address}")
-            path = ""
-        else:
-            parts = urlsplit(address)
-            if parts.scheme != "http":
-                raise _BadRequestError("Only http and tunnels for https")
-            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        host, port = parts.hostname, parts.port or (443 if method == "CONNECT" else 80)
-    except ValueError:
-        raise _BadRequestError("Not a request") from None
-    if not host:
-        raise _BadRequestError("No host")
-    return Target(method, host, port, path, headers)
-
-
-def request(target: Target) -> bytes:
-    """Returns the request for the server: one per connection, against request smuggling."""
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    at = host if target.port == 80 else f"{host}:{target.port}"  # noqa: PLR2004 - http's
-    lines = [f"{target.method} {target.path} HTTP/1.1", f"Host: {at}", "Connection: close"]
-    lines += [f"{name}: {value}" for name, value in target.headers if name not in _HOP]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-def answer(head: bytes, rest: bytes) -> bytes:
-    """Returns the answer's head, with a header that closes the connection, and the rest."""
-    first, *lines = head.split(b"\r\n")
-    kept = [line for line in lines if line.split(b":")[0].strip().lower() not in _OF_A_LEG]
-    return b"\r\n".join([first, *kept, b"Connection: close", b"", rest])
-
-
-def _respond(client: socket.socket, status: str) -> None:
+def _shut(one: socket.socket) -> None:
+    # Wakes threads that wait in it; closing alone does not.
     with suppress(OSError):
-        client.sendall(
-            f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
-        )
+        one.shutdown(socket.SHUT_RDWR)

@@ -99,10 +99,12 @@ class Heartbeat:
         self._work = work
         self._interval_s = interval_s
         self._next = 0.0
+        self._missed = False
 
     def hasten(self) -> None:
-        """Lets the next `send` write, however soon it comes."""
-        self._next = 0.0
+        """Lets the next `send` write, however soon it comes, if the database is available."""
+        if not self._missed:
+            self._next = 0.0
 
     def send(self) -> bool:
         """Writes the columns if it is time; returns whether it did. Raises `ClaimLostError`.
@@ -116,9 +118,9 @@ class Heartbeat:
                 raise ClaimLostError
         except DATABASE_ERRORS as error:
             _log_missed_write(self._work, error)
-            self._next = time.monotonic() + HEARTBEAT_RETRY_S
+            self._missed, self._next = True, time.monotonic() + HEARTBEAT_RETRY_S
             return False
-        self._next = time.monotonic() + self._interval_s
+        self._missed, self._next = False, time.monotonic() + self._interval_s
         self.columns = {}
         return True
 

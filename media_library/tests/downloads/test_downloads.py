@@ -15,6 +15,7 @@ from pytest_django import Settings
 
 from media_library import storage
 from media_library.downloads import attempt, jobs, metadata, options
+from media_library.downloads import process as runner_process
 from media_library.downloads.cookies import HEAD
 from media_library.downloads.errors import GivenUpError
 from media_library.downloads.jobs import Order
@@ -210,11 +211,11 @@ def test_nothing_secret_is_in_command_lines_or_environments(
 
     def noted(*args: Any, **more: Any) -> Any:
         made = Proxy(*args, **more)
-        secrets.append(made._secret)
+        secrets.append(made.password)
         return made
 
     monkeypatch.setattr(attempt.Attempt, "_handle", watch)
-    monkeypatch.setattr(attempt, "Proxy", noted)
+    monkeypatch.setattr(runner_process, "Proxy", noted)
     assert worked(order(site.url("film.mp4"))).status == Status.DONE
     assert seen
     assert secrets

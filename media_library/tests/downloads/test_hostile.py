@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 from pytest_django import Settings
 
-from media_library.downloads import attempt, jobs
+from media_library.downloads import jobs, process
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import Options, Sound
 from media_library.downloads.proxy import Proxy
@@ -111,7 +111,7 @@ def test_a_name_that_changes_its_address_is_refused(
         resolved.append(next(answers, INNER))
         return [resolved[-1]]
 
-    monkeypatch.setattr(attempt, "Proxy", lambda *a, **k: Proxy(*a, find=resolve, **k))
+    monkeypatch.setattr(process, "Proxy", lambda *a, **k: Proxy(*a, find=resolve, **k))
     job = worked(order(f"http://rebind.example:{site.port}/film.mp4"))
     assert (job.status, job.code) == (Status.FAILED, "refused")
     assert resolved[:2] == ["127.0.0.1", INNER]

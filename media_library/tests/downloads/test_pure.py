@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from media_library.downloads import cookies, options, subtitles
 from media_library.downloads.errors import POLICIES, Code, classify, plain, verdict
 from media_library.downloads.options import Options, OptionsError, Place, Quality, Sound
 from media_library.downloads.progress import Pass, Whole, share_of
-from media_library.downloads.proxy import answer, parsed, request
+from media_library.downloads.proxy import Proxy
 from media_library.downloads.subtitles import Cue, parse, unrolled
+from streamsite.security.ssrf import NoAddressError, Rules
 
 PLACE = Place("/srv/jobs/7", "http://job:s3cr3t@127.0.0.1:9", "/usr/bin/ffmpeg")
 
@@ -101,7 +103,7 @@ def test_options_survive_json_and_name_their_profile() -> None:
         ("[Errno 28] No space left on device", Code.DISK),
         ("Postprocessing: Conversion failed!", Code.MEDIA),
         ("Unable to extract player version; please report this issue on", Code.TOOL),
-        ("HTTP Error 403: Refused by streamsite", Code.REFUSED),
+        ("[Errno 2] connection not allowed by ruleset", Code.REFUSED),
         ("something else", Code.INTERNAL),
     ],
 )
@@ -245,39 +247,35 @@ def test_silence_makes_a_paragraph() -> None:
     assert subtitles.txt(cues) == "a b\nc\n"
 
 
-# ---- the proxy's messages --------------------------------------------------------------------
-
-
-def test_a_request_is_rebuilt_for_its_server() -> None:
-    head = (
-        b"GET http://Example.org:8080/a?b=c HTTP/1.1\r\nHost: evil.example\r\nAccept: */*\r\n"
-        b"Proxy-Authorization: Basic abc\r\nConnection: keep-alive\r\nCookie: a=b"
-    )
-    target = parsed(head)
-    assert (target.host, target.port, target.path) == ("example.org", 8080, "/a?b=c")
-    assert request(target) == (
-        b"GET /a?b=c HTTP/1.1\r\nHost: example.org:8080\r\nConnection: close\r\n"
-        b"accept: */*\r\ncookie: a=b\r\n\r\n"
-    )
-
-
-def test_an_answer_closes_the_connection() -> None:
-    head = b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2"
-    assert answer(head, b"ab") == (
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab"
-    )
+# ---- the proxy -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "head",
+    ("password", "host", "reply"),
     [
-        *(b"GET /a HTTP/1.1", b"GET ftp://x/a HTTP/1.1", b"GET file:///etc HTTP/1.1", b"x"),
-        *(b"GET http:///a HTTP/1.1", b"CONNECT :443 HTTP/1.1", b"GET http://x:y/ HTTP/1.1"),
+        ("wrong", "127.0.0.1", b"\x05\x02\x01\x01"),
+        ("", "127.0.0.1", b"\x05\x02\x01\x00\x05\x02\x00"),
+        ("", "nowhere.invalid", b"\x05\x02\x01\x00\x05\x04\x00"),
     ],
 )
-def test_invalid_requests(head: bytes) -> None:
-    with pytest.raises(Exception, match=r"Only http|Not a request|No host"):
-        parsed(head)
+def test_the_proxy_refuses(password: str, host: str, reply: bytes) -> None:
+    def find(name: str, _port: int) -> list[str]:
+        if name.endswith(".invalid"):
+            raise NoAddressError(name)
+        return [name]
+
+    with Proxy(Rules(frozenset({80})), find=find) as proxy:
+        word = (password or proxy.password).encode()
+        with socket.create_connection(
+            ("127.0.0.1", proxy.socket.getsockname()[1]), 10
+        ) as client:
+            client.sendall(b"\x05\x01\x02\x01\x03job" + bytes([len(word)]) + word)
+            client.sendall(b"\x05\x01\x00\x03" + bytes([len(host)]) + host.encode() + b"\0\x50")
+            received = b""
+            while len(received) < len(reply) and (chunk := client.recv(64)):
+                received += chunk
+        assert received.startswith(reply)
+        assert proxy.seen.refused == ("127.0.0.1" if reply[-2:] == b"\x02\x00" else "")
 
 
 # ---- cookies ---------------------------------------------------------------------------------

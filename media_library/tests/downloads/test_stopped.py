@@ -21,6 +21,7 @@ from media_library.downloads.options import Options
 from media_library.models import DownloadJob, MediaItem
 from media_library.tests.downloading import ADMIN, Cluster, running
 from media_library.tests.web import Web
+from streamsite.processes import claims
 from streamsite.tests.figures import Figures
 from streamsite.tests.waiting import until
 
@@ -222,9 +223,7 @@ def test_a_job_that_kills_its_worker_is_given_up(folder: Path, site: Web) -> Non
     job = jobs.add(site.url("film.mp4"), Options(), ADMIN)
     for death in range(1, recovery.MAX_DEATHS + 1):
         assert jobs.take(job.pk, timezone.now()) is not None
-        DownloadJob.objects.filter(pk=job.pk).update(
-            worker=f"{configured.NODE_NAME}:999999999:1.00"
-        )
+        DownloadJob.objects.filter(pk=job.pk).update(worker=f"{claims.machine()}-3b9ac9ff-1")
         last = death == recovery.MAX_DEATHS
         assert recovery.recover(timezone.now()) == ((1, 0) if last else (0, 1))
     job.refresh_from_db()
