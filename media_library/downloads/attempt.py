@@ -107,8 +107,8 @@ class Attempt:
     _end: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        wanted = jobs.mine(self.job).filter(cancel_requested=False)
-        self._heartbeat = Heartbeat(wanted, f"download {self.job.pk}", PROGRESS_INTERVAL_S)
+        mine = jobs.mine(self.job).filter(cancel_requested=False)
+        self._heartbeat = Heartbeat(mine, f"download {self.job.pk}", PROGRESS_INTERVAL_S)
 
     @property
     def folder(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -83,66 +84,72 @@ def examine() -> list[CheckResult]:
     After a failure, checks that depend on it are skipped. Bounded: four requests of 9 s at
     most, and none after the storage could not be reached.
     """
-    return _examine_folder() if is_local() else _BucketTest().run()
+    content = token_hex(16).encode()
+    if is_local():
+        folder = Path(settings.MEDIA_ROOT)
+        fault = _folder_fault(folder)
+        there = CheckResult("Folder", not fault, fault or "The folder is there.")
+        if fault:
+            return [there]
+        path = folder / f".connection-test-{token_hex(8)}"
+        return [
+            there,
+            *_tried(
+                lambda: next(folder.iterdir(), None),
+                lambda: path.write_bytes(content),
+                lambda: _compare(path.read_bytes(), content),
+                path.unlink,
+            ),
+        ]
+    named = {
+        "Bucket": settings.STORAGE_BUCKET,
+        "Key": f"{TEST_PREFIX}connection-test-{token_hex(8)}",
+    }
+    dates: list[str] = []
 
+    def note_date(response_dict: dict[str, Any] | None, **_: Any) -> None:
+        dates.extend(filter(None, [(response_dict or {}).get("headers", {}).get("date")]))
 
-class _BucketTest:
-    def __init__(self) -> None:
-        self.results: list[CheckResult] = []
-        self._there = True
-        self._key = f"{TEST_PREFIX}connection-test-{token_hex(8)}"
-        self._content = token_hex(16).encode()
-        self._client = own_client(backends.BRISK_TIMEOUTS_S, 1)
-
-    def run(self) -> list[CheckResult]:
-        named = {"Bucket": settings.STORAGE_BUCKET, "Key": self._key}
-        try:
-            self._listed()
-            written = self._tried(
-                "Write", lambda: self._client.put_object(**named, Body=self._content)
-            )
-            if written:
-                self._tried("Read", lambda: self._read(named))
-                self._tried("Delete", lambda: self._client.delete_object(**named))
-        finally:
-            self._client.close()
-        return self.results
-
-    def _listed(self) -> None:
-        dates: list[str] = []
-
-        def note_date(response_dict: dict[str, Any] | None, **_: Any) -> None:
-            dates.extend(filter(None, [(response_dict or {}).get("headers", {}).get("date")]))
-
+    with closing(own_client(backends.BRISK_TIMEOUTS_S, 1)) as client:
         # A refusal carries the server's time as well.
-        self._client.meta.events.register("response-received.s3", note_date)
-        self._tried(
-            "List",
-            lambda: self._client.list_objects_v2(Bucket=settings.STORAGE_BUCKET, MaxKeys=1),
+        client.meta.events.register("response-received.s3", note_date)
+        results = _tried(
+            lambda: client.list_objects_v2(Bucket=settings.STORAGE_BUCKET, MaxKeys=1),
+            lambda: client.put_object(**named, Body=content),
+            lambda: _compare(client.get_object(**named)["Body"].read(), content),
+            lambda: client.delete_object(**named),
         )
-        if dates:
-            self.results.append(clock(dates[-1], datetime.now(UTC)))
+    if dates:
+        results.insert(1, clock(dates[0], datetime.now(UTC)))
+    return results
 
-    def _read(self, named: dict[str, str]) -> None:
-        with self._client.get_object(**named)["Body"] as body:
-            if body.read() != self._content:
-                raise _OtherContentError
 
-    def _tried(self, check: str, call: Callable[[], Any]) -> bool:
-        if not self._there:
-            return False
-        fault = ""
+def _tried(*steps: Callable[[], object]) -> list[CheckResult]:
+    """Runs the steps until one can't reach the storage, or can't write."""
+    results = []
+    for (check, passed), step in zip(_PASSED.items(), steps, strict=True):
+        fault, last = "", False
         try:
-            call()
+            step()
         except ClientError as error:
-            fault = sentence(error)
+            fault, last = sentence(error), check == "Write"
         except BotoCoreError as error:
-            fault = sentence(error)
-            self._there = False
+            fault, last = sentence(error), True
+        except OSError as error:
+            where = settings.MEDIA_ROOT
+            fault = f"The media folder {where}: {error.strerror}. Check disk and permissions."
+            last = True
         except _OtherContentError:
             fault = "The storage returned other bytes than were written: use another storage."
-        self.results.append(CheckResult(check, not fault, fault or _PASSED[check]))
-        return not fault
+        results.append(CheckResult(check, not fault, fault or passed))
+        if last:
+            break
+    return results
+
+
+def _compare(read: bytes, written: bytes) -> None:
+    if read != written:
+        raise _OtherContentError
 
 
 class _OtherContentError(Exception):
@@ -154,7 +161,6 @@ _PASSED: Final = {
     "Write": "An object can be written.",
     "Read": "It can be read.",
     "Delete": "It can be deleted.",
-    "Folder": "The folder is there.",
 }
 
 
@@ -188,29 +194,3 @@ def _folder_fault(folder: Path) -> str:
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return f"The media folder {folder} can't be read and written: change its permissions."
     return ""
-
-
-def _examine_folder() -> list[CheckResult]:
-    folder = Path(settings.MEDIA_ROOT)
-    fault = _folder_fault(folder)
-    results = [CheckResult("Folder", not fault, fault or _PASSED["Folder"])]
-    if fault:
-        return results
-    path, content = folder / f".connection-test-{token_hex(8)}", token_hex(16).encode()
-    steps: list[tuple[str, Callable[[], object]]] = [
-        ("List", lambda: next(folder.iterdir(), None)),
-        ("Write", lambda: path.write_bytes(content)),
-        ("Read", path.read_bytes),
-        ("Delete", path.unlink),
-    ]
-    for check, step in steps:
-        try:
-            step()
-        except OSError as error:
-            sentence = (
-                f"The media folder {folder}: {error.strerror}. Check disk and permissions."
-            )
-            results.append(CheckResult(check, ok=False, sentence=sentence))
-            break
-        results.append(CheckResult(check, ok=True, sentence=_PASSED[check]))
-    return results

@@ -126,7 +126,7 @@ def test_no_title_calls_anybody() -> None:
         ("ntfy://a.example/topic", ""),
     ],
 )
-def test_a_service_is_known_by_its_address_and_any_other_gets_json(
+def test_a_service_has_its_own_address_and_any_other_receiver_gets_json(
     given: str, used: str
 ) -> None:
     assert channels.apprise_address(given) == (used or given)
