@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Count, F, Q, QuerySet
 from django.utils import timezone
 
@@ -127,44 +127,29 @@ def add(
     """
     url = cleaned(url)
     fits(options)
-    if requested_key:
-        existing = DownloadJob.objects.filter(
-            owner=order.owner, requested_key=requested_key
-        ).first()
-        if existing is not None:
-            return _same_order(existing, url, options)
-    try:
-        with transaction.atomic():
-            job = DownloadJob.objects.create(
-                url=url,
-                site=site_of(url),
-                options=options.as_json(),
-                profile=options.profile,
-                any_site=order.any_site,
-                again=order.again,
-                rights=order.rights,
-                batch=batch,
-                schedule=schedule,
-                owner=order.owner,
-                requested_by=order.by,
-                requested_key=requested_key,
-            )
-            transaction.on_commit(enqueue_next)
-    except IntegrityError:
-        # The same order came twice at once.
-        existing = DownloadJob.objects.filter(
-            owner=order.owner, requested_key=requested_key
-        ).first()
-        if existing is None:
-            raise
-        return _same_order(existing, url, options)
-    return job
-
-
-def _same_order(existing: DownloadJob, url: str, options: Options) -> DownloadJob:
-    if (existing.url, existing.profile) != (url, options.profile):
+    columns: dict[str, Any] = {
+        "url": url,
+        "site": site_of(url),
+        "options": options.as_json(),
+        "profile": options.profile,
+        "any_site": order.any_site,
+        "again": order.again,
+        "rights": order.rights,
+        "batch": batch,
+        "schedule": schedule,
+        "requested_by": order.by,
+    }
+    if not requested_key:
+        job = DownloadJob.objects.create(owner=order.owner, **columns)
+    else:
+        # Also if the same order comes twice at once.
+        job, _ = DownloadJob.objects.get_or_create(
+            owner=order.owner, requested_key=requested_key, defaults=columns
+        )
+    if (job.url, job.profile) != (url, options.profile):
         raise OrderError("That Idempotency-Key was used for another download: use a new one.")
-    return existing
+    transaction.on_commit(enqueue_next)
+    return job
 
 
 def add_many(
@@ -192,19 +177,19 @@ def add_many(
 def cancel(job: DownloadJob) -> bool:
     """Stops a waiting or running job within a second; False if it is over."""
     jobs = DownloadJob.objects.filter(pk=job.pk)
-    now = timezone.now()
-    stopped = jobs.filter(status=Status.QUEUED).update(
-        status=Status.CANCELLED, ended_at=now, note="", code="", fault=""
-    )
-    running = 0
-    if not stopped:
-        running = jobs.filter(status__in=DownloadJob.RUNNING).update(cancel_requested=True)
+    queued, now = jobs.filter(status=Status.QUEUED), timezone.now()
+    stopped = (
+        _cancel(queued, now)
+        or jobs.filter(status__in=DownloadJob.RUNNING).update(cancel_requested=True)
         # The worker may have requeued it between the two updates.
-        running += jobs.filter(status=Status.QUEUED).update(
-            status=Status.CANCELLED, ended_at=now, note="", code="", fault=""
-        )
+        or _cancel(queued, now)
+    )
     job.refresh_from_db()
-    return bool(stopped or running)
+    return bool(stopped)
+
+
+def _cancel(jobs: QuerySet[DownloadJob], now: datetime) -> int:
+    return jobs.update(status=Status.CANCELLED, ended_at=now, note="", code="", fault="")
 
 
 def cancel_batch(batch: DownloadBatch) -> int:
@@ -343,9 +328,8 @@ def requeue(job: DownloadJob, now: datetime, **more: Any) -> int:
     A job that was cancelled meanwhile ends.
     """
     updated = mine(job).update(**released(status=Status.QUEUED, **more))
-    DownloadJob.objects.filter(pk=job.pk, status=Status.QUEUED, cancel_requested=True).update(
-        status=Status.CANCELLED, ended_at=now, note="", code="", fault=""
-    )
+    mine_again = DownloadJob.objects.filter(pk=job.pk, status=Status.QUEUED)
+    _cancel(mine_again.filter(cancel_requested=True), now)
     return updated
 
 

@@ -72,12 +72,6 @@ def unwrap(address: Address) -> Address:
     return address
 
 
-def is_public(address: str) -> bool:
-    """Whether it is on the open internet, whatever form it is written in."""
-    # A scope, as in fe80::1%eth0, is of this machine's links.
-    return "%" not in address and _is_public(unwrap(ip_address(address)))
-
-
 def _is_public(inner: Address) -> bool:
     if isinstance(inner, IPv6Address) and any(inner in network for network in _LOCAL):
         return False
@@ -86,6 +80,8 @@ def _is_public(inner: Address) -> bool:
 
 
 def may_reach(address: str, rules: Rules) -> bool:
+    """Whether it is on the open internet, whatever form it is written in, or excepted."""
+    # A scope, as in fe80::1%eth0, is of this machine's links.
     if "%" in address:
         return False
     inner = unwrap(ip_address(address))
