@@ -1,5 +1,5 @@
-"""Webhooks out: other systems are told what happens.
+"""Webhooks out: other systems get the events that they chose.
 
-`models` are the rows, `outbox` writes what is to be told in the transaction in which it
-happens, `sender` sends it, and `target` is the one door to the network.
+`models` are the rows, `outbox` is the sink that writes deliveries in the transaction of the
+event, `sender` sends them, and `client` is the only access to the network.
 """

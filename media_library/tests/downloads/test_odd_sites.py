@@ -113,7 +113,7 @@ def test_a_job_cancelled_while_it_is_requeued_is_not_tried_again() -> None:
     jobs.failed(job, verdict(Code.NETWORK), timezone.now(), warnings=())
     job.refresh_from_db()
     assert (job.status, job.fault) == (Status.CANCELLED, "")
-    other = taken(cancel_requested=True, worker="elsewhere-1-1", heartbeat_at=None)
+    other = taken(cancel_requested=True, worker="elsewhere:1:1.00", heartbeat_at=None)
     recovery.recover(timezone.now())
     other.refresh_from_db()
     assert other.status == Status.CANCELLED
