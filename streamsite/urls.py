@@ -12,6 +12,6 @@ urlpatterns = [
     path("", include("media_library.urls")),
     path("api/v1/", api.urls),
     path("admin/", admin.site.urls),
-    # Last, for it stands at the root: the paths of the first designs.
+    # Last, for it stands at the root: the compatibility paths.
     path("", first.urls),
 ]

@@ -78,8 +78,8 @@ class SoundFilter(ChoiceFilter):
     title = gettext_lazy("sound")
     parameter_name = "sound"
     options: ClassVar = {
-        "yes": ("Has sound", partial(listing.with_audio, sound=True)),
-        "no": ("No sound", partial(listing.with_audio, sound=False)),
+        "yes": ("Has audio", partial(listing.with_audio, present=True)),
+        "no": ("No audio", partial(listing.with_audio, present=False)),
     }
 
 

@@ -176,12 +176,12 @@ class _WindowInspection:
         video_filters = (
             f"scale={within(WIDTH, HEIGHT)},pad={WIDTH}:{HEIGHT}:-1:-1,setsar=1,format=rgb24"
         )
-        sound = ("-map", "0:a:0", "-af", audio_filters, "-f", "null", "-")
+        audio = ("-map", "0:a:0", "-af", audio_filters, "-f", "null", "-")
         return (
             *(self._tools.ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-v", "error", "-y"),
             # Only keyframes are decoded, from the one before the window's start.
             *("-skip_frame:v", "nokey", "-noaccurate_seek", *runner.DECODE, *source.args),
-            *(sound if self._probe.audio_codec else ()),
+            *(audio if self._probe.audio_codec else ()),
             *("-map", "0:v:0", "-vf", video_filters, "-frames:v", "1", "-f", "rawvideo"),
             f"file:{still}",
             *("-map", "0:v:0", "-c:v", "copy", "-f", "framecrc", f"file:{packets}"),

@@ -24,17 +24,17 @@ def conforming(
     house_format: HouseFormat,
     frames: int,
     *,
-    sound: Correction | None,
+    correction: Correction | None,
     logo: Path | None = None,
     hdr: str = "",
 ) -> tuple[str, ...]:
     """Returns the command line that conforms one item, up to the name of its output.
 
-    `sound` is None if the item has no audio; `hdr` is the transfer curve of an HDR video.
+    `correction` is None if the item has no audio; `hdr` is the transfer curve of an HDR video.
     """
     inputs = [(*runner.DECODE, *source.args)]
     audio_input = "0:a:0"
-    if sound is None:
+    if correction is None:
         audio_input = "1:a:0"
         inputs.append(silent_input())
     chain = f"[0:v:0]{fitted(house_format, hdr)}"
@@ -47,7 +47,7 @@ def conforming(
         "-filter_complex",
         (
             f"{chain},{held(house_format, frames)}[v];"
-            f"[{audio_input}]{audio(house_format, frames, sound)}[a]"
+            f"[{audio_input}]{audio(house_format, frames, correction)}[a]"
         ),
         *("-map", "[v]", "-map", "[a]"),
         *encoder(house_format),
@@ -92,7 +92,7 @@ def logo_input(logo: Path) -> tuple[str, ...]:
     return (*only, *runner.DECODE, "-i", f"file:{logo}")
 
 
-def picture(house_format: HouseFormat, frames: int) -> str:
+def video(house_format: HouseFormat, frames: int) -> str:
     """Returns filters that bring any video into the house format, exactly `frames` long."""
     return f"{fitted(house_format)},{held(house_format, frames)}"
 

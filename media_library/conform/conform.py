@@ -130,7 +130,7 @@ def conform(
             source,
             house_format,
             frames,
-            sound=correction if probe.audio_codec else None,
+            correction=correction if probe.audio_codec else None,
             logo=logo,
             hdr=probe.colour if commands.tone_maps(tools.ffmpeg) else "",
         )
@@ -212,8 +212,10 @@ def _correction(
     A correction with a limiter is tested. Reads the item to its end on the way. Raises
     `CutOffError`, `ToolError`.
     """
-    sound = bool(probe.audio_codec)
-    measured, end = _read_through(source, house_format, frames, tools, report, sound=sound)
+    has_audio = bool(probe.audio_codec)
+    measured, end = _read_through(
+        source, house_format, frames, tools, report, has_audio=has_audio
+    )
     expected = probe.seconds or Fraction(0)
     if end < expected - max(CUT_TOLERANCE_S, expected * CUT_TOLERANCE_SHARE):
         raise CutOffError(
@@ -238,7 +240,7 @@ def _read_through(
     tools: Tools,
     report: _ProgressReporter,
     *,
-    sound: bool,
+    has_audio: bool,
 ) -> tuple[Loudness, Fraction]:
     """Returns the item's loudness, and the end of its last packet in seconds."""
     meter, end = loudness.Meter(), Fraction(0)
@@ -255,7 +257,7 @@ def _read_through(
     # Not padded to the grid, to find the end of the audio; but loudness needs 0.4 s at least.
     usual = f"aresample={SAMPLE_RATE}:async=1:first_pts=0,aformat=channel_layouts=stereo"
     filters = f"{usual},apad=whole_dur=0.6,{loudness.METER}"
-    audio_options = ("-map", "0:a:0", "-af", filters, "-f", "null", "-") if sound else ()
+    audio_options = ("-map", "0:a:0", "-af", filters, "-f", "null", "-") if has_audio else ()
     video_options = ("-map", "0:v:0", "-c:v", "copy", "-f", "null", "-")
     command = (
         *commands.head(tools.ffmpeg),

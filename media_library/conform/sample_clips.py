@@ -23,8 +23,8 @@ class Sample:
 
     name: str
     title: str
-    picture: str
-    sound: str
+    video: str
+    audio: str
 
 
 SAMPLES: Final = (
@@ -73,7 +73,7 @@ def make(
 def command(program: str, sample: Sample, target: Path, seconds: int) -> tuple[str, ...]:
     return (
         *(program, "-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-y"),
-        *("-f", "lavfi", "-i", sample.picture, "-f", "lavfi", "-i", sample.sound),
+        *("-f", "lavfi", "-i", sample.video, "-f", "lavfi", "-i", sample.audio),
         *("-t", str(seconds), "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"),
         *("-c:a", "aac", "-b:a", "128k", "-movflags", "+faststart", f"file:{target}"),
     )

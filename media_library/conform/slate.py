@@ -87,7 +87,7 @@ def command(
 ) -> tuple[str, ...]:
     """Returns the command line that makes it, up to the name of its output."""
     video_filters, audio_filters = (
-        commands.picture(house_format, frames),
+        commands.video(house_format, frames),
         commands.audio(house_format, frames),
     )
     return (

@@ -92,13 +92,13 @@ def lasting(items: Items, seconds: float | None, below: float | None) -> Items:
     )
 
 
-def with_audio(items: Items, *, sound: bool) -> Items:
+def with_audio(items: Items, *, present: bool) -> Items:
     """Filters inspected items by the presence of audio."""
     inspected = _where(items, "duration_seconds", isnull=False)
     name = Q(plain_audio_codec="")
     column: Any = MediaItem._meta.get_field("audio_codec")
     plain = inspected.alias(plain_audio_codec=Plain(F("audio_codec"), output_field=column))
-    return plain.filter(~name if sound else name)
+    return plain.filter(~name if present else name)
 
 
 # ---- filters that match few or many rows -----------------------------------------------------

@@ -88,7 +88,7 @@ class AllowanceMiddleware:
 class ProblemMiddleware:
     """Errors that Django or a middleware answered with a page, as problems for programs.
 
-    Those ask below `/api/`, at the paths of the first designs, or say that they want JSON.
+    Those ask below `/api/`, at the compatibility paths, or say that they want JSON.
     """
 
     #: The prefixes of those paths.

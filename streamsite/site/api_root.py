@@ -160,7 +160,7 @@ class StrictParser(Parser):
             else ""
         )
         names = parameters().get(f"{request.method} /{route}")
-        # A path of the first designs is in no document.
+        # A compatibility path is in no document.
         unknown = sorted(data.keys() - names) if names is not None else []
         if unknown:
             raise ProblemError(
@@ -279,7 +279,7 @@ api = Api(
     urls_namespace="api-1",
 )
 api.topics = TOPICS
-#: The paths of the first designs, over the same functions. The document tells of the others.
+#: The compatibility paths, without /api/v1, over the same functions. They are in no document.
 first = Api(
     auth=CLOSED,
     parser=StrictParser(),

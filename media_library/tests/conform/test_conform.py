@@ -42,11 +42,11 @@ ODD = {
         *lavfi("testsrc2=s=64x96:r=24000/1001:d=1.3"),
         *("-c:v", "mpeg4"),
     ),
-    "sound longer than picture, 5.1": (
+    "audio longer than video, 5.1": (
         *lavfi("smptebars=s=96x64:r=50:d=0.7", "aevalsrc=0.1*sin(880*t):c=5.1:d=2.2"),
         *("-c:v", "libx264", "-c:a", "ac3"),
     ),
-    "picture longer than sound": (
+    "video longer than audio": (
         *lavfi("testsrc2=s=96x64:r=30:d=2.4", "anoisesrc=r=32000:d=0.4"),
         *("-c:v", "libx264", "-pix_fmt", "yuv444p", "-c:a", "libmp3lame"),
     ),
@@ -111,11 +111,11 @@ def test_two_copies_and_the_slate_join_without_a_timestamp_jump(
 ) -> None:
     house_format = small(fps)
     items = []
-    for name, picture, sound in (
+    for name, video, audio in (
         ("a", "testsrc2=s=160x90:r=30:d=3.1", "sine=440:r=44100:d=3.1"),
         ("b", "mandelbrot=s=96x96:r=25", "sine=880:d=2"),
     ):
-        clip = make(tmp_path / f"{name}.mkv", *lavfi(picture, sound), "-t", "2.6")
+        clip = make(tmp_path / f"{name}.mkv", *lavfi(video, audio), "-t", "2.6")
         frames = conform.conform(
             LocalFile(clip),
             probe(LocalFile(clip)),
@@ -157,7 +157,7 @@ def test_a_copy_with_a_missing_frame_is_discarded(tmp_path: Path) -> None:
     house_format, target = small(), tmp_path / "copy.mp4"
     clip = make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:r=30:d=1", "sine=d=1"))
     one_less = commands.conforming(
-        "ffmpeg", Source(("-i", str(clip))), house_format, 31, sound=Correction()
+        "ffmpeg", Source(("-i", str(clip))), house_format, 31, correction=Correction()
     )
     with pytest.raises(WrongOutputError, match="is not as requested"):
         conform.write(one_less, house_format, 32, target, tools=TOOLS)
@@ -269,7 +269,7 @@ def test_a_copy_that_is_not_as_requested_is_discarded(
     house_format = small()
     clip = make(tmp_path / "clip.mkv", *lavfi("testsrc2=s=96x64:r=30:d=3", "sine=d=3"))
     ordered = commands.conforming(
-        "ffmpeg", Source(("-i", str(clip))), house_format, 96, sound=Correction()
+        "ffmpeg", Source(("-i", str(clip))), house_format, 96, correction=Correction()
     )
     if spoil[0] == "-vf":
         ordered = tuple(word.replace("pad=96:64", "pad=128:64") for word in ordered)

@@ -38,8 +38,8 @@ def test_the_filters(library: listing.Items) -> None:
     assert titles(listing.within_days(library, "7", now)) == ["A", "B", "C", "D"]
     assert titles(listing.lasting(library, 600, 7200)) == ["C"]
     assert titles(listing.lasting(library, 7200, None)) == ["D"]
-    assert titles(listing.with_audio(library, sound=False)) == ["C"]
-    assert titles(listing.with_audio(library, sound=True)) == ["B", "D"]
+    assert titles(listing.with_audio(library, present=False)) == ["C"]
+    assert titles(listing.with_audio(library, present=True)) == ["B", "D"]
     both = listing.lasting(listing.with_status(library, "ready"), None, 3600)
     assert titles(both) == ["C"]
 

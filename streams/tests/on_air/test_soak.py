@@ -45,7 +45,7 @@ KEY = "k-soak"
 def clip(folder: Path) -> tuple[Path, int]:
     """A prepared item of twenty minutes, black and silent, because that is quick to make."""
     frames = TINY.frames_on_grid(LENGTH)
-    sight, sound = commands.picture(TINY, frames), commands.audio(TINY, frames)
+    sight, sound = commands.video(TINY, frames), commands.audio(TINY, frames)
     command = (
         *commands.head("ffmpeg"),
         *("-f", "lavfi", "-i", f"color=s={TINY.width}x{TINY.height}:r={TINY.fps}"),

@@ -1,4 +1,4 @@
-"""The paths of the first designs: each is there, and does what its successor does."""
+"""The compatibility paths: each is there, and does what its successor does."""
 
 from __future__ import annotations
 

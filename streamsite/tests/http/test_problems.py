@@ -98,7 +98,7 @@ def test_a_parameter_that_there_is_not_is_reported(program: Client) -> None:
     assert kind(answer) == "invalid"
     assert [error["loc"] for error in answer.json()["errors"]] == [["query", "orders"]]
     assert program.get("/api/v1/channels?desired_state=on&limit=5&q=").status_code == 200
-    # Programs of the first designs may send what they like.
+    # Programs that call compatibility paths may send what they like.
     assert program.get("/health?now=1").status_code == 200
     assert program.get("/streams/status?now=1").status_code == 404
 
