@@ -34,7 +34,7 @@ FACTS: Final = (
     *("etag", "added_at", "probed_at", "missing_since"),
 )
 #: The theme displays "None" as a missing value.
-_NO_SOUND: Final = "No sound"
+_NO_AUDIO: Final = "No audio"
 #: Rows about an item written by workers, by the names on Django's page of deletion. They are
 #: deleted with the item; nobody may delete them separately.
 GOES_ALONG: Final = {"upcoming problem"}
@@ -171,7 +171,7 @@ class MediaItemAdmin(WithKeys, ModelAdmin):
     @admin.display(description="Sound")
     def sound(self, item: MediaItem) -> str:
         if not item.audio_codec:
-            return formatting.NOTHING if item.probed_at is None else _NO_SOUND
+            return formatting.NOTHING if item.probed_at is None else _NO_AUDIO
         rate = f", {item.sample_rate / 1000:g} kHz" if item.sample_rate else ""
         count = f", {formatting.counted(item.channels, 'channel')}" if item.channels else ""
         return f"{item.audio_codec}{rate}{count}"
@@ -180,7 +180,7 @@ class MediaItemAdmin(WithKeys, ModelAdmin):
     def loudness(self, item: MediaItem) -> str:
         level = item.loudness_lufs
         if item.probed_at is not None and not item.audio_codec:
-            return _NO_SOUND
+            return _NO_AUDIO
         return formatting.NOTHING if level is None else f"about {level:.1f} LUFS"
 
     @admin.display(description="Between keyframes")

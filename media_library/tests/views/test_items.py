@@ -297,7 +297,7 @@ def test_unknown_values_are_dashes_and_present_items_are_not_missing(browser: Cl
         page = browser.get(f"{LIST}{item_.pk}/change/").content.decode()
         values = {field.field["name"]: str(field.contents()) for field in shown}
         # The theme decides what is empty: the text on the page counts.
-        assert page.count("No sound") == [*values.values()].count("No sound")
+        assert page.count("No audio") == [*values.values()].count("No audio")
         return values
 
     unknown = fields(item("A", audio_codec=""))
@@ -306,7 +306,7 @@ def test_unknown_values_are_dashes_and_present_items_are_not_missing(browser: Cl
     assert (unknown["probed_at"], unknown["etag"], unknown["colour"]) == ("–", "–", "–")
     assert "missing_since" not in unknown
     silent = fields(item("B", audio_codec="", probed_at=timezone.now()))
-    assert (silent["sound"], silent["loudness"]) == ("No sound", "No sound")
+    assert (silent["sound"], silent["loudness"]) == ("No audio", "No audio")
     assert "missing_since" in fields(item("C", missing_since=timezone.now()))
 
 
