@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
 import structlog
 
-from streams.playout.channel.channel import Channel
-from streams.playout.channel.limits import STARVED_S
+from streams.playout.channel.channel import STARVED_S, Channel
 from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import Assignment, Policy, Sources, Tools
 from streams.playout.contract.states import AirState
@@ -16,11 +17,13 @@ from streams.playout.contract.turn import TAKEOVER
 from streams.playout.ffmpeg import mpegts, process
 from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.ffmpeg.process import Record
+from streams.playout.player import player_record
 from streams.playout.player.ending import WHOLE, Cut
-from streams.playout.player.player_record import turn_of
-from streams.playout.player.queued import Queued, State
+from streams.playout.player.events import Resumed
+from streams.playout.player.queued import Phase, Queued
 from streams.playout.player.selection import advance_last_cut
 from streams.playout.player.splice import AUDIO_FRAME
+from streams.playout.player.timeline import Slot
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -47,6 +50,7 @@ def open_channel(
 def _adopt(channel: Channel, now: Now) -> None:
     """Adopt the running processes, or start anew in the same HLS window."""
     adopted = []
+    missed: list[Slot] = []
     records = process.records(channel.folder)
     players = {record.pid for record in records if record.role == process.PLAYER}
     queued = sorted(
@@ -61,7 +65,7 @@ def _adopt(channel: Channel, now: Now) -> None:
         alive = process.adopt(channel.folder, record)
         if alive is None:
             if record.role == process.PLAYER:
-                channel.playback.missed(record.notes)
+                missed += _missed(record)
             process.remove_record(channel.folder, record.name)
             continue
         role = MonitoredProcess(alive, now.mono)
@@ -75,12 +79,13 @@ def _adopt(channel: Channel, now: Now) -> None:
             process.remove_record(channel.folder, record.name)
         else:
             adopted.append(record.name)
-    _adopt_queue(channel, [record for record in queued if record.pid not in players], now)
+    queued = [record for record in queued if record.pid not in players]
+    missed = _adopt_queue(channel, queued, missed)
     if channel.playback.player is not None and process.PLAYER not in adopted:
         adopted.append(process.PLAYER)
     if channel.hub.role is not None:
         channel.quiet_until = now.mono + ADOPTION_GRACE_S
-        _resume(channel, now)
+        _resume(channel, tuple(missed), now)
         channel.journal.log(now, "channel", "info", f"Took over {', '.join(adopted)}.")
     else:
         _begin_anew(channel, now)
@@ -91,15 +96,26 @@ def _number(record: Record) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def _adopt_queue(channel: Channel, records: list[Record], now: Now) -> None:
-    """Keep the queued players waiting; if one of them plays by now, it becomes the player."""
-    playback = channel.playback
+def _missed(record: Record) -> list[Slot]:
+    """The slot of a player that has ended; none: its record is another version's."""
+    with suppress(KeyError, TypeError, ValueError):
+        return [player_record.decode(record.notes)]
+    return []
+
+
+def _adopt_queue(channel: Channel, records: list[Record], missed: list[Slot]) -> list[Slot]:
+    """Keep the queued players waiting; if one of them plays by now, it becomes the player.
+
+    Returns the players that ended while no supervisor was running; `missed`: those known so
+    far.
+    """
+    playback, now = channel.playback, channel.now
     adopted = [_adopt_queued(channel, record, now) for record in records]
     if playback.player is None:
         begun = [
             index
             for index, (_, queued) in enumerate(adopted)
-            if queued is not None and queued.state(now.mono) is State.BEGUN
+            if queued is not None and queued.phase(now.mono) is Phase.BEGUN
         ]
         # If none plays any more, the last one that did is found in the feed. An item of low bit
         # rate is fed completely long before its end: the player queued behind it waits for its
@@ -108,10 +124,10 @@ def _adopt_queue(channel: Channel, records: list[Record], now: Now) -> None:
         index = begun[-1] if begun else gone
         for record, queued in adopted[:index]:
             if queued is None:
-                playback.missed(record.notes)
+                missed = [*missed, *_missed(record)]
             _discard(channel, record, queued)
         if begun and (playing := adopted[index][1]) is not None:
-            playback.adopt_next(playing.role, now.mono)
+            playback.adopt(playing.role, channel.moment(), tuple(missed))
         adopted = adopted[index + 1 :] if begun else adopted[index:]
     # A queued player whose predecessor broke off ends by itself: one that lives waits for its
     # time, even if nothing is known of its predecessor any more.
@@ -123,6 +139,7 @@ def _adopt_queue(channel: Channel, records: list[Record], now: Now) -> None:
             playback.queue.waiting.append(queued)
         else:
             _discard(channel, record, queued)
+    return missed
 
 
 def _adopt_queued(channel: Channel, record: Record, now: Now) -> tuple[Record, Queued | None]:
@@ -133,12 +150,12 @@ def _adopt_queued(channel: Channel, record: Record, now: Now) -> tuple[Record, Q
         return record, None
     role = MonitoredProcess(alive, now.mono)
     try:
-        turn, start = turn_of(record.notes), Fraction(record.notes["offset"])
+        slot = player_record.decode(record.notes)
     except (KeyError, TypeError, ValueError):
         log.warning("record.unknown", channel=channel.assignment.plan.slug, role=role.name)
         channel.playback.queue.kill(role)
         return record, None
-    return record, Queued(role, turn, start, now.mono)
+    return record, Queued(role, slot, now.mono)
 
 
 def _discard(channel: Channel, record: Record, queued: Queued | None) -> None:
@@ -150,24 +167,25 @@ def _discard(channel: Channel, record: Record, queued: Queued | None) -> None:
 
 def _begin_anew(channel: Channel, now: Now) -> None:
     """Start anew, in the same window if a pusher still reads it."""
-    if (player := channel.playback.player) is not None:
+    playback, cursors, previous = channel.playback, channel.assignment.cursors, WHOLE
+    if (player := playback.player) is not None:
         if channel.feed.waiting_bytes():
             # The next hub continues with the waiting data, which this player fed: its distance
             # from the player's start is about the player's age.
             age = round(process.age(player.process.record))
-            channel.hub.approximate_start = channel.playback.timeline.head + age
+            channel.hub.approximate_start = playback.state.timeline.head + age
         player.kill(now.mono)
-    channel.playback.queue.revoke()
-    channel.playback.selector.cursors = channel.assignment.cursors
+    playback.queue.revoke()
     if channel.assignment.measured_at is not None:
         # It kept playing for part of a tick, and resumes at a keyframe: the middle of both is
         # the best estimate.
-        channel.playback.selector.cursors = advance_last_cut(
-            channel.assignment.cursors,
-            LAST_EXCHANGE_AGE_S + channel.assignment.plan.programme.resume / 2,
+        cursors = advance_last_cut(
+            cursors, LAST_EXCHANGE_AGE_S + channel.assignment.plan.programme.resume / 2
         )
         channel.report_silence(WENT_DOWN, channel.assignment.measured_at)
-        channel.previous_ending = Cut("cut", f"Nothing was playing: {WENT_DOWN}")
+        previous = Cut("cut", f"Nothing was playing: {WENT_DOWN}")
+    selection = replace(playback.state.selection, cursors=cursors)
+    playback.state = replace(playback.state, selection=selection, previous=previous)
     channel.state, channel.since, channel.on_air_since = AirState.STARTING, now.wall, None
     if not channel.pushers.roles:
         channel.window.clear()
@@ -178,7 +196,7 @@ def _take_over(channel: Channel, role: MonitoredProcess, now: Now) -> None:
     if record.role == process.HUB:
         channel.hub.adopt(role)
     elif record.role == process.PLAYER:
-        channel.playback.adopt(role)
+        channel.playback.adopt(role, channel.moment())
     elif record.role == process.CONFORMER:
         channel.live.adopt(role, now)
     else:
@@ -187,9 +205,9 @@ def _take_over(channel: Channel, role: MonitoredProcess, now: Now) -> None:
         channel.pushers.adopt(pk, role, plans.get(pk), now.mono)
 
 
-def _resume(channel: Channel, now: Now) -> None:
+def _resume(channel: Channel, missed: tuple[Slot, ...], now: Now) -> None:
     """Continue where the feed ends, if the hub plays but its player ended unobserved."""
-    clock, turn = channel.hub.clock, channel.playback.turn
+    clock, turn = channel.hub.clock, channel.playback.state.turn
     if turn is not None and turn.rule == TAKEOVER:
         channel.playback.source = channel.live.resume(turn, now)
     if channel.playback.player is not None or clock is None:
@@ -202,10 +220,7 @@ def _resume(channel: Channel, now: Now) -> None:
         # shows.
         idle = channel.window.age(now.wall)
         head = position - round(idle) if idle > STARVED_S else position
-    channel.playback.resume(head)
-    channel.previous_ending = channel.playback.judge_missed(
-        channel.assignment.plan, now.at(clock.moment(head))
-    )
-    if channel.previous_ending != WHOLE:
+    channel.playback.step(Resumed(head, missed), channel.moment())
+    if channel.playback.state.previous != WHOLE:
         # Only a turn that continues it may follow it.
         channel.playback.queue.revoke()

@@ -8,35 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Final
+from typing import Final, assert_never
 
 import structlog
 
 from streams.playout.channel import air_state
 from streams.playout.channel.hub import Hub
 from streams.playout.channel.incidents import Incidents
-from streams.playout.channel.limits import STARVED_S
 from streams.playout.channel.pace import Pacing
 from streams.playout.contract import ledger
 from streams.playout.contract.moment import Now
 from streams.playout.contract.output_status import Status
 from streams.playout.contract.plan import Assignment, Policy, Sources, Tools
 from streams.playout.contract.states import AirState, OutputAir
-from streams.playout.contract.turn import TAKEOVER
 from streams.playout.ffmpeg import hls_window, process
 from streams.playout.ffmpeg.hls_window import Window
 from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.journal.journal import Journal
 from streams.playout.outputs.pushers import Pushers
-from streams.playout.player.ending import WHOLE
-from streams.playout.player.playback import Playback, when
-from streams.playout.player.selection import cut_at
+from streams.playout.player import events
+from streams.playout.player.machine import Moment, State, when
+from streams.playout.player.playback import Playback
+from streams.playout.player.selection import Selection, cut_at
 from streams.playout.player.timeline import Slot, on_frame
 from streams.playout.takeover.controller import Live
 from streams.programme.model import Cursors
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+#: Seconds for which the hub may receive nothing. After a longer pause FFmpeg treats the step in
+#: the timestamps as an error (-dts_delta_threshold, 10 s), removes it, and then sends faster
+#: than real time.
+STARVED_S: Final = 8.0
 #: Seconds by which an item may be on air longer than its duration.
 LATE_S: Final = 1.0
 #: Subject and cause of the incident while nothing is sent because the database is unreachable.
@@ -75,12 +78,12 @@ class Channel:
             self.folder,
             self.feed,
             sources=sources,
-            trouble=lambda cause: self.incidents.programme(cause, self.now),
+            report=self._report,
             relay=self._relay,
         )
         self.sources = sources
-        self.playback.selector.cursors = assignment.cursors
-        self.playback.selector.troubled = "programme" in assignment.open_incidents
+        trouble = "" if "programme" in assignment.open_incidents else None
+        self.playback.state = State(selection=Selection(assignment.cursors, trouble))
         self.live = Live(tools, self.folder, plan, self.journal, assignment.open_takeovers)
         self.pushers = Pushers(
             tools,
@@ -107,8 +110,6 @@ class Channel:
         self.slow = ""
         #: Since when (seconds since the epoch) nothing played, if that was detected later.
         self._silent_since: float | None = None
-        #: Ending and cause of the turn that an earlier supervisor left on air.
-        self.previous_ending = WHOLE
         #: The state is not judged before this moment, because adopted processes have not
         #: reported yet.
         self.quiet_until = 0.0
@@ -122,23 +123,11 @@ class Channel:
             self.stop("restarted")
         if assignment.skips > self.skips_done:
             self.skips_done = assignment.skips
-            self._skip()
+            self.playback.step(events.SkipOrdered(), self.moment())
 
-    def _skip(self) -> None:
-        if (turn := self.playback.turn) is not None and turn.rule == TAKEOVER:
-            text = (
-                "Nothing can be skipped while a live feed is on air: "
-                "return to the programme first."
-            )
-            self.journal.log(self.now, "player", "info", text)
-            return
-        slots, clock = self.playback.timeline.slots, self.hub.clock
-        if slots and clock and slots[-1].start > clock.position(self.now.mono):
-            # A cut would hit the next item instead of the visible one.
-            text = f"{slots[-1].item.title} is already about to go on air."
-            self.journal.log(self.now, "player", "info", text)
-        else:
-            self.playback.cut(self.now.mono, "cut", "Skipped.")
+    def moment(self) -> Moment:
+        """Return the present moment, as the player's machine sees it."""
+        return Moment(self.now, self.assignment.plan, self.policy, self.sources, self.hub.clock)
 
     def stop(self, reason: str) -> None:
         """End the run: pushers first, so that they unpublish, then player and hub."""
@@ -159,10 +148,10 @@ class Channel:
         if self._stopping:
             self._beat_stopping(now)
         else:
-            self.hub.beat(self.playback.timeline.head, now)
+            self.hub.beat(self.playback.state.timeline.head, now)
             self._beat_starved(now)
             self._beat_live(now)
-            self.playback.beat(self.assignment.plan, self.hub.clock, now)
+            self.playback.beat(self.moment())
             self.live.relayed(self.playback.source)
             grown = self.window.poll()
             if self.fenced:
@@ -239,12 +228,12 @@ class Channel:
 
     def snapshot(self) -> ledger.Snapshot:
         """Return the channel's state for the ledger."""
-        plan, clock, timeline = self.assignment.plan, self.hub.clock, self.playback.timeline
+        plan, state, moment = self.assignment.plan, self.playback.state, self.moment()
+        timeline = state.timeline
         slot = None if self.stopping else timeline.on_air
 
         def wall(at: Fraction | None) -> float | None:
-            determined = at is not None and clock is not None
-            return self.playback.wall(at, clock, self.now) if determined else None
+            return None if at is None or moment.clock is None else moment.wall(at)
 
         return ledger.Snapshot(
             channel=plan.pk,
@@ -256,20 +245,20 @@ class Channel:
             now=None if slot is None else slot.turn,
             now_since=None if slot is None else wall(slot.start),
             now_until=None if slot is None else wall(timeline.until(slot)),
-            next=self.playback.upcoming(plan, clock, self.now),
+            next=state.upcoming(moment),
             bitrate=self.window.bitrate(),
             restarts_done=self.restarts_done,
             skips_done=self.skips_done,
-            cursors=self.playback.selector.cursors if slot is None else slot.turn.cursors,
+            cursors=state.selection.cursors if slot is None else slot.turn.cursors,
             seen=self.cursors_at_stop if self.stopping else self.seen_cursors(),
             outputs=self.pushers.snapshots(self.now),
         )
 
     def seen_cursors(self) -> Cursors:
         """Return the cursors as far as viewers have seen the programme."""
-        slot, clock = self.playback.timeline.on_air, self.hub.clock
+        slot, clock = self.playback.state.timeline.on_air, self.hub.clock
         if slot is None or clock is None or not self.policy.paced:
-            return self.playback.selector.cursors
+            return self.playback.state.selection.cursors
         behind = self.pushers.lag(self.now.mono)
         fed = clock.position(self.now.mono) - slot.start - round(Fraction(behind), 3)
         return cut_at(slot.turn, fed, when(self.now.wall))
@@ -290,9 +279,9 @@ class Channel:
             bitrate=bitrate,
             fps=role.progress.fps,
             speed=role.progress.speed,
-            lag=None if role is self.playback.player else role.lag(),
-            cpu=load.cpu,
-            memory=load.memory,
+            lag_seconds=None if role is self.playback.player else role.lag(),
+            cpu_percent=load.cpu,
+            memory_bytes=load.memory,
         )
 
     # ---- playing
@@ -302,7 +291,7 @@ class Channel:
         clock = self.hub.clock
         if clock is None or self.playback.player is not None or not self.policy.paced:
             return
-        head, position = self.playback.timeline.head, clock.position(now.mono)
+        head, position = self.playback.state.timeline.head, clock.position(now.mono)
         if position - head > STARVED_S:
             self.report_silence(
                 "an item ended and no other was started.", now.at(clock.moment(head))
@@ -313,7 +302,8 @@ class Channel:
             self.report_silence("an item was shorter than its timestamps indicated.", now.wall)
         else:
             return
-        self.playback.resume(on_frame(position, self.assignment.plan.house_format.frame))
+        head = on_frame(position, self.assignment.plan.house_format.frame)
+        self.playback.step(events.Resumed(head), self.moment())
         self.hub.replace(now)
 
     def _beat_live(self, now: Now) -> None:
@@ -321,7 +311,7 @@ class Channel:
             # Nothing is on air yet that could be taken over.
             return
         self.live.beat(self.assignment.plan, self.assignment.ingest, now)
-        self.playback.show(self.live.substitution(), self.live.state.why, now.mono)
+        self.playback.show(self.live.substitution(), self.live.state.why, self.moment())
 
     def report_silence(self, reason: str, since: float) -> None:
         self._silent_since = since
@@ -364,38 +354,46 @@ class Channel:
     # ---- on air
 
     def _update_on_air(self, now: Now) -> None:
-        clock = self.hub.clock
-        if clock is None:
-            return
-        timeline, changes = self.playback.timeline.air(clock.position(now.mono))
-        self.playback.timeline = timeline
-        for before, slot in changes:
-            start = slot.start
-            if self._silent_since is not None:
-                # A turn that silence has cut, and that continues in the pipe, is on air again
-                # since the hub is.
-                start = max(start, self.hub.approximate_start or start)
-            self.pushers.item_ended(clock.moment(slot.start))
-            self.journal.note(
-                ledger.Aired(
-                    channel=self.assignment.plan.pk,
-                    run=self.assignment.run,
-                    turn=slot.turn,
-                    at=self.playback.wall(start, clock, now),
-                    previous_ending=self.previous_ending.ending
-                    if before is None
-                    else before.ending,
-                    previous_cause=self.previous_ending.cause
-                    if before is None
-                    else as_run_cause(before, slot),
-                    previous_until=self._silent_since,
-                )
+        if (clock := self.hub.clock) is not None:
+            self.playback.step(events.Sent(clock.position(now.mono)), self.moment())
+
+    def _report(self, action: events.Trouble | events.OnAir | events.Refuse) -> None:
+        match action:
+            case events.Trouble(cause):
+                self.incidents.programme(cause, self.now)
+            case events.Refuse(text):
+                self.journal.log(self.now, "player", "info", text)
+            case events.OnAir():
+                self._aired(action, self.now)
+            case _:
+                assert_never(action)
+
+    def _aired(self, action: events.OnAir, now: Now) -> None:
+        slot, before, moment = action.slot, action.before, self.moment()
+        start = slot.start
+        if self._silent_since is not None:
+            # A turn that silence has cut, and that continues in the pipe, is on air again since
+            # the hub is.
+            start = max(start, self.hub.approximate_start or start)
+        wall = moment.wall(start)
+        if moment.clock is not None:
+            self.pushers.item_ended(moment.clock.moment(slot.start))
+        self.journal.note(
+            ledger.Aired(
+                channel=self.assignment.plan.pk,
+                run=self.assignment.run,
+                turn=slot.turn,
+                at=wall,
+                previous_ending=action.ending.ending,
+                previous_cause=action.ending.cause
+                if before is None
+                else as_run_cause(before, slot),
+                previous_until=self._silent_since,
             )
-            self._silent_since = None
-            self.journal.log(now, "channel", "info", f"On air: {slot.item.title}")
-            self.playback.selector.aired(slot.turn)
-            wall = self.playback.wall(start, clock, now)
-            self.live.aired(slot.turn, wall, self.pushers.lag(now.mono))
+        )
+        self._silent_since = None
+        self.journal.log(now, "channel", "info", f"On air: {slot.item.title}")
+        self.live.aired(slot.turn, wall, self.pushers.lag(now.mono))
 
     def _judge(self, now: Now) -> None:
         if now.mono < self.quiet_until and not all(role.has_moved for role in self.roles()):
@@ -403,7 +401,7 @@ class Channel:
         self.quiet_until = 0.0
         self.incidents.outputs(self.assignment.plan.outputs, self.pushers.statuses, now)
         self.incidents.storage(self.sources.fault(), now)
-        slot = self.playback.timeline.on_air
+        slot = self.playback.state.timeline.on_air
         state, self.cause = air_state.judge(
             air_state.Parts(
                 ordered=not self._stopping,

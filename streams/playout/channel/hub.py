@@ -130,22 +130,17 @@ class Hub:
         try:
             # Somebody may have cleared the run directory.
             hls_window.ensure_folder(self.window.folder, self.tools.hls_group)
-            sock = process.progress_socket()
             started = process.spawn(
                 self.tools,
                 self.folder,
                 process.HUB,
-                commands.hub(
-                    self.tools.ffmpeg,
-                    sock.getsockname()[1],
-                    self.window.folder,
-                    str(self.journal.run),
+                lambda port: commands.hub(
+                    *(self.tools.ffmpeg, port, self.window.folder, str(self.journal.run)),
                     self.policy,
                     at=at,
                     resume=self.window.exists(),
                     bursts=capability.abilities(self.tools.ffmpeg).bursts,
                 ),
-                sock=sock,
                 stdin=self.feed.fd,
                 notes={"at": str(at)},
             )

@@ -121,7 +121,7 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Bit rate in bit/s, lag in seconds, CPU in percent of one core, memory in bytes."""
+    """Bit rate in bit/s, CPU in percent of one core."""
 
     channel: int
     output: int | None
@@ -131,9 +131,9 @@ class Sampled:
     bitrate: int | None
     fps: float | None
     speed: float | None
-    lag: float | None
-    cpu: float | None
-    memory: int | None
+    lag_seconds: float | None
+    cpu_percent: float | None
+    memory_bytes: int | None
 
 
 Note = (

@@ -47,17 +47,11 @@ PER_FRAME_STATS_PERIOD: Final = "0.02"
 
 def _common(ffmpeg: str, port: int, period: str = STATS_PERIOD) -> tuple[str, ...]:
     return (
-        ffmpeg,
-        "-hide_banner",
-        "-nostdin",
-        "-nostats",
-        "-loglevel",
-        "level+warning",
-        "-stats_period",
-        period,
+        *(ffmpeg, "-hide_banner", "-nostdin", "-nostats"),
+        *("-loglevel", "level+warning"),
+        *("-stats_period", period),
         # UDP works without a reader, and a new supervisor binds the same port.
-        "-progress",
-        f"udp://127.0.0.1:{port}?pkt_size=1400",
+        *("-progress", f"udp://127.0.0.1:{port}?pkt_size=1400"),
     )
 
 
@@ -65,12 +59,9 @@ def _source(location: Location, into: Fraction) -> Command:
     if isinstance(location, LocalFile):
         return (
             *(("-ss", seconds(into)) if into else ()),
-            "-protocol_whitelist",
-            "file",
-            "-format_whitelist",
-            CONTAINERS,
-            "-i",
-            f"file:{location.path}",
+            *("-protocol_whitelist", "file"),
+            *("-format_whitelist", CONTAINERS),
+            *("-i", f"file:{location.path}"),
         )
     # A signed URL is a credential: it goes into a list on a pipe, with its reconnect flags.
     url = location.url.reveal().replace("'", "%27")
@@ -91,16 +82,10 @@ def _source(location: Location, into: Fraction) -> Command:
         f"{tls.directives() if urlsplit(url).scheme == 'https' else ''}"
     )
     return (
-        "-f",
-        "concat",
-        "-safe",
-        "0",
-        "-protocol_whitelist",
-        "file,pipe,http,https,tcp,tls",
-        "-format_whitelist",
-        f"concat,{CONTAINERS}",
-        "-i",
-        Hidden(Secret(listing)),
+        *("-f", "concat", "-safe", "0"),
+        *("-protocol_whitelist", "file,pipe,http,https,tcp,tls"),
+        *("-format_whitelist", f"concat,{CONTAINERS}"),
+        *("-i", Hidden(Secret(listing))),
     )
 
 
@@ -112,17 +97,8 @@ def seconds(value: Fraction) -> str:
 #: A new player sends its tables first and signals that its counters restart. It adds no delay
 #: of its own and does not collect audio packets, so a cut loses at most one.
 _MPEGTS: Final = (
-    "-muxdelay",
-    "0",
-    "-muxpreload",
-    "0",
-    "-pes_payload_size",
-    "0",
-    "-mpegts_flags",
-    "+initial_discontinuity+resend_headers",
-    "-f",
-    "mpegts",
-    "pipe:1",
+    *("-muxdelay", "0", "-muxpreload", "0", "-pes_payload_size", "0"),
+    *("-mpegts_flags", "+initial_discontinuity+resend_headers", "-f", "mpegts", "pipe:1"),
 )
 
 
@@ -151,8 +127,7 @@ def player(
     tail = (
         *(("-bsf:a", "noise=amount=0:drop=not(n)") if primed else ()),
         *(() if turn.limit is None else ("-t", seconds(turn.limit))),
-        "-output_ts_offset",
-        seconds(offset),
+        *("-output_ts_offset", seconds(offset)),
         *_MPEGTS,
     )
     if item.mode is not Mode.TRANSCODE:
@@ -166,10 +141,7 @@ def player(
     return (
         *head,
         *silence,
-        "-map",
-        "0:v:0",
-        "-map",
-        "0:a:0" if item.has_audio else "1:a:0",
+        *("-map", "0:v:0", "-map", "0:a:0" if item.has_audio else "1:a:0"),
         *encode(house_format),
         *tail,
     )
@@ -328,35 +300,16 @@ def relay(
 def encode(house_format: HouseFormat) -> tuple[str, ...]:
     """Encode to the house format in real time."""
     kbit = house_format.video_bitrate // 1000
+    size = f"{house_format.width}:{house_format.height}"
+    fitted = f"scale={size}:force_original_aspect_ratio=decrease,pad={size}:-1:-1"
     return (
-        "-vf",
-        (
-            f"scale={house_format.width}:{house_format.height}:force_original_aspect_ratio=decrease,"
-            f"pad={house_format.width}:{house_format.height}:-1:-1,setsar=1,fps={house_format.fps},format=yuv420p"
-        ),
-        "-c:v",
-        "libx264",
-        "-preset",
-        "veryfast",
-        "-profile:v",
-        "high",
-        "-b:v",
-        f"{kbit}k",
-        "-maxrate",
-        f"{kbit}k",
-        "-bufsize",
-        f"{2 * kbit}k",
-        "-g",
-        str(house_format.gop),
-        "-keyint_min",
-        str(house_format.gop),
-        "-sc_threshold",
-        "0",
-        "-flags",
-        "+cgop",
+        *("-vf", f"{fitted},setsar=1,fps={house_format.fps},format=yuv420p"),
+        *("-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high"),
+        *("-b:v", f"{kbit}k", "-maxrate", f"{kbit}k", "-bufsize", f"{2 * kbit}k"),
+        *("-g", str(house_format.gop), "-keyint_min", str(house_format.gop)),
+        *("-sc_threshold", "0", "-flags", "+cgop"),
         # No B-frames: with them a cut leaves an audio gap of their depth.
-        "-bf",
-        "0",
+        *("-bf", "0"),
         *_audio(house_format),
     )
 
@@ -392,32 +345,15 @@ def hub(
         *(("-re",) if policy.paced else ()),
         # 0 would select the default.
         *(("-readrate_initial_burst", "0.001") if policy.paced and bursts else ()),
-        "-f",
-        "mpegts",
-        "-i",
-        "pipe:0",
-        "-map",
-        "0:v",
-        "-map",
-        "0:a",
-        "-c",
-        "copy",
+        *("-f", "mpegts", "-i", "pipe:0", "-map", "0:v", "-map", "0:a", "-c", "copy"),
         # FFmpeg starts at 0 by default. A second hub would jump back, and a pusher that
         # corrects the jump may shift the last old frames with it: a gap of two seconds became
         # four.
-        "-output_ts_offset",
-        seconds(at),
-        "-f",
-        "hls",
-        "-hls_time",
-        str(policy.segment),
-        "-hls_list_size",
-        str(policy.segments),
-        "-hls_flags",
-        flags,
+        *("-output_ts_offset", seconds(at)),
+        *("-f", "hls", "-hls_time", str(policy.segment)),
+        *("-hls_list_size", str(policy.segments), "-hls_flags", flags),
         # Named after the run, so that a browser can't find an older run's segment in its cache.
-        "-hls_segment_filename",
-        str(hls / f"{name}-%08d.ts"),
+        *("-hls_segment_filename", str(hls / f"{name}-%08d.ts")),
         str(hls / "live.m3u8"),
     )
 
@@ -427,16 +363,9 @@ def pusher(ffmpeg: str, port: int, hls: Path, output: OutputPlan, policy: Policy
     return (
         *_common(ffmpeg, port),
         *(("-re",) if policy.paced else ()),
-        "-live_start_index",
-        f"-{SEGMENTS_BEHIND}" if policy.paced else "0",
-        "-i",
-        str(hls / "live.m3u8"),
-        "-map",
-        "0:v",
-        "-map",
-        "0:a",
-        "-c",
-        "copy",
+        *("-live_start_index", f"-{SEGMENTS_BEHIND}" if policy.paced else "0"),
+        *("-i", str(hls / "live.m3u8")),
+        *("-map", "0:v", "-map", "0:a", "-c", "copy"),
         *destination(output),
     )
 

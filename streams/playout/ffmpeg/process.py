@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -150,25 +150,28 @@ class Process:
         self.sock.close()
 
 
-def spawn(  # noqa: PLR0913 - what a process is made of
+def spawn(
     tools: Tools,
     folder: Path,
     name: str,
-    command: Command,
+    build: Callable[[int], Command],
     *,
-    sock: socket.socket,
     stdin: int = subprocess.DEVNULL,
     stdout: int = subprocess.DEVNULL,
     notes: dict[str, Any] | None = None,
     handed: Sequence[int] = (),
 ) -> Process:
-    """Start FFmpeg and write its record. Raises `SpawnError`; then `sock` is closed.
+    """Start FFmpeg and write its record. Raises `SpawnError`, `OSError`, or what `build` does.
 
-    `handed`: descriptors that it inherits.
+    `build`: makes its command for the port of its progress socket. `handed`: descriptors that
+    it inherits.
     """
     log = folder / f"{name}.log"
     child: subprocess.Popen[bytes] | None = None
+    sock = progress_socket()
     try:
+        port = sock.getsockname()[1]
+        command = build(port)
         environment = {key: os.environ[key] for key in INHERITED if key in os.environ}
         environment[MARK] = str(tools.run_dir)
         # The web server's group may read the run directory; FFmpeg may print a signed URL.
@@ -190,16 +193,17 @@ def spawn(  # noqa: PLR0913 - what a process is made of
                 # Our worker ignores SIGINT, and ignored signals are inherited.
                 restore_signals=True,
             )
-        port = sock.getsockname()[1]
         record = Record(child.pid, born(child.pid) or 0, name, port, time.time(), notes or {})
         write_record(folder, record)
         process = Process(record, os.pidfd_open(child.pid), sock, log)
-    except OSError as error:
+    except BaseException as error:
         if child is not None:
             # Nobody else would end it: a full disk would leave one more at every attempt.
             child.kill()
             child.wait()
         sock.close()
+        if not isinstance(error, OSError):
+            raise
         raise SpawnError(f"{tools.ffmpeg} can't be started: {error.strerror}.") from error
     process._child = child  # noqa: SLF001 - born here; adopted ones have none
     return process

@@ -126,7 +126,7 @@ class Supervisor:
                         sent, self._outbox = self._outbox, []
                         snapshots = self._snapshots()
                         exchange = loop.run_in_executor(
-                            thread, self._exchange, now.wall, snapshots, sent
+                            thread, self.ledger.exchange, now.wall, snapshots, sent
                         )
                         exchange.add_done_callback(lambda _: self._wake.set())
                     await self._sleep()
@@ -180,7 +180,7 @@ class Supervisor:
                 self._outbox = sent + self._outbox
         snapshots = self._snapshots()
         last = asyncio.get_running_loop().run_in_executor(
-            thread, self._exchange, Now.read().wall, snapshots, self._outbox
+            thread, self.ledger.exchange, Now.read().wall, snapshots, self._outbox
         )
         await asyncio.wait([last], timeout=FINAL_EXCHANGE_TIMEOUT_S)
         if last.done() and (error := last.exception()) is not None:
@@ -194,11 +194,6 @@ class Supervisor:
             except Exception as error:  # noqa: BLE001 - one channel must not end the others
                 self._fault(pk, channel.assignment.plan.slug, error)
         return snapshots
-
-    def _exchange(
-        self, at: float, snapshots: Sequence[Snapshot], notes: Sequence[Note]
-    ) -> dict[int, Assignment]:
-        return self.ledger.exchange(at, snapshots, notes)
 
     def _apply_exchange(
         self,

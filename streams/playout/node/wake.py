@@ -8,16 +8,7 @@ from typing import Final
 
 NAME: Final = "wake.sock"
 Socket = socket.socket
-
-
-def notify(run_dir: Path) -> bool:
-    """Wake this node's supervisor. False: none is listening; the next one reads the orders."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-        try:
-            sock.sendto(b"!", str(run_dir / NAME))
-        except OSError:
-            return False
-    return True
+KIND: Final = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
 
 
 def socket_exists(run_dir: Path) -> bool:
@@ -29,7 +20,7 @@ def listen(run_dir: Path) -> socket.socket:
     """Open the supervisor's end. Only the process that holds the node's lock calls this."""
     path = run_dir / NAME
     path.unlink(missing_ok=True)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    sock = socket.socket(socket.AF_UNIX, KIND)
     sock.bind(str(path))
     path.chmod(0o660)
     return sock

@@ -11,9 +11,10 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import structlog
+from pydantic import Field, TypeAdapter
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -34,8 +35,11 @@ MAX_EPOCH_S: Final = 253_000_000_000
 class LedgerFault:
     """since: seconds since the epoch; error: the database's message, "" for no answer."""
 
-    since: float
-    error: str
+    since: Annotated[float, Field(strict=True, ge=0, lt=MAX_EPOCH_S)]
+    error: Annotated[str, Field(max_length=MAX_ERROR_LENGTH)]
+
+
+_FAULT: Final = TypeAdapter(LedgerFault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +89,6 @@ def read(run_dir: Path) -> Witness:
     with suppress(OSError):
         alive_at = (run_dir / ALIVE_FILE).stat().st_mtime
     with suppress(OSError, ValueError), (run_dir / FAULT_FILE).open() as file:
-        fault = _fault(file.read(MAX_FILE_CHARS))
+        # A torn file, or one that no supervisor has written, is not valid.
+        fault = _FAULT.validate_json(file.read(MAX_FILE_CHARS))
     return Witness(alive_at, fault)
-
-
-def _fault(text: str) -> LedgerFault | None:
-    """Parse the fault file; None if it is torn or was not written by a supervisor."""
-    try:
-        match json.loads(text):
-            case {"since": float(since) | int(since), "error": str(error)} if (
-                0 <= since < MAX_EPOCH_S
-            ):
-                return LedgerFault(float(since), error[:MAX_ERROR_LENGTH])
-    except RecursionError:
-        return None
-    return None

@@ -281,14 +281,13 @@ class Pushers:
             self.hls / "live.m3u8", time.time(), hls_window.SEGMENTS_BEHIND
         )
         try:
-            sock = process.progress_socket()
-            port = sock.getsockname()[1]
             started = process.spawn(
                 self.tools,
                 self.folder,
                 role_name(pk),
-                commands.pusher(self.tools.ffmpeg, port, self.hls, plan, self.policy),
-                sock=sock,
+                lambda port: commands.pusher(
+                    self.tools.ffmpeg, port, self.hls, plan, self.policy
+                ),
                 notes={"edition": plan.edition, "behind": round(behind, 3)},
             )
         except (process.SpawnError, OSError) as error:

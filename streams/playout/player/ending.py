@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -9,7 +10,6 @@ from typing import Final
 from media_library.house_format import HouseFormat
 from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import diagnosis
-from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,22 @@ def unseen(turn: Turn, played: Fraction, house_format: HouseFormat) -> Cut:
 
 
 def fault(
-    player: MonitoredProcess, turn: Turn, played: Fraction, house_format: HouseFormat
+    code: int | None,
+    lines: Sequence[str],
+    turn: Turn,
+    played: Fraction,
+    house_format: HouseFormat,
 ) -> str:
-    """Why it failed after so many seconds; empty if it ended well."""
-    code, length = player.process.code(), turn.length(house_format)
-    # The status of an adopted process is unknown, and FFmpeg exits with 0 after read errors.
+    """Why a player failed after so many seconds; empty if it ended well.
+
+    `code`: its exit status; None: unknown, because it was adopted. `lines`: its last output.
+    """
+    length = turn.length(house_format)
+    # FFmpeg exits with 0 after read errors.
     if length is None:
-        short = diagnosis.broke_off(player.lines) and played < turn.min_seconds()
+        short = diagnosis.broke_off(lines) and played < turn.min_seconds()
     else:
         short = played < length - 1
     if code not in {0, None} or short:
-        return diagnosis.player(turn.item.title, code, list(player.lines), begun=played > 0)
+        return diagnosis.player(turn.item.title, code, list(lines), begun=played > 0)
     return "" if played > 0 else f"{turn.item.title} was skipped: the file is empty."

@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 import subprocess
 from contextlib import suppress
-from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Final
@@ -30,7 +29,8 @@ from streams.playout.contract.plan import Sources, Tools
 from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import capability, commands, mpegts, process
 from streams.playout.ffmpeg.pipe import FeedPipe
-from streams.playout.player.player_record import notes_of
+from streams.playout.player import player_record
+from streams.playout.player.timeline import Slot
 from streams.programme.item import Kind, Mode
 
 #: Kinds of items behind which a player may wait, if their length is known to the frame.
@@ -60,15 +60,14 @@ class Launcher:
         #: Number of the last gate.
         self.serial = 0
 
-    def player(self, turn: Turn, start: Fraction, house_format: HouseFormat) -> process.Process:
+    def player(self, slot: Slot, house_format: HouseFormat) -> process.Process:
         """Start a player now. Raises `SourceError`, `SpawnError` or `OSError`."""
-        return self._spawn(process.PLAYER, turn, start, house_format)
+        return self._spawn(process.PLAYER, slot, house_format)
 
     def behind(
         self,
         before: process.Process,
-        turn: Turn,
-        start: Fraction,
+        slot: Slot,
         house_format: HouseFormat,
         begin: int,
     ) -> process.Process:
@@ -86,79 +85,65 @@ class Launcher:
         try:
             os.set_blocking(reader, True)
             name = f"{process.QUEUED}-{self.serial + 1}"
-            return self._spawn(name, turn, start, house_format, reader, begin)
+            return self._spawn(name, slot, house_format, reader, begin)
         finally:
             os.close(reader)
 
-    def relay(
-        self, turn: Turn, start: Fraction, house_format: HouseFormat, source: FeedPipe
-    ) -> process.Process:
+    def relay(self, slot: Slot, house_format: HouseFormat, source: FeedPipe) -> process.Process:
         """Start a relay that plays a pipe. Raises `SpawnError` or `OSError`."""
-        sock = process.progress_socket()
-        command = commands.relay(
-            self.tools.ffmpeg,
-            sock.getsockname()[1],
-            house_format,
-            start,
-            by_clock=capability.abilities(self.tools.ffmpeg).by_clock,
-        )
         # Data that arrived while nobody read is outdated.
         source.skip(mpegts.keyframe)
+        ffmpeg = self.tools.ffmpeg
+        by_clock = capability.abilities(ffmpeg).by_clock
         return process.spawn(
             self.tools,
             self.folder,
             process.PLAYER,
-            command,
-            sock=sock,
+            lambda port: commands.relay(
+                ffmpeg, port, house_format, slot.start, by_clock=by_clock
+            ),
             stdin=source.fd,
             stdout=self.feed.fd,
-            notes=notes_of(turn, start),
+            notes=player_record.encode(slot),
         )
 
     def _spawn(
         self,
         name: str,
-        turn: Turn,
-        start: Fraction,
+        slot: Slot,
         house_format: HouseFormat,
         stdin: int = subprocess.DEVNULL,
         begin: int | None = None,
     ) -> process.Process:
+        turn = slot.turn
         location = self.sources.locate(turn.item)
-        sock = process.progress_socket()
-        notes = notes_of(turn, start)
+        notes = player_record.encode(slot)
         if isinstance(location, LocalFile):
             notes |= {"local": True, "path": str(location.path)}
         frames, gate = frames_of(turn, house_format), None
-        try:
-            self.serial += 1
-            if frames is not None:
-                notes["gate"] = f"gate-{self.serial}.fifo"
-                path = self.folder / notes["gate"]
-                path.unlink(missing_ok=True)
-                os.mkfifo(path, 0o600)
-                # Also open for reading: FFmpeg must neither wait for a reader nor fail without
-                # one.
-                gate = os.open(path, os.O_RDWR)
-            port = sock.getsockname()[1]
-            witness = None if gate is None or frames is None else (gate, frames)
+        self.serial += 1
+        if frames is not None:
+            notes["gate"] = f"gate-{self.serial}.fifo"
+            path = self.folder / notes["gate"]
+            path.unlink(missing_ok=True)
+            os.mkfifo(path, 0o600)
+            # Also open for reading: FFmpeg must neither wait for a reader nor fail without one.
+            gate = os.open(path, os.O_RDWR)
+
+        def build(port: int) -> commands.Command:
             command = commands.player(
-                self.tools.ffmpeg, port, turn, location, house_format, start
+                self.tools.ffmpeg, port, turn, location, house_format, slot.start
             )
-            if witness is not None:
-                command = commands.witnessed(command, turn, *witness)
-            if begin is not None:
-                command = commands.waiting(command, begin)
-        except BaseException:
-            sock.close()
-            raise
-        else:
+            if gate is not None and frames is not None:
+                command = commands.witnessed(command, turn, gate, frames)
+            return command if begin is None else commands.waiting(command, begin)
+
+        try:
             return process.spawn(
                 self.tools,
                 self.folder,
                 name,
-                command,
-                sock=sock,
+                build,
                 stdin=stdin,
                 stdout=self.feed.fd,
                 notes=notes,

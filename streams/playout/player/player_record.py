@@ -1,70 +1,30 @@
-"""Encodes a player's turn in its record, for the next supervisor."""
+"""Encodes a player's slot in its record, for the next supervisor."""
 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
+
+from pydantic import TypeAdapter
 
 from streams.playout.contract.turn import Turn
+from streams.playout.player.timeline import Slot
 from streams.programme import cursor_codec
-from streams.programme.item import Item, Kind, Mode
+
+_TURN: Final = TypeAdapter(Turn)
 
 
-def notes_of(turn: Turn, offset: Fraction) -> dict[str, Any]:
+def encode(slot: Slot) -> dict[str, Any]:
     """Encode what the next supervisor must know about a player."""
-    item = turn.item
-    return {
-        "offset": str(offset),
-        "turn": {
-            "rule": turn.rule,
-            "why": turn.why,
-            "into": str(turn.into),
-            "limit": None if turn.limit is None else str(turn.limit),
-            "seconds": None if turn.seconds is None else str(turn.seconds),
-            "stands_in": turn.stands_in,
-            "fade": turn.fade,
-        },
-        "cursors": cursor_codec.encode(turn.cursors),
-        "item": {
-            "title": item.title,
-            "key": item.key,
-            "mode": item.mode.value,
-            "kind": item.kind.value,
-            "entry": item.entry,
-            "media": item.media,
-            "frames": item.frames,
-            "has_audio": item.has_audio,
-            "reorder": str(item.reorder),
-            "edition": item.edition,
-        },
-    }
+    return {"offset": str(slot.start), "turn": _TURN.dump_python(slot.turn, mode="json")}
 
 
-def turn_of(notes: dict[str, Any]) -> Turn:
-    """Decode a record's turn. Raises `KeyError`, `TypeError` or `ValueError` if it can't."""
-    values = notes["turn"]
-    into, limit, seconds = (
-        None if values[name] is None else Fraction(values[name])
-        for name in ("into", "limit", "seconds")
-    )
-    return Turn(
-        _item_of(notes["item"]),
-        values["rule"],
-        values["why"],
-        into or Fraction(0),
-        limit,
-        seconds,
-        cursor_codec.decode(notes["cursors"]),
-        values["stands_in"],
-        values.get("fade", False),
-    )
+def decode(notes: dict[str, Any]) -> Slot:
+    """Decode a record's notes, also of the version that kept item and cursors apart.
 
-
-def _item_of(fields_read: dict[str, Any]) -> Item:
-    fields = dict(fields_read)
-    typed = {
-        "mode": Mode(fields["mode"]),
-        "kind": Kind(fields["kind"]),
-        "reorder": Fraction(fields["reorder"]),
-    }
-    return Item(**fields | typed)
+    Raises `KeyError`, `TypeError` or `ValueError` if it can't.
+    """
+    turn = dict(notes["turn"])
+    if "item" in notes:
+        turn |= {"item": notes["item"], "cursors": cursor_codec.decode(notes["cursors"])}
+    return Slot(_TURN.validate_python(turn), Fraction(notes["offset"]))

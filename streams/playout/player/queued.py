@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum, auto
 from fractions import Fraction
 from math import floor
@@ -21,14 +19,14 @@ from typing import Final
 import structlog
 
 from streams.playout.contract.plan import ChannelPlan, SourceError
-from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import commands, process
 from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.player import launcher
 from streams.playout.player.launcher import Launcher, frames_of
-from streams.playout.player.selection import Selector
-from streams.playout.player.timeline import HubClock, Slot
-from streams.programme.model import Cursors, Programme
+from streams.playout.player.machine import HURRIED_BELOW_S, Moment
+from streams.playout.player.selection import Selection
+from streams.playout.player.timeline import Slot
+from streams.programme.model import Programme
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -45,7 +43,7 @@ MAX_AGE_S: Final = 600.0
 RETRY_S: Final = 5.0
 
 
-class State(Enum):
+class Phase(Enum):
     WAITING = auto()
     #: It plays, or has played.
     BEGUN = auto()
@@ -55,11 +53,10 @@ class State(Enum):
 
 @dataclass(slots=True)
 class Queued:
-    """A player that waits, or has started since the last beat. `start`: on the feed's clock."""
+    """A player that waits, or has started since the last beat."""
 
     role: MonitoredProcess
-    turn: Turn
-    start: Fraction
+    slot: Slot
     #: When it was queued, on the monotonic clock.
     since: float
 
@@ -67,37 +64,21 @@ class Queued:
     def local(self) -> bool:
         return bool(self.role.process.record.notes.get("local"))
 
-    def state(self, now: float) -> State:
+    def phase(self, now: float) -> Phase:
         self.role.read(now)
         if not self.role.process.exited():
-            return State.WAITING if launcher.waits(self.role.process.pid) else State.BEGUN
+            return Phase.WAITING if launcher.waits(self.role.process.pid) else Phase.BEGUN
         # The status of an adopted process is unknown.
         code = self.role.process.code()
         shut = not self.role.has_moved if code is None else code == commands.GATE_SHUT_STATUS
-        return State.SHUT if shut else State.BEGUN
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A beat: the hub's clock, and when a point of the feed is on air (`at`)."""
-
-    now: float
-    clock: HubClock
-    at: Callable[[Fraction], datetime]
-    #: Seconds that may be buffered when a player starts.
-    lead: float
-
-    def begin(self, head: Fraction) -> int:
-        """Second of the uptime from which a player with its place at `head` may start."""
-        return floor(launcher.uptime() + self.clock.moment(head) - self.now - self.lead)
+        return Phase.SHUT if shut else Phase.BEGUN
 
 
 class Queue:
     """Players queued behind the present one, in order. No method blocks."""
 
-    def __init__(self, starter: Launcher, selector: Selector) -> None:
+    def __init__(self, starter: Launcher) -> None:
         self.launcher = starter
-        self.selector = selector
         self.waiting: list[Queued] = []
         #: Programme and storage fault at the last check of the queue.
         self.programme: Programme | None = None
@@ -111,9 +92,9 @@ class Queue:
         return [*(queued.role for queued in self.waiting), *self._revoked]
 
     def take(self, now: float) -> Queued:
-        """Take the first queued player, which becomes the present one."""
+        """Take the first queued player, which becomes the present one. Raises `OSError`."""
+        self.launcher.promote(self.waiting[0].role.process)
         first = self.waiting.pop(0)
-        self.launcher.promote(first.role.process)
         first.role.since = now
         return first
 
@@ -136,89 +117,88 @@ class Queue:
                 self._revoked.remove(role)
         return not self._revoked
 
+    def may_wait(self, moment: Moment) -> bool:
+        """Whether enough air is buffered to wait for the first one, which is about to start."""
+        buffered = moment.buffered(self.waiting[0].slot.start)
+        return buffered is not None and buffered > HURRIED_BELOW_S / 2
+
     # ---- the queue
 
     def keep(
         self,
-        plan: ChannelPlan,
         player: MonitoredProcess | None,
         slot: Slot | None,
-        cursors: Cursors,
+        selection: Selection,
         moment: Moment,
     ) -> None:
-        """Check and fill the queue behind the present player, whose turn is in `slot`.
+        """Check and fill the queue behind the present player, which plays `slot`.
 
         `player`: None if it has ended and the first queued player only waits for its time.
-        `cursors`: of the lists after the present turn.
         """
         if not self.reap():
             return
-        fault = self.selector.sources.fault()
+        now, plan, fault = moment.now.mono, moment.plan, moment.sources.fault()
         changed = plan.programme is not self.programme or fault != self._fault
-        if changed or moment.now - self._checked >= RECHECK_S:
-            self.programme, self._fault, self._checked = plan.programme, fault, moment.now
-            self._check(plan, cursors, moment)
+        if changed or now - self._checked >= RECHECK_S:
+            self.programme, self._fault, self._checked = plan.programme, fault, now
+            self._check(slot, selection, moment)
         # All at once: an item of low bit rate may be fed completely before the next beat, and
         # nothing can be queued behind a player that has ended.
-        while moment.now >= self._not_before and self._needs_more(plan):
-            if not self._add(plan, player, slot, moment):
+        while now >= self._not_before and self._needs_more(plan):
+            if not self._add(player, slot, selection, moment):
                 return
 
-    def _check(self, plan: ChannelPlan, cursors: Cursors, moment: Moment) -> None:
+    def _check(self, slot: Slot | None, selection: Selection, moment: Moment) -> None:
+        cursors = selection.cursors if slot is None else slot.turn.cursors
         for number, queued in enumerate(self.waiting):
-            expected = self.selector.ahead(plan, moment.at(queued.start), cursors)
-            stale = not queued.local and moment.now - queued.since > MAX_AGE_S
-            same = expected == queued.turn and expected.cursors == queued.turn.cursors
-            if stale or not same:
+            turn, at = queued.slot.turn, moment.when(queued.slot.start)
+            expected = selection.ahead(moment.plan, moment.sources, at, cursors)
+            stale = not queued.local and moment.now.mono - queued.since > MAX_AGE_S
+            if stale or expected != turn or expected.cursors != turn.cursors:
                 self.revoke(number)
                 return
-            cursors = queued.turn.cursors
+            cursors = turn.cursors
 
     def _needs_more(self, plan: ChannelPlan) -> bool:
         """Whether to queue one more."""
-        lengths = [queued.turn.length(plan.house_format) for queued in self.waiting]
+        lengths = [queued.slot.turn.length(plan.house_format) for queued in self.waiting]
         waiting_s = sum((length for length in lengths if length is not None), Fraction(0))
         return not lengths or (len(lengths) < MAX_WAITING and waiting_s < AHEAD_S)
 
     def _add(
         self,
-        plan: ChannelPlan,
         player: MonitoredProcess | None,
         slot: Slot | None,
+        selection: Selection,
         moment: Moment,
     ) -> bool:
         """Queue one more player. False: impossible or not needed now."""
         if self.waiting:
-            last = self.waiting[-1]
-            player, turn, start = last.role, last.turn, last.start
+            player, slot = self.waiting[-1].role, self.waiting[-1].slot
         elif player is None or slot is None or player.process.exited():
             return False
-        else:
-            turn, start = slot.turn, slot.start
-        frames = frames_of(turn, plan.house_format)
-        if frames is None or "gate" not in player.process.record.notes:
+        plan, now = moment.plan, moment.now.mono
+        frames = frames_of(slot.turn, plan.house_format)
+        if moment.clock is None or frames is None or "gate" not in player.process.record.notes:
             return False
-        head = start + plan.house_format.seconds(frames)
-        if moment.clock.position(moment.now) > head:
+        head = slot.start + plan.house_format.seconds(frames)
+        if moment.clock.position(now) > head:
             # It is already late: the next item is placed where the hub is.
             return False
-        following = self.selector.ahead(plan, moment.at(head), turn.cursors)
-        if following is None:
+        turn = selection.ahead(plan, moment.sources, moment.when(head), slot.turn.cursors)
+        if turn is None:
             return False
         # With B-frames its first timestamps lie before its start.
-        begins = head + following.item.reorder
+        following = Slot(turn, head + turn.item.reorder)
+        # The second of the uptime from which its place is close enough.
+        lead = moment.clock.moment(head) - now - moment.policy.lead
+        begin = floor(launcher.uptime() + lead)
         try:
-            started = self.launcher.behind(
-                player.process, following, begins, plan.house_format, moment.begin(head)
-            )
+            started = self.launcher.behind(player.process, following, plan.house_format, begin)
         except (SourceError, process.SpawnError, OSError, LookupError) as error:
             # It is tried again, and its failure reported, when its turn comes.
-            self._not_before = moment.now + RETRY_S
-            log.log(
-                logging.DEBUG, "player.not_queued", item=following.item.title, why=str(error)
-            )
+            self._not_before = now + RETRY_S
+            log.log(logging.DEBUG, "player.not_queued", item=turn.item.title, why=str(error))
             return False
-        self.waiting.append(
-            Queued(MonitoredProcess(started, moment.now), following, begins, moment.now)
-        )
+        self.waiting.append(Queued(MonitoredProcess(started, now), following, now))
         return True

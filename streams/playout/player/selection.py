@@ -6,8 +6,7 @@ keep playing, and the programme waits at its position for the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
 from typing import Final
@@ -27,230 +26,236 @@ MIN_RESUME_S: Final = 10
 #: Maximum number of remembered cursors, including those of deleted blocks.
 MAX_CURSORS: Final = 100
 
-#: Reports that the programme is in trouble (a sentence) or plays again ("").
-Trouble = Callable[[str], None]
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The lists' positions, and how the last turns ended. Each method returns the next one."""
 
-class Selector:
-    """Selects one item after another, and remembers how the last ones ended."""
-
-    def __init__(self, sources: Sources, trouble: Trouble) -> None:
-        self.sources = sources
-        self.trouble = trouble
-        #: Cursors of the lists after the last selection has played.
-        self.cursors: Cursors = {}
-        self.troubled = False
-        #: Consecutive items that failed since one played, or since a stand-in.
-        self.failures = 0
-        #: The last failure took time: its source stalled.
-        self._stalled = False
-        #: The last selection was a stand-in.
-        self._stood_in = False
-        self._chosen = Kind.ITEM
-        self._filler_failed = False
-        #: The last selection counts as a stand-in for the programme.
-        self._standing = False
-        self._cause = ""
-        #: The last item that broke off: rule, entry, second.
-        self._broken: tuple[str, int | None, Fraction] = ("", None, Fraction(0))
+    #: Cursors of the lists after the last selected turn has played.
+    cursors: Cursors = field(default_factory=dict)
+    #: Why the programme can't be played; None: it can. Empty: an earlier supervisor knew.
+    trouble: str | None = None
+    #: The last selected turn.
+    last: Turn | None = None
+    #: Consecutive items that failed since one played, or since a stand-in.
+    failures: int = 0
+    #: The last failure took time: its source stalled.
+    stalled: bool = False
+    #: The last selection was a stand-in.
+    stood_in: bool = False
+    filler_failed: bool = False
+    #: The last item that broke off: rule, entry, second.
+    broken: tuple[str, int | None, Fraction] = ("", None, Fraction(0))
 
     # ---- results
 
-    def failed(self, cause: str, turn: Turn, *, stalled: bool = False) -> None:
+    def failed(self, cause: str, turn: Turn, *, stalled: bool = False) -> Selection:
         """The selected item failed: its list continues with the next one."""
-        self.skipped(turn)
-        self.failures += 1
-        self._stalled = stalled
-        self._filler_failed = self._chosen is Kind.FILLER
-        self._report_trouble(cause)
-
-    def start_failed(self, cause: str, cursors: Cursors) -> None:
-        """The item could not be started, and nothing else could: the cursors stay unchanged."""
-        self.cursors = cursors
-        self._report_trouble(cause)
-
-    def _report_trouble(self, cause: str) -> None:
-        self.troubled, self._cause = True, cause
-        self.trouble(cause)
-
-    def interrupted(self, turn: Turn, fed: Fraction, at: datetime) -> None:
-        """The item was cut after `fed` seconds: its list resumes it by the return rule."""
-        self.cursors = cut_at(turn, fed, at)
-
-    def broke_off(self, turn: Turn, fed: Fraction, at: datetime) -> None:
-        """The item failed after `fed` seconds: its list resumes it, unless it is at fault."""
-        cursor = turn.cursors.get(turn.rule, Cursor())
-        before, self._broken = self._broken, (turn.rule, cursor.last, turn.into + fed)
-        again = (
-            before[:2] == self._broken[:2] and abs(before[2] - turn.into - fed) < MIN_RESUME_S
+        return replace(
+            self.skipped(turn),
+            failures=self.failures + 1,
+            stalled=stalled,
+            filler_failed=self.last is not None and self.last.item.kind is Kind.FILLER,
+            trouble=cause,
         )
-        if fed >= MIN_RESUME_S and not again:
-            self.interrupted(turn, fed, at)
 
-    def skipped(self, turn: Turn) -> None:
+    def interrupted(self, turn: Turn, fed: Fraction, at: datetime) -> Selection:
+        """The item was cut after `fed` seconds: its list resumes it by the return rule."""
+        return replace(self, cursors=cut_at(turn, fed, at))
+
+    def broke_off(self, turn: Turn, fed: Fraction, at: datetime) -> Selection:
+        """The item failed after `fed` seconds: its list resumes it, unless it is at fault."""
+        entry, second = turn.cursors.get(turn.rule, Cursor()).last, turn.into + fed
+        again = (
+            self.broken[:2] == (turn.rule, entry)
+            and abs(self.broken[2] - second) < MIN_RESUME_S
+        )
+        after = replace(self, broken=(turn.rule, entry, second))
+        if fed < MIN_RESUME_S or again:
+            return after
+        return after.interrupted(turn, fed, at)
+
+    def skipped(self, turn: Turn) -> Selection:
         """The item was skipped or unavailable: its list continues with the next one."""
-        if (cursor := self.cursors.get(turn.rule)) is not None:
-            cursor = replace(cursor, into=None, cut_at=None)
-            self.cursors = {**self.cursors, turn.rule: cursor}
+        if (cursor := self.cursors.get(turn.rule)) is None:
+            return self
+        cursor = replace(cursor, into=None, cut_at=None)
+        return replace(self, cursors={**self.cursors, turn.rule: cursor})
 
-    def played(self, turn: Turn) -> None:
+    def played(self, turn: Turn) -> Selection:
         """The item delivers data, or has played to its end."""
         if not turn.stands_in:
-            self.failures, self._stalled = 0, False
-        elif turn.item.kind is Kind.FILLER:
-            self._filler_failed = False
+            return replace(self, failures=0, stalled=False)
+        if turn.item.kind is Kind.FILLER:
+            return replace(self, filler_failed=False)
+        return self
 
-    def aired(self, turn: Turn) -> None:
+    def aired(self, turn: Turn) -> Selection:
         """An item came on air, which ends the programme's trouble for the viewer."""
         # The item on air was fed seconds ago: a stand-in may have been selected since.
-        well = not self.failures and not self._standing
-        if self.troubled and well and not turn.stands_in:
-            self.troubled = False
-            self.trouble("")
+        stands_in = turn.stands_in or (self.last is not None and self.last.stands_in)
+        return self if self.failures or stands_in else replace(self, trouble=None)
 
     # ---- selection
 
-    def next(self, plan: ChannelPlan, at: datetime, *, hurried: bool) -> Turn:
+    def next(
+        self, plan: ChannelPlan, sources: Sources, at: datetime, *, hurried: bool
+    ) -> tuple[Selection, Turn]:
         """Select the next turn.
 
         `hurried`: there is no time to try an item that may not play.
         """
         pick = schedule.pick(plan.programme, at, self.cursors)
-        if pick.list_empty and not self.troubled:
-            self._report_trouble(pick.why)
-        away = "" if pick.entry is None else self._unreachable_cause(pick.entry.item)
+        before = self
+        if pick.list_empty and self.trouble is None:
+            before = replace(self, trouble=pick.why)
+        away = "" if pick.entry is None else _unreachable_cause(sources, pick.entry.item)
         if (
             pick.entry is not None
             and not away
-            and not self._stand_in_due(plan, pick.entry.item, hurried)
+            and not self._stand_in_due(plan, sources, pick.entry.item, hurried=hurried)
         ):
-            turn, self._stood_in = self._turn_of(plan, pick, pick.entry), False
-        else:
-            turn = self._stand_in(plan, pick, away)
-            self._stood_in = True
-            self.failures, self._stalled = 0, False
-        self._select(plan, turn)
-        return turn
+            turn = _turn_of(plan, pick, pick.entry)
+            return before.started(plan, turn), turn
+        after, turn = _stand_in(before, plan, sources, pick, away)
+        after = replace(after, failures=0, stalled=False)
+        return replace(after.started(plan, turn), stood_in=True), turn
 
-    def ahead(self, plan: ChannelPlan, at: datetime, cursors: Cursors) -> Turn | None:
+    def ahead(
+        self, plan: ChannelPlan, sources: Sources, at: datetime, cursors: Cursors
+    ) -> Turn | None:
         """Return what `next` would select at that moment, with the lists at `cursors`.
 
         None: unknown, because of a present failure or because a stand-in would be needed.
-        Nothing is changed: `took` follows when the turn has begun.
         """
-        if self.failures or self._stood_in:
-            return None
-        pick = schedule.pick(plan.programme, at, cursors)
-        if pick.entry is None or pick.list_empty or self._unreachable_cause(pick.entry.item):
-            return None
-        return self._turn_of(plan, pick, pick.entry)
+        return None if self.stood_in else self._scheduled(plan, sources, at, cursors)
 
-    def started(self, plan: ChannelPlan, turn: Turn) -> None:
-        """A turn that was selected ahead has begun."""
-        self._stood_in = False
-        self._select(plan, turn)
-
-    def _select(self, plan: ChannelPlan, turn: Turn) -> None:
-        self._chosen, self._standing = turn.item.kind, turn.stands_in
-        self.cursors = turn.cursors
-        if len(self.cursors) > MAX_CURSORS:
+    def started(self, plan: ChannelPlan, turn: Turn) -> Selection:
+        """A turn that was selected has begun."""
+        cursors = turn.cursors
+        if len(cursors) > MAX_CURSORS:
             rules = {BASE, FILLER, *(block.rule for block in plan.programme.blocks)}
-            self.cursors = {r: at for r, at in self.cursors.items() if r in rules}
+            cursors = {rule: at for rule, at in cursors.items() if rule in rules}
+        return replace(self, cursors=cursors, last=turn, stood_in=False)
 
-    def is_available_again(self, plan: ChannelPlan, at: datetime) -> bool:
+    def is_available_again(self, plan: ChannelPlan, sources: Sources, at: datetime) -> bool:
         """Whether the programme's item is available again while a stand-in plays."""
-        pick = schedule.pick(plan.programme, at, self.cursors)
-        if pick.entry is None or pick.list_empty or self.failures:
-            return False
-        return not self._unreachable_cause(pick.entry.item)
+        return self._scheduled(plan, sources, at, self.cursors) is not None
 
     def upcoming(self, plan: ChannelPlan, at: datetime) -> Item | None:
         """The item that the programme schedules next."""
         entry = schedule.pick(plan.programme, at, self.cursors).entry
         return None if entry is None else entry.item
 
-    def _turn_of(self, plan: ChannelPlan, pick: Pick, entry: Entry) -> Turn:
-        limit = pick.end - pick.start if pick.end < entry.seconds else None
-        if not entry.exact and (room := schedule.room(plan.programme, pick.begins)) is not None:
-            # The item may be longer than its estimated length.
-            limit = room if limit is None else min(limit, room)
-        return Turn(
-            entry.item,
-            pick.rule,
-            pick.why,
-            into=pick.start,
-            limit=limit,
-            seconds=pick.end - pick.start,
-            cursors=pick.cursors,
-            stands_in=pick.list_empty,
-        )
+    def _scheduled(
+        self, plan: ChannelPlan, sources: Sources, at: datetime, cursors: Cursors
+    ) -> Turn | None:
+        """The programme's own turn, if nothing has failed and it can be played."""
+        if self.failures:
+            return None
+        pick = schedule.pick(plan.programme, at, cursors)
+        if pick.entry is None or pick.list_empty:
+            return None
+        if _unreachable_cause(sources, pick.entry.item):
+            return None
+        return _turn_of(plan, pick, pick.entry)
 
-    def _unreachable_cause(self, item: Item) -> str:
-        """Why the item's bytes are known to be unreachable; empty if they may be available."""
-        return "" if self.sources.is_local(item) else self.sources.fault() or ""
-
-    def _stand_in_due(self, plan: ChannelPlan, item: Item, hurried: bool) -> bool:  # noqa: FBT001 - as its caller has it
-        if self._stood_in:
+    def _stand_in_due(
+        self, plan: ChannelPlan, sources: Sources, item: Item, *, hurried: bool
+    ) -> bool:
+        if self.stood_in:
             # Never two stand-ins in a row after a failure: if the slate is at fault, an item
             # may play.
-            return self._filler_failed
+            return self.filler_failed
         if not self.failures:
             return False
-        if self.failures == 1 and self.sources.is_local(item):
+        if self.failures == 1 and sources.is_local(item):
             return False
         tries = min(MAX_TRIES, len(plan.programme.base.entries) or MAX_TRIES)
-        return hurried or self._stalled or self.failures >= tries
+        return hurried or self.stalled or self.failures >= tries
 
-    # ---- stand-ins
 
-    def _stand_in(self, plan: ChannelPlan, pick: Pick, away: str) -> Turn:
-        at, cursors = pick.begins, self.cursors
-        if not self._filler_failed and (filler := self._filler(plan, at)) is not None:
-            self._wait_for(pick.entry, away)
+# ---- stand-ins
+
+
+def _stand_in(
+    selection: Selection, plan: ChannelPlan, sources: Sources, pick: Pick, away: str
+) -> tuple[Selection, Turn]:
+    at, cursors = pick.begins, selection.cursors
+    waiting = selection
+    if pick.entry is not None and away:
+        waiting = replace(selection, trouble=f"{pick.entry.item.title} must wait: {away}")
+    if not selection.filler_failed:
+        filler = _filler(plan, sources, at, selection)
+        if filler is not None:
             entry, cursor = filler
-            return self._instead(plan, pick, entry, {**cursors, FILLER: cursor})
-        self._filler_failed = False
-        if away:
-            for rule, other, cursor in schedule.scheduled_entries(plan.programme, at, cursors):
-                if self.sources.is_local(other.item):
-                    return self._instead(plan, pick, other, {**cursors, rule: cursor}, rule)
-        self._wait_for(pick.entry, away)
-        slate = Entry(plan.slate, plan.programme.slate)
-        rule = pick.rule if pick.list_empty else FAILOVER
-        return self._instead(plan, pick, slate, cursors, rule)
+            cause = waiting.trouble
+            return waiting, _instead(plan, pick, entry, {**cursors, FILLER: cursor}, cause)
+    if away:
+        for rule, other, cursor in schedule.scheduled_entries(plan.programme, at, cursors):
+            if sources.is_local(other.item):
+                moved = {**cursors, rule: cursor}
+                turn = _instead(plan, pick, other, moved, selection.trouble, rule)
+                return replace(selection, filler_failed=False), turn
+    slate = Entry(plan.slate, plan.programme.slate)
+    rule = pick.rule if pick.list_empty else FAILOVER
+    turn = _instead(plan, pick, slate, cursors, waiting.trouble, rule)
+    return replace(waiting, filler_failed=False), turn
 
-    def _filler(self, plan: ChannelPlan, at: datetime) -> tuple[Entry, Cursor] | None:
-        """Return the next local filler; otherwise the next one, if the storage is healthy."""
-        fillers = list(schedule.fillers(plan.programme, at, self.cursors))
-        for filler in fillers:
-            if self.sources.is_local(filler[0].item):
-                return filler
-        well = not self._stalled and self.sources.fault() == ""
-        return fillers[0] if fillers and well else None
 
-    def _instead(
-        self,
-        plan: ChannelPlan,
-        pick: Pick,
-        entry: Entry,
-        cursors: Cursors,
-        rule: str = FAILOVER,
-    ) -> Turn:
-        room = schedule.room(plan.programme, pick.begins)
-        limit = room if room is not None and room < entry.seconds else None
-        return Turn(
-            entry.item,
-            rule,
-            self._cause or pick.why,
-            limit=limit,
-            seconds=entry.seconds if limit is None else limit,
-            cursors=cursors,
-            stands_in=entry.item.kind is not Kind.ITEM,
-        )
+def _filler(
+    plan: ChannelPlan, sources: Sources, at: datetime, selection: Selection
+) -> tuple[Entry, Cursor] | None:
+    """Return the next local filler; otherwise the next one, if the storage is healthy."""
+    fillers = list(schedule.fillers(plan.programme, at, selection.cursors))
+    for filler in fillers:
+        if sources.is_local(filler[0].item):
+            return filler
+    well = not selection.stalled and sources.fault() == ""
+    return fillers[0] if fillers and well else None
 
-    def _wait_for(self, entry: Entry | None, away: str) -> None:
-        if entry is not None and away:
-            self._report_trouble(f"{entry.item.title} must wait: {away}")
+
+def _instead(
+    plan: ChannelPlan,
+    pick: Pick,
+    entry: Entry,
+    cursors: Cursors,
+    cause: str | None,
+    rule: str = FAILOVER,
+) -> Turn:
+    room = schedule.room(plan.programme, pick.begins)
+    limit = room if room is not None and room < entry.seconds else None
+    return Turn(
+        entry.item,
+        rule,
+        cause or pick.why,
+        limit=limit,
+        seconds=entry.seconds if limit is None else limit,
+        cursors=cursors,
+        stands_in=entry.item.kind is not Kind.ITEM,
+    )
+
+
+def _turn_of(plan: ChannelPlan, pick: Pick, entry: Entry) -> Turn:
+    limit = pick.end - pick.start if pick.end < entry.seconds else None
+    if not entry.exact and (room := schedule.room(plan.programme, pick.begins)) is not None:
+        # The item may be longer than its estimated length.
+        limit = room if limit is None else min(limit, room)
+    return Turn(
+        entry.item,
+        pick.rule,
+        pick.why,
+        into=pick.start,
+        limit=limit,
+        seconds=pick.end - pick.start,
+        cursors=pick.cursors,
+        stands_in=pick.list_empty,
+    )
+
+
+def _unreachable_cause(sources: Sources, item: Item) -> str:
+    """Why the item's bytes are known to be unreachable; empty if they may be available."""
+    return "" if sources.is_local(item) else sources.fault() or ""
 
 
 def advance_last_cut(cursors: Cursors, seconds: Fraction) -> Cursors:

@@ -97,15 +97,12 @@ class Reader:
         self._stream_lines, self._reordered, self._last, self._longest = [], False, None, None
         # The data left by an earlier process is outdated.
         self.pipe.skip(len)
-        sock = process.progress_socket()
-        port = sock.getsockname()[1]
-        copied = self.mode is Mode.COPY
+        form = None if self.mode is Mode.COPY else house_format
         started = process.spawn(
             tools,
             folder,
             name,
-            commands.conformer(tools.ffmpeg, port, feed, None if copied else house_format),
-            sock=sock,
+            lambda port: commands.conformer(tools.ffmpeg, port, feed, form),
             stdout=self.pipe.fd,
             notes={
                 "stream": feed.stream,

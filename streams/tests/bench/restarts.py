@@ -42,9 +42,10 @@ class Away:
     def left(self) -> float:
         """Seconds until the present feed ends, as far as known; a large number if unknown."""
         channel = self.engine.channel()
-        if channel is None or channel.hub.clock is None or not channel.playback.timeline.slots:
+        slots = () if channel is None else channel.playback.state.timeline.slots
+        if channel is None or channel.hub.clock is None or not slots:
             return float("inf")
-        slot = channel.playback.timeline.slots[-1]
+        slot = slots[-1]
         ends = slot.start + (slot.turn.length(TEST_FORMAT) or 0)
         return float(ends - channel.hub.clock.position(channel.now.mono))
 

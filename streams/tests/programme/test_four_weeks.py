@@ -21,10 +21,11 @@ from streams.models import AsRun, Block, Channel, Run
 from streams.node import history_writer
 from streams.planning import plans
 from streams.playout.contract.ledger import Aired
-from streams.playout.contract.plan import ChannelPlan
-from streams.playout.player.playback import when
-from streams.playout.player.selection import Selector
-from streams.playout.player.timeline import START, Timeline
+from streams.playout.contract.moment import Now
+from streams.playout.contract.plan import ChannelPlan, Policy
+from streams.playout.player import machine
+from streams.playout.player.events import BufferLow, Exited, OnAir, Sent
+from streams.playout.player.machine import Moment
 from streams.programme.item import Item, Kind, Mode
 from streams.programme.model import Pick
 from streams.programme.schedule import between, preview
@@ -102,32 +103,23 @@ def play(channel: Channel, begins: datetime, until: datetime) -> Run:
     plan = ChannelPlan(
         channel.pk, channel.slug, FORMAT, plans.programme(channel, begins), (), SLATE
     )
-    choice = Selector(FileSources(), lambda cause: pytest.fail(cause) if cause else None)
-    timeline = Timeline()
-
-    def wall(at: Fraction) -> float:
-        return begins.timestamp() + float(at - START)
-
-    while wall(timeline.head) < until.timestamp():
-        turn = choice.next(plan, when(wall(timeline.head)), hurried=False)
-        timeline = timeline.begin(turn)
-        length = turn.length(FORMAT)
-        assert length is not None
-        timeline, aired = timeline.air(timeline.head)
-        for before, slot in aired:
-            note = Aired(
-                channel.pk,
-                run.pk,
-                slot.turn,
-                wall(slot.start),
-                "whole" if before is None else before.ending,
-                "" if before is None else before.cause,
+    policy = Policy(paced=False, began=begins.timestamp())
+    moment = Moment(Now(0, 0), plan, policy, FileSources())
+    state = machine.State()
+    while moment.when(state.timeline.head) < until:
+        state, _ = machine.step(state, BufferLow(), moment)
+        slot = state.timeline.slots[-1]
+        state, aired = machine.step(state, Sent(slot.start), moment)
+        for action in aired:
+            assert isinstance(action, OnAir)
+            ending, at = action.ending, moment.wall(slot.start)
+            history_writer.write(
+                [Aired(channel.pk, run.pk, slot.turn, at, ending.ending, ending.cause)]
             )
-            history_writer.write([note])
-            choice.aired(slot.turn)
-        ending = "cut" if turn.was_cut(length, FORMAT.frame) else "whole"
-        timeline = timeline.end(timeline.head + length, ending)
-        choice.played(turn)
+        length = slot.turn.length(FORMAT)
+        assert length is not None
+        state, none = machine.step(state, Exited(slot.start + length, 0), moment)
+        assert not none
     return run
 
 

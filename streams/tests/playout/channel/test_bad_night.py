@@ -78,7 +78,7 @@ def tool(engine: Engine) -> Callable[[str], Path]:
 def cursors(engine: Engine) -> Cursors:
     channel = engine.channel()
     assert channel is not None
-    return channel.playback.selector.cursors
+    return channel.playback.state.selection.cursors
 
 
 def begun(starts: Path, number: int) -> None:
@@ -91,7 +91,7 @@ def test_an_ffmpeg_that_is_being_replaced_costs_neither_programme_nor_cache(
     starts = tool("exit 127")
     engine.start()
     begun(starts, 5)
-    assert cursors(engine) == {}
+    until(lambda: cursors(engine) == {}, 60, "the list stays where it is")
     assert not any(local for _, local in engine.sources.distrusted)
     tool('exec ffmpeg "$@"')
     engine.until_state("on_air")

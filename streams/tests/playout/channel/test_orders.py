@@ -64,25 +64,6 @@ def test_the_incident_of_a_removed_output_is_closed(engine: Engine, book: Memory
     until(lambda: "output-7" not in book.incidents(), 60, "it is closed")
 
 
-def test_a_skip_in_an_items_last_seconds_does_not_cut_the_next_item(
-    engine: Engine, book: MemoryLedger
-) -> None:
-    """The next item is already in the pipe, as requested."""
-    engine.start()
-    engine.until_state("on_air")
-
-    def next_is_fed() -> bool:
-        channel = engine.channel()
-        assert channel is not None
-        slots, on_air = channel.playback.timeline.slots, channel.playback.timeline.on_air
-        return on_air is not None and len(slots) == 2 and slots[-1].start > on_air.start
-
-    until(next_is_fed, 40, "the next item's player runs")
-    book.assignments[1] = replace(book.assignments[1], skips=1)
-    until(lambda: len(aired(book)) >= 3, 60, "two items more")
-    assert aired(book)[:3] == ["Clip 4", "Clip 1", "Clip 2"]
-
-
 def test_an_added_block_cuts_the_item_on_air(
     engine: Engine, book: MemoryLedger, shelf: dict[int, Clip]
 ) -> None:

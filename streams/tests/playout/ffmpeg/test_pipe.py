@@ -63,10 +63,9 @@ def test_the_kept_data_is_read_next(feed: FeedPipe, size: int) -> None:
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[MonitoredProcess]:
     """Represents a killed relay: only its reports matter here."""
-    tools, sock = Tools("sleep", tmp_path), process.progress_socket()
-    made = MonitoredProcess(
-        process.spawn(tools, tmp_path, process.PLAYER, ("sleep", "60"), sock=sock), now=0
-    )
+    tools = Tools("sleep", tmp_path)
+    started = process.spawn(tools, tmp_path, process.PLAYER, lambda _: ("sleep", "60"))
+    made = MonitoredProcess(started, now=0)
     made.kill(0)
     until(made.process.exited, 60, "it is gone")
     yield made
@@ -122,21 +121,15 @@ def test_a_relay_reports_a_burst_up_to_its_end(feed: FeedPipe, tmp_path: Path) -
     sound = ("-c:a", "aac", "-ar", "48000", "-f", "mpegts")
     clips.raw(video, clips.TEST_FORMAT, 5, 3, "-c:v", "libx264", "-tune", "zerolatency", *sound)
     source = FeedPipe.open(tmp_path / "live.fifo", MAX_PIPE_BYTES)
-    sock = process.progress_socket()
-    command = commands.relay(
-        "ffmpeg",
-        sock.getsockname()[1],
-        clips.TEST_FORMAT,
-        Fraction(0),
-        by_clock=abilities("ffmpeg").by_clock,
-    )
+    by_clock = abilities("ffmpeg").by_clock
     role = MonitoredProcess(
         process.spawn(
             Tools("ffmpeg", tmp_path),
             tmp_path,
             process.PLAYER,
-            command,
-            sock=sock,
+            lambda port: commands.relay(
+                "ffmpeg", port, clips.TEST_FORMAT, Fraction(0), by_clock=by_clock
+            ),
             stdin=source.fd,
             stdout=feed.fd,
         ),

@@ -73,7 +73,7 @@ def test_a_fault_in_one_channel_does_not_end_the_others(
     assert channel is not None
     pids = engine.pids()
     engine.keep(channel)
-    channel.playback.timeline = replace(channel.playback.timeline, slots=None)  # type: ignore[arg-type]  # fields of any type, or wrong on purpose
+    channel.playback.state = replace(channel.playback.state, timeline=None)  # type: ignore[arg-type]  # fields of any type, or wrong on purpose
     until(lambda: engine.alive() and engine.channel() not in (None, channel), 60, "another")
     engine.until_state("on_air")
     assert engine.pids() & pids

@@ -203,21 +203,17 @@ def test_the_key_appears_in_no_traceback(bench: Bench, key: str, tmp_path: Path)
     output = bench.output(channel, "rtmp://127.0.0.1/live", key)
     output.secret_query = Secret(f"token=q-{key}")
     (plan,) = plans.outputs([output])
-    sock = process.progress_socket()
     try:
         process.spawn(
             Tools("/nowhere/ffmpeg", tmp_path),
             tmp_path,
             "pusher-1",
-            commands.pusher("/nowhere/ffmpeg", 1, tmp_path, plan, Policy()),
-            sock=sock,
+            lambda port: commands.pusher("/nowhere/ffmpeg", port, tmp_path, plan, Policy()),
         )
     except process.SpawnError:
         report = ExceptionReporter(None, *sys.exc_info())
     else:
         pytest.fail("FFmpeg was found nowhere")
-    finally:
-        sock.close()
     html, text = report.get_traceback_html(), report.get_traceback_text()
     assert "rtmp://127.0.0.1/live" in html
     assert key not in html

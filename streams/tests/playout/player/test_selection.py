@@ -9,7 +9,7 @@ from fractions import Fraction
 from media_library.house_format import HouseFormat
 from streams.playout.contract.plan import ChannelPlan
 from streams.playout.contract.turn import Turn
-from streams.playout.player.selection import Selector
+from streams.playout.player.selection import Selection
 from streams.programme.item import Item, Kind, Mode
 from streams.programme.model import BASE, Block, Cursor, Return, Rotation, Start
 from streams.tests.bench.engine import FileSources, programme
@@ -35,10 +35,10 @@ class Scene:
     seconds: int = 10
     sources: FileSources = field(default_factory=FileSources)
     troubles: list[str] = field(default_factory=list)
+    choice: Selection = field(default_factory=Selection)
 
     def __post_init__(self) -> None:
         self.turn: Turn
-        self.choice = Selector(self.sources, self.troubles.append)
         self.plan = ChannelPlan(
             1,
             "test",
@@ -56,16 +56,35 @@ class Scene:
         """Titles of the selected turns; broken ones fail, in brackets."""
         shown = ""
         for _ in range(count):
-            turn = self.turn = self.choice.next(self.plan, NOON, hurried=hurried)
+            turn = self.next(hurried=hurried)
             item = turn.item
             if item.title in broken:
-                self.choice.failed(f"{item.title} failed", turn)
+                self.failed(f"{item.title} failed", turn)
                 shown += f"({item.title})"
             else:
-                self.choice.played(turn)
-                self.choice.aired(turn)
+                self.becomes(self.choice.played(turn))
+                self.becomes(self.choice.aired(turn))
                 shown += "-" if item is SLATE else item.title
         return shown
+
+    def next(self, at: datetime = NOON, *, hurried: bool = False) -> Turn:
+        after, self.turn = self.choice.next(self.plan, self.sources, at, hurried=hurried)
+        self.becomes(after)
+        return self.turn
+
+    def failed(self, cause: str, turn: Turn, *, stalled: bool = False) -> None:
+        self.becomes(self.choice.failed(cause, turn, stalled=stalled))
+
+    def broke_off(self, turn: Turn, fed: int) -> None:
+        self.becomes(self.choice.broke_off(turn, Fraction(fed), NOON))
+
+    def becomes(self, after: Selection) -> None:
+        if after.trouble != self.choice.trouble:
+            self.troubles.append(after.trouble or "")
+        self.choice = after
+
+    def is_available_again(self) -> bool:
+        return self.choice.is_available_again(self.plan, self.sources, NOON)
 
 
 def test_the_programme_goes_round() -> None:
@@ -150,14 +169,14 @@ def test_a_local_filler_comes_before_a_remote_one() -> None:
     scene = Scene("ab", fillers="xyz")
     scene.sources.kept = {"z"}
     assert scene.play(2, "a", hurried=True) == "(a)z"
-    scene.choice.failed("z stalled", scene.turn, stalled=True)
+    scene.failed("z stalled", scene.turn, stalled=True)
     assert scene.play(1) == "-"
 
 
 def test_after_a_stall_no_filler_is_read_from_the_storage() -> None:
     scene = Scene("ab", fillers="x")
     assert scene.play(1) == "a"
-    scene.choice.failed("a stalled", scene.turn, stalled=True)
+    scene.failed("a stalled", scene.turn, stalled=True)
     assert scene.play(1) == "-"
 
 
@@ -166,7 +185,7 @@ def test_after_a_stall_the_next_item_must_be_local() -> None:
         scene = Scene()
         scene.sources.kept = set(kept)
         assert scene.play(1) == "a"
-        scene.choice.failed("a stalled", scene.turn, stalled=True)
+        scene.failed("a stalled", scene.turn, stalled=True)
         assert scene.play(1) == shown
 
 
@@ -181,10 +200,10 @@ def test_an_item_that_broke_off_is_resumed_by_the_return_rule() -> None:
     ):
         scene = Scene(seconds=100)
         scene.plan = replace(scene.plan, programme=replace(scene.plan.programme, on_return=way))
-        turn = scene.choice.next(scene.plan, NOON, hurried=False)
-        scene.choice.failed("a was cut", turn)
-        scene.choice.broke_off(turn, Fraction(41), NOON)
-        again = scene.choice.next(scene.plan, NOON, hurried=False)
+        turn = scene.next()
+        scene.failed("a was cut", turn)
+        scene.broke_off(turn, 41)
+        again = scene.next()
         assert (again.item.title, int(again.into)) == shown
 
 
@@ -192,21 +211,21 @@ def test_by_the_wall_clock_the_list_is_where_it_would_be() -> None:
     scene = Scene(seconds=100)
     programme = replace(scene.plan.programme, on_return=Return.WALL_CLOCK)
     scene.plan = replace(scene.plan, programme=programme)
-    turn = scene.choice.next(scene.plan, NOON, hurried=False)
-    scene.choice.broke_off(turn, Fraction(41), NOON)
+    turn = scene.next()
+    scene.broke_off(turn, 41)
     later = NOON + timedelta(seconds=70)
-    again = scene.choice.next(scene.plan, later, hurried=False)
+    again = scene.next(later)
     assert (again.item.title, int(again.into)) == ("b", 10)
 
 
 def test_an_item_that_breaks_off_at_once_is_not_retried_forever() -> None:
     scene = Scene(seconds=100)
-    turn = scene.choice.next(scene.plan, NOON, hurried=False)
-    scene.choice.broke_off(turn, Fraction(41), NOON)
-    again = scene.choice.next(scene.plan, NOON, hurried=False)
+    turn = scene.next()
+    scene.broke_off(turn, 41)
+    again = scene.next()
     assert again.into == 40
-    scene.choice.failed("a is broken there", again)
-    scene.choice.broke_off(again, Fraction(3), NOON)
+    scene.failed("a is broken there", again)
+    scene.broke_off(again, 3)
     assert scene.play(2) == "bc"
 
 
@@ -215,9 +234,9 @@ def test_a_filler_ends_when_the_programme_is_available_again() -> None:
     scene.sources.kept = {"x"}
     scene.sources.out_of_reach = AWAY
     assert scene.play(1) == "x"
-    assert not scene.choice.is_available_again(scene.plan, NOON)
+    assert not scene.is_available_again()
     scene.sources.out_of_reach = ""
-    assert scene.choice.is_available_again(scene.plan, NOON)
+    assert scene.is_available_again()
 
 
 def test_nothing_above_the_rating_stands_in() -> None:
@@ -247,10 +266,10 @@ def test_a_missing_item_is_skipped_even_if_it_was_to_be_cut() -> None:
             programme=replace(scene.plan.programme, blocks=(news,), on_return=way),
         )
         assert scene.play(2, "a") == "(a)b"
-        scene.choice.cursors = {}
-        turn = scene.choice.next(scene.plan, NOON, hurried=False)
+        scene.choice = Selection()
+        turn = scene.next()
         assert turn.limit == 60 // Fraction(16, 30) * Fraction(16, 30)
-        scene.choice.skipped(turn)
+        scene.becomes(scene.choice.skipped(turn))
         assert scene.play(1) == "b"
 
 
@@ -260,19 +279,20 @@ def test_an_item_broken_in_the_middle_is_not_restarted_forever() -> None:
     scene.plan = replace(scene.plan, programme=programme)
     shown = ""
     for _ in range(4):
-        turn = scene.choice.next(scene.plan, NOON, hurried=False)
+        turn = scene.next()
         shown += turn.item.title
         if turn.item.title == "a":
-            scene.choice.failed("a is broken there", turn)
-            scene.choice.broke_off(turn, Fraction(1800), NOON)
+            scene.failed("a is broken there", turn)
+            scene.broke_off(turn, 1800)
         else:
-            scene.choice.played(turn)
+            scene.becomes(scene.choice.played(turn))
     assert shown == "aabc"
 
 
 def test_cursors_of_deleted_blocks_are_dropped() -> None:
     scene = Scene()
-    scene.choice.cursors = {f"block-{number}": Cursor(1) for number in range(200)}
+    old = {f"block-{number}": Cursor(1) for number in range(200)}
+    scene.choice = Selection(old)
     assert scene.play(1) == "a"
     assert scene.choice.cursors == {BASE: Cursor(1)}
 
@@ -289,15 +309,15 @@ def test_only_a_turn_that_ends_at_its_limit_was_cut() -> None:
 def test_an_item_that_was_fed_before_it_does_not_end_the_trouble() -> None:
     """The item on air is seconds behind the selected one."""
     scene = Scene("ab")
-    before = scene.choice.next(scene.plan, NOON, hurried=False)
-    scene.choice.played(before)
-    gone = scene.choice.next(scene.plan, NOON, hurried=False)
-    scene.choice.failed("b is missing", gone, stalled=True)
-    slate = scene.choice.next(scene.plan, NOON, hurried=False)
+    before = scene.next()
+    scene.becomes(scene.choice.played(before))
+    gone = scene.next()
+    scene.failed("b is missing", gone, stalled=True)
+    slate = scene.next()
     assert slate.stands_in
-    scene.choice.aired(before)
+    scene.becomes(scene.choice.aired(before))
     assert scene.troubles == ["b is missing"]
-    scene.choice.aired(slate)
-    again = scene.choice.next(scene.plan, NOON, hurried=False)
-    scene.choice.aired(again)
+    scene.becomes(scene.choice.aired(slate))
+    again = scene.next()
+    scene.becomes(scene.choice.aired(again))
     assert scene.troubles == ["b is missing", ""]

@@ -20,6 +20,7 @@ from streams.playout.ffmpeg.pipe import FeedPipe
 from streams.playout.ffmpeg.process import Process
 from streams.playout.player import launcher
 from streams.playout.player.launcher import Launcher, frames_of
+from streams.playout.player.timeline import Slot
 from streams.programme.item import Item, Kind, Mode
 from streams.tests.bench import clips
 from streams.tests.bench.clips import TEST_FORMAT, Clip
@@ -97,8 +98,8 @@ def of(clip: Clip) -> Turn:
 def test_a_queued_player_starts_when_the_previous_one_has_ended_whole(
     starter: Launcher, started: list[Process], shelf: dict[int, Clip]
 ) -> None:
-    first = starter.player(of(shelf[1]), Fraction(10), TEST_FORMAT)
-    second = starter.behind(first, of(shelf[1]), Fraction(12), TEST_FORMAT, AT_ONCE)
+    first = starter.player(Slot(of(shelf[1]), Fraction(10)), TEST_FORMAT)
+    second = starter.behind(first, Slot(of(shelf[1]), Fraction(12)), TEST_FORMAT, AT_ONCE)
     started += [first, second]
     until(first.exited, 30, "the first has ended")
     assert first.code() == 0
@@ -111,9 +112,9 @@ def test_a_queued_player_ends_when_the_previous_one_is_killed(
     starter: Launcher, started: list[Process], shelf: dict[int, Clip]
 ) -> None:
     # Longer than the pipe, so it can't have ended.
-    first = starter.player(of(shelf[4]), Fraction(10), TEST_FORMAT)
-    second = starter.behind(first, of(shelf[1]), Fraction(35), TEST_FORMAT, AT_ONCE)
-    third = starter.behind(second, of(shelf[1]), Fraction(37), TEST_FORMAT, AT_ONCE)
+    first = starter.player(Slot(of(shelf[4]), Fraction(10)), TEST_FORMAT)
+    second = starter.behind(first, Slot(of(shelf[1]), Fraction(35)), TEST_FORMAT, AT_ONCE)
+    third = starter.behind(second, Slot(of(shelf[1]), Fraction(37)), TEST_FORMAT, AT_ONCE)
     started += [first, second, third]
     until(starter.feed.waiting_bytes, 30, "the first plays")
     assert launcher.waits(second.pid)
@@ -131,8 +132,8 @@ def test_a_queued_player_ends_when_the_previous_one_breaks_off(
     """FFmpeg exits with 0 if a file is shorter than it should be."""
     turn = of(shelf[1])
     longer = replace(turn, item=replace(turn.item, frames=shelf[1].frames + 16))
-    first = starter.player(longer, Fraction(10), TEST_FORMAT)
-    second = starter.behind(first, turn, Fraction(13), TEST_FORMAT, AT_ONCE)
+    first = starter.player(Slot(longer, Fraction(10)), TEST_FORMAT)
+    second = starter.behind(first, Slot(turn, Fraction(13)), TEST_FORMAT, AT_ONCE)
     started += [first, second]
     until(second.exited, 30, "none waits")
     assert (first.code(), second.code()) == (0, commands.GATE_SHUT_STATUS)
@@ -153,10 +154,10 @@ def test_a_player_that_was_just_started_counts_as_waiting(
 def test_a_player_queued_too_late_does_not_wait(
     starter: Launcher, started: list[Process], shelf: dict[int, Clip]
 ) -> None:
-    first = starter.player(of(shelf[1]), Fraction(10), TEST_FORMAT)
+    first = starter.player(Slot(of(shelf[1]), Fraction(10)), TEST_FORMAT)
     started.append(first)
     until(first.exited, 30, "the first has ended")
-    second = starter.behind(first, of(shelf[1]), Fraction(12), TEST_FORMAT, AT_ONCE)
+    second = starter.behind(first, Slot(of(shelf[1]), Fraction(12)), TEST_FORMAT, AT_ONCE)
     started.append(second)
     until(second.exited, 30, "it does not wait")
     assert second.code() == commands.GATE_SHUT_STATUS
@@ -165,9 +166,9 @@ def test_a_player_queued_too_late_does_not_wait(
 def test_an_item_of_low_bit_rate_is_followed_on_time(
     starter: Launcher, started: list[Process], shelf: dict[int, Clip]
 ) -> None:
-    first = starter.player(of(shelf[1]), Fraction(10), TEST_FORMAT)
+    first = starter.player(Slot(of(shelf[1]), Fraction(10)), TEST_FORMAT)
     begin = int(launcher.uptime()) + 5
-    second = starter.behind(first, of(shelf[1]), Fraction(12), TEST_FORMAT, begin)
+    second = starter.behind(first, Slot(of(shelf[1]), Fraction(12)), TEST_FORMAT, begin)
     started += [first, second]
     until(lambda: not launcher.waits(second.pid), 60, "the second has begun")
     assert launcher.uptime() >= begin
