@@ -6,6 +6,7 @@ communicates with a process.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from streams.models import Broadcaster, Channel, LiveStream, Run
-from streams.monitoring.preflight import Finding, findings, local_findings
+from streams.monitoring.preflight import Finding, checked, findings
 from streams.wake import wake_supervisor
 
 
@@ -48,9 +49,9 @@ def start(channel: Channel, *, by: str, now: datetime, attended: bool = True) ->
         channel: The channel.
         by: The name of the person or program that gives the order.
         now: The time of the order.
-        attended: A person waits for the answer and can fix an unreachable storage or an output
-            without a key. Otherwise only the faults for which the node's own preflight would
-            hold the channel back refuse the start, and no remote system is contacted.
+        attended: A person waits for the answer and can fix a fault: the preflight is made now,
+            and a fault refuses the start. Otherwise the node makes the preflight, and holds the
+            run back until its faults are gone.
 
     Raises:
         AlreadyOnAirError: The channel is on air or still stopping. Nothing is written.
@@ -66,12 +67,12 @@ def start(channel: Channel, *, by: str, now: datetime, attended: bool = True) ->
                 f"{open_run.started_at:%H:%M:%S} UTC). Try again in a few seconds."
             )
         raise refusal
-    results = findings(channel) if attended else local_findings(channel, attended=False)
-    if faults := [finding for finding in results if finding.stops_the_start]:
-        raise CantStartError(faults)
+    preflight = _preflight(channel, now) if attended else {}
     try:
         with transaction.atomic():
-            run = Run.objects.create(channel=channel, started_at=now, started_by=by)
+            run = Run.objects.create(
+                channel=channel, started_at=now, started_by=by, **preflight
+            )
             Channel.objects.filter(pk=channel.pk).update(
                 desired_state=Channel.DesiredState.ON,
                 ordered_at=now,
@@ -83,6 +84,15 @@ def start(channel: Channel, *, by: str, now: datetime, attended: bool = True) ->
         # A concurrent Start was first: the database refused a second open run.
         raise refusal from None
     return run
+
+
+def _preflight(channel: Channel, now: datetime) -> dict[str, object]:
+    """Return the preflight as fields of the run. Raises `CantStartError`."""
+    results = findings(channel)
+    if faults := [finding for finding in results if finding.stops_the_start]:
+        raise CantStartError(faults)
+    checks = [asdict(check) for check in checked(results)]
+    return {"checks": checks, "checked_at": now, "checked_on": settings.NODE_NAME}
 
 
 def stop(channel: Channel, *, by: str, now: datetime) -> None:

@@ -26,8 +26,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 BY: Final = "schedule"
 #: Seconds after which the hours are read from the database again.
 HOURS_MAX_AGE_S: Final = 10.0
-#: Seconds between two attempts of a refused start.
-START_RETRY_S: Final = 60.0
 #: The search for due times begins at `hours_done`. It is advanced at this interval to keep the
 #: search short.
 ADVANCE_AFTER: Final = timedelta(days=1)
@@ -40,8 +38,6 @@ class Timetable:
         #: When the hours were read (monotonic), and when the next start or stop is due.
         self._read: float | None = None
         self._next: datetime | None = None
-        #: When a start was last refused (monotonic), by channel.
-        self._refused: dict[int, float] = {}
         self._logged: dict[int, str] = {}
 
     def tick(self, now: datetime, mono: float) -> None:
@@ -57,7 +53,7 @@ class Timetable:
         channels = Channel.objects.exclude(hours=None).select_related("state").distinct()
         for channel in channels.prefetch_related("hours"):
             try:
-                self._check(channel, now, mono)
+                self._check(channel, now)
             except Exception as error:
                 # An error in one channel must not affect the other channels.
                 text = f"The on-air hours can't be applied: {error!r}"
@@ -65,16 +61,14 @@ class Timetable:
                     self._logged[channel.pk] = text
                     log.exception("channel.hours", channel=channel.slug)
 
-    def _check(self, channel: Channel, now: datetime, mono: float) -> None:
+    def _check(self, channel: Channel, now: datetime) -> None:
         hours = forecast.hours_of(channel)
         state = getattr(channel, "state", None)
         if state is None:
             state, _ = ChannelState.objects.get_or_create(channel=channel)
         edge = forecast.due(channel, hours, now)
         if edge is not None:
-            refused = self._refused.get(channel.pk)
-            tried = refused is not None and mono - refused < START_RETRY_S
-            if not tried and self._carried_out(channel, edge, now, mono):
+            if self._carried_out(channel, edge, now):
                 _remember(state, edge.at)
         elif state.hours_done is None or now - state.hours_done > ADVANCE_AFTER:
             _remember(state, now)
@@ -82,7 +76,7 @@ class Timetable:
         if coming is not None and (self._next is None or coming.at < self._next):
             self._next = coming.at
 
-    def _carried_out(self, channel: Channel, edge: Edge, now: datetime, mono: float) -> bool:
+    def _carried_out(self, channel: Channel, edge: Edge, now: datetime) -> bool:
         """Give the order. Returns False if it must be retried."""
         # `switched_at` ignores restarts: they do not decide whether the channel is on or off.
         given = Channel.objects.values_list("switched_at", flat=True).get(pk=channel.pk)
@@ -100,29 +94,12 @@ class Timetable:
             return Channel.objects.filter(
                 pk=channel.pk, desired_state=Channel.DesiredState.ON
             ).exists()
-        except actions.CantStartError as refusal:
-            self._refused[channel.pk] = mono
-            self._log_once(
-                channel, now, "warning", f"The scheduled start was refused. {refusal}"
-            )
-            return False
-        self._refused.pop(channel.pk, None)
-        self._logged.pop(channel.pk, None)
         verb = "started" if edge.on else "stopped"
         at = edge.at.astimezone(channel.zone)
-        self._log_once(
-            channel, now, "info", f"The channel was {verb} by its on-air hours ({at:%H:%M %Z})."
-        )
+        text = f"The channel was {verb} by its on-air hours ({at:%H:%M %Z})."
+        LogLine.objects.create(channel=channel, at=now, role=BY, level="info", text=text)
+        log.info("channel.hours", channel=channel.slug, text=text)
         return True
-
-    def _log_once(self, channel: Channel, now: datetime, level: str, text: str) -> None:
-        """Write a line to the channel's log, unless the last one has the same text."""
-        if self._logged.get(channel.pk) == text:
-            return
-        self._logged[channel.pk] = text
-        LogLine.objects.create(channel=channel, at=now, role=BY, level=level, text=text[:2000])
-        write = log.warning if level == "warning" else log.info
-        write("channel.hours", channel=channel.slug, text=text)
 
 
 def _remember(state: ChannelState, done: datetime) -> None:
@@ -150,9 +127,6 @@ def overrun(channel: Channel, now: datetime) -> str:
 def outlook(channel: Channel, now: datetime) -> str:
     """Returns a sentence on the next start or stop; empty: none within a week."""
     hours = forecast.hours_of(channel)
-    edge = forecast.due(channel, hours, now)
-    if edge is not None and edge.on and channel.desired_state == Channel.DesiredState.OFF:
-        return "The on-air hours require a start: it is retried every minute."
     # Edges towards the present state change nothing: skip them.
     goes_on = channel.desired_state != Channel.DesiredState.ON
     coming = _next(hours, now, on=goes_on)

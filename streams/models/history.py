@@ -24,6 +24,11 @@ class Run(models.Model):
     ended_at = models.DateTimeField(null=True)
     ended_by = models.CharField(max_length=150, blank=True)
     end_reason = models.TextField(blank=True)
+    checks = models.JSONField(default=list, help_text="Results of its preflight.")
+    checked_at = models.DateTimeField(null=True)
+    checked_on = models.CharField(
+        max_length=128, blank=True, help_text="The node that was checked."
+    )
 
     class Meta:
         ordering: ClassVar = ["-started_at", "-pk"]
@@ -37,6 +42,13 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel}, {self.started_at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def held_by(self) -> str:
+        """The faults that prevent its start, as sentences; empty if there are none."""
+        return " ".join(
+            check["sentence"] for check in self.checks if check["stops"] and not check["ok"]
+        )
 
     def seconds(self, now: datetime) -> float:
         return ((self.ended_at or now) - self.started_at).total_seconds()

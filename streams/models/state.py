@@ -74,8 +74,6 @@ class ChannelState(models.Model):
     )
     measured_at = models.DateTimeField(null=True)
 
-    checks = models.JSONField(default=list, help_text="Results of the last preflight.")
-    checked_at = models.DateTimeField(null=True)
     hours_done = models.DateTimeField(
         null=True, help_text="The last scheduled start or stop that was carried out."
     )

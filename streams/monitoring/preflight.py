@@ -100,10 +100,14 @@ def local_findings(channel: Channel, *, attended: bool) -> list[Finding]:
 
 
 def checked(results: Iterable[Finding]) -> Iterator[Check]:
-    """Yields the findings as checks, together with the checks without a fault."""
+    """Yields the findings as checks, together with the checks without a fault.
+
+    Those on the storage are left out: the node checks it.
+    """
     faults: dict[str, list[Finding]] = {name: [] for name in WELL}
     for finding in results:
-        faults[finding.check].append(finding)
+        if finding.check in faults:
+            faults[finding.check].append(finding)
     for name, well in WELL.items():
         yield from (
             Check(name, ok=False, sentence=bad.sentence, stops=bad.stops_the_start)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import OuterRef, Prefetch, Subquery
@@ -62,7 +62,7 @@ class OutputReport:
 
 
 @dataclass(frozen=True, slots=True)
-class IncidentReport:
+class IncidentStatus:
     id: int
     subject: str
     severity: str
@@ -72,11 +72,14 @@ class IncidentReport:
 
 
 @dataclass(frozen=True, slots=True)
-class RunReport:
+class RunStatus:
     id: int
     started_at: datetime
     started_by: str
     on_air_at: datetime | None
+
+
+T = TypeVar("T", RunStatus, IncidentStatus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +109,13 @@ class ChannelReport:
     on_air_since: datetime | None
     bitrate: int | None
     preview: bool
-    run: RunReport | None
+    run: RunStatus | None
     now: NowReport | None
     next: str
     outputs: tuple[OutputReport, ...]
     #: Open incidents, oldest first.
-    incidents: tuple[IncidentReport, ...]
-    last_incident: IncidentReport | None
+    incidents: tuple[IncidentStatus, ...]
+    last_incident: IncidentStatus | None
 
     @property
     def ordered_on(self) -> bool:
@@ -210,9 +213,11 @@ def _air(
             return _Air(AirState.STARTING.value, channel.ordered_at, cause, supervised)
         cause += " FFmpeg may still be playing."
         return _Air(UNKNOWN, worker_seen, cause, supervised)
-    if ordered_on and (untouched or row is None or _held(row, now)):
-        # A worker that can't start the channel reports the reason before any measurement.
-        reason = row.cause if row is not None and row.state == AirState.STARTING else ""
+    if ordered_on and (untouched or row is None or (not fresh and _is_retried(run, now))):
+        # Its preflight, or a worker that has no slate yet, reports the reason.
+        reason = "" if run is None else run.held_by
+        if not reason and row is not None and row.state == AirState.STARTING:
+            reason = row.cause
         cause = reason or "Waiting for the playout worker to start it."
         return _Air(AirState.STARTING.value, channel.ordered_at, cause, supervised)
     if not fresh or row is None:
@@ -228,12 +233,11 @@ def _air(
     return _Air(row.state, row.since, row.cause, supervised)
 
 
-def _held(row: ChannelState, now: datetime) -> bool:
-    """Returns whether a failed preflight, retried every minute, prevents the start."""
-    if row.state != AirState.STARTING:
+def _is_retried(run: Run | None, now: datetime) -> bool:
+    """Whether a failed preflight, repeated every minute, prevents the start."""
+    if run is None or run.checked_at is None or not run.held_by:
         return False
-    failed = any(check["stops"] and not check["ok"] for check in row.checks)
-    return failed and row.checked_at is not None and now - row.checked_at < 2 * PREFLIGHT_RETRY
+    return now - run.checked_at < 2 * PREFLIGHT_RETRY
 
 
 def _state_of(output: Output) -> Any:
@@ -272,15 +276,9 @@ def _output_report(output: Output, air: _Air) -> OutputReport:
     )
 
 
-def _incident_report(incident: Incident) -> IncidentReport:
-    return IncidentReport(
-        id=incident.pk,
-        subject=incident.subject,
-        severity=incident.severity,
-        cause=incident.cause,
-        opened_at=incident.opened_at,
-        closed_at=incident.closed_at,
-    )
+def _read(report: type[T], row: Run | Incident) -> T:
+    """Return the fields of a report that have the names of a row's."""
+    return report(**{field: getattr(row, field) for field in report.__slots__})
 
 
 def channel_report(
@@ -322,7 +320,7 @@ def channel_report(
         on_air_since=playing.on_air_since if playing else None,
         bitrate=playing.bitrate if playing else None,
         preview=channel.preview,
-        run=RunReport(run.pk, run.started_at, run.started_by, run.on_air_at) if run else None,
+        run=_read(RunStatus, run) if run else None,
         now=NowReport(
             playing.now_title,
             playing.now_kind,
@@ -335,11 +333,11 @@ def channel_report(
         next=playing.next_title if playing else "",
         outputs=tuple(_output_report(output, air) for output in outputs),
         incidents=tuple(
-            _incident_report(incident)
+            _read(IncidentStatus, incident)
             for incident in reversed(incidents)
             if incident.closed_at is None
         ),
-        last_incident=_incident_report(incidents[0]) if incidents else None,
+        last_incident=_read(IncidentStatus, incidents[0]) if incidents else None,
     )
 
 

@@ -225,28 +225,33 @@ class NodeLedger:
             .select_related("state")
             .prefetch_related("outputs")
         )
-        runs = dict(Run.objects.filter(ended_at=None).values_list("channel", "pk"))
+        runs = {run.channel_id: run for run in Run.objects.filter(ended_at=None)}
         if runs.keys() - {channel.pk for channel in ordered} - playing:
             self._close_stopped(playing, now)
         assignments = {}
         for channel in ordered:
-            if channel.pk not in playing and self._is_blocked(channel):
+            run = runs.get(channel.pk)
+            held = channel.pk not in playing and run is not None and self._is_held(run)
+            mine = channel.pk in self._epochs
+            if held and mine and run is not None and run.held_by:
+                # The claim is not renewed: another node may have what this one lacks.
                 continue
             state = channel.state if channel.pk in kept else self._claimed(channel, now)
-            if state is None:
+            if state is None or held:
                 continue
             slate = self._slates.get(channel.pk, BEING_MADE)
             if isinstance(slate, str):
                 self._report_not_started(channel, slate)
                 continue
-            run = runs.get(channel.pk)
             if run is None:
                 # Ordered on without a run: it was restarted, and the order still stands.
                 run = Run.objects.create(
                     channel=channel, started_at=now, started_by=channel.ordered_by
-                ).pk
+                )
+                if self._is_held(run):
+                    continue
             plan = self._plan(channel, slate)
-            assignments[channel.pk] = self._assignment(channel, state, plan, run, playing)
+            assignments[channel.pk] = self._assignment(channel, state, plan, run.pk, playing)
         return assignments
 
     def _close_stopped(self, playing: set[int], now: datetime) -> None:
@@ -380,17 +385,15 @@ class NodeLedger:
             open_takeovers=taken,
         )
 
-    def _is_blocked(self, channel: Channel) -> bool:
-        """Whether its preflight prevents the start here. A playing channel is not affected."""
-        if self._preflights is None or runs_already(channel.pk):
+    def _is_held(self, run: Run) -> bool:
+        """Whether its preflight prevents the start. A playing channel is not affected."""
+        if self._preflights is None or runs_already(run.channel_id):
             return False
-        cause = self._preflights.blocked_by(channel)
-        if cause:
-            # Not claimed either: another node may have what this one lacks.
-            ChannelState.objects.filter(pk=channel.pk, owner__in=["", self.node]).update(
-                state=AirState.STARTING.value, cause=cause
-            )
-        return bool(cause)
+        held = self._preflights.holds(run)
+        if held and not run.held_by:
+            # The preflight is due, for claims of this transaction, too.
+            transaction.on_commit(self._preflights.requested.set)
+        return held
 
     def _report_not_started(self, channel: Channel, cause: str) -> None:
         """Show on the page why an ordered channel does not start; log it once."""

@@ -1,4 +1,4 @@
-"""Runs the preflight of this node: every check of a channel that is ordered on.
+"""Makes the preflights of this node: every check of a run before it starts.
 
 Local checks come first and decide: without FFmpeg, with a full disk or with nothing to play a
 start can't succeed. Network checks follow and are only reported: failover and retries handle a
@@ -12,20 +12,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from django.db import connection
-from django.db.models import Q
+from django.utils import timezone
 
 from media_library import storage
 from media_library.conform import slate
 from media_library.ffmpeg.runner import ToolError
 from media_library.sync.empty_guard import emptied
-from streams.models import Channel, ChannelState
+from streams.models import Channel, Run
 from streams.monitoring import reachability, warnings
 from streams.monitoring.preflight import Check, checked, local_findings
 from streams.monitoring.report import PREFLIGHT_RETRY
@@ -37,8 +37,6 @@ from streams.programme.schedule import preview
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: Seconds after which failed checks are repeated.
-RETRY_S: Final = PREFLIGHT_RETRY.total_seconds()
 #: Seconds that a start waits for the local checks.
 LOCAL_TIMEOUT_S: Final = 15.0
 #: Channels whose local checks run at the same time.
@@ -50,76 +48,59 @@ ITEMS_HORIZON: Final = timedelta(days=1)
 #: Seconds for the storage to confirm them.
 STORAGE_TIMEOUT_S: Final = 10.0
 
-#: Identifies the order that a preflight was for: a new order is checked at once.
-_Order = tuple[datetime | None, int]
-
-
-@dataclass(slots=True)
-class _Flight:
-    order: _Order
-    #: When it was last checked (monotonic).
-    at: float
-    checks: tuple[Check, ...]
-    #: The network checks are in progress.
-    pending: bool = True
-
 
 class Preflights:
-    """Runs the preflights. `tick` is called regularly, `held` by the ledger's thread."""
+    """Makes the preflights of the open runs that this node has claimed, each once.
+
+    Their results stand in the run, where pages and the ledger read them. `tick` is called
+    regularly, `holds` by the ledger's thread.
+    """
 
     def __init__(self, node: str, changed: Callable[[], object]) -> None:
         self.node = node
-        #: Called when the ledger may start a channel that was held.
+        #: Called when the ledger may start a run that was held.
         self.changed = changed
-        #: Set while the ledger waits for a channel's preflight.
+        #: Set while the ledger waits for a preflight.
         self.requested = threading.Event()
-        self._flights: dict[int, _Flight] = {}
-        #: Since when the ledger waits.
-        self._waiting_since: dict[tuple[int, _Order], float] = {}
+        #: An earlier preflight of this machine is repeated, unless the channel plays.
+        self._since = timezone.now()
+        #: Since when the ledger waits for a run.
+        self._waiting: dict[int, float] = {}
         self._lock = threading.Lock()
-        #: Channels whose local checks are in progress.
-        self._under_way: set[tuple[int, _Order]] = set()
+        #: Runs whose checks are in progress: none is checked twice at a time.
+        self._under_way: set[int] = set()
         self._slots = threading.BoundedSemaphore(LOCAL_THREADS)
         # A thread of its own: the next start must not wait for a storage.
         self._world = ThreadPoolExecutor(1, "preflight")
 
-    def blocked_by(self, channel: Channel) -> str:
-        """Why the channel must not be started; empty if it may."""
-        order = _order(channel)
-        with self._lock:
-            flight = self._flights.get(channel.pk)
-            if flight is not None and flight.order == order:
-                return " ".join(c.sentence for c in flight.checks if c.stops and not c.ok)
-            since = self._waiting_since.setdefault((channel.pk, order), time.monotonic())
-        self.requested.set()
+    def holds(self, run: Run) -> bool:
+        """Whether the run must not be started now."""
+        if self._is_checked(run):
+            self._waiting.pop(run.pk, None)
+            return bool(run.held_by)
         # A disk that hangs must not keep it off the air: FFmpeg may not need the disk.
-        return "" if time.monotonic() - since > LOCAL_TIMEOUT_S else "The preflight is running."
+        since = self._waiting.setdefault(run.pk, time.monotonic())
+        return time.monotonic() - since <= LOCAL_TIMEOUT_S
 
-    def tick(self, now: datetime, mono: float) -> None:
-        """Check channels ordered on that were not checked yet, or whose checks failed."""
+    def _is_checked(self, run: Run) -> bool:
+        at = run.checked_at
+        return at is not None and at >= self._since and run.checked_on == self.node
+
+    def tick(self, now: datetime) -> None:
+        """Check the runs that were not checked yet, or whose checks failed."""
         self.requested.clear()
-        ours = (
-            Q(state=None) | Q(state__owner__in=("", self.node)) | Q(state__lease_until__lt=now)
+        ordered = Run.objects.filter(
+            ended_at=None, channel__desired_state=Channel.DesiredState.ON
         )
-        ordered = Channel.objects.filter(
-            ours, desired_state=Channel.DesiredState.ON
-        ).select_related("state")
-        channels = {channel.pk: channel for channel in ordered}
-        with self._lock:
-            for pk in self._flights.keys() - channels.keys():
-                del self._flights[pk]
-            waiting = {(channel.pk, _order(channel)) for channel in channels.values()}
-            self._waiting_since = {
-                key: at for key, at in self._waiting_since.items() if key in waiting
-            }
-        due = [channel for channel in channels.values() if self._due(channel, now, mono)]
-        for channel in due:
-            key = (channel.pk, _order(channel))
+        ours = ordered.filter(channel__state__owner=self.node)
+        for run in ours.select_related("channel__state"):
+            if not self._due(run, now):
+                continue
             with self._lock:
-                if key in self._under_way:
+                if run.pk in self._under_way:
                     continue
-                self._under_way.add(key)
-            self._begin(channel, now, mono)
+                self._under_way.add(run.pk)
+            self._begin(run, now)
 
     def _begin(self, *args: object) -> None:
         """Check in a thread of its own: neither other channels nor the hours wait for it.
@@ -131,85 +112,79 @@ class Preflights:
     def close(self) -> None:
         self._world.shutdown(wait=False, cancel_futures=True)
 
-    def _due(self, channel: Channel, now: datetime, mono: float) -> bool:
-        flight = self._flights.get(channel.pk)
-        if flight is None or flight.order != _order(channel):
+    def _due(self, run: Run, now: datetime) -> bool:
+        # After a reboot the state still claims that it plays, but nothing runs.
+        runs = runs_already(run.channel_id)
+        if not self._is_checked(run) or run.checked_at is None:
+            return not runs
+        if _lacks_world(run.checks):
             return True
-        # If everything is unreachable, twenty channels take minutes: none is queued twice.
-        fails = not flight.pending and any(not check.ok for check in flight.checks)
-        # A playing channel reports its outputs and items itself, and its destinations already
-        # have their connections.
-        return fails and not _plays(channel, now) and mono - flight.at >= RETRY_S
+        if runs and run.channel.state.plays(now):
+            # It reports its outputs and items itself, and its destinations already have their
+            # connections.
+            return False
+        fails = any(not check["ok"] for check in run.checks)
+        return fails and now - run.checked_at >= PREFLIGHT_RETRY
 
-    def _check(self, channel: Channel, now: datetime, mono: float) -> None:
+    def _check(self, run: Run, now: datetime) -> None:
+        checks = run.checks
         try:
-            with self._slots:
-                self._check_here(channel, now, mono)
+            if not self._is_checked(run) or not _lacks_world(checks):
+                with self._slots:
+                    checks = self._check_here(run, now)
+                self.changed()
+            self._world.submit(self._check_world, run, checks, now)
         except Exception:
             # For example a database error: it is due again at the next tick.
-            log.exception("preflight.failed", channel=channel.slug)
+            log.exception("preflight.failed", channel=run.channel.slug)
+            self._done(run)
         finally:
-            with self._lock:
-                self._under_way.discard((channel.pk, _order(channel)))
             connection.close()
 
-    def _check_here(self, channel: Channel, now: datetime, mono: float) -> None:
-        try:
-            here = tuple(on_this_machine(channel))
-        except Exception:
-            # An unexpected error must hold up neither this channel nor the others.
-            log.exception("preflight.failed", channel=channel.slug)
-            sentence = "The preflight itself has failed: see the log for the reason."
-            here = (Check("preflight", ok=False, sentence=sentence, stops=False),)
-        flight = _Flight(_order(channel), mono, here)
-        with self._lock:
-            before = self._flights.get(channel.pk)
-            if before is not None and before.at > mono:
-                # A newer order was checked while this check hung.
-                return
-            self._flights[channel.pk] = flight
-        _write(channel, flight.checks, now)
-        self._log(channel, before, flight)
-        self.changed()
-        self._world.submit(self._check_world, channel, flight, now)
+    def _check_here(self, run: Run, now: datetime) -> list[dict[str, Any]]:
+        return self._write(run, _made(run, "preflight", on_this_machine(run.channel)), now)
 
-    def _check_world(self, channel: Channel, flight: _Flight, now: datetime) -> None:
+    def _check_world(self, run: Run, checks: list[dict[str, Any]], now: datetime) -> None:
         try:
-            world = tuple(in_the_world(channel, now))
-            with self._lock:
-                # False if another order came meanwhile.
-                current = self._flights.get(channel.pk) is flight
-                flight.checks, flight.pending = (*flight.checks, *world), False
-            if current:
-                _write(channel, flight.checks, now)
+            world = _made(run, "items", in_the_world(run.channel, now))
+            self._write(run, [*checks, *world], now)
         except Exception:
             # Nobody waits for this thread's result, so nobody else would report the error.
-            log.exception("preflight.failed", channel=channel.slug)
-            flight.pending = False
+            log.exception("preflight.failed", channel=run.channel.slug)
         finally:
+            self._done(run)
             connection.close()
 
-    def _log(self, channel: Channel, before: _Flight | None, flight: _Flight) -> None:
-        """Log faults once for as long as they stay the same."""
-        faults = [check.sentence for check in flight.checks if not check.ok]
-        previous = [] if before is None else [c.sentence for c in before.checks if not c.ok]
-        if faults and not set(faults) <= set(previous):
-            log.warning("preflight.faults", channel=channel.slug, faults=faults)
+    def _done(self, run: Run) -> None:
+        with self._lock:
+            self._under_way.discard(run.pk)
+
+    def _write(
+        self, run: Run, checks: list[dict[str, Any]], now: datetime
+    ) -> list[dict[str, Any]]:
+        """Write the results into the run; log faults once while they stay the same."""
+        faults = {check["sentence"] for check in checks if not check["ok"]}
+        if faults - {check["sentence"] for check in run.checks}:
+            log.warning("preflight.faults", channel=run.channel.slug, faults=sorted(faults))
+        Run.objects.filter(pk=run.pk).update(
+            checks=checks, checked_at=now, checked_on=self.node
+        )
+        return checks
 
 
-def _plays(channel: Channel, now: datetime) -> bool:
-    state: ChannelState | None = getattr(channel, "state", None)
-    return state is not None and state.plays(now)
+def _made(run: Run, name: str, checks: Iterator[Check]) -> list[dict[str, Any]]:
+    """Make the checks. An unexpected error must hold up neither this channel nor others."""
+    try:
+        return [asdict(check) for check in checks]
+    except Exception:
+        log.exception("preflight.failed", channel=run.channel.slug)
+        sentence = "The preflight itself has failed: see the log for the reason."
+        return [asdict(Check(name, ok=False, sentence=sentence, stops=False))]
 
 
-def _order(channel: Channel) -> _Order:
-    return channel.ordered_at, channel.restarts
-
-
-def _write(channel: Channel, checks: tuple[Check, ...], now: datetime) -> None:
-    row = {"checks": [asdict(check) for check in checks], "checked_at": now}
-    if not ChannelState.objects.filter(pk=channel.pk).update(**row):
-        ChannelState.objects.get_or_create(channel=channel, defaults=row)
+def _lacks_world(checks: list[dict[str, Any]]) -> bool:
+    """Whether the network checks are missing."""
+    return all(check["check"] != "items" for check in checks)
 
 
 def runs_already(channel: int) -> bool:
@@ -224,7 +199,6 @@ def runs_already(channel: int) -> bool:
 def on_this_machine(channel: Channel) -> Iterator[Check]:
     """Yield the local checks, which decide. Quick: nothing is made or waited for."""
     yield from checked(local_findings(channel, attended=False))
-    yield _slate(channel)
 
 
 def _slate(channel: Channel) -> Check:
@@ -242,7 +216,8 @@ def _slate(channel: Channel) -> Check:
 
 
 def in_the_world(channel: Channel, now: datetime) -> Iterator[Check]:
-    """Yield the network checks, which are only reported. At most about 20 s if all is down."""
+    """Yield the slow checks, which are only reported. At most about 20 s if all is down."""
+    yield _slate(channel)
     fault = storage.unreachable() or emptied()
     yield Check("storage", not fault, fault or "The storage is reachable.", stops=False)
     yield _items(channel, now, away=bool(fault))

@@ -107,19 +107,20 @@ def checks_of(channel: Channel) -> dict[str, Any]:
     now = timezone.now()
     channel = Channel.objects.select_related("state").get(pk=channel.pk)
     state = getattr(channel, "state", None)
-    on = channel.desired_state == Channel.DesiredState.ON
-    checks: list[dict[str, Any]] = []
-    if on and state is not None and state.checked_at is not None:
-        checks = sorted(state.checks, key=lambda check: (check["ok"], not check["stops"]))
+    run = None
+    if channel.desired_state == Channel.DesiredState.ON:
+        run = channel.runs.filter(ended_at=None).exclude(checked_at=None).first()
+    checks = run.checks if run else []
     # On air, the checks are shown as of their time.
-    plays = bool(checks and state and state.plays(now))
+    plays = bool(run and state and state.plays(now))
     again = any(not check["ok"] for check in checks) and not plays
+    at = run.checked_at if run else None
     return {
-        "checks": checks,
-        "checked_at": state.checked_at if checks and state else None,
-        "again": state.checked_at + PREFLIGHT_RETRY if again and state else None,
+        "checks": sorted(checks, key=lambda check: (check["ok"], not check["stops"])),
+        "checked_at": at,
+        "again": at + PREFLIGHT_RETRY if again and at else None,
         "plays": plays,
-        "before": plays and state is not None and state.on_air_since >= state.checked_at,
+        "before": bool(plays and state and at and state.on_air_since >= at),
         "hours": outlook(channel, now),
     }
 

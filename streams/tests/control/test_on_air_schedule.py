@@ -10,8 +10,9 @@ from pytest_django import Settings
 
 from media_library.models import MediaItem
 from streams.control import actions, on_air_schedule
-from streams.control.on_air_schedule import HOURS_MAX_AGE_S, START_RETRY_S, Timetable
+from streams.control.on_air_schedule import HOURS_MAX_AGE_S, Timetable
 from streams.models import Channel, ChannelState, LogLine, OnAirHours, Run
+from streams.monitoring.preflight import local_findings
 from streams.planning import forecast
 from streams.playout.contract.states import AirState
 from streams.programme.model import Programme
@@ -172,22 +173,11 @@ def test_hours_that_were_removed_are_forgotten(channel: Channel) -> None:
     assert order() == "on"
 
 
-def test_a_refused_start_is_reported_and_retried(channel: Channel) -> None:
-    node = Node()
-    node.tick(clock(7))
+def test_a_scheduled_start_leaves_the_preflight_to_the_node(channel: Channel) -> None:
     MediaItem.objects.update(status="fault", fault="Cut short.")
-    node.tick(clock(8))
-    assert order() == "off"
-    (line,) = LogLine.objects.all()
-    assert "The scheduled start was refused. No item of the playlist" in line.text
-    channel.refresh_from_db()
-    assert "The on-air hours require a start" in on_air_schedule.outlook(channel, clock(8, 1))
-    MediaItem.objects.update(status="ready", fault="")
-    node.tick(clock(8, 0))
-    assert order() == "off"
-    node.mono += START_RETRY_S
-    node.tick(clock(8, 2))
+    Node().tick(clock(8))
     assert order() == "on"
+    assert Run.objects.get().checked_at is None
 
 
 def test_a_stopping_channel_is_started_after_its_stop(channel: Channel) -> None:
@@ -264,17 +254,17 @@ def test_an_unreachable_storage_does_not_block_a_scheduled_start(
 
 
 def test_an_output_without_a_key_does_not_block_a_scheduled_start(channel: Channel) -> None:
+    def stops() -> list[str]:
+        results = local_findings(channel, attended=False)
+        return [one.check for one in results if one.stops_the_start and one.check == "outputs"]
+
     output = rows.output(channel, "Twitch", key="")
-    node = Node()
-    node.tick(clock(8))
     # It is the only output: nobody would see anything.
-    assert order() == "off"
+    assert stops()
     rows.output(channel, "YouTube")
+    assert not stops()
     with pytest.raises(actions.CantStartError, match=output.name):
         actions.start(channel, by="ada", now=clock(8))
-    node.mono += START_RETRY_S
-    node.tick(clock(8, 1))
-    assert order() == "on"
 
 
 def test_a_restart_does_not_override_a_due_stop(channel: Channel) -> None:

@@ -7,21 +7,23 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.utils import timezone
-from pytest_django import Settings
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from media_library.conform import slate
 from media_library.models import MediaItem
-from streams.models import Channel, ChannelState, Output
+from streams.control import actions
+from streams.models import Channel, ChannelState, Output, Run
 from streams.monitoring import reachability
 from streams.monitoring.preflight import Check
+from streams.monitoring.report import PREFLIGHT_RETRY, report
 from streams.node import preflight_runner
 from streams.node.ledger import NodeLedger
-from streams.node.preflight_runner import RETRY_S, Preflights, in_the_world, on_this_machine
+from streams.node.preflight_runner import Preflights, in_the_world, on_this_machine
 from streams.node.slate_maker import BEING_MADE
 from streams.tests import rows
 from streams.tests.bench.rtmp import free_port
@@ -206,15 +208,16 @@ def test_a_destination_that_never_answers_times_out(monkeypatch: pytest.MonkeyPa
 
 
 class PreflightBench:
-    """Preflights of a node, with all checks made in the test's thread."""
+    """A node whose checks are made in the test's thread."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.knocks = 0
         self.flights = Preflights("a", self.knock)
+        self.ledger = NodeLedger("a", preflights=self.flights)
         monkeypatch.setattr(preflight_runner, "connection", OpenConnection())
         monkeypatch.setattr(self.flights, "_world", self)
         monkeypatch.setattr(self.flights, "_begin", self.flights._check)
-        self.mono = 1000.0
+        self.now = timezone.now()
 
     def knock(self) -> None:
         self.knocks += 1
@@ -222,8 +225,12 @@ class PreflightBench:
     def submit(self, act: Callable[..., None], *args: object) -> None:
         act(*args)
 
-    def tick(self) -> None:
-        self.flights.tick(timezone.now(), self.mono)
+    def tick(self, seconds: float = 1) -> None:
+        self.now += timedelta(seconds=seconds)
+        self.flights.tick(self.now)
+
+    def assigned(self) -> bool:
+        return bool(self.ledger.exchange(time.time(), [], []))
 
 
 class OpenConnection:
@@ -238,145 +245,164 @@ def pad(monkeypatch: pytest.MonkeyPatch) -> PreflightBench:
     return PreflightBench(monkeypatch)
 
 
-def ordered(channel: Channel, at: datetime | None = None) -> Channel:
-    Channel.objects.filter(pk=channel.pk).update(
-        desired_state="on", ordered_at=at or timezone.now()
-    )
+def ordered(channel: Channel, owner: str = "a") -> Run:
+    """A run that nobody has checked, of a channel that a node has claimed."""
+    now = timezone.now()
+    Channel.objects.filter(pk=channel.pk).update(desired_state="on", ordered_at=now)
+    ChannelState.objects.update_or_create(channel=channel, defaults={"owner": owner})
+    channel.runs.filter(ended_at=None).update(ended_at=now)
     channel.refresh_from_db()
-    return channel
+    return Run.objects.create(channel=channel)
 
 
-def results(channel: Channel) -> dict[str, bool]:
-    row = ChannelState.objects.filter(channel=channel).first()
-    return {check["check"]: check["ok"] for check in row.checks} if row else {}
+def results(run: Run) -> dict[str, bool]:
+    run.refresh_from_db()
+    return {check["check"]: check["ok"] for check in run.checks}
 
 
-def test_a_fault_comes_and_goes(pad: PreflightBench, channel: Channel, listener: int) -> None:
+def test_a_fault_comes_and_goes(
+    pad: PreflightBench,
+    channel: Channel,
+    listener: int,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
     port = free_port()
     output = server(channel, port)
-    ordered(channel)
-    assert pad.flights.blocked_by(channel) == "The preflight is running."
+    run = ordered(channel)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert not pad.assigned()
+    assert pad.flights.requested.is_set()
     pad.tick()
-    assert results(channel)[f"output-{output.pk}"] is False
+    assert results(run)[f"output-{output.pk}"] is False
     # It is reported and keeps nothing off the air.
-    assert pad.flights.blocked_by(channel) == ""
+    assert pad.assigned()
+    retry = PREFLIGHT_RETRY.total_seconds()
     with socket.create_server(("127.0.0.1", port)):
-        pad.mono += RETRY_S - 1
-        pad.tick()
-        assert results(channel)[f"output-{output.pk}"] is False
-        pad.mono += 1
-        pad.tick()
-    assert all(results(channel).values())
-    # All checks pass: they are not repeated until the channel is ordered again.
-    checked = ChannelState.objects.get().checked_at
-    pad.mono += RETRY_S * 10
+        pad.tick(retry - 1)
+        assert results(run)[f"output-{output.pk}"] is False
+        pad.tick(1)
+    assert all(results(run).values())
+    # All checks pass: they are not repeated in this run.
+    checked = run.checked_at
+    pad.tick(retry * 10)
+    assert results(run)
+    assert run.checked_at == checked
+    again = ordered(channel)
+    assert pad.flights.holds(again)
     pad.tick()
-    assert ChannelState.objects.get().checked_at == checked
-    ordered(channel)
-    assert pad.flights.blocked_by(channel) == "The preflight is running."
+    assert results(again)
+
+
+def test_a_start_by_a_person_is_checked_once(
+    pad: PreflightBench, channel: Channel, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.NODE_NAME = "a"
+    run = actions.start(channel, by="ada", now=timezone.now())
+    monkeypatch.setattr(preflight_runner, "on_this_machine", None)
+    # Nothing is left to wait for.
+    assert pad.assigned()
+    # The network is checked, although the channel plays by then.
+    monkeypatch.setattr(preflight_runner, "runs_already", lambda _: True)
     pad.tick()
-    assert ChannelState.objects.get().checked_at != checked
+    assert results(run)["storage"] is True
+    pad.tick(PREFLIGHT_RETRY.total_seconds())
+    # Another node has another machine.
+    assert Preflights("b", pad.knock).holds(run)
 
 
 def test_a_failed_check_holds_the_start_until_it_passes(
     pad: PreflightBench, channel: Channel, settings: Settings
 ) -> None:
-    ordered(channel)
+    run = ordered(channel)
+    rows.node(name="a")
     well, settings.FFMPEG_PATH = settings.FFMPEG_PATH, "/nowhere/ffmpeg"
-    ledger = NodeLedger("a", preflights=pad.flights)
     pad.tick()
-    assert ledger.exchange(time.time(), [], []) == {}
-    row = ChannelState.objects.get()
-    assert (row.state, row.owner) == ("starting", "")
-    assert row.cause.startswith("FFmpeg is missing")
+    assert not pad.assigned()
+    assert not all(results(run).values())
+    (shown,) = report(timezone.now()).channels
+    assert shown.state == "starting"
+    assert shown.cause.startswith("FFmpeg is missing")
     settings.FFMPEG_PATH = well
-    pad.mono += RETRY_S
-    pad.tick()
+    pad.tick(PREFLIGHT_RETRY.total_seconds())
     assert pad.knocks == 2
-    assert channel.pk in ledger.exchange(time.time(), [], [])
+    assert pad.assigned()
+
+
+def test_a_held_run_is_left_to_another_node(
+    pad: PreflightBench, channel: Channel, settings: Settings
+) -> None:
+    ordered(channel)
+    assert not pad.assigned()
+    settings.FFMPEG_PATH = "/nowhere/ffmpeg"
+    pad.tick()
+    lease = ChannelState.objects.get().lease_until
+    assert not pad.assigned()
+    assert ChannelState.objects.get().lease_until == lease
 
 
 def test_a_playing_channel_is_adopted_regardless_of_its_preflight(
     pad: PreflightBench, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ordered(channel)
-    ledger = NodeLedger("a", preflights=pad.flights)
-    assert ledger.exchange(time.time(), [], []) == {}
+    assert not pad.assigned()
     monkeypatch.setattr("streams.node.ledger.runs_already", lambda _: True)
-    assert channel.pk in ledger.exchange(time.time(), [], [])
+    assert pad.assigned()
 
 
 def test_a_preflight_that_crashes_or_hangs_keeps_nothing_off_the_air(
     pad: PreflightBench, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ordered(channel)
+    run = ordered(channel)
     monkeypatch.setattr(preflight_runner, "LOCAL_TIMEOUT_S", 0.05)
-    assert pad.flights.blocked_by(channel) != ""
-    until(lambda: pad.flights.blocked_by(channel) == "", 60, "nobody waits any longer")
+    assert pad.flights.holds(run)
+    until(lambda: not pad.flights.holds(run), 60, "nobody waits any longer")
 
-    def fails(_: Channel) -> Iterator[None]:
+    def fails(_: Channel) -> Iterator[Check]:
+        yield Check("ffmpeg", ok=True, sentence="It is there.")
         raise OSError("The disk is gone.")
 
     monkeypatch.setattr(preflight_runner, "on_this_machine", fails)
     pad.tick()
-    assert pad.flights.blocked_by(channel) == ""
-    assert results(channel)["preflight"] is False
+    assert results(run)["preflight"] is False
+    assert not pad.flights.holds(run)
 
 
-def checked_at() -> datetime:
-    at = ChannelState.objects.get().checked_at
-    assert at is not None
-    return at
-
-
-def test_a_playing_channel_gets_no_network_checks(
-    pad: PreflightBench, channel: Channel
+def test_a_playing_channel_is_not_checked(
+    pad: PreflightBench, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server(channel, free_port())
-    ordered(channel)
+    run = ordered(channel)
     pad.tick()
-    first = ChannelState.objects.get()
-    assert not all(results(channel).values())
+    assert not all(results(run).values())
+    first = run.checked_at
     now = timezone.now()
-    claim = {"owner": "a", "on_air_since": now, "lease_until": now + timedelta(minutes=1)}
+    claim = {"on_air_since": now, "lease_until": now + timedelta(hours=1)}
     ChannelState.objects.update(state="degraded", **claim)
-    pad.mono += RETRY_S
-    pad.tick()
+    monkeypatch.setattr(preflight_runner, "runs_already", lambda _: True)
+    pad.tick(PREFLIGHT_RETRY.total_seconds())
     # The results stay, with their time.
-    again = ChannelState.objects.get()
-    assert (again.checks, again.checked_at) == (first.checks, first.checked_at)
-    # After another order the network is checked, until the channel is on air again.
-    ordered(channel)
+    assert results(run)
+    assert run.checked_at == first
+    # After a reboot its row still claims that it plays, but nothing runs.
+    monkeypatch.setattr(preflight_runner, "runs_already", lambda _: False)
     pad.tick()
-    second = checked_at()
-    ChannelState.objects.update(state="starting")
-    pad.mono += RETRY_S
-    pad.tick()
-    third = checked_at()
-    assert now < second < third
-    # After a crash its row still claims that it plays, but no node runs it.
-    ChannelState.objects.update(state="on_air", lease_until=now - timedelta(minutes=1))
-    pad.mono += RETRY_S
-    pad.tick()
-    assert checked_at() > third
+    assert results(run)
+    assert run.checked_at != first
 
 
 def test_another_nodes_channel_is_not_checked(pad: PreflightBench, channel: Channel) -> None:
-    ordered(channel)
-    ChannelState.objects.create(
-        channel=channel, owner="b", lease_until=timezone.now() + timedelta(minutes=1)
-    )
+    run = ordered(channel, owner="b")
     pad.tick()
-    assert ChannelState.objects.get().checked_at is None
+    assert not results(run)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_network_checks_run_in_a_thread_of_their_own(channel: Channel) -> None:
-    ordered(channel)
+    run = ordered(channel)
     flights = Preflights("a", lambda: None)
-    flights.tick(timezone.now(), time.monotonic())
-    until(lambda: flights.blocked_by(channel) == "", 60, "this machine is checked")
-    until(lambda: results(channel).get("storage"), 60, "the storage is checked")
+    flights.tick(timezone.now())
+    until(lambda: results(run).get("ffmpeg"), 60, "this machine is checked")
+    until(lambda: results(run).get("storage"), 60, "the storage is checked")
     flights.close()
 
 
@@ -393,16 +419,16 @@ def test_a_channel_whose_check_hangs_holds_up_no_other(
         yield from check(one)
 
     monkeypatch.setattr(preflight_runner, "on_this_machine", slow)
-    ordered(channel)
+    run = ordered(channel)
     flights = Preflights("a", lambda: None)
     try:
-        flights.tick(timezone.now(), time.monotonic())
+        flights.tick(timezone.now())
         # The tick itself has not waited, and it starts no check twice.
-        flights.tick(timezone.now(), time.monotonic())
+        flights.tick(timezone.now())
         assert sum(one.name == "preflight" for one in threading.enumerate()) <= 4
-        until(lambda: flights.blocked_by(channel) == "", 60, "the channel is checked")
-        assert all("is running" in flights.blocked_by(one) for one in hangs)
-        assert not ChannelState.objects.filter(channel__in=hangs).exists()
+        until(lambda: results(run), 60, "the channel is checked")
+        assert not any(results(one) for one in hangs)
+        assert all(flights.holds(one) for one in hangs)
     finally:
         go_on.set()
     until(lambda: all("slate" in results(one) for one in hangs), 60, "the others are, too")

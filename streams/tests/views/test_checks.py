@@ -45,13 +45,11 @@ def check(
 
 def checked(channel: Channel, *checks: dict[str, object], at: datetime | None = None) -> None:
     Channel.objects.filter(pk=channel.pk).update(desired_state="on", ordered_at=timezone.now())
-    ChannelState.objects.update_or_create(
+    ChannelState.objects.update_or_create(channel=channel, defaults={"state": "starting"})
+    Run.objects.update_or_create(
         channel=channel,
-        defaults={
-            "checks": list(checks),
-            "checked_at": at or timezone.now(),
-            "state": "starting",
-        },
+        ended_at=None,
+        defaults={"checks": list(checks), "checked_at": at or timezone.now()},
     )
 
 
@@ -112,7 +110,7 @@ def test_a_playing_channel_shows_the_checks_before_its_start(browser: Client) ->
     assert re.search(
         r"Before the start, at <time[^>]*>21 Nov 20:33:00</time>\. Later events", shown
     )
-    ChannelState.objects.update(checked_at=begun + timedelta(minutes=1))
+    Run.objects.update(checked_at=begun + timedelta(minutes=1))
     assert "State at <time" in page(browser)
 
 
@@ -177,14 +175,14 @@ def test_a_failed_preflight_is_the_channels_cause() -> None:
     long_ago = timezone.now() - timedelta(hours=3)
     Run.objects.create(channel=channel, started_at=long_ago)
     checked(channel, check("folders", "The disk is nearly full.", ok=False))
-    ChannelState.objects.update(cause="The disk is nearly full.", measured_at=long_ago)
+    ChannelState.objects.update(measured_at=long_ago)
     (channel_report,) = report(timezone.now()).channels
     assert (channel_report.state, channel_report.cause) == (
         "starting",
         "The disk is nearly full.",
     )
     # It is no longer retried.
-    ChannelState.objects.update(checked_at=long_ago)
+    Run.objects.update(checked_at=long_ago)
     (channel_report,) = report(timezone.now()).channels
     assert channel_report.state == "unknown"
 
