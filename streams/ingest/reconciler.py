@@ -7,15 +7,14 @@ the server's row lets one of them poll.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import structlog
 from django.conf import settings
-from django.db import close_old_connections, connection
 from django.db.models import Q
 from django.utils import timezone
 
@@ -30,6 +29,7 @@ from streams.ingest.servers import (
 )
 from streams.models import IngestServer, LiveStream
 from streams.wake import wake_supervisor
+from streamsite.processes.repeating import repeating
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -37,8 +37,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 POLL_INTERVAL_S: Final = 2.0
 #: A node that has not polled for this long loses its lease to another node.
 LEASE: Final = timedelta(seconds=10)
-#: Seconds for which the node's shutdown waits for a poll in progress.
-STOP_TIMEOUT_S: Final = 1.0
 
 
 def reconcile(server: IngestClient, owner: str) -> None:
@@ -152,44 +150,13 @@ def enforce(server: IngestClient) -> None:
             log.info("ingest.kicked", path=row.path, source=row.source_id)
 
 
-class Reconciler(threading.Thread):
-    """The polling thread. It is a daemon: the process does not wait for it at exit."""
-
-    def __init__(self, server: IngestClient, owner: str) -> None:
-        super().__init__(name="reconciler", daemon=True)
-        self.server = server
-        self.owner = owner
-        self._stopped = threading.Event()
-        self._fault = ""
-
-    def run(self) -> None:
-        while not self._stopped.wait(POLL_INTERVAL_S):
-            try:
-                close_old_connections()
-                reconcile(self.server, self.owner)
-                self._fault = ""
-            except Exception as error:
-                # The next poll may succeed. The same error is logged once.
-                if self._fault != repr(error):
-                    self._fault = repr(error)
-                    log.exception("reconciler.failed")
-        connection.close()
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-
 @contextmanager
 def reconciled() -> Iterator[None]:
-    """Poll the ingest server, if one is configured, while the `with` block runs."""
+    """Poll the ingest server, if one is configured, while the block runs."""
     server = configured_client()
     if server is None:
         yield
         return
-    reconciler = Reconciler(server, settings.NODE_NAME)
-    reconciler.start()
-    try:
+    poll = partial(reconcile, server, settings.NODE_NAME)
+    with repeating("reconciler", POLL_INTERVAL_S, poll):
         yield
-    finally:
-        reconciler.stop()
-        reconciler.join(STOP_TIMEOUT_S)
