@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import time, timedelta
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from media_library.models import MediaItem, Playlist
 from streams.models.channel import Channel, validate_max_rating
-from streams.programme.model import Order, Start
+from streams.programme.model import NO_LIST, Order, Rotation, Start
+from streams.programme.model import Block as TimeBlock
 from streamsite.security.text import OneLineText
 
 #: Monday is the lowest bit of `days`.
@@ -98,6 +99,19 @@ class Span(OneLineText):
         within = {(first + number * _DAY).weekday() for number in range(min(days, 7))}
         return bool(within & self.weekdays)
 
+    def timed(self, rotation: Rotation = NO_LIST, **more: Any) -> TimeBlock:
+        """Return it as a value, whose occurrences can be computed."""
+        return TimeBlock(
+            pk=self.pk,
+            rotation=rotation,
+            starts=self.starts,
+            ends=self.ends,
+            days=self.weekdays,
+            first_day=self.first_day,
+            last_day=self.last_day,
+            **{"name": ""} | more,
+        )
+
     def clean(self) -> None:
         if self.first_day and self.last_day and self.last_day < self.first_day:
             raise ValidationError({"last_day": "The last day is before the first day."})
@@ -177,6 +191,17 @@ class Block(Span):
 
     def __str__(self) -> str:
         return self.name
+
+    def timed(self, rotation: Rotation = NO_LIST, **more: Any) -> TimeBlock:
+        return super().timed(
+            rotation,
+            name=self.name,
+            priority=self.priority,
+            start=Start(self.start),
+            fit=self.fit,
+            max_rating=self.max_rating,
+            **more,
+        )
 
     def clean(self) -> None:
         super().clean()

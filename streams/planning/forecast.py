@@ -9,7 +9,7 @@ from datetime import datetime
 from streams.models import Channel, ChannelState
 from streams.planning import plans
 from streams.programme import lookahead, on_air_hours
-from streams.programme.model import Block, Cursors, Pick, Programme, Rotation
+from streams.programme.model import NO_LIST, Cursors, Pick, Programme
 from streams.programme.on_air_hours import Edge
 
 
@@ -65,21 +65,4 @@ def due(channel: Channel, hours: Programme, now: datetime) -> Edge | None:
 
 def hours_of(channel: Channel) -> Programme:
     """Return the channel's hours as blocks, for which occurrences can be computed."""
-    empty = Rotation(())
-    return Programme(
-        empty,
-        channel.zone,
-        tuple(
-            Block(
-                pk=row.pk,
-                name="",
-                rotation=empty,
-                starts=row.starts,
-                ends=row.ends,
-                days=row.weekdays,
-                first_day=row.first_day,
-                last_day=row.last_day,
-            )
-            for row in channel.hours.all()
-        ),
-    )
+    return Programme(NO_LIST, channel.zone, tuple(row.timed() for row in channel.hours.all()))

@@ -11,36 +11,17 @@ from streams.models import Channel
 from streams.models.programme import WEEKDAYS, clock
 from streams.programme import block_times
 from streams.programme.block_times import Slot
-from streams.programme.model import Block, Programme, Rotation, Start
+from streams.programme.model import NO_LIST, Programme
 
 DAY: Final = timedelta(days=1)
 #: Maximum number of sentences on overlaps of one week.
 MAX_OVERLAPS: Final = 30
-_NO_LIST: Final = Rotation(())
 
 
 def outline(channel: Channel) -> Programme:
     """Return the channel's blocks without their playlists, for their times only. One query."""
-    return Programme(
-        base=_NO_LIST,
-        zone=channel.zone,
-        blocks=tuple(
-            Block(
-                pk=row.pk,
-                name=row.name,
-                rotation=_NO_LIST,
-                starts=row.starts,
-                ends=row.ends,
-                days=row.weekdays,
-                first_day=row.first_day,
-                last_day=row.last_day,
-                priority=row.priority,
-                start=Start(row.start),
-                fit=row.fit,
-            )
-            for row in channel.blocks.filter(enabled=True)
-        ),
-    )
+    blocks = channel.blocks.filter(enabled=True)
+    return Programme(NO_LIST, channel.zone, tuple(block.timed() for block in blocks))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,10 @@ from media_library.conform import slate as slates
 from media_library.conform.slate import Slate
 from media_library.house_format import HouseFormat, lacks
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
-from streams.models import Block, Channel, ChannelState, Output
+from streams.models import Channel, ChannelState, Output
 from streams.playout.contract.plan import OutputPlan, Policy, Tools
 from streams.programme import cursor_codec
 from streams.programme.item import Item, Kind, Mode
-from streams.programme.model import Block as TimeBlock
 from streams.programme.model import (
     Cursor,
     Cursors,
@@ -32,7 +31,6 @@ from streams.programme.model import (
     Programme,
     Return,
     Rotation,
-    Start,
 )
 from streamsite.security.secret import Secret, Unreadable
 
@@ -75,30 +73,16 @@ def programme(channel: Channel, since: datetime | None = None) -> Programme:
     return Programme(
         base=base,
         zone=channel.zone,
-        blocks=tuple(_block(block, listed(block.playlist_id)) for block in blocks),
+        blocks=tuple(
+            block.timed(Rotation(listed(block.playlist_id), Order(block.order), block.pk))
+            for block in blocks
+        ),
         filler=Rotation(_fillers(channel)),
         max_rating=channel.max_rating,
         on_return=Return(channel.on_return),
         cut=house_format.seconds(house_format.grid),
         resume=Fraction(house_format.gop, house_format.fps),
         slate=house_format.seconds(house_format.frames_on_grid(slates.DURATION_S)),
-    )
-
-
-def _block(block: Block, entries: tuple[Entry, ...]) -> TimeBlock:
-    return TimeBlock(
-        pk=block.pk,
-        name=block.name,
-        rotation=Rotation(entries, Order(block.order), block.pk),
-        starts=block.starts,
-        ends=block.ends,
-        days=block.weekdays,
-        first_day=block.first_day,
-        last_day=block.last_day,
-        priority=block.priority,
-        start=Start(block.start),
-        fit=block.fit,
-        max_rating=block.max_rating,
     )
 
 

@@ -33,9 +33,11 @@ def spans(begins: datetime, until: datetime, hours: Iterable[Span], *, on: bool)
 
 
 def merged(hours: Iterable[Span]) -> list[Span]:
-    """Merge hours that overlap or touch."""
+    """Merge spans that overlap or touch, and drop empty ones."""
     joined: list[Span] = []
     for opens, ends in sorted(hours):
+        if opens >= ends:
+            continue
         if joined and opens <= joined[-1][1]:
             joined[-1] = (joined[-1][0], max(joined[-1][1], ends))
         else:

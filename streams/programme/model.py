@@ -98,6 +98,10 @@ class Rotation:
         object.__setattr__(self, "items", len({entry.media for entry in self.entries}))
 
 
+#: For blocks of which only the times matter.
+NO_LIST: Final = Rotation(())
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A playlist on certain days and times, in the channel's time zone.
