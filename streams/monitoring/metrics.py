@@ -121,26 +121,16 @@ def series(
             mean_speed=Avg("speed"),
             speed_least=Min("speed"),
             lag_most=Max("lag_seconds"),
-            cpu=Avg("cpu_percent"),
+            mean_cpu_percent=Avg("cpu_percent"),
             memory_most=Max("memory_bytes"),
         )
         .order_by("channel__slug", "role", "output", "place")
     )
     by_process: dict[tuple[str, int | None, str], list[Bucket]] = {}
     for row in grouped:
-        place = (row["channel__slug"], row["output"], row["role"])
-        by_process.setdefault(place, []).append(
-            Bucket(
-                begins=datetime.fromtimestamp(row["place"], UTC),
-                samples=row["samples"],
-                bitrate=row["mean_bitrate"],
-                bitrate_least=row["bitrate_least"],
-                fps=row["mean_fps"],
-                speed=row["mean_speed"],
-                speed_least=row["speed_least"],
-                lag_most=row["lag_most"],
-                cpu_percent=row["cpu"],
-                memory_most=row["memory_most"],
-            )
-        )
+        # A mean can't have the name of its column in the query.
+        values: dict[str, Any] = {k.removeprefix("mean_"): v for k, v in row.items()}
+        process = (values.pop("channel__slug"), values.pop("output"), values.pop("role"))
+        begins = datetime.fromtimestamp(values.pop("place"), UTC)
+        by_process.setdefault(process, []).append(Bucket(begins, **values))
     return [Series(*place, tuple(buckets)) for place, buckets in by_process.items()]

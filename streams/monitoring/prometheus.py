@@ -49,11 +49,7 @@ class _Rows(Collector):
         yield from _work()
 
     def _nodes(self) -> Iterable[Metric]:
-        silent = GaugeMetricFamily(
-            "streamsite_node_silent_seconds",
-            "Seconds since the node last reported.",
-            labels=["node"],
-        )
+        silent = _gauge("node_silent_seconds", "Seconds since the node last reported.", "node")
         for node in Node.objects.exclude(seen_at=None):
             if node.seen_at is not None:
                 since = (self._now - node.seen_at).total_seconds()
@@ -62,24 +58,14 @@ class _Rows(Collector):
 
 
 def _channels(channels: Iterable[ChannelReport]) -> Iterable[Metric]:
-    ordered = GaugeMetricFamily(
-        "streamsite_channel_ordered", "1 if the channel is ordered on.", labels=["channel"]
-    )
-    state = GaugeMetricFamily(
-        "streamsite_channel_state",
-        "1 for the current state, else 0.",
-        labels=["channel", "state"],
-    )
-    since = GaugeMetricFamily(
-        "streamsite_channel_on_air_since_seconds",
+    ordered = _gauge("channel_ordered", "1 if the channel is ordered on.", "channel")
+    state = _gauge("channel_state", "1 for the current state, else 0.", "channel", "state")
+    since = _gauge(
+        "channel_on_air_since_seconds",
         "Start of the air time, seconds since 1970; absent while off air.",
-        labels=["channel"],
+        "channel",
     )
-    rate = GaugeMetricFamily(
-        "streamsite_channel_bits_per_second",
-        "Bit rate measured at the hub.",
-        labels=["channel"],
-    )
+    rate = _gauge("channel_bits_per_second", "Bit rate measured at the hub.", "channel")
     for channel in channels:
         ordered.add_metric([channel.slug], channel.ordered_on)
         for value in _CHANNEL_STATES:
@@ -93,18 +79,10 @@ def _channels(channels: Iterable[ChannelReport]) -> Iterable[Metric]:
 
 def _outputs(channels: Iterable[ChannelReport]) -> Iterable[Metric]:
     labels = ["channel", "output", "name"]
-    state = GaugeMetricFamily(
-        "streamsite_output_state", "1 for the current state, else 0.", labels=[*labels, "state"]
-    )
-    failures = GaugeMetricFamily(
-        "streamsite_output_failures", "Consecutive failures.", labels=labels
-    )
-    rate = GaugeMetricFamily(
-        "streamsite_output_bits_per_second", "Bit rate sent to the destination.", labels=labels
-    )
-    speed = GaugeMetricFamily(
-        "streamsite_output_speed_ratio", "Sending speed relative to real time.", labels=labels
-    )
+    state = _gauge("output_state", "1 for the current state, else 0.", *labels, "state")
+    failures = _gauge("output_failures", "Consecutive failures.", *labels)
+    rate = _gauge("output_bits_per_second", "Bit rate sent to the destination.", *labels)
+    speed = _gauge("output_speed_ratio", "Sending speed relative to real time.", *labels)
     for channel in channels:
         for output in channel.outputs:
             if not output.enabled:
@@ -121,9 +99,7 @@ def _outputs(channels: Iterable[ChannelReport]) -> Iterable[Metric]:
 
 
 def _incidents() -> Iterable[Metric]:
-    still_open = GaugeMetricFamily(
-        "streamsite_incidents_open", "Open incidents.", labels=["channel", "severity"]
-    )
+    still_open = _gauge("incidents_open", "Open incidents.", "channel", "severity")
     rows = Incident.objects.filter(closed_at=None).values_list("channel__slug", "severity")
     for slug, severity, count in rows.annotate(count=Count("pk")).order_by():
         still_open.add_metric([slug, severity], count)
@@ -131,30 +107,25 @@ def _incidents() -> Iterable[Metric]:
 
 
 def _work() -> Iterable[Metric]:
-    waiting = GaugeMetricFamily(
-        "streamsite_jobs_waiting", "Jobs waiting in the queue.", labels=["queue"]
-    )
+    waiting = _gauge("jobs_waiting", "Jobs waiting in the queue.", "queue")
     for queue, count in OrmQ.objects.values_list("key").annotate(count=Count("pk")).order_by():
         waiting.add_metric([queue], count)
     yield waiting
-    items = GaugeMetricFamily(
-        "streamsite_media_items", "Items in the library.", labels=["status"]
-    )
-    counted = dict(
-        MediaItem.objects.values_list("status").annotate(count=Count("pk")).order_by()
-    )
-    for status in MediaItem.Status.values:
-        items.add_metric([status], counted.get(status, 0))
-    yield items
-    copies = GaugeMetricFamily(
-        "streamsite_prepared_copies", "Copies prepared in a house format.", labels=["status"]
-    )
-    made = dict(
-        PreparedCopy.objects.values_list("status").annotate(count=Count("pk")).order_by()
-    )
-    for status in PreparedCopy.Status.values:
-        copies.add_metric([status], made.get(status, 0))
-    yield copies
-    live = GaugeMetricFamily("streamsite_live_streams", "Streams live at the ingest server.")
+    yield _counted("media_items", "Items in the library.", MediaItem)
+    yield _counted("prepared_copies", "Copies prepared in a house format.", PreparedCopy)
+    live = _gauge("live_streams", "Streams live at the ingest server.")
     live.add_metric([], LiveStream.objects.filter(ended_at=None).count())
     yield live
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"streamsite_{name}", text, labels=labels)
+
+
+def _counted(name: str, text: str, model: type[MediaItem | PreparedCopy]) -> Metric:
+    """The number of rows in each status."""
+    rows = model.objects.values_list("status").annotate(count=Count("pk")).order_by()
+    gauge, number = _gauge(name, text, "status"), dict(rows)
+    for status in model.Status.values:
+        gauge.add_metric([status], number.get(status, 0))
+    return gauge

@@ -62,7 +62,7 @@ class OutputReport:
 
 
 @dataclass(frozen=True, slots=True)
-class IncidentStatus:
+class IncidentReport:
     id: int
     subject: str
     severity: str
@@ -72,14 +72,14 @@ class IncidentStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class RunStatus:
+class RunReport:
     id: int
     started_at: datetime
     started_by: str
     on_air_at: datetime | None
 
 
-T = TypeVar("T", RunStatus, IncidentStatus)
+T = TypeVar("T", RunReport, IncidentReport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +109,13 @@ class ChannelReport:
     on_air_since: datetime | None
     bitrate: int | None
     preview: bool
-    run: RunStatus | None
+    run: RunReport | None
     now: NowReport | None
     next: str
     outputs: tuple[OutputReport, ...]
     #: Open incidents, oldest first.
-    incidents: tuple[IncidentStatus, ...]
-    last_incident: IncidentStatus | None
+    incidents: tuple[IncidentReport, ...]
+    last_incident: IncidentReport | None
 
     @property
     def ordered_on(self) -> bool:
@@ -320,7 +320,7 @@ def channel_report(
         on_air_since=playing.on_air_since if playing else None,
         bitrate=playing.bitrate if playing else None,
         preview=channel.preview,
-        run=_read(RunStatus, run) if run else None,
+        run=_read(RunReport, run) if run else None,
         now=NowReport(
             playing.now_title,
             playing.now_kind,
@@ -333,11 +333,11 @@ def channel_report(
         next=playing.next_title if playing else "",
         outputs=tuple(_output_report(output, air) for output in outputs),
         incidents=tuple(
-            _read(IncidentStatus, incident)
+            _read(IncidentReport, incident)
             for incident in reversed(incidents)
             if incident.closed_at is None
         ),
-        last_incident=_read(IncidentStatus, incidents[0]) if incidents else None,
+        last_incident=_read(IncidentReport, incidents[0]) if incidents else None,
     )
 
 

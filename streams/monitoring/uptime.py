@@ -24,6 +24,7 @@ from django.db.models import Prefetch, Q
 
 from streams.models import Channel, Incident, Output, Run
 from streams.monitoring.worker_silence import FRESH
+from streams.programme.lookahead import Span, merged
 
 LOST: Final = Incident.Severity.LOST.value
 DEGRADED: Final = Incident.Severity.DEGRADED.value
@@ -32,8 +33,6 @@ PLANNED: Final = Incident.Severity.PLANNED.value
 ROLLING: Final = {"7d": timedelta(days=7), "30d": timedelta(days=30)}
 #: Periods that start at local midnight: of today, Monday, and the first of the month.
 CALENDAR: Final = ("day", "week", "month")
-
-Span = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,19 +158,6 @@ def _of(
     )
     there = common(spans, covered)
     return seconds(there) - seconds(common(there, off))
-
-
-def merged(spans: Iterable[Span]) -> list[Span]:
-    """Returns the union of the spans, sorted and without overlaps."""
-    result: list[Span] = []
-    for begins, ends in sorted(spans):
-        if begins >= ends:
-            continue
-        if result and begins <= result[-1][1]:
-            result[-1] = (result[-1][0], max(result[-1][1], ends))
-        else:
-            result.append((begins, ends))
-    return result
 
 
 def common(one: Sequence[Span], other: Sequence[Span]) -> list[Span]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -191,16 +192,6 @@ def _line(note: ledger.Logged) -> LogLine:
 
 
 def _sample(note: ledger.Sampled) -> Sample:
-    return Sample(
-        channel_id=note.channel,
-        output_id=note.output,
-        role=note.role,
-        at=when(note.at),
-        state=note.state,
-        bitrate=note.bitrate,
-        fps=note.fps,
-        speed=note.speed,
-        lag_seconds=note.lag,
-        cpu_percent=note.cpu,
-        memory_bytes=note.memory,
-    )
+    values = asdict(note)
+    owner = {"channel_id": values.pop("channel"), "output_id": values.pop("output")}
+    return Sample(**owner, **values | {"at": when(note.at)})

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 from streams.models import Channel, ChannelState, OutputState
 from streams.node.history_writer import when
 from streams.planning import plans
 from streams.playout.contract import ledger
-from streams.playout.contract.states import AirState, OutputAir
+
+#: Fields that outlive a run, or get a time when the channel is off.
+LASTING_FIELDS: Final = frozenset(
+    {
+        *("channel", "epoch", "since", "restarts_done", "skips_done", "cursors"),
+        *("measured_at", "hours_done"),
+    }
+)
+LASTING_OUTPUT_FIELDS: Final = frozenset({"output", "since", "measured_at"})
 
 
 def when_or_none(seconds: float | None) -> datetime | None:
@@ -75,33 +83,15 @@ def write_output(output: int, shot: ledger.OutputSnapshot, now: datetime) -> Non
 
 def write_off(rows: QuerySet[ChannelState], channel: int, at: datetime) -> None:
     """Mark the channel as off and unclaimed. `rows`: as in `write`."""
-    rows.update(
-        state=AirState.OFF.value,
-        since=at,
-        cause="",
-        owner="",
-        lease_until=None,
-        run=None,
-        on_air_since=None,
-        now_title="",
-        now_kind="",
-        now_since=None,
-        now_until=None,
-        now_rule="",
-        now_why="",
-        next_title="",
-        next_kind="",
-        bitrate=None,
-        measured_at=at,
-    )
-    OutputState.objects.filter(output__channel=channel).update(
-        state=OutputAir.OFF.value,
-        since=at,
-        cause="",
-        failures=0,
-        retry_at=None,
-        bitrate=None,
-        fps=None,
-        speed=None,
-        session_since=None,
-    )
+    rows.update(**_empty(ChannelState, LASTING_FIELDS), since=at, measured_at=at)
+    outputs = OutputState.objects.filter(output__channel=channel)
+    outputs.update(**_empty(OutputState, LASTING_OUTPUT_FIELDS), since=at)
+
+
+def _empty(model: type[Model], kept: frozenset[str]) -> dict[str, Any]:
+    """The default of each field that describes a playing channel or output."""
+    return {
+        field.name: field.get_default()
+        for field in model._meta.concrete_fields
+        if field.name not in kept
+    }
