@@ -19,7 +19,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import OuterRef, Prefetch, Subquery
 
 from streams.models import Channel, ChannelState, Incident, Node, Output, Run
-from streams.monitoring import worker_silence
+from streams.monitoring import formatting, worker_silence
 from streams.monitoring.worker_silence import FRESH, Here, clock
 from streams.outputs.platforms import PLATFORMS, Platform
 from streams.playout.contract.states import AirState, OutputAir
@@ -28,11 +28,6 @@ from streams.playout.contract.states import AirState, OutputAir
 PREFLIGHT_RETRY: Final = timedelta(seconds=60)
 UNKNOWN: Final = "unknown"
 
-_LABELS: Final[dict[str, str]] = {
-    UNKNOWN: "Unknown",
-    **{state.value: state.label for state in OutputAir},
-    **{state.value: state.label for state in AirState},
-}
 #: In these states a run is in progress, so the item on air is known.
 _PLAYING: Final = (AirState.ON_AIR.value, AirState.DEGRADED.value, AirState.FAILING.value)
 
@@ -263,7 +258,7 @@ def _output_report(output: Output, air: _Air) -> OutputReport:
         platform=PLATFORMS[Platform(output.platform)].label,
         enabled=output.enabled,
         state=state,
-        label=_LABELS[state] if output.enabled or measured else "Disabled",
+        label=formatting.label(state) if output.enabled or measured else "Disabled",
         since=row.since if reported else None,
         cause=row.cause if reported else "",
         failures=row.failures if reported else 0,
@@ -311,7 +306,7 @@ def channel_report(
         name=channel.name,
         desired_state=channel.desired_state,
         state=air.state,
-        label=_LABELS[air.state],
+        label=formatting.label(air.state),
         since=air.since,
         cause=air.cause,
         supervised=air.supervised,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.db.models import QuerySet
@@ -24,13 +24,10 @@ from streams.models import (
     Takeover,
 )
 from streams.playout.contract import ledger
+from streams.playout.contract.moment import when
 
 #: Two supervisors may see the same item come on air: within this time it counts as the same.
 SAME_AIRING: Final = timedelta(seconds=1)
-
-
-def when(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, tz=UTC)
 
 
 def write(notes: Sequence[ledger.Note]) -> None:

@@ -35,7 +35,6 @@ from streams.models import (
 )
 from streams.monitoring.preflight import ffmpeg_hides_keys
 from streams.node import history_writer, state_writer
-from streams.node.history_writer import when
 from streams.node.observed import Observed
 from streams.node.preflight_runner import Preflights, runs_already
 from streams.node.slate_maker import BEING_MADE, SlateMaker
@@ -44,6 +43,7 @@ from streams.planning import plans
 from streams.playout.contract import ledger
 from streams.playout.contract.fence import LEASE_S, Claims
 from streams.playout.contract.live_feed import IngestState
+from streams.playout.contract.moment import when
 from streams.playout.contract.plan import Assignment, ChannelPlan
 from streams.playout.contract.states import AirState
 from streams.programme.item import Item

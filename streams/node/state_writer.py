@@ -9,9 +9,9 @@ from typing import Any, Final
 from django.db.models import Model, QuerySet
 
 from streams.models import Channel, ChannelState, OutputState
-from streams.node.history_writer import when
 from streams.planning import plans
 from streams.playout.contract import ledger
+from streams.playout.contract.moment import when
 
 #: Fields that outlive a run, or get a time when the channel is off.
 LASTING_FIELDS: Final = frozenset(

@@ -17,7 +17,7 @@ from streams.playout.channel.hub import Hub
 from streams.playout.channel.incidents import Incidents
 from streams.playout.channel.pace import Pacing
 from streams.playout.contract import ledger
-from streams.playout.contract.moment import Now
+from streams.playout.contract.moment import Now, when
 from streams.playout.contract.output_status import Status
 from streams.playout.contract.plan import Assignment, Policy, Sources, Tools
 from streams.playout.contract.states import AirState, OutputAir
@@ -27,7 +27,7 @@ from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.journal.journal import Journal
 from streams.playout.outputs.pushers import Pushers
 from streams.playout.player import events
-from streams.playout.player.machine import Moment, State, when
+from streams.playout.player.machine import Moment, State
 from streams.playout.player.playback import Playback
 from streams.playout.player.selection import Selection, cut_at
 from streams.playout.player.timeline import Slot, on_frame

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +21,8 @@ class Now:
     def at(self, mono: float) -> float:
         """Convert another monotonic moment to wall-clock time."""
         return self.wall + (mono - self.mono)
+
+
+def when(wall: float) -> datetime:
+    """Convert seconds since the epoch."""
+    return datetime.fromtimestamp(wall, tz=UTC)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class AirState(StrEnum):
+class _State(StrEnum):
+    @property
+    def label(self) -> str:
+        return self.value.replace("_", " ").capitalize()
+
+
+class AirState(_State):
     """State of a channel.
 
     off → starting → on_air ⇄ degraded ⇄ failing → stopping → off. Degraded: something is on
@@ -19,12 +25,8 @@ class AirState(StrEnum):
     FAILING = "failing"
     STOPPING = "stopping"
 
-    @property
-    def label(self) -> str:
-        return self.value.replace("_", " ").capitalize()
 
-
-class OutputAir(StrEnum):
+class OutputAir(_State):
     """State of an output.
 
     off → connecting → on_air → retrying → on_air. After several consecutive failures: failing
@@ -39,7 +41,3 @@ class OutputAir(StrEnum):
     RETRYING = "retrying"
     FAILING = "failing"
     GIVEN_UP = "given_up"
-
-    @property
-    def label(self) -> str:
-        return self.value.replace("_", " ").capitalize()

@@ -20,11 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from fractions import Fraction
 from typing import Final, assert_never
 
-from streams.playout.contract.moment import Now
+from streams.playout.contract.moment import Now, when
 from streams.playout.contract.plan import ChannelPlan, Policy, Sources
 from streams.playout.contract.turn import TAKEOVER, Turn
 from streams.playout.ffmpeg import diagnosis
@@ -421,7 +421,3 @@ def _resumed(state: State, event: events.Resumed, moment: Moment) -> Result:
 
 def _whole(slots: Iterable[Slot]) -> tuple[Slot, ...]:
     return tuple(replace(slot, ending=WHOLE.ending) for slot in slots)
-
-
-def when(wall: float) -> datetime:
-    return datetime.fromtimestamp(wall, tz=UTC)
