@@ -21,6 +21,8 @@ window.streamsite = (() => {
     for (const listener of listeners[kind]) listener(...args);
   }
 
+  const SENTENCES = { 403: "You no longer have the permission to see this.", 404: "It no longer exists." };
+
   // Returns the answer or throws an error; 401 means that the login has ended.
   async function get(url, headers = {}) {
     const answer = await fetch(url, {
@@ -31,7 +33,7 @@ window.streamsite = (() => {
     });
     // A page's address leads to the login page then.
     if (answer.status === 401 || answer.redirected) throw new Error("You are no longer logged in. Log in again.");
-    if (!answer.ok && answer.status !== 304) throw new Error(`The server answers ${answer.status}.`);
+    if (!answer.ok && answer.status !== 304) throw new Error(SENTENCES[answer.status] || `The server answers ${answer.status}.`);
     return answer;
   }
 

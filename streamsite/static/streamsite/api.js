@@ -5,7 +5,8 @@
 
 (() => {
   if (window.api) return;
-  const token = () => document.querySelector("[name=csrfmiddlewaretoken]")?.value || "";
+  // The cookie's comes first: a login in another tab renews it, and the page's own is refused then.
+  const token = () => document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] || document.querySelector("[name=csrfmiddlewaretoken]")?.value || "";
 
   // The problem of an answer as an error. Its message is for the operator, and `sentences` has it
   // in parts; `kind` is the problem's. It is `passing` if a retry may succeed, `hopeless` if none can.
@@ -14,6 +15,7 @@
     const findings = (body.findings || []).map(({ detail }) => detail);
     let sentences = findings.length ? findings : fields.length ? fields : [body.detail || `The server answers ${status}. Try again.`];
     if (status === 401) sentences = ["You are no longer logged in: log in again in another tab, then try again."];
+    if (body.type?.endsWith(":csrf")) sentences = ["This page is outdated: reload it, then try again."];
     if (body.type?.endsWith(":permission")) sentences = [`You have no permission to do that. ${body.detail}`];
     return Object.assign(new Error(sentences.join(" ")), {
       status,
