@@ -104,6 +104,7 @@
       this.marks = [];
       this.show("sending", "Starting …");
       try {
+        if (!this.file.size) throw Object.assign(new Error("The file is empty."), { hopeless: true });
         if (!this.ticket) {
           const begun = await send("POST", UPLOADS, { name: this.file.name, size_bytes: this.file.size, folder: this.folder });
           Object.assign(this, { ticket: begun.ticket, partBytes: begun.part_bytes, parts: begun.parts, key: begun.key });

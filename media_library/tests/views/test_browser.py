@@ -29,14 +29,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 def inside(browser: Chrome, site: str) -> Iterator[str]:
     """Logs in as a superuser; returns the address."""
     User.objects.create_superuser("ada", password="correct horse")
+    log_in(browser, site)
+    yield site
+    # An editor with changes asks before it is left, which would block the next test.
+    browser.execute_script("window.onbeforeunload = null")
+
+
+def log_in(browser: Chrome, site: str) -> None:
     browser.get(f"{site}/admin/login/")
     seen(browser, "[name=username]").send_keys("ada")
     seen(browser, "[name=password]").send_keys("correct horse")
     seen(browser, "[type=submit]").click()
     seen(browser, ".sx-empty")
-    yield site
-    # An editor with changes asks before it is left, which would block the next test.
-    browser.execute_script("window.onbeforeunload = null")
 
 
 def shot(browser: Chrome, name: str) -> None:
@@ -251,7 +255,8 @@ def test_a_refused_upload_can_not_be_resumed(
         browser.get(f"{inside}/admin/media/upload/")
         chosen = browser.find_element(By.CSS_SELECTOR, "[data-drop] input")
         chosen.send_keys(str(tmp_path / name))
-        until(lambda: words(browser, ".lib-file .lib-fault"), 60, "it is refused")
+        why = "is empty" if name == "empty.mp4" else "is not supported"
+        shows_text(browser, ".lib-file .lib-fault", why, 60)
         shot(browser, f"upload-refused-{name}")
         shown = [
             button.text for button in browser.find_elements(By.CSS_SELECTOR, ".lib-file button")
@@ -359,6 +364,19 @@ def test_buttons_send_their_request_and_show_the_answer(
     assert SyncRun.objects.get().started_by == "ada"
     shows_text(browser, "[data-sync] h2", "Running")
     assert complaints(browser) == []
+    # The login ends while the page is open. After a login in another tab the page goes on.
+    browser.get(f"{inside}/admin/media_library/mediaitem/{item.pk}/change/")
+    browser.delete_cookie("sessionid")
+    seen(browser, ".lib-item [data-api]").click()
+    shows_text(browser, "[data-messages]", "log in again in another tab")
+    page = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    log_in(browser, inside)
+    browser.close()
+    browser.switch_to.window(page)
+    MediaItem.objects.update(status="ready")
+    seen(browser, ".lib-item [data-api]").click()
+    shows_text(browser, "[data-messages]", "The file will be inspected.")
     # The permission is withdrawn while the page is open.
     browser.get(f"{inside}/admin/media_library/mediaitem/{item.pk}/change/")
     button = seen(browser, ".lib-item [data-api]")

@@ -1,34 +1,51 @@
-// Replaces or removes a channel's logo. A refused file stays chosen.
+// Replaces or removes a channel's logo, without touching the form above: its edits stay, and so
+// does the choice of a refused file.
 "use strict";
 
 (() => {
-  const { request, leave } = window.api;
+  const { request } = window.api;
   const root = document.querySelector("[data-logo]");
-  const file = root.querySelector("[data-logo-file]");
-  const fault = root.querySelector("[data-logo-error]");
+  const part = (name) => root.querySelector(`[data-logo-${name}]`);
+  const file = part("file");
+  const image = root.querySelector("img");
 
-  function on(selector, work) {
-    root.querySelector(selector)?.addEventListener("click", async ({ target }) => {
+  function say(problem, result = "") {
+    part("error").textContent = problem;
+    part("error").hidden = !problem;
+    part("done").textContent = result;
+  }
+
+  function show(chosen) {
+    if (chosen) image.src = URL.createObjectURL(chosen);
+    image.hidden = part("remove").hidden = !chosen;
+    part("put").textContent = chosen ? "Replace the logo" : "Add the logo";
+    file.value = "";
+  }
+
+  function on(name, work) {
+    part(name).addEventListener("click", async ({ target }) => {
       target.disabled = true;
-      fault.hidden = true;
+      say("");
       try {
-        leave(await work());
+        say("", await work());
       } catch (error) {
-        fault.textContent = error.message;
-        fault.hidden = false;
+        say(error.message);
+      } finally {
         target.disabled = false;
       }
     });
   }
 
-  on("[data-logo-put]", async () => {
+  on("put", async () => {
     const [chosen] = file.files;
     if (!chosen) throw new Error("Choose a PNG file first.");
     await request(root.dataset.logo, { method: "PUT", body: chosen, headers: { "Content-Type": "image/png" } });
+    show(chosen);
     return "The logo is stored. All items are prepared again.";
   });
-  on("[data-logo-remove]", async () => {
+  on("remove", async () => {
     await request(root.dataset.logo, { method: "DELETE" });
-    return "The logo is removed.";
+    show(null);
+    return "The logo is removed. All items are prepared again.";
   });
 })();

@@ -21,7 +21,7 @@ window.streamsite = (() => {
     for (const listener of listeners[kind]) listener(...args);
   }
 
-  const SENTENCES = { 403: "You no longer have the permission to see this.", 404: "It no longer exists." };
+  const SENTENCES = { 403: "You no longer have the permission to see this.", 404: "It no longer exists, or this page is outdated: reload it." };
 
   // Returns the answer or throws an error; 401 means that the login has ended.
   async function get(url, headers = {}) {

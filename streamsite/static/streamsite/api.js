@@ -8,10 +8,18 @@
   // The cookie's comes first: a login in another tab renews it, and the page's own is refused then.
   const token = () => document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] || document.querySelector("[name=csrfmiddlewaretoken]")?.value || "";
 
+  // A wrong field in the words of the page: its label, and its line if it has several values.
+  function wrong({ loc: [, name, index], msg }) {
+    const label = document.getElementsByName(name)[0]?.labels?.[0]?.textContent.trim() || name;
+    const place = index >= 0 ? `${label}, line ${index + 1}` : label;
+    const sentence = msg.replace(/^(Input|List|String) should/, "It must").replace(" after validation", "");
+    return place ? `${place}: ${sentence}` : sentence;
+  }
+
   // The problem of an answer as an error. Its message is for the operator, and `sentences` has it
   // in parts; `kind` is the problem's. It is `passing` if a retry may succeed, `hopeless` if none can.
   function failure(status, body) {
-    const fields = (body.errors || []).map(({ loc, msg }) => `${loc.at(-1)}: ${msg}`);
+    const fields = (body.errors || []).map(wrong);
     const findings = (body.findings || []).map(({ detail }) => detail);
     let sentences = findings.length ? findings : fields.length ? fields : [body.detail || `The server answers ${status}. Try again.`];
     if (status === 401) sentences = ["You are no longer logged in: log in again in another tab, then try again."];
