@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import Query, Status
+from ninja import FilterLookup, Query, Status
 from pydantic import AliasChoices, Field, StringConstraints
 
 from streamsite.api import keys
@@ -57,6 +57,9 @@ class NewKey(Body):
 
 class KeyFilter(Paging):
     permissions: KeyPermission | None = None
+    level: Annotated[KeyPermission | None, FilterLookup("permissions")] = Field(
+        None, deprecated=True, description="The former name of `permissions`."
+    )
     revoked: Revoked = None
 
 

@@ -71,13 +71,19 @@ def request_id(request: HttpRequest) -> str:
 
 
 class AllowanceMiddleware:
-    """Tells a caller of the API how many requests are left, if they were counted."""
+    """Headers for a caller of the API: an answer is theirs alone, and how many requests are left.
+
+    The latter if they were counted.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         answer = self.get_response(request)
+        if hasattr(request, "auth"):
+            # No cache between shows it to somebody else: keys are in headers that caches ignore.
+            answer.setdefault("Cache-Control", "private, no-cache")
         left = getattr(request, "allowance", None)
         if left is not None:
             for name, value in left.headers.items():

@@ -3,17 +3,12 @@
 "use strict";
 
 (() => {
-  const { request } = window.api;
+  const { request, notify } = window.api;
   const root = document.querySelector("[data-logo]");
   const part = (name) => root.querySelector(`[data-logo-${name}]`);
   const file = part("file");
+  const fault = part("error");
   const image = root.querySelector("img");
-
-  function say(problem, result = "") {
-    part("error").textContent = problem;
-    part("error").hidden = !problem;
-    part("done").textContent = result;
-  }
 
   function show(chosen) {
     if (chosen) image.src = URL.createObjectURL(chosen);
@@ -25,11 +20,12 @@
   function on(name, work) {
     part(name).addEventListener("click", async ({ target }) => {
       target.disabled = true;
-      say("");
+      fault.hidden = true;
       try {
-        say("", await work());
+        notify("good", [await work()]);
       } catch (error) {
-        say(error.message);
+        fault.textContent = error.message;
+        fault.hidden = false;
       } finally {
         target.disabled = false;
       }

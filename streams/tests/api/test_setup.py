@@ -385,6 +385,7 @@ def test_keys_mint_and_revoke_keys(call: ApiCall, client: Client) -> None:
     # Older programs send the former name.
     former = call("POST", "api-keys", {"name": "Old", "level": "DOWNLOAD"})
     assert (former[0], former[1]["permissions"]) == (201, "DOWNLOAD")
+    assert len(call("GET", "api-keys?level=DOWNLOAD")[1]["items"]) == 1
     assert call("POST", "api-keys", new | {"permissions": "ROOT"})[0] == 422
 
 

@@ -260,12 +260,12 @@ def test_a_logo_is_chosen_below_the_form(
     shows_text(browser, "[data-logo-error]", "is no PNG")
     seen(browser, "[data-logo-file]").send_keys(str(tmp_path / "red.png"))
     seen(browser, "[data-logo-put]").click()
-    shows_text(browser, "[data-logo-done]", "The logo is stored.")
+    shows_text(browser, "[data-messages]", "The logo is stored.")
     loaded = "return document.querySelector('[data-logo] img').naturalWidth === 64"
     until(lambda: browser.execute_script(loaded), 60, "the logo shows")
     browser.execute_script(bottom)
     seen(browser, "[data-logo-remove]").click()
-    shows_text(browser, "[data-logo-done]", "The logo is removed.")
+    shows_text(browser, "[data-messages]", "The logo is removed.")
     assert not words(browser, "[data-logo-remove]")
     assert seen(browser, "[name=name]").get_attribute("value") == f"{channel.name} 2"
     assert all("422" in line for line in complaints(browser))

@@ -12,7 +12,7 @@
   function wrong({ loc: [, name, index], msg }) {
     const label = document.getElementsByName(name)[0]?.labels?.[0]?.textContent.trim() || name;
     const place = index >= 0 ? `${label}, line ${index + 1}` : label;
-    const sentence = msg.replace(/^(Input|List|String) should/, "It must").replace(" after validation", "");
+    const sentence = msg.replace(/^(Input|List|String) should/, "It must").replace(/^Value error, | after validation/, "");
     return place ? `${place}: ${sentence}` : sentence;
   }
 

@@ -136,3 +136,18 @@ def test_the_documentation_has_the_table() -> None:
         "Put in what `python -m streamsite.site.permission_table` prints."
     )
     assert problems.as_markdown() in page, "And `python -m streamsite.http.problems`."
+
+
+def test_no_cache_shows_an_answer_to_somebody_else(client: Client) -> None:
+    _, bearer = minted(KeyPermission.READ_ONLY)
+    # Caches know what Authorization is, but nothing of our own header.
+    headers = {"X-API-Key": bearer["Authorization"].removeprefix("Bearer ")}
+    answer = client.get("/api/v1/channels", headers=headers)
+    assert answer["Cache-Control"] == "private, no-cache"
+    unchanged = client.get(
+        "/api/v1/channels", headers=headers | {"If-None-Match": answer["ETag"]}
+    )
+    assert (unchanged.status_code, unchanged["Cache-Control"]) == (304, "private, no-cache")
+    assert client.get(
+        "/api/v1/channels", headers={"If-None-Match": answer["ETag"]}
+    ).status_code == 401
