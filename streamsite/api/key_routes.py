@@ -58,7 +58,7 @@ class NewKey(Body):
 class KeyFilter(Paging):
     permissions: KeyPermission | None = None
     level: Annotated[KeyPermission | None, FilterLookup("permissions")] = Field(
-        None, deprecated=True, description="The former name of `permissions`."
+        None, description="The former name of `permissions`."
     )
     revoked: Revoked = None
 

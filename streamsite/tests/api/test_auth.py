@@ -148,6 +148,7 @@ def test_no_cache_shows_an_answer_to_somebody_else(client: Client) -> None:
         "/api/v1/channels", headers=headers | {"If-None-Match": answer["ETag"]}
     )
     assert (unchanged.status_code, unchanged["Cache-Control"]) == (304, "private, no-cache")
-    assert client.get(
-        "/api/v1/channels", headers={"If-None-Match": answer["ETag"]}
-    ).status_code == 401
+    assert (
+        client.get("/api/v1/channels", headers={"If-None-Match": answer["ETag"]}).status_code
+        == 401
+    )
