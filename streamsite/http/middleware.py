@@ -71,9 +71,9 @@ def request_id(request: HttpRequest) -> str:
 
 
 class AllowanceMiddleware:
-    """Headers for a caller of the API: an answer is theirs alone, and how many requests are left.
+    """Tells a caller of the API how many requests are left, and caches whose the answer is.
 
-    The latter if they were counted.
+    Requests are counted only for keys.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -82,7 +82,7 @@ class AllowanceMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         answer = self.get_response(request)
         if hasattr(request, "auth"):
-            # No cache between shows it to somebody else: keys are in headers that caches ignore.
+            # For caches in between: they do not know the header of a key.
             answer.setdefault("Cache-Control", "private, no-cache")
         left = getattr(request, "allowance", None)
         if left is not None:
