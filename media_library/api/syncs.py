@@ -103,7 +103,7 @@ def one(request: HttpRequest, id: Id) -> SyncRun:
 
 
 @trial.post("/test", response=Trial, summary="Test the storage now")
-@needs(ADMIN, "media_library.view_syncrun")
+@needs(ADMIN, "media_library.add_syncrun")
 def test(request: HttpRequest) -> dict[str, Any]:
     """Tests all operations that streamsite needs, which takes some seconds."""
     checks = list(storage.examine())
