@@ -109,7 +109,7 @@ def fill(count: int) -> None:
 
 
 LIST: Final = "/admin/media_library/mediaitem/"
-PICKER: Final = "/media/items.json"
+PICKER: Final = "/api/v1/media"
 
 
 def kinds(count: int, item: int, playlist: int) -> dict[str, str]:
@@ -156,9 +156,9 @@ def kinds(count: int, item: int, playlist: int) -> dict[str, str]:
         "picker, search one word": (PICKER, {"q": "garden", "order": "newest"}),
         "picker, search three words": (PICKER, {"q": "garden fire dream", "order": "title"}),
         "picker, search nothing": (PICKER, {"q": "xylophone"}),
-        "picker, folders at the top": ("/media/folders.json", {}),
-        "picker, folders of shows": ("/media/folders.json", {"in": "shows"}),
-        "playlist of 5,000, entries": (f"/media/playlists/{playlist}/entries.json", {}),
+        "picker, folders at the top": ("/api/v1/media/folders", {}),
+        "picker, folders of shows": ("/api/v1/media/folders", {"parent": "shows"}),
+        "playlist of 5,000, entries": (f"/api/v1/playlists/{playlist}/entries", {}),
         "playlist of 5,000, page": (f"/admin/media_library/playlist/{playlist}/change/", {}),
         "item, page": (f"{LIST}{item}/change/", {}),
     }
@@ -198,9 +198,9 @@ def _walk(client: Any, pages: int) -> list[float]:
     taken, after = [], ""
     for _ in range(pages):
         begun = time.perf_counter()
-        page = client.get(f"{PICKER}?{urlencode({'order': 'title', 'after': after})}").json()
+        page = client.get(f"{PICKER}?{urlencode({'order': 'title', 'cursor': after})}").json()
         taken.append((time.perf_counter() - begun) * 1000)
-        after = page["next"]
+        after = page["next_cursor"]
         if after is None:
             break
     return taken
