@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up what the tests need and runs them. Without arguments the linters run first, then every
-# test, ten at a time: most of the time they wait for a channel to play. A test that fails so is
+# test, eight at a time: most of the time they wait for a channel to play. A test that fails so is
 # tried once more by itself, and named: channels play in seconds, and a machine that others share
 # has few of them. Tests that depend on the database are repeated on PostgreSQL. Arguments go to
 # pytest: deploy/test.sh -m "not slow"; with --postgres before them the tests run on a PostgreSQL
@@ -16,7 +16,7 @@ want_environment requirements-dev.txt
 unset PYTHONDONTWRITEBYTECODE
 side_by_side() {
     local status=0 failed
-    "$python" -m pytest -n 10 --dist worksteal "$@" || status=$?
+    "$python" -m pytest -n 8 --dist worksteal "$@" || status=$?
     # 1: tests failed. Anything else is no test's fault, and many that fail are no noise.
     [ $status -eq 1 ] || return $status
     failed=$("$python" -m pytest --last-failed --collect-only --quiet --no-header "$@" | grep ::) || return 1
