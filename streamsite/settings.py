@@ -495,6 +495,8 @@ Q_CLUSTER: dict[str, Any] = {
         },
     },
 }
+#: The clusters by the names that `run_cluster` takes.
+CLUSTERS = {"playout": NODE_CLUSTER, "jobs": Q_CLUSTER["name"], "downloads": DOWNLOADS_CLUSTER}
 Q_CLUSTER |= {"redis": Q_BROKER_URL} if Q_BROKER_URL else {"orm": "default"}
 
 # ---- logs ------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 from django.conf import settings
-from django.core.management import BaseCommand
+from django.core.management import BaseCommand, CommandError
 from django.db import connections
 from django_q.brokers import get_broker
 from django_q.models import Schedule
@@ -68,15 +68,9 @@ class Command(BaseCommand):
         parser.add_argument("cluster", choices=[*SUPERVISIONS])
 
     def handle(self, *args: Any, **options: Any) -> None:
-        name = {
-            "playout": settings.NODE_CLUSTER,
-            "downloads": settings.DOWNLOADS_CLUSTER,
-            "jobs": settings.Q_CLUSTER["name"],
-        }[options["cluster"]]
-        # django-q2 reads this when it is imported, and nothing else selects an alternate.
-        if os.environ.get("Q_CLUSTER_NAME", settings.Q_CLUSTER["name"]) != name:
-            os.environ["Q_CLUSTER_NAME"] = name
-            os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves, once more
+        if os.environ.get("Q_CLUSTER_NAME") != settings.CLUSTERS[options["cluster"]]:
+            # manage.py names the cluster before django-q2 is loaded.
+            raise CommandError("Start it as: manage.py run_cluster " + options["cluster"])
         sys.exit(run(SUPERVISIONS[options["cluster"]](), TASKS))
 
 
