@@ -202,7 +202,7 @@ def test_a_storage_with_only_streamsites_objects_is_empty(either: str, tmp_path:
 def test_an_empty_storage_is_reported_only_if_the_library_has_items(
     either: str, client: Client, settings: Settings
 ) -> None:
-    client.force_login(rows.user("view_syncrun"))
+    client.force_login(rows.user("add_syncrun"))
     assert emptied() == ""
     item = rows.item("A")
     sentence = f"The media folder {settings.MEDIA_ROOT} is empty: is its disk mounted?"
