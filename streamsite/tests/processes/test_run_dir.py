@@ -105,7 +105,8 @@ def test_a_cluster_ends_with_one_that_is_lost_for_good(
         guarding = thread.submit(cluster.guard)
         until(heartbeat.exists, 10, "it has begun")
         if makeable:
-            shutil.rmtree(heartbeat.parent)
+            # At once: it is made again while a folder is being emptied.
+            heartbeat.parent.rename(tmp_path / "gone")
             until(heartbeat.exists, 10, "it has made it again")
             cluster.sig_handler()
         else:
