@@ -16,7 +16,7 @@ run: ## Starts streamsite here, with a channel "Demo". Ctrl-C ends it.
 	deploy/run.sh
 
 quick: ## Runs the tests that take no FFmpeg, servers or browser.
-	bash deploy/test.sh -n 2 --dist worksteal -m "not slow"
+	bash deploy/test.sh -n 4 --dist worksteal -m "not slow"
 
 test: ## Runs everything, as CI does.
 	bash deploy/test.sh
