@@ -120,8 +120,9 @@ class ChannelAdmin(WithKeys, ModelAdmin):
             "Logo",
             {
                 "fields": (("logo_corner", "logo_width"),),
-                "description": "The logo is chosen below. It is burnt into every item, so all "
-                "items are prepared again. Until then they play with the old logo.",
+                "description": "The logo itself is at the end of this page. It is burnt into "
+                "every item, so all items are prepared again. Until then they play with the "
+                "old logo.",
             },
         ),
     )

@@ -35,6 +35,22 @@ def kind(answer: object) -> str:
     return str(reported["type"]).removeprefix(PREFIX)
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "title"),
+    [
+        ("/admin/nothing/", 404, "There is no such page"),
+        ("/admin/monitor/nothing/", 404, "There is no such page"),
+        ("/admin/auth/user/", 403, "You may not open this page"),
+    ],
+)
+def test_people_get_a_page_that_leads_back(
+    program: Client, path: str, status: int, title: str
+) -> None:
+    answer = program.get(path, headers={"Accept": "text/html"})
+    page = answer.content.decode()
+    assert (answer.status_code, title in page, 'href="/admin/"' in page) == (status, True, True)
+
+
 def test_pages_of_djangos_own(program: Client) -> None:
     assert kind(program.get("/api/v1/nothing")) == "not-found"
     assert kind(program.get("/api/")) == "not-found"
