@@ -16,6 +16,7 @@ from django.conf import settings as site
 from hypothesis import settings
 
 from streamsite.tests.figures import Figures
+from streamsite.tests.once import Once
 from streamsite.tests.waiting import Patience
 
 #: The path of Debian's libnginx-mod-rtmp.
@@ -122,6 +123,13 @@ def django_db_keepdb(
         return False
     shutil.copyfile(_template(pytestconfig), site.DATABASES["default"]["TEST"]["NAME"])
     return True
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Makes folders of files once per run, whichever worker (pytest-xdist) asks first."""
+    root = tmp_path_factory.getbasetemp()
+    return Once(root.parent if "PYTEST_XDIST_WORKER" in os.environ else root)
 
 
 @pytest.fixture

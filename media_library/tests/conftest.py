@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from media_library.tests import web as sites
 from media_library.tests.web import Web, web_site
 from streamsite.security.secret import Secret
 from streamsite.security.ssrf import networks
+from streamsite.tests.once import Once
 
 
 @pytest.fixture(autouse=True)
@@ -79,10 +81,10 @@ def either(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video_folder(once: Once, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with videos, for a site to download from."""
     folder = tmp_path_factory.mktemp("site")
-    sites.make_videos(folder)
+    shutil.copytree(once("videos", sites.make_videos), folder, dirs_exist_ok=True)
     return folder
 
 

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from pytest_django import Settings
 
 from streams.tests.bench import clips
-from streams.tests.bench.clips import Clip
+from streams.tests.bench.clips import TEST_FORMAT, Clip
 from streams.tests.bench.engine import Engine, MemoryLedger, assignment
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer
+from streamsite.tests.once import Once
 
 
 @pytest.fixture(scope="session")
-def shelf(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> dict[int, Clip]:
+def shelf(once: Once, ffmpeg: str) -> dict[int, Clip]:
     """Prepared clips: 1 to 3 are short and differ in length, 4 is long."""
-    folder = tmp_path_factory.mktemp("shelf")
-    lengths = {1: 2.1, 2: 3.0, 3: 2.5, 4: 25}
-    return {number: clips.prepared(folder, number, s) for number, s in lengths.items()}
+    lengths = {1: Fraction("2.1"), 2: Fraction(3), 3: Fraction("2.5"), 4: Fraction(25)}
+    frames = {n: TEST_FORMAT.frames_on_grid(seconds) for n, seconds in lengths.items()}
+
+    def make(folder: Path) -> None:
+        for number, seconds in lengths.items():
+            assert clips.prepared(folder, number, float(seconds)).frames == frames[number]
+
+    folder = once("shelf", make)
+    return {n: Clip(n, folder / f"clip-{n}.mp4", count) for n, count in frames.items()}
 
 
 @pytest.fixture(scope="session")

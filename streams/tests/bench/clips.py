@@ -37,12 +37,12 @@ class Clip:
 
 def marked(house_format: HouseFormat, number: int) -> str:
     """A lavfi source in 16 columns: the frame's number in bits above, the clip's below."""
-    column = house_format.width // 16
-    bit = f"floor(X/{column})"
-    bits = f"if(lt(Y,{house_format.height // 2}),N,{number})"
+    bits = f"if(Y,{number},N)"
     return (
-        f"color=s={house_format.width}x{house_format.height}:r={house_format.fps},format=yuv420p,"
-        f"geq=lum='if(mod(floor(({bits})/pow(2,{bit})),2),235,16)':cb=128:cr=128"
+        # One pixel per bit, enlarged: an expression for each pixel of a frame costs seconds.
+        f"color=s=16x2:r={house_format.fps},format=yuv444p,"
+        f"geq=lum='if(mod(floor(({bits})/pow(2,X)),2),235,16)':cb=128:cr=128,"
+        f"scale={house_format.width}x{house_format.height}:flags=neighbor,setsar=1,format=yuv420p"
     )
 
 

@@ -37,6 +37,7 @@ from streams.tests.bench.waiting import until
 from streams.tests.bench.watch import Watch
 from streamsite.security.secret import Secret
 from streamsite.tests.figures import Figures
+from streamsite.tests.once import Once
 
 pytestmark = pytest.mark.slow
 
@@ -56,17 +57,17 @@ GoLive = Callable[[], Publisher]
 
 
 @pytest.fixture(scope="session")
-def show(tmp_path_factory: pytest.TempPathFactory, ffmpeg: str) -> Path:
+def show(once: Once, ffmpeg: str) -> Path:
     """The live feed: another frame size, another audio sample rate."""
-    folder = tmp_path_factory.mktemp("show")
-    return clips.raw(
-        folder / "show.flv",
-        TEST_FORMAT,
-        OWNER,
-        60,
+    options = (
         *("-c:v", "libx264", "-preset", "ultrafast", "-g", "60", "-sc_threshold", "0"),
         *("-b:v", "800k", "-c:a", "aac", "-ar", "44100", "-f", "flv"),
     )
+    folder = once(
+        "show",
+        lambda folder: clips.raw(folder / "show.flv", TEST_FORMAT, OWNER, 60, *options),
+    )
+    return folder / "show.flv"
 
 
 @pytest.fixture
