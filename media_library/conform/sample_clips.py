@@ -14,7 +14,7 @@ from media_library.ffmpeg.runner import Bounds
 #: The task in the jobs cluster that makes them, once a minute until all exist.
 TASK: Final = "streams.tasks.make_samples"
 #: Duration in seconds.
-DURATION_S: Final = 20
+DURATION_S: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ SAMPLES: Final = (
     Sample(
         "bars",
         "Bars and tone",
-        "smptehdbars=size=1920x1080:rate=25",
+        "smptehdbars=size=1024x576:rate=25",
         "sine=frequency=1000:sample_rate=44100",
     ),
     Sample(

@@ -92,14 +92,8 @@ def command(
     )
     return (
         *commands.head(program),
-        *(
-            "-loop",
-            "1",
-            "-framerate",
-            str(house_format.fps),
-            "-i",
-            f"file:{PICTURES / which}.png",
-        ),
+        # One frame: the filters repeat it, and scale it once.
+        *("-framerate", str(house_format.fps), "-i", f"file:{PICTURES / which}.png"),
         *commands.silent_input(),
         *("-filter_complex", f"[0:v:0]{video_filters}[v];[1:a:0]{audio_filters}[a]"),
         *("-map", "[v]", "-map", "[a]"),
