@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +29,7 @@ from streamsite.realtime import endpoints
 from streamsite.realtime.endpoints import Endpoints, Message
 from streamsite.realtime.hub import Hub, Topic
 from streamsite.site.api_root import TOPICS
-from streamsite.tests.serving import Served, served
+from streamsite.tests.serving import Served
 from streamsite.tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -38,13 +37,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 Headers = dict[str, str]
 #: A WebSocket: open, or why not; an event stream: 200, or a problem's status and kind.
 Met = tuple[int, str]
-
-
-@pytest.fixture
-def site(transactional_db: None, tmp_path: Path) -> Iterator[Served]:
-    with served(tmp_path) as running:
-        yield running
-    assert "Traceback" not in running.log.read_text()
 
 
 def minted(level: KeyPermission, **fields: Any) -> tuple[ApiKey, Headers]:
@@ -166,13 +158,13 @@ def test_every_connection_counts_as_a_request(site: Served) -> None:
     assert 403 in [listen(site, "/ws/channels/demo", headers) for _ in range(6)]
 
 
-def test_who_tries_keys_is_held_up(site: Served) -> None:
+def test_who_tries_keys_is_held_up(own_site: Served) -> None:
     rows.channel()
     _, good = minted(KeyPermission.READ_ONLY)
 
     def held_up() -> bool:
-        listen(site, "/ws/channels/demo", {"X-API-Key": "ssk_wrong"})
-        met, _ = call(site, "/api/v1/channels/demo/events", good)
+        listen(own_site, "/ws/channels/demo", {"X-API-Key": "ssk_wrong"})
+        met, _ = call(own_site, "/api/v1/channels/demo/events", good)
         return met == (429, "too-many-failures")
 
     # Counts begin anew with each minute of the clock.
@@ -276,12 +268,12 @@ def test_a_full_server_and_wrong_keys_of_strangers_disconnect_nobody(
     assert (code, count >= 8) == (endpoints.FORBIDDEN, True)
 
 
-def test_one_key_has_a_bound_of_streams(site: Served) -> None:
+def test_one_key_has_a_bound_of_streams(own_site: Served) -> None:
     rows.channel()
     row, headers = minted(KeyPermission.READ_ONLY)
     ApiKey.objects.filter(pk=row.pk).update(requests_per_minute=100_000)
     _, other = minted(KeyPermission.READ_ONLY)
-    path = f"{site.ws}/ws/channels/demo"
+    path = f"{own_site.ws}/ws/channels/demo"
     refused: list[int] = []
     # Each of the two workers counts its own.
     most = 2 * endpoints.MAX_STREAMS_PER_CALLER
@@ -293,6 +285,6 @@ def test_one_key_has_a_bound_of_streams(site: Served) -> None:
                 refused.append(error.response.status_code)
         assert len(refused) >= 20
         assert set(refused) == {403}
-        assert listen(site, "/ws/channels/demo", other) == 101
+        assert listen(own_site, "/ws/channels/demo", other) == 101
     # Those that were closed make room.
-    until(lambda: listen(site, "/ws/channels/demo", headers) == 101, 30, "room for another")
+    until(lambda: listen(own_site, "/ws/channels/demo", headers) == 101, 30, "room for another")

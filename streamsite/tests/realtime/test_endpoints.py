@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,20 +25,13 @@ from streams.tests import rows
 from streamsite.api import keys
 from streamsite.api.models import ApiKey
 from streamsite.api.permissions import KeyPermission
-from streamsite.tests.serving import Served, served
+from streamsite.tests.serving import Served
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.database,
     pytest.mark.django_db(transaction=True),
 ]
-
-
-@pytest.fixture
-def site(transactional_db: None, tmp_path: Path) -> Iterator[Served]:
-    with served(tmp_path) as running:
-        yield running
-    assert "Traceback" not in running.log.read_text()
 
 
 def a_key(
@@ -236,23 +228,23 @@ def test_events_end_with_what_they_are_about(site: Served) -> None:
 # ---- together with the pages -----------------------------------------------------------------
 
 
-def test_open_streams_starve_no_page(site: Served) -> None:
+def test_open_streams_starve_no_page(own_site: Served) -> None:
     """Many more streams than there are threads, and every page is answered."""
     rows.channel()
     # One key may have so many; several come together.
     (_, first), (_, second) = a_key(), a_key()
     with ExitStack() as opened, ThreadPoolExecutor(8) as pool:
         sockets = [
-            opened.enter_context(listen(site, "/ws/channels/demo", **key))
+            opened.enter_context(listen(own_site, "/ws/channels/demo", **key))
             for key in (first, second)
             for _ in range(30)
         ]
         for _ in range(20):
-            opened.enter_context(events(site, "/api/v1/channels/demo/events", **first))
+            opened.enter_context(events(own_site, "/api/v1/channels/demo/events", **first))
         assert all(received(one)["type"] == "snapshot" for one in sockets)
 
         def page(_: int) -> int:
-            with events(site, "/health") as answer:
+            with events(own_site, "/health") as answer:
                 return answer.status
 
         assert set(pool.map(page, range(40))) == {200}
@@ -271,31 +263,31 @@ def test_requests_keep_their_own_answers(site: Served) -> None:
                 assert (answer.status, json.load(answer)["status"]) == (200, "ok")
 
 
-def test_sigterm_ends_open_streams_within_seconds(site: Served) -> None:
+def test_sigterm_ends_open_streams_within_seconds(own_site: Served) -> None:
     rows.channel()
     _, key = a_key()
-    with listen(site, "/ws/channels/demo", **key) as mine:
+    with listen(own_site, "/ws/channels/demo", **key) as mine:
         received(mine)
-        site.process.send_signal(signal.SIGTERM)
-        site.process.wait(5)
+        own_site.process.send_signal(signal.SIGTERM)
+        own_site.process.wait(5)
         with pytest.raises(ConnectionClosed):
             mine.recv(timeout=5)
 
 
-def test_a_stop_waits_for_the_request_that_is_being_made(site: Served) -> None:
+def test_a_stop_waits_for_the_request_that_is_being_made(own_site: Served) -> None:
     """And ends the streams at once: the next server would wait for them."""
     rows.channel()
     _, key = a_key()
     with (
-        listen(site, "/ws/channels/demo", **key) as mine,
-        events(site, "/api/v1/channels/demo/events", **key) as stream,
-        socket.create_connection(("127.0.0.1", site.port), timeout=30) as slow,
+        listen(own_site, "/ws/channels/demo", **key) as mine,
+        events(own_site, "/api/v1/channels/demo/events", **key) as stream,
+        socket.create_connection(("127.0.0.1", own_site.port), timeout=30) as slow,
     ):
         received(mine)
         assert next_event(stream)["type"] == "snapshot"
         slow.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n")
         began = time.monotonic()
-        site.process.send_signal(signal.SIGTERM)
+        own_site.process.send_signal(signal.SIGTERM)
         with pytest.raises(ConnectionClosed) as caught:
             mine.recv(timeout=20)
         assert caught.value.rcvd is not None
@@ -305,4 +297,4 @@ def test_a_stop_waits_for_the_request_that_is_being_made(site: Served) -> None:
         time.sleep(max(0.0, began + 4 - time.monotonic()))
         slow.sendall(b"\r\n")
         assert slow.recv(12) == b"HTTP/1.1 200"
-    site.process.wait(20)
+    own_site.process.wait(20)
