@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from django.conf import settings as site
@@ -18,6 +18,9 @@ from hypothesis import settings
 from streamsite.tests.figures import Figures
 from streamsite.tests.once import Once
 from streamsite.tests.waiting import Patience
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 #: The path of Debian's libnginx-mod-rtmp.
 RTMP_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
@@ -130,6 +133,16 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     """Makes folders of files once per run, whichever worker (pytest-xdist) asks first."""
     root = tmp_path_factory.getbasetemp()
     return Once(root.parent if "PYTEST_XDIST_WORKER" in os.environ else root)
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """The browser of this process's tests; each opens a tab (`browsing.browser`)."""
+    from streamsite.tests import browsing  # noqa: PLC0415 - most processes need no selenium
+
+    running = browsing.chrome(tmp_path_factory.mktemp("profile"))
+    yield running
+    running.quit()
 
 
 @pytest.fixture
