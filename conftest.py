@@ -117,6 +117,14 @@ def _template(config: pytest.Config) -> Path:
     return folder / f"{digest.hexdigest()[:20]}.sqlite3"
 
 
+@pytest.fixture
+def migrated(pytestconfig: pytest.Config) -> Path:
+    """A SQLite file with all migrations, to be copied."""
+    if not _in_a_file():
+        pytest.skip("The database of this run is no file.")
+    return _template(pytestconfig)
+
+
 @pytest.fixture(scope="session")
 def django_db_keepdb(
     django_db_modify_db_settings_parallel_suffix: None, pytestconfig: pytest.Config
