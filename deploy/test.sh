@@ -15,8 +15,9 @@ want_environment requirements-dev.txt
 # Programs that tests start would compile all modules at each start: a second of CPU.
 unset PYTHONDONTWRITEBYTECODE
 side_by_side() {
-    local status=0 failed
-    "$python" -m pytest -n 8 --dist worksteal "$@" || status=$?
+    local workers=$1 status=0 failed
+    shift
+    "$python" -m pytest -n "$workers" --dist worksteal "$@" || status=$?
     # 1: tests failed. Anything else is no test's fault, and many that fail are no noise.
     [ $status -eq 1 ] || return $status
     failed=$("$python" -m pytest --last-failed --collect-only --quiet --no-header "$@" | grep ::) || return 1
@@ -30,15 +31,17 @@ if [ "${1:-}" = --postgres ]; then
     shift
     . deploy/postgres.sh
     start_postgres "$python"
-    side_by_side "$@"
+    side_by_side 4 "$@"
     exit
 fi
 if [ $# -gt 0 ]; then
     exec "$python" -m pytest "$@"
 fi
-make --no-print-directory check PYTHON="$python"
+make --no-print-directory --jobs=2 --output-sync check PYTHON="$python"
 status=0
-side_by_side || status=$?
+# Compiles the tests once: eight workers that begin together would each do it.
+"$python" -m pytest --collect-only -qq >/dev/null
+side_by_side 8 || status=$?
 # Tests that depend on the database are repeated on the other one.
 bash deploy/test.sh --postgres -m database || status=$?
 exit $status
